@@ -17,7 +17,7 @@ from functools import partial
 from bench.measure import MissingPeerError, Result, in_turns, result
 from bench.peers import PYTRACER, ROOT, bcc_environment, find, until_output
 from pytracer.bpf.attach import kprobe
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 
 FEW = "vfs_*"  # BCC's tool attaches one by one, and refuses more than a thousand
 LAB, LIMIT = "6.12", 3000  # the first long-term kernel with kprobe.multi for both ends; seconds for all of it
@@ -31,9 +31,11 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
 def _by_every_way(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
     theirs = few_by_bcc()
     until_traced(cache, [f"k:{FEW}"], "")  # compiles
-    for way in WAYS["k"]:
-        what = f"{FEW} by {way.name}"
-        yield measure(f"attach-{way.name}", what, [f"k:{FEW}"], way.name, cache, theirs, rounds)
+    for alternative in ALTERNATIVES["k"]:
+        what = f"{FEW} by {alternative.name}"
+        yield measure(
+            f"attach-{alternative.name}", what, [f"k:{FEW}"], alternative.name, cache, theirs, rounds
+        )
 
 
 def few_by_bcc() -> Callable[[], float]:
@@ -79,23 +81,23 @@ def measure(
     name: str,
     what: str,
     patterns: Sequence[str],
-    way: str,
+    alternative: str,
     cache: str,
     theirs: Callable[[], float],
     rounds: int,
 ) -> Result | MissingPeerError:
     """Measure the time until a later funccount traces by one alternative, beside that of ``theirs``."""
     try:
-        ours, peer = in_turns(rounds, partial(until_traced, cache, patterns, way), theirs)
+        ours, peer = in_turns(rounds, partial(until_traced, cache, patterns, alternative), theirs)
     except MissingPeerError as missing:
         return missing
     what = f"a later `funccount` until it traces: {what}"
     return result(name, what, "BCC funccount", ours, peer, target=None, unit="s")
 
 
-def until_traced(cache: str, patterns: Sequence[str], way: str) -> float:
+def until_traced(cache: str, patterns: Sequence[str], alternative: str) -> float:
     """Seconds from the start of funccount until it traces."""
-    options = ["--max-probes", "100000", *(["--hook", f"k={way}"] if way else [])]
+    options = ["--max-probes", "100000", *(["--hook", f"k={alternative}"] if alternative else [])]
     command = [*PYTRACER, "funccount", "-v", *options, *patterns, "60"]
     return attached(command, "pytracer: tracing", {**os.environ, "PYTRACER_CACHE_DIR": cache})
 

@@ -91,7 +91,7 @@ def _leave_out(group: Group, what: MissingPeerError) -> None:
 
 def line(result: Result) -> str:
     """One result for people."""
-    told = f"{result.low:.3g} to {result.high:.3g}"
+    text = f"{result.low:.3g} to {result.high:.3g}"
     if result.target is not None:
-        told += f"; {bound(result)}: {'holds' if result.holds else 'DOES NOT HOLD'}"
-    return f"{result.name:<22} {result.ratio:>8.3g}  ({told})  {result.note}".rstrip()
+        text += f"; {bound(result)}: {'holds' if result.holds else 'DOES NOT HOLD'}"
+    return f"{result.name:<22} {result.ratio:>8.3g}  ({text})  {result.note}".rstrip()

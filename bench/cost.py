@@ -53,8 +53,8 @@ def syscount(*words: str) -> Held:
 
 def bpftrace(script: str) -> Held:
     """bpftrace at work. It says when it traces, not before."""
-    said = 'interval:ms:100 { printf("tracing\\n"); }'
-    return tracing([find("bpftrace"), "-e", f"{script} {said}"], "tracing", bpftrace_environment())
+    announce = 'interval:ms:100 { printf("tracing\\n"); }'
+    return tracing([find("bpftrace"), "-e", f"{script} {announce}"], "tracing", bpftrace_environment())
 
 
 def while_held(held: Callable[[], Held], take: Taker) -> Taker:

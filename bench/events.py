@@ -15,15 +15,15 @@ PERF_EVENTS = 300_000  # the callback slows the work down fifty times: no more i
 PATIENCE = 600  # seconds
 
 
-def read(way: str, events: int) -> dict[str, float]:
+def read(source: str, events: int) -> dict[str, float]:
     """One flood through one reader. Raises MissingPeerError where it does not run here."""
-    command = [sys.executable, "-m", "bench.readers", way, str(events)]
+    command = [sys.executable, "-m", "bench.readers", source, str(events)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
-        raise MissingPeerError(f"{way} takes more than {PATIENCE} s for {events} events") from None
+        raise MissingPeerError(f"{source} takes more than {PATIENCE} s for {events} events") from None
     if done.returncode:
-        raise MissingPeerError(f"{way} does not run here: {done.stderr.strip().splitlines()[-1:]}")
+        raise MissingPeerError(f"{source} does not run here: {done.stderr.strip().splitlines()[-1:]}")
     taken: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return taken
 
@@ -31,13 +31,13 @@ def read(way: str, events: int) -> dict[str, float]:
 class _Reader:
     """Takes delivered events a second, and keeps the other results."""
 
-    def __init__(self, way: str, events: int) -> None:
-        self.way, self.events = way, events
+    def __init__(self, source: str, events: int) -> None:
+        self.source, self.events = source, events
         self.cpu: list[float] = []
         self.lost = 0
 
     def __call__(self) -> float:
-        taken = read(self.way, self.events)
+        taken = read(self.source, self.events)
         self.cpu.append(taken["cpu"] / taken["delivered"] * 1e9)
         self.lost += int(taken["made"] - taken["delivered"])
         return taken["delivered"] / taken["seconds"]
@@ -45,7 +45,11 @@ class _Reader:
     def note(self) -> str:
         """Return a note about the lost events."""
         made = self.events * len(self.cpu)
-        return f"{self.way} lost {100 * self.lost / made:.0f} %" if self.lost > 0 else f"{self.way} lost none"
+        return (
+            f"{self.source} lost {100 * self.lost / made:.0f} %"
+            if self.lost > 0
+            else f"{self.source} lost none"
+        )
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
@@ -69,7 +73,7 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
 def _rates(name: str, mine: _Reader, peer: _Reader, target: float, rounds: int) -> Iterator[Result]:
     takers: list[Callable[[], float]] = [mine, peer]
     taken = in_turns(rounds, *takers)
-    label = {"bcc-ring": "BCC's ring-buffer callback", "bcc-perf": "BCC's perf-buffer callback"}[peer.way]
+    label = {"bcc-ring": "BCC's ring-buffer callback", "bcc-perf": "BCC's perf-buffer callback"}[peer.source]
     yield result(
         name,
         "events a second into Python",

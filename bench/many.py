@@ -12,7 +12,7 @@ from bench.measure import MissingPeerError, Result
 from bench.peers import bcc_environment, find, tracing
 from bench.work import work
 from pytracer.kernel import functions
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 
 MANY = 10_000
 SEEK = "__x64_sys_lseek" if platform.machine() == "x86_64" else "__arm64_sys_lseek"
@@ -26,9 +26,9 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
 
 def _measures(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
     patterns, count = many()
-    what, way = f"{count} functions by one link, beside {FEW}", WAYS["k"][0].name
-    until_traced(cache, [f"k:{FEW}"], way)  # compiles
-    yield measure("attach-many", what, patterns, way, cache, few_by_bcc(), rounds)
+    what, alternative = f"{count} functions by one link, beside {FEW}", ALTERNATIVES["k"][0].name
+    until_traced(cache, [f"k:{FEW}"], alternative)  # compiles
+    yield measure("attach-many", what, patterns, alternative, cache, few_by_bcc(), rounds)
     tool = find("funccount-bpfcc", "funccount")
     mine = partial(ours, "funccount", "--max-probes", "100000", *patterns, f"k:{SEEK}")
     held = partial(tracing, [tool, "-i", "600", SEEK], "Tracing", bcc_environment(tool))

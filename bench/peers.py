@@ -134,8 +134,8 @@ def _await(process: subprocess.Popen[bytes], wanted: str) -> None:
         ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
         data = os.read(process.stdout.fileno(), 65536) if ready else b""
         if not data:
-            said = seen[-200:].decode(errors="replace")
-            raise MissingPeerError(f"a peer does not run here: {said}")
+            output = seen[-200:].decode(errors="replace")
+            raise MissingPeerError(f"a peer does not run here: {output}")
         seen += data
 
 

@@ -101,11 +101,11 @@ def ours(events: int) -> None:
         _report(events, delivered, time.monotonic() - begun, _cpu() - cpu)
 
 
-def bcc(events: int, way: str) -> None:
+def bcc(events: int, reader: str) -> None:
     """BCC's callbacks. As much is done with an event: its call is added."""
     os.environ["BCC_KERNEL_SOURCE"] = str(find_headers(BCC).path)
     module = import_bcc()
-    flags = ["-DRING", f"-DPAGES={RING // os.sysconf('SC_PAGE_SIZE')}"] if way == "bcc-ring" else []
+    flags = ["-DRING", f"-DPAGES={RING // os.sysconf('SC_PAGE_SIZE')}"] if reader == "bcc-ring" else []
     program = module.BPF(text=BCC.encode(), cflags=flags)
     delivered = calls = 0
 
@@ -119,7 +119,7 @@ def bcc(events: int, way: str) -> None:
 
     with gated(flood(), "gated", "calls", str(events)) as work:
         program[b"only"][ctypes.c_int(0)] = ctypes.c_uint(work.pid)
-        if way == "bcc-ring":
+        if reader == "bcc-ring":
             program[b"events"].open_ring_buffer(ring)
             poll = program.ring_buffer_poll
         else:
@@ -136,11 +136,11 @@ def bcc(events: int, way: str) -> None:
 
 def main() -> None:
     """See the module."""
-    way, events = sys.argv[1], int(sys.argv[2])
-    if way == "ours":
+    reader, events = sys.argv[1], int(sys.argv[2])
+    if reader == "ours":
         ours(events)
     else:
-        bcc(events, way)
+        bcc(events, reader)
 
 
 if __name__ == "__main__":

@@ -140,11 +140,11 @@ def _command(name: str, words: list[str]) -> int:
 
 
 def _usage() -> str:
-    told = {name: summary for name, (_, summary) in _COMMANDS.items()}
-    told["TRACER --help"] = "what one does, its options, examples"
-    told["run FILE"] = "run a tracer from such a file"
-    told["--tracers DIR TRACER"] = f"take tracers from a folder, too (or {registry.VARIABLE}=DIR:DIR)"
-    return "\n".join([_USAGE, "", *(f"  pytracer {name:<20} {text}" for name, text in told.items()), ""])
+    commands = {name: summary for name, (_, summary) in _COMMANDS.items()}
+    commands["TRACER --help"] = "what one does, its options, examples"
+    commands["run FILE"] = "run a tracer from such a file"
+    commands["--tracers DIR TRACER"] = f"take tracers from a folder, too (or {registry.VARIABLE}=DIR:DIR)"
+    return "\n".join([_USAGE, "", *(f"  pytracer {name:<20} {text}" for name, text in commands.items()), ""])
 
 
 def _trace(name: str, words: list[str], *, pack: str = "") -> int:

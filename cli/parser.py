@@ -217,8 +217,8 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     out.add_argument("-f", "--format", choices=_formats(tracer), default="table", help="default: table")
     out.add_argument("-o", "--output", metavar="FILE", help="write there instead of to standard output")
     out.add_argument("-T", "--timestamp", action="store_true", help="a time column")
-    asked = isinstance(tracer.arguments, ProbeSpecArguments) and not tracer.arguments.distribution
-    if asked or any(column.wide for output in tracer.outputs for column in output.columns):
+    formats_lines = isinstance(tracer.arguments, ProbeSpecArguments) and not tracer.arguments.distribution
+    if formats_lines or any(column.wide for output in tracer.outputs for column in output.columns):
         text = "tables with every column; json and csv have them all"
         out.add_argument("--wide", action="store_true", help=text)
     if any(isinstance(output, Stacks) for output in tracer.outputs):

@@ -41,10 +41,10 @@ def run(words: Sequence[str]) -> int:
     sources = list(dict.fromkeys(map(parse_source, given.patterns)))
     show = _json if given.format == "json" else _text
     for source, found in [(source, _find(source, facts)) for source in sources]:
-        ways, reasons = _ways(source, found, facts) if found.targets else ([], [])
+        alternatives, reasons = _ways(source, found, facts) if found.targets else ([], [])
         for target in found.targets:
             fields = tracefs.fields(target.name) if source.kind == "t" else []
-            show(name_of(source, target), ways, fields)
+            show(name_of(source, target), alternatives, fields)
         for name, reason in found.refused.items():
             show(name_of(source, NamedTarget(name)), (), (), reason)
         for count, reason in ((count, reason) for reason, count in found.skipped.items()):
@@ -65,22 +65,22 @@ def _find(source: Source, facts: KernelInfo) -> FoundTargets:
 def _ways(source: Source, found: FoundTargets, facts: KernelInfo) -> tuple[list[str], list[str]]:
     """Return the alternatives that this kernel supports, and the reasons against the others, for the first
     target."""
-    ways, reasons = list[str](), list[str]()
+    alternatives, reasons = list[str](), list[str]()
     for name, answer in supported_alternatives(source, found.targets[0], facts):
         if answer.is_supported:
-            ways.append(name)
+            alternatives.append(name)
         else:
             reasons.append(f"not {name}: {answer.reason}")
-    return ways, reasons
+    return alternatives, reasons
 
 
-def _text(name: str, ways: Sequence[str], fields: Sequence[str], reason: str = "") -> None:
-    how = f"- cannot be probed: {harmless(reason)}" if reason else ", ".join(ways) or "-"
+def _text(name: str, alternatives: Sequence[str], fields: Sequence[str], reason: str = "") -> None:
+    how = f"- cannot be probed: {harmless(reason)}" if reason else ", ".join(alternatives) or "-"
     print(f"{harmless(name):<40} {how}")
     for field in fields:
         print(f"    {harmless(field)}")
 
 
-def _json(name: str, ways: Sequence[str], fields: Sequence[str], reason: str = "") -> None:
-    record = {"kind": "probe", "name": name, "ways": list(ways), "fields": list(fields)}
+def _json(name: str, alternatives: Sequence[str], fields: Sequence[str], reason: str = "") -> None:
+    record = {"kind": "probe", "name": name, "alternatives": list(alternatives), "fields": list(fields)}
     print(json.dumps(record | {"reason": reason} if reason else record))

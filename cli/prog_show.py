@@ -61,8 +61,8 @@ def run(words: Sequence[str]) -> int:
 
 
 def _records(found: ProgramDump) -> Iterator[dict[str, Any]]:
-    unasked = ("runs", "rate", "total_ns", "avg_ns", "cpu", "missed")  # of a time that was not looked at
-    yield {"kind": "program"} | {name: value for name, value in found.facts.items() if name not in unasked}
+    unmeasured = ("runs", "rate", "total_ns", "avg_ns", "cpu", "missed")  # of a time that was not looked at
+    yield {"kind": "program"} | {name: value for name, value in found.facts.items() if name not in unmeasured}
     for table, inside in found.maps:
         info = table.info
         yield {

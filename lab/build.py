@@ -57,8 +57,8 @@ def folder_of_all() -> Path:
 
 def digest(variant: Variant) -> str:
     """Return a digest of what a kernel is built from besides its source: options and headers."""
-    asked = kconfig.text_of(kconfig.merged(FRAGMENTS / name for name in variant.fragments))
-    return hashlib.sha256(f"{variant.base} {variant.headers}\n{asked}".encode()).hexdigest()
+    wanted = kconfig.text_of(kconfig.merged(FRAGMENTS / name for name in variant.fragments))
+    return hashlib.sha256(f"{variant.base} {variant.headers}\n{wanted}".encode()).hexdigest()
 
 
 def built(variant: Variant) -> Built | None:

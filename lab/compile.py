@@ -83,14 +83,14 @@ class Make:
             raise LabError(f"{self.name}: make {' '.join(targets)} failed", f"the log is {self.log}")
 
 
-def configure(make: Make, asked: dict[str, str]) -> None:
+def configure(make: Make, wanted: dict[str, str]) -> None:
     """Make the .config: the requested options, and "n" for all others. Raises LabError if it differs from the
     request."""
     fragment = make.work / "asked.config"
-    fragment.write_text(kconfig.text_of(asked))
+    fragment.write_text(kconfig.text_of(wanted))
     make(f"KCONFIG_ALLCONFIG={fragment}", "allnoconfig")
     # Options are dropped without a word where what they depend on is missing.
-    if lost := kconfig.refused(asked, (make.work / ".config").read_text()):
+    if lost := kconfig.refused(wanted, (make.work / ".config").read_text()):
         raise LabError(
             f"{make.name}: not to be had in this kernel: {', '.join(lost)}", "see what they depend on"
         )

@@ -81,7 +81,11 @@ def _alternatives(request: Request) -> Iterator[dict[str, str]]:
     """Yield every alternative of every hook at least once, those of one name together; nothing forced where
     there are none."""
     hooks = hooks_of(request)
-    for name in dict.fromkeys(way.name for hook in hooks for way in hook.alternatives):
-        yield {hook.name: name for hook in hooks if name in [way.name for way in hook.alternatives]}
+    for name in dict.fromkeys(alternative.name for hook in hooks for alternative in hook.alternatives):
+        yield {
+            hook.name: name
+            for hook in hooks
+            if name in [alternative.name for alternative in hook.alternatives]
+        }
     if not hooks:
         yield {}

@@ -16,7 +16,7 @@ from lab.errors import FAILED, LabError, say
 from lab.fetch import find
 from lab.guest.map_costs import OPERATIONS
 from lab.kernels import KERNELS, Kernel
-from lab.survey import ROOT, UNTRIED, table, told
+from lab.survey import ROOT, UNTRIED, run_in_guest, table
 from pytracer.features.table.feature import Feature, latest
 from pytracer.features.table.hooks import HOOKS, KINDS
 from pytracer.features.table.map_types import MAP_TYPES
@@ -109,7 +109,7 @@ def load() -> dict[str, Record]:
 
 def gather(kernel: Kernel, names: Sequence[str] = ()) -> Record:
     """Measure everything on one kernel, or only hooks and maps of these names. Raises LabError."""
-    head, *rest = told(kernel, "hooks.py", *names, options=COUNTED)
+    head, *rest = run_in_guest(kernel, "hook_costs.py", *names, options=COUNTED)
     return {
         **head,
         "hooks": [record for record in rest if "hook" in record],
@@ -117,7 +117,7 @@ def gather(kernel: Kernel, names: Sequence[str] = ()) -> Record:
     }
 
 
-def amended(old: Record, new: Record) -> Record:
+def merge_record(old: Record, new: Record) -> Record:
     """Replace old results by new ones."""
     hooks, maps = (
         {record[key]: record for record in [*old[part], *new[part]]}
@@ -211,7 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
         for kernel in kernels:
             say(f"{kernel.name}: putting a program on every kind of hook")
             found = gather(kernel, names)
-            record = amended(load()[kernel.name], found) if names else found
+            record = merge_record(load()[kernel.name], found) if names else found
             DATA.write_text(as_json({**load(), kernel.name: record}))
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))

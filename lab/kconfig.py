@@ -32,22 +32,22 @@ def options(text: str, origin: str = "") -> dict[str, str]:
 
 def merged(files: Iterable[Path]) -> dict[str, str]:
     """Merge the options of all fragments; if two disagree, the later one wins."""
-    asked: dict[str, str] = {}
+    wanted: dict[str, str] = {}
     for file in files:
-        asked |= options(file.read_text(), file.name)
-    return asked
+        wanted |= options(file.read_text(), file.name)
+    return wanted
 
 
-def text_of(asked: dict[str, str]) -> str:
+def text_of(wanted: dict[str, str]) -> str:
     """Options as a configuration, in an order that does not depend on the fragments'."""
     lines = (
         f"# CONFIG_{name} is not set" if value == "n" else f"CONFIG_{name}={value}"
-        for name, value in sorted(asked.items())
+        for name, value in sorted(wanted.items())
     )
     return "".join(f"{line}\n" for line in lines)
 
 
-def refused(asked: dict[str, str], final: str) -> list[str]:
+def refused(wanted: dict[str, str], final: str) -> list[str]:
     """List the options that a final .config does not have as requested: "NAME=y (is n)", in order.
 
     An option whose own conditions are not met, or that does not exist, is not in a .config at all, which
@@ -56,6 +56,6 @@ def refused(asked: dict[str, str], final: str) -> list[str]:
     made = {match[1]: match[2] for match in map(SET.fullmatch, final.splitlines()) if match}
     return [
         f"{name}={value} (is {made.get(name, 'n')})"
-        for name, value in asked.items()
+        for name, value in wanted.items()
         if made.get(name, "n") != value
     ]

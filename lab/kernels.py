@@ -54,7 +54,7 @@ KERNELS: tuple[Kernel, ...] = (
     Kernel(
         name="newest",
         suite="sid",
-        stands_for="what everybody will have next; its number is settled when it is fetched",
+        stands_for="what everybody will have next; its number is known when it is fetched",
         notes="packaged headers need BCC's compiler to be told -fms-extensions",
         security=False,
     ),

@@ -127,7 +127,7 @@ def is_path(word: str) -> bool:
     return not word.startswith("-") and (ROOT / word.partition("::")[0]).exists()
 
 
-class Asked(NamedTuple):
+class CommandLine(NamedTuple):
     """The parsed command line: the number of kernels at a time, the kernels, pytest's arguments, the user
     space ("": this machine's), the time limit of each in seconds, whether to compile beside the VMs, and
     whether to compile all tracers there first."""
@@ -141,7 +141,7 @@ class Asked(NamedTuple):
     everything: bool = False
 
 
-def split(arguments: list[str]) -> Asked:
+def split(arguments: list[str]) -> CommandLine:
     """Parse the command line. Raises LabError for an unknown kernel or suite."""
     rest, kernels = list(arguments), list[Kernel]()
     jobs = max(1, min(2, os.cpu_count() or 1, memory_available() // MEMORY))
@@ -165,22 +165,22 @@ def split(arguments: list[str]) -> Asked:
             jobs = int(value)
         else:
             limit = int(value)
-    return Asked(jobs, kernels or list(KERNELS), rest, suite, limit, beside and not suite, everything)
+    return CommandLine(jobs, kernels or list(KERNELS), rest, suite, limit, beside and not suite, everything)
 
 
-def run_all(asked: Asked) -> tuple[Counts, list[str]]:
+def run_all(given: CommandLine) -> tuple[Counts, list[str]]:
     """Run the tests on every kernel; the sum, and a line for each."""
-    waiting, total, lines = list(asked.kernels), Counts(), list[str]()
+    waiting, total, lines = list(given.kernels), Counts(), list[str]()
     running: list[Run] = []
     try:
         with selectors.DefaultSelector() as selector:
             while waiting or running:
-                while waiting and len(running) < asked.jobs:
+                while waiting and len(running) < given.jobs:
                     kernel = waiting.pop(0)
-                    compiler = HostCompiler(kernel.name) if asked.beside else None
+                    compiler = HostCompiler(kernel.name) if given.beside else None
                     options = compiler.options if compiler else ()
                     started = subprocess.Popen(
-                        command(kernel, asked.arguments, asked.suite, asked.limit, options),
+                        command(kernel, given.arguments, given.suite, given.limit, options),
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE,
                         stderr=subprocess.STDOUT,
@@ -210,16 +210,16 @@ def run_all(asked: Asked) -> tuple[Counts, list[str]]:
     return total, lines
 
 
-def prepare(asked: Asked) -> Counts:
+def prepare(given: CommandLine) -> Counts:
     """Get ready to compile beside the VMs and, if asked to, compile every tracer for each kernel, on all
     processors. Returns the kernels for which all did, and did not, as tests. Raises LabError."""
-    for kernel in asked.kernels:
+    for kernel in given.kernels:
         compile_inputs.of(kernel)
-    if not asked.everything:
+    if not given.everything:
         return Counts()
     total = Counts()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for kernel, done in zip(asked.kernels, pool.map(compile_all, asked.kernels), strict=True):
+        for kernel, done in zip(given.kernels, pool.map(compile_all, given.kernels), strict=True):
             print(*(f"{kernel.name:>6} | {line}" for line in done.stdout.splitlines()), sep="\n", flush=True)
             total += Counts(failed=1) if done.returncode else Counts(1)
     return total
@@ -261,12 +261,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(total)
         return 1 if total.failed else 0
     try:
-        asked = split(words)
-        prepared = prepare(asked) if asked.beside else Counts()
+        given = split(words)
+        prepared = prepare(given) if given.beside else Counts()
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
         return FAILED
-    total, lines = run_all(asked)
+    total, lines = run_all(given)
     total += prepared
     print("\n".join(lines), total, sep="\n", flush=True)
     return 1 if total.failed else 0

@@ -44,8 +44,8 @@ def lanes(number: int, *namespaces: str, cpu: int) -> list[tuple[float, ...]]:
 
     Returns for each turn the time of a datagram in nanoseconds, in each of the namespaces.
     """
-    said = _output([flood(), "lanes", str(number), *namespaces], cpu)
-    return [tuple(map(float, line.split())) for line in said.splitlines()]
+    output = _output([flood(), "lanes", str(number), *namespaces], cpu)
+    return [tuple(map(float, line.split())) for line in output.splitlines()]
 
 
 def _output(command: Sequence[str], cpu: int | None) -> str:
@@ -55,8 +55,8 @@ def _output(command: Sequence[str], cpu: int | None) -> str:
 
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin, check=False)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise MissingPeerError(f"{Path(command[0]).name} does not run here: {' '.join(said)}")
+        output = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise MissingPeerError(f"{Path(command[0]).name} does not run here: {' '.join(output)}")
     return done.stdout
 
 

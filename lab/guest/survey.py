@@ -1,7 +1,8 @@
-"""In a VM of the lab: runs every tracer with every way to hook, and each source of types, for lab/survey.py.
+"""In a VM of the lab: run every tracer with every alternative and each source of types, for lab/survey.py.
 
 Run by the Python that pytracer is installed for. Prints JSON, one object a line: the kernel and BCC first
-({"release", "bcc"}), then the runs ({"tracer", "hook", "way", "headers", "status", "used", "reason", "saw"}).
+({"release", "bcc"}), then the runs ({"tracer", "hook", "alternative", "headers", "status", "used", "reason",
+"saw"}).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from pytracer.bpf.compile.headers import SOURCES
 from pytracer.bpf.toolchain import bcc_version, find_bcc
 from pytracer.kernel.facts import NamedTarget
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from pytracer.plan.named_target import NumberedTarget
 from pytracer.spec import (
     SPELLINGS,
@@ -103,28 +104,28 @@ def busy(devices: list[str]) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class HookUse:
     """One of a tracer's hooks, and the arguments that make it use it."""
 
     hook: Hook
     arguments: tuple[str, ...]
 
 
-def hooks_of(tracer: Tracer) -> list[Asked]:
+def hooks_of(tracer: Tracer) -> list[HookUse]:
     """Return all hooks that can be forced. For a tracer that takes targets: one for each kind of target."""
-    arguments, found = tracer.arguments, list[Asked]()
+    arguments, found = tracer.arguments, list[HookUse]()
     if isinstance(arguments, Targets):
-        found += [asked for word in OF_EACH_KIND for asked in named(arguments, word)]
+        found += [use for word in OF_EACH_KIND for use in hooks_of_source(arguments, word)]
         words = found[0].arguments
     elif isinstance(arguments, Injection):
         words = tuple(FAULT)
     else:
         words = arguments.examples[: arguments.minimum] if arguments else ()
     hooks = (*tracer.hooks, *([FOLLOW] if tracer.follow else []))
-    return [*found, *(Asked(hook, words) for hook in hooks)]
+    return [*found, *(HookUse(hook, words) for hook in hooks)]
 
 
-def named(arguments: Targets, word: str) -> Iterator[Asked]:
+def hooks_of_source(arguments: Targets, word: str) -> Iterator[HookUse]:
     """The hooks where a source is named: for what happens and, if the tracer wants it, for how that ends."""
     source = parse_source(word)
     kinds = {source.kind: arguments.begin}
@@ -134,8 +135,11 @@ def named(arguments: Targets, word: str) -> Iterator[Asked]:
     code = FunctionCode(0, (FunctionExit(ExitKind.RETURN, site),))
     target = NumberedTarget(0, source, NamedTarget(source.name, sites=(site,)), code=code)
     for kind, program in kinds.items():
-        ways = (Alternative(way.name, way.make(program, [target])) for way in WAYS[kind])
-        yield Asked(Hook(kind, SPELLINGS[kind].event, tuple(ways)), (word,))
+        alternatives = (
+            Alternative(alternative.name, alternative.make(program, [target]))
+            for alternative in ALTERNATIVES[kind]
+        )
+        yield HookUse(Hook(kind, SPELLINGS[kind].event, tuple(alternatives)), (word,))
 
 
 def traced(tracer: Tracer, words: list[str], devices: list[str]) -> subprocess.CompletedProcess[str]:
@@ -162,48 +166,53 @@ def outcome(
     attached = re.findall(r"^pytracer: attached (\S+) to (\S+) ?(.*)$", done.stderr, re.M)
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"kind"')]
     saw = any(record["kind"] != "loss" for record in records)
-    used = {hook.name: way_of(hook, attached, forced.get(hook.name, "")) for hook in hooks}
+    used = {hook.name: find_used(hook, attached, forced.get(hook.name, "")) for hook in hooks}
     return {"status": 0, "used": used, "reason": "", "saw": saw}
 
 
-def way_of(hook: Hook, attached: list[tuple[str, str, str]], forced: str = "") -> list[str]:
+def find_used(hook: Hook, attached: list[tuple[str, str, str]], forced: str = "") -> list[str]:
     """Return the alternative that these attachments (program, kind, target) belong to, and its targets; [] if
     none.
 
     If they fit several, it is the one that was ``forced``.
     """
     made = {(program, kind) for program, kind, _ in attached}
-    for way in sorted(hook.alternatives, key=lambda way: way.name != forced):
-        needed = [probe for probe in way.probes if not (probe.optional or probe.when)]
+    for alternative in sorted(hook.alternatives, key=lambda alternative: alternative.name != forced):
+        needed = [probe for probe in alternative.probes if not (probe.optional or probe.when)]
         if all((probe.program, probe.kind) in made for probe in needed):
-            ours = {(probe.program, probe.kind) for probe in way.probes}
-            return [way.name, *sorted({target for p, k, target in attached if (p, k) in ours})]
+            ours = {(probe.program, probe.kind) for probe in alternative.probes}
+            return [alternative.name, *sorted({target for p, k, target in attached if (p, k) in ours})]
     return []
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a tracer: with a way to hook forced, or a source of types; with neither as it comes."""
+    """One run of a tracer: with an alternative forced, or a source of types; with neither as it comes."""
 
     tracer: Tracer
     hook: str = ""
-    way: str = ""
+    alternative: str = ""
     headers: str = ""
 
     def done(self, devices: list[str]) -> dict[str, Any]:
         """Run it and return the result."""
         every = hooks_of(self.tracer)
-        asked = [one for one in every if self.hook in ("", one.hook.name)]
-        words = list(dict.fromkeys(word for one in asked for word in one.arguments))
-        # Others may come with one that is named; each is shown where it is asked for.
+        uses = [one for one in every if self.hook in ("", one.hook.name)]
+        words = list(dict.fromkeys(word for one in uses for word in one.arguments))
+        # Others may come with one that is named; each is shown where it is requested.
         hooks = [one.hook for one in every if set(one.arguments) <= set(words)]
-        words += ["--hook", f"{self.hook}={self.way}"] if self.hook else []
+        words += ["--hook", f"{self.hook}={self.alternative}"] if self.hook else []
         words += ["--headers", self.headers] if self.headers else []
         try:
-            result = outcome(hooks, traced(self.tracer, words, devices), {self.hook: self.way})
+            result = outcome(hooks, traced(self.tracer, words, devices), {self.hook: self.alternative})
         except subprocess.TimeoutExpired:
             result = {"status": -1, "used": {}, "reason": f"it did not end within {LIMIT} s", "saw": False}
-        head = {"tracer": self.tracer.name, "hook": self.hook, "way": self.way, "headers": self.headers}
+        head = {
+            "tracer": self.tracer.name,
+            "hook": self.hook,
+            "alternative": self.alternative,
+            "headers": self.headers,
+        }
         return head | result
 
 
@@ -213,17 +222,17 @@ def runs_of(tracer: Tracer, forced: bool) -> Iterator[Run]:
     yield Run(tracer)
     if forced and (tracer.name == FOR_ALL or not isinstance(tracer.arguments, Targets)):
         for one in hooks_of(tracer):
-            yield from (Run(tracer, one.hook.name, way.name) for way in one.hook.alternatives)
+            yield from (Run(tracer, one.hook.name, alternative.name) for alternative in one.hook.alternatives)
     if forced and tracer.name in EVERY_SOURCE:
         yield from (Run(tracer, headers=source) for source in SOURCES)
 
 
-def runs_of_way(tracer: Tracer, words: list[str]) -> Iterator[Run]:
-    """The runs of one tracer that are forced to these ways alone, each HOOK=WAY."""
-    every = (f"{run.hook}={run.way}" for run in runs_of(tracer, forced=True))
+def forced_runs(tracer: Tracer, words: list[str]) -> Iterator[Run]:
+    """Yield the runs of one tracer that force one of these alternatives, each HOOK=ALTERNATIVE."""
+    every = (f"{run.hook}={run.alternative}" for run in runs_of(tracer, forced=True))
     for word in (word for word in every if word in words):
-        hook, _, way = word.partition("=")
-        yield Run(tracer, hook, way)
+        hook, _, alternative = word.partition("=")
+        yield Run(tracer, hook, alternative)
 
 
 def main() -> None:
@@ -233,7 +242,7 @@ def main() -> None:
             "survey: looks at whole machines, so that it runs in the lab's only: scripts/record --kernels"
         )
     forced = "--as-it-comes" not in sys.argv
-    ways = [word.removeprefix("--way=") for word in sys.argv[1:] if word.startswith("--way=")]
+    alternatives = [word.removeprefix("--hook=") for word in sys.argv[1:] if word.startswith("--hook=")]
     names = [word for word in sys.argv[1:] if not word.startswith("-")]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PYTRACER_CACHE_DIR"] = str(Path(folder) / "cache")
@@ -243,7 +252,7 @@ def main() -> None:
         runs = [
             run
             for tracer in tracers
-            for run in (runs_of_way(tracer, ways) if ways else runs_of(tracer, forced))
+            for run in (forced_runs(tracer, alternatives) if alternatives else runs_of(tracer, forced))
         ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for record in pool.map(lambda run: run.done(devices), runs):

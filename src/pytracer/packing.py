@@ -95,19 +95,21 @@ def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, t
     # What is attached to is said where the pack is run: the programs are the same for all of it.
     request = replace(request, sources=())
     hooks = hooks_of(request)
-    ways = [
+    alternatives = [
         # Doing without is for kernels that have no way at all.
         [
-            way
-            for way in hook.alternatives
-            if way.probes and way.is_called(request.hooks.get(hook.name, way.name))
+            alternative
+            for alternative in hook.alternatives
+            if alternative.probes and alternative.is_called(request.hooks.get(hook.name, alternative.name))
         ]
         for hook in hooks
     ]
     found, problem = False, None
-    for chosen in itertools.product(*ways):
-        forced = dict(request.hooks) | {hook.name: way.name for hook, way in zip(hooks, chosen, strict=True)}
-        programs = dict.fromkeys(probe.program for way in chosen for probe in way.probes)
+    for chosen in itertools.product(*alternatives):
+        forced = dict(request.hooks) | {
+            hook.name: alternative.name for hook, alternative in zip(hooks, chosen, strict=True)
+        }
+        programs = dict.fromkeys(probe.program for alternative in chosen for probe in alternative.probes)
         if isinstance(request.tracer.arguments, Targets):
             named = request.tracer.arguments
             programs |= dict.fromkeys(filter(None, (named.begin, named.end)))

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from support.asked import NAME, NUMBERS, TIMES, ended, file_in
 from support.cli import finish, start
 from support.uprobes import Program
@@ -84,14 +84,14 @@ def test_what_is_below_0_has_no_place_in_a_histogram(path):
     assert found == {"less": [(0, 2, 1)], "great": [(1 << 63, 1 << 64, TIMES)]}
 
 
-KERNEL = [(kind, way.name) for kind in ("kr", "fr") for way in WAYS[kind]]
+KERNEL = [(kind, alternative.name) for kind in ("kr", "fr") for alternative in ALTERNATIVES[kind]]
 
 
-@pytest.mark.parametrize(("kind", "way"), KERNEL, ids=lambda value: value)
-def test_functions_of_the_kernel(path, kind, way):
+@pytest.mark.parametrize(("kind", "alternative"), KERNEL, ids=lambda value: value)
+def test_functions_of_the_kernel(path, kind, alternative):
     name = "file->f_path.dentry->d_name.name"
     question = f'{kind}:vfs_read():char*,long:$entry({name}),$retval:$entry({name}) == "{NAME}" && $latency'
-    rows = counted(path, question, f"--hook={kind}={way}")
+    rows = counted(path, question, f"--hook={kind}={alternative}")
     if rows is None:
         return
     found = {row["$retval"]: row["count"] for row in rows}

@@ -41,9 +41,9 @@ def traced(device, *words):
 
 @pytest.mark.smoke
 @pytest.mark.lab
-@pytest.mark.parametrize("way", ["raw-tracepoint", "tracepoint"])
-def test_requests_are_counted_to_the_last_one(tmp_path, way):
-    with loop(tmp_path) as device, traced(device, "--hook", f"block_io={way}") as counts:
+@pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
+def test_requests_are_counted_to_the_last_one(tmp_path, alternative):
+    with loop(tmp_path) as device, traced(device, "--hook", f"block_io={alternative}") as counts:
         done = work(device, **WORK)
     assert counts == done
     assert (done["read"], done["write"], done["flush"]) == (101, 23, 7)

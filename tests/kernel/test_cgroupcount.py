@@ -14,7 +14,7 @@ from support.cli import Ended, Result, finish, run, start, stop
 from support.needs import refused_by_right
 
 pytestmark = pytest.mark.kernel
-WAYS = ("cgroup-link", "cgroup-attach")
+ALTERNATIVES = ("cgroup-link", "cgroup-attach")
 WORK = f"""{DATAGRAMS}
 send(socket.AF_INET, "127.0.0.1", 23, 30)
 send(socket.AF_INET6, "::1", 7, 100)
@@ -64,10 +64,10 @@ def totals(result: Result, folder: Path) -> dict[str, dict[str, tuple[int, int]]
 
 @pytest.mark.lab
 @pytest.mark.smoke
-@pytest.mark.parametrize("way", WAYS)
-def test_packets_are_counted_both_ways_to_the_byte(folder, way):
-    result = counted(folder, "--hook", f"cgroup_packet={way}")
-    if not refused_by_right(result.status, result.err, {"cgroup_packet": way}):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_packets_are_counted_both_ways_to_the_byte(folder, alternative):
+    result = counted(folder, "--hook", f"cgroup_packet={alternative}")
+    if not refused_by_right(result.status, result.err, {"cgroup_packet": alternative}):
         assert totals(result, folder) == {"in": SENT, "out": SENT}
     assert on(folder) == {"ingress": (), "egress": ()}
 
@@ -99,7 +99,7 @@ def test_a_neighbour_is_not_counted(folder):
 @pytest.mark.lab
 def test_a_filter(folder):
     result = counted(folder, "--filter", "ip6 and udp")
-    assert totals(result, folder) == {way: {"UDP": (7, 7 * 148)} for way in ("in", "out")}
+    assert totals(result, folder) == {alternative: {"UDP": (7, 7 * 148)} for alternative in ("in", "out")}
 
 
 def test_a_container_by_its_name(folder):
@@ -110,26 +110,26 @@ def test_a_container_by_its_name(folder):
     assert totals(stop(tracer, signal.SIGTERM), box) == {"in": SENT, "out": SENT}
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_what_another_denies_is_counted_and_still_denied(folder, way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_what_another_denies_is_counted_and_still_denied(folder, alternative):
     """All programs are run; one that denies is enough."""
     work = DATAGRAMS.replace("            there.recv(65536)\n", "")
     work += 'send(socket.AF_INET, "127.0.0.1", 23, 30)'
     with attached(folder, POINTS["ingress"], 0, flags=2) as theirs:
-        result = counted(folder, "--hook", f"cgroup_packet={way}", work=work)
+        result = counted(folder, "--hook", f"cgroup_packet={alternative}", work=work)
         assert totals(result, folder)["in"] == {"UDP": (23, 23 * 58)}
         assert on(folder) == {"ingress": (theirs,), "egress": ()}
         run_in(folder, UNANSWERED)
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", WAYS)
-def test_a_program_that_allows_none_beside_it_is_told_and_stays(folder, way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_a_program_that_allows_none_beside_it_is_told_and_stays(folder, alternative):
     below = folder / "below"
     below.mkdir()
     with attached(folder, POINTS["egress"], 1, flags=0) as theirs:
         for where in (folder, below):
-            result = run("cgroupcount", "--cgroup", where, "--hook", f"cgroup_packet={way}", "-d", 1)
+            result = run("cgroupcount", "--cgroup", where, "--hook", f"cgroup_packet={alternative}", "-d", 1)
             assert result.status == 1
             first, hint = result.err.splitlines()
             assert f"another program on the cgroup {folder} allows none beside it, and stays" in first
@@ -140,24 +140,26 @@ def test_a_program_that_allows_none_beside_it_is_told_and_stays(folder, way):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", WAYS)
-def test_a_killed_process_leaves_nothing_or_what_the_next_takes_off(folder, way):
-    words = ("--cgroup", folder, "--hook", f"cgroup_packet={way}")
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_a_killed_process_leaves_nothing_or_what_the_next_takes_off(folder, alternative):
+    words = ("--cgroup", folder, "--hook", f"cgroup_packet={alternative}")
     tracer = start("cgroupcount", *words, 60)
     with attached(folder, POINTS["egress"], 1) as theirs:
         tracer.kill()
         tracer.communicate()
-        assert len(on(folder)["ingress"]) == (way == "cgroup-attach")
+        assert len(on(folder)["ingress"]) == (alternative == "cgroup-attach")
         assert run("cgroupcount", *words, "-d", 0.1).status == 0
         assert on(folder) == {"ingress": (), "egress": (theirs,)}
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", WAYS)
-def test_a_cgroup_that_goes_away_is_said_and_ends_it(folder, way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_a_cgroup_that_goes_away_is_said_and_ends_it(folder, alternative):
     gone = folder / "gone"
     gone.mkdir()
-    tracer = start("cgroupcount", "-f", "json", "--cgroup", gone, "--hook", f"cgroup_packet={way}", 0.1)
+    tracer = start(
+        "cgroupcount", "-f", "json", "--cgroup", gone, "--hook", f"cgroup_packet={alternative}", 0.1
+    )
     run_in(gone, WORK)
     gone.rmdir()
     result = finish(tracer)

@@ -49,10 +49,10 @@ def test_the_end_of_the_command_ends_it_and_says_how_many_still_run(gate, count)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("way", ["raw-tracepoint", "tracepoint"])
-def test_wait_all_follows_them_to_their_end(gate, count, way):
+@pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
+def test_wait_all_follows_them_to_their_end(gate, count, alternative):
     read, write = gate
-    words = ["-f", "json", "--wait-all", "--hook", f"follow={way}", "--", *outlived(read, count)]
+    words = ["-f", "json", "--wait-all", "--hook", f"follow={alternative}", "--", *outlived(read, count)]
     tracer = start("execsnoop", *words, pass_fds=[read])
     os.close(write)
     result = finish(tracer)

@@ -24,7 +24,7 @@ LONGEST = b"\x3f" + b"x" * 63 + b"\x3f" + b"y" * 63 + b"\x3f" + b"z" * 63 + b"\x
 A, AAAA = 1, 28
 HOLD = 0.05
 # What a query and its answer pass: whose socket, which way.
-WAYS = (
+DIRECTIONS = (
     ("client", "out", "query"),
     ("server", "in", "query"),
     ("server", "out", "answer"),
@@ -89,11 +89,13 @@ def shown(events, *names):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", [pytest.param("cgroup-link", marks=pytest.mark.smoke), "cgroup-attach"])
-def test_each_message_on_both_sides_with_its_owner(way):
+@pytest.mark.parametrize(
+    "alternative", [pytest.param("cgroup-link", marks=pytest.mark.smoke), "cgroup-attach"]
+)
+def test_each_message_on_both_sides_with_its_owner(alternative):
     """Sockets of both sides are older than the trace; the server answers while the client waits."""
-    hooks = ["--hook", f"cgroup_packet={way}", "--hook", f"created={way}"]
-    wanted = {"cgroup_packet": way, "created": way}
+    hooks = ["--hook", f"cgroup_packet={alternative}", "--hook", f"created={alternative}"]
+    wanted = {"cgroup_packet": alternative, "created": alternative}
     if refused(run("dnssnoop", "--dry-run", *hooks), wanted):
         return
     expected = []
@@ -107,7 +109,7 @@ def test_each_message_on_both_sides_with_its_owner(way):
                 for kind, type_ in ((A, "A"), (AAAA, "AAAA")):
                     sent.append(query(number, kind=kind).hex())
                     ask(client, bytes.fromhex(sent[-1]))
-                    for role, direction, message in WAYS:
+                    for role, direction, message in DIRECTIONS:
                         owner = me() if role == "client" else (resolver, "resolver")
                         answer = (code, 7) if message == "answer" else (None, None)
                         expected.append((*owner, direction, message, *answer, type_, "www.example.org"))
@@ -146,7 +148,9 @@ def test_tcp_whole_and_in_parts():
         client.close()
         served.close()
     assert shown(events, "direction", "message", "protocol", "name") == [
-        (direction, message, "TCP", "www.example.org") for _ in range(5) for _, direction, message in WAYS
+        (direction, message, "TCP", "www.example.org")
+        for _ in range(5)
+        for _, direction, message in DIRECTIONS
     ]
     assert {(event["pid"], event["comm"]) for event in events if event["port"] == 53} == {me()}
 

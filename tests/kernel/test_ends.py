@@ -15,7 +15,7 @@ from pathlib import Path
 from resource import RLIMIT_NOFILE, setrlimit
 
 import pytest
-from lab.guest.survey import Asked, hooks_of
+from lab.guest.survey import HookUse, hooks_of
 
 from pytracer.bpf.attach import cgroup_skb, cgroup_sock, cgroup_sock_addr
 from pytracer.errors import PolicyError
@@ -40,13 +40,13 @@ def of_each_kind() -> Iterator[object]:
     """The first tracer, hook and way that stands on a kind of probe, or on several."""
     seen = set[frozenset[str]]()
     for tracer in sorted(registry.all_tracers(), key=lambda tracer: tracer.name not in PLAIN):
-        for asked in (asked for asked in hooks_of(tracer) if asked.hook != FOLLOW):
-            for way in asked.hook.alternatives:
-                kinds = frozenset(probe.kind for probe in way.probes)
+        for use in (use for use in hooks_of(tracer) if use.hook != FOLLOW):
+            for alternative in use.hook.alternatives:
+                kinds = frozenset(probe.kind for probe in alternative.probes)
                 if kinds and not kinds & LEFT_ALONE and kinds not in seen:
                     seen.add(kinds)
                     marks = [pytest.mark.lab] if kinds <= IN_THE_LAB else []
-                    yield pytest.param(tracer, asked, way, id="+".join(sorted(kinds)), marks=marks)
+                    yield pytest.param(tracer, use, alternative, id="+".join(sorted(kinds)), marks=marks)
 
 
 CGROUP_POINTS = (cgroup_skb.POINTS, cgroup_sock.POINTS, cgroup_sock_addr.POINTS)
@@ -58,21 +58,21 @@ IN_THE_LAB = {
 """What not every kernel grants, and what older ones do in a way of their own."""
 PLAIN = ("funccount", "sockcount")
 """Those that stand on few kinds at once, and on all alternatives of them."""
-EACH_KIND = pytest.mark.parametrize(("tracer", "asked", "way"), list(of_each_kind()))
+EACH_KIND = pytest.mark.parametrize(("tracer", "use", "alternative"), list(of_each_kind()))
 
 
 @pytest.fixture
-def words(tracer: Tracer, asked: Asked, way: Alternative) -> Iterator[list[str]]:
+def words(tracer: Tracer, use: HookUse, alternative: Alternative) -> Iterator[list[str]]:
     """The command, in a network and on a cgroup of its own; none where the kernel may be without the way."""
-    made = [tracer.name, *asked.arguments, "--hook", f"{asked.hook.name}={way.name}"]
+    made = [tracer.name, *use.arguments, "--hook", f"{use.hook.name}={alternative.name}"]
     with packets.namespace(), cgroup() as folder:
-        if any(isinstance(probe, OnCgroup) for probe in way.probes):
+        if any(isinstance(probe, OnCgroup) for probe in alternative.probes):
             made += ["--cgroup", str(folder)]
-        if isinstance(way.probes[0], TaskSample):
+        if isinstance(alternative.probes[0], TaskSample):
             made += ["-p", str(os.getpid())]
         planned = run(*made, "--dry-run")
         by_policy = planned.status == PolicyError.exit_code and "by a policy of the kernel" in planned.err
-        if by_policy or refused_by_right(planned.status, planned.err, {asked.hook.name: way.name}):
+        if by_policy or refused_by_right(planned.status, planned.err, {use.hook.name: alternative.name}):
             made = []
         yield made
         assert trace_events() == []

@@ -23,7 +23,7 @@ from support.workloads import workload
 pytestmark = pytest.mark.kernel
 
 TRUE = "/bin/true"
-WAYS = [alternative.name for alternative in EXECUTED.alternatives]
+ALTERNATIVES = [alternative.name for alternative in EXECUTED.alternatives]
 
 
 def execs(*words):
@@ -43,9 +43,9 @@ def seen(*words, options=()):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", WAYS)
-def test_23_are_23(way):
-    found = seen("times", 23, TRUE, "a b", "", "$c", options=["--hook", f"executed={way}"])
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_23_are_23(alternative):
+    found = seen("times", 23, TRUE, "a b", "", "$c", options=["--hook", f"executed={alternative}"])
     assert [r["args"] for r in found] == ["/bin/true 'a b' '' '$c'"] * 23
     assert len({r["pid"] for r in found}) == 23
     assert {(r["comm"], r["err"]) for r in found} == {("true", None)}
@@ -154,9 +154,9 @@ def test_failures(tmp_path):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", [alternative.name for alternative in RETURN.alternatives])
-def test_failures_of_other_calls(way):
-    options = ["-x", "--hook", f"return={way}"]
+@pytest.mark.parametrize("alternative", [alternative.name for alternative in RETURN.alternatives])
+def test_failures_of_other_calls(alternative):
+    options = ["-x", "--hook", f"return={alternative}"]
     [record] = seen("at", "/bin", "pt-no", "a", options=options)
     assert (record["args"], record["err"]) == ("pt-no a", "ENOENT")
     found = seen("compat", 23, options=options)

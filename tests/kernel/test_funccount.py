@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from pytracer.plan.named_target import IN_PROGRAMS
 from pytracer.spec import SPELLINGS
 from support.cli import run, start
@@ -21,7 +21,12 @@ pytestmark = pytest.mark.kernel
 
 CALLS = 23
 # Of the kernel; those in programs are in test_funccount_programs.py.
-EVERY = [(kind, way.name) for kind, ways in WAYS.items() for way in ways if kind not in IN_PROGRAMS]
+EVERY = [
+    (kind, alternative.name)
+    for kind, alternatives in ALTERNATIVES.items()
+    for alternative in alternatives
+    if kind not in IN_PROGRAMS
+]
 FUNCTION = "__x64_sys_close"  # with an argument: one that does not use it may be missing from BTF
 NAMES = dict.fromkeys(("k", "kr", "f", "fr"), FUNCTION) | {"t": "syscalls:sys_enter_close", "rt": "sys_enter"}
 
@@ -45,15 +50,15 @@ def _no_event_is_left():
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("kind", "way"), EVERY, ids=lambda value: value)
-def test_every_way_counts_to_the_last_call(kind, way):
+@pytest.mark.parametrize(("kind", "alternative"), EVERY, ids=lambda value: value)
+def test_every_way_counts_to_the_last_call(kind, alternative):
     name = NAMES[kind]
-    seen = counted(f"{kind}:{name}", options=["--hook", f"{kind}={way}"])
+    seen = counted(f"{kind}:{name}", options=["--hook", f"{kind}={alternative}"])
     if seen is None:
         return
     expected = CALLS
     if kind == "rt":  # every system call: of those there are more, and as many for each run
-        assert seen == counted(f"{kind}:{name}", options=["--hook", f"{kind}={way}"])
+        assert seen == counted(f"{kind}:{name}", options=["--hook", f"{kind}={alternative}"])
         assert seen[f"rt:{name}"] >= CALLS
         expected = seen[f"rt:{name}"]
     assert seen == {f"{kind}:{name}": expected}
@@ -75,10 +80,12 @@ def test_many_of_several_kinds_at_once():
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", ["kprobe-multi", "kprobe", "kprobe-events"])
-def test_functions_by_pattern(way):
+@pytest.mark.parametrize("alternative", ["kprobe-multi", "kprobe", "kprobe-events"])
+def test_functions_by_pattern(alternative):
     script = f"{workload('calls')} getppid {CALLS}; {workload('calls')} signal 5"
-    seen = counted("__x64_sys_getpp*d", "k:__x64_sys_kill", options=["--hook", f"k={way}"], script=script)
+    seen = counted(
+        "__x64_sys_getpp*d", "k:__x64_sys_kill", options=["--hook", f"k={alternative}"], script=script
+    )
     if seen is None:
         return
     assert seen["k:__x64_sys_getppid"] >= CALLS  # the shell's own, if any, are the same each time
@@ -101,8 +108,8 @@ def test_a_place_within_a_function():
     # Behind what calls the tracer, five bytes, which ENDBR may stand before, four.
     behind = (at for at in (9, 5) if run("funccount", "--dry-run", f"{FUNCTION}+{at}").status == 0)
     at = next(behind)
-    for way in ("kprobe", "kprobe-events"):
-        seen = counted(f"{FUNCTION}+{at}", options=["--hook", f"k={way}"])
+    for alternative in ("kprobe", "kprobe-events"):
+        seen = counted(f"{FUNCTION}+{at}", options=["--hook", f"k={alternative}"])
         assert seen == {f"k:{FUNCTION}+{at:#x}": CALLS}
 
 
@@ -148,7 +155,7 @@ def test_another_target_does_not_take_the_compiler():
 def test_a_killed_tracer_leaves_nothing():
     spelled = {"k": "kprobe-events", "kr": "kretprobe-events"}
     words = [f"{kind}:{FUNCTION}" for kind in spelled]
-    hooks = [word for kind, way in spelled.items() for word in ("--hook", f"{kind}={way}")]
+    hooks = [word for kind, alternative in spelled.items() for word in ("--hook", f"{kind}={alternative}")]
     if run("funccount", "--dry-run", *words, *hooks).status:
         words, hooks = ["t:sched:sched_process_*", "rt:sched_switch"], []
     tracer = start("funccount", *hooks, *words, "60")
@@ -171,4 +178,4 @@ def test_one_pack_serves_whatever_is_named(tmp_path):
 
 
 def test_every_kind_of_source_is_tried():
-    assert {*NAMES, *IN_PROGRAMS} == set(WAYS) == set(SPELLINGS)
+    assert {*NAMES, *IN_PROGRAMS} == set(ALTERNATIVES) == set(SPELLINGS)

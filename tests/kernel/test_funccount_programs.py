@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from pytracer.plan.named_target import IN_PROGRAMS
 from support.cli import finish, run, start
 from support.needs import refused_by_right
@@ -17,7 +17,7 @@ from support.workloads import workload
 pytestmark = pytest.mark.kernel
 
 TIMES = 23
-EVERY = [(kind, way.name) for kind in IN_PROGRAMS for way in WAYS[kind]]
+EVERY = [(kind, alternative.name) for kind in IN_PROGRAMS for alternative in ALTERNATIVES[kind]]
 FUNCTIONS = ("work", "work_more", "rest")
 CALLS = dict(zip(FUNCTIONS, (2 * TIMES, TIMES + 1, 1), strict=True))
 MARKS = ("bare", "memory", "nowhere", "registers")
@@ -41,10 +41,10 @@ def counting(*words: object, **options: object):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("kind", "way"), EVERY, ids=lambda value: value)
-def test_every_way_counts_to_the_last_call(kind, way):
+@pytest.mark.parametrize(("kind", "alternative"), EVERY, ids=lambda value: value)
+def test_every_way_counts_to_the_last_call(kind, alternative):
     file = workload("marks")
-    hook = ["--hook", f"{kind}={way}"]
+    hook = ["--hook", f"{kind}={alternative}"]
     if kind == "usdt":
         names, expected = [f"{file}:forms:*"], {f"usdt:{file}:forms:{name}": TIMES for name in MARKS}
     else:
@@ -52,7 +52,7 @@ def test_every_way_counts_to_the_last_call(kind, way):
         expected = {f"{kind}:{file}:{name}": count for name, count in CALLS.items()}
     what = "forms" if kind == "usdt" else "work"
     result = counting(*hook, *(f"{kind}:{name}" for name in names), *script(what))
-    if not refused_by_right(result.status, result.err, {kind: way}):
+    if not refused_by_right(result.status, result.err, {kind: alternative}):
         assert totals(result) == expected
 
 
@@ -91,11 +91,13 @@ def test_a_probe_by_its_provider_in_whatrun_cnt(tmp_path):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", [way.name for way in WAYS["u"]])
-def test_a_process_whose_main_thread_has_ended(way):
+@pytest.mark.parametrize("alternative", [alternative.name for alternative in ALTERNATIVES["u"]])
+def test_a_process_whose_main_thread_has_ended(alternative):
     """Another process of the same program does not count."""
     with working(TIMES, "headless") as program, working(7) as other:
-        tracer = start("funccount", "-f", "json", "-p", program.pid, "--hook", f"u={way}", "u:marks:work", 60)
+        tracer = start(
+            "funccount", "-f", "json", "-p", program.pid, "--hook", f"u={alternative}", "u:marks:work", 60
+        )
         other.go()
         program.go()
         tracer.terminate()

@@ -7,7 +7,7 @@ import pytest
 import pytracer
 from pytracer.model import Histograms, Loss
 from pytracer.model.buckets import ERROR
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from support.cli import run, wait_for
 from support.needs import refused
 from support.uprobes import Program
@@ -20,7 +20,12 @@ MS = 1_000_000
 FUNCTION = "__x64_sys_nanosleep"
 PAIRS = {"k": "kr", "f": "fr", "u": "ur"}
 # Every way at least once, with the best of the other part.
-EVERY = [(kind, part, way.name) for kind, end in PAIRS.items() for part in (kind, end) for way in WAYS[part]]
+EVERY = [
+    (kind, part, alternative.name)
+    for kind, end in PAIRS.items()
+    for part in (kind, end)
+    for alternative in ALTERNATIVES[part]
+]
 
 
 def histograms(result, *losses):
@@ -52,14 +57,22 @@ def check(found, calls, least, longest=0):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("kind", "part", "way"), EVERY, ids=lambda value: value)
-def test_every_way_sees_every_call_and_how_long_it_took(kind, part, way):
+@pytest.mark.parametrize(("kind", "part", "alternative"), EVERY, ids=lambda value: value)
+def test_every_way_sees_every_call_and_how_long_it_took(kind, part, alternative):
     if kind == "u":
-        result = of_functions("nap", CALLS, 2, "nap", options=["--hook", f"{part}={way}"])
+        result = of_functions("nap", CALLS, 2, "nap", options=["--hook", f"{part}={alternative}"])
     else:
-        words = ["--hook", f"{part}={way}", f"{kind}:{FUNCTION}", "--", workload("calls"), "sleep", CALLS]
+        words = [
+            "--hook",
+            f"{part}={alternative}",
+            f"{kind}:{FUNCTION}",
+            "--",
+            workload("calls"),
+            "sleep",
+            CALLS,
+        ]
         result = run("funclatency", "-f", "json", *words)
-    if not refused(result, {part: way}):
+    if not refused(result, {part: alternative}):
         [found] = histograms(result).values()
         check(found, CALLS, 2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from support.cli import run
 from support.needs import refused
 from support.uprobes import Program
@@ -15,7 +15,12 @@ pytestmark = pytest.mark.kernel
 CALLS = 23
 MS = 1_000_000
 PAIRS = {"k": "kr", "f": "fr"}
-EVERY = [(kind, part, way.name) for kind, end in PAIRS.items() for part in (kind, end) for way in WAYS[part]]
+EVERY = [
+    (kind, part, alternative.name)
+    for kind, end in PAIRS.items()
+    for part in (kind, end)
+    for alternative in ALTERNATIVES[part]
+]
 
 
 def events(result):
@@ -58,12 +63,12 @@ def test_calls_that_do_not_are_not_shown(limit, most):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("kind", "part", "way"), EVERY, ids=lambda value: value)
-def test_functions_of_the_kernel_by_every_way(kind, part, way):
+@pytest.mark.parametrize(("kind", "part", "alternative"), EVERY, ids=lambda value: value)
+def test_functions_of_the_kernel_by_every_way(kind, part, alternative):
     """close(-1): EBADF, with the registers of the caller as the argument."""
-    words = ["--min", 0, "--args", "--hook", f"{part}={way}", f"{kind}:__x64_sys_close"]
+    words = ["--min", 0, "--args", "--hook", f"{part}={alternative}", f"{kind}:__x64_sys_close"]
     result = run("funcslower", "-f", "json", *words, "--", workload("calls"), "fail", CALLS)
-    if refused(result, {part: way}):
+    if refused(result, {part: alternative}):
         return
     seen = events(result)
     assert len(seen) == CALLS

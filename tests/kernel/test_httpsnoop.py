@@ -79,10 +79,12 @@ def shown(found, *names):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", [pytest.param("cgroup-link", marks=pytest.mark.smoke), "cgroup-attach"])
-def test_each_request_on_both_sides_with_its_owner(way):
-    hooks = ["--hook", f"cgroup_packet={way}", "--hook", f"created={way}"]
-    if refused(run("httpsnoop", "--dry-run", *hooks), {"cgroup_packet": way, "created": way}):
+@pytest.mark.parametrize(
+    "alternative", [pytest.param("cgroup-link", marks=pytest.mark.smoke), "cgroup-attach"]
+)
+def test_each_request_on_both_sides_with_its_owner(alternative):
+    hooks = ["--hook", f"cgroup_packet={alternative}", "--hook", f"created={alternative}"]
+    if refused(run("httpsnoop", "--dry-run", *hooks), {"cgroup_packet": alternative, "created": alternative}):
         return
     expected, sent, got = [], [], []
     with namespace(ipv6=True):

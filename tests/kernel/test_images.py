@@ -47,9 +47,14 @@ def image_file(cache: Path) -> Path:
     return found
 
 
-def ways(result: Result) -> list[str]:
+def alternatives(result: Result) -> list[str]:
     """How programs came to be, as -v says."""
-    return [way for line in result.err.splitlines() for way in (COMPILED, FROM_IMAGE) if way in line]
+    return [
+        alternative
+        for line in result.err.splitlines()
+        for alternative in (COMPILED, FROM_IMAGE)
+        if alternative in line
+    ]
 
 
 def syscalls() -> Result:
@@ -81,7 +86,7 @@ def has_compiler(process: int) -> bool:
 @pytest.mark.lab
 def test_syscalls_cold_and_warm_count_the_same(cache: Path) -> None:
     cold, warm = syscalls(), syscalls()
-    assert (ways(cold), ways(warm)) == ([COMPILED], [FROM_IMAGE])
+    assert (alternatives(cold), alternatives(warm)) == ([COMPILED], [FROM_IMAGE])
     image = decode(image_file(cache).read_bytes())
     assert {program.name for program in image.programs} >= {"enter", "leave", "gone", "pt_fork"}
     assert image.kernel == os.uname().release
@@ -122,7 +127,7 @@ def test_values_that_change_from_run_to_run_use_the_same_image(cache: Path) -> N
     for names, found in (("getppid", {"getppid"}), ("execve", {"execve"}), ("execve,getppid", None)):
         result = run("syscalls", "-v", "-f", "json", "-e", names, "--", workload("calls"), "getppid", 23)
         assert {record["syscall"] for record in result.of("summary")} == (found or {"execve", "getppid"})
-        assert ways(result) == [COMPILED if names == "getppid" else FROM_IMAGE]
+        assert alternatives(result) == [COMPILED if names == "getppid" else FROM_IMAGE]
     assert image_file(cache)
 
 
@@ -168,15 +173,15 @@ def _linked(path: Path) -> None:
 def test_an_image_that_is_not_to_be_trusted_is_made_again(cache: Path, spoil: Callable[[Path], None]) -> None:
     syscalls()
     spoil(image_file(cache))
-    assert ways(syscalls()) == [COMPILED]
-    assert ways(syscalls()) == [FROM_IMAGE]
+    assert alternatives(syscalls()) == [COMPILED]
+    assert alternatives(syscalls()) == [FROM_IMAGE]
 
 
 def test_a_folder_that_is_not_to_be_trusted_is_said(cache: Path) -> None:
     syscalls()
     (cache / "images").chmod(0o770)
     result = syscalls()
-    assert ways(result) == [COMPILED]
+    assert alternatives(result) == [COMPILED]
     assert (
         f"warning: nothing is cached for the next start: {cache}/images "
         "can be written by others" in result.err
@@ -188,7 +193,7 @@ def test_an_image_that_other_libraries_made_is_made_again(cache: Path) -> None:
     path = image_file(cache)
     image = decode(path.read_bytes())
     path.write_bytes(replace(image, made_by=(f"{path} 5 7", *image.made_by)).encode())
-    assert ways(syscalls()) == [COMPILED]
+    assert alternatives(syscalls()) == [COMPILED]
     assert decode(path.read_bytes()).made_by == image.made_by
 
 
@@ -229,9 +234,9 @@ def test_an_image_that_the_kernel_refuses_is_made_again(
     path.write_bytes(change(good).encode())
     result = syscalls()
     assert f"pytracer: the cached image cannot be used: {said}\n" in result.err
-    assert ways(result) == [COMPILED]
+    assert alternatives(result) == [COMPILED]
     assert decode(path.read_bytes()) == good
-    assert ways(syscalls()) == [FROM_IMAGE]
+    assert alternatives(syscalls()) == [FROM_IMAGE]
     assert not list((tmp_path / "tmp").iterdir())  # no log of what the user need not care about
 
 
@@ -247,10 +252,10 @@ def test_two_first_starts_at_once(cache: Path) -> None:
         results.append(Result(process.returncode, out, err))
         check_calls(results[-1])
     # Both compile, unless one was so late that the other had kept its image.
-    assert COMPILED in ways(results[0]) + ways(results[1])
-    assert all(len(ways(result)) == 1 for result in results)
+    assert COMPILED in alternatives(results[0]) + alternatives(results[1])
+    assert all(len(alternatives(result)) == 1 for result in results)
     assert [path.suffix for path in (cache / "images").iterdir()] == [".image"]
-    assert ways(syscalls()) == [FROM_IMAGE]
+    assert alternatives(syscalls()) == [FROM_IMAGE]
 
 
 def test_without_a_compiler_that_can_be_told_nothing_is_kept(cache: Path, tmp_path: Path) -> None:

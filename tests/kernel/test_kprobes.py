@@ -18,7 +18,7 @@ from support.workloads import workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 
-WAYS = [alternative.name for alternative in SYSCALL.alternatives if alternative.is_called("kprobe")]
+ALTERNATIVES = [alternative.name for alternative in SYSCALL.alternatives if alternative.is_called("kprobe")]
 # What Debian's kernels grant. Of others it is only asked that they do it right or say why not.
 GRANTED = {
     "5.10": {"kprobe-events"},
@@ -30,14 +30,14 @@ DEBIANS = GRANTED.get(".".join(platform.release().split(".")[:2])) if "cloud" in
 SLEEPERS, NAPS = 40, 3
 
 
-def granted(way: str) -> bool:
+def granted(alternative: str) -> bool:
     """Whether this kernel has the way; what it says is held against what is known of it."""
-    planned = run("syscalls", "--dry-run", "--hook", f"syscall={way}")
+    planned = run("syscalls", "--dry-run", "--hook", f"syscall={alternative}")
     assert planned.status in ((0, 4) if DEBIANS is not None else (0, 4, 5)), planned.err
     if DEBIANS is not None:
-        assert (planned.status == 0) is (way in DEBIANS), planned.out + planned.err
+        assert (planned.status == 0) is (alternative in DEBIANS), planned.out + planned.err
     if planned.status:
-        assert re.search(rf"{way}: .+", planned.err)
+        assert re.search(rf"{alternative}: .+", planned.err)
     return planned.status == 0
 
 
@@ -47,15 +47,25 @@ def _no_event_is_left():
     assert trace_events() == []
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_counts_are_exact(way):
-    if not granted(way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_counts_are_exact(alternative):
+    if not granted(alternative):
         return
     does = "getppid 23", "fail 7", "compat 23", "signal 23", "unknown 5"
     script = "".join(f"{workload('calls')} {what}\n" for what in does)
     script += f"for i in $(seq {SLEEPERS}); do {workload('calls')} sleep {NAPS} & done; wait"
     result = run(
-        "syscalls", "-f", "json", "--by", "comm,syscall", "--hook", f"syscall={way}", "--", "sh", "-c", script
+        "syscalls",
+        "-f",
+        "json",
+        "--by",
+        "comm,syscall",
+        "--hook",
+        f"syscall={alternative}",
+        "--",
+        "sh",
+        "-c",
+        script,
     )
     assert result.status == 0, result.err
     assert not result.of("loss")
@@ -80,13 +90,13 @@ def test_counts_are_exact(way):
 
 
 @pytest.mark.alone  # the next run of another test would take away what tracefs keeps
-@pytest.mark.parametrize("way", WAYS)
-def test_calls_in_flight_are_not_counted_and_a_killed_tracer_is_cleaned_up_after(way):
-    if not granted(way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_calls_in_flight_are_not_counted_and_a_killed_tracer_is_cleaned_up_after(alternative):
+    if not granted(alternative):
         return
     code = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\n"
     code += "for _ in range(23): os.getppid()\nprint(flush=True)\nsys.stdin.readline()\n"
-    words = ["-f", "json", "--hook", f"syscall={way}", "-e", "getppid,read"]
+    words = ["-f", "json", "--hook", f"syscall={alternative}", "-e", "getppid,read"]
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -96,7 +106,7 @@ def test_calls_in_flight_are_not_counted_and_a_killed_tracer_is_cleaned_up_after
         killed = start("syscalls", *words, "-p", process.pid, 60)
         os.kill(killed.pid, signal.SIGKILL)
         killed.communicate()
-        assert bool(trace_events()) is (way == "kprobe-events")
+        assert bool(trace_events()) is (alternative == "kprobe-events")
         tracer = start("syscalls", *words, "-p", process.pid, 60)
         process.communicate("\n")  # the read returns, 23 calls, and the next read finds the end
         result = finish(tracer)
@@ -111,11 +121,11 @@ def test_the_best_kprobe_way_is_taken_by_the_familys_name():
     planned = run("syscalls", "--dry-run", "--hook", "syscall=kprobe")
     if DEBIANS is None and planned.status:
         # Those that one reason goes for stand before it together.
-        assert all(re.search(rf"\b{way}[,:] ", planned.err) for way in WAYS)
+        assert all(re.search(rf"\b{alternative}[,:] ", planned.err) for alternative in ALTERNATIVES)
         return
     best = re.search(r"hook +syscall: ([\w-]+)", planned.out)
     assert best is not None, planned.err
-    assert best[1] == next(way for way in WAYS if granted(way))
+    assert best[1] == next(alternative for alternative in ALTERNATIVES if granted(alternative))
 
 
 def test_a_probe_that_cannot_be_made_takes_the_others_back():

@@ -18,17 +18,17 @@ def test_trace_events_and_their_fields():
     by_name = {record["name"]: record for record in listed.of("probe")}
     assert {"t:sched:sched_process_fork", "rt:sched_process_fork"} <= set(by_name)
     fork = by_name["t:sched:sched_process_fork"]
-    assert fork["ways"] == ["tracepoint"]
+    assert fork["alternatives"] == ["tracepoint"]
     assert "pid_t child_pid" in fork["fields"]
     assert not any("common_" in field for field in fork["fields"])
-    assert by_name["rt:sched_process_fork"]["ways"][0] == "raw-tracepoint"
+    assert by_name["rt:sched_process_fork"]["alternatives"][0] == "raw-tracepoint"
 
 
 @pytest.mark.lab
 def test_functions_and_the_ways_to_them_are_those_that_funccount_takes():
     listed = run("list-probes", "k:vfs_re*d", "f:vfs_read", "-f", "json")
     assert listed.status == 0, listed.err
-    by_name = {record["name"]: record["ways"] for record in listed.of("probe")}
+    by_name = {record["name"]: record["alternatives"] for record in listed.of("probe")}
     assert {"k:vfs_read", "f:vfs_read"} <= set(by_name)
     for name in ("k:vfs_read", "f:vfs_read"):
         planned = run("funccount", "--dry-run", name)

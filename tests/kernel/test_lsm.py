@@ -60,11 +60,11 @@ def test_files_as_they_are_opened_or_why_not():
     assert [row["asked"] for row in shown.rows()] == [23]
 
 
-@pytest.mark.parametrize(("kind", "way"), [("f", "fentry"), ("k", "kprobe")])
-def test_its_function_is_counted_or_refused_where_nobody_calls_it(kind, way):
+@pytest.mark.parametrize(("kind", "alternative"), [("f", "fentry"), ("k", "kprobe")])
+def test_its_function_is_counted_or_refused_where_nobody_calls_it(kind, alternative):
     command = (workload("opens"), "openat", "0", "23", "/dev/null")
     function = f"{kind}:bpf_lsm_file_open"
-    result = run("funccount", "-f", "json", "--hook", f"{kind}={way}", function, "--", *command)
+    result = run("funccount", "-f", "json", "--hook", f"{kind}={alternative}", function, "--", *command)
     modules = lsms()
     assert modules is not None
     if "bpf" not in modules and "bpf_lsm_file_open" in Path("/proc/kallsyms").read_text():
@@ -72,7 +72,7 @@ def test_its_function_is_counted_or_refused_where_nobody_calls_it(kind, way):
         assert "bpf is not among the security modules" in result.err
         assert "lsm=...,bpf" in result.err
         return
-    if refused(result, {kind: way}):
+    if refused(result, {kind: alternative}):
         return
     assert result.status == 0, result.err
     assert [record["count"] for record in result.of("summary")] == [23]

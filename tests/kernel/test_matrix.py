@@ -29,22 +29,26 @@ EVERY_WAY = ("syscalls", "sockcount")
 WARM = re.compile(r"\bcached\b")  # -v says so of the types, or of the whole program
 
 
-def ways(hooks: tuple[Hook, ...]) -> Iterator[dict[str, str]]:
+def alternatives(hooks: tuple[Hook, ...]) -> Iterator[dict[str, str]]:
     """Every alternative of every hook at least once: those of one name together."""
-    for name in dict.fromkeys(way.name for hook in hooks for way in hook.alternatives):
-        yield {hook.name: name for hook in hooks if name in [way.name for way in hook.alternatives]}
+    for name in dict.fromkeys(alternative.name for hook in hooks for alternative in hook.alternatives):
+        yield {
+            hook.name: name
+            for hook in hooks
+            if name in [alternative.name for alternative in hook.alternatives]
+        }
 
 
 def combinations() -> Iterator[object]:
     for name in EVERY_WAY:
         tracer = registry.get(name)
         hooks = (*tracer.hooks, *([FOLLOW] if tracer.follow else []))
-        for number, wanted in enumerate(ways(hooks)):
-            way = next(iter(wanted.values()))
+        for number, wanted in enumerate(alternatives(hooks)):
+            alternative = next(iter(wanted.values()))
             for headers in ("btf", "package"):
                 marks = [pytest.mark.lab] if headers == "btf" or number == 0 else []
                 marks += [pytest.mark.smoke] if headers == "btf" and number < 2 else []
-                yield pytest.param(name, wanted, headers, id=f"{name}-{way}-{headers}", marks=marks)
+                yield pytest.param(name, wanted, headers, id=f"{name}-{alternative}-{headers}", marks=marks)
     for name in sorted(KNOWN.keys() - set(EVERY_WAY)):
         yield pytest.param(name, {}, "package", id=f"{name}-package")
 
@@ -55,7 +59,7 @@ def test_every_combination_is_exact_or_refused_by_right(tracer, wanted, headers,
         needs("BTF", VMLINUX.exists())
     tmp_path.chmod(0o700)
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
-    words = [word for hook, way in wanted.items() for word in ("--hook", f"{hook}={way}")]
+    words = [word for hook, alternative in wanted.items() for word in ("--hook", f"{hook}={alternative}")]
     for cache in ("cold", "warm"):
         result, seen, made = KNOWN[tracer](*words, "--headers", headers)
         if result.status == 1 and headers == "package" and not PACKAGE.exists():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from support.cli import run, start, stop
 from support.needs import refused
 from support.uprobes import Program
@@ -79,9 +79,9 @@ def counted(*words: object, tracer: str = "funccount") -> dict[str, int]:
     return {record["target"]: record["count"] for record in result.of("summary")}
 
 
-@pytest.mark.parametrize("way", [way.name for way in WAYS["u"]])
-def test_two_static_functions_of_one_name_are_two_rows(program, way):
-    words = ["--hook", f"u={way}"]
+@pytest.mark.parametrize("alternative", [alternative.name for alternative in ALTERNATIVES["u"]])
+def test_two_static_functions_of_one_name_are_two_rows(program, alternative):
+    words = ["--hook", f"u={alternative}"]
     assert counted(*words, f"u:{program}:sub", "--", program) == {
         f"u:{program}:a.c:sub": 3,
         f"u:{program}:b.c:sub": 5,
@@ -109,18 +109,20 @@ def test_names_of_one_function_are_one_row(tmp_path):
 
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    ("kind", "way"), [(kind, way.name) for kind in ("k", "kr") for way in WAYS[kind]], ids=lambda value: value
+    ("kind", "alternative"),
+    [(kind, alternative.name) for kind in ("k", "kr") for alternative in ALTERNATIVES[kind]],
+    ids=lambda value: value,
 )
-def test_all_functions_of_the_kernel_that_have_one_name(kind, way):
+def test_all_functions_of_the_kernel_that_have_one_name(kind, alternative):
     """By their addresses: each file that is read is counted for its own function, and each can be named."""
     names = re.findall(rf"^\w+ [tT] ({SHARED})$", Path("/proc/kallsyms").read_text(), re.M)
     assert len(names) > 1
 
     def of(name: str, *paths: str) -> dict[str, int] | None:
         script = "; ".join(f"cat {path} >/dev/null" for path in paths)
-        options = ["--hook", f"{kind}={way}"]
+        options = ["--hook", f"{kind}={alternative}"]
         result = run("funccount", "-f", "json", *options, f"{kind}:{name}", "--", "sh", "-c", script)
-        if refused(result, {kind: way}):
+        if refused(result, {kind: alternative}):
             return None
         assert result.status == 0, result.err
         assert not result.of("loss")

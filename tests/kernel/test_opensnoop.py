@@ -36,8 +36,8 @@ def without_pid(records):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", [alternative.name for alternative in RETURN.alternatives])
-def test_every_call_of_every_abi_is_seen_once(way, tmp_path):
+@pytest.mark.parametrize("alternative", [alternative.name for alternative in RETURN.alternatives])
+def test_every_call_of_every_abi_is_seen_once(alternative, tmp_path):
     path = str(tmp_path / "a file")
     kinds = ["open", "openat", "openat2"]
     script, expected = "", []
@@ -47,7 +47,7 @@ def test_every_call_of_every_abi_is_seen_once(way, tmp_path):
     for kind in ("creat", "compat-creat"):
         script += f"{workload('opens')} {kind} 0 23 '{path}'; "
         expected += [shown(3 + number, path, flags="WRONLY|CREAT|TRUNC") for number in range(23)]
-    found = events("opensnoop", "--hook", f"return={way}", "--", "sh", "-c", script)
+    found = events("opensnoop", "--hook", f"return={alternative}", "--", "sh", "-c", script)
     found = [record for record in found if record["comm"] == "opens"]
     assert len({record["pid"] for record in found}) == 8
     assert [record | {"pid": 0} for record in found] == [record | {"pid": 0} for record in expected]
@@ -57,15 +57,15 @@ def test_nothing_of_the_launcher_is_seen():
     assert without_pid(events("opensnoop", *opens("open", 0, 1, "/dev/null"))) == [shown(3, "/dev/null")]
 
 
-@pytest.mark.parametrize("way", [alternative.name for alternative in RETURN.alternatives])
-def test_an_open_that_a_signal_interrupts_did_not_fail(way, tmp_path):
+@pytest.mark.parametrize("alternative", [alternative.name for alternative in RETURN.alternatives])
+def test_an_open_that_a_signal_interrupts_did_not_fail(alternative, tmp_path):
     os.mkfifo(path := tmp_path / "pipe")
     code = (
         "import ctypes, os, signal, sys\nsignal.signal(signal.SIGALRM, lambda *_: None)\n"
         "signal.siginterrupt(signal.SIGALRM, True)\nsignal.setitimer(signal.ITIMER_REAL, 0.05)\n"
         "assert ctypes.CDLL(None).open(os.fsencode(sys.argv[1]), os.O_RDONLY) == -1\n"
     )
-    words = [f"--hook=return={way}", "--path", path, "--", sys.executable, "-c", code, path]
+    words = [f"--hook=return={alternative}", "--path", path, "--", sys.executable, "-c", code, path]
     [record] = events("opensnoop", *words)
     assert (record["err"], record["fd"]) == ("ERESTARTSYS", None)
     assert events("opensnoop", "-x", *words) == []
@@ -179,9 +179,12 @@ def test_paths_that_are_wanted(which, wanted):
 
 def test_paths_that_are_wanted_by_the_other_hook():
     command = opens("openat", 0, 23, "/pt/abc")
-    for way in RETURN.alternatives:
-        assert len(events("opensnoop", "--hook", f"return={way.name}", "--path", "/pt/*", *command)) == 23
-        assert events("opensnoop", "--hook", f"return={way.name}", "--path", "/pt/b*", *command) == []
+    for alternative in RETURN.alternatives:
+        assert (
+            len(events("opensnoop", "--hook", f"return={alternative.name}", "--path", "/pt/*", *command))
+            == 23
+        )
+        assert events("opensnoop", "--hook", f"return={alternative.name}", "--path", "/pt/b*", *command) == []
 
 
 WAITS = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nfor _ in range(23): os.open(%r, 0)"

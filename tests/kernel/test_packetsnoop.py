@@ -35,7 +35,7 @@ def test_every_kind_of_packet_is_shown_once_each_way():
         packets.send("va", packets.frames())
         out, into = (seen(stop(tracer)) for tracer in tracers)
     for direction, found in (("out", out), ("in", into)):
-        assert [(way, protocol, size) for way, protocol, *_, size in found] == expected(
+        assert [(alternative, protocol, size) for alternative, protocol, *_, size in found] == expected(
             direction, packets.frames()
         )
 

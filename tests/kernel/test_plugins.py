@@ -18,7 +18,7 @@ from support.workloads import workload
 pytestmark = pytest.mark.kernel
 
 ROUNDS, CALLS, THREADS = 3, 23, 3
-WAYS = [way.name for way in MAPPING.alternatives if way.probes]
+ALTERNATIVES = [alternative.name for alternative in MAPPING.alternatives if alternative.probes]
 EVENT = "t:syscalls:sys_enter_getppid"
 PAIRS = {"first": "alpha", "second": "beta"}
 """Who calls which function."""
@@ -53,12 +53,12 @@ def calls(rounds=ROUNDS):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", WAYS)
-def test_each_call_is_counted_by_the_function_that_made_it(way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_each_call_is_counted_by_the_function_that_made_it(alternative):
     """Each plugin is there for some milliseconds."""
-    words = ["-U", "-f", "json", "--hook", f"mapping={way}", EVENT]
+    words = ["-U", "-f", "json", "--hook", f"mapping={alternative}", EVENT]
     result = run("stackcount", *words, "--", *command("plain"))
-    if refused(result, {"mapping": way}):
+    if refused(result, {"mapping": alternative}):
         return
     assert seen(result, "summary", "hits") == calls()
 
@@ -79,7 +79,7 @@ def test_what_is_inherited_and_what_is_not(mode, rounds):
     before, though it is at the same addresses."""
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command(mode))
     found = seen(result, "summary", "hits")
-    if all(running().excuse(f"mapping={way}") for way in WAYS):  # as without a hook
+    if all(running().excuse(f"mapping={alternative}") for alternative in ALTERNATIVES):  # as without a hook
         assert sum(found.values()) == sum(calls(rounds).values())
         assert found.keys() <= PAIRS.items() | {(caller, "[unloaded]") for caller in PAIRS}
         return

@@ -327,9 +327,9 @@ def in_threads(pages, **options):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", [way.name for way in SAMPLES.alternatives])
-def test_each_fault_of_a_command_is_a_sample(way):
-    hook = ("--hook", f"sample={way}")
+@pytest.mark.parametrize("alternative", [alternative.name for alternative in SAMPLES.alternatives])
+def test_each_fault_of_a_command_is_a_sample(alternative):
+    hook = ("--hook", f"sample={alternative}")
     records = profile(*hook, "--event", "page-faults", "--", workload("faults"), "touch", 1009)
     assert touching(records) == 1009
     assert [r["user"][1] for r in records if r["user"][:1] == ["touch"]] == ["main"]
@@ -344,13 +344,13 @@ def test_each_time_a_command_sleeps_is_a_switch():
 
 @pytest.mark.lab
 def test_tasks_are_sampled_where_that_misses_none_of_them():
-    def way(*words):
+    def chosen(*words):
         return re.search(r"hook +sample: (.*)", run("profile", "--dry-run", *words).out)[1]
 
-    doubt = "cpu; not task: tasks that end before their first sample"
-    assert way("--", "true") == way("-p", os.getpid()) == doubt
-    assert way("-p", os.getpid(), "--event", "page-faults", "--period", 2) == doubt
-    assert way("-p", os.getpid(), "--event", "page-faults") == way("--tid", os.getpid()) == "task"
+    caveat = "cpu; not task: tasks that end before their first sample"
+    assert chosen("--", "true") == chosen("-p", os.getpid()) == caveat
+    assert chosen("-p", os.getpid(), "--event", "page-faults", "--period", 2) == caveat
+    assert chosen("-p", os.getpid(), "--event", "page-faults") == chosen("--tid", os.getpid()) == "task"
 
 
 @pytest.mark.lab

@@ -67,13 +67,13 @@ def test_each_of_many_returns_is_seen_with_its_result():
     }
 
 
-@pytest.mark.parametrize("way", ["return-sites-multi", "return-sites"])
+@pytest.mark.parametrize("alternative", ["return-sites-multi", "return-sites"])
 @pytest.mark.lab
-def test_recursion_is_seen_however_deep(way):
+def test_recursion_is_seen_however_deep(alternative):
     file = workload("returns")
     with Program(file, "deep", 300) as program:
-        result = program.seen_by("funclatency", f"u:{file}:deep", "--hook", f"ur={way}")
-    if not refused(result, {"ur": way}):
+        result = program.seen_by("funclatency", f"u:{file}:deep", "--hook", f"ur={alternative}")
+    if not refused(result, {"ur": alternative}):
         assert [record["calls"] for record in result.of("summary")] == [300], result.err
         assert not result.of("loss")
 

@@ -143,7 +143,7 @@ def test_rows_that_come_once_need_room_for_one_interval_only():
 
 
 @pytest.fixture(params=["map", "membarrier"])
-def way(request, monkeypatch):
+def grace_period(request, monkeypatch):
     opened = {"map": rcu.wait_by_map, "membarrier": rcu.wait_by_membarrier}[request.param]
     waits = opened()
     assert waits is not None
@@ -152,7 +152,7 @@ def way(request, monkeypatch):
 
 
 @pytest.mark.lab
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("grace_period")
 def test_what_a_program_is_in_the_middle_of_is_waited_for():
     check(traced(1000, bits=4, slow=True), 1000, 4)
 

@@ -15,7 +15,7 @@ from support.cli import Ended, Result, finish, run, start, stop
 from support.needs import refused_by_right
 
 pytestmark = pytest.mark.kernel
-WAYS = ("cgroup-link", "cgroup-attach")
+ALTERNATIVES = ("cgroup-link", "cgroup-attach")
 WORK = """
 import socket
 for family, any_, there in ((socket.AF_INET, "0.0.0.0", "127.0.0.1"), (socket.AF_INET6, "::", "::1")):
@@ -66,16 +66,16 @@ def folder():
 
 @pytest.mark.lab
 @pytest.mark.smoke
-@pytest.mark.parametrize("way", WAYS)
-def test_every_call_is_shown_with_its_address(folder, way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_every_call_is_shown_with_its_address(folder, alternative):
     try:
-        tracer = start("socksnoop", "-f", "json", "--cgroup", folder, "--hook", f"sockets={way}")
+        tracer = start("socksnoop", "-f", "json", "--cgroup", folder, "--hook", f"sockets={alternative}")
     except Ended as ended:
         result, process = ended.result, 0
     else:
         process = run_in(folder, WORK)
         result = stop(tracer)
-    if refused_by_right(result.status, result.err, {"sockets": way}):
+    if refused_by_right(result.status, result.err, {"sockets": alternative}):
         return
     assert seen(result) == expected()
     assert {(record["pid"], record["comm"]) for record in result.of("event")} == {(process, "python")}
@@ -119,10 +119,10 @@ def test_a_command_and_what_it_starts(folder):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", WAYS)
-def test_nothing_is_left_by_an_error_half_way_or_a_killed_process(folder, way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_nothing_is_left_by_an_error_half_way_or_a_killed_process(folder, alternative):
     """Somebody's program allows none beside it: those that were put on before are taken off again."""
-    words = ("--cgroup", folder, "--hook", f"sockets={way}")
+    words = ("--cgroup", folder, "--hook", f"sockets={alternative}")
     theirs = attached(folder, ADDRESSES["bind4"], 1, flags=0, kind=ProgType.CGROUP_SOCK_ADDR)
     with theirs as number:
         assert run("socksnoop", *words, "-d", 1).status == 1
@@ -131,7 +131,7 @@ def test_nothing_is_left_by_an_error_half_way_or_a_killed_process(folder, way):
     assert len(there(folder)) == 9
     tracer.kill()
     tracer.communicate()
-    assert len(there(folder)) == (9 if way == "cgroup-attach" else 0)
+    assert len(there(folder)) == (9 if alternative == "cgroup-attach" else 0)
     assert run("socksnoop", *words, "-d", 0.1).status == 0
     assert there(folder) == {}
 

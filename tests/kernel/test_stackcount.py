@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from pytracer.plan.named_target import IN_PROGRAMS
 from support.cli import finish, run, start
 from support.needs import refused, running
@@ -18,7 +18,9 @@ pytestmark = pytest.mark.kernel
 CALLS = 23
 FUNCTION = "__x64_sys_close"
 NAMES = dict.fromkeys(("k", "kr", "f", "fr"), FUNCTION) | {"t": "raw_syscalls:sys_enter", "rt": "sys_enter"}
-EVERY = [(kind, way.name) for kind, ways in WAYS.items() for way in ways]
+EVERY = [
+    (kind, alternative.name) for kind, alternatives in ALTERNATIVES.items() for alternative in alternatives
+]
 OUTER, OTHER = ("middle", "outer", "main"), ("other", "main")
 BOTH = {OUTER: CALLS, OTHER: CALLS + 1}
 
@@ -38,14 +40,14 @@ def of_a_process(*words):
 
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    ("kind", "way"), [pair for pair in EVERY if pair[0] not in IN_PROGRAMS], ids=lambda value: value
+    ("kind", "alternative"), [pair for pair in EVERY if pair[0] not in IN_PROGRAMS], ids=lambda value: value
 )
-def test_the_kernels_part_by_every_way(kind, way):
+def test_the_kernels_part_by_every_way(kind, alternative):
     """It begins with the function, or with what it returned to; how the program came to run is not shown."""
     command = ["--", workload("calls"), "fail", CALLS]
-    words = ["-K", "--hook", f"{kind}={way}", f"{kind}:{NAMES[kind]}"]
+    words = ["-K", "--hook", f"{kind}={alternative}", f"{kind}:{NAMES[kind]}"]
     result = run("stackcount", "-f", "json", *words, *command)
-    if refused(result, {kind: way}):
+    if refused(result, {kind: alternative}):
         return
     seen = stacks(result)
     assert all(kernel and not user for kernel, user in seen)
@@ -63,17 +65,17 @@ def test_the_kernels_part_by_every_way(kind, way):
 
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    ("kind", "way"), [pair for pair in EVERY if pair[0] in IN_PROGRAMS], ids=lambda value: value
+    ("kind", "alternative"), [pair for pair in EVERY if pair[0] in IN_PROGRAMS], ids=lambda value: value
 )
-def test_the_programs_part_by_every_way(kind, way):
+def test_the_programs_part_by_every_way(kind, alternative):
     """Callers are known to the last call, also that of a function that has no frame yet."""
     file = workload("stacked")
     name = f"usdt:{file}:forms:leaf" if kind == "usdt" else f"{kind}:{file}:leaf"
-    result = of_a_process("--hook", f"{kind}={way}", name)
-    if refused(result, {kind: way}):
+    result = of_a_process("--hook", f"{kind}={alternative}", name)
+    if refused(result, {kind: alternative}):
         return
     seen = {user: count for (_, user), count in stacks(result).items()}
-    begun = () if way.startswith("uretprobe") else ("leaf",)  # which has returned by then
+    begun = () if alternative.startswith("uretprobe") else ("leaf",)  # which has returned by then
     assert {user[: len(begun) + 3]: count for user, count in seen.items() if "outer" in user} == {
         (*begun, *OUTER): CALLS
     }

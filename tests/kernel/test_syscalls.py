@@ -74,9 +74,9 @@ def test_23_calls_are_23():
         assert call["avg_ns"] == call["total_ns"] // call["calls"]
 
 
-@pytest.mark.parametrize("way", ["raw-tracepoint", "tracepoint"])  # the others are in test_kprobes.py
-def test_every_way_to_hook_counts_the_same(way):
-    hooks = [word for hook in ("syscall", "exit", "follow") for word in ("--hook", f"{hook}={way}")]
+@pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])  # the others are in test_kprobes.py
+def test_every_way_to_hook_counts_the_same(alternative):
+    hooks = [word for hook in ("syscall", "exit", "follow") for word in ("--hook", f"{hook}={alternative}")]
     shells = summary(*hooks, "--", "sh", "-c", "wait")["getppid"]["calls"]  # a shell makes some of its own
     calls = summary(
         *hooks, "--", "sh", "-c", f"{workload('calls')} getppid 23 & {workload('calls')} fail 7; wait"
@@ -87,15 +87,15 @@ def test_every_way_to_hook_counts_the_same(way):
     assert summary(*hooks, "--", workload("calls"), "compat", 23)["i386:getppid"]["calls"] == 23
 
 
-@pytest.mark.parametrize("way", [alternative.name for alternative in SWITCH.alternatives])
-def test_calls_that_sleep_are_found_again(way):
+@pytest.mark.parametrize("alternative", [alternative.name for alternative in SWITCH.alternatives])
+def test_calls_that_sleep_are_found_again(alternative):
     """Many threads of many processes on few CPUs: each is switched away in the middle of its calls."""
     script = "import time, threading\n"
     script += "def work():\n  for _ in range(23): time.sleep(0.001)\n"
     script += "threads = [threading.Thread(target=work) for _ in range(7)]\n"
     script += "[t.start() for t in threads]; [t.join() for t in threads]"
     processes = f"for i in 1 2 3 4 5; do {sys.executable} -S -c '{script}' & done; wait"
-    calls = summary("--hook", f"switch={way}", "-e", "clock_nanosleep", "--", "sh", "-c", processes)
+    calls = summary("--hook", f"switch={alternative}", "-e", "clock_nanosleep", "--", "sh", "-c", processes)
     assert calls["clock_nanosleep"]["calls"] == 5 * 7 * 23
     assert calls["clock_nanosleep"]["avg_ns"] >= 1_000_000  # waiting included
 

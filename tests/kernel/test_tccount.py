@@ -17,7 +17,7 @@ from support.cli import Ended, Result, finish, run, start, stop
 from support.needs import needs, refused_by_right
 
 pytestmark = pytest.mark.kernel
-WAYS = ("tcx", "clsact")
+ALTERNATIVES = ("tcx", "clsact")
 SEND = {"in": "va", "out": "vb"}  # by which vb sees them so
 
 
@@ -54,25 +54,27 @@ def test_every_packet_is_counted_both_ways():
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", WAYS)
-def test_both_ways_to_attach(way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_both_ways_to_attach(alternative):
     with packets.namespace():
         packets.veth()
         for direction, sender in SEND.items():
-            result = counted("vb", "--direction", direction, "--hook", f"traffic={way}", sender=sender)
-            if refused_by_right(result.status, result.err, {"traffic": way}):
+            result = counted(
+                "vb", "--direction", direction, "--hook", f"traffic={alternative}", sender=sender
+            )
+            if refused_by_right(result.status, result.err, {"traffic": alternative}):
                 return
-            assert f"vb: {way} {'in' if direction == 'in' else 'e'}gress" in result.err
+            assert f"vb: {alternative} {'in' if direction == 'in' else 'e'}gress" in result.err
             assert packets.totals(result) == wanted(direction)
             assert "clsact" not in tc("qdisc", "show")
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_on_lo_each_packet_is_seen_once_a_direction(way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_on_lo_each_packet_is_seen_once_a_direction(alternative):
     sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
     with packets.namespace():
         for direction, times in (("in", 1), ("out", 1), ("both", 2)):
-            words = ("lo", "--direction", direction, "--hook", f"traffic={way}")
+            words = ("lo", "--direction", direction, "--hook", f"traffic={alternative}")
             udp, size = packets.totals(counted(*words, sender="lo", sent=sent), "lo")["UDP"]
             assert (udp, size) == (101 * times, 101 * times * len(sent[0].data))
 
@@ -84,10 +86,10 @@ def tun():
 
 
 @pytest.mark.usefixtures("tun")
-@pytest.mark.parametrize("way", WAYS)
-def test_a_link_without_a_header(way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_a_link_without_a_header(alternative):
     with packets.namespace(), packets.tun() as fd:
-        words = ("tun7", "--direction", "both", "--filter", "not icmp", "--hook", f"traffic={way}")
+        words = ("tun7", "--direction", "both", "--filter", "not icmp", "--hook", f"traffic={alternative}")
         tracer = start("tccount", "-f", "json", *words, 60)
         for frame in packets.ip_packets():
             for _ in range(frame.times):
@@ -124,8 +126,8 @@ def test_what_another_drops_is_counted_before_and_still_dropped():
         theirs = clsact.TrafficControlFilter(other, tcx.INGRESS, 7, 7, "somebody's")
         clsact._request(theirs, clsact._NEWFILTER, 0x600, dropping)
         os.close(dropping)
-        for way in WAYS:
-            assert packets.totals(counted("vb", "--hook", f"traffic={way}")) == wanted("in")
+        for alternative in ALTERNATIVES:
+            assert packets.totals(counted("vb", "--hook", f"traffic={alternative}")) == wanted("in")
             assert clsact.filters(other) == [theirs]
         shown = tc("-s", "filter", "show", "dev", "vb", "ingress")
         assert "somebody's" in shown
@@ -155,25 +157,25 @@ def test_two_runs_share_a_qdisc_and_the_last_takes_it_away():
             assert ("clsact" in tc("qdisc", "show")) is left
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_what_a_killed_process_leaves_is_gone_with_the_next(way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_what_a_killed_process_leaves_is_gone_with_the_next(alternative):
     with packets.namespace():
         _, other = packets.veth()
-        words = ("--direction", "both", "--hook", f"traffic={way}")
+        words = ("--direction", "both", "--hook", f"traffic={alternative}")
         tracer = start("tccount", "vb", *words, 60)
         tracer.kill()
         tracer.communicate()
-        assert len(clsact.filters(other)) == (2 if way == "clsact" else 0)
+        assert len(clsact.filters(other)) == (2 if alternative == "clsact" else 0)
         assert run("tccount", "va", *words, "-d", 0.1).status == 0
         assert clsact.qdiscs() == {}
 
 
 def test_an_interface_that_goes_away_is_said_and_ends_it():
     with packets.namespace():
-        for way in WAYS:
+        for alternative in ALTERNATIVES:
             packets.veth()
             tracer = start(
-                "tccount", "-f", "json", "vb", "--direction", "both", "--hook", f"traffic={way}", 0.1
+                "tccount", "-f", "json", "vb", "--direction", "both", "--hook", f"traffic={alternative}", 0.1
             )
             packets.send("va", packets.frames())
             packets.ip("link", "del", "vb")

@@ -58,18 +58,20 @@ def lasted(events):
     return events
 
 
-def ways():
+def alternatives():
     """The alternatives of both hooks, paired so that each is there."""
-    states, accepts = ([way.name for way in hook.alternatives] for hook in (TCP_STATE, TCP_ACCEPT))
+    states, accepts = (
+        [alternative.name for alternative in hook.alternatives] for hook in (TCP_STATE, TCP_ACCEPT)
+    )
     return [(state, state if state in accepts else accepts[0]) for state in states]
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", ways(), ids=lambda way: way[0])
-def test_every_way_shows_each_connection_once_and_in_order(way):
-    hooks = ["--hook", f"tcp_state={way[0]}", "--hook", f"tcp_accept={way[1]}"]
+@pytest.mark.parametrize("alternative", alternatives(), ids=lambda alternative: alternative[0])
+def test_every_way_shows_each_connection_once_and_in_order(alternative):
+    hooks = ["--hook", f"tcp_state={alternative[0]}", "--hook", f"tcp_accept={alternative[1]}"]
     planned = run("tcptracer", "--dry-run", *hooks)
-    if "kprobe" in way and planned.status == 4:
+    if "kprobe" in alternative and planned.status == 4:
         assert "no kprobes" in planned.err
         return
     expected = []

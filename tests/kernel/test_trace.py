@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from support.asked import NAME, NUMBERS, TIMES, ended, file_in
 from support.cli import run
 from support.needs import refused
@@ -54,11 +54,11 @@ def test_fields_of_a_trace_event(path):
     assert {event["comm"] for event in ends} == {"asked"}
 
 
-USER = [(kind, way.name) for kind in ("u", "ur") for way in WAYS[kind]]
+USER = [(kind, alternative.name) for kind in ("u", "ur") for alternative in ALTERNATIVES[kind]]
 
 
-@pytest.mark.parametrize(("kind", "way"), USER, ids=lambda value: value)
-def test_functions_of_a_program(path, kind, way):
+@pytest.mark.parametrize(("kind", "alternative"), USER, ids=lambda value: value)
+def test_functions_of_a_program(path, kind, alternative):
     source = f"{kind}:{workload('asked')}:"
     numbers = [i for i in NUMBERS if i % 5 == 0 and i != 10]
     if kind == "u":
@@ -67,7 +67,7 @@ def test_functions_of_a_program(path, kind, way):
     else:
         question = f"{source}{WORK} ($entry(number) % 5 == 0 && (int)retval)"
         question += ' "%d %d %s %d", retval, $entry(number), $entry(text), $latency > 0'
-    events = asked(path, question, options=[f"--hook={kind}={way}"])
+    events = asked(path, question, options=[f"--hook={kind}={alternative}"])
     if events is None:
         return
     shown = {
@@ -105,8 +105,8 @@ def test_calls_within_each_other_are_told_apart(path):
     assert column(events, "text") == ["100 0", "101 1", "102 2"]
 
 
-@pytest.mark.parametrize("way", [way.name for way in WAYS["usdt"]])
-def test_arguments_of_a_usdt_probe(way):
+@pytest.mark.parametrize("alternative", [alternative.name for alternative in ALTERNATIVES["usdt"]])
+def test_arguments_of_a_usdt_probe(alternative):
     """In every form, of places that have them elsewhere; those that cannot be read are refused by name."""
     program = Program(workload("marks"), "forms", TIMES)
     with program:
@@ -114,13 +114,13 @@ def test_arguments_of_a_usdt_probe(way):
         result = program.seen_by(
             "trace",
             "--hook",
-            f"usdt={way}",
+            f"usdt={alternative}",
             f"{place}:registers (arg1 == 0x1020304050607080 && arg2 < 0)"
             ' "%lx %d %d %u", arg1, arg2, arg3, arg4',
             f'{place}:nowhere "%d %d", arg1, arg2',
             f"{place}:bare",
         )
-    if refused(result, {"usdt": way}):
+    if refused(result, {"usdt": alternative}):
         return
     assert program.said.startswith("semaphore")
     assert result.status == 0, result.err
@@ -148,11 +148,16 @@ def test_a_filter_that_cannot_be_read_is_not_true(path):
     assert len(asked(path, f"u:{program}:work (arg1 < 5u || *(int *)arg1)")) == 5
 
 
-KERNEL = [(kind, way.name) for kind, ways in WAYS.items() if kind[0] in "kf" for way in ways]
+KERNEL = [
+    (kind, alternative.name)
+    for kind, alternatives in ALTERNATIVES.items()
+    if kind[0] in "kf"
+    for alternative in alternatives
+]
 
 
-@pytest.mark.parametrize(("kind", "way"), KERNEL, ids=lambda value: value)
-def test_functions_of_the_kernel(path, kind, way):
+@pytest.mark.parametrize(("kind", "alternative"), KERNEL, ids=lambda value: value)
+def test_functions_of_the_kernel(path, kind, alternative):
     """Arguments by name and type, through structs of the kernel; by return probes, as they were."""
     returns = kind in ("kr", "fr")
     kept = "$entry({})" if kind == "kr" else "{}"
@@ -161,7 +166,7 @@ def test_functions_of_the_kernel(path, kind, way):
     question = f'{kind}:vfs_read ({name} == "{NAME}" && {count} % 2 == 1) "%s %d", {name}, {count}'
     if returns:
         question = question.replace("%d", "%d %d %d") + ", retval, $latency > 0"
-    options = [f"--hook={kind}={way}"]
+    options = [f"--hook={kind}={alternative}"]
     if returns:
         options += ["--hook=k=kprobe"] if kind == "kr" else []
     events = asked(path, question, options=options)
@@ -187,11 +192,11 @@ def test_a_function_of_the_kernel_and_a_raw_tracepoint(path):
 
 
 def test_a_raw_tracepoint_by_every_way(path):
-    for way in WAYS["rt"]:
+    for alternative in ALTERNATIVES["rt"]:
         events = asked(
             path,
             'rt:sched_process_exit "%s %d", p->comm, p->pid == $tid',
-            options=[f"--hook=rt={way.name}"],
+            options=[f"--hook=rt={alternative.name}"],
         )
         assert events is None or column(events, "text") == ["asked 1"]
 

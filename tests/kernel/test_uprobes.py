@@ -16,7 +16,7 @@ from pytracer.spec import ProbeSite, Uprobe, UprobeMulti, Uretprobe, UretprobeMu
 from pytracer.symbols import places, program_files
 from support.needs import needs
 from support.uprobes import (
-    WAYS,
+    ALTERNATIVES,
     Counter,
     Program,
     build_library,
@@ -38,15 +38,15 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=WAYS)
-def way(request):
+@pytest.fixture(params=ALTERNATIVES)
+def alternative(request):
     if request.param == "multi":
         needs("uprobe_multi", has_multi())
     return request.param
 
 
-def probe(way: str, file: str, symbol: str = "", *, at_return: bool = False, **rest):
-    return KINDS[way, at_return]("", file=file, symbol=symbol, **rest)
+def probe(alternative: str, file: str, symbol: str = "", *, at_return: bool = False, **rest):
+    return KINDS[alternative, at_return]("", file=file, symbol=symbol, **rest)
 
 
 @pytest.mark.smoke
@@ -60,35 +60,35 @@ def probe(way: str, file: str, symbol: str = "", *, at_return: bool = False, **r
         ("rest", 1),
     ],
 )
-def test_functions_are_counted_to_the_last_call(way, symbol, expected, at_return):
-    with working(TIMES) as program, Counter(way) as counter:
-        counter.put(probe(way, workload("marks"), symbol, at_return=at_return, process=program.pid))
+def test_functions_are_counted_to_the_last_call(alternative, symbol, expected, at_return):
+    with working(TIMES) as program, Counter(alternative) as counter:
+        counter.put(probe(alternative, workload("marks"), symbol, at_return=at_return, process=program.pid))
         program.go()
         assert counter[0] == expected
 
 
-def test_a_place_in_a_function_and_in_the_file(way):
+def test_a_place_in_a_function_and_in_the_file(alternative):
     with program_files.find(workload("marks")) as file:
         [site] = places.find(file, "work").sites
     for symbol in ("work+0", f"+{site.offset:#x}"):
-        with working(TIMES) as program, Counter(way) as counter:
-            counter.put(probe(way, workload("marks"), symbol))
+        with working(TIMES) as program, Counter(alternative) as counter:
+            counter.put(probe(alternative, workload("marks"), symbol))
             program.go()
             assert counter[0] == 2 * TIMES
 
 
-def test_only_the_process_that_was_named(way):
-    with working(TIMES) as program, working(TIMES) as other, Counter(way) as counter:
-        counter.put(probe(way, "libc", "getppid", process=program.pid))
+def test_only_the_process_that_was_named(alternative):
+    with working(TIMES) as program, working(TIMES) as other, Counter(alternative) as counter:
+        counter.put(probe(alternative, "libc", "getppid", process=program.pid))
         program.go()
         other.go()
         assert counter[0] == TIMES + 1
 
 
-def test_every_process_that_runs_the_file_also_one_that_starts_later(way, tmp_path):
+def test_every_process_that_runs_the_file_also_one_that_starts_later(alternative, tmp_path):
     copy = shutil.copy(workload("marks"), tmp_path / "marks")
-    with Program(copy, "work", 5) as before, Counter(way) as counter:
-        counter.put(probe(way, str(copy), "work"))
+    with Program(copy, "work", 5) as before, Counter(alternative) as counter:
+        counter.put(probe(alternative, str(copy), "work"))
         before.go()
         with Program(copy, "work", 6) as after:
             after.go()
@@ -99,23 +99,23 @@ def test_every_process_that_runs_the_file_also_one_that_starts_later(way, tmp_pa
         assert counter[0] == 2 * 5 + 2 * 6
 
 
-def test_cookies_tell_places_apart(way):
+def test_cookies_tell_places_apart(alternative):
     with working(TIMES) as program, program_files.find(workload("marks")) as file:
         sites = places.find(file, "work*").sites
         assert [site.name for site in sites] == ["work", "work_more"]
         needs("cookies", has_cookies())
-        with Counter(way, cookies=True) as counter:
+        with Counter(alternative, cookies=True) as counter:
             counter.attach(file, sites, cookies=[3, 5])
             program.go()
             assert (counter[3], counter[5]) == (2 * TIMES, TIMES + 1)
 
 
 @pytest.mark.parametrize("what", ["replaced", "deleted"])
-def test_what_is_done_to_the_name_of_the_file_changes_nothing(way, what, tmp_path):
+def test_what_is_done_to_the_name_of_the_file_changes_nothing(alternative, what, tmp_path):
     copy = tmp_path / "marks"
     shutil.copy(workload("marks"), copy)
-    with Program(copy, "work", TIMES) as program, Counter(way) as counter:
-        counter.put(probe(way, str(copy), "work"))
+    with Program(copy, "work", TIMES) as program, Counter(alternative) as counter:
+        counter.put(probe(alternative, str(copy), "work"))
         copy.unlink()
         if what == "replaced":
             shutil.copy(workload("spin"), copy)
@@ -123,20 +123,20 @@ def test_what_is_done_to_the_name_of_the_file_changes_nothing(way, what, tmp_pat
         assert counter[0] == 2 * TIMES
 
 
-def test_a_process_is_probed_in_the_file_that_it_runs_not_in_that_of_the_name(way, tmp_path):
+def test_a_process_is_probed_in_the_file_that_it_runs_not_in_that_of_the_name(alternative, tmp_path):
     copy = tmp_path / "marks"
     shutil.copy(workload("marks"), copy)
-    with Program(copy, "work", TIMES) as program, Counter(way) as counter:
+    with Program(copy, "work", TIMES) as program, Counter(alternative) as counter:
         copy.unlink()
         shutil.copy(workload("spin"), copy)
-        counter.put(probe(way, str(copy), "work", process=program.pid))
+        counter.put(probe(alternative, str(copy), "work", process=program.pid))
         program.go()
         assert counter[0] == 2 * TIMES
 
 
-def test_a_process_may_end_while_it_is_probed(way):
-    with working(TIMES) as program, working(5) as other, Counter(way) as counter:
-        counter.put(probe(way, workload("marks"), "work", process=program.pid))
+def test_a_process_may_end_while_it_is_probed(alternative):
+    with working(TIMES) as program, working(5) as other, Counter(alternative) as counter:
+        counter.put(probe(alternative, workload("marks"), "work", process=program.pid))
         program.go()
         assert counter[0] == 2 * TIMES
         other.go()
@@ -145,10 +145,10 @@ def test_a_process_may_end_while_it_is_probed(way):
 
 
 @pytest.mark.parametrize("deep", [64, 100])
-def test_calls_within_calls_are_all_seen_and_64_of_their_returns(way, deep):
-    with working(deep, "nested") as program, Counter(way) as calls, Counter(way) as returns:
-        calls.put(probe(way, workload("marks"), "nest", process=program.pid))
-        returns.put(probe(way, workload("marks"), "nest", process=program.pid, at_return=True))
+def test_calls_within_calls_are_all_seen_and_64_of_their_returns(alternative, deep):
+    with working(deep, "nested") as program, Counter(alternative) as calls, Counter(alternative) as returns:
+        calls.put(probe(alternative, workload("marks"), "nest", process=program.pid))
+        returns.put(probe(alternative, workload("marks"), "nest", process=program.pid, at_return=True))
         program.go()
         assert (calls[0], returns[0]) == (deep, 64)
 
@@ -161,20 +161,20 @@ def test_a_link_sees_a_process_whose_first_thread_has_ended():
         assert counter[0] == TIMES
 
 
-def test_a_process_whose_first_thread_had_ended_before(way):
-    with working(TIMES, "headless") as program, Counter(way) as counter:
-        assert counter.put(probe(way, "marks", "work", process=program.pid)) == []
+def test_a_process_whose_first_thread_had_ended_before(alternative):
+    with working(TIMES, "headless") as program, Counter(alternative) as counter:
+        assert counter.put(probe(alternative, "marks", "work", process=program.pid)) == []
         program.go()
         assert counter[0] == TIMES
 
 
-def test_a_file_that_the_process_has_not_mapped_is_said(way):
-    with working(1) as program, Counter(way) as counter:
-        notes = counter.put(probe(way, workload("calls"), "+0x1000", process=program.pid))
+def test_a_file_that_the_process_has_not_mapped_is_said(alternative):
+    with working(1) as program, Counter(alternative) as counter:
+        notes = counter.put(probe(alternative, workload("calls"), "+0x1000", process=program.pid))
         assert notes == [f"process {program.pid} has not mapped {workload('calls')}"]
 
 
-def test_a_library_of_another_mount_namespace_is_the_one_that_is_probed(way, tmp_path):
+def test_a_library_of_another_mount_namespace_is_the_one_that_is_probed(alternative, tmp_path):
     """Two libraries bear one name: ours, and the one that a process in a namespace of its own sees there."""
     ours, theirs = tmp_path / "libanswer.so", tmp_path / "theirs"
     for path, answer in ((ours, 1), (theirs, 2)):
@@ -184,33 +184,37 @@ def test_a_library_of_another_mount_namespace_is_the_one_that_is_probed(way, tmp
     script = f'mount --bind {theirs} {ours} && exec {sys.executable} -c "{code}"'
     with (
         Program("unshare", "-m", "sh", "-c", script) as program,
-        Counter(way) as of_it,
-        Counter(way) as of_us,
+        Counter(alternative) as of_it,
+        Counter(alternative) as of_us,
     ):
-        of_us.put(probe(way, str(ours), "answer"))
-        of_it.put(probe(way, str(ours), "answer", process=program.pid))
+        of_us.put(probe(alternative, str(ours), "answer"))
+        of_it.put(probe(alternative, str(ours), "answer", process=program.pid))
         program.go()
         assert (of_it[0], of_us[0]) == (TIMES, 0)
 
 
-def test_a_link_in_a_container_leads_within_it(way, tmp_path):
+def test_a_link_in_a_container_leads_within_it(alternative, tmp_path):
     """The process has a root of its own, where an absolute link leads to the program that it runs."""
     root = tmp_path / "root"
     root.mkdir()
     source = SOURCES / "marks.c"
     subprocess.run(["gcc", "-O1", "-pthread", "-static", "-w", "-o", root / "marks", source], check=True)
     (root / "link").symlink_to("/marks")
-    with Program("chroot", root, "/link", "work", TIMES) as program, Counter(way) as counter:
+    with Program("chroot", root, "/link", "work", TIMES) as program, Counter(alternative) as counter:
         with pytest.raises(UsageError, match="no file /link"):
-            counter.put(probe(way, "/link", "work"))
-        assert counter.put(probe(way, "/link", "work", process=program.pid)) == []
+            counter.put(probe(alternative, "/link", "work"))
+        assert counter.put(probe(alternative, "/link", "work", process=program.pid)) == []
         program.go()
         assert counter[0] == 2 * TIMES
 
 
-def test_half_an_attachment_is_taken_back(way):
+def test_half_an_attachment_is_taken_back(alternative):
     """One of the places is none: no probe stays on the others."""
-    with program_files.find(workload("marks")) as file, working(TIMES) as program, Counter(way) as counter:
+    with (
+        program_files.find(workload("marks")) as file,
+        working(TIMES) as program,
+        Counter(alternative) as counter,
+    ):
         sites = [*places.find(file, "work*").sites, ProbeSite("beyond", 1 << 40)]
         with pytest.raises(PytracerError, match=r"/marks:(beyond|3 places)"):
             counter.attach(file, sites)
@@ -218,12 +222,12 @@ def test_half_an_attachment_is_taken_back(way):
         assert counter[0] == 0
 
 
-def test_the_kernel_is_asked_before(way):
+def test_the_kernel_is_asked_before(alternative):
     facts = RunningKernel()
     try:
-        good = facts.probe(probe(way, workload("marks"), "work*"))
+        good = facts.probe(probe(alternative, workload("marks"), "work*"))
         assert (good.is_supported, good.name) == (True, f"{workload('marks')}:work* (2 places)")
-        bad = facts.probe(probe(way, workload("marks"), "wrok"))
+        bad = facts.probe(probe(alternative, workload("marks"), "wrok"))
         assert not bad.is_supported
         assert bad.reason == f"no function of {workload('marks')} 'wrok'"
     finally:

@@ -32,55 +32,60 @@ PLACES = 16
 
 
 @pytest.fixture(params=["pmu", "multi"])
-def way(request):
+def alternative(request):
     if request.param == "multi":
         needs("uprobe_multi", has_multi())
     return request.param
 
 
-def probe(way: str, mark: str, **rest):
-    return {"pmu": Uprobe, "multi": UprobeMulti}[way]("", usdt=mark, **rest)
+def probe(alternative: str, mark: str, **rest):
+    return {"pmu": Uprobe, "multi": UprobeMulti}[alternative]("", usdt=mark, **rest)
 
 
-def test_a_probe_is_counted_and_its_semaphore_is_up_as_long_as_it_is_attached(way):
-    with working(TIMES, "forms") as program, Counter(way) as counter:
-        counter.put(probe(way, "forms:registers", file=workload("marks"), process=program.pid))
+def test_a_probe_is_counted_and_its_semaphore_is_up_as_long_as_it_is_attached(alternative):
+    with working(TIMES, "forms") as program, Counter(alternative) as counter:
+        counter.put(probe(alternative, "forms:registers", file=workload("marks"), process=program.pid))
         assert program.go() == "semaphore 1\n"
         assert counter[0] == TIMES
     with working(TIMES, "forms") as program:
         assert program.go() == "semaphore 0\n"
 
 
-def test_a_semaphore_is_up_until_the_last_has_gone(way):
-    with working(1, "forms") as program, Counter(way) as one, Counter(way) as other, Counter(way) as gone:
+def test_a_semaphore_is_up_until_the_last_has_gone(alternative):
+    with (
+        working(1, "forms") as program,
+        Counter(alternative) as one,
+        Counter(alternative) as other,
+        Counter(alternative) as gone,
+    ):
         for counter in (one, other, gone):
-            counter.put(probe(way, "forms:re*", file=workload("marks"), process=program.pid))
+            counter.put(probe(alternative, "forms:re*", file=workload("marks"), process=program.pid))
         gone.detach()
         assert program.go() == "semaphore 1\n"
         assert (one[0], other[0], gone[0]) == (1, 1, 0)
 
 
-def test_a_probe_without_a_semaphore(way):
-    with working(TIMES, "forms") as program, Counter(way) as counter:
-        counter.put(probe(way, "forms:bare", file=workload("marks")))
+def test_a_probe_without_a_semaphore(alternative):
+    with working(TIMES, "forms") as program, Counter(alternative) as counter:
+        counter.put(probe(alternative, "forms:bare", file=workload("marks")))
         assert program.go() == "semaphore 0\n"
         assert counter[0] == TIMES
 
 
 @pytest.mark.smoke
-def test_a_pattern_is_all_that_match(way):
-    with working(TIMES, "forms") as program, Counter(way) as counter:
-        counter.put(probe(way, "f*:*", file=workload("marks"), process=program.pid))
+def test_a_pattern_is_all_that_match(alternative):
+    with working(TIMES, "forms") as program, Counter(alternative) as counter:
+        counter.put(probe(alternative, "f*:*", file=workload("marks"), process=program.pid))
         assert program.go() == "semaphore 3\n"
         assert counter[0] == 4 * TIMES
 
 
-def test_a_probe_that_a_program_makes_while_it_runs(way, tmp_path):
+def test_a_probe_that_a_program_makes_while_it_runs(alternative, tmp_path):
     """Its file is in memory only, and has no name: it is found in what the process has mapped."""
     build_library(tmp_path / "library.so")
     with (
         Program(workload("marks"), "load", tmp_path / "library.so", TIMES) as program,
-        Counter(way) as counter,
+        Counter(alternative) as counter,
     ):
         (tmp_path / "library.so").unlink()
         [(file, marks)] = [
@@ -88,19 +93,19 @@ def test_a_probe_that_a_program_makes_while_it_runs(way, tmp_path):
         ]
         assert file == "/memfd:made (deleted)"
         assert [mark.arguments[0].text for mark in marks] == ["4@$42"]
-        counter.put(probe(way, "forms:fired", process=program.pid))
+        counter.put(probe(alternative, "forms:fired", process=program.pid))
         program.go()
         assert counter[0] == TIMES
 
 
-def test_pythons_own_probes(way):
+def test_pythons_own_probes(alternative):
     """Those of a process of ours, in the interpreter that the distribution built."""
     with program_files.find(str(PYTHON)) as file:
         needs("python3 with probes", [*usdt.usdt_probes(file.tables)])
     code = "import gc; gc.disable(); print('ready', flush=True); input()\n"
     code += f"for _ in range({TIMES}): gc.collect()\nimport os; os._exit(0)"
-    with Program(PYTHON, "-c", code) as program, Counter(way) as counter:
-        counter.put(probe(way, "python:gc__start", process=program.pid))
+    with Program(PYTHON, "-c", code) as program, Counter(alternative) as counter:
+        counter.put(probe(alternative, "python:gc__start", process=program.pid))
         program.go()
         assert counter[0] == TIMES
 
@@ -116,9 +121,9 @@ def test_what_is_not_there_is_said():
         list(usdt.in_process(program.pid, "fomrs", "bare"))
 
 
-def test_all_that_a_process_has_mapped_is_looked_through(way):
-    with working(TIMES, "forms") as program, Counter(way) as counter:
-        counter.put(probe(way, "forms:bare", process=program.pid))
+def test_all_that_a_process_has_mapped_is_looked_through(alternative):
+    with working(TIMES, "forms") as program, Counter(alternative) as counter:
+        counter.put(probe(alternative, "forms:bare", process=program.pid))
         program.go()
         assert counter[0] == TIMES
 

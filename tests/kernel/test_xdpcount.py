@@ -21,7 +21,7 @@ from support.packet_filters import classic
 
 pytestmark = pytest.mark.kernel
 MODES = ("native", "generic")
-WAYS = ("xdp-link", "xdp-netlink")
+ALTERNATIVES = ("xdp-link", "xdp-netlink")
 FILTER = "udp[8:2] = 0x7878 or arp or (vlan 42 and ip)"
 
 
@@ -50,12 +50,12 @@ def test_every_frame_is_counted_in_the_driver_and_behind_it():
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("way", WAYS)
-def test_both_ways_to_attach_and_nothing_is_left(way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_both_ways_to_attach_and_nothing_is_left(alternative):
     with packets.namespace():
         packets.veth()
         for mode in MODES:
-            result = counted("va", "vb", "--mode", mode, "--hook", f"frame={way}")
+            result = counted("va", "vb", "--mode", mode, "--hook", f"frame={alternative}")
             assert packets.totals(result) == packets.expected(packets.frames(), received=False)
             assert packets.totals(result, "va") == {}
             assert xdp_programs() == {}
@@ -91,9 +91,9 @@ def tun():
     needs("tun", Path("/dev/net/tun").exists())
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
 @pytest.mark.parametrize("mode", MODES)
-def test_the_program_of_another_is_told_and_stays(way, mode):
+def test_the_program_of_another_is_told_and_stays(alternative, mode):
     theirs = prog_load(ProgType.XDP, returning(xdp.PASS), name="somebody_s")
     with packets.namespace():
         _, other = packets.veth()
@@ -102,7 +102,7 @@ def test_the_program_of_another_is_told_and_stays(way, mode):
         try:
             before = xdp_programs()
             # The first of the two interfaces is let go again.
-            result = run("xdpcount", "va", "vb", "--hook", f"frame={way}", "-d", 1)
+            result = run("xdpcount", "va", "vb", "--hook", f"frame={alternative}", "-d", 1)
             assert xdp_programs() == before
         finally:
             os.close(link)
@@ -116,9 +116,9 @@ def test_the_program_of_another_is_told_and_stays(way, mode):
 
 def test_an_interface_that_goes_away_is_said_and_ends_it():
     with packets.namespace():
-        for way in WAYS:
+        for alternative in ALTERNATIVES:
             packets.veth()
-            tracer = start("xdpcount", "-f", "json", "vb", "--hook", f"frame={way}", 0.1)
+            tracer = start("xdpcount", "-f", "json", "vb", "--hook", f"frame={alternative}", 0.1)
             packets.send("va", packets.frames())
             packets.ip("link", "del", "vb")
             result = finish(tracer)
@@ -135,18 +135,18 @@ def test_a_program_that_somebody_takes_off_is_said():
     assert "warning: interface vb: somebody took the program off" in result.err
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_what_a_killed_process_leaves_is_gone_with_the_next(way):
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_what_a_killed_process_leaves_is_gone_with_the_next(alternative):
     with packets.namespace():
         packets.veth()
-        tracer = start("xdpcount", "vb", "--hook", f"frame={way}", 60)
+        tracer = start("xdpcount", "vb", "--hook", f"frame={alternative}", 60)
         tracer.kill()
         tracer.communicate()
-        if way == "xdp-netlink":
+        if alternative == "xdp-netlink":
             assert len(xdp_programs()) == 1
         else:  # the link went with the process
             wait_for(lambda: xdp_programs() == {}, "the link is gone")
-        assert run("xdpcount", "va", "--hook", f"frame={way}", "-d", 0.1).status == 0
+        assert run("xdpcount", "va", "--hook", f"frame={alternative}", "-d", 0.1).status == 0
         assert xdp_programs() == {}
 
 

@@ -160,9 +160,9 @@ def needed(name: str) -> list[Need]:
     if name in NEEDS or "=" not in name:
         return [NEEDS[name]]
     hook, _, wanted = name.partition("=")
-    ways = (way for one in hooks() if one.name == hook for way in one.alternatives)
-    way = next(way for way in ways if way.name == wanted)
-    kinds = dict.fromkeys(probe.kind for probe in way.probes if not probe.optional)
+    alternatives = (alternative for one in hooks() if one.name == hook for alternative in one.alternatives)
+    alternative = next(alternative for alternative in alternatives if alternative.name == wanted)
+    kinds = dict.fromkeys(probe.kind for probe in alternative.probes if not probe.optional)
     missing = [kind for kind in kinds if kind not in NEEDS]
     assert not missing, f"{name} stands on {missing}: not in the table of tests/support/needs.py"
     return [NEEDS[kind] for kind in kinds]
@@ -228,7 +228,7 @@ def refused_by_right(status: int, said: str, wanted: dict[str, str], kernel: Ker
     reason, and where it ran though the table says that it is gone.
     """
     kernel = kernel or running()
-    names = [f"{hook}={way}" for hook, way in wanted.items()]
+    names = [f"{hook}={alternative}" for hook, alternative in wanted.items()]
     excuses = {name: excuse for name in names if (excuse := kernel.excuse(name))}
     if status == 0:
         # Backports are welcome; what was taken away or left out does not come back by itself.

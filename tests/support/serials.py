@@ -25,7 +25,7 @@ LETTERS = 255  # of a text: the room for it in tests/support/probes/serials.c bu
 
 def tracer(*defines: str) -> Tracer:
     """See tests/support/probes/serials.c for what TEXT and DISCARD do."""
-    way = Alternative("raw-tracepoint", (RawTracepoint("enter", event="sys_enter"),), defines)
+    alternative = Alternative("raw-tracepoint", (RawTracepoint("enter", event="sys_enter"),), defines)
     columns = [Column("serial", "its number"), Column("pid", "process id"), Column("cpu", "where")]
     if "TEXT" in defines:
         columns.append(Column("text", "what it points at", decode="text"))
@@ -34,7 +34,7 @@ def tracer(*defines: str) -> Tracer:
         group="tests",
         summary="numbered calls",
         description="Numbered calls.",
-        hooks=(Hook("call", "calls begin", (way,)),),
+        hooks=(Hook("call", "calls begin", (alternative,)),),
         filters=(Filter.PID,),
         outputs=(Stream(columns=tuple(columns)),),
         source=str(Path(__file__).parent / "probes/serials.c"),

@@ -21,17 +21,17 @@ from support.workloads import SOURCES, workload
 
 SLOTS = 64
 _GET_ATTACH_COOKIE = 174
-WAYS = ("pmu", "multi")
+ALTERNATIVES = ("pmu", "multi")
 
 
 class Counter:
     """A program that counts by the cookie of the place it runs for, or all in slot 0; a context manager."""
 
-    def __init__(self, way: str = "pmu", *, cookies: bool = False) -> None:
-        self.way = way
+    def __init__(self, alternative: str = "pmu", *, cookies: bool = False) -> None:
+        self.way = alternative
         self.links: list[Link] = []
         self._map = map_create(MapType.ARRAY, 4, 8, SLOTS)
-        attach_type = uprobe_multi.ATTACH_TYPE if way == "multi" else 0
+        attach_type = uprobe_multi.ATTACH_TYPE if alternative == "multi" else 0
         try:
             self.program = load(ProgType.KPROBE, _counting(self._map, cookies), attach_type=attach_type)
         except OSError:

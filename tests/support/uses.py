@@ -110,10 +110,10 @@ class Floor:
         if usual is None:
             return
         for hook in hooks_of(asking(tracer)):
-            for way in hook.alternatives:
-                variant = f"{hook.name}={way.name}"
-                if way.probes and variant not in self._known:
-                    self._compile(variant, {"hooks": {hook.name: way.name}})
+            for alternative in hook.alternatives:
+                variant = f"{hook.name}={alternative.name}"
+                if alternative.probes and variant not in self._known:
+                    self._compile(variant, {"hooks": {hook.name: alternative.name}})
         for option in tracer.options:
             if isinstance(option, Flag):
                 self._compile(f"--{option.name}", {"options": {option.name: True}}, usual)
@@ -144,17 +144,17 @@ class Floor:
             self.missing[variant] = str(error)
             return None
         self._note_maps(variant, image)
-        ways = {
+        alternatives = {
             probe.program: f"{decided.hook.name}={decided.alternative}"
             for decided in (*plan.hooks.resolved_hooks, *plan.named.resolved_hooks)
-            for way in decided.hook.alternatives_named(decided.alternative)
-            for probe in way.probes
+            for alternative in decided.hook.alternatives_named(decided.alternative)
+            for probe in alternative.probes
         }
         for program in image.programs:
-            way = ways.get(program.name, "")
+            alternative = alternatives.get(program.name, "")
             found = self._found(program.code, kinds.get(program.name))
             variants = self._programs.setdefault(program.name, {})
-            known = variants.setdefault(way, found)
+            known = variants.setdefault(alternative, found)
             more = [number for number in found["helpers"] if number not in known["helpers"]]
             if usual is not None and more:
                 variants[variant] = {"helpers": more}

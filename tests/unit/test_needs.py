@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.features.table.feature import Feature
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from support import needs
 from support.needs import NEEDS, Excused, Kernel, Need, refused_by_right
 
@@ -80,10 +80,14 @@ def test_what_runs_must_not_be_said_to_be_gone(feature):
 
 
 def test_every_way_of_every_tracer_has_its_place_in_the_table():
-    ways = {f"{hook.name}={way.name}" for hook in needs.hooks() for way in hook.alternatives}
-    ways |= {f"{kind}={way.name}" for kind, named in WAYS.items() for way in named}
-    assert {name for name in NEEDS if "=" in name} <= ways
-    for name in ways:
+    alternatives = {
+        f"{hook.name}={alternative.name}" for hook in needs.hooks() for alternative in hook.alternatives
+    }
+    alternatives |= {
+        f"{kind}={alternative.name}" for kind, named in ALTERNATIVES.items() for alternative in named
+    }
+    assert {name for name in NEEDS if "=" in name} <= alternatives
+    for name in alternatives:
         assert all(need.says for need in needs.needed(name)), name
 
 

@@ -1,7 +1,7 @@
 """Find the targets that the user names on this machine, and choose the best way to attach to them.
 
-A new kind of source is a line of ``SPELLINGS`` (spec/sources.py), a line of ``WAYS`` here, a function that
-finds its targets (targets/) and a kind of probe (bpf/attach).
+A new kind of source is a line of ``SPELLINGS`` (spec/sources.py) and of ``ALTERNATIVES`` here, a function
+that finds its targets (targets/) and a kind of probe (bpf/attach).
 
 See "Targets that the user names" in docs/internals.md.
 """
@@ -115,7 +115,7 @@ def _event(program: str, one: NumberedTarget) -> Probe:
     return Tracepoint(program, category=category, event=event)
 
 
-WAYS: dict[str, tuple[TargetAlternative, ...]] = {
+ALTERNATIVES: dict[str, tuple[TargetAlternative, ...]] = {
     "k": (
         TargetAlternative("kprobe-multi", _kprobes(KprobeMulti), offsets=False),
         TargetAlternative("kprobe", _kprobe(Kprobe)),
@@ -180,16 +180,16 @@ def supported_alternatives(
     source: Source, target: NamedTarget, facts: KernelInfo
 ) -> Iterator[tuple[str, Support]]:
     """Yield every alternative for a source's target, best first, with this kernel's support."""
-    for way in WAYS[source.kind]:
-        if way.offsets or not source.offset:
+    for alternative in ALTERNATIVES[source.kind]:
+        if alternative.offsets or not source.offset:
             one = NumberedTarget(0, source, target)
             try:
-                if source.kind == RETURN and not way.risk:
+                if source.kind == RETURN and not alternative.risk:
                     one = replace(one, code=facts.code(target.sites[0]))
             except UnreadableCodeError as problem:
-                yield way.name, Support(False, reason=problem.message)
+                yield alternative.name, Support(False, reason=problem.message)
                 continue
-            yield way.name, facts.probe(way.make("", [one])[0])
+            yield alternative.name, facts.probe(alternative.make("", [one])[0])
 
 
 def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
@@ -246,16 +246,17 @@ def attach(
     within = bool(group[0].source.offset)
     point = Point.OTHER if within else SPELLINGS[kind].at
 
-    def default_factory(way: TargetAlternative) -> tuple[Probe, ...]:
-        probes = way.make(program, group)
+    def default_factory(alternative: TargetAlternative) -> tuple[Probe, ...]:
+        probes = alternative.make(program, group)
         return probes if kind in IN_PROGRAMS else tuple(replace(probe, at=point) for probe in probes)
 
-    ways = tuple(
-        Alternative(way.name, default_factory(way), uniform=not within, risk=way.risk)
-        for way in WAYS[kind]
-        if (way.offsets or not within) and (way.risk or kind != RETURN or group[0].code is not None)
+    alternatives = tuple(
+        Alternative(alternative.name, default_factory(alternative), uniform=not within, risk=alternative.risk)
+        for alternative in ALTERNATIVES[kind]
+        if (alternative.offsets or not within)
+        and (alternative.risk or kind != RETURN or group[0].code is not None)
     )
-    hook = Hook(kind, SPELLINGS[kind].event, ways)
+    hook = Hook(kind, SPELLINGS[kind].event, alternatives)
     taken, chosen, note = choose_alternative(hook, request, facts)
     return chosen, note, ResolvedHook(hook, taken.name)
 
@@ -263,10 +264,10 @@ def attach(
 def risks(decided: Iterable[ResolvedHook]) -> dict[str, None]:
     """Return warnings about risks to the traced programs, each once."""
     return {
-        f"--hook {one.hook.name}={way.name}: {way.risk}": None
+        f"--hook {one.hook.name}={alternative.name}: {alternative.risk}": None
         for one in decided
-        for way in one.hook.alternatives
-        if way.risk and way.name == one.alternative
+        for alternative in one.hook.alternatives
+        if alternative.risk and alternative.name == one.alternative
     }
 
 

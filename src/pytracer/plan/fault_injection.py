@@ -38,8 +38,8 @@ def returns(request: Request, facts: KernelInfo) -> int:
             hint=f"these are: {near}" if near else "/sys/kernel/debug/error_injection/list has them",
         )
     kind = allowed[fault.function]
-    ways = {NULL: kind in ("NULL", "ERRNO_NULL"), TRUE: kind == "TRUE"}
-    if not ways.get(fault.error, kind in ("ERRNO", "ERRNO_NULL")):
+    can_return = {NULL: kind in ("NULL", "ERRNO_NULL"), TRUE: kind == "TRUE"}
+    if not can_return.get(fault.error, kind in ("ERRNO", "ERRNO_NULL")):
         may = _KINDS.get(kind, kind)
         raise UsageError(f"{fault.function} cannot fail with {fault.error}", hint=f"it may return {may}")
     if not (request.filters or request.follows or request.options.get(EVERYONE)):
@@ -71,5 +71,8 @@ def with_function(hook: Hook, request: Request) -> Hook:
     def named(probe: Probe) -> Probe:
         return replace(probe, symbols=symbols) if isinstance(probe, Override) else probe
 
-    ways = (replace(way, probes=tuple(map(named, way.probes))) for way in hook.alternatives)
-    return replace(hook, alternatives=tuple(ways))
+    changed = (
+        replace(alternative, probes=tuple(map(named, alternative.probes)))
+        for alternative in hook.alternatives
+    )
+    return replace(hook, alternatives=tuple(changed))

@@ -143,8 +143,8 @@ def _cgroup(link: _Raw) -> str:
 
 def _on_interface(kind: str) -> Callable[[_Raw], str]:
     def where(link: _Raw) -> str:
-        way = "" if kind == "xdp" else f"/{attach_type(link.word(20))}"
-        return f"{kind}{way}:{interface(link.word(16)) if link.word(16) else '(gone)'}"
+        direction = "" if kind == "xdp" else f"/{attach_type(link.word(20))}"
+        return f"{kind}{direction}:{interface(link.word(16)) if link.word(16) else '(gone)'}"
 
     return where
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytracer.bpf.attach.clsact import HANDLE, PARENTS, filter_messages, qdisc_messages
 from pytracer.bpf.attach.interface import xdp_programs
-from pytracer.bpf.attach.tcx import NAMES as WAYS
+from pytracer.bpf.attach.tcx import NAMES as DIRECTIONS
 from pytracer.bpf.sys import Command, address, bpf_inout
 from pytracer.kernel import interfaces, rtnetlink
 from pytracer.prog.link_targets import attach_type
@@ -98,16 +98,16 @@ def _in_traffic_control(names: Mapping[int, str]) -> Iterator[NetworkAttachment]
             continue
         parents = {qdisc["handle"]: ""}
         if qdisc["handle"] == HANDLE:
-            ways = PARENTS if kind == "clsact" else dict(list(PARENTS.items())[:1])
-            parents = {parent: f"/{WAYS[way]}" for way, parent in ways.items()}
-        for parent, way in parents.items():
+            directions = PARENTS if kind == "clsact" else dict(list(PARENTS.items())[:1])
+            parents = {parent: f"/{DIRECTIONS[direction]}" for direction, parent in directions.items()}
+        for parent, direction in parents.items():
             with contextlib.suppress(OSError):  # an interface that has gone
                 for _, options in filter_messages(index, parent):
                     raw = rtnetlink.attribute(options, _BPF_ID) if options is not None else b""
                     if raw:
                         program = int.from_bytes(raw, sys.byteorder)
                         yield NetworkAttachment(
-                            program, "tc", f"tc{way}:{names.get(index, f'#{index}')}", index
+                            program, "tc", f"tc{direction}:{names.get(index, f'#{index}')}", index
                         )
 
 

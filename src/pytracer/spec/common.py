@@ -211,8 +211,11 @@ WAKING_AND_SWITCH = replace(
     WAKEUP_AND_SWITCH,
     what="threads go to sleep and are woken",
     alternatives=tuple(
-        replace(way, probes=(RawTracepoint("waking", event="sched_waking", preempted=False), way.probes[-1]))
-        for way in WAKEUP_AND_SWITCH.alternatives
+        replace(
+            alternative,
+            probes=(RawTracepoint("waking", event="sched_waking", preempted=False), alternative.probes[-1]),
+        )
+        for alternative in WAKEUP_AND_SWITCH.alternatives
     ),
 )
 """A sleeping task is woken, in the task or interrupt that wakes it (``waking``); a CPU goes from one task to

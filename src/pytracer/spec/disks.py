@@ -8,7 +8,7 @@ from pytracer.spec.columns import Column, Key
 from pytracer.spec.hooks import Alternative, Hook, RawTracepoint, Tracepoint
 
 
-def _requests(way: str, arguments: int) -> Alternative:
+def _requests(alternative: str, arguments: int) -> Alternative:
     """Return the raw tracepoints of block I/O; all but the last have this number of arguments.
 
     Programs on them can be preempted, but trace events would lose more: their programs exclude each other
@@ -27,7 +27,7 @@ def _requests(way: str, arguments: int) -> Alternative:
         for program, event in events
     )
     completed = RawTracepoint("completed", event="block_rq_complete", preempted=False)
-    return Alternative(way, (*probes, completed))
+    return Alternative(alternative, (*probes, completed))
 
 
 BLOCK_IO = Hook(
@@ -70,8 +70,8 @@ BLOCK_REQUESTS = (
     replace(
         BLOCK_IO,
         alternatives=tuple(
-            replace(way, probes=tuple(replace(probe, when="") for probe in way.probes))
-            for way in BLOCK_IO.alternatives[:2]
+            replace(alternative, probes=tuple(replace(probe, when="") for probe in alternative.probes))
+            for alternative in BLOCK_IO.alternatives[:2]
         ),
     ),
 )

@@ -20,7 +20,9 @@ def check_request(request: Request) -> None:
 
 def _check_permissions(request: Request) -> None:
     """Raise NotPermittedError that names the missing capabilities."""
-    probes = [p for hook in request.tracer.hooks for way in hook.alternatives for p in way.probes]
+    probes = [
+        p for hook in request.tracer.hooks for alternative in hook.alternatives for p in alternative.probes
+    ]
     needed = dict.fromkeys(name for probe in probes for name in probe.needs)
     require(needed or TRACING, f"pytracer {request.tracer.name}")
 

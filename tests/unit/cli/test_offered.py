@@ -151,8 +151,8 @@ def test_all_that_the_help_offers_works(tracer, values):
         if not action.option_strings or action.help == argparse.SUPPRESS:
             continue
         if action.option_strings[-1] not in NO_BUSINESS_OF_THE_PLAN:
-            ways = tries(action, tracer, values)
-            assert any(has_effect(tracer, values, words) for words in ways), ways
+            alternatives = tries(action, tracer, values)
+            assert any(has_effect(tracer, values, words) for words in alternatives), alternatives
 
 
 def test_what_the_help_does_not_offer_is_refused_with_the_reason(tracer, values):

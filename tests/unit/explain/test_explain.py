@@ -114,16 +114,18 @@ def test_every_alternative_is_told():
     plan = make_plan(request, kernel)
     found = {one.hook.name: list(report_alternatives(one, request, kernel)) for one in plan.resolved_hooks}
     calls = found["syscall"]
-    assert [way.name for way in calls] == [a.name for a in plan.resolved_hooks[0].hook.alternatives]
-    taken = [way for way in calls if way.is_chosen]
-    assert [way.name for way in taken] == ["tracepoint"]
+    assert [alternative.name for alternative in calls] == [
+        a.name for a in plan.resolved_hooks[0].hook.alternatives
+    ]
+    taken = [alternative for alternative in calls if alternative.is_chosen]
+    assert [alternative.name for alternative in taken] == ["tracepoint"]
     assert taken[0].reason == "the best that this kernel grants"
     assert any("raw_syscalls:sys_enter" in probe for probe in taken[0].probes)
     assert not calls[0].is_supported
     assert "sys_enter" in calls[0].reason
-    assert {way.reason for way in calls if way.is_supported and not way.is_chosen} <= {
-        "granted here, too: not needed"
-    }
+    assert {
+        alternative.reason for alternative in calls if alternative.is_supported and not alternative.is_chosen
+    } <= {"granted here, too: not needed"}
 
 
 def test_one_that_was_asked_for():

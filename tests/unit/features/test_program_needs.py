@@ -38,7 +38,7 @@ FOUND = TracerUses(
 
 
 @pytest.mark.parametrize(
-    ("program", "way", "flags", "uses"),
+    ("program", "alternative", "flags", "uses"),
     [
         ("f", "h=a", (), ProgramUses((1,), ((16, 4),), (2,))),  # without what something newer replaces
         ("f", "h=b", (), ProgramUses((141,), (), (2, 9))),
@@ -48,8 +48,8 @@ FOUND = TracerUses(
         ("none", "h=a", (), NOTHING),
     ],
 )
-def test_what_a_program_uses_is_looked_up_by_alternative_and_flags(program, way, flags, uses):
-    assert FOUND.of(program, way, flags) == uses
+def test_what_a_program_uses_is_looked_up_by_alternative_and_flags(program, alternative, flags, uses):
+    assert FOUND.of(program, alternative, flags) == uses
 
 
 def test_nothing_is_known_of_tracers_from_elsewhere():

@@ -79,7 +79,7 @@ def test_what_is_asked_again_takes_the_place_of_what_was():
         "maps": [{"map": "hash"}],
     }
     new = {"hooks": [{"hook": "kprobe", "ns": 2}], "maps": [{"map": "queue"}]}
-    assert hook_costs.amended(old, new) == {
+    assert hook_costs.merge_record(old, new) == {
         "release": "6",
         "hooks": [{"hook": "kprobe", "ns": 2}, {"hook": "fentry"}],
         "maps": [{"map": "hash"}, {"map": "queue"}],

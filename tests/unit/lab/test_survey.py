@@ -8,22 +8,22 @@ import re
 import pytest
 from lab import survey
 from lab.errors import LabError
-from lab.guest.survey import OF_EACH_KIND, named, runs_of, runs_of_way, way_of
+from lab.guest.survey import OF_EACH_KIND, find_used, forced_runs, hooks_of_source, runs_of
 from lab.kernels import KERNELS
 
 from pytracer import record as records
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from pytracer.spec import SPELLINGS, Alternative, Hook, Injection, Probe, Targets, registry
 from support import needs
 
 NAMES = [kernel.name for kernel in KERNELS]
 
 
-def run(hook="", way="", headers="", *, status=0, used=None, reason="", saw=True):
+def run(hook="", alternative="", headers="", *, status=0, used=None, reason="", saw=True):
     return {
         "tracer": "t",
         "hook": hook,
-        "way": way,
+        "alternative": alternative,
         "headers": headers,
         "status": status,
         "used": used or {},
@@ -59,10 +59,12 @@ def test_each_tracer_was_tried_in_every_way_or_not_at_all(name):
     record = survey.load()[name]
     for tracer in {run["tracer"] for run in record["runs"]}:
         made = {
-            (run["hook"], run["way"], run["headers"]) for run in record["runs"] if run["tracer"] == tracer
+            (run["hook"], run["alternative"], run["headers"])
+            for run in record["runs"]
+            if run["tracer"] == tracer
         }
         asked = runs_of(registry.get(tracer), forced=True)
-        assert made == {(run.hook, run.way, run.headers) for run in asked}, "scripts/record --kernels"
+        assert made == {(run.hook, run.alternative, run.headers) for run in asked}, "scripts/record --kernels"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,9 +82,9 @@ def test_what_ran_and_what_did_not_is_what_the_table_of_features_says(name):
     record = survey.load()[name]
     kernel = needs.Kernel(record["release"], "x86_64", lambda option: None)
     for run in record["runs"]:
-        if not run["way"] or can_only_be_refused(run):
+        if not run["alternative"] or can_only_be_refused(run):
             continue
-        wanted = f"{run['hook']}={run['way']}"
+        wanted = f"{run['hook']}={run['alternative']}"
         excuse = kernel.excuse(wanted)
         if run["status"] == 0:
             assert "took it away" not in excuse, run
@@ -151,7 +153,7 @@ HOOK = Hook(
 
 
 @pytest.mark.parametrize(
-    ("attached", "forced", "way"),
+    ("attached", "forced", "alternative"),
     [
         ("a", "", ["two", "at-a"]),
         ("a", "one", ["one", "at-a"]),
@@ -159,29 +161,34 @@ HOOK = Hook(
         ("b", "", ["none"]),
     ],
 )
-def test_which_way_was_taken(attached, forced, way):
-    assert way_of(HOOK, [(program, "k", f"at-{program}") for program in attached], forced) == way
+def test_which_way_was_taken(attached, forced, alternative):
+    assert find_used(HOOK, [(program, "k", f"at-{program}") for program in attached], forced) == alternative
 
 
 def test_what_is_put_on_what_users_name_is_asked_for_each_kind_in_every_way():
     """And a kind that comes later is missing here until a word for it is in OF_EACH_KIND."""
-    asked = [one for word in OF_EACH_KIND for one in named(Targets("T", "targets", begin="hit"), word)]
-    assert [(one.hook.name, [way.name for way in one.hook.alternatives]) for one in asked] == [
-        (kind, [way.name for way in WAYS[kind]]) for kind in SPELLINGS
+    asked = [
+        one for word in OF_EACH_KIND for one in hooks_of_source(Targets("T", "targets", begin="hit"), word)
     ]
+    assert [
+        (one.hook.name, [alternative.name for alternative in one.hook.alternatives]) for one in asked
+    ] == [(kind, [alternative.name for alternative in ALTERNATIVES[kind]]) for kind in SPELLINGS]
     assert all(
-        probe.program == "hit" for one in asked for way in one.hook.alternatives for probe in way.probes
+        probe.program == "hit"
+        for one in asked
+        for alternative in one.hook.alternatives
+        for probe in alternative.probes
     )
 
 
 def test_what_is_put_on_both_ends_is_asked_for_kinds_that_have_both():
     both = Targets("T", "targets", begin="began", end="ended")
-    asked = [one for word in OF_EACH_KIND for one in named(both, word)]
+    asked = [one for word in OF_EACH_KIND for one in hooks_of_source(both, word)]
     assert [one.hook.name for one in asked] == ["k", "kr", "f", "fr", "u", "ur"]
     assert [one.arguments[0][: len("u:")] for one in asked[::2]] == ["k:", "f:", "u:"]
     assert [one.hook.alternatives[0].probes[0].program for one in asked] == ["began", "ended"] * 3
     attached = [("began", "kprobe_multi", "k:vfs_read"), ("ended", "kretprobe", "vfs_read")]
-    assert [way_of(one.hook, attached)[:1] for one in asked[:2]] == [["kprobe-multi"], ["kretprobe"]]
+    assert [find_used(one.hook, attached)[:1] for one in asked[:2]] == [["kprobe-multi"], ["kretprobe"]]
 
 
 def test_a_way_that_needs_no_attachment():
@@ -194,12 +201,12 @@ def test_tracers_that_are_asked_about_again_take_their_place():
         return {"release": release, "bcc": "1", "runs": runs}
 
     old = record("1", a=1, b=1, c=1)
-    assert survey.amended(old, record("2", b=2, d=2)) == record("1, 2", a=1, b=2, c=1, d=2)
-    assert survey.amended(record("1, 2", a=1), record("2", a=2)) == record("1, 2", a=2)
+    assert survey.merge_record(old, record("2", b=2, d=2)) == record("1, 2", a=1, b=2, c=1, d=2)
+    assert survey.merge_record(record("1, 2", a=1), record("2", a=2)) == record("1, 2", a=2)
 
 
 def test_a_survey_that_ends_early_keeps_the_tracers_it_is_through_with(monkeypatch, tmp_path):
-    def told(kernel, script, *words):
+    def run_in_guest(kernel, script, *words):
         yield {"release": "5.10.1", "bcc": "1"}
         yield run() | {"tracer": "syscalls"}
         yield run("h", "kprobe") | {"tracer": "syscalls"}
@@ -208,24 +215,24 @@ def test_a_survey_that_ends_early_keeps_the_tracers_it_is_through_with(monkeypat
 
     for name in ("DATA", "PAGE"):
         monkeypatch.setattr(survey, name, tmp_path / name)
-    monkeypatch.setattr(survey, "told", told)
+    monkeypatch.setattr(survey, "run_in_guest", run_in_guest)
     assert survey.main(["5.10"]) == 125
     record = survey.load()["5.10"]
     assert record["release"] == "5.10.1"
-    assert [(each["tracer"], each["way"]) for each in record["runs"]] == [
+    assert [(each["tracer"], each["alternative"]) for each in record["runs"]] == [
         ("syscalls", ""),
         ("syscalls", "kprobe"),
     ]
 
 
 def test_a_whole_survey_leaves_nothing_of_another_release_or_of_a_tracer_that_was(monkeypatch, tmp_path):
-    def told(kernel, script, *words):
+    def run_in_guest(kernel, script, *words):
         yield {"release": "5.10.2", "bcc": "1"}
         yield run() | {"tracer": "syscalls"}
 
     for name in ("DATA", "PAGE"):
         monkeypatch.setattr(survey, name, tmp_path / name)
-    monkeypatch.setattr(survey, "told", told)
+    monkeypatch.setattr(survey, "run_in_guest", run_in_guest)
     old = {"release": "5.10.1", "bcc": "1", "runs": [run() | {"tracer": "gone"}]}
     survey.DATA.write_text(json.dumps({"5.10": old}))
     assert survey.main(["5.10"]) == 0
@@ -239,34 +246,34 @@ def test_what_is_asked_again_as_it_comes_takes_its_place_among_the_forced_ways()
         return {"release": "1", "bcc": "1", "runs": list(runs)}
 
     old = record(run(status=1), run("h", "kprobe"), run(headers="btf"))
-    assert survey.amended(old, record(run(), run() | {"tracer": "u"})) == record(
+    assert survey.merge_record(old, record(run(), run() | {"tracer": "u"})) == record(
         run(), run("h", "kprobe"), run(headers="btf"), run() | {"tracer": "u"}
     )
-    assert survey.amended(old, record(run(), run("h", "fentry"))) == record(run(), run("h", "fentry"))
+    assert survey.merge_record(old, record(run(), run("h", "fentry"))) == record(run(), run("h", "fentry"))
 
 
 def test_a_way_that_is_new_comes_to_what_is_known(monkeypatch, tmp_path):
-    heard = []
+    calls = []
 
-    def told(kernel, script, *words):
-        heard.append(words)
+    def run_in_guest(kernel, script, *words):
+        calls.append(words)
         yield {"release": "5.10.1", "bcc": "1"}
         yield run("h", "new")
 
     for name in ("DATA", "PAGE"):
         monkeypatch.setattr(survey, name, tmp_path / name)
-    monkeypatch.setattr(survey, "told", told)
+    monkeypatch.setattr(survey, "run_in_guest", run_in_guest)
     old = [run(), run("h", "old")]
     survey.DATA.write_text(json.dumps({"5.10": {"release": "5.10.1", "bcc": "1", "runs": old}}))
-    assert survey.main(["5.10", "--way=h=new"]) == 0
-    assert heard == [("--way=h=new", "t")]
+    assert survey.main(["5.10", "--hook=h=new"]) == 0
+    assert calls == [("--hook=h=new", "t")]
     assert survey.load()["5.10"]["runs"] == [*old, run("h", "new")]
 
 
 def test_only_ways_that_there_are_are_tried_alone():
     tracer = registry.get("syscalls")
-    made = runs_of_way(tracer, ["follow=tracepoint", "follow=nonsense", "nonsense=tracepoint"])
-    assert [(run.hook, run.way) for run in made] == [("follow", "tracepoint")]
+    made = forced_runs(tracer, ["follow=tracepoint", "follow=nonsense", "nonsense=tracepoint"])
+    assert [(run.hook, run.alternative) for run in made] == [("follow", "tracepoint")]
 
 
 def test_a_way_that_was_refused_is_not_the_one_that_was_taken():
@@ -275,8 +282,8 @@ def test_a_way_that_was_refused_is_not_the_one_that_was_taken():
         run("h", "a", status=4, reason="no"),
         run("h", "b", used={"h": ["b", "x"]}),
     ]
-    assert survey.settled({"runs": alike})["runs"][0]["used"] == {"h": ["b", "x"]}
-    assert survey.settled({"runs": [run(used={"h": []})]})["runs"][0]["used"] == {"h": []}
+    assert survey.prefer_unrefused({"runs": alike})["runs"][0]["used"] == {"h": ["b", "x"]}
+    assert survey.prefer_unrefused({"runs": [run(used={"h": []})]})["runs"][0]["used"] == {"h": []}
 
 
 def test_a_page_of_two_kernels():
@@ -300,7 +307,7 @@ def test_a_page_of_two_kernels():
     assert text[text.index("## t") :].splitlines() == [
         "## t",
         "",
-        "| hook | way | 5.10 | 6.1 | 6.12 | newest |",
+        "| hook | alternative | 5.10 | 6.1 | 6.12 | newest |",
         "| --- | --- | --- | --- | --- | --- |",
         "| h | as it comes | kprobe | kprobe | not tried | not tried |",
         "| h | `fentry` | no: no a\\|b | not tried | not tried | not tried |",

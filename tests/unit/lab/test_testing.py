@@ -83,7 +83,7 @@ def test_kernels_run_side_by_side_and_every_end_counts(monkeypatch, capsys):
         "newest": "import sys; sys.stdout.write('== 5 passed, 1 skipped in 1.00s ==')",
     }
     monkeypatch.setattr(testing, "command", lambda kernel, *_: [sys.executable, "-c", code[kernel.name]])
-    total, lines = testing.run_all(testing.Asked(2, [*KERNELS], [], "", 60))
+    total, lines = testing.run_all(testing.CommandLine(2, [*KERNELS], [], "", 60))
     assert total == Counts(10, 2, 1)
     assert len(lines) == 4
     shown = capsys.readouterr().out.splitlines()

@@ -9,7 +9,7 @@ import pytest
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.facts import FoundTargets, NamedTarget, Support
 from pytracer.plan import make_plan
-from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.attach_targets import ALTERNATIVES
 from pytracer.request import Request
 from pytracer.spec import (
     SPELLINGS,
@@ -189,8 +189,8 @@ def test_places_in_programs_are_one_probe_for_each_file():
 
 
 def test_or_one_for_each_target_and_file():
-    ways = {"u": "uprobe", "usdt": "uprobe"}
-    plan = plan_of("u:/x:a*", "usdt:app:go", kernel=FakeKernel(named=PROGRAMS), hooks=ways)
+    alternatives = {"u": "uprobe", "usdt": "uprobe"}
+    plan = plan_of("u:/x:a*", "usdt:app:go", kernel=FakeKernel(named=PROGRAMS), hooks=alternatives)
     assert [(c.probe.kind, c.probe.file, c.probe.targets, c.probe.optional) for c in plan.probes] == [
         ("uprobe", "/x", (0,), True),
         ("uprobe", "/x", (1,), True),
@@ -287,7 +287,7 @@ def test_what_is_within_a_function_does_not_return_from_there():
     with pytest.raises(UsageError, match=r"needs what begins and returns, not k:vfs_read\+0x10"):
         plan_of("vfs_read+0x10", tracer=BOTH, kernel=kernel)
     for kind in ("kr", "fr", "ur"):
-        assert not any(way.offsets for way in WAYS[kind])
+        assert not any(alternative.offsets for alternative in ALTERNATIVES[kind])
 
 
 def test_a_pattern_that_matches_too_much():

@@ -280,7 +280,7 @@ OLD_EXIT = "exit_to_user_mode_prepare"
 
 
 @pytest.mark.parametrize(
-    ("kernel", "way", "kinds"),
+    ("kernel", "alternative", "kinds"),
     [
         ({"functions": {"x64_sys_call", EXIT}, "patterns": None}, "kprobe-dispatch", ["kprobe", "kprobe"]),
         ({"functions": {EXIT}, "patterns": None}, "kprobe-multi", ["kprobe_multi", "kprobe"]),
@@ -292,12 +292,12 @@ OLD_EXIT = "exit_to_user_mode_prepare"
         ),
     ],
 )
-def test_a_familys_name_stands_for_the_best_of_it(kernel, way, kinds):
-    for forced in ("kprobe", way):
+def test_a_familys_name_stands_for_the_best_of_it(kernel, alternative, kinds):
+    for forced in ("kprobe", alternative):
         plan = plan_of(kernel=FakeKernel(**kernel), hooks={"syscall": forced})
-        assert plan.hooks.notes[0].startswith(f"syscall: {way}")
+        assert plan.hooks.notes[0].startswith(f"syscall: {alternative}")
         assert [chosen.probe.kind for chosen in plan.probes if chosen.probe.program in CALLS] == kinds
-        assert f"HOOK_SYSCALL_{way.upper().replace('-', '_')}" in dict(plan.defines)
+        assert f"HOOK_SYSCALL_{alternative.upper().replace('-', '_')}" in dict(plan.defines)
 
 
 def test_a_familys_name_is_a_whole_one():
@@ -625,7 +625,7 @@ ONE_ARGUMENT = dict.fromkeys(("block_rq_insert", "block_rq_merge", "block_rq_iss
 
 
 @pytest.mark.parametrize(
-    ("kernel", "way"),
+    ("kernel", "alternative"),
     [
         (FakeKernel(), "RAW_TRACEPOINT_QUEUE"),
         (FakeKernel(raw_arguments=ONE_ARGUMENT), "RAW_TRACEPOINT"),
@@ -633,8 +633,8 @@ ONE_ARGUMENT = dict.fromkeys(("block_rq_insert", "block_rq_merge", "block_rq_iss
         (NO_RAW, "TRACEPOINT"),
     ],
 )
-def test_forms_of_a_raw_tracepoint_are_told_by_its_arguments(kernel, way):
-    assert f"HOOK_BLOCK_IO_{way}" in defines_of(BIOLATENCY, kernel)
+def test_forms_of_a_raw_tracepoint_are_told_by_its_arguments(kernel, alternative):
+    assert f"HOOK_BLOCK_IO_{alternative}" in defines_of(BIOLATENCY, kernel)
 
 
 def test_what_form_is_not_there_is_said():
@@ -674,9 +674,11 @@ def test_what_a_probe_names_is_chosen_for_it(tracer, options, chosen):
 
 
 def test_without_links_rtnetlink_attaches():
-    for tracer, way in (("xdpcount", "xdp"), ("tccount", "tcx")):
-        plan = make_plan(Request(registry.get(tracer)), FakeKernel(refuses={way}))
-        assert [one.probe.kind for one in plan.probes] == [{"xdp": "xdp_netlink", "tcx": "clsact"}[way]]
+    for tracer, alternative in (("xdpcount", "xdp"), ("tccount", "tcx")):
+        plan = make_plan(Request(registry.get(tracer)), FakeKernel(refuses={alternative}))
+        assert [one.probe.kind for one in plan.probes] == [
+            {"xdp": "xdp_netlink", "tcx": "clsact"}[alternative]
+        ]
 
 
 def test_a_filter_is_part_of_the_plan():

@@ -186,18 +186,24 @@ def test_every_way_is_told_with_the_reason_against_it():
         facts = kernel()
         [target] = facts.named[f"{kind}:/p:{name}"].targets
         found = supported_alternatives(parse_source(f"{kind}:/p:{name}"), target, facts)
-        return [(way, answer.is_supported or answer.reason) for way, answer in found]
+        return [(alternative, answer.is_supported or answer.reason) for alternative, answer in found]
 
     unread = "no instruction at 0x609"
     sites, returns = ("return-sites-multi", "return-sites"), ("uretprobe-multi", "uretprobe")
     assert told("u", "odd") == [("uprobe-multi", True), ("uprobe", True)]
-    assert told("ur", "plain") == [(way, True) for way in (*sites, *returns)]
-    assert told("ur", "odd") == [*((way, unread) for way in sites), *((way, True) for way in returns)]
+    assert told("ur", "plain") == [(alternative, True) for alternative in (*sites, *returns)]
+    assert told("ur", "odd") == [
+        *((alternative, unread) for alternative in sites),
+        *((alternative, True) for alternative in returns),
+    ]
 
 
 def test_explain_names_the_risk():
     plan = plan_of("funccount", "ur:/p:plain")
-    found = {way.name: way for way in report_alternatives(plan.resolved_hooks[0], plan.request, kernel())}
+    found = {
+        alternative.name: alternative
+        for alternative in report_alternatives(plan.resolved_hooks[0], plan.request, kernel())
+    }
     assert found["return-sites-multi"].is_chosen
     assert "used only if asked for (--hook): the kernel's return probe" in found["uretprobe"].reason
 

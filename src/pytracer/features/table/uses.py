@@ -52,14 +52,17 @@ class TracerUses:
         self._programs: Mapping[str, Any] = found.get("programs", {})
         self._maps: Mapping[str, list[int]] = found.get("maps", {})
 
-    def of(self, program: str, way: str, flags: Iterable[str] = ()) -> ProgramUses:
+    def of(self, program: str, alternative: str, flags: Iterable[str] = ()) -> ProgramUses:
         """Return what a function uses in the alternative ``way`` (``HOOK=ALTERNATIVE``), with these flags."""
         variants = self._programs.get(program)
         if variants is None:
             return NOTHING
         # Of an alternative that does not compile on every kernel, what another of the same hook uses.
-        alike = (name for name in variants if name.partition("=")[0] == way.partition("=")[0])
-        wanted = [way if way in variants else next(alike, ""), *(f"--{flag}" for flag in flags)]
+        alike = (name for name in variants if name.partition("=")[0] == alternative.partition("=")[0])
+        wanted = [
+            alternative if alternative in variants else next(alike, ""),
+            *(f"--{flag}" for flag in flags),
+        ]
         found = [variants[name] for name in wanted if name in variants]
         helpers = {number for one in found for number in one["helpers"]} - _REPLACED
         context = {(offset, size) for one in found for offset, size in one.get("context", ())}

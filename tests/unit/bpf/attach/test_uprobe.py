@@ -158,10 +158,13 @@ def test_what_a_tracer_declares_is_looked_for_in_the_process_that_is_named():
 
 
 def test_a_way_is_forced_by_its_exact_name_before_the_familys():
-    ways = tuple(Alternative(name, ()) for name in ("uprobe-multi", "uprobe", "uprobe-events"))
-    hook = Hook("u", "x", ways)
-    assert [way.name for way in hook.alternatives_named("uprobe")] == ["uprobe"]
-    assert [way.name for way in Hook("u", "x", (ways[0], ways[2])).alternatives_named("uprobe")] == [
+    alternatives = tuple(Alternative(name, ()) for name in ("uprobe-multi", "uprobe", "uprobe-events"))
+    hook = Hook("u", "x", alternatives)
+    assert [alternative.name for alternative in hook.alternatives_named("uprobe")] == ["uprobe"]
+    assert [
+        alternative.name
+        for alternative in Hook("u", "x", (alternatives[0], alternatives[2])).alternatives_named("uprobe")
+    ] == [
         "uprobe-multi",
         "uprobe-events",
     ]

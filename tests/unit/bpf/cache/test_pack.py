@@ -492,6 +492,6 @@ def test_a_pack_with_wrong_contents_is_refused_with_a_hint(monkeypatch: pytest.M
 def test_of_every_hook_btf_tells_whether_it_is_there(tracer: str) -> None:
     facts = BtfKernelInfo(basic().btf(), runs_compat=False)
     for hook in registry.get(tracer).hooks:
-        for way in hook.alternatives:
-            for probe in way.probes:
+        for alternative in hook.alternatives:
+            for probe in alternative.probes:
                 assert facts.probe(probe).is_supported in (True, False)

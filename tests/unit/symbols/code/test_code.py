@@ -382,7 +382,7 @@ def test_what_cannot_be_probed_is_listed_with_the_reason(build, capsys):
     assert said.err == ""
     assert main(["list-probes", f"u:{file.name}:lock", "-f", "json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert (record["name"], record["ways"]) == (f"u:{file.name}:lock", [])
+    assert (record["name"], record["alternatives"]) == (f"u:{file.name}:lock", [])
     assert record["reason"].endswith("does not probe a lock prefix")
 
 
