@@ -155,6 +155,8 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
 
     request, given = parser.parse(tracer, words)
     request = replace(request, pack=pack)
+    for warning in given.warnings:
+        _warn(warning)
 
     from pytracer.features.kernel_facts import RunningKernel
     from pytracer.plan import make_plan, output_of
@@ -166,6 +168,8 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     if given.dry_run:
         for line in make_plan(request, RunningKernel()).describe():
             print(one_line(line))
+        for default in given.defaults:
+            print(one_line(f"default  {' '.join(default.words)}, from {default.file}"))
         return 0
     if given.emit_c:
         from pytracer.bpf.compile.source import emit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
+from pytracer.cli import config
 from pytracer.cli.arguments import (
     Parser,
     duration,
@@ -98,7 +99,20 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         own, command = own[:cut], tuple(own[cut + 1 :])
         if not command:
             raise UsageError("-- needs a command after it")
-    given = build(tracer).parse_intermixed_args(own)
+    made = build(tracer)
+    defaults, warnings = ([], []) if "--no-config" in own else config.load(tracer.name, made._actions)
+    try:
+        given = made.parse_intermixed_args([*(word for one in defaults for word in one.words), *own])
+        given.defaults, given.warnings = defaults, warnings
+        return _request(tracer, given, command), given
+    except UsageError as error:
+        if defaults:
+            files = " and ".join(dict.fromkeys(str(one.file) for one in defaults))
+            error.hint = f"{error.hint}; {files} sets defaults, --no-config ignores them".removeprefix("; ")
+        raise
+
+
+def _request(tracer: Tracer, given: argparse.Namespace, command: tuple[str, ...]) -> Request:
     if getattr(given, "command", None) is not None:
         if command:
             raise UsageError("-c and -- both name a command")
@@ -109,7 +123,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             f"INTERVAL does not go with {given.format}, which is for whole runs",
             hint="-d SECONDS sets when to stop",
         )
-    request = build_request(
+    return build_request(
         tracer,
         words,
         options={option.name: _value(option, given) for option in tracer.options},
@@ -130,7 +144,6 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         hooks=dict(_hook(text) for text in given.hook),
         headers=given.headers or "",
     )
-    return request, given
 
 
 def _first_interface(tracer: Tracer, words: Sequence[str]) -> int:
@@ -243,6 +256,8 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     inside.add_argument("-v", "--verbose", action="store_true", help="report each step on standard error")
     inside.add_argument("--dry-run", action="store_true", help="print the plan for this kernel and stop")
     inside.add_argument("--emit-c", action="store_true", help="print the C for the compiler and stop")
+    text = f"leave out the defaults of {config.SYSTEM} and ~/.config/pytracer/config.toml"
+    inside.add_argument("--no-config", action="store_true", help=text)
     inside.add_argument("--debug", action="store_true", help="errors with all that is known about them")
     inside.add_argument(
         "--hook",
