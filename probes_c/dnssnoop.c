@@ -82,7 +82,7 @@ static __always_inline int passes(struct __sk_buff *skb, enum direction directio
     event->is_answer = !!(message.header[2] & PT_DNS_ANSWERS);
     event->direction = direction;
     event->code = event->is_answer ? message.header[3] & 15 : -1;
-    event->answers = event->is_answer ? pt_two(message.header + 6) : -1;
+    event->answers = event->is_answer ? pt_read_u16(message.header + 6) : -1;
     event->protocol = message.is_tcp ? TCP : UDP;
     event->port = direction == OUT ? message.dport : message.sport;
     event->netns = pt_netns_of(sk);
@@ -95,7 +95,7 @@ static __always_inline int passes(struct __sk_buff *skb, enum direction directio
     asked.question = pt_dns_question(skb, &message, (u64 *)event->question);
     __builtin_memcpy(asked.peer, event->peer, sizeof(asked.peer));
     asked.port = event->port;
-    asked.id = pt_two(message.header);
+    asked.id = pt_read_u16(message.header);
     event->latency_ns = match(&asked, event->is_answer, now);
     if ((!message.is_whole && event->latency_ns < 0) ||
         (wanted != BOTH && wanted != QUERIES + event->is_answer) ||

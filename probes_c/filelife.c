@@ -18,7 +18,7 @@ struct event {
 };
 #define PT_RECORDS 2 // the other is for the old path of a file that is renamed
 #include "descriptor.h"
-#include "lives.h"
+#include "created_files.h"
 #include "syscall_numbers.h"
 #include "paths.h"
 #include "returns.h"
@@ -47,19 +47,19 @@ static __always_inline int kind_of(u64 call)
 static __always_inline int opened(int fd)
 {
     struct file *file = pt_file_of(fd);
-    struct pt_life life = {.ns = bpf_ktime_get_ns(), .pid = bpf_get_current_pid_tgid() >> 32};
+    struct pt_created_file created = {.ns = bpf_ktime_get_ns(), .pid = bpf_get_current_pid_tgid() >> 32};
     struct pt_name name;
 
     if (!file || !(pt_read(file->f_mode) & PT_CREATED))
         return PT_PASS;
-    life.dentry = pt_read(file->f_path.dentry);
-    life.inode = pt_read(file->f_inode);
-    pt_name_of(&name, life.dentry);
-    pt_born(&name, &life);
+    created.dentry = pt_read(file->f_path.dentry);
+    created.inode = pt_read(file->f_inode);
+    pt_dentry_name(&name, created.dentry);
+    pt_on_create(&name, &created);
     return PT_PASS;
 }
 
-// A path that was renamed to "name": it may have been that of a file that is known.
+// Follow a rename of a path to "name": it may be the path of a file that was seen to be created.
 static __always_inline void renamed(u64 path, struct pt_name *name)
 {
     struct event *other = pt_prepare_in(1);
@@ -67,8 +67,8 @@ static __always_inline void renamed(u64 path, struct pt_name *name)
 
     if (!other)
         return;
-    pt_last_part(&before, other->path, pt_read_string(other->path, sizeof(other->path), path, 0));
-    pt_renamed(&before, name);
+    pt_base_name(&before, other->path, pt_read_string(other->path, sizeof(other->path), path, 0));
+    pt_on_rename(&before, name);
 }
 
 static __always_inline int on_return(void *ctx, struct pt_return *call)
@@ -77,7 +77,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     int kind = kind_of(call->call), is_removed;
     struct event *event;
     struct pt_name name;
-    struct pt_life life = {};
+    struct pt_created_file created = {};
 
     if (!kind || call->ret < 0)
         return PT_PASS;
@@ -88,18 +88,18 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
         return PT_PASS;
     path = kind == UNLINK ? call->args[0] : kind == RENAMEAT ? call->args[3] : call->args[1];
     size = pt_read_string(event->path, sizeof(event->path), path, 0);
-    pt_last_part(&name, event->path, size);
-    is_removed = pt_died(&name, &life);
+    pt_base_name(&name, event->path, size);
+    is_removed = pt_on_remove(&name, &created);
     if (kind >= RENAME)
         renamed(kind == RENAME ? call->args[0] : call->args[1], &name);
     event->ns = bpf_ktime_get_ns();
-    event->age_ns = event->ns - life.ns;
+    event->age_ns = event->ns - created.ns;
     if (!is_removed || (max && event->age_ns > max) || !pt_is_current_traced())
         return PT_PASS;
     event->call = call->call;
     event->pid = id >> 32;
     event->tid = id;
-    event->creator = life.pid;
+    event->creator = created.pid;
     bpf_get_current_comm(&event->comm, sizeof(event->comm));
     if (pt_path_is_wanted(&event->bits, size))
         pt_send(ctx, event, offsetof(struct event, path) + size);

@@ -21,7 +21,7 @@ struct pt_dns {
     u8 header[PT_DNS_HEADER];
 };
 
-static __always_inline u32 pt_two(const u8 *bytes)
+static __always_inline u32 pt_read_u16(const u8 *bytes)
 {
     return bytes[0] << 8 | bytes[1];
 }
@@ -40,8 +40,8 @@ static __always_inline int pt_dns_find(struct __sk_buff *skb, u32 port, struct p
     protocol = first[0] >> 4 == 6 ? first[6] : first[9];
     if ((protocol != UDP && protocol != TCP) || pt_load(skb, transport, first, protocol == UDP ? 8 : 20))
         return 0;
-    message->sport = pt_two(first);
-    message->dport = pt_two(first + 2);
+    message->sport = pt_read_u16(first);
+    message->dport = pt_read_u16(first + 2);
     if (message->sport != port && message->dport != port)
         return 0;
     message->start = transport + (protocol == UDP ? 8 : (first[12] >> 4) * 4);
@@ -51,7 +51,7 @@ static __always_inline int pt_dns_find(struct __sk_buff *skb, u32 port, struct p
             return 0;
         message->start += 2;
         message->is_tcp = 1;
-        size = pt_two(first);
+        size = pt_read_u16(first);
         if (message->start + size < skb->len)
             return 0;
         message->is_whole = message->start + size == skb->len;
@@ -88,7 +88,7 @@ static __always_inline u64 pt_dns_question(struct __sk_buff *skb, struct pt_dns 
     u64 hash = 1, word, size;
 
     __builtin_memset(question, 0, PT_DNS_QUESTION);
-    if (!pt_two(message->header + 4)) // QDCOUNT
+    if (!pt_read_u16(message->header + 4)) // QDCOUNT
         return 0;
     walk.first = walk.at = message->start + PT_DNS_HEADER;
     PT_LOOP_RUN(1, PT_DNS_LABELS, &walk);

@@ -216,9 +216,9 @@ def _compiler() -> Iterator[Check]:
     if libbcc is None:
         yield Check("compiler", "libbcc", UNKNOWN, "not in the usual folders")
         return
-    asked = shared_libraries.list_needed(libbcc)
-    versions = [name for name in asked if name.startswith("libLLVM")]
-    versions += [name for name in asked if name.startswith("libclang")]
+    needed = shared_libraries.list_needed(libbcc)
+    versions = [name for name in needed if name.startswith("libLLVM")]
+    versions += [name for name in needed if name.startswith("libclang")]
     yield Check("compiler", "libbcc", OK, str(libbcc))
     # libLLVM-14.so.1 or libLLVM.so.19.1: the number after a .so-less name is the interface's, not LLVM's.
     match = re.match(r"lib[A-Za-z-]+?-?(?:\.so\.)?(\d+(?:\.\d+)*)", versions[0]) if versions else None

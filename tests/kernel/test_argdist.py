@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from pytracer.plan.attach_targets import ALTERNATIVES
-from support.asked import NAME, NUMBERS, TIMES, ended, file_in
 from support.cli import finish, start
+from support.spec_workload import NAME, NUMBERS, TIMES, ended, file_in
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -31,7 +31,7 @@ def counted(path, *words):
 
 @pytest.mark.smoke
 def test_values_are_counted_to_the_last(path):
-    program = workload("asked")
+    program = workload("argcalls")
     rows = counted(
         path,
         "-C",
@@ -50,7 +50,7 @@ def test_values_are_counted_to_the_last(path):
 
 
 def test_histograms(path):
-    program = workload("asked")
+    program = workload("argcalls")
     rows = counted(
         path,
         "-H",
@@ -67,15 +67,15 @@ def test_histograms(path):
 
 
 def test_what_cannot_be_read_is_nothing_or_lost(path):
-    question = f"u:{workload('asked')}:work()::*(int *)arg1"
-    [row] = counted(path, question)
+    spec = f"u:{workload('argcalls')}:work()::*(int *)arg1"
+    [row] = counted(path, spec)
     assert (row["*(int *)arg1"], row["count"]) == (None, TIMES)
-    result = ended("argdist", path, "-H", question)
+    result = ended("argdist", path, "-H", spec)
     assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("unread", TIMES)]
 
 
 def test_what_is_below_0_has_no_place_in_a_histogram(path):
-    work = f"u:{workload('asked')}:work"
+    work = f"u:{workload('argcalls')}:work"
     signature = "(int n, char *t, u64 big, short less)"
     result = ended("argdist", path, "-H", f"{work}{signature}::less#less", f"{work}(int n)::~(u64)n#great")
     assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("negative", TIMES - 1)]
@@ -90,8 +90,8 @@ KERNEL = [(kind, alternative.name) for kind in ("kr", "fr") for alternative in A
 @pytest.mark.parametrize(("kind", "alternative"), KERNEL, ids=lambda value: value)
 def test_functions_of_the_kernel(path, kind, alternative):
     name = "file->f_path.dentry->d_name.name"
-    question = f'{kind}:vfs_read():char*,long:$entry({name}),$retval:$entry({name}) == "{NAME}" && $latency'
-    rows = counted(path, question, f"--hook={kind}={alternative}")
+    spec = f'{kind}:vfs_read():char*,long:$entry({name}),$retval:$entry({name}) == "{NAME}" && $latency'
+    rows = counted(path, spec, f"--hook={kind}={alternative}")
     if rows is None:
         return
     found = {row["$retval"]: row["count"] for row in rows}

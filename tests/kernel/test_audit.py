@@ -14,7 +14,7 @@ from pytracer.model import AuditResult
 from pytracer.record import replace
 from support import packets
 from support.cli import run, start, stop, wait_for
-from support.connections import V4, deaf, pair, resetting, tcp_info
+from support.connections import V4, dropping_segments, pair, resetting, tcp_info
 from support.contend import UNSEEN
 from support.disks import loop, readers
 from support.interrupts import SEEN, make_interrupts
@@ -60,7 +60,7 @@ def test_segments_of_a_network_namespace_agree():
     with packets.namespace():
         client, server = pair(*V4)
         tracer = start("tcpretrans", "--netns", "/proc/self/ns/net", "--audit", "-f", "json")
-        with deaf(server):
+        with dropping_segments(server):
             client.send(bytes(1009))
             wait_for(lambda: tcp_info(client)["total_retrans"] >= 3, "segments that are sent again")
         result = stop(tracer)

@@ -32,7 +32,7 @@ class Bad(NamedTuple):
 
     words: str
     status: int
-    said: str
+    message: str
     hint: str = ""
     refused: bool = False
 
@@ -172,7 +172,7 @@ def test_it_is_one_line_and_a_hint(name, things, others):
     assert result.out == ""
     lines = result.err.splitlines()
     assert lines[0].startswith("pytracer: error: ")
-    assert re.search(filled(bad.said), lines[0])
+    assert re.search(filled(bad.message), lines[0])
     assert len(lines) <= 2
     if bad.hint:
         assert lines[1].startswith("hint: ")
@@ -183,15 +183,15 @@ def test_it_is_one_line_and_a_hint(name, things, others):
 
 
 @pytest.mark.parametrize(
-    ("tracer", "said"),
+    ("tracer", "message"),
     [("sockcount", "network is down"), ("tccount", "it is gone"), ("xdpcount", "it is gone")],
 )
-def test_an_interface_that_vanishes(tracer, said):
+def test_an_interface_that_vanishes(tracer, message):
     with packets.namespace():
         packets.veth()
         process = start(tracer, "-f", "json", "vb", 0.1)
         packets.ip("link", "del", "vb")
-        gone(finish(process), f"interface vb: {said}")
+        gone(finish(process), f"interface vb: {message}")
 
 
 @pytest.mark.parametrize("tracer", ["cgroupcount", "socksnoop"])
@@ -211,7 +211,7 @@ def test_a_process_that_ends():
     assert result.status == 0, result.err
 
 
-def gone(result: Result, said: str) -> None:
+def gone(result: Result, message: str) -> None:
     assert result.status == 0, result.err
-    assert result.err.count(f"warning: {said}") == 1
+    assert result.err.count(f"warning: {message}") == 1
     assert result.of("row") == []

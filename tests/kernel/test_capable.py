@@ -41,9 +41,9 @@ def of_hostname(found):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_what_is_granted_and_refused_is_what_the_calls_return():
-    found, told = rows()
-    assert told == {"granted": 23, "refused": 17}
-    assert {row["result"]: row["checks"] for row in of_hostname(found)} == told
+    found, reported = rows()
+    assert reported == {"granted": 23, "refused": 17}
+    assert {row["result"]: row["checks"] for row in of_hostname(found)} == reported
     assert {row["capability"] for row in of_hostname(found)} == {"CAP_SYS_ADMIN"}
     assert {row["comm"] for row in of_hostname(found)} == {"python"}
     # Each row has its system call.
@@ -60,8 +60,8 @@ def test_each_alternative(alternative):
     probe = run("capable", *words, "--", "true")
     if refused(probe, {"checked": alternative}):
         return
-    found, told = rows(*words)
-    assert {row["result"]: row["checks"] for row in of_hostname(found)} == told
+    found, reported = rows(*words)
+    assert {row["result"]: row["checks"] for row in of_hostname(found)} == reported
 
 
 def test_only_what_is_refused():
@@ -71,15 +71,15 @@ def test_only_what_is_refused():
 
 
 def test_by_process():
-    found, told = rows("--by", "pid,result,syscall")
-    assert {row["result"]: row["checks"] for row in of_hostname(found)} == told
+    found, reported = rows("--by", "pid,result,syscall")
+    assert {row["result"]: row["checks"] for row in of_hostname(found)} == reported
     assert {row["comm"] for row in of_hostname(found)} == {"python"}
 
 
 def test_stacks_lead_to_the_check():
-    found, told = rows("--stacks", "--by", "result,syscall")
+    found, reported = rows("--stacks", "--by", "result,syscall")
     stacks = of_hostname(found)
-    assert sum(row["checks"] for row in stacks) == sum(told.values())
+    assert sum(row["checks"] for row in stacks) == sum(reported.values())
     assert all(any("sethostname" in frame for frame in row["kernel"]) for row in stacks)
     assert all(any("sethostname" in frame for frame in row["user"]) for row in stacks)
 

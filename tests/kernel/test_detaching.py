@@ -70,14 +70,16 @@ def test_detaching_of_many_probes_is_said_and_never_skipped(program, numbers):
         process.process.stdin.write("\n")
         process.process.stdin.flush()
         assert process.process.stdout.readline() == "done\n"
-        said = ""
+        message = ""
         tracer.send_signal(numbers[0])
         if len(numbers) > 1:
-            said = tracer.stderr.readline()
+            message = tracer.stderr.readline()
             tracer.send_signal(numbers[1])
         result = finish(tracer)
     assert result.status == 0, result.err
-    left = re.findall(r"^pytracer: warning: still detaching: (\d+) probes are left$", said + result.err, re.M)
+    left = re.findall(
+        r"^pytracer: warning: still detaching: (\d+) probes are left$", message + result.err, re.M
+    )
     assert left
     assert list(map(int, left)) == sorted(map(int, left), reverse=True)
     assert int(left[0]) <= FUNCTIONS + 1  # and one that looks after the process

@@ -11,7 +11,7 @@ import pytest
 
 from pytracer.kernel.btf import Btf, BtfKind
 from support.cli import run, start, stop
-from support.connections import V4, counters, deaf, ends, pair, traced, which
+from support.connections import V4, counters, dropping_segments, ends, pair, traced, which
 from support.needs import refused
 from support.packets import Frame, ip, namespace, send, veth
 
@@ -74,7 +74,7 @@ def test_a_segment_belongs_to_its_socket_not_to_who_sends_meanwhile():
     with namespace(), traced("dropsnoop") as events:
         client, server = pair(*V4)
         where = which(ends(client))
-        with deaf(server):
+        with dropping_segments(server):
             child = os.fork()
             if not child:
                 client.send(bytes(1009))

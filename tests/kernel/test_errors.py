@@ -45,7 +45,7 @@ def unprivileged(*words: str, env: dict[str, str] | None = None) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("words", "status", "message"),
     [
         (["syscals"], 2, "did you mean syscalls?"),
         (["syscalls", "-e", "opnat"], 2, "did you mean"),
@@ -68,8 +68,8 @@ def unprivileged(*words: str, env: dict[str, str] | None = None) -> Result:
         (["--strict"], 2, "the tracer comes first"),
     ],
 )
-def test_bad_words(words, status, said):
-    failed(run(*words), status, said)
+def test_bad_words(words, status, message):
+    failed(run(*words), status, message)
 
 
 def test_a_file_that_cannot_be_executed(tmp_path):

@@ -18,12 +18,12 @@ pytestmark = pytest.mark.kernel
 CHILDREN = """
 import json, os, resource, signal
 resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
-told = {}
+reported = {}
 for number in range(23):
     child = os.fork()
     if not child:
         os._exit(number)
-    told[child] = os.waitpid(child, 0)[1]
+    reported[child] = os.waitpid(child, 0)[1]
 for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT, signal.SIGRTMIN + 3):
     child = os.fork()
     if not child:
@@ -31,8 +31,8 @@ for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT, s
             signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         signal.pause()
-    told[child] = os.waitpid(child, 0)[1]
-open("told", "w").write(json.dumps(told))
+    reported[child] = os.waitpid(child, 0)[1]
+open("reported", "w").write(json.dumps(reported))
 """
 
 
@@ -51,17 +51,17 @@ def test_codes_and_signals_are_those_of_wait(tmp_path, alternative):
     events, _ = snooped(
         "--hook", f"exit={alternative}", command=[sys.executable, "-c", CHILDREN], cwd=tmp_path
     )
-    told = json.loads((tmp_path / "told").read_text())
-    assert len(told) == 28
-    for pid, status in told.items():
+    reported = json.loads((tmp_path / "reported").read_text())
+    assert len(reported) == 28
+    for pid, status in reported.items():
         event = events[int(pid)]
         assert event["code"] == (os.WEXITSTATUS(status) if os.WIFEXITED(status) else None)
         assert bool(event["signal"]) == os.WIFSIGNALED(status)
         assert event["core"] == os.WCOREDUMP(status)
         assert event["uid"] == os.getuid()
         assert event["comm"] == Path(sys.executable).name
-    assert len({event["ppid"] for pid, event in events.items() if str(pid) in told}) == 1
-    signals = [events[int(pid)]["signal"] for pid in list(told)[23:]]
+    assert len({event["ppid"] for pid, event in events.items() if str(pid) in reported}) == 1
+    signals = [events[int(pid)]["signal"] for pid in list(reported)[23:]]
     assert signals == ["SIGKILL", "SIGTERM", "SIGSEGV", "SIGABRT", "SIGRTMIN+3"]
 
 
@@ -95,21 +95,21 @@ for _ in range(101):
 def exits(*words):
     """The exits shown of these processes, and what they told."""
     result = run("exitsnoop", "-f", "json", *words, "--", sys.executable, "-c", TOGETHER)
-    told = [[int(number) for number in line.split()] for line in result.err.splitlines()]
-    assert len(told) == 101
-    return [event for event in result.of("event") if event["pid"] in {pid for pid, *_ in told}], told
+    reported = [[int(number) for number in line.split()] for line in result.err.splitlines()]
+    assert len(reported) == 101
+    return [event for event in result.of("event") if event["pid"] in {pid for pid, *_ in reported}], reported
 
 
 def test_a_process_exits_once_though_its_threads_exit_together():
-    events, told = exits()
-    assert [event["pid"] for event in events] == [pid for pid, *_ in told]
+    events, reported = exits()
+    assert [event["pid"] for event in events] == [pid for pid, *_ in reported]
     assert {event["code"] for event in events} == {7}
 
 
 def test_each_thread_is_shown_though_all_exit_together():
-    events, told = exits("--threads")
+    events, reported = exits("--threads")
     shown = [(event["pid"], event["tid"]) for event in events]
-    assert sorted(shown) == sorted((pid, tid) for pid, *tids in told for tid in tids)
+    assert sorted(shown) == sorted((pid, tid) for pid, *tids in reported for tid in tids)
 
 
 def test_age_is_the_time_since_the_process_was_created():

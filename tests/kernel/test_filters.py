@@ -86,10 +86,10 @@ def test_random_filters_are_those_of_the_kernels_own_classic_bpf(context):
         sent = [dice.randbytes(dice.choice([14, 20, 40, 64, 80])) for _ in range(8)]
         sent += [frame.data for frame in dice.sample(packets.frames(), 2)]
         verdicts = judged(instructions, context, sent)
-        for packet, wanted, said in zip(sent, attached(code, sent), verdicts, strict=True):
+        for packet, wanted, message in zip(sent, attached(code, sent), verdicts, strict=True):
             agreed[wanted] += 1
             assert wanted is classic(code, packet), code
-            assert said is wanted, code
+            assert message is wanted, code
     assert min(agreed.values()) > 300
 
 
@@ -100,7 +100,7 @@ def test_every_packet_is_judged_as_tcpdump_does(context, expression, tmp_path):
     sent = packets.frames()
     instructions = prologue(CompiledFilter(expression, LinkType.ETHERNET, code), context, PASSES[context])
     verdicts = judged(instructions, context, [frame.data for frame in sent])
-    matched = sum(frame.times for frame, said in zip(sent, verdicts, strict=True) if said)
+    matched = sum(frame.times for frame, message in zip(sent, verdicts, strict=True) if message)
     assert matched == tcpdump(written(tmp_path / "frames.pcap", sent), expression)
 
 

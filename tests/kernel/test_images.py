@@ -214,7 +214,7 @@ def _no_program(image: Image) -> Image:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         pytest.param(
             _bad_program,
@@ -226,14 +226,14 @@ def _no_program(image: Image) -> Image:
     ],
 )
 def test_an_image_that_the_kernel_refuses_is_made_again(
-    cache: Path, tmp_path: Path, change: Callable[[Image], Image], said: str
+    cache: Path, tmp_path: Path, change: Callable[[Image], Image], message: str
 ) -> None:
     syscalls()
     path = image_file(cache)
     good = decode(path.read_bytes())
     path.write_bytes(change(good).encode())
     result = syscalls()
-    assert f"pytracer: the cached image cannot be used: {said}\n" in result.err
+    assert f"pytracer: the cached image cannot be used: {message}\n" in result.err
     assert alternatives(result) == [COMPILED]
     assert decode(path.read_bytes()) == good
     assert alternatives(syscalls()) == [FROM_IMAGE]
@@ -366,12 +366,12 @@ def test_a_refusal_without_words_is_explained(
     monkeypatch: pytest.MonkeyPatch, number: int, kind: type[PytracerError], asked: list[bool]
 ) -> None:
     loaded = module(FINE)
-    said = refusing(monkeypatch, number)
+    message = refusing(monkeypatch, number)
     with pytest.raises(kind, match=r"loading test\.c:program") as caught:
         loaded.load("program", ProgType.SOCKET_FILTER)
     loaded.close()
     assert not isinstance(caught.value, VerifierError)
-    assert said == asked
+    assert message == asked
 
 
 def test_a_kernel_of_another_mind_when_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

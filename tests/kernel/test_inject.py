@@ -150,7 +150,7 @@ def test_it_ends_in_time_even_if_it_is_stopped(maker):
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("words", "status", "message"),
     [
         (["vfs_read", "EIO", "--", "true"], 4, "vfs_read is not among the"),
         (["mkdir", "EIO", "--", "true"], 4, MKDIR),
@@ -158,7 +158,7 @@ def test_it_ends_in_time_even_if_it_is_stopped(maker):
         ([MKDIR, "EIO"], 2, "--everyone"),
     ],
 )
-def test_refused(words, status, said):
+def test_refused(words, status, message):
     result = run("inject", *words)
     assert (result.status, len(result.err.splitlines())) == (status, 2)
-    assert said in result.err
+    assert message in result.err

@@ -138,17 +138,17 @@ def test_each_function_is_where_the_kernel_put_it():
 def test_lines_of_c_are_those_of_the_files(tmp_path, monkeypatch):
     """In programs that were compiled just now, and in those from an image that was kept, the same."""
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
-    told = []
+    reported = []
     for _ in range(2):
         with loaded("sockcount", "lo") as (info,):
-            told.append([(line.insn, line.file, line.line, line.text) for line in info.lines])
+            reported.append([(line.insn, line.file, line.line, line.text) for line in info.lines])
             shown = bpftool("prog", "dump", "xlated", "id", info.id, "linum")
             assert {f"{line.file}:{line.line}" for line in info.lines} >= {
                 f"{one['file']}:{one['line_num']}" for one in shown if "file" in one
             }
-    assert told[0] == told[1]
+    assert reported[0] == reported[1]
     assert list((tmp_path / "images").iterdir())
-    ours = [one for one in told[0] if one[1].startswith("probes_c/")]
+    ours = [one for one in reported[0] if one[1].startswith("probes_c/")]
     assert len(ours) > 10
     for _, file, number, text in ours:
         assert (ROOT / file).read_text().splitlines()[number - 1].strip() == text

@@ -19,7 +19,7 @@ IS_TIMED = not running().excuse(MATCHED)
 COUNTS = ("submitted", "completed", "failed", "more")
 
 
-def said(err):
+def message(err):
     """What the program counted: requests, completions, results below 0, announced further results."""
     [line] = re.findall(r"^\d+ \d+ \d+ \d+$", err, re.M)
     return tuple(map(int, line.split()))
@@ -33,9 +33,9 @@ def operations(mode, count, *words, by="operation"):
     rows = result.of("summary")
     submitted, completed, failed, more = (sum(row[name] for row in rows) for name in COUNTS)
     if IS_TIMED:
-        assert (submitted, completed + more, failed, more) == said(result.err)
+        assert (submitted, completed + more, failed, more) == message(result.err)
     else:  # each completion counts as one of a request
-        assert (submitted, completed, failed, more) == (*said(result.err)[:3], 0)
+        assert (submitted, completed, failed, more) == (*message(result.err)[:3], 0)
     return {row["operation"]: row for row in rows}
 
 
@@ -109,7 +109,7 @@ def test_a_ring_that_is_older_than_the_trace_and_one_that_is_made():
         tracer = start("iouring", "-f", "json", "--by", "ring,pid", "-p", process.pid)
         _, err = process.communicate("x")
         result = stop(tracer)
-    assert said(err) == (23, 23, 0, 0)
+    assert message(err) == (23, 23, 0, 0)
     [row] = result.of("summary")
     assert (row["ring"], row["pid"], row["comm"]) == (5, process.pid, "rings")
     assert counts(row) == (23, 23, 0, 0)

@@ -39,14 +39,14 @@ def test_functions_and_the_ways_to_them_are_those_that_funccount_takes():
 
 
 @pytest.mark.parametrize(
-    ("pattern", "status", "said"),
+    ("pattern", "status", "message"),
     [
         ("k:vfs_reed", 2, "did you mean vfs_read"),
         ("t:nothing:*", 2, "no trace event"),
         ("k:vfs-read", 2, "at character 6"),
     ],
 )
-def test_what_is_not_there(pattern, status, said):
+def test_what_is_not_there(pattern, status, message):
     listed = run("list-probes", pattern)
     assert listed.status == status
-    assert said in listed.err
+    assert message in listed.err

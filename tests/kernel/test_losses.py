@@ -21,9 +21,9 @@ import pytracer
 from pytracer.bpf.attach.link import Link
 from pytracer.model import Loss
 from pytracer.model.loss import MISSED, REASONS, UNSHOWN_MEANING
-from support.asked import TIMES, ended, file_in
 from support.cli import LIMIT, Result, finish, run, start, wait_for
 from support.copied import copy_package
+from support.spec_workload import TIMES, ended, file_in
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -172,8 +172,8 @@ def indirect(folder: Path) -> Forced:
 
 
 def unread(folder: Path) -> Forced:
-    question = f"u:{workload('asked')}:work()::*(int *)arg1"
-    result = ended("argdist", file_in(folder), "-H", question)
+    spec = f"u:{workload('argcalls')}:work()::*(int *)arg1"
+    result = ended("argdist", file_in(folder), "-H", spec)
     assert result is not None
     return Forced(result, TIMES, summed(result, "count"))
 
@@ -192,7 +192,7 @@ def unread_goroutines(folder: Path) -> Forced:
 
 def negative(folder: Path) -> Forced:
     signature = "(int n, char *t, u64 big, short less)"
-    result = ended("argdist", file_in(folder), "-H", f"u:{workload('asked')}:work{signature}::less")
+    result = ended("argdist", file_in(folder), "-H", f"u:{workload('argcalls')}:work{signature}::less")
     assert result is not None
     return Forced(result, TIMES, summed(result, "count"))
 

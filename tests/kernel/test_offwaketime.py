@@ -36,8 +36,8 @@ def place(frames, name):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_both_stacks_and_both_processes():
-    found, said = rows(PIPES)
-    waker, child = map(int, said.splitlines()[0].split())
+    found, messages = rows(PIPES)
+    waker, child = map(int, messages.splitlines()[0].split())
     slept = [row for row in found if row["comm"] == "sleeper"]
     assert {row["pid"] for row in slept} == {child}
     # Never a bystander: all sleeps are ended by the process at the other end of the pipe.

@@ -51,12 +51,12 @@ def killed(*words, victims=VICTIMS):
 def test_each_victim_is_shown_once():
     result, by_cgroup, by_machine = killed("-f", "json")
     assert result.status == 0, result.err
-    told = json.loads(result.err)
-    assert [status & 0x7F for _, status, _ in told] == [9] * VICTIMS
+    reported = json.loads(result.err)
+    assert [status & 0x7F for _, status, _ in reported] == [9] * VICTIMS
     assert by_cgroup == VICTIMS <= by_machine
     events = result.of("event")
-    assert [event["victim_pid"] for event in events] == [pid for pid, _, _ in told]
-    assert [event["oom_score_adj"] for event in events] == [score for _, _, score in told]
+    assert [event["victim_pid"] for event in events] == [pid for pid, _, _ in reported]
+    assert [event["oom_score_adj"] for event in events] == [score for _, _, score in reported]
     for event in events:
         assert event["pid"] == event["victim_pid"]  # alone in its cgroup, it is the one that asks
         assert event["victim_uid"] == 12345
@@ -73,14 +73,14 @@ def test_each_alternative(alternative):
     if refused(probe, wanted):
         return
     result, _, _ = killed("--hook", f"victim={alternative}", "-f", "json", victims=2)
-    told = json.loads(result.err)
+    reported = json.loads(result.err)
     events = result.of("event")
     if alternative == "raw-tracepoint-pid":  # a task on a newer kernel: its lower half is a number, too
         assert [(event["pid"], event["victim_pid"], event["vm_pages"]) for event in events] == [
-            (pid, None, None) for pid, _, _ in told
+            (pid, None, None) for pid, _, _ in reported
         ]
     else:
-        assert [event["victim_pid"] for event in events] == [pid for pid, _, _ in told]
+        assert [event["victim_pid"] for event in events] == [pid for pid, _, _ in reported]
 
 
 def test_hostile_names_stay_text():

@@ -64,7 +64,7 @@ def our_programs() -> Iterator[set[int]]:
 
 def theirs(info: Any) -> dict[str, Any]:
     """A program of ours in bpftool's words."""
-    said = {
+    message = {
         "id": info.id,
         "type": info.type,
         "name": info.info.name,
@@ -79,7 +79,7 @@ def theirs(info: Any) -> dict[str, Any]:
         "map_ids": list(info.info.map_ids),
         "btf_id": info.info.btf_id,
     }
-    return {name: value for name, value in said.items() if value not in ("", [], 0) or name == "uid"}
+    return {name: value for name, value in message.items() if value not in ("", [], 0) or name == "uid"}
 
 
 @pytest.mark.lab
@@ -342,8 +342,8 @@ def test_it_says_which_holders_it_may_not_look_for():
     with program(ProgType.SOCKET_FILTER, returning(0)):  # where there is none, there is no holder
         for before, why in expected:
             words = [*before, *COMMAND, "prog"]
-            said = subprocess.run(words, capture_output=True, text=True, check=True).stderr
-            [line] = [line for line in said.splitlines() if why in line]
+            message = subprocess.run(words, capture_output=True, text=True, check=True).stderr
+            [line] = [line for line in message.splitlines() if why in line]
             assert line.endswith("; OWNER and ATTACHED lack theirs")
         assert "CAP_SYS_PTRACE" not in run("prog").err
 

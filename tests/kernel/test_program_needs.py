@@ -68,10 +68,10 @@ def test_fields_are_those_of_the_context(known):
 def test_what_runs_here_is_not_refused(known):
     """Every tracer of this package compiles and loads here: no trial may say otherwise."""
     for tracer in registry.all_tracers():
-        said = list[str]()
+        messages = list[str]()
         with contextlib.suppress(UnsupportedError, PolicyError):
-            said += make_plan(asking(tracer), known).hooks.notes
-        assert not [line for line in said if "for its program" in line or "context" in line], tracer.name
+            messages += make_plan(asking(tracer), known).hooks.notes
+        assert not [line for line in messages if "for its program" in line or "context" in line], tracer.name
 
 
 def test_another_alternative_is_used_and_counts_as_exactly():

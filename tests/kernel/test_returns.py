@@ -33,7 +33,7 @@ def traced(tracer: str, file: str, words: tuple[object, ...], *names: str, optio
     expected = said_by(file, *words)
     with Program(file, *words) as program:
         result = program.seen_by(tracer, *options, *names)
-        assert program.said == expected
+        assert program.output == expected
     assert result.status == 0, result.err
     return result, {record["reason"]: record["lost"] for record in result.of("loss")}
 

@@ -58,9 +58,9 @@ def asked(args, place):
     "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_ids_are_those_that_proc_tells(alternative):
-    events, told = snooped("--hook", f"return={alternative}")
-    assert len(events) == len(told) == 30
-    for event, (number, args, (uids, gids)) in zip(events, told, strict=True):
+    events, reported = snooped("--hook", f"return={alternative}")
+    assert len(events) == len(reported) == 30
+    for event, (number, args, (uids, gids)) in zip(events, reported, strict=True):
         assert event["call"] == NAMES[number]
         assert [event[name] for name in ("uid", "euid", "suid", "fsuid")] == uids
         assert [event[name] for name in ("gid", "egid", "sgid", "fsgid")] == gids

@@ -55,8 +55,8 @@ def events(kind: str, count: int, threads: int = 1, *defines: str, buffer: int =
 
 def whole(items) -> None:
     """Texts are what was written at the call of that number."""
-    for serial, said in zip(column(items, "serial").tolist(), column(items, "text"), strict=True):
-        assert said == text(serial % (1 << THREAD))
+    for serial, message in zip(column(items, "serial").tolist(), column(items, "text"), strict=True):
+        assert message == text(serial % (1 << THREAD))
 
 
 @pytest.mark.lab

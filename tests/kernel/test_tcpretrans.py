@@ -9,7 +9,19 @@ import socket
 import pytest
 
 from support.cli import wait_for
-from support.connections import V4, V6, counters, deaf, ends, me, pair, resetting, tcp_info, traced, which
+from support.connections import (
+    V4,
+    V6,
+    counters,
+    dropping_segments,
+    ends,
+    me,
+    pair,
+    resetting,
+    tcp_info,
+    traced,
+    which,
+)
 from support.contend import UNSEEN
 from support.packets import namespace
 
@@ -26,23 +38,23 @@ def retransmitted(end, times):
     "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
 )
 def test_each_segment_is_shown_and_all_are_what_the_kernel_counts(alternative):
-    made, told = {}, {}
+    made, reported = {}, {}
     with namespace(ipv6=True), traced("tcpretrans", "--hook", f"retransmit={alternative}") as events:
         before = counters()["Tcp.RetransSegs"]
         for family, host in (V4, V6):
             client, server = pair(family, host)
             made[which(ends(client))] = client
-            with deaf(server):
+            with dropping_segments(server):
                 client.send(bytes(1009))
                 retransmitted(client, 3)
             assert server.recv(2000) == bytes(1009)
-            told[which(ends(client))] = tcp_info(client)["total_retrans"]
+            reported[which(ends(client))] = tcp_info(client)["total_retrans"]
             resetting(client)
             server.close()
         after = counters()["Tcp.RetransSegs"]
-    assert after - before == sum(told.values())
+    assert after - before == sum(reported.values())
     assert 0 <= after - before - sum(event["segments"] for event in events) <= UNSEEN
-    for connection, times in told.items():
+    for connection, times in reported.items():
         own = [event for event in events if which(event) == connection]
         assert times >= 3
         assert 0 <= times - sum(event["segments"] for event in own) <= UNSEEN
@@ -57,7 +69,7 @@ def test_a_loss_that_the_other_end_tells_of_is_sent_again_fast():
     with namespace(), traced("tcpretrans") as events:
         client, server = pair(*V4)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with deaf(server, ord("D")):
+        with dropping_segments(server, ord("D")):
             for first in b"DKKKKKKK":
                 client.send(bytes([first]) * 101)
             retransmitted(client, 1)
@@ -75,14 +87,14 @@ def test_what_opens_a_connection():
         with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
             port = listener.getsockname()[1]
             client.setblocking(False)
-            with deaf(listener):
+            with dropping_segments(listener):
                 assert client.connect_ex(listener.getsockname()) == errno.EINPROGRESS
                 own = client.getsockname()[1]
                 retransmitted(client, 1)
             client.close()
             with socket.socket() as client:
                 client.setblocking(False)
-                with deaf(client):
+                with dropping_segments(client):
                     assert client.connect_ex(listener.getsockname()) == errno.EINPROGRESS
                     wait_for(lambda: counters()["Tcp.RetransSegs"] - before >= 3, "answers sent again")
                 resetting(client)
@@ -105,7 +117,7 @@ def test_a_connection_older_than_the_trace(sockets, owner):
     """It belongs to who has it open as the trace begins, if the kernel tells."""
     with namespace():
         client, server = pair(*V4)
-        with traced("tcpretrans", "--hook", f"open_sockets={sockets}") as events, deaf(server):
+        with traced("tcpretrans", "--hook", f"open_sockets={sockets}") as events, dropping_segments(server):
             client.send(b"x")
             retransmitted(client, 1)
         resetting(client)
@@ -122,7 +134,7 @@ def test_only_those_of_a_process_and_a_network():
         ):
             with traced("tcpretrans", *words) as events:
                 client, server = pair(*V4)
-                with deaf(server):
+                with dropping_segments(server):
                     client.send(b"x")
                     retransmitted(client, 1)
                 resetting(client)

@@ -45,8 +45,8 @@ def attempts(*words):
     needs(COLLAPSE, not running().excuse(COLLAPSE))
     result = run("thpsnoop", *words, "--", sys.executable, "-c", CODE)
     assert result.status == 0, result.err
-    said = next(line for line in result.err.splitlines() if line.startswith("["))
-    return result, json.loads(said)
+    message = next(line for line in result.err.splitlines() if line.startswith("["))
+    return result, json.loads(message)
 
 
 @pytest.mark.smoke

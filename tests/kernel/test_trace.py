@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pytracer.plan.attach_targets import ALTERNATIVES
-from support.asked import NAME, NUMBERS, TIMES, ended, file_in
 from support.cli import run
 from support.needs import refused
+from support.spec_workload import NAME, NUMBERS, TIMES, ended, file_in
 from support.stream import NoRing, Older, by_perf_rings
 from support.uprobes import Program
 from support.workloads import workload
@@ -22,9 +22,9 @@ def path(tmp_path):
     return file_in(tmp_path)
 
 
-def asked(path, *questions, options=(), losses=()):
+def traced(path, *specs, options=(), losses=()):
     """The events of a run; None as before."""
-    result = ended("trace", path, *options, *questions)
+    result = ended("trace", path, *options, *specs)
     if result is None:
         return None
     assert [loss["reason"] for loss in result.of("loss")] == list(losses)
@@ -37,11 +37,11 @@ def column(events, name):
 
 @pytest.mark.smoke
 def test_fields_of_a_trace_event(path):
-    events = asked(
+    events = traced(
         path,
         't:syscalls:sys_enter_openat (flags < 4 && !STRCMP("/no/such/22", args->filename)) '
         '"%s %d|%5u|%#x", args->filename, flags, flags, args->mode',
-        't:syscalls:sys_exit_openat (ret < 0 && $comm == "asked") "%ld %d", ret, $pid == $tid',
+        't:syscalls:sys_exit_openat (ret < 0 && $comm == "argcalls") "%ld %d", ret, $pid == $tid',
         options=("-z", 256),  # the file that it opens last is below pytest's folder
     )
     opens = [event for event in events if event["probe"] == "t:syscalls:sys_enter_openat"]
@@ -51,7 +51,7 @@ def test_fields_of_a_trace_event(path):
     ends = [event for event in events if event["probe"] == "t:syscalls:sys_exit_openat"]
     assert column(ends, "text")[-TIMES:] == ["-2 1"] * TIMES
     assert {event["ret"] for event in opens} == {None}
-    assert {event["comm"] for event in ends} == {"asked"}
+    assert {event["comm"] for event in ends} == {"argcalls"}
 
 
 USER = [(kind, alternative.name) for kind in ("u", "ur") for alternative in ALTERNATIVES[kind]]
@@ -59,15 +59,15 @@ USER = [(kind, alternative.name) for kind in ("u", "ur") for alternative in ALTE
 
 @pytest.mark.parametrize(("kind", "alternative"), USER, ids=lambda value: value)
 def test_functions_of_a_program(path, kind, alternative):
-    source = f"{kind}:{workload('asked')}:"
+    source = f"{kind}:{workload('argcalls')}:"
     numbers = [i for i in NUMBERS if i % 5 == 0 and i != 10]
     if kind == "u":
-        question = f'{source}{WORK} (number % 5 == 0 && text != "text 10")'
-        question += ' "%d %s %lx %d %c %d", number, text, big, less, letter, odd'
+        spec = f'{source}{WORK} (number % 5 == 0 && text != "text 10")'
+        spec += ' "%d %s %lx %d %c %d", number, text, big, less, letter, odd'
     else:
-        question = f"{source}{WORK} ($entry(number) % 5 == 0 && (int)retval)"
-        question += ' "%d %d %s %d", retval, $entry(number), $entry(text), $latency > 0'
-    events = asked(path, question, options=[f"--hook={kind}={alternative}"])
+        spec = f"{source}{WORK} ($entry(number) % 5 == 0 && (int)retval)"
+        spec += ' "%d %d %s %d", retval, $entry(number), $entry(text), $latency > 0'
+    events = traced(path, spec, options=[f"--hook={kind}={alternative}"])
     if events is None:
         return
     shown = {
@@ -85,8 +85,8 @@ def test_functions_of_a_program(path, kind, alternative):
 @pytest.mark.smoke
 def test_registers_have_no_types_and_formats_say_how_they_are_read(path):
     """As BCC's users write it."""
-    program = workload("asked")
-    events = asked(
+    program = workload("argcalls")
+    events = traced(
         path,
         f'p:{program}:work (arg1 == 3) "%d %s %hd %u", arg1, arg2, arg4, arg4',
         f'r:{program}:work ((int)retval == -7) "%d %lu %x", retval, retval, retval',
@@ -101,7 +101,7 @@ def test_registers_have_no_types_and_formats_say_how_they_are_read(path):
 
 
 def test_calls_within_each_other_are_told_apart(path):
-    events = asked(path, f'ur:{workload("asked")}:deep(int more) "%d %d", retval, $entry(more)')
+    events = traced(path, f'ur:{workload("argcalls")}:deep(int more) "%d %d", retval, $entry(more)')
     assert column(events, "text") == ["100 0", "101 1", "102 2"]
 
 
@@ -122,7 +122,7 @@ def test_arguments_of_a_usdt_probe(alternative):
         )
     if refused(result, {"usdt": alternative}):
         return
-    assert program.said.startswith("semaphore")
+    assert program.output.startswith("semaphore")
     assert result.status == 0, result.err
     assert not result.of("loss")
     texts = column(result.of("event"), "text")
@@ -133,19 +133,19 @@ def test_arguments_of_a_usdt_probe(alternative):
 
 
 def test_what_is_cut_is_counted_and_what_cannot_be_read_is_nothing(path):
-    question = f'u:{workload("asked")}:work (arg1 == 22) "%s|%s|%d", arg2, (char *)arg1, *(int *)arg1'
-    [event] = asked(path, question, options=["-z", "5"], losses=["truncated"])
+    spec = f'u:{workload("argcalls")}:work (arg1 == 22) "%s|%s|%d", arg2, (char *)arg1, *(int *)arg1'
+    [event] = traced(path, spec, options=["-z", "5"], losses=["truncated"])
     assert event["text"] == "text|-|-"
     assert (event["arg2"], event["(char *)arg1"], event["*(int *)arg1"]) == ("text", None, None)
-    [event] = asked(path, question, options=["-z", "8"])
+    [event] = traced(path, spec, options=["-z", "8"])
     assert event["arg2"] == "text 22"
 
 
 def test_a_filter_that_cannot_be_read_is_not_true(path):
-    program = workload("asked")
-    assert asked(path, f"u:{program}:work (*(int *)arg1 == 0)") == []
-    assert asked(path, f"u:{program}:work (arg1 / (arg1 - arg1) == 0)") == []
-    assert len(asked(path, f"u:{program}:work (arg1 < 5u || *(int *)arg1)")) == 5
+    program = workload("argcalls")
+    assert traced(path, f"u:{program}:work (*(int *)arg1 == 0)") == []
+    assert traced(path, f"u:{program}:work (arg1 / (arg1 - arg1) == 0)") == []
+    assert len(traced(path, f"u:{program}:work (arg1 < 5u || *(int *)arg1)")) == 5
 
 
 KERNEL = [
@@ -163,13 +163,13 @@ def test_functions_of_the_kernel(path, kind, alternative):
     kept = "$entry({})" if kind == "kr" else "{}"
     name = kept.format("file->f_path.dentry->d_name.name")
     count = kept.format("count")
-    question = f'{kind}:vfs_read ({name} == "{NAME}" && {count} % 2 == 1) "%s %d", {name}, {count}'
+    spec = f'{kind}:vfs_read ({name} == "{NAME}" && {count} % 2 == 1) "%s %d", {name}, {count}'
     if returns:
-        question = question.replace("%d", "%d %d %d") + ", retval, $latency > 0"
+        spec = spec.replace("%d", "%d %d %d") + ", retval, $latency > 0"
     options = [f"--hook={kind}={alternative}"]
     if returns:
         options += ["--hook=k=kprobe"] if kind == "kr" else []
-    events = asked(path, question, options=options)
+    events = traced(path, spec, options=options)
     if events is None:
         return
     end = " {} 1" if returns else ""
@@ -178,7 +178,7 @@ def test_functions_of_the_kernel(path, kind, alternative):
 
 @pytest.mark.smoke
 def test_a_function_of_the_kernel_and_a_raw_tracepoint(path):
-    events = asked(
+    events = traced(
         path,
         f'k:vfs_read (file->f_path.dentry->d_name.name == "{NAME}") "%s %d %d", '
         "file->f_path.dentry->d_name.name, count, *pos",
@@ -188,25 +188,25 @@ def test_a_function_of_the_kernel_and_a_raw_tracepoint(path):
         return
     reads = [event for event in events if event["probe"] == "k:vfs_read"]
     assert column(reads, "text") == [f"{NAME} {n} 0" for n in range(1, TIMES + 1)]
-    assert [event["text"] for event in events if event["probe"] != "k:vfs_read"] == ["asked 1"]
+    assert [event["text"] for event in events if event["probe"] != "k:vfs_read"] == ["argcalls 1"]
 
 
 def test_a_raw_tracepoint_by_every_way(path):
     for alternative in ALTERNATIVES["rt"]:
-        events = asked(
+        events = traced(
             path,
             'rt:sched_process_exit "%s %d", p->comm, p->pid == $tid',
             options=[f"--hook=rt={alternative.name}"],
         )
-        assert events is None or column(events, "text") == ["asked 1"]
+        assert events is None or column(events, "text") == ["argcalls 1"]
 
 
 @pytest.mark.parametrize("facts", [NoRing, Older])
 def test_a_kernel_without_the_ring_buffer(path, facts):
-    program = workload("asked")
+    program = workload("argcalls")
     found, lost = by_perf_rings(
         "trace",
-        f'u:{program}:{WORK} (text != "text 3" && $comm == "asked") "%d %s", number, text',
+        f'u:{program}:{WORK} (text != "text 3" && $comm == "argcalls") "%d %s", number, text',
         f'ur:{program}:work "%ld %d", retval, $entry(arg1)',
         "--",
         program,
@@ -222,13 +222,13 @@ def test_a_kernel_without_the_ring_buffer(path, facts):
 
 
 def test_the_same_question_is_compiled_once(path):
-    question = f'u:{workload("asked")}:work (arg1 == 1) "%d", arg1 * '
+    spec = f'u:{workload("argcalls")}:work (arg1 == 1) "%d", arg1 * '
     result = None
     for _ in range(2):
-        result = run("trace", "-v", f"{question}7", "--", workload("asked"), "3", path)
+        result = run("trace", "-v", f"{spec}7", "--", workload("argcalls"), "3", path)
         assert result.status == 0
     assert "loaded the cached image" in result.err
-    other = run("trace", "-v", f"{question}9", "--", workload("asked"), "3", path)
+    other = run("trace", "-v", f"{spec}9", "--", workload("argcalls"), "3", path)
     assert other.out.split()[-1] == "9"
 
 
@@ -241,10 +241,10 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("question", WRONG)
-def test_what_makes_no_sense_is_refused_with_a_mark_below_it(question):
-    program = workload("asked")
-    text, wrong = question.format(program), WRONG[question].format(program)
+@pytest.mark.parametrize("spec", WRONG)
+def test_what_makes_no_sense_is_refused_with_a_mark_below_it(spec):
+    program = workload("argcalls")
+    text, wrong = spec.format(program), WRONG[spec].format(program)
     result = run("trace", "-v", text)
     assert result.status == 2
     lines = result.err.splitlines()

@@ -11,9 +11,9 @@ pytestmark = pytest.mark.kernel
 TIMES = 23
 
 
-def shown(question: str) -> list[str]:
+def shown(spec: str) -> list[str]:
     """The lines that a question about the program came to."""
-    result = run("trace", "-f", "json", question.format(workload("typed")), "--", workload("typed"), TIMES)
+    result = run("trace", "-f", "json", spec.format(workload("typed")), "--", workload("typed"), TIMES)
     assert result.status == 0, result.err
     return [record["text"] for record in result.of("event")]
 
@@ -21,19 +21,19 @@ def shown(question: str) -> list[str]:
 @pytest.mark.lab
 @pytest.mark.smoke
 def test_arguments_have_names_and_types_and_what_they_point_at_has_members():
-    question = '"%d %s %d %d %d %d %s %d"'
-    question += ", node->key, node->name, node->at[0], node->at[1], node->low, node->high, list->title, shade"
-    assert shown(f"u:{{}}:insert {question}") == [
+    spec = '"%d %s %d %d %d %d %s %d"'
+    spec += ", node->key, node->name, node->at[0], node->at[1], node->low, node->high, list->title, shade"
+    assert shown(f"u:{{}}:insert {spec}") == [
         f"{i} node {i} {10 * i} {-i} {i % 8} {i % 32} all of them {7 if i % 2 else -1}" for i in range(TIMES)
     ]
 
 
 @pytest.mark.lab
 def test_what_a_function_returns_has_its_type_and_enumerators_are_known():
-    question = (
+    spec = (
         'ur:{}:insert ($entry(shade) == GREEN && retval->next->next) "%d %s", retval->next->key, retval->name'
     )
-    assert shown(question) == [f"{i - 1} node {i}" for i in range(TIMES) if i % 2 and i > 1]
+    assert shown(spec) == [f"{i - 1} node {i}" for i in range(TIMES) if i % 2 and i > 1]
 
 
 def test_numbers_with_a_fraction_are_in_other_registers_and_are_not_shown():
@@ -44,8 +44,8 @@ def test_numbers_with_a_fraction_are_in_other_registers_and_are_not_shown():
 
 
 def test_a_cast_finds_the_programs_own_types():
-    question = 'u:{}:insert "%d %s", ((struct node *)arg2)->key, ((struct list *)arg1)->title'
-    assert shown(question) == [f"{i} all of them" for i in range(TIMES)]
+    spec = 'u:{}:insert "%d %s", ((struct node *)arg2)->key, ((struct list *)arg1)->title'
+    assert shown(spec) == [f"{i} all of them" for i in range(TIMES)]
 
 
 def test_registers_are_those_that_debug_information_names():

@@ -53,23 +53,23 @@ def printed() -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def shown(folder: Path, *questions: str, port: int = 0) -> list[dict[str, object]]:
+def shown(folder: Path, *specs: str, port: int = 0) -> list[dict[str, object]]:
     """The events of a run; what the program prints is left out."""
     path = folder / "events"
-    result = run("trace", "-f", "json", "-o", path, *questions, "--", workload("widths"), port)
+    result = run("trace", "-f", "json", "-o", path, *specs, "--", workload("widths"), port)
     assert result.status == 0, result.err
     records = [json.loads(line) for line in path.read_text().splitlines()]
     return [record for record in records if record["kind"] == "event"]
 
 
-def asked(probe: str, names: dict[str, str]) -> list[str]:
+def traced(probe: str, names: dict[str, str]) -> list[str]:
     """A question for each conversion: ``names`` is by member what it is called there."""
-    questions = []
+    specs = []
     for conversion in printed():
         there = [text for member, text in names.items() if conversion in WHOLE or member in SHORT]
         form = "/".join([f"%{conversion}"] * len(there))
-        questions.append(f'{probe} "{conversion}|{form}", {", ".join(there)}')
-    return questions
+        specs.append(f'{probe} "{conversion}|{form}", {", ".join(there)}')
+    return specs
 
 
 def check(events: list[dict[str, object]], names: dict[str, str]) -> None:
@@ -88,33 +88,33 @@ def check(events: list[dict[str, object]], names: dict[str, str]) -> None:
 @pytest.mark.parametrize("part", [slice(0, 9), slice(9, None)], ids=["numbers", "others"])
 def test_members_by_debug_information(tmp_path, part):
     names = {member: f"all->{member}" for member in LONG[part]}
-    check(shown(tmp_path, *asked(f"u:{workload('widths')}:take", names)), names)
+    check(shown(tmp_path, *traced(f"u:{workload('widths')}:take", names)), names)
 
 
 def test_arguments_by_debug_information_and_by_a_signature(tmp_path):
     names = {member: member for member in ARGUMENTS}
-    check(shown(tmp_path, *asked(f"u:{workload('widths')}:narrow", names)), names)
+    check(shown(tmp_path, *traced(f"u:{workload('widths')}:narrow", names)), names)
     signature = "(int8_t s8, uint8_t u8, int16_t s16, uint16_t u16, char c, bool b)"
-    check(shown(tmp_path, *asked(f"u:{workload('widths')}:narrow{signature}", names)), names)
+    check(shown(tmp_path, *traced(f"u:{workload('widths')}:narrow{signature}", names)), names)
 
 
 def test_what_a_function_returns_as_it_is_and_cast_and_what_it_began_with(tmp_path):
     names = {"u16": "retval", "port": "(uint16_t)retval", "s8": "$entry(s8)", "u8": "(u8)$entry(u8)"}
-    check(shown(tmp_path, *asked(f"ur:{workload('widths')}:narrow", names)), names)
+    check(shown(tmp_path, *traced(f"ur:{workload('widths')}:narrow", names)), names)
 
 
 def test_operands_of_a_usdt_probe(tmp_path):
     names = {member: f"arg{number}" for number, member in enumerate(OPERANDS, 1)}
-    check(shown(tmp_path, *asked(f"usdt:{workload('widths')}:forms:sizes", names)), names)
+    check(shown(tmp_path, *traced(f"usdt:{workload('widths')}:forms:sizes", names)), names)
 
 
 def test_json_has_the_number_that_the_format_shows_and_a_filter_sees_the_same(tmp_path):
     members = ("s8", "u8", "s16", "u16", "u32", "u3", "never_below")
     there = ", ".join(f"all->{member}" for member in members)
-    question = f'u:{workload("widths")}:take (all->u8 > 127 && all->s8 < 0) "{" %d" * len(members)}", {there}'
+    spec = f'u:{workload("widths")}:take (all->u8 > 127 && all->s8 < 0) "{" %d" * len(members)}", {there}'
     values = [value for value in printed()["d"] if int(value["u8"]) > 127 and int(value["s8"]) < 0]
     assert values
-    for event, value in zip(shown(tmp_path, question), values, strict=True):
+    for event, value in zip(shown(tmp_path, spec), values, strict=True):
         assert [event[f"all->{member}"] for member in members] == [int(value[member]) for member in members]
 
 

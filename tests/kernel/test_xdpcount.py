@@ -30,7 +30,7 @@ def counted(*words: object, sender: str = "va", sent: list[packets.Frame] | None
     tracer = start("xdpcount", "-f", "json", *words, 60)
     packets.send(sender, packets.frames() if sent is None else sent)
     result = stop(tracer)
-    result.err = "".join(tracer.said) + result.err
+    result.err = "".join(tracer.messages) + result.err
     return result
 
 

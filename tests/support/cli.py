@@ -79,14 +79,14 @@ def start(
         **options,
     )
     assert process.stderr is not None
-    said: list[str] = []
-    process.said = said  # type: ignore[attr-defined]
+    messages: list[str] = []
+    process.messages = messages  # type: ignore[attr-defined]
     for line in process.stderr:
         if "tracing" in line:
             return process
-        said.append(line)
+        messages.append(line)
     out, err = process.communicate()
-    raise Ended(Result(process.returncode, out, "".join(said) + err))
+    raise Ended(Result(process.returncode, out, "".join(messages) + err))
 
 
 def finish(process: subprocess.Popen[str]) -> Result:

@@ -106,7 +106,7 @@ def _drop_from(first: int) -> list[tuple[int, int, int, int]]:
 
 
 @contextlib.contextmanager
-def deaf(end: socket.socket, first: int | None = None) -> Iterator[None]:
+def dropping_segments(end: socket.socket, first: int | None = None) -> Iterator[None]:
     """A socket to which nothing comes (or no segment whose data begins so): the kernel drops it."""
     code = _DROP if first is None else _drop_from(first)
     memory = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in code))

@@ -81,10 +81,10 @@ class FakeKernel:
                 if probe.arguments > self.raw_arguments.get(probe.event, 12):
                     return Support(False, reason=f"the raw tracepoint {probe.event} has fewer arguments")
                 answer = self._answer(probe, self.raw_tracepoints)
-                doubt = (
+                reason = (
                     "can be preempted" if answer.is_supported and probe.preempted and self.preempts else ""
                 )
-                return replace(answer, caveat=doubt)
+                return replace(answer, caveat=reason)
             case Tracepoint():
                 return self._answer(probe, self.tracepoints)
             case Kprobe():

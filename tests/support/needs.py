@@ -221,7 +221,7 @@ def needs(name: str, present: object) -> None:
     raise Excused(f"no {name}: {excuse}")
 
 
-def refused_by_right(status: int, said: str, wanted: dict[str, str], kernel: Kernel | None = None) -> bool:
+def refused_by_right(status: int, message: str, wanted: dict[str, str], kernel: Kernel | None = None) -> bool:
     """Whether a run with ``--hook`` for each of ``wanted`` was refused, as this kernel may; False if it ran.
 
     Fails where the kernel should have served it, where the refusal is not "unsupported" (4) with a declared
@@ -235,10 +235,10 @@ def refused_by_right(status: int, said: str, wanted: dict[str, str], kernel: Ker
         stale = [f"{name}: {excuse}" for name, excuse in excuses.items() if "came with" not in excuse]
         assert not stale, f"it ran: tests/support/needs.py is out of date, {stale}"
         return False
-    assert excuses, f"{wanted} must run on {kernel.release}, but: {status}, {said}"
-    assert status == 4, said
+    assert excuses, f"{wanted} must run on {kernel.release}, but: {status}, {message}"
+    assert status == 4, message
     says = [need.says for name in excuses for need in needed(name)]
-    assert any(re.search(text, said) for text in says), f"not for {excuses}: {said}"
+    assert any(re.search(text, message) for text in says), f"not for {excuses}: {message}"
     return True
 
 

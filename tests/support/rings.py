@@ -11,7 +11,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 BUSY, DISCARDED = 1 << 31, 1 << 30
 
 
-class Deaf:
+class FakeEpoll:
     """In place of select.epoll, which takes no files of memory."""
 
     def register(self, *_: object) -> None:
@@ -27,8 +27,8 @@ class Deaf:
         pass
 
 
-def deaf(monkeypatch) -> None:
-    monkeypatch.setattr(select, "epoll", Deaf)
+def fake_epoll(monkeypatch) -> None:
+    monkeypatch.setattr(select, "epoll", FakeEpoll)
 
 
 class BpfRing:

@@ -97,15 +97,15 @@ class Program:
             list(map(str, words)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
         )
         self.pid = self.process.pid
-        self.said = ""
+        self.output = ""
         line = self.process.stdout.readline()
         assert line == "ready\n", line
 
     def go(self) -> str:
         """Let it work, to its end; what it said."""
-        said, _ = self.process.communicate("\n", timeout=60)
+        message, _ = self.process.communicate("\n", timeout=60)
         assert self.process.returncode == 0
-        return said
+        return message
 
     def seen_by(self, tracer: str, *words: object) -> Result:
         """Let it work while a tracer looks at it; how that ended. A refused one leaves it waiting. What the
@@ -114,7 +114,7 @@ class Program:
             looking = start(tracer, "-f", "json", "-p", self.pid, *words)
         except Ended as ended:
             return ended.result
-        self.said = self.go()
+        self.output = self.go()
         return finish(looking)
 
     def __enter__(self) -> Program:

@@ -146,7 +146,7 @@ class Floor:
         self._note_maps(variant, image)
         alternatives = {
             probe.program: f"{decided.hook.name}={decided.alternative}"
-            for decided in (*plan.hooks.resolved_hooks, *plan.named.resolved_hooks)
+            for decided in (*plan.hooks.resolved_hooks, *plan.targets.resolved_hooks)
             for alternative in decided.hook.alternatives_named(decided.alternative)
             for probe in alternative.probes
         }

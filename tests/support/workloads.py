@@ -16,7 +16,7 @@ FLAGS = {
     "accept32": [],
     "bind32": [],
     "alpha": PLUGIN,
-    "asked": [],
+    "argcalls": [],
     "beta": PLUGIN,
     "calls": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"],
     "execs": [],

@@ -87,8 +87,8 @@ def test_a_default_duration_is_kept(asked):
 def test_the_command_line_loads_no_more_than_it_needs():
     """The API is behind names that are looked up late: asyncio alone takes as long as all the rest."""
     seen = "import pytracer, pytracer.cli.main, sys; print('asyncio' in sys.modules, 'numpy' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True).stdout
-    assert said.split() == ["False", "False"]
+    message = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True).stdout
+    assert message.split() == ["False", "False"]
 
 
 def test_options_mean_what_they_mean_on_the_command_line(asked):
@@ -132,7 +132,7 @@ def test_paths(asked):
 
 
 @pytest.mark.parametrize(
-    ("words", "options", "said"),
+    ("words", "options", "message"),
     [
         ((), {"format": "json"}, "command line alone"),
         ((), {"strict": True}, "command line alone"),
@@ -152,8 +152,8 @@ def test_paths(asked):
         ((), {"buffer": 0}, "no size"),
     ],
 )
-def test_what_the_command_line_would_not_take(asked, words, options, said):
-    with pytest.raises(UsageError, match=said):
+def test_what_the_command_line_would_not_take(asked, words, options, message):
+    with pytest.raises(UsageError, match=message):
         pytracer.open("syscalls", *words, **options)
     assert not asked
 

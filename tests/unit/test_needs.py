@@ -62,9 +62,9 @@ def test_what_is_there_is_used_and_what_is_missing_without_excuse_fails(feature,
 def test_a_refusal_needs_an_excuse_the_right_status_and_the_right_reason(feature):
     old = kernel("4.19.0")
     assert refused_by_right(4, "this kernel has no way: no foo", feature, old)
-    for status, said in ((1, "no foo"), (5, "no foo"), (4, "something else")):
+    for status, message in ((1, "no foo"), (5, "no foo"), (4, "something else")):
         with pytest.raises(AssertionError):
-            refused_by_right(status, said, feature, old)
+            refused_by_right(status, message, feature, old)
     with pytest.raises(AssertionError, match="must run"):
         refused_by_right(4, "no foo", feature, kernel())
     with pytest.raises(AssertionError, match="must run"):

@@ -51,27 +51,27 @@ def other(how, places):
 def test_those_that_share_run_side_by_side(places):
     with other("beside", places) as process:
         assert process.stdout.readline() == "has\n"
-        said = []
-        turn = Turn(said.append, *places)
+        messages = []
+        turn = Turn(messages.append, *places)
         turn.take(alone=False)
         turn.close()
-        assert said == []
+        assert messages == []
 
 
 @pytest.mark.parametrize(("first", "alone"), [("alone", False), ("beside", True), ("alone", True)])
 def test_one_that_is_alone_is_waited_for_and_that_is_said(places, first, alone):
     with other(first, places) as process:
         assert process.stdout.readline() == "has\n"
-        said = []
+        messages = []
 
         def say(line):
-            said.append(line)
+            messages.append(line)
             process.stdin.close()  # which ends its turn
 
         turn = Turn(say, *places)
         turn.take(alone=alone)
         turn.close()
-        assert said == [f"waiting for the kernel tests of process {process.pid} in {Path.cwd()}"]
+        assert messages == [f"waiting for the kernel tests of process {process.pid} in {Path.cwd()}"]
 
 
 def test_who_wants_to_be_alone_is_not_kept_waiting_by_those_that_come_later(places):

@@ -302,17 +302,17 @@ def broken(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("broken")
 @pytest.mark.parametrize(
-    ("tracer", "said", "hint"),
+    ("tracer", "message", "hint"),
     [
         ("refused", "/refused.c:enter: R0 invalid mem access 'map_value_or_null'", "the whole log is in "),
         ("nocolumn", "column field 'errors' is no member of map 'rows' in nocolumn.c", "members: calls"),
     ],
 )
-def test_a_broken_tracer_is_one_line_and_a_hint(tracer, said, hint):
+def test_a_broken_tracer_is_one_line_and_a_hint(tracer, message, hint):
     done = lab(sys.executable, "-m", "pytracer", tracer, "-d", "1")
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
     error, advice = done.stderr.splitlines()
     assert error.startswith("pytracer: error: ")
-    assert said in error
+    assert message in error
     assert advice.startswith(f"hint: {hint}")

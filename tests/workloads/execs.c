@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Programs are executed, as told; it executes nothing else.
+// Programs are executed, as reported; it executes nothing else.
 //
 //   execs times N PROGRAM ARG...     N times, by vfork
 //   execs long BYTES PROGRAM         with one argument of so many bytes, "y"

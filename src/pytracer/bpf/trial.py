@@ -83,10 +83,10 @@ def helper_refusal(kind: int, number: int, *, attach_type: int = 0, btf_id: int 
     try:
         os.close(load(kind, code, attach_type=attach_type, btf_id=btf_id, log=log))
     except OSError as error:
-        said = bytes(log.partition(b"\0")[0])
-        if not said or error.errno == errno.EPERM:
+        text = bytes(log.partition(b"\0")[0])
+        if not text or error.errno == errno.EPERM:
             raise
-        for line in said.splitlines():
+        for line in text.splitlines():
             if any(words in line for words in _UNKNOWN_HELPER):
                 return line.decode(errors="replace")
     return ""

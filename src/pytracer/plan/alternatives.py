@@ -122,7 +122,7 @@ def choose_alternative(
     supported."""
     forced = request.hooks.get(hook.name, "")
     passed = dict[str, str]()
-    doubtful = list[tuple[Alternative, list[ChosenProbe]]]()
+    with_caveat = list[tuple[Alternative, list[ChosenProbe]]]()
     refused = False
     for alternative in hook.alternatives_named(forced) if forced else hook.alternatives:
         if alternative.risk and not forced:
@@ -134,10 +134,10 @@ def choose_alternative(
             return alternative, probes, _note(hook, alternative, answer.reason, passed)
         passed[alternative.name] = answer.caveat or answer.reason
         if answer.is_supported:
-            doubtful.append((alternative, probes))
+            with_caveat.append((alternative, probes))
         refused = refused or answer.is_forbidden
-    if doubtful:
-        alternative, probes = doubtful[0]
+    if with_caveat:
+        alternative, probes = with_caveat[0]
         return alternative, probes, _note(hook, alternative, passed.pop(alternative.name), passed)
     if not passed:
         raise UnknownNameError(

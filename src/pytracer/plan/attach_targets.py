@@ -76,10 +76,10 @@ class TargetAlternative:
 
 
 def _each(make: Callable[[str, NumberedTarget], Probe]) -> Make:
-    def probes(program: str, named: Sequence[NumberedTarget]) -> tuple[Probe, ...]:
+    def probes(program: str, numbered: Sequence[NumberedTarget]) -> tuple[Probe, ...]:
         return tuple(
             replace(make(program, one), targets=(one.number,), optional=one.source.is_pattern)
-            for one in named
+            for one in numbered
         )
 
     return probes
@@ -95,12 +95,12 @@ def _kprobe(kind: type[Kprobe]) -> Make:
 
 
 def _kprobes(kind: type[Kprobes]) -> Make:
-    def probes(program: str, named: Sequence[NumberedTarget]) -> tuple[Probe, ...]:
-        known = ((one.target.address, one.source.offset) for one in named)
+    def probes(program: str, numbered: Sequence[NumberedTarget]) -> tuple[Probe, ...]:
+        known = ((one.target.address, one.source.offset) for one in numbered)
         addresses = tuple(address and address + offset for address, offset in known)
-        texts = tuple(dict.fromkeys(one.source.text for one in named))
+        texts = tuple(dict.fromkeys(one.source.text for one in numbered))
         return (
-            kind(program, targets=tuple(one.number for one in named), patterns=texts, addresses=addresses),
+            kind(program, targets=tuple(one.number for one in numbered), patterns=texts, addresses=addresses),
         )
 
     return probes
@@ -171,7 +171,7 @@ class ProbeSpecPlan(TargetPlan):
     """The resolved probe specs of a request. ``generated`` maps the names of generated include files to
     their C, ``usdt_arguments`` target numbers to the locations of USDT arguments."""
 
-    asked: ProbeSpecs | None = None
+    specs: ProbeSpecs | None = None
     generated: Mapping[str, str] = default_factory(factory=dict)
     usdt_arguments: Mapping[int, bytes] = default_factory(factory=dict)
 
@@ -201,10 +201,10 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
     wanted = request.tracer.arguments
     if not isinstance(wanted, Targets):
         return TargetPlan()
-    named, warnings = _find(wanted, request, facts)
+    numbered, warnings = _find(wanted, request, facts)
     probes, notes, decided = list[ChosenProbe](), list[str](), list[ResolvedHook]()
-    for kind, within in dict.fromkeys((one.source.kind, bool(one.source.offset)) for one in named):
-        group = [one for one in named if (one.source.kind, bool(one.source.offset)) == (kind, within)]
+    for kind, within in dict.fromkeys((one.source.kind, bool(one.source.offset)) for one in numbered):
+        group = [one for one in numbered if (one.source.kind, bool(one.source.offset)) == (kind, within)]
         parts = [(wanted.begin, kind)]
         if wanted.end:
             parts.append((wanted.end, SPELLINGS[kind].end))
@@ -222,13 +222,13 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
                     decided.append(taken)
                     probes += chosen
                     notes.append(note)
-    defines = list(defines_of(len(named), probes))
+    defines = list(defines_of(len(numbered), probes))
     if wanted.kinds:
-        defines.append(("PT_KINDS", _kinds_of(wanted, named)))
+        defines.append(("PT_KINDS", _kinds_of(wanted, numbered)))
     if any(one.probe.program == wanted.enter for one in probes):
         defines.append(("PT_TRACKED", ""))
     return TargetPlan(
-        names=tuple(one.name for one in named),
+        names=tuple(one.name for one in numbered),
         probes=tuple(probes),
         notes=tuple(notes),
         warnings=(*warnings, *risks(decided)),
@@ -281,7 +281,7 @@ def defines_of(count: int, probes: Iterable[ChosenProbe]) -> Iterator[tuple[str,
 
 def _find(wanted: Targets, request: Request, facts: KernelInfo) -> tuple[list[NumberedTarget], list[str]]:
     """Find all targets of the sources, each once; also return warnings about targets left out."""
-    named = dict[tuple[object, ...], NumberedTarget]()
+    numbered = dict[tuple[object, ...], NumberedTarget]()
     warnings = list[str]()
     absent: UsageError | None = None
     for source in request.sources:
@@ -295,24 +295,24 @@ def _find(wanted: Targets, request: Request, facts: KernelInfo) -> tuple[list[Nu
             continue
         for one in targets:
             key = source.kind, _place_of(source, one.target), source.offset
-            known = named.setdefault(key, replace(one, number=len(named)))
+            known = numbered.setdefault(key, replace(one, number=len(numbered)))
             if known.target.name != one.target.name:
                 both = quoting.either(known.target.name, one.target.name)
                 target = replace(known.target, name=both, symbol=known.target.function)
-                named[key] = replace(known, target=target)
-    if absent and not named:
+                numbered[key] = replace(known, target=target)
+    if absent and not numbered:
         raise absent
-    check_number(request.sources, list(named.values()), request)
-    return list(named.values()), warnings
+    check_number(request.sources, list(numbered.values()), request)
+    return list(numbered.values()), warnings
 
 
-def _kinds_of(wanted: Targets, named: Sequence[NumberedTarget]) -> str:
+def _kinds_of(wanted: Targets, numbered: Sequence[NumberedTarget]) -> str:
     """The kinds of targets, as pt_kind reads them: four bits each, by number. Raises UsageError where one is
     of unsupported kind, or they are too many."""
-    if len(named) > _KINDS_MAX:
-        raise UsageError(f"{len(named)} functions to attach to, and {_KINDS_MAX} are the most here")
+    if len(numbered) > _KINDS_MAX:
+        raise UsageError(f"{len(numbered)} functions to attach to, and {_KINDS_MAX} are the most here")
     kinds = 0
-    for one in named:
+    for one in numbered:
         names = quoting.split(quoting.split(one.target.name, ":")[-1], "|")
         kind = next((wanted.kinds.index(name) + 1 for name in names if name in wanted.kinds), 0)
         if not kind:
@@ -351,14 +351,14 @@ def targets_of(
 
 
 def check_number(
-    sources: Iterable[Source], named: Sequence[NumberedTarget | NamedTarget], request: Request
+    sources: Iterable[Source], numbered: Sequence[NumberedTarget | NamedTarget], request: Request
 ) -> None:
     """Raise UsageError if there are more targets, or more sites of them, than may be attached to."""
     most = request.max_probes or PROBES_MAX
     sites = sum(
-        len(one.code.exits) for one in named if isinstance(one, NumberedTarget) and one.code is not None
+        len(one.code.exits) for one in numbered if isinstance(one, NumberedTarget) and one.code is not None
     )
-    for count, what in ((len(named), "to attach to"), (sites, "instructions at which calls end")):
+    for count, what in ((len(numbered), "to attach to"), (sites, "instructions at which calls end")):
         if count > most:
             texts = ", ".join(source.text for source in sources)
             raise UsageError(

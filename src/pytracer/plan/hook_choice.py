@@ -49,7 +49,7 @@ def choose_hooks(hooks: Sequence[Hook], request: Request, facts: KernelInfo) -> 
     )
 
 
-def choose_named(request: Request, facts: KernelInfo) -> TargetPlan:
+def plan_targets(request: Request, facts: KernelInfo) -> TargetPlan:
     """Resolve the targets that the user names, or the probe specs."""
     if not isinstance(request.tracer.arguments, ProbeSpecArguments):
         return choose_targets(request, facts)

@@ -104,8 +104,8 @@ def group_keys(request: Request) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else tuple(filter(None, group_by.default.split(",")))
 
 
-def make_schema(request: Request, output: Output, asked: ProbeSpecs | None) -> Schema:
-    """Return the columns of the output; ``asked`` are the probe specs, whose expressions have columns."""
+def make_schema(request: Request, output: Output, specs: ProbeSpecs | None) -> Schema:
+    """Return the columns of the output; ``specs`` are the probe specs, whose expressions have columns."""
     tracer = request.tracer
     available = {key.name: key for key in (tracer.group_by.keys if tracer.group_by else tracer.keys)}
     names = group_keys(request) if tracer.group_by else tuple(available)
@@ -114,11 +114,11 @@ def make_schema(request: Request, output: Output, asked: ProbeSpecs | None) -> S
     named = {column.name for column in keys}
     latest = tuple(c for c in columns if c.last and c.name not in named)
     values = output.columns
-    if asked is not None and not isinstance(output, Histogram):
+    if specs is not None and not isinstance(output, Histogram):
         from pytracer.plan.probe_specs import expression_columns
 
         taken = [column.name for column in (*keys, *values)]
-        answers = expression_columns(asked, taken, wide=isinstance(output, Stream))
+        answers = expression_columns(specs, taken, wide=isinstance(output, Stream))
         if isinstance(output, Stream):
             last = tuple(column for column in values if column.computed)  # the lines that formats make
             values = tuple(column for column in values if not column.computed) + answers + last

@@ -13,7 +13,7 @@ from pytracer.plan import defines as macros
 from pytracer.plan.alternatives import ChosenProbe, HookPlan, ResolvedHook
 from pytracer.plan.attach_targets import ProbeSpecPlan, TargetPlan
 from pytracer.plan.fault_injection import returns
-from pytracer.plan.hook_choice import check_forced, choose_hooks, choose_named, hooks_of
+from pytracer.plan.hook_choice import check_forced, choose_hooks, hooks_of, plan_targets
 from pytracer.plan.initial_entries import (
     CgroupFolders,
     ConfigValues,
@@ -38,7 +38,7 @@ BUFFER = 8 << 20  # bytes: some 70 ms of three million small events a second
 class Plan:
     """A request resolved for this kernel: everything that is decided before anything is compiled.
 
-    ``hooks`` are the chosen alternatives of hooks, ``named`` those for what the user names: targets, or (a
+    ``hooks`` are the chosen alternatives of hooks, ``targets`` those for what the user names: targets, or (a
     :class:`ProbeSpecPlan`) probe specs. ``defines`` are macros of the C, ``initial_entries`` fill its maps.
     ``attach_cgroups`` are the cgroups that programs are attached to, if they are of that kind. ``program`` is
     ``c`` or names a builder. ``rows`` is the map capacity, ``buffer`` the size of the ring in bytes, ``sort``
@@ -48,7 +48,7 @@ class Plan:
     request: Request
     schema: Schema
     hooks: HookPlan
-    named: TargetPlan
+    targets: TargetPlan
     defines: tuple[tuple[str, str], ...]
     initial_entries: tuple[InitialEntries, ...]
     attach_cgroups: tuple[str, ...]
@@ -60,12 +60,12 @@ class Plan:
     @property
     def probes(self) -> tuple[ChosenProbe, ...]:
         """The attachments to make."""
-        return self.hooks.probes + self.named.probes
+        return self.hooks.probes + self.targets.probes
 
     @property
     def resolved_hooks(self) -> tuple[ResolvedHook, ...]:
         """The hooks with alternatives."""
-        return self.hooks.resolved_hooks + self.named.resolved_hooks
+        return self.hooks.resolved_hooks + self.targets.resolved_hooks
 
     @property
     def config(self) -> tuple[int, ...]:
@@ -85,12 +85,12 @@ class Plan:
     @property
     def probe_specs(self) -> ProbeSpecs | None:
         """The resolved probe specs; None if the tracer takes none."""
-        return self.named.asked if isinstance(self.named, ProbeSpecPlan) else None
+        return self.targets.specs if isinstance(self.targets, ProbeSpecPlan) else None
 
     @property
     def generated(self) -> Mapping[str, str]:
         """The C that was generated for probe specs, by the name of the include file."""
-        return self.named.generated if isinstance(self.named, ProbeSpecPlan) else {}
+        return self.targets.generated if isinstance(self.targets, ProbeSpecPlan) else {}
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -106,9 +106,9 @@ class Plan:
     def describe(self) -> list[str]:
         """Describe the plan as lines of text, for ``--dry-run``."""
         lines = [f"tracer   {self.request.tracer.name}", f"program  {self.program}"]
-        lines += [f"hook     {note}" for note in (*self.hooks.notes, *self.named.notes)]
+        lines += [f"hook     {note}" for note in (*self.hooks.notes, *self.targets.notes)]
         lines += [f"attach   {c.probe.program} to {c.target}" for c in self.probes]
-        lines += [f"warning  {warning}" for warning in self.named.warnings]
+        lines += [f"warning  {warning}" for warning in self.targets.warnings]
         if self.program == "c":
             lines += [f"define   {name}{'=' + value if value else ''}" for name, value in self.defines]
         lines += [f"set      {name}: {len(keys)} entries" for name, keys in self.sets.items()]
@@ -131,28 +131,29 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
     needed = hooks_of(request)
     config = config_values(request, None if request.fault is None else returns(request, facts))
     hooks = choose_hooks(needed, request, facts)
-    named = choose_named(request, facts)
-    resolved = (*hooks.resolved_hooks, *named.resolved_hooks)
+    targets = plan_targets(request, facts)
+    resolved = (*hooks.resolved_hooks, *targets.resolved_hooks)
     check_forced(request.hooks, [one.hook.name for one in resolved])
-    schema = make_schema(request, output, named.asked if isinstance(named, ProbeSpecPlan) else None)
+    schema = make_schema(request, output, targets.specs if isinstance(targets, ProbeSpecPlan) else None)
     check_options(request, output)
 
     folders = tuple(os.fsdecode(path) for path in request.filters.get(Filter.CGROUP, ()))
     on_cgroups = any(isinstance(one.probe, OnCgroup) for one in hooks.probes)
     rows = request.rows or ROWS_MAX
     buffer = _whole_pages(request.buffer or BUFFER) if schema.is_stream else 0
-    defines = {**dict(hooks.defines), **dict(named.defines)}
+    defines = {**dict(hooks.defines), **dict(targets.defines)}
     defines.update(macros.of_request(request, config.names, rows=rows, filters_cgroups=not on_cgroups))
     # A pack holds programs for kernels that could not be tried.
-    tried = () if request.pack else (*hooks.probes, *named.probes)
+    tried = () if request.pack else (*hooks.probes, *targets.probes)
     defines.update(macros.of_kernel(facts, schema, tried, buffer=buffer, needs_paths="ONLY_PATHS" in defines))
+    entries = initial_entries(request, schema, config, targets, () if on_cgroups else folders)
     return Plan(
         request=request,
         schema=schema,
         hooks=hooks,
-        named=named,
+        targets=targets,
         defines=tuple(sorted(defines.items())),
-        initial_entries=tuple(initial_entries(request, schema, config, named, () if on_cgroups else folders)),
+        initial_entries=tuple(entries),
         attach_cgroups=_outermost(folders) if on_cgroups else (),
         program=_program(request),
         rows=rows,

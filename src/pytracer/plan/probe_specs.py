@@ -36,7 +36,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     Raises ProbeSpecError, which points into the spec, if it does not fit the target, and the errors of
     :func:`~pytracer.plan.attach_targets.choose_targets`.
     """
-    named, warnings = list[NumberedTarget](), list[str]()
+    numbered, warnings = list[NumberedTarget](), list[str]()
     programs, asking = list[GeneratedProgram](), list[int]()
     results, of = list[tuple[ResultField, ...]](), list[int]()
     groups = dict[
@@ -46,9 +46,9 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
         first: GeneratedProgram | None = None
         begins = len(programs)
         for found in _targets(spec, request, facts, warnings):
-            one = replace(found, number=len(named))
+            one = replace(found, number=len(numbered))
             source, target = one.source, one.target
-            named.append(one)
+            numbered.append(one)
             of.append(number)
             program = generate(spec, scope_of(source, target, facts, signed=bool(spec.signature)))
             first = first or program
@@ -62,7 +62,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
         results.append(first.results)
         if request.options.get(HISTOGRAM):
             _check_number(spec, first)
-    check_number([spec.source for spec in request.probe_specs], named, request)
+    check_number([spec.source for spec in request.probe_specs], numbered, request)
     tracked = set[int]()
     probes, notes, decided = list[ChosenProbe](), list[str](), list[ResolvedHook]()
     for (program_number, kind, _), group in groups.items():
@@ -73,20 +73,20 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
             probes += chosen
             notes.append(note)
             decided.append(taken)
-    _check_addresses(probes, named)
-    defines = dict(defines_of(len(named), probes))
+    _check_addresses(probes, numbered)
+    defines = dict(defines_of(len(numbered), probes))
     marks = {
         one.number: b"".join(argument.packed for argument in one.target.sites[0].arguments).ljust(
             _MARK, b"\0"
         )
-        for one in named
+        for one in numbered
         if one.source.kind == "usdt"
     }
-    asked = _specs_of(request, results, of)
+    specs = _specs_of(request, results, of)
     defines |= {
-        "PT_SPEC_NUMBERS": str(asked.numbers),
-        "PT_SPEC_TEXTS": str(asked.texts),
-        "PT_SPEC_TEXT_SIZE": str(asked.room),
+        "PT_SPEC_NUMBERS": str(specs.numbers),
+        "PT_SPEC_TEXTS": str(specs.texts),
+        "PT_SPEC_TEXT_SIZE": str(specs.room),
         "PT_SPEC_PROGRAMS": str(max(len(programs), 1)),
     }
     if marks:
@@ -95,13 +95,13 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
         defines["PT_SPEC_CALLS"] = ""
         defines["PT_SPEC_ENTRY_VALUES"] = str(max(1, *(len(program.entry_values) for program in programs)))
     return ProbeSpecPlan(
-        names=tuple(one.name for one in named),
+        names=tuple(one.name for one in numbered),
         probes=tuple(probes),
         notes=tuple(dict.fromkeys(notes)),
         warnings=(*warnings, *risks(decided)),
         defines=tuple(defines.items()),
         resolved_hooks=tuple(decided),
-        asked=asked,
+        specs=specs,
         generated={GENERATED: generate_functions(programs, asking, tracked)},
         usdt_arguments=marks,
     )
@@ -161,17 +161,18 @@ def _check_uniform(
             )
 
 
-def _check_addresses(probes: Iterable[ChosenProbe], named: Sequence[NumberedTarget]) -> None:
+def _check_addresses(probes: Iterable[ChosenProbe], numbered: Sequence[NumberedTarget]) -> None:
     """Check that a function which is known by its address has one probe spec only. Raises UsageError."""
     known = dict[int, int]()
     for chosen in probes:
         if chosen.target_id_source is TargetIdSource.ADDRESS and isinstance(chosen.probe, Kprobes):
             for address, number in zip(chosen.probe.addresses, chosen.probe.targets, strict=True):
                 if known.setdefault(address, number) != number:
-                    name = named[number].name
+                    name = numbered[number].name
                     raise UsageError(
                         f"two probe specs about {name}, which is known by its address here",
-                        hint=f"ask one by one, or take another way (--hook {named[number].source.kind}=WAY)",
+                        hint="run pytracer once for each, or choose another alternative"
+                        f" (--hook {numbered[number].source.kind}=ALTERNATIVE)",
                     )
 
 
@@ -204,12 +205,12 @@ def _check_room(numbers: int, texts: int, room: int) -> None:
         )
 
 
-def expression_columns(asked: ProbeSpecs, taken: Iterable[str], *, wide: bool) -> tuple[Column, ...]:
+def expression_columns(specs: ProbeSpecs, taken: Iterable[str], *, wide: bool) -> tuple[Column, ...]:
     """Return a column for each expression, named by its text; a name in ``taken`` gets the prefix ``arg:``.
     If ``wide``, tables leave it out."""
     names = set(taken) | _RESERVED
     slots = dict[str, ResultSlot]()
-    for result in (result for some in asked.fields for result in some):
+    for result in (result for some in specs.fields for result in some):
         slots.setdefault(result.name, result.slot)
     return tuple(
         Column(

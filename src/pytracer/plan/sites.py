@@ -77,14 +77,14 @@ Places = Callable[[NumberedTarget], Iterable[ProbeAt]]
 def one_probe_each(kind: type[UserProbe], places: Places = entries) -> Make:
     """Make a probe for each target, or for each of its files and points if its sites are in several."""
 
-    def probes(program: str, named: Sequence[NumberedTarget]) -> tuple[UserProbe, ...]:
+    def probes(program: str, numbered: Sequence[NumberedTarget]) -> tuple[UserProbe, ...]:
         return tuple(
             replace(
                 _probe(kind, program, sites),
                 optional=one.source.is_pattern and places is not exits,
                 symbol=one.target.name,
             )
-            for one in named
+            for one in numbered
             for sites in _grouped(places(one))
         )
 
@@ -94,10 +94,10 @@ def one_probe_each(kind: type[UserProbe], places: Places = entries) -> Make:
 def one_probe_per_file(kind: type[UserProbe], places: Places = entries) -> Make:
     """Make a probe for each file and point, of all targets in it."""
 
-    def probes(program: str, named: Sequence[NumberedTarget]) -> tuple[UserProbe, ...]:
+    def probes(program: str, numbered: Sequence[NumberedTarget]) -> tuple[UserProbe, ...]:
         return tuple(
             _probe(kind, program, sites)
-            for sites in _grouped(probe_at for one in named for probe_at in places(one))
+            for sites in _grouped(probe_at for one in numbered for probe_at in places(one))
         )
 
     return probes

@@ -44,7 +44,7 @@ class ResultDecoder:
         specs = plan.probe_specs
         self._decoders = decoders(
             plan.request.interfaces,
-            plan.named.names,
+            plan.targets.names,
             specs.names if specs else (),
             plan.attach_cgroups,
             budget,

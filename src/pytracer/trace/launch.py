@@ -84,14 +84,14 @@ class LaunchedCommand:
             os.write(self._gate, b"g")
         os.close(self._gate)
         self._gate = -1
-        said = os.read(self._failure, 4)
+        data = os.read(self._failure, 4)
         os.close(self._failure)
         self._failure = -1
-        if said:
+        if data:
             with contextlib.suppress(ChildProcessError):  # as in poll
                 os.waitpid(self.pid, 0)
             self.status = 127
-            (number,) = struct.unpack("i", said)
+            (number,) = struct.unpack("i", data)
             if number & _CANNOT_CONFINE:
                 why = os.strerror(number & ~_CANNOT_CONFINE)
                 raise UnsupportedError(

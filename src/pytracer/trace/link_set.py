@@ -79,10 +79,10 @@ class LinkSet:
             return not self._had_watched
         troubled = [(link, trouble) for link in self._watched if (trouble := link.poll_detached)]
         # Of a place that has several links, once.
-        for said in dict.fromkeys(
+        for message in dict.fromkeys(
             f"{link.target_kind} {link.place}: {trouble}" for link, trouble in troubled
         ):
-            self._warn(said)
+            self._warn(message)
         over = [link for link, _ in troubled if link.is_over]
         self._watched = [link for link in self._watched if link not in over]
         return bool(self._watched)

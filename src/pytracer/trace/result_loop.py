@@ -78,8 +78,8 @@ def _wait(
 ) -> bool:
     """Wait until the first of ``moments``, or until something may be read. Returns True if a stream is
     readable."""
-    patience = _NAP if napping else collector.poll_interval
-    if patience is not None:
-        moments += (time.monotonic() + patience,)
+    interval = _NAP if napping else collector.poll_interval
+    if interval is not None:
+        moments += (time.monotonic() + interval,)
     until = min((moment for moment in moments if moment is not None), default=None)
     return events.wait(until, None if napping else collector.fileno)

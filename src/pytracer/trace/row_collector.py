@@ -57,7 +57,7 @@ class RowCollector(Collector):
         """See :class:`~pytracer.trace.collector.Collector`."""
         assert self._decoder is not None, "nothing is read before programs are attached"
         now = self._ended or time.monotonic()
-        rows, seconds = self._aggregates.read_interval(quiet=last), now - self._read_at
+        rows, seconds = self._aggregates.read_interval(detached=last), now - self._read_at
         self._read_at = now
         yield self._decoder.decode_rows(rows, "row", seconds)
 
@@ -65,7 +65,7 @@ class RowCollector(Collector):
         """See :class:`~pytracer.trace.collector.Collector`."""
         assert self._decoder is not None, "nothing is read before programs are attached"
         now = self._ended or time.monotonic()
-        rows, seconds = self._aggregates.read_total(quiet=True), now - self._started
+        rows, seconds = self._aggregates.read_total(detached=True), now - self._started
         yield self._decoder.decode_rows(rows, "summary", seconds)
 
     def prepare_detach(self) -> None:

@@ -130,7 +130,7 @@ class Emitter:
         self._emitted: Item | None = None  # the item that the sink has now
         self._writing = False  # the sink writes
         self._resting = False  # everything is detached, and items are still to come
-        self._deaf = False  # signals change nothing
+        self._ignores_signals = False  # signals change nothing
         self._leaving = False  # the sink is left at the next alarm
         self._unshown = 0  # events of the last batch that were not shown, if nothing more is written
         self._lines = 0  # that the output had taken before the sink began to write
@@ -150,7 +150,7 @@ class Emitter:
                     for item in self._trace:
                         self._emit(item)
                 finally:
-                    self._deaf = True
+                    self._ignores_signals = True
         except _SkippedError:
             if self._writing and self._unshown:  # an event is a line in each format
                 self._unshown -= self._output.lines - self._lines
@@ -159,7 +159,7 @@ class Emitter:
                 losses.insert(0, self._emitted)
             if self._writing:
                 self._give_up(losses)
-        self._writing = self._resting = self._deaf = self._leaving = False
+        self._writing = self._resting = self._ignores_signals = self._leaving = False
         self._finish(losses)
 
     def _finish(self, losses: list[Loss]) -> None:
@@ -171,7 +171,7 @@ class Emitter:
                 shown += 1
             self._write(self._sink.close)
         except _SkippedError:
-            self._deaf = True
+            self._ignores_signals = True
             self._give_up(losses[shown:])
             self._sink.close()
 
@@ -222,7 +222,7 @@ class Emitter:
             signal.setitimer(signal.ITIMER_REAL, STUCK_LIMIT, _AGAIN)
 
     def _on_signal(self, number: int) -> None:
-        if self._deaf:
+        if self._ignores_signals:
             return
         if number == signal.SIGALRM:
             if self._writing:
@@ -245,7 +245,7 @@ class Emitter:
             self._leaving = True
             signal.setitimer(signal.ITIMER_REAL, _SOON, _AGAIN)
         elif self._writing or self._resting:
-            self._deaf = True
+            self._ignores_signals = True
             raise _SkippedError
 
 

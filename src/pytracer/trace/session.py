@@ -57,7 +57,7 @@ class Session(ResultSource):
         """
         self.plan = plan
         self._run = run
-        for warning in (*plan.named.warnings, *compat.warnings(plan.named.names, plan.request)):
+        for warning in (*plan.targets.warnings, *compat.warnings(plan.targets.names, plan.request)):
             warn(warning)
         charged = budget.claim(warn)
         self.loaded = load_plan(plan, say=say, warn=warn, stop_requested=stop_requested)

@@ -52,7 +52,7 @@ class StackCollector(RowCollector):
             self._maps.frames,
             DEPTH,
             annotate=bool(plan.request.options.get("annotate")),
-            probed=bool(plan.named.names) and not plan.request.options.get("user-only"),
+            probed=bool(plan.targets.names) and not plan.request.options.get("user-only"),
             budget=budget,
             kernel=KernelSymbols(programs=program_ranges),
         )

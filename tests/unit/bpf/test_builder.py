@@ -44,15 +44,15 @@ class Module:
         return Image(key, "", (__file__ + " 0 0",), (), tuple(ProgramSpec(n, RETURN, {}) for n in names))
 
 
-class Told:
+class MessageLog:
     """What was said, what was warned of."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.warned: list[str] = []
 
     def open(self, recipe: Recipe = RECIPE) -> LoadedPrograms:
-        return open_programs(recipe, [ENTER], say=self.said.append, warn=self.warned.append)
+        return open_programs(recipe, [ENTER], say=self.messages.append, warn=self.warned.append)
 
 
 @pytest.fixture
@@ -70,12 +70,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_first_compiled_then_from_the_image(folder: Path) -> None:
-    cold, warm = Told(), Told()
+    cold, warm = MessageLog(), MessageLog()
     assert cold.open().programs == warm.open().programs == {ENTER: 7}
-    assert cold.said[0] == "headers: types from a test"
-    assert cold.said[1].startswith("compiled by BCC in ")
-    assert len(warm.said) == 1
-    assert warm.said[0].startswith("loaded the cached image in ")
+    assert cold.messages[0] == "headers: types from a test"
+    assert cold.messages[1].startswith("compiled by BCC in ")
+    assert len(warm.messages) == 1
+    assert warm.messages[0].startswith("loaded the cached image in ")
     assert cold.warned == warm.warned == []
 
 
@@ -85,10 +85,10 @@ def test_without_a_key_it_is_compiled_and_not_kept(folder: Path, monkeypatch: py
 
     monkeypatch.setattr(image_cache, "key_of", none)
     for _ in range(2):
-        told = Told()
-        assert told.open().programs == {ENTER: 7}
-        assert told.said[0] == "the image is not cached: nothing tells this kernel from others"
-        assert told.said[2].startswith("compiled by BCC")
+        log = MessageLog()
+        assert log.open().programs == {ENTER: 7}
+        assert log.messages[0] == "the image is not cached: nothing tells this kernel from others"
+        assert log.messages[2].startswith("compiled by BCC")
     assert not (folder / "images").exists()
 
 
@@ -98,7 +98,7 @@ def test_without_bcc_there_is_no_start(folder: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(image_cache, "key_of", none)
     with pytest.raises(ToolchainError):
-        Told().open()
+        MessageLog().open()
 
 
 def test_an_image_whose_maker_is_unknown_is_used_and_not_kept(
@@ -106,22 +106,22 @@ def test_an_image_whose_maker_is_unknown_is_used_and_not_kept(
 ) -> None:
     made = Module("").image(KEY, ("enter",))
     monkeypatch.setattr(Module, "image", lambda *_: replace(made, made_by=()))
-    told = Told()
-    assert told.open().programs == {ENTER: 7}
-    assert told.said[-1] == "the image is not cached: the libraries that compiled it are unknown"
-    assert told.warned == []
+    log = MessageLog()
+    assert log.open().programs == {ENTER: 7}
+    assert log.messages[-1] == "the image is not cached: the libraries that compiled it are unknown"
+    assert log.warned == []
 
 
 def test_a_folder_that_is_not_trusted_is_warned_of(folder: Path) -> None:
     (folder / "images").mkdir(mode=0o777)
     (folder / "images").chmod(0o777)
-    told = Told()
-    assert told.open().programs == {ENTER: 7}
-    assert told.warned == [f"nothing is cached for the next start: {folder}/images can be written by others"]
+    log = MessageLog()
+    assert log.open().programs == {ENTER: 7}
+    assert log.warned == [f"nothing is cached for the next start: {folder}/images can be written by others"]
 
 
 def test_an_image_of_no_use_is_let_go_and_made_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Told().open()
+    MessageLog().open()
     opened: list[Module] = []
 
     class Refused(Module):
@@ -133,10 +133,10 @@ def test_an_image_of_no_use_is_let_go_and_made_again(folder: Path, monkeypatch: 
         return Module(name) if keep_logs else Refused(name)  # logs are kept of what was just compiled
 
     monkeypatch.setattr(builder, "ImageModule", module)
-    told = Told()
-    assert told.open().programs == {ENTER: 7}
-    assert told.said[0] == "the cached image cannot be used: the verifier refused it"
-    assert told.said[2].startswith("compiled by BCC")
+    log = MessageLog()
+    assert log.open().programs == {ENTER: 7}
+    assert log.messages[0] == "the cached image cannot be used: the verifier refused it"
+    assert log.messages[2].startswith("compiled by BCC")
     assert [module.closed for module in opened] == [True]
 
 
@@ -148,7 +148,7 @@ def test_a_program_that_the_compilers_result_is_refused_for_is_not_kept(
 
     monkeypatch.setattr(Module, "load", refuse)
     with pytest.raises(VerifierError):
-        Told().open()
+        MessageLog().open()
     assert not (folder / "images").exists()
 
 
@@ -159,12 +159,12 @@ def test_a_compiler_that_dies_is_an_error(folder: Path, monkeypatch: pytest.Monk
         raise AssertionError
 
     monkeypatch.setattr(Module, "image", die)
-    told = Told()
+    log = MessageLog()
     with pytest.raises(BuildError) as caught:
-        told.open()
+        log.open()
     assert caught.value.message == "tracer.c does not compile: the compiler died of SIGSEGV"
     assert "pytracer cache clear" in caught.value.hint
-    assert not told.warned
+    assert not log.warned
 
 
 def test_a_compiler_that_dies_over_kept_types_gets_new_ones(
@@ -183,9 +183,9 @@ def test_a_compiler_that_dies_over_kept_types_gets_new_ones(
     monkeypatch.setattr(Module, "image", die)
     found = headers.Headers("btf", tree, "types", cached=True)
     monkeypatch.setattr(headers, "find_headers", lambda *_, **__: found)
-    told = Told()
-    assert told.open().programs == {ENTER: 7}
-    assert told.warned == [
+    log = MessageLog()
+    assert log.open().programs == {ENTER: 7}
+    assert log.warned == [
         "tracer.c does not compile: the compiler died of SIGSEGV; the cached kernel types are generated again"
     ]
     assert not list(tree.parent.iterdir())
@@ -197,7 +197,7 @@ def test_what_the_compiler_says_is_said_again(folder: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(Module, "image", refuse)
     with pytest.raises(SchemaError) as caught:
-        Told().open()
+        MessageLog().open()
     assert (caught.value.message, caught.value.hint, caught.value.detail) == (
         "no such column",
         "a hint",
@@ -237,10 +237,10 @@ def test_a_pack_is_asked_instead_of_the_cache(folder: Path, tmp_path: Path) -> N
     entry = pack.PackEntry(key, "tracer", "tracer", pack.digest(RECIPE.text), (), 0)
     held = Module("").image("", ("enter",))
     (tmp_path / "file").write_bytes(pack.Pack({key: "here"}, (entry,), (held,)).encode())
-    told = Told()
+    log = MessageLog()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pack, "VMLINUX", Path(__file__))
-        told.open(replace(RECIPE, pack=str(tmp_path / "file")))
-    assert len(told.said) == 1
-    assert told.said[0].startswith(f"loaded from {tmp_path / 'file'} in ")
+        log.open(replace(RECIPE, pack=str(tmp_path / "file")))
+    assert len(log.messages) == 1
+    assert log.messages[0].startswith(f"loaded from {tmp_path / 'file'} in ")
     assert not (folder / "images").exists()

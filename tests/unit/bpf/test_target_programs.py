@@ -72,8 +72,8 @@ def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, ki
     assert dict(load.constants) == {TARGET: 3, RESULT: 0, POINT: 0, ARGUMENTS: words, G_OFFSET: 0}
 
 
-@pytest.mark.parametrize(("kind", "doubtful"), [(TypedTracepoint, True), (Fentry, False)])
-def test_typed_tracepoints_are_in_doubt_where_raw_ones_are(monkeypatch, kind, doubtful):
+@pytest.mark.parametrize(("kind", "has_caveat"), [(TypedTracepoint, True), (Fentry, False)])
+def test_typed_tracepoints_have_a_caveat_where_raw_ones_have(monkeypatch, kind, has_caveat):
     """Whether programs on functions can be skipped does not depend on how tracepoints are raised."""
     monkeypatch.setattr(
         fentry, "load_attributes", lambda probe: LoadAttributes(ProgType.TRACING, 23, 7, result=0)
@@ -85,7 +85,7 @@ def test_typed_tracepoints_are_in_doubt_where_raw_ones_are(monkeypatch, kind, do
         monkeypatch.setattr(FeatureProber, "may_preempt", preempts)
         answer = fentry.check_support(kind("hit", function="sched_process_fork"), FeatureProber())
         assert answer.is_supported
-        assert bool(answer.caveat) is (doubtful and preempts)
+        assert bool(answer.caveat) is (has_caveat and preempts)
 
 
 class Kernel:

@@ -101,8 +101,8 @@ def planned(tracer, words):
     plan = make_plan(
         replace(request, sources=(), probe_specs=()), FakeKernel(functions={"lookup_fast", "should_failslab"})
     )
-    told = as_dict(request)
-    return as_dict(plan) | {"request": None} | {name: told[name] for name in RUN}
+    reported = as_dict(request)
+    return as_dict(plan) | {"request": None} | {name: reported[name] for name in RUN}
 
 
 def contexts(tracer, values):

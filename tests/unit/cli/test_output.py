@@ -60,10 +60,10 @@ WORDS = [["list"], ["--help"], ["syscalls", "--help"], ["prog", "--help"], ["sys
 
 
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
-@pytest.mark.parametrize(("shell", "said"), [("exec >&-", CLOSED), ("exec >/dev/full", FULL)])
-def test_a_standard_output_that_takes_nothing_is_one_line_and_status_1(words, shell, said):
+@pytest.mark.parametrize(("shell", "message"), [("exec >&-", CLOSED), ("exec >/dev/full", FULL)])
+def test_a_standard_output_that_takes_nothing_is_one_line_and_status_1(words, shell, message):
     done = pytracer(*words, shell=shell)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
 
 
 @pytest.mark.parametrize("shell", ["exec 2>&-", "exec 2>/dev/full"])

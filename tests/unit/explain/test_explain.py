@@ -160,10 +160,10 @@ def test_the_verifiers_numbers():
 
 def test_a_story_ends_with_the_refusal_and_begins_with_c():
     steps = "".join(f"; line {n};\n{n}: (b7) r0 = {n}\n" for n in range(30))
-    told = last_lines(steps + "R1 !read_ok\n" + STATISTICS.splitlines()[-1] + "\n\n")
-    assert told[-1] == "R1 !read_ok"
-    assert told[0].startswith("; line ")
-    assert len(told) <= 16
+    reported = last_lines(steps + "R1 !read_ok\n" + STATISTICS.splitlines()[-1] + "\n\n")
+    assert reported[-1] == "R1 !read_ok"
+    assert reported[0].startswith("; line ")
+    assert len(reported) <= 16
 
 
 @pytest.mark.parametrize(
@@ -213,9 +213,9 @@ def test_words_that_nobody_has_explained():
 C = '#line 1 "a.c"\nint f(struct __sk_buff *skb)\n{\n    u64 *p = m.lookup(&key);\n    return *p;\n}\n'
 
 
-@pytest.mark.parametrize("said", ["; return *p; @ a.c:4", "; return *p;"], ids=["with-place", "without"])
-def test_the_line_is_found_with_and_without_its_place(said):
-    log = f"{said}\n7: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem access 'map_value_or_null'\n"
+@pytest.mark.parametrize("message", ["; return *p; @ a.c:4", "; return *p;"], ids=["with-place", "without"])
+def test_the_line_is_found_with_and_without_its_place(message):
+    log = f"{message}\n7: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem access 'map_value_or_null'\n"
     stage = refused.stage_of(refused.RefusedProgram("f", "socket_filter", log), C)
     (shown,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
     assert (shown.file, shown.marked) == ("a.c", {4})
@@ -233,8 +233,8 @@ def test_a_line_that_stands_in_several_functions_is_that_of_the_program():
 
 @pytest.mark.parametrize(("place", "line"), [("3:9", 3), ("0:0", 1)])
 def test_what_the_compiler_refused_is_found(place, line):
-    said = f"error: a.c:{place}: in function f i32 (ptr): Looks like the BPF stack limit is exceeded.\n"
-    stage = refused.stage_of(refused.RefusedProgram("f", "", said, compiler=True), C)
+    message = f"error: a.c:{place}: in function f i32 (ptr): Looks like the BPF stack limit is exceeded.\n"
+    stage = refused.stage_of(refused.RefusedProgram("f", "", message, compiler=True), C)
     (shown,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
     assert shown.marked == {line}
     assert any(isinstance(block, Paragraph) and "512 bytes of stack" in block.text for block in stage.blocks)
@@ -246,7 +246,7 @@ def test_functions_that_may_be_programs():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["explain"], "explain needs a tracer"),
         (["explain", "--stage", "plam", "syscalls"], "no stage 'plam'"),
@@ -257,9 +257,9 @@ def test_functions_that_may_be_programs():
         (["explain", "syscals"], "did you mean syscalls?"),
     ],
 )
-def test_bad_words(capsys, words, said):
+def test_bad_words(capsys, words, message):
     assert command_line.main(words) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_help_needs_nothing(capsys):

@@ -403,11 +403,11 @@ def test_programs_are_told_by_a_cookie_where_there_are_cookies(
 ) -> None:
     asked: list[int] = []
 
-    def said(kind: int, number: int) -> str:
+    def message(kind: int, number: int) -> str:
         asked.append(number)
         return refusal
 
-    monkeypatch.setattr(prober, "helper_refusal", said)
+    monkeypatch.setattr(prober, "helper_refusal", message)
     known = RunningKernel()
     assert known.probe(function("vfs_read")).target_id_source is TargetIdSource.PROGRAM
     assert asked == []
@@ -424,7 +424,7 @@ def test_no_instruction_begins_there(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "refused"),
+    ("message", "refused"),
     [
         (b"0: (85) call unknown#9999\ninvalid func unknown#9999\n", True),
         (b"0: (85) call bpf_probe_write_user#36\nunknown func bpf_probe_write_user#36\n", True),
@@ -433,10 +433,10 @@ def test_no_instruction_begins_there(kernel: Kernel) -> None:
     ],
 )
 def test_what_the_verifier_says_of_a_helper(
-    monkeypatch: pytest.MonkeyPatch, said: bytes, refused: bool
+    monkeypatch: pytest.MonkeyPatch, message: bytes, refused: bool
 ) -> None:
     def load(kind: int, code: bytes, *, log: bytearray, **_: object) -> int:
-        log[: len(said)] = said
+        log[: len(message)] = message
         raise OSError(errno.EINVAL, "")
 
     monkeypatch.setattr(trial, "load", load)
@@ -479,7 +479,7 @@ def test_compat_is_seen_by_its_sysctl(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert RunningKernel().runs_compat
 
 
-def test_a_raw_tracepoint_is_in_doubt_where_its_programs_may_sleep(kernel: Kernel) -> None:
+def test_a_raw_tracepoint_has_a_caveat_where_its_programs_may_sleep(kernel: Kernel) -> None:
     kernel.opens = {"sys_enter": errno.EINVAL}
     kernel.sleeps = 0
     known = RunningKernel()

@@ -90,12 +90,12 @@ def test_of_a_user_with_too_many_cgroups_some_are_left_out_and_others_are_not(cg
         return os.stat_result(found)
 
     monkeypatch.setattr(Path, "stat", of_another)
-    said, budget = [], budgets.of(entries=10 * filter_values._CGROUP)
-    budget.listen(said.append)
+    messages, budget = [], budgets.of(entries=10 * filter_values._CGROUP)
+    budget.listen(messages.append)
     paths = [path for path, _, _ in filter_values.cgroups(budget)]
     assert [path for path in paths if "theirs" not in path] == ["/", "/zebra"]
     assert len(paths) == 12
-    [line] = said
+    [line] = messages
     assert line.startswith(
         f"cgroup {cgroups}/theirs exceeds what is spent for user {budgets.UID}: 100 entries"
     )

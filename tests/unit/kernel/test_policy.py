@@ -264,9 +264,9 @@ def test_hooks_of_bpf_are_called_where_it_is_a_security_module(
     machine: Machine, lsms: str, function: str, unused: bool
 ) -> None:
     machine(lsms=lsms)
-    said = policy.unused_lsm_hook(function)
-    assert bool(said) is unused
-    assert said == "" or f"({lsms.replace(',', ', ')}): boot with lsm=...,bpf" in said
+    reason = policy.unused_lsm_hook(function)
+    assert bool(reason) is unused
+    assert reason == "" or f"({lsms.replace(',', ', ')}): boot with lsm=...,bpf" in reason
 
 
 def test_an_offset_within_an_instruction_is_no_multibyte_character(machine: Machine) -> None:

@@ -65,13 +65,13 @@ def test_every_kernels_suite_is_one_or_has_a_reason():
 
 
 def test_what_is_no_suite_is_said_before_anything_is_fetched(capsys, cache):
-    for name, said in (("bullseye", "its Python is 3.9"), ("potato", "unknown suite: potato")):
+    for name, message in (("bullseye", "its Python is 3.9"), ("potato", "unknown suite: potato")):
         for words in (["--suite", name, "6.1", "--", "true"], ["fetch", "--suite", name]):
             assert cli.main(words) == 125
             line = capsys.readouterr().err
             assert line.startswith("lab: error: ")
             assert line.count("\n") == 1
-            assert said in line
+            assert message in line
             assert "bookworm, trixie, sid" in line
     assert not cache.exists()
 
@@ -240,15 +240,15 @@ def space(tmp_path):
     return suites.UserSpace("trixie", tmp_path / "root", tmp_path / "environment", tmp_path / "checkout")
 
 
-def told(job):
+def reported(job):
     kernel = kernel_image.Image("x", "6.1.0", Path("/k/vmlinuz"), Path("/k/modules"), Path("/k"))
     script = initramfs.settings(job, kernel, "virtiofs", "mark") + 'echo "$MODULES|$TREE|$ROOT|$CHECKOUT"'
     return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_the_guest_finds_the_kernels_files_among_the_hosts(tmp_path):
-    assert told(initramfs.Job(("true",))) == "/k/modules|/k||"
-    named = told(initramfs.Job(("true",), user_space=space(tmp_path)))
+    assert reported(initramfs.Job(("true",))) == "/k/modules|/k||"
+    named = reported(initramfs.Job(("true",), user_space=space(tmp_path)))
     assert named == f"{initramfs.HOST}/k/modules|{initramfs.HOST}/k|{tmp_path}/root|{tmp_path}/checkout"
 
 

@@ -73,11 +73,11 @@ def test_bit_fields_are_promoted_by_their_width():
     assert of_bits(IntType(1, False, boolean=True), 1).boolean
 
 
-@pytest.mark.parametrize(("said", "plain", "sign"), [(0, 0, True), (1, 0, False), (1, 1, True)])
-def test_whether_the_kernels_char_is_signed(said, plain, sign):
+@pytest.mark.parametrize(("message", "plain", "sign"), [(0, 0, True), (1, 0, False), (1, 1, True)])
+def test_whether_the_kernels_char_is_signed(message, plain, sign):
     """BTF tells it of "signed char", then its silence about "char" counts; or of neither."""
     b = Builder()
-    char, signed = b.int("char", 1, encoding=plain), b.int("signed char", 1, encoding=said)
+    char, signed = b.int("char", 1, encoding=plain), b.int("signed char", 1, encoding=message)
     types = BtfTypes(b.btf())
     assert (types.type(char), types.type(signed)) == (IntType(1, sign, char=True), IntType(1, True))
 

@@ -862,8 +862,8 @@ def test_two_probe_specs_about_a_function_that_is_known_by_its_address():
 
 def test_usdt_arguments_go_where_the_c_looks_for_them():
     plan = planned('usdt:p:m "%d", arg1')
-    assert set(plan.named.usdt_arguments) == {0}
-    assert len(plan.named.usdt_arguments[0]) == 192
+    assert set(plan.targets.usdt_arguments) == {0}
+    assert len(plan.targets.usdt_arguments[0]) == 192
     assert dict(plan.defines)["PT_USDT_SITES"] == dict(plan.defines)["PT_TARGETS"]
 
 

@@ -26,10 +26,10 @@ def test_sizes_and_signs_are_those_of_the_compiler(tmp_path):
     lines = "".join(f'printf("%zu %d\\n", sizeof({text}), ({text})-1 < 0);\n' for text in KNOWN)
     source = f"#define _GNU_SOURCE\n{includes}int main(void) {{ {lines} return 0; }}\n"
     program = compiled(tmp_path, {"types.c": source}, "-fsigned-char")  # as it is taken to be everywhere
-    said = subprocess.run([program], stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
+    message = subprocess.run([program], stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
     kinds = {text: basic(tuple(text.split())) for text in KNOWN}
     known = {text: f"{kind.size} {kind.signed:d}" for text, kind in kinds.items()}
-    assert known == dict(zip(KNOWN, said, strict=True))
+    assert known == dict(zip(KNOWN, message, strict=True))
     assert [text for text, kind in kinds.items() if kind.char] == ["char"]
 
 

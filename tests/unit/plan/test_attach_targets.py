@@ -135,8 +135,8 @@ def test_the_best_way_to_many_functions_is_one_probe():
     assert chosen.probe.kind == "kprobe_multi"
     assert chosen.probe.addresses == (0x1000, 0x2000)
     assert chosen.probe.targets == (0, 1)
-    assert plan.named.names == ("k:vfs_read", "k:vfs_write")
-    assert plan.named.warnings == ("k:vfs_*: 2 are seen; left out are 3 that may not be probed (noprobe)",)
+    assert plan.targets.names == ("k:vfs_read", "k:vfs_write")
+    assert plan.targets.warnings == ("k:vfs_*: 2 are seen; left out are 3 that may not be probed (noprobe)",)
 
 
 @pytest.mark.parametrize("forced", [{}, {"k": "kprobe"}])
@@ -185,7 +185,7 @@ def test_places_in_programs_are_one_probe_for_each_file():
         ("uprobe_multi", "/x", (3, 3), ["go", "go"]),
         ("uprobe_multi", "/y", (3,), ["go"]),
     ]
-    assert plan.named.names == ("u:/x:a0", "u:/x:a1", "u:/y:b", "usdt:app:go")
+    assert plan.targets.names == ("u:/x:a0", "u:/x:a1", "u:/y:b", "usdt:app:go")
 
 
 def test_or_one_for_each_target_and_file():
@@ -223,7 +223,7 @@ def test_one_process_that_is_named_is_the_one_that_is_looked_into():
 
 def test_what_was_named_is_not_optional_and_has_one_number():
     plan = plan_of("t:sched:*", "k:vfs_*", "k:vfs_read", "rt:sched_switch")
-    assert plan.named.names == (
+    assert plan.targets.names == (
         "t:sched:sched_switch",
         "t:sched:sched_waking",
         "k:vfs_read",
@@ -241,7 +241,7 @@ def test_a_place_within_a_function_is_not_for_kprobe_multi():
         ("kprobe_multi", "k:vfs_read"),
         ("kprobe", "vfs_read+0x10"),
     ]
-    assert plan.named.names == ("k:vfs_read", "k:vfs_read+0x10")
+    assert plan.targets.names == ("k:vfs_read", "k:vfs_read+0x10")
 
 
 NAMED = (["vfs_*"], ["t:sched:*", "k:vfs_read"], ["vfs_read+0x10"])

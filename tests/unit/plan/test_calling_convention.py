@@ -81,18 +81,18 @@ def described(program, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_convention_says_what_the_compiler_does(program, name):
-    told, prototype, types = described(program, name)
-    assert any(place not in (None, NOT_IN_REGISTER) for place in told)
-    computed = first_registers(prototype, [None] * len(told), types, "x86_64")
-    for (argument, _), said, place in zip(prototype.arguments, told, computed, strict=True):
+    reported, prototype, types = described(program, name)
+    assert any(place not in (None, NOT_IN_REGISTER) for place in reported)
+    computed = first_registers(prototype, [None] * len(reported), types, "x86_64")
+    for (argument, _), message, place in zip(prototype.arguments, reported, computed, strict=True):
         if argument not in ("by_value", "f"):
-            assert place == said, argument
+            assert place == message, argument
 
 
 @pytest.mark.parametrize("name", ["t_odd", "t_wrapped"])
 def test_behind_what_is_not_known_nothing_is_known(program, name):
-    told, prototype, types = described(program, name)
-    assert first_registers(prototype, [None] * len(told), types, "x86_64") == [
+    reported, prototype, types = described(program, name)
+    assert first_registers(prototype, [None] * len(reported), types, "x86_64") == [
         0,
         NOT_IN_REGISTER,
         NOT_IN_REGISTER,
@@ -110,8 +110,8 @@ def test_arm64_passes_large_structs_by_address_and_floats_by_themselves(program)
         "r_large": [0, 1],
         "eight": [*[NOT_IN_REGISTER] * 8, 0, 1, 3],
     }.items():
-        told, prototype, types = described(program, name)
-        assert first_registers(prototype, [None] * len(told), types, "aarch64") == expected, name
+        reported, prototype, types = described(program, name)
+        assert first_registers(prototype, [None] * len(reported), types, "aarch64") == expected, name
 
 
 def test_types_of_the_program_and_of_the_kernel_are_both_suggested(program):

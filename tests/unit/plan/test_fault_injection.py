@@ -77,7 +77,7 @@ def test_it_ends_by_itself():
 
 
 @pytest.mark.parametrize(
-    ("line", "said", "hint"),
+    ("line", "message", "hint"),
     [
         ("__x64_sys_mkdir NULL -- true", "cannot fail with NULL", "it may return an error"),
         ("give EIO -- true", "cannot fail with EIO", "it may return NULL"),
@@ -88,8 +88,8 @@ def test_it_ends_by_itself():
         ("__x64_sys_mkdir EIO 1 5", "would fail for every process", "--everyone"),
     ],
 )
-def test_what_makes_no_sense(line, said, hint):
-    with pytest.raises(UsageError, match=said) as caught:
+def test_what_makes_no_sense(line, message, hint):
+    with pytest.raises(UsageError, match=message) as caught:
         planned(line)
     assert hint in caught.value.hint
     assert caught.value.exit_code == 2
@@ -135,7 +135,7 @@ def test_a_kernel_that_was_not_built_for_it():
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("", "needs a function and an error"),
         ("mkdir", "needs a function and an error"),
@@ -146,8 +146,8 @@ def test_a_kernel_that_was_not_built_for_it():
         ("mkdir EIO --every 0", "no whole number"),
     ],
 )
-def test_the_command_line(line, said):
-    with pytest.raises(UsageError, match=re.escape(said)):
+def test_the_command_line(line, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
         parser.parse(registry.get("inject"), line.split())
     assert parse_fault("f", "eio") == Fault("f", "EIO")
 

@@ -93,7 +93,7 @@ def test_the_next_one_is_taken_where_the_best_is_not_there():
     assert plan.hooks.notes[0] == "syscall: tracepoint; not raw-tracepoint: no raw_tracepoint sys_enter"
 
 
-def test_what_is_in_doubt_is_taken_only_where_nothing_else_is():
+def test_an_alternative_with_a_caveat_is_chosen_only_if_no_other_is_supported():
     plan = plan_of(kernel=FakeKernel(preempts=True))
     assert attached(plan) == [
         ("enter", "tracepoint", "raw_syscalls:sys_enter"),
@@ -136,7 +136,7 @@ def test_raw_tracepoints_have_typed_arguments_where_kernel_memory_may_not_be_rea
 
 
 @pytest.mark.parametrize("words", [{"hooks": {"syscall": "raw-tracepoint"}}, {"pack": "a.pack"}])
-def test_what_is_in_doubt_is_taken_if_it_is_forced_or_packed(words):
+def test_an_alternative_with_a_caveat_is_chosen_if_it_is_forced_or_packed(words):
     plan = plan_of(kernel=FakeKernel(preempts=True), **words)
     assert plan.probes[0].probe.kind == "raw_tracepoint"
 
@@ -703,5 +703,5 @@ def test_helpers_are_asked_for_by_the_numbers_of_linux_header(tmp_path):
     numbers = subprocess.run([program], stdout=subprocess.PIPE, check=True).stdout.split()
     for number, (macro, tracer) in zip(map(int, numbers), HELPERS.values(), strict=True):
         plan = make_plan(Request(registry.get(tracer)), FakeKernel(helpers={number}))
-        told = {name for name, _ in plan.defines} & {macro for macro, _ in HELPERS.values()}
-        assert told == {macro}
+        reported = {name for name, _ in plan.defines} & {macro for macro, _ in HELPERS.values()}
+        assert reported == {macro}

@@ -162,8 +162,8 @@ def test_code_that_cannot_be_read_is_refused_and_left_out_of_patterns():
     assert caught.value.exit_code == 4
     assert "--hook ur=uretprobe" in caught.value.hint
     plan = plan_of("funclatency", "u:/p:*")
-    assert len(plan.named.names) == 5
-    [warning] = plan.named.warnings
+    assert len(plan.targets.names) == 5
+    [warning] = plan.targets.warnings
     assert "5 are seen; left out are 1 whose code does not tell where they return: /p:odd" in warning
 
 
@@ -177,12 +177,12 @@ def test_the_return_probe_is_taken_only_if_it_is_asked_for():
         ("begins", "uprobe_multi", Point.ENTRY | Point.PROGRAM, [0x600]),
         ("returns", "uretprobe", Point.RETURN | Point.PROGRAM, [0x600]),
     ]
-    [warning] = plan.named.warnings
+    [warning] = plan.targets.warnings
     assert warning.startswith("--hook ur=uretprobe: the kernel's return probe overwrites return addresses")
 
 
 def test_every_way_is_told_with_the_reason_against_it():
-    def told(kind, name):
+    def reported(kind, name):
         facts = kernel()
         [target] = facts.named[f"{kind}:/p:{name}"].targets
         found = supported_alternatives(parse_source(f"{kind}:/p:{name}"), target, facts)
@@ -190,9 +190,9 @@ def test_every_way_is_told_with_the_reason_against_it():
 
     unread = "no instruction at 0x609"
     sites, returns = ("return-sites-multi", "return-sites"), ("uretprobe-multi", "uretprobe")
-    assert told("u", "odd") == [("uprobe-multi", True), ("uprobe", True)]
-    assert told("ur", "plain") == [(alternative, True) for alternative in (*sites, *returns)]
-    assert told("ur", "odd") == [
+    assert reported("u", "odd") == [("uprobe-multi", True), ("uprobe", True)]
+    assert reported("ur", "plain") == [(alternative, True) for alternative in (*sites, *returns)]
+    assert reported("ur", "odd") == [
         *((alternative, unread) for alternative in sites),
         *((alternative, True) for alternative in returns),
     ]

@@ -201,9 +201,9 @@ def test_of_several_each_that_can_be_is_unloaded(running, monkeypatch, capsys):
     strange.touch()
     with pytest.raises(PytracerError) as caught:
         prog_pin.unload(["8", "7", "/sys/fs/bpf/x", "10"])
-    said = capsys.readouterr()
-    assert [line.split()[:2] for line in said.out.splitlines()] == [["unpinned", "7"], ["unpinned", "10"]]
-    both = f"{said.err}{caught.value.message}"
+    message = capsys.readouterr()
+    assert [line.split()[:2] for line in message.out.splitlines()] == [["unpinned", "7"], ["unpinned", "10"]]
+    both = f"{message.err}{caught.value.message}"
     assert f"{strange} is not pytracer's: nothing was removed" in both
     assert "/sys/fs/bpf/x is no program that pytracer pinned" in both
     assert [one.program for one in own_pins.list_pinned()] == [8]
@@ -216,8 +216,8 @@ def test_what_was_done_is_said(running, monkeypatch, capsys):
     assert prog_pin.pin(["7", "--attached"]) == 0
     assert capsys.readouterr().out == f"pinned 7 enter in {own_pins.FOLDER}/7-{TAG}, attached by 1 link\n"
     assert prog_pin.pin(["8", "-f", "json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said == {
+    message = json.loads(capsys.readouterr().out)
+    assert message == {
         "kind": "pinned", "id": 8, "name": "enter", "path": f"{own_pins.FOLDER}/8-{TAG}", "links": [],
         "pids": [100, 200],
     }  # fmt: skip

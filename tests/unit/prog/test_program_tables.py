@@ -106,7 +106,7 @@ def link_info(kind: int, *fields: tuple[int, str, int]) -> bytes:
     ],
 )
 def test_where_a_link_holds_its_program(monkeypatch, kind, fields, pointed, where):
-    def told(_descriptor: int, room: bytearray) -> int:
+    def reported(_descriptor: int, room: bytearray) -> int:
         for at, data in pointed.items():
             pointer = struct.unpack_from("Q", room, at)[0]
             if pointer:
@@ -117,7 +117,7 @@ def test_where_a_link_holds_its_program(monkeypatch, kind, fields, pointed, wher
             room[at : at + 8] = asked[at : at + 8]
         return 64
 
-    monkeypatch.setattr(links, "object_info", told)
+    monkeypatch.setattr(links, "object_info", reported)
     monkeypatch.setattr(links, "ids", lambda _: [9])
     monkeypatch.setattr(links, "open_object", lambda _kind, number: contextlib.nullcontext(number))
     [found] = links.links({7: program()}, KnownNames())
@@ -188,8 +188,8 @@ def test_of_a_user_who_is_over_the_budget_no_process_is_looked_into(tmp_path, mo
     info = "pos:\t0\nprog_type:\t17\nmemlock:\t4096\nprog_id:\t7\n"
     for number in (100, 101):
         a_process(tmp_path, number, "agent", {3: "anon_inode:bpf-prog"}, {3: info})
-    budget, said = budgets.of(cpu=0.0, share=0.0), []
-    budget.listen(said.append)
+    budget, messages = budgets.of(cpu=0.0, share=0.0), []
+    budget.listen(messages.append)
 
     def account(_: int, what: str) -> Account:
         return budget.account(budgets.UID if what == "process 101" else 0, what)
@@ -197,7 +197,7 @@ def test_of_a_user_who_is_over_the_budget_no_process_is_looked_into(tmp_path, mo
     monkeypatch.setattr(holders, "current", lambda: SimpleNamespace(account=account))
     monkeypatch.setattr(holders, "PROC", tmp_path)
     assert holders.find_holders().programs == {7: [Process(100, "agent")]}
-    [line] = said
+    [line] = messages
     assert line.startswith(f"process 101 exceeds what is spent for user {budgets.UID}: ")
 
 
@@ -212,12 +212,12 @@ def test_a_mark_is_read_back_while_its_descriptor_is_open(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "said", [b'{"tracer": "a", "programs": [Infinity]}', b"[" * 100_000, b"7", b"\xff", b"{}"]
+    "messages", [b'{"tracer": "a", "programs": [Infinity]}', b"[" * 100_000, b"7", b"\xff", b"{}"]
 )
-def test_a_mark_that_somebody_else_wrote_is_none(said):
+def test_a_mark_that_somebody_else_wrote_is_none(messages):
     made = os.memfd_create("pytracer")
     try:
-        os.write(made, said)
+        os.write(made, messages)
         assert process_mark.read_mark(Path("/proc/self"))[1] == frozenset()
     finally:
         os.close(made)
@@ -331,7 +331,7 @@ def test_a_link_on_an_interface_takes_the_place_that_was_found_there():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "messages"),
     [
         (["prog", "nonsense"], "prog list takes no 'nonsense'"),
         (["prog", "1", "2"], "a list is shown once"),
@@ -341,9 +341,9 @@ def test_a_link_on_an_interface_takes_the_place_that_was_found_there():
         (["prog", "--sort", "run"], "no column 'run'"),
     ],
 )
-def test_mistakes_are_told(capsys, words, said):
+def test_mistakes_are_told(capsys, words, messages):
     assert main(words) == 2
-    assert said in capsys.readouterr().err
+    assert messages in capsys.readouterr().err
 
 
 def test_help_has_every_column(capsys):

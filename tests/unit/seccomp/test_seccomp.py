@@ -294,8 +294,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), REFUSED, ids=[said[:40] for _, said in REFUSED])
-def test_refused(tmp_path, capsys, text, said):
+@pytest.mark.parametrize(("text", "message"), REFUSED, ids=[message[:40] for _, message in REFUSED])
+def test_refused(tmp_path, capsys, text, message):
     path = tmp_path / "profile"
     if not isinstance(text, (str, bytes)):
         text = json.dumps(text)
@@ -303,7 +303,7 @@ def test_refused(tmp_path, capsys, text, said):
     assert main(["syscalls", "--enforce", str(path), "--", "true"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("pytracer: error: seccomp profile ")
-    assert said in lines[0]
+    assert message in lines[0]
     assert len(lines) <= 2
     assert not any(ord(letter) < 32 for line in lines for letter in line)
     assert len(lines[0]) < 400
@@ -385,7 +385,7 @@ def test_a_profile_that_may_lack_a_call_is_not_written():
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("--profile", "a profile is of a command"),
         ("--profile -p 1 -- true", "--pid and a profile do not go together"),
@@ -402,11 +402,11 @@ def test_a_profile_that_may_lack_a_call_is_not_written():
         ("--enforce {} --profile -- true", "do not go together"),
     ],
 )
-def test_what_does_not_go_together(tmp_path, line, said):
+def test_what_does_not_go_together(tmp_path, line, message):
     path = tmp_path / "profile"
     path.write_text(json.dumps(document()))
     request, _ = parser.parse(registry.get("syscalls"), line.format(path).split())
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         make_plan(request, FakeKernel())
 
 

@@ -131,14 +131,14 @@ def test_what_comes_after_its_time_is_not_kept(server, monkeypatch):
 def test_each_user_has_so_much_time_for_all_files(server):
     server.files[path_of(BUILD_ID)] = SYMBOLS
     budget = budgets.of(wait=2.0)
-    said = []
-    budget.listen(said.append)
+    messages = []
+    budget.listen(messages.append)
     spender = budget.account(budgets.UID, "process 23 (x)")
     with pytest.raises(OverBudgetError):
         spender.charge(wait=3.0)
     assert find(BUILD_ID, spender) is None
     assert not server.asked
-    assert said == [
+    assert messages == [
         f"process 23 (x) exceeds what is spent for user {budgets.UID}: 2 seconds of waiting for servers; "
         "names are missing, nothing else is"
     ]

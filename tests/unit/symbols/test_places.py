@@ -196,14 +196,14 @@ def test_a_cache_of_the_dynamic_linker_that_names_megabytes_names_nothing():
 
 def test_more_libraries_than_may_be_looked_at_are_left_out(tmp_path, monkeypatch):
     (tmp_path / "cache").write_bytes(cache(*[(b"lib%d.so" % n, b"/lib/lib%d.so" % n) for n in range(100)]))
-    budget, said = budgets.of(entries=50), []
-    budget.listen(said.append)
+    budget, messages = budgets.of(entries=50), []
+    budget.listen(messages.append)
     monkeypatch.setattr(libraries, "CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(libraries, "current", lambda: budget)
     monkeypatch.setattr(libraries.owners, "credentials_of", lambda *_: budgets.UID)
     with Root(os.getpid()) as root:
         assert len(libraries.names(root)) == 50
-    [line] = said
+    [line] = messages
     assert f"exceeds what is spent for user {budgets.UID}: 50 entries" in line
     with Root() as root:
         assert len(libraries.names(root)) == 100

@@ -110,15 +110,15 @@ def test_a_name_without_an_end_is_cut(read):
 def test_tables_larger_than_may_be_spent_are_refused(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(build([Symbol(b"x" * 10_000, 0x401000, 16)]))
-    said = []
+    messages = []
     for memory in (9_000, 30_000):
         budget = budgets.of(memory=memory)
-        budget.listen(said.append)
+        budget.listen(messages.append)
         with path.open("rb") as file, contextlib.ExitStack() as may_fail:
             if memory == 9_000:
                 may_fail.enter_context(pytest.raises(OverBudgetError))
             assert len(elf.read(file.fileno(), budget.account(budgets.UID, "process 23 (x)")).functions) == 1
-    [line] = said
+    [line] = messages
     assert line.startswith("process 23 (x) exceeds what is spent for user ")
 
 
@@ -370,8 +370,8 @@ def perf_map():
 def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
     """Both have mapped the same file; only who may spend no more misses its names."""
     budget = budgets.of(entries=1000)
-    said = []
-    budget.listen(said.append)
+    messages = []
+    budget.listen(messages.append)
     user = [budgets.UID]
     monkeypatch.setattr("pytracer.symbols.owners.credentials_of", lambda *_: user[0])
     place = addresses(address_of(ctypes.CDLL(None).getppid))
@@ -395,7 +395,7 @@ def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
     symbols.close()
     assert re.fullmatch(r"libc\.so\.6\+0x[0-9a-f]+", names[0])
     assert names[1] == "getppid"
-    [line] = said
+    [line] = messages
     assert re.fullmatch(
         rf"process {children[0].pid} \(\S+\) exceeds what is spent for user {budgets.UID}: .*", line
     )
@@ -418,14 +418,14 @@ def test_who_is_over_the_time_is_not_looked_at(monkeypatch):
 
 def test_users_together_have_a_limit_that_root_has_apart():
     budget = Budget(user=replace(USER, entries=10), run=replace(RUN, entries=25))
-    said = []
+    messages = []
     for uid in (1001, 1002):
         budget.account(uid, f"process {uid} (x)").charge(entries=10)
     with pytest.raises(OverBudgetError):
         budget.account(1003, "process 1003 (x)").charge(entries=10)
     budget.account(0, "process 1 (init)").charge(entries=25)
-    budget.listen(said.append)
-    assert said == [
+    budget.listen(messages.append)
+    assert messages == [
         "process 1003 (x) exceeds what is spent for all users but root: 25 entries; names are missing, "
         "nothing else is"
     ]
@@ -578,16 +578,16 @@ def test_lines_longer_than_what_is_read_at_once_are_skipped_and_others_are_not(o
 
 def test_a_list_over_the_budget_is_read_as_far_as_it_may_be_and_that_is_said(own_map):
     own_map.write_bytes(b"1000 10 one\n" * 1000)
-    said = []
+    messages = []
     budget = budgets.of(entries=1500)
-    budget.listen(said.append)
+    budget.listen(messages.append)
     made = jit.PerfMap(os.getpid(), budget.account(budgets.UID, "process 23 (x)"))
     assert made.find(addresses(0x1000)) == ["one"]
     with own_map.open("ab") as file:
         file.write(b"2000 10 two\n" * 1000)
     for _ in range(2):
         assert made.find(addresses(0x1000, 0x2000)) == ["one", None]
-    assert said == [
+    assert messages == [
         f"process 23 (x) exceeds what is spent for user {budgets.UID}: 1,500 entries; names are missing, "
         "nothing else is"
     ]

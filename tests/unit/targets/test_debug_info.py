@@ -78,14 +78,14 @@ def test_types_are_laid_out_as_by_the_compiler(tmp_path, options):
     btf = types_of(compiled(tmp_path, *options), "insert")
     assert parameters(btf, "insert") == INSERT
     assert btf is not None
-    told = (SOURCES / "typed.c").read_text().partition("int main")[0]
-    text = f'{told} int main() {{ {OFFSETS} printf("%zu", sizeof(struct node)); }}'
+    reported = (SOURCES / "typed.c").read_text().partition("int main")[0]
+    text = f'{reported} int main() {{ {OFFSETS} printf("%zu", sizeof(struct node)); }}'
     program = compiled(tmp_path, text=text)
-    said = list(map(int, subprocess.check_output([program], text=True).split()))
-    assert [btf.member_offset("node", name) for name in MEMBERS] == said[:-1]
+    messages = list(map(int, subprocess.check_output([program], text=True).split()))
+    assert [btf.member_offset("node", name) for name in MEMBERS] == messages[:-1]
     number = btf.find(COMPOSITES, "node")
     assert number is not None
-    assert btf.size_of(number) == said[-1]
+    assert btf.size_of(number) == messages[-1]
     fields = {name: (offset % 8, bits) for name, _, offset, bits in btf.walk(number) if bits}
     assert fields == {"low": (0, 3), "high": (3, 5)}
     shade = btf.find(ENUMS, "shade")

@@ -278,26 +278,26 @@ def test_a_batch_is_shown_in_its_order(monkeypatch, made):
 
 def test_what_takes_long_is_said(monkeypatch):
     monkeypatch.setattr(progress, "_SECONDS", 0.001)
-    said, enough = [], threading.Event()
+    messages, enough = [], threading.Event()
 
     def say(line: str) -> None:
-        said.append(line)
-        if len(said) == 3:
+        messages.append(line)
+        if len(messages) == 3:
             enough.set()
 
-    with progress.announce_if_slow(say, lambda: f"line {len(said)}"):
+    with progress.announce_if_slow(say, lambda: f"line {len(messages)}"):
         enough.wait()
-    assert said[:3] == ["line 0", "line 1", "line 2"]
-    said.clear()
-    with progress.announce_if_slow(said.append, lambda: "once", once=True):
-        while not said:
+    assert messages[:3] == ["line 0", "line 1", "line 2"]
+    messages.clear()
+    with progress.announce_if_slow(messages.append, lambda: "once", once=True):
+        while not messages:
             pass
-    assert said == ["once"]
-    said.clear()
+    assert messages == ["once"]
+    messages.clear()
     monkeypatch.setattr(progress, "_SECONDS", 1000.0)
-    with progress.announce_if_slow(said.append, lambda: "never"):
+    with progress.announce_if_slow(messages.append, lambda: "never"):
         pass
-    assert said == []
+    assert messages == []
 
 
 MASKS = """

@@ -27,16 +27,16 @@ class DoubleBuffer:
         self._maps, self._flag, self._grace = maps, flag, grace
         self._used = 0
 
-    def drain(self, schema: Schema, *, quiet: bool) -> Rows:
+    def drain(self, schema: Schema, *, detached: bool) -> Rows:
         """Swap buffers, wait for running programs, then read and clear the idle buffer.
 
-        ``quiet``: no program runs any more, so neither a swap nor a wait is needed. If the buffer is empty,
-        it does neither.
+        ``detached``: no program runs any more, so neither a swap nor a wait is needed, nor if the buffer is
+        empty.
         """
         side = self._maps[self._used]
         if side.is_empty:
             return sum_cpus(*side.empty_result(), schema)
-        if not quiet:
+        if not detached:
             self._used = 1 - self._used
             self._flag.update(struct.pack("I", 0), struct.pack("I", self._used))
             self._grace.wait()
@@ -77,33 +77,33 @@ class AggregateReader:
     def drain_rows(self) -> None:
         """Make room in the kernel if the last reading is ``PAUSE`` ago."""
         if self._double_buffer is not None and self.poll_interval == 0:
-            self._drain(self._double_buffer, quiet=False)
+            self._drain(self._double_buffer, detached=False)
 
-    def read_interval(self, *, quiet: bool) -> Rows:
-        """Return the rows counted since the last call. ``quiet``: no program runs any more."""
-        return self._ledger.interval(self._read_remaining(quiet=quiet))
+    def read_interval(self, *, detached: bool) -> Rows:
+        """Return the rows counted since the last call. ``detached``: no program runs any more."""
+        return self._ledger.interval(self._read_remaining(detached=detached))
 
-    def read_total(self, *, quiet: bool) -> Rows:
-        """Return the rows of the whole run. ``quiet`` as for ``read_interval``."""
-        return self._ledger.total(self._read_remaining(quiet=quiet))
+    def read_total(self, *, detached: bool) -> Rows:
+        """Return the rows of the whole run. ``detached`` as for ``read_interval``."""
+        return self._ledger.total(self._read_remaining(detached=detached))
 
     def close(self) -> None:
         """Close the descriptors of the grace period; the maps belong to the module."""
         if self._grace is not None:
             self._grace.close()
 
-    def _read_remaining(self, *, quiet: bool) -> Rows | None:
+    def _read_remaining(self, *, detached: bool) -> Rows | None:
         """Return the rows that stay in the kernel, after draining the others into the ledger."""
         if self._double_buffer is None:
             standing: Rows | None = sum_cpus(*self._table.read(), self._schema)
         else:
-            self._drain(self._double_buffer, quiet=quiet)
+            self._drain(self._double_buffer, detached=detached)
             standing = None
         if self._dense is None:
             return standing
         dense = sum_cpus(*self._dense.read(), self._schema)
         return concatenate(standing, rows_of_dense(dense, self._table.key, self._schema))
 
-    def _drain(self, sides: DoubleBuffer, *, quiet: bool) -> None:
-        self._ledger.add_drained(sides.drain(self._schema, quiet=quiet))
+    def _drain(self, sides: DoubleBuffer, *, detached: bool) -> None:
+        self._ledger.add_drained(sides.drain(self._schema, detached=detached))
         self._taken_at = time.monotonic()

@@ -146,7 +146,7 @@ def twice(a):
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("write", "message"),
     [
         (lambda a: a.jump("nowhere"), "no such label"),
         (back, "only jumps forward"),
@@ -160,6 +160,6 @@ def twice(a):
         (lambda a: [a.ret(0) for _ in range(MOST + 1)], "4097 instructions; the kernel takes 4096"),
     ],
 )
-def test_refused(write, said):
-    with pytest.raises(BuildError, match=said):
+def test_refused(write, message):
+    with pytest.raises(BuildError, match=message):
         assembled(write)

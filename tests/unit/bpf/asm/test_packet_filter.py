@@ -23,7 +23,7 @@ def made(*code: ClassicInstruction, link: LinkType = LinkType.ETHERNET) -> Compi
     return CompiledFilter("made up", link, code)
 
 
-def said(code: CompiledFilter, packet: bytes, context: PacketContext) -> bool:
+def message(code: CompiledFilter, packet: bytes, context: PacketContext) -> bool:
     """What the translation says; PASSES and MATCH are all that it may."""
     verdict = machine(prologue(code, context, PASSES) + returning(MATCH), packet, context)
     assert verdict in (PASSES, MATCH)
@@ -41,7 +41,7 @@ def test_random_programs_say_the_same_of_random_packets(context):
             wanted = classic(code, packet)
             seen[wanted] += 1
             try:
-                assert said(made(*code), packet, context) is wanted, code
+                assert message(made(*code), packet, context) is wanted, code
             except UsageError:  # none of its ends says yes
                 assert not wanted
     assert min(seen.values()) > 500
@@ -55,7 +55,7 @@ def test_random_programs_say_the_same_of_random_packets(context):
 def test_filters_say_the_same_of_known_packets(text, context):
     code = compile_filter(text, LinkType.ETHERNET)
     for frame in packets.frames():
-        assert said(CompiledFilter(text, LinkType.ETHERNET, code), frame.data, context) is classic(
+        assert message(CompiledFilter(text, LinkType.ETHERNET, code), frame.data, context) is classic(
             code, frame.data
         )
 
@@ -68,7 +68,7 @@ def test_a_load_beyond_the_packet_ends_it(context, offset, there):
         [ClassicInstruction(0x01, 0, 0, offset), ClassicInstruction(0x40, 0, 0, 0), ACCEPT],
         [ClassicInstruction(0x01, 0, 0, (1 << 32) - 1), ClassicInstruction(0x40, 0, 0, offset + 1), ACCEPT],
     ):
-        assert said(made(*code), bytes(14), context) is there
+        assert message(made(*code), bytes(14), context) is there
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
@@ -76,12 +76,12 @@ def test_a_constant_with_the_top_bit_is_not_sign_extended(context):
     code = made(
         ClassicInstruction(0x00, 0, 0, 0x80000000), ClassicInstruction(0x15, 0, 1, 0x80000000), ACCEPT, REJECT
     )
-    assert said(code, bytes(14), context)
+    assert message(code, bytes(14), context)
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_division_by_an_index_of_0_ends_it(context):
-    assert not said(made(ClassicInstruction(0x3C, 0, 0, 0), ACCEPT), bytes(14), context)
+    assert not message(made(ClassicInstruction(0x3C, 0, 0, 0), ACCEPT), bytes(14), context)
 
 
 @pytest.mark.parametrize(

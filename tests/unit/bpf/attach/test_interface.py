@@ -27,13 +27,13 @@ class OneLink(InterfaceLink):
 
 
 @pytest.mark.parametrize(
-    ("index", "attached", "said"),
+    ("index", "attached", "message"),
     [(1, True, ""), (1, False, "somebody took the program off"), (0x7FFFFFFF, False, "it is gone")],
 )
-def test_what_became_of_a_program_is_said_once(index, attached, said):
+def test_what_became_of_a_program_is_said_once(index, attached, message):
     link = OneLink(-1, index, "eth0", how="")
     link.attached = attached
-    assert (link.poll_detached, link.is_over) == (said, bool(said))
+    assert (link.poll_detached, link.is_over) == (message, bool(message))
     assert link.poll_detached == ""
 
 

@@ -190,11 +190,13 @@ def test_commands_are_written_in_pieces_that_tracefs_takes(kernel: Path, monkeyp
     assert all(piece.endswith(b"\n") for piece in pieces)
 
 
-@pytest.mark.parametrize(("said", "count"), [(5, 5), (0, 0), (None, None)])
-def test_what_a_link_missed_is_told_from_not_saying(monkeypatch, said: int | None, count: int | None) -> None:
+@pytest.mark.parametrize(("reported", "count"), [(5, 5), (0, 0), (None, None)])
+def test_what_a_link_missed_is_told_from_not_saying(
+    monkeypatch, reported: int | None, count: int | None
+) -> None:
     def info(_fd: int, buffer: bytearray) -> None:
-        if said is not None:
-            buffer[32:40] = said.to_bytes(8, "little")
+        if reported is not None:
+            buffer[32:40] = reported.to_bytes(8, "little")
 
     monkeypatch.setattr(kprobe_multi, "object_info", info)
     assert kprobe_multi.missed(3) == count

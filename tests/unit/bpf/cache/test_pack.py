@@ -267,7 +267,7 @@ def test_words_that_make_no_sense(one: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "required"),
         (["syscalls"], "required: -o/--output"),
@@ -281,11 +281,11 @@ def test_words_that_make_no_sense(one: str) -> None:
     ],
 )
 def test_packing_words_that_make_no_sense(
-    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pack", *(word.format(tmp_path / "x.pack") for word in words)]) == 2
     err = capsys.readouterr().err
-    assert said in err
+    assert message in err
     assert [line.partition(": ")[0] for line in err.splitlines()] in (["pytracer"], ["pytracer", "hint"])
     assert list(tmp_path.iterdir()) == []
 

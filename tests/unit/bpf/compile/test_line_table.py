@@ -18,40 +18,40 @@ LINES = [
 ]
 
 
-def read(btf: Btf, told: FuncLineInfo) -> list[tuple[int, str, int, str]]:
-    records = RECORD.iter_unpack(told.lines)
+def read(btf: Btf, reported: FuncLineInfo) -> list[tuple[int, str, int, str]]:
+    records = RECORD.iter_unpack(reported.lines)
     return [(insn, btf.string(file), place >> 10, btf.string(text)) for insn, file, text, place in records]
 
 
-def functions(btf: Btf, told: FuncLineInfo) -> list[tuple[int, str]]:
-    infos = list(FUNCTION.iter_unpack(told.functions))
+def functions(btf: Btf, reported: FuncLineInfo) -> list[tuple[int, str]]:
+    infos = list(FUNCTION.iter_unpack(reported.functions))
     assert [btf.kind(kind) for _, kind in infos] == [BtfKind.FUNC] * len(infos)
     return [(at, btf.name(kind)) for at, kind in infos]
 
 
 def test_what_is_encoded_can_be_read():
     some = {"first": LINES, "second": LINES[:1], "bare": []}
-    data, told = encode({name: [LineTableFunction(name, 0, lines)] for name, lines in some.items()})
+    data, reported = encode({name: [LineTableFunction(name, 0, lines)] for name, lines in some.items()})
     btf = Btf(data)
-    assert {name: functions(btf, told[name]) for name in told} == {name: [(0, name)] for name in some}
-    [(_, kind)] = FUNCTION.iter_unpack(told["first"].functions)
+    assert {name: functions(btf, reported[name]) for name in reported} == {name: [(0, name)] for name in some}
+    [(_, kind)] = FUNCTION.iter_unpack(reported["first"].functions)
     proto = btf.func_proto(btf.target(kind))
     assert (btf.name(proto.returns), btf.size_of(proto.returns), list(proto.params)) == ("int", 4, [])
-    assert read(btf, told["first"]) == [(one.insn, one.file, one.number, one.text) for one in LINES]
-    assert read(btf, told["second"]) == [(0, "probes_c/a.c", 3, "{")]
-    assert told["bare"].lines == b""
+    assert read(btf, reported["first"]) == [(one.insn, one.file, one.number, one.text) for one in LINES]
+    assert read(btf, reported["second"]) == [(0, "probes_c/a.c", 3, "{")]
+    assert reported["bare"].lines == b""
 
 
 def test_a_program_of_several_functions():
     """The kernel wants a line for the first instruction of each, or none at all."""
     body = Line(7, "probes_c/include/b.h", 3, "{")
     whole = [LineTableFunction("main", 0, LINES), LineTableFunction("body", 7, [body])]
-    data, told = encode({"main": whole, "other": [LineTableFunction("other", 0, []), whole[1]]})
+    data, reported = encode({"main": whole, "other": [LineTableFunction("other", 0, []), whole[1]]})
     btf = Btf(data)
-    assert functions(btf, told["main"]) == [(0, "main"), (7, "body")]
-    assert functions(btf, told["other"]) == [(0, "other"), (7, "body")]
-    assert [insn for insn, *_ in read(btf, told["main"])] == [0, 2, 5, 7]
-    assert told["other"].lines == b""
+    assert functions(btf, reported["main"]) == [(0, "main"), (7, "body")]
+    assert functions(btf, reported["other"]) == [(0, "other"), (7, "body")]
+    assert [insn for insn, *_ in read(btf, reported["main"])] == [0, 2, 5, 7]
+    assert reported["other"].lines == b""
 
 
 def test_a_text_is_kept_once():
@@ -61,7 +61,7 @@ def test_a_text_is_kept_once():
 
 
 def test_what_stands_before_a_program_has_a_line_of_its_own():
-    data, told = encode(
+    data, reported = encode(
         {
             "f": [
                 LineTableFunction("f", 0, LINES),
@@ -69,8 +69,8 @@ def test_what_stands_before_a_program_has_a_line_of_its_own():
             ]
         }
     )
-    assert told["f"].shifted(0) == told["f"]
-    btf, moved = Btf(data), told["f"].shifted(4)
+    assert reported["f"].shifted(0) == reported["f"]
+    btf, moved = Btf(data), reported["f"].shifted(4)
     lines = read(btf, moved)
     assert lines[0] == (0, "--filter", 1, "the packet filter, from classic BPF")
     assert [insn for insn, *_ in lines[1:]] == [4, 6, 9, 11]
@@ -108,7 +108,7 @@ def test_lines_that_bcc_knows(monkeypatch):
         for number, words in lines.items()
     }
     lookup, brace = at["u64 *value = pt_config.lookup(&slot);"], at["int count(struct __sk_buff *skb)"]
-    told = [
+    reported = [
         SourceLine(0, "/cache/headers/12/sockcount.c", brace[1], 0, ""),
         SourceLine(1, "/cache/headers/12/sockcount.c", 0, 0, ""),
         SourceLine(2, "/cache/headers/12/config.h", lookup[1], 7, ""),
@@ -116,7 +116,7 @@ def test_lines_that_bcc_knows(monkeypatch):
         SourceLine(4, "/virtual/include/bcc/helpers.h", 1225, 10, "  return map;"),
         SourceLine(5, "/cache/headers/12/sockcount.c", 99999, 0, ""),
     ]
-    fields = dict.fromkeys(ProgramInfo.__match_args__) | {"lines": tuple(told)}
+    fields = dict.fromkeys(ProgramInfo.__match_args__) | {"lines": tuple(reported)}
     monkeypatch.setattr(line_table, "read_program", lambda _: ProgramInfo(**fields))
     assert read_back(3, text) == [
         Line(0, "probes_c/sockcount.c", brace[1], "int count(struct __sk_buff *skb)"),

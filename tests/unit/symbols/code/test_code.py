@@ -355,12 +355,12 @@ def test_what_a_pattern_leaves_out_is_said_with_the_instruction(build):
     file = build({"work": "ret", **locked}, "-nostdlib")
     found = find(parse_source(f"u:{file.name}:*"))
     assert [target.name for target in found.targets] == [f"{file.name}:work"]
-    said = [reason for reason in found.left_out if "lock" in reason]
-    assert said[0] == (
+    message = [reason for reason in found.left_out if "lock" in reason]
+    assert message[0] == (
         f"function that cannot be probed: {file.name}:lock0 begins with lock dec dword ptr [rdi] (f0 ff 0f): "
         "the kernel does not probe a lock prefix"
     )
-    assert len(said) == 3
+    assert len(message) == 3
     assert found.left_out["more that cannot be probed"] == 2
     with pytest.raises(UnsupportedError, match=r"lock1 begins with .* lock prefix"):
         find(parse_source(f"u:{file.name}:lock1"))
@@ -375,11 +375,11 @@ def test_what_cannot_be_probed_is_listed_with_the_reason(build, capsys):
     """Also where that is all there is."""
     file = build({"lock": ".Llock: lock decl (%rdi)\n jne .Llock\n ret"}, "-nostdlib")
     assert main(["list-probes", f"u:{file.name}:lock*"]) == 0
-    said = capsys.readouterr()
+    message = capsys.readouterr()
     assert re.fullmatch(
-        rf"u:{file.name}:lock +- cannot be probed: lock dec .* does not probe a lock prefix\n", said.out
+        rf"u:{file.name}:lock +- cannot be probed: lock dec .* does not probe a lock prefix\n", message.out
     )
-    assert said.err == ""
+    assert message.err == ""
     assert main(["list-probes", f"u:{file.name}:lock", "-f", "json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["name"], record["alternatives"]) == (f"u:{file.name}:lock", [])

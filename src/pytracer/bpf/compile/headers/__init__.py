@@ -53,17 +53,17 @@ def find_headers(text: str, *, prefer: str | None = None) -> Headers:
     With ``prefer`` (``btf``, ``package`` or ``kheaders``), only that source is used. Raises HeadersError if
     there is none, with a hint what to install.
     """
-    makers: dict[str, Callable[[str], Headers]] = {
+    generators: dict[str, Callable[[str], Headers]] = {
         "btf": from_btf,
         "package": _package,
         "kheaders": _kheaders,
     }
     if prefer is not None:
-        if prefer not in makers:
-            raise UnknownNameError("source of kernel types", prefer, makers)
-        return makers[prefer](text)
+        if prefer not in generators:
+            raise UnknownNameError("source of kernel types", prefer, generators)
+        return generators[prefer](text)
     reasons = []
-    for make in makers.values():
+    for make in generators.values():
         try:
             return make(text)
         except HeadersError as error:

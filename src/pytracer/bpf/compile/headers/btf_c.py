@@ -133,8 +133,8 @@ class _Writer:
 
     def _members(self) -> list[str]:
         """Return the PT_HAS_ macros that the text uses, 1 or 0."""
-        asked = filter(None, map(_MEMBER.fullmatch, sorted(self.names.words)))
-        return [f"#define {m[0]} {int(self.btf.member(m[1], m[2]) is not None)}" for m in asked]
+        questions = filter(None, map(_MEMBER.fullmatch, sorted(self.names.words)))
+        return [f"#define {m[0]} {int(self.btf.member(m[1], m[2]) is not None)}" for m in questions]
 
     # Which types
 

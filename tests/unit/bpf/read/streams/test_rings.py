@@ -15,15 +15,15 @@ from pytracer.bpf.read.streams import perf_buffer, perf_ring, records, ringbuf
 from pytracer.bpf.read.streams.perf_buffer import PerfReader
 from pytracer.bpf.read.streams.ringbuf import RingReader
 from support.compilers import perf_attr
-from support.rings import PAGE, BpfRing, PerfRing, deaf
+from support.rings import PAGE, BpfRing, PerfRing, fake_epoll
 
 FIXED = np.dtype([("ns", "u8"), ("serial", "u4")])  # 12 bytes: a record takes 24
 LONG = np.dtype([("ns", "u8"), ("serial", "u4"), ("text", "S500")])
 
 
 @pytest.fixture(autouse=True)
-def _deaf(monkeypatch):
-    deaf(monkeypatch)
+def _ignores_signals(monkeypatch):
+    fake_epoll(monkeypatch)
 
 
 def event(serial: int, text: bytes | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""What is asked of tests/workloads/asked.c."""
+"""Run probe specs on tests/workloads/argcalls.c."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.needs import refused
 from support.workloads import workload
 
 TIMES = 23
-NAME = "asked-file"
+NAME = "argcalls-file"
 NUMBERS = range(TIMES)
 
 
@@ -22,7 +22,7 @@ def file_in(folder: Path) -> Path:
 
 def ended(tracer: str, path: Path, *words: object) -> Result | None:
     """A run of the workload; None where this kernel refuses, and may."""
-    result = run(tracer, "-f", "json", *words, "--", workload("asked"), TIMES, path)
+    result = run(tracer, "-f", "json", *words, "--", workload("argcalls"), TIMES, path)
     forced = [str(word).removeprefix("--hook=") for word in words if str(word).startswith("--hook=")]
     if result.status in (4, 5) and refused(result, dict(one.split("=") for one in forced)):
         return None

@@ -1,6 +1,6 @@
-// Calls whose arguments are known, for what is asked of them.
+// Calls whose arguments are known, for probe specs.
 //
-//     asked N FILE    N times, i from 0: work(i, "text i", 1 << 40 | i, -i, 'a' + i % 26, i % 2), which returns
+//     argcalls N FILE N times, i from 0: work(i, "text i", 1 << 40 | i, -i, 'a' + i % 26, i % 2), which returns
 //                     i - 10; a read of i + 1 bytes of FILE, from its start; an openat of "/no/such/i" with i as
 //                     its flags' lowest bits. Then deep(2), which calls itself twice.
 #define _GNU_SOURCE

@@ -15,7 +15,7 @@ struct pt_name {
     char text[64] __attribute__((aligned(8))); // of a longer name, what fits: the dentry tells the rest
 };
 
-struct pt_life {
+struct pt_created_file {
     u64 ns; // when it was created; 0: none
     struct dentry *dentry;
     struct inode *inode;
@@ -23,10 +23,10 @@ struct pt_life {
     u32 unused;
 };
 
-struct pt_lives {
-    struct pt_life of[PT_SAME_NAMES];
+struct pt_created_files {
+    struct pt_created_file of[PT_SAME_NAMES];
 };
-BPF_TABLE("lru_hash", struct pt_name, struct pt_lives, lives, 16384);
+BPF_TABLE("lru_hash", struct pt_name, struct pt_created_files, created_files, 16384);
 
 #define PT_PATH_MAX 4096
 
@@ -48,8 +48,8 @@ PT_LOOP_BODY(1, struct pt_tail *tail)
     return 0;
 }
 
-// The last part of a path, which takes "size" bytes of PT_PATH_MAX with its NUL. A name has up to 255 (NAME_MAX).
-static __always_inline void pt_last_part(struct pt_name *name, char *path, u64 size)
+// Copy the last part of a path of "size" bytes, at most PT_PATH_MAX, with its NUL. A name has up to 255 (NAME_MAX).
+static __always_inline void pt_base_name(struct pt_name *name, char *path, u64 size)
 {
     struct pt_tail tail = {.size = size, .last = size - 1, .path = path};
 
@@ -58,7 +58,7 @@ static __always_inline void pt_last_part(struct pt_name *name, char *path, u64 s
     pt_probe_read_kernel_str(name->text, sizeof(name->text), path + (tail.last & (PT_PATH_MAX - 1)));
 }
 
-static __always_inline void pt_name_of(struct pt_name *name, struct dentry *dentry)
+static __always_inline void pt_dentry_name(struct pt_name *name, struct dentry *dentry)
 {
     __builtin_memset(name, 0, sizeof(*name));
     pt_probe_read_kernel_str(name->text, sizeof(name->text), (void *)pt_read(dentry->d_name.name));
@@ -74,16 +74,16 @@ static __always_inline int pt_is_same_name(struct pt_name *one, struct pt_name *
     return !different;
 }
 
-static __always_inline int pt_is_removed(struct pt_life *life)
+static __always_inline int pt_is_removed(struct pt_created_file *created)
 {
-    struct dentry *dentry = life->dentry;
+    struct dentry *dentry = created->dentry;
 
-    return pt_read(dentry->d_inode) != life->inode || !pt_read(dentry->d_hash.pprev);
+    return pt_read(dentry->d_inode) != created->inode || !pt_read(dentry->d_hash.pprev);
 }
 
-static __always_inline void pt_born(struct pt_name *name, struct pt_life *born)
+static __always_inline void pt_on_create(struct pt_name *name, struct pt_created_file *created)
 {
-    struct pt_lives none = {}, *found = lives.lookup_or_try_init(name, &none);
+    struct pt_created_files none = {}, *found = created_files.lookup_or_try_init(name, &none);
 
     if (!found) {
         pt_lost(PT_LOSS_INFLIGHT_FULL);
@@ -91,50 +91,50 @@ static __always_inline void pt_born(struct pt_name *name, struct pt_life *born)
     }
 #pragma unroll
     for (int i = 0; i < PT_SAME_NAMES; i++)
-        if (!found->of[i].ns || found->of[i].dentry == born->dentry || pt_is_removed(&found->of[i])) {
-            found->of[i] = *born;
+        if (!found->of[i].ns || found->of[i].dentry == created->dentry || pt_is_removed(&found->of[i])) {
+            found->of[i] = *created;
             return;
         }
     if (pt_is_current_traced())
         pt_lost(PT_LOSS_INFLIGHT_FULL);
 }
 
-// Whether a file of this name, seen to be created, is removed; "life" becomes what is known of it.
-static __always_inline int pt_died(struct pt_name *name, struct pt_life *life)
+// Find a removed file of this name that was seen to be created. Returns 1 and fills in "created" if there is one.
+static __always_inline int pt_on_remove(struct pt_name *name, struct pt_created_file *created)
 {
-    struct pt_lives *found = lives.lookup(name);
+    struct pt_created_files *found = created_files.lookup(name);
 
     if (!found)
         return 0;
 #pragma unroll
     for (int i = 0; i < PT_SAME_NAMES; i++)
         if (found->of[i].ns && pt_is_removed(&found->of[i])) {
-            *life = found->of[i];
+            *created = found->of[i];
             found->of[i].ns = 0;
             return 1;
         }
     return 0;
 }
 
-// A file that had one name has another now.
-static __always_inline void pt_renamed(struct pt_name *from, struct pt_name *to)
+// Move the entry of a file that was renamed to its new name.
+static __always_inline void pt_on_rename(struct pt_name *from, struct pt_name *to)
 {
-    struct pt_lives *found = lives.lookup(from);
-    struct pt_life life = {};
+    struct pt_created_files *found = created_files.lookup(from);
+    struct pt_created_file created = {};
     struct pt_name now;
 
     if (!found)
         return;
 #pragma unroll
     for (int i = 0; i < PT_SAME_NAMES; i++) {
-        if (life.ns || !found->of[i].ns)
+        if (created.ns || !found->of[i].ns)
             continue;
-        pt_name_of(&now, found->of[i].dentry);
+        pt_dentry_name(&now, found->of[i].dentry);
         if (pt_is_same_name(&now, to) && !pt_is_same_name(&now, from)) {
-            life = found->of[i];
+            created = found->of[i];
             found->of[i].ns = 0;
         }
     }
-    if (life.ns)
-        pt_born(to, &life);
+    if (created.ns)
+        pt_on_create(to, &created);
 }
