@@ -22,13 +22,15 @@ _INTERRUPTED = 128 + signal.SIGINT
 _COMMAND_FILES, _TRACER_FILES = 4, 16
 _INTERVAL, _PART = 1.0, 0.02  # seconds of an interval of pictures, if nothing is said
 _USAGE = "usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COMMAND...]"
-_COMMANDS = {
+COMMANDS = {
     "list": ("listing", "the tracers"),
     "schema": ("schema", "a JSON Schema of what a tracer writes with -f json"),
     "list-probes": ("probes", "what can be named to tracers that take PATTERNs, such as funccount"),
     "doctor": ("doctor", "what this kernel and this machine grant"),
     "prog": ("prog", "the BPF programs of this machine: whose, where, how often they run"),
     "explain": ("explain", "all that becomes of a tracer in this kernel, or why a program is refused"),
+    "completion": ("completion", "a script that completes command lines, for bash, zsh or fish"),
+    "man": ("man", "manual pages of pytracer and of each tracer"),
     "diff": ("diff", "a flame graph of what differs between two runs"),
     "cache": ("cache", "what is kept for the next start; cache clear drops it"),
     "pack": ("pack", "compile tracers into a file that needs no compiler where it is run"),
@@ -108,7 +110,7 @@ def _dispatch(words: list[str]) -> int:
     if name in ("-V", "--version"):
         print(f"pytracer {__version__}")
         return 0
-    if name in _COMMANDS:
+    if name in COMMANDS:
         return _command(name, rest)
     if name == "run":
         from pytracer.cli import pack
@@ -135,12 +137,12 @@ def _add_folders(words: list[str]) -> list[str]:
 
 def _command(name: str, words: list[str]) -> int:
     inherited.require_descriptors(_COMMAND_FILES)
-    module = importlib.import_module(f"pytracer.cli.{_COMMANDS[name][0]}")
+    module = importlib.import_module(f"pytracer.cli.{COMMANDS[name][0]}")
     return int(module.run(words))
 
 
 def _usage() -> str:
-    commands = {name: summary for name, (_, summary) in _COMMANDS.items()}
+    commands = {name: summary for name, (_, summary) in COMMANDS.items()}
     commands["TRACER --help"] = "what one does, its options, examples"
     commands["run FILE"] = "run a tracer from such a file"
     commands["--tracers DIR TRACER"] = f"take tracers from a folder, too (or {registry.VARIABLE}=DIR:DIR)"

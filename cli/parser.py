@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pytracer.cli import config
 from pytracer.cli.arguments import (
@@ -25,6 +25,7 @@ from pytracer.request import Request, build_request, units
 from pytracer.sinks import FORMATS, INTERVAL_FORMATS, STACK_FORMATS
 from pytracer.spec import (
     Choice,
+    Column,
     Duration,
     Filter,
     Flag,
@@ -33,6 +34,7 @@ from pytracer.spec import (
     NameSet,
     Number,
     Option,
+    Output,
     PacketFilter,
     ProbeSpecArguments,
     SeccompProfile,
@@ -286,13 +288,18 @@ def _epilog(tracer: Tracer) -> str:
     width = max((len(line) for line, _ in tracer.examples), default=0)
     lines = ["examples:", *(f"  pytracer {line:<{width}}  {text}" for line, text in tracer.examples)]
     lines += ["", "notes:", *(f"  {note}" for note in tracer.notes)]
-    columns = {c.name: c for output in tracer.outputs for c in (*output.keys, *output.columns)}
-    histograms = (output for output in tracer.outputs if isinstance(output, Histogram))
-    columns |= {c.name: c for output in histograms for c in output.percentiles.values()}
+    columns = {column.name: column for output in tracer.outputs for column in columns_of(output)}
     keys = tracer.group_by.keys if tracer.group_by else tracer.keys
     columns = {c.name: c for key in keys for c in key.columns} | columns
     lines += ["", "columns:", *(f"  {name:<12} {column.help}" for name, column in columns.items())]
     return "\n".join(lines)
+
+
+def columns_of(output: Output) -> Iterator[Column]:
+    """Yield the columns that an output has, whatever rows are grouped by."""
+    yield from (*output.keys, *output.columns)
+    if isinstance(output, Histogram):
+        yield from output.percentiles.values()
 
 
 def _value(option: Option, given: argparse.Namespace) -> object:

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from pytracer.cli import parser
-from pytracer.cli.main import _COMMANDS
+from pytracer.cli.main import COMMANDS
 from pytracer.errors import UnknownNameError
 from pytracer.spec import registry
 from pytracer.spec.peer_tools import PEER_TOOLS
@@ -16,12 +16,12 @@ from pytracer.spec.peer_tools import PEER_TOOLS
 @pytest.mark.parametrize("line", PEER_TOOLS.values())
 def test_what_does_the_same_is_a_command_line_that_is_right(line):
     name, *words = shlex.split(line)
-    if name not in _COMMANDS:
+    if name not in COMMANDS:
         parser.parse(registry.get(name), words)
 
 
 def test_no_tracer_has_such_a_name():
-    assert not {*PEER_TOOLS} & {*registry.names(), *_COMMANDS}
+    assert not {*PEER_TOOLS} & {*registry.names(), *COMMANDS}
 
 
 @pytest.mark.parametrize(
