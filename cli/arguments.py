@@ -34,6 +34,21 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         return f"{', '.join(action.option_strings)} {value}"
 
 
+class ShowExample(argparse.Action):
+    """Print the recorded run of the tracer that is the option's ``const``, and end as --help does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_given: object) -> NoReturn:
+        """Print it. Raises UsageError if none is recorded."""
+        from pytracer.explain.recorded import recorded_run
+
+        run = recorded_run(self.const)
+        if run is None:
+            raise UsageError(f"no run of {self.const} is recorded", hint=f"{parser.prog} --help has examples")
+        costs = run.costs()
+        print(*run.session(), "", f"Linux {run.release}" + (f"; {costs}" if costs else ""), sep="\n")
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that raises instead of printing its usage and ending the process. --help still ends it."""
 

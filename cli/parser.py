@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pytracer.cli import config
 from pytracer.cli.arguments import (
     Parser,
+    ShowExample,
     duration,
     is_number,
     parse_whole,
@@ -260,6 +261,8 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     inside.add_argument("--emit-c", action="store_true", help="print the C for the compiler and stop")
     text = f"leave out the defaults of {config.SYSTEM} and ~/.config/pytracer/config.toml"
     inside.add_argument("--no-config", action="store_true", help=text)
+    text = "print a recorded run and stop"
+    inside.add_argument("--example", action=ShowExample, nargs=0, const=tracer.name, help=text)
     inside.add_argument("--debug", action="store_true", help="errors with all that is known about them")
     inside.add_argument(
         "--hook",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Count allocations from the kernel's slab caches.
+#include "slab.h"
 #include "task.h"
-#include <linux/slab_def.h>
 
 #define NAME_LEN 32 // longer names are cut: as a key, which one it is must still be told
 
@@ -78,18 +78,14 @@ int allocates(struct pt_regs *ctx)
 }
 #endif
 
-// kmalloc(call_site, ptr, bytes_req, bytes_alloc, gfp_flags, ...); in Linux 5.19 and 6.0 a cache, or none, stands before
-// bytes_req, which is never 0. Sizes of its caches: 96, 192, powers of two.
+// Sizes of kmalloc's caches: 96, 192, powers of two.
 int kmalloced(struct bpf_raw_tracepoint_args *ctx)
 {
-    u64 third = ctx->args[2], fourth = ctx->args[3], fifth = ctx->args[4], size;
+    u64 size = pt_kmalloc_size(ctx);
     struct row_key key;
 
     if (!ctx->args[1] || !pt_is_current_traced())
         return PT_PASS;
-    pt_opaque(fourth); // else the compiler makes one read of both, which the verifier refuses
-    pt_opaque(fifth);
-    size = third && !(third >> 47) ? fourth : fifth;
     __builtin_memset(&key, 0, sizeof(key));
 #ifdef BY_CACHE
     __builtin_memcpy(key.cache, "kmalloc-", 8);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Blocks of memory that are allocated and not freed yet, by the stacks that allocate them. Include config.h, stack.h
-// and calls.h before it. BLOCKS_MAX is the capacity of the map of blocks.
+// and, for blocks of programs, calls.h before it. BLOCKS_MAX is the capacity of the map of blocks.
+//
+// A block of a program is told by its process, and has a caller. One of the kernel (KERNEL_ONLY) is nobody's: an
+// interrupt allocates in any task, and another task frees.
 struct row_key {
     u64 image;
     u64 generation;
@@ -41,9 +44,25 @@ static __always_inline void pt_count_block(struct block *block, s64 sign)
 
 static __always_inline struct block_key pt_block_key(u64 address)
 {
-    struct block_key key = {.address = address, .pid = bpf_get_current_pid_tgid() >> 32};
+    struct block_key key = {.address = address};
 
+#ifndef KERNEL_ONLY
+    key.pid = bpf_get_current_pid_tgid() >> 32;
+#endif
     return key;
+}
+
+// Forget a block that is freed.
+static __always_inline void pt_remove_block(u64 address)
+{
+    struct block_key key = pt_block_key(address);
+    struct block *known = blocks.lookup(&key), block;
+
+    if (!known)
+        return;
+    block = *known;
+    if (!blocks.delete(&key)) // else another program has done it
+        pt_count_block(&block, -1);
 }
 
 static __always_inline void pt_add_block(void *ctx, u64 address, u64 size)
@@ -60,10 +79,12 @@ static __always_inline void pt_add_block(void *ctx, u64 address, u64 size)
         return;
     if (pt_get_stacks(ctx, &at)) // counts the loss itself
         return;
+#ifndef KERNEL_ONLY
     block.key.image = at.image;
     block.key.generation = at.generation;
     block.key.caller = pt_return_address(ctx);
     block.key.pid = at.pid;
+#endif
     block.key.kernel_stack = at.kernel_stack;
     block.key.user_stack = at.user_stack;
     if (blocks.update(&key, &block))

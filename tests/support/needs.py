@@ -133,6 +133,8 @@ NEEDS: dict[str, Need] = {
     "checked=fexit": _kind("fexit", "trampoline|BTF"),
     "victim=raw-tracepoint": _need(changes.OOM_VICTIM, says="raw tracepoint"),
     "contention=raw-tracepoint": _need(changes.CONTENTION, says="raw tracepoint"),
+    "allocation=raw-tracepoint": _need(changes.SLAB_CACHE, says="fewer arguments"),
+    "allocation=raw-tracepoint-nodes": _need(changes.SLAB_ON_NODES, says="raw tracepoint"),
     "slab=raw-tracepoint": _need(changes.SLAB_CACHE, says="raw tracepoint"),
     "dirtied=raw-tracepoint": _need(changes.DIRTY_FOLIO, says="raw tracepoint"),
     "dirtied=raw-tracepoint-page": _need(changes.DIRTY_PAGE, says="raw tracepoint"),

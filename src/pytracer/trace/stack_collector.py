@@ -30,6 +30,13 @@ _POLL_INTERVAL = 0.05  # seconds
 _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded more. While it is young, fewer
 
 
+def _is_probed(plan: Plan) -> bool:
+    """Return whether the kernel's part of a stack begins with the way to the program that took it. That of a
+    sample begins with what was interrupted."""
+    kinds = {chosen.probe.kind for chosen in plan.probes}
+    return not plan.request.options.get("user-only") and not kinds & {"perf_sample", "task_sample"}
+
+
 class StackCollector(RowCollector):
     """Collects rows of stacks, and what symbolizing them needs: processes that live for less than the time
     between two calls of ``poll`` stay unknown."""
@@ -52,7 +59,7 @@ class StackCollector(RowCollector):
             self._maps.frames,
             DEPTH,
             annotate=bool(plan.request.options.get("annotate")),
-            probed=bool(plan.targets.names) and not plan.request.options.get("user-only"),
+            probed=_is_probed(plan),
             budget=budget,
             kernel=KernelSymbols(programs=program_ranges),
         )

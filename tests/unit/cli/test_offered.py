@@ -37,7 +37,8 @@ RUN = ("interval", "count", "duration", "top", "command", "filter", "max_probes"
 """What of a request those who carry out a plan look at."""
 NO_BUSINESS_OF_THE_PLAN = {
     "--help", "--format", "--output", "--timestamp", "--wide", "--strict", "--verbose", "--dry-run",
-    "--emit-c", "--debug", "--hook", "--headers", "--container", "--csv-raw", "--icicle", "--no-config",
+    "--emit-c", "--example", "--debug", "--hook", "--headers", "--container", "--csv-raw", "--icicle",
+    "--no-config",
     "--annotate",  # the names of functions
     "--values",  # questions, which are of this machine
 }  # fmt: skip

@@ -67,6 +67,7 @@ CONTENTION = _change("contention_begin", "5.19", "16edd9b511a1", "TRACEPOINTS")
 DIRTY_FOLIO = _change("writeback_dirty_folio", "5.16", "b9b0ff61eef5", "TRACEPOINTS")
 DIRTY_PAGE = _change("writeback_dirty_page", "4.17", "", "TRACEPOINTS", until="5.16")
 SLAB_CACHE = _change("kmem_cache_alloc with the cache", "5.19", "b347aa7b5747", "TRACEPOINTS")
+SLAB_ON_NODES = _change("kmalloc_node, an event", "2.6.37", "", "TRACEPOINTS", until="6.1")  # 11e9734bcb6a
 RING_REQUEST = _change("io_uring_submit_req", "6.4", "2ad57931db64", "IO_URING")  # which was renamed
 RING_SQE = _change("io_uring_submit_sqe", "5.5", "", "IO_URING", until="6.4")
 RING_REQUESTS_IN_EVENTS = _change("requests in the events of io_uring", "5.18", "502c87d65564", "IO_URING")
