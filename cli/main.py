@@ -27,6 +27,7 @@ COMMANDS = {
     "schema": ("schema", "a JSON Schema of what a tracer writes with -f json"),
     "list-probes": ("probes", "what can be named to tracers that take PATTERNs, such as funccount"),
     "doctor": ("doctor", "what this kernel and this machine grant"),
+    "script": ("script", "run a script in the language of bpftrace"),
     "prog": ("prog", "the BPF programs of this machine: whose, where, how often they run"),
     "explain": ("explain", "all that becomes of a tracer in this kernel, or why a program is refused"),
     "completion": ("completion", "a script that completes command lines, for bash, zsh or fish"),

@@ -26,6 +26,7 @@ class Made:
         self.collector = self
         self.poll_interval = None
         self.has_pending = False
+        self.is_finished, self.exit_code = False, 0
         self.loaded = SimpleNamespace(module=SimpleNamespace(maps={}))
         self.started = time.monotonic()
         self.detached = self.closed = 0

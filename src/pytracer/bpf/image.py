@@ -181,9 +181,18 @@ def constants_of(code: bytes) -> Iterator[tuple[int, int]]:
 def reference(constant: bytes, distance: int) -> bytes:
     """Encode an instruction that loads the address of a function, ``distance`` instructions after the next
     one, into the register of the instruction ``constant``."""
+    return _refer(constant, _FUNCTION, distance)
+
+
+def map_reference(constant: bytes, descriptor: int) -> bytes:
+    """Encode an instruction that loads a map into the register of the instruction ``constant``."""
+    return _refer(constant, _MAP, descriptor)
+
+
+def _refer(constant: bytes, kind: int, value: int) -> bytes:
     register = constant[1] & 0xF if _LITTLE else constant[1] >> 4
-    registers = _FUNCTION << 4 | register if _LITTLE else register << 4 | _FUNCTION
-    return struct.pack("=BBhi8x", _LD_IMM64, registers, 0, distance)
+    registers = kind << 4 | register if _LITTLE else register << 4 | kind
+    return struct.pack("=BBhi8x", _LD_IMM64, registers, 0, value)
 
 
 def _text(value: object) -> str:

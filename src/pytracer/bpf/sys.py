@@ -35,6 +35,7 @@ class Command(IntEnum):
     OBJ_GET = 7
     PROG_ATTACH = 8
     PROG_DETACH = 9
+    PROG_TEST_RUN = 10
     PROG_GET_NEXT_ID = 11
     MAP_GET_NEXT_ID = 12
     PROG_GET_FD_BY_ID = 13
@@ -257,6 +258,14 @@ def raw_tracepoint_open(event: str, program: int) -> int:
     """
     name = bytearray(event.encode() + b"\0")
     return bpf(Command.RAW_TRACEPOINT_OPEN, struct.pack("QI", address(name) if event else 0, program))
+
+
+def test_run(program: int) -> None:
+    """Run a program for raw tracepoints once, without arguments (Linux 5.10, 1b4d60ec162f).
+
+    Raises OSError.
+    """
+    bpf(Command.PROG_TEST_RUN, struct.pack("I", program))
 
 
 def link_create(program: int, attach_type: int, rest: bytes = b"", *, target: int = 0, flags: int = 0) -> int:

@@ -217,3 +217,14 @@ def _traceable(*, modules: bool) -> set[str]:
     if modules:
         return {line.partition(" ")[0] for line in lines}
     return {line for line in lines if " " not in line}
+
+
+def address_of(name: str) -> int:
+    """Return the address of a symbol of the kernel, function or not; 0 if there is none, or it is hidden."""
+    wanted = name.encode()
+    with SYMBOLS.open("rb") as file:
+        for line in file:
+            parts = line.split()
+            if len(parts) > 2 and parts[2] == wanted:
+                return int(parts[0], 16)
+    return 0

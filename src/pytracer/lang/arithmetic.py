@@ -101,8 +101,9 @@ def unary(node: Unary, of: Value, fail: Fail) -> Value:
     return Value(f"(({kind.c})({node.sign}({unsigned})({of.code})))", kind)
 
 
-def binary(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
-    """Generate the binary operators except ``&&`` and ``||``."""
+def binary(node: Binary, left: Value, right: Value, fail: Fail, *, check_signs: bool = True) -> Value:
+    """Generate the binary operators except ``&&`` and ``||``. ``check_signs``: a comparison that is always or
+    never true, as the value has no sign, is an error."""
     pointers = isinstance(left.type, PointerType), isinstance(right.type, PointerType)
     if any(pointers):
         return _addresses(node, left, right, fail)
@@ -111,7 +112,7 @@ def binary(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
     if node.sign in ("<<", ">>"):
         return _shift(node, left, right, promote(a))
     kind = common(a, b)
-    if node.sign in COMPARISONS:
+    if node.sign in COMPARISONS and check_signs:
         _check_signs(node, left, right, kind, fail)
     x, y = convert(left, kind), convert(right, kind)
     if node.sign in COMPARISONS:

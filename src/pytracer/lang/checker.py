@@ -21,6 +21,7 @@ from pytracer.lang.types import (
     ArrayType,
     IntType,
     PointerType,
+    StoredType,
     StructType,
     Type,
     VoidType,
@@ -146,7 +147,7 @@ class Checker(Identifiers):
                 f"this is a whole {kind.name}",
                 hint=f"its members: {', '.join(some)}, ..." if some else "",
             )
-        if isinstance(kind, VoidType):
+        if isinstance(kind, (VoidType, StoredType)):
             raise self.fail(node, f"this cannot be looked at (it is a {kind.text})")
         return self._load(found, kind)
 

@@ -24,31 +24,39 @@ STRCMP, ENTRY = "STRCMP", "$entry"
 class ExpressionParser:
     """A reader of the tokens of ``text`` from ``start`` on; its methods raise ProbeSpecError."""
 
-    def __init__(self, text: str, start: int = 0) -> None:
+    _levels = _BINARY
+
+    def __init__(self, text: str, start: int = 0, rules: lexer.Rules = lexer.PROBE_SPEC) -> None:
         self.text = text
-        self._tokens = lexer.tokens(text, start)
-        self._at = 0
+        self._rules = rules
         self._depth = 0
+        self.seek(start)
 
     # Tokens
+
+    def seek(self, place: int) -> None:
+        """Go on with the token that begins at ``place`` or behind it."""
+        self._ahead_tokens = [lexer.token_at(self.text, place, self._rules)]
+        self.taken = self.next.start
 
     @property
     def next(self) -> Token:
         """The next token, which is not consumed yet."""
-        return self._tokens[self._at]
-
-    @property
-    def taken(self) -> int:
-        """Index in the text behind the last consumed token."""
-        return self._tokens[self._at - 1].end if self._at else self.next.start
+        return self._ahead_tokens[0]
 
     def _ahead(self, by: int) -> Token:
-        return self._tokens[min(self._at + by, len(self._tokens) - 1)]
+        known = self._ahead_tokens
+        while len(known) <= by:
+            known.append(lexer.token_at(self.text, known[-1].end, self._rules))
+        return known[by]
 
     def take(self) -> Token:
-        """Take a token; the last one stays."""
+        """Take a token; the last one stays. ``taken`` is then the place behind it."""
         token = self.next
-        self._at = min(self._at + 1, len(self._tokens) - 1)
+        if token.kind != lexer.END:
+            self._ahead(1)
+            self._ahead_tokens.pop(0)
+            self.taken = token.end
         return token
 
     def at(self, *signs: str) -> bool:

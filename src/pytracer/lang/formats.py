@@ -12,6 +12,7 @@ from pytracer.record import record
 from pytracer.text import clip
 
 _CONVERSION = re.compile(r"%(?P<how>[-+ #0]*\d*(?:\.\d*)?)(?P<length>hh|h|ll|l|z|j|t)?(?P<sign>[A-Za-z%])")
+_SCRIPT_CONVERSION = re.compile(_CONVERSION.pattern.replace("[A-Za-z%]", "r[xh]?|[A-Za-z%]"))
 _HOW = re.compile(r"([-+ #0]*)(\d*)(?:(\.)(\d*))?")
 _WHOLE = "diuxXo"
 _SIZES = {"hh": 1, "h": 2, "": 4, "l": 8, "ll": 8, "z": 8, "j": 8, "t": 8}
@@ -83,8 +84,9 @@ def _parse(how: str) -> tuple[str, int, int | None]:
     return flags, int(width or 0), int(precision or 0) if point else None
 
 
-def parse_format(text: str, start: int, end: int) -> tuple[str | Conversion, ...]:
-    """Parse a format string, whose inside is from ``start`` up to ``end`` of ``text``, to pieces.
+def parse_format(text: str, start: int, end: int, *, script: bool = False) -> tuple[str | Conversion, ...]:
+    """Parse a format string, whose inside is from ``start`` up to ``end`` of ``text``, to pieces. In a
+    ``script``, %r shows bytes (%rx and %rh as hexadecimal digits).
 
     Raises ProbeSpecError.
     """
@@ -103,7 +105,7 @@ def parse_format(text: str, start: int, end: int) -> tuple[str | Conversion, ...
         say(lexer.unescape(text, at, stop))
         if percent < 0:
             break
-        match = _CONVERSION.match(text, percent, end)
+        match = (_SCRIPT_CONVERSION if script else _CONVERSION).match(text, percent, end)
         if match is None:
             raise ProbeSpecError(
                 "this is not a conversion", text, percent, min(percent + 2, end), hint=f"there is {KNOWN}"
@@ -112,14 +114,16 @@ def parse_format(text: str, start: int, end: int) -> tuple[str | Conversion, ...
         if match.group() == "%%":
             say("%")
             continue
-        pieces.append(_conversion(text, match))
+        pieces.append(_conversion(text, match, script=script))
     return tuple(pieces)
 
 
-def _conversion(text: str, match: re.Match[str]) -> Conversion:
+def _conversion(text: str, match: re.Match[str], *, script: bool) -> Conversion:
     how, length, sign = match["how"], match["length"] or "", match["sign"]
     made = Conversion(how, sign, _SIZES[length], match.start(), match.end())
-    if sign not in _WHOLE + "scpKU" or (length and sign not in _WHOLE):
+    if script and sign in ("r", "rx", "rh"):
+        return made
+    if sign not in _WHOLE + "scp" + "KU" * (not script) or (length and sign not in _WHOLE):
         raise ProbeSpecError(
             f"no conversion {match.group()!r}", text, made.start, made.end, hint=f"there is {KNOWN}"
         )

@@ -34,6 +34,20 @@ MOST = 4096  # characters of a probe spec
 
 
 @record
+class Rules:
+    """What tokens of a language look like: ``token`` has a group for each kind, ``blank`` is what separates
+    them. A text has at most ``limit`` characters; ``what`` is such a text, for messages."""
+
+    token: re.Pattern[str]
+    blank: re.Pattern[str]
+    limit: int
+    what: str
+
+
+PROBE_SPEC = Rules(_TOKEN, _BLANK, MOST, "a probe spec")
+
+
+@record
 class Token:
     """A token from index ``start`` up to, not including, ``end``. ``value`` is that of a literal."""
 
@@ -44,27 +58,21 @@ class Token:
     value: str | int = ""
 
 
-def tokens(text: str, start: int = 0) -> list[Token]:
-    """Return the tokens from ``start`` on, the last one of kind END. Raises ProbeSpecError."""
-    if len(text) > MOST:
-        raise ProbeSpecError(f"a probe spec has at most {MOST} characters", text, MOST, MOST + 1)
-    found = list[Token]()
-    at = _blank(text, start)
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise _wrong(text, at)
-        assert match.lastgroup is not None
-        found.append(_token(text, match.lastgroup, match))
-        at = _blank(text, match.end())
-    found.append(Token(END, "", len(text), len(text)))
-    return found
-
-
-def _blank(text: str, at: int) -> int:
-    blank = _BLANK.match(text, at)
+def token_at(text: str, at: int, rules: Rules = PROBE_SPEC) -> Token:
+    """Return the first token from ``at`` on, of kind END behind the last one. Raises ProbeSpecError."""
+    if len(text) > rules.limit:
+        message = f"{rules.what} has at most {rules.limit} characters"
+        raise ProbeSpecError(message, text, rules.limit, rules.limit + 1)
+    blank = rules.blank.match(text, at)
     assert blank is not None
-    return blank.end()
+    at = blank.end()
+    if at == len(text):
+        return Token(END, "", at, at)
+    match = rules.token.match(text, at)
+    if match is None:
+        raise _wrong(text, at)
+    assert match.lastgroup is not None
+    return _token(text, match.lastgroup, match)
 
 
 def _wrong(text: str, at: int) -> ProbeSpecError:
@@ -93,12 +101,22 @@ def _token(text: str, kind: str, match: re.Match[str]) -> Token:
 def _number(text: str, match: re.Match[str]) -> int:
     digits = match.group().rstrip("uUlL")
     try:
-        value = int(digits, 8 if re.fullmatch(r"0\d+", digits) else 0)
+        value = _value_of(digits)
     except ValueError:
         raise ProbeSpecError("this is not a number", text, match.start(), match.end()) from None
     if value >= 1 << 64:
         raise ProbeSpecError("this number has more than 64 bits", text, match.start(), match.end())
     return value
+
+
+def _value_of(digits: str) -> int:
+    """Return the value of a number: decimal, 0x, 0b, octal with a leading 0, or 1e6. Raises ValueError."""
+    if re.fullmatch(r"0[\d_]+", digits):
+        return int(digits, 8)
+    number, exponent, zeros = digits.partition("e")
+    if exponent and number.isdecimal():
+        return int(number) * int("1" + "0" * min(int(zeros), 20))
+    return int(digits, 0)
 
 
 def unescape(text: str, start: int, end: int) -> str:

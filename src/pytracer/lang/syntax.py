@@ -20,10 +20,12 @@ def parts(node: Node) -> list[Node]:
 
 @record
 class TypeName(Node):
-    """``words`` (``unsigned long``, ``struct sock``) and how many stars follow."""
+    """``words`` (``unsigned long``, ``struct sock``) and how many stars follow, and then ``lengths`` of
+    arrays (0: as the value has it)."""
 
     words: tuple[str, ...]
     stars: int = 0
+    lengths: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:

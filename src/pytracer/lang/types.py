@@ -75,7 +75,22 @@ class PointerType:
         return f"{self.to.text} *"
 
 
-Type = IntType | VoidType | StructType | ArrayType | PointerType
+@record
+class StoredType:
+    """Base of the types that scripts have beside those of C. A value lies in memory, ``size`` bytes long."""
+
+    @property
+    def size(self) -> int:
+        """In bytes, a multiple of 8."""
+        raise NotImplementedError
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        raise NotImplementedError
+
+
+Type = IntType | VoidType | StructType | ArrayType | PointerType | StoredType
 
 INT, U32, U64, S64 = IntType(4, True), IntType(4, False), IntType(8, False), IntType(8, True)
 RAW = IntType(8, False, raw=True, loose=True)

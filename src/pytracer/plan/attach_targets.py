@@ -57,8 +57,10 @@ from pytracer.spec import (
 
 if TYPE_CHECKING:
     from pytracer.lang import ProbeSpecs
+    from pytracer.lang.script import CompiledScript
 
 PROBES_MAX = 500
+_SITE = 12 * 16  # bytes of struct pt_usdt_site, probes_c/include/usdt.h
 FEWEST = (
     1024  # numbers that the C has room for: programs are compiled once for so many, or a power of two more
 )
@@ -167,13 +169,26 @@ class TargetPlan(HookPlan):
 
 
 @record
-class ProbeSpecPlan(TargetPlan):
-    """The resolved probe specs of a request. ``generated`` maps the names of generated include files to
-    their C, ``usdt_arguments`` target numbers to the locations of USDT arguments."""
+class GeneratedPlan(TargetPlan):
+    """Targets for which C is generated. ``generated`` maps the names of generated include files to their C,
+    ``usdt_arguments`` target numbers to the locations of USDT arguments."""
 
-    specs: ProbeSpecs | None = None
     generated: Mapping[str, str] = default_factory(factory=dict)
     usdt_arguments: Mapping[int, bytes] = default_factory(factory=dict)
+
+
+@record
+class ProbeSpecPlan(GeneratedPlan):
+    """The resolved probe specs of a request."""
+
+    specs: ProbeSpecs | None = None
+
+
+@record
+class ScriptPlan(GeneratedPlan):
+    """The resolved script of a request."""
+
+    script: CompiledScript | None = None
 
 
 def supported_alternatives(
@@ -277,6 +292,13 @@ def defines_of(count: int, probes: Iterable[ChosenProbe]) -> Iterator[tuple[str,
     yield "PT_TARGETS", str(room)
     if any(chosen.target_id_source is TargetIdSource.ADDRESS for chosen in probes):
         yield "PT_ADDRESSES", str(2 * room)
+
+
+def usdt_arguments(named: Iterable[NumberedTarget]) -> dict[int, bytes]:
+    """Return the locations of the arguments of USDT probes, by target number, as the C reads them."""
+    marks = [one for one in named if one.source.kind == "usdt"]
+    packed = (b"".join(argument.packed for argument in one.target.sites[0].arguments) for one in marks)
+    return {one.number: each.ljust(_SITE, b"\0") for one, each in zip(marks, packed, strict=True)}
 
 
 def _find(wanted: Targets, request: Request, facts: KernelInfo) -> tuple[list[NumberedTarget], list[str]]:

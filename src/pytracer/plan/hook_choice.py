@@ -11,7 +11,7 @@ from pytracer.plan.attach_targets import TargetPlan, choose_targets
 from pytracer.plan.fault_injection import with_function
 from pytracer.plan.output_choice import output_of
 from pytracer.request import Request
-from pytracer.spec import Flag, Hook, ProbeSpecArguments
+from pytracer.spec import Flag, Hook, ProbeSpecArguments, ScriptArguments
 from pytracer.spec.common import FOLLOW
 
 
@@ -50,7 +50,11 @@ def choose_hooks(hooks: Sequence[Hook], request: Request, facts: KernelInfo) -> 
 
 
 def plan_targets(request: Request, facts: KernelInfo) -> TargetPlan:
-    """Resolve the targets that the user names, or the probe specs."""
+    """Resolve the targets that the user names, the probe specs or the script."""
+    if isinstance(request.tracer.arguments, ScriptArguments):
+        from pytracer.plan.scripts import plan_script
+
+        return plan_script(request, facts)
     if not isinstance(request.tracer.arguments, ProbeSpecArguments):
         return choose_targets(request, facts)
     from pytracer.plan.probe_specs import plan_probe_specs  # and a language with it

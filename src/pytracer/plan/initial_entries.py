@@ -16,7 +16,7 @@ from pytracer.kernel import interfaces
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.kernel.policy import in_initial_namespace
 from pytracer.model import Schema
-from pytracer.plan.attach_targets import ProbeSpecPlan, TargetPlan
+from pytracer.plan.attach_targets import GeneratedPlan, ScriptPlan, TargetPlan
 from pytracer.record import record
 from pytracer.request import NameSetValue, Request, choice_of, number_of
 from pytracer.spec import Choice, Filter, Kprobes, NameSet, Number
@@ -110,6 +110,16 @@ class CgroupIds(InitialEntries):
         for path in self.paths:
             with _folder(path) as folder:
                 yield struct.pack("Q", os.fstat(folder).st_ino), _MEMBER
+
+
+@record
+class RunValues(InitialEntries):
+    """What a script's programs know of the run: its begin, by the boot clock, and the command's process."""
+
+    def entries(self, run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        for slot, value in enumerate((ktime.boottime_ns(), run.command)):
+            yield struct.pack("I", slot), struct.pack("Q", value)
 
 
 @record
@@ -236,7 +246,9 @@ def initial_entries(
     if folders:
         yield CgroupFolders("pt_cgroups", folders)
         yield CgroupIds("pt_cgroup_ids", folders)
-    if isinstance(named, ProbeSpecPlan) and named.usdt_arguments:
+    if isinstance(named, ScriptPlan):
+        yield RunValues("script_run")
+    if isinstance(named, GeneratedPlan) and named.usdt_arguments:
         yield UsdtArguments("pt_usdt", named.usdt_arguments)
     by_address = (one.probe for one in named.probes if one.target_id_source is TargetIdSource.ADDRESS)
     if functions := tuple(probe for probe in by_address if isinstance(probe, Kprobes)):

@@ -11,7 +11,7 @@ from pytracer.kernel.facts import KernelInfo
 from pytracer.model.schema import Schema
 from pytracer.plan import defines as macros
 from pytracer.plan.alternatives import ChosenProbe, HookPlan, ResolvedHook
-from pytracer.plan.attach_targets import ProbeSpecPlan, TargetPlan
+from pytracer.plan.attach_targets import GeneratedPlan, ProbeSpecPlan, ScriptPlan, TargetPlan
 from pytracer.plan.fault_injection import returns
 from pytracer.plan.hook_choice import check_forced, choose_hooks, hooks_of, plan_targets
 from pytracer.plan.initial_entries import (
@@ -29,6 +29,7 @@ from pytracer.spec import Choice, Filter, OnCgroup, UserProbe
 
 if TYPE_CHECKING:
     from pytracer.lang import ProbeSpecs
+    from pytracer.lang.script import CompiledScript
 
 ROWS_MAX = 5120  # each has a value for every CPU, on either side: 30 MB on 128 of them
 BUFFER = 8 << 20  # bytes: some 70 ms of three million small events a second
@@ -89,8 +90,13 @@ class Plan:
 
     @property
     def generated(self) -> Mapping[str, str]:
-        """The C that was generated for probe specs, by the name of the include file."""
-        return self.targets.generated if isinstance(self.targets, ProbeSpecPlan) else {}
+        """The C that was generated for what the user wrote, by the name of the include file."""
+        return self.targets.generated if isinstance(self.targets, GeneratedPlan) else {}
+
+    @property
+    def script(self) -> CompiledScript | None:
+        """The compiled script; None if the tracer takes none."""
+        return self.targets.script if isinstance(self.targets, ScriptPlan) else None
 
     @property
     def files(self) -> tuple[str, ...]:

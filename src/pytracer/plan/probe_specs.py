@@ -13,7 +13,15 @@ from pytracer.kernel.facts import KernelInfo, TargetIdSource
 from pytracer.lang import GeneratedProgram, ProbeSpec, ProbeSpecs, ResultField, ResultSlot, generate
 from pytracer.lang.codegen import generate_functions
 from pytracer.plan.alternatives import ChosenProbe, ResolvedHook
-from pytracer.plan.attach_targets import ProbeSpecPlan, attach, check_number, defines_of, risks, targets_of
+from pytracer.plan.attach_targets import (
+    ProbeSpecPlan,
+    attach,
+    check_number,
+    defines_of,
+    risks,
+    targets_of,
+    usdt_arguments,
+)
 from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.scopes import scope_of
 from pytracer.plan.sites import is_tracked
@@ -26,7 +34,6 @@ STRING_SIZE, HISTOGRAM = "string-size", "histogram"  # options of tracers
 _RESERVED = {"kind", "time", "lost", "reason", "meaning"}  # what else records have, in JSON
 _RECORD = 1 << 15  # bytes of a record, as a value of a per-CPU map (PCPU_MIN_UNIT_SIZE in the kernel)
 _BEFORE = 40  # bytes of trace's record before the results; argdist's has fewer
-_MARK = 12 * 16  # bytes of struct pt_usdt_site, probes_c/include/usdt.h
 _BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spelling.end}
 
 
@@ -75,13 +82,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
             decided.append(taken)
     _check_addresses(probes, numbered)
     defines = dict(defines_of(len(numbered), probes))
-    marks = {
-        one.number: b"".join(argument.packed for argument in one.target.sites[0].arguments).ljust(
-            _MARK, b"\0"
-        )
-        for one in numbered
-        if one.source.kind == "usdt"
-    }
+    marks = usdt_arguments(numbered)
     specs = _specs_of(request, results, of)
     defines |= {
         "PT_SPEC_NUMBERS": str(specs.numbers),

@@ -6,12 +6,13 @@ The command line parses words into such values, the Python API takes them from i
 
 from pytracer.request.builder import build_request
 from pytracer.request.faults import parse_fault
-from pytracer.request.request import Fault, NameSetValue, Request, choice_of, number_of
+from pytracer.request.request import Fault, NameSetValue, Request, ScriptRequest, choice_of, number_of
 
 __all__ = [
     "Fault",
     "NameSetValue",
     "Request",
+    "ScriptRequest",
     "build_request",
     "choice_of",
     "number_of",

@@ -12,7 +12,7 @@ from pytracer.kernel import filter_values, interfaces
 from pytracer.request import units
 from pytracer.request.audit import check_audit
 from pytracer.request.faults import parse_fault
-from pytracer.request.request import Fault, NameSetValue, Request
+from pytracer.request.request import Fault, NameSetValue, Request, ScriptRequest
 from pytracer.request.sets import encode_names, parse_set
 from pytracer.spec import (
     Choice,
@@ -26,6 +26,7 @@ from pytracer.spec import (
     Option,
     PacketFilter,
     ProbeSpecArguments,
+    ScriptArguments,
     Source,
     Targets,
     Tracer,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pytracer.lang import ProbeSpec
 
 _T = TypeVar("_T")
+UNSAFE = "unsafe"  # the option of scripts
 _NONE: Mapping[Any, Any] = MappingProxyType({})
 _RESOLVERS: dict[Filter, Callable[[str], bytes]] = {
     Filter.PID: filter_values.process,
@@ -131,6 +133,7 @@ def build_request(
         max_probes=checked("max-probes", units.positive, max_probes),
         fault=_fault(tracer, arguments),
         probe_specs=_probe_specs(tracer, arguments),
+        script=_script(tracer, arguments, options),
         command=tuple(command),
         load=load,
         wait_all=wait_all,
@@ -200,6 +203,15 @@ def _probe_specs(tracer: Tracer, words: Sequence[str]) -> tuple[ProbeSpec, ...]:
 
     read = parse_distribution if tracer.arguments.distribution else parse_trace
     return tuple(map(read, dict.fromkeys(words)))
+
+
+def _script(tracer: Tracer, words: Sequence[str], options: Mapping[str, object]) -> ScriptRequest | None:
+    if not isinstance(tracer.arguments, ScriptArguments):
+        return None
+    from pytracer.lang.script import parse_script  # a language
+
+    text, *parameters = words
+    return ScriptRequest(parse_script(text), tuple(parameters), unsafe=bool(options.get(UNSAFE)))
 
 
 def _fault(tracer: Tracer, words: Sequence[str]) -> Fault | None:

@@ -12,6 +12,7 @@ from pytracer.spec import Choice, Filter, Number, Source, Tracer
 if TYPE_CHECKING:
     from pytracer.kernel.pcap import CompiledFilter
     from pytracer.lang import ProbeSpec
+    from pytracer.lang.script import Script
 
 
 _NAMED = (Filter.PID, Filter.CGROUP, Filter.NETNS, Filter.MNTNS)
@@ -35,6 +36,21 @@ class Fault:
 
 
 @record
+class ScriptRequest:
+    """A script to run.
+
+    ``parameters`` are the values of ``$1`` and so on, ``named`` those of getopt(), ``settings`` override
+    those of the script. ``unsafe``: it may change what is traced, and run commands.
+    """
+
+    script: Script
+    parameters: tuple[str, ...] = ()
+    named: Mapping[str, str] = default_factory(factory=dict)
+    settings: Mapping[str, str] = default_factory(factory=dict)
+    unsafe: bool = False
+
+
+@record
 class Request:
     """One run of a tracer.
 
@@ -46,9 +62,10 @@ class Request:
     alternatives by name (for tests and comparisons), ``headers`` the source of kernel types, ``pack`` a
     file with compiled programs. ``rows`` is the map capacity (None: the plan's default), ``top`` the number
     of rows shown; ``buffer`` is the size of the event ring in bytes (None: the plan's default). ``fault``
-    is the fault to inject, ``probe_specs`` the probe specs, for tracers that take them. ``load``: the
-    ``command`` is a load, and not itself traced. ``wait_all``: after the ``command`` exits, the run goes on
-    until its descendants have exited. ``audit``: the results are compared with the kernel's counter.
+    is the fault to inject, ``probe_specs`` the probe specs, ``script`` the script, for tracers that take
+    them. ``load``: the ``command`` is a load, and not itself traced. ``wait_all``: after the ``command``
+    exits, the run goes on until its descendants have exited. ``audit``: the results are compared with the
+    kernel's counter.
     """
 
     tracer: Tracer
@@ -75,6 +92,7 @@ class Request:
     filter: CompiledFilter | None = None
     fault: Fault | None = None
     probe_specs: tuple[ProbeSpec, ...] = ()
+    script: ScriptRequest | None = None
 
     @property
     def follows(self) -> bool:

@@ -13,6 +13,8 @@ INTERVAL_FORMATS = ("heatmap",)
 """Further ones, for histograms and stacks of intervals: pictures, or lines on a terminal."""
 FILE_FORMATS = ("flamegraph", "speedscope", "pprof")
 """Those that nobody reads on a terminal. pprof's is no text: its stream has a ``buffer``."""
+SCRIPT_FORMATS = {"text": "script", "json": "script-json"}
+"""Those of scripts, by bpftrace's names."""
 PROFILE_FORMAT = "seccomp"
 """The one of a profile."""
 
@@ -47,6 +49,10 @@ def make_sink(
     tables that refresh in place, and ``wide`` ones have every column; text in ``raw`` CSV has no guard.
     Flame graphs that are ``icicle`` grow downwards."""
     # Only the one that is wanted is loaded.
+    if name in SCRIPT_FORMATS.values():
+        from pytracer.sinks.script import ScriptJsonSink, ScriptSink
+
+        return (ScriptSink if name == SCRIPT_FORMATS["text"] else ScriptJsonSink)(stream)
     if name == "json":
         from pytracer.sinks.json import JsonSink
 

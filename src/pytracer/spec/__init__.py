@@ -60,12 +60,23 @@ from pytracer.spec.options import (
     Option,
     PacketFilter,
     ProbeSpecArguments,
+    ScriptArguments,
     SeccompProfile,
     Targets,
 )
 from pytracer.spec.outputs import Histogram, Listing, Output, Profile, Stacks, Stream, Table
 from pytracer.spec.points import Point
-from pytracer.spec.sampling import COUNTERS, EVENTS, HAPPENINGS, NO_RATE, PerfSample, Rate, TaskSample
+from pytracer.spec.sampling import (
+    COUNTERS,
+    EVENTS,
+    HAPPENINGS,
+    NO_RATE,
+    IntervalSample,
+    PerfSample,
+    Rate,
+    RunOnce,
+    TaskSample,
+)
 from pytracer.spec.sources import SPELLINGS, Source, parse_source
 from pytracer.spec.tracer import Tracer
 
@@ -96,6 +107,7 @@ __all__ = [
     "Histogram",
     "Hook",
     "Injection",
+    "IntervalSample",
     "Iterator",
     "Key",
     "Kprobe",
@@ -124,6 +136,8 @@ __all__ = [
     "Profile",
     "Rate",
     "RawTracepoint",
+    "RunOnce",
+    "ScriptArguments",
     "SeccompProfile",
     "SiteArgument",
     "SocketFilter",

@@ -183,3 +183,11 @@ class ProbeSpecArguments(Arguments):
 
     encode: str = "probe_specs"
     distribution: bool = False
+
+
+@record
+class ScriptArguments(Arguments):
+    """A script in the language of :mod:`pytracer.lang.script`, and its parameters. The C includes
+    ``generated_script.h``, which is generated for each run (probes_c/include/script_values.h)."""
+
+    encode: str = "script"

@@ -69,6 +69,33 @@ class PerfSample(Probe):
 
 
 @record
+class IntervalSample(PerfSample):
+    """A timer: runs once each period, on one CPU."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "perf_interval"
+
+
+@record
+class RunOnce(Probe):
+    """Runs once, before everything else is attached; with ``at_end``, after everything else is detached."""
+
+    at_end: bool = False
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "run_once"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return "end" if self.at_end else "begin"
+
+
+@record
 class TaskSample(PerfSample):
     """Samples of certain tasks alone, wherever they run: a period counts only their events.
 

@@ -29,6 +29,16 @@ class Collector(Protocol):
         return False
 
     @property
+    def is_finished(self) -> bool:
+        """True once a result says that the run is over."""
+        return False
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that such a result asks for."""
+        return 0
+
+    @property
     def lost(self) -> int:
         """The number of records that found no room, except those that the C counts itself."""
         return 0
@@ -116,6 +126,10 @@ def open_collector(
     rows in the kernel as they are read. Raises SchemaError if columns and ``maps`` do not fit each other.
     """
     check_schema(plan, maps)
+    if plan.script is not None:
+        from pytracer.trace.script_collector import ScriptCollector
+
+        return ScriptCollector(plan, maps, warn, budget)
     if plan.schema.is_stream:
         from pytracer.trace.stream_collector import ListCollector, StreamCollector
 

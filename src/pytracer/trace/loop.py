@@ -166,6 +166,8 @@ class Trace:
                 self._command.terminate()
                 self.status = 0 if over else self._command.status or 0
                 self._command = None
+            if self._session is not None:
+                self.status = self._session.collector.exit_code or self.status
             if self._own:
                 self._events.close()
 

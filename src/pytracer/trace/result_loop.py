@@ -58,6 +58,7 @@ def results(
             # In a flood there is always more, and whoever shows it may be slow.
             if full := should_stop() or clock.is_due(time.monotonic()):
                 break
+        stop = stop or collector.is_finished
         full = full or read > buffer // 8  # the ring would be full before long
         if not stop and not clock.tick(now):
             collector.drain_rows()

@@ -57,7 +57,7 @@ class BccModule:
         raise_memlock()
         self._bpf = _compile(self._bcc, name, text + checks, flags, headers.path)
         try:
-            layout_check.verify_all(self._dump, headers.checks)
+            layout_check.verify_all(self._dump_compiled, headers.checks)
             self._specs = self._read_specs()
             self._maps = {
                 name: Map.of(spec, fd, spec.max_entries) for name, (spec, fd) in self._specs.items()
@@ -132,6 +132,11 @@ class BccModule:
 
     def _dump(self, program: str) -> bytes:
         """Return the bytecode of a function."""
+        descriptors = {name: descriptor for descriptor, name in self._names.items()}
+        return bpf_loop.link_maps(self._dump_compiled(program), descriptors)
+
+    def _dump_compiled(self, program: str) -> bytes:
+        """Return the bytecode of a function as BCC compiled it."""
         return bytes(self._bpf.dump_func(program.encode()))
 
     def _functions(self, parts: Sequence[bpf_loop.LoopBody]) -> list[LineTableFunction]:

@@ -1,23 +1,27 @@
-"""Append the callbacks of bpf_loop() (Linux 5.17), the loop bodies, to their programs.
+"""Append the callbacks of bpf_loop() (Linux 5.17) and bpf_for_each_map_elem() (5.13) to their programs.
 
 BCC compiles each function by itself and cannot express the address of another. So a program names its loop
-body by a constant (PT_LOOP_RUN in probes_c/include/loops.h). Here the instructions of that function are
-appended to the program's, and the constant becomes a reference to them in the kernel's encoding.
+body by a constant (PT_LOOP_RUN in probes_c/include/loops.h, script_walk in script_values.h). Here the
+instructions of that function are appended to the program's, and the constant becomes a reference to them in
+the kernel's encoding.
 
 See "What BCC does not do" in docs/internals.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pytracer.bpf.asm.assembler import Assembler, Register, Size
 from pytracer.bpf.compile.line_table import Line
-from pytracer.bpf.image import constants_of, reference
+from pytracer.bpf.image import constants_of, map_reference, reference
 from pytracer.record import record, replace
 
 MARK = 0x7079547261637400
 """PT_LOOP_MARK of probes_c/include/loops.h; the last byte is the function's number."""
+MAP_MARK = 0x7079547261637600
+"""SCRIPT_MAP of probes_c/include/script_values.h; the last byte is the number of a script's map."""
+_WALK = 0x80  # the bit of numbers of callbacks of bpf_for_each_map_elem()
 _R1, _R2 = Register.R1, Register.R2
 
 
@@ -32,7 +36,8 @@ class LoopBody:
     def placed(self, lines: Sequence[Line]) -> list[Line]:
         """Move the lines of the function to its position; the first line also covers the entry code before
         it."""
-        before = self.at + (len(ENTRY) // 8 if self.at else 0)
+        entry = WALK_ENTRY if self.name.startswith("script_walk") else ENTRY
+        before = self.at + (len(entry) // 8 if self.at else 0)
         return [replace(line, insn=line.insn + before if i else self.at) for i, line in enumerate(lines)]
 
 
@@ -43,7 +48,8 @@ def parts(program: str, dump: Callable[[str], bytes]) -> list[LoopBody]:
     for part in whole:  # grows during the iteration: a loop body may contain loops
         for name in _called(part.code).values():
             if name not in {known.name for known in whole}:
-                whole.append(LoopBody(name, whole[-1].at + len(whole[-1].code) // 8, ENTRY + dump(name)))
+                entry = WALK_ENTRY if name.startswith("script_walk") else ENTRY
+                whole.append(LoopBody(name, whole[-1].at + len(whole[-1].code) // 8, entry + dump(name)))
     return whole
 
 
@@ -60,7 +66,21 @@ def link_bodies(whole: list[LoopBody]) -> bytes:
 def _called(code: bytes) -> dict[int, str]:
     """Find the placeholders of loop bodies: function names by the offset of the instruction."""
     marks = {offset: value - MARK for offset, value in constants_of(code)}
-    return {offset: f"pt_loop_{number}" for offset, number in marks.items() if 0 <= number <= 0xFF}
+    return {
+        offset: f"script_walk_{number - _WALK}" if number & _WALK else f"pt_loop_{number}"
+        for offset, number in marks.items()
+        if 0 <= number <= 0xFF
+    }
+
+
+def link_maps(code: bytes, descriptors: Mapping[str, int]) -> bytes:
+    """Replace the placeholders of a script's maps by references to their descriptors, as BCC writes them."""
+    linked = bytearray(code)
+    for offset, value in constants_of(code):
+        name = f"script_map_{value - MAP_MARK}"
+        if 0 <= value - MAP_MARK <= 0xFF and name in descriptors:
+            linked[offset : offset + 16] = map_reference(code[offset : offset + 16], descriptors[name])
+    return bytes(linked)
 
 
 def _entry() -> bytes:
@@ -76,3 +96,19 @@ def _entry() -> bytes:
 
 
 ENTRY = _entry()
+
+
+def _walk_entry() -> bytes:
+    """Return the entry code of a callback for each entry of a map.
+
+    The kernel passes the map, the key, the value and the context; the C function takes only the context,
+    whose first members are the addresses of key and value.
+    """
+    a = Assembler()
+    a.store(Size.DW, Register.R4, 0, _R2)
+    a.store(Size.DW, Register.R4, 8, Register.R3)
+    a.mov(_R1, Register.R4)
+    return a.assemble()
+
+
+WALK_ENTRY = _walk_entry()

@@ -304,6 +304,8 @@ KINDS: dict[str, tuple[Feature, ...]] = {
     "uretprobe_multi": (URETPROBE_MULTI,),
     "perf_sample": (PERF_EVENT,),
     "task_sample": (PERF_EVENT,),
+    "perf_interval": (PERF_EVENT,),
+    "run_once": (RAW_TRACEPOINT,),
     "lsm": (LSM,),
     "iterator": (ITERATOR,),
     "socket_filter": (SOCKET_FILTER, PACKET_SOCKET),

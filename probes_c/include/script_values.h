@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Helpers for the C that src/pytracer/lang/script generates. Addresses are numbers; "to" is always one of the program's
+// own memory, and sizes are multiples of 8 that the compiler knows.
+
+static u64 (*script_boot_ns)(void) =
+    (void *)125; // bpf_ktime_get_boot_ns, which BCC before 0.17 does not know
+static u64 (*script_jiffies)(void) = (void *)118;
+static u64 (*script_tai_ns)(void) = (void *)208;
+static long (*script_get_stack)(void *ctx, void *buf, u32 size, u64 flags) = (void *)67;
+static long (*script_signal)(u32 sig) = (void *)109;
+
+// A loop over the entries of a map. Its body is a function of its own, named by a number, which gets this struct and
+// returns 1 to end the loop (bpf_for_each_map_elem, Linux 5.13).
+#define SCRIPT_WALK 0x7079547261637480ULL // pytracer.bpf.compile.bpf_loop.MARK, for callbacks of this kind
+#define SCRIPT_LOOP 0x7079547261637400ULL // pytracer.bpf.compile.bpf_loop.MARK
+#define SCRIPT_MAP  0x7079547261637600ULL // pytracer.bpf.compile.bpf_loop.MAP_MARK
+
+struct script_walk {
+    u64 key;
+    u64 value;
+    void *ctx;
+    void *memory;
+    u32 target;
+    u32 returns; // 1 once the body returns from the whole block
+};
+
+static long (*script_for_each)(u64 map, u64 body, void *context, u64 flags) = (void *)164;
+
+#define script_walk(map, body, context)                                                                      \
+    ({                                                                                                       \
+        u64 map_ = SCRIPT_MAP | (map), body_ = SCRIPT_WALK | (body);                                         \
+        pt_opaque(map_);                                                                                     \
+        pt_opaque(body_);                                                                                    \
+        script_for_each(map_, body_, context, 0);                                                            \
+    })
+
+static long (*script_call)(u32 count, u64 body, void *context, u64 flags) = (void *)181;
+
+// A loop over numbers: the body gets the index in the lower half of "key" (bpf_loop, Linux 5.17).
+#define script_loop(count, body, context)                                                                    \
+    ({                                                                                                       \
+        u64 body_ = SCRIPT_LOOP | (body);                                                                    \
+        pt_opaque(body_);                                                                                    \
+        script_call(count, body_, context, 0);                                                               \
+    })
+
+// What is known when the run begins: 0: the boot clock, 1: the process of the command.
+BPF_ARRAY(script_run, u64, 2);
+
+static __always_inline u64 script_run_value(u32 slot)
+{
+    u64 *value = script_run.lookup(&slot);
+
+    return value ? *value : 0;
+}
+
+// Reading address 0 fails, and the kernel then clears the memory: one call whatever the size.
+static __always_inline void script_zero(u64 to, u32 size)
+{
+    pt_probe_read_kernel((void *)to, size, 0);
+}
+
+static __always_inline void script_copy(u64 to, u32 size, u64 from)
+{
+    pt_probe_read_kernel((void *)to, size, (void *)from);
+}
+
+// Read a string of up to "room" bytes with its NUL, and clear what is behind it up to "size".
+static __always_inline void script_read_string(u64 to, u32 room, u32 size, u64 address, enum pt_memory memory)
+{
+    script_zero(to, size);
+    if (pt_spec_read_string((void *)to, room, address, memory) < 0)
+        *(u64 *)to = 0;
+}
+
+static __always_inline void script_read_bytes(u64 to, u32 count, u32 size, u64 address, enum pt_memory memory)
+{
+    *(u64 *)to = count;
+    script_zero(to + 8, size);
+    if (pt_spec_read((void *)(to + 8), count, address, memory))
+        *(u64 *)to = 0;
+}
+
+// Shorten bytes that were read to "length".
+static __always_inline void script_shorten(u64 to, u32 count, u64 length)
+{
+    if (length < count && *(u64 *)to)
+        *(u64 *)to = length;
+}
+
+// End a string after "length" bytes: str(address, length).
+static __always_inline void script_cut(u64 to, u32 room, u64 length)
+{
+    if (length < room)
+        *(u8 *)(to + length) = 0;
+}
+
+static __always_inline u64 script_length(u64 text, u32 room)
+{
+    u32 at;
+
+    for (at = 0; at < room; at++)
+        if (!*(u8 *)(text + at))
+            break;
+    return at;
+}
+
+// Return 1 if two strings are the same in their first "size" bytes. "prefix": nothing is said of what follows.
+static __always_inline s32 script_equal(u64 one, u64 other, u32 size, int prefix)
+{
+    u32 at;
+
+    for (at = 0; at < size; at++) {
+        u8 a = *(u8 *)(one + at), b = *(u8 *)(other + at);
+
+        if (a != b)
+            return 0;
+        if (!a)
+            return 1;
+    }
+    return prefix;
+}
+
+static __always_inline s32 script_contains(u64 text, u32 room, u64 part, u32 part_room)
+{
+    u32 at, inner;
+
+    for (at = 0; at < room; at++) {
+        for (inner = 0; inner < part_room; inner++) {
+            u8 wanted = *(u8 *)(part + inner);
+
+            if (!wanted)
+                return 1;
+            if (at + inner >= room || *(u8 *)(text + at + inner) != wanted)
+                break;
+        }
+        if (!*(u8 *)(text + at))
+            break;
+    }
+    return 0;
+}
+
+// The stack's process (0 for the kernel's), then its addresses.
+static __always_inline void script_stack(void *ctx, u64 to, u32 size, u64 flags)
+{
+    *(u64 *)to = flags ? bpf_get_current_pid_tgid() >> 32 : 0;
+    script_zero(to + 8, size);
+    script_get_stack(ctx, (void *)(to + 8), size, flags);
+}
+
+static __always_inline u64 script_depth(u64 stack, u32 depth)
+{
+    u32 at;
+
+    for (at = 0; at < depth; at++)
+        if (!*(u64 *)(stack + 8 + 8 * at))
+            break;
+    return at;
+}
+
+static __always_inline void script_inet(u64 to, u64 family, u64 address)
+{
+    script_zero(to, 24);
+    *(u64 *)to = family;
+    *(u64 *)(to + 8) = (u32)address;
+}
+
+static __always_inline void script_join(u64 to, u32 size, u64 array, enum pt_memory memory)
+{
+    u32 at, over = 0;
+
+    for (at = 0; at < 16; at++) {
+        u64 address = 0;
+
+        script_zero(to + at * size, size);
+        if (!over && !pt_spec_read(&address, sizeof(address), array + at * 8, memory) && address)
+            pt_spec_read_string((void *)(to + at * size), size, address, memory);
+        else
+            over = 1;
+    }
+}
+
+// The bucket of a histogram: 0 for what is below 0, then each number below 2^bits, then 2^bits buckets for each power of
+// two (bucket_bounds in src/pytracer/enrich/script_maps.py).
+static __always_inline u64 script_log2(s64 value, u32 bits)
+{
+    u64 n = value, shift;
+    u32 power = 0;
+
+    if (value < 0)
+        return 0;
+    if (n < 1ULL << bits)
+        return n + 1;
+    if (n >> 32)
+        power = 32;
+    if (n >> (power + 16))
+        power += 16;
+    if (n >> (power + 8))
+        power += 8;
+    if (n >> (power + 4))
+        power += 4;
+    if (n >> (power + 2))
+        power += 2;
+    if (n >> (power + 1))
+        power += 1;
+    shift = power - bits;
+    return ((shift + 1) << bits) + ((n >> shift) - (1ULL << bits)) + 1;
+}
+
+// Write what an event begins with: last, since a block in an argument may have sent another one meanwhile.
+static __always_inline void script_head(struct event *event, u32 action, u32 program)
+{
+    event->ns = bpf_ktime_get_ns();
+    event->action = action;
+    event->program = program;
+}
+
+static __always_inline u64 script_stack_argument(void *ctx, u32 n)
+{
+    struct pt_regs *regs = ctx;
+    u64 value = 0;
+
+#if defined(__x86_64__)
+    pt_probe_read_kernel(&value, sizeof(value), (void *)(regs->sp + 8 * (n + 1)));
+#endif
+    return value;
+}
+
+// The name of the parent of the current task.
+static __always_inline void script_parent_comm(u64 to)
+{
+    struct task_struct *task = pt_current(), *parent = pt_read(task->real_parent);
+
+    pt_probe_read_kernel((void *)to, PT_COMM_LEN, &parent->comm);
+}
+
+static __always_inline u8 script_is_user(void *ctx)
+{
+#if defined(__x86_64__)
+    return (*(volatile u64 *)(ctx + offsetof(struct pt_regs, cs)) & 3) == 3;
+#else
+    return 0;
+#endif
+}

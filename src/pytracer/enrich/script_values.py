@@ -1,0 +1,229 @@
+"""Read the values that scripts store, and show them as bpftrace does."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pytracer.arrays import np
+from pytracer.enrich.cgroups import cgroup_decoder
+from pytracer.kernel import syscalls
+from pytracer.lang.formats import Conversion
+from pytracer.lang.script.types import (
+    OF_TARGET,
+    WORD,
+    BufferType,
+    CodeType,
+    InetType,
+    IntArrayType,
+    RecordType,
+    StackType,
+    StringType,
+    SymbolType,
+    TupleType,
+    stored_size,
+)
+from pytracer.lang.types import IntType, PointerType, Type
+from pytracer.record import record
+from pytracer.symbols.kernel import KernelSymbols
+from pytracer.symbols.user import UNKNOWN, UserSymbols
+from pytracer.text import harmless
+
+_WORD = struct.Struct("=Q")
+_SIGNED = struct.Struct("=q")
+
+
+@record
+class Shown:
+    """A value: ``data`` as JSON has it, ``text`` as people read it."""
+
+    data: Any
+    text: str
+
+
+class ValueReader:
+    """Decodes values by their types. ``targets`` are the names of a script's targets, ``trailer`` is put
+    behind strings that were cut at ``room`` bytes. ``clock`` is the time since the epoch, in ns, at boot."""
+
+    def __init__(self, targets: Sequence[tuple[str, str]], *, trailer: str, room: int, clock: int) -> None:
+        self._targets = targets
+        self._trailer, self._room, self._clock = trailer, room, clock
+        self._kernel: KernelSymbols | None = None
+        self.user = UserSymbols()
+        self._cgroup: Callable[[int], str] | None = None
+        self._names: dict[str, Callable[[int, str], str]] = {
+            "username": lambda value, _: _user(value),
+            "probe": lambda value, _: self._target(value)[0],
+            "strerror": lambda value, _: os.strerror(value & 0x7FFFFFFF),
+            "strftime": lambda value, form: self.format_time(form, self._clock + value),
+            "syscall": lambda value, _: syscalls.label(value),
+            "mac": lambda value, _: ":".join(f"{byte:02X}" for byte in value.to_bytes(8, "little")[:6]),
+            "cgroup_path": lambda value, _: self._cgroup_path(value),
+        }
+
+    def close(self) -> None:
+        """Close files."""
+        self.user.close()
+
+    def read(self, kind: Type, data: bytes, at: int) -> Shown:
+        """Return the value of a type that begins ``at`` bytes behind the start of ``data``."""
+        match kind:
+            case IntType():
+                number = (_SIGNED if kind.signed else _WORD).unpack_from(data, at)[0]
+                if kind.boolean:
+                    return Shown(bool(number), "true" if number else "false")
+                return Shown(number, str(number))
+            case PointerType():
+                text = f"{_WORD.unpack_from(data, at)[0]:#x}"
+                return Shown(text, text)
+            case StringType():
+                return self._string(data[at : at + kind.room])
+            case BufferType():
+                length = min(_WORD.unpack_from(data, at)[0], kind.room)
+                text = _escaped(data[at + WORD : at + WORD + length])
+                return Shown(text, text)
+            case TupleType():
+                parts = [self.read(item, data, at + kind.offset(n)) for n, item in enumerate(kind.items)]
+                return Shown([part.data for part in parts], f"({', '.join(part.text for part in parts)})")
+            case RecordType():
+                parts = [self.read(item, data, at + kind.offset(n)) for n, item in enumerate(kind.items)]
+                named = dict(zip(kind.names, parts, strict=True))
+                text = ", ".join(f".{name} = {part.text}" for name, part in named.items())
+                return Shown({name: part.data for name, part in named.items()}, f"{{ {text} }}")
+            case IntArrayType():
+                size = kind.of.size
+                pieces = (data[at + size * n : at + size * (n + 1)] for n in range(kind.length))
+                numbers = [int.from_bytes(piece, sys.byteorder, signed=kind.of.signed) for piece in pieces]
+                if kind.of.boolean:
+                    return Shown(
+                        [bool(n) for n in numbers], f"[{','.join('true' if n else 'false' for n in numbers)}]"
+                    )
+                return Shown(numbers, f"[{','.join(map(str, numbers))}]")
+            case InetType():
+                return self._inet(data, at)
+            case CodeType():
+                text = harmless(self._names[kind.kind](_WORD.unpack_from(data, at)[0], kind.format))
+                return Shown(text, text)
+            case SymbolType():
+                pid, address = struct.unpack_from("=QQ", data, at)
+                if pid & OF_TARGET:
+                    text = harmless(self._target(pid & ~OF_TARGET)[1])
+                    return Shown(text, text)
+                text = harmless(_named(self._symbols(kind.user, pid, [address])[0], address))
+                return Shown(text, text)
+            case StackType():
+                return self._stack(kind, data, at)
+        raise TypeError(f"a script stores no {kind.text}")
+
+    def read_parts(self, kinds: Sequence[Type], data: bytes) -> list[Shown]:
+        """Return the values that lie one behind the other."""
+        parts, at = [], 0
+        for kind in kinds:
+            parts.append(self.read(kind, data, at))
+            at += stored_size(kind)
+        return parts
+
+    def _string(self, data: bytes) -> Shown:
+        text, end, _ = data.partition(b"\0")
+        shown = text.decode(errors="backslashreplace")
+        if (not end or len(text) == len(data) - 1) and len(data) >= self._room:
+            shown += self._trailer
+        return Shown(shown, harmless(shown))
+
+    @staticmethod
+    def _inet(data: bytes, at: int) -> Shown:
+        family = _WORD.unpack_from(data, at)[0]
+        address = data[at + WORD : at + WORD + (16 if family == socket.AF_INET6 else 4)]
+        text = socket.inet_ntop(socket.AF_INET6 if family == socket.AF_INET6 else socket.AF_INET, address)
+        return Shown(text, text)
+
+    def _target(self, number: int) -> tuple[str, str]:
+        return self._targets[number] if number < len(self._targets) else ("", "")
+
+    def _cgroup_path(self, number: int) -> str:
+        self._cgroup = self._cgroup or cgroup_decoder()
+        return f"unified:{self._cgroup(number)}"
+
+    def _stack(self, kind: StackType, data: bytes, at: int) -> Shown:
+        pid, *addresses = struct.unpack_from(f"={1 + kind.depth}Q", data, at)
+        addresses = [address for address in addresses if address]
+        if kind.mode == "raw":
+            names = [f"{address:x}" for address in addresses]
+        else:
+            names = self._symbols(kind.user, pid, addresses)
+            names = [harmless(_named(name, at)) for name, at in zip(names, addresses, strict=True)]
+        if kind.mode == "perf":
+            names = [f"{address:x} {name}" for address, name in zip(addresses, names, strict=True)]
+        indent = "\t" if kind.mode == "perf" else "    "
+        text = "\n" + "".join(f"{indent}{name}\n" for name in names)
+        return Shown("\n".join(names), text)
+
+    def _symbols(self, user: bool, pid: int, addresses: Sequence[int]) -> list[str]:
+        wanted = np.array(addresses, dtype=np.uint64)
+        if not len(wanted):
+            return []
+        if user:
+            self.user.notice(pid)
+            return self.user.names(pid, 0, None, wanted)
+        self._kernel = self._kernel or KernelSymbols()
+        names = self._kernel.names(wanted)
+        starts = [self._kernel.address(name) for name in names]
+        return [
+            f"{name}+{address - start}" if start and 0 <= address - start < 1 << 20 else name
+            for name, start, address in zip(names, starts, addresses, strict=True)
+        ]
+
+    def format_time(self, form: str, nanoseconds: int) -> str:
+        """Format a time since the epoch by strftime's rules; %f are the microseconds."""
+        moment, rest = divmod(nanoseconds, 10**9)
+        return time.strftime(form.replace("%f", f"{rest // 1000:06}"), time.localtime(moment))
+
+    def printf(self, pieces: Sequence[str | Conversion], kinds: Sequence[Type], data: bytes) -> str:
+        """Format the values of an event."""
+        out, at, number = list[str](), 0, 0
+        for piece in pieces:
+            if isinstance(piece, str):
+                out.append(piece)
+                continue
+            kind = kinds[number]
+            value = self.read(kind, data, at)
+            out.append(_show(piece, kind, value, data, at))
+            at += stored_size(kind)
+            number += 1
+        return "".join(out)
+
+
+def _show(piece: Conversion, kind: Type, value: Shown, data: bytes, at: int) -> str:
+    if piece.sign in ("s", "r"):
+        return piece.show(value.text) if piece.sign == "s" else value.text
+    if piece.sign in ("rx", "rh"):
+        assert isinstance(kind, BufferType)
+        length = min(_WORD.unpack_from(data, at)[0], kind.room)
+        digits = (f"{byte:02x}" for byte in data[at + WORD : at + WORD + length])
+        return " ".join(digits) if piece.sign == "rh" else "".join(f"\\x{pair}" for pair in digits)
+    size = 8 if piece.sign == "p" else piece.size
+    number = int.from_bytes(data[at : at + size], sys.byteorder, signed=piece.signed)
+    if piece.sign == "c":
+        return harmless(chr(number & 0xFF))
+    return piece.show(number)
+
+
+def _named(name: str, address: int) -> str:
+    return f"{address:#x}" if name == UNKNOWN else name
+
+
+def _escaped(data: bytes) -> str:
+    return "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data)
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)

@@ -1,0 +1,183 @@
+"""The functions of scripts without a value: what user space does for an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytracer.lang import syntax
+from pytracer.lang.formats import parse_format
+from pytracer.lang.script import syntax as script
+from pytracer.lang.script.assignments import Assignments
+from pytracer.lang.script.program import Action
+from pytracer.lang.script.types import (
+    WORD,
+    AggregateType,
+    StringType,
+    TupleType,
+    stored_size,
+    words_for,
+)
+from pytracer.lang.syntax import Node
+from pytracer.lang.types import U64, PointerType, StoredType
+
+_NUMBER_CONVERSIONS = "diuxXocp"
+_JOINED, _JOINED_ROOM = 16, 256  # strings that join() reads, and bytes of each
+
+
+class Actions(Assignments):
+    """Translates calls of functions without a value. ``event_words`` is the length of the longest event's
+    values."""
+
+    event_words = 1
+
+    def returns(self) -> str:
+        """Return C that ends the block."""
+        raise NotImplementedError
+
+    def emit(self, action: Action, values: tuple[Node, ...]) -> None:
+        """Add code that sends an event with these values."""
+        number = self.state.action(action)
+        words = sum(words_for(stored_size(kind)) for kind in action.fields)
+        self.event_words = max(self.event_words, words)
+        event = self.temporary("struct event *", "pt_prepare_in(program)")
+        self.line(f"if ({event}) {{")
+        self.indent += 1
+        at = 0
+        for node, kind in zip(values, action.fields, strict=True):
+            self.store(node, f"(u64)({event}->data + {at})", kind)
+            at += stored_size(kind)
+        self.line(f"script_head({event}, {number}, program);")
+        self.line(f"pt_send(ctx, {event}, offsetof(struct event, data) + {at});")
+        self.indent -= 1
+        self.line("}")
+
+    def _printf(self, node: script.Call) -> None:
+        form = self._literal_text(node.arguments[0]) if node.arguments else None
+        if form is None:
+            raise self.fail(node, f"the first argument of {node.name}() is a text in quotes")
+        values = node.arguments[1:]
+        pieces = parse_format(self.state.text, form.start + 1, form.end - 1, script=True)
+        conversions = [piece for piece in pieces if not isinstance(piece, str)]
+        if len(conversions) != len(values):
+            message = f"{len(conversions)} conversions in the format, and {len(values)} arguments"
+            raise self.fail(node, message)
+        kinds = tuple(self.type_of_value(value) for value in values)
+        for value, kind, conversion in zip(values, kinds, conversions, strict=True):
+            shows_number = conversion.sign in _NUMBER_CONVERSIONS
+            if shows_number and isinstance(kind, StoredType) and kind.size != WORD:
+                raise self.fail(
+                    value, f"%{conversion.sign} is for numbers, and this is a {kind.text}", hint="%s"
+                )
+        self.emit(Action(node.name, kinds, pieces), tuple(values))
+
+    def _literal_text(self, node: Node) -> syntax.TextLiteral | None:
+        """Return a text in quotes, also where a macro without parameters stands for it."""
+        if isinstance(node, (syntax.Name, script.Call)) and not getattr(node, "arguments", ()):
+            macro = self.state.macros.get((node.name, 0))
+            if macro is not None and isinstance(macro.body, script.BlockExpression):
+                return self._literal_text(macro.body.last)
+        return node if isinstance(node, syntax.TextLiteral) else None
+
+    def _print(self, node: script.Call) -> None:
+        if not 1 <= len(node.arguments) <= 3:
+            raise self.fail(node, "print() takes a map or a value, and of a map how many of its entries")
+        of, *numbers = node.arguments
+        if isinstance(of, script.MapAccess):
+            of = self.actual_map(of)
+        if isinstance(of, script.MapAccess) and not of.keys:
+            constants = tuple(self.constant(one) for one in numbers)
+            self.emit(Action("print_map", map=of.name, numbers=constants), ())
+            return
+        if isinstance(of, script.MapAccess) and self.state.knows(of.name):
+            kind = self.state.map(of.name).value
+            if isinstance(kind, AggregateType):
+                self._print_entry(of)
+                return
+        self.emit(Action("print", (self.type_of_value(of),)), (of,))
+
+    def _print_entry(self, of: script.MapAccess) -> None:
+        self.state.learn_keys(of, of.name, self.key_types(of))
+        kinds = self.state.map(of.name).keys
+        if len(of.keys) == len(kinds):
+            self.emit(Action("print_entry", kinds, map=of.name), of.keys)
+        else:
+            self.emit(Action("print_entry", (TupleType(kinds),), map=of.name), of.keys)
+
+    def _whole_map(self, node: script.Call) -> None:
+        if len(node.arguments) != 1 or not isinstance(node.arguments[0], script.MapAccess):
+            raise self.fail(node, f"{node.name}() takes a map", hint=f"{node.name}(@name)")
+        self.emit(Action(node.name, map=self.actual_map(node.arguments[0]).name), ())
+
+    def _exit(self, node: script.Call) -> None:
+        self.emit(Action("exit", (U64,) * len(node.arguments)), node.arguments)
+        self.line(self.returns())
+
+    def _time(self, node: script.Call) -> None:
+        form = node.arguments[0] if node.arguments else None
+        if form is not None and not isinstance(form, syntax.TextLiteral):
+            raise self.fail(form, "the format of time() is a text in quotes")
+        self.emit(Action("time", text=form.value if form is not None else "%H:%M:%S\n"), ())
+
+    def _cat(self, node: script.Call) -> None:
+        self._printf(node)
+
+    def _system(self, node: script.Call) -> None:
+        self._require_unsafe(node)
+        self._printf(node)
+
+    def _join(self, node: script.Call) -> None:
+        """Read up to 16 strings of an array of addresses."""
+        separator = " "
+        if len(node.arguments) == 2 and isinstance(node.arguments[1], syntax.TextLiteral):
+            separator = node.arguments[1].value
+        elif len(node.arguments) != 1:
+            raise self.fail(node, "join() takes an array of strings, and what to put between them")
+        array = self.number(node.arguments[0])
+        user = not isinstance(array.type, PointerType) or array.type.user
+        room = min(self.state.string_room, 256)
+        kinds = (StringType(room),) * 16
+        number = self.state.action(Action("join", kinds, text=separator))
+        self.event_words = max(self.event_words, sum(words_for(kind.size) for kind in kinds))
+        event = self.temporary("struct event *", "pt_prepare_in(program)")
+        self.line(f"if ({event}) {{")
+        self.line(f"    script_head({event}, {number}, program);")
+        memory = "PT_MEMORY_USER" if user else "PT_MEMORY_KERNEL"
+        self.line(f"    script_join((u64){event}->data, {kinds[0].size}, (u64)({array.code}), {memory});")
+        size = sum(kind.size for kind in kinds)
+        self.line(f"    pt_send(ctx, {event}, offsetof(struct event, data) + {size});")
+        self.line("}")
+
+    def _signal(self, node: script.Call) -> None:
+        self._require_unsafe(node)
+        import signal
+
+        [of] = node.arguments
+        if isinstance(of, syntax.TextLiteral):
+            name = of.value if of.value.startswith("SIG") else f"SIG{of.value}"
+            if name not in signal.Signals.__members__:
+                raise self.fail(of, f"no signal {of.value!r}")
+            code = str(signal.Signals[name].value)
+        else:
+            code = self.number(of).code
+        self.line(f"script_signal((u32)({code}));")
+
+    def _require_unsafe(self, node: script.Call) -> None:
+        if not self.state.unsafe:
+            raise self.fail(node, f"{node.name}() changes what is traced", hint="--unsafe allows it")
+
+
+ACTIONS: dict[str, Callable[[Actions, script.Call], None]] = {
+    "printf": Actions._printf,
+    "errorf": Actions._printf,
+    "warnf": Actions._printf,
+    "print": Actions._print,
+    "clear": Actions._whole_map,
+    "zero": Actions._whole_map,
+    "exit": Actions._exit,
+    "time": Actions._time,
+    "cat": Actions._cat,
+    "system": Actions._system,
+    "join": Actions._join,
+    "signal": Actions._signal,
+}
+"""The functions without a value."""

@@ -1,0 +1,115 @@
+"""The builtins of scripts: what a name without brackets stands for."""
+
+from __future__ import annotations
+
+from pytracer.errors import near
+from pytracer.lang import syntax
+from pytracer.lang.arithmetic import number
+from pytracer.lang.scope import USER, Comm, Found, Lvalue, Value
+from pytracer.lang.script.maps import MapReads
+from pytracer.lang.script.types import OF_TARGET, CodeType, StringType, SymbolType
+from pytracer.lang.types import U32, U64, IntType, Type, VoidType
+
+NUMBERS: dict[str, tuple[str, Type]] = {
+    "pid": ("(u32)(bpf_get_current_pid_tgid() >> 32)", U32),
+    "tid": ("(u32)bpf_get_current_pid_tgid()", U32),
+    "uid": ("(u32)bpf_get_current_uid_gid()", U32),
+    "gid": ("(u32)(bpf_get_current_uid_gid() >> 32)", U32),
+    "ppid": ("(u32)pt_current_parent()", U32),
+    "cpu": ("(u32)bpf_get_smp_processor_id()", U32),
+    "numaid": ("(u32)bpf_get_numa_node_id()", U32),
+    "nsecs": ("(u64)script_boot_ns()", U64),
+    "elapsed": ("(u64)(script_boot_ns() - script_run_value(0))", U64),
+    "cpid": ("(u32)script_run_value(1)", U32),
+    "rand": ("(u32)bpf_get_prandom_u32()", U32),
+    "cgroup": ("(u64)bpf_get_current_cgroup_id()", U64),
+    "jiffies": ("(u64)script_jiffies()", U64),
+    "usermode": ("(u8)script_is_user(ctx)", IntType(1, False)),
+}
+"""Those that are numbers: C, and the type."""
+_WORDS = (
+    "comm",
+    "curtask",
+    "retval",
+    "args",
+    "func",
+    "probe",
+    "username",
+    "ctx",
+    "kstack",
+    "ustack",
+    "ncpus",
+)
+
+
+class Builtins(MapReads):
+    """Looks up builtins."""
+
+    def builtin(self, node: syntax.Name) -> Found | None:
+        """See ScriptExpressions."""
+        name = node.name.removeprefix("__builtin_")
+        if name == "usermode" and self.scope.what in ("begin", "end", "BEGIN", "END"):
+            return number(1, IntType(1, False))
+        if name in NUMBERS:
+            code, kind = NUMBERS[name]
+            return Value(f"({code})", kind)
+        if name == "comm":
+            return Comm()
+        if name == "pcomm":
+            to = self.memory(16)
+            self.line(f"script_parent_comm({to});")
+            return Value(to, StringType(16))
+        if name == "curtask":
+            return Value("((u64)bpf_get_current_task())", self._task(node))
+        if name == "ncpus":
+            return number(self.state.cpus, U64)
+        if name == "retval":
+            return self._returned(node)
+        if name == "ctx":
+            return Value("((u64)ctx)", U64)
+        if name == "probe":
+            return Value("((u64)target)", CodeType(name))
+        if name == "func":
+            to = self.memory(SymbolType(user=False).size)
+            self.line(f"*(u64 *)({to}) = {OF_TARGET:#x}ULL | target;")
+            self.line(f"*(u64 *)({to} + 8) = 0;")
+            return Value(to, SymbolType(self.scope.memory == USER))
+        if name == "username":
+            return Value("((u64)(u32)bpf_get_current_uid_gid())", CodeType("username"))
+        if name in ("kstack", "ustack"):
+            return self.stack(node, user=name == "ustack", arguments=())
+        if name.startswith("sarg") and name[4:].isdecimal():
+            return Value(f"script_stack_argument(ctx, {int(name[4:])})", U64)
+        if name.startswith("arg") and name[3:].isdecimal():
+            return self._argument(node, int(name[3:]))
+        if name == "args":
+            raise self.fail(node, "args is all arguments", hint="as in args.NAME")
+        return None
+
+    def suggest(self, name: str) -> str:
+        """See ScriptExpressions."""
+        return near(name, {*NUMBERS, *_WORDS, "arg0"})
+
+    def stack(self, node: syntax.Node, *, user: bool, arguments: tuple[syntax.Node, ...]) -> Value:
+        """Add code that takes a stack."""
+        raise NotImplementedError
+
+    def _argument(self, node: syntax.Name, which: int) -> Found:
+        found = self.scope.numbered
+        if which >= len(found):
+            hint = f"there is arg0 to arg{len(found) - 1}" if found else self.scope.missing_reason
+            raise self.fail(node, f"{self.scope.what} has no {node.name}", hint=hint)
+        value = found[which]
+        if isinstance(value, Lvalue):
+            return value
+        if isinstance(value, Value) and isinstance(value.type, VoidType):
+            raise self.fail(node, f"this argument cannot be read: {value.type.text}")
+        if isinstance(value, Value):  # a register: numbers and addresses alike
+            return Value(f"((u64)({value.code}))", value.type if self.scope.record else U64)
+        return value
+
+    def _returned(self, node: syntax.Name) -> Value:
+        value = self._retval(node)
+        if isinstance(value.type, IntType) and value.type.raw:
+            return Value(value.code, U64)
+        return value

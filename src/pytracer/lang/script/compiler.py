@@ -1,0 +1,308 @@
+"""Compile the block of a probe to the body of a C function: statements, loops, macros."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from pytracer.lang.arithmetic import convert
+from pytracer.lang.scope import Comm, Found, Scope, Value
+from pytracer.lang.script import syntax as script
+from pytracer.lang.script.actions import ACTIONS, Actions
+from pytracer.lang.script.program import WALK_NUMBER, CompiledBlock
+from pytracer.lang.script.state import ScriptState
+from pytracer.lang.script.types import (
+    AGGREGATES,
+    WORD,
+    AggregateType,
+    TupleType,
+    stored_size,
+)
+from pytracer.lang.script.values import Substitute, Variable
+from pytracer.lang.syntax import Node
+from pytracer.lang.types import S64, U64, StoredType
+
+_UNROLL_MAX = 100
+_SHORT_LOOP = 16  # passes that the verifier may as well follow
+_MACROS_DEEP = 16  # macros within each other
+
+
+class BlockCompiler(Actions):
+    """Compiles one block at one target. ``program`` is C for the program's number."""
+
+    def __init__(self, state: ScriptState, scope: Scope) -> None:
+        super().__init__(state, scope)
+        self.functions = list[tuple[str, ...]]()  # the bodies of loops: the kind, and the lines
+        self._in_function = False
+        self._c_loops = 0  # that are within each other, in the innermost function
+        self.statement_functions = tuple(ACTIONS)
+        self._expanding = 0
+
+    def compile(self, block: script.ProbeBlock) -> CompiledBlock:
+        """Compile a probe's predicate and body. Raises ProbeSpecError, which points into the script."""
+        self.keeps_variables = _has_loop(block.body)
+        if block.predicate is not None:
+            condition = self.value(block.predicate)
+            self.line(f"if (!({self._truth(block.predicate, condition)}))")
+            self.line("    return;")
+        for statement in block.body.statements:
+            self._statement(statement)
+        if self.is_too_large:
+            raise self.fail(
+                block.body,
+                "what this works on does not fit into a program's memory (32 KiB)",
+                hint="config = { max_strlen = 64 } makes strings shorter",
+            )
+        functions = tuple(self.functions)
+        return CompiledBlock(tuple(self.lines), self.memory_words, self.event_words, functions=functions)
+
+    # Statements
+
+    def _statement(self, node: Node) -> None:
+        self.release()
+        match node:
+            case script.Block() if not node.statements:
+                return
+            case script.Block():
+                self.line("{")
+                self._body(node)
+                self.line("}")
+            case script.Assignment():
+                self.assign(node)
+            case script.ExpressionStatement(of=script.Call() as call) if call.name in AGGREGATES:
+                raise self.fail(call, f"{call.name}() is assigned to a map", hint=f"@ = {call.name}(...)")
+            case script.ExpressionStatement():
+                self.statement_or_value(node.of)
+            case script.If():
+                self._if(node)
+            case script.While():
+                self._while(node)
+            case script.Unroll():
+                self._unroll(node)
+            case script.ForRange():
+                self._for(node)
+            case script.ForMap():
+                self._for_map(node)
+            case script.Jump():
+                if node.value is not None:
+                    self.value(node.value)
+                self._jump(node.word)
+            case _:
+                raise self.fail(node, "this is no statement")
+
+    def statement_or_value(self, node: Node) -> None:
+        """See ScriptExpressions."""
+        if isinstance(node, script.Call) and node.name in ACTIONS:
+            ACTIONS[node.name](self, node)
+        else:
+            self.value(node)
+
+    def _body(self, block: script.Block) -> None:
+        """Compile the statements in braces; variables that begin there end there."""
+        self.indent += 1
+        outer = dict(self.variables)
+        for statement in block.statements:
+            self._statement(statement)
+        self.variables = outer
+        self.indent -= 1
+
+    def _truth(self, node: Node, value: Value) -> str:
+        if isinstance(value.type, StoredType):
+            raise self.fail(node, f"a condition is a number, and this is a {value.type.text}")
+        return value.code
+
+    def _if(self, node: script.If) -> None:
+        condition = self.value(node.condition)
+        self.line(f"if ({self._truth(node.condition, condition)}) {{")
+        self._body(node.yes)
+        if node.no is not None:
+            self.line("} else {")
+            self._body(node.no)
+        self.line("}")
+
+    def _while(self, node: script.While) -> None:
+        self.line("while (1) {")
+        self.indent += 1
+        self._c_loops += 1
+        condition = self.value(node.condition)
+        self.line(f"if (!({self._truth(node.condition, condition)}))")
+        self.line("    break;")
+        self.indent -= 1
+        self._body(node.body)
+        self._c_loops -= 1
+        self.line("}")
+
+    def _unroll(self, node: script.Unroll) -> None:
+        count = self.constant(node.count)
+        if not 0 < count <= _UNROLL_MAX:
+            raise self.fail(node.count, f"unroll takes 1 to {_UNROLL_MAX}")
+        for _ in range(count):
+            self.line("{")
+            self._body(node.body)
+            self.line("}")
+
+    def _for(self, node: script.ForRange) -> None:
+        first, last = convert(self.number(node.first), S64), convert(self.number(node.last), S64)
+        is_short = first.constant is not None and last.constant is not None
+        is_short = is_short and (last.constant or 0) - (first.constant or 0) <= _SHORT_LOOP
+        if self.state.has_loop_helper and not is_short:
+            self._for_by_helper(node, first, last)
+            return
+        counter = self.temporary("s64", first.code)
+        end = self.temporary("s64", last.code)
+        outer = dict(self.variables)
+        self.variables[node.variable] = Variable(counter, S64)
+        self.line(f"for (; {counter} < {end}; {counter}++) {{")
+        self._c_loops += 1
+        self._body(node.body)
+        self._c_loops -= 1
+        self.line("}")
+        self.variables = outer
+
+    def _for_map(self, node: script.ForMap) -> None:
+        """Compile a loop over the entries of a map: its body becomes a function, which the kernel calls."""
+        target = self.actual_map(node.map)
+        if not self.state.knows(target.name):
+            if self.state.is_final:
+                raise self.fail(node.map, f"nothing assigns a value to {target.name}")
+            return
+        known = self.state.map(target.name)
+        if not known.keys:
+            raise self.fail(node.map, f"{target.name} has no keys")
+        value_kind = known.value
+        if isinstance(value_kind, AggregateType):
+            if value_kind.kind not in ("count", "sum"):
+                raise self.fail(node.map, f"a program cannot read a map of {value_kind.kind}()")
+            self.state.share(target.name)
+            value_kind = S64 if value_kind.signed or value_kind.kind == "count" else U64
+        key_kind = known.keys[0] if len(known.keys) == 1 else TupleType(known.keys)
+        kind = TupleType((key_kind, value_kind))
+        entry = self.memory(kind.size, fixed=True)
+        size = stored_size(key_kind)
+        with self._function(node.variable, Variable(entry, kind)) as lines:
+            self.indent = 1
+            self.line(f"script_copy({entry}, {size}, walk->key);")
+            self.line(f"script_copy({entry} + {size}, {stored_size(value_kind)}, walk->value);")
+            self.indent = 0
+            self._body(node.body)
+        self._call_function(lines, f"script_walk({known.number}, {{}}, &{{}});")
+
+    def _for_by_helper(self, node: script.ForRange, first: Value, last: Value) -> None:
+        """Compile a loop of which the verifier checks the body once (bpf_loop)."""
+        start = self.memory(WORD, fixed=True)
+        self.line(f"*(u64 *)({start}) = {first.code};")
+        count = self.temporary("s64", f"{last.code} - *(s64 *)({start})")
+        place = self.memory(WORD, fixed=True)
+        with self._function(node.variable, Variable(f"(*(s64 *)({place}))", S64)) as lines:
+            self.indent = 1
+            self.line(f"*(s64 *)({place}) = *(s64 *)({start}) + (u32)walk->key;")
+            self.indent = 0
+            self._body(node.body)
+        self._call_function(lines, f"script_loop({count} > 0 ? {count} : 0, {{}}, &{{}});", "pt_loop")
+
+    def map_length(self, of: script.MapAccess) -> Value:
+        """See Functions."""
+        of = self.actual_map(of)
+        if not self.state.knows(of.name):
+            return Value("0", U64)
+        known = self.state.map(of.name)
+        if not known.keys:
+            raise self.fail(of, f"{of.name} has no keys")
+        call = f"script_walk({known.number}, {{}}, &{{}});"
+        walk = self._call_function(["    walk->target++;"], call, target="0")
+        return Value(f"((u64){walk}.target)", U64)
+
+    @contextlib.contextmanager
+    def _function(self, name: str, variable: Variable) -> Iterator[list[str]]:
+        """Collect the lines of a loop's body, which is a function of its own, with the loop's variable."""
+        outer = self.lines, dict(self.variables), self._in_function, self._c_loops, self.indent
+        self.lines, self._in_function, self._c_loops = [], True, 0
+        self.variables[name] = variable
+        try:
+            yield self.lines
+        finally:
+            self.lines, self.variables, self._in_function, self._c_loops, self.indent = outer
+
+    def _call_function(
+        self, lines: list[str], call: str, kind: str = "script_walk", target: str = "target"
+    ) -> str:
+        """Add the call of a function with these lines; return the name of the struct that it gets."""
+        self.functions.append((kind, *lines))
+        self._temporaries += 1
+        walk = f"w{self._temporaries}"
+        self.line(f"struct script_walk {walk} = {{.ctx = ctx, .memory = m, .target = {target}}};")
+        self.line(call.format(WALK_NUMBER.format(len(self.functions) - 1), walk))
+        self.line(f"if ({walk}.returns)")
+        self.line(f"    {self.returns()}")
+        return walk
+
+    def returns(self) -> str:
+        """See Actions."""
+        return "{ walk->returns = 1; return 1; }" if self._in_function else "return;"
+
+    def _jump(self, word: str) -> None:
+        if word == "return":
+            self.line(self.returns())
+        elif self._in_function and not self._c_loops:
+            self.line("return 1;" if word == "break" else "return 0;")
+        else:
+            self.line(f"{word};")
+
+    # Macros and blocks with a value
+
+    def expand(self, node: Node, macro: script.Macro, arguments: tuple[Node, ...]) -> Value:
+        """See ScriptExpressions."""
+        if self._expanding > _MACROS_DEEP:
+            raise self.fail(node, f"macro {macro.name} uses itself")
+        outer = self.variables, self.substitutes
+        self._expanding += 1
+        given = {
+            name: Substitute(argument, *outer)
+            for name, argument in zip(macro.parameters, arguments, strict=True)
+        }
+        self.variables, self.substitutes = {}, given
+        try:
+            if isinstance(macro.body, script.BlockExpression):
+                return self._as_value(macro.body, self.block_value(macro.body))
+            assert isinstance(macro.body, script.Block)
+            for statement in macro.body.statements:
+                self._inner_statement(statement)
+            return Value("0", S64)
+        finally:
+            self.variables, self.substitutes = outer
+            self._expanding -= 1
+
+    def _as_value(self, node: Node, found: Found) -> Value:
+        if isinstance(found, Value):
+            return found
+        return self._comm("", 0) if isinstance(found, Comm) else self._read(node, found)
+
+    def block_value(self, node: script.BlockExpression) -> Found:
+        """See ScriptExpressions."""
+        outer = dict(self.variables)
+        for statement in node.statements:
+            self._inner_statement(statement)
+        last = node.last
+        if isinstance(last, script.Call) and last.name in ACTIONS:
+            ACTIONS[last.name](self, last)
+            found: Found = Value("0", S64)
+        else:
+            found = self._resolve(last)
+        self.variables = outer
+        return found
+
+    def _inner_statement(self, node: Node) -> None:
+        """Compile a statement within an expression, whose memory is still in use."""
+        fixed, self._fixed = self._fixed, self._used
+        try:
+            self._statement(node)
+        finally:
+            self._fixed = max(fixed, self._fixed)
+            self._used = max(self._used, self._fixed)
+
+
+def _has_loop(node: Node) -> bool:
+    """Return whether a loop is in a block whose body becomes a function."""
+    if isinstance(node, (script.ForMap, script.ForRange)):
+        return True
+    return any(_has_loop(part) for part in script.children(node))

@@ -1,0 +1,393 @@
+"""The functions of scripts that have a value: strings, addresses, stacks, names."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from pytracer.errors import near
+from pytracer.lang import syntax
+from pytracer.lang.arithmetic import convert, number
+from pytracer.lang.scope import EITHER, Value
+from pytracer.lang.script import syntax as script
+from pytracer.lang.script.builtins import Builtins
+from pytracer.lang.script.types import (
+    WORD,
+    BufferType,
+    CodeType,
+    InetType,
+    IntArrayType,
+    StackType,
+    StringType,
+    SymbolType,
+    c_size,
+    literal_type,
+)
+from pytracer.lang.syntax import Node
+from pytracer.lang.types import INT, U64, ArrayType, IntType, PointerType, is_text
+from pytracer.record import replace
+
+DEPTH = 127  # frames of a stack: what the kernel gives (kernel.perf_event_max_stack)
+_MODES = ("bpftrace", "perf", "raw")
+_REGISTERS = (
+    *["ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "flags"],
+    *(f"r{n}" for n in range(8, 16)),
+)
+
+
+BOOL = IntType(1, False, boolean=True)
+
+
+class Functions(Builtins):
+    """Translates calls of functions that have a value."""
+
+    def call(self, node: script.Call, to: str, room: int) -> Value:
+        """See ScriptExpressions."""
+        macro = self.state.macros.get((node.name, len(node.arguments)))
+        if macro is not None:
+            return self.expand(node, macro, node.arguments)
+        known = _FUNCTIONS.get(node.name)
+        if known is None:
+            if node.name in self.statement_functions:
+                raise self.fail(node, f"{node.name}() has no value")
+            names = {*_FUNCTIONS, *self.statement_functions, *(name for name, _ in self.state.macros)}
+            raise self.fail(node, f"no function {node.name!r}", hint=near(node.name, names))
+        translate, least, most = known
+        if not least <= len(node.arguments) <= most:
+            wanted = f"{least}" if least == most else f"{least} to {most}"
+            raise self.fail(node, f"{node.name}() takes {wanted} arguments, and has {len(node.arguments)}")
+        return translate(self, node, to, room)
+
+    # Strings and bytes
+
+    def _str(self, node: script.Call, to: str, room: int) -> Value:
+        of = node.arguments[0]
+        limit = self.constant(node.arguments[1]) if self._is_constant(node, 1) else 0
+        most = min(limit + 1, self.state.string_room) if limit else self.state.string_room
+        found = self.value(of)
+        if isinstance(found.type, StringType):
+            return found
+        memory = self.scope.memory if isinstance(found.type, IntType) else EITHER
+        if isinstance(found.type, PointerType):
+            memory = self._memory(found.type)
+            if isinstance(found.type.to, ArrayType) and found.type.to.length:
+                most = min(most, found.type.to.length + 1)
+        elif not isinstance(found.type, IntType):
+            raise self.fail(of, f"str() takes an address, and this is a {found.type.text}")
+        value = self.read_string(f"(u64)({found.code})", most, memory, to, room)
+        if len(node.arguments) > 1 and not limit:
+            length = self.number(node.arguments[1])
+            self.line(f"script_cut({value.code}, {most}, (u64)({length.code}));")
+        return value
+
+    def _pton(self, node: script.Call, _to: str, _room: int) -> Value:
+        of = node.arguments[0]
+        if not isinstance(of, syntax.TextLiteral):
+            raise self.fail(of, "pton() takes an address in quotes")
+        family = socket.AF_INET6 if ":" in of.value else socket.AF_INET
+        try:
+            data = socket.inet_pton(family, of.value)
+        except OSError:
+            raise self.fail(of, f"{of.value!r} is no IP address") from None
+        return self.bytes_literal(data, IntArrayType(IntType(1, False), len(data)))
+
+    def bytes_literal(self, data: bytes, kind: IntArrayType) -> Value:
+        """Add code that writes bytes."""
+        to = self.memory(kind.size)
+        data = data.ljust(kind.size, b"\0")
+        for at in range(0, len(data), WORD):
+            self.line(f"*(u64 *)({to} + {at}) = {int.from_bytes(data[at : at + WORD], 'little'):#x}ULL;")
+        return Value(to, kind)
+
+    def _buf(self, node: script.Call, _to: str, _room: int) -> Value:
+        of = node.arguments[0]
+        if isinstance(of, syntax.TextLiteral):
+            data = of.value.encode("utf-8", "surrogateescape")
+            data = (data + b"\0")[: self.constant(node.arguments[1])] if len(node.arguments) > 1 else data
+            literal = self.bytes_literal(data, IntArrayType(IntType(1, False), len(data)))
+            return self._as_buffer(literal)
+        found = self.value(node.arguments[0])
+        if isinstance(found.type, BufferType):
+            return found
+        if isinstance(found.type, IntArrayType):
+            return self._as_buffer(found)
+        limit = self.state.string_room
+        if self._is_constant(node, 1):
+            limit = min(self.constant(node.arguments[1]), limit)
+        memory = self._memory(found.type) if isinstance(found.type, PointerType) else self.scope.memory
+        value = self.read_bytes(f"(u64)({found.code})", limit, memory)
+        if len(node.arguments) > 1 and not self._is_constant(node, 1):
+            length = self.number(node.arguments[1])
+            self.line(f"script_shorten({value.code}, {limit}, (u64)({length.code}));")
+        return value
+
+    def _as_buffer(self, array: Value) -> Value:
+        assert isinstance(array.type, IntArrayType)
+        kind = BufferType(c_size(array.type))
+        to = self.memory(kind.size)
+        self.line(f"*(u64 *)({to}) = {kind.room};")
+        self.line(f"script_copy({to} + {WORD}, {array.type.size}, {array.code});")
+        return Value(to, kind)
+
+    def _strncmp(self, node: script.Call, _to: str, _room: int) -> Value:
+        one, other = self.string(node.arguments[0]), self.string(node.arguments[1])
+        same = self.equal(one, other, self.constant(node.arguments[2]))
+        return Value(f"((s32)!{same.code})", INT)
+
+    def _strcontains(self, node: script.Call, _to: str, _room: int) -> Value:
+        one, other = self.string(node.arguments[0]), self.string(node.arguments[1])
+        assert isinstance(one.type, StringType)
+        assert isinstance(other.type, StringType)
+        code = f"script_contains({one.code}, {one.type.room}, {other.code}, {other.type.room})"
+        return Value(self.temporary("s32", code), INT)
+
+    def _len(self, node: script.Call, _to: str, _room: int) -> Value:
+        of = node.arguments[0]
+        if isinstance(of, script.MapAccess):
+            return self.map_length(of)
+        value = self.value(of)
+        if isinstance(value.type, StringType):
+            return Value(self.temporary("u64", f"script_length({value.code}, {value.type.room})"), U64)
+        if isinstance(value.type, StackType):
+            return Value(self.temporary("u64", f"script_depth({value.code}, {value.type.depth})"), U64)
+        raise self.fail(of, f"a {value.type.text} has no length")
+
+    def map_length(self, of: script.MapAccess) -> Value:
+        """Count the entries of a map."""
+        raise NotImplementedError
+
+    def string(self, node: Node) -> Value:
+        """Translate an expression that has to be a string."""
+        value = self.value(node)
+        if isinstance(value.type, PointerType) and is_text(value.type):
+            return self.read_string(value.code, self.state.string_room, self._memory(value.type))
+        if not isinstance(value.type, StringType):
+            raise self.fail(node, f"a string is expected here, and this is {value.type.text}")
+        return value
+
+    # Addresses and names
+
+    def _ksym(self, node: script.Call, _to: str, _room: int) -> Value:
+        return self._symbol(node, user=False)
+
+    def _usym(self, node: script.Call, _to: str, _room: int) -> Value:
+        return self._symbol(node, user=True)
+
+    def _symbol(self, node: script.Call, *, user: bool) -> Value:
+        address = self.number(node.arguments[0])
+        to = self.memory(2 * WORD)
+        self.line(f"*(u64 *)({to}) = {'bpf_get_current_pid_tgid() >> 32' if user else '0'};")
+        self.line(f"*(u64 *)({to} + {WORD}) = (u64)({address.code});")
+        return Value(to, SymbolType(user))
+
+    def _kstack(self, node: script.Call, _to: str, _room: int) -> Value:
+        return self.stack(node, user=False, arguments=node.arguments)
+
+    def _ustack(self, node: script.Call, _to: str, _room: int) -> Value:
+        return self.stack(node, user=True, arguments=node.arguments)
+
+    def stack(self, node: Node, *, user: bool, arguments: tuple[Node, ...]) -> Value:
+        """See Builtins."""
+        mode, depth = self.state.config["stack_mode"], DEPTH
+        for argument in arguments:
+            if isinstance(argument, syntax.Name) and argument.name in _MODES:
+                mode = argument.name
+            else:
+                depth = self.constant(argument)
+        if not 0 < depth <= DEPTH:
+            raise self.fail(node, f"a stack has 1 to {DEPTH} frames")
+        kind = StackType(user, depth, mode)
+        to = self.memory(kind.size)
+        self.line(f"script_stack(ctx, {to}, {WORD * depth}, {'BPF_F_USER_STACK' if user else '0'});")
+        return Value(to, kind)
+
+    def _ntop(self, node: script.Call, _to: str, _room: int) -> Value:
+        *family, of = node.arguments
+        to = self.memory(InetType().size)
+        found = self.value(of)
+        if isinstance(found.type, IntType):
+            kind = self.number(family[0]).code if family else str(int(socket.AF_INET))
+            self.line(f"script_inet({to}, {kind}, (u64)({found.code}));")
+            return Value(to, InetType())
+        if isinstance(found.type, IntArrayType) and c_size(found.type) in (4, 16):
+            size = c_size(found.type)
+            kind = str(int(socket.AF_INET if size == 4 else socket.AF_INET6))
+            self.line(f"*(u64 *)({to}) = {self.number(family[0]).code if family else kind};")
+            self.line(f"script_zero({to} + {WORD}, 16);")
+            self.line(f"script_copy({to} + {WORD}, {size}, {found.code});")
+            return Value(to, InetType())
+        raise self.fail(of, f"ntop() takes an address of 4 or 16 bytes, and this is {found.type.text}")
+
+    def _macaddr(self, node: script.Call, _to: str, _room: int) -> Value:
+        found = self.value(node.arguments[0])
+        if isinstance(found.type, IntArrayType):
+            return Value(f"(*(u64 *)({found.code}) & 0xffffffffffffULL)", CodeType("mac"))
+        if isinstance(found.type, PointerType):
+            memory = self._memory(found.type)
+            return Value(f"pt_spec_load({found.code}, 6, {memory}, &bad)", CodeType("mac"))
+        raise self.fail(node, "macaddr() takes six bytes, or their address")
+
+    def _strerror(self, node: script.Call, _to: str, _room: int) -> Value:
+        return Value(f"((u64)({self.number(node.arguments[0]).code}))", CodeType("strerror"))
+
+    def _strftime(self, node: script.Call, _to: str, _room: int) -> Value:
+        form = node.arguments[0]
+        if not isinstance(form, syntax.TextLiteral):
+            raise self.fail(form, "the format of strftime() is a text in quotes")
+        code = f"((u64)({self.number(node.arguments[1]).code}))"
+        return Value(code, CodeType("strftime", form.value))
+
+    def _cgroup_path(self, node: script.Call, _to: str, _room: int) -> Value:
+        return Value(f"((u64)({self.number(node.arguments[0]).code}))", CodeType("cgroup_path"))
+
+    # Numbers
+
+    def _nsecs(self, node: script.Call, _to: str, _room: int) -> Value:
+        clock = node.arguments[0] if node.arguments else None
+        which = clock.name if isinstance(clock, syntax.Name) else "boot"
+        codes = {
+            "boot": "script_boot_ns()",
+            "monotonic": "bpf_ktime_get_ns()",
+            "tai": "script_tai_ns()",
+            "sw_tai": "script_tai_ns()",
+        }
+        if which not in codes:
+            raise self.fail(node, f"no clock {which!r}", hint=f"there is {', '.join(codes)}")
+        return Value(f"((u64){codes[which]})", U64)
+
+    def _reg(self, node: script.Call, _to: str, _room: int) -> Value:
+        name = node.arguments[0]
+        if not isinstance(name, syntax.TextLiteral) or name.value not in _REGISTERS:
+            raise self.fail(node, f"registers are {', '.join(_REGISTERS)}", hint='reg("ip")')
+        return Value(f"((u64)((struct pt_regs *)ctx)->{name.value})", U64)
+
+    def _bswap(self, node: script.Call, _to: str, _room: int) -> Value:
+        value = self.number(node.arguments[0])
+        kind = value.type if isinstance(value.type, IntType) else U64
+        if kind.size == 1:
+            return value
+        made = IntType(kind.size, False)
+        return Value(f"((u{8 * kind.size})__builtin_bswap{8 * kind.size}({convert(value, made).code}))", made)
+
+    def _has_key(self, node: script.Call, _to: str, _room: int) -> Value:
+        of, *keys = node.arguments
+        if not isinstance(of, script.MapAccess):
+            raise self.fail(of, "has_key() takes a map and a key", hint="has_key(@name, key)")
+        of = self.actual_map(of)
+        access = script.MapAccess(node.start, node.end, of.name, of.keys or tuple(keys))
+        key = self.map_key(access)
+        if not self.state.knows(of.name):
+            return number(0, BOOL)
+        known = self.state.map(of.name)
+        return Value(self.temporary("u64", f"script_lookup_{known.number}({key}) != 0"), BOOL)
+
+    def _delete(self, node: script.Call, _to: str, _room: int) -> Value:
+        of, *keys = node.arguments
+        if not isinstance(of, script.MapAccess):
+            raise self.fail(node, "delete() takes a map and a key", hint="delete(@name, key)")
+        of = self.actual_map(of)
+        key = self.map_key(replace(of, keys=of.keys or tuple(keys)))
+        if not self.state.knows(of.name):
+            return number(0, BOOL)
+        known = self.state.map(of.name)
+        if known.has_buckets:
+            raise self.fail(node, "an entry of a histogram cannot be deleted", hint="clear() empties the map")
+        return Value(self.temporary("u64", f"script_delete_{known.number}({key})"), BOOL)
+
+    def _syscall_name(self, node: script.Call, _to: str, _room: int) -> Value:
+        return Value(f"((u64)({self.number(node.arguments[0]).code}))", CodeType("syscall"))
+
+    def _kaddr(self, node: script.Call, _to: str, _room: int) -> Value:
+        name = node.arguments[0]
+        if not isinstance(name, syntax.TextLiteral):
+            raise self.fail(name, f"{node.name}() takes a name in quotes")
+        address = self.state.kernel_address(name.value)
+        if not address:
+            raise self.fail(name, f"the kernel has no symbol {name.value!r}")
+        return number(address, U64)
+
+    def _uaddr(self, node: script.Call, _to: str, _room: int) -> Value:
+        raise self.fail(node, f"{node.name}() is not supported")
+
+    def _getopt(self, node: script.Call, to: str, room: int) -> Value:
+        name, *default = node.arguments
+        if not isinstance(name, syntax.TextLiteral):
+            raise self.fail(name, "the name of a parameter is a text in quotes")
+        given = self.state.named.get(name.value)
+        if not default:
+            return number(int(given not in (None, "false", "0")), BOOL)
+        otherwise = default[0]
+        if given is None:
+            return self.value(otherwise, to, room)
+        if isinstance(otherwise, syntax.TextLiteral):
+            return self.literal(syntax.TextLiteral(node.start, node.end, given), to, room)
+        if given in ("", "true", "false"):
+            return number(int(given != "false"), BOOL)
+        try:
+            value = int(given, 0)
+        except ValueError:
+            raise self.fail(node, f"--{name.value}={given} is no number") from None
+        return number(value, literal_type(value))
+
+    def _kptr(self, node: script.Call, _to: str, _room: int) -> Value:
+        value = self.number(node.arguments[0])
+        kind = value.type.to if isinstance(value.type, PointerType) else IntType(1, True, char=True)
+        return Value(value.code, PointerType(kind))
+
+    def _uptr(self, node: script.Call, _to: str, _room: int) -> Value:
+        value = self.number(node.arguments[0])
+        kind = value.type.to if isinstance(value.type, PointerType) else IntType(1, True, char=True)
+        return Value(value.code, PointerType(kind, user=True))
+
+    # Constants
+
+    def constant(self, node: Node) -> int:
+        """Return the value of an expression that has to be constant. Raises ProbeSpecError."""
+        value = self.value(node)
+        if value.constant is None:
+            raise self.fail(node, "a constant is expected here")
+        return value.constant
+
+    def _is_constant(self, node: script.Call, which: int) -> bool:
+        return len(node.arguments) > which and self.constant_or_none(node.arguments[which]) is not None
+
+    def constant_or_none(self, node: Node) -> int | None:
+        """Return the value of a constant, None of what is none; adds no code."""
+        lines, used = self.lines, self._used
+        self.lines = []
+        try:
+            return self.value(node).constant
+        finally:
+            self.lines, self._used = lines, used
+
+
+_Translate = Callable[["Functions", script.Call, str, int], Value]
+_FUNCTIONS: dict[str, tuple[_Translate, int, int]] = {
+    "str": (Functions._str, 1, 2),
+    "buf": (Functions._buf, 1, 2),
+    "strncmp": (Functions._strncmp, 3, 3),
+    "strcontains": (Functions._strcontains, 2, 2),
+    "len": (Functions._len, 1, 1),
+    "ksym": (Functions._ksym, 1, 1),
+    "usym": (Functions._usym, 1, 1),
+    "kstack": (Functions._kstack, 0, 2),
+    "ustack": (Functions._ustack, 0, 2),
+    "ntop": (Functions._ntop, 1, 2),
+    "pton": (Functions._pton, 1, 1),
+    "macaddr": (Functions._macaddr, 1, 1),
+    "strerror": (Functions._strerror, 1, 1),
+    "strftime": (Functions._strftime, 2, 2),
+    "cgroup_path": (Functions._cgroup_path, 1, 2),
+    "nsecs": (Functions._nsecs, 0, 1),
+    "reg": (Functions._reg, 1, 1),
+    "bswap": (Functions._bswap, 1, 1),
+    "has_key": (Functions._has_key, 1, 2),
+    "delete": (Functions._delete, 1, 9),
+    "syscall_name": (Functions._syscall_name, 1, 1),
+    "kaddr": (Functions._kaddr, 1, 1),
+    "uaddr": (Functions._uaddr, 1, 1),
+    "getopt": (Functions._getopt, 1, 3),
+    "kptr": (Functions._kptr, 1, 1),
+    "uptr": (Functions._uptr, 1, 1),
+}
+"""By name: how each is translated, and how many arguments it takes at least and at most."""

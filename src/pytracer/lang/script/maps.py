@@ -1,0 +1,90 @@
+"""Read the maps of scripts, and make keys."""
+
+from __future__ import annotations
+
+from pytracer.lang.arithmetic import number
+from pytracer.lang.scope import Value
+from pytracer.lang.script import syntax as script
+from pytracer.lang.script.casts import Casts
+from pytracer.lang.script.types import (
+    WORD,
+    AggregateType,
+    TupleType,
+    in_memory,
+    stored_size,
+    words_for,
+)
+from pytracer.lang.script.values import wide
+from pytracer.lang.types import (
+    S64,
+    U64,
+    Type,
+)
+
+_READABLE = ("count", "sum", "avg")
+
+
+class MapReads(Casts):
+    """Translates accesses to maps."""
+
+    def map_key(self, node: script.MapAccess) -> str:
+        """Add code that writes the key of a map access, and return C for its address."""
+        kinds = self.key_types(node)
+        self.state.learn_keys(node, node.name, kinds)
+        if self.state.knows(node.name):
+            known = self.state.map(node.name)
+            kinds, words = list(known.keys), known.key_words
+        else:
+            words = sum(words_for(stored_size(kind)) for kind in kinds) + 1
+        start = self.memory(WORD * max(words, 1))
+        keys, at = node.keys, 0
+        if len(keys) == 1 and isinstance(keys[0], script.TupleLiteral):
+            keys = keys[0].items
+        if len(keys) == 1 and len(kinds) != 1:  # a tuple that is a value
+            self.copy(self.value(keys[0]), start, TupleType(tuple(kinds)))
+            return start
+        for key, kind in zip(keys, kinds, strict=True):
+            self.store(key, f"{start} + {at}", kind)
+            at += stored_size(kind)
+        if not keys:
+            self.line(f"*(u64 *)({start}) = 0;")
+        return start
+
+    def key_types(self, node: script.MapAccess) -> list[Type]:
+        """Return the types of a key's parts; a tuple is as many parts as it has items."""
+        if len(node.keys) == 1:
+            kind = self.type_of_value(node.keys[0])
+            return list(kind.items) if isinstance(kind, TupleType) else [kind]
+        return [self.type_of_value(key) for key in node.keys]
+
+    def _map_value(self, node: script.MapAccess) -> Value:
+        if not self.state.knows(node.name):
+            if self.state.is_final:
+                names = ", ".join(self.state.map_names) or "none"
+                raise self.fail(node, f"nothing assigns a value to {node.name}", hint=f"maps are {names}")
+            self.map_key(node)
+            return number(0, S64)
+        known = self.state.map(node.name)
+        key = self.map_key(node)
+        kind = known.value
+        if isinstance(kind, AggregateType):
+            if kind.kind not in _READABLE:
+                raise self.fail(
+                    node, f"a program cannot read a map of {kind.kind}()", hint="print() shows it"
+                )
+            self.state.share(node.name)
+        place = self.temporary("u64 *", f"script_lookup_{known.number}({key})")
+        if isinstance(kind, AggregateType):
+            made = f"({place} ? {place}[0] : 0)"
+            if kind.kind == "avg":
+                made = f"({place} && {place}[1] ? {place}[0] / {place}[1] : 0)"
+            result = S64 if kind.signed or kind.kind == "count" else U64
+            return Value(self.temporary(result.c, made), result)
+        if in_memory(kind):
+            to = self.memory(stored_size(kind))
+            self.line(f"script_zero({to}, {stored_size(kind)});")
+            self.line(f"if ({place})")
+            self.line(f"    script_copy({to}, {stored_size(kind)}, (u64){place});")
+            return Value(to, kind)
+        number_type = wide(kind)
+        return Value(self.temporary(number_type, f"({number_type})({place} ? *{place} : 0)"), kind)

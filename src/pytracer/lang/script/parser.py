@@ -1,0 +1,253 @@
+"""Parse a script: probes with predicates and blocks, macros, settings."""
+
+from __future__ import annotations
+
+import re
+
+from pytracer.errors import ProbeSpecError, near
+from pytracer.lang.lexer import END, NAME, NUMBER
+from pytracer.lang.script import syntax
+from pytracer.lang.script.state import SETTINGS
+from pytracer.lang.script.statements import StatementParser
+from pytracer.lang.script.tokens import RULES
+from pytracer.lang.syntax import Node
+from pytracer.record import replace
+
+_POINT = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s,{"])+')
+_WITH_PATHS = ("uprobe", "u", "uretprobe", "ur", "usdt", "U", "watchpoint", "w", "asyncwatchpoint", "aw")
+_DIRECTIVE = re.compile(r"^[ \t]*#[ \t]*(?P<word>\S+)[^\n]*", re.M)
+_DEFINE = re.compile(
+    r"#\s*define\s+(?P<name>\w+)\s+\(?(?P<value>-?(?:0x[0-9a-fA-F]+|\d+))[uUlL]*\)?(?:\s*(?://.*|/\*.*\*/\s*))?"
+)
+MAP_KINDS = ("hash", "lruhash", "percpuhash", "percpulruhash")
+
+
+class ScriptParser(StatementParser):
+    """Parses a whole script. Its methods raise ProbeSpecError, which points into the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, 0, RULES)
+        self._macros = dict[tuple[str, int], syntax.Macro]()
+
+    def script(self) -> syntax.Script:
+        """Parse all of it."""
+        probes, config = list[syntax.ProbeBlock](), dict[str, str]()
+        constants = list(self._constants())
+        maps, structs = list[syntax.MapDeclaration](), list[syntax.StructDefinition]()
+        while self.next.kind != END:
+            word = self.next
+            if word.text == "config" and self._ahead(1).text == "=":
+                config |= self._config()
+            elif word.text == "macro" and self._ahead(1).kind == NAME:
+                macro = self._macro()
+                self._macros[macro.name, len(macro.parameters)] = macro
+            elif word.text == "import":
+                raise self.fail("imports are not supported")
+            elif word.text in ("struct", "union") and self._ahead(2).text == "{":
+                structs.append(self._struct())
+            elif word.text == "let":
+                maps.append(self._map_declaration())
+            elif word.text == "enum":
+                constants += self._enum()
+            elif word.text in ("struct", "union", "typedef", "fn", "subprog"):
+                raise self.fail(f"a script cannot define a {word.text} here")
+            else:
+                probes.append(self._probe())
+        if not probes:
+            raise ProbeSpecError(
+                "there is no probe", self.text, 0, max(len(self.text), 1), hint="PROBE { ... }"
+            )
+        return syntax.Script(
+            self.text, tuple(probes), config, self._macros, tuple(maps), tuple(structs), tuple(constants)
+        )
+
+    def _constants(self) -> tuple[tuple[str, int], ...]:
+        """Return the numbers that ``#define`` names. Directives but these and ``#include`` are errors."""
+        found = list[tuple[str, int]]()
+        for match in _DIRECTIVE.finditer(self.text):
+            if match["word"] in ("include", "!", "pragma") or match["word"].startswith("!"):
+                continue
+            define = _DEFINE.fullmatch(match.group().strip())
+            if define is None:
+                message = "of the preprocessor, only #define NAME NUMBER is supported"
+                raise ProbeSpecError(message, self.text, match.start(), match.end())
+            found.append((define["name"], int(define["value"], 0)))
+        return tuple(found)
+
+    def _enum(self) -> list[tuple[str, int]]:
+        """Parse ``enum NAME { A, B = 2 };`` to constants."""
+        self.take()
+        if self.next.kind == NAME:
+            self.take()
+        self.expect("{")
+        found, value = list[tuple[str, int]](), 0
+        while not self.at("}"):
+            name = self.take().text
+            if self.skip("="):
+                negative = self.skip("-")
+                value = int(self.take().value or 0) * (-1 if negative else 1)
+            found.append((name, value))
+            value += 1
+            if not self.skip(","):
+                break
+        self.expect("}")
+        self.skip(";")
+        return found
+
+    def _map_declaration(self) -> syntax.MapDeclaration:
+        start = self.take().start
+        name = self.take()
+        self.expect("=")
+        kind = self.take()
+        self.expect("(")
+        capacity = self.take()
+        end = self.expect(")").end
+        self.skip(";")
+        if kind.text not in MAP_KINDS or capacity.kind != NUMBER:
+            hint = f"let @name = KIND(ENTRIES); kinds are {', '.join(MAP_KINDS)}"
+            raise ProbeSpecError("this declares no map", self.text, start, end, hint=hint)
+        return syntax.MapDeclaration(start, end, name.text, kind.text, int(capacity.value))
+
+    def _struct(self) -> syntax.StructDefinition:
+        kind, name = self.take(), self.take()
+        self.expect("{")
+        fields = list[syntax.StructField]()
+        while not self.at("}"):
+            of = super().type_name()
+            while True:
+                stars = of.stars
+                while self.skip("*"):
+                    stars += 1
+                member = self.take()
+                lengths, bits = list[int](), 0
+                while self.skip("["):
+                    lengths.append(int(self.take().value) if self.next.kind == NUMBER else 0)
+                    self.expect("]")
+                if self.skip(":"):
+                    bits = int(self.take().value or 0)
+                words = replace(of, stars=stars)
+                fields.append(syntax.StructField(member.text, words, tuple(lengths), bits))
+                if not self.skip(","):
+                    break
+            if not self.skip(";") and not self.at("}"):
+                raise self.fail("';' is missing here after a member")
+        end = self.take().end
+        self.skip(";")
+        return syntax.StructDefinition(kind.start, end, kind.text, name.text, tuple(fields))
+
+    def _config(self) -> dict[str, str]:
+        self.take()
+        self.expect("=")
+        self.expect("{")
+        found = dict[str, str]()
+        while not self.skip("}"):
+            name = self.next
+            if name.kind != NAME:
+                raise self.unexpected("NAME = VALUE")
+            self.take()
+            key = name.text.lower().removeprefix("bpftrace_")
+            if key not in SETTINGS:
+                raise self.fail(f"no setting {name.text!r}", token=name, hint=near(key, SETTINGS))
+            self.expect("=", "after the name of a setting")
+            value = self.take()
+            found[key] = str(value.value) or value.text
+            if not self.skip(";") and not self.skip(",") and not self.at("}"):
+                raise self.fail("';' is missing here after a setting")
+        self.skip(";")
+        return found
+
+    def _macro(self) -> syntax.Macro:
+        start = self.take().start
+        name = self.take()
+        self.expect("(")
+        parameters = list[str]()
+        while not self.skip(")"):
+            if parameters:
+                self.expect(",")
+            parameters.append(self.take().text)
+        body = self.block_expression()
+        return syntax.Macro(start, body.end, name.text, tuple(parameters), body)
+
+    def _probe(self) -> syntax.ProbeBlock:
+        points = [self._point()]
+        while self.skip(","):
+            if self.at("{") or self.at("/"):
+                break
+            points.append(self._point())
+        predicate: Node | None = None
+        if self.at("/"):
+            self.take()
+            predicate = self.expression()
+            self.expect("/", "after the predicate")
+        if not self.at("{"):
+            raise self.fail("'{' is missing here", hint="PROBE /PREDICATE/ { ... }")
+        body = self.block()
+        return syntax.ProbeBlock(points[0].start, body.end, tuple(points), predicate, body)
+
+    def _point(self) -> syntax.AttachPoint:
+        start = self.next.start
+        match = _POINT.match(self.text, start)
+        if match is None:
+            raise self.unexpected("a probe, as in kprobe:vfs_read")
+        text = match.group()
+        provider = text.partition(":")[0]
+        if provider not in _WITH_PATHS and "/" in text:
+            text = text[: text.index("/")]
+        elif text.count(":") > 1 and "/" in text.rpartition(":")[2]:  # a predicate, without a blank before it
+            text = text[: text.index("/", text.rindex(":"))]
+        end = start + len(text)
+        if not text:
+            raise self.unexpected("a probe, as in kprobe:vfs_read")
+        self.seek(end)
+        self.taken = end
+        return syntax.AttachPoint(start, end, text, tuple(_split(text)))
+
+
+def preprocess(text: str) -> str:
+    """Return a script without the parts that ``#ifdef`` and the like leave out; all else keeps its place.
+
+    Raises ProbeSpecError for a condition that is none of whether a name is defined.
+    """
+    if "#" not in text:
+        return text
+    kept, stack = list[str](), list[bool]()
+    defined, start = {"BPFTRACE_HAVE_BTF", "BPFTRACE_HAVE_UTS_BTF"}, 0
+    for line in text.splitlines(keepends=True):
+        match = _DIRECTIVE.match(line)
+        word, rest = (match["word"], line.partition(match["word"])[2].strip()) if match else ("", "")
+        if word in ("ifdef", "ifndef"):
+            stack.append((rest in defined) == (word == "ifdef"))
+        elif word == "else" and stack:
+            stack[-1] = not stack[-1]
+        elif word == "endif" and stack:
+            stack.pop()
+        elif word in ("if", "elif", "undef"):
+            raise ProbeSpecError(f"#{word} is not supported", text, start, start + len(line.rstrip()))
+        elif all(stack):
+            if word == "define" and rest:
+                defined.add(rest.split()[0])
+            kept.append(line)
+            start += len(line)
+            continue
+        kept.append("".join(letter if letter == "\n" else " " for letter in line))
+        start += len(line)
+    return "".join(kept)
+
+
+def _split(text: str) -> list[str]:
+    """Split an attach point at its colons; what is in quotes is one part, without them."""
+    parts, part, quoted = list[str](), "", False
+    for letter in text:
+        if letter == '"':
+            quoted = not quoted
+        elif letter == ":" and not quoted:
+            parts.append(part)
+            part = ""
+        else:
+            part += letter
+    return [*parts, part]
+
+
+def parse_script(text: str) -> syntax.Script:
+    """Parse a script. Raises ProbeSpecError, which points at the mistake."""
+    return ScriptParser(preprocess(text)).script()

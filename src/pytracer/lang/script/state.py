@@ -1,0 +1,191 @@
+"""What the blocks of a script share while they are compiled: maps, actions, settings, parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from pytracer.errors import ProbeSpecError
+from pytracer.lang.scope import TypeProvider
+from pytracer.lang.script.program import Action, ScriptMap
+from pytracer.lang.script.structs import ScriptTypes
+from pytracer.lang.script.syntax import Macro, Script
+from pytracer.lang.script.types import AggregateType, stored, unify
+from pytracer.lang.syntax import Node
+from pytracer.lang.types import Type
+
+_MAX_STRING = 16384
+SETTINGS = {
+    "max_strlen": "1024",
+    "max_map_keys": "4096",
+    "print_maps_on_exit": "1",
+    "str_trunc_trailer": "..",
+    "stack_mode": "bpftrace",
+    "lazy_symbolication": "0",
+    "missing_probes": "error",
+    "max_probes": "1024",
+    "on_stack_limit": "32",
+    "perf_rb_pages": "64",
+    "license": "GPL",
+    "unstable_map_decl": "warn",
+    "log_size": "1000000",
+    "cache_user_symbols": "1",
+    "use_blazesym": "1",
+    "show_debug_info": "1",
+    "max_ast_nodes": "0",
+    "max_bpf_progs": "1024",
+    "max_cat_bytes": "10240",
+    "max_type_res_iterations": "0",
+    "symbol_source": "dwarf",
+    "unstable_import": "warn",
+    "unstable_tseries": "warn",
+    "unstable_addr": "warn",
+}
+"""The settings of a script and their defaults. Some of them change nothing here."""
+
+
+class ScriptState:
+    """The maps and actions of a script, with the types that were inferred so far.
+
+    The blocks are compiled again until no type changes: a map may be read before it is assigned.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        parameters: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+        unsafe: bool = False,
+        cpus: int = 1,
+        named: Mapping[str, str] | None = None,
+        has_loop_helper: bool = False,
+        kernel_address: Callable[[str], int] = lambda _: 0,
+    ) -> None:
+        """``parameters`` are the values of ``$1`` and so on, ``named`` those of getopt(), ``settings``
+        override the script's. ``has_loop_helper``: programs may call bpf_loop(). ``kernel_address`` returns
+        the address of a symbol of the kernel, 0 if there is none."""
+        self.text = script.text
+        self.macros: Mapping[tuple[str, int], Macro] = script.macros
+        self.constants = dict(script.constants)
+        self._structs = script.structs
+        self._types = dict[int, tuple[TypeProvider, ScriptTypes]]()
+        self.declared = {one.name: one for one in script.maps}
+        self.has_loop_helper = has_loop_helper
+        self.kernel_address = kernel_address
+        self.named = dict(named or {})
+        self.variable_types = dict[tuple[int, str], Type]()
+        self.parameters = tuple(parameters)
+        self.unsafe = unsafe
+        self.cpus = cpus
+        self.config = {**SETTINGS, **script.config, **(settings or {})}
+        self._keys = dict[str, tuple[Type, ...]]()
+        self._values = dict[str, Type]()
+        self._shared = set[str]()
+        self._actions = dict[Action, int]()
+        self.changed = False
+        self.is_final = False  # every map must have a type now
+
+    @property
+    def string_room(self) -> int:
+        """The bytes of a string, with its NUL."""
+        return min(max(int(self.config["max_strlen"]), 1), _MAX_STRING)
+
+    @property
+    def map_capacity(self) -> int:
+        """The entries that a map has room for."""
+        return max(int(self.config["max_map_keys"]), 1)
+
+    @property
+    def map_names(self) -> list[str]:
+        """The names of the maps, in the order of their numbers."""
+        return list(self._values)
+
+    def maps(self) -> tuple[ScriptMap, ...]:
+        """Return all maps, once their types are known."""
+        return tuple(self.map(name) for name in self._values)
+
+    def map(self, name: str) -> ScriptMap:
+        """Return a map that is known. Raises KeyError."""
+        number = list(self._values).index(name)
+        declared = self.declared.get(name)
+        return ScriptMap(
+            name,
+            number,
+            self._keys[name],
+            self._values[name],
+            name in self._shared,
+            declared.capacity if declared else self.map_capacity,
+            declared is not None and "lru" in declared.kind,
+        )
+
+    def knows(self, name: str) -> bool:
+        """Return whether the type of a map is known."""
+        return name in self._values
+
+    def share(self, name: str) -> None:
+        """Let all CPUs count in one value of a map, as programs read it."""
+        if name not in self._shared:
+            self._shared.add(name)
+            self.changed = True
+
+    def learn(self, node: Node, name: str, keys: Sequence[Type], value: Type) -> None:
+        """Take note of an assignment's types. Raises ProbeSpecError if they contradict those known."""
+        keys = tuple(map(stored, keys))
+        value = value if isinstance(value, AggregateType) else stored(value)
+        if name not in self._values:
+            self._keys[name], self._values[name] = keys, value
+            self.changed = True
+            return
+        self.learn_keys(node, name, keys)
+        known = self._values[name]
+        both = unify(known, value)
+        if both is None:
+            message = f"{name} holds {known.text}, and this is {value.text}"
+            raise ProbeSpecError(message, self.text, node.start, node.end)
+        if both != known:
+            self._values[name] = both
+            self.changed = True
+
+    def learn_keys(self, node: Node, name: str, keys: Sequence[Type]) -> None:
+        """Take note of a key's types. Raises ProbeSpecError if they contradict those known."""
+        known = self._keys.get(name)
+        keys = tuple(map(stored, keys))
+        if known is None:
+            return
+        both = [unify(a, b) for a, b in zip(known, keys, strict=False)]
+        if len(known) != len(keys) or None in both:
+            texts = [f"[{', '.join(k.text for k in some)}]" if some else "no key" for some in (known, keys)]
+            message = f"the key of {name} is {texts[0]}, and this is {texts[1]}"
+            raise ProbeSpecError(message, self.text, node.start, node.end)
+        merged = tuple(kind for kind in both if kind is not None)
+        if merged != known:
+            self._keys[name] = merged
+            self.changed = True
+
+    def types_over(self, below: TypeProvider) -> TypeProvider:
+        """Return the types of a target with the structs that the script defines."""
+        if not self._structs:
+            return below
+        known = self._types.get(id(below))
+        if known is None:
+            known = self._types[id(below)] = below, ScriptTypes(below, self._structs, self.text)
+        return known[1]
+
+    def widen_variable(self, block: int, name: str, kind: Type) -> None:
+        """Take note that a variable of a block has to hold a type."""
+        if self.variable_types.get((block, name)) != kind:
+            self.variable_types[block, name] = kind
+            self.changed = True
+
+    def action(self, action: Action) -> int:
+        """Return the number of an action."""
+        return self._actions.setdefault(action, len(self._actions))
+
+    def actions(self) -> tuple[Action, ...]:
+        """Return all actions, by number."""
+        return tuple(self._actions)
+
+    def begin_pass(self) -> None:
+        """Forget the actions, whose types may have changed."""
+        self._actions.clear()
+        self.changed = False

@@ -1,0 +1,314 @@
+"""Parse statements and the expressions that only scripts have: maps, calls, tuples, ``++``."""
+
+from __future__ import annotations
+
+from pytracer.lang import syntax as expressions
+from pytracer.lang.expressions import ExpressionParser
+from pytracer.lang.lexer import END, NAME, NUMBER, TEXT
+from pytracer.lang.script import syntax
+from pytracer.lang.script.tokens import DURATION, MAP, UNITS
+from pytracer.lang.script.types import TYPE_NAMES
+from pytracer.lang.syntax import Node
+
+_ASSIGNMENTS = ("=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>=")
+_JUMPS = ("break", "continue", "return")
+_STEPS = ("++", "--")
+_NO_CALL = ("sizeof", "offsetof")
+
+
+class StatementParser(ExpressionParser):
+    """Parses blocks of statements."""
+
+    def block(self) -> syntax.Block:
+        """Parse ``{ statement; ... }``."""
+        start = self.expect("{").start
+        found = list[Node]()
+        while not self.at("}"):
+            if self.next.kind == END:
+                raise self.fail("'}' is missing at the end")
+            found.append(self.statement())
+        end = self.take().end
+        return syntax.Block(start, end, tuple(found))
+
+    def statement(self) -> Node:
+        """Parse a statement with the semicolon behind it."""
+        word = self.next.text
+        match word:
+            case "{":
+                return self._block_or_expression()
+            case "if":
+                return self._if()
+            case "while":
+                start = self.take().start
+                condition = self.expression()
+                body = self.block()
+                return syntax.While(start, body.end, condition, body)
+            case "unroll":
+                start = self.take().start
+                count = self.expression()
+                body = self.block()
+                return syntax.Unroll(start, body.end, count, body)
+            case "for":
+                return self._for()
+        while self.skip(";"):
+            if self.at("}"):
+                return syntax.Block(self.taken, self.taken, ())
+            return self.statement()
+        made = self._simple()
+        if not self.skip(";") and not self.at("}"):
+            raise self.fail("';' is missing here")
+        return made
+
+    def _simple(self) -> Node:
+        start, word = self.next.start, self.next.text
+        if word in _JUMPS and self.next.kind == NAME:
+            self.take()
+            value = self.expression() if word == "return" and not self.at(";", "}") else None
+            return syntax.Jump(start, self.taken, word, value)
+        declares = word == "let" and self.next.kind == NAME
+        if declares:
+            self.take()
+        target = self.expression()
+        kind: expressions.TypeName | None = None
+        if declares and self.skip(":"):
+            kind = self.type_name()
+        if self.at(*_ASSIGNMENTS):
+            operator = self.take().text
+            value = self.expression()
+            return syntax.Assignment(start, value.end, target, operator, value, declares, kind)
+        if declares:
+            return syntax.Assignment(start, self.taken, target, "=", None, True, kind)
+        return syntax.ExpressionStatement(start, target.end, target)
+
+    def _if(self) -> syntax.If:
+        start = self.take().start
+        condition = self.expression()
+        yes = self.block()
+        no: syntax.Block | None = None
+        if self.next.text == "else" and self.next.kind == NAME:
+            self.take()
+            if self.next.text == "if":
+                inner = self._if()
+                no = syntax.Block(inner.start, inner.end, (inner,))
+            else:
+                no = self.block()
+        return syntax.If(start, (no or yes).end, condition, yes, no)
+
+    def _for(self) -> Node:
+        start = self.take().start
+        parenthesis = self.skip("(")
+        variable = self.next
+        if not variable.text.startswith("$"):
+            raise self.fail("a variable is expected here", hint="for $i : 0..10 { ... }")
+        self.take()
+        self.expect(":", "after the variable")
+        if self.next.kind == MAP and self._ahead(1).text in ("{", ")"):
+            entries = self._map()
+            if parenthesis:
+                self.expect(")")
+            body = self.block()
+            return syntax.ForMap(start, body.end, variable.text, entries, body)
+        first = self.expression()
+        self.expect("..", "between the first value and the one behind the last")
+        last = self.expression()
+        if parenthesis:
+            self.expect(")")
+        body = self.block()
+        return syntax.ForRange(start, body.end, variable.text, first, last, body)
+
+    # Expressions
+
+    def _binary(self, level: int) -> Node:
+        """See ExpressionParser; a slash before a brace ends a predicate, and ``=`` belongs to statements."""
+        left = self._unary()
+        while self._level() >= level:
+            sign = self.take()
+            right = self._binary(self._levels[sign.text] + 1)
+            left = expressions.Binary(left.start, right.end, sign.text, left, right, sign.start)
+        return left
+
+    def _level(self) -> int:
+        if self.next.kind != "sign" or (self.at("/") and self._ahead(1).text == "{"):
+            return 0
+        return self._levels.get(self.next.text, 0)
+
+    def _is_type(self, by: int) -> bool:
+        first, second = self._ahead(by), self._ahead(by + 1)
+        if first.text == "typeof" and second.text == "(":
+            return True
+        if first.kind == NAME and first.text in TYPE_NAMES and second.text in (")", "*", "["):
+            return True
+        return super()._is_type(by)
+
+    def type_name(self) -> expressions.TypeName:
+        """See ExpressionParser; ``[N]`` and stars may follow in any order."""
+        if self.next.text == "typeof" and self._ahead(1).text == "(":
+            return self._type_of()
+        made = super().type_name()
+        lengths = list[int]()
+        while self.at("["):
+            self.take()
+            length = int(self.take().value) if self.next.kind == NUMBER else 0
+            end = self.expect("]").end
+            lengths.append(length)
+            made = expressions.TypeName(made.start, end, made.words, made.stars, tuple(lengths))
+        return made
+
+    def _type_of(self) -> expressions.TypeName:
+        """Parse ``typeof(TYPE)`` or ``typeof(EXPRESSION)``, and what may follow a type."""
+        start = self.take().start
+        self.expect("(")
+        of = self.type_name() if self._begins_type() else self.expression()
+        self.expect(")")
+        stars = 0
+        while self.skip("*"):
+            stars += 1
+        if isinstance(of, expressions.TypeName):
+            return expressions.TypeName(start, self.taken, of.words, of.stars + stars, of.lengths)
+        return syntax.TypeOf(start, self.taken, ("typeof",), stars, (), of)
+
+    def _unary(self) -> Node:
+        if self.at(*_STEPS):
+            sign = self.take()
+            of = self._unary()
+            return syntax.Step(sign.start, of.end, of, 1 if sign.text == "++" else -1, True)
+        return super()._unary()
+
+    def _postfix(self) -> Node:
+        node = self._primary()
+        while True:
+            if self.at(".", "->"):
+                node = self._member(node)
+            elif self.skip("["):
+                index = self.expression()
+                end = self.expect("]", "after the index")
+                node = expressions.Index(node.start, end.end, node, index)
+            elif self.at(*_STEPS):
+                sign = self.take()
+                node = syntax.Step(node.start, sign.end, node, 1 if sign.text == "++" else -1, False)
+            else:
+                return node
+
+    def _member(self, of: Node) -> Node:
+        sign, name = self.take(), self.next
+        if name.kind not in (NAME, NUMBER) or name.text.startswith("$"):
+            raise self.fail(f"the name of a member must follow {sign.text!r}")
+        self.take()
+        return expressions.Member(of.start, name.end, of, name.text, sign.text == "->", name.start)
+
+    def _primary(self) -> Node:
+        token = self.next
+        if token.kind == MAP:
+            return self._map()
+        if token.kind == DURATION:
+            self.take()
+            digits = token.text.rstrip("abcdefghijklmnopqrstuvwxyz")
+            value = int(digits) * UNITS[token.text[len(digits) :]]
+            return expressions.NumberLiteral(token.start, token.end, value)
+        if token.kind == TEXT:
+            self.take()
+            text = str(token.value)
+            end = token.end
+            while self.next.kind == TEXT:  # as in C, literals behind each other are one
+                more = self.take()
+                text, end = text + str(more.value), more.end
+            return expressions.TextLiteral(token.start, end, text)
+        if self.at("{"):
+            return self.block_expression()
+        if self.at("("):
+            return self._parenthesis()
+        return super()._primary()
+
+    def _parenthesis(self) -> Node:
+        """Parse an expression in parentheses, a tuple or a record."""
+        start = self.take().start
+        if self.at(")"):
+            return syntax.TupleLiteral(start, self.take().end, ())
+        if self.next.kind == NAME and self._ahead(1).text == "=":
+            return self._record(start)
+        items, is_tuple = [self.expression()], False
+        while self.skip(","):
+            is_tuple = True
+            if self.at(")"):
+                break
+            items.append(self.expression())
+        end = self.expect(")").end
+        return syntax.TupleLiteral(start, end, tuple(items)) if is_tuple else items[0]
+
+    def _record(self, start: int) -> Node:
+        names, items = list[str](), list[Node]()
+        while not self.at(")"):
+            names.append(self.take().text)
+            self.expect("=")
+            items.append(self.expression())
+            if not self.skip(","):
+                break
+        end = self.expect(")").end
+        return syntax.RecordLiteral(start, end, tuple(names), tuple(items))
+
+    def _block_or_expression(self) -> Node:
+        """Parse a block, or an expression that is one."""
+        made = self.block_expression(as_statement=True)
+        return (
+            made if isinstance(made, syntax.Block) else syntax.ExpressionStatement(made.start, made.end, made)
+        )
+
+    def block_expression(self, *, as_statement: bool = False) -> Node:
+        """Parse ``{ statement; ...; last }``; a Block where it has no last expression."""
+        start = self.expect("{").start
+        found = list[Node]()
+        last: Node | None = None
+        while not self.at("}"):
+            if self.next.kind == END:
+                raise self.fail("'}' is missing at the end")
+            before = self.taken
+            made = self.statement()
+            closed = self.text[self.taken - 1] == ";" if self.taken > before else False
+            last = made.of if isinstance(made, syntax.ExpressionStatement) and not closed else None
+            found.append(made)
+        end = self.take().end
+        if last is not None and not as_statement:
+            return syntax.BlockExpression(start, end, tuple(found[:-1]), last)
+        return syntax.Block(start, end, tuple(found))
+
+    def _map(self) -> syntax.MapAccess:
+        token = self.take()
+        if not self.at("["):
+            return syntax.MapAccess(token.start, token.end, token.text)
+        self.take()
+        keys = [self.expression()]
+        while self.skip(","):
+            keys.append(self.expression())
+        end = self.expect("]", "after the key").end
+        return syntax.MapAccess(token.start, end, token.text, tuple(keys))
+
+    def _name(self) -> Node:
+        token = self.take()
+        if not self.at("("):
+            return expressions.Name(token.start, token.end, token.text)
+        if token.text in _NO_CALL:
+            return self._size_of(token.start, token.text)
+        self.take()
+        arguments = list[Node]()
+        while not self.at(")"):
+            if arguments:
+                self.expect(",", "between the arguments")
+            arguments.append(self.expression())
+        end = self.take().end
+        return syntax.Call(token.start, end, token.text, tuple(arguments))
+
+    def _size_of(self, start: int, word: str) -> Node:
+        self.expect("(")
+        of: Node = self.type_name() if self._begins_type() else self.expression()
+        member = ""
+        if word == "offsetof":
+            self.expect(",")
+            member = self.take().text
+        end = self.expect(")").end
+        return syntax.SizeOf(start, end, of, member)
+
+    def _begins_type(self) -> bool:
+        """Return whether what follows in brackets is a type: a name alone is one if C or a script has it."""
+        if self.next.text in ("struct", "union", "enum"):
+            return True
+        return self.next.kind == NAME and (self.next.text in TYPE_NAMES or self._is_type(0))

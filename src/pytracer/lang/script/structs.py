@@ -1,0 +1,80 @@
+"""The structs that a script defines, beside the types of the kernel or program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pytracer.lang.arithmetic import size_of
+from pytracer.lang.checker import Checker
+from pytracer.lang.scope import RecordField, Scope, TypeProvider
+from pytracer.lang.script.syntax import StructDefinition
+from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Type
+
+_OWN = 1 << 48  # numbers of these structs; those of the kernel and of programs are below
+
+
+class ScriptTypes:
+    """The types ``below``, and the structs of a script, which come first. Members lie as in C."""
+
+    def __init__(self, below: TypeProvider, definitions: Sequence[StructDefinition], text: str) -> None:
+        self._below = below
+        self._checker = Checker(text, Scope("the script", self))
+        self._known = dict[str, StructType]()
+        self._members = dict[int, dict[str, RecordField]]()
+        for definition in definitions:
+            self._define(definition)
+
+    def members(self, struct: StructType) -> Mapping[str, RecordField]:
+        """See :class:`~pytracer.lang.scope.TypeProvider`."""
+        found = self._members.get(struct.number)
+        return self._below.members(struct) if found is None else found
+
+    def find(self, kind: str, name: str) -> Type | None:
+        """See :class:`~pytracer.lang.scope.TypeProvider`."""
+        found = self._known.get(f"{kind} {name}") if kind != "typedef" else None
+        return found or self._below.find(kind, name)
+
+    def names(self, kind: str) -> set[str]:
+        """See :class:`~pytracer.lang.scope.TypeProvider`."""
+        own = {name.partition(" ")[2] for name in self._known if name.startswith(kind)}
+        return own | self._below.names(kind)
+
+    def enumerator(self, name: str) -> int | None:
+        """See :class:`~pytracer.lang.scope.TypeProvider`."""
+        return self._below.enumerator(name)
+
+    def _define(self, definition: StructDefinition) -> None:
+        name = f"{definition.kind} {definition.name}"
+        number = _OWN + len(self._known)
+        self._known[name] = StructType(number, name, 0)  # for pointers to itself
+        fields, bits, widest = dict[str, RecordField](), 0, 1
+        longest = 0
+        for field in definition.fields:
+            kind = self._checker.type_of(field.type)
+            for length in reversed(field.lengths):
+                kind = ArrayType(kind, length)
+            align = self._align(kind)
+            widest = max(widest, align)
+            if definition.kind == "union":
+                bits = 0
+            if field.bits:
+                unit = 8 * size_of(kind)
+                if bits // unit != (bits + field.bits - 1) // unit:
+                    bits = -(-bits // unit) * unit
+                fields[field.name] = RecordField(kind, bits, field.bits)
+                bits += field.bits
+            else:
+                bits = -(-bits // (8 * align)) * 8 * align
+                fields[field.name] = RecordField(kind, bits)
+                bits += 8 * size_of(kind)
+            longest = max(longest, bits)
+        size = -(-longest // (8 * widest)) * widest
+        self._members[number] = fields
+        self._known[name] = StructType(number, name, size)
+
+    def _align(self, kind: Type) -> int:
+        if isinstance(kind, ArrayType):
+            return self._align(kind.of)
+        if isinstance(kind, StructType):
+            return max((self._align(field.type) for field in self.members(kind).values()), default=1)
+        return size_of(kind) if isinstance(kind, (IntType, PointerType)) else 1

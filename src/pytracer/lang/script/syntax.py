@@ -1,0 +1,239 @@
+"""What a script consists of, with the place of each part in its text: probes, statements, and the expressions
+that only scripts have."""
+
+from __future__ import annotations
+
+from pytracer.lang.syntax import Node, TypeName
+from pytracer.record import as_dict, record
+
+# Expressions
+
+
+def children(node: Node) -> list[Node]:
+    """Return the nodes that a node consists of."""
+    found = list[Node]()
+    for value in as_dict(node).values():
+        found += [
+            part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, Node)
+        ]
+    return found
+
+
+@record
+class MapAccess(Node):
+    """``@name`` or ``@name[key, ...]``."""
+
+    name: str
+    keys: tuple[Node, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """True without a key in brackets: the whole map, or its only value."""
+        return not self.keys
+
+
+@record
+class Call(Node):
+    """``name(argument, ...)``."""
+
+    name: str
+    arguments: tuple[Node, ...]
+
+
+@record
+class TupleLiteral(Node):
+    """``(a, b, ...)``."""
+
+    items: tuple[Node, ...]
+
+
+@record
+class RecordLiteral(Node):
+    """``(name=a, other=b, ...)``."""
+
+    names: tuple[str, ...]
+    items: tuple[Node, ...]
+
+
+@record
+class BlockExpression(Node):
+    """``{ statement; ...; last }``: its value is that of the last expression."""
+
+    statements: tuple[Node, ...]
+    last: Node
+
+
+@record
+class SizeOf(Node):
+    """``sizeof(TYPE)`` or ``sizeof(EXPRESSION)``; ``offsetof(TYPE, member)`` where ``member`` is given."""
+
+    of: Node
+    member: str = ""
+
+
+@record
+class TypeOf(TypeName):
+    """``typeof(expression)``: the type that an expression has."""
+
+    of: Node | None = None
+
+
+@record
+class Step(Node):
+    """``++`` or ``--`` (``by`` is 1 or -1) before or behind a variable or a map."""
+
+    of: Node
+    by: int
+    before: bool
+
+
+# Statements
+
+
+@record
+class Assignment(Node):
+    """``target = value``, or with another operator, as in ``+=``. ``declares``: with ``let``; ``type`` is
+    the declared type; ``value`` is None in ``let $x``."""
+
+    target: Node
+    operator: str
+    value: Node | None
+    declares: bool = False
+    type: TypeName | None = None
+
+
+@record
+class ExpressionStatement(Node):
+    """An expression of which the value is not used."""
+
+    of: Node
+
+
+@record
+class Block(Node):
+    """Statements in braces."""
+
+    statements: tuple[Node, ...]
+
+
+@record
+class If(Node):
+    """``if condition { yes } else { no }``."""
+
+    condition: Node
+    yes: Block
+    no: Block | None
+
+
+@record
+class While(Node):
+    """``while condition { ... }``."""
+
+    condition: Node
+    body: Block
+
+
+@record
+class Unroll(Node):
+    """``unroll (count) { ... }``."""
+
+    count: Node
+    body: Block
+
+
+@record
+class ForRange(Node):
+    """``for $x : first..last { ... }``; ``last`` is not included."""
+
+    variable: str
+    first: Node
+    last: Node
+    body: Block
+
+
+@record
+class ForMap(Node):
+    """``for $entry : @map { ... }``."""
+
+    variable: str
+    map: MapAccess
+    body: Block
+
+
+@record
+class Jump(Node):
+    """``break``, ``continue`` or ``return``, which may have a value that nobody sees."""
+
+    word: str
+    value: Node | None = None
+
+
+# Probes
+
+
+@record
+class AttachPoint(Node):
+    """``kprobe:vfs_read``: the parts between colons as they are written; the first is the provider."""
+
+    text: str
+    parts: tuple[str, ...]
+
+
+@record
+class ProbeBlock(Node):
+    """Attach points, a predicate, and what is done."""
+
+    points: tuple[AttachPoint, ...]
+    predicate: Node | None
+    body: Block
+
+
+@record
+class Macro(Node):
+    """``macro name($variable, expression, @map) { ... }``."""
+
+    name: str
+    parameters: tuple[str, ...]
+    body: Node
+
+
+@record
+class MapDeclaration(Node):
+    """``let @name = lruhash(100);``."""
+
+    name: str
+    kind: str
+    capacity: int
+
+
+@record
+class StructField:
+    """A member of a struct: its type, the lengths of arrays of it, the bits of a bit-field (0: none)."""
+
+    name: str
+    type: TypeName
+    lengths: tuple[int, ...] = ()
+    bits: int = 0
+
+
+@record
+class StructDefinition(Node):
+    """``struct name { ... };`` (or union)."""
+
+    kind: str
+    name: str
+    fields: tuple[StructField, ...]
+
+
+@record
+class Script:
+    """A parsed script: ``text`` is the whole of it, ``config`` its settings by name, ``macros`` are by name
+    and number of parameters; ``constants`` are from ``#define``."""
+
+    text: str
+    probes: tuple[ProbeBlock, ...]
+    config: dict[str, str]
+    macros: dict[tuple[str, int], Macro]
+    maps: tuple[MapDeclaration, ...] = ()
+    structs: tuple[StructDefinition, ...] = ()
+    constants: tuple[tuple[str, int], ...] = ()

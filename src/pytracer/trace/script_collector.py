@@ -1,0 +1,208 @@
+"""Collect what a script prints: its events as they happen, its maps when it asks for them and at the end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pytracer import ktime
+from pytracer.arrays import Array, np
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.read.maps import Map
+from pytracer.budget import Budget
+from pytracer.enrich.script_maps import MapOutput, show_map
+from pytracer.enrich.script_values import ValueReader
+from pytracer.lang.script import Action, CompiledScript, ScriptMap
+from pytracer.model import Batch, Item
+from pytracer.model.script import ScriptOutput
+from pytracer.plan import Plan
+from pytracer.trace.collector import find_map
+from pytracer.trace.stream_collector import StreamCollector
+
+_NAMES = ("type", "data")
+
+
+class ScriptCollector(StreamCollector):
+    """Carries out the actions of a script in the order of its events."""
+
+    def __init__(
+        self, plan: Plan, maps: Mapping[str, Map], warn: Callable[[str], None], budget: Budget
+    ) -> None:
+        """See :func:`~pytracer.trace.collector.open_collector`."""
+        super().__init__(plan, maps, warn, budget)
+        assert plan.script is not None
+        self._script: CompiledScript = plan.script
+        self._maps = maps
+        self._by_name = {one.name: one for one in self._script.maps}
+        self._exit_code: int | None = None
+        self._announced = self._has_read = False
+        config = self._script.config
+        self._reader = ValueReader(
+            self._script.targets,
+            trailer=config["str_trunc_trailer"],
+            room=int(config["max_strlen"]),
+            clock=time.time_ns() - ktime.boottime_ns(),
+        )
+        self._actions: dict[str, Callable[[Action, bytes], ScriptOutput | None]] = {
+            "printf": self._printf,
+            "errorf": self._errorf,
+            "warnf": self._errorf,
+            "print": self._print,
+            "print_map": self._print_map,
+            "print_entry": self._print_entry,
+            "clear": self._clear,
+            "zero": self._zero,
+            "exit": self._exit,
+            "time": self._time,
+            "join": self._join,
+            "cat": self._cat,
+            "system": self._system,
+        }
+
+    @property
+    def is_finished(self) -> bool:
+        """See :class:`~pytracer.trace.collector.Collector`."""
+        return self._exit_code is not None or (self._script.ends_at_once and self._has_read)
+
+    @property
+    def exit_code(self) -> int:
+        """See :class:`~pytracer.trace.collector.Collector`."""
+        return self._exit_code or 0
+
+    def start(self, _links: Sequence[Link], /) -> None:
+        """See :class:`~pytracer.trace.collector.Collector`."""
+
+    def _read(self, *, last: bool) -> Iterator[Batch]:
+        announced, self._announced = self._announced, True
+        if not announced and "quiet" not in self._script.config:
+            count = self._script.attached
+            text = f"Attached {count} probe{'s' * (count != 1)}\n"
+            yield _batch([ScriptOutput("attached_probes", {"probes": count}, text)])
+        while self.reader is not None:
+            records = self.reader.read(last=last)
+            if records is None:
+                self._has_read = True
+                return
+            yield _batch(self._outputs(records))
+
+    def _outputs(self, records: Array) -> list[ScriptOutput]:
+        """Carry out the actions of events. After exit(), only those of end probes count."""
+        found = list[ScriptOutput]()
+        numbers, programs, data = records["action"].tolist(), records["program"].tolist(), records["data"]
+        for number, program, row in zip(numbers, programs, data, strict=True):
+            if self._exit_code is not None and program not in self._script.end_programs:
+                continue
+            action = self._script.actions[number]
+            output = self._actions[action.kind](action, row.tobytes())
+            if output is not None:
+                found.append(output)
+        return found
+
+    def read_summary(self) -> Iterator[Item]:
+        """Yield the maps, if the script's settings do not say otherwise."""
+        if self._script.config["print_maps_on_exit"] in ("0", "false"):
+            return
+        ordered = sorted(self._script.maps, key=lambda one: one.name)
+        shown = [self._show(one) for one in ordered if not self._map(one).is_empty]
+        outputs = [_output(one) for one in shown]
+        yield _batch([ScriptOutput("", None, "\n"), *outputs])
+
+    def close(self) -> None:
+        """See :class:`~pytracer.trace.collector.Collector`."""
+        super().close()
+        self._reader.close()
+
+    def _show(self, one: ScriptMap, top: int = 0, divisor: int = 0) -> MapOutput:
+        keys, values = self._map(one).read()
+        return show_map(one, keys, values, self._reader, top, divisor)
+
+    def _map(self, one: ScriptMap) -> Map:
+        return find_map(self._plan, self._maps, one.c_name)
+
+    # Actions
+
+    def _printf(self, action: Action, data: bytes) -> ScriptOutput:
+        text = self._reader.printf(action.pieces, action.fields, data)
+        return ScriptOutput("printf", text, text)
+
+    def _errorf(self, action: Action, data: bytes) -> None:
+        self._warn(self._reader.printf(action.pieces, action.fields, data).rstrip("\n"))
+
+    def _print(self, action: Action, data: bytes) -> ScriptOutput:
+        shown = self._reader.read(action.fields[0], data, 0)
+        return ScriptOutput("value", shown.data, f"{shown.text}\n")
+
+    def _print_map(self, action: Action, _data: bytes) -> ScriptOutput | None:
+        one = self._by_name.get(action.map)
+        if one is None:
+            return None
+        shown = self._show(one, *action.numbers)
+        return _output(shown)
+
+    def _print_entry(self, action: Action, data: bytes) -> ScriptOutput:
+        one = self._by_name[action.map]
+        keys, values = self._map(one).read()
+        raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), 8 * one.key_words)
+        wanted = np.frombuffer(data, dtype=np.uint8)[: 8 * (one.key_words - one.has_buckets)]
+        chosen = (raw[:, : len(wanted)] == wanted).all(axis=1)
+        shown = show_map(one, keys[chosen], values[chosen], self._reader)
+        return ScriptOutput(shown.kind, shown.data, shown.text)
+
+    def _clear(self, action: Action, _data: bytes) -> None:
+        self._map(self._by_name[action.map]).drain()
+
+    def _zero(self, action: Action, _data: bytes) -> None:
+        table = self._map(self._by_name[action.map])
+        keys, values = table.read()
+        zero = bytes(values.reshape(len(keys), -1)[0].nbytes) if len(keys) else b""
+        for key in keys:
+            table.update(key.tobytes(), zero)
+
+    def _exit(self, action: Action, data: bytes) -> None:
+        if self._exit_code is None:
+            self._exit_code = data[0] if action.fields else 0
+
+    def _time(self, action: Action, _data: bytes) -> ScriptOutput:
+        text = self._reader.format_time(action.text, time.time_ns())
+        return ScriptOutput("time", text, text)
+
+    def _join(self, action: Action, data: bytes) -> ScriptOutput:
+        parts = [part.text for part in self._reader.read_parts(action.fields, data)]
+        text = action.text.join(part for part in parts if part) + "\n"
+        return ScriptOutput("join", text, text)
+
+    def _cat(self, action: Action, data: bytes) -> ScriptOutput:
+        path = self._reader.printf(action.pieces, action.fields, data)
+        limit = int(self._script.config["max_cat_bytes"])
+        try:
+            with Path(path).open("rb") as file:
+                text = file.read(limit).decode(errors="backslashreplace")
+        except OSError as error:
+            self._warn(f"cat: {error}")
+            text = ""
+        return ScriptOutput("cat", text, text)
+
+    def _system(self, action: Action, data: bytes) -> ScriptOutput:
+        command = self._reader.printf(action.pieces, action.fields, data)
+        sys.stdout.flush()
+        done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)  # noqa: S602: --unsafe
+        text = done.stdout.decode(errors="backslashreplace")
+        return ScriptOutput("syscall", text, text)
+
+
+def _output(shown: MapOutput) -> ScriptOutput:
+    """Return a whole map as output: a blank line follows it, which a histogram has already."""
+    return ScriptOutput(shown.kind, shown.data, shown.text + "\n" * (shown.kind != "hist"))
+
+
+def _batch(outputs: Sequence[ScriptOutput]) -> Batch:
+    records = np.empty(len(outputs), dtype=object)
+    records[:] = outputs
+    return Batch(_NAMES, records, np.full(len(outputs), time.time_ns(), dtype=np.int64), _column)
+
+
+def _column(name: str, records: Array) -> Array:
+    return np.array([getattr(one, "kind" if name == "type" else "data") for one in records], dtype=object)

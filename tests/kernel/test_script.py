@@ -1,0 +1,204 @@
+"""Scripts in bpftrace's language, run on this kernel on workloads of the test's own."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from support.cli import run
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+OPENS = "import os\nfor n in range(23): os.close(os.open('/dev/null', os.O_RDONLY))\n"
+WORKLOAD = ("--", sys.executable, "-S", "-c", OPENS)
+
+
+def output(text, *rest, **given):
+    """The standard output of a script."""
+    done = run("script", "-q", "-e", text, *rest, **given)
+    assert done.status == 0, done.err
+    return done.out
+
+
+def values(text, *rest):
+    """What a script prints, as JSON has it: pairs of type and data."""
+    lines = output(text, *rest, "-f", "json").splitlines() if "--" not in rest else json_lines(text, rest)
+    return [(line["type"], line["data"]) for line in map(json.loads, lines)]
+
+
+def json_lines(text, rest):
+    return output(text, "-f", "json", *rest).splitlines()
+
+
+@pytest.mark.smoke
+def test_opens_of_a_command_are_counted_exactly():
+    text = (
+        'tracepoint:syscalls:sys_enter_openat /str(args.filename) == "/dev/null"/ '
+        "{ @[comm, str(args.filename)] = count(); @flags = max(args.flags); }"
+    )
+    found = dict(pair for kind, data in values(text, *WORKLOAD) for pair in data.items() if kind == "map")
+    assert list(found["@"].values()) == [23]
+    assert found["@flags"] == 0o2000000  # O_CLOEXEC
+
+
+def test_events_are_printed_in_their_order_and_none_is_lost():
+    text = (
+        'tracepoint:syscalls:sys_exit_openat /args.ret >= 0/ { @n++; printf("%d %d\\n", @n, args.ret > 0); }'
+    )
+    lines = output(text, *WORKLOAD).partition("\n\n")[0].splitlines()
+    numbers = [int(line.split()[0]) for line in lines if line]
+    assert len(numbers) >= 23
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+EXPRESSIONS = {
+    "1 + 2 * 3": 7,
+    "(7 - 10)": -3,
+    "-7 / 2": -3,
+    "-7 % 3": -1,
+    "1 << 10": 1024,
+    "0xff & ~0x0f": 0xF0,
+    "5 > 3": True,
+    "5 == 3 || 2 != 2": 0,
+    "3 ? 10 : 20": 10,
+    '"abc" == "abc"': True,
+    'strncmp("abcd", "abxx", 2)': 0,
+    'strcontains("haystack", "st")': 1,
+    'len("four")': 4,
+    "(uint8)300": 44,
+    "(int8)200": -56,
+    "sizeof(uint32)": 4,
+    "bswap((uint16)0x1234)": 0x3412,
+    "10 / 0": 0,
+    "{ $a = 20; $a + 1 }": 21,
+    '(1, "two", (3, -4))': [1, "two", [3, -4]],
+    '(1, "two").1': "two",
+    "((int8[4])(int32)0x04030201)[2]": 3,
+    'ntop(pton("127.0.0.1"))': "127.0.0.1",
+    'ntop(pton("fe80::1"))': "fe80::1",
+    'macaddr(pton("1.2.3.4"))': "01:02:03:04:00:00",
+    "strerror(2)": "No such file or directory",
+    "$1 + 1": 43,
+    "str($2)": "text",
+    "$#": 2,
+}
+
+
+def test_expressions():
+    """All in one script: a start takes longer than they do."""
+    text = "begin { " + " ".join(f"print({one});" for one in EXPRESSIONS) + " }"
+    done = run("script", "-q", "-f", "json", "-e", text, "42", "text")
+    assert done.status == 0, done.err
+    found = [json.loads(line)["data"] for line in done.out.splitlines()]
+    assert dict(zip(EXPRESSIONS, found, strict=True)) == EXPRESSIONS
+
+
+def test_maps_of_each_function():
+    text = (
+        "begin { $i = 0; while ($i < 10) { @count = count(); @sum = sum($i); @avg = avg($i); @min = min($i); "
+        "@max = max($i); @stats = stats($i); @hist = hist($i); @lhist = lhist($i, 0, 10, 5); "
+        '@[$i % 2, "k"] = $i; $i++; } delete(@, (0, "k")); }'
+    )
+    found = {name: data for _, one in values(text) for name, data in one.items()}
+    assert found["@count"] == 10
+    assert (found["@sum"], found["@avg"], found["@min"], found["@max"]) == (45, 4, 0, 9)
+    assert found["@stats"] == {"count": 10, "average": 4, "total": 45}
+    assert [(row["min"], row["count"]) for row in found["@hist"]] == [(0, 1), (1, 1), (2, 2), (4, 4), (8, 2)]
+    assert [(row["min"], row["max"], row["count"]) for row in found["@lhist"]] == [(0, 4, 5), (5, 9, 5)]
+    assert found["@"] == {"1,k": 9}
+
+
+def test_text_is_bpftraces():
+    text = 'begin { @a["x"] = 1; @a["y"] = 2; @h = hist(5); print(@a, 1); clear(@a); @b = (1, "t"); }'
+    bar = "@" * 52
+    assert output(text) == f"@a[y]: 2\n\n\n@b: (1, t)\n\n@h:\n[4, 8)                 1 |{bar}|\n\n"
+
+
+def test_a_program_reads_the_entries_of_a_map():
+    text = (
+        'begin { @a[1, "x"] = 5; @a[2, "y"] = 6; @a[3, "z"] = 7; $sum = 0; '
+        'for ($kv : @a) { if ($kv.0.1 == "y") { continue; } $sum += $kv.1; } print($sum); clear(@a); }'
+    )
+    done = run("script", "-q", "-e", text)
+    if done.status == 4:
+        assert "bpf_for_each_map_elem" in done.err  # before Linux 5.13
+        return
+    assert done.out == "12\n\n"
+
+
+def test_begin_and_end_frame_the_run_and_exit_gives_the_status():
+    text = 'begin { printf("b "); exit(7); } end { printf("e"); }'
+    done = run("script", "-q", "-e", text)
+    assert (done.out, done.status) == ("b e\n", 7)
+
+
+def test_intervals_end_a_script():
+    text = "interval:ms:20 { @n++; if (@n == 3) { exit(); } }"
+    assert output(text) == "\n@n: 3\n\n"
+
+
+def test_macros_structs_and_parameters():
+    text = (
+        "struct pair { char a; int b; };\n"
+        "macro twice(x) { x * 2 }\n"
+        "macro bump($v) { $v += 1; }\n"
+        "begin { $n = 20; bump($n); print(twice($n)); print(sizeof(struct pair)); "
+        'print(offsetof(struct pair, b)); print(getopt("size", 5)); print(getopt("flag")); }'
+    )
+    assert output(text) == "42\n8\n4\n5\nfalse\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "wrong"),
+    [
+        ("begin { print(@x); print(@x + 1); }", "nothing assigns a value to @x", "@x"),
+        ("begin { $x = 1; $x = (1, 2); }", "$x is a s8, and this is (s8,s8)", "$x = (1, 2)"),
+        ('begin { @[1] = 1; @["a"] = 1; }', "the key of @ is [s8], and this is [string[2]]", '@["a"] = 1'),
+        ('begin { system("true"); }', "system() changes what is traced", 'system("true")'),
+        ("begin { nonsense(); }", "no function 'nonsense'", "nonsense()"),
+        ('begin { printf("%d\\n"); }', "1 conversions in the format, and 0 arguments", 'printf("%d\\n")'),
+        ("kprobee:f { }", "no provider 'kprobee'", "kprobee:f"),
+        ("tracepoint:syscalls:sys_enter_nothing { }", None, "tracepoint:syscalls:sys_enter_nothing"),
+    ],
+)
+def test_mistakes_are_pointed_at_before_anything_is_attached(text, message, wrong):
+    done = run("script", "-e", text)
+    assert done.status == 2
+    error, line, marks, *_ = done.err.splitlines()
+    if message:
+        assert error == f"pytracer: error: {message}"
+    start = marks.index("^")
+    assert line[start : start + len(marks.strip())] == wrong
+
+
+def test_nothing_that_a_user_wrote_is_in_the_c():
+    text = 'begin { @evil_name["*/ evil_text /*"] = 1; $evil_variable = 2; print($evil_variable); }'
+    done = run("script", "--emit-c", "-e", text)
+    assert done.status == 0, done.err
+    assert "evil" not in done.out
+
+
+def test_names_of_the_traced_system_are_harmless(tmp_path):
+    name = tmp_path / "\x1b]0;title\x07\nline"
+    name.touch()
+    work = ("--", sys.executable, "-S", "-c", f"open({str(name)!r})")
+    text = 'tracepoint:syscalls:sys_enter_openat { printf("%s|\\n", str(args.filename)); }'
+    found = output(text, *work)
+    assert "\x1b" not in found
+    assert "\\x1b]0;title\\x07\\nline|" in found
+
+
+def test_a_full_map_is_a_loss():
+    text = "config = { max_map_keys = 2 } begin { @[1] = 1; @[2] = 1; @[3] = 1; }"
+    kinds = values(text)
+    assert ("lost_events", {"events": 1, "reason": "map_full"}) in kinds
+
+
+def test_second_start_loads_no_compiler():
+    text = "begin { print(12345); }"
+    assert output(text) == "12345\n\n"
+    done = run("script", "-q", "-v", "-e", text)
+    assert "compiled" not in done.err
+    assert done.out == "12345\n\n"

@@ -1,0 +1,164 @@
+"""Scripts: what the parser makes of them, and where it points at mistakes."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytracer.errors import ProbeSpecError
+from pytracer.lang.script import parse_script, syntax
+from pytracer.lang.syntax import Binary, Cast, NumberLiteral, TextLiteral
+
+
+def statements(body):
+    return parse_script(f"begin {{ {body} }}").probes[0].body.statements
+
+
+def expression(text):
+    [statement] = statements(f"$x = {text};")
+    return statement.value
+
+
+def points(text):
+    return [point.parts for point in parse_script(f"{text} {{ }}").probes[0].points]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("kprobe:vfs_read", [("kprobe", "vfs_read")]),
+        ("k:a, kr:b", [("k", "a"), ("kr", "b")]),
+        ("begin", [("begin",)]),
+        ("tracepoint:syscalls:sys_enter_*", [("tracepoint", "syscalls", "sys_enter_*")]),
+        ("uprobe:/bin/bash:readline", [("uprobe", "/bin/bash", "readline")]),
+        ('uprobe:"/tmp/a b:c":f', [("uprobe", "/tmp/a b:c", "f")]),
+        ("usdt:./prog:provider:name", [("usdt", "./prog", "provider", "name")]),
+        ("kprobe:vfs_read+4", [("kprobe", "vfs_read+4")]),
+        ("interval:s:1,\nprofile:hz:99 // both\n", [("interval", "s", "1"), ("profile", "hz", "99")]),
+    ],
+)
+def test_attach_points(text, parts):
+    assert points(text) == parts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kprobe:vfs_read /pid == 5/ { }",
+        "kprobe:vfs_read/pid == 5/{ }",
+        "uprobe:/bin/bash:readline /pid == 5/ { }",
+        "uprobe:/bin/bash:readline/pid == 5/ { }",
+        "kprobe:vfs_read\n/pid == 10 / 2/\n{ }",
+    ],
+)
+def test_predicates(text):
+    [block] = parse_script(text).probes
+    assert isinstance(block.predicate, Binary)
+    assert block.predicate.sign == "=="
+    assert block.points[0].parts[-1] in ("vfs_read", "readline")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1_000", 1000),
+        ("1e6", 1_000_000),
+        ("0x1F", 31),
+        ("017", 15),
+        ("5ms", 5_000_000),
+        ("2d", 2 * 86400 * 10**9),
+        ("123UL", 123),
+    ],
+)
+def test_numbers(text, value):
+    made = expression(text)
+    assert isinstance(made, NumberLiteral)
+    assert made.value == value
+
+
+def test_literals_behind_each_other_are_one():
+    made = expression('"a" "b"')
+    assert isinstance(made, TextLiteral)
+    assert made.value == "ab"
+
+
+def test_tuples_records_and_parentheses():
+    assert isinstance(expression("(1)"), NumberLiteral)
+    assert [item.value for item in expression("(1,)").items] == [1]
+    assert expression("()").items == ()
+    record = expression("(a=1, b=(2, 3))")
+    assert isinstance(record, syntax.RecordLiteral)
+    assert record.names == ("a", "b")
+
+
+def test_a_name_before_an_operand_is_a_type():
+    assert isinstance(expression("(uint64)$1"), Cast)
+    assert isinstance(expression("(struct sock *)arg0"), Cast)
+    assert isinstance(expression("(pid) + 1"), Binary)
+
+
+def test_blocks_have_the_value_of_their_last_expression():
+    made = expression("{ $a = 1; $a + 1 }")
+    assert isinstance(made, syntax.BlockExpression)
+    assert isinstance(made.last, Binary)
+    [block] = statements("{ $a = 1; $a }")
+    assert isinstance(block, syntax.Block)
+
+
+def test_loops():
+    [over_map] = statements("for ($kv : @a) { print($kv); }")
+    assert isinstance(over_map, syntax.ForMap)
+    assert (over_map.variable, over_map.map.name) == ("$kv", "@a")
+    [over_range] = statements("for $i : 0..10 { break; }")
+    assert isinstance(over_range, syntax.ForRange)
+
+
+def test_what_is_not_for_this_kernel_is_left_out_and_all_else_keeps_its_place():
+    text = "#ifndef BPFTRACE_HAVE_BTF\n#include <x.h>\n#else\n#define LEAST 5\n#endif\nbegin { $x = y }"
+    script = parse_script(text)
+    assert script.constants == (("LEAST", 5),)
+    [assignment] = script.probes[0].body.statements
+    assert text[assignment.value.start : assignment.value.end] == "y"
+
+
+def test_definitions():
+    script = parse_script(
+        "config = { max_strlen = 64; stack_mode=perf }\n"
+        "struct pair { int a; char name[8]; struct pair *next; };\n"
+        "enum color { RED, BLUE = 7, GREEN };\n"
+        "let @least = lruhash(10);\n"
+        "macro add(x, @m) { @m += x; }\n"
+        "begin { add(1, @sum); }"
+    )
+    assert script.config == {"max_strlen": "64", "stack_mode": "perf"}
+    assert [field.name for field in script.structs[0].fields] == ["a", "name", "next"]
+    assert script.structs[0].fields[1].lengths == (8,)
+    assert script.constants == (("RED", 0), ("BLUE", 7), ("GREEN", 8))
+    assert (script.maps[0].name, script.maps[0].kind, script.maps[0].capacity) == ("@least", "lruhash", 10)
+    assert ("add", 2) in script.macros
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "wrong"),
+    [
+        ("", "there is no probe", ""),
+        ("kprobe:f", "'{' is missing here", ""),
+        ("kprobe:f { $x = ; }", "';' is not allowed here", ";"),
+        ("kprobe:f { printf(1 }", "',' is missing here between the arguments", "}"),
+        ("kprobe:f { @x[1 = 2; }", "']' is missing here after the key", "="),
+        ("kprobe:f /pid { }", "'/' is missing here after the predicate", "{"),
+        ("kprobe:f { if (1) print(1) }", "'{' is missing here", "print"),
+        ("kprobe:f { `id` }", "'`' has no meaning here", "`"),
+        (
+            "#define F(x) x\nbegin { }",
+            "of the preprocessor, only #define NAME NUMBER is supported",
+            "#define F(x) x",
+        ),
+        ("#if 1\nbegin { }", "#if is not supported", "#if 1"),
+        ('import "x.bt"; begin { }', "imports are not supported", "import"),
+    ],
+)
+def test_mistakes_are_pointed_at(text, message, wrong):
+    with pytest.raises(ProbeSpecError) as caught:
+        parse_script(text)
+    assert caught.value.message == message
+    assert text[caught.value.start : caught.value.end].strip() == wrong
