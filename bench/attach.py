@@ -24,7 +24,7 @@ LAB, LIMIT = "6.12", 3000  # the first long-term kernel with kprobe.multi for bo
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """The same functions by every way."""
+    """Measure the same functions with each alternative."""
     return where_there_are_kprobes("attach", _by_every_way, rounds)
 
 
@@ -96,12 +96,12 @@ def measure(
 
 
 def until_traced(cache: str, patterns: Sequence[str], alternative: str) -> float:
-    """Seconds from the start of funccount until it traces."""
+    """Return the seconds from the start of funccount until it traces."""
     options = ["--max-probes", "100000", *(["--hook", f"k={alternative}"] if alternative else [])]
     command = [*PYTRACER, "funccount", "-v", *options, *patterns, "60"]
     return attached(command, "pytracer: tracing", {**os.environ, "PYTRACER_CACHE_DIR": cache})
 
 
 def attached(command: Sequence[str], ready: str, environment: dict[str, str]) -> float:
-    """Seconds from the start until a tool says that it traces."""
+    """Return the seconds from the start until a tool says that it traces."""
     return until_output(command, ready, environment)[0]

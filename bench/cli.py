@@ -90,7 +90,7 @@ def _leave_out(group: Group, what: MissingPeerError) -> None:
 
 
 def line(result: Result) -> str:
-    """One result for people."""
+    """Format one result as a line."""
     text = f"{result.low:.3g} to {result.high:.3g}"
     if result.target is not None:
         text += f"; {bound(result)}: {'holds' if result.holds else 'DOES NOT HOLD'}"

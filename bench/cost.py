@@ -30,7 +30,7 @@ def _calls() -> float:
 
 @contextlib.contextmanager
 def empty_tracepoint() -> Iterator[None]:
-    """The floor: a program that does nothing, when a system call begins."""
+    """Attach the floor: a program that does nothing, when a system call begins."""
     program = prog_load(ProgType.RAW_TRACEPOINT, returning(0))
     link = raw_tracepoint.attach_to_event("sys_enter", program)
     try:
@@ -41,18 +41,18 @@ def empty_tracepoint() -> Iterator[None]:
 
 
 def ours(*words: str) -> Held:
-    """pytracer at work."""
+    """Start pytracer."""
     return tracing([*PYTRACER, *words, "-v", "-d", "600"], "pytracer: tracing")
 
 
 def syscount(*words: str) -> Held:
-    """BCC's tool at work."""
+    """Start BCC's syscount."""
     tool = find("syscount-bpfcc", "syscount")
     return tracing([tool, *words], "Tracing", bcc_environment(tool))
 
 
 def bpftrace(script: str) -> Held:
-    """bpftrace at work. It says when it traces, not before."""
+    """Start bpftrace. It says when it traces, not before."""
     announce = 'interval:ms:100 { printf("tracing\\n"); }'
     return tracing([find("bpftrace"), "-e", f"{script} {announce}"], "tracing", bpftrace_environment())
 
@@ -68,7 +68,7 @@ def while_held(held: Callable[[], Held], take: Taker) -> Taker:
 
 
 def _under(*command: str) -> Taker:
-    """The calls by a program that another one starts and looks at."""
+    """Return the time for calls of a program that another one starts and traces."""
     return lambda: work("calls", str(FEW), cpu=0, under=(find(command[0]), *command[1:]))
 
 
@@ -128,7 +128,7 @@ MEASURES = (
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """System calls counted, counted with latency."""
+    """Measure system calls counted, and counted with latency."""
     return measured(MEASURES, rounds)
 
 

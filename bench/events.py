@@ -16,7 +16,8 @@ PATIENCE = 600  # seconds
 
 
 def read(source: str, events: int) -> dict[str, float]:
-    """One flood through one reader. Raises MissingPeerError where it does not run here."""
+    """Send one flood of events through one reader. Raises MissingPeerError if the reader does not run
+    here."""
     command = [sys.executable, "-m", "bench.readers", source, str(events)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
@@ -53,7 +54,7 @@ class _Reader:
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """Against BCC's ring-buffer callback, and its perf-buffer callback."""
+    """Compare with BCC's ring-buffer callback and its perf-buffer callback."""
     try:
         mine, ring = _Reader("ours", EVENTS), _Reader("bcc-ring", EVENTS)
         yield from _rates("events-ring", mine, ring, 3, rounds)

@@ -27,7 +27,7 @@ _COUNTERS = Path("/proc/thread-self/net/dev")
 
 
 def frames() -> float:
-    """Nanoseconds for a frame: the least of some slices, as whatever else the machine does only adds."""
+    """Return the nanoseconds for a frame: the minimum of some slices, as any other load only adds."""
     before = _arrived()
     taken = min(work("frames", str(FRAMES), "far", cpu=0) for _ in range(SLICES))
     lost = SLICES * FRAMES - (_arrived() - before)
@@ -44,7 +44,7 @@ def _arrived() -> int:
 
 @contextlib.contextmanager
 def empty(probe: Probe, choice: str, interface: str = "near") -> Iterator[None]:
-    """The floor: a program on an interface that passes everything on."""
+    """Attach the floor: a program on an interface that passes everything on."""
     kind = attacher_of(probe)
     how = kind.load_attributes(probe)
     program = prog_load(how.type, returning(how.result))
@@ -62,7 +62,7 @@ def empty(probe: Probe, choice: str, interface: str = "near") -> Iterator[None]:
 
 
 def _tc() -> Probe:
-    """Traffic control by the way that this kernel has."""
+    """Attach to traffic control with the alternative that this kernel supports."""
     return Tcx("") if RunningKernel().probe(Tcx("")).is_supported else Clsact("")
 
 
@@ -104,7 +104,7 @@ MEASURES = (
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """XDP in the driver and behind it; traffic control, with and without a filter; packet sockets."""
+    """Measure XDP in the driver and behind it; traffic control, with and without a filter; packet sockets."""
     try:
         with network(VETH):
             for one in MEASURES:

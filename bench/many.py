@@ -20,7 +20,7 @@ CALLS = 300_000
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """Attaching by the best way, and a call of one of the functions."""
+    """Measure attaching with the best alternative, and a call of one of the functions."""
     return where_there_are_kprobes("many", _measures, rounds)
 
 
@@ -38,12 +38,12 @@ def _measures(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
 
 
 def seeks() -> float:
-    """Nanoseconds for a call of SEEK."""
+    """Return the nanoseconds for a call of SEEK."""
     return work("seeks", str(CALLS), cpu=0)
 
 
 def many() -> tuple[list[str], int]:
-    """Patterns of first letters that together match MANY functions, and how many they match."""
+    """Return patterns of first letters that together match MANY functions, and the number of matches."""
     traceable = functions.traceable() or frozenset()
     patterns, count = list[str](), 0
     for letter in "abcdefghijklmnopqrstuvwxyz":

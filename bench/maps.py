@@ -19,7 +19,8 @@ TEXT = f"BPF_HASH(counts, u64, u64, {2 * ENTRIES}); int unused(void *ctx) {{ ret
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """Against BCC's ``items()``; and, where the map is emptied, what BCC has for that. On the same map."""
+    """Compare with BCC's ``items()`` and, where the map is emptied, with BCC's equivalent, on the same
+    map."""
     try:
         os.environ["BCC_KERNEL_SOURCE"] = str(find_headers(TEXT).path)
         program = import_bcc().BPF(text=TEXT.encode())

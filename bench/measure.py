@@ -54,7 +54,7 @@ def result(
     unit: str,
     note: str = "",
 ) -> Result:
-    """The result of rounds: ``ours[i]`` and ``peer[i]`` were taken one after the other."""
+    """Return the result of rounds: ``ours[i]`` and ``peer[i]`` were measured one after the other."""
     ratios = [a / b for a, b in zip(ours, peer, strict=True) if b > 0]
     if not ratios:
         raise MissingPeerError(f"{name}: the peer's costs are too small to be measured")

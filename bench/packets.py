@@ -24,7 +24,7 @@ PACKETS = 400_000  # to each network
 
 @contextlib.contextmanager
 def watched(by: Held) -> Iterator[str]:
-    """A network with something at work in it; the path of its namespace. The caller stays where it is."""
+    """Make a network with traffic in it. Yields the path of its namespace; the caller stays in its own."""
     with contextlib.ExitStack() as stack:
         with network(LOOPBACK):
             stack.enter_context(by)
@@ -34,7 +34,8 @@ def watched(by: Held) -> Iterator[str]:
 
 
 def costs() -> tuple[float, float, float]:
-    """Nanoseconds for a packet: the bare work, what sockcount adds to it, what an empty filter adds."""
+    """Return nanoseconds for a packet: the bare work, what sockcount adds to it, what an empty filter
+    adds."""
     with (
         watched(contextlib.nullcontext()) as bare,
         watched(ours("sockcount", "lo")) as counted,
@@ -47,7 +48,7 @@ def costs() -> tuple[float, float, float]:
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """sockcount beside an empty socket filter."""
+    """Measure sockcount beside an empty socket filter."""
     try:
         bare, mine, floor = zip(*(costs() for _ in range(rounds)), strict=True)
         yield result(

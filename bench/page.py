@@ -43,13 +43,13 @@ class Group:
 
 
 def machine() -> str:
-    """This one, in words."""
+    """Describe this machine."""
     release = platform.release().partition("-")[0]
     return f"{os.cpu_count()} CPUs ({platform.machine()}), Linux {release}; {headers_note()}"
 
 
 def bound(result: Result) -> str:
-    """A measure's target in words, "" where there is none."""
+    """Describe a measure's target, "" if there is none."""
     if result.target is None:
         return ""
     return f"{'at most' if result.at_most else 'at least'} {result.target:g}"
@@ -80,7 +80,7 @@ def load(text: str) -> dict[str, Group]:
 
 
 def page(groups: Mapping[str, Group]) -> str:
-    """docs/performance.md."""
+    """Return docs/performance.md."""
     machines: dict[str, list[str]] = {}
     for name, group in groups.items():
         machines.setdefault(group.machine, []).append(f"`{name}`")

@@ -31,7 +31,7 @@ PATIENCE = 300.0  # seconds until something that is started must have said somet
 
 
 def find(*names: str) -> str:
-    """The first of these programs that is installed. Raises MissingPeerError."""
+    """Find the first of these programs that is installed. Raises MissingPeerError."""
     for name in names:
         found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/share/bcc/tools")
         if found:
@@ -40,7 +40,7 @@ def find(*names: str) -> str:
 
 
 def bcc_environment(tool: str) -> dict[str, str]:
-    """The environment in which a tool of BCC's compiles on this machine."""
+    """Return the environment in which a tool of BCC's compiles on this machine."""
     tracefs.root()
     if (Path("/lib/modules") / os.uname().release / "build").is_dir():
         return dict(os.environ)
@@ -49,7 +49,8 @@ def bcc_environment(tool: str) -> dict[str, str]:
 
 
 def lab_headers() -> Path | None:
-    """The headers of a kernel that the lab has fetched, as one folder; the current long-term kernel's."""
+    """Return the headers of a kernel that the lab has fetched, as one folder; the current long-term
+    kernel's."""
     for kernel in reversed(KERNELS[:-1]):
         fetched = cached(kernel.name)
         if fetched:
@@ -72,7 +73,8 @@ def headers_note() -> str:
 
 
 def bpftrace_environment() -> dict[str, str]:
-    """The environment for bpftrace, which looks for trace events but does not mount what shows them."""
+    """Return the environment for bpftrace, which looks for trace events but does not mount what shows
+    them."""
     tracefs.root()
     return dict(os.environ)
 
@@ -80,8 +82,8 @@ def bpftrace_environment() -> dict[str, str]:
 def until_output(
     command: Sequence[str], wanted: str, environment: dict[str, str] | None = None
 ) -> tuple[float, int]:
-    """Seconds from the start to the first line of output with ``wanted`` in it, and the process's resident
-    memory then (KiB). The process is ended. Raises MissingPeerError where it ends before."""
+    """Return the seconds from the start to the first line of output with ``wanted`` in it, and the process's
+    resident memory then (KiB). The process is ended. Raises MissingPeerError where it ends before."""
     begun = time.monotonic()
     with running(command, environment) as process:
         _await(process, wanted)
@@ -92,7 +94,7 @@ def until_output(
 def running(
     command: Sequence[str], environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process whose output (both kinds) can be read; ended with the block."""
+    """Run a process whose output (both streams) can be read, until the block ends."""
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -119,7 +121,7 @@ def running(
 def tracing(
     command: Sequence[str], ready: str, environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A tracer that has attached its probes: it has said ``ready``."""
+    """Run a tracer until the block ends; it has attached its probes once it printed ``ready``."""
     with running(command, environment) as process:
         _await(process, ready)
         time.sleep(0.2)  # BCC's tools say so a moment before it is quite true
@@ -127,7 +129,7 @@ def tracing(
 
 
 def _await(process: subprocess.Popen[bytes], wanted: str) -> None:
-    """Until it has said this. Raises MissingPeerError where it ends, or says nothing, before."""
+    """Wait until it has printed this. Raises MissingPeerError if it ends, or prints nothing, before."""
     assert process.stdout is not None
     seen = b""
     while wanted.encode() not in seen:
@@ -140,7 +142,7 @@ def _await(process: subprocess.Popen[bytes], wanted: str) -> None:
 
 
 def resident(pid: int) -> int:
-    """The resident memory of a process in KiB."""
+    """Return the resident memory of a process in KiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1])

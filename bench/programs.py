@@ -36,7 +36,7 @@ PROGRAMS = (
 
 
 def cost(program: int, packet: bytes) -> float:
-    """Nanoseconds of processor time that a run takes: the least of some slices. Raises OSError."""
+    """Return the nanoseconds of processor time for a run: the minimum of some slices. Raises OSError."""
     data = bytearray(packet)
     attr = struct.pack("IIIIQQII", program, 0, len(data), 0, address(data), 0, RUNS, 0)
     taken = []
@@ -48,13 +48,13 @@ def cost(program: int, packet: bytes) -> float:
 
 
 def packet_for(probe: Probe) -> bytes:
-    """A datagram. The kernel takes an Ethernet header off before it runs a socket's program, which in life
-    sees one: so there is another behind it."""
+    """Return a datagram. The kernel takes an Ethernet header off before it runs a socket's program, which in
+    life sees one: so there is another behind it."""
     return _FRAME * (2 if type(probe) is SocketFilter else 1) + _UDP
 
 
 def loaded(name: str) -> int:
-    """The descriptor of this process for its program of this name."""
+    """Return the descriptor of this process for its program of this name."""
     for descriptor in Path("/proc/self/fd").iterdir():
         if descriptor.is_symlink() and str(descriptor.readlink()) == "anon_inode:bpf-prog":
             number = int(descriptor.name)
@@ -64,7 +64,7 @@ def loaded(name: str) -> int:
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """Each tracer of packets beside a program that does nothing."""
+    """Measure each tracer of packets beside a program that does nothing."""
     try:
         with network(VETH):
             for name, words, program, probe in PROGRAMS:

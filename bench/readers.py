@@ -86,7 +86,7 @@ def _report(events: int, delivered: int, begun: float, cpu: float) -> None:
 
 
 def ours(events: int) -> None:
-    """pytracer's own stream; every event is looked at: the calls are added up."""
+    """Read pytracer's own stream and add up the calls of all events."""
     delivered = calls = 0
     with gated(flood(), "gated", "calls", str(events)) as work:
         key = work.pid.to_bytes(4, sys.byteorder)
@@ -102,7 +102,7 @@ def ours(events: int) -> None:
 
 
 def bcc(events: int, reader: str) -> None:
-    """BCC's callbacks. As much is done with an event: its call is added."""
+    """Read by BCC's callbacks. As much is done with an event: its call is added."""
     os.environ["BCC_KERNEL_SOURCE"] = str(find_headers(BCC).path)
     module = import_bcc()
     flags = ["-DRING", f"-DPAGES={RING // os.sysconf('SC_PAGE_SIZE')}"] if reader == "bcc-ring" else []

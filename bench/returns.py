@@ -25,7 +25,7 @@ def _calls() -> float:
 
 @contextlib.contextmanager
 def empty(*, exits: bool = False, at_return: bool = False) -> Iterator[None]:
-    """A program that does nothing: where the function begins, or at its return instruction, or by the
+    """Attach a program that does nothing: at the function's entry, at its return instruction, or by the
     kernel's return probe."""
     program = load(ProgType.KPROBE, EMPTY)
     with contextlib.ExitStack() as stack:
@@ -41,7 +41,7 @@ def empty(*, exits: bool = False, at_return: bool = False) -> Iterator[None]:
 
 
 def latency(*words: str) -> contextlib.AbstractContextManager[object]:
-    """funclatency at work."""
+    """Start funclatency."""
     return ours("funclatency", f"u:{flood()}:{FUNCTION}", *words)
 
 

@@ -22,7 +22,7 @@ Row = tuple[str, int, float, str]
 
 
 def events(most: int) -> Iterator[Row]:
-    """CPU time of the reader for an event."""
+    """Return the reader's CPU time for an event."""
     for power in range(4, most + 1):
         taken = read("ours", 10**power)
         lost = max(int(taken["made"] - taken["delivered"]), 0)  # starting and ending makes some, too
@@ -31,7 +31,7 @@ def events(most: int) -> Iterator[Row]:
 
 
 def keys(most: int) -> Iterator[Row]:
-    """Time to read an entry of a hash."""
+    """Return the time to read an entry of a hash."""
     word = np.dtype(np.uint64)
     for power in range(2, most + 1):
         size = 10**power
@@ -47,7 +47,7 @@ def keys(most: int) -> Iterator[Row]:
 
 
 def _fill(fd: int, size: int) -> None:
-    """All keys from 0 on, by BPF_MAP_UPDATE_BATCH (26)."""
+    """Fill in all keys from 0 on, by BPF_MAP_UPDATE_BATCH (26)."""
     import struct
 
     numbers = bytearray(np.arange(size, dtype=np.uint64).tobytes())
@@ -72,7 +72,7 @@ def _counted(take: Callable[[], float]) -> float:
 
 
 def rows(quick: bool) -> Iterator[Row | MissingPeerError]:
-    """All of them; what does not run here ends its kind."""
+    """Yield all rows; an error ends the rows of its kind."""
     sizes: tuple[tuple[Callable[[int], Iterator[Row]], int, int], ...] = (
         (events, 6, 8),
         (keys, 5, 6),

@@ -45,7 +45,7 @@ def _bpftrace() -> float:
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """First and later runs, and the memory of a later one."""
+    """Measure first and later runs, and the memory of a later one."""
     cache = tempfile.mkdtemp(prefix="pytracer-bench-")
     try:
         yield from _all(cache, rounds)

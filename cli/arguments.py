@@ -21,7 +21,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=_WIDEST)
 
     def format_help(self) -> str:
-        """The page, as wide as the terminal, within reason."""
+        """Return the page, as wide as the terminal, within reason."""
         import shutil
 
         self._width = min(shutil.get_terminal_size().columns, _WIDEST) - 2
@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def format_help(self) -> str:
-        """The page; a description that is one line is broken into several."""
+        """Return the page; a description that is one line is broken into several."""
         import textwrap
 
         if self.description and "\n" not in self.description:

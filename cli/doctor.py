@@ -103,7 +103,7 @@ def _features(report: doctor.Report) -> Iterator[str]:
 
 
 def _by_status(results: list[feature_table.Result]) -> Iterator[str]:
-    """A paragraph for each status: too many to have a line each, and most are there."""
+    """Print a paragraph for each status: there are too many for a line each."""
     for status in dict.fromkeys(result.status for result in results):
         names = [result.feature.name for result in results if result.status == status]
         yield from _lines(status, "", ", ".join(names), 0)

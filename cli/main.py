@@ -82,7 +82,7 @@ def _warn(line: str) -> None:
 
 
 def _explained(error: Exception) -> PytracerError:
-    """An error that no part of pytracer raised on purpose, in a line."""
+    """Describe an error that no part of pytracer raised on purpose."""
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return inherited.too_many_files()
     if isinstance(error, OSError):  # a full disk, a file that went away: the machine's trouble, not ours

@@ -39,7 +39,7 @@ class _RawFile(io.FileIO):
         closefd: bool = True,
         replaces: bool = False,
     ) -> None:
-        """``replaces``: the first write drops what was in the file, if it is a regular one."""
+        """Write nothing yet."""
         super().__init__(file, mode, closefd=closefd)
         self._replaces = replaces
         self.lines = 0  # that were taken whole
@@ -132,7 +132,7 @@ class Output:
     """The file of a stream that a sink writes to: :class:`pytracer.run.Output`."""
 
     def __init__(self, stream: TextIO) -> None:
-        """``stream`` may lack a descriptor: it takes everything at once then."""
+        """Write nothing yet."""
         self._stream = stream
 
     @property

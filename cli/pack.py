@@ -82,7 +82,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def chosen(words: Sequence[str]) -> tuple[str, str, list[str]]:
-    """The file of a pack, the tracer to run from it, and the words that are the tracer's."""
+    """Return the file of a pack, the tracer to run from it, and the tracer's own arguments."""
     parser = Parser(prog="pytracer run", description=_RUN, usage=_RUN_USAGE)
     parser.parse_known_args([word for word in words[:1] if word in ("-h", "--help")])
     if not words or words[0].startswith("-"):
@@ -120,7 +120,7 @@ def request_of(line: str) -> Request:
 
 
 def _check_target(path: Path) -> None:
-    """UsageError where the file could not be written, before anything is compiled."""
+    """Check that the file can be written, before anything is compiled. Raises UsageError."""
     try:
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"cannot write {str(path)!r}: it is no plain file")

@@ -46,7 +46,7 @@ def stanzas(text: str) -> list[dict[str, str]]:
 
 
 def read_mirror(targets: str) -> Mirror | None:
-    """The mirror from what `apt-get indextargets` prints; Label is empty before the first update."""
+    """Parse the mirror from what `apt-get indextargets` prints; Label is empty before the first update."""
     main = security = sources = ""
     for target in stanzas(targets):
         uri, release = target.get("Repo-URI", ""), target.get("Release", "")
@@ -66,7 +66,7 @@ def read_mirror(targets: str) -> Mirror | None:
 
 
 def _keyring(entry: str) -> str:
-    """The keyring that signs a source (FILE:LINE), else Debian's own, else whatever apt trusts."""
+    """Return the keyring that signs a source (FILE:LINE), else Debian's own, else whatever apt trusts."""
     try:
         text = Path(entry.rpartition(":")[0]).read_text()
     except OSError:
@@ -76,7 +76,7 @@ def _keyring(entry: str) -> str:
 
 
 def find_mirror() -> Mirror:
-    """The mirror to use: the one named in the environment, else the machine's own."""
+    """Return the mirror to use: the one named in the environment, else the machine's own."""
     if not (which("apt-get") and which("dpkg-deb")):
         raise LabError(
             "fetching needs apt-get and dpkg-deb", "bring a kernel: --kernel-image FILE --modules DIR"
@@ -95,7 +95,7 @@ def find_mirror() -> Mirror:
 
 
 def sources_list(kernel: Kernel, mirror: Mirror) -> str:
-    """The sources for one kernel."""
+    """Return the sources for one kernel."""
     options = "[arch=amd64" + (f" signed-by={mirror.keyring}" if mirror.keyring else "") + "]"
     lines = [f"deb {options} {mirror.main} {kernel.suite} main"]
     if kernel.security:
@@ -134,7 +134,7 @@ class Apt:
         (root / "apt.conf").write_text("\n".join(kept) + "\n")
 
     def run(self, *command: str, folder: Path | None = None) -> str:
-        """One of apt's programs; its output, or a LabError with its last words."""
+        """Run one of apt's programs. Returns its output. Raises LabError with its last words."""
         environment = os.environ | {"APT_CONFIG": str(self.root / "apt.conf"), "LC_ALL": "C.UTF-8"}
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=environment, cwd=folder or self.root,
@@ -151,7 +151,7 @@ class Apt:
         self.run("apt-get", "update", "-q")
 
     def show(self, package: str) -> dict[str, str]:
-        """The newest version of a package in the suite."""
+        """Return the newest version of a package in the suite."""
         found = stanzas(self.run("apt-cache", "show", "--no-all-versions", package))
         if not found:
             raise LabError(f"no package {package} in this suite")

@@ -83,7 +83,7 @@ class Ended(BaseException):
 
 
 def say(text: str) -> None:
-    """One line to the user."""
+    """Print a line."""
     print(f"box: {text}", file=sys.stderr, flush=True)
 
 
@@ -104,7 +104,7 @@ def need(programs: tuple[str, ...]) -> None:
 
 
 def need_root(action: str) -> None:
-    """Debootstrap and namespaces need root."""
+    """Check for root: debootstrap and namespaces need it."""
     if os.geteuid() != 0:
         raise LabError("not permitted", f"sudo scripts/box {action}")
 
@@ -162,11 +162,11 @@ class Box:
         say(f"built {self.file.name}: {size} MB in {time.monotonic() - begun:.0f} s")
 
     def marks(self) -> dict[str, str]:
-        """The boxes that were added: file name by box name."""
+        """Return the boxes that were added: file name by box name."""
         return dict(json.loads(self.mark.read_text())) if self.mark.is_file() else {}
 
     def versions(self, box: str) -> list[str]:
-        """The versions of a box that Vagrant has for libvirt."""
+        """Return the versions of a box that Vagrant has for libvirt."""
         listed = box_try.vagrant(["box", "list", "--machine-readable"], NOWHERE, capture=True).stdout
         found: list[str] = []
         name = provider = ""
@@ -229,7 +229,7 @@ class Box:
 
 
 def end(number: int, _frame: FrameType | None) -> None:
-    """A signal's handler: from now on nothing may disturb the tidying up."""
+    """Handle a signal: from now on nothing may interrupt the cleanup."""
     for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(other, signal.SIG_IGN)
     raise Ended(number)

@@ -31,7 +31,7 @@ end
 
 
 def run(*command: str, given: str = "") -> None:
-    """One program with something on its standard input; its last words if it fails."""
+    """Run a program with something on its standard input. Raises LabError with its last words if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, input=given)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -27,7 +27,7 @@ def ask(checkout: Path, words: str, *arguments: str) -> str:
 
 
 def numbered(shown: str) -> str:
-    """The package of one kernel that a package without a number stands for, from `apt-cache show`."""
+    """Return the package of one kernel that a package without a number stands for, from `apt-cache show`."""
     for stanza in stanzas(shown):
         found = re.search(r"linux-image-[0-9][^ ,(]*", stanza.get("Depends", ""))
         if found:

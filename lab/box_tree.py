@@ -64,7 +64,7 @@ OPTIONS = ("net.ifnames=0", "console=tty0", "console=ttyS0,115200")
 
 
 def packages(checkout: Path, kernel: Kernel) -> list[str]:
-    """The system's own, and what scripts/setup says that it installs."""
+    """Return the system's own packages, and those that scripts/setup installs."""
     left_out = WITHIN.get(kernel.suite, ())
     return [name for name in (*BASE, *debian.wanted(checkout)) if name not in left_out]
 
@@ -77,7 +77,7 @@ class Tree(debian.Tree):
         self.kernel = kernel
 
     def install(self, archives: Path) -> None:
-        """Debian, with debootstrap; its packages are kept for the next time."""
+        """Install Debian with debootstrap; its packages are kept for the next time."""
         self.debootstrap(packages(self.checkout, self.kernel), archives)
 
     def add_wheels(self) -> None:
@@ -85,7 +85,7 @@ class Tree(debian.Tree):
         self.fetch_wheels(self.root / WHEELS)
 
     def configure(self, emulated: bool) -> None:
-        """The vagrant user, the network, how it boots."""
+        """Configure the vagrant user, the network and the boot."""
         # The same for every kernel that may be booted.
         emulation = {kernel.append for kernel in KERNELS if kernel.append and emulated}
         options = " ".join((*OPTIONS, *sorted(emulation)))
@@ -115,7 +115,7 @@ class Tree(debian.Tree):
 
 
 def public_key() -> Path:
-    """The insecure key that Vagrant first logs in with, from the distribution's own package."""
+    """Return the insecure key that Vagrant first logs in with, from the distribution's own package."""
     listed = subprocess.run(["dpkg-query", "-L", "vagrant"], capture_output=True, text=True, check=False)
     found = [Path(line) for line in listed.stdout.splitlines() if line.endswith("/keys/vagrant.pub")]
     if not found or not found[0].is_file():

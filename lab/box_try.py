@@ -59,7 +59,7 @@ CONFIGURATION = {
 def vagrant(
     arguments: list[str], where: Path, capture: bool = False, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Vagrant, started in a folder."""
+    """Run Vagrant in a folder."""
     environment = os.environ | QUIET | more
     # Else its progress fills a log; but it would also undo --machine-readable.
     plain = [] if capture or sys.stdout.isatty() else ["--no-tty"]
@@ -71,7 +71,7 @@ def vagrant(
 
 @contextmanager
 def temporary(folder: Path, prefix: str) -> Iterator[Path]:
-    """A folder that other users can look into, for what runs as one of them; removed in the end."""
+    """Make a folder that other users can read, for processes of theirs; it is removed in the end."""
     with tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as made:
         path = Path(made)
         path.chmod(0o755)
@@ -79,7 +79,7 @@ def temporary(folder: Path, prefix: str) -> Iterator[Path]:
 
 
 def attempt(checkout: Path, folder: Path, commands: list[str], console: Path | None = None) -> int:
-    """The whole of it in new namespaces; bash is their first process and reaps what others leave.
+    """Run the whole try in new namespaces; bash is their first process and reaps orphans.
 
     What the machine's console said is kept in `console`, or its end is shown where something failed.
     """
@@ -111,7 +111,7 @@ def attempt(checkout: Path, folder: Path, commands: list[str], console: Path | N
 
 
 def run(*command: str) -> None:
-    """One program that has to succeed."""
+    """Run a program that has to succeed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -119,7 +119,7 @@ def run(*command: str) -> None:
 
 
 def prepare(state: Path) -> None:
-    """In the namespaces: the mounts and the network."""
+    """Mount the file systems and make the network, in the namespaces."""
     run("ip", "link", "set", "lo", "up")
     run("mount", "-t", "sysfs", "sysfs", "/sys")  # of this network namespace
     run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")  # no system bus, no other libvirtd
@@ -133,7 +133,7 @@ def prepare(state: Path) -> None:
 
 
 def start(state: Path) -> subprocess.Popen[bytes]:
-    """The libvirtd, when it answers."""
+    """Start libvirtd and wait until it answers."""
     log = (state / "libvirtd.log").open("wb")
     daemon = subprocess.Popen(
         ["libvirtd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -149,7 +149,7 @@ def start(state: Path) -> subprocess.Popen[bytes]:
 
 
 def step(checkout: Path, state: Path, *arguments: str) -> int:
-    """One vagrant command, said and timed."""
+    """Run one vagrant command; print it and the time that it took."""
     print(f"box: vagrant {shlex.join(arguments)}", file=sys.stderr, flush=True)
     begun = time.monotonic()
     own = {"VAGRANT_DOTFILE_PATH": str(state / "machine"), "VAGRANT_HOME": str(state / "home")}
@@ -159,7 +159,7 @@ def step(checkout: Path, state: Path, *arguments: str) -> int:
 
 
 def steps(checkout: Path, state: Path, commands: list[str]) -> int:
-    """Up, the commands, halt, destroy; the first exit status that was not 0."""
+    """Run up, the commands, halt, destroy. Returns the first exit status that was not 0."""
     first = 0
     try:
         first = step(checkout, state, "up", "--provider=libvirt")
@@ -173,7 +173,7 @@ def steps(checkout: Path, state: Path, commands: list[str]) -> int:
 
 
 def main(checkout: Path, state: Path, commands: list[str]) -> int:
-    """Inside the namespaces."""
+    """Run inside the namespaces."""
     try:
         prepare(state)
         daemon = start(state)

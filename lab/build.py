@@ -62,7 +62,7 @@ def digest(variant: Variant) -> str:
 
 
 def built(variant: Variant) -> Built | None:
-    """The variant as it was built last, if its fragments are still the same; never touches the network."""
+    """Return the variant as it was built last, if its fragments are still the same, without the network."""
     try:
         found = Built(**json.loads((folder_of_all() / f"{variant.name}.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -79,7 +79,7 @@ def find(word: str) -> Variant:
 
 
 def image(variant: Variant) -> Image:
-    """The variant as a kernel that can be booted; built if it is not there yet."""
+    """Return the variant as a kernel that can be booted; build it if it is not there yet."""
     found = built(variant)
     if found is None:
         build([variant])
@@ -135,7 +135,8 @@ def _current(variant: Variant, version: str) -> bool:
 
 
 def _package(apt: Apt) -> tuple[str, str]:
-    """The suite's package of kernel source, and its version, by way of the one that always leads to it."""
+    """Return the suite's package of kernel source, and its version, by way of the one that always leads to
+    it."""
     depends = apt.show(PACKAGE).get("Depends", "")
     name = next((word for word in depends.replace(",", " ").split() if word.startswith(f"{PACKAGE}-")), "")
     if not name:
@@ -144,7 +145,7 @@ def _package(apt: Apt) -> tuple[str, str]:
 
 
 def _download(apt: Apt, package: str, version: str, sources: Path) -> Path:
-    """The source package's file, kept for the next build; older ones are dropped."""
+    """Download the source package's file, which is kept for the next build; older ones are dropped."""
     name = f"{package}_{version.replace(':', '%3a')}_all.deb"
     if not (sources / name).is_file():
         for old in sources.glob(f"{package}_*.deb"):

@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
     """Mistakes are the lab's failures: an exit status of 2 is a command's."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        """One line, and the hint."""
+        """Print an error as one line, and its hint."""
         raise LabError(message, "scripts/lab --help")
 
 
@@ -90,7 +90,7 @@ def parser() -> Parser:
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str] | None]:
-    """The lab's arguments, and the command's behind the first "--"."""
+    """Split the lab's arguments from the command's, which follow the first "--"."""
     if "--" not in arguments:
         return arguments, None
     at = arguments.index("--")
@@ -179,7 +179,7 @@ def run_command(options: argparse.Namespace, command: list[str]) -> int:
 
 
 def list_kernels() -> int:
-    """One line a kernel, and which BCC of its suite is there for --suite."""
+    """Print a line for each kernel, and the BCC of its suite for --suite."""
     for kernel in KERNELS:
         got, suite = cached(kernel.name), suites.cached(kernel.suite)
         release, bcc = got.release if got else "not fetched", f"BCC {suite.bcc}" if suite else "-"
@@ -191,7 +191,7 @@ def list_kernels() -> int:
 
 
 def act(options: argparse.Namespace) -> int:
-    """The lab's other doings."""
+    """Run one of the lab's other subcommands."""
     action, *rest = options.words
     if action == "list":
         return list_kernels()
@@ -212,7 +212,7 @@ def act(options: argparse.Namespace) -> int:
 
 
 def end(number: int, _frame: FrameType | None) -> None:
-    """A signal's handler: from now on nothing may disturb the tidying up."""
+    """Handle a signal: from now on nothing may interrupt the cleanup."""
     for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(other, signal.SIG_IGN)
     raise Ended(number)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def new_mark() -> str:
-    """A word that no command prints by chance."""
+    """Return a word that no command prints by chance."""
     return f"<{secrets.token_hex(16)}>"
 
 
@@ -36,14 +36,14 @@ class Marked:
             self._emit(before[: len(before) - keep])
 
     def flush(self) -> None:
-        """Nothing more will come: what was kept back was the command's after all."""
+        """Write what was held back: nothing more will come."""
         if self._kept:
             self._emit(self._kept)
             self._kept = b""
 
 
 def writer(descriptor: int) -> Callable[[bytes], None]:
-    """A function that writes all of its bytes to a descriptor."""
+    """Return a function that writes all of its bytes to a descriptor."""
 
     def write(data: bytes) -> None:
         view = memoryview(data)

@@ -20,7 +20,7 @@ KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR")
 
 
 def unpack(package: Path, folder: Path) -> Path:
-    """The source in a linux-source package, unpacked below a folder; where its Makefile is."""
+    """Unpack a linux-source package below a folder. Returns the folder of its Makefile."""
     _run(["dpkg-deb", "-x", str(package), str(folder / "deb")], package)
     for archive in (folder / "deb/usr/src").glob("linux-source-*.tar.xz"):
         _run(["tar", "-x", "-C", str(folder), "-f", str(archive)], package)

@@ -55,7 +55,7 @@ class Facts:
 
 
 def events() -> list[str]:
-    """The trace events that pytracer's C names, as category/event."""
+    """Return the trace events that pytracer's C names, as category/event."""
     texts = (path.read_text() for path in (ROOT / "probes_c").rglob("*.[ch]"))
     return sorted({"/".join(event) for text in texts for event in trace_events(text)})
 

@@ -26,7 +26,7 @@ NOT_SHOWN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\t\n\x20-\x7e]")
 
 
 def readable(raw: bytes) -> str:
-    """A console's bytes as text: line ends as here, nothing that a terminal would act on."""
+    """Decode a console's bytes: usual line ends, and no control characters."""
     return NOT_SHOWN.sub("", raw.decode("ascii", "replace").replace("\r\n", "\n"))
 
 
@@ -52,7 +52,7 @@ def hang(text: str) -> str | None:
 
 
 def warning(text: str) -> str | None:
-    """The first warning with a stack that the kernel logged without dying of it."""
+    """Return the first warning with a stack that the kernel logged without dying of it."""
     match = WARNING.search(text)
     return match.group(1).strip() if match else None
 

@@ -21,7 +21,7 @@ LIMIT = 1800
 
 
 def wanted(checkout: Path, level: str = "run") -> list[str]:
-    """The packages that scripts/setup would install on Debian, for `run` or for `dev`."""
+    """Return the packages that scripts/setup would install on Debian, for `run` or for `dev`."""
     script = (
         'source "$1"; distribution; [[ $2 == run ]] || wanted+=("${dev_wanted[@]}"); '
         'printf "%s\\n" "$manager" "${wanted[@]}" "${python_wanted[@]}"'
@@ -60,7 +60,7 @@ class Tree:
         self.log = log
 
     def run(self, *command: str, name: str = "") -> None:
-        """One step; if it fails, its last words. `name` is what messages call it."""
+        """Run a step. Raises LabError with its last words if it fails; `name` is its name in messages."""
         name = name or next(word for word in command if word not in ASIDE)
         try:
             with self.log.open("wb") as log:
@@ -76,7 +76,7 @@ class Tree:
             raise LabError(f"{name} failed: {telling[-1]}", "is the network up?")
 
     def inside(self, *command: str) -> None:
-        """One step in the tree."""
+        """Run a step in the tree."""
         self.run(*ASIDE, "chroot", str(self.root), *command)
 
     def debootstrap(self, packages: list[str], archives: Path) -> None:
@@ -92,12 +92,12 @@ class Tree:
                     path.unlink()
 
     def python(self) -> str:
-        """The version of the tree's Python."""
+        """Return the version of the tree's Python."""
         target = (self.root / "usr/bin/python3").readlink().name
         return target.removeprefix("python")
 
     def pip(self) -> str:
-        """An interpreter of this machine that has pip."""
+        """Find an interpreter of this machine that has pip."""
         for python in (str(self.checkout / ".venv/bin/python"), sys.executable):
             if Path(python).is_file():
                 command = [python, "-I", "-m", "pip", "--version"]
@@ -107,7 +107,7 @@ class Tree:
         raise LabError("no pip to fetch wheels with", "scripts/setup, or apt-get install python3-pip")
 
     def fetch_wheels(self, folder: Path, level: str = "run") -> None:
-        """Wheels for the tree's Python, fetched by this machine's pip as it is configured."""
+        """Download wheels for the tree's Python, by this machine's pip as it is configured."""
         version = self.python()
         if tuple(map(int, version.split("."))) < OLDEST:
             raise LabError(

@@ -21,5 +21,5 @@ class LabError(Exception):
 
 
 def say(text: str) -> None:
-    """One line from the lab to its user, on standard error."""
+    """Print a line from the lab on standard error."""
     print(f"lab: {text}", file=sys.stderr, flush=True)

@@ -42,7 +42,7 @@ class Fetched:
 
 
 def cached(name: str) -> Fetched | None:
-    """The kernel of that name, if it is in the cache; never touches the network."""
+    """Return the kernel of that name if it is in the cache, without the network."""
     try:
         fetched = Fetched(**json.loads((cache_folder() / f"{name}.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -51,7 +51,7 @@ def cached(name: str) -> Fetched | None:
 
 
 def find(word: str) -> Kernel:
-    """The supported kernel that a user means: by its name, or by the number that "newest" has got."""
+    """Find a supported kernel by its name, or by the number that "newest" has."""
     kernel = by_name(word)
     if kernel:
         return kernel

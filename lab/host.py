@@ -55,7 +55,7 @@ def which(program: str) -> str | None:
 
 
 def virtiofsd() -> str | None:
-    """The daemon that shares a folder with a VM."""
+    """Return the daemon that shares a folder with a VM."""
     return next((path for path in VIRTIOFSD if os.access(path, os.X_OK)), None)
 
 
@@ -73,7 +73,7 @@ def missing(wanted: Sequence[str] = RUNNING) -> list[str]:
 
 
 def packages(wanted: list[str]) -> tuple[str, list[str]]:
-    """This machine's package manager (empty if none is known), and its names for what is wanted."""
+    """Return this machine's package manager ("" if unknown) and its names for the packages."""
     manager = next((name for name in PACKAGES if which(name)), "")
     known = dict(PACKAGES.get(manager, {}))
     if manager == "apt-get" and "virtiofsd" in wanted:
@@ -128,7 +128,7 @@ def need_space(folder: Path, megabytes: int) -> None:
 
 
 def memory_available() -> int:
-    """Megabytes of memory that could be used now."""
+    """Return the megabytes of memory that are available."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) >> 10
@@ -198,7 +198,7 @@ def remember_kvm_fails() -> None:
 
 @cache
 def accelerator(wanted: str = "auto") -> Accelerator:
-    """KVM where a VM really runs with it, else emulation. A device node and its ioctls prove nothing."""
+    """Return KVM if a VM really runs with it, else emulation. A device node and its ioctls prove nothing."""
     if wanted in EMULATED:
         return EMULATED[wanted]
     qemu = which(QEMU)

@@ -156,7 +156,7 @@ def compile_all(name: str) -> int:
 
 
 def end(number: int, _frame: FrameType | None) -> NoReturn:
-    """A signal's handler: the cache is removed on the way out."""
+    """Handle a signal: the cache is removed at exit."""
     raise SystemExit(128 + number)
 
 

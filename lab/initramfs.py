@@ -31,7 +31,7 @@ class Job:
 
 
 def command_script(job: Job) -> str:
-    """The command as a shell script for the guest's own /bin/sh; every word arrives as it is here."""
+    """Write the command as a shell script for the guest's own /bin/sh; every word arrives as it is here."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
     lines += [f"cd {shlex.quote(job.folder)} || exit 125"]
     # "exec": the command gets the shell's place, and its status needs no passing on.
@@ -58,7 +58,7 @@ def settings(job: Job, image: Image, file_system: str, mark: str) -> str:
 
 
 def entry(name: str, mode: int, content: bytes = b"", number: int = 0) -> bytes:
-    """One file of a cpio archive in the "newc" format that Linux unpacks."""
+    """Write one file of a cpio archive in the "newc" format that Linux unpacks."""
     encoded = name.encode() + b"\0"
     numbers = (number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(encoded), 0)
     header = b"070701" + b"".join(b"%08X" % value for value in numbers)
@@ -67,7 +67,7 @@ def entry(name: str, mode: int, content: bytes = b"", number: int = 0) -> bytes:
 
 
 def build(job: Job, image: Image, file_system: str, mark: str) -> bytes:
-    """The whole archive."""
+    """Build the whole archive."""
     busybox = Path(which("busybox") or "/bin/busybox")
     files: list[tuple[str, int, bytes]] = [(folder, 0o040755, b"") for folder in FOLDERS]
     files += [

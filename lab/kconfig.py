@@ -13,7 +13,7 @@ UNSET = re.compile(r"# CONFIG_(\w+) is not set")
 
 
 def options(text: str, origin: str = "") -> dict[str, str]:
-    """The options that a configuration states, by name without CONFIG_; "n" for "is not set".
+    """Parse the options of a configuration, by name without CONFIG_; "n" for "is not set".
 
     Values are as they stand there, strings in their quotes. LabError for a line that is none of an
     option, a comment or empty, since the kernel's tools would pass over it without a word.
@@ -39,7 +39,7 @@ def merged(files: Iterable[Path]) -> dict[str, str]:
 
 
 def text_of(wanted: dict[str, str]) -> str:
-    """Options as a configuration, in an order that does not depend on the fragments'."""
+    """Format options as a configuration, in an order that does not depend on the fragments'."""
     lines = (
         f"# CONFIG_{name} is not set" if value == "n" else f"CONFIG_{name}={value}"
         for name, value in sorted(wanted.items())

@@ -46,7 +46,7 @@ class Image:
         return "9p"
 
     def early_modules(self, file_system: str) -> list[tuple[str, bytes]]:
-        """The modules for the initramfs, uncompressed, each after those that it needs."""
+        """Return the modules for the initramfs, uncompressed, each after those that it needs."""
         if self.modules is None:
             return []
         order: list[str] = []
@@ -89,7 +89,7 @@ def _module_name(path: str) -> str:
 
 
 def unpacked(path: Path) -> bytes:
-    """A module's bytes; distributions compress them in three ways or not at all."""
+    """Decompress a module; distributions use three formats, or none."""
     raw = path.read_bytes()
     if path.suffix == ".xz":
         return lzma.decompress(raw)
@@ -106,7 +106,7 @@ def unpacked(path: Path) -> bytes:
 
 
 def release_of(file: Path) -> str:
-    """The release in a bzImage's header, such as "4.19.0-27-amd64"; empty if it is none."""
+    """Return the release in a bzImage's header, such as "4.19.0-27-amd64"; empty if it is none."""
     with file.open("rb") as image:
         head = image.read(0x210)
         if len(head) < 0x210 or head[0x202:0x206] != b"HdrS":
@@ -116,7 +116,7 @@ def release_of(file: Path) -> str:
 
 
 def from_cache(kernel: Kernel, fetched: Fetched) -> Image:
-    """A fetched kernel."""
+    """Return a fetched kernel."""
     tree, modules = fetched.folder, fetched.folder / "lib/modules" / fetched.release
     places = (tree / "boot" / f"vmlinuz-{fetched.release}", modules / "vmlinuz")
     file = next((place for place in places if place.is_file()), None)
@@ -129,7 +129,7 @@ def from_cache(kernel: Kernel, fetched: Fetched) -> Image:
 
 
 def from_path(file: Path, modules: Path | None) -> Image:
-    """A kernel that the user brings; its modules as /lib/modules/RELEASE, or any folder above that."""
+    """Return a kernel that the user brings; its modules as /lib/modules/RELEASE, or any folder above that."""
     if not file.is_file():
         raise LabError(f"no kernel image {file}")
     release = release_of(file)

@@ -79,24 +79,25 @@ def by_name(name: str) -> Kernel | None:
 
 
 def names() -> str:
-    """All names, for messages."""
+    """Return all names, for messages."""
     return ", ".join(kernel.name for kernel in KERNELS)
 
 
 def as_json() -> str:
-    """The tuple as a JSON list, oldest kernel first."""
+    """Return the tuple as a JSON list, oldest kernel first."""
     return json.dumps([asdict(kernel) for kernel in KERNELS], indent=2)
 
 
 def as_markdown() -> str:
-    """The tuple as the README's table."""
+    """Return the tuple as the README's table."""
     rows = [("Kernel", "Debian", "What it stands for"), ("---", "---", "---")]
     rows += [(kernel.name, kernel.suite, kernel.stands_for) for kernel in KERNELS]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def sources() -> str:
-    """For scripts/kernel, a line each: name, suite, suite of security updates or -, mirror or archive."""
+    """Return a line for each kernel, for scripts/kernel: name, suite, suite of security updates or -, mirror
+    or archive."""
     lines = []
     for kernel in (*KERNELS, *ARCHIVED):
         security = f"{kernel.suite}-security" if kernel.security else "-"

@@ -43,7 +43,7 @@ class Shape:
 
 
 def memory_nodes(shape: Shape) -> list[str]:
-    """QEMU's arguments for the memory. For virtiofs it must be shared with the daemons."""
+    """Return QEMU's arguments for the memory. For virtiofs it must be shared with the daemons."""
     shared = shape.file_system == "virtiofs"
     if shape.nodes == 1 and not shared:
         return []
@@ -60,7 +60,7 @@ def memory_nodes(shape: Shape) -> list[str]:
 def command_line(
     image: Image, shape: Shape, writable: bool, folder: Path, pipes: dict[str, int]
 ) -> list[str]:
-    """QEMU's arguments."""
+    """Return QEMU's arguments."""
     emulated = (EMULATED, image.append) if shape.accelerator.name == "tcg" else ()
     append = " ".join(filter(None, (APPEND, *emulated, shape.append)))
     line = [which(QEMU) or QEMU, "-M", "pc", *shape.accelerator.options]
@@ -103,7 +103,7 @@ def command_line(
 
 
 def share_9p(folder: str, tag: str, read_only: bool) -> list[str]:
-    """QEMU's arguments for a folder by 9p."""
+    """Return QEMU's arguments for a folder by 9p."""
     if "," in folder:
         raise LabError(f"9p cannot share {folder}: it has a comma in its name")
     options = f"local,path={folder},mount_tag={tag},security_model=none,multidevs=remap"
@@ -111,7 +111,7 @@ def share_9p(folder: str, tag: str, read_only: bool) -> list[str]:
 
 
 def virtiofsd_command(program: str, folder: str, descriptor: int) -> list[str]:
-    """The daemon's arguments: QEMU's own, or those of its successor."""
+    """Return the daemon's arguments: QEMU's own, or those of its successor."""
     if program.endswith("qemu/virtiofsd"):
         options = f"source={folder},cache=always,sandbox=chroot,no_posix_lock,log_level=warn"
         return [program, f"--fd={descriptor}", "-o", options]

@@ -78,7 +78,8 @@ class Listener:
 
 
 def listen(machine: Machine, listener: Listener, limits: Limits) -> float:
-    """Until the VM ended, or has said all, or is out of time; in that case the limit that ran out."""
+    """Read until the VM ended, printed all, or ran out of time. Returns the limit that was exceeded, if
+    any."""
     deadline, limit = time.monotonic() + limits.boot, limits.boot
     seen_start = seen_exit = False
     with selectors.DefaultSelector() as selector:

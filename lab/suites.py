@@ -88,17 +88,18 @@ class UserSpace:
 
 
 def folder_of(what: str) -> Path:
-    """A folder of the cache by a path without symbolic links, which would lead elsewhere in a guest."""
+    """Return a folder of the cache by a path without symbolic links, which would lead elsewhere in a
+    guest."""
     return cache_folder().resolve() / what
 
 
 def names() -> list[str]:
-    """The suites there can be, oldest first."""
+    """Return the suites there can be, oldest first."""
     return [kernel.suite for kernel in KERNELS if kernel.suite not in LEFT_OUT]
 
 
 def find(name: str) -> Kernel:
-    """The kernel whose suite it is, which knows where Debian has it."""
+    """Find the kernel whose suite it is, which knows where Debian has it."""
     if name in LEFT_OUT:
         raise LabError(
             f"no user space of {name}: {LEFT_OUT[name]}", f"--suite is one of {', '.join(names())}"
@@ -110,7 +111,7 @@ def find(name: str) -> Kernel:
 
 
 def cached(name: str) -> Suite | None:
-    """The suite's root, if it is in the cache; never touches the network."""
+    """Return the suite's root if it is in the cache, without the network."""
     try:
         suite = Suite(**json.loads((folder_of("suites") / f"{name}.json").read_text()))
         return suite if suite.folder.is_dir() and suite.bcc else None
@@ -128,7 +129,7 @@ def need() -> None:
 
 
 def user_space(name: str) -> UserSpace:
-    """A suite and an environment for this checkout; made if they are not there yet or no longer fit."""
+    """Return a suite and an environment for this checkout; made if they are missing or out of date."""
     kernel = find(name)
     suite = cached(name)
     if suite is None or not set(_packages()) <= set(suite.packages):
@@ -172,7 +173,7 @@ def fetch(kernel: Kernel) -> Suite:
 
 
 def environment(suite: Suite) -> Path:
-    """The virtual environment that scripts/setup --dev makes of this checkout in a suite."""
+    """Return the virtual environment that scripts/setup --dev makes of this checkout in a suite."""
     cache = folder_of("environments")
     owner = f"{suite.name}-{_digest(str(CHECKOUT))}"
     made_of = [suite.root, SET_UP, *((CHECKOUT / path).read_text() for path in MADE_BY)]

@@ -129,7 +129,7 @@ def as_json(data: Data) -> str:
 
 
 def page(data: Data) -> str:
-    """The page, as Markdown; a supported kernel that was not asked yet is there, and records to be so."""
+    """Return the page, as Markdown. A supported kernel that was not tried yet is in it, as not tried."""
     lines = [HEAD, ""]
     names = [kernel.name for kernel in KERNELS]
     facts = [
@@ -178,7 +178,7 @@ def cell(run: Record | None, hook: str = "", alternative: str = "") -> str:
 
 
 def table(head: list[str], body: Iterable[list[str]]) -> list[str]:
-    """A table's lines, and an empty one."""
+    """Return a table's lines, and an empty one."""
     lines = [head, ["---"] * len(head), *body]
     return [*(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines), ""]
 

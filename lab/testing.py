@@ -239,7 +239,7 @@ def compile_all(kernel: Kernel) -> subprocess.CompletedProcess[str]:
 
 
 def total_of(words: list[str]) -> Counts:
-    """The sum of failures without tests, and of logs: NUMBER [STATUS FILE]..., as .ci/run has them."""
+    """Return the sum of failures without tests, and of logs: NUMBER [STATUS FILE]..., as .ci/run has them."""
     total = Counts(failed=int(words[0]))
     for status, log in zip(words[1::2], words[2::2], strict=True):
         total += counted(Path(log).read_text(errors="replace"), int(status))
@@ -247,7 +247,7 @@ def total_of(words: list[str]) -> Counts:
 
 
 def end(number: int, _frame: FrameType | None) -> NoReturn:
-    """A signal's handler: the VMs are ended on the way out."""
+    """Handle a signal: the VMs are ended at exit."""
     raise SystemExit(128 + number)
 
 

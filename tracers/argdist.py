@@ -5,7 +5,7 @@ from pytracer.spec.common import COMPAT_NOTE, STRING_SIZE
 from pytracer.spec.filters import TASK_FILTERS
 
 PROBE = Column("probe", "probe, or the label of its spec", field="spec", decode="probe_spec")
-COUNT = Column("count", "how often it occurred", unit=Unit.COUNT)
+COUNT = Column("count", "number of occurrences", unit=Unit.COUNT)
 
 TRACER = Tracer(
     name="argdist",

@@ -23,7 +23,7 @@ TRACER = Tracer(
         Stream(
             columns=(
                 Column("pid", "process id"),
-                Column("uid", "who types: its real user id", width=6),
+                Column("uid", "real user id of the shell", width=6),
                 Column("comm", "name of the thread", decode="text", width=12),
                 Column("line", "the line, before the shell expands anything", decode="text"),
             )
@@ -37,6 +37,6 @@ TRACER = Tracer(
     notes=(
         "Only lines that are typed: scripts, and input that is no terminal, do not pass readline.",
         "Passwords typed at a wrong prompt are shown, too. At the end of the input nothing is.",
-        "Of a line 4096 bytes are shown; what is longer is counted as lost.",
+        "4096 bytes of a line are shown; the rest is counted as truncated.",
     ),
 )

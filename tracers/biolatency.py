@@ -33,7 +33,7 @@ TRACER = Tracer(
         ("biolatency --queued -d 10 -f json", "with the time in the queue, for ten seconds, as JSON"),
     ),
     notes=(
-        "Requests of the whole machine: by then they are nobody's, so no process can be picked.",
+        "Completions run in interrupt context, so requests cannot be filtered by process.",
         "A request is what the driver gets: several reads or writes that were merged, or a part of one.",
         "RAID, device mapper and zram have no requests of their own: what they ask of disks is seen.",
         "Those under way when the trace begins are not counted. A request tried again counts from then.",

@@ -19,7 +19,7 @@ TRACER = Tracer(
             (
                 Column("requests", "requests with data", unit=Unit.COUNT),
                 Column("sequential", "those that began where the one before ended", unit=Unit.COUNT),
-                Column("random", "the others, and the first", unit=Unit.COUNT),
+                Column("random", "all others, and the first", unit=Unit.COUNT),
                 Column("bytes", "their size in all", unit=Unit.BYTES),
             ),
             sort="requests",

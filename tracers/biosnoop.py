@@ -28,7 +28,7 @@ TRACER = Tracer(
                 Column("queue_ns", QUEUE, label="QUEUE", unit=Unit.NANOSECONDS, null=0, width=9),
                 Column(
                     "service_ns",
-                    "from the driver until it came back",
+                    "time from the driver to completion",
                     label="SERVICE",
                     unit=Unit.NANOSECONDS,
                     width=9,

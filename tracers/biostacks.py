@@ -34,7 +34,7 @@ TRACER = Tracer(
     ),
     notes=(
         *REQUEST_NOTES,
-        "A request that no one was seen to make has no stack: flushes, and those made before the trace.",
+        "Requests made before the trace, and flushes, have no stack.",
         "profile's help says how stacks are walked and names are found.",
     ),
 )

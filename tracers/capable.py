@@ -6,7 +6,7 @@ from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.hooks import Alternative, Fexit, Hook, Kprobe, Kretprobe, RawTracepoint
 
 NO_CALL = 0xFFFFFFFFFFFFFFFF
-CHECKS = (Column("checks", "how often it was asked for", unit=Unit.COUNT),)
+CHECKS = (Column("checks", "number of checks", unit=Unit.COUNT),)
 NAME = ("cap_capable",)
 CHECKED = Hook(
     "checked",
@@ -17,7 +17,7 @@ CHECKED = Hook(
         Alternative("kprobe", (Kprobe("checks", symbols=NAME), Kretprobe("checked", symbols=NAME))),
     ),
 )
-CALL = Column("syscall", "the call it is asked in", field="call", decode="syscall", null=NO_CALL, width=15)
+CALL = Column("syscall", "the call that needs it", field="call", decode="syscall", null=NO_CALL, width=15)
 DEFAULT = "capability,result,syscall,comm"
 KEYS = (
     Key("capability", (Column("capability", "the privilege", decode="capability"),)),
@@ -39,7 +39,7 @@ TRACER = Tracer(
             "by", "the key of a row; several with commas", keys=KEYS, default="capability,result,syscall,comm"
         ),
         Flag("refused", "only what is refused", short="x", define="REFUSED"),
-        Flag("stacks", "by the stacks that ask", define="STACKS"),
+        Flag("stacks", "rows by stack", define="STACKS"),
         *STACK_OPTIONS,
     ),
     outputs=(
@@ -52,7 +52,7 @@ TRACER = Tracer(
         ("capable --stacks --by capability -d 10", "from where in the code they are asked for"),
     ),
     notes=(
-        "Many checks ask what a task may do beyond the normal, and change nothing if refused: see the call.",
+        "Many checks only test for extra rights, and a refusal changes nothing: see the call.",
         "- stands for no system call: checks in exceptions, and by workers of io_uring.",
         "Before Linux 5.15, the call is known on x86-64 alone. Other security modules may still refuse.",
     ),

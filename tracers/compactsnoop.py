@@ -34,7 +34,7 @@ TRACER = Tracer(
                 Column("comm", "name of the thread", decode="text", width=10),
                 Column("node", "memory node", null=-1, width=4),
                 Column("zone", "memory zone", decode="memory_zone", null=-1, width=8),
-                Column("order", "what is wanted: 2^order pages in a row", null=-1, width=5),
+                Column("order", "requested size: 2^order contiguous pages", null=-1, width=5),
                 Column("mode", "sync may wait for pages under I/O, async does not", decode="text", width=5),
                 Column("result", "how it ended", decode="compact_result", width=16),
                 Column("took_ns", "how long it took", label="TOOK", unit=Unit.NANOSECONDS, width=9),

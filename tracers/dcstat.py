@@ -32,7 +32,7 @@ TRACER = Tracer(
                 Column("misses", "parts for which the file system was asked", unit=Unit.COUNT),
                 Column(
                     "miss_percent",
-                    "misses of all",
+                    "misses, as a share of all look-ups",
                     label="MISS%",
                     unit=Unit.PERCENT,
                     ratio=("misses", "lookups"),

@@ -17,7 +17,7 @@ TRACER = Tracer(
     follow=True,
     options=(
         Number("port", "the port of DNS servers; mDNS has 5353", default=53, maximum=65535, config="port"),
-        Choice("messages", "which of them", choices=MESSAGES, default="both", config="messages"),
+        Choice("messages", "which messages", choices=MESSAGES, default="both", config="messages"),
         Duration("min", "only answers that took at least this long", config="min", default=0),
         ONLY_FAILED,
     ),
@@ -29,7 +29,7 @@ TRACER = Tracer(
                 Column("code", "how the server answers; none: a query", decode="dns_code", null=-1, width=8),
                 Column("latency_ns", "since the query", "", "LATENCY", Unit.NANOSECONDS, width=10, null=-1),
                 Column("type", "what is asked for", "question", decode="dns_type", null=b"", width=5),
-                Column("name", "the name that is asked for", "question", decode="dns_name", null=b""),
+                Column("name", "the requested name", "question", decode="dns_name", null=b""),
                 Column("message", "query or answer", "is_answer", decode="dns_message", wide=True),
                 Column("answers", "records of the answer section", null=-1, wide=True),
                 Column("protocol", "UDP or TCP", decode="ip_protocol", width=5, wide=True),

@@ -16,7 +16,7 @@ DROP = Hook(
     ),
 )
 NONE = b"\xff" * 16
-REASON = Column("reason", "why, in the kernel's words", decode="drop_reason", null=0, width=20)
+REASON = Column("reason", "the reason, as the kernel names it", decode="drop_reason", null=0, width=20)
 HOOKS = (*OWNERS, DROP)
 KEYS = (KERNEL_FRAMES, REASON)
 
@@ -34,10 +34,10 @@ TRACER = Tracer(
             columns=(
                 REASON,
                 Column("function", "the function that drops it", field="place", decode="function", width=22),
-                Column("saddr", "where it is from", decode="address", null=NONE, width=15, wide=True),
-                Column("sport", "port that it is from", null=-1, width=5, wide=True),
-                Column("daddr", "address it goes to", decode="address", null=NONE, width=15),
-                Column("dport", "port it goes to", null=-1, width=5),
+                Column("saddr", "source address", decode="address", null=NONE, width=15, wide=True),
+                Column("sport", "source port", null=-1, width=5, wide=True),
+                Column("daddr", "destination address", decode="address", null=NONE, width=15),
+                Column("dport", "destination port", null=-1, width=5),
                 Column("pid", "the process of its TCP connection; none: not known", null=0, width=7),
                 Column("comm", "its name, then", decode="text", null=b"", width=9, wide=True),
                 Column("protocol", "its protocol", decode="ip_protocol", null=0, width=8, wide=True),
@@ -53,7 +53,7 @@ TRACER = Tracer(
         ("dropsnoop --stacks -d 10", "by stack, for ten seconds"),
     ),
     notes=(
-        "Reasons are those of this kernel's types (BTF). Linux before 5.17 has none: the function tells.",
+        "Reasons are those of this kernel's types (BTF). Linux before 5.17 has none: see the function.",
         "The process is that of the TCP connection, never one that just runs.",
         "What network cards drop is not seen; nor what a driver or protocol counts without freeing a packet.",
     ),

@@ -34,8 +34,8 @@ TRACER = Tracer(
                 Column("pid", "process id"),
                 Column("tid", "thread id", wide=True),
                 Column("comm", "name of the thread", decode="text", width=15),
-                Column("memory", "whose: machine, or cgroup (its limit)", decode="text", width=7),
-                Column("order", "how much is wanted: 2^order pages", width=5),
+                Column("memory", "machine, or cgroup whose limit was reached", decode="text", width=7),
+                Column("order", "requested size: 2^order pages", width=5),
                 Column("pages", "pages that were reclaimed", unit=Unit.COUNT, width=9),
                 Column("took_ns", "how long it took", label="TOOK", unit=Unit.NANOSECONDS),
             )

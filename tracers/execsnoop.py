@@ -18,8 +18,8 @@ TRACER = Tracer(
             columns=(
                 Column("pid", "process id"),
                 Column("ppid", "its parent's"),
-                Column("uid", "who executes it", width=5),
-                Column("euid", "as whom it acts: another for a setuid program", width=5, wide=True),
+                Column("uid", "real user id", width=5),
+                Column("euid", "effective user id; another one for a setuid program", width=5, wide=True),
                 Column("comm", "its name", decode="text", width=15),
                 Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
                 Column("args", "its arguments, quoted as for a shell", decode="arguments"),

@@ -46,6 +46,6 @@ TRACER = Tracer(
         "Code and signal are what wait(2) tells the parent. With --threads, they are each thread's own.",
         "A process exits when its last thread does; CODE is then that of exit_group, or of the first thread.",
         "Arguments are known from Linux 6.16 on: before, their memory is gone when the event is raised.",
-        "Of arguments, 4096 bytes are shown; the rest is counted as lost.",
+        "4096 bytes of arguments are shown; the rest is counted as truncated.",
     ),
 )

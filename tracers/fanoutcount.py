@@ -13,7 +13,14 @@ TRACER = Tracer(
         "INTERFACE", "interfaces to look at, or 'any'", encode="interfaces", examples=("lo", "eth0", "any")
     ),
     options=(
-        Number("workers", "so many share the packets", short="n", default=2, maximum=256, config="workers"),
+        Number(
+            "workers",
+            "number of workers that share the packets",
+            short="n",
+            default=2,
+            maximum=256,
+            config="workers",
+        ),
         Choice(
             "spread",
             "by addresses and ports, by addresses, or by the CPU that the packet came in by",

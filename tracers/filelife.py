@@ -42,6 +42,6 @@ TRACER = Tracer(
         "io_uring's operations are not seen. A call that failed removed nothing, and is not shown.",
         "Filters look at who removes. The 16384 names that were created last are remembered.",
         "A file that was renamed is followed; one that was exchanged (RENAME_EXCHANGE) may be missed.",
-        "Of more than four files of one name at a time, in different folders, the others are lost.",
+        "At most four files of one name in different folders are followed at a time; others are lost.",
     ),
 )

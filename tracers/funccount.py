@@ -4,7 +4,7 @@ from pytracer.spec import Column, GroupBy, Key, Table, Targets, Tracer, Unit
 from pytracer.spec.common import COMPAT_NOTE
 from pytracer.spec.filters import TASK_FILTERS
 
-COUNT = Column("count", "how often it happened", unit=Unit.COUNT)
+COUNT = Column("count", "number of events", unit=Unit.COUNT)
 
 TRACER = Tracer(
     name="funccount",
@@ -27,7 +27,7 @@ TRACER = Tracer(
             "by",
             "what a row stands for; several with commas",
             keys=(
-                Key("target", (Column("target", "what happened", decode="target"),)),
+                Key("target", (Column("target", "the event", decode="target"),)),
                 Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", last=True))),
                 Key("comm", (Column("comm", "name of the thread", decode="text"),)),
             ),

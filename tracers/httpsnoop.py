@@ -31,7 +31,7 @@ TRACER = Tracer(
                 *OWNER,
                 Column("direction", "in: it serves; out: it asks", label="DIR", decode="direction", width=3),
                 Column("status", "of the response; none: there was none, or not known", null=-1, width=6),
-                Column("latency_ns", "until it begins", "", "LATENCY", Unit.NANOSECONDS, width=10, null=-1),
+                Column("latency_ns", "time to response", "", "LATENCY", Unit.NANOSECONDS, width=10, null=-1),
                 Column("method", "of the request", "line", decode="http_method", width=7),
                 Column("path", "what is requested", "line", decode="http_path"),
                 *PEER,

@@ -23,7 +23,7 @@ TRACER = Tracer(
     name="inject",
     group="system",
     summary="makes a function of the kernel fail, for some processes and for some time",
-    description="Has a function return an error instead of doing what it is for, and counts how often.",
+    description="Makes a function return an error instead of its work, and counts the failures.",
     hooks=(CALL,),
     arguments=Injection("function error", "a function and an error", examples=("should_failslab", "ENOMEM")),
     filters=TASK_FILTERS,
@@ -35,9 +35,9 @@ TRACER = Tracer(
     ),
     options=(
         Number("every", "every Nth call fails", default=1, config="every"),
-        Number("probability", "so many calls of a hundred fail", default=100, maximum=100, config="percent"),
-        Number("times", "no more than so many fail; 0: no end", default=0, minimum=0, config="times"),
-        Flag("everyone", "whatever process it is, where no filter is given"),
+        Number("probability", "percentage of calls that fail", default=100, maximum=100, config="percent"),
+        Number("times", "at most N calls fail; 0: no limit", default=0, minimum=0, config="times"),
+        Flag("everyone", "all processes, if there is no filter"),
     ),
     outputs=(Table("rows", (CALLS, FAILED), sort="failed"),),
     examples=(

@@ -18,7 +18,7 @@ EXIT = Hook(
     ),
 )
 KEYS = (
-    Key("reason", (Column("reason", "why, as the kernel names it", decode="kvm_exit", width=14),)),
+    Key("reason", (Column("reason", "the reason, as the kernel names it", decode="kvm_exit", width=14),)),
     BY_PROCESS,
     Key("tid", (Column("tid", "thread id: of a virtual processor"),)),
     BY_COMM,

@@ -30,7 +30,7 @@ TRACER = Tracer(
     follow=True,
     options=(
         Number("sample", "keep one of N allocations, and count it N times", default=1, config="sample"),
-        Number("min-size", "only blocks of so many bytes at least", default=0, minimum=0, config="least"),
+        Number("min-size", "only blocks of at least N bytes", default=0, minimum=0, config="least"),
         Number("max-blocks", "blocks kept at a time", default=1 << 18, maximum=1 << 24, define="BLOCKS_MAX"),
         STACK_OPTIONS[3],
     ),

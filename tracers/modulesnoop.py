@@ -53,6 +53,6 @@ TRACER = Tracer(
         "A request is shown for the task that needs the module, when it does; modprobe then loads it, as a",
         "child of a kernel thread. -x shows no requests: how one ends is seen at modprobe's load.",
         "A module that is refused before the kernel has read it has no name (-), but a file.",
-        "Of parameters 256 bytes are shown; what is longer is cut and counted as lost.",
+        "256 bytes of parameters are shown; the rest is counted as truncated.",
     ),
 )

@@ -29,7 +29,7 @@ TRACER = Tracer(
                 Column(
                     "source", "what is mounted, or the key of fsconfig", decode="text", null=b"", wide=True
                 ),
-                Column("target", "where, or the value of fsconfig", decode="text"),
+                Column("target", "the mount point, or the value of fsconfig", decode="text"),
             )
         ),
     ),
@@ -41,7 +41,7 @@ TRACER = Tracer(
     notes=(
         "mount(2), umount, pivot_root; fsopen, fsconfig, fsmount, fspick, move_mount, open_tree(_attr) and",
         "mount_setattr. Strings are as the program gave them: relative ones to FD, or to its folder.",
-        "Of SOURCE 256 bytes are shown, of TYPE 32; what is longer is cut and counted as lost.",
+        "256 bytes of SOURCE are shown, 32 of TYPE; the rest is counted as truncated.",
         "Values of fsconfig that are no strings, and move_mount's flags, are not shown.",
         "Mounts that end with their namespace, or that the kernel makes itself, make no call.",
     ),

@@ -25,7 +25,7 @@ MIGRATION = Hook(
 )
 KEYS = (
     BY_PROCESS,
-    Key("cause", (Column("cause", "of what, and why", decode="numa_cause", width=21),)),
+    Key("cause", (Column("cause", "what was moved, and why", decode="numa_cause", width=21),)),
 )
 
 TRACER = Tracer(

@@ -52,7 +52,7 @@ TRACER = Tracer(
     notes=(
         "Filters let an event through that is of the process that asks, or of the one that is killed.",
         "Who asks may be innocent: the kernel picks who has most, of the machine or of a memory cgroup.",
-        "One that is about to end by itself is shown, too: it is given memory to end with.",
+        "A task that is exiting is shown, too: the kernel gives it memory to exit with.",
         "By --hook victim=raw-tracepoint-pid only the victim's thread id is known.",
     ),
 )

@@ -37,8 +37,8 @@ TRACER = Tracer(
     notes=(
         "It is one pass over all processes: what is opened or closed meanwhile may be in it or not.",
         "Paths are as pytracer would reach them; one that was deleted says so.",
-        "Of one that is longer than 4096 bytes the name alone is shown, and counted as cut.",
-        "--path is not to be had before Linux 5.12; it compares the first 252 bytes.",
+        "Only the name of a path beyond 4096 bytes is shown, and counted as truncated.",
+        "--path needs Linux 5.12; it compares the first 252 bytes.",
         "Threads share their process's files; one that has files of its own is shown under the process.",
         "Cgroups are looked for 16 levels up.",
     ),

@@ -4,13 +4,13 @@ from pytracer.spec import EVENTS, Choice, Column, Flag, Key, Number, Stacks, Tra
 from pytracer.spec.common import MAPPING, SAMPLES, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
 
-COUNT = Column("samples", "how often the task was found there", unit=Unit.COUNT)
+COUNT = Column("samples", "number of samples of the task there", unit=Unit.COUNT)
 
 TRACER = Tracer(
     name="profile",
     group="cpu",
     summary="where CPUs spend their time: stacks of kernel and programs, sampled",
-    description="Takes the stack of what runs, so many times a second or as events happen, and counts them.",
+    description="Samples stacks at a fixed rate or when events occur, and counts them.",
     hooks=(SAMPLES, MAPPING),
     filters=TASK_FILTERS,
     follow=True,

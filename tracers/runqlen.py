@@ -12,13 +12,13 @@ TRACER = Tracer(
     name="runqlen",
     group="cpu",
     summary="how long the run queues of CPUs are, sampled",
-    description="Looks at the run queue of each CPU so many times a second, and counts who waits there.",
+    description="Samples the run queue of each CPU, and counts the threads that wait there.",
     hooks=(SAMPLED,),
     options=(
         Number("frequency", "samples a second, of each CPU", short="F", default=99, metavar="HZ"),
         GroupBy("by", "the key of a row; several with commas", keys=(LENGTH, CPU), default="length"),
     ),
-    outputs=(Table("rows", (Column("samples", "how often it was so", unit=Unit.COUNT),), sort="samples"),),
+    outputs=(Table("rows", (Column("samples", "number of samples", unit=Unit.COUNT),), sort="samples"),),
     examples=(
         ("runqlen", "all CPUs, a table a second"),
         ("runqlen --by cpu,length -d 10", "each CPU for ten seconds"),

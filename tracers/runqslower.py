@@ -32,6 +32,6 @@ TRACER = Tracer(
     ),
     notes=(
         "runqlat's help says what a wait is.",
-        "PREV ran last on that CPU: it need not be what kept the thread waiting. 0 is the idle thread.",
+        "PREV ran last on that CPU; it need not be the cause of the wait. 0 is the idle thread.",
     ),
 )

@@ -45,7 +45,7 @@ TRACER = Tracer(
     ),
     notes=(
         "Ids asked for are of the caller's user namespace; those afterwards are of the first one.",
-        "- stands for an id that is to stay. setfsuid and setfsgid tell no error: see the ids afterwards.",
+        "- stands for an id that is to stay. setfsuid and setfsgid report no error: see the ids afterwards.",
         "A program that is setuid gets its ids as it executes: execsnoop has uid and euid.",
         "The C library repeats a call in each thread; each is shown.",
     ),

@@ -47,7 +47,7 @@ TRACER = Tracer(
     ),
     notes=(
         "This is what people send in confidence. Go, Java, Rust (rustls) and the kernel's TLS are not seen.",
-        "Of more than --size bytes the rest is not shown, and counted as lost; BYTES has all.",
+        "Bytes beyond --size are not shown, and counted as truncated; BYTES has all.",
         "Calls that fail, or would block, carry nothing and are not shown. Writes are read as they return.",
     ),
 )

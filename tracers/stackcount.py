@@ -4,7 +4,7 @@ from pytracer.spec import Column, GroupBy, Key, Stacks, Targets, Tracer, Unit
 from pytracer.spec.common import COMPAT_NOTE, MAPPING, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
 
-HITS = Column("hits", "how often it happened there", unit=Unit.COUNT)
+HITS = Column("hits", "number of hits", unit=Unit.COUNT)
 
 TRACER = Tracer(
     name="stackcount",
@@ -27,7 +27,7 @@ TRACER = Tracer(
             "by",
             "what tells stacks apart that are alike; several with commas",
             keys=(
-                Key("target", (Column("target", "what happened", decode="target"),)),
+                Key("target", (Column("target", "the event", decode="target"),)),
                 Key("pid", (Column("pid", "process id"),)),
                 Key("comm", (Column("comm", "name of the thread", decode="text"),)),
             ),

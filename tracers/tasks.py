@@ -43,7 +43,7 @@ TRACER = Tracer(
     notes=(
         "It is one pass: threads are not seen at one moment, but one after the other.",
         "States: T stopped, t traced, Z ended and not waited for, X ending, P parked, I idle.",
-        "A thread that runs has no stack to show: it goes on meanwhile. No more than 64 functions are shown.",
+        "A running thread has no stack to show. At most 64 functions are shown.",
         "Cgroups are looked for 16 levels up.",
     ),
 )

@@ -36,7 +36,7 @@ TRACER = Tracer(
                 tcp.DPORT,
                 Column("type", TYPE, decode="retransmission", width=7),
                 Column("state", "state of the connection", decode="tcp_state", width=11),
-                Column("segments", "so many in one", width=8, wide=True),
+                Column("segments", "segments that were sent as one packet", width=8, wide=True),
                 Column("bytes", "bytes of data", unit=Unit.BYTES, width=8, wide=True),
                 tcp.NETNS,
             )
@@ -48,6 +48,6 @@ TRACER = Tracer(
     ),
     notes=(
         *tcp.OWNER_NOTES[:2],
-        "Of a SYNACK, it is the process that listens.",
+        "For a SYNACK, it is the listening process.",
     ),
 )

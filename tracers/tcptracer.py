@@ -29,7 +29,7 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("type", "what happened", decode="connection_event", width=7),
+                Column("type", "the event", decode="connection_event", width=7),
                 Column("pid", "the process that connected or accepted; 0: not known", width=7),
                 Column("comm", "its name, then", decode="text", width=14),
                 Column("saddr", "address of this end", decode="address", width=15),
@@ -50,7 +50,7 @@ TRACER = Tracer(
         ("tcptracer --netns 4711 -f json", "those of a container's network namespace, as JSON"),
     ),
     notes=(
-        "A connection is closed once nothing can be sent either way, or its process has let go of it.",
+        "A connection is closed once nothing can be sent either way, or its process has closed it.",
         "A fail without errno: given up by its own process, or no port was free. No route: not seen.",
         "Open before the trace: pid and comm are of who closes it, or unknown when the other end resets it.",
         "--netns is that of the socket. Of MPTCP, connections to single addresses (subflows) are shown.",

@@ -24,8 +24,8 @@ TRACER = Tracer(
                 Column("pid", "process id"),
                 Column("tid", "thread id"),
                 Column("comm", "name of the thread", decode="text", width=15),
-                Column("probe", "what happened", field="target", decode="target", width=18),
-                Column("text", "what the format makes of it", decode="text", computed=True),
+                Column("probe", "the event", field="target", decode="target", width=18),
+                Column("text", "the formatted text", decode="text", computed=True),
             )
         ),
     ),

@@ -24,7 +24,7 @@ WAITED = (
     Column("wait_ns", "time until they ran", label="WAITED", unit=Unit.NANOSECONDS),
     Column("max_wait_ns", "the longest", label="MAX", unit=Unit.NANOSECONDS, max=True),
 )
-RAN = Column("run_ns", "time they ran, until they ended", label="RAN", unit=Unit.NANOSECONDS)
+RAN = Column("run_ns", "time that they ran", label="RAN", unit=Unit.NANOSECONDS)
 
 TRACER = Tracer(
     name="wqlat",
@@ -55,6 +55,6 @@ TRACER = Tracer(
     ),
     notes=(
         "Work that was queued before the trace is not counted. RAN is of those that ended.",
-        "A delayed work item is queued when its time has come. Whose work it is, the kernel does not know.",
+        "A delayed work item is queued when its time has come. The kernel does not record who queued it.",
     ),
 )

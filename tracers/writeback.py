@@ -26,7 +26,9 @@ TRACER = Tracer(
     hooks=(WRITEBACK,),
     options=(
         Duration("min", "only passes that took at least this long", config="min", default=0),
-        Number("min-pages", "only passes that wrote as many pages", minimum=0, default=1, config="min_pages"),
+        Number(
+            "min-pages", "only passes that wrote at least N pages", minimum=0, default=1, config="min_pages"
+        ),
     ),
     outputs=(
         Stream(

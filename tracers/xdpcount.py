@@ -30,7 +30,7 @@ TRACER = Tracer(
     ),
     notes=(
         "Every frame is passed on. What goes out is not seen.",
-        "An interface has one XDP program: another's is left in place, and told.",
+        "An interface has one XDP program. That of another owner stays, and the error names it.",
         "The driver counts frames as they were on the wire, before any are joined (GRO).",
         "Two VLAN tags and 8 IPv6 extension headers are looked through; then the next one is what counts.",
         "VLAN tags are in the frames, and among the bytes, unless the device has taken them off;",

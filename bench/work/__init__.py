@@ -62,7 +62,7 @@ def _output(command: Sequence[str], cpu: int | None) -> str:
 
 @contextlib.contextmanager
 def gated(*command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that stops itself before its first step, stopped there; ended with the block."""
+    """Start a program that stops itself before its first step, and end it with the block."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         state = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)

@@ -95,42 +95,42 @@ class Hook:
 
 
 def calls() -> float:
-    """Nanoseconds for a system call."""
+    """Return the nanoseconds for a system call."""
     return work("calls", str(CALLS), cpu=0)
 
 
 def seeks() -> float:
-    """Nanoseconds for a system call that calls a certain function of the kernel."""
+    """Return the nanoseconds for a system call that calls a certain function of the kernel."""
     return work("seeks", str(CALLS), cpu=0)
 
 
 def schedulers() -> float:
-    """Nanoseconds for a system call that security modules are asked about."""
+    """Return the nanoseconds for a system call that security modules are asked about."""
     return work("schedulers", str(CALLS), cpu=0)
 
 
 def functions() -> float:
-    """Nanoseconds for a call of a function of a program."""
+    """Return the nanoseconds for a call of a function of a program."""
     return work("functions", str(CALLS), cpu=0)
 
 
 def packets() -> float:
-    """Nanoseconds for a packet on the loopback interface."""
+    """Return the nanoseconds for a packet on the loopback interface."""
     return statistics.median(took for (took,) in lanes(PACKETS, "/proc/self/ns/net", cpu=0))
 
 
 def sockets() -> float:
-    """Nanoseconds for a socket that is made and closed."""
+    """Return the nanoseconds for a socket that is made and closed."""
     return work("sockets", str(CALLS), cpu=0)
 
 
 def connects() -> float:
-    """Nanoseconds for a datagram socket to be connected."""
+    """Return the nanoseconds for a datagram socket to be connected."""
     return work("connects", str(PACKETS), cpu=0)
 
 
 def faults() -> float:
-    """Nanoseconds for a page that is not there when it is touched."""
+    """Return the nanoseconds for a page that is not there when it is touched."""
     return work("faults", str(CALLS), cpu=0)
 
 
@@ -169,7 +169,8 @@ HOOKS = (
 def attached(
     hook: Hook, probe: Probe, name: str, own: Sequence[str], write: Callable[[int], bytes]
 ) -> Iterator[None]:
-    """A program on it, as ``write`` makes it to return something; on the cgroups ``own`` where on such."""
+    """Attach a program that ``write`` makes, whose result is as given; on the cgroups ``own`` if of that
+    kind."""
     kind = attacher_of(probe)
     how = kind.load_attributes(probe)
     code = write(how.result if hook.result is None else hook.result)

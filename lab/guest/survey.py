@@ -126,7 +126,8 @@ def hooks_of(tracer: Tracer) -> list[HookUse]:
 
 
 def hooks_of_source(arguments: Targets, word: str) -> Iterator[HookUse]:
-    """The hooks where a source is named: for what happens and, if the tracer wants it, for how that ends."""
+    """Return the hooks where a source is named: for what happens and, if the tracer wants it, for how that
+    ends."""
     source = parse_source(word)
     kinds = {source.kind: arguments.begin}
     if arguments.end:
@@ -143,7 +144,7 @@ def hooks_of_source(arguments: Targets, word: str) -> Iterator[HookUse]:
 
 
 def traced(tracer: Tracer, words: list[str], devices: list[str]) -> subprocess.CompletedProcess[str]:
-    """One run: of the workload where the tracer can follow a command, else for a second beside it."""
+    """Run the tracer: on the workload if it can follow a command, else for a second beside it."""
     command = [*PYTRACER, tracer.name, *words, "-f", "json", "-v"]
     if tracer.follow:
         command += ["--", sys.executable, "-c", WORKLOAD, "0", *devices]
@@ -217,8 +218,8 @@ class Run:
 
 
 def runs_of(tracer: Tracer, forced: bool) -> Iterator[Run]:
-    """The runs of one tracer: as it comes; if ``forced``, hook by hook and with each source of types, too,
-    where that is not another's to show."""
+    """Yield the runs of one tracer: as it comes; if ``forced``, hook by hook and with each source of types,
+    too, where that is not another's to show."""
     yield Run(tracer)
     if forced and (tracer.name == FOR_ALL or not isinstance(tracer.arguments, Targets)):
         for one in hooks_of(tracer):

@@ -62,7 +62,7 @@ class Budget:
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.thread_time,
     ) -> None:
-        """Nothing is spent yet. ``clock`` and ``cpu`` give seconds."""
+        """Start with nothing spent. ``clock`` and ``cpu`` return seconds."""
         self._user, self._run = user, run
         self._clock, self.cpu = clock, cpu
         self._begun = clock()
@@ -199,7 +199,8 @@ class Account:
             self._budget.spend(self.uid, "cpu", spent - before.children_user - before.children_system)
 
     def check(self) -> None:
-        """Within ``timed``, and in each loop that others lengthen: raises OverBudgetError if time is up."""
+        """Raise OverBudgetError if the time is up; called within ``timed``, in each loop that others
+        lengthen."""
         now = self._budget.cpu()
         if self._since >= 0:
             self._budget.spend(self.uid, "cpu", now - self._since)

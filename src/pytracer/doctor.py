@@ -121,7 +121,7 @@ def _jit() -> Check:
 
 
 def _types() -> Iterator[Check]:
-    """Kernel types: any one source of the three will do."""
+    """Check for kernel types: one of the three sources is enough."""
     build = packaged.MODULES / os.uname().release / "build"
     present = btf.VMLINUX.exists(), build.is_dir(), packaged.KHEADERS.exists()
     missing = OK if any(present) else FAIL

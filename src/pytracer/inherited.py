@@ -97,7 +97,7 @@ def require_descriptors(count: int) -> None:
 
 
 def restore() -> None:
-    """In a forked child: give back the caller's limits, and its dispositions of signals."""
+    """Restore the caller's limits and signal dispositions, in a forked child."""
     signal.set_wakeup_fd(-1)
     ignored = _ignored_by_caller()
     for number in signal.valid_signals():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_: Any) -> Callable[[Any], Any]:
-        """Of interest to type checkers alone."""
+        """Do nothing: the decorator is for type checkers."""
         return lambda decorated: decorated
 
 

@@ -62,7 +62,7 @@ def decoders(
     cgroups: Sequence[str] = (),
     budget: Budget | None = None,
 ) -> dict[str, Decoder]:
-    """All decoders by the name that a :class:`~pytracer.spec.Column` uses; ``interfaces`` by index,
+    """Return all decoders by the name that a :class:`~pytracer.spec.Column` uses; ``interfaces`` by index,
     ``targets`` and ``probe_specs`` by number; ``cgroups`` are folders of some that will be asked for;
     ``budget`` is spent on what other users made."""
     return {

@@ -33,7 +33,7 @@ def cgroup_decoder(folders: Sequence[str] = (), budget: Budget | None = None) ->
 
 
 def _named(folders: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Paths and ids of these."""
+    """Return the paths and ids of these cgroups."""
     roots = cgroup2_roots() if folders else []
     for folder in map(Path, folders):
         with contextlib.suppress(OSError):  # it was removed meanwhile

@@ -27,7 +27,7 @@ class ResultColumns:
     ``results``."""
 
     def __init__(self, specs: ProbeSpecs, budget: Budget | None = None) -> None:
-        """Nothing is looked up yet."""
+        """Look nothing up yet."""
         self._specs = specs
         self._kernel = KernelSymbols()
         self._user = UserSymbols(budget)
@@ -91,7 +91,8 @@ class ResultColumns:
         return unread
 
     def _values(self, records: Array, result: ResultField) -> Any:
-        """The values of one result in records that have it: an array of numbers, or a list of names."""
+        """Return the values of one result in records that have it: an array of numbers, or a list of
+        names."""
         if result.slot is ResultSlot.TEXT:
             return self._texts(records, result.at)
         numbers = records["results"]["numbers"][:, result.at]
@@ -125,7 +126,7 @@ class ResultColumns:
         return found
 
     def _user_symbols(self, records: Array, addresses: Array) -> list[str]:
-        """Of processes that live, or were looked at before."""
+        """Return the names of addresses in processes that still run, or were seen before."""
         names = [""] * len(records)
         pids = records["pid"]
         for pid in np.unique(pids).tolist():

@@ -79,7 +79,7 @@ def _values(
     decoders: Mapping[str, Decoder],
     computed: Mapping[str, Computed] | None = None,
 ) -> Any:
-    """One column as it is shown: an array of numbers, or a list where there are names or nulls."""
+    """Return one column as it is shown: an array of numbers, or a list where there are names or nulls."""
     if column.computed and computed:
         made = computed[column.name](rows.keys)
         return made.tolist() if isinstance(made, Coded) else made

@@ -24,7 +24,8 @@ drops capabilities, changes the user and the folder. With no_new_privs it makes 
 
 
 def profile(counted: Snapshot) -> Profile:
-    """The profile of a table of calls as people read them: ``openat``, ``i386:openat``, ``syscall_999``."""
+    """Return the profile of a table of calls as people read them: ``openat``, ``i386:openat``,
+    ``syscall_999``."""
     native = os.uname().machine
     names, seen, unnamed = set(ALWAYS), {native}, set()
     for label in counted.columns["syscall"]:

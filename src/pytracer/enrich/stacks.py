@@ -99,7 +99,7 @@ class StackNames:
         return self._names_as_in_source([_cut_at_wrong_frame(frames) for frames in found], rows)
 
     def _names_as_in_source(self, stacks: list[Frames], rows: Array) -> list[Frames]:
-        """Names as they were in the source; what the time for that is spent on is whose the program is."""
+        """Demangle names; the owner of the program is charged for the time."""
         accounts = dict[int, Account | None]()
         names = dict[int, dict[str, str]]()
         users = list[int]()

@@ -77,7 +77,8 @@ def matching(patterns: tuple[str, ...]) -> KernelFunctions:
 
 
 def _symbols(text: bytes, address: bytes, name: bytes) -> Iterator[re.Match[bytes]]:
-    """The (address, name) of functions in the text of kallsyms; those of modules have a third column."""
+    """Return the (address, name) of functions in the text of kallsyms; those of modules have a third
+    column."""
     return re.finditer(rb"^(%b) [tTwW] (%b)$" % (address, name), text, re.M)
 
 

@@ -90,7 +90,8 @@ def compile_raw(text: str) -> CompiledFilter:
 
 
 def compile_filter(text: str, link: LinkType, *, live: Sequence[str] = ()) -> tuple[ClassicInstruction, ...]:
-    """The instructions of ``text``. ``live`` are interfaces of which to open one, for the kernel's packets.
+    """Compile ``text`` to instructions. ``live`` are interfaces of which to open one, for the kernel's
+    packets.
 
     Raises what ``compile_for`` does.
     """
@@ -131,7 +132,7 @@ class _Program(ctypes.Structure):
 def _handle(
     library: ctypes.CDLL, link: LinkType, live: Sequence[str]
 ) -> Iterator[tuple[ctypes.c_void_p, bool]]:
-    """A pcap_t, and whether it is none of an interface since all are down.
+    """Return a pcap_t, and whether it is of no interface because all are down.
 
     Interfaces that may not be opened are done without: attaching will say why.
     """

@@ -352,7 +352,7 @@ def _policy_error(what: str) -> PolicyError:
 
 
 def _memlock_problem() -> str:
-    """The limit on locked memory, where the kernel refuses maps and programs over it."""
+    """Explain the limit on locked memory, if the kernel refuses maps and programs beyond it."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)
     # The version, for want of a trace of the change (bdb7b79b4ce8) that could be looked at for free.

@@ -144,7 +144,7 @@ def number_of(abi: str, name: str) -> int | None:
 
 @functools.cache
 def _numbers(abi: str) -> dict[str, int]:
-    """The other way round: all calls of an ABI by name."""
+    """Return all calls of an ABI by name."""
     return {name: number for number in range(_HIGHEST) if (name := name_of(abi, number))}
 
 

@@ -30,7 +30,7 @@ _WRAPPED = ("+", "-", "*", "&", "|", "^")
 
 
 def as_type(kind: Type) -> str:
-    """The C type that its values have in the C that is written."""
+    """Return the C type that its values have in the C that is written."""
     return kind.c if isinstance(kind, IntType) else "u64"
 
 

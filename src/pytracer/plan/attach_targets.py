@@ -329,8 +329,8 @@ def _find(wanted: Targets, request: Request, facts: KernelInfo) -> tuple[list[Nu
 
 
 def _kinds_of(wanted: Targets, numbered: Sequence[NumberedTarget]) -> str:
-    """The kinds of targets, as pt_kind reads them: four bits each, by number. Raises UsageError where one is
-    of unsupported kind, or they are too many."""
+    """Return the kinds of targets, as pt_kind reads them: four bits each, by number. Raises UsageError where
+    one is of an unsupported kind, or if they are too many."""
     if len(numbered) > _KINDS_MAX:
         raise UsageError(f"{len(numbered)} functions to attach to, and {_KINDS_MAX} are the most here")
     kinds = 0

@@ -105,7 +105,7 @@ class BtfTypes(NoTypes):
         return {value for _, value in self._btf.enumerators_named([name]).get(name, ())}
 
     def function(self, name: str) -> Prototype | None:
-        """A function of the kernel; None where BTF does not have it, or has several."""
+        """Return a function of the kernel; None where BTF does not have it, or has several."""
         found = self._btf.find_all(BtfKind.FUNC, name)
         return self._prototype(found[0]) if len(found) == 1 else None
 
@@ -212,5 +212,5 @@ class ProgramTypes(NoTypes):
         return self._own.enumerator(name) if known else self._kernel.enumerator(name)
 
     def function(self, name: str) -> Prototype | None:
-        """A function of the program."""
+        """Return a function of the program."""
         return self._own.function(name)

@@ -128,7 +128,7 @@ def _targets(
 
 
 def _mark_of(source: Source, facts: KernelInfo) -> str:
-    """A hint, where a program has no such function, and a USDT probe of that name: BCC calls both u:."""
+    """Suggest a USDT probe if a program has no such function but a probe of that name: BCC calls both u:."""
     if source.kind == "u" and source.name and not source.is_pattern:
         with contextlib.suppress(PytracerError):
             found = facts.find(Source("usdt", source.name, f"{source.place}:*", process=source.process))
@@ -139,7 +139,8 @@ def _mark_of(source: Source, facts: KernelInfo) -> str:
 def _parts(
     program: GeneratedProgram, program_number: int, kind: str, group: Sequence[NumberedTarget]
 ) -> Iterator[tuple[str, str, Sequence[NumberedTarget]]]:
-    """The functions of the C that are wanted, the kinds of source that they are for, and of which targets."""
+    """Return the functions of the C that are wanted, the kinds of source that they are for, and of which
+    targets."""
     begun = group if program.traces_entry else [one for one in group if is_tracked(one)]
     if begun:
         yield f"entry_{program_number}", _BEGINNINGS[kind], begun

@@ -49,7 +49,7 @@ def _what(source: Source, target: NamedTarget) -> str:
 def _arguments(
     passed: Callable[[int], str], prototype: Prototype, places: Sequence[int]
 ) -> tuple[Value, ...]:
-    """The arguments, by the first of the registers (or words) that each is in."""
+    """Return the arguments, by the first of the registers (or words) that each is in."""
     return tuple(
         Value("0", VoidType("value that is nowhere that is known, as the function begins"))
         if place == NOT_IN_REGISTER and isinstance(kind, (IntType, PointerType))
@@ -183,7 +183,7 @@ def _program_function(source: Source, target: NamedTarget, types: NoTypes, facts
 def _find_debug_info(
     target: NamedTarget, types: NoTypes, facts: KernelInfo
 ) -> tuple[NoTypes, Prototype | None, tuple[int | None, ...]]:
-    """With what debug information says, if there is any. It does not know the compiler's own versions of a
+    """Find what debug information says, if there is any. It does not know the compiler's own versions of a
     function (``name.part.0``), which take what they please."""
     [site] = target.sites
     found = None if "." in site.name else facts.function_types(site)
@@ -234,7 +234,8 @@ def _event(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInf
 
 
 def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Lvalue:
-    """A field as the format of its event has it. System calls' are 8 bytes each, of which the type counts."""
+    """Return a field as the format of its event has it. System calls' are 8 bytes each, of which the type
+    counts."""
     declared, array = match["type"].strip(), match["array"] or ""
     offset, size, signed = int(match["offset"]), int(match["size"]), match["signed"] == "1"
     for word, base in (("__data_loc", "0"), ("__rel_loc", str(offset + size))):
@@ -272,7 +273,7 @@ def _element(declared: str, types: NoTypes, size: int = 0, *, signed: bool) -> I
 
 
 def _plain(declared: str, types: NoTypes) -> IntType | None:
-    """A number's type, by C's names or the kernel's (``key_serial_t``, ``enum NAME``)."""
+    """Return a number's type, by C's names or the kernel's (``key_serial_t``, ``enum NAME``)."""
     words = tuple(word for word in declared.split() if word not in ("const", "volatile"))
     known = basic(words)
     if known is None and len(words) == 1:

@@ -89,7 +89,7 @@ def _answers(profile: SeccompProfileRules, abi: str) -> dict[int, _Answer]:
 
 
 def _answer(rules: list[Rule]) -> _Answer:
-    """All the rules for one call in one. Raises UsageError where they contradict each other."""
+    """Combine all rules for one call. Raises UsageError if they contradict each other."""
     conditional = tuple(dict.fromkeys(rule for rule in rules if rule.conditions))
     always = [rule for rule in rules if not rule.conditions]
     for rule in always:
@@ -106,7 +106,7 @@ def _answer(rules: list[Rule]) -> _Answer:
 
 
 def _ranges(table: dict[int, _Answer], ends: dict[int, _Answer], default: int) -> list[tuple[int, _Answer]]:
-    """(first number, answer), from 0 on: it holds up to the next. ``ends`` do so, too."""
+    """Yield (first number, answer), from 0 on; each holds up to the next. ``ends`` do so, too."""
     edges: dict[int, _Answer] = {0: default}
     for number in sorted(table):
         edges[number] = table[number]
@@ -132,7 +132,7 @@ class _Search:
         self._ends: dict[int, str] = {}  # the labels of actions: they stand behind all questions, once each
 
     def emit(self, ranges: list[tuple[int, _Answer]]) -> None:
-        """All of it: what happens to each number."""
+        """Emit the program: the action for each number."""
         if len(ranges) == 1 and isinstance(ranges[0][1], int):
             self._code.ret(ranges[0][1])
             return
@@ -159,7 +159,7 @@ class _Search:
             self._halve(halves[1])
 
     def _end(self, answer: _Answer) -> str:
-        """The label of an action; "" where arguments are to be asked for."""
+        """Return the label of an action; "" where arguments are to be asked for."""
         return self._ends.setdefault(answer, self._label()) if isinstance(answer, int) else ""
 
     def _emit_rules(self, number: int, rules: tuple[Rule, ...]) -> None:

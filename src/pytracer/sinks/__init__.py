@@ -45,8 +45,8 @@ def make_sink(
     raw: bool = False,
     icicle: bool = False,
 ) -> Sink:
-    """The sink of a format on ``stream``: of FORMATS, STACK_FORMATS, or PROFILE_FORMAT. A ``terminal`` gets
-    tables that refresh in place, and ``wide`` ones have every column; text in ``raw`` CSV has no guard.
+    """Return the sink of a format on ``stream``: of FORMATS, STACK_FORMATS, or PROFILE_FORMAT. A ``terminal``
+    gets tables that refresh in place, and ``wide`` ones have every column; text in ``raw`` CSV has no guard.
     Flame graphs that are ``icicle`` grow downwards."""
     # Only the one that is wanted is loaded.
     if name in SCRIPT_FORMATS.values():

@@ -198,7 +198,7 @@ def _percent(count: int, total: int) -> str:
 
 
 def _colour(name: str, part: Part) -> str:
-    """A colour for a name, the same in every picture: programs are warm, the kernel is cool."""
+    """Return a colour for a name, the same in every picture: programs are warm, the kernel is cool."""
     if part is Part.LOST:
         return "#e03131"
     low, high, saturation = _HUES[part]
@@ -207,7 +207,7 @@ def _colour(name: str, part: Part) -> str:
 
 
 def _difference(node: Node, root: Node) -> str:
-    """Red where the share of the whole grew, blue where it shrank: full at a tenth of the whole."""
+    """Return red if the share of the whole grew, blue if it shrank: saturated at a tenth of the whole."""
     before, after = (counts / max(total, 1) for counts, total in zip(node.counts, root.counts, strict=True))
     strength = min(abs(after - before) * 10, 1.0)
     hue, saturation = 8 if after > before else 216, round(80 * min(1, strength * 4))

@@ -45,7 +45,7 @@ def cell(value: Any, column: Column) -> str:
 
 
 def cells(values: Array | Coded, column: Column) -> list[str]:
-    """A column of a batch as a table shows it; of names, each is looked at once."""
+    """Return a column of a batch as a table shows it; of names, each is looked at once."""
     if isinstance(values, Coded):
         names = [cell(name, column) for name in (*values.names, None)]
         return [names[code] for code in values.codes.tolist()]

@@ -44,7 +44,7 @@ class JsonSink:
         self._stream.flush()
 
     def _events(self, item: Batch) -> Iterator[str]:
-        """The lines of a batch, put together by column."""
+        """Format the lines of a batch by column."""
         times = item.times.tolist()
         fields = [_encode_column(name, item.column(name)) for name in item.names]
         fields.insert(0, [f'"time_ns": {time}' for time in times])
@@ -93,7 +93,7 @@ def records(item: Item, label: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _encode_column(name: str, values: Array | Coded) -> list[str]:
-    """A column of a batch as fields of objects; of names, each is encoded once, and none."""
+    """Return a column of a batch as fields of objects; of names, each is encoded once, and none."""
     field = json.dumps(name) + ": "
     if isinstance(values, Coded):
         names = [field + json.dumps(one) for one in (*values.names, None)]

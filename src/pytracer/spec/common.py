@@ -34,7 +34,7 @@ _EXITS = ("syscall_exit_to_user_mode_prepare", "exit_to_user_mode_prepare")
 
 
 def _sched(*events: tuple[str, str], preempted: bool = True) -> tuple[Alternative, ...]:
-    """Both ways to hook the scheduler's trace events: (program, event) pairs."""
+    """Return both alternatives for the scheduler's trace events: (program, event) pairs."""
     raw: tuple[Probe, ...] = tuple(
         RawTracepoint(program, event=event, preempted=preempted) for program, event in events
     )
@@ -87,7 +87,8 @@ SYSCALL = Hook(
 
 
 def times(counter: str) -> tuple[Column, Column, Column]:
-    """The columns of how long things took of which there are ``counter``: in all, on average, at most."""
+    """Return the columns of how long things took of which there are ``counter``: in all, on average, at
+    most."""
     return (
         Column("total_ns", "time in them, waiting included", label="TOTAL", unit=Unit.NANOSECONDS),
         Column("avg_ns", "mean time", label="AVG", unit=Unit.NANOSECONDS, ratio=("total_ns", counter)),

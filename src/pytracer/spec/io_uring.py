@@ -10,7 +10,8 @@ from pytracer.spec.outputs import Histogram
 
 
 def _events(submitted: str) -> tuple[Tracepoint, ...]:
-    """A request is submitted (``submitted``) and completed, a ring is created."""
+    """Return probes for requests that are submitted (``submitted``) and completed, and rings that are
+    created."""
     return (
         Tracepoint("submitted", category="io_uring", event=submitted),
         Tracepoint("completed", category="io_uring", event="io_uring_complete"),
@@ -46,7 +47,7 @@ _TOTAL, _AVERAGE, _MOST = times("timed")
 
 
 def _count(name: str, text: str, label: str = "", width: int = 0) -> Column:
-    """A number of requests; those without a width are shown with ``--wide`` alone."""
+    """Return a number of requests; those without a width are shown with ``--wide`` alone."""
     return Column(name, text, label=label, unit=Unit.COUNT, width=width, wide=not width)
 
 

@@ -150,7 +150,7 @@ class OnCgroup(Probe):
         return ("CAP_NET_ADMIN", "CAP_BPF")
 
     def called(self, kind: str) -> str:
-        """The name of the kind."""
+        """Return the name of the kind."""
         return kind if self.link else f"{kind}_attach"
 
 

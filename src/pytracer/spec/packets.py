@@ -42,7 +42,7 @@ FRAME = Hook(
 
 
 def _cgroups(*probes: OnCgroup) -> tuple[Alternative, ...]:
-    """Both ways to put programs on cgroups."""
+    """Return both alternatives for programs on cgroups."""
     return (
         Alternative("cgroup-link", probes),
         Alternative("cgroup-attach", tuple(replace(probe, link=False) for probe in probes)),
@@ -98,6 +98,6 @@ DIRECTION_HELP = "which packets: those that come in, go out, or both"
 
 
 def packet_filter(*, frames: bool = False, raw: bool = False) -> PacketFilter:
-    """``--filter EXPR``."""
+    """Return the option ``--filter EXPR``."""
     text = "only packets that match, in tcpdump's language"
     return PacketFilter("filter", text, frames=frames, raw=raw)

@@ -33,7 +33,7 @@ class Rate:
     period: int = 0
 
     def __str__(self) -> str:
-        """The rate as text; "" for no rate."""
+        """Return the rate as text; "" for no rate."""
         if self.period:
             return "each" if self.period == 1 else f"one of {self.period}"
         return f"{self.frequency} Hz" if self.frequency else ""

@@ -190,7 +190,7 @@ def _dynamic(file: Tables) -> dict[int, list[str]]:
 
 
 def _folders(text: str, signs: str = ":") -> list[str]:
-    """The folders of a list; one without a name is where the user stands."""
+    """Return the folders of a list; one without a name is where the user stands."""
     return [folder or "." for folder in re.split(signs, text)] if text else []
 
 

@@ -110,7 +110,7 @@ def as_in_source(file: ProgramFile, wanted_name: str) -> list[str]:
 
 
 def _literal(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
-    """A name, which may be in quotes, with a version or a number behind it."""
+    """Find a name, which may be in quotes, with a version or a number behind it."""
     for name in dict.fromkeys((wanted_name, quoting.unquote(wanted_name))):
         same = functions_named(file, name)
         if same:
@@ -153,7 +153,7 @@ def _match_unit(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
 
 
 def _pattern(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
-    """All whose name matches. Labels that are local are left out: what stands there may be data."""
+    """Find all names that match. Local labels are left out: they may be data."""
     if not quoting.is_pattern(wanted_name):
         return
     wanted = quoting.matcher(wanted_name)
@@ -165,7 +165,7 @@ def _pattern(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
 
 
 def _match_source_name(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
-    """C++ and Rust as people write it, with or without parameters; a pattern, too."""
+    """Find C++ and Rust names as in the source, with or without parameters, also by a pattern."""
     names = {wanted_name, quoting.unquote(wanted_name)}
     known = [(symbol, _forms(text)) for symbol, text in _match_demangled(file, wanted_name)]
     chosen = [symbol for symbol, forms in known if forms & names]
@@ -255,7 +255,8 @@ def _title(file: ProgramFile, one: Symbol, same: dict[int, Symbol]) -> str:
 
 
 def _units(file: ProgramFile, of: Sequence[Symbol]) -> dict[int, str]:
-    """The units of functions by address, by debug information: of a few, since that takes long to read."""
+    """Return the units of functions by address, by debug information: of a few, since that takes long to
+    read."""
     if len(of) > _LOOKED_UP:
         return {}
     from pytracer.symbols import dwarf

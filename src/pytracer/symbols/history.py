@@ -110,15 +110,16 @@ class MappingChanges(Generic[F]):
             self._anonymous[mapping.start, mapping.end] = mapping
 
     def mark_unseen(self, time: int) -> None:
-        """The change at that time raised no generation: who has an older one may have been there after it."""
+        """Note that the change at that time raised no generation: an older one may be of a later time."""
         insort(self._unseen, time)
         if len(self._unseen) > _TIMES:
             self._seen_from = self._unseen[_TIMES // 2]
             del self._unseen[: _TIMES // 2]
 
     def span(self, address: int, generation: int, breaks: Sequence[int]) -> Span:
-        """The span of an address at the time of a generation (0: not known). ``breaks`` are times, in their
-        order: between the first and the second, the third and the fourth, ... anything may have changed."""
+        """Return the span of an address at the time of a generation (0: not known). ``breaks`` are times, in
+        their order: between the first and the second, the third and the fourth, ... anything may have
+        changed."""
         touching = [*self._touching(address), self._everywhere]
         times = sorted([time for changed in touching for time in changed.times] + list(breaks))
         since = max(changed.since for changed in touching)
@@ -205,8 +206,8 @@ class MappingReadings(Generic[F]):
         return sum(key not in self._runs for key in found)
 
     def at(self, address: int, span: Span, generation: int) -> list[tuple[Mapping, F | None]]:
-        """The different mappings that readings within a span showed at an address; with a ``generation``,
-        only those of it."""
+        """Return the different mappings that readings within a span showed at an address; with a
+        ``generation``, only those of it."""
         first = bisect_left(self._begun, span.begin)
         last = bisect_left(self._ended, span.end) - 1
         if generation:

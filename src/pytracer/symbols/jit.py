@@ -163,8 +163,8 @@ class PerfMap:
         return end
 
     def _covering(self, addresses: Array) -> list[list[tuple[int, int, int]]]:
-        """Of each address (ascending) the lines that cover it, in their order: after and before which time
-        they were written, and where in the file their name is."""
+        """Return for each address (ascending) the lines that cover it, in their order: after and before which
+        time they were written, and where in the file their name is."""
         found: list[list[tuple[int, int, int]]] = [[] for _ in addresses]
         for after, before, lines in self._batches:
             starts, ends = np.sort(lines["start"]), np.sort(lines["end"])
@@ -178,7 +178,8 @@ class PerfMap:
         return found
 
     def _choose(self, lines: list[tuple[int, int, int]], since: int, until: int) -> str | None:
-        """The name of the line that was the last at some time in between; UNLOADED where several may be."""
+        """Return the name of the line that was the last at some time in between; UNLOADED where several may
+        be."""
         at_first = [place for _, before, place in lines if before <= since][-1:]
         later = [place for after, before, place in lines if before > since and after < until]
         chosen = at_first + later or [place for _, _, place in lines]
@@ -215,7 +216,7 @@ def _open(pid: int, known: Credentials | None) -> int:
 
 
 def _cover(lines: Array, addresses: Array) -> Array:
-    """The place of the last of the ``lines`` that covers each address (ascending); -1 for none.
+    """Return the place of the last of the ``lines`` that covers each address (ascending); -1 for none.
 
     A line covers a run of addresses, which is the union of two runs of 2**level; the last line is noted for
     those, and handed down level by level. This takes as long for lines that all overlap as for others.
@@ -258,7 +259,8 @@ def _parse(data: Array, base: int) -> Array:
 
 
 def _number(data: Array, at: Array) -> tuple[Array, Array, Array]:
-    """The hexadecimal number at each place (shape (n,)), the place behind it and its blanks; if it is one.
+    """Return the hexadecimal number at each place (shape (n,)), the place behind it and its blanks; if it is
+    one.
 
     No step leads beyond the end of a line.
     """

@@ -108,6 +108,7 @@ def _versions(name: str) -> str:
 
 
 def _string(data: bytes, start: int) -> str:
-    """A string that ends within a path's length; else "": a cache of 16 MB could name thousands as long."""
+    """Return a string that ends within a path's length; else "": a cache of 16 MB could name thousands as
+    long."""
     end = data.find(b"\0", start, start + _LONGEST)
     return os.fsdecode(data[start:end]) if end >= 0 else ""

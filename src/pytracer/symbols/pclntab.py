@@ -80,7 +80,8 @@ class _Table:
         return int.from_bytes(self._data[at : at + self._word], sys.byteorder)
 
     def _text_start(self) -> int:
-        """The address of the first function; where the program can be loaded anywhere, of a relocation."""
+        """Return the address of the first function; where the program can be loaded anywhere, of a
+        relocation."""
         found = self._number(_TEXT_START)
         if found:
             return found
@@ -98,7 +99,7 @@ class _Table:
         return 0
 
     def _read(self, names: int, table: int, base: int, size: int, start: int) -> GoFunctions | None:
-        """The functions of a table of pairs, each of ``size`` bytes: where one begins (counted from
+        """Return the functions of a table of pairs, each of ``size`` bytes: where one begins (counted from
         ``start``), and where it is described (from ``base``). There its beginning is again, and behind that
         where its name is, counted from ``names``."""
         data, count = self._data, self._number(0)
@@ -126,7 +127,8 @@ class _Table:
             )
 
     def _numbers_at(self, places: Array, base: int) -> Array:
-        """The 32-bit numbers at places in the table (counted from ``base``), -1 where it ends before."""
+        """Return the 32-bit numbers at places in the table (counted from ``base``), -1 where it ends
+        before."""
         inside = (
             places <= np.uint64(max(len(self._data) - base - 4, 0)) if len(self._data) >= base + 4 else None
         )

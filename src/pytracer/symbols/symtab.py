@@ -140,7 +140,7 @@ def read(file: Tables) -> list[SymbolTable]:
 
 
 def _read_go(file: Tables) -> Iterator[SymbolTable]:
-    """The functions that Go's runtime knows."""
+    """Read the functions that Go's runtime knows."""
     found = pclntab.read(file)
     if found is not None:
         none = np.zeros(len(found.names), np.int64)
@@ -236,7 +236,7 @@ def _limits(file: Tables, symbols: Array) -> Array:
 
 
 def _versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, ...]]:
-    """For each dynamic symbol an index of suffixes, and those."""
+    """Return an index of suffixes for each dynamic symbol, and the suffixes."""
     none: tuple[Array, tuple[str, ...]] = np.zeros(count, np.int64), ("",)
     with contextlib.suppress(ElfError, OSError):
         sections = file.sections

@@ -188,7 +188,7 @@ def _arm64_register(name: str) -> int:
 
 
 def _sum(text: str) -> int:
-    """Numbers with signs between them."""
+    """Add up numbers with signs between them."""
     return _wrap(sum(int(number, 0) for number in re.findall(rf"[+-]?{_NUMBER}", text)))
 
 

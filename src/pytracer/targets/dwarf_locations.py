@@ -50,7 +50,7 @@ def at_entry(
 
 
 def _first(found: Any, entries: DebugEntries, address: int, base: int) -> Any:
-    """The expression that says where something is as code at an address begins; None where none does.
+    """Return the expression that says where something is as code at an address begins; None where none does.
 
     ``base`` is what places in a list count from, if that says nothing else.
     """

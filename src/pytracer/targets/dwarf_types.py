@@ -71,7 +71,7 @@ class Writer:
             self._records[number - 1] = self._record(one)
 
     def _number(self, entry: Any) -> int:
-        """A type's number; it is written later, so that it may lead to itself."""
+        """Return a type's number; the type is written later, so that it may refer to itself."""
         if entry is None:
             return 0
         entry = follow_reference(entry, "DW_AT_signature") or entry  # it stands in .debug_types
@@ -99,12 +99,12 @@ class Writer:
         return self._names[text]
 
     def _write(self, kind: BtfKind, name: int, last: int, *words: int, count: int = 0) -> int:
-        """A record right away; its number."""
+        """Write a record at once. Returns its number."""
         self._records.append(_pack_type(kind, name, last, *words, count=count))
         return len(self._records)
 
     def _record(self, entry: Any) -> bytes:
-        """A type's record. What C knows nothing like is a name for nothing."""
+        """Return a type's record; void for what C cannot express."""
         tag, name = entry.tag, self._name(entry)
         if tag == "DW_TAG_base_type":
             return _base(entry, name)
@@ -135,7 +135,7 @@ class Writer:
         return _pack_type(kind, name, size, *words, count=len(words) // 3, flag=fields)
 
     def _members(self, entry: Any) -> Iterator[Member]:
-        """Members that are in the thing itself; what a class is derived from is one without a name."""
+        """Return the members that are in the object itself; a base class is a member without a name."""
         for child in self._entries.children(entry):
             inherited = child.tag == "DW_TAG_inheritance"
             if not inherited and (child.tag != "DW_TAG_member" or "DW_AT_external" in child.attributes):
@@ -168,7 +168,7 @@ class Writer:
         )
 
     def _array(self, entry: Any) -> bytes:
-        """An array; of one with several dimensions the last are arrays by themselves."""
+        """Return an array; of one with several dimensions the last are arrays by themselves."""
         lengths = [
             _length(child) for child in self._entries.children(entry) if child.tag == "DW_TAG_subrange_type"
         ]

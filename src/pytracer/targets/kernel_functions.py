@@ -56,8 +56,8 @@ def find(source: Source) -> FoundTargets:
 
 
 def _each(name: str, addresses: Sequence[int], number: int) -> list[NamedTarget]:
-    """A function, or all of one name that can be traced: numbered in the order of kallsyms, as live patching
-    numbers them (sympos)."""
+    """Return a function, or all of one name that can be traced: numbered in the order of kallsyms, as live
+    patching numbers them (sympos)."""
     if len(addresses) == 1:
         return [NamedTarget(name, addresses[0])]
     if functions.traceable() is None:  # nothing lists them: the kernel is asked for each

@@ -37,7 +37,7 @@ def _functions(source: Source) -> FoundTargets:
 
 
 def _add_place(source: Source, refused: Mapping[str, str]) -> dict[str, str]:
-    """The same by names that a user can give after ``u:``."""
+    """Add the same probe sites by names that a user can give after ``u:``."""
     return {f"{source.place}:{title}": reason for title, reason in refused.items()}
 
 

@@ -84,6 +84,6 @@ class ResultDecoder:
 
 
 def _unbalanced(rows: Rows, member: str) -> Rows:
-    """The rows in which a member is not 0."""
+    """Return the rows in which a member is not 0."""
     kept = rows.values[member] != 0
     return Rows(rows.keys[kept], rows.values[kept])

@@ -138,7 +138,7 @@ class Instruction:
         return struct.pack("=BBhI", self.code, second << 4 | first, self.off, self.imm & 0xFFFFFFFF)
 
     def __str__(self) -> str:
-        """The instruction in C notation."""
+        """Return the instruction in C notation."""
         return self.note or _text(self)
 
 
@@ -155,7 +155,7 @@ class Assembler:
         self._comments: dict[int, list[str]] = {}
 
     def __len__(self) -> int:
-        """The number of instructions; a 64-bit constant counts as two."""
+        """Return the number of instructions; a 64-bit constant counts as two."""
         return len(self._code)
 
     def comment(self, text: str) -> None:

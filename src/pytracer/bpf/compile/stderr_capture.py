@@ -17,7 +17,7 @@ class CapturedOutput:
 
 
 def share(descriptor: int) -> None:
-    """From now on, capture into this file, which another process reads: LLVM ends the process after some
+    """Capture into this file from now on, which another process reads: LLVM ends the process after some
     errors."""
     global _shared
     _shared = descriptor

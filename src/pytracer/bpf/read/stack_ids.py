@@ -28,7 +28,7 @@ class StackMaps:
     """The maps ``stacks``, ``stacks_second`` and ``images`` of a program."""
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
-        """Raises KeyError if the program has no such maps."""
+        """Find the maps. Raises KeyError if the program has none."""
         self._maps = maps["stacks"], maps["stacks_second"]
         self._images, self._epochs = maps["images"], maps["epochs"]
         self._known: dict[int, Array] = {}

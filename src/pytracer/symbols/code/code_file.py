@@ -219,7 +219,7 @@ class ProgramImage:
         return int.from_bytes(self.read(int(section.addresses[at]), self.word), "little")
 
     def _linked_symbols(self, link: int) -> tuple[Array, bytes]:
-        """The symbols that relocations count, and their names."""
+        """Return the symbols that relocations count, and their names."""
         sections = self.tables.sections
         if not 0 < link < len(sections) or int(sections[link]["type"]) != DYNSYM:
             return np.zeros(0, np.dtype(SYMBOL[self.tables.width])), b""

@@ -345,8 +345,8 @@ class _Walk:
                 at = max(at, edge + self.code[edge][0])
 
     def entries(self, at: int, end: int) -> list[int] | None:
-        """The first instruction of each piece of code in a gap, and behind each that does not go on; None if
-        not all is code."""
+        """Return the first instruction of each piece of code in a gap, and behind each that does not go on;
+        None if not all is code."""
         found, is_first = list[int](), True
         if not self.image.read(at, end - at).strip(b"\0\x90\xcc"):
             return found
@@ -367,7 +367,7 @@ class _Walk:
         return found if at == end or self.data else None
 
     def read_from(self) -> set[int]:
-        """The addresses that instructions take: what stands there may be data."""
+        """Return the addresses that instructions take: what stands there may be data."""
         found = set[int]()
         for at in self.reached:
             size, mnemonic, operands = self.code[at]

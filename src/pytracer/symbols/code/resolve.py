@@ -103,7 +103,7 @@ class Libraries:
         return None
 
     def _keep_open(self, file: ProgramFile) -> ProgramFile:
-        """The same file, open for longer."""
+        """Keep the same file open for longer."""
         if file.identity not in self._open:
             descriptor = os.dup(file.descriptor)
             self._open[file.identity] = ProgramFile(descriptor, file.name, holder=file.holder)

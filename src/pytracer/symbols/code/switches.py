@@ -117,7 +117,7 @@ def _distances(
 def _switch(
     entries: Iterable[int], start: int, size: int, count: int, is_inside: Callable[[int], bool]
 ) -> JumpTable | None:
-    """A table as long as it is, or else as far as its entries make sense."""
+    """Read a table to its end or, if that is unknown, as far as its entries are plausible."""
     targets = list(itertools.takewhile(is_inside, itertools.islice(entries, count or None)))
     if not targets:
         return None
@@ -156,7 +156,7 @@ def _constant(before: _PrecedingCode, register: str, displacement: int) -> int |
 
 
 def _address(at: int, size: int, operand: str) -> int | None:
-    """The address that a memory operand means which counts from the instruction; None of another."""
+    """Return the address that a memory operand means which counts from the instruction; None of another."""
     match = _RIP.fullmatch(operand)
     return match and at + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1)
 

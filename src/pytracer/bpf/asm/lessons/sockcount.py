@@ -60,7 +60,7 @@ INDEX, U32, U64 = np.dtype("i4"), np.dtype("u4"), np.dtype("u8")
 
 
 def create_maps(maps: dict[str, Map], config: Sequence[int], rows: int) -> None:
-    """The maps of probes_c/sockcount.c and of the headers it includes. Raises OSError."""
+    """Create the maps of probes_c/sockcount.c and of the headers it includes. Raises OSError."""
     # What is counted. Each CPU has values of its own, so that none waits for another; we add them up.
     maps["rows"] = _create("rows", MapType.PERCPU_HASH, KEY, COUNTS, rows)
     # How long the link header is, for interfaces that have another one than Ethernet's.
@@ -110,7 +110,7 @@ BYTES = -72  # 40 bytes of the packet, the fixed part of an IPv6 header
 
 
 def write(a: Assembler, maps: dict[str, Map]) -> None:
-    """The program: which packet it is, what it carries, and one more of that."""
+    """Write the program: it finds out which packet it is and what it carries, and counts it."""
     a.comment("keep the packet where calls leave it alone")
     a.mov(R6, R1)
     _ask_for_direction(a, maps)
@@ -359,7 +359,7 @@ class Lesson:
 
 
 def build(config: Sequence[int] = (IN,), rows: int = 5120) -> Lesson:
-    """Steps 1 and 2. ``config`` holds the run-time values by slot (the direction); ``rows`` is the room."""
+    """Do steps 1 and 2. ``config`` holds the run-time values by slot (the direction); ``rows`` is the map"""
     lesson = Lesson()
     try:
         create_maps(lesson.maps, config, rows)
