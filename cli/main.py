@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pytracer import __version__, inherited
 from pytracer.cli.output import one_line, report, take_streams
@@ -16,6 +17,10 @@ from pytracer.errors import PytracerError, UsageError
 from pytracer.record import replace
 from pytracer.spec import Histogram, Profile, Stacks, registry
 from pytracer.spec import Output as SpecOutput
+
+if TYPE_CHECKING:
+    from pytracer.cli.status import StatusLine
+    from pytracer.plan import Plan
 
 _INTERRUPTED = 128 + signal.SIGINT
 # Descriptors without which a file that cannot be opened would be taken for one that is not there.
@@ -164,8 +169,28 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     from pytracer.features.kernel_facts import RunningKernel
     from pytracer.plan import make_plan, output_of
 
+    status: StatusLine | None = None
+    if os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb":
+        from pytracer.cli.status import open_status
+
+        status = open_status()
+
+    def warn(line: str) -> None:
+        if status is not None:
+            status.clear()
+        _warn(line)
+
+    def ready(plan: Plan) -> None:
+        waits = plan.schema.is_stream and not plan.schema.is_listing and not request.command
+        if status is not None and waits:
+            from pytracer.cli.status import describe_wait
+
+            print(f"pytracer: {one_line(describe_wait(plan))}", file=sys.stderr)
+
     def say(line: str) -> None:
         if given.verbose:
+            if status is not None:
+                status.clear()
             print(f"pytracer: {one_line(line)}", file=sys.stderr)
 
     if given.dry_run:
@@ -210,7 +235,16 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
             icicle=getattr(given, "icicle", False),
         )
         output = Output(stream)
-        return run(request, RunningKernel, sink, say=say, warn=_warn, strict=given.strict, output=output)
+        return run(
+            request,
+            RunningKernel,
+            sink,
+            say=say,
+            warn=warn,
+            ready=ready,
+            strict=given.strict,
+            output=output,
+        )
 
 
 def _format(wanted: str, output: SpecOutput) -> str:

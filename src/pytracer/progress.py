@@ -1,4 +1,7 @@
-"""Report long steps while they run."""
+"""Report long steps while they run.
+
+Nothing is reported, at no cost, unless :func:`report_to` was called: the command line does so at a terminal.
+"""
 
 from __future__ import annotations
 
@@ -36,3 +39,47 @@ def announce_if_slow(
     finally:
         ended.set()
         thread.join()
+
+
+class Step:
+    """A step that is under way: ``done`` of its parts are."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.done = 0
+
+    def advance(self) -> None:
+        """Count a part that is done."""
+        self.done += 1
+
+
+_report: Callable[[str], None] | None = None
+_BAR = 30  # characters
+
+
+def report_to(show: Callable[[str], None] | None) -> None:
+    """Have ``show`` called with a line for a step that takes over a second, each second; "" when it ends."""
+    global _report
+    _report = show
+
+
+@contextlib.contextmanager
+def step(text: str, total: int = 0) -> Iterator[Step]:
+    """Report the block, with a bar if the number of its parts is known."""
+    current, show = Step(), _report
+    if show is None:
+        yield current
+        return
+    try:
+        with announce_if_slow(show, lambda: describe(text, current.done, total)):
+            yield current
+    finally:
+        show("")
+
+
+def describe(text: str, done: int, total: int) -> str:
+    """Return the line of a step."""
+    if not total:
+        return f"pytracer: {text} ..."
+    filled = _BAR * done // total
+    return f"pytracer: {text} [{'#' * filled}{'.' * (_BAR - filled)}] {done} of {total}"

@@ -15,6 +15,7 @@ from pytracer.bpf.image import Image, ImageError
 from pytracer.bpf.load.loader import ImageModule
 from pytracer.bpf.load.module import Module
 from pytracer.errors import CacheError, HeadersError, PytracerError, UnsupportedError, VerifierError
+from pytracer.progress import step
 from pytracer.record import record
 
 Say = Callable[[str], None]
@@ -71,7 +72,8 @@ def open_programs(
             say(f"loaded the cached image in {(time.monotonic() - begun) * 1e3:.1f} ms")
             return loaded
     # BCC and headers are imported and searched only now: most starts do not need them.
-    image = _compile(recipe, key, say, warn, stop_requested)
+    with step("compiling for this kernel"):
+        image = _compile(recipe, key, say, warn, stop_requested)
     loaded = _load(ImageModule(recipe.name, image), wanted)
     if key:
         try:
@@ -163,12 +165,14 @@ def _key(recipe: Recipe, say: Say) -> str:
 def _load(module: Module, wanted: Collection[ProgramLoad]) -> LoadedPrograms:
     loaded = dict[ProgramLoad, int]()
     try:
-        for one in wanted:
-            try:
-                loaded[one] = load_program(module, one)
-            except (VerifierError, UnsupportedError):
-                if not one.optional:
-                    raise
+        with step("loading programs", len(wanted)) as loading:
+            for one in wanted:
+                try:
+                    loaded[one] = load_program(module, one)
+                except (VerifierError, UnsupportedError):
+                    if not one.optional:
+                        raise
+                loading.advance()
         return LoadedPrograms(module, loaded)
     except BaseException:
         module.close()

@@ -11,7 +11,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.builder import ProgramLoad
 from pytracer.plan import ChosenProbe, Plan
 from pytracer.plan.initial_entries import RunFacts
-from pytracer.progress import announce_if_slow
+from pytracer.progress import announce_if_slow, step
 from pytracer.trace.program_loading import load_of
 
 
@@ -35,20 +35,22 @@ class LinkSet:
         # was there and the second not would leave a start behind, to be taken for another call's.
         named = target_programs.TargetAttacher(self._warn)
         iterators: list[Link] = []
-        for chosen in reversed(self._plan.probes):
-            load, place = load_of(self._plan, chosen), self._target(chosen)
-            if chosen.probe.targets:
-                links = named.attach(chosen.probe, chosen.target_id_source, place, programs.get(load))
-            else:
-                links = attacher_of(chosen.probe).attach(chosen.probe, place, programs[load])
-            self.attached += links
-            iterators += links if chosen.probe.kind == "iterator" else []
-            self._watched += [link for link in links if link.place]
-            for note in dict.fromkeys(link.note for link in links if link.note):
-                self._warn(note)
-            places = ", ".join(f"{link.place}: {link.how}" for link in links if link.how)
-            where = f"{chosen.probe.kind} {places}" if places else chosen.target
-            self._say(f"attached {chosen.probe.program} to {where}")
+        with step("attaching", len(self._plan.probes)) as attaching:
+            for chosen in reversed(self._plan.probes):
+                load, place = load_of(self._plan, chosen), self._target(chosen)
+                if chosen.probe.targets:
+                    links = named.attach(chosen.probe, chosen.target_id_source, place, programs.get(load))
+                else:
+                    links = attacher_of(chosen.probe).attach(chosen.probe, place, programs[load])
+                self.attached += links
+                iterators += links if chosen.probe.kind == "iterator" else []
+                self._watched += [link for link in links if link.place]
+                for note in dict.fromkeys(link.note for link in links if link.note):
+                    self._warn(note)
+                places = ", ".join(f"{link.place}: {link.how}" for link in links if link.how)
+                where = f"{chosen.probe.kind} {places}" if places else chosen.target
+                self._say(f"attached {chosen.probe.program} to {where}")
+                attaching.advance()
         self._had_watched = bool(self._watched)
         named.report_failures()
         if iterators and not self._plan.schema.is_listing:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from pytracer import progress
 from pytracer.kernel import hidden
 from pytracer.model import AuditResult, Item, Loss, Schema
 from pytracer.model.loss import UNSHOWN, UNSHOWN_MEANING
@@ -81,7 +82,8 @@ class Trace:
                 self._command = LaunchedCommand(
                     request.command, next(confinements, None), stdout=output[0], stderr=output[1]
                 )
-            self.plan: Plan = make_plan(request, facts())
+            with progress.step("finding what to attach to"):
+                self.plan: Plan = make_plan(request, facts())
             for line in hidden.warnings(request.tracer):
                 self._warn(line)
             self._session = Session(

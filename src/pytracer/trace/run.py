@@ -17,7 +17,7 @@ from typing import Protocol
 from pytracer import inherited
 from pytracer.errors import LossError
 from pytracer.model import Batch, Item, Loss
-from pytracer.plan import KernelInfo
+from pytracer.plan import KernelInfo, Plan
 from pytracer.progress import announce_if_slow
 from pytracer.record import replace
 from pytracer.request import Request
@@ -258,11 +258,13 @@ def run(
     warn: Callable[[str], None],
     strict: bool,
     output: Output,
+    ready: Callable[[Plan], None] = lambda _: None,
 ) -> int:
     """Run a tracer to its end and return the exit status.
 
     It is the command's, where there is one, unless the run was over before the command and ended it: then 0.
-    ``say`` and ``warn`` are the Session's; ``output`` is the sink's file.
+    ``say`` and ``warn`` are the Session's; ``output`` is the sink's file; ``ready`` is called once all is
+    attached.
     Raises LossError under ``strict`` where anything was lost or the audit differs, after everything was
     shown; BrokenPipeError where nobody reads standard output any more.
     """
@@ -270,6 +272,7 @@ def run(
         Signals().handled() as signals,
         Trace(request, facts, waiting=signals, say=say, warn=warn) as trace,
     ):
+        ready(trace.plan)
         Emitter(trace, sink, output, signals, warn).run()
     if strict and trace.lost:
         raise LossError(f"{trace.lost} lost", hint="the 'lost' lines show the reasons")

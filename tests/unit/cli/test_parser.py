@@ -639,7 +639,7 @@ def test_emit_c_prints_the_macros_and_then_the_c(monkeypatch, capsys):
 def test_the_exit_status_is_that_of_the_run(monkeypatch, status, tmp_path):
     seen = {}
 
-    def run(request, facts, sink, *, say, warn, strict, output):
+    def run(request, facts, sink, *, say, warn, ready, strict, output):
         seen.update(command=request.command, strict=strict)
         return status
 

@@ -1,0 +1,56 @@
+"""What a terminal is told while it waits, and that pipes are told nothing."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+
+from support.cli import COMMAND, run
+
+pytestmark = pytest.mark.kernel
+BACK = "\r\x1b[K"
+
+
+def on_a_terminal(*words, **environment):
+    """What a terminal gets of standard error alone."""
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, words)],
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        env=os.environ | {"TERM": "xterm"} | environment,
+    )
+    os.close(terminal)
+    said = b""
+    try:
+        while part := os.read(main, 4096):
+            said += part
+    except OSError:  # the last process has closed it
+        pass
+    os.close(main)
+    assert process.wait() == 0, said
+    return said.decode()
+
+
+def test_a_trace_of_events_says_that_it_waits(tmp_path):
+    words = ["opensnoop", "-p", os.getpid(), "-d", "0.5"]
+    said = on_a_terminal(*words, PYTRACER_CACHE_DIR=str(tmp_path / "cache"))
+    *steps, last = said.split(BACK)
+    assert last == "pytracer: tracing opensnoop in 1 process; ends after 0.5 s, or by Ctrl-C\r\n"
+    # Whether a step took over a second depends on the machine; each is written over.
+    assert all(step == "" or re.fullmatch(r"pytracer: [^\r\n]+( \.\.\.|\d+ of \d+)", step) for step in steps)
+
+
+def test_tables_and_commands_say_nothing():
+    assert "tracing" not in on_a_terminal("syscalls", "-p", os.getpid(), "0.2", "1")
+    assert "tracing" not in on_a_terminal("opensnoop", "--", "true")
+    assert on_a_terminal("opensnoop", "-p", os.getpid(), "-d", "0.2", TERM="dumb") == ""
+
+
+def test_a_pipe_gets_nothing():
+    done = run("opensnoop", "-p", os.getpid(), "-d", "0.2")
+    assert (done.status, done.err) == (0, "")
