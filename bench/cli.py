@@ -17,6 +17,7 @@ GROUPS = {
     "start": "bench.start",
     "cost": "bench.cost",
     "returns": "bench.returns",
+    "allocations": "bench.allocations",
     "packets": "bench.packets",
     "frames": "bench.frames",
     "programs": "bench.programs",

@@ -43,9 +43,10 @@ TRACER = Tracer(
     ),
     notes=(
         "Not freed yet is not leaked: caches grow, too. With INTERVAL, each is what changed meanwhile.",
-        "Every call costs two breakpoints or three; --sample spares the stacks and the rest.",
+        "A call costs two breakpoints or three, a block that is freed one more: most of what memleak costs",
+        "(scripts/bench allocations measures it). --sample spares the stacks and the rest.",
         "With --sample the numbers are estimates: of n kept allocations, within some 2 / sqrt(n) of them.",
-        "A process that ends frees nothing here. mmap(2), brk(2) and the kernel's own memory are not seen.",
+        "A process that ends frees nothing here. mmap(2) and brk(2) are not seen.",
         "profile's help says how stacks are walked and names are found.",
     ),
 )

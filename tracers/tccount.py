@@ -1,6 +1,6 @@
 """tccount: packets and bytes per protocol, in traffic control."""
 
-from pytracer.spec import Arguments, Choice, Tracer
+from pytracer.spec import Arguments, Audit, Choice, Tracer
 from pytracer.spec.packets import DIRECTION_HELP, DIRECTIONS, KEYS, ROWS, TRAFFIC, packet_filter
 
 TRACER = Tracer(
@@ -16,6 +16,7 @@ TRACER = Tracer(
         Choice("direction", DIRECTION_HELP, choices=DIRECTIONS, default="in"),
         packet_filter(),
     ),
+    audit=Audit("rx_packets", "packets", tolerance="GRO joins some, XDP drops some"),
     keys=KEYS,
     outputs=(ROWS,),
     examples=(

@@ -1,6 +1,6 @@
 """xdpcount: frames and bytes per protocol, as they come in from the device."""
 
-from pytracer.spec import Arguments, Choice, Tracer
+from pytracer.spec import Arguments, Audit, Choice, Tracer
 from pytracer.spec.packets import FRAME, KEYS, ROWS, packet_filter
 
 TRACER = Tracer(
@@ -21,6 +21,7 @@ TRACER = Tracer(
         ),
         packet_filter(frames=True),
     ),
+    audit=Audit("rx_packets", "packets", ("mode",), tolerance="drivers may drop some before"),
     keys=KEYS,
     outputs=(ROWS,),
     examples=(

@@ -12,6 +12,7 @@
 //   flood sockets N        N sockets made and closed
 //   flood connects N       a datagram socket connected N times
 //   flood faults N         a page touched N times that is not there yet
+//   flood allocations N    N blocks of 64 bytes allocated and freed
 //   flood processes N M    N processes at once, each of M getppid calls: processor time
 //
 // With "gated" in front of these words it stops itself first, and begins when it is continued.
@@ -55,6 +56,15 @@ static void calls(long n)
 {
     while (n--)
         syscall(SYS_getppid);
+}
+
+static void allocations(long n)
+{
+    while (n--) {
+        void *volatile block = malloc(64);
+
+        free(block);
+    }
 }
 
 static void seeks(long n)
@@ -236,8 +246,8 @@ static const struct {
     const char *name;
     void (*once)(long n);
 } works[] = {{"calls", calls},         {"seeks", seeks},     {"schedulers", schedulers},
-             {"functions", functions}, {"returns", returns}, {"sockets", sockets}, {"connects", connects},
-             {"faults", faults}};
+             {"functions", functions}, {"returns", returns}, {"sockets", sockets},
+             {"connects", connects},   {"faults", faults},   {"allocations", allocations}};
 
 // What one of them takes altogether, in nanoseconds.
 static double timed(const char *name, long n, const char *interface)

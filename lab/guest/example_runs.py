@@ -86,7 +86,7 @@ EXAMPLES: dict[str, Example] = {
     "dcstat": Example("", LIST),
     "dnssnoop": Example("", "getent hosts example.org"),
     "dropsnoop": Example("", "bash -c 'echo lost >/dev/udp/127.0.0.1/9'"),
-    "drsnoop": Example("--top 5", f"sh -c '{IN_CGROUP}; cat data/big >/dev/null'"),
+    "drsnoop": Example("", f"sh -c '{IN_CGROUP}; cat data/big >/dev/null'"),
     "execsnoop": Example("", "sh -c 'true; ls /; uname -a | cat'"),
     "exitsnoop": Example("", "sh -c 'ls /nowhere; (kill -9 $BASHPID); sleep 0.1'"),
     "fanoutcount": Example("lo -n 2 4 1", beside=CURL),

@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IN_THE_LAB = Path("/run/lab/settings")
 LIMIT = 180  # seconds, for one run
 LOOK = 0.03  # seconds between two looks for new programs
-OUTPUT = 40  # lines
+OUTPUT = 24  # lines
 PYTRACER = [sys.executable, "-m", "pytracer"]
 Programs = dict[str, tuple[int, int]]
 

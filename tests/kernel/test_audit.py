@@ -47,9 +47,10 @@ def test_interrupts_agree(words):
 
 
 @pytest.mark.lab
-def test_packets_of_an_interface_agree_to_the_packet():
+@pytest.mark.parametrize("name", ["sockcount", "tccount", "xdpcount"])
+def test_packets_of_an_interface_agree_to_the_packet(name):
     with packets.namespace():
-        tracer = start("sockcount", "lo", "--audit", "-f", "json", 60)
+        tracer = start(name, "lo", "--audit", "-f", "json", 60)
         packets.send("lo", [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))])
         found = audit(stop(tracer))
     assert (found["seen"], found["counted_min"], found["counted_max"]) == (101, 101, 101)

@@ -1,0 +1,35 @@
+"""Measure what memleak adds to an allocation of a program, in nanoseconds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+
+from bench.measure import MissingPeerError, Result, in_turns, result
+from bench.peers import PYTRACER
+from bench.work import work
+
+BLOCKS = 200_000
+WHAT = "what memleak costs a block that is allocated and freed"
+
+
+def _blocks(*words: str) -> Callable[[], float]:
+    """Return a taker of the time of a block: bare, or under memleak with these words."""
+    under = [*PYTRACER, *words, "-o", "/dev/null", "--"] if words else []
+    return lambda: work("allocations", str(BLOCKS), cpu=0, under=under)
+
+
+def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
+    """Every block kept, beside one of a hundred."""
+    try:
+        bare, whole, sampled = in_turns(
+            rounds, _blocks(), _blocks("memleak"), _blocks("memleak", "--sample", "100")
+        )
+    except MissingPeerError as missing:
+        yield missing
+        return
+    mine, theirs = ([a - b for a, b in zip(some, bare, strict=True)] for some in (whole, sampled))
+    note = f"the bare work takes {statistics.median(bare):.0f} ns"
+    yield result(
+        "memleak", WHAT, "the same with --sample 100", mine, theirs, target=None, unit="ns", note=note
+    )
