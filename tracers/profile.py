@@ -38,6 +38,7 @@ TRACER = Tracer(
         "C++ and Rust names are as they were written where pydemumble is installed (pytracer[demangle]).",
         "Names are those of the time of the sample: [unloaded] is what was replaced before it could be read.",
         "Memory maps are read while a process lives: what ends within some 50 ms may show [unknown].",
+        "[anon] is code that a program made (a JIT), and that no perf map names; jitdump files are not read.",
         "A stack of 127 functions may have had more: it ends with [cut].",
         "Page faults, context switches and migrations are sampled each, where no rate is given.",
         "cycles to branch-misses are the CPU's own counters, which virtual machines may lack.",

@@ -52,6 +52,7 @@ TRACER = Tracer(
         "Memory maps are read while a process lives: what ends within some 50 ms may show [unknown].",
         "Before Linux 5.16 the stack of a return (kr:) ends at kretprobe_trampoline; fr: shows all of it.",
         "Older kernels (5.10) hand out no kernel part for t:syscalls:*; t:raw_syscalls:sys_enter has it.",
+        "[anon] is code that a program made (a JIT), and that no perf map names; jitdump files are not read.",
         "A stack of 127 functions may have had more: it ends with [cut].",
     ),
 )

@@ -7,22 +7,30 @@ Run by the Python that pytracer is installed for. Prints JSON, one object a line
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
+import multiprocessing
 import os
+import pkgutil
 import re
+import select
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import pytracer
 from pytracer.bpf.compile.headers import SOURCES
 from pytracer.bpf.toolchain import bcc_version, find_bcc
+from pytracer.cli.main import main as command_line
 from pytracer.kernel.facts import NamedTarget
 from pytracer.plan.attach_targets import ALTERNATIVES
 from pytracer.plan.named_target import NumberedTarget
@@ -40,16 +48,18 @@ from pytracer.spec import (
     parse_source,
     registry,
 )
-from pytracer.spec.common import FOLLOW
+from pytracer.spec.common import FOLLOW, MAPPING
 
 LIMIT = (
     900  # seconds, for one run: packaged headers take half a minute in an emulated machine, if it is quiet
 )
-ALONE = threading.Lock()  # for tracers of the whole machine: of XDP programs, an interface has one
+CONTEXT = multiprocessing.get_context("fork")
+ALONE = CONTEXT.Lock()  # for tracers of the whole machine: of XDP programs, an interface has one
 IN_THE_LAB = Path("/run/lab/settings")
-PYTRACER = [sys.executable, "-m", "pytracer"]
+PYTHON = [sys.executable, "-S", "-I"]
 WORKLOAD = r"""
-import os, socket, subprocess, sys, tempfile, time
+import gc, os, socket, sys, time
+path = f"/tmp/workload-{os.getpid()}"
 server = socket.create_server(("127.0.0.1", 0))
 until = time.monotonic() + float(sys.argv[1])
 while True:
@@ -57,14 +67,15 @@ while True:
     peer, _ = server.accept()
     client.sendall(bytes(1000)); peer.recv(1000)
     client.close(); peer.close()
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(bytes(4096)); file.flush(); os.fsync(file.fileno())
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    os.write(file, bytes(4096)); os.fsync(file); os.close(file); os.unlink(path)
     for device in sys.argv[2:]:
         disk = os.open(device, os.O_RDWR | os.O_SYNC)
         os.write(disk, bytes(4096)); os.close(disk)
     for _ in range(23):
         os.getppid()
-    subprocess.run(["/bin/true"])
+    gc.collect()
+    os.waitpid(os.posix_spawn("/bin/true", ["true"], os.environ), 0)
     if time.monotonic() > until:
         break
 """
@@ -76,6 +87,8 @@ OF_EACH_KIND = (
 """Sources of each kind that the workload hits, for tracers that take targets."""
 FOR_ALL = "funccount"
 """The tracer of these that is tried with every kind and alternative: all of them have the same."""
+SHARED = {FOLLOW.name: "execsnoop", MAPPING.name: "profile"}
+"""Hooks that many tracers have with the same C, and the one that is tried with all their alternatives."""
 EVERY_SOURCE = ("syscalls", "sockcount")
 """With which each source of types is tried: it makes no difference to a tracer which it is, or its own tests
 find it."""
@@ -95,7 +108,7 @@ def disks(folder: Path) -> list[str]:
 @contextmanager
 def busy(devices: list[str]) -> Iterator[None]:
     """Run the workload beside the trace."""
-    process = subprocess.Popen([sys.executable, "-c", WORKLOAD, str(LIMIT), *devices])
+    process = subprocess.Popen([*PYTHON, "-c", WORKLOAD, str(LIMIT), *devices])
     try:
         yield
     finally:
@@ -114,7 +127,10 @@ class HookUse:
 def hooks_of(tracer: Tracer) -> list[HookUse]:
     """Return all hooks that can be forced. For a tracer that takes targets: one for each kind of target."""
     arguments, found = tracer.arguments, list[HookUse]()
-    if isinstance(arguments, Targets):
+    if isinstance(arguments, Targets) and arguments.default:
+        words: tuple[str, ...] = ()
+        found += [HookUse(use.hook, words) for use in hooks_of_source(arguments, arguments.default[0])]
+    elif isinstance(arguments, Targets):
         found += [use for word in OF_EACH_KIND for use in hooks_of_source(arguments, word)]
         words = found[0].arguments
     elif isinstance(arguments, Injection):
@@ -143,16 +159,56 @@ def hooks_of_source(arguments: Targets, word: str) -> Iterator[HookUse]:
         yield HookUse(Hook(kind, SPELLINGS[kind].event, tuple(alternatives)), (word,))
 
 
+def load_everything() -> None:
+    """Import all of pytracer, and NumPy: in an emulated machine that takes most of the time of a run."""
+    importlib.import_module("numpy")
+    for module in pkgutil.walk_packages(pytracer.__path__, "pytracer."):
+        if not module.name.endswith("__main__"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module.name)
+
+
+def call(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run pytracer in a child that has it loaded. Raises TimeoutExpired."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        pid = os.fork()
+        if not pid:
+            become(words, out.fileno(), err.fileno())
+        pidfd = os.pidfd_open(pid)
+        ended, _, _ = select.select([pidfd], [], [], LIMIT)
+        os.close(pidfd)
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if not ended:
+            raise subprocess.TimeoutExpired(list(words), LIMIT)
+        texts = [(file.seek(0), file.read())[1] for file in (out, err)]
+    return subprocess.CompletedProcess(list(words), status, *texts)
+
+
+def become(words: Sequence[str], out: int, err: int) -> NoReturn:
+    """Run pytracer's command line in this process, and end."""
+    status = 1
+    try:
+        os.setsid()
+        for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), out, err)):
+            os.dup2(file, number)
+        status = command_line(words)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(status)
+
+
 def traced(tracer: Tracer, words: list[str], devices: list[str]) -> subprocess.CompletedProcess[str]:
     """Run the tracer: on the workload if it can follow a command, else for a second beside it."""
-    command = [*PYTRACER, tracer.name, *words, "-f", "json", "-v"]
+    command = [tracer.name, *words, "-f", "json", "-v"]
     if tracer.follow:
-        command += ["--", sys.executable, "-c", WORKLOAD, "0", *devices]
-        return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+        return call([*command, "--", *PYTHON, "-c", WORKLOAD, "0", *devices])
     with ALONE, busy(devices):
-        return subprocess.run(
-            [*command, "-d", "1"], capture_output=True, text=True, timeout=LIMIT, check=False
-        )
+        return call([*command, "-d", "1"])
 
 
 def outcome(
@@ -217,13 +273,19 @@ class Run:
         return head | result
 
 
+def done(run: Run, devices: list[str]) -> dict[str, Any]:
+    """Run it and return the result."""
+    return run.done(devices)
+
+
 def runs_of(tracer: Tracer, forced: bool) -> Iterator[Run]:
     """Yield the runs of one tracer: as it comes; if ``forced``, hook by hook and with each source of types,
     too, where that is not another's to show."""
     yield Run(tracer)
     if forced and (tracer.name == FOR_ALL or not isinstance(tracer.arguments, Targets)):
-        for one in hooks_of(tracer):
-            yield from (Run(tracer, one.hook.name, alternative.name) for alternative in one.hook.alternatives)
+        for hook in (one.hook for one in hooks_of(tracer)):
+            if SHARED.get(hook.name, tracer.name) == tracer.name:
+                yield from (Run(tracer, hook.name, alternative.name) for alternative in hook.alternatives)
     if forced and tracer.name in EVERY_SOURCE:
         yield from (Run(tracer, headers=source) for source in SOURCES)
 
@@ -255,8 +317,9 @@ def main() -> None:
             for tracer in tracers
             for run in (forced_runs(tracer, alternatives) if alternatives else runs_of(tracer, forced))
         ]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for record in pool.map(lambda run: run.done(devices), runs):
+        load_everything()
+        with CONTEXT.Pool(os.cpu_count()) as pool:
+            for record in pool.imap(partial(done, devices=devices), runs):
                 print(json.dumps(record), flush=True)
 
 

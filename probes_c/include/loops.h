@@ -25,9 +25,9 @@
 #define PT_LOOP_LIMIT(called, looped, unrolled) (unrolled)
 #endif
 
-#ifdef PT_HAS_BPF_LOOP
 #define PT_LOOP_MARK 0x7079547261637400ULL // pytracer.bpf.compile.bpf_loop.MARK
 
+#ifdef PT_HAS_BPF_LOOP
 // Declared here because BCC before 0.24 does not know this helper.
 static long (*pt_bpf_loop)(u32 limit, u64 body, void *context, u64 flags) = (void *)181;
 
@@ -49,4 +49,24 @@ static long (*pt_bpf_loop)(u32 limit, u64 body, void *context, u64 flags) = (voi
                 break;                                                                                       \
         }                                                                                                    \
     })
+#endif
+
+// Look at the mapping of an address in the current process, as by bpf_find_vma() (Linux 5.17, 7c7e3d31e785): the body
+// gets a struct that begins with "struct vm_area_struct *vma", which is set for it. The result is that of the helper:
+// 0, or an error, also where the lock of the mappings is held.
+//
+//     PT_VMA_BODY(1, struct range *range) { ... return 0; }
+//     ... error = PT_VMA_RUN(1, address, &range);
+#ifdef PT_HAS_FIND_VMA
+#define PT_VMA                       0x40 // of a number with the mark
+#define PT_VMA_BODY(number, context) int pt_vma_##number(context)
+#define PT_VMA_RUN(number, address, context)                                                                 \
+    ({                                                                                                       \
+        u64 pt_body = PT_LOOP_MARK | PT_VMA | (number);                                                      \
+        pt_opaque(pt_body);                                                                                  \
+        pt_find_vma(bpf_get_current_task_btf(), address, pt_body, context, 0);                               \
+    })
+
+static long (*pt_find_vma)(struct task_struct *task, u64 address, u64 body, void *context,
+                           u64 flags) = (void *)180;
 #endif

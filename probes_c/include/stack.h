@@ -24,6 +24,7 @@ struct pt_image {
     u64 generation;
     u64 exec_vm; // pages with code, if a change of that number shows a new mapping (mapping.h)
     u64 samples; // user space reads the memory maps of processes with new samples while they live
+    u64 moved;   // when code was last moved (mremap), which the kernel records nowhere; 0: never
 };
 BPF_HASH(images, u32, struct pt_image, 16384);
 // By pid: the time at which user space last read the functions that a JIT compiler made.

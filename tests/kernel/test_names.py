@@ -205,6 +205,25 @@ def test_a_library_that_was_opened_later_from_elsewhere_is_named(tmp_path, same)
     assert warned == ([] if same else [f"pytracer: warning: nothing was seen in {one}; {instead}"])
 
 
+def test_a_deleted_file_is_named_as_it_was(tmp_path, monkeypatch):
+    one = library(tmp_path / "one", 1)
+    monkeypatch.chdir(one.parent)
+    with subprocess.Popen(
+        [sys.executable, "-c", OPENS, one], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "\n"
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "\n"
+        one.unlink()
+        result = run("funccount", f"u:./{one.name}:answer", "-p", process.pid, "-v", "-d", "0.1")
+        process.communicate("\n")
+    assert result.status == 0, result.err
+    assert f"attached hit to uprobe_multi {one} (deleted):answer" in result.err.replace(
+        "uprobe /", "uprobe_multi /"
+    )
+
+
 def test_a_file_behind_a_bind_mount_is_known_by_device_and_inode(tmp_path, monkeypatch):
     """Where the process has mapped it, there is another file of ours."""
     one, two = library(tmp_path / "one", 1), library(tmp_path / "two", 2)

@@ -18,7 +18,9 @@ from support.workloads import workload
 pytestmark = pytest.mark.kernel
 
 ROUNDS, CALLS, THREADS = 3, 23, 3
-ALTERNATIVES = [alternative.name for alternative in MAPPING.alternatives if alternative.probes]
+MOVES = [alternative.name for alternative in MAPPING.alternatives if alternative.probes]
+ALTERNATIVES = [name for name in MOVES if name != "kprobe"]
+"""The alternatives that see that code is moved, and those that see that it is mapped, too."""
 EVENT = "t:syscalls:sys_enter_getppid"
 PAIRS = {"first": "alpha", "second": "beta"}
 """Who calls which function."""
@@ -84,6 +86,46 @@ def test_what_is_inherited_and_what_is_not(mode, rounds):
         assert found.keys() <= PAIRS.items() | {(caller, "[unloaded]") for caller in PAIRS}
         return
     assert found == calls(rounds)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", MOVES)
+def test_code_that_is_moved_has_the_name_of_its_time(alternative):
+    """The kernel records no moves: while one is not known, names are not known either."""
+    words = ["-U", "-f", "json", "--hook", f"mapping={alternative}", EVENT]
+    result = run("stackcount", *words, "--", *command("move", 400))
+    if refused(result, {"mapping": alternative}):
+        return
+    found = seen(result, "summary", "hits")
+    assert sum(found.values()) > 0
+    assert found.keys() <= PAIRS.items() | {(caller, "[unloaded]") for caller in PAIRS}
+
+
+@pytest.mark.parametrize("mode", ["move", "child"])
+def test_of_code_that_is_moved_all_calls_are_counted_in_time(mode):
+    result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command(mode, 400))
+    assert seen(result, "summary", "hits") == calls()
+
+
+@pytest.mark.parametrize("mode", ["move", "child"])
+def test_of_code_that_is_moved_at_once_no_name_is_anothers(mode):
+    result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command(mode, 0, 50))
+    assert seen(result, "summary", "hits").keys() <= PAIRS.items() | {
+        (caller, "[unloaded]") for caller in PAIRS
+    }
+    whole = sum(record["hits"] for record in result.of("summary"))
+    assert whole >= 2 * 50 * THREADS * CALLS
+
+
+def test_data_that_is_moved_changes_no_names():
+    """A generation for each would give every sample a row of its own."""
+    code = (
+        "import mmap, os\nm = mmap.mmap(-1, 4096)\nfor n in range(2, 500): m.resize(4096 * n); os.getppid()"
+    )
+    result = run("stackcount", "-U", "-f", "json", EVENT, "--", "/usr/bin/python3", "-c", code)
+    rows = [record for record in result.of("summary") if record["hits"] >= 400]
+    assert len(rows) == 1, result.out
+    assert "[unloaded]" not in rows[0]["user"]
 
 
 def test_of_a_process_that_was_there_before():

@@ -46,6 +46,7 @@ class FakeKernel:
     formats: dict[str, str] = field(default_factory=dict)
     programs: dict[str, FunctionTypes] = field(default_factory=dict)
     codes: dict[str, FunctionCode] = field(default_factory=dict)
+    go: set[str] = field(default_factory=set)
 
     def function_types(self, site: ProbeSite) -> FunctionTypes | None:
         return self.programs.get(site.name)
@@ -56,6 +57,9 @@ class FakeKernel:
 
     def entry(self, site: ProbeSite) -> int:
         return self.codes[site.name].entry if site.name in self.codes else site.offset
+
+    def is_go(self, site: ProbeSite) -> bool:
+        return site.name in self.go
 
     def event_format(self, name: str) -> str:
         return self.formats[name]

@@ -128,6 +128,7 @@ NEEDS: dict[str, Need] = {
         changes.MMAP_LOCK_EVENTS, changes.MMAP_LOCK_PATHS, says="raw tracepoint"
     ),
     "mapping=raw-tracepoint": _need(changes.MMAP_LOCK_EVENTS, says="raw tracepoint"),
+    "mapping=kprobe": _kind("kprobe", "kprobe|function"),
     "checked=raw-tracepoint": _need(changes.CAPABLE_EVENT, says="raw tracepoint"),
     "called=fentry": _kind("fentry", "trampoline|BTF"),
     "checked=fexit": _kind("fexit", "trampoline|BTF"),

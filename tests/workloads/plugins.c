@@ -7,12 +7,16 @@
 //   plain   all in one process
 //   fork    each round in a child, which has alpha from its parent
 //   exec    alpha alone; then another run of this program has beta alone, at the same address
+//   move    all in one process that has both loaded, and swaps their code (mremap)
+//   child   the same, each round in a child that ends at once
 // Ends with 3 where their addresses are not the same. Says "ready" and waits for a line.
+#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -67,6 +71,44 @@ static void both(void *handle, const char *alpha, const char *beta)
     dlclose(handle);
 }
 
+static char *page(void *handle, const char *name)
+{
+    char *at = handle ? dlsym(handle, name) : 0;
+
+    if (!at)
+        _exit(3);
+    return at - (unsigned long)at % sysconf(_SC_PAGESIZE);
+}
+
+static void move(char *from, char *to)
+{
+    long size = sysconf(_SC_PAGESIZE);
+
+    if (mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
+        _exit(3);
+}
+
+// Their code is one page each, laid out alike, and works with the data of either.
+static void swapped(const char *alpha, const char *beta)
+{
+    static void *first_handle, *second_handle;
+    char *one, *other, *aside = mmap(0, 1 << 16, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    first_handle = first_handle ? first_handle : dlopen(alpha, RTLD_NOW);
+    second_handle = second_handle ? second_handle : dlopen(beta, RTLD_NOW);
+    one = page(first_handle, "alpha");
+    other = page(second_handle, "beta");
+    code = (function *)dlsym(first_handle, "alpha");
+    run(first);
+    move(one, aside);
+    move(other, one);
+    move(aside, other);
+    run(second);
+    move(one, aside);
+    move(other, one);
+    move(aside, other);
+}
+
 int main(int argc, char **argv)
 {
     char at[32];
@@ -95,6 +137,17 @@ int main(int argc, char **argv)
     for (int round = atoi(argv[2]); round > 0; round--) {
         if (!strcmp(argv[1], "plain"))
             both(0, argv[6], argv[7]);
+        if (!strcmp(argv[1], "move"))
+            swapped(argv[6], argv[7]);
+        if (!strcmp(argv[1], "child")) {
+            if (!fork()) {
+                swapped(argv[6], argv[7]);
+                _exit(0);
+            }
+            wait(&status);
+            if (status)
+                return 3;
+        }
         if (!strcmp(argv[1], "fork")) {
             void *handle = load(argv[6], "alpha");
 

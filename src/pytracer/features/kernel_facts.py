@@ -138,6 +138,10 @@ class RunningKernel(FeatureProber):
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         return self._code.entry(site)
 
+    def is_go(self, site: ProbeSite) -> bool:
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
+        return self._code.is_go(site)
+
     def event_format(self, name: str) -> str:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         return tracefs.event_format(name).decode("utf-8", "backslashreplace")

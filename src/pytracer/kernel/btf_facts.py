@@ -155,6 +155,10 @@ class BtfKernelInfo:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         raise UnsupportedError(f"the code of {site.name} is where it runs")
 
+    def is_go(self, site: ProbeSite) -> bool:  # noqa: ARG002 - see Facts
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
+        return False
+
     def event_format(self, name: str) -> str:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         raise UnsupportedError(f"how the trace event {name} is laid out is not in BTF")

@@ -161,6 +161,10 @@ class KernelInfo(Protocol):
         behind the stack check. Raises UnreadableCodeError."""
         ...
 
+    def is_go(self, site: ProbeSite) -> bool:
+        """Return whether the Go compiler made the function of a program that begins at a site."""
+        ...
+
     def event_format(self, name: str) -> str:
         """Return the field layout of the trace event ``category:event``, in tracefs's format. Raises
         UnsupportedError if there is no such event, or tracefs is not available."""

@@ -220,6 +220,7 @@ class Checker(Identifiers):
         else:
             found = self._resolve(node.of)
             if not isinstance(found, Lvalue):
+                self._read(node.of, found)  # which may have a reason of its own
                 hint = f"-> goes through an address: ->{node.name}"
                 is_address = isinstance(found, Value) and isinstance(found.type, PointerType)
                 raise self.fail(node.of, "this is not a struct", hint=hint if is_address else "")

@@ -9,6 +9,7 @@ from pytracer.errors import UnsupportedError
 from pytracer.features.table.changes import ITERATOR_PATHS
 from pytracer.features.table.helpers import (
     CURRENT_TASK_BTF,
+    FIND_VMA,
     FOR_EACH_MAP_ELEM,
     LOOP,
     PROBE_READ_USER,
@@ -29,6 +30,7 @@ _HELPERS = {
     "PT_HAS_TASK_BTF": CURRENT_TASK_BTF,
     "PT_HAS_TASK_PT_REGS": TASK_PT_REGS,
     "PT_HAS_BPF_LOOP": LOOP,
+    "PT_HAS_FIND_VMA": FIND_VMA,
 }
 
 Define = tuple[str, str]

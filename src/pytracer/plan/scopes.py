@@ -17,6 +17,7 @@ from pytracer.plan.calling_convention import REGISTERS, first_registers
 from pytracer.record import replace
 from pytracer.spec import Source
 
+_GO = "Go passes arguments in registers of its own, which are not read"
 _WITHIN = "within a function, registers hold anything"
 _FIELD = re.compile(
     r"^\tfield:(?P<type>[^;]*?)(?P<name>\w+)(?P<array>\[[^;]*\])?;"
@@ -37,6 +38,8 @@ def scope_of(source: Source, target: NamedTarget, facts: KernelInfo, *, signed: 
     if signed and source.kind in ("u", "ur") and not source.offset:
         raw = _raw_registers(facts)
         begin = scope if scope.entry is None else scope.entry
+        if begin.missing_reason == _GO:
+            return scope
         begin = replace(begin, named={}, numbered=raw)
         return begin if scope.entry is None else replace(scope, entry=begin)
     return scope
@@ -51,7 +54,7 @@ def _arguments(
 ) -> tuple[Value, ...]:
     """Return the arguments, by the first of the registers (or words) that each is in."""
     return tuple(
-        Value("0", VoidType("value that is nowhere that is known, as the function begins"))
+        Value("0", VoidType("value that is in no register as the function begins"))
         if place == NOT_IN_REGISTER and isinstance(kind, (IntType, PointerType))
         else retype(passed(max(place, 0)), kind)
         for (_, kind), place in zip(prototype.arguments, places, strict=True)
@@ -119,8 +122,8 @@ def _function_return(source: Source, target: NamedTarget, types: NoTypes, facts:
 def _returned(code: str, kind: Type) -> Value:
     if isinstance(kind, (IntType, PointerType)):
         return retype(code, kind)
-    text = "nothing" if isinstance(kind, VoidType) and kind.text == "void" else f"a whole {kind.text}"
-    return Value("0", VoidType(text))
+    text = f"a {kind.text}" if isinstance(kind, VoidType) else f"a whole {kind.text}"
+    return Value("0", VoidType("nothing" if text == "a void" else text))
 
 
 def _trampoline(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
@@ -167,6 +170,9 @@ def _program_function(source: Source, target: NamedTarget, types: NoTypes, facts
     what = _what(source, target)
     if source.offset:
         return Scope(what, types, missing_reason=_WITHIN, memory=USER)
+    [site] = target.sites
+    if facts.is_go(site):
+        return Scope(what, types, missing_reason=_GO, memory=USER)
     raw = _raw_registers(facts)
     types, prototype, registers = _find_debug_info(target, types, facts)
     if prototype is not None:

@@ -315,20 +315,31 @@ SAMPLES = Hook(
 )
 """A sample is due (``sample``), in the task that it is of: by the options event, frequency and period."""
 
+
+def _of_lock(arguments: int) -> tuple[Probe, ...]:
+    events = {"pt_moving": "mmap_lock_start_locking", "pt_mapped": "mmap_lock_released"}
+    return tuple(
+        RawTracepoint(program, event=event, arguments=arguments, preempted=False)
+        for program, event in events.items()
+    )
+
+
 MAPPING = Hook(
     "mapping",
     "code is mapped",
     (
-        Alternative("fexit", (Fexit("pt_mapped", function="perf_event_mmap"),)),
-        # What is missed while a program there is preempted shows in the kernel's own records of mappings.
-        Alternative(  # with the path of a cgroup, until Linux 6.14
-            "raw-tracepoint-path",
-            (RawTracepoint("pt_mapped", event="mmap_lock_released", arguments=3, preempted=False),),
-        ),
         Alternative(
-            "raw-tracepoint",
-            (RawTracepoint("pt_mapped", event="mmap_lock_released", arguments=2, preempted=False),),
+            "fexit",
+            (
+                Fexit("pt_mapped", function="perf_event_mmap"),
+                Kprobe("pt_moved", symbols=("copy_vma",), optional=True),
+            ),
         ),
+        # What is missed while a program there is preempted shows in the kernel's own records of mappings.
+        # With the path of a cgroup, until Linux 6.14.
+        Alternative("raw-tracepoint-path", _of_lock(3)),
+        Alternative("raw-tracepoint", _of_lock(2)),
+        Alternative("kprobe", (Kprobe("pt_moved", symbols=("copy_vma",)),)),  # of code that is moved, alone
         Alternative("none", ()),
     ),
     unless="kernel-only",

@@ -30,6 +30,12 @@ _FILES = 4096  # mappings of files that are remembered as they were made
 F = TypeVar("F")
 
 
+def add_interval(ends: list[int], begun: int, ended: int) -> None:
+    """Add an interval to a list of the ends of disjoint ones, ascending; what overlaps becomes one."""
+    first, last = bisect_left(ends, begun), bisect_right(ends, ended)
+    ends[first:last] = [begun] * (first % 2 == 0) + [ended] * (last % 2 == 0)
+
+
 class Span(NamedTuple):
     """The changes ``begin`` (0: none) and ``end`` between which no change touched an address; ``known`` is
     False if that cannot be determined. ``times`` are those of all changes that touched it, ascending."""
@@ -68,6 +74,7 @@ class MappingChanges(Generic[F]):
         self._anonymous: dict[tuple[int, int], Mapping] = {}
         self._unseen: list[int] = []
         self._seen_from = 0
+        self._moves: list[int] = []
         self._places: tuple[Array, Array, list[_Range]] | None = None
 
     def add(self, start: int, end: int, time: int) -> None:
@@ -116,19 +123,25 @@ class MappingChanges(Generic[F]):
             self._seen_from = self._unseen[_TIMES // 2]
             del self._unseen[: _TIMES // 2]
 
+    def add_move(self, begun: int, ended: int) -> None:
+        """Code was moved to other addresses at some times in between, the last time at ``ended``."""
+        add_interval(self._moves, begun, ended)
+        if len(self._moves) > _TIMES:
+            del self._moves[1 : _TIMES // 2 + 1]  # the oldest become one
+
     def span(self, address: int, generation: int, breaks: Sequence[int]) -> Span:
         """Return the span of an address at the time of a generation (0: not known). ``breaks`` are times, in
         their order: between the first and the second, the third and the fourth, ... anything may have
         changed."""
         touching = [*self._touching(address), self._everywhere]
-        times = sorted([time for changed in touching for time in changed.times] + list(breaks))
+        times = sorted([*(time for changed in touching for time in changed.times), *breaks, *self._moves])
         since = max(changed.since for changed in touching)
         at = bisect_right(times, generation)
         begin, end = times[at - 1] if at else 0, times[at] if at < len(times) else _END
         at = bisect_left(self._unseen, end)
         unseen = end < self._seen_from or self._unseen[at : at + 1] == [end]
         lost = generation < since or (not generation and bool(times))
-        lost = lost or bisect_right(breaks, generation) % 2 == 1
+        lost = lost or any(bisect_right(ends, generation) % 2 == 1 for ends in (breaks, self._moves))
         return Span(begin, end, not lost and not unseen, times)
 
     def mapping_made_at(self, address: int, time: int) -> tuple[Mapping, F | None] | None:

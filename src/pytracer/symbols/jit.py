@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import string
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pytracer import ktime
@@ -27,7 +29,7 @@ from pytracer.arrays import Array, np
 from pytracer.budget import Account, OverBudgetError
 from pytracer.symbols import elf_tables
 from pytracer.symbols.history import UNLOADED
-from pytracer.symbols.memory_maps import started
+from pytracer.symbols.memory_maps import Mapping, started
 from pytracer.symbols.owners import Credentials, credentials, root_of_namespace
 from pytracer.symbols.root import Root
 from pytracer.text import from_bytes
@@ -55,6 +57,17 @@ class _Batch(NamedTuple):
     after: int
     before: int
     lines: Array
+
+
+DUMP_IS_NOT_READ = (
+    "writes a jitdump, which is not read; functions without a perf map (node --perf-basic-prof) are [anon]"
+)
+_DUMP = re.compile(r"/jit-\d+\.dump( \(deleted\))?$")
+
+
+def has_dump(mappings: Iterable[Mapping]) -> bool:
+    """Return whether a process writes a jitdump: it maps the file with code, so that perf finds it."""
+    return any(_DUMP.search(mapping.path) for mapping in mappings)
 
 
 class PerfMap:

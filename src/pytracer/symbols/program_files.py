@@ -177,11 +177,13 @@ def _open_named(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramF
                     return found
                 if found is not None:
                     found.close()
+    # One that was deleted here is known by the path that the kernel shows.
+    names = {name, str(Path(name).resolve())} if own is None and "/" in name else {name}
     for mapping in mappings:
         if any(identity) and mapping.inode != identity[1]:
             continue
         called = mapping.path, mapping.path.removesuffix(" (deleted)")
-        if name in called or ("/" not in name and libraries.is_called(name, mapping.name)):
+        if names.intersection(called) or ("/" not in name and libraries.is_called(name, mapping.name)):
             found = _open_mapping(pid, mapping)
             if found is not None:
                 return found

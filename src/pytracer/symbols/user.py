@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget, OverBudgetError
 from pytracer.symbols import elf, jit, memory_maps, owners
 from pytracer.symbols.elf_tables import ElfError
-from pytracer.symbols.history import UNLOADED, MappingChanges, MappingReadings, Span
+from pytracer.symbols.history import UNLOADED, MappingChanges, MappingReadings, Span, add_interval
 from pytracer.symbols.memory_maps import Mapping
 from pytracer.text import harmless
 
@@ -155,6 +155,8 @@ class UserSymbols:
                             program.made = jit.PerfMap(pid, account, known)
                         if program.made:
                             program.made.update()
+                        elif jit.has_dump(program.readings.current):
+                            account.say("jitdump", jit.DUMP_IS_NOT_READ)
                         return True
             except OverBudgetError:
                 return False
@@ -181,11 +183,13 @@ class UserSymbols:
 
     def add_break(self, begun: int, ended: int) -> None:
         """Record that some mappings made between these times, by any process, are unknown."""
-        first, last = bisect_left(self._breaks, begun), bisect_right(self._breaks, ended)
-        # What overlaps becomes one.
-        ends = [begun] * (first % 2 == 0) + [ended] * (last % 2 == 0)
-        self._breaks[first:last] = ends
+        add_interval(self._breaks, begun, ended)
         self._reread.update(pid for pid, _ in self._programs)
+
+    def add_move(self, pid: int, begun: int, ended: int) -> None:
+        """Record that a process moved code (mremap) at some times in between, the last time at ``ended``."""
+        self._changes.setdefault(pid, MappingChanges()).add_move(begun, ended)
+        self._reread.add(pid)
 
     def mark_unseen(self, pid: int, when: int) -> None:
         """Record that a mapping made at that time did not raise the process's generation."""

@@ -31,9 +31,12 @@ class CodeReader:
     def entry(self, site: ProbeSite) -> int:
         """See :class:`pytracer.kernel.facts.KernelInfo`."""
         file = self._file(site)
-        if not any(file.tables.section(name) is not None for name in _GO):
-            return site.offset
-        return code.entry(file, site)
+        return code.entry(file, site) if _has_go(file) else site.offset
+
+    def is_go(self, site: ProbeSite) -> bool:
+        """See :class:`pytracer.kernel.facts.KernelInfo`."""
+        file = self._file(site)
+        return _has_go(file) and code.is_go(file, site)
 
     def close(self) -> None:
         """Close the files."""
@@ -44,6 +47,10 @@ class CodeReader:
         if key not in self._files:
             self._files[key] = program_files.find(*key)
         return self._files[key]
+
+
+def _has_go(file: ProgramFile) -> bool:
+    return any(file.tables.section(name) is not None for name in _GO)
 
 
 def _close(opened: dict[tuple[object, ...], ProgramFile], libraries: dict[int, code.Libraries]) -> None:

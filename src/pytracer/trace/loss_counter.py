@@ -14,6 +14,7 @@ from pytracer.trace.collector import Collector
 from pytracer.trace.link_set import LinkSet
 
 _LOSSES = "pt_losses"  # probes_c/include/loss.h
+_RECURSIONS = "pt_recursions"  # probes_c/include/mapping.h
 
 
 class LossCounter:
@@ -24,6 +25,7 @@ class LossCounter:
     ) -> None:
         """Count from now on; ``say`` gets the number of calls that had not returned at the end."""
         self._table = loaded.module.maps.get(_LOSSES)
+        self._recursions = loaded.module.maps.get(_RECURSIONS)
         self._programs, self._links, self._collector = loaded.programs, links, collector
         self._say = say
         calls = loaded.module.maps.get("pt_calls")
@@ -51,7 +53,12 @@ class LossCounter:
         # Before Linux 5.1 (56201969114f) the C is not told.
         counts[RING_FULL] = max(counts[RING_FULL], self._collector.lost)
         counts[TRUNCATED] += self._collector.truncated
-        counts[MISSED] = sum(map(recursion_misses, self._programs.values())) + self._links.missed
+        counts[MISSED] = self._missed() + self._links.missed
         if self.calls is not None:
             counts[UNWOUND] += self.calls.count_unwound(self._say, over=not self._links.attached)
         return counts
+
+    def _missed(self) -> int:
+        """Count the runs of programs that the kernel skipped, without those that a run itself had caused."""
+        caused = 0 if self._recursions is None else int(self._recursions.read()[1].sum())
+        return max(sum(map(recursion_misses, self._programs.values())) - caused, 0)

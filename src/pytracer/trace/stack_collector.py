@@ -65,6 +65,8 @@ class StackCollector(RowCollector):
         )
         # Of each process: samples at the last look, when the next is due, and what is then waited.
         self._seen: dict[tuple[int, int], tuple[int, float, float]] = {}
+        self._looked = 0  # when the last look at sampled processes began
+        self._moved: dict[int, int] = {}  # of each the time at which it was last seen to have moved code
         self._parents = set[int]()  # of those, which were not sampled
         self._raised: list[tuple[int, int]] = []  # of each mapping since the last look its process and time
         self._events: MappingEvents | None = None
@@ -89,8 +91,15 @@ class StackCollector(RowCollector):
         """Read the mappings of sampled processes that are alive: of those that are ``due``, or all."""
         for gap in [] if self._events is None else self._events.drain():
             self._names.user.add_break(*gap)
+        looked = ktime.monotonic_ns()
         processes = self._maps.images()  # after that: what these map from now on comes with the next look
         unknown = self._learn(processes)
+        for pid, sampled in processes.items():
+            if sampled.moved > self._moved.get(pid, 0):
+                self._moved[pid] = sampled.moved
+                self._names.user.add_move(pid, self._looked, sampled.moved)
+                unknown.add(pid)
+        self._looked = looked
         now, user = time.monotonic(), self._names.user
         for pid, sampled in processes.items():
             process = pid, sampled.image

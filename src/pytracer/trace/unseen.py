@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from pytracer.plan import Plan
 from pytracer.spec import UserProbe
+from pytracer.spec.quoting import quote
 from pytracer.symbols import memory_maps
 from pytracer.text import from_path, harmless
 
@@ -20,7 +21,7 @@ def reasons(plan: Plan, processes: Iterable[int]) -> Iterator[str]:
         pid, path = _mapped_instead(plan, processes)
         advice = "should a program run another file, give its path"
         if path:
-            advice = f"process {pid} has mapped {harmless(path)} instead: give that path"
+            advice = f"process {pid} has mapped {quote(path)} instead: give that path"
         yield f"nothing was seen in {files}; {advice}"
     if plan.request.follows:
         name = harmless(plan.request.command[0])

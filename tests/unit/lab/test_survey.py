@@ -39,6 +39,17 @@ def can_only_be_refused(run):
     return only
 
 
+def has_no_way(kernel, run):
+    """A hook of the tracer is younger than the kernel, and that is the reason."""
+    hooks = registry.get(run["tracer"]).hooks
+    lacking = [
+        h
+        for h in hooks
+        if all(kernel.excuse(f"{h.name}={alternative.name}") for alternative in h.alternatives)
+    ]
+    return run["status"] == 4 and any(f"no way to see where {hook.what}" in run["reason"] for hook in lacking)
+
+
 def test_the_page_is_what_was_recorded():
     assert survey.PAGE.read_text() == survey.page(survey.load()), "run scripts/record --kernels --page"
 
@@ -69,9 +80,11 @@ def test_each_tracer_was_tried_in_every_way_or_not_at_all(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_tracer_runs_as_it_comes_on_every_kernel(name):
-    for run in survey.load()[name]["runs"]:
+    record = survey.load()[name]
+    kernel = needs.Kernel(record["release"], "x86_64", lambda option: None)
+    for run in record["runs"]:
         if not run["hook"] and not run["headers"] and not can_only_be_refused(run):
-            assert (run["status"], run["reason"]) == (0, ""), run
+            assert run["status"] == 0 or has_no_way(kernel, run), run
             assert all(run["used"].values()), run
         assert bool(run["reason"]) is (run["status"] != 0), run
 
@@ -271,7 +284,7 @@ def test_a_way_that_is_new_comes_to_what_is_known(monkeypatch, tmp_path):
 
 
 def test_only_ways_that_there_are_are_tried_alone():
-    tracer = registry.get("syscalls")
+    tracer = registry.get("execsnoop")
     made = forced_runs(tracer, ["follow=tracepoint", "follow=nonsense", "nonsense=tracepoint"])
     assert [(run.hook, run.alternative) for run in made] == [("follow", "tracepoint")]
 

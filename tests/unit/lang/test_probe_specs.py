@@ -794,6 +794,23 @@ def test_a_signature_says_more_than_debug_information():
     assert seen("ur:x:many", signed=True) == [set(), set()]
 
 
+def test_arguments_of_go_are_not_read_from_the_registers_of_c():
+    facts = kernel(programs={"work": FunctionTypes(types(), (None,) * 7)}, go={"work"})
+    [target] = facts.named["u:x:work"].targets
+    for source in ("u:x:work", "ur:x:work"):
+        for signed in (False, True):
+            scope = scope_of(parse_source(source), target, facts, signed=signed)
+            begin = scope.entry or scope
+            assert (begin.named, begin.numbered) == ({}, ())
+            assert "Go passes arguments" in begin.missing_reason
+
+
+def test_a_member_of_what_is_passed_by_value_is_refused_for_that():
+    message, at, _ = refused('f:by_value "%d", arg2.x')
+    assert "passed by value" in message
+    assert at == "arg2"
+
+
 def test_probe_specs_about_one_probe_are_told_apart_by_all_of_them():
     plan = distributed("k:vfs_read", "k:vfs_read()::count", "k:nothing", "kr:vfs_read#x")
     assert plan.probe_specs.names == ("k:vfs_read", "k:vfs_read()::count", "k:nothing", "x")

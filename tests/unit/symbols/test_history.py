@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytracer.symbols import history
-from pytracer.symbols.history import MappingChanges, MappingReadings, Span
+from pytracer.symbols.history import MappingChanges, MappingReadings, Span, add_interval
 from pytracer.symbols.memory_maps import Mapping
 from pytracer.symbols.user import ASTRAY, UNKNOWN, UNLOADED, UserSymbols
 from support.elf_builder import Symbol, build
@@ -177,6 +177,24 @@ def test_after_losses_nothing_older_counts(symbols):
     symbols.add_mapped(PID, mapped(symbols, "alpha"), 10)
     symbols.add_break(20, 30)
     assert [name(symbols, time) for time in (10, 19, 20, 29, 30)] == ["alpha", "alpha", *[UNLOADED] * 3]
+
+
+def test_while_code_is_moved_nothing_is_known(symbols):
+    """Another process is not concerned."""
+    for pid in (PID, PARENT):
+        symbols.add_mapped(pid, mapped(symbols, "alpha"), 10)
+    symbols.add_move(PID, 20, 30)
+    assert [name(symbols, time) for time in (10, 19, 20, 29, 30)] == ["alpha", "alpha", *[UNLOADED] * 3]
+    assert [name(symbols, time, PARENT) for time in (10, 29, 30)] == ["alpha"] * 3
+    symbols.add_mapped(PID, mapped(symbols, "beta"), 40)
+    assert name(symbols, 40) == "beta"
+
+
+def test_overlapping_intervals_are_one():
+    ends = []
+    for interval in [(20, 30), (50, 60), (25, 40), (10, 12), (12, 20)]:
+        add_interval(ends, *interval)
+    assert ends == [10, 40, 50, 60]
 
 
 def test_an_executed_program_has_nothing_of_the_one_before(symbols):

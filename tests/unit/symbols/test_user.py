@@ -467,6 +467,21 @@ def test_functions_that_were_made(own_map):
     made.close()
 
 
+@pytest.mark.parametrize(("name", "is_dump"), [("jit-{pid}.dump", True), ("jit-{pid}.so", False)])
+def test_of_a_jitdump_a_message_says_that_it_is_not_read(tmp_path, name, is_dump):
+    """perf finds it because it is mapped with code."""
+    path = tmp_path / name.format(pid=os.getpid())
+    path.write_bytes(bytes(mmap.PAGESIZE))
+    said = list[str]()
+    budget = Budget()
+    budget.listen(said.append)
+    symbols = UserSymbols(budget)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ | mmap.PROT_EXEC):
+        symbols.notice(os.getpid())
+    symbols.close()
+    assert any("jitdump, which is not read" in line for line in said) is is_dump
+
+
 # As written by jcmd Compiler.perfmap of JDK 17.0.15, node 20 --perf-basic-prof, .NET (from its format string
 # "%p %x %s [%s]", upper case on some systems), LuaJIT ("%lx %x TRACE_%d::%s:%u") and Python 3.12 -X perf.
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Append the callbacks of bpf_loop() (Linux 5.17) and bpf_for_each_map_elem() (5.13) to their programs.
+"""Append the callbacks of bpf_loop(), bpf_find_vma() (Linux 5.17) and bpf_for_each_map_elem() (5.13).
 
 BCC compiles each function by itself and cannot express the address of another. So a program names its loop
-body by a constant (PT_LOOP_RUN in probes_c/include/loops.h, script_walk in script_values.h). Here the
-instructions of that function are appended to the program's, and the constant becomes a reference to them in
-the kernel's encoding.
+body by a constant (PT_LOOP_RUN, PT_VMA_RUN in probes_c/include/loops.h, script_walk in script_values.h).
+Here the instructions of that function are appended to the program's, and the constant becomes a reference to
+them in the kernel's encoding.
 
 See "What BCC does not do" in docs/internals.md.
 """
@@ -22,7 +22,8 @@ MARK = 0x7079547261637400
 MAP_MARK = 0x7079547261637600
 """SCRIPT_MAP of probes_c/include/script_values.h; the last byte is the number of a script's map."""
 _WALK = 0x80  # the bit of numbers of callbacks of bpf_for_each_map_elem()
-_R1, _R2 = Register.R1, Register.R2
+_VMA = 0x40  # and of bpf_find_vma(): PT_VMA of loops.h
+_R1, _R2, _R3 = Register.R1, Register.R2, Register.R3
 
 
 @record
@@ -36,8 +37,7 @@ class LoopBody:
     def placed(self, lines: Sequence[Line]) -> list[Line]:
         """Move the lines of the function to its position; the first line also covers the entry code before
         it."""
-        entry = WALK_ENTRY if self.name.startswith("script_walk") else ENTRY
-        before = self.at + (len(entry) // 8 if self.at else 0)
+        before = self.at + (len(_entry_of(self.name)) // 8 if self.at else 0)
         return [replace(line, insn=line.insn + before if i else self.at) for i, line in enumerate(lines)]
 
 
@@ -48,8 +48,8 @@ def parts(program: str, dump: Callable[[str], bytes]) -> list[LoopBody]:
     for part in whole:  # grows during the iteration: a loop body may contain loops
         for name in _called(part.code).values():
             if name not in {known.name for known in whole}:
-                entry = WALK_ENTRY if name.startswith("script_walk") else ENTRY
-                whole.append(LoopBody(name, whole[-1].at + len(whole[-1].code) // 8, entry + dump(name)))
+                code = _entry_of(name) + dump(name)
+                whole.append(LoopBody(name, whole[-1].at + len(whole[-1].code) // 8, code))
     return whole
 
 
@@ -66,11 +66,19 @@ def link_bodies(whole: list[LoopBody]) -> bytes:
 def _called(code: bytes) -> dict[int, str]:
     """Find the placeholders of loop bodies: function names by the offset of the instruction."""
     marks = {offset: value - MARK for offset, value in constants_of(code)}
-    return {
-        offset: f"script_walk_{number - _WALK}" if number & _WALK else f"pt_loop_{number}"
-        for offset, number in marks.items()
-        if 0 <= number <= 0xFF
-    }
+    return {offset: _name_of(number) for offset, number in marks.items() if 0 <= number <= 0xFF}
+
+
+def _name_of(number: int) -> str:
+    if number & _WALK:
+        return f"script_walk_{number - _WALK}"
+    return f"pt_vma_{number - _VMA}" if number & _VMA else f"pt_loop_{number}"
+
+
+def _entry_of(name: str) -> bytes:
+    if name.startswith("script_walk"):
+        return WALK_ENTRY
+    return VMA_ENTRY if name.startswith("pt_vma") else ENTRY
 
 
 def link_maps(code: bytes, descriptors: Mapping[str, int]) -> bytes:
@@ -83,19 +91,20 @@ def link_maps(code: bytes, descriptors: Mapping[str, int]) -> bytes:
     return bytes(linked)
 
 
-def _entry() -> bytes:
-    """Return the entry code of a loop body.
+def _entry(size: Size, context: Register, argument: Register) -> bytes:
+    """Return the entry code of a loop body, or of what looks at a mapping.
 
-    The kernel passes the iteration number and the context; the C function takes only the context, whose first
-    member is the iteration number.
+    The kernel passes the context and, before it, an argument: the iteration number or the mapping. The C
+    function takes only the context, whose first member is the argument.
     """
     a = Assembler()
-    a.store(Size.W, _R2, 0, _R1)
-    a.mov(_R1, _R2)
+    a.store(size, context, 0, argument)
+    a.mov(_R1, context)
     return a.assemble()
 
 
-ENTRY = _entry()
+ENTRY = _entry(Size.W, _R2, _R1)
+VMA_ENTRY = _entry(Size.DW, _R3, _R2)
 
 
 def _walk_entry() -> bytes:

@@ -16,12 +16,13 @@ DEPTH = 127  # PERF_MAX_STACK_DEPTH
 
 
 class SampledProcess(NamedTuple):
-    """A sampled process (struct pt_image): its current ``image`` and ``generation``, and its number of
-    ``samples``."""
+    """A sampled process (struct pt_image): its current ``image`` and ``generation``, its number of
+    ``samples``, and when it last ``moved`` code (0: never)."""
 
     image: int
     generation: int
     samples: int
+    moved: int = 0
 
 
 class StackMaps:

@@ -57,6 +57,7 @@ CURRENT_TASK_BTF = _helper(158, "get_current_task_btf", "5.11", "3ca1032ab7ab")
 FOR_EACH_MAP_ELEM = _helper(164, "for_each_map_elem", "5.13", "69c087ba6225")
 ATTACH_COOKIE = _helper(174, "get_attach_cookie", "5.15", "7adfc6c9b315", varies=True)
 TASK_PT_REGS = _helper(175, "task_pt_regs", "5.15", "dd6e10fbd9fb")
+FIND_VMA = _helper(180, "find_vma", "5.17", "7c7e3d31e785")
 LOOP = _helper(181, "loop", "5.17", "e6f2dd0f8067")
 
 HELPERS = (
@@ -108,7 +109,7 @@ HELPERS = (
     ATTACH_COOKIE,
     TASK_PT_REGS,
     _helper(176, "get_branch_snapshot", "5.16", "856c02dbce4f"),
-    _helper(180, "find_vma", "5.17", "7c7e3d31e785"),
+    FIND_VMA,
     LOOP,
     _helper(195, "map_lookup_percpu_elem", "5.19", "07343110b293"),
     _helper(208, "ktime_get_tai_ns", "6.1", "c8996c98f703"),

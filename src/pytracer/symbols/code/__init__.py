@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from pytracer.errors import UnreadableCodeError, UsageError
 from pytracer.spec import FunctionCode, ProbeSite
-from pytracer.symbols.code import analysis, flow, instructions, uprobe_limits
+from pytracer.symbols.code import analysis, flow, golang, instructions, uprobe_limits
 from pytracer.symbols.code import code_file as images
 from pytracer.symbols.code.code_file import ProgramImage
 from pytracer.symbols.code.instructions import PADDING
@@ -78,6 +78,13 @@ def entry(file: ProgramFile, site: ProbeSite) -> int:
             return site.offset
         start = analysis.function_start(image, image.address_of(site.offset))
         return image.offset_of(analysis.entry(image, start))
+
+
+def is_go(file: ProgramFile, site: ProbeSite) -> bool:
+    """Return whether the Go compiler made the function at a site. Raises UsageError if the file is broken."""
+    with file.reading():
+        image = images.open_image(file)
+        return golang.is_go(image, image.address_of(site.offset))
 
 
 def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytracer.bpf.asm.assembler import R0, R2, R6, Assembler, Register
-from pytracer.bpf.compile.bpf_loop import ENTRY, MARK, LoopBody, link_bodies, parts
+from pytracer.bpf.compile.bpf_loop import ENTRY, MARK, VMA_ENTRY, LoopBody, link_bodies, parts
 from pytracer.bpf.compile.line_table import Line
 from pytracer.bpf.image import reference
 
@@ -40,6 +40,12 @@ def test_what_is_called_stands_behind_in_turn_and_once():
     assert linked[112:128] == reference(code["pt_loop_3"][:16], 8 - 15)
     assert linked[48:64] == code["main"][48:]
     assert linked[80:96] == code["pt_loop_1"]
+
+
+def test_what_is_called_with_a_mapping_gets_it_as_its_first_member():
+    code = {"main": function(0x41), "pt_vma_1": function()}
+    assert len(VMA_ENTRY) == len(ENTRY)
+    assert parts("main", code.__getitem__)[1].code == VMA_ENTRY + function()
 
 
 @pytest.mark.parametrize("constant", [MARK - 1, MARK | 0x100, 1])
