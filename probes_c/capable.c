@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Count checks for capabilities, by what they are for, how they end, and (STACKS) where they are made.
 #include "current_call.h"
-#include "task.h"
+#include "task_rows.h"
 #ifdef STACKS
 #include "stack.h"
 #endif
@@ -28,10 +28,7 @@ struct row_key {
 
 struct row_value {
     u64 checks;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -66,10 +63,7 @@ static __always_inline int count(void *ctx, struct row_key *key, u32 capability,
     if (!row)
         return PT_PASS;
     row->checks++;
-#ifdef BY_PID
-    row->seen = bpf_ktime_get_ns();
-    pt_process_name(row->comm);
-#endif
+    pt_fill_task_name(row);
     return PT_PASS;
 }
 

@@ -2,17 +2,13 @@
 // Measure how long threads stay on a CPU at a time; with OFF, how long they stay off.
 #include "log2.h"
 #include "sched.h"
+#include "task_rows.h"
 
 // Since when each task has been on (or off) a CPU, by its address.
 BPF_HASH(since, u64, u64, 65536);
 
 struct row_key {
-#ifdef BY_PID
-    u32 pid;
-#endif
-#ifdef BY_COMM
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_KEY;
 #ifdef BY_CPU
     u32 cpu;
 #endif
@@ -23,10 +19,7 @@ struct row_value {
     u64 stays;
     u64 total_ns;
     u64 max_ns;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -49,12 +42,7 @@ static __always_inline void ends(struct task_struct *task, u64 now)
     ns = now - *begun;
     since.delete(&at);
     __builtin_memset(&key, 0, sizeof(key));
-#ifdef BY_PID
-    key.pid = pt_read(task->tgid);
-#endif
-#ifdef BY_COMM
-    pt_probe_read_kernel(&key.comm, sizeof(key.comm), &task->comm);
-#endif
+    pt_fill_task_key_of(&key, task);
 #ifdef BY_CPU
     key.cpu = bpf_get_smp_processor_id();
 #endif
@@ -66,12 +54,7 @@ static __always_inline void ends(struct task_struct *task, u64 now)
     row->total_ns += ns;
     if (row->max_ns < ns)
         row->max_ns = ns;
-#ifdef BY_PID
-    struct task_struct *leader = pt_read(task->group_leader);
-
-    row->seen = now;
-    pt_probe_read_kernel(&row->comm, sizeof(row->comm), &leader->comm);
-#endif
+    pt_fill_task_name_of(row, task);
 }
 
 #ifdef OFF

@@ -1,27 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // How often what the user names happens: functions, trace events, whatever a program can be put on.
 #include "target.h"
-#include "task.h"
+#include "task_rows.h"
 #include "tracked.h"
 
 struct row_key {
+    PT_TASK_KEY;
 #ifdef BY_TARGET
     u32 target;
-#endif
-#ifdef BY_PID
-    u32 pid;
-#endif
-#ifdef BY_COMM
-    char comm[PT_COMM_LEN];
 #endif
 };
 
 struct row_value {
     u64 count;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -43,19 +35,10 @@ static __always_inline struct row_value *row_of(u32 target)
 #ifdef BY_TARGET
     key.target = target;
 #endif
-#ifdef BY_PID
-    key.pid = bpf_get_current_pid_tgid() >> 32;
-#endif
-#ifdef BY_COMM
-    bpf_get_current_comm(&key.comm, sizeof(key.comm));
-#endif
+    pt_fill_task_key(&key);
     row = pt_row(&key);
-#ifdef BY_PID
-    if (!row)
-        return 0;
-    row->seen = bpf_ktime_get_ns();
-    pt_process_name(row->comm);
-#endif
+    if (row)
+        pt_fill_task_name(row);
     return row;
 }
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // How long functions take, from their beginning to their return.
 #include "log2.h"
-#include "task.h"
+#include "task_rows.h"
 
 struct pt_call {
     u64 ns;
@@ -11,14 +11,9 @@ struct pt_call {
 #include "calls.h"
 
 struct row_key {
+    PT_TASK_KEY;
 #ifdef BY_TARGET
     u32 target;
-#endif
-#ifdef BY_PID
-    u32 pid;
-#endif
-#ifdef BY_COMM
-    char comm[PT_COMM_LEN];
 #endif
     u32 slot;
 };
@@ -27,10 +22,7 @@ struct row_value {
     u64 calls;
     u64 total_ns;
     u64 max_ns;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -57,12 +49,7 @@ int returns(void *ctx)
 #ifdef BY_TARGET
     key.target = pt_target(ctx);
 #endif
-#ifdef BY_PID
-    key.pid = bpf_get_current_pid_tgid() >> 32;
-#endif
-#ifdef BY_COMM
-    bpf_get_current_comm(&key.comm, sizeof(key.comm));
-#endif
+    pt_fill_task_key(&key);
     key.slot = pt_bucket(ns);
     row = pt_row(&key);
     if (!row)
@@ -71,9 +58,6 @@ int returns(void *ctx)
     row->total_ns += ns;
     if (row->max_ns < ns)
         row->max_ns = ns;
-#ifdef BY_PID
-    row->seen = bpf_ktime_get_ns();
-    pt_process_name(row->comm);
-#endif
+    pt_fill_task_name(row);
     return pt_pass();
 }

@@ -2,7 +2,7 @@
 // Add up the time that threads wait by futex(2) and its like, by address and (STACKS) by the stack that waits.
 #define PT_TIMED
 #include "config.h"
-#include "task.h"
+#include "task_rows.h"
 #ifdef STACKS
 #include "stack.h"
 #endif
@@ -26,10 +26,7 @@ struct row_value {
     u64 missed;
     u64 total_ns;
     u64 max_ns;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "syscall_numbers.h"
 #include "returns.h"
@@ -99,9 +96,6 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
         if (row->max_ns < call->ns)
             row->max_ns = call->ns;
     }
-#ifdef BY_PID
-    row->seen = bpf_ktime_get_ns();
-    pt_process_name(row->comm);
-#endif
+    pt_fill_task_name(row);
     return PT_PASS;
 }

@@ -1,30 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Count threads and pages that are moved between memory nodes.
 #include "other_task.h"
+#include "task_rows.h"
 
 #define THREAD_MOVE (1 << 16) // causes above enum migrate_reason
 #define THREAD_SWAP (THREAD_MOVE + 1)
 #define COMPACTION  0 // MR_COMPACTION
 
 struct row_key {
-#ifdef BY_PID
-    u32 pid;
-#endif
+    PT_TASK_KEY;
 #ifdef BY_CAUSE
     u32 cause;
-#endif
-#if !defined(BY_PID) && !defined(BY_CAUSE)
-    u32 all;
 #endif
 };
 
 struct row_value {
     u64 attempts;
     u64 failed;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -34,9 +27,7 @@ static __always_inline void count(struct task_struct *task, u32 cause, u64 attem
     struct row_key key;
 
     __builtin_memset(&key, 0, sizeof(key));
-#ifdef BY_PID
-    key.pid = pt_read(task->tgid);
-#endif
+    pt_fill_task_key_of(&key, task);
 #ifdef BY_CAUSE
     key.cause = cause;
 #endif
@@ -45,12 +36,7 @@ static __always_inline void count(struct task_struct *task, u32 cause, u64 attem
         return;
     row->attempts += attempts;
     row->failed += failed;
-#ifdef BY_PID
-    struct task_struct *leader = pt_read(task->group_leader);
-
-    row->seen = bpf_ktime_get_ns();
-    pt_probe_read_kernel(&row->comm, sizeof(row->comm), &leader->comm);
-#endif
+    pt_fill_task_name_of(row, task);
 }
 
 // sched_move_numa(task, src_cpu, dst_cpu), before the attempt

@@ -4,14 +4,10 @@
 #include "log2.h"
 #include "sched.h"
 #include "runq.h"
+#include "task_rows.h"
 
 struct row_key {
-#ifdef BY_PID
-    u32 pid;
-#endif
-#ifdef BY_COMM
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_KEY;
 #ifdef BY_CPU
     u32 cpu;
 #endif
@@ -22,10 +18,7 @@ struct row_value {
     u64 waits;
     u64 total_ns;
     u64 max_ns;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -35,12 +28,7 @@ static __always_inline int on_run(void *ctx, struct task_struct *prev, struct ta
     struct row_key key;
 
     __builtin_memset(&key, 0, sizeof(key));
-#ifdef BY_PID
-    key.pid = pt_read(next->tgid);
-#endif
-#ifdef BY_COMM
-    pt_probe_read_kernel(&key.comm, sizeof(key.comm), &next->comm);
-#endif
+    pt_fill_task_key_of(&key, next);
 #ifdef BY_CPU
     key.cpu = bpf_get_smp_processor_id();
 #endif
@@ -52,11 +40,6 @@ static __always_inline int on_run(void *ctx, struct task_struct *prev, struct ta
     row->total_ns += ns;
     if (row->max_ns < ns)
         row->max_ns = ns;
-#ifdef BY_PID
-    struct task_struct *leader = pt_read(next->group_leader);
-
-    row->seen = bpf_ktime_get_ns();
-    pt_probe_read_kernel(&row->comm, sizeof(row->comm), &leader->comm);
-#endif
+    pt_fill_task_name_of(row, next);
     return PT_PASS;
 }

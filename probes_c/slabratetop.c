@@ -1,32 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Count allocations from the kernel's slab caches.
 #include "slab.h"
-#include "task.h"
+#include "task_rows.h"
 
 #define NAME_LEN 32 // longer names are cut: as a key, which one it is must still be told
 
 struct row_key {
+    PT_TASK_KEY;
 #ifdef BY_CACHE
     char cache[NAME_LEN];
-#endif
-#ifdef BY_PID
-    u32 pid;
-#endif
-#ifdef BY_COMM
-    char comm[PT_COMM_LEN];
-#endif
-#if !defined(BY_CACHE) && !defined(BY_PID) && !defined(BY_COMM)
-    u32 all;
 #endif
 };
 
 struct row_value {
     u64 allocations;
     u64 bytes;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -34,21 +23,13 @@ static __always_inline int count(struct row_key *key, u64 size)
 {
     struct row_value *row;
 
-#ifdef BY_PID
-    key->pid = bpf_get_current_pid_tgid() >> 32;
-#endif
-#ifdef BY_COMM
-    bpf_get_current_comm(&key->comm, sizeof(key->comm));
-#endif
+    pt_fill_task_key(key);
     row = pt_row(key);
     if (!row)
         return PT_PASS;
     row->allocations++;
     row->bytes += size;
-#ifdef BY_PID
-    row->seen = bpf_ktime_get_ns();
-    pt_process_name(row->comm);
-#endif
+    pt_fill_task_name(row);
     return PT_PASS;
 }
 

@@ -3,6 +3,7 @@
 //
 // khugepaged attempts it for any process, and a process for itself (MADV_COLLAPSE): the memory tells whose it is.
 #include "other_task.h"
+#include "task_rows.h"
 #include <linux/mm_types.h>
 
 #if defined(PT_PACKAGED_HEADERS)
@@ -17,9 +18,7 @@
 enum memory { ANON, FILES };
 
 struct row_key {
-#ifdef BY_PID
-    u32 pid;
-#endif
+    PT_TASK_KEY;
 #ifdef BY_MEMORY
     u32 memory;
 #endif
@@ -33,10 +32,7 @@ struct row_key {
 
 struct row_value {
     u64 attempts;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -49,9 +45,7 @@ static __always_inline int count(struct mm_struct *mm, enum memory memory, u32 r
     if (!owner || !pt_is_traced(owner))
         return PT_PASS;
     __builtin_memset(&key, 0, sizeof(key));
-#ifdef BY_PID
-    key.pid = pt_read(owner->tgid);
-#endif
+    pt_fill_task_key_of(&key, owner);
 #ifdef BY_MEMORY
     key.memory = memory;
 #endif
@@ -65,10 +59,7 @@ static __always_inline int count(struct mm_struct *mm, enum memory memory, u32 r
     if (!row)
         return PT_PASS;
     row->attempts++;
-#ifdef BY_PID
-    row->seen = bpf_ktime_get_ns();
-    pt_probe_read_kernel(&row->comm, sizeof(row->comm), &owner->comm);
-#endif
+    pt_fill_task_name_of(row, owner);
     return PT_PASS;
 }
 
