@@ -150,6 +150,18 @@ def test_macros_structs_and_parameters():
     assert output(text) == "42\n8\n4\n5\nfalse\n\n"
 
 
+def test_macros_within_macros_change_the_variables_that_they_are_given():
+    text = (
+        "macro one($x) { $x += 1; }\nmacro two($y) { one($y); $y += 1; }\n"
+        "macro three($z) { two($z); $z += 1; }\n"
+        "macro total(@m) { let $sum = 0; for ($kv : @m) { $sum += $kv.1; } $sum }\n"
+        "begin { $a = 1; three($a); print($a); @a[1] = 5; @a[2] = 6; print(cpu() == cpu); "
+    )
+    assert output(text + "clear(@a); }") == "4\ntrue\n\n"
+    done = run("script", "-q", "-e", text + "print(total(@a)); clear(@a); }")
+    assert done.status == 4 or done.out == "4\ntrue\n11\n\n"  # 4: before Linux 5.13
+
+
 @pytest.mark.parametrize(
     ("text", "message", "wrong"),
     [

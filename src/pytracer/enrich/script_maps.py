@@ -116,7 +116,8 @@ def _average(kind: AggregateType, words: Sequence[int]) -> int:
 
 def _values(one: ScriptMap, entries: Iterable[_Entry], divisor: int) -> MapOutput:
     lines, data = list[str](), dict[str, Any]()
-    kind = "stats" if isinstance(one.value, AggregateType) and one.value.kind == "stats" else "map"
+    is_stats = isinstance(one.value, AggregateType) and one.value.kind in ("avg", "stats")
+    kind = "stats" if is_stats else "map"
     single: Any = None
     for entry in entries:
         shown = _value(one, entry, divisor)
@@ -179,6 +180,7 @@ def _histograms(
 
 def _rows(kind: AggregateType, counts: dict[int, int]) -> Iterable[tuple[int | None, int | None, int]]:
     """Yield each bucket from the first to the last that is not empty: from, to before, count."""
+    counts = {bucket: count for bucket, count in counts.items() if count}
     if not counts:
         return
     for bucket in range(min(counts), max(counts) + 1):

@@ -80,8 +80,8 @@ class ValueReader:
                     return Shown(bool(number), "true" if number else "false")
                 return Shown(number, str(number))
             case PointerType():
-                text = f"{_WORD.unpack_from(data, at)[0]:#x}"
-                return Shown(text, text)
+                address = _WORD.unpack_from(data, at)[0]
+                return Shown(address, f"{address:#x}")
             case StringType():
                 return self._string(data[at : at + kind.room])
             case BufferType():

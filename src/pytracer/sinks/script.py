@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from pytracer.model import Batch, Item, Loss, Schema
+
+
+def encode(value: Any) -> str:
+    """Encode a value as bpftrace does: no blanks in arrays."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(str(name))}: {encode(one)}' for name, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(encode, value))}]"
+    return json.dumps(value)
 
 
 class ScriptSink:
@@ -41,7 +50,7 @@ class ScriptJsonSink(ScriptSink):
         """See :class:`~pytracer.sinks.Sink`."""
         if isinstance(item, Batch):
             for output in filter(lambda one: one.kind, item.records):
-                self._stream.write(json.dumps({"type": output.kind, "data": output.data}) + "\n")
+                self._stream.write(f'{{"type": "{output.kind}", "data": {encode(output.data)}}}\n')
         elif isinstance(item, Loss):
             data = {"events": item.lost, "reason": item.reason}
             self._stream.write(json.dumps({"type": "lost_events", "data": data}) + "\n")

@@ -52,6 +52,9 @@ class Assignments(Functions):
         kept = self.temporary(wide(kind), value.code) if not in_memory(kind) else value.code
 
         def assign_to(meant: Node) -> None:
+            if isinstance(meant, syntax.Name) and meant.name in self.substitutes:
+                self.in_place_of(meant.name, assign_to)
+                return
             if not isinstance(meant, syntax.Name) or not meant.name.startswith("$"):
                 raise self.fail(node.target, f"{name} is no variable here")
             self._set_variable(node, meant.name, Value(kept, kind))

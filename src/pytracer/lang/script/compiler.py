@@ -40,7 +40,8 @@ class BlockCompiler(Actions):
 
     def compile(self, block: script.ProbeBlock) -> CompiledBlock:
         """Compile a probe's predicate and body. Raises ProbeSpecError, which points into the script."""
-        self.keeps_variables = _has_loop(block.body)
+        bodies = (block.body, *(macro.body for macro in self.state.macros.values()))
+        self.keeps_variables = any(map(_has_loop, bodies))
         if block.predicate is not None:
             condition = self.value(block.predicate)
             self.line(f"if (!({self._truth(block.predicate, condition)}))")

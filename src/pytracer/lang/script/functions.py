@@ -47,6 +47,10 @@ class Functions(Builtins):
         if macro is not None:
             return self.expand(node, macro, node.arguments)
         known = _FUNCTIONS.get(node.name)
+        if known is None and not node.arguments:
+            name = syntax.Name(node.start, node.end, node.name)
+            if self.builtin(name) is not None:  # cpu() is cpu
+                return self.value(name, to, room)
         if known is None:
             if node.name in self.statement_functions:
                 raise self.fail(node, f"{node.name}() has no value")
