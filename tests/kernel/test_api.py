@@ -16,7 +16,7 @@ pytestmark = pytest.mark.kernel
 
 
 def getppids(items) -> int:
-    """How many calls of that name the last of the items, the whole run, has."""
+    """Return how many calls of that name the last of the items, the whole run, has."""
     assert isinstance(items[-1], Snapshot)
     assert items[-1].kind == "summary"
     return sum(row["calls"] for row in items[-1].rows() if row["syscall"] == "getppid")

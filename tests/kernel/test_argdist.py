@@ -21,7 +21,7 @@ def path(tmp_path):
 
 
 def counted(path, *words):
-    """The rows of a run; None where this kernel refuses, and may."""
+    """Return the rows of a run; None where this kernel refuses, and may."""
     result = ended("argdist", path, *words)
     if result is None:
         return None

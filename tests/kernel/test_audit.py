@@ -24,7 +24,7 @@ LOAD = f"{sys.executable} -c 'import os; [os.waitpid(os.fork() or os._exit(0), 0
 
 
 def audit(result):
-    """The only audit of a run, which agrees."""
+    """Return the only audit of a run, which agrees."""
     assert result.status == 0, result.err
     assert not result.of("loss")
     [found] = result.of("audit")

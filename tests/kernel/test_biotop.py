@@ -15,7 +15,7 @@ COUNTS = {"one": 211, "two": 101, "three": 23}
 
 
 def summary(*words, does):
-    """The rows of the whole run while ``does()`` is done."""
+    """Return the rows of the whole run while ``does()`` is done."""
     tracer = start("biotop", "-f", "json", 60, *words)
     done = does()
     result = stop(tracer)

@@ -67,7 +67,7 @@ os.write(2, json.dumps(seen).encode())
 
 
 def traced(tmp_path, tracer, *words):
-    """The rows of the workload's run, from when its files are evicted, and what it says of them."""
+    """Return the rows of the workload's run, from when its files are evicted, and what it says of them."""
     with mounted(tmp_path) as folder:
         command = [sys.executable, "-c", WORKLOAD, str(folder), str(PAGES)]
         pipe = subprocess.PIPE

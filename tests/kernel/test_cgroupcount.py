@@ -52,7 +52,7 @@ def counted(folder: Path, *words: object, work: str = WORK, where: Path | None =
 
 
 def totals(result: Result, folder: Path) -> dict[str, dict[str, tuple[int, int]]]:
-    """The whole run's (packets, bytes) of a cgroup, by direction and protocol."""
+    """Return the whole run's (packets, bytes) of a cgroup, by direction and protocol."""
     assert result.status == 0, result.err
     assert not result.of("loss")
     found: dict[str, dict[str, tuple[int, int]]] = {"in": {}, "out": {}}

@@ -18,7 +18,7 @@ open("/proc/sys/vm/compact_memory", "w").write("1")
 
 
 def zones():
-    """The node and name of each zone that has pages."""
+    """Return the node and name of each zone that has pages."""
     found = re.findall(
         r"^Node (\d+), zone +(\w+)\n(?:(?!Node).*\n)*? +present +(\d+)",
         Path("/proc/zoneinfo").read_text(),

@@ -27,7 +27,7 @@ def cache(monkeypatch: pytest.MonkeyPatch):
 
 
 def counted(*before: str) -> str:
-    """What is said of a run, which must count right."""
+    """Return what is said of a run, which must count right."""
     words = [
         *COMMAND,
         "syscalls",

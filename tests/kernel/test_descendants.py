@@ -23,7 +23,8 @@ def left(count: int) -> str:
 
 
 def outlived(read: int, count: int) -> list[str]:
-    """A command that leaves ``count`` processes behind, which execute ``true`` at the end of a pipe."""
+    """Return a command that leaves ``count`` processes behind, which execute ``true`` at the end of a
+    pipe."""
     return [workload("outlived"), str(count), str(read)]
 
 

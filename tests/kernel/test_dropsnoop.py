@@ -24,12 +24,12 @@ UDP6 = ("__udp6_lib_rcv", "udpv6_rcv")
 
 
 def reason(name, form=""):
-    """A reason, if this kernel tells reasons."""
+    """Return a reason, if this kernel tells reasons."""
     return name if form != FORMS[-1] and Btf.load().find(BtfKind.ENUM, "skb_drop_reason") else None
 
 
 def counters6():
-    """The kernel's counts for IPv6 in the namespace that the test is in."""
+    """Return the kernel's counts for IPv6 in the namespace that the test is in."""
     lines = Path("/proc/thread-self/net/snmp6").read_text().splitlines()
     return {name: int(count) for name, count in (line.split() for line in lines)}
 

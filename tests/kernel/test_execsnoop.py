@@ -31,7 +31,7 @@ def execs(*words):
 
 
 def seen(*words, options=()):
-    """What the workload executed: not it itself, which is first, and its parent's process."""
+    """Return what the workload executed: not it itself, which is first, and its parent's process."""
     first, *rest = events("execsnoop", *options, *execs(*words))
     assert first["comm"] == "execs"
     assert first["args"] == shlex.join([workload("execs"), *map(str, words)])
@@ -73,7 +73,7 @@ def test_all_that_linux_takes():
 
 
 def at_once(letters, times):
-    """A script that executes with 60,000 times each of the letters, all at once."""
+    """Return a script that executes with 60,000 times each of the letters, all at once."""
     long = "$(head -c 60000 /dev/zero | tr '\\0' %s)"
     return "".join(f"{workload('execs')} times {times} {TRUE} {long % x} & " for x in letters) + "wait"
 

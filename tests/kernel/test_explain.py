@@ -36,7 +36,7 @@ def explained(*words: str) -> tuple[Observation, Page]:
 
 
 def blocks_of(page: Page, stage: str) -> list[Block]:
-    """The blocks of a stage, those that are folded as well."""
+    """Return the blocks of a stage, those that are folded as well."""
     (found,) = (one for one in page.stages if one.name == stage)
     todo, flat = list(found.blocks), list[Block]()
     while todo:
@@ -47,7 +47,7 @@ def blocks_of(page: Page, stage: str) -> list[Block]:
 
 
 def grid(page: Page, stage: str) -> list[dict[str, str]]:
-    """The first table of a stage, by its columns."""
+    """Return the first table of a stage, by its columns."""
     found = next(block for block in blocks_of(page, stage) if isinstance(block, Grid))
     return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 

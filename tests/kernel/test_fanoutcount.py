@@ -25,7 +25,7 @@ WORKERS = 3
 
 
 def datagram(source: int, target: int, ports: tuple[int, int], fragment: int = 0) -> bytes:
-    """A UDP datagram of IPv4 between two stations of 192.0.2.0/24."""
+    """Return a UDP datagram of IPv4 between two stations of 192.0.2.0/24."""
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + 8 + 30, 1, fragment, 64, 17, 0)
     ends = bytes([192, 0, 2, source, 192, 0, 2, target])
     return head + ends + struct.pack("!HHHH", *ports, 38, 0) + bytes(30)
@@ -141,7 +141,7 @@ def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
 
 
 def received(descriptor: int) -> Counter[int]:
-    """What waits in a packet socket, by the last byte."""
+    """Return what waits in a packet socket, by the last byte."""
     found = Counter[int]()
     with socket.socket(fileno=os.dup(descriptor)) as waiting:
         waiting.setblocking(False)
@@ -169,7 +169,7 @@ def test_the_groups_of_others_keep_their_packets():
 
 
 def sockets() -> int:
-    """How many packet sockets there are in the network of the calling thread."""
+    """Return how many packet sockets there are in the network of the calling thread."""
     return len(Path("/proc/thread-self/net/packet").read_text().splitlines()) - 1
 
 

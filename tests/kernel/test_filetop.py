@@ -14,7 +14,7 @@ pytestmark = pytest.mark.kernel
 
 
 def traced(tmp_path, *words):
-    """The summary's rows, and what the kernel counted of the program meanwhile."""
+    """Return the summary's rows, and what the kernel counted of the program meanwhile."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command(tmp_path), stdin=pipe, stderr=pipe, text=True) as process:
         tracer = start("filetop", "-f", "json", 60, "-p", process.pid, *words)

@@ -40,7 +40,7 @@ EXPRESSIONS = (
 
 
 def counted(name: str, *words: object, sender: str = "va") -> dict[str, tuple[int, int]]:
-    """What a tracer counted of every kind of frame."""
+    """Return what a tracer counted of every kind of frame."""
     tracer = start(name, "-f", "json", *words, 60)
     packets.send(sender, packets.frames())
     os.killpg(tracer.pid, signal.SIGTERM)
@@ -55,7 +55,7 @@ def number(rows: dict[str, tuple[int, int]]) -> int:
 
 
 def written(path: Path, sent: list[packets.Frame]) -> str:
-    """The frames as tcpdump reads them from a file."""
+    """Return the frames as tcpdump reads them from a file."""
     with path.open("wb") as file:
         file.write(struct.pack("IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, LinkType.ETHERNET.value))
         for frame in sent:
@@ -65,7 +65,7 @@ def written(path: Path, sent: list[packets.Frame]) -> str:
 
 
 def tcpdump(file: str, expression: str) -> int:
-    """How many of the frames in a file tcpdump lets through."""
+    """Return how many of the frames in a file tcpdump lets through."""
     done = subprocess.run(["tcpdump", "-nr", file, "--count", expression], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[0])

@@ -25,7 +25,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def written(tracer, arguments, command, **options):
-    """What each format writes of one run."""
+    """Return what each format writes of one run."""
     request = build_request(registry.get(tracer), arguments, options=options, command=command)
     streams = {form: io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for form in FORMS}
     sinks = [make_sink(form, stream, timestamps=False, terminal=False) for form, stream in streams.items()]

@@ -32,7 +32,7 @@ NAMES = dict.fromkeys(("k", "kr", "f", "fr"), FUNCTION) | {"t": "syscalls:sys_en
 
 
 def counted(*words, script="", options=()):
-    """What was counted of a workload, by target; None where this kernel refuses, and may."""
+    """Return what was counted of a workload, by target; None where this kernel refuses, and may."""
     command = ["--", workload("calls"), "fail", str(CALLS)] if not script else ["--", "sh", "-c", script]
     result = run("funccount", "-f", "json", *options, *words, *command)
     hooks = dict(option.split("=") for option in options if "=" in option)

@@ -34,7 +34,7 @@ def script(what: str) -> list[str]:
 
 
 def counting(*words: object, **options: object):
-    """The workload said "ready" into the same output: only what funccount said."""
+    """Return the workload said "ready" into the same output: only what funccount said."""
     result = run("funccount", "-f", "json", *words, **options)
     result.out = "".join(line for line in result.out.splitlines(True) if line.startswith("{"))
     return result

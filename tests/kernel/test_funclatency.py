@@ -29,7 +29,7 @@ EVERY = [
 
 
 def histograms(result, *losses):
-    """The summary's histograms by target."""
+    """Return the summary's histograms by target."""
     assert result.status == 0, result.err
     assert [record["reason"] for record in result.of("loss")] == list(losses), result.out
     return {record["target"]: record for record in result.of("summary")}

@@ -66,7 +66,8 @@ def compiled(text: str, source: Path, cflags: Sequence[str] = ()) -> Iterator[An
 
 
 def naming_everything(btf: Btf, ids: Sequence[int]) -> tuple[str, list[int]]:
-    """A text that names these structs and all their members, and those of them that their name means."""
+    """Return a text that names these structs and all their members, and those of them that their name
+    means."""
     meant = [i for i in ids if btf.find(COMPOSITES, btf.name(i)) == i]
     lines = []
     for i in meant:

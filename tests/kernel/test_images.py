@@ -58,7 +58,7 @@ def alternatives(result: Result) -> list[str]:
 
 
 def syscalls() -> Result:
-    """A run whose counts are known, checked."""
+    """Return a run whose counts are known, checked."""
     result = run("syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", 23)
     check_calls(result)
     return result
@@ -72,7 +72,7 @@ def check_calls(result: Result) -> None:
 
 
 def libraries(process: int) -> set[str]:
-    """The files of a process's shared libraries."""
+    """Return the files of a process's shared libraries."""
     text = Path(f"/proc/{process}/maps").read_text()
     return {Path(found).name for found in re.findall(r"(/\S+\.so[.\d]*)$", text, re.M)}
 
@@ -94,7 +94,7 @@ def test_syscalls_cold_and_warm_count_the_same(cache: Path) -> None:
 
 
 def interface_counts() -> tuple[dict[str, tuple[int, int]], bool]:
-    """What sockcount counted, and whether the compiler was in it while it did."""
+    """Return what sockcount counted, and whether the compiler was in it while it did."""
     with packets.namespace():
         packets.veth("va", "vb")
         tracer = start("sockcount", "-f", "json", "vb", 60)

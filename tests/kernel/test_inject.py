@@ -58,7 +58,7 @@ class Maker:
         self.pid = self._process.pid
 
     def make(self) -> int:
-        """The error of making one, or 0."""
+        """Return the error of making one, or 0."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write("\n")
@@ -84,7 +84,7 @@ def other(tmp_path: Path) -> Iterator[Maker]:
 
 
 def made(folder, count, *words):
-    """What a command that makes folders printed, and what was counted."""
+    """Return what a command that makes folders printed, and what was counted."""
     command = [sys.executable, "-S", "-c", MAKE, folder, count]
     result = run("inject", MKDIR, "ENOSPC", "-f", "json", "-o", "/dev/stderr", *words, "--", *command)
     assert result.status == 0, result.err

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kernel
 
 
 def hardirqs():
-    """How often each interrupt with a number was handled."""
+    """Return how often each interrupt with a number was handled."""
     found = {}
     for line in Path("/proc/interrupts").read_text().splitlines()[1:]:
         number, _, rest = line.partition(":")
@@ -27,7 +27,7 @@ def hardirqs():
 
 
 def softirqs():
-    """How often softirqs of each kind ran."""
+    """Return how often softirqs of each kind ran."""
     lines = Path("/proc/softirqs").read_text().splitlines()[1:]
     return {name.strip(): sum(map(int, rest.split())) for name, _, rest in (x.partition(":") for x in lines)}
 

@@ -20,13 +20,13 @@ COUNTS = ("submitted", "completed", "failed", "more")
 
 
 def message(err):
-    """What the program counted: requests, completions, results below 0, announced further results."""
+    """Return what the program counted: requests, completions, results below 0, announced further results."""
     [line] = re.findall(r"^\d+ \d+ \d+ \d+$", err, re.M)
     return tuple(map(int, line.split()))
 
 
 def operations(mode, count, *words, by="operation"):
-    """The rows of a run by operation. Their sums must be what the program says."""
+    """Return the rows of a run by operation. Their sums must be what the program says."""
     result = run("iouring", "-f", "json", "--by", by, *words, "--", workload("rings"), mode, count)
     assert result.status == 0, result.err
     assert not result.of("loss")

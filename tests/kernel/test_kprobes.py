@@ -31,7 +31,7 @@ SLEEPERS, NAPS = 40, 3
 
 
 def granted(alternative: str) -> bool:
-    """Whether this kernel has the way; what it says is held against what is known of it."""
+    """Return whether this kernel has the way; what it says is held against what is known of it."""
     planned = run("syscalls", "--dry-run", "--hook", f"syscall={alternative}")
     assert planned.status in ((0, 4) if DEBIANS is not None else (0, 4, 5)), planned.err
     if DEBIANS is not None:

@@ -50,7 +50,8 @@ os.write(2, json.dumps([os.getpid(), reasons]).encode() + b"\\n")
 
 
 def exits(*words):
-    """The result, the process, and why the machine returned to it each time; None if there is no KVM."""
+    """Return the result, the process, and why the machine returned to it each time; None if there is no
+    KVM."""
     for vendor in VENDORS:  # where KVM is a module; of a processor of the other, it does not load
         subprocess.run(["modprobe", f"kvm_{vendor}"], check=False, capture_output=True)
     result = run("kvmexit", *words, "--", sys.executable, "-c", MACHINE)

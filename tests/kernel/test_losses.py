@@ -42,7 +42,7 @@ class Forced(NamedTuple):
 
 
 def summed(result: Result, column: str) -> int:
-    """A column of the summary, over all rows."""
+    """Return a column of the summary, over all rows."""
     return sum(row[column] for row in result.of("summary"))
 
 
@@ -209,7 +209,7 @@ for _ in range(23):
 
 
 def missed(folder: Path) -> Forced:
-    """A program on faults of the kernel that makes one itself, during which it cannot run again.
+    """Return a program on faults of the kernel that makes one itself, during which it cannot run again.
 
     On the raw tracepoint: of a trace event perf drops what comes within another, and no counter tells.
     """
@@ -309,6 +309,6 @@ def test_what_a_stuck_reader_does_not_take_is_counted_and_said(form, again):
 
 
 def waiting(pipe: IO[str], after: float = 0) -> int:
-    """The bytes that wait in a pipe, so many seconds from now."""
+    """Return the bytes that wait in a pipe, so many seconds from now."""
     time.sleep(after)
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)

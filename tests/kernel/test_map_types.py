@@ -45,14 +45,14 @@ def u32(number):
 
 
 def element(command, table, key, value=b"", flags=0):
-    """An operation of one entry; the value as it then is."""
+    """Return an operation of one entry; the value as it then is."""
     k, v = bytearray(key or b"\0"), bytearray(value)
     bpf(command, struct.pack("IxxxxQQQ", table, address(k) if key else 0, address(v) if v else 0, flags))
     return bytes(v)
 
 
 def lookup(table, key, size=4):
-    """The value, or None."""
+    """Return the value, or None."""
     try:
         return element(Command.MAP_LOOKUP_ELEM, table, key, bytes(size))
     except OSError as error:

@@ -35,7 +35,7 @@ def compiled(name: str, flags: list[str]) -> BccModule:
 
 
 def kinds() -> BccModule:
-    """All of kinds.c."""
+    """Return all of kinds.c."""
     by_call = not feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP.number)
     return compiled("kinds.c", ["-DPT_HAS_LOOPS", *(["-DPT_HAS_BPF_LOOP"] if by_call else [])])
 

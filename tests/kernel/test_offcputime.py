@@ -16,7 +16,7 @@ COMMAND = [sys.executable, "-c", f"import time\nfor _ in range({SLEEPS}): time.s
 
 
 def sleeping(records):
-    """The rows of the process's sleep: in a system call of its own."""
+    """Return the rows of the process's sleep: in a system call of its own."""
     return [row for row in records if any("nanosleep" in frame for frame in row["kernel"])]
 
 

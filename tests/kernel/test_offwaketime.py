@@ -29,7 +29,7 @@ def names(row, part, name):
 
 
 def place(frames, name):
-    """The first frame that has this in its name; -1: none."""
+    """Return the first frame that has this in its name; -1: none."""
     return next((number for number, frame in enumerate(frames) if name in frame), -1)
 
 

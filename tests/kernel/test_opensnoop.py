@@ -30,7 +30,7 @@ def shown(fd, path, *, flags="RDONLY", err=None):
 
 
 def without_pid(records):
-    """The records, which are all of one process, without its number."""
+    """Return the records, which are all of one process, without its number."""
     assert len({record["pid"] for record in records}) == 1
     return [{name: value for name, value in record.items() if name != "pid"} for record in records]
 

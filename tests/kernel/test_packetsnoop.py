@@ -22,7 +22,8 @@ def seen(result) -> list[tuple[object, ...]]:
 
 
 def expected(direction: str, frames: list[packets.Frame]) -> list[tuple[object, ...]]:
-    """What is shown of frames, but for the addresses and ports of IP. Tags that a device took off count."""
+    """Return what is shown of frames, but for the addresses and ports of IP. Tags that a device took off
+    count."""
     return [(direction, frame.protocol, len(frame.data)) for frame in frames for _ in range(frame.times)]
 
 

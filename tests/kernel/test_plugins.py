@@ -33,18 +33,18 @@ def plugins(mode, milliseconds=0, rounds=ROUNDS):
 
 
 def command(*words):
-    """The same as a command that begins at once, and says nothing."""
+    """Return the same as a command that begins at once, and says nothing."""
     return ["sh", "-c", 'echo | exec "$@" >/dev/null', "sh", *plugins(*words)]
 
 
 def seen(result, kind, counter):
-    """How often each of the callers was seen with each name of what it called."""
+    """Return how often each of the callers was seen with each name of what it called."""
     assert not result.of("loss")
     return names_seen(result, kind, counter)
 
 
 def names_seen(result, kind="summary", counter="hits"):
-    """The same, of a trace that may have missed calls: while user space that reads a map is preempted, the
+    """Return the same of a trace that may have missed calls: while user space that reads a map is preempted, the
     kernel skips programs on trace events on that CPU."""
     assert result.status == 0, result.err
     found = Counter()

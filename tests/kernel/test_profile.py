@@ -35,7 +35,7 @@ CALLERS = ["b", "a", "main"]
 
 
 def profile(*words):
-    """The summary records."""
+    """Return the summary records."""
     result = run("profile", "-f", "json", *words)
     assert result.status == 0, result.err
     assert not result.of("loss")
@@ -247,7 +247,7 @@ def test_names_of_cpp_are_as_they_were_written(tmp_path):
 
 
 def stripped(folder, debug):
-    """The workload without its symbols, which go to ``debug(build id)``."""
+    """Return the workload without its symbols, which go to ``debug(build id)``."""
     program = folder / "stripped"
     shutil.copy(workload("spin"), program)
     notes = subprocess.run(["readelf", "-n", program], capture_output=True, text=True, check=True).stdout
@@ -309,12 +309,12 @@ def test_intervals_add_up():
 
 
 def touching(records):
-    """How many samples were taken in the function that touches pages."""
+    """Return how many samples were taken in the function that touches pages."""
     return sum(record["samples"] for record in records if "touch" in record["user"][:1])
 
 
 def in_threads(pages, **options):
-    """The page faults of a process of whose seven threads four are there to begin with."""
+    """Return the page faults of a process of whose seven threads four are there to begin with."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with spinning("threads", pages, path=workload("faults"), **pipes) as process:
         process.stdout.read(1)

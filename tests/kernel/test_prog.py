@@ -63,7 +63,7 @@ def our_programs() -> Iterator[set[int]]:
 
 
 def theirs(info: Any) -> dict[str, Any]:
-    """A program of ours in bpftool's words."""
+    """Return a program of ours in bpftool's words."""
     message = {
         "id": info.id,
         "type": info.type,
@@ -162,7 +162,7 @@ def test_programs_on_perf_events_are_what_bpftool_shows():
 
 
 def on_network() -> dict[tuple[str, str], int]:
-    """What bpftool shows of the network namespace: (kind, interface) -> the program's id."""
+    """Return what bpftool shows of the network namespace: (kind, interface) -> the program's id."""
     [shown] = bpftool("net", "show")
     found = {("xdp", one["devname"]): one["id"] for one in shown["xdp"]}
     return found | {(one["kind"], one["devname"]): one["id"] for one in shown["tc"]}
@@ -232,7 +232,7 @@ def test_programs_on_cgroups_are_found_by_links_and_without():
 
 
 def ran(id_: int) -> tuple[int, int]:
-    """How often the kernel counted a program, and for how long."""
+    """Return how often the kernel counted a program, and for how long."""
     info = ProgramLister().list()[id_].info
     return info.run_count, info.run_time
 

@@ -24,7 +24,7 @@ def tc(*words):
 
 
 def sent():
-    """How many packets have left the queue, and how many it dropped, as the kernel counts."""
+    """Return how many packets have left the queue, and how many it dropped, as the kernel counts."""
     [queue] = json.loads(tc("-s", "-j", "qdisc", "show", "dev", "va"))
     return queue["packets"], queue["drops"]
 

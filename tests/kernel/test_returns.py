@@ -22,7 +22,7 @@ PANICS = len(range(0, CALLS, 3))
 
 
 def said_by(file: str, *words: object) -> str:
-    """What a program says that nobody traces."""
+    """Return what a program says that nobody traces."""
     with Program(file, *words) as program:
         return program.go()
 
@@ -39,7 +39,7 @@ def traced(tracer: str, file: str, words: tuple[object, ...], *names: str, optio
 
 
 def calls_of(file: str, words: tuple[object, ...], *functions: str, options: tuple[object, ...] = ()):
-    """How many calls funclatency saw return, by function, and what was lost."""
+    """Return how many calls funclatency saw return, by function, and what was lost."""
     names = [f"u:{file}:{function}" for function in functions]
     result, lost = traced("funclatency", file, words, *names, options=options)
     found = {record["target"].rpartition(":")[2]: record["calls"] for record in result.of("summary")}
@@ -47,13 +47,13 @@ def calls_of(file: str, words: tuple[object, ...], *functions: str, options: tup
 
 
 def results_of(file: str, words: tuple[object, ...], function: str, asked: str = "retval"):
-    """What trace saw a function return, in the order of time, and what was lost."""
+    """Return what trace saw a function return, in the order of time, and what was lost."""
     result, lost = traced("trace", file, words, f'ur:{file}:{function} "%d", {asked}')
     return [int(record["text"]) for record in result.of("event")], lost
 
 
 def many(n: int) -> int:
-    """The function of tests/workloads/returns.c, where it does not depend on calls before."""
+    """Return the function of tests/workloads/returns.c, where it does not depend on calls before."""
     return {1: 1, 2: n * 5, 3: n - 7, 4: 11, 6: 15, 8: -1}[n % 9]
 
 

@@ -70,7 +70,7 @@ TRACER = Tracer(
 def traced(
     count: int, *, interval: float | None = OFTEN, rows: int | None = None, **options: object
 ) -> list[Item]:
-    """Everything that a trace of so many calls on each CPU gave."""
+    """Return everything that a trace of so many calls on each CPU gave."""
     with calls(count, CPUS) as process:
         pid = process.pid.to_bytes(4, sys.byteorder)
         request = Request(TRACER, filters={Filter.PID: (pid,)}, options=options, interval=interval, rows=rows)
@@ -91,7 +91,7 @@ def table(items: list[Item], kind: str) -> dict[int, tuple[int, int]]:
 
 
 def made(count: int, bits: int) -> dict[int, tuple[int, int]]:
-    """What was made, likewise."""
+    """Return what was made, likewise."""
     calls, sums = Counter[int](), Counter[int]()
     for serial in (thread << THREAD | number for thread in range(CPUS) for number in range(count)):
         calls[serial % (1 << bits)] += 1
@@ -100,7 +100,7 @@ def made(count: int, bits: int) -> dict[int, tuple[int, int]]:
 
 
 def readings(items: list[Item]) -> int:
-    """How many intervals had something in them."""
+    """Return how many intervals had something in them."""
     return sum(isinstance(item, Snapshot) and item.kind == "row" and len(item) > 0 for item in items)
 
 

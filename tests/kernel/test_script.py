@@ -16,14 +16,14 @@ WORKLOAD = ("--", sys.executable, "-S", "-c", OPENS)
 
 
 def output(text, *rest, **given):
-    """The standard output of a script."""
+    """Return the standard output of a script."""
     done = run("script", "-q", "-e", text, *rest, **given)
     assert done.status == 0, done.err
     return done.out
 
 
 def values(text, *rest):
-    """What a script prints, as JSON has it: pairs of type and data."""
+    """Return what a script prints, as JSON has it: pairs of type and data."""
     lines = output(text, *rest, "-f", "json").splitlines() if "--" not in rest else json_lines(text, rest)
     return [(line["type"], line["data"]) for line in map(json.loads, lines)]
 

@@ -17,7 +17,7 @@ PROGRAMS = ("c", "bytecode")
 
 
 def totals(result, interface: str) -> dict[str, tuple[int, int]]:
-    """The whole run's (packets, bytes) by protocol."""
+    """Return the whole run's (packets, bytes) by protocol."""
     assert result.status == 0, result.err
     assert not result.of("loss")
     return {

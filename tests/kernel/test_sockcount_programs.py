@@ -84,7 +84,7 @@ class Counter:
         return dict(zip(REASONS, values.sum(axis=1).tolist(), strict=True))
 
     def arrived(self, number: int) -> Rows:
-        """The rows once so many packets were counted: what was sent may still be on its way."""
+        """Return the rows once so many packets were counted: what was sent may still be on its way."""
         deadline = time.monotonic() + LIMIT
         while self.total() < number and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -322,7 +322,7 @@ def test_the_lesson_by_itself(namespace, capsys, monkeypatch):
 
 
 def held() -> list[str]:
-    """What this process holds open of the kernel's: programs, maps, sockets, namespaces."""
+    """Return what this process holds open of the kernel's: programs, maps, sockets, namespaces."""
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # the folder's own descriptor

@@ -137,7 +137,7 @@ def test_nothing_is_left_by_an_error_half_way_or_a_killed_process(folder, altern
 
 
 def there(folder):
-    """The programs on a cgroup by what they are for."""
+    """Return the programs on a cgroup by what they are for."""
     found = on(folder, SOCKETS) | on(folder, ADDRESSES)
     return {point: numbers for point, numbers in found.items() if numbers}
 

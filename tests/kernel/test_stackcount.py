@@ -26,7 +26,7 @@ BOTH = {OUTER: CALLS, OTHER: CALLS + 1}
 
 
 def stacks(result):
-    """How often each pair of stacks was seen."""
+    """Return how often each pair of stacks was seen."""
     assert result.status == 0, result.err
     assert not result.of("loss")
     return {(tuple(r["kernel"]), tuple(r["user"])): r["hits"] for r in result.of("summary")}

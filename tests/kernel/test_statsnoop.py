@@ -23,7 +23,7 @@ COMPAT_BY_FD = ("fstat", "oldfstat", "fstat64", "fstatfs", "fstatfs64")
 
 
 def ours(found, path):
-    """The calls of the program's loop: of its path, of its descriptor, and of no device."""
+    """Return the calls of the program's loop: of its path, of its descriptor, and of no device."""
     return [
         event for event in found if event["path"] == path or event["fd"] == 987 or "ustat" in event["call"]
     ]

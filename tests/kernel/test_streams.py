@@ -45,7 +45,7 @@ def descriptors() -> int:
 
 
 def events(kind: str, count: int, threads: int = 1, *defines: str, buffer: int = LARGE):
-    """Everything that a trace of so many calls gave."""
+    """Return everything that a trace of so many calls gave."""
     with calls(count, threads) as process, trace(kind, process, *defines, buffer=buffer) as open_trace:
         go(process)
         items = list(open_trace)

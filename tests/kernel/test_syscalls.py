@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kernel
 
 
 def summary(*words: object) -> dict[str, dict[str, object]]:
-    """The summary records by system call."""
+    """Return the summary records by system call."""
     result = run("syscalls", "-f", "json", *words)
     assert result.status == 0, result.err
     assert {record["kind"] for record in result.records} <= {"summary"}
@@ -53,7 +53,8 @@ def gated(count: int, *, prelude: str = "", **options):
 
 
 def counted(*filters: object, others: list, wanted: list) -> int:
-    """How many getppid calls the filter lets through when ``wanted`` and ``others`` both make theirs."""
+    """Return how many getppid calls the filter lets through when ``wanted`` and ``others`` both make
+    theirs."""
     tracer = start("syscalls", "-f", "json", "-e", "getppid", "-d", 60, 60, *filters)
     for process in [*others, *wanted]:
         process.go()

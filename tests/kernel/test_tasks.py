@@ -37,7 +37,7 @@ def python(text):
 
 
 def listed(*words):
-    """The entries of a run; nothing else is in it."""
+    """Return the entries of a run; nothing else is in it."""
     result = run("tasks", "-f", "json", "--strict", *words)
     assert result.status == 0, result.err
     assert {record["kind"] for record in result.records} <= {"entry"}
@@ -45,7 +45,7 @@ def listed(*words):
 
 
 def state(process):
-    """What /proc says of a process."""
+    """Return what /proc says of a process."""
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
 
 

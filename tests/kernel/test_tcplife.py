@@ -28,7 +28,7 @@ def carry(source, target, size):
 
 
 def established(where):
-    """Whether the kernel has such a connection."""
+    """Return whether the kernel has such a connection."""
     found = subprocess.run(["ss", "-Htn"], check=True, capture_output=True, text=True).stdout
     return f"{where[0]}:{where[1]} " in found
 

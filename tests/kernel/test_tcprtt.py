@@ -16,7 +16,7 @@ HERE = ["--netns", "/proc/self/ns/net"]
 
 
 def rows_of(tracer):
-    """The histograms of the whole run."""
+    """Return the histograms of the whole run."""
     result = stop(tracer)
     assert result.status == 0, result.err
     assert not result.of("loss")
@@ -24,7 +24,7 @@ def rows_of(tracer):
 
 
 def segments(made):
-    """How many came in by each connection while it was established: all but the answer to its SYN."""
+    """Return how many came in by each connection while it was established: all but the answer to its SYN."""
     places = {client: ends(client) for client, _ in made}
     return {(p["saddr"], p["sport"]): tcp_info(client)["segs_in"] - 1 for client, p in places.items()}
 

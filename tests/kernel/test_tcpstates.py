@@ -20,7 +20,7 @@ SERVER = ["LISTEN", "SYN_RECV", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSE"
 
 
 def steps(states):
-    """Each state with the next."""
+    """Return each state with the next."""
     return list(itertools.pairwise(states))
 
 

@@ -31,7 +31,7 @@ def queued(listener):
 
 
 def connected(listener):
-    """A connection that waits to be accepted: the client may know before that it is established."""
+    """Return a connection that waits to be accepted: the client may know before that it is established."""
     before = queued(listener)
     client = socket.socket(listener.family)
     client.connect(listener.getsockname()[:2])

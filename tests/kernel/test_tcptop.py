@@ -18,7 +18,7 @@ HERE = ["--netns", "/proc/self/ns/net"]
 
 
 def summary(tracer):
-    """The rows of the whole run."""
+    """Return the rows of the whole run."""
     result = stop(tracer)
     assert result.status == 0, result.err
     assert not result.of("loss")

@@ -46,20 +46,20 @@ def traced(*words, netns=(HERE,), lossy=False):
 
 
 def me(**other):
-    """The columns that tell who and where."""
+    """Return the columns that tell who and where."""
     comm, netns = Path("/proc/self/comm").read_text().rstrip("\n"), inode()
     return {"kind": "event", "pid": os.getpid(), "comm": comm, "netns": netns, "errno": ""} | other
 
 
 def lasted(events):
-    """The events without their durations, which must make sense."""
+    """Return the events without their durations, which must make sense."""
     for event in events:
         assert (event.pop("duration_ns") > 0) == (event["type"] != "accept"), event
     return events
 
 
 def alternatives():
-    """The alternatives of both hooks, paired so that each is there."""
+    """Return the alternatives of both hooks, paired so that each is there."""
     states, accepts = (
         [alternative.name for alternative in hook.alternatives] for hook in (TCP_STATE, TCP_ACCEPT)
     )

@@ -23,7 +23,7 @@ def path(tmp_path):
 
 
 def traced(path, *specs, options=(), losses=()):
-    """The events of a run; None as before."""
+    """Return the events of a run; None as before."""
     result = ended("trace", path, *options, *specs)
     if result is None:
         return None

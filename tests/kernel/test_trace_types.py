@@ -12,7 +12,7 @@ TIMES = 23
 
 
 def shown(spec: str) -> list[str]:
-    """The lines that a question about the program came to."""
+    """Return the lines that a question about the program came to."""
     result = run("trace", "-f", "json", spec.format(workload("typed")), "--", workload("typed"), TIMES)
     assert result.status == 0, result.err
     return [record["text"] for record in result.of("event")]

@@ -44,7 +44,7 @@ PORT = 50000
 
 @functools.cache
 def printed() -> dict[str, list[dict[str, str]]]:
-    """What printf showed by each conversion: of each value, every member."""
+    """Return what printf showed by each conversion: of each value, every member."""
     found: dict[str, list[dict[str, str]]] = {}
     for line in subprocess.check_output([workload("widths"), "0"], text=True).splitlines():
         conversion, _, shown = line.partition("|")
@@ -54,7 +54,7 @@ def printed() -> dict[str, list[dict[str, str]]]:
 
 
 def shown(folder: Path, *specs: str, port: int = 0) -> list[dict[str, object]]:
-    """The events of a run; what the program prints is left out."""
+    """Return the events of a run; what the program prints is left out."""
     path = folder / "events"
     result = run("trace", "-f", "json", "-o", path, *specs, "--", workload("widths"), port)
     assert result.status == 0, result.err
@@ -63,7 +63,7 @@ def shown(folder: Path, *specs: str, port: int = 0) -> list[dict[str, object]]:
 
 
 def traced(probe: str, names: dict[str, str]) -> list[str]:
-    """A question for each conversion: ``names`` is by member what it is called there."""
+    """Return a question for each conversion: ``names`` is by member what it is called there."""
     specs = []
     for conversion in printed():
         there = [text for member, text in names.items() if conversion in WHOLE or member in SHORT]

@@ -144,7 +144,7 @@ class Reader:
         self.program = self.module.load("mark", ProgType.KPROBE, attach_type)
 
     def read(self, file, mark, program: Program):
-        """The (error, value) of each argument of a mark that ``program`` passes once or more."""
+        """Return the (error, value) of each argument of a mark that ``program`` passes once or more."""
         for place, one in enumerate([mark] if not self.cookies else [mark, mark]):
             data = b"".join(argument.pack() for argument in one.arguments)
             self.module.maps["pt_usdt"].update(struct.pack("I", place), data.ljust(12 * 16, b"\0"))

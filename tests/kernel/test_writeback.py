@@ -34,7 +34,7 @@ def sectors_written(folder):
 
 
 def passes(folder, *words, does):
-    """The events of this disk while ``does()`` is done, and how many sectors the disk was written."""
+    """Return the events of this disk while ``does()`` is done, and how many sectors the disk was written."""
     syncfs(folder)
     tracer = start("writeback", "-f", "json", "-d", 600, *words)
     before = sectors_written(folder)

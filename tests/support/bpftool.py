@@ -29,7 +29,7 @@ SO_ATTACH_BPF = 50
 
 
 def bpftool(*words: object) -> list[dict[str, Any]]:
-    """What it shows, as JSON."""
+    """Return what it shows, as JSON."""
     done = subprocess.run(["bpftool", "-j", *map(str, words)], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert isinstance(found, list), found
@@ -37,7 +37,7 @@ def bpftool(*words: object) -> list[dict[str, Any]]:
 
 
 def entries(process: int, name: str) -> int:
-    """How many entries a map of this name has that a process holds."""
+    """Return how many entries a map of this name has that a process holds."""
     held = {
         line.split()[1]
         for file in Path(f"/proc/{process}/fdinfo").iterdir()
@@ -64,7 +64,7 @@ def program(kind: int, code: bytes = returning(0), **options: Any) -> Iterator[t
 
 
 def counting(table: int, process: int) -> bytes:
-    """A program that counts its runs in slot 0 of an array, and those for one process in slot 1."""
+    """Return a program that counts its runs in slot 0 of an array, and those for one process in slot 1."""
     a = Assembler()
     a.call(Helper.get_current_pid_tgid)
     a.alu(R0, ">>=", 32)
@@ -114,7 +114,7 @@ class Filtered:
 
 
 def array(slots: int, name: str = "") -> int:
-    """An array of 64-bit numbers."""
+    """Return an array of 64-bit numbers."""
     return map_create(MapType.ARRAY, 4, 8, slots, name=name)
 
 

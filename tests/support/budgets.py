@@ -11,5 +11,5 @@ UID = 4_000_000_000
 
 
 def of(**limits: Any) -> Budget:
-    """A budget whose users may spend no more than these limits, and as much as ever of the others."""
+    """Return a budget whose users may spend no more than these limits, and as much as ever of the others."""
     return Budget(user=replace(USER, **limits), run=RUN)

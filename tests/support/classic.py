@@ -17,7 +17,7 @@ def decode(program: bytes) -> list[tuple[int, int, int, int]]:
 
 
 def run(program: Sequence[tuple[int, int, int, int]], data: bytes) -> int:
-    """What it returns for ``data``, words in this machine's order."""
+    """Return what it returns for ``data``, words in this machine's order."""
     at = a = 0
     while True:
         code, jt, jf, k = program[at]
@@ -36,6 +36,6 @@ def run(program: Sequence[tuple[int, int, int, int]], data: bytes) -> int:
 
 
 def call(number: int, arch: int = NATIVE, args: Sequence[int] = ()) -> bytes:
-    """A ``struct seccomp_data``."""
+    """Return a ``struct seccomp_data``."""
     words = [*args, *[0] * (6 - len(args))]
     return struct.pack("=IIQ6Q", number & 0xFFFFFFFF, arch, 0x7FFFF7DD, *words)

@@ -30,7 +30,8 @@ def compiled(folder: Path, sources: dict[str, str], *options: str, output: str =
 
 
 def perf_attr(folder: Path, members: str) -> bytes:
-    """A struct perf_event_attr with these members, as a compiler lays it out: ``.mmap = 1, .comm = 1``."""
+    """Return a struct perf_event_attr with these members, as a compiler lays it out: ``.mmap = 1, .comm =
+    1``."""
     source = f"""#include <linux/perf_event.h>
 #include <time.h>
 #include <unistd.h>

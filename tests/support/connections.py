@@ -22,7 +22,7 @@ _HERE = Path("/proc/thread-self")
 
 
 def pair(family: int, host: str) -> tuple[socket.socket, socket.socket]:
-    """A connection on the loopback: the end that connected, the end that was accepted."""
+    """Return a connection on the loopback: the end that connected, the end that was accepted."""
     with socket.create_server((host, 0), family=family) as listener:
         client = socket.socket(family)
         client.connect(listener.getsockname())
@@ -31,13 +31,13 @@ def pair(family: int, host: str) -> tuple[socket.socket, socket.socket]:
 
 
 def ends(end: socket.socket) -> dict[str, Any]:
-    """What a socket says of itself, as tracers show it."""
+    """Return what a socket says of itself, as tracers show it."""
     (saddr, sport), (daddr, dport) = end.getsockname()[:2], end.getpeername()[:2]
     return {"saddr": saddr, "sport": sport, "daddr": daddr, "dport": dport}
 
 
 def which(event: dict[str, Any]) -> tuple[Any, ...]:
-    """The ends of a connection, or of an event, to compare."""
+    """Return the ends of a connection, or of an event, to compare."""
     return tuple(event[name] for name in ("saddr", "sport", "daddr", "dport"))
 
 
@@ -48,17 +48,17 @@ def resetting(end: socket.socket) -> None:
 
 
 def inode() -> int:
-    """The number of the network namespace that the test is in."""
+    """Return the number of the network namespace that the test is in."""
     return (_HERE / "ns/net").stat().st_ino
 
 
 def comm() -> str:
-    """The name of the test's thread."""
+    """Return the name of the test's thread."""
     return (_HERE / "comm").read_text().rstrip("\n")
 
 
 def counters() -> dict[str, int]:
-    """The kernel's own counts in the namespace that the test is in: ``Tcp.ActiveOpens``, ..."""
+    """Return the kernel's own counts in the namespace that the test is in: ``Tcp.ActiveOpens``, ..."""
     counts = {}
     for name in ("snmp", "netstat"):
         lines = (_HERE / "net" / name).read_text().splitlines()
@@ -83,7 +83,7 @@ def traced(tracer: str, *words: object) -> Iterator[list[dict[str, Any]]]:
 
 
 def me() -> tuple[int, str]:
-    """The process id and name that events of the test's own sockets have."""
+    """Return the process id and name that events of the test's own sockets have."""
     return os.getpid(), comm()
 
 
@@ -120,7 +120,7 @@ def dropping_segments(end: socket.socket, first: int | None = None) -> Iterator[
 
 
 def tcp_info(end: socket.socket) -> dict[str, int]:
-    """What the kernel says of a connection."""
+    """Return what the kernel says of a connection."""
     info = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
     places = {
         "rtt": ("I", 68),

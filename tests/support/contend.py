@@ -37,7 +37,7 @@ for child in children:
 
 
 def command(processes: int = 3, sleeps: int = 0) -> list[str]:
-    """The command line: so many children, each of which sleeps so often for 10 ms before it spins."""
+    """Return the command line: so many children, each of which sleeps so often for 10 ms before it spins."""
     return [sys.executable, "-c", _CODE, str(processes), str(sleeps)]
 
 
@@ -61,7 +61,7 @@ def counted(err: str) -> dict[int, Counted]:
 
 
 def is_count(ours: int, kernels: int) -> bool:
-    """Whether two counts of the same switches agree.
+    """Return whether two counts of the same switches agree.
 
     A process that exits is not followed from the exit's event on, and may be switched a few times after it.
     On a host, a policy may keep programs from running while some of its own tasks are current: a switch from
@@ -72,6 +72,6 @@ def is_count(ours: int, kernels: int) -> bool:
 
 
 def is_close(ours: int, kernels: int) -> bool:
-    """Whether two times (ns) of the same waits agree: the clock of a run queue is read a moment apart
+    """Return whether two times (ns) of the same waits agree: the clock of a run queue is read a moment apart
     from ours, and the last moments of a process are not followed."""
     return abs(ours - kernels) <= kernels * 0.1 + (50_000_000 if LAB else 10_000_000)

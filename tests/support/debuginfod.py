@@ -9,7 +9,7 @@ import time
 
 
 def path_of(build_id: str) -> str:
-    """What such a server calls the symbols of a build id."""
+    """Return what such a server calls the symbols of a build id."""
     return f"/buildid/{build_id}/debuginfo"
 
 

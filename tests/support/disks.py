@@ -99,7 +99,7 @@ def schedulers(device: Path) -> Iterator[str]:
 
 
 def transferred(device: Path) -> dict[str, int]:
-    """The kernel's own count of the bytes that came back, by operation."""
+    """Return the kernel's own count of the bytes that came back, by operation."""
     numbers = list(map(int, (Path("/sys/class/block") / device.name / "stat").read_text().split()))
     return {"read": numbers[2] * 512, "write": numbers[6] * 512, "discard": numbers[13] * 512}
 
@@ -118,6 +118,6 @@ def file_system(device: Path, folder: Path) -> Iterator[Path]:
 
 
 def completed(device: Path) -> dict[str, int]:
-    """The kernel's own count of the requests that came back, by operation."""
+    """Return the kernel's own count of the requests that came back, by operation."""
     numbers = list(map(int, (Path("/sys/class/block") / device.name / "stat").read_text().split()))
     return {"read": numbers[0], "write": numbers[4], "discard": numbers[11]}

@@ -19,7 +19,7 @@ class Symbol:
 
 
 def build(symbols=(), dynamic=(), *, width=2, offset=0x1000, vaddr=0x401000, build_id=b"") -> bytes:
-    """A file whose code, 0x1000 bytes at ``offset``, is loaded at ``vaddr``."""
+    """Return a file whose code, 0x1000 bytes at ``offset``, is loaded at ``vaddr``."""
     head = 64 if width == 2 else 52
     note = struct.pack("<III4s", 4, len(build_id), 3, b"GNU\0") + build_id if build_id else b""
     segments = _segment(width, 1, 5, offset, vaddr, 0x1000)

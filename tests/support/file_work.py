@@ -83,13 +83,13 @@ OPERATIONS: dict[tuple[str, str, int], int] = {
 
 
 def command(folder: Path) -> list[str]:
-    """The program on a folder, in which it gets what it reads."""
+    """Return the program on a folder, in which it gets what it reads."""
     (folder / HOSTILE).write_bytes(bytes(5000))
     return [sys.executable, "-c", _PROGRAM, str(folder), str(COUNT)]
 
 
 def by_count(found: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str, int], int]:
-    """How often each operation was found on the program's files; all of it, if none is missing."""
+    """Return how often each operation was found on the program's files; all of it, if none is missing."""
     counts: dict[tuple[str, str, int], int] = {}
     for which in found:
         if which[0] in DONE:

@@ -45,12 +45,12 @@ def sockcount(*words: object, before: Words = ()) -> Seen:
 
 
 def tccount(*words: object, before: Words = ()) -> Seen:
-    """The same packets in traffic control."""
+    """Return the same packets in traffic control."""
     return _packets("tccount", words, before)
 
 
 def xdpcount(*words: object, before: Words = ()) -> Seen:
-    """The same packets as frames."""
+    """Return the same packets as frames."""
     return _packets("xdpcount", words, before)
 
 
@@ -173,7 +173,7 @@ def biolatency(*words: object, before: Words = ()) -> Seen:
 
 
 def profile(*words: object, before: Words = ()) -> Seen:
-    """A loop, three functions deep; how often it is found there is not known."""
+    """Return a loop, three functions deep; how often it is found there is not known."""
     result = _run("profile", words, before, workload("spin"), "user", 500)
     seen = {tuple(r["user"][1:4]) for r in _records(result) if r["user"][:1] == ["spin"]}
     return Seen(result, seen, {("b", "a", "main")})
@@ -219,7 +219,7 @@ def _meanwhile(tracer: str, words: Words, before: Words, work: Callable[[], obje
 
 
 def _records(result: Result, *other: str) -> list[dict[str, Any]]:
-    """What it saw; no loss, nothing else."""
+    """Return what it saw; no loss, nothing else."""
     if result.status:
         return []
     assert {record["kind"] for record in result.records} <= {"summary", "row", "event", "entry", *other}, (

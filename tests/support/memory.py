@@ -34,14 +34,14 @@ def memory_cgroup(limit: int) -> Iterator[Path]:
 
 
 def kills(folder: Path) -> int:
-    """How many processes the kernel has killed in it, as it counts."""
+    """Return how many processes the kernel has killed in it, as it counts."""
     name = "memory.oom_control" if folder.is_relative_to(V1) else "memory.events"
     counts = dict(line.split() for line in (folder / name).read_text().splitlines())
     return int(counts["oom_kill"])
 
 
 def limit_hits(folder: Path) -> int:
-    """How often a charge has hit its limit, as the kernel counts."""
+    """Return how often a charge has hit its limit, as the kernel counts."""
     if folder.is_relative_to(V1):
         return int((folder / "memory.failcnt").read_text())
     counts = dict(line.split() for line in (folder / "memory.events").read_text().splitlines())

@@ -159,7 +159,7 @@ NEEDS: dict[str, Need] = {
 
 
 def needed(name: str) -> list[Need]:
-    """What must be there for a feature, or for a way to hook."""
+    """Return what must be there for a feature, or for a way to hook."""
     if name in NEEDS or "=" not in name:
         return [NEEDS[name]]
     hook, _, wanted = name.partition("=")
@@ -206,7 +206,7 @@ class Kernel:
 
 
 def running() -> Kernel:
-    """The kernel that runs."""
+    """Return the kernel that runs."""
     return Kernel(platform.release(), platform.machine(), kernel_config)
 
 
@@ -225,7 +225,8 @@ def needs(name: str, present: object) -> None:
 
 
 def refused_by_right(status: int, message: str, wanted: dict[str, str], kernel: Kernel | None = None) -> bool:
-    """Whether a run with ``--hook`` for each of ``wanted`` was refused, as this kernel may; False if it ran.
+    """Return whether a run with ``--hook`` for each of ``wanted`` was refused, as this kernel may; False if
+    it ran.
 
     Fails where the kernel should have served it, where the refusal is not "unsupported" (4) with a declared
     reason, and where it ran though the table says that it is gone.
@@ -246,8 +247,8 @@ def refused_by_right(status: int, message: str, wanted: dict[str, str], kernel: 
 
 
 def refused(result: Result, wanted: dict[str, str]) -> bool:
-    """Whether a run with ``--hook`` for each of ``wanted`` was refused: on Debian's kernels by right, on
-    others for what their policy is, which must be said. False if it ran."""
+    """Return whether a run with ``--hook`` for each of ``wanted`` was refused: on Debian's kernels by right,
+    on others for what their policy is, which must be said. False if it ran."""
     if DEBIANS:
         return refused_by_right(result.status, result.err, wanted)
     if result.status not in (4, 5):

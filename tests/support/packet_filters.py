@@ -27,7 +27,7 @@ LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)
 
 
 def classic(code: Sequence[ClassicInstruction], packet: bytes) -> bool:
-    """Whether the packet matches, by the book (net/core/filter.c before Linux 3.15)."""
+    """Return whether the packet matches, by the book (net/core/filter.c before Linux 3.15)."""
     a = x = at = 0
     memory = [0] * 16
     while True:
@@ -90,7 +90,7 @@ def calculated(operation: int, a: int, b: int, mask: int = _U32) -> int:
 
 
 def machine(code: bytes, packet: bytes, context: PacketContext) -> int:
-    """What BPF instructions return, for one of our prologues and what comes behind: R0."""
+    """Return what BPF instructions return, for one of our prologues and what comes behind: R0."""
     base, stack = 1 << 20, 1 << 30
     r = [0] * 11
     r[1], r[10] = 1 << 40, stack
@@ -158,7 +158,7 @@ def _call(r: list[int], memory: dict[int, int], packet: bytes, stack: int) -> No
 
 
 def attached(code: Sequence[ClassicInstruction], sent: Sequence[bytes]) -> list[bool]:
-    """What the kernel's own classic BPF says of each packet."""
+    """Return what the kernel's own classic BPF says of each packet."""
     program = b"".join(struct.pack("HBBI", *one) for one in code)
     buffer = ctypes.create_string_buffer(program, len(program))
     filtered = struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer))
@@ -166,7 +166,8 @@ def attached(code: Sequence[ClassicInstruction], sent: Sequence[bytes]) -> list[
 
 
 def judged(prologue: bytes, context: PacketContext, sent: Sequence[bytes]) -> list[bool]:
-    """What the prologue makes of each packet (14 bytes and more), before a program that takes all it sees."""
+    """Return what the prologue makes of each packet (14 bytes and more), before a program that takes all it
+    sees."""
     frame = context is PacketContext.FRAME
     program = prog_load(ProgType.XDP if frame else ProgType.SOCKET_FILTER, prologue + returning(MATCH))
     try:
@@ -198,7 +199,7 @@ def _between_sockets(option: int, filtered: bytes, sent: Sequence[bytes]) -> lis
 
 
 def _run_once(program: int, packet: bytes) -> int:
-    """What the kernel has an XDP program return for a packet (BPF_PROG_TEST_RUN)."""
+    """Return what the kernel has an XDP program return for a packet (BPF_PROG_TEST_RUN)."""
     data = bytearray(packet)
     attr = struct.pack("IIIIQQII", program, 0, len(data), 0, address(data), 0, 1, 0)
     _, back = bpf_inout(PROG_TEST_RUN, attr)

@@ -52,7 +52,7 @@ def ethernet(protocol: str, times: int, ethertype: int, payload: bytes, *tags: i
 
 
 def ipv4(protocol: int, payload: bytes, *, fragment: int = 0, options: bytes = b"") -> bytes:
-    """An IPv4 packet from one documentation address to another (RFC 5737)."""
+    """Return an IPv4 packet from one documentation address to another (RFC 5737)."""
     words = 5 + len(options) // 4
     total = words * 4 + len(payload)
     head = struct.pack("!BBHHHBBH", 0x40 | words, 0, total, 1, fragment, 64, protocol, 0)
@@ -60,7 +60,7 @@ def ipv4(protocol: int, payload: bytes, *, fragment: int = 0, options: bytes = b
 
 
 def ipv6(following: int, payload: bytes) -> bytes:
-    """An IPv6 packet from one documentation address to another (RFC 3849)."""
+    """Return an IPv6 packet from one documentation address to another (RFC 3849)."""
     source = bytes.fromhex("20010db8000000000000000000000001")
     target = bytes.fromhex("20010db8000000000000000000000002")
     return struct.pack("!IHBB", 6 << 28, len(payload), following, 64) + source + target + payload
@@ -72,12 +72,12 @@ def options(following: int, units: int = 0) -> bytes:
 
 
 def fragment(following: int, offset: int, more: int = 1) -> bytes:
-    """A fragment header; ``offset`` in units of 8 bytes."""
+    """Return a fragment header; ``offset`` in units of 8 bytes."""
     return struct.pack("!BBHI", following, 0, offset << 3 | more, 0x1234)
 
 
 def authentication(following: int, words: int) -> bytes:
-    """An authentication header of 4 * (words + 2) bytes."""
+    """Return an authentication header of 4 * (words + 2) bytes."""
     return bytes([following, words]) + bytes(4 * (words + 2) - 2)
 
 
@@ -194,7 +194,7 @@ def namespace(*, ipv6: bool = False) -> Iterator[None]:
 
 
 def attached() -> str:
-    """What anybody has put on interfaces of the namespace: XDP programs, qdiscs that filter."""
+    """Return what anybody has put on interfaces of the namespace: XDP programs, qdiscs that filter."""
     links = [line for line in ip("-d", "link", "show").splitlines() if "prog/xdp" in line]
     shown = subprocess.run(["tc", "qdisc", "show"], check=True, stdout=subprocess.PIPE, text=True).stdout
     qdiscs = [line for line in shown.splitlines() if "clsact" in line or "ingress" in line]
@@ -244,7 +244,7 @@ def _check(result: int) -> None:
 
 
 def totals(result: Result, interface: str = "vb") -> dict[str, tuple[int, int]]:
-    """The whole run's (packets, bytes) by protocol."""
+    """Return the whole run's (packets, bytes) by protocol."""
     assert result.status == 0, result.err
     assert not result.of("loss")
     return {

@@ -87,7 +87,8 @@ def types() -> Btf:
 
 
 def mark(*sizes: int, trouble: str = "") -> NamedTarget:
-    """A USDT probe with arguments of these sizes (negative: signed), the last of them in ``trouble``."""
+    """Return a USDT probe with arguments of these sizes (negative: signed), the last of them in
+    ``trouble``."""
     arguments = [SiteArgument(size, bytes(16)) for size in sizes]
     if trouble:
         arguments.append(SiteArgument(8, bytes(16), trouble))

@@ -86,7 +86,7 @@ class PerfRing:
         self._map = mmap.mmap(self.fd, PAGE + size)
 
     def sample(self, data: bytes) -> bool:
-        """Whether there was room. The padding is what the kernel leaves there: anything."""
+        """Return whether there was room. The padding is what the kernel leaves there: anything."""
         padding = -(len(data) + 4) % 8
         return self.record(9, struct.pack("I", len(data) + padding) + data + b"\xa5" * padding)
 

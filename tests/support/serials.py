@@ -50,19 +50,19 @@ def calls(count: int, threads: int = 1) -> contextlib.AbstractContextManager[sub
 
 
 def trace(kind: str, process: subprocess.Popen[bytes], *defines: str, buffer: int = 1 << 20, **more: object):
-    """An open trace of a process, by a ``ring`` or by ``perf`` rings."""
+    """Return an open trace of a process, by a ``ring`` or by ``perf`` rings."""
     pids = (process.pid.to_bytes(4, sys.byteorder),)
     request = Request(tracer(*defines), filters={Filter.PID: pids}, buffer=buffer, **more)
     return Trace(request, FACTS[kind])
 
 
 def batches(items: list[Item]) -> list[Batch]:
-    """The events among them."""
+    """Return the events among them."""
     return [item for item in items if isinstance(item, Batch)]
 
 
 def losses(items: list[Item]) -> dict[str, int]:
-    """What was lost, by reason."""
+    """Return what was lost, by reason."""
     lost: dict[str, int] = {}
     for item in items:
         if isinstance(item, Loss):
@@ -71,17 +71,18 @@ def losses(items: list[Item]) -> dict[str, int]:
 
 
 def column(items: list[Item], name: str) -> np.ndarray:
-    """A column of all events, strings as objects."""
+    """Return a column of all events, strings as objects."""
     return np.concatenate([batch.to_numpy()[name] for batch in batches(items)])
 
 
 def text(number: int) -> str:
-    """What the call of this number points at, as far as there is room."""
+    """Return what the call of this number points at, as far as there is room."""
     return chr(ord("a") + number % 26) * min(number * 7 % 300, LETTERS)
 
 
 def plugin(folder: Path) -> dict[str, str]:
-    """The environment in which ``pytracer serials`` runs: the tracer as another package would bring it."""
+    """Return the environment in which ``pytracer serials`` runs: the tracer as another package would bring
+    it."""
     info = folder / "serials-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: serials\nVersion: 1.0\n")

@@ -14,14 +14,14 @@ NUMBERS = range(TIMES)
 
 
 def file_in(folder: Path) -> Path:
-    """A file for it to read."""
+    """Return a file for it to read."""
     path = folder / NAME
     path.write_text("x" * 256)
     return path
 
 
 def ended(tracer: str, path: Path, *words: object) -> Result | None:
-    """A run of the workload; None where this kernel refuses, and may."""
+    """Return a run of the workload; None where this kernel refuses, and may."""
     result = run(tracer, "-f", "json", *words, "--", workload("argcalls"), TIMES, path)
     forced = [str(word).removeprefix("--hook=") for word in words if str(word).startswith("--hook=")]
     if result.status in (4, 5) and refused(result, dict(one.split("=") for one in forced)):

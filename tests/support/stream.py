@@ -14,7 +14,7 @@ from support.cli import run
 
 
 def events(tracer: str, *words: object) -> list[dict[str, Any]]:
-    """The events of a run in which nothing is lost."""
+    """Return the events of a run in which nothing is lost."""
     result = run(tracer, "-f", "json", *words)
     assert result.status == 0, result.err
     assert result.of("loss") == []
@@ -22,8 +22,8 @@ def events(tracer: str, *words: object) -> list[dict[str, Any]]:
 
 
 def events_and_report(tracer: str, *words: object) -> tuple[list[dict[str, Any]], list[Any]]:
-    """The events of a run in which nothing is lost; and what the command wrote to standard error, a JSON
-    document a line."""
+    """Return the events of a run in which nothing is lost; and what the command wrote to standard error, a
+    JSON document a line."""
     result = run(tracer, "-f", "json", *words)
     assert result.status == 0, result.err
     assert result.of("loss") == []
@@ -51,7 +51,7 @@ class Older(NoRing):
 def by_perf_rings(
     tracer: str, *words: object, facts: type[RunningKernel] = NoRing
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """The events, and what was lost by reason, of a run on a kernel without the ring buffer."""
+    """Return the events, and what was lost by reason, of a run on a kernel without the ring buffer."""
     request, _ = parser.parse(registry.get(tracer), [str(word) for word in words])
     found: list[dict[str, Any]] = []
     lost: dict[str, int] = {}

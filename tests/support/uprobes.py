@@ -126,14 +126,14 @@ class Program:
 
 
 def has_multi() -> bool:
-    """Whether this kernel has uprobe.multi, by asking for a link that cannot be."""
+    """Return whether this kernel has uprobe.multi, by asking for a link that cannot be."""
     with contextlib.suppress(OSError), Counter("multi") as counter:
         return uprobe_multi.explain_refusal(counter.program) == errno.EBADF
     return False
 
 
 def has_multi_for_processes() -> bool:
-    """Whether such a link sees all threads of a process that it is for."""
+    """Return whether such a link sees all threads of a process that it is for."""
     with contextlib.suppress(OSError), Counter("multi") as counter:
         return (
             uprobe_multi.explain_refusal(counter.program, uprobe_multi.NOBODY) == errno.EINVAL and has_multi()
@@ -142,7 +142,7 @@ def has_multi_for_processes() -> bool:
 
 
 def has_cookies() -> bool:
-    """Whether a program can be told what it runs for."""
+    """Return whether a program can be told what it runs for."""
     return not helper_refusal(ProgType.KPROBE, _GET_ATTACH_COOKIE)
 
 

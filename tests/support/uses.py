@@ -49,12 +49,12 @@ class Everything(set[str]):
 
 
 def oldest() -> FakeKernel:
-    """A kernel with every hook, and nothing that a PT_HAS_ macro stands for."""
+    """Return a kernel with every hook, and nothing that a PT_HAS_ macro stands for."""
     return FakeKernel(functions=Everything(), patterns=None, helpers=set(), map_types=set(), has_loops=False)
 
 
 def asking(tracer: Tracer, **fields: Any) -> Request:
-    """A request for a tracer, with a command if it can follow one, and what it cannot do without."""
+    """Return a request for a tracer, with a command if it can follow one, and what it cannot do without."""
     fields = {"command": ("true",) if tracer.follow else ()} | fields
     if isinstance(tracer.arguments, Injection):
         fields = {"filters": {Filter.PID: (bytes(4),)}, "fault": Fault("should_failslab", "ENOMEM")} | fields
@@ -62,7 +62,7 @@ def asking(tracer: Tracer, **fields: Any) -> Request:
 
 
 def calls(code: bytes) -> list[int]:
-    """The numbers of the helpers that a program calls."""
+    """Return the numbers of the helpers that a program calls."""
     found = set[int]()
     for opcode, registers, _, immediate in _instructions(code):
         if opcode == _CALL and not registers >> 4:
@@ -71,8 +71,8 @@ def calls(code: bytes) -> list[int]:
 
 
 def context_reads(code: bytes) -> list[tuple[int, int]]:
-    """The fields of the context that a program reads, as (offset, size), by following the register of it down
-    the instructions as they stand."""
+    """Return the fields of the context that a program reads, as (offset, size), by following the register of
+    it down the instructions as they stand."""
     held, found = {1}, set[tuple[int, int]]()
     for opcode, registers, offset, _ in _instructions(code):
         target, source = registers & 0xF, registers >> 4
@@ -183,7 +183,7 @@ class Floor:
 
 
 def recorded(tracer: str) -> Uses:
-    """The line of the table for a tracer; empty if there is none."""
+    """Return the line of the table for a tracer; empty if there is none."""
     lines = map(json.loads, FILE.read_text().splitlines())
     return next((line for line in lines if line["tracer"] == tracer), {})
 

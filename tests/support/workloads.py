@@ -65,7 +65,7 @@ def _folder() -> Path:
 
 @functools.cache
 def workload(name: str) -> str:
-    """The path of a compiled C program, or of one in another language by its file: ``returns.go``."""
+    """Return the path of a compiled C program, or of one in another language by its file: ``returns.go``."""
     path = _folder() / name
     language = Path(name).suffix
     if language:

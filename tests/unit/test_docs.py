@@ -68,7 +68,7 @@ def test_sections_that_modules_name_exist():
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that GitHub gives to the headings of a page."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", text, re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -85,7 +85,7 @@ def test_modules_that_pages_name_exist(page):
 
 
 def is_in_package(parts: list[str]) -> bool:
-    """Whether the words are those of a module, a package, or an attribute of one."""
+    """Return whether the words are those of a module, a package, or an attribute of one."""
     found = importlib.import_module("pytracer")
     for number, part in enumerate(parts, 1):
         if not hasattr(found, part):

@@ -115,7 +115,7 @@ def test_the_other_bcc_is_told(machine: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def library(*needed: str) -> bytes:
-    """A shared library with nothing in it but what it needs."""
+    """Return a shared library with nothing in it but what it needs."""
     strings = b"\0"
     dynamic = b""
     for name in needed:
@@ -173,7 +173,7 @@ def test_nothing_granted_is_a_failure() -> None:
 
 
 def probed(monkeypatch: pytest.MonkeyPatch, ask: Callable[[], str]) -> Result:
-    """The result of a hook of Linux 6.0 that is probed by ``ask``."""
+    """Return the result of a hook of Linux 6.0 that is probed by ``ask``."""
     monkeypatch.setitem(feature_table.HOOK_PROBES, "x", ask)
     return feature_table.probe(Feature("hook", "x", "6.0"))
 

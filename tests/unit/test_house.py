@@ -30,7 +30,7 @@ def tracer(request):
 
 
 def asking(tracer, **fields):
-    """A request for it, with what it cannot do without."""
+    """Return a request for it, with what it cannot do without."""
     if isinstance(tracer.arguments, Injection):
         fields = {"filters": {Filter.PID: (bytes(4),)}} | fields
         return Request(tracer, fault=Fault("should_failslab", "ENOMEM"), **fields)
@@ -127,7 +127,7 @@ def test_default_table_fits_80_columns(tracer):
 
 
 def widest(column):
-    """A value as wide as they come in practice: where a column says how wide that is, such a one."""
+    """Return a value as wide as they come in practice: where a column says how wide that is, such a one."""
     if column.decode == "stack":
         return ("entry_SYSCALL_64_after_hwframe", "nf_hook_direct_egress.constprop.0")
     if column.is_text:

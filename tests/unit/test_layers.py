@@ -56,7 +56,7 @@ INNER = ("bpf.asm.lessons", "features.table")
 
 
 def room_of(module: str) -> str:
-    """The room of a module, which is given as a dotted name below ``pytracer``."""
+    """Return the room of a module, which is given as a dotted name below ``pytracer``."""
     for inner in INNER:
         if module == inner or module.startswith(f"{inner}."):
             return inner
@@ -72,7 +72,7 @@ def module_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
-    """The rooms that a file imports, at its head or inside a function."""
+    """Return the rooms that a file imports, at its head or inside a function."""
     modules = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):

@@ -54,7 +54,7 @@ STRINGS = strings()
 
 
 def in_output(form: str, *options: str) -> list[str]:
-    """What column comm is read as, of an output that has all of the strings."""
+    """Return what column comm is read as, of an output that has all of the strings."""
     one = by_process("row")
     columns = {
         name: np.asarray(values)[:1].repeat(len(STRINGS)).tolist() for name, values in one.columns.items()

@@ -29,7 +29,7 @@ def is_named(request: pytest.FixtureRequest) -> bool:
 
 
 def ours(mark: str) -> dict[int, str]:
-    """The processes that a test started, by what they inherited from it."""
+    """Return the processes that a test started, by what they inherited from it."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -31,7 +31,7 @@ def instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, immediat
 
 
 def wide(src: int, immediate: int, *, upper: int = 0) -> bytes:
-    """A load of 64 bits, two instructions long."""
+    """Return a load of 64 bits, two instructions long."""
     return instruction(LD_IMM64, 1, src, 0, immediate) + instruction(0, immediate=upper)
 
 
@@ -41,7 +41,7 @@ SLOTS = MapSpec("slots", 2, 4, 8, 3, 0, '"int"', '"u64"')
 
 
 def image() -> Image:
-    """Two maps; a program that refers to both, one of them twice, and one that refers to none."""
+    """Return two maps; a program that refers to both, one of them twice, and one that refers to none."""
     code = wide(MAP_FD, 0) + wide(0, 7) + wide(MAP_FD, 0) + wide(MAP_FD, 0) + RETURN
     enter = ProgramSpec("enter", code, {0: "rows", 32: "slots", 48: "rows"})
     return Image(
@@ -50,7 +50,7 @@ def image() -> Image:
 
 
 def altered(change: Callable[[dict[str, Any]], object]) -> bytes:
-    """The bytes of an image that says something else, with a checksum that is right."""
+    """Return the bytes of an image that says something else, with a checksum that is right."""
     body = json.loads(image().encode()[len(MAGIC) + 65 :])
     change(body)
     return sealed(json.dumps(body).encode())
@@ -61,7 +61,7 @@ def sealed(text: bytes) -> bytes:
 
 
 def coded(code: bytes, references: dict[str, str]) -> bytes:
-    """An image whose first program is this."""
+    """Return an image whose first program is this."""
 
     def change(body: dict[str, Any]) -> None:
         body["programs"][0] |= {"code": code.hex(), "references": references}

@@ -13,7 +13,7 @@ from pytracer.spec import registry
 
 
 def plain(page):
-    """The text of a page, without roff."""
+    """Return the text of a page, without roff."""
     text = re.sub(r"\\f[BIR]", "", page).replace("\\-", "-").replace("\\&", "")
     return text.replace("\\e", "\\")
 

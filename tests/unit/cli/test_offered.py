@@ -88,7 +88,7 @@ def values(tracer, tmp_path, monkeypatch):
 
 
 def planned(tracer, words):
-    """What the plan and those who carry it out are told."""
+    """Return what the plan and those who carry it out are told."""
     needed = []
     if isinstance(tracer.arguments, Injection):
         whose = [] if "--everyone" in words else ["-p", str(os.getpid())]
@@ -107,7 +107,7 @@ def planned(tracer, words):
 
 
 def contexts(tracer, values):
-    """The words that each output of a tracer is had by, without and with a command."""
+    """Yield the words that each output of a tracer is had by, without and with a command."""
     for output in tracer.outputs:
         flag = [f"--{output.when}"] if output.when else []
         flag += [values[word] for word in flag if word in values]
@@ -117,7 +117,7 @@ def contexts(tracer, values):
 
 
 def has_effect(tracer, values, words):
-    """Whether these words are accepted and change something, with one of the outputs."""
+    """Return whether these words are accepted and change something, with one of the outputs."""
     for before, after in contexts(tracer, values):
         try:
             plain, changed = (planned(tracer, [*before, *more, *after]) for more in ([], words))
@@ -129,7 +129,7 @@ def has_effect(tracer, values, words):
 
 
 def tries(action, tracer, values):
-    """The ways to give an option."""
+    """Return the ways to give an option."""
     name = action.option_strings[-1]
     if name in ("-c", "--load"):  # where a command cannot be followed they go together
         return [[name, "true"], ["--load"], ["--load", "-c", "true"]]

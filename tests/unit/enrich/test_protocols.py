@@ -78,7 +78,7 @@ def test_every_code_has_a_name_of_its_own():
 
 
 def enumerators(text: str, name: str) -> dict[str, int]:
-    """The values of an enum in C."""
+    """Return the values of an enum in C."""
     body = re.search(rf"enum {name} {{(.*?)}};", text, re.S)
     assert body is not None
     values: dict[str, int] = {}

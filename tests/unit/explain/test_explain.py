@@ -49,7 +49,7 @@ def page(evil: str = EVIL) -> Page:
 
 
 def shape(page: Checked) -> list[tuple[str, list[str]]]:
-    """The elements without those that colour C."""
+    """Return the elements without those that colour C."""
     colours = {"tk", "tt", "tc", "tn", "ts"}
     return [(tag, sorted(named)) for tag, named in page.seen if named.get("class") not in colours]
 

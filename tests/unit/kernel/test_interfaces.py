@@ -96,7 +96,7 @@ def message(kind: int, body: bytes, flags: int = 0) -> bytes:
 
 
 def link(index: int, name: str, *alternatives: str) -> bytes:
-    """An RTM_NEWLINK message: struct ifinfomsg, IFLA_IFNAME, IFLA_PROP_LIST."""
+    """Return an RTM_NEWLINK message: struct ifinfomsg, IFLA_IFNAME, IFLA_PROP_LIST."""
     body = struct.pack("=BBHiII", 0, 0, 1, index, 0, 0) + attribute(3, name.encode() + b"\0")
     if alternatives:
         names = b"".join(attribute(53, other.encode() + b"\0") for other in alternatives)

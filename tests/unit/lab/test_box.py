@@ -36,7 +36,7 @@ menuentry 'Linux 5.10' --class debian $menuentry_id_option 'gnulinux-5.10-advanc
 
 
 def shell(words: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """A line of shell with the functions of scripts/kernel."""
+    """Return a line of shell with the functions of scripts/kernel."""
     command = ["bash", "-c", f'source "$1"; shift; {words}', "box", str(ROOT / "scripts/kernel"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, input=given)
 

@@ -30,7 +30,7 @@ def conversion(form: str) -> Conversion:
 
 
 def printed(form: str, value: int) -> str:
-    """What C's own printf makes of a value that is passed in a register of 64 bits."""
+    """Return what C's own printf makes of a value that is passed in a register of 64 bits."""
     room = ctypes.create_string_buffer(64)
     LIBC.snprintf(room, len(room), form.encode(), ctypes.c_longlong(value))
     return room.value.decode()

@@ -40,7 +40,7 @@ def c_of(*texts):
 
 
 def refused(text, read=parse_trace):
-    """The error of a spec: message, what it points at, hint."""
+    """Return the error of a spec: message, what it points at, hint."""
     with pytest.raises(ProbeSpecError) as caught:
         make_plan(Request(TRACE, probe_specs=(read(text),)), KERNEL)
     error = caught.value

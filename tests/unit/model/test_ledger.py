@@ -37,7 +37,7 @@ def random_key(chance: random.Random) -> bytes:
 
 
 def reading(chance: random.Random, grow_from: dict[bytes, list[int]]) -> dict[bytes, list[int]]:
-    """A later reading: some rows grow, some do not, some go, some come."""
+    """Return a later reading: some rows grow, some do not, some go, some come."""
     now = {
         key: [value + chance.choice((0, 0, 1, 2**40)) for value in values]
         for key, values in grow_from.items()
@@ -207,7 +207,7 @@ def rows_as_read(reading: list[tuple[bytes, int, int, int, bytes]]) -> Rows:
 
 
 def added(readings: list[list[tuple[bytes, int, int, int, bytes]]]) -> dict[bytes, tuple[int, int, bytes]]:
-    """What they come to, by a dictionary."""
+    """Return what they come to, by a dictionary."""
     total: dict[bytes, tuple[int, int, int, bytes]] = {}
     for key, calls, time, seen, comm in (row for reading in readings for row in reading):
         before = total.get(key, (0, 0, -1, b""))

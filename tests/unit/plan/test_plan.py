@@ -493,7 +493,7 @@ EVERY_BY = [by for count in (1, 2, 3) for by in itertools.permutations(KEYS, cou
 
 
 def expected_keys(by):
-    """The columns of the keys in order; a process's latest name where rows are not by name anyway."""
+    """Return the columns of the keys in order; a process's latest name where rows are not by name anyway."""
     latest = ["comm"] if "pid" in by and "comm" not in by else []
     return [column for key in by for column in KEYS[key]], latest
 

@@ -67,7 +67,7 @@ class KnownNames(TargetNames):
 
 
 def link_info(kind: int, *fields: tuple[int, str, int]) -> bytes:
-    """A struct bpf_link_info of link 9, on program 7: fields are (offset, format, value)."""
+    """Return a struct bpf_link_info of link 9, on program 7: fields are (offset, format, value)."""
     data = bytearray(128)
     struct.pack_into("III", data, 0, kind, 9, 7)
     for at, form, value in fields:

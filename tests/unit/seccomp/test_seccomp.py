@@ -57,7 +57,7 @@ def ours(profile):
 
 
 def verdict(profile, name, *args, abi="x86_64", arch=None):
-    """What the filter answers to a call."""
+    """Return what the filter answers to a call."""
     number = syscalls.number_of(abi, name)
     if abi == "x32":
         number |= syscalls.X32_BIT

@@ -58,7 +58,7 @@ def shown(form, items, schema=SCHEMA, **options):
 
 
 def frames(svg):
-    """Each frame's name, with its begin, count and depth, and whether it is a kernel's."""
+    """Return each frame's name, with its begin, count and depth, and whether it is a kernel's."""
     root = ElementTree.fromstring(svg)
     found = root.findall(f".//{SVG}g[@data-name]")
     return {
@@ -222,7 +222,7 @@ def test_speedscope_has_a_profile_for_each_counter():
 
 
 def fields(data):
-    """The fields of a message: (number, value), where the value is a number or bytes."""
+    """Yield the fields of a message: (number, value), where the value is a number or bytes."""
     at = 0
 
     def number():

@@ -76,7 +76,7 @@ def shown(schema, items, stream=None):
 
 
 def cells(svg):
-    """Each cell's tooltip, with its place."""
+    """Return each cell's tooltip, with its place."""
     return {
         rect.find(f"{SVG}title").text: (float(rect.get("x")), float(rect.get("y")), int(rect.get("data-n")))
         for rect in ElementTree.fromstring(svg).iter(f"{SVG}rect")

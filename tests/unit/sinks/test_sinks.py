@@ -50,7 +50,7 @@ def schema_of(tracer, **options):
 
 
 def syscalls(kind, at, seconds):
-    """Two calls; the averages as the session makes them."""
+    """Return two calls; the averages as the session makes them."""
     columns = {
         "syscall": ["read", "syscall_999"],
         "calls": np.array([101, 7], dtype="u8"),
@@ -113,7 +113,8 @@ def packets(kind):
 
 
 def happened(tracer, *rows):
-    """A batch of events: each a millisecond after the other, the columns' raw values in their order."""
+    """Return a batch of events: each a millisecond after the other, the columns' raw values in their
+    order."""
     schema = schema_of(tracer)
     fields = [(c.source, f"S{PATH_MAX}" if c.decode == "text" else "i8") for c in schema.columns]
     fields = [(name, "O" if name == "args" else kind) for name, kind in fields]

@@ -48,7 +48,7 @@ def program(tree, *options, middle=()):
 
 
 def by_the_linker(path, environment):
-    """The (name, path) that the dynamic linker finds, in its order; the program is not run."""
+    """Return the (name, path) that the dynamic linker finds, in its order; the program is not run."""
     variables = {**os.environ, **environment, "LD_TRACE_LOADED_OBJECTS": "1"}
     message = subprocess.run([path], env=variables, capture_output=True, text=True, check=True).stdout
     found = re.findall(r"^\t(?:\S+ => )?(\S+) \(", message, re.M)

@@ -141,7 +141,7 @@ def symbols(tmp_path):
 
 
 def mapped(symbols, name, start=START):
-    """The mapping of a file with a function of that name."""
+    """Return the mapping of a file with a function of that name."""
     path = symbols.folder / name
     path.write_bytes(build([Symbol(name.encode(), 0x401000, 0x100)]))
     at = path.stat()

@@ -51,8 +51,8 @@ def programs(request, tmp_path_factory):
 
 
 def starts(table):
-    """The names and addresses of a table. In symbols alone Go tells functions of its older convention apart,
-    and has type arguments."""
+    """Return the names and addresses of a table. In symbols alone Go tells functions of its older convention
+    apart, and has type arguments."""
     names = (elf_tables.name_at(table.strings, name).removesuffix(".abi0") for name in table.names.tolist())
     short = [re.sub(r"\[.*\]", "[...]", name) for name in names]
     return set(zip(short, table.starts.tolist(), strict=True))
@@ -101,7 +101,7 @@ BASE = 0x1000
 
 
 def made(magic: int, word: int = 8) -> bytes:
-    """A table of four functions of 16 bytes each, the second without a name."""
+    """Return a table of four functions of 16 bytes each, the second without a name."""
     letter = "Q" if word == 8 else "I"
     head = struct.pack("=IBBBB", magic, 0, 0, 1, word)
     names, places_of = b"", []

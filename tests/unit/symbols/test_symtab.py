@@ -58,7 +58,7 @@ def found(path, written):
 
 
 def stack(path, *names, offset=0):
-    """What a stack calls the addresses ``offset`` bytes into functions."""
+    """Return what a stack calls the addresses ``offset`` bytes into functions."""
     with program_files.find(str(path)) as file, file.reading() as tables:
         starts = [tables.address_of(places.find(file, name).sites[0].offset) for name in names]
         return elf.read(file.descriptor).functions.find(np.array(starts, np.uint64) + np.uint64(offset))

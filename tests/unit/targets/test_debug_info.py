@@ -31,7 +31,7 @@ int main() { outer::inner::Derived d; d.second = 1; return d.add(2); }
 
 
 def compiled(folder: Path, *options: str, text: str = "", language: str = "c") -> Path:
-    """The workload, or another text, compiled with debug information."""
+    """Return the workload, or another text, compiled with debug information."""
     source = SOURCES / "typed.c"
     if text:
         source = folder / "source.c"

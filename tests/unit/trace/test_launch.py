@@ -20,7 +20,7 @@ PATIENCE = 30  # seconds, for what takes milliseconds
 
 
 def until(done):
-    """The first true answer of ``done``."""
+    """Return the first true answer of ``done``."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         answer = done()
@@ -162,7 +162,7 @@ def state(pid):
 
 
 def masks(tmp_path):
-    """The signals that a command ignores, catches and blocks."""
+    """Return the signals that a command ignores, catches and blocks."""
     out = tmp_path / "status"
     assert run("cp", "/proc/self/status", str(out)) == 0
     lines = [line.split(":\t") for line in out.read_text().splitlines() if line.startswith("Sig")]

@@ -78,7 +78,7 @@ def _nothing_is_shown_in_any_case(monkeypatch):
 
 
 def ended(sink, *, strict: bool = False, **request) -> tuple[int, list[str]]:
-    """The exit status, and the warnings."""
+    """Return the exit status, and the warnings."""
     warnings = []
     status = run.run(
         Request(tracer(), **request),

@@ -53,7 +53,7 @@ class TracerUses:
         self._maps: Mapping[str, list[int]] = found.get("maps", {})
 
     def of(self, program: str, alternative: str, flags: Iterable[str] = ()) -> ProgramUses:
-        """Return what a function uses in the alternative ``way`` (``HOOK=ALTERNATIVE``), with these flags."""
+        """Return what a function uses in an alternative (``HOOK=ALTERNATIVE``), with these flags."""
         variants = self._programs.get(program)
         if variants is None:
             return NOTHING

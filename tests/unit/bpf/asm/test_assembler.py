@@ -15,7 +15,7 @@ little = pytest.mark.skipif(sys.byteorder != "little", reason="the bytes below a
 
 
 def one(method: str, *arguments: object, **options: object) -> bytes:
-    """The bytes of a program that is one call of the assembler."""
+    """Return the bytes of a program that is one call of the assembler."""
     a = Assembler()
     getattr(a, method)(*arguments, **options)
     return a.assemble()

@@ -24,7 +24,7 @@ def made(*code: ClassicInstruction, link: LinkType = LinkType.ETHERNET) -> Compi
 
 
 def message(code: CompiledFilter, packet: bytes, context: PacketContext) -> bool:
-    """What the translation says; PASSES and MATCH are all that it may."""
+    """Return what the translation says; PASSES and MATCH are all that it may."""
     verdict = machine(prologue(code, context, PASSES) + returning(MATCH), packet, context)
     assert verdict in (PASSES, MATCH)
     return verdict == MATCH

@@ -38,7 +38,8 @@ def test_what_became_of_a_program_is_said_once(index, attached, message):
 
 
 def refusing(*errors: int):
-    """What refuses with one error after the other, and takes what comes then; the modes it was asked for."""
+    """Return what refuses with one error after the other, and takes what comes then; the modes it was asked
+    for."""
     left, asked = list(errors), []
 
     def attach(mode: int) -> int:

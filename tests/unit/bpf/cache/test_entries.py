@@ -53,7 +53,7 @@ def put_tree(cache: CacheDir, name: str, file: str, text: str) -> Path:
 
 
 def fill(cache: CacheDir) -> list[Path]:
-    """An image and a tree of each source."""
+    """Return an image and a tree of each source."""
     release = '#define UTS_RELEASE "6.99.2-test"\n'
     return [
         put_image(cache),

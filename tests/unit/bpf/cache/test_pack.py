@@ -61,7 +61,7 @@ def image(*programs: str) -> Image:
 
 
 def a_pack() -> Pack:
-    """Two kernels; a tracer in two shapes for the first, in one for the second."""
+    """Return two kernels; a tracer in two shapes for the first, in one for the second."""
     source = pack.digest(TEXT)
     entries = (
         PackEntry(BTF, "tracer", "tracer", source, ("-DA",), 0),
@@ -80,7 +80,7 @@ def sealed(content: bytes) -> bytes:
 
 
 def altered(change: Callable[[Any], object]) -> bytes:
-    """The bytes of a pack that says something else, with a checksum that is right."""
+    """Return the bytes of a pack that says something else, with a checksum that is right."""
     body = json.loads(zlib.decompress(a_pack().encode()[len(MAGIC) + 65 :]))
     change(body)
     return sealed(zlib.compress(json.dumps(body).encode()))

@@ -31,7 +31,7 @@ def places(text):
 
 
 def written(path):
-    """The same of a file, own includes left out."""
+    """Return the same of a file, own includes left out."""
     lines = enumerate(path.read_text().splitlines(), 1)
     return [
         (path.name, number, line)

@@ -54,7 +54,7 @@ int risky(int x) {
 
 
 def objdump(path: str) -> tuple[set[int], list[int]]:
-    """The addresses of all instructions, and of those that return, ascending."""
+    """Return the addresses of all instructions, and of those that return, ascending."""
     words = ["objdump", "-d", "-w", "--no-show-raw-insn", path]
     text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     instructions, returns = set[int](), list[int]()
@@ -68,8 +68,8 @@ def objdump(path: str) -> tuple[set[int], list[int]]:
 
 
 def compare(path: str) -> tuple[int, int, int]:
-    """How many functions a file has, how many can be read, how many have a return that was not found. Raises
-    AssertionError where an exit is no instruction."""
+    """Return how many functions a file has, how many can be read, how many have a return that was not found.
+    Raises AssertionError where an exit is no instruction."""
     instructions, returns = objdump(path)
     readable = incomplete = 0
     with program_files.find(path) as file, code.Libraries() as libraries:

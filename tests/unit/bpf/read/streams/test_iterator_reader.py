@@ -27,7 +27,7 @@ def reader(records, dtype):
 
 
 def read(source):
-    """All that it gives."""
+    """Return all that it gives."""
     batches = []
     while (batch := source.read()) is not None:
         batches.append(batch)

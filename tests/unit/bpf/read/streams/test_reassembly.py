@@ -114,7 +114,7 @@ class Given:
 
 
 def event(ns: int, content: bytes) -> list[np.ndarray]:
-    """The records that the C makes of an event."""
+    """Return the records that the C makes of an event."""
     made = []
     for at in range(0, max(len(content), 1), ROOM):
         record = np.zeros(1, dtype=ARGS)
