@@ -75,14 +75,14 @@ def _nothing_left(request: pytest.FixtureRequest):
         turn.close()
 
 
-_said = set[str]()
+_printed = set[str]()
 
 
 def _say(config: pytest.Config, line: str) -> None:
     """Write a line, once, to the standard error of whoever started pytest, past what pytest captures."""
-    if line in _said:
+    if line in _printed:
         return
-    _said.add(line)
+    _printed.add(line)
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         os.write(2, f"{config.rootpath}: {line}\n".encode())

@@ -105,7 +105,7 @@ def test_what_a_killed_trace_leaves_is_listed_with_what_removes_it(words):
 
 
 @EACH_KIND
-def test_where_attaching_fails_nothing_is_left_and_it_is_said(words):
+def test_where_attaching_fails_nothing_is_left_and_it_is_reported(words):
     """For want of descriptors: the last that it opened when it had enough, or one of those before it."""
     if not words:
         return

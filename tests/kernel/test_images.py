@@ -177,7 +177,7 @@ def test_an_image_that_is_not_to_be_trusted_is_made_again(cache: Path, spoil: Ca
     assert alternatives(syscalls()) == [FROM_IMAGE]
 
 
-def test_a_folder_that_is_not_to_be_trusted_is_said(cache: Path) -> None:
+def test_a_folder_that_is_not_to_be_trusted_is_reported(cache: Path) -> None:
     syscalls()
     (cache / "images").chmod(0o770)
     result = syscalls()
@@ -317,7 +317,7 @@ def test_a_refusal_after_a_long_look_keeps_its_reason(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.lab
-def test_a_log_that_does_not_fit_is_said(tmp_path: Path, monkeypatch) -> None:
+def test_a_log_that_does_not_fit_is_reported(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr(loader, "_LOG", 4096)
     loaded = module(long_program())

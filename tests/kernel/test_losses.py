@@ -285,7 +285,7 @@ def test_what_links_have_missed_counts_before_and_after_they_are_detached():
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
 @pytest.mark.parametrize("again", [False, True])
-def test_what_a_stuck_reader_does_not_take_is_counted_and_said(form, again):
+def test_what_a_stuck_reader_does_not_take_is_counted_and_reported(form, again):
     """Nobody reads the pipe. What it holds at the end was shown, to the last whole line."""
     made = 20011
     script = f"echo ready; read line; exec {workload('opens')} open 0 {made} /pt/not"

@@ -279,7 +279,7 @@ def test_symbols_that_a_server_has_are_asked_for(tmp_path, monkeypatch):
     finally:
         server.close()
     assert any(user[:4] == ("spin", "b", "a", "main") for user in summary.columns["user"])
-    assert path_of(names[0]) in server.asked
+    assert path_of(names[0]) in server.requests
 
 
 def test_a_name_cannot_break_a_line():

@@ -168,7 +168,7 @@ def test_a_process_whose_first_thread_had_ended_before(alternative):
         assert counter[0] == TIMES
 
 
-def test_a_file_that_the_process_has_not_mapped_is_said(alternative):
+def test_a_file_that_the_process_has_not_mapped_is_reported(alternative):
     with working(1) as program, Counter(alternative) as counter:
         notes = counter.put(probe(alternative, workload("calls"), "+0x1000", process=program.pid))
         assert notes == [f"process {program.pid} has not mapped {workload('calls')}"]

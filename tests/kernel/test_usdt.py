@@ -110,7 +110,7 @@ def test_pythons_own_probes(alternative):
         assert counter[0] == TIMES
 
 
-def test_what_is_not_there_is_said():
+def test_what_is_not_there_is_reported():
     with program_files.find(workload("marks")) as file:
         with pytest.raises(UsageError) as caught:
             usdt.find(file, "forms", "regsters")

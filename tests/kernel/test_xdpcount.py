@@ -61,7 +61,7 @@ def test_both_ways_to_attach_and_nothing_is_left(alternative):
             assert xdp_programs() == {}
 
 
-def test_on_lo_frames_are_counted_behind_the_driver_and_that_is_said():
+def test_on_lo_frames_are_counted_behind_the_driver_and_that_is_reported():
     with packets.namespace():
         sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
         result = counted("lo", sender="lo", sent=sent)
@@ -126,7 +126,7 @@ def test_an_interface_that_goes_away_is_said_and_ends_it():
             assert packets.totals(result) == packets.expected(packets.frames(), received=False)
 
 
-def test_a_program_that_somebody_takes_off_is_said():
+def test_a_program_that_somebody_takes_off_is_reported():
     with packets.namespace():
         packets.veth()
         tracer = start("xdpcount", "-f", "json", "vb", "--hook", "frame=xdp-netlink", 0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ LIMIT = 120
 
 
 def chromium(folder: Path, page: Path, *options: str) -> str:
-    """Open a file; the standard output of the browser. ``folder`` is for its profile."""
+    """Open a file. Returns the standard output of the browser. ``folder`` is for its profile."""
     program = shutil.which("chromium")
     assert program, "apt-get install chromium"
     command = [
@@ -22,7 +23,8 @@ def chromium(folder: Path, page: Path, *options: str) -> str:
         "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND",
         f"--user-data-dir={folder / 'chromium'}", *options, page.as_uri(),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
+    environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}  # crash reports
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True, env=environment)
     return done.stdout
 
 

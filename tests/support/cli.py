@@ -68,7 +68,7 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start it (``before`` are words before the tracer), and return once its probes are attached.
 
-    It says so with -v, after what is in ``said``.
+    It says so with -v, after what is in ``messages``.
     """
     process = subprocess.Popen(
         [*COMMAND, *map(str, before), tracer, "-v", *map(str, words)],

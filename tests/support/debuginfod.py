@@ -21,12 +21,12 @@ class Server:
         self.files: dict[str, bytes] = {}
         self.raw: dict[str, list[bytes]] = {}
         self.pause = 0.0
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                outer.asked.append(self.path)
+                outer.requests.append(self.path)
                 if self.path in outer.raw:
                     self.speak(outer.raw[self.path])
                     return

@@ -102,14 +102,14 @@ class Program:
         assert line == "ready\n", line
 
     def go(self) -> str:
-        """Let it work, to its end; what it said."""
+        """Let it work to its end. Returns its output."""
         message, _ = self.process.communicate("\n", timeout=60)
         assert self.process.returncode == 0
         return message
 
     def seen_by(self, tracer: str, *words: object) -> Result:
-        """Let it work while a tracer looks at it; how that ended. A refused one leaves it waiting. What the
-        program said is in ``said``."""
+        """Let it work while a tracer traces it. Returns the result; a refused tracer leaves it waiting. The
+        output of the program is in ``output``."""
         try:
             looking = start(tracer, "-f", "json", "-p", self.pid, *words)
         except Ended as ended:

@@ -59,7 +59,7 @@ def test_those_that_share_run_side_by_side(places):
 
 
 @pytest.mark.parametrize(("first", "alone"), [("alone", False), ("beside", True), ("alone", True)])
-def test_one_that_is_alone_is_waited_for_and_that_is_said(places, first, alone):
+def test_one_that_is_alone_is_waited_for_and_that_is_reported(places, first, alone):
     with other(first, places) as process:
         assert process.stdout.readline() == "has\n"
         messages = []

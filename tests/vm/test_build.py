@@ -113,7 +113,7 @@ def test_what_there_is_on_a_bare_kernel_is_counted():
     assert_passed("bare", *(f"tests/kernel/{name}" for name in tests))
 
 
-def test_a_bare_kernel_has_no_kprobes_and_that_is_said():
+def test_a_bare_kernel_has_no_kprobes_and_that_is_reported():
     done = pytracer("bare", "syscalls", "--hook", "syscall=kprobe", "--", "true")
     assert done.returncode == 4
     assert "kprobe" in done.stderr

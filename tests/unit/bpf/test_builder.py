@@ -217,13 +217,13 @@ def test_compiling_ends_when_it_is_asked_to(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Module, "image", forever)
     pids = list[int]()
 
-    def asked() -> bool:
+    def requests() -> bool:
         if not pids:
             pids.append(int(os.read(ready, 20)))
         return True
 
     with pytest.raises(KeyboardInterrupt):
-        open_programs(RECIPE, [ENTER], say=print, warn=print, stop_requested=asked)
+        open_programs(RECIPE, [ENTER], say=print, warn=print, stop_requested=requests)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
     os.close(ready)

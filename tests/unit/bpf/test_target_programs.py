@@ -119,7 +119,7 @@ def test_cookies_are_given_where_programs_are_told_by_them(kernel):
 
 
 @pytest.mark.parametrize("problem", [AttachError("no"), UnsupportedError("no")])
-def test_what_matched_a_pattern_is_left_out_and_said(kernel, problem):
+def test_what_matched_a_pattern_is_left_out_and_reported(kernel, problem):
     kernel.fails = dict.fromkeys("bcde", problem)
     for name in "abcde":
         assert bool(kernel.attaching.attach(PATTERN, TargetIdSource.PROGRAM, AttachTarget(name), 7)) is (
@@ -195,10 +195,10 @@ def test_whether_a_trampoline_can_be_had(monkeypatch, number, loads, attaches, r
 
 
 @pytest.mark.parametrize(
-    ("cookies", "has_links", "asked"),
+    ("cookies", "has_links", "expected"),
     [((), True, [(0,)]), ((), False, [(0,), ()]), ((7,), True, [(7,)]), ((7,), False, [(7,)])],
 )
-def test_a_trace_event_is_a_link_where_there_are_links(monkeypatch, cookies, has_links, asked):
+def test_a_trace_event_is_a_link_where_there_are_links(monkeypatch, cookies, has_links, expected):
     seen = []
 
     def attach(_attr: bytes, _program: int, cookies: tuple[int, ...] = ()) -> int:
@@ -213,4 +213,4 @@ def test_a_trace_event_is_a_link_where_there_are_links(monkeypatch, cookies, has
             perf.attach_linked(b"", 3, cookies)
     else:
         assert perf.attach_linked(b"", 3, cookies) == 5
-    assert seen == asked
+    assert seen == expected

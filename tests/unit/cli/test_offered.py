@@ -35,7 +35,7 @@ NOT_FOR_ALL = {
 }
 RUN = ("interval", "count", "duration", "top", "command", "filter", "max_probes", "wait_all", "load", "audit")
 """What of a request those who carry out a plan look at."""
-NO_BUSINESS_OF_THE_PLAN = {
+NOT_IN_THE_PLAN = {
     "--help", "--format", "--output", "--timestamp", "--wide", "--strict", "--verbose", "--dry-run",
     "--emit-c", "--example", "--debug", "--hook", "--headers", "--container", "--csv-raw", "--icicle",
     "--no-config",
@@ -151,7 +151,7 @@ def test_all_that_the_help_offers_works(tracer, values):
     for action in parser.build(tracer)._actions:
         if not action.option_strings or action.help == argparse.SUPPRESS:
             continue
-        if action.option_strings[-1] not in NO_BUSINESS_OF_THE_PLAN:
+        if action.option_strings[-1] not in NOT_IN_THE_PLAN:
             alternatives = tries(action, tracer, values)
             assert any(has_effect(tracer, values, words) for words in alternatives), alternatives
 

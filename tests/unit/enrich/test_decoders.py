@@ -81,10 +81,10 @@ def test_text(value, shown):
 
 
 def test_decode_keeps_the_order_and_asks_once_for_each_distinct_value():
-    asked = []
+    requests = []
 
     def decoder(value):
-        asked.append(value)
+        requests.append(value)
         return f"<{value}>"
 
     assert decode(decoder, np.array([7, 3, 7, 7, 3], dtype="u4")).tolist() == [
@@ -94,8 +94,8 @@ def test_decode_keeps_the_order_and_asks_once_for_each_distinct_value():
         "<7>",
         "<3>",
     ]
-    assert sorted(asked) == [3, 7]
-    assert {type(value) for value in asked} == {int}
+    assert sorted(requests) == [3, 7]
+    assert {type(value) for value in requests} == {int}
 
 
 def test_decode_gives_strings_as_bytes():
@@ -162,16 +162,16 @@ def test_open_flags(flags, shown):
 
 
 def test_what_is_absent_has_no_name():
-    asked = []
-    found = decode(lambda value: asked.append(value) or str(value), np.array([0, 2, 0, 2]), 0)
+    requests = []
+    found = decode(lambda value: requests.append(value) or str(value), np.array([0, 2, 0, 2]), 0)
     assert found.tolist() == [None, "2", None, "2"]
-    assert asked == [2]
+    assert requests == [2]
     assert decode(errno_name, np.array([0, 0]), 0).tolist() == [None, None]
     assert mask_null(np.array([-1, 3]), -1).tolist() == [None, 3]
     assert mask_null(np.array([-1, 3]), None).tolist() == [-1, 3]
 
 
-def test_bytes_are_as_long_as_is_said():
+def test_bytes_are_as_long_as_requested():
     values = np.frombuffer(b"ab\0\0ab\0\0", dtype="u1").reshape(2, 4)
     found = convert_to_bytes(values, np.array([3, 4]))
     assert found.tolist() == [b"ab\0", b"ab\0\0"]

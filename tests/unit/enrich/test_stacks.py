@@ -228,14 +228,14 @@ class Names:
 
     def __init__(self, prefix):
         self.prefix = prefix
-        self.asked = []
+        self.requests = []
 
     def account(self, *_):
         return None
 
     def names(self, *arguments):
         *who, addresses = arguments
-        self.asked.append((*who, addresses.tolist()))
+        self.requests.append((*who, addresses.tolist()))
         return [f"{self.prefix}{address // 16}" for address in addresses.tolist()]
 
 
@@ -271,15 +271,15 @@ def test_frames_are_where_calls_were_made():
     assert item.columns["kernel"] == [("k1", "k2")]
     assert item.columns["user"] == [("u1", "u2", "u3")]
     # the innermost is where it is, the others are where a call returns to
-    assert names.kernel.asked == [([0x10, 0x20],)]
-    assert names.user.asked == [(1, 9, 5, [0x10, 0x20, 0x30])]
+    assert names.kernel.requests == [([0x10, 0x20],)]
+    assert names.user.requests == [(1, 9, 5, [0x10, 0x20, 0x30])]
 
 
 def test_code_where_none_is_mapped_is_unknown_though_nothing_else_is():
     """No other frame bears that name already."""
     names = StackNames(lambda number: np.array(STACKS[number], np.uint64), depth=9, annotate=False)
     names.user = Names("u")
-    names.user.names = lambda *asked: [ASTRAY if at < 0x20 else f"u{at // 16}" for at in asked[-1].tolist()]
+    names.user.names = lambda *args: [ASTRAY if at < 0x20 else f"u{at // 16}" for at in args[-1].tolist()]
     rows = np.array(
         [(1, 9, 5, 2)], [("pid", "u4"), ("image", "u8"), ("generation", "u8"), ("user_stack", "i4")]
     )

@@ -370,10 +370,10 @@ def test_without_privileges_functions_are_still_looked_up(unprivileged: Kernel) 
 
 
 def test_a_helper_is_tried_in_a_program_that_loads(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int]] = []
+    requests: list[tuple[int, int]] = []
 
     def refusal(kind: int, number: int) -> str:
-        asked.append((kind, number))
+        requests.append((kind, number))
         return "" if number == 113 else "unknown func"
 
     monkeypatch.setattr(kernel_facts, "helper_refusal", refusal)
@@ -382,7 +382,7 @@ def test_a_helper_is_tried_in_a_program_that_loads(kernel: Kernel, monkeypatch: 
     assert known.has_helper(113)
     assert known.has_helper(113)
     assert not known.has_helper(999)
-    assert asked == [(ProgType.KPROBE, 113), (ProgType.KPROBE, 999)]
+    assert requests == [(ProgType.KPROBE, 113), (ProgType.KPROBE, 999)]
 
 
 def test_loops_are_tried_in_a_program_that_loads(kernel: Kernel) -> None:
@@ -401,20 +401,20 @@ def test_loops_are_tried_in_a_program_that_loads(kernel: Kernel) -> None:
 def test_programs_are_told_by_a_cookie_where_there_are_cookies(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch, refusal: str
 ) -> None:
-    asked: list[int] = []
+    requests: list[int] = []
 
     def message(kind: int, number: int) -> str:
-        asked.append(number)
+        requests.append(number)
         return refusal
 
     monkeypatch.setattr(prober, "helper_refusal", message)
     known = RunningKernel()
     assert known.probe(function("vfs_read")).target_id_source is TargetIdSource.PROGRAM
-    assert asked == []
+    assert requests == []
     for number in range(3):
         answer = known.probe(replace(function("vfs_read"), offset=number, targets=(number,)))
         assert answer.target_id_source is (TargetIdSource.PROGRAM if refusal else TargetIdSource.COOKIE)
-    assert asked == [174]
+    assert requests == [174]
 
 
 def test_no_instruction_begins_there(kernel: Kernel) -> None:

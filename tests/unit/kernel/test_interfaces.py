@@ -109,7 +109,7 @@ class Answers:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *datagrams: bytes) -> None:
         self.left = list(datagrams)
-        self.asked: list[bytes] = []
+        self.requests: list[bytes] = []
         monkeypatch.setattr("socket.socket", lambda *_: self)
 
     def __enter__(self) -> Answers:
@@ -122,7 +122,7 @@ class Answers:
         pass
 
     def send(self, data: bytes) -> None:
-        self.asked.append(data)
+        self.requests.append(data)
 
     def recv_into(self, _buffer: bytearray, _size: int, _flags: int) -> int:
         return len(self.left[0])
@@ -141,7 +141,7 @@ def test_what_the_kernel_answers_is_read(monkeypatch):
         2: Interface("eth0", 2, 1, ("enp0s3", "wan")),
         9: Interface("tun0", 9, 1),
     }
-    (request,) = answers.asked
+    (request,) = answers.requests
     assert struct.unpack_from("=IHH", request) == (len(request), 18, 0x301)
 
 
@@ -150,7 +150,7 @@ def test_an_interrupted_dump_is_asked_for_again(monkeypatch):
     interrupted[6] |= 0x10  # NLM_F_DUMP_INTR
     answers = Answers(monkeypatch, bytes(interrupted), DONE, link(1, "lo") + link(2, "eth0"), DONE)
     assert set(interfaces.interfaces()) == {1, 2}
-    assert len(answers.asked) == 2
+    assert len(answers.requests) == 2
 
 
 def test_a_refusal_is_an_oserror(monkeypatch):

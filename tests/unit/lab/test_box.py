@@ -335,12 +335,12 @@ def test_clean_removes_what_was_added_and_nothing_else(made, monkeypatch, tmp_pa
     one.folder.mkdir(parents=True)
     one.mark.write_text('{"ours": "bookworm-0.box"}')
     (tmp_path / "pytracer-lab/6.1.json").write_text("{}")
-    asked = []
+    requests = []
     monkeypatch.setattr(box, "which", lambda program: program)
     monkeypatch.setattr(one, "versions", lambda name: [box.VERSION])
-    monkeypatch.setattr(box_try, "vagrant", lambda words, where, **more: asked.append(words))
+    monkeypatch.setattr(box_try, "vagrant", lambda words, where, **more: requests.append(words))
     one.clean()
-    assert [(words[:2], words[-1]) for words in asked] == [(["box", "remove"], "ours")]
+    assert [(words[:2], words[-1]) for words in requests] == [(["box", "remove"], "ours")]
     assert [path.name for path in (tmp_path / "pytracer-lab").iterdir()] == ["6.1.json"]
 
 

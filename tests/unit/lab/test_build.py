@@ -127,8 +127,8 @@ def test_fragments_say_what_the_kernels_tools_understand_and_all_are_used():
     }
     for file in FRAGMENTS.iterdir():
         text = file.read_text()
-        asked = kconfig.options(text, file.name)
-        assert len(asked) == sum("CONFIG_" in line for line in text.splitlines()), f"{file.name}: twice"
+        requests = kconfig.options(text, file.name)
+        assert len(requests) == sum("CONFIG_" in line for line in text.splitlines()), f"{file.name}: twice"
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_fragments_say_what_the_kernels_tools_understand_and_all_are_used():
     ],
 )
 def test_what_a_variant_is_for(name, wanted):
-    asked = kconfig.merged(FRAGMENTS / file for file in build.find(name).fragments)
-    assert {option: asked[option] for option in wanted} == wanted
+    requests = kconfig.merged(FRAGMENTS / file for file in build.find(name).fragments)
+    assert {option: requests[option] for option in wanted} == wanted
 
 
 def test_every_variant_is_in_the_guide():
@@ -152,10 +152,10 @@ def test_every_variant_is_in_the_guide():
 def test_of_two_fragments_the_later_one_is_right(tmp_path):
     (tmp_path / "a").write_text('# A comment\n\nCONFIG_A=y\nCONFIG_S="a b"\nCONFIG_N=5  \n')
     (tmp_path / "b").write_text("# CONFIG_A is not set\n")
-    asked = kconfig.merged([tmp_path / "a", tmp_path / "b"])
-    assert asked == {"A": "n", "S": '"a b"', "N": "5"}
-    assert kconfig.text_of(asked) == '# CONFIG_A is not set\nCONFIG_N=5\nCONFIG_S="a b"\n'
-    assert kconfig.options(kconfig.text_of(asked)) == asked
+    requests = kconfig.merged([tmp_path / "a", tmp_path / "b"])
+    assert requests == {"A": "n", "S": '"a b"', "N": "5"}
+    assert kconfig.text_of(requests) == '# CONFIG_A is not set\nCONFIG_N=5\nCONFIG_S="a b"\n'
+    assert kconfig.options(kconfig.text_of(requests)) == requests
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def test_a_line_that_would_be_passed_over_is_refused(line):
 
 def test_what_was_dropped_or_changed_is_found():
     final = 'CONFIG_A=y\nCONFIG_M=m\n# CONFIG_C is not set\nCONFIG_ON=y\nCONFIG_S="x"\n'
-    asked = {"A": "y", "M": "y", "C": "y", "GONE": "y", "ON": "n", "OFF": "n", "S": '"x"'}
-    assert kconfig.refused(asked, final) == ["M=y (is m)", "C=y (is n)", "GONE=y (is n)", "ON=n (is y)"]
+    requests = {"A": "y", "M": "y", "C": "y", "GONE": "y", "ON": "n", "OFF": "n", "S": '"x"'}
+    assert kconfig.refused(requests, final) == ["M=y (is m)", "C=y (is n)", "GONE=y (is n)", "ON=n (is y)"]
 
 
 # ---- what is done about it
@@ -349,11 +349,11 @@ def test_what_is_built_is_listed(world, source, monkeypatch, capsys):
 
 
 def test_all_or_those_that_are_named_are_built(monkeypatch):
-    asked = []
-    monkeypatch.setattr(build, "build", asked.append)
+    requests = []
+    monkeypatch.setattr(build, "build", requests.append)
     assert cli.main(["build"]) == 0
     assert cli.main(["build", "bare"]) == 0
-    assert [[variant.name for variant in each] for each in asked] == [
+    assert [[variant.name for variant in each] for each in requests] == [
         [variant.name for variant in VARIANTS],
         ["bare"],
     ]

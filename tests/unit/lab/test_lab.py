@@ -39,7 +39,7 @@ def test_kernels_have_names_and_suites_of_their_own():
 
 
 def test_kernels_for_those_who_do_not_speak_python():
-    def asked(*words):
+    def requests(*words):
         return subprocess.run(
             [sys.executable, "-m", "lab.kernels", *words],
             cwd=ROOT,
@@ -48,11 +48,11 @@ def test_kernels_for_those_who_do_not_speak_python():
             check=False,
         )
 
-    assert [each["name"] for each in json.loads(asked("--json").stdout)] == asked().stdout.split()
-    table = asked("--markdown").stdout.splitlines()
+    assert [each["name"] for each in json.loads(requests("--json").stdout)] == requests().stdout.split()
+    table = requests("--markdown").stdout.splitlines()
     assert len(table) == 2 + len(kernels.KERNELS)
     assert all(line.count("|") == 4 for line in table)
-    assert asked("--yaml").returncode == 2
+    assert requests("--yaml").returncode == 2
 
 
 def test_a_kernel_is_found_by_name_and_newest_by_its_number(cache):

@@ -74,8 +74,8 @@ def test_each_tracer_was_tried_in_every_way_or_not_at_all(name):
             for run in record["runs"]
             if run["tracer"] == tracer
         }
-        asked = runs_of(registry.get(tracer), forced=True)
-        assert made == {(run.hook, run.alternative, run.headers) for run in asked}, "scripts/record --kernels"
+        runs = runs_of(registry.get(tracer), forced=True)
+        assert made == {(run.hook, run.alternative, run.headers) for run in runs}, "scripts/record --kernels"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -180,15 +180,15 @@ def test_which_way_was_taken(attached, forced, alternative):
 
 def test_what_is_put_on_what_users_name_is_asked_for_each_kind_in_every_way():
     """And a kind that comes later is missing here until a word for it is in OF_EACH_KIND."""
-    asked = [
+    requests = [
         one for word in OF_EACH_KIND for one in hooks_of_source(Targets("T", "targets", begin="hit"), word)
     ]
     assert [
-        (one.hook.name, [alternative.name for alternative in one.hook.alternatives]) for one in asked
+        (one.hook.name, [alternative.name for alternative in one.hook.alternatives]) for one in requests
     ] == [(kind, [alternative.name for alternative in ALTERNATIVES[kind]]) for kind in SPELLINGS]
     assert all(
         probe.program == "hit"
-        for one in asked
+        for one in requests
         for alternative in one.hook.alternatives
         for probe in alternative.probes
     )
@@ -196,12 +196,12 @@ def test_what_is_put_on_what_users_name_is_asked_for_each_kind_in_every_way():
 
 def test_what_is_put_on_both_ends_is_asked_for_kinds_that_have_both():
     both = Targets("T", "targets", begin="began", end="ended")
-    asked = [one for word in OF_EACH_KIND for one in hooks_of_source(both, word)]
-    assert [one.hook.name for one in asked] == ["k", "kr", "f", "fr", "u", "ur"]
-    assert [one.arguments[0][: len("u:")] for one in asked[::2]] == ["k:", "f:", "u:"]
-    assert [one.hook.alternatives[0].probes[0].program for one in asked] == ["began", "ended"] * 3
+    requests = [one for word in OF_EACH_KIND for one in hooks_of_source(both, word)]
+    assert [one.hook.name for one in requests] == ["k", "kr", "f", "fr", "u", "ur"]
+    assert [one.arguments[0][: len("u:")] for one in requests[::2]] == ["k:", "f:", "u:"]
+    assert [one.hook.alternatives[0].probes[0].program for one in requests] == ["began", "ended"] * 3
     attached = [("began", "kprobe_multi", "k:vfs_read"), ("ended", "kretprobe", "vfs_read")]
-    assert [find_used(one.hook, attached)[:1] for one in asked[:2]] == [["kprobe-multi"], ["kretprobe"]]
+    assert [find_used(one.hook, attached)[:1] for one in requests[:2]] == [["kprobe-multi"], ["kretprobe"]]
 
 
 def test_a_way_that_needs_no_attachment():

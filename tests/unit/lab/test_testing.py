@@ -51,8 +51,8 @@ def test_kernels_come_first_and_the_rest_is_pytests():
     )
     assert testing.split(["--compile-all"])[-2:] == (True, True)
     assert testing.split(["-j", "3", "6.1"])[:3] == (3, [KERNELS[1]], [])
-    asked = testing.split(["--timeout", "60", "--suite", "trixie", "6.12", "-m", "smoke"])
-    assert asked[1:] == ([KERNELS[2]], ["-m", "smoke"], "trixie", 60, False, False)
+    requests = testing.split(["--timeout", "60", "--suite", "trixie", "6.12", "-m", "smoke"])
+    assert requests[1:] == ([KERNELS[2]], ["-m", "smoke"], "trixie", 60, False, False)
     path = "tests/kernel/test_matrix.py::test_x"
     assert testing.split([path])[1:3] == (ALL, [path])
 

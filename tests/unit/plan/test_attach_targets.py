@@ -200,24 +200,24 @@ def test_or_one_for_each_target_and_file():
 
 
 def test_one_process_that_is_named_is_the_one_that_is_looked_into():
-    asked = []
+    requests = []
 
     class Kernel(FakeKernel):
         def find(self, source):
-            asked.append((source.kind, source.process))
+            requests.append((source.kind, source.process))
             return super().find(source)
 
     kernel = Kernel(named=PROGRAMS | KERNEL.named, patterns=None)
     pids = [struct.pack("I", pid) for pid in (7, 8)]
     plan = plan_of("u:/y:b", "k:vfs_*", kernel=kernel, filters={Filter.PID: tuple(pids[:1])})
-    assert asked == [("u", 7), ("k", 0)]
+    assert requests == [("u", 7), ("k", 0)]
     assert [c.probe.process for c in plan.probes if c.probe.kind == "uprobe_multi"] == [7]
-    asked.clear()
+    requests.clear()
     plan_of("u:/y:b", kernel=kernel, filters={Filter.PID: tuple(pids)})
-    assert asked == [("u", 0)]
-    asked.clear()
+    assert requests == [("u", 0)]
+    requests.clear()
     plan = plan_of("u:/y:b", kernel=kernel, viewer=9)  # its files are meant, and all that have them
-    assert asked == [("u", 9)]
+    assert requests == [("u", 9)]
     assert plan.probes[0].probe.process == 0
 
 
@@ -336,7 +336,7 @@ def test_each_place_within_a_function_is_asked_about():
         ("bash:main", "t:bash:main, a function of a program is written u:bash:main"),
     ],
 )
-def test_what_may_have_been_meant_is_said(text, hint):
+def test_what_may_have_been_meant_is_reported(text, hint):
     with pytest.raises(UsageError) as caught:
         parse_source(text)
     assert hint in caught.value.hint

@@ -433,7 +433,7 @@ def test_a_kernel_without_links_for_cgroups_has_another_way():
     assert len(kinds) == 9
 
 
-def test_how_many_share_is_said():
+def test_how_many_share_is_reported():
     request = Request(registry.get("fanoutcount"), options={"workers": 8}, interfaces={1: "lo"})
     [chosen] = make_plan(request, FakeKernel()).probes
     assert (chosen.members, chosen.target) == (8, "packet_fanout packet sockets (8 in a group)")
@@ -639,7 +639,7 @@ def test_forms_of_a_raw_tracepoint_are_told_by_its_arguments(kernel, alternative
     assert f"HOOK_BLOCK_IO_{alternative}" in defines_of(BIOLATENCY, kernel)
 
 
-def test_what_form_is_not_there_is_said():
+def test_what_form_is_not_there_is_reported():
     (note,) = plan_of(BIOLATENCY, FakeKernel(raw_arguments=ONE_ARGUMENT)).hooks.notes
     assert note.endswith("not raw-tracepoint-queue: the raw tracepoint block_rq_issue has fewer arguments")
 

@@ -142,8 +142,8 @@ def test_a_function_that_never_returns_still_begins():
 
 
 def test_questions_about_returns_are_tracked_likewise():
-    asked = {"probe_specs": (parse_trace("ur:/p:jumps"), parse_trace("ur:/p:plain"))}
-    plan = make_plan(Request(registry.get("trace"), **asked), kernel())
+    requests = {"probe_specs": (parse_trace("ur:/p:jumps"), parse_trace("ur:/p:plain"))}
+    plan = make_plan(Request(registry.get("trace"), **requests), kernel())
     assert [(program, at) for program, _, at, _ in probes(plan)] == [
         ("entry_0", ENTRY),
         ("spec_0", RETURN),

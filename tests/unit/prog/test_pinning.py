@@ -211,7 +211,7 @@ def test_of_several_each_that_can_be_is_unloaded(running, monkeypatch, capsys):
     assert len(pinning.unload([])[0]) == 1
 
 
-def test_what_was_done_is_said(running, monkeypatch, capsys):
+def test_what_was_done_is_reported(running, monkeypatch, capsys):
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda _: [])
     assert prog_pin.pin(["7", "--attached"]) == 0
     assert capsys.readouterr().out == f"pinned 7 enter in {own_pins.FOLDER}/7-{TAG}, attached by 1 link\n"

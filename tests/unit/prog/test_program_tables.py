@@ -111,10 +111,10 @@ def test_where_a_link_holds_its_program(monkeypatch, kind, fields, pointed, wher
             pointer = struct.unpack_from("Q", room, at)[0]
             if pointer:
                 ctypes.memmove(pointer, data, len(data))
-        asked = bytes(room)
+        requests = bytes(room)
         room[:] = link_info(kind, *fields)
         for at in pointed:
-            room[at : at + 8] = asked[at : at + 8]
+            room[at : at + 8] = requests[at : at + 8]
         return 64
 
     monkeypatch.setattr(links, "object_info", reported)

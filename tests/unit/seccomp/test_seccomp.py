@@ -321,7 +321,7 @@ def test_near_names_are_shown():
     assert "did you mean openat" in caught.value.hint
 
 
-def test_where_the_numbers_of_calls_are_not_known_it_is_said(monkeypatch):
+def test_where_the_numbers_of_calls_are_not_known_it_is_reported(monkeypatch):
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="riscv64"))
     with pytest.raises(Exception, match="not known here") as caught:
         ours({"defaultAction": "SCMP_ACT_ALLOW"})

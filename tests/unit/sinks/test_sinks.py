@@ -616,7 +616,7 @@ def test_what_is_shown_never_scrolls_or_wraps(screen, item):
     assert sum(line.startswith("12:00:00") for line in screen.lines) == 1
 
 
-def test_what_does_not_fit_is_said(screen):
+def test_what_does_not_fit_is_reported(screen):
     screen.write(shown("table", SYSCALLS, [many(50)], terminal=True))
     assert re.match(r"\.\.\. and (\d+) more lines", screen.lines[-2])
     hidden = int(screen.lines[-2].split()[2])

@@ -45,7 +45,7 @@ def test_a_file_is_asked_for_once_and_kept(server):
     server.files[path_of(BUILD_ID)] = SYMBOLS
     found = [find(BUILD_ID) for _ in range(3)]
     assert [path.read_bytes() for path in found] == [SYMBOLS] * 3
-    assert server.asked == [path_of(BUILD_ID)]
+    assert server.requests == [path_of(BUILD_ID)]
     assert [path.name for path in found[0].parent.iterdir()] == ["debuginfo"]
 
 
@@ -55,13 +55,13 @@ def test_nobody_is_asked_unless_it_is_configured(server, monkeypatch):
         assert find(BUILD_ID) is None
     monkeypatch.delenv("DEBUGINFOD_URLS")
     assert find(BUILD_ID) is None
-    assert not server.asked
+    assert not server.requests
 
 
 @pytest.mark.parametrize("build_id", ["", "../../../etc/passwd", "0123456", "G" * 40, "ab" * 65])
 def test_what_is_no_build_id_is_not_asked_for(server, build_id):
     assert find(build_id) is None
-    assert not server.asked
+    assert not server.requests
 
 
 def test_what_a_server_does_not_have(server, monkeypatch):
@@ -72,7 +72,7 @@ def test_what_a_server_does_not_have(server, monkeypatch):
     monkeypatch.setattr(debuginfod, "_LIMIT", len(SYMBOLS) - 1)
     server.files[path_of(BUILD_ID)] = SYMBOLS
     assert find(BUILD_ID) is None
-    assert server.asked == [path_of(BUILD_ID), path_of(other), path_of(BUILD_ID)]
+    assert server.requests == [path_of(BUILD_ID), path_of(other), path_of(BUILD_ID)]
     assert not debuginfod._silent
 
 
@@ -93,7 +93,7 @@ def test_a_folder_that_others_write_to_is_not_used(server, monkeypatch, tmp_path
     (tmp_path / "open").chmod(0o777)
     server.files[path_of(BUILD_ID)] = SYMBOLS
     assert find(BUILD_ID) is None
-    assert not server.asked
+    assert not server.requests
 
 
 def test_a_file_of_another_build_is_not_taken(server):
@@ -103,7 +103,7 @@ def test_a_file_of_another_build_is_not_taken(server):
     other = "ff" * 16
     server.files[path_of(other)] = SYMBOLS
     assert find(other) is None
-    assert server.asked == [path_of(BUILD_ID), path_of(other)]
+    assert server.requests == [path_of(BUILD_ID), path_of(other)]
     assert not list(debuginfod._folder().glob("*/*"))  # debuginfod's own client would take it
 
 
@@ -113,7 +113,7 @@ def test_a_server_has_so_much_time_for_a_file_however_it_drips(server, monkeypat
     monkeypatch.setattr(debuginfod, "_PATIENCE", 0.5)
     assert [find(BUILD_ID) for _ in range(2)] == [None, None]
     assert debuginfod._silent == {server.url}
-    assert server.asked == [path_of(BUILD_ID)]
+    assert server.requests == [path_of(BUILD_ID)]
 
 
 def test_what_comes_after_its_time_is_not_kept(server, monkeypatch):
@@ -137,7 +137,7 @@ def test_each_user_has_so_much_time_for_all_files(server):
     with pytest.raises(OverBudgetError):
         spender.charge(wait=3.0)
     assert find(BUILD_ID, spender) is None
-    assert not server.asked
+    assert not server.requests
     assert messages == [
         f"process 23 (x) exceeds what is spent for user {budgets.UID}: 2 seconds of waiting for servers; "
         "names are missing, nothing else is"

@@ -157,14 +157,14 @@ def test_the_environment_says_which_library_and_which_program(tree, monkeypatch,
         assert os.path.realpath(found) == os.path.realpath(main)
 
 
-def test_what_a_function_is_in_is_said(tree, monkeypatch):
+def test_what_a_function_is_in_is_reported(tree, monkeypatch):
     main = program(tree, "-Wl,-rpath,$ORIGIN/one")
     with program_files.find(str(main)) as file, pytest.raises(UnknownNameError) as caught:
         places.find(file, "middle")
     assert caught.value.hint == f"it is in a library that {main} loads: {tree / 'one/libmiddle.so'}:middle"
 
 
-def test_what_is_there_but_mangled_is_said(tmp_path):
+def test_what_is_there_but_mangled_is_reported(tmp_path):
     source = (
         'namespace ns { struct Foo { __attribute__((noinline)) int bar(int x) { asm(""); return x; } }; }\n'
     )

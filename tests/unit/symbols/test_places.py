@@ -63,7 +63,7 @@ def test_both_tables_are_looked_into(tmp_path):
         assert [site.name for site in places.find(program, "*").sites] == ["inside", "exported"]
 
 
-def test_what_is_chosen_at_the_start_is_said(file):
+def test_what_is_chosen_at_the_start_is_reported(file):
     program = file(Symbol(b"memcpy", 0x401000, 8, kind=10), Symbol(b"memmove_sse", 0x401010, 8))
     with pytest.raises(UsageError, match=r"memcpy of .* is chosen among several functions"):
         places.find(program, "memcpy")

@@ -591,7 +591,7 @@ def test_lines_longer_than_what_is_read_at_once_are_skipped_and_others_are_not(o
     made.close()
 
 
-def test_a_list_over_the_budget_is_read_as_far_as_it_may_be_and_that_is_said(own_map):
+def test_a_list_over_the_budget_is_read_as_far_as_it_may_be_and_that_is_reported(own_map):
     own_map.write_bytes(b"1000 10 one\n" * 1000)
     messages = []
     budget = budgets.of(entries=1500)

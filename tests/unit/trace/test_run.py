@@ -276,7 +276,7 @@ def test_a_batch_is_shown_in_its_order(monkeypatch, made):
     assert np.concatenate([item.column("serial") for item in sink.items]).tolist() == list(range(EVENTS))
 
 
-def test_what_takes_long_is_said(monkeypatch):
+def test_what_takes_long_is_reported(monkeypatch):
     monkeypatch.setattr(progress, "_SECONDS", 0.001)
     messages, enough = [], threading.Event()
 

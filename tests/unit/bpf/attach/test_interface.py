@@ -40,41 +40,41 @@ def test_what_became_of_a_program_is_said_once(index, attached, message):
 def refusing(*errors: int):
     """Return what refuses with one error after the other, and takes what comes then; the modes it was asked
     for."""
-    left, asked = list(errors), []
+    left, requests = list(errors), []
 
     def attach(mode: int) -> int:
-        asked.append(mode)
+        requests.append(mode)
         if left:
             raise OSError(left.pop(0), "")
         return 7
 
-    return attach, asked
+    return attach, requests
 
 
 def test_the_driver_is_asked_before_what_is_behind_it():
-    attach, asked = refusing(errno.EOPNOTSUPP)
+    attach, requests = refusing(errno.EOPNOTSUPP)
     link, mode, note = xdp.try_mode("best", 2, "eth0", attach)
-    assert (link, mode, asked) == (7, xdp.GENERIC, [xdp.NATIVE, xdp.GENERIC])
+    assert (link, mode, requests) == (7, xdp.GENERIC, [xdp.NATIVE, xdp.GENERIC])
     assert "eth0: generic XDP" in note
-    attach, asked = refusing()
+    attach, requests = refusing()
     assert xdp.try_mode("best", 2, "eth0", attach) == (7, xdp.NATIVE, "")
 
 
 def test_a_mode_that_was_asked_for_is_the_only_one():
-    attach, asked = refusing(errno.EOPNOTSUPP)
+    attach, requests = refusing(errno.EOPNOTSUPP)
     with pytest.raises(UnsupportedError, match="eth0 by native XDP"):
         xdp.try_mode("native", 2, "eth0", attach)
-    assert asked == [xdp.NATIVE]
+    assert requests == [xdp.NATIVE]
 
 
 @pytest.mark.parametrize("number", [errno.EBUSY, errno.EEXIST])
 def test_another_program_is_not_got_round(number, monkeypatch):
     monkeypatch.setattr(xdp, "xdp_programs", lambda: {2: (42,)})
     monkeypatch.setattr(xdp, "describe_program", lambda number: f"somebody's, {number}")
-    attach, asked = refusing(number)
+    attach, requests = refusing(number)
     with pytest.raises(AttachError, match="another XDP program is on eth0, and stays: somebody's, 42"):
         xdp.try_mode("best", 2, "eth0", attach)
-    assert asked == [xdp.NATIVE]
+    assert requests == [xdp.NATIVE]
 
 
 def test_what_nobody_holds_is_said_so(monkeypatch):

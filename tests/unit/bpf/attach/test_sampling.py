@@ -18,15 +18,15 @@ PLACE = AttachTarget("page-faults", rate=Rate(period=1))
 @pytest.fixture
 def opened(monkeypatch):
     """The tasks and CPUs that events were opened for; descriptors that are open."""
-    asked = []
+    requests = []
 
     def perf_event_open(_attr, task, cpu):
-        asked.append((task, cpu))
+        requests.append((task, cpu))
         return os.open("/dev/null", os.O_RDONLY)
 
     monkeypatch.setattr(perf_sample, "perf_event_open", perf_event_open)
     monkeypatch.setattr(perf_sample.fcntl, "ioctl", lambda *_: 0)
-    return asked
+    return requests
 
 
 def descriptors():

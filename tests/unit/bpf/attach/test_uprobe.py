@@ -65,7 +65,7 @@ def kernel(monkeypatch, tmp_path):
     return made
 
 
-def asked(probe):
+def requests(probe):
     facts = RunningKernel()
     try:
         return facts.probe(probe)
@@ -90,7 +90,7 @@ def test_what_an_attachment_asks_for(kernel, program):
 def test_there_are_no_uprobes(kernel, program, monkeypatch, tmp_path):
     monkeypatch.setattr(uprobe, "PMU", tmp_path / "none")
     probe = Uprobe("", file=program, symbol="work")
-    assert asked(probe).reason == UPROBE.absence
+    assert requests(probe).reason == UPROBE.absence
     with pytest.raises(UnsupportedError):
         uprobe.attach(probe, AttachTarget(""), 1)
 
@@ -98,10 +98,10 @@ def test_there_are_no_uprobes(kernel, program, monkeypatch, tmp_path):
 def test_a_kernel_that_counts_no_semaphores_is_not_trusted_with_them(kernel, program):
     (uprobe.PMU / "format/ref_ctr_offset").unlink()
     probe = Uprobe("", file=program, sites=(ProbeSite("a", 0x1040, 0x30),))
-    assert asked(probe).reason == USDT_SEMAPHORE.absence
+    assert requests(probe).reason == USDT_SEMAPHORE.absence
     with pytest.raises(UnsupportedError, match="semaphores"):
         uprobe.attach(probe, AttachTarget(""), 1)
-    assert asked(Uprobe("", file=program, sites=(ProbeSite("a", 0x1040),))).is_supported
+    assert requests(Uprobe("", file=program, sites=(ProbeSite("a", 0x1040),))).is_supported
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_one_place_that_is_refused_takes_the_others_back(kernel, program, number
 
 def test_a_refusal_is_told_from_absence(kernel, program):
     kernel.refuses = [errno.EACCES]
-    answer = asked(Uprobe("", file=program, symbol="work"))
+    answer = requests(Uprobe("", file=program, symbol="work"))
     assert (answer.is_supported, answer.is_forbidden, answer.reason) == (False, True, "refused by somebody")
 
 
@@ -135,7 +135,7 @@ def test_a_refusal_is_told_from_absence(kernel, program):
 )
 def test_links_are_taken_where_they_see_all(kernel, program, process, refuses, reason):
     kernel.refuses = list(refuses)
-    answer = asked(UprobeMulti("", file=program, symbol="work", process=process))
+    answer = requests(UprobeMulti("", file=program, symbol="work", process=process))
     assert (answer.is_supported, answer.reason) == (not reason, reason)
     assert answer.target_id_source is (TargetIdSource.PROGRAM if reason else TargetIdSource.COOKIE)
 

@@ -89,12 +89,12 @@ def test_what_others_can_write_is_passed_over_with_a_note(
     assert not distrust(found.path)
 
 
-@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("requested", [True, False])
 def test_what_is_kept_in_a_folder_that_is_read_only_is_of_use(
-    home: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+    home: Path, monkeypatch: pytest.MonkeyPatch, requested: bool
 ) -> None:
     first = cache_dir()
-    if asked:
+    if requested:
         monkeypatch.setenv("PYTRACER_CACHE_DIR", str(first.path))
     first.write("some", b"data")
     monkeypatch.setattr(directory, "_is_writable", lambda folder: not folder.is_relative_to(first.path))
@@ -105,7 +105,7 @@ def test_what_is_kept_in_a_folder_that_is_read_only_is_of_use(
     assert not found.work_folder("headers").is_relative_to(first.path)
 
 
-def test_where_nothing_can_be_written_that_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_can_be_written_that_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.rmdir()
     monkeypatch.setattr(directory, "_temporary", None)
 

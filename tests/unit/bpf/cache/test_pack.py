@@ -168,7 +168,7 @@ def test_the_image_of_a_plan_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "btf", "message", "hint"),
+    ("recipe", "btf", "message", "hint"),
     [
         (recipe("-DA"), "c" * 64, "x has no image for this kernel", "made for 6.98, 6.99;"),
         (recipe("-DC"), BTF, "these options (asked for: C; in the pack: A)", "tracer; tracer --b"),
@@ -180,9 +180,9 @@ def test_the_image_of_a_plan_is_found() -> None:
         (recipe("-DA", events=("sched:exit",)), BTF, "trace event sched:exit", "--dry-run"),
     ],
 )
-def test_what_is_not_there_is_said(asked: Recipe, btf: str, message: str, hint: str) -> None:
+def test_what_is_not_there_is_reported(recipe: Recipe, btf: str, message: str, hint: str) -> None:
     with pytest.raises(UnsupportedError, match=re.escape(message)) as caught:
-        a_pack().find(asked, btf, "x")
+        a_pack().find(recipe, btf, "x")
     assert hint in caught.value.hint
     assert caught.value.exit_code == 4
 

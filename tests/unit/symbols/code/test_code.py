@@ -388,7 +388,7 @@ def test_what_cannot_be_probed_is_listed_with_the_reason(build, capsys):
 
 @pytest.mark.parametrize("options", [[], ["-s"]])
 @pytest.mark.parametrize("what", ["table", "table+4", "thread"])
-def test_data_is_no_function_and_that_is_said(build, what, options):
+def test_data_is_no_function_and_that_is_reported(build, what, options):
     text = "int table[9] = {1}; _Thread_local int thread = 1; int f(void) { return table[1] + thread; }"
     file = build(text, *options, suffix=".c")
     with pytest.raises(UsageError, match=f"^{what.partition('+')[0]} of .*code.so is data, not a function$"):

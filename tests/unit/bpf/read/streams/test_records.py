@@ -98,13 +98,13 @@ def test_cut_drops_what_lies_behind_the_end(width):
 
 
 def test_names_are_asked_for_once_and_two_values_may_share_one():
-    asked = []
+    requests = []
 
     def name(value):
-        asked.append(value)
+        requests.append(value)
         return "even" if value % 2 == 0 else f"odd {value}"
 
     column = decode(name, np.array([4, 1, 2, 4, 1, 3, 2]))
     assert column.tolist() == ["even", "odd 1", "even", "even", "odd 1", "odd 3", "even"]
-    assert sorted(asked) == [1, 2, 3, 4]
+    assert sorted(requests) == [1, 2, 3, 4]
     assert len(set(column.names)) == len(column.names) == 3
