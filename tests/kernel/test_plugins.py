@@ -44,8 +44,8 @@ def seen(result, kind, counter):
 
 
 def names_seen(result, kind="summary", counter="hits"):
-    """Return the same of a trace that may have missed calls: while user space that reads a map is preempted, the
-    kernel skips programs on trace events on that CPU."""
+    """Return the same of a trace that may have missed calls: while user space that reads a map is preempted,
+    the kernel skips programs on trace events on that CPU."""
     assert result.status == 0, result.err
     found = Counter()
     for record in result.of(kind):
