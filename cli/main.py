@@ -15,7 +15,7 @@ from pytracer import __version__, inherited
 from pytracer.cli.output import one_line, report, take_streams
 from pytracer.errors import PytracerError, UsageError
 from pytracer.record import replace
-from pytracer.spec import Histogram, Profile, Stacks, registry
+from pytracer.spec import Histogram, Profile, Stacks, Stream, registry
 from pytracer.spec import Output as SpecOutput
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
 
 def _format(wanted: str, output: SpecOutput) -> str:
     """Return the format for an output. Raises UsageError if it is not for this one."""
-    from pytracer.sinks import INTERVAL_FORMATS, PROFILE_FORMAT, STACK_FORMATS
+    from pytracer.sinks import EVENT_FORMATS, INTERVAL_FORMATS, PROFILE_FORMAT, STACK_FORMATS
 
     if isinstance(output, Profile):
         if wanted != "table":
@@ -259,6 +259,8 @@ def _format(wanted: str, output: SpecOutput) -> str:
         raise UsageError(
             f"-f {wanted} is for stacks, and these are none", hint="--help names the option for them"
         )
+    if wanted in EVENT_FORMATS and not isinstance(output, Stream):
+        raise UsageError(f"-f {wanted} is for events, and these are none")
     if wanted in INTERVAL_FORMATS and not isinstance(output, (Histogram, Stacks)):
         hint = "--help names the option for them"
         raise UsageError(f"-f {wanted} is for histograms and stacks, and these are none", hint=hint)

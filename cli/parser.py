@@ -23,7 +23,7 @@ from pytracer.kernel import interfaces
 from pytracer.kernel.policy import require_proc
 from pytracer.plan.attach_targets import PROBES_MAX
 from pytracer.request import Request, build_request, units
-from pytracer.sinks import FORMATS, INTERVAL_FORMATS, STACK_FORMATS
+from pytracer.sinks import EVENT_FORMATS, FORMATS, INTERVAL_FORMATS, STACK_FORMATS
 from pytracer.spec import (
     Choice,
     Column,
@@ -40,6 +40,7 @@ from pytracer.spec import (
     ProbeSpecArguments,
     SeccompProfile,
     Stacks,
+    Stream,
     Targets,
     Tracer,
 )
@@ -284,7 +285,9 @@ def _taken(tracer: Tracer) -> set[str]:
 def _formats(tracer: Tracer) -> tuple[str, ...]:
     stacks = any(isinstance(output, Stacks) for output in tracer.outputs)
     maps = stacks or any(isinstance(output, Histogram) for output in tracer.outputs)
-    return FORMATS + (INTERVAL_FORMATS if maps else ()) + (STACK_FORMATS if stacks else ())
+    events = any(isinstance(output, Stream) for output in tracer.outputs)
+    more = (EVENT_FORMATS, events), (INTERVAL_FORMATS, maps), (STACK_FORMATS, stacks)
+    return FORMATS + tuple(name for names, has in more if has for name in names)
 
 
 def _epilog(tracer: Tracer) -> str:

@@ -12,7 +12,7 @@ from support.needs import Excused
 from support.turns import Turn
 
 leftovers.mark_environment()
-os.environ["XDG_CONFIG_HOME"] = "/nonexistent"  # no defaults of whoever runs the tests
+os.environ["XDG_CONFIG_HOME"] = "/dev/null"  # no defaults of whoever runs the tests
 
 
 def _accept_signals() -> None:

@@ -11,7 +11,9 @@ STACK_FORMATS = ("folded", "flamegraph", "speedscope", "pprof")
 """Further ones, for stacks alone."""
 INTERVAL_FORMATS = ("heatmap",)
 """Further ones, for histograms and stacks of intervals: pictures, or lines on a terminal."""
-FILE_FORMATS = ("flamegraph", "speedscope", "pprof")
+EVENT_FORMATS = ("chrome",)
+"""Further ones, for events alone."""
+FILE_FORMATS = ("flamegraph", "speedscope", "pprof", "chrome")
 """Those that nobody reads on a terminal. pprof's is no text: its stream has a ``buffer``."""
 SCRIPT_FORMATS = {"text": "script", "json": "script-json"}
 """Those of scripts, by bpftrace's names."""
@@ -85,6 +87,10 @@ def make_sink(
         from pytracer.sinks.heat_sink import HeatSink
 
         return HeatSink(stream)
+    if name == "chrome":
+        from pytracer.sinks.timeline import TimelineSink
+
+        return TimelineSink(stream)
     if name == "speedscope":
         from pytracer.sinks.speedscope import SpeedscopeSink
 
