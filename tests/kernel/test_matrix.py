@@ -19,7 +19,7 @@ from pytracer.bpf.compile.headers.packaged import MODULES
 from pytracer.kernel.btf import VMLINUX
 from pytracer.spec import Hook, registry
 from pytracer.spec.common import FOLLOW
-from support.known import KNOWN
+from support.known_workloads import KNOWN
 from support.needs import needs, refused_by_right
 
 pytestmark = [pytest.mark.kernel, pytest.mark.matrix]

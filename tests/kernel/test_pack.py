@@ -18,7 +18,7 @@ from pytracer.kernel.btf import VMLINUX
 from support import packets
 from support.cli import COMMAND, Result, run, start, stop
 from support.hidden import HIDE
-from support.known import KNOWN
+from support.known_workloads import KNOWN
 from support.needs import needs
 from support.packs import LINES, SYSCALLS
 from support.workloads import workload

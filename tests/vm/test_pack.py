@@ -15,7 +15,7 @@ import pytest
 
 from support.cli import run
 from support.hidden import HIDE
-from support.known import KNOWN
+from support.known_workloads import KNOWN
 from support.packs import LINES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,8 +22,8 @@ from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Trace
 from support.fake_kernel import FakeKernel
+from support.fake_session import Made, batch
 from support.hostile_names import hostile_process
-from support.made import Made, batch
 from support.serials import tracer
 
 

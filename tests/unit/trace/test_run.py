@@ -18,7 +18,7 @@ from pytracer.request import Request
 from pytracer.sinks.json import JsonSink
 from pytracer.trace import loop, run
 from support.fake_kernel import FakeKernel
-from support.made import Made, batch
+from support.fake_session import Made, batch
 from support.serials import tracer
 
 EVENTS = 10_000  # of a batch: several times as many as are shown between two looks at the clock

@@ -1,4 +1,4 @@
-"""A session that is made up: it gives batches without any kernel."""
+"""A fake session: it yields batches without a kernel."""
 
 from __future__ import annotations
 
