@@ -68,6 +68,14 @@ def test_near_names_are_suggested_and_the_mark_is_below_the_users_text():
     assert "key" in hint
 
 
+def test_values_that_no_histogram_holds_were_seen():
+    words = ["-H", f"u:{workload('typed')}:insert():s64:0-1", "--", workload("typed"), TIMES]
+    result = run("argdist", "-f", "json", *words)
+    assert result.status == 0, result.err
+    assert [loss["reason"] for loss in result.of("loss")] == ["negative"]
+    assert "nothing was seen" not in result.err
+
+
 def test_a_distribution():
     words = [f"u:{workload('typed')}:insert()::shade", "--", workload("typed"), TIMES]
     result = run("argdist", "-f", "json", *words)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from pytracer import progress
 from pytracer.kernel import hidden
 from pytracer.model import AuditResult, Item, Loss, Schema
-from pytracer.model.loss import UNSHOWN, UNSHOWN_MEANING
+from pytracer.model.loss import MISSED, UNSHOWN, UNSHOWN_MEANING
 from pytracer.plan import KernelInfo, Plan, make_plan
 from pytracer.plan.initial_entries import RunFacts
 from pytracer.request import Request
@@ -197,6 +197,7 @@ class Trace:
         for item in self._collect(session):
             if isinstance(item, Loss):
                 self.lost += item.lost
+                seen = seen or item.reason != MISSED  # what an event lost was seen
             elif not isinstance(item, AuditResult):
                 seen = seen or len(item) > 0
             if self._auditor:
