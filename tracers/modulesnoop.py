@@ -10,9 +10,9 @@ MODULE = Hook(
     (
         Alternative(
             "raw-tracepoint",
-            (
-                RawTracepoint("loading", event="module_load"),
-                RawTracepoint("requested", event="module_request"),
+            (  # preempted or not, they see more than the alternative without
+                RawTracepoint("loading", event="module_load", preempted=False),
+                RawTracepoint("requested", event="module_request", preempted=False),
             ),
         ),
         Alternative("none", ()),  # a kernel without modules: every call fails
