@@ -10,15 +10,15 @@ from pytracer.lang.script import syntax as script
 from pytracer.lang.script.assignments import Assignments
 from pytracer.lang.script.program import Action
 from pytracer.lang.script.types import (
-    WORD,
     AggregateType,
     StringType,
     TupleType,
+    in_memory,
     stored_size,
     words_for,
 )
 from pytracer.lang.syntax import Node
-from pytracer.lang.types import U64, PointerType, StoredType
+from pytracer.lang.types import U64, PointerType
 
 _NUMBER_CONVERSIONS = "diuxXocp"
 _JOINED, _JOINED_ROOM = 16, 256  # strings that join() reads, and bytes of each
@@ -64,7 +64,7 @@ class Actions(Assignments):
         kinds = tuple(self.type_of_value(value) for value in values)
         for value, kind, conversion in zip(values, kinds, conversions, strict=True):
             shows_number = conversion.sign in _NUMBER_CONVERSIONS
-            if shows_number and isinstance(kind, StoredType) and kind.size != WORD:
+            if shows_number and in_memory(kind):
                 raise self.fail(
                     value, f"%{conversion.sign} is for numbers, and this is a {kind.text}", hint="%s"
                 )

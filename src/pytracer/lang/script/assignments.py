@@ -168,10 +168,11 @@ class Assignments(Functions):
         self.state.learn(node, target.name, self.key_types(target), S64 if node.by < 0 else U64)
         known_map = self.state.map(target.name)
         key = self.map_key(target)
-        code = f"script_add_{known_map.number}({key}, {node.by})"
-        before = self.temporary("s64", code)
-        kind = known_map.value if isinstance(known_map.value, IntType) else S64
-        return Value(f"(({wide(kind)})({before} + {node.by if node.before else 0}))", kind)
+        kind, by = known_map.value, node.by
+        if isinstance(kind, PointerType):
+            by *= size_of(kind.to) or 1
+        before = self.temporary("s64", f"script_add_{known_map.number}({key}, {by})")
+        return Value(f"(({wide(kind)})({before} + {by if node.before else 0}))", kind)
 
     # Aggregates
 

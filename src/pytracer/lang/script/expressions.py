@@ -157,13 +157,17 @@ class ScriptExpressions(ValueWriter):
             raise self.fail(node, f"{name} has no value yet", hint=f"{name} = ... before it")
         return Value(known.code, known.type)
 
-    def _parameter(self, node: Node, which: int) -> Value:
+    def parameter(self, which: int) -> str:
+        """Return the text of a positional parameter, from 1 on; "" if it was not given."""
         given = self.state.parameters
-        text = given[which - 1] if 0 < which <= len(given) else ""
+        return given[which - 1] if 0 < which <= len(given) else ""
+
+    def _parameter(self, node: Node, which: int) -> Value:
+        text = self.parameter(which)
         if not text:
             return number(0, S64)
         try:
-            value = int(text, 0)
+            value = int(text, 8 if text.isdecimal() and text.startswith("0") else 0)
         except ValueError:
             return self.literal(syntax.TextLiteral(node.start, node.end, text))
         return number(value, literal_type(value))
@@ -326,7 +330,7 @@ class ScriptExpressions(ValueWriter):
             return number(0, S64)
         yes, no = self.value(node.yes), self.value(node.no)
         if not (in_memory(yes.type) or in_memory(no.type)):
-            if isinstance(yes.type, IntType) and isinstance(no.type, IntType):
+            if isinstance(yes.type, IntType) and isinstance(no.type, IntType) and yes.type != no.type:
                 yes, no = _as_wide(yes, no)
             kind = yes.type if isinstance(yes.type, PointerType) else no.type
             pick = f"({condition.code}) ? {convert(yes, kind).code} : {convert(no, kind).code}"

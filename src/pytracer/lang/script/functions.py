@@ -66,6 +66,9 @@ class Functions(Builtins):
 
     def _str(self, node: script.Call, to: str, room: int) -> Value:
         of = node.arguments[0]
+        if isinstance(of, syntax.Name) and of.name[:1] == "$" and of.name[1:].isdecimal():
+            text = self.parameter(int(of.name[1:]))
+            return self.literal(syntax.TextLiteral(of.start, of.end, text), to, room)
         limit = self.constant(node.arguments[1]) if self._is_constant(node, 1) else 0
         most = min(limit + 1, self.state.string_room) if limit else self.state.string_room
         found = self.value(of)
@@ -143,7 +146,7 @@ class Functions(Builtins):
         assert isinstance(one.type, StringType)
         assert isinstance(other.type, StringType)
         code = f"script_contains({one.code}, {one.type.room}, {other.code}, {other.type.room})"
-        return Value(self.temporary("s32", code), INT)
+        return Value(self.temporary("s32", code), BOOL)
 
     def _len(self, node: script.Call, _to: str, _room: int) -> Value:
         of = node.arguments[0]
