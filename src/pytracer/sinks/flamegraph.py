@@ -16,7 +16,7 @@ from pytracer.record import record
 from pytracer.sinks.call_tree import Node, Placed, call_tree, place
 from pytracer.sinks.flamegraph_script import SCRIPT, STYLE
 from pytracer.sinks.formatting import cell, duration
-from pytracer.sinks.stack_samples import Part, StackSamples
+from pytracer.sinks.stack_samples import Part, StackSamples, StackSink
 from pytracer.sinks.svg import fitting, number, tag, text_of
 from pytracer.spec import Column, Unit
 from pytracer.text import harmless
@@ -44,37 +44,27 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-class FlameGraphSink:
+class FlameGraphSink(StackSink):
     """Draws the stacks of a whole run. What was lost is a stack of its own, and a line below."""
 
     def __init__(self, stream: TextIO, *, icicle: bool = False) -> None:
-        self._stream, self._icicle = stream, icicle
-        self._schema: Schema | None = None
-        self._samples: StackSamples | None = None
+        super().__init__(stream)
+        self._icicle = icicle
         self._notes: list[str] = []
-
-    def open(self, schema: Schema) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        self._schema, self._samples = schema, StackSamples(schema)
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
-        assert self._samples is not None
-        self._samples.add(item)
+        super().emit(item)
         if isinstance(item, Loss):
             self._notes.append(f"lost: {item.lost} {item.meaning}")
 
-    def close(self) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        if self._schema is None or self._samples is None:
-            return
-        tree = call_tree((stack, counts[:1]) for stack, counts in self._samples.ranked())
-        column = self._schema.counters[0]
-        title = f"{self._schema.tracer}: {_counted(tree.counts[-1], column)} in {self._samples.seconds:.1f} s"
+    def write(self, schema: Schema, samples: StackSamples) -> None:
+        """See :class:`~pytracer.sinks.stack_samples.StackSink`."""
+        tree = call_tree((stack, counts[:1]) for stack, counts in samples.ranked())
+        column = schema.counters[0]
+        title = f"{schema.tracer}: {_counted(tree.counts[-1], column)} in {samples.seconds:.1f} s"
         picture = Picture(title, column, self._icicle, tuple(self._notes))
-        self._stream.write(draw(tree, picture))
-        self._stream.flush()
-        self._samples = None
+        self.stream.write(draw(tree, picture))
 
 
 def draw(root: Node, picture: Picture) -> str:

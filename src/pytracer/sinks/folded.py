@@ -6,42 +6,25 @@ The names are the row's other keys: the thread's name, the event.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TextIO
 
-from pytracer.model import Item, Schema
-from pytracer.sinks.stack_samples import StackSamples
+from pytracer.model import Schema
+from pytracer.sinks.stack_samples import StackSamples, StackSink
 from pytracer.text import harmless
 
 _NAMELESS = "[no name]"
 
 
-class FoldedSink:
+class FoldedSink(StackSink):
     """Stacks of the whole run by names, whatever process they were in, the most frequent first.
 
     What was lost is a stack of its own: the picture shows how much is missing.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._samples: StackSamples | None = None
-
-    def open(self, schema: Schema) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        self._samples = StackSamples(schema)
-
-    def emit(self, item: Item) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        assert self._samples is not None
-        self._samples.add(item)
-
-    def close(self) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        if self._samples is not None:
-            counts = {fold(name for name, _ in stack): counts[0] for stack, counts in self._samples.ranked()}
-            for line, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
-                self._stream.write(f"{line} {count}\n")
-        self._samples = None
-        self._stream.flush()
+    def write(self, _schema: Schema, samples: StackSamples, /) -> None:
+        """See :class:`~pytracer.sinks.stack_samples.StackSink`."""
+        counts = {fold(name for name, _ in stack): counts[0] for stack, counts in samples.ranked()}
+        for line, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
+            self.stream.write(f"{line} {count}\n")
 
 
 def fold(names: Iterable[str]) -> str:

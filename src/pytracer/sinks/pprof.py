@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable
-from typing import TextIO
 
-from pytracer.model import Item, Schema
+from pytracer.model import Schema
 from pytracer.model.tabular import nanoseconds_of
-from pytracer.sinks.stack_samples import NOWHERE, Frame, Part, StackSamples
+from pytracer.sinks.stack_samples import NOWHERE, Frame, Part, StackSamples, StackSink
 from pytracer.spec import Unit
 from pytracer.text import harmless
 
@@ -20,32 +19,14 @@ _UNITS = {Unit.NANOSECONDS: "nanoseconds", Unit.BYTES: "bytes"}
 _MAPPINGS = (Part.KERNEL, Part.USER, Part.LOST, Part.WAKER)
 
 
-class PprofSink:
+class PprofSink(StackSink):
     """Writes the stacks of a whole run, with every counter. What tells rows apart (thread names, events) are
     labels of samples. The stream has a ``buffer`` for bytes."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._schema: Schema | None = None
-        self._samples: StackSamples | None = None
-
-    def open(self, schema: Schema) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        self._schema, self._samples = schema, StackSamples(schema)
-
-    def emit(self, item: Item) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        assert self._samples is not None
-        self._samples.add(item)
-
-    def close(self) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        if self._schema is not None and self._samples is not None:
-            data = gzip.compress(message(self._schema, self._samples), mtime=0)
-            self._stream.flush()
-            self._stream.buffer.write(data)
-        self._samples = None
-        self._stream.flush()
+    def write(self, schema: Schema, samples: StackSamples) -> None:
+        """See :class:`~pytracer.sinks.stack_samples.StackSink`."""
+        self.stream.flush()
+        self.stream.buffer.write(gzip.compress(message(schema, samples), mtime=0))
 
 
 def message(schema: Schema, samples: StackSamples) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TextIO
+from typing import Any
 
-from pytracer.model import Item, Schema
-from pytracer.sinks.stack_samples import Frame, StackSamples
+from pytracer.model import Schema
+from pytracer.sinks.stack_samples import Frame, StackSamples, StackSink
 from pytracer.spec import Unit
 from pytracer.text import harmless
 
@@ -14,29 +14,12 @@ _SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 _UNITS = {Unit.NANOSECONDS: "nanoseconds", Unit.BYTES: "bytes"}
 
 
-class SpeedscopeSink:
+class SpeedscopeSink(StackSink):
     """Writes the stacks of a whole run as samples with weights; they are in no order of time."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._schema: Schema | None = None
-        self._samples: StackSamples | None = None
-
-    def open(self, schema: Schema) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        self._schema, self._samples = schema, StackSamples(schema)
-
-    def emit(self, item: Item) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        assert self._samples is not None
-        self._samples.add(item)
-
-    def close(self) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        if self._schema is not None and self._samples is not None:
-            self._stream.write(json.dumps(document(self._schema, self._samples)) + "\n")
-        self._samples = None
-        self._stream.flush()
+    def write(self, schema: Schema, samples: StackSamples) -> None:
+        """See :class:`~pytracer.sinks.stack_samples.StackSink`."""
+        self.stream.write(json.dumps(document(schema, samples)) + "\n")
 
 
 def document(schema: Schema, samples: StackSamples) -> dict[str, Any]:

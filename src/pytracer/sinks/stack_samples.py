@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TextIO
 
 from pytracer.model import Item, Loss, Schema, Stacks
 
@@ -68,3 +69,31 @@ class StackSamples:
         known = self._counts.setdefault(stack, [0] * len(counts))
         for at, count in enumerate(counts):
             known[at] += count
+
+
+class StackSink:
+    """Base of the sinks that write the stacks of a whole run at its end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._open: tuple[Schema, StackSamples] | None = None
+
+    def open(self, schema: Schema) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        self._open = schema, StackSamples(schema)
+
+    def emit(self, item: Item) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        assert self._open is not None
+        self._open[1].add(item)
+
+    def close(self) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        if self._open is not None:
+            self.write(*self._open)
+        self._open = None
+        self.stream.flush()
+
+    def write(self, schema: Schema, samples: StackSamples) -> None:
+        """Write the stacks of a run."""
+        raise NotImplementedError
