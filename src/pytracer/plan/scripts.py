@@ -146,7 +146,7 @@ def _check_loops(blocks: Sequence[CompiledBlock], facts: KernelInfo) -> None:
     """Check that the kernel can walk through a map for a program. Raises UnsupportedError."""
     walks = any(kind == "script_walk" for block in blocks for kind, *_ in block.functions)
     if walks and not facts.has_helper(FOR_EACH_MAP_ELEM.number):
-        helper = f"{FOR_EACH_MAP_ELEM.name} (Linux {FOR_EACH_MAP_ELEM.since})"
+        helper = f"bpf_{FOR_EACH_MAP_ELEM.name} (Linux {FOR_EACH_MAP_ELEM.since})"
         raise UnsupportedError(f"this kernel has no {helper}, which loops over maps and len(@map) take")
 
 
@@ -207,12 +207,12 @@ def _names(point: AttachPoint, one: NumberedTarget) -> tuple[str, str]:
 
 def _compile(script: Script, state: ScriptState, places: Sequence[_Place]) -> list[CompiledBlock]:
     """Compile all blocks, until the types of maps are the same before and after."""
-    for number in range(_PASSES):
+    for _ in range(_PASSES):
         state.begin_pass()
-        state.is_final = number > 1
         compiled = [_compile_one(script.probes[place.block], state, place) for place in places]
         if not state.changed and state.is_final:
             return compiled
+        state.is_final = not state.changed
     text = script.text
     raise ProbeSpecError("the types of the maps depend on each other without an end", text, 0, len(text))
 

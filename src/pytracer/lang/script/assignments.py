@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pytracer.lang import syntax
-from pytracer.lang.arithmetic import convert, size_of
+from pytracer.lang.arithmetic import convert, number, size_of
 from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.functions import Functions
 from pytracer.lang.script.types import (
     AGGREGATES,
+    PENDING,
     WORD,
     AggregateType,
     in_memory,
@@ -143,6 +144,8 @@ class Assignments(Functions):
         if self.state.knows(target.name) and isinstance(self.state.map(target.name).value, AggregateType):
             raise self.fail(node, f"{target.name} is filled by a function", hint="clear() empties it")
         self.state.learn(node, target.name, keys, kind)
+        if not self.state.knows(target.name):
+            return  # until what is assigned has a type
         known = self.state.map(target.name)
         key = self.map_key(target)
         place = self.memory(stored_size(known.value))
@@ -166,6 +169,8 @@ class Assignments(Functions):
             raise self.fail(target, "only a variable or a map can be counted up or down")
         target = self.actual_map(target)
         self.state.learn(node, target.name, self.key_types(target), S64 if node.by < 0 else U64)
+        if not self.state.knows(target.name):
+            return number(0, PENDING)
         known_map = self.state.map(target.name)
         key = self.map_key(target)
         kind, by = known_map.value, node.by
@@ -199,6 +204,8 @@ class Assignments(Functions):
             signed = isinstance(value.type, IntType) and value.type.signed
         kind = AggregateType(name, signed or name in ("hist", "lhist"), parameters)
         self.state.learn(call, target.name, self.key_types(target), kind)
+        if not self.state.knows(target.name):
+            return
         known = self.state.map(target.name)
         key = self.map_key(target)
         code = convert(value, S64 if signed else U64).code if arguments else "1"

@@ -32,7 +32,6 @@ class BlockCompiler(Actions):
 
     def __init__(self, state: ScriptState, scope: Scope) -> None:
         super().__init__(state, scope)
-        self.functions = list[tuple[str, ...]]()  # the bodies of loops: the kind, and the lines
         self._in_function = False
         self._c_loops = 0  # that are within each other, in the innermost function
         self.statement_functions = tuple(ACTIONS)

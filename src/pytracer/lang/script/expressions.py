@@ -12,6 +12,7 @@ from pytracer.lang.constants import constants
 from pytracer.lang.scope import Comm, Found, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.types import (
+    PENDING,
     WORD,
     IntArrayType,
     RecordType,
@@ -152,7 +153,7 @@ class ScriptExpressions(ValueWriter):
             return self._parameter(node, int(name[1:]))
         known = self.variables.get(name)
         if known is None and name in self.undefined and not self.state.is_final:
-            return number(0, S64)
+            return number(0, PENDING)
         if known is None:
             raise self.fail(node, f"{name} has no value yet", hint=f"{name} = ... before it")
         return Value(known.code, known.type)
@@ -188,11 +189,13 @@ class ScriptExpressions(ValueWriter):
         if isinstance(node, (script.TupleLiteral, script.RecordLiteral)):
             return self.type_of_tuple(node)
         lines, used, fixed, variables = self.lines, self._used, self._fixed, dict(self.variables)
+        functions = len(self.functions)
         self.lines = []
         try:
             return stored(self.value(node).type)
         finally:
             self.lines, self._used, self._fixed, self.variables = lines, used, fixed, variables
+            del self.functions[functions:]
 
     def _size(self, node: script.SizeOf) -> Value:
         if isinstance(node.of, syntax.TypeName):

@@ -360,12 +360,13 @@ class Functions(Builtins):
 
     def constant_or_none(self, node: Node) -> int | None:
         """Return the value of a constant, None of what is none; adds no code."""
-        lines, used = self.lines, self._used
+        lines, used, functions = self.lines, self._used, len(self.functions)
         self.lines = []
         try:
             return self.value(node).constant
         finally:
             self.lines, self._used = lines, used
+            del self.functions[functions:]
 
 
 _Translate = Callable[["Functions", script.Call, str, int], Value]

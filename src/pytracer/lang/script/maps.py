@@ -7,6 +7,7 @@ from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.casts import Casts
 from pytracer.lang.script.types import (
+    PENDING,
     WORD,
     AggregateType,
     TupleType,
@@ -63,7 +64,7 @@ class MapReads(Casts):
                 names = ", ".join(self.state.map_names) or "none"
                 raise self.fail(node, f"nothing assigns a value to {node.name}", hint=f"maps are {names}")
             self.map_key(node)
-            return number(0, S64)
+            return number(0, PENDING)
         known = self.state.map(node.name)
         key = self.map_key(node)
         kind = known.value

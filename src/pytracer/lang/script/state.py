@@ -9,7 +9,7 @@ from pytracer.lang.scope import TypeProvider
 from pytracer.lang.script.program import Action, ScriptMap
 from pytracer.lang.script.structs import ScriptTypes
 from pytracer.lang.script.syntax import Macro, Script
-from pytracer.lang.script.types import AggregateType, stored, unify
+from pytracer.lang.script.types import AggregateType, is_pending, stored, unify
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import Type
 
@@ -132,6 +132,8 @@ class ScriptState:
         """Take note of an assignment's types. Raises ProbeSpecError if they contradict those known."""
         keys = tuple(map(stored, keys))
         value = value if isinstance(value, AggregateType) else stored(value)
+        if any(map(is_pending, (*keys, value))) and not self.is_final:
+            return
         if name not in self._values:
             self._keys[name], self._values[name] = keys, value
             self.changed = True
@@ -150,7 +152,7 @@ class ScriptState:
         """Take note of a key's types. Raises ProbeSpecError if they contradict those known."""
         known = self._keys.get(name)
         keys = tuple(map(stored, keys))
-        if known is None:
+        if known is None or (any(map(is_pending, keys)) and not self.is_final):
             return
         both = [unify(a, b) for a, b in zip(known, keys, strict=False)]
         if len(known) != len(keys) or None in both:

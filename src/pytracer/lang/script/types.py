@@ -233,6 +233,17 @@ def in_memory(kind: Type) -> bool:
     return isinstance(kind, StoredType) and not isinstance(kind, CodeType)
 
 
+PENDING = IntType(1, True, loose=True)
+"""The type of what a map or variable holds that a later block assigns, until that block was compiled."""
+
+
+def is_pending(kind: Type) -> bool:
+    """Return whether a type is not known yet, or that of one of its parts."""
+    if isinstance(kind, (TupleType, RecordType)):
+        return any(map(is_pending, kind.items))
+    return kind == PENDING
+
+
 def stored_size(kind: Type) -> int:
     """Return the bytes that a value takes in a map or event."""
     return kind.size if isinstance(kind, StoredType) else WORD
@@ -240,7 +251,7 @@ def stored_size(kind: Type) -> int:
 
 def stored(kind: Type) -> Type:
     """Return the type of a value once it is stored. Numbers take a word each, whatever their width."""
-    if isinstance(kind, IntType) and not kind.boolean:
+    if isinstance(kind, IntType) and not kind.boolean and kind != PENDING:
         return IntType(kind.size, kind.signed)
     return kind
 

@@ -63,6 +63,7 @@ class ValueWriter(Checker):
         super().__init__(state.text, replace(scope, types=state.types_over(scope.types)))
         self.state = state
         self.lines = list[str]()
+        self.functions = list[tuple[str, ...]]()  # the bodies of loops: the kind, and the lines
         self.undefined = set[str]()  # variables that were declared without a type or value
         self.variables = dict[str, Variable]()
         self.substitutes = dict[str, Substitute]()  # of a macro's parameters

@@ -1,0 +1,169 @@
+"""Scripts for a kernel described as data: their programs, maps and attach points, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytracer.errors import ProbeSpecError, UnsupportedError
+from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP
+from pytracer.lang.script import parse_script
+from pytracer.plan import make_plan
+from pytracer.record import replace
+from pytracer.request import Request, ScriptRequest
+from pytracer.spec import IntervalSample, PerfSample, RunOnce
+from pytracer.spec.script import SCRIPT
+from support.probe_spec_kernel import kernel
+
+KERNEL = kernel()
+
+
+def planned(text, facts=KERNEL, **given):
+    return make_plan(Request(SCRIPT, script=ScriptRequest(parse_script(text), **given)), facts)
+
+
+def maps(text, **given):
+    return {one.name: one for one in planned(text, **given).script.maps}
+
+
+def refused(text):
+    with pytest.raises(ProbeSpecError) as caught:
+        planned(text)
+    return caught.value.message, text[caught.value.start : caught.value.end]
+
+
+def test_begin_is_attached_first_and_end_last():
+    plan = planned("end { } kprobe:vfs_read { @ = count(); } begin { }")
+    # The last probe of a plan is attached first, and detached last.
+    first, second = plan.probes[-1].probe, plan.probes[-2].probe
+    assert isinstance(first, RunOnce)
+    assert isinstance(second, RunOnce)
+    assert (first.at_end, second.at_end) == (True, False)
+    assert plan.script.attached == 3
+    assert not plan.script.ends_at_once
+
+
+@pytest.mark.parametrize(
+    ("point", "kind", "frequency", "period"),
+    [
+        ("interval:s:2", IntervalSample, 0, 2 * 10**9),
+        ("i:hz:10", IntervalSample, 0, 10**8),
+        ("interval:500ms", IntervalSample, 0, 5 * 10**8),
+        ("profile:hz:99", PerfSample, 99, 0),
+        ("p:ms:10", PerfSample, 0, 10**7),
+        ("software:page-faults:7", PerfSample, 0, 7),
+        ("hardware:cache-misses:1000", PerfSample, 0, 1000),
+    ],
+)
+def test_timers_and_counters(point, kind, frequency, period):
+    [chosen] = planned(f"{point} {{ @++; }}").probes
+    assert type(chosen.probe) is kind
+    assert (chosen.rate.frequency, chosen.rate.period) == (frequency, period)
+
+
+def test_types_of_maps_are_known_over_all_blocks():
+    known = maps(
+        "kprobe:vfs_read { @n[tid] = @start; @wide[1] = 1; @text = comm; } "
+        'kretprobe:vfs_read { @start = nsecs; @wide[1 << 40] = 1; @text = "a longer text than comm"; '
+        "@h[comm] = hist(retval); @l = lhist(1, 0, 9, 3); @s = stats(-1); @c = count(); print(@c + 1); }"
+    )
+    assert known["@n"].value == known["@start"].value
+    assert known["@n"].value.size == 8
+    assert known["@wide"].keys[0].size == 8
+    assert known["@text"].value.room == len("a longer text than comm") + 1
+    assert known["@h"].key_words == 3
+    assert known["@h"].is_per_cpu
+    assert known["@l"].value.parameters == (0, 9, 3)
+    assert known["@s"].value_words == 2
+    assert known["@c"].is_shared  # a program reads it
+
+
+def test_a_map_of_strings_may_be_read_before_it_is_assigned():
+    known = maps(
+        "begin { @copy = @text; @pair = (1, @text); $x = @text; @n[@text] = 1; } end { @text = comm; }"
+    )
+    assert known["@copy"].value == known["@text"].value == known["@pair"].value.items[1]
+    assert known["@n"].keys == (known["@text"].value,)
+
+
+def test_settings_and_declarations_of_maps():
+    known = maps("config = { max_map_keys = 7 } let @a = lruhash(3); begin { @a[1] = 1; @b[1] = 1; }")
+    assert (known["@a"].capacity, known["@a"].evicts) == (3, True)
+    assert (known["@b"].capacity, known["@b"].evicts) == (7, False)
+
+
+def test_targets_of_which_the_c_is_the_same_share_a_program():
+    plan = planned("kprobe:vfs_read, kretprobe:vfs_read { @[probe] = count(); }")
+    programs = {chosen.probe.program for chosen in plan.probes}
+    assert len(programs) == 1
+    assert [names[0] for names in plan.script.targets] == ["kprobe:vfs_read", "kretprobe:vfs_read"]
+
+
+def test_loops_are_functions_where_the_kernel_calls_them():
+    text = (
+        "begin { @a[1] = 1; for ($kv : @a) { @b = $kv.1; } for ($i : 0..1000) { @c = $i; } print(len(@a)); }"
+    )
+    assert planned(text).generated["generated_script.h"].count("struct script_walk *walk)") == 3
+    old = replace_helpers(LOOP.number)
+    assert planned(text, old).generated["generated_script.h"].count("struct script_walk *walk)") == 2
+    with pytest.raises(UnsupportedError, match=r"bpf_for_each_map_elem \(Linux 5\.13\)"):
+        planned(text, replace_helpers(FOR_EACH_MAP_ELEM.number))
+
+
+def replace_helpers(missing):
+    made = kernel()
+    made.helpers = set(range(1, 250)) - {missing}
+    return made
+
+
+def test_what_the_user_wrote_is_not_in_the_c():
+    text = 'begin { @evil_map["evil */ text"] = 1; $evil_variable = 1; printf("evil %d", $evil_variable); }'
+    assert "evil" not in planned(text).generated["generated_script.h"]
+
+
+def test_parameters():
+    assert "0x2aULL" in planned("begin { @ = $1; }", parameters=("42",)).generated["generated_script.h"]
+    assert "0x1ffULL" in planned("begin { @ = $1; }", parameters=("0777",)).generated["generated_script.h"]
+    named = {"size": "9"}
+    assert (
+        "0x9ULL" in planned('begin { @ = getopt("size", 5); }', named=named).generated["generated_script.h"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "wrong"),
+    [
+        ("kprobe:vfs_read { $x = $y; }", "$y has no value yet", "$y"),
+        ("kprobe:vfs_read { if (1) { $x = 1; } print($x); }", "$x has no value yet", "$x"),
+        ("kprobe:vfs_read { print(arg9); }", "k:vfs_read has no arg9", "arg9"),
+        ("kprobe:vfs_read { print(retval); }", "k:vfs_read has no return value that can be read", "retval"),
+        ("begin { print(@a + 1); }", "nothing assigns a value to @a", "@a"),
+        ("begin { @b = min(1); print(@b + 1); }", "a program cannot read a map of min()", "@b"),
+        ("begin { @b = count(); @b = 1; }", "@b is filled by a function", "@b = 1"),
+        ("begin { @ = hist(1, 9); }", "the bits of hist() are 0 to 5", "hist(1, 9)"),
+        ("begin { print((1, 2).2); }", "the tuple has 2 items: .0 is the first", "(1, 2).2"),
+        ('begin { print("a" < "b"); }', "'<' makes no sense of strings", '"a" < "b"'),
+        (
+            'begin { printf("%d", "text that is long"); }',
+            "%d is for numbers, and this is a string[18]",
+            '"text that is long"',
+        ),
+        ("begin { signal(9); }", "signal() changes what is traced", "signal(9)"),
+        ("interval:s:0 { }", "'s:0' is no time", "interval:s:0"),
+        ("iter:task { }", "iter probes are not supported", "iter:task"),
+        ("software:nothing:1 { }", "'software:nothing:1' names no event", "software:nothing:1"),
+        ("macro m() { m() } begin { m(); }", "macro m uses itself", "m()"),
+    ],
+)
+def test_mistakes_are_pointed_at(text, message, wrong):
+    assert refused(text) == (message, wrong)
+
+
+def test_scripts_for_a_command_alone_filter_what_programs_see():
+    request = Request(
+        SCRIPT, script=ScriptRequest(parse_script("kprobe:vfs_read { } begin { }")), command=("ls",)
+    )
+    generated = make_plan(request, KERNEL).generated["generated_script.h"]
+    assert generated.count("pt_is_current_traced()") == 1
+    assert "PT_FOLLOW" in dict(make_plan(request, KERNEL).defines)
+    load = make_plan(replace(request, load=True), KERNEL)
+    assert "PT_FOLLOW" not in dict(load.defines)
