@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytracer.api import Trace, list_tracers, open
+    from pytracer.api import Trace, list_tracers, open, script
     from pytracer.errors import (
         AttachError,
         BuildError,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _HOMES = {
-    "api": ("Trace", "list_tracers", "open"),
+    "api": ("Trace", "list_tracers", "open", "script"),
     "model": ("Batch", "Histograms", "Item", "Loss", "Profile", "Schema", "Snapshot", "Stacks"),
     "errors": (
         "AttachError",
@@ -92,6 +92,7 @@ __all__ = [
     "__version__",
     "list_tracers",
     "open",
+    "script",
 ]
 
 

@@ -20,6 +20,7 @@ from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Item
 from pytracer.request import build_request
 from pytracer.spec import Filter, Option, SeccompProfile, Tracer, registry
+from pytracer.spec.script import SCRIPT
 from pytracer.trace.loop import Trace as _Trace
 
 HasFileno = int | IO[bytes] | IO[str]
@@ -165,6 +166,25 @@ def open(
         spell=lambda name: name.replace("-", "_"),
     )
     return Trace(request, RunningKernel, warn=warn, output=(_descriptor(stdout), _descriptor(stderr)))
+
+
+def script(text: str, *parameters: str, unsafe: bool = False, **options: object) -> Trace:
+    """Start a script in the language of bpftrace (docs/script.md). Use the trace as a context manager.
+
+    Args:
+        text: the script.
+        parameters: the values of ``$1``, ``$2``, ...
+        unsafe: allow functions that change what is traced or run commands.
+        options: those of :func:`open`, such as ``command`` and ``pid``.
+
+    Returns:
+        a trace that yields a Batch for what the script prints: its columns are ``type``, as in bpftrace's
+        JSON, and ``data``.
+
+    Raises:
+        ProbeSpecError: the script is wrong; the error points into it. Else the errors of :func:`open`.
+    """
+    return open(SCRIPT, text, *parameters, unsafe=unsafe, **options)  # type: ignore[arg-type]
 
 
 def _by_hook(hook: Mapping[str, str] | None) -> Mapping[str, str]:

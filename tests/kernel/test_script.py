@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import pytracer
 from support.cli import run
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
@@ -217,3 +218,15 @@ def test_second_start_loads_no_compiler():
     done = run("script", "-q", "-v", "-e", text)
     assert "compiled" not in done.err
     assert done.out == "12345\n\n"
+
+
+def test_from_python_outputs_are_typed():
+    text = 'begin { print((1, "two", $1)); @n["k"] = 7; @c = count(); printf("%d\\n", 3); }'
+    with pytracer.script(text, "5") as trace:
+        rows = [row for item in trace for row in item.rows() if row["type"] not in ("", "attached_probes")]
+    assert [(row["type"], row["data"]) for row in rows] == [
+        ("value", [1, "two", 5]),
+        ("printf", "3\n"),
+        ("map", {"@c": 1}),
+        ("map", {"@n": {"k": 7}}),
+    ]

@@ -71,7 +71,9 @@ class Actions(Assignments):
         self.emit(Action(node.name, kinds, pieces), tuple(values))
 
     def _literal_text(self, node: Node) -> syntax.TextLiteral | None:
-        """Return a text in quotes, also where a macro without parameters stands for it."""
+        """Return a text in quotes, also where a macro or its parameter stands for it."""
+        if isinstance(node, syntax.Name) and node.name in self.substitutes:
+            return self.in_place_of(node.name, self._literal_text)
         if isinstance(node, (syntax.Name, script.Call)) and not getattr(node, "arguments", ()):
             macro = self.state.macros.get((node.name, 0))
             if macro is not None and isinstance(macro.body, script.BlockExpression):
