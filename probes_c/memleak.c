@@ -20,7 +20,7 @@ struct pt_call {
 #include "allocations.h"
 
 // What realloc is about to free, by the thread: if it fails, it has not.
-BPF_HASH(moving, u64, struct block, 16384);
+BPF_HASH(moved_blocks, u64, struct block, 16384);
 
 enum kind {
     MALLOC = 1,
@@ -45,7 +45,7 @@ static __always_inline void forget(u64 address, int may_return)
         return;
     block = *known;
     if (may_return)
-        moving.update(&id, &block);
+        moved_blocks.update(&id, &block);
     blocks.delete(&key);
     pt_count_block(&block, -1);
 }
@@ -92,7 +92,7 @@ int returns(struct pt_regs *ctx)
             pt_probe_read_user(&address, pt_word_size(ctx), (void *)call.old);
     }
     if (kind == REALLOC || kind == REALLOCARRAY) {
-        struct block *moved = moving.lookup(&id);
+        struct block *moved = moved_blocks.lookup(&id);
 
         if (moved && !address && call.size) { // it failed: the block is where it was
             struct block_key key = pt_block_key(call.old);
@@ -101,7 +101,7 @@ int returns(struct pt_regs *ctx)
             if (!blocks.update(&key, &block))
                 pt_count_block(&block, 1);
         }
-        moving.delete(&id);
+        moved_blocks.delete(&id);
     }
     if (address) {
         forget(address, 0); // seen already: realloc(NULL) calls malloc

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import run, start, stop
+from support.contend import UNSEEN
 from support.disks import BLOCK, READER, completed, file_system, loop, readers, schedulers, transferred, work
 from support.needs import refused
 
@@ -70,7 +71,9 @@ def test_processes_that_share_a_disk_are_told_apart(tmp_path):
                 made = readers(device, counts)
             for pid, (name, sectors) in made.items():
                 own = [event for event in events if event["sector"] in sectors]
-                assert [event["sector"] for event in own] == list(sectors), scheduler
+                seen = [event["sector"] for event in own]
+                assert len(sectors) - len(seen) <= UNSEEN, scheduler
+                assert seen == [sector for sector in sectors if sector in seen], scheduler
                 assert {(event["pid"], event["comm"]) for event in own} == {(pid, name)}, scheduler
             assert {event["pid"] for event in events} == set(made)
 

@@ -214,7 +214,7 @@ def _meanwhile(tracer: str, words: Words, before: Words, work: Callable[[], obje
         work()
     finally:
         result = stop(process, signal.SIGTERM)
-    result.err = "".join(process.message) + result.err
+    result.err = "".join(process.messages) + result.err
     return result
 
 
