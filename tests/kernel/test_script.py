@@ -212,6 +212,13 @@ def test_a_full_map_is_a_loss():
     assert ("lost_events", {"events": 1, "reason": "map_full"}) in kinds
 
 
+def test_what_a_traced_name_holds_is_no_command(tmp_path):
+    made = tmp_path / "made"
+    text = 'begin { system("echo %s", str($1)); system("echo %d", 5); }'
+    assert output(text, f"a; touch {made}", "--unsafe") == f"a; touch {made}\n5\n\n"
+    assert not made.exists()
+
+
 def test_second_start_loads_no_compiler():
     text = "begin { print(12345); }"
     assert output(text) == "12345\n\n"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
+import shlex
 import socket
 import struct
 import sys
@@ -37,6 +39,7 @@ from pytracer.text import harmless
 
 _WORD = struct.Struct("=Q")
 _SIGNED = struct.Struct("=q")
+_WORDS = re.compile(r"[\w@%+=:,./ -]*")
 
 
 @record
@@ -184,8 +187,14 @@ class ValueReader:
         moment, rest = divmod(nanoseconds, 10**9)
         return time.strftime(form.replace("%f", f"{rest // 1000:06}"), time.localtime(moment))
 
-    def printf(self, pieces: Sequence[str | Conversion], kinds: Sequence[Type], data: bytes) -> str:
-        """Format the values of an event."""
+    def printf(
+        self,
+        pieces: Sequence[str | Conversion],
+        kinds: Sequence[Type],
+        data: bytes,
+        guard: Callable[[str], str] = str,
+    ) -> str:
+        """Format the values of an event; text goes through ``guard``."""
         out, at, number = list[str](), 0, 0
         for piece in pieces:
             if isinstance(piece, str):
@@ -193,6 +202,8 @@ class ValueReader:
                 continue
             kind = kinds[number]
             value = self.read(kind, data, at)
+            if piece.sign == "s":
+                value = Shown(value.data, guard(value.text))
             out.append(_show(piece, kind, value, data, at))
             at += stored_size(kind)
             number += 1
@@ -212,6 +223,11 @@ def _show(piece: Conversion, kind: Type, value: Shown, data: bytes, at: int) -> 
     if piece.sign == "c":
         return harmless(chr(number & 0xFF))
     return piece.show(number)
+
+
+def quote_for_shell(text: str) -> str:
+    """Quote text that a shell would take for more than words: traced names may hold commands."""
+    return text if _WORDS.fullmatch(text) else shlex.quote(text)
 
 
 def _named(name: str, address: int) -> str:

@@ -14,7 +14,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.read.maps import Map
 from pytracer.budget import Budget
 from pytracer.enrich.script_maps import MapOutput, show_map
-from pytracer.enrich.script_values import ValueReader
+from pytracer.enrich.script_values import ValueReader, quote_for_shell
 from pytracer.lang.script import Action, CompiledScript, ScriptMap
 from pytracer.model import Batch, Item
 from pytracer.model.script import ScriptOutput
@@ -186,7 +186,7 @@ class ScriptCollector(StreamCollector):
         return ScriptOutput("cat", text, text)
 
     def _system(self, action: Action, data: bytes) -> ScriptOutput:
-        command = self._reader.printf(action.pieces, action.fields, data)
+        command = self._reader.printf(action.pieces, action.fields, data, quote_for_shell)
         sys.stdout.flush()
         done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)  # noqa: S602: --unsafe
         text = done.stdout.decode(errors="backslashreplace")

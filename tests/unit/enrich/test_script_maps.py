@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytracer.enrich.script_maps import bucket_bounds, show_map
-from pytracer.enrich.script_values import ValueReader
+from pytracer.enrich.script_values import ValueReader, quote_for_shell
 from pytracer.lang.script.program import ScriptMap
 from pytracer.lang.script.types import AggregateType, StringType, TupleType
 from pytracer.lang.types import S64, U64, IntType
@@ -112,6 +112,19 @@ def test_hostile_strings_are_harmless_as_text_and_whole_as_data():
     assert found.text == "\\x1b[31m\\n"
     assert found.data == "\x1b[31m\n"
     assert READER.read(TEXT, b"\xff\xfe".ljust(8, b"\0"), 0).text == "\\xff\\xfe"
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("/usr/bin/ls -l a_b", "/usr/bin/ls -l a_b"),
+        ("a; reboot", "'a; reboot'"),
+        ("$(id)", "'$(id)'"),
+        ("it's", """'it'"'"'s'"""),
+    ],
+)
+def test_text_for_a_shell_holds_no_command(text, quoted):
+    assert quote_for_shell(text) == quoted
 
 
 def test_numbers_of_each_kind():
