@@ -14,13 +14,14 @@ from pytracer.bpf.line_info import NOTHING, FuncLineInfo, load_btf
 from pytracer.bpf.load.tail_calls import TailCalls, tail_call_targets
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import LOCAL_STORAGE, MapType, ProgType, map_create, prog_load
-from pytracer.errors import VerifierError
+from pytracer.errors import UnsupportedError, VerifierError
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.kernel.policy import explain, is_confidential, locked_down, raise_memlock
 
 _ALL, _STATISTICS = 2, 4  # BPF_LOG_LEVEL2, BPF_LOG_STATS
 _LOG = (1 << 24) - 1  # bytes: UINT_MAX >> 8, and one more is refused before Linux 5.2 (7a9f5c65abcc)
 # Lockdown withholds the helpers that read kernel memory (Linux 5.4, 9d1f8be5cf42).
+_KEY_MAX = 512  # bytes of a hash's key, on older kernels (MAX_BPF_STACK)
 _WITHHELD = re.compile(
     r"(?:unknown func|cannot use helper|program of this type cannot use helper) bpf_probe_read"
 )
@@ -105,6 +106,12 @@ class ImageModule:
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
+                longest = max(spec.key_size for spec in image.maps)
+                if error.errno == errno.E2BIG and longest > _KEY_MAX:
+                    raise UnsupportedError(
+                        f"this kernel has no maps with keys of {longest} bytes: {_KEY_MAX} at most",
+                        hint="shorter strings in keys: config = { max_strlen = 64 } in a script, -z 64",
+                    ) from error
                 raise explain(error, f"creating the maps of {name}") from error
             raise
         self._btf = load_btf(image.btf)
