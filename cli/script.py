@@ -38,10 +38,9 @@ _FILE_LIMIT = 1 << 20  # bytes of a script
 
 def run(words: Sequence[str]) -> int:
     """Run a script; the exit status is the script's own, or the command's."""
-    cut = words.index("--") if "--" in words else len(words)
-    own, command = list(words[:cut]), tuple(words[cut + 1 :])
+    own, named, command = _split(words)
     given = _parser().parse_intermixed_args(own)
-    request = _request(given, command)
+    request = _request(given, named, command)
 
     from pytracer.features.kernel_facts import RunningKernel
     from pytracer.plan import make_plan
@@ -75,6 +74,20 @@ def run(words: Sequence[str]) -> int:
         return run_trace(request, RunningKernel, sink, say=say, warn=warn, strict=given.strict, output=output)
 
 
+def _split(words: Sequence[str]) -> tuple[list[str], dict[str, str], tuple[str, ...]]:
+    """Split a command line at ``--``: options and parameters, named parameters (``-- --NAME=VALUE``), and the
+    command, behind another ``--`` where there are named parameters."""
+    cut = words.index("--") if "--" in words else len(words)
+    own, rest = list(words[:cut]), list(words[cut + 1 :])
+    named = dict[str, str]()
+    while rest and rest[0].startswith("--") and rest[0] != "--":
+        name, _, value = rest.pop(0).removeprefix("--").partition("=")
+        named[name] = value or "true"
+    if named and rest[:1] == ["--"]:
+        rest.pop(0)
+    return own, named, tuple(rest)
+
+
 def _parser() -> Parser:
     parser = Parser(prog="pytracer script", description=_ABOUT, epilog=_MORE, usage=_USAGE)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
@@ -104,7 +117,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _request(given: argparse.Namespace, command: tuple[str, ...]) -> Request:
+def _request(given: argparse.Namespace, named: dict[str, str], command: tuple[str, ...]) -> Request:
     words = list(given.words)
     if given.text is None:
         if not words:
@@ -130,10 +143,9 @@ def _request(given: argparse.Namespace, command: tuple[str, ...]) -> Request:
         buffer=given.buffer,
         hooks=dict(one.split("=", 1) for one in given.hook),
     )
-    if given.quiet and request.script is not None:
-        settings = {**request.script.settings, "quiet": "1"}
-        request = replace(request, script=replace(request.script, settings=settings))
-    return request
+    assert request.script is not None
+    settings = {**request.script.settings, **({"quiet": "1"} if given.quiet else {})}
+    return replace(request, script=replace(request.script, settings=settings, named=named))
 
 
 def _read(name: str) -> str:

@@ -213,6 +213,14 @@ def test_a_full_map_is_a_loss():
     assert ("lost_events", {"events": 1, "reason": "map_full"}) in kinds
 
 
+def test_named_parameters_stand_before_a_command():
+    given = ('"size", 5', '"flag"', '"text", "none"')
+    text = f"begin {{ {' '.join(f'print(getopt({one}));' for one in given)} print(cpid > 0); }}"
+    assert output(text, "--", "--size=7", "--flag") == "7\ntrue\nnone\nfalse\n\n"
+    found = output(text, "--", "--text=some", "--", "true")
+    assert found == "5\nfalse\nsome\ntrue\n\n"
+
+
 def test_what_a_traced_name_holds_is_no_command(tmp_path):
     made = tmp_path / "made"
     text = 'begin { system("echo %s", str($1)); system("echo %d", 5); }'
