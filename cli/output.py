@@ -185,15 +185,14 @@ def report(error: PytracerError, severity: str = "error") -> None:
 
 
 def _excerpt(error: ProbeSpecError) -> str:
-    """Return the probe spec, with a mark below the wrong part."""
-    before, wrong, after = (
-        harmless(part)
-        for part in (
-            error.text[: error.start],
-            error.text[error.start : error.end],
-            error.text[error.end :],
-        )
-    )
+    """Return the probe spec, or the line of a script, with a mark below the wrong part."""
+    text = error.text
+    first = text.rfind("\n", 0, error.start) + 1
+    last = text.find("\n", error.start)
+    last = len(text) if last < 0 else last
+    end = min(error.end, last)
+    parts = (text[first : error.start], text[error.start : end], text[end:last])
+    before, wrong, after = (harmless(part.replace("\t", " ")) for part in parts)
     return f"  {before}{wrong}{after}\n  {' ' * len(before)}^{'~' * (len(wrong) - 1)}"
 
 

@@ -192,6 +192,14 @@ def test_mistakes_are_pointed_at_before_anything_is_attached(text, message, wron
     assert line[start : start + len(marks.strip())] == wrong
 
 
+def test_a_mistake_in_a_script_of_several_lines_is_shown_with_its_line(tmp_path):
+    path = tmp_path / "three.bt"
+    path.write_text("// a comment\nbegin {\n\tprint(nonsense);\n}\n")
+    done = run("script", path)
+    assert done.status == 2
+    assert done.err.splitlines()[1:3] == ["   print(nonsense);", "         ^~~~~~~~"]
+
+
 def test_nothing_that_a_user_wrote_is_in_the_c():
     text = 'begin { @evil_name["*/ evil_text /*"] = 1; $evil_variable = 2; print($evil_variable); }'
     done = run("script", "--emit-c", "-e", text)
