@@ -117,4 +117,6 @@ class Casts(ScriptExpressions):
     def _dereference(self, node: Node, value: Value) -> Lvalue:
         if isinstance(value.type, StoredType):
             raise self.fail(node, f"this is no address ({value.type.text})")
+        if isinstance(value.type, IntType):  # a number that is followed leads to a word of 64 bits
+            value = Value(value.code, PointerType(U64))
         return super()._dereference(node, value)

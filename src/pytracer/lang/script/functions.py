@@ -196,7 +196,7 @@ class Functions(Strings):
         address = self.state.kernel_address(name.value)
         if not address:
             raise self.fail(name, f"the kernel has no symbol {name.value!r}")
-        return Value(number(address, U64).code, PointerType(U64))
+        return number(address, U64)
 
     def _uaddr(self, node: script.Call, _to: str, _room: int) -> Value:
         raise self.fail(node, f"{node.name}() is not supported")
