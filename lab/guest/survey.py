@@ -92,6 +92,7 @@ SHARED = {FOLLOW.name: "execsnoop", MAPPING.name: "profile"}
 EVERY_SOURCE = ("syscalls", "sockcount")
 """With which each source of types is tried: it makes no difference to a tracer which it is, or its own tests
 find it."""
+_OWN_PROGRAM = re.compile(rf"{re.escape(sys.prefix)}/bin/[^:]+")
 FAULT = ["__x64_sys_getppid", "EPERM"]
 """And what it can go without."""
 
@@ -238,8 +239,14 @@ def find_used(hook: Hook, attached: list[tuple[str, str, str]], forced: str = ""
         needed = [probe for probe in alternative.probes if not (probe.optional or probe.when)]
         if all((probe.program, probe.kind) in made for probe in needed):
             ours = {(probe.program, probe.kind) for probe in alternative.probes}
-            return [alternative.name, *sorted({target for p, k, target in attached if (p, k) in ours})]
+            targets = {_outside(target) for p, k, target in attached if (p, k) in ours}
+            return [alternative.name, *sorted(targets)]
     return []
+
+
+def _outside(target: str) -> str:
+    """Name the interpreter of a target as the system does: where the checkout is says nothing of a kernel."""
+    return _OWN_PROGRAM.sub(lambda match: os.path.realpath(match.group()), target)
 
 
 @dataclass(frozen=True)
