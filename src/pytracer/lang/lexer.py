@@ -35,7 +35,7 @@ MOST = 4096  # characters of a probe spec
 
 @record
 class Rules:
-    """What tokens of a language look like: ``token`` has a group for each kind, ``blank`` is what separates
+    """The tokens of a language: ``token`` has a group for each kind, ``blank`` is what separates
     them. A text has at most ``limit`` characters; ``what`` is such a text, for messages."""
 
     token: re.Pattern[str]

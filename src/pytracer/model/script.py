@@ -1,4 +1,4 @@
-"""What a script has output: one thing of one kind, for text and for JSON."""
+"""Outputs of scripts: each is of one kind, and there for text and for JSON."""
 
 from __future__ import annotations
 

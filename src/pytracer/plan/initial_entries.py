@@ -114,7 +114,7 @@ class CgroupIds(InitialEntries):
 
 @record
 class RunValues(InitialEntries):
-    """What a script's programs know of the run: its begin, by the boot clock, and the command's process."""
+    """The begin of a script's run, by the boot clock, and the process of the command."""
 
     def entries(self, run: RunFacts, /) -> Iterable[Entry]:
         """See :class:`InitialEntries`."""

@@ -35,7 +35,7 @@ _LEGEND = ((Part.USER, "program"), (Part.KERNEL, "kernel"))
 
 @record
 class Picture:
-    """What a flame graph says beside its frames: the ``column`` that widths stand for, whether callers are
+    """The text around a flame graph, and its form: the ``column`` that widths stand for, whether callers are
     above what they call (``icicle``), and ``notes`` below it."""
 
     title: str

@@ -1,4 +1,4 @@
-"""What heat maps show: counts of each interval by place, the places being buckets or parts of a second."""
+"""The data of heat maps: counts of each interval by place, the places being buckets or parts of a second."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Panel:
 
     @property
     def count(self) -> int:
-        """How much was counted."""
+        """The sum of all counts."""
         return int(sum(int(one.counts.sum()) for one in self.intervals))
 
 

@@ -1,4 +1,4 @@
-"""What a compiled script consists of: data for the plan, which attaches it, and for who reads its results."""
+"""A compiled script as data: for the plan, which attaches it, and for the reader of its results."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Action:
 
 
 WALK_NUMBER = "SCRIPT_WALK_{}"
-"""What stands for the number of a function in the lines of a block."""
+"""The placeholder for the number of a function in the lines of a block."""
 
 
 @record

@@ -1,4 +1,4 @@
-"""What a script consists of, with the place of each part in its text: probes, statements, and the expressions
+"""The syntax tree of scripts, with the place of each part in the text: probes, statements, and the expressions
 that only scripts have."""
 
 from __future__ import annotations

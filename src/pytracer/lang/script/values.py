@@ -49,7 +49,7 @@ class Variable:
 
 @record
 class Substitute:
-    """What a macro's parameter stands for: the argument, and what names mean where the macro is used."""
+    """The argument of a macro's parameter, with the names that are known where the macro is used."""
 
     node: Node
     variables: dict[str, Variable]
