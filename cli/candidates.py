@@ -1,4 +1,4 @@
-"""Find the words that fit at a place of a command line, from the declarations and from what this machine tells anyone.
+"""Find the words that fit at a place of a command line, by the declarations and by what anyone may know here.
 
 No privileges are needed: functions and raw tracepoints come from BTF, trace events from tracefs where it can
 be read.

@@ -10,19 +10,11 @@ from pytracer.enrich.script_values import Shown, ValueReader
 from pytracer.lang.script.program import ScriptMap
 from pytracer.lang.script.types import WORD, AggregateType
 from pytracer.lang.types import IntType
+from pytracer.model.script import ScriptOutput
 from pytracer.record import record
 
 _WIDTH = 52  # characters of a full bar
 _SUFFIXES = ("", "K", "M", "G", "T", "P", "E")
-
-
-@record
-class MapOutput:
-    """A map as it is shown: ``kind`` is JSON's ``type``, ``data`` its ``data``."""
-
-    kind: str
-    data: Any
-    text: str
 
 
 @record
@@ -34,7 +26,7 @@ class _Entry:
 
 def show_map(
     one: ScriptMap, keys: Array, values: Array, reader: ValueReader, top: int = 0, divisor: int = 0
-) -> MapOutput:
+) -> ScriptOutput:
     """Show a map of which all ``keys`` (n,) and ``values`` (n,) or (n, cpus) were read; only the ``top``
     greatest where that is not 0, each value divided by ``divisor``."""
     words = _words(one, values)
@@ -114,7 +106,7 @@ def _average(kind: AggregateType, words: Sequence[int]) -> int:
     return -(-number // count) if number < 0 else number // count
 
 
-def _values(one: ScriptMap, entries: Iterable[_Entry], divisor: int) -> MapOutput:
+def _values(one: ScriptMap, entries: Iterable[_Entry], divisor: int) -> ScriptOutput:
     lines, data = list[str](), dict[str, Any]()
     is_stats = isinstance(one.value, AggregateType) and one.value.kind in ("avg", "stats")
     kind = "stats" if is_stats else "map"
@@ -125,7 +117,7 @@ def _values(one: ScriptMap, entries: Iterable[_Entry], divisor: int) -> MapOutpu
         single = shown.data
         if one.keys:
             data[",".join(str(part.data) for part in entry.key)] = shown.data
-    return MapOutput(kind, {one.name: data if one.keys else single}, "".join(lines))
+    return ScriptOutput(kind, {one.name: data if one.keys else single}, "".join(lines))
 
 
 def _value(one: ScriptMap, entry: _Entry, divisor: int) -> Shown:
@@ -156,7 +148,7 @@ def _key_text(key: Sequence[Shown]) -> str:
 
 def _histograms(
     one: ScriptMap, keys: Array, words: Array, reader: ValueReader, top: int, divisor: int
-) -> MapOutput:
+) -> ScriptOutput:
     assert isinstance(one.value, AggregateType)
     found = dict[bytes, dict[int, int]]()
     for key, value in zip(keys, words[:, 0].tolist(), strict=True):
@@ -175,7 +167,7 @@ def _histograms(
         single = [_json_row(low, high, count) for low, high, count in rows]
         if one.keys:
             data_of[",".join(str(part.data) for part in parts)] = single
-    return MapOutput("hist", {one.name: data_of if one.keys else single}, "".join(text))
+    return ScriptOutput("hist", {one.name: data_of if one.keys else single}, "".join(text))
 
 
 def _rows(kind: AggregateType, counts: dict[int, int]) -> Iterable[tuple[int | None, int | None, int]]:

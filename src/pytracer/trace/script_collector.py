@@ -13,12 +13,13 @@ from pytracer.arrays import Array, np
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.read.maps import Map
 from pytracer.budget import Budget
-from pytracer.enrich.script_maps import MapOutput, show_map
+from pytracer.enrich.script_maps import show_map
 from pytracer.enrich.script_values import ValueReader, quote_for_shell
 from pytracer.lang.script import Action, CompiledScript, ScriptMap
 from pytracer.model import Batch, Item
 from pytracer.model.script import ScriptOutput
 from pytracer.plan import Plan
+from pytracer.record import replace
 from pytracer.trace.collector import find_map
 from pytracer.trace.stream_collector import StreamCollector
 
@@ -115,7 +116,7 @@ class ScriptCollector(StreamCollector):
         super().close()
         self._reader.close()
 
-    def _show(self, one: ScriptMap, top: int = 0, divisor: int = 0) -> MapOutput:
+    def _show(self, one: ScriptMap, top: int = 0, divisor: int = 0) -> ScriptOutput:
         keys, values = self._map(one).read()
         return show_map(one, keys, values, self._reader, top, divisor)
 
@@ -148,8 +149,7 @@ class ScriptCollector(StreamCollector):
         raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), 8 * one.key_words)
         wanted = np.frombuffer(data, dtype=np.uint8)[: 8 * (one.key_words - one.has_buckets)]
         chosen = (raw[:, : len(wanted)] == wanted).all(axis=1)
-        shown = show_map(one, keys[chosen], values[chosen], self._reader)
-        return ScriptOutput(shown.kind, shown.data, shown.text)
+        return show_map(one, keys[chosen], values[chosen], self._reader)
 
     def _clear(self, action: Action, _data: bytes) -> None:
         self._map(self._by_name[action.map]).drain()
@@ -188,14 +188,15 @@ class ScriptCollector(StreamCollector):
     def _system(self, action: Action, data: bytes) -> ScriptOutput:
         command = self._reader.printf(action.pieces, action.fields, data, quote_for_shell)
         sys.stdout.flush()
-        done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)  # noqa: S602: --unsafe
+        # Only --unsafe allows a script to have this.
+        done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)  # noqa: S602
         text = done.stdout.decode(errors="backslashreplace")
         return ScriptOutput("syscall", text, text)
 
 
-def _output(shown: MapOutput) -> ScriptOutput:
+def _output(shown: ScriptOutput) -> ScriptOutput:
     """Return a whole map as output: a blank line follows it, which a histogram has already."""
-    return ScriptOutput(shown.kind, shown.data, shown.text + "\n" * (shown.kind != "hist"))
+    return replace(shown, text=shown.text + "\n" * (shown.kind != "hist"))
 
 
 def _batch(outputs: Sequence[ScriptOutput]) -> Batch:

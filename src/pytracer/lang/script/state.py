@@ -1,4 +1,4 @@
-"""The state that the blocks of a script share while they are compiled: maps, actions, settings, parameters."""
+"""The state that a script's blocks share while they are compiled: maps, actions, settings, parameters."""
 
 from __future__ import annotations
 

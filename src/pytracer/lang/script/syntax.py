@@ -1,4 +1,4 @@
-"""The syntax tree of scripts, with the place of each part in the text: probes, statements, and the expressions
+"""The syntax tree of scripts, with the place of each part in the text: probes, statements, and expressions
 that only scripts have."""
 
 from __future__ import annotations
