@@ -189,7 +189,7 @@ class ScriptCollector(StreamCollector):
         command = self._reader.printf(action.pieces, action.fields, data, quote_for_shell)
         sys.stdout.flush()
         # Only --unsafe allows a script to have this.
-        done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)  # noqa: S602
+        done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)
         text = done.stdout.decode(errors="backslashreplace")
         return ScriptOutput("syscall", text, text)
 

@@ -60,9 +60,8 @@ class BufferType(StoredType):
         return f"buffer[{self.room}]"
 
 
-@record
-class TupleType(StoredType):
-    """Several values behind each other."""
+class CompositeType(StoredType):
+    """Base of types of several values, the ``items``, which lie behind each other."""
 
     items: tuple[Type, ...]
 
@@ -70,37 +69,35 @@ class TupleType(StoredType):
     def size(self) -> int:
         """See StoredType."""
         return sum(map(stored_size, self.items))
+
+    def offset(self, number: int) -> int:
+        """Return where an item begins, in bytes."""
+        return sum(map(stored_size, self.items[:number]))
+
+
+@record
+class TupleType(CompositeType):
+    """Several values behind each other."""
+
+    items: tuple[Type, ...]
 
     @property
     def text(self) -> str:
         """See StoredType."""
         return f"({','.join(item.text for item in self.items)})"
 
-    def offset(self, number: int) -> int:
-        """Return where an item begins, in bytes."""
-        return sum(map(stored_size, self.items[:number]))
-
 
 @record
-class RecordType(StoredType):
+class RecordType(CompositeType):
     """Named values behind each other."""
 
     names: tuple[str, ...]
     items: tuple[Type, ...]
 
     @property
-    def size(self) -> int:
-        """See StoredType."""
-        return sum(map(stored_size, self.items))
-
-    @property
     def text(self) -> str:
         """See StoredType."""
         return "{" + ", ".join(f".{n} = {k.text}" for n, k in zip(self.names, self.items, strict=True)) + "}"
-
-    def offset(self, number: int) -> int:
-        """Return where an item begins, in bytes."""
-        return sum(map(stored_size, self.items[:number]))
 
 
 @record
@@ -239,7 +236,7 @@ PENDING = IntType(1, True, loose=True)
 
 def is_pending(kind: Type) -> bool:
     """Return whether a type is not known yet, or that of one of its parts."""
-    if isinstance(kind, (TupleType, RecordType)):
+    if isinstance(kind, CompositeType):
         return any(map(is_pending, kind.items))
     return kind == PENDING
 
@@ -258,12 +255,12 @@ def stored(kind: Type) -> Type:
 
 def c_size(kind: Type) -> int:
     """Return the bytes that a value of a type would take in C: what sizeof() says."""
-    if isinstance(kind, (TupleType, RecordType)):
+    if isinstance(kind, CompositeType):
         end, widest = 0, 1
         for item in kind.items:
             size = c_size(item)
             align = min(size, WORD) if isinstance(item, (IntType, PointerType)) else 1
-            if isinstance(item, (TupleType, RecordType)):
+            if isinstance(item, CompositeType):
                 align = WORD
             end = -(-end // align) * align + size
             widest = max(widest, align)
