@@ -12,29 +12,27 @@ from pytracer.errors import ProbeSpecError, PytracerError, UsageError
 from pytracer.kernel.facts import KernelInfo, TargetIdSource
 from pytracer.lang import GeneratedProgram, ProbeSpec, ProbeSpecs, ResultField, ResultSlot, generate
 from pytracer.lang.codegen import generate_functions
-from pytracer.plan.alternatives import ChosenProbe, ResolvedHook
+from pytracer.plan.alternatives import ChosenProbe
 from pytracer.plan.attach_targets import (
     ProbeSpecPlan,
-    attach,
     check_number,
     defines_of,
     risks,
     targets_of,
     usdt_arguments,
 )
+from pytracer.plan.generated_programs import attach_programs, split_sites
 from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.scopes import scope_of
-from pytracer.plan.sites import is_tracked
 from pytracer.record import replace
 from pytracer.request import Request, number_of
-from pytracer.spec import SPELLINGS, Column, Kprobes, Source
+from pytracer.spec import Column, Kprobes, Source
 
 GENERATED = "generated_specs.h"
 STRING_SIZE, HISTOGRAM = "string-size", "histogram"  # options of tracers
 _RESERVED = {"kind", "time", "lost", "reason", "meaning"}  # what else records have, in JSON
 _RECORD = 1 << 15  # bytes of a record, as a value of a per-CPU map (PCPU_MIN_UNIT_SIZE in the kernel)
 _BEFORE = 40  # bytes of trace's record before the results; argdist's has fewer
-_BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spelling.end}
 
 
 def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
@@ -70,18 +68,9 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
         if request.options.get(HISTOGRAM):
             _check_number(spec, first)
     check_number([spec.source for spec in request.probe_specs], numbered, request)
-    tracked = set[int]()
-    probes, notes, decided = list[ChosenProbe](), list[str](), list[ResolvedHook]()
-    for (program_number, kind, _), group in groups.items():
-        for function, part, some in _parts(programs[program_number], program_number, kind, group):
-            if part != kind:
-                tracked.add(program_number)
-            chosen, note, taken = attach(function, part, some, request, facts)
-            probes += chosen
-            notes.append(note)
-            decided.append(taken)
-    _check_addresses(probes, numbered)
-    defines = dict(defines_of(len(numbered), probes))
+    attached = attach_programs(groups, lambda number: programs[number].traces_entry, request, facts)
+    _check_addresses(attached.probes, numbered)
+    defines = dict(defines_of(len(numbered), attached.probes))
     marks = usdt_arguments(numbered)
     specs = _specs_of(request, results, of)
     defines |= {
@@ -92,18 +81,18 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     }
     if marks:
         defines["PT_USDT_SITES"] = defines["PT_TARGETS"]
-    if tracked:
+    if attached.tracked:
         defines["PT_SPEC_CALLS"] = ""
         defines["PT_SPEC_ENTRY_VALUES"] = str(max(1, *(len(program.entry_values) for program in programs)))
     return ProbeSpecPlan(
         names=tuple(one.name for one in numbered),
-        probes=tuple(probes),
-        notes=tuple(dict.fromkeys(notes)),
-        warnings=(*warnings, *risks(decided)),
+        probes=attached.probes,
+        notes=attached.notes,
+        warnings=(*warnings, *risks(attached.resolved_hooks)),
         defines=tuple(defines.items()),
-        resolved_hooks=tuple(decided),
+        resolved_hooks=attached.resolved_hooks,
         specs=specs,
-        generated={GENERATED: generate_functions(programs, asking, tracked)},
+        generated={GENERATED: generate_functions(programs, asking, attached.tracked)},
         usdt_arguments=marks,
     )
 
@@ -119,12 +108,7 @@ def _targets(
         end = start + len(spec.text[start:].split("(")[0].split()[0])
         hint = _mark_of(spec.source, facts) or error.hint
         raise ProbeSpecError(error.message, spec.text, start, end, hint=hint) from None
-    for one in targets:
-        if source.kind != "usdt":
-            yield one
-            continue
-        for site in one.target.sites:
-            yield replace(one, target=replace(one.target, sites=(site,)))
+    yield from split_sites(source.kind, targets)
 
 
 def _mark_of(source: Source, facts: KernelInfo) -> str:
@@ -134,17 +118,6 @@ def _mark_of(source: Source, facts: KernelInfo) -> str:
             found = facts.find(Source("usdt", source.name, f"{source.place}:*", process=source.process))
             return f"there is a USDT probe: usdt:{found.targets[0].name}"
     return ""
-
-
-def _parts(
-    program: GeneratedProgram, program_number: int, kind: str, group: Sequence[NumberedTarget]
-) -> Iterator[tuple[str, str, Sequence[NumberedTarget]]]:
-    """Return the functions of the C that are wanted, the kinds of source that they are for, and of which
-    targets."""
-    begun = group if program.traces_entry else [one for one in group if is_tracked(one)]
-    if begun:
-        yield f"entry_{program_number}", _BEGINNINGS[kind], begun
-    yield f"spec_{program_number}", kind, group
 
 
 def _check_uniform(

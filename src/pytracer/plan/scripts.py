@@ -22,10 +22,9 @@ from pytracer.lang.script import (
     generate_script,
 )
 from pytracer.lang.script.syntax import AttachPoint, ProbeBlock
-from pytracer.plan.alternatives import ChosenProbe, ResolvedHook
+from pytracer.plan.alternatives import ChosenProbe
 from pytracer.plan.attach_targets import (
     ScriptPlan,
-    attach,
     check_number,
     defines_of,
     risks,
@@ -33,17 +32,16 @@ from pytracer.plan.attach_targets import (
     usdt_arguments,
 )
 from pytracer.plan.btf_types import BtfTypes, NoTypes
+from pytracer.plan.generated_programs import attach_programs, split_sites
 from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.scopes import scope_of
 from pytracer.plan.script_probes import Sampled, source_or_sample
-from pytracer.plan.sites import is_tracked
 from pytracer.record import record, replace
 from pytracer.request import Request, ScriptRequest
-from pytracer.spec import SPELLINGS, RunOnce
+from pytracer.spec import RunOnce
 
 GENERATED = "generated_script.h"
 _PASSES = 12  # over the blocks, until the types of maps are known
-_BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spelling.end}
 
 
 @record
@@ -74,12 +72,7 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
     compiled = _compile(script, state, places)
     blocks, ends = list[CompiledBlock](), set[int]()
     groups = dict[tuple[int, str, bool], list[NumberedTarget]]()
-    probes, notes, decided, moments = (
-        list[ChosenProbe](),
-        list[str](),
-        list[ResolvedHook](),
-        list[ChosenProbe](),
-    )
+    probes, moments = list[ChosenProbe](), list[ChosenProbe]()
     for place, block in zip(places, compiled, strict=True):
         if block not in blocks or place.target is None:
             blocks.append(block)
@@ -98,22 +91,16 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
             ends |= {number} if probe.at_end else set()
         else:
             probes.append(replace(chosen, name=getattr(probe, "event", chosen.name)))
-    tracked = False
-    for (number, kind, _), group in groups.items():
-        for function, part, some in _parts(number, kind, group):
-            tracked = tracked or part != kind
-            found, note, taken = attach(function, part, some, request, facts)
-            probes += found
-            notes.append(note)
-            decided.append(taken)
+    attached = attach_programs(groups, lambda _: False, request, facts)
+    probes += attached.probes
     # The last is attached first: what happens at the begin precedes all else, and what at the end follows it.
     moments.sort(key=lambda one: isinstance(one.probe, RunOnce) and one.probe.at_end)
     probes += moments
     _check_loops(blocks, facts)
-    defines = dict(defines_of(len(named), probes))
+    defines = dict(defines_of(len(names), probes))
     defines["SCRIPT_EVENT_WORDS"] = str(max(block.event_words for block in blocks))
     defines["PT_RECORDS"] = str(len(blocks))
-    if tracked:
+    if attached.tracked:
         defines["PT_SPEC_CALLS"] = ""
     arguments = usdt_arguments(named)
     if arguments:
@@ -121,10 +108,10 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
     return ScriptPlan(
         names=tuple(one.name for one in named),
         probes=tuple(probes),
-        notes=tuple(dict.fromkeys(notes)),
-        warnings=(*warnings, *risks(decided)),
+        notes=attached.notes,
+        warnings=(*warnings, *risks(attached.resolved_hooks)),
         defines=tuple(defines.items()),
-        resolved_hooks=tuple(decided),
+        resolved_hooks=attached.resolved_hooks,
         script=CompiledScript(
             state.maps(),
             state.actions(),
@@ -189,14 +176,11 @@ def _places(
                 raise ProbeSpecError(
                     error.message, script.text, point.start, point.end, hint=error.hint
                 ) from None
-            for one in targets:
-                sites = one.target.sites if resolved.kind == "usdt" else (None,)
-                for site in sites:
-                    target = one.target if site is None else replace(one.target, sites=(site,))
-                    made = replace(one, number=len(names), target=target)
-                    scope = scope_of(made.source, target, facts)
-                    names.append(_names(point, made))
-                    yield _Place(number, scope, made.number, made)
+            for one in split_sites(resolved.kind, targets):
+                made = replace(one, number=len(names))
+                scope = scope_of(made.source, made.target, facts)
+                names.append(_names(point, made))
+                yield _Place(number, scope, made.number, made)
 
 
 def _names(point: AttachPoint, one: NumberedTarget) -> tuple[str, str]:
@@ -224,13 +208,3 @@ def _compile_one(block: ProbeBlock, state: ScriptState, place: _Place) -> Compil
     if place.sampled is None:
         return made
     return replace(made, filters=place.sampled.filters, target=place.number)
-
-
-def _parts(
-    number: int, kind: str, group: Sequence[NumberedTarget]
-) -> Iterator[tuple[str, str, Sequence[NumberedTarget]]]:
-    """Yield the functions of the C that are wanted, the kinds of source they are for, and the targets."""
-    begun = [one for one in group if is_tracked(one)]
-    if begun:
-        yield f"entry_{number}", _BEGINNINGS[kind], begun
-    yield f"spec_{number}", kind, group

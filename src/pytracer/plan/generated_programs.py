@@ -1,0 +1,58 @@
+"""Attach the programs of generated C, of probe specs and of scripts: ``spec_N``, and ``entry_N`` where the C
+needs the entry of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from pytracer.kernel.facts import KernelInfo
+from pytracer.plan.alternatives import ChosenProbe, ResolvedHook
+from pytracer.plan.attach_targets import attach
+from pytracer.plan.named_target import NumberedTarget
+from pytracer.plan.sites import is_tracked
+from pytracer.record import record, replace
+from pytracer.request import Request
+from pytracer.spec import SPELLINGS
+
+Groups = Mapping[tuple[int, str, bool], Sequence[NumberedTarget]]
+"""Targets by their program, the kind of their source, and whether they are within a function."""
+_BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spelling.end}
+
+
+@record
+class AttachedPrograms:
+    """The probes of the programs, with notes and choices; ``tracked`` are the programs with an entry."""
+
+    probes: tuple[ChosenProbe, ...]
+    notes: tuple[str, ...]
+    resolved_hooks: tuple[ResolvedHook, ...]
+    tracked: frozenset[int]
+
+
+def attach_programs(
+    groups: Groups, traces_entry: Callable[[int], bool], request: Request, facts: KernelInfo
+) -> AttachedPrograms:
+    """Choose how to attach each program to its targets. ``traces_entry`` returns whether a program needs the
+    entries of all calls. Raises UnsupportedError or PolicyError."""
+    probes, notes, resolved = list[ChosenProbe](), list[str](), list[ResolvedHook]()
+    tracked = set[int]()
+    for (number, kind, _), group in groups.items():
+        begun = group if traces_entry(number) else [one for one in group if is_tracked(one)]
+        parts = [(f"entry_{number}", _BEGINNINGS[kind], begun)] if begun else []
+        tracked |= {number} if begun else set()
+        for function, part, some in (*parts, (f"spec_{number}", kind, group)):
+            chosen, note, hook = attach(function, part, some, request, facts)
+            probes += chosen
+            notes.append(note)
+            resolved.append(hook)
+    return AttachedPrograms(tuple(probes), tuple(dict.fromkeys(notes)), tuple(resolved), frozenset(tracked))
+
+
+def split_sites(kind: str, targets: Sequence[NumberedTarget]) -> Iterator[NumberedTarget]:
+    """Yield the targets; each site of a USDT probe by itself, as its arguments differ."""
+    for one in targets:
+        sites = one.target.sites if kind == "usdt" else ()
+        for site in sites:
+            yield replace(one, target=replace(one.target, sites=(site,)))
+        if kind != "usdt":
+            yield one
