@@ -135,7 +135,7 @@ def _request(given: argparse.Namespace, named: dict[str, str], command: tuple[st
     request = build_request(
         SCRIPT,
         (text, *words),
-        options={"unsafe": given.unsafe},
+        options={"unsafe": given.unsafe, "quiet": given.quiet},
         filters={Filter.PID: [given.process]} if given.process else {},
         command=command,
         load=load,
@@ -144,8 +144,7 @@ def _request(given: argparse.Namespace, named: dict[str, str], command: tuple[st
         hooks=dict(one.split("=", 1) for one in given.hook),
     )
     assert request.script is not None
-    settings = {**request.script.settings, **({"quiet": "1"} if given.quiet else {})}
-    return replace(request, script=replace(request.script, settings=settings, named=named))
+    return replace(request, script=replace(request.script, named=named))
 
 
 def _read(name: str) -> str:

@@ -194,7 +194,7 @@ def _compile(script: Script, state: ScriptState, places: Sequence[_Place]) -> li
     for _ in range(_PASSES):
         state.begin_pass()
         compiled = [_compile_one(script.probes[place.block], state, place) for place in places]
-        if not state.changed and state.is_final:
+        if not state.changed and (state.is_final or not state.has_pending):
             return compiled
         state.is_final = not state.changed
     text = script.text

@@ -21,7 +21,10 @@ SCRIPT = Tracer(
     ),
     filters=TASK_FILTERS,
     follow=True,
-    options=(Flag("unsafe", "allow functions that change what is traced or run commands: system, signal"),),
+    options=(
+        Flag("quiet", "do not say how many probes are attached", short="q"),
+        Flag("unsafe", "allow functions that change what is traced or run commands: system, signal"),
+    ),
     outputs=(
         Stream(
             columns=(

@@ -78,7 +78,7 @@ class ScriptCollector(StreamCollector):
 
     def _read(self, *, last: bool) -> Iterator[Batch]:
         announced, self._announced = self._announced, True
-        if not announced and "quiet" not in self._script.config:
+        if not announced and not self._plan.request.options.get("quiet"):
             count = self._script.attached
             text = f"Attached {count} probe{'s' * (count != 1)}\n"
             yield _batch([ScriptOutput("attached_probes", {"probes": count}, text)])

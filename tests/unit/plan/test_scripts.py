@@ -136,6 +136,7 @@ def test_parameters():
         ("kprobe:vfs_read { if (1) { $x = 1; } print($x); }", "$x has no value yet", "$x"),
         ("kprobe:vfs_read { print(arg9); }", "k:vfs_read has no arg9", "arg9"),
         ("kprobe:vfs_read { print(retval); }", "k:vfs_read has no return value that can be read", "retval"),
+        ("begin { for ($kv : @a) { } }", "nothing assigns a value to @a", "@a"),
         ("begin { print(@a + 1); }", "nothing assigns a value to @a", "@a"),
         ("begin { @b = min(1); print(@b + 1); }", "a program cannot read a map of min()", "@b"),
         ("begin { @b = count(); @b = 1; }", "@b is filled by a function", "@b = 1"),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pytracer.lang import syntax
-from pytracer.lang.arithmetic import convert, number, size_of
+from pytracer.lang.arithmetic import convert, size_of
 from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.functions import Functions
 from pytracer.lang.script.types import (
     AGGREGATES,
-    PENDING,
     WORD,
     AggregateType,
     in_memory,
@@ -170,7 +169,7 @@ class Assignments(Functions):
         target = self.actual_map(target)
         self.state.learn(node, target.name, self.key_types(target), S64 if node.by < 0 else U64)
         if not self.state.knows(target.name):
-            return number(0, PENDING)
+            return self.state.pending()
         known_map = self.state.map(target.name)
         key = self.map_key(target)
         kind, by = known_map.value, node.by

@@ -165,6 +165,7 @@ class BlockCompiler(Actions):
         if not self.state.knows(target.name):
             if self.state.is_final:
                 raise self.fail(node.map, f"nothing assigns a value to {target.name}")
+            self.state.has_pending = True
             return
         known = self.state.map(target.name)
         if not known.keys:

@@ -12,7 +12,6 @@ from pytracer.lang.constants import constants
 from pytracer.lang.scope import Comm, Found, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.types import (
-    PENDING,
     WORD,
     IntArrayType,
     RecordType,
@@ -153,7 +152,7 @@ class ScriptExpressions(ValueWriter):
             return self._parameter(node, int(name[1:]))
         known = self.variables.get(name)
         if known is None and name in self.undefined and not self.state.is_final:
-            return number(0, PENDING)
+            return self.state.pending()
         if known is None:
             raise self.fail(node, f"{name} has no value yet", hint=f"{name} = ... before it")
         return Value(known.code, known.type)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pytracer.lang.arithmetic import number
 from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.casts import Casts
 from pytracer.lang.script.types import (
-    PENDING,
     WORD,
     AggregateType,
     TupleType,
@@ -64,7 +62,7 @@ class MapReads(Casts):
                 names = ", ".join(self.state.map_names) or "none"
                 raise self.fail(node, f"nothing assigns a value to {node.name}", hint=f"maps are {names}")
             self.map_key(node)
-            return number(0, PENDING)
+            return self.state.pending()
         known = self.state.map(node.name)
         key = self.map_key(node)
         kind = known.value

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from pytracer.errors import ProbeSpecError
-from pytracer.lang.scope import TypeProvider
+from pytracer.lang.scope import TypeProvider, Value
 from pytracer.lang.script.program import Action, ScriptMap
 from pytracer.lang.script.structs import ScriptTypes
 from pytracer.lang.script.syntax import Macro, Script
-from pytracer.lang.script.types import AggregateType, is_pending, stored, unify
+from pytracer.lang.script.types import PENDING, AggregateType, is_pending, stored, unify
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import Type
 
@@ -83,6 +83,7 @@ class ScriptState:
         self._shared = set[str]()
         self._actions = dict[Action, int]()
         self.changed = False
+        self.has_pending = False  # something was read that has no type yet
         self.is_final = False  # every map must have a type now
 
     @property
@@ -173,6 +174,11 @@ class ScriptState:
             known = self._types[id(below)] = below, ScriptTypes(below, self._structs, self.text)
         return known[1]
 
+    def pending(self) -> Value:
+        """Return the value of what a later block assigns: its type is known in a later pass."""
+        self.has_pending = True
+        return Value("0", PENDING, 0)
+
     def widen_variable(self, block: int, name: str, kind: Type) -> None:
         """Take note that a variable of a block has to hold a type."""
         if self.variable_types.get((block, name)) != kind:
@@ -190,4 +196,4 @@ class ScriptState:
     def begin_pass(self) -> None:
         """Forget the actions, whose types may have changed."""
         self._actions.clear()
-        self.changed = False
+        self.changed = self.has_pending = False
