@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from pytracer.arrays import Array, np
-from pytracer.model import Histograms, Item, Loss, Schema
+from pytracer.model import Histograms, Item, Schema
 from pytracer.model.buckets import bounds
 from pytracer.record import record
 from pytracer.sinks.formatting import clock, format_bound
@@ -23,6 +23,7 @@ from pytracer.sinks.heat_axes import (
     document,
     time_axis,
 )
+from pytracer.sinks.picture_sink import PictureSink
 from pytracer.sinks.svg import number, tag, text_of
 from pytracer.spec import Column, Histogram
 
@@ -62,41 +63,26 @@ class Panel:
         return int(sum(int(one.counts.sum()) for one in self.intervals))
 
 
-class HeatMapSink:
+class HeatMapSink(PictureSink):
     """Draws the histograms of each interval, a picture for each key."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._schema: Schema | None = None
+        super().__init__(stream)
         self._keys: dict[str, list[Interval]] = {}
         self._ends: list[tuple[float, float]] = []  # of each interval the time, and its seconds
-        self._notes: list[str] = []
 
-    def open(self, schema: Schema) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        self._schema = schema
-
-    def emit(self, item: Item) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        assert self._schema is not None
-        if isinstance(item, Loss):
-            self._notes.append(f"lost: {item.lost} {item.meaning}")
-        elif isinstance(item, Histograms) and item.kind == "row":
+    def add(self, item: Item, schema: Schema) -> None:
+        """See :class:`~pytracer.sinks.picture_sink.PictureSink`."""
+        if isinstance(item, Histograms) and item.kind == "row":
             self._ends.append((item.time, item.seconds))
-            for name, interval in intervals_of(item, self._schema):
+            for name, interval in intervals_of(item, schema):
                 self._keys.setdefault(name, []).append(interval)
 
-    def close(self) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        if self._schema is not None:
-            self._stream.write(self._draw(self._schema))
-            self._stream.flush()
-        self._schema = None
-
-    def _draw(self, schema: Schema) -> str:
+    def draw(self, schema: Schema) -> str:
+        """See :class:`~pytracer.sinks.picture_sink.PictureSink`."""
         assert isinstance(schema.output, Histogram)
         panels = sorted(map(self._panel, self._keys), key=lambda panel: -panel.count)
-        notes = list(self._notes)
+        notes = list(self.notes)
         if len(panels) > _PANELS_MAX:
             rest = sum(panel.count for panel in panels[_PANELS_MAX:])
             notes.append(

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
-from pytracer.model import Item, Loss, Schema, Stacks
+from pytracer.model import Item, Schema, Stacks
 from pytracer.sinks.formatting import cell, clock
 from pytracer.sinks.heat import colour, strength
 from pytracer.sinks.heat_axes import ABOVE, LEFT, SHOWN, counts_legend, document, time_axis
+from pytracer.sinks.picture_sink import PictureSink
 from pytracer.sinks.svg import number, tag, text_of
+from pytracer.spec import Column
 
 ROWS = 50
 _ROW_HEIGHT = 8  # pixels
@@ -42,43 +44,29 @@ class SecondParts:
         return second
 
 
-class OffsetMapSink:
+class OffsetMapSink(PictureSink):
     """Draws a whole run."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._schema: Schema | None = None
+        super().__init__(stream)
         self._parts = SecondParts()
-        self._notes: list[str] = []
 
-    def open(self, schema: Schema) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        self._schema = schema
+    def add(self, item: Item, schema: Schema) -> None:
+        """See :class:`~pytracer.sinks.picture_sink.PictureSink`."""
+        if isinstance(item, Stacks) and item.kind == "row":
+            self._parts.add(item, schema.counters[0].name)
 
-    def emit(self, item: Item) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        assert self._schema is not None
-        if isinstance(item, Loss):
-            self._notes.append(f"lost: {item.lost} {item.meaning}")
-        elif isinstance(item, Stacks) and item.kind == "row":
-            self._parts.add(item, self._schema.counters[0].name)
-
-    def close(self) -> None:
-        """See :class:`~pytracer.sinks.Sink`."""
-        if self._schema is None:
-            return
-        column, parts = self._schema.counters[0], self._parts
+    def draw(self, schema: Schema) -> str:
+        """See :class:`~pytracer.sinks.picture_sink.PictureSink`."""
+        column, parts = schema.counters[0], self._parts
         whole = sum(parts.counts.values())
-        title = f"{self._schema.tracer}: {cell(whole, column)} {column.header.lower()} by part of a second"
-        drawn = list(self._cells()) if parts.counts else []
+        title = f"{schema.tracer}: {cell(whole, column)} {column.header.lower()} by part of a second"
+        drawn = list(self._cells(column)) if parts.counts else []
         bottom = ABOVE + ROWS * _ROW_HEIGHT + 60
-        self._stream.write(document(title, drawn, bottom, self._notes, total=whole))
-        self._stream.flush()
-        self._schema = None
+        return document(title, drawn, bottom, self.notes, total=whole)
 
-    def _cells(self) -> Iterator[str]:
-        assert self._schema is not None
-        parts, column = self._parts, self._schema.counters[0]
+    def _cells(self, column: Column) -> Iterator[str]:
+        parts = self._parts
         most = max(parts.counts.values())
         seconds = parts.last - parts.first + 1
         width = min(SHOWN / seconds, _WIDEST)
