@@ -256,14 +256,18 @@ def test_a_path_means_what_it_means_where_the_user_stands(tmp_path, monkeypatch)
     assert "nothing was seen in ./copy" in result.err
 
 
-def test_a_probe_by_its_provider_is_looked_for_in_what_the_command_will_load():
-    command = ["--", "sh", "-c", f"echo | {workload('marks')} forms 23"]
-    missing = run("funccount", "usdt:forms:bare", *command)
+def test_a_probe_by_its_provider_is_looked_for_in_what_the_command_will_load(tmp_path):
+    """The provider is of this test alone: programs of tests that run at the same time have `forms`."""
+    program = tmp_path / "program"
+    program.write_bytes(Path(workload("marks")).read_bytes().replace(b"\0forms\0", b"\0alone\0"))
+    program.chmod(0o755)
+    command = ["--", "sh", "-c", f"echo | {program} alone 23"]
+    missing = run("funccount", "usdt:alone:bare", *command)
     assert missing.status == 2
     assert "sh and the libraries that it loads" in missing.err
-    words = ["usdt:forms:bare", "--", workload("marks"), "forms", 23]
+    words = ["usdt:alone:bare", "--", program, "alone", 23]
     result = run("funccount", "-f", "json", *words, input="\n")
     records = [json.loads(line) for line in result.out.splitlines() if line.startswith("{")]
     assert [(one["target"], one["count"]) for one in records if one["kind"] == "summary"] == [
-        ("usdt:forms:bare", 23)
+        ("usdt:alone:bare", 23)
     ]
