@@ -56,8 +56,8 @@ def test_as_many_wait_as_fight_for_the_cpu():
         rows = [row for row in sampled("-F", 499) if row["cpu"] == cpu]
     total = sum(row["samples"] for row in rows)
     assert total >= 50
-    # Not every sample: the counters of a queue are read one after the other and without its lock, while another
-    # CPU may be changing them (it wakes a task up for this one); and a spinner may wait for a page of its code.
+    # Not every sample: the counters of a queue are read one after the other and without its lock, while
+    # another CPU may be changing them (it wakes a task up for this one); a spinner may wait for a page, too.
     as_many = sum(row["samples"] for row in rows if row["length"] >= SPINNERS - 1)
     assert as_many >= 0.95 * total
     if contend.LAB:
