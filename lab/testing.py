@@ -4,7 +4,8 @@ The tests, in VMs. ARGUMENTs are pytest's.
 
 Without a kernel's name, on all of them; without -j, two at a time where there are two processors and memory
 for both. Each line says which kernel it is from, and the last counts all tests: "N passed, N failed, N
-skipped". A kernel whose tests did not come to their end counts as one failure.
+skipped", and with pytest's --reruns how many passed only when they were repeated. A kernel whose tests did
+not come to their end counts as one failure.
 
 What pytracer compiles in a VM is compiled beside it, by lab/host_compiler.py; not with --suite, whose BCC is
 another, and not with --compile-inside. With --compile-all, every tracer is first compiled for each kernel
@@ -44,22 +45,31 @@ OPTIONS = {"-j": "kernels", "--suite": "", "--timeout": "seconds"}
 INSIDE, ALL = "--compile-inside", "--compile-all"
 """Its options without one."""
 SUMMARY = re.compile(r"^(?:=+ )?((?:\d+ \w+, )*\d+ \w+) in [\d.]+s\b.*$", re.M)
-PLAIN = re.compile(r"^(\d+ passed, \d+ failed, \d+ skipped)$", re.M)
+PLAIN = re.compile(r"^(\d+ passed, \d+ failed, \d+ skipped(?:, \d+ reruns?)?)$", re.M)
+RERUNS = 3
+"""Tests of one run of .ci/run that may fail at first and pass when repeated: more of them are failures."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The numbers of tests that passed, failed (errors included) and were skipped."""
+    """The numbers of tests that passed, failed (errors included), were skipped and were repeated."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    reruns: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+        return Counts(
+            self.passed + other.passed,
+            self.failed + other.failed,
+            self.skipped + other.skipped,
+            self.reruns + other.reruns,
+        )
 
     def __str__(self) -> str:
-        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+        reruns = f", {self.reruns} rerun{'s' * (self.reruns > 1)}" if self.reruns else ""
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped{reruns}"
 
 
 def counted(output: str, status: int) -> Counts:
@@ -70,7 +80,8 @@ def counted(output: str, status: int) -> Counts:
     last = max(found, key=lambda match: match.start())
     numbers = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) (\w+)", last[1])}
     failed = numbers.get("failed", 0) + numbers.get("error", 0)
-    return Counts(numbers.get("passed", 0), failed or int(status != 0), numbers.get("skipped", 0))
+    passed, skipped, reruns = (numbers.get(name, 0) for name in ("passed", "skipped", "rerun"))
+    return Counts(passed, failed or int(status != 0), skipped, reruns)
 
 
 @dataclass
@@ -239,11 +250,14 @@ def compile_all(kernel: Kernel) -> subprocess.CompletedProcess[str]:
 
 
 def total_of(words: list[str]) -> Counts:
-    """Return the sum of failures without tests, and of logs: NUMBER [STATUS FILE]..., as .ci/run has them."""
+    """Return the sum of failures without tests, and of logs: NUMBER [STATUS FILE]..., as .ci/run has them.
+
+    Each rerun above RERUNS is a failure.
+    """
     total = Counts(failed=int(words[0]))
     for status, log in zip(words[1::2], words[2::2], strict=True):
         total += counted(Path(log).read_text(errors="replace"), int(status))
-    return total
+    return total + Counts(failed=max(0, total.reruns - RERUNS))
 
 
 def end(number: int, _frame: FrameType | None) -> NoReturn:

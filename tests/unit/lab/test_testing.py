@@ -28,6 +28,9 @@ ALL = list(KERNELS)
         ("lab: error: no space", 125, Counts(failed=1)),
         ("", 0, Counts(failed=1)),
         ("a test prints: 3 passed, and more", 0, Counts(failed=1)),
+        ("== 7 passed, 2 rerun in 1.00s ==", 0, Counts(7, reruns=2)),
+        ("57 passed, 0 failed, 2 skipped, 1 rerun", 0, Counts(57, 0, 2, 1)),
+        ("57 passed, 0 failed, 2 skipped, 3 reruns", 0, Counts(57, 0, 2, 3)),
         ("== 9 failed in 1.00s ==\nagain\n== 4 passed in 1.00s ==", 0, Counts(4)),
     ],
 )
@@ -108,6 +111,8 @@ def test_the_sum_of_ci(tmp_path: Path):
     native.write_text("== 500 passed, 2 skipped in 120.00s (0:02:00) ==\n")
     lab.write_text("   6.1 | == 1 failed, 9 passed in 9.00s ==\n39 passed, 1 failed, 0 skipped\n")
     assert testing.total_of(["0", "0", str(native), "1", str(lab)]) == Counts(539, 1, 2)
+    lab.write_text("39 passed, 0 failed, 0 skipped, 5 reruns\n")
+    assert testing.total_of(["0", "0", str(native), "0", str(lab)]) == Counts(539, 5 - testing.RERUNS, 2, 5)
     lab.write_text("lab: error: the mirror cannot be reached\n")
     assert testing.total_of(["1", "0", str(native), "125", str(lab)]) == Counts(500, 2, 2)
 
@@ -119,12 +124,12 @@ def test_ci_fails_with_a_count_where_the_lab_cannot_be_had(tmp_path: Path):
     script = (
         "set -euo pipefail\nbad=()\n"
         + text[text.index("step() {") : text.index("c_format()")]
-        + text[begin:end].replace("tests native scripts/test", "tests native echo '3 passed in 1.00s'")
+        + text[begin:end].replace("tests native scripts/test", "tests native echo '3 passed in 1.00s' #")
         + f'\n"{sys.executable}" -m lab.testing --total "$linters" "${{results[@]}}"\n'
     )
     script = script.replace("scripts/lab setup &&", "false &&")
     script = script.replace("command -v chromium", "true").replace(
-        "    scripts/test tests/browser", "    false"
+        "    scripts/test tests/browser", "    false #"
     )
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=False, cwd=testing.ROOT
