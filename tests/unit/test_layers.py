@@ -23,6 +23,7 @@ LAYERS = (
     ("kernel", "symbols", "model", "lang"),
     ("request",),
     ("plan", "enrich", "sinks", "targets"),
+    ("view",),
     # bpf: system calls and data; assembler; attach; read; load, cache; compile; what combines them.
     ("bpf.sys", "bpf.digest"),
     ("bpf.identity", "bpf.line_info", "bpf.objects", "bpf.process_mark", "bpf.toolchain"),

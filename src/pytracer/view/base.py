@@ -1,0 +1,129 @@
+"""The view: what all kinds of results have in common."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot
+from pytracer.record import replace
+from pytracer.sinks.formatting import cell
+from pytracer.spec import Column, Unit
+from pytracer.view.filters import RowFilter
+
+RATES = 120  # points of time that the trend of a run keeps
+
+
+class View:
+    """Rows of a run: in an order, of a filter, at a time.
+
+    ``add`` may be called from another thread. ``lost`` has the losses so far by reason, ``notes`` what else
+    was said about the run.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        """Look at nothing yet."""
+        self.schema = schema
+        self.columns: tuple[Column, ...] = schema.columns
+        self.lost: dict[str, Loss] = {}
+        self.notes: list[str] = []
+        self.rates: deque[float] = deque(maxlen=RATES)
+        self.seen = 0  # events, or rows of all intervals
+        self.sort = ""
+        self.descending = True
+        self.filter = RowFilter("", ())
+        self.revision = 0  # another one: there is something else to show
+        self._lock = threading.RLock()
+
+    # ---- what comes in
+
+    def add(self, item: Item) -> None:
+        """Take an item of the run."""
+        with self._lock:
+            if isinstance(item, Loss):
+                before = self.lost.get(item.reason)
+                self.lost[item.reason] = replace(item, lost=item.lost + before.lost) if before else item
+            elif isinstance(item, AuditResult):
+                self.notes.append(item.describe())
+            else:
+                self.seen += len(item)
+                self._keep(item)
+            self.revision += 1
+
+    def _keep(self, item: Batch | Snapshot | Histograms) -> None:
+        raise NotImplementedError
+
+    def measure(self, seconds: float) -> None:
+        """Add a point to ``rates``; ``seconds`` have passed since the last one."""
+
+    # ---- what is looked at
+
+    def sort_by(self, name: str, *, descending: bool | None = None) -> None:
+        """Sort by a column: by default the greatest number, or the first name, first. "" for no order but
+        the run's. Raises KeyError if there is no such column."""
+        with self._lock:
+            column = self.column(name) if name else None
+            self.sort = name
+            text = column is not None and (column.is_text or column.unit is Unit.NONE)
+            self.descending = not text if descending is None else descending
+            self._changed()
+
+    def set_filter(self, text: str) -> None:
+        """Show the rows of a :class:`RowFilter`. Raises UsageError, and changes nothing, if it is wrong."""
+        found = RowFilter(text, self.columns)
+        with self._lock:
+            self.filter = found
+            self._changed()
+
+    @property
+    def paused(self) -> bool:
+        """True while what is shown stays as it is. What comes in meanwhile is kept, as far as there is
+        room."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Leave what is shown as it is."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Show what comes in."""
+        raise NotImplementedError
+
+    def step(self, by: int) -> None:
+        """Pause, and go to an earlier (below 0) or later result."""
+        raise NotImplementedError
+
+    def _changed(self) -> None:
+        """The order or the filter is another one."""
+        self.revision += 1
+
+    # ---- what is shown
+
+    def __len__(self) -> int:
+        """Return the number of rows that pass the filter."""
+        raise NotImplementedError
+
+    def title(self) -> str:
+        """Return what the rows are, of which time."""
+        raise NotImplementedError
+
+    def rows(self, first: int, count: int) -> list[dict[str, Any]]:
+        """Return some rows as plain values: ``time`` (ns since the epoch) and the columns."""
+        raise NotImplementedError
+
+    def cells(self, first: int, count: int, columns: Sequence[Column]) -> list[list[str]]:
+        """Return the text of some rows, which no terminal obeys."""
+        return [[cell(row[c.name], c) for c in columns] for row in self.rows(first, count)]
+
+    def shown(self) -> Batch | Snapshot | Histograms | None:
+        """Return the rows that pass the filter, in their order, as one item; None: there was nothing yet."""
+        raise NotImplementedError
+
+    def column(self, name: str) -> Column:
+        """Return the column of a name. Raises KeyError."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)

@@ -1,0 +1,22 @@
+"""Sparklines: how a number went, in as many characters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+_LEVELS = "▁▂▃▄▅▆▇█"
+_ASCII = "_.-=+*#@"
+
+
+def sparkline(values: Iterable[float | None], width: int, *, ascii_only: bool = False) -> str:
+    """Return the last ``width`` values as a line of characters, the greatest the highest. A gap, where there
+    is no value, is a space; what is 0 is lower than whatever is not."""
+    levels = _ASCII if ascii_only else _LEVELS
+    shown: Sequence[float | None] = list(values)[-width:]
+    most = max((value for value in shown if value is not None), default=0)
+    steps = len(levels) - 1
+    marks = [
+        " " if value is None else levels[0 if value <= 0 else max(1, round(steps * value / most))]
+        for value in shown
+    ]
+    return "".join(marks).rjust(width)
