@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pytracer.arrays import Array, np
-from pytracer.enrich.script_values import Shown, ValueReader
+from pytracer.enrich.script_values import DecodedValue, ValueReader
 from pytracer.lang.script.program import ScriptMap
 from pytracer.lang.script.types import WORD, AggregateType
 from pytracer.lang.types import IntType
@@ -19,68 +19,78 @@ _SUFFIXES = ("", "K", "M", "G", "T", "P", "E")
 
 @record
 class _Entry:
-    key: list[Shown]
+    key: list[DecodedValue]
     value: list[int]
-    shown: Shown | None = None
+    shown: DecodedValue | None = None
 
 
 def show_map(
-    one: ScriptMap, keys: Array, values: Array, reader: ValueReader, top: int = 0, divisor: int = 0
+    script_map: ScriptMap, keys: Array, values: Array, reader: ValueReader, top: int = 0, divisor: int = 0
 ) -> ScriptOutput:
-    """Show a map of which all ``keys`` (n,) and ``values`` (n,) or (n, cpus) were read; only the ``top``
-    greatest where that is not 0, each value divided by ``divisor``."""
-    words = _words(one, values)
-    raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), WORD * one.key_words)
+    """Format a map as bpftrace prints it.
+
+    Args:
+        script_map: the map.
+        keys: all keys, shape (n,).
+        values: the values, shape (n,) or (n, cpus).
+        reader: the decoder of values.
+        top: the number of entries, the largest, to print; 0 for all.
+        divisor: the number by which each value is divided; 0 for none.
+    """
+    words = _words(script_map, values)
+    raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), WORD * script_map.key_words)
     divisor = divisor or 1
-    if one.has_buckets:
-        return _histograms(one, raw, words, reader, top, divisor)
+    if script_map.has_buckets:
+        return _histograms(script_map, raw, words, reader, top, divisor)
     entries = []
     for key, value in zip(raw, words, strict=True):
-        shown = None
-        if not isinstance(one.value, AggregateType):
-            shown = reader.read(one.value, np.ascontiguousarray(value).tobytes(), 0)
-        entries.append(_Entry(reader.read_parts(one.keys, key.tobytes()), value.tolist(), shown))
-    if not one.keys and not entries:  # nothing was assigned: what a program would read
-        zero = bytes(WORD * one.value_words)
-        empty = None if isinstance(one.value, AggregateType) else reader.read(one.value, zero, 0)
-        entries.append(_Entry([], [0] * one.value_words, empty))
-    entries.sort(key=lambda entry: _rank(one, entry))
+        decoded = None
+        if not isinstance(script_map.value, AggregateType):
+            decoded = reader.read(script_map.value, np.ascontiguousarray(value).tobytes(), 0)
+        entries.append(_Entry(reader.read_parts(script_map.keys, key.tobytes()), value.tolist(), decoded))
+    if not script_map.keys and not entries:  # nothing was assigned: what a program would read
+        zero = bytes(WORD * script_map.value_words)
+        empty = (
+            None if isinstance(script_map.value, AggregateType) else reader.read(script_map.value, zero, 0)
+        )
+        entries.append(_Entry([], [0] * script_map.value_words, empty))
+    entries.sort(key=lambda entry: _rank(script_map, entry))
     if top:
         entries = entries[-top:]
-    return _values(one, entries, divisor)
+    return _values(script_map, entries, divisor)
 
 
-def _words(one: ScriptMap, values: Array) -> Array:
-    """Return the words of each value, shape (n, words), of all CPUs together."""
-    shape = (len(values), -1, one.value_words)
+def _words(script_map: ScriptMap, values: Array) -> Array:
+    """Return the words of each value, aggregated over the CPUs, shape (n, words)."""
+    shape = (len(values), -1, script_map.value_words)
     words = (
         np.ascontiguousarray(values).view(np.uint64).reshape(shape)
         if len(values)
         else np.zeros((0, 1, 1), np.uint64)
     )
-    if not isinstance(one.value, AggregateType):
+    if not isinstance(script_map.value, AggregateType):
         return words[:, 0]
-    if one.value.kind not in ("min", "max"):
-        summed: Array = words.sum(axis=1, dtype=np.uint64)
-        return summed
-    numbers = words[:, :, 0].view(np.int64) if one.value.signed else words[:, :, 0]
-    seen = words[:, :, 1] != 0
+    if script_map.value.kind not in ("min", "max"):
+        sums: Array = words.sum(axis=1, dtype=np.uint64)
+        return sums
+    numbers = words[:, :, 0].view(np.int64) if script_map.value.signed else words[:, :, 0]
+    has_value = words[:, :, 1] != 0
     limits = np.iinfo(numbers.dtype)
-    if one.value.kind == "min":
-        best = np.where(seen, numbers, limits.max).min(axis=1)
+    if script_map.value.kind == "min":
+        limit_values = np.where(has_value, numbers, limits.max).min(axis=1)
     else:
-        best = np.where(seen, numbers, limits.min).max(axis=1)
-    merged: Array = best.view(np.uint64).reshape(-1, 1)
-    return merged
+        limit_values = np.where(has_value, numbers, limits.min).max(axis=1)
+    result: Array = limit_values.view(np.uint64).reshape(-1, 1)
+    return result
 
 
-def _rank(one: ScriptMap, entry: _Entry) -> Any:
-    if isinstance(one.value, (AggregateType, IntType)):
-        return _number(one, entry), _key_rank(entry.key)
+def _rank(script_map: ScriptMap, entry: _Entry) -> Any:
+    if isinstance(script_map.value, (AggregateType, IntType)):
+        return _number(script_map, entry), _key_rank(entry.key)
     return _key_rank(entry.key)
 
 
-def _key_rank(key: Sequence[Shown]) -> list[tuple[int, str]]:
+def _key_rank(key: Sequence[DecodedValue]) -> list[tuple[int, str]]:
     return [(part.data if isinstance(part.data, int) else 0, part.text) for part in key]
 
 
@@ -88,8 +98,8 @@ def _signed(word: int) -> int:
     return word - (1 << 64) if word >> 63 else word
 
 
-def _number(one: ScriptMap, entry: _Entry) -> int:
-    value = one.value
+def _number(script_map: ScriptMap, entry: _Entry) -> int:
+    value = script_map.value
     if isinstance(value, AggregateType) and value.kind in ("avg", "stats"):
         return _average(value, entry.value)
     signed = value.signed if isinstance(value, (AggregateType, IntType)) else False
@@ -106,40 +116,42 @@ def _average(kind: AggregateType, words: Sequence[int]) -> int:
     return -(-number // count) if number < 0 else number // count
 
 
-def _values(one: ScriptMap, entries: Iterable[_Entry], divisor: int) -> ScriptOutput:
+def _values(script_map: ScriptMap, entries: Iterable[_Entry], divisor: int) -> ScriptOutput:
     lines, data = list[str](), dict[str, Any]()
-    is_stats = isinstance(one.value, AggregateType) and one.value.kind in ("avg", "stats")
+    is_stats = isinstance(script_map.value, AggregateType) and script_map.value.kind in ("avg", "stats")
     kind = "stats" if is_stats else "map"
-    single: Any = None
+    last_data: Any = None
     for entry in entries:
-        shown = _value(one, entry, divisor)
-        lines.append(f"{one.name}{_key_text(entry.key)}: {shown.text}\n")
-        single = shown.data
-        if one.keys:
-            data[",".join(str(part.data) for part in entry.key)] = shown.data
-    return ScriptOutput(kind, {one.name: data if one.keys else single}, "".join(lines))
+        decoded = _value(script_map, entry, divisor)
+        lines.append(f"{script_map.name}{_key_text(entry.key)}: {decoded.text}\n")
+        last_data = decoded.data
+        if script_map.keys:
+            data[",".join(str(part.data) for part in entry.key)] = decoded.data
+    return ScriptOutput(kind, {script_map.name: data if script_map.keys else last_data}, "".join(lines))
 
 
-def _value(one: ScriptMap, entry: _Entry, divisor: int) -> Shown:
-    if entry.shown is not None and not isinstance(one.value, IntType):
+def _value(script_map: ScriptMap, entry: _Entry, divisor: int) -> DecodedValue:
+    if entry.shown is not None and not isinstance(script_map.value, IntType):
         return entry.shown
-    if isinstance(one.value, IntType) and one.value.boolean:
+    if isinstance(script_map.value, IntType) and script_map.value.boolean:
         assert entry.shown is not None
         return entry.shown
-    number = _divided(_number(one, entry), divisor)
-    if isinstance(one.value, AggregateType) and one.value.kind == "stats":
+    number = _divided(_number(script_map, entry), divisor)
+    if isinstance(script_map.value, AggregateType) and script_map.value.kind == "stats":
         total, count = entry.value
-        total = _signed(total) if one.value.signed else total
-        data = {"count": count, "average": _average(one.value, entry.value), "total": total}
-        return Shown(data, "{ " + ", ".join(f".{name} = {value}" for name, value in data.items()) + " }")
-    return Shown(number, str(number))
+        total = _signed(total) if script_map.value.signed else total
+        data = {"count": count, "average": _average(script_map.value, entry.value), "total": total}
+        return DecodedValue(
+            data, "{ " + ", ".join(f".{name} = {value}" for name, value in data.items()) + " }"
+        )
+    return DecodedValue(number, str(number))
 
 
 def _divided(number: int, divisor: int) -> int:
     return number // divisor if number >= 0 else -(-number // divisor)
 
 
-def _key_text(key: Sequence[Shown]) -> str:
+def _key_text(key: Sequence[DecodedValue]) -> str:
     return f"[{', '.join(part.text for part in key)}]" if key else ""
 
 
@@ -147,31 +159,34 @@ def _key_text(key: Sequence[Shown]) -> str:
 
 
 def _histograms(
-    one: ScriptMap, keys: Array, words: Array, reader: ValueReader, top: int, divisor: int
+    script_map: ScriptMap, keys: Array, words: Array, reader: ValueReader, top: int, divisor: int
 ) -> ScriptOutput:
-    assert isinstance(one.value, AggregateType)
-    found = dict[bytes, dict[int, int]]()
+    assert isinstance(script_map.value, AggregateType)
+    buckets_by_key = dict[bytes, dict[int, int]]()
     for key, value in zip(keys, words[:, 0].tolist(), strict=True):
         data = key.tobytes()
         bucket = int.from_bytes(data[-WORD:], "little")
-        found.setdefault(data[:-WORD], {})[bucket] = value
-    named = [(reader.read_parts(one.keys, raw), counts) for raw, counts in found.items()]
-    order = sorted(named, key=lambda item: (sum(item[1].values()), _key_rank(item[0])))
+        buckets_by_key.setdefault(data[:-WORD], {})[bucket] = value
+    histograms = [(reader.read_parts(script_map.keys, raw), counts) for raw, counts in buckets_by_key.items()]
+    order = sorted(histograms, key=lambda item: (sum(item[1].values()), _key_rank(item[0])))
     if top:
         order = order[-top:]
-    text, data_of, single = list[str](), dict[str, Any](), list[Any]()
+    text, data_of, last_rows = list[str](), dict[str, Any](), list[Any]()
     for parts, counts in order:
-        rows = list(_rows(one.value, counts))
-        text.append(f"{one.name}{_key_text(parts)}:\n")
-        text.append(_bars(one.value, rows, divisor) + "\n")
-        single = [_json_row(low, high, count) for low, high, count in rows]
-        if one.keys:
-            data_of[",".join(str(part.data) for part in parts)] = single
-    return ScriptOutput("hist", {one.name: data_of if one.keys else single}, "".join(text))
+        rows = list(_rows(script_map.value, counts))
+        text.append(f"{script_map.name}{_key_text(parts)}:\n")
+        text.append(_bars(script_map.value, rows, divisor) + "\n")
+        last_rows = [_json_row(low, high, count) for low, high, count in rows]
+        if script_map.keys:
+            data_of[",".join(str(part.data) for part in parts)] = last_rows
+    return ScriptOutput("hist", {script_map.name: data_of if script_map.keys else last_rows}, "".join(text))
 
 
 def _rows(kind: AggregateType, counts: dict[int, int]) -> Iterable[tuple[int | None, int | None, int]]:
-    """Yield each bucket from the first to the last that is not empty: from, to before, count."""
+    """Yield the lower bound, the upper bound (exclusive) and the count of each bucket.
+
+    Empty buckets before the first and after the last count are left out.
+    """
     counts = {bucket: count for bucket, count in counts.items() if count}
     if not counts:
         return
@@ -181,7 +196,7 @@ def _rows(kind: AggregateType, counts: dict[int, int]) -> Iterable[tuple[int | N
 
 
 def bucket_bounds(kind: AggregateType, bucket: int) -> tuple[int | None, int | None]:
-    """Return the least value of a bucket, and the least above it; None where there is none."""
+    """Return the lower bound of a bucket and its upper bound (exclusive); None for an open end."""
     if kind.kind == "lhist":
         low, high, step = kind.parameters
         if bucket == 0:
@@ -217,9 +232,9 @@ def _suffixed(number: int) -> str:
 
 
 def _bars(kind: AggregateType, rows: Sequence[tuple[int | None, int | None, int]], divisor: int) -> str:
-    most = max((count for *_, count in rows), default=1) or 1
+    peak = max((count for *_, count in rows), default=1) or 1
     return "".join(
-        f"{_label(kind, low, high):<16}{count // divisor:>8} |{'@' * (_WIDTH * count // most):<{_WIDTH}}|\n"
+        f"{_label(kind, low, high):<16}{count // divisor:>8} |{'@' * (_WIDTH * count // peak):<{_WIDTH}}|\n"
         for low, high, count in rows
     )
 

@@ -18,7 +18,7 @@ from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.kernel import syscalls
 from pytracer.lang.formats import Conversion
 from pytracer.lang.script.types import (
-    OF_TARGET,
+    TARGET_SYMBOL,
     WORD,
     BufferType,
     CodeType,
@@ -43,16 +43,19 @@ _WORDS = re.compile(r"[\w@%+=:,./ -]*")
 
 
 @record
-class Shown:
-    """A value: ``data`` as JSON has it, ``text`` as people read it."""
+class DecodedValue:
+    """A value: ``data`` for JSON, ``text`` for people."""
 
     data: Any
     text: str
 
 
 class ValueReader:
-    """Decodes values by their types. ``targets`` are the names of a script's targets, ``trailer`` is put
-    behind strings that were cut at ``room`` bytes. ``clock`` is the time since the epoch, in ns, at boot."""
+    """Decodes values by their types.
+
+    ``targets`` are the names of a script's targets; ``trailer`` follows strings that were truncated at
+    ``room`` bytes. ``clock`` is the time of boot, in ns since the epoch.
+    """
 
     def __init__(self, targets: Sequence[tuple[str, str]], *, trailer: str, room: int, clock: int) -> None:
         self._targets = targets
@@ -74,77 +77,81 @@ class ValueReader:
         """Close files."""
         self.user.close()
 
-    def read(self, kind: Type, data: bytes, at: int) -> Shown:
-        """Return the value of a type that begins ``at`` bytes behind the start of ``data``."""
+    def read(self, kind: Type, data: bytes, at: int) -> DecodedValue:
+        """Decode the value of a type at offset ``at`` of ``data``."""
         match kind:
             case IntType():
                 number = (_SIGNED if kind.signed else _WORD).unpack_from(data, at)[0]
                 if kind.boolean:
-                    return Shown(bool(number), "true" if number else "false")
-                return Shown(number, str(number))
+                    return DecodedValue(bool(number), "true" if number else "false")
+                return DecodedValue(number, str(number))
             case PointerType():
                 address = _WORD.unpack_from(data, at)[0]
-                return Shown(address, f"{address:#x}")
+                return DecodedValue(address, f"{address:#x}")
             case StringType():
                 return self._string(data[at : at + kind.room])
             case BufferType():
                 length = min(_WORD.unpack_from(data, at)[0], kind.room)
                 text = _escaped(data[at + WORD : at + WORD + length])
-                return Shown(text, text)
+                return DecodedValue(text, text)
             case TupleType():
                 parts = [self.read(item, data, at + kind.offset(n)) for n, item in enumerate(kind.items)]
-                return Shown([part.data for part in parts], f"({', '.join(part.text for part in parts)})")
+                return DecodedValue(
+                    [part.data for part in parts], f"({', '.join(part.text for part in parts)})"
+                )
             case RecordType():
                 parts = [self.read(item, data, at + kind.offset(n)) for n, item in enumerate(kind.items)]
-                named = dict(zip(kind.names, parts, strict=True))
-                text = ", ".join(f".{name} = {part.text}" for name, part in named.items())
-                return Shown({name: part.data for name, part in named.items()}, f"{{ {text} }}")
+                parts_by_name = dict(zip(kind.names, parts, strict=True))
+                text = ", ".join(f".{name} = {part.text}" for name, part in parts_by_name.items())
+                return DecodedValue(
+                    {name: part.data for name, part in parts_by_name.items()}, f"{{ {text} }}"
+                )
             case IntArrayType():
                 size = kind.of.size
                 pieces = (data[at + size * n : at + size * (n + 1)] for n in range(kind.length))
                 numbers = [int.from_bytes(piece, sys.byteorder, signed=kind.of.signed) for piece in pieces]
                 if kind.of.boolean:
-                    return Shown(
+                    return DecodedValue(
                         [bool(n) for n in numbers], f"[{','.join('true' if n else 'false' for n in numbers)}]"
                     )
-                return Shown(numbers, f"[{','.join(map(str, numbers))}]")
+                return DecodedValue(numbers, f"[{','.join(map(str, numbers))}]")
             case InetType():
                 return self._inet(data, at)
             case CodeType():
                 text = harmless(self._names[kind.kind](_WORD.unpack_from(data, at)[0], kind.format))
-                return Shown(text, text)
+                return DecodedValue(text, text)
             case SymbolType():
                 pid, address = struct.unpack_from("=QQ", data, at)
-                if pid & OF_TARGET:
-                    text = harmless(self._target(pid & ~OF_TARGET)[1])
-                    return Shown(text, text)
+                if pid & TARGET_SYMBOL:
+                    text = harmless(self._target(pid & ~TARGET_SYMBOL)[1])
+                    return DecodedValue(text, text)
                 text = harmless(_named(self._symbols(kind.user, pid, [address])[0], address))
-                return Shown(text, text)
+                return DecodedValue(text, text)
             case StackType():
                 return self._stack(kind, data, at)
         raise TypeError(f"a script stores no {kind.text}")
 
-    def read_parts(self, kinds: Sequence[Type], data: bytes) -> list[Shown]:
-        """Return the values that lie one behind the other."""
+    def read_parts(self, kinds: Sequence[Type], data: bytes) -> list[DecodedValue]:
+        """Decode values that are stored one after the other."""
         parts, at = [], 0
         for kind in kinds:
             parts.append(self.read(kind, data, at))
             at += stored_size(kind)
         return parts
 
-    def _string(self, data: bytes) -> Shown:
+    def _string(self, data: bytes) -> DecodedValue:
         text, end, _ = data.partition(b"\0")
-        shown = text.decode(errors="backslashreplace")
+        string = text.decode(errors="backslashreplace")
         if (not end or len(text) == len(data) - 1) and len(data) >= self._room:
-            shown += self._trailer
-        return Shown(shown, harmless(shown))
+            string += self._trailer
+        return DecodedValue(string, harmless(string))
 
     @staticmethod
-    def _inet(data: bytes, at: int) -> Shown:
+    def _inet(data: bytes, at: int) -> DecodedValue:
         family = _WORD.unpack_from(data, at)[0]
         address = data[at + WORD : at + WORD + (16 if family == socket.AF_INET6 else 4)]
         text = socket.inet_ntop(socket.AF_INET6 if family == socket.AF_INET6 else socket.AF_INET, address)
-        return Shown(text, text)
+        return DecodedValue(text, text)
 
     def _target(self, number: int) -> tuple[str, str]:
         return self._targets[number] if number < len(self._targets) else ("", "")
@@ -153,7 +160,7 @@ class ValueReader:
         self._cgroup = self._cgroup or cgroup_decoder()
         return f"unified:{self._cgroup(number)}"
 
-    def _stack(self, kind: StackType, data: bytes, at: int) -> Shown:
+    def _stack(self, kind: StackType, data: bytes, at: int) -> DecodedValue:
         pid, *addresses = struct.unpack_from(f"={1 + kind.depth}Q", data, at)
         addresses = [address for address in addresses if address]
         if kind.mode == "raw":
@@ -165,17 +172,17 @@ class ValueReader:
             names = [f"{address:x} {name}" for address, name in zip(addresses, names, strict=True)]
         indent = "\t" if kind.mode == "perf" else "    "
         text = "\n" + "".join(f"{indent}{name}\n" for name in names)
-        return Shown("\n".join(names), text)
+        return DecodedValue("\n".join(names), text)
 
     def _symbols(self, user: bool, pid: int, addresses: Sequence[int]) -> list[str]:
-        wanted = np.array(addresses, dtype=np.uint64)
-        if not len(wanted):
+        address_array = np.array(addresses, dtype=np.uint64)
+        if not len(address_array):
             return []
         if user:
             self.user.notice(pid)
-            return self.user.names(pid, 0, None, wanted)
+            return self.user.names(pid, 0, None, address_array)
         self._kernel = self._kernel or KernelSymbols()
-        names = self._kernel.names(wanted)
+        names = self._kernel.names(address_array)
         starts = [self._kernel.address(name) for name in names]
         return [
             f"{name}+{address - start}" if start and 0 <= address - start < 1 << 20 else name
@@ -183,7 +190,7 @@ class ValueReader:
         ]
 
     def format_time(self, form: str, nanoseconds: int) -> str:
-        """Format a time since the epoch by strftime's rules; %f are the microseconds."""
+        """Format a time since the epoch by strftime's rules; %f stands for the microseconds."""
         moment, rest = divmod(nanoseconds, 10**9)
         return time.strftime(form.replace("%f", f"{rest // 1000:06}"), time.localtime(moment))
 
@@ -203,14 +210,14 @@ class ValueReader:
             kind = kinds[number]
             value = self.read(kind, data, at)
             if piece.sign == "s":
-                value = Shown(value.data, guard(value.text))
+                value = DecodedValue(value.data, guard(value.text))
             out.append(_show(piece, kind, value, data, at))
             at += stored_size(kind)
             number += 1
         return "".join(out)
 
 
-def _show(piece: Conversion, kind: Type, value: Shown, data: bytes, at: int) -> str:
+def _show(piece: Conversion, kind: Type, value: DecodedValue, data: bytes, at: int) -> str:
     if piece.sign in ("s", "r"):
         return piece.show(value.text) if piece.sign == "s" else value.text
     if piece.sign in ("rx", "rh"):
@@ -226,7 +233,7 @@ def _show(piece: Conversion, kind: Type, value: Shown, data: bytes, at: int) -> 
 
 
 def quote_for_shell(text: str) -> str:
-    """Quote text that a shell would take for more than words: traced names may hold commands."""
+    """Quote text that a shell would not take as plain words: traced names may contain commands."""
     return text if _WORDS.fullmatch(text) else shlex.quote(text)
 
 

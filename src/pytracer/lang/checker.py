@@ -11,7 +11,7 @@ from pytracer.lang import syntax, types
 from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, convert, logical, number, size_of, unary
 from pytracer.lang.identifiers import Identifiers
 from pytracer.lang.lexer import quote
-from pytracer.lang.scope import USER, Comm, Found, Lvalue, Scope, Value
+from pytracer.lang.scope import USER, Comm, Lvalue, Operand, Scope, Value
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import (
     INT,
@@ -91,7 +91,7 @@ class Checker(Identifiers):
 
     # Expressions
 
-    def _resolve(self, node: Node) -> Found:
+    def _resolve(self, node: Node) -> Operand:
         match node:
             case syntax.NumberLiteral():
                 return self._literal(node)
@@ -129,7 +129,7 @@ class Checker(Identifiers):
                 return self._entry(node)
         raise TypeError(f"no expression: {node}")
 
-    def _read(self, node: Node, found: Found) -> Value:
+    def _read(self, node: Node, found: Operand) -> Value:
         """Read the value at a location; for an array its address, as in C."""
         if isinstance(found, Comm):
             raise self.fail(node, "this is text, and no number", hint='as in $comm == "cat", or by %s')
@@ -212,7 +212,7 @@ class Checker(Identifiers):
         saved = f"pt_spec_entry_value(call, {self.entry_values.index(code)}, &bad)"
         return Value(f"(({as_type(value.type)}){saved})", value.type)
 
-    def _member(self, node: syntax.Member) -> Found:
+    def _member(self, node: syntax.Member) -> Operand:
         if isinstance(node.of, syntax.Name) and node.of.name == "args" and self.scope.record:
             return self.name(syntax.Name(node.at, node.end, node.name))
         if node.arrow:

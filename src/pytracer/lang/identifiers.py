@@ -6,7 +6,7 @@ from pytracer.errors import ProbeSpecError, near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import number
 from pytracer.lang.constants import constants
-from pytracer.lang.scope import Comm, Found, Scope, Value
+from pytracer.lang.scope import Comm, Operand, Scope, Value
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import INT, S64, U32, U64, IntType, PointerType, Type, VoidType
 
@@ -46,7 +46,7 @@ class Identifiers:
         """Return the error, with the position of a node."""
         return ProbeSpecError(message, self.whole, node.start, node.end, hint=hint)
 
-    def name(self, node: syntax.Name) -> Found:
+    def name(self, node: syntax.Name) -> Operand:
         """Look up an identifier. Raises ProbeSpecError, which suggests similar ones."""
         name, scope = node.name, self.scope
         if name in scope.named:
@@ -120,7 +120,7 @@ class Identifiers:
         self.traces_entry = True
         return Value("((u64)call->ns)", U64)
 
-    def _numbered(self, node: syntax.Name, which: int) -> Found:
+    def _numbered(self, node: syntax.Name, which: int) -> Operand:
         scope = self.scope
         if 0 < which <= len(scope.numbered):
             return scope.numbered[which - 1]

@@ -49,7 +49,7 @@ class Comm:
     """The name of the thread that runs."""
 
 
-Found = Value | Lvalue | Comm
+Operand = Value | Lvalue | Comm
 
 
 @record
@@ -93,8 +93,8 @@ class Scope:
 
     what: str
     types: TypeProvider
-    named: Mapping[str, Found] = default_factory(factory=dict)
-    numbered: tuple[Found, ...] = ()
+    named: Mapping[str, Operand] = default_factory(factory=dict)
+    numbered: tuple[Operand, ...] = ()
     returned: Value | None = None
     entry: Scope | None = None
     missing_reason: str = ""

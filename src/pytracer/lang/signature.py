@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytracer.errors import ProbeSpecError
 from pytracer.lang.checker import Checker
 from pytracer.lang.probe_spec import ProbeSpec
-from pytracer.lang.scope import Found, Scope, Value
+from pytracer.lang.scope import Operand, Scope, Value
 from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Type, VoidType
 from pytracer.record import replace
 
@@ -25,7 +25,7 @@ def apply_signature(spec: ProbeSpec, scope: Scope) -> Scope:
         return scope
     if scope.entry is not None:
         entry = _named(spec, scope.entry)
-        named = dict[str, Found](entry.named) if scope.numbered else {}
+        named = dict[str, Operand](entry.named) if scope.numbered else {}
         return replace(scope, entry=entry, named=named, numbered=entry.numbered if scope.numbered else ())
     return _named(spec, scope)
 
@@ -36,7 +36,7 @@ def _named(spec: ProbeSpec, scope: Scope) -> Scope:
         first, last = spec.signature[0], spec.signature[-1]
         reason = "its fields have names already" if scope.record else scope.missing_reason
         raise ProbeSpecError(f"{scope.what} takes no signature: {reason}", spec.text, first.start, last.end)
-    named = dict[str, Found]()
+    named = dict[str, Operand]()
     numbered = list(scope.numbered)
     for number, parameter in enumerate(spec.signature):
         if number == len(numbered):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from pytracer.kernel.facts import NOT_IN_REGISTER, KernelInfo, NamedTarget
-from pytracer.lang.scope import EITHER, KERNEL, USER, Found, Lvalue, Scope, Value
+from pytracer.lang.scope import EITHER, KERNEL, USER, Lvalue, Operand, Scope, Value
 from pytracer.lang.signature import retype
 from pytracer.lang.types import RAW, ArrayType, IntType, PointerType, StructType, Type, VoidType, basic
 from pytracer.plan.btf_types import BtfTypes, NoTypes, ProgramTypes, Prototype
@@ -98,7 +98,7 @@ def _function(source: Source, target: NamedTarget, types: NoTypes, facts: Kernel
 
 
 def _add_arguments(prototype: Prototype, scope: Scope, values: Sequence[Value]) -> Scope:
-    named: dict[str, Found] = {
+    named: dict[str, Operand] = {
         name: value for (name, _), value in zip(prototype.arguments, values, strict=False) if name
     }
     beyond = len(prototype.arguments) > len(values)
@@ -210,7 +210,7 @@ def _program_return(source: Source, target: NamedTarget, types: NoTypes, facts: 
 
 def _mark(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
     [site] = target.sites
-    values = list[Found]()
+    values = list[Operand]()
     for number, argument in enumerate(site.arguments):
         kind: Type = IntType(abs(argument.size), argument.size < 0, raw=abs(argument.size) == 8)
         if argument.problem:
@@ -231,7 +231,7 @@ def _mark(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo
 
 def _event(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     category = target.name.partition(":")[0]
-    named = dict[str, Found]()
+    named = dict[str, Operand]()
     for match in _FIELD.finditer(facts.event_format(target.name)):
         named[match["name"]] = _field(match, types, of_call=category == _SYSTEM_CALLS)
     return Scope(

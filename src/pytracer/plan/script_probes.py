@@ -1,4 +1,4 @@
-"""The probes of scripts: how bpftrace spells them, and what they are here."""
+"""Translate bpftrace's attach points to sources and probes."""
 
 from __future__ import annotations
 
@@ -73,9 +73,11 @@ PROVIDERS = (*_SOURCES, *_MOMENTS, *_TIMERS, *_COUNTERS)
 
 
 @record
-class Sampled:
-    """A probe that is no source: a moment of the run, a timer, a counter. ``filters``: only samples of traced
-    tasks count; ``name`` is the whole name, as bpftrace spells it."""
+class SampledProbe:
+    """A probe without a source: begin or end of the run, a timer, or a counter.
+
+    ``filters``: only samples of traced tasks count. ``name`` is the attach point as bpftrace spells it.
+    """
 
     probe: Probe
     rate: Rate
@@ -87,8 +89,8 @@ def _fail(text: str, point: AttachPoint, message: str, hint: str = "") -> ProbeS
     return ProbeSpecError(message, text, point.start, point.end, hint=hint)
 
 
-def source_or_sample(text: str, point: AttachPoint, program: str) -> Source | Sampled:
-    """Return what an attach point of the script ``text`` names. Raises ProbeSpecError."""
+def parse_attach_point(text: str, point: AttachPoint, program: str) -> Source | SampledProbe:
+    """Return the source or sampled probe of an attach point of the script ``text``. Raises ProbeSpecError."""
     provider, *rest = point.parts
     if provider in _SOURCES:
         try:
@@ -97,7 +99,7 @@ def source_or_sample(text: str, point: AttachPoint, program: str) -> Source | Sa
             raise _fail(text, point, error.message, error.hint) from None
     if provider in _MOMENTS and not rest:
         probe = RunOnce(program, at_end=_MOMENTS[provider])
-        return Sampled(probe, Rate(), False, provider)
+        return SampledProbe(probe, Rate(), False, provider)
     if provider in _TIMERS:
         return _timer(text, point, program, _TIMERS[provider], rest)
     if provider in _COUNTERS:
@@ -118,13 +120,13 @@ def _source(kind: str, rest: Sequence[str]) -> Source:
         rest = (rest[0], *rest[2:])
     if kind == "usdt" and len(rest) == 2:
         rest = (rest[0], "*", rest[1])
-    place = [
+    qualifiers = [
         quoting.quote(part) if kind in ("u", "ur", "usdt") and ":" in part else part for part in rest[:-1]
     ]
-    return parse_source(":".join((kind, *place, rest[-1])))
+    return parse_source(":".join((kind, *qualifiers, rest[-1])))
 
 
-def _timer(text: str, point: AttachPoint, program: str, provider: str, rest: Sequence[str]) -> Sampled:
+def _timer(text: str, point: AttachPoint, program: str, provider: str, rest: Sequence[str]) -> SampledProbe:
     if len(rest) == 1:
         unit = rest[0].lstrip("0123456789")
         count = rest[0][: len(rest[0]) - len(unit)]
@@ -139,18 +141,18 @@ def _timer(text: str, point: AttachPoint, program: str, provider: str, rest: Seq
     if provider == "interval":
         if unit == "hz":
             rate = Rate(period=UNITS["s"] // int(count))
-        return Sampled(IntervalSample(program), rate, False, name)
-    return Sampled(PerfSample(program), rate, True, name)
+        return SampledProbe(IntervalSample(program), rate, False, name)
+    return SampledProbe(PerfSample(program), rate, True, name)
 
 
-def _counter(text: str, point: AttachPoint, program: str, provider: str, rest: Sequence[str]) -> Sampled:
+def _counter(text: str, point: AttachPoint, program: str, provider: str, rest: Sequence[str]) -> SampledProbe:
     event = _EVENTS.get(rest[0]) if rest else None
     if event is None or len(rest) > 2 or (len(rest) == 2 and not rest[1].isdecimal()):
-        known = ", ".join(
+        names = ", ".join(
             name for name, of in _EVENTS.items() if (of in HAPPENINGS) == (provider == "software")
         )
-        raise _fail(text, point, f"{point.text!r} names no event", hint=f"{provider}:EVENT:COUNT, of {known}")
+        raise _fail(text, point, f"{point.text!r} names no event", hint=f"{provider}:EVENT:COUNT, of {names}")
     period = int(rest[1]) if len(rest) == 2 and int(rest[1]) else _PERIODS.get(event, _PERIOD)
-    return Sampled(
+    return SampledProbe(
         PerfSample(program, event=event), Rate(period=period), True, f"{provider}:{rest[0]}:{period}"
     )

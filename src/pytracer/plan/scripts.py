@@ -35,7 +35,7 @@ from pytracer.plan.btf_types import BtfTypes, NoTypes
 from pytracer.plan.generated_programs import attach_programs, split_sites
 from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.scopes import scope_of
-from pytracer.plan.script_probes import Sampled, source_or_sample
+from pytracer.plan.script_probes import SampledProbe, parse_attach_point
 from pytracer.record import record, replace
 from pytracer.request import Request, ScriptRequest
 from pytracer.spec import RunOnce
@@ -45,14 +45,14 @@ _PASSES = 12  # over the blocks, until the types of maps are known
 
 
 @record
-class _Place:
-    """A block at a target, or (``sampled``) at what is no target. ``block`` is its number in the script."""
+class _BlockTarget:
+    """A block at a target, or at a probe without one (``sampled``). ``block`` is its number in the script."""
 
     block: int
     scope: Scope
     number: int
     target: NumberedTarget | None = None
-    sampled: Sampled | None = None
+    sampled: SampledProbe | None = None
 
 
 def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
@@ -61,14 +61,14 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
     Raises ProbeSpecError, which points into the script, and the errors of
     :func:`~pytracer.plan.attach_targets.attach`.
     """
-    wanted = request.script
-    assert wanted is not None
-    script, warnings = wanted.script, list[str]()
+    script_request = request.script
+    assert script_request is not None
+    script, warnings = script_request.script, list[str]()
     names = list[tuple[str, str]]()
     places = list(_places(script, request, facts, names, warnings))
-    named = [place.target for place in places if place.target is not None]
-    check_number([one.source for one in named], named, request)
-    state = _state(wanted, facts)
+    numbered = [place.target for place in places if place.target is not None]
+    check_number([target.source for target in numbered], numbered, request)
+    state = _state(script_request, facts)
     compiled = _compile(script, state, places)
     blocks, ends = list[CompiledBlock](), set[int]()
     groups = dict[tuple[int, str, bool], list[NumberedTarget]]()
@@ -85,16 +85,16 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
             continue
         assert place.sampled is not None
         probe = replace(place.sampled.probe, program=f"spec_{number}")
-        chosen = ChosenProbe(probe, place.sampled.name, place.sampled.rate)
+        chosen_probe = ChosenProbe(probe, place.sampled.name, place.sampled.rate)
         if isinstance(probe, RunOnce):
-            moments.append(chosen)
+            moments.append(chosen_probe)
             ends |= {number} if probe.at_end else set()
         else:
-            probes.append(replace(chosen, name=getattr(probe, "event", chosen.name)))
+            probes.append(replace(chosen_probe, name=getattr(probe, "event", chosen_probe.name)))
     attached = attach_programs(groups, lambda _: False, request, facts)
     probes += attached.probes
     # The last is attached first: what happens at the begin precedes all else, and what at the end follows it.
-    moments.sort(key=lambda one: isinstance(one.probe, RunOnce) and one.probe.at_end)
+    moments.sort(key=lambda target: isinstance(target.probe, RunOnce) and target.probe.at_end)
     probes += moments
     _check_loops(blocks, facts)
     defines = dict(defines_of(len(names), probes))
@@ -102,11 +102,11 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
     defines["PT_RECORDS"] = str(len(blocks))
     if attached.tracked:
         defines["PT_SPEC_CALLS"] = ""
-    arguments = usdt_arguments(named)
+    arguments = usdt_arguments(numbered)
     if arguments:
         defines["PT_USDT_SITES"] = defines["PT_TARGETS"]
     return ScriptPlan(
-        names=tuple(one.name for one in named),
+        names=tuple(target.name for target in numbered),
         probes=tuple(probes),
         notes=attached.notes,
         warnings=(*warnings, *risks(attached.resolved_hooks)),
@@ -118,7 +118,7 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
             state.config,
             tuple(names),
             ends_at_once=all(
-                isinstance(place.sampled, Sampled) and isinstance(place.sampled.probe, RunOnce)
+                isinstance(place.sampled, SampledProbe) and isinstance(place.sampled.probe, RunOnce)
                 for place in places
             ),
             end_programs=frozenset(ends),
@@ -137,14 +137,14 @@ def _check_loops(blocks: Sequence[CompiledBlock], facts: KernelInfo) -> None:
         raise UnsupportedError(f"this kernel has no {helper}, which loops over maps and len(@map) take")
 
 
-def _state(wanted: ScriptRequest, facts: KernelInfo) -> ScriptState:
+def _state(request: ScriptRequest, facts: KernelInfo) -> ScriptState:
     return ScriptState(
-        wanted.script,
-        parameters=wanted.parameters,
-        settings=wanted.settings,
-        unsafe=wanted.unsafe,
+        request.script,
+        parameters=request.parameters,
+        settings=request.settings,
+        unsafe=request.unsafe,
         cpus=possible_cpus(),
-        named=wanted.named,
+        named_parameters=request.named,
         has_loop_helper=facts.has_helper(LOOP.number),
         kernel_address=address_of,
     )
@@ -156,16 +156,16 @@ def _places(
     facts: KernelInfo,
     names: list[tuple[str, str]],
     warnings: list[str],
-) -> Iterator[_Place]:
-    """Yield each block at each of its targets; ``names`` gets what ``probe`` and ``func`` are there."""
+) -> Iterator[_BlockTarget]:
+    """Yield each block at each of its targets; append its values of ``probe`` and ``func`` to ``names``."""
     types = facts.types
-    known = NoTypes() if types is None else BtfTypes(types)
+    type_provider = NoTypes() if types is None else BtfTypes(types)
     for number, block in enumerate(script.probes):
         for point in block.points:
-            source = source_or_sample(script.text, point, "")
-            if isinstance(source, Sampled):
+            source = parse_attach_point(script.text, point, "")
+            if isinstance(source, SampledProbe):
                 names.append((source.name, ""))
-                yield _Place(number, Scope(source.name, known), len(names) - 1, sampled=source)
+                yield _BlockTarget(number, Scope(source.name, type_provider), len(names) - 1, sampled=source)
                 continue
             try:
                 resolved, targets = targets_of(source, source.kind, request, facts, warnings)
@@ -176,24 +176,26 @@ def _places(
                 raise ProbeSpecError(
                     error.message, script.text, point.start, point.end, hint=error.hint
                 ) from None
-            for one in split_sites(resolved.kind, targets):
-                made = replace(one, number=len(names))
-                scope = scope_of(made.source, made.target, facts)
-                names.append(_names(point, made))
-                yield _Place(number, scope, made.number, made)
+            for target in split_sites(resolved.kind, targets):
+                numbered = replace(target, number=len(names))
+                scope = scope_of(numbered.source, numbered.target, facts)
+                names.append(_names(point, numbered))
+                yield _BlockTarget(number, scope, numbered.number, numbered)
 
 
-def _names(point: AttachPoint, one: NumberedTarget) -> tuple[str, str]:
+def _names(point: AttachPoint, target: NumberedTarget) -> tuple[str, str]:
     """Return the values of ``probe`` and ``func``."""
-    function = one.target.name.rpartition(":")[2]
+    function = target.target.name.rpartition(":")[2]
     return ":".join((*point.parts[:-1], function)), function
 
 
-def _compile(script: Script, state: ScriptState, places: Sequence[_Place]) -> list[CompiledBlock]:
-    """Compile all blocks, until the types of maps are the same before and after."""
+def _compile(script: Script, state: ScriptState, places: Sequence[_BlockTarget]) -> list[CompiledBlock]:
+    """Compile all blocks again until the types of the maps stay the same."""
     for _ in range(_PASSES):
         state.begin_pass()
-        compiled = [_compile_one(script.probes[place.block], state, place) for place in places]
+        compiled = [
+            _compile_one(script.probes[block_target.block], state, block_target) for block_target in places
+        ]
         if not state.changed and (state.is_final or not state.has_pending):
             return compiled
         state.is_final = not state.changed
@@ -201,10 +203,10 @@ def _compile(script: Script, state: ScriptState, places: Sequence[_Place]) -> li
     raise ProbeSpecError("the types of the maps depend on each other without an end", text, 0, len(text))
 
 
-def _compile_one(block: ProbeBlock, state: ScriptState, place: _Place) -> CompiledBlock:
-    compiler = BlockCompiler(state, place.scope)
-    compiler.block_id = place.block
-    made = compiler.compile(block)
-    if place.sampled is None:
-        return made
-    return replace(made, filters=place.sampled.filters, target=place.number)
+def _compile_one(block: ProbeBlock, state: ScriptState, block_target: _BlockTarget) -> CompiledBlock:
+    compiler = BlockCompiler(state, block_target.scope)
+    compiler.block_id = block_target.block
+    compiled = compiler.compile(block)
+    if block_target.sampled is None:
+        return compiled
+    return replace(compiled, filters=block_target.sampled.filters, target=block_target.number)

@@ -6,7 +6,7 @@ lexer, expressions, types and scopes.
 See docs/script.md for the language.
 """
 
-from pytracer.lang.script.compiler import BlockCompiler
+from pytracer.lang.script.block_compiler import BlockCompiler
 from pytracer.lang.script.generation import generate_script
 from pytracer.lang.script.parser import parse_script
 from pytracer.lang.script.program import Action, CompiledBlock, CompiledScript, ScriptMap

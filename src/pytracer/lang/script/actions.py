@@ -1,4 +1,4 @@
-"""The functions of scripts without a value: what user space does for an event."""
+"""Translate the functions of scripts without a value, most of which send an event to user space."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytracer.lang.syntax import Node
 from pytracer.lang.types import U64, PointerType
 
 _NUMBER_CONVERSIONS = "diuxXocp"
-_JOINED, _JOINED_ROOM = 16, 256  # strings that join() reads, and bytes of each
+_JOIN_STRINGS, _JOIN_STRING_SIZE = 16, 256  # strings that join() reads, and bytes of each
 
 
 class Actions(Assignments):
@@ -30,8 +30,8 @@ class Actions(Assignments):
 
     event_words = 1
 
-    def returns(self) -> str:
-        """Return C that ends the block."""
+    def return_code(self) -> str:
+        """Return the C statement that ends the block."""
         raise NotImplementedError
 
     def emit(self, action: Action, values: tuple[Node, ...]) -> None:
@@ -52,11 +52,11 @@ class Actions(Assignments):
         self.line("}")
 
     def _printf(self, node: script.Call) -> None:
-        form = self._literal_text(node.arguments[0]) if node.arguments else None
-        if form is None:
+        template = self._literal_text(node.arguments[0]) if node.arguments else None
+        if template is None:
             raise self.fail(node, f"the first argument of {node.name}() is a text in quotes")
         values = node.arguments[1:]
-        pieces = parse_format(self.state.text, form.start + 1, form.end - 1, script=True)
+        pieces = parse_format(self.state.text, template.start + 1, template.end - 1, script=True)
         conversions = [piece for piece in pieces if not isinstance(piece, str)]
         if len(conversions) != len(values):
             message = f"{len(conversions)} conversions in the format, and {len(values)} arguments"
@@ -71,9 +71,9 @@ class Actions(Assignments):
         self.emit(Action(node.name, kinds, pieces), tuple(values))
 
     def _literal_text(self, node: Node) -> syntax.TextLiteral | None:
-        """Return a text in quotes, also where a macro or its parameter stands for it."""
+        """Return a text literal; macros and their parameters are expanded to it. None for anything else."""
         if isinstance(node, syntax.Name) and node.name in self.substitutes:
-            return self.in_place_of(node.name, self._literal_text)
+            return self.expand_parameter(node.name, self._literal_text)
         if isinstance(node, (syntax.Name, script.Call)) and not getattr(node, "arguments", ()):
             macro = self.state.macros.get((node.name, 0))
             if macro is not None and isinstance(macro.body, script.BlockExpression):
@@ -83,42 +83,42 @@ class Actions(Assignments):
     def _print(self, node: script.Call) -> None:
         if not 1 <= len(node.arguments) <= 3:
             raise self.fail(node, "print() takes a map or a value, and of a map how many of its entries")
-        of, *numbers = node.arguments
-        if isinstance(of, script.MapAccess):
-            of = self.actual_map(of)
-        if isinstance(of, script.MapAccess) and not of.keys:
-            constants = tuple(self.constant(one) for one in numbers)
-            self.emit(Action("print_map", map=of.name, numbers=constants), ())
+        argument, *numbers = node.arguments
+        if isinstance(argument, script.MapAccess):
+            argument = self.resolve_map(argument)
+        if isinstance(argument, script.MapAccess) and not argument.keys:
+            constants = tuple(self.constant(argument) for argument in numbers)
+            self.emit(Action("print_map", map=argument.name, numbers=constants), ())
             return
-        if isinstance(of, script.MapAccess) and self.state.knows(of.name):
-            kind = self.state.map(of.name).value
+        if isinstance(argument, script.MapAccess) and self.state.has_type(argument.name):
+            kind = self.state.map(argument.name).value
             if isinstance(kind, AggregateType):
-                self._print_entry(of)
+                self._print_entry(argument)
                 return
-        self.emit(Action("print", (self.type_of_value(of),)), (of,))
+        self.emit(Action("print", (self.type_of_value(argument),)), (argument,))
 
-    def _print_entry(self, of: script.MapAccess) -> None:
-        self.state.learn_keys(of, of.name, self.key_types(of))
-        kinds = self.state.map(of.name).keys
-        if len(of.keys) == len(kinds):
-            self.emit(Action("print_entry", kinds, map=of.name), of.keys)
+    def _print_entry(self, access: script.MapAccess) -> None:
+        self.state.record_key_types(access, access.name, self.key_types(access))
+        kinds = self.state.map(access.name).keys
+        if len(access.keys) == len(kinds):
+            self.emit(Action("print_entry", kinds, map=access.name), access.keys)
         else:
-            self.emit(Action("print_entry", (TupleType(kinds),), map=of.name), of.keys)
+            self.emit(Action("print_entry", (TupleType(kinds),), map=access.name), access.keys)
 
-    def _whole_map(self, node: script.Call) -> None:
+    def _map_action(self, node: script.Call) -> None:
         if len(node.arguments) != 1 or not isinstance(node.arguments[0], script.MapAccess):
             raise self.fail(node, f"{node.name}() takes a map", hint=f"{node.name}(@name)")
-        self.emit(Action(node.name, map=self.actual_map(node.arguments[0]).name), ())
+        self.emit(Action(node.name, map=self.resolve_map(node.arguments[0]).name), ())
 
     def _exit(self, node: script.Call) -> None:
         self.emit(Action("exit", (U64,) * len(node.arguments)), node.arguments)
-        self.line(self.returns())
+        self.line(self.return_code())
 
     def _time(self, node: script.Call) -> None:
-        form = node.arguments[0] if node.arguments else None
-        if form is not None and not isinstance(form, syntax.TextLiteral):
-            raise self.fail(form, "the format of time() is a text in quotes")
-        self.emit(Action("time", text=form.value if form is not None else "%H:%M:%S\n"), ())
+        template = node.arguments[0] if node.arguments else None
+        if template is not None and not isinstance(template, syntax.TextLiteral):
+            raise self.fail(template, "the format of time() is a text in quotes")
+        self.emit(Action("time", text=template.value if template is not None else "%H:%M:%S\n"), ())
 
     def _cat(self, node: script.Call) -> None:
         self._printf(node)
@@ -136,8 +136,8 @@ class Actions(Assignments):
             raise self.fail(node, "join() takes an array of strings, and what to put between them")
         array = self.number(node.arguments[0])
         user = not isinstance(array.type, PointerType) or array.type.user
-        room = min(self.state.string_room, 256)
-        kinds = (StringType(room),) * 16
+        room = min(self.state.string_room, _JOIN_STRING_SIZE)
+        kinds = (StringType(room),) * _JOIN_STRINGS
         number = self.state.action(Action("join", kinds, text=separator))
         self.event_words = max(self.event_words, sum(words_for(kind.size) for kind in kinds))
         event = self.temporary("struct event *", "pt_prepare_in(program)")
@@ -153,14 +153,14 @@ class Actions(Assignments):
         self._require_unsafe(node)
         import signal
 
-        [of] = node.arguments
-        if isinstance(of, syntax.TextLiteral):
-            name = of.value if of.value.startswith("SIG") else f"SIG{of.value}"
+        [argument] = node.arguments
+        if isinstance(argument, syntax.TextLiteral):
+            name = argument.value if argument.value.startswith("SIG") else f"SIG{argument.value}"
             if name not in signal.Signals.__members__:
-                raise self.fail(of, f"no signal {of.value!r}")
+                raise self.fail(argument, f"no signal {argument.value!r}")
             code = str(signal.Signals[name].value)
         else:
-            code = self.number(of).code
+            code = self.number(argument).code
         self.line(f"script_signal((u32)({code}));")
 
     def _require_unsafe(self, node: script.Call) -> None:
@@ -173,8 +173,8 @@ ACTIONS: dict[str, Callable[[Actions, script.Call], None]] = {
     "errorf": Actions._printf,
     "warnf": Actions._printf,
     "print": Actions._print,
-    "clear": Actions._whole_map,
-    "zero": Actions._whole_map,
+    "clear": Actions._map_action,
+    "zero": Actions._map_action,
     "exit": Actions._exit,
     "time": Actions._time,
     "cat": Actions._cat,
@@ -182,4 +182,4 @@ ACTIONS: dict[str, Callable[[Actions, script.Call], None]] = {
     "join": Actions._join,
     "signal": Actions._signal,
 }
-"""The functions without a value."""
+"""The functions without a value, and their translating methods."""

@@ -1,13 +1,13 @@
-"""The builtins of scripts: what a name without brackets stands for."""
+"""Translate the builtins of scripts, such as ``pid`` and ``comm``."""
 
 from __future__ import annotations
 
 from pytracer.errors import near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import number
-from pytracer.lang.scope import USER, Comm, Found, Lvalue, Value
-from pytracer.lang.script.maps import MapReads
-from pytracer.lang.script.types import OF_TARGET, CodeType, StringType, SymbolType
+from pytracer.lang.scope import USER, Comm, Lvalue, Operand, Value
+from pytracer.lang.script.map_access import MapReads
+from pytracer.lang.script.types import TARGET_SYMBOL, CodeType, StringType, SymbolType
 from pytracer.lang.types import U32, U64, IntType, Type, VoidType
 
 NUMBERS: dict[str, tuple[str, Type]] = {
@@ -26,7 +26,7 @@ NUMBERS: dict[str, tuple[str, Type]] = {
     "jiffies": ("(u64)script_jiffies()", U64),
     "usermode": ("(u8)script_is_user(ctx)", IntType(1, False)),
 }
-"""Those that are numbers: C, and the type."""
+"""The builtins that are numbers: the C expression and its type."""
 _WORDS = (
     "comm",
     "curtask",
@@ -43,9 +43,9 @@ _WORDS = (
 
 
 class Builtins(MapReads):
-    """Looks up builtins."""
+    """Translates builtins."""
 
-    def builtin(self, node: syntax.Name) -> Found | None:
+    def builtin(self, node: syntax.Name) -> Operand | None:
         """See ScriptExpressions."""
         name = node.name.removeprefix("__builtin_")
         if name == "usermode" and self.scope.what in ("begin", "end", "BEGIN", "END"):
@@ -64,14 +64,14 @@ class Builtins(MapReads):
         if name == "ncpus":
             return number(self.state.cpus, U64)
         if name == "retval":
-            return self._returned(node)
+            return self._return_value(node)
         if name == "ctx":
             return Value("((u64)ctx)", U64)
         if name == "probe":
             return Value("((u64)target)", CodeType(name))
         if name == "func":
             to = self.memory(SymbolType(user=False).size)
-            self.line(f"*(u64 *)({to}) = {OF_TARGET:#x}ULL | target;")
+            self.line(f"*(u64 *)({to}) = {TARGET_SYMBOL:#x}ULL | target;")
             self.line(f"*(u64 *)({to} + 8) = 0;")
             return Value(to, SymbolType(self.scope.memory == USER))
         if name == "username":
@@ -91,15 +91,15 @@ class Builtins(MapReads):
         return near(name, {*NUMBERS, *_WORDS, "arg0"})
 
     def stack(self, node: syntax.Node, *, user: bool, arguments: tuple[syntax.Node, ...]) -> Value:
-        """Add code that takes a stack."""
+        """Add code that captures a stack."""
         raise NotImplementedError
 
-    def _argument(self, node: syntax.Name, which: int) -> Found:
-        found = self.scope.numbered
-        if which >= len(found):
-            hint = f"there is arg0 to arg{len(found) - 1}" if found else self.scope.missing_reason
+    def _argument(self, node: syntax.Name, index: int) -> Operand:
+        arguments = self.scope.numbered
+        if index >= len(arguments):
+            hint = f"there is arg0 to arg{len(arguments) - 1}" if arguments else self.scope.missing_reason
             raise self.fail(node, f"{self.scope.what} has no {node.name}", hint=hint)
-        value = found[which]
+        value = arguments[index]
         if isinstance(value, Lvalue):
             return value
         if isinstance(value, Value) and isinstance(value.type, VoidType):
@@ -108,7 +108,7 @@ class Builtins(MapReads):
             return Value(f"((u64)({value.code}))", value.type if self.scope.record else U64)
         return value
 
-    def _returned(self, node: syntax.Name) -> Value:
+    def _return_value(self, node: syntax.Name) -> Value:
         value = self._retval(node)
         if isinstance(value.type, IntType) and value.type.raw:
             return Value(value.code, U64)

@@ -1,4 +1,4 @@
-"""Types by name, and conversions: of numbers, addresses, arrays, strings."""
+"""Look up types by name, and translate casts of numbers, addresses, arrays and strings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert
 from pytracer.lang.scope import KERNEL, USER, Lvalue, Value
 from pytracer.lang.script import syntax as script
-from pytracer.lang.script.expressions import ScriptExpressions
+from pytracer.lang.script.expression_translator import ScriptExpressions
 from pytracer.lang.script.types import (
     TYPE_NAMES,
     WORD,
@@ -48,15 +48,15 @@ class Casts(ScriptExpressions):
                 kind = PointerType(kind, user=self.scope.memory == USER)
             return kind
         if len(name.words) == 1:
-            known: Type | None = TYPE_NAMES.get(name.words[0])
-            if known is None and name.words[0] in TYPE_NAMES and not name.stars:
+            known_type: Type | None = TYPE_NAMES.get(name.words[0])
+            if known_type is None and name.words[0] in TYPE_NAMES and not name.stars:
                 return StringType(self.state.string_room)
-            if known is None and name.words[0] not in BASIC:
-                known = self.scope.types.find("struct", name.words[0])
+            if known_type is None and name.words[0] not in BASIC:
+                known_type = self.scope.types.find("struct", name.words[0])
                 if self.scope.types.find("typedef", name.words[0]) is not None:
-                    known = None
-            if known is not None:
-                kind = known
+                    known_type = None
+            if known_type is not None:
+                kind = known_type
                 for _ in range(name.stars):
                     kind = PointerType(kind, user=self.scope.memory == USER)
                 return kind

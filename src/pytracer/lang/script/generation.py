@@ -15,8 +15,8 @@ _KEY, _VALUE = "struct script_key_{0} *", "struct script_value_{0} *"
 def generate_script(blocks: Sequence[CompiledBlock], maps: Sequence[ScriptMap]) -> str:
     """Return the C of all blocks, by the numbers of their programs, and of the maps."""
     lines = list[str]()
-    for one in maps:
-        lines += _map(one)
+    for script_map in maps:
+        lines += _map(script_map)
     walks = 0
     for number, block in enumerate(blocks):
         lines += _program(number, block, walks)
@@ -35,35 +35,35 @@ def generate_script(blocks: Sequence[CompiledBlock], maps: Sequence[ScriptMap]) 
     return "\n".join(lines) + "\n"
 
 
-def _map(one: ScriptMap) -> list[str]:
-    n, key = one.number, f"({_KEY.format(one.number)})key"
+def _map(script_map: ScriptMap) -> list[str]:
+    n, key = script_map.number, f"({_KEY.format(script_map.number)})key"
     struct = f"struct script_key_{n}, struct script_value_{n}"
-    table = f"{'lru_' * one.evicts}{'percpu_' * one.is_per_cpu}hash"
+    table = f"{'lru_' * script_map.evicts}{'percpu_' * script_map.is_per_cpu}hash"
     lines = [
         f"struct script_key_{n} {{",
-        f"    u64 words[{one.key_words}];",
+        f"    u64 words[{script_map.key_words}];",
         "};",
         f"struct script_value_{n} {{",
-        f"    u64 words[{one.value_words}];",
+        f"    u64 words[{script_map.value_words}];",
         "};",
-        f'BPF_TABLE("{table}", {struct}, {one.c_name}, {one.capacity});',
+        f'BPF_TABLE("{table}", {struct}, {script_map.c_name}, {script_map.capacity});',
         "",
-        *_function("u64 *", f"lookup_{n}", "u64 key", [f"return (u64 *){one.c_name}.lookup({key});"]),
-        *_function("u64", f"delete_{n}", "u64 key", [f"return !{one.c_name}.delete({key});"]),
+        *_function("u64 *", f"lookup_{n}", "u64 key", [f"return (u64 *){script_map.c_name}.lookup({key});"]),
+        *_function("u64", f"delete_{n}", "u64 key", [f"return !{script_map.c_name}.delete({key});"]),
     ]
-    if isinstance(one.value, AggregateType):
-        return lines + _slot(one) + _aggregate(one, one.value)
+    if isinstance(script_map.value, AggregateType):
+        return lines + _slot(script_map) + _aggregate(script_map, script_map.value)
     lines += _function(
         "void",
         f"set_{n}",
         "u64 key, u64 value",
         [
-            f"if ({one.c_name}.update(({_KEY.format(n)})key, ({_VALUE.format(n)})value))",
+            f"if ({script_map.c_name}.update(({_KEY.format(n)})key, ({_VALUE.format(n)})value))",
             "    pt_lost(PT_LOSS_MAP_FULL);",
         ],
     )
-    if one.value_words == 1:
-        lines += _slot(one)
+    if script_map.value_words == 1:
+        lines += _slot(script_map)
         lines += _function(
             "s64",
             f"add_{n}",
@@ -73,20 +73,20 @@ def _map(one: ScriptMap) -> list[str]:
     return lines
 
 
-def _slot(one: ScriptMap) -> list[str]:
-    """A function that returns the value of a key, which it adds if there is none."""
-    n = one.number
+def _slot(script_map: ScriptMap) -> list[str]:
+    """Return the C function that returns the value of a key, after adding it if it is missing."""
+    n = script_map.number
     return _function(
         "u64 *",
         f"slot_{n}",
         "u64 key",
         [
-            f"struct script_value_{n} zero = {{}}, *at = {one.c_name}.lookup(({_KEY.format(n)})key);",
+            f"struct script_value_{n} zero = {{}}, *at = {script_map.c_name}.lookup(({_KEY.format(n)})key);",
             "",
             "if (at)",
             "    return at->words;",
-            f"{one.c_name}.insert(({_KEY.format(n)})key, &zero);",
-            f"at = {one.c_name}.lookup(({_KEY.format(n)})key);",
+            f"{script_map.c_name}.insert(({_KEY.format(n)})key, &zero);",
+            f"at = {script_map.c_name}.lookup(({_KEY.format(n)})key);",
             "if (!at)",
             "    pt_lost(PT_LOSS_MAP_FULL);",
             "return at ? at->words : 0;",
@@ -94,14 +94,14 @@ def _slot(one: ScriptMap) -> list[str]:
     )
 
 
-def _aggregate(one: ScriptMap, kind: AggregateType) -> list[str]:
-    n, add = one.number, ["at[0] += value;"]
+def _aggregate(script_map: ScriptMap, kind: AggregateType) -> list[str]:
+    n, add = script_map.number, ["at[0] += value;"]
     before = [f"u64 *at = script_slot_{n}(key);", "", "if (!at)", "    return;"]
-    if one.is_shared:
+    if script_map.is_shared:
         add = ["__sync_fetch_and_add(&at[0], value);"]
     match kind.kind:
         case "avg" | "stats":
-            add += ["__sync_fetch_and_add(&at[1], 1);" if one.is_shared else "at[1]++;"]
+            add += ["__sync_fetch_and_add(&at[1], 1);" if script_map.is_shared else "at[1]++;"]
         case "min" | "max":
             sign, cast = "<" if kind.kind == "min" else ">", "(s64)" if kind.signed else "(u64)"
             add = [
@@ -110,19 +110,19 @@ def _aggregate(one: ScriptMap, kind: AggregateType) -> list[str]:
                 "at[1] = 1;",
             ]
         case "hist":
-            before = [_bucket(one, f"script_log2(value, {kind.parameters[0]})"), *before]
+            before = [_bucket(script_map, f"script_log2(value, {kind.parameters[0]})"), *before]
             add = ["at[0]++;"]
         case "lhist":
             low, high, step = kind.parameters
             last = -(-(high - low) // step) + 1
             code = f"value < {low} ? 0 : value >= {high} ? {last} : (u64)(value - {low}) / {step} + 1"
-            before = [_bucket(one, code), *before]
+            before = [_bucket(script_map, code), *before]
             add = ["at[0]++;"]
     return _function("void", f"{kind.kind}_{n}", "u64 key, s64 value", [*before, *add])
 
 
-def _bucket(one: ScriptMap, code: str) -> str:
-    return f"*(u64 *)(key + {8 * (one.key_words - 1)}) = {code};"
+def _bucket(script_map: ScriptMap, code: str) -> str:
+    return f"*(u64 *)(key + {8 * (script_map.key_words - 1)}) = {code};"
 
 
 def _function(kind: str, name: str, parameters: str, body: Sequence[str]) -> list[str]:
@@ -137,8 +137,8 @@ def _function(kind: str, name: str, parameters: str, body: Sequence[str]) -> lis
 
 
 def _program(number: int, block: CompiledBlock, first: int) -> list[str]:
-    """The C of a block; ``first`` is the number of its first function."""
-    numbers = {WALK_NUMBER.format(which): str(first + which) for which in range(len(block.functions))}
+    """Return the C of a block; ``first`` is the number of its first function."""
+    numbers = {WALK_NUMBER.format(index): str(first + index) for index in range(len(block.functions))}
 
     def named(lines: Sequence[str]) -> list[str]:
         return [_WALK.sub(lambda match: numbers[match.group()], line) for line in lines]
@@ -146,9 +146,9 @@ def _program(number: int, block: CompiledBlock, first: int) -> list[str]:
     filtered = " && pt_is_current_traced()" if block.filters else ""
     target = "pt_target(ctx)" if block.target is None else str(block.target)
     functions = list[str]()
-    for which, (kind, *body) in enumerate(block.functions):
+    for index, (kind, *body) in enumerate(block.functions):
         functions += [
-            f"int {kind}_{first + which}(struct script_walk *walk)",
+            f"int {kind}_{first + index}(struct script_walk *walk)",
             "{",
             f"    const u32 program = {number};",
             f"    struct script_memory_{number} *m = walk->memory;",

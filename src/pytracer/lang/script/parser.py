@@ -30,7 +30,7 @@ class ScriptParser(StatementParser):
         self._macros = dict[tuple[str, int], syntax.Macro]()
 
     def script(self) -> syntax.Script:
-        """Parse all of it."""
+        """Parse the whole script."""
         probes, config = list[syntax.ProbeBlock](), dict[str, str]()
         constants = list(self._constants())
         maps, structs = list[syntax.MapDeclaration](), list[syntax.StructDefinition]()
@@ -62,8 +62,9 @@ class ScriptParser(StatementParser):
         )
 
     def _constants(self) -> tuple[tuple[str, int], ...]:
-        """Return the numbers that ``#define`` names. Directives but these and ``#include`` are errors."""
-        found = list[tuple[str, int]]()
+        """Return the numbers that ``#define`` names. Raises ProbeSpecError for other directives than
+        ``#define`` and ``#include``."""
+        constants = list[tuple[str, int]]()
         for match in _DIRECTIVE.finditer(self.text):
             if match["word"] in ("include", "!", "pragma") or match["word"].startswith("!"):
                 continue
@@ -71,8 +72,8 @@ class ScriptParser(StatementParser):
             if define is None:
                 message = "of the preprocessor, only #define NAME NUMBER is supported"
                 raise ProbeSpecError(message, self.text, match.start(), match.end())
-            found.append((define["name"], int(define["value"], 0)))
-        return tuple(found)
+            constants.append((define["name"], int(define["value"], 0)))
+        return tuple(constants)
 
     def _enum(self) -> list[tuple[str, int]]:
         """Parse ``enum NAME { A, B = 2 };`` to constants."""
@@ -80,19 +81,19 @@ class ScriptParser(StatementParser):
         if self.next.kind == NAME:
             self.take()
         self.expect("{")
-        found, value = list[tuple[str, int]](), 0
+        constants, value = list[tuple[str, int]](), 0
         while not self.at("}"):
             name = self.take().text
             if self.skip("="):
                 negative = self.skip("-")
                 value = int(self.take().value or 0) * (-1 if negative else 1)
-            found.append((name, value))
+            constants.append((name, value))
             value += 1
             if not self.skip(","):
                 break
         self.expect("}")
         self.skip(";")
-        return found
+        return constants
 
     def _map_declaration(self) -> syntax.MapDeclaration:
         start = self.take().start
@@ -139,7 +140,7 @@ class ScriptParser(StatementParser):
         self.take()
         self.expect("=")
         self.expect("{")
-        found = dict[str, str]()
+        settings = dict[str, str]()
         while not self.skip("}"):
             name = self.next
             if name.kind != NAME:
@@ -150,11 +151,11 @@ class ScriptParser(StatementParser):
                 raise self.fail(f"no setting {name.text!r}", token=name, hint=near(key, SETTINGS))
             self.expect("=", "after the name of a setting")
             value = self.take()
-            found[key] = str(value.value) or value.text
+            settings[key] = str(value.value) or value.text
             if not self.skip(";") and not self.skip(",") and not self.at("}"):
                 raise self.fail("';' is missing here after a setting")
         self.skip(";")
-        return found
+        return settings
 
     def _macro(self) -> syntax.Macro:
         start = self.take().start
@@ -204,13 +205,13 @@ class ScriptParser(StatementParser):
 
 
 def preprocess(text: str) -> str:
-    """Return a script without the parts that ``#ifdef`` and the like leave out; all else keeps its place.
+    """Blank the parts of a script that ``#ifdef`` and ``#ifndef`` exclude; offsets stay the same.
 
-    Raises ProbeSpecError for a condition that is none of whether a name is defined.
+    Raises ProbeSpecError for any other condition.
     """
     if "#" not in text:
         return text
-    kept, stack = list[str](), list[bool]()
+    lines, stack = list[str](), list[bool]()
     defined, start = {"BPFTRACE_HAVE_BTF", "BPFTRACE_HAVE_UTS_BTF"}, 0
     for line in text.splitlines(keepends=True):
         match = _DIRECTIVE.match(line)
@@ -226,16 +227,16 @@ def preprocess(text: str) -> str:
         elif all(stack):
             if word == "define" and rest:
                 defined.add(rest.split()[0])
-            kept.append(line)
+            lines.append(line)
             start += len(line)
             continue
-        kept.append("".join(letter if letter == "\n" else " " for letter in line))
+        lines.append("".join(letter if letter == "\n" else " " for letter in line))
         start += len(line)
-    return "".join(kept)
+    return "".join(lines)
 
 
 def _split(text: str) -> list[str]:
-    """Split an attach point at its colons; what is in quotes is one part, without them."""
+    """Split an attach point at the colons outside quotes, and remove the quotes."""
     parts, part, quoted = list[str](), "", False
     for letter in text:
         if letter == '"':

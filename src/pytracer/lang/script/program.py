@@ -1,4 +1,4 @@
-"""A compiled script as data: for the plan, which attaches it, and for the reader of its results."""
+"""Describe a compiled script as data: the plan attaches it, and a collector decodes its results by it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ScriptMap:
 
     @property
     def key_words(self) -> int:
-        """The number of words of a key: at least one."""
+        """The number of words of a key, at least 1."""
         return max(sum(map(stored_size, self.keys)) // WORD, not self.has_buckets) + self.has_buckets
 
     @property
@@ -53,7 +53,7 @@ class ScriptMap:
 
 @record
 class Action:
-    """Something that user space does for an event: ``kind`` is the function, ``fields`` are the types of the
+    """An action of user space for an event: ``kind`` is the function, ``fields`` are the types of the
     values in the event. ``pieces`` are those of a format, ``map`` the name of a map, ``numbers`` and ``text``
     further constants."""
 
@@ -88,7 +88,7 @@ class CompiledBlock:
 
 @record
 class CompiledScript:
-    """A script that has become C.
+    """A script whose blocks are compiled to C.
 
     ``targets`` are the names of its targets by number: the whole probe, and the function or event.
     ``attached`` is the number of its probes; ``ends_at_once``: they are begin and end only;

@@ -40,7 +40,7 @@ SETTINGS = {
     "unstable_tseries": "warn",
     "unstable_addr": "warn",
 }
-"""The settings of a script and their defaults. Some of them change nothing here."""
+"""The settings of a script and their defaults. Some of bpftrace's have no effect in pytracer."""
 
 
 class ScriptState:
@@ -57,22 +57,25 @@ class ScriptState:
         settings: Mapping[str, str] | None = None,
         unsafe: bool = False,
         cpus: int = 1,
-        named: Mapping[str, str] | None = None,
+        named_parameters: Mapping[str, str] | None = None,
         has_loop_helper: bool = False,
         kernel_address: Callable[[str], int] = lambda _: 0,
     ) -> None:
-        """``parameters`` are the values of ``$1`` and so on, ``named`` those of getopt(), ``settings``
-        override the script's. ``has_loop_helper``: programs may call bpf_loop(). ``kernel_address`` returns
-        the address of a symbol of the kernel, 0 if there is none."""
+        """Begin without maps and actions.
+
+        ``parameters`` are the values of ``$1`` and so on, ``named_parameters`` those of getopt().
+        ``settings`` override the script's. ``has_loop_helper``: programs may call bpf_loop().
+        ``kernel_address`` returns the address of a symbol of the kernel, 0 if there is none.
+        """
         self.text = script.text
         self.macros: Mapping[tuple[str, int], Macro] = script.macros
         self.constants = dict(script.constants)
         self._structs = script.structs
         self._types = dict[int, tuple[TypeProvider, ScriptTypes]]()
-        self.declared = {one.name: one for one in script.maps}
+        self.declared = {declaration.name: declaration for declaration in script.maps}
         self.has_loop_helper = has_loop_helper
         self.kernel_address = kernel_address
-        self.named = dict(named or {})
+        self.named_parameters = dict(named_parameters or {})
         self.variable_types = dict[tuple[int, str], Type]()
         self.parameters = tuple(parameters)
         self.unsafe = unsafe
@@ -88,12 +91,12 @@ class ScriptState:
 
     @property
     def string_room(self) -> int:
-        """The bytes of a string, with its NUL."""
+        """The size of a string with its NUL, in bytes."""
         return min(max(int(self.config["max_strlen"]), 1), _MAX_STRING)
 
     @property
     def map_capacity(self) -> int:
-        """The entries that a map has room for."""
+        """The number of entries that a map can hold."""
         return max(int(self.config["max_map_keys"]), 1)
 
     @property
@@ -106,7 +109,7 @@ class ScriptState:
         return tuple(self.map(name) for name in self._values)
 
     def map(self, name: str) -> ScriptMap:
-        """Return a map that is known. Raises KeyError."""
+        """Return a map whose type is known. Raises ValueError if it is not."""
         number = list(self._values).index(name)
         declared = self.declared.get(name)
         return ScriptMap(
@@ -119,18 +122,18 @@ class ScriptState:
             declared is not None and "lru" in declared.kind,
         )
 
-    def knows(self, name: str) -> bool:
+    def has_type(self, name: str) -> bool:
         """Return whether the type of a map is known."""
         return name in self._values
 
     def share(self, name: str) -> None:
-        """Let all CPUs count in one value of a map, as programs read it."""
+        """Make all CPUs count in one value of a map, because a program reads it."""
         if name not in self._shared:
             self._shared.add(name)
             self.changed = True
 
-    def learn(self, node: Node, name: str, keys: Sequence[Type], value: Type) -> None:
-        """Take note of an assignment's types. Raises ProbeSpecError if they contradict those known."""
+    def record_types(self, node: Node, name: str, keys: Sequence[Type], value: Type) -> None:
+        """Record the types of an assignment. Raises ProbeSpecError if they contradict earlier ones."""
         keys = tuple(map(stored, keys))
         value = value if isinstance(value, AggregateType) else stored(value)
         if any(map(is_pending, (*keys, value))) and not self.is_final:
@@ -139,54 +142,56 @@ class ScriptState:
             self._keys[name], self._values[name] = keys, value
             self.changed = True
             return
-        self.learn_keys(node, name, keys)
-        known = self._values[name]
-        both = unify(known, value)
-        if both is None:
-            message = f"{name} holds {known.text}, and this is {value.text}"
+        self.record_key_types(node, name, keys)
+        known_type = self._values[name]
+        common = unify(known_type, value)
+        if common is None:
+            message = f"{name} holds {known_type.text}, and this is {value.text}"
             raise ProbeSpecError(message, self.text, node.start, node.end)
-        if both != known:
-            self._values[name] = both
+        if common != known_type:
+            self._values[name] = common
             self.changed = True
 
-    def learn_keys(self, node: Node, name: str, keys: Sequence[Type]) -> None:
-        """Take note of a key's types. Raises ProbeSpecError if they contradict those known."""
-        known = self._keys.get(name)
+    def record_key_types(self, node: Node, name: str, keys: Sequence[Type]) -> None:
+        """Record the types of a key. Raises ProbeSpecError if they contradict earlier ones."""
+        known_keys = self._keys.get(name)
         keys = tuple(map(stored, keys))
-        if known is None or (any(map(is_pending, keys)) and not self.is_final):
+        if known_keys is None or (any(map(is_pending, keys)) and not self.is_final):
             return
-        both = [unify(a, b) for a, b in zip(known, keys, strict=False)]
-        if len(known) != len(keys) or None in both:
-            texts = [f"[{', '.join(k.text for k in some)}]" if some else "no key" for some in (known, keys)]
+        common = [unify(a, b) for a, b in zip(known_keys, keys, strict=False)]
+        if len(known_keys) != len(keys) or None in common:
+            texts = [
+                f"[{', '.join(k.text for k in some)}]" if some else "no key" for some in (known_keys, keys)
+            ]
             message = f"the key of {name} is {texts[0]}, and this is {texts[1]}"
             raise ProbeSpecError(message, self.text, node.start, node.end)
-        merged = tuple(kind for kind in both if kind is not None)
-        if merged != known:
+        merged = tuple(kind for kind in common if kind is not None)
+        if merged != known_keys:
             self._keys[name] = merged
             self.changed = True
 
-    def types_over(self, below: TypeProvider) -> TypeProvider:
-        """Return the types of a target with the structs that the script defines."""
+    def with_structs(self, base: TypeProvider) -> TypeProvider:
+        """Return the types of a target, extended by the structs that the script defines."""
         if not self._structs:
-            return below
-        known = self._types.get(id(below))
-        if known is None:
-            known = self._types[id(below)] = below, ScriptTypes(below, self._structs, self.text)
-        return known[1]
+            return base
+        cached = self._types.get(id(base))
+        if cached is None:
+            cached = self._types[id(base)] = base, ScriptTypes(base, self._structs, self.text)
+        return cached[1]
 
     def pending(self) -> Value:
-        """Return the value of what a later block assigns: its type is known in a later pass."""
+        """Return a placeholder for a value that a later block assigns. A later pass knows its type."""
         self.has_pending = True
         return Value("0", PENDING, 0)
 
     def widen_variable(self, block: int, name: str, kind: Type) -> None:
-        """Take note that a variable of a block has to hold a type."""
+        """Record that a variable of a block has to hold values of a type."""
         if self.variable_types.get((block, name)) != kind:
             self.variable_types[block, name] = kind
             self.changed = True
 
     def action(self, action: Action) -> int:
-        """Return the number of an action."""
+        """Return the number of an action, after adding it if it is new."""
         return self._actions.setdefault(action, len(self._actions))
 
     def actions(self) -> tuple[Action, ...]:

@@ -22,16 +22,16 @@ class StatementParser(ExpressionParser):
     def block(self) -> syntax.Block:
         """Parse ``{ statement; ... }``."""
         start = self.expect("{").start
-        found = list[Node]()
+        statements = list[Node]()
         while not self.at("}"):
             if self.next.kind == END:
                 raise self.fail("'}' is missing at the end")
-            found.append(self.statement())
+            statements.append(self.statement())
         end = self.take().end
-        return syntax.Block(start, end, tuple(found))
+        return syntax.Block(start, end, tuple(statements))
 
     def statement(self) -> Node:
-        """Parse a statement with the semicolon behind it."""
+        """Parse a statement and the semicolon after it."""
         word = self.next.text
         match word:
             case "{":
@@ -54,10 +54,10 @@ class StatementParser(ExpressionParser):
             if self.at("}"):
                 return syntax.Block(self.taken, self.taken, ())
             return self.statement()
-        made = self._simple()
+        statement = self._simple()
         if not self.skip(";") and not self.at("}"):
             raise self.fail("';' is missing here")
-        return made
+        return statement
 
     def _simple(self) -> Node:
         start, word = self.next.start, self.next.text
@@ -144,18 +144,18 @@ class StatementParser(ExpressionParser):
         """See ExpressionParser; ``[N]`` and stars may follow in any order."""
         if self.next.text == "typeof" and self._ahead(1).text == "(":
             return self._type_of()
-        made = super().type_name()
+        name = super().type_name()
         lengths = list[int]()
         while self.at("["):
             self.take()
             length = int(self.take().value) if self.next.kind == NUMBER else 0
             end = self.expect("]").end
             lengths.append(length)
-            made = expressions.TypeName(made.start, end, made.words, made.stars, tuple(lengths))
-        return made
+            name = expressions.TypeName(name.start, end, name.words, name.stars, tuple(lengths))
+        return name
 
     def _type_of(self) -> expressions.TypeName:
-        """Parse ``typeof(TYPE)`` or ``typeof(EXPRESSION)``, and what may follow a type."""
+        """Parse ``typeof(TYPE)`` or ``typeof(EXPRESSION)``, and the stars after it."""
         start = self.take().start
         self.expect("(")
         of = self.type_name() if self._begins_type() else self.expression()
@@ -247,29 +247,33 @@ class StatementParser(ExpressionParser):
         return syntax.RecordLiteral(start, end, tuple(names), tuple(items))
 
     def _block_or_expression(self) -> Node:
-        """Parse a block, or an expression that is one."""
-        made = self.block_expression(as_statement=True)
+        """Parse a block, or a block that is an expression statement."""
+        node = self.block_expression(as_statement=True)
         return (
-            made if isinstance(made, syntax.Block) else syntax.ExpressionStatement(made.start, made.end, made)
+            node if isinstance(node, syntax.Block) else syntax.ExpressionStatement(node.start, node.end, node)
         )
 
     def block_expression(self, *, as_statement: bool = False) -> Node:
-        """Parse ``{ statement; ...; last }``; a Block where it has no last expression."""
+        """Parse ``{ statement; ...; last }``; returns a Block if it has no last expression."""
         start = self.expect("{").start
-        found = list[Node]()
+        statements = list[Node]()
         last: Node | None = None
         while not self.at("}"):
             if self.next.kind == END:
                 raise self.fail("'}' is missing at the end")
             before = self.taken
-            made = self.statement()
-            closed = self.text[self.taken - 1] == ";" if self.taken > before else False
-            last = made.of if isinstance(made, syntax.ExpressionStatement) and not closed else None
-            found.append(made)
+            statement = self.statement()
+            has_semicolon = self.text[self.taken - 1] == ";" if self.taken > before else False
+            last = (
+                statement.of
+                if isinstance(statement, syntax.ExpressionStatement) and not has_semicolon
+                else None
+            )
+            statements.append(statement)
         end = self.take().end
         if last is not None and not as_statement:
-            return syntax.BlockExpression(start, end, tuple(found[:-1]), last)
-        return syntax.Block(start, end, tuple(found))
+            return syntax.BlockExpression(start, end, tuple(statements[:-1]), last)
+        return syntax.Block(start, end, tuple(statements))
 
     def _map(self) -> syntax.MapAccess:
         token = self.take()
@@ -308,7 +312,7 @@ class StatementParser(ExpressionParser):
         return syntax.SizeOf(start, end, of, member)
 
     def _begins_type(self) -> bool:
-        """Return whether what follows in brackets is a type: a name alone is one if C or a script has it."""
+        """Return whether the next tokens name a type, not an expression."""
         if self.next.text in ("struct", "union", "enum"):
             return True
         return self.next.kind == NAME and (self.next.text in TYPE_NAMES or self._is_type(0))

@@ -1,4 +1,4 @@
-"""The structs that a script defines, beside the types of the kernel or program."""
+"""Lay out the structs that a script defines, beside the types of the kernel or program."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pytracer.lang.scope import RecordField, Scope, TypeProvider
 from pytracer.lang.script.syntax import StructDefinition
 from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Type
 
-_OWN = 1 << 48  # numbers of these structs; those of the kernel and of programs are below
+_FIRST_STRUCT_NUMBER = 1 << 48  # numbers of these structs; those of the kernel and of programs are below
 
 
 class ScriptTypes:
-    """The types ``below``, and the structs of a script, which come first. Members lie as in C."""
+    """Provides the structs of a script, with C's layout, and the types of ``base`` for all other names."""
 
-    def __init__(self, below: TypeProvider, definitions: Sequence[StructDefinition], text: str) -> None:
-        self._below = below
+    def __init__(self, base: TypeProvider, definitions: Sequence[StructDefinition], text: str) -> None:
+        self._below = base
         self._checker = Checker(text, Scope("the script", self))
         self._known = dict[str, StructType]()
         self._members = dict[int, dict[str, RecordField]]()
@@ -26,18 +26,18 @@ class ScriptTypes:
 
     def members(self, struct: StructType) -> Mapping[str, RecordField]:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
-        found = self._members.get(struct.number)
-        return self._below.members(struct) if found is None else found
+        members = self._members.get(struct.number)
+        return self._below.members(struct) if members is None else members
 
     def find(self, kind: str, name: str) -> Type | None:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
-        found = self._known.get(f"{kind} {name}") if kind != "typedef" else None
-        return found or self._below.find(kind, name)
+        definition = self._known.get(f"{kind} {name}") if kind != "typedef" else None
+        return definition or self._below.find(kind, name)
 
     def names(self, kind: str) -> set[str]:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
-        own = {name.partition(" ")[2] for name in self._known if name.startswith(kind)}
-        return own | self._below.names(kind)
+        defined = {name.partition(" ")[2] for name in self._known if name.startswith(kind)}
+        return defined | self._below.names(kind)
 
     def enumerator(self, name: str) -> int | None:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
@@ -45,7 +45,7 @@ class ScriptTypes:
 
     def _define(self, definition: StructDefinition) -> None:
         name = f"{definition.kind} {definition.name}"
-        number = _OWN + len(self._known)
+        number = _FIRST_STRUCT_NUMBER + len(self._known)
         self._known[name] = StructType(number, name, 0)  # for pointers to itself
         fields, bits, widest = dict[str, RecordField](), 0, 1
         longest = 0

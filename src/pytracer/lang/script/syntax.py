@@ -1,5 +1,7 @@
-"""The syntax tree of scripts, with the place of each part in the text: probes, statements, and expressions
-that only scripts have."""
+"""The syntax tree of scripts: probes, statements, and the expressions that only scripts have.
+
+Each node has its offsets in the text.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,13 @@ from pytracer.record import as_dict, record
 
 
 def children(node: Node) -> list[Node]:
-    """Return the nodes that a node consists of."""
-    found = list[Node]()
+    """Return the child nodes of a node."""
+    nodes = list[Node]()
     for value in as_dict(node).values():
-        found += [
+        nodes += [
             part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, Node)
         ]
-    return found
+    return nodes
 
 
 @record
@@ -28,7 +30,7 @@ class MapAccess(Node):
 
     @property
     def is_whole(self) -> bool:
-        """True without a key in brackets: the whole map, or its only value."""
+        """True if no key in brackets follows: the whole map, or its only value."""
         return not self.keys
 
 
@@ -57,7 +59,7 @@ class RecordLiteral(Node):
 
 @record
 class BlockExpression(Node):
-    """``{ statement; ...; last }``: its value is that of the last expression."""
+    """``{ statement; ...; last }``: a block whose value is that of its last expression."""
 
     statements: tuple[Node, ...]
     last: Node
@@ -111,7 +113,7 @@ class ExpressionStatement(Node):
 
 @record
 class Block(Node):
-    """Statements in braces."""
+    """A block: statements in braces."""
 
     statements: tuple[Node, ...]
 
@@ -162,7 +164,7 @@ class ForMap(Node):
 
 @record
 class Jump(Node):
-    """``break``, ``continue`` or ``return``, which may have a value that nobody sees."""
+    """``break``, ``continue`` or ``return``. The value of ``return`` is evaluated and discarded."""
 
     word: str
     value: Node | None = None
@@ -181,7 +183,7 @@ class AttachPoint(Node):
 
 @record
 class ProbeBlock(Node):
-    """Attach points, a predicate, and what is done."""
+    """A probe: attach points, a predicate, and a body."""
 
     points: tuple[AttachPoint, ...]
     predicate: Node | None

@@ -1,6 +1,6 @@
-"""The types of values that scripts have beside C's, and how values lie in maps and events.
+"""The types that scripts have beside C's, and the layout of their values in maps and events.
 
-Everything is made of words of 8 bytes: a number or an address takes one, what is longer as many as it needs.
+The layout uses words of 8 bytes: a number or an address takes one, a longer value as many as it needs.
 So keys have no padding, and user space reads rows as arrays of words.
 """
 
@@ -18,11 +18,11 @@ TYPE_NAMES = {
     "buffer": None,
     "inet": None,
 }
-"""The names of types that scripts have; None: those with a size of their own."""
+"""The type names of scripts; None for types whose size depends on the value."""
 
 
 def words_for(size: int) -> int:
-    """Return the number of words that ``size`` bytes take."""
+    """Return the number of words that hold ``size`` bytes."""
     return -(-size // WORD)
 
 
@@ -61,7 +61,7 @@ class BufferType(StoredType):
 
 
 class CompositeType(StoredType):
-    """Base of types of several values, the ``items``, which lie behind each other."""
+    """Base class of types with several values, the ``items``, stored one after the other."""
 
     items: tuple[Type, ...]
 
@@ -71,13 +71,13 @@ class CompositeType(StoredType):
         return sum(map(stored_size, self.items))
 
     def offset(self, number: int) -> int:
-        """Return where an item begins, in bytes."""
+        """Return the offset of an item, in bytes."""
         return sum(map(stored_size, self.items[:number]))
 
 
 @record
 class TupleType(CompositeType):
-    """Several values behind each other."""
+    """A tuple: values stored one after the other."""
 
     items: tuple[Type, ...]
 
@@ -89,7 +89,7 @@ class TupleType(CompositeType):
 
 @record
 class RecordType(CompositeType):
-    """Named values behind each other."""
+    """A record: named values stored one after the other."""
 
     names: tuple[str, ...]
     items: tuple[Type, ...]
@@ -102,7 +102,7 @@ class RecordType(CompositeType):
 
 @record
 class IntArrayType(StoredType):
-    """``length`` numbers of a type, which lie as in C."""
+    """An array of ``length`` numbers of a type, with C's layout."""
 
     of: IntType
     length: int
@@ -138,13 +138,13 @@ class StackType(StoredType):
         return "ustack" if self.user else "kstack"
 
 
-OF_TARGET = 1 << 63
-"""The bit of a symbol's first word that says: it is the function of the target whose number the rest is."""
+TARGET_SYMBOL = 1 << 63
+"""The flag in a symbol's first word: the other bits are the id of the target whose function it is."""
 
 
 @record
 class SymbolType(StoredType):
-    """A function by its address: the process (0 for the kernel's), then the address. See OF_TARGET."""
+    """A function, stored as the process id (0 for the kernel), then the address. See TARGET_SYMBOL."""
 
     user: bool
 
@@ -176,7 +176,7 @@ class InetType(StoredType):
 
 @record
 class CodeType(StoredType):
-    """A number that is shown by name: ``kind`` is ``username``, ``probe``, ``strftime``, ``strerror``,
+    """A number that is printed as a name: ``kind`` is ``username``, ``probe``, ``strftime``, ``strerror``,
     ``mac`` or ``cgroup_path``. ``format`` is strftime's."""
 
     kind: str
@@ -198,7 +198,7 @@ AGGREGATES = ("count", "sum", "avg", "min", "max", "stats", "hist", "lhist")
 
 @record
 class AggregateType(StoredType):
-    """The value of a map that functions of :data:`AGGREGATES` fill in, of one CPU.
+    """The value of one CPU in a map that functions of :data:`AGGREGATES` update.
 
     ``count`` and ``sum`` take a word, ``avg`` and ``stats`` the total and the number of values, ``min`` and
     ``max`` the value and 1 once there is one. Histograms have a word for each bucket, whose number is the
@@ -226,35 +226,35 @@ class AggregateType(StoredType):
 
 
 def in_memory(kind: Type) -> bool:
-    """Return whether C for a value of a type is its address; else it is the value itself."""
+    """Return whether the C expression of a value is its address, not the value itself."""
     return isinstance(kind, StoredType) and not isinstance(kind, CodeType)
 
 
 PENDING = IntType(1, True, loose=True)
-"""The type of what a map or variable holds that a later block assigns, until that block was compiled."""
+"""The type of a map or variable that a later block assigns, until that block is compiled."""
 
 
 def is_pending(kind: Type) -> bool:
-    """Return whether a type is not known yet, or that of one of its parts."""
+    """Return whether a type, or the type of one of its items, is not known yet."""
     if isinstance(kind, CompositeType):
         return any(map(is_pending, kind.items))
     return kind == PENDING
 
 
 def stored_size(kind: Type) -> int:
-    """Return the bytes that a value takes in a map or event."""
+    """Return the size of a value in a map or event, in bytes."""
     return kind.size if isinstance(kind, StoredType) else WORD
 
 
 def stored(kind: Type) -> Type:
-    """Return the type of a value once it is stored. Numbers take a word each, whatever their width."""
+    """Return the type of a value after it was stored. Each number takes a word, whatever its width."""
     if isinstance(kind, IntType) and not kind.boolean and kind != PENDING:
         return IntType(kind.size, kind.signed)
     return kind
 
 
 def c_size(kind: Type) -> int:
-    """Return the bytes that a value of a type would take in C: what sizeof() says."""
+    """Return the size of a type in C, as sizeof() gives it."""
     if isinstance(kind, CompositeType):
         end, widest = 0, 1
         for item in kind.items:
@@ -275,52 +275,61 @@ def c_size(kind: Type) -> int:
 
 
 def literal_type(value: int) -> IntType:
-    """Return the smallest signed type that holds a number; uint64 for what no signed type holds."""
+    """Return the smallest signed type that holds a number, or uint64 if no signed type does."""
     for size in (1, 2, 4, 8):
         if -(1 << (8 * size - 1)) <= value < 1 << (8 * size - 1):
             return IntType(size, True)
     return U64
 
 
-def _unify_numbers(one: IntType, other: IntType) -> IntType:
-    if one.boolean and other.boolean:
-        return one
-    size = max(one.size, other.size)
-    if one.signed == other.signed:
-        return IntType(size, one.signed)
-    unsigned = other if one.signed else one
+def _unify_numbers(first: IntType, second: IntType) -> IntType:
+    if first.boolean and second.boolean:
+        return first
+    size = max(first.size, second.size)
+    if first.signed == second.signed:
+        return IntType(size, first.signed)
+    unsigned = second if first.signed else first
     return IntType(min(max(size, 2 * unsigned.size), 8), True)
 
 
-def unify(one: Type, other: Type) -> Type | None:
+def unify(first: Type, second: Type) -> Type | None:
     """Return a type that holds values of both types; None if there is none."""
-    if one == other:
-        return one
-    if isinstance(one, IntType) and isinstance(other, IntType):
-        return _unify_numbers(one, other)
-    if isinstance(one, PointerType) and isinstance(other, (PointerType, IntType)):
-        return one
-    if isinstance(one, IntType) and isinstance(other, PointerType):
-        return other
-    if isinstance(one, StringType) and isinstance(other, StringType):
-        return one if one.room >= other.room else other
-    if isinstance(one, BufferType) and isinstance(other, BufferType):
-        return one if one.room >= other.room else other
-    if isinstance(one, StackType) and isinstance(other, StackType) and one.user == other.user:
-        return one if one.depth >= other.depth else other
-    if isinstance(one, TupleType) and isinstance(other, TupleType) and len(one.items) == len(other.items):
-        items = [unify(a, b) for a, b in zip(one.items, other.items, strict=True)]
+    if first == second:
+        return first
+    if isinstance(first, IntType) and isinstance(second, IntType):
+        return _unify_numbers(first, second)
+    if isinstance(first, PointerType) and isinstance(second, (PointerType, IntType)):
+        return first
+    if isinstance(first, IntType) and isinstance(second, PointerType):
+        return second
+    if isinstance(first, StringType) and isinstance(second, StringType):
+        return first if first.room >= second.room else second
+    if isinstance(first, BufferType) and isinstance(second, BufferType):
+        return first if first.room >= second.room else second
+    if isinstance(first, StackType) and isinstance(second, StackType) and first.user == second.user:
+        return first if first.depth >= second.depth else second
+    if (
+        isinstance(first, TupleType)
+        and isinstance(second, TupleType)
+        and len(first.items) == len(second.items)
+    ):
+        items = [unify(a, b) for a, b in zip(first.items, second.items, strict=True)]
         return None if None in items else TupleType(tuple(item for item in items if item is not None))
-    if isinstance(one, RecordType) and isinstance(other, RecordType) and set(one.names) == set(other.names):
+    if (
+        isinstance(first, RecordType)
+        and isinstance(second, RecordType)
+        and set(first.names) == set(second.names)
+    ):
         parts = [
-            unify(a, other.items[other.names.index(n)]) for n, a in zip(one.names, one.items, strict=True)
+            unify(a, second.items[second.names.index(n)])
+            for n, a in zip(first.names, first.items, strict=True)
         ]
         return (
             None
             if None in parts
-            else RecordType(one.names, tuple(part for part in parts if part is not None))
+            else RecordType(first.names, tuple(part for part in parts if part is not None))
         )
-    if isinstance(one, AggregateType) and isinstance(other, AggregateType):
-        alike = (one.kind, one.parameters) == (other.kind, other.parameters)
-        return (one if one.signed else other) if alike else None
+    if isinstance(first, AggregateType) and isinstance(second, AggregateType):
+        same_kind = (first.kind, first.parameters) == (second.kind, second.parameters)
+        return (first if first.signed else second) if same_kind else None
     return None

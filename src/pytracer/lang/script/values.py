@@ -1,7 +1,7 @@
-"""Values of scripts in C, and the memory that a program works in.
+"""Translate values of scripts to C, and manage the memory that a program works in.
 
-A number or an address is a C expression. Everything longer lies in memory of the program: code that writes it
-there goes to ``lines``, and its value is C for its address. All C is made of our own words and of numbers.
+A number or an address is a C expression. Longer values are in the program's memory: ``lines`` gets the code
+that writes one, and its C expression is the address. No text of the user becomes part of the C.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert, size_of
 from pytracer.lang.checker import Checker
-from pytracer.lang.scope import USER, Comm, Found, Lvalue, Scope, Value
+from pytracer.lang.scope import USER, Comm, Lvalue, Operand, Scope, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.state import ScriptState
 from pytracer.lang.script.types import (
@@ -36,12 +36,12 @@ from pytracer.lang.types import (
 )
 from pytracer.record import record, replace
 
-_MEMORY = 4000  # words that the program of a probe may work in: a value of a per-CPU map has 32 KiB
+_MEMORY_WORDS_MAX = 4000  # a value of a per-CPU map has at most 32 KiB
 
 
 @record
 class Variable:
-    """A scratch variable: the C variable or memory that holds it."""
+    """A scratch variable: ``code`` is the C variable or memory that holds it."""
 
     code: str
     type: Type
@@ -49,7 +49,7 @@ class Variable:
 
 @record
 class Substitute:
-    """The argument of a macro's parameter, with the names that are known where the macro is used."""
+    """The argument for a macro's parameter, with the names in scope at the macro's call."""
 
     node: Node
     variables: dict[str, Variable]
@@ -57,20 +57,20 @@ class Substitute:
 
 
 class ValueWriter(Checker):
-    """Writes values to memory and reads them from it, for one block at one target."""
+    """Generates C that writes values to memory and reads them, for one block at one target."""
 
     def __init__(self, state: ScriptState, scope: Scope) -> None:
-        super().__init__(state.text, replace(scope, types=state.types_over(scope.types)))
+        super().__init__(state.text, replace(scope, types=state.with_structs(scope.types)))
         self.state = state
         self.lines = list[str]()
-        self.functions = list[tuple[str, ...]]()  # the bodies of loops: the kind, and the lines
+        self.functions = list[tuple[str, ...]]()  # the bodies of loops: the kind, then the lines
         self.undefined = set[str]()  # variables that were declared without a type or value
         self.variables = dict[str, Variable]()
         self.substitutes = dict[str, Substitute]()  # of a macro's parameters
         self._fixed = self._used = self.memory_words = 0
         self._temporaries = 0
         self.indent = 1
-        self.keeps_variables = False  # in memory, and not as variables of C
+        self.variables_in_memory = False  # the bodies of loops, which are C functions, see no C variables
 
     # Memory and lines
 
@@ -88,26 +88,26 @@ class ValueWriter(Checker):
     def memory(self, size: int, *, fixed: bool = False) -> str:
         """Reserve memory until the end of the statement, or of the block (``fixed``); C for its address."""
         words = words_for(size)
-        place = self._used
+        offset = self._used
         self._used += words
         if fixed:
             self._fixed = self._used
         self.memory_words = max(self.memory_words, self._used)
-        return f"(u64)&m->words[{place}]"
+        return f"(u64)&m->words[{offset}]"
 
     def release(self) -> None:
-        """Let the next statement use the memory of this one."""
+        """Release the memory of a statement, so that the next one can use it."""
         self._used = self._fixed
 
     @property
-    def is_too_large(self) -> bool:
-        """True if the block works in more memory than a program can have."""
-        return self.memory_words > _MEMORY
+    def exceeds_memory(self) -> bool:
+        """True if the block needs more memory than a program can have."""
+        return self.memory_words > _MEMORY_WORDS_MAX
 
     # Values
 
     def store(self, node: Node, to: str, kind: Type) -> None:
-        """Add code that writes an expression's value to the address ``to``, as ``kind`` is stored."""
+        """Add code that stores an expression's value, as type ``kind``, at the address ``to``."""
         if isinstance(kind, (TupleType, RecordType)) and isinstance(
             node, (script.TupleLiteral, script.RecordLiteral)
         ):
@@ -128,15 +128,19 @@ class ValueWriter(Checker):
             self.line(f"*(u64 *)({to}) = (u64)({code});")
             return
         if isinstance(value.type, TupleType) and isinstance(kind, TupleType) and value.type != kind:
-            for position, (mine, part) in enumerate(zip(value.type.items, kind.items, strict=True)):
-                item = self.load(f"{value.code} + {value.type.offset(position)}", mine)
-                self.copy(item, f"{to} + {kind.offset(position)}", part)
+            for position, (item_type, stored_type) in enumerate(
+                zip(value.type.items, kind.items, strict=True)
+            ):
+                item = self.load(f"{value.code} + {value.type.offset(position)}", item_type)
+                self.copy(item, f"{to} + {kind.offset(position)}", stored_type)
             return
         if isinstance(value.type, RecordType) and isinstance(kind, RecordType) and value.type != kind:
-            for position, (name, mine) in enumerate(zip(value.type.names, value.type.items, strict=True)):
-                item = self.load(f"{value.code} + {value.type.offset(position)}", mine)
-                place = kind.names.index(name)
-                self.copy(item, f"{to} + {kind.offset(place)}", kind.items[place])
+            for position, (name, item_type) in enumerate(
+                zip(value.type.names, value.type.items, strict=True)
+            ):
+                item = self.load(f"{value.code} + {value.type.offset(position)}", item_type)
+                index = kind.names.index(name)
+                self.copy(item, f"{to} + {kind.offset(index)}", kind.items[index])
             return
         assert isinstance(kind, StoredType)
         size = min(stored_size(value.type), kind.size)
@@ -158,21 +162,26 @@ class ValueWriter(Checker):
         return value
 
     def value(self, node: Node, to: str = "", room: int = 0) -> Value:
-        """Translate an expression. A value in memory is written to ``to`` where that spares a copy and
-        ``room`` bytes are enough. Raises ProbeSpecError."""
-        found = self._resolve_into(node, to, room)
-        if isinstance(found, Comm):
+        """Translate an expression. Raises ProbeSpecError.
+
+        ``to`` and ``room`` are the address and size of memory for the value. The code uses it if it avoids a
+        copy and the value fits.
+        """
+        operand = self._resolve_into(node, to, room)
+        if isinstance(operand, Comm):
             return self._comm(to, room)
-        if isinstance(found, Lvalue):
-            if isinstance(found.type, ArrayType) and not is_string(found.type) and size_of(found.type):
-                return self.read_array(found.address, found.type, found.memory)
-            if isinstance(found.type, ArrayType) and is_text(found.type) and found.type.length != 0:
-                return self.read_string(found.address, found.type.length + 1, found.memory, to, room)
-            if isinstance(found.type, ArrayType) and is_text(found.type):  # a trace event's dynamic string
-                return self.read_string(found.address, self.state.string_room, found.memory, to, room)
-            if isinstance(found.type, StructType):
-                return Value(found.address, PointerType(found.type, user=found.memory == USER))
-        return self._read(node, found)
+        if isinstance(operand, Lvalue):
+            if isinstance(operand.type, ArrayType) and not is_string(operand.type) and size_of(operand.type):
+                return self.read_array(operand.address, operand.type, operand.memory)
+            if isinstance(operand.type, ArrayType) and is_text(operand.type) and operand.type.length != 0:
+                return self.read_string(operand.address, operand.type.length + 1, operand.memory, to, room)
+            if isinstance(operand.type, ArrayType) and is_text(
+                operand.type
+            ):  # a trace event's dynamic string
+                return self.read_string(operand.address, self.state.string_room, operand.memory, to, room)
+            if isinstance(operand.type, StructType):
+                return Value(operand.address, PointerType(operand.type, user=operand.memory == USER))
+        return self._read(node, operand)
 
     def read_string(self, address: str, room: int, memory: str, to: str = "", most: int = 0) -> Value:
         """Add code that reads a string of up to ``room`` bytes, its NUL included."""
@@ -183,14 +192,14 @@ class ValueWriter(Checker):
         return Value(to, kind)
 
     def read_array(self, address: str, kind: ArrayType, memory: str) -> Value:
-        """Add code that reads an array: of numbers, or of what is made of bytes."""
+        """Add code that reads an array of numbers; return the address of any other array."""
         if not isinstance(kind.of, IntType):
             return Value(f"(u64)({address})", PointerType(kind.of, user=memory == USER))
-        made = IntArrayType(kind.of, kind.length)
-        to = self.memory(made.size)
-        self.line(f"script_zero({to}, {made.size});")
+        stored_type = IntArrayType(kind.of, kind.length)
+        to = self.memory(stored_type.size)
+        self.line(f"script_zero({to}, {stored_type.size});")
         self.line(f"pt_spec_read((void *)({to}), {size_of(kind)}, {address}, {memory});")
-        return Value(to, made)
+        return Value(to, stored_type)
 
     def read_bytes(self, address: str, size: int, memory: str) -> Value:
         """Add code that reads bytes."""
@@ -200,7 +209,7 @@ class ValueWriter(Checker):
         return Value(to, kind)
 
     def literal(self, node: syntax.TextLiteral, to: str = "", room: int = 0) -> Value:
-        """Add code that writes a literal: as numbers, since programs here have no constant data."""
+        """Add code that writes a string literal, as numbers: the programs have no constant data."""
         data = node.value.encode("utf-8", "surrogateescape")
         if b"\0" in data or len(data) >= self.state.string_room:
             raise self.fail(node, f"a string has less than {self.state.string_room} bytes, none of them 0")
@@ -224,7 +233,7 @@ class ValueWriter(Checker):
         self.line(f"bpf_get_current_comm((void *)({to}), 16);")
         return Value(to, kind)
 
-    def _resolve_into(self, node: Node, to: str, room: int) -> Found:
+    def _resolve_into(self, node: Node, to: str, room: int) -> Operand:
         """Translate an expression; see ``value``."""
         raise NotImplementedError
 
@@ -235,5 +244,5 @@ def wide(kind: Type) -> str:
 
 
 def is_string(kind: ArrayType) -> bool:
-    """Return whether an array is a string: of characters, not of small numbers."""
+    """Return whether an array is a string: its items are characters, not small numbers."""
     return isinstance(kind.of, IntType) and kind.of.size == 1 and (kind.of.char or kind.of.signed)

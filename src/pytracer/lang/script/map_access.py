@@ -1,4 +1,4 @@
-"""Read the maps of scripts, and make keys."""
+"""Translate reads of maps, and the keys of maps."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class MapReads(Casts):
     def map_key(self, node: script.MapAccess) -> str:
         """Add code that writes the key of a map access, and return C for its address."""
         kinds = self.key_types(node)
-        self.state.learn_keys(node, node.name, kinds)
-        if self.state.knows(node.name):
-            known = self.state.map(node.name)
-            kinds, words = list(known.keys), known.key_words
+        self.state.record_key_types(node, node.name, kinds)
+        if self.state.has_type(node.name):
+            known_map = self.state.map(node.name)
+            kinds, words = list(known_map.keys), known_map.key_words
         else:
             words = sum(words_for(stored_size(kind)) for kind in kinds) + 1
         start = self.memory(WORD * max(words, 1))
@@ -50,40 +50,40 @@ class MapReads(Casts):
         return start
 
     def key_types(self, node: script.MapAccess) -> list[Type]:
-        """Return the types of a key's parts; a tuple is as many parts as it has items."""
+        """Return the types of a key's parts; each item of a tuple is a part."""
         if len(node.keys) == 1:
             kind = self.type_of_value(node.keys[0])
             return list(kind.items) if isinstance(kind, TupleType) else [kind]
         return [self.type_of_value(key) for key in node.keys]
 
     def _map_value(self, node: script.MapAccess) -> Value:
-        if not self.state.knows(node.name):
+        if not self.state.has_type(node.name):
             if self.state.is_final:
                 names = ", ".join(self.state.map_names) or "none"
                 raise self.fail(node, f"nothing assigns a value to {node.name}", hint=f"maps are {names}")
             self.map_key(node)
             return self.state.pending()
-        known = self.state.map(node.name)
+        known_map = self.state.map(node.name)
         key = self.map_key(node)
-        kind = known.value
+        kind = known_map.value
         if isinstance(kind, AggregateType):
             if kind.kind not in _READABLE:
                 raise self.fail(
                     node, f"a program cannot read a map of {kind.kind}()", hint="print() shows it"
                 )
             self.state.share(node.name)
-        place = self.temporary("u64 *", f"script_lookup_{known.number}({key})")
+        pointer = self.temporary("u64 *", f"script_lookup_{known_map.number}({key})")
         if isinstance(kind, AggregateType):
-            made = f"({place} ? {place}[0] : 0)"
+            code = f"({pointer} ? {pointer}[0] : 0)"
             if kind.kind == "avg":
-                made = f"({place} && {place}[1] ? {place}[0] / {place}[1] : 0)"
+                code = f"({pointer} && {pointer}[1] ? {pointer}[0] / {pointer}[1] : 0)"
             result = S64 if kind.signed or kind.kind == "count" else U64
-            return Value(self.temporary(result.c, made), result)
+            return Value(self.temporary(result.c, code), result)
         if in_memory(kind):
             to = self.memory(stored_size(kind))
             self.line(f"script_zero({to}, {stored_size(kind)});")
-            self.line(f"if ({place})")
-            self.line(f"    script_copy({to}, {stored_size(kind)}, (u64){place});")
+            self.line(f"if ({pointer})")
+            self.line(f"    script_copy({to}, {stored_size(kind)}, (u64){pointer});")
             return Value(to, kind)
         number_type = wide(kind)
-        return Value(self.temporary(number_type, f"({number_type})({place} ? *{place} : 0)"), kind)
+        return Value(self.temporary(number_type, f"({number_type})({pointer} ? *{pointer} : 0)"), kind)

@@ -1,4 +1,4 @@
-"""The functions of scripts that read and compare strings and bytes."""
+"""Translate the functions of scripts that read and compare strings and bytes."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ from pytracer.lang.types import INT, U64, ArrayType, IntType, PointerType, is_te
 BOOL = IntType(1, False, boolean=True)
 
 
-class Strings(Builtins):
+class StringFunctions(Builtins):
     """Translates calls of functions for strings."""
 
     def _str(self, node: script.Call, to: str, room: int) -> Value:
-        of = node.arguments[0]
-        if isinstance(of, syntax.Name) and of.name[:1] == "$" and of.name[1:].isdecimal():
-            text = self.parameter(int(of.name[1:]))
-            return self.literal(syntax.TextLiteral(of.start, of.end, text), to, room)
+        argument = node.arguments[0]
+        if isinstance(argument, syntax.Name) and argument.name[:1] == "$" and argument.name[1:].isdecimal():
+            text = self.parameter(int(argument.name[1:]))
+            return self.literal(syntax.TextLiteral(argument.start, argument.end, text), to, room)
         limit = self.constant(node.arguments[1]) if self._is_constant(node, 1) else 0
-        most = min(limit + 1, self.state.string_room) if limit else self.state.string_room
-        found = self.value(of)
-        if isinstance(found.type, StringType):
-            return found
-        memory = self.scope.memory if isinstance(found.type, IntType) else EITHER
-        if isinstance(found.type, PointerType):
-            memory = self._memory(found.type)
-            if isinstance(found.type.to, ArrayType) and found.type.to.length:
-                most = min(most, found.type.to.length + 1)
-        elif not isinstance(found.type, IntType):
-            raise self.fail(of, f"str() takes an address, and this is a {found.type.text}")
-        value = self.read_string(f"(u64)({found.code})", most, memory, to, room)
+        size_max = min(limit + 1, self.state.string_room) if limit else self.state.string_room
+        value = self.value(argument)
+        if isinstance(value.type, StringType):
+            return value
+        memory = self.scope.memory if isinstance(value.type, IntType) else EITHER
+        if isinstance(value.type, PointerType):
+            memory = self._memory(value.type)
+            if isinstance(value.type.to, ArrayType) and value.type.to.length:
+                size_max = min(size_max, value.type.to.length + 1)
+        elif not isinstance(value.type, IntType):
+            raise self.fail(argument, f"str() takes an address, and this is a {value.type.text}")
+        value = self.read_string(f"(u64)({value.code})", size_max, memory, to, room)
         if len(node.arguments) > 1 and not limit:
             length = self.number(node.arguments[1])
-            self.line(f"script_cut({value.code}, {most}, (u64)({length.code}));")
+            self.line(f"script_cut({value.code}, {size_max}, (u64)({length.code}));")
         return value
 
     def _pton(self, node: script.Call, _to: str, _room: int) -> Value:
-        of = node.arguments[0]
-        if not isinstance(of, syntax.TextLiteral):
-            raise self.fail(of, "pton() takes an address in quotes")
-        family = socket.AF_INET6 if ":" in of.value else socket.AF_INET
+        argument = node.arguments[0]
+        if not isinstance(argument, syntax.TextLiteral):
+            raise self.fail(argument, "pton() takes an address in quotes")
+        family = socket.AF_INET6 if ":" in argument.value else socket.AF_INET
         try:
-            data = socket.inet_pton(family, of.value)
+            data = socket.inet_pton(family, argument.value)
         except OSError:
-            raise self.fail(of, f"{of.value!r} is no IP address") from None
+            raise self.fail(argument, f"{argument.value!r} is no IP address") from None
         return self.bytes_literal(data, IntArrayType(IntType(1, False), len(data)))
 
     def bytes_literal(self, data: bytes, kind: IntArrayType) -> Value:
@@ -68,22 +68,22 @@ class Strings(Builtins):
         return Value(to, kind)
 
     def _buf(self, node: script.Call, _to: str, _room: int) -> Value:
-        of = node.arguments[0]
-        if isinstance(of, syntax.TextLiteral):
-            data = of.value.encode("utf-8", "surrogateescape")
+        argument = node.arguments[0]
+        if isinstance(argument, syntax.TextLiteral):
+            data = argument.value.encode("utf-8", "surrogateescape")
             data = (data + b"\0")[: self.constant(node.arguments[1])] if len(node.arguments) > 1 else data
             literal = self.bytes_literal(data, IntArrayType(IntType(1, False), len(data)))
             return self._as_buffer(literal)
-        found = self.value(node.arguments[0])
-        if isinstance(found.type, BufferType):
-            return found
-        if isinstance(found.type, IntArrayType):
-            return self._as_buffer(found)
+        value = self.value(node.arguments[0])
+        if isinstance(value.type, BufferType):
+            return value
+        if isinstance(value.type, IntArrayType):
+            return self._as_buffer(value)
         limit = self.state.string_room
         if self._is_constant(node, 1):
             limit = min(self.constant(node.arguments[1]), limit)
-        memory = self._memory(found.type) if isinstance(found.type, PointerType) else self.scope.memory
-        value = self.read_bytes(f"(u64)({found.code})", limit, memory)
+        memory = self._memory(value.type) if isinstance(value.type, PointerType) else self.scope.memory
+        value = self.read_bytes(f"(u64)({value.code})", limit, memory)
         if len(node.arguments) > 1 and not self._is_constant(node, 1):
             length = self.number(node.arguments[1])
             self.line(f"script_shorten({value.code}, {limit}, (u64)({length.code}));")
@@ -98,34 +98,34 @@ class Strings(Builtins):
         return Value(to, kind)
 
     def _strncmp(self, node: script.Call, _to: str, _room: int) -> Value:
-        one, other = self.string(node.arguments[0]), self.string(node.arguments[1])
-        same = self.equal(one, other, self.constant(node.arguments[2]))
+        first, second = self.string(node.arguments[0]), self.string(node.arguments[1])
+        same = self.equal(first, second, self.constant(node.arguments[2]))
         return Value(f"((s32)!{same.code})", INT)
 
     def _strcontains(self, node: script.Call, _to: str, _room: int) -> Value:
-        one, other = self.string(node.arguments[0]), self.string(node.arguments[1])
-        assert isinstance(one.type, StringType)
-        assert isinstance(other.type, StringType)
-        code = f"script_contains({one.code}, {one.type.room}, {other.code}, {other.type.room})"
+        first, second = self.string(node.arguments[0]), self.string(node.arguments[1])
+        assert isinstance(first.type, StringType)
+        assert isinstance(second.type, StringType)
+        code = f"script_contains({first.code}, {first.type.room}, {second.code}, {second.type.room})"
         return Value(self.temporary("s32", code), BOOL)
 
     def _len(self, node: script.Call, _to: str, _room: int) -> Value:
-        of = node.arguments[0]
-        if isinstance(of, script.MapAccess):
-            return self.map_length(of)
-        value = self.value(of)
+        argument = node.arguments[0]
+        if isinstance(argument, script.MapAccess):
+            return self.map_length(argument)
+        value = self.value(argument)
         if isinstance(value.type, StringType):
             return Value(self.temporary("u64", f"script_length({value.code}, {value.type.room})"), U64)
         if isinstance(value.type, StackType):
             return Value(self.temporary("u64", f"script_depth({value.code}, {value.type.depth})"), U64)
-        raise self.fail(of, f"a {value.type.text} has no length")
+        raise self.fail(argument, f"a {value.type.text} has no length")
 
     def map_length(self, of: script.MapAccess) -> Value:
         """Count the entries of a map."""
         raise NotImplementedError
 
     def string(self, node: Node) -> Value:
-        """Translate an expression that has to be a string."""
+        """Translate an expression that must be a string. Raises ProbeSpecError."""
         value = self.value(node)
         if isinstance(value.type, PointerType) and is_text(value.type):
             return self.read_string(value.code, self.state.string_room, self._memory(value.type))
@@ -136,21 +136,21 @@ class Strings(Builtins):
     # Constants
 
     def constant(self, node: Node) -> int:
-        """Return the value of an expression that has to be constant. Raises ProbeSpecError."""
+        """Return the value of an expression that must be constant. Raises ProbeSpecError."""
         value = self.value(node)
         if value.constant is None:
             raise self.fail(node, "a constant is expected here")
         return value.constant
 
-    def _is_constant(self, node: script.Call, which: int) -> bool:
-        return len(node.arguments) > which and self.constant_or_none(node.arguments[which]) is not None
+    def _is_constant(self, node: script.Call, index: int) -> bool:
+        return len(node.arguments) > index and self.constant_or_none(node.arguments[index]) is not None
 
     def constant_or_none(self, node: Node) -> int | None:
-        """Return the value of a constant, None of what is none; adds no code."""
-        lines, used, functions = self.lines, self._used, len(self.functions)
+        """Return the value of a constant expression, else None, without adding code."""
+        lines, used_words, functions = self.lines, self._used, len(self.functions)
         self.lines = []
         try:
             return self.value(node).constant
         finally:
-            self.lines, self._used = lines, used
+            self.lines, self._used = lines, used_words
             del self.functions[functions:]

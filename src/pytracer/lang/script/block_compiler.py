@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from pytracer.lang.arithmetic import convert
-from pytracer.lang.scope import Comm, Found, Scope, Value
+from pytracer.lang.scope import Comm, Operand, Scope, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.actions import ACTIONS, Actions
 from pytracer.lang.script.program import WALK_NUMBER, CompiledBlock
@@ -24,7 +24,7 @@ from pytracer.lang.types import S64, U64, StoredType
 
 _UNROLL_MAX = 100
 _SHORT_LOOP = 16  # passes that the verifier may as well follow
-_MACROS_DEEP = 16  # macros within each other
+_MACRO_DEPTH_MAX = 16  # macros within each other
 
 
 class BlockCompiler(Actions):
@@ -40,14 +40,14 @@ class BlockCompiler(Actions):
     def compile(self, block: script.ProbeBlock) -> CompiledBlock:
         """Compile a probe's predicate and body. Raises ProbeSpecError, which points into the script."""
         bodies = (block.body, *(macro.body for macro in self.state.macros.values()))
-        self.keeps_variables = any(map(_has_loop, bodies))
+        self.variables_in_memory = any(map(_has_loop, bodies))
         if block.predicate is not None:
             condition = self.value(block.predicate)
-            self.line(f"if (!({self._truth(block.predicate, condition)}))")
+            self.line(f"if (!({self._condition(block.predicate, condition)}))")
             self.line("    return;")
         for statement in block.body.statements:
             self._statement(statement)
-        if self.is_too_large:
+        if self.exceeds_memory:
             raise self.fail(
                 block.body,
                 "what this works on does not fit into a program's memory (32 KiB)",
@@ -72,7 +72,7 @@ class BlockCompiler(Actions):
             case script.ExpressionStatement(of=script.Call() as call) if call.name in AGGREGATES:
                 raise self.fail(call, f"{call.name}() is assigned to a map", hint=f"@ = {call.name}(...)")
             case script.ExpressionStatement():
-                self.statement_or_value(node.of)
+                self.translate_statement(node.of)
             case script.If():
                 self._if(node)
             case script.While():
@@ -90,7 +90,7 @@ class BlockCompiler(Actions):
             case _:
                 raise self.fail(node, "this is no statement")
 
-    def statement_or_value(self, node: Node) -> None:
+    def translate_statement(self, node: Node) -> None:
         """See ScriptExpressions."""
         if isinstance(node, script.Call) and node.name in ACTIONS:
             ACTIONS[node.name](self, node)
@@ -98,7 +98,7 @@ class BlockCompiler(Actions):
             self.value(node)
 
     def _body(self, block: script.Block) -> None:
-        """Compile the statements in braces; variables that begin there end there."""
+        """Compile the statements in braces; variables that they define are out of scope after them."""
         self.indent += 1
         outer = dict(self.variables)
         for statement in block.statements:
@@ -106,14 +106,14 @@ class BlockCompiler(Actions):
         self.variables = outer
         self.indent -= 1
 
-    def _truth(self, node: Node, value: Value) -> str:
+    def _condition(self, node: Node, value: Value) -> str:
         if isinstance(value.type, StoredType):
             raise self.fail(node, f"a condition is a number, and this is a {value.type.text}")
         return value.code
 
     def _if(self, node: script.If) -> None:
         condition = self.value(node.condition)
-        self.line(f"if ({self._truth(node.condition, condition)}) {{")
+        self.line(f"if ({self._condition(node.condition, condition)}) {{")
         self._body(node.yes)
         if node.no is not None:
             self.line("} else {")
@@ -125,7 +125,7 @@ class BlockCompiler(Actions):
         self.indent += 1
         self._c_loops += 1
         condition = self.value(node.condition)
-        self.line(f"if (!({self._truth(node.condition, condition)}))")
+        self.line(f"if (!({self._condition(node.condition, condition)}))")
         self.line("    break;")
         self.indent -= 1
         self._body(node.body)
@@ -161,22 +161,22 @@ class BlockCompiler(Actions):
 
     def _for_map(self, node: script.ForMap) -> None:
         """Compile a loop over the entries of a map: its body becomes a function, which the kernel calls."""
-        target = self.actual_map(node.map)
-        if not self.state.knows(target.name):
+        target = self.resolve_map(node.map)
+        if not self.state.has_type(target.name):
             if self.state.is_final:
                 raise self.fail(node.map, f"nothing assigns a value to {target.name}")
             self.state.has_pending = True
             return
-        known = self.state.map(target.name)
-        if not known.keys:
+        known_map = self.state.map(target.name)
+        if not known_map.keys:
             raise self.fail(node.map, f"{target.name} has no keys")
-        value_kind = known.value
+        value_kind = known_map.value
         if isinstance(value_kind, AggregateType):
             if value_kind.kind not in ("count", "sum"):
                 raise self.fail(node.map, f"a program cannot read a map of {value_kind.kind}()")
             self.state.share(target.name)
             value_kind = S64 if value_kind.signed or value_kind.kind == "count" else U64
-        key_kind = known.keys[0] if len(known.keys) == 1 else TupleType(known.keys)
+        key_kind = known_map.keys[0] if len(known_map.keys) == 1 else TupleType(known_map.keys)
         kind = TupleType((key_kind, value_kind))
         entry = self.memory(kind.size, fixed=True)
         size = stored_size(key_kind)
@@ -186,36 +186,36 @@ class BlockCompiler(Actions):
             self.line(f"script_copy({entry} + {size}, {stored_size(value_kind)}, walk->value);")
             self.indent = 0
             self._body(node.body)
-        self._call_function(lines, f"script_walk({known.number}, {{}}, &{{}});")
+        self._call_function(lines, f"script_walk({known_map.number}, {{}}, &{{}});")
 
     def _for_by_helper(self, node: script.ForRange, first: Value, last: Value) -> None:
-        """Compile a loop of which the verifier checks the body once (bpf_loop)."""
+        """Compile a loop by bpf_loop(), whose body the verifier checks once."""
         start = self.memory(WORD, fixed=True)
         self.line(f"*(u64 *)({start}) = {first.code};")
         count = self.temporary("s64", f"{last.code} - *(s64 *)({start})")
-        place = self.memory(WORD, fixed=True)
-        with self._function(node.variable, Variable(f"(*(s64 *)({place}))", S64)) as lines:
+        address = self.memory(WORD, fixed=True)
+        with self._function(node.variable, Variable(f"(*(s64 *)({address}))", S64)) as lines:
             self.indent = 1
-            self.line(f"*(s64 *)({place}) = *(s64 *)({start}) + (u32)walk->key;")
+            self.line(f"*(s64 *)({address}) = *(s64 *)({start}) + (u32)walk->key;")
             self.indent = 0
             self._body(node.body)
         self._call_function(lines, f"script_loop({count} > 0 ? {count} : 0, {{}}, &{{}});", "pt_loop")
 
-    def map_length(self, of: script.MapAccess) -> Value:
-        """See Functions."""
-        of = self.actual_map(of)
-        if not self.state.knows(of.name):
+    def map_length(self, access: script.MapAccess) -> Value:
+        """See ValueFunctions."""
+        access = self.resolve_map(access)
+        if not self.state.has_type(access.name):
             return Value("0", U64)
-        known = self.state.map(of.name)
-        if not known.keys:
-            raise self.fail(of, f"{of.name} has no keys")
-        call = f"script_walk({known.number}, {{}}, &{{}});"
+        known_map = self.state.map(access.name)
+        if not known_map.keys:
+            raise self.fail(access, f"{access.name} has no keys")
+        call = f"script_walk({known_map.number}, {{}}, &{{}});"
         walk = self._call_function(["    walk->target++;"], call, target="0")
         return Value(f"((u64){walk}.target)", U64)
 
     @contextlib.contextmanager
     def _function(self, name: str, variable: Variable) -> Iterator[list[str]]:
-        """Collect the lines of a loop's body, which is a function of its own, with the loop's variable."""
+        """Collect the lines of a loop's body, which is a C function, with the loop's variable in scope."""
         outer = self.lines, dict(self.variables), self._in_function, self._c_loops, self.indent
         self.lines, self._in_function, self._c_loops = [], True, 0
         self.variables[name] = variable
@@ -227,23 +227,23 @@ class BlockCompiler(Actions):
     def _call_function(
         self, lines: list[str], call: str, kind: str = "script_walk", target: str = "target"
     ) -> str:
-        """Add the call of a function with these lines; return the name of the struct that it gets."""
+        """Add a C function with these lines and its call; return the name of the struct passed to it."""
         self.functions.append((kind, *lines))
         self._temporaries += 1
         walk = f"w{self._temporaries}"
         self.line(f"struct script_walk {walk} = {{.ctx = ctx, .memory = m, .target = {target}}};")
         self.line(call.format(WALK_NUMBER.format(len(self.functions) - 1), walk))
         self.line(f"if ({walk}.returns)")
-        self.line(f"    {self.returns()}")
+        self.line(f"    {self.return_code()}")
         return walk
 
-    def returns(self) -> str:
+    def return_code(self) -> str:
         """See Actions."""
         return "{ walk->returns = 1; return 1; }" if self._in_function else "return;"
 
     def _jump(self, word: str) -> None:
         if word == "return":
-            self.line(self.returns())
+            self.line(self.return_code())
         elif self._in_function and not self._c_loops:
             self.line("return 1;" if word == "break" else "return 0;")
         else:
@@ -253,15 +253,15 @@ class BlockCompiler(Actions):
 
     def expand(self, node: Node, macro: script.Macro, arguments: tuple[Node, ...]) -> Value:
         """See ScriptExpressions."""
-        if self._expanding > _MACROS_DEEP:
+        if self._expanding > _MACRO_DEPTH_MAX:
             raise self.fail(node, f"macro {macro.name} uses itself")
         outer = self.variables, self.substitutes
         self._expanding += 1
-        given = {
+        substitutes = {
             name: Substitute(argument, *outer)
             for name, argument in zip(macro.parameters, arguments, strict=True)
         }
-        self.variables, self.substitutes = {}, given
+        self.variables, self.substitutes = {}, substitutes
         try:
             if isinstance(macro.body, script.BlockExpression):
                 return self._as_value(macro.body, self.block_value(macro.body))
@@ -273,12 +273,12 @@ class BlockCompiler(Actions):
             self.variables, self.substitutes = outer
             self._expanding -= 1
 
-    def _as_value(self, node: Node, found: Found) -> Value:
-        if isinstance(found, Value):
-            return found
-        return self._comm("", 0) if isinstance(found, Comm) else self._read(node, found)
+    def _as_value(self, node: Node, operand: Operand) -> Value:
+        if isinstance(operand, Value):
+            return operand
+        return self._comm("", 0) if isinstance(operand, Comm) else self._read(node, operand)
 
-    def block_value(self, node: script.BlockExpression) -> Found:
+    def block_value(self, node: script.BlockExpression) -> Operand:
         """See ScriptExpressions."""
         outer = dict(self.variables)
         for statement in node.statements:
@@ -286,11 +286,11 @@ class BlockCompiler(Actions):
         last = node.last
         if isinstance(last, script.Call) and last.name in ACTIONS:
             ACTIONS[last.name](self, last)
-            found: Found = Value("0", S64)
+            operand: Operand = Value("0", S64)
         else:
-            found = self._resolve(last)
+            operand = self._resolve(last)
         self.variables = outer
-        return found
+        return operand
 
     def _inner_statement(self, node: Node) -> None:
         """Compile a statement within an expression, whose memory is still in use."""

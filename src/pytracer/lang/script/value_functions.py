@@ -1,4 +1,4 @@
-"""The functions of scripts that have a value: strings, addresses, stacks, names."""
+"""Translate the functions of scripts that have a value: for strings, addresses, stacks, names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert, number
 from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
-from pytracer.lang.script.strings import BOOL, Strings
+from pytracer.lang.script.string_functions import BOOL, StringFunctions
 from pytracer.lang.script.types import (
     WORD,
     CodeType,
@@ -25,7 +25,7 @@ from pytracer.lang.syntax import Node
 from pytracer.lang.types import U64, IntType, PointerType
 from pytracer.record import replace
 
-DEPTH = 127  # frames of a stack: what the kernel gives (kernel.perf_event_max_stack)
+DEPTH = 127  # frames of a stack: the kernel's default limit (kernel.perf_event_max_stack)
 _MODES = ("bpftrace", "perf", "raw")
 _REGISTERS = (
     *["ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "flags"],
@@ -33,7 +33,7 @@ _REGISTERS = (
 )
 
 
-class Functions(Strings):
+class ValueFunctions(StringFunctions):
     """Translates calls of functions that have a value."""
 
     def call(self, node: script.Call, to: str, room: int) -> Value:
@@ -41,20 +41,20 @@ class Functions(Strings):
         macro = self.state.macros.get((node.name, len(node.arguments)))
         if macro is not None:
             return self.expand(node, macro, node.arguments)
-        known = _FUNCTIONS.get(node.name)
-        if known is None and not node.arguments:
+        function = _FUNCTIONS.get(node.name)
+        if function is None and not node.arguments:
             name = syntax.Name(node.start, node.end, node.name)
             if self.builtin(name) is not None:  # cpu() is cpu
                 return self.value(name, to, room)
-        if known is None:
+        if function is None:
             if node.name in self.statement_functions:
                 raise self.fail(node, f"{node.name}() has no value")
             names = {*_FUNCTIONS, *self.statement_functions, *(name for name, _ in self.state.macros)}
             raise self.fail(node, f"no function {node.name!r}", hint=near(node.name, names))
-        translate, least, most = known
+        translate, least, most = function
         if not least <= len(node.arguments) <= most:
-            wanted = f"{least}" if least == most else f"{least} to {most}"
-            raise self.fail(node, f"{node.name}() takes {wanted} arguments, and has {len(node.arguments)}")
+            expected = f"{least}" if least == most else f"{least} to {most}"
+            raise self.fail(node, f"{node.name}() takes {expected} arguments, and has {len(node.arguments)}")
         return translate(self, node, to, room)
 
     # Addresses and names
@@ -94,29 +94,29 @@ class Functions(Strings):
         return Value(to, kind)
 
     def _ntop(self, node: script.Call, _to: str, _room: int) -> Value:
-        *family, of = node.arguments
+        *family, argument = node.arguments
         to = self.memory(InetType().size)
-        found = self.value(of)
-        if isinstance(found.type, IntType):
+        value = self.value(argument)
+        if isinstance(value.type, IntType):
             kind = self.number(family[0]).code if family else str(int(socket.AF_INET))
-            self.line(f"script_inet({to}, {kind}, (u64)({found.code}));")
+            self.line(f"script_inet({to}, {kind}, (u64)({value.code}));")
             return Value(to, InetType())
-        if isinstance(found.type, IntArrayType) and c_size(found.type) in (4, 16):
-            size = c_size(found.type)
+        if isinstance(value.type, IntArrayType) and c_size(value.type) in (4, 16):
+            size = c_size(value.type)
             kind = str(int(socket.AF_INET if size == 4 else socket.AF_INET6))
             self.line(f"*(u64 *)({to}) = {self.number(family[0]).code if family else kind};")
             self.line(f"script_zero({to} + {WORD}, 16);")
-            self.line(f"script_copy({to} + {WORD}, {size}, {found.code});")
+            self.line(f"script_copy({to} + {WORD}, {size}, {value.code});")
             return Value(to, InetType())
-        raise self.fail(of, f"ntop() takes an address of 4 or 16 bytes, and this is {found.type.text}")
+        raise self.fail(argument, f"ntop() takes an address of 4 or 16 bytes, and this is {value.type.text}")
 
     def _macaddr(self, node: script.Call, _to: str, _room: int) -> Value:
-        found = self.value(node.arguments[0])
-        if isinstance(found.type, IntArrayType):
-            return Value(f"(*(u64 *)({found.code}) & 0xffffffffffffULL)", CodeType("mac"))
-        if isinstance(found.type, PointerType):
-            memory = self._memory(found.type)
-            return Value(f"pt_spec_load({found.code}, 6, {memory}, &bad)", CodeType("mac"))
+        value = self.value(node.arguments[0])
+        if isinstance(value.type, IntArrayType):
+            return Value(f"(*(u64 *)({value.code}) & 0xffffffffffffULL)", CodeType("mac"))
+        if isinstance(value.type, PointerType):
+            memory = self._memory(value.type)
+            return Value(f"pt_spec_load({value.code}, 6, {memory}, &bad)", CodeType("mac"))
         raise self.fail(node, "macaddr() takes six bytes, or their address")
 
     def _strerror(self, node: script.Call, _to: str, _room: int) -> Value:
@@ -136,16 +136,16 @@ class Functions(Strings):
 
     def _nsecs(self, node: script.Call, _to: str, _room: int) -> Value:
         clock = node.arguments[0] if node.arguments else None
-        which = clock.name if isinstance(clock, syntax.Name) else "boot"
+        clock_name = clock.name if isinstance(clock, syntax.Name) else "boot"
         codes = {
             "boot": "script_boot_ns()",
             "monotonic": "bpf_ktime_get_ns()",
             "tai": "script_tai_ns()",
             "sw_tai": "script_tai_ns()",
         }
-        if which not in codes:
-            raise self.fail(node, f"no clock {which!r}", hint=f"there is {', '.join(codes)}")
-        return Value(f"((u64){codes[which]})", U64)
+        if clock_name not in codes:
+            raise self.fail(node, f"no clock {clock_name!r}", hint=f"there is {', '.join(codes)}")
+        return Value(f"((u64){codes[clock_name]})", U64)
 
     def _reg(self, node: script.Call, _to: str, _room: int) -> Value:
         name = node.arguments[0]
@@ -158,33 +158,35 @@ class Functions(Strings):
         kind = value.type if isinstance(value.type, IntType) else U64
         if kind.size == 1:
             return value
-        made = IntType(kind.size, False)
-        return Value(f"((u{8 * kind.size})__builtin_bswap{8 * kind.size}({convert(value, made).code}))", made)
+        unsigned = IntType(kind.size, False)
+        return Value(
+            f"((u{8 * kind.size})__builtin_bswap{8 * kind.size}({convert(value, unsigned).code}))", unsigned
+        )
 
     def _has_key(self, node: script.Call, _to: str, _room: int) -> Value:
-        of, *keys = node.arguments
-        if not isinstance(of, script.MapAccess):
-            raise self.fail(of, "has_key() takes a map and a key", hint="has_key(@name, key)")
-        of = self.actual_map(of)
-        access = script.MapAccess(node.start, node.end, of.name, of.keys or tuple(keys))
+        access, *keys = node.arguments
+        if not isinstance(access, script.MapAccess):
+            raise self.fail(access, "has_key() takes a map and a key", hint="has_key(@name, key)")
+        access = self.resolve_map(access)
+        access = script.MapAccess(node.start, node.end, access.name, access.keys or tuple(keys))
         key = self.map_key(access)
-        if not self.state.knows(of.name):
+        if not self.state.has_type(access.name):
             return number(0, BOOL)
-        known = self.state.map(of.name)
-        return Value(self.temporary("u64", f"script_lookup_{known.number}({key}) != 0"), BOOL)
+        known_map = self.state.map(access.name)
+        return Value(self.temporary("u64", f"script_lookup_{known_map.number}({key}) != 0"), BOOL)
 
     def _delete(self, node: script.Call, _to: str, _room: int) -> Value:
-        of, *keys = node.arguments
-        if not isinstance(of, script.MapAccess):
+        access, *keys = node.arguments
+        if not isinstance(access, script.MapAccess):
             raise self.fail(node, "delete() takes a map and a key", hint="delete(@name, key)")
-        of = self.actual_map(of)
-        key = self.map_key(replace(of, keys=of.keys or tuple(keys)))
-        if not self.state.knows(of.name):
+        access = self.resolve_map(access)
+        key = self.map_key(replace(access, keys=access.keys or tuple(keys)))
+        if not self.state.has_type(access.name):
             return number(0, BOOL)
-        known = self.state.map(of.name)
-        if known.has_buckets:
+        known_map = self.state.map(access.name)
+        if known_map.has_buckets:
             raise self.fail(node, "an entry of a histogram cannot be deleted", hint="clear() empties the map")
-        return Value(self.temporary("u64", f"script_delete_{known.number}({key})"), BOOL)
+        return Value(self.temporary("u64", f"script_delete_{known_map.number}({key})"), BOOL)
 
     def _syscall_name(self, node: script.Call, _to: str, _room: int) -> Value:
         return Value(f"((u64)({self.number(node.arguments[0]).code}))", CodeType("syscall"))
@@ -205,20 +207,20 @@ class Functions(Strings):
         name, *default = node.arguments
         if not isinstance(name, syntax.TextLiteral):
             raise self.fail(name, "the name of a parameter is a text in quotes")
-        given = self.state.named.get(name.value)
+        option_text = self.state.named_parameters.get(name.value)
         if not default:
-            return number(int(given not in (None, "false", "0")), BOOL)
+            return number(int(option_text not in (None, "false", "0")), BOOL)
         otherwise = default[0]
-        if given is None:
+        if option_text is None:
             return self.value(otherwise, to, room)
         if isinstance(otherwise, syntax.TextLiteral):
-            return self.literal(syntax.TextLiteral(node.start, node.end, given), to, room)
-        if given in ("", "true", "false"):
-            return number(int(given != "false"), BOOL)
+            return self.literal(syntax.TextLiteral(node.start, node.end, option_text), to, room)
+        if option_text in ("", "true", "false"):
+            return number(int(option_text != "false"), BOOL)
         try:
-            value = int(given, 0)
+            value = int(option_text, 0)
         except ValueError:
-            raise self.fail(node, f"--{name.value}={given} is no number") from None
+            raise self.fail(node, f"--{name.value}={option_text} is no number") from None
         return number(value, literal_type(value))
 
     def _kptr(self, node: script.Call, _to: str, _room: int) -> Value:
@@ -232,33 +234,33 @@ class Functions(Strings):
         return Value(value.code, PointerType(kind, user=True))
 
 
-_Translate = Callable[["Functions", script.Call, str, int], Value]
+_Translate = Callable[["ValueFunctions", script.Call, str, int], Value]
 _FUNCTIONS: dict[str, tuple[_Translate, int, int]] = {
-    "str": (Functions._str, 1, 2),
-    "buf": (Functions._buf, 1, 2),
-    "strncmp": (Functions._strncmp, 3, 3),
-    "strcontains": (Functions._strcontains, 2, 2),
-    "len": (Functions._len, 1, 1),
-    "ksym": (Functions._ksym, 1, 1),
-    "usym": (Functions._usym, 1, 1),
-    "kstack": (Functions._kstack, 0, 2),
-    "ustack": (Functions._ustack, 0, 2),
-    "ntop": (Functions._ntop, 1, 2),
-    "pton": (Functions._pton, 1, 1),
-    "macaddr": (Functions._macaddr, 1, 1),
-    "strerror": (Functions._strerror, 1, 1),
-    "strftime": (Functions._strftime, 2, 2),
-    "cgroup_path": (Functions._cgroup_path, 1, 2),
-    "nsecs": (Functions._nsecs, 0, 1),
-    "reg": (Functions._reg, 1, 1),
-    "bswap": (Functions._bswap, 1, 1),
-    "has_key": (Functions._has_key, 1, 2),
-    "delete": (Functions._delete, 1, 9),
-    "syscall_name": (Functions._syscall_name, 1, 1),
-    "kaddr": (Functions._kaddr, 1, 1),
-    "uaddr": (Functions._uaddr, 1, 1),
-    "getopt": (Functions._getopt, 1, 3),
-    "kptr": (Functions._kptr, 1, 1),
-    "uptr": (Functions._uptr, 1, 1),
+    "str": (ValueFunctions._str, 1, 2),
+    "buf": (ValueFunctions._buf, 1, 2),
+    "strncmp": (ValueFunctions._strncmp, 3, 3),
+    "strcontains": (ValueFunctions._strcontains, 2, 2),
+    "len": (ValueFunctions._len, 1, 1),
+    "ksym": (ValueFunctions._ksym, 1, 1),
+    "usym": (ValueFunctions._usym, 1, 1),
+    "kstack": (ValueFunctions._kstack, 0, 2),
+    "ustack": (ValueFunctions._ustack, 0, 2),
+    "ntop": (ValueFunctions._ntop, 1, 2),
+    "pton": (ValueFunctions._pton, 1, 1),
+    "macaddr": (ValueFunctions._macaddr, 1, 1),
+    "strerror": (ValueFunctions._strerror, 1, 1),
+    "strftime": (ValueFunctions._strftime, 2, 2),
+    "cgroup_path": (ValueFunctions._cgroup_path, 1, 2),
+    "nsecs": (ValueFunctions._nsecs, 0, 1),
+    "reg": (ValueFunctions._reg, 1, 1),
+    "bswap": (ValueFunctions._bswap, 1, 1),
+    "has_key": (ValueFunctions._has_key, 1, 2),
+    "delete": (ValueFunctions._delete, 1, 9),
+    "syscall_name": (ValueFunctions._syscall_name, 1, 1),
+    "kaddr": (ValueFunctions._kaddr, 1, 1),
+    "uaddr": (ValueFunctions._uaddr, 1, 1),
+    "getopt": (ValueFunctions._getopt, 1, 3),
+    "kptr": (ValueFunctions._kptr, 1, 1),
+    "uptr": (ValueFunctions._uptr, 1, 1),
 }
-"""By name: how each is translated, and how many arguments it takes at least and at most."""
+"""By name: the translating method, and the smallest and largest number of arguments."""

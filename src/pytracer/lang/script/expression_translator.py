@@ -1,4 +1,4 @@
-"""Translate the expressions of scripts to C: the checker's, and variables, strings, tuples, records."""
+"""Translate the expressions of scripts to C: those of probe specs, variables, strings, tuples, records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pytracer.errors import near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, convert, logical, number, size_of
 from pytracer.lang.constants import constants
-from pytracer.lang.scope import Comm, Found, Value
+from pytracer.lang.scope import Comm, Operand, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.types import (
     WORD,
@@ -47,19 +47,21 @@ class ScriptExpressions(ValueWriter):
 
     # Resolving
 
-    def _resolve(self, node: Node) -> Found:
+    def _resolve(self, node: Node) -> Operand:
         return self._resolve_into(node, "", 0)
 
-    def _resolve_into(self, node: Node, to: str, room: int) -> Found:
+    def _resolve_into(self, node: Node, to: str, room: int) -> Operand:
         match node:
             case syntax.TextLiteral():
                 return self.literal(node, to, room)
             case syntax.Name() if node.name in self.substitutes:
-                return self.in_place_of(node.name, lambda meant: self._resolve_into(meant, to, room))
+                return self.expand_parameter(
+                    node.name, lambda argument: self._resolve_into(argument, to, room)
+                )
             case syntax.Name() if node.name.startswith("$"):
                 return self._variable(node)
             case script.MapAccess():
-                return self._map_value(self.actual_map(node))
+                return self._map_value(self.resolve_map(node))
             case script.TupleLiteral() | script.RecordLiteral():
                 return self._tuple(node)
             case script.BlockExpression():
@@ -76,7 +78,7 @@ class ScriptExpressions(ValueWriter):
                 return self.call(node, to, room)
         return super()._resolve(node)
 
-    def name(self, node: syntax.Name) -> Found:
+    def name(self, node: syntax.Name) -> Operand:
         """Look up a builtin, an enumerator or a constant. Raises ProbeSpecError."""
         macro = self.state.macros.get((node.name, 0))
         if macro is not None:
@@ -84,11 +86,11 @@ class ScriptExpressions(ValueWriter):
         if node.name in ("true", "false"):
             return number(int(node.name == "true"), IntType(1, False, boolean=True))
         if node.name in self.state.constants:
-            known = self.state.constants[node.name]
-            return number(known, literal_type(known))
-        found = self.builtin(node)
-        if found is not None:
-            return found
+            constant = self.state.constants[node.name]
+            return number(constant, literal_type(constant))
+        operand = self.builtin(node)
+        if operand is not None:
+            return operand
         value = self.scope.types.enumerator(node.name)
         if value is None:
             value = constants().get(node.name)
@@ -96,52 +98,52 @@ class ScriptExpressions(ValueWriter):
             raise self.fail(node, f"no builtin or constant {node.name!r}", hint=self.suggest(node.name))
         return number(value, literal_type(value))
 
-    def in_place_of(self, name: str, translate: Callable[[Node], _T]) -> _T:
-        """Translate what a macro's parameter stands for, with the names of where the macro is used."""
-        meant = self.substitutes[name]
+    def expand_parameter(self, name: str, translate: Callable[[Node], _T]) -> _T:
+        """Translate the argument of a macro's parameter, with the names in scope at the macro's call."""
+        substitute = self.substitutes[name]
         inner = self.variables, self.substitutes
-        self.variables, self.substitutes = meant.variables, meant.substitutes
+        self.variables, self.substitutes = substitute.variables, substitute.substitutes
         try:
-            return translate(meant.node)
+            return translate(substitute.node)
         finally:
             self.variables, self.substitutes = inner
 
-    def actual_map(self, node: script.MapAccess) -> script.MapAccess:
-        """Return the map that is meant, where a macro's parameter names it."""
+    def resolve_map(self, node: script.MapAccess) -> script.MapAccess:
+        """Return the map that a macro's parameter names; any other map as it is."""
         substitutes = self.substitutes
         while node.name in substitutes:
-            meant = substitutes[node.name]
-            if not isinstance(meant.node, script.MapAccess):
+            substitute = substitutes[node.name]
+            if not isinstance(substitute.node, script.MapAccess):
                 raise self.fail(node, f"{node.name} is no map here")
-            node = replace(node, name=meant.node.name, keys=node.keys or meant.node.keys)
-            substitutes = meant.substitutes
+            node = replace(node, name=substitute.node.name, keys=node.keys or substitute.node.keys)
+            substitutes = substitute.substitutes
         return node
 
     def expand(self, node: Node, macro: script.Macro, arguments: tuple[Node, ...]) -> Value:
-        """Put a macro's body in place of its call."""
+        """Translate a macro's call by its body."""
         raise NotImplementedError
 
-    def block_value(self, node: script.BlockExpression) -> Found:
+    def block_value(self, node: script.BlockExpression) -> Operand:
         """Translate a block in braces that has a value."""
         raise NotImplementedError
 
     statement_functions: tuple[str, ...] = ()
     """The functions that have no value."""
 
-    def statement_or_value(self, node: Node) -> None:
+    def translate_statement(self, node: Node) -> None:
         """Translate an expression whose value is not used, or a call of a function without one."""
         raise NotImplementedError
 
-    def builtin(self, node: syntax.Name) -> Found | None:
+    def builtin(self, node: syntax.Name) -> Operand | None:
         """Return the value of a builtin; None if there is none of that name."""
         raise NotImplementedError
 
     def suggest(self, name: str) -> str:
-        """Return a hint that names what is like ``name``."""
+        """Return a hint with the names that are similar to ``name``."""
         raise NotImplementedError
 
     def call(self, node: script.Call, to: str, room: int) -> Value:
-        """Translate a function that has a value."""
+        """Translate a call of a function that has a value."""
         raise NotImplementedError
 
     def _variable(self, node: syntax.Name) -> Value:
@@ -150,20 +152,20 @@ class ScriptExpressions(ValueWriter):
             return number(len(self.state.parameters), S64)
         if name[1:].isdecimal():
             return self._parameter(node, int(name[1:]))
-        known = self.variables.get(name)
-        if known is None and name in self.undefined and not self.state.is_final:
+        variable = self.variables.get(name)
+        if variable is None and name in self.undefined and not self.state.is_final:
             return self.state.pending()
-        if known is None:
+        if variable is None:
             raise self.fail(node, f"{name} has no value yet", hint=f"{name} = ... before it")
-        return Value(known.code, known.type)
+        return Value(variable.code, variable.type)
 
-    def parameter(self, which: int) -> str:
+    def parameter(self, index: int) -> str:
         """Return the text of a positional parameter, from 1 on; "" if it was not given."""
-        given = self.state.parameters
-        return given[which - 1] if 0 < which <= len(given) else ""
+        parameters = self.state.parameters
+        return parameters[index - 1] if 0 < index <= len(parameters) else ""
 
-    def _parameter(self, node: Node, which: int) -> Value:
-        text = self.parameter(which)
+    def _parameter(self, node: Node, index: int) -> Value:
+        text = self.parameter(index)
         if not text:
             return number(0, S64)
         try:
@@ -184,16 +186,16 @@ class ScriptExpressions(ValueWriter):
         return RecordType(node.names, items) if isinstance(node, script.RecordLiteral) else TupleType(items)
 
     def type_of_value(self, node: Node) -> Type:
-        """Return the type of an expression as it is stored, and add no code."""
+        """Return the type of an expression as it is stored, without adding code."""
         if isinstance(node, (script.TupleLiteral, script.RecordLiteral)):
             return self.type_of_tuple(node)
-        lines, used, fixed, variables = self.lines, self._used, self._fixed, dict(self.variables)
+        lines, used_words, fixed_words, variables = self.lines, self._used, self._fixed, dict(self.variables)
         functions = len(self.functions)
         self.lines = []
         try:
             return stored(self.value(node).type)
         finally:
-            self.lines, self._used, self._fixed, self.variables = lines, used, fixed, variables
+            self.lines, self._used, self._fixed, self.variables = lines, used_words, fixed_words, variables
             del self.functions[functions:]
 
     def _size(self, node: script.SizeOf) -> Value:
@@ -211,57 +213,57 @@ class ScriptExpressions(ValueWriter):
 
     # Members of what only scripts have
 
-    def _member(self, node: syntax.Member) -> Found:
+    def _member(self, node: syntax.Member) -> Operand:
         if isinstance(node.of, syntax.Name) and node.of.name == "args":
             field = self.scope.named.get(node.name)
             if field is None and self.scope.entry is not None:
                 field = self.scope.entry.named.get(node.name)
             if field is None:
-                known = ", ".join(sorted(self.scope.named)[:24])
-                hint = f"there are {known}" if known else self.scope.missing_reason
+                known_names = ", ".join(sorted(self.scope.named)[:24])
+                hint = f"there are {known_names}" if known_names else self.scope.missing_reason
                 raise self.fail(node, f"{self.scope.what} has no argument {node.name!r}", hint=hint)
             return field
         if node.name.isdecimal():
             value = self.value(node.of)
             if not isinstance(value.type, TupleType):
                 raise self.fail(node.of, f"this is no tuple ({value.type.text})")
-            which = int(node.name)
-            if which >= len(value.type.items):
+            index = int(node.name)
+            if index >= len(value.type.items):
                 raise self.fail(node, f"the tuple has {len(value.type.items)} items: .0 is the first")
-            return self.load(f"{value.code} + {value.type.offset(which)}", value.type.items[which])
-        found = self._resolve(node.of)
-        if isinstance(found, Comm):
+            return self.load(f"{value.code} + {value.type.offset(index)}", value.type.items[index])
+        operand = self._resolve(node.of)
+        if isinstance(operand, Comm):
             raise self.fail(node.of, "this is a string, which has no members")
-        if isinstance(found, Value) and isinstance(found.type, RecordType):
-            if node.name not in found.type.names:
+        if isinstance(operand, Value) and isinstance(operand.type, RecordType):
+            if node.name not in operand.type.names:
                 raise self.fail(
-                    node, f"the record has no {node.name!r}", hint=near(node.name, found.type.names)
+                    node, f"the record has no {node.name!r}", hint=near(node.name, operand.type.names)
                 )
-            which = found.type.names.index(node.name)
-            return self.load(f"{found.code} + {found.type.offset(which)}", found.type.items[which])
-        return super()._member(replace(node, arrow=isinstance(found.type, PointerType)))
+            index = operand.type.names.index(node.name)
+            return self.load(f"{operand.code} + {operand.type.offset(index)}", operand.type.items[index])
+        return super()._member(replace(node, arrow=isinstance(operand.type, PointerType)))
 
-    def _index_into(self, node: syntax.Index) -> Found:
+    def _index_into(self, node: syntax.Index) -> Operand:
         """Translate ``of[index]``: of an array, a tuple, or an address."""
-        found = self._resolve(node.of)
-        kind = None if isinstance(found, Comm) else found.type
-        if isinstance(found, Value) and isinstance(kind, TupleType):
-            which = self.value(node.index).constant
-            if which is None or not 0 <= which < len(kind.items):
+        operand = self._resolve(node.of)
+        kind = None if isinstance(operand, Comm) else operand.type
+        if isinstance(operand, Value) and isinstance(kind, TupleType):
+            position = self.value(node.index).constant
+            if position is None or not 0 <= position < len(kind.items):
                 raise self.fail(node.index, f"the tuple has items 0 to {len(kind.items) - 1}")
-            return self.load(f"{found.code} + {kind.offset(which)}", kind.items[which])
-        if isinstance(found, Value) and isinstance(kind, StringType):
+            return self.load(f"{operand.code} + {kind.offset(position)}", kind.items[position])
+        if isinstance(operand, Value) and isinstance(kind, StringType):
             kind = IntArrayType(IntType(1, True, char=True), kind.room)
-        if isinstance(found, Value) and isinstance(kind, IntArrayType):
+        if isinstance(operand, Value) and isinstance(kind, IntArrayType):
             index = self.number(node.index)
             if index.constant is not None and not 0 <= index.constant < kind.length:
                 raise self.fail(node.index, f"there are {kind.length} of them: 0 to {kind.length - 1}")
             if index.constant is None:
                 index = Value(self.temporary("u64", index.code), U64)
-                place = f"*({kind.of.c} *)({found.code} + {index.code} * {kind.of.size})"
-                code = f"({index.code} < {kind.length} ? {place} : 0)"
+                element = f"*({kind.of.c} *)({operand.code} + {index.code} * {kind.of.size})"
+                code = f"({index.code} < {kind.length} ? {element} : 0)"
             else:
-                code = f"*({kind.of.c} *)({found.code} + {index.constant * kind.of.size})"
+                code = f"*({kind.of.c} *)({operand.code} + {index.constant * kind.of.size})"
             return Value(f"(({kind.of.c}){code})", kind.of)
         return super()._index(node)
 
@@ -283,12 +285,12 @@ class ScriptExpressions(ValueWriter):
             left, right = convert(left, U64), convert(right, U64)
         if node.sign in ("/", "%") and right.constant == 0:
             return number(0, S64)
-        made = binary(node, left, right, self.fail, check_signs=False)
+        result = binary(node, left, right, self.fail, check_signs=False)
         if node.sign in COMPARISONS:
-            return Value(made.code, IntType(1, False, boolean=True), made.constant)
-        if node.sign == "-" and isinstance(made.type, IntType):
-            return convert(made, S64)
-        return made
+            return Value(result.code, IntType(1, False, boolean=True), result.constant)
+        if node.sign == "-" and isinstance(result.type, IntType):
+            return convert(result, S64)
+        return result
 
     def check_number(self, node: Node, value: Value) -> None:
         """Check that a value is a number or an address. Raises ProbeSpecError."""
@@ -305,19 +307,19 @@ class ScriptExpressions(ValueWriter):
             if not isinstance(value.type, StringType):
                 raise self.fail(part, f"this is no string ({value.type.text})")
             parts.append(value)
-        one, other = parts
-        same = self.equal(one, other)
+        first, second = parts
+        same = self.equal(first, second)
         return same if node.sign == "==" else Value(f"((s32)!{same.code})", INT)
 
-    def equal(self, one: Value, other: Value, limit: int = 0) -> Value:
+    def equal(self, first: Value, second: Value, limit: int = 0) -> Value:
         """Return whether two strings are the same, or their first ``limit`` bytes."""
-        assert isinstance(one.type, StringType)
-        assert isinstance(other.type, StringType)
-        if one.type.room > other.type.room:
-            one, other = other, one
-        assert isinstance(one.type, StringType)
-        size = min(one.type.room, limit) if limit else one.type.room
-        code = f"script_equal({one.code}, {other.code}, {size}, {int(bool(limit))})"
+        assert isinstance(first.type, StringType)
+        assert isinstance(second.type, StringType)
+        if first.type.room > second.type.room:
+            first, second = second, first
+        assert isinstance(first.type, StringType)
+        size = min(first.type.room, limit) if limit else first.type.room
+        code = f"script_equal({first.code}, {second.code}, {size}, {int(bool(limit))})"
         return Value(self.temporary("s32", code), INT)
 
     def _conditional(self, node: syntax.Conditional) -> Value:
@@ -325,9 +327,9 @@ class ScriptExpressions(ValueWriter):
         calls = [part for part in (node.yes, node.no) if isinstance(part, script.Call)]
         if any(call.name in self.statement_functions for call in calls):
             self.line(f"if ({condition.code}) {{")
-            self.statement_or_value(node.yes)
+            self.translate_statement(node.yes)
             self.line("} else {")
-            self.statement_or_value(node.no)
+            self.translate_statement(node.no)
             self.line("}")
             return number(0, S64)
         yes, no = self.value(node.yes), self.value(node.no)
@@ -337,34 +339,33 @@ class ScriptExpressions(ValueWriter):
             kind = yes.type if isinstance(yes.type, PointerType) else no.type
             pick = f"({condition.code}) ? {convert(yes, kind).code} : {convert(no, kind).code}"
             return Value(f"(({as_type(kind)})({pick}))", kind)
-        both = self.both_types(node, yes.type, no.type)
-        to = self.memory(stored_size(both))
+        common = self.common_type(node, yes.type, no.type)
+        to = self.memory(stored_size(common))
         self.line(f"if ({condition.code}) {{")
-        self.copy(yes, to, both)
+        self.copy(yes, to, common)
         self.line("} else {")
-        self.copy(no, to, both)
+        self.copy(no, to, common)
         self.line("}")
-        return Value(to, both)
+        return Value(to, common)
 
-    def both_types(self, node: Node, one: Type, other: Type) -> Type:
-        """Return a type that holds both. Raises ProbeSpecError if there is none."""
-        both = unify(stored(one), stored(other))
-        if both is None:
-            raise self.fail(node, f"the one is {one.text}, the other {other.text}")
-        return both
+    def common_type(self, node: Node, first: Type, second: Type) -> Type:
+        """Return a type that holds values of both types. Raises ProbeSpecError if there is none."""
+        common = unify(stored(first), stored(second))
+        if common is None:
+            raise self.fail(node, f"the one is {first.text}, the other {second.text}")
+        return common
 
     def step(self, node: script.Step) -> Value:
         """Translate ``++`` or ``--``."""
         raise NotImplementedError
 
-    def _map_value(self, node: script.MapAccess) -> Found:
+    def _map_value(self, node: script.MapAccess) -> Operand:
         """Translate the read of a map."""
         raise NotImplementedError
 
 
 def _as_wide(left: Value, right: Value) -> tuple[Value, Value]:
-    """Return both numbers with 64 bits: signed if one of them is, unless that is a literal that is not
-    negative."""
+    """Convert both numbers to 64 bits: signed if one of them is signed and not a literal above -1."""
 
     def is_signed(value: Value) -> bool:
         assert isinstance(value.type, IntType)
