@@ -14,22 +14,31 @@ WHAT = "what memleak costs a block that is allocated and freed"
 
 
 def _blocks(*words: str) -> Callable[[], float]:
-    """Return a taker of the time of a block: bare, or under memleak with these words."""
+    """Return a benchmark that measures the time for a block: bare, or under memleak with these options."""
     under = [*PYTRACER, *words, "-o", "/dev/null", "--"] if words else []
     return lambda: work("allocations", str(BLOCKS), cpu=0, under=under)
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """Every block kept, beside one of a hundred."""
+    """Measure memleak that records every block, beside one of a hundred."""
     try:
-        bare, whole, sampled = in_turns(
+        bare, every_block, sampled = in_turns(
             rounds, _blocks(), _blocks("memleak"), _blocks("memleak", "--sample", "100")
         )
     except MissingPeerError as missing:
         yield missing
         return
-    mine, theirs = ([a - b for a, b in zip(some, bare, strict=True)] for some in (whole, sampled))
+    every_block_costs, sampled_costs = (
+        [a - b for a, b in zip(times, bare, strict=True)] for times in (every_block, sampled)
+    )
     note = f"the bare work takes {statistics.median(bare):.0f} ns"
     yield result(
-        "memleak", WHAT, "the same with --sample 100", mine, theirs, target=None, unit="ns", note=note
+        "memleak",
+        WHAT,
+        "the same with --sample 100",
+        every_block_costs,
+        sampled_costs,
+        target=None,
+        unit="ns",
+        note=note,
     )

@@ -1,7 +1,7 @@
-"""Attaching to functions of the kernel, beside BCC's funccount.
+"""Measure how long it takes to attach to kernel functions, beside BCC's funccount.
 
-Where this machine's kernel has no kprobes the lab's have, and it is done there: emulated, with a clock that
-counts instructions, so that what else this machine does is not measured.
+If this machine's kernel has no kprobes, a kernel of the lab is measured. It is emulated, and its clock counts
+instructions, so that other load on this machine is not measured.
 """
 
 from __future__ import annotations
@@ -25,33 +25,43 @@ LAB, LIMIT = "6.12", 3000  # the first long-term kernel with kprobe.multi for bo
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """Measure the same functions with each alternative."""
-    return where_there_are_kprobes("attach", _by_every_way, rounds)
+    return run_with_kprobes("attach", _measure_alternatives, rounds)
 
 
-def _by_every_way(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
-    theirs = few_by_bcc()
-    until_traced(cache, [f"k:{FEW}"], "")  # compiles
+def _measure_alternatives(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
+    funccount = bcc_funccount()
+    seconds_until_tracing(cache, [f"k:{FEW}"], "")  # compiles
     for alternative in ALTERNATIVES["k"]:
-        what = f"{FEW} by {alternative.name}"
+        description = f"{FEW} by {alternative.name}"
         yield measure(
-            f"attach-{alternative.name}", what, [f"k:{FEW}"], alternative.name, cache, theirs, rounds
+            f"attach-{alternative.name}",
+            description,
+            [f"k:{FEW}"],
+            alternative.name,
+            cache,
+            funccount,
+            rounds,
         )
 
 
-def few_by_bcc() -> Callable[[], float]:
-    """Return a taker of the time until BCC's funccount traces some functions. Raises MissingPeerError if it
-    is not installed."""
+def bcc_funccount() -> Callable[[], float]:
+    """Return a benchmark: seconds until BCC's funccount traces some functions.
+
+    Raises MissingPeerError if it is not installed.
+    """
     tool = find("funccount-bpfcc", "funccount")
-    return partial(attached, [tool, "-i", "60", FEW], "Tracing", bcc_environment(tool))
+    return partial(seconds_until_ready, [tool, "-i", "60", FEW], "Tracing", bcc_environment(tool))
 
 
-def where_there_are_kprobes(
+def run_with_kprobes(
     group: str, take: Callable[[str, int], Iterator[Result | MissingPeerError]], rounds: int
 ) -> Iterator[Result | MissingPeerError]:
-    """Yield the results of ``take``, called with a cache folder and the number of rounds; if this kernel has
-    no kprobes, run the group in the lab."""
+    """Yield the results of ``take``, called with a cache folder and the number of rounds.
+
+    If this kernel has no kprobes, the group runs in the lab.
+    """
     if not kprobe.PMU.is_dir():
-        yield from _in_the_lab(group, rounds)
+        yield from _run_in_lab(group, rounds)
         return
     with tempfile.TemporaryDirectory(prefix="pytracer-bench-") as cache:
         try:
@@ -60,7 +70,7 @@ def where_there_are_kprobes(
             yield missing
 
 
-def _in_the_lab(group: str, rounds: int) -> Iterator[Result | MissingPeerError]:
+def _run_in_lab(group: str, rounds: int) -> Iterator[Result | MissingPeerError]:
     lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), "--accel", "icount"]
     command = [*lab, LAB, "--"]
     again = [sys.executable, "-m", "bench", group, "--no-page", "--format", "json"]
@@ -79,29 +89,31 @@ def _in_the_lab(group: str, rounds: int) -> Iterator[Result | MissingPeerError]:
 
 def measure(
     name: str,
-    what: str,
+    description: str,
     patterns: Sequence[str],
     alternative: str,
     cache: str,
-    theirs: Callable[[], float],
+    peer: Callable[[], float],
     rounds: int,
 ) -> Result | MissingPeerError:
-    """Measure the time until a later funccount traces by one alternative, beside that of ``theirs``."""
+    """Measure the time until a later funccount traces by one alternative, beside the time of a peer."""
     try:
-        ours, peer = in_turns(rounds, partial(until_traced, cache, patterns, alternative), theirs)
+        values, peer_values = in_turns(
+            rounds, partial(seconds_until_tracing, cache, patterns, alternative), peer
+        )
     except MissingPeerError as missing:
         return missing
-    what = f"a later `funccount` until it traces: {what}"
-    return result(name, what, "BCC funccount", ours, peer, target=None, unit="s")
+    description = f"a later `funccount` until it traces: {description}"
+    return result(name, description, "BCC funccount", values, peer_values, target=None, unit="s")
 
 
-def until_traced(cache: str, patterns: Sequence[str], alternative: str) -> float:
+def seconds_until_tracing(cache: str, patterns: Sequence[str], alternative: str) -> float:
     """Return the seconds from the start of funccount until it traces."""
     options = ["--max-probes", "100000", *(["--hook", f"k={alternative}"] if alternative else [])]
     command = [*PYTRACER, "funccount", "-v", *options, *patterns, "60"]
-    return attached(command, "pytracer: tracing", {**os.environ, "PYTRACER_CACHE_DIR": cache})
+    return seconds_until_ready(command, "pytracer: tracing", {**os.environ, "PYTRACER_CACHE_DIR": cache})
 
 
-def attached(command: Sequence[str], ready: str, environment: dict[str, str]) -> float:
-    """Return the seconds from the start until a tool says that it traces."""
+def seconds_until_ready(command: Sequence[str], ready: str, environment: dict[str, str]) -> float:
+    """Return the seconds from the start of a tool until it prints ``ready``."""
     return until_output(command, ready, environment)[0]

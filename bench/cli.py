@@ -1,4 +1,4 @@
-"""scripts/bench: measure, show, and write docs/performance.md."""
+"""Run scripts/bench: measure, print the results, and write docs/performance.md."""
 
 from __future__ import annotations
 
@@ -40,29 +40,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(GROUPS)}, {SIZES}; default: all"
     )
     parser.add_argument("--format", choices=("table", "json"), default="table")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"in turns, so often (default: {ROUNDS})")
-    parser.add_argument("--quick", action="store_true", help="cost against size up to smaller sizes")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"number of rounds (default: {ROUNDS})")
+    parser.add_argument("--quick", action="store_true", help="measure cost against size with smaller sizes")
     parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md as it is")
-    given = parser.parse_args(arguments)
-    unknown = set(given.names) - {*GROUPS, SIZES}
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - {*GROUPS, SIZES}
     if unknown:
         parser.error(f"no measures are called {', '.join(sorted(unknown))}")
     if os.geteuid() != 0:
         print("bench: error: needs root", file=sys.stderr)
         return 1
-    as_json = given.format == "json"
-    where, order = "" if given.no_page else machine(), [*GROUPS, SIZES]
-    for name in (name for name in order if not given.names or name in given.names):
+    as_json = options.format == "json"
+    machine_text, order = "" if options.no_page else machine(), [*GROUPS, SIZES]
+    for name in (name for name in order if not options.names or name in options.names):
         group = (
-            _sized(where, given.quick, as_json) if name == SIZES else _run(name, where, given.rounds, as_json)
+            _sized(machine_text, options.quick, as_json)
+            if name == SIZES
+            else _run(name, machine_text, options.rounds, as_json)
         )
-        if not given.no_page:
+        if not options.no_page:
             keep({name: group}, order)
     return 0
 
 
-def _run(name: str, where: str, rounds: int, as_json: bool) -> Group:
-    group = Group(where)
+def _run(name: str, machine_text: str, rounds: int, as_json: bool) -> Group:
+    group = Group(machine_text)
     for result in importlib.import_module(GROUPS[name]).measures(rounds):
         if isinstance(result, MissingPeerError):
             _leave_out(group, result)
@@ -72,26 +74,26 @@ def _run(name: str, where: str, rounds: int, as_json: bool) -> Group:
     return group
 
 
-def _sized(where: str, quick: bool, as_json: bool) -> Group:
-    group = Group(where)
+def _sized(machine_text: str, quick: bool, as_json: bool) -> Group:
+    group = Group(machine_text)
     for row in sizes.rows(quick):
         if isinstance(row, MissingPeerError):
             _leave_out(group, row)
             continue
         group.sizes.append(row)
-        what, size, each, unit = row
-        record = {"name": "size", "what": what, "size": size, "each": each, "unit": unit}
-        print(json.dumps(record) if as_json else f"{what}, {size}: {each:.0f} {unit}", flush=True)
+        description, size, each, unit = row
+        record = {"name": "size", "description": description, "size": size, "each": each, "unit": unit}
+        print(json.dumps(record) if as_json else f"{description}, {size}: {each:.0f} {unit}", flush=True)
     return group
 
 
-def _leave_out(group: Group, what: MissingPeerError) -> None:
-    group.missing.append(str(what))
-    print(f"bench: left out: {what}", file=sys.stderr)
+def _leave_out(group: Group, reason: MissingPeerError) -> None:
+    group.missing.append(str(reason))
+    print(f"bench: left out: {reason}", file=sys.stderr)
 
 
 def line(result: Result) -> str:
-    """Format one result as a line."""
+    """Format a result as one line."""
     text = f"{result.low:.3g} to {result.high:.3g}"
     if result.target is not None:
         text += f"; {bound(result)}: {'holds' if result.holds else 'DOES NOT HOLD'}"

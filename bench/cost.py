@@ -1,6 +1,6 @@
 """Measure the cost of a probe for the process that hits it: nanoseconds for each system call.
 
-All measures that count the same are taken in the same turns: the bare work, pytracer, each peer.
+The bare work, pytracer and each peer are measured in turns, in the same rounds.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pytracer.bpf.sys import ProgType, prog_load
 from pytracer.bpf.trial import returning
 
 CALLS = 3_000_000
-FEW = 30_000  # calls, for what stops the program at each
-Held = contextlib.AbstractContextManager[object]
-Taker = Callable[[], float]
+FEW = 30_000  # calls, for peers that stop the program at each call
+Tracing = contextlib.AbstractContextManager[object]
+Benchmark = Callable[[], float]
 
 
 def _calls() -> float:
@@ -30,7 +30,7 @@ def _calls() -> float:
 
 @contextlib.contextmanager
 def empty_tracepoint() -> Iterator[None]:
-    """Attach the floor: a program that does nothing, when a system call begins."""
+    """Attach the floor of the cost: an empty program at the entry of system calls."""
     program = prog_load(ProgType.RAW_TRACEPOINT, returning(0))
     link = raw_tracepoint.attach_to_event("sys_enter", program)
     try:
@@ -40,55 +40,59 @@ def empty_tracepoint() -> Iterator[None]:
         os.close(program)
 
 
-def ours(*words: str) -> Held:
+def run_pytracer(*words: str) -> Tracing:
     """Start pytracer."""
     return tracing([*PYTRACER, *words, "-v", "-d", "600"], "pytracer: tracing")
 
 
-def syscount(*words: str) -> Held:
+def syscount(*words: str) -> Tracing:
     """Start BCC's syscount."""
     tool = find("syscount-bpfcc", "syscount")
     return tracing([tool, *words], "Tracing", bcc_environment(tool))
 
 
-def bpftrace(script: str) -> Held:
-    """Start bpftrace. It says when it traces, not before."""
+def bpftrace(script: str) -> Tracing:
+    """Start bpftrace with a script that announces when it traces."""
     announce = 'interval:ms:100 { printf("tracing\\n"); }'
     return tracing([find("bpftrace"), "-e", f"{script} {announce}"], "tracing", bpftrace_environment())
 
 
-def while_held(held: Callable[[], Held], take: Taker) -> Taker:
-    """Return a taker that measures while something is attached."""
+def while_attached(attach: Callable[[], Tracing], run: Benchmark) -> Benchmark:
+    """Return a benchmark that runs another one while something is attached."""
 
-    def taker() -> float:
-        with held():
-            return take()
+    def benchmark() -> float:
+        with attach():
+            return run()
 
-    return taker
+    return benchmark
 
 
-def _under(*command: str) -> Taker:
-    """Return the time for calls of a program that another one starts and traces."""
+def _under(*command: str) -> Benchmark:
+    """Return a benchmark of a program that another command starts and traces."""
     return lambda: work("calls", str(FEW), cpu=0, under=(find(command[0]), *command[1:]))
 
 
 @dataclass(frozen=True)
 class Peer:
-    """``take`` gives what a unit takes beside it; ``target`` is for pytracer's cost as a part of its."""
+    """A tool to compare with.
+
+    ``run`` returns the time for a unit of work under the peer. ``target`` is the goal for pytracer's cost as
+    a share of the peer's.
+    """
 
     name: str
     label: str
-    take: Taker
+    run: Benchmark
     target: float | None = None
 
 
 @dataclass(frozen=True)
 class Measure:
-    """``take`` gives what a unit takes, alone or while ``mine`` is at work."""
+    """A measure: ``run`` returns the time for a unit of work, with ``attach`` under pytracer."""
 
-    what: str
-    take: Taker
-    mine: Callable[[], Held]
+    description: str
+    run: Benchmark
+    attach: Callable[[], Tracing]
     peers: tuple[Peer, ...]
 
 
@@ -105,21 +109,21 @@ MEASURES = (
     Measure(
         "what counting costs a system call",
         _calls,
-        lambda: ours("syscalls", "--count"),
+        lambda: run_pytracer("syscalls", "--count"),
         (
-            Peer("cost-count", "an empty raw tracepoint", while_held(empty_tracepoint, _calls), 1.2),
-            Peer("cost-count-bcc", "BCC syscount", while_held(syscount, _calls)),
-            Peer("cost-count-bpftrace", "bpftrace", while_held(lambda: bpftrace(COUNT), _calls)),
+            Peer("cost-count", "an empty raw tracepoint", while_attached(empty_tracepoint, _calls), 1.2),
+            Peer("cost-count-bcc", "BCC syscount", while_attached(syscount, _calls)),
+            Peer("cost-count-bpftrace", "bpftrace", while_attached(lambda: bpftrace(COUNT), _calls)),
             Peer("cost-count-strace", "strace -c", _under("strace", "-c", "-o", "/dev/null")),
         ),
     ),
     Measure(
         "what counting with latency costs a system call",
         _calls,
-        lambda: ours("syscalls"),
+        lambda: run_pytracer("syscalls"),
         (
-            Peer("cost-latency", "BCC syscount -L", while_held(lambda: syscount("-L"), _calls), 0.6),
-            Peer("cost-latency-bpftrace", "bpftrace", while_held(lambda: bpftrace(LATENCY), _calls)),
+            Peer("cost-latency", "BCC syscount -L", while_attached(lambda: syscount("-L"), _calls), 0.6),
+            Peer("cost-latency-bpftrace", "bpftrace", while_attached(lambda: bpftrace(LATENCY), _calls)),
             Peer("cost-latency-perf", "perf trace -s", _under("perf", "trace", "-s", "-o", "/dev/null")),
             Peer("cost-latency-strace", "strace -c -w", _under("strace", "-c", "-w", "-o", "/dev/null")),
         ),
@@ -129,32 +133,42 @@ MEASURES = (
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """Measure system calls counted, and counted with latency."""
-    return measured(MEASURES, rounds)
+    return run_measures(MEASURES, rounds)
 
 
-def measured(all_of: Sequence[Measure], rounds: int) -> Iterator[Result | MissingPeerError]:
-    """Yield what each adds to the bare work, beside its peers."""
-    for one in all_of:
-        there: list[Peer] = []
-        for peer in one.peers:
+def run_measures(all_measures: Sequence[Measure], rounds: int) -> Iterator[Result | MissingPeerError]:
+    """Yield what pytracer adds to the bare work, beside what each peer adds."""
+    for measure in all_measures:
+        available: list[Peer] = []
+        for peer in measure.peers:
             try:
-                peer.take()  # once before it counts: whether it runs here at all
-                there.append(peer)
+                peer.run()  # find out whether it runs here
+                available.append(peer)
             except MissingPeerError as missing:
                 yield MissingPeerError(f"{peer.name}: {missing}")
         try:
-            bare, *taken = in_turns(
-                rounds, one.take, while_held(one.mine, one.take), *(peer.take for peer in there)
+            bare, *times = in_turns(
+                rounds,
+                measure.run,
+                while_attached(measure.attach, measure.run),
+                *(peer.run for peer in available),
             )
-            mine, *theirs = [[a - b for a, b in zip(some, bare, strict=True)] for some in taken]
+            costs, *peer_costs = [[a - b for a, b in zip(measured, bare, strict=True)] for measured in times]
         except MissingPeerError as missing:
             yield missing
             continue
         note = f"the bare work takes {statistics.median(bare):.0f} ns"
-        for peer, cost in zip(there, theirs, strict=True):
+        for peer, cost in zip(available, peer_costs, strict=True):
             try:
                 yield result(
-                    peer.name, one.what, peer.label, mine, cost, target=peer.target, unit="ns", note=note
+                    peer.name,
+                    measure.description,
+                    peer.label,
+                    costs,
+                    cost,
+                    target=peer.target,
+                    unit="ns",
+                    note=note,
                 )
             except MissingPeerError as missing:
                 yield missing

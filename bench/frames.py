@@ -1,4 +1,4 @@
-"""Measure the cost of XDP and traffic control for a frame: out by one end of a veth pair, in by the other."""
+"""Measure what XDP and traffic control cost a frame that passes a veth pair."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.cost import Measure, Peer, ours, while_held
+from bench.cost import Measure, Peer, run_pytracer, while_attached
 from bench.measure import MissingPeerError, Result, in_turns, result
 from bench.namespaces import VETH, network
 from bench.work import work
@@ -21,19 +21,19 @@ from pytracer.features.kernel_facts import RunningKernel
 from pytracer.spec import Clsact, Probe, SocketFilter, Tcx, Xdp
 
 FRAMES, SLICES = 200_000, 5
-LOST = 0.01  # of the frames, at most: what a queue has dropped took less time
+LOST_MAX = 0.01  # of the frames: a frame that a queue dropped takes less time
 EMPTY = "an empty program"
 _COUNTERS = Path("/proc/thread-self/net/dev")
 
 
 def frames() -> float:
-    """Return the nanoseconds for a frame: the minimum of some slices, as any other load only adds."""
+    """Return the nanoseconds for a frame: the minimum of some slices, as other load only adds to it."""
     before = _arrived()
-    taken = min(work("frames", str(FRAMES), "far", cpu=0) for _ in range(SLICES))
+    nanoseconds = min(work("frames", str(FRAMES), "far", cpu=0) for _ in range(SLICES))
     lost = SLICES * FRAMES - (_arrived() - before)
-    if lost > LOST * SLICES * FRAMES:
+    if lost > LOST_MAX * SLICES * FRAMES:
         raise MissingPeerError(f"frames: {lost} of {SLICES * FRAMES} were dropped on their way")
-    return taken
+    return nanoseconds
 
 
 def _arrived() -> int:
@@ -44,7 +44,7 @@ def _arrived() -> int:
 
 @contextlib.contextmanager
 def empty(probe: Probe, choice: str, interface: str = "near") -> Iterator[None]:
-    """Attach the floor: a program on an interface that passes everything on."""
+    """Attach the floor of the cost: an empty program on an interface, which passes every frame."""
     kind = attacher_of(probe)
     how = kind.load_attributes(probe)
     program = prog_load(how.type, returning(how.result))
@@ -66,39 +66,41 @@ def _tc() -> Probe:
     return Tcx("") if RunningKernel().probe(Tcx("")).is_supported else Clsact("")
 
 
-# What an empty program adds to the bare work is less than rounds differ by. A ratio of such says nothing: the
-# whole of what a frame takes is compared, and there is no target.
+# An empty program adds less to the bare work than rounds differ by, so that a ratio of such costs says
+# nothing. Whole times of a frame are compared instead, without a target.
 MEASURES = (
     Measure(
         "what a frame takes with `xdpcount` in veth's driver",
         frames,
-        lambda: ours("xdpcount", "near", "--mode", "native"),
-        (Peer("frame-xdp-native", EMPTY, while_held(lambda: empty(Xdp(""), "native"), frames)),),
+        lambda: run_pytracer("xdpcount", "near", "--mode", "native"),
+        (Peer("frame-xdp-native", EMPTY, while_attached(lambda: empty(Xdp(""), "native"), frames)),),
     ),
     Measure(
         "what a frame takes with `xdpcount` behind the driver",
         frames,
-        lambda: ours("xdpcount", "near", "--mode", "generic"),
-        (Peer("frame-xdp-generic", EMPTY, while_held(lambda: empty(Xdp(""), "generic"), frames)),),
+        lambda: run_pytracer("xdpcount", "near", "--mode", "generic"),
+        (Peer("frame-xdp-generic", EMPTY, while_attached(lambda: empty(Xdp(""), "generic"), frames)),),
     ),
     Measure(
         "what a frame takes with `tccount`, as it comes in",
         frames,
-        lambda: ours("tccount", "near"),
+        lambda: run_pytracer("tccount", "near"),
         (
-            Peer("frame-tc", EMPTY, while_held(lambda: empty(_tc(), "in"), frames)),
+            Peer("frame-tc", EMPTY, while_attached(lambda: empty(_tc(), "in"), frames)),
             Peer(
                 "frame-tc-filter",
                 "`tccount --filter 'udp and not port 53'`",
-                while_held(lambda: ours("tccount", "near", "--filter", "udp and not port 53"), frames),
+                while_attached(
+                    lambda: run_pytracer("tccount", "near", "--filter", "udp and not port 53"), frames
+                ),
             ),
         ),
     ),
     Measure(
         "what a frame takes with `sockcount`",
         frames,
-        lambda: ours("sockcount", "near"),
-        (Peer("frame-socket", EMPTY, while_held(lambda: empty(SocketFilter(""), ""), frames)),),
+        lambda: run_pytracer("sockcount", "near"),
+        (Peer("frame-socket", EMPTY, while_attached(lambda: empty(SocketFilter(""), ""), frames)),),
     ),
 )
 
@@ -107,17 +109,22 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """Measure XDP in the driver and behind it; traffic control, with and without a filter; packet sockets."""
     try:
         with network(VETH):
-            for one in MEASURES:
-                yield from _whole(one, rounds)
+            for measure in MEASURES:
+                yield from _measure_whole(measure, rounds)
     except MissingPeerError as missing:
         yield missing
 
 
-def _whole(one: Measure, rounds: int) -> Iterator[Result]:
-    """Yield the time of a unit with pytracer and with each peer; that of the bare work is in a note."""
-    takers = (one.take, while_held(one.mine, one.take), *(peer.take for peer in one.peers))
-    bare, mine, *theirs = in_turns(rounds, *takers)
-    for peer, cost in zip(one.peers, theirs, strict=True):
-        adds = statistics.median(a - b for a, b in zip(mine, cost, strict=True))
-        note = f"the bare work takes {statistics.median(bare):.0f} ns, ours {adds:+.0f} ns to {peer.label}"
-        yield result(peer.name, one.what, peer.label, mine, cost, target=peer.target, unit="ns", note=note)
+def _measure_whole(measure: Measure, rounds: int) -> Iterator[Result]:
+    """Yield the time for a unit of work with pytracer and with each peer; a note has that of the bare
+    work."""
+    takers = (measure.run, while_attached(measure.attach, measure.run), *(peer.run for peer in measure.peers))
+    bare, times, *peer_times = in_turns(rounds, *takers)
+    for peer, cost in zip(measure.peers, peer_times, strict=True):
+        difference = statistics.median(a - b for a, b in zip(times, cost, strict=True))
+        note = (
+            f"the bare work takes {statistics.median(bare):.0f} ns, ours {difference:+.0f} ns to {peer.label}"
+        )
+        yield result(
+            peer.name, measure.description, peer.label, times, cost, target=peer.target, unit="ns", note=note
+        )

@@ -1,4 +1,4 @@
-"""Many functions of the kernel counted at once, and what that costs a call, beside BCC's funccount."""
+"""Measure funccount with thousands of kernel functions, and its cost for a call, beside BCC's funccount."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import platform
 from collections.abc import Iterator
 from functools import partial
 
-from bench.attach import FEW, few_by_bcc, measure, until_traced, where_there_are_kprobes
-from bench.cost import Measure, Peer, measured, ours, while_held
+from bench.attach import FEW, bcc_funccount, measure, run_with_kprobes, seconds_until_tracing
+from bench.cost import Measure, Peer, run_measures, run_pytracer, while_attached
 from bench.measure import MissingPeerError, Result
 from bench.peers import bcc_environment, find, tracing
 from bench.work import work
@@ -21,20 +21,20 @@ CALLS = 300_000
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """Measure attaching with the best alternative, and a call of one of the functions."""
-    return where_there_are_kprobes("many", _measures, rounds)
+    return run_with_kprobes("many", _measures, rounds)
 
 
 def _measures(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
     patterns, count = many()
-    what, alternative = f"{count} functions by one link, beside {FEW}", ALTERNATIVES["k"][0].name
-    until_traced(cache, [f"k:{FEW}"], alternative)  # compiles
-    yield measure("attach-many", what, patterns, alternative, cache, few_by_bcc(), rounds)
+    description, alternative = f"{count} functions by one link, beside {FEW}", ALTERNATIVES["k"][0].name
+    seconds_until_tracing(cache, [f"k:{FEW}"], alternative)  # compiles
+    yield measure("attach-many", description, patterns, alternative, cache, bcc_funccount(), rounds)
     tool = find("funccount-bpfcc", "funccount")
-    mine = partial(ours, "funccount", "--max-probes", "100000", *patterns, f"k:{SEEK}")
-    held = partial(tracing, [tool, "-i", "600", SEEK], "Tracing", bcc_environment(tool))
-    alone = Peer("attach-many-cost", "BCC funccount", while_held(held, seeks))
-    what = f"a call of one of {count + 1} functions that are counted, beside one that alone is"
-    yield from measured([Measure(what, seeks, mine, (alone,))], rounds)
+    attach = partial(run_pytracer, "funccount", "--max-probes", "100000", *patterns, f"k:{SEEK}")
+    attach_peer = partial(tracing, [tool, "-i", "600", SEEK], "Tracing", bcc_environment(tool))
+    alone = Peer("attach-many-cost", "BCC funccount", while_attached(attach_peer, seeks))
+    description = f"a call of one of {count + 1} functions that are counted, beside one that alone is"
+    yield from run_measures([Measure(description, seeks, attach, (alone,))], rounds)
 
 
 def seeks() -> float:
@@ -49,6 +49,8 @@ def many() -> tuple[list[str], int]:
     for letter in "abcdefghijklmnopqrstuvwxyz":
         if count < MANY:
             patterns.append(f"k:{letter}*")
-            named = functions.named(f"{letter}*")
-            count += sum(len(at) == 1 and name in traceable for name, at in named.items())
+            addresses_by_name = functions.named(f"{letter}*")
+            count += sum(
+                len(addresses) == 1 and name in traceable for name, addresses in addresses_by_name.items()
+            )
     return patterns, count

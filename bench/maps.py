@@ -1,4 +1,4 @@
-"""Reading a map of many entries, and emptying it."""
+"""Measure how long it takes to read a map with many entries, and to empty it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ TEXT = f"BPF_HASH(counts, u64, u64, {2 * ENTRIES}); int unused(void *ctx) {{ ret
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """Compare with BCC's ``items()`` and, where the map is emptied, with BCC's equivalent, on the same
-    map."""
+    """Measure reading and draining a map, beside BCC's methods on the same map."""
     try:
         os.environ["BCC_KERNEL_SOURCE"] = str(find_headers(TEXT).path)
         program = import_bcc().BPF(text=TEXT.encode())
@@ -34,47 +33,49 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
 
         fill()
         word = np.dtype(np.uint64)
-        same = Map("counts", table.map_fd, MapType.HASH, 2 * ENTRIES, lambda: (word, word))
+        bpf_map = Map("counts", table.map_fd, MapType.HASH, 2 * ENTRIES, lambda: (word, word))
         expected = int(values.sum())
 
-        def ours() -> float:
+        def read() -> float:
             begun = time.perf_counter()
-            _, found = same.read()
-            taken = time.perf_counter() - begun
-            assert int(found.sum()) == expected
-            return taken
+            _, entries = bpf_map.read()
+            seconds = time.perf_counter() - begun
+            assert int(entries.sum()) == expected
+            return seconds
 
-        def items() -> float:
+        def bcc_items() -> float:
             begun = time.perf_counter()
             total = sum(value.value for _, value in table.items())
-            taken = time.perf_counter() - begun
+            seconds = time.perf_counter() - begun
             assert total == expected
-            return taken
+            return seconds
 
-        def take() -> float:
+        def drain() -> float:
             fill()
             begun = time.perf_counter()
-            _, found = same.drain()
-            taken = time.perf_counter() - begun
-            assert int(found.sum()) == expected
-            assert same.is_empty
-            return taken
+            _, entries = bpf_map.drain()
+            seconds = time.perf_counter() - begun
+            assert int(entries.sum()) == expected
+            assert bpf_map.is_empty
+            return seconds
 
-        def items_taken() -> float:
+        def bcc_drain() -> float:
             fill()
             begun = time.perf_counter()
             total = sum(value for _, value in table.items_lookup_and_delete_batch())
-            taken = time.perf_counter() - begun
+            seconds = time.perf_counter() - begun
             assert total == expected
-            assert same.is_empty
-            return taken
+            assert bpf_map.is_empty
+            return seconds
 
-        mine, peer = in_turns(rounds, ours, items)
-        what = f"reading {ENTRIES} map entries"
-        yield result("map-read", what, "BCC items()", mine, peer, target=0.06, unit="s")
-        what = f"reading {ENTRIES} map entries and emptying the map"
-        mine, peer = in_turns(rounds, take, items_taken)
+        pytracer_times, peer_times = in_turns(rounds, read, bcc_items)
+        description = f"reading {ENTRIES} map entries"
+        yield result(
+            "map-read", description, "BCC items()", pytracer_times, peer_times, target=0.06, unit="s"
+        )
+        description = f"reading {ENTRIES} map entries and emptying the map"
+        pytracer_times, peer_times = in_turns(rounds, drain, bcc_drain)
         name = "BCC items_lookup_and_delete_batch()"
-        yield result("map-take", what, name, mine, peer, target=None, unit="s")
+        yield result("map-take", description, name, pytracer_times, peer_times, target=None, unit="s")
     except ImportError as error:
         yield MissingPeerError(f"map-read: {error}")

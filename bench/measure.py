@@ -1,4 +1,4 @@
-"""A measure: ours and a peer's, taken in turns, as a ratio with its spread."""
+"""Measure pytracer and a peer in turns, and describe the result as a ratio with its spread."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from dataclasses import asdict, dataclass
 
 
 class MissingPeerError(Exception):
-    """A peer that is not installed, or does not run here: the measure is left out, by its name."""
+    """A peer is not installed, or does not run here. The measure is left out and reported by name."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """``ratio`` is pytracer's median over the peer's, ``low`` and ``high`` are the minimum and maximum of the
-    rounds. ``target`` is the goal of the ratio: an upper limit if ``at_most``, else a lower one. ``ours``
-    and ``peer`` are the medians, in ``unit``."""
+    """The result of a measure.
+
+    ``ratio`` is pytracer's median over the peer's, ``low`` and ``high`` are the minimum and maximum of the
+    rounds. ``target`` is the goal of the ratio: an upper limit if ``at_most``, else a lower one. ``value``
+    and ``peer_value`` are the medians, in ``unit``.
+    """
 
     name: str
-    what: str
+    description: str
     peer_name: str
     ratio: float
     low: float
     high: float
     target: float | None
     at_most: bool
-    ours: float
-    peer: float
+    value: float
+    peer_value: float
     unit: str
     note: str = ""
 
@@ -44,41 +47,41 @@ class Result:
 
 def result(
     name: str,
-    what: str,
+    description: str,
     peer_name: str,
-    ours: Sequence[float],
-    peer: Sequence[float],
+    values: Sequence[float],
+    peer_values: Sequence[float],
     *,
     target: float | None,
     at_most: bool = True,
     unit: str,
     note: str = "",
 ) -> Result:
-    """Return the result of rounds: ``ours[i]`` and ``peer[i]`` were measured one after the other."""
-    ratios = [a / b for a, b in zip(ours, peer, strict=True) if b > 0]
+    """Return the result of rounds: ``values[i]`` and ``peer_values[i]`` were measured one after the other."""
+    ratios = [a / b for a, b in zip(values, peer_values, strict=True) if b > 0]
     if not ratios:
         raise MissingPeerError(f"{name}: the peer's costs are too small to be measured")
     return Result(
         name=name,
-        what=what,
+        description=description,
         peer_name=peer_name,
-        ratio=statistics.median(ours) / statistics.median(peer),
+        ratio=statistics.median(values) / statistics.median(peer_values),
         low=min(ratios),
         high=max(ratios),
         target=target,
         at_most=at_most,
-        ours=statistics.median(ours),
-        peer=statistics.median(peer),
+        value=statistics.median(values),
+        peer_value=statistics.median(peer_values),
         unit=unit,
         note=note,
     )
 
 
-def in_turns(rounds: int, *takers: Callable[[], float]) -> list[list[float]]:
+def in_turns(rounds: int, *benchmarks: Callable[[], float]) -> list[list[float]]:
     """Return the results of each taker in each round; the order is reversed from one round to the next."""
-    taken: list[list[float]] = [[] for _ in takers]
+    results: list[list[float]] = [[] for _ in benchmarks]
     for number in range(rounds):
-        order = list(enumerate(takers))
-        for place, take in order if number % 2 == 0 else reversed(order):
-            taken[place].append(take())
-    return taken
+        order = list(enumerate(benchmarks))
+        for position, benchmark in order if number % 2 == 0 else reversed(order):
+            results[position].append(benchmark())
+    return results

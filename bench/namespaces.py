@@ -1,4 +1,4 @@
-"""Network namespaces of the benchmark: they carry only its own traffic."""
+"""Make network namespaces that carry only the benchmark's traffic."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ LOOPBACK = ("set lo up",)
 
 @contextlib.contextmanager
 def network(links: Sequence[str]) -> Iterator[None]:
-    """Put the calling thread into a new network namespace for a while.
+    """Move the calling thread to a new network namespace until the block ends.
 
-    ``links`` are what "ip link" is to do there, one command each. Raises MissingPeerError where none can be
-    made."""
+    ``links`` are the arguments of "ip link" commands that run there. Raises MissingPeerError if no namespace
+    can be made.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -1,8 +1,8 @@
 """Measure the cost of `sockcount` for a packet.
 
-It is the small difference of two large times, and a machine's speed changes by more from one second to the
-next. So one process sends to three networks a few packets at a time in turns: one without a program, one
-where `sockcount` counts, one with an empty filter; each cost is the median of the differences of neighbours.
+The cost is the small difference of two large times, and a machine's speed changes by more from one second to
+the next. So one process sends to three networks, a few packets at a time in turns: one without a program, one
+with `sockcount`, one with an empty filter. Each cost is the median of the differences within a turn.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import statistics
 from collections.abc import Iterator
 
-from bench.cost import Held, ours
+from bench.cost import Tracing, run_pytracer
 from bench.frames import empty
 from bench.measure import MissingPeerError, Result, result
 from bench.namespaces import LOOPBACK, network
@@ -23,40 +23,44 @@ PACKETS = 400_000  # to each network
 
 
 @contextlib.contextmanager
-def watched(by: Held) -> Iterator[str]:
-    """Make a network with traffic in it. Yields the path of its namespace; the caller stays in its own."""
+def watched(tracer: Tracing) -> Iterator[str]:
+    """Make a network namespace with a tracer in it.
+
+    Yields its path; the caller stays in its own namespace.
+    """
     with contextlib.ExitStack() as stack:
         with network(LOOPBACK):
-            stack.enter_context(by)
+            stack.enter_context(tracer)
             namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(os.close, namespace)
         yield f"/proc/{os.getpid()}/fd/{namespace}"
 
 
 def costs() -> tuple[float, float, float]:
-    """Return nanoseconds for a packet: the bare work, what sockcount adds to it, what an empty filter
-    adds."""
+    """Return nanoseconds for a packet: the bare work, and what sockcount and an empty filter add to it."""
     with (
         watched(contextlib.nullcontext()) as bare,
-        watched(ours("sockcount", "lo")) as counted,
+        watched(run_pytracer("sockcount", "lo")) as traced,
         watched(empty(SocketFilter(""), "", "lo")) as floor,
     ):
-        blocks = lanes(PACKETS, bare, counted, floor, cpu=0)
-    work, *others = zip(*blocks, strict=True)
-    mine, least = (statistics.median(b - a for a, b in zip(work, other, strict=True)) for other in others)
-    return statistics.median(work), mine, least
+        blocks = lanes(PACKETS, bare, traced, floor, cpu=0)
+    work, *other_times = zip(*blocks, strict=True)
+    cost, floor_cost = (
+        statistics.median(b - a for a, b in zip(work, other, strict=True)) for other in other_times
+    )
+    return statistics.median(work), cost, floor_cost
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """Measure sockcount beside an empty socket filter."""
     try:
-        bare, mine, floor = zip(*(costs() for _ in range(rounds)), strict=True)
+        bare, traced_costs, floor_costs = zip(*(costs() for _ in range(rounds)), strict=True)
         yield result(
             "cost-packet",
             "what `sockcount` costs a packet",
             "an empty socket filter",
-            mine,
-            floor,
+            traced_costs,
+            floor_costs,
             target=1.3,
             unit="ns",
             note=f"the bare work takes {statistics.median(bare):.0f} ns",

@@ -17,18 +17,19 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, DATA = DOCS / "performance.md", DOCS / "performance.json"
 LIMITS = {
     "start-first": "Most of a first run is the compiler.",
-    "start-later-bpftrace": "The interpreter, and the modules that it loads before programs are attached: "
-    "what the kernel does takes a small part of it.",
-    "cost-count": "Each call is told from 32-bit ones, and its place looked up, before it is counted.",
-    "cost-packet": "Each packet's headers are read, and its place looked up, before it is counted.",
-    "events-perf": "One CPU makes no more events: for most of the time our reader waits for them.",
+    "start-later-bpftrace": "Most of the time goes to the Python interpreter and the modules that it "
+    "loads; the kernel's part is small.",
+    "cost-count": "The program checks for 32-bit system calls and looks up a map entry before it counts.",
+    "cost-packet": "The program reads the packet's headers and looks up a map entry before it counts.",
+    "events-perf": "One CPU generates no more events: the reader waits for them most of the time.",
 }
-"""The known reasons why a measure misses its target."""
+"""The reason why a measure misses its target, where one is known."""
 HEAD = """# Performance
 
 Written by `scripts/bench` (docs/performance.json): ratios of pytracer to a peer, or to an empty program on
-the same hook, taken in turns on one machine in one run of each group of measures. The ratio is of the
-medians; the spread is of the rounds. Ratios carry over to other machines better than the times beside them.
+the same hook. Each group of measures ran once on one machine, pytracer and its peers in turns. A ratio is the
+quotient of the medians; the spread shows its smallest and largest value in a round. Ratios carry over to
+other machines better than times do.
 """
 
 
@@ -57,9 +58,9 @@ def bound(result: Result) -> str:
 
 def keep(new: Mapping[str, Group], order: Iterable[str]) -> None:
     """Replace the stored results of these groups, and write the page again, in this order of groups."""
-    kept = load(DATA.read_text()) if DATA.exists() else {}
-    kept |= new
-    groups = {name: kept[name] for name in order if name in kept}
+    groups_stored = load(DATA.read_text()) if DATA.exists() else {}
+    groups_stored |= new
+    groups = {name: groups_stored[name] for name in order if name in groups_stored}
     DATA.write_text(dump(groups))
     PAGE.write_text(page(groups))
 
@@ -73,10 +74,10 @@ def load(text: str) -> dict[str, Group]:
     """Decode groups from JSON."""
 
     groups = json.loads(text)
-    for found in groups.values():
-        found["results"] = [Result(**one) for one in found["results"]]
-        found["sizes"] = [tuple(row) for row in found["sizes"]]
-    return {name: Group(**found) for name, found in groups.items()}
+    for group in groups.values():
+        group["results"] = [Result(**record) for record in group["results"]]
+        group["sizes"] = [tuple(row) for row in group["sizes"]]
+    return {name: Group(**group) for name, group in groups.items()}
 
 
 def page(groups: Mapping[str, Group]) -> str:
@@ -85,31 +86,39 @@ def page(groups: Mapping[str, Group]) -> str:
     for name, group in groups.items():
         machines.setdefault(group.machine, []).append(f"`{name}`")
     several = len(machines) > 1
-    results = [one for group in groups.values() for one in group.results]
+    results = [result for group in groups.values() for result in group.results]
     lines = [
         HEAD,
-        *(f"{', '.join(names) + ': ' if several else ''}{where}.\n" for where, names in machines.items()),
-        "| measure | what | beside | ratio | spread | target | | ours | theirs |",
+        *(
+            f"{', '.join(names) + ': ' if several else ''}{machine_text}.\n"
+            for machine_text, names in machines.items()
+        ),
+        "| measure | quantity | peer | ratio | spread | target | | pytracer | peer |",
         "| --- | --- | --- | ---: | --- | --- | --- | ---: | ---: |",
         *map(_row, results),
         "",
     ]
-    missing = [f"- Left out: {text}" for group in groups.values() for text in group.missing]
-    lines += [*missing, ""] if missing else []
-    known = [
-        f"- `{one.name}`: {LIMITS[one.name]}" for one in results if one.holds is False and one.name in LIMITS
+    missing_lines = [f"- Left out: {text}" for group in groups.values() for text in group.missing]
+    lines += [*missing_lines, ""] if missing_lines else []
+    reasons = [
+        f"- `{result.name}`: {LIMITS[result.name]}"
+        for result in results
+        if result.holds is False and result.name in LIMITS
     ]
-    lines += ["## What keeps them from it", "", *known, ""] if known else []
-    lines += ["## Cost against size", "", "| what | how many | each |", "| --- | ---: | ---: |"]
-    grown = [row for group in groups.values() for row in group.sizes]
-    lines += [f"| {what} | {size:,} | {each:.3g} {unit} |" for what, size, each, unit in grown]
+    lines += ["## Why targets are missed", "", *reasons, ""] if reasons else []
+    lines += ["## Cost against size", "", "| quantity | number | each |", "| --- | ---: | ---: |"]
+    size_rows = [row for group in groups.values() for row in group.sizes]
+    lines += [
+        f"| {description} | {size:,} | {each:.3g} {unit} |" for description, size, each, unit in size_rows
+    ]
     return "\n".join(lines) + "\n"
 
 
-def _row(one: Result) -> str:
-    verdict = {None: "", True: "holds", False: "**does not hold**"}[one.holds]
-    what = one.what + (f" ({one.note})" if one.note else "")
+def _row(result: Result) -> str:
+    verdict = {None: "", True: "holds", False: "**does not hold**"}[result.holds]
+    description = result.description + (f" ({result.note})" if result.note else "")
     return (
-        f"| `{one.name}` | {what} | {one.peer_name} | {one.ratio:.3g} | {one.low:.3g} to {one.high:.3g} "
-        f"| {bound(one)} | {verdict} | {one.ours:.4g} {one.unit} | {one.peer:.4g} {one.unit} |"
+        f"| `{result.name}` | {description} | {result.peer_name} | {result.ratio:.3g} | {result.low:.3g} "
+        f"to {result.high:.3g} | {bound(result)} | {verdict} | {result.value:.4g} {result.unit} "
+        f"| {result.peer_value:.4g} {result.unit} |"
     )

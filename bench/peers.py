@@ -1,8 +1,8 @@
-"""The tools beside which pytracer is measured, and how each is started.
+"""Find and start the tools that pytracer is compared with.
 
-BCC's own tools want kernel headers. Where the running kernel's are not installed they get those that the lab
-has fetched of another, which take as long to compile; where there are none either, the types that pytracer
-makes of BTF, which are quicker. Else there would be nothing to compare with.
+BCC's tools need kernel headers. If those of the running kernel are not installed, the tools get another
+kernel's headers from the lab, which take as long to compile. If the lab has none, they get the types that
+pytracer writes from BTF, which take less.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from pytracer.kernel import tracefs
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTRACER = [str(ROOT / ".venv/bin/python"), "-I", "-m", "pytracer"]
-PATIENCE = 300.0  # seconds until something that is started must have said something: emulated, if need be
+TIMEOUT = 300.0  # seconds without output from a process, which may run in an emulated machine
 
 
 def find(*names: str) -> str:
     """Find the first of these programs that is installed. Raises MissingPeerError."""
     for name in names:
-        found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/share/bcc/tools")
-        if found:
-            return found
+        path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/share/bcc/tools")
+        if path:
+            return path
     raise MissingPeerError(f"{names[0]} is not installed")
 
 
@@ -49,8 +49,7 @@ def bcc_environment(tool: str) -> dict[str, str]:
 
 
 def lab_headers() -> Path | None:
-    """Return the headers of a kernel that the lab has fetched, as one folder; the current long-term
-    kernel's."""
+    """Return the headers of the newest long-term kernel that the lab has fetched, as one folder."""
     for kernel in reversed(KERNELS[:-1]):
         fetched = cached(kernel.name)
         if fetched:
@@ -73,20 +72,22 @@ def headers_note() -> str:
 
 
 def bpftrace_environment() -> dict[str, str]:
-    """Return the environment for bpftrace, which looks for trace events but does not mount what shows
-    them."""
+    """Return the environment for bpftrace. Mounts tracefs, which bpftrace reads but does not mount."""
     tracefs.root()
     return dict(os.environ)
 
 
 def until_output(
-    command: Sequence[str], wanted: str, environment: dict[str, str] | None = None
+    command: Sequence[str], expected: str, environment: dict[str, str] | None = None
 ) -> tuple[float, int]:
-    """Return the seconds from the start to the first line of output with ``wanted`` in it, and the process's
-    resident memory then (KiB). The process is ended. Raises MissingPeerError where it ends before."""
+    """Run a command until it prints ``expected``, then end it.
+
+    Returns the seconds from the start until then, and its resident memory (KiB) at that moment. Raises
+    MissingPeerError if it ends before.
+    """
     begun = time.monotonic()
     with running(command, environment) as process:
-        _await(process, wanted)
+        _await(process, expected)
         return time.monotonic() - begun, resident(process.pid)
 
 
@@ -94,7 +95,7 @@ def until_output(
 def running(
     command: Sequence[str], environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process whose output (both streams) can be read, until the block ends."""
+    """Run a process until the block ends. Its standard output and error come from one pipe."""
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -124,21 +125,24 @@ def tracing(
     """Run a tracer until the block ends; it has attached its probes once it printed ``ready``."""
     with running(command, environment) as process:
         _await(process, ready)
-        time.sleep(0.2)  # BCC's tools say so a moment before it is quite true
+        time.sleep(0.2)  # BCC's tools print it a moment before the last probe is attached
         yield process
 
 
-def _await(process: subprocess.Popen[bytes], wanted: str) -> None:
-    """Wait until it has printed this. Raises MissingPeerError if it ends, or prints nothing, before."""
+def _await(process: subprocess.Popen[bytes], expected: str) -> None:
+    """Wait until a process prints ``expected``.
+
+    Raises MissingPeerError if it ends or is silent for too long.
+    """
     assert process.stdout is not None
-    seen = b""
-    while wanted.encode() not in seen:
-        ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+    output = b""
+    while expected.encode() not in output:
+        ready, _, _ = select.select([process.stdout], [], [], TIMEOUT)
         data = os.read(process.stdout.fileno(), 65536) if ready else b""
         if not data:
-            output = seen[-200:].decode(errors="replace")
-            raise MissingPeerError(f"a peer does not run here: {output}")
-        seen += data
+            end = output[-200:].decode(errors="replace")
+            raise MissingPeerError(f"a peer does not run here: {end}")
+        output += data
 
 
 def resident(pid: int) -> int:

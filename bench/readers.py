@@ -1,7 +1,8 @@
-"""One reader of a flood of events, as a process of its own: ``python -m bench.readers WAY EVENTS``.
+"""Read a flood of events in a process of its own: ``python -m bench.readers READER EVENTS``.
 
-WAY is ``ours`` (pytracer.Trace), ``bcc-ring`` or ``bcc-perf`` (BCC's callbacks, one Python call an event).
-Prints one JSON object: events made, delivered, seconds that the work took, CPU seconds of this process.
+READER is ``pytracer`` (pytracer.Trace), ``bcc-ring`` or ``bcc-perf`` (BCC's callbacks, a Python call for each
+event). Prints one JSON object: events made, delivered, seconds that the work took, CPU seconds of this
+process.
 """
 
 from __future__ import annotations
@@ -76,16 +77,16 @@ RAW_TRACEPOINT_PROBE(sys_enter)
 
 
 def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _report(events: int, delivered: int, begun: float, cpu: float) -> None:
-    taken = {"made": events, "delivered": delivered, "seconds": begun, "cpu": cpu}
-    print(json.dumps(taken))
+    report = {"made": events, "delivered": delivered, "seconds": begun, "cpu": cpu}
+    print(json.dumps(report))
 
 
-def ours(events: int) -> None:
+def read_by_pytracer(events: int) -> None:
     """Read pytracer's own stream and add up the calls of all events."""
     delivered = calls = 0
     with gated(flood(), "gated", "calls", str(events)) as work:
@@ -101,8 +102,8 @@ def ours(events: int) -> None:
         _report(events, delivered, time.monotonic() - begun, _cpu() - cpu)
 
 
-def bcc(events: int, reader: str) -> None:
-    """Read by BCC's callbacks. As much is done with an event: its call is added."""
+def read_by_bcc(events: int, reader: str) -> None:
+    """Read by BCC's callbacks. As in ``read_by_pytracer``, the call number of each event is added up."""
     os.environ["BCC_KERNEL_SOURCE"] = str(find_headers(BCC).path)
     module = import_bcc()
     flags = ["-DRING", f"-DPAGES={RING // os.sysconf('SC_PAGE_SIZE')}"] if reader == "bcc-ring" else []
@@ -135,12 +136,12 @@ def bcc(events: int, reader: str) -> None:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the reader named on the command line."""
     reader, events = sys.argv[1], int(sys.argv[2])
-    if reader == "ours":
-        ours(events)
+    if reader == "pytracer":
+        read_by_pytracer(events)
     else:
-        bcc(events, reader)
+        read_by_bcc(events, reader)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure what seeing the return of a program's function adds to a call, in nanoseconds."""
+"""Measure what a probe on the return of a program's function costs a call, in nanoseconds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from bench.cost import Measure, Peer, measured, ours, while_held
+from bench.cost import Measure, Peer, run_measures, run_pytracer, while_attached
 from bench.measure import MissingPeerError, Result
 from bench.work import flood, work
 from pytracer.bpf.attach import uprobe
@@ -25,8 +25,8 @@ def _calls() -> float:
 
 @contextlib.contextmanager
 def empty(*, exits: bool = False, at_return: bool = False) -> Iterator[None]:
-    """Attach a program that does nothing: at the function's entry, at its return instruction, or by the
-    kernel's return probe."""
+    """Attach an empty program: to the function's entry, to its return instructions (``exits``), or by the
+    kernel's return probe (``at_return``)."""
     program = load(ProgType.KPROBE, EMPTY)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, program)
@@ -42,7 +42,7 @@ def empty(*, exits: bool = False, at_return: bool = False) -> Iterator[None]:
 
 def latency(*words: str) -> contextlib.AbstractContextManager[object]:
     """Start funclatency."""
-    return ours("funclatency", f"u:{flood()}:{FUNCTION}", *words)
+    return run_pytracer("funclatency", f"u:{flood()}:{FUNCTION}", *words)
 
 
 MEASURES = (
@@ -52,9 +52,11 @@ MEASURES = (
         lambda: empty(exits=True),
         (
             Peer(
-                "return-empty", "the kernel's return probe", while_held(lambda: empty(at_return=True), _calls)
+                "return-empty",
+                "the kernel's return probe",
+                while_attached(lambda: empty(at_return=True), _calls),
             ),
-            Peer("return-entry", "a probe on the entry", while_held(empty, _calls)),
+            Peer("return-entry", "a probe on the entry", while_attached(empty, _calls)),
         ),
     ),
     Measure(
@@ -65,7 +67,7 @@ MEASURES = (
             Peer(
                 "return-latency",
                 "the same by --hook ur=uretprobe",
-                while_held(lambda: latency("--hook", "ur=uretprobe-multi"), _calls),
+                while_attached(lambda: latency("--hook", "ur=uretprobe-multi"), _calls),
             ),
         ),
     ),
@@ -73,5 +75,5 @@ MEASURES = (
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """Empty programs, then funclatency."""
-    return measured(MEASURES, rounds)
+    """Measure empty programs, then funclatency."""
+    return run_measures(MEASURES, rounds)

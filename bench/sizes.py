@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench.cost import ours
+from bench.cost import run_pytracer
 from bench.events import read
 from bench.measure import MissingPeerError, in_turns
 from bench.work import work
@@ -18,68 +18,73 @@ from pytracer.bpf.sys import MapType, address, bpf, map_create
 
 ROUNDS = 3
 Row = tuple[str, int, float, str]
-"""(what, how many, what one takes, the unit)."""
+"""(description, number, value for one, unit)."""
 
 
-def events(most: int) -> Iterator[Row]:
-    """Return the reader's CPU time for an event."""
-    for power in range(4, most + 1):
-        taken = read("ours", 10**power)
-        lost = max(int(taken["made"] - taken["delivered"]), 0)  # starting and ending makes some, too
+def events(power_max: int) -> Iterator[Row]:
+    """Measure the reader's CPU time for an event."""
+    for power in range(4, power_max + 1):
+        report = read("pytracer", 10**power)
+        lost = max(int(report["made"] - report["delivered"]), 0)  # starting and ending makes some, too
         unit = "ns" + (f" ({lost} lost)" if lost else "")
-        yield "CPU time of the reader for an event", 10**power, taken["cpu"] / taken["delivered"] * 1e9, unit
+        yield (
+            "CPU time of the reader for an event",
+            10**power,
+            report["cpu"] / report["delivered"] * 1e9,
+            unit,
+        )
 
 
-def keys(most: int) -> Iterator[Row]:
-    """Return the time to read an entry of a hash."""
+def keys(power_max: int) -> Iterator[Row]:
+    """Measure the time to read an entry of a hash map."""
     word = np.dtype(np.uint64)
-    for power in range(2, most + 1):
+    for power in range(2, power_max + 1):
         size = 10**power
         fd = map_create(MapType.HASH, 8, 8, size)
         table = Map("keys", fd, MapType.HASH, size, lambda: (word, word))
         _fill(fd, size)
         begun = time.perf_counter()
-        found, _ = table.read()
-        taken = time.perf_counter() - begun
-        assert len(found) == size
+        rows, _ = table.read()
+        seconds = time.perf_counter() - begun
+        assert len(rows) == size
         os.close(fd)
-        yield "time to read a map's entry", size, taken / size * 1e9, "ns"
+        yield "time to read a map's entry", size, seconds / size * 1e9, "ns"
 
 
 def _fill(fd: int, size: int) -> None:
-    """Fill in all keys from 0 on, by BPF_MAP_UPDATE_BATCH (26)."""
+    """Add the keys 0 to ``size - 1`` to a map, by BPF_MAP_UPDATE_BATCH (26)."""
     import struct
 
     numbers = bytearray(np.arange(size, dtype=np.uint64).tobytes())
-    place = address(numbers)
-    bpf(26, struct.pack("QQQQIIQQ", 0, 0, place, place, size, fd, 0, 0))
+    pointer = address(numbers)
+    bpf(26, struct.pack("QQQQIIQQ", 0, 0, pointer, pointer, size, fd, 0, 0))
 
 
-def processes(most: int) -> Iterator[Row]:
-    """Measure the cost of a call that is counted by process, with many processes: processor time, first calls
+def processes(power_max: int) -> Iterator[Row]:
+    """Measure the CPU time that counting by process adds to a call, the first call of each process
     included."""
-    for power in range(most + 1):
+    for power in range(power_max + 1):
         count = 10**power
-        take = partial(work, "processes", str(count), str(max(1_000_000 // count, 100)))
-        bare, taken = in_turns(ROUNDS, take, partial(_counted, take))
-        cost = statistics.median(taken) - statistics.median(bare)
+        run = partial(work, "processes", str(count), str(max(1_000_000 // count, 100)))
+        bare_times, times = in_turns(ROUNDS, run, partial(_counted, run))
+        cost = statistics.median(times) - statistics.median(bare_times)
         yield "processor time of a call counted by process", count, cost, "ns"
 
 
-def _counted(take: Callable[[], float]) -> float:
-    with ours("syscalls", "--by", "pid", "--max-rows", "100000"):
-        return take()
+def _counted(run: Callable[[], float]) -> float:
+    with run_pytracer("syscalls", "--by", "pid", "--max-rows", "100000"):
+        return run()
 
 
 def rows(quick: bool) -> Iterator[Row | MissingPeerError]:
-    """Yield all rows; an error ends the rows of its kind."""
+    """Yield all rows. A missing peer ends the rows of one measure."""
     sizes: tuple[tuple[Callable[[int], Iterator[Row]], int, int], ...] = (
         (events, 6, 8),
         (keys, 5, 6),
         (processes, 3, 4),
     )
-    for measure, few, many in sizes:
+    for measure, quick_max, full_max in sizes:
         try:
-            yield from measure(few if quick else many)
+            yield from measure(quick_max if quick else full_max)
         except MissingPeerError as missing:
             yield missing

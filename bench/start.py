@@ -1,4 +1,4 @@
-"""From the command to its first output, and the memory that takes."""
+"""Measure the time from the start to the first output, and the memory at that time."""
 
 from __future__ import annotations
 
@@ -55,27 +55,31 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
 
 def _all(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
     try:
-        ours, peer = in_turns(rounds, _first, lambda: _syscount()[0])
-        what = "first run of `syscalls`, compiler included, to its first output"
-        yield result("start-first", what, "BCC syscount", ours, peer, target=0.7, unit="s")
+        values, peer_values = in_turns(rounds, _first, lambda: _syscount()[0])
+        description = "first run of `syscalls`, compiler included, to its first output"
+        yield result("start-first", description, "BCC syscount", values, peer_values, target=0.7, unit="s")
     except MissingPeerError as missing:
         yield missing
     _ours(cache)
     try:
-        ours, peer = in_turns(rounds, lambda: _ours(cache)[0], lambda: _syscount()[0])
-        what = "a later run to its first output"
-        yield result("start-later", what, "BCC syscount", ours, peer, target=0.2, unit="s")
+        values, peer_values = in_turns(rounds, lambda: _ours(cache)[0], lambda: _syscount()[0])
+        description = "a later run to its first output"
+        yield result("start-later", description, "BCC syscount", values, peer_values, target=0.2, unit="s")
     except MissingPeerError as missing:
         yield missing
     try:
-        ours, peer = in_turns(rounds, lambda: _ours(cache)[0], _bpftrace)
-        what = "a later run to its first output"
-        yield result("start-later-bpftrace", what, "bpftrace", ours, peer, target=0.4, unit="s")
+        values, peer_values = in_turns(rounds, lambda: _ours(cache)[0], _bpftrace)
+        description = "a later run to its first output"
+        yield result(
+            "start-later-bpftrace", description, "bpftrace", values, peer_values, target=0.4, unit="s"
+        )
     except MissingPeerError as missing:
         yield missing
     try:
-        ours, peer = in_turns(rounds, lambda: float(_ours(cache)[1]), lambda: float(_syscount()[1]))
-        what = "resident memory of a later run at its first output"
-        yield result("memory-later", what, "BCC syscount", ours, peer, target=0.35, unit="KiB")
+        values, peer_values = in_turns(rounds, lambda: float(_ours(cache)[1]), lambda: float(_syscount()[1]))
+        description = "resident memory of a later run at its first output"
+        yield result(
+            "memory-later", description, "BCC syscount", values, peer_values, target=0.35, unit="KiB"
+        )
     except MissingPeerError as missing:
         yield missing

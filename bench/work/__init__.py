@@ -1,4 +1,4 @@
-"""The work that is done while something is measured."""
+"""Run the workload of the benchmarks, a C program."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ def flood() -> str:
 
 
 def work(*words: str, cpu: int | None = None, under: Sequence[str] = ()) -> float:
-    """Do it; nanoseconds for each unit. ``under`` is a command that starts it, and looks at it.
+    """Run the workload, and return the nanoseconds for each unit of it.
 
-    MissingPeerError where one of them does not run here."""
+    ``under`` is a command that starts and traces the workload. Raises MissingPeerError if one of them does
+    not run here.
+    """
     return float(_output([*under, flood(), *words], cpu))
 
 
 def lanes(number: int, *namespaces: str, cpu: int) -> list[tuple[float, ...]]:
-    """Send ``number`` datagrams to the loopback interface of each network namespace, a few at a time in
-    turns.
+    """Send ``number`` datagrams to the loopback of each network namespace, a few at a time in turns.
 
     Returns for each turn the time of a datagram in nanoseconds, in each of the namespaces.
     """
@@ -53,16 +54,16 @@ def _output(command: Sequence[str], cpu: int | None) -> str:
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
 
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin, check=False)
-    if done.returncode:
-        output = (done.stderr or done.stdout).strip().splitlines()[-1:]
+    process = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin, check=False)
+    if process.returncode:
+        output = (process.stderr or process.stdout).strip().splitlines()[-1:]
         raise MissingPeerError(f"{Path(command[0]).name} does not run here: {' '.join(output)}")
-    return done.stdout
+    return process.stdout
 
 
 @contextlib.contextmanager
 def gated(*command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program that stops itself before its first step, and end it with the block."""
+    """Start a program that stops itself before its first step, and kill it when the block ends."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         state = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
@@ -76,5 +77,5 @@ def gated(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def go(process: subprocess.Popen[bytes]) -> None:
-    """Let it begin."""
+    """Continue a stopped process."""
     process.send_signal(signal.SIGCONT)

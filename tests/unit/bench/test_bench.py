@@ -89,7 +89,7 @@ def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measu
         "without: no-such-tracer is not installed",
         "broken: false does not run here:",
     ]
-    assert (measure.name, measure.peer, measure.target) == ("with", 2.0, 2)
+    assert (measure.name, measure.peer_value, measure.target) == ("with", 2.0, 2)
 
 
 def test_sizes_that_cannot_be_had_end_their_kind_alone(monkeypatch):
