@@ -34,6 +34,16 @@ static long (*script_for_each)(u64 map, u64 body, void *context, u64 flags) = (v
         script_for_each(map_, body_, context, 0);                                                            \
     })
 
+static void *(*script_lookup_percpu)(u64 map, u64 key, u32 cpu) = (void *)195;
+
+// The value of a key on another CPU (bpf_map_lookup_percpu_elem, Linux 5.19).
+#define script_lookup_on_cpu(map, key, cpu)                                                                  \
+    ({                                                                                                       \
+        u64 map_ = SCRIPT_MAP | (map);                                                                       \
+        pt_opaque(map_);                                                                                     \
+        script_lookup_percpu(map_, key, cpu);                                                                \
+    })
+
 static long (*script_call)(u32 count, u64 body, void *context, u64 flags) = (void *)181;
 
 // A loop over numbers: the body gets the index in the lower half of "key" (bpf_loop, Linux 5.17).
@@ -146,6 +156,16 @@ static __always_inline void script_stack(void *ctx, u64 to, u32 size, u64 flags)
     *(u64 *)to = flags ? bpf_get_current_pid_tgid() >> 32 : 0;
     script_zero(to + 8, size);
     script_get_stack(ctx, (void *)(to + 8), size, flags);
+}
+
+// What avg() has made: the total and the number of values.
+static __always_inline u64 script_average(u64 *value, int is_signed)
+{
+    u64 total = value ? value[0] : 0, count = value ? value[1] : 0;
+
+    if (!count)
+        return 0;
+    return is_signed && (s64)total < 0 ? -(-total / count) : total / count;
 }
 
 static __always_inline u64 script_depth(u64 stack, u32 depth)

@@ -6,6 +6,7 @@ Sums are unsigned, shift counts are masked to the width, and a division by 0 cou
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 from pytracer.lang.formats import Conversion
@@ -25,7 +26,15 @@ from pytracer.lang.types import (
 )
 
 Fail = Callable[..., Exception]
-COMPARISONS = ("==", "!=", "<", ">", "<=", ">=")
+_COMPARE: dict[str, Callable[[int, int], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+COMPARISONS = tuple(_COMPARE)
 _WRAPPED = ("+", "-", "*", "&", "|", "^")
 
 
@@ -116,7 +125,10 @@ def binary(node: Binary, left: Value, right: Value, fail: Fail, *, check_signs: 
         _check_signs(node, left, right, kind, fail)
     x, y = convert(left, kind), convert(right, kind)
     if node.sign in COMPARISONS:
-        return Value(f"((s32)({x.code} {node.sign} {y.code}))", INT)
+        constant = None
+        if x.constant is not None and y.constant is not None:
+            constant = int(_COMPARE[node.sign](x.constant, y.constant))
+        return Value(f"((s32)({x.code} {node.sign} {y.code}))", INT, constant)
     if node.sign in ("/", "%"):
         if right.constant == 0:
             raise fail(node.right, "division by 0")
@@ -124,7 +136,6 @@ def binary(node: Binary, left: Value, right: Value, fail: Fail, *, check_signs: 
         return Value(f"(({kind.c})pt_spec_{name}({x.code}, {y.code}, &bad))", kind)
     assert node.sign in _WRAPPED
     unsigned = IntType(kind.size, False).c
-    constant = None
     if left.constant is not None and right.constant is not None:
         constant = {
             "+": left.constant + right.constant,
@@ -140,7 +151,11 @@ def binary(node: Binary, left: Value, right: Value, fail: Fail, *, check_signs: 
 
 def logical(sign: str, left: Value, right: Value) -> Value:
     """Generate ``&&`` and ``||``: the right operand is evaluated only if it matters."""
-    return Value(f"((s32)(({left.code}) {sign} ({right.code})))", INT)
+    constant = None
+    if left.constant is not None and right.constant is not None:
+        both = left.constant and right.constant if sign == "&&" else left.constant or right.constant
+        constant = int(bool(both))
+    return Value(f"((s32)(({left.code}) {sign} ({right.code})))", INT, constant)
 
 
 def _shift(node: Binary, left: Value, right: Value, kind: IntType) -> Value:

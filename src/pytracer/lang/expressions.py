@@ -96,7 +96,7 @@ class ExpressionParser:
             raise self.fail(f"expressions within each other: more than {_DEEP}")
         condition = self._binary(1)
         if self.skip("?"):
-            yes = self.expression()
+            yes = self._chosen(condition)
             self.expect(":", "after what '?' chooses")
             no = self.expression()
             condition = syntax.Conditional(condition.start, no.end, condition, yes, no)
@@ -104,6 +104,10 @@ class ExpressionParser:
         if not self._depth:
             self._check_depth(condition)
         return condition
+
+    def _chosen(self, _condition: Node) -> Node:
+        """Parse what stands behind ``?``."""
+        return self.expression()
 
     def _check_depth(self, whole: Node) -> None:
         """In chains, too, there is one within the other: a + b + c is a + b, and + c."""

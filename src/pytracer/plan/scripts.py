@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytracer.errors import ProbeSpecError, UnsupportedError, UsageError
-from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP
+from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP, MAP_LOOKUP_PERCPU_ELEM
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.kernel.facts import KernelInfo
 from pytracer.kernel.functions import address_of
@@ -146,6 +146,7 @@ def _state(request: ScriptRequest, facts: KernelInfo) -> ScriptState:
         cpus=possible_cpus(),
         named_parameters=request.named,
         has_loop_helper=facts.has_helper(LOOP.number),
+        has_percpu_lookup=facts.has_helper(MAP_LOOKUP_PERCPU_ELEM.number),
         kernel_address=address_of,
     )
 

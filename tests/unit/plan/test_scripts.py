@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytracer.errors import ProbeSpecError, UnsupportedError
-from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP
+from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP, MAP_LOOKUP_PERCPU_ELEM
 from pytracer.lang.script import parse_script
 from pytracer.plan import make_plan
 from pytracer.record import replace
@@ -109,6 +109,23 @@ def test_loops_are_functions_where_the_kernel_calls_them():
         planned(text, replace_helpers(FOR_EACH_MAP_ELEM.number))
 
 
+def test_the_least_of_all_cpus_is_read_where_the_kernel_lets_programs_read_them():
+    text = "begin { @a = min(1); print(@a + 1); @b = max(-1); }"
+    known = {one.name: one for one in planned(text).script.maps}
+    assert known["@a"].is_per_cpu
+    assert (known["@a"].read_cpus > 0, known["@b"].read_cpus) == (True, 0)
+    with pytest.raises(ProbeSpecError, match=r"bpf_map_lookup_percpu_elem \(Linux 5\.19\)"):
+        planned(text, replace_helpers(MAP_LOOKUP_PERCPU_ELEM.number))
+
+
+def test_only_the_branch_that_is_known_to_be_taken_is_compiled():
+    generated = planned(
+        "macro of(x) { if comptime (is_str(x)) { len(x) } else { x } } begin { @ = of(7); "
+        'if (probetype == "kprobe") { nonsense(); } else { @a = of("text"); } }'
+    ).generated["generated_script.h"]
+    assert generated.count("script_length(") == 1
+
+
 def replace_helpers(missing):
     made = kernel()
     made.helpers = set(range(1, 250)) - {missing}
@@ -138,7 +155,13 @@ def test_parameters():
         ("kprobe:vfs_read { print(retval); }", "k:vfs_read has no return value that can be read", "retval"),
         ("begin { for ($kv : @a) { } }", "nothing assigns a value to @a", "@a"),
         ("begin { print(@a + 1); }", "nothing assigns a value to @a", "@a"),
-        ("begin { @b = min(1); print(@b + 1); }", "a program cannot read a map of min()", "@b"),
+        ("begin { @b = stats(1); print(@b + 1); }", "a program cannot read a map of stats()", "@b"),
+        (
+            'begin { static_assert(sizeof(int32) == 8, "narrow"); }',
+            "narrow",
+            'static_assert(sizeof(int32) == 8, "narrow")',
+        ),
+        ("begin { if comptime (pid == 1) { } }", "this is not known before the script runs", "pid == 1"),
         ("begin { @b = count(); @b = 1; }", "@b is filled by a function", "@b = 1"),
         ("begin { @ = hist(1, 9); }", "the bits of hist() are 0 to 5", "hist(1, 9)"),
         ("begin { print((1, 2).2); }", "the tuple has 2 items: .0 is the first", "(1, 2).2"),

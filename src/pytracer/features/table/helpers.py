@@ -59,6 +59,7 @@ ATTACH_COOKIE = _helper(174, "get_attach_cookie", "5.15", "7adfc6c9b315", varies
 TASK_PT_REGS = _helper(175, "task_pt_regs", "5.15", "dd6e10fbd9fb")
 FIND_VMA = _helper(180, "find_vma", "5.17", "7c7e3d31e785")
 LOOP = _helper(181, "loop", "5.17", "e6f2dd0f8067")
+MAP_LOOKUP_PERCPU_ELEM = _helper(195, "map_lookup_percpu_elem", "5.19", "07343110b293")
 
 HELPERS = (
     _helper(1, "map_lookup_elem", "3.19", "d0003ec01c66", all_types=True),
@@ -111,7 +112,7 @@ HELPERS = (
     _helper(176, "get_branch_snapshot", "5.16", "856c02dbce4f"),
     FIND_VMA,
     LOOP,
-    _helper(195, "map_lookup_percpu_elem", "5.19", "07343110b293"),
+    MAP_LOOKUP_PERCPU_ELEM,
     _helper(208, "ktime_get_tai_ns", "6.1", "c8996c98f703"),
     _helper(209, "user_ringbuf_drain", "6.1", "205715673844"),
     _helper(210, "cgrp_storage_get", "6.2", "c4bcfb38a95e"),

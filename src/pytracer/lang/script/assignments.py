@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert, size_of
-from pytracer.lang.scope import Value
+from pytracer.lang.scope import Operand, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.types import (
     AGGREGATES,
@@ -137,6 +139,9 @@ class Assignments(ValueFunctions):
         if isinstance(value, script.Call) and value.name in AGGREGATES and node.operator == "=":
             self._aggregate(target, value)
             return
+        if isinstance(value, script.BlockExpression) and node.operator == "=" and _ends_in_aggregate(value):
+            self.in_block(value, lambda last: self._assign_map(replace(node, value=last), target))
+            return
         value_node = self._with_operator(node, target)
         kind = self.type_of_value(value_node)
         keys = self.key_types(target)
@@ -150,6 +155,12 @@ class Assignments(ValueFunctions):
         address = self.memory(stored_size(known_map.value))
         self.store(value_node, address, known_map.value)
         self.line(f"script_set_{known_map.number}({key}, {address});")
+
+    def in_block(
+        self, node: script.BlockExpression, translate: Callable[[Node], Operand | None]
+    ) -> Operand | None:
+        """Translate the statements of a block in braces, then its last expression, as ``translate`` does."""
+        raise NotImplementedError
 
     def step(self, node: script.Step) -> Value:
         """See ScriptExpressions."""
@@ -209,3 +220,10 @@ class Assignments(ValueFunctions):
         key = self.map_key(target)
         code = convert(value, S64 if signed else U64).code if arguments else "1"
         self.line(f"script_{name}_{known_map.number}({key}, (s64)({code}));")
+
+
+def _ends_in_aggregate(node: Node) -> bool:
+    """Return whether the value of a block in braces is that of a function that fills a map."""
+    while isinstance(node, script.BlockExpression):
+        node = node.last
+    return isinstance(node, script.Call) and node.name in AGGREGATES

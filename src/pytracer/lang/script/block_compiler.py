@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert
 from pytracer.lang.scope import Comm, Operand, Scope, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.actions import ACTIONS, Actions
+from pytracer.lang.script.map_access import aggregate_number
 from pytracer.lang.script.program import WALK_NUMBER, CompiledBlock
 from pytracer.lang.script.state import ScriptState
+from pytracer.lang.script.statements import as_block
 from pytracer.lang.script.types import (
     AGGREGATES,
     WORD,
@@ -71,6 +74,9 @@ class BlockCompiler(Actions):
                 self.assign(node)
             case script.ExpressionStatement(of=script.Call() as call) if call.name in AGGREGATES:
                 raise self.fail(call, f"{call.name}() is assigned to a map", hint=f"@ = {call.name}(...)")
+            case script.ExpressionStatement(of=syntax.Conditional() as choice):
+                yes, no = as_block(choice.yes), as_block(choice.no)
+                self._if(script.If(node.start, node.end, choice.condition, yes, no))
             case script.ExpressionStatement():
                 self.translate_statement(node.of)
             case script.If():
@@ -113,6 +119,13 @@ class BlockCompiler(Actions):
 
     def _if(self, node: script.If) -> None:
         condition = self.value(node.condition)
+        if self.is_decided(condition):
+            chosen = node.yes if condition.constant else node.no
+            if chosen is not None:
+                self.line("{")
+                self._body(chosen)
+                self.line("}")
+            return
         self.line(f"if ({self._condition(node.condition, condition)}) {{")
         self._body(node.yes)
         if node.no is not None:
@@ -171,11 +184,9 @@ class BlockCompiler(Actions):
         if not known_map.keys:
             raise self.fail(node.map, f"{target.name} has no keys")
         value_kind = known_map.value
-        if isinstance(value_kind, AggregateType):
-            if value_kind.kind not in ("count", "sum"):
-                raise self.fail(node.map, f"a program cannot read a map of {value_kind.kind}()")
-            self.state.share(target.name)
-            value_kind = S64 if value_kind.signed or value_kind.kind == "count" else U64
+        aggregate = known_map.value
+        if isinstance(aggregate, AggregateType):
+            value_kind = aggregate_number(aggregate)
         key_kind = known_map.keys[0] if len(known_map.keys) == 1 else TupleType(known_map.keys)
         kind = TupleType((key_kind, value_kind))
         entry = self.memory(kind.size, fixed=True)
@@ -183,7 +194,11 @@ class BlockCompiler(Actions):
         with self._function(node.variable, Variable(entry, kind)) as lines:
             self.indent = 1
             self.line(f"script_copy({entry}, {size}, walk->key);")
-            self.line(f"script_copy({entry} + {size}, {stored_size(value_kind)}, walk->value);")
+            if isinstance(aggregate, AggregateType):
+                value = self.aggregate_value(node.map, known_map, aggregate, entry)
+                self.line(f"*(u64 *)({entry} + {size}) = {value.code};")
+            else:
+                self.line(f"script_copy({entry} + {size}, {stored_size(value_kind)}, walk->value);")
             self.indent = 0
             self._body(node.body)
         self._call_function(lines, f"script_walk({known_map.number}, {{}}, &{{}});")
@@ -280,17 +295,26 @@ class BlockCompiler(Actions):
 
     def block_value(self, node: script.BlockExpression) -> Operand:
         """See ScriptExpressions."""
+        found = self.in_block(node, self._last_value)
+        assert found is not None
+        return found
+
+    def _last_value(self, node: Node) -> Operand:
+        if isinstance(node, script.Call) and node.name in ACTIONS:
+            ACTIONS[node.name](self, node)
+            return Value("0", S64)
+        return self._resolve(node)
+
+    def in_block(
+        self, node: script.BlockExpression, translate: Callable[[Node], Operand | None]
+    ) -> Operand | None:
+        """See Assignments."""
         outer = dict(self.variables)
         for statement in node.statements:
             self._inner_statement(statement)
-        last = node.last
-        if isinstance(last, script.Call) and last.name in ACTIONS:
-            ACTIONS[last.name](self, last)
-            operand: Operand = Value("0", S64)
-        else:
-            operand = self._resolve(last)
+        found = translate(node.last)
         self.variables = outer
-        return operand
+        return found
 
     def _inner_statement(self, node: Node) -> None:
         """Compile a statement within an expression, whose memory is still in use."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pytracer.errors import near
 from pytracer.lang import syntax
-from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, convert, logical, number, size_of
+from pytracer.lang.arithmetic import COMPARISONS, binary, convert, logical, number, size_of
 from pytracer.lang.constants import constants
 from pytracer.lang.scope import Comm, Operand, Value
 from pytracer.lang.script import syntax as script
@@ -18,11 +18,8 @@ from pytracer.lang.script.types import (
     StringType,
     TupleType,
     c_size,
-    in_memory,
     literal_type,
     stored,
-    stored_size,
-    unify,
 )
 from pytracer.lang.script.values import ValueWriter
 from pytracer.lang.syntax import Node
@@ -40,6 +37,7 @@ from pytracer.lang.types import (
 from pytracer.record import replace
 
 _T = TypeVar("_T")
+BOOL = IntType(1, False, boolean=True)
 
 
 class ScriptExpressions(ValueWriter):
@@ -66,6 +64,11 @@ class ScriptExpressions(ValueWriter):
                 return self._tuple(node)
             case script.BlockExpression():
                 return self.block_value(node)
+            case script.Comptime():
+                value = self.value(node.of)
+                if value.constant is None:
+                    raise self.fail(node.of, "this is not known before the script runs")
+                return value
             case syntax.NumberLiteral():
                 return number(node.value, literal_type(node.value))
             case syntax.Index():
@@ -84,7 +87,7 @@ class ScriptExpressions(ValueWriter):
         if macro is not None:
             return self.expand(node, macro, ())
         if node.name in ("true", "false"):
-            return number(int(node.name == "true"), IntType(1, False, boolean=True))
+            return number(int(node.name == "true"), BOOL)
         if node.name in self.state.constants:
             constant = self.state.constants[node.name]
             return number(constant, literal_type(constant))
@@ -144,6 +147,10 @@ class ScriptExpressions(ValueWriter):
 
     def call(self, node: script.Call, to: str, room: int) -> Value:
         """Translate a call of a function that has a value."""
+        raise NotImplementedError
+
+    def constant_text(self, node: Node) -> str | None:
+        """Return a text that is known before the script runs, None of anything else; adds no code."""
         raise NotImplementedError
 
     def _variable(self, node: syntax.Name) -> Value:
@@ -270,6 +277,10 @@ class ScriptExpressions(ValueWriter):
     # Operators
 
     def _binary(self, node: syntax.Binary) -> Value:
+        if node.sign in ("==", "!="):
+            texts = self.constant_text(node.left), self.constant_text(node.right)
+            if None not in texts:
+                return number(int((texts[0] == texts[1]) == (node.sign == "==")), BOOL)
         left, right = self.value(node.left), self.value(node.right)
         if node.sign in ("&&", "||"):
             for part, value in ((node.left, left), (node.right, right)):
@@ -280,14 +291,14 @@ class ScriptExpressions(ValueWriter):
         for part, value in ((node.left, left), (node.right, right)):
             self.check_number(part, value)
         if isinstance(left.type, IntType) and isinstance(right.type, IntType):
-            left, right = _as_wide(left, right)
+            left, right = as_wide(left, right)
         elif node.sign in COMPARISONS or not isinstance(left.type, PointerType):
             left, right = convert(left, U64), convert(right, U64)
         if node.sign in ("/", "%") and right.constant == 0:
             return number(0, S64)
         result = binary(node, left, right, self.fail, check_signs=False)
         if node.sign in COMPARISONS:
-            return Value(result.code, IntType(1, False, boolean=True), result.constant)
+            return Value(result.code, BOOL, result.constant)
         if node.sign == "-" and isinstance(result.type, IntType):
             return convert(result, S64)
         return result
@@ -322,39 +333,6 @@ class ScriptExpressions(ValueWriter):
         code = f"script_equal({first.code}, {second.code}, {size}, {int(bool(limit))})"
         return Value(self.temporary("s32", code), INT)
 
-    def _conditional(self, node: syntax.Conditional) -> Value:
-        condition = self.number(node.condition)
-        calls = [part for part in (node.yes, node.no) if isinstance(part, script.Call)]
-        if any(call.name in self.statement_functions for call in calls):
-            self.line(f"if ({condition.code}) {{")
-            self.translate_statement(node.yes)
-            self.line("} else {")
-            self.translate_statement(node.no)
-            self.line("}")
-            return number(0, S64)
-        yes, no = self.value(node.yes), self.value(node.no)
-        if not (in_memory(yes.type) or in_memory(no.type)):
-            if isinstance(yes.type, IntType) and isinstance(no.type, IntType) and yes.type != no.type:
-                yes, no = _as_wide(yes, no)
-            kind = yes.type if isinstance(yes.type, PointerType) else no.type
-            pick = f"({condition.code}) ? {convert(yes, kind).code} : {convert(no, kind).code}"
-            return Value(f"(({as_type(kind)})({pick}))", kind)
-        common = self.common_type(node, yes.type, no.type)
-        to = self.memory(stored_size(common))
-        self.line(f"if ({condition.code}) {{")
-        self.copy(yes, to, common)
-        self.line("} else {")
-        self.copy(no, to, common)
-        self.line("}")
-        return Value(to, common)
-
-    def common_type(self, node: Node, first: Type, second: Type) -> Type:
-        """Return a type that holds values of both types. Raises ProbeSpecError if there is none."""
-        common = unify(stored(first), stored(second))
-        if common is None:
-            raise self.fail(node, f"the one is {first.text}, the other {second.text}")
-        return common
-
     def step(self, node: script.Step) -> Value:
         """Translate ``++`` or ``--``."""
         raise NotImplementedError
@@ -364,7 +342,7 @@ class ScriptExpressions(ValueWriter):
         raise NotImplementedError
 
 
-def _as_wide(left: Value, right: Value) -> tuple[Value, Value]:
+def as_wide(left: Value, right: Value) -> tuple[Value, Value]:
     """Convert both numbers to 64 bits: signed if one of them is signed and not a literal above -1."""
 
     def is_signed(value: Value) -> bool:

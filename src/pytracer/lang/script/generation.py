@@ -52,7 +52,8 @@ def _map(script_map: ScriptMap) -> list[str]:
         *_function("u64", f"delete_{n}", "u64 key", [f"return !{script_map.c_name}.delete({key});"]),
     ]
     if isinstance(script_map.value, AggregateType):
-        return lines + _slot(script_map) + _aggregate(script_map, script_map.value)
+        kind = script_map.value
+        return lines + _slot(script_map) + _aggregate(script_map, kind) + _read(script_map, kind)
     lines += _function(
         "void",
         f"set_{n}",
@@ -119,6 +120,28 @@ def _aggregate(script_map: ScriptMap, kind: AggregateType) -> list[str]:
             before = [_bucket(script_map, code), *before]
             add = ["at[0]++;"]
     return _function("void", f"{kind.kind}_{n}", "u64 key, s64 value", [*before, *add])
+
+
+def _read(script_map: ScriptMap, kind: AggregateType) -> list[str]:
+    """A function that returns the least or greatest value over all CPUs, where programs read it."""
+    if not script_map.read_cpus:
+        return []
+    sign, cast = "<" if kind.kind == "min" else ">", "(s64)" if kind.signed else "(u64)"
+    lines = [
+        "u64 best = 0, seen = 0;",
+        "u32 cpu;",
+        "",
+        f"for (cpu = 0; cpu < {script_map.read_cpus}; cpu++) {{",
+        f"    u64 *at = script_lookup_on_cpu({script_map.number}, key, cpu);",
+        "",
+        f"    if (at && at[1] && (!seen || {cast}at[0] {sign} {cast}best)) {{",
+        "        best = at[0];",
+        "        seen = 1;",
+        "    }",
+        "}",
+        "return best;",
+    ]
+    return _function("u64", f"read_{script_map.number}", "u64 key", lines)
 
 
 def _bucket(script_map: ScriptMap, code: str) -> str:

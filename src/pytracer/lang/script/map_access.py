@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.casts import Casts
+from pytracer.lang.script.program import ScriptMap
 from pytracer.lang.script.types import (
     WORD,
     AggregateType,
@@ -14,13 +15,11 @@ from pytracer.lang.script.types import (
     words_for,
 )
 from pytracer.lang.script.values import wide
-from pytracer.lang.types import (
-    S64,
-    U64,
-    Type,
-)
+from pytracer.lang.syntax import Node
+from pytracer.lang.types import S64, U64, IntType, Type
 
-_READABLE = ("count", "sum", "avg")
+_SHARED = ("count", "sum", "avg")  # those that all CPUs can count in one value, by atomic additions
+_READ = (*_SHARED, "min", "max")
 
 
 class MapReads(Casts):
@@ -67,18 +66,8 @@ class MapReads(Casts):
         key = self.map_key(node)
         kind = known_map.value
         if isinstance(kind, AggregateType):
-            if kind.kind not in _READABLE:
-                raise self.fail(
-                    node, f"a program cannot read a map of {kind.kind}()", hint="print() shows it"
-                )
-            self.state.share(node.name)
+            return self.aggregate_value(node, known_map, kind, key)
         pointer = self.temporary("u64 *", f"script_lookup_{known_map.number}({key})")
-        if isinstance(kind, AggregateType):
-            code = f"({pointer} ? {pointer}[0] : 0)"
-            if kind.kind == "avg":
-                code = f"({pointer} && {pointer}[1] ? {pointer}[0] / {pointer}[1] : 0)"
-            result = S64 if kind.signed or kind.kind == "count" else U64
-            return Value(self.temporary(result.c, code), result)
         if in_memory(kind):
             to = self.memory(stored_size(kind))
             self.line(f"script_zero({to}, {stored_size(kind)});")
@@ -87,3 +76,27 @@ class MapReads(Casts):
             return Value(to, kind)
         number_type = wide(kind)
         return Value(self.temporary(number_type, f"({number_type})({pointer} ? *{pointer} : 0)"), kind)
+
+    def aggregate_value(self, node: Node, known_map: ScriptMap, kind: AggregateType, key: str) -> Value:
+        """Add code that reads what a function of AGGREGATES has made of a key, over all CPUs."""
+        if kind.kind not in _READ:
+            raise self.fail(node, f"a program cannot read a map of {kind.kind}()", hint="print() shows it")
+        result = aggregate_number(kind)
+        if kind.kind not in _SHARED:
+            if not self.state.has_percpu_lookup:
+                helper = "bpf_map_lookup_percpu_elem (Linux 5.19)"
+                raise self.fail(node, f"this kernel has no {helper}, which reading {kind.kind}() takes")
+            self.state.read_all_cpus(known_map.name)
+            code = f"({result.c})script_read_{known_map.number}({key})"
+            return Value(self.temporary(result.c, code), result)
+        self.state.share(known_map.name)
+        place = self.temporary("u64 *", f"script_lookup_{known_map.number}({key})")
+        made = f"({place} ? {place}[0] : 0)"
+        if kind.kind == "avg":
+            made = f"script_average({place}, {int(result.signed)})"
+        return Value(self.temporary(result.c, made), result)
+
+
+def aggregate_number(kind: AggregateType) -> IntType:
+    """Return the type of the number that a program reads of what a function of AGGREGATES has made."""
+    return S64 if kind.signed or kind.kind == "count" else U64

@@ -14,7 +14,7 @@ class ScriptMap:
 
     ``keys`` are the types of the parts of a key, none for a map with one value; ``is_shared``: all CPUs count
     in one value. ``capacity`` is the number of entries; ``evicts``: a new one takes the place of the one that
-    was least used.
+    was least used. ``read_cpus``: the number of CPUs whose values programs read, 0 where they read none.
     """
 
     name: str
@@ -24,6 +24,7 @@ class ScriptMap:
     is_shared: bool = False
     capacity: int = 0
     evicts: bool = False
+    read_cpus: int = 0
 
     @property
     def c_name(self) -> str:

@@ -59,12 +59,14 @@ class ScriptState:
         cpus: int = 1,
         named_parameters: Mapping[str, str] | None = None,
         has_loop_helper: bool = False,
+        has_percpu_lookup: bool = False,
         kernel_address: Callable[[str], int] = lambda _: 0,
     ) -> None:
         """Begin without maps and actions.
 
         ``parameters`` are the values of ``$1`` and so on, ``named_parameters`` those of getopt().
-        ``settings`` override the script's. ``has_loop_helper``: programs may call bpf_loop().
+        ``settings`` override the script's. ``has_loop_helper``: programs may call bpf_loop();
+        ``has_percpu_lookup``: they may read the values of other CPUs (bpf_map_lookup_percpu_elem).
         ``kernel_address`` returns the address of a symbol of the kernel, 0 if there is none.
         """
         self.text = script.text
@@ -74,6 +76,7 @@ class ScriptState:
         self._types = dict[int, tuple[TypeProvider, ScriptTypes]]()
         self.declared = {declaration.name: declaration for declaration in script.maps}
         self.has_loop_helper = has_loop_helper
+        self.has_percpu_lookup = has_percpu_lookup
         self.kernel_address = kernel_address
         self.named_parameters = dict(named_parameters or {})
         self.variable_types = dict[tuple[int, str], Type]()
@@ -84,6 +87,7 @@ class ScriptState:
         self._keys = dict[str, tuple[Type, ...]]()
         self._values = dict[str, Type]()
         self._shared = set[str]()
+        self._read_over_cpus = set[str]()
         self._actions = dict[Action, int]()
         self.changed = False
         self.has_pending = False  # something was read that has no type yet
@@ -120,6 +124,7 @@ class ScriptState:
             name in self._shared,
             declared.capacity if declared else self.map_capacity,
             declared is not None and "lru" in declared.kind,
+            self.cpus if name in self._read_over_cpus else 0,
         )
 
     def has_type(self, name: str) -> bool:
@@ -131,6 +136,10 @@ class ScriptState:
         if name not in self._shared:
             self._shared.add(name)
             self.changed = True
+
+    def read_all_cpus(self, name: str) -> None:
+        """Let programs read the values of a map that all CPUs have."""
+        self._read_over_cpus.add(name)
 
     def record_types(self, node: Node, name: str, keys: Sequence[Type], value: Type) -> None:
         """Record the types of an assignment. Raises ProbeSpecError if they contradict earlier ones."""

@@ -37,7 +37,8 @@ class StatementParser(ExpressionParser):
             case "{":
                 return self._block_or_expression()
             case "if":
-                return self._if()
+                choice = self._if()
+                return choice if isinstance(choice, syntax.If) else _unused(choice)
             case "while":
                 start = self.take().start
                 condition = self.expression()
@@ -80,19 +81,21 @@ class StatementParser(ExpressionParser):
             return syntax.Assignment(start, self.taken, target, "=", None, True, kind)
         return syntax.ExpressionStatement(start, target.end, target)
 
-    def _if(self) -> syntax.If:
+    def _if(self) -> syntax.If | expressions.Conditional:
+        """Parse ``if condition { yes } else { no }``: a Conditional where both blocks have a value."""
         start = self.take().start
         condition = self.expression()
-        yes = self.block()
-        no: syntax.Block | None = None
+        yes, no = self.block_expression(), None
         if self.next.text == "else" and self.next.kind == NAME:
             self.take()
-            if self.next.text == "if":
-                inner = self._if()
-                no = syntax.Block(inner.start, inner.end, (inner,))
-            else:
-                no = self.block()
-        return syntax.If(start, (no or yes).end, condition, yes, no)
+            no = self._if() if self.next.text == "if" else self.block_expression()
+        if (
+            no is not None
+            and not isinstance(yes, syntax.Block)
+            and not isinstance(no, (syntax.Block, syntax.If))
+        ):
+            return expressions.Conditional(start, no.end, condition, yes, no)
+        return syntax.If(start, (no or yes).end, condition, as_block(yes), as_block(no) if no else None)
 
     def _for(self) -> Node:
         start = self.take().start
@@ -117,6 +120,10 @@ class StatementParser(ExpressionParser):
         return syntax.ForRange(start, body.end, variable.text, first, last, body)
 
     # Expressions
+
+    def _chosen(self, condition: Node) -> Node:
+        """See ExpressionParser; without an operand, it is the condition."""
+        return condition if self.at(":") else super()._chosen(condition)
 
     def _binary(self, level: int) -> Node:
         """See ExpressionParser; a slash before a brace ends a predicate, and ``=`` belongs to statements."""
@@ -172,6 +179,10 @@ class StatementParser(ExpressionParser):
             sign = self.take()
             of = self._unary()
             return syntax.Step(sign.start, of.end, of, 1 if sign.text == "++" else -1, True)
+        if self.next.text == "comptime" and self.next.kind == NAME:
+            start = self.take().start
+            of = self._unary()
+            return syntax.Comptime(start, of.end, of)
         return super()._unary()
 
     def _postfix(self) -> Node:
@@ -217,6 +228,12 @@ class StatementParser(ExpressionParser):
             return self.block_expression()
         if self.at("("):
             return self._parenthesis()
+        if token.text == "if" and token.kind == NAME:
+            made = self._if()
+            if isinstance(made, syntax.If):
+                hint = "if CONDITION { VALUE } else { VALUE }"
+                raise self.fail("this has no value in both cases", token=token, hint=hint)
+            return made
         return super()._primary()
 
     def _parenthesis(self) -> Node:
@@ -248,10 +265,8 @@ class StatementParser(ExpressionParser):
 
     def _block_or_expression(self) -> Node:
         """Parse a block, or a block that is an expression statement."""
-        node = self.block_expression(as_statement=True)
-        return (
-            node if isinstance(node, syntax.Block) else syntax.ExpressionStatement(node.start, node.end, node)
-        )
+        made = self.block_expression(as_statement=True)
+        return made if isinstance(made, syntax.Block) else _unused(made)
 
     def block_expression(self, *, as_statement: bool = False) -> Node:
         """Parse ``{ statement; ...; last }``; returns a Block if it has no last expression."""
@@ -316,3 +331,17 @@ class StatementParser(ExpressionParser):
         if self.next.text in ("struct", "union", "enum"):
             return True
         return self.next.kind == NAME and (self.next.text in TYPE_NAMES or self._is_type(0))
+
+
+def _unused(node: Node) -> syntax.ExpressionStatement:
+    return syntax.ExpressionStatement(node.start, node.end, node)
+
+
+def as_block(node: Node) -> syntax.Block:
+    """Return a block in braces that has a value, or an ``if``, as a block without one."""
+    if isinstance(node, syntax.Block):
+        return node
+    if isinstance(node, syntax.BlockExpression):
+        return syntax.Block(node.start, node.end, (*node.statements, _unused(node.last)))
+    inner = node if isinstance(node, syntax.If) else _unused(node)
+    return syntax.Block(node.start, node.end, (inner,))

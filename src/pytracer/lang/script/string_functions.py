@@ -8,6 +8,7 @@ from pytracer.lang import syntax
 from pytracer.lang.scope import EITHER, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.builtins import Builtins
+from pytracer.lang.script.expression_translator import BOOL
 from pytracer.lang.script.types import (
     WORD,
     BufferType,
@@ -18,8 +19,6 @@ from pytracer.lang.script.types import (
 )
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import INT, U64, ArrayType, IntType, PointerType, is_text
-
-BOOL = IntType(1, False, boolean=True)
 
 
 class StringFunctions(Builtins):

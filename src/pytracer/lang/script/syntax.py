@@ -66,6 +66,13 @@ class BlockExpression(Node):
 
 
 @record
+class Comptime(Node):
+    """``comptime expression``: its value is known before the script runs."""
+
+    of: Node
+
+
+@record
 class SizeOf(Node):
     """``sizeof(TYPE)`` or ``sizeof(EXPRESSION)``; ``offsetof(TYPE, member)`` where ``member`` is given."""
 

@@ -10,7 +10,8 @@ from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert, number
 from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
-from pytracer.lang.script.string_functions import BOOL, StringFunctions
+from pytracer.lang.script.expression_translator import BOOL
+from pytracer.lang.script.introspection import INTROSPECTION, Introspection
 from pytracer.lang.script.types import (
     WORD,
     CodeType,
@@ -33,7 +34,7 @@ _REGISTERS = (
 )
 
 
-class ValueFunctions(StringFunctions):
+class ValueFunctions(Introspection):
     """Translates calls of functions that have a value."""
 
     def call(self, node: script.Call, to: str, room: int) -> Value:
@@ -236,6 +237,7 @@ class ValueFunctions(StringFunctions):
 
 _Translate = Callable[["ValueFunctions", script.Call, str, int], Value]
 _FUNCTIONS: dict[str, tuple[_Translate, int, int]] = {
+    **INTROSPECTION,
     "str": (ValueFunctions._str, 1, 2),
     "buf": (ValueFunctions._buf, 1, 2),
     "strncmp": (ValueFunctions._strncmp, 3, 3),

@@ -6,7 +6,7 @@ import pytest
 
 from pytracer.errors import ProbeSpecError
 from pytracer.lang.script import parse_script, syntax
-from pytracer.lang.syntax import Binary, Cast, NumberLiteral, TextLiteral
+from pytracer.lang.syntax import Binary, Cast, Conditional, NumberLiteral, TextLiteral
 
 
 def statements(body):
@@ -102,6 +102,16 @@ def test_blocks_have_the_value_of_their_last_expression():
     assert isinstance(made.last, Binary)
     [block] = statements("{ $a = 1; $a }")
     assert isinstance(block, syntax.Block)
+
+
+def test_an_if_with_two_values_is_an_expression():
+    made = expression("if ($a) { 1 } else if ($b) { $c = 2; $c } else { 3 }")
+    assert isinstance(made, Conditional)
+    assert isinstance(made.no, Conditional)
+    [statement] = statements("if ($a) { 1 } else { $b = 2; }")
+    assert isinstance(statement, syntax.If)
+    chosen = expression("$a ?: 5")
+    assert chosen.condition == chosen.yes
 
 
 def test_loops():

@@ -1,0 +1,67 @@
+"""What the language of scripts has beside the most common: on this kernel, as scripts print it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support.cli import run
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+
+def values(text, *rest):
+    """Return what a script prints, as JSON has it."""
+    done = run("script", "-q", "-f", "json", "-e", text, *rest)
+    assert done.status == 0, done.err
+    return [json.loads(line)["data"] for line in done.out.splitlines()]
+
+
+EXPRESSIONS = {
+    "if (pid) { 1 } else { 2 }": 1,
+    "{ if (pid == 0) { 1 } else if (pid == 1) { 2 } else { $x = 3; $x } }": 3,
+    "0 ?: 20": 20,
+    "{ $n = 0; $m = pid ? { $n = 1; 5 } : { $n = 2; 6 }; ($n, $m) }": [1, 5],
+    'is_str("a")': True,
+    "is_ptr(curtask)": True,
+    "is_integer(5) && !is_integer(comm)": 1,
+    "is_unsigned_integer(pid)": True,
+    "is_unsigned_integer(-5)": False,
+    "is_array((int8[4])(int32)1)": True,
+    "is_literal(5)": True,
+    "is_literal(pid)": False,
+    'typeinfo(5).base_type == "int"': True,
+    'typeinfo((uint16)5).full_type == "uint16"': True,
+    'probetype == "special"': True,
+    'if comptime (is_str(pid)) { nonsense() } else { "number" }': "number",
+    "1 < 2 && 3 >= 3": 1,
+}
+
+
+def test_expressions():
+    """All in one script: a start takes longer than they do."""
+    text = "begin { " + " ".join(f"print({one});" for one in EXPRESSIONS) + " }"
+    assert dict(zip(EXPRESSIONS, values(text), strict=True)) == EXPRESSIONS
+
+
+def test_programs_read_what_functions_have_made_of_a_map():
+    text = (
+        "begin { @a = avg(-5); @a = avg(-6); @c = count(); @s = sum(5); @block = { let $n = 100; avg($n) }; "
+        'print((@a, @c, @s, @block)); if (@s > 4) { print("more"); } @k[@a, @c] = 1; '
+        "clear(@a); clear(@c); clear(@s); clear(@block); }"
+    )
+    assert values(text) == [[-5, 1, 5, 100], "more", {"@k": {"-5,1": 1}}]
+
+
+def test_programs_read_the_least_and_the_greatest_of_all_cpus():
+    text = (
+        "begin { @least = min(7); @least = min(-3); @most[1] = max(5); @most[2] = max(6); $sum = 0; "
+        "for ($kv : @most) { $sum += $kv.1; } print((@least, @most[2], (int64)@least, $sum)); "
+        "clear(@least); clear(@most); }"
+    )
+    done = run("script", "-q", "-e", text)
+    if done.status == 2:
+        assert "bpf_map_lookup_percpu_elem (Linux 5.19)" in done.err
+        return
+    assert done.out == "(-3, 6, -3, 11)\n\n"
