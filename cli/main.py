@@ -15,7 +15,7 @@ from pytracer import __version__, inherited
 from pytracer.cli.output import one_line, report, take_streams
 from pytracer.errors import PytracerError, UsageError
 from pytracer.record import replace
-from pytracer.spec import Histogram, Profile, Stacks, Stream, registry
+from pytracer.spec import Histogram, Profile, Stacks, Stream, Table, registry
 from pytracer.spec import Output as SpecOutput
 
 if TYPE_CHECKING:
@@ -210,11 +210,12 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         print(emit(tracer.c_file, plan.defines, plan.generated), end="")
         return 0
 
-    from pytracer.sinks import FILE_FORMATS, INTERVAL_FORMATS, make_sink
+    from pytracer.sinks import FILE_FORMATS, INTERVAL_FORMATS, TIMELINE_FORMATS, make_sink
     from pytracer.trace.run import run
 
     form = _format(given.format, output_of(request))
-    if form in INTERVAL_FORMATS and request.interval is None:
+    counters = form in TIMELINE_FORMATS and isinstance(output_of(request), Table)
+    if (counters or form in INTERVAL_FORMATS) and request.interval is None:
         # Stacks are shown by parts of a second, of which there are fifty.
         request = replace(request, interval=_PART if isinstance(output_of(request), Stacks) else _INTERVAL)
 
@@ -249,7 +250,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
 
 def _format(wanted: str, output: SpecOutput) -> str:
     """Return the format for an output. Raises UsageError if it is not for this one."""
-    from pytracer.sinks import EVENT_FORMATS, INTERVAL_FORMATS, PROFILE_FORMAT, STACK_FORMATS
+    from pytracer.sinks import INTERVAL_FORMATS, PROFILE_FORMAT, STACK_FORMATS, TIMELINE_FORMATS
 
     if isinstance(output, Profile):
         if wanted != "table":
@@ -259,8 +260,8 @@ def _format(wanted: str, output: SpecOutput) -> str:
         raise UsageError(
             f"-f {wanted} is for stacks, and these are none", hint="--help names the option for them"
         )
-    if wanted in EVENT_FORMATS and not isinstance(output, Stream):
-        raise UsageError(f"-f {wanted} is for events, and these are none")
+    if wanted in TIMELINE_FORMATS and not isinstance(output, (Stream, Table)):
+        raise UsageError(f"-f {wanted} is for events and tables, and these are none")
     if wanted in INTERVAL_FORMATS and not isinstance(output, (Histogram, Stacks)):
         hint = "--help names the option for them"
         raise UsageError(f"-f {wanted} is for histograms and stacks, and these are none", hint=hint)

@@ -23,7 +23,7 @@ from pytracer.kernel import interfaces
 from pytracer.kernel.policy import require_proc
 from pytracer.plan.attach_targets import PROBES_MAX
 from pytracer.request import Request, build_request, units
-from pytracer.sinks import EVENT_FORMATS, FORMATS, INTERVAL_FORMATS, STACK_FORMATS
+from pytracer.sinks import FORMATS, INTERVAL_FORMATS, STACK_FORMATS, TIMELINE_FORMATS
 from pytracer.spec import (
     Choice,
     Column,
@@ -41,6 +41,7 @@ from pytracer.spec import (
     SeccompProfile,
     Stacks,
     Stream,
+    Table,
     Targets,
     Tracer,
 )
@@ -285,8 +286,8 @@ def _taken(tracer: Tracer) -> set[str]:
 def _formats(tracer: Tracer) -> tuple[str, ...]:
     stacks = any(isinstance(output, Stacks) for output in tracer.outputs)
     maps = stacks or any(isinstance(output, Histogram) for output in tracer.outputs)
-    events = any(isinstance(output, Stream) for output in tracer.outputs)
-    more = (EVENT_FORMATS, events), (INTERVAL_FORMATS, maps), (STACK_FORMATS, stacks)
+    lines = any(isinstance(output, (Stream, Table)) for output in tracer.outputs)
+    more = (TIMELINE_FORMATS, lines), (INTERVAL_FORMATS, maps), (STACK_FORMATS, stacks)
     return FORMATS + tuple(name for names, has in more if has for name in names)
 
 

@@ -1,32 +1,86 @@
-"""-f chrome of a real run: the same events as JSON has, at the same times."""
+"""Timelines of real runs, read back: the same as the JSON of the same run, to the nanosecond."""
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 
+import pytracer
+from pytracer.sinks import make_sink
 from support.cli import run
+from support.timelines import FORMATS, read, timeline
+from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
+GC = "import gc; gc.disable(); [gc.collect() for _ in range(7)]"
 
 
-def test_sleeps_are_slices(tmp_path):
-    out = tmp_path / "out.json"
-    load = ("--", "sh", "-c", "for i in 1 2 3 4 5 6 7; do sync /etc/hostname; done")
-    done = run("syncsnoop", "-f", "chrome", "-o", out, *load)
+def traced(tracer, *arguments, command, **options):
+    """A run in all formats: its rows as JSON has them, and its timelines."""
+    with pytracer.open(tracer, *arguments, command=command, **options) as trace:
+        items = list(trace)
+    assert trace.lost == 0
+    text = io.StringIO()
+    sink = make_sink("json", text, timestamps=False, terminal=False)
+    sink.open(trace.schema)
+    for item in items:
+        sink.emit(item)
+    sink.close()
+    rows = [json.loads(line) for line in text.getvalue().splitlines()]
+    return rows, [timeline(form, trace.schema, *items) for form in FORMATS]
+
+
+def test_latencies_are_slices():
+    script = "for i in 1 2 3 4 5 6 7; do sync /etc/hostname; done"
+    rows, timelines = traced("syncsnoop", command=["sh", "-c", script])
+    expected = sorted(
+        (row["pid"], row["time_ns"] - row["took_ns"], row["time_ns"], row["call"]) for row in rows
+    )
+    assert len(expected) == 7
+    for found in timelines:
+        assert sorted((at[0], *rest) for at, *rest in found.slices) == expected
+        assert set(found.names.values()) == {"sync"}
+
+
+def test_pairs_of_probes_are_slices():
+    specs = ('t:raw_syscalls:sys_enter "%d", id', 't:raw_syscalls:sys_exit "%d", id')
+    rows, timelines = traced("trace", *specs, command=[workload("calls"), "getppid", "23"])
+    begins, expected = {}, []
+    for row in rows:
+        thread = (row["pid"], row["tid"])
+        if row["probe"].endswith("enter"):
+            begins[thread] = row
+        elif begin := begins.pop(thread, None):
+            expected.append((thread, begin["time_ns"], row["time_ns"], f"sys {begin['id']}"))
+    assert sum(name == "sys 110" for *_, name in expected) == 23
+    for found in timelines:
+        assert sorted(found.slices) == sorted(expected)
+
+
+def test_garbage_collections_are_slices(tmp_path):
+    out = tmp_path / "gc.pftrace"
+    probes = [f"usdt:/usr/bin/python3:gc__{end}" for end in ("start", "done")]
+    done = run("trace", *probes, "-f", "perfetto", "-o", out, "--", "/usr/bin/python3", "-c", GC)
     assert done.status == 0, done.err
-    events = json.loads(out.read_text())
-    slices = [event for event in events if event["ph"] == "X"]
-    assert len(slices) == 7
-    assert all(event["dur"] * 1000 == pytest.approx(event["args"]["took_ns"], abs=1) for event in slices)
-    starts = [event["ts"] for event in slices]
-    assert starts == sorted(starts)
-    assert {event["args"]["name"] for event in events if event["ph"] == "M"} == {"sync"}
-    assert {event["name"] for event in slices} == {"fsync"}
+    found = read(out.read_bytes())
+    assert len([name for *_, name in found.slices if name == "gc"]) >= 7
+    assert not found.instants
 
 
-def test_tables_have_no_timeline():
-    done = run("syscalls", "-f", "chrome", "-d", 1)
+def test_tables_are_counters():
+    command = [workload("calls"), "getppid", "23"]
+    rows, timelines = traced("syscalls", command=command, interval=0.05)
+    expected = {
+        ("getppid calls", row["calls"]) for row in rows if (row["kind"], row["syscall"]) == ("row", "getppid")
+    }
+    assert sum(calls for _, calls in expected) == 23
+    for found in timelines:
+        assert {(name, value) for name, _, value in found.counters if name == "getppid calls"} == expected
+
+
+def test_stacks_have_no_timeline():
+    done = run("profile", "-f", "perfetto", "-d", 1)
     assert done.status == 2
-    assert "invalid choice: 'chrome'" in done.err
+    assert "invalid choice: 'perfetto'" in done.err

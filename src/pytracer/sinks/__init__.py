@@ -11,10 +11,11 @@ STACK_FORMATS = ("folded", "flamegraph", "speedscope", "pprof")
 """Further ones, for stacks alone."""
 INTERVAL_FORMATS = ("heatmap",)
 """Further ones, for histograms and stacks of intervals: pictures, or lines on a terminal."""
-EVENT_FORMATS = ("chrome",)
-"""Further ones, for events alone."""
-FILE_FORMATS = ("flamegraph", "speedscope", "pprof", "chrome")
-"""Those that nobody reads on a terminal. pprof's is no text: its stream has a ``buffer``."""
+TIMELINE_FORMATS = ("chrome", "perfetto")
+"""Further ones, for events and tables."""
+FILE_FORMATS = ("flamegraph", "speedscope", "pprof", "chrome", "perfetto")
+"""Those that nobody reads on a terminal. Those of pprof and Perfetto are no text: their stream has a
+``buffer``."""
 SCRIPT_FORMATS = {"text": "script", "json": "script-json"}
 """Those of scripts, by bpftrace's names."""
 PROFILE_FORMAT = "seccomp"
@@ -87,10 +88,12 @@ def make_sink(
         from pytracer.sinks.heat_sink import HeatSink
 
         return HeatSink(stream)
-    if name == "chrome":
+    if name in TIMELINE_FORMATS:
+        from pytracer.sinks.chrome import ChromeWriter
+        from pytracer.sinks.perfetto import PerfettoWriter
         from pytracer.sinks.timeline import TimelineSink
 
-        return TimelineSink(stream)
+        return TimelineSink(ChromeWriter(stream) if name == "chrome" else PerfettoWriter(stream))
     if name == "speedscope":
         from pytracer.sinks.speedscope import SpeedscopeSink
 

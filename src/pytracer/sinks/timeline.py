@@ -1,81 +1,195 @@
-"""Events on a timeline: Chrome's trace event format, which Perfetto's viewer (https://ui.perfetto.dev) reads.
+"""Results on a timeline: slices and instants by thread and CPU, counters, and flows from cause to effect.
 
-It is a list of objects, one a line: ``X`` is a slice with a begin and a duration, ``i`` an instant, ``M`` the
-name of a thread. Times are microseconds, here with three decimals: nanoseconds.
+What is where follows from the declared columns; formats only write it (:class:`TimelineWriter`).
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any, TextIO
+from typing import Any, NamedTuple, Protocol
 
-from pytracer.model import Batch, Item, Loss, Schema
+from pytracer.model import Batch, Item, Loss, Schema, Snapshot
+from pytracer.model.tabular import nanoseconds_of
 from pytracer.sinks.json import records
-from pytracer.spec import Unit
+from pytracer.sinks.timeline_rows import Lanes, Pairs
+from pytracer.spec import Column, Unit
 
-_NO_NAMES = ("comm", "err", "flags", "error", "returned", "result")
-_THREADS_MAX = 10_000  # whose names are written
+_NO_NAMES = ("comm", "err", "flags", "error", "returned", "result", "waker_comm")
+_TRACKS_MAX = 100_000  # threads whose names are known, and counters
+_TARGET = "target"  # the decoder of columns that name the probe
+
+
+class Track(NamedTuple):  # no record: it is looked up for each event
+    """A row: of a thread, or of a CPU (``cpu`` is not -1). ``lane``: slices that overlap those of the first
+    row without being inside them are on further rows."""
+
+    pid: int
+    tid: int
+    cpu: int = -1
+    lane: int = 0
+
+
+MACHINE = Track(0, 0)
+"""The row of what belongs to no thread."""
+
+
+class TimelineWriter(Protocol):
+    """A format. Times are nanoseconds since the epoch."""
+
+    def begin(self, tracer: str) -> None:
+        """Write what comes before everything."""
+        ...
+
+    def name(self, track: Track, name: str) -> None:
+        """A row has a name, or another one from now on."""
+        ...
+
+    def slice(self, track: Track, times: tuple[int, int], name: str, args: dict[str, Any], flow: int) -> None:
+        """Something lasted from the first of ``times`` to the second; ``flow`` (0: none) led to it."""
+        ...
+
+    def instant(self, track: Track, time: int, name: str, args: dict[str, Any], flow: int = 0) -> None:
+        """Something happened; ``flow`` (0: none) begins there."""
+        ...
+
+    def counter(self, name: str, column: Column, time: int, value: int) -> None:
+        """A counter has a value."""
+        ...
+
+    def flush(self) -> None:
+        """Pass on what is complete."""
+        ...
+
+    def end(self) -> None:
+        """Write what comes last."""
+        ...
 
 
 class TimelineSink:
-    """Writes events by thread. An event with a time, such as a latency, is a slice that ends when it
-    happened; other events are instants."""
+    """Puts events on the rows of their threads.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    An event with times, such as a latency, is a slice for each of them: one follows the other, and the last
+    ends when the event happened. Events of probes that come in pairs, such as ``sys_enter`` and ``sys_exit``,
+    are slices from one to the other. Others are instants. Rows of tables are counters.
+    """
+
+    def __init__(self, writer: TimelineWriter) -> None:
+        """Write by ``writer``."""
+        self._writer = writer
         self._tracer = ""
-        self._span = self._name = ""  # columns: the length of a slice, what it is called
-        self._threads: dict[tuple[int, int], str] = {}
-        self._begun = False
+        self._schema: Schema | None = None
+        self._times: tuple[Column, ...] = ()
+        self._name = ""  # the column that says what something is called
+        self._probe = ""  # the column of the probe, if events may come in pairs
+        self._names: dict[Track, str] = {}
+        self._lanes, self._pairs = Lanes(), Pairs()
+        self._counters: set[str] = set()
+        self._flows = 0
 
     def open(self, schema: Schema) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
-        self._tracer = schema.tracer
-        # The last time ends with the event: of a request to a disk the driver's, behind that in the queue.
-        times = [column.name for column in schema.columns if column.unit is Unit.NANOSECONDS]
+        self._schema, self._tracer = schema, schema.tracer
         names = [column.name for column in schema.columns if column.is_text and column.name not in _NO_NAMES]
-        self._span, self._name = times[-1] if times else "", names[0] if names else ""
-        self._stream.write("[\n")
+        self._name = names[0] if names else ""
+        if schema.is_stream:
+            self._times = tuple(column for column in schema.columns if column.unit is Unit.NANOSECONDS)
+            targets = [column.name for column in schema.columns if column.decode == _TARGET]
+            self._probe = "" if self._times or not targets else targets[0]
+        self._writer.begin(schema.tracer)
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
-        for time, record in records(item, "") if isinstance(item, (Batch, Loss)) else ():
-            if isinstance(item, Loss):
-                name = f"lost: {item.lost} {item.meaning}"
-                self._write({"name": name, "ph": "i", "s": "g", "pid": 0, "tid": 0}, time)
-            else:
-                self._write_event(time, record)
-        self._stream.flush()
+        if isinstance(item, Loss):
+            self._writer.instant(MACHINE, nanoseconds_of(item.time), f"lost: {item.lost} {item.meaning}", {})
+        elif isinstance(item, Batch):
+            for time, fields in records(item, ""):
+                del fields["kind"]
+                self._add_event(time, fields)
+        elif isinstance(item, Snapshot) and item.kind == "row":
+            self._add_counters(item)
+        self._writer.flush()
 
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
-        for (pid, tid), comm in self._threads.items():
-            self._write({"name": "thread_name", "ph": "M", "pid": pid, "tid": tid, "args": {"name": comm}})
-        self._stream.write("\n]\n")
-        self._stream.flush()
+        for begun in self._pairs.rest():
+            self._writer.instant(begun.thread, begun.time, begun.name, begun.args)
+        if self._schema is not None:
+            self._writer.end()
+        self._schema = None
 
-    def _write_event(self, time: int, record: dict[str, Any]) -> None:
-        del record["kind"]
-        pid = record.get("pid") or record.get("tid") or 0
-        tid = record.get("tid") or pid
-        if record.get("comm") and len(self._threads) < _THREADS_MAX:
-            self._threads[pid, tid] = record["comm"]
-        name = str(record.get(self._name) or self._tracer)
-        event = {"name": name, "cat": self._tracer, "pid": pid, "tid": tid}
-        span = record.get(self._span)
-        if span is None:
-            self._write(event | {"ph": "i", "s": "t", "args": record}, time)
+    def _add_event(self, time: int, fields: dict[str, Any]) -> None:
+        pid = fields.get("pid") or fields.get("tid") or 0
+        track = Track(pid, fields.get("tid") or pid)
+        self._call(track, fields.get("comm"))
+        name = str(fields.get(self._name) or self._tracer)
+        if self._probe:
+            self._add_half(track, time, fields)
+        elif all(fields[column.name] is None for column in self._times):
+            self._writer.instant(track, time, name, fields)
         else:
-            self._write(event | {"ph": "X", "args": record}, time - span, span)
+            self._add_times(track, time, name, fields)
 
-    def _write(self, event: dict[str, Any], time: int | None = None, span: int | None = None) -> None:
-        text = json.dumps(event)[:-1]
-        text += "" if time is None else f', "ts": {_microseconds(time)}'
-        text += "" if span is None else f', "dur": {_microseconds(span)}'
-        self._stream.write((",\n" if self._begun else "") + text + "}")
-        self._begun = True
+    def _add_times(self, track: Track, end: int, name: str, fields: dict[str, Any]) -> None:
+        """Add a slice for each time of an event."""
+        known = [column for column in self._times if fields[column.name] is not None]
+        begin = end - sum(fields[column.name] for column in known)
+        for column in known:
+            times = begin, begin + fields[column.name]
+            what = f"{name}: {column.name.removesuffix('_ns')}" if len(self._times) > 1 else name
+            flow = self._add_cause(begin, fields) if column.on_cpu else 0
+            self._add_slice(track, times, what, fields, flow)
+            if column.on_cpu:
+                cpu = Track(0, 0, fields["cpu"])
+                self._call(cpu, f"CPU {fields['cpu']}")
+                self._add_slice(cpu, times, self._names.get(track, what), fields)
+            begin = times[1]
 
+    def _add_cause(self, begin: int, fields: dict[str, Any]) -> int:
+        """Add what the one that caused it did, at the time that it did; return the flow from there."""
+        waker = fields.get("waker_tid")
+        if waker is None or fields.get("wait_ns") is None:
+            return 0
+        self._flows += 1
+        track = Track(fields.get("waker_pid") or waker, waker)
+        self._call(track, fields.get("waker_comm"))
+        what = f"wakes {fields.get('comm')}"
+        self._writer.instant(track, begin - fields["wait_ns"], what, {}, self._flows)
+        return self._flows
 
-def _microseconds(nanoseconds: int) -> str:
-    """Write a time exactly: a float would round it."""
-    return f"{nanoseconds // 1000}.{nanoseconds % 1000:03}"
+    def _add_half(self, track: Track, time: int, fields: dict[str, Any]) -> None:
+        text = str(fields.get("text") or "")
+        for found in self._pairs.add(track, str(fields[self._probe]), time, text, fields):
+            if found.end is None:
+                self._writer.instant(found.thread, found.time, found.name, found.args)
+            else:
+                self._add_slice(found.thread, (found.time, found.end), found.name, found.args)
+
+    def _add_slice(
+        self, track: Track, times: tuple[int, int], name: str, args: dict[str, Any], flow: int = 0
+    ) -> None:
+        lane = self._lanes.find(track, times)
+        if lane:
+            first, track = track, Track(track.pid, track.tid, track.cpu, lane)
+            self._call(track, f"{self._names.get(first, self._tracer)} ({lane + 1})")
+        self._writer.slice(track, times, name, args, flow)
+
+    def _call(self, track: Track, name: str | None) -> None:
+        """Name a row, if it has another name or none."""
+        known = self._names.get(track)
+        if name and track != MACHINE and known != name and (known or len(self._names) < _TRACKS_MAX):
+            self._names[track] = name
+            self._writer.name(track, name)
+
+    def _add_counters(self, item: Snapshot) -> None:
+        assert self._schema is not None
+        time = nanoseconds_of(item.time)
+        keys = [column.name for column in self._schema.keys]
+        for row in item.value_rows():
+            of = " ".join(str(row[key]) for key in keys if row.get(key) is not None)
+            for column in self._schema.values:
+                value, name = row.get(column.name), f"{of} {column.name}".strip()
+                if column.last or not isinstance(value, int):
+                    continue
+                if len(self._counters) < _TRACKS_MAX:
+                    self._counters.add(name)
+                if name in self._counters:
+                    self._writer.counter(name, column, time, value)

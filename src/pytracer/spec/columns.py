@@ -30,7 +30,8 @@ class Column:
     wait for the longest value (default: the heading's, and what numbers commonly take). ``null`` is the raw
     value that means null (null in JSON, a dash in tables). ``computed``: a function of its own makes it of
     several members.
-    ``wide`` columns are left out of tables, unless ``--wide`` asks for them.
+    ``wide`` columns are left out of tables, unless ``--wide`` asks for them. ``on_cpu`` marks a time that the
+    thread spent on the CPU of the column ``cpu``: timelines show it there, too.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Column:
     null: int | bytes | None = None
     wide: bool = False
     computed: bool = False
+    on_cpu: bool = False
 
     @property
     def source(self) -> str:

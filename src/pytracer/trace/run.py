@@ -153,7 +153,7 @@ class Emitter:
                     self._ignores_signals = True
         except _SkippedError:
             if self._writing and self._unshown:  # an event is a line in each format
-                self._unshown -= self._output.lines - self._lines
+                self._unshown = max(self._unshown - self._output.lines + self._lines, 0)
             losses = self._trace.discard_rest(self._unshown)
             if isinstance(self._emitted, Loss):
                 losses.insert(0, self._emitted)

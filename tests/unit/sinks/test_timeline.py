@@ -1,76 +1,213 @@
-"""Events on a timeline: slices and instants at their exact times, by thread."""
+"""Events on a timeline: slices, instants, counters and flows at their exact times, by thread and CPU."""
 
 from __future__ import annotations
 
-import io
-import json
+import random
 
 import numpy as np
+import pytest
 
 from pytracer.enrich import decoders
 from pytracer.enrich.event_batches import EventDecoder
-from pytracer.model import Batch, Loss
+from pytracer.model import Batch, Loss, Schema, Snapshot
 from pytracer.plan import make_plan
 from pytracer.request import Request
-from pytracer.sinks import make_sink
-from pytracer.spec import registry
+from pytracer.sinks.timeline_rows import Lanes, Pairs
+from pytracer.spec import Column, Stream, Unit, registry
 from support.fake_kernel import FakeKernel
+from support.timelines import FORMATS, timeline
 
 NOON = 1_699_963_200_250_000_000
+HOSTILE = "</script>\x1b]0;\x07\udcff\N{SNOWMAN}"
+
+
+def schema_of(tracer):
+    return make_plan(Request(registry.get(tracer)), FakeKernel()).schema
 
 
 def happened(tracer, *rows):
-    schema = make_plan(Request(registry.get(tracer)), FakeKernel()).schema
+    schema = schema_of(tracer)
     kinds = [(column.source, "S64" if column.decode == "text" else "i8") for column in schema.columns]
     records = np.array([(number, *row) for number, row in enumerate(rows)], [("ns", "u8"), *kinds])
     made = EventDecoder(schema, decoders({})).batch(records)
     return schema, Batch(made.names, made.records, records["ns"].astype("i8") + NOON, made.read)
 
 
-def shown(schema, *items):
-    stream = io.StringIO()
-    sink = make_sink("chrome", stream, timestamps=False, terminal=False)
-    sink.open(schema)
-    for item in items:
-        sink.emit(item)
-    sink.close()
-    text = stream.getvalue()
-    assert text.isascii()
-    return json.loads(text), text
+def batch(schema, *rows):
+    """A batch of rows that are (time, a value for each column) already."""
+    names = tuple(column.name for column in schema.columns)
+    columns = {name: np.array([row[at] for row in rows], object) for at, name in enumerate(names, 1)}
+    times = np.array([NOON + row[0] for row in rows], "i8")
+    numbers = np.arange(len(rows))
+    return Batch(names, numbers, times, lambda name, records: columns[name][records])
 
 
-def test_events_without_a_time_are_instants():
-    schema, batch = happened("opensnoop", (7, b"ls", 3, 0, 0, b"/etc/a\x1b\n"), (8, b"sh", 3, 0, 0, b"b"))
+@pytest.mark.parametrize("form", FORMATS)
+def test_events_without_a_time_are_instants(form):
+    schema, events = happened("opensnoop", (7, b"ls", 3, 0, 0, b"/etc/a\x1b\n"), (8, b"sh", 3, 0, 0, b"b"))
     lost = Loss("ring_full", 23, "events that found the ring full", NOON / 1e9)
-    events, text = shown(schema, batch, lost)
-    first, second, gone, *names = events
-    assert (first["ph"], first["name"], first["cat"], first["pid"], first["tid"]) == (
-        "i",
-        first["args"]["path"],
-        "opensnoop",
-        7,
-        7,
+    found = timeline(form, schema, events, lost)
+    assert [one[1:] for one in found.instants if one[0] == (7, 7)] == [(NOON, "/etc/a\x1b\n")]
+    assert [one[1:] for one in found.instants if one[0] == (8, 8)] == [(NOON + 1, "b")]
+    assert [name for *_, name in found.instants if "lost" in name] == [
+        "lost: 23 events that found the ring full"
+    ]
+    assert found.args[-1 if form == "perfetto" else 0]["path"] in ("/etc/a\x1b\n", "b")
+    assert found.names == {(7, 7): "ls", (8, 8): "sh"}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_events_with_a_time_are_slices_that_end_then(form):
+    schema = schema_of("runqslower")
+    found = timeline(form, schema, batch(schema, (0, 7, 9, "make", 1_500_001, 3, 11, "sh")))
+    assert found.slices == [((7, 9), NOON - 1_500_001, NOON, "sh")]
+    assert found.args[0] == {
+        "pid": 7, "tid": 9, "comm": "make", "wait_ns": 1_500_001, "cpu": 3, "prev_tid": 11, "prev_comm": "sh",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_times_follow_each_other(form):
+    schema = schema_of("biosnoop")
+    known = (100, 7, "dd", "vda", "read", 8, 4096, 30, 50, None)
+    unknown = (200, 7, "dd", "vda", "read", 16, 4096, None, 50, None)
+    found = timeline(form, schema, batch(schema, known, unknown))
+    assert [(begin - NOON, end - NOON, name) for _, begin, end, name in found.slices] == [
+        (20, 50, "vda: queue"), (50, 100, "vda: service"), (150, 200, "vda: service"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_overlaps_has_a_row_of_its_own(form):
+    schema = schema_of("biosnoop")
+    rows = [
+        (end, 7, "dd", "vda", "read", 8, 512, None, length, None) for end, length in ((100, 60), (120, 60))
+    ]
+    found = timeline(form, schema, batch(schema, *rows))
+    first, second = sorted(found.slices, key=lambda one: one[1])
+    assert (first[0], first[1] - NOON, first[2] - NOON) == ((7, 7), 40, 100)
+    assert second[0] == ((7, 7 + (1 << 22)) if form == "chrome" else "dd (2)")
+    assert (second[1] - NOON, second[2] - NOON) == (60, 120)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_pairs_of_probes_are_slices(form):
+    schema = schema_of("trace")
+    rows = [
+        (0, 7, 7, "ruby", "usdt:/lib/r:ruby:gc__start", ""),
+        (5, 8, 8, "sh", "t:raw_syscalls:sys_exit", "59"),  # began before
+        (10, 7, 7, "ruby", "t:raw_syscalls:sys_enter", "1"),
+        (11, 7, 7, "ruby", "t:sched:sched_wakeup", ""),
+        (20, 7, 7, "ruby", "t:raw_syscalls:sys_exit", "1"),
+        (30, 7, 7, "ruby", "usdt:/lib/r:ruby:gc__done", ""),
+        (40, 8, 8, "sh", "t:syscalls:sys_enter_read", "3"),  # never ends
+    ]
+    found = timeline(form, schema, batch(schema, *rows))
+    assert [(at, begin - NOON, end - NOON, name) for at, begin, end, name in found.slices] == [
+        ((7, 7), 0, 30, "gc"), ((7, 7), 10, 20, "sys 1"),
+    ]  # fmt: skip
+    assert [(at, time - NOON, name) for at, time, name in found.instants] == [
+        ((7, 7), 11, "sched_wakeup"), ((8, 8), 5, "sys_exit 59"), ((8, 8), 40, "sys_read 3"),
+    ]  # fmt: skip
+
+
+TURNS = Schema(
+    "turns",
+    (),
+    (
+        Column("pid", "", null=0),
+        Column("comm", "", decode="text"),
+        Column("cpu", ""),
+        Column("waker_tid", "", null=0),
+        Column("wait_ns", "", unit=Unit.NANOSECONDS),
+        Column("ran_ns", "", unit=Unit.NANOSECONDS, on_cpu=True),
+    ),
+    Stream(),
+)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_time_on_a_cpu_is_there_too_and_flows_come_from_the_waker(form):
+    found = timeline(
+        form, TURNS, batch(TURNS, (100, 7, "make", 3, 9, 20, 50), (180, 7, "make", 3, None, 0, 10))
     )
-    assert first["args"]["path"] == "/etc/a\x1b\n"
-    assert '"ts": 1699963200250000.000}' in text
-    assert '"ts": 1699963200250000.001}' in text  # to the nanosecond
-    assert second["pid"] == 8
-    assert gone["name"] == "lost: 23 events that found the ring full"
-    assert {(one["ph"], one["pid"], one["args"]["name"]) for one in names} == {("M", 7, "ls"), ("M", 8, "sh")}
+    cpu = (1 << 30, 3) if form == "chrome" else "CPU 3"
+    times = {(at, begin - NOON, end - NOON) for at, begin, end, name in found.slices if end > begin}
+    assert times == {((7, 7), 30, 50), ((7, 7), 50, 100), (cpu, 50, 100), ((7, 7), 170, 180), (cpu, 170, 180)}
+    assert [(a, b - NOON, c, d - NOON) for a, b, c, d in found.flows] == [((9, 9), 30, (7, 7), 50)]
 
 
-def test_events_with_a_time_are_slices_that_end_then():
-    schema, batch = happened("runqslower", (7, 9, b"make", 1_500_001, 3, 11, b"sh"))
-    names = {column.name: column for column in schema.columns}
-    assert "wait_ns" in names
-    events, text = shown(schema, batch)
-    assert (events[0]["ph"], events[0]["tid"]) == ("X", events[0]["args"]["tid"])
-    wait = events[0]["args"]["wait_ns"]
-    assert f'"dur": {wait // 1000}.{wait % 1000:03}}}' in text
-    begin = NOON - wait
-    assert f'"ts": {begin // 1000}.{begin % 1000:03},' in text
+@pytest.mark.parametrize("form", FORMATS)
+def test_tables_are_counters(form):
+    schema = schema_of("vfsstat")
+    names = [column.name for column in schema.values]
+
+    def table(time, kind):
+        rows = {"pid": [7], "comm": ["a"], **{n: [at] for at, n in enumerate(names, time)}}
+        wanted = {column.name for column in schema.columns}
+        return Snapshot(kind, float(time), 1.0, {n: v for n, v in rows.items() if n in wanted})
+
+    found = timeline(form, schema, table(1, "row"), table(2, "row"), table(9, "summary"))
+    assert {time for _, time, _ in found.counters} == {1_000_000_000, 2_000_000_000}
+    assert len(found.counters) >= 2
+    assert not found.slices
 
 
-def test_nothing_seen_is_a_list():
-    schema, batch = happened("opensnoop")
-    assert shown(schema, batch)[0] == []
+@pytest.mark.parametrize("form", FORMATS)
+def test_hostile_names_are_text(form):
+    schema = schema_of("runqslower")
+    found = timeline(form, schema, batch(schema, (0, 7, 9, HOSTILE, 1, 3, 11, HOSTILE)))
+    [(_, _, _, name)] = found.slices
+    assert name in (HOSTILE, HOSTILE.encode("utf-8", "backslashreplace").decode())
+    assert len(found.names) == 1
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_nothing_seen_is_no_event(form):
+    schema, events = happened("opensnoop")
+    assert timeline(form, schema, events).args == []
+
+
+def test_slices_of_a_row_are_apart_or_inside_each_other():
+    lanes, rows, draw = Lanes(), {}, random.Random(23)
+    ends = sorted(draw.randrange(20_000) for _ in range(10_000))
+    for end in ends:
+        times = (end - draw.choice((0, 1, 7, 100, 3000)), end)
+        rows.setdefault(lanes.find("thread", times), []).append(times)
+    assert sum(map(len, rows.values())) == len(ends)
+    for row in rows.values():
+        events = sorted(
+            ((time, number, kind) for number, times in enumerate(row) for kind, time in enumerate(times)),
+            key=lambda event: (event[0], event[1] * 2 + event[2]),  # as they are written
+        )
+        stack = []
+        for _, number, kind in events:
+            if kind == 0:
+                stack.append(number)
+            else:
+                assert stack.pop() == number
+
+
+def test_nested_slices_share_a_row():
+    lanes = Lanes()
+    assert [lanes.find(1, times) for times in ((2, 3), (4, 5), (1, 6), (7, 8), (0, 9))] == [0] * 5
+    assert lanes.find(1, (8, 10)) == 1
+
+
+def test_an_end_closes_the_last_of_its_name():
+    pairs = Pairs()
+    for time in (1, 2):
+        assert not list(pairs.add(7, "t:lock:contention_begin", time, "", {}))
+    assert not list(pairs.add(7, "t:x:other_start", 3, "", {}))
+    alone, pair = pairs.add(7, "t:lock:contention_end", 9, "", {})
+    assert (alone.name, alone.time, alone.end) == ("other", 3, None)
+    assert (pair.time, pair.end) == (2, 9)
+    assert [one.time for one in pairs.rest()] == [1]
+    assert not list(pairs.rest())
+
+
+def test_what_waits_for_its_end_is_bounded():
+    pairs = Pairs()
+    found = [one for time in range(1000) for one in pairs.add(7, "t:a:b_begin", time, "", {})]
+    assert len(found) == 1000 - 256
+    assert found[0].time == 0

@@ -1,0 +1,129 @@
+"""Read timelines back: Chrome's JSON, and Perfetto's messages by the schema that Perfetto publishes."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
+
+from pytracer.sinks import make_sink
+
+FORMATS = ("chrome", "perfetto")
+
+
+@dataclass
+class Timeline:
+    """What a reader sees: rows are (pid, tid) or names, times are nanoseconds."""
+
+    slices: list[tuple[Any, int, int, str]] = field(default_factory=list)
+    instants: list[tuple[Any, int, str]] = field(default_factory=list)
+    counters: list[tuple[str, int, int]] = field(default_factory=list)
+    flows: list[tuple[Any, int, Any, int]] = field(default_factory=list)
+    names: dict[Any, str] = field(default_factory=dict)
+    args: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Stream(io.TextIOWrapper):
+    """A text stream in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8")
+
+    def content(self) -> bytes:
+        self.flush()
+        return self.buffer.getvalue()
+
+
+def timeline(form: str, schema: Any, *items: Any) -> Timeline:
+    """Write items in a format, and read it."""
+    stream = Stream()
+    sink = make_sink(form, stream, timestamps=False, terminal=False)
+    sink.open(schema)
+    for item in items:
+        sink.emit(item)
+    sink.close()
+    return read(stream.content())
+
+
+def read(content: bytes) -> Timeline:
+    """Read either format; slices are in the order of their ends."""
+    found = read_chrome(content) if content[:1] == b"[" else read_perfetto(content)
+    for part in (found.slices, found.instants, found.counters, found.flows):
+        part.sort(key=repr)
+    return found
+
+
+def read_chrome(content: bytes) -> Timeline:
+    assert content.isascii()
+    found, begun = Timeline(), {}
+    for event in json.loads(content, parse_float=_nanoseconds):
+        at, time, name = (event["pid"], event.get("tid")), event.get("ts"), event["name"]
+        if event["ph"] == "M":
+            found.names[at] = event["args"]["name"]
+        elif event["ph"] == "X":
+            found.slices.append((at, time, time + event["dur"], name))
+            found.args.append(event["args"])
+        elif event["ph"] == "i":
+            found.instants.append((at, time, name))
+            found.args.append(event["args"])
+        elif event["ph"] == "C":
+            found.counters.append((name, time, *event["args"].values()))
+        elif event["ph"] == "s":
+            begun[event["id"]] = (at, time)
+        else:
+            found.flows.append((*begun[event["id"]], at, time))
+    return found
+
+
+def _nanoseconds(text: str) -> int:
+    whole, _, part = text.partition(".")
+    assert len(part) == 3, text
+    return int(whole) * 1000 + int(part)
+
+
+def read_perfetto(content: bytes) -> Timeline:
+    """Read as a trace processor does: packets by time, and an end is that of the slice begun last."""
+    trace = Trace()
+    trace.ParseFromString(content)
+    trace.DiscardUnknownFields()
+    assert trace.ByteSize() == len(content), "fields that the schema does not have"
+    found, tracks, units = Timeline(), {}, {}
+    for packet in trace.packet:
+        assert packet.trusted_packet_sequence_id
+        if packet.HasField("track_descriptor"):
+            track = packet.track_descriptor
+            is_thread = track.HasField("thread")
+            tracks[track.uuid] = (track.thread.pid, track.thread.tid) if is_thread else track.name
+            if track.HasField("counter"):
+                units[track.uuid] = track.counter.unit
+            if is_thread and track.thread.thread_name:
+                found.names[tracks[track.uuid]] = track.thread.thread_name
+    events = [packet for packet in trace.packet if packet.HasField("track_event")]
+    open_slices, begun = {}, {}
+    for packet in sorted(events, key=lambda packet: packet.timestamp):  # stable
+        event, time = packet.track_event, packet.timestamp
+        track = tracks[event.track_uuid]
+        if event.type == TrackEvent.TYPE_SLICE_BEGIN:
+            open_slices.setdefault(track, []).append((time, event))
+        elif event.type == TrackEvent.TYPE_SLICE_END:
+            begin, first = open_slices[track].pop()
+            found.slices.append((track, begin, time, first.name))
+        elif event.type == TrackEvent.TYPE_INSTANT:
+            found.instants.append((track, time, event.name))
+        else:
+            found.counters.append((track, time, event.counter_value))
+        for flow in event.flow_ids:
+            begun[flow] = (track, time)
+        for flow in event.terminating_flow_ids:
+            found.flows.append((*begun[flow], track, time))
+        if event.type in (TrackEvent.TYPE_SLICE_BEGIN, TrackEvent.TYPE_INSTANT):
+            found.args.append({a.name: _value(a) for a in event.debug_annotations})
+    assert not any(open_slices.values())
+    return found
+
+
+def _value(annotation: Any) -> Any:
+    return getattr(annotation, annotation.WhichOneof("value"))
