@@ -122,9 +122,10 @@ def _request(given: argparse.Namespace, named: dict[str, str], command: tuple[st
     if given.text is None:
         if not words:
             raise UsageError("a script is expected", hint="-e SCRIPT, or a FILE")
-        text = _read(words.pop(0))
+        name = words.pop(0)
+        text = _read(name)
     else:
-        text = given.text
+        name, text = "stdin", given.text
     load = given.command is not None
     if load:
         if command:
@@ -144,7 +145,8 @@ def _request(given: argparse.Namespace, named: dict[str, str], command: tuple[st
         hooks=dict(one.split("=", 1) for one in given.hook),
     )
     assert request.script is not None
-    return replace(request, script=replace(request.script, named=named))
+    script = replace(request.script.script, name="stdin" if name == "-" else name)
+    return replace(request, script=replace(request.script, script=script, named=named))
 
 
 def _read(name: str) -> str:

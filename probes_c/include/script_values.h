@@ -8,6 +8,8 @@ static u64 (*script_jiffies)(void) = (void *)118;
 static u64 (*script_tai_ns)(void) = (void *)208;
 static long (*script_get_stack)(void *ctx, void *buf, u32 size, u64 flags) = (void *)67;
 static long (*script_signal)(u32 sig) = (void *)109;
+static long (*script_signal_thread)(u32 sig) = (void *)117;
+static long (*script_probe_write_user)(void *to, const void *from, u32 size) = (void *)36;
 
 // A loop over the entries of a map. Its body is a function of its own, named by a number, which gets this struct and
 // returns 1 to end the loop (bpf_for_each_map_elem, Linux 5.13).
@@ -131,7 +133,8 @@ static __always_inline s32 script_equal(u64 one, u64 other, u32 size, int prefix
     return prefix;
 }
 
-static __always_inline s32 script_contains(u64 text, u32 room, u64 part, u32 part_room)
+// Where a string begins in another; -1 if it is not there.
+static __always_inline s64 script_find(u64 text, u32 room, u64 part, u32 part_room)
 {
     u32 at, inner;
 
@@ -140,14 +143,33 @@ static __always_inline s32 script_contains(u64 text, u32 room, u64 part, u32 par
             u8 wanted = *(u8 *)(part + inner);
 
             if (!wanted)
-                return 1;
+                return at;
             if (at + inner >= room || *(u8 *)(text + at + inner) != wanted)
                 break;
         }
         if (!*(u8 *)(text + at))
             break;
     }
+    return -1;
+}
+
+// The difference of the first bytes that are not the same.
+static __always_inline s64 script_compare(u64 one, u64 other, u32 size)
+{
+    u32 at;
+
+    for (at = 0; at < size; at++) {
+        u8 a = *(u8 *)(one + at), b = *(u8 *)(other + at);
+
+        if (a != b)
+            return (s64)a - b;
+    }
     return 0;
+}
+
+static __always_inline s32 script_write_user(u64 address, u64 from, u32 size, u64 length)
+{
+    return length && length <= size && !script_probe_write_user((void *)address, (void *)from, length);
 }
 
 // The stack's process (0 for the kernel's), then its addresses.
@@ -244,14 +266,6 @@ static __always_inline u64 script_stack_argument(void *ctx, u32 n)
     pt_probe_read_kernel(&value, sizeof(value), (void *)(regs->sp + 8 * (n + 1)));
 #endif
     return value;
-}
-
-// The name of the parent of the current task.
-static __always_inline void script_parent_comm(u64 to)
-{
-    struct task_struct *task = pt_current(), *parent = pt_read(task->real_parent);
-
-    pt_probe_read_kernel((void *)to, PT_COMM_LEN, &parent->comm);
 }
 
 static __always_inline u8 script_is_user(void *ctx)

@@ -36,12 +36,34 @@ EXPRESSIONS = {
     'probetype == "special"': True,
     'if comptime (is_str(pid)) { nonsense() } else { "number" }': "number",
     "1 < 2 && 3 >= 3": 1,
+    'strlen("hello")': 5,
+    "strlen(comm)": 6,
+    'strstr("haystack", "st")': 3,
+    'strstr("haystack", "x")': -1,
+    'strcap("four")': 5,
+    'memcmp("abc", "abd", 3) < 0': True,
+    'memcmp("abc", "abd", 2)': 0,
+    "signal_name(2)": "Interrupt",
+    "is_err((uint64)-22)": True,
+    "is_err(22)": False,
+    "ppid(curtask) == ppid": True,
+    "strlen(pcomm) == strlen(pcomm(curtask))": True,
+    "leader_tid == pid": True,
+    "strncmp(leader_comm(), comm, 6)": 0,
+    "has_cpid": False,
+    "{ @m[1] = 7; let $v; $has = find(@m, 1, $v); clear(@m); ($has, $v) }": [True, 7],
+    "config.max_map_keys": 4096,
+    "config.stack_mode": "bpftrace",
+    "width(typeof(uint16))": 2,
+    "width(5)": 1,
+    "as_type(typeof(uint8), 258)": 2,
 }
 
 
 def test_expressions():
     """All in one script: a start takes longer than they do."""
-    text = "begin { " + " ".join(f"print({one});" for one in EXPRESSIONS) + " }"
+    text = "macro width(T) { sizeof(T) } macro as_type(T, x) { (T)x } begin { "
+    text += " ".join(f"print({one});" for one in EXPRESSIONS) + " }"
     assert dict(zip(EXPRESSIONS, values(text), strict=True)) == EXPRESSIONS
 
 
@@ -65,3 +87,14 @@ def test_programs_read_the_least_and_the_greatest_of_all_cpus():
         assert "bpf_map_lookup_percpu_elem (Linux 5.19)" in done.err
         return
     assert done.out == "(-3, 6, -3, 11)\n\n"
+
+
+def test_messages_say_where_in_the_script_they_are_from(tmp_path):
+    text = 'begin { warnf("half %d", 5); errorf("bad: %s", "x");\n assert(pid == 0, "no pid"); print(1); }'
+    done = run("script", "-q", "-e", text)
+    assert (done.out, done.status) == ("\n", 1)
+    assert "stdin:1:9-28: WARNING: half 5" in done.err
+    assert done.err.endswith("stdin:1:30-52: ERROR: bad: x\nstdin:2:2-28: ERROR: assert failed: no pid\n")
+    path = tmp_path / "quiet.bt"
+    path.write_text('begin { warnf("half"); errorf("bad"); }')
+    assert run("script", "-q", "--no-warnings", path).err == f"{path}:1:24-37: ERROR: bad\n"

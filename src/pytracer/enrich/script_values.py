@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import shlex
+import signal
 import socket
 import struct
 import sys
@@ -66,6 +67,7 @@ class ValueReader:
         self._names: dict[str, Callable[[int, str], str]] = {
             "username": lambda value, _: _user(value),
             "probe": lambda value, _: self._target(value)[0],
+            "signal_name": lambda value, _: _signal(value),
             "strerror": lambda value, _: os.strerror(value & 0x7FFFFFFF),
             "strftime": lambda value, form: self.format_time(form, self._clock + value),
             "syscall": lambda value, _: syscalls.label(value),
@@ -250,3 +252,9 @@ def _user(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
+
+
+def _signal(number: int) -> str:
+    if not 0 <= number < signal.NSIG:
+        return "N/A"
+    return signal.strsignal(number) or f"Unknown signal {number}" if number else "Unknown signal 0"

@@ -31,8 +31,8 @@ class ScriptSink:
         """See :class:`~pytracer.sinks.Sink`."""
         if isinstance(item, Batch):
             for output in item.records:
-                # How many are attached is no output of the script.
-                stream = sys.stderr if output.kind == "attached_probes" else self._stream
+                # What is no output of the script goes elsewhere: how many are attached, errorf().
+                stream = sys.stderr if output.kind in ("attached_probes", "error") else self._stream
                 stream.write(output.text)
         elif isinstance(item, Loss):
             self._stream.write(f"Lost {item.lost} events: {item.meaning}\n")

@@ -50,7 +50,7 @@ class ScriptCollector(StreamCollector):
         self._actions: dict[str, Callable[[Action, bytes], ScriptOutput | None]] = {
             "printf": self._printf,
             "errorf": self._errorf,
-            "warnf": self._errorf,
+            "warnf": self._warnf,
             "print": self._print,
             "print_map": self._print_map,
             "print_entry": self._print_entry,
@@ -129,8 +129,13 @@ class ScriptCollector(StreamCollector):
         text = self._reader.printf(action.pieces, action.fields, data)
         return ScriptOutput("printf", text, text)
 
-    def _errorf(self, action: Action, data: bytes) -> None:
-        self._warn(self._reader.printf(action.pieces, action.fields, data).rstrip("\n"))
+    def _errorf(self, action: Action, data: bytes) -> ScriptOutput:
+        text = self._reader.printf(action.pieces, action.fields, data).rstrip("\n")
+        return ScriptOutput("error", text, f"{action.text}: ERROR: {text}\n")
+
+    def _warnf(self, action: Action, data: bytes) -> None:
+        text = self._reader.printf(action.pieces, action.fields, data).rstrip("\n")
+        self._warn(f"{action.text}: WARNING: {text}")
 
     def _print(self, action: Action, data: bytes) -> ScriptOutput:
         shown = self._reader.read(action.fields[0], data, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pytracer.lang import syntax
-from pytracer.lang.formats import parse_format
+from pytracer.lang.formats import Conversion, parse_format
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.assignments import Assignments
 from pytracer.lang.script.program import Action
@@ -55,8 +55,17 @@ class Actions(Assignments):
         template = self._literal_text(node.arguments[0]) if node.arguments else None
         if template is None:
             raise self.fail(node, f"the first argument of {node.name}() is a text in quotes")
-        values = node.arguments[1:]
         pieces = parse_format(self.state.text, template.start + 1, template.end - 1, script=True)
+        self._emit_format(node, pieces, node.arguments[1:])
+
+    def _emit_format(
+        self,
+        node: script.Call,
+        pieces: tuple[str | Conversion, ...],
+        values: tuple[Node, ...],
+        text: str = "",
+    ) -> None:
+        """Add code that sends what a format takes; ``text`` is the action's."""
         conversions = [piece for piece in pieces if not isinstance(piece, str)]
         if len(conversions) != len(values):
             message = f"{len(conversions)} conversions in the format, and {len(values)} arguments"
@@ -68,7 +77,28 @@ class Actions(Assignments):
                 raise self.fail(
                     value, f"%{conversion.sign} is for numbers, and this is a {kind.text}", hint="%s"
                 )
-        self.emit(Action(node.name, kinds, pieces), tuple(values))
+        self.emit(Action(node.name, kinds, pieces, text=text), tuple(values))
+
+    def _message(self, node: script.Call) -> None:
+        """Translate errorf() and warnf(), whose output says where in the script it is from."""
+        template = self._literal_text(node.arguments[0]) if node.arguments else None
+        if template is None:
+            raise self.fail(node, f"the first argument of {node.name}() is a text in quotes")
+        pieces = parse_format(self.state.text, template.start + 1, template.end - 1, script=True)
+        self._emit_format(node, pieces, node.arguments[1:], self.state.place_of(node))
+
+    def _assert(self, node: script.Call) -> None:
+        if len(node.arguments) != 2:
+            raise self.fail(node, "assert() takes a condition and a text")
+        condition, text = node.arguments
+        self.line(f"if (!({self.number(condition).code})) {{")
+        error = script.Call(node.start, node.end, "errorf", (text,))
+        self._emit_format(
+            error, parse_format("assert failed: %s", 0, 17, script=True), (text,), self.state.place_of(node)
+        )
+        self.emit(Action("exit", (U64,)), (syntax.NumberLiteral(node.start, node.end, 1),))
+        self.line(f"    {self.return_code()}")
+        self.line("}")
 
     def _literal_text(self, node: Node) -> syntax.TextLiteral | None:
         """Return a text literal; macros and their parameters are expanded to it. None for anything else."""
@@ -124,7 +154,7 @@ class Actions(Assignments):
         self._printf(node)
 
     def _system(self, node: script.Call) -> None:
-        self._require_unsafe(node)
+        self.require_unsafe(node)
         self._printf(node)
 
     def _join(self, node: script.Call) -> None:
@@ -150,7 +180,7 @@ class Actions(Assignments):
         self.line("}")
 
     def _signal(self, node: script.Call) -> None:
-        self._require_unsafe(node)
+        self.require_unsafe(node)
         import signal
 
         [argument] = node.arguments
@@ -161,17 +191,13 @@ class Actions(Assignments):
             code = str(signal.Signals[name].value)
         else:
             code = self.number(argument).code
-        self.line(f"script_signal((u32)({code}));")
-
-    def _require_unsafe(self, node: script.Call) -> None:
-        if not self.state.unsafe:
-            raise self.fail(node, f"{node.name}() changes what is traced", hint="--unsafe allows it")
+        self.line(f"script_{node.name}((u32)({code}));")
 
 
 ACTIONS: dict[str, Callable[[Actions, script.Call], None]] = {
     "printf": Actions._printf,
-    "errorf": Actions._printf,
-    "warnf": Actions._printf,
+    "errorf": Actions._message,
+    "warnf": Actions._message,
     "print": Actions._print,
     "clear": Actions._map_action,
     "zero": Actions._map_action,
@@ -181,5 +207,7 @@ ACTIONS: dict[str, Callable[[Actions, script.Call], None]] = {
     "system": Actions._system,
     "join": Actions._join,
     "signal": Actions._signal,
+    "signal_thread": Actions._signal,
+    "assert": Actions._assert,
 }
 """The functions without a value, and their translating methods."""

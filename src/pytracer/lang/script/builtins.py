@@ -7,7 +7,7 @@ from pytracer.lang import syntax
 from pytracer.lang.arithmetic import number
 from pytracer.lang.scope import USER, Comm, Lvalue, Operand, Value
 from pytracer.lang.script.map_access import MapReads
-from pytracer.lang.script.types import TARGET_SYMBOL, CodeType, StringType, SymbolType
+from pytracer.lang.script.types import TARGET_SYMBOL, CodeType, SymbolType
 from pytracer.lang.types import U32, U64, IntType, Type, VoidType
 
 NUMBERS: dict[str, tuple[str, Type]] = {
@@ -55,10 +55,6 @@ class Builtins(MapReads):
             return Value(f"({code})", kind)
         if name == "comm":
             return Comm()
-        if name == "pcomm":
-            to = self.memory(16)
-            self.line(f"script_parent_comm({to});")
-            return Value(to, StringType(16))
         if name == "curtask":
             return Value("((u64)bpf_get_current_task())", self._task(node))
         if name == "ncpus":

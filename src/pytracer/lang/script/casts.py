@@ -40,10 +40,21 @@ class Casts(Choices):
             kind = ArrayType(kind, length)
         return kind
 
+    def type_of_argument(self, node: Node) -> Type:
+        """Return the type that a type's name or an expression has."""
+        if isinstance(node, syntax.Name) and node.name in self.substitutes:
+            return self.expand_parameter(node.name, self.type_of_argument)
+        return self.type_of(node) if isinstance(node, syntax.TypeName) else self.type_of_value(node)
+
     def _base_type(self, name: syntax.TypeName) -> Type:
         kind: Type
         if isinstance(name, script.TypeOf) and name.of is not None:
             kind = self.type_of_value(name.of)
+            for _ in range(name.stars):
+                kind = PointerType(kind, user=self.scope.memory == USER)
+            return kind
+        if len(name.words) == 1 and name.words[0] in self.substitutes:
+            kind = self.expand_parameter(name.words[0], self.type_of_argument)
             for _ in range(name.stars):
                 kind = PointerType(kind, user=self.scope.memory == USER)
             return kind

@@ -69,6 +69,8 @@ class ScriptExpressions(ValueWriter):
                 if value.constant is None:
                     raise self.fail(node.of, "this is not known before the script runs")
                 return value
+            case syntax.TypeName():
+                raise self.fail(node, "this is a type, and no value")
             case syntax.NumberLiteral():
                 return number(node.value, literal_type(node.value))
             case syntax.Index():
@@ -94,6 +96,9 @@ class ScriptExpressions(ValueWriter):
         operand = self.builtin(node)
         if operand is not None:
             return operand
+        call = script.Call(node.start, node.end, node.name, ())
+        if self.takes_no_argument(call):
+            return self.call(call, "", 0)
         value = self.scope.types.enumerator(node.name)
         if value is None:
             value = constants().get(node.name)
@@ -147,6 +152,10 @@ class ScriptExpressions(ValueWriter):
 
     def call(self, node: script.Call, to: str, room: int) -> Value:
         """Translate a call of a function that has a value."""
+        raise NotImplementedError
+
+    def takes_no_argument(self, call: script.Call) -> bool:
+        """Return whether a function can be called without arguments, and so without parentheses."""
         raise NotImplementedError
 
     def constant_text(self, node: Node) -> str | None:
@@ -206,8 +215,11 @@ class ScriptExpressions(ValueWriter):
             del self.functions[functions:]
 
     def _size(self, node: script.SizeOf) -> Value:
-        if isinstance(node.of, syntax.TypeName):
-            kind = self.type_of(node.of)
+        of = node.of
+        while isinstance(of, syntax.Name) and of.name in self.substitutes:
+            of = self.substitutes[of.name].node
+        if isinstance(of, syntax.TypeName):
+            kind = self.type_of(of)
             if node.member and isinstance(kind, StructType):
                 field = self.scope.types.members(kind).get(node.member)
                 if field is None:
@@ -221,6 +233,8 @@ class ScriptExpressions(ValueWriter):
     # Members of what only scripts have
 
     def _member(self, node: syntax.Member) -> Operand:
+        if isinstance(node.of, syntax.Name) and node.of.name == "config":
+            return self._setting(node)
         if isinstance(node.of, syntax.Name) and node.of.name == "args":
             field = self.scope.named.get(node.name)
             if field is None and self.scope.entry is not None:
@@ -249,6 +263,15 @@ class ScriptExpressions(ValueWriter):
             index = operand.type.names.index(node.name)
             return self.load(f"{operand.code} + {operand.type.offset(index)}", operand.type.items[index])
         return super()._member(replace(node, arrow=isinstance(operand.type, PointerType)))
+
+    def _setting(self, node: syntax.Member) -> Value:
+        """Translate ``config.NAME``."""
+        text = self.state.config.get(node.name)
+        if text is None:
+            raise self.fail(node, f"no setting {node.name!r}", hint=near(node.name, self.state.config))
+        if text.isdecimal():
+            return number(int(text), literal_type(int(text)))
+        return self.literal(syntax.TextLiteral(node.start, node.end, text))
 
     def _index_into(self, node: syntax.Index) -> Operand:
         """Translate ``of[index]``: of an array, a tuple, or an address."""

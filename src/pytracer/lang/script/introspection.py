@@ -81,14 +81,6 @@ class Introspection(StringFunctions):
         word = self.scope.what.partition(":")[0]
         return _PROBE_TYPES.get(word.lower(), word)
 
-    def type_of_argument(self, node: Node) -> Type:
-        """Return the type that a type's name or an expression has."""
-        if isinstance(node, syntax.Name) and node.name in self.substitutes:
-            return self.expand_parameter(node.name, self.type_of_argument)
-        if isinstance(node, syntax.TypeName):
-            return self.type_of(node)
-        return self.type_of_value(node)
-
     def _type_words(self, call: script.Call) -> tuple[str, str]:
         if len(call.arguments) != 1:
             raise self.fail(call, "typeinfo() takes a type or an expression")

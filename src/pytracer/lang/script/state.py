@@ -70,6 +70,7 @@ class ScriptState:
         ``kernel_address`` returns the address of a symbol of the kernel, 0 if there is none.
         """
         self.text = script.text
+        self.name = script.name
         self.macros: Mapping[tuple[str, int], Macro] = script.macros
         self.constants = dict(script.constants)
         self._structs = script.structs
@@ -198,6 +199,12 @@ class ScriptState:
         if self.variable_types.get((block, name)) != kind:
             self.variable_types[block, name] = kind
             self.changed = True
+
+    def place_of(self, node: Node) -> str:
+        """Return where a node is, as messages of scripts say it: ``stdin:1:9-62``."""
+        line = self.text.count("\n", 0, node.start)
+        start = self.text.rfind("\n", 0, node.start) + 1
+        return f"{self.name}:{line + 1}:{node.start - start + 1}-{node.end - start + 1}"
 
     def action(self, action: Action) -> int:
         """Return the number of an action, after adding it if it is new."""

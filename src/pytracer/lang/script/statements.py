@@ -224,6 +224,8 @@ class StatementParser(ExpressionParser):
                 more = self.take()
                 text, end = text + str(more.value), more.end
             return expressions.TextLiteral(token.start, end, text)
+        if token.text == "typeof" and self._ahead(1).text == "(":
+            return self._type_of()
         if self.at("{"):
             return self.block_expression()
         if self.at("("):

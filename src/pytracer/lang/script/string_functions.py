@@ -105,8 +105,8 @@ class StringFunctions(Builtins):
         first, second = self.string(node.arguments[0]), self.string(node.arguments[1])
         assert isinstance(first.type, StringType)
         assert isinstance(second.type, StringType)
-        code = f"script_contains({first.code}, {first.type.room}, {second.code}, {second.type.room})"
-        return Value(self.temporary("s32", code), BOOL)
+        code = f"script_find({first.code}, {first.type.room}, {second.code}, {second.type.room})"
+        return Value(self.temporary("s32", f"{code} >= 0"), BOOL)
 
     def _len(self, node: script.Call, _to: str, _room: int) -> Value:
         argument = node.arguments[0]

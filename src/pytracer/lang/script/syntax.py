@@ -237,7 +237,7 @@ class StructDefinition(Node):
 @record
 class Script:
     """A parsed script: ``text`` is the whole of it, ``config`` its settings by name, ``macros`` are by name
-    and number of parameters; ``constants`` are from ``#define``."""
+    and number of parameters; ``constants`` are from ``#define``. ``name`` is that of its file."""
 
     text: str
     probes: tuple[ProbeBlock, ...]
@@ -246,3 +246,4 @@ class Script:
     maps: tuple[MapDeclaration, ...] = ()
     structs: tuple[StructDefinition, ...] = ()
     constants: tuple[tuple[str, int], ...] = ()
+    name: str = "stdin"

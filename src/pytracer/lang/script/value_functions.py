@@ -11,7 +11,7 @@ from pytracer.lang.arithmetic import convert, number
 from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.expression_translator import BOOL
-from pytracer.lang.script.introspection import INTROSPECTION, Introspection
+from pytracer.lang.script.standard_functions import STANDARD, StandardFunctions
 from pytracer.lang.script.types import (
     WORD,
     CodeType,
@@ -34,7 +34,7 @@ _REGISTERS = (
 )
 
 
-class ValueFunctions(Introspection):
+class ValueFunctions(StandardFunctions):
     """Translates calls of functions that have a value."""
 
     def call(self, node: script.Call, to: str, room: int) -> Value:
@@ -57,6 +57,10 @@ class ValueFunctions(Introspection):
             expected = f"{least}" if least == most else f"{least} to {most}"
             raise self.fail(node, f"{node.name}() takes {expected} arguments, and has {len(node.arguments)}")
         return translate(self, node, to, room)
+
+    def takes_no_argument(self, call: script.Call) -> bool:
+        """See ScriptExpressions."""
+        return call.name in _FUNCTIONS and not _FUNCTIONS[call.name][1]
 
     # Addresses and names
 
@@ -237,7 +241,7 @@ class ValueFunctions(Introspection):
 
 _Translate = Callable[["ValueFunctions", script.Call, str, int], Value]
 _FUNCTIONS: dict[str, tuple[_Translate, int, int]] = {
-    **INTROSPECTION,
+    **STANDARD,
     "str": (ValueFunctions._str, 1, 2),
     "buf": (ValueFunctions._buf, 1, 2),
     "strncmp": (ValueFunctions._strncmp, 3, 3),
