@@ -25,7 +25,7 @@ def program_load(probe: Probe, id_source: TargetIdSource) -> ProgramLoad:
     """Return the load request for the program of a probe."""
     as_ = attacher_of(probe).load_attributes(probe)
     if not probe.targets:
-        return ProgramLoad(probe.program, as_)
+        return ProgramLoad(probe.program, as_, () if as_.result else ((RESULT, 0),))
     target_id = {
         TargetIdSource.PROGRAM: probe.targets[0],
         TargetIdSource.COOKIE: _BY_COOKIE,

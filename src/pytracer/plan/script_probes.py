@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Sequence
 
 from pytracer.errors import ProbeSpecError, UsageError
+from pytracer.lang.script.parser import split_point
 from pytracer.lang.script.syntax import AttachPoint
 from pytracer.lang.script.tokens import UNITS
-from pytracer.record import record
+from pytracer.record import record, replace
 from pytracer.spec import (
     HAPPENINGS,
     IntervalSample,
+    Iterator,
+    OnSignal,
     PerfSample,
     Probe,
     Rate,
     RunOnce,
     Source,
+    Watchpoint,
     parse_source,
     quoting,
 )
@@ -67,9 +73,20 @@ _EVENTS = {
     "branch-misses": "branch-misses",
 }
 _PERIODS = {"cpu-clock": 1_000_000, "context-switches": 1000, "page-faults": 100, "minor-faults": 100}
+SELF_SIGNALS = ("SIGUSR1", "SIGUSR2")
+_COUNT = re.compile(r"(\d+)(?:e(\d+))?")
+_PARAMETER = re.compile(r"\$(\d+)")
 _PERIOD = 1_000_000  # events between two samples, of what has no period of its own
-_UNSUPPORTED = ("iter", "it", "watchpoint", "w", "asyncwatchpoint", "aw", "self", "bench", "test")
-PROVIDERS = (*_SOURCES, *_MOMENTS, *_TIMERS, *_COUNTERS)
+_ITERATORS = ("iter", "it")
+_WATCHPOINTS = ("watchpoint", "w")
+_UNSUPPORTED = {
+    "asyncwatchpoint": "bpftrace itself has it no more",
+    "aw": "bpftrace itself has it no more",
+    "bench": "it measures bpftrace itself; pytracer's costs are in docs/performance.md",
+    "test": "it tests bpftrace itself",
+}
+"""Providers that are not there, and why."""
+PROVIDERS = (*_SOURCES, *_MOMENTS, *_TIMERS, *_COUNTERS, *_ITERATORS, *_WATCHPOINTS, "self")
 
 
 @record
@@ -104,8 +121,14 @@ def parse_attach_point(text: str, point: AttachPoint, program: str) -> Source | 
         return _timer(text, point, program, _TIMERS[provider], rest)
     if provider in _COUNTERS:
         return _counter(text, point, program, _COUNTERS[provider], rest)
+    if provider in _ITERATORS:
+        return _iterator(text, point, program, rest)
+    if provider in _WATCHPOINTS:
+        return _watchpoint(text, point, program, rest)
+    if provider == "self":
+        return _signal(text, point, program, rest)
     if provider in _UNSUPPORTED:
-        raise _fail(text, point, f"{provider} probes are not supported")
+        raise _fail(text, point, f"{provider} probes are not supported", hint=_UNSUPPORTED[provider])
     if len(point.parts) == 1:
         raise _fail(text, point, f"{provider!r} names no probe", hint="as in kprobe:vfs_read")
     raise _fail(text, point, f"no provider {provider!r}", hint=f"providers are {', '.join(PROVIDERS)}")
@@ -129,7 +152,7 @@ def _source(kind: str, rest: Sequence[str]) -> Source:
 def _timer(text: str, point: AttachPoint, program: str, provider: str, rest: Sequence[str]) -> SampledProbe:
     if len(rest) == 1:
         unit = rest[0].lstrip("0123456789")
-        count = rest[0][: len(rest[0]) - len(unit)]
+        count, unit = rest[0][: len(rest[0]) - len(unit)], unit or "ns"
     elif len(rest) == 2:
         unit, count = rest
     else:
@@ -147,12 +170,63 @@ def _timer(text: str, point: AttachPoint, program: str, provider: str, rest: Seq
 
 def _counter(text: str, point: AttachPoint, program: str, provider: str, rest: Sequence[str]) -> SampledProbe:
     event = _EVENTS.get(rest[0]) if rest else None
-    if event is None or len(rest) > 2 or (len(rest) == 2 and not rest[1].isdecimal()):
+    count = _COUNT.fullmatch(rest[1]) if len(rest) == 2 else None
+    if event is None or len(rest) > 2 or (len(rest) == 2 and rest[1] and count is None):
         names = ", ".join(
             name for name, of in _EVENTS.items() if (of in HAPPENINGS) == (provider == "software")
         )
         raise _fail(text, point, f"{point.text!r} names no event", hint=f"{provider}:EVENT:COUNT, of {names}")
-    period = int(rest[1]) if len(rest) == 2 and int(rest[1]) else _PERIODS.get(event, _PERIOD)
+    number = int(count[1]) * 10 ** int(count[2] or 0) if count else 0
+    period = number or _PERIODS.get(event, _PERIOD)
     return SampledProbe(
         PerfSample(program, event=event), Rate(period=period), True, f"{provider}:{rest[0]}:{period}"
     )
+
+
+def _iterator(text: str, point: AttachPoint, program: str, rest: Sequence[str]) -> SampledProbe:
+    if len(rest) != 1 or not rest[0].isidentifier():
+        message = "an iterator cannot be pinned" if len(rest) > 1 else "the name of an iterator is missing"
+        raise _fail(text, point, message, "iter:task")
+    return SampledProbe(Iterator(program, of=rest[0]), Rate(), False, f"iter:{rest[0]}")
+
+
+def _watchpoint(text: str, point: AttachPoint, program: str, rest: Sequence[str]) -> SampledProbe:
+    hint = "watchpoint:ADDRESS:LENGTH:MODE, as in watchpoint:0x10000000:8:rw"
+    if len(rest) != 3:
+        raise _fail(text, point, "a watchpoint has an address, a length and a mode", hint)
+    address, length, mode = rest
+    try:
+        number = int(address, 0)
+    except ValueError:
+        raise _fail(text, point, f"{address!r} is no address", hint) from None
+    if length not in ("1", "2", "4", "8"):
+        raise _fail(text, point, f"{length!r} is no length: 1, 2, 4 or 8", hint)
+    if "".join(sorted(mode)) not in ("r", "rw", "w", "x"):
+        raise _fail(text, point, f"{mode!r} is no mode: r, w, rw or x", hint)
+    probe = Watchpoint(program, address=number, length=int(length), mode=mode)
+    return SampledProbe(probe, Rate(), True, ":".join(("watchpoint", *rest)))
+
+
+def _signal(text: str, point: AttachPoint, program: str, rest: Sequence[str]) -> SampledProbe:
+    if len(rest) != 2 or rest[0] != "signal" or rest[1] not in SELF_SIGNALS:
+        raise _fail(text, point, "self has the signals SIGUSR1 and SIGUSR2", "self:signal:SIGUSR1")
+    number = int(signal.Signals[rest[1]])
+    return SampledProbe(OnSignal(program, number=number), Rate(), False, ":".join(("self", *rest)))
+
+
+def with_parameters(text: str, point: AttachPoint, parameters: Sequence[str]) -> AttachPoint:
+    """Return an attach point with the positional parameters in place of ``$1`` and so on.
+
+    Raises ProbeSpecError if there are not as many.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        which = int(match[1])
+        if not 0 < which <= len(parameters):
+            raise _fail(text, point, f"there is no parameter ${which}", "words behind a script are $1, $2")
+        return parameters[which - 1]
+
+    filled = _PARAMETER.sub(value, point.text)
+    if filled == point.text:
+        return point
+    return replace(point, text=filled, parts=tuple(split_point(filled)))

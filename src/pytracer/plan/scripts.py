@@ -5,14 +5,14 @@ Targets of a probe for which the same C is generated share a program; others hav
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from pytracer.errors import ProbeSpecError, UnsupportedError, UsageError
 from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP, MAP_LOOKUP_PERCPU_ELEM
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.kernel.facts import KernelInfo
 from pytracer.kernel.functions import address_of
-from pytracer.lang.scope import Scope
+from pytracer.lang.scope import Scope, Value
 from pytracer.lang.script import (
     BlockCompiler,
     CompiledBlock,
@@ -34,11 +34,12 @@ from pytracer.plan.attach_targets import (
 from pytracer.plan.btf_types import BtfTypes, NoTypes
 from pytracer.plan.generated_programs import attach_programs, split_sites
 from pytracer.plan.named_target import NumberedTarget
+from pytracer.plan.sample_scopes import bind_tasks, scope_of_sample
 from pytracer.plan.scopes import scope_of
-from pytracer.plan.script_probes import SampledProbe, parse_attach_point
+from pytracer.plan.script_probes import SampledProbe, parse_attach_point, with_parameters
 from pytracer.record import record, replace
 from pytracer.request import Request, ScriptRequest
-from pytracer.spec import RunOnce
+from pytracer.spec import Iterator, RunOnce
 
 GENERATED = "generated_script.h"
 _PASSES = 12  # over the blocks, until the types of maps are known
@@ -118,7 +119,7 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
             state.config,
             tuple(names),
             ends_at_once=all(
-                isinstance(place.sampled, SampledProbe) and isinstance(place.sampled.probe, RunOnce)
+                place.sampled is not None and isinstance(place.sampled.probe, (RunOnce, Iterator))
                 for place in places
             ),
             end_programs=frozenset(ends),
@@ -157,16 +158,20 @@ def _places(
     facts: KernelInfo,
     names: list[tuple[str, str]],
     warnings: list[str],
-) -> Iterator[_BlockTarget]:
+) -> Iterable[_BlockTarget]:
     """Yield each block at each of its targets; append its values of ``probe`` and ``func`` to ``names``."""
     types = facts.types
     type_provider = NoTypes() if types is None else BtfTypes(types)
+    parameters = request.script.parameters if request.script is not None else ()
     for number, block in enumerate(script.probes):
         for point in block.points:
+            point = with_parameters(script.text, point, parameters)
             source = parse_attach_point(script.text, point, "")
             if isinstance(source, SampledProbe):
                 names.append((source.name, ""))
-                yield _BlockTarget(number, Scope(source.name, type_provider), len(names) - 1, sampled=source)
+                source = replace(source, probe=bind_tasks(source.probe, request))
+                scope = scope_of_sample(source.probe, source.name, type_provider)
+                yield _BlockTarget(number, scope, len(names) - 1, sampled=source)
                 continue
             try:
                 resolved, targets = targets_of(source, source.kind, request, facts, warnings)
@@ -210,4 +215,11 @@ def _compile_one(block: ProbeBlock, state: ScriptState, block_target: _BlockTarg
     compiled = compiler.compile(block)
     if block_target.sampled is None:
         return compiled
+    if isinstance(block_target.sampled.probe, Iterator):
+        # Behind the last object, the program runs once more, without one.
+        last = max(
+            (value.code for value in block_target.scope.named.values() if isinstance(value, Value)),
+            default="1",
+        )
+        compiled = replace(compiled, lines=(f"    if (!({last}))", "        return;", *compiled.lines))
     return replace(compiled, filters=block_target.sampled.filters, target=block_target.number)

@@ -72,10 +72,12 @@ from pytracer.spec.sampling import (
     HAPPENINGS,
     NO_RATE,
     IntervalSample,
+    OnSignal,
     PerfSample,
     Rate,
     RunOnce,
     TaskSample,
+    Watchpoint,
 )
 from pytracer.spec.sources import SPELLINGS, Source, parse_source
 from pytracer.spec.tracer import Tracer
@@ -123,6 +125,7 @@ __all__ = [
     "Number",
     "OnCgroup",
     "OnInterface",
+    "OnSignal",
     "Option",
     "Output",
     "Override",
@@ -157,6 +160,7 @@ __all__ = [
     "Uretprobe",
     "UretprobeMulti",
     "UserProbe",
+    "Watchpoint",
     "Xdp",
     "XdpNetlink",
     "parse_source",

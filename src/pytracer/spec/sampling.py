@@ -96,6 +96,47 @@ class RunOnce(Probe):
 
 
 @record
+class OnSignal(Probe):
+    """Runs when pytracer itself gets a signal (``number``)."""
+
+    number: int = 0
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "on_signal"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return f"signal {self.number}"
+
+
+@record
+class Watchpoint(Probe):
+    """Runs when memory is accessed: ``length`` bytes at ``address``; ``mode`` is of ``r``, ``w``, ``x``.
+
+    With ``processes`` or ``command`` only accesses by them and their new threads and children count.
+    """
+
+    address: int = 0
+    length: int = 8
+    mode: str = "w"
+    processes: tuple[int, ...] = ()
+    command: bool = False
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "watchpoint"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return f"{self.address:#x}:{self.length}:{self.mode}"
+
+
+@record
 class TaskSample(PerfSample):
     """Samples of certain tasks alone, wherever they run: a period counts only their events.
 

@@ -59,7 +59,7 @@ def attach(probe: TaskSample, place: AttachTarget, program: int) -> list[Link]:
     attr = sampling(place.name, place.rate, inherited=not probe.threads)
     processes = [place.command] if probe.command else list(probe.processes)
     for _ in range(_ATTEMPTS):
-        tasks = _tasks(processes) | set(probe.threads)
+        tasks = tasks_of(processes) | set(probe.threads)
         try:
             opened = open_events([(attr, task, -1) for task in sorted(tasks)], program)
         except OSError as error:
@@ -68,14 +68,14 @@ def attach(probe: TaskSample, place: AttachTarget, program: int) -> list[Link]:
             if probe.threads:
                 probe = TaskSample(probe.program, threads=tuple(filter(_lives, probe.threads)))
             continue  # a thread has ended
-        if _tasks(processes) <= tasks:
+        if tasks_of(processes) <= tasks:
             return [Link(event) for event in opened]
         while opened:
             os.close(opened.pop())
     return perf_sample.attach(probe, place, program)
 
 
-def _tasks(processes: list[int]) -> set[int]:
+def tasks_of(processes: list[int]) -> set[int]:
     """Return the threads of those processes that are alive."""
     found = set[int]()
     for process in processes:

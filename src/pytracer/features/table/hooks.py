@@ -306,6 +306,8 @@ KINDS: dict[str, tuple[Feature, ...]] = {
     "task_sample": (PERF_EVENT,),
     "perf_interval": (PERF_EVENT,),
     "run_once": (RAW_TRACEPOINT,),
+    "on_signal": (RAW_TRACEPOINT,),
+    "watchpoint": (PERF_EVENT,),
     "lsm": (LSM,),
     "iterator": (ITERATOR,),
     "socket_filter": (SOCKET_FILTER, PACKET_SOCKET),

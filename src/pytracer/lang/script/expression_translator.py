@@ -235,7 +235,8 @@ class ScriptExpressions(ValueWriter):
     def _member(self, node: syntax.Member) -> Operand:
         if isinstance(node.of, syntax.Name) and node.of.name == "config":
             return self._setting(node)
-        if isinstance(node.of, syntax.Name) and node.of.name == "args":
+        arguments = "ctx" if self.scope.what.startswith("iter:") else "args"
+        if isinstance(node.of, syntax.Name) and node.of.name == arguments:
             field = self.scope.named.get(node.name)
             if field is None and self.scope.entry is not None:
                 field = self.scope.entry.named.get(node.name)

@@ -47,6 +47,8 @@ _PROBE_TYPES = {
     "begin": "special",
     "end": "special",
     "self": "special",
+    "i": "interval",
+    "p": "profile",
 }
 """The types of probes as scripts know them, by what a target's name begins with."""
 
@@ -88,6 +90,9 @@ class Introspection(StringFunctions):
 
     def _typeinfo(self, node: script.Call, _to: str, _room: int) -> Value:
         raise self.fail(node, "typeinfo() is a record of texts", hint="typeinfo(x).base_type")
+
+    def _probetype(self, node: script.Call, to: str, room: int) -> Value:
+        return self.literal(syntax.TextLiteral(node.start, node.end, self.probe_type), to, room)
 
     def _is_type(self, node: script.Call, _to: str, _room: int) -> Value:
         """Translate ``is_str(x)`` and its like."""
@@ -146,6 +151,7 @@ _Translate = Callable[["Introspection", script.Call, str, int], Value]
 INTROSPECTION: dict[str, tuple[_Translate, int, int]] = {
     **dict.fromkeys(_TYPE_TESTS, (Introspection._is_type, 1, 1)),
     "is_literal": (Introspection._is_literal, 1, 1),
+    "probetype": (Introspection._probetype, 0, 0),
     "typeinfo": (Introspection._typeinfo, 1, 1),
     "static_assert": (Introspection._static_assert, 2, 2),
     "kfunc_exist": (Introspection._kfunc, 1, 1),

@@ -14,6 +14,7 @@ from pytracer.lang.syntax import Node
 from pytracer.record import replace
 
 _POINT = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s,{"])+')
+_POINT_NAME = re.compile(r"[A-Za-z_]\w*=(?=\S)")
 _WITH_PATHS = ("uprobe", "u", "uretprobe", "ur", "usdt", "U", "watchpoint", "w", "asyncwatchpoint", "aw")
 _DIRECTIVE = re.compile(r"^[ \t]*#[ \t]*(?P<word>\S+)[^\n]*", re.M)
 _DEFINE = re.compile(
@@ -187,12 +188,14 @@ class ScriptParser(StatementParser):
 
     def _point(self) -> syntax.AttachPoint:
         start = self.next.start
+        named = _POINT_NAME.match(self.text, start)  # NAME=PROBE: the name means nothing yet
+        start = named.end() if named else start
         match = _POINT.match(self.text, start)
         if match is None:
             raise self.unexpected("a probe, as in kprobe:vfs_read")
         text = match.group()
         provider = text.partition(":")[0]
-        if provider not in _WITH_PATHS and "/" in text:
+        if provider not in _WITH_PATHS and not provider.startswith("$") and "/" in text:
             text = text[: text.index("/")]
         elif text.count(":") > 1 and "/" in text.rpartition(":")[2]:  # a predicate, without a blank before it
             text = text[: text.index("/", text.rindex(":"))]
@@ -201,7 +204,7 @@ class ScriptParser(StatementParser):
             raise self.unexpected("a probe, as in kprobe:vfs_read")
         self.seek(end)
         self.taken = end
-        return syntax.AttachPoint(start, end, text, tuple(_split(text)))
+        return syntax.AttachPoint(start, end, text, tuple(split_point(text)))
 
 
 def preprocess(text: str) -> str:
@@ -235,7 +238,7 @@ def preprocess(text: str) -> str:
     return "".join(lines)
 
 
-def _split(text: str) -> list[str]:
+def split_point(text: str) -> list[str]:
     """Split an attach point at the colons outside quotes, and remove the quotes."""
     parts, part, quoted = list[str](), "", False
     for letter in text:

@@ -1,0 +1,70 @@
+"""Probes of scripts that no other tracer has: iterators, watchpoints, signals to pytracer itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from support.cli import run
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+OPENS = """
+import os, sys, time
+open("/proc/self/comm", "w").write("pt-opens")
+files = [os.open("/dev/null", os.O_RDONLY) for _ in range(23)]
+print("ready", flush=True)
+sys.stdin.read()
+"""
+STORES = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, [ctypes.c_void_p] + [ctypes.c_long] * 5
+assert libc.mmap(0x10000000, 4096, 3, 0x32, -1, 0) == 0x10000000
+watched, other = ctypes.c_byte.from_address(0x10000000), ctypes.c_byte.from_address(0x10000008)
+for n in range(23):
+    watched.value = n
+    other.value = n
+"""
+
+
+def output(text, *rest):
+    done = run("script", "-q", "-e", text, *rest)
+    assert done.status == 0, done.err
+    return done.out
+
+
+def test_an_iterator_sees_the_open_files_of_a_process():
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-c", OPENS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        text = 'iter:task_file /ctx.task.comm == "pt-opens" && ctx.fd > 2/ { @[probetype] = count(); }'
+        assert output(text) == "\n@[iter]: 23\n\n"
+        assert output('iter:task /ctx.task.comm == "pt-opens"/ { @ = count(); }') == "\n@: 1\n\n"
+
+
+def test_a_watchpoint_counts_the_stores_of_a_command():
+    done = run(
+        *("script", "-q", "-e", "watchpoint:0x10000000:1:w { @ = count(); }"),
+        *("--", sys.executable, "-S", "-c", STORES),
+    )
+    assert done.status == 0, done.err
+    assert done.out == "\n@: 23\n\n"
+
+
+def test_a_signal_to_pytracer_runs_a_block():
+    text = (
+        'begin { system("kill -USR1 $PPID"); } '
+        'self:signal:SIGUSR1 { printf("%s %s\\n", probe, probetype); exit(); }'
+    )
+    assert output(text, "--unsafe").strip() == "self:signal:SIGUSR1 special"
+
+
+def test_parameters_stand_in_attach_points():
+    assert (
+        output('named=$1:ms:$2 { printf("%s\\n", probe); exit(); }', "interval", "20") == "interval:ms:20\n\n"
+    )
