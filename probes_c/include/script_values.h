@@ -222,29 +222,32 @@ static __always_inline void script_join(u64 to, u32 size, u64 array, enum pt_mem
     }
 }
 
+// "size" if any bit of "n" at or above it is set, else 0. No branch: the verifier follows each path of a loop.
+static __always_inline u32 script_log2_step(u64 n, u32 size)
+{
+    u64 upper = n >> size, negative = -upper;
+
+    pt_opaque(negative);
+    return ((upper | negative) >> 63) * size;
+}
+
 // The bucket of a histogram: 0 for what is below 0, then each number below 2^bits, then 2^bits buckets for each power of
 // two (bucket_bounds in src/pytracer/enrich/script_maps.py).
 static __always_inline u64 script_log2(s64 value, u32 bits)
 {
     u64 n = value, shift;
-    u32 power = 0;
+    u32 power;
 
     if (value < 0)
         return 0;
     if (n < 1ULL << bits)
         return n + 1;
-    if (n >> 32)
-        power = 32;
-    if (n >> (power + 16))
-        power += 16;
-    if (n >> (power + 8))
-        power += 8;
-    if (n >> (power + 4))
-        power += 4;
-    if (n >> (power + 2))
-        power += 2;
-    if (n >> (power + 1))
-        power += 1;
+    power = script_log2_step(n, 32);
+    power += script_log2_step(n >> power, 16);
+    power += script_log2_step(n >> power, 8);
+    power += script_log2_step(n >> power, 4);
+    power += script_log2_step(n >> power, 2);
+    power += script_log2_step(n >> power, 1);
     shift = power - bits;
     return ((shift + 1) << bits) + ((n >> shift) - (1ULL << bits)) + 1;
 }

@@ -8,7 +8,10 @@ import sys
 import pytest
 
 import pytracer
+from pytracer.features.kernel_facts import RunningKernel
+from pytracer.features.table import helpers
 from support.cli import run
+from support.needs import needs
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 
@@ -55,6 +58,12 @@ def test_events_are_printed_in_their_order_and_none_is_lost():
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+STRUCTS = """
+struct packed { int x; char y; int z; } __attribute__((packed));
+struct whole {
+    char a; union { int i; long l; }; struct { short p; char q; } __attribute__((aligned(16))) w;
+};
+"""
 EXPRESSIONS = {
     "1 + 2 * 3": 7,
     "(7 - 10)": -3,
@@ -72,6 +81,10 @@ EXPRESSIONS = {
     "(uint8)300": 44,
     "(int8)200": -56,
     "sizeof(uint32)": 4,
+    "sizeof(struct packed)": 9,
+    "(sizeof(struct whole), offsetof(struct whole, l), offsetof(struct whole, w.q))": [32, 8, 18],
+    'strcontains("hello\\0world", "world")': False,
+    '(strcontains("hello world", "wo\\0rld"), sizeof("a\\0b"))': [True, 4],
     "bswap((uint16)0x1234)": 0x3412,
     "10 / 0": 0,
     "{ $a = 20; $a + 1 }": 21,
@@ -93,7 +106,7 @@ EXPRESSIONS = {
 
 def test_expressions():
     """All in one script: a start takes longer than they do."""
-    text = "begin { " + " ".join(f"print({one});" for one in EXPRESSIONS) + " }"
+    text = STRUCTS + "begin { " + " ".join(f"print({one});" for one in EXPRESSIONS) + " }"
     done = run("script", "-q", "-f", "json", "-e", text, "42", "text")
     assert done.status == 0, done.err
     found = [json.loads(line)["data"] for line in done.out.splitlines()][: len(EXPRESSIONS)]
@@ -113,6 +126,31 @@ def test_maps_of_each_function():
     assert [(row["min"], row["count"]) for row in found["@hist"]] == [(0, 1), (1, 1), (2, 2), (4, 4), (8, 2)]
     assert [(row["min"], row["max"], row["count"]) for row in found["@lhist"]] == [(0, 4, 5), (5, 9, 5)]
     assert found["@"] == {"1,k": 9}
+
+
+def test_loops_of_any_length_are_checked_once():
+    """The verifier would follow each of 1024 turns, with each branch of a histogram, and give up."""
+    needs("loops by bpf_loop", RunningKernel().has_helper(helpers.LOOP.number))
+    text = (
+        "begin { $i = 0; while ($i < 1024) { @ = hist($i, 3); $i++; if ($i == 1000) { continue; } } "
+        "while (true) { $j = 0; while (1) { if (++$j > 300) { break; } @n++; } "
+        "if ($i++ > 1100) { return; } } @never = 1; }"
+    )
+    found = {name: data for _, one in values(text) for name, data in one.items()}
+    assert sum(row["count"] for row in found["@"]) == 1024
+    assert found["@n"] == 300 * (1100 - 1024 + 2)
+    assert "@never" not in found
+
+
+def test_a_loop_without_end_is_ended_and_said():
+    needs("loops by bpf_loop", RunningKernel().has_helper(helpers.LOOP.number))
+    done = run("script", "-f", "json", "-e", "begin { while (1) { @n++; } @after = 1; }")
+    assert done.status == 0, done.err
+    records = [json.loads(line) for line in done.out.splitlines()]
+    [lost] = [one["data"] for one in records if one["type"] == "lost_events"]
+    assert lost == {"events": 1, "reason": "loop_cut"}
+    assert {"type": "map", "data": {"@n": 1 << 20}} in records
+    assert {"type": "map", "data": {"@after": 1}} in records
 
 
 def test_text_is_bpftraces():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pytracer.features.table import changes
+from pytracer.features.table import changes, helpers
 from pytracer.features.table.feature import Feature, Version, parse_version
 from pytracer.features.table.hooks import KINDS, USDT_SEMAPHORE
 from pytracer.features.table.map_types import BLOOM_FILTER, RINGBUF
@@ -152,6 +152,7 @@ NEEDS: dict[str, Need] = {
     "stacks of kretprobes": _need(changes.WHOLE_RETURN_STACKS),
     "paths of iterators": _need(changes.ITERATOR_PATHS),
     "BTF": _need(changes.KERNEL_BTF),
+    "loops by bpf_loop": _need(helpers.LOOP),
     "tun": _need(changes.TUN),
     "memory of a process that exits": _need(changes.ARGUMENTS_AT_EXIT),
     "little-endian": _need(_LITTLE),

@@ -14,6 +14,7 @@ REASONS: dict[str, str] = {
     "negative": "values below 0, which are in no histogram",
     "unwound": "calls that ended without a return: an exception or longjmp left them, or their thread ended",
     "indirect": "calls that ended in an indirect jump to another function, whose return is not seen",
+    "loop_cut": "loops of a script that were ended after 1,048,576 turns",
 }
 """Counted in the kernel: the order is that of ``enum pt_loss`` in probes_c/include/loss.h."""
 

@@ -27,6 +27,7 @@ from pytracer.lang.types import S64, U64, StoredType
 
 _UNROLL_MAX = 100
 _SHORT_LOOP = 16  # passes that the verifier may as well follow
+_TURNS_MAX = 1 << 20  # of a while loop that the kernel runs by bpf_loop(): some ten milliseconds
 _MACRO_DEPTH_MAX = 16  # macros within each other
 
 
@@ -43,7 +44,7 @@ class BlockCompiler(Actions):
     def compile(self, block: script.ProbeBlock) -> CompiledBlock:
         """Compile a probe's predicate and body. Raises ProbeSpecError, which points into the script."""
         bodies = (block.body, *(macro.body for macro in self.state.macros.values()))
-        self.variables_in_memory = any(map(_has_loop, bodies))
+        self.variables_in_memory = any(map(self._has_function, bodies))
         if block.predicate is not None:
             condition = self.value(block.predicate)
             self.line(f"if (!({self._condition(block.predicate, condition)}))")
@@ -103,6 +104,13 @@ class BlockCompiler(Actions):
         else:
             self.value(node)
 
+    def _has_function(self, node: Node) -> bool:
+        """Return whether a loop whose body becomes a function is in a node."""
+        by_helper = isinstance(node, script.While) and self.state.has_loop_helper
+        if by_helper or isinstance(node, (script.ForMap, script.ForRange)):
+            return True
+        return any(map(self._has_function, script.children(node)))
+
     def _body(self, block: script.Block) -> None:
         """Compile the statements in braces; variables that they define are out of scope after them."""
         self.indent += 1
@@ -134,6 +142,9 @@ class BlockCompiler(Actions):
         self.line("}")
 
     def _while(self, node: script.While) -> None:
+        if self.state.has_loop_helper:
+            self._while_by_helper(node)
+            return
         self.line("while (1) {")
         self.indent += 1
         self._c_loops += 1
@@ -144,6 +155,23 @@ class BlockCompiler(Actions):
         self._body(node.body)
         self._c_loops -= 1
         self.line("}")
+
+    def _while_by_helper(self, node: script.While) -> None:
+        """Compile a loop by bpf_loop(): the verifier checks condition and body once, however many turns
+        there are."""
+        with self._function({}) as lines:
+            self.indent = 1
+            self.line(f"if ((u32)walk->key == {_TURNS_MAX}) {{")
+            self.line("    pt_lost(PT_LOSS_LOOP_CUT);")
+            self.line("    return 1;")
+            self.line("}")
+            condition = self.value(node.condition)
+            self.line(f"if (!({self._condition(node.condition, condition)}))")
+            self.line("    return 1;")
+            self.release()
+            self.indent = 0
+            self._body(node.body)
+        self._call_function(lines, f"script_loop({_TURNS_MAX + 1}, {{}}, &{{}});", "pt_loop")
 
     def _unroll(self, node: script.Unroll) -> None:
         count = self.constant(node.count)
@@ -191,7 +219,7 @@ class BlockCompiler(Actions):
         kind = TupleType((key_kind, value_kind))
         entry = self.memory(kind.size, fixed=True)
         size = stored_size(key_kind)
-        with self._function(node.variable, Variable(entry, kind)) as lines:
+        with self._function({node.variable: Variable(entry, kind)}) as lines:
             self.indent = 1
             self.line(f"script_copy({entry}, {size}, walk->key);")
             if isinstance(aggregate, AggregateType):
@@ -209,7 +237,7 @@ class BlockCompiler(Actions):
         self.line(f"*(u64 *)({start}) = {first.code};")
         count = self.temporary("s64", f"{last.code} - *(s64 *)({start})")
         address = self.memory(WORD, fixed=True)
-        with self._function(node.variable, Variable(f"(*(s64 *)({address}))", S64)) as lines:
+        with self._function({node.variable: Variable(f"(*(s64 *)({address}))", S64)}) as lines:
             self.indent = 1
             self.line(f"*(s64 *)({address}) = *(s64 *)({start}) + (u32)walk->key;")
             self.indent = 0
@@ -224,33 +252,31 @@ class BlockCompiler(Actions):
         known_map = self.state.map(access.name)
         if not known_map.keys:
             raise self.fail(access, f"{access.name} has no keys")
-        call = f"script_walk({known_map.number}, {{}}, &{{}});"
-        walk = self._call_function(["    walk->target++;"], call, target="0")
-        return Value(f"((u64){walk}.target)", U64)
+        count = f"*(u64 *)({self.memory(8)})"  # not in a register: the verifier would follow each number
+        self.line(f"{count} = 0;")
+        self._call_function([f"    ({count})++;"], f"script_walk({known_map.number}, {{}}, &{{}});")
+        return Value(self.temporary("u64", count), U64)
 
     @contextlib.contextmanager
-    def _function(self, name: str, variable: Variable) -> Iterator[list[str]]:
+    def _function(self, loop_variable: dict[str, Variable]) -> Iterator[list[str]]:
         """Collect the lines of a loop's body, which is a C function, with the loop's variable in scope."""
         outer = self.lines, dict(self.variables), self._in_function, self._c_loops, self.indent
         self.lines, self._in_function, self._c_loops = [], True, 0
-        self.variables[name] = variable
+        self.variables |= loop_variable
         try:
             yield self.lines
         finally:
             self.lines, self.variables, self._in_function, self._c_loops, self.indent = outer
 
-    def _call_function(
-        self, lines: list[str], call: str, kind: str = "script_walk", target: str = "target"
-    ) -> str:
-        """Add a C function with these lines and its call; return the name of the struct passed to it."""
+    def _call_function(self, lines: list[str], call: str, kind: str = "script_walk") -> None:
+        """Add a C function with these lines, and its call."""
         self.functions.append((kind, *lines))
         self._temporaries += 1
         walk = f"w{self._temporaries}"
-        self.line(f"struct script_walk {walk} = {{.ctx = ctx, .memory = m, .target = {target}}};")
+        self.line(f"struct script_walk {walk} = {{.ctx = ctx, .memory = m, .target = target}};")
         self.line(call.format(WALK_NUMBER.format(len(self.functions) - 1), walk))
         self.line(f"if ({walk}.returns)")
         self.line(f"    {self.return_code()}")
-        return walk
 
     def return_code(self) -> str:
         """See Actions."""
@@ -324,10 +350,3 @@ class BlockCompiler(Actions):
         finally:
             self._fixed = max(fixed, self._fixed)
             self._used = max(self._used, self._fixed)
-
-
-def _has_loop(node: Node) -> bool:
-    """Return whether a loop is in a block whose body becomes a function."""
-    if isinstance(node, (script.ForMap, script.ForRange)):
-        return True
-    return any(_has_loop(part) for part in script.children(node))

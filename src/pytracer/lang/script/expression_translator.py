@@ -220,15 +220,24 @@ class ScriptExpressions(ValueWriter):
             of = self.substitutes[of.name].node
         if isinstance(of, syntax.TypeName):
             kind = self.type_of(of)
-            if node.member and isinstance(kind, StructType):
-                field = self.scope.types.members(kind).get(node.member)
-                if field is None:
-                    raise self.fail(node, f"{kind.name} has no member {node.member!r}")
-                return number(field.offset // 8, U64)
-            return number(size_of(kind), U64)
+            return number(self._offset(node, kind) if node.members else size_of(kind), U64)
         if isinstance(node.of, (syntax.TextLiteral,)):
             return number(len(node.of.value.encode()) + 1, U64)
-        return number(c_size(self.type_of_value(node.of)), U64)
+        kind = self.type_of_value(node.of)
+        return number(self._offset(node, kind) if node.members else c_size(kind), U64)
+
+    def _offset(self, node: script.SizeOf, kind: Type) -> int:
+        """Return the bytes before a member: ``a.b`` counts from the struct that ``a`` is in."""
+        offset = 0
+        for name in node.members:
+            if not isinstance(kind, StructType):
+                raise self.fail(node, f"{kind.text} has no members")
+            field = self.scope.types.members(kind).get(name)
+            if field is None:
+                raise self.fail(node, f"{kind.name} has no member {name!r}")
+            offset += field.offset
+            kind = field.type
+        return offset // 8
 
     # Members of what only scripts have
 

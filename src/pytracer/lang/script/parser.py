@@ -8,10 +8,9 @@ from pytracer.errors import ProbeSpecError, near
 from pytracer.lang.lexer import END, NAME, NUMBER
 from pytracer.lang.script import syntax
 from pytracer.lang.script.state import SETTINGS
-from pytracer.lang.script.statements import StatementParser
+from pytracer.lang.script.struct_parser import StructParser
 from pytracer.lang.script.tokens import RULES
 from pytracer.lang.syntax import Node
-from pytracer.record import replace
 
 _POINT = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s,{"])+')
 _POINT_NAME = re.compile(r"[A-Za-z_]\w*=(?=\S)")
@@ -23,7 +22,7 @@ _DEFINE = re.compile(
 MAP_KINDS = ("hash", "lruhash", "percpuhash", "percpulruhash")
 
 
-class ScriptParser(StatementParser):
+class ScriptParser(StructParser):
     """Parses a whole script. Its methods raise ProbeSpecError, which points into the text."""
 
     def __init__(self, text: str) -> None:
@@ -45,7 +44,7 @@ class ScriptParser(StatementParser):
             elif word.text == "import":
                 raise self.fail("imports are not supported")
             elif word.text in ("struct", "union") and self._ahead(2).text == "{":
-                structs.append(self._struct())
+                structs += self.struct_definitions()
             elif word.text == "let":
                 maps.append(self._map_declaration())
             elif word.text == "enum":
@@ -109,33 +108,6 @@ class ScriptParser(StatementParser):
             hint = f"let @name = KIND(ENTRIES); kinds are {', '.join(MAP_KINDS)}"
             raise ProbeSpecError("this declares no map", self.text, start, end, hint=hint)
         return syntax.MapDeclaration(start, end, name.text, kind.text, int(capacity.value))
-
-    def _struct(self) -> syntax.StructDefinition:
-        kind, name = self.take(), self.take()
-        self.expect("{")
-        fields = list[syntax.StructField]()
-        while not self.at("}"):
-            of = super().type_name()
-            while True:
-                stars = of.stars
-                while self.skip("*"):
-                    stars += 1
-                member = self.take()
-                lengths, bits = list[int](), 0
-                while self.skip("["):
-                    lengths.append(int(self.take().value) if self.next.kind == NUMBER else 0)
-                    self.expect("]")
-                if self.skip(":"):
-                    bits = int(self.take().value or 0)
-                words = replace(of, stars=stars)
-                fields.append(syntax.StructField(member.text, words, tuple(lengths), bits))
-                if not self.skip(","):
-                    break
-            if not self.skip(";") and not self.at("}"):
-                raise self.fail("';' is missing here after a member")
-        end = self.take().end
-        self.skip(";")
-        return syntax.StructDefinition(kind.start, end, kind.text, name.text, tuple(fields))
 
     def _config(self) -> dict[str, str]:
         self.take()

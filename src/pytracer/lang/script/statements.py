@@ -321,12 +321,14 @@ class StatementParser(ExpressionParser):
     def _size_of(self, start: int, word: str) -> Node:
         self.expect("(")
         of: Node = self.type_name() if self._begins_type() else self.expression()
-        member = ""
+        members = list[str]()
         if word == "offsetof":
             self.expect(",")
-            member = self.take().text
+            members.append(self.take().text)
+            while self.skip("."):
+                members.append(self.take().text)
         end = self.expect(")").end
-        return syntax.SizeOf(start, end, of, member)
+        return syntax.SizeOf(start, end, of, tuple(members))
 
     def _begins_type(self) -> bool:
         """Return whether the next tokens name a type, not an expression."""

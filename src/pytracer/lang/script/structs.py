@@ -9,6 +9,7 @@ from pytracer.lang.checker import Checker
 from pytracer.lang.scope import RecordField, Scope, TypeProvider
 from pytracer.lang.script.syntax import StructDefinition
 from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Type
+from pytracer.record import replace
 
 _FIRST_STRUCT_NUMBER = 1 << 48  # numbers of these structs; those of the kernel and of programs are below
 
@@ -21,6 +22,7 @@ class ScriptTypes:
         self._checker = Checker(text, Scope("the script", self))
         self._known = dict[str, StructType]()
         self._members = dict[int, dict[str, RecordField]]()
+        self._alignments = dict[int, int]()  # bytes, by number
         for definition in definitions:
             self._define(definition)
 
@@ -53,28 +55,36 @@ class ScriptTypes:
             kind = self._checker.type_of(field.type)
             for length in reversed(field.lengths):
                 kind = ArrayType(kind, length)
-            align = self._align(kind)
+            align = 1 if definition.packed else self._align(kind)
             widest = max(widest, align)
             if definition.kind == "union":
                 bits = 0
             if field.bits:
                 unit = 8 * size_of(kind)
-                if bits // unit != (bits + field.bits - 1) // unit:
+                if not definition.packed and bits // unit != (bits + field.bits - 1) // unit:
                     bits = -(-bits // unit) * unit
                 fields[field.name] = RecordField(kind, bits, field.bits)
                 bits += field.bits
             else:
                 bits = -(-bits // (8 * align)) * 8 * align
-                fields[field.name] = RecordField(kind, bits)
+                if field.name:
+                    fields[field.name] = RecordField(kind, bits)
+                elif isinstance(kind, StructType):
+                    for inner_name, inner in self.members(kind).items():
+                        fields[inner_name] = replace(inner, offset=bits + inner.offset)
                 bits += 8 * size_of(kind)
             longest = max(longest, bits)
+        widest = max(widest, definition.align)
         size = -(-longest // (8 * widest)) * widest
         self._members[number] = fields
+        self._alignments[number] = widest
         self._known[name] = StructType(number, name, size)
 
     def _align(self, kind: Type) -> int:
         if isinstance(kind, ArrayType):
             return self._align(kind.of)
+        if isinstance(kind, StructType) and kind.number in self._alignments:
+            return self._alignments[kind.number]
         if isinstance(kind, StructType):
             return max((self._align(field.type) for field in self.members(kind).values()), default=1)
         return size_of(kind) if isinstance(kind, (IntType, PointerType)) else 1

@@ -74,10 +74,10 @@ class Comptime(Node):
 
 @record
 class SizeOf(Node):
-    """``sizeof(TYPE)`` or ``sizeof(EXPRESSION)``; ``offsetof(TYPE, member)`` where ``member`` is given."""
+    """``sizeof(TYPE)`` or ``sizeof(EXPRESSION)``; ``offsetof(TYPE, a.b)`` where ``members`` are given."""
 
     of: Node
-    member: str = ""
+    members: tuple[str, ...] = ()
 
 
 @record
@@ -217,7 +217,10 @@ class MapDeclaration(Node):
 
 @record
 class StructField:
-    """A member of a struct: its type, the lengths of arrays of it, the bits of a bit-field (0: none)."""
+    """A member of a struct: its type, the lengths of arrays of it, the bits of a bit-field (0: none).
+
+    Without a name it is a struct or union whose members are found in the one around it.
+    """
 
     name: str
     type: TypeName
@@ -227,11 +230,13 @@ class StructField:
 
 @record
 class StructDefinition(Node):
-    """``struct name { ... };`` (or union)."""
+    """``struct name { ... } __attribute__((packed, aligned(8)));``, or union. ``align`` 0: as C aligns it."""
 
     kind: str
     name: str
     fields: tuple[StructField, ...]
+    packed: bool = False
+    align: int = 0
 
 
 @record

@@ -147,10 +147,34 @@ def test_definitions():
     assert ("add", 2) in script.macros
 
 
+def test_structs_within_structs():
+    script = parse_script(
+        "struct a { char c; struct b { int x, *y; } in; union { int i; long l; }; } __attribute__((packed))\n"
+        "struct d { int z[2][3]; } __attribute__((aligned(16), packed)); begin { }"
+    )
+    assert [one.name for one in script.structs] == ["b", "a.1", "a", "d"]
+    inner, unnamed, outer, last = script.structs
+    assert [(one.name, one.type.stars) for one in inner.fields] == [("x", 0), ("y", 1)]
+    assert unnamed.kind == "union"
+    assert [(one.name, one.type.text) for one in outer.fields] == [
+        ("c", "char"),
+        ("in", "struct b"),
+        ("", "union a.1"),
+    ]
+    assert (outer.packed, outer.align, last.packed, last.align) == (True, 0, True, 16)
+    assert last.fields[0].lengths == (2, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "message", "wrong"),
     [
         ("", "there is no probe", ""),
+        ("struct a { int x; } __attribute__((cold)) begin { }", "no attribute 'cold'", "cold"),
+        (
+            "struct a { int x; } __attribute__((aligned(3))) begin { }",
+            "aligned(3): it takes a power of two",
+            "aligned",
+        ),
         ("kprobe:f", "'{' is missing here", ""),
         ("kprobe:f { $x = ; }", "';' is not allowed here", ";"),
         ("kprobe:f { printf(1 }", "',' is missing here between the arguments", "}"),
