@@ -57,12 +57,19 @@ EXPRESSIONS = {
     "width(typeof(uint16))": 2,
     "width(5)": 1,
     "as_type(typeof(uint8), 258)": 2,
+    "(RED, (enum color)7, (enum color)5)": ["RED", "BLUE", 5],
+    "BLUE + 1": 8,
+    "{ $c = BLUE; $c }": "BLUE",
+    "BPF_MAP_TYPE_HASH": "BPF_MAP_TYPE_HASH",
+    "(int32)BPF_MAP_TYPE_HASH": 1,
+    "(FIRST, sizeof(FIRST))": ["FIRST", 8],
 }
 
 
 def test_expressions():
     """All in one script: a start takes longer than they do."""
-    text = "macro width(T) { sizeof(T) } macro as_type(T, x) { (T)x } begin { "
+    text = "enum color { RED, BLUE = 7 }; enum { FIRST = 1 }; "
+    text += "macro width(T) { sizeof(T) } macro as_type(T, x) { (T)x } begin { "
     text += " ".join(f"print({one});" for one in EXPRESSIONS) + " }"
     assert dict(zip(EXPRESSIONS, values(text), strict=True)) == EXPRESSIONS
 
@@ -98,3 +105,13 @@ def test_messages_say_where_in_the_script_they_are_from(tmp_path):
     path = tmp_path / "quiet.bt"
     path.write_text('begin { warnf("half"); errorf("bad"); }')
     assert run("script", "-q", "--no-warnings", path).err == f"{path}:1:24-37: ERROR: bad\n"
+
+
+def test_values_of_enums_have_their_names():
+    text = (
+        "enum color { RED, BLUE = 7 }; begin { @last = BLUE; @[RED, BLUE] = 1; "
+        "@mixed[RED] = RED + 1; @mixed[3] = 4; "
+        'printf("%d %s %-5s|\\n", BLUE, @last, RED); }'
+    )
+    done = run("script", "-q", "-e", text)
+    assert done.out == "7 BLUE RED  |\n\n@[RED, BLUE]: 1\n\n@last: BLUE\n\n@mixed[0]: 1\n@mixed[3]: 4\n\n"

@@ -133,7 +133,7 @@ def _values(script_map: ScriptMap, entries: Iterable[_Entry], divisor: int) -> S
 def _value(script_map: ScriptMap, entry: _Entry, divisor: int) -> DecodedValue:
     if entry.shown is not None and not isinstance(script_map.value, IntType):
         return entry.shown
-    if isinstance(script_map.value, IntType) and script_map.value.boolean:
+    if isinstance(script_map.value, IntType) and (script_map.value.boolean or script_map.value.enum):
         assert entry.shown is not None
         return entry.shown
     number = _divided(_number(script_map, entry), divisor)

@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pytracer.arrays import np
@@ -55,11 +55,21 @@ class ValueReader:
     """Decodes values by their types.
 
     ``targets`` are the names of a script's targets; ``trailer`` follows strings that were truncated at
-    ``room`` bytes. ``clock`` is the time of boot, in ns since the epoch.
+    ``room`` bytes. ``clock`` is the time of boot, in ns since the epoch. ``enums`` are the names of values,
+    by the names of enums.
     """
 
-    def __init__(self, targets: Sequence[tuple[str, str]], *, trailer: str, room: int, clock: int) -> None:
+    def __init__(
+        self,
+        targets: Sequence[tuple[str, str]],
+        *,
+        trailer: str,
+        room: int,
+        clock: int,
+        enums: Mapping[str, Mapping[int, str]] | None = None,
+    ) -> None:
         self._targets = targets
+        self._enums = enums or {}
         self._trailer, self._room, self._clock = trailer, room, clock
         self._kernel: KernelSymbols | None = None
         self.user = UserSymbols()
@@ -86,7 +96,8 @@ class ValueReader:
                 number = (_SIGNED if kind.signed else _WORD).unpack_from(data, at)[0]
                 if kind.boolean:
                     return DecodedValue(bool(number), "true" if number else "false")
-                return DecodedValue(number, str(number))
+                name = self._enums[kind.enum].get(number) if kind.enum in self._enums else None
+                return DecodedValue(number, str(number)) if name is None else DecodedValue(name, name)
             case PointerType():
                 address = _WORD.unpack_from(data, at)[0]
                 return DecodedValue(address, f"{address:#x}")

@@ -80,6 +80,14 @@ class TypeProvider(Protocol):
         """Return the value of an enumerator."""
         ...
 
+    def enum_of(self, enumerator: str) -> str:
+        """Return the name of the enum that an enumerator is of; "" if it has none, or is not known."""
+        ...
+
+    def enum_names(self, enum: str) -> Mapping[int, str]:
+        """Return the names of an enum's values."""
+        ...
+
 
 @record
 class Scope:

@@ -8,7 +8,8 @@ from pytracer.record import record, replace
 @record
 class IntType:
     """An integer of ``size`` bytes, or an enum. ``raw``: a register's content without a type, which may be
-    an address; ``loose``: the number of its meaningful bytes is not known either."""
+    an address; ``loose``: the number of its meaningful bytes is not known either. ``enum`` names the enum
+    whose value it is."""
 
     size: int
     signed: bool
@@ -16,6 +17,7 @@ class IntType:
     boolean: bool = False
     raw: bool = False
     loose: bool = False
+    enum: str = ""
 
     @property
     def c(self) -> str:

@@ -50,6 +50,14 @@ class NoTypes:
         """Return None."""
         return None
 
+    def enum_of(self, enumerator: str) -> str:  # noqa: ARG002
+        """Return ""."""
+        return ""
+
+    def enum_names(self, enum: str) -> Mapping[int, str]:  # noqa: ARG002
+        """Return nothing."""
+        return {}
+
     def function(self, name: str) -> Prototype | None:  # noqa: ARG002
         """Return None."""
         return None
@@ -99,6 +107,16 @@ class BtfTypes(NoTypes):
         """See :class:`pytracer.lang.scope.TypeProvider`; None where enums differ about it."""
         values = self.enumerators(name)
         return values.pop() if len(values) == 1 else None
+
+    def enum_of(self, enumerator: str) -> str:
+        """See :class:`pytracer.lang.scope.TypeProvider`."""
+        found = self._btf.enumerators_named([enumerator]).get(enumerator, ())
+        return next((self._btf.name(number) for number, _ in found), "")
+
+    def enum_names(self, enum: str) -> Mapping[int, str]:
+        """See :class:`pytracer.lang.scope.TypeProvider`."""
+        number = self._btf.find(ENUMS, enum)
+        return {} if number is None else {value: name for name, value in self._btf.enumerators(number)}
 
     def enumerators(self, name: str) -> set[int]:
         """Return the values of an enumerator's name over all enums."""
@@ -153,7 +171,8 @@ class BtfTypes(NoTypes):
             signed = info.signed or (name in _CHARS and not self._above and not self._says_char_signs)
             return IntType(info.size, signed, char=char, boolean=info.boolean)
         if kind in ENUMS:
-            return IntType(btf.size_of(number), btf.enum_signed(number))
+            name = "" if self._above else btf.name(number)  # user space finds the names of the kernel's
+            return IntType(btf.size_of(number), btf.enum_signed(number), enum=name)
         if kind in COMPOSITES:
             tag = "union" if kind is BtfKind.UNION else "struct"
             return StructType(

@@ -5,7 +5,7 @@ Targets of a probe for which the same C is generated share a program; others hav
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pytracer.errors import ProbeSpecError, UnsupportedError, UsageError
 from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP, MAP_LOOKUP_PERCPU_ELEM
@@ -22,6 +22,7 @@ from pytracer.lang.script import (
     generate_script,
 )
 from pytracer.lang.script.syntax import AttachPoint, ProbeBlock
+from pytracer.lang.script.types import enums_within
 from pytracer.plan.alternatives import ChosenProbe
 from pytracer.plan.attach_targets import (
     ScriptPlan,
@@ -124,10 +125,19 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
             ),
             end_programs=frozenset(ends),
             attached=len(places),
+            enums=_enum_names(state, facts),
         ),
         generated={GENERATED: generate_script(blocks, state.maps())},
         usdt_arguments=arguments,
     )
+
+
+def _enum_names(state: ScriptState, facts: KernelInfo) -> dict[str, Mapping[int, str]]:
+    """Return the names of values for each enum of which the script stores values."""
+    types = state.with_structs(NoTypes() if facts.types is None else BtfTypes(facts.types))
+    stored = [kind for one in state.maps() for kind in (*one.keys, one.value)]
+    stored += [kind for action in state.actions() for kind in action.fields]
+    return {name: types.enum_names(name) for kind in stored for name in enums_within(kind)}
 
 
 def _check_loops(blocks: Sequence[CompiledBlock], facts: KernelInfo) -> None:

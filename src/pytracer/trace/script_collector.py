@@ -46,6 +46,7 @@ class ScriptCollector(StreamCollector):
             trailer=config["str_trunc_trailer"],
             room=int(config["max_strlen"]),
             clock=time.time_ns() - ktime.boottime_ns(),
+            enums=self._script.enums,
         )
         self._actions: dict[str, Callable[[Action, bytes], ScriptOutput | None]] = {
             "printf": self._printf,

@@ -110,7 +110,7 @@ def test_fields_of_events_have_the_sign_that_the_format_tells_and_those_of_calls
         return {name: found.type for name, found in scope.named.items() if isinstance(found, Lvalue)}
 
     of_call, of_event = fields("syscalls:sys_enter_add_key"), fields("x:seen")
-    assert of_call == {"__syscall_nr": INT, "ringid": INT, "kind": INT}
+    assert of_call == {"__syscall_nr": INT, "ringid": INT, "kind": IntType(4, True, enum="rule")}
     assert of_event == {
         "port": IntType(2, False),
         "small": IntType(1, True),

@@ -100,8 +100,9 @@ class ScriptExpressions(ValueWriter):
         if self.takes_no_argument(call):
             return self.call(call, "", 0)
         value = self.scope.types.enumerator(node.name)
-        if value is None:
-            value = constants().get(node.name)
+        if value is not None:
+            return number(value, IntType(8, value < 0, enum=self.scope.types.enum_of(node.name)))
+        value = constants().get(node.name)
         if value is None:
             raise self.fail(node, f"no builtin or constant {node.name!r}", hint=self.suggest(node.name))
         return number(value, literal_type(value))

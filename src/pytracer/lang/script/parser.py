@@ -34,6 +34,7 @@ class ScriptParser(StructParser):
         probes, config = list[syntax.ProbeBlock](), dict[str, str]()
         constants = list(self._constants())
         maps, structs = list[syntax.MapDeclaration](), list[syntax.StructDefinition]()
+        enums = list[syntax.EnumDefinition]()
         while self.next.kind != END:
             word = self.next
             if word.text == "config" and self._ahead(1).text == "=":
@@ -48,7 +49,7 @@ class ScriptParser(StructParser):
             elif word.text == "let":
                 maps.append(self._map_declaration())
             elif word.text == "enum":
-                constants += self._enum()
+                enums.append(self._enum(len(enums)))
             elif word.text in ("struct", "union", "typedef", "fn", "subprog"):
                 raise self.fail(f"a script cannot define a {word.text} here")
             else:
@@ -58,7 +59,14 @@ class ScriptParser(StructParser):
                 "there is no probe", self.text, 0, max(len(self.text), 1), hint="PROBE { ... }"
             )
         return syntax.Script(
-            self.text, tuple(probes), config, self._macros, tuple(maps), tuple(structs), tuple(constants)
+            self.text,
+            tuple(probes),
+            config,
+            self._macros,
+            tuple(maps),
+            tuple(structs),
+            tuple(constants),
+            tuple(enums),
         )
 
     def _constants(self) -> tuple[tuple[str, int], ...]:
@@ -75,11 +83,10 @@ class ScriptParser(StructParser):
             constants.append((define["name"], int(define["value"], 0)))
         return tuple(constants)
 
-    def _enum(self) -> list[tuple[str, int]]:
-        """Parse ``enum NAME { A, B = 2 };`` to constants."""
-        self.take()
-        if self.next.kind == NAME:
-            self.take()
+    def _enum(self, number: int) -> syntax.EnumDefinition:
+        """Parse ``enum NAME { A, B = 2 };``."""
+        start = self.take().start
+        enum = self.take().text if self.next.kind == NAME else f"#{number}"
         self.expect("{")
         constants, value = list[tuple[str, int]](), 0
         while not self.at("}"):
@@ -91,9 +98,9 @@ class ScriptParser(StructParser):
             value += 1
             if not self.skip(","):
                 break
-        self.expect("}")
+        end = self.expect("}").end
         self.skip(";")
-        return constants
+        return syntax.EnumDefinition(start, end, enum, tuple(constants))
 
     def _map_declaration(self) -> syntax.MapDeclaration:
         start = self.take().start

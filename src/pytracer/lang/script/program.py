@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pytracer.lang.formats import Conversion
 from pytracer.lang.script.types import WORD, AggregateType, stored_size, words_for
 from pytracer.lang.types import Type
-from pytracer.record import record
+from pytracer.record import default_factory, record
 
 
 @record
@@ -93,7 +95,7 @@ class CompiledScript:
 
     ``targets`` are the names of its targets by number: the whole probe, and the function or event.
     ``attached`` is the number of its probes; ``ends_at_once``: they are begin and end only;
-    ``end_programs`` are the programs of end probes.
+    ``end_programs`` are the programs of end probes. ``enums`` has the names of values by the names of enums.
     """
 
     maps: tuple[ScriptMap, ...]
@@ -103,3 +105,4 @@ class CompiledScript:
     ends_at_once: bool = False
     end_programs: frozenset[int] = frozenset()
     attached: int = 0
+    enums: Mapping[str, Mapping[int, str]] = default_factory(factory=dict)

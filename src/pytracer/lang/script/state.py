@@ -74,6 +74,7 @@ class ScriptState:
         self.macros: Mapping[tuple[str, int], Macro] = script.macros
         self.constants = dict(script.constants)
         self._structs = script.structs
+        self._enums = script.enums
         self._types = dict[int, tuple[TypeProvider, ScriptTypes]]()
         self.declared = {declaration.name: declaration for declaration in script.maps}
         self.has_loop_helper = has_loop_helper
@@ -181,12 +182,12 @@ class ScriptState:
             self.changed = True
 
     def with_structs(self, base: TypeProvider) -> TypeProvider:
-        """Return the types of a target, extended by the structs that the script defines."""
-        if not self._structs:
+        """Return the types of a target, extended by the structs and enums that the script defines."""
+        if not self._structs and not self._enums:
             return base
         cached = self._types.get(id(base))
         if cached is None:
-            cached = self._types[id(base)] = base, ScriptTypes(base, self._structs, self.text)
+            cached = self._types[id(base)] = base, ScriptTypes(base, self._structs, self._enums, self.text)
         return cached[1]
 
     def pending(self) -> Value:

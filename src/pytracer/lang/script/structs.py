@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pytracer.lang.arithmetic import size_of
 from pytracer.lang.checker import Checker
 from pytracer.lang.scope import RecordField, Scope, TypeProvider
-from pytracer.lang.script.syntax import StructDefinition
+from pytracer.lang.script.syntax import EnumDefinition, StructDefinition
 from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Type
 from pytracer.record import replace
 
@@ -17,8 +17,15 @@ _FIRST_STRUCT_NUMBER = 1 << 48  # numbers of these structs; those of the kernel 
 class ScriptTypes:
     """Provides the structs of a script, with C's layout, and the types of ``base`` for all other names."""
 
-    def __init__(self, base: TypeProvider, definitions: Sequence[StructDefinition], text: str) -> None:
+    def __init__(
+        self,
+        base: TypeProvider,
+        definitions: Sequence[StructDefinition],
+        enums: Sequence[EnumDefinition],
+        text: str,
+    ) -> None:
         self._below = base
+        self._enums = enums
         self._checker = Checker(text, Scope("the script", self))
         self._known = dict[str, StructType]()
         self._members = dict[int, dict[str, RecordField]]()
@@ -33,17 +40,35 @@ class ScriptTypes:
 
     def find(self, kind: str, name: str) -> Type | None:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
+        if kind == "enum":
+            enum = next((one.type for one in self._enums if one.name == name), None)
+            return enum or self._below.find(kind, name)
         definition = self._known.get(f"{kind} {name}") if kind != "typedef" else None
         return definition or self._below.find(kind, name)
 
     def names(self, kind: str) -> set[str]:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
         defined = {name.partition(" ")[2] for name in self._known if name.startswith(kind)}
+        defined |= {enum.name for enum in self._enums} if kind == "enum" else set()
         return defined | self._below.names(kind)
 
     def enumerator(self, name: str) -> int | None:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
-        return self._below.enumerator(name)
+        own = (dict(enum.members).get(name) for enum in self._enums)
+        found = next((value for value in own if value is not None), None)
+        return self._below.enumerator(name) if found is None else found
+
+    def enum_of(self, enumerator: str) -> str:
+        """See :class:`~pytracer.lang.scope.TypeProvider`."""
+        own = (enum.name for enum in self._enums if enumerator in dict(enum.members))
+        return next(own, "") or self._below.enum_of(enumerator)
+
+    def enum_names(self, enum: str) -> Mapping[int, str]:
+        """See :class:`~pytracer.lang.scope.TypeProvider`."""
+        for own in self._enums:
+            if own.name == enum:
+                return {value: name for name, value in own.members}
+        return self._below.enum_names(enum)
 
     def _define(self, definition: StructDefinition) -> None:
         name = f"{definition.kind} {definition.name}"

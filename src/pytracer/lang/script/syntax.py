@@ -6,6 +6,7 @@ Each node has its offsets in the text.
 from __future__ import annotations
 
 from pytracer.lang.syntax import Node, TypeName
+from pytracer.lang.types import IntType
 from pytracer.record import as_dict, record
 
 # Expressions
@@ -240,6 +241,19 @@ class StructDefinition(Node):
 
 
 @record
+class EnumDefinition(Node):
+    """``enum name { A, B = 2 };``; one without a name gets a number for it."""
+
+    name: str
+    members: tuple[tuple[str, int], ...]
+
+    @property
+    def type(self) -> IntType:
+        """The type of its values."""
+        return IntType(4, any(value < 0 for _, value in self.members), enum=self.name)
+
+
+@record
 class Script:
     """A parsed script: ``text`` is the whole of it, ``config`` its settings by name, ``macros`` are by name
     and number of parameters; ``constants`` are from ``#define``. ``name`` is that of its file."""
@@ -251,4 +265,5 @@ class Script:
     maps: tuple[MapDeclaration, ...] = ()
     structs: tuple[StructDefinition, ...] = ()
     constants: tuple[tuple[str, int], ...] = ()
+    enums: tuple[EnumDefinition, ...] = ()
     name: str = "stdin"

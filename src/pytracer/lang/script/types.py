@@ -249,7 +249,7 @@ def stored_size(kind: Type) -> int:
 def stored(kind: Type) -> Type:
     """Return the type of a value after it was stored. Each number takes a word, whatever its width."""
     if isinstance(kind, IntType) and not kind.boolean and kind != PENDING:
-        return IntType(kind.size, kind.signed)
+        return IntType(kind.size, kind.signed, enum=kind.enum)
     return kind
 
 
@@ -287,7 +287,7 @@ def _unify_numbers(first: IntType, second: IntType) -> IntType:
         return first
     size = max(first.size, second.size)
     if first.signed == second.signed:
-        return IntType(size, first.signed)
+        return IntType(size, first.signed, enum=first.enum if first.enum == second.enum else "")
     unsigned = second if first.signed else first
     return IntType(min(max(size, 2 * unsigned.size), 8), True)
 
@@ -333,3 +333,10 @@ def unify(first: Type, second: Type) -> Type | None:
         same_kind = (first.kind, first.parameters) == (second.kind, second.parameters)
         return (first if first.signed else second) if same_kind else None
     return None
+
+
+def enums_within(kind: Type) -> set[str]:
+    """Return the names of the enums whose values a type holds."""
+    if isinstance(kind, CompositeType):
+        return set().union(*map(enums_within, kind.items))
+    return {kind.enum} if isinstance(kind, IntType) and kind.enum else set()

@@ -142,7 +142,9 @@ def test_definitions():
     assert script.config == {"max_strlen": "64", "stack_mode": "perf"}
     assert [field.name for field in script.structs[0].fields] == ["a", "name", "next"]
     assert script.structs[0].fields[1].lengths == (8,)
-    assert script.constants == (("RED", 0), ("BLUE", 7), ("GREEN", 8))
+    assert [(enum.name, enum.members) for enum in script.enums] == [
+        ("color", (("RED", 0), ("BLUE", 7), ("GREEN", 8)))
+    ]
     assert (script.maps[0].name, script.maps[0].kind, script.maps[0].capacity) == ("@least", "lruhash", 10)
     assert ("add", 2) in script.macros
 
