@@ -1,4 +1,4 @@
-"""argparse as pytracer speaks: errors are UsageErrors, with where to look as the hint."""
+"""Extend argparse: its errors become UsageErrors with a hint, and help looks the same on every Python."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
     """Help that looks the same from every Python: ``-o, --option VALUE``, as it is from 3.13 on."""
 
     def __init__(self, prog: str) -> None:
-        # argparse makes one for each argument that is declared, too: how wide it is to be can wait.
+        # argparse makes a formatter for each declared argument, too: format_help() finds the width.
         super().__init__(prog, max_help_position=30, width=_WIDEST)
 
     def format_help(self) -> str:
-        """Return the page, as wide as the terminal, within reason."""
+        """Return the help page, as wide as the terminal, but not wider than 100 columns."""
         import shutil
 
         self._width = min(shutil.get_terminal_size().columns, _WIDEST) - 2
@@ -35,10 +35,10 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class ShowExample(argparse.Action):
-    """Print the recorded run of the tracer that is the option's ``const``, and end as --help does."""
+    """Print the recorded run of the tracer named by the option's ``const``, and exit as --help does."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_given: object) -> NoReturn:
-        """Print it. Raises UsageError if none is recorded."""
+        """Print the run. Raises UsageError if none is recorded."""
         from pytracer.explain.recorded import recorded_run
 
         run = recorded_run(self.const)
@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def format_help(self) -> str:
-        """Return the page; a description that is one line is broken into several."""
+        """Return the help page. A description of one line is wrapped."""
         import textwrap
 
         if self.description and "\n" not in self.description:
@@ -114,15 +114,15 @@ def split(words: Sequence[str], keep: int = 0) -> tuple[list[str], float | None,
     return rest, interval, _checked(positive, numbers[1], "COUNT") if len(numbers) == 2 else None
 
 
-def _checked(convert: Callable[[str], Any], text: str, what: str) -> Any:
+def _checked(convert: Callable[[str], Any], text: str, name: str) -> Any:
     try:
         return convert(text)
     except argparse.ArgumentTypeError as error:
-        raise UsageError(f"{what}: {error}") from None
+        raise UsageError(f"{name}: {error}") from None
 
 
 def is_number(text: str) -> bool:
-    """True for what an INTERVAL or a COUNT may look like."""
+    """Return whether a word can be an INTERVAL or a COUNT."""
     try:
         float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""``pytracer cache``: show and clear what is cached for later starts."""
+"""``pytracer cache``: list and clear the cached images and header trees."""
 
 from __future__ import annotations
 
@@ -14,70 +14,79 @@ from pytracer.cli.arguments import Parser
 from pytracer.text import harmless
 
 _DESCRIPTION = """\
-What pytracer keeps for the next start: compiled programs (images) and kernel types (headers).
+Lists or clears what pytracer caches for later starts: compiled programs (images) and kernel types (headers).
 
-  list     show what there is: for which kernel, how big, when it was last in use (default)
-  clear    drop all of it; what is needed is made again"""
+  list     show each entry with its kernel, its size and the day of its last use (default)
+  clear    remove all entries; later runs compile again what they need"""
 
 
 def run(words: Sequence[str]) -> int:
-    """List or clear, as text or (``-f json``) one object a line."""
+    """List or clear the cache, as text or (``-f json``) one object per line."""
     usage = "pytracer cache [list | clear] [-f {table,json}]"
     parser = Parser(prog="pytracer cache", description=_DESCRIPTION, usage=usage)
     parser.add_argument(
         "action", nargs="?", choices=("list", "clear"), default="list", help=argparse.SUPPRESS
     )
-    parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="how to show it")
+    parser.add_argument(
+        "-f", "--format", choices=("table", "json"), default="table", help="output format (default: table)"
+    )
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args(words)
+    options = parser.parse_args(words)
     cache = cache_dir()
     if cache.note:
         print(f"pytracer: warning: {harmless(cache.note)}", file=sys.stderr)
-    found = entries.clear(cache) if given.action == "clear" else list(entries.list_entries(cache))
-    write = _json if given.format == "json" else _table
-    for line in write(cache, found, given.action):
+    cached = entries.clear(cache) if options.action == "clear" else list(entries.list_entries(cache))
+    write = _json if options.format == "json" else _table
+    for line in write(cache, cached, options.action):
         print(line)
     return 0
 
 
-def _json(cache: CacheDir, found: list[entries.CacheEntry], action: str) -> Iterator[str]:
-    for one in found if action == "list" else ():
+def _json(cache: CacheDir, cached: list[entries.CacheEntry], action: str) -> Iterator[str]:
+    for entry in cached if action == "list" else ():
         record = {
-            "kind": one.kind,
-            "name": one.name,
-            "kernel": one.kernel or None,
-            "size": one.size,
-            "used": _day(one.used),
-            "path": str(one.path),
+            "kind": entry.kind,
+            "name": entry.name,
+            "kernel": entry.kernel or None,
+            "size": entry.size,
+            "used": _day(entry.used),
+            "path": str(entry.path),
         }
         yield json.dumps(record)
-    images = sum(one.kind == "image" for one in found)
-    totals = {"images": images, "headers": len(found) - images, "size": sum(one.size for one in found)}
+    images = sum(entry.kind == "image" for entry in cached)
+    totals = {"images": images, "headers": len(cached) - images, "size": sum(entry.size for entry in cached)}
     yield json.dumps({"kind": "total" if action == "list" else "cleared", **totals, "path": str(cache.path)})
 
 
-def _table(cache: CacheDir, found: list[entries.CacheEntry], action: str) -> Iterator[str]:
+def _table(cache: CacheDir, cached: list[entries.CacheEntry], action: str) -> Iterator[str]:
     rows = [("KIND", "NAME", "KERNEL", "SIZE", "LAST USED")]
     rows += [
-        (one.kind, harmless(one.name), harmless(one.kernel) or "-", _bytes(one.size), _day(one.used))
-        for one in found
+        (
+            entry.kind,
+            harmless(entry.name),
+            harmless(entry.kernel) or "-",
+            _bytes(entry.size),
+            _day(entry.used),
+        )
+        for entry in cached
     ]
-    if found and action == "list":
+    if cached and action == "list":
         width = [max(len(row[column]) for row in rows) for column in range(5)]
         for kind, name, kernel, size, used in rows:
             yield (
                 f"{kind:<{width[0]}}  {name:<{width[1]}}  {kernel:<{width[2]}}  {size:>{width[3]}}  {used}"
             )
         yield ""
-    images = sum(one.kind == "image" for one in found)
-    totals = f"{_some(images, 'image')}, {_some(len(found) - images, 'folder of types', 'folders of types')}"
-    totals += f", {_bytes(sum(one.size for one in found))}"
-    where = harmless(str(cache.path))
-    yield f"{totals} in {where}" if action == "list" else f"dropped {totals} from {where}"
+    images = sum(entry.kind == "image" for entry in cached)
+    trees = len(cached) - images
+    totals = f"{_count_text(images, 'image')}, {_count_text(trees, 'folder of types', 'folders of types')}"
+    totals += f", {_bytes(sum(entry.size for entry in cached))}"
+    folder = harmless(str(cache.path))
+    yield f"{totals} in {folder}" if action == "list" else f"removed {totals} from {folder}"
 
 
-def _some(number: int, one: str, more: str = "") -> str:
-    return f"{number} {one if number == 1 else more or one + 's'}"
+def _count_text(number: int, singular: str, plural: str = "") -> str:
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _bytes(size: int) -> str:

@@ -1,4 +1,4 @@
-"""Find the words that fit at a place of a command line, by the declarations and by what anyone may know here.
+"""Find the words that can complete a command line, from the declarations and the state of this machine.
 
 No privileges are needed: functions and raw tracepoints come from BTF, trace events from tracefs where it can
 be read.
@@ -26,40 +26,46 @@ from pytracer.spec import (
 )
 
 Candidate = tuple[str, str]
-"""A word, and what it means."""
+"""A word and its description."""
 
 FILES, COMMANDS = ":files", ":commands"
-"""Words that stand for what a shell completes by itself."""
+"""Placeholders for files and commands, which the shell completes by itself."""
 _FUNCTIONS = ("k", "kr", "f", "fr")
 _FILE_OPTIONS = ("--output", "--profile", "--enforce")
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def candidates(words: Sequence[str], commands: dict[str, str]) -> Iterator[Candidate]:
-    """Yield the candidates for the last of ``words``, which may be empty; the others stand before it.
+    """Yield the candidates for the last of ``words``, which may be empty.
 
     ``commands`` are the subcommands with their help.
     """
-    *before, current = words or [""]
-    if "--" in before:
+    *previous_words, current = words or [""]
+    if "--" in previous_words:
         yield COMMANDS, ""
         return
-    with contextlib.suppress(PytracerError, OSError):  # where nothing is known, nothing is offered
-        found = _tracers(commands) if not before else _after(before, current, commands)
-        yield from (one for one in found if one[0].startswith((current, ":")))
+    with contextlib.suppress(PytracerError, OSError):  # without facts there are no candidates
+        all_candidates = (
+            _tracers(commands)
+            if not previous_words
+            else _complete_arguments(previous_words, current, commands)
+        )
+        yield from (candidate for candidate in all_candidates if candidate[0].startswith((current, ":")))
 
 
 def _tracers(commands: dict[str, str]) -> Iterator[Candidate]:
     yield from commands.items()
     for name in registry.names():
-        with contextlib.suppress(PytracerError):  # a broken file of somebody's
+        with contextlib.suppress(PytracerError):  # a third-party tracer with an error
             yield name, registry.get(name).summary
 
 
-def _after(before: list[str], current: str, commands: dict[str, str]) -> Iterable[Candidate]:
-    name = before[0]
+def _complete_arguments(
+    previous_words: list[str], current: str, commands: dict[str, str]
+) -> Iterable[Candidate]:
+    name = previous_words[0]
     if name in commands:
-        if name in ("explain", "schema", "man") and len(before) == 1:
+        if name in ("explain", "schema", "man") and len(previous_words) == 1:
             return _tracers({})
         if name == "completion":
             return [(shell, "") for shell in ("bash", "zsh", "fish")]
@@ -68,14 +74,14 @@ def _after(before: list[str], current: str, commands: dict[str, str]) -> Iterabl
     actions = {option: action for action in parser.build(tracer)._actions for option in action.option_strings}
     if current.startswith("-"):
         return _options(actions)
-    previous = actions.get(before[-1]) if len(before) > 1 else None
+    previous = actions.get(previous_words[-1]) if len(previous_words) > 1 else None
     if previous is not None and previous.nargs is None:
         return _values(tracer, previous, current)
     return _arguments(tracer, current)
 
 
 def _options(actions: dict[str, argparse.Action]) -> Iterator[Candidate]:
-    yield "--", "the command to run"
+    yield "--", "a command to run and trace"
     for option, action in actions.items():
         if option.startswith("--") and action.help != argparse.SUPPRESS:
             yield option, action.help or ""
@@ -94,15 +100,19 @@ def _values(tracer: Tracer, action: argparse.Action, current: str) -> Iterable[C
             (column.name, column.help) for output in tracer.outputs for column in parser.columns_of(output)
         ]
     if option == "--hook":
-        ways = ((hook.name, way.name) for hook in tracer.hooks for way in hook.alternatives)
-        return [(f"{hook}={way}", "") for hook, way in ways]
+        choices = (
+            (hook.name, alternative.name) for hook in tracer.hooks for alternative in hook.alternatives
+        )
+        return [(f"{hook}={alternative}", "") for hook, alternative in choices]
     if option in _NAMES:
         return _NAMES[option]()
-    own = next((one for one in tracer.options if f"--{one.name}" == option), None)
-    if isinstance(own, GroupBy):
-        return _list_of(((key.name, key.columns[0].help) for key in own.keys), current)
-    if isinstance(own, NameSet):
-        return _list_of(_names(own), current)
+    declared = next(
+        (declaration for declaration in tracer.options if f"--{declaration.name}" == option), None
+    )
+    if isinstance(declared, GroupBy):
+        return _complete_list(((key.name, key.columns[0].help) for key in declared.keys), current)
+    if isinstance(declared, NameSet):
+        return _complete_list(_names(declared), current)
     return []
 
 
@@ -114,23 +124,23 @@ def _names(option: NameSet) -> Iterable[Candidate]:
     return [(name, "") for name in all_names()]
 
 
-def _list_of(found: Iterable[Candidate], current: str) -> Iterator[Candidate]:
-    """Complete the last of names with commas between them; ``!`` before the first excludes them all."""
+def _complete_list(names: Iterable[Candidate], current: str) -> Iterator[Candidate]:
+    """Complete the last name of a comma-separated list, which may begin with ``!``."""
     head, comma, _ = current.rpartition(",")
     head += comma
     if not head and current.startswith("!"):
         head = "!"
-    given = head.removeprefix("!").split(",")
-    yield from ((head + name, text) for name, text in found if name not in given)
+    listed = head.removeprefix("!").split(",")
+    yield from ((head + name, text) for name, text in names if name not in listed)
 
 
 def _arguments(tracer: Tracer, current: str) -> Iterable[Candidate]:
-    asked = tracer.arguments
-    if isinstance(asked, (Targets, ProbeSpecArguments)):
+    arguments = tracer.arguments
+    if isinstance(arguments, (Targets, ProbeSpecArguments)):
         return _targets(current)
-    if isinstance(asked, Injection):
+    if isinstance(arguments, Injection):
         return [(name, "") for name in _functions()]
-    if asked is not None and asked.encode == "interfaces":
+    if arguments is not None and arguments.encode == "interfaces":
         return [(name, "") for name in sorted(os.listdir("/sys/class/net"))]  # noqa: PTH208
     return []
 

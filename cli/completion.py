@@ -10,14 +10,15 @@ from pytracer.text import harmless
 _HELP = """\
 usage: pytracer completion {bash,zsh,fish}
 
-A script for this shell: it completes tracers, options and their values, processes, users, functions, events.
+Prints a script for this shell. It completes tracers, options and their values, processes, users, functions
+and events.
 
   bash: source <(pytracer completion bash), or in a file of /etc/bash_completion.d
   zsh:  source <(pytracer completion zsh), after compinit
   fish: pytracer completion fish > ~/.config/fish/completions/pytracer.fish"""
-_MOST = 2000  # candidates that a shell is given: of more, nobody reads the list
+_CANDIDATES_MAX = 2000  # a longer list is of no use
 
-# Bash cuts words at : and =, so the line is read instead, and what stands before the cut is taken off again.
+# Bash splits words at : and =. So the script reads the whole line, and removes what precedes the last split.
 _BASH = r"""
 _pytracer() {
     local line=${COMP_LINE:0:COMP_POINT} word cut
@@ -75,16 +76,16 @@ _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def run(words: Sequence[str]) -> int:
-    """Print the script, or (for the scripts) the candidates for the last word, with what they mean."""
+    """Print the script, or (called by the script) the candidates for the last word and their descriptions."""
     if words[:1] == ["candidates"]:
         return _print_candidates(words[1:])
     if words and words[0] in ("-h", "--help"):
         print(_HELP)
         return 0
     if len(words) != 1 or words[0] not in _SCRIPTS:
-        wrong = f"no completion for {words[0]!r}" if words else "completion needs a shell"
+        message = f"no completion for {words[0]!r}" if words else "completion needs a shell"
         raise UsageError(
-            wrong, hint=near(words[0] if words else "", _SCRIPTS) or "pytracer completion --help"
+            message, hint=near(words[0] if words else "", _SCRIPTS) or "pytracer completion --help"
         )
     print(_SCRIPTS[words[0]].strip())
     return 0
@@ -94,11 +95,11 @@ def _print_candidates(words: Sequence[str]) -> int:
     from pytracer.cli import main
     from pytracer.cli.candidates import candidates
 
-    helps = {name: text for name, (_, text) in main.COMMANDS.items()}
-    for number, (word, text) in enumerate(candidates(words, helps)):
-        if number == _MOST:
+    summaries = {name: text for name, (_, text) in main.COMMANDS.items()}
+    for number, (word, text) in enumerate(candidates(words, summaries)):
+        if number == _CANDIDATES_MAX:
             break
-        # A name with a space would be several words; the traced system chose some of these.
+        # A name with a space would be several words. Some names come from the traced system.
         if word == harmless(word) and " " not in word:
             print(f"{word}\t{harmless(text)}")
     return 0

@@ -1,11 +1,12 @@
-"""Defaults of options from configuration files: of the system, then the user's, then the command line's.
+"""Read defaults of options from configuration files: the system's, then the user's.
 
     [defaults]            # options that many tracers have
     format = "json"
-    [tracer.syscalls]     # any option of one tracer, except what says which tasks it traces
+    [tracer.syscalls]     # any option of one tracer, except those that select the traced tasks
     by = "syscall,pid"
 
-A file of somebody else than root and the effective user, or that others can write, is not read.
+Options of the command line come after both. A file is not read if others can write to it, or if it belongs to
+a user other than root and the effective user.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ _SHARED = (
     *("format", "timestamp", "wide", "csv-raw", "icicle", "top", "sort", "max-rows", "buffer", "strict"),
     *("duration", "max-probes", "verbose", "headers"),
 )
-"""The options of ``[defaults]``: a tracer that does not have one goes without."""
+"""The options that ``[defaults]`` may set. A tracer without one of them ignores it."""
 _REFUSED = ("help", "output", "dry-run", "emit-c", "no-config", "load", "wait-all", "hook", "debug")
 _MAX_BYTES = 1 << 16
 
 
 @record
 class Default:
-    """An option's words as a command line has them, and the file that they are from."""
+    """An option as words of a command line, and the file that sets it."""
 
     words: tuple[str, ...]
     file: Path
@@ -46,24 +47,24 @@ def user_file() -> Path:
 
 
 def load(tracer: str, actions: list[argparse.Action]) -> tuple[list[Default], list[str]]:
-    """Return the defaults for a tracer, whose options are ``actions``; and warnings of files that are not
-    read.
+    """Return the defaults for a tracer with the options ``actions``, and warnings about files that were
+    ignored.
 
-    Raises UsageError for what is no TOML, or names no option.
+    Raises UsageError if a file is not TOML or names an unknown option.
     """
-    found, warnings = list[Default](), list[str]()
+    defaults, warnings = list[Default](), list[str]()
     options = {
         option[2:]: action for action in actions for option in action.option_strings if option[:2] == "--"
     }
     for path in (SYSTEM, user_file()):
         text = _read(path, warnings)
         if text is not None:
-            found += _defaults(path, _parse(path, text), tracer, options)
-    return found, warnings
+            defaults += _defaults(path, _parse(path, text), tracer, options)
+    return defaults, warnings
 
 
 def _read(path: Path, warnings: list[str]) -> str | None:
-    """Return the text of a file that may be trusted; None if there is none."""
+    """Return the text of a file; None if there is none, or if its owner or mode cannot be trusted."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
@@ -73,17 +74,17 @@ def _read(path: Path, warnings: list[str]) -> str | None:
         return None
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        why = ""
+        reason = ""
         if not stat.S_ISREG(status.st_mode):
-            why = "it is no regular file"
+            reason = "it is no regular file"
         elif status.st_uid not in (0, os.geteuid()):
-            why = f"it belongs to another user (uid {status.st_uid})"
+            reason = f"it belongs to another user (uid {status.st_uid})"
         elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            why = "it can be written by others (chmod go-w)"
+            reason = "it can be written by others (chmod go-w)"
         elif status.st_size > _MAX_BYTES:
-            why = f"it has more than {_MAX_BYTES} bytes"
-        if why:
-            warnings.append(f"{path} is not read: {why}")
+            reason = f"it has more than {_MAX_BYTES} bytes"
+        if reason:
+            warnings.append(f"{path} is not read: {reason}")
             return None
         return file.read().decode("utf-8", "replace")
 
@@ -105,19 +106,19 @@ def _defaults(
     for section in document:
         if section not in ("defaults", "tracer"):
             raise UsageError(f"{path}: no such section: {section!r}", hint="[defaults], [tracer.NAME]")
-    own = _table(path, _table(path, document, "tracer"), tracer)
+    tracer_table = _table(path, _table(path, document, "tracer"), tracer)
     for name, value in _table(path, document, "defaults").items():
         if name not in _SHARED:
             raise UsageError(f"{path}: {name!r} is no option of [defaults]", hint=near(name, _SHARED))
         action = options.get(name)
-        # What this tracer does not have, or takes no such value for, is for others.
-        has = action is not None and action.help != argparse.SUPPRESS and name not in own
-        if has and action is not None and (action.choices is None or value in action.choices):
+        # An option that this tracer lacks, or a value that it does not accept, is meant for other tracers.
+        is_applicable = action is not None and action.help != argparse.SUPPRESS and name not in tracer_table
+        if is_applicable and action is not None and (action.choices is None or value in action.choices):
             yield from _default(path, name, value, action)
-    for name, value in own.items():
+    for name, value in tracer_table.items():
         if name not in options or name in _REFUSED:
-            known = [option for option in options if option not in _REFUSED]
-            raise UsageError(f"{path}: {name!r} is no option of [tracer.{tracer}]", hint=near(name, known))
+            allowed = [option for option in options if option not in _REFUSED]
+            raise UsageError(f"{path}: {name!r} is no option of [tracer.{tracer}]", hint=near(name, allowed))
         yield from _default(path, name, value, options[name])
 
 
@@ -130,7 +131,7 @@ def _table(path: Path, document: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _default(path: Path, name: str, value: Any, action: argparse.Action) -> Iterator[Default]:
     if isinstance(action.default, list) or action.dest.startswith("filter_"):
-        raise UsageError(f"{path}: {name!r} says what is traced, and is taken from the command line alone")
+        raise UsageError(f"{path}: {name!r} selects what is traced; only the command line may set it")
     if action.nargs == 0:
         if not isinstance(value, bool):
             raise UsageError(f"{path}: {name!r} is true or false, not {value!r}")

@@ -1,4 +1,4 @@
-"""``pytracer diff BEFORE AFTER``: the stacks of two runs compared."""
+"""``pytracer diff BEFORE AFTER``: compare the stacks of two runs."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from pytracer.errors import UsageError
 from pytracer.text import harmless
 
 _DESCRIPTION = (
-    "Compares the stacks of two runs, each written by -f folded or -f json, as a flame graph: frames are as "
-    "wide as AFTER, red where their share of the whole grew and blue where it shrank."
+    "Compares the stacks of two runs, each written by -f folded or -f json, as a flame graph. The width of a "
+    "frame is its count in AFTER. A frame is red if its share of all samples grew, blue if it shrank."
 )
 _EXAMPLES = """\
 examples:
-  pytracer profile -f json -o before -d 10     the first run; another one writes after
-  pytracer diff before after -o diff.svg       what has changed
-  pytracer diff after before -o gone.svg       the other way round: what there is no more has a width
-  pytracer diff before after -f folded         stacks with both counts, for other tools"""
+  pytracer profile -f json -o before -d 10     record the first run; a second run writes after
+  pytracer diff before after -o diff.svg       draw the differences
+  pytracer diff after before -o gone.svg       draw them with the widths of the first run
+  pytracer diff before after -f folded         print stacks with both counts, for other tools"""
 
 
 def run(words: Sequence[str]) -> int:
-    """Compare two files."""
+    """Compare two files, and write a flame graph or folded stacks."""
     usage = "pytracer diff BEFORE AFTER [-f {flamegraph,folded}] [-o FILE]"
     parser = Parser(prog="pytracer diff", description=_DESCRIPTION, usage=usage, epilog=_EXAMPLES)
     parser.add_argument("before", metavar="BEFORE", help="stacks of a run, by -f folded or -f json")
     parser.add_argument("after", metavar="AFTER", help="stacks of another run")
     formats = ("flamegraph", "folded")
     parser.add_argument("-f", "--format", choices=formats, default="flamegraph", help="default: flamegraph")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of to standard output")
-    parser.add_argument("--icicle", action="store_true", help="flame graphs grow downwards, callers above")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of standard output")
+    parser.add_argument("--icicle", action="store_true", help="draw flame graphs downwards, callers on top")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args(words)
+    options = parser.parse_args(words)
 
     from pytracer.sinks.flamegraph import Picture, compare
     from pytracer.sinks.saved_stacks import SavedStacks, read_stacks
@@ -46,18 +46,20 @@ def run(words: Sequence[str]) -> int:
         except OSError as error:
             raise UsageError(f"cannot read {name!r}: {error.strerror}") from error
 
-    before, after = read(given.before), read(given.after)
-    if before.column.unit != after.column.unit and given.format == "flamegraph":
+    before, after = read(options.before), read(options.after)
+    if before.column.unit != after.column.unit and options.format == "flamegraph":
         raise UsageError(f"{before.column.name} and {after.column.name} cannot be compared")
     stacks = sorted(before.counts.keys() | after.counts.keys())
-    both = [(stack, (before.counts.get(stack, 0), after.counts.get(stack, 0))) for stack in stacks]
+    count_pairs = [(stack, (before.counts.get(stack, 0), after.counts.get(stack, 0))) for stack in stacks]
     with contextlib.ExitStack() as stack:
-        output = standard_output() if given.output is None else stack.enter_context(OutputFile(given.output))
-        if given.format == "folded":
-            for frames, counts in both:
+        output = (
+            standard_output() if options.output is None else stack.enter_context(OutputFile(options.output))
+        )
+        if options.format == "folded":
+            for frames, counts in count_pairs:
                 output.write(f"{';'.join(frames)} {counts[0]} {counts[1]}\n")
             return 0
-        require_no_terminal(given.format, output)
-        title = f"{given.before} to {given.after}"
-        output.write(compare(both, Picture(harmless(title), after.column, given.icicle)))
+        require_no_terminal(options.format, output)
+        title = f"{options.before} to {options.after}"
+        output.write(compare(count_pairs, Picture(harmless(title), after.column, options.icicle)))
     return 0

@@ -1,4 +1,4 @@
-"""``pytracer doctor``: what this machine grants and lacks, as a table or as JSON, one object a line."""
+"""``pytracer doctor``: report what this machine supports, as a table or as JSON, one object per line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pytracer.cli.arguments import Parser
 from pytracer.features import feature_table
 from pytracer.text import harmless
 
-_DESCRIPTION = "What this machine grants and lacks, and what would help. As root it sees more."
+_DESCRIPTION = (
+    "Reports what this machine supports, what is missing, and how to fix it. Run it as root for all checks."
+)
 _WIDTH = 100
 _MARKS = {
     doctor.OK: "ok",
@@ -25,22 +27,24 @@ _MARKS = {
     feature_table.UNTRIED: "?",
 }
 _GROUPS = {
-    "hook": "hooks that programs can be put on",
+    "hook": "hooks that programs can attach to",
     "program": "program types",
     "map": "map types",
     "helper": "helpers",
 }
-_LABEL = 8  # the widest mark, and a blank
+_LABEL_WIDTH = 8  # of the longest mark and a blank
 
 
 def run(argv: list[str]) -> int:
-    """Look, and show what was found; 1 where no tracer can run here at all, else 0."""
+    """Check this machine and print the report. Returns 1 if no tracer can run here, else 0."""
     parser = Parser(prog="pytracer doctor", description=_DESCRIPTION)
-    parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="how to show it")
+    parser.add_argument(
+        "-f", "--format", choices=("table", "json"), default="table", help="output format (default: table)"
+    )
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     report = doctor.examine()
-    for line in _json(report) if given.format == "json" else _table(report):
+    for line in _json(report) if options.format == "json" else _table(report):
         print(line)
     return 0 if report.can_run else 1
 
@@ -103,14 +107,14 @@ def _features(report: doctor.Report) -> Iterator[str]:
 
 
 def _by_status(results: list[feature_table.Result]) -> Iterator[str]:
-    """Print a paragraph for each status: there are too many for a line each."""
+    """Yield a paragraph for each status, as there are too many features for a line each."""
     for status in dict.fromkeys(result.status for result in results):
         names = [result.feature.name for result in results if result.status == status]
         yield from _lines(status, "", ", ".join(names), 0)
 
 
 def _lines(status: str, name: str, text: str, width: int) -> Iterator[str]:
-    head = f"  {_MARKS.get(status, ''):<{_LABEL}}{name:<{width}}"
+    head = f"  {_MARKS.get(status, ''):<{_LABEL_WIDTH}}{name:<{width}}"
     yield from textwrap.wrap(
         harmless(text),
         _WIDTH,
@@ -125,8 +129,8 @@ def _verdict(report: doctor.Report) -> str:
     if failed:
         return f"pytracer cannot run here: {', '.join(failed)}"
     if any(result.status == feature_table.UNTRIED for result in report.features):
-        return "what could be seen is fine; with the capabilities for it (sudo), the rest can be seen too"
-    warned = next((check for check in report.checks if check.name == doctor.LOCKDOWN), None)
-    if warned is not None and warned.status == doctor.WARN:
+        return "all checks that ran are fine; sudo runs the remaining ones"
+    lockdown = next((check for check in report.checks if check.name == doctor.LOCKDOWN), None)
+    if lockdown is not None and lockdown.status == doctor.WARN:
         return f"tracers that read no kernel memory can run here; lockdown: {doctor.WITHHELD}"
     return "pytracer can run here"

@@ -1,4 +1,4 @@
-"""``pytracer explain``: the whole path of a tracer on one page, or why a program is refused."""
+"""``pytracer explain``: show each stage of a tracer on one page, or explain a verifier error."""
 
 from __future__ import annotations
 
@@ -16,66 +16,70 @@ from pytracer.spec import registry
 from pytracer.text import harmless
 
 _ABOUT = """\
-Runs a tracer for a moment and shows the whole path on one page, from this kernel: the C, the plan and its
-alternatives, the bytecode beside the C, what the verifier said, the native code, the maps and what is in
-them, where the programs were put, and what they cost."""
+Runs a tracer for a second and shows each stage on one page: the C, the plan with its alternatives, the
+bytecode beside the C, the verifier's log, the native code, the maps with their content, the attach targets
+and the cost."""
 _MORE = """\
 examples:
   pytracer explain syscalls -- ls
-      what counts the system calls of one command
+      every stage of counting the system calls of a command
   pytracer explain --stage bytecode sockcount lo
-      one stage
+      the bytecode only
   pytracer explain funccount t:sched:sched_switch -d 5 --html page.html
-      a page for a browser; it needs nothing from outside
+      a page for a browser, without external files
   pytracer explain --refused mine.c
-      why the kernel takes none of the programs in a C file, and what to do
+      why the verifier rejects the programs in a C file, and how to fix them
 
 notes:
-  -d SECONDS says how long it is watched (default: 1); with a command it is until that ends.
-  --refused puts each function through the verifier and attaches none. What kind of program one is, its
-  argument says: struct __sk_buff *, struct xdp_md *, struct pt_regs *, struct bpf_raw_tracepoint_args *."""
+  The tracer runs for -d SECONDS (default: 1), or until the command ends.
+  --refused loads each function of the file and attaches none. The type of its argument gives the program
+  type: struct __sk_buff *, struct xdp_md *, struct pt_regs *, struct bpf_raw_tracepoint_args *."""
 _USAGE = "pytracer explain [--stage NAME] [--html FILE] TRACER [ARG... options] [-- COMMAND...]"
 
 
 def run(words: Sequence[str]) -> int:
-    """Show the page; 1 where a program was refused."""
+    """Show the page. Returns 1 if a program was rejected."""
     from pytracer.explain.stages import NAMES
 
     parser = Parser(prog="pytracer explain", description=_ABOUT, epilog=_MORE, usage=_USAGE)
-    parser.add_argument("--stage", metavar="NAME", help=f"only this one: {', '.join(NAMES)}")
-    parser.add_argument("--html", metavar="FILE", help="write a page for a browser there")
-    parser.add_argument("--refused", metavar="FILE", help="a C file whose programs the kernel does not take")
+    parser.add_argument("--stage", metavar="NAME", help=f"show only this stage: {', '.join(NAMES)}")
+    parser.add_argument("--html", metavar="FILE", help="write a page for a browser to FILE")
+    parser.add_argument(
+        "--refused", metavar="FILE", help="explain why the verifier rejects the programs of a C file"
+    )
     cut = words.index("--") if "--" in words else len(words)
-    own, command = list(words[:cut]), list(words[cut:])
-    if own and own[0] in ("-h", "--help"):
-        parser.parse_args(own[:1])
-    given, rest = parser.parse_known_args(own)
-    if given.stage and given.html:
+    own_words, command = list(words[:cut]), list(words[cut:])
+    if own_words and own_words[0] in ("-h", "--help"):
+        parser.parse_args(own_words[:1])
+    options, rest = parser.parse_known_args(own_words)
+    if options.stage and options.html:
         raise UsageError("--html shows all stages: it cannot be combined with --stage")
-    known = ("refusal",) if given.refused else NAMES
-    if given.stage and given.stage not in known:
-        raise UnknownNameError("stage", given.stage, known)
-    if given.html:
+    stage_names = ("refusal",) if options.refused else NAMES
+    if options.stage and options.stage not in stage_names:
+        raise UnknownNameError("stage", options.stage, stage_names)
+    if options.html:
         from pytracer.explain.html import render as render_html
 
-        with OutputFile(given.html) as file:  # before anything is run
-            page, status = _page(given, rest + command)
+        with OutputFile(options.html) as file:  # fails before the tracer runs
+            page, status = _page(options, rest + command)
             file.write(render_html(page))
-        print(f"{harmless(given.html)}: {harmless(page.title)}")
+        print(f"{harmless(options.html)}: {harmless(page.title)}")
         return status
-    page, status = _page(given, rest + command)
+    page, status = _page(options, rest + command)
     from pytracer.explain.plain_text import render
 
     stream = standard_output()
-    there = any(stage.name == given.stage for stage in page.stages)  # else all of it was refused
-    for line in render(page, given.stage if there else ""):
+    has_stage = any(
+        stage.name == options.stage for stage in page.stages
+    )  # a rejected program has no later stages
+    for line in render(page, options.stage if has_stage else ""):
         print(line, file=stream)
     stream.flush()
     return status
 
 
-def _page(given: argparse.Namespace, rest: Sequence[str]) -> tuple[Page, int]:
-    return _refused(given, rest) if given.refused else _tracer(rest)
+def _page(options: argparse.Namespace, rest: Sequence[str]) -> tuple[Page, int]:
+    return _refused(options, rest) if options.refused else _tracer(rest)
 
 
 def _tracer(words: Sequence[str]) -> tuple[Page, int]:
@@ -97,22 +101,22 @@ def _tracer(words: Sequence[str]) -> tuple[Page, int]:
         return stages.page_of(observe(request, RunningKernel, warn=warn), words), 0
     except VerifierError as error:
         program = error.message.partition(": ")[0].rpartition(":")[2]
-        one = refused.RefusedProgram(program, "", error.detail)
+        refused_program = refused.RefusedProgram(program, "", error.detail)
         text = read_source(tracer.c_file, make_plan(request, RunningKernel()).generated)
-        return refused.page_of(tracer.c_file, text, [one]), error.exit_code
+        return refused.page_of(tracer.c_file, text, [refused_program]), error.exit_code
 
 
-def _refused(given: argparse.Namespace, rest: Sequence[str]) -> tuple[Page, int]:
+def _refused(options: argparse.Namespace, rest: Sequence[str]) -> tuple[Page, int]:
     if rest:
         raise UsageError(f"--refused takes a file and nothing else, not {rest[0]!r}")
-    file = Path(given.refused)
+    file = Path(options.refused)
     if not file.is_file():
-        raise UsageError(f"no file {given.refused!r}")
+        raise UsageError(f"no file {options.refused!r}")
 
     from pytracer.bpf.compile.source import read_source
     from pytracer.explain import refused
     from pytracer.explain.load_trial import try_programs
 
     text = read_source(str(file.resolve()))
-    found = try_programs(str(file), text)
-    return refused.page_of(str(file), text, found), int(any(not one.passed for one in found))
+    trials = try_programs(str(file), text)
+    return refused.page_of(str(file), text, trials), int(any(not trial.passed for trial in trials))

@@ -1,4 +1,4 @@
-"""``pytracer list``: the tracers, grouped, one line each. Needs neither root nor BCC."""
+"""``pytracer list``: list the tracers by group, one line each. Needs neither root nor BCC."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from pytracer.spec import registry
 
 
 def run(words: Sequence[str]) -> int:
-    """Print the list, as text or (``-f json``) one object a line."""
-    parser = Parser(prog="pytracer list", description="The tracers, grouped, one line each.")
-    parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="how to show it")
+    """Print the list, as text or (``-f json``) one object per line."""
+    parser = Parser(prog="pytracer list", description="Lists the tracers by group, one line each.")
+    parser.add_argument(
+        "-f", "--format", choices=("table", "json"), default="table", help="output format (default: table)"
+    )
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args(words)
-    found = registry.all_tracers(on_error=functools.partial(report, severity="warning"))
-    tracers = sorted(found, key=lambda tracer: (tracer.group, tracer.name))
-    if given.format == "json":
+    options = parser.parse_args(words)
+    all_tracers = registry.all_tracers(on_error=functools.partial(report, severity="warning"))
+    tracers = sorted(all_tracers, key=lambda tracer: (tracer.group, tracer.name))
+    if options.format == "json":
         for tracer in tracers:
             record = {"kind": "tracer", "name": tracer.name, "group": tracer.group, "summary": tracer.summary}
             print(json.dumps(record))

@@ -1,18 +1,18 @@
-"""``pytracer``: dispatch, and errors as one line and a hint."""
+"""``pytracer``: run a tracer or subcommand, and report errors as one line and a hint."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from pytracer import __version__, inherited
 from pytracer.cli.output import one_line, report, take_streams
+from pytracer.cli.running import Messages, print_instead, run_request, warn
 from pytracer.errors import PytracerError, UsageError
 from pytracer.record import replace
 from pytracer.spec import Histogram, Profile, Stacks, Stream, Table, registry
@@ -21,32 +21,32 @@ from pytracer.spec import Output as SpecOutput
 if TYPE_CHECKING:
     from pytracer.cli.status import StatusLine
     from pytracer.plan import Plan
+    from pytracer.sinks import Sink
 
 _INTERRUPTED = 128 + signal.SIGINT
-# Descriptors without which a file that cannot be opened would be taken for one that is not there.
+# Free descriptors that are needed: with fewer, a file that cannot be opened would look like a missing one.
 _COMMAND_FILES, _TRACER_FILES = 4, 16
-_INTERVAL, _PART = 1.0, 0.02  # seconds of an interval of pictures, if nothing is said
+_INTERVAL, _STACKS_INTERVAL = 1.0, 0.02  # default intervals of pictures, in seconds
 _USAGE = "usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COMMAND...]"
 COMMANDS = {
-    "list": ("listing", "the tracers"),
-    "schema": ("schema", "a JSON Schema of what a tracer writes with -f json"),
-    "list-probes": ("probes", "what can be named to tracers that take PATTERNs, such as funccount"),
-    "doctor": ("doctor", "what this kernel and this machine grant"),
+    "list": ("listing", "list the tracers"),
+    "schema": ("schema", "print a JSON Schema of a tracer's -f json output"),
+    "list-probes": ("probes", "list the functions and events that PATTERNs match"),
+    "doctor": ("doctor", "report what this kernel and machine support"),
     "script": ("script", "run a script in the language of bpftrace"),
-    "prog": ("prog", "the BPF programs of this machine: whose, where, how often they run"),
-    "explain": ("explain", "all that becomes of a tracer in this kernel, or why a program is refused"),
-    "completion": ("completion", "a script that completes command lines, for bash, zsh or fish"),
-    "man": ("man", "manual pages of pytracer and of each tracer"),
-    "diff": ("diff", "a flame graph of what differs between two runs"),
-    "cache": ("cache", "what is kept for the next start; cache clear drops it"),
-    "pack": ("pack", "compile tracers into a file that needs no compiler where it is run"),
+    "prog": ("prog", "list, show, pin and unload BPF programs of any owner"),
+    "explain": ("explain", "show each stage of a tracer, or explain a verifier error"),
+    "completion": ("completion", "print a completion script for bash, zsh or fish"),
+    "man": ("man", "print the manual page of pytracer or of a tracer"),
+    "diff": ("diff", "compare the stacks of two runs as a flame graph"),
+    "cache": ("cache", "list or clear the cached programs and kernel types"),
+    "pack": ("pack", "compile tracers for other kernels into one file"),
 }
-"""The subcommands that are no tracers: the module in cli/ whose ``run`` implements each, imported on use,
-and its help."""
+"""The subcommands: the module in cli/ whose ``run`` implements each, imported on use, and its help."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status."""
+    """Run a command line. Returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words[: words.index("--") if "--" in words else None]
     take_streams()
@@ -54,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         inherited.accept_interrupts()
         try:
             status = _dispatch(words)
-        except SystemExit as done:  # --help has been printed
-            status = int(done.code or 0)
-        sys.stdout.flush()  # here, where a reader that has gone is no error
+        except SystemExit as exit_request:  # --help has been printed
+            status = int(exit_request.code or 0)
+        sys.stdout.flush()  # here, where a closed pipe is no error
         return status
     except PytracerError as error:
         report(error)
@@ -69,28 +69,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (head, less): nothing is left to say, not even at interpreter exit.
+        # The reader (head, less) has closed the pipe, which is no error.
         return 0
     except Exception as error:
         if debug:
             raise
-        unexpected = _explained(error)
+        unexpected = _describe_unexpected(error)
         report(unexpected)
         return unexpected.exit_code
     finally:
-        if "pytracer.budget" in sys.modules:  # what was left out before, or without, a session
-            sys.modules["pytracer.budget"].current().listen(_warn)
+        if "pytracer.budget" in sys.modules:  # warnings from before a session, or without one
+            sys.modules["pytracer.budget"].current().listen(warn)
 
 
-def _warn(line: str) -> None:
-    print(f"pytracer: warning: {one_line(line)}", file=sys.stderr)
-
-
-def _explained(error: Exception) -> PytracerError:
+def _describe_unexpected(error: Exception) -> PytracerError:
     """Describe an error that no part of pytracer raised on purpose."""
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return inherited.too_many_files()
-    if isinstance(error, OSError):  # a full disk, a file that went away: the machine's trouble, not ours
+    if isinstance(error, OSError):  # such as a full disk: no defect of pytracer
         return PytracerError(str(error))
     if isinstance(error, ModuleNotFoundError):
         return PytracerError(
@@ -149,9 +145,9 @@ def _command(name: str, words: list[str]) -> int:
 
 def _usage() -> str:
     commands = {name: summary for name, (_, summary) in COMMANDS.items()}
-    commands["TRACER --help"] = "what one does, its options, examples"
-    commands["run FILE"] = "run a tracer from such a file"
-    commands["--tracers DIR TRACER"] = f"take tracers from a folder, too (or {registry.VARIABLE}=DIR:DIR)"
+    commands["TRACER --help"] = "describe a tracer, its options and columns, with examples"
+    commands["run FILE"] = "run a tracer from a file that pack wrote"
+    commands["--tracers DIR TRACER"] = f"also search a folder for tracers (or {registry.VARIABLE}=DIR:DIR)"
     return "\n".join([_USAGE, "", *(f"  pytracer {name:<20} {text}" for name, text in commands.items()), ""])
 
 
@@ -159,26 +155,24 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     inherited.require_descriptors(_TRACER_FILES)
     tracer = registry.get(name)
     from pytracer.cli import parser
-    from pytracer.cli.output import Output, OutputFile, require_no_terminal, standard_output
+    from pytracer.cli.output import require_no_terminal
 
-    request, given = parser.parse(tracer, words)
+    request, options = parser.parse(tracer, words)
     request = replace(request, pack=pack)
-    for warning in given.warnings:
-        _warn(warning)
+    for warning in options.warnings:
+        warn(warning)
+    defaults = [f"default  {' '.join(default.words)}, from {default.file}" for default in options.defaults]
+    if print_instead(options, request, defaults):
+        return 0
 
-    from pytracer.features.kernel_facts import RunningKernel
-    from pytracer.plan import make_plan, output_of
+    from pytracer.plan import output_of
+    from pytracer.sinks import FILE_FORMATS, INTERVAL_FORMATS, TIMELINE_FORMATS, make_sink
 
     status: StatusLine | None = None
     if os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb":
         from pytracer.cli.status import open_status
 
         status = open_status()
-
-    def warn(line: str) -> None:
-        if status is not None:
-            status.clear()
-        _warn(line)
 
     def ready(plan: Plan) -> None:
         waits = plan.schema.is_stream and not plan.schema.is_listing and not request.command
@@ -187,82 +181,50 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
 
             print(f"pytracer: {one_line(describe_wait(plan))}", file=sys.stderr)
 
-    def say(line: str) -> None:
-        if given.verbose:
-            if status is not None:
-                status.clear()
-            print(f"pytracer: {one_line(line)}", file=sys.stderr)
-
-    if given.dry_run:
-        for line in make_plan(request, RunningKernel()).describe():
-            print(one_line(line))
-        for default in given.defaults:
-            print(one_line(f"default  {' '.join(default.words)}, from {default.file}"))
-        return 0
-    if given.emit_c:
-        from pytracer.bpf.compile.source import emit
-
-        plan = make_plan(request, RunningKernel())
-        if plan.program != "c":
-            raise UsageError(
-                f"--program {plan.program} has no C", hint="its source is pytracer.bpf.asm.lessons"
-            )
-        print(emit(tracer.c_file, plan.defines, plan.generated), end="")
-        return 0
-
-    from pytracer.sinks import FILE_FORMATS, INTERVAL_FORMATS, TIMELINE_FORMATS, make_sink
-    from pytracer.trace.run import run
-
-    form = _format(given.format, output_of(request))
+    form = _format(options.format, output_of(request))
     counters = form in TIMELINE_FORMATS and isinstance(output_of(request), Table)
     if (counters or form in INTERVAL_FORMATS) and request.interval is None:
-        # Stacks are shown by parts of a second, of which there are fifty.
-        request = replace(request, interval=_PART if isinstance(output_of(request), Stacks) else _INTERVAL)
+        # A heat map of stacks has fifty columns per second.
+        request = replace(
+            request, interval=_STACKS_INTERVAL if isinstance(output_of(request), Stacks) else _INTERVAL
+        )
 
-    with contextlib.ExitStack() as stack:
-        name = given.output
-        stream = standard_output() if name is None else stack.enter_context(OutputFile(name))
-        # A command writes to the same terminal: nothing may be overwritten there.
+    def open_sink(stream: TextIO) -> Sink:
+        # A command writes to the same terminal, where a table that refreshes would overwrite its lines.
         terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not request.command
         if form in FILE_FORMATS:
             require_no_terminal(form, stream)
-        sink = make_sink(
+        return make_sink(
             form,
             stream,
-            timestamps=given.timestamp,
+            timestamps=options.timestamp,
             terminal=terminal,
-            wide=getattr(given, "wide", False),
-            raw=given.csv_raw,
-            icicle=getattr(given, "icicle", False),
-        )
-        output = Output(stream)
-        return run(
-            request,
-            RunningKernel,
-            sink,
-            say=say,
-            warn=warn,
-            ready=ready,
-            strict=given.strict,
-            output=output,
+            wide=getattr(options, "wide", False),
+            raw=options.csv_raw,
+            icicle=getattr(options, "icicle", False),
         )
 
+    messages = Messages(verbose=options.verbose, status=status)
+    return run_request(options, request, open_sink, messages, ready)
 
-def _format(wanted: str, output: SpecOutput) -> str:
-    """Return the format for an output. Raises UsageError if it is not for this one."""
+
+def _format(name: str, output: SpecOutput) -> str:
+    """Return the format for an output. Raises UsageError if the output does not have this format."""
     from pytracer.sinks import INTERVAL_FORMATS, PROFILE_FORMAT, STACK_FORMATS, TIMELINE_FORMATS
 
     if isinstance(output, Profile):
-        if wanted != "table":
-            raise UsageError(f"a profile has a format of its own: it cannot be combined with -f {wanted}")
+        if name != "table":
+            raise UsageError(f"a profile has a format of its own: it cannot be combined with -f {name}")
         return PROFILE_FORMAT
-    if wanted in STACK_FORMATS and not isinstance(output, Stacks):
+    if name in STACK_FORMATS and not isinstance(output, Stacks):
         raise UsageError(
-            f"-f {wanted} is for stacks, and these are none", hint="--help names the option for them"
+            f"-f {name} is for stacks, which this tracer does not print", hint="--help lists the options"
         )
-    if wanted in TIMELINE_FORMATS and not isinstance(output, (Stream, Table)):
-        raise UsageError(f"-f {wanted} is for events and tables, and these are none")
-    if wanted in INTERVAL_FORMATS and not isinstance(output, (Histogram, Stacks)):
-        hint = "--help names the option for them"
-        raise UsageError(f"-f {wanted} is for histograms and stacks, and these are none", hint=hint)
-    return wanted
+    if name in TIMELINE_FORMATS and not isinstance(output, (Stream, Table)):
+        raise UsageError(f"-f {name} is for events and tables, which this tracer does not print")
+    if name in INTERVAL_FORMATS and not isinstance(output, (Histogram, Stacks)):
+        hint = "--help lists the options"
+        raise UsageError(
+            f"-f {name} is for histograms and stacks, which this tracer does not print", hint=hint
+        )
+    return name

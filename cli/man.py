@@ -1,4 +1,4 @@
-"""``pytracer man [TRACER]``: manual pages, made of what ``--help`` is made of. Needs no privileges."""
+"""``pytracer man [TRACER]``: print manual pages, from the same declarations as ``--help``."""
 
 from __future__ import annotations
 
@@ -14,44 +14,49 @@ from pytracer.spec import Column, Tracer, registry
 
 _EXAMPLES = """\
 examples:
-  pytracer man syscalls | man -l -                   read one
-  sudo pytracer man --into /usr/local/share/man/man1 write all"""
+  pytracer man syscalls | man -l -                   read a page
+  sudo pytracer man --into /usr/local/share/man/man1 write all pages"""
 _EXIT = (
     ("0", "success"),
-    ("1", "something failed"),
-    ("2", "the command line makes no sense"),
-    ("3", "something was lost, under --strict"),
-    ("4", "this kernel does not support it"),
+    ("1", "failure"),
+    ("2", "wrong command line"),
+    ("3", "events or rows were lost, under --strict"),
+    ("4", "not supported on this kernel"),
     ("5", "not permitted"),
 )
 
 
 _FILES = (
     ("/etc/pytracer/config.toml", "defaults of options"),
-    ("~/.config/pytracer/config.toml", "the user's own"),
+    ("~/.config/pytracer/config.toml", "the user's defaults"),
 )
 
 
 def run(words: Sequence[str]) -> int:
-    """Print a page, or write all."""
+    """Print a page, or write all pages."""
     usage = "pytracer man [TRACER] | --into DIR"
-    made = Parser(prog="pytracer man", description="Manual pages.", usage=usage, epilog=_EXAMPLES)
-    made.add_argument(
-        "tracer", metavar="TRACER", nargs="?", help="of this tracer (default: of pytracer itself)"
+    page_parser = Parser(
+        prog="pytracer man", description="Prints a manual page.", usage=usage, epilog=_EXAMPLES
     )
-    made.add_argument("--into", metavar="DIR", help="write the pages of all tracers into this folder")
-    made.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    given = made.parse_args(words)
-    if given.into is None:
-        print(_page_of(registry.get(given.tracer)) if given.tracer else _overview(), end="")
+    page_parser.add_argument(
+        "tracer",
+        metavar="TRACER",
+        nargs="?",
+        help="print the page of this tracer (default: of pytracer itself)",
+    )
+    page_parser.add_argument("--into", metavar="DIR", help="write the pages of all tracers into this folder")
+    page_parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    options = page_parser.parse_args(words)
+    if options.into is None:
+        print(_page_of(registry.get(options.tracer)) if options.tracer else _overview(), end="")
         return 0
-    folder = Path(given.into)
+    folder = Path(options.into)
     try:
         (folder / "pytracer.1").write_text(_overview())
         for tracer in registry.all_tracers():
             (folder / f"pytracer-{tracer.name}.1").write_text(_page_of(tracer))
     except OSError as error:
-        raise UsageError(f"cannot write to {given.into!r}: {error.strerror}") from error
+        raise UsageError(f"cannot write to {options.into!r}: {error.strerror}") from error
     return 0
 
 
@@ -70,13 +75,20 @@ def _overview() -> str:
 
 
 def _page_of(tracer: Tracer) -> str:
-    made = parser.build(tracer)
+    tracer_parser = parser.build(tracer)
     lines = [*_head(f"pytracer-{tracer.name}", tracer.summary)]
-    lines += [".SH SYNOPSIS", _text(str(made.usage)), ".SH DESCRIPTION", *_paragraphs(tracer.description)]
+    lines += [
+        ".SH SYNOPSIS",
+        _text(str(tracer_parser.usage)),
+        ".SH DESCRIPTION",
+        *_paragraphs(tracer.description),
+    ]
     lines += [".SH OPTIONS"]
-    for group in made._action_groups:
+    for group in tracer_parser._action_groups:
         actions = [
-            one for one in group._group_actions if one.option_strings and one.help != argparse.SUPPRESS
+            action
+            for action in group._group_actions
+            if action.option_strings and action.help != argparse.SUPPRESS
         ]
         if actions:
             lines += [f".SS {_text(group.title or 'options')}"]
@@ -121,6 +133,6 @@ def _bold(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape what roff takes for its own."""
+    """Escape roff's special characters."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
     return "\\&" + escaped if escaped.startswith((".", "'")) else escaped

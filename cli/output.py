@@ -1,4 +1,4 @@
-"""Write output to standard output, or to a file, which stays as it is until there is something to write.
+"""Write to standard output, or to a file that keeps its content until the first write.
 
 A failed write to the output is an error that names the file; a failed write to standard error is ignored,
 since there is nowhere to report it.
@@ -25,7 +25,7 @@ _DESCRIPTORS = ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY))
 
 
 class _RawFile(io.FileIO):
-    """A file that passes its first write error to ``refused``, which may raise, and then drops all writes.
+    """A file that passes its first write error to ``on_error``, which may raise, and then drops all writes.
 
     Otherwise the rest of a buffer would fail again when Python exits, with status 120.
     """
@@ -34,7 +34,7 @@ class _RawFile(io.FileIO):
         self,
         file: int | str,
         mode: str,
-        refused: Callable[[OSError], None],
+        on_error: Callable[[OSError], None],
         *,
         closefd: bool = True,
         replaces: bool = False,
@@ -42,12 +42,12 @@ class _RawFile(io.FileIO):
         """Write nothing yet."""
         super().__init__(file, mode, closefd=closefd)
         self._replaces = replaces
-        self.lines = 0  # that were taken whole
-        self._refused = refused
+        self.lines = 0  # that were written completely
+        self._on_error = on_error
         self._dropping = False
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write some of the bytes; returns how many."""
+        """Write some of the bytes. Returns their number."""
         while not self._dropping:
             try:
                 if self._replaces and stat.S_ISREG(os.fstat(self.fileno()).st_mode):
@@ -56,17 +56,17 @@ class _RawFile(io.FileIO):
                 written: int | None = super().write(data)
             except OSError as error:
                 self._dropping = True
-                self._refused(error)
+                self._on_error(error)
                 break
             if written is not None:
                 self.lines += bytes(memoryview(data)[:written]).count(b"\n")
                 return written
-            select.select((), (self,), ())  # not blocking: somebody shares it who set it so
+            select.select((), (self,), ())  # another process has made the shared file non-blocking
         return memoryview(data).nbytes
 
 
 class _ClosedOutput(io.StringIO):
-    """A substitute for a standard output that was closed before we were started."""
+    """A substitute for a standard output that was closed when pytracer started."""
 
     def write(self, _text: str, /) -> int:
         """Raise PytracerError."""
@@ -74,10 +74,10 @@ class _ClosedOutput(io.StringIO):
 
 
 def take_streams() -> None:
-    """Have standard output and standard error be what this module says; for the command line alone.
+    """Replace standard output and standard error by streams of this module, for the command line.
 
-    Where one of the three descriptors is closed, /dev/null takes its number, so that no file of ours does.
-    What we start still finds it closed.
+    If one of the three descriptors is closed, /dev/null takes its number, so that no later file does.
+    Commands that are started still find it closed.
     """
     for descriptor, mode in _DESCRIPTORS:
         try:
@@ -94,25 +94,25 @@ def take_streams() -> None:
 
 
 def _is_own(stream: TextIO, descriptor: int) -> bool:
-    """Return whether Python opened the stream at its start, and nobody has replaced it."""
+    """Return whether the stream is the one that Python opened at its start."""
     return isinstance(stream, io.TextIOWrapper) and stream is (sys.__stdout__, sys.__stderr__)[descriptor - 1]
 
 
-def _stream(descriptor: int, encoding: str, refused: Callable[[OSError], None]) -> TextIO:
-    # Always buffered: without (python -u), what a signal interrupts would be cut where it was.
-    buffer = io.BufferedWriter(_RawFile(descriptor, "w", refused, closefd=False))
+def _stream(descriptor: int, encoding: str, on_error: Callable[[OSError], None]) -> TextIO:
+    # Always buffered, even under python -u: otherwise a signal could truncate a line.
+    buffer = io.BufferedWriter(_RawFile(descriptor, "w", on_error, closefd=False))
     lines = descriptor == 2 or os.isatty(descriptor)
-    # What this locale cannot write is no reason to stop.
+    # Characters that this locale cannot encode are escaped.
     return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=lines)
 
 
 def _raising(name: str) -> Callable[[OSError], None]:
-    def refused(error: OSError) -> None:
+    def on_error(error: OSError) -> None:
         if isinstance(error, BrokenPipeError):
             raise error
         raise PytracerError(f"cannot write to {name}: {error.strerror}") from error
 
-    return refused
+    return on_error
 
 
 def standard_output() -> TextIO:
@@ -142,7 +142,7 @@ class Output:
         return raw.lines if isinstance(raw, _RawFile) else 0
 
     def is_full(self) -> bool:
-        """True while a write would wait for whoever reads."""
+        """Return whether a write would wait for the reader."""
         with contextlib.suppress(OSError, ValueError):
             poll = select.poll()
             poll.register(self._stream.fileno(), select.POLLOUT)
@@ -150,21 +150,21 @@ class Output:
         return False
 
     def drop(self) -> None:
-        """Discard what the file does not accept: the rest, and what waits in a buffer.
+        """Discard buffered and later output.
 
-        Standard error is discarded, too, if it is the same file: a message would wait for the same reader.
+        Standard error is discarded, too, if it is the same file, as a message would wait for the same reader.
         """
         with contextlib.suppress(OSError, ValueError):
             number = self._stream.fileno()
-            same = number != 2 and os.path.sameopenfile(number, 2)
-            nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-            for descriptor in (number, 2) if same else (number,):
-                os.dup2(nowhere, descriptor, inheritable=os.get_inheritable(descriptor))
-            os.close(nowhere)
+            shares_file = number != 2 and os.path.sameopenfile(number, 2)
+            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            for descriptor in (number, 2) if shares_file else (number,):
+                os.dup2(null, descriptor, inheritable=os.get_inheritable(descriptor))
+            os.close(null)
 
 
 class OutputFile(io.TextIOWrapper):
-    """A file that keeps its old content until the first write: an error before that costs nothing."""
+    """A file that keeps its old content until the first write, so that an earlier error does not lose it."""
 
     def __init__(self, name: str) -> None:
         """Open the file for appending, to check that it is writable. Raises UsageError."""
@@ -192,8 +192,8 @@ def _excerpt(error: ProbeSpecError) -> str:
     last = len(text) if last < 0 else last
     end = min(error.end, last)
     parts = (text[first : error.start], text[error.start : end], text[end:last])
-    before, wrong, after = (harmless(part.replace("\t", " ")) for part in parts)
-    return f"  {before}{wrong}{after}\n  {' ' * len(before)}^{'~' * (len(wrong) - 1)}"
+    before, marked, after = (harmless(part.replace("\t", " ")) for part in parts)
+    return f"  {before}{marked}{after}\n  {' ' * len(before)}^{'~' * (len(marked) - 1)}"
 
 
 def one_line(text: str) -> str:

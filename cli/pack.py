@@ -1,4 +1,4 @@
-"""``pytracer pack``, which compiles for other kernels, and the words of ``pytracer run``, which runs that."""
+"""``pytracer pack``: compile tracers for other kernels; ``pytracer run``: parse its command line."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from pytracer.spec import registry
 from pytracer.text import harmless
 
 _PACK = """\
-Compiles tracers for kernels given by their BTF, into one file. pytracer run starts them from it where there
-is neither BCC, nor a compiler, nor headers.
+Compiles tracers for kernels given by their BTF, into one file (a pack). pytracer run starts them from it
+without BCC, compiler or headers.
 
-A TRACER is its name, or in quotes the line that it will be run with: options that change the program (--by,
---latency, which filters there are, whether there is a command) must be as they will be given. Their values
-(process ids, names, the command) need not."""
+A TRACER is a name, or in quotes the command line that it will be run with. Options that change the program
+(--by, --latency), the kinds of filters and whether there is a command must be the same as in later runs.
+Their values (process ids, names, the command) may differ."""
 _PACK_EXAMPLES = """\
 examples:
   pytracer pack syscalls sockcount -o here.pack
-      as they are without options, for the kernel that runs
+      both without options, for the running kernel
   pytracer pack syscalls 'syscalls -- true' 'syscalls -p 1' -o calls.pack --btf 6.1.btf 6.12.btf
-      system calls of everything, of a command, of processes, for two kernels
+      syscalls without filter, with a command and with -p, for two kernels
 
 notes:
-  A kernel's BTF is its /sys/kernel/btf/vmlinux, of a few MB; its name in the pack is the file's.
-  A pack holds no program for trace events (--hook syscall=tracepoint): their layout is not in BTF."""
+  A kernel's BTF is its file /sys/kernel/btf/vmlinux, of a few MB. The file's name becomes the kernel's name.
+  A pack has no programs for trace events (--hook syscall=tracepoint), because BTF lacks their layout."""
 _RUN = """\
-Runs a tracer from a file that pytracer pack made. The rest is as without it: pytracer TRACER --help."""
+Runs a tracer from a file that pytracer pack wrote. For the other arguments see pytracer TRACER --help."""
 _RUN_USAGE = "pytracer run FILE [TRACER] [ARG...] [INTERVAL [COUNT]] [options] [-- COMMAND...]"
 
 
 def run(words: Sequence[str]) -> int:
-    """Make a pack."""
+    """Compile tracers, and write a pack."""
     parser = Parser(
         prog="pytracer pack",
         description=_PACK,
@@ -59,30 +59,30 @@ def run(words: Sequence[str]) -> int:
         nargs="+",
         action="extend",
         default=[],
-        help="the kernels' BTF (default: that of the kernel that runs)",
+        help="BTF files of the kernels (default: the running kernel's)",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="report what is compiled")
+    parser.add_argument("-v", "--verbose", action="store_true", help="report each tracer that is compiled")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args(words)
+    options = parser.parse_args(words)
 
     def say(line: str) -> None:
-        if given.verbose:
+        if options.verbose:
             print(f"pytracer: {harmless(line)}", file=sys.stderr)
 
-    target = Path(given.output)
+    target = Path(options.output)
     _check_target(target)
-    requests = {line: request_of(line) for line in dict.fromkeys(given.lines)}
-    kernels = [Kernel(Path(name).name.removesuffix(".btf"), Path(name)) for name in given.btf]
-    made = make_pack(requests, kernels or [Kernel(os.uname().release, VMLINUX)], say=say)
-    size = _write(target, made.encode())
-    kernels_named = ", ".join(made.kernels.values())
-    what = f"{given.output}: {', '.join(made.tracers)} for {kernels_named}"
-    print(f"{harmless(what)}; {len(made.images)} images, {size} bytes")
+    requests = {line: request_of(line) for line in dict.fromkeys(options.lines)}
+    kernels = [Kernel(Path(name).name.removesuffix(".btf"), Path(name)) for name in options.btf]
+    new_pack = make_pack(requests, kernels or [Kernel(os.uname().release, VMLINUX)], say=say)
+    size = _write(target, new_pack.encode())
+    kernel_names = ", ".join(new_pack.kernels.values())
+    text = f"{options.output}: {', '.join(new_pack.tracers)} for {kernel_names}"
+    print(f"{harmless(text)}; {len(new_pack.images)} images, {size} bytes")
     return 0
 
 
 def chosen(words: Sequence[str]) -> tuple[str, str, list[str]]:
-    """Return the file of a pack, the tracer to run from it, and the tracer's own arguments."""
+    """Parse the command line of ``run``: the pack's file, the tracer, and the tracer's arguments."""
     parser = Parser(prog="pytracer run", description=_RUN, usage=_RUN_USAGE)
     parser.parse_known_args([word for word in words[:1] if word in ("-h", "--help")])
     if not words or words[0].startswith("-"):
@@ -98,12 +98,12 @@ def chosen(words: Sequence[str]) -> tuple[str, str, list[str]]:
     if name not in names:
         raise UnknownNameError(f"tracer in {file}", name, names)
     if "--headers" in rest[: rest.index("--") if "--" in rest else None]:
-        raise UsageError("--headers is for compiling, and the programs of a pack have been compiled")
+        raise UsageError("--headers is for the compiler, and the programs of a pack are compiled already")
     return file, name, rest
 
 
 def request_of(line: str) -> Request:
-    """Parse the name of a tracer, or the line that it is run with."""
+    """Parse a TRACER argument: a name, or a command line."""
     try:
         words = shlex.split(line)
     except ValueError as error:
@@ -113,9 +113,9 @@ def request_of(line: str) -> Request:
     tracer = registry.get(words.pop(0))
     if not words and tracer.arguments:
         words = list(tracer.arguments.examples[: tracer.arguments.minimum])
-    request, given = tracer_parser.parse(tracer, words)
-    if given.headers:
-        raise UsageError("--headers is for the kernel that runs; a pack takes the types from BTF")
+    request, options = tracer_parser.parse(tracer, words)
+    if options.headers:
+        raise UsageError("--headers is for the running kernel; a pack uses the types of BTF")
     return request
 
 
@@ -131,7 +131,7 @@ def _check_target(path: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> int:
-    """Put the file there, whole or not at all."""
+    """Write a file atomically."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -1,4 +1,4 @@
-"""``pytracer list-probes``: what a source names here, and how it can be attached to. Nothing is traced."""
+"""``pytracer list-probes``: list the targets that sources match, and how this kernel attaches to them."""
 
 from __future__ import annotations
 
@@ -17,37 +17,39 @@ from pytracer.plan.named_target import name_of
 from pytracer.spec import SPELLINGS, Source, parse_source
 from pytracer.text import harmless
 
-_DESCRIPTION = (
-    "What can be named to tracers such as funccount: each name, and how this kernel attaches to it."
-)
+_DESCRIPTION = """\
+Lists the functions and events that PATTERNs of tracers such as funccount match, and how this kernel attaches
+to each. Nothing is traced."""
 _EXAMPLES = """\
 examples:
-  pytracer list-probes 'k:vfs_*'               functions of the kernel, as kprobes take them
-  pytracer list-probes 'f:vfs_*'               those that BTF describes, as trampolines take them
+  pytracer list-probes 'k:vfs_*'               kernel functions, for kprobes
+  pytracer list-probes 'f:vfs_*'               kernel functions in BTF, for trampolines (fentry)
   pytracer list-probes t:sched:sched_switch    a trace event and its fields
-  pytracer list-probes 'rt:block_*' -f json    raw tracepoints, one object a line"""
+  pytracer list-probes 'rt:block_*' -f json    raw tracepoints, one object per line"""
 _USAGE = "pytracer list-probes PATTERN... [-f {table,json}]"
 
 
 def run(words: Sequence[str]) -> int:
-    """Print what the patterns name, as text or (``-f json``) one object a line."""
+    """Print the targets of the patterns, as text or (``-f json``) one object per line."""
     parser = Parser(prog="pytracer list-probes", description=_DESCRIPTION, usage=_USAGE, epilog=_EXAMPLES)
     kinds = "; ".join(spelling.example for spelling in SPELLINGS.values())
     parser.add_argument("patterns", metavar="PATTERN", nargs="+", help=kinds)
-    parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="how to show it")
+    parser.add_argument(
+        "-f", "--format", choices=("table", "json"), default="table", help="output format (default: table)"
+    )
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args(words)
+    options = parser.parse_args(words)
     facts = RunningKernel()
-    sources = list(dict.fromkeys(map(parse_source, given.patterns)))
-    show = _json if given.format == "json" else _text
-    for source, found in [(source, _find(source, facts)) for source in sources]:
-        alternatives, reasons = _ways(source, found, facts) if found.targets else ([], [])
-        for target in found.targets:
+    sources = list(dict.fromkeys(map(parse_source, options.patterns)))
+    write = _json if options.format == "json" else _text
+    for source, targets in [(source, _find(source, facts)) for source in sources]:
+        alternatives, reasons = _alternatives(source, targets, facts) if targets.targets else ([], [])
+        for target in targets.targets:
             fields = tracefs.fields(target.name) if source.kind == "t" else []
-            show(name_of(source, target), alternatives, fields)
-        for name, reason in found.refused.items():
-            show(name_of(source, NamedTarget(name)), (), (), reason)
-        for count, reason in ((count, reason) for reason, count in found.skipped.items()):
+            write(name_of(source, target), alternatives, fields)
+        for name, reason in targets.refused.items():
+            write(name_of(source, NamedTarget(name)), (), (), reason)
+        for count, reason in ((count, reason) for reason, count in targets.skipped.items()):
             print(f"pytracer: {source.text}: left out: {count} {reason}", file=sys.stderr)
         for reason in reasons:
             print(f"pytracer: {source.text}: {harmless(reason)}", file=sys.stderr)
@@ -55,28 +57,28 @@ def run(words: Sequence[str]) -> int:
 
 
 def _find(source: Source, facts: KernelInfo) -> FoundTargets:
-    """Find the targets of a source; none if all its functions cannot be probed."""
+    """Find the targets of a source; none if no function that it names can be probed."""
     try:
         return facts.find(source)
     except UnprobeableError as error:
         return FoundTargets((), refused=error.refused)
 
 
-def _ways(source: Source, found: FoundTargets, facts: KernelInfo) -> tuple[list[str], list[str]]:
-    """Return the alternatives that this kernel supports, and the reasons against the others, for the first
-    target."""
+def _alternatives(source: Source, targets: FoundTargets, facts: KernelInfo) -> tuple[list[str], list[str]]:
+    """Return the alternatives that this kernel supports for the first target, and the reasons against the
+    others."""
     alternatives, reasons = list[str](), list[str]()
-    for name, answer in supported_alternatives(source, found.targets[0], facts):
-        if answer.is_supported:
+    for name, support in supported_alternatives(source, targets.targets[0], facts):
+        if support.is_supported:
             alternatives.append(name)
         else:
-            reasons.append(f"not {name}: {answer.reason}")
+            reasons.append(f"not {name}: {support.reason}")
     return alternatives, reasons
 
 
 def _text(name: str, alternatives: Sequence[str], fields: Sequence[str], reason: str = "") -> None:
-    how = f"- cannot be probed: {harmless(reason)}" if reason else ", ".join(alternatives) or "-"
-    print(f"{harmless(name):<40} {how}")
+    method = f"- cannot be probed: {harmless(reason)}" if reason else ", ".join(alternatives) or "-"
+    print(f"{harmless(name):<40} {method}")
     for field in fields:
         print(f"    {harmless(field)}")
 

@@ -1,4 +1,4 @@
-"""``pytracer prog``: the BPF programs of this machine, whoever loaded them."""
+"""``pytracer prog``: list, show, pin and unload the BPF programs of this machine, whoever loaded them."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from pytracer.errors import UsageError
 _VIEWS = ("list", "top")
 _USAGE = "pytracer prog [list [SECONDS] | top [INTERVAL [COUNT]] | show | pin | unload] [options]"
 _DESCRIPTION = """\
-The BPF programs of this machine, whoever loaded them: whose they are, where they are attached, what they take
-and how often they run. The kernel counts runs while pytracer looks, and at no other time.
+Lists the BPF programs of this machine, whoever loaded them: owner, attach targets, memory and run counts. The
+kernel counts runs only while pytracer prog runs.
 
-  list [SECONDS]           all programs, and their runs within SECONDS (default)
-  top [INTERVAL [COUNT]]   the same again and again, what runs longest first
-  show ID                  one program: its C, instructions, native code, maps and what is in them
-  pin ID...                keep programs of a running tracer when it ends
-  unload [ID...]           let go of what was pinned so
+  list [SECONDS]           list all programs, and count their runs for SECONDS (default: 1)
+  top [INTERVAL [COUNT]]   list them every INTERVAL, longest run time first
+  show ID                  show a program: its C, instructions, native code, maps and their entries
+  pin ID...                pin programs of a running tracer, so that they stay when it ends
+  unload [ID...]           remove such pins
 
-show, pin and unload have help of their own: pytracer prog pin --help."""
+show, pin and unload have help pages of their own: pytracer prog pin --help."""
 _NOTES = """\
 examples:
-  pytracer prog                      every program, and what it did within a second
-  pytracer prog 10 --sort total_ns   within ten seconds, what runs longest first
-  pytracer prog top 2 --top 5        the five that take most time, every two seconds
-  pytracer prog -f json              one object a line, with every column
+  pytracer prog                      all programs, and their runs within a second
+  pytracer prog 10 --sort total_ns   the same within ten seconds, longest run time first
+  pytracer prog top 2 --top 5        the five programs with most run time, every two seconds
+  pytracer prog -f json              one object per line, with every column
 
 notes:
-  While the kernel counts, each run of each program takes two looks at the clock longer.
-  Places are spelled as tracers take them: k:vfs_read, t:sched:sched_switch, u:/bin/bash:readline.
-  No kernel tells on which socket a program is, nor of samplers on perf events that no link holds.
-  Of a program that ends, runs since the last look are not known."""
+  While runs are counted, the kernel reads its clock twice more in each run of each program.
+  Targets are spelled as tracers take them: k:vfs_read, t:sched:sched_switch, u:/bin/bash:readline.
+  The kernel does not report the socket of a program, nor programs on perf events without a link.
+  Runs of a program between the last reading and its end are not counted."""
 
 
 def run(words: Sequence[str]) -> int:
-    """List or watch, as a table, JSON or CSV; show one; pin and unload."""
+    """Run an action of ``prog``."""
     action, rest = (words[0], list(words[1:])) if words else ("list", [])
     if action == "show":
         from pytracer.cli import prog_show
@@ -54,8 +54,8 @@ def run(words: Sequence[str]) -> int:
 
 
 def _watch(view: str, words: list[str]) -> int:
-    given, rest = _parse(words)
-    times = _times(view, rest, given)
+    options, rest = _parse(words)
+    times = _times(view, rest, options)
 
     from pytracer.kernel.policy import require
     from pytracer.prog.program_tables import NEEDED, ProgramTable, rank, schema
@@ -64,26 +64,26 @@ def _watch(view: str, words: list[str]) -> int:
     from pytracer.trace.program_watch import ProgramCollector, watch_programs
     from pytracer.trace.run import Signals
 
-    sort = given.sort or ("total_ns" if view == "top" else "id")
-    rank([], sort)
+    sort_column = options.sort or ("total_ns" if view == "top" else "id")
+    rank([], sort_column)
     require(NEEDED, "pytracer prog")
     with contextlib.ExitStack() as stack:
-        name = given.output
+        name = options.output
         stream = standard_output() if name is None else stack.enter_context(OutputFile(name))
         terminal = view == "top" and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         sink = make_sink(
-            given.format,
+            options.format,
             stream,
-            timestamps=given.timestamp,
+            timestamps=options.timestamp,
             terminal=terminal,
-            wide=given.wide,
-            raw=given.csv_raw,
+            wide=options.wide,
+            raw=options.csv_raw,
         )
         stack.enter_context(count_runs())
         observer = ProgramTable()
         for line in observer.unseen:
             print(f"pytracer: warning: {line}; OWNER and ATTACHED lack theirs", file=sys.stderr)
-        collector = ProgramCollector(observer, sort, given.top, summary=view == "top")
+        collector = ProgramCollector(observer, sort_column, options.top, summary=view == "top")
         signals = stack.enter_context(Signals().handled())
         sink.open(schema(view))
         for item in watch_programs(collector, times, signals):
@@ -104,32 +104,34 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
         epilog=f"{_NOTES}\n\ncolumns:\n{columns}",
     )
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("-d", "--duration", type=seconds, metavar="SECONDS", help="top: stop after so long")
+    parser.add_argument("-d", "--duration", type=seconds, metavar="SECONDS", help="top: stop after this time")
     parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of to standard output")
-    parser.add_argument("-T", "--timestamp", action="store_true", help="a time column")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of standard output")
+    parser.add_argument("-T", "--timestamp", action="store_true", help="add a time column")
     parser.add_argument(
-        "--wide", action="store_true", help="tables with every column; json and csv have them"
+        "--wide", action="store_true", help="print every column in tables; json and csv always have them"
     )
     parser.add_argument(
-        "--csv-raw", action="store_true", help="no apostrophe before text that spreadsheets run"
+        "--csv-raw",
+        action="store_true",
+        help="do not put an apostrophe before text that spreadsheets would evaluate",
     )
-    parser.add_argument("--top", type=positive, metavar="N", help="only the first N programs")
-    parser.add_argument("--sort", metavar="COLUMN", help="the greatest of this column first")
+    parser.add_argument("--top", type=positive, metavar="N", help="print only the first N programs")
+    parser.add_argument("--sort", metavar="COLUMN", help="sort by this column, largest first")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args(words)
-    return given, given.rest
+    options = parser.parse_args(words)
+    return options, options.rest
 
 
-def _times(view: str, words: list[str], given: argparse.Namespace) -> argparse.Namespace:
+def _times(view: str, words: list[str], options: argparse.Namespace) -> argparse.Namespace:
     """Parse INTERVAL, COUNT and --duration to a ``Schedule`` of :mod:`pytracer.trace.clock`."""
     rest, interval, count = split(words)
     if rest:
         raise UsageError(f"prog {view} takes no {rest[0]!r}", hint="pytracer prog --help")
     if view == "list":
-        if count is not None or given.duration is not None:
+        if count is not None or options.duration is not None:
             raise UsageError(
                 "a list is shown once", hint=f"pytracer prog top {interval or 1:g} {count or ''}"
             )
         count = 1
-    return argparse.Namespace(interval=interval, count=count, duration=given.duration)
+    return argparse.Namespace(interval=interval, count=count, duration=options.duration)

@@ -1,4 +1,4 @@
-"""``pytracer prog pin`` and ``prog unload``: programs of tracers that stay, and go."""
+"""``pytracer prog pin`` and ``prog unload``: pin programs of running tracers, and remove the pins."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
     from pytracer.prog.pinning import PinnedProgramInfo
 
 _PIN = """\
-Keeps programs of tracers that run now, below /sys/fs/bpf/pytracer: they and their maps stay in the kernel
-when the tracer has ended, for pytracer prog show, bpftool and others to look at. They do not run any more
-then, unless they stay attached.
+Pins programs of running tracers below /sys/fs/bpf/pytracer. They and their maps stay in the kernel when the
+tracer ends, so that pytracer prog show, bpftool and others can read them. Without --attached, they no longer
+run after the tracer's end.
 
-  ID             a program that a running pytracer loaded, as pytracer prog lists it; no other is pinned
-  tracer-owned   all programs of all tracers that run"""
+  ID             the id of a program that a running pytracer loaded; others are refused
+  tracer-owned   all programs of all running tracers"""
 _PIN_NOTES = """\
 examples:
-  pytracer prog pin 74                       look at what it counted when the tracer is gone
-  pytracer prog pin tracer-owned --attached  what runs now counts on after this session
-  pytracer prog unload                       and all of that ends
+  pytracer prog pin 74                       keep the maps of program 74 after the tracer's end
+  pytracer prog pin tracer-owned --attached  keep all programs attached and counting
+  pytracer prog unload                       remove all pins
 
 notes:
-  What stays attached counts on until prog unload or a restart; nobody empties its maps, which may get full.
-  It goes on for the processes that the tracer was started for, whose numbers may be others' one day.
-  Single kprobes, what is on sockets or put somewhere by netlink, and before Linux 5.15 trace events cannot
-  stay attached: --hook of the tracer may take another way, such as raw tracepoints. inject must not.
-  Where no BPF file system is mounted at /sys/fs/bpf one is, and goes with the last pin.
-  The folder is for root alone (0700)."""
+  Attached programs count until prog unload or a reboot. Nothing drains their maps, which may become full.
+  Their filters keep the process ids of the tracer's start, which the kernel may give to other processes.
+  These cannot stay attached: single kprobes, programs on sockets or attached by netlink, trace events before
+  Linux 5.15, and inject. Another alternative of the tracer (--hook), such as raw tracepoints, may.
+  If no BPF file system is mounted at /sys/fs/bpf, pytracer mounts one, and unmounts it with the last pin.
+  Only root can read the folder (mode 0700)."""
 _UNLOAD = """\
-Takes away what prog pin pinned: all (tracer-owned says so, too), or the programs named. A program that
-nobody else holds goes; one that its tracer still runs stays until that ends. No other pin, program or file
-is touched. Where one of several cannot be taken away, that is said, and the others are."""
+Removes pins of prog pin: all of them (as tracer-owned does), or those of the named programs. The kernel
+unloads a program that nothing else holds; one of a running tracer stays until the tracer ends. Other pins,
+programs and files are left alone. A pin that cannot be removed is reported, and the others are removed."""
 
 
 def pin(words: Sequence[str]) -> int:
-    """Pin programs, and print which and where."""
+    """Pin programs, and print their paths."""
     parser = Parser(
         prog="pytracer prog pin",
         description=_PIN,
@@ -50,61 +50,63 @@ def pin(words: Sequence[str]) -> int:
     )
     parser.add_argument("ids", metavar="ID", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument(
-        "--attached", action="store_true", help="they stay attached, and go on counting without the tracer"
+        "--attached", action="store_true", help="keep them attached, so that they count on without the tracer"
     )
-    given = _parse(parser, words)
+    options = _parse(parser, words)
 
     from pytracer.kernel.policy import require
     from pytracer.prog import pinning
 
     require(pinning.NEEDED, "pytracer prog pin")
-    _show("pinned", pinning.pin(given.ids, attached=given.attached), given.format)
+    _show("pinned", pinning.pin(options.ids, attached=options.attached), options.format)
     return 0
 
 
 def unload(words: Sequence[str]) -> int:
-    """Take pins away, and say which."""
+    """Remove pins, and print which."""
     parser = Parser(
         prog="pytracer prog unload",
         description=_UNLOAD,
         usage="pytracer prog unload [ID... | tracer-owned] [-f {table,json}]",
     )
     parser.add_argument("ids", metavar="ID", nargs="*", help=argparse.SUPPRESS)
-    given = _parse(parser, words)
+    options = _parse(parser, words)
 
     from pytracer.kernel.policy import require
     from pytracer.prog import pinning
 
     require(pinning.NEEDED, "pytracer prog unload")
-    kept, refused = pinning.unload(given.ids)
-    _show("unpinned", kept, given.format)
+    unpinned, refused = pinning.unload(options.ids)
+    _show("unpinned", unpinned, options.format)
     if refused:
-        worst = max(refused, key=lambda error: error.exit_code)
+        gravest = max(refused, key=lambda error: error.exit_code)
         for error in refused:
-            if error is not worst:
+            if error is not gravest:
                 report(error)
-        raise worst
-    if not kept and given.format == "table":
-        print("pytracer has nothing pinned")
+        raise gravest
+    if not unpinned and options.format == "table":
+        print("no programs are pinned")
     return 0
 
 
 def _parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
-    parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="how to show it")
+    parser.add_argument(
+        "-f", "--format", choices=("table", "json"), default="table", help="output format (default: table)"
+    )
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(words)
 
 
-def _show(what: str, kept: Iterable[PinnedProgramInfo], form: str) -> None:
-    for one in kept:
-        path, links, holders = str(one.pin.folder), one.pin.links, [holder.pid for holder in one.holders]
+def _show(kind: str, pinned_programs: Iterable[PinnedProgramInfo], form: str) -> None:
+    for info in pinned_programs:
+        path, links, holders = str(info.pin.folder), info.pin.links, [holder.pid for holder in info.holders]
         if form == "json":
-            record = {"kind": what, "id": one.pin.program, "name": one.name, "path": path}
+            record = {"kind": kind, "id": info.pin.program, "name": info.name, "path": path}
             print(json.dumps(record | {"links": links, "pids": holders}))
             continue
-        line = f"{what} {one.pin.program} {one.name}".rstrip() + f" in {path}" * (what == "pinned")
-        if links and what == "pinned":
+        line = f"{kind} {info.pin.program} {info.name}".rstrip() + f" in {path}" * (kind == "pinned")
+        if links and kind == "pinned":
             line += f", attached by {len(links)} link{'s' * (len(links) > 1)}"
-        if holders and what == "unpinned":
-            line += f"; it stays with {', '.join(map(str, one.holders))}"
+        if holders and kind == "unpinned":
+            line += f"; still held by {', '.join(map(str, info.holders))}"
         print(harmless(line))

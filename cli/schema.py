@@ -1,4 +1,4 @@
-"""``pytracer schema TRACER``: a JSON Schema of what ``-f json`` writes. Needs no privileges."""
+"""``pytracer schema TRACER``: print a JSON Schema of ``-f json`` output. Needs no privileges."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pytracer.spec import ProbeSpecArguments, Profile, registry
 _HELP = """\
 usage: pytracer schema TRACER [ARG...] [options]
 
-A JSON Schema of each line that pytracer TRACER -f json writes with these arguments and options.
-Fields stay as they are: what is added later is a new field.
+Prints a JSON Schema of the lines that pytracer TRACER -f json writes with these arguments and options.
+Later versions may add fields, but do not change these.
 
 examples:
   pytracer schema syscalls                  rows by system call
@@ -26,7 +26,7 @@ examples:
 
 
 def run(words: Sequence[str]) -> int:
-    """Print the schema for the words of a command line."""
+    """Print the schema of a command line's output."""
     if not words:
         raise UsageError("schema needs a tracer", hint="pytracer schema --help")
     if words[0] in ("-h", "--help"):
@@ -34,18 +34,20 @@ def run(words: Sequence[str]) -> int:
         return 0
     tracer = registry.get(words[0])
     takes_specs = isinstance(tracer.arguments, ProbeSpecArguments)
-    # Without words, what the tracer needs as arguments is not needed: they change no field, but for specs.
+    # Without words, required arguments may be missing: only probe specs change the fields.
     request = parser.parse(tracer, words[1:])[0] if words[1:] else Request(tracer)
     is_open = takes_specs and not request.probe_specs
-    schema = _planned(request) if request.probe_specs else make_schema(request, output_of(request), None)
+    schema = (
+        _planned_schema(request) if request.probe_specs else make_schema(request, output_of(request), None)
+    )
     if isinstance(schema.output, Profile):
         raise UsageError("a profile has a format of its own", hint=f"pytracer schema {tracer.name}")
     print(json.dumps(json_schema(schema, audit=tracer.audit is not None, is_open=is_open), indent=2))
     return 0
 
 
-def _planned(request: Request) -> Schema:
-    """Return the columns of probe specs, whose types this kernel's BTF and debug information give."""
+def _planned_schema(request: Request) -> Schema:
+    """Return the schema of probe specs, whose column types come from BTF and debug information."""
     from pytracer.features.kernel_facts import RunningKernel
     from pytracer.plan import make_plan
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from pytracer.cli.arguments import Parser, seconds, size_in_bytes
-from pytracer.cli.output import Output, OutputFile, one_line, standard_output
+from pytracer.cli.running import Messages, print_instead, run_request
 from pytracer.errors import UsageError
 from pytracer.record import replace
 from pytracer.request import Request, build_request
@@ -17,17 +17,20 @@ from pytracer.sinks import SCRIPT_FORMATS
 from pytracer.spec import Filter
 from pytracer.spec.script import SCRIPT
 
+if TYPE_CHECKING:
+    from pytracer.sinks import Sink
+
 _ABOUT = """\
-Runs a script in the language of bpftrace: probes, predicates, maps, printf. It is compiled to restricted C;
-the second start of a script loads no compiler, and all that is lost is counted."""
+Runs a script in the language of bpftrace: probes, predicates, maps, printf. The first run compiles it to BPF
+programs, later runs load them from the cache. Losses are counted and reported."""
 _MORE = """\
 examples:
   pytracer script -e 'kprobe:vfs_read { @[comm] = count(); }'
-      calls of vfs_read by process name, until Ctrl-C
+      count calls of vfs_read by process name, until Ctrl-C
   pytracer script -e 'tracepoint:syscalls:sys_enter_openat { printf("%s\\n", str(args.filename)); }' -- ls
-      the files that a command opens
+      print the files that a command opens
   pytracer script FILE.bt 5
-      a script from a file; $1 is 5
+      run a script from a file, with 5 as its parameter $1
 
 notes:
   docs/script.md describes the language, and the differences from bpftrace.
@@ -37,55 +40,37 @@ _FILE_LIMIT = 1 << 20  # bytes of a script
 
 
 def run(words: Sequence[str]) -> int:
-    """Run a script; the exit status is the script's own, or the command's."""
-    own, named, command = _split(words)
-    given = _parser().parse_intermixed_args(own)
-    request = _request(given, named, command)
+    """Run a script. Returns the exit status of the script or the command."""
+    own_words, named_parameters, command = _split(words)
+    options = _parser().parse_intermixed_args(own_words)
+    request = _request(options, named_parameters, command)
 
-    from pytracer.features.kernel_facts import RunningKernel
-    from pytracer.plan import make_plan
-
-    if given.dry_run:
-        for line in make_plan(request, RunningKernel()).describe():
-            print(one_line(line))
-        return 0
-    if given.emit_c:
-        from pytracer.bpf.compile.source import emit
-
-        plan = make_plan(request, RunningKernel())
-        print(emit(request.tracer.c_file, plan.defines, plan.generated), end="")
+    if print_instead(options, request):
         return 0
 
     from pytracer.sinks import make_sink
-    from pytracer.trace.run import run as run_trace
 
-    def say(line: str) -> None:
-        if given.verbose:
-            print(f"pytracer: {one_line(line)}", file=sys.stderr)
+    def open_sink(stream: TextIO) -> Sink:
+        return make_sink(SCRIPT_FORMATS[options.format], stream, timestamps=False, terminal=False)
 
-    def warn(line: str) -> None:
-        if not given.no_warnings:
-            print(f"pytracer: warning: {one_line(line)}", file=sys.stderr)
-
-    with contextlib.ExitStack() as stack:
-        stream = standard_output() if given.output is None else stack.enter_context(OutputFile(given.output))
-        sink = make_sink(SCRIPT_FORMATS[given.format], stream, timestamps=False, terminal=False)
-        output = Output(stream)
-        return run_trace(request, RunningKernel, sink, say=say, warn=warn, strict=given.strict, output=output)
+    messages = Messages(verbose=options.verbose, warnings=not options.no_warnings)
+    return run_request(options, request, open_sink, messages)
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], dict[str, str], tuple[str, ...]]:
-    """Split a command line at ``--``: options and parameters, named parameters (``-- --NAME=VALUE``), and the
-    command, behind another ``--`` where there are named parameters."""
-    cut = words.index("--") if "--" in words else len(words)
-    own, rest = list(words[:cut]), list(words[cut + 1 :])
-    named = dict[str, str]()
+    """Split a command line into options and parameters, named parameters, and the command.
+
+    Named parameters follow ``--`` as ``--NAME=VALUE``; the command follows them after another ``--``.
+    """
+    separator = words.index("--") if "--" in words else len(words)
+    own_words, rest = list(words[:separator]), list(words[separator + 1 :])
+    named_parameters = dict[str, str]()
     while rest and rest[0].startswith("--") and rest[0] != "--":
         name, _, value = rest.pop(0).removeprefix("--").partition("=")
-        named[name] = value or "true"
-    if named and rest[:1] == ["--"]:
+        named_parameters[name] = value or "true"
+    if named_parameters and rest[:1] == ["--"]:
         rest.pop(0)
-    return own, named, tuple(rest)
+    return own_words, named_parameters, tuple(rest)
 
 
 def _parser() -> Parser:
@@ -93,60 +78,85 @@ def _parser() -> Parser:
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("-e", dest="text", metavar="SCRIPT", help="run this script")
     parser.add_argument("--no-warnings", action="store_true", help="do not print warnings")
-    parser.add_argument("-c", "--cmd", dest="command", metavar="COMMAND", help="run it, stop when it ends")
+    parser.add_argument(
+        "-c", "--cmd", dest="command", metavar="COMMAND", help="run a command, and stop when it ends"
+    )
     parser.add_argument("-p", dest="process", type=int, metavar="PID", help="trace this process")
     parser.add_argument(
         "-f", dest="format", choices=tuple(SCRIPT_FORMATS), default="text", help="default: text"
     )
     parser.add_argument(
-        "-o", "--output", dest="output", metavar="FILE", help="write there instead of to standard output"
+        "-o", "--output", dest="output", metavar="FILE", help="write to FILE instead of standard output"
     )
-    parser.add_argument("-q", dest="quiet", action="store_true", help="do not say how many are attached")
-    parser.add_argument("-B", dest="buffering", metavar="MODE", help="line, full or none: ignored")
-    parser.add_argument("-I", dest="folders", action="append", metavar="DIR", help="ignored: types are BTF's")
-    parser.add_argument("--include", dest="files", action="append", metavar="FILE", help="ignored, likewise")
+    parser.add_argument(
+        "-q", dest="quiet", action="store_true", help="do not print the number of attached probes"
+    )
+    parser.add_argument("-B", dest="buffering", metavar="MODE", help="accepted for compatibility and ignored")
+    parser.add_argument(
+        "-I", dest="folders", action="append", metavar="DIR", help="accepted and ignored: types come from BTF"
+    )
+    parser.add_argument(
+        "--include",
+        dest="files",
+        action="append",
+        metavar="FILE",
+        help="accepted and ignored: types come from BTF",
+    )
     parser.add_argument("--unsafe", action="store_true", help="allow system(), signal() and the like")
     parser.add_argument("-v", "--verbose", action="store_true", help="report each step on standard error")
-    parser.add_argument("--duration", type=seconds, metavar="SECONDS", help="stop after so long")
-    parser.add_argument("--buffer", type=size_in_bytes, metavar="SIZE", help="bytes of events that may wait")
+    parser.add_argument("--duration", type=seconds, metavar="SECONDS", help="stop after this time")
+    parser.add_argument(
+        "--buffer",
+        type=size_in_bytes,
+        metavar="SIZE",
+        help="size of the event buffer (512k, 8M; default: 8M)",
+    )
     parser.add_argument("--strict", action="store_true", help="exit 3 if anything was lost")
     parser.add_argument("--dry-run", action="store_true", help="print the plan for this kernel and stop")
     parser.add_argument("--emit-c", action="store_true", help="print the C for the compiler and stop")
-    parser.add_argument("--debug", action="store_true", help="errors with all that is known about them")
-    parser.add_argument("--hook", metavar="HOOK=ALTERNATIVE", action="append", default=[], help="use this")
+    parser.add_argument("--debug", action="store_true", help="print errors with a traceback and logs")
+    parser.add_argument(
+        "--hook",
+        metavar="HOOK=ALTERNATIVE",
+        action="append",
+        default=[],
+        help="use this alternative of a hook",
+    )
     return parser
 
 
-def _request(given: argparse.Namespace, named: dict[str, str], command: tuple[str, ...]) -> Request:
-    words = list(given.words)
-    if given.text is None:
+def _request(
+    options: argparse.Namespace, named_parameters: dict[str, str], command: tuple[str, ...]
+) -> Request:
+    words = list(options.words)
+    if options.text is None:
         if not words:
             raise UsageError("a script is expected", hint="-e SCRIPT, or a FILE")
         name = words.pop(0)
         text = _read(name)
     else:
-        name, text = "stdin", given.text
-    load = given.command is not None
+        name, text = "stdin", options.text
+    load = options.command is not None
     if load:
         if command:
             raise UsageError("-c and -- both name a command")
         import shlex
 
-        command = tuple(shlex.split(given.command))
+        command = tuple(shlex.split(options.command))
     request = build_request(
         SCRIPT,
         (text, *words),
-        options={"unsafe": given.unsafe, "quiet": given.quiet},
-        filters={Filter.PID: [given.process]} if given.process else {},
+        options={"unsafe": options.unsafe, "quiet": options.quiet},
+        filters={Filter.PID: [options.process]} if options.process else {},
         command=command,
         load=load,
-        duration=given.duration,
-        buffer=given.buffer,
-        hooks=dict(one.split("=", 1) for one in given.hook),
+        duration=options.duration,
+        buffer=options.buffer,
+        hooks=dict(choice.split("=", 1) for choice in options.hook),
     )
     assert request.script is not None
     script = replace(request.script.script, name="stdin" if name == "-" else name)
-    return replace(request, script=replace(request.script, script=script, named=named))
+    return replace(request, script=replace(request.script, script=script, named=named_parameters))
 
 
 def _read(name: str) -> str:

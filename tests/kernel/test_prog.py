@@ -481,7 +481,7 @@ def test_what_is_only_pinned_stays_without_running():
         assert "is not on links alone" in refused.err
         assert run("prog", "pin", mine).status == 0
         stays = run("prog", "unload", mine)
-        assert f"it stays with pytracer sockcount ({_.pid})" in stays.out
+        assert f"still held by pytracer sockcount ({_.pid})" in stays.out
         for words in ((f"0{mine}", f"0{mine}"), (mine, "tracer-owned")):
             assert [run("prog", *both).status for both in zip(("pin", "unload"), words, strict=True)] == [
                 0,
@@ -547,7 +547,7 @@ def test_a_program_is_shown_with_what_is_in_its_maps():
         2,
         5,
     )
-    assert "  (5 more that are 0)\n" in text.out
+    assert "  (5 more zero entries left out)\n" in text.out
     assert [(one["key"], one["value"]) for one in result.of("entry")] == [(1, 23), (5, 101)]
     used = {
         int("".join(byte[2:] for byte in reversed(one["key"])), 16): one["value"]

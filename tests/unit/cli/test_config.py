@@ -72,7 +72,7 @@ def test_what_a_tracer_does_not_have_is_for_others(files):
         ("[tracer]\nsyscalls = 7\n", "syscalls is a section"),
         ("[tracer.syscalls]\nlatencies = true\n", "'latencies' is no option of [tracer.syscalls]"),
         ("[tracer.syscalls]\noutput = '/etc/passwd'\n", "'output' is no option"),
-        ("[tracer.syscalls]\npid = 1\n", "'pid' says what is traced"),
+        ("[tracer.syscalls]\npid = 1\n", "'pid' selects what is traced"),
         ("[tracer.syscalls]\ntop = [1]\n", "text or a number"),
         ("[defaults]\ntop = 0\n", "--top"),
     ],

@@ -397,8 +397,8 @@ def test_common_options(words, request_):
         ("--top 0", "argument --top: '0' is no positive whole number", "--help"),
         ("--top 1.5", "argument --top: '1.5' is no positive whole number", "--help"),
         ("--max-rows x", "argument --max-rows: 'x' is no positive whole number", "--help"),
-        ("--hook syscall", "--hook 'syscall': HOOK=ALTERNATIVE is wanted", "--dry-run"),
-        ("--hook =tracepoint", "--hook '=tracepoint': HOOK=ALTERNATIVE is wanted", "--dry-run"),
+        ("--hook syscall", "--hook 'syscall': expected HOOK=ALTERNATIVE", "--dry-run"),
+        ("--hook =tracepoint", "--hook '=tracepoint': expected HOOK=ALTERNATIVE", "--dry-run"),
         ("--latenc", "unrecognized arguments: --latenc", "pytracer syscalls --help"),
     ],
 )

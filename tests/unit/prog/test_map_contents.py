@@ -144,12 +144,12 @@ def test_a_program_is_shown_with_its_c():
         "read by nobody",
     )
     text = "\n".join(prog_show._text(found))
-    assert "  owner     nobody: what it is attached to holds it" in text
+    assert "  owner     none: its attach target holds it" in text
     assert (
         "  1: {comm=a\x1b, n=[1, 2]}\n  ... and 2 more; --entries N\n" in text
     )  # what is printed is escaped
     assert "  (not to be read)\n" in text
-    assert "  (nothing in it)\n" in text
+    assert "  (empty)\n" in text
     assert "; a.c:3  int x = 1;\n      0: (b7) r0 = 1\n      1: (05) goto pc+1  -> 3\n" in text
     assert "      0: nop\n; a.c:4  return x;\n      1: c3\n  (read by nobody)" in text
     records = list(prog_show._records(found))
@@ -165,13 +165,13 @@ def test_entries_of_arrays_that_are_0_are_counted():
             prog_show._maps(ProgramDump(FACTS, None, ((KernelMap(INFO, 100), inside),), (), (), 0, ""))
         )[2:]
 
-    assert lines(MapContents(2, ((1, 7), (3, 8)), zero=2)) == ["  1: 7", "  3: 8", "  (2 more that are 0)"]
+    assert lines(MapContents(2, ((1, 7), (3, 8)), zero=2)) == ["  1: 7", "  3: 8", "  (2 more zero entries left out)"]
     assert lines(MapContents(2, ((1, 7),), zero=2))[1:] == [
         "  ... and 1 more; --entries N",
-        "  (2 more that are 0)",
+        "  (2 more zero entries left out)",
     ]
-    assert lines(MapContents(0, zero=4)) == ["  (4 that are 0)"]
-    assert lines(MapContents(0)) == ["  (nothing in it)"]
+    assert lines(MapContents(0, zero=4)) == ["  (4 zero entries left out)"]
+    assert lines(MapContents(0)) == ["  (empty)"]
 
 
 def test_a_program_that_goes_while_it_is_looked_at(monkeypatch):

@@ -223,9 +223,9 @@ def test_what_was_done_is_reported(running, monkeypatch, capsys):
     }  # fmt: skip
     assert prog_pin.unload(["8"]) == 0
     assert capsys.readouterr().out == (
-        "unpinned 8 enter; it stays with pytracer syscalls (100), agent (200)\n"
+        "unpinned 8 enter; still held by pytracer syscalls (100), agent (200)\n"
     )
     assert prog_pin.unload([]) == 0
     assert capsys.readouterr().out.startswith("unpinned 7 enter")
     assert prog_pin.unload([]) == 0
-    assert capsys.readouterr().out == "pytracer has nothing pinned\n"
+    assert capsys.readouterr().out == "no programs are pinned\n"

@@ -276,7 +276,7 @@ def test_words_that_make_no_sense(one: str) -> None:
         (["syscals", "-o", "{}"], "did you mean syscalls?"),
         (["syscalls 'x", "-o", "{}"], "No closing quotation"),
         (["", "-o", "{}"], "needs the name of a tracer"),
-        (["syscalls --headers package", "-o", "{}"], "a pack takes the types from BTF"),
+        (["syscalls --headers package", "-o", "{}"], "a pack uses the types of BTF"),
         (["syscalls --by colour", "-o", "{}"], "keys: syscall, pid, comm"),
     ],
 )
