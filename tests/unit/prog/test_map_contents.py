@@ -165,7 +165,11 @@ def test_entries_of_arrays_that_are_0_are_counted():
             prog_show._maps(ProgramDump(FACTS, None, ((KernelMap(INFO, 100), inside),), (), (), 0, ""))
         )[2:]
 
-    assert lines(MapContents(2, ((1, 7), (3, 8)), zero=2)) == ["  1: 7", "  3: 8", "  (2 more zero entries left out)"]
+    assert lines(MapContents(2, ((1, 7), (3, 8)), zero=2)) == [
+        "  1: 7",
+        "  3: 8",
+        "  (2 more zero entries left out)",
+    ]
     assert lines(MapContents(2, ((1, 7),), zero=2))[1:] == [
         "  ... and 1 more; --entries N",
         "  (2 more zero entries left out)",
