@@ -182,7 +182,8 @@ def _program_function(source: Source, target: NamedTarget, types: NoTypes, facts
         more = raw[len(values) :] if prototype.variadic else ()
         scope = _add_arguments(prototype, Scope(what, types, memory=USER), values)
         return replace(scope, numbered=(*values, *more))
-    hint = f"arg1 to arg{len(raw)}, or a signature, as in {what}(int number, char *text)"
+    instead = f"arg1 to arg{len(raw)}, or a signature, as in {what}(int number, char *text)"
+    hint = f"no debug information that can be read describes it: use {instead}"
     return Scope(what, types, numbered=raw, missing_reason=hint, memory=USER)
 
 

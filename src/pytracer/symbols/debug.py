@@ -17,6 +17,7 @@ ROOT = Path("/usr/lib/debug")
 FOLDER = ROOT / ".build-id"
 _PACKED = b".gnu_debugdata"  # an ELF file with the rest of .symtab, compressed: Fedora's way
 _LINK = b".gnu_debuglink"  # the name of a file, and a CRC of all of it
+_SHARED = b".gnu_debugaltlink"  # a path, and the build id of the file
 _CHUNK = 1 << 20
 _UNPACKED, _LZMA_LIMIT = 1 << 26, 1 << 27  # bytes: of what is unpacked, and of the dictionary that takes
 
@@ -57,6 +58,27 @@ def unpack_symbols(file: Tables) -> Iterator[Tables | None]:
     finally:
         if memory >= 0:
             os.close(memory)
+
+
+@contextlib.contextmanager
+def open_shared_file(file: Tables) -> Iterator[Tables | None]:
+    """Open the file in which several share debug information (``dwz -m``); None if there is none, or it is
+    not the one that was meant. The cost is charged to the file's account."""
+    with contextlib.ExitStack() as held:
+        yield _open_by_alternate_link(file, held)
+
+
+def _open_by_alternate_link(file: Tables, held: contextlib.ExitStack) -> Tables | None:
+    with contextlib.suppress(ElfError, OSError):
+        section = file.section(_SHARED)
+        data = file.content(section, 1 << 16) if section is not None else b""
+        name, _, build_id = data.partition(b"\0")
+        if not name or not build_id:
+            return None
+        folder = Path(f"/proc/self/fd/{file.descriptor}").readlink().parent
+        found = _open(folder / os.fsdecode(name), file.account, held)
+        return found if found is not None and _has_build_id(found, build_id.hex()) else None
+    return None
 
 
 def _open_by_build_id(build_id: str, account: Account, held: contextlib.ExitStack) -> Tables | None:

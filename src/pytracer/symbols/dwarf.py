@@ -15,7 +15,7 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 
 from pytracer.symbols import debug, split
-from pytracer.symbols.dwarf_entries import DebugEntries, name_of
+from pytracer.symbols.dwarf_entries import DebugEntries, name_of, resolve_signatures
 from pytracer.symbols.elf_tables import ElfError, Tables, content
 
 _LIMIT = 1 << 28  # bytes of debug information, unpacked: it is read into memory
@@ -30,12 +30,15 @@ _UNPACKED_SIZE = struct.Struct("=8xQ8x")  # Elf64_Chdr
 def open_dwarf(tables: Tables) -> Iterator[Any]:
     """Open the debug information of a file (a DWARFInfo), which may be in another file; None if there is
     none."""
-    with _open_debug_descriptor(tables) as descriptor:
-        if descriptor < 0:
+    with _open_with_debug_information(tables) as file:
+        if file is None:
             yield None
             return
-        with open(os.dup(descriptor), "rb") as stream:
-            yield ELFFile(stream).get_dwarf_info(follow_links=False)
+        info = _read(file)
+        with debug.open_shared_file(file) as shared:
+            if shared is not None and _has(shared):
+                info.supplementary_dwarfinfo = _read(shared)
+        yield info
 
 
 def unit_names(tables: Tables, addresses: Iterable[int]) -> dict[int, str]:
@@ -54,13 +57,20 @@ def unit_names(tables: Tables, addresses: Iterable[int]) -> dict[int, str]:
 
 
 @contextlib.contextmanager
-def _open_debug_descriptor(tables: Tables) -> Iterator[int]:
-    """Yield a descriptor of the file with debug information: this file, or its debug file; else -1."""
+def _open_with_debug_information(tables: Tables) -> Iterator[Tables | None]:
+    """Yield the file with debug information: this file, or its debug file; else None."""
     if _has(tables):
-        yield tables.descriptor
+        yield tables
         return
     with debug.open_debug_file(tables) as other:
-        yield other.descriptor if other is not None and _has(other) else -1
+        yield other if other is not None and _has(other) else None
+
+
+def _read(file: Tables) -> Any:
+    with open(os.dup(file.descriptor), "rb") as stream:
+        info = ELFFile(stream).get_dwarf_info(follow_links=False)  # its sections are in memory now
+    resolve_signatures(info, file.account)
+    return info
 
 
 def _has(tables: Tables) -> bool:
@@ -86,7 +96,9 @@ def units(info: Any, entries: DebugEntries, address: int) -> Iterator[Any]:
     """Yield the compile units that may contain an address, by .debug_aranges if the file has it."""
     # pyelftools reads it whole, some 5 us for each of its ranges.
     section = info.debug_aranges_sec
-    table = info.get_aranges() if section is not None and section.size <= _RANGES_LIMIT else None
+    table = None
+    with contextlib.suppress(Exception):  # it reads no table of DWARF's 64-bit format
+        table = info.get_aranges() if section is not None and section.size <= _RANGES_LIMIT else None
     at = table.cu_offset_at_addr(address) if table is not None else None
     if at is not None:
         yield info.get_CU_at(at)

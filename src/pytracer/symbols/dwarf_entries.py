@@ -5,6 +5,7 @@ The file may be anybody's: an entry may say that it is its own sibling, and smal
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,6 +55,27 @@ class DebugEntries:
                     offset = after
                 else:
                     depth += 1
+
+
+def resolve_signatures(info: Any, account: Account) -> None:
+    """Let references by signature find the type units of DWARF 5, too, which are in .debug_info: pyelftools
+    looks into .debug_types alone."""
+    entries, older = DebugEntries(account), info.get_DIE_by_sig8
+
+    @functools.cache
+    def known() -> dict[int, Any]:
+        found = dict[int, Any]()
+        for unit in info.iter_CUs():
+            entries.spend()
+            if "type_signature" in unit.header:
+                found.setdefault(unit.header["type_signature"], unit)
+        return found
+
+    def find(signature: int) -> Any:
+        unit = known().get(signature)
+        return unit.get_DIE_from_refaddr(unit.cu_offset + unit["type_offset"]) if unit else older(signature)
+
+    info.get_DIE_by_sig8 = find
 
 
 def follow_reference(entry: Any, attribute: str) -> Any:

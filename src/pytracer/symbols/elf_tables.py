@@ -17,10 +17,11 @@ from pytracer.text import from_bytes
 
 TABLE_LIMIT = 1 << 27  # bytes of one table: a browser's with all its symbols has some 100 MB
 NAME_LIMIT = 4096
-_NOTES_LIMIT = 1 << 16
+_NOTES_LIMIT, _NOTES = 1 << 16, 16  # bytes, and sections that are looked at
 # include/uapi/linux/elf.h
 FIXED = 2  # ET_EXEC: loaded where it says, nowhere else
 LOAD, NOTE = 1, 4  # segments
+_NOTE_SECTION = 7
 EXECUTABLE, WRITABLE = 1, 2
 NOBITS = 8  # a section that takes no room in the file
 BUILD_ID = 3  # NT_GNU_BUILD_ID
@@ -95,11 +96,13 @@ class Tables:
 
     def build_id(self) -> str:
         """Return the build id in hexadecimal; empty if there is none."""
-        for segment in self.segments[self.segments["type"] == NOTE]:
-            size = int(segment["filesz"])
+        places = self.segments[self.segments["type"] == NOTE][["offset", "filesz"]]
+        if not len(self.segments):  # a file that nobody runs
+            places = self.sections[self.sections["type"] == _NOTE_SECTION][:_NOTES][["offset", "size"]]
+        for at, size in places.tolist():
             if not 0 < size <= _NOTES_LIMIT:
                 continue
-            for name, kind, data in notes(content(self.descriptor, int(segment["offset"]), size)):
+            for name, kind, data in notes(content(self.descriptor, at, size)):
                 if kind == BUILD_ID and name == b"GNU\0":
                     return data.hex()
         return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,11 @@ from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DWARFInfo
 from elftools.elf.elffile import ELFFile
 
 from pytracer.budget import Account
+from pytracer.symbols.dwarf_entries import DebugEntries, resolve_signatures
 from pytracer.symbols.elf_tables import Tables
 
 _SECTIONS = ("info", "abbrev", "str", "str_offsets", "loclists", "rnglists", "line")
+_NAME = re.compile(r"\.debug_(\w+)\.dwo")
 _IN_PACKAGE = {1: "info", 3: "abbrev", 4: "line", 5: "loclists", 6: "str_offsets", 8: "rnglists"}  # DW_SECT_*
 _INDEX = struct.Struct("=HxxIII")  # of a package, DWARF 5: version, sections, units, slots
 _VERSION = 5
@@ -55,11 +58,15 @@ def whole(unit: Any, program: Tables) -> Any:
             continue
         with path.open("rb") as stream:
             sections = _sections(ELFFile(stream), wanted, program.account)
-        info = _info(unit, sections)
+        info = _info(unit, sections, program.account)
+        entries, full = DebugEntries(program.account), None
         for found in info.iter_CUs() if info is not None else ():
+            entries.spend()
+            _complete(found, top)  # type units, too: the types of the unit stand there
             if found.header.get("dwo_id") == wanted:
-                _complete(found, top)
-                return found
+                full = found
+        if full is not None:
+            return full
     return unit
 
 
@@ -76,14 +83,15 @@ def _paths(top: Any, name: str, program: Tables) -> Iterator[Path]:
 
 
 def _sections(file: Any, wanted: int, account: Account) -> dict[str, bytes]:
-    """Return the sections of a unit in a .dwo file or package, by name."""
+    """Return the sections of a unit in a .dwo file or package, by name. Each type unit may be in a section of
+    its own."""
     found = dict[str, bytes]()
-    for name in _SECTIONS:
-        section = file.get_section_by_name(f".debug_{name}.dwo")
-        if section is not None:
+    for section in file.iter_sections():
+        name = _NAME.fullmatch(section.name)
+        if name is not None and name[1] in _SECTIONS:
             account.check()
             with account.reserved(memory=min(int(section["sh_size"]), _LIMIT)):
-                found[name] = section.data()
+                found[name[1]] = found.get(name[1], b"") + section.data()
     index = file.get_section_by_name(".debug_cu_index")
     return _part(found, index.data(), wanted) if index is not None else found
 
@@ -112,7 +120,7 @@ def _part(sections: dict[str, bytes], index: bytes, wanted: int) -> dict[str, by
     return found
 
 
-def _info(skeleton: Any, sections: dict[str, bytes]) -> Any:
+def _info(skeleton: Any, sections: dict[str, bytes], account: Account) -> Any:
     if "info" not in sections or "abbrev" not in sections:
         return None
     given: dict[str, Any] = dict.fromkeys(list(inspect.signature(DWARFInfo.__init__).parameters)[1:])
@@ -121,6 +129,7 @@ def _info(skeleton: Any, sections: dict[str, bytes]) -> Any:
         given[f"debug_{name}_sec"] = DebugSectionDescriptor(io.BytesIO(data), name, 0, len(data), 0)
     info = _SplitInfo(**given)
     info.skeleton = skeleton
+    resolve_signatures(info, account)
     return info
 
 

@@ -46,7 +46,7 @@ class Writer:
         self._strings = bytearray(b"\0")
         self._names: dict[str, int] = {"": 0}
         self._records = list[bytes]()
-        self._numbers: dict[tuple[bool, int], int] = {}
+        self._numbers: dict[tuple[int, bool, int], int] = {}
         self._left = deque[tuple[int, Any]]()
 
     def data(self) -> bytes:
@@ -77,7 +77,8 @@ class Writer:
         entry = follow_reference(entry, "DW_AT_signature") or entry  # it stands in .debug_types
         if "DW_AT_declaration" in entry.attributes and entry.tag in _COMPOSITES:
             entry = self._definitions.find(entry) or entry
-        where = hasattr(entry.cu, "tu_offset"), entry.offset  # in .debug_types, or .debug_info
+        # In .debug_types or .debug_info, of this file or of one that several share.
+        where = id(entry.cu.dwarfinfo), hasattr(entry.cu, "tu_offset"), entry.offset
         if where not in self._numbers:
             if len(self._records) >= _MOST:
                 raise ValueError("too many types")

@@ -71,7 +71,16 @@ INSERT = [
 
 @pytest.mark.parametrize(
     "options",
-    [("-gdwarf-5",), ("-gdwarf-4",), ("-gdwarf-3",), ("-gz",), ("-gdwarf-4", "-fdebug-types-section")],
+    [
+        ("-gdwarf-5",),
+        ("-gdwarf-4",),
+        ("-gdwarf-3",),
+        ("-gdwarf64",),
+        ("-gz",),
+        ("-gdwarf-4", "-fdebug-types-section"),
+        ("-gdwarf-5", "-fdebug-types-section"),
+        ("-gdwarf-5", "-fdebug-types-section", "-gsplit-dwarf"),
+    ],
     ids=" ".join,
 )
 def test_types_are_laid_out_as_by_the_compiler(tmp_path, options):
@@ -164,6 +173,67 @@ def test_debug_information_of_a_package_is_found_by_build_id(tmp_path, monkeypat
     assert parameters(types_of(path, "insert"), "insert") == INSERT
     kept.unlink()
     assert types_of(path, "insert") is None
+
+
+# As dwz -m leaves it: a type stands in a file that several programs refer to, 0x1f20 is DW_FORM_GNU_ref_alt.
+SHARES = """
+ .text
+ .globl main, taken
+ .type taken, @function
+taken: ret
+ .size taken, .-taken
+main: xor %%eax, %%eax
+ ret
+ .section .debug_abbrev
+ .uleb128 1, 0x11; .byte 1; .uleb128 0x13, 0x0b, 0x11, 0x01, 0x12, 0x07, 0, 0
+ .uleb128 2, 0x2e; .byte 1; .uleb128 0x03, 0x08, 0x11, 0x01, 0x12, 0x07, 0x27, 0x19, 0, 0
+ .uleb128 3, 0x05; .byte 0; .uleb128 0x03, 0x08, 0x49, 0x1f20, 0, 0
+ .byte 0
+ .section .debug_info
+ .long 2f - 1f
+1: .value 4; .long 0; .byte 8
+ .uleb128 1; .byte 12; .quad taken, 1
+ .uleb128 2; .asciz "taken"; .quad taken, 1
+ .uleb128 3; .asciz "number"; .long 13
+ .byte 0, 0
+2:
+ .section .note.GNU-stack
+ .section .gnu_debugaltlink
+ .asciz "shared"; .ascii "%(build_id)s"
+"""
+SHARED = """
+ .section .note.gnu.build-id, "a", @note
+ .long 4, 8, 3; .asciz "GNU"; .ascii "%(build_id)s"
+ .section .debug_abbrev
+ .uleb128 1, 0x3c; .byte 1; .uleb128 0x13, 0x0b, 0, 0
+ .uleb128 2, 0x24; .byte 0; .uleb128 0x03, 0x08, 0x0b, 0x0b, 0x3e, 0x0b, 0, 0
+ .byte 0
+ .section .debug_info
+ .long 2f - 1f
+1: .value 4; .long 0; .byte 8
+ .uleb128 1; .byte 12
+ .uleb128 2; .asciz "short int"; .byte 2, 5
+ .byte 0
+2:
+"""
+
+
+@pytest.mark.parametrize("build_id", ["known id", "other id"])
+def test_debug_information_that_several_files_share(tmp_path, build_id):
+    texts = {
+        "program": SHARES % {"build_id": "known id"},
+        "shared": SHARED % {"build_id": build_id},
+    }
+    for name, text in texts.items():
+        command = ["gcc", "-x", "assembler", "-", "-o", name, *(["-c"] if name == "shared" else [])]
+        subprocess.run(command, cwd=tmp_path, input=text, text=True, check=True)
+    btf = types_of(tmp_path / "program", "taken")
+    if build_id == "other id":
+        assert btf is None
+        return
+    assert parameters(btf, "taken") == [("number", BtfKind.INT)]
+    assert btf is not None
+    assert btf.find(BtfKind.INT, "short int") is not None
 
 
 def test_an_entry_that_is_its_own_sibling_is_no_endless_loop(tmp_path):
