@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,8 @@ def run(words: Sequence[str]) -> int:
 
     require(NEEDED, "pytracer prog show")
     dump = dump_program(options.id, entries=options.entries)
+    for line in dump.unseen:
+        print(f"pytracer: warning: {line}; owner and attached lack theirs", file=sys.stderr)
     if options.format == "json":
         for record in _records(dump):
             print(json.dumps(record))
@@ -108,7 +111,8 @@ def _text(dump: ProgramDump) -> Iterator[str]:
     facts = dump.facts
     yield f"program {facts['id']}: {facts['name'] or '(no name)'}"
     yield f"  type      {facts['type']}, tag {facts['tag']}{', GPL' if dump.info.gpl else ''}"
-    yield f"  owner     {', '.join(facts['owner']) or 'none: its attach target holds it'}"
+    no_owner = "none of the visible processes" if dump.unseen else "none: its attach target holds it"
+    yield f"  owner     {', '.join(facts['owner']) or no_owner}"
     yield f"  attached  {', '.join(facts['attached']) or 'unknown: the kernel does not report it'}"
     yield f"  loaded    {facts['loaded']} by user {facts['uid']}"
     verifier_note = "" if facts["verified"] is None else f", {facts['verified']} processed by the verifier"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import struct
 import subprocess
@@ -10,6 +12,7 @@ import sys
 import pytest
 
 from pytracer.bpf.attach.cgroup_skb import POINTS
+from pytracer.bpf.attach.owner import is_dead, is_dead_short, owner, short_name
 from pytracer.bpf.sys import Command, ProgType, bpf, prog_load, program_info
 from pytracer.bpf.trial import returning
 from support import leftovers
@@ -98,3 +101,22 @@ def test_what_the_test_beside_takes_away_before_it_ends_is_nothing_left(asked):
 
         assert theirs in leftovers.loaded()
         assert theirs not in leftovers.find_leftovers(before, wait_until_alone)
+
+
+def test_a_process_that_proc_hides_has_not_ended():
+    """Else its filters would be removed as those of a tracer that was killed."""
+    own, never = owner(os.getpid()), owner(os.getpid()).replace(f"_{os.getpid()}_", "_4194303_")
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            assert ctypes.CDLL(None).unshare(0x20000) == 0  # CLONE_NEWNS
+            for words in (["--make-rprivate", "/"], ["-t", "proc", "-o", "hidepid=2", "proc", "/proc"]):
+                subprocess.run(["mount", *words], check=True)
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            assert owner(os.getppid()) == ""
+            states = [is_dead(own), is_dead_short(short_name(own)), is_dead(never)]
+            os._exit(0 if states == [False, False, True] else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -339,12 +339,17 @@ def test_it_says_which_holders_it_may_not_look_for():
     without = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
     inside = ["unshare", "--pid", "--fork", "--mount-proc"]
     expected = [(without, "may not be read without CAP_SYS_PTRACE"), (inside, "outside it are hidden")]
-    with program(ProgType.SOCKET_FILTER, returning(0)):  # where there is none, there is no holder
+    with program(ProgType.SOCKET_FILTER, returning(0)) as (_, id_):  # else there is no holder
         for before, why in expected:
-            words = [*before, *COMMAND, "prog"]
-            message = subprocess.run(words, capture_output=True, text=True, check=True).stderr
-            [line] = [line for line in message.splitlines() if why in line]
-            assert line.endswith("; OWNER and ATTACHED lack theirs")
+            for words, which in (
+                (["prog"], "OWNER and ATTACHED"),
+                (["prog", "show", id_], "owner and attached"),
+            ):
+                command = [*before, *COMMAND, *map(str, words)]
+                shown = subprocess.run(command, capture_output=True, text=True, check=True)
+                [line] = [line for line in shown.stderr.splitlines() if why in line]
+                assert line.endswith(f"; {which} lack theirs")
+                assert "attach target holds it" not in shown.stdout
         assert "CAP_SYS_PTRACE" not in run("prog").err
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pytracer.procfs import living
 from pytracer.record import record
 
 _PROC = Path("/proc")
@@ -74,7 +76,9 @@ def _retransmissions(scope: Scope) -> int:
 def _per_namespace(name: str, scope: Scope) -> Iterable[Path]:
     """Yield the file ``/proc/PID/NAME`` of one process of each network namespace."""
     seen = set[int]()
-    for folder in (_PROC / "thread-self", *(path for path in _PROC.iterdir() if path.name.isdigit())):
+    processes = (int(path.name) for path in _PROC.iterdir() if path.name.isdigit())
+    shown = (str(living(process, _PROC)) for process in processes)
+    for folder in (_PROC / name for name in itertools.chain(["thread-self"], shown)):
         with contextlib.suppress(OSError):
             inode = (folder / "ns/net").stat().st_ino
             if inode not in seen and (not scope.netns or inode in scope.netns):

@@ -30,7 +30,8 @@ class ProgramDump:
     """A program with its code. ``facts`` are its columns of :mod:`pytracer.prog.program_tables`.
 
     Instructions and native code are paired with the line of C that begins there. Native code begins at the
-    address ``begin``; ``hint`` says why it is missing or cannot be disassembled.
+    address ``begin``; ``hint`` says why it is missing or cannot be disassembled. ``unseen`` says which
+    processes were not searched for descriptors of it.
     """
 
     facts: dict[str, Any]
@@ -40,6 +41,7 @@ class ProgramDump:
     native: tuple[tuple[SourceLine | None, NativeInstruction], ...]
     begin: int
     hint: str
+    unseen: tuple[str, ...] = ()
 
 
 def dump_program(name: str, *, entries: int) -> ProgramDump:
@@ -53,7 +55,8 @@ def dump_program(name: str, *, entries: int) -> ProgramDump:
             raise UnknownNameError("program", name, map(str, programs), where="pytracer prog lists them")
         number = int(name)
         program = programs[number]
-        facts = row(RunCount(program, 0, 0, None), 0, context(programs, TargetNames()))
+        known = context(programs, TargetNames())
+        facts = row(RunCount(program, 0, 0, None), 0, known)
         with open_object(ObjectKind.PROGRAM, number) as descriptor:
             info = read_program(descriptor)
         tables = tuple(_tables(info, entries))
@@ -74,6 +77,7 @@ def dump_program(name: str, *, entries: int) -> ProgramDump:
     by_address = _Lines((line.address, line) for line in info.lines if line.address)
     return ProgramDump(
         facts=facts,
+        unseen=known.unseen,
         info=info,
         maps=tables,
         bytecode=tuple((by_insn.new(one.number), one) for one in listing(info.xlated, names)),

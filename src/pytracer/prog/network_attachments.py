@@ -16,6 +16,7 @@ from pytracer.bpf.attach.interface import xdp_programs
 from pytracer.bpf.attach.tcx import NAMES as DIRECTIONS
 from pytracer.bpf.sys import Command, address, bpf_inout
 from pytracer.kernel import interfaces, rtnetlink
+from pytracer.procfs import living
 from pytracer.prog.link_targets import attach_type
 from pytracer.record import record, replace
 
@@ -116,7 +117,7 @@ def _in_namespace(process: int, number: int) -> list[NetworkAttachment]:
     found: list[NetworkAttachment] = []
 
     def enter() -> None:  # a thread's namespace is its own, and ends with it
-        with contextlib.suppress(OSError), open(f"/proc/{process}/ns/net", "rb") as namespace:
+        with contextlib.suppress(OSError), open(f"/proc/{living(process)}/ns/net", "rb") as namespace:
             there = os.fstat(namespace.fileno()).st_ino == number  # and no process that came later
             if there and _libc.setns(namespace.fileno(), _CLONE_NEWNET) == 0:
                 found.extend(_attachments_in_namespace())

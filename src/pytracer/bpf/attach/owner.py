@@ -5,6 +5,7 @@ See "Packets" in docs/internals.md.
 
 from __future__ import annotations
 
+import os
 import re
 import string
 from pathlib import Path
@@ -17,11 +18,11 @@ _PROCESS_BITS, _BORN_BITS = 22, 24  # PID_MAX_LIMIT; the low bits of the start t
 def owner(process: int) -> str:
     """Return the name of a process: PID namespace, process id and start time, unique since boot.
 
-    "" if there is no such process, or it has ended.
+    "" if there is no such process, it has ended, or /proc hides it.
     """
     try:
         fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].decode().split()
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return ""
     state, born = fields[0], fields[19]
     return "" if state in "ZX" else f"{_namespace()}_{process}_{born}"
@@ -30,10 +31,26 @@ def owner(process: int) -> str:
 def is_dead(name: str) -> bool:
     """Return whether the process that ``owner`` gave this name has ended.
 
-    Processes of another PID namespace cannot be looked up, so they count as alive.
+    Processes of another PID namespace cannot be looked up, so they count as alive; so does one that /proc
+    hides.
     """
     namespace, process, _ = map(int, name.split("_"))
-    return namespace == _namespace() and owner(process) != name
+    return namespace == _namespace() and owner(process) != name and not _is_hidden(process)
+
+
+def _is_hidden(process: int) -> bool:
+    """Return whether there is such a process, but not in /proc, which shows only one's own (hidepid)."""
+    try:
+        Path(f"/proc/{process}/stat").read_bytes()
+        return False
+    except OSError:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # it lives
+            pass
+        return True
 
 
 def short_name(name: str) -> str:
@@ -58,7 +75,7 @@ def is_dead_short(name: str) -> bool:
     process = number >> _BORN_BITS & (1 << _PROCESS_BITS) - 1
     here = number >> _BORN_BITS + _PROCESS_BITS == _namespace()
     lives = owner(process)
-    return here and (not lives or short_name(lives) != name)
+    return here and (not lives or short_name(lives) != name) and not _is_hidden(process)
 
 
 def _namespace() -> int:
