@@ -36,6 +36,7 @@ COMMANDS = {
     "script": ("script", "run a script in the language of bpftrace"),
     "prog": ("prog", "list, show, pin and unload BPF programs of any owner"),
     "explain": ("explain", "show each stage of a tracer, or explain a verifier error"),
+    "serve": ("serve", "serve a page for a browser: live runs, pictures, start and stop"),
     "completion": ("completion", "print a completion script for bash, zsh or fish"),
     "man": ("man", "print the manual page of pytracer or of a tracer"),
     "diff": ("diff", "compare the stacks of two runs as a flame graph"),

@@ -7,7 +7,6 @@ then the probes are attached, and it loads while they count.
 from __future__ import annotations
 
 import importlib
-import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +38,13 @@ def load() -> None:
     _numpy()
 
 
+_module: ModuleType | None = None
+
+
 def _numpy() -> ModuleType:
-    if "numpy" in sys.modules:
-        return sys.modules["numpy"]
-    with signals_blocked():  # its threads are to take none
-        return importlib.import_module("numpy")
+    global _module
+    if _module is None:
+        with signals_blocked():  # its threads are to take none
+            # Not from sys.modules, where it stands while another thread still imports it: this waits.
+            _module = importlib.import_module("numpy")
+    return _module

@@ -39,6 +39,7 @@ LAYERS = (
     ("prog", "packing"),
     ("doctor", "trace"),
     ("seccomp", "explain"),
+    ("web",),
     ("cli", "api"),
     ("__main__",),
     ("__init__",),

@@ -24,6 +24,7 @@ from pytracer.plan import AlternativeReport, Plan, report_alternatives
 from pytracer.prog.run_stats import count_runs
 from pytracer.record import record, replace
 from pytracer.request import Request
+from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Trace
 from pytracer.trace.run import Signals
 from pytracer.trace.session import Session
@@ -84,11 +85,18 @@ class Observation:
     uncounted: str = ""
 
 
-def observe(request: Request, facts: Callable[[], KernelInfo], *, warn: Callable[[str], None]) -> Observation:
+def observe(
+    request: Request,
+    facts: Callable[[], KernelInfo],
+    *,
+    warn: Callable[[str], None],
+    waiting: EventLoop | None = None,
+) -> Observation:
     """Run the tracer like any run, for ``duration`` or (without a command) :data:`SECONDS`, and observe it.
 
     The trace ends early with its command or the last traced process. A signal ends the trace, but not the
-    observation of what is in the kernel. Nothing stays attached. Raises what :mod:`pytracer.errors` lists for
+    observation of what is in the kernel; with ``waiting``, an event loop, no signal is handled here. Nothing
+    stays attached. Raises what :mod:`pytracer.errors` lists for
     each step.
     """
     if request.duration is None and not request.command:
@@ -96,9 +104,9 @@ def observe(request: Request, facts: Callable[[], KernelInfo], *, warn: Callable
     known = functools.cache(facts)
     messages = list[str]()
     with contextlib.ExitStack() as stack:
-        signals = stack.enter_context(Signals().handled())
+        events = stack.enter_context(Signals().handled()) if waiting is None else waiting
         trace = stack.enter_context(
-            Trace(request, known, waiting=signals, say=messages.append, warn=warn, keep_rows=True)
+            Trace(request, known, waiting=events, say=messages.append, warn=warn, keep_rows=True)
         )
         alternatives = tuple(
             (one.hook.name, one.hook.what, tuple(report_alternatives(one, request, known())))

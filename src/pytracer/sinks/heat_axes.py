@@ -25,7 +25,7 @@ text { fill: #111; }
 .line { fill: none; stroke-width: 1.6; pointer-events: none; }
 .cell:hover { stroke: #111; stroke-width: 1; }
 """
-_SCRIPT = """
+SCRIPT = """
 "use strict";
 (function () {
   var details = document.getElementById("details");
@@ -52,7 +52,7 @@ def document(title: str, parts: Sequence[str], bottom: int, notes: Sequence[str]
             tag("text", text_of(note), class_="note", x=LEFT, y=bottom + 16 * at)
             for at, note in enumerate(notes)
         ),
-        f"<script><![CDATA[{_SCRIPT}]]></script>",
+        f"<script><![CDATA[{SCRIPT}]]></script>",
     ]
     attributes = {"viewBox": f"0 0 {WIDTH} {height}", "width": WIDTH, "height": height, "data_total": total}
     text = "\n" + "\n".join(content) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot
@@ -59,6 +60,10 @@ class View:
         """Add a point to ``rates``; ``seconds`` have passed since the last one."""
 
     # ---- what is looked at
+
+    def unchanged(self) -> AbstractContextManager[object]:
+        """Return a context in which it stays as it is, however much comes in."""
+        return self._lock
 
     def sort_by(self, name: str, *, descending: bool | None = None) -> None:
         """Sort by a column: by default the greatest number, or the first name, first. "" for no order but

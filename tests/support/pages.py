@@ -1,0 +1,138 @@
+"""``pytracer serve`` in a process of its own, and a client that sends what no browser would."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from support.cli import COMMAND, LIMIT, wait_for
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Page:
+    process: subprocess.Popen[str]
+    url: str
+    port: int
+    token: str
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT)
+
+    def send(self, request: bytes) -> Answer:
+        """Send bytes; the answer, once the server has closed."""
+        with self.connect() as client:
+            client.sendall(request)
+            return parse(read_all(client))
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.send(head("GET", path, {"Host": self.host, **named(headers)}))
+
+    def post(self, path: str, sent: Any, **headers: str) -> Answer:
+        """Send JSON with the token, as the page does."""
+        body = json.dumps(sent).encode()
+        fields = {
+            "Host": self.host,
+            "Content-Type": "application/json",
+            "X-Pytracer-Token": self.token,
+            "Content-Length": str(len(body)),
+            **named(headers),
+        }
+        return self.send(head("POST", path, fields) + body)
+
+    def stream(self, run: int) -> Iterator[Any]:
+        """What the page gets of a run, as it comes."""
+        fields = {"Host": self.host, "X-Pytracer-Token": self.token}
+        with self.connect() as client, client.makefile("rb") as file:
+            client.sendall(head("GET", f"/api/stream?run={run}", fields))
+            assert file.readline().startswith(b"HTTP/1.1 200 ")
+            for line in file:
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+
+    def start(self, tracer: str, **sent: Any) -> int:
+        answer = self.post("/api/start", {"tracer": tracer, **sent})
+        assert answer.status == 200, answer.body
+        return answer.json["run"]
+
+    def rows(self, run: int, found: Any) -> dict[str, Any]:
+        """What is shown of a run as soon as ``found`` holds for it."""
+        for told in self.stream(run):
+            shown = told["shown"]
+            if shown is not None and found(shown):
+                return shown
+        raise AssertionError("the stream has ended")
+
+    def state(self, run: int) -> str:
+        told = next(self.stream(run))
+        return next((one["state"] for one in told["runs"] if one["run"] == run), "")
+
+    def wait(self, run: int, *states: str) -> None:
+        wait_for(lambda: self.state(run) in states, f"run {run} is {states}")
+
+
+def named(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def head(method: str, path: str, headers: dict[str, str]) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def read_all(client: socket.socket) -> bytes:
+    parts = []
+    while part := client.recv(1 << 16):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def parse(answer: bytes) -> Answer:
+    top, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = top.decode("ascii").split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert int(headers.get("Content-Length", len(body))) == len(body)
+    return Answer(int(first.split()[1]), headers, body)
+
+
+@contextmanager
+def serving(*words: str) -> Iterator[Page]:
+    """Serve at a free port of this machine; ends by SIGINT, and with status 0."""
+    process = subprocess.Popen(
+        [*COMMAND, "serve", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        url = process.stdout.readline().strip()
+        assert "#token=" in url, process.stderr.read()
+        address, _, token = url.partition("#token=")
+        yield Page(process, url, int(address.rpartition(":")[2].rstrip("/")), token)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=LIMIT)
+        assert process.returncode == 0, err
+        assert "Traceback" not in err, err
+        assert "warning" not in err, err
+    finally:
+        process.kill()
+        process.communicate()
