@@ -7,6 +7,9 @@ static u64 (*script_boot_ns)(void) =
 static u64 (*script_jiffies)(void) = (void *)118;
 static u64 (*script_tai_ns)(void) = (void *)208;
 static long (*script_get_stack)(void *ctx, void *buf, u32 size, u64 flags) = (void *)67;
+static long (*script_d_path)(void *path, char *to, u32 size) = (void *)147;
+static long (*script_trace)(const char *format, u32 size, u64 a, u64 b, u64 c) = (void *)6;
+static long (*script_override)(void *ctx, u64 result) = (void *)58;
 static long (*script_signal)(u32 sig) = (void *)109;
 static long (*script_signal_thread)(u32 sig) = (void *)117;
 static long (*script_probe_write_user)(void *to, const void *from, u32 size) = (void *)36;
@@ -179,6 +182,31 @@ static __always_inline void script_stack(void *ctx, u64 to, u32 size, u64 flags)
     script_zero(to + 8, size);
     script_get_stack(ctx, (void *)(to + 8), size, flags);
 }
+
+// The address of a per-CPU symbol of the kernel for a CPU; 0 for one that there is not.
+static __always_inline u64 script_percpu(u64 offsets, u64 symbol, u64 cpu, u32 cpus)
+{
+    u64 offset = 0;
+
+    if (cpu >= cpus || pt_probe_read_kernel(&offset, sizeof(offset), (void *)(offsets + 8 * cpu)))
+        return 0;
+    return symbol + offset;
+}
+
+// The path of a struct path that is "offset" bytes behind the start of what argument "word" points to. The verifier
+// has to see where the pointer comes from, so it is loaded as it is.
+#define script_path(ctx, word, offset, to, room, size)                                                       \
+    ({                                                                                                       \
+        u64 from_;                                                                                           \
+                                                                                                             \
+        script_zero(to, size);                                                                               \
+        asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(from_) : "r"(ctx), "i"(8 * (word)));                    \
+        if (from_) {                                                                                         \
+            asm volatile("%0 += %1" : "+r"(from_) : "i"(offset));                                            \
+            if (script_d_path((void *)from_, (void *)(to), room) < 0)                                        \
+                *(u64 *)(to) = 0;                                                                            \
+        }                                                                                                    \
+    })
 
 // What avg() has made: the total and the number of values.
 static __always_inline u64 script_average(u64 *value, int is_signed)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from pytracer.kernel import tracefs
 from support.cli import run
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
@@ -115,3 +119,42 @@ def test_values_of_enums_have_their_names():
     )
     done = run("script", "-q", "-e", text)
     assert done.out == "7 BLUE RED  |\n\n@[RED, BLUE]: 1\n\n@last: BLUE\n\n@mixed[0]: 1\n@mixed[3]: 4\n\n"
+
+
+def test_a_variable_of_a_program_is_read_wherever_the_program_is_loaded(tmp_path):
+    source = tmp_path / "shares.c"
+    source.write_text(
+        "short narrow = 0x1234; long wide = 0x3333333333; __attribute__((noinline)) void hit(void)"
+        '{ __asm__ volatile(""); } int main(void) { narrow++; hit(); return 0; }'
+    )
+    text = (
+        'uprobe:$1:hit { printf("%x %llx %d\\n", *uaddr("narrow"), *uaddr("wide"), '
+        'sizeof(*uaddr("narrow"))); }'
+    )
+    for flags in (("-pie", "-fPIE"), ("-no-pie",)):
+        program = tmp_path / "shares"
+        subprocess.run(["cc", "-o", program, *flags, source], check=True)
+        done = run("script", "-q", "-e", text, program, "-c", str(program))
+        assert done.out == "1235 3333333333 2\n\n", done.err
+    done = run("script", "-e", 'uprobe:$1:hit { print(uaddr("none")); }', program)
+    assert "the program has no variable 'none'" in done.err
+
+
+def test_a_variable_of_each_cpu_is_its_own():
+    text = (
+        'begin { $q = (struct rq *)percpu_kaddr("runqueues", 0); '
+        'print(($q.cpu, percpu_kaddr("runqueues", 9999))); }'
+    )
+    done = run("script", "-q", "-e", text)
+    if done.status == 2:  # a kernel that lists functions only
+        assert "the kernel has no symbol 'runqueues'" in done.err
+        assert " runqueues\n" not in Path("/proc/kallsyms").read_text()
+        return
+    assert done.out == "(0, 0x0)\n\n"
+
+
+def test_debugf_writes_to_the_trace_of_the_kernel():
+    done = run("script", "-q", "-e", f'begin {{ debugf("pytracer %d %s", {os.getpid()}, "here"); }}')
+    assert (done.status, done.out) == (0, "\n"), done.err
+    wanted = f"bpf_trace_printk: pytracer {os.getpid()} here"
+    assert wanted in (tracefs.root() / "trace").read_text()

@@ -44,6 +44,8 @@ def test_an_iterator_sees_the_open_files_of_a_process():
         assert process.stdout.readline() == "ready\n"
         text = 'iter:task_file /ctx.task.comm == "pt-opens" && ctx.fd > 2/ { @[probetype] = count(); }'
         assert output(text) == "\n@[iter]: 23\n\n"
+        text = text.replace("probetype", "path(ctx.file.f_path)")
+        assert output(f"config = {{ max_strlen = 64 }} {text}") == "\n@[/dev/null]: 23\n\n"
         assert output('iter:task /ctx.task.comm == "pt-opens"/ { @ = count(); }') == "\n@: 1\n\n"
 
 

@@ -47,6 +47,7 @@ class FakeKernel:
     programs: dict[str, FunctionTypes] = field(default_factory=dict)
     codes: dict[str, FunctionCode] = field(default_factory=dict)
     go: set[str] = field(default_factory=set)
+    variables: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
     def function_types(self, site: ProbeSite) -> FunctionTypes | None:
         return self.programs.get(site.name)
@@ -57,6 +58,9 @@ class FakeKernel:
 
     def entry(self, site: ProbeSite) -> int:
         return self.codes[site.name].entry if site.name in self.codes else site.offset
+
+    def variable(self, site: ProbeSite, name: str) -> tuple[int, int] | None:
+        return self.variables.get((site.name, name))
 
     def is_go(self, site: ProbeSite) -> bool:
         return site.name in self.go

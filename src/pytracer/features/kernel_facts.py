@@ -138,6 +138,14 @@ class RunningKernel(FeatureProber):
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         return self._code.entry(site)
 
+    def variable(self, site: ProbeSite, name: str) -> tuple[int, int] | None:
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
+        from pytracer.symbols import program_files
+        from pytracer.symbols.variables import find_variable
+
+        with program_files.find(site.file, site.holder, site.identity) as file:
+            return find_variable(file.tables, name.encode(), site.offset)
+
     def is_go(self, site: ProbeSite) -> bool:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         return self._code.is_go(site)

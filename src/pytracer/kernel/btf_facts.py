@@ -155,6 +155,10 @@ class BtfKernelInfo:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         raise UnsupportedError(f"the code of {site.name} is where it runs")
 
+    def variable(self, site: ProbeSite, name: str) -> tuple[int, int] | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
     def is_go(self, site: ProbeSite) -> bool:  # noqa: ARG002 - see Facts
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         return False

@@ -161,6 +161,11 @@ class KernelInfo(Protocol):
         behind the stack check. Raises UnreadableCodeError."""
         ...
 
+    def variable(self, site: ProbeSite, name: str) -> tuple[int, int] | None:
+        """Find a variable of the program of a site: its distance from the site in bytes, and its size. None
+        if there is none."""
+        ...
+
     def is_go(self, site: ProbeSite) -> bool:
         """Return whether the Go compiler made the function of a program that begins at a site."""
         ...

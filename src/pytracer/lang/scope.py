@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from pytracer.lang.types import StructType, Type
@@ -97,6 +97,8 @@ class Scope:
     values of ``arg1`` and so on. ``returned`` is the return value; ``entry`` the scope at the function's
     entry, if it is available. ``missing_reason`` says why there are no arguments, ``memory`` is the memory
     that numbers cast to addresses point to. ``record``: the fields are those of ``args``.
+    ``variable`` finds a variable of the program by its name: its distance from the probed instruction, and
+    its size.
     """
 
     what: str
@@ -108,3 +110,4 @@ class Scope:
     missing_reason: str = ""
     memory: str = EITHER
     record: bool = False
+    variable: Callable[[str], tuple[int, int] | None] | None = None

@@ -5,10 +5,12 @@ Targets of a probe for which the same C is generated share a program; others hav
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from pytracer.errors import ProbeSpecError, UnsupportedError, UsageError
-from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP, MAP_LOOKUP_PERCPU_ELEM
+from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP, MAP_LOOKUP_PERCPU_ELEM, OVERRIDE_RETURN
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.kernel.facts import KernelInfo
 from pytracer.kernel.functions import address_of
@@ -158,7 +160,9 @@ def _state(request: ScriptRequest, facts: KernelInfo) -> ScriptState:
         named_parameters=request.named,
         has_loop_helper=facts.has_helper(LOOP.number),
         has_percpu_lookup=facts.has_helper(MAP_LOOKUP_PERCPU_ELEM.number),
+        has_override=facts.has_helper(OVERRIDE_RETURN.number),
         kernel_address=address_of,
+        cgroup_id=lambda path: Path(path).stat().st_ino,  # the number of a folder of cgroup2 (Linux 5.5)
     )
 
 
@@ -195,6 +199,9 @@ def _places(
             for target in split_sites(resolved.kind, targets):
                 numbered = replace(target, number=len(names))
                 scope = scope_of(numbered.source, numbered.target, facts)
+                if numbered.source.kind in ("u", "usdt"):
+                    [site] = numbered.target.sites
+                    scope = replace(scope, variable=functools.partial(facts.variable, site))
                 names.append(_names(point, numbered))
                 yield _BlockTarget(number, scope, numbered.number, numbered)
 

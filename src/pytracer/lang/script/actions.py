@@ -20,6 +20,7 @@ from pytracer.lang.script.types import (
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import U64, PointerType
 
+_DEBUGF_VALUES = 3
 _NUMBER_CONVERSIONS = "diuxXocp"
 _JOIN_STRINGS, _JOIN_STRING_SIZE = 16, 256  # strings that join() reads, and bytes of each
 
@@ -193,6 +194,29 @@ class Actions(Assignments):
             code = self.number(argument).code
         self.line(f"script_{node.name}((u32)({code}));")
 
+    def _debugf(self, node: script.Call) -> None:
+        """Write to the kernel's own trace buffer (bpf_trace_printk), which takes three values."""
+        template = self._literal_text(node.arguments[0]) if node.arguments else None
+        if template is None:
+            raise self.fail(node, "the first argument of debugf() is a text in quotes")
+        values = node.arguments[1:]
+        if len(values) > _DEBUGF_VALUES:
+            raise self.fail(node, f"debugf() shows up to {_DEBUGF_VALUES} values", hint="printf() shows more")
+        form = self.literal(template)
+        codes = [f"(u64)({self.value(value).code})" for value in values] + ["0"] * _DEBUGF_VALUES
+        size = len(template.value.encode("utf-8", "surrogateescape")) + 1
+        self.line(f"script_trace((void *)({form.code}), {size}, {', '.join(codes[:_DEBUGF_VALUES])});")
+
+    def _override(self, node: script.Call) -> None:
+        self.require_unsafe(node)
+        if self.probe_type != "kprobe":
+            raise self.fail(node, "override() is for kprobe: only", hint="of functions that the kernel lists")
+        if not self.state.has_override:
+            message = "this kernel overrides no results (it is built without BPF_KPROBE_OVERRIDE)"
+            raise self.fail(node, message)
+        [value] = node.arguments
+        self.line(f"script_override(ctx, (u64)({self.number(value).code}));")
+
 
 ACTIONS: dict[str, Callable[[Actions, script.Call], None]] = {
     "printf": Actions._printf,
@@ -209,5 +233,7 @@ ACTIONS: dict[str, Callable[[Actions, script.Call], None]] = {
     "signal": Actions._signal,
     "signal_thread": Actions._signal,
     "assert": Actions._assert,
+    "debugf": Actions._debugf,
+    "override": Actions._override,
 }
 """The functions without a value, and their translating methods."""

@@ -60,14 +60,18 @@ class ScriptState:
         named_parameters: Mapping[str, str] | None = None,
         has_loop_helper: bool = False,
         has_percpu_lookup: bool = False,
+        has_override: bool = False,
         kernel_address: Callable[[str], int] = lambda _: 0,
+        cgroup_id: Callable[[str], int] = lambda _: 0,
     ) -> None:
         """Begin without maps and actions.
 
         ``parameters`` are the values of ``$1`` and so on, ``named_parameters`` those of getopt().
         ``settings`` override the script's. ``has_loop_helper``: programs may call bpf_loop();
         ``has_percpu_lookup``: they may read the values of other CPUs (bpf_map_lookup_percpu_elem).
-        ``kernel_address`` returns the address of a symbol of the kernel, 0 if there is none.
+        ``has_override``: they may override what functions return. ``kernel_address`` returns the address
+        of a symbol of the kernel, 0 if there is none; ``cgroup_id`` the number of a control group by its
+        folder.
         """
         self.text = script.text
         self.name = script.name
@@ -79,7 +83,9 @@ class ScriptState:
         self.declared = {declaration.name: declaration for declaration in script.maps}
         self.has_loop_helper = has_loop_helper
         self.has_percpu_lookup = has_percpu_lookup
+        self.has_override = has_override
         self.kernel_address = kernel_address
+        self.cgroup_id = cgroup_id
         self.named_parameters = dict(named_parameters or {})
         self.variable_types = dict[tuple[int, str], Type]()
         self.parameters = tuple(parameters)

@@ -11,7 +11,7 @@ from pytracer.lang.arithmetic import convert, number
 from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.expression_translator import BOOL
-from pytracer.lang.script.standard_functions import STANDARD, StandardFunctions
+from pytracer.lang.script.machine_functions import MACHINE, MachineFunctions
 from pytracer.lang.script.types import (
     WORD,
     CodeType,
@@ -34,7 +34,7 @@ _REGISTERS = (
 )
 
 
-class ValueFunctions(StandardFunctions):
+class ValueFunctions(MachineFunctions):
     """Translates calls of functions that have a value."""
 
     def call(self, node: script.Call, to: str, room: int) -> Value:
@@ -196,18 +196,6 @@ class ValueFunctions(StandardFunctions):
     def _syscall_name(self, node: script.Call, _to: str, _room: int) -> Value:
         return Value(f"((u64)({self.number(node.arguments[0]).code}))", CodeType("syscall"))
 
-    def _kaddr(self, node: script.Call, _to: str, _room: int) -> Value:
-        name = node.arguments[0]
-        if not isinstance(name, syntax.TextLiteral):
-            raise self.fail(name, f"{node.name}() takes a name in quotes")
-        address = self.state.kernel_address(name.value)
-        if not address:
-            raise self.fail(name, f"the kernel has no symbol {name.value!r}")
-        return number(address, U64)
-
-    def _uaddr(self, node: script.Call, _to: str, _room: int) -> Value:
-        raise self.fail(node, f"{node.name}() is not supported")
-
     def _getopt(self, node: script.Call, to: str, room: int) -> Value:
         name, *default = node.arguments
         if not isinstance(name, syntax.TextLiteral):
@@ -241,7 +229,7 @@ class ValueFunctions(StandardFunctions):
 
 _Translate = Callable[["ValueFunctions", script.Call, str, int], Value]
 _FUNCTIONS: dict[str, tuple[_Translate, int, int]] = {
-    **STANDARD,
+    **MACHINE,
     "str": (ValueFunctions._str, 1, 2),
     "buf": (ValueFunctions._buf, 1, 2),
     "strncmp": (ValueFunctions._strncmp, 3, 3),
@@ -263,8 +251,6 @@ _FUNCTIONS: dict[str, tuple[_Translate, int, int]] = {
     "has_key": (ValueFunctions._has_key, 1, 2),
     "delete": (ValueFunctions._delete, 1, 9),
     "syscall_name": (ValueFunctions._syscall_name, 1, 1),
-    "kaddr": (ValueFunctions._kaddr, 1, 1),
-    "uaddr": (ValueFunctions._uaddr, 1, 1),
     "getopt": (ValueFunctions._getopt, 1, 3),
     "kptr": (ValueFunctions._kptr, 1, 1),
     "uptr": (ValueFunctions._uptr, 1, 1),
