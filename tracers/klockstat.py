@@ -1,30 +1,19 @@
-"""klockstat: which locks of the kernel threads wait for."""
+"""klockstat: which locks of the kernel threads wait for, and how long they hold them."""
 
-from pytracer.spec import Column, Duration, GroupBy, Key, RawTracepoint, Stacks, Tracer, Unit
+from pytracer.spec import Column, Duration, Flag, GroupBy, Key, Stacks, Tracer, Unit
 from pytracer.spec.common import MAPPING, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.hooks import Alternative, Hook
+from pytracer.spec.locks import CONTENTION, HELD
 
-CONTENTION = Hook(
-    "contention",
-    "locks of the kernel are waited for (Linux 5.19)",
-    (
-        Alternative(
-            "raw-tracepoint",
-            (
-                RawTracepoint("begins", event="contention_begin", arguments=2),
-                RawTracepoint("ends", event="contention_end", arguments=2),
-            ),
-        ),
-    ),
-)
 TOTAL = Column("total_ns", "time in waits", label="TOTAL", unit=Unit.NANOSECONDS)
 WAITS = Column("waits", "waits that ended", unit=Unit.COUNT)
+TIME_HELD = Column("held_ns", "time the lock was held", label="HELD", unit=Unit.NANOSECONDS)
+HOLDS = Column("holds", "times it was taken and released", unit=Unit.COUNT)
 
 TRACER = Tracer(
     name="klockstat",
     group="system",
-    summary="waits for kernel locks: time, by stack",
+    summary="kernel locks: time that threads wait for them and hold them, by stack",
     description="Adds up the time that tasks wait for locks of the kernel, by the stacks that take them.",
     hooks=(CONTENTION, MAPPING),
     filters=TASK_FILTERS,
@@ -36,22 +25,36 @@ TRACER = Tracer(
             keys=(
                 Key("type", (Column("type", "mutex, rwsem, spinlock, ...", decode="text", width=12),)),
                 Key("lock", (Column("lock", "the lock's address", decode="register"),)),
-                Key("pid", (Column("pid", "process that waits; none: an interrupt", null=0),)),
+                Key("pid", (Column("pid", "process that waits or holds; none: an interrupt", null=0),)),
                 Key("comm", (Column("comm", "name of its thread", decode="text", null=b""),)),
+                Key(
+                    "holder",
+                    (
+                        Column("holder", "process that held it as the wait began; none: not known", null=0),
+                        Column("holder_comm", "name of its thread", decode="text", null=b""),
+                    ),
+                ),
             ),
             default="type,comm",
         ),
-        Duration("min", "only waits of at least this long", config="min", default=0),
+        Duration("min", "only waits, and holds, of at least this long", config="min", default=0),
+        Flag("held", "how long mutexes and rwsems are held, too, by functions", define="HELD"),
         *STACK_OPTIONS,
     ),
-    outputs=(Stacks("rows", (TOTAL, WAITS)),),
+    outputs=(
+        Stacks("rows", (TOTAL, WAITS)),
+        Stacks("rows", (TIME_HELD, HOLDS, TOTAL, WAITS), when="held", hooks=(HELD, MAPPING)),
+    ),
     examples=(
         ("klockstat -d 10", "the whole machine for ten seconds"),
-        ("klockstat --by lock,type --min 1ms -- make", "long waits of a build, each lock by itself"),
+        ("klockstat --held --min 1ms -- make", "long waits and long holds of a build"),
     ),
     notes=(
-        "Only waits are seen: who takes a free lock costs nothing. How long locks are held is not known.",
-        "A mutex that is spun for, and then slept for, is one wait. Waits that began before are not counted.",
-        "In an interrupt no process waits (on x86, this holds for page faults, too).",
+        "Without --held, to take a free lock costs nothing. With it, programs run at each lock and release",
+        "of a mutex or rwsem, waits for other locks are not seen, and kernel functions must be traceable.",
+        "Holders are those of mutexes and of rwsems that a writer holds; readers and others are not known.",
+        "Before Linux 5.19, waits are of mutexes and rwsems alone. Those that began before do not count.",
+        "A mutex that is spun for and then slept for is one wait. In an interrupt no process waits (on x86,",
+        "a page fault that waits for a spinlock looks the same). A hold ends in the task that took the lock.",
     ),
 )

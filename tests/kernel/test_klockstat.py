@@ -1,7 +1,8 @@
-"""klockstat against a lock that is held for a known time: the mutex of a pipe.
+"""klockstat against locks that are held for a known time: the mutex of a pipe, the rwsem of a file.
 
-A thread writes to the pipe from memory that is not there yet; the fault, under the pipe's mutex, is handled
-by userfaultfd, 50 ms later. Meanwhile another thread reads from the pipe, and waits for the mutex.
+A thread writes to the pipe or file from memory that is not there yet; the fault, under the lock, is handled
+by userfaultfd, 50 ms later. Meanwhile another thread reads from the pipe, or writes to the file, and waits
+for the lock.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from support.needs import refused
 pytestmark = pytest.mark.kernel
 ROUNDS = 7
 WORKLOAD = f"""
-import ctypes, fcntl, json, mmap, os, struct, threading, time
+import ctypes, fcntl, json, mmap, os, struct, sys, tempfile, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
 uffd = libc.syscall(323, 0)
 assert uffd >= 0, ctypes.get_errno()
@@ -29,19 +30,23 @@ start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
 register = bytearray(struct.pack("QQQQ", start, 4096 * rounds, 1, 0))
 fcntl.ioctl(uffd, 0xC020AA00, register)                        # UFFDIO_REGISTER
 read, write = os.pipe()
+file = tempfile.TemporaryFile(dir="/dev/shm")
+use = dict(pipe=lambda: os.read(read, 4096), file=lambda: os.pwrite(file.fileno(), b"x", 0))[sys.argv[1]]
+target = dict(pipe=write, file=file.fileno())[sys.argv[1]]
 source = ctypes.create_string_buffer(4096)
-waits = []
-def ask():
+times = dict(waits=[], holds=[], pid=os.getpid())
+def timed(which, name, call, *words):
+    libc.prctl(15, name)                                       # PR_SET_NAME
     begun = time.monotonic_ns()
-    os.read(read, 4096)
-    waits.append(time.monotonic_ns() - begun)
+    call(*words)
+    times[which].append(time.monotonic_ns() - begun)
 for number in range(rounds):
     page = start + 4096 * number
-    words = write, ctypes.c_void_p(page), ctypes.c_size_t(4096)
-    writer = threading.Thread(target=libc.write, args=words)
+    words = target, ctypes.c_void_p(page), ctypes.c_size_t(4096)
+    writer = threading.Thread(target=timed, args=("holds", b"holds\\x1b", libc.write, *words))
     writer.start()
-    os.read(uffd, 32)                                          # the fault, under the mutex
-    reader = threading.Thread(target=ask)
+    os.read(uffd, 32)                                          # the fault, under the lock
+    reader = threading.Thread(target=timed, args=("waits", b"waits", use))
     reader.start()
     while " D " not in open(f"/proc/self/task/{{reader.native_id}}/stat").read():
         time.sleep(0.001)
@@ -50,30 +55,65 @@ for number in range(rounds):
     fcntl.ioctl(uffd, 0xC028AA03, bytearray(copy))             # UFFDIO_COPY
     writer.join()
     reader.join()
-os.write(2, json.dumps(waits).encode() + b"\\n")
+os.write(2, json.dumps(times).encode() + b"\\n")
 """
+# Functions that only the wanted stacks have: other locks of the process are waited for, too.
+FUNCTIONS = {"pipe": ("pipe_read", "pipe_write"), "file": ("write_iter",)}
+TYPES = {"pipe": "mutex", "file": "rwsem"}
 
 
-def rows(*words):
-    result = run("klockstat", *words, "-f", "json", "--", sys.executable, "-c", WORKLOAD)
+def rows(lock, *words):
+    """Return the rows of the lock, and what the threads measured: no less than was held and waited for."""
+    result = run("klockstat", *words, "-f", "json", "--", sys.executable, "-c", WORKLOAD, lock)
     assert result.status == 0, result.err
-    return result.of("summary"), json.loads(result.err.splitlines()[0])
+    assert not result.of("loss")
+    found = [
+        row
+        for row in result.of("summary")
+        if any(name in frame for frame in row["kernel"] for name in FUNCTIONS[lock])
+    ]
+    return found, json.loads(result.err.splitlines()[0])
 
 
-@pytest.mark.smoke
+def is_time_of(total, measured):
+    return ROUNDS * 50_000_000 <= total <= sum(measured)
+
+
 @pytest.mark.lab
-def test_a_lock_that_is_held_for_50_ms_is_waited_for_as_long():
-    if refused(run("klockstat", "--dry-run"), {"contention": "raw-tracepoint"}):
+@pytest.mark.parametrize("lock", [pytest.param("pipe", marks=pytest.mark.smoke), "file"])
+@pytest.mark.parametrize("alternative", ["raw-tracepoint", "fexit", "kprobe"])
+def test_a_lock_that_is_held_for_50_ms_is_waited_for_as_long(lock, alternative):
+    hook = ["--hook", f"contention={alternative}"]
+    if refused(run("klockstat", "--dry-run", *hook), {"contention": alternative}):
         return
-    found, waits = rows("--by", "type,lock", "--min", "10ms")
-    found = [row for row in found if any("pipe" in frame for frame in row["kernel"])]
-    assert sum(row["waits"] for row in found) == len(waits) == ROUNDS
-    assert {row["type"] for row in found} == {"mutex"}
+    found, times = rows(lock, *hook, "--by", "type,lock,comm,pid,holder", "--min", "10ms")
+    assert sum(row["waits"] for row in found) == len(times["waits"]) == ROUNDS
+    [one] = {(row["type"], row["comm"], row["pid"], row["holder"], row["holder_comm"]) for row in found}
+    assert one == (TYPES[lock], "waits", times["pid"], times["pid"], "holds\x1b")
     assert len({row["lock"] for row in found}) == 1
     # No longer than the reader itself measured, from before its call until it ran again.
-    assert ROUNDS * 50_000_000 <= sum(row["total_ns"] for row in found) <= sum(waits)
+    assert is_time_of(sum(row["total_ns"] for row in found), times["waits"])
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("lock", [pytest.param("pipe", marks=pytest.mark.smoke), "file"])
+@pytest.mark.parametrize("alternative", ["fexit", "kprobe"])
+def test_a_lock_that_is_held_for_50_ms_is_seen_to_be_held_as_long(lock, alternative):
+    hook = ["--hook", f"held={alternative}"]
+    if refused(run("klockstat", "--held", "--dry-run", *hook), {"held": alternative}):
+        return
+    found, times = rows(lock, "--held", *hook, "--by", "type,lock,comm", "--min", "10ms")
+    holds = [row for row in found if row["comm"].startswith("holds")]
+    waits = [row for row in found if row["comm"] == "waits"]
+    assert {row["type"] for row in holds + waits} == {TYPES[lock]}
+    assert len({row["lock"] for row in holds + waits}) == 1
+    assert sum(row["holds"] for row in holds) == sum(row["waits"] for row in waits) == ROUNDS
+    assert not any(row["waits"] for row in holds)
+    assert not any(row["holds"] for row in waits)
+    assert is_time_of(sum(row["held_ns"] for row in holds), times["holds"])
+    assert is_time_of(sum(row["total_ns"] for row in waits), times["waits"])
 
 
 def test_only_long_waits():
-    found, _ = rows("--min", "10s")
+    found, _ = rows("pipe", "--min", "10s")
     assert found == []
