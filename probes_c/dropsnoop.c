@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Show each packet that the kernel drops: where, why, and whose it was. With STACKS count them by stack.
 #define KERNEL_ONLY // whatever program runs meanwhile has nothing to do with a packet
+#define PT_OWNS_ALL_SOCKETS
 #include "owners.h"
 
 #ifdef STACKS
@@ -96,12 +97,11 @@ static __always_inline int on_drop(void *ctx, struct pt_drop *drop)
     struct sock *sk = drop->sk ? drop->sk : (struct sock *)pt_read(drop->skb->sk);
     struct net_device *dev = (struct net_device *)pt_read(drop->skb->dev);
     struct net *net = sk ? pt_read(sk->__sk_common.skc_net.net) : pt_read(dev->nd_net.net);
-    struct pt_connection *known, connection = {};
+    struct pt_connection connection = {};
     u32 netns = pt_read(net->ns.inum);
-    u64 key = (u64)sk;
-    known = sk ? connections.lookup(&key) : 0;
-    if (known)
-        connection = *known;
+
+    if (sk)
+        pt_find_owner(sk, &connection);
     if (!pt_is_connection_traced(&connection) || !pt_passes_netns(netns))
         return PT_PASS;
 #ifdef STACKS

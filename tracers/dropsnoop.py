@@ -1,24 +1,15 @@
 """dropsnoop: packets that the kernel drops."""
 
-from pytracer.spec import Alternative, Column, Flag, Hook, RawTracepoint, Stacks, Stream, Tracer, Unit
+from pytracer.spec import Column, Flag, Stacks, Stream, Tracer, Unit
 from pytracer.spec.common import MAPPING, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.outputs import KERNEL_FRAMES
+from pytracer.spec.packets import CREATED_IF_ANY, DROPPED
 from pytracer.spec.tcp import OWNERS
 
-FORMS = {"raw-tracepoint-socket": 4, "raw-tracepoint-reason": 3, "raw-tracepoint": 2}  # Linux 6.11, 5.17
-DROP = Hook(
-    "drop",
-    "packets are dropped",
-    tuple(
-        Alternative(form, (RawTracepoint("dropped", event="kfree_skb", arguments=count, preempted=False),))
-        for form, count in FORMS.items()
-    ),
-)
 NONE = b"\xff" * 16
 REASON = Column("reason", "the reason, as the kernel names it", decode="drop_reason", null=0, width=20)
-HOOKS = (*OWNERS, DROP)
-KEYS = (KERNEL_FRAMES, REASON)
+HOOKS = (*OWNERS, CREATED_IF_ANY, DROPPED)
 
 TRACER = Tracer(
     name="dropsnoop",
@@ -38,7 +29,7 @@ TRACER = Tracer(
                 Column("sport", "source port", null=-1, width=5, wide=True),
                 Column("daddr", "destination address", decode="address", null=NONE, width=15),
                 Column("dport", "destination port", null=-1, width=5),
-                Column("pid", "the process of its TCP connection; none: not known", null=0, width=7),
+                Column("pid", "the process that has its socket; none: not known", null=0, width=7),
                 Column("comm", "its name, then", decode="text", null=b"", width=9, wide=True),
                 Column("protocol", "its protocol", decode="ip_protocol", null=0, width=8, wide=True),
                 Column("bytes", "its size", unit=Unit.BYTES, width=7, wide=True),
@@ -46,7 +37,13 @@ TRACER = Tracer(
                 Column("netns", "network namespace (inode number)", width=10, wide=True),
             )
         ),
-        Stacks("rows", (Column("packets", "packets", unit=Unit.COUNT),), "stacks", KEYS, (*HOOKS, MAPPING)),
+        Stacks(
+            "rows",
+            (Column("packets", "packets", unit=Unit.COUNT),),
+            "stacks",
+            (KERNEL_FRAMES, REASON),
+            (*HOOKS, MAPPING),
+        ),
     ),
     examples=(
         ("dropsnoop", "every packet that is dropped"),
@@ -54,7 +51,8 @@ TRACER = Tracer(
     ),
     notes=(
         "Reasons are those of this kernel's types (BTF). Linux before 5.17 has none: see the function.",
-        "The process is that of the TCP connection, never one that just runs.",
+        "The process connected, accepted or made the socket, or had it open first as the trace began; never",
+        "one that just runs. Before Linux 6.11, drops at a socket of what was received mostly name none.",
         "What network cards drop is not seen; nor what a driver or protocol counts without freeing a packet.",
     ),
 )

@@ -11,6 +11,9 @@
 static int on_state(void *ctx, struct sock *sk, int old, int new);
 static int on_accept(void *ctx, struct sock *sk);
 #include "tcp.h"
+#ifdef PT_OWNS_ALL_SOCKETS
+#include "socket_owners.h"
+#endif
 
 #define PT_IFMT   0170000 // S_IFMT, S_IFSOCK: macros
 #define PT_IFSOCK 0140000
@@ -114,6 +117,29 @@ static __always_inline int on_accept(void *ctx, struct sock *sk)
     return PT_PASS;
 }
 
+#ifdef PT_OWNS_ALL_SOCKETS
+// Fill in who has a socket: who connected or accepted its connection, else who made it.
+static __always_inline void pt_find_owner(struct sock *sk, struct pt_connection *connection)
+{
+    u64 key = (u64)sk;
+    struct pt_connection *known = connections.lookup(&key);
+    u8 state = pt_read(sk->__sk_common.skc_state);
+    struct pt_owner *owner;
+
+    if (known) {
+        *connection = *known;
+        return;
+    }
+    // These are smaller: they stand for a connection that begins, or has ended.
+    owner = state == TCP_NEW_SYN_RECV || state == TCP_TIME_WAIT ? 0 : pt_owner_of(sk);
+    if (!owner)
+        return;
+    connection->pid = owner->pid;
+    connection->is_owned = owner->is_traced;
+    __builtin_memcpy(connection->comm, owner->comm, sizeof(owner->comm));
+}
+#endif
+
 #ifdef HOOK_OPEN_SOCKETS_ITERATOR
 // bpf_iter_task_file(meta, task, fd, file): each socket that is open when the trace begins. If several processes share
 // a socket, the first owns it.
@@ -134,6 +160,9 @@ int owned(u64 *ctx)
         return 0;
     socket = pt_read(file->private_data);
     sk = pt_read(socket->sk);
+#ifdef PT_OWNS_ALL_SOCKETS
+    pt_own_open_socket(pt_read(inode->i_ino), task);
+#endif
     if (!sk || !pt_is_tcp(sk) || !pt_is_socket_traced(sk))
         return 0;
     key = (u64)sk;

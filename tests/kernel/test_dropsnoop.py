@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from pytracer.kernel.btf import Btf, BtfKind
 from support.cli import run, start, stop
-from support.connections import V4, counters, dropping_segments, ends, pair, traced, which
+from support.connections import V4, V6, counters, dropping_segments, ends, me, pair, traced, which
 from support.needs import refused
 from support.packets import Frame, ip, namespace, send, veth
 
@@ -90,18 +91,48 @@ def test_a_segment_belongs_to_its_socket_not_to_who_sends_meanwhile():
     assert {event["pid"] for event in own} == {os.getpid() if knows else None}
 
 
-def test_a_full_receive_buffer():
-    with namespace(), traced("dropsnoop") as events:
-        before = counters()["Udp.RcvbufErrors"]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-            receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-            receiver.bind(("127.0.0.1", 0))
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-                for _ in range(101):
-                    sender.sendto(bytes(1009), receiver.getsockname())
-        dropped = counters()["Udp.RcvbufErrors"] - before
-    full = [event for event in events if event["reason"] == reason("SOCKET_RCVBUFF")]
+def receiving(family, host):
+    """Return a socket of datagrams with room for few."""
+    receiver = socket.socket(family, socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    receiver.bind((host, 0))
+    return receiver
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("is_older", [False, True])
+@pytest.mark.parametrize(("family", "host"), [V4, V6])
+def test_a_full_receive_buffer_is_of_who_has_the_socket(family, host, is_older):
+    """Another process sends, in whose calls the datagrams are dropped."""
+    errors = "Udp.RcvbufErrors" if family == socket.AF_INET else "Udp6RcvbufErrors"
+    with namespace(ipv6=True), contextlib.ExitStack() as stack:
+        older = stack.enter_context(receiving(family, host)) if is_older else None
+        events = stack.enter_context(traced("dropsnoop"))
+        receiver = older or stack.enter_context(receiving(family, host))
+        child = os.fork()
+        if not child:
+            sender = socket.socket(family, socket.SOCK_DGRAM)
+            for _ in range(101):
+                sender.sendto(bytes(1009), receiver.getsockname())
+            os._exit(0)
+        os.waitpid(child, 0)
+        dropped = (counters() | counters6())[errors]
+        port = receiver.getsockname()[1]
+    full = [e for e in events if e["dport"] == port and e["reason"] in (reason("SOCKET_RCVBUFF"), None)]
     assert len(full) == dropped > 50
+    knows = run("dropsnoop", "--dry-run", "--hook", f"drop={FORMS[0]}").status == 0
+    assert {(event["pid"], event["comm"]) for event in full} == {me() if knows else (None, None)}
+
+
+def test_only_of_the_process_that_has_the_socket():
+    with namespace(), traced("dropsnoop", "-p", os.getpid()) as events:
+        with receiving(*V4) as receiver:
+            for _ in range(101):
+                receiver.sendto(bytes(1009), receiver.getsockname())
+            dropped = counters()["Udp.RcvbufErrors"]
+        to_nobody(socket.AF_INET, "127.0.0.1", 23)
+    assert len(events) == dropped > 50
+    assert {event["pid"] for event in events} == {os.getpid()}
 
 
 @pytest.mark.lab

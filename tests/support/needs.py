@@ -178,7 +178,11 @@ def needed(name: str) -> list[Need]:
 
 def hooks() -> list[Hook]:
     """Every hook of every tracer. Those of one name may have other alternatives, but the same by one name."""
-    return [hook for tracer in registry.all_tracers() for hook in (*tracer.hooks, FOLLOW)]
+    return [
+        hook
+        for tracer in registry.all_tracers()
+        for hook in (*tracer.hooks, FOLLOW, *(hook for output in tracer.outputs for hook in output.hooks))
+    ]
 
 
 @dataclass(frozen=True)

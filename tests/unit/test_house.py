@@ -38,9 +38,10 @@ def asking(tracer, **fields):
 
 
 def hooks_of(tracer):
-    """Its hooks, and those that its flags bring."""
+    """Its hooks, and those that its flags and outputs bring."""
     flags = [option for option in tracer.options if isinstance(option, Flag)]
-    return [*tracer.hooks, *(hook for flag in flags for hook in flag.hooks)]
+    bringing = (*flags, *tracer.outputs)
+    return [*tracer.hooks, *dict.fromkeys(hook for one in bringing for hook in one.hooks)]
 
 
 def test_there_are_tracers():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytracer.record import replace
 from pytracer.spec.columns import Column, Key, Unit
-from pytracer.spec.hooks import Alternative, Hook
+from pytracer.spec.hooks import Alternative, Hook, RawTracepoint
 from pytracer.spec.network import (
     CgroupSkb,
     CgroupSock,
@@ -57,7 +57,23 @@ CGROUP_PACKET = Hook(
 """A packet reaches a socket of a cgroup (``incoming``), or leaves it (``outgoing``)."""
 
 CREATED = Hook("created", "sockets are made", _cgroups(CgroupSock("created", point="create")))
-"""A socket is made, in the task that makes it (``created``); probes_c/include/packet_owners.h."""
+"""A socket is made, in the task that makes it (``created``); probes_c/include/socket_owners.h."""
+CREATED_IF_ANY = replace(CREATED, alternatives=(*CREATED.alternatives, Alternative("none", ())))
+"""The same, for what can do without."""
+_DROP_FORMS = {
+    "raw-tracepoint-socket": 4,
+    "raw-tracepoint-reason": 3,
+    "raw-tracepoint": 2,
+}  # Linux 6.11, 5.17
+DROPPED = Hook(
+    "drop",
+    "packets are dropped",
+    tuple(
+        Alternative(form, (RawTracepoint("dropped", event="kfree_skb", arguments=count, preempted=False),))
+        for form, count in _DROP_FORMS.items()
+    ),
+)
+"""A packet is dropped (``dropped``), with the socket that it is for, with the reason."""
 OWNER = (
     Column("pid", "process that has the socket; none: not known", null=0, width=7),
     Column("comm", "name of its thread", decode="text", null=b"", width=12),

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Owners of sockets of any protocol: who made them, from the program "created". The tracer that includes this adds
+// those that are open as the trace begins by pt_own_open_socket(inode, task).
+#include "other_task.h"
+#include <linux/fs.h>
+#include <net/inet_sock.h>
+#include <net/sock.h>
+
+struct pt_owner {
+    u32 pid;
+    u32 is_traced;
+    char comm[PT_COMM_LEN];
+};
+// By the inode number of a socket, which the kernel does not give again soon. The oldest gives way.
+BPF_TABLE("lru_hash", u64, struct pt_owner, pt_owners, 65536);
+
+// 0: it is not accepted yet, or closed.
+static __always_inline u64 pt_inode_of(struct sock *sk)
+{
+    struct socket *socket = pt_read(sk->sk_socket);
+
+    return socket ? pt_read(((struct socket_alloc *)socket)->vfs_inode.i_ino) : 0;
+}
+
+static __always_inline void pt_own_socket(u64 inode, struct task_struct *task)
+{
+    struct pt_owner owner = {};
+
+    if (!inode || pt_read(task->flags) & 0x00200000) // PF_KTHREAD
+        return;
+    owner.is_traced = pt_is_traced(task);
+    owner.pid = pt_read(task->tgid);
+    pt_probe_read_kernel(&owner.comm, sizeof(owner.comm), &task->comm);
+    pt_owners.update(&inode, &owner);
+}
+
+static __always_inline void pt_own_open_socket(u64 inode, struct task_struct *task)
+{
+    if (!pt_owners.lookup(&inode)) // if several processes share it, the first owns it
+        pt_own_socket(inode, task);
+}
+
+static __always_inline struct pt_owner *pt_owner_of(struct sock *sk)
+{
+    u64 inode = pt_inode_of(sk);
+
+    return pt_owners.lookup(&inode);
+}
+
+#ifndef HOOK_CREATED_NONE
+// A socket is made, in the task that makes it: the kernel asks for a verdict.
+int created(struct bpf_sock *sock)
+{
+    pt_own_socket(pt_inode_of((struct sock *)sock), pt_current());
+    return 1;
+}
+#endif
