@@ -95,7 +95,6 @@ static __always_inline void fill_got(struct event *event, struct sock *sk, u32 f
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
     int kind = kind_of(call->call), failed;
-    u64 id = bpf_get_current_pid_tgid();
     struct file *file;
     struct inode *inode;
     struct socket *socket;
@@ -123,8 +122,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
         return PT_PASS;
     __builtin_memset(event, 0, sizeof(*event));
     event->ns = bpf_ktime_get_ns();
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     if (kind == IS_LISTEN)
         __builtin_memcpy(event->call, "listen", 7);
     else
@@ -134,7 +132,6 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     event->backlog = kind == IS_LISTEN ? (s32)call->args[1] : -1;
     event->interface = pt_read(sk->__sk_common.skc_bound_dev_if);
     event->netns = pt_read(net->ns.inum);
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     event->port = -1;
     __builtin_memset(event->address, 0xff, sizeof(event->address));
     if (kind == IS_BIND && event->error)

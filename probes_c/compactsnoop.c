@@ -54,7 +54,7 @@ int looked(struct tracepoint__compaction__mm_compaction_finished *args)
 
 int ended(struct tracepoint__compaction__mm_compaction_end *args)
 {
-    u64 id = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns();
+    u64 now = bpf_ktime_get_ns();
     struct pt_start start;
     struct event *event;
 
@@ -66,8 +66,7 @@ int ended(struct tracepoint__compaction__mm_compaction_end *args)
     __builtin_memset(event, 0, sizeof(*event));
     event->ns = now;
     event->took_ns = now - start.ns;
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->node = start.node;
     event->zone = start.zone;
     event->order = start.order;
@@ -76,7 +75,6 @@ int ended(struct tracepoint__compaction__mm_compaction_end *args)
         __builtin_memcpy(event->mode, "sync", 5);
     else
         __builtin_memcpy(event->mode, "async", 6);
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     pt_submit(args, event);
     return PT_PASS;
 }

@@ -35,7 +35,7 @@ static __always_inline int begin(struct bpf_raw_tracepoint_args *ctx, u32 of_cgr
 
 static __always_inline int end(struct bpf_raw_tracepoint_args *ctx)
 {
-    u64 id = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns();
+    u64 now = bpf_ktime_get_ns();
     struct pt_start start;
     struct event *event;
 
@@ -48,10 +48,8 @@ static __always_inline int end(struct bpf_raw_tracepoint_args *ctx)
     event->ns = now;
     event->pages = ctx->args[0];
     event->took_ns = now - start.ns;
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->order = start.order;
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     if (start.of_cgroup)
         __builtin_memcpy(event->memory, "cgroup", 7);
     else

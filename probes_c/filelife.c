@@ -73,7 +73,7 @@ static __always_inline void renamed(u64 path, struct pt_name *name)
 
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
-    u64 id = bpf_get_current_pid_tgid(), max = pt_cfg(PT_CFG_MAX), path, size;
+    u64 max = pt_cfg(PT_CFG_MAX), path, size;
     int kind = kind_of(call->call), is_removed;
     struct event *event;
     struct pt_name name;
@@ -97,10 +97,8 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     if (!is_removed || (max && event->age_ns > max) || !pt_is_current_traced())
         return PT_PASS;
     event->call = call->call;
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->creator = created.pid;
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     if (pt_path_is_wanted(&event->bits, size))
         pt_send(ctx, event, offsetof(struct event, path) + size);
     return PT_PASS;

@@ -20,7 +20,6 @@ struct event {
 
 static __always_inline int show(void *ctx, u32 child, u64 flags)
 {
-    u64 id = bpf_get_current_pid_tgid();
     int is_thread = !!(flags & PT_CLONE_THREAD);
     struct event *event;
 
@@ -39,13 +38,11 @@ static __always_inline int show(void *ctx, u32 child, u64 flags)
     __builtin_memset(event, 0, sizeof(*event));
     event->ns = bpf_ktime_get_ns();
     event->flags = flags;
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->ppid = pt_current_parent();
     event->uid = bpf_get_current_uid_gid();
-    event->child_pid = is_thread ? id >> 32 : child;
+    event->child_pid = is_thread ? event->pid : child;
     event->child_tid = child;
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     if (is_thread)
         __builtin_memcpy(event->task, "thread", 7);
     else

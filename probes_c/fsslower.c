@@ -23,7 +23,6 @@ struct event {
 
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
-    u64 id = bpf_get_current_pid_tgid();
     struct event *event;
     struct inode *inode;
     struct file *file;
@@ -42,11 +41,9 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     event->bytes = operation == PT_READ || operation == PT_WRITE ? call->ret : 0;
     event->offset = pt_offset(call, file);
     event->inode = pt_read(inode->i_ino);
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->operation = operation;
     event->sync = !!(pt_read(file->f_flags) & PT_O_DSYNC);
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     pt_filesystem(event->fs, sizeof(event->fs), file);
     pt_file_name(event->file, sizeof(event->file), file);
     pt_submit(ctx, event);

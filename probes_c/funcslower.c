@@ -43,7 +43,7 @@ int begins(void *ctx)
 
 int returns(void *ctx)
 {
-    u64 ns, id = bpf_get_current_pid_tgid();
+    u64 ns;
     struct pt_call call = {};
     struct event *event;
 
@@ -57,15 +57,13 @@ int returns(void *ctx)
     event->latency_ns = ns;
     event->returned = pt_return_value(ctx);
     event->target = pt_target(ctx);
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->args_len = 0;
     __builtin_memset(event->args, 0, sizeof(event->args));
 #ifdef WITH_ARGS
     event->args_len = 8 * pt_argument_count();
     __builtin_memcpy(event->args, call.args, sizeof(event->args));
 #endif
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     pt_submit(ctx, event);
     return pt_pass();
 }

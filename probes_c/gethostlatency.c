@@ -83,10 +83,8 @@ int returns(struct pt_regs *ctx)
         return pt_pass();
     event->ns = call.ns + ns;
     event->latency_ns = ns;
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->result = result;
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     // getaddrinfo may be asked for a service alone.
     pt_read_string(event->host, sizeof(event->host), call.host, !call.host);
     pt_submit(ctx, event);

@@ -47,16 +47,13 @@ static __always_inline int kind_of(u64 call)
 
 static __always_inline void fill(struct event *event)
 {
-    u64 id = bpf_get_current_pid_tgid();
 
     event->ns = bpf_ktime_get_ns();
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->ppid = pt_current_parent();
     event->uid = bpf_get_current_uid_gid();
     event->error = 0;
     event->module[0] = event->file[0] = event->parameters[0] = 0;
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
 }
 
 static __always_inline int on_return(void *ctx, struct pt_return *call)

@@ -96,7 +96,7 @@ static __always_inline u64 flags_of(struct pt_return *call, int kind)
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
     int kind = kind_of(call->call), takes_fd = kind >= FSCONFIG;
-    u64 id = bpf_get_current_pid_tgid(), size;
+    u64 size;
     struct event *event;
 
     if (!kind || !pt_is_shown_return(call))
@@ -107,13 +107,11 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     event->ns = bpf_ktime_get_ns();
     event->call = call->call;
     event->flags = flags_of(call, kind);
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->mntns = pt_mntns_of(pt_current_field(nsproxy));
     event->fd = takes_fd && (s32)call->args[0] >= 0 ? call->args[0] : -1; // AT_FDCWD is below 0
     event->error = call->ret < 0 ? -call->ret : 0;
     event->result = call->ret > 0 ? call->ret : -1;
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     size = read_strings(event, call, kind);
     pt_send(ctx, event, offsetof(struct event, target) + size);
     return PT_PASS;

@@ -61,7 +61,6 @@ static __always_inline u32 id_of(struct pt_return *call, int number)
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
     int kind = kind_of(call->call);
-    u64 id = bpf_get_current_pid_tgid();
     struct cred *cred;
     struct event *event;
 
@@ -72,8 +71,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
         return PT_PASS;
     event->ns = bpf_ktime_get_ns();
     event->call = call->call;
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->error = pt_is_failed(call->ret) ? -call->ret : 0;
     event->real = kind == GROUPS ? ~0U : id_of(call, 0);
     event->effective = kind == TWO || kind == THREE ? id_of(call, 1) : ~0U;
@@ -88,7 +86,6 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     event->egid = pt_read(cred->egid.val);
     event->sgid = pt_read(cred->sgid.val);
     event->fsgid = pt_read(cred->fsgid.val);
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     pt_submit(ctx, event);
     return PT_PASS;
 }

@@ -61,7 +61,7 @@ static __always_inline u64 bytes_of(void *ctx, struct pt_call *call, u32 kind)
 
 int returns(struct pt_regs *ctx)
 {
-    u64 ns, id = bpf_get_current_pid_tgid(), bytes, size, most = pt_cfg(PT_CFG_SIZE);
+    u64 ns, bytes, size, most = pt_cfg(PT_CFG_SIZE);
     u32 kind = pt_kind(ctx);
     u8 direction = kind == SSL_WRITE || kind == SSL_WRITE_EX || kind == GNUTLS_SEND;
     struct pt_call call = {};
@@ -75,11 +75,9 @@ int returns(struct pt_regs *ctx)
         return pt_pass();
     event->ns = bpf_ktime_get_ns();
     event->session = call.session;
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->bytes = bytes;
     event->direction = direction;
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     size = bytes < most ? bytes : most;
     if (size < bytes)
         pt_lost(PT_LOSS_TRUNCATED);

@@ -44,7 +44,7 @@ static __always_inline int kind_of(u64 call)
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
     int kind = kind_of(call->call);
-    u64 id = bpf_get_current_pid_tgid(), path, size = 1;
+    u64 path, size = 1;
     struct event *event;
 
     if (!kind || !pt_is_shown_return(call))
@@ -54,11 +54,9 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
         return PT_PASS;
     event->ns = bpf_ktime_get_ns();
     event->call = call->call;
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->fd = (kind == AT && (s32)call->args[0] != AT_CWD) || kind == BY_FD ? call->args[0] : -1;
     event->error = call->ret < 0 ? -call->ret : 0;
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     event->path[0] = 0;
     if (kind == BY_PATH || kind == AT) {
         path = kind == AT ? call->args[1] : call->args[0];

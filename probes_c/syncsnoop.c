@@ -39,7 +39,6 @@ static __always_inline int kind_of(u64 call)
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
     int kind = kind_of(call->call);
-    u64 id = bpf_get_current_pid_tgid();
     struct event *event;
 
     if (!kind || call->ns < pt_cfg(PT_CFG_MIN) || !pt_is_shown_return(call))
@@ -50,11 +49,9 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     event->ns = bpf_ktime_get_ns();
     event->call = call->call;
     event->took_ns = call->ns;
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->fd = kind == OF_FILE ? call->args[0] : -1;
     event->error = call->ret < 0 ? -call->ret : 0;
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     event->file[0] = 0;
     if (kind == OF_FILE && call->ret != -9) // EBADF: another thread may have opened it since
         pt_file_name(event->file, sizeof(event->file), pt_file_of(call->args[0]));

@@ -16,7 +16,6 @@ struct event {
 
 static __always_inline int pt_on_spec(void *ctx, u32 program)
 {
-    u64 id = bpf_get_current_pid_tgid();
     u32 target = pt_target(ctx);
     struct pt_call call = {};
     struct event *event;
@@ -29,10 +28,8 @@ static __always_inline int pt_on_spec(void *ctx, u32 program)
     if (!event)
         return pt_pass();
     event->ns = bpf_ktime_get_ns();
-    event->pid = id >> 32;
-    event->tid = id;
+    pt_fill_task(event);
     event->target = target;
-    bpf_get_current_comm(&event->comm, sizeof(event->comm));
     pt_spec_evaluate(ctx, program, target, &call, &event->results);
     pt_submit(ctx, event);
     return pt_pass();

@@ -1,7 +1,7 @@
 """bindsnoop: who binds sockets to addresses, and who listens there."""
 
 from pytracer.spec import Column, NameSet, Number, Stream, Tracer
-from pytracer.spec.common import ONLY_FAILED, RETURN
+from pytracer.spec.common import ONLY_FAILED, RETURN, TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.tcp import NETNS
 
@@ -30,9 +30,7 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process id", width=7),
-                Column("tid", "thread id", wide=True),
-                Column("comm", "name of the thread", decode="text", width=12),
+                *TASK_COLUMNS,
                 Column("call", "bind or listen", decode="text", width=6),
                 Column("error", "why it failed", decode="errno", null=0, width=10),
                 Column("protocol", "the protocol of the socket", decode="ip_protocol", width=8),

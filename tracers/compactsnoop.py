@@ -1,6 +1,7 @@
 """compactsnoop: who compacts memory, and how long that takes."""
 
 from pytracer.spec import Column, Duration, Stream, Tracer, Unit
+from pytracer.spec.common import TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.hooks import Alternative, Hook, Tracepoint
 
@@ -29,9 +30,7 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process id"),
-                Column("tid", "thread id", wide=True),
-                Column("comm", "name of the thread", decode="text", width=10),
+                *TASK_COLUMNS,
                 Column("node", "memory node", null=-1, width=4),
                 Column("zone", "memory zone", decode="memory_zone", null=-1, width=8),
                 Column("order", "requested size: 2^order contiguous pages", null=-1, width=5),

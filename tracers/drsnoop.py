@@ -1,6 +1,7 @@
 """drsnoop: who has to free memory before getting some."""
 
 from pytracer.spec import Audit, Column, Duration, Stream, Tracer, Unit
+from pytracer.spec.common import TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.hooks import Alternative, Hook, RawTracepoint
 
@@ -31,9 +32,7 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process id"),
-                Column("tid", "thread id", wide=True),
-                Column("comm", "name of the thread", decode="text", width=15),
+                *TASK_COLUMNS,
                 Column("memory", "machine, or cgroup whose limit was reached", decode="text", width=7),
                 Column("order", "requested size: 2^order pages", width=5),
                 Column("pages", "pages that were reclaimed", unit=Unit.COUNT, width=9),

@@ -1,7 +1,7 @@
 """execsnoop: programs as they are executed."""
 
 from pytracer.spec import Column, Flag, Stream, Tracer
-from pytracer.spec.common import EXECUTED, RETURN
+from pytracer.spec.common import ERROR, EXECUTED, RETURN
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -21,7 +21,7 @@ TRACER = Tracer(
                 Column("uid", "real user id", width=5),
                 Column("euid", "effective user id; another one for a setuid program", width=5, wide=True),
                 Column("comm", "its name", decode="text", width=15),
-                Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
+                ERROR,
                 Column("args", "its arguments, quoted as for a shell", decode="arguments"),
             )
         ),

@@ -1,7 +1,7 @@
 """fsslower: operations on files that take long."""
 
 from pytracer.spec import Column, Duration, Stream, Tracer, Unit
-from pytracer.spec.common import RETURN_TIMED
+from pytracer.spec.common import RETURN_TIMED, TASK_COLUMNS
 from pytracer.spec.file_work import FS_NOTES, OPERATION
 from pytracer.spec.filters import TASK_FILTERS
 
@@ -25,9 +25,7 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process id"),
-                Column("tid", "thread id", wide=True),
-                Column("comm", "name of the thread", decode="text", width=12),
+                *TASK_COLUMNS,
                 OPERATION,
                 Column("bytes", "bytes read or written", unit=Unit.BYTES),
                 Column("offset", "where in the file", unit=Unit.BYTES, wide=True),

@@ -1,7 +1,7 @@
 """gethostlatency: how long programs wait for names to be looked up."""
 
 from pytracer.spec import Column, Duration, Stream, Targets, Tracer, Unit
-from pytracer.spec.common import ONLY_FAILED
+from pytracer.spec.common import ONLY_FAILED, TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
 
 NAMES = ("getaddrinfo", "gethostbyname", "gethostbyname2", "gethostbyname_r", "gethostbyname2_r")
@@ -31,9 +31,7 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process id"),
-                Column("tid", "thread id", wide=True),
-                Column("comm", "name of the thread", decode="text", width=12),
+                *TASK_COLUMNS,
                 Column("latency_ns", "from the call to its return", label="LATENCY", unit=Unit.NANOSECONDS),
                 Column("result", "ok, the error's name, or failed", decode="lookup_result", width=10),
                 Column("host", "the name as the program gave it", decode="text", null=b""),

@@ -1,7 +1,7 @@
 """modulesnoop: kernel modules that are loaded and unloaded, and by whom."""
 
 from pytracer.spec import Alternative, Column, Hook, RawTracepoint, Stream, Tracer
-from pytracer.spec.common import ONLY_FAILED, RETURN
+from pytracer.spec.common import ERROR, ONLY_FAILED, RETURN, TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
 
 MODULE = Hook(
@@ -31,13 +31,11 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process id"),
-                Column("tid", "thread id", wide=True),
+                *TASK_COLUMNS,
                 Column("ppid", "process id of the parent", wide=True),
                 Column("uid", "user id", wide=True),
-                Column("comm", "name of the thread", decode="text", width=12),
                 Column("event", "load, unload, or request: the kernel asks modprobe", decode="text", width=7),
-                Column("err", "the error, by name", field="error", decode="errno", null=0, width=8),
+                ERROR,
                 Column("file", "file of the module, if known", decode="text", null=b"", width=12),
                 Column("parameters", "parameters it is given", decode="text", null=b"", wide=True),
                 Column("module", "the module, or the alias asked for", decode="text", null=b""),

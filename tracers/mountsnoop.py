@@ -1,7 +1,7 @@
 """mountsnoop: mounts as they are made, changed and taken away."""
 
 from pytracer.spec import Column, Stream, Tracer
-from pytracer.spec.common import ONLY_FAILED, RETURN
+from pytracer.spec.common import ERROR, ONLY_FAILED, RETURN, TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -16,13 +16,11 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process id"),
-                Column("tid", "thread id", wide=True),
-                Column("comm", "name of the thread", decode="text", width=12),
+                *TASK_COLUMNS,
                 Column("mntns", "its mount namespace, by inode", wide=True),
                 Column("call", "the system call", decode="syscall", width=10),
                 Column("fd", "the descriptor it is given first, if any", null=-1, width=3),
-                Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
+                ERROR,
                 Column("result", "the descriptor it returns, if any", null=-1, wide=True),
                 Column("type", "the file system's type", decode="text", null=b"", width=8),
                 Column("flags", "the call's flags", decode="register", wide=True),

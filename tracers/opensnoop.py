@@ -1,7 +1,7 @@
 """opensnoop: files as they are opened."""
 
 from pytracer.spec import Column, Stream, Tracer
-from pytracer.spec.common import ONLY_FAILED, ONLY_PATHS, RETURN
+from pytracer.spec.common import ERROR, ONLY_FAILED, ONLY_PATHS, RETURN
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -22,7 +22,7 @@ TRACER = Tracer(
                 Column("pid", "process id"),
                 Column("comm", "name of the thread", decode="text", width=15),
                 Column("fd", "the descriptor it got", null=-1, width=3),
-                Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
+                ERROR,
                 Column("flags", "how it was opened", decode="open_flags", width=14),
                 Column("path", "the path as the program gave it", decode="text"),
             )

@@ -1,7 +1,7 @@
 """setids: changes of user and group ids."""
 
 from pytracer.spec import Column, Stream, Tracer
-from pytracer.spec.common import ONLY_FAILED, RETURN
+from pytracer.spec.common import ERROR, ONLY_FAILED, RETURN, TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
 
 UNCHANGED = 0xFFFFFFFF
@@ -18,11 +18,9 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process id"),
-                Column("tid", "thread id: other threads keep their ids", wide=True),
-                Column("comm", "name of the thread", decode="text", width=12),
+                *TASK_COLUMNS,
                 Column("call", "the system call", decode="syscall", width=9),
-                Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
+                ERROR,
                 Column("real", "the (real) id asked for", null=UNCHANGED, width=6),
                 Column("effective", "the effective one", label="EFFECT", null=UNCHANGED, width=6),
                 Column("saved", "the saved one", null=UNCHANGED, width=6),

@@ -1,6 +1,7 @@
 """sslsniff: what TLS carries, before it is encrypted and after it is decrypted."""
 
 from pytracer.spec import Column, NameSet, Number, Stream, Targets, Tracer, Unit
+from pytracer.spec.common import TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
 
 OPENSSL = ("SSL_read", "SSL_read_ex", "SSL_write", "SSL_write_ex")
@@ -30,9 +31,7 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process id"),
-                Column("tid", "thread id", wide=True),
-                Column("comm", "name of the thread", decode="text", width=12),
+                *TASK_COLUMNS,
                 Column("direction", "in: read; out: written", label="DIR", decode="direction", width=3),
                 Column("bytes", "bytes that were read or written", unit=Unit.COUNT, width=8),
                 Column("session", "address of the session, to tell them apart", decode="register", wide=True),

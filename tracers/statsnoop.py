@@ -1,7 +1,7 @@
 """statsnoop: whose attributes are asked for."""
 
 from pytracer.spec import Column, Stream, Tracer
-from pytracer.spec.common import ONLY_FAILED, ONLY_PATHS, RETURN
+from pytracer.spec.common import ERROR, ONLY_FAILED, ONLY_PATHS, RETURN, TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -16,12 +16,10 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process id"),
-                Column("tid", "thread id", wide=True),
-                Column("comm", "name of the thread", decode="text", width=12),
+                *TASK_COLUMNS,
                 Column("call", "the system call", decode="syscall", width=10),
                 Column("fd", "the descriptor it is given, if any", null=-1, width=3),
-                Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
+                ERROR,
                 Column("path", "the path as the program gave it", decode="text"),
             )
         ),

@@ -1,7 +1,7 @@
 """syncsnoop: who has data written to disks, and how long it takes."""
 
 from pytracer.spec import Column, Duration, Stream, Tracer, Unit
-from pytracer.spec.common import ONLY_FAILED, RETURN_TIMED
+from pytracer.spec.common import ERROR, ONLY_FAILED, RETURN_TIMED, TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -19,12 +19,10 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process id"),
-                Column("tid", "thread id", wide=True),
-                Column("comm", "name of the thread", decode="text", width=12),
+                *TASK_COLUMNS,
                 Column("call", "the system call", decode="syscall", width=9),
                 Column("fd", "the descriptor of the file, if it has one", null=-1, width=4),
-                Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
+                ERROR,
                 Column("took_ns", "how long it took", label="TOOK", unit=Unit.NANOSECONDS),
                 Column("file", "the last part of the file's name", decode="text", null=b""),
             )

@@ -1,9 +1,8 @@
 """tcpconnlat: how long it takes to connect."""
 
-from pytracer.spec import Column, Duration, Stream, Tracer, Unit
-from pytracer.spec.common import ONLY_NETWORKS
+from pytracer.spec import Column, Stream, Tracer, Unit
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, OWNERS, PID, SADDR, SPORT
+from pytracer.spec.tcp import NETNS, OWNER_NOTES, OWNERS, connection_columns, connection_options
 
 TRACER = Tracer(
     name="tcpconnlat",
@@ -13,19 +12,11 @@ TRACER = Tracer(
     hooks=OWNERS,
     filters=TASK_FILTERS,
     follow=True,
-    options=(
-        Duration("min", "only connections that took at least this long", config="min", default=0),
-        ONLY_NETWORKS,
-    ),
+    options=connection_options("connections that took"),
     outputs=(
         Stream(
             columns=(
-                PID,
-                COMM,
-                SADDR,
-                SPORT,
-                DADDR,
-                DPORT,
+                *connection_columns(),
                 Column(
                     "latency_ns",
                     "from its SYN to the answer",

@@ -1,9 +1,8 @@
 """tcplife: TCP connections when they have ended."""
 
-from pytracer.spec import Column, Duration, Stream, Tracer, Unit
-from pytracer.spec.common import ONLY_NETWORKS
+from pytracer.spec import Column, Stream, Tracer, Unit
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, OWNERS, PID, SADDR, SPORT, wide
+from pytracer.spec.tcp import NETNS, OWNER_NOTES, OWNERS, connection_columns, connection_options
 
 LASTED = "from when it was established; none: before the trace"
 
@@ -15,19 +14,11 @@ TRACER = Tracer(
     hooks=OWNERS,
     filters=TASK_FILTERS,
     follow=True,
-    options=(
-        Duration("min", "only connections that lasted at least this long", config="min", default=0),
-        ONLY_NETWORKS,
-    ),
+    options=connection_options("connections that lasted"),
     outputs=(
         Stream(
             columns=(
-                PID,
-                COMM,
-                wide(SADDR),
-                SPORT,
-                DADDR,
-                DPORT,
+                *connection_columns("saddr"),
                 Column("tx_bytes", "bytes of data that were sent", label="TX", unit=Unit.BYTES, width=8),
                 Column("rx_bytes", "bytes of data that were received", label="RX", unit=Unit.BYTES, width=8),
                 Column("duration_ns", LASTED, label="TIME", unit=Unit.NANOSECONDS, null=0, width=8),

@@ -28,12 +28,7 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                tcp.PID,
-                tcp.COMM,
-                tcp.wide(tcp.SADDR),
-                tcp.SPORT,
-                tcp.DADDR,
-                tcp.DPORT,
+                *tcp.connection_columns("saddr"),
                 Column("type", TYPE, decode="retransmission", width=7),
                 Column("state", "state of the connection", decode="tcp_state", width=11),
                 Column("segments", "segments that were sent as one packet", width=8, wide=True),

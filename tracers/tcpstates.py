@@ -1,9 +1,8 @@
 """tcpstates: TCP sockets as they change their state."""
 
-from pytracer.spec import Column, Duration, Stream, Tracer, Unit
-from pytracer.spec.common import ONLY_NETWORKS
+from pytracer.spec import Column, Stream, Tracer, Unit
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, OWNERS, PID, SADDR, SPORT, wide
+from pytracer.spec.tcp import NETNS, OWNER_NOTES, OWNERS, connection_columns, connection_options
 
 LASTED = "how long it was in the state before; none: since before the trace"
 
@@ -15,19 +14,11 @@ TRACER = Tracer(
     hooks=OWNERS,
     filters=TASK_FILTERS,
     follow=True,
-    options=(
-        Duration("min", "only where the state before lasted at least this long", config="min", default=0),
-        ONLY_NETWORKS,
-    ),
+    options=connection_options("where the state before lasted"),
     outputs=(
         Stream(
             columns=(
-                PID,
-                wide(COMM),
-                wide(SADDR),
-                SPORT,
-                DADDR,
-                DPORT,
+                *connection_columns("comm", "saddr"),
                 Column("old", "state before", decode="tcp_state", width=11),
                 Column("new", "state from now on", decode="tcp_state", width=11),
                 Column("duration_ns", LASTED, label="TIME", unit=Unit.NANOSECONDS, null=0, width=9),

@@ -49,6 +49,15 @@ BPF_HASH(pt_followed_pids, u32, u8, PT_FOLLOW);
 #define PT_FILTERS_TASKS 0
 #endif
 
+// Fill in the members pid, tid and comm of an event, those of the current task.
+#define pt_fill_task(event)                                                                                  \
+    ({                                                                                                       \
+        u64 id_ = bpf_get_current_pid_tgid();                                                                \
+        (event)->pid = id_ >> 32;                                                                            \
+        (event)->tid = id_;                                                                                  \
+        bpf_get_current_comm(&(event)->comm, sizeof((event)->comm));                                         \
+    })
+
 // The name of the process that runs: that of its first thread.
 static __always_inline void pt_process_name(char *comm)
 {

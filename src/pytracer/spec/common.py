@@ -110,6 +110,14 @@ STACK_OPTIONS = (
 )
 """Options for stacks: which part, how they are shown and how many; probes_c/include/stack.h."""
 
+TASK_COLUMNS = (
+    Column("pid", "process id"),
+    Column("tid", "thread id", wide=True),
+    Column("comm", "name of the thread", decode="text", width=12),
+)
+"""The thread of an event: pt_fill_task in probes_c/include/task.h."""
+ERROR = Column("err", "the error, by name", field="error", decode="errno", null=0, width=6)
+"""How a system call failed."""
 BY_PROCESS = Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", last=True)))
 BY_COMM = Key("comm", (Column("comm", "name of the thread", decode="text"),))
 TASK_KEYS = (BY_PROCESS, BY_COMM)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pytracer.record import replace
 from pytracer.spec.audit import Audit
 from pytracer.spec.columns import Column, Key
-from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
+from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
 from pytracer.spec.filters import Filter
 from pytracer.spec.hooks import Alternative, Hook, Iterator
+from pytracer.spec.options import Duration, Option
 
 SOCKETS = Hook(
     "open_sockets",
@@ -46,6 +47,17 @@ a copy of the one that listens."""
 def wide(column: Column) -> Column:
     """Return the same column, left out of tables unless ``--wide`` asks for it."""
     return replace(column, wide=True)
+
+
+def connection_columns(*hidden: str) -> tuple[Column, ...]:
+    """Return the columns of which connection, and whose; those named in ``hidden`` are for --wide."""
+    columns = (PID, COMM, SADDR, SPORT, DADDR, DPORT)
+    return tuple(wide(column) if column.name in hidden else column for column in columns)
+
+
+def connection_options(which: str) -> tuple[Option, ...]:
+    """Return the options that leave out short and other connections; ``which`` completes the help."""
+    return Duration("min", f"only {which} at least this long", config="min", default=0), ONLY_NETWORKS
 
 
 SEGMENTS_AUDIT = Audit(
