@@ -1,6 +1,6 @@
 """cpudist: how long threads stay on a CPU at a time, or off."""
 
-from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Tracer, Unit
+from pytracer.spec import Audit, Column, Flag, GroupBy, Histogram, Key, Tracer, Unit
 from pytracer.spec.common import BY_COMM, BY_PROCESS, CONTEXT_SWITCH, times
 from pytracer.spec.filters import TASK_FILTERS
 
@@ -13,6 +13,7 @@ TRACER = Tracer(
     description="Shows histograms of the time from when a thread gets a CPU until it leaves it.",
     hooks=(CONTEXT_SWITCH,),
     filters=TASK_FILTERS,
+    audit=Audit("timeslices", tolerance="stays that began before the trace or go on after it are not seen"),
     follow=True,
     options=(
         Flag("off", "the time off a CPU instead: asleep, or waiting for one", define="OFF"),

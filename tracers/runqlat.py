@@ -1,6 +1,6 @@
 """runqlat: how long threads wait for a CPU."""
 
-from pytracer.spec import Column, GroupBy, Histogram, Key, Tracer, Unit
+from pytracer.spec import Audit, Column, GroupBy, Histogram, Key, Tracer, Unit
 from pytracer.spec.common import BY_COMM, BY_PROCESS, WAKEUP_AND_SWITCH, times
 from pytracer.spec.filters import TASK_FILTERS
 
@@ -13,6 +13,7 @@ TRACER = Tracer(
     description="Shows histograms of run-queue latency: from a wake-up or preemption until the thread runs.",
     hooks=(WAKEUP_AND_SWITCH,),
     filters=TASK_FILTERS,
+    audit=Audit("timeslices", tolerance="waits that began before the trace are not seen"),
     follow=True,
     options=(
         GroupBy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytracer
 from pytracer.kernel import counters
 from pytracer.model import AuditResult
 from pytracer.record import replace
-from support import packets
+from support import contend, packets
 from support.cli import run, start, stop, wait_for
 from support.connections import V4, dropping_segments, pair, resetting, tcp_info
 from support.contend import UNSEEN
@@ -20,6 +21,7 @@ from support.disks import loop, readers
 from support.interrupts import SEEN, make_interrupts
 
 pytestmark = pytest.mark.kernel
+BEGAN_BEFORE = 32  # threads that are runnable at one moment
 LOAD = f"{sys.executable} -c 'import os; [os.waitpid(os.fork() or os._exit(0), 0) for _ in range(101)]'"
 
 
@@ -44,6 +46,21 @@ def test_interrupts_agree(words):
     assert found["counted_min"] > 0
     assert SEEN * found["counted_min"] <= found["seen"] + found["lost"] <= found["counted_max"], found
     assert (found["difference"] == 0) is (found["seen"] + found["lost"] >= found["counted_min"])
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("name", ["runqlat", "cpudist"])
+def test_timeslices_agree(name):
+    """Each thread that gets a CPU has waited for it; what waits, or runs, as the trace begins is not seen."""
+    result = run(name, "--audit", "--load", "-f", "json", "-c", shlex.join(contend.command()))
+    if not Path("/proc/schedstat").exists():
+        assert (result.status, result.out) == (4, "")
+        assert "no /proc/schedstat" in result.err
+        return
+    [found] = result.of("audit")
+    assert found["counted_min"] > 100
+    seen = found["seen"] + found["lost"]
+    assert found["counted_min"] - BEGAN_BEFORE <= seen <= found["counted_max"], found
 
 
 @pytest.mark.lab

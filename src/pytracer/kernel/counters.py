@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pytracer.errors import UnsupportedError
 from pytracer.procfs import living
 from pytracer.record import record
 
@@ -107,6 +108,18 @@ def _forks(_scope: Scope) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("processes "))
 
 
+def _timeslices(_scope: Scope) -> int:
+    """Sum how often the CPUs began to run a thread, idle ones left out: the last of the numbers that each
+    CPU has had since version 15. Raises UnsupportedError."""
+    try:
+        lines = (_PROC / "schedstat").read_text().splitlines()
+    except FileNotFoundError:
+        raise UnsupportedError(
+            "no audit: this kernel has no /proc/schedstat", hint="CONFIG_SCHEDSTATS"
+        ) from None
+    return sum(int(line.split()[9]) for line in lines if line.startswith("cpu"))
+
+
 COUNTERS: dict[str, Counter] = {
     "softirqs": Counter("/proc/softirqs", _softirqs),
     "interrupts": Counter("/proc/interrupts", _interrupts),
@@ -115,6 +128,7 @@ COUNTERS: dict[str, Counter] = {
     "retransmissions": Counter("RetransSegs in /proc/net/snmp", _retransmissions),
     "oom_kills": Counter("oom_kill in /proc/vmstat", _vmstat("oom_kill")),
     "reclaims": Counter("allocstall in /proc/vmstat", _vmstat("allocstall")),
+    "timeslices": Counter("timeslices in /proc/schedstat", _timeslices),
     "forks": Counter("processes in /proc/stat", _forks),
 }
 """By the name that declarations use (:class:`pytracer.spec.audit.Audit`)."""
