@@ -26,7 +26,7 @@ def summary(tracer):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke)])
+@pytest.mark.parametrize("alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "fexit"])
 def test_bytes_each_way_of_each_connection(alternative):
     hook = ["--hook", f"socket_bytes={alternative}"]
     if refused(run("tcptop", "--dry-run", *hook), {"socket_bytes": alternative}):
