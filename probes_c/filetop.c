@@ -2,6 +2,7 @@
 // Add up what is read from files and written to them, by process and file.
 #include "task_rows.h"
 #include "filecalls.h"
+#include "ring_files.h"
 
 // Calls that take bytes from one file to another: which argument is the descriptor of each.
 #define SENDFILE 16
@@ -35,9 +36,9 @@ struct row_value {
 };
 #include "rows.h"
 
-static __always_inline void count(u32 fd, u64 bytes, int is_read)
+// A file was read or written. "request": by io_uring, of a process that need not run now; else by the current task.
+static __always_inline void count(struct file *file, u64 bytes, int is_read, struct pt_request *request)
 {
-    struct file *file = pt_file_of(fd);
     struct row_value *row;
     struct inode *inode;
     struct row_key key;
@@ -57,7 +58,10 @@ static __always_inline void count(u32 fd, u64 bytes, int is_read)
     key.type = type;
     pt_file_name(key.file, sizeof(key.file), file);
 #endif
-    pt_fill_task_key(&key);
+    if (request)
+        pt_fill_known_key(&key, request->pid, request->comm);
+    else
+        pt_fill_task_key(&key);
     row = pt_row(&key);
     if (!row)
         return;
@@ -68,8 +72,20 @@ static __always_inline void count(u32 fd, u64 bytes, int is_read)
         row->writes++;
         row->write_bytes += bytes;
     }
-    pt_fill_task_name(row);
+    if (request)
+        pt_fill_known_name(row, request->comm);
+    else
+        pt_fill_task_name(row);
 }
+
+#ifdef PT_SEES_RING_FILES
+static __always_inline void on_ring_file(void *ctx, struct pt_request *request, enum pt_ring_kind kind,
+                                         struct file *file, u64 ns, s64 result)
+{
+    if (request->pid && kind != PT_RING_SYNCS)
+        count(file, result, kind == PT_RING_READS, request);
+}
+#endif
 
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
@@ -78,10 +94,10 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     if (!kind || call->ret < 0 || !pt_is_current_traced())
         return PT_PASS;
     if (kind == SENDFILE || kind == COPIES) {
-        count(call->args[kind == SENDFILE], call->ret, 1);
-        count(call->args[kind == SENDFILE ? 0 : 2], call->ret, 0);
+        count(pt_file_of(call->args[kind == SENDFILE]), call->ret, 1, 0);
+        count(pt_file_of(call->args[kind == SENDFILE ? 0 : 2]), call->ret, 0, 0);
     } else {
-        count(call->args[0], call->ret, kind & PT_READS);
+        count(pt_file_of(call->args[0]), call->ret, kind & PT_READS, 0);
     }
     return PT_PASS;
 }

@@ -24,18 +24,12 @@ struct row_value {
 };
 #include "rows.h"
 
-static __always_inline int on_return(void *ctx, struct pt_return *call)
+// An operation took "ns". "request": by io_uring, of a process that need not run now; else by the current task.
+static __always_inline void count(struct file *file, u32 operation, u64 ns, struct pt_request *request)
 {
     struct row_value *row;
     struct row_key key;
-    struct file *file;
-    u32 operation = 0;
 
-    if (!pt_is_current_traced())
-        return PT_PASS;
-    file = pt_operation(call, &operation);
-    if (!file)
-        return PT_PASS;
     __builtin_memset(&key, 0, sizeof(key));
 #ifdef BY_OPERATION
     key.operation = operation;
@@ -43,15 +37,44 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
 #ifdef BY_FS
     pt_filesystem(key.fs, sizeof(key.fs), file);
 #endif
-    pt_fill_task_key(&key);
-    key.slot = pt_bucket(call->ns);
+    if (request)
+        pt_fill_known_key(&key, request->pid, request->comm);
+    else
+        pt_fill_task_key(&key);
+    key.slot = pt_bucket(ns);
     row = pt_row(&key);
     if (!row)
-        return PT_PASS;
+        return;
     row->operations++;
-    row->total_ns += call->ns;
-    if (row->max_ns < call->ns)
-        row->max_ns = call->ns;
-    pt_fill_task_name(row);
+    row->total_ns += ns;
+    if (row->max_ns < ns)
+        row->max_ns = ns;
+    if (request)
+        pt_fill_known_name(row, request->comm);
+    else
+        pt_fill_task_name(row);
+}
+
+static __always_inline int on_return(void *ctx, struct pt_return *call)
+{
+    struct file *file;
+    u32 operation = 0;
+
+    if (!pt_is_current_traced())
+        return PT_PASS;
+    file = pt_operation(call, &operation);
+    if (file)
+        count(file, operation, call->ns, 0);
     return PT_PASS;
 }
+
+#ifdef PT_SEES_RING_FILES
+static __always_inline void on_ring_file(void *ctx, struct pt_request *request, enum pt_ring_kind kind,
+                                         struct file *file, u64 ns, s64 result)
+{
+    u32 operation;
+
+    if (pt_ring_operation(kind, file, ns, &operation))
+        count(file, operation, ns, request);
+}
+#endif

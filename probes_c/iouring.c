@@ -2,6 +2,7 @@
 // Count operations of io_uring as they are submitted and completed, and measure the time between.
 #include "log2.h"
 #include "io_uring.h"
+#include "ringfds.h"
 
 struct row_key {
 #ifdef BY_PID
@@ -78,7 +79,8 @@ static __always_inline void on_submit(struct pt_request *request, u32 flags, int
 #endif
 }
 
-static __always_inline void on_complete(struct pt_request *request, int is_more, u64 ns, u64 now, s64 result)
+static __always_inline void on_complete(void *ctx, struct pt_request *request, int is_more, u64 ns, u64 now,
+                                        s64 result)
 {
     struct row_value *row;
 

@@ -3,6 +3,7 @@
 from pytracer.spec import Column, Flag, GroupBy, Key, Table, Tracer, Unit
 from pytracer.spec.common import RETURN, TASK_KEYS
 from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.io_uring import RING_FILES
 
 FILE = Key(
     "file",
@@ -18,7 +19,7 @@ TRACER = Tracer(
     group="files",
     summary="which files are read and written, by whom, how much",
     description="Adds up the reads and writes of files by process and file.",
-    hooks=(RETURN,),
+    hooks=(RETURN, RING_FILES),
     filters=TASK_FILTERS,
     follow=True,
     options=(
@@ -45,7 +46,8 @@ TRACER = Tracer(
     notes=(
         "By read, write and their other kinds, sendfile, splice and copy_file_range: the bytes that",
         "the calls returned, from the page cache or not. /proc/PID/io counts the same as rchar and wchar.",
-        "What is read and written by mmap and io_uring, and vectored by x32 programs, is not seen.",
+        "By io_uring (Linux 5.18) too, but not its splice; comm is then the name of the process. What is",
+        "read and written by mmap, and vectored by x32 programs, is not seen.",
         "Files of one name, number and type on two file systems are one row. Names are cut at 63 bytes.",
     ),
 )

@@ -4,13 +4,14 @@ from pytracer.spec import Column, GroupBy, Histogram, Key, Tracer, Unit
 from pytracer.spec.common import RETURN_TIMED, TASK_KEYS, times
 from pytracer.spec.file_work import FS_NOTES, OPERATION
 from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.io_uring import RING_FILES
 
 TRACER = Tracer(
     name="fsdist",
     group="files",
     summary="how long opens, reads, writes and syncs of files take, as histograms",
     description="Histograms of the time that operations on regular files take, on any file system.",
-    hooks=(RETURN_TIMED,),
+    hooks=(RETURN_TIMED, RING_FILES),
     filters=TASK_FILTERS,
     follow=True,
     options=(

@@ -15,6 +15,7 @@ static __always_inline int kind_of(u64 call)
     return pt_file_call(call);
 }
 #include "returns.h"
+#include "ring_files.h"
 
 enum pt_operation { PT_OPEN, PT_READ, PT_WRITE, PT_SYNC };
 
@@ -35,6 +36,16 @@ static __always_inline struct file *pt_operation(struct pt_return *call, u32 *op
                                     : PT_WRITE;
     return file;
 }
+
+#ifdef PT_SEES_RING_FILES
+// The same of an operation of io_uring on a file. Return 0 if that is no regular one, or when it began is not known.
+static __always_inline int pt_ring_operation(enum pt_ring_kind kind, struct file *file, u64 ns,
+                                             u32 *operation)
+{
+    *operation = kind == PT_RING_READS ? PT_READ : kind == PT_RING_WRITES ? PT_WRITE : PT_SYNC;
+    return ns && pt_file_type(pt_read(file->f_inode)) == PT_IFREG;
+}
+#endif
 
 // Where in the file a call that has returned began to read or write; 0 of others.
 static __always_inline u64 pt_offset(struct pt_return *call, struct file *file)

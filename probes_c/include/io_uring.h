@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Requests of io_uring. The tracer that includes this defines
 //
-//     on_submit(request, flags, is_polled)           in the task that submits: the process's own, or its SQPOLL thread
-//     on_complete(request, is_more, ns, now, result) is_more: a further result; ns: since its submission, 0: not known
+//     on_submit(request, flags, is_polled)       in the task that submits: the process's own, or its SQPOLL thread
+//     on_complete(context, request, is_more, ns, now, result)
+//                                                is_more: a further result; ns: since its submission, 0: not known
 //
 // Events have had the request since Linux 5.18: its address joins both ends, whoever completes it. A completion without
 // one is a further result of a multishot request; before 5.18, every completion is. Those are joined by ring and user
 // data, which programs choose: where requests in flight of several operations have the same, none of them is named.
-#include "ringfds.h"
 #include "task.h"
 
 #define PT_RING_SKIPS    (1 << 6) // IOSQE_CQE_SKIP_SUCCESS
@@ -18,9 +18,11 @@
 
 struct pt_request {
     u64 ns;
+    u64 address; // 0: not known
     u64 ring;
     u64 data;
     u32 pid;
+    u32 tid; // the thread that submitted it
     u32 operation;
     char comm[PT_COMM_LEN];
 };
@@ -37,12 +39,12 @@ struct pt_tagged {
 BPF_TABLE("lru_hash", struct pt_tag, struct pt_tagged, pt_tags, 65536);
 
 static void on_submit(struct pt_request *request, u32 flags, int is_polled);
-static void on_complete(struct pt_request *request, int is_more, u64 ns, u64 now, s64 result);
+static void on_complete(void *ctx, struct pt_request *request, int is_more, u64 ns, u64 now, s64 result);
 
 static __always_inline int pt_submitted(u64 ring, u64 address, u64 data, u32 operation, u32 flags,
                                         int is_polled)
 {
-    struct pt_request request = {.ring = ring, .data = data, .operation = operation};
+    struct pt_request request = {.address = address, .ring = ring, .data = data, .operation = operation};
     struct pt_tag tag = {.ring = ring, .data = data};
     struct pt_tagged fresh = {}, *tagged;
 
@@ -50,6 +52,7 @@ static __always_inline int pt_submitted(u64 ring, u64 address, u64 data, u32 ope
         return PT_PASS;
     request.ns = bpf_ktime_get_ns();
     request.pid = bpf_get_current_pid_tgid() >> 32;
+    request.tid = bpf_get_current_pid_tgid();
     pt_process_name(request.comm);
     if (address)
         pt_requests.update(&address, &request);
@@ -65,7 +68,7 @@ static __always_inline int pt_submitted(u64 ring, u64 address, u64 data, u32 ope
     return PT_PASS;
 }
 
-static __always_inline int pt_completed(u64 ring, u64 address, u64 data, s64 result, u32 flags)
+static __always_inline int pt_completed(void *ctx, u64 ring, u64 address, u64 data, s64 result, u32 flags)
 {
     struct pt_request *known = address ? pt_requests.lookup(&address) : 0;
     struct pt_request request = {.ring = ring, .operation = PT_RING_UNKNOWN};
@@ -89,7 +92,7 @@ static __always_inline int pt_completed(u64 ring, u64 address, u64 data, s64 res
     }
     if (tagged && tagged->in_flight && (known || !PT_HAS_REQUEST))
         __sync_fetch_and_add(&tagged->in_flight, -1);
-    on_complete(&request, is_more, ns, now, result);
+    on_complete(ctx, &request, is_more, ns, now, result);
     return PT_PASS;
 }
 
@@ -115,8 +118,8 @@ int submitted(struct tracepoint__io_uring__io_uring_submit_sqe *args)
 int completed(struct tracepoint__io_uring__io_uring_complete *args)
 {
 #if PT_HAS_REQUEST
-    return pt_completed((u64)args->ctx, (u64)args->req, args->user_data, args->res, args->cflags);
+    return pt_completed(args, (u64)args->ctx, (u64)args->req, args->user_data, args->res, args->cflags);
 #else
-    return pt_completed((u64)args->ctx, 0, args->user_data, args->res, 0);
+    return pt_completed(args, (u64)args->ctx, 0, args->user_data, args->res, 0);
 #endif
 }

@@ -7,7 +7,7 @@
 //     pt_fill_task_name(row)
 //
 // pt_fill_task_key_of(&key, task) and pt_fill_task_name_of(row, task) are for another task, such as the one that is
-// switched to.
+// switched to; pt_fill_known_key(&key, pid, comm) and pt_fill_known_name(row, comm) for a process that is known already.
 #include "task.h"
 
 #ifdef BY_PID
@@ -30,8 +30,16 @@
         (row)->seen = bpf_ktime_get_ns();                                                                    \
         pt_probe_read_kernel(&(row)->comm, sizeof((row)->comm), &leader_->comm);                             \
     })
+#define pt_fill_known_pid(key, number) ((key)->pid = (number))
+#define pt_fill_known_name(row, name)                                                                        \
+    ({                                                                                                       \
+        (row)->seen = bpf_ktime_get_ns();                                                                    \
+        __builtin_memcpy((row)->comm, name, PT_COMM_LEN);                                                    \
+    })
 #else
 #define PT_TASK_PID
+#define pt_fill_known_pid(key, number)
+#define pt_fill_known_name(row, name)
 #define pt_fill_task_pid(key)
 #define pt_fill_task_pid_of(key, task)
 #define PT_TASK_NAME
@@ -43,8 +51,10 @@
 #define PT_TASK_COMM                    char comm[PT_COMM_LEN]
 #define pt_fill_task_comm(key)          bpf_get_current_comm(&(key)->comm, sizeof((key)->comm))
 #define pt_fill_task_comm_of(key, task) pt_probe_read_kernel(&(key)->comm, sizeof((key)->comm), &(task)->comm)
+#define pt_fill_known_comm(key, name)   __builtin_memcpy((key)->comm, name, PT_COMM_LEN)
 #else
 #define PT_TASK_COMM
+#define pt_fill_known_comm(key, name)
 #define pt_fill_task_comm(key)
 #define pt_fill_task_comm_of(key, task)
 #endif
@@ -66,4 +76,9 @@
     ({                                                                                                       \
         pt_fill_task_pid_of(key, task);                                                                      \
         pt_fill_task_comm_of(key, task);                                                                     \
+    })
+#define pt_fill_known_key(key, pid, name)                                                                    \
+    ({                                                                                                       \
+        pt_fill_known_pid(key, pid);                                                                         \
+        pt_fill_known_comm(key, name);                                                                       \
     })

@@ -9,6 +9,8 @@ import pytest
 
 from support.cli import run, start, stop
 from support.file_work import COUNT, DONE, command
+from support.needs import refused, running
+from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 
@@ -39,6 +41,29 @@ def test_each_read_and_write_of_each_file(alternative, tmp_path):
     }
     assert found == {name: tuple(COUNT * number for number in done) for name, done in DONE.items()}
     assert {row["inode"] for row in rows} >= {(tmp_path / name).stat().st_ino for name in DONE}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", ["tracepoint", "tracepoint-sqe"])
+def test_reads_and_writes_by_io_uring(alternative, tmp_path):
+    """The process is the one that submits them; they end while any task runs."""
+    hook = ["--hook", f"ring_file={alternative}"]
+    if refused(run("filetop", "--dry-run", *hook), {"ring_file": alternative}):
+        return
+    file = tmp_path / "ring\x1b"
+    result = run("filetop", "-f", "json", *hook, "--", workload("rings"), "files", 23, file)
+    assert result.status == 0, result.err
+    rows = [row for row in result.of("summary") if row["file"] == file.name]
+    seen = [(row["comm"], row["reads"], row["writes"], row["read_bytes"], row["write_bytes"]) for row in rows]
+    has_requests = not running().excuse("requests in the events of io_uring")
+    assert seen == ([("rings", 23, 23, 23 * 16, 23 * 16)] if has_requests else [])
+
+
+def test_without_the_events_of_io_uring(tmp_path):
+    words = ["--hook", "ring_file=none", "--", workload("rings"), "files", 23, tmp_path / "file"]
+    result = run("filetop", "-f", "json", *words)
+    assert result.status == 0, result.err
+    assert not [row for row in result.of("summary") if row["file"] == "file"]
 
 
 def test_the_kernel_counts_the_same_bytes(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from support.cli import run
 from support.file_work import COUNT, OPERATIONS, command
 from support.filesystems import mounted
+from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 EXPECTED = {
@@ -58,3 +59,15 @@ def test_by_process_and_name(tmp_path):
     rows = histograms(tmp_path, "--by", "pid,comm,operation")
     [row] = [row for row in rows if row["operation"] == "sync"]
     assert (row["comm"], row["operations"]) == ("python", COUNT)
+
+
+def test_operations_by_io_uring(tmp_path):
+    with mounted(tmp_path) as folder:
+        words = ["--by", "fs,operation,comm", "--", workload("rings"), "files", 23, folder / "ring"]
+        result = run("fsdist", "-f", "json", *words)
+    assert result.status == 0, result.err
+    rows = {
+        row["operation"]: row for row in result.of("summary") if (row["fs"], row["comm"]) == ("ext4", "rings")
+    }
+    assert {name: rows[name]["operations"] for name in ("write", "sync")} == {"write": 23, "sync": 1}
+    assert rows["read"]["operations"] >= 23  # and reads of libraries, if they are on ext4

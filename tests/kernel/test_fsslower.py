@@ -9,6 +9,8 @@ import pytest
 from support.cli import run
 from support.file_work import COUNT, DONE, OPERATIONS, by_count, command, every
 from support.filesystems import mounted
+from support.needs import running
+from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 
@@ -39,6 +41,22 @@ def test_each_operation_is_seen_once(alternative, tmp_path):
     assert len({event["pid"] for event in found}) == 1
     offsets = {(event["bytes"], event["offset"]) for event in found if event["file"] == "written"}
     assert offsets == {(0, 0), (1000, 0), (1000, 1000), (2000, 1000), (2000, 4000)}
+
+
+@pytest.mark.lab
+def test_operations_by_io_uring(tmp_path):
+    with mounted(tmp_path) as folder:
+        words = ["-f", "json", "--min", "0", "--", workload("rings"), "files", 23, folder / "ring"]
+        result = run("fsslower", *words)
+    assert result.status == 0, result.err
+    found = [
+        event for event in result.of("event") if event["file"] == "ring" and event["operation"] != "open"
+    ]
+    expected = {("write", 16): 23, ("read", 16): 23, ("sync", 0): 1}
+    seen = by_count((event["operation"], event["bytes"]) for event in found)
+    assert seen == (expected if not running().excuse("requests in the events of io_uring") else {})
+    assert {(event["comm"], event["fs"], event["offset"]) for event in found} <= {("rings", "ext4", None)}
+    assert all(event["took_ns"] > 0 and event["pid"] == event["tid"] for event in found)
 
 
 def test_writes_that_wait_for_the_disk_are_told(tmp_path):

@@ -146,6 +146,8 @@ NEEDS: dict[str, Need] = {
     "dirtied=raw-tracepoint-page": _need(changes.DIRTY_PAGE, says="raw tracepoint"),
     "ring_request=tracepoint": _need(changes.RING_REQUEST, says="trace event|tracefs"),
     "ring_request=tracepoint-sqe": _need(changes.RING_SQE, says="trace event|tracefs"),
+    "ring_file=tracepoint": _need(changes.RING_REQUEST, says="trace event|tracefs"),
+    "ring_file=tracepoint-sqe": _need(changes.RING_SQE, says="trace event|tracefs"),
     "requests in the events of io_uring": _need(changes.RING_REQUESTS_IN_EVENTS),
     "multishot polls of io_uring": _need(changes.RING_MULTISHOT_POLLS),
     "skipped completions of io_uring": _need(changes.RING_SKIPPED),

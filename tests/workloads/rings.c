@@ -8,6 +8,7 @@
 //   multishot  one poll that completes N times, and its removal
 //   skipped    N NOPs that complete in silence, N reads that fail and do not
 //   timeouts   N timeouts of 20 ms
+//   files      N writes of 16 bytes to the file whose path follows, N reads of them, one fsync
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/io_uring.h>
@@ -101,7 +102,24 @@ int main(int argc, char **argv)
         if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &file, 1))
             return 4;
     }
-    if (argc > 3) { // once its ring is there, it waits until it may go on
+    if (!strcmp(mode, "files")) {
+        static const int calls[] = {IORING_OP_WRITE, IORING_OP_READ, IORING_OP_FSYNC};
+        int file = open(argv[3], O_RDWR | O_CREAT, 0600);
+
+        for (int i = 0; i <= 2 * n; i++) {
+            struct io_uring_sqe *sqe = next(calls[i / n], i);
+
+            sqe->fd = file;
+            if (i < 2 * n) {
+                sqe->addr = (unsigned long)buffer;
+                sqe->len = sizeof(buffer);
+                sqe->off = i % n * sizeof(buffer);
+            }
+            submit();
+            reap(1);
+        }
+        n = 0;
+    } else if (argc > 3) { // once its ring is there, it waits until it may go on
         puts("ready");
         fflush(stdout);
         read(0, buffer, 1);

@@ -87,7 +87,8 @@ FS_NOTES = (
     "Opens, reads and writes of every kind, fsync and fdatasync, as system calls of programs: also what the",
     "page cache answers. With O_SYNC or O_DSYNC a write waits for the disk: that is in its time.",
     "Regular files alone, of any file system: also /proc and /sys. Calls that fail are left out.",
-    "mmap, io_uring, sendfile, splice and vectored calls of x32 programs are not seen, nor is",
-    "writeback, which nobody waits for. Calls under way when the trace begins are not shown.",
+    "Of io_uring (Linux 5.18), reads, writes and fsync, from their submission on; no opens. mmap, sendfile,",
+    "splice and vectored calls of x32 programs are not seen, nor is writeback, which nobody waits for.",
+    "Calls under way when the trace begins are not shown.",
 )
 """Operations on files: probes_c/include/fsops.h."""

@@ -30,6 +30,19 @@ REQUESTS = Hook(
 )
 """A request is submitted in the context of its process, and completed in any."""
 
+RING_FILES = Hook(
+    "ring_file",
+    "operations of io_uring on files begin and end",
+    (
+        *(
+            replace(alternative, probes=alternative.probes[:2])  # all but the rings
+            for alternative in REQUESTS.alternatives
+        ),
+        Alternative("none", ()),
+    ),
+)
+"""Files are read and written by io_uring; probes_c/include/ring_files.h, which can do without."""
+
 RINGS = Hook(
     "open_rings",
     "rings are open as the trace begins",

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// What io_uring does with files, from the hook RING_FILES. The tracer that includes this defines
+//
+//     on_ring_file(context, request, kind, file, ns, result)   an operation has ended without an error: PT_RING_READS, ...
+//
+// The file is the request's, which events have had since Linux 5.18; before, and with the alternative "none", nothing
+// is seen. An operation ends while any task runs: the request has the process that submitted it.
+#if defined(HOOK_RING_FILE_TRACEPOINT) || defined(HOOK_RING_FILE_TRACEPOINT_SQE)
+#ifdef HOOK_RING_FILE_TRACEPOINT
+#define HOOK_RING_REQUEST_TRACEPOINT
+#endif
+#include "io_uring.h"
+#define PT_SEES_RING_FILES
+
+enum pt_ring_kind { PT_RING_OTHER, PT_RING_READS, PT_RING_WRITES, PT_RING_SYNCS };
+
+// By enum io_uring_op of include/uapi/linux/io_uring.h; it had no name before Linux 6.0.
+static __always_inline enum pt_ring_kind pt_ring_kind(u32 operation)
+{
+    switch (operation) {
+    case 1:  // IORING_OP_READV
+    case 4:  // IORING_OP_READ_FIXED
+    case 22: // IORING_OP_READ
+    case 49: // IORING_OP_READ_MULTISHOT
+    case 60: // IORING_OP_READV_FIXED
+        return PT_RING_READS;
+    case 2:  // IORING_OP_WRITEV
+    case 5:  // IORING_OP_WRITE_FIXED
+    case 23: // IORING_OP_WRITE
+    case 61: // IORING_OP_WRITEV_FIXED
+        return PT_RING_WRITES;
+    case 3: // IORING_OP_FSYNC
+    case 8: // IORING_OP_SYNC_FILE_RANGE
+        return PT_RING_SYNCS;
+    }
+    return PT_RING_OTHER;
+}
+
+static void on_ring_file(void *ctx, struct pt_request *request, enum pt_ring_kind kind, struct file *file,
+                         u64 ns, s64 result);
+
+static __always_inline void on_submit(struct pt_request *request, u32 flags, int is_polled)
+{
+}
+
+static __always_inline void on_complete(void *ctx, struct pt_request *request, int is_more, u64 ns, u64 now,
+                                        s64 result)
+{
+    enum pt_ring_kind kind = pt_ring_kind(request->operation);
+    struct file *file = 0;
+
+#if PT_HAS_REQUEST && PT_HAS_io_kiocb__file
+    if (kind && request->address && result >= 0)
+        file = pt_read(((struct io_kiocb *)request->address)->file);
+#endif
+    if (file)
+        on_ring_file(ctx, request, kind, file, ns, result);
+}
+#else
+struct pt_request {
+    u32 pid;
+    char comm[PT_COMM_LEN];
+};
+#endif
