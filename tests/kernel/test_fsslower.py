@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_operations_by_io_uring(tmp_path):
         event for event in result.of("event") if event["file"] == "ring" and event["operation"] != "open"
     ]
     expected = {("write", 16): 23, ("read", 16): 23, ("sync", 0): 1}
-    seen = by_count((event["operation"], event["bytes"]) for event in found)
+    seen = Counter((event["operation"], event["bytes"]) for event in found)
     assert seen == (expected if not running().excuse("requests in the events of io_uring") else {})
     assert {(event["comm"], event["fs"], event["offset"]) for event in found} <= {("rings", "ext4", None)}
     assert all(event["took_ns"] > 0 and event["pid"] == event["tid"] for event in found)
