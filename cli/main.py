@@ -182,6 +182,13 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
 
             print(f"pytracer: {one_line(describe_wait(plan))}", file=sys.stderr)
 
+    messages = Messages(verbose=options.verbose, status=status)
+    if options.live is not None or tracer.live:
+        from pytracer.cli import live
+
+        if live.is_live(options, request):
+            return live.show_live(options, request, [name, *words], messages)
+
     form = _format(options.format, output_of(request))
     counters = form in TIMELINE_FORMATS and isinstance(output_of(request), Table)
     if (counters or form in INTERVAL_FORMATS) and request.interval is None:
@@ -205,7 +212,6 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
             icicle=getattr(options, "icicle", False),
         )
 
-    messages = Messages(verbose=options.verbose, status=status)
     return run_request(options, request, open_sink, messages, ready)
 
 

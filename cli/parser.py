@@ -241,6 +241,10 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     run.add_argument("-d", "--duration", type=seconds, metavar="SECONDS", default=tracer.duration, help=text)
     out = parser.add_argument_group("output")
     out.add_argument("-f", "--format", choices=_formats(tracer), default="table", help="default: table")
+    text = "show a screen to sort, filter, pause and look closer in" + (
+        " (default: on a terminal)" if tracer.live else ""
+    )
+    out.add_argument("--live", action=argparse.BooleanOptionalAction, help=text)
     out.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of standard output")
     out.add_argument("-T", "--timestamp", action="store_true", help="add a time column")
     formats_lines = isinstance(tracer.arguments, ProbeSpecArguments) and not tracer.arguments.distribution

@@ -30,6 +30,7 @@ FilterValue = str | int | os.PathLike[str]
 _COMMAND_LINE = (
     "format",
     "output",
+    "live",
     "timestamp",
     "wide",
     "csv_raw",

@@ -39,7 +39,7 @@ LAYERS = (
     ("prog", "packing"),
     ("doctor", "trace"),
     ("seccomp", "explain"),
-    ("web",),
+    ("web", "screen"),
     ("cli", "api"),
     ("__main__",),
     ("__init__",),

@@ -150,7 +150,7 @@ class TableSink:
             keys = ", ".join(cell(value, columns[name]) for name, value in row.items())
             counted = f"{sum(counts)} {item.counter}, {output.label}"
             lines += ["", f"{keys}: {counted}" if keys else counted]
-            lines += _bars(counts, output.unit)
+            lines += histogram_bars(counts, output.unit)
             shares = {column.name: column for column in output.percentiles.values()}
             for named, note in ((columns, ""), (shares, f" (within {ERROR:.2%})")):
                 texts = [
@@ -185,7 +185,7 @@ def _cut(line: str, columns: int) -> str:
     return line
 
 
-def _bars(counts: list[int], unit: Unit) -> list[str]:
+def histogram_bars(counts: list[int], unit: Unit) -> list[str]:
     """Return a line for each bucket from the first to the last with a count."""
     filled = [slot for slot, count in enumerate(counts) if count]
     slots = range(filled[0], filled[-1] + 1) if filled else range(0)

@@ -44,6 +44,11 @@ def add_folder(folder: str | os.PathLike[str]) -> None:
         _added.append(path)
 
 
+def added_folders() -> tuple[Path, ...]:
+    """Return the folders of :func:`add_folder`."""
+    return tuple(_added)
+
+
 def names() -> list[str]:
     """List the names of all tracers, sorted, without importing one."""
     return sorted({*(path.stem for path in _own_files("*.py")), *_user_files(), *_entry_points()})

@@ -18,7 +18,7 @@ class Tracer:
     ``keys`` are the row keys of a tracer without a :class:`GroupBy` option. ``follow`` says whether
     ``-- COMMAND`` can trace just that command, ``duration`` how many seconds a run takes where nothing is
     said. ``notes`` are the caveats that its help ends with. ``audit`` is the kernel's
-    own counter of the same.
+    own counter of the same. ``live``: on a terminal it is shown on a live screen, if nothing else is said.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Tracer:
     notes: tuple[str, ...] = ()
     source: str = ""
     audit: Audit | None = None
+    live: bool = False
 
     @property
     def c_file(self) -> str:

@@ -27,7 +27,7 @@ from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.launch import Confinement, LaunchedCommand
 from pytracer.trace.permissions import check_request
-from pytracer.trace.result_loop import results
+from pytracer.trace.result_loop import NAP, results
 from pytracer.trace.session import Session, discard_line
 
 _INTERVAL = 1.0  # seconds, where nothing was said
@@ -58,6 +58,7 @@ class Trace:
         warn: Callable[[str], None] | None = None,
         output: tuple[int | None, int | None] = (None, None),
         keep_rows: bool = False,
+        nap: float = NAP,
     ) -> None:
         """Build, load, attach, and fork the command. Raises what :mod:`pytracer.errors` lists."""
         check_request(request)
@@ -68,6 +69,7 @@ class Trace:
         self._warn = warn or discard_line
         self._own = waiting is None
         self._events = waiting or EventLoop()
+        self._nap = nap
         self._command: LaunchedCommand | None = None
         self._session: Session | None = None
         self._polled = False  # the command's end has to be asked for
@@ -230,6 +232,7 @@ class Trace:
             end=self._end,
             wake_at=lambda: time.monotonic() + _POLLED if self._polled else None,
             buffer=self.plan.buffer,
+            nap=self._nap,
         )
 
     def _end(self) -> None:

@@ -14,7 +14,7 @@ from pytracer.trace.clock import Clock
 from pytracer.trace.collector import Collector, ResultSource
 from pytracer.trace.event_loop import EventLoop
 
-_NAP = 0.01  # seconds that a stream is left alone after it gave something: a flood costs few wake-ups
+NAP = 0.01  # seconds that a stream is left alone after it gave something: a flood costs few wake-ups
 _MUCH = 1 << 17  # bytes: who gives batches of so many may have more
 
 
@@ -27,6 +27,7 @@ def results(
     end: Callable[[], None],
     wake_at: Callable[[], float | None] = lambda: None,
     buffer: int = 0,
+    nap: float = NAP,
 ) -> Iterator[Item]:
     """Yield results as they come.
 
@@ -38,12 +39,13 @@ def results(
         end: detaches what is attached; called once, before the last results are read.
         wake_at: returns a time at which ``should_stop`` has to be called; None: whenever it wakes up.
         buffer: the size of the ring in bytes, if there is one.
+        nap: seconds that a stream is left alone after it gave something.
     """
     collector = source.collector
     full, napping = False, False
     much = min(buffer // 8, _MUCH)
     while True:
-        ready = _wait(collector, events, (0 if full else clock.next, wake_at()), napping=napping)
+        ready = _wait(collector, events, (0 if full else clock.next, wake_at()), nap if napping else None)
         source.poll()
         now = time.monotonic()
         stop = should_stop() or clock.is_over(now)
@@ -75,11 +77,12 @@ def results(
 
 
 def _wait(
-    collector: Collector, events: EventLoop, moments: tuple[float | None, ...], *, napping: bool
+    collector: Collector, events: EventLoop, moments: tuple[float | None, ...], nap: float | None
 ) -> bool:
-    """Wait until the first of ``moments``, or until something may be read. Returns True if a stream is
-    readable."""
-    interval = _NAP if napping else collector.poll_interval
+    """Wait until the first of ``moments``, or until something may be read, but for the length of a ``nap``.
+    Returns True if a stream is readable."""
+    napping = nap is not None
+    interval = nap if napping else collector.poll_interval
     if interval is not None:
         moments += (time.monotonic() + interval,)
     until = min((moment for moment in moments if moment is not None), default=None)

@@ -17,7 +17,8 @@ from pytracer.text import harmless
 from pytracer.view.select import column_of
 
 _TERM = re.compile(r"([a-z][a-z0-9_]*)(!=|>=|<=|!~|=|>|<|~)(.*)", re.DOTALL)
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+_Compare = Callable[[Any, Any], Any]
+_COMPARE: dict[str, _Compare] = {
     "=": operator.eq,
     "!=": operator.ne,
     ">": operator.gt,
@@ -106,7 +107,7 @@ def _matches(values: Any, term: _Term, column: Column) -> Array:
         return np.array(holds, dtype=bool)[values.codes]
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iuf":
         if term.sign in _COMPARE or term.number is not None:
-            compare = _COMPARE.get(term.sign, operator.eq)
+            compare: _Compare = _COMPARE.get(term.sign, operator.eq)
             missing: Array = np.ma.getmaskarray(values)
             matched: Array = np.asarray(compare(np.where(missing, 0, values), term.number))
             return np.logical_and(matched, np.logical_not(missing))

@@ -38,7 +38,7 @@ RUN = ("interval", "count", "duration", "top", "command", "filter", "max_probes"
 NOT_IN_THE_PLAN = {
     "--help", "--format", "--output", "--timestamp", "--wide", "--strict", "--verbose", "--dry-run",
     "--emit-c", "--example", "--debug", "--hook", "--headers", "--container", "--csv-raw", "--icicle",
-    "--no-config",
+    "--no-config", "--no-live",
     "--annotate",  # the names of functions
     "--values",  # questions, which are of this machine
 }  # fmt: skip

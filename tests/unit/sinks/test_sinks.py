@@ -224,7 +224,7 @@ def test_text_that_a_spreadsheet_would_run_is_guarded_in_csv(text):
 def test_columns_of_a_histogram_stay_in_line_whatever_is_in_them(unit):
     counts = [0] * 64
     counts[0], counts[7], counts[62] = 1, 12345678901234, 3
-    lines = table._bars(counts, unit)
+    lines = table.histogram_bars(counts, unit)
     assert len(lines) == 63
     assert len({line.index("|") for line in lines}) == 1
     assert len({len(line) for line in lines}) == 1
@@ -232,7 +232,7 @@ def test_columns_of_a_histogram_stay_in_line_whatever_is_in_them(unit):
 
 
 def test_a_histogram_of_nothing_has_no_lines():
-    assert table._bars([0] * 64, Unit.NONE) == []
+    assert table.histogram_bars([0] * 64, Unit.NONE) == []
 
 
 NO_HISTOGRAM = Histograms("row", NOON, 1.0, {"syscall": []}, "calls", np.zeros((0, 64), dtype="u8"))

@@ -145,7 +145,7 @@ def test_a_stream_that_is_readable_and_gives_nothing_is_not_asked_again_at_once(
     made.source = staticmethod(busy)
     with opened(duration=0.2) as open_trace:
         assert list(open_trace) == []
-    assert 1 < looks <= 2 * 0.2 / result_loop._NAP + 2  # a nap after each; it may last longer, never shorter
+    assert 1 < looks <= 2 * 0.2 / result_loop.NAP + 2  # a nap after each; it may last longer, never shorter
 
 
 @pytest.mark.parametrize("pidfd", [True, False])

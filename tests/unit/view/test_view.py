@@ -8,49 +8,12 @@ import pytest
 from pytracer.errors import UsageError
 from pytracer.model import Batch, Coded, Histograms, Loss, Snapshot, Stacks
 from pytracer.model.buckets import BUCKETS
-from pytracer.plan import make_plan
-from pytracer.request import Request
-from pytracer.spec import registry
 from pytracer.view import EventsView, TableView, make_view, sparkline, take
 from pytracer.view.events import TIME
-from support.fake_kernel import FakeKernel
-
-NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
-HOSTILE = "\x1b[2J[red]x\\"
-
-
-def schema(name, **options):
-    return make_plan(Request(registry.get(name), options), FakeKernel()).schema
-
+from support.view_items import FIRST, HOSTILE, NOON, schema, table, view_of
 
 SYSCALLS = schema("syscalls", by=("syscall", "pid"))
 OPENSNOOP = schema("opensnoop")
-
-
-def table(at, rows):
-    """An interval of syscalls by (call, pid): calls and total_ns."""
-    names = list(rows)
-    columns = {
-        "syscall": [call for call, _ in names],
-        "pid": np.array([pid for _, pid in names], dtype="u4"),
-        "comm": [f"c{pid}" for _, pid in names],
-        "calls": np.array([calls for calls, _ in rows.values()], dtype="u8"),
-        "errors": np.zeros(len(rows), dtype="u8"),
-        "interrupted": np.zeros(len(rows), dtype="u8"),
-        "total_ns": np.array([total for _, total in rows.values()], dtype="u8"),
-        "avg_ns": [total // calls if calls else None for calls, total in rows.values()],
-    }
-    return Snapshot("row", NOON + at, 1.0, columns)
-
-
-FIRST = {("read", 7): (5, 5_000), ("write", 7): (3, 30_000_000), (HOSTILE, 9): (0, 0)}
-
-
-def view_of(*tables):
-    view = make_view(SYSCALLS)
-    for at, rows in enumerate(tables):
-        view.add(table(at, rows))
-    return view
 
 
 def calls(view):

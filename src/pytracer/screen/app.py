@@ -1,0 +1,313 @@
+"""The application on the screen: keys, and what they do to the view.
+
+It draws at most twice a second, and only what has changed; the run goes on in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import locale
+import time
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.timer import Timer
+
+from pytracer.screen import command_line, saving
+from pytracer.screen.command_line import Choice
+from pytracer.screen.detail import describe
+from pytracer.screen.dialogs import Menu, Page, Question
+from pytracer.screen.lines import ALARM, BOLD, DIM, KEY, PLAIN, TREND, Lines, Part
+from pytracer.screen.rows import RowsPane
+from pytracer.spec import Tracer, registry
+from pytracer.text import harmless
+from pytracer.view import TableView, View, sparkline
+
+PERIOD = 0.5  # seconds between two looks at what has come in
+_TREND = 20  # characters
+_KEYS = (
+    ("space", "pause"),
+    ("</>", "sort"),
+    ("/", "filter"),
+    ("enter", "row"),
+    ("s", "stacks"),
+    ("e", "events"),
+    ("p", "process"),
+    ("c", "command"),
+    ("w", "save"),
+    ("?", "help"),
+    ("q", "quit"),
+)
+_HELP = """\
+up down  page up  page down  home end   move (also j k g G)
+h l                                     columns further left, right
+space                                   pause; what comes in meanwhile is kept. Again: go on
+left right                              an interval back, forward
+<  >   r                                sort by the column before, the next; reverse the order
+/                                       filter: pid=7 comm~ssh latency_ns>10ms, words; empty: all rows
+enter                                   everything about the row
+s  e  p                                 look closer at the row: its stacks, its events, its process
+c                                       the command line for what is on the screen
+w                                       write what is on the screen to a file: .csv .json .md .yaml .txt
+q  ctrl-c                               quit"""
+
+
+class LiveApp(App[None]):
+    """A view on the terminal. ``failure`` is what ended it, if it did not end as it should."""
+
+    TITLE = "pytracer"
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen, ModalScreen { background: ansi_default; color: ansi_default; }
+    #title, #status, #keys { height: 1; }
+    #alarm { height: auto; display: none; }
+    #rows { height: 1fr; }
+    ModalScreen { align: center middle; }
+    .dialog { width: 90%; max-width: 110; height: auto; max-height: 90%; border: solid ansi_default;
+        background: ansi_default; padding: 0 1; }
+    .dialog OptionList { height: auto; max-height: 20; border: none; background: ansi_default; padding: 0; }
+    .dialog Input { background: ansi_default; border: none; }
+    .error { text-style: bold; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q,ctrl+c,ctrl+q", "leave", show=False, priority=False),
+        Binding("ctrl+c", "leave", show=False, priority=True),
+        Binding("space", "pause", show=False),
+        Binding("less_than_sign", "sort(-1)", show=False),
+        Binding("greater_than_sign", "sort(1)", show=False),
+        Binding("r", "reverse", show=False),
+        Binding("left,left_square_bracket", "interval(-1)", show=False),
+        Binding("right,right_square_bracket", "interval(1)", show=False),
+        Binding("slash", "filter", show=False),
+        Binding("enter", "row", show=False),
+        Binding("s", "closer('stacks')", show=False),
+        Binding("e", "closer('events')", show=False),
+        Binding("p", "closer('process')", show=False),
+        Binding("c", "command", show=False),
+        Binding("w", "save", show=False),
+        Binding("question_mark", "help", show=False),
+    ]
+
+    def __init__(
+        self,
+        view: View,
+        tracer: Tracer,
+        words: Sequence[str],
+        *,
+        wide: bool = False,
+        look: Callable[[LiveApp, Choice], None] | None = None,
+        can_draw: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Show ``view``, of a run of ``tracer`` with the command line ``words``. ``look`` runs a command line
+        that looks closer; ``can_draw`` says whether the terminal takes more."""
+        super().__init__(ansi_color=True)  # the terminal's own colours and background, and none with NO_COLOR
+        self.theme = "ansi-dark"
+        self.view, self.tracer, self.words = view, tracer, list(words)
+        self.failure: Exception | None = None
+        self.ended = False  # the run is over
+        self.printed: list[str] = []  # command lines that were asked for
+        self._look, self._can_draw = look, can_draw
+        self._ascii = not locale.getpreferredencoding(do_setlocale=False).lower().startswith("utf")
+        self._rows = RowsPane(view, wide=wide, ascii_only=self._ascii)
+        self._lines = {name: Lines(name) for name in ("title", "alarm", "status", "keys")}
+        self._measured = time.monotonic()
+        self._message = ""
+        self._ticks: Timer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leaving = False  # the end was requested, perhaps before there was a loop
+
+    def compose(self) -> ComposeResult:
+        """Make the widgets."""
+        yield self._lines["title"]
+        yield self._rows
+        yield self._lines["alarm"]
+        yield self._lines["status"]
+        yield self._lines["keys"]
+
+    def on_mount(self) -> None:
+        """Begin to draw."""
+        self._loop = asyncio.get_running_loop()
+        if self._leaving:
+            self.exit()
+        self._rows.focus()
+        self._ticks = self.set_interval(PERIOD, self.tick)
+        self.call_after_refresh(self.draw)
+
+    def tick(self) -> None:
+        """Draw what has come in, unless the terminal has not taken what was drawn before."""
+        now = time.monotonic()
+        self.view.measure(now - self._measured)
+        self._measured = now
+        if self._can_draw():
+            self.draw()
+
+    def draw(self) -> None:
+        """Draw what has changed."""
+        self._rows.update_rows()
+        self._lines["title"].draw([self._title()])
+        lost = [[(f"lost: {loss.lost} {harmless(loss.meaning)}", ALARM)] for loss in self.view.lost.values()]
+        alarm = self._lines["alarm"]
+        alarm.styles.height = len(lost)
+        alarm.display = bool(lost)
+        alarm.draw(lost)
+        self._lines["status"].draw([self._status()])
+        keys: list[Part] = []
+        for key, text in _KEYS:
+            keys += [(key, KEY), (f" {text}  ", PLAIN)]
+        self._lines["keys"].draw([keys])
+
+    def _title(self) -> list[Part]:
+        view = self.view
+        parts: list[Part] = [(f"{view.schema.tracer}  ", BOLD), (view.title(), PLAIN)]
+        if view.rates:
+            counted = "events"
+            if isinstance(view, TableView):
+                counted = view.rate_column.name if view.rate_column is not None else "rows"
+            parts.append((f"  {view.rates[-1]:,.0f} {counted}/s ", PLAIN))
+            parts.append((sparkline(view.rates, _TREND, ascii_only=self._ascii).strip(), TREND))
+        if self.ended:
+            parts.append(("  ended", BOLD))
+        if view.paused:
+            parts.append(("  paused", BOLD))
+        return parts
+
+    def _status(self) -> list[Part]:
+        view, rows = self.view, len(self.view)
+        place = f"row {self._rows.cursor + 1} of {rows}" if rows else "no rows"
+        parts: list[Part] = [(place, PLAIN)]
+        if view.sort:
+            parts.append((f"  by {view.sort}{'' if view.descending else ', least first'}", PLAIN))
+        if view.filter:
+            parts.append((f"  filter {harmless(view.filter.text)}", BOLD))
+        if self._message or view.notes:
+            parts.append(
+                (f"  {harmless(self._message or view.notes[-1])}", DIM if not self._message else BOLD)
+            )
+        return parts
+
+    def say(self, text: str) -> None:
+        """Show a message until the next key."""
+        self._message = text
+        self.draw()
+
+    def on_key(self) -> None:
+        """Drop a message."""
+        self._message = ""
+
+    # ---- keys
+
+    def action_leave(self) -> None:
+        """End."""
+        self.exit()
+
+    def action_pause(self) -> None:
+        """Pause, or go on."""
+        if self.view.paused:
+            self.view.resume()
+        else:
+            self.view.pause()
+        self.draw()
+
+    def action_sort(self, by: int) -> None:
+        """Sort by another column."""
+        self._rows.cycle_sort(by)
+        self.draw()
+
+    def action_reverse(self) -> None:
+        """Reverse the order."""
+        if self.view.sort:
+            self.view.sort_by(self.view.sort, descending=not self.view.descending)
+            self.draw()
+
+    def action_interval(self, by: int) -> None:
+        """Go to another interval."""
+        self.view.step(by)
+        self.draw()
+
+    def action_filter(self) -> None:
+        """Ask for a filter."""
+
+        def accept(text: str) -> None:
+            self.view.set_filter(text)
+            self.draw()
+
+        self.push_screen(Question("filter: COLUMN=VALUE, > <, ~TEXT, words", self.view.filter.text, accept))
+
+    def action_row(self) -> None:
+        """Show everything about a row."""
+        row = self._rows.selected()
+        if row is not None:
+            self.push_screen(Page(self.view.schema.tracer, describe(self.view, row)))
+
+    def action_closer(self, purpose: str) -> None:
+        """Offer what looks closer at a row."""
+        row = self._rows.selected()
+        tracers = registry.all_tracers(lambda _: None)
+        choices = [] if row is None else list(command_line.closer(purpose, self.tracer, row, tracers))
+        if not choices:
+            self.say("this row names no process, thread or name to look closer at")
+            return
+        lines = [f"{command_line.shown(choice.words)}  {choice.text}" for choice in choices]
+
+        def chosen(number: int | None) -> None:
+            if number is not None and self._look is not None:
+                self._look(self, choices[number])
+
+        self.push_screen(Menu(f"its {purpose}", lines), chosen)
+
+    def action_command(self) -> None:
+        """Show the command line for what is on the screen; it is printed at the end, too."""
+        text = command_line.shown(command_line.of_screen(self.words, self.tracer, self.view))
+        if text not in self.printed:
+            self.printed.append(text)
+        note = "It is printed when the screen is left, to be copied."
+        self.push_screen(Page("the command line for what is on the screen", [text, "", note]))
+
+    def action_save(self) -> None:
+        """Ask for the name of a file."""
+
+        def accept(name: str) -> None:
+            rows = saving.save(self.view, name)
+            self.say(f"{rows} rows are in {name}")
+
+        self.push_screen(
+            Question("write to (.csv .json .md .yaml .txt)", saving.suggested(self.view), accept)
+        )
+
+    def action_help(self) -> None:
+        """Explain the keys."""
+        self.push_screen(Page("keys", _HELP.splitlines()))
+
+    # ---- the run, and signals
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Have something called; from any thread, and from signal handlers."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is shown any more
+                self._loop.call_soon_threadsafe(call)
+
+    def request_exit(self) -> None:
+        """End soon; from any thread, and from signal handlers."""
+        self._leaving = True
+        self.post(self.exit)
+
+    def run_ended(self) -> None:
+        """The run is over: what it saw stays on the screen. For the loop's thread."""
+        self.ended = True
+        self.draw()
+
+    def fail(self, error: Exception) -> None:
+        """End because of an error."""
+        self.failure = self.failure or error
+        self.exit()
+
+    def _handle_exception(self, error: Exception) -> None:
+        # Textual would print a page of its own: errors of pytracer are one line and a hint.
+        self.failure = self.failure or error
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        self._close_messages_no_wait()

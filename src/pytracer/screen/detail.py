@@ -1,0 +1,34 @@
+"""Everything about one row, as lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytracer.sinks.formatting import cell, timestamp
+from pytracer.sinks.table import histogram_bars
+from pytracer.spec import Histogram, Unit
+from pytracer.text import harmless
+from pytracer.view import TableView, View, sparkline
+
+_TREND = 60
+
+
+def describe(view: View, row: dict[str, Any]) -> list[str]:
+    """Return the lines: each column with its unit, how it went, its buckets, its functions."""
+    width = max(len(column.header) for column in view.columns)
+    lines = [f"{'TIME':<{width}}  {timestamp(row['time'] // 1_000_000)}"]
+    stacks = list[str]()
+    for column in view.columns:
+        value = row[column.name]
+        if column.decode == "stack":
+            stacks += ["", column.header.lower(), *(f"  {harmless(name)}" for name in value)] if value else []
+            continue
+        text = ", ".join(map(str, value)) if isinstance(value, tuple) else cell(value, column)
+        exact = f" ({value} ns)" if column.unit is Unit.NANOSECONDS and value and value >= 1000 else ""
+        lines.append(f"{column.header:<{width}}  {harmless(text)}{exact}  -- {column.help}")
+    if isinstance(view, TableView) and (trend := view.trend_column()) is not None:
+        went = view.trend(row, _TREND)
+        lines.append(f"{trend.header:<{width}}  {sparkline(went, len(went))}  -- the last intervals")
+    if "buckets" in row and isinstance(view.schema.output, Histogram):
+        lines += ["", *histogram_bars(row["buckets"], view.schema.output.unit)]
+    return lines + stacks

@@ -1,0 +1,242 @@
+"""Run a tracer on the live screen: the run in a thread, the screen in this one, the terminal as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import IO
+
+from pytracer import inherited
+from pytracer.errors import LossError, UsageError
+from pytracer.plan import KernelInfo, output_of
+from pytracer.record import replace
+from pytracer.request import Request
+from pytracer.screen.command_line import LIVE, Choice
+from pytracer.spec import Stream, registry
+from pytracer.trace.event_loop import EventLoop
+from pytracer.trace.loop import Trace
+from pytracer.view import make_view
+
+_INTERVAL = 1.0  # seconds, if nothing is said
+_NAP = 0.1  # seconds between two readings of a ring, which has room for more: the screen changes no sooner
+# What a program that dies on the screen leaves behind: the alternate screen, a hidden cursor, keys and the
+# focus reported, lines that do not wrap, attributes.
+_RESET = "\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[?7h\x1b[0m"
+
+
+def is_terminal() -> bool:
+    """Return whether there is a terminal that can show a screen."""
+    return all(map(os.isatty, range(3))) and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def has_screen() -> bool:
+    """Return whether a live screen can be shown."""
+    return is_terminal() and importlib.util.find_spec("textual") is not None
+
+
+def require_screen() -> None:
+    """Raise UsageError if there is no terminal for a live screen, or no Textual."""
+    if not is_terminal():
+        raise UsageError(f"{LIVE} needs a terminal", hint="without it, tables go to files and pipes")
+    try:
+        import textual  # noqa: F401 - an extra
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{LIVE} needs the Python package {error.name}",
+            hint="scripts/setup, or pip install 'pytracer[live]', installs it",
+        ) from error
+
+
+def run_live(
+    request: Request,
+    facts: Callable[[], KernelInfo],
+    words: Sequence[str],
+    *,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    strict: bool,
+    wide: bool,
+) -> int:
+    """Run a tracer on the screen until it is left. Returns the exit status.
+
+    ``words`` are the command line, without ``pytracer``. The command's output is shown when the screen is
+    left. Raises LossError under ``strict`` where anything was lost.
+    """
+    require_screen()
+    if request.interval is None and not isinstance(output_of(request), Stream):
+        request = replace(request, interval=_INTERVAL)
+    with contextlib.ExitStack() as stack:
+        events = EventLoop()
+        stack.callback(events.close)
+        written = stack.enter_context(tempfile.TemporaryFile()) if request.command else None
+        output = None if written is None else written.fileno()
+        messages = _Messages(warn)
+        with Trace(
+            request, facts, waiting=events, say=say, warn=messages.warn, output=(output, output), nap=_NAP
+        ) as trace:
+            printed = _show(trace, request, words, messages, wide=wide)
+        if written is not None:
+            _replay(written)
+        messages.flush()
+        for line in printed:
+            print(line)
+        for reason, number in messages.lost.items():
+            warn(f"lost: {number} {reason}")
+    if strict and trace.lost:
+        raise LossError(f"{trace.lost} lost", hint="the 'lost' lines show the reasons")
+    return trace.status
+
+
+class _Messages:
+    """Warnings of a run: on the screen while there is one, on standard error afterwards."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._kept: list[str] | None = None
+        self.lost: dict[str, int] = {}
+
+    def keep(self, notes: list[str]) -> None:
+        """From now on, add them to ``notes``."""
+        self._kept = notes
+
+    def warn(self, line: str) -> None:
+        """Take a warning."""
+        if self._kept is None:
+            self._warn(line)
+        else:
+            self._kept.append(line)
+
+    def flush(self) -> None:
+        """Print what was kept."""
+        kept, self._kept = self._kept or [], None
+        for line in kept:
+            self._warn(line)
+
+
+def _show(
+    trace: Trace, request: Request, words: Sequence[str], messages: _Messages, *, wide: bool
+) -> list[str]:
+    """Show a trace until the screen is left. Returns the command lines that were asked for."""
+    view = make_view(trace.schema)
+    messages.keep(view.notes)
+    closer = _Closer()
+    colour = os.environ.get("NO_COLOR")
+    from pytracer.screen.app import LiveApp
+
+    app = LiveApp(view, request.tracer, words, wide=wide, look=closer.run, can_draw=_can_draw)
+    if colour is not None:  # Textual takes it away, and what the screen starts is to have it
+        os.environ["NO_COLOR"] = colour
+
+    def read() -> None:
+        try:
+            for item in trace:
+                view.add(item)
+            app.post(app.run_ended)
+        except Exception as error:
+            app.post(lambda error=error: app.fail(error))  # type: ignore[misc]
+
+    reader = threading.Thread(target=read, name="pytracer-reader")
+    with _terminal(), _signals(app.request_exit, closer):
+        reader.start()
+        try:
+            app.run(mouse=False)
+        finally:
+            trace.stop()
+            reader.join()
+    messages.lost = {loss.meaning: loss.lost for loss in view.lost.values()}
+    if app.failure is not None:
+        raise app.failure
+    return app.printed
+
+
+class _Closer:
+    """Runs a command line that looks closer, on the terminal that the screen leaves to it."""
+
+    def __init__(self) -> None:
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def run(self, app: object, choice: Choice) -> None:
+        """Run it to its end; the run that the screen shows goes on meanwhile."""
+        from pytracer.screen.app import LiveApp
+
+        assert isinstance(app, LiveApp)
+        with app.suspend():
+            # A process of its own: to fork in this one, which has threads, is no good.
+            self.child = subprocess.Popen([*_itself(), *choice.words, LIVE])
+            try:
+                status = self.child.wait()
+            finally:
+                self.child = None
+            if status:
+                with contextlib.suppress(EOFError):
+                    input("pytracer: enter goes back ")
+
+
+def _itself() -> list[str]:
+    """Return the words that start pytracer as it was started, with no modules of the current folder."""
+    given = sys._xoptions.get(inherited.OPTION)
+    option = [] if given is None else ["-X", f"{inherited.OPTION}={given}"]
+    folders = [word for folder in registry.added_folders() for word in ("--tracers", str(folder))]
+    return [sys.executable, "-I", *option, "-m", "pytracer", *folders]
+
+
+def _can_draw() -> bool:
+    """Return False while the terminal has not taken what was written before: a slow line gets the newest."""
+    poll = select.poll()
+    poll.register(2, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+@contextlib.contextmanager
+def _terminal() -> Iterator[None]:
+    """Leave the terminal as it was, whatever happens."""
+    before = termios.tcgetattr(0)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.write(2, _RESET.encode())
+        raise
+    finally:
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def _signals(request_exit: Callable[[], None], closer: _Closer) -> Iterator[None]:
+    """Have signals that end a run leave the screen, and what it has started."""
+
+    def ends(number: int, _frame: FrameType | None) -> None:
+        if closer.child is not None:
+            if number == signal.SIGINT:  # it has got it, too
+                return
+            closer.child.send_signal(number)
+        request_exit()
+
+    numbers = filter(inherited.is_ours, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    before = {number: inherited.handle(number, ends) for number in numbers}
+    own = {number: signal.getsignal(number) for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)}
+    try:
+        yield
+    finally:
+        for number, handler in {**own, **before}.items():
+            inherited.handle(number, handler)
+
+
+def _replay(written: IO[bytes]) -> None:
+    """Write to standard output what the command wrote while the screen was there."""
+    written.seek(0)
+    sys.stdout.flush()
+    with open(os.dup(1), "wb") as output:
+        shutil.copyfileobj(written, output)

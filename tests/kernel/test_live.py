@@ -1,0 +1,163 @@
+"""The live screen on a terminal: right numbers, and a terminal that is left as it was."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from support.cli import run
+from support.terminals import Terminal
+
+pytestmark = pytest.mark.kernel
+
+CALLS = "import os, time\nfor _ in range(101): os.getppid()\ntime.sleep(0.2)"
+OPENS = """
+import os
+for number in range(23):
+    try:
+        os.open(b"/nowhere/[red]\\x1b[2J%d" % number, os.O_RDONLY)
+    except OSError:
+        pass
+"""
+BREAKS = """
+from pytracer.screen.rows import RowsPane
+def broken(self):
+    raise ValueError("broken on purpose")
+RowsPane.update_rows = broken
+import sys
+from pytracer.cli.main import main
+sys.exit(main(["syscalls", "--live", "-p", sys.argv[1]]))
+"""
+
+
+@pytest.fixture
+def busy():
+    """A process of our own that makes system calls."""
+    code = "import os, time\nwhile True: os.getppid(); time.sleep(0.002)"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        yield process.pid
+        process.kill()
+
+
+def row(term, name):
+    """The words of the row that begins with a name."""
+    return next((line.split() for line in term.lines if line.split()[:1] == [name]), [])
+
+
+def test_a_table_is_right_to_the_last_call():
+    with Terminal("syscalls", "--live", "--", sys.executable, "-c", CALLS, columns=100) as term:
+        term.wait_for("whole run")
+        assert "ended" in term.lines[0]
+        term.type("/")
+        term.wait_for("filter: ")
+        term.type("syscall=getppid\r")
+        term.wait_for("row 1 of 1 ")
+        assert row(term, "getppid")[1] == "101"
+        term.type("q")
+        assert term.finish() == 0
+        assert term.is_restored()
+
+
+def test_events_of_hostile_names_are_filtered_and_saved(tmp_path):
+    file = tmp_path / "opens.csv"
+    with Terminal("opensnoop", "--live", "--", sys.executable, "-c", OPENS, columns=120) as term:
+        term.wait_for("ended")
+        term.type("/")
+        term.wait_for("filter: ")
+        term.type("nowhere\r")
+        term.wait_for("row 23 of 23")
+        assert "/nowhere/[red]\\x1b[2J22" in term.text
+        term.type("w")
+        term.wait_for("opensnoop-")
+        term.type("\x15")
+        term.wait_for(lambda text: "opensnoop-" not in text, "an empty line")
+        term.type(f"{file}\r")
+        term.wait_for("23 rows are in")
+        term.type("q")
+        assert term.finish() == 0
+    assert b"\x1b[2J22" not in term.sent
+    assert (
+        len([line for line in csv.DictReader(file.read_text().splitlines()) if line["kind"] == "event"]) == 23
+    )
+
+
+@pytest.mark.parametrize("end", ["\x03", signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_terminal_is_left_as_it_was(busy, end):
+    with Terminal("syscalls", "--live", "-p", busy) as term:
+        term.wait_for("getppid")
+        if isinstance(end, str):
+            term.type(end)
+        else:
+            os.kill(term.process.pid, end)
+        assert term.finish() == 0
+        assert term.is_restored()
+
+
+def test_after_an_error_too(busy):
+    with Terminal(busy, command=[sys.executable, "-c", BREAKS]) as term:
+        assert term.finish() == 1
+        assert term.is_restored()
+        assert "ValueError: broken on purpose" in term.text
+        assert "Traceback" not in term.text
+
+
+def test_it_grows_with_the_window_and_over_a_slow_line(busy):
+    with Terminal("syscalls", "--live", "-p", busy, slow=9600) as term:
+        term.wait_for("getppid")
+        assert term.lines[-1].startswith("space pause")
+        term.resize(200, 50)
+        term.wait_for(lambda _: term.lines[-1].startswith("space pause"), "keys at the end")
+        assert "TREND" in term.lines[1]
+        term.type("q")
+        assert term.finish() == 0
+
+
+@pytest.mark.parametrize(("env", "codes"), [({"NO_COLOR": "1"}, ""), ({"TERM": "xterm"}, "39")])
+def test_few_colours_and_none(busy, env, codes):
+    with Terminal("syscalls", "--live", "-p", busy, env=env, columns=120) as term:
+        term.wait_for("getppid")
+        term.read(1.2)
+        term.type("q")
+        term.finish()
+    sets = re.findall(r"\x1b\[([\d;]*)m", term.sent.decode())
+    colours = {code for one in sets for code in one.split(";")} & {str(code) for code in range(30, 50)}
+    colours |= {code for one in sets for code in one.split(";") if code in {str(n) for n in range(90, 108)}}
+    assert colours <= {"39", "49", *(("36",) if codes else ())}
+    assert not re.search(r"[34]8;[25]", term.sent.decode())
+
+
+def test_a_row_leads_to_what_looks_closer_and_back(busy):
+    with Terminal("syscalls", "--live", "--by", "pid", "-p", busy, columns=120) as term:
+        term.wait_for("row 1 of 1")
+        term.type("s")
+        term.wait_for("pytracer offcputime -p")  # the first of the choices
+        term.type("\r")
+        term.wait_for(lambda _: term.lines[0].startswith("offcputime  "), "the other screen")
+        term.wait_for("row 1 of")
+        term.type("q")
+        term.wait_for(lambda _: term.lines[0].startswith("syscalls  "), "the first screen")
+        term.type("q")
+        assert term.finish() == 0
+        assert term.is_restored()
+
+
+def test_it_needs_a_terminal_and_the_format_of_a_screen():
+    result = run("syscalls", "--live")
+    assert (result.status, "needs a terminal" in result.err) == (2, True)
+    result = run("syscalls", "--live", "-f", "json")
+    assert (result.status, "cannot be combined" in result.err) == (2, True)
+
+
+def test_what_a_command_writes_is_shown_at_the_end():
+    with Terminal("syscalls", "--live", "--", "echo", "written") as term:
+        term.wait_for("ended")
+        assert "written" not in term.text
+        term.type("q")
+        assert term.finish() == 0
+    assert b"written" in term.sent[term.sent.rfind(b"\x1b[?1049l") :]

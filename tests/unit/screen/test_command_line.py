@@ -1,0 +1,70 @@
+"""Command lines from the screen: what they select, and what hostile names become in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytracer.plan import make_plan
+from pytracer.request import Request
+from pytracer.screen import command_line
+from pytracer.spec import Filter, registry
+from pytracer.view import make_view
+from support.fake_kernel import FakeKernel
+
+SYSCALLS = registry.get("syscalls")
+HOSTILE = "a'; rm -rf \\x1b[2J"  # a name with an escape, as rows have it
+
+
+def view_of(name="syscalls", **options):
+    return make_view(make_plan(Request(registry.get(name), options), FakeKernel()).schema)
+
+
+def test_the_screen_is_left_out_and_the_order_is_added():
+    view = view_of(by=("pid",))
+    words = ["syscalls", "--by", "pid", "--live", "2"]
+    assert command_line.of_screen(words, SYSCALLS, view) == ["syscalls", "--by", "pid", "2"]
+    view.sort_by("calls")
+    assert command_line.of_screen(words, SYSCALLS, view)[-2:] == ["--sort", "calls"]
+    words += ["--sort", "errors"]
+    assert command_line.of_screen(words, SYSCALLS, view) == [
+        *("syscalls", "--by", "pid", "2", "--sort", "calls")
+    ]
+
+
+def test_what_the_kernel_can_filter_is_added():
+    view = view_of(by=("pid",))
+    view.set_filter("pid=7 calls>3 comm=s")
+    words = command_line.of_screen(["syscalls", "--live"], SYSCALLS, view)
+    assert words == ["syscalls", "--pid", "7", "--comm", "s"]
+    command = ["syscalls", "--live", "--", "ls", "--live"]
+    assert command_line.of_screen(command, SYSCALLS, view) == ["syscalls", "--", "ls", "--live"]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"pid": 7, "tid": 8, "comm": "a"}, ("--tid", "8")),
+        ({"pid": 7, "comm": "a"}, ("-p", "7")),
+        ({"comm": HOSTILE}, ("--comm", "a'; rm -rf \x1b[2J")),
+        ({"pid": 0, "comm": None}, ()),
+        ({"disk": "sda"}, ()),
+    ],
+)
+def test_rows_name_tasks(row, words):
+    assert command_line.narrowing(row, (Filter.PID, Filter.TID, Filter.COMM)) == words
+
+
+def test_no_shell_and_no_terminal_obeys_a_name():
+    words = ("syscalls", *command_line.narrowing({"comm": HOSTILE}, (Filter.COMM,)))
+    assert command_line.shown(words) == """pytracer syscalls --comm 'a'"'"'; rm -rf \\x1b[2J'"""
+
+
+def test_what_looks_closer_is_found_by_what_tracers_declare():
+    tracers = registry.all_tracers(pytest.fail)
+    stacks = list(command_line.closer("stacks", SYSCALLS, {"pid": 7, "comm": "a"}, tracers))
+    assert ("profile", "-p", "7") in [choice.words for choice in stacks[:6]]
+    assert ("futexstat", "--stacks", "-p", "7") in [choice.words for choice in stacks]
+    events = list(command_line.closer("events", SYSCALLS, {"pid": 7}, tracers))
+    assert ("opensnoop", "-p", "7") in [choice.words for choice in events]
+    assert not [choice for choice in events if choice.words[0] in ("inject", "trace", "tasks")]
+    assert list(command_line.closer("stacks", SYSCALLS, {"disk": "sda"}, tracers)) == []
