@@ -56,7 +56,7 @@ static __always_inline u32 flow4(struct __sk_buff *skb, int hosts)
     if (pt_load(skb, 0, &ip, sizeof(ip)))
         return 0;
     // Only the first fragment has the ports: none goes by them.
-    hosts |= ip.fragment[0] & 0x3f || ip.fragment[1];
+    hosts |= ip.fragment[0] & 0x3f || ip.fragment[1] || (ip.length & 15) < 5;
     ports(skb, (ip.length & 15) * 4, ip.protocol, hosts, port);
     return mixed(ip.ends[0] + port[0]) + mixed(ip.ends[1] + port[1]);
 }

@@ -27,11 +27,12 @@ struct event {
 };
 #include "stream.h"
 
-static __always_inline void ports(struct __sk_buff *skb, u32 offset, u8 protocol, struct event *event)
+static __always_inline void ports(struct __sk_buff *skb, u32 start, struct event *event)
 {
-    u8 port[4];
+    u8 port[4], protocol;
+    u32 offset = pt_transport(skb, start, &protocol);
 
-    if ((protocol != TCP && protocol != UDP) || pt_load(skb, offset, port, sizeof(port)))
+    if (!offset || (protocol != TCP && protocol != UDP) || pt_load(skb, offset, port, sizeof(port)))
         return;
     event->sport = port[0] << 8 | port[1];
     event->dport = port[2] << 8 | port[3];
@@ -48,8 +49,7 @@ static __always_inline void ends4(struct __sk_buff *skb, u32 start, struct event
     event->saddr[10] = event->saddr[11] = event->daddr[10] = event->daddr[11] = 0xff; // mapped (RFC 4291)
     __builtin_memcpy(event->saddr + 12, ip + 12, 4);
     __builtin_memcpy(event->daddr + 12, ip + 16, 4);
-    if (!(ip[6] & 0x1f) && !ip[7]) // the first fragment, or all of it
-        ports(skb, start + (ip[0] & 15) * 4, ip[9], event);
+    ports(skb, start, event);
 }
 
 static __always_inline void ends6(struct __sk_buff *skb, u32 start, struct event *event)
@@ -60,7 +60,7 @@ static __always_inline void ends6(struct __sk_buff *skb, u32 start, struct event
         return;
     __builtin_memcpy(event->saddr, ip + 8, sizeof(event->saddr));
     __builtin_memcpy(event->daddr, ip + 24, sizeof(event->daddr));
-    ports(skb, start + sizeof(ip), ip[6], event);
+    ports(skb, start, event);
 }
 
 int see(struct __sk_buff *skb)

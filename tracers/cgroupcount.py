@@ -1,7 +1,7 @@
 """cgroupcount: packets and bytes per protocol of cgroups, and so of containers."""
 
 from pytracer.spec import Column, Filter, Key, Table, Tracer, Unit
-from pytracer.spec.packets import CGROUP_PACKET, packet_filter
+from pytracer.spec.packets import CGROUP_PACKET, PROTOCOL_NOTES, packet_filter
 
 TRACER = Tracer(
     name="cgroupcount",
@@ -36,7 +36,7 @@ TRACER = Tracer(
         "What others on the cgroup deny is counted, too.",
         "8 IPv6 extension headers are looked through; a packet with more is 'other'.",
         "What offloads have joined, or have yet to split (GRO, TSO), counts as one packet.",
-        "'other' is any further IP protocol, 'malformed' a packet whose headers are too short.",
+        *PROTOCOL_NOTES,
         "A cgroup of version 1 has no such hook: its processes count where they are in version 2.",
     ),
 )

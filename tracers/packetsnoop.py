@@ -42,6 +42,7 @@ TRACER = Tracer(
         "Two VLAN tags are looked through; a third is shown as ethertype_0x8100 or ethertype_0x88a8.",
         "On lo every packet is seen twice, as it goes out and as it comes in.",
         "Later fragments, and packets with IPv6 extension headers, are shown without ports.",
+        "What tunnels carry (GRE, VXLAN, MPLS), IP options and checksums are not looked at.",
         "What offloads have joined, or have yet to split (GRO, TSO), is one packet.",
     ),
 )

@@ -1,7 +1,15 @@
 """tccount: packets and bytes per protocol, in traffic control."""
 
 from pytracer.spec import Arguments, Audit, Choice, Tracer
-from pytracer.spec.packets import DIRECTION_HELP, DIRECTIONS, KEYS, ROWS, TRAFFIC, packet_filter
+from pytracer.spec.packets import (
+    DIRECTION_HELP,
+    DIRECTIONS,
+    KEYS,
+    PROTOCOL_NOTES,
+    ROWS,
+    TRAFFIC,
+    packet_filter,
+)
 
 TRACER = Tracer(
     name="tccount",
@@ -30,7 +38,7 @@ TRACER = Tracer(
         "Two VLAN tags and 8 IPv6 extension headers are looked through; then the next one is what counts.",
         "A VLAN tag that the device takes off or puts on is not among the bytes (4 each).",
         "What offloads have joined, or have yet to split (GRO, TSO), counts as one packet.",
-        "'other' is any further IP protocol, 'malformed' a packet whose headers are too short.",
+        *PROTOCOL_NOTES,
         "Before Linux 6.6 by a clsact qdisc, which is shared, or made and taken away again.",
         "On interfaces of several kinds, --filter sees packets from the network header on.",
     ),

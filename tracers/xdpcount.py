@@ -1,7 +1,7 @@
 """xdpcount: frames and bytes per protocol, as they come in from the device."""
 
 from pytracer.spec import Arguments, Audit, Choice, Tracer
-from pytracer.spec.packets import FRAME, KEYS, ROWS, packet_filter
+from pytracer.spec.packets import FRAME, KEYS, PROTOCOL_NOTES, ROWS, packet_filter
 
 TRACER = Tracer(
     name="xdpcount",
@@ -37,7 +37,6 @@ TRACER = Tracer(
         "VLAN tags are in the frames, and among the bytes, unless the device has taken them off;",
         "to --filter, 'tcp port 443' is then a frame without a tag, 'vlan and tcp port 443' one with it.",
         "On lo, on veth and behind drivers (generic), what the sender has yet to split is one frame.",
-        "Checksums are not looked at.",
-        "'other' is any further IP protocol, 'malformed' a frame whose headers are too short.",
+        *PROTOCOL_NOTES,
     ),
 )

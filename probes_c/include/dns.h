@@ -30,15 +30,13 @@ static __always_inline u32 pt_read_u16(const u8 *bytes)
 // is in later segments, only what asked for it can tell it from the middle of another.
 static __always_inline int pt_dns_find(struct __sk_buff *skb, u32 port, struct pt_dns *message)
 {
-    u32 transport, protocol, size;
-    u8 first[20];
+    u8 first[20], protocol;
+    u32 transport, size;
 
     __builtin_memset(message, 0, sizeof(*message));
-    if (pt_load(skb, 0, first, sizeof(first)))
-        return 0;
-    transport = first[0] >> 4 == 6 ? 40 : (first[0] & 15) * 4;
-    protocol = first[0] >> 4 == 6 ? first[6] : first[9];
-    if ((protocol != UDP && protocol != TCP) || pt_load(skb, transport, first, protocol == UDP ? 8 : 20))
+    transport = pt_transport(skb, 0, &protocol);
+    if (!transport || (protocol != UDP && protocol != TCP) ||
+        pt_load(skb, transport, first, protocol == UDP ? 8 : 20))
         return 0;
     message->sport = pt_read_u16(first);
     message->dport = pt_read_u16(first + 2);
@@ -47,7 +45,7 @@ static __always_inline int pt_dns_find(struct __sk_buff *skb, u32 port, struct p
     message->start = transport + (protocol == UDP ? 8 : (first[12] >> 4) * 4);
     message->is_whole = 1;
     if (protocol == TCP) {
-        if (pt_load(skb, message->start, first, 2))
+        if (first[12] < 0x50 || pt_load(skb, message->start, first, 2))
             return 0;
         message->start += 2;
         message->is_tcp = 1;

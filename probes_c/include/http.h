@@ -35,15 +35,13 @@ static __always_inline int pt_is_method(u64 word)
 
 static __always_inline int pt_http_find(struct __sk_buff *skb, u32 port, struct pt_http_message *message)
 {
-    u8 first[20], status[4];
+    u8 first[20], status[4], protocol;
     u32 transport;
     u64 word;
 
     __builtin_memset(message, 0, sizeof(*message));
-    if (pt_load(skb, 0, first, sizeof(first)))
-        return 0;
-    transport = first[0] >> 4 == 6 ? 40 : (first[0] & 15) * 4;
-    if ((first[0] >> 4 == 6 ? first[6] : first[9]) != TCP || pt_load(skb, transport, first, sizeof(first)))
+    transport = pt_transport(skb, 0, &protocol);
+    if (!transport || protocol != TCP || pt_load(skb, transport, first, sizeof(first)) || first[12] < 0x50)
         return 0;
     message->sport = first[0] << 8 | first[1];
     message->dport = first[2] << 8 | first[3];

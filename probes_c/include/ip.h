@@ -74,3 +74,26 @@ static __always_inline u32 pt_ipv6(pt_packet *packet, u32 offset)
     }
     return next == TCP || next == UDP || next == ICMPV6 ? next : OTHER;
 }
+
+// Return the offset of the TCP or UDP header of a packet, and its protocol; 0: it has none that can be read. A later
+// fragment has none, nor has a packet whose IPv4 header says that it is too short or ends before. IPv6 extension
+// headers are not looked through: the first one is then the protocol.
+static __always_inline u32 pt_transport(pt_packet *packet, u32 offset, u8 *protocol)
+{
+    u32 size, total;
+    u8 header[20];
+
+    if (pt_load(packet, offset, header, sizeof(header)))
+        return 0;
+    if (header[0] >> 4 == 6) {
+        *protocol = header[6];
+        return offset + 40;
+    }
+    size = (header[0] & 15) * 4;
+    total = header[2] << 8 | header[3]; // 0: more than it can say (TSO)
+    if (header[0] >> 4 != 4 || size < sizeof(header) || header[6] & 0x1f || header[7] ||
+        (total && total < size + 4))
+        return 0;
+    *protocol = header[9];
+    return offset + size;
+}

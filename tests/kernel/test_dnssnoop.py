@@ -246,3 +246,15 @@ def test_what_finds_no_room_is_counted():
             client.sendto(query(1), ("127.0.0.1", 53))
         result = stop(tracer)
     assert len(result.of("event")) + sum(loss["lost"] for loss in result.of("loss")) == 5000
+
+
+def test_a_later_fragment_carries_no_message():
+    """What stands where a message would be is the middle of another packet."""
+    data = struct.pack("!4H", 53, 53, 8 + len(query(7)), 0) + query(7)
+    with namespace(), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as client:
+        tracer = start("dnssnoop", "-f", "json", *HERE)
+        for fragment in (185, 0, 0x2000 | 3):
+            head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(data), 1, fragment, 64, 17, 0)
+            client.sendto(head + bytes([127, 0, 0, 1]) * 2 + data, ("127.0.0.1", 0))
+        events = messages(stop(tracer))
+    assert shown(events, "direction", "message") == [("out", "query")]

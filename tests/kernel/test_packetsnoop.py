@@ -48,6 +48,8 @@ def test_the_ends_of_packets():
         packets.ethernet("TCP", 2, packets.ETH_P_IP, packets.ipv4(6, PORTS + bytes(16), options=bytes(8))),
         packets.ethernet("UDP", 1, packets.ETH_P_IP, packets.ipv4(17, PORTS + bytes(4), fragment=185)),
         packets.ethernet("UDP", 1, packets.ETH_P_IP, b"\x44" + packets.ipv4(17, PORTS + bytes(4))[1:]),
+        # The packet ends where the ports would be: what follows is padding of the link.
+        packets.ethernet("UDP", 1, packets.ETH_P_IP, packets.ipv4(17, b"") + PORTS + bytes(18)),
         packets.ethernet("ICMP", 1, packets.ETH_P_IP, packets.ipv4(1, bytes(8))),
         packets.ethernet("TCP", 5, packets.ETH_P_IPV6, packets.ipv6(6, PORTS + bytes(16))),
         packets.ethernet("ARP", 1, 0x0806, bytes(28)),
@@ -62,6 +64,7 @@ def test_the_ends_of_packets():
         *[("in", "TCP", SOURCE, 1000, TARGET, 53, 62)] * 2,
         ("in", "UDP", SOURCE, None, TARGET, None, 42),
         ("in", "malformed", None, None, None, None, 42),
+        ("in", "UDP", SOURCE, None, TARGET, None, 56),
         ("in", "ICMP", SOURCE, None, TARGET, None, 42),
         *[("in", "TCP", six[0], 1000, six[1], 53, 74)] * 5,
         ("in", "ARP", None, None, None, None, 42),

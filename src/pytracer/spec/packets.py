@@ -109,6 +109,11 @@ ROWS = Table(
     ),
     sort="bytes",
 )
+PROTOCOL_NOTES = (
+    "'other' is any further IP protocol, 'malformed' a packet whose headers are too short. Of IPv4 the",
+    "first 20 bytes are looked at, no options or checksums. What tunnels carry (GRE, VXLAN, MPLS) is not.",
+)
+"""What is not looked at further, for the notes of tracers that count by protocol."""
 DIRECTIONS = ("in", "out", "both")
 DIRECTION_HELP = "which packets: those that come in, go out, or both"
 
