@@ -12,7 +12,7 @@ from pytracer.bpf.obj_info import MapInfo, read_btf
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import PER_CPU, MapType
 from pytracer.errors import PytracerError
-from pytracer.kernel.btf import Btf, BtfKind
+from pytracer.kernel.btf import ENUMS, Btf, BtfKind
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.record import record
 from pytracer.text import from_bytes
@@ -111,7 +111,7 @@ def value(btf: Btf, type_id: int, data: bytes) -> Any:
         case BtfKind.ENUM | BtfKind.ENUM64:
             signed = btf.enum_signed(type_id)
             number = int.from_bytes(data[: btf.size_of(type_id)], sys.byteorder, signed=signed)
-            return next((name for name, one in btf.enumerators(type_id) if one == number), number)
+            return _enumerator(btf, type_id, number)
         case BtfKind.ARRAY:
             return _array(btf, type_id, data)
         case BtfKind.STRUCT | BtfKind.UNION:
@@ -122,6 +122,11 @@ def value(btf: Btf, type_id: int, data: bytes) -> Any:
             return struct.unpack("f" if btf.size_of(type_id) == 4 else "d", data[: btf.size_of(type_id)])[0]
         case _:
             return format_bytes(data[: btf.size_of(type_id)])
+
+
+def _enumerator(btf: Btf, type_id: int, number: int) -> str | int:
+    """Return the name of an enumeration's value, or the number if it has none."""
+    return next((name for name, one in btf.enumerators(type_id) if one == number), number)
 
 
 def _array(btf: Btf, type_id: int, data: bytes) -> Any:
@@ -136,4 +141,11 @@ def _member(btf: Btf, type_id: int, offset: int, bits: int, data: bytes) -> Any:
     if not bits:
         return value(btf, type_id, data[offset // 8 : offset // 8 + btf.size_of(type_id)])
     whole = int.from_bytes(data[offset // 8 : (offset + bits + 7) // 8], sys.byteorder)
-    return whole >> offset % 8 & (1 << bits) - 1  # as little-endian machines lay them out
+    number = whole >> offset % 8 & (1 << bits) - 1  # as little-endian machines lay them out
+    kind = btf.resolve(type_id)
+    less = number - (1 << bits) if number >> bits - 1 else number
+    if btf.kind(kind) in ENUMS:
+        signed = any(one < 0 for _, one in btf.enumerators(kind))  # the type's sign is not always known
+        return _enumerator(btf, kind, less if signed else number)
+    integer = btf.integer(kind)
+    return bool(number) if integer.boolean else less if integer.signed else number

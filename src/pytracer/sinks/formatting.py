@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import unicodedata
 from datetime import datetime
 from typing import Any
 
@@ -50,6 +51,23 @@ def cells(values: Array | Coded, column: Column) -> list[str]:
         names = [cell(name, column) for name in (*values.names, None)]
         return [names[code] for code in values.codes.tolist()]
     return [cell(value, column) for value in values.tolist()]
+
+
+def display_width(text: str) -> int:
+    """Return the columns of a terminal that a text takes: a character may take two, an accent on one none."""
+    return len(text) if text.isascii() else sum(map(character_width, text))
+
+
+def character_width(character: str) -> int:
+    """Return the columns that a character takes."""
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def align(text: str, width: int) -> str:
+    """Fill a text with blanks to so many columns."""
+    return text + " " * (width - display_width(text))
 
 
 @functools.lru_cache(maxsize=1024)  # in a flood many events bear the same

@@ -9,7 +9,7 @@ from typing import TextIO
 from pytracer.arrays import Array, np
 from pytracer.model import Histograms, Item, Loss, Schema, Stacks
 from pytracer.model.buckets import BUCKETS, bounds
-from pytracer.sinks.formatting import cell, clock, format_bound
+from pytracer.sinks.formatting import align, cell, clock, display_width, format_bound
 from pytracer.sinks.heat import SHARES, Interval, intervals_of, strength, used
 from pytracer.sinks.offset_map import ROWS, SecondParts
 from pytracer.spec import Histogram
@@ -71,7 +71,7 @@ class HeatLinesSink:
         assert self._schema is not None
         assert isinstance(self._schema.output, Histogram)
         first, last = used(np.sum([one.counts for _, one in intervals], axis=0))
-        widest = max(len(name) for name, _ in intervals)
+        widest = max(display_width(name) for name, _ in intervals)
         if self._first <= first and last <= self._last and widest <= self._widest:
             return
         known = (self._first, self._last) if self._last else (first, last)
@@ -102,7 +102,7 @@ class HeatLinesSink:
         values = interval.percentiles
         words = [f"{c.header.lower()} {cell(value, c)}" for c, value in zip(columns, values, strict=True)]
         text = f"{int(interval.counts.sum()):>7}  {', '.join(words)}"
-        return f"{clock(interval.end)}  {name:<{self._widest}} |{self._shaded(counts)}|{text}"
+        return f"{clock(interval.end)}  {align(name, self._widest)} |{self._shaded(counts)}|{text}"
 
     def _show_second(self) -> None:
         assert self._schema is not None

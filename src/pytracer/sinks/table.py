@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TextIO
 
 from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
 from pytracer.model.buckets import ERROR, power_bounds
-from pytracer.sinks.formatting import cell, cells, clock, format_bound
+from pytracer.sinks.formatting import align, cell, cells, character_width, clock, display_width, format_bound
 from pytracer.spec import Column, Histogram, Unit
 from pytracer.text import harmless
 
@@ -99,7 +98,7 @@ class TableSink:
         padded = list[list[str]]()
         for column in self._columns:
             texts = [column.header, *(cell(row[column.name], column) for row in rows)]
-            width = max(len(column.header) + _MARGIN, *map(len, texts))
+            width = max(len(column.header) + _MARGIN, *map(display_width, texts))
             padded.append(_pad(texts, column, width))
         if self._timestamps:
             now = clock(item.time)
@@ -170,7 +169,7 @@ def _width(column: Column) -> int:
 def _pad(texts: list[str], column: Column, width: int) -> list[str]:
     """Align numbers to the right."""
     if column.is_text:
-        return [text.ljust(width) for text in texts]
+        return [text.ljust(width) if text.isascii() else align(text, width) for text in texts]
     return [text.rjust(width) for text in texts]
 
 
@@ -179,7 +178,7 @@ def _cut(line: str, columns: int) -> str:
     if line.isascii():
         return line[:columns]
     for end, character in enumerate(line):
-        columns -= 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        columns -= character_width(character)
         if columns < 0:
             return line[:end]
     return line

@@ -77,6 +77,15 @@ def test_bit_fields_are_read():
     assert (value["low"], value["middle"]) == (5, 2049)
 
 
+def test_bit_fields_have_signs_and_names():
+    builder = basic()
+    flag, colour = builder.int("bool", 1, encoding=4), builder.enum("colour", {"RED": 1, "BLUE": 2})
+    members = ("less", INT, 0, 7), ("on", flag, 7, 1), ("colour", colour, 8, 3), ("other", colour, 11, 3)
+    fields = builder.bits("fields", 4, *members)
+    data = struct.pack("<I", (-5 & 127) | 1 << 7 | 2 << 8 | 5 << 11)
+    assert by_type(builder.btf(), fields)(data) == {"less": -5, "on": True, "colour": "BLUE", "other": 5}
+
+
 def test_of_what_no_type_is_known_numbers_and_bytes_are_shown():
     assert format_bytes(struct.pack("=Q", 1 << 63)) == 1 << 63
     assert format_bytes(b"\1\2\3") == "01 02 03"

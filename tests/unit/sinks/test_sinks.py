@@ -29,7 +29,7 @@ from pytracer.model.buckets import power_bounds
 from pytracer.plan import make_plan
 from pytracer.record import replace
 from pytracer.request import Request
-from pytracer.sinks import FORMATS, make_sink, table
+from pytracer.sinks import FORMATS, formatting, make_sink, table
 from pytracer.sinks.formatting import clock, duration, timestamp
 from pytracer.sinks.json_schema import json_schema
 from pytracer.spec import Column, Stream, Unit, registry
@@ -638,9 +638,26 @@ def test_what_fits_is_shown_whole(screen):
     assert shown("table", SYSCALLS, [many(5)], terminal=True) == shown("table", SYSCALLS, [many(5)])
 
 
+@pytest.mark.parametrize("text", ["plain", "\u6f22\u5b57", "e\u0301clair", "\U0001f389"])
+def test_columns_stand_below_one_another_whatever_the_characters_are(text):
+    item = many(2)
+    item.columns["syscall"][:] = ["a name of some length", text]
+    lines = shown("table", SYSCALLS, [item]).splitlines()[1:]
+    assert len(lines) == 3
+    assert len({formatting.display_width(line) for line in lines}) == 1
+    assert formatting.display_width("\u6f22e\u0301") == 3
+
+
 @pytest.mark.parametrize(
     ("line", "columns", "cut"),
-    [("abcd", 3, "abc"), ("漢字", 3, "漢"), ("漢字", 4, "漢字"), ("aä漢b", 4, "aä漢"), ("ä", 0, "")],
+    [
+        ("abcd", 3, "abc"),
+        ("漢字", 3, "漢"),
+        ("漢字", 4, "漢字"),
+        ("aä漢b", 4, "aä漢"),
+        ("ä", 0, ""),
+        ("e\u0301a", 1, "e\u0301"),
+    ],
 )
 def test_a_line_is_cut_to_the_columns_that_its_characters_take(line, columns, cut):
     assert table._cut(line, columns) == cut
