@@ -22,6 +22,7 @@ GROUPS = {
     "frames": "bench.frames",
     "programs": "bench.programs",
     "events": "bench.events",
+    "text": "bench.text",
     "maps": "bench.maps",
     "attach": "bench.attach",
     "many": "bench.many",

@@ -3,6 +3,8 @@
 //
 //   flood calls N          N getppid calls
 //   flood seeks N          N lseek calls
+//   flood opens N          N openat calls, of one file that is not there
+//   flood names N          the same, every other one of a file of its own, whose name takes escapes
 //   flood schedulers N     N sched_getscheduler calls
 //   flood functions N      N calls of the function "passed"
 //   flood returns N        N calls of "framed", which begins as compilers have it, and returns at one place
@@ -75,6 +77,22 @@ static void seeks(long n)
         exit(1);
     while (n--)
         lseek(file, 0, SEEK_SET);
+}
+
+static void opens(long n)
+{
+    while (n--)
+        open("/nonexistent/file", O_RDONLY);
+}
+
+static void names(long n)
+{
+    char name[64];
+
+    while (n--) {
+        snprintf(name, sizeof(name), n % 2 ? "/nonexistent/file" : "/nonexistent/%ld\n\"", n);
+        open(name, O_RDONLY);
+    }
 }
 
 static void schedulers(long n)
@@ -245,9 +263,10 @@ static double processes(long n, long m)
 static const struct {
     const char *name;
     void (*once)(long n);
-} works[] = {{"calls", calls},         {"seeks", seeks},     {"schedulers", schedulers},
-             {"functions", functions}, {"returns", returns}, {"sockets", sockets},
-             {"connects", connects},   {"faults", faults},   {"allocations", allocations}};
+} works[] = {
+    {"calls", calls},       {"seeks", seeks},         {"schedulers", schedulers},  {"opens", opens},
+    {"names", names},       {"functions", functions}, {"returns", returns},        {"sockets", sockets},
+    {"connects", connects}, {"faults", faults},       {"allocations", allocations}};
 
 // What one of them takes altogether, in nanoseconds.
 static double timed(const char *name, long n, const char *interface)

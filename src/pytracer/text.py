@@ -46,9 +46,21 @@ def clip(text: str, length: int) -> str:
 
 def harmless(text: str) -> str:
     """Escape each character that a terminal might obey, or that hides."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else escape(character) for character in text)
+    return text if text.isprintable() else text.translate(_HARMLESS)
+
+
+class _Harmless(dict[int, str]):
+    """What ``harmless`` makes of characters by their codes; remembers those of one or two bytes in UTF-8."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        shown = character if character.isprintable() else escape(character)
+        if code < 0x800:
+            self[code] = shown
+        return shown
+
+
+_HARMLESS = _Harmless()
 
 
 def escape(character: str) -> str:

@@ -18,18 +18,20 @@ TRUNCATED = "[cut]"
 """The last name of a stack that has more functions than were recorded."""
 
 
-def decode(decoder: Decoder, values: Array, absent: int | bytes | None = None) -> Coded:
-    """Decode an array of shape (n,); arrays of objects hold bytes. The value ``absent`` means null."""
-    if absent is not None:
-        there = values != absent
-        some = decode(decoder, values[there])
-        codes = np.full(len(values), -1)
-        codes[there] = some.codes
-        return Coded(some.names, codes)
+def decode(
+    decoder: Decoder, values: Array, absent: int | bytes | None = None, *, ends_at_nul: bool = False
+) -> Coded:
+    """Decode an array of shape (n,); arrays of objects hold bytes.
+
+    The value ``absent`` means null. ``ends_at_nul``: the values are strings of the C, and what is behind the
+    first NUL of each is left over from another.
+    """
     distinct, codes = _distinct(values)
+    if ends_at_nul:
+        distinct = [value.partition(b"\0")[0] for value in distinct]
     names: dict[str, int] = {}
     # Two values may have one name; a column of names has each once.
-    place = [names.setdefault(decoder(value), len(names)) for value in distinct]
+    place = [-1 if value == absent else names.setdefault(decoder(value), len(names)) for value in distinct]
     if len(names) < len(place):
         codes = np.array(place)[codes]
     return Coded(tuple(names), codes)
@@ -61,14 +63,3 @@ def convert_to_bytes(values: Array, lengths: Array) -> Array:
 def convert_to_strings(values: Array) -> Array:
     """Convert bytes of the C (dtype u1, shape (n, room)) to fixed-size strings (dtype ``S``), shape (n,)."""
     return np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(-1)
-
-
-def cut_at_nul(values: Array) -> Array:
-    """Cut strings of the C (dtype ``S``, shape (n,)) at their first NUL."""
-    width = values.dtype.itemsize
-    text = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), width)
-    zero = text == 0
-    ends = np.where(zero.any(axis=1), zero.argmax(axis=1), width)
-    widest = int(ends.max(initial=0))
-    text = np.where(np.arange(widest) < ends[:, None], text[:, :widest], 0).astype(np.uint8)
-    return text.view(f"S{max(widest, 1)}").reshape(-1) if widest else np.zeros(len(values), dtype="S1")

@@ -12,7 +12,6 @@ from pytracer.enrich.decode import (
     Decoder,
     convert_to_bytes,
     convert_to_strings,
-    cut_at_nul,
     decode,
     mask_null,
 )
@@ -53,12 +52,12 @@ class EventDecoder:
         if column.computed:
             return self._computed[name](records)
         values = records[column.source]
+        ends_at_nul = values.dtype.kind == "S"
         if values.ndim == 2 and f"{column.source}_len" in (records.dtype.names or ()):
             values = convert_to_bytes(values, records[f"{column.source}_len"])
         elif values.ndim == 2:  # bytes, of which a NUL is not the end
             values = convert_to_strings(values)
-        elif values.dtype.kind == "S":
-            values = cut_at_nul(values)
         if column.is_text:
-            return decode(self._decoders[column.decode or "text"], values, column.null)
+            decoder = self._decoders[column.decode or "text"]
+            return decode(decoder, values, column.null, ends_at_nul=ends_at_nul)
         return mask_null(values, column.null)

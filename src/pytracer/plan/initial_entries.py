@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from pytracer import ktime
@@ -115,12 +114,11 @@ class CgroupIds(InitialEntries):
 
 @record
 class RunValues(InitialEntries):
-    """The begin of a script's run by the boot clock, the process of the command, and when the clock began."""
+    """The begin of a script's run, by the boot clock, and the process of the command."""
 
     def entries(self, run: RunFacts, /) -> Iterable[Entry]:
         """See :class:`InitialEntries`."""
-        boot = ktime.boottime_ns()
-        for slot, value in enumerate((boot, run.command, time.time_ns() - boot)):
+        for slot, value in enumerate((ktime.boottime_ns(), run.command)):
             yield struct.pack("I", slot), struct.pack("Q", value)
 
 

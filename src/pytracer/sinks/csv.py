@@ -4,17 +4,21 @@ and so does an audit."""
 from __future__ import annotations
 
 import csv
+import re
 from typing import Any, TextIO
 
-from pytracer.model import AuditResult, Item, Schema
+from pytracer.model import AuditResult, Batch, Item, Schema
 from pytracer.sinks.folded import escape_name
-from pytracer.sinks.formatting import timestamp
+from pytracer.sinks.formatting import timestamp, timestamps
 from pytracer.sinks.json import histogram_field, records
+from pytracer.sinks.text_columns import column_texts, join_columns
 from pytracer.spec import Histogram
 from pytracer.text import harmless
 
 _RUN = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that spreadsheets take for a formula
 _GUARD = "'"
+_QUOTE = '"'
+_SPECIAL = re.compile('[,"\r\n]')  # of which one in a cell takes quotes
 
 
 class CsvSink:
@@ -46,6 +50,10 @@ class CsvSink:
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
+        if isinstance(item, Batch):
+            self._stream.write(self._events(item))
+            self._stream.flush()
+            return
         for time, record in records(item, self._label):
             if isinstance(item, AuditResult):
                 record |= {"reason": item.describe(), "lost": item.difference}
@@ -56,9 +64,22 @@ class CsvSink:
                 self._writer.writerow([self._cell(row.get(name)) for name in self._fields])
         self._stream.flush()
 
+    def _events(self, item: Batch) -> str:
+        """Format the lines of a batch."""
+        columns: list[list[str]] = [[item.kind] * len(item)]
+        if self._timestamps:
+            columns.append([f",{time}" for time in timestamps(item.times)])
+        columns += [column_texts(item.column(name), self._quoted, ",%s") for name in item.names]
+        return join_columns([*columns, [",,\n"] * len(item)])  # without a reason and a loss
+
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         self._stream.flush()
+
+    def _quoted(self, value: Any) -> str:
+        """Return a cell as the file has it."""
+        cell = str(self._cell(value))
+        return f'"{cell.replace(_QUOTE, 2 * _QUOTE)}"' if _SPECIAL.search(cell) else cell
 
     def _cell(self, value: Any) -> Any:
         if value is None:

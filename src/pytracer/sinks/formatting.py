@@ -7,7 +7,7 @@ import unicodedata
 from datetime import datetime
 from typing import Any
 
-from pytracer.arrays import Array
+from pytracer.arrays import Array, np
 from pytracer.model import Coded
 from pytracer.spec import Column, Unit
 from pytracer.text import harmless
@@ -74,6 +74,13 @@ def align(text: str, width: int) -> str:
 def timestamp(milliseconds: int) -> str:
     """Format a moment (milliseconds since the epoch) in local time with its offset."""
     return datetime.fromtimestamp(milliseconds / 1e3).astimezone().isoformat(timespec="milliseconds")
+
+
+def timestamps(times: Array) -> list[str]:
+    """Format moments (nanoseconds since the epoch, shape (n,)) as ``timestamp`` does, each of them once."""
+    moments, codes = np.unique(times // 1_000_000, return_inverse=True)
+    texts = [timestamp(moment) for moment in moments.tolist()]
+    return list(map(texts.__getitem__, codes.tolist()))
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""JSON: one object a line, flushed line by line; field names are the columns' names.
+"""JSON: one object a line, a batch of events at a time; field names are the columns' names.
 
 :mod:`pytracer.sinks.json_schema` describes the objects.
 """
@@ -9,11 +9,13 @@ import json
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from pytracer.arrays import Array
-from pytracer.model import AuditResult, Batch, Coded, Histograms, Item, Loss, Schema, Snapshot
+from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot
 from pytracer.model.items import buckets
 from pytracer.model.tabular import nanoseconds_of
-from pytracer.sinks.formatting import timestamp
+from pytracer.sinks.formatting import timestamp, timestamps
+from pytracer.sinks.text_columns import column_texts, join_columns
+
+_encode = json.JSONEncoder().encode
 
 
 class JsonSink:
@@ -32,7 +34,7 @@ class JsonSink:
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         if isinstance(item, Batch):
-            self._stream.writelines(self._events(item))
+            self._stream.write(self._events(item))
             self._stream.flush()
             return
         span = interval_of(item)
@@ -43,15 +45,16 @@ class JsonSink:
             self._stream.write(json.dumps(kind | {"time_ns": time} | span | record) + "\n")
         self._stream.flush()
 
-    def _events(self, item: Batch) -> Iterator[str]:
-        """Format the lines of a batch by column."""
-        times = item.times.tolist()
-        fields = [_encode_column(name, item.column(name)) for name in item.names]
-        fields.insert(0, [f'"time_ns": {time}' for time in times])
+    def _events(self, item: Batch) -> str:
+        """Format the lines of a batch."""
+        first = f'{{"kind": {_encode(item.kind)}, '
+        columns = list[list[str]]()
         if self._timestamps:
-            fields.insert(0, [f'"time": "{timestamp(time // 1_000_000)}"' for time in times])
-        for line in zip(*fields, strict=True):
-            yield f'{{"kind": "{item.kind}", {", ".join(line)}}}\n'
+            columns.append([first + f'"time": {_encode(time)}, ' for time in timestamps(item.times)])
+            first = ""
+        columns.append(column_texts(item.times, _encode, f'{first}"time_ns": %s'))
+        columns += [column_texts(item.column(name), _encode, f", {_encode(name)}: %s") for name in item.names]
+        return join_columns([*columns, ["}\n"] * len(item)])
 
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
@@ -90,12 +93,3 @@ def records(item: Item, label: str) -> Iterator[tuple[int, dict[str, Any]]]:
     else:
         for row in item.value_rows():
             yield time, {"kind": item.kind} | row
-
-
-def _encode_column(name: str, values: Array | Coded) -> list[str]:
-    """Return a column of a batch as fields of objects; of names, each is encoded once, and none."""
-    field = json.dumps(name) + ": "
-    if isinstance(values, Coded):
-        names = [field + json.dumps(one) for one in (*values.names, None)]
-        return [names[code] for code in values.codes.tolist()]
-    return [field + json.dumps(value) for value in values.tolist()]

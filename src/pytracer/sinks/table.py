@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+import functools
+from typing import Any, TextIO
 
 from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
 from pytracer.model.buckets import ERROR, power_bounds
-from pytracer.sinks.formatting import align, cell, cells, character_width, clock, display_width, format_bound
+from pytracer.sinks.formatting import align, cell, character_width, clock, display_width, format_bound
+from pytracer.sinks.text_columns import column_texts, join_columns
 from pytracer.spec import Column, Histogram, Unit
 from pytracer.text import harmless
 
@@ -51,7 +53,9 @@ class TableSink:
             self._shown = 0
             return
         if isinstance(item, Batch):
-            self._write(self._events(item))
+            self._stream.write(self._events(item))
+            self._stream.flush()
+            self._anything = True
             return
         title = f"whole run, {item.seconds:.1f} s"
         if item.kind == "row":
@@ -105,15 +109,20 @@ class TableSink:
             padded.insert(0, ["TIME".ljust(len(now)), *[now] * len(rows)])
         return ["  ".join(line) for line in zip(*padded, strict=True)]
 
-    def _events(self, item: Batch) -> list[str]:
-        shown = [
-            _pad(cells(item.column(column.name), column), column, width)
-            for column, width in zip(self._columns, self._widths, strict=True)
-        ]
+    def _events(self, item: Batch) -> str:
+        """Format the lines of a batch; the last column is not padded."""
+        columns = list[list[str]]()
         if self._timestamps:
             moments = [divmod(time // 1_000_000, 1000) for time in item.times.tolist()]
-            shown.insert(0, [f"{clock(second)}.{rest:03}" for second, rest in moments])
-        return ["  ".join(line) for line in zip(*shown, strict=True)]
+            columns.append([f"{clock(second)}.{rest:03}  " for second, rest in moments])
+        for column, width in zip(self._columns, self._widths, strict=True):
+            is_last = column is self._columns[-1]
+            encode = functools.partial(_event_cell, column=column, width=width, is_last=is_last)
+            form = f"%{'' if column.is_text else width}s{'' if is_last else '  '}"
+            plain = column.unit is not Unit.NANOSECONDS
+            columns.append(column_texts(item.column(column.name), encode, form, plain=plain))
+        text = join_columns([*columns, ["\n"] * len(item)])
+        return text if all(columns[-1]) else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
     def _stacks(self, item: Stacks) -> list[str]:
         """Return a paragraph for each stack: its counters, keys, and functions, innermost first."""
@@ -164,6 +173,14 @@ class TableSink:
 def _width(column: Column) -> int:
     """Return the width of a column of events, in characters."""
     return max(len(column.header), column.width or (0 if column.is_text else _COMMON[column.unit]))
+
+
+def _event_cell(value: Any, column: Column, width: int, *, is_last: bool) -> str:
+    """Return a cell of an event, text filled to its width; the last of a line ends without blanks."""
+    text = cell(value, column)
+    if is_last:
+        return text.rstrip()
+    return align(text, width) if column.is_text else text
 
 
 def _pad(texts: list[str], column: Column, width: int) -> list[str]:

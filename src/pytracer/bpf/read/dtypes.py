@@ -23,6 +23,8 @@ _BASE = {
     "long long": "i8",
     "unsigned long long": "u8",
 }
+_PADDING = "__pad_"
+"""What the names of the members begin with that BCC adds where C leaves a gap."""
 
 
 def dtype_of(description: str, size: int) -> np.dtype[Any]:
@@ -38,7 +40,9 @@ def dtype_of(description: str, size: int) -> np.dtype[Any]:
         raise SchemaError(
             f"a map's type is {size} bytes in C but {dtype.itemsize} as described: {description!r}"
         )
-    return dtype
+    if dtype.names is None:
+        return dtype
+    return dtype[[name for name in dtype.names if not name.startswith(_PADDING)]]  # in their places
 
 
 def members_of(description: str) -> tuple[str, ...]:

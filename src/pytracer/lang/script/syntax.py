@@ -241,13 +241,6 @@ class StructDefinition(Node):
 
 
 @record
-class Import(Node):
-    """``import "path";``."""
-
-    path: str
-
-
-@record
 class EnumDefinition(Node):
     """``enum name { A, B = 2 };``; one without a name gets a number for it."""
 
@@ -263,8 +256,7 @@ class EnumDefinition(Node):
 @record
 class Script:
     """A parsed script: ``text`` is the whole of it, ``config`` its settings by name, ``macros`` are by name
-    and number of parameters; ``constants`` are from ``#define``. ``text`` holds
-    the imported files behind its own; ``files`` are the places where each begins, with its name."""
+    and number of parameters; ``constants`` are from ``#define``. ``name`` is that of its file."""
 
     text: str
     probes: tuple[ProbeBlock, ...]
@@ -274,5 +266,4 @@ class Script:
     structs: tuple[StructDefinition, ...] = ()
     constants: tuple[tuple[str, int], ...] = ()
     enums: tuple[EnumDefinition, ...] = ()
-    imports: tuple[Import, ...] = ()
-    files: tuple[tuple[int, str], ...] = ((0, "stdin"),)
+    name: str = "stdin"

@@ -193,9 +193,7 @@ class CodeType(StoredType):
         return self.kind
 
 
-AGGREGATES = ("count", "sum", "avg", "min", "max", "stats", "hist", "lhist", "tseries")
-SERIES = ("last", "avg", "max", "min", "sum")
-"""How the values of an interval of a time series become one."""
+AGGREGATES = ("count", "sum", "avg", "min", "max", "stats", "hist", "lhist")
 
 
 @record
@@ -205,10 +203,6 @@ class AggregateType(StoredType):
     ``count`` and ``sum`` take a word, ``avg`` and ``stats`` the total and the number of values, ``min`` and
     ``max`` the value and 1 once there is one. Histograms have a word for each bucket, whose number is the
     last word of the key. ``parameters`` are the bits of hist, and the first, the last and the step of lhist.
-
-    A time series has an entry for each of its last intervals, used in turn: the number of the interval, its
-    value, and the number of values, or when the last was set. Its parameters are the length of an interval,
-    how many are kept, and the index in :data:`SERIES`.
     """
 
     kind: str
@@ -218,14 +212,12 @@ class AggregateType(StoredType):
     @property
     def size(self) -> int:
         """See StoredType."""
-        if self.kind == "tseries":
-            return 3 * WORD
         return WORD * (2 if self.kind in ("avg", "stats", "min", "max") else 1)
 
     @property
     def has_buckets(self) -> bool:
         """True if its map has an entry for each bucket."""
-        return self.kind in ("hist", "lhist", "tseries")
+        return self.kind in ("hist", "lhist")
 
     @property
     def text(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from pytracer.bpf.read.streams import records
 from pytracer.bpf.read.streams.records import gather, record_offsets, sort_by_time
-from pytracer.enrich.decode import cut_at_nul, decode
+from pytracer.enrich.decode import decode
 
 
 def walk(step: list[int]) -> tuple[list[int], int]:
@@ -92,9 +92,11 @@ def test_cut_drops_what_lies_behind_the_end(width):
     raw = [bytes(chance.choice([0, 65, 66, 255]) for _ in range(width)) for _ in range(200)]
     raw += [b"\0" * width, b"\xff" * width]
     values = np.frombuffer(b"".join(raw), dtype=f"S{width}")
-    assert cut_at_nul(values).tolist() == [one.partition(b"\0")[0] for one in raw]
-    assert len(cut_at_nul(values[:0])) == 0
-    assert cut_at_nul(values[200:201]).tolist() == [b""]
+    shown = decode(bytes.hex, values, ends_at_nul=True)
+    assert shown.tolist() == [one.partition(b"\0")[0].hex() for one in raw]
+    assert len(set(shown.names)) == len(shown.names)
+    assert len(decode(bytes.hex, values[:0], ends_at_nul=True)) == 0
+    assert decode(bytes.hex, values, b"", ends_at_nul=True).tolist()[200] is None
 
 
 def test_names_are_asked_for_once_and_two_values_may_share_one():
