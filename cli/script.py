@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -152,10 +153,17 @@ def _request(
         load=load,
         duration=options.duration,
         buffer=options.buffer,
+        script_name="stdin" if name == "-" else name,
         hooks=dict(choice.split("=", 1) for choice in options.hook),
     )
     assert request.script is not None
-    script = replace(request.script.script, name="stdin" if name == "-" else name)
+    from pytracer.lang.script.settings import from_environment
+
+    script = request.script.script
+    script = replace(script, config={**script.config, **from_environment(os.environ)})
+    pages = script.config.get("perf_rb_pages")
+    if pages is not None and options.buffer is None:
+        request = replace(request, buffer=int(pages) * os.sysconf("SC_PAGE_SIZE"))
     return replace(request, script=replace(request.script, script=script, named=named_parameters))
 
 

@@ -1,12 +1,10 @@
 """runqlen: how many threads wait for a CPU, by sampling the run queues."""
 
-from pytracer.spec import Alternative, Column, GroupBy, Hook, Key, Number, PerfSample, Table, Tracer, Unit
+from pytracer.spec import Column, GroupBy, Key, Number, Table, Tracer, Unit
+from pytracer.spec.common import SAMPLED
 
 LENGTH = Key("length", (Column("length", "threads that wait, beside the one that runs"),))
 CPU = Key("cpu", (Column("cpu", "the CPU whose queue it is"),))
-SAMPLED = Hook(
-    "sampled", "samples of CPUs are to be taken", (Alternative("cpu", (PerfSample("sample", period=""),)),)
-)
 
 TRACER = Tracer(
     name="runqlen",

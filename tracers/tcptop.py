@@ -1,39 +1,9 @@
 """tcptop: what programs send and receive by TCP."""
 
-from pytracer.spec import (
-    Alternative,
-    Column,
-    Fexit,
-    GroupBy,
-    Hook,
-    RawTracepoint,
-    Table,
-    Tracer,
-    Unit,
-)
+from pytracer.spec import GroupBy, Table, Tracer
 from pytracer.spec.common import ONLY_NETWORKS
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.tcp import CONNECTION_KEYS
-
-EVENTS = (("sent", "sock_send_length"), ("received", "sock_recv_length"))
-FUNCTIONS = (("sent", "inet_sendmsg"), ("received", "inet_recvmsg"))
-OPTIONAL = (("sent6", "inet6_sendmsg"), ("received6", "inet6_recvmsg"), ("sent_page", "inet_sendpage"))
-SOCKET_BYTES = Hook(
-    "socket_bytes",
-    "programs send and receive by sockets",
-    (
-        Alternative("raw-tracepoint", tuple(RawTracepoint(p, event=e) for p, e in EVENTS)),  # Linux 6.3
-        Alternative(
-            "fexit",
-            (
-                *(Fexit(program, function=name) for program, name in FUNCTIONS),
-                *(Fexit(program, optional=True, function=name) for program, name in OPTIONAL),
-            ),
-        ),
-    ),
-)
-TX = Column("tx_bytes", "bytes that were sent", label="TX", unit=Unit.BYTES)
-RX = Column("rx_bytes", "bytes that were received", label="RX", unit=Unit.BYTES)
+from pytracer.spec.tcp import CONNECTION_KEYS, RX, SOCKET_BYTES, TX
 
 TRACER = Tracer(
     name="tcptop",

@@ -59,8 +59,9 @@ static long (*script_call)(u32 count, u64 body, void *context, u64 flags) = (voi
         script_call(count, body_, context, 0);                                                               \
     })
 
-// What is known when the run begins: 0: the boot clock, 1: the process of the command.
-BPF_ARRAY(script_run, u64, 2);
+// What is known when the run begins: 0: the boot clock, 1: the process of the command,
+// 2: the time since the epoch when the boot clock began.
+BPF_ARRAY(script_run, u64, 3);
 
 static __always_inline u64 script_run_value(u32 slot)
 {
@@ -286,6 +287,12 @@ static __always_inline void script_head(struct event *event, u32 action, u32 pro
     event->ns = bpf_ktime_get_ns();
     event->action = action;
     event->program = program;
+}
+
+// The time since the epoch: the boot clock, and the difference as the run began.
+static __always_inline u64 script_wall_ns(void)
+{
+    return script_boot_ns() + script_run_value(2);
 }
 
 static __always_inline u64 script_stack_argument(void *ctx, u32 n)

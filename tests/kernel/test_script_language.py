@@ -158,3 +158,31 @@ def test_debugf_writes_to_the_trace_of_the_kernel():
     assert (done.status, done.out) == (0, "\n"), done.err
     wanted = f"bpf_trace_printk: pytracer {os.getpid()} here"
     assert wanted in (tracefs.root() / "trace").read_text()
+
+
+def test_imported_scripts_begin_first_and_messages_name_their_files(tmp_path):
+    tmp_path.chmod(0o755)
+    helpers, main = tmp_path / "helpers.bt", tmp_path / "main.bt"
+    helpers.write_text('macro twice(x) { x * 2 }\nbegin { errorf("here"); print(1); }')
+    main.write_text('import "helpers.bt";\nbegin { print(twice(21)); }\nbegin { print(3); }')
+    done = run("script", "-q", main)
+    assert (done.out, done.err) == ("1\n42\n3\n\n", f"{helpers}:2:9-23: ERROR: here\n")
+
+
+def test_settings_of_the_environment_precede_those_of_the_script():
+    text = "config = { max_map_keys = 5; print_maps_on_exit = 1 } begin { @ = 1;print(config.max_map_keys); }"
+    env = {"BPFTRACE_PRINT_MAPS_ON_EXIT": "0", "BPFTRACE_MAX_MAP_KEYS": "6"}
+    assert run("script", "-q", "-e", text, env={**os.environ, **env}).out == "6\n"
+
+
+def test_a_time_series_has_the_values_of_its_intervals():
+    text = (
+        'interval:ms:10 { @n++; @sum = tseries(2, 50ms, 100, "sum"); @last[@n % 2] = tseries(@n, 50ms, 100); '
+        "if (@n == 23) { exit(); } }"
+    )
+    found = {name: data for one in values(text) for name, data in one.items()}
+    assert sum(interval["value"] for interval in found["@sum"]) == 2 * found["@n"]
+    assert all(interval["interval_start"][-8:] in ("00000000", "50000000") for interval in found["@sum"])
+    assert max(interval["value"] for series in found["@last"].values() for interval in series) == found["@n"]
+    numbers = {interval["value"] % 2 for interval in found["@last"]["1"]}
+    assert numbers == {1}

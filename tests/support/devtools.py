@@ -62,7 +62,13 @@ class Browser:
 
     def evaluate(self, script: str) -> Any:
         """Return the value of an expression; promises are awaited."""
-        done = self._ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        done = self._ask(
+            "Runtime.evaluate",
+            expression=script,
+            returnByValue=True,
+            awaitPromise=True,
+            allowUnsafeEvalBlockedByCSP=False,
+        )
         assert "exceptionDetails" not in done, done
         return done["result"].get("value")
 
@@ -70,10 +76,11 @@ class Browser:
         """Wait until an expression is true; return its value."""
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
-            if value := self.evaluate(script):
+            # What a page that still loads does not have yet is an error.
+            if value := self.evaluate(f"(() => {{ try {{ return {script}; }} catch {{ return null; }} }})()"):
                 return value
             time.sleep(0.1)
-        raise AssertionError(f"{script} did not become true: {self.evaluate('document.body.innerText')}")
+        raise AssertionError(f"{script} did not become true")
 
     def resize(self, width: int, height: int, scheme: str = "light") -> None:
         """Set the size of the window, and the colours that the user likes."""
@@ -110,7 +117,7 @@ def browser(folder: Path) -> Iterator[Browser]:
     command = [
         program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
         "--disable-background-networking", "--remote-debugging-pipe",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, MAP rebound.test 127.0.0.1",
+        "--host-resolver-rules=MAP rebound.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         f"--user-data-dir={folder / 'chromium'}",
     ]  # fmt: skip
     script = f'exec "$@" 3<&{their_read} 4>&{their_write}'

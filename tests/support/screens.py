@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from support.browser import screenshot
+from support.devtools import browser
 from support.disks import loop, work
+from support.pages import serving
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 FILES = "find /usr/share/doc -type f | sort | head -n 4000"
@@ -32,6 +35,7 @@ WIDTH, HEIGHT = 1200, 860  # pixels of a picture, at most
 def main() -> int:
     """Make all pictures."""
     IMAGES.mkdir(exist_ok=True)
+    _page(IMAGES / "page.png")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for picture, make in PICTURES.items():
@@ -87,6 +91,31 @@ def _heatmap(file: Path) -> None:
 
 def _offsets(file: Path) -> None:
     pytracer("profile", "-f", "heatmap", "-o", file, "--", sys.executable, "-c", BURSTS)
+
+
+def _page(picture: Path) -> None:
+    """Show the page with a heat map, and a run that has ended."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        loop(Path(name)) as device,
+        serving("--allow-commands") as page,
+        browser(Path(name)) as tab,
+    ):
+        run = page.start("profile", command=shlex.join(["sh", "-c", PIPELINE]))
+        page.wait(run, "ended")
+        run = page.start("biolatency", options={"by": "operation"}, interval="0.25")
+        tab.resize(WIDTH, HEIGHT)
+        tab.open(page.url)
+        tab.wait_for(f"null !== document.querySelector('#runs [data-run=\"{run}\"]')")
+        tab.evaluate(f"element('tracer').value = 'biolatency'; showForm(); choose({run})")
+        end = time.monotonic() + 12
+        while time.monotonic() < end:
+            work(device, reads=23, writes=23, flushes=0)
+        tab.evaluate("element('draw').click()")
+        tab.wait_for("null !== document.querySelector('#picture iframe')")
+        time.sleep(2)  # for the frame to be drawn
+        tab.screenshot(picture)
+        print(picture, file=sys.stderr)
 
 
 PICTURES: dict[str, Callable[[Path], None]] = {

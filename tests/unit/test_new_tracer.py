@@ -231,3 +231,21 @@ def test_an_unknown_decoder_names_the_column():
         check_decoders(schema, decoders({}), "tracers/tccount.py")
     assert caught.value.message == "tracers/tccount.py: column 'packets' has the unknown decoder 'erno'"
     assert caught.value.hint == "did you mean errno?"
+
+
+@pytest.mark.parametrize(
+    ("decoder", "numeric", "message"),
+    [
+        ("text", True, "has the decoder 'text', which takes bytes, but the C's 'packets' is a number"),
+        ("errno", False, "has the decoder 'errno', which takes a number, but the C's 'packets' is an array"),
+    ],
+)
+def test_a_decoder_that_does_not_fit_the_c_names_the_column(decoder, numeric, message):
+    tracer = registry.get("tccount")
+    column = replace(tracer.outputs[0].columns[0], decode=decoder)
+    schema = Schema(tracer.name, (), (column,), tracer.outputs[0])
+    with pytest.raises(SchemaError) as caught:
+        check_decoders(schema, decoders({}), "tracers/tccount.py", {"packets": numeric})
+    assert caught.value.message == f"tracers/tccount.py: column 'packets' {message}"
+    assert caught.value.hint
+    check_decoders(schema, decoders({}), "tracers/tccount.py", {"packets": not numeric})

@@ -45,13 +45,35 @@ __all__ = ["Decoder", "check_decoders", "decode", "decoders"]
 _STACK = "stack"  # decoded by the stack collector
 
 
-def check_decoders(schema: Schema, known: Mapping[str, Decoder], file: str) -> None:
-    """Check that each column's decoder is ``known``. Raises SchemaError that names the declaration's file."""
+def check_decoders(
+    schema: Schema, known: Mapping[str, Decoder], file: str, numeric: Mapping[str, bool] | None = None
+) -> None:
+    """Check that each column's decoder is ``known``, and takes what the C stores.
+
+    ``numeric`` says of members of the C's struct whether they are numbers, not arrays. Raises SchemaError
+    that names the declaration's file.
+    """
     for column in schema.columns:
-        if column.decode and column.decode not in known and column.decode != _STACK:
+        name = column.decode or ("text" if column.is_text else "")
+        if not name or name == _STACK or column.computed:
+            continue
+        if name not in known:
             raise SchemaError(
-                f"{file}: column {column.name!r} has the unknown decoder {column.decode!r}",
-                hint=near(column.decode, known),
+                f"{file}: column {column.name!r} has the unknown decoder {name!r}", hint=near(name, known)
+            )
+        takes = next(iter(known[name].__annotations__.values()))
+        is_number = (numeric or {}).get(column.source)
+        if takes == "bytes" and is_number:
+            raise SchemaError(
+                f"{file}: column {column.name!r} has the decoder {name!r}, which takes bytes, but the C's"
+                f" {column.source!r} is a number",
+                hint="leave decode out to show the number, or make the member an array of char",
+            )
+        if takes == "int" and is_number is False:
+            raise SchemaError(
+                f"{file}: column {column.name!r} has the decoder {name!r}, which takes a number, but the C's"
+                f" {column.source!r} is an array",
+                hint="decode='text' shows strings",
             )
 
 

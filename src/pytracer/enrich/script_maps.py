@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytracer.arrays import Array, np
+from pytracer.enrich.script_series import Series, as_json, chart, read_series, words_of
 from pytracer.enrich.script_values import DecodedValue, ValueReader
 from pytracer.lang.script.program import ScriptMap
 from pytracer.lang.script.types import WORD, AggregateType
@@ -37,8 +38,12 @@ def show_map(
         top: the number of entries, the largest, to print; 0 for all.
         divisor: the number by which each value is divided; 0 for none.
     """
-    words = _words(script_map, values)
     raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), WORD * script_map.key_words)
+    if isinstance(script_map.value, AggregateType) and script_map.value.kind == "tseries":
+        return _series(
+            script_map, script_map.value, read_series(script_map.value, raw, words_of(values)), reader
+        )
+    words = _words(script_map, values)
     divisor = divisor or 1
     if script_map.has_buckets:
         return _histograms(script_map, raw, words, reader, top, divisor)
@@ -180,6 +185,19 @@ def _histograms(
         if script_map.keys:
             data_of[",".join(str(part.data) for part in parts)] = last_rows
     return ScriptOutput("hist", {script_map.name: data_of if script_map.keys else last_rows}, "".join(text))
+
+
+def _series(
+    script_map: ScriptMap, kind: AggregateType, series: Mapping[bytes, Series], reader: ValueReader
+) -> ScriptOutput:
+    text, data, last = list[str](), dict[str, Any](), list[Any]()
+    decoded = [(reader.read_parts(script_map.keys, raw), one) for raw, one in series.items()]
+    for parts, one in sorted(decoded, key=lambda item: _key_rank(item[0])):
+        text.append(f"{script_map.name}{_key_text(parts)}:\n{chart(kind, one)}\n")
+        last = as_json(kind, one)
+        if script_map.keys:
+            data[",".join(str(part.data) for part in parts)] = last
+    return ScriptOutput("tseries", {script_map.name: data if script_map.keys else last}, "".join(text))
 
 
 def _rows(kind: AggregateType, counts: dict[int, int]) -> Iterable[tuple[int | None, int | None, int]]:

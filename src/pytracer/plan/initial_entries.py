@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from pytracer import ktime
@@ -114,11 +115,12 @@ class CgroupIds(InitialEntries):
 
 @record
 class RunValues(InitialEntries):
-    """The begin of a script's run, by the boot clock, and the process of the command."""
+    """The begin of a script's run by the boot clock, the process of the command, and when the clock began."""
 
     def entries(self, run: RunFacts, /) -> Iterable[Entry]:
         """See :class:`InitialEntries`."""
-        for slot, value in enumerate((ktime.boottime_ns(), run.command)):
+        boot = ktime.boottime_ns()
+        for slot, value in enumerate((boot, run.command, time.time_ns() - boot)):
             yield struct.pack("I", slot), struct.pack("Q", value)
 
 

@@ -70,13 +70,14 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
     script, warnings = script_request.script, list[str]()
     names = list[tuple[str, str]]()
     places = list(_places(script, request, facts, names, warnings))
+    _check_probes(script, places)
     numbered = [place.target for place in places if place.target is not None]
     check_number([target.source for target in numbered], numbered, request)
     state = _state(script_request, facts)
     compiled = _compile(script, state, places)
-    blocks, ends = list[CompiledBlock](), set[int]()
+    blocks, end_programs = list[CompiledBlock](), set[int]()
     groups = dict[tuple[int, str, bool], list[NumberedTarget]]()
-    probes, moments = list[ChosenProbe](), list[ChosenProbe]()
+    probes, begins, ends = list[ChosenProbe](), list[ChosenProbe](), list[ChosenProbe]()
     for place, block in zip(places, compiled, strict=True):
         if block not in blocks or place.target is None:
             blocks.append(block)
@@ -91,15 +92,15 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
         probe = replace(place.sampled.probe, program=f"spec_{number}")
         chosen_probe = ChosenProbe(probe, place.sampled.name, place.sampled.rate)
         if isinstance(probe, RunOnce):
-            moments.append(chosen_probe)
-            ends |= {number} if probe.at_end else set()
+            (ends if probe.at_end else begins).append(chosen_probe)
+            end_programs |= {number} if probe.at_end else set()
         else:
             probes.append(replace(chosen_probe, name=getattr(probe, "event", chosen_probe.name)))
     attached = attach_programs(groups, lambda _: False, request, facts)
     probes += attached.probes
     # The last is attached first: what happens at the begin precedes all else, and what at the end follows it.
-    moments.sort(key=lambda target: isinstance(target.probe, RunOnce) and target.probe.at_end)
-    probes += moments
+    # Of several, the first declared runs first: ends run as they are detached, in the other order.
+    probes += [*reversed(begins), *ends]
     _check_loops(blocks, facts)
     defines = dict(defines_of(len(names), probes))
     defines["SCRIPT_EVENT_WORDS"] = str(max(block.event_words for block in blocks))
@@ -125,13 +126,20 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
                 place.sampled is not None and isinstance(place.sampled.probe, (RunOnce, Iterator))
                 for place in places
             ),
-            end_programs=frozenset(ends),
+            end_programs=frozenset(end_programs),
             attached=len(places),
             enums=_enum_names(state, facts),
         ),
         generated={GENERATED: generate_script(blocks, state.maps())},
         usdt_arguments=arguments,
     )
+
+
+def _check_probes(script: Script, places: Sequence[_BlockTarget]) -> None:
+    """Check the script's own limit of probes. Raises UsageError."""
+    limit = script.config.get("max_probes")
+    if limit is not None and len(places) > int(limit):
+        raise UsageError(f"the script has {len(places)} probes, and max_probes is {limit}")
 
 
 def _enum_names(state: ScriptState, facts: KernelInfo) -> dict[str, Mapping[int, str]]:

@@ -77,6 +77,7 @@ def build_request(
     buffer: int | str | None = None,
     hooks: Mapping[str, str] = _NONE,
     headers: str = "",
+    script_name: str = "stdin",
     spell: Callable[[str], str] = long_option,
 ) -> Request:
     """Check typed values and resolve the names among them.
@@ -99,6 +100,7 @@ def build_request(
         max_rows: map capacity. buffer: size of the ring in bytes, or text such as ``"8M"``.
         max_probes: attach targets, at most.
         hooks: alternatives by the name of their hook. headers: the source of kernel types.
+        script_name: the file of a script, for messages and what it imports.
         spell: how the caller's user writes an option's name, for messages.
 
     Raises:
@@ -133,7 +135,7 @@ def build_request(
         max_probes=checked("max-probes", units.positive, max_probes),
         fault=_fault(tracer, arguments),
         probe_specs=_probe_specs(tracer, arguments),
-        script=_script(tracer, arguments, options),
+        script=_script(tracer, arguments, options, script_name),
         command=tuple(command),
         load=load,
         wait_all=wait_all,
@@ -205,13 +207,16 @@ def _probe_specs(tracer: Tracer, words: Sequence[str]) -> tuple[ProbeSpec, ...]:
     return tuple(map(read, dict.fromkeys(words)))
 
 
-def _script(tracer: Tracer, words: Sequence[str], options: Mapping[str, object]) -> ScriptRequest | None:
+def _script(
+    tracer: Tracer, words: Sequence[str], options: Mapping[str, object], name: str
+) -> ScriptRequest | None:
     if not isinstance(tracer.arguments, ScriptArguments):
         return None
-    from pytracer.lang.script import parse_script  # a language
+    from pytracer.request.script_files import parse_script_file  # a language
 
     text, *parameters = words
-    return ScriptRequest(parse_script(text), tuple(parameters), unsafe=bool(options.get(UNSAFE)))
+    script = parse_script_file(text, name)
+    return ScriptRequest(script, tuple(parameters), unsafe=bool(options.get(UNSAFE)))
 
 
 def _fault(tracer: Tracer, words: Sequence[str]) -> Fault | None:

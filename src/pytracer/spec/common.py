@@ -173,6 +173,9 @@ SYSCALL_BEGINS = Hook(
 )
 """The first half of it."""
 
+SYSCALL_EVENT = replace(SYSCALL_BEGINS, alternatives=SYSCALL_BEGINS.alternatives[:2])
+"""The same by events alone: what costs more is not worth a count among others."""
+
 SECCOMP = (
     Flag("profile", "what -- COMMAND calls, as a seccomp profile for container runtimes", define="COUNT"),
     SeccompProfile("enforce", "run -- COMMAND under this profile; count what it denies", define="ENFORCE"),
@@ -186,6 +189,11 @@ SWITCH = Hook(
     (*_sched(("pt_switched", "sched_switch"), preempted=False), Alternative("none", ())),
 )
 """A task is switched away (``pt_switched``); probes_c/include/inflight.h, which can do without."""
+
+SAMPLED = Hook(
+    "sampled", "samples of CPUs are to be taken", (Alternative("cpu", (PerfSample("sample", period=""),)),)
+)
+"""What runs on each CPU is looked at (``sample``), as often as the option ``frequency`` says."""
 
 TASK_EXIT = Hook("exit", "tasks end", _sched(("gone", "sched_process_exit")))
 """A thread ends, in its own context (``gone``)."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pytracer.record import replace
 from pytracer.spec.audit import Audit
-from pytracer.spec.columns import Column, Key
+from pytracer.spec.columns import Column, Key, Unit
 from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
 from pytracer.spec.filters import Filter
-from pytracer.spec.hooks import Alternative, Hook, Iterator
+from pytracer.spec.hooks import Alternative, Fexit, Hook, Iterator, RawTracepoint
 from pytracer.spec.options import Duration, Option
 
 SOCKETS = Hook(
@@ -73,3 +73,25 @@ OWNER_NOTES = (
     "--netns is that of the socket. Of MPTCP, connections to single addresses (subflows) are shown.",
     "Without kprobes, what io_uring accepts has no process until it is closed.",
 )
+
+_EVENTS = (("sent", "sock_send_length"), ("received", "sock_recv_length"))
+_FUNCTIONS = (("sent", "inet_sendmsg"), ("received", "inet_recvmsg"))
+_OPTIONAL = (("sent6", "inet6_sendmsg"), ("received6", "inet6_recvmsg"), ("sent_page", "inet_sendpage"))
+SOCKET_BYTES = Hook(
+    "socket_bytes",
+    "programs send and receive by sockets",
+    (
+        Alternative("raw-tracepoint", tuple(RawTracepoint(p, event=e) for p, e in _EVENTS)),  # Linux 6.3
+        Alternative(
+            "fexit",
+            (
+                *(Fexit(program, function=name) for program, name in _FUNCTIONS),
+                *(Fexit(program, optional=True, function=name) for program, name in _OPTIONAL),
+            ),
+        ),
+    ),
+)
+"""Bytes that programs send and receive: probes_c/include/socket_bytes.h."""
+
+TX = Column("tx_bytes", "bytes that were sent", label="TX", unit=Unit.BYTES)
+RX = Column("rx_bytes", "bytes that were received", label="RX", unit=Unit.BYTES)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytracer import arrays
 from pytracer.arrays import Array
+from pytracer.bpf.read.maps import Map
 from pytracer.budget import Budget
 from pytracer.enrich import Decoder, check_decoders, decoders
 from pytracer.enrich.decode import Computed
@@ -35,9 +36,17 @@ class ResultDecoder:
     lookups, ``symbolize`` makes stacks of rows (None: rows are no stacks)."""
 
     def __init__(
-        self, plan: Plan, warn: Callable[[str], None], budget: Budget, symbolize: Symbolize | None = None
+        self,
+        plan: Plan,
+        table: Map,
+        warn: Callable[[str], None],
+        budget: Budget,
+        symbolize: Symbolize | None = None,
     ) -> None:
-        """Import what decoding needs, NumPy included."""
+        """Import what decoding needs, NumPy included. ``table`` is the map whose entries are decoded.
+
+        Raises SchemaError if a column has an unknown or unsuitable decoder.
+        """
         arrays.load()
         self._schema, self._symbolize, self._warn = plan.schema, symbolize, warn
         self._ranking = Ranking(plan.sort, plan.request.top)
@@ -57,7 +66,13 @@ class ResultDecoder:
             self._results = ResultColumns(specs, budget)
             self._computed = self._results.columns(plan.schema)
         self._events = EventDecoder(plan.schema, self._decoders, self._computed)
-        check_decoders(plan.schema, self._decoders, plan.request.tracer.file)
+        members = {
+            name: field[0]
+            for dtype in (table.key, table.value)
+            for name, field in (dtype.fields or {}).items()
+        }
+        numeric = {name: dtype.kind in "iu" and not dtype.shape for name, dtype in members.items()}
+        check_decoders(plan.schema, self._decoders, plan.request.tracer.file, numeric)
 
     def decode_rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | Stacks:
         """Decode rows that were read now and cover ``seconds``."""

@@ -12,7 +12,7 @@ from pytracer.bpf.read.maps import Map
 from pytracer.budget import Budget
 from pytracer.model import Item
 from pytracer.plan import Plan
-from pytracer.trace.collector import Collector
+from pytracer.trace.collector import Collector, find_map
 
 if TYPE_CHECKING:
     from pytracer.trace.decoder import ResultDecoder, Symbolize
@@ -32,6 +32,7 @@ class RowCollector(Collector):
     ) -> None:
         """Read nothing yet. See :func:`~pytracer.trace.collector.open_collector`."""
         self._plan, self._warn, self._budget = plan, warn, budget
+        self._table = find_map(plan, maps, plan.schema.output.map)
         self._aggregates = AggregateReader(plan.schema, maps, drain=drain)
         self._decoder: ResultDecoder | None = None
         self._symbolize: Symbolize | None = None  # for stacks
@@ -47,7 +48,7 @@ class RowCollector(Collector):
         self._started = self._read_at = time.monotonic()
         from pytracer.trace.decoder import ResultDecoder
 
-        self._decoder = ResultDecoder(self._plan, self._warn, self._budget, self._symbolize)
+        self._decoder = ResultDecoder(self._plan, self._table, self._warn, self._budget, self._symbolize)
 
     def drain_rows(self) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""

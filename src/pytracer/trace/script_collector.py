@@ -202,7 +202,7 @@ class ScriptCollector(StreamCollector):
 
 def _output(shown: ScriptOutput) -> ScriptOutput:
     """Return a whole map as output: a blank line follows it, which a histogram has already."""
-    return replace(shown, text=shown.text + "\n" * (shown.kind != "hist"))
+    return replace(shown, text=shown.text + "\n" * (shown.kind not in ("hist", "tseries")))
 
 
 def _batch(outputs: Sequence[ScriptOutput]) -> Batch:

@@ -69,7 +69,7 @@ class StreamCollector(Collector):
         """See :class:`~pytracer.trace.collector.Collector`."""
         from pytracer.trace.decoder import ResultDecoder
 
-        self._decoder = ResultDecoder(self._plan, self._warn, self._budget)
+        self._decoder = ResultDecoder(self._plan, self._record, self._warn, self._budget)
 
     def batches(self) -> Iterator[Batch]:
         """See :class:`~pytracer.trace.collector.Collector`."""

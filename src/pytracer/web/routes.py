@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from importlib import resources
@@ -31,6 +32,7 @@ ROWS = 300  # that are sent, at most: the page shows no more
 _PERIOD = 0.5  # seconds between two looks at a run
 _ALIVE = 10.0  # seconds after which something is sent in any case: a client that has gone is noticed
 _EXPLAIN_SECONDS = 1.0
+_SIZES = re.compile(r'<svg [^>]*width="(\d+)" height="(\d+)"')
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 
 
@@ -118,7 +120,10 @@ class Routes:
             raise HttpError(404, "the run has no picture")
         async with self._drawing:
             text = await asyncio.to_thread(picture.draw)
-        return json_response({"path": self._documents.add(text, SVG), "name": picture.name})
+        sizes = _SIZES.search(text)
+        width, height = map(int, sizes.groups()) if sizes else (1200, 600)
+        path = self._documents.add(text, SVG)
+        return json_response({"path": path, "name": picture.name, "width": width, "height": height})
 
     async def _explain(self, request: HttpRequest) -> Response:
         made, words = await self._made(request)

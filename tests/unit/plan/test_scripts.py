@@ -177,6 +177,8 @@ def test_parameters():
         ('begin { uaddr("x"); }', "begin is at no place of a program", 'uaddr("x")'),
         ('begin { cgroupid("/nowhere"); }', "/nowhere: No such file or directory", '"/nowhere"'),
         ('begin { debugf("", 1, 2, 3, 4); }', "debugf() shows up to 3 values", 'debugf("", 1, 2, 3, 4)'),
+        ('begin { @ = tseries(1, 1s, 5, "x"); }', "a time series is of avg, max, min, sum", '"x"'),
+        ("begin { @ = tseries(1, 1s); }", "tseries() takes 4 arguments, and has 2", "tseries(1, 1s)"),
         ("begin { if comptime (pid == 1) { } }", "this is not known before the script runs", "pid == 1"),
         ("begin { @b = count(); @b = 1; }", "@b is filled by a function", "@b = 1"),
         ("begin { @ = hist(1, 9); }", "the bits of hist() are 0 to 5", "hist(1, 9)"),

@@ -61,7 +61,7 @@ QDISC_ENQUEUE = _change("qdisc_enqueue", "5.14", "70713dddf3d2", "NET")
 TRACEABLE_PERF = _change("functions of kernel/events/core.c", "5.16", "79df45731da6")
 MMAP_LOCK_EVENTS = _change("mmap_lock events", "5.11", "2b5067a8143e", "TRACEPOINTS")
 MMAP_LOCK_PATHS = _change("mmap_lock events with the path of a cgroup", until="6.14")
-CAPABLE_EVENT = _change("cap_capable", "6.14", "", "TRACEPOINTS")
+CAPABLE_EVENT = _change("cap_capable", "6.14", "d48da4d5ed7b", "TRACEPOINTS")
 OOM_VICTIM = _change("mark_victim with the task", "6.9", "72ba14deb40a", "TRACEPOINTS")
 CONTENTION = _change("contention_begin", "5.19", "16edd9b511a1", "TRACEPOINTS")
 DIRTY_FOLIO = _change("writeback_dirty_folio", "5.16", "b9b0ff61eef5", "TRACEPOINTS")
@@ -69,9 +69,11 @@ DIRTY_PAGE = _change("writeback_dirty_page", "4.17", "", "TRACEPOINTS", until="5
 SLAB_CACHE = _change("kmem_cache_alloc with the cache", "5.19", "b347aa7b5747", "TRACEPOINTS")
 SLAB_ON_NODES = _change("kmalloc_node, an event", "2.6.37", "", "TRACEPOINTS", until="6.1")  # 11e9734bcb6a
 RING_REQUEST = _change("io_uring_submit_req", "6.4", "2ad57931db64", "IO_URING")  # which was renamed
-RING_SQE = _change("io_uring_submit_sqe", "5.5", "", "IO_URING", until="6.4")
+RING_SQE = _change("io_uring_submit_sqe", "5.5", "c826bd7a743f", "IO_URING", until="6.4")
 RING_REQUESTS_IN_EVENTS = _change("requests in the events of io_uring", "5.18", "502c87d65564", "IO_URING")
 RING_MULTISHOT_POLLS = _change("multishot polls of io_uring", "5.13", "88e41cf928a6", "IO_URING")
 RING_SKIPPED = _change("skipped completions of io_uring", "5.17", "04c76b41ca97", "IO_URING")
 MADV_COLLAPSE = _change("MADV_COLLAPSE", "6.1", "7d8faaf15545", "TRANSPARENT_HUGEPAGE")
-COLLAPSE_EVENTS_OF_FILES = _change("mm_khugepaged_collapse_file", "6.2", "", "TRANSPARENT_HUGEPAGE")
+COLLAPSE_EVENTS_OF_FILES = _change(
+    "mm_khugepaged_collapse_file", "6.2", "4c9473e87e75", "TRANSPARENT_HUGEPAGE"
+)

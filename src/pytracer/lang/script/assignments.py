@@ -10,6 +10,7 @@ from pytracer.lang.scope import Operand, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.types import (
     AGGREGATES,
+    SERIES,
     WORD,
     AggregateType,
     in_memory,
@@ -23,8 +24,10 @@ from pytracer.lang.syntax import Node
 from pytracer.lang.types import S64, U64, IntType, PointerType, Type
 from pytracer.record import replace
 
+_ARGUMENT_COUNTS = {"count": (0, 0), "hist": (1, 2), "lhist": (4, 4), "tseries": (3, 4)}
 _HIST_BITS_MAX = 5
 _LHIST_BUCKETS = 1000
+_SERIES_INTERVALS = 1_000_000
 
 
 class Assignments(ValueFunctions):
@@ -191,12 +194,29 @@ class Assignments(ValueFunctions):
 
     # Aggregates
 
+    def _series(self, call: script.Call, length: int, number: int) -> int:
+        """Return how the values of an interval of a time series become one, as an index in SERIES."""
+        if self.state.config["unstable_tseries"] == "error":
+            raise self.fail(
+                call, "the script's settings allow no tseries()", hint="unstable_tseries = enable"
+            )
+        if length < 1 or not 1 <= number <= _SERIES_INTERVALS:
+            message = f"tseries() keeps 1 to {_SERIES_INTERVALS} intervals of at least 1ns"
+            raise self.fail(call, message, hint="tseries(n, length, number)")
+        how = self.constant_text(call.arguments[3]) if len(call.arguments) > 3 else SERIES[0]
+        if how not in SERIES or (len(call.arguments) > 3 and how == SERIES[0]):
+            raise self.fail(call.arguments[3], f"a time series is of {', '.join(SERIES[1:])}")
+        return SERIES.index(how)
+
     def _aggregate(self, target: script.MapAccess, call: script.Call) -> None:
         name, arguments = call.name, call.arguments
-        argument_counts = {"count": (0, 0), "hist": (1, 2), "lhist": (4, 4)}.get(name, (1, 1))
+        argument_counts = {"count": (0, 0), "hist": (1, 2), "lhist": (4, 4), "tseries": (3, 4)}.get(
+            name, (1, 1)
+        )
         if not argument_counts[0] <= len(arguments) <= argument_counts[1]:
             raise self.fail(call, f"{name}() takes {argument_counts[1]} arguments, and has {len(arguments)}")
-        parameters = tuple(self.constant(argument) for argument in arguments[1:])
+        numbers = arguments[1:3] if name == "tseries" else arguments[1:]
+        parameters = tuple(self.constant(argument) for argument in numbers)
         if name == "hist":
             parameters = parameters or (0,)
             if not 0 <= parameters[0] <= _HIST_BITS_MAX:
@@ -207,6 +227,8 @@ class Assignments(ValueFunctions):
                 raise self.fail(
                     call, f"lhist() has 1 to {_LHIST_BUCKETS} buckets: lhist(n, first, last, step)"
                 )
+        if name == "tseries":
+            parameters = (*parameters, self._series(call, *parameters))
         signed = False
         value = Value("1", U64)
         if arguments:

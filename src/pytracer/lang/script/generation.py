@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from pytracer.lang.script.program import WALK_NUMBER, CompiledBlock, ScriptMap
-from pytracer.lang.script.types import AggregateType
+from pytracer.lang.script.types import SERIES, AggregateType
 
 _WALK = re.compile(WALK_NUMBER.format(r"\d+"))
 _KEY, _VALUE = "struct script_key_{0} *", "struct script_value_{0} *"
@@ -119,7 +119,31 @@ def _aggregate(script_map: ScriptMap, kind: AggregateType) -> list[str]:
             code = f"value < {low} ? 0 : value >= {high} ? {last} : (u64)(value - {low}) / {step} + 1"
             before = [_bucket(script_map, code), *before]
             add = ["at[0]++;"]
+        case "tseries":
+            before, add = _series(script_map, kind, before)
     return _function("void", f"{kind.kind}_{n}", "u64 key, s64 value", [*before, *add])
+
+
+def _series(script_map: ScriptMap, kind: AggregateType, before: list[str]) -> tuple[list[str], list[str]]:
+    """The lines of a time series: those that find the entry of the interval, and those that add a value."""
+    length, number, how = kind.parameters
+    before = [
+        f"u64 now = script_wall_ns(), epoch = now / {length}ULL;",
+        _bucket(script_map, f"epoch % {number}"),
+        *before,
+        "if (at[0] != epoch + 1) {",
+        "    at[0] = epoch + 1;",
+        "    at[1] = at[2] = 0;",
+        "}",
+    ]
+    match SERIES[how]:
+        case "avg" | "sum":
+            return before, ["at[1] += value;", "at[2]++;"]
+        case "min" | "max":
+            sign, cast = "<" if SERIES[how] == "min" else ">", "(s64)" if kind.signed else "(u64)"
+            add = [f"if (!at[2] || {cast}value {sign} {cast}at[1])", "    at[1] = value;", "at[2] = 1;"]
+            return before, add
+    return before, ["at[1] = value;", "at[2] = now;"]
 
 
 def _read(script_map: ScriptMap, kind: AggregateType) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from pytracer.errors import ProbeSpecError, near
-from pytracer.lang.lexer import END, NAME, NUMBER
+from pytracer.errors import ProbeSpecError
+from pytracer.lang.lexer import END, NAME, NUMBER, TEXT
 from pytracer.lang.script import syntax
-from pytracer.lang.script.state import SETTINGS
+from pytracer.lang.script.settings import SETTINGS, hint_for, setting_name
 from pytracer.lang.script.struct_parser import StructParser
 from pytracer.lang.script.tokens import RULES
 from pytracer.lang.syntax import Node
+from pytracer.record import replace
 
 _POINT = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s,{"])+')
 _POINT_NAME = re.compile(r"[A-Za-z_]\w*=(?=\S)")
@@ -25,8 +27,9 @@ MAP_KINDS = ("hash", "lruhash", "percpuhash", "percpulruhash")
 class ScriptParser(StructParser):
     """Parses a whole script. Its methods raise ProbeSpecError, which points into the text."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_imported: bool = False) -> None:
         super().__init__(text, 0, RULES)
+        self._is_imported = is_imported
         self._macros = dict[tuple[str, int], syntax.Macro]()
 
     def script(self) -> syntax.Script:
@@ -34,16 +37,18 @@ class ScriptParser(StructParser):
         probes, config = list[syntax.ProbeBlock](), dict[str, str]()
         constants = list(self._constants())
         maps, structs = list[syntax.MapDeclaration](), list[syntax.StructDefinition]()
-        enums = list[syntax.EnumDefinition]()
+        enums, imports = list[syntax.EnumDefinition](), list[syntax.Import]()
         while self.next.kind != END:
             word = self.next
             if word.text == "config" and self._ahead(1).text == "=":
+                if self._is_imported:
+                    raise self.fail("an imported script has no settings")
                 config |= self._config()
             elif word.text == "macro" and self._ahead(1).kind == NAME:
                 macro = self._macro()
                 self._macros[macro.name, len(macro.parameters)] = macro
             elif word.text == "import":
-                raise self.fail("imports are not supported")
+                imports.append(self._import())
             elif word.text in ("struct", "union") and self._ahead(2).text == "{":
                 structs += self.struct_definitions()
             elif word.text == "let":
@@ -54,7 +59,7 @@ class ScriptParser(StructParser):
                 raise self.fail(f"a script cannot define a {word.text} here")
             else:
                 probes.append(self._probe())
-        if not probes:
+        if not probes and not self._is_imported:
             raise ProbeSpecError(
                 "there is no probe", self.text, 0, max(len(self.text), 1), hint="PROBE { ... }"
             )
@@ -67,6 +72,7 @@ class ScriptParser(StructParser):
             tuple(structs),
             tuple(constants),
             tuple(enums),
+            tuple(imports),
         )
 
     def _constants(self) -> tuple[tuple[str, int], ...]:
@@ -102,6 +108,15 @@ class ScriptParser(StructParser):
         self.skip(";")
         return syntax.EnumDefinition(start, end, enum, tuple(constants))
 
+    def _import(self) -> syntax.Import:
+        """Parse ``import "path";``."""
+        start = self.take().start
+        if self.next.kind != TEXT:
+            raise self.unexpected('import "FILE.bt";')
+        path = self.take()
+        self.skip(";")
+        return syntax.Import(start, path.end, str(path.value))
+
     def _map_declaration(self) -> syntax.MapDeclaration:
         start = self.take().start
         name = self.take()
@@ -126,12 +141,18 @@ class ScriptParser(StructParser):
             if name.kind != NAME:
                 raise self.unexpected("NAME = VALUE")
             self.take()
-            key = name.text.lower().removeprefix("bpftrace_")
+            key = setting_name(name.text)
             if key not in SETTINGS:
-                raise self.fail(f"no setting {name.text!r}", token=name, hint=near(key, SETTINGS))
+                raise self.fail(f"no setting {name.text!r}", token=name, hint=hint_for(key))
             self.expect("=", "after the name of a setting")
             value = self.take()
-            settings[key] = str(value.value) or value.text
+            text = value.text if value.kind == NAME else str(value.value)
+            try:
+                settings[key] = SETTINGS[key].check(text)
+            except ValueError as error:
+                raise self.fail(
+                    f"{text!r} is no value of {key}", token=value, hint=f"there is {error}"
+                ) from None
             if not self.skip(";") and not self.skip(",") and not self.at("}"):
                 raise self.fail("';' is missing here after a setting")
         self.skip(";")
@@ -231,6 +252,19 @@ def split_point(text: str) -> list[str]:
     return [*parts, part]
 
 
-def parse_script(text: str) -> syntax.Script:
-    """Parse a script. Raises ProbeSpecError, which points at the mistake."""
-    return ScriptParser(preprocess(text)).script()
+def parse_script(
+    text: str, name: str = "stdin", *, imported: Sequence[tuple[str, str]] = (), is_imported: bool = False
+) -> syntax.Script:
+    """Parse a script. Raises ProbeSpecError, which points at the mistake.
+
+    ``imported`` are the names and texts of the files that it imports; their probes precede its own.
+    ``is_imported``: it is one itself, and so may have no probe, but no settings.
+    """
+    files, whole = [(0, name)], text
+    for file, content in imported:
+        files.append((len(whole) + 1, file))
+        whole += f"\n{content}"
+    script = ScriptParser(preprocess(whole), is_imported=is_imported).script()
+    own = [probe for probe in script.probes if probe.start < len(text)]
+    probes = (*(probe for probe in script.probes if probe.start >= len(text)), *own)
+    return replace(script, probes=probes, files=tuple(files))

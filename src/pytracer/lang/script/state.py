@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pytracer.errors import ProbeSpecError
 from pytracer.lang.scope import TypeProvider, Value
 from pytracer.lang.script.program import Action, ScriptMap
+from pytracer.lang.script.settings import DEFAULTS
 from pytracer.lang.script.structs import ScriptTypes
 from pytracer.lang.script.syntax import Macro, Script
 from pytracer.lang.script.types import PENDING, AggregateType, is_pending, stored, unify
@@ -14,33 +15,6 @@ from pytracer.lang.syntax import Node
 from pytracer.lang.types import Type
 
 _MAX_STRING = 16384
-SETTINGS = {
-    "max_strlen": "1024",
-    "max_map_keys": "4096",
-    "print_maps_on_exit": "1",
-    "str_trunc_trailer": "..",
-    "stack_mode": "bpftrace",
-    "lazy_symbolication": "0",
-    "missing_probes": "error",
-    "max_probes": "1024",
-    "on_stack_limit": "32",
-    "perf_rb_pages": "64",
-    "license": "GPL",
-    "unstable_map_decl": "warn",
-    "log_size": "1000000",
-    "cache_user_symbols": "1",
-    "use_blazesym": "1",
-    "show_debug_info": "1",
-    "max_ast_nodes": "0",
-    "max_bpf_progs": "1024",
-    "max_cat_bytes": "10240",
-    "max_type_res_iterations": "0",
-    "symbol_source": "dwarf",
-    "unstable_import": "warn",
-    "unstable_tseries": "warn",
-    "unstable_addr": "warn",
-}
-"""The settings of a script and their defaults. Some of bpftrace's have no effect in pytracer."""
 
 
 class ScriptState:
@@ -74,7 +48,7 @@ class ScriptState:
         folder.
         """
         self.text = script.text
-        self.name = script.name
+        self._files = script.files
         self.macros: Mapping[tuple[str, int], Macro] = script.macros
         self.constants = dict(script.constants)
         self._structs = script.structs
@@ -91,7 +65,7 @@ class ScriptState:
         self.parameters = tuple(parameters)
         self.unsafe = unsafe
         self.cpus = cpus
-        self.config = {**SETTINGS, **script.config, **(settings or {})}
+        self.config = {**DEFAULTS, **script.config, **(settings or {})}
         self._keys = dict[str, tuple[Type, ...]]()
         self._values = dict[str, Type]()
         self._shared = set[str]()
@@ -209,9 +183,10 @@ class ScriptState:
 
     def place_of(self, node: Node) -> str:
         """Return where a node is, as messages of scripts say it: ``stdin:1:9-62``."""
-        line = self.text.count("\n", 0, node.start)
-        start = self.text.rfind("\n", 0, node.start) + 1
-        return f"{self.name}:{line + 1}:{node.start - start + 1}-{node.end - start + 1}"
+        begin, name = next(file for file in reversed(self._files) if file[0] <= node.start)
+        line = self.text.count("\n", begin, node.start)
+        start = max(self.text.rfind("\n", 0, node.start) + 1, begin)
+        return f"{name}:{line + 1}:{node.start - start + 1}-{node.end - start + 1}"
 
     def action(self, action: Action) -> int:
         """Return the number of an action, after adding it if it is new."""

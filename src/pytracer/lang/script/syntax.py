@@ -241,6 +241,13 @@ class StructDefinition(Node):
 
 
 @record
+class Import(Node):
+    """``import "path";``."""
+
+    path: str
+
+
+@record
 class EnumDefinition(Node):
     """``enum name { A, B = 2 };``; one without a name gets a number for it."""
 
@@ -256,7 +263,8 @@ class EnumDefinition(Node):
 @record
 class Script:
     """A parsed script: ``text`` is the whole of it, ``config`` its settings by name, ``macros`` are by name
-    and number of parameters; ``constants`` are from ``#define``. ``name`` is that of its file."""
+    and number of parameters; ``constants`` are from ``#define``. ``text`` holds
+    the imported files behind its own; ``files`` are the places where each begins, with its name."""
 
     text: str
     probes: tuple[ProbeBlock, ...]
@@ -266,4 +274,5 @@ class Script:
     structs: tuple[StructDefinition, ...] = ()
     constants: tuple[tuple[str, int], ...] = ()
     enums: tuple[EnumDefinition, ...] = ()
-    name: str = "stdin"
+    imports: tuple[Import, ...] = ()
+    files: tuple[tuple[int, str], ...] = ((0, "stdin"),)

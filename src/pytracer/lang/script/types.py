@@ -193,7 +193,9 @@ class CodeType(StoredType):
         return self.kind
 
 
-AGGREGATES = ("count", "sum", "avg", "min", "max", "stats", "hist", "lhist")
+AGGREGATES = ("count", "sum", "avg", "min", "max", "stats", "hist", "lhist", "tseries")
+SERIES = ("last", "avg", "max", "min", "sum")
+"""How the values of an interval of a time series become one."""
 
 
 @record
@@ -203,6 +205,10 @@ class AggregateType(StoredType):
     ``count`` and ``sum`` take a word, ``avg`` and ``stats`` the total and the number of values, ``min`` and
     ``max`` the value and 1 once there is one. Histograms have a word for each bucket, whose number is the
     last word of the key. ``parameters`` are the bits of hist, and the first, the last and the step of lhist.
+
+    A time series has an entry for each of its last intervals, used in turn: the number of the interval, its
+    value, and the number of values, or when the last was set. Its parameters are the length of an interval,
+    how many are kept, and the index in :data:`SERIES`.
     """
 
     kind: str
@@ -212,12 +218,14 @@ class AggregateType(StoredType):
     @property
     def size(self) -> int:
         """See StoredType."""
+        if self.kind == "tseries":
+            return 3 * WORD
         return WORD * (2 if self.kind in ("avg", "stats", "min", "max") else 1)
 
     @property
     def has_buckets(self) -> bool:
         """True if its map has an entry for each bucket."""
-        return self.kind in ("hist", "lhist")
+        return self.kind in ("hist", "lhist", "tseries")
 
     @property
     def text(self) -> str:

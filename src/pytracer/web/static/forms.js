@@ -77,6 +77,7 @@ async function explain() {
   if (!made) { return; }
   element("frame").replaceChildren(frame(made.path));
   element("document").hidden = false;
+  showRuns(state.runs);
 }
 
 begin();

@@ -87,7 +87,7 @@ function showRuns(runs) {
       Math.round(run.seconds) + " s, " + run.seen + " " + run.unit + lost;
   });
   const own = runs.find(function (run) { return run.run === state.run; });
-  element("run").hidden = !own;
+  element("run").hidden = !own || !element("document").hidden;
   if (!own) { return; }
   const over = own.state === "ended" || own.state === "failed";
   element("stop").hidden = over;
@@ -217,6 +217,7 @@ async function draw() {
   if (made && run === state.run && state.draws) {
     const old = element("picture").lastChild, next = frame(made.path);
     next.title = made.name;
+    next.style.aspectRatio = made.width + " / " + made.height;
     next.addEventListener("load", function () { if (old) { old.remove(); } });
     element("picture").append(next);
     element("picture").hidden = false;
@@ -308,6 +309,7 @@ async function begin() {
   element("close").addEventListener("click", function () {
     element("frame").replaceChildren();
     element("document").hidden = true;
+    showRuns(state.runs);
   });
   window.addEventListener("hashchange", function () { token = takeToken(); location.reload(); });
   const told = await act("/api/tracers");

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytracer.errors import ProbeSpecError
+from pytracer.errors import ProbeSpecError, UsageError
 from pytracer.lang.script import parse_script, syntax
+from pytracer.lang.script.settings import from_environment
 from pytracer.lang.syntax import Binary, Cast, Conditional, NumberLiteral, TextLiteral
 
 
@@ -132,14 +133,14 @@ def test_what_is_not_for_this_kernel_is_left_out_and_all_else_keeps_its_place():
 
 def test_definitions():
     script = parse_script(
-        "config = { max_strlen = 64; stack_mode=perf }\n"
+        'config = { max_strlen = 64; BPFTRACE_STACK_MODE=perf; str_trunc_trailer = "" }\n'
         "struct pair { int a; char name[8]; struct pair *next; };\n"
         "enum color { RED, BLUE = 7, GREEN };\n"
         "let @least = lruhash(10);\n"
         "macro add(x, @m) { @m += x; }\n"
         "begin { add(1, @sum); }"
     )
-    assert script.config == {"max_strlen": "64", "stack_mode": "perf"}
+    assert script.config == {"max_strlen": "64", "stack_mode": "perf", "str_trunc_trailer": ""}
     assert [field.name for field in script.structs[0].fields] == ["a", "name", "next"]
     assert script.structs[0].fields[1].lengths == (8,)
     assert [(enum.name, enum.members) for enum in script.enums] == [
@@ -190,7 +191,11 @@ def test_structs_within_structs():
             "#define F(x) x",
         ),
         ("#if 1\nbegin { }", "#if is not supported", "#if 1"),
-        ('import "x.bt"; begin { }', "imports are not supported", "import"),
+        ("config = { stack_mode = dwarf } begin { }", "'dwarf' is no value of stack_mode", "dwarf"),
+        ('config = { license = "none" } begin { }', "'none' is no value of license", '"none"'),
+        ("config = { max_strlen = 0 } begin { }", "'0' is no value of max_strlen", "0"),
+        ("config = { bad = 1 } begin { }", "no setting 'bad'", "bad"),
+        ("import x; begin { }", "'x' is not allowed here", "x"),
     ],
 )
 def test_mistakes_are_pointed_at(text, message, wrong):
@@ -198,3 +203,10 @@ def test_mistakes_are_pointed_at(text, message, wrong):
         parse_script(text)
     assert caught.value.message == message
     assert text[caught.value.start : caught.value.end].strip() == wrong
+
+
+def test_the_environment_has_settings_as_well():
+    wanted = {"BPFTRACE_MAX_STRLEN": "8", "BPFTRACE_PRINT_MAPS_ON_EXIT": "false", "BPFTRACE_X": "1", "A": "b"}
+    assert from_environment(wanted) == {"max_strlen": "8", "print_maps_on_exit": "0"}
+    with pytest.raises(UsageError, match="BPFTRACE_MAX_STRLEN='x' is no value"):
+        from_environment({"BPFTRACE_MAX_STRLEN": "x"})

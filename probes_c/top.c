@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// What threads take of the machine: CPUs, waits for them, sleep, faults, I/O, system calls.
+// A thread is read when it leaves its CPU, and by samples while it runs: a row gets what was added since.
+#include "sched.h"
+
+static int on_enter(u32 nr);
+static int on_leave(u32 nr, long ret);
+#include "syscall.h"
+
+#include "socket_bytes.h"
+#include "task_counters.h"
+#include "task_rows.h"
+
+#define PT_AF_INET  2
+#define PT_AF_INET6 10
+
+struct row_key {
+    PT_TASK_KEY;
+#ifdef BY_TID
+    u32 tid;
+#endif
+};
+
+struct row_value {
+    u64 cpu_ns;
+    u64 queued_ns;
+    u64 blocked_ns;
+    u64 calls;
+    u64 minor_faults;
+    u64 major_faults;
+    u64 read_bytes;
+    u64 written_bytes;
+    u64 tx_bytes;
+    u64 rx_bytes;
+    PT_TASK_NAME;
+};
+#include "rows.h"
+
+// Add what a thread has taken since the last reading to its row.
+static __always_inline void account(struct task_struct *task, struct pt_thread *thread)
+{
+    struct pt_counters now = {};
+    struct row_value *row;
+    struct row_key key;
+    u64 queued;
+
+    __builtin_memset(&key, 0, sizeof(key));
+    pt_fill_task_key_of(&key, task);
+#ifdef BY_TID
+    key.tid = pt_read(task->pid);
+#endif
+    row = pt_row(&key);
+    if (!row) // the next row gets it
+        return;
+    pt_read_counters(task, &now);
+    queued = now.queued_ns - thread->kernels.queued_ns;
+    if (thread->away_ns > queued) // it slept, was woken, and waited for a CPU
+        row->blocked_ns += thread->away_ns - queued;
+    thread->away_ns = 0;
+    row->cpu_ns += now.cpu_ns - thread->kernels.cpu_ns;
+    row->queued_ns += queued;
+    row->minor_faults += now.minor_faults - thread->kernels.minor_faults;
+    row->major_faults += now.major_faults - thread->kernels.major_faults;
+    row->read_bytes += now.read_bytes - thread->kernels.read_bytes;
+    row->written_bytes += now.written_bytes - thread->kernels.written_bytes;
+    thread->kernels = now;
+    row->calls += thread->ours.calls - thread->added.calls;
+    row->tx_bytes += thread->ours.tx_bytes - thread->added.tx_bytes;
+    row->rx_bytes += thread->ours.rx_bytes - thread->added.rx_bytes;
+    thread->added = thread->ours;
+    pt_fill_task_name_of(row, task);
+}
+
+// A thread that runs for long is read meanwhile.
+int sample(void *ctx)
+{
+    struct task_struct *task = pt_current();
+    u64 key = (u64)task;
+    struct pt_thread *thread = pt_threads.lookup(&key);
+
+    if (thread && pt_is_traced(task))
+        account(task, thread);
+    return PT_PASS;
+}
+
+static int on_enter(u32 nr)
+{
+    struct pt_thread *thread = pt_thread();
+
+    if (thread)
+        __sync_fetch_and_add(&thread->ours.calls, 1);
+    return PT_PASS;
+}
+
+static int on_leave(u32 nr, long ret)
+{
+    return PT_PASS;
+}
+
+static int on_bytes(struct sock *sk, s64 sent, s64 received)
+{
+    u16 family = pt_read(sk->__sk_common.skc_family);
+    struct pt_thread *thread;
+
+    if (family != PT_AF_INET && family != PT_AF_INET6)
+        return PT_PASS;
+    thread = pt_thread();
+    if (thread && sent > 0)
+        __sync_fetch_and_add(&thread->ours.tx_bytes, sent);
+    if (thread && received > 0)
+        __sync_fetch_and_add(&thread->ours.rx_bytes, received);
+    return PT_PASS;
+}

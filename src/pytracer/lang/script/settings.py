@@ -1,0 +1,100 @@
+"""The settings of scripts: ``config = { NAME = VALUE }``, or ``BPFTRACE_NAME`` in the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytracer.errors import UsageError, near
+from pytracer.record import record
+
+_PREFIX = "bpftrace_"
+_LICENSES = (
+    "GPL",
+    "GPL v2",
+    "GPL and additional rights",
+    "Dual BSD/GPL",
+    "Dual MIT/GPL",
+    "Dual MPL/GPL",
+)
+_UNSTABLE = ("warn", "enable", "error")
+
+
+@record
+class Setting:
+    """A setting: its default, and its values if there are few. ``kind`` is ``number``, ``bool`` or ``text``.
+    ``least``: of a number."""
+
+    default: str
+    kind: str = "text"
+    choices: tuple[str, ...] = ()
+    least: int = 0
+
+    def check(self, text: str) -> str:
+        """Return a value as it is kept. Raises ValueError, which says what values there are."""
+        if self.kind == "bool":
+            if text.lower() not in ("0", "1", "true", "false"):
+                raise ValueError("true or false")
+            return str(int(text.lower() in ("1", "true")))
+        if self.kind == "number" and (not text.isdecimal() or int(text) < self.least):
+            raise ValueError(f"a number from {self.least} on")
+        if self.choices and text not in self.choices:
+            raise ValueError(", ".join(self.choices))
+        return text
+
+
+def _number(default: int, least: int = 1) -> Setting:
+    return Setting(str(default), "number", least=least)
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "max_strlen": _number(1024),
+    "max_map_keys": _number(4096),
+    "max_cat_bytes": _number(10240),
+    "max_probes": _number(1024),
+    "perf_rb_pages": _number(64),
+    "print_maps_on_exit": Setting("1", "bool"),
+    "str_trunc_trailer": Setting(".."),
+    "stack_mode": Setting("bpftrace", choices=("bpftrace", "perf", "raw")),
+    "missing_probes": Setting("error", choices=("error", "warn", "ignore")),
+    "license": Setting("GPL", choices=_LICENSES),
+    "unstable_tseries": Setting("warn", choices=_UNSTABLE),
+    # These change nothing: names of stacks are always looked up in the same way, and BCC has no such limits.
+    "cache_user_symbols": Setting("PER_PID", choices=("PER_PID", "PER_PROGRAM", "NONE", "0", "1")),
+    "cpp_demangle": Setting("1", "bool"),
+    "lazy_symbolication": Setting("0", "bool"),
+    "show_debug_info": Setting("0", "bool"),
+    "use_blazesym": Setting("1", "bool"),
+    "on_stack_limit": _number(32, 0),
+    "log_size": _number(1_000_000, 0),
+    "max_bpf_progs": _number(1024),
+    "max_ast_nodes": _number(0, 0),
+    "unstable_dw_ustack": Setting("warn", choices=_UNSTABLE),
+    "unstable_map_decl": Setting("warn", choices=_UNSTABLE),
+    "unstable_import": Setting("warn", choices=_UNSTABLE),
+    "unstable_addr": Setting("warn", choices=_UNSTABLE),
+}
+"""The settings by name."""
+DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
+
+
+def setting_name(text: str) -> str:
+    """Return the name of a setting, which may be written as its variable of the environment is."""
+    return text.lower().removeprefix(_PREFIX)
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that the environment has. Raises UsageError for a value that makes no sense."""
+    found = dict[str, str]()
+    for variable, text in environment.items():
+        name = setting_name(variable)
+        if variable.startswith(_PREFIX.upper()) and name in SETTINGS:
+            try:
+                found[name] = SETTINGS[name].check(text)
+            except ValueError as error:
+                raise UsageError(f"{variable}={text!r} is no value", hint=f"there is {error}") from None
+    return found
+
+
+def hint_for(name: str) -> str:
+    """Return a hint that names settings like ``name``."""
+    return near(name, SETTINGS)

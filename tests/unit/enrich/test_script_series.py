@@ -1,0 +1,62 @@
+"""Time series of scripts: what CPUs have is merged, old intervals are left out, and charts are drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytracer.enrich.script_series import Series, as_json, chart, read_series
+from pytracer.lang.script.types import SERIES, AggregateType
+
+
+def kind(how="last", number=5):
+    return AggregateType("tseries", signed=True, parameters=(10**8, number, SERIES.index(how)))
+
+
+def read(how, *cells, number=5):
+    """Read (key, the words of each CPU) as they lie in the map."""
+    keys = np.array([[key, 0] for key, *_ in cells], np.uint64).view(np.uint8).reshape(len(cells), 16)
+    values = np.array([cpus for _, *cpus in cells], np.int64).view(np.uint64)
+    found = read_series(kind(how, number), keys, values)
+    return {int.from_bytes(key, "little"): series for key, series in found.items()}
+
+
+@pytest.mark.parametrize(("how", "value"), [("last", -4), ("sum", -3), ("min", -4), ("max", 1), ("avg", -1)])
+def test_values_of_all_cpus_are_one(how, value):
+    # Of "last", the third word is the time; of avg the number of values.
+    found = read(how, (1, (8, 1, 2), (8, -4, 9 if how == "last" else 1)))
+    assert found[1].values == {7: value}
+
+
+def test_only_the_last_intervals_of_the_whole_map_are_there():
+    found = read("sum", (1, (8, 1, 1)), (1, (11, 2, 1)), (2, (4, 5, 1)), (2, (9, 6, 1)), number=3)
+    assert found == {1: Series({10: 2}, 10, 10), 2: Series({8: 6}, 8, 10)}
+    assert read("sum", (1, (0, 0, 0))) == {1: Series({}, 0, 0)}
+
+
+def test_charts(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    lines = chart(kind(), Series({1: -5, 2: -2, 3: 0, 5: 5}, 1, 5)).splitlines()
+    assert lines[0] == lines[-1] == " " * 13 + "-5" + "5".rjust(51)
+    assert lines[1] == "hh:mm:ss.ms  |" + "_" * 51 + "|"
+    rows = [line[13:] for line in lines[2:-2]]
+    assert rows == [
+        "*" + " " * 25 + "." + " " * 25 + "| -5",
+        "|" + " " * 14 + "*" + " " * 10 + "." + " " * 25 + "| -2",
+        "|" + " " * 25 + "*" + " " * 25 + "| 0",
+        "|" + " " * 25 + "." + " " * 25 + "| -",
+        "|" + " " * 25 + "." + " " * 25 + "* 5",
+    ]
+    assert [line[8:13] for line in lines[2:-2]] == [".100 ", ".200 ", ".300 ", ".400 ", ".500 "]
+
+
+def test_a_value_alone_is_in_the_middle():
+    lines = chart(kind(), Series({1: 9}, 1, 1)).splitlines()
+    assert lines[0] == " " * 13 + "8" + "10".rjust(52)
+    assert lines[2][13:] == "|" + " " * 25 + "*" + " " * 25 + "| 9"
+
+
+def test_json_has_the_intervals_with_a_value():
+    [first, second] = as_json(kind(), Series({15: 9, 17: 4}, 15, 18))
+    assert (first["value"], second["value"]) == (9, 4)
+    assert first["interval_start"].endswith(":01.500000000")
