@@ -107,6 +107,24 @@ def test_names_of_one_function_are_one_row(tmp_path):
         assert counted(*names, "--", program) == {f"u:{program}:f|g": 7}
 
 
+VERSIONS = """static __attribute__((noinline)) int sub(int a, int b) { __asm__ volatile(""); return a + b; }
+int (*volatile pointer)(int, int) = sub;
+int main(void) { for (int i = 0; i < 5; i++) sub(i, 7); for (int i = 0; i < 3; i++) pointer(i, i); }
+"""
+
+
+def test_versions_that_the_compiler_made_of_a_function_are_said(tmp_path):
+    """Five calls go to one that knows its second argument."""
+    program = compiled(tmp_path, "versions", "-O3", versions=VERSIONS)
+    alone = run("funccount", f"u:{program}:sub", "--", program)
+    assert ":sub: the compiler made versions of it that are not seen: sub.constprop.0" in alone.err
+    counts = counted(f"u:{program}:sub*", "--", program)
+    assert counts.pop(f"u:{program}:sub") == 3
+    [(version, count)] = counts.items()
+    assert version.startswith(f"u:{program}:sub.constprop.0")
+    assert count == 5
+
+
 @pytest.mark.lab
 @pytest.mark.parametrize(
     ("kind", "alternative"),

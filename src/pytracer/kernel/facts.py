@@ -66,12 +66,14 @@ class NamedTarget:
 class FoundTargets:
     """The targets that a source matches here, at least one, and the number left out for each reason.
 
-    ``refused`` maps functions that match but cannot be probed to the reason.
+    ``refused`` maps functions that match but cannot be probed to the reason. ``versions`` are functions that
+    the compiler made of the named one for some of its callers; they are no targets.
     """
 
     targets: tuple[NamedTarget, ...]
     skipped: Mapping[str, int] = default_factory(factory=dict)
     refused: Mapping[str, str] = default_factory(factory=dict)
+    versions: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> dict[str, int]:

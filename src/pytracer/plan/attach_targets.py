@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from pytracer.lang.script import CompiledScript
 
 PROBES_MAX = 500
+_LISTED = 5  # versions of a function that are named
 _SITE = 12 * 16  # bytes of struct pt_usdt_site, probes_c/include/usdt.h
 FEWEST = (
     1024  # numbers that the C has room for: programs are compiled once for so many, or a power of two more
@@ -367,6 +368,9 @@ def targets_of(
     reasons = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
     if reasons:
         warnings.append(f"{source.text}: {len(found.targets)} are seen; left out are {reasons}")
+    if found.versions:
+        names = ", ".join(found.versions[:_LISTED])
+        warnings.append(f"{source.text}: the compiler made versions of it that are not seen: {names}")
     if needs_code(kind, request):  # before all of them are read
         check_number([source], found.targets, request)
     return source, read_code(source, found.targets, request, facts, warnings, kind=kind)

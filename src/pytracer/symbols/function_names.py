@@ -40,6 +40,7 @@ _UNTOLD = frozenset(
         """,
     )
 )
+_VERSIONS = 16  # of a function
 _KNOWN = 1_000_000  # names that the near ones are looked for among
 _SYMBOL = 400  # bytes that a function takes, without its name
 _OFTEN = 4096  # symbols after which time is looked at
@@ -85,6 +86,19 @@ def symbols(file: ProgramFile, accept: Callable[[str], object], only: str = "") 
 def functions_named(file: ProgramFile, name: str) -> list[Symbol]:
     """Return the functions with that name."""
     return symbols(file, lambda _: True, name)
+
+
+def compiled_versions(file: ProgramFile, name: str) -> list[str]:
+    """Return the names of versions that the compiler made of a function for some of its callers, which call
+    them instead: ``name.constprop.0``, ``name.isra.0``."""
+    begin, found = to_bytes(name), set[str]()
+    for table, kind in itertools.product(file.symbols, (b".constprop.", b".isra.")):
+        at = table.strings.find(begin + kind)
+        while at >= 0 and len(found) < _VERSIONS:
+            if table.strings[at - 1 : at] in (b"", b"\0"):
+                found.add(elf_tables.name_at(table.strings, at))
+            at = table.strings.find(begin + kind, at + 1)
+    return sorted(found)
 
 
 def function_names(file: ProgramFile) -> list[str]:

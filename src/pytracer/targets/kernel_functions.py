@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pytracer.errors import HeadersError, UnknownNameError, UnprobeableError, UnsupportedError, UsageError
 from pytracer.kernel import functions, policy
@@ -19,13 +20,16 @@ UNTYPED = "unknown to the kernel's BTF"
 UNUSED = "without callers"
 _TYPED = ("f", "fr")
 _HINTS = {UNTYPED: "f: goes by BTF, k: does without", SEVERAL: "k: takes all of them"}
+_VERSION = re.compile(r"\.(?:constprop|isra)\..*")
 _SPREAD = 2  # characters that the length of a near name may differ by
 
 
 def find(source: Source) -> FoundTargets:
     """See :func:`pytracer.targets.find`."""
     pattern, _, number = source.name.partition("@")
-    named = functions.named(pattern)
+    named = functions.named(pattern if source.is_pattern else f"{pattern}|{pattern}.*")
+    versions = () if source.is_pattern else _versions(named, pattern)
+    named = named if source.is_pattern else {name: at for name, at in named.items() if name == pattern}
     if not named:
         raise _unknown(source)
     if number:
@@ -43,7 +47,7 @@ def find(source: Source) -> FoundTargets:
     if targets:
         for target in targets if source.offset else ():
             _check_offset(source, target.address)
-        return FoundTargets(tuple(targets), skipped)
+        return FoundTargets(tuple(targets), skipped, versions=versions if not source.offset else ())
     if source.is_pattern:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
         raise UnprobeableError(f"{source.text} matches no function that can be probed: {reasons}", refused)
@@ -53,6 +57,12 @@ def find(source: Source) -> FoundTargets:
         refused,
         hint=_HINTS.get(reason, "") if source.kind in _TYPED else "",
     )
+
+
+def _versions(named: Iterable[str], name: str) -> tuple[str, ...]:
+    """Return the versions that the compiler made of a function for some of its callers, which call them
+    instead."""
+    return tuple(sorted(one for one in named if _VERSION.fullmatch(one.removeprefix(name))))
 
 
 def _each(name: str, addresses: Sequence[int], number: int) -> list[NamedTarget]:

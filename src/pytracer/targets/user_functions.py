@@ -8,7 +8,7 @@ from pytracer.errors import UnprobeableError
 from pytracer.kernel.facts import FoundTargets, NamedTarget
 from pytracer.record import replace
 from pytracer.spec import ProbeSite, Source, quoting
-from pytracer.symbols import dynamic_linker, places, program_files, usdt
+from pytracer.symbols import dynamic_linker, function_names, places, program_files, usdt
 from pytracer.symbols.program_files import ProgramFile
 
 INDIRECT = "of which another is chosen when a program starts (IFUNC)"
@@ -33,7 +33,18 @@ def _functions(source: Source) -> FoundTargets:
         )
         count = len(found.left_out)
         skipped = {f"function{'s' * (count > 1)} {INDIRECT}": count} if count else {}
-        return FoundTargets(tuple(targets), skipped, _add_place(source, found.refused))
+        return FoundTargets(
+            tuple(targets), skipped, _add_place(source, found.refused), _versions(file, source, found)
+        )
+
+
+def _versions(file: ProgramFile, source: Source, found: places.FoundFunctions) -> tuple[str, ...]:
+    """Return the versions that the compiler made of a function that is named."""
+    if source.is_pattern or source.offset:
+        return ()
+    names = dict.fromkeys(site.name for site in found.sites)
+    with file.reading():
+        return tuple(one for name in names for one in function_names.compiled_versions(file, name))
 
 
 def _add_place(source: Source, refused: Mapping[str, str]) -> dict[str, str]:

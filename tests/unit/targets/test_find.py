@@ -25,6 +25,9 @@ ffffffff81000058 T new_alias
 ffffffff81000060 t vfs_split.isra.0
 ffffffff81000070 t vfs_read.cold
 ffffffff81000080 D vfs_data
+ffffffff81000090 t ext_read
+ffffffff810000a0 t ext_read.cold
+ffffffff810000b0 t ext_read.constprop.0
 ffffffffc0000000 t vfs_module\t[ext4]
 ffffffffc0000010 t bpf_prog_1_vfs_x\t[bpf]
 ffffffffc0000020 t vfs_trampoline\t[__builtin__ftrace]
@@ -35,6 +38,8 @@ vfs_several
 vfs_several
 vfs_forbidden
 vfs_split.isra.0
+ext_read
+ext_read.constprop.0
 old_alias
 vfs_module [ext4]
 """
@@ -106,6 +111,17 @@ def test_a_pattern_takes_what_can_be_probed_and_counts_the_rest() -> None:
 )
 def test_a_function_by_several_names_is_taken_once(text: str, names: list[str]) -> None:
     assert names_of(text) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "versions"),
+    [("k:ext_read", ("ext_read.constprop.0",)), ("k:ext_read+4", ()), ("k:ext_*", ()), ("k:vfs_read", ())],
+)
+def test_versions_that_the_compiler_made_of_a_function(text: str, versions: tuple[str, ...]) -> None:
+    for _ in range(2):
+        found = find(parse_source(text))
+        assert found.versions == versions
+        assert "ext_read.cold" not in [target.name for target in found.targets]
 
 
 def test_trampolines_are_for_what_btf_knows() -> None:
