@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from pytracer import __version__
 from pytracer.cli.arguments import Parser, seconds, size_in_bytes
 from pytracer.cli.running import Messages, print_instead, run_request
 from pytracer.errors import UsageError
@@ -19,6 +21,8 @@ from pytracer.spec import Filter
 from pytracer.spec.script import SCRIPT
 
 if TYPE_CHECKING:
+    from pytracer.lang.script import Script
+    from pytracer.lang.script.syntax import ProbeBlock
     from pytracer.sinks import Sink
 
 _ABOUT = """\
@@ -44,6 +48,8 @@ def run(words: Sequence[str]) -> int:
     """Run a script. Returns the exit status of the script or the command."""
     own_words, named_parameters, command = _split(words)
     options = _parser().parse_intermixed_args(own_words)
+    if options.info or options.list:
+        return _list(options, named_parameters)
     request = _request(options, named_parameters, command)
 
     if print_instead(options, request):
@@ -56,6 +62,23 @@ def run(words: Sequence[str]) -> int:
 
     messages = Messages(verbose=options.verbose, warnings=not options.no_warnings)
     return run_request(options, request, open_sink, messages)
+
+
+def _list(options: argparse.Namespace, named_parameters: dict[str, str]) -> int:
+    """Print what this kernel has (--info), or probes (-l): of a script, or those that match a pattern."""
+    from pytracer.cli import script_listing
+
+    if options.info:
+        lines = script_listing.info()
+    elif options.text is not None or (options.words and Path(options.words[0]).is_file()):
+        request = _request(options, named_parameters, ())
+        lines = script_listing.list_script(request, verbose=options.verbose)
+    else:
+        pattern = options.words[0] if options.words else "*:*"
+        lines = script_listing.list_patterns(pattern, verbose=options.verbose)
+    for line in lines:
+        print(line)
+    return 0
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], dict[str, str], tuple[str, ...]]:
@@ -77,7 +100,15 @@ def _split(words: Sequence[str]) -> tuple[list[str], dict[str, str], tuple[str, 
 def _parser() -> Parser:
     parser = Parser(prog="pytracer script", description=_ABOUT, epilog=_MORE, usage=_USAGE)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("-e", dest="text", metavar="SCRIPT", help="run this script")
+    parser.add_argument("-e", dest="text", action="append", metavar="SCRIPT", help="run this script")
+    parser.add_argument(
+        "-l",
+        "--list",
+        dest="list",
+        action="store_true",
+        help="list probes: of a script, or by a pattern; -lv: arguments",
+    )
+    parser.add_argument("--info", action="store_true", help="print what this kernel has")
     parser.add_argument("--no-warnings", action="store_true", help="do not print warnings")
     parser.add_argument(
         "-c", "--cmd", dest="command", metavar="COMMAND", help="run a command, and stop when it ends"
@@ -92,7 +123,20 @@ def _parser() -> Parser:
     parser.add_argument(
         "-q", dest="quiet", action="store_true", help="do not print the number of attached probes"
     )
-    parser.add_argument("-B", dest="buffering", metavar="MODE", help="accepted for compatibility and ignored")
+    parser.add_argument(
+        "-B",
+        dest="buffering",
+        choices=("line", "full", "none"),
+        help="accepted; output is written at once in any case",
+    )
+    parser.add_argument(
+        "-k", dest="checks", action="store_true", help="accepted; failed reads give 0 or an empty text"
+    )
+    parser.add_argument("--probe-filter", metavar="REGEX", help="attach only probes whose name matches")
+    parser.add_argument(
+        "--usdt-file-activation", action="store_true", help="accepted; probes are always activated"
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"pytracer {__version__}")
     parser.add_argument(
         "-I", dest="folders", action="append", metavar="DIR", help="accepted and ignored: types come from BTF"
     )
@@ -136,7 +180,7 @@ def _request(
         name = words.pop(0)
         text = _read(name)
     else:
-        name, text = "stdin", options.text
+        name, text = "stdin", "\n".join(options.text)
     load = options.command is not None
     if load:
         if command:
@@ -160,11 +204,29 @@ def _request(
     from pytracer.lang.script.settings import from_environment
 
     script = request.script.script
+    if options.probe_filter is not None:
+        script = _filtered(script, options.probe_filter)
     script = replace(script, config={**script.config, **from_environment(os.environ)})
     pages = script.config.get("perf_rb_pages")
     if pages is not None and options.buffer is None:
         request = replace(request, buffer=int(pages) * os.sysconf("SC_PAGE_SIZE"))
     return replace(request, script=replace(request.script, script=script, named=named_parameters))
+
+
+def _filtered(script: Script, pattern: str) -> Script:
+    """Return a script without the probes whose names do not match; begin and end stay."""
+    try:
+        matches = re.compile(pattern).search
+    except re.error as error:
+        raise UsageError(f"--probe-filter: {error}") from None
+    kept: list[ProbeBlock] = []
+    for block in script.probes:
+        special = ("begin", "end", "BEGIN", "END")
+        points = tuple(point for point in block.points if point.text in special or matches(point.text))
+        kept += [replace(block, points=points)] if points else []
+    if not any(matches(point.text) for block in kept for point in block.points):
+        raise UsageError(f"no probe of the script matches {pattern!r}")
+    return replace(script, probes=tuple(kept))
 
 
 def _read(name: str) -> str:

@@ -26,7 +26,7 @@ from pytracer.spec import (
     quoting,
 )
 
-_SOURCES = {
+SOURCES = {
     "kprobe": "k",
     "k": "k",
     "kretprobe": "kr",
@@ -52,7 +52,7 @@ _SOURCES = {
 _MOMENTS = {"begin": False, "BEGIN": False, "end": True, "END": True}
 _TIMERS = {"interval": "interval", "i": "interval", "profile": "profile", "p": "profile"}
 _COUNTERS = {"software": "software", "s": "software", "hardware": "hardware", "h": "hardware"}
-_EVENTS = {
+EVENTS = {
     "cpu": "cpu-clock",
     "cpu-clock": "cpu-clock",
     "task-clock": "cpu-clock",
@@ -86,7 +86,7 @@ _UNSUPPORTED = {
     "test": "it tests bpftrace itself",
 }
 """Providers that are not there, and why."""
-PROVIDERS = (*_SOURCES, *_MOMENTS, *_TIMERS, *_COUNTERS, *_ITERATORS, *_WATCHPOINTS, "self")
+PROVIDERS = (*SOURCES, *_MOMENTS, *_TIMERS, *_COUNTERS, *_ITERATORS, *_WATCHPOINTS, "self")
 
 
 @record
@@ -109,9 +109,9 @@ def _fail(text: str, point: AttachPoint, message: str, hint: str = "") -> ProbeS
 def parse_attach_point(text: str, point: AttachPoint, program: str) -> Source | SampledProbe:
     """Return the source or sampled probe of an attach point of the script ``text``. Raises ProbeSpecError."""
     provider, *rest = point.parts
-    if provider in _SOURCES:
+    if provider in SOURCES:
         try:
-            return _source(_SOURCES[provider], rest)
+            return _source(SOURCES[provider], rest)
         except UsageError as error:
             raise _fail(text, point, error.message, error.hint) from None
     if provider in _MOMENTS and not rest:
@@ -169,11 +169,11 @@ def _timer(text: str, point: AttachPoint, program: str, provider: str, rest: Seq
 
 
 def _counter(text: str, point: AttachPoint, program: str, provider: str, rest: Sequence[str]) -> SampledProbe:
-    event = _EVENTS.get(rest[0]) if rest else None
+    event = EVENTS.get(rest[0]) if rest else None
     count = _COUNT.fullmatch(rest[1]) if len(rest) == 2 else None
     if event is None or len(rest) > 2 or (len(rest) == 2 and rest[1] and count is None):
         names = ", ".join(
-            name for name, of in _EVENTS.items() if (of in HAPPENINGS) == (provider == "software")
+            name for name, of in EVENTS.items() if (of in HAPPENINGS) == (provider == "software")
         )
         raise _fail(text, point, f"{point.text!r} names no event", hint=f"{provider}:EVENT:COUNT, of {names}")
     number = int(count[1]) * 10 ** int(count[2] or 0) if count else 0

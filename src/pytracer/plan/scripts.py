@@ -75,6 +75,7 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
     check_number([target.source for target in numbered], numbered, request)
     state = _state(script_request, facts)
     compiled = _compile(script, state, places)
+    _check_options(state)
     blocks, end_programs = list[CompiledBlock](), set[int]()
     groups = dict[tuple[int, str, bool], list[NumberedTarget]]()
     probes, begins, ends = list[ChosenProbe](), list[ChosenProbe](), list[ChosenProbe]()
@@ -133,6 +134,15 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
         generated={GENERATED: generate_script(blocks, state.maps())},
         usdt_arguments=arguments,
     )
+
+
+def _check_options(state: ScriptState) -> None:
+    """Check that the script has the named parameters that are given. Raises UsageError."""
+    unknown = [f"--{name}" for name in state.named_parameters if name not in state.options]
+    if unknown:
+        known = [f"--{name}{f': {text}' if text else ''}" for name, text in state.options.items()]
+        hint = f"its parameters are {', '.join(known)}" if known else ""
+        raise UsageError(f"the script has no parameter {', '.join(unknown)}", hint=hint)
 
 
 def _check_probes(script: Script, places: Sequence[_BlockTarget]) -> None:

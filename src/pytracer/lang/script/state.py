@@ -61,6 +61,7 @@ class ScriptState:
         self.kernel_address = kernel_address
         self.cgroup_id = cgroup_id
         self.named_parameters = dict(named_parameters or {})
+        self.options = dict[str, str]()  # the named parameters that the script asks for, and what they are
         self.variable_types = dict[tuple[int, str], Type]()
         self.parameters = tuple(parameters)
         self.unsafe = unsafe

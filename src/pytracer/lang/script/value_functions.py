@@ -200,6 +200,8 @@ class ValueFunctions(MachineFunctions):
         name, *default = node.arguments
         if not isinstance(name, syntax.TextLiteral):
             raise self.fail(name, "the name of a parameter is a text in quotes")
+        description = self.constant_text(node.arguments[2]) if len(node.arguments) > 2 else ""
+        self.state.options.setdefault(name.value, description or "")
         option_text = self.state.named_parameters.get(name.value)
         if not default:
             return number(int(option_text not in (None, "false", "0")), BOOL)

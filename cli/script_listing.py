@@ -1,0 +1,184 @@
+"""``pytracer script -l`` and ``--info``: the probes that there are, and what this kernel has."""
+
+from __future__ import annotations
+
+import fnmatch
+import platform
+from collections.abc import Iterator, Sequence
+
+from pytracer.cli.output import one_line
+from pytracer.errors import PytracerError, UsageError
+from pytracer.features.kernel_facts import RunningKernel
+from pytracer.kernel import tracefs
+from pytracer.kernel.facts import KernelInfo, NamedTarget
+from pytracer.lang.scope import Value
+from pytracer.lang.script import Script
+from pytracer.lang.script.syntax import AttachPoint
+from pytracer.lang.types import ArrayType, StructType
+from pytracer.plan.btf_types import BtfTypes
+from pytracer.plan.scopes import scope_of
+from pytracer.plan.script_probes import EVENTS, SOURCES, SampledProbe, parse_attach_point, with_parameters
+from pytracer.request import Request
+from pytracer.spec import HAPPENINGS, Source, parse_source
+
+_FIXED = {
+    "interval": ("hz:", "us:", "ms:", "s:"),
+    "profile": ("hz:", "us:", "ms:", "s:"),
+    "iter": ("task", "task_file", "task_vma"),
+    "self": ("signal:SIGUSR1", "signal:SIGUSR2"),
+    "software": tuple(f"{name}:" for name, event in EVENTS.items() if event in (*HAPPENINGS, "cpu-clock")),
+    "hardware": tuple(
+        f"{name}:" for name, event in EVENTS.items() if event not in (*HAPPENINGS, "cpu-clock")
+    ),
+    "begin": (),
+    "end": (),
+}
+"""Providers with the same probes everywhere."""
+_LISTED = {
+    "kprobe": "k",
+    "kretprobe": "kr",
+    "fentry": "f",
+    "fexit": "fr",
+    "tracepoint": "t",
+    "rawtracepoint": "rt",
+}
+"""Providers whose probes are found by a pattern alone."""
+_OF_PROGRAMS = {"uprobe": "u", "uretprobe": "ur", "usdt": "usdt"}
+_NAMES = {**{kind: name for name, kind in (_LISTED | _OF_PROGRAMS).items()}}
+_MODULES = {"f": "vmlinux:", "fr": "vmlinux:", "rt": "vmlinux:"}
+
+
+def list_patterns(patterns: str, *, verbose: bool) -> Iterator[str]:
+    """Yield the probes that match patterns with commas between, and the members of ``struct NAME``."""
+    facts = RunningKernel()
+    for pattern in patterns.split(","):
+        words = pattern.strip().split()
+        if len(words) == 2 and words[0] in ("struct", "union", "enum"):
+            yield from _members(words[0], words[1], facts)
+            continue
+        provider, _, rest = pattern.strip().partition(":")
+        matched = [name for name in (*_LISTED, *_OF_PROGRAMS, *_FIXED) if _matches(name, provider)]
+        if not matched:
+            raise UsageError(
+                f"no probe matches {pattern!r}", hint="as in 'tracepoint:sched:*', or 'struct sock'"
+            )
+        for name in matched:
+            exact = len(matched) == 1 and "*" not in provider
+            yield from _of_provider(name, rest or "*", facts, verbose=verbose, exact=exact)
+
+
+def list_script(request: Request, *, verbose: bool) -> Iterator[str]:
+    """Yield the probes that a script would attach to."""
+    facts = RunningKernel()
+    assert request.script is not None
+    script: Script = request.script.script
+    for block in script.probes:
+        for point in block.points:
+            point = with_parameters(script.text, point, request.script.parameters)
+            yield from _of_point(script.text, point, facts, verbose=verbose)
+
+
+def _matches(name: str, provider: str) -> bool:
+    short = {"h": "hardware", "i": "interval", "p": "profile", "s": "software", "it": "iter"}
+    of_source = _NAMES.get(SOURCES.get(provider, ""), provider)
+    return fnmatch.fnmatchcase(name, short.get(provider, of_source))
+
+
+def _of_provider(name: str, rest: str, facts: KernelInfo, *, verbose: bool, exact: bool) -> Iterator[str]:
+    if name in _FIXED:
+        probes = [f"{name}:{end}" for end in _FIXED[name]] or [name]
+        yield from (probe for probe in probes if rest == "*" or fnmatch.fnmatchcase(probe, f"{name}:{rest}*"))
+        return
+    if name in _OF_PROGRAMS and not exact:
+        return  # of which programs, only the user knows
+    try:
+        if name in _OF_PROGRAMS:
+            source = parse_source(f"{_OF_PROGRAMS[name]}:{rest}")
+        else:
+            of = rest if name == "tracepoint" and ":" in rest else rest.rpartition(":")[2]
+            source = parse_source(f"{_LISTED[name]}:{of if name != 'tracepoint' or ':' in of else f'*:{of}'}")
+        yield from _of_source(source, facts, verbose=verbose)
+    except PytracerError:
+        if exact:
+            raise
+
+
+def _of_point(text: str, point: AttachPoint, facts: KernelInfo, *, verbose: bool) -> Iterator[str]:
+    source = parse_attach_point(text, point, "")
+    if isinstance(source, SampledProbe):
+        provider, *rest = source.name.split(":")
+        counted = provider in ("interval", "profile", "software", "hardware")
+        yield ":".join((provider, *rest[:-1], "")) if counted else source.name
+        return
+    yield from _of_source(source, facts, verbose=verbose)
+
+
+def _of_source(source: Source, facts: KernelInfo, *, verbose: bool) -> Iterator[str]:
+    for target in facts.find(source).targets:
+        yield one_line(f"{_NAMES[source.kind]}:{_MODULES.get(source.kind, '')}{_place(source, target)}")
+        if verbose:
+            yield from (f"    {one_line(argument)}" for argument in _arguments(source, target, facts))
+
+
+def _place(source: Source, target: NamedTarget) -> str:
+    if source.kind not in ("u", "ur", "usdt") or not target.sites:
+        return target.name
+    return f"{target.sites[0].file}:{target.name.removeprefix(f'{source.place}:')}"
+
+
+def _arguments(source: Source, target: NamedTarget, facts: KernelInfo) -> Sequence[str]:
+    if source.kind == "t":
+        return tracefs.fields(target.name)
+    if source.kind == "usdt":
+        return ()
+    scope = scope_of(source, target, facts)
+    entry = scope.entry or scope
+    return [f"{value.type.text} {name}" for name, value in entry.named.items() if isinstance(value, Value)]
+
+
+def _members(kind: str, name: str, facts: KernelInfo) -> Iterator[str]:
+    types = facts.types
+    provider = None if types is None else BtfTypes(types)
+    found = None if provider is None else provider.find(kind, name)
+    if provider is None or found is None:
+        raise UsageError(f"this kernel has no {kind} {name}")
+    yield f"{kind} {name} {{"
+    if isinstance(found, StructType):
+        for member, field in provider.members(found).items():
+            of = field.type.of if isinstance(field.type, ArrayType) else field.type
+            length = f"[{field.type.length}]" if isinstance(field.type, ArrayType) else ""
+            yield f"        {of.text} {member}{length}{f':{field.bits}' if field.bits else ''};"
+    else:
+        for value, label in provider.enum_names(name).items():
+            yield f"        {label} = {value},"
+    yield "};"
+
+
+def info() -> Iterator[str]:
+    """Yield what this kernel has, in groups of ``name: yes`` or ``no``."""
+    from pytracer import __version__, doctor
+    from pytracer.features import feature_table
+
+    yield from (
+        "System",
+        f"  OS: {platform.system()} {platform.release()}",
+        f"  Arch: {platform.machine()}",
+        "",
+    )
+    yield from ("Build", f"  version: {__version__}", "")
+    groups = {
+        "helper": "Kernel helpers",
+        "map": "Map types",
+        "program": "Program types",
+        "hook": "Probe types",
+    }
+    results = doctor.examine().features
+    for group, title in groups.items():
+        yield title
+        for result in results:
+            if result.feature.kind == group:
+                name = result.feature.name.replace(".", "_").replace(" ", "_")
+                yield f"  {name}: {'yes' if result.status == feature_table.GRANTED else 'no'}"
+        if group == "hook":
+            yield "  kprobe_session: no"
+        yield ""

@@ -1,0 +1,70 @@
+"""``pytracer script -l``, ``--info`` and the other options of bpftrace's command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.cli import run
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+
+def lines(*words):
+    done = run("script", *words)
+    assert done.status == 0, done.err
+    return done.out.splitlines()
+
+
+def test_probes_by_pattern_with_their_arguments():
+    assert lines("-l", "tracepoint:raw_syscalls:*") == [
+        "tracepoint:raw_syscalls:sys_enter",
+        "tracepoint:raw_syscalls:sys_exit",
+    ]
+    assert lines("-lv", "tracepoint:raw_syscalls:sys_exit")[1:] == ["    long id", "    long ret"]
+    typed = lines("-lv", "rawtracepoint:sched_process_fork,struct path")
+    assert typed[:2] == ["rawtracepoint:vmlinux:sched_process_fork", "    struct task_struct * parent"]
+    assert typed[3:] == [
+        *("struct path {", "        struct vfsmount * mnt;", "        struct dentry * dentry;", "};")
+    ]
+    assert {"software:faults:", "hardware:cycles:"} <= set(lines("-l", "*ware:*"))
+    assert lines("-l", "i:*") == ["interval:hz:", "interval:us:", "interval:ms:", "interval:s:"]
+
+
+def test_probes_of_a_script(tmp_path):
+    path = tmp_path / "some.bt"
+    path.write_text("hardware:cache-misses:10 { } t:sched:sched_process_fo* { } i:ms:$1 { } iter:task { }")
+    assert lines("-l", path, "5") == [
+        "hardware:cache-misses:",
+        "tracepoint:sched:sched_process_fork",
+        "interval:ms:",
+        "iter:task",
+    ]
+
+
+def test_what_there_is_not():
+    done = run("script", "-l", "nothing:*")
+    assert (done.status, done.err.splitlines()[0]) == (2, "pytracer: error: no probe matches 'nothing:*'")
+    done = run("script", "-lv", "struct nothing_of_that_name")
+    assert done.err == "pytracer: error: this kernel has no struct nothing_of_that_name\n"
+
+
+def test_what_the_kernel_has():
+    found = lines("--info")
+    assert "Kernel helpers" in found
+    assert "  get_current_pid_tgid: yes" in found
+    assert any(line.startswith("  kprobe_multi: ") for line in found)
+
+
+def test_named_parameters_are_those_of_the_script():
+    done = run("script", "-e", 'begin { print(getopt("size", 10, "in bytes")); }', "--", "--width=5")
+    assert done.err.splitlines() == [
+        "pytracer: error: the script has no parameter --width",
+        "hint: its parameters are --size: in bytes",
+    ]
+
+
+def test_texts_are_joined_and_probes_are_filtered():
+    words = ("-q", "--probe-filter", "ms:2.$", "-e", "begin { print(0); } i:ms:10 { print(1); exit(); }")
+    assert lines(*words, "-e", "i:ms:20 { print(2); exit(); }", "-B", "none", "-k") == ["0", "2", ""]
+    done = run("script", "--probe-filter", "nothing", "-e", "i:ms:10 { }")
+    assert done.err == "pytracer: error: no probe of the script matches 'nothing'\n"
