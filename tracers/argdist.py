@@ -11,7 +11,7 @@ TRACER = Tracer(
     name="argdist",
     group="system",
     summary="how often each value of an expression occurs at functions and events; histograms",
-    description="Counts how often each value of the arguments and results that you name occurs.",
+    description="Counts how often each value of the named arguments and results occurs.",
     hooks=(),
     arguments=ProbeSpecArguments(
         "SPEC",
@@ -46,6 +46,6 @@ TRACER = Tracer(
         "docs/probe-specs.md describes the language, and the differences from BCC's argdist.",
         COMPAT_NOTE,
         "-C and -H apply to all probe specs of a run. Types may be left out: PROBE()::EXPRESSIONS.",
-        "A histogram has no place for what is below 0 or cannot be read: both are counted as lost.",
+        "Values below 0, and values that cannot be read, are not in a histogram: they are counted as lost.",
     ),
 )

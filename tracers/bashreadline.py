@@ -35,8 +35,8 @@ TRACER = Tracer(
         ("bashreadline ur:/opt/app/bin/cli:readline", "a program that has the library within"),
     ),
     notes=(
-        "Only lines that are typed: scripts, and input that is no terminal, do not pass readline.",
-        "Passwords typed at a wrong prompt are shown, too. At the end of the input nothing is.",
-        "4096 bytes of a line are shown; the rest is counted as truncated.",
+        "Only typed lines are shown: scripts, and input from a pipe or file, do not use readline.",
+        "A password typed at the wrong prompt is shown, too. The end of the input is not shown.",
+        "The first 4096 bytes of a line are shown; a longer line is counted as truncated.",
     ),
 )

@@ -48,8 +48,8 @@ TRACER = Tracer(
         ("bindsnoop -e listen -- ./server", "where one command listens"),
     ),
     notes=(
-        "Sockets that the kernel binds by itself, as they connect or send, are not shown; nor UNIX sockets.",
-        "Operations by io_uring (Linux 6.11) are no system calls, and not seen; iouring shows them.",
-        "What already listens as the trace begins: openfiles, or ss -l. --netns is that of the socket.",
+        "Not shown: sockets that the kernel binds when they connect or send, and UNIX sockets.",
+        "Operations of io_uring (Linux 6.11) are no system calls, and are not seen; iouring shows them.",
+        "For sockets that already listen, see openfiles or ss -l. --netns selects the socket's namespace.",
     ),
 )

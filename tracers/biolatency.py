@@ -8,7 +8,7 @@ TRACER = Tracer(
     name="biolatency",
     group="disks",
     summary="latency of block I/O requests, as histograms",
-    description="Histograms of the time from when a request is given to a disk's driver until it is back.",
+    description="Shows histograms of the time from the issue of a request to a disk to its completion.",
     hooks=(BLOCK_IO,),
     audit=DISK_AUDIT,
     options=(
@@ -34,9 +34,9 @@ TRACER = Tracer(
     ),
     notes=(
         "Completions run in interrupt context, so requests cannot be filtered by process.",
-        "A request is what the driver gets: several reads or writes that were merged, or a part of one.",
-        "RAID, device mapper and zram have no requests of their own: what they ask of disks is seen.",
-        "Those under way when the trace begins are not counted. A request tried again counts from then.",
-        "By trace events (--hook block_io=tracepoint), requests are told apart by disk and sector only.",
+        "A request is one unit for the driver: several merged reads or writes, or a part of one.",
+        "RAID, device mapper and zram have no requests; the requests of the disks below them are seen.",
+        "Requests in flight at the start are not counted. A retried request is timed from the retry.",
+        "With --hook block_io=tracepoint, requests are identified by disk and sector only.",
     ),
 )

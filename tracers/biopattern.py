@@ -8,7 +8,7 @@ TRACER = Tracer(
     name="biopattern",
     group="disks",
     summary="share of sequential and random block I/O requests",
-    description="Counts requests to disks that begin where the one before ended, and those that do not.",
+    description="Counts requests to disks that begin where the previous one ended, and random ones.",
     hooks=BLOCK_REQUESTS,
     filters=TASK_FILTERS,
     follow=True,
@@ -31,7 +31,7 @@ TRACER = Tracer(
     ),
     notes=(
         *REQUEST_NOTES,
-        "The one before is that of the same row: with --by pid, of the same process.",
-        "Requests are judged as the driver gets them, in that order. Flushes are left out.",
+        "The previous request is that of the same row: with --by pid, of the same process.",
+        "The order is that in which the driver gets requests. Flushes are left out.",
     ),
 )

@@ -10,7 +10,7 @@ TRACER = Tracer(
     name="biosnoop",
     group="disks",
     summary="each block I/O request: process, disk, sector, size, latency",
-    description="Shows each request to a disk when it has come back, with the process that made it.",
+    description="Shows each request to a disk when it completes, with the process that made it.",
     hooks=BLOCK_REQUESTS,
     filters=TASK_FILTERS,
     audit=EVENT_AUDIT,
@@ -44,7 +44,7 @@ TRACER = Tracer(
     ),
     notes=(
         *REQUEST_NOTES,
-        "Of several that were merged, the maker of the first is shown. One tried again is served from then.",
-        "Writeback is no process's, but its cgroup (--wide) is that of the pages, if blkcg knows it.",
+        "For merged requests, the process of the first is shown. A retried request is timed from the retry.",
+        "Writeback has no process; its cgroup (--wide) is that of the pages, if blkcg tracks it.",
     ),
 )

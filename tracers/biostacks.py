@@ -9,7 +9,7 @@ TRACER = Tracer(
     name="biostacks",
     group="disks",
     summary="block I/O requests by the stacks that submit them",
-    description="Adds up requests to disks, and their size, by the stacks with which they were made.",
+    description="Adds up requests to disks, and their sizes, by the stacks that make them.",
     hooks=(*BLOCK_REQUESTS, MAPPING),
     filters=TASK_FILTERS,
     follow=True,
@@ -34,7 +34,7 @@ TRACER = Tracer(
     ),
     notes=(
         *REQUEST_NOTES,
-        "Requests made before the trace, and flushes, have no stack.",
-        "profile's help says how stacks are walked and names are found.",
+        "Requests from before the trace, and flushes, have no stack.",
+        "The help of profile explains how stacks are walked and symbolized.",
     ),
 )

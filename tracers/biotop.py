@@ -33,7 +33,7 @@ TRACER = Tracer(
     ),
     notes=(
         *REQUEST_NOTES,
-        "Times are from when a request was made until it came back: several are under way at a time.",
-        "/proc/diskstats counts the same requests and sectors by disk, and a write for each flush asked for.",
+        "Times are from creation to completion of a request; times of requests in flight together overlap.",
+        "/proc/diskstats counts the same requests and sectors by disk, plus a write for each flush.",
     ),
 )

@@ -34,6 +34,6 @@ TRACER = Tracer(
     ),
     notes=(
         *REQUEST_NOTES,
-        "The size of a request that is tried again is that of its first try. A flush has no bytes.",
+        "The size of a retried request is that of its first try. A flush has no bytes.",
     ),
 )

@@ -30,7 +30,7 @@ TRACER = Tracer(
     name="capable",
     group="processes",
     summary="capability checks: capability, system call, granted or refused",
-    description="Counts the kernel's checks for capabilities, by what they are for and how they end.",
+    description="Counts the kernel's checks for capabilities, by capability, system call and result.",
     hooks=(CHECKED,),
     filters=TASK_FILTERS,
     follow=True,
@@ -52,8 +52,8 @@ TRACER = Tracer(
         ("capable --stacks --by capability -d 10", "from where in the code they are asked for"),
     ),
     notes=(
-        "Many checks only test for extra rights, and a refusal changes nothing: see the call.",
-        "- stands for no system call: checks in exceptions, and by workers of io_uring.",
-        "Before Linux 5.15, the call is known on x86-64 alone. Other security modules may still refuse.",
+        "Many checks only ask for optional rights, so that a refusal changes nothing: see the system call.",
+        "- means no system call: checks in exceptions and by io_uring workers.",
+        "Before Linux 5.15, the call is known only on x86-64. Other security modules may refuse later.",
     ),
 )

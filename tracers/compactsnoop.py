@@ -46,9 +46,9 @@ TRACER = Tracer(
         ("compactsnoop --comm kcompactd0", "those in the background, of node 0"),
     ),
     notes=(
-        "A task that needs pages in a row compacts by itself, and waits. kcompactd and khugepaged do so in",
-        "the background: nobody waits for those. Each attempt on a zone is a line.",
-        "Without an order (-), all of a zone is compacted: a write to /proc/sys/vm/compact_memory.",
-        "Results are the kernel's COMPACT_*. A compaction under way at the start is not shown.",
+        "A task that needs contiguous pages compacts memory itself. kcompactd and khugepaged do so in",
+        "the background, where no task waits for them. Each attempt on a zone is a line.",
+        "Without an order (-), the whole zone is compacted, by a write to /proc/sys/vm/compact_memory.",
+        "Results are the kernel's COMPACT_*. A compaction in progress at the start is not shown.",
     ),
 )

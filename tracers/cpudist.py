@@ -10,7 +10,7 @@ TRACER = Tracer(
     name="cpudist",
     group="cpu",
     summary="time that threads stay on a CPU at a time, or off, as histograms",
-    description="Shows histograms of the time from when a thread gets a CPU until it leaves it.",
+    description="Shows histograms of the time that a thread stays on a CPU, from switch to switch.",
     hooks=(CONTEXT_SWITCH,),
     filters=TASK_FILTERS,
     audit=Audit("timeslices", tolerance="stays that began before the trace or go on after it are not seen"),
@@ -33,7 +33,7 @@ TRACER = Tracer(
         ("cpudist --off --by comm -- make", "how long the threads of a build sleep or wait, by name"),
     ),
     notes=(
-        "A thread that is still on (or off) a CPU when the trace ends is not counted for that stay.",
-        "Interrupts that run meanwhile are part of the time. The idle threads of CPUs are left out.",
+        "A stay on (or off) a CPU that has not ended when the trace ends is not counted.",
+        "The time includes interrupts. The idle threads of CPUs are left out.",
     ),
 )

@@ -17,7 +17,7 @@ TRACER = Tracer(
     name="dcstat",
     group="files",
     summary="look-ups in the directory cache: found, known not to exist, or missing",
-    description="Counts look-ups of parts of paths in the directory cache (dentries), and what they find.",
+    description="Counts look-ups of path components in the directory cache (dentries), by their results.",
     hooks=(LOOKED_UP,),
     filters=TASK_FILTERS,
     follow=True,
@@ -47,9 +47,9 @@ TRACER = Tracer(
         ("dcstat -- make", "a command and its descendants"),
     ),
     notes=(
-        "One for each part of a path, but . and .., and the last part of a path that is created or removed.",
-        "A look-up that the kernel gives up and begins again (ECHILD) counts when it has ended.",
-        "By a return probe: where more tasks look up at a time than it has slots, some are missed.",
-        "Kernels without kprobes have no event for it; nor has one whose compiler inlined the function.",
+        "Each component of a path counts, except . and .., and the last one of a path to create or remove.",
+        "A look-up that the kernel restarts (ECHILD) counts once, when it ends.",
+        "With a return probe, calls are missed if more tasks look up at a time than it has slots.",
+        "It needs kprobes, and a kernel in which the function is not inlined.",
     ),
 )

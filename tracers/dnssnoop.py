@@ -44,11 +44,11 @@ TRACER = Tracer(
         ("dnssnoop --messages answers --min 100ms --wide", "slow answers, and which servers gave them"),
     ),
     notes=(
-        "A socket is of who sent by it last, else who made it or had it open as the trace began; what",
-        "reaches a TCP connection before it is accepted is nobody's. A query without an answer stays alone.",
-        "An answer is of the query with its id, question, socket and peer: of the first, if sent again.",
-        "Encrypted DNS is not seen. Of TCP, queries with a segment of their own are, and their answers.",
-        "IPv6 extension headers, and further questions of one message, are not looked at.",
-        "Codes above 15 (EDNS) are shown by their last four bits.",
+        "A socket belongs to the last sender, else to its creator or the process that has it open; data",
+        "on a TCP connection before accept belongs to no process. A query without an answer has no time.",
+        "An answer is matched to the first query with the same id, question, socket and peer.",
+        "Encrypted DNS is not seen. By TCP, a query must begin a segment.",
+        "Packets with IPv6 extension headers, and further questions of one message, are not read.",
+        "Of codes above 15 (EDNS), the last four bits are shown.",
     ),
 )

@@ -50,9 +50,9 @@ TRACER = Tracer(
         ("dropsnoop --stacks -d 10", "by stack, for ten seconds"),
     ),
     notes=(
-        "Reasons are those of this kernel's types (BTF). Linux before 5.17 has none: see the function.",
+        "Reasons come from the kernel's BTF. Linux before 5.17 has none: see the function.",
         "The process connected, accepted or made the socket, or had it open first as the trace began; never",
         "one that just runs. Before Linux 6.11, drops at a socket of what was received mostly name none.",
-        "What network cards drop is not seen; nor what a driver or protocol counts without freeing a packet.",
+        "Not seen: drops in network cards, and those that drivers or protocols count without freeing.",
     ),
 )

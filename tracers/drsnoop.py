@@ -46,8 +46,8 @@ TRACER = Tracer(
         ("drsnoop --container web -f json", "of one container, as JSON"),
     ),
     notes=(
-        "kswapd reclaims in the background: nobody waits for it, and it is not shown.",
-        "A write to drop_caches is no direct reclaim. One under way at the start is not shown.",
-        "A cgroup's limit lets the charge be tried again: one allocation may reclaim several times.",
+        "Background reclaim by kswapd is not shown, as no task waits for it.",
+        "A write to drop_caches is no direct reclaim. A reclaim in progress at the start is not shown.",
+        "At a cgroup's limit the kernel retries, so one allocation may reclaim several times.",
     ),
 )

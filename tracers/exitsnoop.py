@@ -16,7 +16,7 @@ TRACER = Tracer(
     name="exitsnoop",
     group="processes",
     summary="processes as they exit: run time, exit code or signal",
-    description="Shows each process that exits, how long it lived, and its exit code or signal.",
+    description="Shows each process that exits, with its lifetime and its exit code or signal.",
     hooks=(EXIT,),
     filters=TASK_FILTERS,
     follow=True,
@@ -43,9 +43,9 @@ TRACER = Tracer(
         ("exitsnoop --threads -p 181 -f json", "threads of one process, as JSON"),
     ),
     notes=(
-        "Code and signal are what wait(2) tells the parent. With --threads, they are each thread's own.",
-        "A process exits when its last thread does; CODE is then that of exit_group, or of the first thread.",
-        "Arguments are known from Linux 6.16 on: before, their memory is gone when the event is raised.",
-        "4096 bytes of arguments are shown; the rest is counted as truncated.",
+        "Code and signal are those that wait(2) returns to the parent; with --threads, each thread's.",
+        "A process exits with its last thread; CODE is that of exit_group, or of the first thread.",
+        "Arguments need Linux 6.16: before, the event is raised after their memory is freed.",
+        "The first 4096 bytes of arguments are shown; longer ones are counted as truncated.",
     ),
 )

@@ -7,7 +7,7 @@ TRACER = Tracer(
     name="fanoutcount",
     group="network",
     summary="how packets spread over the workers of a fanout group",
-    description="Counts packets by the worker that gets them, where several share an interface.",
+    description="Counts packets by the worker that gets them, if several workers share an interface.",
     hooks=(FANOUT,),
     arguments=Arguments(
         "INTERFACE", "interfaces to look at, or 'any'", encode="interfaces", examples=("lo", "eth0", "any")
@@ -50,9 +50,9 @@ TRACER = Tracer(
         ("fanoutcount eth0 -n 4 --filter 'tcp port 443'", "of these; tcpdump's language"),
     ),
     notes=(
-        "Packets that come in are counted. Both directions of a flow have one worker.",
-        "By flow, fragments and what is neither TCP nor UDP go by addresses alone. What is no IP: worker 0.",
-        "The group is one of its own: those of capturing programs that run keep their packets.",
-        "To count needs no group, as nothing is handed to a socket: sockcount has one.",
+        "Incoming packets are counted. Both directions of a flow have the same worker.",
+        "By flow, fragments and protocols other than TCP and UDP use addresses only. Worker 0 gets non-IP.",
+        "pytracer makes a group of its own; groups of capturing programs keep their packets.",
+        "To count packets needs no group: see sockcount.",
     ),
 )

@@ -38,9 +38,9 @@ TRACER = Tracer(
     ),
     notes=(
         "Created: by open, openat, openat2 or creat. Removed: by unlink, unlinkat, or when another file gets",
-        "its name by rename. Files that mknod, link or open_by_handle_at made, and folders, are not seen.",
-        "io_uring's operations are not seen. A call that failed removed nothing, and is not shown.",
-        "Filters look at who removes. The 16384 names that were created last are remembered.",
+        "its name by rename. Not seen: folders, and files made by mknod, link or open_by_handle_at.",
+        "Operations of io_uring are not seen. Failed calls are not shown.",
+        "Filters test the process that removes. The last 16384 created names are kept.",
         "A file that was renamed is followed; one that was exchanged (RENAME_EXCHANGE) may be missed.",
         "At most four files of one name in different folders are followed at a time; others are lost.",
     ),

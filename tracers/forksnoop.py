@@ -47,9 +47,9 @@ TRACER = Tracer(
         ("forksnoop --threads -p 181 -f json", "the threads that one process creates, as JSON"),
     ),
     notes=(
-        "Filters look at the creator. A child has its name until it executes or renames itself.",
-        "FLAGS are clone(2)'s without the CLONE_: fork(2) has none that are of use, vfork(2) has VM|VFORK.",
-        "Threads of the kernel are kthreadd's; those that serve a process (io_uring) are threads of it.",
-        "What fails is not shown: syscalls -e clone,clone3,fork,vfork counts it.",
+        "Filters test the parent. A child has the parent's name until it executes or is renamed.",
+        "FLAGS are those of clone(2) without CLONE_: fork(2) has none of interest, vfork(2) has VM|VFORK.",
+        "Kernel threads are children of kthreadd; io_uring workers are threads of their process.",
+        "Failed calls are not shown: syscalls -e clone,clone3,fork,vfork counts them.",
     ),
 )

@@ -15,7 +15,7 @@ TRACER = Tracer(
     name="futexstat",
     group="system",
     summary="waits for user-space locks (futexes): address, process, time, stack",
-    description="Adds up the time that threads wait by futex(2): for mutexes, conditions and the like.",
+    description="Adds up the time that threads wait in futex(2), for mutexes, conditions and others.",
     hooks=(RETURN_TIMED,),
     filters=TASK_FILTERS,
     follow=True,
@@ -44,9 +44,9 @@ TRACER = Tracer(
         ("futexstat --min 10ms --by pid -d 10", "which processes wait long, for ten seconds"),
     ),
     notes=(
-        "A thread with nothing to do waits like one that wants a lock: see the stack.",
-        "An address is of its process: two processes may have different locks at one.",
-        "A lock that is free, or that is spun for, makes no call. Waits by io_uring are not seen.",
-        "Waits count when they end, by a timeout or signal, too; those begun before the trace do not.",
+        "An idle thread waits like one that needs a lock: see the stack.",
+        "Addresses belong to a process: two processes may have different locks at the same address.",
+        "A free lock, or one acquired by spinning, makes no call. Waits by io_uring are not seen.",
+        "A wait counts when it ends, also by timeout or signal. Waits from before the trace do not count.",
     ),
 )

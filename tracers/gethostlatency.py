@@ -44,8 +44,8 @@ TRACER = Tracer(
         ("gethostlatency u:/opt/app/bin/server:getaddrinfo", "a program that has its C library within"),
     ),
     notes=(
-        "Programs that do not call the C library (Go's own resolver, dig) are not seen: their packets are.",
-        "Of a look-up that makes another one, the outer is shown. Names of 256 bytes and more are lost: cut.",
-        "The name is read when the call returns. funclatency's help says how returns are seen.",
+        "Programs with their own resolver (Go, dig) are not seen: dnssnoop shows their packets.",
+        "For nested look-ups, the outer one is shown. Names of 256 bytes and more are truncated.",
+        "The name is read when the call returns. The help of funclatency explains probes on returns.",
     ),
 )

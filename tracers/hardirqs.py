@@ -48,7 +48,7 @@ TRACER = Tracer(
         ("hardirqs --latency --by irq,cpu -d 10", "histograms for each interrupt and CPU"),
     ),
     notes=(
-        "/proc/interrupts counts the same. An interrupt that devices share has a row for each handler.",
-        "Not seen: what has no handler of its own (the local timer, rescheduling, NMIs), threaded handlers.",
+        "/proc/interrupts counts the same. A shared interrupt has a row for each handler.",
+        "Not seen: interrupts without a handler (local timer, rescheduling, NMIs), and threaded handlers.",
     ),
 )

@@ -46,9 +46,9 @@ TRACER = Tracer(
         ("inject __x64_sys_fsync EIO --comm db --every 7 --times 1", "the seventh fsync, once"),
     ),
     notes=(
-        "Stops by itself: after 60 seconds, if -d says no other time; the kernel looks at the clock, too.",
-        "Only functions on the kernel's list (debugfs: error_injection/list) can fail; it also says how.",
-        "For kernels built with CONFIG_BPF_KPROBE_OVERRIDE; distributions' are not. pytracer is spared.",
-        "What runs in an interrupt is booked on, and filtered by, the process that was interrupted.",
+        "It stops after 60 seconds, or after -d SECONDS; the program in the kernel checks the time, too.",
+        "Only functions in debugfs's error_injection/list can fail, with the errors listed there.",
+        "It needs CONFIG_BPF_KPROBE_OVERRIDE, which distributions' kernels lack. pytracer itself is spared.",
+        "Calls in an interrupt are counted for, and filtered by, the interrupted process.",
     ),
 )

@@ -34,9 +34,9 @@ TRACER = Tracer(
         ("kmemleak --pages --sample 100 -d 60", "of pages, one of a hundred, at less cost"),
     ),
     notes=(
-        "Not freed yet is not leaked: caches grow, too. With INTERVAL, each is what changed meanwhile.",
-        "Filters look at the task that allocates, or that an interrupt runs in; frees count by any task.",
-        "Objects allocated or freed in bulk, and per-CPU memory, raise no event, and may seem to stay.",
-        "With --sample the numbers are estimates: of n kept allocations, within some 2 / sqrt(n) of them.",
+        "Memory that is not freed yet may be a cache, no leak. With INTERVAL, each table shows the changes.",
+        "Filters test the task that allocates or is interrupted; frees count by any task.",
+        "Bulk allocations and per-CPU memory raise no event, so objects may seem not to be freed.",
+        "With --sample, numbers are estimates: for n sampled allocations, the error is about 2 / sqrt(n).",
     ),
 )

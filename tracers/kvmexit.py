@@ -45,11 +45,11 @@ TRACER = Tracer(
         ("kvmexit --by tid,reason -p 181 -d 10", "each processor of one for ten seconds"),
     ),
     notes=(
-        "For processors of Intel and AMD (and Hygon); the names are those of the kernel's event kvm_exit.",
-        "TOTAL is what the host took, with what the program (QEMU) did, and what hlt waited for work.",
-        "An exit whose next entry is not seen has no time: the last of a machine, or at the end.",
-        "KVM is a module on many kernels: its events are there once it is loaded (modprobe kvm_amd).",
-        "Other KVMs than kvm_intel and kvm_amd (PVM) raise no such event, and nothing is seen of them.",
-        "Tested on AMD's kind of processor only; Intel's is the same event with other numbers.",
+        "For Intel, AMD and Hygon processors. Names are those of the kernel's event kvm_exit.",
+        "TOTAL is time in the host: it includes QEMU's work, and for hlt the wait for work.",
+        "An exit without a following entry has no time: the last one of a machine or of the trace.",
+        "If KVM is a module, its events exist only after it is loaded (modprobe kvm_amd).",
+        "KVM modules other than kvm_intel and kvm_amd (PVM) raise no such event and are not seen.",
+        "Tested on AMD processors only; Intel's raise the same event with other numbers.",
     ),
 )

@@ -42,11 +42,11 @@ TRACER = Tracer(
         ("memleak -p 181 u:libjemalloc:malloc u:libjemalloc:free", "another allocator"),
     ),
     notes=(
-        "Not freed yet is not leaked: caches grow, too. With INTERVAL, each is what changed meanwhile.",
-        "A call costs two breakpoints or three, a block that is freed one more: most of what memleak costs",
-        "(scripts/bench allocations measures it). --sample spares the stacks and the rest.",
-        "With --sample the numbers are estimates: of n kept allocations, within some 2 / sqrt(n) of them.",
-        "A process that ends frees nothing here. mmap(2) and brk(2) are not seen.",
-        "profile's help says how stacks are walked and names are found.",
+        "Memory that is not freed yet may be a cache, no leak. With INTERVAL, each table shows the changes.",
+        "Each allocation hits two or three breakpoints, each free one more: most of memleak's cost",
+        "(scripts/bench allocations measures it). --sample avoids the rest, such as stacks.",
+        "With --sample, numbers are estimates: for n sampled allocations, the error is about 2 / sqrt(n).",
+        "The exit of a process does not count as free. mmap(2) and brk(2) are not seen.",
+        "The help of profile explains how stacks are walked and symbolized.",
     ),
 )

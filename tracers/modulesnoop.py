@@ -50,7 +50,7 @@ TRACER = Tracer(
     notes=(
         "A request is shown for the task that needs the module, when it does; modprobe then loads it, as a",
         "child of a kernel thread. -x shows no requests: how one ends is seen at modprobe's load.",
-        "A module that is refused before the kernel has read it has no name (-), but a file.",
-        "256 bytes of parameters are shown; the rest is counted as truncated.",
+        "A module that is refused before the kernel has read it has a file, but no name (-).",
+        "The first 256 bytes of parameters are shown; longer ones are counted as truncated.",
     ),
 )

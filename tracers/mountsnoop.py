@@ -38,9 +38,9 @@ TRACER = Tracer(
     ),
     notes=(
         "mount(2), umount, pivot_root; fsopen, fsconfig, fsmount, fspick, move_mount, open_tree(_attr) and",
-        "mount_setattr. Strings are as the program gave them: relative ones to FD, or to its folder.",
-        "256 bytes of SOURCE are shown, 32 of TYPE; the rest is counted as truncated.",
-        "Values of fsconfig that are no strings, and move_mount's flags, are not shown.",
-        "Mounts that end with their namespace, or that the kernel makes itself, make no call.",
+        "mount_setattr. Strings are those of the program; paths may be relative to FD or its folder.",
+        "The first 256 bytes of SOURCE and 32 of TYPE are shown; longer ones are counted as truncated.",
+        "Not shown: values of fsconfig other than strings, and the flags of move_mount.",
+        "Not seen: mounts that end with their namespace, and mounts of the kernel itself.",
     ),
 )

@@ -32,8 +32,8 @@ TRACER = Tracer(
         ("offcputime -f folded -- make", "a build, for flame graphs; counts are nanoseconds"),
     ),
     notes=(
-        "Times are counted when the thread runs again: what still sleeps at the end is not in them.",
-        "Sleeping and waiting for a CPU afterwards are one time; runqlat has the waiting alone.",
-        "profile's help says how stacks are walked and names are found.",
+        "A time counts when the thread runs again: threads that still sleep at the end are not in it.",
+        "The time includes the wait for a CPU after the wake-up; runqlat shows that wait alone.",
+        "The help of profile explains how stacks are walked and symbolized.",
     ),
 )

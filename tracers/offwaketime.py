@@ -36,9 +36,9 @@ TRACER = Tracer(
         ("offwaketime -f folded -- make", "a build, for flame graphs; counts are nanoseconds"),
     ),
     notes=(
-        "Filters look at who blocks. A time ends when the thread runs again: what still sleeps is not in it.",
-        "It has the wait for a CPU after the wake-up, which runqlat has alone. Preemption is not counted.",
-        "An interrupt wakes in whichever task runs: it has no process and no stack here. On x86, what a page",
+        "Filters test the blocked thread. A time ends when it runs again: sleeping threads are not in it.",
+        "It includes the wait for a CPU after the wake-up (see runqlat). Preemption is not counted.",
+        "A wake-up by an interrupt has no process and no stack. On x86, one by a page fault looks the same.",
         "fault wakes is taken for that, too. One that a thread met before it had left its CPU is not shown.",
         "Folded lines are the blocked stack, --, and the waker's the other way round, to meet where it woke.",
     ),

@@ -50,9 +50,9 @@ TRACER = Tracer(
         ("oomkill --cgroup system.slice", "those of services, or that services ask for"),
     ),
     notes=(
-        "Filters let an event through that is of the process that asks, or of the one that is killed.",
-        "Who asks may be innocent: the kernel picks who has most, of the machine or of a memory cgroup.",
-        "A task that is exiting is shown, too: the kernel gives it memory to exit with.",
+        "Filters test both the process that needs memory and the one that is killed.",
+        "The process that needs memory may use little: the kernel kills the largest of machine or cgroup.",
+        "A task that is already exiting is shown, too: the kernel lets it use reserves to exit.",
         "By --hook victim=raw-tracepoint-pid only the victim's thread id is known.",
     ),
 )

@@ -35,11 +35,11 @@ TRACER = Tracer(
         ("openfiles --container web --wide", "what a container has, with offsets"),
     ),
     notes=(
-        "It is one pass over all processes: what is opened or closed meanwhile may be in it or not.",
-        "Paths are as pytracer would reach them; one that was deleted says so.",
-        "Only the name of a path beyond 4096 bytes is shown, and counted as truncated.",
+        "It is one pass over all processes: files opened or closed meanwhile may be missing or shown.",
+        "Paths are those in pytracer's mount namespace; deleted files are marked.",
+        "For a path longer than 4096 bytes only the file's name is shown; it is counted as truncated.",
         "--path needs Linux 5.12; it compares the first 252 bytes.",
-        "Threads share their process's files; one that has files of its own is shown under the process.",
-        "Cgroups are looked for 16 levels up.",
+        "A thread with a table of files of its own is shown under its process.",
+        "--cgroup tests 16 levels of ancestors.",
     ),
 )

@@ -9,7 +9,7 @@ TRACER = Tracer(
     name="packetsnoop",
     group="network",
     summary="packets as they pass an interface, with their ends",
-    description="Shows each packet: which way it goes, from where to where, what it carries, how long it is.",
+    description="Shows each packet: direction, source, destination, protocol, length.",
     hooks=(Hook("seen", "packets pass", (Alternative("socket-filter", (SocketFilter("see"),)),)),),
     arguments=Arguments(
         "INTERFACE", "interfaces to look at, or 'any'", encode="interfaces", examples=("lo", "eth0", "any")
@@ -38,11 +38,11 @@ TRACER = Tracer(
         ("packetsnoop eth0 -f json -d 10", "ten seconds of it, as JSON"),
     ),
     notes=(
-        "What packets carry is not copied. What finds no room is counted as lost; --buffer makes more.",
-        "Two VLAN tags are looked through; a third is shown as ethertype_0x8100 or ethertype_0x88a8.",
-        "On lo every packet is seen twice, as it goes out and as it comes in.",
+        "The payload is not copied. If the buffer is full, packets are counted as lost: see --buffer.",
+        "Up to two VLAN tags are skipped; a third is shown as ethertype_0x8100 or ethertype_0x88a8.",
+        "On lo each packet is seen twice, outgoing and incoming.",
         "Later fragments, and packets with IPv6 extension headers, are shown without ports.",
-        "What tunnels carry (GRE, VXLAN, MPLS), IP options and checksums are not looked at.",
-        "What offloads have joined, or have yet to split (GRO, TSO), is one packet.",
+        "Contents of tunnels (GRE, VXLAN, MPLS), IP options and checksums are not read.",
+        "Packets that offloads merged or have yet to split (GRO, TSO) are shown as one.",
     ),
 )

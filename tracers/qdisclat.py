@@ -49,9 +49,9 @@ TRACER = Tracer(
         ("qdisclat --by interface,queue,qdisc -d 10", "each queue by itself, for ten seconds"),
     ),
     notes=(
-        "A packet that passes by an empty queue does not wait, and is not counted; nor is a dropped one.",
-        "Interfaces without a queue (noqueue: lo, bridges, most of containers) are not seen.",
+        "A packet that bypasses an empty queue, or is dropped, is not counted.",
+        "Interfaces without a queue (noqueue: lo, bridges, most interfaces of containers) are not seen.",
         "Before Linux 5.14, the time begins just before the packet is queued.",
-        "Of packets that leave together, 512 are counted (before Linux 5.17: 32), the rest as one loss.",
+        "Of a batch of packets, 512 are counted (before Linux 5.17: 32); the others count as one loss.",
     ),
 )

@@ -43,10 +43,10 @@ TRACER = Tracer(
     ),
     notes=(
         "Read ahead: added to the page cache during a read, behind the part of the file that it asks for.",
-        "Pages that are neither used nor unused are in the cache yet, or beyond 262144 that are remembered.",
+        "Pages that are neither used nor unused are still in the cache, or beyond the 262144 tracked ones.",
         "Used: by read, pread64, readv, preadv, preadv2, of any process. Use by mmap, sendfile, splice and",
         "io_uring is not seen: such pages are unused once they leave the cache. So are files of overlayfs,",
         "whose pages are another file's. What page faults, fadvise and readahead(2) bring in is not counted.",
-        "Before Linux 5.17, pages behind the first 512 of one read are not looked at (lost: unread).",
+        "Before Linux 5.17, pages after the first 512 of one read are not counted (lost: unread).",
     ),
 )

@@ -33,9 +33,9 @@ TRACER = Tracer(
         ("runqlat --by pid -- make -j8", "one command and its descendants"),
     ),
     notes=(
-        "A thread that is woken twice before it runs waits once, from its first wake-up.",
+        "If a thread is woken twice before it runs, it waits once, from the first wake-up.",
         "The idle threads of CPUs never wait. A wait that began before the trace is not counted.",
-        "A wake-up that cuts a thread's way to sleep short starts no wait: the thread never left its CPU.",
+        "A wake-up before the thread has left its CPU starts no wait.",
         "/proc/PID/schedstat has the kernel's own sum of these waits, as its second number.",
     ),
 )

@@ -24,10 +24,10 @@ TRACER = Tracer(
     ),
     notes=(
         "An estimate: of n samples, a share p is within 2*sqrt(p*(1-p)/n) of the truth 19 times in 20, if",
-        "what runs keeps no step with them. What waits for less than a sample's distance may be missed.",
+        "the load is not synchronized with the samples. Short waits may be missed.",
         "All groups of tasks (cgroups, sessions) and scheduling classes of a CPU count together.",
-        "Linux 6.12 keeps some sleeping threads on the queue for a while, and does not say how many: there,",
-        "they are counted. runqlat measures each wait, and misses none.",
-        "CPUs that are put online later are not sampled. The kernel's BTF is needed.",
+        "Linux 6.12 keeps some sleeping threads on the queue for a while (delayed dequeue), and",
+        "they are counted, too. runqlat measures each wait.",
+        "CPUs that come online later are not sampled. It needs the kernel's BTF.",
     ),
 )

@@ -31,7 +31,7 @@ TRACER = Tracer(
         ("runqslower --min 1ms -p 181", "waits of 1 ms and more, of one process"),
     ),
     notes=(
-        "runqlat's help says what a wait is.",
+        "The help of runqlat defines a wait.",
         "PREV ran last on that CPU; it need not be the cause of the wait. 0 is the idle thread.",
     ),
 )

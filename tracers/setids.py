@@ -42,9 +42,9 @@ TRACER = Tracer(
         ("setids -f json -- su -c true www-data", "what one command does, with all ids"),
     ),
     notes=(
-        "Ids asked for are of the caller's user namespace; those afterwards are of the first one.",
-        "- stands for an id that is to stay. setfsuid and setfsgid report no error: see the ids afterwards.",
-        "A program that is setuid gets its ids as it executes: execsnoop has uid and euid.",
+        "Requested ids are of the caller's user namespace; ids afterwards are of the initial one.",
+        "- means an unchanged id. setfsuid and setfsgid report no error: see the ids afterwards.",
+        "A setuid program gets its ids by execve: execsnoop shows uid and euid.",
         "The C library repeats a call in each thread; each is shown.",
     ),
 )

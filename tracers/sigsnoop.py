@@ -51,8 +51,8 @@ TRACER = Tracer(
         ("sigsnoop --delivered --wide -- make", "those from and to a command, and how they are handled"),
     ),
     notes=(
-        "Filters let a signal through that a process sends or that it is sent to.",
-        "Timers, terminals and the like have no sender, nor has who claims to be one (si_code SI_TIMER).",
+        "Filters test both the sender and the receiver.",
+        "Signals of timers and terminals have no sender, nor do those with si_code SI_TIMER.",
         "RESULT of what is sent: sent, pending (already), ignored, overflow (refused), no_info;",
         "of what is delivered: default, handler, dropped. sigwait(3) and signalfd(2) deliver nothing.",
         "A signal that ends a process without a core dump is delivered as SIGKILL, to each of its threads.",

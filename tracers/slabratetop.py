@@ -52,9 +52,9 @@ TRACER = Tracer(
         ("slabratetop --by cache,comm -d 10", "who allocates what, for ten seconds"),
     ),
     notes=(
-        "kmalloc's caches are shown by size: no event tells kmalloc-64 from kmalloc-cg-64 and the like.",
-        "Caches may be merged: an object is then shown under the name that /proc/slabinfo has for all.",
-        "Filters look at the task that runs: what interrupts allocate, in any task, is counted for it.",
+        "kmalloc's caches are shown by size: events do not distinguish kmalloc-64 from kmalloc-cg-64.",
+        "Merged caches have one name, as in /proc/slabinfo.",
+        "Filters test the current task; allocations of an interrupt count for the interrupted task.",
         "Objects allocated in bulk are not seen. By kprobe, allocations that fail count.",
     ),
 )

@@ -15,7 +15,7 @@ TRACER = Tracer(
     name="sockcount",
     group="network",
     summary="packets and bytes per protocol on an interface",
-    description="Counts packets by what they carry: TCP, UDP, ICMP, ICMPv6, other IP, or the EtherType.",
+    description="Counts packets per protocol: TCP, UDP, ICMP, ICMPv6, other IP, or the EtherType.",
     hooks=(SOCKET,),
     arguments=Arguments(
         "INTERFACE",
@@ -45,9 +45,9 @@ TRACER = Tracer(
         ("sockcount lo --program bytecode", "the same, by the hand-written program"),
     ),
     notes=(
-        "Two VLAN tags and 8 IPv6 extension headers are looked through; then the next one is what counts.",
-        "A VLAN tag that the device takes off or puts on is not among the bytes (4 each).",
-        "What offloads have joined, or have yet to split (GRO, TSO), counts as one packet.",
+        "Up to two VLAN tags and 8 IPv6 extension headers are skipped; a further one counts as the protocol.",
+        "VLAN tags that the device removes or inserts are not among the bytes (4 each).",
+        "Packets that offloads merged or have yet to split (GRO, TSO) count as one.",
         *PROTOCOL_NOTES,
         "On 'any', or interfaces of several kinds, --filter sees packets from the network header on.",
     ),

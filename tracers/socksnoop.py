@@ -9,7 +9,7 @@ TRACER = Tracer(
     name="socksnoop",
     group="network",
     summary="sockets as they are created, bound and connected, and their sendto() calls",
-    description="Shows who makes IPv4 and IPv6 sockets, and where they are bound, connected and sent to.",
+    description="Shows processes that create, bind and connect IPv4 and IPv6 sockets, or send by them.",
     hooks=(SOCKETS,),
     filters=(Filter.PID, Filter.TID, Filter.COMM, Filter.UID, Filter.CGROUP),
     follow=True,
@@ -46,9 +46,9 @@ TRACER = Tracer(
         ("socksnoop --cgroup user.slice -f json", "all of a cgroup and those below it, as JSON"),
     ),
     notes=(
-        "What is asked for is shown, whatever comes of it; 'bound' is what came of a bind.",
-        "'send' is a datagram that is given an address; those by connected sockets are not shown.",
-        "A socket is of the cgroup whose process made it. UNIX, netlink and packet sockets are not seen.",
-        "What others on the cgroup deny is shown, too.",
+        "Requests are shown, whether they succeed or not; 'bound' is the result of a bind.",
+        "'send' is a datagram with an address; those of connected sockets are not shown.",
+        "A socket belongs to its creator's cgroup. UNIX, netlink and packet sockets are not seen.",
+        "Requests that other programs on the cgroup deny are shown, too.",
     ),
 )

@@ -54,7 +54,7 @@ TRACER = Tracer(
         ("softirqs --audit -d 10", "and the kernel's own count beside it"),
     ),
     notes=(
-        "Hardware interrupts that come meanwhile are part of the time.",
-        "With --wait, one that is raised again before it runs waits since it was raised first.",
+        "The time includes hardware interrupts that arrive meanwhile.",
+        "With --wait, the wait begins when the softirq is first raised.",
     ),
 )

@@ -45,8 +45,8 @@ TRACER = Tracer(
         ("sslsniff u:/opt/node:SSL_read u:/opt/node:SSL_write", "a library within a program"),
     ),
     notes=(
-        "This is what people send in confidence. Go, Java, Rust (rustls) and the kernel's TLS are not seen.",
-        "Bytes beyond --size are not shown, and counted as truncated; BYTES has all.",
-        "Calls that fail, or would block, carry nothing and are not shown. Writes are read as they return.",
+        "The data may be confidential. Go, Java, Rust (rustls) and the kernel's TLS are not seen.",
+        "Bytes beyond --size are not shown, and are counted as truncated; BYTES is the whole size.",
+        "Calls that fail or would block are not shown. Data of writes is read when they return.",
     ),
 )

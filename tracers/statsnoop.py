@@ -8,7 +8,7 @@ TRACER = Tracer(
     name="statsnoop",
     group="files",
     summary="stat, statx, statfs and similar calls: process, path, error",
-    description="Shows each system call that asks for attributes of a file or file system, as it returns.",
+    description="Shows each system call that reads attributes of a file or file system, as it returns.",
     hooks=(RETURN,),
     filters=TASK_FILTERS,
     follow=True,
@@ -30,9 +30,9 @@ TRACER = Tracer(
         ("statsnoop --path '/etc/*' -f json", "what is looked at in /etc, as JSON"),
     ),
     notes=(
-        "The calls are stat, lstat, fstat, newfstatat, statx, statfs, fstatfs, ustat and their older kinds.",
-        "Calls of 32-bit programs are marked, i386:stat64. FD is a folder where the path is relative.",
+        "The calls are stat, lstat, fstat, newfstatat, statx, statfs, fstatfs, ustat and older forms.",
+        "Calls of 32-bit programs have a prefix (i386:stat64). FD is the folder of a relative path.",
         "fstat and fstatfs have a descriptor and no path; the C library's fstat(3) may be newfstatat with an",
-        "empty path. opensnoop's help says how paths are read and compared. statx by io_uring is not seen.",
+        "empty path. The help of opensnoop explains paths. statx by io_uring is not seen.",
     ),
 )

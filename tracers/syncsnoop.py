@@ -8,7 +8,7 @@ TRACER = Tracer(
     name="syncsnoop",
     group="files",
     summary="sync, fsync, msync and similar calls: process, file, latency",
-    description="Shows each system call that has data written to disks, as it returns, and how long it took.",
+    description="Shows each system call that synchronizes data to disks, as it returns, with its latency.",
     hooks=(RETURN_TIMED,),
     filters=TASK_FILTERS,
     follow=True,
@@ -36,7 +36,7 @@ TRACER = Tracer(
     notes=(
         "The calls are sync, syncfs, fsync, fdatasync, msync and sync_file_range, of every ABI.",
         "Writes to files that are open with O_SYNC or O_DSYNC, and fsync by io_uring, are not shown.",
-        "FILE is what the descriptor stands for as the call returns: - if it was closed or replaced since.",
-        "Calls under way when the trace begins are not shown. msync has an address instead of a descriptor.",
+        "FILE is the file of the descriptor when the call returns; - if it was closed or replaced.",
+        "Calls in progress at the start are not shown. msync has an address instead of a descriptor.",
     ),
 )

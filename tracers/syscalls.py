@@ -48,9 +48,9 @@ TRACER = Tracer(
         ("syscalls --enforce ls.json -- ls -l", "ls under it, and which calls it was denied"),
     ),
     notes=(
-        "Counted at return: exit and exit_group never return; calls that seccomp answers are not seen.",
-        "A call that a signal interrupts (ERESTART*) is a call, no error; made again, it is another call.",
-        "Calls of another ABI than the machine's own are marked: i386:openat, x32:read, arm:write.",
-        "Calls of more than --max-rows rows within a second are counted as lost.",
+        "Calls count when they return: exit, exit_group and calls rejected by seccomp do not count.",
+        "A call that a signal interrupts (ERESTART*) counts as a call, not as an error; so does its restart.",
+        "Calls of other ABIs have a prefix: i386:openat, x32:read, arm:write.",
+        "If a second has more than --max-rows rows, further calls are counted as lost.",
     ),
 )

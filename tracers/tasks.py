@@ -41,9 +41,9 @@ TRACER = Tracer(
         ("tasks -u www-data", "where the threads of a user wait"),
     ),
     notes=(
-        "It is one pass: threads are not seen at one moment, but one after the other.",
+        "It is one pass over all threads, which are read one after the other.",
         "States: T stopped, t traced, Z ended and not waited for, X ending, P parked, I idle.",
-        "A running thread has no stack to show. At most 64 functions are shown.",
-        "Cgroups are looked for 16 levels up.",
+        "A running thread has no stack. At most 64 functions are shown.",
+        "--cgroup tests 16 levels of ancestors.",
     ),
 )

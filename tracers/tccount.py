@@ -15,7 +15,7 @@ TRACER = Tracer(
     name="tccount",
     group="network",
     summary="packets and bytes per protocol, in traffic control",
-    description="Counts packets by what they carry, before the filters of traffic control decide on them.",
+    description="Counts packets per protocol, before the filters of traffic control.",
     hooks=(TRAFFIC,),
     arguments=Arguments(
         "INTERFACE", "interfaces to look at", encode="interfaces", examples=("lo", "eth0"), every=False
@@ -33,13 +33,13 @@ TRACER = Tracer(
         ("tccount eth0 --filter 'udp port 53'", "only that; tcpdump's language, see man pcap-filter"),
     ),
     notes=(
-        "What comes in is counted after XDP; what goes out, before anything is queued or dropped there.",
-        "Every packet is left to the filters of others, which decide as if this one were not there.",
-        "Two VLAN tags and 8 IPv6 extension headers are looked through; then the next one is what counts.",
-        "A VLAN tag that the device takes off or puts on is not among the bytes (4 each).",
-        "What offloads have joined, or have yet to split (GRO, TSO), counts as one packet.",
+        "Incoming packets are counted after XDP; outgoing ones before they are queued or dropped.",
+        "Every packet passes to the other filters unchanged.",
+        "Up to two VLAN tags and 8 IPv6 extension headers are skipped; a further one counts as the protocol.",
+        "VLAN tags that the device removes or inserts are not among the bytes (4 each).",
+        "Packets that offloads merged or have yet to split (GRO, TSO) count as one.",
         *PROTOCOL_NOTES,
-        "Before Linux 6.6 by a clsact qdisc, which is shared, or made and taken away again.",
+        "Before Linux 6.6 it uses the clsact qdisc: an existing one, or one that it adds and removes.",
         "On interfaces of several kinds, --filter sees packets from the network header on.",
     ),
 )

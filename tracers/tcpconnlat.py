@@ -8,7 +8,7 @@ TRACER = Tracer(
     name="tcpconnlat",
     group="network",
     summary="latency of establishing TCP connections",
-    description="Shows each TCP connection that is established, and how long that took.",
+    description="Shows each TCP connection that is established, with the time that it took.",
     hooks=OWNERS,
     filters=TASK_FILTERS,
     follow=True,
@@ -36,6 +36,6 @@ TRACER = Tracer(
     notes=(
         *OWNER_NOTES,
         "Connections that fail are not shown, nor accepted ones: tcptracer shows them.",
-        "The time is that of the network and of the other machine's kernel: its program need not accept yet.",
+        "The time is that of the network and the peer's kernel; the peer's program may accept later.",
     ),
 )

@@ -33,7 +33,7 @@ TRACER = Tracer(
     ),
     notes=(
         *OWNER_NOTES,
-        "Bytes are data, each once: no headers, no retransmissions. What was sent may not have arrived.",
-        "A connection has ended when nothing is left to be sent: that may be after its process has ended.",
+        "Bytes are payload without retransmissions. Sent bytes may not have arrived.",
+        "A connection ends when no data is left to be sent, which may be after the end of its process.",
     ),
 )

@@ -19,7 +19,7 @@ TRACER = Tracer(
     name="tcpretrans",
     group="network",
     summary="retransmitted TCP segments: process, addresses, reason",
-    description="Shows each TCP segment that is sent again, with the reason and the state of the connection.",
+    description="Shows each retransmitted TCP segment, with the reason and the state of the connection.",
     hooks=(*tcp.OWNERS, RETRANSMIT),
     filters=TASK_FILTERS,
     audit=tcp.SEGMENTS_AUDIT,
@@ -43,6 +43,6 @@ TRACER = Tracer(
     ),
     notes=(
         *tcp.OWNER_NOTES[:2],
-        "For a SYNACK, it is the listening process.",
+        "A SYNACK belongs to the listening process.",
     ),
 )

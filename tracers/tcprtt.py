@@ -29,7 +29,7 @@ TRACER = Tracer(
     name="tcprtt",
     group="network",
     summary="round-trip times of TCP connections, as histograms",
-    description="Shows histograms of the smoothed round-trip time, taken at each segment that comes in.",
+    description="Shows histograms of the smoothed round-trip time, sampled at each incoming segment.",
     hooks=(*OWNERS, SEGMENT),
     filters=TASK_FILTERS,
     follow=True,
@@ -49,8 +49,8 @@ TRACER = Tracer(
         ("tcprtt --net 192.0.2.0/24", "of one network"),
     ),
     notes=(
-        "It is the kernel's smoothed estimate (srtt, as ss -i shows it) before the segment is looked at.",
-        "A busy connection counts more often than a quiet one. Without an estimate yet, it does not count.",
+        "The value is the kernel's srtt (as in ss -i) before it processes the segment.",
+        "A busy connection counts more often. A connection without an estimate yet does not count.",
         *OWNER_NOTES[:2],
     ),
 )

@@ -10,7 +10,7 @@ TRACER = Tracer(
     name="tcpstates",
     group="network",
     summary="changes of state of TCP sockets, and the time in each state",
-    description="Shows each change of state of TCP sockets, and how long the state before lasted.",
+    description="Shows each change of state of TCP sockets, with the duration of the previous state.",
     hooks=OWNERS,
     filters=TASK_FILTERS,
     follow=True,
@@ -34,6 +34,6 @@ TRACER = Tracer(
     notes=(
         *OWNER_NOTES,
         "Incoming connections begin in SYN_RECV, and have no process until they are accepted.",
-        "TIME_WAIT is not seen: the kernel replaces the socket by a smaller one, and it enters CLOSE.",
+        "TIME_WAIT is not seen: the kernel replaces the socket by a smaller one, and shows CLOSE.",
     ),
 )

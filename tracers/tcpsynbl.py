@@ -12,7 +12,7 @@ TRACER = Tracer(
     name="tcpsynbl",
     group="network",
     summary="how full the queues of listening TCP sockets are as connections arrive",
-    description="Shows, for each listening socket, how many connections wait to be accepted as one comes.",
+    description="Shows how many connections wait to be accepted on each listening socket, when one arrives.",
     hooks=(TCP_CLONE,),
     filters=(Filter.NETNS,),
     options=(
@@ -39,9 +39,9 @@ TRACER = Tracer(
         ("tcpsynbl --histogram --by local -d 60", "how the queue of each is filled"),
     ),
     notes=(
-        "A queue is looked at as a connection is established, before that one is put there.",
-        "What a full queue turns away is not established, and not in these numbers: TcpExtListenOverflows",
+        "The length of a queue is read before the new connection is added to it.",
+        "Connections that a full queue refuses are not in these numbers: TcpExtListenOverflows",
         "(nstat) counts it for the network namespace. A queue whose MAX is its BACKLOG has been full.",
-        "Of SYN cookies, there are no requests to count in SYN. ss -lt shows the queues as they are now.",
+        "SYN does not count requests answered by SYN cookies. ss -lt shows the current queues.",
     ),
 )

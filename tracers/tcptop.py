@@ -24,7 +24,7 @@ TRACER = Tracer(
         ("tcptop --by address --sort rx_bytes", "by the other end, who sends most to this machine first"),
     ),
     notes=(
-        "Bytes are those of calls: what waits in buffers counts, what the kernel sends again does not.",
+        "Bytes are those of system calls: buffered data counts, retransmissions do not.",
         "Before Linux 6.3 it needs trampolines. What splice(2) and zero-copy receiving take is not seen.",
     ),
 )

@@ -50,10 +50,10 @@ TRACER = Tracer(
         ("tcptracer --netns 4711 -f json", "those of a container's network namespace, as JSON"),
     ),
     notes=(
-        "A connection is closed once nothing can be sent either way, or its process has closed it.",
-        "A fail without errno: given up by its own process, or no port was free. No route: not seen.",
-        "Open before the trace: pid and comm are of who closes it, or unknown when the other end resets it.",
-        "--netns is that of the socket. Of MPTCP, connections to single addresses (subflows) are shown.",
-        "Without kprobes, what io_uring or the kernel itself accepts is not seen to be accepted.",
+        "A connection is closed when neither side can send, or its process has closed it.",
+        "A failure without errno: the process gave up, or no port was free. Missing routes are not seen.",
+        "A connection from before the trace belongs to who closes it; null if the peer resets it.",
+        "--netns selects the socket's namespace. MPTCP is shown as its subflows.",
+        "Without kprobes, accepts by io_uring or the kernel itself are not seen.",
     ),
 )

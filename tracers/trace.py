@@ -8,7 +8,7 @@ TRACER = Tracer(
     name="trace",
     group="system",
     summary="calls of functions, trace events and USDT probes, with the values that you name",
-    description="Shows each call or event that passes a filter, with the values that you name.",
+    description="Shows each call or event that passes a filter, with the named values.",
     hooks=(),
     arguments=ProbeSpecArguments(
         "SPEC",
@@ -38,9 +38,9 @@ TRACER = Tracer(
     ),
     notes=(
         "docs/probe-specs.md describes the language, and the differences from BCC's trace.",
-        "An argument that cannot be read is a dash (JSON: null); a filter that cannot be, is not true.",
-        "JSON and CSV have each argument by its own text; tables with --wide.",
+        "An argument that cannot be read is a dash (JSON: null); a filter that cannot be read is false.",
+        "JSON, CSV and --wide tables have a column for each argument, named by its text.",
         COMPAT_NOTE,
-        "With -p or -- COMMAND, u: and usdt: are looked for as for funccount.",
+        "With -p or -- COMMAND, u: and usdt: are found as for funccount.",
     ),
 )

@@ -26,7 +26,7 @@ TRACER = Tracer(
     name="vfsstat",
     group="files",
     summary="rates of the kernel's file operations: reads, writes, opens, ...",
-    description="Counts calls of functions of the kernel's virtual file system, also its own.",
+    description="Counts calls of functions of the kernel's virtual file system, also its own calls.",
     hooks=(CALLED,),
     filters=TASK_FILTERS,
     follow=True,
@@ -45,12 +45,12 @@ TRACER = Tracer(
         ("vfsstat --by comm --sort writes -d 10", "by name, for ten seconds"),
     ),
     notes=(
-        "Calls count as they begin, whether they succeed or not: of files, sockets, pipes, /proc, ...",
+        "Calls count at entry, whether they succeed or not: on files, sockets, pipes, /proc and others.",
         "vfs_read and vfs_write are passed by read, write and their positioned kinds, not by vectored ones,",
         "sendfile, splice and io_uring, nor by page faults. A file that open creates is an open.",
         "Where the kernel's compiler has put one of them into its callers, too few are counted. So fsync and",
         "rmdir are left out (Linux 7.2 and 5.10); the others are right on 5.10, 6.1, 6.12 and 7.2.",
-        "What is done in an overlay counts again in the file system below it.",
+        "An operation on overlayfs counts again in the file system below it.",
         "It needs kprobes or trampolines. Without: syscalls -e read,write,openat,fsync counts system calls.",
     ),
 )

@@ -34,8 +34,8 @@ TRACER = Tracer(
         ("wakeuptime -f folded -- make", "a build, for flame graphs; counts are nanoseconds"),
     ),
     notes=(
-        "Filters look at who is woken. The time ends with the wake-up; runqlat has the wait after it.",
-        "An interrupt wakes in whichever task runs: it has no process and no stack here. On x86, what a page",
+        "Filters test the woken thread. The time ends with the wake-up; runqlat shows the wait after it.",
+        "A wake-up by an interrupt has no process and no stack. On x86, one by a page fault looks the same.",
         "fault wakes is taken for that, too. offcputime has the stacks with which threads went to sleep.",
     ),
 )

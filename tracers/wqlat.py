@@ -54,7 +54,7 @@ TRACER = Tracer(
         ("wqlat --latency --by workqueue -d 10", "how late work of each workqueue begins"),
     ),
     notes=(
-        "Work that was queued before the trace is not counted. RAN is of those that ended.",
-        "A delayed work item is queued when its time has come. The kernel does not record who queued it.",
+        "Work queued before the trace is not counted. RAN is the time of items that ended.",
+        "A delayed work item counts as queued when its timer expires. The kernel does not record its owner.",
     ),
 )

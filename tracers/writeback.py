@@ -48,10 +48,10 @@ TRACER = Tracer(
         ("writeback --min-pages 0", "also those that find nothing to write"),
     ),
     notes=(
-        "Who made pages dirty is not known when they are written: the worker that does it is not named.",
-        "The cgroup is the one whose pages the kernel writes back apart, else the root: / is no culprit.",
-        "A pass ends when its pages are given to the device; they may not have been written yet.",
-        "What fsync, O_SYNC and O_DIRECT write is none of it: see fsslower and syncsnoop.",
-        "A piece of work may take several passes. One under way when the trace begins is not shown.",
+        "When pages are written, the process that dirtied them is unknown; the kernel worker is not shown.",
+        "The cgroup is the one whose pages the kernel writes back separately, else the root (/).",
+        "A pass ends when its pages are submitted to the device; they may not be written yet.",
+        "Writes by fsync, O_SYNC and O_DIRECT are not included: see fsslower and syncsnoop.",
+        "A work item may take several passes. A pass in progress at the start is not shown.",
     ),
 )

@@ -7,7 +7,7 @@ TRACER = Tracer(
     name="xdpcount",
     group="network",
     summary="frames and bytes per protocol, as they come in (XDP)",
-    description="Counts frames by what they carry, before the kernel makes packets of them.",
+    description="Counts frames per protocol, before the kernel makes packets of them.",
     hooks=(FRAME,),
     arguments=Arguments(
         "INTERFACE", "interfaces to look at", encode="interfaces", examples=("lo", "eth0"), every=False
@@ -30,13 +30,13 @@ TRACER = Tracer(
         ("xdpcount eth0 --filter 'tcp port 443'", "only that; tcpdump's language, see man pcap-filter"),
     ),
     notes=(
-        "Every frame is passed on. What goes out is not seen.",
+        "Every frame is passed on. Outgoing frames are not seen.",
         "An interface has one XDP program. That of another owner stays, and the error names it.",
-        "The driver counts frames as they were on the wire, before any are joined (GRO).",
-        "Two VLAN tags and 8 IPv6 extension headers are looked through; then the next one is what counts.",
-        "VLAN tags are in the frames, and among the bytes, unless the device has taken them off;",
+        "In the driver, frames are counted as on the wire, before GRO merges them.",
+        "Up to two VLAN tags and 8 IPv6 extension headers are skipped; a further one counts as the protocol.",
+        "VLAN tags are part of the frames and bytes, unless the device has removed them;",
         "to --filter, 'tcp port 443' is then a frame without a tag, 'vlan and tcp port 443' one with it.",
-        "On lo, on veth and behind drivers (generic), what the sender has yet to split is one frame.",
+        "On lo, on veth and in generic mode, data that the sender has yet to split is one frame.",
         *PROTOCOL_NOTES,
     ),
 )

@@ -20,9 +20,7 @@ from pytracer.spec.options import Flag, NameSet, Number, SeccompProfile, Targets
 from pytracer.spec.outputs import Histogram, Table
 from pytracer.spec.sampling import PerfSample, TaskSample
 
-COMPAT_NOTE = (
-    "32-bit programs raise no t:syscalls:* events (the kernel's choice): syscalls counts their calls."
-)
+COMPAT_NOTE = "32-bit programs raise no t:syscalls:* events: syscalls counts their calls."
 """The note of every tracer of events that users name."""
 
 # x86's functions behind the system call tables (fa697140f9a2 and ebeb8c82ffaf, Linux 4.17): one for each call

@@ -105,8 +105,8 @@ DISK_AUDIT = Audit(
 EVENT_AUDIT = replace(DISK_AUDIT, column="")
 """The kernel's own count of requests; of tracers with a row for many, and with an event for each."""
 REQUEST_NOTES = (
-    "What the kernel does for itself (writeback, journals, flushes of caches) is no process's: pid is none.",
-    "A request is what the driver gets: several reads or writes that were merged, or a part of one.",
-    "RAID, device mapper and zram have no requests of their own: what they ask of disks is seen.",
-    "A request that was given to its driver before the trace is not shown.",
+    "Requests of the kernel itself (writeback, journals, cache flushes) have no process: pid is null.",
+    "A request is one unit for the driver: several merged reads or writes, or a part of one.",
+    "RAID, device mapper and zram have no requests; the requests of the disks below them are seen.",
+    "Requests that were issued to the driver before the trace are not shown.",
 )

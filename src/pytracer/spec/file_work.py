@@ -62,13 +62,13 @@ CACHE_OUTPUT = Table(
     sort="pages",
 )
 CACHE_NOTES = (
-    "Reads are read, pread64, readv, preadv, preadv2 of files that the page cache serves, not with O_DIRECT.",
-    "ADDED are misses, pages read ahead, and those of page faults, writes, sendfile and metadata.",
-    "A page that was read ahead is a hit when it is read, though the disk may still be at it.",
-    "mmap, sendfile, splice and io_uring, and vectored reads of x32 programs, make neither hits nor misses.",
-    "A page that another task adds meanwhile is a hit. Reads under way at the start may lack misses.",
-    "A large folio counts as all of its pages: it is added, and dirtied, as a whole. A page is 4096 bytes.",
-    "/proc/PID/io has the pages added from disks (read_bytes) and dirtied (write_bytes) of a process.",
+    "Reads are read, pread64, readv, preadv and preadv2 through the page cache, so not with O_DIRECT.",
+    "ADDED counts misses, readahead, and pages of page faults, writes, sendfile and metadata.",
+    "A page that was read ahead is a hit, even if the disk has not delivered it yet.",
+    "mmap, sendfile, splice, io_uring, and vectored reads of x32 programs are neither hits nor misses.",
+    "A page that another task adds meanwhile is a hit. Reads in flight at the start may lack misses.",
+    "A large folio is added and dirtied as a whole, so all its pages count. A page has 4096 bytes.",
+    "/proc/PID/io counts pages added from disks (read_bytes) and dirtied (write_bytes) by a process.",
 )
 
 
@@ -89,6 +89,6 @@ FS_NOTES = (
     "Regular files alone, of any file system: also /proc and /sys. Calls that fail are left out.",
     "Of io_uring (Linux 5.18), reads, writes and fsync, from their submission on; no opens. mmap, sendfile,",
     "splice and vectored calls of x32 programs are not seen, nor is writeback, which nobody waits for.",
-    "Calls under way when the trace begins are not shown.",
+    "Calls in progress at the start of the trace are not shown.",
 )
 """Operations on files: probes_c/include/fsops.h."""

@@ -110,8 +110,8 @@ ROWS = Table(
     sort="bytes",
 )
 PROTOCOL_NOTES = (
-    "'other' is any further IP protocol, 'malformed' a packet whose headers are too short. Of IPv4 the",
-    "first 20 bytes are looked at, no options or checksums. What tunnels carry (GRE, VXLAN, MPLS) is not.",
+    "'other' is any other IP protocol, 'malformed' a packet with headers that are too short. Only the",
+    "first 20 bytes of IPv4 are read: no options, checksums, or content of tunnels (GRE, VXLAN, MPLS).",
 )
 """What is not looked at further, for the notes of tracers that count by protocol."""
 DIRECTIONS = ("in", "out", "both")

@@ -68,10 +68,10 @@ SEGMENTS_AUDIT = Audit(
 )
 """The kernel's own count of segments that are sent again."""
 OWNER_NOTES = (
-    "A connection belongs to the process that connected or accepted, not to one that runs as packets come.",
-    "One older than the trace belongs to the first process that has it open as the trace begins.",
-    "--netns is that of the socket. Of MPTCP, connections to single addresses (subflows) are shown.",
-    "Without kprobes, what io_uring accepts has no process until it is closed.",
+    "A connection belongs to the process that connected or accepted.",
+    "A connection from before the trace belongs to the first process that has it open at the start.",
+    "--netns selects the socket's namespace. MPTCP is shown as its subflows.",
+    "Without kprobes, a connection accepted by io_uring has no process until it is closed.",
 )
 
 _EVENTS = (("sent", "sock_send_length"), ("received", "sock_recv_length"))
