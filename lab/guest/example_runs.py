@@ -123,6 +123,7 @@ EXAMPLES: dict[str, Example] = {
     "runqlat": Example("", LIST),
     "runqlen": Example("2 1", beside=LIST),
     "runqslower": Example("--min 10us", "sh -c 'ls | cat'"),
+    "schedsnoop": Example("", "sh -c 'ls | cat'"),
     "setids": Example("", "su -s /bin/true www-data"),
     "sigsnoop": Example("", "sh -c 'sleep 9 & kill $!; wait'"),
     "slabratetop": Example("--top 8", LIST),

@@ -134,7 +134,7 @@ class TimelineSink:
         begin = end - sum(fields[column.name] for column in known)
         for column in known:
             times = begin, begin + fields[column.name]
-            what = f"{name}: {column.name.removesuffix('_ns')}" if len(self._times) > 1 else name
+            what = self._time_name(column, name)
             flow = self._add_cause(begin, fields) if column.on_cpu else 0
             self._add_slice(track, times, what, fields, flow)
             if column.on_cpu:
@@ -142,6 +142,13 @@ class TimelineSink:
                 self._call(cpu, f"CPU {fields['cpu']}")
                 self._add_slice(cpu, times, self._names.get(track, what), fields)
             begin = times[1]
+
+    def _time_name(self, column: Column, name: str) -> str:
+        """Return what a slice is called: events with several times, by which of them it is."""
+        if len(self._times) == 1:
+            return name
+        which = column.name.removesuffix("_ns")
+        return f"{name}: {which}" if self._name else which
 
     def _add_cause(self, begin: int, fields: dict[str, Any]) -> int:
         """Add what the one that caused it did, at the time that it did; return the flow from there."""
