@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Files as they are opened, or fail to be: open, creat, openat, openat2, of every ABI.
+// Files as they are opened, or fail to be: open, creat, openat, openat2, of every ABI, and by io_uring.
 //
 // The path is read when the call returns: the kernel has just read it, so that it is in memory. (A program
 // may not wait for a page to be read in.)
@@ -17,8 +17,10 @@ struct event {
     u32 bits; // with the path behind it, a struct pt_path
     char path[PATH_LEN];
 };
+#define PT_RECORDS 2
 #include "paths.h"
 #include "returns.h"
+#include "ring_paths.h"
 #include "stream.h"
 
 enum how { OTHER, OPEN, CREAT, OPENAT, OPENAT2 };
@@ -73,7 +75,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
 
     if (kind == OTHER || !pt_is_shown_return(call))
         return PT_PASS;
-    event = pt_prepare();
+    event = pt_prepare_in(0);
     if (!event)
         return PT_PASS;
     event->ns = bpf_ktime_get_ns();
@@ -88,3 +90,24 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
         pt_send(ctx, event, offsetof(struct event, path) + size);
     return PT_PASS;
 }
+
+#ifdef PT_SEES_RING_PATHS
+static __always_inline void on_ring_path(void *ctx, struct pt_request *request, struct pt_ring_path *path,
+                                         s64 result)
+{
+    struct event *event = pt_prepare_in(1);
+    u64 size;
+
+    if (!event)
+        return;
+    event->ns = bpf_ktime_get_ns();
+    event->pid = request->pid;
+    event->fd = result < 0 || path->is_fixed ? -1 : result;
+    event->error = result < 0 ? -result : 0;
+    event->flags = path->flags;
+    __builtin_memcpy(event->comm, request->comm, sizeof(event->comm));
+    size = pt_copy_ring_path(event, path);
+    if (pt_path_is_wanted(&event->bits, size))
+        pt_send(ctx, event, offsetof(struct event, path) + size);
+}
+#endif

@@ -17,9 +17,12 @@ struct event {
     u32 bits; // with the path behind it, a struct pt_path
     char path[PATH_LEN];
 };
+#define PT_RECORDS 2
+#define PT_RING_STATS
 #include "syscall_numbers.h"
 #include "paths.h"
 #include "returns.h"
+#include "ring_paths.h"
 #include "stream.h"
 
 enum kind { OTHER, BY_PATH, BY_FD, AT, NEITHER };
@@ -49,7 +52,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
 
     if (!kind || !pt_is_shown_return(call))
         return PT_PASS;
-    event = pt_prepare();
+    event = pt_prepare_in(0);
     if (!event)
         return PT_PASS;
     event->ns = bpf_ktime_get_ns();
@@ -67,3 +70,32 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
         pt_send(ctx, event, offsetof(struct event, path) + size);
     return PT_PASS;
 }
+
+#ifdef PT_SEES_RING_PATHS
+#if defined(__x86_64__)
+#define STATX 332
+#else
+#define STATX 291
+#endif
+
+// It is shown as the system call that does the same.
+static __always_inline void on_ring_path(void *ctx, struct pt_request *request, struct pt_ring_path *path,
+                                         s64 result)
+{
+    struct event *event = pt_prepare_in(1);
+    u64 size;
+
+    if (!event)
+        return;
+    event->ns = bpf_ktime_get_ns();
+    event->call = STATX;
+    event->pid = request->pid;
+    event->tid = request->tid;
+    event->fd = path->folder != AT_CWD ? path->folder : -1;
+    event->error = result < 0 ? -result : 0;
+    __builtin_memcpy(event->comm, request->comm, sizeof(event->comm));
+    size = pt_copy_ring_path(event, path);
+    if (pt_path_is_wanted(&event->bits, size))
+        pt_send(ctx, event, offsetof(struct event, path) + size);
+}
+#endif

@@ -3,13 +3,14 @@
 from pytracer.spec import Column, Stream, Tracer
 from pytracer.spec.common import ERROR, ONLY_FAILED, ONLY_PATHS, RETURN, TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.io_uring import RING_FILES
 
 TRACER = Tracer(
     name="statsnoop",
     group="files",
     summary="stat, statx, statfs and similar calls: process, path, error",
     description="Shows each system call that reads attributes of a file or file system, as it returns.",
-    hooks=(RETURN,),
+    hooks=(RETURN, RING_FILES),
     filters=TASK_FILTERS,
     follow=True,
     options=(ONLY_FAILED, ONLY_PATHS),
@@ -33,6 +34,6 @@ TRACER = Tracer(
         "The calls are stat, lstat, fstat, newfstatat, statx, statfs, fstatfs, ustat and older forms.",
         "Calls of 32-bit programs have a prefix (i386:stat64). FD is the folder of a relative path.",
         "fstat and fstatfs have a descriptor and no path; the C library's fstat(3) may be newfstatat with an",
-        "empty path. The help of opensnoop explains paths. statx by io_uring is not seen.",
+        "empty path. The help of opensnoop explains paths. statx by io_uring has call statx (Linux 5.18).",
     ),
 )

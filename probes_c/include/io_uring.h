@@ -96,7 +96,7 @@ static __always_inline int pt_completed(void *ctx, u64 ring, u64 address, u64 da
     return PT_PASS;
 }
 
-#if defined(HOOK_RING_REQUEST_TRACEPOINT)
+#if defined(HOOK_RING_REQUEST_TRACEPOINT) || defined(HOOK_RING_FILE_TRACEPOINT)
 int submitted(struct tracepoint__io_uring__io_uring_submit_req *args)
 {
     return pt_submitted((u64)args->ctx, (u64)args->req, args->user_data, args->opcode, args->flags,

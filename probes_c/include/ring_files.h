@@ -6,9 +6,6 @@
 // The file is the request's, which events have had since Linux 5.18; before, and with the alternative "none", nothing
 // is seen. An operation ends while any task runs: the request has the process that submitted it.
 #if defined(HOOK_RING_FILE_TRACEPOINT) || defined(HOOK_RING_FILE_TRACEPOINT_SQE)
-#ifdef HOOK_RING_FILE_TRACEPOINT
-#define HOOK_RING_REQUEST_TRACEPOINT
-#endif
 #include "io_uring.h"
 #define PT_SEES_RING_FILES
 

@@ -13,6 +13,7 @@ from pytracer.spec.common import RETURN
 from pytracer.text import to_bytes
 from support import own
 from support.cli import finish, run, start, stop
+from support.needs import running
 from support.stream import by_perf_rings, events
 from support.workloads import workload
 
@@ -51,6 +52,21 @@ def test_every_call_of_every_abi_is_seen_once(alternative, tmp_path):
     found = [record for record in found if record["comm"] == "opens"]
     assert len({record["pid"] for record in found}) == 8
     assert [record | {"pid": 0} for record in found] == [record | {"pid": 0} for record in expected]
+
+
+@pytest.mark.lab
+def test_opens_by_io_uring(tmp_path):
+    path = str(tmp_path / "ring\x1b")
+    found = events("opensnoop", "--", workload("rings"), "opens", 5, path)
+    found = [event for event in found if event["path"] in (path, "/nowhere/at/all")]
+    if running().excuse("requests in the events of io_uring"):
+        assert found == []
+        return
+    assert {(event["comm"], event["flags"]) for event in found} == {("rings", "RDWR|CREAT")}
+    results = [(event["path"], event["fd"], event["err"]) for event in found]
+    # 3 to 5 are a pipe and the ring. The last has a slot of the ring, and no descriptor.
+    opened = [(path, 6 + number, None) for number in range(5)]
+    assert results == [*opened, *[("/nowhere/at/all", None, "ENOENT")] * 5, (path, None, None)]
 
 
 def test_nothing_of_the_launcher_is_seen():

@@ -9,6 +9,7 @@ import pytest
 
 from pytracer.text import to_bytes
 from support.cli import run
+from support.needs import running
 from support.stream import events
 from support.workloads import workload
 
@@ -76,3 +77,12 @@ def test_hostile_paths_are_text_on_one_line():
     table = run("statsnoop", *words).out
     assert "\x1b" not in table
     assert len(table.splitlines()) == 1 + len(BY_PATH) + len(COMPAT_BY_PATH)
+
+
+@pytest.mark.lab
+def test_statx_by_io_uring(tmp_path):
+    path = str(tmp_path / "ring")
+    found = events("statsnoop", "--path", path, "--", workload("rings"), "opens", 5, path)
+    sees = not running().excuse("requests in the events of io_uring")
+    calls = [(event["comm"], event["call"], event["fd"], event["err"]) for event in found]
+    assert calls == [("rings", "statx", None, None)] * sees

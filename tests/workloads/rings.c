@@ -8,6 +8,7 @@
 //   multishot  one poll that completes N times, and its removal
 //   skipped    N NOPs that complete in silence, N reads that fail and do not
 //   timeouts   N timeouts of 20 ms
+//   opens      N opens of the file whose path follows, N that fail, one into a fixed file, one statx
 //   files      N writes of 16 bytes to the file whose path follows, N reads of them, one fsync
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -78,7 +79,7 @@ static void reap(int wanted)
 int main(int argc, char **argv)
 {
     int n = argc > 2 ? atoi(argv[2]) : 0, ends[2];
-    char *mode = argv[1], buffer[16];
+    char *mode = argv[1], buffer[16], room[256]; // a struct statx
     struct __kernel_timespec time = {.tv_nsec = 20000000};
 
     if (!n || pipe(ends)) // 3 and 4: the ring is 5
@@ -102,7 +103,32 @@ int main(int argc, char **argv)
         if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &file, 1))
             return 4;
     }
-    if (!strcmp(mode, "files")) {
+    if (!strcmp(mode, "opens")) {
+        int none = -1;
+
+        for (int i = 0; i < 2 * n + 1; i++) {
+            struct io_uring_sqe *sqe = next(IORING_OP_OPENAT, i);
+
+            if (i == 2 * n) {
+                syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &none, 1);
+                sqe->file_index = 1;
+            }
+            sqe->fd = AT_FDCWD;
+            sqe->addr = (unsigned long)(i < n || i == 2 * n ? argv[3] : "/nowhere/at/all");
+            sqe->open_flags = O_RDWR | O_CREAT;
+            sqe->len = 0600;
+            submit();
+            reap(1);
+        }
+        struct io_uring_sqe *sqe = next(IORING_OP_STATX, 1);
+
+        sqe->fd = AT_FDCWD;
+        sqe->addr = (unsigned long)argv[3];
+        sqe->addr2 = (unsigned long)room;
+        submit();
+        reap(1);
+        n = 0;
+    } else if (!strcmp(mode, "files")) {
         static const int calls[] = {IORING_OP_WRITE, IORING_OP_READ, IORING_OP_FSYNC};
         int file = open(argv[3], O_RDWR | O_CREAT, 0600);
 

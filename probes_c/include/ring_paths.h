@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Operations of io_uring that are given a path, from the hook RING_FILES: opens, or with PT_RING_STATS statx. The tracer
+// that includes this defines
+//
+//     on_ring_path(context, request, path, result)   an operation has ended: 0 or a descriptor, or an error
+//
+// The kernel has copied the path when the request is submitted, and has it no more when that completes.
+#if defined(HOOK_RING_FILE_TRACEPOINT) || defined(HOOK_RING_FILE_TRACEPOINT_SQE)
+#include "io_uring.h"
+#include <linux/fs.h>
+#define PT_SEES_RING_PATHS
+
+struct pt_ring_path {
+    u64 flags;
+    s32 folder;   // the descriptor that the path is relative to, or AT_FDCWD
+    u32 is_fixed; // opened into a slot of the ring's fixed files: it has no descriptor
+    char path[256];
+};
+// By the address of the request. The oldest gives way.
+BPF_TABLE("lru_hash", u64, struct pt_ring_path, pt_ring_paths, 4096);
+BPF_PERCPU_ARRAY(pt_no_ring_path, struct pt_ring_path, 1); // zeros, too large for the stack
+
+static void on_ring_path(void *ctx, struct pt_request *request, struct pt_ring_path *path, s64 result);
+
+#if PT_HAS_REQUEST && PT_HAS_io_open__filename && PT_HAS_io_statx__filename
+// Save what "from" says, the command of a request; "path" is saved for the request.
+#ifdef PT_RING_STATS
+#define PT_RING_COMMAND(operation) ((operation) == 21) // IORING_OP_STATX
+static __always_inline u64 pt_save_ring_command(struct pt_ring_path *path, u64 address)
+{
+    struct io_statx *from = (struct io_statx *)address;
+
+    path->folder = pt_read(from->dfd);
+    return (u64)&from->filename;
+}
+#else
+#define PT_RING_COMMAND(operation) ((operation) == 18 || (operation) == 28) // IORING_OP_OPENAT, _OPENAT2
+static __always_inline u64 pt_save_ring_command(struct pt_ring_path *path, u64 address)
+{
+    struct io_open *from = (struct io_open *)address;
+
+    path->flags = pt_read(from->how.flags) & ~0100000ULL; // O_LARGEFILE, which the kernel adds
+    path->is_fixed = !!pt_read(from->file_slot);
+    return (u64)&from->filename;
+}
+#endif
+#endif
+
+static __always_inline void on_submit(struct pt_request *request, u32 flags, int is_polled)
+{
+#ifdef PT_RING_COMMAND
+    int zero = 0;
+    struct pt_ring_path *path = pt_no_ring_path.lookup(&zero);
+    u64 address = request->address, filename = 0;
+
+    if (!path || !address || !PT_RING_COMMAND(request->operation))
+        return;
+    pt_ring_paths.update(&address, path);
+    path = pt_ring_paths.lookup(&address);
+    if (!path)
+        return;
+    // A pointer, from Linux 7.0 on in a struct of its own.
+    pt_probe_read_kernel(&filename, sizeof(filename), (void *)pt_save_ring_command(path, address));
+    pt_probe_read_kernel_str(path->path, sizeof(path->path),
+                             (void *)pt_read(((struct filename *)filename)->name));
+#endif
+}
+
+static __always_inline void on_complete(void *ctx, struct pt_request *request, int is_more, u64 ns, u64 now,
+                                        s64 result)
+{
+    u64 address = request->address;
+    struct pt_ring_path *path = pt_ring_paths.lookup(&address);
+
+    if (!path)
+        return;
+#ifdef FAILED
+    if (pt_is_failed(result))
+#endif
+        on_ring_path(ctx, request, path, result);
+    pt_ring_paths.delete(&address);
+}
+
+// Copy the path to the "path" of an event, and return its size there. A path that fills the room counts as truncated.
+#define pt_copy_ring_path(event, from)                                                                       \
+    ({                                                                                                       \
+        s64 size_ = pt_probe_read_kernel_str((event)->path, sizeof((from)->path), (from)->path);             \
+                                                                                                             \
+        if (size_ == sizeof((from)->path))                                                                   \
+            pt_lost(PT_LOSS_TRUNCATED);                                                                      \
+        if (size_ <= 0) {                                                                                    \
+            (event)->path[0] = 0;                                                                            \
+            size_ = 1;                                                                                       \
+        }                                                                                                    \
+        size_;                                                                                               \
+    })
+#endif
