@@ -1,4 +1,4 @@
-"""Debian's packages by the ordinary client, with a root of its own: nothing of the machine's apt is changed.
+"""Download Debian's packages by apt with a root of its own, without changes to the machine's apt.
 
 The mirror, its keyring and whatever the machine needs to reach it come from the machine's own
 configuration; signatures are checked by apt as ever.
@@ -37,12 +37,12 @@ class Mirror:
 
 
 def stanzas(text: str) -> list[dict[str, str]]:
-    """Control data as dictionaries; folded lines are joined."""
-    found = []
+    """Parse control data to dictionaries; folded lines are joined."""
+    result = []
     for stanza in re.split(r"\n\s*\n", text.strip()):
         pairs = (line.partition(":") for line in re.sub(r"\n[ \t]+", " ", stanza).splitlines() if ":" in line)
-        found.append({name.strip(): value.strip() for name, _, value in pairs})
-    return [stanza for stanza in found if stanza]
+        result.append({name.strip(): value.strip() for name, _, value in pairs})
+    return [stanza for stanza in result if stanza]
 
 
 def read_mirror(targets: str) -> Mirror | None:
@@ -71,8 +71,8 @@ def _keyring(entry: str) -> str:
         text = Path(entry.rpartition(":")[0]).read_text()
     except OSError:
         text = ""
-    named = [path for path in SIGNED_BY.findall(text) if Path(path).is_file()]
-    return next(iter([*named, *(str(path) for path in KEYRINGS if path.is_file())]), "")
+    keyrings = [path for path in SIGNED_BY.findall(text) if Path(path).is_file()]
+    return next(iter([*keyrings, *(str(path) for path in KEYRINGS if path.is_file())]), "")
 
 
 def find_mirror() -> Mirror:
@@ -81,10 +81,10 @@ def find_mirror() -> Mirror:
         raise LabError(
             "fetching needs apt-get and dpkg-deb", "bring a kernel: --kernel-image FILE --modules DIR"
         )
-    named = os.environ.get(MIRROR_VARIABLE)
-    if named:
+    named_mirror = os.environ.get(MIRROR_VARIABLE)
+    if named_mirror:
         keyring = next((str(path) for path in KEYRINGS if path.is_file()), "")
-        return Mirror(named, re.sub(r"/debian/?$", "/debian-security/", named), keyring)
+        return Mirror(named_mirror, re.sub(r"/debian/?$", "/debian-security/", named_mirror), keyring)
     listed = subprocess.run(
         ["apt-get", "indextargets", "Created-By: Packages"], capture_output=True, text=True, check=False
     )
@@ -104,7 +104,7 @@ def sources_list(kernel: Kernel, mirror: Mirror) -> str:
 
 
 class Apt:
-    """One suite's apt: its lists, its cache and its configuration below one folder."""
+    """The apt of one suite, with lists, cache and configuration in one folder."""
 
     def __init__(self, root: Path, kernel: Kernel, mirror: Mirror) -> None:
         self.root = root
@@ -113,8 +113,8 @@ class Apt:
         (root / "sources.list").write_text(sources_list(kernel, mirror))
         (root / "status").touch()
         dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
-        kept = [line for line in dump.splitlines() if not LEFT_OUT.match(line)]
-        own = {
+        lines = [line for line in dump.splitlines() if not LEFT_OUT.match(line)]
+        own_settings = {
             "Dir::Etc::sourcelist": root / "sources.list",
             "Dir::Etc::sourceparts": "/dev/null",
             "Dir::Etc::parts": root / "parts",
@@ -130,21 +130,23 @@ class Apt:
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
         }
-        kept += [f'{name} "{value}";' for name, value in own.items()]
-        (root / "apt.conf").write_text("\n".join(kept) + "\n")
+        lines += [f'{name} "{value}";' for name, value in own_settings.items()]
+        (root / "apt.conf").write_text("\n".join(lines) + "\n")
 
     def run(self, *command: str, folder: Path | None = None) -> str:
         """Run one of apt's programs. Returns its output. Raises LabError with its last words."""
         environment = os.environ | {"APT_CONFIG": str(self.root / "apt.conf"), "LC_ALL": "C.UTF-8"}
-        done = subprocess.run(
+        process = subprocess.run(
             command, capture_output=True, text=True, check=False, env=environment, cwd=folder or self.root,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "Err:", "W: Failed"))]
-        if done.returncode or (command[1] == "update" and errors):
-            last = errors[-1] if errors else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        errors = [
+            line for line in process.stderr.splitlines() if line.startswith(("E:", "Err:", "W: Failed"))
+        ]
+        if process.returncode or (command[1] == "update" and errors):
+            last = errors[-1] if errors else (process.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise LabError(f"{' '.join(command[:2])} failed: {last}", "is the network up?")
-        return done.stdout
+        return process.stdout
 
     def update(self) -> None:
         """Read the suite's lists anew."""
@@ -152,10 +154,10 @@ class Apt:
 
     def show(self, package: str) -> dict[str, str]:
         """Return the newest version of a package in the suite."""
-        found = stanzas(self.run("apt-cache", "show", "--no-all-versions", package))
-        if not found:
+        packages = stanzas(self.run("apt-cache", "show", "--no-all-versions", package))
+        if not packages:
             raise LabError(f"no package {package} in this suite")
-        return found[0]
+        return packages[0]
 
     def closure(self, *starts: str) -> dict[str, str]:
         """Return the packages of an image and its headers with their versions: only the kernel's own
@@ -168,9 +170,9 @@ class Apt:
                 continue
             stanza = self.show(name)
             versions[name] = stanza["Version"]
-            wanted = f"{stanza.get('Pre-Depends', '')},{stanza.get('Depends', '')}"
+            dependencies = f"{stanza.get('Pre-Depends', '')},{stanza.get('Depends', '')}"
             # Of alternatives the first: the signed one.
-            firsts = [clause.split("|")[0].split("(")[0].strip() for clause in wanted.split(",")]
+            firsts = [clause.split("|")[0].split("(")[0].strip() for clause in dependencies.split(",")]
             waiting += [first.split(":")[0] for first in firsts if FOLLOWED.match(first)]
         return {name: version for name, version in versions.items() if name not in starts}
 

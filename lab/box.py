@@ -1,4 +1,4 @@
-"""The box's command line: a Vagrant box made here, from the distribution's packages, and tried."""
+"""Run the box's command line: make a Vagrant box from the distribution's packages, and try it."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ def need(programs: tuple[str, ...]) -> None:
     if "grub-mkimage" in programs and not GRUB_MODULES.is_dir():
         lacking.append("grub-pc-bin")
     if "libvirtd" in programs and which("dpkg-query"):
-        asking = ["dpkg-query", "-W", "-f", "${db:Status-Status}", "vagrant-libvirt"]
-        asked = subprocess.run(asking, capture_output=True, text=True, check=False)
-        if asked.stdout != "installed":
+        query = ["dpkg-query", "-W", "-f", "${db:Status-Status}", "vagrant-libvirt"]
+        answer = subprocess.run(query, capture_output=True, text=True, check=False)
+        if answer.stdout != "installed":
             lacking.append("vagrant-libvirt")
     if lacking:
         lacking = list(dict.fromkeys(lacking))
@@ -113,9 +113,9 @@ class Box:
     """One box: where it is kept, and what it is called."""
 
     def __init__(self) -> None:
-        wanted = os.environ.get(KERNEL_VARIABLE) or OWN
-        if by_name(wanted) is None:
-            raise LabError(f"no kernel {wanted} for the box", f"{KERNEL_VARIABLE} is one of {names()}")
+        kernel_name = os.environ.get(KERNEL_VARIABLE) or OWN
+        if by_name(kernel_name) is None:
+            raise LabError(f"no kernel {kernel_name} for the box", f"{KERNEL_VARIABLE} is one of {names()}")
         self.kernel: Kernel = next(kernel for kernel in KERNELS if kernel.name == OWN)
         self.folder = host.cache_folder() / "box"
         self.mark = self.folder / "added"
@@ -168,7 +168,7 @@ class Box:
     def versions(self, box: str) -> list[str]:
         """Return the versions of a box that Vagrant has for libvirt."""
         listed = box_try.vagrant(["box", "list", "--machine-readable"], NOWHERE, capture=True).stdout
-        found: list[str] = []
+        versions: list[str] = []
         name = provider = ""
         for line in listed.splitlines():
             kind, _, value = line.split(",", 2)[-1].partition(",")
@@ -177,19 +177,19 @@ class Box:
             elif kind == "box-provider":
                 provider = value
             elif kind == "box-version" and name == box and provider == "libvirt":
-                found.append(value)
-        return found
+                versions.append(value)
+        return versions
 
     def add(self) -> None:
-        """Give it to Vagrant."""
+        """Add the box to Vagrant."""
         need(("vagrant",))
         if not self.file.is_file():
             raise LabError("there is no box yet", "sudo scripts/box build")
         versions = self.versions(self.name)
-        others = [version for version in versions if version != VERSION]
-        if others:
+        other_versions = [version for version in versions if version != VERSION]
+        if other_versions:
             raise LabError(
-                f"Vagrant has a {self.name} of its own (version {others[-1]})",
+                f"Vagrant has a {self.name} of its own (version {other_versions[-1]})",
                 f"{BOX_VARIABLE}=NAME gives this one another name",
             )
         marks = self.marks()
@@ -202,10 +202,10 @@ class Box:
             if marks[self.name] == self.file.name:
                 say(f"already added: {self.name}")
                 return
-        done = box_try.vagrant(
+        process = box_try.vagrant(
             ["box", "add", "--force", "--provider", "libvirt", "--name", self.name, str(self.file)], NOWHERE
         )
-        if done.returncode:
+        if process.returncode:
             raise LabError("vagrant box add failed")
         self.mark.write_text(json.dumps(marks | {self.name: self.file.name}))
 
@@ -221,8 +221,8 @@ class Box:
         """Remove what build and add made."""
         for name in self.marks() if which("vagrant") else ():
             if VERSION in self.versions(name):
-                chosen = ["--force", "--provider", "libvirt", "--box-version", VERSION]
-                box_try.vagrant(["box", "remove", *chosen, name], NOWHERE)
+                selection = ["--force", "--provider", "libvirt", "--box-version", VERSION]
+                box_try.vagrant(["box", "remove", *selection, name], NOWHERE)
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.folder.exists():
             raise LabError(f"{self.folder} could not be removed", "sudo scripts/box clean")

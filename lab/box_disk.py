@@ -1,4 +1,4 @@
-"""A file tree as a bootable disk and a box for libvirt; made by writing files, without loop devices."""
+"""Make a bootable disk and a box for libvirt from a file tree, by writing files, without loop devices."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ end
 """
 
 
-def run(*command: str, given: str = "") -> None:
+def run(*command: str, text: str = "") -> None:
     """Run a program with something on its standard input. Raises LabError with its last words if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, input=given)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, input=text)
+    if process.returncode:
+        last = (process.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise LabError(f"{command[0]} failed: {last}")
 
 
@@ -43,10 +43,23 @@ def make(tree: Path, work: Path, emulated: bool) -> None:
     raw, core, image = work / "disk", work / "core", work / "box.img"
     with raw.open("wb") as disk:
         disk.truncate(SIZE << 30)
-    run("sfdisk", "--quiet", str(raw), given=f"start={FIRST}, type=83, bootable\n")
+    run("sfdisk", "--quiet", str(raw), text=f"start={FIRST}, type=83, bootable\n")
     blocks = (SIZE << 20) - FIRST * SECTOR // 1024
-    place = f"offset={FIRST * SECTOR}"
-    run("mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(tree), "-E", place, str(raw), f"{blocks}k")
+    offset_option = f"offset={FIRST * SECTOR}"
+    run(
+        "mke2fs",
+        "-q",
+        "-t",
+        "ext4",
+        "-L",
+        "root",
+        "-d",
+        str(tree),
+        "-E",
+        offset_option,
+        str(raw),
+        f"{blocks}k",
+    )
 
     run("grub-mkimage", "-O", "i386-pc", "-o", str(core), "-p", "(hd0,msdos1)/boot/grub", *MODULES)
     code = core.read_bytes()

@@ -1,4 +1,4 @@
-"""The other kernels' packages for the box, where scripts/kernel finds them without a network."""
+"""Put packages of the other kernels into the box, so that scripts/kernel needs no network."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def ask(checkout: Path, words: str, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def numbered(shown: str) -> str:
+def numbered(package_text: str) -> str:
     """Return the package of one kernel that a package without a number stands for, from `apt-cache show`."""
-    for stanza in stanzas(shown):
-        found = re.search(r"linux-image-[0-9][^ ,(]*", stanza.get("Depends", ""))
-        if found:
-            return found[0]
+    for stanza in stanzas(package_text):
+        dependency = re.search(r"linux-image-[0-9][^ ,(]*", stanza.get("Depends", ""))
+        if dependency:
+            return dependency[0]
     raise LabError(f"{IMAGE} depends on no kernel")
 
 
-def fetch(tree: Path, own: Kernel, mirror: Mirror, checkout: Path, work: Path) -> None:
+def fetch(tree: Path, own_kernel: Kernel, mirror: Mirror, checkout: Path, work: Path) -> None:
     """Fetch what each other kernel adds to the tree, as apt in the box would choose it."""
     folder = tree / ask(checkout, 'printf %s "$brought"').lstrip("/")
     for kernel in KERNELS:
-        if kernel.suite == own.suite:
+        if kernel.suite == own_kernel.suite:
             continue
-        apt = Apt(work / kernel.suite, own, mirror)
+        apt = Apt(work / kernel.suite, own_kernel, mirror)
         only = apt.root / "only.list"
         only.write_text(sources_list(kernel, mirror))
         with (apt.root / "sources.list").open("a") as sources:

@@ -1,4 +1,7 @@
-"""The box's file tree: Debian by debootstrap, what scripts/setup installs, the vagrant user, wheels."""
+"""Make the box's file tree:
+
+Debian by debootstrap, the packages of scripts/setup, the vagrant user, wheels.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +120,7 @@ class Tree(debian.Tree):
 def public_key() -> Path:
     """Return the insecure key that Vagrant first logs in with, from the distribution's own package."""
     listed = subprocess.run(["dpkg-query", "-L", "vagrant"], capture_output=True, text=True, check=False)
-    found = [Path(line) for line in listed.stdout.splitlines() if line.endswith("/keys/vagrant.pub")]
-    if not found or not found[0].is_file():
+    key_files = [Path(line) for line in listed.stdout.splitlines() if line.endswith("/keys/vagrant.pub")]
+    if not key_files or not key_files[0].is_file():
         raise LabError("vagrant's public key was not found", "apt-get install --reinstall vagrant")
-    return found[0]
+    return key_files[0]

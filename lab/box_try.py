@@ -1,4 +1,4 @@
-"""Brings the box up with Vagrant, on a libvirtd that nobody else sees, and runs pytracer in it.
+"""Start the box with Vagrant, on a private libvirtd, and run pytracer in it.
 
 The libvirtd has namespaces of its own: its configuration, state and sockets are on mounts of its
 own, its bridge, firewall rules and DHCP server in a network of their own without a way out, and
@@ -57,14 +57,14 @@ CONFIGURATION = {
 
 
 def vagrant(
-    arguments: list[str], where: Path, capture: bool = False, **more: str
+    arguments: list[str], folder: Path, capture: bool = False, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Vagrant in a folder."""
     environment = os.environ | QUIET | more
     # Else its progress fills a log; but it would also undo --machine-readable.
     plain = [] if capture or sys.stdout.isatty() else ["--no-tty"]
     return subprocess.run(
-        ["vagrant", *plain, *arguments], cwd=where, env=environment, text=True, check=False,
+        ["vagrant", *plain, *arguments], cwd=folder, env=environment, text=True, check=False,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else None,
     )  # fmt: skip
 
@@ -72,8 +72,8 @@ def vagrant(
 @contextmanager
 def temporary(folder: Path, prefix: str) -> Iterator[Path]:
     """Make a folder that other users can read, for processes of theirs; it is removed in the end."""
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as made:
-        path = Path(made)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as made_path:
+        path = Path(made_path)
         path.chmod(0o755)
         yield path
 
@@ -112,9 +112,9 @@ def attempt(checkout: Path, folder: Path, commands: list[str], console: Path | N
 
 def run(*command: str) -> None:
     """Run a program that has to succeed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        last = (process.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise LabError(f"{command[0]} failed: {last}")
 
 
@@ -123,11 +123,11 @@ def prepare(state: Path) -> None:
     run("ip", "link", "set", "lo", "up")
     run("mount", "-t", "sysfs", "sysfs", "/sys")  # of this network namespace
     run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")  # no system bus, no other libvirtd
-    for place in PRIVATE:
-        own = state / place.lstrip("/").replace("/", "-")
-        own.mkdir()
-        Path(place).mkdir(parents=True, exist_ok=True)
-        run("mount", "--bind", str(own), place)
+    for private_path in PRIVATE:
+        private_folder = state / private_path.lstrip("/").replace("/", "-")
+        private_folder.mkdir()
+        Path(private_path).mkdir(parents=True, exist_ok=True)
+        run("mount", "--bind", str(private_folder), private_path)
     for name, text in CONFIGURATION.items():
         (Path("/etc/libvirt") / name).write_text(text)
 
@@ -140,8 +140,10 @@ def start(state: Path) -> subprocess.Popen[bytes]:
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and daemon.poll() is None:
-        asked = subprocess.run(["virsh", "-c", "qemu:///system", "version"], capture_output=True, check=False)
-        if SOCKET.exists() and asked.returncode == 0:
+        answer = subprocess.run(
+            ["virsh", "-c", "qemu:///system", "version"], capture_output=True, check=False
+        )
+        if SOCKET.exists() and answer.returncode == 0:
             return daemon
         time.sleep(0.5)
     lines = (state / "libvirtd.log").read_text(errors="replace").strip().splitlines() or ["no reason given"]
@@ -152,8 +154,8 @@ def step(checkout: Path, state: Path, *arguments: str) -> int:
     """Run one vagrant command; print it and the time that it took."""
     print(f"box: vagrant {shlex.join(arguments)}", file=sys.stderr, flush=True)
     begun = time.monotonic()
-    own = {"VAGRANT_DOTFILE_PATH": str(state / "machine"), "VAGRANT_HOME": str(state / "home")}
-    status = vagrant(list(arguments), checkout, capture=False, **own).returncode
+    variables = {"VAGRANT_DOTFILE_PATH": str(state / "machine"), "VAGRANT_HOME": str(state / "home")}
+    status = vagrant(list(arguments), checkout, capture=False, **variables).returncode
     print(f"box: exit status {status} after {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     return status
 

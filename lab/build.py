@@ -1,4 +1,4 @@
-"""Kernels built from Debian's linux-source, in the lab's cache: each complete or not there at all.
+"""Build kernels from Debian's linux-source into the lab's cache, each completely or not at all.
 
 The cache holds built/NAME-KEY/ (the kernel, placed as packages place theirs), built/NAME.json (which of
 them is current, and what it was made of), built/NAME.log (what the compiler said) and source/ (the source
@@ -57,17 +57,17 @@ def folder_of_all() -> Path:
 
 def digest(variant: Variant) -> str:
     """Return a digest of what a kernel is built from besides its source: options and headers."""
-    wanted = kconfig.text_of(kconfig.merged(FRAGMENTS / name for name in variant.fragments))
-    return hashlib.sha256(f"{variant.base} {variant.headers}\n{wanted}".encode()).hexdigest()
+    options_text = kconfig.text_of(kconfig.merged(FRAGMENTS / name for name in variant.fragments))
+    return hashlib.sha256(f"{variant.base} {variant.headers}\n{options_text}".encode()).hexdigest()
 
 
 def built(variant: Variant) -> Built | None:
     """Return the variant as it was built last, if its fragments are still the same, without the network."""
     try:
-        found = Built(**json.loads((folder_of_all() / f"{variant.name}.json").read_text()))
+        record = Built(**json.loads((folder_of_all() / f"{variant.name}.json").read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return found if found.folder.is_dir() and found.configuration == digest(variant) else None
+    return record if record.folder.is_dir() and record.configuration == digest(variant) else None
 
 
 def find(word: str) -> Variant:
@@ -80,15 +80,15 @@ def find(word: str) -> Variant:
 
 def image(variant: Variant) -> Image:
     """Return the variant as a kernel that can be booted; build it if it is not there yet."""
-    found = built(variant)
-    if found is None:
+    record = built(variant)
+    if record is None:
         build([variant])
-        found = built(variant)
-        assert found is not None
-    file = found.folder / "boot" / f"vmlinuz-{found.release}"
-    modules = found.folder / "lib/modules" / found.release
+        record = built(variant)
+        assert record is not None
+    file = record.folder / "boot" / f"vmlinuz-{record.release}"
+    modules = record.folder / "lib/modules" / record.release
     append = _base(variant).append
-    return Image(variant.name, found.release, file, modules, found.folder, append)
+    return Image(variant.name, record.release, file, modules, record.folder, append)
 
 
 def build(variants: Sequence[Variant]) -> None:
@@ -102,11 +102,11 @@ def build(variants: Sequence[Variant]) -> None:
         )
     mirror = find_mirror()
     need(BUILDING)
-    place, sources = folder_of_all(), cache_folder() / "source"
-    for folder in (place, sources):
+    build_folder, sources = folder_of_all(), cache_folder() / "source"
+    for folder in (build_folder, sources):
         folder.mkdir(parents=True, exist_ok=True)
-    with locked(place, fcntl.LOCK_EX):
-        for stale in place.glob("new-*"):  # what a run that was killed left
+    with locked(build_folder, fcntl.LOCK_EX):
+        for stale in build_folder.glob("new-*"):  # what a run that was killed left
             shutil.rmtree(stale, ignore_errors=True)
         for base, kernel in {variant.base: _base(variant) for variant in variants}.items():
             say(f"reading {kernel.suite}'s lists")
@@ -115,9 +115,9 @@ def build(variants: Sequence[Variant]) -> None:
             package, version = _package(apt)
             due = [variant for variant in variants if variant.base == base and not _current(variant, version)]
             if due:
-                need_space(place, SPACE)
-                _build_all(due, version, _download(apt, package, version, sources), place)
-        _prune(place)
+                need_space(build_folder, SPACE)
+                _build_all(due, version, _download(apt, package, version, sources), build_folder)
+        _prune(build_folder)
 
 
 def _base(variant: Variant) -> Kernel:
@@ -127,10 +127,10 @@ def _base(variant: Variant) -> Kernel:
 
 
 def _current(variant: Variant, version: str) -> bool:
-    found = built(variant)
-    if found is None or found.version != version:
+    record = built(variant)
+    if record is None or record.version != version:
         return False
-    say(f"{variant.name}: {found.release} is up to date")
+    say(f"{variant.name}: {record.release} is up to date")
     return True
 
 
@@ -157,12 +157,12 @@ def _download(apt: Apt, package: str, version: str, sources: Path) -> Path:
     return sources / name
 
 
-def _build_all(variants: list[Variant], version: str, package: Path, place: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="new-", dir=place) as scratch:
+def _build_all(variants: list[Variant], version: str, package: Path, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="new-", dir=folder) as scratch:
         say(f"unpacking {package.name}")
         source = unpack(package, Path(scratch))
         for variant in variants:
-            log = place / f"{variant.name}.log"
+            log = folder / f"{variant.name}.log"
             log.write_bytes(b"")
             say(f"{variant.name}: configuring and compiling, which takes minutes ({log})")
             work = Path(scratch) / variant.name
@@ -171,28 +171,28 @@ def _build_all(variants: list[Variant], version: str, package: Path, place: Path
             make("bzImage")
             release = install(make, work / "tree", variant.headers)
             key = hashlib.sha256(f"{version}\n{digest(variant)}".encode()).hexdigest()[:16]
-            final = place / f"{variant.name}-{key}"
+            final = folder / f"{variant.name}-{key}"
             if final.exists():  # what an interrupted run left; no manifest names it
                 shutil.rmtree(final)
             (work / "tree").rename(final)
-            made = Built(variant.name, release, final.name, version, digest(variant))
-            written = place / f"{variant.name}.json.new"
-            written.write_text(json.dumps(asdict(made), indent=2) + "\n")
-            written.replace(place / f"{variant.name}.json")
+            record = Built(variant.name, release, final.name, version, digest(variant))
+            record_file = folder / f"{variant.name}.json.new"
+            record_file.write_text(json.dumps(asdict(record), indent=2) + "\n")
+            record_file.replace(folder / f"{variant.name}.json")
             shutil.rmtree(work)
             say(f"{variant.name}: is {release}")
 
 
-def _prune(place: Path) -> None:
+def _prune(folder: Path) -> None:
     """Remove kernels that no manifest names and no VM uses."""
     current = set()
-    for manifest in place.glob("*.json"):
+    for manifest in folder.glob("*.json"):
         try:
             current.add(json.loads(manifest.read_text())["tree"])
         except (ValueError, TypeError, KeyError):
             continue
-    for tree in place.iterdir():
+    for tree in folder.iterdir():
         if tree.is_dir() and tree.name not in current and not tree.name.startswith("new-"):
-            with locked(tree, fcntl.LOCK_EX | fcntl.LOCK_NB) as ours:
-                if ours:
+            with locked(tree, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_locked:
+                if is_locked:
                     shutil.rmtree(tree, ignore_errors=True)

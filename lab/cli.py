@@ -44,7 +44,7 @@ class Ended(BaseException):
 
 
 class Parser(argparse.ArgumentParser):
-    """Mistakes are the lab's failures: an exit status of 2 is a command's."""
+    """An argument parser whose errors have the lab's exit status, as status 2 may be that of a command."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Print an error as one line, and its hint."""
@@ -53,40 +53,54 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """Return the parser of the arguments before the "--"."""
-    made = Parser(
+    argument_parser = Parser(
         prog="scripts/lab",
         usage=USAGE,
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument(
+    argument_parser.add_argument(
         "words", nargs="*", metavar="KERNEL", help="a kernel's name, or list, fetch, setup, build"
     )
-    made.add_argument("--kernel-image", type=Path, metavar="FILE", help="boot this kernel (bzImage)")
-    made.add_argument("--modules", type=Path, metavar="DIR", help="with these modules (/lib/modules/RELEASE)")
-    made.add_argument("--suite", metavar="NAME", help=f"the user space: {', '.join(suites.names())}")
-    made.add_argument(
+    argument_parser.add_argument(
+        "--kernel-image", type=Path, metavar="FILE", help="boot this kernel (bzImage)"
+    )
+    argument_parser.add_argument(
+        "--modules", type=Path, metavar="DIR", help="with these modules (/lib/modules/RELEASE)"
+    )
+    argument_parser.add_argument(
+        "--suite", metavar="NAME", help=f"the user space: {', '.join(suites.names())}"
+    )
+    argument_parser.add_argument(
         "--rw", type=Path, metavar="DIR", help="the one folder that can be written, at its own path"
     )
-    made.add_argument("--timeout", type=float, default=600, metavar="S", help="for the command (600 s)")
-    made.add_argument("--boot-timeout", type=float, default=180, metavar="S", help="until it starts (180 s)")
-    made.add_argument("--memory", type=int, default=3072, metavar="MB", help="of the VM (3072)")
-    made.add_argument("--cpus", type=int, default=2, metavar="N", help="of the VM (2)")
-    made.add_argument(
+    argument_parser.add_argument(
+        "--timeout", type=float, default=600, metavar="S", help="for the command (600 s)"
+    )
+    argument_parser.add_argument(
+        "--boot-timeout", type=float, default=180, metavar="S", help="until it starts (180 s)"
+    )
+    argument_parser.add_argument("--memory", type=int, default=3072, metavar="MB", help="of the VM (3072)")
+    argument_parser.add_argument("--cpus", type=int, default=2, metavar="N", help="of the VM (2)")
+    argument_parser.add_argument(
         "--memory-nodes", type=int, default=1, metavar="N", help="that have the memory and CPUs (1)"
     )
-    made.add_argument("--append", default="", metavar="TEXT", help="for the kernel's command line")
-    made.add_argument("--env", action="append", default=[], metavar="NAME[=VALUE]", help="pass this on, too")
-    made.add_argument(
+    argument_parser.add_argument("--append", default="", metavar="TEXT", help="for the kernel's command line")
+    argument_parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME[=VALUE]", help="pass this on, too"
+    )
+    argument_parser.add_argument(
         "--accel",
         choices=("auto", "kvm", *host.EMULATED),
         default="auto",
         help="auto: KVM if it works; icount: emulated, with a clock that counts instructions",
     )
-    made.add_argument("--fs", choices=("auto", "virtiofs", "9p"), default="auto", help="how files are shared")
-    made.add_argument("--console", type=Path, metavar="FILE", help="keep the whole console here")
-    return made
+    argument_parser.add_argument(
+        "--fs", choices=("auto", "virtiofs", "9p"), default="auto", help="how files are shared"
+    )
+    argument_parser.add_argument("--console", type=Path, metavar="FILE", help="keep the whole console here")
+    return argument_parser
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str] | None]:
@@ -97,16 +111,16 @@ def split(arguments: list[str]) -> tuple[list[str], list[str] | None]:
     return arguments[:at], arguments[at + 1 :]
 
 
-def environment(named: list[str], current: dict[str, str]) -> dict[str, str]:
+def environment(names: list[str], current: dict[str, str]) -> dict[str, str]:
     """Return the environment variables of the command: the ones always passed, and those named."""
-    passed = {name: value for name, value in current.items() if PASSED_ON.match(name)}
-    for item in named:
+    variables = {name: value for name, value in current.items() if PASSED_ON.match(name)}
+    for item in names:
         name, equals, value = item.partition("=")
         if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
             raise LabError(f"not the name of a variable: {name}")
         if equals or name in current:
-            passed[name] = value if equals else current[name]
-    return passed
+            variables[name] = value if equals else current[name]
+    return variables
 
 
 _NEEDED = ["qemu", "busybox"]
@@ -138,13 +152,15 @@ def user_space(name: str, writable: str) -> suites.UserSpace:
             f"--rw: with --suite the checkout stays as it is: {writable}", "a folder in it, or elsewhere"
         )
     space = suites.user_space(name)
-    here = Path.cwd()
+    current_folder = Path.cwd()
     inside = [space.checkout, *([Path(writable)] if writable else [])]
     if (
-        not any(here.is_relative_to(each) for each in inside)
-        and not (space.root / here.relative_to("/")).is_dir()
+        not any(current_folder.is_relative_to(each) for each in inside)
+        and not (space.root / current_folder.relative_to("/")).is_dir()
     ):
-        raise LabError(f"{name} has no folder {here}", f"cd {space.checkout}, or --rw {here}")
+        raise LabError(
+            f"{name} has no folder {current_folder}", f"cd {space.checkout}, or --rw {current_folder}"
+        )
     return space
 
 
@@ -169,8 +185,8 @@ def run_command(options: argparse.Namespace, command: list[str]) -> int:
     if host.memory_available() < options.memory:
         raise LabError(f"no space: the VM wants {options.memory} MB of memory", "--memory MB")
     space = user_space(options.suite, writable) if options.suite else None
-    passed = environment(options.env, dict(os.environ))
-    job = Job(tuple(command), str(Path.cwd()), passed, writable, user_space=space)
+    variables = environment(options.env, dict(os.environ))
+    job = Job(tuple(command), str(Path.cwd()), variables, writable, user_space=space)
     accelerator = host.accelerator(options.accel)
     shape = Shape(
         accelerator, options.cpus, options.memory, file_system, options.append, options.memory_nodes
@@ -181,12 +197,15 @@ def run_command(options: argparse.Namespace, command: list[str]) -> int:
 def list_kernels() -> int:
     """Print a line for each kernel, and the BCC of its suite for --suite."""
     for kernel in KERNELS:
-        got, suite = cached(kernel.name), suites.cached(kernel.suite)
-        release, bcc = got.release if got else "not fetched", f"BCC {suite.bcc}" if suite else "-"
+        kernel_files, suite = cached(kernel.name), suites.cached(kernel.suite)
+        release, bcc = (
+            kernel_files.release if kernel_files else "not fetched",
+            f"BCC {suite.bcc}" if suite else "-",
+        )
         print(f"{kernel.name:9} {kernel.suite:10} {release:32} {bcc:12} {kernel.stands_for}")
     for variant in VARIANTS:
-        if made := build.built(variant):
-            print(f"{variant.name:9} {'built':10} {made.release:32} {'-':12} {variant.purpose}")
+        if record := build.built(variant):
+            print(f"{variant.name:9} {'built':10} {record.release:32} {'-':12} {variant.purpose}")
     return 0
 
 
@@ -222,9 +241,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    own, command = split(sys.argv[1:] if arguments is None else arguments)
+    own_words, command = split(sys.argv[1:] if arguments is None else arguments)
     try:
-        options = parser().parse_intermixed_args(own)
+        options = parser().parse_intermixed_args(own_words)
         if command is not None:
             return run_command(options, command)
         if options.words and options.words[0] in ACTIONS:

@@ -1,4 +1,4 @@
-"""The command's output on its way from the VM: passed on at once, its end known by a mark."""
+"""Pass on a command's output from the VM, up to a mark that ends it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def new_mark() -> str:
 
 
 class Marked:
-    """Bytes up to a mark; keeps back no more than what might be its beginning."""
+    """Passes on bytes up to a mark, and holds back only bytes that may begin the mark."""
 
     def __init__(self, mark: str, emit: Callable[[bytes], None]) -> None:
         self.ended = False

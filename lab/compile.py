@@ -1,4 +1,4 @@
-"""A kernel from its source: configured, compiled, and placed as a distribution's packages place theirs."""
+"""Configure and compile a kernel from source, and install it as a distribution's packages do."""
 
 from __future__ import annotations
 
@@ -32,20 +32,23 @@ def unpack(package: Path, folder: Path) -> Path:
 
 
 def _run(command: list[str], package: Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise LabError(f"{package.name} could not be unpacked: {done.stderr.strip()}")
+    process = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if process.returncode:
+        raise LabError(f"{package.name} could not be unpacked: {process.stderr.strip()}")
 
 
 class Make:
-    """The kernel's own makefile, for one variant: call it with what is to be made."""
+    """Calls the kernel's makefile with targets, for one variant."""
 
     def __init__(self, name: str, source: Path, work: Path, log: Path) -> None:
         self.name, self.source, self.work, self.log = name, source, work, log
         work.mkdir()
 
     def __call__(self, *targets: str) -> None:
-        """Make, with all processors and little priority; if that fails, the log's last lines and LabError."""
+        """Make targets on all processors at low priority.
+
+        Raises LabError after printing the log's last lines.
+        """
         # Nothing of the user's environment may change what comes out, or who and where get into it.
         environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         environment |= {"LC_ALL": "C", "KBUILD_BUILD_USER": "lab", "KBUILD_BUILD_HOST": "pytracer"}
@@ -83,16 +86,17 @@ class Make:
             raise LabError(f"{self.name}: make {' '.join(targets)} failed", f"the log is {self.log}")
 
 
-def configure(make: Make, wanted: dict[str, str]) -> None:
+def configure(make: Make, options: dict[str, str]) -> None:
     """Make the .config: the requested options, and "n" for all others. Raises LabError if it differs from the
     request."""
     fragment = make.work / "asked.config"
-    fragment.write_text(kconfig.text_of(wanted))
+    fragment.write_text(kconfig.text_of(options))
     make(f"KCONFIG_ALLCONFIG={fragment}", "allnoconfig")
     # Options are dropped without a word where what they depend on is missing.
-    if lost := kconfig.refused(wanted, (make.work / ".config").read_text()):
+    if refused_options := kconfig.refused(options, (make.work / ".config").read_text()):
         raise LabError(
-            f"{make.name}: not to be had in this kernel: {', '.join(lost)}", "see what they depend on"
+            f"{make.name}: not to be had in this kernel: {', '.join(refused_options)}",
+            "see what they depend on",
         )
 
 
@@ -103,12 +107,12 @@ def install(make: Make, tree: Path, headers: bool) -> str:
     modules = tree / "lib/modules" / release
     modules.mkdir(parents=True)
     (tree / "boot").mkdir()
-    for made, name in (
+    for source, name in (
         ("arch/x86/boot/bzImage", "vmlinuz"),
         (".config", "config"),
         ("System.map", "System.map"),
     ):
-        shutil.copyfile(work / made, tree / "boot" / f"{name}-{release}")
+        shutil.copyfile(work / source, tree / "boot" / f"{name}-{release}")
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         if (work / name).is_file():
             shutil.copyfile(work / name, modules / name)

@@ -74,7 +74,7 @@ def _boot(kernel: Kernel, fetched: Fetched, folder: Path) -> None:
     new = Path(tempfile.mkdtemp(prefix="facts-", dir=fetched.folder))
     try:
         lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), "--rw", str(new)]
-        done = subprocess.run(
+        process = subprocess.run(
             [*lab, kernel.name, "--", "sh", "-c", SCRIPT, "facts", str(new), *events()],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -82,8 +82,8 @@ def _boot(kernel: Kernel, fetched: Fetched, folder: Path) -> None:
             text=True,
             check=False,
         )
-        if done.returncode:
-            raise LabError(f"{kernel.name}: its types could not be had", done.stderr.strip()[-500:])
+        if process.returncode:
+            raise LabError(f"{kernel.name}: its types could not be had", process.stderr.strip()[-500:])
         if folder.is_dir():
             folder.rename(new / "old")
         new.rename(folder)

@@ -1,4 +1,4 @@
-"""Starts a program that ends when its parent does, and that, if asked, can write to no file system.
+"""Start a program that ends with its parent, and optionally cannot write to any file system.
 
 Run as a script by the lab, so that nothing has to happen between fork and exec:
 `python confine.py PARENT rw|ro PROGRAM [ARGUMENT...]`.
@@ -20,15 +20,15 @@ AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 MOUNT_ATTR_RDONLY = 1
 
 
-def check(result: int, what: str) -> None:
-    """Fail by name if a system call did."""
+def check(result: int, action: str) -> None:
+    """Raise an error that names the action if a system call failed."""
     if result < 0:
         number = ctypes.get_errno()
-        raise SystemExit(f"lab: {what}: {os.strerror(number)}")
+        raise SystemExit(f"lab: {action}: {os.strerror(number)}")
 
 
 def main(arguments: list[str]) -> None:
-    """Confine this process, then become the program."""
+    """Confine this process, then execute the program."""
     parent, mode, *command = arguments
     libc = ctypes.CDLL(None, use_errno=True)
     check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")

@@ -1,4 +1,4 @@
-"""Reads a kernel's console, and decides what became of a run."""
+"""Read a kernel's console, and determine the result of a run."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def last_lines(text: str, count: int = 20) -> str:
 
 def crash(text: str) -> str | None:
     """Return the line that shows why the kernel crashed: the first bug or oops, and the panic's reason."""
-    found = [match.group(1).strip() for match in CRASH.finditer(text)]
-    if not found:
+    messages = [match.group(1).strip() for match in CRASH.finditer(text)]
+    if not messages:
         return None
-    panic = next((line for line in found if line.startswith("Kernel panic")), None)
-    return found[0] if panic in (None, found[0]) else f"{found[0]} ({panic})"
+    panic = next((line for line in messages if line.startswith("Kernel panic")), None)
+    return messages[0] if panic in (None, messages[0]) else f"{messages[0]} ({panic})"
 
 
 def hang(text: str) -> str | None:
     """Return the kernel's last message about something that hangs."""
-    found = [match.group(1).strip() for match in HANG.finditer(text)]
-    return found[-1] if found else None
+    messages = [match.group(1).strip() for match in HANG.finditer(text)]
+    return messages[-1] if messages else None
 
 
 def warning(text: str) -> str | None:
@@ -71,7 +71,8 @@ class Verdict:
 def judge(
     text: str, *, status: int | None, started: bool, failure: str = "", out_of_time: float = 0
 ) -> Verdict:
-    """Decide, from what came back: the command's status, the guest's own failure, the time, the console."""
+    """Determine the result of a run from the command's status, the guest's failure, the time and the
+    console."""
     if status is not None:
         note = warning(text)
         return Verdict(status, f"note: the kernel warned: {note}" if note else "")
@@ -79,8 +80,8 @@ def judge(
     if crashed:
         when = "while the command ran" if started else "before the command started"
         return Verdict(CRASHED, f"kernel crash {when}: {crashed}", True, retry=not started)
-    ours = OUR_FAILURE.search(text)
-    failure = failure or (ours.group(1) if ours else "")
+    own_failure = OUR_FAILURE.search(text)
+    failure = failure or (own_failure.group(1) if own_failure else "")
     if failure:
         return Verdict(FAILED, f"the guest could not be set up: {failure}", True)
     stuck = hang(text)

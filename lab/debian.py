@@ -1,4 +1,4 @@
-"""A Debian file tree: debootstrap, what scripts/setup asks for, Python wheels for its interpreter."""
+"""Make a Debian file tree: debootstrap, the packages of scripts/setup, Python wheels for its interpreter."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def wanted(checkout: Path, level: str = "run") -> list[str]:
         'source "$1"; distribution; [[ $2 == run ]] || wanted+=("${dev_wanted[@]}"); '
         'printf "%s\\n" "$manager" "${wanted[@]}" "${python_wanted[@]}"'
     )
-    asked = subprocess.run(
+    answer = subprocess.run(
         ["bash", "-c", script, "lab", str(checkout / "scripts/setup"), level],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    manager, *packages = asked.stdout.split()
+    manager, *packages = answer.stdout.split()
     if manager != "apt-get":
         raise LabError(
             "Debian's file trees are made on Debian and its kin",
@@ -42,15 +42,15 @@ def wanted(checkout: Path, level: str = "run") -> list[str]:
 def requirements(checkout: Path, level: str = "run") -> list[str]:
     """Return the requirements that pip installs with the checkout, for `run` or for `dev`."""
     text = (checkout / "pyproject.toml").read_text()
-    found: list[str] = []
+    lines: list[str] = []
     for name in ("requires", "dependencies", *(["dev"] if level == "dev" else [])):
         listed = re.search(rf"^{name} = \[(.*?)\]", text, re.M | re.S)
-        found += re.findall(r'"([^"]+)"', listed[1]) if listed else []
-    return found
+        lines += re.findall(r'"([^"]+)"', listed[1]) if listed else []
+    return lines
 
 
 class Tree:
-    """A suite's file tree in the making."""
+    """A suite's file tree that is being made."""
 
     def __init__(self, root: Path, suite: str, mirror: Mirror, checkout: Path, log: Path) -> None:
         self.root = root
@@ -64,13 +64,13 @@ class Tree:
         name = name or next(word for word in command if word not in ASIDE)
         try:
             with self.log.open("wb") as log:
-                done = subprocess.run(
+                process = subprocess.run(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False,
                     timeout=LIMIT,
                 )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise LabError(f"{name} did not end within {LIMIT} s", "is the network up?") from None
-        if done.returncode:
+        if process.returncode:
             lines = self.log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
             telling = [line for line in lines if re.match(r"(pytracer: )?(E|W|ERROR|error)\b", line)] or lines
             raise LabError(f"{name} failed: {telling[-1]}", "is the network up?")
@@ -101,8 +101,8 @@ class Tree:
         for python in (str(self.checkout / ".venv/bin/python"), sys.executable):
             if Path(python).is_file():
                 command = [python, "-I", "-m", "pip", "--version"]
-                asked = subprocess.run(command, capture_output=True, check=False)
-                if asked.returncode == 0:
+                answer = subprocess.run(command, capture_output=True, check=False)
+                if answer.returncode == 0:
                     return python
         raise LabError("no pip to fetch wheels with", "scripts/setup, or apt-get install python3-pip")
 

@@ -1,4 +1,4 @@
-"""Every tracer's C, as the kernel of some facts may want it: each alternative of each hook at least once."""
+"""Plan each alternative of each hook of every tracer at least once, for a kernel described by facts."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class FactsKernelInfo(BtfKernelInfo):
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         if not isinstance(probe, Tracepoint):
             return super().probe(probe)
-        found = f"{probe.category}/{probe.event}" not in self._lacking
-        return Support(found, probe.target, reason="" if found else f"no trace event {probe.target}")
+        exists = f"{probe.category}/{probe.event}" not in self._lacking
+        return Support(exists, probe.target, reason="" if exists else f"no trace event {probe.target}")
 
 
 def compile_requests(kernel: str, btf: Btf, lacking: Container[str]) -> Iterator[CompileRequest]:
@@ -39,7 +39,7 @@ def compile_requests(kernel: str, btf: Btf, lacking: Container[str]) -> Iterator
 
     Left out are tracers whose C is written for each run (``trace``), and what no kernel here can attach.
     """
-    info, known = FactsKernelInfo(btf, lacking), set[CompileRequest]()
+    info, requests = FactsKernelInfo(btf, lacking), set[CompileRequest]()
     for tracer in registry.all_tracers():
         if isinstance(tracer.arguments, ProbeSpecArguments | Injection):
             continue
@@ -48,8 +48,8 @@ def compile_requests(kernel: str, btf: Btf, lacking: Container[str]) -> Iterator
             # Of macros that the C does not name, every value gives the same image.
             flags = tuple(f for f in plan.cflags if f.removeprefix("-D").partition("=")[0] in text)
             request = CompileRequest(kernel, "", tracer.c_file, text, flags, programs, ())
-            if request not in known:
-                known.add(request)
+            if request not in requests:
+                requests.add(request)
                 yield request
 
 
@@ -61,8 +61,8 @@ def _text(name: str) -> str:
 def _plans(tracer: Tracer, info: FactsKernelInfo) -> Iterator[tuple[Plan, tuple[str, ...]]]:
     """Yield plans of a tracer, with each alternative and as it comes with a command to follow, and the
     programs that they load."""
-    named = tracer.arguments if isinstance(tracer.arguments, Targets) else None
-    line = f"{tracer.name} vfs_read" if named else tracer.name
+    arguments = tracer.arguments if isinstance(tracer.arguments, Targets) else None
+    line = f"{tracer.name} vfs_read" if arguments else tracer.name
     # What is attached to is found where it runs; the programs are the same for all of it.
     request = replace(request_of(line), sources=())
     requests = [replace(request, hooks=hooks) for hooks in _alternatives(request)]
@@ -73,7 +73,7 @@ def _plans(tracer: Tracer, info: FactsKernelInfo) -> Iterator[tuple[Plan, tuple[
         except UnsupportedError:
             continue
         programs = [chosen.probe.program for chosen in plan.probes]
-        programs += [name for name in (named.begin, named.end) if name] if named else []
+        programs += [name for name in (arguments.begin, arguments.end) if name] if arguments else []
         yield plan, tuple(dict.fromkeys(programs))
 
 

@@ -1,4 +1,4 @@
-"""Debian's kernels in the lab's cache: each complete or not there at all.
+"""Fetch Debian's kernels into the lab's cache, each completely or not at all.
 
 The cache holds trees/NAME-VERSION/ (the packages' files and modules.dep), NAME.json (which tree is
 current, and what it was made of) and apt/SUITE/ (the private apt root).
@@ -56,8 +56,8 @@ def find(word: str) -> Kernel:
     if kernel:
         return kernel
     for candidate in KERNELS:
-        got = cached(candidate.name)
-        if got and (got.release == word or got.release.startswith(f"{word}.")):
+        kernel_files = cached(candidate.name)
+        if kernel_files and (kernel_files.release == word or kernel_files.release.startswith(f"{word}.")):
             return candidate
     raise LabError(f"unknown kernel: {word}", f"one of {names()}; or --kernel-image FILE --modules DIR")
 
@@ -95,9 +95,9 @@ def fetch(kernel: Kernel, mirror: Mirror | None = None) -> Fetched:
         say(f"{kernel.name}: fetching {', '.join(packages)}")
         with tempfile.TemporaryDirectory(prefix="new-", dir=cache / "trees") as scratch:
             fetched = _unpack(kernel, apt, packages, Path(scratch))
-        written = cache / f"{kernel.name}.json.new"
-        written.write_text(json.dumps(asdict(fetched), indent=2) + "\n")
-        written.replace(cache / f"{kernel.name}.json")
+        record_file = cache / f"{kernel.name}.json.new"
+        record_file.write_text(json.dumps(asdict(fetched), indent=2) + "\n")
+        record_file.replace(cache / f"{kernel.name}.json")
         _prune(cache)
     say(f"{kernel.name}: is {fetched.release}")
     return fetched
@@ -110,9 +110,9 @@ def _unpack(kernel: Kernel, apt: Apt, packages: dict[str, str], scratch: Path) -
     tree.mkdir()
     for deb in apt.download(packages, debs):
         # The order of packages must not decide what "lib" is: all of them are unpacked below it.
-        done = subprocess.run(["dpkg-deb", "-x", deb, tree], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LabError(f"{deb.name} could not be unpacked: {done.stderr.strip()}")
+        process = subprocess.run(["dpkg-deb", "-x", deb, tree], capture_output=True, text=True, check=False)
+        if process.returncode:
+            raise LabError(f"{deb.name} could not be unpacked: {process.stderr.strip()}")
     if not (tree / "lib").exists():
         (tree / "lib").symlink_to("usr/lib")
     releases = [path.name for path in (tree / "lib/modules").iterdir() if (path / "kernel").is_dir()]
@@ -132,9 +132,11 @@ def _unpack(kernel: Kernel, apt: Apt, packages: dict[str, str], scratch: Path) -
 
 def _prune(cache: Path) -> None:
     """Remove trees that no manifest names and no VM uses."""
-    current = {got.tree for got in (cached(kernel.name) for kernel in KERNELS) if got}
+    current = {
+        kernel_files.tree for kernel_files in (cached(kernel.name) for kernel in KERNELS) if kernel_files
+    }
     for tree in (cache / "trees").iterdir():
         if tree.name not in current and not tree.name.startswith("new-"):
-            with locked(tree, fcntl.LOCK_EX | fcntl.LOCK_NB) as ours:
-                if ours:
+            with locked(tree, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_locked:
+                if is_locked:
                     shutil.rmtree(tree, ignore_errors=True)

@@ -144,12 +144,12 @@ def page(data: dict[str, Record]) -> str:
         *table(["hook", "Linux", "commit", "CONFIG"], brought()),
     ]
     lines += [MAPS, ""]
-    maps = dict.fromkeys(record["map"] for found in data.values() for record in found["maps"])
+    maps = dict.fromkeys(record["map"] for kernel_record in data.values() for record in kernel_record["maps"])
     since = {feature.name: feature.since for feature in MAP_TYPES}
-    shown = [
+    shown_hooks = [
         [f"`{kind}`", since[kind], *(operations(data.get(name), kind) for name in names)] for kind in maps
     ]
-    return "\n".join([*lines, *table(["type", "since", *names], shown)])
+    return "\n".join([*lines, *table(["type", "since", *names], shown_hooks)])
 
 
 def brought() -> list[list[str]]:
@@ -160,9 +160,9 @@ def brought() -> list[list[str]]:
     ]
 
 
-def cell(found: Record | None, hook: str) -> str:
+def cell(kernel_record: Record | None, hook: str) -> str:
     """Format the result of one hook on one kernel."""
-    record = _record(found, "hooks", "hook", hook)
+    record = _record(kernel_record, "hooks", "hook", hook)
     if record is None:
         return UNTRIED
     if record["status"] != "granted":
@@ -173,9 +173,9 @@ def cell(found: Record | None, hook: str) -> str:
     return f"{empty:.0f} + {counting - empty:.0f}"
 
 
-def operations(found: Record | None, kind: str) -> str:
+def operations(kernel_record: Record | None, kind: str) -> str:
     """Format the result for one map type: whether it exists, and the time of each operation."""
-    record = _record(found, "maps", "map", kind)
+    record = _record(kernel_record, "maps", "map", kind)
     if record is None:
         return UNTRIED
     if record["status"] != "granted":
@@ -183,8 +183,12 @@ def operations(found: Record | None, kind: str) -> str:
     return ", ".join(f"{name} {each:.0f}" for name, each in record["ns"].items()) or "yes"
 
 
-def _record(found: Record | None, part: str, key: str, name: str) -> Record | None:
-    return next((record for record in found[part] if record[key] == name), None) if found else None
+def _record(kernel_record: Record | None, part: str, key: str, name: str) -> Record | None:
+    return (
+        next((record for record in kernel_record[part] if record[key] == name), None)
+        if kernel_record
+        else None
+    )
 
 
 def as_json(data: dict[str, Record]) -> str:
@@ -204,14 +208,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Ask the kernels and write both files."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        known = {*MEASURED, *OPERATIONS}
-        names = [word for word in words if word in known]
-        named = [find(word) for word in words if word not in known and word != "--page"]
-        kernels = [] if words == ["--page"] else named or list(KERNELS)
+        known_names = {*MEASURED, *OPERATIONS}
+        names = [word for word in words if word in known_names]
+        selected_kernels = [find(word) for word in words if word not in known_names and word != "--page"]
+        kernels = [] if words == ["--page"] else selected_kernels or list(KERNELS)
         for kernel in kernels:
             say(f"{kernel.name}: putting a program on every kind of hook")
-            found = gather(kernel, names)
-            record = merge_record(load()[kernel.name], found) if names else found
+            gathered = gather(kernel, names)
+            record = merge_record(load()[kernel.name], gathered) if names else gathered
             DATA.write_text(as_json({**load(), kernel.name: record}))
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))

@@ -59,33 +59,33 @@ def virtiofsd() -> str | None:
     return next((path for path in VIRTIOFSD if os.access(path, os.X_OK)), None)
 
 
-def _is_there(what: str) -> bool:
-    if what == "virtiofsd":
+def _is_there(requirement: str) -> bool:
+    if requirement == "virtiofsd":
         return virtiofsd() is not None
-    if what in INCLUDES:
-        return INCLUDES[what].is_file()
-    return which({"qemu": QEMU}.get(what, what)) is not None
+    if requirement in INCLUDES:
+        return INCLUDES[requirement].is_file()
+    return which({"qemu": QEMU}.get(requirement, requirement)) is not None
 
 
-def missing(wanted: Sequence[str] = RUNNING) -> list[str]:
+def missing(requirements: Sequence[str] = RUNNING) -> list[str]:
     """List which of these this machine lacks."""
-    return [what for what in wanted if not _is_there(what)]
+    return [requirement for requirement in requirements if not _is_there(requirement)]
 
 
-def packages(wanted: list[str]) -> tuple[str, list[str]]:
+def packages(requirements: list[str]) -> tuple[str, list[str]]:
     """Return this machine's package manager ("" if unknown) and its names for the packages."""
     manager = next((name for name in PACKAGES if which(name)), "")
-    known = dict(PACKAGES.get(manager, {}))
-    if manager == "apt-get" and "virtiofsd" in wanted:
+    package_names = dict(PACKAGES.get(manager, {}))
+    if manager == "apt-get" and "virtiofsd" in requirements:
         # Up to Debian 12 it came with QEMU; since then it is a package of its own.
-        shown = subprocess.run(["apt-cache", "show", "virtiofsd"], capture_output=True, check=False)
-        known["virtiofsd"] = "virtiofsd" if shown.returncode == 0 else "qemu-system-common"
-    return manager, [known.get(what, what) for what in wanted]
+        answer = subprocess.run(["apt-cache", "show", "virtiofsd"], capture_output=True, check=False)
+        package_names["virtiofsd"] = "virtiofsd" if answer.returncode == 0 else "qemu-system-common"
+    return manager, [package_names.get(requirement, requirement) for requirement in requirements]
 
 
-def need(wanted: Sequence[str]) -> None:
+def need(requirements: Sequence[str]) -> None:
     """Say what to install, on one line, if any of this is missing."""
-    lacking = missing(wanted)
+    lacking = missing(requirements)
     if lacking:
         manager, names = packages(lacking)
         setup = "scripts/lab setup" if set(lacking) <= set(RUNNING) else "scripts/lab setup build"
@@ -93,9 +93,9 @@ def need(wanted: Sequence[str]) -> None:
         raise LabError(f"missing: {', '.join(lacking)}", hint)
 
 
-def setup(wanted: Sequence[str] = RUNNING) -> None:
+def setup(requirements: Sequence[str] = RUNNING) -> None:
     """Install what is missing, with the distribution's own tool."""
-    lacking = missing(wanted)
+    lacking = missing(requirements)
     manager, names = packages(lacking)
     if not lacking:
         say("nothing is missing")
@@ -120,7 +120,7 @@ def cache_folder() -> Path:
 
 
 def need_space(folder: Path, megabytes: int) -> None:
-    """Refuse to begin what would fill the disk."""
+    """Raise LabError if an operation would fill the disk."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free >> 20
     if free < megabytes:
@@ -175,14 +175,14 @@ def kvm_works(qemu: str, ask_again: bool) -> bool:
     """Return whether KVM works; tried once for each boot of this machine and each QEMU."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     key = f"{boot} {Path(qemu).stat().st_mtime_ns}"
-    seen = cache_folder() / "kvm"
-    if not ask_again and seen.is_file():
-        known, _, answer = seen.read_text().rpartition(" ")
-        if known == key:
+    record_file = cache_folder() / "kvm"
+    if not ask_again and record_file.is_file():
+        identity, _, answer = record_file.read_text().rpartition(" ")
+        if identity == key:
             return answer == "yes"
     works = boots(qemu, KVM)
-    seen.parent.mkdir(parents=True, exist_ok=True)
-    seen.write_text(f"{key} {'yes' if works else 'no'}")
+    record_file.parent.mkdir(parents=True, exist_ok=True)
+    record_file.write_text(f"{key} {'yes' if works else 'no'}")
     return works
 
 
@@ -191,19 +191,19 @@ def remember_kvm_fails() -> None:
 
     Nested KVM may lack instructions that only kernels use (cmpxchg16b, seen within Firecracker).
     """
-    seen = cache_folder() / "kvm"
-    known = seen.read_text().rpartition(" ")[0]
-    seen.write_text(f"{known} no")
+    record_file = cache_folder() / "kvm"
+    identity = record_file.read_text().rpartition(" ")[0]
+    record_file.write_text(f"{identity} no")
 
 
 @cache
-def accelerator(wanted: str = "auto") -> Accelerator:
+def accelerator(name: str = "auto") -> Accelerator:
     """Return KVM if a VM really runs with it, else emulation. A device node and its ioctls prove nothing."""
-    if wanted in EMULATED:
-        return EMULATED[wanted]
+    if name in EMULATED:
+        return EMULATED[name]
     qemu = which(QEMU)
-    if qemu and os.access("/dev/kvm", os.R_OK | os.W_OK) and kvm_works(qemu, ask_again=wanted == "kvm"):
+    if qemu and os.access("/dev/kvm", os.R_OK | os.W_OK) and kvm_works(qemu, ask_again=name == "kvm"):
         return KVM
-    if wanted == "kvm":
+    if name == "kvm":
         raise LabError("KVM does not work on this machine", "--accel tcg")
     return TCG

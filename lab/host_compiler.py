@@ -1,4 +1,4 @@
-"""Compiles for a kernel of the lab, beside its VM, what pytracer in it needs: python -m lab.host_compiler.
+"""Compile for pytracer in a VM, on the host and for the VM's kernel: python -m lab.host_compiler.
 
 BCC takes 5 to 18 s in an emulated machine and a fraction of one here. pytracer in the VM puts requests into
 a folder (pytracer.bpf.compile.remote); this program, in a mount namespace of its own, shows BCC and pytracer
@@ -46,7 +46,7 @@ LOOK = 0.02  # seconds between two looks for requests
 
 
 class HostCompiler:
-    """The program, serving one VM from now until it is stopped."""
+    """The compiler process of one VM, which serves it until it is stopped."""
 
     def __init__(self, kernel: str) -> None:
         """Start it for a kernel whose facts are there."""
@@ -94,14 +94,16 @@ def show(kernel: compile_inputs.Facts) -> None:
 
 @contextmanager
 def posing_as(kernel: compile_inputs.Facts) -> Iterator[None]:
-    """Give this process the name, files and a cache of its own for that kernel."""
+    """Give this process the uname and files of a kernel, and a cache of its own for it."""
     signal.signal(signal.SIGTERM, end)
-    here = os.uname()
-    there = os.uname_result((here.sysname, here.nodename, kernel.release, kernel.version, here.machine))
+    own_uname = os.uname()
+    kernel_uname = os.uname_result(
+        (own_uname.sysname, own_uname.nodename, kernel.release, kernel.version, own_uname.machine)
+    )
     show(kernel)
     with (
         tempfile.TemporaryDirectory(prefix="pytracer-lab-") as cache,
-        patch.object(os, "uname", lambda: there),
+        patch.object(os, "uname", lambda: kernel_uname),
         patch.dict(os.environ, {CACHE: cache}),
     ):
         yield
@@ -109,8 +111,8 @@ def posing_as(kernel: compile_inputs.Facts) -> Iterator[None]:
 
 def compiled(request: CompileRequest) -> Image:
     """Compile what was requested. Raises BuildError if it is for another kernel, and the compiler's."""
-    if request.kernel != (here := kernel_identity(VMLINUX)):
-        raise BuildError(f"{request.name} is for {request.kernel}, and this compiler for {here}")
+    if request.kernel != (identity := kernel_identity(VMLINUX)):
+        raise BuildError(f"{request.name} is for {request.kernel}, and this compiler for {identity}")
     for event, text in request.formats:  # those of modules come with the requests
         path = EVENTS / event / "format"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +163,7 @@ def end(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def main() -> int:
-    """Serve, or compile all."""
+    """Serve requests, or compile all programs."""
     try:
         kernel, *folder = sys.argv[1:]
         with posing_as(compile_inputs.of(find(kernel))):

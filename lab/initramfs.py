@@ -1,4 +1,4 @@
-"""The small first root file system: busybox, two scripts, the drivers that lead to the real root, the job."""
+"""Make the initramfs: busybox, two scripts, the drivers for the real root, and the job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configuration fragments: put together, and compared with what the kernel's own tools made of them."""
+"""Merge configuration fragments, and compare them with the final configuration of the kernel's tools."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ def options(text: str, origin: str = "") -> dict[str, str]:
     Values are as they stand there, strings in their quotes. LabError for a line that is none of an
     option, a comment or empty, since the kernel's tools would pass over it without a word.
     """
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.rstrip()
         if match := SET.fullmatch(line):
-            found[match[1]] = match[2]
+            result[match[1]] = match[2]
         elif match := UNSET.fullmatch(line):
-            found[match[1]] = "n"
+            result[match[1]] = "n"
         elif line and (not line.startswith("#") or "CONFIG_" in line):
             raise LabError(f"{origin}:{number}: not an option: {line}", "CONFIG_X=y, # CONFIG_X is not set")
-    return found
+    return result
 
 
 def merged(files: Iterable[Path]) -> dict[str, str]:
     """Merge the options of all fragments; if two disagree, the later one wins."""
-    wanted: dict[str, str] = {}
+    result: dict[str, str] = {}
     for file in files:
-        wanted |= options(file.read_text(), file.name)
-    return wanted
+        result |= options(file.read_text(), file.name)
+    return result
 
 
-def text_of(wanted: dict[str, str]) -> str:
+def text_of(options: dict[str, str]) -> str:
     """Format options as a configuration, in an order that does not depend on the fragments'."""
     lines = (
         f"# CONFIG_{name} is not set" if value == "n" else f"CONFIG_{name}={value}"
-        for name, value in sorted(wanted.items())
+        for name, value in sorted(options.items())
     )
     return "".join(f"{line}\n" for line in lines)
 
 
-def refused(wanted: dict[str, str], final: str) -> list[str]:
+def refused(options: dict[str, str], final: str) -> list[str]:
     """List the options that a final .config does not have as requested: "NAME=y (is n)", in order.
 
     An option whose own conditions are not met, or that does not exist, is not in a .config at all, which
     counts as "n".
     """
-    made = {match[1]: match[2] for match in map(SET.fullmatch, final.splitlines()) if match}
+    final_options = {match[1]: match[2] for match in map(SET.fullmatch, final.splitlines()) if match}
     return [
-        f"{name}={value} (is {made.get(name, 'n')})"
-        for name, value in wanted.items()
-        if made.get(name, "n") != value
+        f"{name}={value} (is {final_options.get(name, 'n')})"
+        for name, value in options.items()
+        if final_options.get(name, "n") != value
     ]

@@ -22,7 +22,7 @@ FILE_SYSTEMS = {"virtiofs": ("virtiofs",), "9p": ("9pnet_virtio", "9p")}
 
 @dataclass(frozen=True)
 class Image:
-    """One kernel, from the cache or from wherever the user has it."""
+    """One kernel, from the cache or from a path of the user's."""
 
     name: str
     release: str
@@ -37,10 +37,10 @@ class Image:
         """Return whether the kernel has a driver, built in or as a module."""
         return module in self._built_in() or module in self._paths()
 
-    def file_system(self, wanted: str) -> str:
+    def file_system(self, name: str) -> str:
         """Return the file system for the host's files: virtiofs if the kernel has it, else 9p."""
-        if wanted != "auto":
-            return wanted
+        if name != "auto":
+            return name
         if self.has("virtiofs") or (self.modules is None and self._version() >= (5, 4)):
             return "virtiofs"
         return "9p"
@@ -89,7 +89,7 @@ def _module_name(path: str) -> str:
 
 
 def unpacked(path: Path) -> bytes:
-    """Decompress a module; distributions use three formats, or none."""
+    """Decompress a module of any of the three formats that distributions use."""
     raw = path.read_bytes()
     if path.suffix == ".xz":
         return lzma.decompress(raw)
@@ -119,12 +119,12 @@ def from_cache(kernel: Kernel, fetched: Fetched) -> Image:
     """Return a fetched kernel."""
     tree, modules = fetched.folder, fetched.folder / "lib/modules" / fetched.release
     places = (tree / "boot" / f"vmlinuz-{fetched.release}", modules / "vmlinuz")
-    file = next((place for place in places if place.is_file()), None)
+    file = next((candidate for candidate in places if candidate.is_file()), None)
     if file is None:
-        found = sorted(path for path in tree.rglob("vmlinuz*") if path.is_file())
-        if not found:
+        images = sorted(path for path in tree.rglob("vmlinuz*") if path.is_file())
+        if not images:
             raise LabError(f"{kernel.name}: no kernel image in {tree}", f"scripts/lab fetch {kernel.name}")
-        file = found[0]
+        file = images[0]
     return Image(kernel.name, fetched.release, file, modules.resolve(), tree, kernel.append)
 
 
@@ -143,7 +143,7 @@ def from_path(file: Path, modules: Path | None) -> Image:
         modules / "lib/modules" / release,
         modules / "usr/lib/modules" / release,
     ]
-    for place in places:
-        if (place / "modules.dep").is_file():
-            return Image(release, release, file.resolve(), place.resolve(), None)
+    for path in places:
+        if (path / "modules.dep").is_file():
+            return Image(release, release, file.resolve(), path.resolve(), None)
     raise LabError(f"no modules.dep for {release} in {modules}", f"depmod -b FOLDER {release} makes it")

@@ -1,4 +1,4 @@
-"""Runs one command in one kernel: boots, listens, keeps the time, and says what became of it."""
+"""Run one command in one kernel: boot, pass on output, enforce time limits, report the result."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Listener:
 
     @property
     def complete(self) -> bool:
-        """The command's status and all of its output are here."""
+        """True once the command's status and all of its output have arrived."""
         return self.status is not None and all(stream.ended for stream in self.streams.values())
 
 
@@ -125,12 +125,12 @@ def run_once(
 
 
 def run(image: Image, shape: Shape, job: Job, limits: Limits, console: Path | None = None) -> int:
-    """Boot, again where the kernel crashed before the command could have had a part in it."""
+    """Boot and run; boot again if the kernel crashed before the command started."""
     with ExitStack() as stack:
         space = job.user_space
-        for used in (image.tree, *((space.root, space.environment) if space else ())):
-            if used is not None:
-                stack.enter_context(locked(used, fcntl.LOCK_SH))
+        for path in (image.tree, *((space.root, space.environment) if space else ())):
+            if path is not None:
+                stack.enter_context(locked(path, fcntl.LOCK_SH))
         emit = {"out": writer(1), "err": writer(2)}
         if console is not None:
             emit["console"] = writer(stack.enter_context(console.open("wb")).fileno())
@@ -148,7 +148,9 @@ def run(image: Image, shape: Shape, job: Job, limits: Limits, console: Path | No
         say(f"{image.release}: {verdict.message}")
     if verdict.show_console:
         # What QEMU said matters only where the kernel did not: ending it is no news.
-        lost = verdict.status == FAILED and complaints
-        shown = last_lines(f"{text}\n{complaints}" if lost else text)
-        say(f"the console's last lines:\n{shown}" if shown else "there was nothing on the console")
+        is_lost = verdict.status == FAILED and complaints
+        last_output = last_lines(f"{text}\n{complaints}" if is_lost else text)
+        say(
+            f"the console's last lines:\n{last_output}" if last_output else "there was nothing on the console"
+        )
     return verdict.status

@@ -87,10 +87,10 @@ class UserSpace:
     checkout: Path = CHECKOUT
 
 
-def folder_of(what: str) -> Path:
+def folder_of(name: str) -> Path:
     """Return a folder of the cache by a path without symbolic links, which would lead elsewhere in a
     guest."""
-    return cache_folder().resolve() / what
+    return cache_folder().resolve() / name
 
 
 def names() -> list[str]:
@@ -143,13 +143,13 @@ def fetch(kernel: Kernel) -> Suite:
     cache = folder_of("suites")
     (cache / "debs").mkdir(parents=True, exist_ok=True)
     need_space(cache, SPACE)
-    name, mirror, wanted = kernel.suite, find_mirror(), _packages()
+    name, mirror, package_list = kernel.suite, find_mirror(), _packages()
     with locked(cache, fcntl.LOCK_EX):
         # debootstrap knows no security updates: the versions to compare with are those without.
         apt = Apt(cache_folder() / "apt" / f"{name}-main", replace(kernel, security=False), mirror)
         say(f"{name}: reading its lists")
         apt.update()
-        packages = {package: apt.show(package)["Version"] for package in wanted}
+        packages = {package: apt.show(package)["Version"] for package in package_list}
         old = cached(name)
         if old and old.packages == packages:
             say(f"{name}: is up to date, with BCC {old.bcc}")
@@ -157,16 +157,16 @@ def fetch(kernel: Kernel) -> Suite:
         say(f"{name}: installing Debian (some minutes)")
         suite = Suite(name, f"{name}-{_digest(repr(packages))}", packages)
         with _scratch(cache) as work:
-            made = work / "root"
-            tree = debian.Tree(made, name, mirror, CHECKOUT, work / "log")
-            tree.debootstrap(wanted, cache / "debs")
-            made.chmod(0o755)  # whatever the umask
+            root = work / "root"
+            tree = debian.Tree(root, name, mirror, CHECKOUT, work / "log")
+            tree.debootstrap(package_list, cache / "debs")
+            root.chmod(0o755)  # whatever the umask
             if suite.folder.exists():  # what an interrupted run left: no manifest names it
                 shutil.rmtree(suite.folder)
-            made.rename(suite.folder)
-        written = cache / f"{name}.json.new"
-        written.write_text(json.dumps(asdict(suite), indent=2) + "\n")
-        written.replace(cache / f"{name}.json")
+            root.rename(suite.folder)
+        record_file = cache / f"{name}.json.new"
+        record_file.write_text(json.dumps(asdict(suite), indent=2) + "\n")
+        record_file.replace(cache / f"{name}.json")
         _prune(old for old in cache.glob(f"{name}-*") if old != suite.folder)
     say(f"{name}: has BCC {suite.bcc}")
     return suite
@@ -195,9 +195,9 @@ def environment(suite: Suite) -> Path:
             *debian.ASIDE, "sh", "-c", SET_UP, "sh", str(work), str(suite.folder), str(CHECKOUT),
             name=f"scripts/setup in {suite.name}",
         )  # fmt: skip
-        made = work / "copy/.venv"
-        (made / BELONGS_TO).write_text(str(CHECKOUT))
-        made.rename(final)
+        copy = work / "copy/.venv"
+        (copy / BELONGS_TO).write_text(str(CHECKOUT))
+        copy.rename(final)
         _prune(old for old in cache.glob(f"{suite.name}-*") if old != final and _is_over(old))
     return final
 
@@ -213,11 +213,11 @@ def _is_over(environment: Path) -> bool:
 
 @contextmanager
 def _scratch(cache: Path) -> Iterator[Path]:
-    """Give a temporary folder to the holder of the cache's lock; removes those that killed processes left."""
+    """Make a temporary folder, and remove those of killed processes. The caller holds the cache's lock."""
     for left in cache.glob("new-*"):
         shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="new-", dir=cache, ignore_cleanup_errors=True) as made:
-        yield Path(made)
+    with tempfile.TemporaryDirectory(prefix="new-", dir=cache, ignore_cleanup_errors=True) as path:
+        yield Path(path)
 
 
 def _packages() -> list[str]:
@@ -231,6 +231,6 @@ def _digest(*texts: str) -> str:
 def _prune(folders: Iterable[Path]) -> None:
     """Remove older folders, unless a VM uses them."""
     for old in folders:
-        with locked(old, fcntl.LOCK_EX | fcntl.LOCK_NB) as ours:
-            if ours:
+        with locked(old, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_locked:
+            if is_locked:
                 shutil.rmtree(old, ignore_errors=True)

@@ -77,9 +77,9 @@ def run_in_guest(kernel: Kernel, script: str, *words: str, options: Sequence[str
             assert running.stdout is not None
             yield from map(json.loads, running.stdout)
     finally:
-        said, failed = compiler.stop()
+        messages, failed = compiler.stop()
     if failed:
-        raise LabError(f"{kernel.name}: the compiler beside the machine ended", "\n".join(said[-5:]))
+        raise LabError(f"{kernel.name}: the compiler beside the machine ended", "\n".join(messages[-5:]))
     if running.returncode:
         raise LabError(f"{kernel.name}: {script} ended with {running.returncode}")
 
@@ -98,12 +98,12 @@ def merge_record(old: Record, new: Record, *, added: bool = False) -> Record:
 
     again = {key(run): run for run in new["runs"]}
     whole = set() if added else {run["tracer"] for run in new["runs"] if run["hook"]}
-    kept = [again.pop(key(run), run) for run in old["runs"] if run["tracer"] not in whole]
+    runs = [again.pop(key(run), run) for run in old["runs"] if run["tracer"] not in whole]
     releases = dict.fromkeys([*old["release"].split(", "), new["release"]])
     return {
         **new,
         "release": ", ".join(releases),
-        "runs": sorted([*kept, *again.values()], key=lambda run: str(run["tracer"])),
+        "runs": sorted([*runs, *again.values()], key=lambda run: str(run["tracer"])),
     }
 
 
@@ -117,15 +117,17 @@ def prefer_unrefused(record: Record) -> Record:
     runs = record["runs"]
     refused = {(run["tracer"], run["hook"], run["alternative"]) for run in runs if run["status"]}
     for run in runs:
-        for hook, (taken, *places) in ((hook, used) for hook, used in run["used"].items() if used):
-            if (run["tracer"], hook, taken) in refused:
-                alike = [
+        for hook, (alternative, *places) in (
+            (hook, hook_use) for hook, hook_use in run["used"].items() if hook_use
+        ):
+            if (run["tracer"], hook, alternative) in refused:
+                others = [
                     other["alternative"]
                     for other in runs
                     if (other["tracer"], other["hook"]) == (run["tracer"], hook)
                     and other["used"].get(hook) == [other["alternative"], *places]
                 ]
-                run["used"][hook] = [*alike[:1], *places] if alike else [taken, *places]
+                run["used"][hook] = [*others[:1], *places] if others else [alternative, *places]
     return record
 
 
@@ -161,17 +163,17 @@ def rows(names: list[str], runs: list[tuple[str, Record]]) -> list[list[str]]:
     sources of types."""
     by_key = {(name, run["hook"], run["alternative"], run["headers"]): run for name, run in runs}
     keys = list(dict.fromkeys((run["hook"], run["alternative"], run["headers"]) for _, run in runs))
-    found = list[list[str]]()
+    table = list[list[str]]()
     for hook in dict.fromkeys(hook for hook, _, _ in keys if hook):
-        taken = [by_key.get((name, "", "", "")) for name in names]
-        found.append([hook, "as it comes", *(cell(run, hook, alternative="") for run in taken)])
+        default_runs = [by_key.get((name, "", "", "")) for name in names]
+        table.append([hook, "as it comes", *(cell(run, hook, alternative="") for run in default_runs)])
         for alternative in (alternative for other, alternative, _ in keys if other == hook):
             forced = [by_key.get((name, hook, alternative, "")) for name in names]
-            found.append([hook, f"`{alternative}`", *(cell(run, hook, alternative) for run in forced)])
+            table.append([hook, f"`{alternative}`", *(cell(run, hook, alternative) for run in forced)])
     for source in (source for _, _, source in keys if source):
-        given = [by_key.get((name, "", "", source)) for name in names]
-        found.append(["types", f"`{source}`", *(cell(run) for run in given)])
-    return found
+        source_runs = [by_key.get((name, "", "", source)) for name in names]
+        table.append(["types", f"`{source}`", *(cell(run) for run in source_runs)])
+    return table
 
 
 def cell(run: Record | None, hook: str = "", alternative: str = "") -> str:
@@ -183,9 +185,9 @@ def cell(run: Record | None, hook: str = "", alternative: str = "") -> str:
         # "this kernel has no way to see where system calls begin and end: kprobe: no function x64_sys_call"
         reason: str = run["reason"]
         return f"no: {reason.partition(f': {alternative}: ')[2] or reason}"
-    taken, *targets = run["used"].get(hook) or ["yes"]
-    shown = (", ".join(targets) or "nothing") if alternative else taken
-    return shown + ("" if run["saw"] else " (saw nothing)")
+    used_alternative, *targets = run["used"].get(hook) or ["yes"]
+    text = (", ".join(targets) or "nothing") if alternative else used_alternative
+    return text + ("" if run["saw"] else " (saw nothing)")
 
 
 def table(head: list[str], body: Iterable[list[str]]) -> list[str]:
@@ -206,20 +208,20 @@ def main(arguments: list[str] | None = None) -> int:
         tracers = [word for word in words if is_tracer(word)]
         alternatives = [word for word in words if word.startswith("--hook=")]
         options = [word for word in words if word in ("--as-it-comes", "--page", *alternatives)]
-        named = [find(word) for word in words if word not in (*tracers, *options)]
-        for kernel in [] if words == ["--page"] else named or KERNELS:
+        selected_kernels = [find(word) for word in words if word not in (*tracers, *options)]
+        for kernel in [] if words == ["--page"] else selected_kernels or KERNELS:
             names = ", ".join(tracers) or "every tracer"
             say(f"{kernel.name}: running {names} with every alternative (some minutes)")
             record: Record = {}
-            wanted = tracers
-            if alternatives and not tracers and kernel.name in (known := load()):
-                wanted = list(dict.fromkeys(run["tracer"] for run in known[kernel.name]["runs"]))
-            for record in gather(kernel, [*options, *wanted]):
+            selected = tracers
+            if alternatives and not tracers and kernel.name in (gathered := load()):
+                selected = list(dict.fromkeys(run["tracer"] for run in gathered[kernel.name]["runs"]))
+            for record in gather(kernel, [*options, *selected]):
                 old = load().get(kernel.name, {**record, "runs": []})
                 keep(kernel, merge_record(old, record, added=bool(alternatives)))
-            if kernel.name in (known := load()) and not (tracers or options):
+            if kernel.name in (gathered := load()) and not (tracers or options):
                 # Nothing is of an earlier release any more, or of a tracer that was.
-                runs = [run for run in known[kernel.name]["runs"] if is_tracer(run["tracer"])]
+                runs = [run for run in gathered[kernel.name]["runs"] if is_tracer(run["tracer"])]
                 keep(kernel, {**record, "runs": runs})
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))

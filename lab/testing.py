@@ -74,10 +74,10 @@ class Counts:
 
 def counted(output: str, status: int) -> Counts:
     """Parse the last line of pytest's output; at least one failure if that, or the status, is no success."""
-    found = [*SUMMARY.finditer(output), *PLAIN.finditer(output)]
-    if not found:
+    matches = [*SUMMARY.finditer(output), *PLAIN.finditer(output)]
+    if not matches:
         return Counts(failed=1)
-    last = max(found, key=lambda match: match.start())
+    last = max(matches, key=lambda match: match.start())
     numbers = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) (\w+)", last[1])}
     failed = numbers.get("failed", 0) + numbers.get("error", 0)
     passed, skipped, reruns = (numbers.get(name, 0) for name in ("passed", "skipped", "rerun"))
@@ -86,7 +86,7 @@ def counted(output: str, status: int) -> Counts:
 
 @dataclass
 class Run:
-    """One kernel's tests on their way."""
+    """A running test run of one kernel."""
 
     kernel: Kernel
     process: subprocess.Popen[bytes]
@@ -112,8 +112,8 @@ class Run:
         if failed:
             self.feed(("\n".join(["the compiler beside it ended:", *compiles]) + "\n").encode())
             counts += Counts(failed=1)
-        got = cached(self.kernel.name)
-        release = got.release if got else "not fetched"
+        kernel_files = cached(self.kernel.name)
+        release = kernel_files.release if kernel_files else "not fetched"
         seconds = time.monotonic() - self.begun
         note = f", {len(compiles)} compiles beside it" if self.compiler else ""
         note += f", exit status {status}" if status else ""
@@ -156,11 +156,11 @@ def split(arguments: list[str]) -> CommandLine:
     """Parse the command line. Raises LabError for an unknown kernel or suite."""
     rest, kernels = list(arguments), list[Kernel]()
     jobs = max(1, min(2, os.cpu_count() or 1, memory_available() // MEMORY))
-    suite, limit, beside, everything = "", LIMIT, True, False
+    suite, limit, beside, compiles_all = "", LIMIT, True, False
     while rest and (rest[0] in (*OPTIONS, INSIDE, ALL) or not (rest[0].startswith("-") or is_path(rest[0]))):
         word = rest.pop(0)
         if word in (INSIDE, ALL):
-            beside, everything = beside and word != INSIDE, everything or word == ALL
+            beside, compiles_all = beside and word != INSIDE, compiles_all or word == ALL
             continue
         if word not in OPTIONS:
             kernels.append(find(word))
@@ -176,22 +176,24 @@ def split(arguments: list[str]) -> CommandLine:
             jobs = int(value)
         else:
             limit = int(value)
-    return CommandLine(jobs, kernels or list(KERNELS), rest, suite, limit, beside and not suite, everything)
+    return CommandLine(jobs, kernels or list(KERNELS), rest, suite, limit, beside and not suite, compiles_all)
 
 
-def run_all(given: CommandLine) -> tuple[Counts, list[str]]:
+def run_all(command_line: CommandLine) -> tuple[Counts, list[str]]:
     """Run the tests on every kernel; the sum, and a line for each."""
-    waiting, total, lines = list(given.kernels), Counts(), list[str]()
+    waiting, total, lines = list(command_line.kernels), Counts(), list[str]()
     running: list[Run] = []
     try:
         with selectors.DefaultSelector() as selector:
             while waiting or running:
-                while waiting and len(running) < given.jobs:
+                while waiting and len(running) < command_line.jobs:
                     kernel = waiting.pop(0)
-                    compiler = HostCompiler(kernel.name) if given.beside else None
+                    compiler = HostCompiler(kernel.name) if command_line.beside else None
                     options = compiler.options if compiler else ()
                     started = subprocess.Popen(
-                        command(kernel, given.arguments, given.suite, given.limit, options),
+                        command(
+                            kernel, command_line.arguments, command_line.suite, command_line.limit, options
+                        ),
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE,
                         stderr=subprocess.STDOUT,
@@ -201,38 +203,42 @@ def run_all(given: CommandLine) -> tuple[Counts, list[str]]:
                     assert started.stdout is not None
                     selector.register(started.stdout, selectors.EVENT_READ, running[-1])
                 for key, _ in selector.select():
-                    one: Run = key.data
+                    run: Run = key.data
                     data = os.read(key.fd, 1 << 16)
-                    one.feed(data)
+                    run.feed(data)
                     if not data:
                         selector.unregister(key.fileobj)
-                        counts, line = one.end()
-                        running.remove(one)
+                        counts, line = run.end()
+                        running.remove(run)
                         total += counts
                         lines.append(line)
     finally:
-        for one in running:
-            one.process.terminate()
-        for one in running:
-            with one.process:
-                one.process.wait()
-            if one.compiler:
-                one.compiler.stop()
+        for run in running:
+            run.process.terminate()
+        for run in running:
+            with run.process:
+                run.process.wait()
+            if run.compiler:
+                run.compiler.stop()
     return total, lines
 
 
-def prepare(given: CommandLine) -> Counts:
+def prepare(command_line: CommandLine) -> Counts:
     """Get ready to compile beside the VMs and, if asked to, compile every tracer for each kernel, on all
     processors. Returns the kernels for which all did, and did not, as tests. Raises LabError."""
-    for kernel in given.kernels:
+    for kernel in command_line.kernels:
         compile_inputs.of(kernel)
-    if not given.everything:
+    if not command_line.everything:
         return Counts()
     total = Counts()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for kernel, done in zip(given.kernels, pool.map(compile_all, given.kernels), strict=True):
-            print(*(f"{kernel.name:>6} | {line}" for line in done.stdout.splitlines()), sep="\n", flush=True)
-            total += Counts(failed=1) if done.returncode else Counts(1)
+        for kernel, result in zip(
+            command_line.kernels, pool.map(compile_all, command_line.kernels), strict=True
+        ):
+            print(
+                *(f"{kernel.name:>6} | {line}" for line in result.stdout.splitlines()), sep="\n", flush=True
+            )
+            total += Counts(failed=1) if result.returncode else Counts(1)
     return total
 
 
@@ -275,12 +281,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(total)
         return 1 if total.failed else 0
     try:
-        given = split(words)
-        prepared = prepare(given) if given.beside else Counts()
+        command_line = split(words)
+        prepared = prepare(command_line) if command_line.beside else Counts()
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
         return FAILED
-    total, lines = run_all(given)
+    total, lines = run_all(command_line)
     total += prepared
     print("\n".join(lines), total, sep="\n", flush=True)
     return 1 if total.failed else 0

@@ -61,9 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
 def run_examples(kernel: Kernel, names: list[str], options: list[str]) -> int:
     """Run these, and keep each as it comes. Returns how many failed. Raises LabError."""
     failed = 0
-    said = run_in_guest(kernel, "tracer_examples.py", *names, options=(*COUNTED, *NODES, *options))
-    head = next(said)
-    for record in said:
+    messages = run_in_guest(kernel, "tracer_examples.py", *names, options=(*COUNTED, *NODES, *options))
+    head = next(messages)
+    for record in messages:
         say(f"{record['tracer']}: {record['error'] or 'recorded'}")
         if record["error"]:
             failed += 1

@@ -167,18 +167,20 @@ HOOKS = (
 
 @contextlib.contextmanager
 def attached(
-    hook: Hook, probe: Probe, name: str, own: Sequence[str], write: Callable[[int], bytes]
+    hook: Hook, probe: Probe, name: str, own_cgroups: Sequence[str], write: Callable[[int], bytes]
 ) -> Iterator[None]:
-    """Attach a program that ``write`` makes, whose result is as given; on the cgroups ``own`` if of that
-    kind."""
+    """Attach a program that ``write`` makes, whose result is as given; on the cgroups ``own_cgroups`` if of
+    that kind."""
     kind = attacher_of(probe)
     how = kind.load_attributes(probe)
     code = write(how.result if hook.result is None else hook.result)
     program = load(how.type, code, attach_type=how.attach_type, btf_id=how.btf_id)
     try:
         lo = {socket.if_nametoindex("lo"): "lo"}
-        place = AttachTarget(name, lo, hook.choice, rate=hook.rate, members=hook.members, cgroups=tuple(own))
-        links = kind.attach(probe, place, program)
+        target = AttachTarget(
+            name, lo, hook.choice, rate=hook.rate, members=hook.members, cgroups=tuple(own_cgroups)
+        )
+        links = kind.attach(probe, target, program)
     finally:
         os.close(program)
     try:
@@ -188,7 +190,7 @@ def attached(
             link.close()
 
 
-def measure(hook: Hook, facts: RunningKernel, own: Sequence[str]) -> dict[str, object]:
+def measure(hook: Hook, facts: RunningKernel, own_cgroups: Sequence[str]) -> dict[str, object]:
     """Measure one hook."""
     probe = hook.probe()
     answer = facts.probe(probe)
@@ -200,7 +202,7 @@ def measure(hook: Hook, facts: RunningKernel, own: Sequence[str]) -> dict[str, o
             writers: list[Callable[[int], bytes]] = [returning, partial(map_costs.counting, table)]
             costs, noise = taken(
                 hook.do or (lambda: 0.0),
-                [partial(attached, hook, probe, answer.name, own, write) for write in writers],
+                [partial(attached, hook, probe, answer.name, own_cgroups, write) for write in writers],
             )
     except (OSError, PytracerError) as error:
         return record | {"status": "failed", "reason": str(error)}
@@ -209,7 +211,7 @@ def measure(hook: Hook, facts: RunningKernel, own: Sequence[str]) -> dict[str, o
 
 
 def taken(
-    do: Callable[[], float], held: Sequence[Callable[[], contextlib.AbstractContextManager[None]]]
+    do: Callable[[], float], attachments: Sequence[Callable[[], contextlib.AbstractContextManager[None]]]
 ) -> tuple[list[float], float]:
     """Return the time in nanoseconds that each of them adds to some work, and the difference between rounds.
 
@@ -218,27 +220,27 @@ def taken(
     rounds = list[list[float]]()
     for _ in range(ROUNDS):
         rounds.append([do()])
-        for hold in held:
+        for hold in attachments:
             with hold():
                 rounds[-1].append(do())
-    bare, *others = ([min(times), statistics.median(times)] for times in zip(*rounds, strict=True))
-    noise = max(middle - least for least, middle in (bare, *others))
-    return [least - bare[0] for least, _ in others], noise
+    bare, *attached_times = ([min(times), statistics.median(times)] for times in zip(*rounds, strict=True))
+    noise = max(middle - least for least, middle in (bare, *attached_times))
+    return [least - bare[0] for least, _ in attached_times], noise
 
 
 def measure_map(
-    feature: Feature, hooks: Mapping[str, Hook], facts: RunningKernel, own: Sequence[str]
+    feature: Feature, hooks: Mapping[str, Hook], facts: RunningKernel, own_cgroups: Sequence[str]
 ) -> dict[str, object]:
     """Test whether maps of one type exist, and measure each operation on one in a program."""
-    found = feature_table.probe(feature)
+    result = feature_table.probe(feature)
     costs = dict[str, float]()
     record: dict[str, object] = {
         "map": feature.name,
-        "status": found.status,
-        "reason": found.reason,
+        "status": result.status,
+        "reason": result.reason,
         "ns": costs,
     }
-    if found.status != feature_table.GRANTED:
+    if result.status != feature_table.GRANTED:
         return record
     for operation in map_costs.OPERATIONS.get(feature.name, ()):
         hook = hooks[operation.hook]
@@ -247,10 +249,12 @@ def measure_map(
         if not answer.is_supported or do is None:
             continue
         try:
-            with operation.made() as made:
-                writers = [partial(operation.program, made, times) for times in (0, operation.times)]
-                held = [partial(attached, hook, probe, answer.name, own, write) for write in writers]
-                (floor, whole), _ = taken(do, held)
+            with operation.made() as map_fd:
+                writers = [partial(operation.program, map_fd, times) for times in (0, operation.times)]
+                attachments = [
+                    partial(attached, hook, probe, answer.name, own_cgroups, write) for write in writers
+                ]
+                (floor, whole), _ = taken(do, attachments)
         except OSError as error:
             return record | {"status": "failed", "reason": f"{operation.name}: {error}"}
         costs[operation.name] = round((whole - floor) / operation.times, 1)
@@ -260,16 +264,16 @@ def measure_map(
 @contextlib.contextmanager
 def own_cgroup() -> Iterator[list[str]]:
     """Make a cgroup for this process and the work that it starts; none without cgroups of version 2."""
-    made = list[Path]()
+    folders = list[Path]()
     before = re.search(r"^0::(.*)$", Path("/proc/self/cgroup").read_text(), re.M)
     for root in cgroup2_roots()[:1]:
-        made.append(root / f"pytracer-hooks-{os.getpid()}")
-        made[0].mkdir()
-        (made[0] / "cgroup.procs").write_text("0")
+        folders.append(root / f"pytracer-hooks-{os.getpid()}")
+        folders[0].mkdir()
+        (folders[0] / "cgroup.procs").write_text("0")
     try:
-        yield [str(folder) for folder in made]
+        yield [str(folder) for folder in folders]
     finally:
-        for folder in made:
+        for folder in folders:
             home = folder.parent / (before[1].lstrip("/") if before else "")
             (home / "cgroup.procs").write_text("0")
             folder.rmdir()
@@ -287,12 +291,12 @@ def main() -> None:
     print(json.dumps({"release": os.uname().release}), flush=True)
     facts = RunningKernel()
     hooks = {hook.name: hook for hook in HOOKS}
-    with own_cgroup() as own:
+    with own_cgroup() as own_cgroups:
         for hook in (hook for hook in HOOKS if hook.name in names or not names):
-            print(json.dumps(measure(hook, facts, own)), flush=True)
+            print(json.dumps(measure(hook, facts, own_cgroups)), flush=True)
         for feature in feature_table.FEATURES:
             if feature.kind == "map" and (feature.name in names or not names):
-                print(json.dumps(measure_map(feature, hooks, facts, own)), flush=True)
+                print(json.dumps(measure_map(feature, hooks, facts, own_cgroups)), flush=True)
     facts.close()
 
 

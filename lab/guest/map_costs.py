@@ -265,9 +265,9 @@ def rings() -> Iterator[int]:
 
 
 def _tables(kind: int, *, key: bytes = bytes(4), flags: int = 0) -> tuple[Operation, ...]:
-    made = partial(table, kind, key=key, flags=flags)
+    create = partial(table, kind, key=key, flags=flags)
     look = look_up_prefix if kind == MapType.LPM_TRIE else look_up
-    return Operation("look up", made, look), Operation("update", made, update)
+    return Operation("look up", create, look), Operation("update", create, update)
 
 
 OPERATIONS = {

@@ -102,8 +102,8 @@ def disks(folder: Path) -> list[str]:
     image = folder / "disk"
     image.write_bytes(bytes(1 << 20))
     subprocess.run(["modprobe", "loop"], check=False, capture_output=True)
-    made = subprocess.run(["losetup", "-f", "--show", image], check=False, capture_output=True, text=True)
-    return made.stdout.split()
+    process = subprocess.run(["losetup", "-f", "--show", image], check=False, capture_output=True, text=True)
+    return process.stdout.split()
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def busy(devices: list[str]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class HookUse:
-    """One of a tracer's hooks, and the arguments that make it use it."""
+    """A hook of a tracer, and the arguments with which the tracer uses it."""
 
     hook: Hook
     arguments: tuple[str, ...]
@@ -127,19 +127,19 @@ class HookUse:
 
 def hooks_of(tracer: Tracer) -> list[HookUse]:
     """Return all hooks that can be forced. For a tracer that takes targets: one for each kind of target."""
-    arguments, found = tracer.arguments, list[HookUse]()
+    arguments, uses = tracer.arguments, list[HookUse]()
     if isinstance(arguments, Targets) and arguments.default:
         words: tuple[str, ...] = ()
-        found += [HookUse(use.hook, words) for use in hooks_of_source(arguments, arguments.default[0])]
+        uses += [HookUse(use.hook, words) for use in hooks_of_source(arguments, arguments.default[0])]
     elif isinstance(arguments, Targets):
-        found += [use for word in OF_EACH_KIND for use in hooks_of_source(arguments, word)]
-        words = found[0].arguments
+        uses += [use for word in OF_EACH_KIND for use in hooks_of_source(arguments, word)]
+        words = uses[0].arguments
     elif isinstance(arguments, Injection):
         words = tuple(FAULT)
     else:
         words = arguments.examples[: arguments.minimum] if arguments else ()
     hooks = (*tracer.hooks, *([FOLLOW] if tracer.follow else []))
-    return [*found, *(HookUse(hook, words) for hook in hooks)]
+    return [*uses, *(HookUse(hook, words) for hook in hooks)]
 
 
 def hooks_of_source(arguments: Targets, word: str) -> Iterator[HookUse]:
@@ -161,7 +161,7 @@ def hooks_of_source(arguments: Targets, word: str) -> Iterator[HookUse]:
 
 
 def load_everything() -> None:
-    """Import all of pytracer, and NumPy: in an emulated machine that takes most of the time of a run."""
+    """Import all of pytracer and NumPy, which takes most of the time of a run in an emulated machine."""
     importlib.import_module("numpy")
     for module in pkgutil.walk_packages(pytracer.__path__, "pytracer."):
         if not module.name.endswith("__main__"):
@@ -213,19 +213,19 @@ def traced(tracer: Tracer, words: list[str], devices: list[str]) -> subprocess.C
 
 
 def outcome(
-    hooks: Iterable[Hook], done: subprocess.CompletedProcess[str], forced: dict[str, str]
+    hooks: Iterable[Hook], process: subprocess.CompletedProcess[str], forced: dict[str, str]
 ) -> dict[str, Any]:
     """Return the result of a run: for each hook the alternative and its targets, and whether it saw anything;
     or the reason of a failure."""
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("pytracer: error: ")]
+    if process.returncode:
+        lines = [line for line in process.stderr.splitlines() if line.startswith("pytracer: error: ")]
         reason = lines[-1].removeprefix("pytracer: error: ") if lines else "it gave no reason"
-        return {"status": done.returncode, "used": {}, "reason": reason, "saw": False}
-    attached = re.findall(r"^pytracer: attached (\S+) to (\S+) ?(.*)$", done.stderr, re.M)
-    records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"kind"')]
+        return {"status": process.returncode, "used": {}, "reason": reason, "saw": False}
+    attached = re.findall(r"^pytracer: attached (\S+) to (\S+) ?(.*)$", process.stderr, re.M)
+    records = [json.loads(line) for line in process.stdout.splitlines() if line.startswith('{"kind"')]
     saw = any(record["kind"] != "loss" for record in records)
-    used = {hook.name: find_used(hook, attached, forced.get(hook.name, "")) for hook in hooks}
-    return {"status": 0, "used": used, "reason": "", "saw": saw}
+    alternatives = {hook.name: find_used(hook, attached, forced.get(hook.name, "")) for hook in hooks}
+    return {"status": 0, "used": alternatives, "reason": "", "saw": saw}
 
 
 def find_used(hook: Hook, attached: list[tuple[str, str, str]], forced: str = "") -> list[str]:
@@ -234,12 +234,12 @@ def find_used(hook: Hook, attached: list[tuple[str, str, str]], forced: str = ""
 
     If they fit several, it is the one that was ``forced``.
     """
-    made = {(program, kind) for program, kind, _ in attached}
+    attachments = {(program, kind) for program, kind, _ in attached}
     for alternative in sorted(hook.alternatives, key=lambda alternative: alternative.name != forced):
         needed = [probe for probe in alternative.probes if not (probe.optional or probe.when)]
-        if all((probe.program, probe.kind) in made for probe in needed):
-            ours = {(probe.program, probe.kind) for probe in alternative.probes}
-            targets = {_outside(target) for p, k, target in attached if (p, k) in ours}
+        if all((probe.program, probe.kind) in attachments for probe in needed):
+            declared = {(probe.program, probe.kind) for probe in alternative.probes}
+            targets = {_outside(target) for p, k, target in attached if (p, k) in declared}
             return [alternative.name, *sorted(targets)]
     return []
 
@@ -251,7 +251,7 @@ def _outside(target: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a tracer: with an alternative forced, or a source of types; with neither as it comes."""
+    """A run of a tracer, with a forced alternative, a forced source of types, or neither."""
 
     tracer: Tracer
     hook: str = ""
@@ -261,10 +261,10 @@ class Run:
     def done(self, devices: list[str]) -> dict[str, Any]:
         """Run it and return the result."""
         every = hooks_of(self.tracer)
-        uses = [one for one in every if self.hook in ("", one.hook.name)]
-        words = list(dict.fromkeys(word for one in uses for word in one.arguments))
+        uses = [use for use in every if self.hook in ("", use.hook.name)]
+        words = list(dict.fromkeys(word for use in uses for word in use.arguments))
         # Others may come with one that is named; each is shown where it is requested.
-        hooks = [one.hook for one in every if set(one.arguments) <= set(words)]
+        hooks = [use.hook for use in every if set(use.arguments) <= set(words)]
         words += ["--hook", f"{self.hook}={self.alternative}"] if self.hook else []
         words += ["--headers", self.headers] if self.headers else []
         try:
@@ -290,7 +290,7 @@ def runs_of(tracer: Tracer, forced: bool) -> Iterator[Run]:
     too, where that is not another's to show."""
     yield Run(tracer)
     if forced and (tracer.name == FOR_ALL or not isinstance(tracer.arguments, Targets)):
-        for hook in (one.hook for one in hooks_of(tracer)):
+        for hook in (hook_use.hook for hook_use in hooks_of(tracer)):
             if SHARED.get(hook.name, tracer.name) == tracer.name:
                 yield from (Run(tracer, hook.name, alternative.name) for alternative in hook.alternatives)
     if forced and tracer.name in EVERY_SOURCE:

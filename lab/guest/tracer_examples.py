@@ -76,13 +76,13 @@ class ProgramHolder:
 
     def programs(self) -> Programs:
         """Return the runs and the time of the programs that ran, by name."""
-        found: Programs = {}
+        programs: Programs = {}
         for descriptor in self._held:
             info = read_program(descriptor, code=False)
-            runs, time = found.get(info.name, (0, 0))
+            runs, time = programs.get(info.name, (0, 0))
             if info.run_count:
-                found[info.name] = (runs + info.run_count, time + info.run_time)
-        return found
+                programs[info.name] = (runs + info.run_count, time + info.run_time)
+        return programs
 
 
 def floor() -> float:
@@ -160,19 +160,19 @@ def run(name: str, example: Example, environment: dict[str, str]) -> dict[str, A
 
 def failure(status: int, errors: str) -> str:
     """Return what pytracer says went wrong; "" if its status is that of the command."""
-    said = [line for line in errors.splitlines() if line.startswith("pytracer: error: ")]
-    return said[-1] if said else f"ended by signal {-status}" if status < 0 else ""
+    messages = [line for line in errors.splitlines() if line.startswith("pytracer: error: ")]
+    return messages[-1] if messages else f"ended by signal {-status}" if status < 0 else ""
 
 
 def wait_until_traced(tracer: subprocess.Popen[str]) -> str:
     """Read its messages until its probes are attached. Returns them."""
-    seen = ""
+    output = ""
     assert tracer.stderr is not None
     for line in tracer.stderr:
-        seen += line
+        output += line
         if "tracing" in line:
             break
-    return seen
+    return output
 
 
 def main() -> None:
