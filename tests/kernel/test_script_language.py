@@ -67,6 +67,12 @@ EXPRESSIONS = {
     "BPF_MAP_TYPE_HASH": "BPF_MAP_TYPE_HASH",
     "(int32)BPF_MAP_TYPE_HASH": 1,
     "(FIRST, sizeof(FIRST))": ["FIRST", 8],
+    "{ $v = (uint16)300; $p = &$v; $v = 301; *$p }": 301,
+    '{ $s = "text"; $p = &$s; (*$p, str($p)) }': ["text", "text"],
+    "{ $t = (1, 2); $p = &$t; (*$p).1 }": 2,
+    "{ @of[1] = 9; $p = &@of[1]; $x = *$p; clear(@of); $x }": 9,
+    "{ let $n: uint32 = 5; let $q: typeof(uint32 *) = &$n; *$q }": 5,
+    "is_ptr(&@of[1])": True,
 }
 
 

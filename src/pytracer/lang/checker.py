@@ -11,7 +11,7 @@ from pytracer.lang import syntax, types
 from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, convert, logical, number, size_of, unary
 from pytracer.lang.identifiers import Identifiers
 from pytracer.lang.lexer import quote
-from pytracer.lang.scope import USER, Comm, Lvalue, Operand, Scope, Value
+from pytracer.lang.scope import KERNEL, USER, Comm, Lvalue, Operand, Scope, Value
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import (
     INT,
@@ -169,6 +169,8 @@ class Checker(Identifiers):
         return Value(f"(({kind.c})(({side}){up} >> {64 - place.bits}))", kind)
 
     def _memory(self, kind: PointerType) -> str:
+        if kind.kernel:
+            return KERNEL
         return USER if kind.user else self.scope.memory
 
     def _dereference(self, node: Node, value: Value) -> Lvalue:

@@ -66,10 +66,11 @@ class ArrayType:
 
 @record
 class PointerType:
-    """An address. ``user``: of the program's memory in any case."""
+    """An address. ``user``: of the program's memory in any case; ``kernel``: of the kernel's."""
 
     to: Type
     user: bool = False
+    kernel: bool = False
 
     @property
     def text(self) -> str:

@@ -44,7 +44,7 @@ class BlockCompiler(Actions):
     def compile(self, block: script.ProbeBlock) -> CompiledBlock:
         """Compile a probe's predicate and body. Raises ProbeSpecError, which points into the script."""
         bodies = (block.body, *(macro.body for macro in self.state.macros.values()))
-        self.variables_in_memory = any(map(self._has_function, bodies))
+        self.variables_in_memory = any(map(self._needs_memory, bodies))
         if block.predicate is not None:
             condition = self.value(block.predicate)
             self.line(f"if (!({self._condition(block.predicate, condition)}))")
@@ -104,12 +104,15 @@ class BlockCompiler(Actions):
         else:
             self.value(node)
 
-    def _has_function(self, node: Node) -> bool:
-        """Return whether a loop whose body becomes a function is in a node."""
+    def _needs_memory(self, node: Node) -> bool:
+        """Return whether variables have to lie in memory: a loop's body may become a function of its own, and
+        the address of a variable may be taken."""
+        if isinstance(node, syntax.Unary) and node.sign == "&":
+            return True
         by_helper = isinstance(node, script.While) and self.state.has_loop_helper
         if by_helper or isinstance(node, (script.ForMap, script.ForRange)):
             return True
-        return any(map(self._has_function, script.children(node)))
+        return any(map(self._needs_memory, script.children(node)))
 
     def _body(self, block: script.Block) -> None:
         """Compile the statements in braces; variables that they define are out of scope after them."""

@@ -6,7 +6,7 @@ from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert
 from pytracer.lang.scope import KERNEL, USER, Lvalue, Value
 from pytracer.lang.script import syntax as script
-from pytracer.lang.script.choices import Choices
+from pytracer.lang.script.addresses import Addresses
 from pytracer.lang.script.types import (
     TYPE_NAMES,
     WORD,
@@ -30,7 +30,7 @@ from pytracer.lang.types import (
 from pytracer.record import replace
 
 
-class Casts(Choices):
+class Casts(Addresses):
     """Looks up types and converts values."""
 
     def type_of(self, name: syntax.TypeName) -> Type:

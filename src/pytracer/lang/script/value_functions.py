@@ -221,7 +221,7 @@ class ValueFunctions(MachineFunctions):
     def _kptr(self, node: script.Call, _to: str, _room: int) -> Value:
         value = self.number(node.arguments[0])
         kind = value.type.to if isinstance(value.type, PointerType) else IntType(1, True, char=True)
-        return Value(value.code, PointerType(kind))
+        return Value(value.code, PointerType(kind, kernel=True))
 
     def _uptr(self, node: script.Call, _to: str, _room: int) -> Value:
         value = self.number(node.arguments[0])

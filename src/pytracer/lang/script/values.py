@@ -179,6 +179,10 @@ class ValueWriter(Checker):
                 operand.type
             ):  # a trace event's dynamic string
                 return self.read_string(operand.address, self.state.string_room, operand.memory, to, room)
+            if isinstance(operand.type, StoredType):  # behind the address of a variable
+                to = self.memory(operand.type.size)
+                self.line(f"script_copy({to}, {operand.type.size}, {operand.address});")
+                return Value(to, operand.type)
             if isinstance(operand.type, StructType):
                 return Value(operand.address, PointerType(operand.type, user=operand.memory == USER))
         return self._read(node, operand)
