@@ -13,8 +13,8 @@ from typing import Any, TextIO
 from pytracer.sinks.timeline import MACHINE, Track
 from pytracer.spec import Column
 
-_LANE = 1 << 22  # the greatest process id that Linux has: further rows of a thread have numbers above
-_CPUS = 1 << 30  # "process" of the rows of CPUs
+_LANE = 1 << 22  # above all process ids of Linux: further lanes of a thread have such numbers
+_CPUS = 1 << 30  # the "process" whose threads are the CPUs
 
 
 class ChromeWriter:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from pytracer.model import Batch, Item, Loss, Schema, Snapshot
 from pytracer.model.tabular import nanoseconds_of
 from pytracer.sinks.json import records
-from pytracer.sinks.timeline_rows import Lanes, Pairs
+from pytracer.sinks.timeline_lanes import Lanes, Pairs
 from pytracer.spec import Column, Unit
 
 _NO_NAMES = ("comm", "err", "flags", "error", "returned", "result", "waker_comm")
@@ -19,8 +19,8 @@ _TARGET = "target"  # the decoder of columns that name the probe
 
 
 class Track(NamedTuple):  # no record: it is looked up for each event
-    """A row: of a thread, or of a CPU (``cpu`` is not -1). ``lane``: slices that overlap those of the first
-    row without being inside them are on further rows."""
+    """The track of a thread, or of a CPU (``cpu`` is not -1). Slices that overlap those of lane 0 without
+    nesting are in further lanes, which formats show as tracks of their own."""
 
     pid: int
     tid: int
@@ -29,7 +29,7 @@ class Track(NamedTuple):  # no record: it is looked up for each event
 
 
 MACHINE = Track(0, 0)
-"""The row of what belongs to no thread."""
+"""The track of what belongs to no thread."""
 
 
 class TimelineWriter(Protocol):
@@ -40,19 +40,19 @@ class TimelineWriter(Protocol):
         ...
 
     def name(self, track: Track, name: str) -> None:
-        """A row has a name, or another one from now on."""
+        """Give a track a name, or another one from now on."""
         ...
 
     def slice(self, track: Track, times: tuple[int, int], name: str, args: dict[str, Any], flow: int) -> None:
-        """Something lasted from the first of ``times`` to the second; ``flow`` (0: none) led to it."""
+        """Write a slice from the first of ``times`` to the second, at which ``flow`` (0: none) ends."""
         ...
 
     def instant(self, track: Track, time: int, name: str, args: dict[str, Any], flow: int = 0) -> None:
-        """Something happened; ``flow`` (0: none) begins there."""
+        """Write an instant, at which ``flow`` (0: none) begins."""
         ...
 
     def counter(self, name: str, column: Column, time: int, value: int) -> None:
-        """A counter has a value."""
+        """Write the value of a counter."""
         ...
 
     def flush(self) -> None:
@@ -65,7 +65,7 @@ class TimelineWriter(Protocol):
 
 
 class TimelineSink:
-    """Puts events on the rows of their threads.
+    """Puts events on the tracks of their threads.
 
     An event with times, such as a latency, is a slice for each of them: one follows the other, and the last
     ends when the event happened. Events of probes that come in pairs, such as ``sys_enter`` and ``sys_exit``,
@@ -180,7 +180,7 @@ class TimelineSink:
         self._writer.slice(track, times, name, args, flow)
 
     def _call(self, track: Track, name: str | None) -> None:
-        """Name a row, if it has another name or none."""
+        """Name a track, unless it has this name already."""
         known = self._names.get(track)
         if name and track != MACHINE and known != name and (known or len(self._names) < _TRACKS_MAX):
             self._names[track] = name

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from pytracer.errors import PytracerError
@@ -22,6 +24,7 @@ RUNNING_MAX, KEPT_MAX = 8, 16
 """Runs that go on at a time; with those that have ended, whose results can still be seen."""
 _EVENTS = 8 << 20  # bytes of events that a run keeps
 _LINES = 50  # messages that it keeps
+_NAP = 0.1  # seconds between two readings of a ring, which has room for more: the page changes no sooner
 _JOIN = 10.0  # seconds until a run that is stopped is given up
 
 
@@ -78,7 +81,17 @@ class Run:
 
     def _work(self) -> None:
         try:
-            with Trace(self.request, RunningKernel, waiting=self._loop, warn=self._warn) as trace:
+            with (
+                Path(os.devnull).open("wb") as nowhere,  # for what a command prints
+                Trace(
+                    self.request,
+                    RunningKernel,
+                    waiting=self._loop,
+                    warn=self._warn,
+                    output=(nowhere.fileno(), nowhere.fileno()),
+                    nap=_NAP,
+                ) as trace,
+            ):
                 schema = trace.schema
                 self.view = EventsView(schema, _EVENTS) if schema.is_stream else make_view(schema)
                 self.picture = make_picture(schema)

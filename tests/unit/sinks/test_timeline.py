@@ -12,7 +12,7 @@ from pytracer.enrich.event_batches import EventDecoder
 from pytracer.model import Batch, Loss, Schema, Snapshot
 from pytracer.plan import make_plan
 from pytracer.request import Request
-from pytracer.sinks.timeline_rows import Lanes, Pairs
+from pytracer.sinks.timeline_lanes import Lanes, Pairs
 from pytracer.spec import Column, Stream, Unit, registry
 from support.fake_kernel import FakeKernel
 from support.timelines import FORMATS, timeline

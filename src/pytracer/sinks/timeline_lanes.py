@@ -1,4 +1,4 @@
-"""Where slices of a timeline go: into rows in which they nest, and from one event of a pair to the other."""
+"""Make slices of a timeline nest: lanes for those that overlap, and pairs of a begin and its end."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from pytracer.record import record
 
 _OPEN_MAX = 256  # events of a thread that wait for their end
 _THREADS_MAX = 100_000
-_KEPT_MAX = 4096  # slices of a row that a later one may hold
+_KEPT_MAX = 4096  # slices of a lane that a later one may enclose
 _BEGIN = re.compile(r"(.*?)_{1,2}(begin|start|entry|enter)((?:_.*)?)")
 _END = re.compile(r"(.*?)_{1,2}(end|done|stop|exit|return|finish)((?:_.*)?)")
 
 
 class Lanes:
-    """Finds a row for each slice, so that any two of a row are one inside the other or apart.
+    """Finds a lane for each slice, so that any two slices of a lane nest or are apart.
 
-    Slices come in the order of their ends. What ends before the one before does is on a further row, as is
-    what begins at the same time as one inside it, which formats could not tell from its holder.
+    Slices come in the order of their ends. One that ends before its predecessor goes to a further lane, and
+    so does one that begins with a slice that it encloses: formats could not tell which of the two is outside.
     """
 
     def __init__(self) -> None:
-        self._rows: dict[Hashable, list[list[tuple[int, int]]]] = {}
+        self._lanes: dict[Hashable, list[list[tuple[int, int]]]] = {}
 
     def find(self, track: Hashable, times: tuple[int, int]) -> int:
-        """Return the number of the row, 0 for the first."""
-        if track not in self._rows and len(self._rows) >= _THREADS_MAX:
-            del self._rows[next(iter(self._rows))]  # the one that is longest known
-        rows = self._rows.setdefault(track, [])
-        for number, row in enumerate(rows):
-            if _fits(row, times):
+        """Return the number of the lane, from 0."""
+        if track not in self._lanes and len(self._lanes) >= _THREADS_MAX:
+            del self._lanes[next(iter(self._lanes))]  # the one that is longest known
+        lanes = self._lanes.setdefault(track, [])
+        for number, lane in enumerate(lanes):
+            if _fits(lane, times):
                 return number
-        rows.append([times])
-        return len(rows) - 1
+        lanes.append([times])
+        return len(lanes) - 1
 
 
-def _fits(row: list[tuple[int, int]], times: tuple[int, int]) -> bool:
-    """Add a slice to a row if it holds the last ones there, or begins after them."""
+def _fits(lane: list[tuple[int, int]], times: tuple[int, int]) -> bool:
+    """Add a slice to a lane if it encloses the last ones there, or begins after them."""
     begin, end = times
-    if end < row[-1][1]:
+    if end < lane[-1][1]:
         return False
-    left = len(row)
-    while left and row[left - 1][0] > begin:
+    left = len(lane)
+    while left and lane[left - 1][0] > begin:
         left -= 1
-    if left and row[left - 1][1] > begin:
+    if left and lane[left - 1][1] > begin:
         return False
-    row[left:] = [times]
-    if len(row) > _KEPT_MAX:  # the first ones become one, which nothing may divide
-        row[: _KEPT_MAX // 2] = [(row[0][0], row[_KEPT_MAX // 2 - 1][1])]
+    lane[left:] = [times]
+    if len(lane) > _KEPT_MAX:  # the first ones become one, which nothing may divide
+        lane[: _KEPT_MAX // 2] = [(lane[0][0], lane[_KEPT_MAX // 2 - 1][1])]
     return True
 
 
