@@ -36,7 +36,7 @@ from pytracer.lang.types import IntType, PointerType, Type
 from pytracer.record import record
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.symbols.user import UNKNOWN, UserSymbols
-from pytracer.text import harmless
+from pytracer.text import from_bytes, harmless, to_bytes
 
 _WORD = struct.Struct("=Q")
 _SIGNED = struct.Struct("=q")
@@ -154,7 +154,7 @@ class ValueReader:
 
     def _string(self, data: bytes) -> DecodedValue:
         text, end, _ = data.partition(b"\0")
-        string = text.decode(errors="backslashreplace")
+        string = from_bytes(text)
         if (not end or len(text) == len(data) - 1) and len(data) >= self._room:
             string += self._trailer
         return DecodedValue(string, harmless(string))
@@ -241,8 +241,14 @@ def _show(piece: Conversion, kind: Type, value: DecodedValue, data: bytes, at: i
     size = 8 if piece.sign == "p" else piece.size
     number = int.from_bytes(data[at : at + size], sys.byteorder, signed=piece.signed)
     if piece.sign == "c":
-        return harmless(chr(number & 0xFF))
+        return harmless(from_bytes(bytes([number & 0xFF])))
     return piece.show(number)
+
+
+def as_traced(text: str) -> str:
+    """Return a text without its escapes, as the traced system has it: for paths, and words of commands."""
+    raw = to_bytes(text)
+    return text if b"\0" in raw else os.fsdecode(raw)
 
 
 def quote_for_shell(text: str) -> str:
@@ -255,7 +261,8 @@ def _named(name: str, address: int) -> str:
 
 
 def _escaped(data: bytes) -> str:
-    return "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data)
+    signs = (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data)
+    return "".join("\\\\" if sign == "\\" else sign for sign in signs)
 
 
 def _user(number: int) -> str:

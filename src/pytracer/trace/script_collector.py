@@ -14,7 +14,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.read.maps import Map
 from pytracer.budget import Budget
 from pytracer.enrich.script_maps import show_map
-from pytracer.enrich.script_values import ValueReader, quote_for_shell
+from pytracer.enrich.script_values import ValueReader, as_traced, quote_for_shell
 from pytracer.lang.script import Action, CompiledScript, ScriptMap
 from pytracer.model import Batch, Item
 from pytracer.model.script import ScriptOutput
@@ -181,7 +181,7 @@ class ScriptCollector(StreamCollector):
         return ScriptOutput("join", text, text)
 
     def _cat(self, action: Action, data: bytes) -> ScriptOutput:
-        path = self._reader.printf(action.pieces, action.fields, data)
+        path = self._reader.printf(action.pieces, action.fields, data, as_traced)
         limit = int(self._script.config["max_cat_bytes"])
         try:
             with Path(path).open("rb") as file:
@@ -192,7 +192,9 @@ class ScriptCollector(StreamCollector):
         return ScriptOutput("cat", text, text)
 
     def _system(self, action: Action, data: bytes) -> ScriptOutput:
-        command = self._reader.printf(action.pieces, action.fields, data, quote_for_shell)
+        command = self._reader.printf(
+            action.pieces, action.fields, data, lambda text: quote_for_shell(as_traced(text))
+        )
         sys.stdout.flush()
         # Only --unsafe allows a script to have this.
         done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)

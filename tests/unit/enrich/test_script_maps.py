@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
 from pytracer.enrich.script_maps import bucket_bounds, show_map
-from pytracer.enrich.script_values import ValueReader, quote_for_shell
+from pytracer.enrich.script_values import ValueReader, as_traced, quote_for_shell
 from pytracer.lang.script.program import ScriptMap
 from pytracer.lang.script.types import AggregateType, StringType, TupleType
 from pytracer.lang.types import S64, U64, IntType
+from pytracer.text import to_bytes
 
 READER = ValueReader((), trailer="..", room=64, clock=0)
 TEXT = StringType(8)
@@ -112,6 +115,14 @@ def test_hostile_strings_are_harmless_as_text_and_whole_as_data():
     assert found.text == "\\x1b[31m\\n"
     assert found.data == "\x1b[31m\n"
     assert READER.read(TEXT, b"\xff\xfe".ljust(8, b"\0"), 0).text == "\\xff\\xfe"
+
+
+def test_strings_that_differ_have_texts_that_differ():
+    strings = [b"\xe9", rb"\xe9", b"\n", rb"\n", b"\\", b"\\\\"]
+    values = [READER.read(TEXT, one.ljust(8, b"\0"), 0) for one in strings]
+    assert len({value.text for value in values}) == len({value.data for value in values}) == len(strings)
+    for one, value in zip(strings, values, strict=True):
+        assert to_bytes(value.text) == to_bytes(value.data) == os.fsencode(as_traced(value.text)) == one
 
 
 @pytest.mark.parametrize(
