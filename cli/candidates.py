@@ -67,6 +67,8 @@ def _complete_arguments(
     if name in commands:
         if name in ("explain", "schema", "man") and len(previous_words) == 1:
             return _tracers({})
+        if name == "serve":
+            return _complete_serve(previous_words[-1], current)
         if name == "completion":
             return [(shell, "") for shell in ("bash", "zsh", "fish")]
         return _targets(current) if name == "list-probes" else [(FILES, "")]
@@ -78,6 +80,17 @@ def _complete_arguments(
     if previous is not None and previous.nargs is None:
         return _values(tracer, previous, current)
     return _arguments(tracer, current)
+
+
+def _complete_serve(previous_word: str, current: str) -> Iterable[Candidate]:
+    if previous_word == "--web":
+        return [("127.0.0.1:8080", "")]
+    if current.startswith("-"):
+        return [
+            ("--web", "address and port of the page"),
+            ("--allow-commands", "the page may start commands"),
+        ]
+    return _tracers({})
 
 
 def _options(actions: dict[str, argparse.Action]) -> Iterator[Candidate]:

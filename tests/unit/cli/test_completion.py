@@ -16,7 +16,7 @@ from pytracer.cli.candidates import COMMANDS, FILES, candidates
 from pytracer.cli.main import main
 from pytracer.spec import registry
 
-HELPS = {"list": "the tracers", "explain": "", "diff": "", "completion": "", "list-probes": ""}
+HELPS = {"list": "the tracers", "explain": "", "diff": "", "completion": "", "list-probes": "", "serve": ""}
 
 
 def offered(line):
@@ -44,6 +44,9 @@ def test_the_first_word_is_a_tracer_or_a_command():
         ("funccount usd", ["usdt:"]),
         ("explain sysc", ["syscalls"]),
         ("completion z", ["zsh"]),
+        ("serve sysc", ["syscalls"]),
+        ("serve syscalls --w", ["--web"]),
+        ("serve syscalls --web ", ["127.0.0.1:8080"]),
         ("syscalls -o ", [FILES]),
         ("diff a", [FILES]),
         ("syscalls -p 1 -- l", [COMMANDS]),
