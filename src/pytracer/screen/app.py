@@ -22,7 +22,8 @@ from pytracer.screen.detail import describe
 from pytracer.screen.dialogs import Menu, Page, Question
 from pytracer.screen.lines import ALARM, BOLD, DIM, KEY, PLAIN, TREND, Lines, Part
 from pytracer.screen.rows import RowsPane
-from pytracer.spec import Tracer, registry
+from pytracer.sinks.formatting import duration
+from pytracer.spec import Tracer, Unit, registry
 from pytracer.text import harmless
 from pytracer.view import TableView, View, sparkline
 
@@ -163,10 +164,13 @@ class LiveApp(App[None]):
         view = self.view
         parts: list[Part] = [(f"{view.schema.tracer}  ", BOLD), (view.title(), PLAIN)]
         if view.rates:
-            counted = "events"
-            if isinstance(view, TableView):
-                counted = view.rate_column.name if view.rate_column is not None else "rows"
-            parts.append((f"  {view.rates[-1]:,.0f} {counted}/s ", PLAIN))
+            column = view.rate_column if isinstance(view, TableView) else None
+            rate, counted = f"{view.rates[-1]:,.0f}", "rows" if isinstance(view, TableView) else "events"
+            if column is not None:
+                counted = column.header.lower()
+            if column is not None and column.unit is Unit.NANOSECONDS:
+                rate = duration(round(view.rates[-1]))
+            parts.append((f"  {rate} {counted}/s ", PLAIN))
             parts.append((sparkline(view.rates, _TREND, ascii_only=self._ascii).strip(), TREND))
         if self.ended:
             parts.append(("  ended", BOLD))

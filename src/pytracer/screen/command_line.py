@@ -78,7 +78,7 @@ def closer(purpose: str, tracer: Tracer, row: dict[str, Any], tracers: Iterable[
     """
     if purpose == "process":
         if narrowed := narrowing(row, (Filter.PID,)):
-            yield Choice(("top", *narrowed, "--by", "tid"), "its threads: CPU, waits, faults, I/O")
+            yield Choice(("top", *narrowed, "--by", "tid,comm"), "its threads: CPU, waits, faults, I/O")
         tracers = [one for one in tracers if one is not tracer and one.name != "top"]
     order = sorted(
         tracers,

@@ -10,7 +10,7 @@ from pytracer.spec import Histogram, Unit
 from pytracer.text import harmless
 from pytracer.view import TableView, View, sparkline
 
-_TREND = 60
+_TREND, _BAR = 50, 24  # characters
 
 
 def describe(view: View, row: dict[str, Any]) -> list[str]:
@@ -30,5 +30,5 @@ def describe(view: View, row: dict[str, Any]) -> list[str]:
         went = view.trend(row, _TREND)
         lines.append(f"{trend.header:<{width}}  {sparkline(went, len(went))}  -- the last intervals")
     if "buckets" in row and isinstance(view.schema.output, Histogram):
-        lines += ["", *histogram_bars(row["buckets"], view.schema.output.unit)]
+        lines += ["", *histogram_bars(row["buckets"], view.schema.output.unit, _BAR)]
     return lines + stacks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -14,7 +14,7 @@ from pytracer.spec import Column
 from pytracer.view import TableView, View, sparkline
 from pytracer.view.events import TIME
 
-_TREND = 12  # characters
+_TREND, _DISTRIBUTION = 12, 24  # characters
 _WIDEST = 60  # characters of a column that is not the last
 _GAP = "  "
 _MARKS = {True: "▼", False: "▲"}
@@ -35,7 +35,7 @@ class RowsPane(Lines, can_focus=True):
     ]
 
     def __init__(self, view: View, *, wide: bool, ascii_only: bool) -> None:
-        """Show what ``view`` has; ``wide``: all columns of it."""
+        """Show what ``view`` has; ``wide``: all columns of it, also if there is no room for them."""
         super().__init__("rows")
         self.view, self.wide = view, wide
         self.cursor = self._top = 0
@@ -47,8 +47,15 @@ class RowsPane(Lines, can_focus=True):
     @property
     def columns(self) -> list[Column]:
         """The columns that are shown, from the left."""
-        columns = [column for column in self.view.columns if self.wide or not column.wide]
-        return ([TIME] if self.view.schema.is_stream else []) + columns
+        shown = [TIME] if self.view.schema.is_stream else []
+        every = [*shown, *self.view.columns]
+        if self.wide or sum(map(self._width_of, every)) + _TREND <= self.size.width:
+            return every
+        return [column for column in every if not column.wide]
+
+    def _width_of(self, column: Column) -> int:
+        least = max(len(column.header) + 1, column.width, self._widths.get(column.name, 0))
+        return least + len(_GAP)
 
     @property
     def room(self) -> int:
@@ -71,49 +78,78 @@ class RowsPane(Lines, can_focus=True):
         self._top = min(max(self._top, self.cursor - room + 1), self.cursor, max(total - room, 0))
         if self.follows and not self.view.paused:
             self._top = max(total - room, 0)
-        rows = self._rows(room)  # which first: it sets widths
-        self.draw([self._heading(), *self._lines(rows)])
-
-    def _rows(self, room: int) -> list[list[str]]:
-        """Return the text of the rows; the width of a column only grows, so that rows stay in their place."""
         columns = self.columns[self._skipped :]
+        rows = self._rows(columns, room)  # which first: it sets widths, and they what there is room for
+        self.draw([self._heading(columns), *self._lines(columns, rows)])
+
+    def _rows(self, columns: Sequence[Column], room: int) -> list[list[str]]:
+        """Return the text of the rows; the width of a column only grows, so that rows stay in their place."""
         rows = self.view.cells(self._top, room, columns)
         for number, column in enumerate(columns):
             widest = max((cell_len(row[number]) for row in rows), default=0)
-            least = max(len(column.header) + 1, column.width, self._widths.get(column.name, 0))
+            least = self._width_of(column) - len(_GAP)
             self._widths[column.name] = max(least, min(widest, _WIDEST))
-        if isinstance(self.view, TableView) and self.view.trend_column() is not None:
-            for row, values in zip(rows, self.view.rows(self._top, room), strict=False):
-                row.append(sparkline(self.view.trend(values, _TREND), _TREND, ascii_only=self._ascii))
+        at = self._graph_at(columns)
+        for row, graph in zip(rows, self._graphs(room), strict=False):
+            row.insert(at, graph)
         return rows
 
-    def _heading(self) -> list[Part]:
+    def _graphs(self, room: int) -> Iterator[str]:
+        """Yield for each row how it went, or of histograms the distribution: by powers of two, all rows in
+        the same places."""
+        if not isinstance(self.view, TableView) or not self._graph:
+            return
+        rows = self.view.rows(self._top, room)
+        if not self.view.schema.is_histogram:
+            for row in rows:
+                yield sparkline(self.view.trend(row, _TREND), _TREND, ascii_only=self._ascii)
+            return
+        used = [slot for row in rows for slot, count in enumerate(row["buckets"]) if count]
+        first, last = min(used, default=0), max(used, default=0) + 1
+        for row in rows:
+            values = [count or None for count in row["buckets"][first:last]]
+            yield sparkline(values[:_DISTRIBUTION], _DISTRIBUTION, ascii_only=self._ascii)
+
+    @property
+    def _graph(self) -> str:
+        """The heading of the column that is drawn; "" if there is none."""
+        if not isinstance(self.view, TableView) or self.view.trend_column() is None:
+            return ""
+        return "DISTRIBUTION".rjust(_DISTRIBUTION) if self.view.schema.is_histogram else "TREND".rjust(_TREND)
+
+    def _graph_at(self, columns: Sequence[Column]) -> int:
+        """Return where among the columns it is: of histograms behind the first number, else the last."""
+        if not self.view.schema.is_histogram:
+            return len(columns)
+        return next((n + 1 for n, one in enumerate(columns) if one in self.view.schema.values), len(columns))
+
+    def _heading(self, columns: Sequence[Column]) -> list[Part]:
         parts = list[Part]()
-        for column in self.columns[self._skipped :]:
+        for column in columns:
             mark = _MARKS[self.view.descending] if column.name == self.view.sort else ""
             if self._ascii and mark:
                 mark = "-" if self.view.descending else "+"
-            parts += [(self._fit(column, column.header + mark), HEAD), (_GAP, PLAIN)]
-        if isinstance(self.view, TableView) and (trend := self.view.trend_column()) is not None:
-            parts.append((f"{trend.header} TREND"[:_TREND].rjust(_TREND), HEAD))
-        return parts
+            parts.append((self._fit(column, column.header + mark), HEAD))
+        if self._graph:
+            parts.insert(self._graph_at(columns), (self._graph, HEAD))
+        return [part for one in parts for part in (one, (_GAP, PLAIN))]
 
-    def _lines(self, rows: list[list[str]]) -> list[list[Part]]:
-        columns = self.columns[self._skipped :]
+    def _lines(self, columns: Sequence[Column], rows: list[list[str]]) -> list[list[Part]]:
+        at = self._graph_at(columns)
         lines = list[list[Part]]()
         for number, row in enumerate(rows, self._top):
-            selected = number == self.cursor
-            style = CURSOR if selected else PLAIN
-            texts = [self._fit(column, text) for column, text in zip(columns, row, strict=False)]
-            line: list[Part] = [(_GAP.join(texts), style)]
-            for trend in row[len(columns) :]:
-                line.append((_GAP + trend, CURSOR if selected else TREND))
-            lines.append(line)
+            style = CURSOR if number == self.cursor else PLAIN
+            graph = row.pop(at) if self._graph else ""
+            texts = [self._fit(column, text) for column, text in zip(columns, row, strict=True)]
+            line: list[Part] = [(_GAP.join([*texts[:at], ""]), style)]
+            if graph:
+                line.append((graph, CURSOR if number == self.cursor else TREND))
+            lines.append([*line, (_GAP.join(["", *texts[at:]]), style)])
         return lines
 
     def _fit(self, column: Column, text: str) -> str:
         width = self._widths.get(column.name, len(column.header) + 1)
-        if column is self.columns[-1] and column.is_text and self.view.schema.is_stream:
+        if column is self.view.columns[-1] and column.is_text and self.view.schema.is_stream:
             return text
         length = cell_len(text)
         if length > width:

@@ -201,8 +201,8 @@ def _cut(line: str, columns: int) -> str:
     return line
 
 
-def histogram_bars(counts: list[int], unit: Unit) -> list[str]:
-    """Return a line for each bucket from the first to the last with a count."""
+def histogram_bars(counts: list[int], unit: Unit, width: int = _BAR) -> list[str]:
+    """Return a line for each bucket from the first to the last with a count, with a bar of ``width``."""
     filled = [slot for slot, count in enumerate(counts) if count]
     slots = range(filled[0], filled[-1] + 1) if filled else range(0)
     spans = [
@@ -210,8 +210,8 @@ def histogram_bars(counts: list[int], unit: Unit) -> list[str]:
     ]
     widest = max(24, *map(len, spans)) if spans else 0  # characters that most histograms do with
     longest = max(10, len(str(max(counts, default=0))))
-    bars = ["@" * round(_BAR * counts[slot] / max(counts)) for slot in slots]
+    bars = ["@" * round(width * counts[slot] / max(counts)) for slot in slots]
     return [
-        f"  {span:<{widest}} {counts[slot]:>{longest}} |{bar:<{_BAR}}|"
+        f"  {span:<{widest}} {counts[slot]:>{longest}} |{bar:<{width}}|"
         for slot, span, bar in zip(slots, spans, bars, strict=True)
     ]
