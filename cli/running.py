@@ -86,10 +86,15 @@ def run_request(
         stream = (
             standard_output() if options.output is None else stack.enter_context(OutputFile(options.output))
         )
+        sink = open_sink(stream)
+        if options.verbose:
+            from pytracer.cli.rates import RateSink
+
+            sink = RateSink(sink, messages.say)
         return run(
             request,
             RunningKernel,
-            open_sink(stream),
+            sink,
             say=messages.say,
             warn=messages.warn,
             ready=ready,

@@ -57,10 +57,12 @@ _report: Callable[[str], None] | None = None
 _BAR = 30  # characters
 
 
-def report_to(show: Callable[[str], None] | None) -> None:
-    """Have ``show`` called with a line for a step that takes over a second, each second; "" when it ends."""
+def report_to(show: Callable[[str], None] | None) -> Callable[[str], None] | None:
+    """Have ``show`` called with a line for a step that takes over a second, each second; "" when it ends.
+    Returns what was called before."""
     global _report
-    _report = show
+    before, _report = _report, show
+    return before
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import IO
 
-from pytracer import inherited
+from pytracer import inherited, progress
 from pytracer.errors import LossError, UsageError
 from pytracer.plan import KernelInfo, output_of
 from pytracer.record import replace
@@ -81,9 +81,15 @@ def run_live(
         stack.callback(events.close)
         written = stack.enter_context(tempfile.TemporaryFile()) if request.command else None
         output = None if written is None else written.fileno()
-        messages = _Messages(warn)
+        messages = _Messages(say, warn)
         with Trace(
-            request, facts, waiting=events, say=say, warn=messages.warn, output=(output, output), nap=_NAP
+            request,
+            facts,
+            waiting=events,
+            say=messages.say,
+            warn=messages.warn,
+            output=(output, output),
+            nap=_NAP,
         ) as trace:
             printed = _show(trace, request, words, messages, wide=wide)
         if written is not None:
@@ -99,16 +105,24 @@ def run_live(
 
 
 class _Messages:
-    """Warnings of a run: on the screen while there is one, on standard error afterwards."""
+    """Messages of a run: on the screen while there is one, warnings on standard error afterwards, too."""
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
-        self._warn = warn
+    def __init__(self, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
+        self._say, self._warn = say, warn
         self._kept: list[str] | None = None
+        self._notes: list[str] = []
         self.lost: dict[str, int] = {}
 
     def keep(self, notes: list[str]) -> None:
-        """From now on, add them to ``notes``."""
-        self._kept = notes
+        """From now on, add messages to ``notes``: whatever else is written would be over the screen."""
+        self._kept, self._notes = [], notes
+
+    def say(self, line: str) -> None:
+        """Take a message about a step."""
+        if self._kept is None:
+            self._say(line)
+        else:
+            self._notes.append(line)
 
     def warn(self, line: str) -> None:
         """Take a warning."""
@@ -116,6 +130,7 @@ class _Messages:
             self._warn(line)
         else:
             self._kept.append(line)
+            self._notes.append(line)
 
     def flush(self) -> None:
         """Print what was kept."""
@@ -130,6 +145,7 @@ def _show(
     """Show a trace until the screen is left. Returns the command lines that were asked for."""
     view = make_view(trace.schema)
     messages.keep(view.notes)
+    steps = progress.report_to(lambda line: view.notes.append(line) if line else None)
     closer = _Closer()
     colour = os.environ.get("NO_COLOR")
     from pytracer.screen.app import LiveApp
@@ -154,6 +170,7 @@ def _show(
         finally:
             trace.stop()
             reader.join()
+            progress.report_to(steps)
     messages.lost = {loss.meaning: loss.lost for loss in view.lost.values()}
     if app.failure is not None:
         raise app.failure
