@@ -82,7 +82,7 @@ static __always_inline void count(struct file *file, u64 bytes, int is_read, str
 static __always_inline void on_ring_file(void *ctx, struct pt_request *request, enum pt_ring_kind kind,
                                          struct file *file, u64 ns, s64 result)
 {
-    if (request->pid && kind != PT_RING_SYNCS)
+    if (request->pid && kind != PT_RING_SYNCS && result >= 0)
         count(file, result, kind == PT_RING_READS, request);
 }
 #endif

@@ -74,7 +74,7 @@ static __always_inline void on_ring_file(void *ctx, struct pt_request *request, 
 {
     u32 operation;
 
-    if (pt_ring_operation(kind, file, ns, &operation))
+    if (pt_ring_operation(kind, file, ns, result, &operation))
         count(file, operation, ns, request);
 }
 #endif

@@ -78,7 +78,7 @@ static __always_inline void on_ring_file(void *ctx, struct pt_request *request, 
 {
     struct done done = {.ns = ns, .bytes = result, .offset = -1, .pid = request->pid, .tid = request->tid};
 
-    if (!pt_ring_operation(kind, file, ns, &done.operation) || ns < pt_cfg(PT_CFG_MIN))
+    if (!pt_ring_operation(kind, file, ns, result, &done.operation) || ns < pt_cfg(PT_CFG_MIN))
         return;
     __builtin_memcpy(done.comm, request->comm, sizeof(done.comm));
     show(ctx, file, &done);

@@ -72,12 +72,6 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
 }
 
 #ifdef PT_SEES_RING_PATHS
-#if defined(__x86_64__)
-#define STATX 332
-#else
-#define STATX 291
-#endif
-
 // It is shown as the system call that does the same.
 static __always_inline void on_ring_path(void *ctx, struct pt_request *request, struct pt_ring_path *path,
                                          s64 result)
@@ -88,7 +82,7 @@ static __always_inline void on_ring_path(void *ctx, struct pt_request *request, 
     if (!event)
         return;
     event->ns = bpf_ktime_get_ns();
-    event->call = STATX;
+    event->call = PT_NUMBER(332, 291); // statx
     event->pid = request->pid;
     event->tid = request->tid;
     event->fd = path->folder != AT_CWD ? path->folder : -1;

@@ -20,6 +20,7 @@ struct event {
 };
 #include "syscall_numbers.h"
 #include "returns.h"
+#include "ring_files.h"
 #include "stream.h"
 #include "descriptor.h"
 
@@ -58,3 +59,38 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     pt_submit(ctx, event);
     return PT_PASS;
 }
+
+#ifdef PT_SEES_RING_FILES
+// It is shown as the system call that does the same.
+static __always_inline void on_ring_file(void *ctx, struct pt_request *request, enum pt_ring_kind kind,
+                                         struct file *file, u64 ns, s64 result)
+{
+    struct event *event;
+    u32 flags = 0;
+
+#ifdef FAILED
+    if (!pt_is_failed(result))
+        return;
+#endif
+    if (kind != PT_RING_SYNCS || !ns || ns < pt_cfg(PT_CFG_MIN))
+        return;
+#if PT_HAS_io_sync__flags
+    flags = pt_read(((struct io_sync *)request->address)->flags);
+#endif
+    event = pt_reserve();
+    if (!event)
+        return;
+    event->ns = bpf_ktime_get_ns();
+    event->call = request->operation == 8 ? PT_NUMBER(277, 84) // sync_file_range
+                  : flags & 1             ? PT_NUMBER(75, 83)  // fdatasync: IORING_FSYNC_DATASYNC
+                                          : PT_NUMBER(74, 82); // fsync
+    event->took_ns = ns;
+    event->pid = request->pid;
+    event->tid = request->tid;
+    event->fd = -1;
+    event->error = result < 0 ? -result : 0;
+    __builtin_memcpy(event->comm, request->comm, sizeof(event->comm));
+    pt_file_name(event->file, sizeof(event->file), file);
+    pt_submit(ctx, event);
+}
+#endif

@@ -3,13 +3,14 @@
 from pytracer.spec import Column, Duration, Stream, Tracer, Unit
 from pytracer.spec.common import ERROR, ONLY_FAILED, RETURN_TIMED, TASK_COLUMNS
 from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.io_uring import RING_FILES
 
 TRACER = Tracer(
     name="syncsnoop",
     group="files",
     summary="sync, fsync, msync and similar calls: process, file, latency",
     description="Shows each system call that synchronizes data to disks, as it returns, with its latency.",
-    hooks=(RETURN_TIMED,),
+    hooks=(RETURN_TIMED, RING_FILES),
     filters=TASK_FILTERS,
     follow=True,
     options=(
@@ -35,7 +36,8 @@ TRACER = Tracer(
     ),
     notes=(
         "The calls are sync, syncfs, fsync, fdatasync, msync and sync_file_range, of every ABI.",
-        "Writes to files that are open with O_SYNC or O_DSYNC, and fsync by io_uring, are not shown.",
+        "Those by io_uring (Linux 5.18) show the call that does the same, and no FD. Writes to files that",
+        "are open with O_SYNC or O_DSYNC are not shown.",
         "FILE is the file of the descriptor when the call returns; - if it was closed or replaced.",
         "Calls in progress at the start are not shown. msync has an address instead of a descriptor.",
     ),

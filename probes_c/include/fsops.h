@@ -38,12 +38,13 @@ static __always_inline struct file *pt_operation(struct pt_return *call, u32 *op
 }
 
 #ifdef PT_SEES_RING_FILES
-// The same of an operation of io_uring on a file. Return 0 if that is no regular one, or when it began is not known.
-static __always_inline int pt_ring_operation(enum pt_ring_kind kind, struct file *file, u64 ns,
+// The same of an operation of io_uring on a file. Return 0 if that is no regular one, if it failed, or if it is not known
+// when it began.
+static __always_inline int pt_ring_operation(enum pt_ring_kind kind, struct file *file, u64 ns, s64 result,
                                              u32 *operation)
 {
     *operation = kind == PT_RING_READS ? PT_READ : kind == PT_RING_WRITES ? PT_WRITE : PT_SYNC;
-    return ns && pt_file_type(pt_read(file->f_inode)) == PT_IFREG;
+    return ns && result >= 0 && pt_file_type(pt_read(file->f_inode)) == PT_IFREG;
 }
 #endif
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // What io_uring does with files, from the hook RING_FILES. The tracer that includes this defines
 //
-//     on_ring_file(context, request, kind, file, ns, result)   an operation has ended without an error: PT_RING_READS, ...
+//     on_ring_file(context, request, kind, file, ns, result)   an operation has ended: PT_RING_READS, ...
 //
 // The file is the request's, which events have had since Linux 5.18; before, and with the alternative "none", nothing
 // is seen. An operation ends while any task runs: the request has the process that submitted it.
@@ -47,7 +47,7 @@ static __always_inline void on_complete(void *ctx, struct pt_request *request, i
     struct file *file = 0;
 
 #if PT_HAS_REQUEST && PT_HAS_io_kiocb__file
-    if (kind && request->address && result >= 0)
+    if (kind && request->address)
         file = pt_read(((struct io_kiocb *)request->address)->file);
 #endif
     if (file)

@@ -53,7 +53,7 @@ def test_operations_by_io_uring(tmp_path):
     found = [
         event for event in result.of("event") if event["file"] == "ring" and event["operation"] != "open"
     ]
-    expected = {("write", 16): 23, ("read", 16): 23, ("sync", 0): 1}
+    expected = {("write", 16): 23, ("read", 16): 23, ("sync", 0): 2}
     seen = Counter((event["operation"], event["bytes"]) for event in found)
     assert seen == (expected if not running().excuse("requests in the events of io_uring") else {})
     assert {(event["comm"], event["fs"], event["offset"]) for event in found} <= {("rings", "ext4", None)}

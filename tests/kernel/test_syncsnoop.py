@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from support.cli import run
+from support.needs import running
+from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 WORKLOAD = """
@@ -87,3 +89,12 @@ def test_hostile_names_stay_text(tmp_path):
     assert "\x1b" not in result.out
     assert "a\\n\\x1b[31m" in result.out
     assert len(result.out.splitlines()) == 2
+
+
+@pytest.mark.lab
+def test_syncs_by_io_uring(tmp_path):
+    found, _ = snooped(command=[workload("rings"), "files", 5, tmp_path / "ring"])
+    calls = [(event["comm"], event["call"], event["fd"], event["err"], event["file"]) for event in found]
+    sees = not running().excuse("requests in the events of io_uring")
+    assert calls == [("rings", call, None, None, "ring") for call in ("fsync", "fdatasync") * sees]
+    assert all(event["took_ns"] > 0 for event in found)

@@ -9,7 +9,7 @@
 //   skipped    N NOPs that complete in silence, N reads that fail and do not
 //   timeouts   N timeouts of 20 ms
 //   opens      N opens of the file whose path follows, N that fail, one into a fixed file, one statx
-//   files      N writes of 16 bytes to the file whose path follows, N reads of them, one fsync
+//   files      N writes of 16 bytes to the file whose path follows, N reads of them, one fsync and fdatasync
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/io_uring.h>
@@ -132,14 +132,16 @@ int main(int argc, char **argv)
         static const int calls[] = {IORING_OP_WRITE, IORING_OP_READ, IORING_OP_FSYNC};
         int file = open(argv[3], O_RDWR | O_CREAT, 0600);
 
-        for (int i = 0; i <= 2 * n; i++) {
-            struct io_uring_sqe *sqe = next(calls[i / n], i);
+        for (int i = 0; i < 2 * n + 2; i++) {
+            struct io_uring_sqe *sqe = next(calls[i < 2 * n ? i / n : 2], i);
 
             sqe->fd = file;
             if (i < 2 * n) {
                 sqe->addr = (unsigned long)buffer;
                 sqe->len = sizeof(buffer);
                 sqe->off = i % n * sizeof(buffer);
+            } else if (i > 2 * n) {
+                sqe->fsync_flags = IORING_FSYNC_DATASYNC;
             }
             submit();
             reap(1);
