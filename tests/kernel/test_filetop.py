@@ -90,7 +90,9 @@ def test_hostile_names_stay_on_their_line_and_rows_that_do_not_fit_are_lost(tmp_
     assert "\x1b" not in text
     assert r"read\n\x1b[2J" in text
     result = run("filetop", "-f", "json", "--max-rows", 1, "--by", "file", *words, *command(tmp_path))
-    assert len(result.of("summary")) == 1
-    [shown] = result.of("summary")
+    rows = result.of("summary")
+    assert 1 <= len(rows) < len(DONE)  # one a second: the map is emptied as often
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "map_full")
-    assert shown["reads"] + shown["writes"] + lost >= COUNT * sum(sum(done[:2]) for done in DONE.values())
+    shown = sum(row["reads"] + row["writes"] for row in rows)
+    assert lost
+    assert shown + lost >= COUNT * sum(sum(done[:2]) for done in DONE.values())
