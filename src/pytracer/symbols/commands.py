@@ -1,4 +1,5 @@
-"""Find the program that a command executes behind ``env`` or a shell's simple command, and its environment.
+"""Find the program that a command executes behind ``env``, ``timeout`` and the like, or a shell's simple
+command, and its environment.
 
 Nothing is run. A command that is not understood stays as it is.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +16,15 @@ from pytracer.record import record
 
 _NESTED = 8  # commands that execute one another
 _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
+# Programs that execute the rest of their words.
+_LAUNCHERS = {
+    *("nice", "timeout", "nohup", "setsid", "stdbuf", "ionice", "chrt", "taskset", "time", "numactl"),
+    *("setarch", "setpriv", "prlimit", "unshare", "sudo", "doas"),
+}
+_PRIVILEGED = {"sudo", "doas"}  # they take out what the dynamic linker obeys
 _ASSIGNMENT = re.compile(r"(?P<name>[^=]+)=(?P<value>.*)", re.DOTALL)
 _PLAIN = re.compile(r"[\w@%+=:,./ -]+")  # a text that a shell takes as words, and nothing else
+_SHORT_OPTION = re.compile(r"-\w")
 _VARIABLE = re.compile(r"[A-Za-z_]\w*=")
 # Options of GNU env: those with a value of their own, short and long, and those that change nothing here.
 _WITH_VALUE = {"-u": "unset", "--unset": "unset", "-C": "chdir", "--chdir": "chdir", "-a": "", "--argv0": ""}
@@ -41,6 +50,8 @@ def find_execution(command: Sequence[str], environment: Mapping[str, str] | None
             inner = _behind_env(words[1:], known)
         elif name in _SHELLS:
             inner = _behind_shell(words[1:], known)
+        elif name in _LAUNCHERS:
+            inner = _behind_launcher(name, words[1:], known, folder)
         else:
             break
         if inner is None:
@@ -78,6 +89,24 @@ def _behind_env(words: list[str], environment: dict[str, str]) -> _Inner | None:
     for name in unset:
         known.pop(name, None)
     return _behind_assignments(rest, known, folder, _ASSIGNMENT)
+
+
+def _behind_launcher(name: str, words: list[str], environment: dict[str, str], folder: str) -> _Inner | None:
+    """Return the command that a launcher executes: from the first word on that names a program. One behind a
+    short option may be the option's value, and counts only if there is no other."""
+    programs = [at for at, word in enumerate(words) if _is_program(word, environment, folder)]
+    others = [at for at in programs if not at or not _SHORT_OPTION.fullmatch(words[at - 1])]
+    if not programs:
+        return None
+    known = {key: v for key, v in environment.items() if name not in _PRIVILEGED or key[:3] != "LD_"}
+    return words[min(others or programs) :], known, ""
+
+
+def _is_program(word: str, environment: Mapping[str, str], folder: str) -> bool:
+    if word.startswith("-") or word.isdecimal():
+        return False
+    path = str(Path(folder or ".", word).absolute()) if "/" in word else word
+    return shutil.which(path, path=environment.get("PATH", os.defpath)) is not None
 
 
 def _behind_shell(words: list[str], environment: dict[str, str]) -> _Inner | None:

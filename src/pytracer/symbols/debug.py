@@ -77,7 +77,9 @@ def _open_by_alternate_link(file: Tables, held: contextlib.ExitStack) -> Tables 
             return None
         folder = Path(f"/proc/self/fd/{file.descriptor}").readlink().parent
         found = _open(folder / os.fsdecode(name), file.account, held)
-        return found if found is not None and _has_build_id(found, build_id.hex()) else None
+        if found is not None and _has_build_id(found, build_id.hex()):
+            return found
+        return _open_by_build_id(build_id.hex(), file.account, held)  # as debuginfod has it
     return None
 
 

@@ -144,6 +144,34 @@ def test_what_a_command_executes_behind_env_and_shells(command, program, changed
     assert (found.program, found.environment) == (program, expected)
 
 
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        (["nice", "-n", "5", "prog", "kill"], "prog"),
+        (["timeout", "-s", "kill", "5", "prog"], "prog"),
+        (["/usr/bin/timeout", "--signal=kill", "5", "env", "A=1", "./prog"], "./prog"),
+        (["unshare", "-m", "prog"], "prog"),
+        (["stdbuf", "-oL", "-e0", "nohup", "prog", "-x"], "prog"),
+        (["sudo", "-u", "somebody", "prog"], "prog"),
+        (["sh", "-c", "exec nice prog"], "prog"),
+        (["env", "-C", "folder", "nice", "./other"], "./other"),
+        (["timeout", "5", "./prog"], "./prog"),
+        (["timeout", "5", "missing"], "timeout"),
+        (["timeout"], "timeout"),
+    ],
+)
+def test_what_is_executed_by_programs_that_execute_others(tmp_path, monkeypatch, command, program):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for name in ("prog", "kill", "folder/other"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    known = {"PATH": str(tmp_path), "LD_LIBRARY_PATH": "/x"}
+    found = commands.find_execution(command, known)
+    assert found.program == program
+    assert ("LD_LIBRARY_PATH" in found.environment) == (command[0] != "sudo")
+
+
 @pytest.mark.parametrize("folder", ["one", "two"])
 def test_the_environment_says_which_library_and_which_program(tree, monkeypatch, folder):
     monkeypatch.chdir(tree)

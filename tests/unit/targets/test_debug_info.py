@@ -218,8 +218,13 @@ SHARED = """
 """
 
 
-@pytest.mark.parametrize("build_id", ["known id", "other id"])
-def test_debug_information_that_several_files_share(tmp_path, build_id):
+@pytest.mark.parametrize(
+    ("build_id", "place"),
+    [("known id", "shared"), ("other id", "shared"), ("known id", "6b/6e6f776e206964.debug")],
+)
+def test_debug_information_that_several_files_share(tmp_path, monkeypatch, build_id, place):
+    """Beside the program, or found by the build id that the program gives."""
+    monkeypatch.setattr(debug, "FOLDER", tmp_path)
     texts = {
         "program": SHARES % {"build_id": "known id"},
         "shared": SHARED % {"build_id": build_id},
@@ -227,6 +232,8 @@ def test_debug_information_that_several_files_share(tmp_path, build_id):
     for name, text in texts.items():
         command = ["gcc", "-x", "assembler", "-", "-o", name, *(["-c"] if name == "shared" else [])]
         subprocess.run(command, cwd=tmp_path, input=text, text=True, check=True)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / "shared").rename(tmp_path / place)
     btf = types_of(tmp_path / "program", "taken")
     if build_id == "other id":
         assert btf is None
