@@ -52,9 +52,9 @@ class ChosenProbe:
         """The attach target as text, for plans and messages."""
         rate = str(self.rate)
         at = f" ({rate})" if rate else ""
-        which = f" ({self.choice})" if self.choice else ""
-        many = f" ({self.members} in a group)" if self.members else ""
-        return f"{self.probe.kind} {self.name}{at}{which}{many}"
+        choice_text = f" ({self.choice})" if self.choice else ""
+        group_text = f" ({self.members} in a group)" if self.members else ""
+        return f"{self.probe.kind} {self.name}{at}{choice_text}{group_text}"
 
 
 @record
@@ -99,19 +99,19 @@ def report_alternatives(
     tried."""
     behind = False
     for alternative in decided.hook.alternatives:
-        taken = alternative.name == decided.alternative
+        is_chosen = alternative.name == decided.alternative
         probes, answer = _probe_all(decided.hook, alternative, request, facts)
         reason = answer.caveat or answer.reason
-        if not reason and not taken and alternative.risk:
+        if not reason and not is_chosen and alternative.risk:
             reason = f"granted here; used only if asked for (--hook): {alternative.risk}"
-        if not reason and not taken:
+        if not reason and not is_chosen:
             reason = "granted here, too: not needed" if behind else "granted here, and not asked for (--hook)"
         if not reason:
             forced = decided.hook.name in request.hooks
             reason = "asked for by --hook" if forced else "the best that this kernel grants"
-        targets = tuple(dict.fromkeys(chosen.target for chosen in probes))
-        yield AlternativeReport(alternative.name, taken, answer.is_supported, reason, targets)
-        behind = behind or taken
+        targets = tuple(dict.fromkeys(chosen_probe.target for chosen_probe in probes))
+        yield AlternativeReport(alternative.name, is_chosen, answer.is_supported, reason, targets)
+        behind = behind or is_chosen
 
 
 def choose_alternative(
@@ -121,7 +121,7 @@ def choose_alternative(
     its probes and a note on those passed over. Raises PolicyError or UnsupportedError if none is
     supported."""
     forced = request.hooks.get(hook.name, "")
-    passed = dict[str, str]()
+    passed_over = dict[str, str]()
     with_caveat = list[tuple[Alternative, list[ChosenProbe]]]()
     refused = False
     for alternative in hook.alternatives_named(forced) if forced else hook.alternatives:
@@ -131,19 +131,22 @@ def choose_alternative(
         if answer.is_supported and (
             not answer.caveat or request.pack
         ):  # which cannot hold the trace events instead
-            return alternative, probes, _note(hook, alternative, answer.reason, passed)
-        passed[alternative.name] = answer.caveat or answer.reason
+            return alternative, probes, _note(hook, alternative, answer.reason, passed_over)
+        passed_over[alternative.name] = answer.caveat or answer.reason
         if answer.is_supported:
             with_caveat.append((alternative, probes))
         refused = refused or answer.is_forbidden
     if with_caveat:
         alternative, probes = with_caveat[0]
-        return alternative, probes, _note(hook, alternative, passed.pop(alternative.name), passed)
-    if not passed:
+        return alternative, probes, _note(hook, alternative, passed_over.pop(alternative.name), passed_over)
+    if not passed_over:
         raise UnknownNameError(
             f"alternative of hook {hook.name}", forced, [a.name for a in hook.alternatives]
         )
-    names = {why: ", ".join(n for n, reason in passed.items() if reason == why) for why in passed.values()}
+    names = {
+        why: ", ".join(n for n, reason in passed_over.items() if reason == why)
+        for why in passed_over.values()
+    }
     reasons = "; ".join(f"{name}: {reason}" for reason, name in names.items())
     message = f"this kernel has no way to see where {hook.what}: {reasons}"
     if refused:
@@ -151,9 +154,9 @@ def choose_alternative(
     raise UnsupportedError(message, hint="pytracer doctor shows what this kernel grants")
 
 
-def _note(hook: Hook, chosen: Alternative, why: str, passed: Mapping[str, str]) -> str:
+def _note(hook: Hook, chosen: Alternative, why: str, passed_over: Mapping[str, str]) -> str:
     """Describe which alternative was chosen, which were not, and why."""
-    rest = "".join(f"; not {name}: {reason}" for name, reason in passed.items())
+    rest = "".join(f"; not {name}: {reason}" for name, reason in passed_over.items())
     return f"{hook.name}: {chosen.name}{f' ({why})' if why else ''}{rest}"
 
 
@@ -174,7 +177,7 @@ def _probe_all(
     """Probe what an alternative attaches to, and what its programs use beyond that."""
     uses = uses_of(request.tracer.name, request.tracer.c_file)
     flags = [o.name for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
-    chosen = list[ChosenProbe]()
+    chosen_probes = list[ChosenProbe]()
     last = Support(True)
     for number, probe in enumerate(alternative.probes):
         if probe.when and not request.options.get(probe.when):
@@ -185,19 +188,19 @@ def _probe_all(
             probe = resolve_tasks(probe, request)
         if isinstance(probe, RawTracepoint) and not reads_kernel_memory(facts):
             probe = _typed(probe, facts)
-        alike = alternative.uniform and number > 0
-        answer = last if alike else facts.probe(probe)
-        if answer.is_supported and not alike:
-            used = uses.of(probe.program, f"{hook.name}={alternative.name}", flags)
-            if lack := facts.describe_lack(probe, used):
+        is_uniform = alternative.uniform and number > 0
+        answer = last if is_uniform else facts.probe(probe)
+        if answer.is_supported and not is_uniform:
+            program_uses = uses.of(probe.program, f"{hook.name}={alternative.name}", flags)
+            if lack := facts.describe_lack(probe, program_uses):
                 answer = Support(False, reason=lack)
         if answer.is_supported:
             rate = rate_of(probe, request) if isinstance(probe, PerfSample) else NO_RATE
-            name = probe.target if alike else answer.name or probe.target
+            name = probe.target if is_uniform else answer.name or probe.target
             choice = choice_of(probe.choice, request) if probe.choice else ""
             members = number_of(probe.members, request) if isinstance(probe, PacketFanout) else 0
-            chosen.append(ChosenProbe(probe, name, rate, answer.target_id_source, choice, members))
+            chosen_probes.append(ChosenProbe(probe, name, rate, answer.target_id_source, choice, members))
             last = replace(answer, caveat=answer.caveat or last.caveat)
         elif alternative.uniform or not probe.optional:
             return [], answer
-    return chosen, last
+    return chosen_probes, last

@@ -81,8 +81,8 @@ class TargetAlternative:
 def _each(make: Callable[[str, NumberedTarget], Probe]) -> Make:
     def probes(program: str, numbered: Sequence[NumberedTarget]) -> tuple[Probe, ...]:
         return tuple(
-            replace(make(program, one), targets=(one.number,), optional=one.source.is_pattern)
-            for one in numbered
+            replace(make(program, target), targets=(target.number,), optional=target.source.is_pattern)
+            for target in numbered
         )
 
     return probes
@@ -99,22 +99,21 @@ def _kprobe(kind: type[Kprobe]) -> Make:
 
 def _kprobes(kind: type[Kprobes]) -> Make:
     def probes(program: str, numbered: Sequence[NumberedTarget]) -> tuple[Probe, ...]:
-        known = ((one.target.address, one.source.offset) for one in numbered)
-        addresses = tuple(address and address + offset for address, offset in known)
-        texts = tuple(dict.fromkeys(one.source.text for one in numbered))
-        return (
-            kind(program, targets=tuple(one.number for one in numbered), patterns=texts, addresses=addresses),
-        )
+        sites = ((target.target.address, target.source.offset) for target in numbered)
+        addresses = tuple(address and address + offset for address, offset in sites)
+        texts = tuple(dict.fromkeys(target.source.text for target in numbered))
+        numbers = tuple(target.number for target in numbered)
+        return (kind(program, targets=numbers, patterns=texts, addresses=addresses),)
 
     return probes
 
 
 def _typed(kind: type[Fentry]) -> Make:
-    return _each(lambda program, one: kind(program, function=one.target.function))
+    return _each(lambda program, target: kind(program, function=target.target.function))
 
 
-def _event(program: str, one: NumberedTarget) -> Probe:
-    category, _, event = one.target.name.partition(":")
+def _event(program: str, target: NumberedTarget) -> Probe:
+    category, _, event = target.target.name.partition(":")
     return Tracepoint(program, category=category, event=event)
 
 
@@ -198,14 +197,14 @@ def supported_alternatives(
     """Yield every alternative for a source's target, best first, with this kernel's support."""
     for alternative in ALTERNATIVES[source.kind]:
         if alternative.offsets or not source.offset:
-            one = NumberedTarget(0, source, target)
+            numbered_target = NumberedTarget(0, source, target)
             try:
                 if source.kind == RETURN and not alternative.risk:
-                    one = replace(one, code=facts.code(target.sites[0]))
+                    numbered_target = replace(numbered_target, code=facts.code(target.sites[0]))
             except UnreadableCodeError as problem:
                 yield alternative.name, Support(False, reason=problem.message)
                 continue
-            yield alternative.name, facts.probe(alternative.make("", [one])[0])
+            yield alternative.name, facts.probe(alternative.make("", [numbered_target])[0])
 
 
 def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
@@ -214,37 +213,39 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
     Raises UsageError if there are too many, UnknownNameError if a source names nothing, UnsupportedError or
     PolicyError if no alternative is supported.
     """
-    wanted = request.tracer.arguments
-    if not isinstance(wanted, Targets):
+    arguments = request.tracer.arguments
+    if not isinstance(arguments, Targets):
         return TargetPlan()
-    numbered, warnings = _find(wanted, request, facts)
+    numbered, warnings = _find(arguments, request, facts)
     probes, notes, decided = list[ChosenProbe](), list[str](), list[ResolvedHook]()
-    for kind, within in dict.fromkeys((one.source.kind, bool(one.source.offset)) for one in numbered):
-        group = [one for one in numbered if (one.source.kind, bool(one.source.offset)) == (kind, within)]
-        parts = [(wanted.begin, kind)]
-        if wanted.end:
-            parts.append((wanted.end, SPELLINGS[kind].end))
+    groups = dict[tuple[str, bool], list[NumberedTarget]]()
+    for target in numbered:
+        groups.setdefault((target.source.kind, bool(target.source.offset)), []).append(target)
+    for (kind, within), group in groups.items():
+        parts = [(arguments.begin, kind)]
+        if arguments.end:
+            parts.append((arguments.end, SPELLINGS[kind].end))
         for program, part in parts:
-            if not part or (wanted.end and within):  # what is within a function does not return from there
+            if not part or (arguments.end and within):  # what is within a function does not return from there
                 raise UsageError(
                     f"{request.tracer.name} needs what begins and returns, not {group[0].source.text}",
                     hint="functions do: "
                     + ", ".join(f"{s.kind}:{s.of.upper()}" for s in SPELLINGS.values() if s.end),
                 )
-            tracked = [one for one in group if is_tracked(one)] if wanted.enter else []
-            for function, begun, some in ((wanted.enter, "u", tracked), (program, part, group)):
+            tracked = [target for target in group if is_tracked(target)] if arguments.enter else []
+            for function, begun, some in ((arguments.enter, "u", tracked), (program, part, group)):
                 if some:
-                    chosen, note, taken = attach(function, begun, some, request, facts)
-                    decided.append(taken)
+                    chosen, note, alternative = attach(function, begun, some, request, facts)
+                    decided.append(alternative)
                     probes += chosen
                     notes.append(note)
     defines = list(defines_of(len(numbered), probes))
-    if wanted.kinds:
-        defines.append(("PT_KINDS", _kinds_of(wanted, numbered)))
-    if any(one.probe.program == wanted.enter for one in probes):
+    if arguments.kinds:
+        defines.append(("PT_KINDS", _kinds_of(arguments, numbered)))
+    if any(chosen.probe.program == arguments.enter for chosen in probes):
         defines.append(("PT_TRACKED", ""))
     return TargetPlan(
-        names=tuple(one.name for one in numbered),
+        names=tuple(target.name for target in numbered),
         probes=tuple(probes),
         notes=tuple(notes),
         warnings=(*warnings, *risks(decided)),
@@ -280,10 +281,10 @@ def attach(
 def risks(decided: Iterable[ResolvedHook]) -> dict[str, None]:
     """Return warnings about risks to the traced programs, each once."""
     return {
-        f"--hook {one.hook.name}={alternative.name}: {alternative.risk}": None
-        for one in decided
-        for alternative in one.hook.alternatives
-        if alternative.risk and alternative.name == one.alternative
+        f"--hook {resolved_hook.hook.name}={alternative.name}: {alternative.risk}": None
+        for resolved_hook in decided
+        for alternative in resolved_hook.hook.alternatives
+        if alternative.risk and alternative.name == resolved_hook.alternative
     }
 
 
@@ -291,59 +292,59 @@ def defines_of(count: int, probes: Iterable[ChosenProbe]) -> Iterator[tuple[str,
     """Yield the macros for the number of targets, and for how a program learns its target id."""
     room = FEWEST << max(-(-count // FEWEST) - 1, 0).bit_length()
     yield "PT_TARGETS", str(room)
-    if any(chosen.target_id_source is TargetIdSource.ADDRESS for chosen in probes):
+    if any(chosen_probe.target_id_source is TargetIdSource.ADDRESS for chosen_probe in probes):
         yield "PT_ADDRESSES", str(2 * room)
 
 
-def usdt_arguments(named: Iterable[NumberedTarget]) -> dict[int, bytes]:
+def usdt_arguments(targets: Iterable[NumberedTarget]) -> dict[int, bytes]:
     """Return the locations of the arguments of USDT probes, by target number, as the C reads them."""
-    marks = [one for one in named if one.source.kind == "usdt"]
-    packed = (b"".join(argument.packed for argument in one.target.sites[0].arguments) for one in marks)
-    return {one.number: each.ljust(_SITE, b"\0") for one, each in zip(marks, packed, strict=True)}
+    marks = [target for target in targets if target.source.kind == "usdt"]
+    packed = (b"".join(argument.packed for argument in target.target.sites[0].arguments) for target in marks)
+    return {target.number: each.ljust(_SITE, b"\0") for target, each in zip(marks, packed, strict=True)}
 
 
-def _find(wanted: Targets, request: Request, facts: KernelInfo) -> tuple[list[NumberedTarget], list[str]]:
+def _find(arguments: Targets, request: Request, facts: KernelInfo) -> tuple[list[NumberedTarget], list[str]]:
     """Find all targets of the sources, each once; also return warnings about targets left out."""
     numbered = dict[tuple[object, ...], NumberedTarget]()
     warnings = list[str]()
     absent: UsageError | None = None
     for source in request.sources:
-        kind = source.spelling.end if wanted.end else source.kind
+        kind = source.spelling.end if arguments.end else source.kind
         try:
             source, targets = targets_of(source, kind, request, facts, warnings)
         except UsageError as problem:
-            if source.text not in wanted.default:
+            if source.text not in arguments.default:
                 raise
             absent = problem
             continue
         for one in targets:
             key = source.kind, _place_of(source, one.target), source.offset
-            known = numbered.setdefault(key, replace(one, number=len(numbered)))
-            if known.target.name != one.target.name:
-                both = quoting.either(known.target.name, one.target.name)
-                target = replace(known.target, name=both, symbol=known.target.function)
-                numbered[key] = replace(known, target=target)
+            known_target = numbered.setdefault(key, replace(one, number=len(numbered)))
+            if known_target.target.name != one.target.name:
+                joined_name = quoting.either(known_target.target.name, one.target.name)
+                target = replace(known_target.target, name=joined_name, symbol=known_target.target.function)
+                numbered[key] = replace(known_target, target=target)
     if absent and not numbered:
         raise absent
     check_number(request.sources, list(numbered.values()), request)
     return list(numbered.values()), warnings
 
 
-def _kinds_of(wanted: Targets, numbered: Sequence[NumberedTarget]) -> str:
+def _kinds_of(arguments: Targets, numbered: Sequence[NumberedTarget]) -> str:
     """Return the kinds of targets, as pt_kind reads them: four bits each, by number. Raises UsageError where
     one is of an unsupported kind, or if they are too many."""
     if len(numbered) > _KINDS_MAX:
         raise UsageError(f"{len(numbered)} functions to attach to, and {_KINDS_MAX} are the most here")
     kinds = 0
-    for one in numbered:
-        names = quoting.split(quoting.split(one.target.name, ":")[-1], "|")
-        kind = next((wanted.kinds.index(name) + 1 for name in names if name in wanted.kinds), 0)
+    for target in numbered:
+        names = quoting.split(quoting.split(target.target.name, ":")[-1], "|")
+        kind = next((arguments.kinds.index(name) + 1 for name in names if name in arguments.kinds), 0)
         if not kind:
             raise UsageError(
-                f"{one.name}: what that function does is not known",
-                hint=f"known are {', '.join(wanted.kinds)}",
+                f"{target.name}: what that function does is not known",
+                hint=f"known are {', '.join(arguments.kinds)}",
             )
-        kinds |= kind << 4 * one.number
+        kinds |= kind << 4 * target.number
     return f"{kinds:#x}ULL"
 
 
@@ -382,12 +383,14 @@ def check_number(
     """Raise UsageError if there are more targets, or more sites of them, than may be attached to."""
     most = request.max_probes or PROBES_MAX
     sites = sum(
-        len(one.code.exits) for one in numbered if isinstance(one, NumberedTarget) and one.code is not None
+        len(target.code.exits)
+        for target in numbered
+        if isinstance(target, NumberedTarget) and target.code is not None
     )
-    for count, what in ((len(numbered), "to attach to"), (sites, "instructions at which calls end")):
+    for count, purpose in ((len(numbered), "to attach to"), (sites, "instructions at which calls end")):
         if count > most:
             texts = ", ".join(source.text for source in sources)
             raise UsageError(
-                f"{texts}: {count} {what}, and --max-probes is {most}",
+                f"{texts}: {count} {purpose}, and --max-probes is {most}",
                 hint=f"a narrower pattern, or --max-probes {count}",
             )

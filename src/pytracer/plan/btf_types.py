@@ -134,10 +134,10 @@ class BtfTypes(NoTypes):
             return None
         # A pointer to a function that gets the probe's own data before the arguments; it does not name them.
         # The one that calls all probes does (Linux 5.10, d25e37d89dd2).
-        made = self._prototype(self._btf.target(self._btf.target(declared)))
+        prototype = self._prototype(self._btf.target(self._btf.target(declared)))
         caller = self.function(f"__traceiter_{name}")
-        arguments = made.arguments if caller is None else caller.arguments
-        return Prototype(arguments[1:], made.returned)
+        arguments = prototype.arguments if caller is None else caller.arguments
+        return Prototype(arguments[1:], prototype.returned)
 
     @functools.cached_property
     def _says_char_signs(self) -> bool:
@@ -209,8 +209,8 @@ class BtfTypes(NoTypes):
 class ProgramTypes(NoTypes):
     """A program's types, by its debug information, and behind them those of the kernel."""
 
-    def __init__(self, own: Btf, kernel: NoTypes) -> None:
-        self._own = BtfTypes(own, above=_PROGRAMS)
+    def __init__(self, program_btf: Btf, kernel: NoTypes) -> None:
+        self._own = BtfTypes(program_btf, above=_PROGRAMS)
         self._kernel = kernel
 
     def members(self, struct: StructType) -> Mapping[str, RecordField]:
@@ -227,8 +227,8 @@ class ProgramTypes(NoTypes):
 
     def enumerator(self, name: str) -> int | None:
         """See :class:`pytracer.lang.scope.TypeProvider`."""
-        known = self._own.enumerators(name)
-        return self._own.enumerator(name) if known else self._kernel.enumerator(name)
+        value = self._own.enumerators(name)
+        return self._own.enumerator(name) if value else self._kernel.enumerator(name)
 
     def function(self, name: str) -> Prototype | None:
         """Return a function of the program."""

@@ -31,22 +31,24 @@ def first_registers(
     """
     most = REGISTERS.get(architecture, 0)
     start = _of_result(prototype.returned, types, architecture)
-    known, numbers, floats = start is not None, start or 0, 0
+    is_known, numbers, floats = start is not None, start or 0, 0
     found = list[int]()
     for (_, kind), location in zip(prototype.arguments, locations, strict=True):
         needs = _registers_needed(kind, types, architecture)
-        place = NOT_IN_REGISTER
+        register = NOT_IN_REGISTER
         if needs is not None:
             fits = numbers + needs[0] <= most and floats + needs[1] <= _FLOATING
             if fits:
-                place = numbers if needs[0] else NOT_IN_REGISTER
+                register = numbers if needs[0] else NOT_IN_REGISTER
                 numbers, floats = numbers + needs[0], floats + needs[1]
             elif architecture == "aarch64" and needs[0]:
                 numbers = most  # what comes behind is in memory, too
-        found.append(location if location is not None else place if known else NOT_IN_REGISTER)
+        found.append(location if location is not None else register if is_known else NOT_IN_REGISTER)
         plain = isinstance(kind, (IntType, PointerType))
-        known = (
-            known and needs is not None and location in (None, place, *(() if plain else (NOT_IN_REGISTER,)))
+        is_known = (
+            is_known
+            and needs is not None
+            and location in (None, register, *(() if plain else (NOT_IN_REGISTER,)))
         )
     return found
 

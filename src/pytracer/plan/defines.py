@@ -45,11 +45,11 @@ def of_request(
     ``slots`` are the names of the values that change from run to run, ``rows`` is the map capacity;
     ``filters_cgroups``: tasks are filtered by cgroup.
     """
-    for which, keys in request.filters.items():
-        if which is not Filter.CGROUP:
-            yield which.define, ""
+    for task_filter, keys in request.filters.items():
+        if task_filter is not Filter.CGROUP:
+            yield task_filter.define, ""
         elif filters_cgroups:
-            yield which.define, str(len(keys))
+            yield task_filter.define, str(len(keys))
     yield from _of_options(request)
     names = list(slots)
     for slot, name in enumerate(names):
@@ -93,10 +93,12 @@ def of_kernel(
         yield "PT_RING_PAGES", str(buffer // os.sysconf("SC_PAGE_SIZE"))
     if facts.runs_compat:
         yield "PT_COMPAT", ""
-    kinds = {one.probe.kind: one.probe for one in probes}.values()
+    kinds = {chosen_probe.probe.kind: chosen_probe.probe for chosen_probe in probes}.values()
     for define, helper in _HELPERS.items():
         uses = ProgramUses((helper.number,))
-        if facts.has_helper(helper.number) and not any(facts.describe_lack(one, uses) for one in kinds):
+        if facts.has_helper(helper.number) and not any(
+            facts.describe_lack(chosen_probe, uses) for chosen_probe in kinds
+        ):
             yield define, ""
     if not reads_kernel_memory(facts):
         yield "PT_TYPED_ARGUMENTS", ""

@@ -50,15 +50,19 @@ def returns(request: Request, facts: KernelInfo) -> int:
     return {NULL: 0, TRUE: 1}.get(fault.error, -ERRNO.get(fault.error, 0)) & (1 << 64) - 1
 
 
-def like(name: str, known: Iterable[str]) -> list[str]:
+def like(name: str, functions: Iterable[str]) -> list[str]:
     """Return some similar names: those that contain ``name``, then those with a common prefix."""
-    names = sorted(known)
+    names = sorted(functions)
     word = name.strip("_").lower()
-    inside = [one for one in names if word and word in one]
+    inside = [name_inside for name_inside in names if word and word in name_inside]
     for length in range(len(name) - 1, 2, -1):
         if len(inside) >= _SHOWN:
             break
-        inside += [one for one in names if one.startswith(name[:length]) and one not in inside]
+        inside += [
+            name_inside
+            for name_inside in names
+            if name_inside.startswith(name[:length]) and name_inside not in inside
+        ]
     return inside[:_SHOWN]
 
 

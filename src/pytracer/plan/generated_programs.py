@@ -37,7 +37,7 @@ def attach_programs(
     probes, notes, resolved = list[ChosenProbe](), list[str](), list[ResolvedHook]()
     tracked = set[int]()
     for (number, kind, _), group in groups.items():
-        begun = group if traces_entry(number) else [one for one in group if is_tracked(one)]
+        begun = group if traces_entry(number) else [target for target in group if is_tracked(target)]
         parts = [(f"entry_{number}", _BEGINNINGS[kind], begun)] if begun else []
         tracked |= {number} if begun else set()
         for function, part, some in (*parts, (f"spec_{number}", kind, group)):
@@ -50,9 +50,9 @@ def attach_programs(
 
 def split_sites(kind: str, targets: Sequence[NumberedTarget]) -> Iterator[NumberedTarget]:
     """Yield the targets; each site of a USDT probe by itself, as its arguments differ."""
-    for one in targets:
-        sites = one.target.sites if kind == "usdt" else ()
+    for target in targets:
+        sites = target.target.sites if kind == "usdt" else ()
         for site in sites:
-            yield replace(one, target=replace(one.target, sites=(site,)))
+            yield replace(target, target=replace(target.target, sites=(site,)))
         if kind != "usdt":
-            yield one
+            yield target

@@ -17,8 +17,8 @@ from pytracer.spec.common import FOLLOW
 
 def hooks_of(request: Request) -> list[Hook]:
     """Return the hooks that a request needs. Raises UsageError if a command cannot be followed."""
-    wanted = output_of(request).hooks or request.tracer.hooks
-    hooks = [with_function(hook, request) for hook in wanted if not request.options.get(hook.unless)]
+    declared = output_of(request).hooks or request.tracer.hooks
+    hooks = [with_function(hook, request) for hook in declared if not request.options.get(hook.unless)]
     flags = [o for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
     hooks += [hook for flag in flags for hook in flag.hooks]
     if request.follows:
@@ -38,10 +38,10 @@ def choose_hooks(hooks: Sequence[Hook], request: Request, facts: KernelInfo) -> 
     notes = list[str]()
     resolved = list[ResolvedHook]()
     for hook in hooks:
-        alternative, chosen, note = choose_alternative(hook, request, facts)
+        alternative, chosen_probes, note = choose_alternative(hook, request, facts)
         defines[hook.define(alternative)] = ""
         defines.update(dict.fromkeys(alternative.defines, ""))
-        probes += chosen
+        probes += chosen_probes
         notes.append(note)
         resolved.append(ResolvedHook(hook, alternative.name))
     return HookPlan(

@@ -233,14 +233,14 @@ def config_values(request: Request, injected: int | None) -> ConfigValues:
 
 
 def initial_entries(
-    request: Request, schema: Schema, config: ConfigValues, named: TargetPlan, folders: tuple[str, ...]
+    request: Request, schema: Schema, config: ConfigValues, targets: TargetPlan, folders: tuple[str, ...]
 ) -> Iterator[InitialEntries]:
     """Yield the entries of each map; ``folders`` are the cgroups that tasks are filtered by."""
     if config.values:
         yield config
-    for which, keys in request.filters.items():
-        if which is not Filter.CGROUP:
-            yield KeySet(which.map, keys)
+    for task_filter, keys in request.filters.items():
+        if task_filter is not Filter.CGROUP:
+            yield KeySet(task_filter.map, keys)
     for option in request.tracer.options:
         value = request.options.get(option.name)
         if isinstance(option, NameSet) and isinstance(value, NameSetValue):
@@ -248,11 +248,15 @@ def initial_entries(
     if folders:
         yield CgroupFolders("pt_cgroups", folders)
         yield CgroupIds("pt_cgroup_ids", folders)
-    if isinstance(named, ScriptPlan):
+    if isinstance(targets, ScriptPlan):
         yield RunValues("script_run")
-    if isinstance(named, GeneratedPlan) and named.usdt_arguments:
-        yield UsdtArguments("pt_usdt", named.usdt_arguments)
-    by_address = (one.probe for one in named.probes if one.target_id_source is TargetIdSource.ADDRESS)
+    if isinstance(targets, GeneratedPlan) and targets.usdt_arguments:
+        yield UsdtArguments("pt_usdt", targets.usdt_arguments)
+    by_address = (
+        chosen_probe.probe
+        for chosen_probe in targets.probes
+        if chosen_probe.target_id_source is TargetIdSource.ADDRESS
+    )
     if functions := tuple(probe for probe in by_address if isinstance(probe, Kprobes)):
         yield FunctionAddresses("pt_addresses", functions)
     if request.fault is not None:
@@ -277,5 +281,5 @@ def _folder(path: str) -> Iterator[int]:
 
 def _headers() -> dict[int, int]:
     """Return the length of the link header of each interface whose header is not Ethernet's."""
-    lengths = {at: interfaces.link_header_length(one.type) for at, one in interfaces.interfaces().items()}
+    lengths = {at: interfaces.link_header_length(link.type) for at, link in interfaces.interfaces().items()}
     return {at: length for at, length in lengths.items() if length != interfaces.ETHERNET_HEADER}

@@ -30,10 +30,10 @@ def output_of(request: Request) -> Output:
             raise UsageError(f"--{option.name} and --{option.excludes} do not go together")
         if isinstance(option, SeccompProfile) and request.options.get(option.name) and not request.command:
             raise UsageError(f"--{option.name} is for a command that is started", hint="-- COMMAND")
-    given = [o for o in request.tracer.outputs if o.when and request.options.get(o.when)]
-    if len(given) > 1:
-        raise UsageError(" and ".join(f"--{o.when}" for o in given) + " do not go together")
-    return given[0] if given else next(o for o in request.tracer.outputs if not o.when)
+    selected = [o for o in request.tracer.outputs if o.when and request.options.get(o.when)]
+    if len(selected) > 1:
+        raise UsageError(" and ".join(f"--{o.when}" for o in selected) + " do not go together")
+    return selected[0] if selected else next(o for o in request.tracer.outputs if not o.when)
 
 
 def check_options(request: Request, output: Output) -> None:
@@ -45,14 +45,14 @@ def check_options(request: Request, output: Output) -> None:
 
 def _check_output(request: Request, output: Output) -> None:
     """Check that the output takes the options that not every output takes. Raises UsageError."""
-    given = {
+    options = {
         "INTERVAL": request.interval,
         "--top": request.top,
         "--sort": request.sort,
         "--max-rows": request.rows,
         "--buffer": request.buffer,
     }
-    for name, value in given.items():
+    for name, value in options.items():
         if value and name not in output.takes:
             raise UsageError(
                 f"{name} is for {_FOR[name]}: {request.tracer.name} {output.does}",
@@ -66,33 +66,33 @@ def _check_profile(request: Request) -> None:
     if not request.command or request.load:
         raise UsageError("a profile is of a command, from its start to its end", hint="-- COMMAND")
     by = group_keys(request)
-    chosen = [name for name, value in request.options.items() if isinstance(value, NameSetValue)]
-    given = {
-        **{f"--{which.value}": keys for which, keys in request.filters.items()},
-        **{f"--{name}": True for name in chosen},
+    name_sets = [name for name, value in request.options.items() if isinstance(value, NameSetValue)]
+    options = {
+        **{f"--{task_filter.value}": keys for task_filter, keys in request.filters.items()},
+        **{f"--{name}": True for name in name_sets},
         f"--by {','.join(by)}": by != ("syscall",),
         "INTERVAL": request.interval,
         "-d": request.duration,
         "--top": request.top,
         "--sort": request.sort,
     }
-    for name, value in given.items():
+    for name, value in options.items():
         if value:
             raise UsageError(f"{name} and a profile do not go together: it has all calls of the command")
 
 
-def sort_column(wanted: str, schema: Schema) -> str:
+def sort_column(name: str, schema: Schema) -> str:
     """Return the column that ranks rows: the requested one, or the output's own."""
     names = [column.name for column in schema.columns]
     if isinstance(schema.output, Histogram):
         names += [column.name for column in schema.output.percentiles.values()]
     if schema.is_stacks:
         names = [column.name for column in schema.counters]
-    if wanted and wanted not in names:
-        raise UnknownNameError("column", wanted, names)
+    if name and name not in names:
+        raise UnknownNameError("column", name, names)
     if schema.is_stacks:
-        return wanted or names[0]
-    return wanted or (schema.output.sort if isinstance(schema.output, Table) else "")
+        return name or names[0]
+    return name or (schema.output.sort if isinstance(schema.output, Table) else "")
 
 
 def group_keys(request: Request) -> tuple[str, ...]:
@@ -111,14 +111,14 @@ def make_schema(request: Request, output: Output, specs: ProbeSpecs | None) -> S
     names = group_keys(request) if tracer.group_by else tuple(available)
     columns = [column for name in names for column in available[name].columns]
     keys: tuple[Column, ...] = tuple(c for c in columns if not c.last) + output.keys
-    named = {column.name for column in keys}
-    latest = tuple(c for c in columns if c.last and c.name not in named)
+    key_names = {column.name for column in keys}
+    latest = tuple(c for c in columns if c.last and c.name not in key_names)
     values = output.columns
     if specs is not None and not isinstance(output, Histogram):
         from pytracer.plan.probe_specs import expression_columns
 
-        taken = [column.name for column in (*keys, *values)]
-        answers = expression_columns(specs, taken, wide=isinstance(output, Stream))
+        column_names = [column.name for column in (*keys, *values)]
+        answers = expression_columns(specs, column_names, wide=isinstance(output, Stream))
         if isinstance(output, Stream):
             last = tuple(column for column in values if column.computed)  # the lines that formats make
             values = tuple(column for column in values if not column.computed) + answers + last

@@ -71,17 +71,21 @@ class Plan:
     @property
     def config(self) -> tuple[int, ...]:
         """The values that change from run to run, by slot."""
-        return next((one.values for one in self.initial_entries if isinstance(one, ConfigValues)), ())
+        return next(
+            (entries.values for entries in self.initial_entries if isinstance(entries, ConfigValues)), ()
+        )
 
     @property
     def sets(self) -> Mapping[str, tuple[bytes, ...]]:
         """The keys of the maps that are sets, such as those of filters."""
-        return {one.map: one.keys for one in self.initial_entries if isinstance(one, KeySet)}
+        return {entries.map: entries.keys for entries in self.initial_entries if isinstance(entries, KeySet)}
 
     @property
     def filter_cgroups(self) -> tuple[str, ...]:
         """The cgroups that tasks are filtered by."""
-        return next((one.paths for one in self.initial_entries if isinstance(one, CgroupFolders)), ())
+        return next(
+            (entries.paths for entries in self.initial_entries if isinstance(entries, CgroupFolders)), ()
+        )
 
     @property
     def probe_specs(self) -> ProbeSpecs | None:
@@ -101,7 +105,7 @@ class Plan:
     @property
     def files(self) -> tuple[str, ...]:
         """The programs and libraries that what the user named is in."""
-        probes = (chosen.probe for chosen in self.probes)
+        probes = (chosen_probe.probe for chosen_probe in self.probes)
         return tuple(dict.fromkeys(p.file for p in probes if isinstance(p, UserProbe) and p.targets))
 
     @property
@@ -139,19 +143,21 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
     hooks = choose_hooks(needed, request, facts)
     targets = plan_targets(request, facts)
     resolved = (*hooks.resolved_hooks, *targets.resolved_hooks)
-    check_forced(request.hooks, [one.hook.name for one in resolved])
+    check_forced(request.hooks, [resolved_hook.hook.name for resolved_hook in resolved])
     schema = make_schema(request, output, targets.specs if isinstance(targets, ProbeSpecPlan) else None)
     check_options(request, output)
 
     folders = tuple(os.fsdecode(path) for path in request.filters.get(Filter.CGROUP, ()))
-    on_cgroups = any(isinstance(one.probe, OnCgroup) for one in hooks.probes)
+    on_cgroups = any(isinstance(chosen.probe, OnCgroup) for chosen in hooks.probes)
     rows = request.rows or ROWS_MAX
     buffer = _whole_pages(request.buffer or BUFFER) if schema.is_stream else 0
     defines = {**dict(hooks.defines), **dict(targets.defines)}
     defines.update(macros.of_request(request, config.names, rows=rows, filters_cgroups=not on_cgroups))
     # A pack holds programs for kernels that could not be tried.
-    tried = () if request.pack else (*hooks.probes, *targets.probes)
-    defines.update(macros.of_kernel(facts, schema, tried, buffer=buffer, needs_paths="ONLY_PATHS" in defines))
+    probes = () if request.pack else (*hooks.probes, *targets.probes)
+    defines.update(
+        macros.of_kernel(facts, schema, probes, buffer=buffer, needs_paths="ONLY_PATHS" in defines)
+    )
     entries = initial_entries(request, schema, config, targets, () if on_cgroups else folders)
     return Plan(
         request=request,

@@ -42,7 +42,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     :func:`~pytracer.plan.attach_targets.choose_targets`.
     """
     numbered, warnings = list[NumberedTarget](), list[str]()
-    programs, asking = list[GeneratedProgram](), list[int]()
+    programs, programs_asking = list[GeneratedProgram](), list[int]()
     results, of = list[tuple[ResultField, ...]](), list[int]()
     groups = dict[
         tuple[int, str, bool], list[NumberedTarget]
@@ -60,7 +60,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
             _check_uniform(spec, first, program, one)
             if program not in programs[begins:]:
                 programs.append(program)
-                asking.append(number)
+                programs_asking.append(number)
             program_number = programs.index(program, begins)
             groups.setdefault((program_number, source.kind, bool(source.offset)), []).append(one)
         assert first is not None
@@ -92,7 +92,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
         defines=tuple(defines.items()),
         resolved_hooks=attached.resolved_hooks,
         specs=specs,
-        generated={GENERATED: generate_functions(programs, asking, attached.tracked)},
+        generated={GENERATED: generate_functions(programs, programs_asking, attached.tracked)},
         usdt_arguments=marks,
     )
 
@@ -121,14 +121,14 @@ def _mark_of(source: Source, facts: KernelInfo) -> str:
 
 
 def _check_uniform(
-    spec: ProbeSpec, first: GeneratedProgram, program: GeneratedProgram, one: NumberedTarget
+    spec: ProbeSpec, first: GeneratedProgram, program: GeneratedProgram, target: NumberedTarget
 ) -> None:
     """Check that each expression has the same type at all targets, as its column has one. Raises
     ProbeSpecError."""
     for expression, before, now in zip(spec.expressions, first.results, program.results, strict=True):
         if before.slot is not now.slot:
             raise ProbeSpecError(
-                f"this is {now.slot.value} of {one.name}, and {before.slot.value} of what matched before",
+                f"this is {now.slot.value} of {target.name}, and {before.slot.value} of what matched before",
                 spec.text,
                 expression.node.start,
                 expression.node.end,
@@ -138,11 +138,13 @@ def _check_uniform(
 
 def _check_addresses(probes: Iterable[ChosenProbe], numbered: Sequence[NumberedTarget]) -> None:
     """Check that a function which is known by its address has one probe spec only. Raises UsageError."""
-    known = dict[int, int]()
-    for chosen in probes:
-        if chosen.target_id_source is TargetIdSource.ADDRESS and isinstance(chosen.probe, Kprobes):
-            for address, number in zip(chosen.probe.addresses, chosen.probe.targets, strict=True):
-                if known.setdefault(address, number) != number:
+    program_by_address = dict[int, int]()
+    for chosen_probe in probes:
+        if chosen_probe.target_id_source is TargetIdSource.ADDRESS and isinstance(
+            chosen_probe.probe, Kprobes
+        ):
+            for address, number in zip(chosen_probe.probe.addresses, chosen_probe.probe.targets, strict=True):
+                if program_by_address.setdefault(address, number) != number:
                     name = numbered[number].name
                     raise UsageError(
                         f"two probe specs about {name}, which is known by its address here",
@@ -155,7 +157,7 @@ def _check_number(spec: ProbeSpec, program: GeneratedProgram) -> None:
     """Check that a histogram is of one number. Raises ProbeSpecError."""
     if len(program.results) == 1 and program.results[0].slot is not ResultSlot.TEXT:
         return
-    nodes = [one.node for one in spec.expressions]
+    nodes = [expression.node for expression in spec.expressions]
     start, end = (nodes[0].start, nodes[-1].end) if nodes else (0, len(spec.text))
     raise ProbeSpecError(
         "a histogram is of one number", spec.text, start, end, hint="PROBE()::EXPRESSION, or -C"
@@ -180,10 +182,10 @@ def _check_room(numbers: int, texts: int, room: int) -> None:
         )
 
 
-def expression_columns(specs: ProbeSpecs, taken: Iterable[str], *, wide: bool) -> tuple[Column, ...]:
-    """Return a column for each expression, named by its text; a name in ``taken`` gets the prefix ``arg:``.
-    If ``wide``, tables leave it out."""
-    names = set(taken) | _RESERVED
+def expression_columns(specs: ProbeSpecs, used_names: Iterable[str], *, wide: bool) -> tuple[Column, ...]:
+    """Return a column for each expression, named by its text; a name in ``used_names`` gets the prefix
+    ``arg:``. If ``wide``, tables leave it out."""
+    names = set(used_names) | _RESERVED
     slots = dict[str, ResultSlot]()
     for result in (result for some in specs.fields for result in some):
         slots.setdefault(result.name, result.slot)

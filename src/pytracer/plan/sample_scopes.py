@@ -19,13 +19,13 @@ def scope_of_sample(probe: Probe, name: str, types: TypeProvider) -> Scope:
     if not isinstance(probe, Iterator):
         return Scope(name, types)
     context = types.find("struct", f"bpf_iter__{probe.of}")
-    named = dict[str, Operand]()
+    operands = dict[str, Operand]()
     for member, field in types.members(context).items() if isinstance(context, StructType) else ():
         if member != _META and isinstance(field.type, (IntType, PointerType)):
             word = f"pt_spec_context_word(ctx, {field.offset // 64})"
-            named[member] = Value(f"(({as_type(field.type)}){word})", field.type)
+            operands[member] = Value(f"(({as_type(field.type)}){word})", field.type)
     missing = f"the kernel has no iterator over {probe.of}"
-    return Scope(name, types, named=named, missing_reason="" if named else missing, memory=KERNEL)
+    return Scope(name, types, named=operands, missing_reason="" if operands else missing, memory=KERNEL)
 
 
 def bind_tasks(probe: Probe, request: Request) -> Probe:

@@ -17,8 +17,8 @@ def resolve_tasks(probe: PerfSample, request: Request) -> PerfSample:
     if not isinstance(probe, TaskSample) or request.pack:  # which is for what is in doubt, too
         return probe
     processes, threads = (
-        tuple(int.from_bytes(key, sys.byteorder) for key in request.filters.get(which, ()))
-        for which in (Filter.PID, Filter.TID)
+        tuple(int.from_bytes(key, sys.byteorder) for key in request.filters.get(task_filter, ()))
+        for task_filter in (Filter.PID, Filter.TID)
     )
     # Filters of two kinds must both hold: the program sees to that. Here the narrowest serves.
     return replace(

@@ -33,8 +33,8 @@ def scope_of(source: Source, target: NamedTarget, facts: KernelInfo, *, signed: 
     Raises HeadersError if types are damaged, and the errors of tracefs.
     """
     types = facts.types
-    known = NoTypes() if types is None else BtfTypes(types)
-    scope = SCOPES[source.kind](source, target, known, facts)
+    type_provider = NoTypes() if types is None else BtfTypes(types)
+    scope = SCOPES[source.kind](source, target, type_provider, facts)
     if signed and source.kind in ("u", "ur") and not source.offset:
         raw = _raw_registers(facts)
         begin = scope if scope.entry is None else scope.entry
@@ -50,14 +50,14 @@ def _what(source: Source, target: NamedTarget) -> str:
 
 
 def _arguments(
-    passed: Callable[[int], str], prototype: Prototype, places: Sequence[int]
+    code_of: Callable[[int], str], prototype: Prototype, places: Sequence[int]
 ) -> tuple[Value, ...]:
     """Return the arguments, by the first of the registers (or words) that each is in."""
     return tuple(
         Value("0", VoidType("value that is in no register as the function begins"))
-        if place == NOT_IN_REGISTER and isinstance(kind, (IntType, PointerType))
-        else retype(passed(max(place, 0)), kind)
-        for (_, kind), place in zip(prototype.arguments, places, strict=True)
+        if register == NOT_IN_REGISTER and isinstance(kind, (IntType, PointerType))
+        else retype(code_of(max(register, 0)), kind)
+        for (_, kind), register in zip(prototype.arguments, places, strict=True)
     )
 
 
@@ -83,28 +83,27 @@ def _context_word(number: int) -> str:
 
 
 def _function(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
-    what, most = _what(source, target), REGISTERS.get(facts.architecture, 0)
+    description, register_count = _what(source, target), REGISTERS.get(facts.architecture, 0)
     if source.offset:
-        return Scope(what, types, missing_reason=_WITHIN)
+        return Scope(description, types, missing_reason=_WITHIN)
     prototype = types.function(target.function)
     if prototype is None:
-        raw = tuple(Value(f"((u64){_register(number)})", RAW) for number in range(most))
-        hint = (
-            f"it is not in BTF, so there is arg1 to arg{most}, or a signature: NAME(int number, char *text)"
-        )
-        return Scope(what, types, numbered=raw, missing_reason=hint)
+        raw = tuple(Value(f"((u64){_register(number)})", RAW) for number in range(register_count))
+        names = f"arg1 to arg{register_count}"
+        hint = f"it is not in BTF, so there is {names}, or a signature: NAME(int number, char *text)"
+        return Scope(description, types, numbered=raw, missing_reason=hint)
     values = _arguments(_register, prototype, _registers_by_convention(prototype, types, facts))
-    return _add_arguments(prototype, Scope(what, types), values[:most])
+    return _add_arguments(prototype, Scope(description, types), values[:register_count])
 
 
 def _add_arguments(prototype: Prototype, scope: Scope, values: Sequence[Value]) -> Scope:
-    named: dict[str, Operand] = {
+    operands: dict[str, Operand] = {
         name: value for (name, _), value in zip(prototype.arguments, values, strict=False) if name
     }
     beyond = len(prototype.arguments) > len(values)
     absent = f"only the first {len(values)} arguments are in registers" if beyond else ""
     absent = absent if values else "it has no arguments"
-    return replace(scope, named=named, numbered=tuple(values), missing_reason=absent)
+    return replace(scope, named=operands, numbered=tuple(values), missing_reason=absent)
 
 
 def _function_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
@@ -127,12 +126,12 @@ def _returned(code: str, kind: Type) -> Value:
 
 
 def _trampoline(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
-    what = _what(source, target)
+    description = _what(source, target)
     prototype = types.function(target.function)
     if prototype is None:
-        return Scope(what, types, missing_reason="it is not in BTF")
+        return Scope(description, types, missing_reason="it is not in BTF")
     return _add_arguments(
-        prototype, Scope(what, types), _arguments(_context_word, prototype, _in_words(prototype))
+        prototype, Scope(description, types), _arguments(_context_word, prototype, _in_words(prototype))
     )
 
 
@@ -152,12 +151,12 @@ def _places(kind: Type) -> int:
 
 
 def _raw_tracepoint(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
-    what = _what(source, target)
+    description = _what(source, target)
     prototype = types.tracepoint(target.name)
     if prototype is None:
-        return Scope(what, types, missing_reason="BTF does not say what it passes")
+        return Scope(description, types, missing_reason="BTF does not say what it passes")
     return _add_arguments(
-        prototype, Scope(what, types), _arguments(_context_word, prototype, _in_words(prototype))
+        prototype, Scope(description, types), _arguments(_context_word, prototype, _in_words(prototype))
     )
 
 
@@ -167,12 +166,12 @@ def _raw_registers(facts: KernelInfo, first: int = 0) -> tuple[Value, ...]:
 
 
 def _program_function(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
-    what = _what(source, target)
+    description = _what(source, target)
     if source.offset:
-        return Scope(what, types, missing_reason=_WITHIN, memory=USER)
+        return Scope(description, types, missing_reason=_WITHIN, memory=USER)
     [site] = target.sites
     if facts.is_go(site):
-        return Scope(what, types, missing_reason=_GO, memory=USER)
+        return Scope(description, types, missing_reason=_GO, memory=USER)
     raw = _raw_registers(facts)
     types, prototype, registers = _find_debug_info(target, types, facts)
     if prototype is not None:
@@ -180,11 +179,11 @@ def _program_function(source: Source, target: NamedTarget, types: NoTypes, facts
             _register, prototype, first_registers(prototype, registers, types, facts.architecture)
         )
         more = raw[len(values) :] if prototype.variadic else ()
-        scope = _add_arguments(prototype, Scope(what, types, memory=USER), values)
+        scope = _add_arguments(prototype, Scope(description, types, memory=USER), values)
         return replace(scope, numbered=(*values, *more))
-    instead = f"arg1 to arg{len(raw)}, or a signature, as in {what}(int number, char *text)"
+    instead = f"arg1 to arg{len(raw)}, or a signature, as in {description}(int number, char *text)"
     hint = f"no debug information that can be read describes it: use {instead}"
-    return Scope(what, types, numbered=raw, missing_reason=hint, memory=USER)
+    return Scope(description, types, numbered=raw, missing_reason=hint, memory=USER)
 
 
 def _find_debug_info(
@@ -196,8 +195,8 @@ def _find_debug_info(
     found = None if "." in site.name else facts.function_types(site)
     if found is None:
         return types, None, ()
-    both = ProgramTypes(found.types, types)
-    return both, both.function(site.name), found.registers
+    all_types = ProgramTypes(found.types, types)
+    return all_types, all_types.function(site.name), found.registers
 
 
 def _program_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
@@ -205,8 +204,10 @@ def _program_return(source: Source, target: NamedTarget, types: NoTypes, facts: 
     types, prototype, _ = _find_debug_info(target, types, facts)
     code = "pt_spec_return_value(ctx)"
     returned = Value(f"((u64){code})", RAW) if prototype is None else _returned(code, prototype.returned)
-    what = _what(source, target)
-    return Scope(what, types, returned=returned, entry=entry, missing_reason="it has returned", memory=USER)
+    description = _what(source, target)
+    return Scope(
+        description, types, returned=returned, entry=entry, missing_reason="it has returned", memory=USER
+    )
 
 
 def _mark(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
@@ -232,11 +233,11 @@ def _mark(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo
 
 def _event(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     category = target.name.partition(":")[0]
-    named = dict[str, Operand]()
+    operands = dict[str, Operand]()
     for match in _FIELD.finditer(facts.event_format(target.name)):
-        named[match["name"]] = _field(match, types, of_call=category == _SYSTEM_CALLS)
+        operands[match["name"]] = _field(match, types, of_call=category == _SYSTEM_CALLS)
     return Scope(
-        _what(source, target), types, named=named, missing_reason="fields go by their names", record=True
+        _what(source, target), types, named=operands, missing_reason="fields go by their names", record=True
     )
 
 
@@ -247,9 +248,9 @@ def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Lvalue:
     offset, size, signed = int(match["offset"]), int(match["size"]), match["signed"] == "1"
     for word, base in (("__data_loc", "0"), ("__rel_loc", str(offset + size))):
         if declared.startswith(word):  # where it is in the record, and above 16 bits how long
-            where = f"((u64)ctx + {base} + (*(volatile u32 *)(ctx + {offset}) & 0xffff))"
+            address = f"((u64)ctx + {base} + (*(volatile u32 *)(ctx + {offset}) & 0xffff))"
             each = _element(declared[len(word) :].removesuffix("[]").strip(), types, signed=signed)
-            return Lvalue(where, 0, ArrayType(each, 0), KERNEL)
+            return Lvalue(address, 0, ArrayType(each, 0), KERNEL)
     kind: Type
     if array:
         length = int(array[1:-1]) if array[1:-1].isdecimal() else 0
@@ -273,21 +274,21 @@ def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Lvalue:
 
 def _element(declared: str, types: NoTypes, size: int = 0, *, signed: bool) -> IntType:
     """Return the element type of an array of ``declared``; ``size`` is 0 if the format does not say it."""
-    known = _plain(declared, types)
-    if known is not None and size in (0, known.size):
-        return replace(known, signed=signed)
+    kind = _plain(declared, types)
+    if kind is not None and size in (0, kind.size):
+        return replace(kind, signed=signed)
     return IntType(size if size in (1, 2, 4, 8) else 1, signed)
 
 
 def _plain(declared: str, types: NoTypes) -> IntType | None:
     """Return a number's type, by C's names or the kernel's (``key_serial_t``, ``enum NAME``)."""
     words = tuple(word for word in declared.split() if word not in ("const", "volatile"))
-    known = basic(words)
-    if known is None and len(words) == 1:
-        known = types.find("typedef", words[0])
-    elif known is None and len(words) == 2 and words[0] == "enum":
-        known = types.find(*words)
-    return known if isinstance(known, IntType) else None
+    kind = basic(words)
+    if kind is None and len(words) == 1:
+        kind = types.find("typedef", words[0])
+    elif kind is None and len(words) == 2 and words[0] == "enum":
+        kind = types.find(*words)
+    return kind if isinstance(kind, IntType) else None
 
 
 def _named(declared: str, types: NoTypes) -> Type:
@@ -295,10 +296,10 @@ def _named(declared: str, types: NoTypes) -> Type:
     words = [word for word in re.findall(r"\w+", declared) if word not in ("const", "volatile", "__user")]
     if declared.count("*") > 1 or not words:
         return PointerType(VoidType()) if words else VoidType()
-    known = basic(tuple(words))
-    if known is None and len(words) == 2:
-        known = types.find(words[0], words[1]) if words[0] in ("struct", "union") else None
-    return known or VoidType()
+    kind = basic(tuple(words))
+    if kind is None and len(words) == 2:
+        kind = types.find(words[0], words[1]) if words[0] in ("struct", "union") else None
+    return kind or VoidType()
 
 
 SCOPES: dict[str, Callable[[Source, NamedTarget, NoTypes, KernelInfo], Scope]] = {

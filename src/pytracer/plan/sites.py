@@ -41,34 +41,34 @@ class ProbeAt:
     at: Point
 
 
-def entries(one: NumberedTarget) -> Iterator[ProbeAt]:
+def entries(target: NumberedTarget) -> Iterator[ProbeAt]:
     """Yield the entry of a function, or the sites of a USDT probe."""
-    if one.source.offset:
+    if target.source.offset:
         at = Point.OTHER
-    elif one.source.kind == RETURN:
+    elif target.source.kind == RETURN:
         at = SPELLINGS["u"].at
     else:
-        at = SPELLINGS[one.source.kind].at
-    if one.code is not None:
+        at = SPELLINGS[target.source.kind].at
+    if target.code is not None:
         at |= Point.SITE
-        at |= Point.GOROUTINE if one.code.goroutine else 0
-        at |= Point.REENTERS if one.code.restarts else 0
-    for site in one.target.sites:
-        yield ProbeAt(one, site if one.entry is None else replace(site, offset=one.entry), at)
+        at |= Point.GOROUTINE if target.code.goroutine else 0
+        at |= Point.REENTERS if target.code.restarts else 0
+    for site in target.target.sites:
+        yield ProbeAt(target, site if target.entry is None else replace(site, offset=target.entry), at)
 
 
-def exits(one: NumberedTarget) -> Iterator[ProbeAt]:
+def exits(target: NumberedTarget) -> Iterator[ProbeAt]:
     """Yield the sites at which calls of a function end."""
-    assert one.code is not None, "the code of what returns was asked for"
-    at = SPELLINGS[RETURN].at | Point.SITE | (Point.GOROUTINE if one.code.goroutine else 0)
-    for end in one.code.exits:
-        yield ProbeAt(one, end.site, at | _POINTS[end.kind])
+    assert target.code is not None, "the code of what returns was asked for"
+    at = SPELLINGS[RETURN].at | Point.SITE | (Point.GOROUTINE if target.code.goroutine else 0)
+    for end in target.code.exits:
+        yield ProbeAt(target, end.site, at | _POINTS[end.kind])
 
 
-def starts(one: NumberedTarget) -> Iterator[ProbeAt]:
+def starts(target: NumberedTarget) -> Iterator[ProbeAt]:
     """Yield the start of a function by its symbol, for the kernel's own return probe."""
-    for site in one.target.sites:
-        yield ProbeAt(one, site, SPELLINGS[RETURN].at)
+    for site in target.target.sites:
+        yield ProbeAt(target, site, SPELLINGS[RETURN].at)
 
 
 Places = Callable[[NumberedTarget], Iterable[ProbeAt]]
@@ -81,11 +81,11 @@ def one_probe_each(kind: type[UserProbe], places: Places = entries) -> Make:
         return tuple(
             replace(
                 _probe(kind, program, sites),
-                optional=one.source.is_pattern and places is not exits,
-                symbol=one.target.name,
+                optional=target.source.is_pattern and places is not exits,
+                symbol=target.target.name,
             )
-            for one in numbered
-            for sites in _grouped(places(one))
+            for target in numbered
+            for sites in _grouped(places(target))
         )
 
     return probes
@@ -97,7 +97,7 @@ def one_probe_per_file(kind: type[UserProbe], places: Places = entries) -> Make:
     def probes(program: str, numbered: Sequence[NumberedTarget]) -> tuple[UserProbe, ...]:
         return tuple(
             _probe(kind, program, sites)
-            for sites in _grouped(probe_at for one in numbered for probe_at in places(one))
+            for sites in _grouped(probe_at for target in numbered for probe_at in places(target))
         )
 
     return probes
@@ -132,9 +132,9 @@ def _g_offset(probe_at: ProbeAt) -> int:
     return code.g_offset if code is not None and probe_at.at & Point.GOROUTINE else 0
 
 
-def is_tracked(one: NumberedTarget) -> bool:
+def is_tracked(target: NumberedTarget) -> bool:
     """Return whether calls must be tracked, to tell returns from those of functions that it jumps to."""
-    return one.code is not None and any(end.kind is not ExitKind.RETURN for end in one.code.exits)
+    return target.code is not None and any(end.kind is not ExitKind.RETURN for end in target.code.exits)
 
 
 def needs_code(kind: str, request: Request) -> bool:
@@ -161,11 +161,11 @@ def read_code(
     found = list[NumberedTarget]()
     problems = dict[str, UnreadableCodeError]()
     for target in targets:
-        one = NumberedTarget(0, source, target, request.process)
+        numbered_target = NumberedTarget(0, source, target, request.process)
         try:
             if source.kind in ("u", RETURN) and not source.offset:
-                one = _read(one, facts, returns=needs_code(kind, request))
-            found.append(one)
+                numbered_target = _read(numbered_target, facts, returns=needs_code(kind, request))
+            found.append(numbered_target)
         except UnreadableCodeError as error:
             problems[target.name] = error
     if problems:
@@ -180,9 +180,9 @@ def read_code(
     return found
 
 
-def _read(one: NumberedTarget, facts: KernelInfo, *, returns: bool) -> NumberedTarget:
-    [site] = one.target.sites
+def _read(target: NumberedTarget, facts: KernelInfo, *, returns: bool) -> NumberedTarget:
+    [site] = target.target.sites
     if returns:
         code = facts.code(site)
-        return replace(one, entry=code.entry, code=code)
-    return replace(one, entry=facts.entry(site))
+        return replace(target, entry=code.entry, code=code)
+    return replace(target, entry=facts.entry(site))

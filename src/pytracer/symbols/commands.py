@@ -43,22 +43,22 @@ class Execution:
 
 def find_execution(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Execution:
     """Return the execution that a command results in."""
-    words, known, folder = list(command), dict(os.environ if environment is None else environment), ""
+    words, variables, folder = list(command), dict(os.environ if environment is None else environment), ""
     for _ in range(_NESTED):
         name = words[0].rpartition("/")[2] if words else ""
         if name == "env":
-            inner = _behind_env(words[1:], known)
+            inner = _behind_env(words[1:], variables)
         elif name in _SHELLS:
-            inner = _behind_shell(words[1:], known)
+            inner = _behind_shell(words[1:], variables)
         elif name in _LAUNCHERS:
-            inner = _behind_launcher(name, words[1:], known, folder)
+            inner = _behind_launcher(name, words[1:], variables, folder)
         else:
             break
         if inner is None:
             break
-        words, known, changed = inner
+        words, variables, changed = inner
         folder = str(Path(folder, changed)) if changed else folder
-    return Execution(words[0] if words else "", known, folder)
+    return Execution(words[0] if words else "", variables, folder)
 
 
 _Inner = tuple[list[str], dict[str, str], str]
@@ -66,7 +66,7 @@ _Inner = tuple[list[str], dict[str, str], str]
 
 def _behind_env(words: list[str], environment: dict[str, str]) -> _Inner | None:
     """Return the command that ``env`` executes; None if there is none, or an option is unknown."""
-    rest, known, folder = list(words), dict(environment), ""
+    rest, variables, folder = list(words), dict(environment), ""
     unset = list[str]()
     while rest and rest[0].startswith("-"):
         word = rest.pop(0)
@@ -74,7 +74,7 @@ def _behind_env(words: list[str], environment: dict[str, str]) -> _Inner | None:
             break
         option, equals, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:])
         if word in ("-", "-i", "--ignore-environment"):
-            known = {}
+            variables = {}
         elif option in _WITH_VALUE:
             if not value and not equals:
                 if not rest:
@@ -87,8 +87,8 @@ def _behind_env(words: list[str], environment: dict[str, str]) -> _Inner | None:
         elif word not in _FLAGS and option not in _SIGNALS:
             return None  # such as -S, and several letters in one word
     for name in unset:
-        known.pop(name, None)
-    return _behind_assignments(rest, known, folder, _ASSIGNMENT)
+        variables.pop(name, None)
+    return _behind_assignments(rest, variables, folder, _ASSIGNMENT)
 
 
 def _behind_launcher(name: str, words: list[str], environment: dict[str, str], folder: str) -> _Inner | None:
@@ -98,8 +98,8 @@ def _behind_launcher(name: str, words: list[str], environment: dict[str, str], f
     others = [at for at in programs if not at or not _SHORT_OPTION.fullmatch(words[at - 1])]
     if not programs:
         return None
-    known = {key: v for key, v in environment.items() if name not in _PRIVILEGED or key[:3] != "LD_"}
-    return words[min(others or programs) :], known, ""
+    variables = {key: v for key, v in environment.items() if name not in _PRIVILEGED or key[:3] != "LD_"}
+    return words[min(others or programs) :], variables, ""
 
 
 def _is_program(word: str, environment: Mapping[str, str], folder: str) -> bool:

@@ -26,16 +26,16 @@ _UNPACKED, _LZMA_LIMIT = 1 << 26, 1 << 27  # bytes: of what is unpacked, and of 
 def separate(build_id: str, account: Account) -> Iterator[Tables | None]:
     """Open the debug file with a build id (hexadecimal); None if there is none. The cost is charged to
     ``account``, the owner of the file that has the build id."""
-    with contextlib.ExitStack() as held:
-        yield _open_by_build_id(build_id, account, held)
+    with contextlib.ExitStack() as resources:
+        yield _open_by_build_id(build_id, account, resources)
 
 
 @contextlib.contextmanager
 def open_debug_file(file: Tables) -> Iterator[Tables | None]:
     """Open the debug file of a file, by build id or .gnu_debuglink; None if no debug file matches. The cost
     is charged to the file's account."""
-    with contextlib.ExitStack() as held:
-        yield _open_by_build_id(file.build_id(), file.account, held) or _open_by_link(file, held)
+    with contextlib.ExitStack() as resources:
+        yield _open_by_build_id(file.build_id(), file.account, resources) or _open_by_link(file, resources)
 
 
 @contextlib.contextmanager
@@ -51,8 +51,8 @@ def unpack_symbols(file: Tables) -> Iterator[Tables | None]:
                     file.content(section), _UNPACKED
                 )
                 memory = os.memfd_create("symbols", os.MFD_CLOEXEC)
-                with open(memory, "wb", closefd=False) as written:
-                    written.write(data)
+                with open(memory, "wb", closefd=False) as output:
+                    output.write(data)
                 found = elf_tables.read(memory, file.account)
         yield found
     finally:
@@ -64,11 +64,11 @@ def unpack_symbols(file: Tables) -> Iterator[Tables | None]:
 def open_shared_file(file: Tables) -> Iterator[Tables | None]:
     """Open the file in which several share debug information (``dwz -m``); None if there is none, or it is
     not the one that was meant. The cost is charged to the file's account."""
-    with contextlib.ExitStack() as held:
-        yield _open_by_alternate_link(file, held)
+    with contextlib.ExitStack() as resources:
+        yield _open_by_alternate_link(file, resources)
 
 
-def _open_by_alternate_link(file: Tables, held: contextlib.ExitStack) -> Tables | None:
+def _open_by_alternate_link(file: Tables, resources: contextlib.ExitStack) -> Tables | None:
     with contextlib.suppress(ElfError, OSError):
         section = file.section(_SHARED)
         data = file.content(section, 1 << 16) if section is not None else b""
@@ -76,23 +76,23 @@ def _open_by_alternate_link(file: Tables, held: contextlib.ExitStack) -> Tables 
         if not name or not build_id:
             return None
         folder = Path(f"/proc/self/fd/{file.descriptor}").readlink().parent
-        found = _open(folder / os.fsdecode(name), file.account, held)
+        found = _open(folder / os.fsdecode(name), file.account, resources)
         if found is not None and _has_build_id(found, build_id.hex()):
             return found
-        return _open_by_build_id(build_id.hex(), file.account, held)  # as debuginfod has it
+        return _open_by_build_id(build_id.hex(), file.account, resources)  # as debuginfod has it
     return None
 
 
-def _open_by_build_id(build_id: str, account: Account, held: contextlib.ExitStack) -> Tables | None:
+def _open_by_build_id(build_id: str, account: Account, resources: contextlib.ExitStack) -> Tables | None:
     if not build_id:
         return None
     installed = FOLDER / build_id[:2] / f"{build_id[2:]}.debug"
     path = installed if installed.exists() else debuginfod.find(build_id, account)
-    found = _open(path, account, held) if path is not None else None
+    found = _open(path, account, resources) if path is not None else None
     return found if found is not None and _has_build_id(found, build_id) else None
 
 
-def _open_by_link(file: Tables, held: contextlib.ExitStack) -> Tables | None:
+def _open_by_link(file: Tables, resources: contextlib.ExitStack) -> Tables | None:
     """Look as GDB does beside the file, in .debug there, and below /usr/lib/debug; the CRC must be right."""
     with contextlib.suppress(ElfError, OSError):
         section = file.section(_LINK)
@@ -101,25 +101,25 @@ def _open_by_link(file: Tables, held: contextlib.ExitStack) -> Tables | None:
         at = (len(name) + 4) // 4 * 4
         if not name or b"/" in name or len(data) < at + 4 or not rest:
             return None
-        wanted = int.from_bytes(data[at : at + 4], "little" if elf_tables.LITTLE else "big")
+        checksum = int.from_bytes(data[at : at + 4], "little" if elf_tables.LITTLE else "big")
         folder = Path(f"/proc/self/fd/{file.descriptor}").readlink().parent
         called = os.fsdecode(name)
-        own, build_id = os.fstat(file.descriptor), file.build_id()
+        identity, build_id = os.fstat(file.descriptor), file.build_id()
         for path in (folder / called, folder / ".debug" / called, ROOT / str(folder).lstrip("/") / called):
-            found = _open(path, file.account, held)
-            if found is None or os.path.samestat(os.fstat(found.descriptor), own):
+            found = _open(path, file.account, resources)
+            if found is None or os.path.samestat(os.fstat(found.descriptor), identity):
                 continue
             with contextlib.suppress(ElfError, OSError):
                 same = not build_id or found.build_id() in ("", build_id)
-                if same and _crc(found) == wanted:
+                if same and _crc(found) == checksum:
                     return found
     return None
 
 
-def _open(path: Path, account: Account, held: contextlib.ExitStack) -> Tables | None:
+def _open(path: Path, account: Account, resources: contextlib.ExitStack) -> Tables | None:
     with contextlib.suppress(ElfError, OSError):
         if path.is_file():
-            return elf_tables.read(held.enter_context(path.open("rb", buffering=0)).fileno(), account)
+            return elf_tables.read(resources.enter_context(path.open("rb", buffering=0)).fileno(), account)
     return None
 
 

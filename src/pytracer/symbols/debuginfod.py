@@ -58,8 +58,10 @@ def _is_own_folder(folder: Path) -> bool:
     """Return whether only root and we can write to a folder and its parents."""
     for path in (folder.resolve(), *folder.resolve().parents):
         found = path.stat()
-        others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
-        if found.st_uid not in (0, os.geteuid()) or others:
+        is_writable_by_others = (
+            found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+        )
+        if found.st_uid not in (0, os.geteuid()) or is_writable_by_others:
             return False
     return True
 

@@ -42,17 +42,17 @@ class Demangler:
 
     def names(self, names: Iterable[str], account: Account | None = None) -> list[str]:
         """Return each name demangled, or as it is. The time is charged to ``account``."""
-        wanted = list(names)
+        mangled = list(names)
         if self._available:
             new = {
                 name
-                for name in wanted
+                for name in mangled
                 if name.startswith(PREFIXES) and name not in self._known and len(name) <= _LONGEST
             }
             if new:
                 with contextlib.suppress(OverBudgetError):
                     self._demangle_new(sorted(new), account)
-        return [self._known.get(name, name) for name in wanted]
+        return [self._known.get(name, name) for name in mangled]
 
     def _demangle_new(self, names: list[str], account: Account | None) -> None:
         for _ in range(_DEATHS):

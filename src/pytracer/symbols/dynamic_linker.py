@@ -71,7 +71,7 @@ def loaded(program: str, environment: Mapping[str, str] | None = None) -> list[s
     if _runs_as_another(program):
         environment = {}
     found = [first]
-    seen, names = {os.path.realpath(program)}, {first.name} - {""}
+    visited, names = {os.path.realpath(program)}, {first.name} - {""}
     preloaded = re.split(r"[ :]+", environment.get("LD_PRELOAD", ""))
     with Root() as root:
         queue = [(first, name) for name in preloaded if name] + [(first, name) for name in first.needs]
@@ -83,8 +83,8 @@ def loaded(program: str, environment: Mapping[str, str] | None = None) -> list[s
                 other = _read(path, by)
                 if other is None or other.kind != first.kind:
                     continue
-                if (real := os.path.realpath(path)) not in seen:
-                    seen.add(real)
+                if (real := os.path.realpath(path)) not in visited:
+                    visited.add(real)
                     found.append(other)
                     names |= {name, other.name}
                     queue += [(other, needed) for needed in other.needs]
@@ -208,10 +208,10 @@ def _runs_as_another(path: str) -> bool:
     """Return whether a file is set-user-ID or set-group-ID to somebody else."""
     with contextlib.suppress(OSError):
         found = Path(path).stat()
-        others = (found.st_mode & stat.S_ISUID and found.st_uid != os.getuid()) or (
+        is_privileged = (found.st_mode & stat.S_ISUID and found.st_uid != os.getuid()) or (
             found.st_mode & stat.S_ISGID and found.st_gid != os.getgid()
         )
-        return bool(others)
+        return bool(is_privileged)
     return False
 
 

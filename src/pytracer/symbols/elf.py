@@ -58,12 +58,12 @@ class FunctionTable:
         """Return the symbol at each address (uint64, as the file numbers them, shape (n,))."""
         if not len(self.starts):
             return [None] * len(addresses)
-        place = np.searchsorted(self.starts, addresses, side="right").astype(np.intp) - 1
-        place = np.where((place >= 0) & (addresses >= self.ends[place]), self.outer[place], place)
-        inside = (place >= 0) & (addresses < self.ends[place])
+        rows = np.searchsorted(self.starts, addresses, side="right").astype(np.intp) - 1
+        rows = np.where((rows >= 0) & (addresses >= self.ends[rows]), self.outer[rows], rows)
+        inside = (rows >= 0) & (addresses < self.ends[rows])
         return [
-            elf_tables.name_at(self._strings, int(self._names[at])) if known else None
-            for at, known in zip(place.tolist(), inside.tolist(), strict=True)
+            elf_tables.name_at(self._strings, int(self._names[at])) if is_inside else None
+            for at, is_inside in zip(rows.tolist(), inside.tolist(), strict=True)
         ]
 
 
@@ -116,18 +116,18 @@ def read(descriptor: int, account: Account | None = None) -> Elf:
 
 def _sort(found: list[SymbolTable]) -> FunctionTable:
     """Sort functions by address, and keep the plainest name of each."""
-    kept = [_can_be_in_stacks(table) for table in found]
-    if not kept:
+    masks = [_can_be_in_stacks(table) for table in found]
+    if not masks:
         none = np.zeros(0, np.uint64)
         return FunctionTable(none, none, none, none, b"")
     strings = b"".join(table.strings for table in found)
     begins = np.cumsum([0, *(len(table.strings) for table in found)])[:-1]
 
     def collect(part: Callable[[SymbolTable], Array]) -> Array:
-        return np.concatenate([part(table)[which] for table, which in zip(found, kept, strict=True)])
+        return np.concatenate([part(table)[mask] for table, mask in zip(found, masks, strict=True)])
 
     names = np.concatenate(
-        [table.names[which] + begin for table, which, begin in zip(found, kept, begins, strict=True)]
+        [table.names[which] + begin for table, which, begin in zip(found, masks, begins, strict=True)]
     ).astype(np.intp)
     starts, sizes = collect(lambda table: table.starts), collect(lambda table: table.sizes)
     limits, kinds = collect(lambda table: table.limits), collect(lambda table: table.kinds)

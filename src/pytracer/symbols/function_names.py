@@ -75,11 +75,11 @@ def symbols(file: ProgramFile, accept: Callable[[str], object], only: str = "") 
     address appears once; the cost is charged to the file's account."""
     found = dict[tuple[str, int], Symbol]()
     for table in file.symbols:
-        for one in _match_table(table, accept, only, file.tables.account):
-            known = found.get((one.name, one.address))
-            if known is None or (not known.suffix and one.suffix) or known.is_label:
-                unit = one.unit or (known.unit if known else "")
-                found[one.name, one.address] = replace(one, unit=unit)
+        for symbol in _match_table(table, accept, only, file.tables.account):
+            existing = found.get((symbol.name, symbol.address))
+            if existing is None or (not existing.suffix and symbol.suffix) or existing.is_label:
+                unit = symbol.unit or (existing.unit if existing else "")
+                found[symbol.name, symbol.address] = replace(symbol, unit=unit)
     return list(found.values())
 
 
@@ -132,15 +132,17 @@ def _literal(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
             return
     if match := _VERSION.fullmatch(wanted_name):
         same = functions_named(file, quoting.unquote(match["name"]))
-        wanted = match["version"].lstrip("@")
-        yield from _add_titles(file, [one for one in same if one.suffix.lstrip("@") == wanted], same)
+        version = match["version"].lstrip("@")
+        yield from _add_titles(
+            file, [symbol for symbol in same if symbol.suffix.lstrip("@") == version], same
+        )
     elif match := _NUMBER.fullmatch(wanted_name):
         same = functions_named(file, quoting.unquote(match["name"]))
-        addresses = sorted({one.address for one in same})
+        addresses = sorted({symbol.address for symbol in same})
         number = int(match["number"])
         if number <= len(addresses):
-            chosen = [one for one in same if one.address == addresses[number - 1]]
-            yield from _add_titles(file, chosen, same)
+            matches = [symbol for symbol in same if symbol.address == addresses[number - 1]]
+            yield from _add_titles(file, matches, same)
 
 
 def _either(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
@@ -155,52 +157,52 @@ def _match_unit(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     if not unit or not name:
         return
     like = ":".join(unit)
-    wanted = re.compile(f"(?:.*/)?(?:{quoting.matcher(like).pattern})", re.DOTALL)
-    known = find(file, name)
-    chosen = [match for match in known if wanted.fullmatch(match.symbol.unit)]
-    if len({match.symbol.address for match in chosen}) != 1:
-        units_by_address = _units(file, [match.symbol for match in known])
-        chosen = [
-            m for m in known if wanted.fullmatch(units_by_address.get(m.symbol.address, m.symbol.unit))
-        ] or chosen
-    yield from chosen
+    pattern = re.compile(f"(?:.*/)?(?:{quoting.matcher(like).pattern})", re.DOTALL)
+    matches = find(file, name)
+    selected = [match for match in matches if pattern.fullmatch(match.symbol.unit)]
+    if len({match.symbol.address for match in selected}) != 1:
+        units_by_address = _units(file, [match.symbol for match in matches])
+        selected = [
+            m for m in matches if pattern.fullmatch(units_by_address.get(m.symbol.address, m.symbol.unit))
+        ] or selected
+    yield from selected
 
 
 def _pattern(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     """Find all names that match. Local labels are left out: they may be data."""
     if not quoting.is_pattern(wanted_name):
         return
-    wanted = quoting.matcher(wanted_name)
+    pattern = quoting.matcher(wanted_name)
     if "@" in wanted_name:
-        chosen = [one for one in symbols(file, bool) if wanted.fullmatch(one.name + one.suffix)]
+        matches = [symbol for symbol in symbols(file, bool) if pattern.fullmatch(symbol.name + symbol.suffix)]
     else:
-        chosen = symbols(file, wanted.fullmatch)
-    yield from _add_titles(file, [one for one in chosen if not (one.is_label and one.is_local)])
+        matches = symbols(file, pattern.fullmatch)
+    yield from _add_titles(file, [symbol for symbol in matches if not (symbol.is_label and symbol.is_local)])
 
 
 def _match_source_name(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     """Find C++ and Rust names as in the source, with or without parameters, also by a pattern."""
     names = {wanted_name, quoting.unquote(wanted_name)}
-    known = [(symbol, _forms(text)) for symbol, text in _match_demangled(file, wanted_name)]
-    chosen = [symbol for symbol, forms in known if forms & names]
-    if not chosen and quoting.is_pattern(
+    candidates = [(symbol, _forms(text)) for symbol, text in _match_demangled(file, wanted_name)]
+    matches = [symbol for symbol, forms in candidates if forms & names]
+    if not matches and quoting.is_pattern(
         wanted_name
     ):  # no star is a pattern's in f(char*), where there is that f
-        wanted = quoting.matcher(wanted_name)
-        chosen = [symbol for symbol, forms in known if any(map(wanted.fullmatch, forms))]
-    for symbol in chosen:
+        pattern = quoting.matcher(wanted_name)
+        matches = [symbol for symbol, forms in candidates if any(map(pattern.fullmatch, forms))]
+    for symbol in matches:
         yield from _add_titles(file, [symbol])
 
 
 def _match_demangled(file: ProgramFile, wanted_name: str) -> Iterator[tuple[Symbol, str]]:
     """Yield the C++ and Rust symbols that contain all words of the text, each with its demangled name."""
     words = [word for word in _WORD.findall(wanted_name) if word not in _UNTOLD]
-    known = symbols(
+    candidates = symbols(
         file,
         lambda name: name.startswith(demangle.PREFIXES) and all(word in name for word in words),
     )
-    names = demangle.Demangler().names((one.name for one in known), file.tables.account)
-    yield from zip(known, names, strict=True)
+    names = demangle.Demangler().names((symbol.name for symbol in candidates), file.tables.account)
+    yield from zip(candidates, names, strict=True)
 
 
 def _forms(text: str) -> set[str]:
@@ -238,34 +240,34 @@ def _last_blank(name: str) -> int:
 
 
 def _add_titles(
-    file: ProgramFile, chosen: Sequence[Symbol], known: Iterable[Symbol] | None = None
+    file: ProgramFile, matches: Sequence[Symbol], all_symbols: Iterable[Symbol] | None = None
 ) -> Iterator[Match]:
     """Yield each symbol with its title: its name alone if all symbols with that name are one function.
-    ``known`` are all symbols with these names, if they were looked up already."""
-    if known is None:
-        wanted = {one.name for one in chosen}
-        known = symbols(file, wanted.__contains__, chosen[0].name if len(wanted) == 1 else "")
+    ``all_symbols`` are all symbols with these names, if they were looked up already."""
+    if all_symbols is None:
+        names = {symbol.name for symbol in matches}
+        all_symbols = symbols(file, names.__contains__, matches[0].name if len(names) == 1 else "")
     same = dict[str, dict[int, Symbol]]()
-    for one in known:
-        same.setdefault(one.name, {})[one.address] = one
-    for one in chosen:
-        yield Match(one, _title(file, one, same.get(one.name, {})))
+    for symbol in all_symbols:
+        same.setdefault(symbol.name, {})[symbol.address] = symbol
+    for symbol in matches:
+        yield Match(symbol, _title(file, symbol, same.get(symbol.name, {})))
 
 
-def _title(file: ProgramFile, one: Symbol, same: dict[int, Symbol]) -> str:
-    wanted_name = quoting.quote(one.name)
-    others = [other for address, other in same.items() if address != one.address]
-    if not others:
+def _title(file: ProgramFile, symbol: Symbol, same: dict[int, Symbol]) -> str:
+    wanted_name = quoting.quote(symbol.name)
+    other_symbols = [other for address, other in same.items() if address != symbol.address]
+    if not other_symbols:
         return wanted_name
-    if one.suffix and one.suffix not in {other.suffix for other in others}:
-        return wanted_name + one.suffix
-    if one.unit and one.unit not in {other.unit for other in others}:
-        return f"{quoting.quote(one.unit)}:{wanted_name}"
-    units_by_address = _units(file, [one, *others])
-    unit = units_by_address.pop(one.address, "")
+    if symbol.suffix and symbol.suffix not in {other.suffix for other in other_symbols}:
+        return wanted_name + symbol.suffix
+    if symbol.unit and symbol.unit not in {other.unit for other in other_symbols}:
+        return f"{quoting.quote(symbol.unit)}:{wanted_name}"
+    units_by_address = _units(file, [symbol, *other_symbols])
+    unit = units_by_address.pop(symbol.address, "")
     if unit and unit not in units_by_address.values():
         return f"{quoting.quote(unit)}:{wanted_name}"
-    return f"{wanted_name}@{sorted(same).index(one.address) + 1}"
+    return f"{wanted_name}@{sorted(same).index(symbol.address) + 1}"
 
 
 def _units(file: ProgramFile, of: Sequence[Symbol]) -> dict[int, str]:
@@ -275,19 +277,19 @@ def _units(file: ProgramFile, of: Sequence[Symbol]) -> dict[int, str]:
         return {}
     from pytracer.symbols import dwarf
 
-    return dwarf.unit_names(file.tables, [one.address for one in of])
+    return dwarf.unit_names(file.tables, [symbol.address for symbol in of])
 
 
 def _match_table(
     table: symtab.SymbolTable, accept: Callable[[str], object], only: str, account: Account
 ) -> Iterator[Symbol]:
-    chosen = np.arange(len(table))
+    indices = np.arange(len(table))
     if only:
         only = from_bytes(raw := to_bytes(only))
         places = symtab.places_of(raw, table.strings)
-        chosen = chosen[np.isin(table.names, places)]
+        indices = indices[np.isin(table.names, places)]
     kinds, bindings = table.kinds, table.bindings
-    for number, at in enumerate(chosen.tolist()):
+    for number, at in enumerate(indices.tolist()):
         if number % _OFTEN == 0:
             account.check()
         whole = elf_tables.name_at(table.strings, int(table.names[at]))

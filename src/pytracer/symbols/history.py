@@ -95,7 +95,7 @@ class MappingChanges(Generic[F]):
         insort(changed.times, time)
         self._count += 1
         while self._count > _TIMES:
-            dropped = sum(one.drop_half() for one in (*self._ranges.values(), self._everywhere))
+            dropped = sum(changes.drop_half() for changes in (*self._ranges.values(), self._everywhere))
             self._count -= dropped
             if not dropped:  # each is the only one of its range
                 break
@@ -140,9 +140,9 @@ class MappingChanges(Generic[F]):
         begin, end = times[at - 1] if at else 0, times[at] if at < len(times) else _END
         at = bisect_left(self._unseen, end)
         unseen = end < self._seen_from or self._unseen[at : at + 1] == [end]
-        lost = generation < since or (not generation and bool(times))
-        lost = lost or any(bisect_right(ends, generation) % 2 == 1 for ends in (breaks, self._moves))
-        return Span(begin, end, not lost and not unseen, times)
+        is_lost = generation < since or (not generation and bool(times))
+        is_lost = is_lost or any(bisect_right(ends, generation) % 2 == 1 for ends in (breaks, self._moves))
+        return Span(begin, end, not is_lost and not unseen, times)
 
     def mapping_made_at(self, address: int, time: int) -> tuple[Mapping, F | None] | None:
         """Return the mapping at an address that the change at ``time`` made; None if it was not recorded."""
@@ -208,8 +208,8 @@ class MappingReadings(Generic[F]):
         if found is None:
             return
         present = set(found)
-        for gone in self._current - present:
-            self._runs[gone][-1][1] = number - 1
+        for mapping in self._current - present:
+            self._runs[mapping][-1][1] = number - 1
         for new in present - self._current:
             self._runs.setdefault(new, []).append([number, None])
         self._current, self._places = present, None
@@ -248,10 +248,10 @@ class MappingReadings(Generic[F]):
 
     def latest(self, address: int) -> tuple[Mapping, F | None] | None:
         """Return the mapping at an address in the latest reading that has one; None if no reading has."""
-        shown = self._touching(address)
-        if not shown:
+        readings = self._touching(address)
+        if not readings:
             return None
-        return max(shown, key=lambda key: len(self) if (last := self._runs[key][-1][1]) is None else last)
+        return max(readings, key=lambda key: len(self) if (last := self._runs[key][-1][1]) is None else last)
 
     def touches(self, address: int) -> bool:
         """Return whether any reading has a mapping at an address."""

@@ -73,10 +73,10 @@ def has_dump(mappings: Iterable[Mapping]) -> bool:
 class PerfMap:
     """The perf map of one process, which names functions of its JIT; the file stays open after it exits."""
 
-    def __init__(self, pid: int, account: Account, known: Credentials | None = None) -> None:
+    def __init__(self, pid: int, account: Account, credentials: Credentials | None = None) -> None:
         """Open its file, if there is one."""
         self._account = account
-        self._descriptor = _open(pid, known)
+        self._descriptor = _open(pid, credentials)
         self._stamp = (-1, -1)
         self._looked = 0
         self._changed = ktime.monotonic_ns()
@@ -110,9 +110,9 @@ class PerfMap:
         several. By default, the function that was written last."""
         self.update()
         with contextlib.suppress(OSError, OverBudgetError), self._account.timed():
-            distinct, which = np.unique(addresses, return_inverse=True)
+            distinct, inverse = np.unique(addresses, return_inverse=True)
             names = [self._choose(lines, since, until) for lines in self._covering(distinct)]
-            return [names[at] for at in which.tolist()]
+            return [names[at] for at in inverse.tolist()]
         return [None] * len(addresses)
 
     def close(self) -> None:
@@ -145,9 +145,9 @@ class PerfMap:
         try:
             while text := os.pread(self._descriptor, _PIECE, self._at):
                 self._account.check()
-                used = self._take(text, after)
-                self._at += used
-                if not used:  # the last line may still be written
+                consumed = self._take(text, after)
+                self._at += consumed
+                if not consumed:  # the last line may still be written
                     break
             self._stamp = stamp
         finally:
@@ -187,24 +187,26 @@ class PerfMap:
             last, first = _cover(lines, addresses), _cover(lines[::-1], addresses)
             for at in np.flatnonzero(count).tolist():
                 places = [int(first[at]), *([_MANY] if count[at] > 2 else []), int(last[at])]
-                found[at] += [(after, before, place) for place in (places if count[at] > 1 else places[:1])]
+                found[at] += [
+                    (after, before, line_offset) for line_offset in (places if count[at] > 1 else places[:1])
+                ]
         return found
 
     def _choose(self, lines: list[tuple[int, int, int]], since: int, until: int) -> str | None:
         """Return the name of the line that was the last at some time in between; UNLOADED where several may
         be."""
-        at_first = [place for _, before, place in lines if before <= since][-1:]
-        later = [place for after, before, place in lines if before > since and after < until]
-        chosen = at_first + later or [place for _, _, place in lines]
-        if since < LATEST and _MANY in chosen:
+        at_first = [line_offset for _, before, line_offset in lines if before <= since][-1:]
+        later = [line_offset for after, before, line_offset in lines if before > since and after < until]
+        candidates = at_first + later or [line_offset for _, _, line_offset in lines]
+        if since < LATEST and _MANY in candidates:
             return UNLOADED
-        names = {self._name(place) for place in chosen}
+        names = {self._name(line_offset) for line_offset in candidates}
         return names.pop() if len(names) == 1 else UNLOADED if names else None
 
-    def _name(self, place: int) -> str | None:
-        if place < 0:
+    def _name(self, line_offset: int) -> str | None:
+        if line_offset < 0:
             return None
-        name = os.pread(self._descriptor, elf_tables.NAME_LIMIT, place).partition(b"\n")[0]
+        name = os.pread(self._descriptor, elf_tables.NAME_LIMIT, line_offset).partition(b"\n")[0]
         return from_bytes(name.rstrip(b"\r"))
 
 
@@ -247,10 +249,10 @@ def _cover(lines: Array, addresses: Array) -> Array:
         run = 1 << at
         if at < highest:
             last[run:] = np.maximum(last[run:], last[:-run])
-        here = np.flatnonzero(level == at)
-        for begin in (low[here], low[here] + length[here] - run):
+        indices = np.flatnonzero(level == at)
+        for begin in (low[indices], low[indices] + length[indices] - run):
             noted = np.full(len(addresses), -1, np.int64)
-            noted[begin] = some[here]  # ascending; of several for one place NumPy keeps the last
+            noted[begin] = some[indices]  # ascending; of several for one place NumPy keeps the last
             last = np.maximum(last, noted)
     found: Array = np.where(last >= 0, lines["name"][last], -1)
     return found
@@ -262,12 +264,12 @@ def _parse(data: Array, base: int) -> Array:
     ends = np.flatnonzero(data == ord("\n"))
     at = np.concatenate(([0], ends[:-1] + 1))
     at = at[ends - at >= _SHORTEST]
-    start, at, good = _number(data, at)
+    start, at, is_valid = _number(data, at)
     size, at, also = _number(data, at)
     end = start + size
-    good &= also & (end > start) & (data[at] != ord("\n"))
-    found = np.zeros(int(good.sum()), np.dtype(_LINE))
-    found["start"], found["end"], found["name"] = start[good], end[good], at[good] + base
+    is_valid &= also & (end > start) & (data[at] != ord("\n"))
+    found = np.zeros(int(is_valid.sum()), np.dtype(_LINE))
+    found["start"], found["end"], found["name"] = start[is_valid], end[is_valid], at[is_valid] + base
     return found
 
 
@@ -293,10 +295,10 @@ def _number(data: Array, at: Array) -> tuple[Array, Array, Array]:
         at = at + active
         digits = digit_of[data[at]]
     blank = data[at] == ord(" ")
-    good = (at > first) & blank
+    is_valid = (at > first) & blank
     for _ in range(_BLANKS):
         if not blank.any():
             break
         at = at + blank
         blank = data[at] == ord(" ")
-    return value, at, good
+    return value, at, is_valid

@@ -50,25 +50,25 @@ class KernelSymbols:
         self.load()
         if self.hidden:
             return [f"0x{address:x}" for address in addresses.tolist()]
-        place = np.searchsorted(self._starts, addresses, side="right").astype(np.intp) - 1
+        rows = np.searchsorted(self._starts, addresses, side="right").astype(np.intp) - 1
         low, high = self._core
         core = (addresses >= low) & (addresses < high)
-        known = (place >= 0) & self._is_code[np.maximum(place, 0)]
-        for at in np.flatnonzero(known & ~core).tolist():
-            known[at] = self._reaches(int(place[at]), int(addresses[at]))
+        is_known = (rows >= 0) & self._is_code[np.maximum(rows, 0)]
+        for at in np.flatnonzero(is_known & ~core).tolist():
+            is_known[at] = self._reaches(int(rows[at]), int(addresses[at]))
         return [
             self._name(at) if ok else f"0x{address:x}"
-            for at, ok, address in zip(place.tolist(), known.tolist(), addresses.tolist(), strict=True)
+            for at, ok, address in zip(rows.tolist(), is_known.tolist(), addresses.tolist(), strict=True)
         ]
 
-    def _reaches(self, place: int, address: int) -> bool:
+    def _reaches(self, row: int, address: int) -> bool:
         """Return whether a symbol outside of the kernel proper, the last before an address, covers that
         address."""
-        start, module = int(self._starts[place]), self._module(place)
+        start, module = int(self._starts[row]), self._module(row)
         if module.startswith(_RUN_TIME):
             return address - start < self._sizes.get(start, 1)
-        following = place + 1 < len(self._starts) and self._is_code[place + 1]
-        if following and self._module(place + 1) == module:
+        following = row + 1 < len(self._starts) and self._is_code[row + 1]
+        if following and self._module(row + 1) == module:
             return True
         return address // _PAGE == start // _PAGE
 

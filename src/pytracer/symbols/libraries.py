@@ -38,8 +38,8 @@ def is_called(name: str, file: str) -> bool:
 def find(name: str, root: Root) -> Iterator[str]:
     """Return the paths of libraries with a name, the dynamic linker's own choice first."""
     with contextlib.suppress(OSError, OverBudgetError):
-        for known, path in _known(root):
-            if is_called(name, known):
+        for library, path in _known(root):
+            if is_called(name, library):
                 yield path
     for folder in _FOLDERS:
         with contextlib.suppress(OSError, OverBudgetError):
@@ -71,8 +71,8 @@ def _in_folder(name: str, root: Root, folder: str) -> list[str]:
     """Return the matching files in a folder, sorted. Raises OSError, OverBudgetError."""
     account = _account(root)
     found = list[str]()
-    shown = living(root.pid) if root.pid else "self"
-    with account.timed(), os.scandir(f"/proc/{shown}/root{folder}") as files:
+    process_name = living(root.pid) if root.pid else "self"
+    with account.timed(), os.scandir(f"/proc/{process_name}/root{folder}") as files:
         for file in files:
             account.check()
             if is_called(name, file.name):
@@ -82,8 +82,12 @@ def _in_folder(name: str, root: Root, folder: str) -> list[str]:
 
 def _account(root: Root) -> Account:
     """Return the account that pays for reading a root: the process's user, or the system for ours."""
-    known = owners.credentials(root.pid) if root.pid else None
-    return owners.account(current(), root.pid, known) if known else current().account(0, "this system")
+    credentials = owners.credentials(root.pid) if root.pid else None
+    return (
+        owners.account(current(), root.pid, credentials)
+        if credentials
+        else current().account(0, "this system")
+    )
 
 
 def entries(data: bytes) -> Iterator[tuple[str, str]]:

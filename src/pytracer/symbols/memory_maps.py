@@ -115,9 +115,9 @@ def parse(text: bytes) -> tuple[Mapping, ...]:
 def vdso() -> bytes:
     """Return the vDSO, which is mapped into every 64-bit process, as an ELF file; empty if there is none."""
     with contextlib.suppress(OSError, StopIteration):
-        own = next(mapping for mapping in parse(read(os.getpid())) if mapping.path == VDSO)
+        own_mapping = next(mapping for mapping in parse(read(os.getpid())) if mapping.path == VDSO)
         with Path("/proc/self/mem").open("rb", buffering=0) as memory:
-            return os.pread(memory.fileno(), own.end - own.start, own.start)
+            return os.pread(memory.fileno(), own_mapping.end - own_mapping.start, own_mapping.start)
     return b""
 
 

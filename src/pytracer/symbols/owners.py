@@ -51,9 +51,9 @@ def credentials_of(pid: int, uid: int) -> int:
     descriptor = -1
     try:
         descriptor = os.open(PROC / str(living(pid, PROC)) / "ns/user", os.O_RDONLY | os.O_CLOEXEC)
-        own = (PROC / "self/ns/user").stat().st_ino
+        own_namespace = (PROC / "self/ns/user").stat().st_ino
         for _ in range(_NESTED):
-            if os.fstat(descriptor).st_ino == own:
+            if os.fstat(descriptor).st_ino == own_namespace:
                 return uid
             found = bytearray(4)
             fcntl.ioctl(descriptor, _NS_GET_OWNER_UID, found)
@@ -80,6 +80,6 @@ def root_of_namespace(pid: int) -> int:
     return 0
 
 
-def account(budget: Budget, pid: int, known: Credentials) -> Account:
+def account(budget: Budget, pid: int, credentials: Credentials) -> Account:
     """Return the account that a process is charged to."""
-    return budget.account(credentials_of(pid, known.uid), f"process {pid} ({known.comm})")
+    return budget.account(credentials_of(pid, credentials.uid), f"process {pid} ({credentials.comm})")

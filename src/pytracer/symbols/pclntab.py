@@ -67,14 +67,14 @@ class _Table:
             return self._read(0, _HEAD + self._word, 0, self._word, 0)
         if magic not in _PLACES:
             return None
-        names, code = (self._number(place) for place in _PLACES[magic])
+        names, code = (self._number(field) for field in _PLACES[magic])
         if magic == _GO_1_16:
             return self._read(names, code, code, self._word, 0)
         return self._read(names, code, code, 4, self._text_start())
 
-    def _number(self, place: int) -> int:
+    def _number(self, field: int) -> int:
         """Read a word behind the header. Raises ElfError."""
-        at = _HEAD + place * self._word
+        at = _HEAD + field * self._word
         if at + self._word > len(self._data):
             raise ElfError("the table of Go functions is cut short")
         return int.from_bytes(self._data[at : at + self._word], sys.byteorder)
@@ -114,14 +114,14 @@ class _Table:
                 raise ElfError("the table of Go functions is in no order")
             strings = b"\0" + data[names:] + b"\0\0"  # 0 is no name
             called = self._numbers_at(described, base + size)
-            known = (called >= 0) & (called < len(strings) - 3)
-            known &= np.diff(starts) > 0
-            known &= self._is_code(starts[:-1])
+            is_valid = (called >= 0) & (called < len(strings) - 3)
+            is_valid &= np.diff(starts) > 0
+            is_valid &= self._is_code(starts[:-1])
             text = np.frombuffer(strings, np.uint8)
-            known[known] &= text[called[known] + 1] != 0
-            found = called[known] + 1
+            is_valid[is_valid] &= text[called[is_valid] + 1] != 0
+            found = called[is_valid] + 1
             return (
-                GoFunctions(strings, found, starts[:-1][known], np.diff(starts)[known], _CGO in strings)
+                GoFunctions(strings, found, starts[:-1][is_valid], np.diff(starts)[is_valid], _CGO in strings)
                 if len(found)
                 else None
             )

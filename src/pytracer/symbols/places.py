@@ -123,10 +123,10 @@ def _find_functions(file: ProgramFile, pattern: str) -> _FoundFunctions:
                 titles.setdefault(offset, {})[match.title] = match.symbol.name
     if titles:
         plainest = {
-            offset: min(known.values(), key=lambda each: (len(each), each))
-            for offset, known in titles.items()
+            offset: min(title.values(), key=lambda each: (len(each), each))
+            for offset, title in titles.items()
         }
-        joined = {offset: "|".join(sorted(known)) for offset, known in titles.items()}
+        joined = {offset: "|".join(sorted(title)) for offset, title in titles.items()}
         return _FoundFunctions(plainest, joined, tuple(sorted(indirect)))
     if indirect:
         raise UsageError(
@@ -140,18 +140,20 @@ def _find_functions(file: ProgramFile, pattern: str) -> _FoundFunctions:
                 hint="a probe takes code; nm shows functions as T, t or W",
             )
         elsewhere = _elsewhere(file, pattern)
-        known = function_names.function_names(file)
+        title = function_names.function_names(file)
         build_id = elf_.build_id()
-    where = "nm and nm -D list them"
+    hint = "nm and nm -D list them"
     if not any(table.whole for table in file.symbols):
-        which = f" (build id {build_id})" if build_id else ""
-        where = f"it is stripped: install its debug symbols{which}, or say where in the file, as in +0x1040"
-    where = elsewhere or where
-    if not known:
-        raise UsageError(f"{file.name} has no symbols of functions", hint=where)
+        build_text = f" (build id {build_id})" if build_id else ""
+        hint = (
+            f"it is stripped: install its debug symbols{build_text}, or say where in the file, as in +0x1040"
+        )
+    hint = elsewhere or hint
+    if not title:
+        raise UsageError(f"{file.name} has no symbols of functions", hint=hint)
     if elsewhere:
-        raise UnknownNameError(f"function of {file.name}", pattern, known, hint=elsewhere)
-    raise unknown(f"function of {file.name}", pattern, known, where)
+        raise UnknownNameError(f"function of {file.name}", pattern, title, hint=elsewhere)
+    raise unknown(f"function of {file.name}", pattern, title, hint)
 
 
 def _elsewhere(file: ProgramFile, pattern: str) -> str:
@@ -159,9 +161,9 @@ def _elsewhere(file: ProgramFile, pattern: str) -> str:
     the file loads; "" if it is in neither."""
     if quoting.is_pattern(pattern):
         return ""
-    alike = [quoting.quote(text) for text in function_names.as_in_source(file, pattern)]
-    if alike:
-        return f"did you mean {' or '.join(sorted(set(alike))[:3])}?"
+    candidates = [quoting.quote(text) for text in function_names.as_in_source(file, pattern)]
+    if candidates:
+        return f"did you mean {' or '.join(sorted(set(candidates))[:3])}?"
     from pytracer.symbols import dynamic_linker, program_files
 
     for path in dynamic_linker.loaded(file.path)[1:]:
@@ -194,14 +196,14 @@ def _check(file: ProgramFile, offset: int, begin: int | None = None) -> None:
         raise UnsupportedError(f"{file.name}+{offset:#x}: {reason}")
 
 
-def unknown(what: str, name: str, known: Iterable[str], where: str = "") -> UnknownNameError:
+def unknown(kind: str, name: str, names: Iterable[str], where: str = "") -> UnknownNameError:
     """Return the error for an unknown name, with similar names; of a million, only some are compared."""
     plain = re.sub(r"[*?]+", "", name)
-    every = sorted(set(known))
+    every = sorted(set(names))
     if len(every) > _NEAR:
-        alike = [each for each in every if plain.lower() in each.lower()] if plain else []
-        alike += [n for n in every if n[:1] == plain[:1] and abs(len(n) - len(plain)) <= _SPREAD]
-        every = list(dict.fromkeys(alike))[:_NEAR]
+        candidates = [each for each in every if plain.lower() in each.lower()] if plain else []
+        candidates += [n for n in every if n[:1] == plain[:1] and abs(len(n) - len(plain)) <= _SPREAD]
+        every = list(dict.fromkeys(candidates))[:_NEAR]
     near = difflib.get_close_matches(plain, every, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else where
-    return UnknownNameError(what, name, every, hint=hint)
+    return UnknownNameError(kind, name, every, hint=hint)

@@ -138,12 +138,12 @@ def find(name: str, pid: int = 0, identity: tuple[int, int, int] = (0, 0, 0)) ->
     try:
         found = _find(name, pid, identity)
     except UsageError:  # the process may have ended: the file need not have
-        own = _own(name) if pid and any(identity) else None
-        if own is None or own.identity != identity:
-            if own is not None:
-                own.close()
+        own_file = _own(name) if pid and any(identity) else None
+        if own_file is None or own_file.identity != identity:
+            if own_file is not None:
+                own_file.close()
             raise
-        found = own
+        found = own_file
     if any(identity) and found.identity != identity:
         found.close()
         raise UsageError(f"{name} was replaced just now", hint="try again")
@@ -167,18 +167,18 @@ def _open_named(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramF
         with Root() as root:
             return _by_path(name, root) if "/" in name else _find_by_name(name, root, ())
     mappings = _mappings(pid)
-    own = _own(name)
-    if own is not None:  # what is written is first what it is here, should the process have mapped that
-        with own:
+    own_file = _own(name)
+    if own_file is not None:  # what is written is first what it is here, should the process have mapped that
+        with own_file:
             for mapping in mappings:
-                found = _open_mapping(pid, mapping) if mapping.inode == own.identity[1] else None
-                if found is not None and found.identity == own.identity:
+                found = _open_mapping(pid, mapping) if mapping.inode == own_file.identity[1] else None
+                if found is not None and found.identity == own_file.identity:
                     found.name = name  # its own path may lead us elsewhere, as behind a bind mount
                     return found
                 if found is not None:
                     found.close()
     # One that was deleted here is known by the path that the kernel shows.
-    names = {name, str(Path(name).resolve())} if own is None and "/" in name else {name}
+    names = {name, str(Path(name).resolve())} if own_file is None and "/" in name else {name}
     for mapping in mappings:
         if any(identity) and mapping.inode != identity[1]:
             continue
@@ -224,22 +224,22 @@ def open_mapped(pid: int) -> Iterator[ProgramFile]:
 def running() -> Iterator[ProgramFile]:
     """Yield every file that any process has mapped as code, once, as far as we may read; each is closed
     when the next is requested."""
-    seen = set[tuple[str, int]]()
+    visited = set[tuple[str, int]]()
     for process in memory_maps.PROC.glob("[0-9]*"):
         pid = int(process.name)
-        known = owners.credentials(pid)
-        if known is None:
+        credentials = owners.credentials(pid)
+        if credentials is None:
             continue
-        account = owners.account(current(), pid, known)
+        account = owners.account(current(), pid, credentials)
         with contextlib.suppress(OverBudgetError):
             with account.timed():
                 text = memory_maps.read(pid, account.check)
                 mappings = [mapping for mapping in memory_maps.parse(text) if mapping.inode]
             for mapping in mappings:
-                if (mapping.device, mapping.inode) in seen:
+                if (mapping.device, mapping.inode) in visited:
                     continue
                 account.charge(entries=1)
-                seen.add((mapping.device, mapping.inode))
+                visited.add((mapping.device, mapping.inode))
                 with contextlib.suppress(UsageError):
                     found = _open_mapping(pid, mapping, account)
                     if found is not None:
@@ -286,8 +286,8 @@ def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> Program
         if error.errno in (errno.EMFILE, errno.ENFILE):  # that is not the file's fault
             hint = "ulimit -n 1024"
             raise ResourcesError(f"{path} cannot be opened: {error.strerror}", hint=hint) from error
-        where = f" for process {root.pid}" if root.pid else ""
-        raise UsageError(f"no file {path}{where}: {error.strerror}") from error
+        process_text = f" for process {root.pid}" if root.pid else ""
+        raise UsageError(f"no file {path}{process_text}: {error.strerror}") from error
     found = ProgramFile(descriptor, path, holder=root.pid)
     if root.pid:
         # By inode alone: some file systems (btrfs) show another device there.
@@ -296,34 +296,34 @@ def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> Program
 
 
 def _find_by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> ProgramFile:
-    own = _machine(f"/proc/{living(root.pid) if root.pid else 'self'}/exe")
-    chosen = dict[str, ProgramFile]()
-    with contextlib.ExitStack() as others:
+    machine = _machine(f"/proc/{living(root.pid) if root.pid else 'self'}/exe")
+    files = dict[str, ProgramFile]()
+    with contextlib.ExitStack() as resources:
         for path in [*libraries.find(name, root), *(f"{folder}/{name}" for folder in _PATH)]:
             with contextlib.suppress(UsageError):
-                found = others.enter_context(_by_path(path, root, mappings))
+                found = resources.enter_context(_by_path(path, root, mappings))
                 called = path.rpartition("/")[2]
-                if (found.tables.width, found.tables.machine) == own and found.identity not in {
-                    other.identity for other in chosen.values()
+                if (found.tables.width, found.tables.machine) == machine and found.identity not in {
+                    other.identity for other in files.values()
                 }:
-                    chosen.setdefault(called, found)
-        if len(chosen) > 1:
-            raise UsageError(f"{name} may be {' or '.join(sorted(chosen))}", hint="say which")
-        if chosen:
-            [found] = chosen.values()
+                    files.setdefault(called, found)
+        if len(files) > 1:
+            raise UsageError(f"{name} may be {' or '.join(sorted(files))}", hint="say which")
+        if files:
+            [found] = files.values()
             return ProgramFile(os.dup(found.descriptor), found.name, holder=found.holder, mapped=found.mapped)
-    known = libraries.names(root)
-    alike = _names_starting_with(name)
-    hint = f"did you mean {' or '.join(alike[:_NAMED])}?" if alike else ""
-    raise UnknownNameError("program or library", name, known, hint=hint, where="a path does, too")
+    libraries_by_name = libraries.names(root)
+    candidates = _names_starting_with(name)
+    hint = f"did you mean {' or '.join(candidates[:_NAMED])}?" if candidates else ""
+    raise UnknownNameError("program or library", name, libraries_by_name, hint=hint, where="a path does, too")
 
 
 def _names_starting_with(name: str) -> list[str]:
     """Return programs whose names begin with a name, as redis-server does with redis."""
-    found, wanted = set[str](), re.compile(rf"{re.escape(name)}[-_.\d].*")
+    found, pattern = set[str](), re.compile(rf"{re.escape(name)}[-_.\d].*")
     for folder in _PATH:
         with contextlib.suppress(OSError):
-            found |= {file.name for file in Path(folder).iterdir() if wanted.fullmatch(file.name)}
+            found |= {file.name for file in Path(folder).iterdir() if pattern.fullmatch(file.name)}
     return sorted(found, key=lambda file: (len(file), file))
 
 

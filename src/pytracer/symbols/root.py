@@ -43,9 +43,9 @@ class Root:
             return os.open(path, flags)
         name = ctypes.create_string_buffer(os.fsencode(path))
         how = struct.pack("QQQ", flags, 0, _IN_ROOT)
-        opened = int(_libc.syscall(_OPENAT2, self._fd, name, how, len(how)))
-        if opened >= 0:
-            return opened
+        descriptor = int(_libc.syscall(_OPENAT2, self._fd, name, how, len(how)))
+        if descriptor >= 0:
+            return descriptor
         error = ctypes.get_errno()
         if error in (errno.ENOSYS, errno.EPERM):  # links that begin with / are then followed in our tree
             return os.open(path.lstrip("/"), flags, dir_fd=self._fd)

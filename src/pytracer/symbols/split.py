@@ -52,18 +52,18 @@ def whole(unit: Any, program: Tables) -> Any:
     name = top.attributes.get("DW_AT_dwo_name")
     if name is None or unit.header.version != _VERSION:
         return unit
-    wanted = unit.header.dwo_id
+    unit_id = unit.header.dwo_id
     for path in _paths(top, os.fsdecode(name.value), program):
         if not path.is_file() or path.stat().st_size > _LIMIT:
             continue
         with path.open("rb") as stream:
-            sections = _sections(ELFFile(stream), wanted, program.account)
+            sections = _sections(ELFFile(stream), unit_id, program.account)
         info = _info(unit, sections, program.account)
         entries, full = DebugEntries(program.account), None
         for found in info.iter_CUs() if info is not None else ():
             entries.spend()
             _complete(found, top)  # type units, too: the types of the unit stand there
-            if found.header.get("dwo_id") == wanted:
+            if found.header.get("dwo_id") == unit_id:
                 full = found
         if full is not None:
             return full
@@ -73,16 +73,16 @@ def whole(unit: Any, program: Tables) -> Any:
 def _paths(top: Any, name: str, program: Tables) -> Iterator[Path]:
     """Yield candidate paths: the package beside the program, the .dwo file in the compile folder, and
     beside the program."""
-    own = Path(f"/proc/self/fd/{program.descriptor}").readlink()
+    path = Path(f"/proc/self/fd/{program.descriptor}").readlink()
     folder = top.attributes.get("DW_AT_comp_dir")
-    yield own.with_name(f"{own.name}.dwp")
+    yield path.with_name(f"{path.name}.dwp")
     if folder is not None:
         yield Path(os.fsdecode(folder.value), name)
-    yield own.parent / name
-    yield own.parent / Path(name).name
+    yield path.parent / name
+    yield path.parent / Path(name).name
 
 
-def _sections(file: Any, wanted: int, account: Account) -> dict[str, bytes]:
+def _sections(file: Any, unit_id: int, account: Account) -> dict[str, bytes]:
     """Return the sections of a unit in a .dwo file or package, by name. Each type unit may be in a section of
     its own."""
     found = dict[str, bytes]()
@@ -93,10 +93,10 @@ def _sections(file: Any, wanted: int, account: Account) -> dict[str, bytes]:
             with account.reserved(memory=min(int(section["sh_size"]), _LIMIT)):
                 found[name[1]] = found.get(name[1], b"") + section.data()
     index = file.get_section_by_name(".debug_cu_index")
-    return _part(found, index.data(), wanted) if index is not None else found
+    return _part(found, index.data(), unit_id) if index is not None else found
 
 
-def _part(sections: dict[str, bytes], index: bytes, wanted: int) -> dict[str, bytes]:
+def _part(sections: dict[str, bytes], index: bytes, unit_id: int) -> dict[str, bytes]:
     """Cut a unit's part out of a package's sections; {} if the unit is not in the package."""
     version, columns, rows, slots = _INDEX.unpack_from(index)
     if version != _VERSION or slots > len(index) or columns > len(_IN_PACKAGE) + 2:
@@ -107,7 +107,9 @@ def _part(sections: dict[str, bytes], index: bytes, wanted: int) -> dict[str, by
     at += 4 * slots
     kinds = struct.unpack_from(f"={columns}I", index, at)
     at += 4 * columns
-    row = next((number for one, number in zip(ids, numbers, strict=True) if one == wanted and number), 0)
+    row = next(
+        (number for row_id, number in zip(ids, numbers, strict=True) if row_id == unit_id and number), 0
+    )
     if not 0 < row <= rows:
         return {}
     offsets = struct.unpack_from(f"={columns}I", index, at + 4 * columns * (row - 1))

@@ -128,8 +128,8 @@ def read(file: Tables) -> list[SymbolTable]:
     own = _keep_open(file, _read_file(file))
     if any(table.whole for table in own):
         return own
-    for opened in (debug.open_debug_file, debug.unpack_symbols):
-        with contextlib.suppress(ElfError, OSError, OverBudgetError), opened(file) as other:
+    for open_other in (debug.open_debug_file, debug.unpack_symbols):
+        with contextlib.suppress(ElfError, OSError, OverBudgetError), open_other(file) as other:
             found = _keep_open(file, _read_file(other) if other is not None else ())
             if any(table.whole for table in found):
                 return [*found, *own]
@@ -166,17 +166,17 @@ def release(file: Tables, found: Iterable[SymbolTable]) -> None:
 
 
 def _keep_open(file: Tables, found: Iterable[SymbolTable]) -> list[SymbolTable]:
-    opened = list[SymbolTable]()
+    tables = list[SymbolTable]()
     try:
         for table in found:
             file.account.check()
             if len(table):
                 file.account.charge(entries=len(table), memory=table.nbytes)
-                opened.append(table)
+                tables.append(table)
     except BaseException:
-        release(file, opened)
+        release(file, tables)
         raise
-    return opened
+    return tables
 
 
 def _read_file(file: Tables) -> Iterator[SymbolTable]:
@@ -189,14 +189,14 @@ def _read_file(file: Tables) -> Iterator[SymbolTable]:
         units[units >= len(strings)] = 0
         are_chosen = _are_functions(file, symbols, strings)
         versions, suffixes = _versions(file, number, len(symbols))
-        chosen = symbols[are_chosen]
+        functions = symbols[are_chosen]
         yield SymbolTable(
             strings,
-            chosen["name"].astype(np.int64),
-            chosen["value"].astype(np.uint64),
-            chosen["size"].astype(np.uint64),
-            chosen["info"],
-            _limits(file, chosen),
+            functions["name"].astype(np.int64),
+            functions["value"].astype(np.uint64),
+            functions["size"].astype(np.uint64),
+            functions["info"],
+            _limits(file, functions),
             units[are_chosen].astype(np.int64),
             versions[are_chosen],
             suffixes,
@@ -208,8 +208,8 @@ def _are_functions(file: Tables, symbols: Array, strings: bytes) -> Array:
     """Return which symbols are named functions that are defined in the file: booleans, shape (n,). A label
     in assembler code has no type; it counts if it is in code."""
     kinds = symbols["info"] & 0xF
-    named = (symbols["shndx"] != 0) & (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
-    labels = named & (kinds == UNTYPED)
+    have_names = (symbols["shndx"] != 0) & (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
+    labels = have_names & (kinds == UNTYPED)
     ends = _limits(file, symbols)
     labels &= symbols["value"] < ends
     at = np.minimum(symbols["name"], len(strings) - 1).astype(np.intp)
@@ -246,16 +246,16 @@ def _versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, 
             if len(numbers) < count:
                 return none
             names = _defined_versions(file)
-            known = [""]
+            versions = [""]
             indices = dict[int, int]()
             for number in np.unique(numbers).tolist():
                 name = names.get(number & ~_HIDDEN)
                 if name:
-                    indices[number] = len(known)
-                    known.append(f"@{name}" if number & _HIDDEN else f"@@{name}")
+                    indices[number] = len(versions)
+                    versions.append(f"@{name}" if number & _HIDDEN else f"@@{name}")
             values, inverse = np.unique(numbers, return_inverse=True)
             mapped = np.array([indices.get(number, 0) for number in values.tolist()], np.int64)
-            return mapped[inverse], tuple(known)
+            return mapped[inverse], tuple(versions)
     return none
 
 

@@ -56,23 +56,26 @@ def usdt_probes(file: Tables) -> Iterator[UsdtProbe]:
         if owner != _OWNER or kind != _KIND or len(data) < addresses.size:
             continue
         file.account.charge(entries=1, memory=_MARK + len(data))
-        place, linked, semaphore = addresses.unpack_from(data)
+        address, linked, semaphore = addresses.unpack_from(data)
         strings = data[addresses.size :].split(b"\0")
         words = [from_bytes(each) for each in (*strings, b"", b"", b"")]
         provider, name, arguments = words[:3]
         moved = int(base["addr"]) - linked if base is not None else 0
-        place, semaphore = place + moved, semaphore + moved if semaphore else 0
-        offset = file.offset_of(place)
+        address, semaphore = address + moved, semaphore + moved if semaphore else 0
+        offset = file.offset_of(address)
         if offset is None:
             continue
         # Counted by the kernel where the file is written into memory: 0 where no file is behind it.
         counter = file.offset_of(semaphore, elf_tables.WRITABLE) if semaphore else 0
-        found = usdt_args.parse(arguments, file, place)
+        found = usdt_args.parse(arguments, file, address)
         located = tuple(
-            SiteArgument(-one.size if one.signed else one.size, one.pack(), one.problem) for one in found
+            SiteArgument(
+                -argument.size if argument.signed else argument.size, argument.pack(), argument.problem
+            )
+            for argument in found
         )
         site = ProbeSite(f"{provider}:{name}", offset, counter or 0, arguments=located)
-        yield UsdtProbe(provider, name, place, semaphore, found, site)
+        yield UsdtProbe(provider, name, address, semaphore, found, site)
 
 
 def find(file: ProgramFile, provider: str, name: str) -> list[UsdtProbe]:
@@ -81,26 +84,26 @@ def find(file: ProgramFile, provider: str, name: str) -> list[UsdtProbe]:
     Raises UsageError (UnknownNameError) if there are none.
     """
     with file.reading() as read:
-        known = list(usdt_probes(read))
-    found = matching(known, provider, name)
+        probes = list(usdt_probes(read))
+    found = matching(probes, provider, name)
     if found:
         return found
-    if not known:
+    if not probes:
         raise UsageError(f"{file.name} has no USDT probes")
-    raise none_called(file.name, provider, name, known)
+    raise none_called(file.name, provider, name, probes)
 
 
-def matching(known: list[UsdtProbe], provider: str, name: str) -> list[UsdtProbe]:
+def matching(probes: list[UsdtProbe], provider: str, name: str) -> list[UsdtProbe]:
     """Return the probes whose provider and name match."""
     of, called = matcher(provider or "*"), matcher(name)
-    return [mark for mark in known if of.fullmatch(mark.provider) and called.fullmatch(mark.name)]
+    return [mark for mark in probes if of.fullmatch(mark.provider) and called.fullmatch(mark.name)]
 
 
-def none_called(where: str, provider: str, name: str, known: list[UsdtProbe]) -> UsageError:
+def none_called(location: str, provider: str, name: str, probes: list[UsdtProbe]) -> UsageError:
     """Return the error for an unknown probe, with similar names."""
-    titles = [mark.title if provider else mark.name for mark in known]
-    wanted = f"{provider}:{name}" if provider else name
-    return places.unknown(f"USDT probe of {where}", wanted, titles, "readelf -n lists them")
+    titles = [mark.title if provider else mark.name for mark in probes]
+    probe_name = f"{provider}:{name}" if provider else name
+    return places.unknown(f"USDT probe of {location}", probe_name, titles, "readelf -n lists them")
 
 
 def in_command(
@@ -110,12 +113,12 @@ def in_command(
     of which it may start. Each file is closed when the next is requested. Raises as :func:`find`."""
     execution = commands.find_execution(command)
     paths = dynamic_linker.loaded(dynamic_linker.program_of(execution), execution.environment)
-    known, any_found = list[UsdtProbe](), False
+    probes, any_found = list[UsdtProbe](), False
     for path in [*paths, *dynamic_linker.opened_later(paths)]:
         with contextlib.suppress(UsageError), program_files.find(path) as file:
             with file.reading() as read:
                 of_file = list(usdt_probes(read))
-            known += of_file
+            probes += of_file
             found = matching(of_file, provider, name)
             if found:
                 any_found = True
@@ -125,11 +128,11 @@ def in_command(
     try:
         yield from in_process(0, provider, name)
     except UsageError as error:
-        where = f"{command[0]} and the libraries that it loads"
-        if known:
-            raise none_called(where, provider, name, known) from error
+        location = f"{command[0]} and the libraries that it loads"
+        if probes:
+            raise none_called(location, provider, name, probes) from error
         raise UsageError(
-            f"{where} have no USDT probe {provider or '*'}:{name}, and neither has what runs now",
+            f"{location} have no USDT probe {provider or '*'}:{name}, and neither has what runs now",
             hint="a program that makes its probes as it runs (libstapsdt): start it, then -p PID",
         ) from error
 
@@ -138,19 +141,19 @@ def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile
     """Find USDT probes in every file that a process has mapped as code (0: any process), also in deleted
     and anonymous ones. Each file is closed when the next is requested. Raises as :func:`find`."""
     searched = program_files.open_mapped(pid) if pid else program_files.running()
-    where = f"process {pid}" if pid else "what runs now"
-    known, any_found = list[UsdtProbe](), False
+    location = f"process {pid}" if pid else "what runs now"
+    probes, any_found = list[UsdtProbe](), False
     for file in searched:
         of_file = list[UsdtProbe]()
         with contextlib.suppress(UsageError), file.reading() as read:
             of_file = list(usdt_probes(read))
-        known += of_file
+        probes += of_file
         found = matching(of_file, provider, name)
         any_found = any_found or bool(found)
         if found:
             yield file, found
     if any_found:
         return
-    if not known:
-        raise UsageError(f"{where} has no USDT probes", hint="they may come with what is loaded later")
-    raise none_called(where, provider, name, known)
+    if not probes:
+        raise UsageError(f"{location} has no USDT probes", hint="they may come with what is loaded later")
+    raise none_called(location, provider, name, probes)

@@ -72,7 +72,7 @@ def parse(text: str, file: Tables, address: int) -> tuple[UsdtArgument, ...]:
     read = {_X86_64: _x86, _I386: _x86, _AARCH64: _arm64}.get(file.machine)
     found = []
     for match in _WORD.finditer(text):
-        sign, real, place = match.groups()
+        sign, real, operand = match.groups()
         size = int(sign or (8 if file.width == 2 else 4))
         try:
             if read is None:
@@ -81,7 +81,7 @@ def parse(text: str, file: Tables, address: int) -> tuple[UsdtArgument, ...]:
                 raise _UnreadableError("it is a floating-point number")
             if abs(size) not in (1, 2, 4, 8):
                 raise _UnreadableError(f"it has {abs(size)} bytes")
-            argument = read(place, file, address)
+            argument = read(operand, file, address)
             found.append(
                 replace(argument, text=match[0], size=abs(size), signed=size < 0, narrow=file.width == 1)
             )
@@ -114,13 +114,13 @@ _X86_MEMORY = re.compile(
 )
 
 
-def _x86(place: str, file: Tables, address: int) -> UsdtArgument:
-    if re.fullmatch(rf"\$[+-]?{_NUMBER}", place):
-        return UsdtArgument(add=_sum(place[1:]))
-    if match := re.fullmatch(r"%(\w+)", place):
+def _x86(operand: str, file: Tables, address: int) -> UsdtArgument:
+    if re.fullmatch(rf"\$[+-]?{_NUMBER}", operand):
+        return UsdtArgument(add=_sum(operand[1:]))
+    if match := re.fullmatch(r"%(\w+)", operand):
         base, shift = _x86_register(match[1])
         return UsdtArgument(base=base, shift=shift)
-    match = _X86_MEMORY.fullmatch(place)
+    match = _X86_MEMORY.fullmatch(operand)
     if match is None:
         raise _UnreadableError("its form is not known")
     add = _sum(match["before"] or "") + _sum(match["add"] or "")
@@ -159,14 +159,14 @@ _ARM64_MEMORY = re.compile(
 )
 
 
-def _arm64(place: str, _file: Tables, _address: int) -> UsdtArgument:
-    if re.fullmatch(rf"#?{_NUMBER}", place):
-        return UsdtArgument(add=_sum(place))
-    if place in _ARM64_ZERO:
+def _arm64(operand: str, _file: Tables, _address: int) -> UsdtArgument:
+    if re.fullmatch(rf"#?{_NUMBER}", operand):
+        return UsdtArgument(add=_sum(operand))
+    if operand in _ARM64_ZERO:
         return UsdtArgument()
-    if not place.startswith("["):
-        return UsdtArgument(base=_arm64_register(place))
-    match = _ARM64_MEMORY.fullmatch(place)
+    if not operand.startswith("["):
+        return UsdtArgument(base=_arm64_register(operand))
+    match = _ARM64_MEMORY.fullmatch(operand)
     if match is None:
         raise _UnreadableError("its form is not known")
     index = match["index"]
@@ -199,10 +199,10 @@ def _wrap(number: int) -> int:
 
 def _symbol(name: str, file: Tables) -> int:
     """Return the address of a symbol, most likely of data, as the file numbers it."""
-    wanted = name.encode() + b"\0"
+    encoded = name.encode() + b"\0"
     for symbols, strings, _ in elf.symbol_tables(file):
         file.account.check()
-        found = itertools.islice(re.finditer(re.escape(wanted), strings), _PLACES)
+        found = itertools.islice(re.finditer(re.escape(encoded), strings), _PLACES)
         places = [match.start() for match in found]
         values = symbols["value"][(symbols["shndx"] != 0) & np.isin(symbols["name"], places)]
         if len(values):

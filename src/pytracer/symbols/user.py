@@ -133,11 +133,11 @@ class UserSymbols:
         for _ in range(2):  # it may have executed another program in between
             begun, before = ktime.monotonic_ns(), generation()
             image = memory_maps.image_of(pid)
-            known = owners.credentials(pid)
-            if known is None:
+            credentials = owners.credentials(pid)
+            if credentials is None:
                 return False
             program = self._programs.get((pid, image))
-            account = (program and program.account) or owners.account(self._budget, pid, known)
+            account = (program and program.account) or owners.account(self._budget, pid, credentials)
             self._accounts[pid] = account
             try:
                 with account.timed():
@@ -152,7 +152,7 @@ class UserSymbols:
                             self._reread.add(pid)
                         self._programs[pid, image] = self._of_image[image] = program
                         if not program.made and any(map(_is_made, program.readings.current)):
-                            program.made = jit.PerfMap(pid, account, known)
+                            program.made = jit.PerfMap(pid, account, credentials)
                         if program.made:
                             program.made.update()
                         elif jit.has_dump(program.readings.current):
@@ -223,23 +223,23 @@ class UserSymbols:
         """
         names = [""] * len(addresses)
         lineage = self._lineage(pid, image, generation)
-        bounds = np.unique(np.concatenate([part for one in lineage for part in one.bounds]))
+        bounds = np.unique(np.concatenate([part for process in lineage for part in process.bounds]))
         cells = np.searchsorted(bounds, addresses, side="right")
-        made = dict[jit.PerfMap, list[int]]()
+        perf_maps = dict[jit.PerfMap, list[int]]()
         for cell in np.unique(cells).tolist():
-            chosen = np.flatnonzero(cells == cell).tolist()
-            found = self._at(lineage, int(addresses[chosen[0]]))
+            indices = np.flatnonzero(cells == cell).tolist()
+            found = self._at(lineage, int(addresses[indices[0]]))
             if isinstance(found, str):
-                for at in chosen:
+                for at in indices:
                     names[at] = found
             elif found.program.made and _is_made(found.mapping):
-                made.setdefault(found.program.made, []).extend(chosen)
+                perf_maps.setdefault(found.program.made, []).extend(indices)
             else:
-                for at, known in zip(chosen, _names_in(found, addresses[chosen]), strict=True):
+                for at, known in zip(indices, _names_in(found, addresses[indices]), strict=True):
                     names[at] = known
-        for functions, chosen in made.items():  # at once: each look takes time for every function
-            shown = functions.find(addresses[chosen], *self._window(pid, generation))
-            for at, name in zip(chosen, shown, strict=True):
+        for functions, indices in perf_maps.items():  # at once: each look takes time for every function
+            functions_found = functions.find(addresses[indices], *self._window(pid, generation))
+            for at, name in zip(indices, functions_found, strict=True):
                 names[at] = name or UNKNOWN
         return names
 
@@ -266,8 +266,8 @@ class UserSymbols:
 
     def _account(self, pid: int) -> Account | None:
         """Return a process's account; None if the process exited before its owner was known."""
-        if pid not in self._accounts and (known := owners.credentials(pid)) is not None:
-            self._accounts[pid] = owners.account(self._budget, pid, known)
+        if pid not in self._accounts and (credentials := owners.credentials(pid)) is not None:
+            self._accounts[pid] = owners.account(self._budget, pid, credentials)
         return self._accounts.get(pid)
 
     def _read(
@@ -317,18 +317,21 @@ class UserSymbols:
                 break
             if forked_at > span.begin:  # what was before was another process of that id
                 span = Span(forked_at, span.end, known=True, times=span.times)
-            shown = program.readings.at(address, span, generation if self.blind else 0)
-            if len(shown) == 1:
-                return _Found(program, *shown[0])
-            made = changes.mapping_made_at(address, span.begin)
-            if made and not shown:
-                return _Found(program, *made)
-            if shown or span.begin > forked_at:
+            mapping = program.readings.at(address, span, generation if self.blind else 0)
+            if len(mapping) == 1:
+                return _Found(program, *mapping[0])
+            mapped_later = changes.mapping_made_at(address, span.begin)
+            if mapped_later and not mapping:
+                return _Found(program, *mapped_later)
+            if mapping or span.begin > forked_at:
                 break
-        if any(one.program.readings.touches(address) or one.changes.touches(address) for one in lineage):
+        if any(
+            process.program.readings.touches(address) or process.changes.touches(address)
+            for process in lineage
+        ):
             return UNLOADED
-        seen = any(one.program.readings or one.changes.executed for one in lineage)
-        return ASTRAY if seen else UNKNOWN
+        has_history = any(process.program.readings or process.changes.executed for process in lineage)
+        return ASTRAY if has_history else UNKNOWN
 
     def _file(
         self, pid: int, mapping: Mapping, account: Account | None, *, exact: bool = True
@@ -377,6 +380,6 @@ def _names_in(found: _Found, addresses: Array) -> Iterable[str]:
         return [f"{mapping.name}+0x{offset:x}" for offset in offsets.tolist()]
     places = read.address_of(offsets)
     return [
-        name or f"{mapping.name}+0x{place:x}"
-        for name, place in zip(read.functions.find(places), places.tolist(), strict=True)
+        name or f"{mapping.name}+0x{file_offset:x}"
+        for name, file_offset in zip(read.functions.find(places), places.tolist(), strict=True)
     ]

@@ -155,11 +155,11 @@ def _instructions(image: ProgramImage, start: int, end: int) -> dict[int, instru
     except UnreadableCodeError:
         return linear
     busy = [(at, at + size) for at, (size, _, _) in reached.items()]
-    found, place = dict(reached), 0
+    found, address = dict(reached), 0
     for at, instruction in linear.items():
-        while place < len(busy) and busy[place][1] <= at:
-            place += 1
-        if place < len(busy) and at + instruction[0] > busy[place][0]:
+        while address < len(busy) and busy[address][1] <= at:
+            address += 1
+        if address < len(busy) and at + instruction[0] > busy[address][0]:
             continue
         if instruction[1] not in PADDING:
             found.setdefault(at, instruction)

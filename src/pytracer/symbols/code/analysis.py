@@ -68,17 +68,20 @@ class Analysis:
             raise UnreadableCodeError(
                 f"{self.name(self.image, self.start)} is only a part of a function, which jumps there",
             )
-        own = flow.follow(self.image, self.start, self.entry)
-        self.reenters = own.loops
-        self.budget -= own.size
+        control_flow = flow.follow(self.image, self.start, self.entry)
+        self.reenters = control_flow.loops
+        self.budget -= control_flow.size
         g_offset = golang.g_offset(self.image) if self.is_go else THREAD_G
-        entry = probe_address(self.image, self.entry, self.start, own)
-        for at in own.returns:
+        entry = probe_address(self.image, self.entry, self.start, control_flow)
+        for at in control_flow.returns:
             self.add(ExitKind.RETURN, self.image, at)
-        work = list(self.leaving(self.image, own))
+        work = list(self.leaving(self.image, control_flow))
         for tail in work:
             work += self.follow(tail)
-        exits = sorted(self.exits.values(), key=lambda one: (one.kind.name, one.site.file, one.site.offset))
+        exits = sorted(
+            self.exits.values(),
+            key=lambda exit_site: (exit_site.kind.name, exit_site.site.file, exit_site.site.offset),
+        )
         return FunctionCode(
             self.image.offset_of(entry),
             tuple(exits),
@@ -190,7 +193,9 @@ def entry(image: ProgramImage, start: int) -> int:
     return probe_address(image, golang.entry(image, start) if golang.is_go(image, start) else start, start)
 
 
-def probe_address(image: ProgramImage, address: int, start: int, own: ControlFlow | None = None) -> int:
+def probe_address(
+    image: ProgramImage, address: int, start: int, control_flow: ControlFlow | None = None
+) -> int:
     """Return the address to probe for the entry: the entry itself, or else the next instruction.
 
     Raises UnreadableCodeError if the kernel can probe neither.
@@ -200,8 +205,8 @@ def probe_address(image: ProgramImage, address: int, start: int, own: ControlFlo
         return address
     second = 0
     with contextlib.suppress(UnreadableCodeError):
-        own = own or flow.follow(image, start, address)
-        second = 0 if own.loops else uprobe_limits.behind(image, address, own.reached)
+        control_flow = control_flow or flow.follow(image, start, address)
+        second = 0 if control_flow.loops else uprobe_limits.behind(image, address, control_flow.reached)
     if not second:
         name = image.symbols.name(start) or f"+{image.offset_of(start):#x}"
         raise UnreadableCodeError(f"{name} begins with an instruction that cannot be probed: {reason}")
@@ -242,11 +247,11 @@ def resolver_choices(image: ProgramImage, resolver: int, depth: int = _CHOOSING_
             found.add(address)
         elif mnemonic == "mov":
             found.add(instructions.target(operands.partition(", ")[2]) or 0)
-    named = {each for each in found if is_function(image, each)}
+    functions = {each for each in found if is_function(image, each)}
     if depth:
         for _, target, _ in code.tails:
-            named.update(resolver_choices(image, target, depth - 1))
-    return sorted(named)
+            functions.update(resolver_choices(image, target, depth - 1))
+    return sorted(functions)
 
 
 def is_function(image: ProgramImage, address: int) -> bool:

@@ -142,10 +142,10 @@ class Frames:
 
     def _parse(self, address: int) -> Frame | None:
         cursor = self._entry(address)
-        pointer_at, back = cursor.here, cursor.number(4)
-        if not back:
+        pointer_at, distance = cursor.here, cursor.number(4)
+        if not distance:
             return None
-        common = self._common(pointer_at - back)
+        common = self._common(pointer_at - distance)
         start = cursor.pointer(common.pointers, self._word)
         size = cursor.pointer(common.pointers & 0xF, self._word)
         if not start or not size:

@@ -136,8 +136,8 @@ class ProgramImage:
         if not limit:
             return 0, 0
         frame = self.frames.find(address)
-        known = [self.symbols.extent(address)] + ([(frame.start, frame.end)] if frame is not None else [])
-        start, end = max(known)
+        extents = [self.symbols.extent(address)] + ([(frame.start, frame.end)] if frame is not None else [])
+        start, end = max(extents)
         return start, min(end, limit)
 
     def slot(self, address: int) -> GotSlot | None:
@@ -173,8 +173,8 @@ class ProgramImage:
         found = dict[int, GotSlot]()
         for section in self._relocations():
             of = section.kinds
-            wanted = np.isin(of, (*_BY_SYMBOL, _IRELATIVE.get(self.machine, -1)))
-            for at in np.flatnonzero(wanted).tolist():
+            is_slot = np.isin(of, (*_BY_SYMBOL, _IRELATIVE.get(self.machine, -1)))
+            for at in np.flatnonzero(is_slot).tolist():
                 address, number = int(section.addresses[at]), int(section.numbers[at])
                 if int(of[at]) not in _BY_SYMBOL:
                     found[address] = GotSlot(address=self._addend(section, at), is_ifunc=True)
@@ -189,17 +189,19 @@ class ProgramImage:
         """The words that only move with the file: their addresses, ascending, and what they point to."""
         places, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for section in self._relocations():
-            chosen = section.kinds == _RELATIVE
-            places.append(section.addresses[chosen])
+            is_relative = section.kinds == _RELATIVE
+            places.append(section.addresses[is_relative])
             if section.addends is not None:
-                values.append(section.addends[chosen])
+                values.append(section.addends[is_relative])
             else:
                 values.append(
-                    np.array([self._addend(section, at) for at in np.flatnonzero(chosen).tolist()], np.int64)
+                    np.array(
+                        [self._addend(section, at) for at in np.flatnonzero(is_relative).tolist()], np.int64
+                    )
                 )
-        place, value = np.concatenate(places), np.concatenate(values)
-        order = np.argsort(place, kind="stable")
-        return place[order], value[order]
+        addresses, value = np.concatenate(places), np.concatenate(values)
+        order = np.argsort(addresses, kind="stable")
+        return addresses[order], value[order]
 
     def is_relocated(self, start: int, end: int) -> bool:
         """Return whether the dynamic linker changes anything between two addresses."""
@@ -210,7 +212,9 @@ class ProgramImage:
     def _relocated(self) -> Array:
         """The addresses of all words that the dynamic linker changes, ascending."""
         return np.sort(
-            np.concatenate([np.zeros(0, np.int64), *(one.addresses for one in self._relocations())])
+            np.concatenate(
+                [np.zeros(0, np.int64), *(relocations.addresses for relocations in self._relocations())]
+            )
         )
 
     def _addend(self, section: _Relocations, at: int) -> int:
@@ -297,8 +301,8 @@ class ImageSymbols:
             following = edges[np.minimum(after, len(edges) - 1)]
             if not whole:
                 following = np.minimum(following, self.starts[chosen] + _GUESSED)
-            known = np.where(limits[chosen] > 0, np.minimum(limits[chosen], following), following)
-            self.ends[chosen] = np.where(sizes[chosen] > 0, self.ends[chosen], known)
+            ends = np.where(limits[chosen] > 0, np.minimum(limits[chosen], following), following)
+            self.ends[chosen] = np.where(sizes[chosen] > 0, self.ends[chosen], ends)
         self.guessed = frozenset(() if whole else self.starts[sizes == 0].tolist())
 
     def extent(self, address: int) -> tuple[int, int]:

@@ -112,9 +112,9 @@ class _Walk:
 
     def unreadable(self, at: int, reason: str) -> UnreadableCodeError:
         name = self.image.symbols.name(self.start) or f"the function at {self._offset(self.start)}"
-        where = "" if at == self.start else f", at {self._offset(at)}"
+        location = "" if at == self.start else f", at {self._offset(at)}"
         of = f"{name} of {self.image.file.name}"
-        return UnreadableCodeError(f"where {of} returns is not clear: {reason}{where}")
+        return UnreadableCodeError(f"where {of} returns is not clear: {reason}{location}")
 
     def _offset(self, at: int) -> str:
         return f"+{self.image.offset_of(at):#x}" if self.image.end_of_code(at) else f"address {at:#x}"
@@ -170,9 +170,9 @@ class _Walk:
         code, reached, word = self.code, self.reached, self.image.word
         after_call = False
         while True:
-            known = reached.get(at)
-            if known is not None:
-                if known in (depth, UNKNOWN):
+            previous = reached.get(at)
+            if previous is not None:
+                if previous in (depth, UNKNOWN):
                     return
                 depth = UNKNOWN
             instruction = code.get(at) or self.fetch(at, after_call)
@@ -257,7 +257,7 @@ class _Walk:
 
     def is_tail(self, at: int, target: int) -> bool:
         names = self.image.symbols.names(target)
-        if any(name.startswith(f"{own}.cold") for own in self.names for name in names):
+        if any(name.startswith(f"{own_name}.cold") for own_name in self.names for name in names):
             return False
         depth = self.depth(at)
         if depth is None:
@@ -271,7 +271,7 @@ class _Walk:
         """Find where indirect jumps lead; whether there is more to follow."""
         jumps, self.jumps = self.jumps, set()
         order = sorted(self.code) if jumps else []
-        places = {at: place for place, at in enumerate(order)} if jumps else {}
+        places = {at: position for position, at in enumerate(order)} if jumps else {}
         swept = False
         for at in jumps:
             slot = self.slot(at)

@@ -145,8 +145,8 @@ def _is_program(image: ProgramImage) -> bool:
 
 def _thread_symbols(image: ProgramImage, name: bytes) -> Iterator[int]:
     for symbols, strings, _ in symtab.symbol_tables(image.tables):
-        chosen = symbols[symbols["info"] & 0xF == _TLS_SYMBOL]
-        for symbol in chosen:
+        thread_symbols = symbols[symbols["info"] & 0xF == _TLS_SYMBOL]
+        for symbol in thread_symbols:
             if elf_tables.name_at(strings, int(symbol["name"])).encode() == name:
                 yield int(symbol["value"])
 

@@ -69,27 +69,27 @@ class Libraries:
 
     @functools.cached_property
     def _mapped(self) -> list[ProgramFile]:
-        kept = []
+        files = []
         with contextlib.suppress(PytracerError):
             for file in program_files.open_mapped(self._process):
-                kept.append(self._keep_open(file))
-                if len(kept) >= _FILES_LIMIT:
+                files.append(self._keep_open(file))
+                if len(files) >= _FILES_LIMIT:
                     break
-        return kept
+        return files
 
     def _closure(self, file: ProgramFile) -> list[ProgramFile]:
         """Return the file and all files that it needs, in the dynamic linker's search order."""
         found = self._needed.get(file.identity)
         if found is None:
             found = [file]
-            seen = {file.identity}
+            visited = {file.identity}
             for each in found:
                 for name, paths in _needed(each.tables):
                     if len(found) >= _FILES_LIMIT:
                         break
                     other = self._find(name, paths, each)
-                    if other is not None and other.identity not in seen:
-                        seen.add(other.identity)
+                    if other is not None and other.identity not in visited:
+                        visited.add(other.identity)
                         found.append(other)
             self._needed[file.identity] = found = found[1:]
         return [file, *found]
@@ -97,7 +97,7 @@ class Libraries:
     def _find(self, name: str, paths: Sequence[str], file: ProgramFile) -> ProgramFile | None:
         origin = os.path.dirname(file.name)  # noqa: PTH120 - of a text
         places = [path.replace("$ORIGIN", origin).replace("${ORIGIN}", origin) for path in paths]
-        for path in [*(f"{place}/{name}" for place in places if place.startswith("/")), name]:
+        for path in [*(f"{folder}/{name}" for folder in places if folder.startswith("/")), name]:
             with contextlib.suppress(PytracerError), program_files.find(path, file.holder) as found:
                 return self._keep_open(found)
         return None
@@ -128,8 +128,10 @@ def _exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
     for symbols, strings, is_whole in symtab.symbol_tables(file.tables):
         if is_whole:
             continue
-        kept = symtab.defined_functions(symbols, strings) & (symbols["info"] >> 4 != 0)  # not STB_LOCAL
-        for symbol in symbols[kept]:
+        is_exported = symtab.defined_functions(symbols, strings) & (
+            symbols["info"] >> 4 != 0
+        )  # not STB_LOCAL
+        for symbol in symbols[is_exported]:
             name = elf_tables.name_at(strings, int(symbol["name"])).partition("@")[0]
             entry = int(symbol["value"]), int(symbol["info"]) & 0xF == symtab.IFUNC
             if entry not in found.setdefault(name, []):

@@ -47,7 +47,7 @@ def find(
     image: ProgramImage,
     code: dict[int, Instruction],
     order: Sequence[int],
-    place: int,
+    position: int,
     is_inside: Callable[[int], bool],
 ) -> JumpTable | None:
     """Find the jump table that the jump ``order[place]`` uses; None if no table is recognized.
@@ -55,24 +55,24 @@ def find(
     ``order`` are the addresses in ``code`` ascending; ``is_inside`` returns whether a target is in the
     function.
     """
-    before = _before(code, order, place)
-    operands = code[order[place]][2]
+    before = _before(code, order, position)
+    operands = code[order[position]][2]
     scaled = _parse_scaled(operands)
     if scaled is not None:
         return _pointers(image, before, scaled, is_inside)
     if not is_one(operands):
         return None
-    wanted = {family(operands)}
+    registers = {family(operands)}
     is_sum = False
     for at, (size, mnemonic, text) in before:
         first, _, second = text.partition(", ")
-        if mnemonic in _READERS or not is_one(first) or family(first) not in wanted:
+        if mnemonic in _READERS or not is_one(first) or family(first) not in registers:
             continue
         earlier = [each for each in before if each[0] < at]
         scaled = _parse_scaled(second)
         total = _SUM.fullmatch(second) if mnemonic == "lea" else None
         if not is_sum and (total or (mnemonic == "add" and is_one(second))):
-            wanted = {family(each) for each in (total.groups() if total else (first, second))}
+            registers = {family(each) for each in (total.groups() if total else (first, second))}
             is_sum = True
         elif not is_sum:
             return _pointers(image, earlier, scaled, is_inside) if mnemonic == "mov" and scaled else None
@@ -124,11 +124,11 @@ def _switch(
     return JumpTable(tuple(targets), 0 < count == len(targets), start, len(targets) * size)
 
 
-def _before(code: dict[int, Instruction], order: Sequence[int], place: int) -> _PrecedingCode:
+def _before(code: dict[int, Instruction], order: Sequence[int], position: int) -> _PrecedingCode:
     """Return the instructions that lead to a jump, back to the last that does not fall through, last
     first."""
     found = []
-    for at in range(place - 1, max(place - _BACK, -1), -1):
+    for at in range(position - 1, max(position - _BACK, -1), -1):
         address = order[at]
         if address + code[address][0] != order[at + 1] or kind(code[address][1]) in (RETURN, JUMP, STOP, FAR):
             break

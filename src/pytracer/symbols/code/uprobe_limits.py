@@ -65,13 +65,15 @@ def behind(image: ProgramImage, address: int, code: dict[int, Instruction]) -> i
     """
     size, mnemonic, operands = code[address]
     second = address + size
-    both = mnemonic in ("xadd", "xchg")
-    written = {
-        registers.family(part) for part in operands.split(", ")[: 2 if both else 1] if registers.is_one(part)
+    writes_both = mnemonic in ("xadd", "xchg")
+    registers_written = {
+        registers.family(part)
+        for part in operands.split(", ")[: 2 if writes_both else 1]
+        if registers.is_one(part)
     }
     if instructions.kind(mnemonic) or mnemonic.startswith(("push", "pop", "cmpxchg8b", "cmpxchg16b")):
         return 0
-    if written & _ARGUMENTS or "sp" in operands.partition(",")[0]:
+    if registers_written & _ARGUMENTS or "sp" in operands.partition(",")[0]:
         return 0
     for _, name, target in code.values():
         if instructions.kind(name) in (instructions.JUMP, instructions.BRANCH):
