@@ -90,7 +90,7 @@ static void names(long n)
     char name[64];
 
     while (n--) {
-        snprintf(name, sizeof(name), n % 2 ? "/nonexistent/file" : "/nonexistent/%ld\n\"", n);
+        snprintf(name, sizeof(name), n % 2 ? "/nonexistent/file" : "/nonexistent/%ld\x01\"", n);
         open(name, O_RDONLY);
     }
 }

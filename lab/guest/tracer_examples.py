@@ -117,7 +117,7 @@ def prepared() -> Iterator[dict[str, str]]:
             servers.kill()
             servers.wait()
             os.chdir("/")
-            subprocess.run(["umount", f"{folder}/data"], check=False)
+            subprocess.run(["umount", "--lazy", f"{folder}/data"], check=False)
 
 
 def run(name: str, example: Example, environment: dict[str, str]) -> dict[str, Any]:

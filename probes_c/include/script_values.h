@@ -81,12 +81,18 @@ static __always_inline void script_copy(u64 to, u32 size, u64 from)
     pt_probe_read_kernel((void *)to, size, (void *)from);
 }
 
-// Read a string of up to "room" bytes with its NUL, and clear what is behind it up to "size".
-static __always_inline void script_read_string(u64 to, u32 room, u32 size, u64 address, enum pt_memory memory)
+// Read a string of up to "room" bytes with its NUL, and clear what is behind it up to "size". Returns its bytes.
+static __always_inline u32 script_read_string(u64 to, u32 room, u32 size, u64 address, enum pt_memory memory)
 {
+    long length;
+
     script_zero(to, size);
-    if (pt_spec_read_string((void *)to, room, address, memory) < 0)
+    length = pt_spec_read_string((void *)to, room, address, memory);
+    if (length <= 0) {
         *(u64 *)to = 0;
+        return 1;
+    }
+    return length < room ? length : room;
 }
 
 static __always_inline void script_read_bytes(u64 to, u32 count, u32 size, u64 address, enum pt_memory memory)

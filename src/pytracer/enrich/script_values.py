@@ -224,13 +224,14 @@ class ValueReader:
             value = self.read(kind, data, at)
             if piece.sign == "s":
                 value = DecodedValue(value.data, guard(value.text))
-            out.append(_show(piece, kind, value, data, at))
+            out.append(show_conversion(piece, kind, value, data, at))
             at += stored_size(kind)
             number += 1
         return "".join(out)
 
 
-def _show(piece: Conversion, kind: Type, value: DecodedValue, data: bytes, at: int) -> str:
+def show_conversion(piece: Conversion, kind: Type, value: DecodedValue, data: bytes, at: int) -> str:
+    """Return what a conversion makes of a value, which is stored at offset ``at`` of ``data``."""
     if piece.sign in ("s", "r"):
         return piece.show(value.text) if piece.sign == "s" else value.text
     if piece.sign in ("rx", "rh"):

@@ -17,11 +17,13 @@ KERNEL, USER, EITHER = "PT_MEMORY_KERNEL", "PT_MEMORY_USER", "PT_MEMORY_EITHER"
 
 @record
 class Value:
-    """A number or address: C that gives it, as its type says."""
+    """A number or address: C that gives it, as its type says. ``length`` is C for the bytes of a string with
+    its NUL, where they are known."""
 
     code: str
     type: Type
     constant: int | None = None
+    length: str = ""
 
 
 @record

@@ -8,10 +8,10 @@ import re
 from typing import Any, TextIO
 
 from pytracer.model import AuditResult, Batch, Item, Schema
+from pytracer.model.text_columns import column_texts, join_columns
 from pytracer.sinks.folded import escape_name
 from pytracer.sinks.formatting import timestamp, timestamps
 from pytracer.sinks.json import histogram_field, records
-from pytracer.sinks.text_columns import column_texts, join_columns
 from pytracer.spec import Histogram
 from pytracer.text import harmless
 

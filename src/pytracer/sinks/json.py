@@ -12,8 +12,8 @@ from typing import Any, TextIO
 from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot
 from pytracer.model.items import buckets
 from pytracer.model.tabular import nanoseconds_of
+from pytracer.model.text_columns import column_texts, join_columns
 from pytracer.sinks.formatting import timestamp, timestamps
-from pytracer.sinks.text_columns import column_texts, join_columns
 
 _encode = json.JSONEncoder().encode
 

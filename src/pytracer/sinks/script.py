@@ -8,9 +8,16 @@ from typing import Any, TextIO
 
 from pytracer.model import Batch, Item, Loss, Schema
 
+_MESSAGES = frozenset({"attached_probes", "error"})
+"""What is no output of the script: the number of probes, and errorf()."""
+
+_encode = json.JSONEncoder().encode
+
 
 def encode(value: Any) -> str:
     """Encode a value as bpftrace does: no blanks in arrays."""
+    if isinstance(value, str):
+        return _encode(value)
     if isinstance(value, dict):
         return f"{{{', '.join(f'{json.dumps(str(name))}: {encode(one)}' for name, one in value.items())}}}"
     if isinstance(value, list):
@@ -30,10 +37,13 @@ class ScriptSink:
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         if isinstance(item, Batch):
-            for output in item.records:
-                # What is no output of the script goes elsewhere: how many are attached, errorf().
-                stream = sys.stderr if output.kind in ("attached_probes", "error") else self._stream
-                stream.write(output.text)
+            kinds, _, texts = item.records.T.tolist()
+            if not _MESSAGES.isdisjoint(kinds):
+                for kind, text in zip(kinds, texts, strict=True):
+                    if kind in _MESSAGES:
+                        sys.stderr.write(text)
+                texts = [text for kind, text in zip(kinds, texts, strict=True) if kind not in _MESSAGES]
+            self._stream.write("".join(texts))
         elif isinstance(item, Loss):
             self._stream.write(f"Lost {item.lost} events: {item.meaning}\n")
         self._stream.flush()
@@ -49,8 +59,12 @@ class ScriptJsonSink(ScriptSink):
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         if isinstance(item, Batch):
-            for output in filter(lambda one: one.kind, item.records):
-                self._stream.write(f'{{"type": "{output.kind}", "data": {encode(output.data)}}}\n')
+            lines = [
+                f'{{"type": "{kind}", "data": {encode(data)}}}\n'
+                for kind, data, _ in item.records.tolist()
+                if kind
+            ]
+            self._stream.write("".join(lines))
         elif isinstance(item, Loss):
             data = {"events": item.lost, "reason": item.reason}
             self._stream.write(json.dumps({"type": "lost_events", "data": data}) + "\n")

@@ -7,8 +7,8 @@ from typing import Any, TextIO
 
 from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
 from pytracer.model.buckets import ERROR, power_bounds
+from pytracer.model.text_columns import column_texts, join_columns
 from pytracer.sinks.formatting import align, cell, character_width, clock, display_width, format_bound
-from pytracer.sinks.text_columns import column_texts, join_columns
 from pytracer.spec import Column, Histogram, Unit
 from pytracer.text import harmless
 

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pytracer import ktime
 from pytracer.arrays import Array, np
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.read.maps import Map
 from pytracer.budget import Budget
+from pytracer.enrich.script_lines import format_lines
 from pytracer.enrich.script_maps import show_map
 from pytracer.enrich.script_values import ValueReader, as_traced, quote_for_shell
 from pytracer.lang.script import Action, CompiledScript, ScriptMap
@@ -49,7 +51,6 @@ class ScriptCollector(StreamCollector):
             enums=self._script.enums,
         )
         self._actions: dict[str, Callable[[Action, bytes], ScriptOutput | None]] = {
-            "printf": self._printf,
             "errorf": self._errorf,
             "warnf": self._warnf,
             "print": self._print,
@@ -82,26 +83,52 @@ class ScriptCollector(StreamCollector):
         if not announced and not self._plan.request.options.get("quiet"):
             count = self._script.attached
             text = f"Attached {count} probe{'s' * (count != 1)}\n"
-            yield _batch([ScriptOutput("attached_probes", {"probes": count}, text)])
+            yield _batch_of([ScriptOutput("attached_probes", {"probes": count}, text)])
         while self.reader is not None:
             records = self.reader.read(last=last)
             if records is None:
                 self._has_read = True
                 return
-            yield _batch(self._outputs(records))
+            yield self._outputs(records)
 
-    def _outputs(self, records: Array) -> list[ScriptOutput]:
+    def _outputs(self, records: Array) -> Batch:
         """Carry out the actions of events. After exit(), only those of end probes count."""
-        found = list[ScriptOutput]()
-        numbers, programs, data = records["action"].tolist(), records["program"].tolist(), records["data"]
-        for number, program, row in zip(numbers, programs, data, strict=True):
+        numbers, programs = records["action"].tolist(), records["program"].tolist()
+        lines = self._printed(records)
+        kinds, data, texts = list[str](), list[Any](), list[str]()
+        for position, (number, program) in enumerate(zip(numbers, programs, strict=True)):
             if self._exit_code is not None and program not in self._script.end_programs:
                 continue
+            line = lines[position]
+            if line is not None:
+                kinds.append("printf")
+                data.append(line)
+                texts.append(line)
+                continue
             action = self._script.actions[number]
-            output = self._actions[action.kind](action, row.tobytes())
+            output = self._actions[action.kind](action, records["data"][position].tobytes())
             if output is not None:
-                found.append(output)
-        return found
+                kinds.append(output.kind)
+                data.append(output.data)
+                texts.append(output.text)
+        return _batch(kinds, data, texts)
+
+    def _printed(self, records: Array) -> Sequence[str | None]:
+        """Return the text of each event of printf(); None for other events."""
+        actions = records["action"]
+        lines: list[str | None] = [None] * len(records)
+        for number in np.unique(actions).tolist():
+            action = self._script.actions[number]
+            if action.kind != "printf":
+                continue
+            chosen = np.flatnonzero(actions == number)
+            data = records["data"] if len(chosen) == len(records) else records["data"][chosen]
+            found = format_lines(self._reader, action.pieces, action.fields, data)
+            if len(chosen) == len(records):
+                return found
+            for position, line in zip(chosen.tolist(), found, strict=True):
+                lines[position] = line
+        return lines
 
     def read_summary(self) -> Iterator[Item]:
         """Yield the maps, if the script's settings do not say otherwise."""
@@ -110,7 +137,7 @@ class ScriptCollector(StreamCollector):
         ordered = sorted(self._script.maps, key=lambda one: one.name)
         shown = [self._show(one) for one in ordered if not self._map(one).is_empty]
         outputs = [_output(one) for one in shown]
-        yield _batch([ScriptOutput("", None, "\n"), *outputs])
+        yield _batch_of([ScriptOutput("", None, "\n"), *outputs])
 
     def close(self) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""
@@ -125,10 +152,6 @@ class ScriptCollector(StreamCollector):
         return find_map(self._plan, self._maps, one.c_name)
 
     # Actions
-
-    def _printf(self, action: Action, data: bytes) -> ScriptOutput:
-        text = self._reader.printf(action.pieces, action.fields, data)
-        return ScriptOutput("printf", text, text)
 
     def _errorf(self, action: Action, data: bytes) -> ScriptOutput:
         text = self._reader.printf(action.pieces, action.fields, data).rstrip("\n")
@@ -207,11 +230,20 @@ def _output(shown: ScriptOutput) -> ScriptOutput:
     return replace(shown, text=shown.text + "\n" * (shown.kind not in ("hist", "tseries")))
 
 
-def _batch(outputs: Sequence[ScriptOutput]) -> Batch:
-    records = np.empty(len(outputs), dtype=object)
-    records[:] = outputs
-    return Batch(_NAMES, records, np.full(len(outputs), time.time_ns(), dtype=np.int64), _column)
+def _batch_of(outputs: Sequence[ScriptOutput]) -> Batch:
+    return _batch(*([getattr(one, name) for one in outputs] for name in ("kind", "data", "text")))
+
+
+def _batch(kinds: Sequence[str], data: Sequence[Any], texts: Sequence[str]) -> Batch:
+    """Return outputs as a batch: its records have the shape (n, 3), see ScriptOutput."""
+    records = np.empty((len(kinds), 3), dtype=object)
+    for place, values in enumerate((kinds, data, texts)):
+        column = np.empty(len(kinds), dtype=object)
+        column[:] = values
+        records[:, place] = column
+    return Batch(_NAMES, records, np.full(len(records), time.time_ns(), dtype=np.int64), _column)
 
 
 def _column(name: str, records: Array) -> Array:
-    return np.array([getattr(one, "kind" if name == "type" else "data") for one in records], dtype=object)
+    column: Array = records[:, _NAMES.index(name)]
+    return column

@@ -43,12 +43,13 @@ class Actions(Assignments):
         event = self.temporary("struct event *", "pt_prepare_in(program)")
         self.line(f"if ({event}) {{")
         self.indent += 1
-        at = 0
+        at, end = 0, "0"
         for node, kind in zip(values, action.fields, strict=True):
-            self.store(node, f"(u64)({event}->data + {at})", kind)
+            length = self.store(node, f"(u64)({event}->data + {at})", kind)
+            end = f"{at} + {length or stored_size(kind)}"  # a string at the end is sent without its room
             at += stored_size(kind)
         self.line(f"script_head({event}, {number}, program);")
-        self.line(f"pt_send(ctx, {event}, offsetof(struct event, data) + {at});")
+        self.line(f"pt_send(ctx, {event}, offsetof(struct event, data) + {end});")
         self.indent -= 1
         self.line("}")
 

@@ -106,8 +106,11 @@ class ValueWriter(Checker):
 
     # Values
 
-    def store(self, node: Node, to: str, kind: Type) -> None:
-        """Add code that stores an expression's value, as type ``kind``, at the address ``to``."""
+    def store(self, node: Node, to: str, kind: Type) -> str:
+        """Add code that stores an expression's value, as type ``kind``, at the address ``to``.
+
+        Returns C for the length of a string that was read to there, else "".
+        """
         if isinstance(kind, (TupleType, RecordType)) and isinstance(
             node, (script.TupleLiteral, script.RecordLiteral)
         ):
@@ -115,9 +118,10 @@ class ValueWriter(Checker):
                 if isinstance(node, script.RecordLiteral) and isinstance(kind, RecordType):
                     position = kind.names.index(node.names[position])
                 self.store(item, f"{to} + {kind.offset(position)}", kind.items[position])
-            return
+            return ""
         value = self.value(node, to=to, room=stored_size(kind))
         self.copy(value, to, kind)
+        return value.length if value.code == to else ""
 
     def copy(self, value: Value, to: str, kind: Type) -> None:
         """Add code that writes a value to the address ``to``."""
@@ -192,8 +196,8 @@ class ValueWriter(Checker):
         kind = StringType(min(room, self.state.string_room))
         if not to or most < kind.size:
             to = self.memory(kind.size)
-        self.line(f"script_read_string({to}, {kind.room}, {kind.size}, {address}, {memory});")
-        return Value(to, kind)
+        read = f"script_read_string({to}, {kind.room}, {kind.size}, {address}, {memory})"
+        return Value(to, kind, length=self.temporary("u32", read))
 
     def read_array(self, address: str, kind: ArrayType, memory: str) -> Value:
         """Add code that reads an array of numbers; return the address of any other array."""

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pytracer.model import Batch, Coded, Schema
+from pytracer.model.text_columns import column_texts, join_columns
 from pytracer.sinks import make_sink
-from pytracer.sinks.text_columns import column_texts, join_columns
 from pytracer.spec import Column, Stream, Unit
 
 PATHS = ("/tmp/a", 'quote " and, comma', "new\\nline", "=1+1", "", "\\xff", "wide \u4e2d", "esc \x1b[2J")

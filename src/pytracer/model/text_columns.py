@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytracer.arrays import Array, np
-from pytracer.model import Coded
+from pytracer.model.tabular import Coded
 
 
 def column_texts(

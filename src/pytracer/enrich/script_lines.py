@@ -1,0 +1,52 @@
+"""Format the events of one printf() together, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytracer.arrays import Array, np
+from pytracer.enrich.script_values import ValueReader, show_conversion
+from pytracer.lang.formats import Conversion
+from pytracer.lang.script.types import stored_size
+from pytracer.lang.types import IntType, Type
+from pytracer.model.text_columns import column_texts
+
+_DIGITS = {"d": "%d", "i": "%d", "u": "%d", "x": "%x", "X": "%X", "o": "%o"}
+
+
+def format_lines(
+    reader: ValueReader, pieces: Sequence[str | Conversion], kinds: Sequence[Type], data: Array
+) -> list[str]:
+    """Return the text of each event: what ``reader.printf`` makes of each row of ``data``.
+
+    ``data`` are the values of the events, bytes of shape (n, size): a string at the end may lack its room.
+    """
+    columns, before, at, number = list[list[str]](), "", 0, 0
+    for piece in pieces:
+        if isinstance(piece, str):
+            before += piece
+            continue
+        kind = kinds[number]
+        columns.append(_column(reader, piece, kind, data[:, at : at + stored_size(kind)], before))
+        before = ""
+        at += stored_size(kind)
+        number += 1
+    columns.append([before] * len(data))
+    return list(map("".join, zip(*columns, strict=True)))
+
+
+def _column(reader: ValueReader, piece: Conversion, kind: Type, data: Array, before: str) -> list[str]:
+    """Return the text of one conversion in each event, behind the literal text before it."""
+    form = before.replace("%", "%%")
+    is_plain = isinstance(kind, IntType) and not kind.boolean and not piece.how
+    if is_plain and piece.sign in _DIGITS:
+        numbers = np.ascontiguousarray(data[:, : piece.size]).view(
+            f"{'i' if piece.signed else 'u'}{piece.size}"
+        )
+        return column_texts(numbers.reshape(-1), str, form + _DIGITS[piece.sign])
+    size, texts = stored_size(kind), dict[bytes, str]()
+    raw = np.ascontiguousarray(data).view(f"S{max(data.shape[1], 1)}").reshape(-1).tolist()
+    for value in dict.fromkeys(raw):  # NULs at the end are missing
+        whole = value.ljust(size, b"\0")
+        texts[value] = before + show_conversion(piece, kind, reader.read(kind, whole, 0), whole, 0)
+    return list(map(texts.__getitem__, raw))
