@@ -26,6 +26,10 @@ _MANY = 1000  # files, from which on flushing the whole file system is quicker t
 _DIGESTED = 1 << 24  # bytes, up to which contents are compared; beyond, sizes are
 
 
+class HeadersWriteError(HeadersError):
+    """There are kernel types, but they cannot be written where the compiler reads them."""
+
+
 def load_or_create(cache: CacheDir, folder: str, name: str, fill: Callable[[Path], None]) -> Path:
     """Return the folder of this name in a folder of the cache; if it is not whole, make it with ``fill``, or
     make one in a private folder if the cache is not writable. Raises HeadersError, CacheError."""
@@ -47,12 +51,12 @@ def load_or_create(cache: CacheDir, folder: str, name: str, fill: Callable[[Path
 def publish(path: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder with ``fill`` under a temporary name, flush it to the disk, and rename it.
 
-    If another process was faster and its folder is whole, that one stays. Raises HeadersError.
+    If another process was faster and its folder is whole, that one stays. Raises HeadersWriteError.
     """
     try:
         new = Path(tempfile.mkdtemp(dir=path.parent, prefix=".new-"))
     except OSError as error:
-        raise HeadersError(f"cannot put kernel types into {path.parent}: {error.strerror}") from error
+        raise HeadersWriteError(f"cannot put kernel types into {path.parent}: {error.strerror}") from error
     try:
         fill(new)
         entries = _entries(new)
@@ -66,7 +70,7 @@ def publish(path: Path, fill: Callable[[Path], None]) -> None:
         _flush(new, len(entries))
         _give_name(new, path)
     except OSError as error:
-        raise HeadersError(f"cannot put kernel types into {path}: {error.strerror}") from error
+        raise HeadersWriteError(f"cannot put kernel types into {path}: {error.strerror}") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytracer.bpf.cache.directory import cache_dir, remove
+from pytracer.bpf.cache.sealed import HeadersWriteError
 from pytracer.bpf.compile.headers import packaged
 from pytracer.bpf.compile.headers.generated import make_tree
 from pytracer.bpf.compile.layout_check import MemberOffset
@@ -62,12 +63,15 @@ def find_headers(text: str, *, prefer: str | None = None) -> Headers:
         if prefer not in generators:
             raise UnknownNameError("source of kernel types", prefer, generators)
         return generators[prefer](text)
-    reasons = []
+    reasons, unwritten = list[str](), list[HeadersWriteError]()
     for make in generators.values():
         try:
             return make(text)
         except HeadersError as error:
             reasons.append(error.message)
+            unwritten += [error] if isinstance(error, HeadersWriteError) else []
+    if unwritten:
+        raise unwritten[0]
     raise HeadersError(
         "no kernel types to compile against",
         hint=packaged.install_hint(),

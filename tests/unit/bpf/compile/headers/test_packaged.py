@@ -11,6 +11,7 @@ import pytest
 
 from pytracer.bpf import identity
 from pytracer.bpf.cache.directory import CacheDir
+from pytracer.bpf.cache.sealed import HeadersWriteError
 from pytracer.bpf.compile import headers
 from pytracer.bpf.compile.headers import find_headers, packaged
 from pytracer.bpf.identity import build_id, kernel_version
@@ -174,6 +175,24 @@ def test_nothing_at_all_says_what_to_install(tmp_path: Path, monkeypatch: pytest
             find_headers("", prefer=source)
     with pytest.raises(UnknownNameError):
         find_headers("", prefer="floppy")
+
+
+@pytest.mark.parametrize("unwritable", [True, False])
+def test_types_that_cannot_be_written_are_not_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, unwritable: bool
+) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise HeadersError("there is none")
+
+    def full(*_: object, **__: object) -> None:
+        raise HeadersWriteError("no space left")
+
+    monkeypatch.setattr(headers, "make_tree", full if unwritable else missing)
+    monkeypatch.setattr(packaged, "find_package", missing)
+    monkeypatch.setattr(packaged, "unpack_kheaders", missing)
+    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
+    with pytest.raises(HeadersError, match="no space left" if unwritable else "no kernel types"):
+        find_headers("")
 
 
 def test_sources_are_tried_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
