@@ -51,9 +51,9 @@ TRACER = Tracer(
     ),
     notes=(
         "Without --held, to take a free lock costs nothing. With it, programs run at each lock and release",
-        "of a mutex or rwsem, waits for other locks are not seen, and kernel functions must be traceable.",
-        "Holders are those of mutexes and of rwsems that a writer holds; readers and others are not known.",
-        "Before Linux 5.19, waits are of mutexes and rwsems alone. Those that began before do not count.",
+        "of a mutex or rwsem, and waits for other locks are not seen. Waits that began before do not count.",
+        "Before Linux 5.19, waits are of mutexes and rwsems alone. By kprobe, calls are missed where more",
+        "tasks wait at a time than return probes have slots. Holders: of mutexes, and of rwsems to write.",
         "A mutex that is spun for and then slept for is one wait. In an interrupt no process waits (on x86,",
         "a page fault that waits for a spinlock looks the same). A hold ends in the task that took the lock.",
     ),

@@ -63,20 +63,24 @@ TYPES = {"pipe": "mutex", "file": "rwsem"}
 
 
 def rows(lock, *words):
-    """Return the rows of the lock, and what the threads measured: no less than was held and waited for."""
+    """Return the rows of the lock, what the threads measured, no less than was held and waited for, and the
+    number of runs of programs that the kernel skipped: another task had been preempted in the same one."""
     result = run("klockstat", *words, "-f", "json", "--", sys.executable, "-c", WORKLOAD, lock)
     assert result.status == 0, result.err
-    assert not result.of("loss")
+    lost = {loss["reason"]: loss["lost"] for loss in result.of("loss")}
+    assert lost.keys() <= {"missed"}
     found = [
         row
         for row in result.of("summary")
         if any(name in frame for frame in row["kernel"] for name in FUNCTIONS[lock])
     ]
-    return found, json.loads(result.err.splitlines()[0])
+    return found, json.loads(result.err.splitlines()[0]), lost.get("missed", 0)
 
 
-def is_time_of(total, measured):
-    return ROUNDS * 50_000_000 <= total <= sum(measured)
+def is_all(count, total, measured, missed):
+    """Return whether these are as many, and as long, as the threads measured them; each run that was skipped
+    may be one of them."""
+    return ROUNDS - missed <= count <= ROUNDS and count * 50_000_000 <= total <= sum(measured)
 
 
 @pytest.mark.lab
@@ -88,13 +92,13 @@ def test_a_lock_that_is_held_for_50_ms_is_waited_for_as_long(lock, alternative):
     hook = ["--hook", f"contention={alternative}"]
     if refused(run("klockstat", "--dry-run", *hook), {"contention": alternative}):
         return
-    found, times = rows(lock, *hook, "--by", "type,lock,comm,pid,holder", "--min", "10ms")
-    assert sum(row["waits"] for row in found) == len(times["waits"]) == ROUNDS
+    found, times, missed = rows(lock, *hook, "--by", "type,lock,comm,pid,holder", "--min", "10ms")
     [one] = {(row["type"], row["comm"], row["pid"], row["holder"], row["holder_comm"]) for row in found}
     assert one == (TYPES[lock], "waits", times["pid"], times["pid"], "holds\x1b")
     assert len({row["lock"] for row in found}) == 1
     # No longer than the reader itself measured, from before its call until it ran again.
-    assert is_time_of(sum(row["total_ns"] for row in found), times["waits"])
+    waits, total = (sum(row[name] for row in found) for name in ("waits", "total_ns"))
+    assert is_all(waits, total, times["waits"], missed)
 
 
 @pytest.mark.lab
@@ -104,18 +108,18 @@ def test_a_lock_that_is_held_for_50_ms_is_seen_to_be_held_as_long(lock, alternat
     hook = ["--hook", f"held={alternative}"]
     if refused(run("klockstat", "--held", "--dry-run", *hook), {"held": alternative}):
         return
-    found, times = rows(lock, "--held", *hook, "--by", "type,lock,comm", "--min", "10ms")
+    found, times, missed = rows(lock, "--held", *hook, "--by", "type,lock,comm", "--min", "10ms")
     holds = [row for row in found if row["comm"].startswith("holds")]
-    waits = [row for row in found if row["comm"] == "waits"]
+    waits = [row for row in found if row["comm"] == "waits"]  # they may hold it long, where CPUs are scarce
     assert {row["type"] for row in holds + waits} == {TYPES[lock]}
     assert len({row["lock"] for row in holds + waits}) == 1
-    assert sum(row["holds"] for row in holds) == sum(row["waits"] for row in waits) == ROUNDS
     assert not any(row["waits"] for row in holds)
-    assert not any(row["holds"] for row in waits)
-    assert is_time_of(sum(row["held_ns"] for row in holds), times["holds"])
-    assert is_time_of(sum(row["total_ns"] for row in waits), times["waits"])
+    held = sum(row["holds"] for row in holds), sum(row["held_ns"] for row in holds)
+    waited = sum(row["waits"] for row in waits), sum(row["total_ns"] for row in waits)
+    assert is_all(*held, times["holds"], missed)
+    assert is_all(*waited, times["waits"], missed)
 
 
 def test_only_long_waits():
-    found, _ = rows("pipe", "--min", "10s")
+    found, _, _ = rows("pipe", "--min", "10s")
     assert found == []
