@@ -26,6 +26,7 @@ GROUPS = {
     "maps": "bench.maps",
     "attach": "bench.attach",
     "many": "bench.many",
+    "screen": "bench.screen",
 }
 SIZES = "sizes"
 ROUNDS = 5

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
 
-from bench.measure import MissingPeerError
+from bench.measure import MissingPeerError, Result, result
 
 RATE = 100_000  # events a second
 SECONDS = 5.0
@@ -92,6 +93,14 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-if __name__ == "__main__":
-    for size in SIZES:
-        print(size, f"{share(*size):.1%}")
+def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
+    """Compare with a whole core, on a small terminal and on a large one."""
+    for columns, rows in SIZES:
+        try:
+            shares = [100 * share(columns, rows) for _ in range(rounds)]
+        except MissingPeerError as missing:
+            yield missing
+            continue
+        what = f"CPU time of the live screen ({columns}x{rows}) at {RATE:,} events a second, reading included"
+        name = f"screen-{columns}x{rows}"
+        yield result(name, what, "one core", shares, [100.0] * rounds, target=LIMIT, unit="%")

@@ -9,12 +9,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from support.browser import screenshot
 from support.devtools import browser
 from support.disks import loop, work
+from support.live_screens import Until, picture
 from support.pages import serving
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
@@ -32,20 +33,31 @@ for _ in range(24):
 WIDTH, HEIGHT = 1200, 860  # pixels of a picture, at most
 
 
-def main() -> int:
-    """Make all pictures."""
+def main(names: Sequence[str]) -> int:
+    """Make these pictures, or all."""
     IMAGES.mkdir(exist_ok=True)
-    _page(IMAGES / "page.png")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for picture, make in PICTURES.items():
-            file = folder / f"{picture}.svg"
+    if not names or "page" in names:
+        _page(IMAGES / "page.png")
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        for name, make in PICTURES.items():
+            if names and name not in names:
+                continue
+            file = folder / f"{name}.svg"
             make(file)
-            height = re.search(r'height="(\d+)"', file.read_text())
-            assert height, f"{picture} is no picture"
-            screenshot(folder, file, IMAGES / f"{picture}.png", WIDTH, min(int(height[1]), HEIGHT))
-            print(IMAGES / f"{picture}.png", file=sys.stderr)
+            screenshot(folder, file, IMAGES / f"{name}.png", WIDTH, min(_height(file), HEIGHT))
+            print(IMAGES / f"{name}.png", file=sys.stderr)
     return 0
+
+
+def _height(file: Path) -> int:
+    """Return the height of a picture of WIDTH; one without a size of its own is as wide as the window."""
+    text = file.read_text()
+    if own := re.search(r'height="(\d+)"', text):
+        return int(own[1])
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
+    assert box, f"{file.name} is no picture"
+    return round(float(box[2]) * WIDTH / float(box[1]))
 
 
 def pytracer(*words: object, folder: Path | None = None) -> None:
@@ -118,10 +130,48 @@ def _page(picture: Path) -> None:
         print(picture, file=sys.stderr)
 
 
+def _intervals(count: int) -> Until:
+    return lambda view: len(view.rates) >= count and len(view) > 0
+
+
+def _live_top(file: Path) -> None:
+    picture(file, ["top", "--", "sh", "-c", PIPELINE], _intervals(4))
+
+
+def _live_events(file: Path) -> None:
+    """Files of a command, of which some are not there: paused, filtered, by the time."""
+    keys = ["slash", *"err=ENOENT path~conf", "enter", "up", "up"]
+    command = "for number in $(seq 200); do cat /etc/nowhere$number.conf /etc/host.conf; sleep 0.02; done"
+    picture(file, ["opensnoop", "--", "sh", "-c", command], lambda view: view.seen > 800, keys)
+
+
+def _live_row(file: Path) -> None:
+    picture(
+        file,
+        ["syscalls", "--latency", "--", "sh", "-c", PIPELINE],
+        _intervals(3),
+        ["down", "enter"],
+        (100, 34),
+    )
+
+
+def _live_histograms(file: Path) -> None:
+    picture(file, ["syscalls", "--latency", "--", "sh", "-c", PIPELINE], _intervals(3))
+
+
+def _live_closer(file: Path) -> None:
+    picture(file, ["top", "--", "sh", "-c", PIPELINE], _intervals(2), ["s"])
+
+
 PICTURES: dict[str, Callable[[Path], None]] = {
     "flamegraph": _profile,
     "icicle": _offcputime,
     "difference": _diff,
     "heatmap": _heatmap,
     "offsets": _offsets,
+    "live-top": _live_top,
+    "live-events": _live_events,
+    "live-histograms": _live_histograms,
+    "live-row": _live_row,
+    "live-closer": _live_closer,
 }

@@ -68,7 +68,7 @@ class LiveApp(App[None]):
     #rows { height: 1fr; }
     ModalScreen { align: center middle; }
     .dialog { width: 90%; max-width: 110; height: auto; max-height: 90%; border: solid ansi_default;
-        background: ansi_default; padding: 0 1; }
+        background: ansi_default; padding: 0 1; scrollbar-size-vertical: 1; }
     .dialog OptionList { height: auto; max-height: 20; border: none; background: ansi_default; padding: 0; }
     .dialog Input { background: ansi_default; border: none; }
     .error { text-style: bold; }

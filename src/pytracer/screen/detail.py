@@ -15,20 +15,20 @@ _TREND, _BAR = 50, 24  # characters
 
 def describe(view: View, row: dict[str, Any]) -> list[str]:
     """Return the lines: each column with its unit, how it went, its buckets, its functions."""
-    width = max(len(column.header) for column in view.columns)
-    lines = [f"{'TIME':<{width}}  {timestamp(row['time'] // 1_000_000)}"]
+    width = max(len(column.name) for column in view.columns)
+    lines = [f"{'time':<{width}}  {timestamp(row['time'] // 1_000_000)}"]
     stacks = list[str]()
     for column in view.columns:
         value = row[column.name]
         if column.decode == "stack":
-            stacks += ["", column.header.lower(), *(f"  {harmless(name)}" for name in value)] if value else []
+            stacks += ["", column.name, *(f"  {harmless(name)}" for name in value)] if value else []
             continue
         text = ", ".join(map(str, value)) if isinstance(value, tuple) else cell(value, column)
         exact = f" ({value} ns)" if column.unit is Unit.NANOSECONDS and value and value >= 1000 else ""
-        lines.append(f"{column.header:<{width}}  {harmless(text)}{exact}  -- {column.help}")
+        lines.append(f"{column.name:<{width}}  {harmless(text)}{exact}  -- {column.help}")
     if isinstance(view, TableView) and (trend := view.trend_column()) is not None:
         went = view.trend(row, _TREND)
-        lines.append(f"{trend.header:<{width}}  {sparkline(went, len(went))}  -- the last intervals")
+        lines.append(f"{trend.name:<{width}}  {sparkline(went, len(went))}  -- the last intervals")
     if "buckets" in row and isinstance(view.schema.output, Histogram):
         lines += ["", *histogram_bars(row["buckets"], view.schema.output.unit, _BAR)]
     return lines + stacks

@@ -12,7 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 PLAIN, BOLD = Style(), Style(bold=True)
-HEAD = Style(bold=True, underline=True)
+HEAD = Style(bold=True)
 CURSOR = Style(reverse=True)
 ALARM = Style(color="red", bold=True, reverse=True)
 TREND = Style(color="cyan")

@@ -95,8 +95,8 @@ class RowsPane(Lines, can_focus=True):
         return rows
 
     def _graphs(self, room: int) -> Iterator[str]:
-        """Yield for each row how it went, or of histograms the distribution: by powers of two, all rows in
-        the same places."""
+        """Yield for each row how it went, or of histograms the distribution: by powers of two (or several of
+        them), all rows in the same places."""
         if not isinstance(self.view, TableView) or not self._graph:
             return
         rows = self.view.rows(self._top, room)
@@ -106,9 +106,11 @@ class RowsPane(Lines, can_focus=True):
             return
         used = [slot for row in rows for slot, count in enumerate(row["buckets"]) if count]
         first, last = min(used, default=0), max(used, default=0) + 1
+        step = -(-(last - first) // _DISTRIBUTION)
         for row in rows:
-            values = [count or None for count in row["buckets"][first:last]]
-            yield sparkline(values[:_DISTRIBUTION], _DISTRIBUTION, ascii_only=self._ascii)
+            counts = row["buckets"][first:last]
+            values = [sum(counts[at : at + step]) or None for at in range(0, last - first, step)]
+            yield sparkline(values, _DISTRIBUTION, ascii_only=self._ascii)
 
     @property
     def _graph(self) -> str:
