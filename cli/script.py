@@ -130,7 +130,7 @@ def _parser() -> Parser:
         help="accepted; output is written at once in any case",
     )
     parser.add_argument(
-        "-k", dest="checks", action="store_true", help="accepted; failed reads give 0 or an empty text"
+        "-k", dest="checks", action="store_true", help="report reads of memory and of maps that fail"
     )
     parser.add_argument("--probe-filter", metavar="REGEX", help="attach only probes whose name matches")
     parser.add_argument(
@@ -210,7 +210,9 @@ def _request(
     pages = script.config.get("perf_rb_pages")
     if pages is not None and options.buffer is None:
         request = replace(request, buffer=int(pages) * os.sysconf("SC_PAGE_SIZE"))
-    return replace(request, script=replace(request.script, script=script, named=named_parameters))
+    return replace(
+        request, script=replace(request.script, script=script, named=named_parameters, checks=options.checks)
+    )
 
 
 def _filtered(script: Script, pattern: str) -> Script:

@@ -82,7 +82,8 @@ static __always_inline void script_copy(u64 to, u32 size, u64 from)
 }
 
 // Read a string of up to "room" bytes with its NUL, and clear what is behind it up to "size". Returns its bytes.
-static __always_inline u32 script_read_string(u64 to, u32 room, u32 size, u64 address, enum pt_memory memory)
+static __always_inline u32 script_read_string(u64 to, u32 room, u32 size, u64 address, enum pt_memory memory,
+                                              u32 *bad)
 {
     long length;
 
@@ -90,17 +91,20 @@ static __always_inline u32 script_read_string(u64 to, u32 room, u32 size, u64 ad
     length = pt_spec_read_string((void *)to, room, address, memory);
     if (length <= 0) {
         *(u64 *)to = 0;
+        *bad = 1;
         return 1;
     }
     return length < room ? length : room;
 }
 
-static __always_inline void script_read_bytes(u64 to, u32 count, u32 size, u64 address, enum pt_memory memory)
+static __always_inline u32 script_read_bytes(u64 to, u32 count, u32 size, u64 address, enum pt_memory memory)
 {
     *(u64 *)to = count;
     script_zero(to + 8, size);
-    if (pt_spec_read((void *)(to + 8), count, address, memory))
-        *(u64 *)to = 0;
+    if (!pt_spec_read((void *)(to + 8), count, address, memory))
+        return 0;
+    *(u64 *)to = 0;
+    return 1;
 }
 
 // Shorten bytes that were read to "length".

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from support.cli import run
@@ -68,3 +70,30 @@ def test_texts_are_joined_and_probes_are_filtered():
     assert lines(*words, "-e", "i:ms:20 { print(2); exit(); }", "-B", "none", "-k") == ["0", "2", ""]
     done = run("script", "--probe-filter", "nothing", "-e", "i:ms:10 { }")
     assert done.err == "pytracer: error: no probe of the script matches 'nothing'\n"
+
+
+def test_reads_that_fail_are_reported_with_their_place():
+    text = "begin { @[1] = 1; print(@[2]); print(@[1]); print(*(uint32 *)8); print(str((uint8 *)16)); }"
+    settings = {"env": {"BPFTRACE_PRINT_MAPS_ON_EXIT": "0"}}
+    done = run("script", "-q", "-k", "-e", text, **settings)
+    assert done.out == "0\n1\n0\n\n"
+    places = [line for line in done.err.splitlines() if "WARNING" in line]
+    assert places == [
+        "stdin:1:25-29: WARNING: Can't lookup map element because it does not exist.",
+        "stdin:1:51-63: WARNING: Failed to probe_read: Bad address (-14)",
+        "stdin:1:72-88: WARNING: Failed to probe_read_str: Bad address (-14)",
+    ]
+    assert f"{text}\n{' ' * 24}~~~~\n" in done.err
+    lines = run("script", "-q", "-k", "-f", "json", "-e", "begin { $x = *(uint32 *)8; }").out.splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {
+            "type": "helper_error",
+            "msg": "Bad address",
+            "helper": "probe_read",
+            "retcode": -14,
+            "filename": "stdin",
+            "line": 1,
+            "col": 14,
+        }
+    ]
+    assert run("script", "-q", "-e", text).err == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import pwd
 import re
@@ -38,6 +39,7 @@ from pytracer.symbols.kernel import KernelSymbols
 from pytracer.symbols.user import UNKNOWN, UserSymbols
 from pytracer.text import from_bytes, harmless, to_bytes
 
+_HIERARCHY = "unified"
 _WORD = struct.Struct("=Q")
 _SIGNED = struct.Struct("=q")
 _WORDS = re.compile(r"[\w@%+=:,./ -]*")
@@ -82,7 +84,7 @@ class ValueReader:
             "strftime": lambda value, form: self.format_time(form, self._clock + value),
             "syscall": lambda value, _: syscalls.label(value),
             "mac": lambda value, _: ":".join(f"{byte:02X}" for byte in value.to_bytes(8, "little")[:6]),
-            "cgroup_path": lambda value, _: self._cgroup_path(value),
+            "cgroup_path": self._cgroup_path,
         }
 
     def close(self) -> None:
@@ -169,9 +171,12 @@ class ValueReader:
     def _target(self, number: int) -> tuple[str, str]:
         return self._targets[number] if number < len(self._targets) else ("", "")
 
-    def _cgroup_path(self, number: int) -> str:
+    def _cgroup_path(self, number: int, pattern: str) -> str:
+        """Return the path in the only hierarchy of cgroup2; "" if the pattern is for others."""
+        if pattern and not fnmatch.fnmatchcase(_HIERARCHY, pattern):
+            return ""
         self._cgroup = self._cgroup or cgroup_decoder()
-        return f"unified:{self._cgroup(number)}"
+        return f"{_HIERARCHY}:{self._cgroup(number)}"
 
     def _stack(self, kind: StackType, data: bytes, at: int) -> DecodedValue:
         pid, *addresses = struct.unpack_from(f"={1 + kind.depth}Q", data, at)

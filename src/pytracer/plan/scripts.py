@@ -178,6 +178,7 @@ def _state(request: ScriptRequest, facts: KernelInfo) -> ScriptState:
         named_parameters=request.named,
         has_loop_helper=facts.has_helper(LOOP.number),
         has_percpu_lookup=facts.has_helper(MAP_LOOKUP_PERCPU_ELEM.number),
+        checks=request.checks,
         has_override=facts.has_helper(OVERRIDE_RETURN.number),
         kernel_address=address_of,
         cgroup_id=lambda path: Path(path).stat().st_ino,  # the number of a folder of cgroup2 (Linux 5.5)

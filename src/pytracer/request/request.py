@@ -40,7 +40,8 @@ class ScriptRequest:
     """A script to run.
 
     ``parameters`` are the values of ``$1`` and so on, ``named`` those of getopt(), ``settings`` override
-    those of the script. ``unsafe``: it may change what is traced, and run commands.
+    those of the script. ``unsafe``: it may change what is traced, and run commands. ``checks``: reads that
+    fail are reported.
     """
 
     script: Script
@@ -48,6 +49,7 @@ class ScriptRequest:
     named: Mapping[str, str] = default_factory(factory=dict)
     settings: Mapping[str, str] = default_factory(factory=dict)
     unsafe: bool = False
+    checks: bool = False
 
 
 @record

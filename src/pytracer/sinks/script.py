@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 from pytracer.model import Batch, Item, Loss, Schema
 
-_MESSAGES = frozenset({"attached_probes", "error"})
-"""What is no output of the script: the number of probes, and errorf()."""
+_MESSAGES = frozenset({"attached_probes", "error", "helper_error"})
+"""What is no output of the script: the number of probes, errorf(), and failed reads."""
 
 _encode = json.JSONEncoder().encode
 
@@ -60,7 +60,10 @@ class ScriptJsonSink(ScriptSink):
         """See :class:`~pytracer.sinks.Sink`."""
         if isinstance(item, Batch):
             lines = [
-                f'{{"type": "{kind}", "data": {encode(data)}}}\n'
+                # That a read failed has no "data" of its own.
+                f"{json.dumps({'type': kind} | data)}\n"
+                if kind == "helper_error"
+                else f'{{"type": "{kind}", "data": {encode(data)}}}\n'
                 for kind, data, _ in item.records.tolist()
                 if kind
             ]

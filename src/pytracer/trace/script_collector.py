@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -52,6 +53,7 @@ class ScriptCollector(StreamCollector):
         )
         self._actions: dict[str, Callable[[Action, bytes], ScriptOutput | None]] = {
             "errorf": self._errorf,
+            "helper_error": self._helper_error,
             "warnf": self._warnf,
             "print": self._print,
             "print_map": self._print_map,
@@ -156,6 +158,23 @@ class ScriptCollector(StreamCollector):
     def _errorf(self, action: Action, data: bytes) -> ScriptOutput:
         text = self._reader.printf(action.pieces, action.fields, data).rstrip("\n")
         return ScriptOutput("error", text, f"{action.text}: ERROR: {text}\n")
+
+    def _helper_error(self, action: Action, _data: bytes) -> ScriptOutput:
+        place, _, excerpt = action.text.partition("\n")
+        [code] = action.numbers
+        message = os.strerror(-code) if code else "Can't lookup map element because it does not exist."
+        about = f"Failed to {action.map}: {message} ({code})" if code else message
+        more = f"Additional Info - helper: {action.map}, retcode: {code}"
+        file, line, columns = place.rsplit(":", 2)
+        data = {
+            "msg": message,
+            "helper": action.map,
+            "retcode": code,
+            "filename": file,
+            "line": int(line),
+            "col": int(columns.partition("-")[0]),
+        }
+        return ScriptOutput("helper_error", data, f"{place}: WARNING: {about}\n{more}\n{excerpt}\n")
 
     def _warnf(self, action: Action, data: bytes) -> None:
         text = self._reader.printf(action.pieces, action.fields, data).rstrip("\n")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 from pytracer.lang import syntax
+from pytracer.lang.arithmetic import as_type
 from pytracer.lang.formats import Conversion, parse_format
+from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.assignments import Assignments
 from pytracer.lang.script.program import Action
@@ -19,6 +22,7 @@ from pytracer.lang.script.types import (
 )
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import U64, PointerType
+from pytracer.record import replace
 
 _DEBUGF_VALUES = 3
 _NUMBER_CONVERSIONS = "diuxXocp"
@@ -34,6 +38,26 @@ class Actions(Assignments):
     def return_code(self) -> str:
         """Return the C statement that ends the block."""
         raise NotImplementedError
+
+    def value(self, node: Node, to: str = "", room: int = 0) -> Value:
+        """See ValueWriter; with checks, the failure of a read is reported."""
+        value = super().value(node, to, room)
+        is_read = isinstance(node, (syntax.Member, syntax.Index)) or getattr(node, "sign", "") == "*"
+        is_call = isinstance(node, script.Call) and node.name in ("str", "buf")
+        if self.state.checks and (is_read or is_call):
+            if "&bad" in value.code:
+                value = replace(value, code=self.temporary(as_type(value.type), value.code))
+            self.report_failure(node, "bad", "probe_read_str" if is_call else "probe_read", -errno.EFAULT)
+            self.line("bad = 0;")
+        return value
+
+    def report_failure(self, node: Node, condition: str, helper: str, code: int) -> None:
+        """See MapReads."""
+        text = f"{self.state.place_of(node)}\n{self.state.excerpt_of(node)}"
+        self.line(f"if ({condition}) {{")
+        action = Action("helper_error", map=helper, numbers=(code,), text=text)
+        self.emit(action, ())
+        self.line("}")
 
     def emit(self, action: Action, values: tuple[Node, ...]) -> None:
         """Add code that sends an event with these values."""

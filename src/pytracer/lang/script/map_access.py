@@ -68,6 +68,8 @@ class MapReads(Casts):
         if isinstance(kind, AggregateType):
             return self.aggregate_value(node, known_map, kind, key)
         pointer = self.temporary("u64 *", f"script_lookup_{known_map.number}({key})")
+        if self.state.checks:
+            self.report_failure(node, f"!{pointer}", "map_lookup_elem", 0)
         if in_memory(kind):
             to = self.memory(stored_size(kind))
             self.line(f"script_zero({to}, {stored_size(kind)});")
@@ -76,6 +78,10 @@ class MapReads(Casts):
             return Value(to, kind)
         number_type = wide(kind)
         return Value(self.temporary(number_type, f"({number_type})({pointer} ? *{pointer} : 0)"), kind)
+
+    def report_failure(self, node: Node, condition: str, helper: str, code: int) -> None:
+        """Add code that reports the failure of a helper where a condition of C holds."""
+        raise NotImplementedError
 
     def aggregate_value(self, node: Node, known_map: ScriptMap, kind: AggregateType, key: str) -> Value:
         """Add code that reads what a function of AGGREGATES has made of a key, over all CPUs."""

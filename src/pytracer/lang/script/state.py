@@ -35,6 +35,7 @@ class ScriptState:
         has_loop_helper: bool = False,
         has_percpu_lookup: bool = False,
         has_override: bool = False,
+        checks: bool = False,
         kernel_address: Callable[[str], int] = lambda _: 0,
         cgroup_id: Callable[[str], int] = lambda _: 0,
     ) -> None:
@@ -43,7 +44,8 @@ class ScriptState:
         ``parameters`` are the values of ``$1`` and so on, ``named_parameters`` those of getopt().
         ``settings`` override the script's. ``has_loop_helper``: programs may call bpf_loop();
         ``has_percpu_lookup``: they may read the values of other CPUs (bpf_map_lookup_percpu_elem).
-        ``has_override``: they may override what functions return. ``kernel_address`` returns the address
+        ``has_override``: they may override what functions return. ``checks``: failed reads
+        are reported. ``kernel_address`` returns the address
         of a symbol of the kernel, 0 if there is none; ``cgroup_id`` the number of a control group by its
         folder.
         """
@@ -58,6 +60,7 @@ class ScriptState:
         self.has_loop_helper = has_loop_helper
         self.has_percpu_lookup = has_percpu_lookup
         self.has_override = has_override
+        self.checks = checks
         self.kernel_address = kernel_address
         self.cgroup_id = cgroup_id
         self.named_parameters = dict(named_parameters or {})
@@ -188,6 +191,13 @@ class ScriptState:
         line = self.text.count("\n", begin, node.start)
         start = max(self.text.rfind("\n", 0, node.start) + 1, begin)
         return f"{name}:{line + 1}:{node.start - start + 1}-{node.end - start + 1}"
+
+    def excerpt_of(self, node: Node) -> str:
+        """Return the line of a node, and below it the marks that point at it."""
+        start = self.text.rfind("\n", 0, node.start) + 1
+        line = self.text[start:].partition("\n")[0]
+        marks = "~" * max(min(node.end - start, len(line)) - (node.start - start), 1)
+        return f"{line}\n{' ' * (node.start - start)}{marks}"
 
     def action(self, action: Action) -> int:
         """Return the number of an action, after adding it if it is new."""

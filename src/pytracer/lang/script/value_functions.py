@@ -135,7 +135,11 @@ class ValueFunctions(MachineFunctions):
         return Value(code, CodeType("strftime", form.value))
 
     def _cgroup_path(self, node: script.Call, _to: str, _room: int) -> Value:
-        return Value(f"((u64)({self.number(node.arguments[0]).code}))", CodeType("cgroup_path"))
+        pattern = self.constant_text(node.arguments[1]) if len(node.arguments) > 1 else ""
+        if pattern is None:
+            raise self.fail(node.arguments[1], "the filter of cgroup_path() is a text in quotes")
+        code = f"((u64)({self.number(node.arguments[0]).code}))"
+        return Value(code, CodeType("cgroup_path", pattern))
 
     # Numbers
 

@@ -196,7 +196,7 @@ class ValueWriter(Checker):
         kind = StringType(min(room, self.state.string_room))
         if not to or most < kind.size:
             to = self.memory(kind.size)
-        read = f"script_read_string({to}, {kind.room}, {kind.size}, {address}, {memory})"
+        read = f"script_read_string({to}, {kind.room}, {kind.size}, {address}, {memory}, &bad)"
         return Value(to, kind, length=self.temporary("u32", read))
 
     def read_array(self, address: str, kind: ArrayType, memory: str) -> Value:
@@ -213,7 +213,7 @@ class ValueWriter(Checker):
         """Add code that reads bytes."""
         kind = BufferType(size)
         to = self.memory(kind.size)
-        self.line(f"script_read_bytes({to}, {size}, {kind.size - WORD}, {address}, {memory});")
+        self.line(f"bad |= script_read_bytes({to}, {size}, {kind.size - WORD}, {address}, {memory});")
         return Value(to, kind)
 
     def literal(self, node: syntax.TextLiteral, to: str = "", room: int = 0) -> Value:
