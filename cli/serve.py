@@ -10,34 +10,34 @@ from pytracer.cli.output import one_line
 from pytracer.kernel.policy import require_proc
 
 _ABOUT = """\
-Serves a page that shows what tracers see, live, with heat maps and flame graphs, explains them, and starts
-and stops them. It is for this machine alone: the address has to be a loopback address, and the page needs the
-token that is printed with it."""
+Serves a page for a browser. The page shows runs live, with heat maps and flame graphs, starts and stops
+tracers, and explains them. The server listens at a loopback address only, and the page needs the token that
+is printed with its address."""
 _MORE = """\
 examples:
   pytracer serve --web 127.0.0.1:8080
-      a page; the browser gets the address that is printed, with the token behind the #
-  pytracer serve syscalls biolatency --web 127.0.0.1:0
-      with two tracers that run from the start, at any free port
+      open the printed address, with the token behind the #, in a browser of this machine
+  pytracer serve syscalls biolatency
+      start with two runs, at any free port
   ssh -L 8080:127.0.0.1:8080 HOST
-      brings the page of another machine to this one
+      forward the page of another machine; the port has to be the same
 
 notes:
-  Whoever has the token may run every tracer with all that it shows, as the user that serves.
-  The page starts no commands, and nothing that changes what is traced, without --allow-commands.
-  docs/page.md describes what protects it."""
+  Whoever has the token can run every tracer and see its output, with the rights of the user that serves.
+  Without --allow-commands the page starts no commands, and no tracer that changes what it traces.
+  docs/page.md describes the protection."""
 _USAGE = "pytracer serve [TRACER...] --web ADDRESS:PORT [--allow-commands]"
 
 
 def run(words: Sequence[str]) -> int:
     """Serve until Ctrl-C."""
     parser = Parser(prog="pytracer serve", description=_ABOUT, epilog=_MORE, usage=_USAGE)
-    parser.add_argument("tracers", nargs="*", metavar="TRACER", help="runs from the start")
+    parser.add_argument("tracers", nargs="*", metavar="TRACER", help="start a run of it")
     parser.add_argument(
         "--web", metavar="ADDRESS:PORT", default="127.0.0.1:0", help="default: 127.0.0.1:0, any port"
     )
     parser.add_argument(
-        "--allow-commands", action="store_true", help="the page may start commands, and inject faults"
+        "--allow-commands", action="store_true", help="let the page start commands and inject faults"
     )
     given = parser.parse_args(list(words))
     require_proc()
