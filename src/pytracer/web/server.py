@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Callable
 
 from pytracer.errors import PytracerError
@@ -61,6 +62,8 @@ class Server:
         self._clients += 1
         try:
             writer.transport.set_write_buffer_limits(high=_BUFFER)
+            # The kernel would keep megabytes for a client that does not read.
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
             if self._clients > CLIENTS_MAX:
                 await self._send(writer, refused(HttpError(503, "too many clients")))
             else:
