@@ -45,7 +45,11 @@ def test_an_iterator_sees_the_open_files_of_a_process():
         text = 'iter:task_file /ctx.task.comm == "pt-opens" && ctx.fd > 2/ { @[probetype] = count(); }'
         assert output(text) == "\n@[iter]: 23\n\n"
         text = text.replace("probetype", "path(ctx.file.f_path)")
-        assert output(f"config = {{ max_strlen = 64 }} {text}") == "\n@[/dev/null]: 23\n\n"
+        done = run("script", "-q", "-e", f"config = {{ max_strlen = 64 }} {text}")
+        if done.status == 2:
+            assert "this kernel makes no paths for iterators (Linux 5.12)" in done.err
+        else:
+            assert done.out == "\n@[/dev/null]: 23\n\n"
         assert output('iter:task /ctx.task.comm == "pt-opens"/ { @ = count(); }') == "\n@: 1\n\n"
 
 

@@ -179,6 +179,7 @@ def _state(request: ScriptRequest, facts: KernelInfo) -> ScriptState:
         has_loop_helper=facts.has_helper(LOOP.number),
         has_percpu_lookup=facts.has_helper(MAP_LOOKUP_PERCPU_ELEM.number),
         checks=request.checks,
+        has_iterator_paths=facts.has_helper(FOR_EACH_MAP_ELEM.number),  # of Linux 5.13; the paths are of 5.12
         has_override=facts.has_helper(OVERRIDE_RETURN.number),
         kernel_address=address_of,
         cgroup_id=lambda path: Path(path).stat().st_ino,  # the number of a folder of cgroup2 (Linux 5.5)

@@ -121,6 +121,11 @@ def test_the_least_of_all_cpus_is_read_where_the_kernel_lets_programs_read_them(
         planned(text, replace_helpers(MAP_LOOKUP_PERCPU_ELEM.number))
 
 
+def test_paths_of_iterators_are_refused_by_kernels_that_make_none():
+    with pytest.raises(ProbeSpecError, match=r"this kernel makes no paths for iterators \(Linux 5\.12\)"):
+        planned("iter:task_file { path(1); }", replace_helpers(FOR_EACH_MAP_ELEM.number))
+
+
 def test_only_the_branch_that_is_known_to_be_taken_is_compiled():
     generated = planned(
         "macro of(x) { if comptime (is_str(x)) { len(x) } else { x } } begin { @ = of(7); "

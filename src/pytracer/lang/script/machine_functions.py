@@ -90,6 +90,8 @@ class MachineFunctions(StandardFunctions):
                 f"the kernel makes no path in {self.probe_type} probes",
                 hint="in fentry:, fexit: and iter:",
             )
+        if self.probe_type == "iter" and not self.state.has_iterator_paths:
+            raise self.fail(node, "this kernel makes no paths for iterators (Linux 5.12)")
         argument = node.arguments[0]
         found = self._resolve(argument)
         kind = found.type.to if isinstance(found, Value) and isinstance(found.type, PointerType) else None

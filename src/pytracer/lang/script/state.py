@@ -35,6 +35,7 @@ class ScriptState:
         has_loop_helper: bool = False,
         has_percpu_lookup: bool = False,
         has_override: bool = False,
+        has_iterator_paths: bool = False,
         checks: bool = False,
         kernel_address: Callable[[str], int] = lambda _: 0,
         cgroup_id: Callable[[str], int] = lambda _: 0,
@@ -44,10 +45,9 @@ class ScriptState:
         ``parameters`` are the values of ``$1`` and so on, ``named_parameters`` those of getopt().
         ``settings`` override the script's. ``has_loop_helper``: programs may call bpf_loop();
         ``has_percpu_lookup``: they may read the values of other CPUs (bpf_map_lookup_percpu_elem).
-        ``has_override``: they may override what functions return. ``checks``: failed reads
-        are reported. ``kernel_address`` returns the address
-        of a symbol of the kernel, 0 if there is none; ``cgroup_id`` the number of a control group by its
-        folder.
+        ``has_override``: they may override what functions return; ``has_iterator_paths``: those of iterators
+        get paths. ``checks``: failed reads are reported. ``kernel_address`` returns the address of a symbol
+        of the kernel, 0 if there is none; ``cgroup_id`` the number of a control group by its folder.
         """
         self.text = script.text
         self._files = script.files
@@ -60,6 +60,7 @@ class ScriptState:
         self.has_loop_helper = has_loop_helper
         self.has_percpu_lookup = has_percpu_lookup
         self.has_override = has_override
+        self.has_iterator_paths = has_iterator_paths
         self.checks = checks
         self.kernel_address = kernel_address
         self.cgroup_id = cgroup_id
