@@ -56,6 +56,16 @@ def names_seen(result, kind="summary", counter="hits"):
     return found
 
 
+def checked(result, expected):
+    """Return the same of a trace in which every call is counted, or said to be missed."""
+    lost = result.of("loss")
+    assert {loss["reason"] for loss in lost} <= {"missed"}
+    found, missed = names_seen(result), sum(loss["lost"] for loss in lost)
+    made = sum(expected.values())
+    assert sum(found.values()) <= made <= sum(found.values()) + missed, result.err
+    return found
+
+
 def calls(rounds=ROUNDS):
     return dict.fromkeys(PAIRS.items(), rounds * THREADS * CALLS)
 
@@ -68,15 +78,16 @@ def test_each_call_is_counted_by_the_function_that_made_it(alternative):
     result = run("stackcount", *words, "--", *command("plain"))
     if refused(result, {"mapping": alternative}):
         return
-    assert seen(result, "summary", "hits") == calls()
+    found = checked(result, calls())
+    assert found.keys() <= calls().keys()
+    assert all(found[pair] <= count for pair, count in calls().items())
 
 
 @pytest.mark.lab
 def test_without_a_hook_no_name_is_the_others():
     """What a generation does not tell apart is [unloaded]."""
     result = run("stackcount", "-U", "-f", "json", "--hook", "mapping=none", EVENT, "--", *command("plain"))
-    found = seen(result, "summary", "hits")
-    assert sum(found.values()) == 2 * ROUNDS * THREADS * CALLS
+    found = checked(result, calls())
     assert found.keys() <= {(caller, name) for caller in PAIRS for name in (PAIRS[caller], "[unloaded]")}
 
 
@@ -86,12 +97,12 @@ def test_what_is_inherited_and_what_is_not(mode, rounds):
     """A forked child has what its parent had mapped; a program that is executed has nothing of the one
     before, though it is at the same addresses."""
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command(mode))
-    found = seen(result, "summary", "hits")
+    found = checked(result, calls(rounds))
     if all(running().excuse(f"mapping={alternative}") for alternative in ALTERNATIVES):  # as without a hook
-        assert sum(found.values()) == sum(calls(rounds).values())
         assert found.keys() <= PAIRS.items() | {(caller, "[unloaded]") for caller in PAIRS}
         return
-    assert found == calls(rounds)
+    assert found.keys() <= calls(rounds).keys()
+    assert all(found[pair] <= count for pair, count in calls(rounds).items())
 
 
 @pytest.mark.lab
@@ -102,8 +113,7 @@ def test_code_that_is_moved_has_the_name_of_its_time(alternative):
     result = run("stackcount", *words, "--", *command("move", 400))
     if refused(result, {"mapping": alternative}):
         return
-    found = names_seen(result)
-    assert sum(found.values()) > 0
+    found = checked(result, calls())
     assert found.keys() <= PAIRS.items() | {(caller, "[unloaded]") for caller in PAIRS}
 
 
