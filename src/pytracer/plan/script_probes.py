@@ -137,6 +137,12 @@ def parse_attach_point(text: str, point: AttachPoint, program: str) -> Source | 
 def _source(kind: str, rest: Sequence[str]) -> Source:
     if not rest or not rest[-1]:
         raise UsageError("the name of a probe is missing")
+    if kind in ("k", "kr") and rest[-1].startswith("0x"):
+        raise UsageError("a function of the kernel has a name here, and no address", hint="FUNCTION+OFFSET")
+    if kind in ("f", "fr") and len(rest) > 1 and rest[0] == "bpf":
+        raise UsageError("BPF programs cannot be probed", hint="pytracer prog shows them")
+    if kind in ("u", "ur") and "@" in rest[0] and rest[-1][:1].isdecimal():
+        raise UsageError("lines of the source cannot be probed", hint="uprobe:FILE:FUNCTION+OFFSET")
     if kind in ("k", "kr", "f", "fr", "rt") and len(rest) > 1:
         rest = rest[-1:]  # a module before the function
     if kind in ("u", "ur") and len(rest) > 2 and rest[1] == "cpp":

@@ -196,6 +196,13 @@ def test_parameters():
         ),
         ("begin { signal(9); }", "signal() changes what is traced", "signal(9)"),
         ("interval:s:0 { }", "'s:0' is no time", "interval:s:0"),
+        (
+            "kprobe:0xffffffff81000000 { }",
+            "a function of the kernel has a name here, and no address",
+            "kprobe:0xffffffff81000000",
+        ),
+        ("fentry:bpf:prog { }", "BPF programs cannot be probed", "fentry:bpf:prog"),
+        ("uprobe:/bin/a@a.c:7 { }", "lines of the source cannot be probed", "uprobe:/bin/a@a.c:7"),
         ("bench:loop { }", "bench probes are not supported", "bench:loop"),
         ("iter:task:list { }", "an iterator cannot be pinned", "iter:task:list"),
         ("watchpoint:here:8:w { }", "'here' is no address", "watchpoint:here:8:w"),
