@@ -17,6 +17,7 @@ import pyte
 from support.cli import COMMAND, LIMIT
 
 _LEFT = "\x1b[?1049l"
+_OTHERS = ("NO_COLOR", "COLORTERM", "COLUMNS", "LINES")  # of another terminal
 
 
 class Terminal:
@@ -39,7 +40,7 @@ class Terminal:
         self.resize(columns, rows)
         self.before = termios.tcgetattr(slave)
         self._slave = slave
-        given = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}
+        given = {name: value for name, value in os.environ.items() if name not in _OTHERS}
         self.process = subprocess.Popen(
             [*(command or COMMAND), *map(str, words)],
             stdin=slave,

@@ -118,11 +118,9 @@ class _Messages:
         self._kept, self._notes = [], notes
 
     def say(self, line: str) -> None:
-        """Take a message about a step."""
+        """Print a message about a step, unless there is a screen."""
         if self._kept is None:
             self._say(line)
-        else:
-            self._notes.append(line)
 
     def warn(self, line: str) -> None:
         """Take a warning."""
