@@ -183,7 +183,8 @@ def test_settings_of_the_environment_precede_those_of_the_script():
 
 def test_a_time_series_has_the_values_of_its_intervals():
     text = (
-        'interval:ms:10 { @n++; @sum = tseries(2, 50ms, 1000, "sum"); @last[@n % 2] = tseries(@n, 50ms, 1000); '
+        'interval:ms:10 { @n++; @sum = tseries(2, 50ms, 1000, "sum"); '
+        "@last[@n % 2] = tseries(@n, 50ms, 1000); "
         "if (@n == 23) { exit(); } }"
     )
     found = {name: data for one in values(text) for name, data in one.items()}
