@@ -30,27 +30,31 @@ SO_ATTACH_BPF = 50
 
 def bpftool(*words: object) -> list[dict[str, Any]]:
     """Return what it shows, as JSON."""
-    done = subprocess.run(["bpftool", "-j", *map(str, words)], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    assert isinstance(found, list), found
-    return found
+    process = subprocess.run(["bpftool", "-j", *map(str, words)], capture_output=True, text=True, check=True)
+    output = json.loads(process.stdout)
+    assert isinstance(output, list), output
+    return output
 
 
 def entries(process: int, name: str) -> int:
     """Return how many entries a map of this name has that a process holds."""
-    held = {
+    map_ids = {
         line.split()[1]
         for file in Path(f"/proc/{process}/fdinfo").iterdir()
         for line in file.read_text().splitlines()
         if line.startswith("map_id")
     }
-    [number] = [one["id"] for one in bpftool("map", "show") if str(one["id"]) in held and one["name"] == name]
+    [number] = [
+        bpf_map["id"]
+        for bpf_map in bpftool("map", "show")
+        if str(bpf_map["id"]) in map_ids and bpf_map["name"] == name
+    ]
     return len(bpftool("map", "dump", "id", number))
 
 
-def by_id(found: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+def by_id(objects: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     """Its objects by their ids."""
-    return {one["id"]: one for one in found}
+    return {bpf_object["id"]: bpf_object for bpf_object in objects}
 
 
 @contextlib.contextmanager

@@ -24,8 +24,10 @@ def chromium(folder: Path, page: Path, *options: str) -> str:
         f"--user-data-dir={folder / 'chromium'}", *options, page.as_uri(),
     ]  # fmt: skip
     environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}  # crash reports
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True, env=environment)
-    return done.stdout
+    process = subprocess.run(
+        command, capture_output=True, text=True, timeout=LIMIT, check=True, env=environment
+    )
+    return process.stdout
 
 
 def evaluate(folder: Path, svg: str, script: str) -> Any:
@@ -37,9 +39,9 @@ def evaluate(folder: Path, svg: str, script: str) -> Any:
     ]]></script>"""
     page = folder / "page.svg"
     page.write_text(svg.replace("</svg>", harness + "</svg>"))
-    found = re.search(r'data-result="([^"]*)"', chromium(folder, page, "--dump-dom"))
-    assert found, "the script did not run"
-    result = json.loads(html.unescape(found[1]))
+    match = re.search(r'data-result="([^"]*)"', chromium(folder, page, "--dump-dom"))
+    assert match, "the script did not run"
+    result = json.loads(html.unescape(match[1]))
     assert not (isinstance(result, dict) and "error" in result), result
     return result
 

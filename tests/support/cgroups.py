@@ -82,8 +82,8 @@ def attached(
 
 def on(folder: Path, points: Mapping[str, int] = POINTS) -> dict[str, tuple[int, ...]]:
     """Return the programs on a cgroup, by the points of a kind; of packets, if nothing is said."""
-    where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return {point: on_cgroups.query_attached(where, number) for point, number in points.items()}
+        return {point: on_cgroups.query_attached(descriptor, number) for point, number in points.items()}
     finally:
-        os.close(where)
+        os.close(descriptor)

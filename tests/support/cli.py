@@ -51,7 +51,7 @@ class Ended(AssertionError):
 
 def run(*words: object, env: dict[str, str] | None = None, **options: Any) -> Result:
     """Run to the end."""
-    done = subprocess.run(
+    process = subprocess.run(
         [*COMMAND, *map(str, words)],
         capture_output=True,
         text=True,
@@ -60,7 +60,7 @@ def run(*words: object, env: dict[str, str] | None = None, **options: Any) -> Re
         check=False,
         **options,
     )
-    return Result(done.returncode, done.stdout, done.stderr)
+    return Result(process.returncode, process.stdout, process.stderr)
 
 
 def start(
@@ -101,9 +101,9 @@ def stop(process: subprocess.Popen[str], number: int = signal.SIGINT) -> Result:
     return finish(process)
 
 
-def wait_for(condition: Any, what: str) -> None:
+def wait_for(condition: Any, description: str) -> None:
     """Poll until ``condition()`` holds."""
     deadline = time.monotonic() + LIMIT
     while not condition():
-        assert time.monotonic() < deadline, f"never happened: {what}"
+        assert time.monotonic() < deadline, f"never happened: {description}"
         time.sleep(0.01)

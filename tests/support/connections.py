@@ -109,7 +109,7 @@ def _drop_from(first: int) -> list[tuple[int, int, int, int]]:
 def dropping_segments(end: socket.socket, first: int | None = None) -> Iterator[None]:
     """A socket to which nothing comes (or no segment whose data begins so): the kernel drops it."""
     code = _DROP if first is None else _drop_from(first)
-    memory = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in code))
+    memory = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in code))
     end.setsockopt(
         socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HxxxxxxQ", len(code), ctypes.addressof(memory))
     )

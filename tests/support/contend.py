@@ -52,26 +52,26 @@ class Counted:
 
 def counted(err: str) -> dict[int, Counted]:
     """By process id, from standard error."""
-    found = {}
+    counts = {}
     for line in err.splitlines():
         if line.startswith("child "):
             pid, *numbers = map(int, line.split()[1:])
-            found[pid] = Counted(*numbers)
-    return found
+            counts[pid] = Counted(*numbers)
+    return counts
 
 
-def is_count(ours: int, kernels: int) -> bool:
+def is_count(shown: int, counter: int) -> bool:
     """Return whether two counts of the same switches agree.
 
     A process that exits is not followed from the exit's event on, and may be switched a few times after it.
     On a host, a policy may keep programs from running while some of its own tasks are current: a switch from
     such a task to ours is then not seen. In the lab none is missing.
     """
-    unseen = 0 if LAB else kernels // 10
-    return kernels - unseen - 8 <= ours <= kernels
+    unseen = 0 if LAB else counter // 10
+    return counter - unseen - 8 <= shown <= counter
 
 
-def is_close(ours: int, kernels: int) -> bool:
+def is_close(shown: int, counter: int) -> bool:
     """Return whether two times (ns) of the same waits agree: the clock of a run queue is read a moment apart
     from ours, and the last moments of a process are not followed."""
-    return abs(ours - kernels) <= kernels * 0.1 + (50_000_000 if LAB else 10_000_000)
+    return abs(shown - counter) <= counter * 0.1 + (50_000_000 if LAB else 10_000_000)

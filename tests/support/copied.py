@@ -13,11 +13,11 @@ def copy_package(folder: Path, changes: dict[str, tuple[str, str]]) -> dict[str,
 
     ``changes`` maps a file in probes_c to a text in it and what takes its place.
     """
-    made = folder / "pytracer"
+    copy = folder / "pytracer"
     source = Path(pytracer.__file__).parent
-    shutil.copytree(source, made, symlinks=False, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source, copy, symlinks=False, ignore=shutil.ignore_patterns("__pycache__"))
     for name, (before, after) in changes.items():
-        file = made / "probes_c" / name
+        file = copy / "probes_c" / name
         text = file.read_text()
         assert text.count(before) == 1, (name, before)
         file.write_text(text.replace(before, after))

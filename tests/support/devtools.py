@@ -62,15 +62,15 @@ class Browser:
 
     def evaluate(self, script: str) -> Any:
         """Return the value of an expression; promises are awaited."""
-        done = self._ask(
+        answer = self._ask(
             "Runtime.evaluate",
             expression=script,
             returnByValue=True,
             awaitPromise=True,
             allowUnsafeEvalBlockedByCSP=False,
         )
-        assert "exceptionDetails" not in done, done
-        return done["result"].get("value")
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     def wait_for(self, script: str) -> Any:
         """Wait until an expression is true; return its value."""
@@ -98,14 +98,16 @@ class Browser:
     def complaints(self) -> list[str]:
         """Return what the console has: errors, and violations of a page's policy."""
         self.evaluate("1")
-        texts = [one["params"]["entry"]["text"] for one in self.events if one["method"] == "Log.entryAdded"]
-        thrown = [one for one in self.events if one["method"] == "Runtime.exceptionThrown"]
-        return texts + [str(one["params"]["exceptionDetails"]) for one in thrown]
+        texts = [
+            event["params"]["entry"]["text"] for event in self.events if event["method"] == "Log.entryAdded"
+        ]
+        thrown = [event for event in self.events if event["method"] == "Runtime.exceptionThrown"]
+        return texts + [str(event["params"]["exceptionDetails"]) for event in thrown]
 
     def requested(self) -> list[str]:
         """Return the addresses that were requested."""
-        sent = [one for one in self.events if one["method"] == "Network.requestWillBeSent"]
-        return [one["params"]["request"]["url"] for one in sent]
+        requests = [event for event in self.events if event["method"] == "Network.requestWillBeSent"]
+        return [event["params"]["request"]["url"] for event in requests]
 
 
 @contextmanager

@@ -25,8 +25,10 @@ def loop(folder: Path, size: int = 64 << 20) -> Iterator[Path]:
     file = folder / "disk"
     file.touch()
     os.truncate(file, size)
-    made = subprocess.run(["losetup", "--find", "--show", file], check=True, capture_output=True, text=True)
-    device = Path(made.stdout.strip())
+    process = subprocess.run(
+        ["losetup", "--find", "--show", file], check=True, capture_output=True, text=True
+    )
+    device = Path(process.stdout.strip())
     try:
         if shutil.which("udevadm"):  # it looks at what is on a new disk
             subprocess.run(["udevadm", "settle"], check=False, capture_output=True)
@@ -58,8 +60,8 @@ def work(
                 fcntl.ioctl(fd, BLKDISCARD, struct.pack("QQ", number << 20, 1 << 16))
         finally:
             os.close(fd)
-    made = {"read": reads, "write": writes, "flush": flushes, "discard": discards}
-    return {operation: count for operation, count in made.items() if count}
+    counts = {"read": reads, "write": writes, "flush": flushes, "discard": discards}
+    return {operation: count for operation, count in counts.items() if count}
 
 
 # Reads blocks past the page cache, one after the other, under a name of its own.
@@ -78,24 +80,24 @@ def readers(device: Path, counts: dict[str, int], apart: int = 1000) -> dict[int
 
     Returns by process id the name and the sectors, of which each process has its own.
     """
-    made = []
-    for place, (name, count) in enumerate(counts.items()):
-        first = place * apart
+    processes = []
+    for position, (name, count) in enumerate(counts.items()):
+        first = position * apart
         words = [device, str(first), str(count), name]
         process = subprocess.Popen([sys.executable, "-c", READER, *words])
-        made.append((process, name, range(first * 8, (first + count) * 8, 8)))
-    for process, *_ in made:
+        processes.append((process, name, range(first * 8, (first + count) * 8, 8)))
+    for process, *_ in processes:
         assert process.wait(timeout=60) == 0
-    return {process.pid: (name, sectors) for process, name, sectors in made}
+    return {process.pid: (name, sectors) for process, name, sectors in processes}
 
 
 def schedulers(device: Path) -> Iterator[str]:
     """Give the disk one of its I/O schedulers after the other; their names."""
     scheduler = Path("/sys/class/block") / device.name / "queue/scheduler"
-    there = scheduler.read_text().replace("[", "").replace("]", "").split()
-    for wanted in (name for name in ("none", "mq-deadline", "bfq", "kyber") if name in there):
-        scheduler.write_text(wanted)
-        yield wanted
+    available = scheduler.read_text().replace("[", "").replace("]", "").split()
+    for candidate in (name for name in ("none", "mq-deadline", "bfq", "kyber") if name in available):
+        scheduler.write_text(candidate)
+        yield candidate
 
 
 def transferred(device: Path) -> dict[str, int]:
@@ -108,13 +110,13 @@ def transferred(device: Path) -> dict[str, int]:
 def file_system(device: Path, folder: Path) -> Iterator[Path]:
     """An ext4 file system on the disk, mounted in ``folder``, without a journal of its own."""
     subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", device], check=True)
-    where = folder / "mounted"
-    where.mkdir()
-    subprocess.run(["mount", device, where], check=True)
+    mount_point = folder / "mounted"
+    mount_point.mkdir()
+    subprocess.run(["mount", device, mount_point], check=True)
     try:
-        yield where
+        yield mount_point
     finally:
-        subprocess.run(["umount", where], check=True)
+        subprocess.run(["umount", mount_point], check=True)
 
 
 def completed(device: Path) -> dict[str, int]:

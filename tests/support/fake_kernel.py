@@ -109,10 +109,10 @@ class FakeKernel:
                 return Support(True, name=symbol + (f"+{probe.offset:#x}" if probe.offset else ""))
         return Support(False, reason=f"no function {' or '.join(probe.symbols)}")
 
-    def _answer(self, probe: Probe, known: set[str] | None, name: str = "") -> Support:
+    def _answer(self, probe: Probe, names: set[str] | None, name: str = "") -> Support:
         name = name or probe.target
         if probe.kind in self.refuses:
             return Support(False, reason="refused by policy", is_forbidden=True)
-        if known is None or name in known:
+        if names is None or name in names:
             return Support(True, name=name)
         return Support(False, reason=f"no {probe.kind} {name}")

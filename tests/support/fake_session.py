@@ -59,7 +59,7 @@ class Made:
         return iter(())
 
     def discard(self) -> int:
-        return sum(len(one) for one in self.read_interval(last=True))
+        return sum(len(item) for item in self.read_interval(last=True))
 
     def losses(self):
         yield from next(self.lost, ())

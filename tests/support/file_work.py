@@ -88,15 +88,15 @@ def command(folder: Path) -> list[str]:
     return [sys.executable, "-c", _PROGRAM, str(folder), str(COUNT)]
 
 
-def by_count(found: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str, int], int]:
+def by_count(rows: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str, int], int]:
     """Return how often each operation was found on the program's files; all of it, if none is missing."""
     counts: dict[tuple[str, str, int], int] = {}
-    for which in found:
-        if which[0] in DONE:
-            counts[which] = counts.get(which, 0) + 1
+    for row in rows:
+        if row[0] in DONE:
+            counts[row] = counts.get(row, 0) + 1
     return counts
 
 
 def every(counts: dict[tuple[str, str, int], int]) -> dict[tuple[str, str, int], int]:
     """So many times what is done each time."""
-    return {which: COUNT * number for which, number in counts.items()}
+    return {key: COUNT * number for key, number in counts.items()}

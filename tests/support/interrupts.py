@@ -20,8 +20,8 @@ def make_interrupts() -> None:
             file.seek(0)
             while file.read(1 << 20):
                 pass
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
-        there.bind(("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
         for _ in range(101):
-            there.sendto(b"x", there.getsockname())
-            there.recv(1)
+            receiver.sendto(b"x", receiver.getsockname())
+            receiver.recv(1)

@@ -35,8 +35,8 @@ class Seen(NamedTuple):
 def syscalls(*words: object, before: Words = ()) -> Seen:
     """23 getppid calls of a program that is linked with nothing."""
     result = _run("syscalls", words, before, workload("calls"), "getppid", 23)
-    seen = {r["syscall"]: (r["calls"], r["errors"]) for r in _records(result)}
-    return Seen(result, seen, {"execve": (1, 0), "getppid": (23, 0)})
+    shown = {r["syscall"]: (r["calls"], r["errors"]) for r in _records(result)}
+    return Seen(result, shown, {"execve": (1, 0), "getppid": (23, 0)})
 
 
 def sockcount(*words: object, before: Words = ()) -> Seen:
@@ -60,8 +60,8 @@ def cgroupcount(*words: object, before: Words = ()) -> Seen:
     with packets.namespace(), cgroups.cgroup() as folder:
         words = (*words, "--cgroup", folder)
         result = _meanwhile("cgroupcount", words, before, lambda: cgroups.run_in(folder, work))
-    seen = {r["direction"]: (r["protocol"], r["packets"], r["bytes"]) for r in _records(result)}
-    return Seen(result, seen, dict.fromkeys(("in", "out"), ("UDP", 101, 101 * 58)))
+    shown = {r["direction"]: (r["protocol"], r["packets"], r["bytes"]) for r in _records(result)}
+    return Seen(result, shown, dict.fromkeys(("in", "out"), ("UDP", 101, 101 * 58)))
 
 
 def socksnoop(*words: object, before: Words = ()) -> Seen:
@@ -70,72 +70,72 @@ def socksnoop(*words: object, before: Words = ()) -> Seen:
     with packets.namespace(), cgroups.cgroup() as folder:
         words = (*words, "--cgroup", folder)
         result = _meanwhile("socksnoop", words, before, lambda: cgroups.run_in(folder, work))
-    seen = Counter((r["call"], r["address"]) for r in _records(result))
-    made = {
+    shown = Counter((r["call"], r["address"]) for r in _records(result))
+    expected = {
         ("socket", None): 2,
         ("bind", "127.0.0.1"): 1,
         ("bound", "127.0.0.1"): 1,
         ("send", "127.0.0.1"): 23,
     }
-    return Seen(result, seen, made)
+    return Seen(result, shown, expected)
 
 
 def packetsnoop(*words: object, before: Words = ()) -> Seen:
     """101 packets, shown as they go out."""
-    sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
+    frames = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
     with packets.namespace():
         words = (*words, "lo", "--direction", "out")
-        result = _meanwhile("packetsnoop", words, before, lambda: packets.send("lo", sent))
-    seen = Counter((r["protocol"], r["saddr"], r["daddr"], r["bytes"]) for r in _records(result))
-    return Seen(result, seen, {("UDP", "192.0.2.1", "192.0.2.2", 64): 101})
+        result = _meanwhile("packetsnoop", words, before, lambda: packets.send("lo", frames))
+    shown = Counter((r["protocol"], r["saddr"], r["daddr"], r["bytes"]) for r in _records(result))
+    return Seen(result, shown, {("UDP", "192.0.2.1", "192.0.2.2", 64): 101})
 
 
 def fanoutcount(*words: object, before: Words = ()) -> Seen:
     """101 packets, all with the same addresses, and so of one worker."""
-    sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
+    frames = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
     with packets.namespace():
-        result = _meanwhile("fanoutcount", [*words, "lo"], before, lambda: packets.send("lo", sent))
+        result = _meanwhile("fanoutcount", [*words, "lo"], before, lambda: packets.send("lo", frames))
     return Seen(result, [(r["packets"], r["bytes"]) for r in _records(result)], [(101, 101 * 50)])
 
 
 def _packets(tracer: str, words: Words, before: Words) -> Seen:
-    sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
+    frames = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
     with packets.namespace():
-        result = _meanwhile(tracer, [*words, "lo"], before, lambda: packets.send("lo", sent))
-    seen = {r["protocol"]: (r["packets"], r["bytes"]) for r in _records(result)}
-    return Seen(result, seen, packets.expected(sent, received=True))
+        result = _meanwhile(tracer, [*words, "lo"], before, lambda: packets.send("lo", frames))
+    shown = {r["protocol"]: (r["packets"], r["bytes"]) for r in _records(result)}
+    return Seen(result, shown, packets.expected(frames, received=True))
 
 
 def execsnoop(*words: object, before: Words = ()) -> Seen:
     """23 programs, by one that is executed itself."""
     command = [workload("execs"), "times", 23, "/bin/true", "a b"]
     result = _run("execsnoop", words, before, *command)
-    made = [shlex.join(map(str, command)), *["/bin/true 'a b'"] * 23]
-    return Seen(result, [r["args"] for r in _records(result)], made)
+    expected = [shlex.join(map(str, command)), *["/bin/true 'a b'"] * 23]
+    return Seen(result, [r["args"] for r in _records(result)], expected)
 
 
 def opensnoop(*words: object, before: Words = ()) -> Seen:
     """23 opens that succeed."""
     result = _run("opensnoop", words, before, workload("opens"), "openat", 0, 23, "/dev/null")
-    seen = [(r["fd"], r["err"], r["flags"], r["path"]) for r in _records(result)]
-    return Seen(result, seen, [(3 + number, None, "RDONLY", "/dev/null") for number in range(23)])
+    shown = [(r["fd"], r["err"], r["flags"], r["path"]) for r in _records(result)]
+    return Seen(result, shown, [(3 + number, None, "RDONLY", "/dev/null") for number in range(23)])
 
 
 def openfiles(*words: object, before: Words = ()) -> Seen:
     """23 files of this process, beside those that it has open anyway."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         files = [stack.enter_context((Path(folder) / str(number)).open("w")) for number in range(23)]
-        made = {(file.fileno(), os.fstat(file.fileno()).st_ino) for file in files}
+        expected = {(file.fileno(), os.fstat(file.fileno()).st_ino) for file in files}
         result = run(*before, "openfiles", "-f", "json", "-v", *words, "-p", os.getpid())
-    inodes = {inode for _, inode in made}
-    return Seen(result, {(r["fd"], r["inode"]) for r in _records(result) if r["inode"] in inodes}, made)
+    inodes = {inode for _, inode in expected}
+    return Seen(result, {(r["fd"], r["inode"]) for r in _records(result) if r["inode"] in inodes}, expected)
 
 
 def tasks(*words: object, before: Words = ()) -> Seen:
     """This process's threads."""
-    made = {int(task.name) for task in Path("/proc/self/task").iterdir()}
+    expected = {int(task.name) for task in Path("/proc/self/task").iterdir()}
     result = run(*before, "tasks", "-f", "json", "-v", *words, "-p", os.getpid())
-    return Seen(result, {r["tid"] for r in _records(result)}, made)
+    return Seen(result, {r["tid"] for r in _records(result)}, expected)
 
 
 def tcptracer(*words: object, before: Words = ()) -> Seen:
@@ -150,33 +150,33 @@ def tcptracer(*words: object, before: Words = ()) -> Seen:
     with packets.namespace():
         words = (*words, "--netns", "/proc/self/ns/net")
         result = _meanwhile("tcptracer", words, before, connect)
-    seen = Counter((r["type"], r["pid"]) for r in _records(result))
+    shown = Counter((r["type"], r["pid"]) for r in _records(result))
     return Seen(
         result,
-        seen,
+        shown,
         {(kind, os.getpid()): 23 for kind in ("connect", "accept")} | {("close", os.getpid()): 46},
     )
 
 
 def biolatency(*words: object, before: Words = ()) -> Seen:
     """Reads, writes and flushes of a loop device; others' requests do not count."""
-    made: dict[str, int] = {}
+    expected: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder, disks.loop(Path(folder)) as device:
 
         def ask() -> None:
-            made.update(disks.work(device, reads=101, writes=23, flushes=7))
+            expected.update(disks.work(device, reads=101, writes=23, flushes=7))
 
         result = _meanwhile("biolatency", [*words, "--by", "disk,operation"], before, ask)
     # A probe that interrupts itself, which is a loss, has to do with another disk.
-    seen = {r["operation"]: r["requests"] for r in _records(result, "loss") if r["disk"] == device.name}
-    return Seen(result, seen, made)
+    shown = {r["operation"]: r["requests"] for r in _records(result, "loss") if r["disk"] == device.name}
+    return Seen(result, shown, expected)
 
 
 def profile(*words: object, before: Words = ()) -> Seen:
     """Return a loop, three functions deep; how often it is found there is not known."""
     result = _run("profile", words, before, workload("spin"), "user", 500)
-    seen = {tuple(r["user"][1:4]) for r in _records(result) if r["user"][:1] == ["spin"]}
-    return Seen(result, seen, {("b", "a", "main")})
+    shown = {tuple(r["user"][1:4]) for r in _records(result) if r["user"][:1] == ["spin"]}
+    return Seen(result, shown, {("b", "a", "main")})
 
 
 KNOWN: dict[str, Callable[..., Seen]] = {

@@ -43,28 +43,30 @@ def is_ours(process: int) -> bool:
 
 def loaded() -> set[Id]:
     """List all programs and maps in the kernel."""
-    found = set[Id]()
+    ids = set[Id]()
     for kind, command in _GET_NEXT_ID.items():
         after = 0
         with contextlib.suppress(OSError):  # ENOENT behind the last one
             while True:
-                _, back = bpf_inout(command, struct.pack("III", after, 0, 0))
-                after = struct.unpack_from("I", back, 4)[0]
-                found.add((kind, after))
-    return found
+                _, answer = bpf_inout(command, struct.pack("III", after, 0, 0))
+                after = struct.unpack_from("I", answer, 4)[0]
+                ids.add((kind, after))
+    return ids
 
 
 def held() -> tuple[set[Id], set[Id]]:
     """Find the programs and maps that processes hold: those of this run, and those of all others."""
-    ours, theirs = set[Id](), set[Id]()
+    own_ids, foreign_ids = set[Id](), set[Id]()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # the process may end at any time
-            mine = is_ours(int(process.name))
+            is_own = is_ours(int(process.name))
             for info in (process / "fdinfo").iterdir():
                 with contextlib.suppress(OSError):
                     for kind, number in _HOLDS.findall(info.read_text()):
-                        (ours if mine else theirs).add(("program" if kind == "prog" else "map", int(number)))
-    return ours, theirs
+                        (own_ids if is_own else foreign_ids).add(
+                            ("program" if kind == "prog" else "map", int(number))
+                        )
+    return own_ids, foreign_ids
 
 
 def find_leftovers(before: set[Id], wait_until_alone: Callable[[], None]) -> set[Id]:
@@ -76,10 +78,10 @@ def find_leftovers(before: set[Id], wait_until_alone: Callable[[], None]) -> set
     began, alone = time.monotonic(), False
     while suspects:
         suspects &= loaded()
-        ours, theirs = held()
-        suspects -= theirs - ours
+        own_ids, foreign_ids = held()
+        suspects -= foreign_ids - own_ids
         waited = time.monotonic() - began
-        if alone or suspects & ours:
+        if alone or suspects & own_ids:
             if waited > GRACE:
                 return suspects
         elif suspects and waited > UNHELD_GRACE:

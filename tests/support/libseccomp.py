@@ -49,19 +49,19 @@ def program(document: Mapping[str, Any]) -> list[tuple[int, int, int, int]]:
                 continue
             conditions = [
                 _Compare(
-                    given["index"],
-                    1 + _OPERATIONS.index(given["op"].removeprefix("SCMP_CMP_")),
-                    given["value"],
-                    given.get("valueTwo", 0),
+                    argument["index"],
+                    1 + _OPERATIONS.index(argument["op"].removeprefix("SCMP_CMP_")),
+                    argument["value"],
+                    argument.get("valueTwo", 0),
                 )
-                for given in rule.get("args", ())
+                for argument in rule.get("args", ())
             ]
             array = (_Compare * len(conditions))(*conditions)
             for name in rule["names"]:
                 number = library.seccomp_syscall_resolve_name(name.encode())
                 assert number != -1, name
-                done = library.seccomp_rule_add_array(context, action, number, len(array), array)
-                assert done == 0, (name, done)
+                status = library.seccomp_rule_add_array(context, action, number, len(array), array)
+                assert status == 0, (name, status)
         file = os.memfd_create("filter")
         try:
             assert library.seccomp_export_bpf(context, file) == 0
@@ -72,7 +72,7 @@ def program(document: Mapping[str, Any]) -> list[tuple[int, int, int, int]]:
         library.seccomp_release(context)
 
 
-def _action(of: Mapping[str, Any], which: str = "") -> int:
-    name = of["defaultAction" if which else "action"]
-    number = of.get("defaultErrnoRet" if which else "errnoRet", errno.EPERM)
+def _action(of: Mapping[str, Any], key: str = "") -> int:
+    name = of["defaultAction" if key else "action"]
+    number = of.get("defaultErrnoRet" if key else "errnoRet", errno.EPERM)
     return _ACTIONS[name] | (number if name == "SCMP_ACT_ERRNO" else 0)

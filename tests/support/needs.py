@@ -170,12 +170,12 @@ def needed(name: str) -> list[Need]:
     """Return what must be there for a feature, or for a way to hook."""
     if name in NEEDS or "=" not in name:
         return [NEEDS[name]]
-    hook, _, wanted = name.partition("=")
+    hook, _, alternative_name = name.partition("=")
     alternatives = (alternative for one in hooks() if one.name == hook for alternative in one.alternatives)
-    alternative = next(alternative for alternative in alternatives if alternative.name == wanted)
+    alternative = next(alternative for alternative in alternatives if alternative.name == alternative_name)
     kinds = dict.fromkeys(probe.kind for probe in alternative.probes if not probe.optional)
-    missing = [kind for kind in kinds if kind not in NEEDS]
-    assert not missing, f"{name} stands on {missing}: not in the table of tests/support/needs.py"
+    unknown = [kind for kind in kinds if kind not in NEEDS]
+    assert not unknown, f"{name} stands on {unknown}: not in the table of tests/support/needs.py"
     return [NEEDS[kind] for kind in kinds]
 
 
@@ -206,15 +206,15 @@ class Kernel:
         features = (feature for need in needed(name) for feature in need.features)
         return next((why for feature in features if (why := self._lacks(feature))), "")
 
-    def _lacks(self, known: Feature) -> str:
-        if known.since and self.version < parse_version(known.since):
-            return f"it came with Linux {known.since}, and this is {self.release}"
-        if known.until and self.version >= parse_version(known.until):
-            return f"Linux {known.until} took it away, and this is {self.release}"
-        if known.machines and self.machine not in known.machines:
-            return f"it is for {', '.join(known.machines)}, and this is {self.machine}"
-        missing = known.missing_option(self.option)
-        return f"built without CONFIG_{missing}" if missing else ""
+    def _lacks(self, feature: Feature) -> str:
+        if feature.since and self.version < parse_version(feature.since):
+            return f"it came with Linux {feature.since}, and this is {self.release}"
+        if feature.until and self.version >= parse_version(feature.until):
+            return f"Linux {feature.until} took it away, and this is {self.release}"
+        if feature.machines and self.machine not in feature.machines:
+            return f"it is for {', '.join(feature.machines)}, and this is {self.machine}"
+        option = feature.missing_option(self.option)
+        return f"built without CONFIG_{option}" if option else ""
 
 
 def running() -> Kernel:
@@ -236,33 +236,35 @@ def needs(name: str, present: object) -> None:
     raise Excused(f"no {name}: {excuse}")
 
 
-def refused_by_right(status: int, message: str, wanted: dict[str, str], kernel: Kernel | None = None) -> bool:
-    """Return whether a run with ``--hook`` for each of ``wanted`` was refused, as this kernel may; False if
-    it ran.
+def refused_by_right(
+    status: int, message: str, alternatives: dict[str, str], kernel: Kernel | None = None
+) -> bool:
+    """Return whether a run with ``--hook`` for each of ``alternatives`` was refused, as this kernel may;
+    False if it ran.
 
     Fails where the kernel should have served it, where the refusal is not "unsupported" (4) with a declared
     reason, and where it ran though the table says that it is gone.
     """
     kernel = kernel or running()
-    names = [f"{hook}={alternative}" for hook, alternative in wanted.items()]
+    names = [f"{hook}={alternative}" for hook, alternative in alternatives.items()]
     excuses = {name: excuse for name in names if (excuse := kernel.excuse(name))}
     if status == 0:
         # Backports are welcome; what was taken away or left out does not come back by itself.
         stale = [f"{name}: {excuse}" for name, excuse in excuses.items() if "came with" not in excuse]
         assert not stale, f"it ran: tests/support/needs.py is out of date, {stale}"
         return False
-    assert excuses, f"{wanted} must run on {kernel.release}, but: {status}, {message}"
+    assert excuses, f"{alternatives} must run on {kernel.release}, but: {status}, {message}"
     assert status == 4, message
-    says = [need.says for name in excuses for need in needed(name)]
-    assert any(re.search(text, message) for text in says), f"not for {excuses}: {message}"
+    messages = [need.says for name in excuses for need in needed(name)]
+    assert any(re.search(text, message) for text in messages), f"not for {excuses}: {message}"
     return True
 
 
-def refused(result: Result, wanted: dict[str, str]) -> bool:
-    """Return whether a run with ``--hook`` for each of ``wanted`` was refused: on Debian's kernels by right,
-    on others for what their policy is, which must be said. False if it ran."""
+def refused(result: Result, alternatives: dict[str, str]) -> bool:
+    """Return whether a run with ``--hook`` for each of ``alternatives`` was refused: on Debian's kernels by
+    right, on others for what their policy is, which must be said. False if it ran."""
     if DEBIANS:
-        return refused_by_right(result.status, result.err, wanted)
+        return refused_by_right(result.status, result.err, alternatives)
     if result.status not in (4, 5):
         return False
     assert re.search("no way to see where .*: .+", result.err), result.err

@@ -31,12 +31,12 @@ def classic(code: Sequence[ClassicInstruction], packet: bytes) -> bool:
     a = x = at = 0
     memory = [0] * 16
     while True:
-        one = code[at]
+        instruction = code[at]
         at += 1
-        kind, mode = one.code & 7, one.code & 0xE0
+        kind, mode = instruction.code & 7, instruction.code & 0xE0
         if kind in (LD, LDX) and mode in (0x20, 0x40, 0xA0):
-            size = 1 if mode == 0xA0 else _SIZES[one.code & 0x18]
-            offset = (one.k + (x if mode == 0x40 else 0)) & _U32
+            size = 1 if mode == 0xA0 else _SIZES[instruction.code & 0x18]
+            offset = (instruction.k + (x if mode == 0x40 else 0)) & _U32
             if offset + size > len(packet):
                 return False
             value = int.from_bytes(packet[offset : offset + size], "big")
@@ -45,27 +45,27 @@ def classic(code: Sequence[ClassicInstruction], packet: bytes) -> bool:
             else:
                 a = value
         elif kind in (LD, LDX):
-            value = {0x00: one.k, 0x60: memory[one.k & 15], 0x80: len(packet)}[mode]
+            value = {0x00: instruction.k, 0x60: memory[instruction.k & 15], 0x80: len(packet)}[mode]
             a, x = (value, x) if kind == LD else (a, value)
         elif kind in (ST, STX):
-            memory[one.k] = a if kind == ST else x
+            memory[instruction.k] = a if kind == ST else x
         elif kind == ALU:
-            other = x if one.code & 8 else one.k
-            operation = one.code & 0xF0
+            other = x if instruction.code & 8 else instruction.k
+            operation = instruction.code & 0xF0
             if operation in (0x30, 0x90) and other == 0:
                 return False
             a = calculated(operation, a, other)
         elif kind == JMP:
-            other = x if one.code & 8 else one.k
-            operation = one.code & 0xF0
+            other = x if instruction.code & 8 else instruction.k
+            operation = instruction.code & 0xF0
             if operation == 0:
-                at += one.k
+                at += instruction.k
             else:
                 true = {0x10: a == other, 0x20: a > other, 0x30: a >= other, 0x40: bool(a & other)}
-                at += one.jt if true[operation] else one.jf
+                at += instruction.jt if true[operation] else instruction.jf
         elif kind == RET:
-            return bool(a if one.code & 0x18 == 0x10 else one.k)
-        elif one.code & 0xF8:
+            return bool(a if instruction.code & 0x18 == 0x10 else instruction.k)
+        elif instruction.code & 0xF8:
             a = x
         else:
             x = a
@@ -129,17 +129,17 @@ def machine(code: bytes, packet: bytes, context: PacketContext) -> int:
             ):
                 at += off
         elif kind == 1:
-            size, place = _SIZES[opcode & 0x18], r[src] + off
-            if place >= 1 << 40:
+            size, address = _SIZES[opcode & 0x18], r[src] + off
+            if address >= 1 << 40:
                 members = (
                     {0: base, 4: base + len(packet)} if context is PacketContext.FRAME else {0: len(packet)}
                 )
-                r[dst] = members[place - (1 << 40)]
-            elif place < stack - 512:
-                assert base <= place <= base + len(packet) - size, "beyond the packet"
-                r[dst] = int.from_bytes(packet[place - base :][:size], "little")
+                r[dst] = members[address - (1 << 40)]
+            elif address < stack - 512:
+                assert base <= address <= base + len(packet) - size, "beyond the packet"
+                r[dst] = int.from_bytes(packet[address - base :][:size], "little")
             else:
-                r[dst] = sum(memory[place + i] << 8 * i for i in range(size))
+                r[dst] = sum(memory[address + i] << 8 * i for i in range(size))
         else:
             value = r[src] if kind == 3 else imm & _U64
             for i in range(_SIZES[opcode & 0x18]):
@@ -157,40 +157,40 @@ def _call(r: list[int], memory: dict[int, int], packet: bytes, stack: int) -> No
     r[1:6] = [0xDEAD] * 5
 
 
-def attached(code: Sequence[ClassicInstruction], sent: Sequence[bytes]) -> list[bool]:
+def attached(code: Sequence[ClassicInstruction], packets_sent: Sequence[bytes]) -> list[bool]:
     """Return what the kernel's own classic BPF says of each packet."""
-    program = b"".join(struct.pack("HBBI", *one) for one in code)
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in code)
     buffer = ctypes.create_string_buffer(program, len(program))
     filtered = struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer))
-    return _between_sockets(SO_ATTACH_FILTER, filtered, sent)
+    return _between_sockets(SO_ATTACH_FILTER, filtered, packets_sent)
 
 
-def judged(prologue: bytes, context: PacketContext, sent: Sequence[bytes]) -> list[bool]:
+def judged(prologue: bytes, context: PacketContext, packets_sent: Sequence[bytes]) -> list[bool]:
     """Return what the prologue makes of each packet (14 bytes and more), before a program that takes all it
     sees."""
     frame = context is PacketContext.FRAME
     program = prog_load(ProgType.XDP if frame else ProgType.SOCKET_FILTER, prologue + returning(MATCH))
     try:
         if not frame:
-            return _between_sockets(SO_ATTACH_BPF, struct.pack("i", program), sent)
-        verdicts = [_run_once(program, packet) for packet in sent]
+            return _between_sockets(SO_ATTACH_BPF, struct.pack("i", program), packets_sent)
+        verdicts = [_run_once(program, packet) for packet in packets_sent]
         assert set(verdicts) <= {MATCH, PASSES[context]}
         return [verdict == MATCH for verdict in verdicts]
     finally:
         os.close(program)
 
 
-def _between_sockets(option: int, filtered: bytes, sent: Sequence[bytes]) -> list[bool]:
+def _between_sockets(option: int, filtered: bytes, packets_sent: Sequence[bytes]) -> list[bool]:
     """Which datagrams get from one socket of this process to another that has the filter."""
-    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     came = []
-    with ours, other:
-        ours.setsockopt(socket.SOL_SOCKET, option, filtered)
-        for packet in sent:
+    with sender, receiver:
+        sender.setsockopt(socket.SOL_SOCKET, option, filtered)
+        for packet in packets_sent:
             with contextlib.suppress(PermissionError):  # the filter's no
-                other.send(packet)
+                receiver.send(packet)
             try:
-                ours.recv(1)
+                sender.recv(1)
             except BlockingIOError:
                 came.append(False)
             else:
@@ -202,8 +202,8 @@ def _run_once(program: int, packet: bytes) -> int:
     """Return what the kernel has an XDP program return for a packet (BPF_PROG_TEST_RUN)."""
     data = bytearray(packet)
     attr = struct.pack("IIIIQQII", program, 0, len(data), 0, address(data), 0, 1, 0)
-    _, back = bpf_inout(PROG_TEST_RUN, attr)
-    return int(struct.unpack_from("I", back, 4)[0])
+    _, answer = bpf_inout(PROG_TEST_RUN, attr)
+    return int(struct.unpack_from("I", answer, 4)[0])
 
 
 def random_program(dice: random.Random) -> list[ClassicInstruction]:
@@ -215,7 +215,7 @@ def random_program(dice: random.Random) -> list[ClassicInstruction]:
         left = length - at - 1  # instructions in between here and the end
         k = dice.choice([dice.randrange(64), dice.randrange(1 << 16), dice.randrange(1 << 32), 0xFFFFF])
         size = dice.choice([0x00, 0x08, 0x10])
-        made = [
+        instructions = [
             ClassicInstruction(LD | size | 0x20, 0, 0, dice.randrange(80)),
             ClassicInstruction(LD | size | 0x40, 0, 0, dice.choice([dice.randrange(40), k & 0x7FFFFFFF])),
             ClassicInstruction(LDX | 0xB0, 0, 0, dice.randrange(80)),
@@ -229,21 +229,23 @@ def random_program(dice: random.Random) -> list[ClassicInstruction]:
             _arithmetic(dice, k),
         ]
         if stored:
-            made.append(ClassicInstruction(dice.choice([LD | 0x60, LDX | 0x60]), 0, 0, dice.choice(stored)))
+            instructions.append(
+                ClassicInstruction(dice.choice([LD | 0x60, LDX | 0x60]), 0, 0, dice.choice(stored))
+            )
         if left:
             jt, jf = dice.randrange(left), dice.randrange(left)
-            made += [
+            instructions += [
                 ClassicInstruction(
                     JMP | dice.choice([0x10, 0x20, 0x30, 0x40]) | dice.choice([0, 8]), jt, jf, k
                 )
             ] * 3
-            made.append(ClassicInstruction(JMP, 0, 0, jt))
-        one = dice.choice(made)
-        if one.code in (ST, STX):
-            stored.append(one.k)
-        code.append(one)
+            instructions.append(ClassicInstruction(JMP, 0, 0, jt))
+        instruction = dice.choice(instructions)
+        if instruction.code in (ST, STX):
+            stored.append(instruction.k)
+        code.append(instruction)
     # The kernel wants to see each slot stored on every way to a load: so all are, in the beginning.
-    slots = sorted({one.k for one in code if one.code in (LD | 0x60, LDX | 0x60)})
+    slots = sorted({instruction.k for instruction in code if instruction.code in (LD | 0x60, LDX | 0x60)})
     ends = [ClassicInstruction(RET | 0x10, 0, 0, 0), ClassicInstruction(RET, 0, 0, 1)]
     return [*(ClassicInstruction(ST, 0, 0, slot) for slot in slots), *code, dice.choice(ends)]
 

@@ -100,7 +100,7 @@ def ip_packets() -> list[Frame]:
 def frames() -> list[Frame]:
     """Ethernet frames of every kind that is told apart."""
     extensions = b"".join(options(60) for _ in range(7))
-    made = [
+    result = [
         # What is common.
         *(ethernet(f.protocol, f.times, _ethertype(f.data), f.data) for f in ip_packets()),
         ethernet("UDP", 2, ETH_P_IPV6, ipv6(17, UDP)),
@@ -146,24 +146,24 @@ def frames() -> list[Frame]:
         ethernet("TCP", 1, ETH_P_IP, ipv4(6, b"")),
         ethernet("UDP", 1, ETH_P_IPV6, ipv6(60, options(17))),
     ]
-    assert {"TCP", "UDP", "ICMP", "ICMPv6", "other", "ARP", "LLDP", "LLC"} < {f.protocol for f in made}
-    return made
+    assert {"TCP", "UDP", "ICMP", "ICMPv6", "other", "ARP", "LLDP", "LLC"} < {f.protocol for f in result}
+    return result
 
 
-def expected(sent: Iterable[Frame], *, received: bool) -> dict[str, tuple[int, int]]:
+def expected(frames_sent: Iterable[Frame], *, received: bool) -> dict[str, tuple[int, int]]:
     """Packets and bytes per protocol, as a receiving or as the sending device shows them."""
     rows: dict[str, tuple[int, int]] = {}
-    for frame in sent:
+    for frame in frames_sent:
         packets, size = rows.get(frame.protocol, (0, 0))
         length = len(frame.data) - (frame.taken_off if received else 0)
         rows[frame.protocol] = packets + frame.times, size + frame.times * length
     return rows
 
 
-def send(interface: str, sent: Iterable[Frame], ethertype: int = 0) -> None:
+def send(interface: str, frames_sent: Iterable[Frame], ethertype: int = 0) -> None:
     """Send frames by an interface; where they have no link header, ``ethertype`` says what they are."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packets:
-        for frame in sent:
+        for frame in frames_sent:
             for _ in range(frame.times):
                 packets.sendto(frame.data, (interface, ethertype))
 
@@ -180,8 +180,8 @@ def namespace(*, ipv6: bool = False) -> Iterator[None]:
         _check(_libc.unshare(CLONE_NEWNET))
         try:
             assert Path("/proc/thread-self/ns/net").stat().st_ino != os.fstat(home).st_ino
-            for which in () if ipv6 else ("all", "default"):
-                setting = Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6")
+            for scope in () if ipv6 else ("all", "default"):
+                setting = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
                 if setting.exists():
                     setting.write_text("1")
             ip("link", "set", "lo", "up")
@@ -196,8 +196,8 @@ def namespace(*, ipv6: bool = False) -> Iterator[None]:
 def attached() -> str:
     """Return what anybody has put on interfaces of the namespace: XDP programs, qdiscs that filter."""
     links = [line for line in ip("-d", "link", "show").splitlines() if "prog/xdp" in line]
-    shown = subprocess.run(["tc", "qdisc", "show"], check=True, stdout=subprocess.PIPE, text=True).stdout
-    qdiscs = [line for line in shown.splitlines() if "clsact" in line or "ingress" in line]
+    output = subprocess.run(["tc", "qdisc", "show"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    qdiscs = [line for line in output.splitlines() if "clsact" in line or "ingress" in line]
     return "\n".join(links + qdiscs)
 
 
@@ -206,18 +206,18 @@ def ip(*words: str) -> str:
     return subprocess.run(["ip", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def veth(one: str = "va", other: str = "vb") -> tuple[int, int]:
+def veth(first: str = "va", second: str = "vb") -> tuple[int, int]:
     """Make a pair of interfaces, each the other's far end; their indexes."""
-    ip("link", "add", one, "type", "veth", "peer", "name", other)
-    for name in (one, other):
+    ip("link", "add", first, "type", "veth", "peer", "name", second)
+    for name in (first, second):
         ip("link", "set", name, "up")
     # The first one's queue is set up in the background, once the second is there; before, it drops.
     deadline = time.monotonic() + 30
-    for name in (one, other):
+    for name in (first, second):
         while "qdisc noop " in ip("-o", "link", "show", "dev", name):
             assert time.monotonic() < deadline, f"{name} never came up"
             time.sleep(0.001)
-    return socket.if_nametoindex(one), socket.if_nametoindex(other)
+    return socket.if_nametoindex(first), socket.if_nametoindex(second)
 
 
 @contextlib.contextmanager

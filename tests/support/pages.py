@@ -75,17 +75,17 @@ class Page:
         assert answer.status == 200, answer.body
         return answer.json["run"]
 
-    def rows(self, run: int, found: Any) -> dict[str, Any]:
-        """What is shown of a run as soon as ``found`` holds for it."""
-        for told in self.stream(run):
-            shown = told["shown"]
-            if shown is not None and found(shown):
-                return shown
+    def rows(self, run: int, predicate: Any) -> dict[str, Any]:
+        """What is shown of a run as soon as ``predicate`` holds for it."""
+        for message in self.stream(run):
+            view = message["shown"]
+            if view is not None and predicate(view):
+                return view
         raise AssertionError("the stream has ended")
 
     def state(self, run: int) -> str:
-        told = next(self.stream(run))
-        return next((one["state"] for one in told["runs"] if one["run"] == run), "")
+        message = next(self.stream(run))
+        return next((run_state["state"] for run_state in message["runs"] if run_state["run"] == run), "")
 
     def wait(self, run: int, *states: str) -> None:
         wait_for(lambda: self.state(run) in states, f"run {run} is {states}")

@@ -99,25 +99,27 @@ def mark(*sizes: int, trouble: str = "") -> NamedTarget:
 def kernel(**more: object) -> FakeKernel:
     """With these types, and what is named ``k:vfs_read`` and the like."""
     functions = ("vfs_read", "by_value", "many", "nothing", "unknown")
-    named = {
+    targets_by_source = {
         f"{kind}:{name}": FoundTargets((NamedTarget(name),))
         for kind in ("k", "kr", "f", "fr")
         for name in functions
     }
-    named["k:vfs_read+0x10"] = FoundTargets((NamedTarget("vfs_read"),))
-    named["rt:sched_switch"] = FoundTargets((NamedTarget("sched_switch"),))
-    named["t:syscalls:sys_enter_openat"] = FoundTargets((NamedTarget("syscalls:sys_enter_openat"),))
-    named["t:sched:sched_process_exec"] = FoundTargets((NamedTarget("sched:sched_process_exec"),))
+    targets_by_source["k:vfs_read+0x10"] = FoundTargets((NamedTarget("vfs_read"),))
+    targets_by_source["rt:sched_switch"] = FoundTargets((NamedTarget("sched_switch"),))
+    targets_by_source["t:syscalls:sys_enter_openat"] = FoundTargets(
+        (NamedTarget("syscalls:sys_enter_openat"),)
+    )
+    targets_by_source["t:sched:sched_process_exec"] = FoundTargets((NamedTarget("sched:sched_process_exec"),))
     site = ProbeSite("work", 0x200, file="/bin/x", identity=(1, 1))
     for kind in ("u", "ur"):
-        named[f"{kind}:x:work"] = FoundTargets((NamedTarget("x:work", sites=(site,)),))
-        named[f"{kind}:c:malloc"] = FoundTargets((NamedTarget("c:malloc", sites=(site,)),))
-    named["usdt:p:m"] = FoundTargets((mark(-4, 8, 1, trouble="it is a floating-point number"),))
+        targets_by_source[f"{kind}:x:work"] = FoundTargets((NamedTarget("x:work", sites=(site,)),))
+        targets_by_source[f"{kind}:c:malloc"] = FoundTargets((NamedTarget("c:malloc", sites=(site,)),))
+    targets_by_source["usdt:p:m"] = FoundTargets((mark(-4, 8, 1, trouble="it is a floating-point number"),))
     formats = {"syscalls:sys_enter_openat": OPENAT, "sched:sched_process_exec": EXEC}
     fields = {
         "types": types(),
         "formats": formats,
-        "named": named,
+        "named": targets_by_source,
         "functions": set(functions),
         "patterns": None,
     }

@@ -43,13 +43,13 @@ class BpfRing:
 
     def reserve(self, length: int) -> int | None:
         """Where the record stands; None where there is no room."""
-        taken = (length + 8 + 7) // 8 * 8
-        read, written = self._position(0), self._position(PAGE)
-        if written + taken - read > self.size - 1:
+        size = (length + 8 + 7) // 8 * 8
+        read, write_position = self._position(0), self._position(PAGE)
+        if write_position + size - read > self.size - 1:
             return None
-        self._put(written, struct.pack("II", length | BUSY, 0))
-        struct.pack_into("Q", self._map, PAGE, written + taken)
-        return written
+        self._put(write_position, struct.pack("II", length | BUSY, 0))
+        struct.pack_into("Q", self._map, PAGE, write_position + size)
+        return write_position
 
     def commit(self, at: int, data: bytes) -> None:
         self._put(at + 8, data)
@@ -72,8 +72,8 @@ class BpfRing:
 
     def _put(self, at: int, data: bytes) -> None:
         for offset, byte in enumerate(data):  # both mappings of the same page
-            place = 2 * PAGE + (at + offset) % self.size
-            self._map[place] = self._map[place + self.size] = byte
+            index = 2 * PAGE + (at + offset) % self.size
+            self._map[index] = self._map[index + self.size] = byte
 
 
 class PerfRing:

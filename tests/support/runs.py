@@ -11,5 +11,5 @@ _PROG_TEST_RUN = 10  # enum bpf_cmd
 
 def run(program: int) -> int:
     """Return what a program on a raw tracepoint returns, once run here (Linux 5.10, 1b4d60ec162f)."""
-    _, back = bpf_inout(_PROG_TEST_RUN, struct.pack("II", program, 0).ljust(80, b"\0"))
-    return int(struct.unpack_from("i", back, 4)[0])
+    _, answer = bpf_inout(_PROG_TEST_RUN, struct.pack("II", program, 0).ljust(80, b"\0"))
+    return int(struct.unpack_from("i", answer, 4)[0])

@@ -63,11 +63,11 @@ def batches(items: list[Item]) -> list[Batch]:
 
 def losses(items: list[Item]) -> dict[str, int]:
     """Return what was lost, by reason."""
-    lost: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for item in items:
         if isinstance(item, Loss):
-            lost[item.reason] = lost.get(item.reason, 0) + item.lost
-    return lost
+            counts[item.reason] = counts.get(item.reason, 0) + item.lost
+    return counts
 
 
 def column(items: list[Item], name: str) -> np.ndarray:

@@ -24,7 +24,7 @@ def ended(tracer: str, path: Path, *words: object) -> Result | None:
     """Return a run of the workload; None where this kernel refuses, and may."""
     result = run(tracer, "-f", "json", *words, "--", workload("argcalls"), TIMES, path)
     forced = [str(word).removeprefix("--hook=") for word in words if str(word).startswith("--hook=")]
-    if result.status in (4, 5) and refused(result, dict(one.split("=") for one in forced)):
+    if result.status in (4, 5) and refused(result, dict(choice.split("=") for choice in forced)):
         return None
     assert result.status == 0, result.err
     return result

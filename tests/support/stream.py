@@ -53,13 +53,13 @@ def by_perf_rings(
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Return the events, and what was lost by reason, of a run on a kernel without the ring buffer."""
     request, _ = parser.parse(registry.get(tracer), [str(word) for word in words])
-    found: list[dict[str, Any]] = []
-    lost: dict[str, int] = {}
+    records: list[dict[str, Any]] = []
+    losses: dict[str, int] = {}
     with Trace(request, facts) as trace:
         assert ("PT_HAS_RINGBUF", "") not in trace.plan.defines
         for item in trace:
             if isinstance(item, Batch):
-                found += item.value_rows()
+                records += item.value_rows()
             elif isinstance(item, Loss):
-                lost[item.reason] = lost.get(item.reason, 0) + item.lost
-    return found, lost
+                losses[item.reason] = losses.get(item.reason, 0) + item.lost
+    return records, losses

@@ -40,13 +40,13 @@ class Terminal:
         self.resize(columns, rows)
         self.before = termios.tcgetattr(slave)
         self._slave = slave
-        given = {name: value for name, value in os.environ.items() if name not in _OTHERS}
+        variables = {name: value for name, value in os.environ.items() if name not in _OTHERS}
         self.process = subprocess.Popen(
             [*(command or COMMAND), *map(str, words)],
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=given | {"TERM": "xterm-256color", "LANG": "C.UTF-8"} | (env or {}),
+            env=variables | {"TERM": "xterm-256color", "LANG": "C.UTF-8"} | (env or {}),
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
@@ -95,12 +95,12 @@ class Terminal:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def wait_for(self, condition: Any, what: str = "") -> None:
+    def wait_for(self, condition: Any, description: str = "") -> None:
         """Read until the screen's text has a text, or fulfils a condition."""
         holds = condition if callable(condition) else lambda text: condition in text
         deadline = time.monotonic() + LIMIT
         while not holds(self.text):
-            assert time.monotonic() < deadline, f"never seen: {what or condition}\n{self.text}"
+            assert time.monotonic() < deadline, f"never seen: {description or condition}\n{self.text}"
             assert self.process.poll() is None or select.select([self.master], [], [], 0)[0], self.text
             self.read(0.2)
 
@@ -116,6 +116,6 @@ class Terminal:
     def is_restored(self) -> bool:
         """True if modes of the line and of the terminal are as they were."""
         after = termios.tcgetattr(self._slave)
-        sent = self.sent.decode("utf-8", "replace")
+        output = self.sent.decode("utf-8", "replace")
         pairs = (("\x1b[?1049h", _LEFT), ("\x1b[?25l", "\x1b[?25h"), ("\x1b[?2004h", "\x1b[?2004l"))
-        return after == self.before and all(sent.rfind(off) > sent.rfind(on) for on, off in pairs)
+        return after == self.before and all(output.rfind(off) > output.rfind(on) for on, off in pairs)

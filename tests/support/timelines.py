@@ -50,32 +50,32 @@ def timeline(form: str, schema: Any, *items: Any) -> Timeline:
 
 def read(content: bytes) -> Timeline:
     """Read either format; slices are in the order of their ends."""
-    found = read_chrome(content) if content[:1] == b"[" else read_perfetto(content)
-    for part in (found.slices, found.instants, found.counters, found.flows):
+    timeline = read_chrome(content) if content[:1] == b"[" else read_perfetto(content)
+    for part in (timeline.slices, timeline.instants, timeline.counters, timeline.flows):
         part.sort(key=repr)
-    return found
+    return timeline
 
 
 def read_chrome(content: bytes) -> Timeline:
     assert content.isascii()
-    found, begun = Timeline(), {}
+    timeline, begun = Timeline(), {}
     for event in json.loads(content, parse_float=_nanoseconds):
         at, time, name = (event["pid"], event.get("tid")), event.get("ts"), event["name"]
         if event["ph"] == "M":
-            found.names[at] = event["args"]["name"]
+            timeline.names[at] = event["args"]["name"]
         elif event["ph"] == "X":
-            found.slices.append((at, time, time + event["dur"], name))
-            found.args.append(event["args"])
+            timeline.slices.append((at, time, time + event["dur"], name))
+            timeline.args.append(event["args"])
         elif event["ph"] == "i":
-            found.instants.append((at, time, name))
-            found.args.append(event["args"])
+            timeline.instants.append((at, time, name))
+            timeline.args.append(event["args"])
         elif event["ph"] == "C":
-            found.counters.append((name, time, *event["args"].values()))
+            timeline.counters.append((name, time, *event["args"].values()))
         elif event["ph"] == "s":
             begun[event["id"]] = (at, time)
         else:
-            found.flows.append((*begun[event["id"]], at, time))
-    return found
+            timeline.flows.append((*begun[event["id"]], at, time))
+    return timeline
 
 
 def _nanoseconds(text: str) -> int:
@@ -90,7 +90,7 @@ def read_perfetto(content: bytes) -> Timeline:
     trace.ParseFromString(content)
     trace.DiscardUnknownFields()
     assert trace.ByteSize() == len(content), "fields that the schema does not have"
-    found, tracks, units = Timeline(), {}, {}
+    timeline, tracks, units = Timeline(), {}, {}
     for packet in trace.packet:
         assert packet.trusted_packet_sequence_id
         if packet.HasField("track_descriptor"):
@@ -100,7 +100,7 @@ def read_perfetto(content: bytes) -> Timeline:
             if track.HasField("counter"):
                 units[track.uuid] = track.counter.unit
             if is_thread and track.thread.thread_name:
-                found.names[tracks[track.uuid]] = track.thread.thread_name
+                timeline.names[tracks[track.uuid]] = track.thread.thread_name
     events = [packet for packet in trace.packet if packet.HasField("track_event")]
     open_slices, begun = {}, {}
     for packet in sorted(events, key=lambda packet: packet.timestamp):  # stable
@@ -110,19 +110,19 @@ def read_perfetto(content: bytes) -> Timeline:
             open_slices.setdefault(track, []).append((time, event))
         elif event.type == TrackEvent.TYPE_SLICE_END:
             begin, first = open_slices[track].pop()
-            found.slices.append((track, begin, time, first.name))
+            timeline.slices.append((track, begin, time, first.name))
         elif event.type == TrackEvent.TYPE_INSTANT:
-            found.instants.append((track, time, event.name))
+            timeline.instants.append((track, time, event.name))
         else:
-            found.counters.append((track, time, event.counter_value))
+            timeline.counters.append((track, time, event.counter_value))
         for flow in event.flow_ids:
             begun[flow] = (track, time)
         for flow in event.terminating_flow_ids:
-            found.flows.append((*begun[flow], track, time))
+            timeline.flows.append((*begun[flow], track, time))
         if event.type in (TrackEvent.TYPE_SLICE_BEGIN, TrackEvent.TYPE_INSTANT):
-            found.args.append({a.name: _value(a) for a in event.debug_annotations})
+            timeline.args.append({a.name: _value(a) for a in event.debug_annotations})
     assert not any(open_slices.values())
-    return found
+    return timeline
 
 
 def _value(annotation: Any) -> Any:

@@ -21,8 +21,8 @@ _MAKER = re.compile(r"_\d+_(\d+)_\d+ ")  # kprobe_events.attach names them so: P
 
 def trace_events() -> list[str]:
     """List pytracer's trace events of tracefs, but for those of processes that other tests run."""
-    done = subprocess.run([sys.executable, "-c", _LIST], capture_output=True, text=True, check=True)
-    return [line for line in done.stdout.splitlines() if "pytracer" in line and not _is_others(line)]
+    process = subprocess.run([sys.executable, "-c", _LIST], capture_output=True, text=True, check=True)
+    return [line for line in process.stdout.splitlines() if "pytracer" in line and not _is_others(line)]
 
 
 def _is_others(event: str) -> bool:

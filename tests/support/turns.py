@@ -45,9 +45,9 @@ class Turn:
         try:
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         except BlockingIOError:
-            others = [process for process in holders(descriptor) if not is_sibling(process)]
-            if others:
-                self._say(f"waiting for the kernel tests of {', '.join(map(describe, others))}")
+            foreign = [process for process in holders(descriptor) if not is_sibling(process)]
+            if foreign:
+                self._say(f"waiting for the kernel tests of {', '.join(map(describe, foreign))}")
             fcntl.flock(descriptor, how)
 
 
@@ -56,8 +56,8 @@ def holders(descriptor: int) -> list[int]:
     inode = os.fstat(descriptor).st_ino
     # "4: FLOCK  ADVISORY  READ 812 00:19:1 0 EOF"; one that waits has "->" behind its number.
     has = rf"^\d+: FLOCK +\w+ +\w+ +(\d+) [0-9a-f:]+:{inode} "
-    found = re.findall(has, Path("/proc/locks").read_text(), re.M)
-    return sorted({int(process) for process in found} - {os.getpid()})
+    pids = re.findall(has, Path("/proc/locks").read_text(), re.M)
+    return sorted({int(process) for process in pids} - {os.getpid()})
 
 
 def is_sibling(process: int) -> bool:

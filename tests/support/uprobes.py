@@ -41,9 +41,9 @@ class Counter:
     def put(self, probe: UserProbe) -> list[str]:
         """As the session would; the notes of the links."""
         kind = uprobe_multi if self.way == "multi" else uprobe
-        made = kind.attach(probe, AttachTarget(""), self.program)
-        self.links += made
-        return [link.note for link in made if link.note]
+        links = kind.attach(probe, AttachTarget(""), self.program)
+        self.links += links
+        return [link.note for link in links if link.note]
 
     def attach(self, file, sites: Sequence[ProbeSite], **options) -> None:
         if self.way == "multi":
@@ -146,8 +146,8 @@ def has_cookies() -> bool:
     return not helper_refusal(ProgType.KPROBE, _GET_ATTACH_COOKIE)
 
 
-def working(times: int, what: str = "work") -> Program:
-    return Program(workload("marks"), what, times)
+def working(times: int, function: str = "work") -> Program:
+    return Program(workload("marks"), function, times)
 
 
 def build_library(path: object, answer: int = 42) -> None:

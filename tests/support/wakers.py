@@ -33,9 +33,9 @@ os.waitpid(child, 0)
 TIMERS = f"import time\nfor _ in range({ROUNDS}): time.sleep(0.01)"
 
 
-def is_count(found: int, wanted: int) -> bool:
+def is_count(count: int, expected: int) -> bool:
     """Return True if so many were seen: all in the lab, all but a few on a host.
 
     There a policy may keep programs from running while some of its own tasks are current.
     """
-    return found == wanted if LAB else wanted - 3 <= found <= wanted
+    return count == expected if LAB else expected - 3 <= count <= expected

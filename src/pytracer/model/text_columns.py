@@ -23,8 +23,8 @@ def column_texts(
     if not plain or values.dtype.kind not in "iu" or values.ndim != 1:
         return [form % encode(value) for value in values.tolist()]
     if np.ma.isMaskedArray(values):
-        missing = form % encode(None)
-        return [missing if number is None else form % number for number in values.tolist()]
+        null_text = form % encode(None)
+        return [null_text if number is None else form % number for number in values.tolist()]
     return list(map(form.__mod__, values.tolist()))
 
 

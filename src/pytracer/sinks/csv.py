@@ -85,7 +85,7 @@ class CsvSink:
         if value is None:
             return ""
         if isinstance(value, tuple):  # a stack, innermost first, or whatever there may be several of
-            value = ";".join(escape_name(str(one)) for one in value)
+            value = ";".join(escape_name(str(item)) for item in value)
         elif isinstance(value, str):
             value = harmless(value)
         else:

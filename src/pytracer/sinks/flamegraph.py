@@ -73,10 +73,10 @@ def draw(root: Node, picture: Picture) -> str:
     notes = list(picture.notes)
     if left_out:
         notes.append(f"{left_out} narrow frames are not drawn; their counts are in the frames around them")
-    depth = max((one.depth for one in placed), default=0) + 1
+    depth = max((frame.depth for frame in placed), default=0) + 1
     bottom = _ABOVE + depth * HEIGHT
     total = root.counts[-1]
-    frames = [_frame(one, root, picture, depth) for one in placed] if total else []
+    frames = [_frame(frame, root, picture, depth) for frame in placed] if total else []
     height = bottom + _BELOW + HEIGHT * len(notes)
     parts = [
         tag("title", text_of(picture.title)),
@@ -124,15 +124,15 @@ def _search_box() -> str:
 
 def _legend(y: int, *, compared: bool) -> list[str]:
     if compared:
-        shown = [("#d4401f", "grew"), ("#ffffff", "as before"), ("#2f6fd0", "shrank")]
+        entries = [("#d4401f", "grew"), ("#ffffff", "as before"), ("#2f6fd0", "shrank")]
     else:
-        shown = [(_colour("", part), text) for part, text in _LEGEND]
-    made = []
-    for at, (colour, text) in enumerate(shown):
+        entries = [(_colour("", part), text) for part, text in _LEGEND]
+    parts = []
+    for at, (colour, text) in enumerate(entries):
         x = _SIDE + at * 90
-        made.append(tag("rect", x=x, y=y - 9, width=10, height=10, fill=colour, stroke="#888"))
-        made.append(tag("text", text, x=x + 15, y=y))
-    return made
+        parts.append(tag("rect", x=x, y=y - 9, width=10, height=10, fill=colour, stroke="#888"))
+        parts.append(tag("text", text, x=x + 15, y=y))
+    return parts
 
 
 def _frame(placed: Placed, root: Node, picture: Picture, depth: int) -> str:
@@ -167,8 +167,8 @@ def _tooltip(node: Node, root: Node, column: Column) -> str:
         grown = f"{after - before:+d}" if column.unit is not Unit.NANOSECONDS else _signed(after - before)
         shares = f"{_percent(before, root.counts[0])} to {_percent(after, total)}"
         return f"{node.name}: {cell(before, column)} before, {cell(after, column)} after ({grown}), {shares}"
-    own = f", {cell(node.own[-1], column)} of its own" if node.own[-1] != node.counts[-1] else ""
-    return f"{node.name}: {_counted(node.counts[-1], column)}, {_percent(node.counts[-1], total)}{own}"
+    own_text = f", {cell(node.own[-1], column)} of its own" if node.own[-1] != node.counts[-1] else ""
+    return f"{node.name}: {_counted(node.counts[-1], column)}, {_percent(node.counts[-1], total)}{own_text}"
 
 
 def _counted(count: int, column: Column) -> str:
@@ -207,10 +207,10 @@ def _difference(node: Node, root: Node) -> str:
 def compare(samples: Sequence[tuple[Sequence[str], Sequence[int]]], picture: Picture) -> str:
     """Draw stacks with two counts each, before and after: frames are as wide as after."""
     root = call_tree((([(name, Part.USER) for name in names], counts) for names, counts in samples), 2)
-    gone = sum(counts[0] for _, counts in samples if not counts[1])
+    vanished = sum(counts[0] for _, counts in samples if not counts[1])
     notes = picture.notes
-    if gone:
+    if vanished:
         notes += (
-            f"{_counted(gone, picture.column)} before were in stacks that are no more, and have no width",
+            f"{_counted(vanished, picture.column)} before were in stacks that are no more, and have no width",
         )
     return draw(root, Picture(picture.title, picture.column, picture.icicle, notes))

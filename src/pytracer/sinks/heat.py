@@ -38,21 +38,21 @@ def intervals_of(item: Histograms, schema: Schema) -> list[tuple[str, Interval]]
     """Return the name of each key of an interval's histograms, with its counts."""
     columns = {column.name: column for column in schema.columns}
     maxima = [column.name for column in schema.maxima]
-    fine = _spread(item.counts) if item.fine is None else item.fine
-    made = list[tuple[str, Interval]]()
-    for counts, keys, values in zip(fine, item.key_rows(), item.measures(), strict=True):
+    fine_counts = _spread(item.counts) if item.fine is None else item.fine
+    named_intervals = list[tuple[str, Interval]]()
+    for counts, keys, values in zip(fine_counts, item.key_rows(), item.measures(), strict=True):
         name = ", ".join(cell(value, columns[key]) for key, value in keys.items())
         most = max((int(values[column]) for column in maxima), default=sys.maxsize)
-        made.append((name, Interval(item.time, item.seconds, counts, most)))
-    return made
+        named_intervals.append((name, Interval(item.time, item.seconds, counts, most)))
+    return named_intervals
 
 
 def _spread(counts: Array) -> Array:
     """Put counts by power of two into the first bucket of each power."""
-    fine = np.zeros((len(counts), BUCKETS), counts.dtype)
-    fine[:, [bucket_of(1 << power) for power in range(counts.shape[1])]] = counts
-    fine[:, 0] = 0
-    return fine
+    fine_counts = np.zeros((len(counts), BUCKETS), counts.dtype)
+    fine_counts[:, [bucket_of(1 << power) for power in range(counts.shape[1])]] = counts
+    fine_counts[:, 0] = 0
+    return fine_counts
 
 
 def merge(intervals: Sequence[Interval], limit: int) -> list[Interval]:
@@ -62,9 +62,9 @@ def merge(intervals: Sequence[Interval], limit: int) -> list[Interval]:
     return [
         Interval(
             group[-1].end,
-            sum(one.seconds for one in group),
-            np.sum([one.counts for one in group], axis=0),
-            max(one.most for one in group),
+            sum(interval.seconds for interval in group),
+            np.sum([interval.counts for interval in group], axis=0),
+            max(interval.most for interval in group),
         )
         for group in groups
     ]

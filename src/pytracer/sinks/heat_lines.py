@@ -70,7 +70,7 @@ class HeatLinesSink:
         """Make room for buckets that are not on the axis yet, and write the axis where it changes."""
         assert self._schema is not None
         assert isinstance(self._schema.output, Histogram)
-        first, last = used(np.sum([one.counts for _, one in intervals], axis=0))
+        first, last = used(np.sum([interval.counts for _, interval in intervals], axis=0))
         widest = max(display_width(name) for name, _ in intervals)
         if self._first <= first and last <= self._last and widest <= self._widest:
             return
@@ -85,9 +85,9 @@ class HeatLinesSink:
         axis = ""
         for bucket in range(self._first, self._last, 8):
             label = format_bound(bounds(bucket)[0], self._schema.output.unit)
-            place = (bucket - self._first) // self._step
-            if place >= len(axis) + bool(axis):
-                axis = axis.ljust(place) + label
+            row = (bucket - self._first) // self._step
+            if row >= len(axis) + bool(axis):
+                axis = axis.ljust(row) + label
         self._write(f"{'':<8}  {'':<{self._widest}}  {axis}")
 
     def _line(self, name: str, interval: Interval, schema: Schema) -> str:

@@ -60,7 +60,7 @@ class Panel:
     @property
     def count(self) -> int:
         """The sum of all counts."""
-        return int(sum(int(one.counts.sum()) for one in self.intervals))
+        return int(sum(int(interval.counts.sum()) for interval in self.intervals))
 
 
 class HeatMapSink(PictureSink):
@@ -100,9 +100,9 @@ class HeatMapSink(PictureSink):
 
     def _panel(self, name: str) -> Panel:
         """Return the panel of a key: an interval in which it has nothing is empty."""
-        known = {interval.end: interval for interval in self._keys[name]}
+        interval_by_end = {interval.end: interval for interval in self._keys[name]}
         empty = np.zeros_like(self._keys[name][0].counts)
-        every = [known.get(end) or Interval(end, seconds, empty, 0) for end, seconds in self._ends]
+        every = [interval_by_end.get(end) or Interval(end, seconds, empty, 0) for end, seconds in self._ends]
         merged = merge(every, _COLUMNS_MAX)
         first, last = used(np.sum([one.counts for one in merged], axis=0))
         step = next(step for step in (1, 2, 4, 8) if step == 8 or (last - first) // step < _ROWS_MAX)
@@ -119,28 +119,32 @@ def span(ends: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def _panel_parts(
     panel: Panel, counter: Column, output: Histogram, times: tuple[float, float], y: int
 ) -> Iterator[str]:
-    counted = f"{panel.count} {counter.name}"
-    heading = f"{panel.name}: {counted}" if panel.name else counted
+    count_text = f"{panel.count} {counter.name}"
+    heading = f"{panel.name}: {count_text}" if panel.name else count_text
     yield tag("text", text_of(heading), class_="panel", x=LEFT, y=y)
     top = y + 10
-    groups = [_rows(panel, one.counts) for one in panel.intervals]
+    groups = [_rows(panel, interval.counts) for interval in panel.intervals]
     most = max((int(group.max(initial=0)) for group in groups), default=0)
     yield tag("rect", class_="plot", x=LEFT, y=top, width=SHOWN, height=number(panel.height))
     yield from _value_axis(panel, output, top)
     pixels = SHOWN / (times[1] - times[0])
     lines: dict[float, list[tuple[float, float, float]]] = {share: [] for share in SHARES}
-    for one, group in zip(panel.intervals, groups, strict=True):
-        x = LEFT + (one.end - one.seconds - times[0]) * pixels
-        width = one.seconds * pixels
+    for interval, group in zip(panel.intervals, groups, strict=True):
+        x = LEFT + (interval.end - interval.seconds - times[0]) * pixels
+        width = interval.seconds * pixels
         for row in np.flatnonzero(group).tolist():
             count = int(group[row])
             low = bounds(panel.first + row * panel.step)[0]
             high = bounds(min(panel.first + (row + 1) * panel.step, 496) - 1)[1]
-            what = f"[{format_bound(low, output.unit)}, {format_bound(high, output.unit)})"
+            range_text = f"[{format_bound(low, output.unit)}, {format_bound(high, output.unit)})"
             yield tag(
                 "rect",
                 tag(
-                    "title", text_of(f"{clock(one.end)}, {one.seconds:.3g} s, {what}: {count} {counter.name}")
+                    "title",
+                    text_of(
+                        f"{clock(interval.end)}, {interval.seconds:.3g} s,"
+                        f" {range_text}: {count} {counter.name}"
+                    ),
                 ),
                 class_="cell",
                 x=number(x),
@@ -151,7 +155,7 @@ def _panel_parts(
                 data_n=count,
             )
         if group.any():
-            for share, value in zip(SHARES, one.percentiles, strict=True):
+            for share, value in zip(SHARES, interval.percentiles, strict=True):
                 row_at = (position(value) - panel.first) / panel.step
                 lines[share].append((x, x + width, top + panel.height - row_at * panel.row_height))
     for share, steps in lines.items():

@@ -62,9 +62,9 @@ def _audit() -> Node:
 
 
 def _record(kinds: tuple[str, ...], fields: Node, *, is_open: bool = False) -> Node:
-    made = _object({"kind": {"enum": list(kinds)}} | _TIME | fields)
-    made["required"].remove("time")
-    return made | {"additionalProperties": is_open}
+    schema = _object({"kind": {"enum": list(kinds)}} | _TIME | fields)
+    schema["required"].remove("time")
+    return schema | {"additionalProperties": is_open}
 
 
 def _object(fields: Node) -> Node:

@@ -105,7 +105,7 @@ class MarkdownSink:
 
     def _rule(self, left: Sequence[bool]) -> None:
         """Write the line below the head: which columns are aligned to the left."""
-        self._stream.write(f"| {' | '.join('---' if one else '---:' for one in left)} |\n")
+        self._stream.write(f"| {' | '.join('---' if is_left else '---:' for is_left in left)} |\n")
 
 
 def _escape(text: str) -> str:

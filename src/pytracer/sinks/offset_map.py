@@ -36,9 +36,9 @@ class SecondParts:
         """Add an interval; the second that it is in."""
         middle = item.time - item.seconds / 2
         second = int(middle)
-        place = second, min(int((middle - second) * ROWS), ROWS - 1)
+        cell = second, min(int((middle - second) * ROWS), ROWS - 1)
         count = sum(map(int, item.columns[counter]))
-        self.counts[place] = self.counts.get(place, 0) + count
+        self.counts[cell] = self.counts.get(cell, 0) + count
         self.first = min(self.first or second, second)
         self.last = max(self.last, second)
         return second
@@ -61,9 +61,9 @@ class OffsetMapSink(PictureSink):
         column, parts = schema.counters[0], self._parts
         whole = sum(parts.counts.values())
         title = f"{schema.tracer}: {cell(whole, column)} {column.header.lower()} by part of a second"
-        drawn = list(self._cells(column)) if parts.counts else []
+        cells = list(self._cells(column)) if parts.counts else []
         bottom = ABOVE + ROWS * _ROW_HEIGHT + 60
-        return document(title, drawn, bottom, self.notes, total=whole)
+        return document(title, cells, bottom, self.notes, total=whole)
 
     def _cells(self, column: Column) -> Iterator[str]:
         parts = self._parts

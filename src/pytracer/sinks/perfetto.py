@@ -79,8 +79,8 @@ class PerfettoWriter:
         """Return the number of a track, which is described before its first event."""
         if track not in self._tracks:
             self._tracks[track] = len(self._tracks) + _FIRST
-            named = string(2, "all" if track == MACHINE else f"{track.tid}")
-            self._describe(self._tracks[track], _thread(track, "") if track.pid else named)
+            name_field = string(2, "all" if track == MACHINE else f"{track.tid}")
+            self._describe(self._tracks[track], _thread(track, "") if track.pid else name_field)
         return self._tracks[track]
 
     def _describe(self, number: int, content: bytes) -> None:

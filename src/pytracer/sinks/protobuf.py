@@ -44,9 +44,9 @@ def varint(value: int) -> bytes:
     if 0 <= value < 128:
         return _BYTES[value]
     value &= _MASK
-    made = bytearray()
+    encoded = bytearray()
     while value > 0x7F:
-        made.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    made.append(value)
-    return bytes(made)
+    encoded.append(value)
+    return bytes(encoded)

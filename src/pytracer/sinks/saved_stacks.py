@@ -32,11 +32,11 @@ class SavedStacks:
 
 def read_stacks(lines: Iterable[str], name: str) -> SavedStacks:
     """Read the lines of a file called ``name``. Raises UsageError for what is neither format."""
-    kept = [(number, line.rstrip("\n")) for number, line in enumerate(lines, 1) if line.strip()]
-    if kept and kept[0][1].startswith("{"):
-        return _read_json(kept, name)
+    numbered_lines = [(number, line.rstrip("\n")) for number, line in enumerate(lines, 1) if line.strip()]
+    if numbered_lines and numbered_lines[0][1].startswith("{"):
+        return _read_json(numbered_lines, name)
     counts: dict[Names, int] = {}
-    for number, line in kept:
+    for number, line in numbered_lines:
         match = _FOLDED.fullmatch(line)
         if match is None:
             raise _refused(name, number, "no folded stack, and no JSON")
@@ -49,9 +49,9 @@ def _refused(name: str, number: int, why: str) -> UsageError:
     return UsageError(f"{name}:{number}: {why}", hint="write it by -f folded, or by -f json without INTERVAL")
 
 
-def _read_json(kept: list[tuple[int, str]], name: str) -> SavedStacks:
+def _read_json(numbered_lines: list[tuple[int, str]], name: str) -> SavedStacks:
     rows, losses = list[dict[str, Any]](), list[Loss]()
-    for number, line in kept:
+    for number, line in numbered_lines:
         try:
             fields = json.loads(line)
             kind = fields["kind"]
@@ -62,11 +62,11 @@ def _read_json(kept: list[tuple[int, str]], name: str) -> SavedStacks:
         except (ValueError, TypeError, KeyError):
             raise _refused(name, number, "no line of -f json") from None
     if not rows:
-        raise _refused(name, kept[-1][0], "no stacks of a whole run (kind summary)")
+        raise _refused(name, numbered_lines[-1][0], "no stacks of a whole run (kind summary)")
     schema = _schema_of(rows[0], name)
     for row in rows:
         if not all(isinstance(row.get(column.name), _type_of(column)) for column in schema.columns):
-            raise _refused(name, kept[-1][0], "its lines do not have the same fields")
+            raise _refused(name, numbered_lines[-1][0], "its lines do not have the same fields")
     samples = StackSamples(schema)
     columns: dict[str, Values] = {
         column.name: [row[column.name] for row in rows] for column in schema.columns

@@ -19,7 +19,7 @@ def encode(value: Any) -> str:
     if isinstance(value, str):
         return _encode(value)
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{json.dumps(str(name))}: {encode(one)}' for name, one in value.items())}}}"
+        return f"{{{', '.join(f'{json.dumps(str(name))}: {encode(item)}' for name, item in value.items())}}}"
     if isinstance(value, list):
         return f"[{','.join(map(encode, value))}]"
     return json.dumps(value)

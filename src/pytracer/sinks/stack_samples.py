@@ -66,9 +66,9 @@ class StackSamples:
         return sorted(self._counts.items(), key=lambda pair: -pair[1][0])
 
     def _add(self, stack: Stack, counts: list[int]) -> None:
-        known = self._counts.setdefault(stack, [0] * len(counts))
+        totals = self._counts.setdefault(stack, [0] * len(counts))
         for at, count in enumerate(counts):
-            known[at] += count
+            totals[at] += count
 
 
 class StackSink:

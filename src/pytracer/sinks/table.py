@@ -129,7 +129,7 @@ class TableSink:
         assert self._schema is not None
         counters = {column.name: column for column in self._schema.counters}
         stacks = [c.name for c in self._schema.columns if c.decode == "stack"]
-        named = [c for c in self._schema.columns if c.name not in {*stacks, *counters}]
+        label_columns = [c for c in self._schema.columns if c.name not in {*stacks, *counters}]
         lines: list[str] = []
         for row in item.value_rows():
             counts = [
@@ -137,7 +137,7 @@ class TableSink:
             ]
             if self._timestamps:
                 counts.insert(0, clock(item.time))
-            lines += ["", ", ".join([*counts, *(f"{c.name} {cell(row[c.name], c)}" for c in named)])]
+            lines += ["", ", ".join([*counts, *(f"{c.name} {cell(row[c.name], c)}" for c in label_columns)])]
             # Between the two parts is where the program called the kernel.
             before = ""
             for part in stacks:
@@ -156,14 +156,14 @@ class TableSink:
         lines: list[str] = []
         for counts, row, values in zip(item.counts.tolist(), item.key_rows(), item.measures(), strict=True):
             keys = ", ".join(cell(value, columns[name]) for name, value in row.items())
-            counted = f"{sum(counts)} {item.counter}, {output.label}"
-            lines += ["", f"{keys}: {counted}" if keys else counted]
+            count_text = f"{sum(counts)} {item.counter}, {output.label}"
+            lines += ["", f"{keys}: {count_text}" if keys else count_text]
             lines += histogram_bars(counts, output.unit)
             shares = {column.name: column for column in output.percentiles.values()}
-            for named, note in ((columns, ""), (shares, f" (within {ERROR:.2%})")):
+            for column_names, note in ((columns, ""), (shares, f" (within {ERROR:.2%})")):
                 texts = [
                     f"{c.header.lower()} {cell(values[name], c)}"
-                    for name, c in named.items()
+                    for name, c in column_names.items()
                     if name in values
                 ]
                 lines += [f"  {', '.join(texts)}{note}"] if texts else []

@@ -130,17 +130,17 @@ class TimelineSink:
 
     def _add_times(self, track: Track, end: int, name: str, fields: dict[str, Any]) -> None:
         """Add a slice for each time of an event."""
-        known = [column for column in self._times if fields[column.name] is not None]
-        begin = end - sum(fields[column.name] for column in known)
-        for column in known:
+        time_columns = [column for column in self._times if fields[column.name] is not None]
+        begin = end - sum(fields[column.name] for column in time_columns)
+        for column in time_columns:
             times = begin, begin + fields[column.name]
-            what = self._time_name(column, name)
+            label = self._time_name(column, name)
             flow = self._add_cause(begin, fields) if column.on_cpu else 0
-            self._add_slice(track, times, what, fields, flow)
+            self._add_slice(track, times, label, fields, flow)
             if column.on_cpu:
                 cpu = Track(0, 0, fields["cpu"])
                 self._call(cpu, f"CPU {fields['cpu']}")
-                self._add_slice(cpu, times, self._names.get(track, what), fields)
+                self._add_slice(cpu, times, self._names.get(track, label), fields)
             begin = times[1]
 
     def _time_name(self, column: Column, name: str) -> str:
@@ -158,17 +158,17 @@ class TimelineSink:
         self._flows += 1
         track = Track(fields.get("waker_pid") or waker, waker)
         self._call(track, fields.get("waker_comm"))
-        what = f"wakes {fields.get('comm')}"
-        self._writer.instant(track, begin - fields["wait_ns"], what, {}, self._flows)
+        label = f"wakes {fields.get('comm')}"
+        self._writer.instant(track, begin - fields["wait_ns"], label, {}, self._flows)
         return self._flows
 
     def _add_half(self, track: Track, time: int, fields: dict[str, Any]) -> None:
         text = str(fields.get("text") or "")
-        for found in self._pairs.add(track, str(fields[self._probe]), time, text, fields):
-            if found.end is None:
-                self._writer.instant(found.thread, found.time, found.name, found.args)
+        for slice_ in self._pairs.add(track, str(fields[self._probe]), time, text, fields):
+            if slice_.end is None:
+                self._writer.instant(slice_.thread, slice_.time, slice_.name, slice_.args)
             else:
-                self._add_slice(found.thread, (found.time, found.end), found.name, found.args)
+                self._add_slice(slice_.thread, (slice_.time, slice_.end), slice_.name, slice_.args)
 
     def _add_slice(
         self, track: Track, times: tuple[int, int], name: str, args: dict[str, Any], flow: int = 0
@@ -181,8 +181,8 @@ class TimelineSink:
 
     def _call(self, track: Track, name: str | None) -> None:
         """Name a track, unless it has this name already."""
-        known = self._names.get(track)
-        if name and track != MACHINE and known != name and (known or len(self._names) < _TRACKS_MAX):
+        previous = self._names.get(track)
+        if name and track != MACHINE and previous != name and (previous or len(self._names) < _TRACKS_MAX):
             self._names[track] = name
             self._writer.name(track, name)
 

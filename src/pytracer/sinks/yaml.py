@@ -47,7 +47,7 @@ def _value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_scalar(name)}: {_value(one)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{_scalar(name)}: {_value(item)}" for name, item in value.items()) + "}"
     return _scalar(value)
 
 
@@ -66,7 +66,7 @@ def _scalar(value: Any) -> str:
 _WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")  # in YAML 1.1
 
 
-def _character(one: str) -> str:
-    if one in '"\\':
-        return "\\" + one
-    return one if one.isprintable() else escape(one)
+def _character(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else escape(character)
