@@ -1,9 +1,21 @@
-"""Read the table of helpers, map types and fields that programs use; ``scripts/record --uses`` compiles it.
+"""Read the table of helpers, map types and fields that programs use; ``scripts/record --uses`` writes it.
 
 ``program_uses.jsonl`` has a line for each tracer, an object: ``tracer``; ``programs``, for each C function
-what it uses by variant; ``maps``, the types of maps by variant. A variant is ``HOOK=ALTERNATIVE`` for
-functions of a hook, "" for those that are attached to what the user names, and ``--FLAG`` for what a flag
-adds. It was compiled without anything that a ``PT_HAS_`` macro brings, which the planner decides by itself.
+its uses by variant; ``maps``, the types of maps by variant. These variants exist:
+
+- ``HOOK=ALTERNATIVE``: the function of a hook in this alternative.
+- "": a function that is attached to targets which the user names.
+- ``--FLAG``: what a flag adds to the function.
+
+The table is compiled without the macros ``PT_HAS_...``, which the planner defines only if the helper behind
+one may be called.
+
+Other options have no variants. Filters, keys of rows and sets of names compile code in, but with each of them
+on, programs call only helpers of Linux 4.11 and before (the current task, its ids and name, its cgroup, the
+clock, reads of memory) and use map types of 4.11 and before. Tracing programs may use these on every kernel
+that has the hooks. Those of socksnoop, on cgroups, read process and name anyway, and may read the user. A
+number, duration or choice is a value in the config map, or of a macro that is always defined.
+A packet filter becomes instructions that call skb_load_bytes or skb_load_bytes_relative (Linux 4.18).
 """
 
 from __future__ import annotations
@@ -24,8 +36,8 @@ from pytracer.features.table.helpers import (
 from pytracer.record import record
 
 FILE = Path(__file__).with_name("program_uses.jsonl")
-# The C calls these if the planner found nothing newer; and the cookie only if a program learns its target so,
-# which a constant decides when it is loaded.
+# The C calls these only if the planner found no newer helper. It calls that of the cookie only if a program
+# gets its target id from it, which a constant of the program decides when it is loaded.
 _REPLACED = frozenset(
     one.number for one in (PROBE_READ, PROBE_READ_STR, PERF_EVENT_OUTPUT, CURRENT_TASK, ATTACH_COOKIE)
 )
