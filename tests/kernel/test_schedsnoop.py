@@ -35,7 +35,7 @@ def test_turns_are_those_that_the_kernel_counts():
         assert contend.is_count(len(turns), numbers.runs)
         assert contend.is_close(sum(turn["ran_ns"] for turn in turns), numbers.on_cpu)
         assert contend.is_close(sum(turn["wait_ns"] or 0 for turn in turns), numbers.waiting)
-        assert len({turn["cpu"] for turn in turns[1:]}) == 1
+        assert len({turn["cpu"] for turn in turns[len(turns) // 2 :]}) == 1  # from when it stays on one
         preempted = [turn["preempted"] for turn in turns]
         after = [turn["slept_ns"] is None for turn in turns]
         wrong = [
