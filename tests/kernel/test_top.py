@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import finish, run, start, stop, wait_for
+from support.needs import refused
 
 pytestmark = pytest.mark.kernel
 PAGES = 101
@@ -72,9 +73,12 @@ def work(process):
 
 
 @pytest.mark.lab
-@pytest.mark.smoke
-def test_what_it_shows_is_what_the_kernel_counts(worker):
-    tracer = start("top", "-f", "json", "-p", worker.pid, 60)
+@pytest.mark.parametrize("alternative", ["raw-tracepoint", "fexit"])
+def test_what_it_shows_is_what_the_kernel_counts(worker, alternative):
+    hook = ["--hook", f"socket_bytes={alternative}"]
+    if refused(run("top", "--dry-run", *hook), {"socket_bytes": alternative}):
+        return
+    tracer = start("top", "-f", "json", *hook, "-p", worker.pid, 60)
     before = witness(worker.pid)
     for _ in range(3):
         work(worker)
