@@ -96,11 +96,12 @@ def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, t
     request = replace(request, sources=())
     hooks = hooks_of(request)
     alternatives = [
-        # Doing without is for kernels that have no way at all.
+        # Doing without is for kernels that have no way at all, or for who asks for it.
         [
             alternative
             for alternative in hook.alternatives
-            if alternative.probes and alternative.is_called(request.hooks.get(hook.name, alternative.name))
+            if (alternative.probes or hook.name in request.hooks)
+            and alternative.is_called(request.hooks.get(hook.name, alternative.name))
         ]
         for hook in hooks
     ]
@@ -128,9 +129,11 @@ def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, t
                 yield tracked, (*programs, request.tracer.arguments.enter)
     if not found:
         reason = problem.message if problem else "no alternative of a hook bears the name that was given"
+        without = [f"{hook.name}={one.name}" for hook in hooks for one in hook.alternatives if not one.probes]
+        does_without = f"; --hook {' --hook '.join(without)} does without" if without else ""
         raise UnsupportedError(
             f"{request.tracer.name} cannot be packed for {kernel.name}: {reason}",
-            hint="--hook takes alternatives that do not go by trace events; --dry-run shows them",
+            hint=f"--hook takes alternatives that do not go by trace events{does_without}",
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+WITHOUT_TRACE_EVENTS = {"opensnoop": ("--hook", "ring_file=none")}
+"""What a tracer is packed and run with, since no pack can hold trace events."""
 SYSCALLS = ("syscalls", "syscalls -- true", "syscalls -p 1", "syscalls --latency -- true")
 LINES = (
     *SYSCALLS,
@@ -13,7 +15,7 @@ LINES = (
     "cgroupcount",
     "socksnoop",
     "execsnoop -- true",
-    "opensnoop -- true",
+    "opensnoop --hook ring_file=none -- true",
     "tcptracer --netns /proc/self/ns/net",
     "biolatency --by disk,operation",
     "profile -- true",
