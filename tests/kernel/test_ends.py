@@ -37,7 +37,7 @@ LEFT_ALONE = {
 
 
 def of_each_kind() -> Iterator[object]:
-    """Yield the first tracer, hook and way that stands on a kind of probe, or on several."""
+    """Yield the first tracer, hook and alternative for each kind of probe, or combination of kinds."""
     seen = set[frozenset[str]]()
     for tracer in sorted(registry.all_tracers(), key=lambda tracer: tracer.name not in PLAIN):
         for use in (use for use in hooks_of(tracer) if use.hook != FOLLOW):

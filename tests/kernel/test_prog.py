@@ -404,7 +404,7 @@ def test_a_whole_name_comes_from_the_types_of_a_program():
 
 @contextlib.contextmanager
 def traced(*words: object) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """A tracer, and the ids of its programs; ended in any case."""
+    """Start a tracer, and yield it with the ids of its programs."""
     tracer = start(*words)  # type: ignore[arg-type]
     try:
         mine = [one["id"] for one in run("prog", 0.1, "-f", "json").of("row") if tracer.pid in one["pids"]]

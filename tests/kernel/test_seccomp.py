@@ -20,7 +20,7 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture
 def recorded(tmp_path):
-    """Record what a command calls: the file, and the names in it that are the command's."""
+    """Return a function that records the calls of a command: the profile's file, and the names in it."""
 
     def record(*command):
         path = tmp_path / "recorded.json"

@@ -81,7 +81,7 @@ def test_on_lo_each_packet_is_seen_once_a_direction(alternative):
 
 @pytest.fixture
 def tun():
-    """Interfaces without a link header can be made."""
+    """Require that interfaces without a link header can be made."""
     needs("tun", Path("/dev/net/tun").exists())
 
 

@@ -198,7 +198,7 @@ class Kernel:
 
     @property
     def version(self) -> Version:
-        """The first two numbers of the release."""
+        """Return the first two numbers of the release."""
         return parse_version(self.release)
 
     def excuse(self, name: str) -> str:

@@ -82,7 +82,7 @@ def _diff(file: Path) -> None:
 
 
 def _heatmap(file: Path) -> None:
-    """Reads and writes of a disk of our own: for some seconds with flushes between them."""
+    """Read and write a disk of the test for some seconds, with flushes between."""
     with loop(file.parent) as device:
         stopped = threading.Event()
 

@@ -45,7 +45,7 @@ FACTS = {"ring": RunningKernel, "perf": NoRing}
 
 
 def calls(count: int, threads: int = 1) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
-    """So many calls on each of so many CPUs, by a process that waits for ``go``."""
+    """Start a process that waits for ``go``, then makes calls on several CPUs."""
     return gated(workload("serials"), str(count), str(threads))
 
 

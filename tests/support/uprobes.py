@@ -108,8 +108,10 @@ class Program:
         return message
 
     def seen_by(self, tracer: str, *words: object) -> Result:
-        """Let it work while a tracer traces it. Returns the result; a refused tracer leaves it waiting. The
-        output of the program is in ``output``."""
+        """Run the program while a tracer traces it.
+
+        Returns the result; a refused tracer leaves it waiting. The output of the program is in ``output``.
+        """
         try:
             looking = start(tracer, "-f", "json", "-p", self.pid, *words)
         except Ended as ended:

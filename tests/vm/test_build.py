@@ -69,12 +69,12 @@ def lab(kernel: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def pytracer(kernel: str, *words: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Run pytracer there, after a line of shell."""
+    """Run pytracer in the VM, after a line of shell."""
     return lab(kernel, "sh", "-c", f'{before}\nexec "$@"', "sh", sys.executable, "-m", "pytracer", *words)
 
 
 def assert_passed(kernel: str, *tests: str) -> None:
-    """These of the kernel tests pass there, and none of them is skipped."""
+    """Check that these kernel tests pass in the VM, without skips."""
     options = ["-q", "-p", "no:cacheprovider", *tests]
     done = lab(kernel, "env", "PYTRACER_NO_SKIP=1", sys.executable, "-m", "pytest", *options)
     assert done.returncode == 0, done.stdout + done.stderr

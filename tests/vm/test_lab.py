@@ -42,7 +42,7 @@ def ours(mark: str) -> dict[int, str]:
 
 @pytest.fixture(autouse=True)
 def mark(request, monkeypatch):
-    """After a run no process, socket or folder of it is left, however it ended."""
+    """Check that no process, socket or folder of a run is left after it."""
     if not is_named(request):
         pytest.skip("boots virtual machines: only when tests/vm is named")
     with tempfile.TemporaryDirectory() as temporary:
@@ -287,7 +287,7 @@ int enter(void *ctx)
 
 @pytest.fixture
 def broken(tmp_path, monkeypatch):
-    """A package with an entry point for each tracer, on Python's path."""
+    """Install a package with an entry point for each tracer on Python's path."""
     (tmp_path / "pt_broken.py").write_text(BROKEN)
     (tmp_path / "refused.c").write_text(C % "")  # the pointer is not looked at before it is followed
     (tmp_path / "nocolumn.c").write_text(C % "    if (!value)\n        return 0;")

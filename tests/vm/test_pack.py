@@ -42,7 +42,7 @@ def lab(kernel: str, *words: str, options: tuple[str, ...] = ()) -> subprocess.C
 
 @pytest.fixture(scope="module")
 def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pack for all of the kernels, made of the BTF that each shows."""
+    """Make a pack for all kernels from their BTF."""
     if not any("tests/vm" in str(Path(word).resolve()) for word in request.config.args):
         pytest.skip("boots virtual machines: only when tests/vm is named")
     folder = tmp_path_factory.mktemp("btf")

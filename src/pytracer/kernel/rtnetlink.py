@@ -83,7 +83,7 @@ def _ask(request: bytes) -> Iterator[tuple[int, bytes]]:
                     return
                 if kind == _NLMSG_ERROR:
                     (error,) = struct.unpack_from("=i", data, at + _HEADER.size)
-                    if error == 0:  # done as it was told
+                    if error == 0:  # success
                         return
                     raise OSError(-error, os.strerror(-error))
                 yield flags, data[at : at + length]

@@ -1,4 +1,4 @@
-"""Values by how large they are: the buckets of probes_c/include/log2.h, and what can be told from them.
+"""Describe the buckets of probes_c/include/log2.h, and compute percentiles from their counts.
 
 Below 8 each value has a bucket; above, each power of two is cut into 8 parts of one width. So a value is
 known to a sixteenth of itself.

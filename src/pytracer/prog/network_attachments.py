@@ -61,7 +61,7 @@ def query(target: int, kind: int) -> list[tuple[int, int]]:
     try:
         _, attr = bpf_inout(Command.PROG_QUERY, attributes)
     except OSError:
-        try:  # before Linux 6.6 (053c8e1f235d) links are not told
+        try:  # before Linux 6.6 (053c8e1f235d) links are not reported
             _, attr = bpf_inout(Command.PROG_QUERY, attributes[:32])
         except OSError:
             return []

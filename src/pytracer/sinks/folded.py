@@ -28,7 +28,7 @@ class FoldedSink(StackSink):
 
 
 def fold(names: Iterable[str]) -> str:
-    """Join the names of a stack to one text, from which they can be told."""
+    """Join the names of a stack to one text, from which they can be restored."""
     return ";".join(map(escape_name, names))
 
 

@@ -15,7 +15,7 @@ WOKEN = "--"
 class Part(Enum):
     """The part of a stack that a frame belongs to."""
 
-    NAME = "name"  # what rows are told apart by: the thread's name, the event
+    NAME = "name"  # what distinguishes rows: the thread's name, the event
     USER = "user"
     KERNEL = "kernel"
     WAKER = "waker"  # the line between who was woken and who woke it

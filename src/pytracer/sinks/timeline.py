@@ -151,7 +151,7 @@ class TimelineSink:
         return f"{name}: {which}" if self._name else which
 
     def _add_cause(self, begin: int, fields: dict[str, Any]) -> int:
-        """Add what the one that caused it did, at the time that it did; return the flow from there."""
+        """Add the slice of the cause at its time; return the flow from there."""
         waker = fields.get("waker_tid")
         if waker is None or fields.get("wait_ns") is None:
             return 0

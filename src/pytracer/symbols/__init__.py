@@ -1,1 +1,1 @@
-"""From addresses to the names of functions: the kernel's, and those of programs and libraries."""
+"""Symbolize addresses of the kernel, of programs and of libraries."""

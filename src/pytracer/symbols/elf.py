@@ -1,4 +1,4 @@
-"""Function symbols of an ELF file: where each begins and ends, and which one an address lies in."""
+"""Read the function symbols of an ELF file, and find the function of an address."""
 
 from __future__ import annotations
 

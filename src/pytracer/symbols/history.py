@@ -23,7 +23,7 @@ them it had when the sample was taken."""
 _END = 1 << 64
 _LAST = (1 << 64) - 1  # no code is mapped there
 _TIMES = 1 << 16  # changes that are kept of one process: of older ones it is only known that there were some
-_RANGES = 4096  # ranges that are told apart in one process: more are widened, and answer for less
+_RANGES = 4096  # distinct ranges of one process: further ones are merged, and are less precise
 _WIDER = 30  # bits of addresses that are then left out
 _FILES = 4096  # mappings of files that are remembered as they were made
 

@@ -1,4 +1,4 @@
-"""Functions that programs made while they ran, as perf maps list them: /tmp/perf-PID.map.
+"""Read functions of JIT compilers from perf maps (/tmp/perf-PID.map).
 
 HotSpot (``jcmd PID Compiler.perfmap``), node (``--perf-basic-prof``), Python (``-X perf``), .NET
 (``DOTNET_PerfMapEnabled=1``) and LuaJIT write them. A line is ``START SIZE NAME``, both numbers in
@@ -41,12 +41,12 @@ _SHORTEST = len("1 1 f")
 _BLANKS = 8  # between numbers, at the most
 _NONE = 255
 _VALUES = bytes(int(chr(c), 16) if chr(c) in string.hexdigits else _NONE for c in range(256))
-_MARK = 64  # bytes from which it is told that a file was written anew
+_MARK = 64  # bytes that show whether a file was written anew
 LATEST = 1 << 64
 """A time (ns) after all others."""
 _EPOCH = 60_000_000_000  # ns between two epochs at the most, and at the least
 _SHORT = 500_000_000
-_BATCHES = 1024  # of lines that are told apart by their times: of more, those of the past are put together
+_BATCHES = 1024  # of lines, by time: beyond it, older batches are merged
 _MANY = -2  # stands for lines in between, of which there are several
 _LINE = [("start", "u8"), ("end", "u8"), ("name", "i8")]  # the last: where in the file it is
 
@@ -88,7 +88,8 @@ class PerfMap:
 
     @property
     def is_due(self) -> bool:
-        """Return whether to begin a new epoch, so that functions that run now are told from later ones.
+        """Return whether to begin a new epoch, so that functions that run now are distinguished from later
+        ones.
 
         The longer the file stays unchanged, the less often an epoch begins.
         """

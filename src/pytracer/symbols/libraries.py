@@ -1,4 +1,4 @@
-"""Shared libraries by the names that people give them: ``libc``, ``libssl.so.3``.
+"""Find shared libraries by their usual names: ``libc``, ``libssl.so.3``.
 
 Where they are is what the dynamic linker would say: its cache (/etc/ld.so.cache, as ldconfig writes it), then
 the folders that it always looks into.

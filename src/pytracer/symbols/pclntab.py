@@ -26,7 +26,7 @@ _RELATIVE = {62: 8, 183: 1027, 243: 3}  # R_*_RELATIVE by e_machine
 @record
 class GoFunctions:
     """Functions by address, arrays of shape (n,): ``names`` are places in ``strings``, which ends with two
-    NULs, ``sizes`` reach to the next. Type arguments are not told: ``main.F[...]``. ``with_c``: C was linked
+    NULs, ``sizes`` reach to the next. Type arguments are left out: ``main.F[...]``. ``with_c``: C was linked
     to it, whose functions are not among them."""
 
     strings: bytes

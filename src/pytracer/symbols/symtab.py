@@ -37,8 +37,9 @@ class SymbolTable:
     """The functions of one table, arrays of shape (n,).
 
     ``names`` are places in ``strings``; ``limits`` is where the section of each ends (0: not known),
-    ``units`` the name of the file it was compiled from (a place in ``strings``, 0: not told), ``versions`` an
-    index of ``suffixes``, which are ``@@VERSION``, ``@VERSION``, or "". ``whole``: no function was left out.
+    ``units`` the name of the file it was compiled from (an offset in ``strings``, 0: unknown), ``versions``
+    an index of ``suffixes``, which are ``@@VERSION``, ``@VERSION``, or "". ``whole``: no function was left
+    out.
     """
 
     strings: bytes
@@ -160,7 +161,7 @@ def _read_go(file: Tables) -> Iterator[SymbolTable]:
 
 
 def release(file: Tables, found: Iterable[SymbolTable]) -> None:
-    """Give back what :func:`read` charged."""
+    """Release the memory that :func:`read` charged."""
     for table in found:
         file.account.refund(entries=len(table), memory=table.nbytes)
 

@@ -129,7 +129,7 @@ def _x86(operand: str, file: Tables, address: int) -> UsdtArgument:
     if match["symbol"]:
         add += _symbol(match["symbol"], file)
         if file.kind != elf_tables.FIXED:
-            # It may be loaded anywhere: what is told is how far the symbol is from the mark.
+            # It may be loaded anywhere: the notation gives the distance of the symbol from the probe.
             add -= address
             if base not in (NO_REGISTER, _X86_IP):
                 raise _UnreadableError("it is a symbol's address and a register")

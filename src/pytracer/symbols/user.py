@@ -128,7 +128,7 @@ class UserSymbols:
 
     def notice(self, pid: int, generation: Callable[[], int] | None = None) -> bool:
         """Read what a process has mapped; whether it could be seen. ``generation`` gives that of the process
-        now, where changes are not told (:meth:`add_mapped`)."""
+        now, where the kernel does not report changes (:meth:`add_mapped`)."""
         generation = generation or (lambda: 0)
         for _ in range(2):  # it may have executed another program in between
             begun, before = ktime.monotonic_ns(), generation()
@@ -202,7 +202,7 @@ class UserSymbols:
 
     def wants_epoch(self, pid: int, image: int) -> bool:
         """Return whether to begin a new epoch for a process: functions that it generates from now on may
-        replace others at the same addresses, so later samples must be told from earlier ones."""
+        replace others at the same addresses, so later samples must be distinguished from earlier ones."""
         program = self._programs.get((pid, image))
         return bool(program and program.made and program.made.is_due)
 

@@ -50,7 +50,7 @@ class LossCounter:
         if self._table is not None:
             _, values = self._table.read()
             counts = dict(zip(REASONS, values.sum(axis=1).tolist(), strict=True))
-        # Before Linux 5.1 (56201969114f) the C is not told.
+        # Before Linux 5.1 (56201969114f) the kernel does not tell the C.
         counts[RING_FULL] = max(counts[RING_FULL], self._collector.lost)
         counts[TRUNCATED] += self._collector.truncated
         counts[MISSED] = self._missed() + self._links.missed

@@ -23,7 +23,7 @@ _PIECE = 1 << 18
 
 
 class Server:
-    """Serves the page until it is told to stop."""
+    """Serves the page until it is stopped."""
 
     def __init__(
         self, address: tuple[str, int], runs: Runs, *, allow_commands: bool, say: Callable[[str], None]

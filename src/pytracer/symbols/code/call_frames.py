@@ -1,4 +1,4 @@
-"""Call frame information (.eh_frame): where functions begin and end, and how deep their stack is.
+"""Read call frame information (.eh_frame): bounds of functions, and the depth of their stack.
 
 Compilers write it for every function, since exceptions unwind by it, and it stays in stripped files. Of a
 large file only the sorted table (.eh_frame_hdr) and the entries that are asked for are read.

@@ -64,7 +64,7 @@ def follow(image: ProgramImage, start: int, entry: int = 0) -> ControlFlow:
 
 class _Walk:
     def __init__(self, image: ProgramImage, start: int, entry: int, *, may_sweep: bool) -> None:
-        self.may_sweep = may_sweep  # data in code is told apart by what reads it, which i386 does otherwise
+        self.may_sweep = may_sweep  # data in code is recognized by what reads it, which i386 does otherwise
         self.image = image
         self.start = start
         self.entry = entry
@@ -325,7 +325,7 @@ class _Walk:
             elif self.sweeping or (self.may_sweep and is_whole):
                 self.take_gaps(start, end)
         if self.work and self.sweeps > _SWEEPS_LIMIT:
-            raise self.unreadable(self.work[0][0], "what runs cannot be told from what does not")
+            raise self.unreadable(self.work[0][0], "code and data cannot be distinguished")
         return bool(self.work)
 
     def take_gaps(self, start: int, end: int) -> None:

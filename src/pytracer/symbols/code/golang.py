@@ -1,4 +1,4 @@
-"""Functions compiled by Go: their stack check, and the location of the current goroutine (g).
+"""Analyze functions compiled by Go: their stack check, and the location of the current goroutine (g).
 
 Goroutines change threads, and their stacks move. A function first checks that its stack is large enough; if
 not, it calls morestack and begins again. So its calls are counted behind the check, and belong to
@@ -54,7 +54,7 @@ def _find_text(image: ProgramImage) -> tuple[int, int]:
     bounds = image.symbols.addresses(_FIRST), image.symbols.addresses(_LAST)
     if all(bounds):
         return bounds[0][0], bounds[1][0]
-    text = image.tables.section(b".text")  # it is stripped, and C told apart by its call frame information
+    text = image.tables.section(b".text")  # it is stripped; C is recognized by its call frame information
     return (int(text["addr"]), int(text["addr"]) + int(text["size"])) if text is not None else (0, 0)
 
 

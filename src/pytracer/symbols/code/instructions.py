@@ -1,4 +1,4 @@
-"""Machine instructions, decoded by capstone: which of them lead elsewhere, and what they do to the stack."""
+"""Classify machine instructions, decoded by capstone, by their effects on control flow and stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of other files, by the names that the dynamic linker binds them by."""
+"""Find functions of other files by the names that the dynamic linker uses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Definition:
 
 
 class Resolver(Protocol):
-    """Finds what the dynamic linker would."""
+    """Finds functions as the dynamic linker does."""
 
     def __call__(self, file: ProgramFile, symbol: str) -> Sequence[Definition]:
         """Find the functions that a call of ``symbol`` in ``file`` may reach; none if they are unknown."""

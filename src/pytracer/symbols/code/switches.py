@@ -1,4 +1,4 @@
-"""Indirect jumps by which compilers branch many ways: jump tables, and where their entries lead."""
+"""Find the targets of indirect jumps through jump tables."""
 
 from __future__ import annotations
 
