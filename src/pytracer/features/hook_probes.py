@@ -154,10 +154,12 @@ def lsm() -> str:
 def iterator() -> str:
     """Run an iterator over all tasks, with a program that writes nothing."""
     probe = Iterator("", of="task")
-    wanted = iteration.load_attributes(probe)
-    if not wanted.btf_id:
+    attributes = iteration.load_attributes(probe)
+    if not attributes.btf_id:
         raise UnsupportedError(features.ITERATOR.absence)
-    program = load(wanted.type, returning(0), attach_type=wanted.attach_type, btf_id=wanted.btf_id)
+    program = load(
+        attributes.type, returning(0), attach_type=attributes.attach_type, btf_id=attributes.btf_id
+    )
     try:
         [link] = iteration.attach(probe, AttachTarget(probe.of), program)
         try:
@@ -255,10 +257,10 @@ def hardware_counter() -> str:
 def socket_filter() -> str:
     """Attach to a socket of a pair that only this process has."""
     program = load(ProgType.SOCKET_FILTER, EMPTY)
-    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with ours, other:
+    receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with receiver, sender:
         try:
-            ours.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, struct.pack("i", program))
+            receiver.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, struct.pack("i", program))
         finally:
             os.close(program)
     return ""
@@ -272,8 +274,8 @@ def packet_socket() -> str:
 
 def seccomp() -> str:
     """Install a filter of system calls, in classic BPF, on a thread that ends with it."""
-    everything = bytearray(struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000))  # BPF_RET: SECCOMP_RET_ALLOW
-    filter_ = bytearray(struct.pack("HxxxxxxQ", 1, address(everything)))  # struct sock_fprog
+    allow_all = bytearray(struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000))  # BPF_RET: SECCOMP_RET_ALLOW
+    filter_ = bytearray(struct.pack("HxxxxxxQ", 1, address(allow_all)))  # struct sock_fprog
     libc = ctypes.CDLL(None, use_errno=True)
 
     def install() -> str:

@@ -124,9 +124,9 @@ class RunningKernel(FeatureProber):
 
         if site not in self._described:
             self._described[site] = None
-            where = site.file, site.holder, site.identity
+            key = site.file, site.holder, site.identity
             # If the file is removed meanwhile, attaching reports it.
-            with contextlib.suppress(PytracerError), program_files.find(*where) as file:
+            with contextlib.suppress(PytracerError), program_files.find(*key) as file:
                 self._described[site] = debug_info.describe(file, site.name, site.offset)
         return self._described[site]
 

@@ -18,14 +18,14 @@ _OF_MAPS, _STRUCT_OPS = (12, 13), 26  # enum bpf_map_type
 def create_map(feature: MapTypeFeature) -> str:
     """Create a small map of a type and close it. Returns a note. Raises OSError if the kernel refuses."""
     number, value = feature.number, feature.value_size
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as resources:
         inner, btf = 0, (0, 0, 0)
         if number in _OF_MAPS:
             inner = bpf(Command.MAP_CREATE, struct.pack("IIII", 2, 4, 4, 1))
-            held.callback(os.close, inner)
+            resources.callback(os.close, inner)
         if number in LOCAL_STORAGE:
             btf = (local_storage.storage_types(value), 1, 2)
-            held.callback(os.close, btf[0])
+            resources.callback(os.close, btf[0])
         struct_type = 1 if number == _STRUCT_OPS else 0  # any: no type of that number has operations
         entries = resource.getpagesize() if feature.entries == PAGE else feature.entries
         attr = struct.pack("IIIIII", number, feature.key_size, value, entries, feature.flags, inner)

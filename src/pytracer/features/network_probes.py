@@ -82,15 +82,15 @@ def cgroup_sock_addr() -> str:
 def _on_cgroup(probe: OnCgroup) -> str:
     """Attach to a cgroup without processes; if none can be made, only load."""
     kind = attacher_of(probe)
-    how = kind.load_attributes(probe)
-    program = load(how.type, returning(how.result), attach_type=how.attach_type)
+    attributes = kind.load_attributes(probe)
+    program = load(attributes.type, returning(attributes.result), attach_type=attributes.attach_type)
     try:
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as resources:
             try:
                 folder = tempfile.mkdtemp(prefix="pytracer-", dir=cgroup2_roots()[0])
             except (IndexError, OSError):
                 return LOADS
-            held.callback(os.rmdir, folder)
+            resources.callback(os.rmdir, folder)
             for link in kind.attach(probe, AttachTarget("", cgroups=(folder,)), program):
                 link.close()
     finally:

@@ -118,5 +118,5 @@ HELPERS = (
     _helper(210, "cgrp_storage_get", "6.2", "c4bcfb38a95e"),
 )
 
-BY_NUMBER = {one.number: one for one in HELPERS}
+BY_NUMBER = {helper.number: helper for helper in HELPERS}
 """The helpers by their numbers."""

@@ -83,7 +83,7 @@ MAP_TYPES = (
     _type(33, "arena", "6.9", "317460317a02", sizes=(0, 0, 1), flags=_MMAPABLE),
 )
 
-BY_NUMBER = {one.number: one for one in MAP_TYPES}
+BY_NUMBER = {map_type.number: map_type for map_type in MAP_TYPES}
 """The types by their numbers."""
 
 MAP_NAMES = {one.number: one.name for one in MAP_TYPES}

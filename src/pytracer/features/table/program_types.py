@@ -54,5 +54,5 @@ PROGRAM_TYPES = (
     _type(32, "netfilter", "6.4", "fd9c663b9ad6", "NETFILTER_BPF_LINK", attach_type=45),
 )
 
-PROGRAM_NAMES = {one.number: one.name for one in PROGRAM_TYPES}
+PROGRAM_NAMES = {program.number: program.name for program in PROGRAM_TYPES}
 """The names of the numbers of ``enum bpf_prog_type``."""

@@ -39,7 +39,7 @@ FILE = Path(__file__).with_name("program_uses.jsonl")
 # The C calls these only if the planner found no newer helper. It calls that of the cookie only if a program
 # gets its target id from it, which a constant of the program decides when it is loaded.
 _REPLACED = frozenset(
-    one.number for one in (PROBE_READ, PROBE_READ_STR, PERF_EVENT_OUTPUT, CURRENT_TASK, ATTACH_COOKIE)
+    helper.number for helper in (PROBE_READ, PROBE_READ_STR, PERF_EVENT_OUTPUT, CURRENT_TASK, ATTACH_COOKIE)
 )
 
 
@@ -59,10 +59,10 @@ NOTHING = ProgramUses()
 class TracerUses:
     """The needs of a tracer's programs, by program and alternative."""
 
-    def __init__(self, found: Mapping[str, Any]) -> None:
-        """``found`` is a line of the table; empty for a tracer that is not in it."""
-        self._programs: Mapping[str, Any] = found.get("programs", {})
-        self._maps: Mapping[str, list[int]] = found.get("maps", {})
+    def __init__(self, line: Mapping[str, Any]) -> None:
+        """``line`` is a line of the table; empty for a tracer that is not in it."""
+        self._programs: Mapping[str, Any] = line.get("programs", {})
+        self._maps: Mapping[str, list[int]] = line.get("maps", {})
 
     def of(self, program: str, alternative: str, flags: Iterable[str] = ()) -> ProgramUses:
         """Return what a function uses in an alternative (``HOOK=ALTERNATIVE``), with these flags."""
@@ -70,15 +70,15 @@ class TracerUses:
         if variants is None:
             return NOTHING
         # Of an alternative that does not compile on every kernel, what another of the same hook uses.
-        alike = (name for name in variants if name.partition("=")[0] == alternative.partition("=")[0])
-        wanted = [
-            alternative if alternative in variants else next(alike, ""),
+        same_hook = (name for name in variants if name.partition("=")[0] == alternative.partition("=")[0])
+        names = [
+            alternative if alternative in variants else next(same_hook, ""),
             *(f"--{flag}" for flag in flags),
         ]
-        found = [variants[name] for name in wanted if name in variants]
-        helpers = {number for one in found for number in one["helpers"]} - _REPLACED
-        context = {(offset, size) for one in found for offset, size in one.get("context", ())}
-        maps = {number for name in ("", *wanted) for number in self._maps.get(name, ())}
+        uses = [variants[name] for name in names if name in variants]
+        helpers = {number for use in uses for number in use["helpers"]} - _REPLACED
+        context = {(offset, size) for use in uses for offset, size in use.get("context", ())}
+        maps = {number for name in ("", *names) for number in self._maps.get(name, ())}
         return ProgramUses(tuple(sorted(helpers)), tuple(sorted(context)), tuple(sorted(maps)))
 
 
