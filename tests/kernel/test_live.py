@@ -8,10 +8,11 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from support.cli import run
+from support.cli import run, wait_for
 from support.terminals import Terminal
 
 pytestmark = pytest.mark.kernel
@@ -105,6 +106,29 @@ def test_after_an_error_too(busy):
         assert term.is_restored()
         assert "ValueError: broken on purpose" in term.text
         assert "Traceback" not in term.text
+
+
+def state(term):
+    return Path(f"/proc/{term.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_it_can_be_stopped_and_continued(busy):
+    with Terminal("syscalls", "--live", "-p", busy) as term:
+        term.wait_for("getppid")
+        term.type("\x1a")
+        wait_for(lambda: state(term) == "T", "Ctrl-Z stops it")
+        os.kill(term.process.pid, signal.SIGCONT)
+        term.wait_for("row 1 of 2")
+        os.kill(term.process.pid, signal.SIGSTOP)
+        wait_for(lambda: state(term) == "T", "SIGSTOP stops it")
+        os.kill(term.process.pid, signal.SIGCONT)
+        term.type("c")
+        term.wait_for("pytracer syscalls -p")
+        term.type("q")
+        term.wait_for("row 1 of 2")
+        term.type("q")
+        assert term.finish() == 0
+        assert term.is_restored()
 
 
 def test_it_grows_with_the_window_and_over_a_slow_line(busy):

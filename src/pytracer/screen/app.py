@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import locale
+import signal
 import time
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
+from pytracer import inherited
 from pytracer.screen import command_line, saving
 from pytracer.screen.command_line import Choice
 from pytracer.screen.detail import describe
@@ -71,11 +74,13 @@ class LiveApp(App[None]):
         background: ansi_default; padding: 0 1; scrollbar-size-vertical: 1; }
     .dialog OptionList { height: auto; max-height: 20; border: none; background: ansi_default; padding: 0; }
     .dialog Input { background: ansi_default; border: none; }
+    .-ascii .dialog { border: ascii ansi_default; }
     .error { text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,ctrl+c,ctrl+q", "leave", show=False, priority=False),
         Binding("ctrl+c", "leave", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False),
         Binding("space", "pause", show=False),
         Binding("less_than_sign", "sort(-1)", show=False),
         Binding("greater_than_sign", "sort(1)", show=False),
@@ -133,6 +138,9 @@ class LiveApp(App[None]):
         self._loop = asyncio.get_running_loop()
         if self._leaving:
             self.exit()
+        self.set_class(self._ascii, "-ascii")
+        if not self.is_headless:
+            _resume_once()
         self._rows.focus()
         self._ticks = self.set_interval(PERIOD, self.tick)
         self.call_after_refresh(self.draw)
@@ -244,7 +252,7 @@ class LiveApp(App[None]):
         """Show everything about a row."""
         row = self._rows.selected()
         if row is not None:
-            self.push_screen(Page(self.view.schema.tracer, describe(self.view, row)))
+            self.push_screen(Page(self.view.schema.tracer, describe(self.view, row, ascii_only=self._ascii)))
 
     def action_closer(self, purpose: str) -> None:
         """Offer what looks closer at a row."""
@@ -315,3 +323,26 @@ class LiveApp(App[None]):
 
     def _fatal_error(self) -> None:
         self._close_messages_no_wait()
+
+
+def _resume_once() -> None:
+    """Have SIGCONT start the screen again only if SIGTSTP has ended it: after a SIGSTOP it is still there,
+    and Textual would read keys by two threads."""
+    suspend, resume = signal.getsignal(signal.SIGTSTP), signal.getsignal(signal.SIGCONT)
+    assert callable(suspend)
+    assert callable(resume)
+    suspended = False
+
+    def stops(number: int, frame: FrameType | None) -> None:
+        nonlocal suspended
+        suspended = True
+        suspend(number, frame)
+
+    def continues(number: int, frame: FrameType | None) -> None:
+        nonlocal suspended
+        if suspended:
+            suspended = False
+            resume(number, frame)
+
+    inherited.handle(signal.SIGTSTP, stops)
+    inherited.handle(signal.SIGCONT, continues)

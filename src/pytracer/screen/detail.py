@@ -13,7 +13,7 @@ from pytracer.view import TableView, View, sparkline
 _TREND, _BAR = 50, 24  # characters
 
 
-def describe(view: View, row: dict[str, Any]) -> list[str]:
+def describe(view: View, row: dict[str, Any], *, ascii_only: bool = False) -> list[str]:
     """Return the lines: each column with its unit, how it went, its buckets, its functions."""
     width = max(len(column.name) for column in view.columns)
     lines = [f"{'time':<{width}}  {timestamp(row['time'] // 1_000_000)}"]
@@ -28,7 +28,8 @@ def describe(view: View, row: dict[str, Any]) -> list[str]:
         lines.append(f"{column.name:<{width}}  {harmless(text)}{exact}  -- {column.help}")
     if isinstance(view, TableView) and (trend := view.trend_column()) is not None:
         went = view.trend(row, _TREND)
-        lines.append(f"{trend.name:<{width}}  {sparkline(went, len(went))}  -- the last intervals")
+        line = sparkline(went, len(went), ascii_only=ascii_only)
+        lines.append(f"{trend.name:<{width}}  {line}  -- the last intervals")
     if "buckets" in row and isinstance(view.schema.output, Histogram):
         lines += ["", *histogram_bars(row["buckets"], view.schema.output.unit, _BAR)]
     return lines + stacks
