@@ -42,13 +42,11 @@ class Terminal:
         self._slave = slave
         variables = {name: value for name, value in os.environ.items() if name not in _OTHERS}
         self.process = subprocess.Popen(
-            [*(command or COMMAND), *map(str, words)],
+            ["setsid", "--ctty", *(command or COMMAND), *map(str, words)],  # with this pty as its terminal
             stdin=slave,
             stdout=slave,
             stderr=slave,
             env=variables | {"TERM": "xterm-256color", "LANG": "C.UTF-8"} | (env or {}),
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
 
     def __enter__(self) -> Terminal:
