@@ -6,6 +6,7 @@ A new reason needs an entry in ``FORCED``; without one its test fails and says s
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import sys
@@ -220,6 +221,20 @@ def missed(folder: Path) -> Forced:
     return Forced(result, 2 * faults, len(result.of("event")))
 
 
+def loops(_folder: Path) -> Forced:
+    """Return a script of five loops within a loop, of which three never end by themselves."""
+    inner = "$j = 0; while (true) { if (++$j == 7 && $i > 2) { @ended++; break; } }"
+    done = run("script", "-f", "json", "-e", f"begin {{ $i = 0; while ($i < 5) {{ {inner} $i++; }} }}")
+    outputs = [(line["type"], line["data"]) for line in done.lines]
+    losses = [
+        {"kind": "loss", "reason": data["reason"], "lost": data["events"]}
+        for kind, data in outputs
+        if kind == "lost_events"
+    ]
+    ended = sum(data["@ended"] for kind, data in outputs if kind == "map")
+    return Forced(Result(done.status, "\n".join(map(json.dumps, losses)), done.err), 5, ended)
+
+
 FORCED: dict[str, tuple[Callable[[Path], Forced], ...]] = {
     "map_full": (keys,),
     "inflight_full": (starts_of_functions, starts_of_system_calls),
@@ -232,6 +247,7 @@ FORCED: dict[str, tuple[Callable[[Path], Forced], ...]] = {
     "indirect": (indirect,),
     "unread": (unread, unread_goroutines),
     "negative": (negative,),
+    "loop_cut": (loops,),
     MISSED: (missed,),
 }
 

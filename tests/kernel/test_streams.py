@@ -263,7 +263,7 @@ def test_losses_are_records_and_strict_makes_them_an_error(serials, strict):
         go(process)
         result = finish(tracer)
     assert result.status == (3 if strict else 0), result.err
-    assert ("lost" in result.err) == strict
+    assert ("pytracer: error: " in result.err) == strict
     lost = result.of("loss")
     assert {record["reason"] for record in lost} <= {"ring_full", "missed"}
     shown = result.of("event")
