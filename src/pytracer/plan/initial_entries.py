@@ -24,6 +24,8 @@ from pytracer.spec import Choice, Filter, Kprobes, NameSet, Number
 
 Entry = tuple[bytes, bytes]
 """A key and its value, in the kernel's layout."""
+CGROUP_IDS = "pt_cgroup_ids"
+"""The map of the cgroups' ids, which some programs read instead of the map of their folders."""
 _PENDING = 1  # enum pt_trace_state in probes_c/include/task.h
 _MEMBER = b"\1"  # the value of each key of a set
 _ENDBR = 4  # bytes of an x86 instruction that a function may begin with; a probe stands behind it
@@ -247,7 +249,7 @@ def initial_entries(
             yield KeySet(option.map, value.keys)
     if folders:
         yield CgroupFolders("pt_cgroups", folders)
-        yield CgroupIds("pt_cgroup_ids", folders)
+        yield CgroupIds(CGROUP_IDS, folders)
     if isinstance(targets, ScriptPlan):
         yield RunValues("script_run")
     if isinstance(targets, GeneratedPlan) and targets.usdt_arguments:

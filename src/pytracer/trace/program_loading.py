@@ -12,7 +12,9 @@ from pytracer.bpf.cache.image_cache import Recipe
 from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.load.module import Module
 from pytracer.bpf.sys import ProgType
+from pytracer.errors import SchemaError
 from pytracer.plan import ChosenProbe, Plan
+from pytracer.plan.initial_entries import CGROUP_IDS, CgroupFolders, KeySet
 from pytracer.record import replace
 
 
@@ -42,7 +44,30 @@ def load_plan(
         headers=plan.request.headers,
         pack=plan.request.pack,
     )
-    return open_programs(recipe, tuple(wanted), say=say, warn=warn, stop_requested=stop_requested)
+    loaded = open_programs(recipe, tuple(wanted), say=say, warn=warn, stop_requested=stop_requested)
+    try:
+        _check_filters(plan, loaded.module)
+    except BaseException:
+        loaded.module.close()
+        raise
+    return loaded
+
+
+def _check_filters(plan: Plan, module: Module) -> None:
+    """Check that a program reads each map of chosen tasks, names and cgroups. Raises SchemaError, since a
+    filter would be ignored in silence."""
+    for initial in plan.initial_entries:
+        if isinstance(initial, CgroupFolders):
+            maps: tuple[str, ...] = (initial.map, CGROUP_IDS)
+        elif isinstance(initial, KeySet):
+            maps = (initial.map,)
+        else:
+            continue
+        if not any(map(module.refers_to, maps)):
+            raise SchemaError(
+                f"{plan.request.tracer.c_file}: a filter has no effect: no program reads {initial.map}",
+                hint="pt_is_current_traced() or pt_is_shown_return() applies the filters of tasks",
+            )
 
 
 def load_of(plan: Plan, chosen: ChosenProbe) -> ProgramLoad:

@@ -72,6 +72,10 @@ class BccModule:
         """See :class:`~pytracer.bpf.load.module.Module`."""
         return self._maps
 
+    def refers_to(self, name: str) -> bool:
+        """See :class:`~pytracer.bpf.load.module.Module`. Not known before the image is made: True."""
+        return name in self._maps
+
     def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
         """See :class:`~.module.Module`. Raises VerifierError, or the error that explains the kernel's
         refusal."""

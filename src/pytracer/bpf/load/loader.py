@@ -122,6 +122,10 @@ class ImageModule:
         """See :class:`~pytracer.bpf.load.module.Module`."""
         return self._maps
 
+    def refers_to(self, name: str) -> bool:
+        """See :class:`~pytracer.bpf.load.module.Module`."""
+        return any(name in spec.references.values() for spec in self._image.programs)
+
     def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
         """See :class:`~.module.Module`. Raises ImageError if the image has no such program."""
         spec = self._image.program(program)

@@ -17,6 +17,10 @@ class Module(Protocol):
         """The maps by their C names."""
         ...
 
+    def refers_to(self, name: str) -> bool:
+        """Return whether a program refers to a map."""
+        ...
+
     def load(
         self,
         program: str,
