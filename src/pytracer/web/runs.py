@@ -103,6 +103,8 @@ class Run:
                         self.picture.add(item)
         except PytracerError as error:
             self._fail(error.message, error.hint)
+        except KeyboardInterrupt:  # it was stopped while its C was compiled
+            pass
         except Exception as error:  # a defect must end this run, not the page, and be seen
             self._fail(f"{type(error).__name__}: {error}", "this is a defect of pytracer")
         finally:
