@@ -46,8 +46,9 @@ INSIDE, ALL = "--compile-inside", "--compile-all"
 """Its options without one."""
 SUMMARY = re.compile(r"^(?:=+ )?((?:\d+ \w+, )*\d+ \w+) in [\d.]+s\b.*$", re.M)
 PLAIN = re.compile(r"^(\d+ passed, \d+ failed, \d+ skipped(?:, \d+ reruns?)?)$", re.M)
-RERUNS = 3
-"""Tests of one run of .ci/run that may fail at first and pass when repeated: more of them are failures."""
+RERUNS = 5
+"""Tests of one run of .ci/run that may fail at first and pass when repeated, one for each kernel. More of
+them are failures."""
 
 
 @dataclass(frozen=True)
