@@ -22,6 +22,10 @@ LIMITS = {
     "cost-count": "The program checks for 32-bit system calls and looks up a map entry before it counts.",
     "cost-packet": "The program reads the packet's headers and looks up a map entry before it counts.",
     "events-perf": "One CPU generates no more events: the reader waits for them most of the time.",
+    "text-json-names": "Each path of its own is a call of Python to decode it, and one to escape it.",
+    "text-csv-names": "As for text-json-names.",
+    "text-table-names": "As for text-json-names.",
+    "text-printf-names": "As for text-json-names.",
 }
 """The reason why a measure misses its target, where one is known."""
 HEAD = """# Performance
