@@ -128,3 +128,21 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def add_plan_options(group: argparse._ActionsContainer) -> None:
+    """Add the options that print what would be run, and stop."""
+    group.add_argument("--dry-run", action="store_true", help="print the plan for this kernel and stop")
+    group.add_argument("--emit-c", action="store_true", help="print the C for the compiler and stop")
+
+
+def add_debug_options(group: argparse._ActionsContainer) -> None:
+    """Add the options for errors, and for the choice of hooks."""
+    group.add_argument("--debug", action="store_true", help="print errors with a traceback and logs")
+    group.add_argument(
+        "--hook",
+        metavar="HOOK=ALTERNATIVE",
+        action="append",
+        default=[],
+        help="use this alternative of a hook",
+    )

@@ -9,6 +9,8 @@ from pytracer.cli import config
 from pytracer.cli.arguments import (
     Parser,
     ShowExample,
+    add_debug_options,
+    add_plan_options,
     duration,
     is_number,
     parse_whole,
@@ -275,20 +277,12 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     out.add_argument("--strict", action="store_true", help=text)
     inside = parser.add_argument_group("diagnosis")
     inside.add_argument("-v", "--verbose", action="store_true", help="report each step on standard error")
-    inside.add_argument("--dry-run", action="store_true", help="print the plan for this kernel and stop")
-    inside.add_argument("--emit-c", action="store_true", help="print the C for the compiler and stop")
+    add_plan_options(inside)
     text = f"ignore the defaults of {config.SYSTEM} and ~/.config/pytracer/config.toml"
     inside.add_argument("--no-config", action="store_true", help=text)
     text = "print a recorded run and stop"
     inside.add_argument("--example", action=ShowExample, nargs=0, const=tracer.name, help=text)
-    inside.add_argument("--debug", action="store_true", help="print errors with a traceback and logs")
-    inside.add_argument(
-        "--hook",
-        metavar="HOOK=ALTERNATIVE",
-        action="append",
-        default=[],
-        help="use this alternative of a hook",
-    )
+    add_debug_options(inside)
     inside.add_argument(
         "--headers", choices=("btf", "package", "kheaders"), help="take the kernel's types from this source"
     )

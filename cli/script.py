@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from pytracer import __version__
-from pytracer.cli.arguments import Parser, seconds, size_in_bytes
+from pytracer.cli.arguments import Parser, add_debug_options, add_plan_options, seconds, size_in_bytes
 from pytracer.cli.running import Messages, print_instead, run_request
 from pytracer.errors import UsageError
 from pytracer.record import replace
@@ -157,16 +157,8 @@ def _parser() -> Parser:
         help="size of the event buffer (512k, 8M; default: 8M)",
     )
     parser.add_argument("--strict", action="store_true", help="exit 3 if anything was lost")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan for this kernel and stop")
-    parser.add_argument("--emit-c", action="store_true", help="print the C for the compiler and stop")
-    parser.add_argument("--debug", action="store_true", help="print errors with a traceback and logs")
-    parser.add_argument(
-        "--hook",
-        metavar="HOOK=ALTERNATIVE",
-        action="append",
-        default=[],
-        help="use this alternative of a hook",
-    )
+    add_plan_options(parser)
+    add_debug_options(parser)
     return parser
 
 

@@ -77,19 +77,12 @@ static __always_inline void on_ring_path(void *ctx, struct pt_request *request, 
                                          s64 result)
 {
     struct event *event = pt_prepare_in(1);
-    u64 size;
 
     if (!event)
         return;
-    event->ns = bpf_ktime_get_ns();
     event->call = PT_NUMBER(332, 291); // statx
-    event->pid = request->pid;
     event->tid = request->tid;
     event->fd = path->folder != AT_CWD ? path->folder : -1;
-    event->error = result < 0 ? -result : 0;
-    __builtin_memcpy(event->comm, request->comm, sizeof(event->comm));
-    size = pt_copy_ring_path(event, path);
-    if (pt_path_is_wanted(&event->bits, size))
-        pt_send(ctx, event, offsetof(struct event, path) + size);
+    pt_send_ring_path(ctx, event, request, path, result);
 }
 #endif

@@ -94,4 +94,18 @@ static __always_inline void on_complete(void *ctx, struct pt_request *request, i
         }                                                                                                    \
         size_;                                                                                               \
     })
+
+// Fill the members of an event that all such operations have, and send it if its path is wanted.
+#define pt_send_ring_path(ctx, event, request, from, result)                                                 \
+    do {                                                                                                     \
+        u64 length_;                                                                                         \
+                                                                                                             \
+        (event)->ns = bpf_ktime_get_ns();                                                                    \
+        (event)->pid = (request)->pid;                                                                       \
+        (event)->error = (result) < 0 ? -(result) : 0;                                                       \
+        __builtin_memcpy((event)->comm, (request)->comm, sizeof((event)->comm));                             \
+        length_ = pt_copy_ring_path(event, from);                                                            \
+        if (pt_path_is_wanted(&(event)->bits, length_))                                                      \
+            pt_send(ctx, event, offsetof(struct event, path) + length_);                                     \
+    } while (0)
 #endif

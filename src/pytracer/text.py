@@ -50,7 +50,7 @@ def harmless(text: str) -> str:
 
 
 class _Harmless(dict[int, str]):
-    """What ``harmless`` makes of characters by their codes; remembers those of one or two bytes in UTF-8."""
+    """Maps codes of characters to what ``harmless`` shows; caches those of one or two bytes in UTF-8."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)

@@ -1,4 +1,4 @@
-"""What blocks of iterators, watchpoints and timers can refer to, and which tasks they watch."""
+"""Scopes of the blocks of iterators, watchpoints and timers, and the tasks that they watch."""
 
 from __future__ import annotations
 

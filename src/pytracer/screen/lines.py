@@ -65,5 +65,5 @@ class Lines(Widget):
 
     @property
     def text(self) -> str:
-        """What is shown."""
+        """The lines on the screen."""
         return "\n".join("".join(text for text, _ in line) for line in self._drawn)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pytracer.arrays import Array, np
 from pytracer.model import Coded
+from pytracer.model.text_columns import column_texts
 from pytracer.spec import Column, Unit
 from pytracer.text import harmless
 
@@ -47,10 +48,12 @@ def cell(value: Any, column: Column) -> str:
 
 def cells(values: Array | Coded, column: Column) -> list[str]:
     """Return a column of a batch as a table shows it; of names, each is looked at once."""
-    if isinstance(values, Coded):
-        names = [cell(name, column) for name in (*values.names, None)]
-        return [names[code] for code in values.codes.tolist()]
-    return [cell(value, column) for value in values.tolist()]
+    return column_texts(values, functools.partial(cell, column=column), plain=is_plain(column))
+
+
+def is_plain(column: Column) -> bool:
+    """Return whether a table shows the numbers of a column by their digits."""
+    return column.unit is not Unit.NANOSECONDS
 
 
 def display_width(text: str) -> int:

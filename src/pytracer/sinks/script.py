@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from pytracer.model import Batch, Item, Loss, Schema
 
 _MESSAGES = frozenset({"attached_probes", "error", "helper_error"})
-"""What is no output of the script: the number of probes, errorf(), and failed reads."""
+"""Kinds of output that go to standard error: the number of probes, errorf(), and failed reads."""
 
 _encode = json.JSONEncoder().encode
 

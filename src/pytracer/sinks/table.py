@@ -8,7 +8,15 @@ from typing import Any, TextIO
 from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
 from pytracer.model.buckets import ERROR, power_bounds
 from pytracer.model.text_columns import column_texts, join_columns
-from pytracer.sinks.formatting import align, cell, character_width, clock, display_width, format_bound
+from pytracer.sinks.formatting import (
+    align,
+    cell,
+    character_width,
+    clock,
+    display_width,
+    format_bound,
+    is_plain,
+)
 from pytracer.spec import Column, Histogram, Unit
 from pytracer.text import harmless
 
@@ -119,8 +127,7 @@ class TableSink:
             is_last = column is self._columns[-1]
             encode = functools.partial(_event_cell, column=column, width=width, is_last=is_last)
             form = f"%{'' if column.is_text else width}s{'' if is_last else '  '}"
-            plain = column.unit is not Unit.NANOSECONDS
-            columns.append(column_texts(item.column(column.name), encode, form, plain=plain))
+            columns.append(column_texts(item.column(column.name), encode, form, plain=is_plain(column)))
         text = join_columns([*columns, ["\n"] * len(item)])
         return text if all(columns[-1]) else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 

@@ -115,7 +115,7 @@ TASK_COLUMNS = (
 )
 """The thread of an event: pt_fill_task in probes_c/include/task.h."""
 ERROR = Column("err", "the error, by name", field="error", decode="errno", null=0, width=6)
-"""How a system call failed."""
+"""The error that a system call returned, by name."""
 BY_PROCESS = Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", last=True)))
 BY_COMM = Key("comm", (Column("comm", "name of the thread", decode="text"),))
 TASK_KEYS = (BY_PROCESS, BY_COMM)
@@ -191,7 +191,7 @@ SWITCH = Hook(
 SAMPLED = Hook(
     "sampled", "samples of CPUs are to be taken", (Alternative("cpu", (PerfSample("sample", period=""),)),)
 )
-"""What runs on each CPU is looked at (``sample``), as often as the option ``frequency`` says."""
+"""Samples each CPU by the program ``sample``, at the rate of the option ``frequency``."""
 
 TASK_EXIT = Hook("exit", "tasks end", _sched(("gone", "sched_process_exit")))
 """A thread ends, in its own context (``gone``)."""

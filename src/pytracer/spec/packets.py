@@ -113,7 +113,7 @@ PROTOCOL_NOTES = (
     "'other' is any other IP protocol, 'malformed' a packet with headers that are too short. Only the",
     "first 20 bytes of IPv4 are read: no options, checksums, or content of tunnels (GRE, VXLAN, MPLS).",
 )
-"""What is not looked at further, for the notes of tracers that count by protocol."""
+"""The limits of parsing, for the notes of tracers that count by protocol."""
 DIRECTIONS = ("in", "out", "both")
 DIRECTION_HELP = "which packets: those that come in, go out, or both"
 

@@ -1,4 +1,4 @@
-"""What somebody looks at of a run's results: sorted, filtered, paused, scrolled. No user interface is here.
+"""Views of a run's results, which can be sorted, filtered, paused and scrolled. No user interface is here.
 
 :func:`make_view` returns the view of a schema. A view takes the items of a run, from any thread, and returns
 the text of those rows alone that are on the screen.

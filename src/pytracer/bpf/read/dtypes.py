@@ -24,7 +24,7 @@ _BASE = {
     "unsigned long long": "u8",
 }
 _PADDING = "__pad_"
-"""What the names of the members begin with that BCC adds where C leaves a gap."""
+"""The prefix of the members that BCC adds for padding."""
 
 
 def dtype_of(description: str, size: int) -> np.dtype[Any]:

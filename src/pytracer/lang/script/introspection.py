@@ -1,4 +1,4 @@
-"""What a script can find out about its own expressions, before it runs: types, literals, the probe."""
+"""Translate compile-time questions of scripts: types of expressions, literals, the kind of the probe."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ class CodeType(StoredType):
 
 AGGREGATES = ("count", "sum", "avg", "min", "max", "stats", "hist", "lhist", "tseries")
 SERIES = ("last", "avg", "max", "min", "sum")
-"""How the values of an interval of a time series become one."""
+"""Functions that reduce the values of an interval of a time series to one."""
 
 
 @record
