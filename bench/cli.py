@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from bench import sizes
 from bench.measure import MissingPeerError, Result
-from bench.page import Group, bound, keep, machine
+from bench.performance_page import Group, bound, keep, machine
 
 GROUPS = {
     "start": "bench.start",

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.errors import PytracerError
 from pytracer.spec import (
     SPELLINGS,
@@ -73,7 +73,9 @@ def _complete_arguments(
             return [(shell, "") for shell in ("bash", "zsh", "fish")]
         return _targets(current) if name == "list-probes" else [(FILES, "")]
     tracer = registry.get(name)
-    actions = {option: action for action in parser.build(tracer)._actions for option in action.option_strings}
+    actions = {
+        option: action for action in tracer_parser.build(tracer)._actions for option in action.option_strings
+    }
     if current.startswith("-"):
         return _options(actions)
     previous = actions.get(previous_words[-1]) if len(previous_words) > 1 else None
@@ -110,7 +112,9 @@ def _values(tracer: Tracer, action: argparse.Action, current: str) -> Iterable[C
         return [(COMMANDS, "")]
     if option == "--sort":
         return [
-            (column.name, column.help) for output in tracer.outputs for column in parser.columns_of(output)
+            (column.name, column.help)
+            for output in tracer.outputs
+            for column in tracer_parser.columns_of(output)
         ]
     if option == "--hook":
         choices = (

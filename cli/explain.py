@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytracer.cli import parser as tracer_parser
+from pytracer.cli import tracer_parser as tracer_parser
 from pytracer.cli.arguments import Parser
 from pytracer.cli.output import OutputFile, standard_output
 from pytracer.errors import UnknownNameError, UsageError, VerifierError

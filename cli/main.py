@@ -155,10 +155,10 @@ def _usage() -> str:
 def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     inherited.require_descriptors(_TRACER_FILES)
     tracer = registry.get(name)
-    from pytracer.cli import parser
+    from pytracer.cli import tracer_parser
     from pytracer.cli.output import require_no_terminal
 
-    request, options = parser.parse(tracer, words)
+    request, options = tracer_parser.parse(tracer, words)
     request = replace(request, pack=pack)
     for warning in options.warnings:
         warn(warning)

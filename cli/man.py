@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pytracer import __version__
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.cli.arguments import Parser
 from pytracer.errors import UsageError
 from pytracer.spec import Column, Tracer, registry
@@ -75,16 +75,16 @@ def _overview() -> str:
 
 
 def _page_of(tracer: Tracer) -> str:
-    tracer_parser = parser.build(tracer)
+    parser = tracer_parser.build(tracer)
     lines = [*_head(f"pytracer-{tracer.name}", tracer.summary)]
     lines += [
         ".SH SYNOPSIS",
-        _text(str(tracer_parser.usage)),
+        _text(str(parser.usage)),
         ".SH DESCRIPTION",
         *_paragraphs(tracer.description),
     ]
     lines += [".SH OPTIONS"]
-    for group in tracer_parser._action_groups:
+    for group in parser._action_groups:
         actions = [
             action
             for action in group._group_actions
@@ -106,7 +106,7 @@ def _page_of(tracer: Tracer) -> str:
 def _columns(tracer: Tracer) -> dict[str, Column]:
     keys = tracer.group_by.keys if tracer.group_by else tracer.keys
     columns = {column.name: column for key in keys for column in key.columns}
-    return columns | {c.name: c for output in tracer.outputs for c in parser.columns_of(output)}
+    return columns | {c.name: c for output in tracer.outputs for c in tracer_parser.columns_of(output)}
 
 
 def _help(action: argparse.Action) -> str:

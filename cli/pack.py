@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytracer.bpf.cache import pack
-from pytracer.cli import parser as tracer_parser
+from pytracer.cli import tracer_parser as tracer_parser
 from pytracer.cli.arguments import Parser
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel.btf import VMLINUX

@@ -62,7 +62,7 @@ def _watch(view: str, words: list[str]) -> int:
     from pytracer.prog.run_stats import count_runs
     from pytracer.sinks import make_sink
     from pytracer.trace.program_watch import ProgramCollector, watch_programs
-    from pytracer.trace.run import Signals
+    from pytracer.trace.run_tracer import Signals
 
     sort_column = options.sort or ("total_ns" if view == "top" else "id")
     rank([], sort_column)

@@ -80,7 +80,7 @@ def run_request(
 ) -> int:
     """Trace, and write the results to --output or standard output. Returns the exit status."""
     from pytracer.features.kernel_facts import RunningKernel
-    from pytracer.trace.run import run
+    from pytracer.trace.run_tracer import run
 
     with contextlib.ExitStack() as stack:
         stream = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.errors import UsageError
 from pytracer.model import Schema
 from pytracer.plan.output_choice import make_schema, output_of
@@ -35,7 +35,7 @@ def run(words: Sequence[str]) -> int:
     tracer = registry.get(words[0])
     takes_specs = isinstance(tracer.arguments, ProbeSpecArguments)
     # Without words, required arguments may be missing: only probe specs change the fields.
-    request = parser.parse(tracer, words[1:])[0] if words[1:] else Request(tracer)
+    request = tracer_parser.parse(tracer, words[1:])[0] if words[1:] else Request(tracer)
     is_open = takes_specs and not request.probe_specs
     schema = (
         _planned_schema(request) if request.probe_specs else make_schema(request, output_of(request), None)

@@ -17,7 +17,7 @@ from lab.initramfs import Job
 from lab.kernel_image import Image, from_cache, from_path
 from lab.kernels import KERNELS
 from lab.machine import Shape
-from lab.run import Limits, run
+from lab.run_command import Limits, run
 from lab.variants import VARIANTS, by_name
 
 USAGE = """scripts/lab KERNEL [options] -- COMMAND...

@@ -18,7 +18,7 @@ from lab.guest.map_costs import OPERATIONS
 from lab.kernels import KERNELS, Kernel
 from lab.survey import ROOT, UNTRIED, run_in_guest, table
 from pytracer.features.table.feature import Feature, latest
-from pytracer.features.table.hooks import HOOKS, KINDS
+from pytracer.features.table.hook_features import HOOKS, KINDS
 from pytracer.features.table.map_types import MAP_TYPES
 
 DATA, PAGE = ROOT / "docs" / "hooks.json", ROOT / "docs" / "hooks.md"

@@ -22,7 +22,7 @@ from pytracer.bpf.compile.headers import packaged
 from pytracer.bpf.sys import Command, bpf
 from pytracer.errors import CacheError, PytracerError, ToolchainError, UnsupportedError
 from pytracer.features import feature_table
-from pytracer.kernel import btf, config, distro, mounts, policy, syscalls, tracefs
+from pytracer.kernel import btf, distro, kconfig, mounts, policy, syscalls, tracefs
 from pytracer.record import record
 
 OK, WARN, FAIL, UNKNOWN = "ok", "warn", "fail", "unknown"
@@ -110,7 +110,7 @@ def _no_bpf() -> str:
 
 
 def _jit() -> Check:
-    always = config.option("BPF_JIT_ALWAYS_ON") == "y"
+    always = kconfig.option("BPF_JIT_ALWAYS_ON") == "y"
     value = policy.sysctl("net.core.bpf_jit_enable")
     if always or value:
         return Check("kernel", "BPF JIT", OK, "always on (the kernel has no interpreter)" if always else "on")

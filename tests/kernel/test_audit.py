@@ -13,10 +13,10 @@ import pytracer
 from pytracer.kernel import counters
 from pytracer.model import AuditResult
 from pytracer.record import replace
-from support import contend, packets
+from support import cpu_contention, packets
 from support.cli import run, start, stop, wait_for
 from support.connections import V4, dropping_segments, pair, resetting, tcp_info
-from support.contend import UNSEEN
+from support.cpu_contention import UNSEEN
 from support.disks import loop, readers
 from support.interrupts import SEEN, make_interrupts
 
@@ -52,7 +52,7 @@ def test_interrupts_agree(words):
 @pytest.mark.parametrize("name", ["runqlat", "cpudist"])
 def test_timeslices_agree(name):
     """Each thread that gets a CPU has waited for it; what waits, or runs, as the trace begins is not seen."""
-    result = run(name, "--audit", "--load", "-f", "json", "-c", shlex.join(contend.command()))
+    result = run(name, "--audit", "--load", "-f", "json", "-c", shlex.join(cpu_contention.command()))
     if not Path("/proc/schedstat").exists():
         assert (result.status, result.out) == (4, "")
         assert "no /proc/schedstat" in result.err

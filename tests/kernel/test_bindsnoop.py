@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support import own
+from support import worker_ids
 from support.cli import run, start, stop
 from support.connections import V4, V6, inode, me
 from support.needs import refused
@@ -116,7 +116,8 @@ def test_only_some_calls_failures_and_ports():
 
 def test_a_user_is_refused_a_port_and_hostile_names_stay_text():
     code = (
-        f"import os, socket\nopen('/proc/self/comm', 'wb').write(b'a\\n\\x1b[31m')\nos.setuid({own.UID})\n"
+        "import os, socket\nopen('/proc/self/comm', 'wb').write(b'a\\n\\x1b[31m')\n"
+        f"os.setuid({worker_ids.UID})\n"
         "s = socket.socket()\ntry:\n    s.bind(('127.0.0.1', 80))\nexcept PermissionError:\n    pass\n"
     )
     with namespace():

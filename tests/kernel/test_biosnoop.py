@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import run, start, stop
-from support.contend import UNSEEN
+from support.cpu_contention import UNSEEN
 from support.disks import BLOCK, READER, completed, file_system, loop, readers, schedulers, transferred, work
 from support.needs import refused
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.attach.cgroup_skb import POINTS
-from support import own, packets
+from support import packets, worker_ids
 from support.cgroups import DATAGRAMS, attached, cgroup, on, run_in
 from support.cli import Ended, Result, finish, run, start, stop
 from support.needs import refused_by_right
@@ -103,9 +103,9 @@ def test_a_filter(folder):
 
 
 def test_a_container_by_its_name(folder):
-    box = folder / f"lxc.payload.{own.NAME}"
+    box = folder / f"lxc.payload.{worker_ids.NAME}"
     box.mkdir()
-    tracer = start("cgroupcount", "-f", "json", "--container", own.NAME, 60)
+    tracer = start("cgroupcount", "-f", "json", "--container", worker_ids.NAME, 60)
     run_in(box, WORK)
     assert totals(stop(tracer, signal.SIGTERM), box) == {"in": SENT, "out": SENT}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support import contend
+from support import cpu_contention
 from support.cli import run
 
 pytestmark = pytest.mark.kernel
@@ -13,21 +13,21 @@ pytestmark = pytest.mark.kernel
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_time_on_a_cpu_is_what_the_kernel_counts():
-    result = run("cpudist", "--by", "pid", "-f", "json", "--", *contend.command())
+    result = run("cpudist", "--by", "pid", "-f", "json", "--", *cpu_contention.command())
     assert result.status == 0, result.err
     rows = {record["pid"]: record for record in result.of("summary")}
-    kernel = contend.counted(result.err)
+    kernel = cpu_contention.counted(result.err)
     assert len(kernel) == 3
     for pid, numbers in kernel.items():
-        assert contend.is_count(rows[pid]["stays"], numbers.runs)
-        assert contend.is_close(rows[pid]["total_ns"], numbers.on_cpu)
+        assert cpu_contention.is_count(rows[pid]["stays"], numbers.runs)
+        assert cpu_contention.is_close(rows[pid]["total_ns"], numbers.on_cpu)
 
 
 def test_time_off_a_cpu():
     sleeps = 23
-    result = run("cpudist", "--off", "--by", "pid", "-f", "json", "--", *contend.command(1, sleeps))
+    result = run("cpudist", "--off", "--by", "pid", "-f", "json", "--", *cpu_contention.command(1, sleeps))
     assert result.status == 0, result.err
-    [pid] = contend.counted(result.err)
+    [pid] = cpu_contention.counted(result.err)
     [row] = [record for record in result.of("summary") if record["pid"] == pid]
     assert row["stays"] >= sleeps
     assert row["total_ns"] >= sleeps * 10_000_000

@@ -6,8 +6,8 @@ import pytest
 
 from support.cli import run
 from support.filesystems import mounted
-from support.named import named_rows
 from support.needs import refused
+from support.renamed_process import named_rows
 
 pytestmark = pytest.mark.kernel
 # Each path is one part, so that each call is one look-up. What is looked for the first time is not cached.

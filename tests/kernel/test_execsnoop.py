@@ -15,7 +15,7 @@ from pytracer.bpf.sys import ProgType
 from pytracer.features import feature_table
 from pytracer.features.table.helpers import LOOP
 from pytracer.spec.common import EXECUTED, RETURN
-from support import own
+from support import worker_ids
 from support.cli import finish, run, start, stop
 from support.stream import Older, by_perf_rings, events
 from support.workloads import workload
@@ -241,7 +241,7 @@ def test_it_follows_descendants_alone():
 def test_filters(which):
     """A process executes once it is traced; beside it another one does."""
     prelude = {
-        "-u": f"import os; os.setuid({own.UID})\n",
+        "-u": f"import os; os.setuid({worker_ids.UID})\n",
         "--netns": "import ctypes; assert ctypes.CDLL(None).unshare(0x40000000) == 0\n",
     }.get(which, "")
     code = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nos.execv('/bin/true', ['true', %r])"
@@ -255,7 +255,7 @@ def test_filters(which):
         for word in ("in", "out")
     )
     assert (wanted.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
-    tracer = start("execsnoop", "-f", "json", which, own.UID if which == "-u" else wanted.pid)
+    tracer = start("execsnoop", "-f", "json", which, worker_ids.UID if which == "-u" else wanted.pid)
     other.communicate("\n")
     wanted.communicate("\n")
     # With -p it ends when the process does.
@@ -268,11 +268,11 @@ def test_filters(which):
 def test_a_setuid_program_has_both_users(tmp_path):
     program = tmp_path / "true"
     shutil.copy(TRUE, program)
-    os.chown(program, own.UID, -1)
+    os.chown(program, worker_ids.UID, -1)
     program.chmod(0o4755)
     tmp_path.chmod(0o755)
     [record] = events("execsnoop", "--", program)
-    assert (record["uid"], record["euid"]) == (os.getuid(), own.UID)
+    assert (record["uid"], record["euid"]) == (os.getuid(), worker_ids.UID)
     [record] = events("execsnoop", "--", TRUE)
     assert (record["uid"], record["euid"]) == (os.getuid(), os.geteuid())
 

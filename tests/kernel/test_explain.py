@@ -11,7 +11,7 @@ import pytest
 
 from pytracer.bpf.attach.interface import xdp_programs
 from pytracer.bpf.compile.source import probes_folder
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.explain import stages
 from pytracer.explain.page import Block, Fold, Grid, Page, SideBySide, SourceBlock
 from pytracer.explain.watch import Observation, observe
@@ -30,7 +30,7 @@ ROOT = probes_folder().resolve().parent
 def explained(*words: str) -> tuple[Observation, Page]:
     from pytracer.features.kernel_facts import RunningKernel
 
-    request, _ = parser.parse(registry.get(words[0]), words[1:])
+    request, _ = tracer_parser.parse(registry.get(words[0]), words[1:])
     seen = observe(request, RunningKernel, warn=lambda line: None)
     return seen, stages.page_of(seen, words)
 

@@ -16,7 +16,7 @@ from pytracer.bpf.trial import READS_BEYOND, helper_refusal, load, returning
 from pytracer.features import kernel_facts
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel.btf import Btf, BtfKind
-from pytracer.kernel.config import option as kernel_config
+from pytracer.kernel.kconfig import option as kernel_config
 from pytracer.spec import Kprobe, RawTracepoint, SocketFilter
 
 pytestmark = pytest.mark.kernel

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytracer.spec import registry
+from support.compiled_uses import Floor, recorded
 from support.needs import running
-from support.uses import Floor, recorded
 
 pytestmark = [pytest.mark.kernel, pytest.mark.matrix]
 

@@ -16,7 +16,7 @@ from pytracer.bpf.compile.source import probes_folder
 from pytracer.bpf.obj_info import ProgramInfo, read_btf, read_map, read_program
 from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
 from pytracer.bpf.trial import returning
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.features import feature_table
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.features.table.helpers import LOOP
@@ -37,7 +37,7 @@ ROOT = probes_folder().resolve().parent
 @contextmanager
 def loaded(*words: str) -> Iterator[list[ProgramInfo]]:
     """The programs of a tracer, while it runs."""
-    request, _ = parser.parse(registry.get(words[0]), words[1:])
+    request, _ = tracer_parser.parse(registry.get(words[0]), words[1:])
     with Session(make_plan(request, RunningKernel())) as session:
         found = [read_program(fd) for fd in session.loaded.programs.values()]
         assert found

@@ -23,7 +23,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.model import Loss
 from pytracer.model.loss import MISSED, REASONS, UNSHOWN_MEANING
 from support.cli import LIMIT, Result, finish, run, start, wait_for
-from support.copied import copy_package
+from support.package_copy import copy_package
 from support.spec_workload import TIMES, ended, file_in
 from support.uprobes import Program
 from support.workloads import workload

@@ -17,7 +17,7 @@ from pytracer.bpf.trial import load
 from pytracer.features import feature_table
 from pytracer.kernel.policy import raise_memlock
 from support.needs import needs
-from support.runs import run
+from support.prog_test_run import run
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 

@@ -21,7 +21,7 @@ from pytracer.features import feature_table
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.features.table.helpers import LOOP
 from support.needs import needs
-from support.runs import run
+from support.prog_test_run import run
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 

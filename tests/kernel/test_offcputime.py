@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from support import contend
+from support import cpu_contention
 from support.cli import run
 
 pytestmark = pytest.mark.kernel
@@ -27,7 +27,7 @@ def test_each_sleep_is_added_up_by_its_stack():
     assert result.status == 0, result.err
     rows = sleeping(result.of("summary"))
     count = sum(row["count"] for row in rows)
-    assert count == SLEEPS if contend.LAB else SLEEPS - 3 <= count <= SLEEPS
+    assert count == SLEEPS if cpu_contention.LAB else SLEEPS - 3 <= count <= SLEEPS
     assert sum(row["total_ns"] for row in rows) >= count * 10_000_000
     assert all(any("schedule" in frame for frame in row["kernel"]) for row in rows)
     assert not any(row["user"] for row in rows)
@@ -38,7 +38,7 @@ def test_only_times_within_bounds(words, count):
     result = run("offcputime", *words, "-f", "json", "--", *COMMAND)
     assert result.status == 0, result.err
     found = sum(row["count"] for row in sleeping(result.of("summary")))
-    assert found == count if contend.LAB or not count else count - 3 <= found <= count
+    assert found == count if cpu_contention.LAB or not count else count - 3 <= found <= count
 
 
 def test_the_table_has_times_with_their_unit():

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 import pytracer
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.errors import UnsupportedError
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel import filter_values
 from pytracer.model import Batch
 from pytracer.spec import registry
 from pytracer.trace.loop import Trace
-from support import own
+from support import worker_ids
 from support.cli import COMMAND, run, wait_for
 from support.needs import needs, running
 
@@ -86,10 +86,10 @@ def test_more_than_the_kernel_gives_at_once(tmp_path):
 
 
 PRELUDES = {
-    "--uid": f"os.setuid({own.UID})",
+    "--uid": f"os.setuid({worker_ids.UID})",
     "--netns": "import ctypes; assert ctypes.CDLL(None).unshare(0x40000000) == 0",
     "--mntns": "import ctypes; assert ctypes.CDLL(None).unshare(0x20000) == 0",
-    "--comm": f"open('/proc/self/comm', 'w').write({own.NAME!r})",
+    "--comm": f"open('/proc/self/comm', 'w').write({worker_ids.NAME!r})",
 }
 
 
@@ -99,7 +99,7 @@ def test_filters(which, tmp_path):
     with contextlib.ExitStack() as stack:
         stack.enter_context(holding(tmp_path))
         wanted = stack.enter_context(holding(tmp_path, prelude=PRELUDES.get(which, "")))
-        given = {"--uid": own.UID, "--comm": own.NAME}.get(which, wanted.pid)
+        given = {"--uid": worker_ids.UID, "--comm": worker_ids.NAME}.get(which, wanted.pid)
         if which == "--cgroup":
             given = stack.enter_context(cgroup(wanted.pid))
         entries = listed(which, given)
@@ -188,13 +188,13 @@ class NoPaths(RunningKernel):
 
 def test_names_where_the_kernel_makes_no_paths(tmp_path):
     with holding(tmp_path) as process:
-        request, _ = parser.parse(registry.get("openfiles"), ["-p", str(process.pid)])
+        request, _ = tracer_parser.parse(registry.get("openfiles"), ["-p", str(process.pid)])
         with Trace(request, NoPaths) as trace:
             rows = [row for batch in trace for row in batch.rows()]
     names = [row["path"] for row in rows if row["path"].isdecimal()]
     assert sorted(names) == sorted(map(str, range(23)))
     assert not [row for row in rows if "/" in row["path"]]
-    request, _ = parser.parse(registry.get("openfiles"), ["--path", "/etc/*"])
+    request, _ = tracer_parser.parse(registry.get("openfiles"), ["--path", "/etc/*"])
     with pytest.raises(UnsupportedError, match="makes no paths for iterators"):
         Trace(request, NoPaths)
 

@@ -11,7 +11,7 @@ import pytest
 
 from pytracer.spec.common import RETURN
 from pytracer.text import to_bytes
-from support import own
+from support import worker_ids
 from support.cli import finish, run, start, stop
 from support.needs import running
 from support.stream import by_perf_rings, events
@@ -210,7 +210,7 @@ WAITS = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nfor _ in range
 def test_filters(which):
     """The process opens 23 times once it is traced, and ends; beside it another one does."""
     prelude = {
-        "-u": f"import os; os.setuid({own.UID})\n",
+        "-u": f"import os; os.setuid({worker_ids.UID})\n",
         "--mntns": "import ctypes; assert ctypes.CDLL(None).unshare(0x20000) == 0\n",
     }.get(which, "")
     wanted, other = (
@@ -223,7 +223,7 @@ def test_filters(which):
         for wanted, path in ((True, "/dev/null"), (False, "/dev/zero"))
     )
     assert (wanted.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
-    given = own.UID if which == "-u" else wanted.pid
+    given = worker_ids.UID if which == "-u" else wanted.pid
     tracer = start("opensnoop", "-f", "json", which, given)
     other.communicate("\n")
     wanted.communicate("\n")

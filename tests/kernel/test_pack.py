@@ -17,7 +17,7 @@ from pytracer.bpf.cache.pack import decode
 from pytracer.kernel.btf import VMLINUX
 from support import packets
 from support.cli import COMMAND, Result, run, start, stop
-from support.hidden import HIDE
+from support.hidden_toolchain import HIDE
 from support.known_workloads import KNOWN
 from support.needs import needs
 from support.packs import LINES, SYSCALLS, WITHOUT_TRACE_EVENTS

@@ -22,10 +22,10 @@ from pytracer.model import Loss, Stacks
 from pytracer.spec import PerfSample
 from pytracer.spec.common import SAMPLES
 from pytracer.symbols import memory_maps
-from support import own
+from support import worker_ids
 from support.cgroups import cgroup
 from support.cli import run, wait_for
-from support.contend import LAB
+from support.cpu_contention import LAB
 from support.debuginfod import Server, path_of
 from support.workloads import workload
 
@@ -144,14 +144,17 @@ def test_the_image_is_computed_alike_on_both_sides():
 
 @pytest.mark.parametrize("by", ["pid", "tid", "comm", "uid", "cgroup"])
 def test_filters(by, own_cgroup):
-    user = {"user": own.UID} if by == "uid" else {}
-    with spinning("user", 20000, "other") as other, spinning("user", 20000, own.NAME, **user) as process:
+    user = {"user": worker_ids.UID} if by == "uid" else {}
+    with (
+        spinning("user", 20000, "other") as other,
+        spinning("user", 20000, worker_ids.NAME, **user) as process,
+    ):
         (own_cgroup / "cgroup.procs").write_text(str(process.pid))
-        value = {"comm": own.NAME, "uid": own.UID, "cgroup": own_cgroup}.get(by, process.pid)
-        wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == f"{own.NAME}\n", "the name")
+        value = {"comm": worker_ids.NAME, "uid": worker_ids.UID, "cgroup": own_cgroup}.get(by, process.pid)
+        wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == f"{worker_ids.NAME}\n", "the name")
         records = profile(f"--{by}", value, "-F", 999, "-d", 1)
         assert {record["pid"] for record in records} == {process.pid}
-        assert {record["comm"] for record in records} == {own.NAME}
+        assert {record["comm"] for record in records} == {worker_ids.NAME}
         assert other.poll() is None
 
 

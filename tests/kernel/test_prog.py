@@ -39,7 +39,7 @@ from support.cgroups import cgroup
 from support.cli import COMMAND, Ended, Result, run, start, stop, wait_for
 from support.hostile_names import HOSTILE, hostile_process
 from support.needs import needs, running
-from support.nobody import python
+from support.unprivileged import python
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel

@@ -8,7 +8,7 @@ import pytest
 
 from pytracer.bpf.attach.kind import LoadAttributes
 from pytracer.bpf.sys import ProgType
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.errors import PolicyError, UnsupportedError
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.features.table.uses import ProgramUses
@@ -17,8 +17,8 @@ from pytracer.plan import make_plan
 from pytracer.spec import RawTracepoint, SocketFilter, Xdp, registry
 from pytracer.trace import program_loading
 from pytracer.trace.loop import Trace
+from support.compiled_uses import asking
 from support.needs import needs
-from support.uses import asking
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -76,7 +76,7 @@ def test_what_runs_here_is_not_refused(known):
 
 def test_another_alternative_is_used_and_counts_as_exactly():
     words = ["--", workload("calls"), "getppid", "23"]
-    request, _ = parser.parse(registry.get("syscalls"), words)
+    request, _ = tracer_parser.parse(registry.get("syscalls"), words)
     with Trace(request, Without) as trace:
         [note] = [note for note in trace.plan.hooks.notes if note.startswith("syscall:")]
         assert note.startswith("syscall: tracepoint; not raw-tracepoint: this kernel has no bpf_get_current")
@@ -88,7 +88,7 @@ def test_without_another_alternative_the_reason_names_the_helper(known, monkeypa
     probe = registry.get("tasks").hooks[0].alternatives[0].probes[0]
     needs("tasks=iterator", known.probe(probe).is_supported)
     monkeypatch.setattr(program_loading, "open_programs", lambda *_, **__: pytest.fail("compiled"))
-    request, _ = parser.parse(registry.get("tasks"), [])
+    request, _ = tracer_parser.parse(registry.get("tasks"), [])
     with pytest.raises(UnsupportedError) as caught:
         Trace(request, WithoutTaskStacks)
     assert "this kernel has no bpf_get_task_stack for its program (Linux 5.9)" in caught.value.message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support import contend
+from support import cpu_contention
 from support.cgroups import cgroup, run_in
 from support.cli import run, start, stop
 from support.interrupts import SEEN
@@ -15,15 +15,15 @@ pytestmark = pytest.mark.kernel
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_waits_are_those_that_the_kernel_counts():
-    result = run("runqlat", "--by", "pid", "-f", "json", "--", *contend.command())
+    result = run("runqlat", "--by", "pid", "-f", "json", "--", *cpu_contention.command())
     assert result.status == 0, result.err
     rows = {record["pid"]: record for record in result.of("summary")}
-    kernel = contend.counted(result.err)
+    kernel = cpu_contention.counted(result.err)
     assert len(kernel) == 3
     for pid, numbers in kernel.items():
         row = rows[pid]
-        assert contend.is_count(row["waits"], numbers.runs)
-        assert contend.is_close(row["total_ns"], numbers.waiting)
+        assert cpu_contention.is_count(row["waits"], numbers.runs)
+        assert cpu_contention.is_close(row["total_ns"], numbers.waiting)
         assert sum(bucket["count"] for bucket in row["latency_ns"]) == row["waits"]
     assert max(rows[pid]["max_ns"] for pid in kernel) > 1_000_000  # three processes, one CPU
 
@@ -31,19 +31,19 @@ def test_waits_are_those_that_the_kernel_counts():
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_each_wait_is_shown():
-    result = run("runqslower", "--min", "0", "-f", "json", "--", *contend.command())
+    result = run("runqslower", "--min", "0", "-f", "json", "--", *cpu_contention.command())
     assert result.status == 0, result.err
-    kernel = contend.counted(result.err)
+    kernel = cpu_contention.counted(result.err)
     assert len(kernel) == 3
     for pid, numbers in kernel.items():
         waits = [event for event in result.of("event") if event["pid"] == pid]
-        assert contend.is_count(len(waits), numbers.runs)
-        assert contend.is_close(sum(event["wait_ns"] for event in waits), numbers.waiting)
+        assert cpu_contention.is_count(len(waits), numbers.runs)
+        assert cpu_contention.is_close(sum(event["wait_ns"] for event in waits), numbers.waiting)
         assert {event["tid"] for event in waits} == {pid}
 
 
 def test_only_long_waits_are_shown():
-    result = run("runqslower", "--min", "1ms", "-f", "json", "--", *contend.command())
+    result = run("runqslower", "--min", "1ms", "-f", "json", "--", *cpu_contention.command())
     assert result.status == 0, result.err
     waits = [event["wait_ns"] for event in result.of("event")]
     assert waits
@@ -52,10 +52,10 @@ def test_only_long_waits_are_shown():
 
 @pytest.mark.parametrize("words", [["--by", "comm"], ["--by", "cpu"], []])
 def test_what_a_histogram_stands_for(words):
-    result = run("runqlat", *words, "-f", "json", "--", *contend.command(2))
+    result = run("runqlat", *words, "-f", "json", "--", *cpu_contention.command(2))
     assert result.status == 0, result.err
     rows = result.of("summary")
-    runs = sum(numbers.runs for numbers in contend.counted(result.err).values())
+    runs = sum(numbers.runs for numbers in cpu_contention.counted(result.err).values())
     assert sum(row["waits"] for row in rows) >= 0.9 * runs
     if not words:
         assert len(rows) == 1

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from support import contend
+from support import cpu_contention
 from support.cli import run, start, stop
 
 pytestmark = pytest.mark.kernel
@@ -60,7 +60,7 @@ def test_as_many_wait_as_fight_for_the_cpu():
     # another CPU may be changing them (it wakes a task up for this one); a spinner may wait for a page, too.
     as_many = sum(row["samples"] for row in rows if row["length"] >= SPINNERS - 1)
     assert as_many >= 0.95 * total
-    if contend.LAB:
+    if cpu_contention.LAB:
         at_least = sum(row["samples"] for row in rows if row["length"] <= SPINNERS + 1)
         assert at_least >= 0.5 * total
 
@@ -69,7 +69,7 @@ def test_every_cpu_is_sampled_as_often():
     rows = sampled("-F", 499)
     counts = {cpu: sum(row["samples"] for row in rows if row["cpu"] == cpu) for cpu in range(os.cpu_count())}
     assert min(counts.values()) > 0
-    if contend.LAB:  # a machine may run no program while a task of its own agent is current
+    if cpu_contention.LAB:  # a machine may run no program while a task of its own agent is current
         assert max(counts.values()) <= 1.5 * min(counts.values())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pytracer
-from support import contend
+from support import cpu_contention
 from support.cli import run
 from support.timelines import FORMATS, timeline
 from support.wakers import PIPES, ROUNDS, TIMERS, is_count
@@ -27,21 +27,23 @@ def traced(*command):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_turns_are_those_that_the_kernel_counts():
-    result = traced(*contend.command())
-    kernel = contend.counted(result.err)
+    result = traced(*cpu_contention.command())
+    kernel = cpu_contention.counted(result.err)
     assert len(kernel) == 3
     for pid, numbers in kernel.items():
         turns = [event for event in result.of("event") if event["pid"] == pid]
-        assert contend.is_count(len(turns), numbers.runs)
-        assert contend.is_close(sum(turn["ran_ns"] for turn in turns), numbers.on_cpu)
-        assert contend.is_close(sum(turn["wait_ns"] or 0 for turn in turns), numbers.waiting)
+        assert cpu_contention.is_count(len(turns), numbers.runs)
+        assert cpu_contention.is_close(sum(turn["ran_ns"] for turn in turns), numbers.on_cpu)
+        assert cpu_contention.is_close(sum(turn["wait_ns"] or 0 for turn in turns), numbers.waiting)
         assert len({turn["cpu"] for turn in turns[len(turns) // 2 :]}) == 1  # from when it stays on one
         preempted = [turn["preempted"] for turn in turns]
         after = [turn["slept_ns"] is None for turn in turns]
         wrong = [
             before for before, unslept in zip(preempted, after[1:], strict=False) if before and not unslept
         ]
-        assert len(wrong) <= (0 if contend.LAB else len(turns) // 10)  # a switch between them was not seen
+        assert len(wrong) <= (
+            0 if cpu_contention.LAB else len(turns) // 10
+        )  # a switch between them was not seen
 
 
 @pytest.mark.lab

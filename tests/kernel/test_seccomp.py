@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from pytracer.enrich.seccomp_calls import ALWAYS
-from support import classic
+from support import classic_bpf
 from support.cli import finish, run, start
 from support.workloads import workload
 
@@ -208,7 +208,7 @@ def test_the_kernel_takes_what_an_interpreter_understands(profile):
     from pytracer.kernel.syscalls import number_of
     from pytracer.seccomp import confinement
 
-    program = classic.decode(confinement(str(path)).program)
+    program = classic_bpf.decode(confinement(str(path)).program)
     numbers = [number_of(platform.machine(), name) for name in names] + [1000, 2000, 4000]
     code = f"""
 import ctypes
@@ -219,7 +219,7 @@ for number in {numbers}:
     print(ctypes.get_errno())
 """
     result, _ = under(path, sys.executable, "-S", "-c", code)
-    answers = [classic.run(program, classic.call(number)) for number in numbers]
+    answers = [classic_bpf.run(program, classic_bpf.call(number)) for number in numbers]
     # What is let through is not there: ENOSYS.
     wanted = [answer & 0xFFFF if answer >> 16 == 5 else 38 for answer in answers]
     assert [int(line) for line in result.out.split()] == wanted

@@ -9,7 +9,7 @@ import pytest
 from pytracer.bpf.attach.cgroup_sock import POINTS as SOCKETS
 from pytracer.bpf.attach.cgroup_sock_addr import POINTS as ADDRESSES
 from pytracer.bpf.sys import ProgType
-from support import own, packets
+from support import packets, worker_ids
 from support.cgroups import DATAGRAMS, attached, cgroup, on, run_in
 from support.cli import Ended, Result, finish, run, start, stop
 from support.needs import refused_by_right
@@ -91,9 +91,11 @@ def test_a_port_that_the_kernel_chooses(folder):
 
 
 def test_all_but_some_calls_and_who_is_asked(folder):
-    tracer = start("socksnoop", "-f", "json", "--cgroup", folder, "-e", "!socket,connect", "-u", own.UID)
+    tracer = start(
+        "socksnoop", "-f", "json", "--cgroup", folder, "-e", "!socket,connect", "-u", worker_ids.UID
+    )
     run_in(folder, WORK)
-    run_in(folder, f"import os; os.setuid({own.UID})\n" + WORK)
+    run_in(folder, f"import os; os.setuid({worker_ids.UID})\n" + WORK)
     assert seen(stop(tracer)) == [event for event in expected() if event[0] not in ("socket", "connect")]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.spec.common import SWITCH
-from support import own
+from support import worker_ids
 from support.cgroups import cgroup as own_cgroup
 from support.cli import finish, run, start, stop, wait_for
 from support.workloads import workload
@@ -221,14 +221,14 @@ def test_filter_by_thread():
 
 
 def test_filter_by_command_name():
-    rename = f"open('/proc/self/comm', 'w').write({own.NAME!r})"
+    rename = f"open('/proc/self/comm', 'w').write({worker_ids.NAME!r})"
     with gated(23, prelude=rename) as wanted, gated(29) as other:
-        assert counted("--comm", own.NAME, wanted=[wanted], others=[other]) == 23
+        assert counted("--comm", worker_ids.NAME, wanted=[wanted], others=[other]) == 23
 
 
 def test_filter_by_user():
-    with gated(23, prelude=f"os.setuid({own.UID})") as wanted, gated(29) as other:
-        assert counted("-u", own.UID, wanted=[wanted], others=[other]) == 23
+    with gated(23, prelude=f"os.setuid({worker_ids.UID})") as wanted, gated(29) as other:
+        assert counted("-u", worker_ids.UID, wanted=[wanted], others=[other]) == 23
 
 
 @pytest.fixture
@@ -248,11 +248,11 @@ def test_filter_by_cgroup_and_those_below(cgroup):
 
 
 def test_filter_by_container(cgroup):
-    payload = cgroup / f"lxc.payload.{own.NAME}"
+    payload = cgroup / f"lxc.payload.{worker_ids.NAME}"
     payload.mkdir()
     with gated(23) as wanted, gated(29) as other:
         (payload / "cgroup.procs").write_text(str(wanted.pid))
-        assert counted("--container", own.NAME, wanted=[wanted], others=[other]) == 23
+        assert counted("--container", worker_ids.NAME, wanted=[wanted], others=[other]) == 23
 
 
 @pytest.mark.lab

@@ -22,7 +22,7 @@ from support.connections import (
     traced,
     which,
 )
-from support.contend import UNSEEN
+from support.cpu_contention import UNSEEN
 from support.packets import namespace
 
 pytestmark = pytest.mark.kernel

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch, Loss
 from pytracer.spec import registry
@@ -372,7 +372,7 @@ class NoRingBuffer(RunningKernel):
 
 @pytest.mark.filterwarnings("ignore:not a bytes object")  # BCC's own doing
 def test_perf_rings():
-    request, _ = parser.parse(registry.get("tcptracer"), ["-p", str(os.getpid())])
+    request, _ = tracer_parser.parse(registry.get("tcptracer"), ["-p", str(os.getpid())])
     with namespace(), Trace(request, NoRingBuffer) as trace:
         assert "PT_HAS_RINGBUF" not in dict(trace.plan.defines)
         expected = []
@@ -390,7 +390,7 @@ def test_perf_rings():
 
 @pytest.mark.filterwarnings("ignore:not a bytes object")
 def test_connections_that_do_not_fit_are_counted_and_still_seen_to_close():
-    request, _ = parser.parse(registry.get("tcptracer"), ["-p", str(os.getpid())])
+    request, _ = tracer_parser.parse(registry.get("tcptracer"), ["-p", str(os.getpid())])
     with namespace(), Trace(request, RunningKernel) as trace:
         connections = trace.session.loaded.module.maps["connections"]
         for number in range(65536):  # all that fit; no socket is at such an address

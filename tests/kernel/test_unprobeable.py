@@ -11,7 +11,7 @@ from pytracer.spec import ProbeSite
 from pytracer.symbols import program_files
 from pytracer.symbols.code import uprobe_limits
 from support.elf_builder import build
-from support.instructions import INSTRUCTIONS
+from support.probed_instructions import INSTRUCTIONS
 from support.uprobes import Counter
 
 pytestmark = pytest.mark.kernel

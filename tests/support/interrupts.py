@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from support.contend import LAB
+from support.cpu_contention import LAB
 
 SEEN = 1 if LAB else 0.5
 """The share that is seen: on a host, a policy may keep programs from running while some of its own tasks are

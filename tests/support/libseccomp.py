@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from support.classic import decode
+from support.classic_bpf import decode
 
 _ACTIONS = {
     "SCMP_ACT_KILL": 0,

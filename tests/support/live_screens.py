@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Item
 from pytracer.record import replace
@@ -32,7 +32,7 @@ def picture(
     """Run a command line, and export its screen as soon as ``until`` holds of the view, with these keys
     typed."""
     tracer = registry.get(words[0])
-    request, options = parser.parse(tracer, words[1:])
+    request, options = tracer_parser.parse(tracer, words[1:])
     if not any(output.does.startswith("shows each") for output in tracer.outputs):
         request = replace(request, interval=request.interval or 1.0)
     quiet = os.open(os.devnull, os.O_WRONLY)

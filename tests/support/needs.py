@@ -16,9 +16,9 @@ import pytest
 
 from pytracer.features.table import changes, helpers
 from pytracer.features.table.feature import Feature, Version, parse_version
-from pytracer.features.table.hooks import KINDS, USDT_SEMAPHORE
+from pytracer.features.table.hook_features import KINDS, USDT_SEMAPHORE
 from pytracer.features.table.map_types import BLOOM_FILTER, RINGBUF
-from pytracer.kernel.config import option as kernel_config
+from pytracer.kernel.kconfig import option as kernel_config
 from pytracer.spec import Hook, registry
 from pytracer.spec.common import FOLLOW
 from support.cli import Result

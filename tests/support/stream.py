@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch, Loss
 from pytracer.spec import registry
@@ -52,7 +52,7 @@ def by_perf_rings(
     tracer: str, *words: object, facts: type[RunningKernel] = NoRing
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Return the events, and what was lost by reason, of a run on a kernel without the ring buffer."""
-    request, _ = parser.parse(registry.get(tracer), [str(word) for word in words])
+    request, _ = tracer_parser.parse(registry.get(tracer), [str(word) for word in words])
     records: list[dict[str, Any]] = []
     losses: dict[str, int] = {}
     with Trace(request, facts) as trace:

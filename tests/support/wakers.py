@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.contend import LAB
+from support.cpu_contention import LAB
 
 ROUNDS = 23
 # The parent writes to a pipe that its child reads from, and waits until it sleeps again: each write wakes it

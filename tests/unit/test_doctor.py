@@ -25,8 +25,8 @@ from pytracer.features import feature_table, hook_probes
 from pytracer.features.absence import why_absent
 from pytracer.features.feature_table import Result
 from pytracer.features.table.feature import Feature
-from pytracer.features.table.hooks import HOOKS, KPROBE_MULTI, LSM
-from support import nobody
+from pytracer.features.table.hook_features import HOOKS, KPROBE_MULTI, LSM
+from support import unprivileged
 
 
 def hook(name: str, status: str, reason: str = "") -> Result:
@@ -39,7 +39,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(doctor.packaged, "MODULES", tmp_path / "modules")
     monkeypatch.setattr(doctor.packaged, "KHEADERS", tmp_path / "kheaders.tar.xz")
     monkeypatch.setattr(doctor.btf, "VMLINUX", tmp_path / "vmlinux")
-    monkeypatch.setattr(doctor.config, "CONFIGS", (tmp_path / "config.gz",))
+    monkeypatch.setattr(doctor.kconfig, "CONFIGS", (tmp_path / "config.gz",))
     monkeypatch.setattr(doctor, "LIBRARIES", (f"{tmp_path}/lib",))
     monkeypatch.setattr(doctor.policy, "PROC", tmp_path / "proc")
     monkeypatch.setattr(doctor.policy, "SYS", tmp_path / "sys")
@@ -284,7 +284,7 @@ def test_a_wrong_word_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_it_works_for_nobody() -> None:
     """The real machine, without privileges."""
-    done = nobody.python("-m", "pytracer", "doctor", "-f", "json")
+    done = unprivileged.python("-m", "pytracer", "doctor", "-f", "json")
     assert done.stderr == ""
     records = [json.loads(line) for line in done.stdout.splitlines()]
     checks = {record["name"]: record for record in records if record["kind"] == "check"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytracer.bpf.compile.source import probes_folder, read_source
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.model import Schema, Snapshot, Stacks
 from pytracer.model.loss import REASONS
 from pytracer.plan import make_plan
@@ -96,7 +96,7 @@ def test_help_examples_and_notes(tracer):
     assert tracer.description
     assert tracer.examples
     assert tracer.notes, "every tracer has a caveat"
-    text = parser.build(tracer).format_help()
+    text = tracer_parser.build(tracer).format_help()
     for option in tracer.options:
         assert f"--{option.name}" in text
     for line in text.splitlines():

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-START = """import sys, pytracer.features.kernel_facts, pytracer.cli.main, pytracer.cli.parser
-import pytracer.trace.run, pytracer.sinks.table
+START = """import sys, pytracer.features.kernel_facts, pytracer.cli.main, pytracer.cli.tracer_parser
+import pytracer.trace.run_tracer, pytracer.sinks.table
 """
 SLOW = (
     "bcc",

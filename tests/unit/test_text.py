@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 from pytracer.arrays import np
-from pytracer.enrich.command_line import arguments
+from pytracer.enrich.program_arguments import arguments
 from pytracer.enrich.strings import text
 from pytracer.lang.formats import parse_format
 from pytracer.model import Snapshot

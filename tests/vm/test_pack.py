@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import run
-from support.hidden import HIDE
+from support.hidden_toolchain import HIDE
 from support.known_workloads import KNOWN
 from support.packs import LINES
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pytracer.budget import Budget
-from pytracer.enrich.addresses import address
 from pytracer.enrich.cgroups import cgroup_decoder
-from pytracer.enrich.command_line import arguments
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.disks import block_operation, disk_decoder
@@ -16,7 +14,7 @@ from pytracer.enrich.drops import drop_reason_decoder, function_decoder
 from pytracer.enrich.enums import enum_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, file_operation, file_type, open_flags
-from pytracer.enrich.http import http_method, http_path
+from pytracer.enrich.http_requests import http_method, http_path
 from pytracer.enrich.huge_pages import huge_cause, huge_memory
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.io_uring import ring_operation
@@ -29,9 +27,11 @@ from pytracer.enrich.kernel_names import (
 )
 from pytracer.enrich.kvm import kvm_exit_decoder
 from pytracer.enrich.lookups import lookup_result
+from pytracer.enrich.network_addresses import address
 from pytracer.enrich.numa import numa_cause_decoder
+from pytracer.enrich.program_arguments import arguments
 from pytracer.enrich.protocols import direction, packet_protocol
-from pytracer.enrich.registers import register, registers
+from pytracer.enrich.register_values import register, registers
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.strings import payload, text
 from pytracer.enrich.target_names import target_decoder

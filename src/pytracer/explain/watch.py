@@ -26,7 +26,7 @@ from pytracer.record import record, replace
 from pytracer.request import Request
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Trace
-from pytracer.trace.run import Signals
+from pytracer.trace.run_tracer import Signals
 from pytracer.trace.session import Session
 
 SECONDS = 1.0  # the default time for which a tracer is watched

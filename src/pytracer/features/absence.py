@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pytracer.features.table.feature import Feature
-from pytracer.kernel import config
+from pytracer.kernel import kconfig
 
 
 def why_absent(feature: Feature) -> str:
     """Explain why the kernel lacks a feature: it is older, or was built without an option."""
-    if not config.is_since(feature.since):
+    if not kconfig.is_since(feature.since):
         return f"it came with Linux {feature.since}"
     if not feature.options:
         return f"Linux has it since {feature.since}, and this kernel was built without it"
-    if missing := feature.missing_option(config.option):
+    if missing := feature.missing_option(kconfig.option):
         return f"this kernel is built without CONFIG_{missing}"
-    if all(config.option(option) is None for option in feature.options):
+    if all(kconfig.option(option) is None for option in feature.options):
         return f"it takes {' and '.join(f'CONFIG_{option}' for option in feature.options)}"
     return ""

@@ -18,7 +18,7 @@ from pytracer.features.absence import why_absent
 from pytracer.features.map_probe import create_map
 from pytracer.features.table.feature import Feature
 from pytracer.features.table.helpers import HELPERS, Helper
-from pytracer.features.table.hooks import HOOKS
+from pytracer.features.table.hook_features import HOOKS
 from pytracer.features.table.map_types import MAP_TYPES, MapTypeFeature
 from pytracer.features.table.program_types import PROGRAM_TYPES, ProgramType
 from pytracer.kernel import policy

@@ -37,7 +37,7 @@ from pytracer.bpf.sys import (
 from pytracer.bpf.trial import EMPTY, helper_refusal, load, returning, run_in_thread
 from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
 from pytracer.features.kernel_facts import RunningKernel
-from pytracer.features.table import hooks as features
+from pytracer.features.table import hook_features as features
 from pytracer.features.table.helpers import OVERRIDE_RETURN
 from pytracer.kernel import functions, policy
 from pytracer.kernel.btf import Btf, BtfKind

@@ -15,7 +15,7 @@ from pytracer.features.map_probe import create_map
 from pytracer.features.table import helpers, map_types
 from pytracer.features.table.helpers import TRACING_TYPES, Helper
 from pytracer.features.table.uses import ProgramUses
-from pytracer.kernel import config
+from pytracer.kernel import kconfig
 
 
 class NeedsInfo(Protocol):
@@ -90,7 +90,7 @@ class ProgramNeeds:
 def is_implied(helper: Helper, program_type: int) -> bool:
     """Return whether programs of a type may call a helper on any kernel of the running version: backports add
     to what a version has, and take nothing away."""
-    if helper.options or helper.varies or not config.is_since(helper.since):
+    if helper.options or helper.varies or not kconfig.is_since(helper.since):
         return False
     return helper.all_types or {program_type, helper.program_type} <= TRACING_TYPES
 
@@ -105,7 +105,7 @@ def describe_lack(needs: NeedsInfo, how: LoadAttributes, uses: ProgramUses) -> s
             return f"this kernel has no bpf_{helper.name} for its program (Linux {helper.since})"
     for number in uses.maps:
         feature = map_types.BY_NUMBER[number]
-        if not (config.is_since(feature.since) and not feature.options) and not needs.has_map_type(number):
+        if not (kconfig.is_since(feature.since) and not feature.options) and not needs.has_map_type(number):
             return feature.absence
     if uses.context and not needs.may_read(how, uses.context):
         lacking = next((field for field in uses.context if not needs.may_read(how, (field,))), None)

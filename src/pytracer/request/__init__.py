@@ -4,9 +4,9 @@ The command line parses words into such values, the Python API takes them from i
 :func:`build_request`. No kernel feature is looked at here: that is the plan's business.
 """
 
-from pytracer.request.builder import build_request
 from pytracer.request.faults import parse_fault
 from pytracer.request.request import Fault, NameSetValue, Request, ScriptRequest, choice_of, number_of
+from pytracer.request.request_builder import build_request
 
 __all__ = [
     "Fault",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pytracer.errors import BuildError, UsageError
 from pytracer.seccomp.document import parse
-from pytracer.seccomp.profile import read
-from pytracer.seccomp.program import build
+from pytracer.seccomp.filter_program import build
+from pytracer.seccomp.oci_profile import read
 from pytracer.trace.launch import Confinement
 
 _LIMIT = 1 << 20  # bytes: profiles have some ten thousand

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pytracer.model import Schema
 from pytracer.view.base import View
 from pytracer.view.events import EventsView
-from pytracer.view.filters import RowFilter
+from pytracer.view.row_filters import RowFilter
 from pytracer.view.select import take
 from pytracer.view.tables import TableView
 from pytracer.view.trends import sparkline

@@ -12,7 +12,7 @@ from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, S
 from pytracer.record import replace
 from pytracer.sinks.formatting import cell
 from pytracer.spec import Column, Unit
-from pytracer.view.filters import RowFilter
+from pytracer.view.row_filters import RowFilter
 
 RATES = 120  # points of time that the trend of a run keeps
 

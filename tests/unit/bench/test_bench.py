@@ -6,10 +6,10 @@ import contextlib
 
 import pytest
 from bench import cli, cost, sizes
-from bench import page as pages
+from bench import performance_page as pages
 from bench.measure import MissingPeerError, in_turns, result
-from bench.page import Group
 from bench.peers import find
+from bench.performance_page import Group
 from bench.work import gated, work
 
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from pytracer.cli import config, parser
+from pytracer.cli import config, tracer_parser
 from pytracer.cli.main import main
 from pytracer.errors import UsageError
 from pytracer.spec import registry
@@ -25,7 +25,7 @@ def files(tmp_path, monkeypatch):
 
 
 def given(*words, tracer=SYSCALLS):
-    return parser.parse(tracer, words)[1]
+    return tracer_parser.parse(tracer, words)[1]
 
 
 def test_without_files_nothing_is_another(files):
@@ -47,7 +47,7 @@ def test_a_tracers_own_section(files):
         '[defaults]\nformat = "csv"\n[tracer.syscalls]\nby = "pid"\nformat = "json"\nstrict = true\n'
         "[tracer.other]\nunknown = 1\n"
     )
-    request, seen = parser.parse(SYSCALLS, [])
+    request, seen = tracer_parser.parse(SYSCALLS, [])
     assert (request.options["by"], seen.format, seen.strict) == (("pid",), "json", True)
     assert given(tracer=OPENSNOOP).format == "csv"
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from pytracer.cli import man, parser
+from pytracer.cli import man, tracer_parser
 from pytracer.cli.main import COMMANDS, main
 from pytracer.spec import registry
 
@@ -22,12 +22,14 @@ def plain(page):
 def test_a_page_has_every_option_column_and_example(tracer):
     page = man._page_of(tracer)
     text = plain(page)
-    for action in parser.build(tracer)._actions:
+    for action in tracer_parser.build(tracer)._actions:
         if action.option_strings and action.help != argparse.SUPPRESS:
             assert ", ".join(action.option_strings) in text
     for line, _ in tracer.examples:
         assert f"pytracer {line}" in text
-    assert all(column.name in text for output in tracer.outputs for column in parser.columns_of(output))
+    assert all(
+        column.name in text for output in tracer.outputs for column in tracer_parser.columns_of(output)
+    )
     assert tracer.summary in text
     for line in page.splitlines():
         assert not line.startswith("'")

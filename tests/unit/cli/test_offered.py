@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.errors import PytracerError, UsageError
 from pytracer.kernel import filter_values
 from pytracer.plan import make_plan
@@ -97,7 +97,7 @@ def planned(tracer, words):
         needed = list(tracer.arguments.examples[: tracer.arguments.minimum]) or ["lo"]
     command = words[words.index("--") :] if "--" in words else []
     words = [*needed, *words[: len(words) - len(command)], *command]
-    request, _ = parser.parse(tracer, list(map(str, words)))
+    request, _ = tracer_parser.parse(tracer, list(map(str, words)))
     # What is named is of this machine.
     plan = make_plan(
         replace(request, sources=(), probe_specs=()), FakeKernel(functions={"lookup_fast", "should_failslab"})
@@ -148,7 +148,7 @@ def tries(action, tracer, values):
 
 
 def test_all_that_the_help_offers_works(tracer, values):
-    for action in parser.build(tracer)._actions:
+    for action in tracer_parser.build(tracer)._actions:
         if not action.option_strings or action.help == argparse.SUPPRESS:
             continue
         if action.option_strings[-1] not in NOT_IN_THE_PLAN:
@@ -157,7 +157,7 @@ def test_all_that_the_help_offers_works(tracer, values):
 
 
 def test_what_the_help_does_not_offer_is_refused_with_the_reason(tracer, values):
-    shown = parser.build(tracer).format_help()
+    shown = tracer_parser.build(tracer).format_help()
     assert ("INTERVAL" in shown.partition("\n")[0]) is has_effect(tracer, values, ["1", "2"])
     given = {"INTERVAL": ["1", "2"]} | {name: [name, value] for name, (_, value) in NOT_FOR_ALL.items()}
     for name, words in given.items():

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pytracer import progress
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.cli.status import describe_wait
 from pytracer.plan import make_plan
 from pytracer.spec import registry
@@ -67,5 +67,5 @@ def test_without_a_terminal_nothing_is_reported():
 )
 def test_a_trace_of_events_says_what_it_waits_for(words, text):
     tracer, *rest = words
-    request, _ = parser.parse(registry.get(tracer), rest)
+    request, _ = tracer_parser.parse(registry.get(tracer), rest)
     assert describe_wait(make_plan(request, FakeKernel())) == text

@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 from pytracer.enrich import decode, decoders
-from pytracer.enrich.addresses import address
 from pytracer.enrich.cgroups import cgroup_decoder
-from pytracer.enrich.command_line import arguments
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
 from pytracer.enrich.decode import convert_to_bytes, convert_to_strings, mask_null
 from pytracer.enrich.disks import block_operation, disk_decoder
@@ -24,13 +22,15 @@ from pytracer.enrich.drops import drop_reason_decoder
 from pytracer.enrich.enums import enum_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, open_flags
-from pytracer.enrich.http import http_method, http_path
+from pytracer.enrich.http_requests import http_method, http_path
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.io_uring import ring_operation
 from pytracer.enrich.kernel_names import signal_code, signal_name
 from pytracer.enrich.kvm import kvm_exit_decoder
 from pytracer.enrich.lookups import lookup_result
+from pytracer.enrich.network_addresses import address
 from pytracer.enrich.numa import numa_cause_decoder
+from pytracer.enrich.program_arguments import arguments
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.strings import payload, text
 from pytracer.spec.signals import SIGNALS

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pytracer.bpf.attach import perf_sample
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.enrich import decoders
 from pytracer.enrich.result_rows import Ranking, ReadTime
 from pytracer.enrich.stacks import (
@@ -322,7 +322,7 @@ def test_nothing():
 
 
 def defines(*words):
-    request, _ = parser.parse(PROFILE, words)
+    request, _ = tracer_parser.parse(PROFILE, words)
     return dict(make_plan(request, FakeKernel()).defines)
 
 
@@ -335,7 +335,7 @@ def test_options_are_macros():
 
 
 def chosen(*words):
-    request, _ = parser.parse(PROFILE, words)
+    request, _ = tracer_parser.parse(PROFILE, words)
     return make_plan(request, OnlyNamed()).probes[0]
 
 
@@ -394,11 +394,11 @@ def test_what_makes_no_sense(words, message):
 
 def test_folded_is_for_stacks():
     with pytest.raises(UsageError):
-        parser.parse(registry.get("syscalls"), ["-f", "folded"])
+        tracer_parser.parse(registry.get("syscalls"), ["-f", "folded"])
 
 
 def test_stacks_of_several_counters_are_ranked_by_the_one_that_is_asked_for():
-    request, _ = parser.parse(registry.get("offcputime"), ["--sort", "count"])
+    request, _ = tracer_parser.parse(registry.get("offcputime"), ["--sort", "count"])
     assert make_plan(request, FakeKernel()).sort == "count"
     schema = make_plan(request, FakeKernel()).schema
     key = np.dtype([(c.source, "i4" if "stack" in c.source else "u4" if c.name in ("pid", "tid") else "S16")

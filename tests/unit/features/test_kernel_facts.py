@@ -33,7 +33,7 @@ from pytracer.spec import (
     TaskSample,
     Tracepoint,
 )
-from support import nobody
+from support import unprivileged
 
 SYMBOLS = b"""ffffffff81000000 T vfs_read
 ffffffff81000010 t split.isra.0
@@ -123,7 +123,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
 
 
 @pytest.fixture
-def unprivileged(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+def without_cap_bpf(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Kernel:
     monkeypatch.setattr(prober.policy, "missing_capabilities", lambda needed: ["CAP_BPF"])
     return kernel
 
@@ -324,7 +324,7 @@ def test_functions_that_are_not_there_or_not_shown(many: dict[str, object]) -> N
 
 
 def test_without_privileges_many_functions_are_not_looked_up(
-    unprivileged: Kernel, many: dict[str, object]
+    without_cap_bpf: Kernel, many: dict[str, object]
 ) -> None:
     many["found"] = NotPermittedError("never asked")
     for answer in (
@@ -342,7 +342,7 @@ def test_a_kernel_without_kprobes(kernel: Kernel, monkeypatch: pytest.MonkeyPatc
     assert kernel.calls == []
 
 
-def test_without_privileges_nothing_is_tried(unprivileged: Kernel) -> None:
+def test_without_privileges_nothing_is_tried(without_cap_bpf: Kernel) -> None:
     known = RunningKernel()
     for answer in (
         known.probe(raw("sys_enter")),
@@ -358,10 +358,10 @@ def test_without_privileges_nothing_is_tried(unprivileged: Kernel) -> None:
         )
     assert known.has_helper(113)
     assert known.has_loops
-    assert unprivileged.calls == []
+    assert without_cap_bpf.calls == []
 
 
-def test_without_privileges_functions_are_still_looked_up(unprivileged: Kernel) -> None:
+def test_without_privileges_functions_are_still_looked_up(without_cap_bpf: Kernel) -> None:
     known = RunningKernel()
     assert known.probe(function("newer", "moved")).name == "moved"
     assert known.probe(function("newer", "newest")) == Support(
@@ -517,7 +517,7 @@ def test_nobody_gets_answers_too() -> None:
         "assert known.has_helper(113) and isinstance(known.runs_compat, bool)\n"
         "known.probe(Kprobe('', symbols=('vfs_read',)))\n"
     )
-    done = nobody.python("-c", code)
+    done = unprivileged.python("-c", code)
     assert done.returncode == 0, done.stderr
 
 

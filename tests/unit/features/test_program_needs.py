@@ -17,8 +17,8 @@ from pytracer.features.table.uses import NOTHING, ProgramUses, TracerUses, uses_
 from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.spec import registry
+from support.compiled_uses import calls, context_reads, recorded
 from support.fake_kernel import FakeKernel
-from support.uses import calls, context_reads, recorded
 
 TRACERS = registry.all_tracers()
 GET_TASK_STACK, SKB_CGROUP_ID, LOOKUP = 141, 79, 1
@@ -101,7 +101,7 @@ class Trials:
         monkeypatch.setattr(program_needs, "context_refusal", self.read)
         monkeypatch.setattr(program_needs, "create_map", self.create)
         monkeypatch.setattr(
-            program_needs.config, "is_since", lambda since: version >= tuple(map(int, since.split(".")))
+            program_needs.kconfig, "is_since", lambda since: version >= tuple(map(int, since.split(".")))
         )
 
     def call(self, kind, number, **_):

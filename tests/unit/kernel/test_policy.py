@@ -14,7 +14,7 @@ import pytest
 from pytracer.bpf.attach.refusal import attach_error
 from pytracer.errors import AttachError, NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import mounts, policy
-from support import nobody
+from support import unprivileged
 
 ALL = (1 << 41) - 1
 
@@ -236,7 +236,7 @@ def test_nobody_is_told_what_is_missing() -> None:
         "    except NotPermittedError as error: assert type(error) is NotPermittedError, error\n"
         "    else: raise SystemExit('that was let through')\n"
     )
-    done = nobody.python("-c", code)
+    done = unprivileged.python("-c", code)
     assert done.returncode == 0, done.stderr
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT))
 
 from lab import apt, cli, console, fetch, host, initramfs, kernel_image, kernels, machine  # noqa: E402
-from lab import run as running  # noqa: E402
+from lab import run_command as running  # noqa: E402
 from lab.command_output import Marked, new_mark  # noqa: E402
 from lab.errors import FAILED, LabError  # noqa: E402
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel import injection, mounts, tracefs
 from pytracer.plan import make_plan
@@ -33,7 +33,7 @@ SLOTS = ("PT_CFG_EVERY", "PT_CFG_PERCENT", "PT_CFG_TIMES")
 
 
 def planned(line, kernel=KERNEL):
-    request, _ = parser.parse(registry.get("inject"), line.split())
+    request, _ = tracer_parser.parse(registry.get("inject"), line.split())
     return make_plan(request, kernel)
 
 
@@ -69,11 +69,11 @@ def test_how_often():
 
 
 def test_it_ends_by_itself():
-    request, given = parser.parse(registry.get("inject"), ["give", "NULL", "--everyone"])
+    request, given = tracer_parser.parse(registry.get("inject"), ["give", "NULL", "--everyone"])
     assert request.duration == given.duration == 60
-    request, _ = parser.parse(registry.get("inject"), ["give", "NULL", "--everyone", "-d", "3"])
+    request, _ = tracer_parser.parse(registry.get("inject"), ["give", "NULL", "--everyone", "-d", "3"])
     assert request.duration == 3
-    assert parser.parse(registry.get("syscalls"), [])[0].duration is None
+    assert tracer_parser.parse(registry.get("syscalls"), [])[0].duration is None
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_kernel_that_was_not_built_for_it():
 )
 def test_the_command_line(line, message):
     with pytest.raises(UsageError, match=re.escape(message)):
-        parser.parse(registry.get("inject"), line.split())
+        tracer_parser.parse(registry.get("inject"), line.split())
     assert parse_fault("f", "eio") == Fault("f", "EIO")
 
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytracer import seccomp
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.cli.main import main
 from pytracer.enrich.seccomp_calls import ALWAYS, profile
 from pytracer.errors import LossError, UsageError
@@ -20,11 +20,11 @@ from pytracer.kernel import syscalls
 from pytracer.model import Loss, Profile, Snapshot
 from pytracer.plan import make_plan
 from pytracer.seccomp.document import JsonPiece
-from pytracer.seccomp.profile import ALLOW, ERRNO, KILL_PROCESS, KILL_THREAD, LOG, TRAP, read
-from pytracer.seccomp.program import build
+from pytracer.seccomp.filter_program import build
+from pytracer.seccomp.oci_profile import ALLOW, ERRNO, KILL_PROCESS, KILL_THREAD, LOG, TRAP, read
 from pytracer.sinks import make_sink
 from pytracer.spec import registry
-from support import classic, libseccomp
+from support import classic_bpf, libseccomp
 from support.fake_kernel import FakeKernel
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers below are x86-64's")
@@ -53,7 +53,7 @@ def compare(index, operation, value, second=0):
 
 
 def ours(profile):
-    return classic.decode(build(read(JsonPiece(profile, ""))))
+    return classic_bpf.decode(build(read(JsonPiece(profile, ""))))
 
 
 def verdict(profile, name, *args, abi="x86_64", arch=None):
@@ -61,8 +61,8 @@ def verdict(profile, name, *args, abi="x86_64", arch=None):
     number = syscalls.number_of(abi, name)
     if abi == "x32":
         number |= syscalls.X32_BIT
-    arch = arch or {"i386": classic.I386}.get(abi, classic.NATIVE)
-    return classic.run(ours(profile), classic.call(number, arch, args))
+    arch = arch or {"i386": classic_bpf.I386}.get(abi, classic_bpf.NATIVE)
+    return classic_bpf.run(ours(profile), classic_bpf.call(number, arch, args))
 
 
 # What libseccomp makes of the same profile.
@@ -110,22 +110,24 @@ ASKING = COMPARISONS | {name: profile for name, profile in AGREED.items() if "ar
 @pytest.mark.parametrize("case", AGREED)
 def test_libseccomp_agrees_on_every_call(case):
     mine, theirs = ours(AGREED[case]), libseccomp.program(AGREED[case])
-    for arch in (classic.NATIVE, classic.I386, classic.ARM64, 0):
+    for arch in (classic_bpf.NATIVE, classic_bpf.I386, classic_bpf.ARM64, 0):
         for number in NUMBERS:
-            data = classic.call(number, arch, (5, 6, 5, 1))
-            assert classic.run(mine, data) == classic.run(theirs, data), (hex(arch), hex(number))
+            data = classic_bpf.call(number, arch, (5, 6, 5, 1))
+            assert classic_bpf.run(mine, data) == classic_bpf.run(theirs, data), (hex(arch), hex(number))
 
 
 @pytest.mark.parametrize("case", ASKING)
 def test_libseccomp_agrees_on_every_argument(case):
     mine, theirs = ours(ASKING[case]), libseccomp.program(ASKING[case])
     names = {name for entry in ASKING[case]["syscalls"] if "args" in entry for name in entry["names"]}
-    for name, (abi, arch) in itertools.product(names, (("x86_64", classic.NATIVE), ("i386", classic.I386))):
+    for name, (abi, arch) in itertools.product(
+        names, (("x86_64", classic_bpf.NATIVE), ("i386", classic_bpf.I386))
+    ):
         number = syscalls.number_of(abi, name)
         for value, other in itertools.product(VALUES, (5, 7)):
             for args in ((value, other, other), (other, value, other), (5, other, value)):
-                data = classic.call(number, arch, args)
-                assert classic.run(mine, data) == classic.run(theirs, data), (name, abi, args)
+                data = classic_bpf.call(number, arch, args)
+                assert classic_bpf.run(mine, data) == classic_bpf.run(theirs, data), (name, abi, args)
 
 
 # What a profile means.
@@ -144,7 +146,7 @@ def test_an_abi_that_is_not_named_ends_the_process():
         assert verdict(profile, "read") == ALLOW
         assert verdict(profile, "read", abi="i386") == KILL_PROCESS
         assert verdict(profile, "read", abi="x32") == KILL_PROCESS
-        assert verdict(profile, "read", arch=classic.ARM64) == KILL_PROCESS
+        assert verdict(profile, "read", arch=classic_bpf.ARM64) == KILL_PROCESS
 
 
 def test_the_map_of_architectures_names_those_of_this_machine():
@@ -202,7 +204,9 @@ def test_actions(fields, answer):
 )
 def test_what_docker_makes_an_entry_depend_on(monkeypatch, condition, holds):
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release="6.1.0-56-cloud", machine="x86_64"))
-    monkeypatch.setattr("pytracer.seccomp.profile.effective_capabilities", lambda: frozenset({"CAP_CHOWN"}))
+    monkeypatch.setattr(
+        "pytracer.seccomp.oci_profile.effective_capabilities", lambda: frozenset({"CAP_CHOWN"})
+    )
     assert verdict(document(allow("mount", **condition)), "mount") == (ALLOW if holds else EPERM)
 
 
@@ -373,8 +377,8 @@ def test_calls_without_a_name_are_told_and_left_out():
 def test_what_was_recorded_can_be_enforced(tmp_path):
     path = tmp_path / "profile"
     path.write_text(written(counted(*EVERYTHING[::3])))
-    program = classic.decode(seccomp.confinement(str(path)).program)
-    allowed = {n for n in range(600) if classic.run(program, classic.call(n)) == ALLOW}
+    program = classic_bpf.decode(seccomp.confinement(str(path)).program)
+    allowed = {n for n in range(600) if classic_bpf.run(program, classic_bpf.call(n)) == ALLOW}
     named = {name for entry in json.loads(path.read_text())["syscalls"] for name in entry["names"]}
     assert allowed == {syscalls.number_of("x86_64", name) for name in named}
 
@@ -405,7 +409,7 @@ def test_a_profile_that_may_lack_a_call_is_not_written():
 def test_what_does_not_go_together(tmp_path, line, message):
     path = tmp_path / "profile"
     path.write_text(json.dumps(document()))
-    request, _ = parser.parse(registry.get("syscalls"), line.format(path).split())
+    request, _ = tracer_parser.parse(registry.get("syscalls"), line.format(path).split())
     with pytest.raises(UsageError, match=message):
         make_plan(request, FakeKernel())
 
@@ -418,7 +422,7 @@ def test_a_profile_has_a_format_of_its_own(capsys):
 def test_the_filter_goes_with_the_request(tmp_path):
     path = tmp_path / "profile"
     path.write_text(json.dumps(document(flags=["SECCOMP_FILTER_FLAG_LOG"])))
-    request, _ = parser.parse(registry.get("syscalls"), ["--enforce", str(path), "--", "true"])
+    request, _ = tracer_parser.parse(registry.get("syscalls"), ["--enforce", str(path), "--", "true"])
     confinement = request.options["enforce"]
     assert confinement.flags == 2
     assert len(confinement.program) % 8 == 0

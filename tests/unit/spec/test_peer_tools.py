@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.cli.main import COMMANDS
 from pytracer.errors import UnknownNameError
 from pytracer.spec import registry
@@ -17,7 +17,7 @@ from pytracer.spec.peer_tools import PEER_TOOLS
 def test_what_does_the_same_is_a_command_line_that_is_right(line):
     name, *words = shlex.split(line)
     if name not in COMMANDS:
-        parser.parse(registry.get(name), words)
+        tracer_parser.parse(registry.get(name), words)
 
 
 def test_no_tracer_has_such_a_name():

@@ -38,7 +38,7 @@ from pytracer.bpf.sys import (
 )
 from pytracer.bpf.trial import returning
 from pytracer.errors import AttachError, PytracerError
-from pytracer.features.table.hooks import CGROUP_LINK, CGROUP_SKB
+from pytracer.features.table.hook_features import CGROUP_LINK, CGROUP_SKB
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Support
 from pytracer.kernel.filter_values import cgroup2_roots, cgroups

@@ -17,7 +17,7 @@ from pytracer.bpf.prober import SKIPPED, FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import load, returning
 from pytracer.errors import HeadersError
-from pytracer.features.table.hooks import FENTRY, FEXIT, TYPED_TRACEPOINT
+from pytracer.features.table.hook_features import FENTRY, FEXIT, TYPED_TRACEPOINT
 from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.kernel.facts import Support
 from pytracer.spec import Fentry

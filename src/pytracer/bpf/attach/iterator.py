@@ -13,7 +13,7 @@ from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import Command, ProgType, bpf, link_create
 from pytracer.bpf.trial import load, returning
-from pytracer.features.table.hooks import ITERATOR
+from pytracer.features.table.hook_features import ITERATOR
 from pytracer.kernel.facts import Support
 from pytracer.spec import Iterator
 

@@ -15,7 +15,7 @@ from pytracer.bpf.prober import FeatureProber, assumed, require_answer, unsuppor
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import UnsupportedError
-from pytracer.features.table.hooks import KPROBE
+from pytracer.features.table.hook_features import KPROBE
 from pytracer.kernel import functions
 from pytracer.kernel.facts import Support
 from pytracer.spec import Kprobe, Kretprobe

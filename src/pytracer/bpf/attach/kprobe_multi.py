@@ -14,7 +14,7 @@ from pytracer.bpf.prober import FeatureProber, assumed, unsupported, unsupported
 from pytracer.bpf.sys import ProgType, address, link_create, object_info
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError
-from pytracer.features.table.hooks import KPROBE_MULTI, KRETPROBE_MULTI
+from pytracer.features.table.hook_features import KPROBE_MULTI, KRETPROBE_MULTI
 from pytracer.kernel import functions, policy
 from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.spec import Kprobes, KretprobeMulti

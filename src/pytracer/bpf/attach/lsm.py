@@ -15,7 +15,7 @@ from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import load, returning
-from pytracer.features.table.hooks import LSM
+from pytracer.features.table.hook_features import LSM
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Support
 from pytracer.spec import Lsm

@@ -16,7 +16,7 @@ from pytracer.bpf.prober import FeatureProber, assumed
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import helper_refusal
 from pytracer.features.table.helpers import OVERRIDE_RETURN
-from pytracer.features.table.hooks import OVERRIDE
+from pytracer.features.table.hook_features import OVERRIDE
 from pytracer.kernel.facts import Support
 from pytracer.spec import Override
 

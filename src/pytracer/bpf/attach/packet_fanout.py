@@ -21,7 +21,7 @@ from pytracer.bpf.prober import FeatureProber, unsupported
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import load, returning
 from pytracer.errors import AttachError
-from pytracer.features.table.hooks import PACKET_FANOUT
+from pytracer.features.table.hook_features import PACKET_FANOUT
 from pytracer.kernel import interface_state
 from pytracer.kernel.facts import Support
 from pytracer.spec import PacketFanout

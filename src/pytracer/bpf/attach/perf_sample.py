@@ -16,7 +16,7 @@ from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, perf_event_open
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError, UsageError
-from pytracer.features.table.hooks import PERF_EVENT
+from pytracer.features.table.hook_features import PERF_EVENT
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.facts import Support
 from pytracer.kernel.policy import sysctl

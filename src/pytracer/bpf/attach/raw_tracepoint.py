@@ -11,7 +11,7 @@ from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.prober import SKIPPED, FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import READS_BEYOND, reads_argument
-from pytracer.features.table.hooks import RAW_TRACEPOINT
+from pytracer.features.table.hook_features import RAW_TRACEPOINT
 from pytracer.kernel.facts import Support
 from pytracer.record import replace
 from pytracer.spec import RawTracepoint

@@ -14,7 +14,7 @@ from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, link_create
 from pytracer.bpf.trial import returning
 from pytracer.features.table.changes import TRAFFIC_CONTROL
-from pytracer.features.table.hooks import TCX
+from pytracer.features.table.hook_features import TCX
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Support
 from pytracer.spec import Tcx

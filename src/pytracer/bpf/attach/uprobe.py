@@ -20,7 +20,7 @@ from pytracer.bpf.prober import FeatureProber, assumed, unsupported, unsupported
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError, UnsupportedError
-from pytracer.features.table.hooks import UPROBE, USDT_SEMAPHORE
+from pytracer.features.table.hook_features import UPROBE, USDT_SEMAPHORE
 from pytracer.kernel.facts import Support
 from pytracer.procfs import has_ended
 from pytracer.record import replace

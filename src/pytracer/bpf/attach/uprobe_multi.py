@@ -15,7 +15,7 @@ from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, address, link_create
 from pytracer.bpf.trial import EMPTY
 from pytracer.features.table.changes import ALL_THREADS
-from pytracer.features.table.hooks import UPROBE_MULTI
+from pytracer.features.table.hook_features import UPROBE_MULTI
 from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.record import replace
 from pytracer.spec import ProbeSite, UprobeMulti

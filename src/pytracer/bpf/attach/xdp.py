@@ -18,7 +18,7 @@ from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, link_create
 from pytracer.bpf.trial import returning
 from pytracer.errors import AttachError, PytracerError
-from pytracer.features.table.hooks import XDP, XDP_LINK
+from pytracer.features.table.hook_features import XDP, XDP_LINK
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Support
 from pytracer.spec import Xdp

@@ -9,7 +9,7 @@ import pytest
 
 from pytracer.bpf.asm.classic import MOST, ClassicAssembler
 from pytracer.errors import BuildError
-from support.classic import decode, run
+from support.classic_bpf import decode, run
 
 
 def assembled(write) -> list[tuple[int, int, int, int]]:

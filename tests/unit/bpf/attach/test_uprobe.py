@@ -13,7 +13,7 @@ from pytracer.bpf.attach import uprobe, uprobe_multi
 from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.errors import AttachError, PolicyError, UnsupportedError, UsageError
 from pytracer.features.kernel_facts import RunningKernel
-from pytracer.features.table.hooks import UPROBE, UPROBE_MULTI, USDT_SEMAPHORE
+from pytracer.features.table.hook_features import UPROBE, UPROBE_MULTI, USDT_SEMAPHORE
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.plan.alternatives import choose_alternative
 from pytracer.request import Request

@@ -15,7 +15,7 @@ from pytracer.symbols import code, places, program_files
 from pytracer.symbols.code import code_file as images
 from pytracer.symbols.code import uprobe_limits
 from pytracer.targets import find
-from support.instructions import INSTRUCTIONS
+from support.probed_instructions import INSTRUCTIONS
 
 RETURN, TAIL, INDIRECT = ExitKind.RETURN, ExitKind.TAIL_RETURN, ExitKind.INDIRECT
 

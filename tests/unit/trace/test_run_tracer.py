@@ -16,7 +16,7 @@ from pytracer.errors import LossError
 from pytracer.model import Batch, Loss
 from pytracer.request import Request
 from pytracer.sinks.json import JsonSink
-from pytracer.trace import loop, run
+from pytracer.trace import loop, run_tracer
 from support.fake_kernel import FakeKernel
 from support.fake_session import Made, batch
 from support.serials import tracer
@@ -74,13 +74,13 @@ def made(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _nothing_is_shown_in_any_case(monkeypatch):
-    monkeypatch.setattr(run, "LEAST", 0)
+    monkeypatch.setattr(run_tracer, "LEAST", 0)
 
 
 def ended(sink, *, strict: bool = False, **request) -> tuple[int, list[str]]:
     """Return the exit status, and the warnings."""
     warnings = []
-    status = run.run(
+    status = run_tracer.run(
         Request(tracer(), **request),
         FakeKernel,
         sink,
@@ -94,16 +94,16 @@ def ended(sink, *, strict: bool = False, **request) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_after_a_signal_events_are_shown_for_a_moment_and_the_rest_is_counted(monkeypatch, made, number):
-    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     sink = Shown(number)
     assert ended(sink)[0] == 0
-    assert 0 < sink.events <= run._ROWS
+    assert 0 < sink.events <= run_tracer._ROWS
     assert sink.losses == {"unshown": 4 * EVENTS - sink.events}
     assert sink.is_closed
 
 
 def test_what_is_shown_within_the_moment_is_not_lost(monkeypatch, made):
-    monkeypatch.setattr(run, "TEXT_LIMIT", 60.0)
+    monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 60.0)
     sink = Shown(signal.SIGINT)
     ended(sink)
     assert (sink.events, sink.losses) == (4 * EVENTS, {})
@@ -111,15 +111,15 @@ def test_what_is_shown_within_the_moment_is_not_lost(monkeypatch, made):
 
 
 def test_the_events_of_a_short_trace_are_all_shown_on_a_slow_machine(monkeypatch, made):
-    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
-    monkeypatch.setattr(run, "LEAST", 4 * EVENTS)
+    monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
+    monkeypatch.setattr(run_tracer, "LEAST", 4 * EVENTS)
     sink = Shown(signal.SIGINT)
     ended(sink)
     assert (sink.events, sink.losses) == (4 * EVENTS, {})
 
 
 def test_where_time_ended_it_everything_is_shown(monkeypatch, made):
-    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     made.source, made.rest = staticmethod(lambda: iter(())), 4  # time may be up before anything is read
     sink = Shown()
     ended(sink, duration=0.01)
@@ -129,7 +129,7 @@ def test_where_time_ended_it_everything_is_shown(monkeypatch, made):
 @pytest.mark.parametrize(("status", "everything"), [("exit 3", True), ("kill -INT $$", False)])
 def test_where_the_command_ended_it_everything_is_shown(monkeypatch, made, status, everything):
     """But for a command that Ctrl-C ended: that was for us, too."""
-    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     plan = loop.make_plan(Request(tracer()), FakeKernel())
     monkeypatch.setattr(loop, "make_plan", lambda request, facts: plan)
     made.source, made.rest = staticmethod(lambda: iter(())), 4
@@ -141,14 +141,14 @@ def test_where_the_command_ended_it_everything_is_shown(monkeypatch, made, statu
 
 
 def test_what_is_not_shown_is_a_loss_under_strict(monkeypatch, made):
-    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     sink = Shown(signal.SIGINT)
     with pytest.raises(LossError, match=r"\d+ lost"):
         ended(sink, strict=True)
 
 
 def test_other_losses_are_told_though_the_output_was_ended(monkeypatch, made):
-    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     made.losing = ((Loss("ring_full", 3, "", 0),),)
     sink = Shown(signal.SIGINT)
     ended(sink)
@@ -156,7 +156,7 @@ def test_other_losses_are_told_though_the_output_was_ended(monkeypatch, made):
 
 
 def test_a_write_that_waits_for_its_reader_does_not_keep_anything_attached(monkeypatch, made):
-    monkeypatch.setattr(run, "STUCK_LIMIT", 0.05)
+    monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.05)
     for_ever = threading.Event()
     sink = Shown(signal.SIGTERM, then=for_ever.wait, full=True)
     status, warnings = ended(sink)
@@ -165,7 +165,7 @@ def test_a_write_that_waits_for_its_reader_does_not_keep_anything_attached(monke
 
 
 def test_a_signal_before_the_output_was_opened_limits_it_too(monkeypatch, made):
-    monkeypatch.setattr(run, "STUCK_LIMIT", 0.05)
+    monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.05)
     opened, for_ever = made.__init__, threading.Event()
     made.__init__ = lambda self, *a, **k: (opened(self, *a, **k), os.kill(os.getpid(), signal.SIGTERM))[0]
     sink = Shown(then=for_ever.wait, full=True)
@@ -176,11 +176,11 @@ def test_a_signal_before_the_output_was_opened_limits_it_too(monkeypatch, made):
 
 def test_a_write_that_waits_is_given_up_within_a_second():
     """A start and an end of Python take the rest of it."""
-    assert run.TEXT_LIMIT <= run.STUCK_LIMIT <= 0.7
+    assert run_tracer.TEXT_LIMIT <= run_tracer.STUCK_LIMIT <= 0.7
 
 
 def test_lines_that_the_reader_can_still_have_are_not_lost(monkeypatch, made):
-    monkeypatch.setattr(run, "STUCK_LIMIT", 0.05)
+    monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.05)
     for_ever = threading.Event()
     sink = Shown(signal.SIGTERM, full=True)
 
@@ -194,8 +194,8 @@ def test_lines_that_the_reader_can_still_have_are_not_lost(monkeypatch, made):
 
 def test_what_takes_long_and_does_not_wait_is_shown(monkeypatch, made):
     """Making text of events takes seconds on a slow machine."""
-    monkeypatch.setattr(run, "STUCK_LIMIT", 0.01)
-    monkeypatch.setattr(run, "TEXT_LIMIT", 60.0)
+    monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.01)
+    monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 60.0)
     alarms = []
     sink = Shown(signal.SIGTERM)
     is_full = sink.is_full
@@ -213,7 +213,7 @@ def test_what_takes_long_and_does_not_wait_is_shown(monkeypatch, made):
 @pytest.mark.parametrize("when", ["emit", "close"])
 def test_neither_a_loss_nor_the_last_flush_waits_for_a_reader(monkeypatch, made, when):
     """What is not written then is said on standard error."""
-    monkeypatch.setattr(run, "STUCK_LIMIT", 0.05)
+    monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.05)
     for_ever = threading.Event()
     sink = Shown(signal.SIGINT, full=True)
     made.losing = ((Loss("ring_full", 3, "of the ring", 0),),)
@@ -225,15 +225,15 @@ def test_neither_a_loss_nor_the_last_flush_waits_for_a_reader(monkeypatch, made,
         plain(*items)
 
     setattr(sink, when, waits)
-    monkeypatch.setattr(run, "TEXT_LIMIT", 60.0)
+    monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 60.0)
     status, warnings = ended(sink)
     assert (status, sink.dropped, sink.events, sink.is_closed) == (0, 1, 4 * EVENTS, True)
     assert warnings == (["lost: 3 of the ring"] if when == "emit" else [])
 
 
 def test_a_second_interrupt_skips_the_output_and_removes_everything(monkeypatch, made):
-    monkeypatch.setattr(run, "TEXT_LIMIT", 60.0)
-    monkeypatch.setattr(run, "STUCK_LIMIT", 60.0)
+    monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 60.0)
+    monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 60.0)
     for_ever = threading.Event()
 
     def wait() -> None:
@@ -251,7 +251,7 @@ def test_a_second_interrupt_skips_the_output_and_removes_everything(monkeypatch,
 
 
 def test_lines_of_json_are_whole_where_events_end(monkeypatch, made, tmp_path):
-    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     with (tmp_path / "out").open("w") as file:
         sink = Shown(signal.SIGINT)
         real = JsonSink(file, timestamps=False)

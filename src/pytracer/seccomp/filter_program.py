@@ -18,7 +18,7 @@ from pytracer.bpf.asm.classic import ClassicAssembler
 from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel import syscalls
 from pytracer.kernel.syscalls import X32_BIT
-from pytracer.seccomp.profile import ALLOW, KILL_PROCESS, LOG, Condition, Rule, SeccompProfileRules
+from pytracer.seccomp.oci_profile import ALLOW, KILL_PROCESS, LOG, Condition, Rule, SeccompProfileRules
 
 _NUMBER, _ARCH, _ARGS = 0, 4, 16
 _LOW, _HIGH = (0, 4) if sys.byteorder == "little" else (4, 0)

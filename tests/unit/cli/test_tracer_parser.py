@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 
 from pytracer import __version__
-from pytracer.cli import parser
+from pytracer.cli import tracer_parser
 from pytracer.cli.main import main
 from pytracer.errors import BuildError, LossError, PolicyError, PytracerError, UnsupportedError, UsageError
 from pytracer.kernel import filter_values
-from pytracer.request import NameSetValue, builder
+from pytracer.request import NameSetValue, request_builder
 from pytracer.spec import Filter, registry
 from support.fake_kernel import FakeKernel
 
@@ -25,7 +25,7 @@ SOCKCOUNT = registry.get("sockcount")
 
 
 def parse(*words, tracer=SYSCALLS):
-    return parser.parse(tracer, words)[0]
+    return tracer_parser.parse(tracer, words)[0]
 
 
 def error_of(*words, tracer=SYSCALLS):
@@ -231,7 +231,7 @@ def test_filters(monkeypatch, words, which, keys):
         Filter.NETNS: str.encode,
         Filter.MNTNS: str.encode,
     }.items():
-        monkeypatch.setitem(builder._RESOLVERS, name, resolve)
+        monkeypatch.setitem(request_builder._RESOLVERS, name, resolve)
     monkeypatch.setattr(filter_values, "container", lambda text: ("cgroup", f"the cgroup of {text}".encode()))
     assert parse(*words.split()).filters == {which: keys}
 
@@ -498,7 +498,7 @@ def failing(monkeypatch, error):
     def run(*_, **__):
         raise error
 
-    monkeypatch.setattr("pytracer.trace.run.run", run)
+    monkeypatch.setattr("pytracer.trace.run_tracer.run", run)
 
 
 @pytest.mark.parametrize(
@@ -643,7 +643,7 @@ def test_the_exit_status_is_that_of_the_run(monkeypatch, status, tmp_path):
         seen.update(command=request.command, strict=strict)
         return status
 
-    monkeypatch.setattr("pytracer.trace.run.run", run)
+    monkeypatch.setattr("pytracer.trace.run_tracer.run", run)
     assert main(["syscalls", "--strict", "-o", str(tmp_path / "out"), "--", "ls", "-l"]) == status
     assert seen == {"command": ("ls", "-l"), "strict": True}
     assert (tmp_path / "out").read_text() == ""
