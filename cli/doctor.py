@@ -106,7 +106,7 @@ def _features(report: doctor.Report) -> Iterator[str]:
         yield ""
 
 
-def _by_status(results: list[feature_table.Result]) -> Iterator[str]:
+def _by_status(results: list[feature_table.ProbeResult]) -> Iterator[str]:
     """Yield a paragraph for each status, as there are too many features for a line each."""
     for status in dict.fromkeys(result.status for result in results):
         names = [result.feature.name for result in results if result.status == status]

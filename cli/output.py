@@ -39,7 +39,7 @@ class _RawFile(io.FileIO):
         closefd: bool = True,
         replaces: bool = False,
     ) -> None:
-        """Write nothing yet."""
+        """Open the file."""
         super().__init__(file, mode, closefd=closefd)
         self._replaces = replaces
         self.lines = 0  # that were written completely
@@ -128,11 +128,11 @@ def require_no_terminal(form: str, stream: TextIO) -> None:
         raise UsageError(f"-f {form} is not for terminals", hint="-o FILE")
 
 
-class Output:
-    """The file of a stream that a sink writes to: :class:`pytracer.run.Output`."""
+class TextOutput:
+    """A text stream that a sink writes to: a :class:`~pytracer.trace.run_tracer.SinkFile`."""
 
     def __init__(self, stream: TextIO) -> None:
-        """Write nothing yet."""
+        """Wrap a stream."""
         self._stream = stream
 
     @property

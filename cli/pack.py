@@ -16,7 +16,7 @@ from pytracer.cli import tracer_parser as tracer_parser
 from pytracer.cli.arguments import Parser
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel.btf import VMLINUX
-from pytracer.packing import Kernel, make_pack
+from pytracer.packing import PackKernel, make_pack
 from pytracer.request import Request
 from pytracer.spec import registry
 from pytracer.text import harmless
@@ -72,8 +72,8 @@ def run(words: Sequence[str]) -> int:
     target = Path(options.output)
     _check_target(target)
     requests = {line: request_of(line) for line in dict.fromkeys(options.lines)}
-    kernels = [Kernel(Path(name).name.removesuffix(".btf"), Path(name)) for name in options.btf]
-    new_pack = make_pack(requests, kernels or [Kernel(os.uname().release, VMLINUX)], say=say)
+    kernels = [PackKernel(Path(name).name.removesuffix(".btf"), Path(name)) for name in options.btf]
+    new_pack = make_pack(requests, kernels or [PackKernel(os.uname().release, VMLINUX)], say=say)
     size = _write(target, new_pack.encode())
     kernel_names = ", ".join(new_pack.kernels.values())
     text = f"{options.output}: {', '.join(new_pack.tracers)} for {kernel_names}"

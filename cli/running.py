@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from pytracer.cli.output import Output, OutputFile, one_line, standard_output
+from pytracer.cli.output import OutputFile, TextOutput, one_line, standard_output
 from pytracer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -99,5 +99,5 @@ def run_request(
             warn=messages.warn,
             ready=ready,
             strict=options.strict,
-            output=Output(stream),
+            output=TextOutput(stream),
         )

@@ -7,19 +7,17 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 
 from lab import box_disk, box_kernels, box_try, host
 from lab.apt import find_mirror
-from lab.box_tree import GRUB_MODULES, Tree, packages, requirements
+from lab.box_tree import GRUB_MODULES, BoxTree, packages, requirements
 from lab.box_try import temporary
-from lab.errors import LabError
+from lab.errors import LabError, SignalReceivedError, raise_on_signals
 from lab.host import which
 from lab.kernels import KERNELS, Kernel, by_name, names
 
@@ -72,14 +70,6 @@ PACKAGES = {
 }
 BUILDING = ("debootstrap", "sfdisk", "mke2fs", "grub-mkimage", "qemu-img", "unshare", "vagrant")
 TRYING = ("vagrant", "libvirtd", "virsh", "dnsmasq", "iptables", "ip", "rsync", "ssh", "unshare", host.QEMU)
-
-
-class Ended(BaseException):
-    """A signal asked for the end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def say(text: str) -> None:
@@ -145,7 +135,7 @@ class Box:
         (self.folder / "debs").mkdir(parents=True, exist_ok=True)
         begun = time.monotonic()
         with temporary(self.folder, "build-") as work:
-            tree = Tree(work / "tree", self.kernel, find_mirror(), ROOT, work / "log")
+            tree = BoxTree(work / "tree", self.kernel, find_mirror(), ROOT, work / "log")
             say(f"installing Debian {self.kernel.suite} (some minutes)")
             tree.install(self.folder / "debs")
             say("fetching wheels")
@@ -228,13 +218,6 @@ class Box:
             raise LabError(f"{self.folder} could not be removed", "sudo scripts/box clean")
 
 
-def end(number: int, _frame: FrameType | None) -> None:
-    """Handle a signal: from now on nothing may interrupt the cleanup."""
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(other, signal.SIG_IGN)
-    raise Ended(number)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -251,8 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
     action = options.action
     if (options.commands or options.console) and action != "try":
         parser.error(f"{action} takes no commands and keeps no console")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
+    raise_on_signals()
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # as which() looks
     try:
         box = Box()
@@ -264,7 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
     except (OSError, subprocess.SubprocessError) as error:
         say(f"error: {error}")
-    except Ended as ended:
-        say(f"ended by signal {ended.number}")
-        return 128 + ended.number
+    except SignalReceivedError as received:
+        say(f"ended by signal {received.number}")
+        return 128 + received.number
     return 1

@@ -15,7 +15,7 @@ from lab.debian import requirements
 from lab.errors import LabError
 from lab.kernels import KERNELS, Kernel
 
-__all__ = ["Tree", "packages", "requirements"]
+__all__ = ["BoxTree", "packages", "requirements"]
 
 BASE = (
     "linux-image-cloud-amd64",
@@ -72,7 +72,7 @@ def packages(checkout: Path, kernel: Kernel) -> list[str]:
     return [name for name in (*BASE, *debian.wanted(checkout)) if name not in left_out]
 
 
-class Tree(debian.Tree):
+class BoxTree(debian.DebianTree):
     """A file tree that becomes the box's disk."""
 
     def __init__(self, root: Path, kernel: Kernel, mirror: Mirror, checkout: Path, log: Path) -> None:

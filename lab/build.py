@@ -23,7 +23,7 @@ from lab.compile import Make, configure, install, unpack
 from lab.errors import LabError, say
 from lab.fetch import locked
 from lab.host import BUILDING, cache_folder, need, need_space
-from lab.kernel_image import Image
+from lab.kernel_image import KernelImage
 from lab.kernels import Kernel
 from lab.kernels import by_name as kernel_by_name
 from lab.variants import FRAGMENTS, VARIANTS, Variant, by_name
@@ -78,7 +78,7 @@ def find(word: str) -> Variant:
     return variant
 
 
-def image(variant: Variant) -> Image:
+def image(variant: Variant) -> KernelImage:
     """Return the variant as a kernel that can be booted; build it if it is not there yet."""
     record = built(variant)
     if record is None:
@@ -88,7 +88,7 @@ def image(variant: Variant) -> Image:
     file = record.folder / "boot" / f"vmlinuz-{record.release}"
     modules = record.folder / "lib/modules" / record.release
     append = _base(variant).append
-    return Image(variant.name, record.release, file, modules, record.folder, append)
+    return KernelImage(variant.name, record.release, file, modules, record.folder, append)
 
 
 def build(variants: Sequence[Variant]) -> None:

@@ -8,16 +8,15 @@ import re
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 from lab import build, host, suites
-from lab.errors import CRASHED, FAILED, TIMEOUT, LabError, say
+from lab.errors import CRASHED, FAILED, TIMEOUT, LabError, SignalReceivedError, raise_on_signals, say
 from lab.fetch import cached, fetch, find
 from lab.initramfs import Job
-from lab.kernel_image import Image, from_cache, from_path
+from lab.kernel_image import KernelImage, from_cache, from_path
 from lab.kernels import KERNELS
 from lab.machine import Shape
-from lab.run_command import Limits, run
+from lab.run_command import TimeLimits, run
 from lab.variants import VARIANTS, by_name
 
 USAGE = """scripts/lab KERNEL [options] -- COMMAND...
@@ -35,15 +34,7 @@ PASSED_ON = re.compile(r"(PATH|HOME|LANG|LC_\w+|TERM|TZ|PYTHON\w+|PYTEST_\w+|PYT
 ACTIONS = ("list", "fetch", "setup", "build")
 
 
-class Ended(BaseException):
-    """A signal asked the lab to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-class Parser(argparse.ArgumentParser):
+class LabParser(argparse.ArgumentParser):
     """An argument parser whose errors have the lab's exit status, as status 2 may be that of a command."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
@@ -51,9 +42,9 @@ class Parser(argparse.ArgumentParser):
         raise LabError(message, "scripts/lab --help")
 
 
-def parser() -> Parser:
+def parser() -> LabParser:
     """Return the parser of the arguments before the "--"."""
-    argument_parser = Parser(
+    argument_parser = LabParser(
         prog="scripts/lab",
         usage=USAGE,
         description=DESCRIPTION,
@@ -126,7 +117,7 @@ def environment(names: list[str], current: dict[str, str]) -> dict[str, str]:
 _NEEDED = ["qemu", "busybox"]
 
 
-def choose(options: argparse.Namespace) -> Image:
+def choose(options: argparse.Namespace) -> KernelImage:
     """Return the requested kernel; fetch it if it is not in the cache."""
     words: list[str] = options.words
     if options.kernel_image:
@@ -191,7 +182,7 @@ def run_command(options: argparse.Namespace, command: list[str]) -> int:
     shape = Shape(
         accelerator, options.cpus, options.memory, file_system, options.append, options.memory_nodes
     )
-    return run(image, shape, job, Limits(options.boot_timeout, options.timeout), options.console)
+    return run(image, shape, job, TimeLimits(options.boot_timeout, options.timeout), options.console)
 
 
 def list_kernels() -> int:
@@ -230,17 +221,9 @@ def act(options: argparse.Namespace) -> int:
     return 0
 
 
-def end(number: int, _frame: FrameType | None) -> None:
-    """Handle a signal: from now on nothing may interrupt the cleanup."""
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(other, signal.SIG_IGN)
-    raise Ended(number)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
+    raise_on_signals()
     own_words, command = split(sys.argv[1:] if arguments is None else arguments)
     try:
         options = parser().parse_intermixed_args(own_words)
@@ -258,6 +241,6 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         say(f"error: {error}")
         return FAILED
-    except Ended as ended:
-        say(f"ended by signal {ended.number}")
-        return 128 + ended.number
+    except SignalReceivedError as received:
+        say(f"ended by signal {received.number}")
+        return 128 + received.number

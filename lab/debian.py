@@ -49,7 +49,7 @@ def requirements(checkout: Path, level: str = "run") -> list[str]:
     return lines
 
 
-class Tree:
+class DebianTree:
     """A suite's file tree that is being made."""
 
     def __init__(self, root: Path, suite: str, mirror: Mirror, checkout: Path, log: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 
 TIMEOUT = 124
 """The command did not end in time."""
@@ -18,6 +20,27 @@ class LabError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class SignalReceivedError(BaseException):
+    """A signal arrived that ends the command: SIGINT, SIGTERM or SIGHUP."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def raise_on_signals() -> None:
+    """Raise SignalReceivedError at the first signal, and ignore later ones, so that the cleanup ends."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        for other in signals:
+            signal.signal(other, signal.SIG_IGN)
+        raise SignalReceivedError(number)
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in signals:
+        signal.signal(number, handle)
 
 
 def say(text: str) -> None:

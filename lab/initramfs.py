@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.host import which
-from lab.kernel_image import Image
+from lab.kernel_image import KernelImage
 from lab.suites import UserSpace
 
 GUEST = Path(__file__).parent / "guest"
@@ -39,7 +39,7 @@ def command_script(job: Job) -> str:
     return "\n".join(lines) + "\n"
 
 
-def settings(job: Job, image: Image, file_system: str, mark: str) -> str:
+def settings(job: Job, image: KernelImage, file_system: str, mark: str) -> str:
     """Return the settings of the guest's scripts, as shell variables."""
     space = job.user_space
     at = HOST if space else ""
@@ -66,7 +66,7 @@ def entry(name: str, mode: int, content: bytes = b"", number: int = 0) -> bytes:
     return start + bytes(-len(start) % 4) + content + bytes(-len(content) % 4)
 
 
-def build(job: Job, image: Image, file_system: str, mark: str) -> bytes:
+def build(job: Job, image: KernelImage, file_system: str, mark: str) -> bytes:
     """Build the whole archive."""
     busybox = Path(which("busybox") or "/bin/busybox")
     files: list[tuple[str, int, bytes]] = [(folder, 0o040755, b"") for folder in FOLDERS]

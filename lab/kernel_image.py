@@ -21,7 +21,7 @@ FILE_SYSTEMS = {"virtiofs": ("virtiofs",), "9p": ("9pnet_virtio", "9p")}
 
 
 @dataclass(frozen=True)
-class Image:
+class KernelImage:
     """One kernel, from the cache or from a path of the user's."""
 
     name: str
@@ -115,7 +115,7 @@ def release_of(file: Path) -> str:
         return image.read(256).split(b"\0")[0].decode("ascii", "replace").split(" ")[0]
 
 
-def from_cache(kernel: Kernel, fetched: Fetched) -> Image:
+def from_cache(kernel: Kernel, fetched: Fetched) -> KernelImage:
     """Return a fetched kernel."""
     tree, modules = fetched.folder, fetched.folder / "lib/modules" / fetched.release
     places = (tree / "boot" / f"vmlinuz-{fetched.release}", modules / "vmlinuz")
@@ -125,10 +125,10 @@ def from_cache(kernel: Kernel, fetched: Fetched) -> Image:
         if not images:
             raise LabError(f"{kernel.name}: no kernel image in {tree}", f"scripts/lab fetch {kernel.name}")
         file = images[0]
-    return Image(kernel.name, fetched.release, file, modules.resolve(), tree, kernel.append)
+    return KernelImage(kernel.name, fetched.release, file, modules.resolve(), tree, kernel.append)
 
 
-def from_path(file: Path, modules: Path | None) -> Image:
+def from_path(file: Path, modules: Path | None) -> KernelImage:
     """Return a kernel that the user brings; its modules as /lib/modules/RELEASE, or any folder above that."""
     if not file.is_file():
         raise LabError(f"no kernel image {file}")
@@ -136,7 +136,7 @@ def from_path(file: Path, modules: Path | None) -> Image:
     if not release:
         raise LabError(f"{file} is not a kernel image for x86 (bzImage)")
     if modules is None:
-        return Image(release, release, file.resolve(), None, None)
+        return KernelImage(release, release, file.resolve(), None, None)
     places = [
         modules,
         modules / release,
@@ -145,5 +145,5 @@ def from_path(file: Path, modules: Path | None) -> Image:
     ]
     for path in places:
         if (path / "modules.dep").is_file():
-            return Image(release, release, file.resolve(), path.resolve(), None)
+            return KernelImage(release, release, file.resolve(), path.resolve(), None)
     raise LabError(f"no modules.dep for {release} in {modules}", f"depmod -b FOLDER {release} makes it")

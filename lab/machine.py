@@ -15,7 +15,7 @@ from types import TracebackType
 from lab.errors import LabError
 from lab.host import QEMU, Accelerator, virtiofsd, which
 from lab.initramfs import Job, build
-from lab.kernel_image import Image
+from lab.kernel_image import KernelImage
 
 CONFINE = Path(__file__).parent / "confine.py"
 CHANNELS = ("console", "out", "err", "control")
@@ -58,7 +58,7 @@ def memory_nodes(shape: Shape) -> list[str]:
 
 
 def command_line(
-    image: Image, shape: Shape, writable: bool, folder: Path, pipes: dict[str, int]
+    image: KernelImage, shape: Shape, writable: bool, folder: Path, pipes: dict[str, int]
 ) -> list[str]:
     """Return QEMU's arguments."""
     emulated = (EMULATED, image.append) if shape.accelerator.name == "tcg" else ()
@@ -121,7 +121,7 @@ def virtiofsd_command(program: str, folder: str, descriptor: int) -> list[str]:
 class Machine:
     """Runs as long as the block; afterwards no process, socket or file of it is left."""
 
-    def __init__(self, image: Image, shape: Shape, job: Job, mark: str) -> None:
+    def __init__(self, image: KernelImage, shape: Shape, job: Job, mark: str) -> None:
         self.image, self.shape, self.job, self.mark = image, shape, job, mark
         self.pipes: dict[str, int] = {}
         self._processes: list[subprocess.Popen[bytes]] = []

@@ -17,7 +17,7 @@ from lab.errors import FAILED, say
 from lab.fetch import locked
 from lab.host import KVM, TCG, remember_kvm_fails
 from lab.initramfs import Job
-from lab.kernel_image import Image
+from lab.kernel_image import KernelImage
 from lab.machine import KVM_FAILED, Machine, Shape
 
 RETRIES = 3
@@ -26,7 +26,7 @@ DRAIN = 20.0  # seconds for the last of the output, after the command ended
 
 
 @dataclass
-class Limits:
+class TimeLimits:
     """Time limits in seconds."""
 
     boot: float = 180
@@ -77,7 +77,7 @@ class Listener:
         return self.status is not None and all(stream.ended for stream in self.streams.values())
 
 
-def listen(machine: Machine, listener: Listener, limits: Limits) -> float:
+def listen(machine: Machine, listener: Listener, limits: TimeLimits) -> float:
     """Read until the VM ended, printed all, or ran out of time. Returns the limit that was exceeded, if
     any."""
     deadline, limit = time.monotonic() + limits.boot, limits.boot
@@ -104,7 +104,7 @@ def listen(machine: Machine, listener: Listener, limits: Limits) -> float:
 
 
 def run_once(
-    image: Image, shape: Shape, job: Job, limits: Limits, emit: dict[str, Callable[[bytes], None]]
+    image: KernelImage, shape: Shape, job: Job, limits: TimeLimits, emit: dict[str, Callable[[bytes], None]]
 ) -> tuple[Verdict, str, str]:
     """Boot once; the verdict, the console, and what QEMU said."""
     listener = Listener(new_mark(), emit)
@@ -124,7 +124,7 @@ def run_once(
     return verdict, text, complaints
 
 
-def run(image: Image, shape: Shape, job: Job, limits: Limits, console: Path | None = None) -> int:
+def run(image: KernelImage, shape: Shape, job: Job, limits: TimeLimits, console: Path | None = None) -> int:
     """Boot and run; boot again if the kernel crashed before the command started."""
     with ExitStack() as stack:
         space = job.user_space

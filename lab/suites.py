@@ -158,7 +158,7 @@ def fetch(kernel: Kernel) -> Suite:
         suite = Suite(name, f"{name}-{_digest(repr(packages))}", packages)
         with _scratch(cache) as work:
             root = work / "root"
-            tree = debian.Tree(root, name, mirror, CHECKOUT, work / "log")
+            tree = debian.DebianTree(root, name, mirror, CHECKOUT, work / "log")
             tree.debootstrap(package_list, cache / "debs")
             root.chmod(0o755)  # whatever the umask
             if suite.folder.exists():  # what an interrupted run left: no manifest names it
@@ -187,7 +187,7 @@ def environment(suite: Suite) -> Path:
         if final.is_dir():  # by another lab that we waited for
             return final
         say(f"{suite.name}: setting this checkout up")
-        tree = debian.Tree(suite.folder, suite.name, find_mirror(), CHECKOUT, work / "log")
+        tree = debian.DebianTree(suite.folder, suite.name, find_mirror(), CHECKOUT, work / "log")
         tree.fetch_wheels(work / "wheels", "dev")
         left_out = shutil.ignore_patterns(*NOT_SOURCES)
         shutil.copytree(CHECKOUT, work / "copy", symlinks=True, ignore=left_out)

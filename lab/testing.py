@@ -86,7 +86,7 @@ def counted(output: str, status: int) -> Counts:
 
 
 @dataclass
-class Run:
+class KernelRun:
     """A running test run of one kernel."""
 
     kernel: Kernel
@@ -183,7 +183,7 @@ def split(arguments: list[str]) -> CommandLine:
 def run_all(command_line: CommandLine) -> tuple[Counts, list[str]]:
     """Run the tests on every kernel; the sum, and a line for each."""
     waiting, total, lines = list(command_line.kernels), Counts(), list[str]()
-    running: list[Run] = []
+    running: list[KernelRun] = []
     try:
         with selectors.DefaultSelector() as selector:
             while waiting or running:
@@ -200,11 +200,11 @@ def run_all(command_line: CommandLine) -> tuple[Counts, list[str]]:
                         stderr=subprocess.STDOUT,
                         cwd=ROOT,
                     )
-                    running.append(Run(kernel, started, compiler))
+                    running.append(KernelRun(kernel, started, compiler))
                     assert started.stdout is not None
                     selector.register(started.stdout, selectors.EVENT_READ, running[-1])
                 for key, _ in selector.select():
-                    run: Run = key.data
+                    run: KernelRun = key.data
                     data = os.read(key.fd, 1 << 16)
                     run.feed(data)
                     if not data:

@@ -77,7 +77,7 @@ FUNCTION = f"__{_ARCHITECTURE}_sys_lseek"  # never inlined; and in BTF, as it us
 
 
 @dataclass(frozen=True)
-class Hook:
+class MeasuredHook:
     """A probe, work that hits it ``passes`` times in each unit, and the value that a program must return
     there.
 
@@ -135,39 +135,39 @@ def faults() -> float:
 
 
 HOOKS = (
-    Hook("raw tracepoint", lambda: RawTracepoint("", event="sys_enter"), calls),
-    Hook("typed tracepoint", lambda: TypedTracepoint("", function="sys_enter"), calls),
-    Hook("tracepoint", lambda: Tracepoint("", category="raw_syscalls", event="sys_enter"), calls),
-    Hook("kprobe", lambda: Kprobe("", symbols=(FUNCTION,)), seeks),
-    Hook("kretprobe", lambda: Kretprobe("", symbols=(FUNCTION,)), seeks),
-    Hook("kprobe.multi", lambda: KprobeMulti("", patterns=(FUNCTION,)), seeks),
-    Hook("kretprobe.multi", lambda: KretprobeMulti("", patterns=(FUNCTION,)), seeks),
-    Hook("kprobe event", lambda: KprobeEvents("bench", patterns=(FUNCTION,)), seeks),
-    Hook("fentry", lambda: Fentry("", function=FUNCTION), seeks),
-    Hook("fexit", lambda: Fexit("", function=FUNCTION), seeks),
-    Hook("uprobe", lambda: Uprobe("", file=flood(), symbol="passed"), functions),
-    Hook("uretprobe", lambda: Uretprobe("", file=flood(), symbol="passed"), functions),
-    Hook("uprobe.multi", lambda: UprobeMulti("", file=flood(), symbol="passed"), functions),
-    Hook("uretprobe.multi", lambda: UretprobeMulti("", file=flood(), symbol="passed"), functions),
-    Hook("perf event", lambda: PerfSample("", event="page-faults"), faults, rate=Rate(period=1)),
-    Hook("LSM", lambda: Lsm("", function="task_getscheduler"), schedulers),
-    Hook("override return", lambda: Override("", symbols=(FUNCTION,)), seeks),
-    Hook("iterator", lambda: spec.Iterator("", of="task"), None),
-    Hook("socket filter", lambda: SocketFilter(""), packets, result=0, passes=2),
-    Hook("packet fanout", lambda: PacketFanout(""), packets, passes=2, members=2),
-    Hook("XDP, generic", lambda: Xdp(""), packets, choice="generic"),
-    Hook("XDP by netlink, generic", lambda: XdpNetlink(""), packets, choice="generic"),
-    Hook("tcx", lambda: Tcx(""), packets, choice="in"),
-    Hook("clsact", lambda: Clsact(""), packets, choice="in"),
-    Hook("cgroup skb", lambda: CgroupSkb("", point="egress"), packets),
-    Hook("cgroup sock", lambda: CgroupSock("", point="create"), sockets),
-    Hook("cgroup sock_addr", lambda: CgroupSockAddr("", point="connect4"), connects),
+    MeasuredHook("raw tracepoint", lambda: RawTracepoint("", event="sys_enter"), calls),
+    MeasuredHook("typed tracepoint", lambda: TypedTracepoint("", function="sys_enter"), calls),
+    MeasuredHook("tracepoint", lambda: Tracepoint("", category="raw_syscalls", event="sys_enter"), calls),
+    MeasuredHook("kprobe", lambda: Kprobe("", symbols=(FUNCTION,)), seeks),
+    MeasuredHook("kretprobe", lambda: Kretprobe("", symbols=(FUNCTION,)), seeks),
+    MeasuredHook("kprobe.multi", lambda: KprobeMulti("", patterns=(FUNCTION,)), seeks),
+    MeasuredHook("kretprobe.multi", lambda: KretprobeMulti("", patterns=(FUNCTION,)), seeks),
+    MeasuredHook("kprobe event", lambda: KprobeEvents("bench", patterns=(FUNCTION,)), seeks),
+    MeasuredHook("fentry", lambda: Fentry("", function=FUNCTION), seeks),
+    MeasuredHook("fexit", lambda: Fexit("", function=FUNCTION), seeks),
+    MeasuredHook("uprobe", lambda: Uprobe("", file=flood(), symbol="passed"), functions),
+    MeasuredHook("uretprobe", lambda: Uretprobe("", file=flood(), symbol="passed"), functions),
+    MeasuredHook("uprobe.multi", lambda: UprobeMulti("", file=flood(), symbol="passed"), functions),
+    MeasuredHook("uretprobe.multi", lambda: UretprobeMulti("", file=flood(), symbol="passed"), functions),
+    MeasuredHook("perf event", lambda: PerfSample("", event="page-faults"), faults, rate=Rate(period=1)),
+    MeasuredHook("LSM", lambda: Lsm("", function="task_getscheduler"), schedulers),
+    MeasuredHook("override return", lambda: Override("", symbols=(FUNCTION,)), seeks),
+    MeasuredHook("iterator", lambda: spec.Iterator("", of="task"), None),
+    MeasuredHook("socket filter", lambda: SocketFilter(""), packets, result=0, passes=2),
+    MeasuredHook("packet fanout", lambda: PacketFanout(""), packets, passes=2, members=2),
+    MeasuredHook("XDP, generic", lambda: Xdp(""), packets, choice="generic"),
+    MeasuredHook("XDP by netlink, generic", lambda: XdpNetlink(""), packets, choice="generic"),
+    MeasuredHook("tcx", lambda: Tcx(""), packets, choice="in"),
+    MeasuredHook("clsact", lambda: Clsact(""), packets, choice="in"),
+    MeasuredHook("cgroup skb", lambda: CgroupSkb("", point="egress"), packets),
+    MeasuredHook("cgroup sock", lambda: CgroupSock("", point="create"), sockets),
+    MeasuredHook("cgroup sock_addr", lambda: CgroupSockAddr("", point="connect4"), connects),
 )
 
 
 @contextlib.contextmanager
 def attached(
-    hook: Hook, probe: Probe, name: str, own_cgroups: Sequence[str], write: Callable[[int], bytes]
+    hook: MeasuredHook, probe: Probe, name: str, own_cgroups: Sequence[str], write: Callable[[int], bytes]
 ) -> Iterator[None]:
     """Attach a program that ``write`` makes, whose result is as given; on the cgroups ``own_cgroups`` if of
     that kind."""
@@ -190,7 +190,7 @@ def attached(
             link.close()
 
 
-def measure(hook: Hook, facts: RunningKernel, own_cgroups: Sequence[str]) -> dict[str, object]:
+def measure(hook: MeasuredHook, facts: RunningKernel, own_cgroups: Sequence[str]) -> dict[str, object]:
     """Measure one hook."""
     probe = hook.probe()
     answer = facts.probe(probe)
@@ -229,7 +229,7 @@ def taken(
 
 
 def measure_map(
-    feature: Feature, hooks: Mapping[str, Hook], facts: RunningKernel, own_cgroups: Sequence[str]
+    feature: Feature, hooks: Mapping[str, MeasuredHook], facts: RunningKernel, own_cgroups: Sequence[str]
 ) -> dict[str, object]:
     """Test whether maps of one type exist, and measure each operation on one in a program."""
     result = feature_table.probe(feature)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from pytracer.bpf.asm.assembler import Assembler, Helper, Register, Size
+from pytracer.bpf.asm.assembler import Assembler, HelperId, Register, Size
 from pytracer.bpf.attach.perf import ATTR_SIZE
 from pytracer.bpf.load import local_storage
 from pytracer.bpf.sys import PER_CPU, MapType, ProgType, map_create, map_update, perf_event_open
@@ -105,7 +105,7 @@ def look_up(a: Assembler, fd: int, _: int) -> None:
     """Look up the key: R0 = the value's address."""
     a.load_map(R1, fd)
     at_stack(a, R2, KEY)
-    a.call(Helper.map_lookup_elem)
+    a.call(HelperId.map_lookup_elem)
 
 
 def look_up_prefix(a: Assembler, fd: int, time: int) -> None:
@@ -120,7 +120,7 @@ def update(a: Assembler, fd: int, _: int) -> None:
     at_stack(a, R2, KEY)
     at_stack(a, R3, VALUE)
     a.mov(R4, 0)
-    a.call(Helper.map_update_elem)
+    a.call(HelperId.map_update_elem)
 
 
 def push_and_pop(a: Assembler, fd: int, _: int) -> None:
@@ -128,10 +128,10 @@ def push_and_pop(a: Assembler, fd: int, _: int) -> None:
     a.load_map(R1, fd)
     at_stack(a, R2, VALUE)
     a.mov(R3, 0)
-    a.call(Helper.map_push_elem)
+    a.call(HelperId.map_push_elem)
     a.load_map(R1, fd)
     at_stack(a, R2, VALUE)
-    a.call(Helper.map_pop_elem)
+    a.call(HelperId.map_pop_elem)
 
 
 def peek(a: Assembler, fd: int, _: int) -> None:
@@ -141,7 +141,7 @@ def peek(a: Assembler, fd: int, _: int) -> None:
         a.store(Size.DW, R10, at, 0)
     a.load_map(R1, fd)
     at_stack(a, R2, VALUE)
-    a.call(Helper.map_peek_elem)
+    a.call(HelperId.map_peek_elem)
 
 
 def output(a: Assembler, fd: int, _: int) -> None:
@@ -150,7 +150,7 @@ def output(a: Assembler, fd: int, _: int) -> None:
     at_stack(a, R2, VALUE)
     a.mov(R3, SIZE)
     a.mov(R4, NO_WAKEUP)
-    a.call(Helper.ringbuf_output)
+    a.call(HelperId.ringbuf_output)
 
 
 def reserve_and_submit(a: Assembler, fd: int, time: int) -> None:
@@ -158,11 +158,11 @@ def reserve_and_submit(a: Assembler, fd: int, time: int) -> None:
     a.load_map(R1, fd)
     a.mov(R2, SIZE)
     a.mov(R3, 0)
-    a.call(Helper.ringbuf_reserve)
+    a.call(HelperId.ringbuf_reserve)
     a.jump_if(R0, "==", 0, f"full {time}")
     a.mov(R1, R0)
     a.mov(R2, NO_WAKEUP)
-    a.call(Helper.ringbuf_submit)
+    a.call(HelperId.ringbuf_submit)
     a.label(f"full {time}")
 
 
@@ -173,7 +173,7 @@ def perf_output(a: Assembler, fd: int, _: int) -> None:
     a.load_constant(R3, CURRENT_CPU)
     at_stack(a, R4, VALUE)
     a.mov(R5, SIZE)
-    a.call(Helper.perf_event_output)
+    a.call(HelperId.perf_event_output)
 
 
 def take_stack(a: Assembler, fd: int, _: int) -> None:
@@ -181,7 +181,7 @@ def take_stack(a: Assembler, fd: int, _: int) -> None:
     a.mov(R1, R6)
     a.load_map(R2, fd)
     a.mov(R3, REUSE)
-    a.call(Helper.get_stackid)
+    a.call(HelperId.get_stackid)
 
 
 def tail_call(a: Assembler, fd: int, _: int) -> None:
@@ -189,24 +189,24 @@ def tail_call(a: Assembler, fd: int, _: int) -> None:
     a.mov(R1, R6)
     a.load_map(R2, fd)
     a.mov(R3, 0)
-    a.call(Helper.tail_call)
+    a.call(HelperId.tail_call)
 
 
 def of_task(a: Assembler, fd: int, _: int) -> None:
     """Get the storage of the running task."""
-    a.call(Helper.get_current_task_btf)
+    a.call(HelperId.get_current_task_btf)
     a.mov(R2, R0)
     a.load_map(R1, fd)
     a.mov(R3, 0)
     a.mov(R4, CREATE)
-    a.call(Helper.task_storage_get)
+    a.call(HelperId.task_storage_get)
 
 
 def of_cgroup(a: Assembler, fd: int, _: int) -> None:
     """Get the storage of the cgroup to which the program is attached."""
     a.load_map(R1, fd)
     a.mov(R2, 0)
-    a.call(Helper.get_local_storage)
+    a.call(HelperId.get_local_storage)
 
 
 @contextlib.contextmanager

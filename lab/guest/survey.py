@@ -250,7 +250,7 @@ def _outside(target: str) -> str:
 
 
 @dataclass(frozen=True)
-class Run:
+class SurveyRun:
     """A run of a tracer, with a forced alternative, a forced source of types, or neither."""
 
     tracer: Tracer
@@ -258,7 +258,7 @@ class Run:
     alternative: str = ""
     headers: str = ""
 
-    def done(self, devices: list[str]) -> dict[str, Any]:
+    def run(self, devices: list[str]) -> dict[str, Any]:
         """Run it and return the result."""
         every = hooks_of(self.tracer)
         uses = [use for use in every if self.hook in ("", use.hook.name)]
@@ -280,29 +280,25 @@ class Run:
         return head | result
 
 
-def done(run: Run, devices: list[str]) -> dict[str, Any]:
-    """Run it and return the result."""
-    return run.done(devices)
-
-
-def runs_of(tracer: Tracer, forced: bool) -> Iterator[Run]:
-    """Yield the runs of one tracer: as it comes; if ``forced``, hook by hook and with each source of types,
-    too, where that is not another's to show."""
-    yield Run(tracer)
+def list_runs(tracer: Tracer, forced: bool) -> Iterator[SurveyRun]:
+    """Yield the runs of a tracer: one with the chosen alternatives; if ``forced``, also one with each
+    alternative of its hooks and each source of types, unless another tracer is run with those."""
+    yield SurveyRun(tracer)
     if forced and (tracer.name == FOR_ALL or not isinstance(tracer.arguments, Targets)):
         for hook in (hook_use.hook for hook_use in hooks_of(tracer)):
             if SHARED.get(hook.name, tracer.name) == tracer.name:
-                yield from (Run(tracer, hook.name, alternative.name) for alternative in hook.alternatives)
+                for alternative in hook.alternatives:
+                    yield SurveyRun(tracer, hook.name, alternative.name)
     if forced and tracer.name in EVERY_SOURCE:
-        yield from (Run(tracer, headers=source) for source in SOURCES)
+        yield from (SurveyRun(tracer, headers=source) for source in SOURCES)
 
 
-def forced_runs(tracer: Tracer, words: list[str]) -> Iterator[Run]:
+def forced_runs(tracer: Tracer, words: list[str]) -> Iterator[SurveyRun]:
     """Yield the runs of one tracer that force one of these alternatives, each HOOK=ALTERNATIVE."""
-    every = (f"{run.hook}={run.alternative}" for run in runs_of(tracer, forced=True))
+    every = (f"{run.hook}={run.alternative}" for run in list_runs(tracer, forced=True))
     for word in (word for word in every if word in words):
         hook, _, alternative = word.partition("=")
-        yield Run(tracer, hook, alternative)
+        yield SurveyRun(tracer, hook, alternative)
 
 
 def main() -> None:
@@ -322,11 +318,11 @@ def main() -> None:
         runs = [
             run
             for tracer in tracers
-            for run in (forced_runs(tracer, alternatives) if alternatives else runs_of(tracer, forced))
+            for run in (forced_runs(tracer, alternatives) if alternatives else list_runs(tracer, forced))
         ]
         load_everything()
         with CONTEXT.Pool(os.cpu_count()) as pool:
-            for record in pool.imap(partial(done, devices=devices), runs):
+            for record in pool.imap(partial(SurveyRun.run, devices=devices), runs):
                 print(json.dumps(record), flush=True)
 
 

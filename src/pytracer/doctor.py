@@ -63,7 +63,7 @@ class Report:
     """All checks, and the BPF features one by one."""
 
     checks: tuple[Check, ...]
-    features: tuple[feature_table.Result, ...]
+    features: tuple[feature_table.ProbeResult, ...]
 
     @property
     def can_run(self) -> bool:
@@ -280,7 +280,7 @@ def _leftovers() -> Iterator[Check]:
         yield Check("left behind", "attachments", OK, "none of tracers that were killed")
 
 
-def _summary(found: tuple[feature_table.Result, ...]) -> Check:
+def _summary(found: tuple[feature_table.ProbeResult, ...]) -> Check:
     """Check whether any hook for tracing works at all."""
     hooks = [
         result for result in found if result.feature.name in _TRACING_HOOKS and result.feature.kind == "hook"

@@ -26,7 +26,7 @@ _PACKAGED = re.compile(r"^#ifdef PT_PACKAGED_HEADERS$.*?^#(?:else|endif)\b", re.
 
 
 @record
-class Kernel:
+class PackKernel:
     """A kernel to pack for: what people call it, and the file of its BTF."""
 
     name: str
@@ -34,7 +34,7 @@ class Kernel:
 
 
 def make_pack(
-    requests: Mapping[str, Request], kernels: Sequence[Kernel], *, say: Callable[[str], None]
+    requests: Mapping[str, Request], kernels: Sequence[PackKernel], *, say: Callable[[str], None]
 ) -> Pack:
     """Compile what the ``requests`` (by command line) need on each of the ``kernels``.
 
@@ -70,7 +70,7 @@ def make_pack(
     return Pack(names, tuple(dict.fromkeys(entries)), tuple(images.values()))
 
 
-def _read(kernel: Kernel) -> tuple[Btf, str]:
+def _read(kernel: PackKernel) -> tuple[Btf, str]:
     try:
         key = btf_digest(kernel.path)
     except OSError as error:
@@ -90,7 +90,7 @@ def _read(kernel: Kernel) -> tuple[Btf, str]:
     return btf, key
 
 
-def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, tuple[str, ...]]]:
+def _plans(request: Request, btf: Btf, kernel: PackKernel) -> Iterator[tuple[Plan, tuple[str, ...]]]:
     """Yield every plan that the kernel may make of the request, and the programs it may load."""
     # What is attached to is said where the pack is run: the programs are the same for all of it.
     request = replace(request, sources=())
@@ -137,7 +137,7 @@ def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, t
         )
 
 
-def _compile(plan: Plan, text: str, programs: Sequence[str], kernel: Kernel) -> Image:
+def _compile(plan: Plan, text: str, programs: Sequence[str], kernel: PackKernel) -> Image:
     headers = from_btf(text, kernel.path)
     image = compile_image("", plan.request.tracer.c_file, text, tuple(plan.cflags), headers, programs)
     # The same for every kernel where it is the same: what it is for, the entries say.

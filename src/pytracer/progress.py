@@ -41,7 +41,7 @@ def announce_if_slow(
         thread.join()
 
 
-class Step:
+class ProgressStep:
     """A step that is under way: ``done`` of its parts are."""
 
     def __init__(self) -> None:
@@ -66,9 +66,9 @@ def report_to(show: Callable[[str], None] | None) -> Callable[[str], None] | Non
 
 
 @contextlib.contextmanager
-def step(text: str, total: int = 0) -> Iterator[Step]:
+def step(text: str, total: int = 0) -> Iterator[ProgressStep]:
     """Report the block, with a bar if the number of its parts is known."""
-    current, show = Step(), _report
+    current, show = ProgressStep(), _report
     if show is None:
         yield current
         return

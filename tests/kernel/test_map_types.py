@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from pytracer.bpf.asm.assembler import Assembler, Helper, Register, Size
+from pytracer.bpf.asm.assembler import Assembler, HelperId, Register, Size
 from pytracer.bpf.load import local_storage
 from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, map_create, map_update
 from pytracer.bpf.trial import load
@@ -104,7 +104,7 @@ def test_a_trie_gives_what_has_most_bits_in_common(made):
         a.store(Size.W, R10, -4, int.from_bytes(bytes(octets), "little", signed=True))
         a.load_map(R1, table)
         at_stack(a, R2, -8)
-        a.call(Helper.map_lookup_elem)
+        a.call(HelperId.map_lookup_elem)
         a.jump_if(R0, "==", 0, "out")
         a.load(Size.W, R0, R0, 0)
         a.label("out")
@@ -123,7 +123,7 @@ def test_queues_and_stacks(made, kind, order):
     a.load_map(R1, table)
     at_stack(a, R2, -4)
     a.store(Size.W, R10, -4, 0)
-    a.call(Helper.map_pop_elem)
+    a.call(HelperId.map_pop_elem)
     a.jump_if(R0, "!=", 0, "empty")
     a.load(Size.W, R0, R10, -4)
     a.exit()
@@ -141,7 +141,7 @@ def test_queues_and_stacks(made, kind, order):
     a.load_map(R1, table)
     at_stack(a, R2, -4)
     a.mov(R3, 0)
-    a.call(Helper.map_push_elem)
+    a.call(HelperId.map_push_elem)
     a.exit()
     assert run(made(program(a))) == 0
     assert element(Command.MAP_LOOKUP_ELEM, table, b"", bytes(4)) == u32(101)
@@ -155,13 +155,13 @@ def test_maps_in_a_map_can_be_changed_for_others(made, kind):
     a.store(Size.W, R10, -4, 0)
     a.load_map(R1, outer)
     at_stack(a, R2, -4)
-    a.call(Helper.map_lookup_elem)
+    a.call(HelperId.map_lookup_elem)
     a.jump_if(R0, "!=", 0, "inside")
     a.exit()
     a.label("inside")
     a.mov(R1, R0)
     at_stack(a, R2, -4)
-    a.call(Helper.map_lookup_elem)
+    a.call(HelperId.map_lookup_elem)
     count_up(a)
     counts = made(program(a))
     assert run(counts) == 0
@@ -183,7 +183,7 @@ def test_a_program_goes_on_in_others(made):
         a.store(Size.W, R10, -4, 0)
         a.load_map(R1, counted)
         at_stack(a, R2, -4)
-        a.call(Helper.map_lookup_elem)
+        a.call(HelperId.map_lookup_elem)
         a.jump_if(R0, "==", 0, "out")
         a.load(Size.W, R1, R0, 0)
         a.add(R1, 1)
@@ -192,7 +192,7 @@ def test_a_program_goes_on_in_others(made):
         a.mov(R1, R6)
         a.load_map(R2, programs)
         a.mov(R3, 1 - number)
-        a.call(Helper.tail_call)
+        a.call(HelperId.tail_call)
         a.label("out")
         a.mov(R0, 100 + number)
         a.exit()
@@ -216,18 +216,18 @@ def granted(name):
 
 def test_storage_is_each_tasks_own(made):
     can = granted("task_storage") and not feature_table.helper_refusal(
-        ProgType.RAW_TRACEPOINT, Helper.task_storage_get
+        ProgType.RAW_TRACEPOINT, HelperId.task_storage_get
     )
     needs("task storage", can)
     types = made(local_storage.storage_types(4))
     table = made(map_create(MapType.TASK_STORAGE, 4, 4, 0, NO_PREALLOC, btf=types))
     a = Assembler()
-    a.call(Helper.get_current_task_btf)
+    a.call(HelperId.get_current_task_btf)
     a.mov(R2, R0)
     a.load_map(R1, table)
     a.mov(R3, 0)
     a.mov(R4, CREATE)
-    a.call(Helper.task_storage_get)
+    a.call(HelperId.task_storage_get)
     count_up(a)
     counts = made(program(a))
     seen = []
@@ -260,6 +260,6 @@ def test_a_bloom_filter_misses_nothing(made):
     a.store(Size.W, R10, -4, 7)
     a.load_map(R1, table)
     at_stack(a, R2, -4)
-    a.call(Helper.map_peek_elem)
+    a.call(HelperId.map_peek_elem)
     a.exit()
     assert run(made(program(a))) == 0

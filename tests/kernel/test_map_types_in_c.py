@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.asm.assembler import Helper
+from pytracer.bpf.asm.assembler import HelperId
 from pytracer.bpf.compile.bcc import BccModule
 from pytracer.bpf.compile.headers import find_headers
 from pytracer.bpf.compile.source import read_source
@@ -129,7 +129,7 @@ def test_from_an_image(image, use):
 
 def test_storage_is_each_tasks_own():
     with contextlib.closing(RunningKernel()) as facts:
-        needs("task storage", facts.has_helper(Helper.task_storage_get))
+        needs("task storage", facts.has_helper(HelperId.task_storage_get))
     module = compiled("stored.c", [])
     try:
         assert module.maps["stored"].type == MapType.TASK_STORAGE

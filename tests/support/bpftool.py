@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytracer.bpf.asm.assembler import R0, R1, R2, R6, R10, Assembler, Helper, Instruction, W
+from pytracer.bpf.asm.assembler import R0, R1, R2, R6, R10, Assembler, HelperId, Instruction, W
 from pytracer.bpf.sys import (
     Command,
     MapType,
@@ -70,7 +70,7 @@ def program(kind: int, code: bytes = returning(0), **options: Any) -> Iterator[t
 def counting(table: int, process: int) -> bytes:
     """Return a program that counts its runs in slot 0 of an array, and those for one process in slot 1."""
     a = Assembler()
-    a.call(Helper.get_current_pid_tgid)
+    a.call(HelperId.get_current_pid_tgid)
     a.alu(R0, ">>=", 32)
     a.mov(R6, R0)
     _count(a, table, 0)
@@ -87,7 +87,7 @@ def _count(a: Assembler, table: int, slot: int) -> None:
     a.load_map(R1, table)
     a.mov(R2, R10)
     a.add(R2, -4)
-    a.call(Helper.map_lookup_elem)
+    a.call(HelperId.map_lookup_elem)
     a.jump_if(R0, "==", 0, "out")
     a.mov(R1, 1)
     a._add(Instruction(0xDB, R0.value, R1.value))  # *(u64 *)r0 += r1, atomically

@@ -189,7 +189,7 @@ def hooks() -> list[Hook]:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class KernelUnderTest:
     """The kernel that a feature is looked for in. ``option`` gives y, m, n, or None where it is not known."""
 
     release: str
@@ -217,9 +217,9 @@ class Kernel:
         return f"built without CONFIG_{option}" if option else ""
 
 
-def running() -> Kernel:
+def running() -> KernelUnderTest:
     """Return the kernel that runs."""
-    return Kernel(platform.release(), platform.machine(), kernel_config)
+    return KernelUnderTest(platform.release(), platform.machine(), kernel_config)
 
 
 class Excused(pytest.skip.Exception):
@@ -237,7 +237,7 @@ def needs(name: str, present: object) -> None:
 
 
 def refused_by_right(
-    status: int, message: str, alternatives: dict[str, str], kernel: Kernel | None = None
+    status: int, message: str, alternatives: dict[str, str], kernel: KernelUnderTest | None = None
 ) -> bool:
     """Return whether a run with ``--hook`` for each of ``alternatives`` was refused, as this kernel may;
     False if it ran.

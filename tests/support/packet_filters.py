@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Sequence
 
-from pytracer.bpf.asm.assembler import Helper
+from pytracer.bpf.asm.assembler import HelperId
 from pytracer.bpf.asm.packet_filter import PacketContext
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
 from pytracer.bpf.sys import ProgType, address, bpf_inout, prog_load
@@ -115,7 +115,7 @@ def machine(code: bytes, packet: bytes, context: PacketContext) -> int:
             if operation == 0x90:
                 return r[0] & _U32
             if operation == 0x80:
-                assert imm == Helper.skb_load_bytes
+                assert imm == HelperId.skb_load_bytes
                 _call(r, memory, packet, stack)
             elif (
                 operation == 0

@@ -23,14 +23,14 @@ from pytracer.doctor import Check, Report
 from pytracer.errors import NotPermittedError, PolicyError, ToolchainError, UnsupportedError, UsageError
 from pytracer.features import feature_table, hook_probes
 from pytracer.features.absence import why_absent
-from pytracer.features.feature_table import Result
+from pytracer.features.feature_table import ProbeResult
 from pytracer.features.table.feature import Feature
 from pytracer.features.table.hook_features import HOOKS, KPROBE_MULTI, LSM
 from support import unprivileged
 
 
-def hook(name: str, status: str, reason: str = "") -> Result:
-    return Result(Feature("hook", name, "4.1"), status, reason)
+def hook(name: str, status: str, reason: str = "") -> ProbeResult:
+    return ProbeResult(Feature("hook", name, "4.1"), status, reason)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_nothing_granted_is_a_failure() -> None:
     assert "refused" in refused.found
 
 
-def probed(monkeypatch: pytest.MonkeyPatch, ask: Callable[[], str]) -> Result:
+def probed(monkeypatch: pytest.MonkeyPatch, ask: Callable[[], str]) -> ProbeResult:
     """Return the result of a hook of Linux 6.0 that is probed by ``ask``."""
     monkeypatch.setitem(feature_table.HOOK_PROBES, "x", ask)
     return feature_table.probe(Feature("hook", "x", "6.0"))

@@ -10,13 +10,13 @@ import pytest
 from pytracer.features.table.feature import Feature
 from pytracer.plan.attach_targets import ALTERNATIVES
 from support import needs
-from support.needs import NEEDS, Excused, Kernel, Need, refused_by_right
+from support.needs import NEEDS, Excused, KernelUnderTest, Need, refused_by_right
 
 KERNEL_TESTS = Path(__file__).parents[1] / "kernel"
 
 
-def kernel(release: str = "6.1.0-56-cloud-amd64", machine: str = "x86_64", **options: str) -> Kernel:
-    return Kernel(release, machine, lambda name: options.get(name, "y"))
+def kernel(release: str = "6.1.0-56-cloud-amd64", machine: str = "x86_64", **options: str) -> KernelUnderTest:
+    return KernelUnderTest(release, machine, lambda name: options.get(name, "y"))
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_what_excuses_a_kernel(feature, where, excuse):
 
 
 def test_a_configuration_that_cannot_be_read_is_no_excuse(feature):
-    assert Kernel("6.1.0", "x86_64", lambda name: None).excuse("hook=foo") == ""
+    assert KernelUnderTest("6.1.0", "x86_64", lambda name: None).excuse("hook=foo") == ""
 
 
 def test_what_is_there_is_used_and_what_is_missing_without_excuse_fails(feature, monkeypatch):

@@ -28,7 +28,7 @@ GRANTED, ABSENT, REFUSED, UNTRIED = "granted", "absent", "refused", "untried"
 
 
 @record
-class Result:
+class ProbeResult:
     """The result of a probe: ``status`` is granted, absent, refused or untried; ``reason`` explains it."""
 
     feature: Feature
@@ -36,35 +36,35 @@ class Result:
     reason: str = ""
 
 
-def probe_all() -> Iterator[Result]:
+def probe_all() -> Iterator[ProbeResult]:
     """Try every feature, hooks first. Without the capabilities for it, nothing is tried."""
     missing = policy.missing_capabilities(policy.TRACING)
     if missing:
         why = f"not tried: needs {' and '.join(missing)}"
-        yield from (Result(feature, UNTRIED, why) for feature in FEATURES)
+        yield from (ProbeResult(feature, UNTRIED, why) for feature in FEATURES)
         return
     policy.raise_memlock()
     yield from map(probe, FEATURES)
 
 
-def probe(feature: Feature) -> Result:
+def probe(feature: Feature) -> ProbeResult:
     """Try one feature of :data:`FEATURES`."""
     try:
-        return Result(feature, GRANTED, _try(feature))
+        return ProbeResult(feature, GRANTED, _try(feature))
     except PolicyError as problem:
-        return Result(feature, REFUSED, problem.message)
+        return ProbeResult(feature, REFUSED, problem.message)
     except NotPermittedError as problem:
-        return Result(feature, UNTRIED, problem.message)
+        return ProbeResult(feature, UNTRIED, problem.message)
     except UnsupportedError as problem:
-        return Result(feature, ABSENT, problem.message)
+        return ProbeResult(feature, ABSENT, problem.message)
     except PytracerError as problem:
-        return Result(feature, UNTRIED, problem.message)
+        return ProbeResult(feature, UNTRIED, problem.message)
     except OSError as error:
         number = error.errno or 0
         if number in (errno.EPERM, errno.EACCES):
-            return Result(feature, REFUSED, _refusal(error))
+            return ProbeResult(feature, REFUSED, _refusal(error))
         why = why_absent(feature)
-        return Result(feature, ABSENT, policy.describe_errno(number) + (f" ({why})" if why else ""))
+        return ProbeResult(feature, ABSENT, policy.describe_errno(number) + (f" ({why})" if why else ""))
 
 
 def _refusal(error: OSError) -> str:

@@ -17,7 +17,7 @@ _COMPLETED = (0, 4, 11, 15)
 
 
 @record
-class Scope:
+class CounterScope:
     """Limits a counter to these interfaces (names; none: all) and network namespaces (inode numbers; none:
     all that a process is in)."""
 
@@ -30,14 +30,14 @@ class Counter:
     """A counter: the file that people can look at, and a function that reads it now."""
 
     source: str
-    read: Callable[[Scope], int]
+    read: Callable[[CounterScope], int]
 
 
-def _softirqs(_scope: Scope) -> int:
+def _softirqs(_scope: CounterScope) -> int:
     return sum(_numbers((_PROC / "softirqs").read_text().splitlines()[1:]))
 
 
-def _interrupts(_scope: Scope) -> int:
+def _interrupts(_scope: CounterScope) -> int:
     """Sum the interrupts that have a number: the others have no handlers."""
     lines = (_PROC / "interrupts").read_text().splitlines()
     cpus = len(lines[0].split())
@@ -49,7 +49,7 @@ def _numbers(lines: Iterable[str]) -> Iterable[int]:
     return (int(word) for line in lines for word in line.split()[1:])
 
 
-def _disk_requests(_scope: Scope) -> int:
+def _disk_requests(_scope: CounterScope) -> int:
     """Sum the completed requests of all disks; partitions, RAID and the like have none of their own."""
     disks = {path.parent.name for path in Path("/sys/block").glob("*/mq")}
     total = 0
@@ -60,7 +60,7 @@ def _disk_requests(_scope: Scope) -> int:
     return total
 
 
-def _received_packets(scope: Scope) -> int:
+def _received_packets(scope: CounterScope) -> int:
     """Sum what the interfaces of this thread's network namespace received."""
     total = 0
     for line in (_PROC / "thread-self/net/dev").read_text().splitlines()[2:]:
@@ -70,11 +70,11 @@ def _received_packets(scope: Scope) -> int:
     return total
 
 
-def _retransmissions(scope: Scope) -> int:
+def _retransmissions(scope: CounterScope) -> int:
     return sum(_snmp(file, "Tcp", "RetransSegs") for file in _per_namespace("net/snmp", scope))
 
 
-def _per_namespace(name: str, scope: Scope) -> Iterable[Path]:
+def _per_namespace(name: str, scope: CounterScope) -> Iterable[Path]:
     """Yield the file ``/proc/PID/NAME`` of one process of each network namespace."""
     seen = set[int]()
     processes = (int(path.name) for path in _PROC.iterdir() if path.name.isdigit())
@@ -93,22 +93,22 @@ def _snmp(file: Path, protocol: str, name: str) -> int:
     return int(values[names.index(name)])
 
 
-def _vmstat(*names: str) -> Callable[[Scope], int]:
+def _vmstat(*names: str) -> Callable[[CounterScope], int]:
     """Return a reader of the sum of the counters that begin so."""
 
-    def read(_scope: Scope) -> int:
+    def read(_scope: CounterScope) -> int:
         lines = (line.split() for line in (_PROC / "vmstat").read_text().splitlines())
         return sum(int(value) for name, value in lines if name.startswith(names))
 
     return read
 
 
-def _forks(_scope: Scope) -> int:
+def _forks(_scope: CounterScope) -> int:
     lines = (_PROC / "stat").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("processes "))
 
 
-def _timeslices(_scope: Scope) -> int:
+def _timeslices(_scope: CounterScope) -> int:
     """Sum how often the CPUs began to run a thread, idle ones left out: the last of the numbers that each
     CPU has had since version 15. Raises UnsupportedError."""
     try:

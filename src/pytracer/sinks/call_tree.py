@@ -9,7 +9,7 @@ from pytracer.sinks.stack_samples import Frame, Part
 NODES_MAX = 20_000
 
 
-class Node:
+class CallNode:
     """A frame with its callers: ``counts`` include what it calls, ``own`` does not.
 
     There is one count, or two that are compared: before and after.
@@ -21,7 +21,7 @@ class Node:
         """Start at 0."""
         self.name, self.part = frame
         self.counts, self.own = [0] * counters, [0] * counters
-        self.calls: dict[Frame, Node] = {}
+        self.calls: dict[Frame, CallNode] = {}
 
     def add(self, counts: Sequence[int]) -> None:
         """Add to the counts."""
@@ -29,15 +29,15 @@ class Node:
             self.counts[at] += count
 
 
-def call_tree(samples: Iterable[tuple[Sequence[Frame], Sequence[int]]], counters: int = 1) -> Node:
+def call_tree(samples: Iterable[tuple[Sequence[Frame], Sequence[int]]], counters: int = 1) -> CallNode:
     """Merge stacks, outermost frame first, from their outermost frames on. The root is called ``all``."""
-    root = Node(("all", Part.NAME), counters)
+    root = CallNode(("all", Part.NAME), counters)
     for stack, counts in samples:
         node = root
         node.add(counts)
         for frame in stack:
             if frame not in node.calls:
-                node.calls[frame] = Node(frame, counters)
+                node.calls[frame] = CallNode(frame, counters)
             node = node.calls[frame]
             node.add(counts)
         for at, count in enumerate(counts):
@@ -50,12 +50,12 @@ class Placed:
 
     __slots__ = ("begin", "depth", "node")
 
-    def __init__(self, node: Node, begin: int, depth: int) -> None:
+    def __init__(self, node: CallNode, begin: int, depth: int) -> None:
         """Place a node."""
         self.node, self.begin, self.depth = node, begin, depth
 
 
-def place(root: Node, limit: int = NODES_MAX) -> tuple[list[Placed], int]:
+def place(root: CallNode, limit: int = NODES_MAX) -> tuple[list[Placed], int]:
     """Place the nodes that are not empty, as wide as their last count, in alphabetical order.
 
     Returns them, callers first, and the number of those that are left out: of more than ``limit``, the
@@ -70,7 +70,7 @@ def place(root: Node, limit: int = NODES_MAX) -> tuple[list[Placed], int]:
     return [placed[at] for at in sorted(widest)], len(placed) - limit
 
 
-def _walk(root: Node) -> Iterator[Placed]:
+def _walk(root: CallNode) -> Iterator[Placed]:
     waiting = [Placed(root, 0, 0)]
     while waiting:
         placed = waiting.pop()

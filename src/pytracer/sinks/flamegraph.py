@@ -13,7 +13,7 @@ from typing import TextIO
 
 from pytracer.model import Item, Loss, Schema
 from pytracer.record import record
-from pytracer.sinks.call_tree import Node, Placed, call_tree, place
+from pytracer.sinks.call_tree import CallNode, Placed, call_tree, place
 from pytracer.sinks.flamegraph_script import SCRIPT, STYLE
 from pytracer.sinks.formatting import cell, duration
 from pytracer.sinks.stack_samples import Part, StackSamples, StackSink
@@ -67,7 +67,7 @@ class FlameGraphSink(StackSink):
         self.stream.write(draw(tree, picture))
 
 
-def draw(root: Node, picture: Picture) -> str:
+def draw(root: CallNode, picture: Picture) -> str:
     """Draw a tree of calls as an SVG document; where it has two counts, their difference."""
     placed, left_out = place(root)
     notes = list(picture.notes)
@@ -135,7 +135,7 @@ def _legend(y: int, *, compared: bool) -> list[str]:
     return parts
 
 
-def _frame(placed: Placed, root: Node, picture: Picture, depth: int) -> str:
+def _frame(placed: Placed, root: CallNode, picture: Picture, depth: int) -> str:
     node, total = placed.node, root.counts[-1]
     count = node.counts[-1]
     x, width = _SIDE + placed.begin * _SHOWN / total, count * _SHOWN / total
@@ -160,7 +160,7 @@ def _frame(placed: Placed, root: Node, picture: Picture, depth: int) -> str:
     )
 
 
-def _tooltip(node: Node, root: Node, column: Column) -> str:
+def _tooltip(node: CallNode, root: CallNode, column: Column) -> str:
     total = root.counts[-1]
     if len(node.counts) > 1:
         before, after = node.counts
@@ -196,7 +196,7 @@ def _colour(name: str, part: Part) -> str:
     return f"hsl({low + seed % (high - low)},{saturation}%,{66 + (seed >> 8) % 14}%)"
 
 
-def _difference(node: Node, root: Node) -> str:
+def _difference(node: CallNode, root: CallNode) -> str:
     """Return red if the share of the whole grew, blue if it shrank: saturated at a tenth of the whole."""
     before, after = (counts / max(total, 1) for counts, total in zip(node.counts, root.counts, strict=True))
     strength = min(abs(after - before) * 10, 1.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 
-from pytracer.kernel.counters import COUNTERS, Scope
+from pytracer.kernel.counters import COUNTERS, CounterScope
 from pytracer.model import AuditResult, Histograms, Item, Loss
 from pytracer.request import Request
 from pytracer.spec import Filter
@@ -24,7 +24,7 @@ class Auditor:
         self._audit, self._counter = audit, COUNTERS[audit.counter]
         names = () if 0 in request.interfaces else tuple(request.interfaces.values())
         netns = (int.from_bytes(key, sys.byteorder) for key in request.filters.get(Filter.NETNS, ()))
-        self._scope = Scope(interfaces=names, netns=tuple(netns))
+        self._scope = CounterScope(interfaces=names, netns=tuple(netns))
         self._readings: list[int] = []
         self._seen = self._lost = 0
 

@@ -94,7 +94,7 @@ class _SkippedError(Exception):
     """The user does not wait for the rest of the output any more."""
 
 
-class Output(Protocol):
+class SinkFile(Protocol):
     """The file that a sink writes to."""
 
     @property
@@ -120,7 +120,7 @@ class Emitter:
     """
 
     def __init__(
-        self, trace: Trace, sink: Sink, output: Output, signals: Signals, warn: Callable[[str], None]
+        self, trace: Trace, sink: Sink, output: SinkFile, signals: Signals, warn: Callable[[str], None]
     ) -> None:
         """``warn`` gets the losses that the output did not accept."""
         self._trace, self._sink, self._output = trace, sink, output
@@ -257,7 +257,7 @@ def run(
     say: Callable[[str], None],
     warn: Callable[[str], None],
     strict: bool,
-    output: Output,
+    output: SinkFile,
     ready: Callable[[Plan], None] = lambda _: None,
 ) -> int:
     """Run a tracer to its end and return the exit status.

@@ -280,7 +280,7 @@ def test_modules_come_after_what_they_need(tmp_path):
     (tmp_path / "k").mkdir()
     for name in ("overlay", "virtio-pci", "ring", "virtio", "virtiofs", "fuse"):
         (tmp_path / "k" / f"{name}.ko").write_bytes(name.encode())
-    kernel = kernel_image.Image("x", "6.1.0", tmp_path / "vmlinuz", tmp_path, None)
+    kernel = kernel_image.KernelImage("x", "6.1.0", tmp_path / "vmlinuz", tmp_path, None)
     assert kernel.has("virtio_console")
     assert kernel.file_system("auto") == "virtiofs"
     assert kernel.file_system("9p") == "9p"
@@ -296,9 +296,9 @@ def test_modules_come_after_what_they_need(tmp_path):
 
 def test_kernels_without_virtiofs_get_9p(tmp_path):
     (tmp_path / "modules.dep").write_text("k/9p.ko:\n")
-    assert kernel_image.Image("x", "6.1.0", tmp_path, tmp_path, None).file_system("auto") == "9p"
-    assert kernel_image.Image("x", "4.19.0", tmp_path, None, None).file_system("auto") == "9p"
-    assert kernel_image.Image("x", "6.1.0", tmp_path, None, None).file_system("auto") == "virtiofs"
+    assert kernel_image.KernelImage("x", "6.1.0", tmp_path, tmp_path, None).file_system("auto") == "9p"
+    assert kernel_image.KernelImage("x", "4.19.0", tmp_path, None, None).file_system("auto") == "9p"
+    assert kernel_image.KernelImage("x", "6.1.0", tmp_path, None, None).file_system("auto") == "virtiofs"
 
 
 def test_the_release_is_read_from_the_image(tmp_path):
@@ -315,7 +315,8 @@ def test_the_release_is_read_from_the_image(tmp_path):
 
 
 def test_qemu_is_told_what_the_kernel_needs(tmp_path):
-    kernel = kernel_image.Image("x", "6.12.0", tmp_path / "vmlinuz", None, None, append="clearcpuid=141")
+    file = tmp_path / "vmlinuz"
+    kernel = kernel_image.KernelImage("x", "6.12.0", file, None, None, append="clearcpuid=141")
     pipes = {"console": 5, "out": 6, "err": 7, "control": 8}
     emulated = machine.command_line(kernel, machine.Shape(host.TCG), True, tmp_path, pipes)
     assert "clearcpuid=141" in emulated[emulated.index("-append") + 1]
@@ -430,9 +431,9 @@ def test_a_kernel_that_kvm_cannot_run_is_emulated(monkeypatch, tmp_path, capsys)
         return console.Verdict(3), "", ""
 
     monkeypatch.setattr(running, "run_once", run_once)
-    kernel = kernel_image.Image("6.1", "6.1.0", Path("/vmlinuz"), None, None)
+    kernel = kernel_image.KernelImage("6.1", "6.1.0", Path("/vmlinuz"), None, None)
     job = initramfs.Job(("true",))
-    assert running.run(kernel, machine.Shape(host.KVM), job, running.Limits()) == 3
+    assert running.run(kernel, machine.Shape(host.KVM), job, running.TimeLimits()) == 3
     assert tried == [host.KVM, host.TCG]
     assert (tmp_path / "kvm").read_text() == "boot 1 no"
     assert "emulating" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def archive(cache, monkeypatch):
     monkeypatch.setattr(suites, "need", lambda: None)
     monkeypatch.setattr(apt.Apt, "update", lambda self: None)
     monkeypatch.setattr(apt.Apt, "show", show)
-    monkeypatch.setattr(debian.Tree, "debootstrap", debootstrap)
+    monkeypatch.setattr(debian.DebianTree, "debootstrap", debootstrap)
     return Archive
 
 
@@ -163,8 +163,8 @@ def set_up(archive, monkeypatch):
         (work / "copy/.venv").mkdir()
         SetUp.made += 1
 
-    monkeypatch.setattr(debian.Tree, "fetch_wheels", lambda self, folder, level: None)
-    monkeypatch.setattr(debian.Tree, "run", run)
+    monkeypatch.setattr(debian.DebianTree, "fetch_wheels", lambda self, folder, level: None)
+    monkeypatch.setattr(debian.DebianTree, "run", run)
     return SetUp
 
 
@@ -241,7 +241,7 @@ def space(tmp_path):
 
 
 def reported(job):
-    kernel = kernel_image.Image("x", "6.1.0", Path("/k/vmlinuz"), Path("/k/modules"), Path("/k"))
+    kernel = kernel_image.KernelImage("x", "6.1.0", Path("/k/vmlinuz"), Path("/k/modules"), Path("/k"))
     script = initramfs.settings(job, kernel, "virtiofs", "mark") + 'echo "$MODULES|$TREE|$ROOT|$CHECKOUT"'
     return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 

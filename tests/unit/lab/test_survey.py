@@ -8,7 +8,7 @@ import re
 import pytest
 from lab import survey
 from lab.errors import LabError
-from lab.guest.survey import OF_EACH_KIND, find_used, forced_runs, hooks_of_source, runs_of
+from lab.guest.survey import OF_EACH_KIND, find_used, forced_runs, hooks_of_source, list_runs
 from lab.kernels import KERNELS
 
 from pytracer import record as records
@@ -74,14 +74,14 @@ def test_each_tracer_was_tried_in_every_way_or_not_at_all(name):
             for run in record["runs"]
             if run["tracer"] == tracer
         }
-        runs = runs_of(registry.get(tracer), forced=True)
+        runs = list_runs(registry.get(tracer), forced=True)
         assert made == {(run.hook, run.alternative, run.headers) for run in runs}, "scripts/record --kernels"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_tracer_runs_as_it_comes_on_every_kernel(name):
     record = survey.load()[name]
-    kernel = needs.Kernel(record["release"], "x86_64", lambda option: None)
+    kernel = needs.KernelUnderTest(record["release"], "x86_64", lambda option: None)
     for run in record["runs"]:
         if not run["hook"] and not run["headers"] and not can_only_be_refused(run):
             assert run["status"] == 0 or has_no_way(kernel, run), run
@@ -93,7 +93,7 @@ def test_each_tracer_runs_as_it_comes_on_every_kernel(name):
 def test_what_ran_and_what_did_not_is_what_the_table_of_features_says(name):
     """No run shows how a kernel was built: a refusal that names an option of the table is believed."""
     record = survey.load()[name]
-    kernel = needs.Kernel(record["release"], "x86_64", lambda option: None)
+    kernel = needs.KernelUnderTest(record["release"], "x86_64", lambda option: None)
     for run in record["runs"]:
         if not run["alternative"] or can_only_be_refused(run):
             continue

@@ -89,7 +89,7 @@ W, H, B, DW = Size.W, Size.H, Size.B, Size.DW
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = Register
 
 
-class Helper(IntEnum):
+class HelperId(IntEnum):
     """Kernel functions that programs may call (``enum bpf_func_id``): those that pytracer uses."""
 
     map_lookup_elem = 1
@@ -233,7 +233,7 @@ class Assembler:
         """
         self._binary(_width(bits, JMP, JMP32), _lookup(CONDITIONS, condition, "condition"), dst, src, target)
 
-    def call(self, helper: Helper) -> None:
+    def call(self, helper: HelperId) -> None:
         """Call a helper: ``r0 = helper(r1, ..., r5)``."""
         self._add(Instruction(JMP | CALL, imm=helper))
 
@@ -304,7 +304,7 @@ def _text(i: Instruction) -> str:
         half = kind == JMP32
         operation = i.code & 0xF0
         if operation == CALL:
-            return f"call {Helper(i.imm).name}"
+            return f"call {HelperId(i.imm).name}"
         if operation == EXIT:
             return "exit"
         goto = f"goto {i.target or f'{i.off:+d}'}"

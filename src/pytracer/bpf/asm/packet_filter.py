@@ -42,7 +42,7 @@ from pytracer.bpf.asm.assembler import (
     Assembler,
     B,
     H,
-    Helper,
+    HelperId,
     Register,
     Size,
     W,
@@ -307,7 +307,7 @@ class _Translation:
         a.mov(R4, _BITS[size] // 8)
         if cooked:
             a.mov(R5, _HEADER_NET)
-        a.call(Helper.skb_load_bytes_relative if cooked else Helper.skb_load_bytes)
+        a.call(HelperId.skb_load_bytes_relative if cooked else HelperId.skb_load_bytes)
         self._go_if(R0, "!=", 0, "no")
         a.load(size, to, R10, _BYTES)
         self._swap(to, size)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pytracer.bpf.asm import assembler
-from pytracer.bpf.asm.assembler import DW, R0, R1, R2, R3, R6, R10, Assembler, B, H, Helper, Instruction, W
+from pytracer.bpf.asm.assembler import DW, R0, R1, R2, R3, R6, R10, Assembler, B, H, HelperId, Instruction, W
 from pytracer.errors import BuildError
 
 little = pytest.mark.skipif(sys.byteorder != "little", reason="the bytes below are a little-endian machine's")
@@ -56,7 +56,7 @@ ENCODINGS = [
     (("load_constant", R1, 0x1122334455667788), {}, "18010000887766550000000044332211"),
     (("load_constant", R1, -1), {}, "18010000ffffffff00000000ffffffff"),
     (("load_map", R1, 5), {}, "18110000050000000000000000000000"),
-    (("call", Helper.skb_load_bytes), {}, "850000001a000000"),
+    (("call", HelperId.skb_load_bytes), {}, "850000001a000000"),
     (("exit",), {}, "9500000000000000"),
 ]
 
@@ -172,7 +172,7 @@ def test_a_listing():
     a.alu(R1, "s>>=", R2)
     a.negate(R1)
     a.from_big_endian(R1, 16)
-    a.call(Helper.map_lookup_elem)
+    a.call(HelperId.map_lookup_elem)
     a.jump_if(R0, "s>=", -3, "again")
     a.jump_if(R0, "&", R1, "out", bits=32)
     a.jump("out")

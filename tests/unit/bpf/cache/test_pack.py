@@ -367,7 +367,7 @@ def test_btf_of_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.M
     built = basic()
     built.struct("pt_regs", 8, ("pstate", LONG, 0))
     (tmp_path / "arm.btf").write_bytes(built.data())
-    kernel = packing.Kernel("arm", tmp_path / "arm.btf")
+    kernel = packing.PackKernel("arm", tmp_path / "arm.btf")
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
     with pytest.raises(UnsupportedError, match="is of a kernel for aarch64") as caught:
         packing._read(kernel)
@@ -383,7 +383,7 @@ def test_every_way_that_needs_no_trace_event_is_planned() -> None:
     for event in ("sys_enter", "sys_exit", "sched_process_exit", "sched_switch"):
         built.typedef(f"btf_trace_{event}", LONG)
     request = Request(tracer=registry.get("syscalls"))
-    kernel = packing.Kernel("test", Path("test.btf"))
+    kernel = packing.PackKernel("test", Path("test.btf"))
     few = list(packing._plans(request, built.btf(), kernel))
     assert len(few) == 2
     assert {programs for _, programs in few} == {("enter", "leave", "gone", "pt_switched")}

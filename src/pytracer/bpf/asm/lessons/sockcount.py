@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytracer.arrays import np
-from pytracer.bpf.asm.assembler import Assembler, Helper, Register, Size
+from pytracer.bpf.asm.assembler import Assembler, HelperId, Register, Size
 from pytracer.bpf.attach import socket_filter
 from pytracer.bpf.load.loader import load_code
 from pytracer.bpf.read.maps import Map
@@ -267,7 +267,7 @@ def _count(a: Assembler, maps: dict[str, Map]) -> None:
     _point(a, R2, ROW)
     _point(a, R3, ZERO)
     a.mov(R4, 1)  # BPF_NOEXIST
-    a.call(Helper.map_update_elem)
+    a.call(HelperId.map_update_elem)
     _look_up(a, maps["rows"], ROW)
     a.jump_if(R0, "==", 0, "lost")
     a.label("add")
@@ -294,7 +294,7 @@ def _look_up(a: Assembler, table: Map, key: int) -> None:
     """``r0 = &table[key]``, or 0. The key is on the stack."""
     a.load_map(R1, table.fd, table.name)
     _point(a, R2, key)
-    a.call(Helper.map_lookup_elem)
+    a.call(HelperId.map_lookup_elem)
 
 
 def _read_packet(a: Assembler, offset: Register | int, size: int) -> None:
@@ -303,7 +303,7 @@ def _read_packet(a: Assembler, offset: Register | int, size: int) -> None:
     a.mov(R2, offset)
     _point(a, R3, BYTES)
     a.mov(R4, size)
-    a.call(Helper.skb_load_bytes)
+    a.call(HelperId.skb_load_bytes)
     a.jump_if(R0, "!=", 0, "malformed")
 
 
