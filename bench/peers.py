@@ -62,7 +62,7 @@ def lab_headers() -> Path | None:
 
 
 def headers_note() -> str:
-    """Say which headers BCC's tools compile against."""
+    """Return a note about the headers that BCC's tools compile against."""
     release = os.uname().release
     if (Path("/lib/modules") / release / "build").is_dir():
         return "BCC's tools use the kernel's header package"

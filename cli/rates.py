@@ -16,7 +16,7 @@ class RateSink:
     and in all at the end."""
 
     def __init__(self, sink: Sink, say: Callable[[str], None]) -> None:
-        """``say`` gets the reports."""
+        """Report rates by ``say``."""
         self._sink, self._say = sink, say
         self._is_stream = False
         self._events = self._lost = self._before = 0

@@ -78,7 +78,7 @@ def say(text: str) -> None:
 
 
 def need(programs: tuple[str, ...]) -> None:
-    """Say what to install, on one line, if any of it is missing."""
+    """Return one line that names what to install; "" if nothing is missing."""
     lacking = [PACKAGES[program] for program in programs if not which(program)]
     if "grub-mkimage" in programs and not GRUB_MODULES.is_dir():
         lacking.append("grub-pc-bin")

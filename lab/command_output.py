@@ -22,7 +22,7 @@ class Marked:
         self._kept = b""
 
     def feed(self, data: bytes) -> None:
-        """Take what came."""
+        """Process received output."""
         if self.ended:
             return
         data = self._kept + data

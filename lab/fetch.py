@@ -64,7 +64,8 @@ def find(word: str) -> Kernel:
 
 @contextmanager
 def locked(path: Path, operation: int) -> Iterator[bool]:
-    """Hold a lock on a file or folder that exists; false where another has it and we shall not wait."""
+    """Hold a lock on an existing file or folder. Yields False if another process has it and LOCK_NB was
+    requested."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:

@@ -205,7 +205,7 @@ def as_json(data: dict[str, Record]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Ask the kernels and write both files."""
+    """Run the measurements in each kernel and write both files."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
         known_names = {*MEASURED, *OPERATIONS}

@@ -84,7 +84,7 @@ def packages(requirements: list[str]) -> tuple[str, list[str]]:
 
 
 def need(requirements: Sequence[str]) -> None:
-    """Say what to install, on one line, if any of this is missing."""
+    """Return one line that names what to install; "" if nothing is missing."""
     lacking = missing(requirements)
     if lacking:
         manager, names = packages(lacking)

@@ -81,7 +81,7 @@ def command(kernel: str, *folder: str) -> list[str]:
 
 
 def show(kernel: compile_inputs.Facts) -> None:
-    """Put the files of a kernel in the place of the running one's, in this mount namespace."""
+    """Mount the files of another kernel over the running one's, in this mount namespace."""
     subprocess.run(["mount", "-t", "tmpfs", "none", KERNEL], check=True)
     for name, path in compile_inputs.COPIES.items():
         (KERNEL / path).parent.mkdir(exist_ok=True)
@@ -94,7 +94,7 @@ def show(kernel: compile_inputs.Facts) -> None:
 
 @contextmanager
 def posing_as(kernel: compile_inputs.Facts) -> Iterator[None]:
-    """Give this process the uname and files of a kernel, and a cache of its own for it."""
+    """Present a kernel's uname and files to this process, with a cache of its own for that kernel."""
     signal.signal(signal.SIGTERM, end)
     own_uname = os.uname()
     kernel_uname = os.uname_result(

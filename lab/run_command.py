@@ -49,7 +49,7 @@ class Listener:
         self.streams = {name: Marked(self.mark, self.emit[name]) for name in ("out", "err")}
 
     def feed(self, channel: str, data: bytes) -> None:
-        """Take what came on a channel."""
+        """Process data that was received on a channel."""
         if channel in self.streams:
             self.streams[channel].feed(data)
         elif channel == "console":

@@ -120,7 +120,7 @@ def cached(name: str) -> Suite | None:
 
 
 def need() -> None:
-    """Say what stands in the way of making a root or an environment, on one line."""
+    """Return one line that says why no root or environment can be made; "" if they can."""
     if os.geteuid() != 0:
         raise LabError("not permitted to install a suite", "sudo scripts/lab fetch --suite NAME")
     lacking = [name for name in ("debootstrap", "unshare", "chroot") if not which(name)]

@@ -202,7 +202,7 @@ def keep(kernel: Kernel, record: Record) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Ask the kernels and write both files."""
+    """Run the survey in each kernel and write both files."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
         tracers = [word for word in words if is_tracer(word)]

@@ -97,7 +97,7 @@ class KernelRun:
     shown: int = 0
 
     def feed(self, data: bytes) -> None:
-        """Take output, and show the lines that are whole."""
+        """Process output, and show its complete lines."""
         self.output += data
         end = self.output.rfind(b"\n") + 1 if data else len(self.output)
         for line in self.output[self.shown : end].decode("utf-8", "replace").splitlines():

@@ -109,7 +109,8 @@ class Budget:
             self._warn(message)
 
     def refuse(self, uid: int, resource: str, what: str, amount: float = 0) -> OverBudgetError:
-        """Say once that a user has reached a limit, by wanting so much more; the error to raise."""
+        """Report once that a user has reached a limit, by a request for this much more. Returns the error to
+        raise."""
         own_spending = self._spent.get(uid, {}).get(resource, 0)
         over = own_spending + amount - self._limit(self._user, resource)
         of_user = uid in self._own or over > 0 or (over == 0 and not amount)
@@ -227,7 +228,7 @@ def current() -> Budget:
 
 
 def claim(warn: Callable[[str], None]) -> Budget:
-    """Take over the budget of the prepared run; what is prepared from now on belongs to another run."""
+    """Take over the budget of the prepared run. What is prepared from now on is charged to another run."""
     global _current
     taken, _current = current(), None
     taken.listen(warn)

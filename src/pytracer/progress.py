@@ -45,7 +45,7 @@ class ProgressStep:
     """A step that is under way: ``done`` of its parts are."""
 
     def __init__(self) -> None:
-        """Begin."""
+        """Begin a step with no part done."""
         self.done = 0
 
     def advance(self) -> None:
@@ -58,8 +58,8 @@ _BAR = 30  # characters
 
 
 def report_to(show: Callable[[str], None] | None) -> Callable[[str], None] | None:
-    """Have ``show`` called with a line for a step that takes over a second, each second; "" when it ends.
-    Returns what was called before."""
+    """Call ``show`` each second with a line about a step that takes over a second, and with "" when the step
+    ends. Returns the function that was called before."""
     global _report
     before, _report = _report, show
     return before

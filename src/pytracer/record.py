@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_: Any) -> Callable[[Any], Any]:
-        """Do nothing: the decorator is for type checkers."""
+        """Return the class unchanged: the decorator is for type checkers."""
         return lambda decorated: decorated
 
 

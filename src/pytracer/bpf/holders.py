@@ -87,7 +87,7 @@ def find_holders() -> Holders:
 
 
 def missing(found: Holders) -> list[str]:
-    """Say which processes could not be searched, and why; empty if all were."""
+    """Describe which processes could not be searched, and why; empty if all could."""
     lines = [line for line in (hidden.outside_namespace(), hidden.by_mount()) if line]
     if found.refused:
         number = f"{found.refused} process{'es' * (found.refused > 1)}"

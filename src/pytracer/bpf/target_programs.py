@@ -46,7 +46,8 @@ class TargetAttacher:
     """Attaches programs to targets, one probe after the other, and collects the failures."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
-        """``warn`` gets the message about targets of a pattern that could not be attached to."""
+        """Prepare for a session; ``warn`` gets a message about targets of a pattern that could not be
+        attached to."""
         self._warn = warn
         self._attached = 0
         self._failed = list[str]()

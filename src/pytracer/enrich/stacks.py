@@ -141,8 +141,8 @@ def _drop_unwind_marks(stack: Frames) -> Frames:
 
 
 def _cut_at_wrong_frame(stack: Frames) -> Frames:
-    """Cut a stack behind the last frame that frame pointers led to: what follows a wrong one is no caller.
-    The innermost address comes from the instruction pointer, not from a frame pointer."""
+    """Cut a stack behind the last frame that frame pointers led to, since what follows a wrong frame is no
+    caller. The innermost address comes from the instruction pointer, not from a frame pointer."""
     if stack[:1] == (ASTRAY,):
         stack = (UNKNOWN, *stack[1:])
     return stack[: stack.index(ASTRAY) + 1] if ASTRAY in stack else stack

@@ -37,7 +37,7 @@ class CompatTarget(Protocol):
 
 
 def warnings(targets: Sequence[str], named: CompatTarget) -> Iterator[str]:
-    """Say which of the named processes and command raise no such events.
+    """Yield a warning if the named processes or the command raise no such events.
 
     The kernel leaves them out for compat calls (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS; x86 and arm64).
     """

@@ -15,7 +15,7 @@ _LEAVES_OUT = ("hidepid=2", "hidepid=4", "hidepid=invisible", "hidepid=ptraceabl
 
 
 def outside_namespace() -> str:
-    """Say that processes outside this PID namespace are hidden; "" in the machine's own."""
+    """Return a warning that processes outside this PID namespace are hidden; "" in the initial namespace."""
     if in_initial_namespace("pid") is not False:
         return ""
     return "this is a PID namespace of its own: processes outside it are hidden"
@@ -35,7 +35,8 @@ def by_mount() -> str:
 
 
 def warnings(tracer: Tracer) -> Iterator[str]:
-    """Say which tasks a tracer that lists them leaves out: the kernel's iterators stay in a PID namespace."""
+    """Yield warnings about tasks that a tracer cannot list, because the kernel's iterators stay in a PID
+    namespace."""
     probes = [p for hook in tracer.hooks for alternative in hook.alternatives for p in alternative.probes]
     lists_tasks = any(isinstance(p, TaskIterator) and p.of.startswith("task") for p in probes)
     if lists_tasks and (why := outside_namespace()):

@@ -69,7 +69,7 @@ def ensure(fstype: str, path: str | Path) -> bool:
 
 
 def cover(path: str | Path) -> None:
-    """Put an empty folder over ``path``, for this namespace only. Raises OSError as :func:`ensure` does."""
+    """Mount an empty folder over ``path``, for this namespace only. Raises OSError as :func:`ensure` does."""
     own_namespace()
     target = os.path.realpath(path)
     if _mount(TMPFS, target, TMPFS, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC) < 0:
@@ -92,7 +92,7 @@ def is_mounted(fstype: str, path: str | Path) -> bool:
 
 
 def _stop_propagation() -> None:
-    """Let mounts arrive here but none leave."""
+    """Stop mounts of this namespace from propagating to others; theirs still arrive here."""
     if _mount("none", "/", None, _MS_REC | _MS_SLAVE) == 0:
         return
     if ctypes.get_errno() != errno.EINVAL:

@@ -40,7 +40,7 @@ def dump(codec: str, kind: int, fill: Callable[[Any], None]) -> list[Any]:
 
 
 def tell(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> None:
-    """Have the kernel do something (RTM_NEW*, RTM_SET*, RTM_DEL*). Raises OSError."""
+    """Send the kernel a request that changes something (RTM_NEW*, RTM_SET*, RTM_DEL*). Raises OSError."""
     for _ in _ask(_message(codec, kind, REQUEST | ACK | flags, fill)):
         pass
 

@@ -35,7 +35,7 @@ class ExpressionParser:
     # Tokens
 
     def seek(self, place: int) -> None:
-        """Go on with the token that begins at ``place`` or behind it."""
+        """Continue with the token that begins at ``place`` or behind it."""
         self._ahead_tokens = [lexer.token_at(self.text, place, self._rules)]
         self.taken = self.next.start
 
@@ -51,7 +51,7 @@ class ExpressionParser:
         return known[by]
 
     def take(self) -> Token:
-        """Take a token; the last one stays. ``taken`` is then the place behind it."""
+        """Consume the current token, unless it is the last. ``taken`` is then the position behind it."""
         token = self.next
         if token.kind != lexer.END:
             self._ahead(1)
@@ -64,14 +64,14 @@ class ExpressionParser:
         return self.next.kind == SIGN and self.next.text in signs
 
     def skip(self, sign: str) -> bool:
-        """Take a sign, if it is next."""
+        """Consume a sign if it is next. Returns whether it was."""
         if self.at(sign):
             self.take()
             return True
         return False
 
     def expect(self, sign: str, why: str = "") -> Token:
-        """Take this sign; it must be there."""
+        """Consume this sign. Raises an error if it is not next."""
         if not self.at(sign):
             raise self.fail(f"{sign!r} is missing here" + (f" {why}" if why else ""))
         return self.take()
@@ -110,7 +110,8 @@ class ExpressionParser:
         return self.expression()
 
     def _check_depth(self, whole: Node) -> None:
-        """In chains, too, there is one within the other: a + b + c is a + b, and + c."""
+        """Refuse an expression that is nested too deeply. Chains count as nested: a + b + c is a + b, and +
+        c."""
         level = [whole]
         for _ in range(_DEEP):
             level = [part for node in level for part in syntax.parts(node)]

@@ -152,8 +152,8 @@ def read_code(
     *,
     kind: str,
 ) -> list[NumberedTarget]:
-    """Ask for the code of functions of programs: for where their calls end if ``kind`` is seen by that, else
-    for their entries alone, which in Go stand behind the stack check.
+    """Read the code of functions of programs: for the exits of calls if ``kind`` attaches to those, else for
+    the entries alone, which in Go stand behind the stack check.
 
     What matches a pattern and cannot be read is left out, and ``warnings`` say so. Raises UnreadableCodeError
     for what was named, and if nothing is left. Numbers are not given yet.

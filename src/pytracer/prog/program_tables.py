@@ -81,7 +81,7 @@ class TableContext:
     unseen: tuple[str, ...] = ()
 
     def __or__(self, newer: TableContext) -> TableContext:
-        """Merge: the newer facts, and the older ones of programs that were unloaded."""
+        """Merge two tables: the newer facts, and the older ones of programs that were unloaded."""
         return TableContext(
             self.holders | newer.holders,
             self.places | newer.places,

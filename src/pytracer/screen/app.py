@@ -134,7 +134,7 @@ class LiveApp(App[None]):
         yield self._lines["keys"]
 
     def on_mount(self) -> None:
-        """Begin to draw."""
+        """Start to draw."""
         self._loop = asyncio.get_running_loop()
         if self._leaving:
             self.exit()
@@ -212,11 +212,11 @@ class LiveApp(App[None]):
     # ---- keys
 
     def action_leave(self) -> None:
-        """End."""
+        """Leave the screen and end the run."""
         self.exit()
 
     def action_pause(self) -> None:
-        """Pause, or go on."""
+        """Pause or resume the display."""
         if self.view.paused:
             self.view.resume()
         else:
@@ -235,12 +235,12 @@ class LiveApp(App[None]):
             self.draw()
 
     def action_interval(self, by: int) -> None:
-        """Go to another interval."""
+        """Show another interval."""
         self.view.step(by)
         self.draw()
 
     def action_filter(self) -> None:
-        """Ask for a filter."""
+        """Show the dialog for a filter."""
 
         def accept(text: str) -> None:
             self.view.set_filter(text)
@@ -279,7 +279,7 @@ class LiveApp(App[None]):
         self.push_screen(Page("the command line for what is on the screen", [text, "", note]))
 
     def action_save(self) -> None:
-        """Ask for the name of a file."""
+        """Show the dialog for the name of a file."""
 
         def accept(name: str) -> None:
             rows = saving.save(self.view, name)
@@ -296,7 +296,7 @@ class LiveApp(App[None]):
     # ---- the run, and signals
 
     def post(self, call: Callable[[], object]) -> None:
-        """Have something called; from any thread, and from signal handlers."""
+        """Schedule a call in the loop's thread; from any thread, and from signal handlers."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is shown any more
                 self._loop.call_soon_threadsafe(call)
@@ -307,7 +307,7 @@ class LiveApp(App[None]):
         self.post(self.exit)
 
     def run_ended(self) -> None:
-        """The run is over: what it saw stays on the screen. For the loop's thread."""
+        """Show that the run is over; its results stay on the screen. Called in the loop's thread."""
         self.ended = True
         self.draw()
 
@@ -326,8 +326,8 @@ class LiveApp(App[None]):
 
 
 def _resume_once() -> None:
-    """Have SIGCONT start the screen again only if SIGTSTP has ended it: after a SIGSTOP it is still there,
-    and Textual would read keys by two threads."""
+    """Start the screen again on SIGCONT only if SIGTSTP ended it. After a SIGSTOP it is still there, and
+    Textual would read keys in two threads."""
     suspend, resume = signal.getsignal(signal.SIGTSTP), signal.getsignal(signal.SIGCONT)
     assert callable(suspend)
     assert callable(resume)

@@ -83,7 +83,7 @@ class Question(ModalScreen[None]):
             yield Static("", classes="error")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the line."""
+        """Accept the line."""
         try:
             self._accept(event.value)
         except UsageError as error:

@@ -171,7 +171,7 @@ class RowsPane(Lines, can_focus=True):
         self._go(self.cursor + by * self.room)
 
     def action_edge(self, last: bool) -> None:
-        """Go to the first row or the last one. At the last, a log is followed again."""
+        """Move to the first row or the last one. At the last, a log is followed again."""
         if last and self.view.schema.is_stream and not self.view.sort:
             self.view.resume()
         self._go(len(self.view) - 1 if last else 0)

@@ -114,7 +114,7 @@ class _Messages:
         self.lost: dict[str, int] = {}
 
     def keep(self, notes: list[str]) -> None:
-        """From now on, add messages to ``notes``: whatever else is written would be over the screen."""
+        """Add messages to ``notes`` from now on, since anything written would cover the screen."""
         self._kept, self._notes = [], notes
 
     def say(self, line: str) -> None:
@@ -123,7 +123,7 @@ class _Messages:
             self._say(line)
 
     def warn(self, line: str) -> None:
-        """Take a warning."""
+        """Add a warning."""
         if self._kept is None:
             self._warn(line)
         else:
@@ -215,7 +215,7 @@ def _can_draw() -> bool:
 
 @contextlib.contextmanager
 def _terminal() -> Iterator[None]:
-    """Leave the terminal as it was, whatever happens."""
+    """Restore the terminal in every case."""
     before = termios.tcgetattr(0)
     try:
         yield
@@ -230,7 +230,7 @@ def _terminal() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals(request_exit: Callable[[], None], closer: _Closer) -> Iterator[None]:
-    """Have signals that end a run leave the screen, and what it has started."""
+    """Let signals that end a run close the screen and end the processes that it started."""
 
     def ends(number: int, _frame: FrameType | None) -> None:
         if closer.child is not None:

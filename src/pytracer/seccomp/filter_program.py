@@ -173,7 +173,7 @@ class _Search:
         self._code.ret(self._default)
 
     def _emit_condition(self, condition: Condition, other: str, *, narrow: bool) -> None:
-        """Go on with the next instruction where the condition holds, else at ``other``."""
+        """Fall through to the next instruction if the condition holds; else jump to ``other``."""
         holds, place = self._label(), _ARGS + 8 * condition.index
         operation, met, failed = condition.operation, holds, other
         if operation in ("!=", "<", "<="):  # the opposite of another

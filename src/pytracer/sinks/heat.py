@@ -48,7 +48,7 @@ def intervals_of(item: Histograms, schema: Schema) -> list[tuple[str, Interval]]
 
 
 def _spread(counts: Array) -> Array:
-    """Put counts by power of two into the first bucket of each power."""
+    """Move counts by power of two into the first bucket of each power."""
     fine_counts = np.zeros((len(counts), BUCKETS), counts.dtype)
     fine_counts[:, [bucket_of(1 << power) for power in range(counts.shape[1])]] = counts
     fine_counts[:, 0] = 0

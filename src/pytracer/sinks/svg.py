@@ -29,7 +29,7 @@ def number(value: float) -> str:
 
 
 def fitting(text: str, width: float, size: float) -> str:
-    """Cut a label to a width; nothing if it would not say much."""
+    """Cut a label to a width; return "" if too little of it would be left."""
     room = int(width / (size * CHARACTER))
     if len(text) <= room:
         return text

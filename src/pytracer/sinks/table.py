@@ -88,7 +88,7 @@ class TableSink:
         self._anything = True
 
     def _fit(self, lines: list[str], item: Snapshot | Histograms) -> list[str]:
-        """Cut to the screen: an interval's table must not scroll, or it could not be overwritten."""
+        """Cut a table to the height of the screen: an interval's table that scrolls could not be overwritten."""
         import shutil
 
         size = shutil.get_terminal_size()
@@ -198,7 +198,7 @@ def _pad(texts: list[str], column: Column, width: int) -> list[str]:
 
 
 def _cut(line: str, columns: int) -> str:
-    """Cut ``line`` to the width; some characters are as wide as two."""
+    """Cut ``line`` to the width. Some characters are two columns wide."""
     if line.isascii():
         return line[:columns]
     for end, character in enumerate(line):

@@ -40,7 +40,7 @@ class TimelineWriter(Protocol):
         ...
 
     def name(self, track: Track, name: str) -> None:
-        """Give a track a name, or another one from now on."""
+        """Name or rename a track."""
         ...
 
     def slice(self, track: Track, times: tuple[int, int], name: str, args: dict[str, Any], flow: int) -> None:

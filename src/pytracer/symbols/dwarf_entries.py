@@ -58,8 +58,8 @@ class DebugEntries:
 
 
 def resolve_signatures(info: Any, account: Account) -> None:
-    """Let references by signature find the type units of DWARF 5, too, which are in .debug_info: pyelftools
-    looks into .debug_types alone."""
+    """Make references by signature find the type units of DWARF 5, which are in .debug_info: pyelftools looks
+    into .debug_types alone."""
     entries, older = DebugEntries(account), info.get_DIE_by_sig8
 
     @functools.cache

@@ -158,7 +158,7 @@ def _can_be_in_stacks(table: SymbolTable) -> Array:
 
 
 def _without_inner_labels(order: Array, starts: Array, sizes: Array) -> Array:
-    """Leave out what has no size and stands within what has one: a label, as at the top of a loop."""
+    """Drop symbols without a size inside symbols with one: they are labels, such as the top of a loop."""
     begins, length = starts[order], sizes[order]
     reach = np.maximum.accumulate(np.where(length > 0, begins + length, np.uint64(0)))
     inner = (length == 0) & (reach > begins)

@@ -54,7 +54,7 @@ class _Range:
         self.since = 0
 
     def drop_half(self) -> int:
-        """Forget the older half of the times. Returns how many were forgotten."""
+        """Discard the older half of the times. Returns how many were discarded."""
         half = len(self.times) // 2
         if half:
             self.since = self.times[half]
@@ -117,14 +117,15 @@ class MappingChanges(Generic[F]):
             self._anonymous[mapping.start, mapping.end] = mapping
 
     def mark_unseen(self, time: int) -> None:
-        """Note that the change at that time raised no generation: an older one may be of a later time."""
+        """Record that the change at this time raised no generation, so an older generation may be of a later
+        time."""
         insort(self._unseen, time)
         if len(self._unseen) > _TIMES:
             self._seen_from = self._unseen[_TIMES // 2]
             del self._unseen[: _TIMES // 2]
 
     def add_move(self, begun: int, ended: int) -> None:
-        """Code was moved to other addresses at some times in between, the last time at ``ended``."""
+        """Record that code moved to other addresses between the two times, the last time at ``ended``."""
         add_interval(self._moves, begun, ended)
         if len(self._moves) > _TIMES:
             del self._moves[1 : _TIMES // 2 + 1]  # the oldest become one
@@ -159,7 +160,7 @@ class MappingChanges(Generic[F]):
         return bool(self._touching(address))
 
     def bounds(self) -> Array:
-        """Begin and end addresses of the ranges that changed, uint64."""
+        """Return the begin and end addresses of the ranges that changed, uint64."""
         return np.array([at for key in self._ranges for at in key], np.uint64)
 
     def _touching(self, address: int) -> list[_Range]:
@@ -258,7 +259,7 @@ class MappingReadings(Generic[F]):
         return bool(self._touching(address))
 
     def bounds(self) -> Array:
-        """Begin and end addresses of mappings, uint64."""
+        """Return the begin and end addresses of mappings, uint64."""
         return np.array([at for mapping, _ in self._runs for at in (mapping.start, mapping.end)], np.uint64)
 
     def _touching(self, address: int) -> list[tuple[Mapping, F | None]]:

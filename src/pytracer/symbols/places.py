@@ -157,8 +157,8 @@ def _find_functions(file: ProgramFile, pattern: str) -> _FoundFunctions:
 
 
 def _elsewhere(file: ProgramFile, pattern: str) -> str:
-    """Hint at a function of that name elsewhere: in this file as a C++ or Rust name, or in a library that
-    the file loads; "" if it is in neither."""
+    """Return a hint at a function of that name elsewhere: in this file as a C++ or Rust name, or in a library
+    that the file loads; "" if there is none."""
     if quoting.is_pattern(pattern):
         return ""
     candidates = [quoting.quote(text) for text in function_names.as_in_source(file, pattern)]

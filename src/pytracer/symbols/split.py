@@ -97,7 +97,7 @@ def _sections(file: Any, unit_id: int, account: Account) -> dict[str, bytes]:
 
 
 def _part(sections: dict[str, bytes], index: bytes, unit_id: int) -> dict[str, bytes]:
-    """Cut a unit's part out of a package's sections; {} if the unit is not in the package."""
+    """Return a unit's part of a package's sections; {} if the unit is not in the package."""
     version, columns, rows, slots = _INDEX.unpack_from(index)
     if version != _VERSION or slots > len(index) or columns > len(_IN_PACKAGE) + 2:
         return {}
@@ -136,8 +136,8 @@ def _info(skeleton: Any, sections: dict[str, bytes], account: Account) -> Any:
 
 
 def _complete(unit: Any, skeleton: Any) -> None:
-    """Give the unit's first entry what only the skeleton has, and where offsets begin, which is the same for
-    all. Its other attributes are read by that."""
+    """Complete a unit's first entry with the attributes that only the skeleton has, among them where offsets
+    begin. Those attributes are then read like the others."""
     top = DIE(cu=unit, stream=unit.dwarfinfo.debug_info_sec.stream, offset=unit.cu_die_offset)
     for name, base in _BASES.items():
         top.attributes.setdefault(name, AttributeValue(name, "DW_FORM_sec_offset", base, base, 0, 0))

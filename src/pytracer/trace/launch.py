@@ -78,8 +78,8 @@ class LaunchedCommand:
         os.close(failure_in)
 
     def release(self) -> None:
-        """Let it execute. Raises PytracerError if the kernel cannot execute it, UnsupportedError if the
-        kernel does not accept the filter."""
+        """Release the command to execute its program. Raises PytracerError if the kernel cannot execute it,
+        UnsupportedError if the kernel does not accept the filter."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._gate, b"g")
         os.close(self._gate)

@@ -122,7 +122,7 @@ class Emitter:
     def __init__(
         self, trace: Trace, sink: Sink, output: SinkFile, signals: Signals, warn: Callable[[str], None]
     ) -> None:
-        """``warn`` gets the losses that the output did not accept."""
+        """Write to a sink; ``warn`` gets the losses that the output did not accept."""
         self._trace, self._sink, self._output = trace, sink, output
         self._signals, self._warn = signals, warn
         self._rest = contextlib.ExitStack()  # left when all is shown
@@ -238,7 +238,7 @@ class Emitter:
                 self._skip()
 
     def _skip(self) -> None:
-        """Leave the sink in the middle of an item, or the reading of the rest."""
+        """Leave the sink in the middle of an item, or stop reading the rest, by an exception."""
         if self._writing and not self._leaving:
             # The signal interrupts write(2), which returns how much was taken before; an exception here would
             # throw that number away. The next signal finds a write that has taken nothing yet.

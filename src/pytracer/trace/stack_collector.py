@@ -119,8 +119,7 @@ class StackCollector(RowCollector):
         self._names.user.add_epoch(pid, image, begun, ktime.monotonic_ns())
 
     def _learn(self, processes: Mapping[int, SampledProcess]) -> set[int]:
-        """Take over new mappings from events. Returns the processes whose mappings must be read from
-        /proc."""
+        """Apply new mapping events. Returns the processes whose mappings must be read from /proc."""
         user, unknown = self._names.user, set[int]()
         self._mark_unseen(processes)
         if self._events is None:

@@ -41,7 +41,7 @@ class View:
     # ---- what comes in
 
     def add(self, item: Item) -> None:
-        """Take an item of the run."""
+        """Add an item of the run."""
         with self._lock:
             if isinstance(item, Loss):
                 before = self.lost.get(item.reason)
@@ -89,7 +89,7 @@ class View:
         raise NotImplementedError
 
     def pause(self) -> None:
-        """Leave what is shown as it is."""
+        """Freeze what is shown."""
         raise NotImplementedError
 
     def resume(self) -> None:
@@ -97,11 +97,11 @@ class View:
         raise NotImplementedError
 
     def step(self, by: int) -> None:
-        """Pause, and go to an earlier (below 0) or later result."""
+        """Pause, and show an earlier (below 0) or later result."""
         raise NotImplementedError
 
     def _changed(self) -> None:
-        """The order or the filter is another one."""
+        """Update the view after a change of the order or the filter."""
         self.revision += 1
 
     # ---- what is shown

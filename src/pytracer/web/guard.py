@@ -42,7 +42,7 @@ class Guard:
     """Checks each request. ``token`` is a secret of this run of the server."""
 
     def __init__(self, address: str, port: int) -> None:
-        """The page's own address."""
+        """Accept requests for the page's own address."""
         host = f"[{address}]" if ":" in address else address
         self.hosts = frozenset({f"{host}:{port}", f"localhost:{port}"})
         self.origins = frozenset(f"http://{one}" for one in self.hosts)

@@ -21,7 +21,7 @@ class LivePicture(Protocol):
     name: str
 
     def add(self, item: Item) -> None:
-        """Take an item of the run."""
+        """Add an item of the run."""
         ...
 
     def draw(self) -> str:

@@ -161,7 +161,7 @@ class Runs:
         return self._runs.get(number)
 
     def remove(self, run: Run) -> None:
-        """Forget a run that is over."""
+        """Remove a run that is over."""
         with self._lock:
             if run.is_over:
                 self._runs.pop(run.number, None)

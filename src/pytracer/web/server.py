@@ -28,7 +28,7 @@ class Server:
     def __init__(
         self, address: tuple[str, int], runs: Runs, *, allow_commands: bool, say: Callable[[str], None]
     ) -> None:
-        """``say`` gets a line for the user once the page is there."""
+        """Serve the page; ``say`` gets a line for the user once it is there."""
         self._address, self._runs, self._allow_commands, self._say = address, runs, allow_commands, say
         self._clients = self._streams = 0
         self._tasks: set[asyncio.Task[None]] = set()

@@ -65,11 +65,11 @@ class ClassicAssembler:
         self._labels[name] = len(self._code)
 
     def load(self, offset: int) -> None:
-        """``A =`` the 32-bit word at this offset of the input."""
+        """Emit ``A =`` the 32-bit word at this offset of the input."""
         self._add(LD | ABSOLUTE, offset)
 
     def alu(self, operation: str, k: int) -> None:
-        """``A OPERATION k``, such as ``"&="``."""
+        """Emit ``A OPERATION k``, such as ``"&="``."""
         if operation not in _OPERATIONS:
             raise BuildError(f"no operation {operation!r}", hint=f"there is {' '.join(_OPERATIONS)}")
         self._add(ALU | OPERATIONS[operation] | K, k)

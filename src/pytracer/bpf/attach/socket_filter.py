@@ -103,7 +103,7 @@ def is_bound(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def borrow_socket(descriptor: int) -> Iterator[socket.socket]:
-    """Give a socket object for a descriptor, and leave the descriptor open."""
+    """Yield a socket object for a descriptor, and leave the descriptor open."""
     packets = socket.socket(fileno=descriptor)
     try:
         yield packets

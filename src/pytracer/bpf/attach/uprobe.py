@@ -154,7 +154,7 @@ def describe(probe: UserProbe) -> Support:
 
 @contextlib.contextmanager
 def own_file() -> Iterator[ctypes.Array[ctypes.c_char]]:
-    """Give the path of a file that no process maps, so that trials on it disturb nobody."""
+    """Return the path of a file that no process maps, so that trials on it disturb nobody."""
     memory = os.memfd_create("pytracer", os.MFD_CLOEXEC)
     try:
         os.write(memory, bytes(4096))

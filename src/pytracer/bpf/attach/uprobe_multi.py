@@ -56,8 +56,8 @@ def attach_sites(
     cookies: Sequence[int] = (),
     note: str = "",
 ) -> list[Link]:
-    """Do as :func:`pytracer.bpf.attach.uprobe.attach_sites`, by one link. ``program`` was loaded for
-    ATTACH_TYPE."""
+    """Attach to all sites by one link; else as :func:`pytracer.bpf.attach.uprobe.attach_sites`. ``program``
+    was loaded for ATTACH_TYPE."""
     numbers = f"{len(sites)}Q"
     path = bytearray(file.path.encode() + b"\0")
     offsets = bytearray(struct.pack(numbers, *(site.offset for site in sites)))

@@ -128,7 +128,7 @@ def look_up(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
 
 
 def store(cache: CacheDir, recipe: Recipe, image: Image) -> None:
-    """Put an image into the cache.
+    """Store an image in the cache.
 
     Raises ImageError if it does not name its compiler, CacheError if the cache cannot be trusted. A full or
     read-only disk is ignored.

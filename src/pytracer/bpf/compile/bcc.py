@@ -218,7 +218,7 @@ def _compile(bcc: ModuleType, name: str, text: str, cflags: Sequence[str], sourc
 
 @contextlib.contextmanager
 def _kernel_source(path: Path) -> Iterator[None]:
-    """Point BCC to the folder of the kernel's types, by its environment variable.
+    """Set BCC's environment variable to the folder of the kernel's types.
 
     BCC also lets clang search the current folder first, where anybody may have put a linux/sched.h: while it
     compiles, the current folder is that of the types.

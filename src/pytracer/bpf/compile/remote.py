@@ -65,7 +65,7 @@ def compile_remotely(
     *,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> Image:
-    """Put a request into the folder and wait for the answer.
+    """Write a request into the folder and wait for the answer.
 
     Raises what :func:`~pytracer.bpf.compile.compiler.compile_image` raised at the other end, BuildError if
     there is no answer, HeadersError if the kernel cannot be identified, and KeyboardInterrupt once

@@ -31,7 +31,8 @@ class Loader:
     """Loads the functions of a C file, and owns their descriptors."""
 
     def __init__(self, name: str, *, keep_logs: bool) -> None:
-        """With ``keep_logs``, write the verifier log of a rejected program to a file for the user."""
+        """Keep the image to load. With ``keep_logs``, the verifier log of a rejected program is written to a
+        file."""
         self._name = name
         self._keep_logs = keep_logs
         self._loaded: list[int] = []

@@ -23,7 +23,7 @@ class DoubleBuffer:
     """The two maps of probes_c/include/rows.h; ``flag`` tells programs to use the first or the second."""
 
     def __init__(self, maps: tuple[Map, Map], flag: Map, grace: GracePeriod) -> None:
-        """Begin with the state in which the kernel creates them: programs use the first."""
+        """Assume the state in which the kernel creates the maps: programs use the first one."""
         self._maps, self._flag, self._grace = maps, flag, grace
         self._used = 0
 

@@ -58,7 +58,7 @@ class StackMaps:
         return dict(zip(keys.tolist(), map(SampledProcess, *columns), strict=True))
 
     def begin_epoch(self, pid: int, when: int) -> None:
-        """Give later samples of a process this time as their generation, unless it has a younger one."""
+        """Use this time as the generation of later samples of a process, unless it has a younger one."""
         with contextlib.suppress(OSError):  # the map may be full
             self._epochs.update(struct.pack("I", pid), struct.pack("Q", when))
 

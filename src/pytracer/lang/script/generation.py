@@ -125,7 +125,8 @@ def _aggregate(script_map: ScriptMap, kind: AggregateType) -> list[str]:
 
 
 def _series(script_map: ScriptMap, kind: AggregateType, before: list[str]) -> tuple[list[str], list[str]]:
-    """The lines of a time series: those that find the entry of the interval, and those that add a value."""
+    """Return the lines of C of a time series: those that find the entry of the interval, and those that add a
+    value."""
     length, number, how = kind.parameters
     before = [
         f"u64 now = script_wall_ns(), epoch = now / {length}ULL;",
@@ -147,7 +148,7 @@ def _series(script_map: ScriptMap, kind: AggregateType, before: list[str]) -> tu
 
 
 def _read(script_map: ScriptMap, kind: AggregateType) -> list[str]:
-    """A function that returns the least or greatest value over all CPUs, where programs read it."""
+    """Return a function that finds the least or greatest value over all CPUs, for maps that programs read."""
     if not script_map.read_cpus:
         return []
     sign, cast = "<" if kind.kind == "min" else ">", "(s64)" if kind.signed else "(u64)"

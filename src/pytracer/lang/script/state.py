@@ -40,7 +40,7 @@ class ScriptState:
         kernel_address: Callable[[str], int] = lambda _: 0,
         cgroup_id: Callable[[str], int] = lambda _: 0,
     ) -> None:
-        """Begin without maps and actions.
+        """Create the state of a script without maps and actions.
 
         ``parameters`` are the values of ``$1`` and so on, ``named_parameters`` those of getopt().
         ``settings`` override the script's. ``has_loop_helper``: programs may call bpf_loop();
@@ -125,7 +125,7 @@ class ScriptState:
             self.changed = True
 
     def read_all_cpus(self, name: str) -> None:
-        """Let programs read the values of a map that all CPUs have."""
+        """Make the values that all CPUs have of a map readable by programs."""
         self._read_over_cpus.add(name)
 
     def record_types(self, node: Node, name: str, keys: Sequence[Type], value: Type) -> None:
@@ -209,6 +209,6 @@ class ScriptState:
         return tuple(self._actions)
 
     def begin_pass(self) -> None:
-        """Forget the actions, whose types may have changed."""
+        """Discard the actions of the last pass, whose types may have changed."""
         self._actions.clear()
         self.changed = self.has_pending = False

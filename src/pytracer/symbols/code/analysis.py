@@ -92,7 +92,7 @@ class Analysis:
         )
 
     def add(self, kind: ExitKind, image: ProgramImage, at: int) -> None:
-        """Take an instruction for an exit. Raises UnreadableCodeError if the kernel refuses a probe there."""
+        """Add an instruction as an exit. Raises UnreadableCodeError if the kernel refuses a probe there."""
         key = image.file.identity, at
         if key in self.exits:
             return

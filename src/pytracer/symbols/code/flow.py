@@ -128,7 +128,7 @@ class _Walk:
         return any(start <= at < end for start, end in self.parts)
 
     def add_part(self, at: int) -> bool:
-        """Take the range around an address as the function's; whether there is one."""
+        """Add the range around an address to the function. Returns False if there is none."""
         if self.is_inside(at):
             return True
         start, end = self.image.extent(at)
@@ -243,7 +243,7 @@ class _Walk:
     # ---- what leads elsewhere
 
     def settle_leaving(self) -> bool:
-        """Tell tail calls from jumps to other parts of the function. Returns whether there is more to
+        """Distinguish tail calls from jumps to other parts of the function. Returns whether there is more to
         follow."""
         leaving, self.leaving = self.leaving, {}
         for at, (target, is_branch) in leaving.items():

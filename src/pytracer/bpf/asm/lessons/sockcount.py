@@ -351,7 +351,7 @@ class Lesson:
         return self._loaded[-1]
 
     def close(self) -> None:
-        """Let go of everything: what no descriptor and no socket holds, the kernel frees."""
+        """Close all descriptors; the kernel frees everything that no descriptor and no socket holds."""
         for fd in self._loaded + [table.fd for table in self.maps.values()]:
             os.close(fd)
         self._loaded.clear()

@@ -70,7 +70,7 @@ class MappingEvents:
             raise
 
     def drain(self) -> list[tuple[int, int]]:
-        """Take the records out of the rings. Returns the (begin, end) times between which some were lost."""
+        """Drain the rings of records. Returns the (begin, end) times between which some were lost."""
         now, gaps = ktime.monotonic_ns(), list[tuple[int, int]]()
         if now - self._looked >= _CPUS:
             new = set(online_cpus()) - self._rings.keys()
