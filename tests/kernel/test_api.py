@@ -1,4 +1,4 @@
-"""pytracer.open on a real kernel."""
+"""Test pytracer.open on a real kernel."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_intervals_and_async_iteration():
 
 @pytest.fixture
 def opened():
-    """A trace of 23 opens that fail and 7 that do not."""
+    """Trace 23 opens that fail and 7 that succeed."""
     script = f"{workload('opens')} openat 0 23 /pt/not/there; {workload('opens')} open 0 7 /dev/null"
     with pytracer.open("opensnoop", comm="opens", command=["sh", "-c", script]) as trace:
         yield (item for item in trace if isinstance(item, Batch))

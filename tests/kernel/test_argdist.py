@@ -1,4 +1,4 @@
-"""argdist on a workload of the test's own: how often each value occurs, to the last call."""
+"""Test argdist on a workload of the test's own: how often each value occurs, to the last call."""
 
 from __future__ import annotations
 

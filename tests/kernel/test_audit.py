@@ -1,4 +1,4 @@
-"""--audit: what a trace has seen beside what the kernel counted by itself."""
+"""Test --audit: compare the events of a trace with the kernel's own counters."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def test_interrupts_agree(words):
 @pytest.mark.lab
 @pytest.mark.parametrize("name", ["runqlat", "cpudist"])
 def test_timeslices_agree(name):
-    """Each thread that gets a CPU has waited for it; what waits, or runs, as the trace begins is not seen."""
+    """Every thread that gets a CPU has waited for it. A thread that waits or runs when the trace begins is
+    not seen."""
     result = run(name, "--audit", "--load", "-f", "json", "-c", shlex.join(cpu_contention.command()))
     if not Path("/proc/schedstat").exists():
         assert (result.status, result.out) == (4, "")
@@ -92,7 +93,7 @@ def test_segments_of_a_network_namespace_agree():
 @pytest.mark.lab
 @pytest.mark.parametrize("tracer", ["biosnoop", "biotop", "bitesize", "biolatency"])
 def test_requests_to_disks_agree(tmp_path, tracer):
-    """Of a flush that is asked for the kernel counts a write, too."""
+    """The kernel also counts a write for each flush."""
     with loop(tmp_path) as device:
         before = flushes()
         started = start(tracer, "--audit", "-f", "json")
@@ -117,7 +118,7 @@ def test_tasks_that_are_created_agree():
 
 
 def test_a_difference_is_said_and_is_an_error_under_strict(monkeypatch):
-    """The kernel counts twice what passes: nothing here does that, so the counter is replaced."""
+    """Replace the kernel's counter by one that counts double, because no workload here makes them differ."""
     real = counters.COUNTERS["rx_packets"]
     monkeypatch.setitem(
         counters.COUNTERS, "rx_packets", replace(real, read=lambda scope: 2 * real.read(scope))
@@ -159,7 +160,7 @@ def test_every_format_shows_it():
 
 
 def test_strict_ends_with_the_status_of_a_loss(tmp_path):
-    """The counter is replaced in the process that traces."""
+    """Replace the counter in the tracing process."""
     code = (
         "from pytracer.cli.main import main\nfrom pytracer.kernel import counters\n"
         "from pytracer.record import replace\n"

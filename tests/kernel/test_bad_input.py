@@ -1,4 +1,4 @@
-"""What cannot be done is one line and a hint, with the documented exit status; nobody is touched."""
+"""Test bad input: one line and a hint, the documented exit status, and no effect on others."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _PART = re.compile(r" [tT] (\w+)\.(?:constprop|isra|part)\.\d+$", re.M)
 
 
 class Bad(NamedTuple):
-    """A command line; the exit status, and what the line and the hint say ("": there need be none). In all of
-    them ``{name}`` is one of the ``things``. ``refused``: the kernel's policy may answer before."""
+    """A command line with its exit status and the words of the error and the hint ("" for no hint). Each
+    ``{name}`` is one of the ``things``. ``refused``: the kernel's policy may refuse it first."""
 
     words: str
     status: int
@@ -122,7 +122,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def things(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What the words are about, by name."""
+    """Return the things that command lines refer to, by name."""
     folder = tmp_path_factory.mktemp("bad")
     (folder / "text").write_text("neither code nor data " * 9)
     subprocess.run(["strip", "-o", folder / "stripped", workload("calls")], check=True)
@@ -144,7 +144,8 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 @pytest.fixture
 def others() -> Iterator[dict[str, object]]:
-    """A network with somebody's XDP program on ``lo``, and a cgroup with one that allows none beside it.
+    """Create a network with an XDP program of another owner on ``lo``, and a cgroup with a program that
+    allows none beside it.
 
     Both are there after the test as they were before.
     """

@@ -1,4 +1,4 @@
-"""bashreadline against lines that are typed at a bash on a terminal of its own."""
+"""Test bashreadline against lines that are typed at a bash on a terminal of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINES = [f": line {number}" for number in range(23)]
 
 
 class Shell:
-    """A bash whose terminal we are."""
+    """Run bash on a terminal that the test owns."""
 
     def __init__(self):
         self.ours, theirs = pty.openpty()

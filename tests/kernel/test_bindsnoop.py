@@ -1,4 +1,4 @@
-"""bindsnoop against sockets that are known to the last call, and what they say of themselves."""
+"""Test bindsnoop against sockets that are known to the last call, and what they say of themselves."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shown(found, *names):
     "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_each_call_with_what_it_got(alternative):
-    """Every protocol is known, and a port that the kernel chose is the one that the socket has."""
+    """Every protocol has a name, and a port that the kernel chose is the port of the socket."""
     hook = ["--hook", f"return={alternative}"]
     if refused(run("bindsnoop", "--dry-run", *hook), {"return": alternative}):
         return

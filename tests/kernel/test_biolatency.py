@@ -1,4 +1,4 @@
-"""biolatency against requests to a loop device of the test's own.
+"""Test biolatency against requests to a loop device of the test's own.
 
 It sees the whole machine's requests, and only counts them; what the tests look at is their own disk's.
 """
@@ -22,7 +22,7 @@ WORK = {"reads": 101, "writes": 23, "flushes": 7, "discards": 5}
 
 @contextlib.contextmanager
 def traced(device, *words):
-    """How many requests to the device there were meanwhile, by operation; filled at the end."""
+    """Yield the requests to the device during the block, by operation; filled at the end."""
     tracer = start("biolatency", "-f", "json", "--by", "disk,operation", 60, *words)
     counts: dict[str, int] = {}
     try:

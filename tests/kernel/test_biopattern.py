@@ -1,4 +1,4 @@
-"""biopattern against reads of known places of a loop device of the test's own."""
+"""Test biopattern against reads of known places of a loop device of the test's own."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def test_what_follows_the_one_before_is_sequential(tmp_path, blocks, sequential)
 
 
 def test_each_process_has_a_pattern_of_its_own(tmp_path):
-    """Two that read forward at the same time make a disk jump, but neither of them does."""
+    """Two processes that read forward at the same time make a disk jump, but each one's pattern is
+    sequential."""
     with loop(tmp_path) as device:
         tracer = start("biopattern", "-f", "json", "--by", "pid,disk", 60)
         made = readers(device, {"one": 211, "two": 199})

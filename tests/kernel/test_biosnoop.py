@@ -1,4 +1,4 @@
-"""biosnoop against requests to a loop device of the test's own, and the kernel's count of them."""
+"""Test biosnoop against requests to a loop device of the test's own, and the kernel's count of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOSTILE = "a\x1b[31m\nb\\"
 
 @contextlib.contextmanager
 def traced(device, *words):
-    """The device's requests meanwhile, as a list that is filled at the end."""
+    """Yield the device's requests during the block, as a list that is filled at the end."""
     tracer = start("biosnoop", "-f", "json", "-d", 60, *words)
     events: list[dict] = []
     try:
@@ -63,7 +63,7 @@ def test_each_request_has_its_place_size_and_process(tmp_path, alternative):
 
 
 def test_processes_that_share_a_disk_are_told_apart(tmp_path):
-    """Whose request runs the queue hands others' requests to the driver, too."""
+    """The process that runs the queue also hands requests of others to the driver."""
     counts = {"one": 503, "two": 499, "three": 491, "four": 487}
     with loop(tmp_path) as device:
         for scheduler in schedulers(device):
@@ -80,7 +80,7 @@ def test_processes_that_share_a_disk_are_told_apart(tmp_path):
 
 @pytest.mark.lab
 def test_writeback_is_nobodys(tmp_path):
-    """Neither the flusher nor the process that wrote the pages is named as the maker of a request."""
+    """A request of writeback names neither the flusher nor the process that wrote the pages."""
     size = 101 * BLOCK
     with loop(tmp_path) as device, file_system(device, tmp_path) as where:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -100,7 +100,7 @@ def test_writeback_is_nobodys(tmp_path):
 
 @pytest.mark.lab
 def test_the_cgroup_that_is_charged(tmp_path):
-    """Of cgroup v2, the nearest that has the controller; ids of v1 would name other cgroups."""
+    """The cgroup is the nearest one of cgroup v2 that has the controller; ids of v1 would name other cgroups."""
     with loop(tmp_path) as device, traced(device, "-p", os.getpid()) as events:
         work(device, reads=23)
     lines = [line.split(":") for line in Path("/proc/self/cgroup").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""biostacks against requests to a loop device of the test's own."""
+"""Test biostacks against requests to a loop device of the test's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.kernel
 
 
 def total(rows, frame):
-    """Requests and bytes of the stacks that pass a function of the kernel."""
+    """Return the requests and bytes of the stacks that contain a function of the kernel."""
     found = [row for row in rows if any(frame in name for name in row["kernel"])]
     return sum(row["requests"] for row in found), sum(row["bytes"] for row in found)
 
@@ -34,7 +34,7 @@ def test_reads_and_writes_have_the_stack_of_their_call(tmp_path):
 
 
 def test_each_stack_is_of_the_process_that_made_the_requests(tmp_path):
-    """Not of one that runs when they come back."""
+    """A stack belongs to the process that made the request, not to the one that runs at its completion."""
     with loop(tmp_path) as device:
         tracer = start("biostacks", "-f", "json", "-K", 60)
         made = readers(device, {"one": 211, "two": 199, "a\x1b[31m\n": 101})

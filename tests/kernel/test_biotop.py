@@ -1,4 +1,4 @@
-"""biotop against processes that read a loop device of the test's own."""
+"""Test biotop against processes that read a loop device of the test's own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def summary(*words, does):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_requests_and_bytes_of_each_process_and_of_the_disk(tmp_path):
-    """Processes that share the disk's queue are told apart, and are together what the kernel counts."""
+    """Processes that share the disk's queue have their own rows, and the sum is what the kernel counts."""
     with loop(tmp_path) as device:
         for scheduler in schedulers(device):
             before = completed(device)["read"], transferred(device)["read"]

@@ -1,4 +1,4 @@
-"""bitesize against requests of known sizes to a loop device of the test's own."""
+"""Test bitesize against requests of known sizes to a loop device of the test's own."""
 
 from __future__ import annotations
 

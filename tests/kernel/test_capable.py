@@ -1,4 +1,4 @@
-"""capable beside what the checked calls tell the process that makes them."""
+"""Test capable beside what the checked calls tell the process that makes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""cgroupcount as people run it, in cgroups of the test's own; and what holds for all programs on cgroups."""
+"""Test cgroupcount as people run it, in cgroups of the test's own; and what holds for all programs on
+cgroups."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ SENT = {"UDP": (23 + 7, 23 * (20 + 8 + 30) + 7 * (40 + 8 + 100))}
 
 @pytest.fixture
 def folder():
-    """A cgroup in whose network nothing is sent but what the test sends."""
+    """Create a cgroup in a network namespace where only the test sends packets."""
     with packets.namespace(ipv6=True), cgroup() as made:
         yield made
 
@@ -112,7 +113,7 @@ def test_a_container_by_its_name(folder):
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_what_another_denies_is_counted_and_still_denied(folder, alternative):
-    """All programs are run; one that denies is enough."""
+    """The kernel runs all programs; one that denies is enough."""
     work = DATAGRAMS.replace("            there.recv(65536)\n", "")
     work += 'send(socket.AF_INET, "127.0.0.1", 23, 30)'
     with attached(folder, POINTS["ingress"], 0, flags=2) as theirs:
@@ -168,7 +169,7 @@ def test_a_cgroup_that_goes_away_is_said_and_ends_it(folder, alternative):
 
 
 def test_an_error_half_way_leaves_nothing(folder):
-    """The first of two cgroups is let go again."""
+    """If the second cgroup cannot be attached to, the first is detached."""
     for name in ("a", "b"):
         (folder / name).mkdir()
     with attached(folder / "b", POINTS["egress"], 1, flags=0):

@@ -1,4 +1,4 @@
-"""cpudist beside the kernel's own sum of time on a CPU (/proc/PID/schedstat), and known sleeps."""
+"""Test cpudist beside the kernel's own sum of time on a CPU (/proc/PID/schedstat), and known sleeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cache that is damaged, read-only, or full of what does not belong there stops no start."""
+"""Test starts with a cache that is damaged, read-only, or full of foreign files."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ READ_ONLY = (
 
 
 def test_what_is_kept_is_of_use_where_nothing_can_be_written(cache: Path) -> None:
-    """/tmp is read-only as well; the workload is elsewhere."""
+    """/tmp is read-only as well, so the workload is elsewhere."""
     there = cache.with_name(cache.name + "-calls")
     shutil.copy(workload("calls"), there)
     words = [*COMMAND, "syscalls", "-v", "-f", "csv", "-e", "getppid", "--", str(there), "getppid", "23"]
@@ -149,7 +149,7 @@ def test_what_is_kept_is_of_use_where_nothing_can_be_written(cache: Path) -> Non
 
 
 def test_a_compile_ends_with_ctrl_c_and_leaves_nothing(cache: Path, tmp_path: Path) -> None:
-    """The compiler waits for a header that never comes, and hears of no signal meanwhile."""
+    """The compiler waits for a header that never comes, and receives no signal meanwhile."""
     fifo = tmp_path / "never.h"
     os.mkfifo(fifo)
     text = f'#include "{fifo}"\n'

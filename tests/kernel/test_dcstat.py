@@ -1,4 +1,4 @@
-"""dcstat against files that are there, and those that are not, looked up once and again."""
+"""Test dcstat against files that are there, and those that are not, looked up once and again."""
 
 from __future__ import annotations
 

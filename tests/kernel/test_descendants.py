@@ -1,4 +1,4 @@
-"""What descends from a command and outlives it: said, or followed to its end."""
+"""Test descendants that outlive a command: reported, or followed until they exit."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_api_waits_for_them_too(gate, wait_all):
 
 @pytest.mark.lab
 def test_they_are_followed_without_reading_kernel_memory(gate, monkeypatch):
-    """As under lockdown=confidentiality: by what the kernel knows about the arguments of its tracepoints."""
+    """As under lockdown=confidentiality, the tracer uses only the arguments that tracepoints have."""
     needs("BTF", Path("/sys/kernel/btf/vmlinux").exists())
     monkeypatch.setattr(alternatives, "_PROBE_READ", ())
     read, write = gate

@@ -1,4 +1,4 @@
-"""Probes that are taken off one by one: it is said while it lasts, and nothing is left."""
+"""Test detaching many probes one by one: progress is shown, and nothing stays attached."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IMPATIENT = (
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """A program with many functions, of which it calls each."""
+    """Build a program that calls each of its many functions."""
     functions = "".join(f'void f{number}(void) {{ asm(""); }}\n' for number in range(FUNCTIONS))
     calls = " ".join(f"f{number}();" for number in range(FUNCTIONS))
     text = f"""
@@ -54,7 +54,7 @@ def program(tmp_path_factory):
 @pytest.mark.lab
 @pytest.mark.parametrize("numbers", [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
 def test_detaching_of_many_probes_is_said_and_never_skipped(program, numbers):
-    """A second Ctrl-C, which skips output, comes while they are taken off."""
+    """A second Ctrl-C, which skips output, arrives while probes are detached."""
     with Program(program) as process:
         words = ["funccount", f"u:{program}:f*", "--hook", "u=uprobe", "-v"]
         words += ["-p", process.pid, "-f", "json", "-d", 600]
@@ -91,7 +91,7 @@ def test_detaching_of_many_probes_is_said_and_never_skipped(program, numbers):
 @pytest.mark.lab
 @pytest.mark.parametrize("tracer", ON_PLACES)
 def test_what_was_detached_while_it_was_shown_is_not_looked_at(tracer):
-    """A signal detaches while a batch is shown; the places are looked at each second."""
+    """A signal detaches while a batch is shown; the probes are polled each second."""
     with packets.namespace(), cgroup() as folder:
         on_cgroup = tracer in ("socksnoop", "cgroupcount")
         words, names = ((), {"cgroup": str(folder)}) if on_cgroup else (("lo",), {})

@@ -1,4 +1,4 @@
-"""dnssnoop against a server of the test's own, which says what it was asked and holds each answer back."""
+"""Test dnssnoop against a server of the test's own, which says what it was asked and holds each answer back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dropsnoop against packets of the test's own that the kernel drops, and counts, for a known reason."""
+"""Test dropsnoop against packets of the test's own that the kernel drops, and counts, for a known reason."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_datagrams_to_no_one_are_shown_each_and_counted_by_the_kernel(form):
 
 @pytest.mark.lab
 def test_a_segment_belongs_to_its_socket_not_to_who_sends_meanwhile():
-    """It is dropped within the call of the process that sends it, on the same machine."""
+    """The segment is dropped within the sender's system call, as both ends are on one machine."""
     with namespace(), traced("dropsnoop") as events:
         client, server = pair(*V4)
         where = which(ends(client))
@@ -103,7 +103,7 @@ def receiving(family, host):
 @pytest.mark.parametrize("is_older", [False, True])
 @pytest.mark.parametrize(("family", "host"), [V4, V6])
 def test_a_full_receive_buffer_is_of_who_has_the_socket(family, host, is_older):
-    """Another process sends, in whose calls the datagrams are dropped."""
+    """Datagrams are dropped in the system calls of another process, the sender."""
     errors = "Udp.RcvbufErrors" if family == socket.AF_INET else "Udp6RcvbufErrors"
     with namespace(ipv6=True), contextlib.ExitStack() as stack:
         older = stack.enter_context(receiving(family, host)) if is_older else None
@@ -148,7 +148,7 @@ def test_stacks_count_the_same_packets():
 
 
 def test_frames_of_no_ip_and_hostile_names():
-    """A frame without addresses; an interface whose name is made to move the cursor."""
+    """Send a frame without addresses, on an interface whose name contains a cursor movement."""
     name = "v\x1b[31m"
     with namespace():
         veth(name, "vb")

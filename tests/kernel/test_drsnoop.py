@@ -1,4 +1,5 @@
-"""drsnoop in a memory cgroup of its own: a process that reads more than fits reclaims what it read before."""
+"""Test drsnoop in a memory cgroup of its own: a process that reads more than fits reclaims what it read
+before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However a trace ends, nothing of it stays: for each kind of hook, as a tracer uses it.
+"""Test that nothing of a trace stays, however it ends, for each kind of hook that tracers use.
 
 Killed, it leaves what the kernel lets go of by itself, or what the next run takes away. Where attaching
 fails, nothing is left at once, and that is said in a line. (A normal end is what every other test has.) That
@@ -63,7 +63,7 @@ EACH_KIND = pytest.mark.parametrize(("tracer", "use", "alternative"), list(of_ea
 
 @pytest.fixture
 def words(tracer: Tracer, use: HookUse, alternative: Alternative) -> Iterator[list[str]]:
-    """The command, in a network and on a cgroup of its own; none where the kernel may be without the way."""
+    """Yield the command, in a network and a cgroup of its own; [] if the kernel may lack the alternative."""
     made = [tracer.name, *use.arguments, "--hook", f"{use.hook.name}={alternative.name}"]
     with packets.namespace(), cgroup() as folder:
         if any(isinstance(probe, OnCgroup) for probe in alternative.probes):
@@ -106,7 +106,7 @@ def test_what_a_killed_trace_leaves_is_listed_with_what_removes_it(words):
 
 @EACH_KIND
 def test_where_attaching_fails_nothing_is_left_and_it_is_reported(words):
-    """For want of descriptors: the last that it opened when it had enough, or one of those before it."""
+    """Descriptors run out at the last descriptor that a complete run opens, or at an earlier one."""
     if not words:
         return
     tracer = start(*words, "-d", 60)

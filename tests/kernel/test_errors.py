@@ -1,4 +1,4 @@
-"""What goes wrong is one line and a hint, with the documented exit status."""
+"""Test errors: one line and a hint, with the documented exit status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.kernel
 
 
 def failed(result: Result, status: int, *words: str) -> None:
-    """One line of error with these words in it, at most one of hint, nothing else."""
+    """Check for one line of error with these words, at most one line of hint, and nothing else."""
     lines = result.err.splitlines()
     assert result.status == status, result.err
     assert lines[0].startswith("pytracer: error: ")
@@ -107,7 +107,7 @@ def test_a_cache_that_others_can_write_is_not_trusted(tmp_path):
 
 
 def test_a_default_cache_that_cannot_be_used_is_a_warning(tmp_path):
-    """Neither place: the one that the environment names, nor the user's own."""
+    """Neither the folder that the environment names nor the user's own can be used."""
     (tmp_path / "cache").write_text("not a folder")
     code = (
         "import os, pwd, sys\nfrom pytracer.cli.main import main\n"
@@ -146,7 +146,7 @@ def test_no_bcc(tmp_path):
 
 
 def test_broken_c_names_the_line(tmp_path):
-    """The real thing with one broken line, from a copy of the library."""
+    """The real C with one broken line, in a copy of the package."""
     copy = tmp_path / "pytracer"
     shutil.copytree(
         Path(pytracer.__file__).parent, copy, symlinks=False, ignore=shutil.ignore_patterns("__pycache__")
@@ -202,7 +202,7 @@ def test_columns_that_the_c_does_not_have(tmp_path):
 
 
 def test_a_folder_of_headers_beside_the_user_is_not_compiled(tmp_path):
-    """BCC has clang look into the current folder first."""
+    """BCC lets clang search the current folder first."""
     (tmp_path / "linux").mkdir()
     (tmp_path / "linux" / "sched.h").write_text("#error a stranger's header\n")
     result = run("syscalls", "-f", "json", "--", "true", cwd=tmp_path)
@@ -230,7 +230,7 @@ def test_a_reader_that_goes_away_ends_it():
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_too_few_descriptors_are_the_reason_at_every_limit(cached, tmp_path):
-    """BCC crashes without any, and blames the C where it lacks some."""
+    """BCC crashes without any descriptors, and blames the C if it has too few."""
     tmp_path.chmod(0o700)
     env = {} if cached else {"PYTRACER_CACHE_DIR": str(tmp_path)}
     statuses = []
@@ -263,7 +263,7 @@ FEW = {
 
 @pytest.mark.parametrize("words", FEW.values(), ids=FEW)
 def test_a_want_of_descriptors_is_never_an_answer_of_the_kernel(words):
-    """At none of the limits: what was asked of it with the last one was taken for absent."""
+    """A feature probe that lacks a descriptor was taken for an absent feature; no limit may have that effect."""
     for limit in (*range(5, 17), 20, 28, *range(31, 38, 2)):
         done = run(*words, preexec_fn=partial(setrlimit, RLIMIT_NOFILE, (limit, limit)))
         if done.status:

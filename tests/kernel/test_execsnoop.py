@@ -1,4 +1,4 @@
-"""execsnoop against a workload that executes what it is told, and nothing else."""
+"""Test execsnoop against a workload that executes what it is told, and nothing else."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_arguments_of_any_length_are_whole():
 
 
 def test_all_that_linux_takes():
-    """45 arguments of 128 KB: nearly the 6 MB that there are without a limit on the stack."""
+    """45 arguments of 128 KB are nearly the 6 MB that an unlimited stack allows."""
     code = (
         "import os, resource as r\nr.setrlimit(r.RLIMIT_STACK, (r.RLIM_INFINITY,) * 2)\n"
         f"os.execve({TRUE!r}, [{TRUE!r}, *(chr(97 + i % 26) * 131000 for i in range(45))], {{}})"
@@ -113,7 +113,7 @@ def test_a_thread_that_executes_has_the_process_id_of_its_leader():
 
 
 def test_without_any_argument():
-    """Since Linux 5.18 (dcd46d897adb) a program gets an empty one then."""
+    """Since Linux 5.18 (dcd46d897adb) the kernel adds an empty argument."""
     [record] = seen("none", TRUE)
     assert record["args"] in ("", "''")
 
@@ -208,7 +208,7 @@ def test_hostile_arguments_are_text_on_one_line_and_unambiguous():
 
 
 def test_what_finds_the_ring_full_is_counted():
-    """Records of 16 KB never fit; the short ones are shown, or lost."""
+    """Records of 16 KB never fit; short ones are shown or lost."""
     made = 101
     script = f"{workload('execs')} times {made} {TRUE} {'z' * 20_000}; {workload('execs')} times 23 {TRUE}"
     result = run("execsnoop", "-f", "json", "--strict", "--buffer", "4k", "--", "sh", "-c", script)
@@ -239,7 +239,7 @@ def test_it_follows_descendants_alone():
 
 @pytest.mark.parametrize("which", ["-p", "-u", "--netns"])
 def test_filters(which):
-    """A process executes once it is traced; beside it another one does."""
+    """One process executes while it is traced, and another one beside it."""
     prelude = {
         "-u": f"import os; os.setuid({worker_ids.UID})\n",
         "--netns": "import ctypes; assert ctypes.CDLL(None).unshare(0x40000000) == 0\n",

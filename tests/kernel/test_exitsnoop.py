@@ -1,4 +1,4 @@
-"""exitsnoop beside what wait(2) tells the parent of the same processes."""
+"""Test exitsnoop beside what wait(2) tells the parent of the same processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of tracers that really run, and of programs that are really refused, on every kernel."""
+"""Test the pages of tracers that run and of programs that the kernel rejects, on every kernel."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_streams_stacks_and_what_is_named():
 
 @pytest.mark.lab
 def test_functions_by_name_are_explained_or_refused_by_right():
-    """Each has a program of its own where nothing tells them apart; one of those is shown."""
+    """Each target has a program of its own if the kernel has no target ids; the page shows one of them."""
     words = ["funccount", "--hook", "k=kprobe", "vfs_read", "vfs_write", "-d", "0.2"]
     done = run("explain", *words)
     if refused_by_right(done.status, done.err, {"k": "kprobe"}):
@@ -254,7 +254,7 @@ def test_the_examples_of_the_docs_are_refused():
 
 
 def test_a_signal_ends_the_watching_and_takes_off_what_nothing_else_would():
-    """A program that netlink put on an interface is held by nobody's descriptor."""
+    """No descriptor holds a program that netlink attached to an interface."""
     words = ["xdpcount", "vb", "--hook", "frame=xdp-netlink", "-d", "60", "--stage", "attachment"]
     with packets.namespace():
         packets.veth()
@@ -268,7 +268,7 @@ def test_a_signal_ends_the_watching_and_takes_off_what_nothing_else_would():
 
 
 def test_the_page_is_there_once_the_traced_process_has_ended():
-    """A run that waited for ten minutes would be a hang."""
+    """The duration is ten minutes, so waiting for it would be a hang."""
     with subprocess.Popen([workload("spin"), "user", "500"]) as process:
         result = run("explain", "--stage", "plan", "syscalls", "-p", process.pid, "-d", 600)
     assert result.status == 0, result.err

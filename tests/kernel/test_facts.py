@@ -1,4 +1,4 @@
-"""What this kernel grants, cross-checked with what it shows by other means."""
+"""Test feature probes of this kernel against other sources of the same facts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_what_the_syscalls_tracer_asks(known: RunningKernel) -> None:
 
 
 def test_every_raw_tracepoint_that_btf_knows_and_none_else(known: RunningKernel) -> None:
-    """The trick that spares the attachment, held against all events of this kernel."""
+    """Compare the probe that needs no attachment with all events of this kernel."""
     btf = Btf.load()
     names = {
         name.removeprefix("btf_trace_")
@@ -108,7 +108,7 @@ def test_helpers_that_are_there_and_not_there(known: RunningKernel) -> None:
 
 
 def test_kprobe_programs_load_whatever_the_kernel() -> None:
-    """A kernel before 5.0 wants its version in them, a later one does not mind."""
+    """A kernel before 5.0 requires its version in the program; a later one ignores it."""
     ctypes.CDLL(None).close(load(ProgType.KPROBE, returning(1)))
 
 

@@ -1,4 +1,4 @@
-"""fanoutcount: each packet is counted for the worker that the kernel gives it to."""
+"""Test fanoutcount: each packet is counted for the worker that the kernel gives it to."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def datagram(source: int, target: int, ports: tuple[int, int], fragment: int = 0
 
 
 def mixed(word: int) -> int:
-    """As in probes_c/fanoutcount.c."""
+    """Compute the hash of probes_c/fanoutcount.c."""
     word = word * 0x9E3779B1 % (1 << 32)
     return word ^ word >> 15
 
 
 def worker(source: int, target: int, ports: tuple[int, int], *, hosts: bool = False) -> int:
-    """Whose such a datagram is. The words are as a little-endian machine reads them."""
+    """Return the worker of such a datagram. Words are little-endian."""
     flow = 0
     for end, port in zip((source, target), (0, 0) if hosts else ports, strict=True):
         word = int.from_bytes(bytes([192, 0, 2, end]), "little")
@@ -115,7 +115,7 @@ def test_by_cpu_every_packet_is_some_workers():
 
 @pytest.mark.lab
 def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
-    """A program that returns a byte of the packet, and sockets that keep what they are given."""
+    """The program returns a byte of the packet, and each socket counts what it receives."""
     last = (
         instruction(0xBF, 6, 1)  # r6 = the context, which the next one reads from
         + instruction(0x30, immediate=20 + 8)  # r0 = the first byte behind the headers of IPv4 and UDP
@@ -153,7 +153,7 @@ def received(descriptor: int) -> Counter[int]:
 
 
 def test_the_groups_of_others_keep_their_packets():
-    """Somebody's group has the number that ours would be given."""
+    """Another owner's group has the number that ours would get."""
     keeping = prog_load(ProgType.SOCKET_FILTER, returning(0xFFFF))
     theirs = list[Link]()
     with packets.namespace(), attach_all_or_none(theirs):
@@ -223,7 +223,7 @@ def test_what_is_no_number_of_workers():
 
 @pytest.mark.parametrize("tracer", ["fanoutcount", "sockcount", "tccount", "xdpcount"])
 def test_an_interface_that_is_down_is_said_to_be(tracer):
-    """Kernels that make no fanout group on one are not said to have none."""
+    """Some kernels create no fanout group on such an interface; they still support fanout."""
     with packets.namespace():
         packets.veth()
         packets.ip("link", "set", "vb", "down")

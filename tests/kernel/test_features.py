@@ -1,4 +1,4 @@
-"""The features of this kernel, held against bpftool's opinion and against each other."""
+"""Test the features of this kernel against bpftool and against each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture(scope="module")
 def found() -> dict[tuple[str, str], dict[str, Any]]:
-    """All features by (kind, name), from a process of its own: it may take a mount namespace."""
+    """Return all features by (kind, name), probed in a process of its own, since that may enter a mount
+    namespace."""
     command = [sys.executable, "-W", "error", "-m", "pytracer", "doctor", "-f", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
@@ -43,7 +44,7 @@ def test_everything_was_tried(found: dict[tuple[str, str], dict[str, Any]]) -> N
 
 @pytest.mark.parametrize("kind", ["program", "map"])
 def test_bpftool_agrees(found: dict[tuple[str, str], dict[str, Any]], kind: str) -> None:
-    """Where it is installed: a second opinion, which few machines have."""
+    """Compare with bpftool where it is installed."""
     if shutil.which("bpftool") is None:
         return
     done = subprocess.run(["bpftool", "feature", "probe"], capture_output=True, text=True, check=False)
@@ -82,7 +83,7 @@ def test_helpers_are_seen_as_the_kernel_has_them(found: dict[tuple[str, str], di
 
 
 def test_a_policy_is_told_from_absence(found: dict[tuple[str, str], dict[str, Any]]) -> None:
-    """Hooks that share a way into the kernel fare alike."""
+    """Hooks that attach by the same kernel interface have the same status."""
     for one, other in (("fentry", "fexit"), ("kprobe", "kretprobe"), ("uprobe", "uretprobe")):
         assert found["hook", one]["status"] == found["hook", other]["status"]
     if not Path("/sys/bus/event_source/devices/kprobe").is_dir():

@@ -1,4 +1,4 @@
-"""filelife against a program that makes and removes files in every manner, and beside strace."""
+"""Test filelife against a program that makes and removes files in every manner, and beside strace."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ EXPECTED |= dict.fromkeys(("a/same", "b/same", "c/same", "d/same", HOSTILE), 1)
     "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_each_file_that_is_removed_is_seen_once(alternative, tmp_path):
-    """None that was there before, none that a failed call or a second name leaves."""
+    """No file that existed before is shown, and none for a failed call or a second name."""
     found = events("filelife", "--hook", f"return={alternative}", "--", *command(tmp_path))
     assert names(found, tmp_path) == EXPECTED
     calls = {event["path"].removeprefix(f"{tmp_path}/"): event["call"] for event in found}
@@ -108,7 +108,7 @@ def test_only_brief_ones_and_only_paths(tmp_path):
 
 
 def test_what_another_process_created_before_the_filter_matches(tmp_path):
-    """The filter is for who removes."""
+    """The filter applies to the process that removes the file."""
     script = 'f="$1/made"; echo > "$f"; exec rm "$f"'
     found = events("filelife", "--comm", "rm", "--", "sh", "-c", script, "sh", tmp_path)
     assert [(event["comm"], event["path"]) for event in found] == [("rm", f"{tmp_path}/made")]
@@ -128,7 +128,7 @@ def test_hostile_names_stay_on_their_line(tmp_path):
 
 
 def test_a_file_that_finds_no_room_is_lost(tmp_path):
-    """Of one name, four in different folders are told apart."""
+    """Four files of one name in different folders are different files."""
     folders = [str(tmp_path / str(number)) for number in range(5)]
     subprocess.run(["mkdir", *folders], check=True)
     script = 'for d; do echo > "$d/same"; done; for d; do rm "$d/same"; done'

@@ -1,4 +1,4 @@
-"""filetop against a program that reads and writes in every manner, beside what /proc/PID/io counts."""
+"""Test filetop against a program that reads and writes in every manner, beside what /proc/PID/io counts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_each_read_and_write_of_each_file(alternative, tmp_path):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ["tracepoint", "tracepoint-sqe"])
 def test_reads_and_writes_by_io_uring(alternative, tmp_path):
-    """The process is the one that submits them; they end while any task runs."""
+    """The rows belong to the process that submits; completions run in any task."""
     hook = ["--hook", f"ring_file={alternative}"]
     if refused(run("filetop", "--dry-run", *hook), {"ring_file": alternative}):
         return

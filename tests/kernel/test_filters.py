@@ -1,4 +1,4 @@
-"""--filter: what the kernel makes of it, held against its own classic BPF and against tcpdump."""
+"""Test --filter against the kernel's classic BPF and against tcpdump."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of stacks beside the table of the same run: the same items go to every sink."""
+"""Test pictures of stacks against the table of the same run, since all sinks get the same items."""
 
 from __future__ import annotations
 

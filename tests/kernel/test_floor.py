@@ -1,4 +1,4 @@
-"""The floor under every tracer: its C compiles for every alternative, and uses what the table says."""
+"""Test that the C of every tracer compiles for every alternative, and uses what the table says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""forksnoop beside what fork(2), posix_spawn(3) and gettid(2) tell the processes themselves."""
+"""Test forksnoop beside what fork(2), posix_spawn(3) and gettid(2) tell the processes themselves."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_kinds_can_be_asked_for_alone():
 
 
 def test_a_thread_that_no_library_made_is_seen():
-    """clone3 by itself, as a program without libpthread makes them."""
+    """A program without libpthread calls clone3 directly."""
     code = (
         "import ctypes, json, os, struct\n"
         "libc = ctypes.CDLL(None)\n"

@@ -1,4 +1,4 @@
-"""fsdist against a program that reads and writes in every manner, on a file system of the test's own."""
+"""Test fsdist against a program that reads and writes in every manner, on a file system of the test's own."""
 
 from __future__ import annotations
 

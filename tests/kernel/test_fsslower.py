@@ -1,4 +1,4 @@
-"""fsslower against a program that reads and writes in every manner, and beside strace."""
+"""Test fsslower against a program that reads and writes in every manner, and beside strace."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_operations_by_io_uring(tmp_path):
 
 
 def test_writes_that_wait_for_the_disk_are_told(tmp_path):
-    """O_SYNC: the write itself waits, and no call of fsync follows."""
+    """With O_SYNC the write itself waits, and no fsync follows."""
     with mounted(tmp_path) as folder:
         found, _ = traced(folder, "--min", "0")
     waited = [event for event in found if event["file"] == "synchronous" and event["operation"] == "write"]

@@ -1,4 +1,5 @@
-"""funccount on a workload of the test's own: whatever is named is counted to the last call, by every way."""
+"""Test funccount on a workload of the test's own: whatever is named is counted to the last call, by every
+way."""
 
 from __future__ import annotations
 
@@ -67,7 +68,7 @@ def test_every_way_counts_to_the_last_call(kind, alternative):
 @pytest.mark.lab
 @pytest.mark.smoke
 def test_many_of_several_kinds_at_once():
-    """Patterns, and the numbers that tell them apart: of each target it is known how often it happens."""
+    """Patterns and single names: the count of each target is known."""
     script = f"{workload('calls')} sleep 7; {workload('calls')} signal 5"
     seen = counted(
         "t:syscalls:sys_exit_ki??", "t:syscalls:sys_enter_*sleep", "rt:sched_process_f*k", script=script

@@ -1,4 +1,4 @@
-"""funccount on functions and USDT probes of programs, by every way; and what it says to nonsense."""
+"""Test funccount on functions and USDT probes of programs, by every alternative, and its errors."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_way_counts_to_the_last_call(kind, alternative):
 @pytest.mark.lab
 @pytest.mark.smoke
 def test_all_kinds_at_once_in_one_process():
-    """A function of the program, one of a library, a place by its offset, and events of the kernel."""
+    """A function of the program, a function of a library, an offset, and kernel events."""
     with working(TIMES) as program:
         words = [
             f"u:{workload('marks')}:work_more",
@@ -73,14 +73,14 @@ def test_all_kinds_at_once_in_one_process():
 
 
 def test_a_probe_by_its_provider_in_a_process(tmp_path):
-    """Also one that the program made, in a file that is in memory only."""
+    """One of the probes was created by the program, in a file in memory."""
     build_library(tmp_path / "library.so")
     with Program(workload("marks"), "load", tmp_path / "library.so", TIMES) as program:
         assert totals(program.seen_by("funccount", "usdt:f*:fire?", 60)) == {"usdt:forms:fired": TIMES}
 
 
 def test_a_probe_by_its_provider_in_whatrun_cnt(tmp_path):
-    """Two programs that run have it, in two files; a third ended before."""
+    """Two running programs have the probe, in two files; a third has exited."""
     copy = shutil.copy(workload("marks"), tmp_path / "other")
     with working(TIMES, "forms") as one, Program(copy, "forms", 7) as other:
         tracer = start("funccount", "-f", "json", "usdt:forms:bare", 60)
@@ -93,7 +93,7 @@ def test_a_probe_by_its_provider_in_whatrun_cnt(tmp_path):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", [alternative.name for alternative in ALTERNATIVES["u"]])
 def test_a_process_whose_main_thread_has_ended(alternative):
-    """Another process of the same program does not count."""
+    """Another process of the same program is not counted."""
     with working(TIMES, "headless") as program, working(7) as other:
         tracer = start(
             "funccount", "-f", "json", "-p", program.pid, "--hook", f"u={alternative}", "u:marks:work", 60
@@ -113,7 +113,7 @@ def test_a_killed_tracer_leaves_nothing_in_the_program():
 
 
 def test_the_files_of_a_container_are_meant_by_their_names_there(tmp_path):
-    """In its mount namespace another library has the name: by --mntns, not for one process."""
+    """In the container's mount namespace the name means another library: with --mntns, for all its processes."""
     ours, theirs = tmp_path / "libanswer.so", tmp_path / "theirs"
     build_library(ours, 1)
     build_library(theirs, 2)

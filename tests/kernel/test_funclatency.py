@@ -1,4 +1,4 @@
-"""funclatency on functions that take at least so long, for calls that are known to the last one."""
+"""Test funclatency on functions that take at least so long, for calls that are known to the last one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def of_functions(what, times, ms, *names, options=()):
 
 
 def check(found, calls, least, longest=0):
-    """So many calls, each of which took as long as ``least`` ms, and one as long as ``longest``."""
+    """Check the number of calls, the minimum time of all, and the time of one long call."""
     longest = longest or least
     assert found["calls"] == calls
     assert sum(bucket["count"] for bucket in found["latency_ns"]) == calls
@@ -97,7 +97,7 @@ def test_calls_within_calls_are_seen_however_deep():
 
 @pytest.mark.lab
 def test_returns_that_the_kernel_does_not_show_are_no_other_calls():
-    """It keeps 64 of a task: of 100 calls within each other the inner 36 are seen to begin only."""
+    """The kernel keeps 64 return addresses of a task: of 100 nested calls it shows no return of the inner 36."""
     result = of_functions("twice", 100, 1, "nest", options=["--hook", "ur=uretprobe"])
     [found] = histograms(result, "no_return").values()
     check(found, 2 * 64, 37, longest=100)

@@ -1,4 +1,4 @@
-"""funcslower on functions that take at least so long: which calls it shows, and what of them."""
+"""Test funcslower on functions that take at least so long: which calls it shows, and what of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def of_program(what, times, ms, name, *words):
 @pytest.mark.lab
 @pytest.mark.smoke
 def test_calls_that_take_long_are_shown_with_what_they_got_and_returned():
-    """Of 23 calls within each other the nth takes n naps of 2 ms, and returns n."""
+    """Of 23 nested calls, the nth takes n naps of 2 ms and returns n."""
     seen = of_program("nested", CALLS, 2, "nest", "--min", "0", "--args")
     assert [int(event["returned"], 16) for event in seen] == list(range(1, CALLS + 1))
     assert [int(event["args"].split(", ")[0], 16) for event in seen] == list(range(1, CALLS + 1))
@@ -50,7 +50,7 @@ def test_calls_that_take_long_are_shown_with_what_they_got_and_returned():
 
 @pytest.mark.parametrize(("limit", "most"), [("20ms", 10), ("20", 10), ("20000us", 10), ("10000s", CALLS)])
 def test_calls_that_do_not_are_not_shown(limit, most):
-    """Sleep is never short: those that slept for so long are shown, and perhaps some more."""
+    """A sleep is never too short: those that slept long enough are shown, perhaps with some more."""
     seen = of_program("nested", CALLS, 2, "nest", "-m", limit)
     shown = [int(event["returned"], 16) for event in seen]
     assert shown == list(range(CALLS - len(shown) + 1, CALLS + 1))
@@ -65,7 +65,7 @@ def test_calls_that_do_not_are_not_shown(limit, most):
 @pytest.mark.lab
 @pytest.mark.parametrize(("kind", "part", "alternative"), EVERY, ids=lambda value: value)
 def test_functions_of_the_kernel_by_every_way(kind, part, alternative):
-    """close(-1): EBADF, with the registers of the caller as the argument."""
+    """close(-1) fails with EBADF; the argument is in the caller's registers."""
     words = ["--min", 0, "--args", "--hook", f"{part}={alternative}", f"{kind}:__x64_sys_close"]
     result = run("funcslower", "-f", "json", *words, "--", workload("calls"), "fail", CALLS)
     if refused(result, {part: alternative}):

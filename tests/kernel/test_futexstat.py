@@ -1,4 +1,4 @@
-"""futexstat against calls of futex(2) that wait a known number of times, and beside strace."""
+"""Test futexstat against calls of futex(2) that wait a known number of times, and beside strace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gethostlatency against look-ups whose results are known, beside what the program measures itself."""
+"""Test gethostlatency against look-ups whose results are known, beside what the program measures itself."""
 
 from __future__ import annotations
 

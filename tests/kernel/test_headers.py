@@ -1,4 +1,4 @@
-"""Headers made from this kernel's BTF: compiled by BCC, checked in the bytecode, and tried on real values."""
+"""Test headers made from this kernel's BTF: compiled by BCC, checked in bytecode, and used on real values."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def cache(tmp_path: Path) -> CacheDir:
 
 @contextlib.contextmanager
 def compiled(text: str, source: Path, cflags: Sequence[str] = ()) -> Iterator[Any]:
-    """BCC's object for ``text``; cleaned up at the end."""
+    """Yield BCC's object for ``text``; it is cleaned up at the end."""
     before = os.environ.get("BCC_KERNEL_SOURCE")
     os.environ["BCC_KERNEL_SOURCE"] = str(source)
     try:
@@ -77,7 +77,7 @@ def naming_everything(btf: Btf, ids: Sequence[int]) -> tuple[str, list[int]]:
 
 
 def assert_all_checked(btf: Btf, ids: Sequence[int], checks: Sequence[MemberOffset]) -> None:
-    """Each member of each struct has a check, and the check says what BTF says."""
+    """Assert that each member of each struct has a check, which agrees with BTF."""
     offsets = {(check.record.split()[1], check.member): check.offset for check in checks}
     for i in ids:
         name = btf.name(i)
@@ -137,7 +137,7 @@ def test_a_wrong_expectation_is_found(btf: Btf, cache: CacheDir) -> None:
 
 
 def test_the_check_sees_what_offsetof_does_not(cache: CacheDir) -> None:
-    """Padding bit-fields that LLVM joins to 128 bits; whether they move depends on its version."""
+    """LLVM merges padding bit-fields into 128 bits; whether members shift depends on its version."""
     text = """
 struct trap { long a; long : 64; long : 64; int tgid; int rest; };
 int reads(struct trap *t) { return t->tgid; }
@@ -183,7 +183,7 @@ def test_bit_fields_stand_at_their_bytes(btf: Btf, cache: CacheDir) -> None:
 
 @pytest.mark.parametrize("name", ["tcphdr", "iphdr", "sk_buff", "sock"])
 def test_bit_fields_hold_what_their_bits_hold(btf: Btf, cache: CacheDir, name: str) -> None:
-    """A map value full of random bytes, read as a kernel struct."""
+    """Read a map value of random bytes as a kernel struct."""
     needs("little-endian", sys.byteorder == "little")  # bits are counted from the low end
     struct_id = btf.find(BtfKind.STRUCT, name)
     assert struct_id
@@ -249,7 +249,7 @@ int probe(struct pt_regs *ctx)
 
 
 def test_contexts_load(cache: CacheDir) -> None:
-    """The verifier takes loads of full width only from a context."""
+    """The verifier accepts only loads of full width from a context."""
     tree = make_tree(CONTEXTS, cache)
     with compiled(CONTEXTS, tree.path) as program:
         kinds = import_bcc().BPF

@@ -1,4 +1,4 @@
-"""Heat maps beside the table of the same run."""
+"""Test heat maps against the table of the same run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is compiled beside a machine is, to the last byte, what would have been compiled in it.
+"""Test that the host compiles an image that is identical to one compiled in the machine.
 
 Here both are this machine: the other end gets copies of what its kernel says of itself, as from a VM.
 """
@@ -38,7 +38,7 @@ with host_compiler.posing_as(compile_inputs.Facts(folder, release, version)):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of requests, in which they are answered; the cache is empty."""
+    """Serve a folder of requests, with an empty cache."""
     needs("BTF", VMLINUX.exists())
     for name in ("facts", "folder", "cache"):
         (tmp_path / name).mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""httpsnoop against a server of the test's own, which says what it was asked and answered."""
+"""Test httpsnoop against a server of the test's own, which says what it was asked and answered."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ print(json.dumps(asked), flush=True)
 
 @contextlib.contextmanager
 def serving(host, connections=1):
-    """A server in another process; its id, and what it was asked once it has ended."""
+    """Run a server in another process. Yields its id, and the requests that it received once it has ended."""
     words = [sys.executable, "-c", SERVER, host, str(connections)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
@@ -180,7 +180,7 @@ def test_only_failed_only_slow_another_port_and_hostile_names():
 
 
 def test_a_command_and_its_server_beside_it():
-    """Filters look at the owner: the server's side is not the command's."""
+    """Filters apply to the owner: the server's side does not belong to the command."""
     code = (
         "import urllib.request\nfor _ in range(3):\n"
         "    urllib.request.urlopen('http://127.0.0.1:8080/200').read()\n"

@@ -1,4 +1,5 @@
-"""Programs from images count what compiled ones count, without the compiler, and never from a bad image."""
+"""Test that programs from images count like compiled ones, without the compiler, and that bad images are
+refused."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ NO_RESULT, FINE = EXIT, struct.pack("=BBhi", 0xB7, 0, 0, 1) + EXIT
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and a folder of its own for what is temporary."""
+    """Use an empty cache and a temporary folder of its own."""
     for name in ("cache", "tmp"):
         (tmp_path / name).mkdir(mode=0o700)
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path / "cache"))
@@ -48,7 +49,7 @@ def image_file(cache: Path) -> Path:
 
 
 def alternatives(result: Result) -> list[str]:
-    """How programs came to be, as -v says."""
+    """Return how each program was loaded, as -v reports it."""
     return [
         alternative
         for line in result.err.splitlines()
@@ -139,7 +140,7 @@ def _rewrite(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
 
 
 def _flip(data: bytes) -> bytes:
-    """One byte of the instructions."""
+    """Flip a byte of the instructions."""
     at = data.index(b'"code":"') + 100
     return data[:at] + (b"A" if data[at] != ord("A") else b"B") + data[at + 1 :]
 
@@ -259,7 +260,7 @@ def test_two_first_starts_at_once(cache: Path) -> None:
 
 
 def test_without_a_compiler_that_can_be_told_nothing_is_kept(cache: Path, tmp_path: Path) -> None:
-    """As where /proc is hidden: else an update of LLVM would not be noticed."""
+    """As where /proc is hidden: an update of LLVM would go unnoticed."""
     code = (
         "import sys\nfrom pytracer.bpf.cache import image_cache\nfrom pytracer.cli.main import main\n"
         "image_cache._read_maps = lambda: []\nsys.exit(main(sys.argv[1:]))"
@@ -283,7 +284,7 @@ def module(code: bytes, *, references: dict[int, str] | None = None, maps: tuple
 
 
 def long_program() -> bytes:
-    """Branches enough for a log of megabytes that still is within every kernel's limits."""
+    """Build a program with enough branches for a log of megabytes, within the limits of every kernel."""
     random = struct.pack("=BBhi", 0x85, 0, 0, 7)  # call bpf_get_prandom_u32
     jump = struct.pack("=BBhi", 0x55, 0, 1, 0)  # if r0 != 0, over
     add = struct.pack("=BBhi", 0x07, 6, 0, 1)  # r6 += 1
@@ -337,7 +338,7 @@ def test_what_loads_loads_and_is_let_go() -> None:
 
 
 def refusing(monkeypatch: pytest.MonkeyPatch, *errors: int) -> list[bool]:
-    """Let the kernel's answers be these; what was asked for with a log."""
+    """Replace the kernel's results, and record the loads that requested a log."""
     asked: list[bool] = []
 
     def load(*_: object, log: bytearray | None = None, **__: object) -> int:
@@ -384,7 +385,7 @@ def test_a_kernel_of_another_mind_when_asked_again(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_array_for_every_cpu_has_one_for_every_cpu_of_this_machine() -> None:
-    """Whatever machine, or size of this one, it was compiled on."""
+    """The size does not depend on the machine that compiled it."""
     array = MapSpec("events", MapType.PERF_EVENT_ARRAY, 4, 4, 1, 0, '"int"', '"unsigned int"')
     loaded = module(FINE, maps=(array, replace(array, name="none", max_entries=0)))
     assert {table.max_entries for table in loaded.maps.values()} == {possible_cpus()}
@@ -406,7 +407,7 @@ def test_a_program_that_is_not_in_the_image() -> None:
 
 
 def test_what_is_kept_is_data(cache: Path) -> None:
-    """Nothing in an image is code of this machine: JSON, and hexadecimal digits in it."""
+    """An image contains no native code: it is JSON with hexadecimal digits."""
     syscalls()
     data = image_file(cache).read_bytes()
     assert json.loads(data.split(b"\n", 2)[2])["programs"]

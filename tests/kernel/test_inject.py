@@ -1,4 +1,4 @@
-"""inject: as many calls fail as were asked for, and nobody else's; on a kernel that is built for it."""
+"""Test inject: as many calls fail as were asked for, and nobody else's; on a kernel that is built for it."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ for number, _ in enumerate(sys.stdin):
 
 @pytest.fixture(autouse=True)
 def _can(tmp_path):
-    """Only where the kernel was built for it; never on one that is not to be disturbed."""
+    """Require a kernel built for it that the tests may disturb."""
     needs("override", run("inject", MKDIR, "EIO", "--dry-run", "--", "true").status == 0)
 
 
 class Maker:
-    """A process that makes folders as it is told."""
+    """A process that creates folders on request."""
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(

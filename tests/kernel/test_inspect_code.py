@@ -1,4 +1,4 @@
-"""What is read of programs in the kernel, beside what bpftool reads of the same."""
+"""Test what is read of programs in the kernel against what bpftool reads of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ROOT = probes_folder().resolve().parent
 
 @contextmanager
 def loaded(*words: str) -> Iterator[list[ProgramInfo]]:
-    """The programs of a tracer, while it runs."""
+    """Yield the programs of a tracer while it runs."""
     request, _ = tracer_parser.parse(registry.get(words[0]), words[1:])
     with Session(make_plan(request, RunningKernel())) as session:
         found = [read_program(fd) for fd in session.loaded.programs.values()]
@@ -52,12 +52,13 @@ def bpftool(*words: object) -> list[dict[str, str]]:
 
 
 def theirs(shown: str) -> str:
-    """bpftool's text of an instruction, without the distance that it puts behind a helper's name."""
+    """Return bpftool's text of an instruction, without the distance that follows a helper's name."""
     return re.sub(r"(call [^#]+)#.*", r"\1", shown)
 
 
 def same(ours: str, shown: str) -> bool:
-    """bpftool may be older than the kernel, and not know of moves that add a CPU's offset (Linux 6.10)."""
+    """Compare two texts. bpftool may be older than the kernel, and not know moves that add a CPU's offset
+    (Linux 6.10)."""
     return ours == shown or re.sub(r"&\(void __percpu \*\)\((r\d)\)", r"\1", ours) == shown
 
 
@@ -117,7 +118,7 @@ def test_a_program_is_told_whole():
 
 @pytest.mark.lab
 def test_each_function_is_where_the_kernel_put_it():
-    """Of execsnoop the body of a loop is one of its own, where there is bpf_loop (Linux 5.17)."""
+    """The loop body in execsnoop is a function of its own if there is bpf_loop (Linux 5.17)."""
     names = ["executed", "pt_loop_1"]
     if feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP.number):
         names.pop()
@@ -136,7 +137,7 @@ def test_each_function_is_where_the_kernel_put_it():
 
 @pytest.mark.lab
 def test_lines_of_c_are_those_of_the_files(tmp_path, monkeypatch):
-    """In programs that were compiled just now, and in those from an image that was kept, the same."""
+    """A program compiled now and one from a cached image have the same lines."""
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
     reported = []
     for _ in range(2):

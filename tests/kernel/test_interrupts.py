@@ -1,4 +1,4 @@
-"""hardirqs and softirqs beside the kernel's own counts (/proc/interrupts, /proc/softirqs).
+"""Test hardirqs and softirqs beside the kernel's own counts (/proc/interrupts, /proc/softirqs).
 
 A reading of the counts just inside of the trace and one just outside of it are the bounds.
 """
@@ -33,7 +33,8 @@ def softirqs():
 
 
 def compare(tracer, key, counts, *words):
-    """Hold what the tracer counted of each kind between the two readings; the rows."""
+    """Assert that the tracer counted as many of each kind as the kernel between two readings. Returns the
+    rows."""
     outside = counts()
     process = start(tracer, "-f", "json", *words, 60)
     inside = counts()

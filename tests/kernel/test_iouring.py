@@ -1,4 +1,4 @@
-"""iouring against a program that counts its own submissions and what its completion queue had."""
+"""Test iouring against a program that counts its own submissions and what its completion queue had."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_one_poll_that_completes_many_times():
 
 @pytest.mark.lab
 def test_completions_that_are_skipped():
-    """No event tells that such a request ended; one that fails completes all the same."""
+    """No event marks the end of such a request; one that fails posts a completion all the same."""
     needs(SKIPPED, not running().excuse(SKIPPED))
     rows = operations("skipped", 23)
     assert counts(rows["NOP"]) == (23, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""pytracer's own process is no part of what it shows of a system, unless it is named."""
+"""Test that pytracer's own process is not shown, unless it is named."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_helpers_are_not_shown_but_children_of_who_uses_the_library(waiting):
 
 
 def test_it_is_not_shown_where_it_is_not_the_task_that_runs():
-    """Schedulers' events are about other tasks."""
+    """Scheduler events are about tasks other than the current one."""
     words = ["runqlat", "--by", "pid", "-f", "json", "-d", "2"]
     process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, text=True)
     out, _ = process.communicate(timeout=LIMIT)

@@ -1,4 +1,4 @@
-"""Each line of -f json is as ``pytracer schema`` says, for every shape of output."""
+"""Test that each line of -f json conforms to ``pytracer schema``, for every shape of output."""
 
 from __future__ import annotations
 

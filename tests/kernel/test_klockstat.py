@@ -1,4 +1,4 @@
-"""klockstat against locks that are held for a known time: the mutex of a pipe, the rwsem of a file.
+"""Test klockstat against locks that are held for a known time: the mutex of a pipe, the rwsem of a file.
 
 A thread writes to the pipe or file from memory that is not there yet; the fault, under the lock, is handled
 by userfaultfd, 50 ms later. Meanwhile another thread reads from the pipe, or writes to the file, and waits

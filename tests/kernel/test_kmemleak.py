@@ -1,4 +1,4 @@
-"""kmemleak against pipes that a process makes, keeps in a process that goes on, and closes."""
+"""Test kmemleak against pipes that a process makes, keeps in a process that goes on, and closes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every way to see system calls by kprobes: which a kernel grants, what it counts, and what it leaves."""
+"""Test every alternative for system calls by kprobes: support, counts, and what stays attached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kvmexit against a virtual machine of a few instructions, each of which is known to exit."""
+"""Test kvmexit against a virtual machine of a few instructions, each of which is known to exit."""
 
 from __future__ import annotations
 

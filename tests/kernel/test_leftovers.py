@@ -1,4 +1,4 @@
-"""What a test leaves in the kernel is found, and what others load beside it is not taken for it."""
+"""Test the check for leftovers: it finds those of a test, and ignores what others have loaded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def asked(monkeypatch):
-    """How often it was asked for the machine alone; the kernel gets a moment only."""
+    """Count how often a turn alone is requested; the kernel gets only a moment."""
     monkeypatch.setattr(leftovers, "GRACE", 0.2)
     monkeypatch.setattr(leftovers, "UNHELD_GRACE", 0.1)
     return []
@@ -104,7 +104,7 @@ def test_what_the_test_beside_takes_away_before_it_ends_is_nothing_left(asked):
 
 
 def test_a_process_that_proc_hides_has_not_ended():
-    """Else its filters would be removed as those of a tracer that was killed."""
+    """Its filters would be removed as those of a killed tracer."""
     own, never = owner(os.getpid()), owner(os.getpid()).replace(f"_{os.getpid()}_", "_4194303_")
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""list-probes: what there is, and how this kernel attaches to it, as funccount then does."""
+"""Test list-probes against what funccount then attaches to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live screen on a terminal: right numbers, and a terminal that is left as it was."""
+"""Test the live screen on a terminal: numbers are right, and the terminal is restored."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ sys.exit(main(["syscalls", "--live", "-p", sys.argv[1]]))
 
 @pytest.fixture
 def busy():
-    """A process of our own that makes system calls."""
+    """Run a process that makes system calls."""
     code = "import os, time\nwhile True: os.getppid(); time.sleep(0.002)"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         yield process.pid
@@ -47,7 +47,7 @@ def busy():
 
 
 def row(term, name):
-    """The words of the row that begins with a name."""
+    """Return the words of the row that begins with a name."""
     return next((line.split() for line in term.lines if line.split()[:1] == [name]), [])
 
 

@@ -1,4 +1,4 @@
-"""A command beside filters that name other tasks: it is the load, and bounds the time."""
+"""Test a command beside filters that name other tasks: it is the load, and bounds the time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CALLS = [workload("calls"), "getppid", "23"]
 
 @pytest.fixture
 def server(tmp_path):
-    """A process, in a cgroup of its own, that makes 29 calls for each line that a fifo gets."""
+    """Run a process in a cgroup of its own that makes 29 calls for each line written to a FIFO."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     code = (

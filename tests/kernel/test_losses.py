@@ -1,4 +1,4 @@
-"""Each reason of loss, forced by a workload that is known to the last event: made = shown + lost.
+"""Test each loss reason, forced by a workload with a known number of events: made = shown + lost.
 
 A new reason needs an entry in ``FORCED``; without one its test fails and says so.
 """
@@ -35,7 +35,7 @@ PLACES = 7
 
 
 class Forced(NamedTuple):
-    """A run of which ``made`` events are known, and as many of them as were ``shown``."""
+    """A run with a known number of events: ``made`` by the workload, ``shown`` in the output."""
 
     result: Result
     made: int
@@ -55,7 +55,7 @@ def keys(folder: Path) -> Forced:
 
 
 def starts_of_functions(folder: Path) -> Forced:
-    """Calls within each other, of which more are in flight than the map has places for."""
+    """Nested calls, of which more are in flight than the map has entries."""
     small = copy_package(folder, {"include/calls.h": ("pt_call, 65536)", f"pt_call, {PLACES})")})
     with Program(workload("timed"), "nested", 23, 1) as program:
         target = f"u:{workload('timed')}:nest"
@@ -86,7 +86,7 @@ for _ in children:
 
 
 def starts_of_system_calls(folder: Path) -> Forced:
-    """Tasks that all sleep in a system call, of which more are in flight than the map has places for."""
+    """Tasks that all sleep in a system call, of which more are in flight than the map has entries."""
     small = copy_package(folder, {"include/inflight.h": ("pt_start, 65536)", f"pt_start, {PLACES})")})
     lock = folder / "lock"
     lock.touch()
@@ -111,7 +111,7 @@ for _ in range(23):
 
 
 def family(folder: Path) -> Forced:
-    """More children at a time than the map of followed processes has places for."""
+    """Make more children at a time than the map of followed processes has entries."""
     map_of_all = "pt_followed_pids, u32, u8, PT_FOLLOW)"
     small = copy_package(
         folder, {"include/task.h": (map_of_all, map_of_all.replace("PT_FOLLOW", str(PLACES)))}
@@ -122,7 +122,7 @@ def family(folder: Path) -> Forced:
 
 
 def ring(folder: Path) -> Forced:
-    """Nobody reads the ring while it fills."""
+    """Fill the ring while its reader is stopped."""
     script = f"echo ready; read line; exec {workload('opens')} open 0 1009 /pt/not"
     with Program("sh", "-c", script) as program:
         tracer = start("opensnoop", "-f", "json", "--buffer", "4k", "-p", program.pid)
@@ -135,7 +135,7 @@ def ring(folder: Path) -> Forced:
 
 
 def cut(folder: Path) -> Forced:
-    """Paths longer than any path may be, and some that are shown whole."""
+    """Open paths longer than the kernel allows, and some that are shown whole."""
     opens = workload("opens")
     script = f"{opens} openat 0 23; {opens} openat 0 7 /pt/not"
     result = run("opensnoop", "-f", "json", "--", "sh", "-c", script)
@@ -151,7 +151,8 @@ def stacks(folder: Path) -> Forced:
 
 
 def returns(folder: Path) -> Forced:
-    """Calls left by a jump, by the kernel's return probe. The next tells of each, and nothing of the last."""
+    """Leave calls by longjmp, with the kernel's return probe. The next call reveals each loss, except of the
+    last."""
     target = f"u:{workload('timed')}:leave"
     with Program(workload("timed"), "jumps", 23, 1) as program:
         result = program.seen_by("funclatency", target, "--hook", "ur=uretprobe")
@@ -159,14 +160,14 @@ def returns(folder: Path) -> Forced:
 
 
 def unwound(folder: Path) -> Forced:
-    """Calls that a jump leaves. The last of them is over with its process."""
+    """Leave calls by longjmp. The last one ends with its process."""
     with Program(workload("returns"), "jumps", 23) as program:
         result = program.seen_by("funclatency", f"u:{workload('returns')}:leave")
     return Forced(result, 23, summed(result, "calls"))
 
 
 def indirect(folder: Path) -> Forced:
-    """Calls of which every other one ends in a function that only its argument tells."""
+    """Make calls of which every other one ends in an indirect jump."""
     with Program(workload("returns"), "indirect", 23) as program:
         result = program.seen_by("funclatency", f"u:{workload('returns')}:through")
     return Forced(result, 23, summed(result, "calls"))
@@ -180,7 +181,7 @@ def unread(folder: Path) -> Forced:
 
 
 def unread_goroutines(folder: Path) -> Forced:
-    """Calls of goroutines where nothing can be read at the place of g: they could be anybody's."""
+    """Make calls of goroutines where g cannot be read, so that their owner is unknown."""
     there = "offset = PT_G_OFFSET;"
     elsewhere = copy_package(folder, {"include/calls.h": (there, "offset = 1ULL << 46;")})
     with Program(workload("returns.go"), "exit", 23) as program:
@@ -286,7 +287,7 @@ def test_strings_that_the_reader_of_a_stream_cut_are_counted():
 
 
 def test_what_links_have_missed_counts_before_and_after_they_are_detached():
-    """Kprobes alone miss anything, and this kernel may have none: a real trace gets a link that says so."""
+    """Only kprobes miss runs, and this kernel may have none, so the test adds a link that reports some."""
 
     class Missing(Link):
         missed = 5
@@ -302,7 +303,7 @@ def test_what_links_have_missed_counts_before_and_after_they_are_detached():
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
 @pytest.mark.parametrize("again", [False, True])
 def test_what_a_stuck_reader_does_not_take_is_counted_and_reported(form, again):
-    """Nobody reads the pipe. What it holds at the end was shown, to the last whole line."""
+    """Nobody reads the pipe. What it holds at the end was shown, up to the last complete line."""
     made = 20011
     script = f"echo ready; read line; exec {workload('opens')} open 0 {made} /pt/not"
     with Program("sh", "-c", script) as program:

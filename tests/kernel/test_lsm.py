@@ -1,4 +1,4 @@
-"""Hooks of security modules: counted exactly where BPF is one of those in force, refused where it is not."""
+"""Test LSM hooks: counted exactly if BPF is an active security module, refused if it is not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 
 
 def tracer(hook: str) -> Tracer:
-    """Counts by process how often a hook is asked."""
+    """Count by process how often a hook is called."""
     return Tracer(
         name="asked",
         group="tests",

@@ -1,4 +1,4 @@
-"""Types of maps, by programs of a few instructions that are run by the test."""
+"""Test map types by programs of a few instructions, which the test runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_PREALLOC, CREATE = 1, 1  # BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE
 
 @pytest.fixture
 def made():
-    """Takes descriptors, and closes them at the end."""
+    """Collect descriptors, and close them at the end."""
     raise_memlock()
     with contextlib.ExitStack() as stack:
 
@@ -66,13 +66,13 @@ def program(a):
 
 
 def at_stack(a, register, offset):
-    """A register becomes the address of a place on the stack."""
+    """Set a register to an address on the stack."""
     a.mov(register, R10)
     a.add(register, offset)
 
 
 def count_up(a):
-    """One more in what R0 points to, which R0 becomes; 0 and the end where it points to nothing."""
+    """Increment the value that R0 points to, and load it into R0; return 0 if R0 is null."""
     a.jump_if(R0, "!=", 0, "there")
     a.exit()
     a.label("there")
@@ -177,7 +177,7 @@ def test_a_program_goes_on_in_others(made):
     programs = made(map_create(MapType.PROG_ARRAY, 4, 4, 2))
 
     def step(number):
-        """Counts, and goes on in the other one until 23 have been."""
+        """Count, and call the other program until 23 runs are counted."""
         a = Assembler()
         a.mov(R6, R1)
         a.store(Size.W, R10, -4, 0)

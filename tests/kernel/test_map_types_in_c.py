@@ -1,4 +1,4 @@
-"""Types of maps as C uses them: compiled by BCC, and from an image of that."""
+"""Test map types as C uses them: compiled by BCC, and loaded from an image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def kinds() -> BccModule:
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    """What is kept of it."""
+    """Return the cached image."""
     module = kinds()
     try:
         return decode(module.image("a key", FUNCTIONS).encode())
@@ -55,7 +55,7 @@ def loaded(module: Module, function: str) -> int:
 
 
 def least_recently_used(module):
-    """There is always room for one more."""
+    """An LRU map always accepts another entry."""
     for key in range(100, 1109):
         module.maps["recent"].update(struct.pack("I", key), struct.pack("I", 0))
     program = loaded(module, "lru")

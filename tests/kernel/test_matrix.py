@@ -1,4 +1,4 @@
-"""Every way to hook x every source of kernel types x a cold and a warm cache: all see the same, to the last.
+"""Test every alternative x every source of kernel types x a cold and a warm cache: all count the same.
 
 So it is for the tracers of EVERY_WAY. The others' own tests go every way by BTF; here they are tried with
 packaged headers. What a kernel cannot serve must be refused, and by right (support/needs.py). All of it is
@@ -30,7 +30,7 @@ WARM = re.compile(r"\bcached\b")  # -v says so of the types, or of the whole pro
 
 
 def alternatives(hooks: tuple[Hook, ...]) -> Iterator[dict[str, str]]:
-    """Every alternative of every hook at least once: those of one name together."""
+    """Yield every alternative of every hook at least once; those of one name together."""
     for name in dict.fromkeys(alternative.name for hook in hooks for alternative in hook.alternatives):
         yield {
             hook.name: name

@@ -1,4 +1,4 @@
-"""memleak against a program that leaks known blocks, beside what its own allocator says (mallinfo2)."""
+"""Test memleak against a program that leaks known blocks, beside what its own allocator says (mallinfo2)."""
 
 from __future__ import annotations
 

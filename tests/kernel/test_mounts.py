@@ -1,4 +1,4 @@
-"""File systems mounted for pytracer alone: the machine never sees them."""
+"""Test file systems that are mounted for pytracer alone, invisible to the machine."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ assert status == 0
 
 
 def test_a_changed_root_is_no_obstacle(tmp_path: Path) -> None:
-    """Where chroot(2) made a plain folder the root, it is no mount point and its propagation not ours."""
+    """After chroot(2) to a plain folder, the root is no mount point and its propagation cannot be changed."""
     code = f"""
 import os
 from pytracer.kernel import mounts, policy, tracefs
@@ -137,7 +137,7 @@ assert mounts.is_mounted(mounts.TRACEFS, tracefs.OLD_TRACING)
 
 
 def test_bcc_finds_tracefs_where_debugfs_does_not_bring_it() -> None:
-    """As on a kernel without the automount: an empty debugfs stands for one."""
+    """An empty debugfs simulates a kernel without the automount."""
     code = """
 from pytracer.kernel import mounts, tracefs
 ensure = mounts.ensure

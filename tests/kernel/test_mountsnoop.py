@@ -1,4 +1,5 @@
-"""mountsnoop beside the mounts that the process then has, in a namespace of its own: /proc/self/mountinfo."""
+"""Test mountsnoop beside the mounts that the process then has, in a namespace of its own:
+/proc/self/mountinfo."""
 
 from __future__ import annotations
 

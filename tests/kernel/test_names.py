@@ -1,4 +1,4 @@
-"""Functions that share a name, and names that share a function, counted to the last call."""
+"""Test functions that share a name, and names that share a function."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_two_static_functions_of_one_name_are_two_rows(program, alternative):
 
 
 def test_every_version_of_a_function_is_counted(program):
-    """Which of them a program calls, its linker has chosen."""
+    """The dynamic linker chose which versions a program calls."""
     seen = counted("u:libc:pthread_cond_wait", "u:libc:pthread_cond_sign*", "--", program)
     assert {name.partition("@")[0]: count for name, count in seen.items()} == {
         "u:libc:pthread_cond_wait": 7,
@@ -114,7 +114,7 @@ int main(void) { for (int i = 0; i < 5; i++) sub(i, 7); for (int i = 0; i < 3; i
 
 
 def test_versions_that_the_compiler_made_of_a_function_are_said(tmp_path):
-    """Five calls go to one that knows its second argument."""
+    """Five calls go to a clone that has its second argument as a constant."""
     program = compiled(tmp_path, "versions", "-O3", versions=VERSIONS)
     alone = run("funccount", f"u:{program}:sub", "--", program)
     assert ":sub: the compiler made versions of it that are not seen: sub.constprop.0" in alone.err
@@ -132,7 +132,8 @@ def test_versions_that_the_compiler_made_of_a_function_are_said(tmp_path):
     ids=lambda value: value,
 )
 def test_all_functions_of_the_kernel_that_have_one_name(kind, alternative):
-    """By their addresses: each file that is read is counted for its own function, and each can be named."""
+    """Each is attached by address: every file read is counted for its own function, and each has a distinct
+    name."""
     names = re.findall(rf"^\w+ [tT] ({SHARED})$", Path("/proc/kallsyms").read_text(), re.M)
     assert len(names) > 1
 
@@ -243,7 +244,7 @@ def test_a_deleted_file_is_named_as_it_was(tmp_path, monkeypatch):
 
 
 def test_a_file_behind_a_bind_mount_is_known_by_device_and_inode(tmp_path, monkeypatch):
-    """Where the process has mapped it, there is another file of ours."""
+    """The process has mapped another file at that path."""
     one, two = library(tmp_path / "one", 1), library(tmp_path / "two", 2)
     mounted = f'mount --bind {one} {two} && exec "$@"'
     command = ["unshare", "-m", "sh", "-c", mounted, "sh", sys.executable, "-c", OPENS, two]
@@ -275,7 +276,7 @@ def test_a_path_means_what_it_means_where_the_user_stands(tmp_path, monkeypatch)
 
 
 def test_a_probe_by_its_provider_is_looked_for_in_what_the_command_will_load(tmp_path):
-    """The provider is of this test alone: programs of tests that run at the same time have `forms`."""
+    """Only this test uses the provider; programs of tests that run at the same time have `forms`."""
     program = tmp_path / "program"
     program.write_bytes(Path(workload("marks")).read_bytes().replace(b"\0forms\0", b"\0alone\0"))
     program.chmod(0o755)

@@ -1,4 +1,5 @@
-"""numamove of a process that moves known pages between memory nodes; on a machine with one, nothing moves.
+"""Test numamove of a process that moves known pages between memory nodes; on a machine with one, nothing
+moves.
 
 tests/vm/test_numa.py runs this in virtual machines with two nodes.
 """

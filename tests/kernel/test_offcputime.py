@@ -1,4 +1,4 @@
-"""offcputime against a process that sleeps a known number of times."""
+"""Test offcputime against a process that sleeps a known number of times."""
 
 from __future__ import annotations
 

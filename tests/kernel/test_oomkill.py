@@ -1,4 +1,4 @@
-"""oomkill beside wait(2), the kernel's count of kills in the memory cgroup, and /proc/vmstat."""
+"""Test oomkill beside wait(2), the kernel's count of kills in the memory cgroup, and /proc/vmstat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""openfiles against processes that open what the test says."""
+"""Test openfiles against processes that open what the test says."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def holding(folder, count=23, length=1, prelude=""):
-    """A process that has so many files of the folder open."""
+    """Run a process that has this number of files of the folder open."""
     words = [sys.executable, "-c", HOLDS, prelude, folder, str(count), str(length)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
@@ -109,7 +109,7 @@ def test_filters(which, tmp_path):
 
 @contextlib.contextmanager
 def cgroup(process):
-    """A cgroup above the one that the process is put into."""
+    """Create a cgroup above the one of the process."""
     folder = filter_values.cgroup2_roots()[0] / f"pytracer-test-{os.getpid()}"
     inner = folder / "inner"
     inner.mkdir(parents=True)
@@ -179,7 +179,7 @@ def test_paths_that_are_too_long_are_names_and_counted(tmp_path):
 
 
 class NoPaths(RunningKernel):
-    """This kernel with no more than Linux 5.11 has."""
+    """This kernel with the features of Linux 5.11."""
 
     def has_helper(self, number):
         """See RunningKernel."""

@@ -1,4 +1,4 @@
-"""opensnoop against a workload that opens what it is told, and nothing else."""
+"""Test opensnoop against a workload that opens what it is told, and nothing else."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ WAITS = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nfor _ in range
 
 @pytest.mark.parametrize("which", ["-p", "--tid", "-u", "--mntns"])
 def test_filters(which):
-    """The process opens 23 times once it is traced, and ends; beside it another one does."""
+    """One process opens 23 times while it is traced, and ends; another one opens beside it."""
     prelude = {
         "-u": f"import os; os.setuid({worker_ids.UID})\n",
         "--mntns": "import ctypes; assert ctypes.CDLL(None).unshare(0x20000) == 0\n",

@@ -1,4 +1,4 @@
-"""Packs: programs that were compiled for this kernel's BTF run from a file, and count to the last one.
+"""Test packs: programs compiled for this kernel's BTF run from a file, with exact counts.
 
 PYTRACER_TEST_PACK names a pack that was made elsewhere for the kernel that runs (tests/vm/test_pack.py).
 """
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pack for the kernel that runs."""
+    """Make a pack for the running kernel."""
     needs("BTF", VMLINUX.exists())
     given = os.environ.get("PYTRACER_TEST_PACK")
     if given:
@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither BCC nor anything that was kept; what would compile all the same fails."""
+    """Hide BCC and all cached images; any attempt to compile fails."""
     (tmp_path / "cache").mkdir(mode=0o700)
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTRACER_BCC", "/nonexistent")
@@ -85,7 +85,7 @@ def test_every_interface_packet_is_counted_and_no_compiler_is_there(made: Path) 
 
 
 def test_on_a_machine_without_bcc_or_llvm_or_headers(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a mount namespace where they are hidden, rather than by a variable."""
+    """They are hidden in a mount namespace, not by a variable."""
     monkeypatch.delenv("PYTRACER_BCC")
     words = [*COMMAND, "run", made, "syscalls", "-f", "json", "--", workload("calls"), "getppid", 23]
     hidden = ["unshare", "-m", "--propagation", "private", "sh", "-c", HIDE + '\nexec "$@"', "sh"]
@@ -128,7 +128,7 @@ def test_what_needs_no_compiler_is_as_ever(made: Path) -> None:
 
 
 def test_a_kernel_that_was_not_packed_is_refused(made: Path, tmp_path: Path) -> None:
-    """The same pack, were it made for a kernel whose BTF differs."""
+    """The pack is for a kernel whose BTF differs."""
     pack = decode(made.read_bytes())
     ((digest, _),) = pack.kernels.items()
     data = pack.encode()
@@ -152,7 +152,7 @@ def test_a_pack_of_another_version_of_the_c_is_refused(made: Path, tmp_path: Pat
 
 
 def test_two_kernels_in_one_pack(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel that runs, by a copy of its BTF, and one whose BTF has something behind its strings."""
+    """The pack is for the running kernel, by a copy of its BTF, and for one whose BTF has trailing bytes."""
     monkeypatch.delenv("PYTRACER_BCC")
     shutil.copy(VMLINUX, tmp_path / "here.btf")
     data = bytearray(VMLINUX.read_bytes())

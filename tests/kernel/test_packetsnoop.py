@@ -1,4 +1,4 @@
-"""packetsnoop: each packet once, with its ends, in the order in which they were sent."""
+"""Test packetsnoop: each packet once, with its ends, in the order in which they were sent."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_filter_and_one_direction():
 
 
 def test_what_finds_no_room_is_counted():
-    """A ring of a page, and a reader that is stopped."""
+    """The ring has one page, and its reader is stopped."""
     with packets.namespace():
         tracer = start("packetsnoop", "-f", "json", "lo", "--direction", "out", "--buffer", 4096)
         packets.send("lo", [packets.ethernet("UDP", 5000, packets.ETH_P_IP, packets.ipv4(17, bytes(8)))])

@@ -1,4 +1,4 @@
-"""Addresses that are used again: plugins that are loaded one after the other at one address."""
+"""Test addresses that are reused: plugins loaded one after the other at one address."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def calls(rounds=ROUNDS):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_each_call_is_counted_by_the_function_that_made_it(alternative):
-    """Each plugin is there for some milliseconds."""
+    """Each plugin is loaded for some milliseconds."""
     words = ["-U", "-f", "json", "--hook", f"mapping={alternative}", EVENT]
     result = run("stackcount", *words, "--", *command("plain"))
     if refused(result, {"mapping": alternative}):
@@ -85,7 +85,7 @@ def test_each_call_is_counted_by_the_function_that_made_it(alternative):
 
 @pytest.mark.lab
 def test_without_a_hook_no_name_is_the_others():
-    """What a generation does not tell apart is [unloaded]."""
+    """Addresses that a generation cannot distinguish are [unloaded]."""
     result = run("stackcount", "-U", "-f", "json", "--hook", "mapping=none", EVENT, "--", *command("plain"))
     found = checked(result, calls())
     assert found.keys() <= {(caller, name) for caller in PAIRS for name in (PAIRS[caller], "[unloaded]")}
@@ -94,8 +94,8 @@ def test_without_a_hook_no_name_is_the_others():
 @pytest.mark.lab
 @pytest.mark.parametrize(("mode", "rounds"), [("fork", ROUNDS), ("exec", 1)])
 def test_what_is_inherited_and_what_is_not(mode, rounds):
-    """A forked child has what its parent had mapped; a program that is executed has nothing of the one
-    before, though it is at the same addresses."""
+    """A forked child has its parent's mappings; an executed program has none of the previous one, even at the
+    same addresses."""
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command(mode))
     found = checked(result, calls(rounds))
     if all(running().excuse(f"mapping={alternative}") for alternative in ALTERNATIVES):  # as without a hook
@@ -108,7 +108,7 @@ def test_what_is_inherited_and_what_is_not(mode, rounds):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", MOVES)
 def test_code_that_is_moved_has_the_name_of_its_time(alternative):
-    """The kernel records no moves: while one is not known, names are not known either."""
+    """The kernel records no mremap: until a move is known, names are unknown."""
     words = ["-U", "-f", "json", "--hook", f"mapping={alternative}", EVENT]
     result = run("stackcount", *words, "--", *command("move", 400))
     if refused(result, {"mapping": alternative}):
@@ -134,7 +134,7 @@ def test_of_code_that_is_moved_at_once_no_name_is_anothers(mode):
 
 
 def test_data_that_is_moved_changes_no_names():
-    """A generation for each would give every sample a row of its own."""
+    """A new generation for each move would split every sample into a row of its own."""
     code = (
         "import mmap, os\nm = mmap.mmap(-1, 4096)\nfor n in range(2, 500): m.resize(4096 * n); os.getppid()"
     )
@@ -170,7 +170,8 @@ def test_no_sample_of_one_goes_to_the_other(mode, interval):
 
 
 def test_where_no_hook_tells_no_name_is_anothers():
-    """Only the kernel's records are left: they tell when something was mapped, not if before a sample."""
+    """Only the kernel's mmap records are left: they have the time of a mapping, but not its order with
+    samples."""
     words = ["--hook", "mapping=none"]
     with Program(*plugins("plain", 20)) as program:
         result = program.seen_by("stackcount", "-U", *words, EVENT)
@@ -181,7 +182,7 @@ def test_where_no_hook_tells_no_name_is_anothers():
 
 @pytest.mark.parametrize("interval", [(), (0.5,)], ids=["whole", "interval"])
 def test_functions_that_were_made_at_one_address(interval):
-    """Lines of perf maps have no times: what runs while another is made there may be either."""
+    """Lines of perf maps have no times: a sample taken while a function is replaced may belong to either."""
     words = ["-U", "-F", 199, "-f", "json", *interval]
     result = run("profile", *words, "--", workload("jitted"), 2000, "one", "two")
     found = seen(result, "summary", "samples")
@@ -196,7 +197,7 @@ def test_functions_that_were_made_at_one_address(interval):
 
 
 def test_whatever_comes_fast_no_name_is_anothers():
-    """Hundreds of plugins, each for less than it takes to read a map."""
+    """Load hundreds of plugins, each for less time than it takes to read a memory map."""
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command("plain", 0, 200))
     found = seen(result, "summary", "hits")
     assert sum(found.values()) == sum(calls(200).values())
@@ -219,7 +220,7 @@ def test_records_that_the_kernel_had_no_room_for_are_missed_in_their_time_alone(
 
 @pytest.mark.parametrize(("kind", "names"), [("shared", {"one", "two"}), ("nameless", {"[anon]"})])
 def test_code_in_shared_memory_has_the_names_of_the_perf_map_or_none(kind, names):
-    """The kernel shows such memory as a file, /dev/zero, which names nothing."""
+    """The kernel shows such memory as the file /dev/zero, which has no symbols."""
     words = ["-U", "-F", 199, "-f", "json"]
     result = run("profile", *words, "--", workload("jitted"), 1000, "one", "two", kind)
     found = {name for _, name in seen(result, "summary", "samples")}

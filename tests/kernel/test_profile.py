@@ -1,4 +1,4 @@
-"""profile against programs whose stacks are known."""
+"""Test profile against programs whose stacks are known."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def profile(*words):
 
 @contextlib.contextmanager
 def spinning(mode="user", milliseconds=20000, *name, path=None, **options):
-    """The workload, until the block is left."""
+    """Run the workload until the block is left."""
     process = subprocess.Popen([path or workload("spin"), mode, str(milliseconds), *name], **options)
     try:
         yield process
@@ -220,7 +220,7 @@ def test_functions_that_a_program_made_are_those_it_says():
 
 @pytest.mark.parametrize("of", [["--user", "--map-root-user"], []])
 def test_functions_that_a_program_made_in_a_container(of):
-    """With a /tmp and process ids of its own."""
+    """The container has a /tmp and a PID namespace of its own."""
     # What it runs is in the /tmp that it then has no more.
     shell = 'exec 9< "$1" && mount -t tmpfs none /tmp && exec /proc/self/fd/9 made 500'
     inside = ["unshare", *of, "--mount", "--pid", "--fork", "sh", "-c", shell, "sh", workload("spin")]

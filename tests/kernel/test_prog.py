@@ -1,4 +1,4 @@
-"""pytracer prog, beside what bpftool says of the same programs."""
+"""Test pytracer prog against bpftool."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CGROUP_SKB, CGROUP_EGRESS = 8, 1
 
 @contextlib.contextmanager
 def our_programs() -> Iterator[set[int]]:
-    """Programs of several types, with maps and without; their ids."""
+    """Load programs of several types, with maps and without. Yields their ids."""
     with contextlib.ExitStack() as stack:
         table = array(7, "test_counts")
         stack.callback(os.close, table)
@@ -257,7 +257,7 @@ def test_runs_are_counted_to_the_last_one_and_only_while_asked_for():
 
 @pytest.mark.lab
 def test_23_calls_of_getppid_are_23_runs():
-    """Others may call it meanwhile: the program itself says how often it ran, and for whom."""
+    """Other processes may call it, too: the program counts its runs by process."""
     event = tracefs.event_id("syscalls", "sys_enter_getppid")
     table = array(2)
     with count_runs(), program(ProgType.TRACEPOINT, counts(table, os.getpid())) as (descriptor, id_):
@@ -420,7 +420,7 @@ RAW = ("--hook", "syscall=raw", "--hook", "exit=raw", "--hook", "switch=raw")  #
 
 @pytest.fixture
 def unpinned():
-    """Whatever becomes of a test, nothing stays pinned, and nothing that was mounted for it mounted."""
+    """Unpin and unmount everything at the end."""
     mounts = set(pins.list_mounts())
     yield
     left = run("prog", "unload")
@@ -619,7 +619,7 @@ TOLD = {"k": (6, 6), "kr": (6, 6), "f": (5, 13), "fr": (5, 13), "t": (6, 6), "rt
     + ["t:syscalls:sys_enter_close", "rt:sys_enter"],
 )
 def test_places_are_named_as_users_name_them(source):
-    """Or not at all, where the kernel is too old to tell."""
+    """Attach points have the names that users write, or none if the kernel does not report them."""
     refused = Result(0, "", "")
     try:
         tracer = start("funccount", "-f", "json", source, 60)

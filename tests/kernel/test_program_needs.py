@@ -1,4 +1,4 @@
-"""A kernel with the hook but without a helper: another alternative, or a reason, before anything compiles."""
+"""Test kernels with a hook but without a helper: another alternative, or a reason, before the compiler runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def known():
 
 
 class Without(RunningKernel):
-    """This kernel without a helper for programs of one type."""
+    """This kernel without one helper for programs of one type."""
 
     type, helper = ProgType.RAW_TRACEPOINT, GET_CURRENT_PID_TGID
 
@@ -43,7 +43,7 @@ class Without(RunningKernel):
 
 
 class WithoutTaskStacks(Without):
-    """This kernel with no more than Linux 5.8 has."""
+    """This kernel with the features of Linux 5.8."""
 
     type, helper = ProgType.TRACING, GET_TASK_STACK
 
@@ -66,7 +66,7 @@ def test_fields_are_those_of_the_context(known):
 
 
 def test_what_runs_here_is_not_refused(known):
-    """Every tracer of this package compiles and loads here: no trial may say otherwise."""
+    """Every tracer of this package compiles and loads here, so no trial may fail."""
     for tracer in registry.all_tracers():
         messages = list[str]()
         with contextlib.suppress(UnsupportedError, PolicyError):

@@ -1,4 +1,4 @@
-"""What a terminal is told while it waits, and that pipes are told nothing."""
+"""Test progress messages: on a terminal while it waits, and none in a pipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BACK = "\r\x1b[K"
 
 
 def on_a_terminal(*words, **environment):
-    """What a terminal gets of standard error alone."""
+    """Return what standard error writes to a terminal."""
     main, terminal = pty.openpty()
     process = subprocess.Popen(
         [*COMMAND, *map(str, words)],

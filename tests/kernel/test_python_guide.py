@@ -1,4 +1,4 @@
-"""The examples of docs/python.md run as they stand."""
+"""Run the examples of docs/python.md."""
 
 from __future__ import annotations
 

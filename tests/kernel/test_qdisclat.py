@@ -1,4 +1,4 @@
-"""qdisclat against packets that wait in a queue of the test's own, and what tc counts of it."""
+"""Test qdisclat against packets that wait in a queue of the test's own, and what tc counts of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sent():
 
 @contextlib.contextmanager
 def slow_interface(limit=1_000_000):
-    """An interface whose queue lets 10 Mbit a second through, one packet at a time."""
+    """Create an interface whose queue passes 10 Mbit/s, one packet at a time."""
     with namespace():
         veth()
         ip("addr", "add", "192.0.2.1/24", "dev", "va")

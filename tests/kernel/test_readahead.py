@@ -1,4 +1,4 @@
-"""readahead on a file of a file system of the test's own, beside what the cache has of it (mincore)."""
+"""Test readahead on a file of a file system of the test's own, beside what the cache has of it (mincore)."""
 
 from __future__ import annotations
 

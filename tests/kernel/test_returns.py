@@ -1,4 +1,4 @@
-"""Returns of programs' functions: every call to the last one, whichever way it ends; nobody notices."""
+"""Test returns of programs' functions: every call is counted, however it ends, and programs are undisturbed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_recursion_is_seen_however_deep(alternative):
 
 
 def test_a_tail_call_returns_what_its_callee_returns():
-    """Also through the PLT, and only for calls that came that way: others call the callee, too."""
+    """Also through the PLT, and only for those tail calls: others call the callee directly, too."""
     file = workload("returns")
     found, lost = results_of(file, ("tail", CALLS), "relay", "$entry(arg1)")
     assert (found, lost) == (list(range(CALLS)), {})
@@ -164,7 +164,7 @@ def test_a_function_of_go_begins_once_though_its_stack_grows():
 
 
 def test_a_stripped_program_of_go_is_no_other(tmp_path):
-    """Its functions are those that its runtime knows."""
+    """The runtime's own table names its functions."""
     source = (SOURCES / "returns.go").read_text()
     file = compiled(tmp_path, {"returns.go": source}, "-ldflags=-s -w")
     assert calls_of(str(file), ("grow", CALLS), "main.Grow") == ({"main.Grow": 101 * CALLS}, {})
@@ -205,7 +205,7 @@ def test_a_goroutine_ends_in_a_call():
     ids=" ".join,
 )
 def test_however_it_was_built(flags, tmp_path):
-    """But stripped of symbols: there a function is named by its place."""
+    """The program is stripped, so the function is named by its address."""
     if "-m32" in flags:
         flags = [
             "-m32",
@@ -267,7 +267,7 @@ def test_the_return_probe_is_taken_with_a_warning():
 
 
 def test_code_that_cannot_be_read_is_refused(tmp_path):
-    """What its return instruction takes from the stack is not where it was called from."""
+    """The return instruction pops an address that is not the caller's."""
     source = tmp_path / "odd.s"
     source.write_text(
         ".globl main\n.type main, @function\nmain: ret\n.size main, .-main\n"
@@ -282,7 +282,7 @@ def test_code_that_cannot_be_read_is_refused(tmp_path):
 
 
 def test_a_file_that_is_written_to_while_it_is_looked_at_is_refused(tmp_path):
-    """Between the analysis and the probes: these would stand in the middle of other instructions."""
+    """The file changes between analysis and attaching: probes would be in the middle of other instructions."""
     from pytracer.features.kernel_facts import RunningKernel
     from pytracer.plan import make_plan
     from pytracer.request import Request

@@ -1,4 +1,4 @@
-"""Rows are taken out of the kernel while programs count in them: none is counted twice, none is lost."""
+"""Test draining rows while programs count: none is counted twice, none is lost."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def traced(
 
 
 def table(items: list[Item], kind: str) -> dict[int, tuple[int, int]]:
-    """Calls and sums by number, all items of that kind together."""
+    """Return calls and sums by number, over all items of that kind."""
     calls, sums = Counter[int](), Counter[int]()
     for item in items:
         if isinstance(item, Snapshot) and item.kind == kind:
@@ -105,12 +105,12 @@ def readings(items: list[Item]) -> int:
 
 
 def counted(items: list[Item]) -> int:
-    """Calls of the summary."""
+    """Return the calls of the summary."""
     return sum(calls for calls, _ in table(items, "summary").values())
 
 
 def check(items: list[Item], count: int, bits: int) -> None:
-    """Intervals add up to the summary, and that is what was made.
+    """Check that intervals add up to the summary, and that the summary is what the workload made.
 
     Where programs may be preempted (Linux 7.0) the kernel skips runs of whoever comes in between, and counts
     them: of this process's calls those may be missing, and no more.
@@ -133,7 +133,7 @@ def test_a_flood_that_is_read_all_the_time():
 
 
 def test_rows_that_come_once_need_room_for_one_interval_only():
-    """Each number has a row, on all CPUs the same. On a busy machine there may be too many in an interval."""
+    """Each number has a row, the same on all CPUs. A busy machine may make too many in one interval."""
     items = traced(100_000, bits=17, rows=60_000)
     lost = losses(items)
     if not lost:
@@ -189,7 +189,7 @@ def test_what_finds_no_room_between_two_readings_is_lost_and_no_more():
 
 
 def test_rows_are_read_also_where_none_are_shown():
-    """More processes than there is room for, one after the other, for some seconds."""
+    """More processes than the map has entries run one after the other for some seconds."""
     code = f"for i in $(seq 60); do {workload('calls')} getppid 23; sleep 0.05; done"
     words = ["-f", "json", "--by", "pid", "-e", "getppid", "--max-rows", 40]
     result = run("syscalls", "--strict", *words, "--", "bash", "-c", code)

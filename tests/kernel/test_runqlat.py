@@ -1,4 +1,4 @@
-"""runqlat and runqslower beside the kernel's own sum of waits (/proc/PID/schedstat)."""
+"""Test runqlat and runqslower beside the kernel's own sum of waits (/proc/PID/schedstat)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_what_a_histogram_stands_for(words):
 
 
 def test_filters_look_at_the_task_that_waits():
-    """Timer interrupts wake it, whatever runs then; another process does the same outside of the cgroup."""
+    """A timer interrupt wakes the task, whichever task runs then; a process outside the cgroup does the same."""
     sleeps = "import time\nfor _ in range(23):\n    time.sleep(0.005)\n"
     with cgroup() as folder:
         tracer = start("runqlat", "-f", "json", "--cgroup", folder, "--by", "pid", 60)

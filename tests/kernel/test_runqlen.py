@@ -1,4 +1,4 @@
-"""runqlen against processes that fight for one CPU, and the scheduler's own account of its queue."""
+"""Test runqlen against processes that fight for one CPU, and the scheduler's own account of its queue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ while True:
 
 @contextlib.contextmanager
 def spinning(cpu):
-    """Processes in sessions of their own: each in another group of tasks, where sessions are grouped."""
+    """Run processes in sessions of their own: autogroup, if it is on, puts each into another task group."""
     words = [sys.executable, "-c", SPIN, str(cpu)]
     with contextlib.ExitStack() as stack:
         for _ in range(SPINNERS):
@@ -50,7 +50,7 @@ def sampled(*words):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_as_many_wait_as_fight_for_the_cpu():
-    """The one that runs does not wait; on a host, others may want this CPU, too."""
+    """The running process does not wait; a host may run other tasks on this CPU."""
     cpu = max(os.sched_getaffinity(0))
     with spinning(cpu):
         rows = [row for row in sampled("-F", 499) if row["cpu"] == cpu]

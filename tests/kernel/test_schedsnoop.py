@@ -1,4 +1,4 @@
-"""schedsnoop beside the sums of the kernel (/proc/PID/schedstat), and threads that wake each other."""
+"""Test schedsnoop beside the sums of the kernel (/proc/PID/schedstat), and threads that wake each other."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_timer_is_nobody():
 
 
 def test_its_timeline_is_the_table():
-    """Each time is a slice of the thread, time on a CPU one of the CPU, and each waker has a flow."""
+    """Each time is a slice of the thread, time on a CPU also one of the CPU, and each wakeup is a flow."""
     command = [sys.executable, "-c", PIPES]
     with (
         Path(os.devnull).open("wb") as nowhere,

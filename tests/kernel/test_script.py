@@ -1,4 +1,4 @@
-"""Scripts in bpftrace's language, run on this kernel on workloads of the test's own."""
+"""Test scripts in bpftrace's language on workloads of the test's own."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ EXPRESSIONS = {
 
 
 def test_expressions():
-    """All in one script: a start takes longer than they do."""
+    """All expressions are in one script, since a start takes longer than they do."""
     text = STRUCTS + "begin { " + " ".join(f"print({one});" for one in EXPRESSIONS) + " }"
     done = run("script", "-q", "-f", "json", "-e", text, "42", "text")
     assert done.status == 0, done.err
@@ -129,7 +129,7 @@ def test_maps_of_each_function():
 
 
 def test_loops_of_any_length_are_checked_once():
-    """The verifier would follow each of 1024 turns, with each branch of a histogram, and give up."""
+    """The verifier would follow each of 1024 iterations with each branch of a histogram, and give up."""
     needs("loops by bpf_loop", RunningKernel().has_helper(helpers.LOOP.number))
     text = (
         "begin { $i = 0; while ($i < 1024) { @ = hist($i, 3); $i++; if ($i == 1000) { continue; } } "

@@ -1,4 +1,4 @@
-"""What the language of scripts has beside the most common: on this kernel, as scripts print it."""
+"""Test the less common parts of the script language, by what scripts print."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ EXPRESSIONS = {
 
 
 def test_expressions():
-    """All in one script: a start takes longer than they do."""
+    """All expressions are in one script, since a start takes longer than they do."""
     text = "enum color { RED, BLUE = 7 }; enum { FIRST = 1 }; "
     text += "macro width(T) { sizeof(T) } macro as_type(T, x) { (T)x } begin { "
     text += " ".join(f"print({one});" for one in EXPRESSIONS) + " }"

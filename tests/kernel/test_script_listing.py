@@ -1,4 +1,4 @@
-"""``pytracer script -l``, ``--info`` and the other options of bpftrace's command line."""
+"""Test ``pytracer script -l``, ``--info`` and the other options of bpftrace's command line."""
 
 from __future__ import annotations
 

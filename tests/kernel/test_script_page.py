@@ -1,4 +1,4 @@
-"""docs/script.md: its examples print what the page says."""
+"""Test that the examples of docs/script.md print what the page shows."""
 
 from __future__ import annotations
 

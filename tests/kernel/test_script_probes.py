@@ -1,4 +1,4 @@
-"""Probes of scripts that no other tracer has: iterators, watchpoints, signals to pytracer itself."""
+"""Test probes that only scripts have: iterators, watchpoints, signals to pytracer itself."""
 
 from __future__ import annotations
 

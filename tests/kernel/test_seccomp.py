@@ -1,4 +1,4 @@
-"""Profiles of what commands call, and commands under profiles: what the programs themselves see of it."""
+"""Test profiles of the calls of commands, and commands under profiles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def recorded(tmp_path):
 
 @pytest.fixture
 def profile(tmp_path):
-    """A profile: all is let through but what is said."""
+    """Return a profile that allows everything except the given rules."""
 
     def write(entries=(), **fields):
         path = tmp_path / "profile.json"
@@ -170,7 +170,7 @@ def test_new_tasks_are_not_taken_for_denied(profile):
 
 
 def test_what_is_started_beside_is_not_under_it(profile):
-    """The filter is the command's alone: not the tracer's, whose own calls go on."""
+    """Only the command has the filter; the tracer's own calls go on."""
     process = start("syscalls", "--enforce", profile([denied("write")]), "--", "sleep", "0.2")
     result = finish(process)
     assert result.status == 0
@@ -202,7 +202,7 @@ def test_calls_without_a_name_are_told(recorded, tmp_path):
 
 
 def test_the_kernel_takes_what_an_interpreter_understands(profile):
-    """Numbers of calls that do nothing here, by a filter with an answer of its own for each."""
+    """Call numbers without effect, under a filter with a distinct action for each."""
     names = ["getppid", "getpid", "getuid", "getgid", "geteuid", "getegid", "getpgrp", "gettid"]
     path = profile([denied(name, errnoRet=100 + at) for at, name in enumerate(names)])
     from pytracer.kernel.syscalls import number_of

@@ -1,4 +1,4 @@
-"""The page's runs on a real kernel: the rows of the same run, the end, pictures, what is left."""
+"""Test the page's runs on a real kernel: rows, end, pictures, and leftovers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""setids beside what /proc/PID/status says of the thread after each call."""
+"""Test setids beside what /proc/PID/status says of the thread after each call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals: which ones end pytracer, and what the command that it starts gets of the caller's."""
+"""Test signals: those that end pytracer, and those that the command inherits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_command_ignores_what_the_caller_ignores(script, names):
 
 @pytest.mark.parametrize("command", [False, True])
 def test_an_ignored_interrupt_ends_it(command):
-    """Shells start ``pytracer ... &`` so."""
+    """Shells start ``pytracer ... &`` with SIGINT ignored."""
     ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     words = ["--", "sleep", 1000] if command else ["-p", os.getpid()]
     tracer = start("syscalls", "-f", "json", *words, preexec_fn=ignore)
@@ -49,7 +49,7 @@ def test_an_ignored_interrupt_ends_it(command):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", [False, True])
 def test_a_blocked_signal_ends_it(command, number):
-    """Who waits for signals by sigwait may start pytracer with all of them blocked."""
+    """A caller that uses sigwait may start pytracer with all signals blocked."""
     block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     words = ["--", "sleep", 1000] if command else ["-p", os.getpid()]
     tracer = start("syscalls", "-f", "json", *words, preexec_fn=block)

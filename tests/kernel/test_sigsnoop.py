@@ -1,4 +1,4 @@
-"""sigsnoop beside what the processes that are sent the signals are told of them (siginfo_t)."""
+"""Test sigsnoop beside what the processes that are sent the signals are told of them (siginfo_t)."""
 
 from __future__ import annotations
 

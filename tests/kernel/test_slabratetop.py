@@ -1,4 +1,4 @@
-"""slabratetop against a known number of objects, beside the kernel's own count (/proc/slabinfo)."""
+"""Test slabratetop against a known number of objects, beside the kernel's own count (/proc/slabinfo)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both programs of sockcount, the C and the lesson's, against the same packets, exactly."""
+"""Test both programs of sockcount, the C and the lesson's, on the same packets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def built(program: str) -> Module:
 
 
 class Counter:
-    """A module whose program is loaded, and the sockets it is attached to."""
+    """A module with a loaded program, and the sockets that it is attached to."""
 
     def __init__(self, program: str) -> None:
         self.module = built(program)
@@ -68,7 +68,7 @@ class Counter:
         ]
 
     def rows(self) -> Rows:
-        """Packets and bytes by interface and protocol."""
+        """Return packets and bytes by interface and protocol."""
         found: Rows = defaultdict(dict)
         for key, counts in zip(*self.module.maps["rows"].read(), strict=True):
             name = packet_protocol(int(key["protocol"]))
@@ -178,7 +178,7 @@ def test_a_direction_changed_meanwhile_counts_from_then_on(counter, namespace):
 
 @pytest.fixture
 def tun():
-    """Interfaces without a link header can be made."""
+    """Require that interfaces without a link header can be created."""
     needs("tun", Path("/dev/net/tun").exists())
 
 

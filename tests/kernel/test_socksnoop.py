@@ -1,4 +1,4 @@
-"""socksnoop against sockets that are known to the last call, in cgroups and a network of the test's own."""
+"""Test socksnoop against sockets that are known to the last call, in cgroups and a network of the test's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sslsniff against a TLS server and clients of our own, which know what they sent and got."""
+"""Test sslsniff against a TLS server and clients of our own, which know what they sent and got."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stackcount on a workload of the test's own: each call is counted with the calls that led to it."""
+"""Test stackcount on a workload of the test's own: each call is counted with the calls that led to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def stacks(result):
 
 
 def of_a_process(*words):
-    """Of a process that waits before it works: it is known before it ends."""
+    """Trace a process that waits before it works, so that it is known before it ends."""
     with Program(workload("stacked"), CALLS) as program:
         return program.seen_by("stackcount", *words)
 
@@ -43,7 +43,7 @@ def of_a_process(*words):
     ("kind", "alternative"), [pair for pair in EVERY if pair[0] not in IN_PROGRAMS], ids=lambda value: value
 )
 def test_the_kernels_part_by_every_way(kind, alternative):
-    """It begins with the function, or with what it returned to; how the program came to run is not shown."""
+    """The stack begins with the function or with the address it returned to, without the tracer's own frames."""
     command = ["--", workload("calls"), "fail", CALLS]
     words = ["-K", "--hook", f"{kind}={alternative}", f"{kind}:{NAMES[kind]}"]
     result = run("stackcount", "-f", "json", *words, *command)
@@ -68,7 +68,7 @@ def test_the_kernels_part_by_every_way(kind, alternative):
     ("kind", "alternative"), [pair for pair in EVERY if pair[0] in IN_PROGRAMS], ids=lambda value: value
 )
 def test_the_programs_part_by_every_way(kind, alternative):
-    """Callers are known to the last call, also that of a function that has no frame yet."""
+    """All callers are known, also the caller of a function that has set up no frame yet."""
     file = workload("stacked")
     name = f"usdt:{file}:forms:leaf" if kind == "usdt" else f"{kind}:{file}:leaf"
     result = of_a_process("--hook", f"{kind}={alternative}", name)

@@ -1,4 +1,4 @@
-"""statsnoop against a program that makes every such call of both ABIs, and beside strace."""
+"""Test statsnoop against a program that makes every such call of both ABIs, and beside strace."""
 
 from __future__ import annotations
 

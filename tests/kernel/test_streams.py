@@ -1,4 +1,4 @@
-"""Streams of numbered events: each arrives once, whole and in its order, or is counted as lost."""
+"""Test streams of numbered events: each arrives once, whole and in order, or is counted as lost."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def events(kind: str, count: int, threads: int = 1, *defines: str, buffer: int =
 
 
 def whole(items) -> None:
-    """Texts are what was written at the call of that number."""
+    """Check that texts are those that the call of that number wrote."""
     for serial, message in zip(column(items, "serial").tolist(), column(items, "text"), strict=True):
         assert message == text(serial % (1 << THREAD))
 
@@ -93,7 +93,7 @@ def test_many_events_on_every_cpu(kind, defines):
 @pytest.mark.parametrize("size", [1, 16 << 10])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_small_ring_goes_round_and_round(kind, size):
-    """Records of every length over the end of the ring; what finds no room is counted."""
+    """Records of every length cross the end of the ring; records that do not fit are counted."""
     items = events(kind, 200_000, 1, "TEXT", buffer=size)
     serials = column(items, "serial")
     assert (np.diff(serials.astype("i8")) > 0).all()
@@ -110,7 +110,7 @@ def test_what_the_program_discards_in_the_ring_is_passed_over():
 
 @pytest.mark.parametrize(("kind", "made"), [("ring", 10_000_000), ("perf", 1_000_000)])
 def test_a_slow_reader_of_a_ring_that_is_too_small(kind, made):
-    """Events made are events shown and events lost, and they do not pile up in memory."""
+    """The events made are those shown and lost, and they do not accumulate in memory."""
     shown, lost, after = 0, 0, -1
     with calls(made) as process, trace(kind, process, buffer=256 << 10) as open_trace:
         resident = memory()
@@ -200,7 +200,7 @@ def test_two_traces_at_once(kind):
 
 
 def test_a_cpu_that_comes_up_gets_a_ring(monkeypatch):
-    """Until it is noticed its events are lost, and counted."""
+    """The events of a new CPU are lost until the reader notices it, and are counted."""
     absent, every = CPUS[0], perf_buffer.online_cpus()
     if len(every) < 2:
         every = [*every, absent]
@@ -247,7 +247,7 @@ def test_a_perf_ring_that_cannot_be_entered_leaves_nothing_open(monkeypatch):
 
 @pytest.fixture
 def serials(tmp_path):
-    """Starts ``pytracer serials``, which another package brings."""
+    """Start ``pytracer serials``, a tracer of another package."""
     environment = plugin(tmp_path)
 
     def begin(process, *words: object):

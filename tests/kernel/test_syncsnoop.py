@@ -1,4 +1,4 @@
-"""syncsnoop beside strace of the same process, which sees each of its calls, too."""
+"""Test syncsnoop beside strace of the same process, which sees each of its calls, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""syscalls against workloads whose calls are known to the last one."""
+"""Test syscalls against workloads whose calls are known to the last one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def summary(*words: object) -> dict[str, dict[str, object]]:
 
 @contextmanager
 def gated(count: int, *, prelude: str = "", **options):
-    """A process that makes ``count`` getppid calls once it is told to, then waits to be let go."""
+    """Run a process that makes ``count`` getppid calls on request, then waits for permission to end."""
     code = f"import os, sys\n{prelude}\nprint(flush=True)\nsys.stdin.readline()\n"
     code += f"for _ in range({count}): os.getppid()\nprint(flush=True)\nsys.stdin.readline()\n"
     process = subprocess.Popen(
@@ -90,7 +90,7 @@ def test_every_way_to_hook_counts_the_same(alternative):
 
 @pytest.mark.parametrize("alternative", [alternative.name for alternative in SWITCH.alternatives])
 def test_calls_that_sleep_are_found_again(alternative):
-    """Many threads of many processes on few CPUs: each is switched away in the middle of its calls."""
+    """Many threads of many processes share few CPUs, so each is switched out during its calls."""
     script = "import time, threading\n"
     script += "def work():\n  for _ in range(23): time.sleep(0.001)\n"
     script += "threads = [threading.Thread(target=work) for _ in range(7)]\n"
@@ -233,7 +233,7 @@ def test_filter_by_user():
 
 @pytest.fixture
 def cgroup():
-    """A cgroup2 folder of this test's own."""
+    """Create a cgroup2 folder."""
     with own_cgroup() as folder:
         yield folder
 
@@ -334,7 +334,7 @@ def test_a_signal_ends_it_with_a_summary(number):
 
 @pytest.mark.lab
 def test_sigkill_leaves_nothing(tmp_path):
-    """The kernel lets go of everything (checked after each test), and the command goes on untraced."""
+    """The kernel frees everything (checked after each test), and the command goes on untraced."""
     done = tmp_path / "done"
     tracer = start("syscalls", "--", "sh", "-c", f"sleep 0.5; echo $$ > {done}")
     os.kill(tracer.pid, signal.SIGKILL)
@@ -343,7 +343,7 @@ def test_sigkill_leaves_nothing(tmp_path):
 
 
 def test_sigkill_before_the_command_executes_ends_it():
-    """The waiting child leaves with pytracer, instead of running untraced."""
+    """The waiting child exits with pytracer, instead of running untraced."""
     marker = "pt-never-executed-marker"
     tracer = subprocess.Popen(
         [sys.executable, "-m", "pytracer", "syscalls", "--", "sh", "-c", f"echo {marker}; sleep 100"],
@@ -377,7 +377,7 @@ def test_emitted_c_and_plan():
 
 
 def test_the_command_stays_in_the_machines_mount_namespace():
-    """Where tracefs is not mounted, pytracer mounts it for itself alone."""
+    """If tracefs is not mounted, pytracer mounts it in a namespace of its own."""
     hooks = [word for hook in ("syscall", "exit", "follow") for word in ("--hook", f"{hook}=tracepoint")]
     here = str(Path("/proc/self/ns/mnt").readlink())
     mounted = Path("/proc/self/mounts").read_text()
@@ -408,7 +408,7 @@ print(flush=True); sys.stdin.readline()
 
 
 def test_calls_under_way_while_attaching_are_not_taken_for_others():
-    """Every open fails: a call without an error is a start whose return was another call's."""
+    """Every open fails, so a call without an error would be an entry with another call's return."""
     busy = subprocess.Popen(
         [sys.executable, "-c", CHURN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

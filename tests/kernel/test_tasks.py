@@ -1,4 +1,4 @@
-"""tasks against threads that wait where the test has them wait."""
+"""Test tasks against threads that wait where the test has them wait."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def python(text):
-    """A process that has come to where it prints a line."""
+    """Run a process until it prints a line."""
     words = [sys.executable, "-c", text]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:

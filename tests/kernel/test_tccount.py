@@ -1,4 +1,4 @@
-"""tccount as people run it, against known packets in a network of the test's own."""
+"""Test tccount as people run it, against known packets in a network of the test's own."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_the_filters_and_qdiscs_of_others_stay_and_decide():
 
 
 def test_what_another_drops_is_counted_before_and_still_dropped():
-    """Theirs comes after, and sees every packet that this one passes on."""
+    """The other program runs later, and sees every packet that this one passes."""
     dropping = prog_load(ProgType.SCHED_CLS, returning(2))  # TC_ACT_SHOT
     with packets.namespace():
         _, other = packets.veth()

@@ -1,4 +1,4 @@
-"""tcpconnlat against connections that the test makes, in a network namespace of the test's own."""
+"""Test tcpconnlat against connections that the test makes, in a network namespace of the test's own."""
 
 from __future__ import annotations
 

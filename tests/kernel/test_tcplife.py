@@ -1,4 +1,4 @@
-"""tcplife against connections that the test makes, in a network namespace of the test's own."""
+"""Test tcplife against connections that the test makes, in a network namespace of the test's own."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_bytes_of_connections_that_are_reset_or_half_closed():
 
 @pytest.mark.lab
 def test_connections_older_than_the_trace():
-    """They belong to who has them open as the trace begins, whoever runs as the other end resets them."""
+    """They belong to the process that has them open when the trace begins, whichever task runs at the reset."""
     with namespace():
         closed, kept = pair(*V4), pair(*V4)
         for source, target in (closed, closed[::-1]):
@@ -104,7 +104,7 @@ def test_connections_older_than_the_trace():
 
 @pytest.mark.lab
 def test_without_iterators_one_older_than_the_trace_belongs_to_who_closes_it():
-    """No one is the owner where the other end resets it: some task just runs then."""
+    """If the other end resets it there is no owner, since some task just runs then."""
     with namespace():
         closed, kept = pair(*V4), pair(*V4)
         closers = [which(ends(end)) for end in (*closed, kept[1])]
@@ -121,7 +121,7 @@ def test_without_iterators_one_older_than_the_trace_belongs_to_who_closes_it():
 @pytest.mark.lab
 @pytest.mark.parametrize("words", [[], ["-p", "PID"]], ids=["all", "process"])
 def test_the_owner_of_an_old_connection_need_not_do_anything(words):
-    """Another process holds it, and sleeps while this one resets it."""
+    """Another process owns the connection, and sleeps while this one resets it."""
     with namespace():
         client, server = pair(*V4)
         where = which(ends(client))
@@ -144,7 +144,7 @@ def test_the_owner_of_an_old_connection_need_not_do_anything(words):
 
 
 def test_the_end_of_a_process_and_packets_that_come_later_name_no_stranger():
-    """The acceptor has ended when its last data is acknowledged, and others run."""
+    """The acceptor has exited when its last data is acknowledged, and other tasks run."""
     with namespace(), traced("tcplife") as events, socket.create_server(("127.0.0.1", 0)) as listener:
         children = []
         for _ in range(23):

@@ -1,4 +1,4 @@
-"""tcpretrans against segments that the kernel drops at the socket they are for, and its count of them."""
+"""Test tcpretrans against segments that the kernel drops at the socket they are for, and its count of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tcprtt beside what the kernel says of the same connections (TCP_INFO)."""
+"""Test tcprtt beside what the kernel says of the same connections (TCP_INFO)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tcpstates against connections that the test makes, in a network namespace of the test's own."""
+"""Test tcpstates against connections that the test makes, in a network namespace of the test's own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def steps(states):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", STATE_ALTERNATIVES)
 def test_every_state_of_both_ends(alternative):
-    """Ports and addresses are each end's own: those of the one are the other's, the other way round."""
+    """Ports and addresses of one end are those of the other, swapped."""
     hooks = ["--hook", f"tcp_state={alternative}"]
     if refused(run("tcpstates", "--dry-run", *hooks), {"tcp_state": alternative}):
         return

@@ -1,4 +1,4 @@
-"""tcpsynbl against listening sockets that accept nothing, and the kernel's own account of their queues."""
+"""Test tcpsynbl against listening sockets that accept nothing, and the kernel's own account of their queues."""
 
 from __future__ import annotations
 

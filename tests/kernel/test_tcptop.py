@@ -1,4 +1,4 @@
-"""tcptop against connections of the test's own that carry known bytes, and the kernel's count of them."""
+"""Test tcptop against connections of the test's own that carry known bytes, and the kernel's count of them."""
 
 from __future__ import annotations
 

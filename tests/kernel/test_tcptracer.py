@@ -1,4 +1,4 @@
-"""tcptracer against connections that the test makes, in network namespaces of the test's own."""
+"""Test tcptracer against connections that the test makes, in network namespaces of the test's own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HERE = "/proc/self/ns/net"  # the tracer is started in the namespace it looks at
 
 @contextlib.contextmanager
 def traced(*words, netns=(HERE,), lossy=False):
-    """The events of what is done meanwhile in the namespace, as a list that is filled at the end."""
+    """Yield the events of the block in the namespace, as a list that is filled at the end."""
     filters = [word for where in netns for word in ("--netns", where)]
     tracer = start("tcptracer", "-f", "json", "-d", 60, *filters, *words)
     events: list[dict] = []

@@ -1,4 +1,4 @@
-"""thpsnoop against a process that collapses known parts of its memory, and the kernel's account of them."""
+"""Test thpsnoop against a process that collapses known parts of its memory, and the kernel's account of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times of events in a time namespace, where the clocks of pytracer are not the kernel's."""
+"""Test times of events in a time namespace, whose clocks differ from the kernel's."""
 
 from __future__ import annotations
 

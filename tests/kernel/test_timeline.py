@@ -1,4 +1,4 @@
-"""Timelines of real runs, read back: the same as the JSON of the same run, to the nanosecond."""
+"""Test timelines of real runs, read back: equal to the JSON of the same run, to the nanosecond."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GC = "import gc; gc.disable(); [gc.collect() for _ in range(7)]"
 
 
 def traced(tracer, *arguments, command, **options):
-    """A run in all formats: its rows as JSON has them, and its timelines."""
+    """Run a tracer in all formats. Returns its rows from the JSON, and its timelines."""
     with pytracer.open(tracer, *arguments, command=command, **options) as trace:
         items = list(trace)
     assert trace.lost == 0

@@ -1,4 +1,4 @@
-"""top against the kernel's own counts of the same: /proc/PID/schedstat, stat and io."""
+"""Test top against the kernel's own counts of the same: /proc/PID/schedstat, stat and io."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ for line in sys.stdin:
 
 
 def witness(pid):
-    """What the kernel has counted of a process with one thread, by the columns of top."""
+    """Return what the kernel counted of a process with one thread, by the columns of top."""
     proc = Path(f"/proc/{pid}")
     cpu, queued, _ = map(int, (proc / "schedstat").read_text().split())
     fields = (proc / "stat").read_text().rpartition(")")[2].split()
@@ -56,7 +56,7 @@ def sleeps(pid):
 
 @pytest.fixture
 def worker(tmp_path):
-    """A process that works when a line comes, and sleeps else."""
+    """Run a process that works for each line, and else sleeps."""
     with subprocess.Popen(
         [sys.executable, "-c", WORK, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -1,4 +1,4 @@
-"""trace on a workload of the test's own: every answer of every call, by every kind of source."""
+"""Test trace on a workload of the test's own: every answer of every call, by every kind of source."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_functions_of_a_program(path, kind, alternative):
 
 @pytest.mark.smoke
 def test_registers_have_no_types_and_formats_say_how_they_are_read(path):
-    """As BCC's users write it."""
+    """Registers have no types; the format says how to read them, as in BCC."""
     program = workload("argcalls")
     events = traced(
         path,
@@ -107,7 +107,7 @@ def test_calls_within_each_other_are_told_apart(path):
 
 @pytest.mark.parametrize("alternative", [alternative.name for alternative in ALTERNATIVES["usdt"]])
 def test_arguments_of_a_usdt_probe(alternative):
-    """In every form, of places that have them elsewhere; those that cannot be read are refused by name."""
+    """In every form, at sites that have them elsewhere; unreadable arguments are refused by name."""
     program = Program(workload("marks"), "forms", TIMES)
     with program:
         place = f"usdt:{workload('marks')}:forms"
@@ -158,7 +158,8 @@ KERNEL = [
 
 @pytest.mark.parametrize(("kind", "alternative"), KERNEL, ids=lambda value: value)
 def test_functions_of_the_kernel(path, kind, alternative):
-    """Arguments by name and type, through structs of the kernel; by return probes, as they were."""
+    """Arguments by name and type, through structs of the kernel; return probes have them as they were at
+    entry."""
     returns = kind in ("kr", "fr")
     kept = "$entry({})" if kind == "kr" else "{}"
     name = kept.format("file->f_path.dentry->d_name.name")

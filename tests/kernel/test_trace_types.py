@@ -1,4 +1,4 @@
-"""trace with the types that debug information tells of: tests/workloads/typed.c says what it does."""
+"""Test trace with types from debug information, on tests/workloads/typed.c."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_cast_finds_the_programs_own_types():
 
 
 def test_registers_are_those_that_debug_information_names():
-    """Behind a struct that is passed by value, and with an argument that nobody wrote, for a large result."""
+    """After a struct passed by value, and with the implicit argument for a large result."""
     assert shown('u:{}:size "%d", more') == [str(i) for i in range(TIMES)]
     assert shown('u:{}:wide "%ld", first') == [str(i) for i in range(TIMES)]
     assert shown('u:{}:wide(void *made, long first) "%ld", first') == [str(i) for i in range(TIMES)]

@@ -1,4 +1,4 @@
-"""Numbers of each width and sign, by each conversion, are those that the program's own printf shows of them.
+"""Test numbers of each width and sign in each conversion against the program's own printf.
 
 tests/workloads/widths.c says what it does.
 """
@@ -131,7 +131,7 @@ def test_a_distribution_has_the_same_numbers(tmp_path):
 
 
 def test_members_of_the_kernels_structs_and_fields_of_its_events(tmp_path):
-    """A port as the kernel has it: in the machine's order in skc_num, in the network's in inet_sport."""
+    """The kernel has a port in host order in skc_num, and in network order in inet_sport."""
     sport = (PORT & 0xFF) << 8 | PORT >> 8
     with packets.namespace():
         events = shown(

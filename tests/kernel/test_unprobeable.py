@@ -1,4 +1,4 @@
-"""The instructions that the kernel refuses are those that pytracer says it does."""
+"""Test that the kernel refuses the instructions that pytracer calls unprobeable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROOM = 32
 
 
 def test_the_kernel_refuses_what_is_said_of_it(tmp_path):
-    """An instruction is looked at when a process that has mapped it is found: this one."""
+    """The kernel checks an instruction when a process that maps it is found: this one."""
     codes = [bytes.fromhex(text) for text, is_64, _ in INSTRUCTIONS if is_64]
     body = b"".join(code.ljust(_ROOM, b"\x90") for code in codes)
     path = tmp_path / "code.so"

@@ -1,4 +1,4 @@
-"""A filter that the C of a tracer does not apply is an error: its results would be of everything."""
+"""Test that a filter which the C of a tracer does not apply is an error, not a result of everything."""
 
 from __future__ import annotations
 

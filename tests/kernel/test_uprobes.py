@@ -1,4 +1,4 @@
-"""Probes on functions of programs: however they are named, to the last call, whatever becomes of the file."""
+"""Test probes on functions of programs, however they are named and whatever happens to the file."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_a_file_that_the_process_has_not_mapped_is_reported(alternative):
 
 
 def test_a_library_of_another_mount_namespace_is_the_one_that_is_probed(alternative, tmp_path):
-    """Two libraries bear one name: ours, and the one that a process in a namespace of its own sees there."""
+    """Two libraries have one path: ours, and one in the mount namespace of a process."""
     ours, theirs = tmp_path / "libanswer.so", tmp_path / "theirs"
     for path, answer in ((ours, 1), (theirs, 2)):
         build_library(path, answer)
@@ -194,7 +194,7 @@ def test_a_library_of_another_mount_namespace_is_the_one_that_is_probed(alternat
 
 
 def test_a_link_in_a_container_leads_within_it(alternative, tmp_path):
-    """The process has a root of its own, where an absolute link leads to the program that it runs."""
+    """The process has a root of its own, where an absolute link points to the program that it runs."""
     root = tmp_path / "root"
     root.mkdir()
     source = SOURCES / "marks.c"
@@ -209,7 +209,7 @@ def test_a_link_in_a_container_leads_within_it(alternative, tmp_path):
 
 
 def test_half_an_attachment_is_taken_back(alternative):
-    """One of the places is none: no probe stays on the others."""
+    """If one site is invalid, the probes at the others are removed."""
     with (
         program_files.find(workload("marks")) as file,
         working(TIMES) as program,

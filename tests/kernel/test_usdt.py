@@ -1,4 +1,4 @@
-"""USDT probes: found in files and processes, counted to the last, their arguments read in every form."""
+"""Test USDT probes: found in files and processes, counted exactly, with arguments in every form."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_pattern_is_all_that_match(alternative):
 
 
 def test_a_probe_that_a_program_makes_while_it_runs(alternative, tmp_path):
-    """Its file is in memory only, and has no name: it is found in what the process has mapped."""
+    """Its file is in memory only, and has no path: it is found in the mappings of the process."""
     build_library(tmp_path / "library.so")
     with (
         Program(workload("marks"), "load", tmp_path / "library.so", TIMES) as program,
@@ -99,7 +99,7 @@ def test_a_probe_that_a_program_makes_while_it_runs(alternative, tmp_path):
 
 
 def test_pythons_own_probes(alternative):
-    """Those of a process of ours, in the interpreter that the distribution built."""
+    """The probes of a Python process, in the distribution's interpreter."""
     with program_files.find(str(PYTHON)) as file:
         needs("python3 with probes", [*usdt.usdt_probes(file.tables)])
     code = "import gc; gc.disable(); print('ready', flush=True); input()\n"
@@ -129,7 +129,7 @@ def test_all_that_a_process_has_mapped_is_looked_through(alternative):
 
 
 class Reader:
-    """tests/support/probes/usdt.c, compiled: what the arguments were, by place."""
+    """The tracer tests/support/probes/usdt.c, which reads arguments by site."""
 
     def __init__(self) -> None:
         text = read_source(str(C_FILE))

@@ -1,4 +1,4 @@
-"""vfsstat against known numbers of calls, beside those that the kernel counts (/proc/PID/io)."""
+"""Test vfsstat against known numbers of calls, beside those that the kernel counts (/proc/PID/io)."""
 
 from __future__ import annotations
 

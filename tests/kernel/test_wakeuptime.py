@@ -1,4 +1,4 @@
-"""wakeuptime against threads that wake each other, and timers that do, a known number of times."""
+"""Test wakeuptime against threads that wake each other, and timers that do, a known number of times."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_thread_is_woken_by_the_one_that_writes():
 
 
 def test_a_timer_is_not_the_task_that_it_interrupts():
-    """Every sleep is ended by a timer; a process that spins beside it is what is interrupted."""
+    """A timer ends every sleep, and interrupts a process that spins."""
     beside = (
         "import os, time\nif not os.fork():\n    while time.process_time() < 0.3: pass\n    os._exit(0)\n"
     )

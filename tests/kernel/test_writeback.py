@@ -1,4 +1,4 @@
-"""writeback on a disk of the test's own, beside what the kernel counts of its writes."""
+"""Test writeback on a disk of the test's own, beside what the kernel counts of its writes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def device_of(folder):
 
 
 def sectors_written(folder):
-    """As /sys/block/DISK/stat counts."""
+    """Return the count of /sys/block/DISK/stat."""
     with open(f"/sys/dev/block/{device_of(folder)}/stat") as file:
         return int(file.read().split()[6])
 

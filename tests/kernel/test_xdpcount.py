@@ -1,4 +1,4 @@
-"""xdpcount as people run it, against known frames in a network of the test's own."""
+"""Test xdpcount as people run it, against known frames in a network of the test's own."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_link_without_a_header():
 
 @pytest.fixture
 def tun():
-    """Interfaces without a link header can be made."""
+    """Require that interfaces without a link header can be created."""
     needs("tun", Path("/dev/net/tun").exists())
 
 

@@ -88,7 +88,7 @@ class TableSink:
         self._anything = True
 
     def _fit(self, lines: list[str], item: Snapshot | Histograms) -> list[str]:
-        """Cut a table to the height of the screen: an interval's table that scrolls could not be overwritten."""
+        """Cut a table to the height of the screen, since a table that scrolls could not be overwritten."""
         import shutil
 
         size = shutil.get_terminal_size()

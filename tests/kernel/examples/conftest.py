@@ -1,4 +1,4 @@
-"""The tracers of examples/ are found by PYTRACER_PATH, so their tests run them by name like any other."""
+"""Set PYTRACER_PATH to examples/, so that its tests run the tracers by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""forkcount against a shell that starts a known number of processes."""
+"""Test forkcount against a shell that starts a known number of processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""forkstacks against a shell that starts a known number of processes."""
+"""Test forkstacks against a shell that starts a known number of processes."""
 
 from __future__ import annotations
 

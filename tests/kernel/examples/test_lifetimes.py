@@ -1,4 +1,4 @@
-"""lifetimes against a shell that starts a known number of processes, one of which sleeps."""
+"""Test lifetimes against a shell that starts a known number of processes, one of which sleeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""renames against a shell that gives itself known names."""
+"""Test renames against a shell that gives itself known names."""
 
 from __future__ import annotations
 
