@@ -100,7 +100,8 @@ def test_writeback_is_nobodys(tmp_path):
 
 @pytest.mark.lab
 def test_the_cgroup_that_is_charged(tmp_path):
-    """The cgroup is the nearest one of cgroup v2 that has the controller; ids of v1 would name other cgroups."""
+    """The cgroup is the nearest one of cgroup v2 that has the controller; ids of v1 would name other
+    cgroups."""
     with loop(tmp_path) as device, traced(device, "-p", os.getpid()) as events:
         work(device, reads=23)
     lines = [line.split(":") for line in Path("/proc/self/cgroup").read_text().splitlines()]

@@ -1,4 +1,5 @@
-"""Test cachestat and cachetop on files of a file system of the test's own, beside what /proc/PID/io counts."""
+"""Test cachestat and cachetop on files of a file system of the test's own, beside what /proc/PID/io
+counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Test compactsnoop of a process that has all memory compacted: a line for each zone that /proc/zoneinfo has."""
+"""Test compactsnoop of a process that has all memory compacted: a line for each zone that /proc/zoneinfo
+has."""
 
 from __future__ import annotations
 

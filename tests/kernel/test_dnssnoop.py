@@ -1,4 +1,5 @@
-"""Test dnssnoop against a server of the test's own, which says what it was asked and holds each answer back."""
+"""Test dnssnoop against a server of the test's own, which says what it was asked and holds each answer
+back."""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ def query(number, name=NAME, kind=A):
 
 @contextlib.contextmanager
 def server(families=(V4,)):
-    """A process with a bound socket of each family; what it gives is where it is, and what it was asked."""
+    """Run a server with a bound socket of each family. Yields its address and the questions that it
+    received."""
     sockets = [socket.socket(family, socket.SOCK_DGRAM) for family, _ in families]
     for one, (_, host) in zip(sockets, families, strict=True):
         one.bind((host, 53))
@@ -93,7 +95,7 @@ def shown(events, *names):
     "alternative", [pytest.param("cgroup-link", marks=pytest.mark.smoke), "cgroup-attach"]
 )
 def test_each_message_on_both_sides_with_its_owner(alternative):
-    """Sockets of both sides are older than the trace; the server answers while the client waits."""
+    """The sockets of both sides are older than the trace; the server answers while the client waits."""
     hooks = ["--hook", f"cgroup_packet={alternative}", "--hook", f"created={alternative}"]
     wanted = {"cgroup_packet": alternative, "created": alternative}
     if refused(run("dnssnoop", "--dry-run", *hooks), wanted):
@@ -210,7 +212,8 @@ def test_only_failed_only_slow_only_answers_and_another_port():
 
 
 def test_an_answer_to_another_question_has_no_latency():
-    """The same id and socket, but another name; then the answer in other letters, and that once more."""
+    """The id and socket are the same but the name differs; then the answer comes in other letter case,
+    twice."""
     with namespace(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
         there.bind(("127.0.0.1", 53))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -227,7 +230,7 @@ def test_an_answer_to_another_question_has_no_latency():
 
 
 def test_a_command_and_its_server_beside_it():
-    """Filters look at the owner: the server's messages are not the command's."""
+    """Filters apply to the owner: the server's messages do not belong to the command."""
     code = (
         "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.connect(('127.0.0.1', 53))\n"
         f"for _ in range(7):\n    s.send({query(0)!r})\n    s.recv(1000)\n"
@@ -249,7 +252,7 @@ def test_what_finds_no_room_is_counted():
 
 
 def test_a_later_fragment_carries_no_message():
-    """What stands where a message would be is the middle of another packet."""
+    """The bytes at a message's place belong to the middle of another packet."""
     data = struct.pack("!4H", 53, 53, 8 + len(query(7)), 0) + query(7)
     with namespace(), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as client:
         tracer = start("dnssnoop", "-f", "json", *HERE)

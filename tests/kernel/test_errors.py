@@ -263,7 +263,8 @@ FEW = {
 
 @pytest.mark.parametrize("words", FEW.values(), ids=FEW)
 def test_a_want_of_descriptors_is_never_an_answer_of_the_kernel(words):
-    """A feature probe that lacks a descriptor was taken for an absent feature; no limit may have that effect."""
+    """A feature probe that lacks a descriptor was taken for an absent feature; no limit may have that
+    effect."""
     for limit in (*range(5, 17), 20, 28, *range(31, 38, 2)):
         done = run(*words, preexec_fn=partial(setrlimit, RLIMIT_NOFILE, (limit, limit)))
         if done.status:

@@ -113,7 +113,8 @@ def test_a_killed_tracer_leaves_nothing_in_the_program():
 
 
 def test_the_files_of_a_container_are_meant_by_their_names_there(tmp_path):
-    """In the container's mount namespace the name means another library: with --mntns, for all its processes."""
+    """In the container's mount namespace the name means another library: with --mntns, for all its
+    processes."""
     ours, theirs = tmp_path / "libanswer.so", tmp_path / "theirs"
     build_library(ours, 1)
     build_library(theirs, 2)

@@ -97,7 +97,8 @@ def test_calls_within_calls_are_seen_however_deep():
 
 @pytest.mark.lab
 def test_returns_that_the_kernel_does_not_show_are_no_other_calls():
-    """The kernel keeps 64 return addresses of a task: of 100 nested calls it shows no return of the inner 36."""
+    """The kernel keeps 64 return addresses of a task: of 100 nested calls it shows no return of the inner
+    36."""
     result = of_functions("twice", 100, 1, "nest", options=["--hook", "ur=uretprobe"])
     [found] = histograms(result, "no_return").values()
     check(found, 2 * 64, 37, longest=100)

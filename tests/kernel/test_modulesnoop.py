@@ -1,4 +1,5 @@
-"""Test modulesnoop beside the errors that the calls return and, where the kernel has modules, /proc/modules."""
+"""Test modulesnoop beside the errors that the calls return and, where the kernel has modules,
+/proc/modules."""
 
 from __future__ import annotations
 

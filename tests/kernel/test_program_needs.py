@@ -1,4 +1,5 @@
-"""Test kernels with a hook but without a helper: another alternative, or a reason, before the compiler runs."""
+"""Test kernels with a hook but without a helper: another alternative, or a reason, before the compiler
+runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Test returns of programs' functions: every call is counted, however it ends, and programs are undisturbed."""
+"""Test returns of programs' functions: every call is counted, however it ends, and programs are
+undisturbed."""
 
 from __future__ import annotations
 
@@ -282,7 +283,8 @@ def test_code_that_cannot_be_read_is_refused(tmp_path):
 
 
 def test_a_file_that_is_written_to_while_it_is_looked_at_is_refused(tmp_path):
-    """The file changes between analysis and attaching: probes would be in the middle of other instructions."""
+    """The file changes between analysis and attaching: probes would be in the middle of other
+    instructions."""
     from pytracer.features.kernel_facts import RunningKernel
     from pytracer.plan import make_plan
     from pytracer.request import Request

@@ -64,7 +64,8 @@ def test_what_a_histogram_stands_for(words):
 
 
 def test_filters_look_at_the_task_that_waits():
-    """A timer interrupt wakes the task, whichever task runs then; a process outside the cgroup does the same."""
+    """A timer interrupt wakes the task, whichever task runs then; a process outside the cgroup does the
+    same."""
     sleeps = "import time\nfor _ in range(23):\n    time.sleep(0.005)\n"
     with cgroup() as folder:
         tracer = start("runqlat", "-f", "json", "--cgroup", folder, "--by", "pid", 60)

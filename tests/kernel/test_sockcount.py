@@ -136,7 +136,8 @@ def test_an_interface_that_goes_away_is_said_and_ends_it():
 @pytest.mark.lab
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_tap_and_tun_devices_both_ways(program):
-    """A packet that a program or virtual machine sends by the device comes in; one that it receives goes out."""
+    """A packet that a program or virtual machine sends by the device comes in; one that it receives goes
+    out."""
     needs("tun", Path("/dev/net/tun").exists())
     for name, kind, sent, ethertype in (
         ("tap7", packets.IFF_TAP, packets.frames(), 0),

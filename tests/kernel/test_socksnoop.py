@@ -1,4 +1,5 @@
-"""Test socksnoop against sockets that are known to the last call, in cgroups and a network of the test's own."""
+"""Test socksnoop against sockets that are known to the last call, in cgroups and a network of the test's
+own."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ for family, any_, there in ((socket.AF_INET, "0.0.0.0", "127.0.0.1"), (socket.AF
 
 
 def expected() -> list[tuple[object, ...]]:
-    """(call, family, type, protocol, address, port) of each event of WORK, in its order."""
+    """Return (call, family, type, protocol, address, port) of each event of WORK, in order."""
     made: list[tuple[object, ...]] = []
     for family, any_, there in (("IPv4", "0.0.0.0", "127.0.0.1"), ("IPv6", "::", "::1")):
         tcp, udp = (family, "stream", "TCP"), (family, "dgram", "UDP")
@@ -59,7 +60,7 @@ def seen(result: Result) -> list[tuple[object, ...]]:
 
 @pytest.fixture
 def folder():
-    """A cgroup, in whose network there is only what the test does."""
+    """Create a cgroup, in a network that only the test uses."""
     with packets.namespace(ipv6=True), cgroup() as made:
         yield made
 
@@ -100,7 +101,7 @@ def test_all_but_some_calls_and_who_is_asked(folder):
 
 
 def test_a_command_and_what_it_starts(folder):
-    """Where a cgroup is named, the command is the load: what else is in the cgroup is shown, too."""
+    """With a cgroup named, the command is only the load: other processes of the cgroup are shown, too."""
     command = (
         sys.executable,
         "-c",
@@ -123,7 +124,7 @@ def test_a_command_and_what_it_starts(folder):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_nothing_is_left_by_an_error_half_way_or_a_killed_process(folder, alternative):
-    """Somebody's program allows none beside it: those that were put on before are taken off again."""
+    """Another owner's program allows none beside it: the programs that were attached before are detached."""
     words = ("--cgroup", folder, "--hook", f"sockets={alternative}")
     theirs = attached(folder, ADDRESSES["bind4"], 1, flags=0, kind=ProgType.CGROUP_SOCK_ADDR)
     with theirs as number:

@@ -43,7 +43,8 @@ def of_a_process(*words):
     ("kind", "alternative"), [pair for pair in EVERY if pair[0] not in IN_PROGRAMS], ids=lambda value: value
 )
 def test_the_kernels_part_by_every_way(kind, alternative):
-    """The stack begins with the function or with the address it returned to, without the tracer's own frames."""
+    """The stack begins with the function or with the address it returned to, without the tracer's own
+    frames."""
     command = ["--", workload("calls"), "fail", CALLS]
     words = ["-K", "--hook", f"{kind}={alternative}", f"{kind}:{NAMES[kind]}"]
     result = run("stackcount", "-f", "json", *words, *command)

@@ -85,7 +85,8 @@ def test_bytes_of_connections_that_are_reset_or_half_closed():
 
 @pytest.mark.lab
 def test_connections_older_than_the_trace():
-    """They belong to the process that has them open when the trace begins, whichever task runs at the reset."""
+    """They belong to the process that has them open when the trace begins, whichever task runs at the
+    reset."""
     with namespace():
         closed, kept = pair(*V4), pair(*V4)
         for source, target in (closed, closed[::-1]):

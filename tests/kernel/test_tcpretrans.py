@@ -1,4 +1,5 @@
-"""Test tcpretrans against segments that the kernel drops at the socket they are for, and its count of them."""
+"""Test tcpretrans against segments that the kernel drops at the socket they are for, and its count of
+them."""
 
 from __future__ import annotations
 
@@ -81,7 +82,7 @@ def test_a_loss_that_the_other_end_tells_of_is_sent_again_fast():
 
 @pytest.mark.lab
 def test_what_opens_a_connection():
-    """A SYN that is not answered; an answer that is not heard, of the process that listens."""
+    """A SYN without an answer; an answer that gets lost, which belongs to the listening process."""
     with namespace(), traced("tcpretrans") as events:
         before = counters()["Tcp.RetransSegs"]
         with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
@@ -114,7 +115,7 @@ def test_what_opens_a_connection():
 @pytest.mark.lab
 @pytest.mark.parametrize(("sockets", "owner"), [("iterator", me), ("none", lambda: (None, None))])
 def test_a_connection_older_than_the_trace(sockets, owner):
-    """It belongs to who has it open as the trace begins, if the kernel tells."""
+    """It belongs to the process that has it open when the trace begins, if the kernel reports that."""
     with namespace():
         client, server = pair(*V4)
         with traced("tcpretrans", "--hook", f"open_sockets={sockets}") as events, dropping_segments(server):

@@ -1,4 +1,5 @@
-"""Test tcpsynbl against listening sockets that accept nothing, and the kernel's own account of their queues."""
+"""Test tcpsynbl against listening sockets that accept nothing, and the kernel's own account of their
+queues."""
 
 from __future__ import annotations
 
@@ -20,13 +21,13 @@ BACKLOG = 5
 
 
 def overflows():
-    """TcpExtListenOverflows of this network namespace."""
+    """Return TcpExtListenOverflows of this network namespace."""
     names, values = re.findall(r"^TcpExt: (.*)$", Path("/proc/thread-self/net/netstat").read_text(), re.M)[:2]
     return int(dict(zip(names.split(), values.split(), strict=True))["ListenOverflows"])
 
 
 def queued(listener):
-    """tcpi_unacked of a listening socket: how many connections wait to be accepted."""
+    """Return tcpi_unacked of a listening socket: the connections that wait to be accepted."""
     return struct.unpack_from("I", listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 24)[0]
 
 
@@ -81,7 +82,7 @@ def test_each_connection_finds_those_before_it(alternative):
 
 @pytest.mark.lab
 def test_what_is_turned_away_is_the_kernels_to_count():
-    """The client of such a connection takes it for established: it is not, and comes into no row."""
+    """The client believes such a connection to be established, but it is not, and appears in no row."""
     with namespace(), socket.create_server(("127.0.0.1", 0), backlog=1) as listener:
         tracer = start("tcpsynbl", "-f", "json", *HERE, 60)
         clients = [connected(listener) for _ in range(2)]

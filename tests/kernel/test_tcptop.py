@@ -1,4 +1,5 @@
-"""Test tcptop against connections of the test's own that carry known bytes, and the kernel's count of them."""
+"""Test tcptop against connections of the test's own that carry known bytes, and the kernel's count of
+them."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ def test_bytes_each_way_of_each_connection(alternative):
 
 @pytest.mark.lab
 def test_what_a_file_is_sent_by_counts(tmp_path):
-    """sendfile(2), which was a way of its own until Linux 6.5."""
+    """sendfile(2) had a kernel function of its own until Linux 6.5."""
     file = tmp_path / "file"
     file.write_bytes(bytes(10_007))
     with namespace():
@@ -78,7 +79,8 @@ def test_what_a_file_is_sent_by_counts(tmp_path):
 
 
 def test_a_socket_that_two_processes_use_and_one_older_than_the_trace():
-    """Bytes are of who sends them, whoever connected; nothing needs to be known of the connection."""
+    """Bytes belong to the process that sends them, whoever connected; the tracer need not have seen the
+    connection begin."""
     with namespace():
         client, server = pair(*V4)
         tracer = start("tcptop", "-f", "json", *HERE, "--by", "pid", 60)

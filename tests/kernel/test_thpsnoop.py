@@ -1,4 +1,5 @@
-"""Test thpsnoop against a process that collapses known parts of its memory, and the kernel's account of them."""
+"""Test thpsnoop against a process that collapses known parts of its memory, and the kernel's account of
+them."""
 
 from __future__ import annotations
 

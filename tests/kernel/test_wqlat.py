@@ -1,4 +1,5 @@
-"""Test wqlat against work that /proc/sys/vm/stat_refresh has done on each CPU: one item for each, each time."""
+"""Test wqlat against work that /proc/sys/vm/stat_refresh has done on each CPU: one item for each, each
+time."""
 
 from __future__ import annotations
 
