@@ -112,7 +112,7 @@ static __always_inline int passes(struct __sk_buff *skb, int is_out)
     if (!pt_passes_netns(pt_netns_of(sk)))
         return PASS;
     kind = pt_http_find(skb, pt_cfg(PT_CFG_PORT), &message);
-    if (!kind)
+    if (!kind || pt_http_again(skb, &message, is_out))
         return PASS;
     if (is_out)
         pt_sent_by(sk, 1);

@@ -3,6 +3,8 @@
 //
 //     pt_http_find(skb, port, &message)  what a TCP segment of this port (0: any) begins with: PT_HTTP_REQUEST or, if it
 //                                        ends a request, PT_HTTP_RESPONSE; 0: neither
+//     pt_http_again(skb, &message, is_out)
+//                                        whether the segment has been seen: TCP sends again what may be lost
 //     pt_http_line(skb, &message, line)  copies the first line without its end, all else zeroed; how long it is
 #include "loops.h"
 #include "packet_peer.h"
@@ -14,6 +16,7 @@ enum pt_http { PT_HTTP_REQUEST = 1, PT_HTTP_RESPONSE };
 struct pt_http_message {
     u32 start; // of what the segment carries
     u32 status;
+    u32 sequence; // TCP's number of its first byte
     u16 sport;
     u16 dport;
 };
@@ -45,6 +48,7 @@ static __always_inline int pt_http_find(struct __sk_buff *skb, u32 port, struct 
         return 0;
     message->sport = first[0] << 8 | first[1];
     message->dport = first[2] << 8 | first[3];
+    message->sequence = first[4] << 24 | first[5] << 16 | first[6] << 8 | first[7];
     message->start = transport + (first[12] >> 4) * 4;
     if (port && message->sport != port && message->dport != port)
         return 0;
@@ -59,6 +63,22 @@ static __always_inline int pt_http_find(struct __sk_buff *skb, u32 port, struct 
     // Interim responses end no request, but for 101 (Switching Protocols).
     return message->status == 101 || (message->status >= 200 && message->status <= 999) ? PT_HTTP_RESPONSE
                                                                                         : 0;
+}
+
+// The number of the latest message, by the socket's cookie and the direction.
+BPF_TABLE("lru_hash", u64, u32, pt_http_latest, 8192);
+
+#define PT_HTTP_WINDOW (1 << 26) // bytes that are sent again at most, by far; numbers begin anew after 4 GiB
+
+static __always_inline int pt_http_again(struct __sk_buff *skb, struct pt_http_message *message, int is_out)
+{
+    u64 key = bpf_get_socket_cookie(skb) << 1 | !!is_out;
+    u32 *latest = pt_http_latest.lookup(&key);
+
+    if (latest && *latest - message->sequence < PT_HTTP_WINDOW)
+        return 1;
+    pt_http_latest.update(&key, &message->sequence);
+    return 0;
 }
 
 struct pt_http_walk {

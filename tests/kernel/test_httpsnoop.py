@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from support.cli import run, start, stop
-from support.connections import V4, V6, me, pair
+from support.cli import run, start, stop, wait_for
+from support.connections import V4, V6, dropping_segments, me, pair, tcp_info
 from support.needs import refused
 from support.packets import namespace
 
@@ -145,6 +145,46 @@ def test_pipelined_interim_unanswered_and_cut():
     known = [event["path"] for event in of_client if event["latency_ns"] is not None]
     assert known == ["/0", "/\x1b"]
     assert len(found) == 2 * len(of_client)
+
+
+def answer(status):
+    return b"HTTP/1.1 %d Whatever\r\nContent-Length: 0\r\n\r\n" % status
+
+
+def retransmitted(end):
+    """Wait until segments were sent again."""
+    before = tcp_info(end)["total_retrans"]
+    wait_for(lambda: tcp_info(end)["total_retrans"] >= before + 2, "segments that are sent again")
+
+
+@pytest.mark.lab
+def test_what_tcp_sends_again_is_one_request_and_one_response():
+    """The sockets drop segments that the programs have seen; of two requests the second is sent while the
+    response to the first is still lost."""
+    with namespace():
+        tracer = start("httpsnoop", "-f", "json", *HERE)
+        client, server = pair(*V4)
+        with client, server:
+            with dropping_segments(server):
+                client.sendall(request(b"GET", b"/one"))
+                retransmitted(client)
+            assert server.recv(1000) == request(b"GET", b"/one")
+            with dropping_segments(client):
+                server.sendall(answer(200))
+                retransmitted(server)
+                client.sendall(request(b"GET", b"/two"))
+                assert server.recv(1000) == request(b"GET", b"/two")
+                retransmitted(server)
+            assert client.recv(1000) == answer(200)
+            server.sendall(answer(404))
+            assert client.recv(1000) == answer(404)
+        found = events(tracer)
+    assert sorted(shown(found, "path", "status", "direction"), key=str) == [
+        ("/one", 200, "in"),
+        ("/one", 200, "out"),
+        ("/two", 404, "in"),
+        ("/two", 404, "out"),
+    ]
 
 
 def test_a_long_line_is_cut_and_counted():

@@ -213,7 +213,8 @@ for _ in range(23):
 def missed(folder: Path) -> Forced:
     """Return a program on faults of the kernel that makes one itself, during which it cannot run again.
 
-    On the raw tracepoint: of a trace event perf drops what comes within another, and no counter tells.
+    On the raw tracepoint: of a trace event perf drops what comes within another, and no counter
+    tells: -v says so.
     """
     with Program(sys.executable, "-c", FAULTS) as program:
         result = program.seen_by("trace", 'rt:page_fault_kernel "%d", *(int *)0xffff800000000008')
@@ -284,6 +285,14 @@ def test_strings_that_the_reader_of_a_stream_cut_are_counted():
         trace.session.collector.reader.truncated = 5  # the rest of so many events came too late
         items = list(trace)
     assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [("truncated", 5)]
+
+
+def test_a_trace_event_that_may_be_dropped_uncounted_is_said_to_be():
+    gap = "(an event within the handling of another is not seen, and not counted)"
+    for event, is_said in (("t:exceptions:page_fault_kernel", True), ("rt:page_fault_kernel", False)):
+        result = run("funccount", "-v", event, "-d", 0.1)
+        assert result.status == 0, result.err
+        assert (gap in result.err) == is_said
 
 
 def test_what_links_have_missed_counts_before_and_after_they_are_detached():

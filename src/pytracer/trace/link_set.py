@@ -49,7 +49,8 @@ class LinkSet:
                     self._warn(note)
                 places = ", ".join(f"{link.place}: {link.how}" for link in links if link.how)
                 where = f"{chosen.probe.kind} {places}" if places else chosen.target
-                self._say(f"attached {chosen.probe.program} to {where}")
+                limits = ", ".join(dict.fromkeys(link.uncounted for link in links if link.uncounted))
+                self._say(f"attached {chosen.probe.program} to {where}" + (f" ({limits})" if limits else ""))
                 attaching.advance()
         self._had_watched = bool(self._watched)
         named.report_failures()

@@ -19,6 +19,8 @@ class Link:
 
     how = ""
     target_kind = "interface"
+    uncounted = ""
+    """What the kernel may skip there and counts nowhere."""
 
     def __init__(self, fd: int, note: str = "", place: str = "") -> None:
         """Own ``fd``."""

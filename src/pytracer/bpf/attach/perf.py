@@ -25,6 +25,18 @@ _PERF_LINK = 7  # BPF_LINK_TYPE_PERF_EVENT
 _KPROBES = (3, 4)  # BPF_PERF_EVENT_KPROBE, BPF_PERF_EVENT_KRETPROBE
 _SPARE = 64  # descriptors for everything else
 ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5
+_UNTOUCHED = (1 << 64) - 1
+
+
+class TraceEventLink(Link):
+    """A perf event on a trace event, or a link on one.
+
+    perf drops a trace event that a task raises while it handles another one, such as a page fault of a
+    program there. Before Linux 6.7 (dd8657894c11) the kernel does not count the programs either that it skips
+    because one is already running on that CPU.
+    """
+
+    uncounted = "an event within the handling of another is not seen, and not counted"
 
 
 class PerfLink(Link):
@@ -35,14 +47,24 @@ class PerfLink(Link):
     @property
     def missed(self) -> int:
         """See :class:`Link`."""
-        if self.fd >= 0:
-            info = bytearray(_INFO.size)
-            with contextlib.suppress(OSError):  # a plain event, or a kernel that does not say
-                object_info(self.fd, info)
-                kind, _, _, what, _, _, _, _, count = _INFO.unpack(info)
-                if kind == _PERF_LINK and what in _KPROBES:
-                    self._missed = count
+        self._missed = self._count() or self._missed
         return self._missed
+
+    @property
+    def uncounted(self) -> str:  # type: ignore[override]
+        """See :class:`Link`."""
+        return "runs that the kernel skips are not counted" if self._count() is None else ""
+
+    def _count(self) -> int | None:
+        """Return how many runs the link missed; None if the kernel does not report it."""
+        info = bytearray(_INFO.size)
+        _INFO.pack_into(info, 0, *[0] * 8, _UNTOUCHED)
+        with contextlib.suppress(OSError):  # detached, a plain event, or a kernel that does not say
+            object_info(self.fd, info)
+            kind, _, _, what, _, _, _, _, count = _INFO.unpack(info)
+            if kind == _PERF_LINK and what in _KPROBES and count != _UNTOUCHED:
+                return int(count)
+        return None
 
     def detach(self) -> None:
         """See :class:`Link`."""

@@ -6,7 +6,7 @@ import os
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf import attach_linked, attach_program, event_attr
+from pytracer.bpf.attach.perf import TraceEventLink, attach_linked, attach_program, event_attr
 from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.prober import FeatureProber, assumed, unsupported, unsupported_because
 from pytracer.bpf.sys import ProgType
@@ -65,6 +65,8 @@ def attach(_: Tracepoint, place: AttachTarget, program: int) -> list[Link]:
     category, _colon, event = place.name.partition(":")
     number = tracefs.event_id(category, event)
     try:
-        return [Link(attach_linked(event_attr(PERF_TYPE_TRACEPOINT, number), program, place.cookies))]
+        return [
+            TraceEventLink(attach_linked(event_attr(PERF_TYPE_TRACEPOINT, number), program, place.cookies))
+        ]
     except OSError as error:
         raise attach_error(error, f"tracepoint {place.name}") from error

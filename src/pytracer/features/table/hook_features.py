@@ -45,7 +45,7 @@ TRACEPOINT = _hook(
     "EVENT_TRACING",
     noun="trace events",
     fallback="kprobe",
-    limits="needs tracefs; the arguments are laid out for each event",
+    limits="needs tracefs; the arguments are laid out for each event; not events within another",
 )
 TYPED_TRACEPOINT = _hook(
     "typed tracepoint",
