@@ -1,4 +1,4 @@
-"""What every test shares: kernel tests need root, may not be skipped in CI, and leave nothing behind."""
+"""Apply the rules of all tests: kernel tests need root, may not skip in CI, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ _accept_signals()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give the tests that need the machine alone to one worker: a second would only wait for the first."""
+    """Assign the tests that need the machine alone to one worker: a second one would only wait for the
+    first."""
     if config.pluginmanager.has_plugin("xdist"):
         for item in items:
             if item.get_closest_marker("alone"):
@@ -44,7 +45,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Where PYTRACER_NO_SKIP is set, a kernel test that is skipped without a declared reason has failed."""
+    """Fail a kernel test that skips without a declared reason if PYTRACER_NO_SKIP is set."""
     outcome = yield
     report = outcome.get_result()
     if report.skipped and isinstance(call.excinfo.value, Excused):
@@ -56,7 +57,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(autouse=True)
 def _nothing_left(request: pytest.FixtureRequest):
-    """After a kernel test no program and no map that was not there before is left.
+    """Fail a kernel test that leaves a program or map loaded.
 
     Kernel tests of several workers and checkouts run side by side, except those that are marked ``alone``.
     """

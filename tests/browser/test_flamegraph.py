@@ -1,4 +1,4 @@
-"""Flame graphs in a real browser: they zoom and search, and hostile names do nothing.
+"""Test flame graphs in a real browser: zoom, search, and hostile names.
 
 Not among the tests that scripts/test runs by itself: scripts/test tests/browser, with Debian's chromium.
 """

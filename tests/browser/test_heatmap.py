@@ -1,4 +1,4 @@
-"""A heat map in a real browser: the mouse shows exact counts, hostile names do nothing."""
+"""Test a heat map in a real browser: exact counts under the mouse, and hostile names."""
 
 from __future__ import annotations
 

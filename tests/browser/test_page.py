@@ -1,4 +1,4 @@
-"""The page of pytracer serve in a real browser: live rows, pictures, hostile names, other origins."""
+"""Test the page of pytracer serve in a real browser: live rows, pictures, hostile names, other origins."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class OtherSite(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    """A page with no run, in a browser."""
+    """Open a page without runs in a browser."""
     with serving("--allow-commands") as page, browser(tmp_path_factory.mktemp("browser")) as tab:
         tab.resize(1200, 900)
         tab.open(page.url)

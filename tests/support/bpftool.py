@@ -1,4 +1,4 @@
-"""The kernel's own tool, as a second opinion; and programs for it and us to look at."""
+"""Run bpftool as a second opinion, and load programs for it and pytracer to look at."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def entries(process: int, name: str) -> int:
 
 
 def by_id(objects: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """Its objects by their ids."""
+    """Return its objects by id."""
     return {bpf_object["id"]: bpf_object for bpf_object in objects}
 
 
 @contextlib.contextmanager
 def program(kind: int, code: bytes = returning(0), **options: Any) -> Iterator[tuple[int, int]]:
-    """A program of ours: (descriptor, id)."""
+    """Load a program. Yields its descriptor and id."""
     descriptor = prog_load(kind, code, **options)
     try:
         yield descriptor, program_info(descriptor)[0]
@@ -94,7 +94,7 @@ def _count(a: Assembler, table: int, slot: int) -> None:
 
 
 class Filtered:
-    """Two sockets, and a program that sees what is sent from one to the other, and lets it pass."""
+    """Two sockets, and a program that sees what one sends to the other, and lets it pass."""
 
     def __init__(self) -> None:
         self.far, self._near = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -103,7 +103,7 @@ class Filtered:
         self._near.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, self.program)
 
     def send(self, times: int) -> None:
-        """Have the program run so often."""
+        """Run the program this many times."""
         for _ in range(times):
             self.far.send(b"x")
             self._near.recv(8)
@@ -123,7 +123,7 @@ def array(slots: int, name: str = "") -> int:
 
 
 def number(table: int, slot: int) -> int:
-    """One of them."""
+    """Return the number of one of them."""
     key, value = bytearray(struct.pack("I", slot)), bytearray(8)
     bpf(Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", table, address(key), address(value), 0))
     return int(struct.unpack("Q", value)[0])

@@ -1,4 +1,4 @@
-"""A headless Chromium (Debian's package ``chromium``): runs a script in a page, takes pictures of it."""
+"""Run a headless Chromium (Debian's package ``chromium``): scripts in a page, and screenshots."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ def evaluate(folder: Path, svg: str, script: str) -> Any:
 
 
 def screenshot(folder: Path, page: Path, picture: Path, width: int, height: int) -> None:
-    """Take a picture (PNG) of a file."""
+    """Write a screenshot (PNG) of a file."""
     chromium(folder, page, f"--window-size={width},{height}", f"--screenshot={picture}")

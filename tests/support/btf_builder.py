@@ -1,4 +1,4 @@
-"""Makes BTF for tests: types one by one, then the bytes."""
+"""Build BTF for tests, type by type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INT, CHAR, LONG = 1, 2, 3
 
 
 class Builder:
-    """BTF, type by type; every method returns the new type's id."""
+    """Builds BTF type by type; every method returns the new type's id."""
 
     def __init__(self, *, tidy: bool = True) -> None:
         self.types: list[bytes] = []
@@ -49,12 +49,13 @@ class Builder:
         return self.add(BtfKind.TYPEDEF, name, target)
 
     def struct(self, name: str, size: int, *members: tuple[str, int, int], union: bool = False) -> int:
-        """Members are (name, type id, offset in bits)."""
+        """Add a struct. Members are (name, type id, offset in bits)."""
         words = [w for m, t, at in members for w in (self.string(m), t, at)]
         return self.add(BtfKind.UNION if union else BtfKind.STRUCT, name, size, *words, count=len(members))
 
     def bits(self, name: str, size: int, *members: tuple[str, int, int, int]) -> int:
-        """Members are (name, type id, offset in bits, width in bits, 0 for none)."""
+        """Add a struct with bit-fields. Members are (name, type id, offset in bits, width in bits, 0 for
+        none)."""
         words = [w for m, t, at, n in members for w in (self.string(m), t, at | n << 24)]
         return self.add(BtfKind.STRUCT, name, size, *words, count=len(members), flag=True)
 

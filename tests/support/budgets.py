@@ -1,4 +1,4 @@
-"""Budgets as small as a test needs them, of a user that is neither root nor who runs the test."""
+"""Create small budgets of a user that is neither root nor the one that runs the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cgroups of a test's own, and processes in them."""
+"""Create cgroups, and run processes in them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def send(family, address, times, size, kind=socket.SOCK_DGRAM, protocol=0):
 
 @contextlib.contextmanager
 def cgroup() -> Iterator[Path]:
-    """A cgroup (version 2), removed with all below it once its processes have ended."""
+    """Create a cgroup (version 2). It is removed with all below it once its processes have ended."""
     roots = cgroup2_roots()
     assert roots, "no cgroup2 is mounted"
     folder = roots[0] / f"pytracer-test-{os.getpid()}"
@@ -62,7 +62,8 @@ def attached(
     flags: int | None = None,
     kind: ProgType = ProgType.CGROUP_SKB,
 ) -> Iterator[int]:
-    """Somebody's program that returns ``value``: by a link, or with ``flags`` and without one; its id."""
+    """Attach another owner's program that returns ``value``: by a link, or with ``flags`` and without one.
+    Yields its id."""
     program = prog_load(kind, returning(value), attach_type=attach_type, name="somebody_s")
     where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     link = -1

@@ -1,4 +1,4 @@
-"""Classic BPF read back and run, as the kernel would: what a filter answers to a system call."""
+"""Decode classic BPF and run it as the kernel would: the action of a filter for a system call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _COMPUTE = {0x54: int.__and__, 0x44: int.__or__}
 
 
 def decode(program: bytes) -> list[tuple[int, int, int, int]]:
-    """Its instructions: (code, jt, jf, k)."""
+    """Decode the instructions: (code, jt, jf, k)."""
     return list(struct.iter_unpack("=HBBI", program))
 
 

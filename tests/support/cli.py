@@ -1,4 +1,4 @@
-"""Running pytracer as people do: a process, its output, its exit status."""
+"""Run pytracer as users do: a process, its output, its exit status."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class Result:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Its JSON lines."""
+        """Return its JSON lines."""
         return [json.loads(line) for line in self.out.splitlines()]
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """Its JSON lines, without the times that each has."""
+        """Return its JSON lines without their times."""
         return [{key: value for key, value in line.items() if key not in TIMES} for line in self.lines]
 
     def of(self, kind: str) -> list[dict[str, Any]]:
-        """Its records of one kind."""
+        """Return its records of one kind."""
         return [record for record in self.records if record["kind"] == kind]
 
 
 class Ended(AssertionError):
-    """It ended before it traced; ``result`` says how."""
+    """The process ended before it traced; ``result`` has its output."""
 
     def __init__(self, result: Result) -> None:
         super().__init__(f"ended before it traced: {result.status}, {result.err}")

@@ -1,4 +1,4 @@
-"""What the programs of a tracer use, found by compiling every alternative: the floor under every tracer."""
+"""Find what the programs of a tracer use, by compiling every alternative."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Everything(set[str]):
     """The set of all names."""
 
     def __contains__(self, _: object) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
 
@@ -96,8 +96,8 @@ def _instructions(code: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 class Floor:
-    """Every alternative of a tracer, compiled. ``uses`` is its line of the table; ``missing`` has the message
-    of the compiler for each variant that does not compile here."""
+    """Compiles every alternative of a tracer. ``uses`` is its line of the table; ``missing`` has the
+    message of the compiler for each variant that does not compile here."""
 
     def __init__(self, tracer: Tracer) -> None:
         self.tracer = tracer
@@ -120,7 +120,7 @@ class Floor:
 
     @property
     def uses(self) -> Uses:
-        """The tracer's line of the table."""
+        """Return the tracer's line of the table."""
         return {"tracer": self.tracer.name, "programs": self._programs, "maps": self._maps}
 
     @property

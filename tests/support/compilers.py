@@ -1,4 +1,4 @@
-"""Programs of several languages, compiled by a test."""
+"""Compile programs of several languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TCP connections of a test's own, in a network namespace of its own, and the kernel's counts of them."""
+"""Make TCP connections in a network namespace of the test's own, and read the kernel's counts of them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def counters() -> dict[str, int]:
 
 @contextlib.contextmanager
 def traced(tracer: str, *words: object) -> Iterator[list[dict[str, Any]]]:
-    """The events of what is done meanwhile in the namespace, as a list that is filled at the end."""
+    """Yield the events of the block in the namespace, as a list that is filled at the end."""
     process = start(tracer, "-f", "json", "-d", 60, "--netns", "/proc/self/ns/net", *words)
     events: list[dict[str, Any]] = []
     try:
@@ -92,7 +92,7 @@ _DROP = [(0x06, 0, 0, 0)]  # ret #0
 
 
 def _drop_from(first: int) -> list[tuple[int, int, int, int]]:
-    """Instructions that drop segments whose data begins with this byte."""
+    """Return instructions that drop segments whose data begins with this byte."""
     return [
         (0x30, 0, 0, 12),  # ldb [12]: the length of the header, in its upper half
         (0x54, 0, 0, 0xF0),  # and #0xf0
@@ -107,7 +107,7 @@ def _drop_from(first: int) -> list[tuple[int, int, int, int]]:
 
 @contextlib.contextmanager
 def dropping_segments(end: socket.socket, first: int | None = None) -> Iterator[None]:
-    """A socket to which nothing comes (or no segment whose data begins so): the kernel drops it."""
+    """Let the kernel drop each segment for a socket, or each whose data begins with these bytes."""
     code = _DROP if first is None else _drop_from(first)
     memory = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in code))
     end.setsockopt(

@@ -1,4 +1,4 @@
-"""Processes that fight for one CPU, and what the kernel itself counted of them (/proc/PID/schedstat)."""
+"""Run processes that compete for one CPU, and read the kernel's counts of them (/proc/PID/schedstat)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def command(processes: int = 3, sleeps: int = 0) -> list[str]:
 
 @dataclass
 class Counted:
-    """What the kernel counted of a process: ns on a CPU, ns waiting for one, times that it got one."""
+    """The kernel's counts of a process: ns on a CPU, ns waiting for one, number of timeslices."""
 
     on_cpu: int
     waiting: int
@@ -51,7 +51,7 @@ class Counted:
 
 
 def counted(err: str) -> dict[int, Counted]:
-    """By process id, from standard error."""
+    """Return the counts by process id, from standard error."""
     counts = {}
     for line in err.splitlines():
         if line.startswith("child "):

@@ -1,4 +1,4 @@
-"""A debuginfod server on the loopback interface."""
+"""Run a debuginfod server on the loopback interface."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def path_of(build_id: str) -> str:
 
 
 class Server:
-    """Serves ``files`` by path; ``asked`` is what it was asked for. ``raw``: all that it answers, headers and
-    so on, by path, in parts, with a pause of ``pause`` seconds before each."""
+    """Serves ``files`` by path; ``asked`` has the requested paths. ``raw`` has whole responses by path, in
+    parts, which are sent with a pause of ``pause`` seconds before each."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}

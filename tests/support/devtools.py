@@ -1,4 +1,4 @@
-"""A headless Chromium that is driven through its debugging pipe."""
+"""Drive a headless Chromium through its debugging pipe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMIT = 60.0
 
 
 class Browser:
-    """One tab. Messages are JSON that ends with a NUL, from its descriptor 4 and to 3."""
+    """A tab. Messages are JSON that ends with a NUL, from its descriptor 4 and to 3."""
 
     def __init__(self, read: int, write: int) -> None:
         self._read, self._write = read, write
@@ -57,7 +57,7 @@ class Browser:
         return json.loads(first)
 
     def open(self, url: str) -> None:
-        """Go to an address."""
+        """Open an address."""
         self._ask("Page.navigate", url=url)
 
     def evaluate(self, script: str) -> Any:
@@ -92,7 +92,7 @@ class Browser:
         self._ask("Emulation.setEmulatedMedia", features=features)
 
     def screenshot(self, file: Path) -> None:
-        """Take a picture (PNG) of what is in the window."""
+        """Write a screenshot (PNG) of the window."""
         file.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
 
     def complaints(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Disks of a test's own: a loop device, and requests to it that are known to the last one."""
+"""Create loop devices, and make known requests to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCK = 4096
 
 @contextlib.contextmanager
 def loop(folder: Path, size: int = 64 << 20) -> Iterator[Path]:
-    """A loop device on a file in ``folder``; its path."""
+    """Create a loop device on a file in ``folder``. Yields its path."""
     if not Path("/dev/loop-control").exists():
         subprocess.run(["modprobe", "loop"], check=True)
     file = folder / "disk"
@@ -38,7 +38,8 @@ def loop(folder: Path, size: int = 64 << 20) -> Iterator[Path]:
 
 
 def takes_discards(device: Path) -> bool:
-    """Linux 5.10 says so of a loop device on an overlay, too, but of no size, and refuses them."""
+    """Return whether the disk supports discards. Linux 5.10 claims so of a loop device on overlayfs, too,
+    but with size 0."""
     return (Path("/sys/class/block") / device.name / "queue/discard_granularity").read_text() != "0\n"
 
 
@@ -92,7 +93,7 @@ def readers(device: Path, counts: dict[str, int], apart: int = 1000) -> dict[int
 
 
 def schedulers(device: Path) -> Iterator[str]:
-    """Give the disk one of its I/O schedulers after the other; their names."""
+    """Set each of the disk's I/O schedulers in turn, and yield its name."""
     scheduler = Path("/sys/class/block") / device.name / "queue/scheduler"
     available = scheduler.read_text().replace("[", "").replace("]", "").split()
     for candidate in (name for name in ("none", "mq-deadline", "bfq", "kyber") if name in available):
@@ -108,7 +109,7 @@ def transferred(device: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def file_system(device: Path, folder: Path) -> Iterator[Path]:
-    """An ext4 file system on the disk, mounted in ``folder``, without a journal of its own."""
+    """Mount an ext4 file system of the disk in ``folder``, without a journal."""
     subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", device], check=True)
     mount_point = folder / "mounted"
     mount_point.mkdir()

@@ -1,4 +1,4 @@
-"""ELF files made by hand: a segment with code, and tables of symbols."""
+"""Build ELF files: a segment with code, and symbol tables."""
 
 from __future__ import annotations
 

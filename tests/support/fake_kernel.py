@@ -1,4 +1,4 @@
-"""A kernel described as data, for plans made without one."""
+"""Describe a kernel as data, to make plans without one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pytracer.spec import (
 
 @dataclass
 class FakeKernel:
-    """Grants what it is said to have. ``None`` for a set: everything of that kind."""
+    """A kernel that supports what its fields list. ``None`` for a set: everything of that kind."""
 
     architecture: str = "x86_64"
     runs_compat: bool = True

@@ -1,4 +1,4 @@
-"""A fake session: it yields batches without a kernel."""
+"""Run traces on a fake session, which yields batches without a kernel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def batch(rows: int = 1) -> Batch:
 
 
 class Made:
-    """A session that gives what ``source`` yields, once it is ``ready``."""
+    """A session that yields the batches of ``source`` once it is ``ready``."""
 
     def __init__(self, plan, **_: object) -> None:
         self.plan = plan

@@ -1,4 +1,5 @@
-"""A program that reads and writes files of a folder of its own in every manner, so many times each."""
+"""Run a program that reads and writes files of its own folder by every system call, a known number of
+times."""
 
 from __future__ import annotations
 
@@ -98,5 +99,5 @@ def by_count(rows: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str, int],
 
 
 def every(counts: dict[tuple[str, str, int], int]) -> dict[tuple[str, str, int], int]:
-    """So many times what is done each time."""
+    """Repeat each call this many times."""
     return {key: COUNT * number for key, number in counts.items()}

@@ -1,4 +1,4 @@
-"""File systems of a test's own: ext4 on a loop device."""
+"""Create ext4 file systems on loop devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.disks import loop
 
 @contextlib.contextmanager
 def mounted(folder: Path, size: int = 64 << 20) -> Iterator[Path]:
-    """An empty ext4, mounted in ``folder``; where it is."""
+    """Mount an empty ext4 in ``folder``. Yields its path."""
     with loop(folder, size) as device:
         subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0", device], check=True)
         point = folder / "mounted"

@@ -1,4 +1,4 @@
-"""A view of this machine's files without any part of the compiler, and without kernel headers."""
+"""Hide the compiler and kernel headers from a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes with names that are no text."""
+"""Run processes with names that are not text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SCRIPT = f"import ctypes; ctypes.CDLL(None).prctl(15, {HOSTILE!r}, 0, 0, 0); pr
 
 @contextlib.contextmanager
 def hostile_process(descriptors: Sequence[int] = ()) -> Iterator[int]:
-    """A process whose name is no UTF-8, and ends a line; its id."""
+    """Run a process whose name is not UTF-8 and contains a newline. Yields its id."""
     with subprocess.Popen(
         [sys.executable, "-c", _SCRIPT],
         stdin=subprocess.PIPE,

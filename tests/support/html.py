@@ -1,4 +1,4 @@
-"""HTML as a parser sees it."""
+"""Parse HTML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ VOID = {"meta", "br", "link", "img"}
 
 
 class Checked(HTMLParser):
-    """Elements that open and close as they should, and what they say."""
+    """Checks that elements open and close in order, and collects their text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ def parsed(html: str) -> Checked:
 
 
 def check_alone(html: str) -> None:
-    """A page that asks nobody for anything."""
+    """Check that a page loads nothing from elsewhere."""
     for tag, attributes in parsed(html).seen:
         assert tag not in ("link", "img", "iframe", "object", "base", "form")
         assert "src" not in attributes

@@ -1,4 +1,4 @@
-"""Interrupts that tests make, and how many of them a program can be sure to see."""
+"""Raise interrupts, and know how many of them a program is sure to see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""For each tracer, work that is known to the last call, packet and request, and what is seen of it.
+"""For each tracer, run a workload with a known number of calls, packets or requests, and return what the
+tracer saw.
 
 ``words`` are further options; ``before`` are words that stand before the tracer's name.
 """
@@ -25,7 +26,7 @@ LONGEST = 60  # seconds
 
 
 class Seen(NamedTuple):
-    """``what`` was seen, to be compared with what was ``made``; neither where it was refused."""
+    """The numbers ``seen`` and ``made``, to be compared; neither if the run was refused."""
 
     result: Result
     what: object = None
@@ -33,14 +34,14 @@ class Seen(NamedTuple):
 
 
 def syscalls(*words: object, before: Words = ()) -> Seen:
-    """23 getppid calls of a program that is linked with nothing."""
+    """Make 23 getppid calls in a statically linked program."""
     result = _run("syscalls", words, before, workload("calls"), "getppid", 23)
     shown = {r["syscall"]: (r["calls"], r["errors"]) for r in _records(result)}
     return Seen(result, shown, {"execve": (1, 0), "getppid": (23, 0)})
 
 
 def sockcount(*words: object, before: Words = ()) -> Seen:
-    """101 packets on the loopback interface of a network namespace of its own."""
+    """Send 101 packets on the loopback interface of a new network namespace."""
     return _packets("sockcount", words, before)
 
 
@@ -55,7 +56,7 @@ def xdpcount(*words: object, before: Words = ()) -> Seen:
 
 
 def cgroupcount(*words: object, before: Words = ()) -> Seen:
-    """101 datagrams of a process in a cgroup of its own, out and in."""
+    """Send 101 datagrams, out and in, from a process in a new cgroup."""
     work = cgroups.DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 101, 30)'
     with packets.namespace(), cgroups.cgroup() as folder:
         words = (*words, "--cgroup", folder)
@@ -65,7 +66,7 @@ def cgroupcount(*words: object, before: Words = ()) -> Seen:
 
 
 def socksnoop(*words: object, before: Words = ()) -> Seen:
-    """23 datagrams of a process in a cgroup of its own, each to an address."""
+    """Send 23 datagrams from a process in a new cgroup, each to an address."""
     work = cgroups.DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 23, 30)'
     with packets.namespace(), cgroups.cgroup() as folder:
         words = (*words, "--cgroup", folder)
@@ -81,7 +82,7 @@ def socksnoop(*words: object, before: Words = ()) -> Seen:
 
 
 def packetsnoop(*words: object, before: Words = ()) -> Seen:
-    """101 packets, shown as they go out."""
+    """Send 101 packets, shown as they go out."""
     frames = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
     with packets.namespace():
         words = (*words, "lo", "--direction", "out")
@@ -91,7 +92,7 @@ def packetsnoop(*words: object, before: Words = ()) -> Seen:
 
 
 def fanoutcount(*words: object, before: Words = ()) -> Seen:
-    """101 packets, all with the same addresses, and so of one worker."""
+    """Send 101 packets with the same addresses, so of one worker."""
     frames = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
     with packets.namespace():
         result = _meanwhile("fanoutcount", [*words, "lo"], before, lambda: packets.send("lo", frames))
@@ -107,7 +108,7 @@ def _packets(tracer: str, words: Words, before: Words) -> Seen:
 
 
 def execsnoop(*words: object, before: Words = ()) -> Seen:
-    """23 programs, by one that is executed itself."""
+    """Execute 23 programs, in a process that is executed itself."""
     command = [workload("execs"), "times", 23, "/bin/true", "a b"]
     result = _run("execsnoop", words, before, *command)
     expected = [shlex.join(map(str, command)), *["/bin/true 'a b'"] * 23]
@@ -115,14 +116,14 @@ def execsnoop(*words: object, before: Words = ()) -> Seen:
 
 
 def opensnoop(*words: object, before: Words = ()) -> Seen:
-    """23 opens that succeed."""
+    """Make 23 opens that succeed."""
     result = _run("opensnoop", words, before, workload("opens"), "openat", 0, 23, "/dev/null")
     shown = [(r["fd"], r["err"], r["flags"], r["path"]) for r in _records(result)]
     return Seen(result, shown, [(3 + number, None, "RDONLY", "/dev/null") for number in range(23)])
 
 
 def openfiles(*words: object, before: Words = ()) -> Seen:
-    """23 files of this process, beside those that it has open anyway."""
+    """Open 23 files in this process, beside those that it has open anyway."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         files = [stack.enter_context((Path(folder) / str(number)).open("w")) for number in range(23)]
         expected = {(file.fileno(), os.fstat(file.fileno()).st_ino) for file in files}
@@ -132,14 +133,14 @@ def openfiles(*words: object, before: Words = ()) -> Seen:
 
 
 def tasks(*words: object, before: Words = ()) -> Seen:
-    """This process's threads."""
+    """List this process's threads."""
     expected = {int(task.name) for task in Path("/proc/self/task").iterdir()}
     result = run(*before, "tasks", "-f", "json", "-v", *words, "-p", os.getpid())
     return Seen(result, {r["tid"] for r in _records(result)}, expected)
 
 
 def tcptracer(*words: object, before: Words = ()) -> Seen:
-    """23 connections in a network namespace of its own; both ends are this process's."""
+    """Make 23 connections in a new network namespace; both ends are in this process."""
 
     def connect() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -159,7 +160,7 @@ def tcptracer(*words: object, before: Words = ()) -> Seen:
 
 
 def biolatency(*words: object, before: Words = ()) -> Seen:
-    """Reads, writes and flushes of a loop device; others' requests do not count."""
+    """Make reads, writes and flushes of a loop device; requests of others are not counted."""
     expected: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder, disks.loop(Path(folder)) as device:
 

@@ -1,4 +1,4 @@
-"""What a kernel test leaves loaded, told apart from what tests that run beside it have loaded.
+"""Find what a kernel test leaves loaded, among what tests beside it have loaded.
 
 Each worker of pytest-xdist, and each pytest without it, marks the environment of the processes it starts. A
 program or map that a process with another mark holds belongs to that process. What no process holds (pinned,
@@ -35,7 +35,8 @@ def mark_environment() -> None:
 
 
 def is_ours(process: int) -> bool:
-    """True for this process and for those that carry its mark. Raises OSError once the process is gone."""
+    """Return True for this process and for those that carry its mark. Raises OSError once the process is
+    gone."""
     if process == os.getpid():
         return True
     return MARK.encode() in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
@@ -92,5 +93,5 @@ def find_leftovers(before: set[Id], wait_until_alone: Callable[[], None]) -> set
 
 
 def describe(ids: set[Id]) -> str:
-    """Spell ids for a message."""
+    """Format ids for a message."""
     return ", ".join(f"{kind} {number}" for kind, number in sorted(ids))

@@ -1,4 +1,4 @@
-"""libseccomp's own filter for a profile, to compare with: what container runtimes would install."""
+"""Compile a profile by libseccomp, as container runtimes do, to compare with."""
 
 from __future__ import annotations
 

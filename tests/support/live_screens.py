@@ -1,4 +1,4 @@
-"""Pictures of live screens, of real runs: Textual draws them without a terminal, and exports them as SVG."""
+"""Record pictures of live screens in real runs. Textual draws them without a terminal, and exports SVG."""
 
 from __future__ import annotations
 

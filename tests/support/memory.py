@@ -1,4 +1,4 @@
-"""Memory cgroups of a test's own, of either version."""
+"""Create memory cgroups of either version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ V1 = Path("/sys/fs/cgroup/memory")
 
 @contextlib.contextmanager
 def memory_cgroup(limit: int) -> Iterator[Path]:
-    """A cgroup that may have ``limit`` bytes of memory and no swap."""
+    """Create a cgroup that is limited to ``limit`` bytes of memory and no swap."""
     if (V1 / "memory.limit_in_bytes").exists():
         folder = V1 / f"pytracer-test-{os.getpid()}"
         folder.mkdir()

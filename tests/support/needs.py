@@ -1,4 +1,4 @@
-"""What a kernel may lack, and why: the one place where a kernel test may be let off.
+"""State what a kernel may lack, and why. This is the only place that excuses a kernel test.
 
 A feature may be missing only where the kernel is outside the versions that have it, runs on another machine,
 or was built without it on purpose. Anything else is a failure: a probe that broke looks just like a kernel
@@ -29,7 +29,7 @@ DEBIANS = "cloud" in platform.release()
 
 @dataclass(frozen=True)
 class Need:
-    """What an alternative, or a test, takes: ``features`` of the table, all of them.
+    """What an alternative or a test requires: all these ``features`` of the table.
 
     ``says`` matches the reason that pytracer must give where it is refused.
     """
@@ -180,7 +180,8 @@ def needed(name: str) -> list[Need]:
 
 
 def hooks() -> list[Hook]:
-    """Every hook of every tracer. Those of one name may have other alternatives, but the same by one name."""
+    """Return every hook of every tracer. Hooks of one name may have different alternatives, but
+    alternatives of one name are the same."""
     return [
         hook
         for tracer in registry.all_tracers()
@@ -190,7 +191,7 @@ def hooks() -> list[Hook]:
 
 @dataclass(frozen=True)
 class KernelUnderTest:
-    """The kernel that a feature is looked for in. ``option`` gives y, m, n, or None where it is not known."""
+    """A kernel to look for features in. ``option`` returns y, m, n, or None if it is not known."""
 
     release: str
     machine: str
@@ -202,7 +203,7 @@ class KernelUnderTest:
         return parse_version(self.release)
 
     def excuse(self, name: str) -> str:
-        """Why this kernel may be without a feature, or ""."""
+        """Return why this kernel may lack a feature, or ""."""
         features = (feature for need in needed(name) for feature in need.features)
         return next((why for feature in features if (why := self._lacks(feature))), "")
 
@@ -223,11 +224,11 @@ def running() -> KernelUnderTest:
 
 
 class Excused(pytest.skip.Exception):
-    """A skip that a kernel has a declared reason for."""
+    """Skips a test for a declared reason."""
 
 
 def needs(name: str, present: object) -> None:
-    """Go on where the feature is ``present``; else skip if this kernel may lack it, and fail if not."""
+    """Continue if the feature is ``present``; else skip if this kernel may lack it, and fail if not."""
     if present:
         return
     excuse = running().excuse(name)

@@ -1,4 +1,4 @@
-"""pytracer with other C than its own: a copied package that a process finds first."""
+"""Copy the package with changes to its C, for a process that imports the copy."""
 
 from __future__ import annotations
 

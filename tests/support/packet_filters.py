@@ -1,4 +1,5 @@
-"""Classic BPF and BPF as machines of a few lines, and the kernel's own: what a filter says of a packet."""
+"""Interpret classic BPF and BPF in a few lines, and run the kernel's own interpreter: the result of a
+filter for a packet."""
 
 from __future__ import annotations
 
@@ -72,7 +73,7 @@ def classic(code: Sequence[ClassicInstruction], packet: bytes) -> bool:
 
 
 def calculated(operation: int, a: int, b: int, mask: int = _U32) -> int:
-    """Arithmetic on 32 bits, or as many as ``mask`` has."""
+    """Calculate with 32 bits, or as many as ``mask`` has."""
     return {
         0x00: lambda: a + b,
         0x10: lambda: a - b,
@@ -147,7 +148,7 @@ def machine(code: bytes, packet: bytes, context: PacketContext) -> int:
 
 
 def _call(r: list[int], memory: dict[int, int], packet: bytes, stack: int) -> None:
-    """skb_load_bytes(R1, R2, R3, R4). It destroys what a call may."""
+    """Call skb_load_bytes(R1, R2, R3, R4), and clobber the registers that a call may clobber."""
     offset, to, size = r[2] & _U32, r[3], r[4]
     fits = offset <= 0xFFFF and offset + size <= len(packet)
     assert stack - 512 <= to <= stack - size
@@ -181,7 +182,7 @@ def judged(prologue: bytes, context: PacketContext, packets_sent: Sequence[bytes
 
 
 def _between_sockets(option: int, filtered: bytes, packets_sent: Sequence[bytes]) -> list[bool]:
-    """Which datagrams get from one socket of this process to another that has the filter."""
+    """Return which datagrams pass from one socket of this process to another one with the filter."""
     sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     came = []
     with sender, receiver:
@@ -207,7 +208,8 @@ def _run_once(program: int, packet: bytes) -> int:
 
 
 def random_program(dice: random.Random) -> list[ClassicInstruction]:
-    """Classic BPF as the kernel takes it: every kind of instruction, loads that may miss, jumps forward."""
+    """Generate classic BPF that the kernel accepts: every kind of instruction, loads that may miss,
+    forward jumps."""
     length = dice.randrange(1, 24)
     code = []
     stored: list[int] = []

@@ -1,4 +1,4 @@
-"""Network namespaces, interfaces and frames of a test's own: what is sent is known to the packet and byte.
+"""Create network namespaces, interfaces and frames, with known numbers of packets and bytes.
 
 A namespace is made by the calling thread and for it alone; processes that it starts meanwhile are in it too.
 It has no name: with its last process or descriptor it is gone, and its interfaces with it.
@@ -45,7 +45,7 @@ class Frame(NamedTuple):
 
 
 def ethernet(protocol: str, times: int, ethertype: int, payload: bytes, *tags: int) -> Frame:
-    """Frames with VLAN tags, the outermost first."""
+    """Return frames with VLAN tags, the outermost first."""
     marked = b"".join(TAGS[tag] for tag in tags)
     data = ETHERNET + marked + struct.pack("!H", ethertype) + payload
     return Frame(protocol, times, data, 4 if tags else 0)
@@ -67,7 +67,7 @@ def ipv6(following: int, payload: bytes) -> bytes:
 
 
 def options(following: int, units: int = 0) -> bytes:
-    """Hop-by-hop or destination options, routing, mobility: 8 * (units + 1) bytes."""
+    """Return hop-by-hop or destination options, routing, mobility: 8 * (units + 1) bytes."""
     return bytes([following, units]) + bytes(6 + 8 * units)
 
 
@@ -86,7 +86,7 @@ SEEN_THROUGH = options(60) + options(44, 2) + fragment(6, 0) + TCP
 
 
 def ip_packets() -> list[Frame]:
-    """IP packets without a link header."""
+    """Return IP packets without a link header."""
     return [
         Frame("TCP", 101, ipv4(6, TCP + b"x" * 30)),
         Frame("UDP", 23, ipv4(17, UDP + b"x" * 100)),
@@ -98,7 +98,7 @@ def ip_packets() -> list[Frame]:
 
 
 def frames() -> list[Frame]:
-    """Ethernet frames of every kind that is told apart."""
+    """Return Ethernet frames of every kind that tracers distinguish."""
     extensions = b"".join(options(60) for _ in range(7))
     result = [
         # What is common.
@@ -151,7 +151,7 @@ def frames() -> list[Frame]:
 
 
 def expected(frames_sent: Iterable[Frame], *, received: bool) -> dict[str, tuple[int, int]]:
-    """Packets and bytes per protocol, as a receiving or as the sending device shows them."""
+    """Return packets and bytes per protocol, as a receiving or as the sending device shows them."""
     rows: dict[str, tuple[int, int]] = {}
     for frame in frames_sent:
         packets, size = rows.get(frame.protocol, (0, 0))
@@ -170,7 +170,7 @@ def send(interface: str, frames_sent: Iterable[Frame], ethertype: int = 0) -> No
 
 @contextlib.contextmanager
 def namespace(*, ipv6: bool = False) -> Iterator[None]:
-    """Put the calling thread into a new network namespace with a loopback interface that is up.
+    """Move the calling thread to a new network namespace with a loopback interface that is up.
 
     IPv6 is off there, so that no interface announces itself: nothing is sent but what the test sends. With
     ``ipv6`` the loopback interface has its address.
@@ -222,8 +222,8 @@ def veth(first: str = "va", second: str = "vb") -> tuple[int, int]:
 
 @contextlib.contextmanager
 def tun(name: str = "tun7", kind: int = IFF_TUN) -> Iterator[int]:
-    """An interface without a link header (IFF_TAP: with Ethernet's); what is written to the descriptor comes
-    in by it."""
+    """Create an interface without a link header (IFF_TAP: with Ethernet's). What is written to the
+    descriptor is received on it."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH14x", name.encode(), kind | IFF_NO_PI))

@@ -1,4 +1,4 @@
-"""What the tests put into packs: of each tracer the lines that they run."""
+"""List the command lines that tests put into packs, by tracer."""
 
 from __future__ import annotations
 

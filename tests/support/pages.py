@@ -1,4 +1,4 @@
-"""``pytracer serve`` in a process of its own, and a client that sends what no browser would."""
+"""Run ``pytracer serve`` in a process, and a client that sends requests no browser would."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Page:
         return self.send(head("POST", path, fields) + body)
 
     def stream(self, run: int) -> Iterator[Any]:
-        """What the page gets of a run, as it comes."""
+        """Yield the events that the page gets of a run."""
         fields = {"Host": self.host, "X-Pytracer-Token": self.token}
         with self.connect() as client, client.makefile("rb") as file:
             client.sendall(head("GET", f"/api/stream?run={run}", fields))
@@ -76,7 +76,7 @@ class Page:
         return answer.json["run"]
 
     def rows(self, run: int, predicate: Any) -> dict[str, Any]:
-        """What is shown of a run as soon as ``predicate`` holds for it."""
+        """Return the rows of a run as soon as ``predicate`` holds for them."""
         for message in self.stream(run):
             view = message["shown"]
             if view is not None and predicate(view):

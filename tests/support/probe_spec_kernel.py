@@ -1,4 +1,4 @@
-"""A kernel of a few types, and what is asked of it."""
+"""Describe a kernel with a few types, and check probe specs against it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ _FILE = 20  # the number that the struct of that name gets below
 
 
 def types() -> Btf:
-    """``long vfs_read(struct file *file, char *buf, size_t count, bool fast)``, and more."""
+    """Build the types of ``long vfs_read(struct file *file, char *buf, size_t count, bool fast)``, and
+    more."""
     b: Builder = basic()
     char_p = b.ptr(CHAR)
     size = b.int("unsigned long", 8, encoding=0)
@@ -97,7 +98,7 @@ def mark(*sizes: int, trouble: str = "") -> NamedTarget:
 
 
 def kernel(**more: object) -> FakeKernel:
-    """With these types, and what is named ``k:vfs_read`` and the like."""
+    """Return a kernel with these types, and with targets such as ``k:vfs_read``."""
     functions = ("vfs_read", "by_value", "many", "nothing", "unknown")
     targets_by_source = {
         f"{kind}:{name}": FoundTargets((NamedTarget(name),))

@@ -1,4 +1,4 @@
-"""Instructions of each class that the kernel tells apart before it puts a uprobe on one."""
+"""List instructions of each class that the kernel distinguishes before it places a uprobe."""
 
 from __future__ import annotations
 

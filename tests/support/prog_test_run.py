@@ -1,4 +1,4 @@
-"""Programs that are run once, by the kernel's own way to test them."""
+"""Run programs once by BPF_PROG_TEST_RUN."""
 
 from __future__ import annotations
 

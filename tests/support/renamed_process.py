@@ -1,4 +1,4 @@
-"""What a program does under a name of its own, so that nothing else of it is counted under that name."""
+"""Run a workload under a process name of its own, so that no other process is counted under that name."""
 
 from __future__ import annotations
 

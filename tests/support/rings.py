@@ -1,4 +1,4 @@
-"""Rings in memory, written as the kernel writes them: readers cannot tell the difference."""
+"""Write rings in memory as the kernel does; readers cannot tell the difference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BUSY, DISCARDED = 1 << 31, 1 << 30
 
 
 class FakeEpoll:
-    """In place of select.epoll, which takes no files of memory."""
+    """Replaces select.epoll, which does not accept files in memory."""
 
     def register(self, *_: object) -> None:
         pass
@@ -32,7 +32,7 @@ def fake_epoll(monkeypatch) -> None:
 
 
 class BpfRing:
-    """The BPF ring buffer: reserve, then commit or discard. What lay there before stays as it was."""
+    """The BPF ring buffer: reserve, then commit or discard. Old bytes stay in reserved space."""
 
     def __init__(self, size: int = PAGE) -> None:
         self.size = size
@@ -42,7 +42,7 @@ class BpfRing:
         self._map[2 * PAGE :] = b"\xa5" * (2 * size)
 
     def reserve(self, length: int) -> int | None:
-        """Where the record stands; None where there is no room."""
+        """Reserve a record. Returns its position, or None if it does not fit."""
         size = (length + 8 + 7) // 8 * 8
         read, write_position = self._position(0), self._position(PAGE)
         if write_position + size - read > self.size - 1:
@@ -59,7 +59,7 @@ class BpfRing:
         self._put(at, struct.pack("I", length | DISCARDED))
 
     def begin(self, at: int) -> None:
-        """Let both positions stand at ``at``."""
+        """Set both positions to ``at``."""
         struct.pack_into("Q", self._map, 0, at)
         struct.pack_into("Q", self._map, PAGE, at)
 

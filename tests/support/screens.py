@@ -1,4 +1,5 @@
-"""Pictures for the documentation, from real runs: ``scripts/record --screens``, as root, with Chromium."""
+"""Record pictures for the documentation from real runs: ``scripts/record --screens``, as root, with
+Chromium."""
 
 from __future__ import annotations
 
@@ -139,7 +140,7 @@ def _live_top(file: Path) -> None:
 
 
 def _live_events(file: Path) -> None:
-    """Files of a command, of which some are not there: paused, filtered, by the time."""
+    """Show the files of a command, some of which do not exist: paused, filtered, sorted by time."""
     keys = ["slash", *"err=ENOENT path~conf", "enter", "up", "up"]
     command = "for number in $(seq 200); do cat /etc/nowhere$number.conf /etc/host.conf; sleep 0.02; done"
     picture(file, ["opensnoop", "--", "sh", "-c", command], lambda view: view.seen > 800, keys)

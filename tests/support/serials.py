@@ -1,4 +1,4 @@
-"""A tracer of the tests' own: an event for each call of tests/workloads/serials.c, by its number."""
+"""Define a tracer with an event for each call of tests/workloads/serials.c, by its number."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LETTERS = 255  # of a text: the room for it in tests/support/probes/serials.c bu
 
 
 def tracer(*defines: str) -> Tracer:
-    """See tests/support/probes/serials.c for what TEXT and DISCARD do."""
+    """Return the tracer. TEXT and DISCARD are explained in tests/support/probes/serials.c."""
     alternative = Alternative("raw-tracepoint", (RawTracepoint("enter", event="sys_enter"),), defines)
     columns = [Column("serial", "its number"), Column("pid", "process id"), Column("cpu", "where")]
     if "TEXT" in defines:

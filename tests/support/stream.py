@@ -1,4 +1,4 @@
-"""Streams as tests look at them: by the command line, and by perf rings where the kernel has better."""
+"""Read streams: by the command line, and by perf rings even if the kernel has the BPF ring buffer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NoRing(RunningKernel):
 
 
 class Older(NoRing):
-    """This kernel with no more than Linux 4.18 has: neither loops nor bpf_probe_read_kernel."""
+    """This kernel with the features of Linux 4.18: neither loops nor bpf_probe_read_kernel."""
 
     has_loops = False
 

@@ -1,4 +1,4 @@
-"""A terminal of our own: a pty, the program on it, and what its screen shows (by pyte)."""
+"""Run programs on a pty, and read the screen by pyte."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OTHERS = ("NO_COLOR", "COLORTERM", "COLUMNS", "LINES")  # of another terminal
 
 
 class Terminal:
-    """A program on a pty. ``slow``: bytes a second that the line takes, as a modem would."""
+    """A program on a pty. ``slow`` limits the line to this many bytes a second, like a modem."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Terminal:
         os.close(self.master)
 
     def resize(self, columns: int, rows: int) -> None:
-        """Change the size, as a window does."""
+        """Change the size, like a window manager."""
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.screen.resize(rows, columns)
 
@@ -69,7 +69,7 @@ class Terminal:
         os.write(self.master, keys.encode())
 
     def read(self, seconds: float) -> None:
-        """Take what is written, for a time."""
+        """Read for a time."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if not select.select([self.master], [], [], left)[0]:
@@ -86,7 +86,7 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """What the screen shows."""
+        """Return the lines of the screen."""
         return [line.rstrip() for line in self.screen.display]
 
     @property
@@ -112,7 +112,7 @@ class Terminal:
         return self.process.returncode
 
     def is_restored(self) -> bool:
-        """True if modes of the line and of the terminal are as they were."""
+        """Return True if the modes of the line and of the terminal are as before."""
         after = termios.tcgetattr(self._slave)
         output = self.sent.decode("utf-8", "replace")
         pairs = (("\x1b[?1049h", _LEFT), ("\x1b[?25l", "\x1b[?25h"), ("\x1b[?2004h", "\x1b[?2004l"))

@@ -16,7 +16,7 @@ FORMATS = ("chrome", "perfetto")
 
 @dataclass
 class Timeline:
-    """What a reader sees: rows are (pid, tid) or names, times are nanoseconds."""
+    """A timeline as a reader sees it: rows are (pid, tid) or names, times are nanoseconds."""
 
     slices: list[tuple[Any, int, int, str]] = field(default_factory=list)
     instants: list[tuple[Any, int, str]] = field(default_factory=list)

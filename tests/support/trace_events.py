@@ -1,4 +1,4 @@
-"""The trace events that tracefs keeps of kprobes and uprobes: what a killed tracer may leave behind."""
+"""Read the trace events that tracefs has of kprobes and uprobes, which a killed tracer may leave behind."""
 
 from __future__ import annotations
 

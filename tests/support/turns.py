@@ -1,4 +1,4 @@
-"""Whose turn it is: kernel tests of all workers and checkouts share the machine, or one has it alone.
+"""Take turns: kernel tests of all workers and checkouts share the machine, or one has it alone.
 
 The kernel drops these locks with the process that holds them. They are on folders that every checkout has, so
 that no file is left. A test that wants the machine alone closes the door first: tests that come later wait
@@ -21,7 +21,7 @@ class Turn:
     """The right to run a kernel test: beside others, or alone."""
 
     def __init__(self, say: Callable[[str], None], turn: str = TURN, door: str = DOOR) -> None:
-        """``say`` shows a line to whoever started the tests."""
+        """Prepare a turn; ``say`` shows a line to the user who started the tests."""
         self._say = say
         self._door = os.open(door, os.O_RDONLY | os.O_DIRECTORY)
         self._turn = os.open(turn, os.O_RDONLY | os.O_DIRECTORY)
@@ -36,7 +36,7 @@ class Turn:
             fcntl.flock(self._door, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Give the turn up."""
+        """Release the turn."""
         for descriptor in (self._turn, self._door):
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that lives on may hold the descriptor, too
             os.close(descriptor)
@@ -61,7 +61,7 @@ def holders(descriptor: int) -> list[int]:
 
 
 def is_sibling(process: int) -> bool:
-    """True if this process and that one are workers of one pytest-xdist run."""
+    """Return True if this process and that one are workers of one pytest-xdist run."""
     if not os.environ.get("PYTEST_XDIST_WORKER"):
         return False
     try:
@@ -72,7 +72,7 @@ def is_sibling(process: int) -> bool:
 
 
 def describe(process: int) -> str:
-    """Name a process for a message, with the folder it runs in."""
+    """Describe a process for a message, with its working folder."""
     try:
         return f"process {process} in {Path(f'/proc/{process}/cwd').readlink()}"
     except OSError:

@@ -1,4 +1,4 @@
-"""Running Python without any privilege, whoever runs the tests."""
+"""Run Python without any privilege, whoever runs the tests."""
 
 from __future__ import annotations
 

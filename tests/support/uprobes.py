@@ -1,4 +1,4 @@
-"""Probes on programs: a counter that is put on places in files, and the workloads that pass them."""
+"""Attach a counter to sites in files, and run the workloads that pass them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALTERNATIVES = ("pmu", "multi")
 
 
 class Counter:
-    """A program that counts by the cookie of the place it runs for, or all in slot 0; a context manager."""
+    """A program that counts by the cookie of the site it runs for, or all in slot 0; a context manager."""
 
     def __init__(self, alternative: str = "pmu", *, cookies: bool = False) -> None:
         self.way = alternative
@@ -39,7 +39,7 @@ class Counter:
             raise
 
     def put(self, probe: UserProbe) -> list[str]:
-        """As the session would; the notes of the links."""
+        """Attach as the session would. Returns the notes of the links."""
         kind = uprobe_multi if self.way == "multi" else uprobe
         links = kind.attach(probe, AttachTarget(""), self.program)
         self.links += links
@@ -102,7 +102,7 @@ class Program:
         assert line == "ready\n", line
 
     def go(self) -> str:
-        """Let it work to its end. Returns its output."""
+        """Release the program. Returns its output once it has ended."""
         message, _ = self.process.communicate("\n", timeout=60)
         assert self.process.returncode == 0
         return message
@@ -153,6 +153,6 @@ def working(times: int, function: str = "work") -> Program:
 
 
 def build_library(path: object, answer: int = 42) -> None:
-    """The library of tests/workloads/library.c."""
+    """Build the library of tests/workloads/library.c."""
     source = SOURCES / "library.c"
     subprocess.run(["gcc", "-shared", "-fPIC", f"-DANSWER={answer}", "-o", path, source], check=True)

@@ -1,4 +1,4 @@
-"""Views with items that tests made: intervals of syscalls, rows by (call, pid)."""
+"""Make views with items: intervals of syscalls, rows by (call, pid)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads that wake each other, and timers that do, a known number of times."""
+"""Run threads that wake each other, and timers that do, a known number of times."""
 
 from __future__ import annotations
 

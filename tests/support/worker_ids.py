@@ -1,4 +1,4 @@
-"""A user and a process name of this worker alone: filters by them see no other test's processes."""
+"""Define a user and a process name of this worker alone: filters by them match no other test's processes."""
 
 import os
 

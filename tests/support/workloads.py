@@ -1,4 +1,4 @@
-"""The programs of tests/workloads, compiled once a run."""
+"""Compile the programs of tests/workloads, once a run."""
 
 from __future__ import annotations
 
@@ -76,5 +76,5 @@ def workload(name: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Go's needs a folder to keep what it compiled, and is not to look for modules."""
+    """Return the environment of compilers. Go needs a folder for its cache, and must not look for modules."""
     return {**os.environ, "GO111MODULE": "off", "CGO_ENABLED": "0", "GOCACHE": str(_folder() / "go")}

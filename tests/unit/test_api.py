@@ -1,4 +1,4 @@
-"""pytracer.open: what it takes, and what it will not. Nothing is started here."""
+"""Test the arguments of pytracer.open, and its errors. Nothing is started."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytracer.spec import Filter, registry
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The requests that traces were to be made for."""
+    """Collect the requests that traces would be made for."""
     requests = []
     monkeypatch.setattr(api, "Trace", lambda request, facts, **_: requests.append(request))
     return requests
@@ -85,7 +85,7 @@ def test_a_default_duration_is_kept(asked):
 
 
 def test_the_command_line_loads_no_more_than_it_needs():
-    """The API is behind names that are looked up late: asyncio alone takes as long as all the rest."""
+    """The names of the API are imported late: asyncio alone takes as long as all the rest."""
     seen = "import pytracer, pytracer.cli.main, sys; print('asyncio' in sys.modules, 'numpy' in sys.modules)"
     message = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True).stdout
     assert message.split() == ["False", "False"]

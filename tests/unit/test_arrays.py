@@ -1,4 +1,4 @@
-"""NumPy is imported late, by whichever thread needs it first; the others wait for it."""
+"""Test that NumPy is imported late, by the first thread that needs it, while others wait."""
 
 from __future__ import annotations
 

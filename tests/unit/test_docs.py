@@ -1,4 +1,4 @@
-"""The generated parts of the docs are what the code says, and what the docs link to is there."""
+"""Test that generated parts of the docs are up to date, and that links in the docs work."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_links_lead_to_headings(page):
 
 
 def test_modules_that_sources_name_exist():
-    """Headers and C files in sources are also the kernel's, so only modules and docs are looked for."""
+    """Sources also name headers and C files of the kernel, so only modules and docs are checked."""
     missing = [
         f"{source.relative_to(ROOT)}: {path}"
         for folder in ("src/pytracer", "cli", "tracers", "probes_c")
@@ -75,7 +75,7 @@ def anchors(text: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_modules_that_pages_name_exist(page):
-    """Paths are relative to the repository or one of FOLDERS; NAME, KIND and forks stand for any name."""
+    """Paths are relative to the repository or one of FOLDERS; NAME, KIND and forks are placeholders."""
     text = page.read_text()
     for path in re.findall(r"(?<![\w./<-])((?:[\w-]+/)+\w+\.(?:py|c|h))\b", text):
         if not re.search("NAME|KIND|test_forks", path):

@@ -1,4 +1,4 @@
-"""What the doctor says of machines that are made up, and of this one without privileges."""
+"""Test the doctor on simulated machines, and on this one without privileges."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def hook(name: str, status: str, reason: str = "") -> ProbeResult:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with nothing but what a test puts there."""
+    """Simulate a machine with only what a test adds."""
     monkeypatch.setattr(doctor.packaged, "MODULES", tmp_path / "modules")
     monkeypatch.setattr(doctor.packaged, "KHEADERS", tmp_path / "kheaders.tar.xz")
     monkeypatch.setattr(doctor.btf, "VMLINUX", tmp_path / "vmlinux")
@@ -283,7 +283,7 @@ def test_a_wrong_word_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_it_works_for_nobody() -> None:
-    """The real machine, without privileges."""
+    """On the real machine, without privileges."""
     done = unprivileged.python("-m", "pytracer", "doctor", "-f", "json")
     assert done.stderr == ""
     records = [json.loads(line) for line in done.stdout.splitlines()]

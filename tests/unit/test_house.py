@@ -1,4 +1,4 @@
-"""What every tracer owes: its C file and what it names in it, help, and a table of at most 80 columns."""
+"""Test the rules for every tracer: its C file and names in it, help, and a table of at most 80 columns."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def asking(tracer, **fields):
 
 
 def hooks_of(tracer):
-    """Its hooks, and those that its flags and outputs bring."""
+    """Return a tracer's hooks, and those that its flags and outputs add."""
     flags = [option for option in tracer.options if isinstance(option, Flag)]
     bringing = (*flags, *tracer.outputs)
     return [*tracer.hooks, *dict.fromkeys(hook for one in bringing for hook in one.hooks)]
@@ -159,7 +159,7 @@ def test_column_names_are_unique(tracer):
 
 
 def test_stacks_have_the_names_of_their_time(tracer):
-    """There is a hook that raises the generation of their addresses, unless they are the kernel's alone."""
+    """A hook raises the generation of their addresses, unless all addresses are the kernel's."""
     if "#define KERNEL_ONLY" in read_source(tracer.c_file):
         return
     for output in tracer.outputs:

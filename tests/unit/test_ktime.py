@@ -1,4 +1,4 @@
-"""The kernel's clocks, seen from a time namespace."""
+"""Test the kernel's clocks in a time namespace."""
 
 from __future__ import annotations
 

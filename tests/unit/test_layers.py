@@ -1,4 +1,4 @@
-"""Imports go one way: cli and api import trace, trace the rooms below it, down to spec and errors.
+"""Test that imports go one way: cli and api import trace, trace the packages below it, down to errors.
 
 A room is a package or module of ``pytracer``, or a package or module inside ``pytracer.bpf``. LAYERS lists
 them from the bottom up; a room imports rooms of lower layers only. Tracers import the spec only.

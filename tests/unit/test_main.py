@@ -1,4 +1,4 @@
-"""An interrupt that comes when all is shown does not change the exit status."""
+"""Test that an interrupt after the last output does not change the exit status."""
 
 from __future__ import annotations
 

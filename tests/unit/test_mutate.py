@@ -1,4 +1,4 @@
-"""scripts/mutate: what of it needs no mutation tester."""
+"""Test the parts of scripts/mutate that need no mutation tester."""
 
 from __future__ import annotations
 

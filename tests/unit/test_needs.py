@@ -1,4 +1,4 @@
-"""The rule by which a kernel test may be let off: what it excuses, and what it does not."""
+"""Test which absences excuse a kernel test, and which do not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def kernel(release: str = "6.1.0-56-cloud-amd64", machine: str = "x86_64", **opt
 
 @pytest.fixture
 def feature(monkeypatch):
-    """A feature of Linux 5.2 to 6.12, for x86-64, that an option brings."""
+    """Return a feature of Linux 5.2 to 6.12, for x86-64, that requires an option."""
     made = Feature("change", "foo", "5.2", until="6.13", options=("FOO",), machines=("x86_64",))
     monkeypatch.setitem(NEEDS, "hook=foo", Need((made,), says="no foo"))
     return {"hook": "foo"}

@@ -1,4 +1,5 @@
-"""scripts/new-tracer writes tracers that work; folders of tracers are searched if they can be trusted."""
+"""Test that scripts/new-tracer writes working tracers, and that only trusted folders are searched for
+tracers."""
 
 from __future__ import annotations
 

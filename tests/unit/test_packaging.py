@@ -1,4 +1,4 @@
-"""What a wheel of this checkout holds, and that the checkout itself is importable from anywhere."""
+"""Test the contents of a wheel of this checkout, and that the checkout is importable from anywhere."""
 
 import shutil
 import subprocess

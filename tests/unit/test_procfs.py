@@ -1,4 +1,4 @@
-"""Processes whose main thread has ended are looked at by another thread of theirs."""
+"""Test that processes without their main thread are read by another thread of theirs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.workloads import workload
 
 @pytest.fixture
 def headless() -> Iterator[int]:
-    """A process whose main thread has ended, while another waits."""
+    """Run a process whose main thread has exited, while another waits."""
     command = [workload("marks"), "headless", "1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Records behave as frozen dataclasses do."""
+"""Test that records behave as frozen dataclasses do."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Reckless:
 
 @dataclasses.dataclass(frozen=True)
 class Like:
-    """What the standard library makes of it."""
+    """The same class by the standard library."""
 
     x: int
     y: int = 0

@@ -1,4 +1,4 @@
-"""What a start loads before programs are attached: nothing that only some starts, or only results, need."""
+"""Test which modules a start loads before programs are attached."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_start_does_without(loaded, module):
 
 
 def test_what_a_start_loads_is_seen(loaded):
-    """The check above would else pass for names that nothing bears."""
+    """Check the test above, which would also pass if the names were wrong."""
     assert {"pytracer.trace.session", "pytracer.bpf.load.loader", "argparse"} <= loaded
     for module in SLOW:
         if module.startswith("pytracer."):

@@ -1,4 +1,4 @@
-"""Escapes: each output can be read back to the bytes that it shows, and nothing else has that text."""
+"""Test escapes: each output can be converted back to its bytes, and no two have the same text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CHOSEN = [
 
 
 def strings() -> list[bytes]:
-    """Strings without NUL: chosen ones, of parts that escapes are made of, and of any bytes."""
+    """Yield strings without NUL: chosen ones, parts of escapes, and random bytes."""
     source = random.Random(20)
     made = [b"".join(source.choices(PARTS, k=source.randrange(1, 7))) for _ in range(4000)]
     made += [bytes(source.choices(range(1, 256), k=source.randrange(1, 16))) for _ in range(1000)]
@@ -89,7 +89,7 @@ def test_parts_of_stacks_can_be_read_back():
 
 
 def test_texts_of_events_can_be_read_back():
-    """What the user wrote around a value is escaped as the value is."""
+    """Text that the user wrote around a value is escaped like the value."""
     before, show, after = parse_format(r'"a\\n%s\n"', 1, 9)
     lines = [from_path(before) + show.show(text(value)) + from_path(after) for value in STRINGS]
     assert [to_bytes(harmless(line)) for line in lines] == [b"a\\n" + value + b"\n" for value in STRINGS]

@@ -1,4 +1,5 @@
-"""Kernel tests take turns by locks: many side by side, or one alone, and whoever waits says for whom."""
+"""Test the locks of kernel tests: many side by side or one alone, and messages about whom a test waits
+for."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def places(tmp_path):
 
 @contextlib.contextmanager
 def other(how, places):
-    """Another run's process that has taken its turn, or is about to."""
+    """Start another run's process that has taken its turn, or is about to."""
     tests = str(Path(__file__).parent.parent)
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, how, *places],

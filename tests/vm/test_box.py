@@ -1,4 +1,4 @@
-"""The Vagrant box with another kernel: brought up, rebooted into it, both commands run, nothing left.
+"""Test the Vagrant box with another kernel: start, reboot into it, both commands, and cleanup.
 
 Run only when named, since it boots twice: sudo scripts/test tests/vm/test_box.py. PYTRACER_KERNEL chooses the
 kernel. It needs what scripts/box needs; the box is built if it is not there.

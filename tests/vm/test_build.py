@@ -1,4 +1,4 @@
-"""The kernels that the lab builds, in use: what each is for works there, and pytracer with it.
+"""Test the kernels that the lab builds: each has what it was built for, and pytracer runs.
 
 Run only when named: scripts/test tests/vm/test_build.py. A kernel that is not built yet is, which takes
 minutes; then each test boots one.

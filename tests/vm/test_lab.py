@@ -1,4 +1,4 @@
-"""The lab with real virtual machines: what comes out of them, how they may end, and that nothing is left.
+"""Test the lab with real virtual machines: output, exit statuses, and cleanup.
 
 Run only when named, since every test boots: scripts/test tests/vm/test_lab.py. PYTRACER_LAB_KERNEL and
 PYTRACER_LAB_SUITE choose the kernel, and the suite for what --suite does; they are fetched if they are

@@ -1,4 +1,4 @@
-"""Kernels that are locked down: what runs there counts as exactly as elsewhere, and what cannot says why.
+"""Test kernels under lockdown: tracers that run count exactly, and others give the reason.
 
 Run only when named, since every test boots: scripts/test tests/vm/test_lockdown.py. PYTRACER_LAB_KERNELS
 chooses the kernels (6.1,6.12); they are fetched if they are not there.

@@ -1,4 +1,4 @@
-"""numamove in virtual machines with two memory nodes: pages that a process moves.
+"""Test numamove in virtual machines with two memory nodes.
 
 Run only when named, since every test boots: scripts/test tests/vm/test_numa.py. PYTRACER_LAB_KERNELS
 chooses the kernels (6.12); they are fetched if they are not there.

@@ -1,4 +1,4 @@
-"""A pack made on this machine for lab kernels, run in them without BCC, LLVM or headers.
+"""Test a pack made on this machine for lab kernels, run in them without BCC, LLVM or headers.
 
 Run only when named, since every test boots: scripts/test tests/vm/test_pack.py. PYTRACER_LAB_KERNELS chooses
 the kernels (6.1,6.12); they are fetched if they are not there.

@@ -1,4 +1,4 @@
-"""What scripts/bench makes of what it has measured, and of peers that are not there."""
+"""Test how scripts/bench presents results, and missing peers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which way programs are loaded, and what is said of it, with a compiler that is made up."""
+"""Test how programs are loaded, and the messages about it, with a fake compiler."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RETURN = bytes.fromhex("b700000000000000 9500000000000000")
 
 
 class Module:
-    """A module whose programs load, unless its name says otherwise."""
+    """A module whose programs load, unless the name says otherwise."""
 
     def __init__(self, name: str, *_: object, **__: object) -> None:
         self.name = name
@@ -45,7 +45,7 @@ class Module:
 
 
 class MessageLog:
-    """What was said, what was warned of."""
+    """Records messages and warnings."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -57,7 +57,7 @@ class MessageLog:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cache's folder; the compiler and the loader are made up."""
+    """Use a cache folder, with a fake compiler and loader."""
     (tmp_path / "cache").mkdir(mode=0o700)
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(bcc, "BccModule", Module)
@@ -206,7 +206,7 @@ def test_what_the_compiler_says_is_said_again(folder: Path, monkeypatch: pytest.
 
 
 def test_compiling_ends_when_it_is_asked_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a compiler that never does by itself, nor hears of signals."""
+    """The compiler never ends by itself, and ignores signals."""
     ready, begun = os.pipe()
 
     def forever(*_: object) -> Image:

@@ -1,4 +1,4 @@
-"""Images as bytes: what goes in comes out, and nothing damaged or made up is taken."""
+"""Test images as bytes: they round-trip, and damaged or forged ones are refused."""
 
 from __future__ import annotations
 
@@ -190,7 +190,8 @@ def test_code_that_is_no_whole_number_of_instructions(code):
 
 
 def test_a_reference_of_another_kind():
-    """Such as to a map's value, which old BCC does not make, and whose meaning is not kept."""
+    """Such as a reference to a map's value, which old BCC does not make, and which images cannot
+    represent."""
     with pytest.raises(ImageError, match="of kind 2"):
         decode(coded(wide(MAP_VALUE, 0) + RETURN, {"0": "rows"}))
     with pytest.raises(ImageError, match="of kind 2"):
@@ -238,7 +239,7 @@ def test_map_references_are_taken_out_and_put_in():
 
 
 def test_the_second_half_of_a_load_is_no_load():
-    """Its opcode is 0, but what a number's upper half looks like is nobody's business."""
+    """Its opcode is 0, and the upper half of a number may look like anything."""
     second = instruction(LD_IMM64, 1, MAP_FD, 0, 5)
     code = instruction(LD_IMM64, 1) + second + RETURN
     assert unlink_maps("enter", code, {}) == ProgramSpec("enter", code, {})

@@ -1,4 +1,4 @@
-"""Programs on what the user names: how each is loaded, what is left out, and what the links count."""
+"""Test programs at targets that users name: how each is loaded, what is left out, and link counts."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, ki
 
 @pytest.mark.parametrize(("kind", "has_caveat"), [(TypedTracepoint, True), (Fentry, False)])
 def test_typed_tracepoints_have_a_caveat_where_raw_ones_have(monkeypatch, kind, has_caveat):
-    """Whether programs on functions can be skipped does not depend on how tracepoints are raised."""
+    """How tracepoints are raised does not affect whether programs on functions can be skipped."""
     monkeypatch.setattr(
         fentry, "load_attributes", lambda probe: LoadAttributes(ProgType.TRACING, 23, 7, result=0)
     )
@@ -89,7 +89,7 @@ def test_typed_tracepoints_have_a_caveat_where_raw_ones_have(monkeypatch, kind, 
 
 
 class Kernel:
-    """What attaching does, by the name of the place."""
+    """The results of attaching, by the name of the target."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fails: dict[str, Exception] = {}

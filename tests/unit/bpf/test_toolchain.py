@@ -1,4 +1,5 @@
-"""Finding BCC: the distribution's, not the crystal-lattice library of that name, or how to install it."""
+"""Test finding BCC: the distribution's, not the crystal-lattice library of that name; or how to install
+it."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from pytracer.kernel import distro
 
 @pytest.fixture
 def bare(monkeypatch):
-    """A machine without BCC: nothing by path, nothing importable, nothing imported."""
+    """Simulate a machine without BCC: nothing by path, nothing importable, nothing imported."""
     monkeypatch.delenv("PYTRACER_BCC", raising=False)
     monkeypatch.setattr(toolchain, "PATTERNS", ())
     for name in [name for name in sys.modules if name.partition(".")[0] == "bcc"]:

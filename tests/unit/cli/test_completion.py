@@ -1,4 +1,4 @@
-"""What completion offers, and the script for bash in a real bash."""
+"""Test completion, and the script for bash in a real bash."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_help_of_options_has_none_that_are_hidden():
 
 @pytest.fixture
 def bash(tmp_path):
-    """What bash completes a line to, with the script."""
+    """Return bash's completions of a line, with the script."""
     program = tmp_path / "pytracer"
     program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m pytracer "$@"\n')
     program.chmod(0o755)

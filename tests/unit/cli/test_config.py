@@ -1,4 +1,4 @@
-"""Defaults from configuration files: which apply, which files are read, and what is said of mistakes."""
+"""Test defaults from configuration files: which apply, which files are read, and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SYSCALLS, OPENSNOOP = registry.get("syscalls"), registry.get("opensnoop")
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """The system's file and the user's; both are to be written."""
+    """Return the paths of the system's file and the user's, which the test writes."""
     monkeypatch.setattr(config, "SYSTEM", tmp_path / "etc.toml")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "pytracer").mkdir(mode=0o755)

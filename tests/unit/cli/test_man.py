@@ -1,4 +1,4 @@
-"""Manual pages: of every tracer, with all options, and nothing that roff takes for its own."""
+"""Test the manual pages of every tracer: all options, and nothing that roff interprets."""
 
 from __future__ import annotations
 

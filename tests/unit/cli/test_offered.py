@@ -1,5 +1,5 @@
-"""What the help of a tracer offers is accepted, and has an effect: with one of its outputs at least. What is
-not in the help is refused with the reason."""
+"""Test that each option in a tracer's help is accepted and has an effect, with one of its outputs at
+least, and that other options are refused with the reason."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def tracer(request):
 
 @pytest.fixture
 def values(tracer, tmp_path, monkeypatch):
-    """By option a value that is not the default; options without one are not there."""
+    """Return by option a value that is not the default; options without one are missing."""
     monkeypatch.setattr(filter_values, "cgroup2_roots", lambda: [tmp_path])
     (tmp_path / "group").mkdir()
     profile = tmp_path / "profile.json"

@@ -1,4 +1,4 @@
-"""Where output goes."""
+"""Test where output goes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_file_that_may_not_grow_is_named(tmp_path, shell):
 
 
 def test_output_that_does_not_block_is_written_whole():
-    """Somebody shares the pipe who set it so."""
+    """Another process that shares the pipe made it non-blocking."""
     read, write = os.pipe()
     os.set_blocking(write, False)
     code = "from pytracer.cli.output import take_streams\ntake_streams(); print('y' * 1_000_000)"

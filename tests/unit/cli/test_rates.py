@@ -1,4 +1,4 @@
-"""Events a second, and losses, of a stream that is written."""
+"""Test reports of events a second, and of losses, while a stream is written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def batch(count):
 
 
 class Counter:
-    """A sink that keeps what it gets."""
+    """A sink that keeps its items."""
 
     def __init__(self):
         self.items = []

@@ -1,4 +1,4 @@
-"""What is said of slow steps, and of a trace that waits for events."""
+"""Test messages about slow steps, and about a trace that waits for events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.fake_kernel import FakeKernel
 
 @pytest.fixture
 def lines(monkeypatch):
-    """What is reported, after no time at all."""
+    """Collect the reports, which come without delay."""
     found = list[str]()
     monkeypatch.setattr(progress, "_SECONDS", 0.001)
     progress.report_to(found.append)

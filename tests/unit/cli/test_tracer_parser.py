@@ -1,4 +1,4 @@
-"""The command line: one grammar for all tracers, and errors of one line and a hint."""
+"""Test the command line: one grammar for all tracers, and errors of one line and a hint."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_a_command_where_none_can_be_followed(monkeypatch, capsys):
     ids=["none", "load", "pid", "cgroup", "netns", "mntns", "tid", "comm", "user"],
 )
 def test_what_a_command_is_beside_other_filters(words, follows):
-    """Those that name tasks which the command is none of make it the load that bounds the time."""
+    """Filters that name other tasks make the command the load that bounds the time."""
     words = words.replace("OWN", str(os.getpid()))  # names of tests are the same in all of pytest's processes
     assert parse(*words.split(), "--", "ls").follows is follows
     assert not parse(*[word for word in words.split() if word != "--load"]).follows

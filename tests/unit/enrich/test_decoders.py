@@ -1,4 +1,4 @@
-"""Decoders: names where there are names, ``unknown`` where there are none, never an exception."""
+"""Test decoders: names for known values, ``unknown`` for others, never an exception."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_addresses(packed, shown):
 
 
 def test_reasons_of_drops_are_those_of_the_kernels_types():
-    """Their numbers change from release to release; before Linux 5.17 there are none."""
+    """The numbers of drop reasons change between releases; before Linux 5.17 there are none."""
     for numbers in ({"NO_SOCKET": 3, "TCP_CSUM": 5}, {"TCP_CSUM": 3, "NO_SOCKET": 77}):
         types = basic()
         types.enum("skb_drop_reason", {f"SKB_DROP_REASON_{name}": value for name, value in numbers.items()})
@@ -337,7 +337,7 @@ def test_sockets(decoder, number, name):
 
 
 def test_ip_protocols_are_those_of_linux_and_three_more():
-    """OSPF and VRRP are not in its header, SMC is since 6.11."""
+    """OSPF and VRRP are not in Linux's header; SMC is since 6.11."""
     header = "".join(Path("/usr/include/linux", name).read_text() for name in ("in.h", "in6.h"))
     linux = {(int(number), name) for name, number in re.findall(r"IPPROTO_(\w+)\s*=?\s*(\d+)", header)}
     named = {number: ip_protocol(number) for number in range(65536)}

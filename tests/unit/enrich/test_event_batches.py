@@ -1,4 +1,4 @@
-"""Batches: columns, rows, and what other libraries make of them."""
+"""Test batches: columns, rows, and conversions for other libraries."""
 
 from __future__ import annotations
 

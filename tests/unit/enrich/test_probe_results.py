@@ -1,4 +1,4 @@
-"""Results of probe specs, from records to columns and lines."""
+"""Test results of probe specs, from records to columns and lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOM = 80
 
 
 def records(plan, *rows):
-    """Records of a plan: (target, unread bits, numbers, texts) each."""
+    """Return records of a plan: (target, unread bits, numbers, texts) each."""
     specs = plan.probe_specs
     results = np.dtype(
         [("numbers", "u8", specs.numbers), ("unread", "u4"), ("texts", f"S{specs.texts * ROOM}")], align=True
@@ -36,7 +36,7 @@ def planned(*texts):
 
 
 def columns(plan, made):
-    """Every computed column, as lists."""
+    """Return every computed column, as lists."""
     computed = ResultColumns(plan.probe_specs).columns(plan.schema)
     return {name: compute(made).tolist() for name, compute in computed.items()}
 

@@ -1,4 +1,4 @@
-"""Names of what packets carry, and that C, lesson and decoder mean the same by a code."""
+"""Test names of protocols, and that C, lesson and decoder use the same codes."""
 
 from __future__ import annotations
 

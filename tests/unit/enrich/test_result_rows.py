@@ -1,4 +1,4 @@
-"""Ranking, cutting, naming, grouping into histograms: on rows made by hand."""
+"""Test ranking, truncating, naming and grouping of rows into histograms."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shaped(rows: Rows, sort: str, top: int | None = None, **options: object):
 
 
 def calls(*rows: tuple[int, int, int, int]) -> Rows:
-    """(call, calls, errors, total_ns)."""
+    """Return rows of (call, calls, errors, total_ns)."""
     keys = np.array([(row[0],) for row in rows], dtype=[("call", "u8")])
     values = np.array(
         [(*row[1:3], 0, row[3]) for row in rows],

@@ -1,4 +1,4 @@
-"""Lines of many events at once are those of each event."""
+"""Test that the lines of many events at once are those of each event."""
 
 from __future__ import annotations
 

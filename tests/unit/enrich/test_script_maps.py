@@ -1,4 +1,4 @@
-"""Maps of scripts as they are shown: order, statistics over CPUs, buckets."""
+"""Test how maps of scripts are shown: order, statistics over CPUs, buckets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time series of scripts: what CPUs have is merged, old intervals are left out, and charts are drawn."""
+"""Test time series of scripts: CPUs are merged, old intervals left out, and charts drawn."""
 
 from __future__ import annotations
 

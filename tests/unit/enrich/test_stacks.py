@@ -1,4 +1,4 @@
-"""Stacks from rows of numbers to every format; golden files as in test_sinks.py."""
+"""Test stacks from rows of numbers to every format; golden files as in test_sinks.py."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ STACKS = {1: [0x10, 0x21], 2: [0x10, 0x21, 0x31], 3: [0x12, 0x21], 4: [0x10] * 5
 
 
 class Names:
-    """Names by the tens."""
+    """Names addresses by the tens."""
 
     def __init__(self, prefix):
         self.prefix = prefix
@@ -240,7 +240,7 @@ class Names:
 
 
 def shaped(*rows, top=None, annotate=False):
-    """Rows of (pid, image, kernel, user, comm, samples)."""
+    """Return rows of (pid, image, kernel, user, comm, samples)."""
     names = StackNames(lambda number: np.array(STACKS.get(number, []), np.uint64), depth=5, annotate=annotate)
     names.kernel, names.user = Names("k"), Names("u")
     key = np.dtype(
@@ -276,7 +276,7 @@ def test_frames_are_where_calls_were_made():
 
 
 def test_code_where_none_is_mapped_is_unknown_though_nothing_else_is():
-    """No other frame bears that name already."""
+    """No other frame has that name already."""
     names = StackNames(lambda number: np.array(STACKS[number], np.uint64), depth=9, annotate=False)
     names.user = Names("u")
     names.user.names = lambda *args: [ASTRAY if at < 0x20 else f"u{at // 16}" for at in args[-1].tolist()]
@@ -340,7 +340,7 @@ def chosen(*words):
 
 
 class OnlyNamed(FakeKernel):
-    """A kernel that takes samples, of tasks where any are named."""
+    """A kernel that takes samples only of named tasks."""
 
     def probe(self, probe):
         """See FakeKernel."""

@@ -1,4 +1,4 @@
-"""States and stacks of threads as people read them."""
+"""Test states and stacks of threads as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Pages as text and as HTML, whatever is in them; what refusals mean; the alternatives of a plan."""
+"""Test pages as text and as HTML, with hostile contents; explanations of refusals; the alternatives of a
+plan."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ EVIL = "</pre></script><script>alert(1)</script>\x1b[31m\" onmouseover='x' &amp;
 
 
 def page(evil: str = EVIL) -> Page:
-    """Every kind of block, with the same string wherever one can be."""
+    """Make a page with every kind of block, with the same string wherever one can be."""
     code = (CodeLine("0", f"(b7) r0 = {evil}", "2"), CodeLine("2", evil))
     blocks = (
         Paragraph(evil, evil),

@@ -1,4 +1,4 @@
-"""What is in maps, as text."""
+"""Test map entries as text."""
 
 from __future__ import annotations
 

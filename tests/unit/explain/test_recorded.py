@@ -1,4 +1,4 @@
-"""Recorded runs: what --example prints, and that each line of the file is of a tracer."""
+"""Test recorded runs: the output of --example, and that each line of the file names a tracer."""
 
 from __future__ import annotations
 

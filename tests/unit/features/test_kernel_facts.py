@@ -1,4 +1,4 @@
-"""The answers a plan gets, from a kernel that says yes, no, or nothing."""
+"""Test the answers that a plan gets from kernels that accept, refuse, or fail otherwise."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def function(*symbols: str) -> Kprobe:
 
 
 class Kernel:
-    """What the kernel is made to say: errnos by what is asked for. Descriptors are real, of /dev/null."""
+    """Results of requests to the kernel: errnos by request. Descriptors are real, of /dev/null."""
 
     def __init__(self) -> None:
         self.loads: dict[int, int] = {}
@@ -159,7 +159,7 @@ def test_a_kernel_that_does_not_know_the_program_type(kernel: Kernel) -> None:
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 def test_a_trial_without_descriptors_or_memory_is_no_answer(kernel: Kernel, number: int) -> None:
-    """Nor is it remembered: there may be some later."""
+    """The result is not stored, since there may be some later."""
     kernel.loads, kernel.sleeps, kernel.opens = {17: number, 2: number}, number, {"x": errno.EINVAL}
     known = RunningKernel()
     for probe in (raw("x"), function("vfs_read"), function("is_not_there")):
@@ -272,7 +272,7 @@ EVENTS = KprobeEvents("", patterns=PATTERNS)
 
 @pytest.fixture
 def many(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """What the kernel says of many functions at once: an errno of the link, and what the link counted."""
+    """Set the results for many functions at once: the errno of the link, and its count."""
     says: dict[str, object] = {
         "link": 0,
         "missed": 0,
@@ -507,7 +507,7 @@ def test_nothing_stays_open(kernel: Kernel) -> None:
 
 
 def test_nobody_gets_answers_too() -> None:
-    """The real machine, without privileges."""
+    """On the real machine, without privileges."""
     code = (
         "from pytracer.features.kernel_facts import RunningKernel\n"
         "from pytracer.spec import Kprobe, RawTracepoint\n"

@@ -1,4 +1,4 @@
-"""What programs use beyond their hooks: the table that is shipped, and what a plan makes of it."""
+"""Test what programs use beyond their hooks: the packaged table, and its effect on plans."""
 
 from __future__ import annotations
 
@@ -60,8 +60,7 @@ def test_nothing_is_known_of_tracers_from_elsewhere():
 
 @pytest.mark.parametrize("tracer", TRACERS, ids=lambda tracer: tracer.name)
 def test_what_every_tracer_uses_is_in_the_tables(tracer):
-    """Whether there is a line for it, and one that is up to date, tests/kernel/test_floor.py tests by
-    compiling."""
+    """tests/kernel/test_floor.py tests by compiling that each line exists and is up to date."""
     line = recorded(tracer.name) or {"programs": {}, "maps": {}}
     used = {
         number for kinds in line["programs"].values() for one in kinds.values() for number in one["helpers"]
@@ -90,7 +89,7 @@ def test_what_code_calls_and_reads_is_found():
 
 
 class Trials:
-    """Trials of helpers and of the context, with the answers that a test gives them."""
+    """Trials of helpers and of the context, with results that a test sets."""
 
     def __init__(self, monkeypatch, *, running="5.9"):
         self.calls, self.reads, self.maps = [], [], []

@@ -1,4 +1,4 @@
-"""The BTF parser, on BTF made here by hand."""
+"""Test the BTF parser, on BTF made by the test."""
 
 from __future__ import annotations
 

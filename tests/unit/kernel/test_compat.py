@@ -1,4 +1,4 @@
-"""32-bit programs raise no events of system calls: who is traced by those is warned."""
+"""Test warnings about 32-bit programs, which raise no events of system calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What filters name: processes, users, cgroups, containers, namespaces, and errors where there is none."""
+"""Test the values of filters: processes, users, cgroups, containers, namespaces, and errors for unknown
+ones."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def u32(number: int) -> bytes:
 
 @pytest.fixture
 def other_thread():
-    """The id of a thread that is not its process's first."""
+    """Return the id of a thread that is not its process's first."""
     go, ids = threading.Event(), []
     started = threading.Event()
 
@@ -45,7 +46,7 @@ def other_thread():
 
 @pytest.fixture
 def cgroups(tmp_path, monkeypatch):
-    """A cgroup2 tree that is just folders."""
+    """Create a cgroup2 tree of plain folders."""
     root = tmp_path / "cgroup"
     root.mkdir()
     monkeypatch.setattr(filter_values, "cgroup2_roots", lambda: [root])
@@ -55,7 +56,7 @@ def cgroups(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def engines(tmp_path, monkeypatch):
-    """Docker's and podman's files, of which there are none yet."""
+    """Use folders for Docker's and podman's files, of which there are none yet."""
     monkeypatch.setattr(filter_values, "_DOCKER", tmp_path / "docker")
     monkeypatch.setattr(filter_values, "_PODMAN", tmp_path / "podman.json")
     return tmp_path
@@ -102,7 +103,7 @@ def test_of_a_user_with_too_many_cgroups_some_are_left_out_and_others_are_not(cg
 
 
 def test_the_kernel_tells_where_a_cgroup_is():
-    """Without a walk, if it may be asked; the walk is then what it is compared to."""
+    """The kernel answers without a walk through the tree; the walk is what it is compared to."""
     known = {number: path for path, number, _ in filter_values.cgroups()}
     answers = {number: filter_values.cgroup_path(number) for number in known}
     if os.geteuid() == 0:
@@ -355,7 +356,7 @@ def test_no_namespace(resolve, text):
 
 
 def test_the_files_that_are_meant_are_those_of_the_one_container(monkeypatch, tmp_path):
-    """A process of it, if it has a mount namespace of its own."""
+    """Return a process of the container, if it has a mount namespace of its own."""
     (tmp_path / "inner").mkdir()
     (tmp_path / "cgroup.procs").write_text("")
     (tmp_path / "inner/cgroup.procs").write_text("7\n8\n")

@@ -1,4 +1,4 @@
-"""Network interfaces by name: of this machine, and of machines made up."""
+"""Test network interfaces by name: of this machine, and of simulated ones."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def link(index: int, name: str, *alternatives: str) -> bytes:
 
 
 class Answers:
-    """A netlink socket whose answers are known."""
+    """A netlink socket with given responses."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *datagrams: bytes) -> None:
         self.left = list(datagrams)

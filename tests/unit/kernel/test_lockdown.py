@@ -1,4 +1,5 @@
-"""What lockdown=confidentiality withholds is refused by that name, and by another reason without it."""
+"""Test that what lockdown=confidentiality withholds is refused by that name, and by another reason without
+it."""
 
 from __future__ import annotations
 
@@ -80,7 +81,7 @@ def withheld() -> Path:
 def test_functions_by_address_are_refused_where_no_trace_event_can_be_made(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The symbols give their addresses, and nothing else would have asked tracefs before it attaches."""
+    """The symbol table has their addresses, so no other step would look at tracefs before attaching."""
     monkeypatch.setattr(kprobe, "PMU", tmp_path)
     monkeypatch.setattr(FeatureProber, "missing_capabilities", [])
     probe = KprobeEvents("hit", patterns=("k:vfs_read",), addresses=(0xFFFFFFFF81000000,))

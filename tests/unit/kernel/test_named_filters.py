@@ -1,4 +1,4 @@
-"""Processes that are named by what is no process id."""
+"""Test filters that name processes by something else than a process id."""
 
 from __future__ import annotations
 

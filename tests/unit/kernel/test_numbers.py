@@ -1,4 +1,4 @@
-"""The numbers of system calls that C files have, beside the tables of all ABIs."""
+"""Test the system call numbers in C files against the tables of all ABIs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in the way of a tracer: read from a machine that is made up, and explained."""
+"""Test the policies that hinder a tracer: read from a simulated machine, and explained."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_everything_at_once(machine: Machine) -> None:
 
 
 def test_nobody_is_told_what_is_missing() -> None:
-    """The real machine, without privileges."""
+    """On the real machine, without privileges."""
     code = (
         "from pytracer.kernel import policy, tracefs\n"
         "from pytracer.errors import NotPermittedError\n"

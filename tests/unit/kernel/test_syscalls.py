@@ -1,4 +1,4 @@
-"""System calls by name and number: the tables of all ABIs, and what is done where there is no table."""
+"""Test system calls by name and number: the tables of all ABIs, and machines without a table."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_table(abi, name, number):
 
 
 def header(name):
-    """{call: number} of a header of the C library's, for the ABIs of x86-64."""
+    """Return {call: number} of a header of the C library, for the ABIs of x86-64."""
     for folder in ("/usr/include/x86_64-linux-gnu/asm", "/usr/include/asm"):
         path = Path(folder, name)
         if path.exists():

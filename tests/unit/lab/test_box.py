@@ -1,4 +1,4 @@
-"""The box and scripts/kernel, as far as they can be tried without a virtual machine."""
+"""Test the box and scripts/kernel, without a virtual machine."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ OTHER = [
 
 @pytest.fixture
 def root(tmp_path):
-    """An apt root with bookworm installed, and with the kernel of a suite named in the test."""
+    """Create an apt root with bookworm installed, and with the kernel of a suite named in the test."""
 
     def make(where: str):
         for name in ("lists/partial", "cache/archives/partial", "state", "log"):
@@ -264,7 +264,7 @@ def test_hooks_of_several_folders_run_in_one_order_and_the_first_folders_win(tmp
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
-    """A box of an empty cache, with nothing in the environment."""
+    """Make a box of an empty cache, with nothing in the environment."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for variable in (box.KERNEL_VARIABLE, box.BOX_VARIABLE):
         monkeypatch.delenv(variable, raising=False)

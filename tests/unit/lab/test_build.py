@@ -1,4 +1,4 @@
-"""Building kernels without building one: what is asked for, what is done about it, and what is kept."""
+"""Test kernel builds without building: the steps, their commands, and what is stored."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ env >"$LAB_TEST/environment"
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    """A cache, a make and fragments of the test's own; the folder where make keeps its notes."""
+    """Use a cache, a make and fragments of the test's own. Returns the folder where make writes its log."""
     notes = tmp_path / "notes"
     (tmp_path / "bin").mkdir()
     notes.mkdir()
@@ -68,7 +68,7 @@ def world(tmp_path, monkeypatch):
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """The package of source, without apt and its archives; counts how often it was unpacked."""
+    """Replace the source package, without apt and its archives; count how often it is unpacked."""
     unpacked = []
 
     class Fake:

@@ -1,4 +1,4 @@
-"""docs/hooks.md is what was recorded, and has every hook that is tried."""
+"""Test that docs/hooks.md is what was recorded, and has every hook that is tried."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_what_is_done_with_maps_is_done_with_types_that_are_probed():
 
 
 def test_every_kernel_was_asked_about_the_same_hooks_or_says_so():
-    """A hook that has come since is "not tried" where scripts/record --hooks has not asked again."""
+    """A newer hook is "not tried" until scripts/record --hooks runs again."""
     data = hook_costs.load()
     assert list(data) == [kernel.name for kernel in KERNELS]
     for record in data.values():

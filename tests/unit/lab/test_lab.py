@@ -1,4 +1,4 @@
-"""The lab without a VM: the tuple of kernels, the command line, verdicts, and the bytes it makes."""
+"""Test the lab without a VM: the list of kernels, the command line, verdicts, and generated files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A suite's user space without a VM: what is chosen, what is made, and that it is complete or not there."""
+"""Test a suite's user space without a VM: the choice, the steps, and that it is complete or absent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def archive(cache, monkeypatch):
-    """A Debian of which one can say what it has, and which programs fail."""
+    """Simulate a Debian archive with given packages, and programs that fail."""
 
     class Archive:
         versions = {suites.BCC: "0.31.0+ds-7+b2"}
@@ -150,7 +150,7 @@ def test_a_set_up_that_wants_more_packages_gets_another_root(archive, cache, mon
 
 @pytest.fixture
 def set_up(archive, monkeypatch):
-    """Stands for pip and the chroot."""
+    """Replace pip and the chroot."""
 
     class SetUp:
         made = 0

@@ -1,4 +1,4 @@
-"""docs/kernels.md is what was recorded, and what was recorded is of the kernels that are supported."""
+"""Test that docs/kernels.md is what was recorded, for the supported kernels."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def run(hook="", alternative="", headers="", *, status=0, used=None, reason="", 
 
 
 def can_only_be_refused(run):
-    """Debian builds no kernel whose functions can be made to fail, and that has to be the reason."""
+    """Return True if Debian builds no kernel whose functions can be made to fail, and that is the reason."""
     only = isinstance(registry.get(run["tracer"]).arguments, Injection)
     assert not only or (run["status"] == 4 and "CONFIG_FUNCTION_ERROR_INJECTION" in run["reason"]), run
     return only
 
 
 def has_no_way(kernel, run):
-    """A hook of the tracer is younger than the kernel, and that is the reason."""
+    """Return True if a hook of the tracer is newer than the kernel, and that is the reason."""
     hooks = registry.get(run["tracer"]).hooks
     lacking = [
         h
@@ -66,7 +66,7 @@ def test_what_was_recorded_is_of_the_supported_kernels():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_tracer_was_tried_in_every_way_or_not_at_all(name):
-    """A tracer that has come since is missing until scripts/record --kernels; none is half there."""
+    """A newer tracer is missing until scripts/record --kernels runs; none is there with some runs only."""
     record = survey.load()[name]
     for tracer in {run["tracer"] for run in record["runs"]}:
         made = {
@@ -91,7 +91,7 @@ def test_each_tracer_runs_as_it_comes_on_every_kernel(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_ran_and_what_did_not_is_what_the_table_of_features_says(name):
-    """No run shows how a kernel was built: a refusal that names an option of the table is believed."""
+    """No run shows how a kernel was built, so a refusal that names an option of the table is believed."""
     record = survey.load()[name]
     kernel = needs.KernelUnderTest(record["release"], "x86_64", lambda option: None)
     for run in record["runs"]:
@@ -179,7 +179,7 @@ def test_which_way_was_taken(attached, forced, alternative):
 
 
 def test_what_is_put_on_what_users_name_is_asked_for_each_kind_in_every_way():
-    """And a kind that comes later is missing here until a word for it is in OF_EACH_KIND."""
+    """A newer kind is missing until OF_EACH_KIND has a word for it."""
     requests = [
         one for word in OF_EACH_KIND for one in hooks_of_source(Targets("T", "targets", begin="hit"), word)
     ]

@@ -1,4 +1,4 @@
-"""The tests in the lab: what runs where, and what is counted, whatever becomes of a kernel."""
+"""Test the lab's test runs: what runs in which kernel, and the counts, whatever happens to a kernel."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_the_sum_of_ci(tmp_path: Path):
 
 
 def test_ci_fails_with_a_count_where_the_lab_cannot_be_had(tmp_path: Path):
-    """The shell around it: the status of what is piped is kept, and the last line is the count."""
+    """The script keeps the status of a pipe's first command, and the last line is the count."""
     text = (Path(testing.ROOT) / ".ci/run").read_text()
     begin, end = text.index("linters="), text.rindex('"$venv/bin/python" -m lab.testing')
     script = (

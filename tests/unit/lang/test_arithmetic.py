@@ -1,4 +1,4 @@
-"""Numbers as C's printf shows them: widened by their type, then read by the conversion."""
+"""Test numbers against C's printf: widened by their type, then read by the conversion."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_flags_widths_and_precisions_are_those_of_printf(sign):
 @pytest.mark.parametrize("kind", [IntType(size, signed) for size in (1, 2, 4, 8) for signed in (True, False)])
 @pytest.mark.parametrize("length", ["hh", "h", "", "l", "ll", "z"])
 def test_each_width_and_sign_by_each_conversion(kind, length):
-    """As printf does with an argument that C has promoted, or cast where the conversion is wider."""
+    """As printf does with an argument that C has promoted, or cast if the conversion is wider."""
     for sign, value in itertools.product("diuxXo", VALUES):
         value &= (1 << 8 * kind.size) - 1
         if kind.signed and value >> 8 * kind.size - 1:
@@ -75,7 +75,8 @@ def test_bit_fields_are_promoted_by_their_width():
 
 @pytest.mark.parametrize(("message", "plain", "sign"), [(0, 0, True), (1, 0, False), (1, 1, True)])
 def test_whether_the_kernels_char_is_signed(message, plain, sign):
-    """BTF tells it of "signed char", then its silence about "char" counts; or of neither."""
+    """If BTF has an encoding for "signed char", its absence on "char" means unsigned; old BTF has it on
+    neither."""
     b = Builder()
     char, signed = b.int("char", 1, encoding=plain), b.int("signed char", 1, encoding=message)
     types = BtfTypes(b.btf())

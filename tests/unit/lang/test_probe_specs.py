@@ -1,4 +1,4 @@
-"""The language of trace and argdist: what is read, what it comes to, what is refused, and where."""
+"""Test the language of trace and argdist: parsing, generated C, errors and their positions."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ CASES = [(probe, *case) for probe, cases in GOOD.items() for case in cases]
 
 @pytest.mark.parametrize(("probe", "form", "expression", "slot"), CASES)
 def test_specs_that_can_be_planned(probe, form, expression, slot):
-    """And that the C which is written has no word but ours."""
+    """The generated C has only words of pytracer."""
     text = f'{probe} ({expression if form != "%s" else 1}) "[{form}]", {expression}'
     plan = planned(text)
     assert plan.probe_specs is not None
@@ -528,7 +528,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_gets_into_the_c(text):
-    """What is hostile is refused, as a filter, an argument, a signature, a type, or a probe."""
+    """Hostile text is refused as a filter, an argument, a signature, a type, or a probe."""
     for whole in (
         f"k:vfs_read ({text})",
         f'k:vfs_read "%d", {text}',
@@ -755,7 +755,7 @@ def test_of_the_eight_bytes_of_a_system_call_s_field_the_type_counts():
     ],
 )
 def test_arguments_are_read_from_their_registers(source, arguments, returned):
-    """Of a trampoline from its words, one for each register; a whole struct is not read."""
+    """Trampolines have a word for each register; a whole struct is not read."""
 
     def place(code):
         return "".join(re.findall(r"pt_spec_(?:argument|context_word)\(ctx, (\d)\)", code))

@@ -1,4 +1,4 @@
-"""Types of C by their names, compared with a compiler's."""
+"""Test C types by name against a compiler's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Buckets of values: the C's and Python's are the same; what is told from them is right to a sixteenth."""
+"""Test buckets of values: C and Python agree, and estimates from them are right to a sixteenth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EDGES = [value for power in range(64) for value in ((1 << power) - 1, 1 << power
 
 @pytest.fixture(scope="module")
 def bucket_of(tmp_path_factory):
-    """The function of probes_c/include/log2.h."""
+    """Compute as probes_c/include/log2.h."""
     folder = tmp_path_factory.mktemp("buckets")
     source = folder / "buckets.c"
     source.write_text(

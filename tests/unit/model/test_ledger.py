@@ -1,4 +1,4 @@
-"""Reducing map contents: exact against a dictionary that does the same one value at a time."""
+"""Test reducing map contents against a dictionary that does the same one value at a time."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ COUNTERS = ("calls", "time")
 
 
 def array_of(raw: list[bytes]) -> np.ndarray:
-    """Keys as the kernel gives them: their bytes, one after the other."""
+    """Return keys as the kernel has them: their bytes, one after the other."""
     return np.frombuffer(b"".join(raw), dtype=KEYS)
 
 
 def random_key(chance: random.Random) -> bytes:
-    """Few distinct bytes, so that keys share beginnings and differ in NULs, embedded and trailing."""
+    """Return a key of few distinct bytes, so that keys share prefixes and differ in NULs, embedded and
+    trailing."""
     return bytes(chance.choice((0, 0, 1, 0x80, 0xFF)) for _ in range(KEYS.itemsize))
 
 
@@ -182,7 +183,7 @@ def test_columns_of_different_length_are_no_table():
 
 
 def named(chance: random.Random, readings: int) -> list[list[tuple[bytes, int, int, int, bytes]]]:
-    """Readings: rows of (key, calls, time, seen, comm), each with its keys but once, few keys in all."""
+    """Return readings: rows of (key, calls, time, seen, comm), each with distinct keys, few keys in all."""
     keys = [random_key(chance) for _ in range(12)]
     return [
         [
@@ -240,7 +241,7 @@ def test_readings_add_up(seed):
 
 
 def test_padding_of_keys_stays_as_the_kernel_gave_it():
-    """NumPy's own copies of structs leave it undefined, and the same key would be two."""
+    """NumPy's copies of structs leave padding undefined, and one key would become two."""
     padded = np.dtype([("pid", "u4"), ("call", "u8")], align=True)
     keys = np.zeros(3, padded)
     keys["pid"], keys["call"] = [1, 2, 1], [5, 5, 6]
@@ -260,7 +261,7 @@ def test_padding_of_keys_stays_as_the_kernel_gave_it():
 
 
 def test_many_readings_beside_a_great_total_are_merged_seldom(monkeypatch):
-    """All of n rows in readings of few: each is moved some times, not once a reading."""
+    """Of n rows in small readings, each row is moved a few times, not once a reading."""
     moved = 0
 
     def counting(parts, schema):

@@ -1,4 +1,4 @@
-"""What all items have in common: rows with their time, NumPy, Arrow, pandas, and a representation."""
+"""Test what all items share: rows with their time, NumPy, Arrow, pandas, and a representation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one spelling for what a user names, and what a plan makes of it."""
+"""Test sources that users name, and the plans made of them."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_else_a_probe_for_each(forced):
 
 
 def of_file(*names, file="/x", inode=1, sites=1):
-    """Targets in a file, at so many places each."""
+    """Return targets in a file, with this many sites each."""
     return tuple(
         NamedTarget(
             f"{file}:{name}",
@@ -282,7 +282,8 @@ def test_what_begins_and_returns():
 
 
 def test_what_is_within_a_function_does_not_return_from_there():
-    """A probe on returns replaces what it takes for the return address: not so within a function."""
+    """A return probe replaces the word that it takes for the return address, which is wrong inside a
+    function."""
     kernel = FakeKernel(named={"k:vfs_read+0x10": FoundTargets((READ,))}, patterns=None)
     with pytest.raises(UsageError, match=r"needs what begins and returns, not k:vfs_read\+0x10"):
         plan_of("vfs_read+0x10", tracer=BOTH, kernel=kernel)
@@ -312,7 +313,7 @@ def test_a_hook_is_forced_by_the_kind_of_source():
 
 
 def test_each_place_within_a_function_is_asked_about():
-    """What the kernel says of one offset says nothing of another: it may lie within an instruction."""
+    """The result for one offset does not hold for another, which may be inside an instruction."""
 
     class Picky(FakeKernel):
         def probe(self, probe):

@@ -1,4 +1,4 @@
-"""Where C passes arguments, compared with where a compiler says that they are."""
+"""Test where C passes arguments, against a compiler's debug information."""
 
 from __future__ import annotations
 

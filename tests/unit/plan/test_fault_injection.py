@@ -1,4 +1,4 @@
-"""Functions that are to fail: which may, how, and what is said of those that may not."""
+"""Test fault injection: which functions may fail, how, and errors about others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The entries that a plan gives the maps of its programs, and how entries that depend on the run are made."""
+"""Test the initial entries of maps, also those that depend on the run."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_injection_spares_this_process_and_ends_with_the_duration(monkeypatch):
     ("wanted", "count"), [({1: "lo"}, {}), ({0: "any"}, {0: 2}), ({3: "wg0"}, {0: 2}), ({}, {})]
 )
 def test_interfaces_without_an_ethernet_header_are_written(monkeypatch, wanted, count):
-    """Of an interface that is not traced, no program asks: it need not look them up."""
+    """No program looks up an interface that is not traced, so it needs no entry."""
     kinds = {1: 772, 3: 65534, 4: 519}  # ARPHRD_LOOPBACK, _NONE, _RAWIP
     monkeypatch.setattr(
         initial_entries.interfaces,

@@ -1,4 +1,4 @@
-"""Plans for kernels described as data: what is chosen, what is passed to the C, what the rows look like."""
+"""Test plans for kernels described as data: alternatives, macros, columns."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_an_alternative_with_a_caveat_is_chosen_only_if_no_other_is_supported():
 
 @pytest.mark.parametrize(("helpers", "split"), [({112}, True), ({4}, False)])
 def test_user_memory_is_read_where_kernel_memory_may_not_be(helpers, split):
-    """Of both helpers lockdown=confidentiality withholds the one, and the older one for both."""
+    """lockdown=confidentiality withholds bpf_probe_read_kernel, and bpf_probe_read, which reads both."""
     assert ("PT_HAS_PROBE_READ_KERNEL" in defines_of(kernel=FakeKernel(helpers=helpers))) is split
 
 
@@ -409,7 +409,7 @@ def test_what_changes_from_run_to_run_changes_no_macro():
 
 
 def test_programs_on_cgroups_are_put_on_those_that_are_named():
-    """They are not asked for again, in the program."""
+    """The program does not check cgroups again."""
     request = Request(registry.get("cgroupcount"), filters={Filter.CGROUP: (b"/a", b"/b c")})
     plan = make_plan(request, FakeKernel())
     assert (plan.attach_cgroups, plan.filter_cgroups, plan.sets) == (("/a", "/b c"), (), {})

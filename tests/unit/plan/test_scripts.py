@@ -1,4 +1,4 @@
-"""Scripts for a kernel described as data: their programs, maps and attach points, and what is refused."""
+"""Test plans of scripts for a kernel described as data: programs, maps, attach points, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans for returns of programs' functions: which probes on which instructions, and what is refused."""
+"""Test plans for returns of programs' functions: which probes on which instructions, and errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CODES = {
 
 
 class Kernel(FakeKernel):
-    """One whose programs have functions that cannot be read."""
+    """A kernel whose programs have functions that cannot be analyzed."""
 
     def code(self, site):
         if site.name == "odd":

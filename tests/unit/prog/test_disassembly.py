@@ -1,4 +1,4 @@
-"""Instructions as text: BPF's, in the verifier's notation, and native ones."""
+"""Test instructions as text: BPF in the verifier's notation, and native ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of maps by their types, and a program's lines beside its code."""
+"""Test map values by type, and a program's source lines beside its code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be pinned, and what may be taken away."""
+"""Test what may be pinned, and what may be unloaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAG = "0123456789abcdef"
 
 
 class Bpffs:
-    """A BPF file system that is a folder: a pin holds what it is of, as text."""
+    """A BPF file system in a folder: a pin is a file that holds the name of its object."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.mounted = root, True
@@ -37,7 +37,7 @@ class Bpffs:
 
 
 class Object:
-    """What ``opened`` gives: the text of a pin of it."""
+    """The object that ``opened`` yields: the text of a pin."""
 
     def __init__(self, kind: ObjectKind, number: int) -> None:
         self.text = f"{kind.name} {number} {number if kind is ObjectKind.PROGRAM else 7} {TAG}"
@@ -120,7 +120,7 @@ def test_a_folder_that_others_may_write_to_is_not_trusted(bpffs):
 
 @pytest.fixture
 def running(bpffs, monkeypatch):
-    """A machine with a tracer's programs 7 and 8, and somebody's program 9."""
+    """Simulate a machine with a tracer's programs 7 and 8, and another owner's program 9."""
     tracer, other = Process(100, "python", "syscalls", frozenset({7, 8})), Process(200, "agent")
     inject = Process(300, "python", "inject", frozenset({10}))
     found = Holders({7: [tracer], 8: [tracer, other], 9: [other, tracer], 10: [inject]})
@@ -194,7 +194,7 @@ def test_only_what_was_pinned_is_unloaded(running):
 
 
 def test_of_several_each_that_can_be_is_unloaded(running, monkeypatch, capsys):
-    """And each other is said, with the exit status of the worst."""
+    """Every failure is reported, and the exit status is that of the worst."""
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda _: [])
     pinning.pin(["7", "8", "10"], attached=False)
     strange = next(own_pins.FOLDER.glob("8-*")) / "theirs"

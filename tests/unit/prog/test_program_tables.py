@@ -1,4 +1,4 @@
-"""Programs in the kernel, from what it tells of them: links, owners, rows, the command line."""
+"""Test the table of programs in the kernel: links, owners, rows, the command line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def program(number: int = 7, **fields: object) -> KernelProgram:
 
 
 class KnownNames(TargetNames):
-    """Names that need no kernel."""
+    """Names that do not need a kernel."""
 
     def function_at(self, where: int) -> str:
         return {0xFFFF0010: "vfs_read"}.get(where, hex(where))

@@ -1,4 +1,4 @@
-"""What a script imports: files and folders, each once, and what cannot be."""
+"""Test imports of scripts: files and folders, each once, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seccomp profiles: what they mean, by an interpreter of filters and by libseccomp; what is refused."""
+"""Test seccomp profiles against an interpreter of filters and against libseccomp, and their errors."""
 
 from __future__ import annotations
 

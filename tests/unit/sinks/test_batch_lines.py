@@ -1,4 +1,4 @@
-"""Lines made of columns are those that a loop over the rows would make."""
+"""Test that lines made of columns are those that a loop over the rows makes."""
 
 from __future__ import annotations
 

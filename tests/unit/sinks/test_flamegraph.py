@@ -1,4 +1,4 @@
-"""Flame graphs and the other formats for stacks: totals, places, hostile names, what can be read back."""
+"""Test flame graphs and the other formats for stacks: totals, positions, hostile names, reading back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COUNT = Column("count", "", unit=Unit.COUNT)
 
 
 def summary(*rows, schema=SCHEMA):
-    """Rows of pid, comm, kernel, user, counters."""
+    """Return rows of pid, comm, kernel, user, counters."""
     names = [column.name for column in schema.columns]
     columns = {name: [row[at] for row in rows] for at, name in enumerate(names)}
     counters = {column.name: np.array(columns[column.name], dtype="u8") for column in schema.counters}
@@ -286,7 +286,7 @@ def test_pprof_has_every_counter_and_label():
 
 
 def test_gos_pprof_reads_it(tmp_path):
-    """Google's reader, which comes with Go."""
+    """Google's reader comes with Go."""
     go = shutil.which("go")
     assert go, "scripts/setup --dev installs it"
     file = tmp_path / "profile.pb.gz"

@@ -1,4 +1,4 @@
-"""Heat maps: what is where, what it adds up to, and strings that mean harm."""
+"""Test heat maps: cells, sums, and hostile strings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _utc(monkeypatch):
 
 
 def interval(at, disks, seconds=1.0):
-    """Histograms of an interval: of each disk the values that were seen."""
+    """Return the histograms of an interval: the values of each disk."""
     fine = np.zeros((len(disks), BUCKETS), dtype="u8")
     for row, values in enumerate(disks.values()):
         for value in values:

@@ -1,4 +1,4 @@
-"""Sinks: golden files for every format, tables that refresh in place, and strings that mean harm.
+"""Test sinks: golden files for every format, tables that refresh in place, and hostile strings.
 
 ``PYTRACER_UPDATE_GOLDEN=1 pytest tests/unit/sinks/test_sinks.py`` writes the golden files: read the diff.
 """
@@ -146,7 +146,8 @@ def executions():
 
 
 def connections():
-    """Connections, as the ring holds them: an IPv4 one, an IPv6 one that was refused, a hostile name."""
+    """Return connections as the ring holds them: an IPv4 one, an IPv6 one that was refused, a hostile
+    name."""
     kind = np.dtype("u8,u8,u4,u4,u4,u4,u4,i4,(16,)u1,(16,)u1,S16")
     kind.names = ("ns", "duration_ns", "type", "pid", "netns", "sport", "dport", "error", *ENDS, "comm")
     one, other = (list(socket.inet_pton(socket.AF_INET6, a)) for a in ("::ffff:192.0.2.1", "2001:db8::1"))
@@ -160,7 +161,8 @@ def connections():
 
 
 def events(*rows):
-    """Files opened, the first at noon; the last at the end of a second, where a float would round it up."""
+    """Return opened files, the first at noon; the last at the end of a second, where a float would round
+    it up."""
     kinds = [("ns", "i8"), ("pid", "u4"), ("comm", "S16"), ("took_ns", "u8"), ("path", "S64")]
     records = np.array(list(rows), dtype=kinds)
 
@@ -302,7 +304,7 @@ def without(record, name):
 
 
 def tzset():
-    """Take the zone that the environment now names, and forget what was written in another."""
+    """Apply the time zone of the environment, and discard text written in another."""
     time.tzset()
     timestamp.cache_clear()
     clock.cache_clear()
@@ -508,7 +510,7 @@ def test_hostile_keys_of_histograms_are_shown_as_text(form):
 
 
 class Screen:
-    """As much of a terminal as is needed: lines, wrapping, scrolling, cursor up, erase below."""
+    """A minimal terminal: lines, wrapping, scrolling, cursor up, erase below."""
 
     def __init__(self, columns, lines):
         self.columns, self.height = columns, lines

@@ -1,4 +1,4 @@
-"""Events on a timeline: slices, instants, counters and flows at their exact times, by thread and CPU."""
+"""Test events on a timeline: slices, instants, counters and flows at their exact times, by thread and CPU."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def happened(tracer, *rows):
 
 
 def batch(schema, *rows):
-    """A batch of rows that are (time, a value for each column) already."""
+    """Return a batch of rows that are (time, a value for each column) already."""
     names = tuple(column.name for column in schema.columns)
     columns = {name: np.array([row[at] for row in rows], object) for at, name in enumerate(names, 1)}
     times = np.array([NOON + row[0] for row in rows], "i8")

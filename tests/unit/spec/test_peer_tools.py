@@ -1,4 +1,4 @@
-"""Tools that are known under other names are found by them."""
+"""Test that tools of other projects are found under their names."""
 
 from __future__ import annotations
 

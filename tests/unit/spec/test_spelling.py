@@ -1,4 +1,4 @@
-"""Macros of a tracer's C, in the words that users write."""
+"""Test macros of a tracer's C, spelled as users write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Symbols from a debuginfod server: one on the loopback interface that the test starts."""
+"""Test symbols from a debuginfod server, which the test runs on the loopback interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files will be loaded, compared with what the dynamic linker itself says of programs made here."""
+"""Test which files are loaded, against the dynamic linker itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def library(folder, name, source, *options):
 
 @pytest.fixture
 def tree(tmp_path):
-    """Two copies of each library; the program's middle one needs the leaf."""
+    """Build two copies of each library; the program's middle one needs the leaf."""
     for place in ("one", "two"):
         library(tmp_path / place, "libleaf.so", LEAF)
         library(
@@ -132,7 +132,7 @@ def program_of(*command):
     ],
 )
 def test_what_a_command_executes_behind_env_and_shells(command, program, changed):
-    """``""`` stands for an environment that was emptied first, None for a variable that is gone."""
+    """``""`` is an environment that was emptied first, None a variable that was removed."""
     before = {"HOME": "/home", "PATH": "/bin"}
     expected = {} if "" in changed else dict(before)
     for name, value in changed.items():

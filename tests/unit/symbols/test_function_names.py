@@ -1,4 +1,4 @@
-"""Functions by what users write: several by one name, several names of one, and names with signs in them."""
+"""Test functions by name: several with one name, several names of one, and names with signs in them."""
 
 from __future__ import annotations
 

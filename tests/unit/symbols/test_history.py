@@ -1,4 +1,4 @@
-"""What was mapped when: changes as the kernel tells them, and memory maps read now and then."""
+"""Test mappings over time: changes as the kernel records them, and memory maps read now and then."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_readings_of_one_generation():
 
 @pytest.fixture
 def symbols(tmp_path):
-    """With files that bear a function each; :func:`mapped` maps them."""
+    """Use files with one function each; :func:`mapped` maps them."""
     symbols = UserSymbols()
     symbols.blind = False
     symbols.folder = tmp_path
@@ -180,7 +180,7 @@ def test_after_losses_nothing_older_counts(symbols):
 
 
 def test_while_code_is_moved_nothing_is_known(symbols):
-    """Another process is not concerned."""
+    """Another process is not affected."""
     for pid in (PID, PARENT):
         symbols.add_mapped(pid, mapped(symbols, "alpha"), 10)
     symbols.add_move(PID, 20, 30)

@@ -1,4 +1,4 @@
-"""Functions of stripped Go programs, beside the symbols of the same programs before they were stripped."""
+"""Test functions of stripped Go programs against the symbols of the same programs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STRIP = "-ldflags=-s -w"
 
 @pytest.fixture(scope="module", params=["exe", "pie"])
 def programs(request, tmp_path_factory):
-    """The same program whole and stripped; both are open."""
+    """Open the same program, whole and stripped."""
     folder = tmp_path_factory.mktemp("go")
     mode = f"-buildmode={request.param}"
     made = [
@@ -145,7 +145,7 @@ MAGICS = [0xFFFFFFFB, 0xFFFFFFFA, 0xFFFFFFF0, 0xFFFFFFF1]
 
 
 class Account:
-    """One that takes everything."""
+    """An account without a limit."""
 
     def reserved(self, entries: int = 0, memory: int = 0):
         import contextlib
@@ -202,7 +202,7 @@ def test_what_is_cut_or_wrong_is_an_error_or_nothing(magic):
 
 
 def read(file: File) -> None:
-    """Whatever comes of it lies within the file and the table."""
+    """Check that all results lie within the file and the table."""
     try:
         found = pclntab.read(file)
     except ElfError:

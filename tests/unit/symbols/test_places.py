@@ -1,4 +1,4 @@
-"""Which file is meant by a name, and where its functions are."""
+"""Test which file a name means, and where its functions are."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_symbols_that_were_taken_out_are_found_by_the_build_id(file, tmp_path, m
 
 
 def test_symbols_that_are_packed_in_the_file(tmp_path):
-    """As Fedora does it: what the file has for linking, and the rest compressed beside."""
+    """Fedora keeps dynamic symbols plain and the rest compressed in .gnu_debugdata."""
     code = "int kept(void) { return 1; } static int __attribute__((noinline, used)) inner(void) { return 2; }"
     library, rest = tmp_path / "library.so", tmp_path / "rest"
     command = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", library]
@@ -185,7 +185,8 @@ def test_the_cache_of_the_dynamic_linker():
 
 
 def test_a_cache_of_the_dynamic_linker_that_names_megabytes_names_nothing():
-    """It is a container's: of 16 MB, each of 300,000 entries may else be as long as the rest."""
+    """A container controls the cache: 300,000 entries in 16 MB may each be as long as the rest of the
+    file."""
     data = bytearray(cache(*[(b"libc.so.6", b"/lib")] * 1000, (b"libz.so.1", b"/lib/libz.so.1")))
     for number in range(1000):
         struct.pack_into("=II", data, 48 + 24 * number + 4, len(data), len(data) + number)
@@ -265,7 +266,7 @@ def test_this_process_has_mapped_what_it_runs():
 
 
 def test_a_file_that_was_written_to_since_is_another(file):
-    """The same inode with other code: offsets that were found before are none of it."""
+    """The inode is the same but the code differs: earlier offsets are invalid."""
     before = file(Symbol(b"work", 0x1000, 16))
     program_files.find(before.name, 0, before.identity).close()
     content = Path(before.name).read_bytes()

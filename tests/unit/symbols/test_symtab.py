@@ -1,4 +1,4 @@
-"""Symbols as they are in files: without a type or size, packed, put beside, put elsewhere."""
+"""Test symbols of files: without a type or size, compressed, or in a separate file."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ __attribute__((noinline)) int NAME(struct pair by_value, int k)
 
 @pytest.mark.parametrize("moved", [False, True], ids=["where it was compiled", "beside the program"])
 def test_split_debug_information_is_read_from_its_files(tmp_path, moved):
-    """Two units, each with a file of its own; types, registers and units come from there."""
+    """Two units have a file each, which has types, registers and units."""
     where = tmp_path / "built"
     where.mkdir()
     for name in ("one", "two"):
@@ -211,7 +211,7 @@ struct opaque opaque%d; struct twice twice%d; struct short_ short%d;
 
 
 def test_a_struct_that_a_unit_only_declares_is_found_where_another_defines_it(tmp_path):
-    """Unless two define it differently."""
+    """Unless two units define it differently."""
     sources = {
         "uses.c": USES,
         "one.c": DEFINES % ("member", "long", 1, 1, 1),

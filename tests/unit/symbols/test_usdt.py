@@ -1,4 +1,4 @@
-"""USDT notes made by hand and broken at random, and the arguments in all spellings of two machines."""
+"""Test USDT notes, valid and broken at random, and the arguments in all spellings of two machines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def note(
 
 @pytest.fixture
 def elf(tmp_path):
-    """Tables of a file that has these notes, code and data, and where .stapsdt.base is."""
+    """Build a file with these notes, code and data. Returns its tables, and where .stapsdt.base is."""
     opened = []
 
     def make(notes, *, base=BASE, machine=X86_64, width=2):
@@ -229,7 +229,7 @@ def test_arguments_are_packed_as_the_c_has_them(elf):
     [("table(%rip)", 0), ("table+24(%rip)", 24), ("24+table(%rip)", 24), ("24+table-8(%rip)", 16)],
 )
 def test_operands_that_are_a_symbol_and_numbers_before_or_behind_it(tmp_path, operand, distance):
-    """As compilers write members of static structs."""
+    """Compilers write members of static structs like this."""
     source = f"""
     .globl place
     .type place, @function

@@ -1,4 +1,4 @@
-"""Symbols: ELF files made by hand and broken at random, kernels as text, and this very process."""
+"""Test symbols: ELF files, valid and broken at random, kernel symbols as text, and this process."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_tables_larger_than_may_be_spent_are_refused(tmp_path):
 
 @pytest.mark.parametrize("filling", [b"\0", b"@"])
 def test_strings_that_are_nothing_but_ends_or_marks_take_no_memory(read, filling):
-    """128 MB of them would else be a list of 1 GB."""
+    """128 MB of them would be a list of 1 GB."""
     symbols = [Symbol(b"one", 0x401000, 16), Symbol(filling * (1 << 20), 0x402000, 16, 1)]
     data = build(symbols)
     tracemalloc.start()
@@ -316,7 +316,7 @@ def test_a_process_that_ended_keeps_what_was_noticed():
 
 
 def test_a_file_that_was_written_anew_is_another(tmp_path):
-    """Its inode may be the same."""
+    """It may have the same inode."""
     symbols = UserSymbols()
     path = tmp_path / "code"
     seen = []
@@ -368,7 +368,7 @@ def perf_map():
 
 
 def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
-    """Both have mapped the same file; only who may spend no more misses its names."""
+    """Two users map the same file; only the one over budget gets no names."""
     budget = budgets.of(entries=1000)
     messages = []
     budget.listen(messages.append)
@@ -469,7 +469,7 @@ def test_functions_that_were_made(own_map):
 
 @pytest.mark.parametrize(("name", "is_dump"), [("jit-{pid}.dump", True), ("jit-{pid}.so", False)])
 def test_of_a_jitdump_a_message_says_that_it_is_not_read(tmp_path, name, is_dump):
-    """perf finds it because it is mapped with code."""
+    """perf finds a jitdump because it is mapped with code."""
     path = tmp_path / name.format(pid=os.getpid())
     path.write_bytes(bytes(mmap.PAGESIZE))
     said = list[str]()
@@ -568,7 +568,7 @@ def test_only_what_was_added_is_read(own_map, monkeypatch):
 
 
 def test_a_list_that_is_written_anew_is_read_anew(own_map):
-    """As HotSpot does, into the same file: be it then shorter, longer, or of the same length."""
+    """HotSpot writes into the same file again: shorter, longer, or of the same length."""
     own_map.write_bytes(b"1000 20 one\n2000 20 two\n")
     made = perf_map()
     assert made.find(addresses(0x1000, 0x2000)) == ["one", "two"]
@@ -688,7 +688,8 @@ def test_without_the_package_names_stay_as_they_are(monkeypatch):
 
 
 def test_functions_that_were_made_where_others_had_been(own_map):
-    """A line was written between two looks at the file: in between, it may have been either."""
+    """A line was written between two readings of the file: samples between them may belong to either
+    function."""
     times = [time.monotonic_ns()]
     own_map.write_bytes(b"1000 20 one\n3000 20 alone\n")
     made = perf_map()

@@ -1,4 +1,4 @@
-"""Debug information as BTF: laid out as the compiler lays it out, wherever it is kept, and never trusted."""
+"""Test debug information as BTF: the compiler's layout, all places to keep it, and hostile input."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ SHARED = """
     [("known id", "shared"), ("other id", "shared"), ("known id", "6b/6e6f776e206964.debug")],
 )
 def test_debug_information_that_several_files_share(tmp_path, monkeypatch, build_id, place):
-    """Beside the program, or found by the build id that the program gives."""
+    """Beside the program, or found by the build id in the program."""
     monkeypatch.setattr(debug, "FOLDER", tmp_path)
     texts = {
         "program": SHARES % {"build_id": "known id"},
@@ -267,7 +267,7 @@ def test_more_than_can_be_gone_through_is_not(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_what_is_too_large_is_not_read(tmp_path, packed):
-    """By what a section says of itself, or of what it is unpacked."""
+    """By the size in a section's header, or its size when decompressed."""
     path = compiled(tmp_path, *(["-gz"] if packed else []))
     assert types_of(path, "insert") is not None
     with program_files.find(str(path)) as file, file.reading() as tables:
@@ -285,7 +285,7 @@ def test_what_is_too_large_is_not_read(tmp_path, packed):
 
 
 def test_whatever_is_wrong_with_it_is_as_if_there_were_none(tmp_path):
-    """Bytes of all debug sections changed at random: types or none, and an end, but no error."""
+    """Change bytes of all debug sections at random: there are types or none, but no error."""
     path = compiled(tmp_path)
     whole = path.read_bytes()
     with program_files.find(str(path)) as file, file.reading() as tables:

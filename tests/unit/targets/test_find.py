@@ -1,4 +1,4 @@
-"""What users name, found on a machine that is made up: functions that can be probed, and why not others."""
+"""Test targets that users name, on a simulated machine: functions that can be probed, and why not others."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ EVENTS = "sched:sched_switch\nsched:sched_waking\nirq:irq_handler_entry\n"
 
 @pytest.fixture(autouse=True)
 def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A folder that stands for tracefs and debugfs, and beside it the symbols."""
+    """Use folders in place of tracefs and debugfs, with a symbol table."""
     (tmp_path / "kallsyms").write_text(SYMBOLS)
     monkeypatch.setattr(functions, "SYMBOLS", tmp_path / "kallsyms")
     root = tmp_path / "tracing"
@@ -70,7 +70,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 
 class Types:
-    """BTF that knows a function and two tracepoints."""
+    """BTF with a function and two tracepoints."""
 
     known = frozenset({"vfs_read", "btf_trace_sched_switch", "btf_trace_sys_enter", "u64"})
 

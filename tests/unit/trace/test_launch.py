@@ -1,4 +1,4 @@
-"""Starting a command held back: nothing runs before its release, and it runs as if a shell had started it."""
+"""Test starting a command: it waits for its release, and runs as if a shell had started it."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.
     "ignored", [(), (signal.SIGHUP,), (signal.SIGINT, signal.SIGQUIT), (signal.SIGTERM,)]
 )
 def test_a_command_ignores_what_the_caller_does_and_catches_nothing(tmp_path, ignored):
-    """Python ignores SIGPIPE and SIGXFSZ from its start on: not so the command."""
+    """Python ignores SIGPIPE and SIGXFSZ from its start; the command must not."""
     handlers = dict.fromkeys(HANDLED, lambda *_: None) | dict.fromkeys(ignored, signal.SIG_IGN)
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
@@ -237,7 +237,7 @@ LIMITS = [(resource.RLIMIT_NOFILE, "n"), (resource.RLIMIT_MEMLOCK, "l")]
 
 @pytest.mark.parametrize(("which", "letter"), LIMITS)
 def test_a_command_has_the_limits_that_the_caller_had_before_we_raised_them(which, letter):
-    """In a process of its own: limits cannot be raised again by everybody."""
+    """In a process of its own, since not every user may raise limits again."""
     units = 1024 if letter == "l" else 1
     code = (
         "import resource, sys, time; from pytracer import inherited\n"

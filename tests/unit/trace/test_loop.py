@@ -1,4 +1,5 @@
-"""A trace's own work: waiting, stopping, counting; the session is made up, processes and threads are real."""
+"""Test a trace's loop: waiting, stopping, counting. The session is simulated, processes and threads are
+real."""
 
 from __future__ import annotations
 
@@ -101,7 +102,7 @@ def test_a_flood_does_not_outlive_the_traced_process(made):
 
 
 def test_small_batches_are_fetched_now_and_then(made):
-    """After each look at a stream that trickles it is left alone for a while, not asked again at once."""
+    """A stream with few events is left alone for a while after each read."""
     looks = 0
 
     def trickle():
@@ -133,7 +134,7 @@ def test_small_batches_that_one_look_gave_are_not_waited_for(made):
 
 
 def test_a_stream_that_is_readable_and_gives_nothing_is_not_asked_again_at_once(made):
-    """The first record is still being written, by a processor that does something else now."""
+    """The first record is still being written, by a CPU that is busy with something else."""
     looks = 0
 
     def busy():

@@ -1,4 +1,4 @@
-"""Losses by reason: those that the C, the kernel, links and the reader of a stream count."""
+"""Test losses by reason: those that the C, the kernel, links and the reader of a stream count."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAP_FULL = "map_full"
 
 
 class Lossy:
-    """What a session has, with all that may be lost as numbers."""
+    """A session with all kinds of losses as numbers."""
 
     def __init__(self, monkeypatch) -> None:
         self.by_reason = dict.fromkeys(REASONS, 0)
@@ -29,7 +29,7 @@ class Lossy:
         self.counter = LossCounter(loaded, self.links, self.collector, lambda _: None)
 
     def read(self):
-        """As the map is read: a row for each reason, a number for each of two CPUs."""
+        """Return a row for each reason, with a number for each of two CPUs."""
         counts = np.array([[count, 0] for count in self.by_reason.values()])
         return np.arange(len(counts)), counts
 
@@ -57,7 +57,7 @@ def test_runs_that_were_skipped_are_counted_by_programs_and_by_links(lossy):
 
 
 def test_records_without_room_count_once_whether_the_c_or_the_reader_knows_them(lossy):
-    """Before Linux 5.1 only the reader knows, since then both may count the same records."""
+    """Before Linux 5.1 only the reader counts them, since then both may count the same records."""
     lossy.collector.lost = 4
     assert lossy.new() == {RING_FULL: 4}
     lossy.by_reason[RING_FULL] = 4

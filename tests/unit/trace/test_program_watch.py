@@ -1,4 +1,4 @@
-"""The loop of every run, over a table of programs that is made up."""
+"""Test the loop of every run, over a simulated table of programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytracer.trace.program_watch import ProgramCollector, watch_programs
 
 
 class Programs:
-    """A table that says what it was asked for."""
+    """A table that records its calls."""
 
     def read(self, kind, *, sort: str, top: int | None) -> Snapshot:
         return Snapshot(kind, 0.0, 0.1, {"id": [7], "name": [f"{sort} {top}"]})

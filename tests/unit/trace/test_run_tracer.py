@@ -1,4 +1,5 @@
-"""The end of a run of the command line: what is still shown, and what is counted instead."""
+"""Test the end of a run of the command line: events that are still shown, and those that are counted
+instead."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ EVENTS = 10_000  # of a batch: several times as many as are shown between two lo
 
 
 class Shown:
-    """A sink that sends a signal at the first event, and then does as it is told; its own output, too."""
+    """A sink, and its output, that sends a signal at the first event and then behaves as requested."""
 
     def __init__(self, *numbers: int, then=lambda: None, full: bool = False) -> None:
         self.numbers, self.then, self.full = list(numbers), then, full
@@ -64,7 +65,7 @@ class Shown:
 
 @pytest.fixture
 def made(monkeypatch):
-    """A session with a batch, and three more in the ring once everything is detached."""
+    """Return a session with a batch, and three more in the ring once everything is detached."""
     monkeypatch.setattr(loop, "Session", type("Of", (Made,), {"awake": True, "rest": 3, "size": EVENTS}))
     monkeypatch.setattr(loop, "check_request", lambda _: None)
     batches = iter([batch(EVENTS)])
@@ -128,7 +129,7 @@ def test_where_time_ended_it_everything_is_shown(monkeypatch, made):
 
 @pytest.mark.parametrize(("status", "everything"), [("exit 3", True), ("kill -INT $$", False)])
 def test_where_the_command_ended_it_everything_is_shown(monkeypatch, made, status, everything):
-    """But for a command that Ctrl-C ended: that was for us, too."""
+    """Ctrl-C that ended the command was meant for pytracer, too."""
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     plan = loop.make_plan(Request(tracer()), FakeKernel())
     monkeypatch.setattr(loop, "make_plan", lambda request, facts: plan)
@@ -175,7 +176,7 @@ def test_a_signal_before_the_output_was_opened_limits_it_too(monkeypatch, made):
 
 
 def test_a_write_that_waits_is_given_up_within_a_second():
-    """A start and an end of Python take the rest of it."""
+    """The rest of the second is for the start and end of Python."""
     assert run_tracer.TEXT_LIMIT <= run_tracer.STUCK_LIMIT <= 0.7
 
 
@@ -193,7 +194,7 @@ def test_lines_that_the_reader_can_still_have_are_not_lost(monkeypatch, made):
 
 
 def test_what_takes_long_and_does_not_wait_is_shown(monkeypatch, made):
-    """Making text of events takes seconds on a slow machine."""
+    """Formatting events takes seconds on a slow machine."""
     monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.01)
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 60.0)
     alarms = []
@@ -212,7 +213,7 @@ def test_what_takes_long_and_does_not_wait_is_shown(monkeypatch, made):
 
 @pytest.mark.parametrize("when", ["emit", "close"])
 def test_neither_a_loss_nor_the_last_flush_waits_for_a_reader(monkeypatch, made, when):
-    """What is not written then is said on standard error."""
+    """Text that is not written then goes to standard error."""
     monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.05)
     for_ever = threading.Event()
     sink = Shown(signal.SIGINT, full=True)
@@ -311,7 +312,7 @@ with progress.announce_if_slow(print, str):
 
 
 def test_signals_interrupt_the_main_thread_and_no_other():
-    """Of two that come at once, the second may go to another thread, and leave a write waiting."""
+    """Of two signals at once, the second may go to another thread, and leave a write waiting."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(sys.path)}
     running = subprocess.Popen(
         [sys.executable, "-c", MASKS], stdout=subprocess.PIPE, text=True, env=environment

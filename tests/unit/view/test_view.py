@@ -1,4 +1,4 @@
-"""Views: what is shown is what came in, in the order and of the filter that were asked for."""
+"""Test views: the items that arrived, sorted and filtered as requested."""
 
 from __future__ import annotations
 

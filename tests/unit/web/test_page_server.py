@@ -1,4 +1,4 @@
-"""The page's server against clients that mean harm, or never read; nothing is traced here."""
+"""Test the page's server against hostile clients, and clients that never read; nothing is traced."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_a_thousand_connections_are_answered_or_closed(page):
 
 
 def test_a_client_that_does_not_read_costs_little(page):
-    """It asks for much, again and again, and reads nothing: each answer waits in a bounded buffer."""
+    """It sends many requests and reads nothing; responses wait in a bounded buffer."""
     clients = []
     for _ in range(8):
         client = page.connect()
@@ -259,7 +259,7 @@ def test_streams_are_bounded(page):
 
 
 def assert_serves(page: Page) -> None:
-    """It takes the server a moment to notice that clients have gone."""
+    """Check that the server still serves; it takes a moment to notice that clients have gone."""
     end = time.monotonic() + 60
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The page's parts without a server: addresses, documents, requests, pictures, rows."""
+"""Test the parts of the page without a server: addresses, documents, requests, pictures, rows."""
 
 from __future__ import annotations
 

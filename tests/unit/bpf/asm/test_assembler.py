@@ -1,4 +1,4 @@
-"""The assembler: encodings byte for byte, labels, listings, and what it refuses."""
+"""Test the assembler: encodings byte for byte, labels, listings, and errors."""
 
 from __future__ import annotations
 

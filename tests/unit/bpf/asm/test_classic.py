@@ -1,4 +1,4 @@
-"""The assembler of classic BPF: encodings byte for byte, jumps of any length, and what it refuses."""
+"""Test the assembler of classic BPF: encodings byte for byte, jumps of any length, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classic BPF translated: by the same machine in two languages, the same is said of every packet."""
+"""Test the translation of classic BPF: both programs have the same result for every packet."""
 
 from __future__ import annotations
 

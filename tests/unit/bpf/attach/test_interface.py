@@ -1,4 +1,4 @@
-"""Programs on interfaces that do not exist: what is said of them, and what is left alone."""
+"""Test programs on interfaces that disappear: messages, and what is left alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEAD = f"pytracer_{HERE}_1_1"  # process 1 was not born so early
 
 
 class OneLink(InterfaceLink):
-    """A link that is attached as long as it is said to be."""
+    """A link that is attached as long as the test says so."""
 
     attached = True
 

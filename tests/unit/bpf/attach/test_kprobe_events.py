@@ -1,4 +1,4 @@
-"""Many kernel functions at once: which they are, and the trace events that are made for them."""
+"""Test probes on many kernel functions: which functions, and the trace events created for them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WANTED = ("__x64_sys_*", "__ia32_sys_*")
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder that stands for tracefs, and beside it the symbols."""
+    """Use a folder in place of tracefs, with a symbol table."""
     monkeypatch.setattr(functions, "SYMBOLS", tmp_path / "kallsyms")
     (tmp_path / "kallsyms").write_text(SYMBOLS)
     tracing = tmp_path / "tracing"
@@ -74,7 +74,7 @@ def test_a_kernel_without_ftrace(kernel: Path) -> None:
 
 
 class Tracefs:
-    """What is written to kprobe_events, and what stands in it."""
+    """Records writes to kprobe_events, and its contents."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root

@@ -1,4 +1,4 @@
-"""Names of what outlives a process; links that are all made, or none."""
+"""Test the names of objects that outlive a process, and sets of links: all or none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.hostile_names import hostile_process
 
 @pytest.fixture
 def dead() -> str:
-    """The name of a process that has ended, as it was when it lived."""
+    """Return the name that a process had before it exited."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:

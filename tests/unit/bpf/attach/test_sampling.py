@@ -1,4 +1,4 @@
-"""Attaching to samples: all or nothing, and each thread once."""
+"""Test attaching to samples: all or nothing, and each thread once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLACE = AttachTarget("page-faults", rate=Rate(period=1))
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The tasks and CPUs that events were opened for; descriptors that are open."""
+    """Record the tasks and CPUs that events were opened for, and the open descriptors."""
     requests = []
 
     def perf_event_open(_attr, task, cpu):

@@ -1,4 +1,4 @@
-"""Probes on programs, where the kernel says no, or less than it might."""
+"""Test probes on programs when the kernel refuses, or supports less."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def program(tmp_path):
 
 @pytest.fixture
 def kernel(monkeypatch, tmp_path):
-    """A kernel with a PMU. It grants all, but has the errnos of ``refuses`` for the next that are asked."""
+    """Simulate a kernel with a PMU. It accepts everything, except for the errnos of ``refuses``, for the
+    next requests."""
     pmu = tmp_path / "pmu"
     (pmu / "format").mkdir(parents=True)
     (pmu / "type").write_text("9\n")

@@ -1,4 +1,4 @@
-"""The cache folder: where it is, and when it is not to be trusted."""
+"""Test the cache folder: its path, and when it is not trusted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytracer.errors import CacheError
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder, and no variable that names another place."""
+    """Use a home folder, without a variable that names another place."""
     folder = tmp_path / "home"
     folder.mkdir(mode=0o700)
     monkeypatch.delenv("PYTRACER_CACHE_DIR", raising=False)

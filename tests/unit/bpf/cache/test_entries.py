@@ -1,4 +1,4 @@
-"""``pytracer cache``: what is kept is listed, and dropped, and nothing else is touched."""
+"""Test ``pytracer cache``: it lists and removes entries, and touches nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CacheDir:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder that has nothing to do with the cache, with a file of 1000 bytes."""
+    """Create a folder outside the cache, with a file of 1000 bytes."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "precious").write_bytes(bytes(1000))
@@ -126,7 +126,7 @@ def test_what_cannot_be_dropped_keeps_nothing_else(cache: CacheDir, monkeypatch:
 
 
 def test_what_is_not_pytracers_stays(cache: CacheDir) -> None:
-    """The folder may be one that the user has other things in."""
+    """The user may have other files in the folder."""
     fill(cache)
     names = ["images/holiday.jpg", "images/notes.image", "headers/letter.txt", "headers/mine/linux/sched.h"]
     for name in [*names, f"headers/{'g' * 32}/x", f"images/x-{DIGEST}.image/y", "other/file"]:
@@ -140,7 +140,7 @@ def test_what_is_not_pytracers_stays(cache: CacheDir) -> None:
 
 
 def test_links_are_not_followed(cache: CacheDir, outside: Path) -> None:
-    """Neither those that stand where an image or a tree would, nor those inside a tree."""
+    """Neither links in place of an image or a tree, nor links inside a tree."""
     tree = put_tree(cache, f"package-{DIGEST}", "include/linux/kconfig.h", "")
     (tree / "arch").symlink_to(outside)
     (tree / "include" / "file.h").symlink_to(outside / "precious")

@@ -1,4 +1,4 @@
-"""The images that are kept: what a key covers, which are used, which are dropped."""
+"""Test the image cache: what a key covers, which images are used, which are removed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RELEASE = "6.99.0-test"
 
 
 class Machine:
-    """All that a key looks at, in files of the test's own."""
+    """Everything that a key depends on, in files of the test's own."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
@@ -160,7 +160,7 @@ def test_without_a_build_id_the_types_themselves_are_the_kernel(machine: Machine
 
 
 def test_without_btf_the_headers_are_what_counts(machine: Machine) -> None:
-    """What would be taken: the package where there is one, else the kernel's own archive."""
+    """The source would be the package if it is installed, else the kernel's own archive."""
     machine.btf.unlink()
     machine.say_build_id(b"")
     machine.kheaders.write_bytes(b"archive")
@@ -204,7 +204,7 @@ def test_names_in_any_bytes_have_keys(machine: Machine, tmp_path: Path) -> None:
 
 
 def maps(*paths: object) -> list[str]:
-    """/proc/self/maps with these files in it."""
+    """Simulate /proc/self/maps with these files."""
     lines = ["7f00-7f01 rw-p 00000000 00:00 0\n", "7ff0-7ff1 rw-p 00000000 00:00 0    [stack]\n"]
     return lines + [f"7f10-7f20 r-xp 00000000 fe:00 1234   {path}\n" for path in paths]
 
@@ -223,7 +223,7 @@ def test_who_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("seen", [(), ("/usr/lib/libLLVM-14.so.1", "/usr/lib/libc.so.6")])
 def test_who_compiled_must_be_known(monkeypatch: pytest.MonkeyPatch, seen: tuple[str, ...]) -> None:
-    """Else an update of the compiler would go unnoticed."""
+    """An update of the compiler would go unnoticed."""
     monkeypatch.setattr(image_cache, "_read_maps", lambda: maps(*seen))
     with pytest.raises(ImageError, match="cannot be seen"):
         image_cache.compiler_identity()
@@ -336,7 +336,7 @@ def _foreign(path: Path) -> None:
 
 
 def _linked(path: Path) -> None:
-    """A link that leads to the very same thing, beside it."""
+    """Create a link to the same file, beside it."""
     real = path.with_name("real")
     path.rename(real)
     path.symlink_to(real)
@@ -450,7 +450,7 @@ for _ in range(100):
 
 
 def test_writers_and_readers_at_once(cache: CacheDir, image: Image) -> None:
-    """Who reads sees a whole image: one writer's or the other's."""
+    """A reader sees a whole image: one writer's or the other's."""
     store(cache, RECIPE, image)
     both = [image, replace(image, kernel="x" * 100_000)]
     writers = []

@@ -1,4 +1,4 @@
-"""Packs as bytes, what is found in them, and what is said where there is nothing."""
+"""Test packs as bytes, the images in them, and messages about missing ones."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_a_kernel_without_btf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def one(tmp_path: Path) -> str:
-    """A pack of one tracer."""
+    """Make a pack of one tracer."""
     path = tmp_path / "one"
     path.write_bytes(
         Pack({BTF: "6.98"}, (PackEntry(BTF, "syscalls", "syscalls", "", (), 0),), (image("a"),)).encode()
@@ -234,7 +234,7 @@ def one(tmp_path: Path) -> str:
 
 @pytest.fixture
 def two(tmp_path: Path) -> str:
-    """A pack of two."""
+    """Make a pack of two tracers."""
     entries = tuple(PackEntry(BTF, name, name, "", (), 0) for name in ("syscalls", "sockcount"))
     path = tmp_path / "two"
     path.write_bytes(Pack({BTF: "6.98"}, entries, (image("a"),)).encode())

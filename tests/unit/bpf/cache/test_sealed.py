@@ -1,4 +1,4 @@
-"""Folders of the cache: whole, or made anew."""
+"""Test folders of the cache: complete, or made again."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_all_is_on_the_disk_before_it_has_its_name(path: Path, monkeypatch: pyte
 
 
 def test_large_trees_are_compared_by_size(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The headers that a kernel brings are 60 MB."""
+    """The headers of a kernel's archive are 60 MB."""
     monkeypatch.setattr(sealed, "_DIGESTED", 4)
     publish(path, fill)
     assert is_intact(path)

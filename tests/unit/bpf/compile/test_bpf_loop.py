@@ -1,4 +1,4 @@
-"""Functions that the kernel calls back, behind the programs that name them."""
+"""Test callbacks, which are appended to the programs that refer to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytracer.bpf.image import reference
 
 
 def function(*names: int, register: Register = R2) -> bytes:
-    """Some code that has these called."""
+    """Return code that has these functions called."""
     a = Assembler()
     for name in names:
         a.load_constant(register, MARK | name)
@@ -64,7 +64,7 @@ def test_a_reference_keeps_its_register():
 
 
 def test_lines_count_from_the_whole():
-    """What stands before the function in C has its first line."""
+    """Instructions before the function's first line in C have that line."""
     lines = [Line(0, "a.c", 1, "{"), Line(2, "a.c", 2, "x")]
     assert [line.insn for line in LoopBody("main", 0, b"").placed(lines)] == [0, 2]
     assert [line.insn for line in LoopBody("body", 8, b"").placed(lines)] == [8, 12]

@@ -1,4 +1,4 @@
-"""The check of struct offsets in bytecode, on bytecode assembled here."""
+"""Test the check of struct offsets, on bytecode assembled by the test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def insn(code: int, to: int = 0, source: int = 0, offset: int = 0, number: int =
 
 
 def address(index: int, offset: int) -> bytes:
-    """Store the address of what is ``offset`` bytes into r1 as number ``index``."""
+    """Store the address at ``offset`` bytes into r1 as number ``index``."""
     return insn(MOV, 2, 1) + insn(PLUS, 2, number=offset) + insn(STORE, 1, 2, 8 * index)
 
 

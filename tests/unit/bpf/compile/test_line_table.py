@@ -1,4 +1,4 @@
-"""Lines of C as the kernel takes them: BTF that holds them, and records that point into it."""
+"""Test source lines for the kernel: BTF with their text, and records that point into it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_is_encoded_can_be_read():
 
 
 def test_a_program_of_several_functions():
-    """The kernel wants a line for the first instruction of each, or none at all."""
+    """The kernel requires a line for the first instruction of each function, or none at all."""
     body = Line(7, "probes_c/include/b.h", 3, "{")
     whole = [LineTableFunction("main", 0, LINES), LineTableFunction("body", 7, [body])]
     data, reported = encode({"main": whole, "other": [LineTableFunction("other", 0, []), whole[1]]})
@@ -100,7 +100,7 @@ def test_lines_and_functions_that_are_not_a_programs_are_told(places, fits):
 
 
 def test_lines_that_bcc_knows(monkeypatch):
-    """Where they are is BCC's word; their texts are from the C that it was given."""
+    """BCC reports the positions; the text comes from the C that it compiled."""
     text = read_source("sockcount.c")
     at = {
         words.strip(): (file, number)

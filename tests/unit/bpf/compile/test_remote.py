@@ -1,4 +1,4 @@
-"""Compiling by way of a folder: what is requested arrives, and the image or the error comes back."""
+"""Test remote compiles through a folder: the request arrives, and the image or the error comes back."""
 
 from __future__ import annotations
 

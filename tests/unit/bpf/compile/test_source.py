@@ -1,4 +1,4 @@
-"""The C as it is compiled: own includes once, in place, and #line pointing at the files as they are."""
+"""Test the C that is compiled: each include once, in place, and #line with the original files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def probes(tmp_path, monkeypatch):
 
 
 def places(text):
-    """(file, line, text) of every line of code, as a compiler that follows #line would name them."""
+    """Return (file, line, text) of every line of code, as a compiler that follows #line would name them."""
     file, number, found = "", 0, []
     for line in text.splitlines():
         if match := re.fullmatch(r'#line (\d+) "([^"]+)"', line):

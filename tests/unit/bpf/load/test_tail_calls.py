@@ -1,4 +1,4 @@
-"""Which functions a program array is filled with, and as what."""
+"""Test which functions a program array is filled with, and their types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_functions_are_named_for_the_array_and_their_place():
 
 
 def test_each_array_is_filled_once(monkeypatch):
-    """Also where what it is filled with refers to it again; other maps are let alone."""
+    """Also if its functions refer to it again; other maps are not touched."""
     filled, loaded = [], []
     monkeypatch.setattr(tail_calls, "map_update", lambda *words: filled.append(words))
     some = tail_calls.TailCalls(

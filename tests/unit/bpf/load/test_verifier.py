@@ -1,4 +1,4 @@
-"""A verifier's log in a few words: what it refused and where, from what kernels and BCC really print."""
+"""Test summaries of verifier logs, on real logs of several kernels and versions of BCC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BCC's descriptions of C types as dtypes: every offset where the C compiler puts it, or an error."""
+"""Test dtypes from BCC's descriptions of C types: every offset as in the C compiler, or an error."""
 
 from __future__ import annotations
 

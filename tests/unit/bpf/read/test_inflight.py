@@ -1,4 +1,4 @@
-"""Calls under way of threads that have ended are taken out of their map; all others stay."""
+"""Test that calls in flight of exited threads are removed from their map, and all others stay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECOND = 1_000_000_000
 
 
 class Table:
-    """Calls by their number: (when each began in seconds, its thread)."""
+    """A table of calls by number: (when each began in seconds, its thread)."""
 
     def __init__(self, content: dict[int, tuple[int, int]]) -> None:
         self.content = content

@@ -1,4 +1,4 @@
-"""Scripts: what the parser makes of them, and where it points at mistakes."""
+"""Test the parser of scripts, and the position of its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types of scripts: their room, what holds both of two, what sizeof says."""
+"""Test types of scripts: their sizes, common types, and sizeof."""
 
 from __future__ import annotations
 

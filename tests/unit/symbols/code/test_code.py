@@ -1,4 +1,4 @@
-"""Where calls of programs' functions end, by their machine code."""
+"""Test where calls of programs' functions end, by their machine code."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_loop_to_the_first_instruction_is_no_new_call(build):
 
 
 def test_a_cold_part_belongs_to_the_function(build):
-    """GCC's parts have a symbol and call frame information of their own."""
+    """GCC's cold parts have a symbol and call frame information of their own."""
     source = """
         __attribute__((cold, noinline)) void rare(int);
         int common(int);
@@ -128,7 +128,7 @@ def test_a_cold_part_belongs_to_the_function(build):
 
 
 def test_a_jump_with_a_frame_on_the_stack_leads_to_a_part_of_the_function(build):
-    """Where symbols are stripped, the depth of the stack tells a part from a function that is jumped to."""
+    """In stripped files, the depth of the stack distinguishes a part from a tail call."""
     file = build(
         {
             "work": "push %rbx\n.cfi_adjust_cfa_offset 8\n test %edi, %edi\n jne .Lpart\n pop %rbx\n"
@@ -249,7 +249,7 @@ def test_what_begins_within_a_function_has_no_calls(build):
 
 
 def test_functions_of_libraries_that_are_jumped_to(build, tmp_path):
-    """Through the PLT, or without one through the GOT; in a library that the file needs."""
+    """Through the PLT, or without one through the GOT, into a library that the file needs."""
     library = build({"help": "nop\n ret", "other": "ret"}, name="libhelp.so")
     link = ["-nostdlib", f"-L{tmp_path}", "-lhelp", f"-Wl,-rpath,{tmp_path}"]
     for how in ("help@PLT", "*help@GOTPCREL(%rip)"):
@@ -311,7 +311,7 @@ def test_instructions_that_the_kernel_does_not_probe(text, is_64, is_refused):
 
 
 def test_an_entry_behind_an_instruction_that_cannot_be_probed(build):
-    """Where nothing changes but memory, and nothing leads back to it."""
+    """Only if the instructions before change nothing but memory, and no jump leads back to them."""
     functions = {
         "count": "lock incl (%rdi)\n xor %eax, %eax\n ret",
         "lock": ".Llock: lock decl (%rdi)\n jne .Llock\n ret",
@@ -350,7 +350,7 @@ def test_a_place_by_its_offset_is_code_and_where_an_instruction_begins(build):
 
 
 def test_what_a_pattern_leaves_out_is_said_with_the_instruction(build):
-    """Of many, of three."""
+    """The message gives one function as an example."""
     locked = {f"lock{n}": f".L{n}: lock decl (%rdi)\n jne .L{n}\n ret" for n in range(5)}
     file = build({"work": "ret", **locked}, "-nostdlib")
     found = find(parse_source(f"u:{file.name}:*"))
@@ -372,7 +372,7 @@ def test_names_of_one_place_are_one_function(build):
 
 
 def test_what_cannot_be_probed_is_listed_with_the_reason(build, capsys):
-    """Also where that is all there is."""
+    """Also if the list has nothing else."""
     file = build({"lock": ".Llock: lock decl (%rdi)\n jne .Llock\n ret"}, "-nostdlib")
     assert main(["list-probes", f"u:{file.name}:lock*"]) == 0
     message = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""The analysis of all functions of real files, compared with objdump; and of files that are broken."""
+"""Test the analysis of all functions of real files against objdump, and of broken files."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def compare(path: str) -> tuple[int, int, int]:
 
 
 def test_all_functions_of_the_c_library():
-    """A few are written by hand: one begins with a lock prefix, some have code that nothing leads to."""
+    """A few are written in assembly: one begins with a lock prefix, some have unreachable code."""
     with program_files.find("libc") as file:
         path = file.name
     functions, readable, incomplete = compare(path)
@@ -156,14 +156,14 @@ func main() { os.Exit(small(deep(huge(3)))) }
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """A library with tables of every kind that is read."""
+    """Build a library with every kind of table that is read."""
     folder = tmp_path_factory.mktemp("mixed")
     return compiled(folder, {"mixed.cc": MIXED}, "-shared", "-fPIC", output="mixed.so")
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_broken_file_is_an_error_that_is_expected(mixed, tmp_path, seed):
-    """Bytes of all tables and of the code, changed at random, and files that were cut."""
+    """Change bytes of all tables and of the code at random, and truncate the file."""
     chosen = random.Random(seed)
     good = mixed.read_bytes()
     with program_files.find(str(mixed)) as file:
@@ -186,7 +186,7 @@ def test_a_broken_file_is_an_error_that_is_expected(mixed, tmp_path, seed):
 
 
 def ask_all(file: program_files.ProgramFile, sites: Sequence[ProbeSite]) -> None:
-    """Ask all that is asked of code. Any error but a PytracerError is passed on."""
+    """Run every query on a file's code. Any error but a PytracerError is passed on."""
     with code.Libraries() as libraries:
         for site in sites:
             with contextlib.suppress(PytracerError):
@@ -223,7 +223,7 @@ def test_huge_functions_come_to_an_end(tmp_path, body, problem):
 
 
 def test_many_functions_that_jump_to_the_next(tmp_path):
-    """What is too many is not followed: the call is lost there."""
+    """Tail calls beyond the limit are not followed: the call is lost there."""
     names = [f"f{number}" for number in range(600)]
     text = "".join(
         f".type {name}, @function\n{name}: test %edi, %edi\n jne {after}\n ret\n.size {name}, .-{name}\n"

@@ -1,4 +1,4 @@
-"""The C written from BTF, on BTF made here; nothing is compiled."""
+"""Test the C written from BTF that the test makes; nothing is compiled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write(builder: Builder, text: str, **options: object) -> Header:
 
 
 def block(written: Header, head: str) -> str:
-    """One definition, from its head to its end, white space evened out."""
+    """Return one definition with normalized white space."""
     match = re.search(
         rf"^{re.escape(head)}.*?^\}}[^;]*;|^{re.escape(head)}[^\n]*;", written.text, re.M | re.S
     )
@@ -85,7 +85,7 @@ def test_unnamed_inner_structs_are_kept_where_something_in_them_is_named() -> No
 
 
 def test_a_tagged_struct_without_a_name_is_opened_in_place() -> None:
-    """Kernels from 7.0 on have these; plain C does not."""
+    """Kernels from 7.0 on have such structs; plain C does not."""
     b = basic()
     b.struct("outer", 16, ("a", LONG, 0), ("", b.struct("group", 8, ("x", INT, 0), ("y", INT, 32)), 64))
     written = write(b, "struct outer *o; o->y; struct group g;")

@@ -1,4 +1,4 @@
-"""Headers from the distribution's package or the kernel's archive, in the layouts they come in."""
+"""Test headers from the distribution's package or the kernel's archive, in all their layouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reader of what programs on iterators write, on files that the test writes."""
+"""Test the reader of iterators, on files that the test writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONG = np.dtype([("ns", "u8"), ("serial", "u4"), ("text", "S500")])
 
 
 def reader(records, dtype):
-    """Of a file that holds these records."""
+    """Return a reader of a file with these records."""
     file = os.memfd_create("list")
     for record in records:
         record = record.ljust(-(-len(record) // 8) * 8, b"\0")

@@ -1,4 +1,4 @@
-"""What processes map, from perf rings in memory that hold what the kernel writes."""
+"""Test mapping events, on perf rings in memory."""
 
 from __future__ import annotations
 

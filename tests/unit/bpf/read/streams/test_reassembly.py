@@ -1,4 +1,4 @@
-"""Records of a ring: those that differ in length, and events that come in parts."""
+"""Test records of a ring that differ in length, and events in several parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ARGS = np.dtype([("ns", "u8"), ("args_len", "u4"), ("args_at", "u4"), ("args", "
 
 
 def laid_out(contents: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Records as they stand in a ring: bytes, offsets, lengths."""
+    """Lay records out as in a ring. Returns bytes, offsets, lengths."""
     padded = [content.ljust(-(-len(content) // 8) * 8, b"\xee") for content in contents]
     sizes = np.array([len(content) for content in padded])
     lengths = np.array([len(content) for content in contents])
@@ -98,7 +98,7 @@ def test_a_chain_over_many_blocks_ends_where_nothing_can_be_read():
 
 
 class Given:
-    """A reader of what it is given."""
+    """A reader of given records."""
 
     fileno, poll_interval, lost, truncated = 7, 0.5, 3, 0
 

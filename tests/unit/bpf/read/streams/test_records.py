@@ -1,4 +1,4 @@
-"""Finding records in a ring and laying them out, against the plain way to do it."""
+"""Test finding records in a ring and laying them out, against a plain loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers of rings, on rings in memory that a producer of the test's own writes."""
+"""Test readers of rings, on rings in memory that the test writes."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def finish(bpf, record, discard, wanted):
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_what_was_read_is_no_view_of_the_ring(bpf, count):
-    """One row of many bytes apart is contiguous, and NumPy's way to make it so is to leave it."""
+    """One row of many bytes is contiguous, so NumPy's conversion to a contiguous array returns a view."""
     reader = RingReader(bpf.fd, bpf.size, FIXED)
     for serial in range(count):
         bpf.commit(bpf.reserve(12), event(serial))
@@ -152,7 +152,7 @@ def test_a_record_being_written_holds_up_those_behind_it_and_no_others(bpf):
 
 
 def test_what_comes_while_one_reads_is_for_the_next_time(monkeypatch, bpf):
-    """A flood of discarded records must not keep the reader for ever."""
+    """A flood of discarded records must not occupy the reader forever."""
     reader = RingReader(bpf.fd, bpf.size, FIXED)
     look = reader._records
     looks = 0
