@@ -37,6 +37,7 @@ class Terminal:
         self.sent = bytearray()
         self._stream = pyte.ByteStream(self.screen)
         self._slow = slow
+        self.screen.write_process_input = self.type  # answers, as terminals give them
         self.resize(columns, rows)
         self.before = termios.tcgetattr(slave)
         self._slave = slave

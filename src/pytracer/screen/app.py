@@ -8,22 +8,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import locale
-import signal
 import time
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
-from pytracer import inherited
 from pytracer.screen import command_line, saving
 from pytracer.screen.command_line import Choice
 from pytracer.screen.detail import describe
 from pytracer.screen.dialogs import Menu, Page, Question
+from pytracer.screen.job_control import resume_once
 from pytracer.screen.lines import ALARM, BOLD, DIM, KEY, PLAIN, TREND, Lines, Part
+from pytracer.screen.pacing import QUERY, Pacer, can_write
 from pytracer.screen.rows import RowsPane
 from pytracer.sinks.formatting import duration
 from pytracer.spec import Tracer, Unit, registry
@@ -31,6 +30,7 @@ from pytracer.text import harmless
 from pytracer.view import TableView, View, sparkline
 
 PERIOD = 0.5  # seconds between two looks at what has come in
+_LEAVE = 5.0  # seconds that the terminal has to show what is on its way, before it is left
 _TREND = 20  # characters
 _KEYS = (
     ("space", "pause"),
@@ -105,17 +105,16 @@ class LiveApp(App[None]):
         *,
         wide: bool = False,
         look: Callable[[LiveApp, Choice], None] | None = None,
-        can_draw: Callable[[], bool] = lambda: True,
     ) -> None:
         """Show ``view``, of a run of ``tracer`` with the command line ``words``. ``look`` runs a command line
-        that looks closer; ``can_draw`` says whether the terminal takes more."""
+        that looks closer."""
         super().__init__(ansi_color=True)  # the terminal's own colours and background, and none with NO_COLOR
         self.theme = "ansi-dark"
         self.view, self.tracer, self.words = view, tracer, list(words)
         self.failure: Exception | None = None
         self.ended = False  # the run is over
         self.printed: list[str] = []  # command lines that were asked for
-        self._look, self._can_draw = look, can_draw
+        self._look = look
         self._ascii = not locale.getpreferredencoding(do_setlocale=False).lower().startswith("utf")
         self._rows = RowsPane(view, wide=wide, ascii_only=self._ascii)
         self._lines = {name: Lines(name) for name in ("title", "alarm", "status", "keys")}
@@ -124,6 +123,8 @@ class LiveApp(App[None]):
         self._ticks: Timer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False  # the end was requested, perhaps before there was a loop
+        self._pacer = Pacer()
+        self._then: Callable[[], None] | None = None  # what waits until the terminal has shown all
 
     def compose(self) -> ComposeResult:
         """Make the widgets."""
@@ -140,7 +141,7 @@ class LiveApp(App[None]):
             self.exit()
         self.set_class(self._ascii, "-ascii")
         if not self.is_headless:
-            _resume_once()
+            resume_once()
         self._rows.focus()
         self._ticks = self.set_interval(PERIOD, self.tick)
         self.call_after_refresh(self.draw)
@@ -150,8 +151,32 @@ class LiveApp(App[None]):
         now = time.monotonic()
         self.view.measure(now - self._measured)
         self._measured = now
-        if self._can_draw():
+        if self._pacer.is_ready(now) and (self.is_headless or can_write(2)):
             self.draw()
+            self.call_after_refresh(self._query)
+
+    def _query(self) -> None:
+        if self._driver is not None and not self.is_headless and self._pacer.add_query(time.monotonic()):
+            self._driver.write(QUERY)
+
+    def on_cursor_position(self) -> None:
+        """Take the answer: the terminal has shown what was drawn before."""
+        self._pacer.add_answer()
+        if not self._pacer.is_waiting:
+            self._go_on()
+
+    def _after_answer(self, then: Callable[[], None]) -> None:
+        """Do what leaves the terminal to another program, which must not get the answer to our query."""
+        if not self._pacer.is_waiting or self._then is not None:
+            then()
+            return
+        self._then = then
+        self.set_timer(_LEAVE, self._go_on)
+
+    def _go_on(self) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then()
 
     def draw(self) -> None:
         """Draw what has changed."""
@@ -163,10 +188,14 @@ class LiveApp(App[None]):
         alarm.display = bool(lost)
         alarm.draw(lost)
         self._lines["status"].draw([self._status()])
-        keys: list[Part] = []
-        for key, text in _KEYS:
-            keys += [(key, KEY), (f" {text}  ", PLAIN)]
-        self._lines["keys"].draw([keys])
+        self._lines["keys"].draw([self._keys()])
+
+    def _keys(self) -> list[Part]:
+        """Return the keys that there is room for, help and quit among them."""
+        first, last = list(_KEYS[:-2]), _KEYS[-2:]
+        while first and sum(len(key) + len(text) + 3 for key, text in (*first, *last)) - 2 > self.size.width:
+            first.pop()
+        return [part for key, text in (*first, *last) for part in ((key, KEY), (f" {text}  ", PLAIN))]
 
     def _title(self) -> list[Part]:
         view = self.view
@@ -190,6 +219,9 @@ class LiveApp(App[None]):
         view, rows = self.view, len(self.view)
         place = f"row {self._rows.cursor + 1} of {rows}" if rows else "no rows"
         parts: list[Part] = [(place, PLAIN)]
+        shown, columns = self._rows.shown, len(self._rows.columns)
+        if len(shown) < columns:
+            parts.append((f"  columns {shown.start + 1}-{shown.stop} of {columns} (h l)", PLAIN))
         if view.sort:
             parts.append((f"  by {view.sort}{'' if view.descending else ', least first'}", PLAIN))
         if view.filter:
@@ -212,8 +244,12 @@ class LiveApp(App[None]):
     # ---- keys
 
     def action_leave(self) -> None:
-        """Leave the screen and end the run."""
-        self.exit()
+        """Leave the screen and end the run; pressed again, at once."""
+        self._after_answer(self.exit)
+
+    def action_suspend_process(self) -> None:
+        """Stop by job control."""
+        self._after_answer(super().action_suspend_process)
 
     def action_pause(self) -> None:
         """Pause or resume the display."""
@@ -265,8 +301,8 @@ class LiveApp(App[None]):
         lines = [f"{command_line.shown(choice.words)}  {choice.text}" for choice in choices]
 
         def chosen(number: int | None) -> None:
-            if number is not None and self._look is not None:
-                self._look(self, choices[number])
+            if number is not None and (look := self._look) is not None:
+                self._after_answer(lambda: look(self, choices[number]))
 
         self.push_screen(Menu(f"its {purpose}", lines), chosen)
 
@@ -304,6 +340,11 @@ class LiveApp(App[None]):
     def request_exit(self) -> None:
         """End soon; from any thread, and from signal handlers."""
         self._leaving = True
+        self.post(self.action_leave)
+
+    def hang_up(self) -> None:
+        """End because the terminal has gone: nothing will answer."""
+        self._leaving = True
         self.post(self.exit)
 
     def run_ended(self) -> None:
@@ -323,26 +364,3 @@ class LiveApp(App[None]):
 
     def _fatal_error(self) -> None:
         self._close_messages_no_wait()
-
-
-def _resume_once() -> None:
-    """Start the screen again on SIGCONT only if SIGTSTP ended it. After a SIGSTOP it is still there, and
-    Textual would read keys in two threads."""
-    suspend, resume = signal.getsignal(signal.SIGTSTP), signal.getsignal(signal.SIGCONT)
-    assert callable(suspend)
-    assert callable(resume)
-    suspended = False
-
-    def stops(number: int, frame: FrameType | None) -> None:
-        nonlocal suspended
-        suspended = True
-        suspend(number, frame)
-
-    def continues(number: int, frame: FrameType | None) -> None:
-        nonlocal suspended
-        if suspended:
-            suspended = False
-            resume(number, frame)
-
-    inherited.handle(signal.SIGTSTP, stops)
-    inherited.handle(signal.SIGCONT, continues)

@@ -14,7 +14,7 @@ from pytracer.spec import Column
 from pytracer.view import TableView, View, sparkline
 from pytracer.view.events import TIME
 
-_TREND, _DISTRIBUTION = 12, 24  # characters
+_TREND, _TREND_LEAST, _DISTRIBUTION = 12, 6, 24  # characters
 _WIDEST = 60  # characters of a column that is not the last
 _GAP = "  "
 _MARKS = {True: "▼", False: "▲"}
@@ -43,6 +43,8 @@ class RowsPane(Lines, can_focus=True):
         self._ascii = ascii_only
         self._skipped = 0  # columns that are left of the screen
         self._widths: dict[str, int] = {}
+        self._trend_width = _TREND  # characters that there is room for
+        self.shown = range(0)  # the columns on the screen, of ``columns``
 
     @property
     def columns(self) -> list[Column]:
@@ -78,31 +80,48 @@ class RowsPane(Lines, can_focus=True):
         self._top = min(max(self._top, self.cursor - room + 1), self.cursor, max(total - room, 0))
         if self.follows and not self.view.paused:
             self._top = max(total - room, 0)
-        columns = self.columns[self._skipped :]
-        rows = self._rows(columns, room)  # which first: it sets widths, and they what there is room for
+        columns, rows = self._rows(self.columns[self._skipped :], room)
+        self.shown = range(self._skipped, self._skipped + len(columns))
         self.draw([self._heading(columns), *self._lines(columns, rows)])
 
-    def _rows(self, columns: Sequence[Column], room: int) -> list[list[str]]:
-        """Return the text of the rows; the width of a column only grows, so that rows stay in their place."""
+    def _rows(self, columns: Sequence[Column], room: int) -> tuple[Sequence[Column], list[list[str]]]:
+        """Return the columns that there is room for, and the text of the rows. The width of a column only
+        grows, so that rows stay in their place."""
         rows = self.view.cells(self._top, room, columns)
         for number, column in enumerate(columns):
             widest = max((cell_len(row[number]) for row in rows), default=0)
             least = self._width_of(column) - len(_GAP)
             self._widths[column.name] = max(least, min(widest, _WIDEST))
+        columns = self._fitting(columns)
+        left = self.size.width - sum(map(self._width_of, columns))
+        self._trend_width = min(left, _TREND) if left >= _TREND_LEAST else 0
+        rows = [row[: len(columns)] for row in rows]
         at = self._graph_at(columns)
         for row, graph in zip(rows, self._graphs(room), strict=False):
             row.insert(at, graph)
-        return rows
+        return columns, rows
+
+    def _fitting(self, columns: Sequence[Column]) -> Sequence[Column]:
+        """Return the columns that there is room for. Text may be cut; a number would be another one."""
+        inside = self._graph and self._graph_at(columns) < len(columns)
+        left = self.size.width - (len(self._graph) + len(_GAP) if inside else 0)
+        for number, column in enumerate(columns):
+            left -= self._width_of(column)
+            if left + len(_GAP) < 0 and number and not column.is_text:
+                return columns[:number]
+        return columns
 
     def _graphs(self, room: int) -> Iterator[str]:
         """Yield for each row how it went, or of histograms the distribution: by powers of two (or several of
         them), all rows in the same places."""
-        if not isinstance(self.view, TableView) or not self._graph:
+        if not self._graph:
             return
+        assert isinstance(self.view, TableView)
         rows = self.view.rows(self._top, room)
         if not self.view.schema.is_histogram:
             for row in rows:
-                yield sparkline(self.view.trend(row, _TREND), _TREND, ascii_only=self._ascii)
+                width = self._trend_width
+                yield sparkline(self.view.trend(row, width), width, ascii_only=self._ascii)
             return
         used = [slot for row in rows for slot, count in enumerate(row["buckets"]) if count]
         first, last = min(used, default=0), max(used, default=0) + 1
@@ -117,7 +136,9 @@ class RowsPane(Lines, can_focus=True):
         """The heading of the column that is drawn; "" if there is none."""
         if not isinstance(self.view, TableView) or self.view.trend_column() is None:
             return ""
-        return "DISTRIBUTION".rjust(_DISTRIBUTION) if self.view.schema.is_histogram else "TREND".rjust(_TREND)
+        if self.view.schema.is_histogram:
+            return "DISTRIBUTION".rjust(_DISTRIBUTION)
+        return "TREND".rjust(self._trend_width) if self._trend_width else ""
 
     def _graph_at(self, columns: Sequence[Column]) -> int:
         """Return where among the columns it is: of histograms behind the first number, else the last."""

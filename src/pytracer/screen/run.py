@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -148,7 +147,7 @@ def _show(
     colour = os.environ.get("NO_COLOR")
     from pytracer.screen.app import LiveApp
 
-    app = LiveApp(view, request.tracer, words, wide=wide, look=closer.run, can_draw=_can_draw)
+    app = LiveApp(view, request.tracer, words, wide=wide, look=closer.run)
     if colour is not None:  # Textual takes it away, and what the screen starts is to have it
         os.environ["NO_COLOR"] = colour
 
@@ -161,7 +160,7 @@ def _show(
             app.post(lambda error=error: app.fail(error))  # type: ignore[misc]
 
     reader = threading.Thread(target=read, name="pytracer-reader")
-    with _terminal(), _signals(app.request_exit, closer):
+    with _terminal(), _signals(app.request_exit, app.hang_up, closer):
         reader.start()
         try:
             app.run(mouse=False)
@@ -206,13 +205,6 @@ def _itself() -> list[str]:
     return [sys.executable, "-I", *option, "-m", "pytracer", *folders]
 
 
-def _can_draw() -> bool:
-    """Return False while the terminal has not taken what was written before: a slow line gets the newest."""
-    poll = select.poll()
-    poll.register(2, select.POLLOUT)
-    return bool(poll.poll(0))
-
-
 @contextlib.contextmanager
 def _terminal() -> Iterator[None]:
     """Restore the terminal in every case."""
@@ -229,7 +221,9 @@ def _terminal() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals(request_exit: Callable[[], None], closer: _Closer) -> Iterator[None]:
+def _signals(
+    request_exit: Callable[[], None], hang_up: Callable[[], None], closer: _Closer
+) -> Iterator[None]:
     """Let signals that end a run close the screen and end the processes that it started."""
 
     def ends(number: int, _frame: FrameType | None) -> None:
@@ -237,7 +231,7 @@ def _signals(request_exit: Callable[[], None], closer: _Closer) -> Iterator[None
             if number == signal.SIGINT:  # it has got it, too
                 return
             closer.child.send_signal(number)
-        request_exit()
+        (hang_up if number == signal.SIGHUP else request_exit)()
 
     numbers = filter(inherited.is_ours, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     before = {number: inherited.handle(number, ends) for number in numbers}

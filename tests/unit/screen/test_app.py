@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -187,3 +188,33 @@ def test_q_and_ctrl_c_leave():
             assert not app.is_running or app._exit
 
         drive(view_of(FIRST), steps)
+
+
+def test_it_draws_and_leaves_when_the_terminal_has_shown_the_last_frame():
+    async def steps(app, pilot):
+        app._pacer.add_query(0.0)
+        app.on_cursor_position()
+        app._pacer.add_query(time.monotonic())
+        app.view.set_filter("write")
+        app.tick()
+        assert len(lines(app)) == 4
+        app.action_leave()
+        await pilot.pause()
+        assert app.is_running
+        app.on_cursor_position()
+        await pilot.pause()
+        assert not app.is_running
+
+    drive(view_of(FIRST), steps)
+
+
+def test_numbers_are_shown_whole_or_not_at_all():
+    async def steps(app, pilot):
+        heads = lines(app)[0].split()
+        assert heads == ["SYSCALL", "PID", "COMM", "CALLS", "ERRORS"]
+        assert status(app).endswith("columns 1-5 of 7 (h l)")
+        assert app._lines["keys"].text.endswith("? help  q quit  ")
+        await pilot.press("l", "l")
+        assert lines(app)[0].split()[:5] == ["COMM", "CALLS", "ERRORS", "TOTAL", "AVG"]
+
+    drive(view_of(FIRST), steps, size=(50, 24))
