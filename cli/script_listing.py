@@ -139,12 +139,12 @@ def _arguments(source: Source, target: NamedTarget, facts: KernelInfo) -> Sequen
 def _members(kind: str, name: str, facts: KernelInfo) -> Iterator[str]:
     types = facts.types
     provider = None if types is None else BtfTypes(types)
-    found = None if provider is None else provider.find(kind, name)
-    if provider is None or found is None:
+    type_id = None if provider is None else provider.find(kind, name)
+    if provider is None or type_id is None:
         raise UsageError(f"this kernel has no {kind} {name}")
     yield f"{kind} {name} {{"
-    if isinstance(found, StructType):
-        for member, field in provider.members(found).items():
+    if isinstance(type_id, StructType):
+        for member, field in provider.members(type_id).items():
             of = field.type.of if isinstance(field.type, ArrayType) else field.type
             length = f"[{field.type.length}]" if isinstance(field.type, ArrayType) else ""
             yield f"        {of.text} {member}{length}{f':{field.bits}' if field.bits else ''};"

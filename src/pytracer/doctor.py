@@ -77,9 +77,9 @@ def examine() -> Report:
         "tracefs": mounts.is_mounted(mounts.TRACEFS, tracefs.TRACING),
         "debugfs": mounts.is_mounted(mounts.DEBUGFS, tracefs.DEBUG),
     }
-    found = tuple(feature_table.probe_all())
+    results = tuple(feature_table.probe_all())
     checks = [*_kernel(), *_types(), *_policies(), *_mounts(mounted), *_compiler(), *_python(), *_leftovers()]
-    return Report((*checks, _summary(found)), found)
+    return Report((*checks, _summary(results)), results)
 
 
 def _kernel() -> Iterator[Check]:
@@ -140,29 +140,29 @@ def _types() -> Iterator[Check]:
 
 
 def _policies() -> Iterator[Check]:
-    found = policy.read()
+    policy_state = policy.read()
     missing = policy.missing_capabilities((*policy.TRACING, "CAP_NET_RAW", "CAP_SYS_ADMIN"))
     text = f"lacks {', '.join(missing)}" if missing else "all that tracing takes"
     fix = policy.how_to_get(missing) if missing else ""
     yield Check("policy", "capabilities", WARN if missing else OK, text, fix)
-    if found.initial_user_namespace is False:
+    if policy_state.initial_user_namespace is False:
         yield Check("policy", "user namespace", WARN, "not the machine's own: its root is not the kernel's")
-    filtered = found.seccomp in ("filter", "strict")
+    filtered = policy_state.seccomp in ("filter", "strict")
     yield Check(
         "policy",
         "seccomp",
-        WARN if filtered else OK if found.seccomp else UNKNOWN,
-        found.seccomp or _HIDDEN,
+        WARN if filtered else OK if policy_state.seccomp else UNKNOWN,
+        policy_state.seccomp or _HIDDEN,
         "a container's default profile refuses bpf(2) unless it is given the capabilities"
         if filtered
         else "",
     )
-    yield _lockdown(found.lockdown)
-    modules = found.lsms
+    yield _lockdown(policy_state.lockdown)
+    modules = policy_state.lsms
     yield Check("policy", "security modules", OK if modules else UNKNOWN, ", ".join(modules or ()) or _HIDDEN)
-    for name, number in found.sysctls.items():
+    for name, number in policy_state.sysctls.items():
         if name != "net.core.bpf_jit_enable":  # has a line of its own
-            shown = _HIDDEN if number is None else f"{number}: {_meaning(name, number, found.sysctls)}"
+            shown = _HIDDEN if number is None else f"{number}: {_meaning(name, number, policy_state.sysctls)}"
             yield Check("policy", name, UNKNOWN if number is None else OK, shown)
 
 
@@ -268,22 +268,24 @@ def _leftovers() -> Iterator[Check]:
         yield Check("left behind", "attachments", UNKNOWN, f"{_HIDDEN} without CAP_SYS_ADMIN")
         return
     try:
-        found = find_leftovers()
+        leftovers = find_leftovers()
     except (OSError, PytracerError) as error:
         why = error.strerror if isinstance(error, OSError) else error.message
         yield Check("left behind", "attachments", UNKNOWN, f"{_HIDDEN}: {why}")
         return
-    for number, one in enumerate(found, 1):
+    for number, one in enumerate(leftovers, 1):
         text = f"{one.what}, of a tracer that was killed; the next that attaches so removes it"
         yield Check("left behind", f"attachment {number}", WARN, text, one.command)
-    if not found:
+    if not leftovers:
         yield Check("left behind", "attachments", OK, "none of tracers that were killed")
 
 
-def _summary(found: tuple[feature_table.ProbeResult, ...]) -> Check:
+def _summary(results: tuple[feature_table.ProbeResult, ...]) -> Check:
     """Check whether any hook for tracing works at all."""
     hooks = [
-        result for result in found if result.feature.name in _TRACING_HOOKS and result.feature.kind == "hook"
+        result
+        for result in results
+        if result.feature.name in _TRACING_HOOKS and result.feature.kind == "hook"
     ]
     if any(result.status == feature_table.UNTRIED for result in hooks):
         return Check("kernel", "tracing", UNKNOWN, hooks[0].reason)

@@ -81,11 +81,11 @@ def _read(kernel: PackKernel) -> tuple[Btf, str]:
         raise HeadersError(
             error.message, hint="--btf takes the /sys/kernel/btf/vmlinux of a kernel, or a copy of it"
         ) from error
-    found = BtfKernelInfo(btf, runs_compat=False).architecture
-    if found != os.uname().machine:
+    architecture = BtfKernelInfo(btf, runs_compat=False).architecture
+    if architecture != os.uname().machine:
         raise UnsupportedError(
-            f"{kernel.path} is of a kernel for {found or 'another machine'}, and BCC compiles for its own",
-            hint=f"run pytracer pack on {found or 'such a machine'}",
+            f"{kernel.path} is of a kernel for {architecture or 'another machine'}, and BCC compiles for its own",
+            hint=f"run pytracer pack on {architecture or 'such a machine'}",
         )
     return btf, key
 
@@ -105,7 +105,7 @@ def _plans(request: Request, btf: Btf, kernel: PackKernel) -> Iterator[tuple[Pla
         ]
         for hook in hooks
     ]
-    found, problem = False, None
+    any_planned, problem = False, None
     for chosen in itertools.product(*alternatives):
         forced = dict(request.hooks) | {
             hook.name: alternative.name for hook, alternative in zip(hooks, chosen, strict=True)
@@ -122,12 +122,12 @@ def _plans(request: Request, btf: Btf, kernel: PackKernel) -> Iterator[tuple[Pla
                 continue
             if plan.program != "c":
                 raise UsageError(f"--program {plan.program} takes no compiler, and so no pack")
-            found = True
+            any_planned = True
             yield plan, tuple(programs)
             if isinstance(request.tracer.arguments, Targets) and request.tracer.arguments.enter:
                 tracked = replace(plan, defines=tuple(sorted((*plan.defines, ("PT_TRACKED", "")))))
                 yield tracked, (*programs, request.tracer.arguments.enter)
-    if not found:
+    if not any_planned:
         reason = problem.message if problem else "no alternative of a hook bears the name that was given"
         without = [f"{hook.name}={one.name}" for hook in hooks for one in hook.alternatives if not one.probes]
         does_without = f"; --hook {' --hook '.join(without)} does without" if without else ""

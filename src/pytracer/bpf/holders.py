@@ -72,35 +72,35 @@ def find_holders() -> Holders:
 
     A process may have a million descriptors: the time is charged to its user's budget.
     """
-    found, refused = Holders(), 0
+    holders, refused = Holders(), 0
     for process in PROC.iterdir():
         if process.name.isdecimal():
             try:
                 account = current().account(process.stat().st_uid, f"process {process.name}")
                 with account.timed():
-                    _look(process, found, account.check)
+                    _look(process, holders, account.check)
             except PermissionError:
                 refused += 1
             except (OSError, OverBudgetError):
                 continue  # it has ended, or the budget has warned
-    return replace(found, refused=refused)
+    return replace(holders, refused=refused)
 
 
-def missing(found: Holders) -> list[str]:
+def missing(holders: Holders) -> list[str]:
     """Describe which processes could not be searched, and why; empty if all could."""
     lines = [line for line in (hidden.outside_namespace(), hidden.by_mount()) if line]
-    if found.refused:
-        number = f"{found.refused} process{'es' * (found.refused > 1)}"
+    if holders.refused:
+        number = f"{holders.refused} process{'es' * (holders.refused > 1)}"
         how = "" if "CAP_SYS_PTRACE" in effective_capabilities() else " without CAP_SYS_PTRACE"
         lines.append(f"the descriptors of {number} may not be read{how}")
     return lines
 
 
-def _look(process: Path, found: Holders, check: Callable[[], None]) -> None:
+def _look(process: Path, holders: Holders, check: Callable[[], None]) -> None:
     pid = int(process.name)
     process = PROC / str(living(pid, PROC))
     with contextlib.suppress(OSError):
-        found.networks.setdefault((process / "ns/net").stat().st_ino, pid)
+        holders.networks.setdefault((process / "ns/net").stat().st_ino, pid)
     programs, links, events = set[int](), set[int](), set[EventProgram]()
     for number, target in _descriptors(process, check):
         if target == _PERF:
@@ -117,10 +117,10 @@ def _look(process: Path, found: Holders, check: Callable[[], None]) -> None:
         comm = from_bytes((PROC / str(pid) / "comm").read_bytes().removesuffix(b"\n"))
         holder = Process(pid, comm, tracer, loaded)
         for number in programs:
-            found.programs.setdefault(number, []).append(holder)
+            holders.programs.setdefault(number, []).append(holder)
         for number in links:
-            found.links.setdefault(number, []).append(holder)
-        found.events.extend(events)
+            holders.links.setdefault(number, []).append(holder)
+        holders.events.extend(events)
 
 
 def _descriptors(process: Path, check: Callable[[], None]) -> Iterator[tuple[int, str]]:

@@ -74,8 +74,8 @@ def find_libbcc() -> Path | None:
     folders = [*filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")), *_LIBRARY_FOLDERS]
     for folder in map(Path, folders):
         for pattern in ("libbcc.so.0", "*-linux-gnu*/libbcc.so.0"):
-            for found in sorted(folder.glob(pattern)):
-                return found.resolve()
+            for library in sorted(folder.glob(pattern)):
+                return library.resolve()
     return None
 
 

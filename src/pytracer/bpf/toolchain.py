@@ -42,9 +42,9 @@ def find_bcc() -> Path:
         for folder in sorted(Path("/").glob(pattern.lstrip("/")), reverse=True):
             if _is_bcc(folder):
                 return folder
-    found = importlib.util.find_spec("bcc")
-    if found is not None and found.origin is not None:
-        folder = Path(found.origin).parent
+    module_spec = importlib.util.find_spec("bcc")
+    if module_spec is not None and module_spec.origin is not None:
+        folder = Path(module_spec.origin).parent
         if _is_bcc(folder):
             return folder
         raise ToolchainError(

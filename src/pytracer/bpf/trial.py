@@ -113,12 +113,12 @@ def context_refusal(
 
 def run_in_thread(work: Callable[[], str]) -> str:
     """Run ``work`` in a new thread and return or raise its result; changes to the thread end with it."""
-    done: list[str] = []
+    outcomes: list[str] = []
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
-            done.append(work())
+            outcomes.append(work())
         except BaseException as error:
             failed.append(error)
 
@@ -127,4 +127,4 @@ def run_in_thread(work: Callable[[], str]) -> str:
     thread.join()
     if failed:
         raise failed[0]
-    return done[0]
+    return outcomes[0]

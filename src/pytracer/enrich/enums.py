@@ -14,8 +14,8 @@ def enum_names(load: Callable[[], Btf], enum: str) -> dict[int, str]:
         btf = load()
     except (OSError, PytracerError):
         return {}
-    found = btf.find(BtfKind.ENUM, enum)
-    return {value: name for name, value in btf.enumerators(found)} if found is not None else {}
+    type_id = btf.find(BtfKind.ENUM, enum)
+    return {value: name for name, value in btf.enumerators(type_id)} if type_id is not None else {}
 
 
 def enum_decoder(

@@ -80,8 +80,8 @@ class ResultColumns:
         names: dict[str, int] = {}
         codes = np.full(len(records), -1, dtype=np.intp)
         for rows, result in parts:
-            found = self._values(records[rows], result)
-            some = np.array([names.setdefault(name, len(names)) for name in found], dtype=np.intp)
+            values = self._values(records[rows], result)
+            some = np.array([names.setdefault(name, len(names)) for name in values], dtype=np.intp)
             codes[rows] = np.where(self._unread(records[rows], result), -1, some)
         return Coded(tuple(names), codes)
 
@@ -117,13 +117,13 @@ class ResultColumns:
         )
         part = np.ascontiguousarray(data[:, at * room : (at + 1) * room])
         known: dict[bytes, str] = {}
-        found = list[str]()
+        texts = list[str]()
         for row in part.view(f"V{room}").reshape(-1).tolist() if len(part) else ():
             raw = bytes(row).partition(b"\0")[0]
             if raw not in known:
                 known[raw] = text(raw)
-            found.append(known[raw])
-        return found
+            texts.append(known[raw])
+        return texts
 
     def _user_symbols(self, records: Array, addresses: Array) -> list[str]:
         """Return the names of addresses in processes that still run, or were seen before."""
@@ -135,8 +135,8 @@ class ResultColumns:
             with contextlib.suppress(OSError):
                 if self._user.notice(pid):
                     image = memory_maps.image_of(pid)
-            found = self._user.names(pid, image, None, np.ascontiguousarray(addresses[rows]))
-            for row, name in zip(rows.tolist(), found, strict=True):
+            symbols = self._user.names(pid, image, None, np.ascontiguousarray(addresses[rows]))
+            for row, name in zip(rows.tolist(), symbols, strict=True):
                 names[row] = name
         return names
 
@@ -148,8 +148,8 @@ class ResultColumns:
         for number, (spec, results) in enumerate(zip(self._specs.specs, self._specs.fields, strict=True)):
             rows = np.flatnonzero(spec_numbers == number)
             if len(rows):
-                made = self._format(records[rows], spec, results)
-                codes[rows] = [names.setdefault(line, len(names)) for line in made]
+                lines = self._format(records[rows], spec, results)
+                codes[rows] = [names.setdefault(line, len(names)) for line in lines]
         return Coded(tuple(names), codes)
 
     def _format(self, records: Array, spec: ProbeSpec, results: Sequence[ResultField]) -> list[str]:

@@ -81,8 +81,8 @@ def _values(
 ) -> Any:
     """Return one column as it is shown: an array of numbers, or a list where there are names or nulls."""
     if column.computed and computed:
-        made = computed[column.name](rows.keys)
-        return made.tolist() if isinstance(made, Coded) else made
+        computed_values = computed[column.name](rows.keys)
+        return computed_values.tolist() if isinstance(computed_values, Coded) else computed_values
     if column.ratio:
         above, below = (rows.values[name].tolist() for name in column.ratio)
         scale = 100 if column.unit is Unit.PERCENT else 1

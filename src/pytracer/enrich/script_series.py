@@ -34,15 +34,15 @@ def read_series(kind: AggregateType, keys: Array, values: Array) -> dict[bytes, 
     """
     by_key = dict[bytes, dict[int, list[tuple[int, int]]]]()
     for key, cpus in zip(keys, values.tolist(), strict=True):
-        found = by_key.setdefault(key.tobytes()[:-WORD], {})
+        counts = by_key.setdefault(key.tobytes()[:-WORD], {})
         for epoch, value, extra in cpus:
             if epoch:
-                found.setdefault(epoch - 1, []).append((value, extra))
-    latest = max((epoch for found in by_key.values() for epoch in found), default=0)
+                counts.setdefault(epoch - 1, []).append((value, extra))
+    latest = max((epoch for counts in by_key.values() for epoch in counts), default=0)
     oldest = latest - kind.parameters[1] + 1
     series = dict[bytes, Series]()
-    for data, found in by_key.items():
-        merged = {epoch: _merge(kind, parts) for epoch, parts in sorted(found.items()) if epoch >= oldest}
+    for data, counts in by_key.items():
+        merged = {epoch: _merge(kind, parts) for epoch, parts in sorted(counts.items()) if epoch >= oldest}
         if merged or not latest:
             series[data] = Series(merged, min(merged, default=0), latest)
     return series

@@ -82,7 +82,7 @@ class StackNames:
         return [self._shown[key] for key in keys]
 
     def _of_user(self, rows: Array, part: Any) -> list[Frames]:
-        found: list[Frames] = [()] * len(rows)
+        user_frames: list[Frames] = [()] * len(rows)
         processes, which = np.unique(rows[["pid", "image", "generation"]], return_inverse=True)
         for number, (pid, image, generation) in enumerate(processes.tolist()):
             places = np.flatnonzero(which == number)
@@ -95,8 +95,8 @@ class StackNames:
                 "",
             )
             for place, stack in zip(places.tolist(), of.tolist(), strict=True):
-                found[place] = named[stack]
-        return self._names_as_in_source([_cut_at_wrong_frame(frames) for frames in found], rows)
+                user_frames[place] = named[stack]
+        return self._names_as_in_source([_cut_at_wrong_frame(frames) for frames in user_frames], rows)
 
     def _names_as_in_source(self, stacks: list[Frames], rows: Array) -> list[Frames]:
         """Demangle names; the owner of the program is charged for the time."""
@@ -123,12 +123,12 @@ class StackNames:
             return [()] * len(stacks)
         distinct, which = np.unique(np.concatenate(calls), return_inverse=True)
         texts = [name + mark for name in names(distinct)]
-        found, at = list[Frames](), 0
+        named_stacks, at = list[Frames](), 0
         for stack in stacks:
             frames = tuple(texts[index] for index in which[at : at + len(stack)].tolist())
-            found.append((*frames, TRUNCATED) if len(stack) >= self._depth else frames)
+            named_stacks.append((*frames, TRUNCATED) if len(stack) >= self._depth else frames)
             at += len(stack)
-        return found
+        return named_stacks
 
 
 def _drop_unwind_marks(stack: Frames) -> Frames:

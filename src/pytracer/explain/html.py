@@ -108,12 +108,12 @@ def _grid(grid: Grid) -> Iterator[str]:
 
 
 def _source(source: SourceBlock) -> Iterator[str]:
-    made = dict(source.made)
+    by_line = dict(source.made)
     yield f'<div class="file">{_text(source.file)}</div><div class="source mono">'
     for number, line in enumerate(_coloured(source.lines), source.first):
         marked = ' class="marked"' if number in source.marked else ""
-        key = f' data-line="{_text(f"{source.file}:{number}")}"' if number in made else ""
-        count = str(made.get(number, ""))
+        key = f' data-line="{_text(f"{source.file}:{number}")}"' if number in by_line else ""
+        count = str(by_line.get(number, ""))
         yield f'<div{marked}{key}><span class="k">{count}</span><span class="n">{number}</span>'
         yield f"<span>{line}</span></div>\n"
     yield "</div>\n"

@@ -26,10 +26,10 @@ def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple
     """Group the native code by its lines of C. Returns a hint if it cannot be disassembled. Addresses are
     shown relative to the begin of the program."""
     begin = info.functions[0].address if info.functions else 0
-    found, hint = disassemble_program(info, name_of=name_of)
-    inside = {one.address for one in found}
+    native_code, hint = disassemble_program(info, name_of=name_of)
+    inside = {one.address for one in native_code}
     code = []
-    for one in found:
+    for one in native_code:
         at = f"{one.address - begin:x}"
         text = one.text or one.raw.hex(" ")
         target = ""
@@ -45,17 +45,17 @@ def _pairs(
     code: Iterable[tuple[int, CodeLine]], lines: Sequence[SourceLine], starts: Sequence[int]
 ) -> tuple[Pair, ...]:
     """Group instructions, in order, by their line of C."""
-    made = list[tuple[SourceLine | None, list[CodeLine]]]()
+    pairs = list[tuple[SourceLine | None, list[CodeLine]]]()
     for at, one in code:
         place = bisect.bisect_right(starts, at) - 1
         line = lines[place] if place >= 0 else None
-        if made and made[-1][0] is line:
-            made[-1][1].append(one)
+        if pairs and pairs[-1][0] is line:
+            pairs[-1][1].append(one)
         else:
-            made.append((line, [one]))
+            pairs.append((line, [one]))
     return tuple(
         Pair(line.file, line.line, line.text, tuple(group)) if line else Pair("", 0, "", tuple(group))
-        for line, group in made
+        for line, group in pairs
     )
 
 
@@ -66,7 +66,7 @@ def sources(text: str, listings: Sequence[SideBySide]) -> list[SourceBlock]:
     for each in listings:
         for pair in each.pairs:
             count[pair.file, pair.line] += len(pair.code)
-    made = []
+    blocks = []
     for file, lines in split_by_file(text).items():
         path = project_path(file, lines)
         whole = probes_folder().parent / path  # with the includes, in whose places their text stands
@@ -74,5 +74,5 @@ def sources(text: str, listings: Sequence[SideBySide]) -> list[SourceBlock]:
             lines = dict(enumerate(whole.read_text().splitlines(), 1))
         last = max(lines, default=0)
         used = tuple((n, count[path, n]) for n in range(1, last + 1) if count[path, n])
-        made.append(SourceBlock(path, 1, tuple(lines.get(n, "") for n in range(1, last + 1)), used))
-    return made
+        blocks.append(SourceBlock(path, 1, tuple(lines.get(n, "") for n in range(1, last + 1)), used))
+    return blocks

@@ -58,14 +58,14 @@ def _load_all(source: str, text: str, wanted: Mapping[str, str]) -> list[Refused
 
     module = BccModule(source, text, (), find_headers(text), keep_logs=False)
     with contextlib.closing(module):
-        found = []
+        programs = []
         for program, argument in wanted.items():
             kind = _KINDS[argument]
             name = kind.name.lower()
             try:
                 module.load(program, kind)
             except VerifierError as error:
-                found.append(RefusedProgram(program, name, error.detail))
+                programs.append(RefusedProgram(program, name, error.detail))
             else:
-                found.append(RefusedProgram(program, name, "", passed=True))
-        return found
+                programs.append(RefusedProgram(program, name, "", passed=True))
+        return programs

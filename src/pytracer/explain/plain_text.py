@@ -79,11 +79,11 @@ def _grid(grid: Grid) -> Iterator[str]:
 
 
 def _source(source: SourceBlock) -> Iterator[str]:
-    made = dict(source.made)
+    by_line = dict(source.made)
     yield f"{source.file}:"
     for number, line in enumerate(source.lines, source.first):
         mark = ">" if number in source.marked else " "
-        count = f"{made[number]:>3}" if number in made else "   "
+        count = f"{by_line[number]:>3}" if number in by_line else "   "
         yield f"{mark}{count} {number:>4}  {line.expandtabs(4)}"
 
 

@@ -56,7 +56,7 @@ def recorded_run(tracer: str) -> RecordedRun | None:
     return load(FILE.read_text()).get(tracer)
 
 
-def _decode(found: dict[str, Any]) -> RecordedRun:
-    programs = {name: (runs, cost) for name, (runs, cost) in found["programs"].items()}
-    output = tuple(found["output"])
-    return RecordedRun(found["tracer"], found["release"], found["arguments"], output, programs)
+def _decode(fields: dict[str, Any]) -> RecordedRun:
+    programs = {name: (runs, cost) for name, (runs, cost) in fields["programs"].items()}
+    output = tuple(fields["output"])
+    return RecordedRun(fields["tracer"], fields["release"], fields["arguments"], output, programs)

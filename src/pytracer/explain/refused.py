@@ -28,12 +28,14 @@ class RefusedProgram:
     passed: bool = False
 
 
-def page_of(source: str, text: str, found: Sequence[RefusedProgram]) -> Page:
+def page_of(source: str, text: str, refused: Sequence[RefusedProgram]) -> Page:
     """Make the page about the programs of the file ``source``; ``text`` is its C as one text."""
-    count = sum(not one.passed for one in found)
-    title = f"{source}: {count} of {len(found)} programs refused" if found else f"{source} holds no program"
+    count = sum(not one.passed for one in refused)
+    title = (
+        f"{source}: {count} of {len(refused)} programs refused" if refused else f"{source} holds no program"
+    )
     facts = (("kernel", f"{os.uname().release} ({os.uname().machine})"), ("file", source))
-    stages = tuple(stage_of(one, text) for one in found)
+    stages = tuple(stage_of(one, text) for one in refused)
     return Page(title, f"pytracer explain --refused {source}", facts, stages)
 
 

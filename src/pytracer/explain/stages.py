@@ -82,12 +82,12 @@ def plan_stage(
 ) -> PageStage:
     """Make the stage of the plan: the chosen alternatives and the others."""
     blocks = list[Block]()
-    for hook, what, found in alternatives:
+    for hook, what, reports in alternatives:
         rows = tuple(
             (alternative.name, _verdict(alternative), alternative.reason, _few(alternative.probes))
-            for alternative in found
+            for alternative in reports
         )
-        taken = frozenset(number for number, alternative in enumerate(found) if alternative.is_chosen)
+        taken = frozenset(number for number, alternative in enumerate(reports) if alternative.is_chosen)
         blocks += [Paragraph(f"{hook}: {what}"), Grid(("alternative", "here", "why", "on"), rows, taken)]
     shown = ("hook", "attach", "tracer", "define")
     rest = [line for line in plan.describe() if not line.startswith(shown)]

@@ -167,7 +167,7 @@ class Btf:
         """Return the declared members of a struct or union; unnamed inner structs are not expanded."""
         at = self._of(type_id, *COMPOSITES)
         words, info = self._words, self._words[at + 1]
-        found = []
+        members = []
         for i in range(at + 3, at + 3 + 3 * (info & VLEN_MASK), 3):
             offset, bits = words[i + 2], 0
             if info & FLAG:
@@ -179,8 +179,8 @@ class Btf:
                     integer = self.integer(base)
                     if integer.offset or integer.bits != integer.size * 8:
                         offset, bits = offset + integer.offset, integer.bits
-            found.append(BtfMember(self.string(words[i]), words[i + 1], offset, bits))
-        return found
+            members.append(BtfMember(self.string(words[i]), words[i + 1], offset, bits))
+        return members
 
     def enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
         """Yield the (name, value) pairs of an enum, values with their sign, decoded on demand."""
@@ -205,7 +205,7 @@ class Btf:
     def enumerators_named(self, names: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
         """Find enumerators by name: (enum's type id, value) pairs for each name that exists."""
         offsets = {offset for name in names for offset in self._name_offsets(name)}
-        words, found = self._words, dict[str, list[tuple[int, int]]]()
+        words, enumerators = self._words, dict[str, list[tuple[int, int]]]()
         for i in self.ids(*ENUMS):
             at = self._positions[i]
             step = 2 if words[at + 1] >> KIND_SHIFT & KIND_MASK == BtfKind.ENUM else 3
@@ -215,8 +215,8 @@ class Btf:
                     self.enumerators(i), range(at + 3, len(words), step), strict=False
                 ):
                     if words[k] in offsets:
-                        found.setdefault(name, []).append((i, value))
-        return found
+                        enumerators.setdefault(name, []).append((i, value))
+        return enumerators
 
     def func_proto(self, type_id: int) -> Proto:
         """Return the prototype of a FUNC or FUNC_PROTO."""
@@ -290,22 +290,22 @@ class Btf:
         The offset is in bits from the start of the outermost struct.
         """
         type_id = self.find(COMPOSITES, struct_name)
-        found = None
+        member = None
         for name in path.split("."):
             if not type_id or self.kind(type_id) not in COMPOSITES:
                 return None
-            base = found.bit_offset if found else 0
-            found = next((m for m in self.walk(type_id) if m.name == name), None)
-            if found is None:
+            base = member.bit_offset if member else 0
+            member = next((m for m in self.walk(type_id) if m.name == name), None)
+            if member is None:
                 return None
-            found = found._replace(bit_offset=found.bit_offset + base)
-            type_id = self.resolve(found.type)
-        return found
+            member = member._replace(bit_offset=member.bit_offset + base)
+            type_id = self.resolve(member.type)
+        return member
 
     def member_offset(self, struct_name: str, path: str) -> int | None:
         """Return the byte offset of a member (of a bit-field's first byte); None if there is none."""
-        found = self.member(struct_name, path)
-        return None if found is None else found.bit_offset // 8
+        member = self.member(struct_name, path)
+        return None if member is None else member.bit_offset // 8
 
     # By name
 

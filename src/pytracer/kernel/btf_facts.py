@@ -195,5 +195,5 @@ class BtfKernelInfo:
 
     @functools.cache  # noqa: B019 - lives as long as the pack is made
     def _values(self, enum: str) -> frozenset[int]:
-        found = self._btf.find(ENUMS, enum)
-        return frozenset(value for _, value in self._btf.enumerators(found)) if found else frozenset()
+        type_id = self._btf.find(ENUMS, enum)
+        return frozenset(value for _, value in self._btf.enumerators(type_id)) if type_id else frozenset()

@@ -136,8 +136,8 @@ def viewer(filters: Mapping[Filter, tuple[bytes, ...]]) -> int:
     for which in (Filter.CGROUP, Filter.MNTNS):
         keys = filters.get(which, ())
         if len(keys) == 1:
-            found = _in_cgroup(Path(os.fsdecode(keys[0]))) if which is Filter.CGROUP else _in_mntns(keys[0])
-            return next((process for process in found if _mntns(process) not in ("", _mntns("self"))), 0)
+            viewers = _in_cgroup(Path(os.fsdecode(keys[0]))) if which is Filter.CGROUP else _in_mntns(keys[0])
+            return next((process for process in viewers if _mntns(process) not in ("", _mntns("self"))), 0)
     return 0
 
 
@@ -192,15 +192,15 @@ def _below(root: Path, budget: Budget) -> Iterator[tuple[Path, int]]:
     while left:
         folder = left.pop()
         with contextlib.suppress(OSError, OverBudgetError):  # it was removed meanwhile
-            found = folder.stat()
-            account = accounts.get(found.st_uid)
+            stat = folder.stat()
+            account = accounts.get(stat.st_uid)
             if account is None:
-                account = accounts[found.st_uid] = budget.account(
-                    found.st_uid, f"cgroup {harmless(str(folder))}"
+                account = accounts[stat.st_uid] = budget.account(
+                    stat.st_uid, f"cgroup {harmless(str(folder))}"
                 )
             with account.timed():
                 account.charge(entries=_CGROUP)
-                yield folder, found.st_ino
+                yield folder, stat.st_ino
                 account.check()
                 with os.scandir(folder) as entries:
                     below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -259,14 +259,14 @@ def _namespace(text: str, kind: str, named: Path | None = None) -> bytes:
         candidates.insert(0, named)
     for path in candidates:
         try:
-            found = path.stat()
+            stat = path.stat()
         except PermissionError as error:
             raise NotPermittedError(f"{path} may not be inspected: {error.strerror}") from error
         except OSError:
             continue
-        of_nsfs = found.st_dev == Path("/proc/self/ns/mnt").stat().st_dev
+        of_nsfs = stat.st_dev == Path("/proc/self/ns/mnt").stat().st_dev
         if of_nsfs and _kind_of_namespace(path) == _NAMESPACES[kind]:
-            return struct.pack("I", found.st_ino)
+            return struct.pack("I", stat.st_ino)
     hint = "a process id or a path" + (" or a name that 'ip netns' lists" if kind == "net" else "")
     raise UsageError(f"no {kind} namespace {text!r}", hint=hint)
 

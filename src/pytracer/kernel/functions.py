@@ -105,10 +105,10 @@ def named(pattern: str) -> dict[str, list[int]]:
     escaped = re.escape(pattern).replace(r"\|", "|")
     wanted = escaped.replace(r"\*", r"[^\s]*").replace(r"\?", r"[^\s]").encode()
     lines = rb"^([0-9a-f]+) [tTwW] ((?:%b))(?:\t\[(?!(?:%b)\])[^\n]*)?$" % (wanted, _NO_MODULES)
-    found = dict[str, list[int]]()
+    addresses_by_name = dict[str, list[int]]()
     for match in re.finditer(lines, _text(), re.M):
-        found.setdefault(match[2].decode(errors="replace"), []).append(int(match[1], 16))
-    return found
+        addresses_by_name.setdefault(match[2].decode(errors="replace"), []).append(int(match[1], 16))
+    return addresses_by_name
 
 
 def size(address: int) -> int:
@@ -165,8 +165,8 @@ def _traced_addresses() -> tuple[int, ...] | None:
     """Return the addresses at which ftrace can trace, ascending; None if it does not list addresses."""
     with contextlib.suppress(OSError, PytracerError):
         text = (tracefs.root() / "available_filter_functions_addrs").read_bytes()
-        found = sorted(int(line.split(None, 1)[0], 16) for line in text.splitlines())
-        return tuple(found) if any(found) else None
+        traced = sorted(int(line.split(None, 1)[0], 16) for line in text.splitlines())
+        return tuple(traced) if any(traced) else None
     return None
 
 

@@ -40,8 +40,8 @@ class Interface:
 
 def interfaces() -> dict[int, Interface]:
     """Return all interfaces by index. Raises OSError."""
-    found = map(_interface, links())
-    return {interface.index: interface for interface in found}
+    candidates = map(_interface, links())
+    return {interface.index: interface for interface in candidates}
 
 
 def links() -> list[Any]:

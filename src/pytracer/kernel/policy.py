@@ -93,37 +93,37 @@ class Policy:
     @property
     def refuses(self) -> list[str]:
         """The policies that may refuse a tracer with every capability, likeliest first."""
-        found = []
+        reasons = []
         if self.seccomp in ("filter", "strict"):
-            found.append("a seccomp filter on this process")
+            reasons.append("a seccomp filter on this process")
         if self.lockdown == CONFIDENTIALITY:
-            found.append(f"lockdown={CONFIDENTIALITY}")
+            reasons.append(f"lockdown={CONFIDENTIALITY}")
         modules = [name for name in self.lsms or () if name in _MANDATORY]
         if modules:
-            found.append(f"security modules that can refuse ({', '.join(modules)})")
+            reasons.append(f"security modules that can refuse ({', '.join(modules)})")
         if self.lockdown == "integrity":
-            found.append("lockdown=integrity")
+            reasons.append("lockdown=integrity")
         # Distributions' own values above 2 ask for CAP_SYS_ADMIN where the kernel takes CAP_PERFMON.
         paranoid = self.sysctls.get("kernel.perf_event_paranoid") or 0
         if paranoid > 2 and "CAP_SYS_ADMIN" not in self.capabilities:
-            found.append(f"kernel.perf_event_paranoid={paranoid}")
-        return found
+            reasons.append(f"kernel.perf_event_paranoid={paranoid}")
+        return reasons
 
     @property
     def ruled_out(self) -> list[str]:
         """The restrictions that are not in force, or that cannot be read."""
-        found = []
+        reasons = []
         if self.seccomp == "off":
-            found.append("no seccomp filter")
+            reasons.append("no seccomp filter")
         if self.lockdown == "none":
-            found.append("no lockdown")
+            reasons.append("no lockdown")
         elif not self.lockdown:
-            found.append("lockdown cannot be seen")
+            reasons.append("lockdown cannot be seen")
         if self.lsms is None:
-            found.append("security modules cannot be seen")
+            reasons.append("security modules cannot be seen")
         elif not any(name in _MANDATORY for name in self.lsms):
-            found.append("no security module that would")
-        return found
+            reasons.append("no security module that would")
+        return reasons
 
 
 SYSCTLS = (
@@ -221,13 +221,13 @@ def refusal() -> str:
     """Explain a refusal in spite of all capabilities: the restrictions in force, or those ruled out."""
     if memlock := _memlock_problem():
         return f"refused, although this process has the capabilities; likely {memlock}"
-    found = read()
-    if suspects := found.refuses:
+    policy = read()
+    if suspects := policy.refuses:
         return (
             "refused by a policy of the kernel, although this process has the capabilities; "
             f"in force: {', '.join(suspects)}"
         )
-    looked = f" ({', '.join(found.ruled_out)})" if found.ruled_out else ""
+    looked = f" ({', '.join(policy.ruled_out)})" if policy.ruled_out else ""
     return f"refused by a policy of the kernel that does not show itself{looked}"
 
 

@@ -29,14 +29,14 @@ def dump(codec: str, kind: int, fill: Callable[[Any], None]) -> list[Any]:
     """
     request = _message(codec, kind, REQUEST | DUMP, fill)
     while True:
-        found, whole = [], True
+        messages, whole = [], True
         for flags, message in _ask(request):
             whole = whole and not flags & _DUMP_INTERRUPTED
             decoded = _codec(codec)(message)
             decoded.decode()
-            found.append(decoded)
+            messages.append(decoded)
         if whole:  # else one came or went meanwhile: the kernel says so, and that one may be missing
-            return found
+            return messages
 
 
 def tell(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> None:

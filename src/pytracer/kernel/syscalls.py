@@ -155,15 +155,15 @@ def calls_of(name: str, machine: str = "") -> list[int]:
     """
     machine = machine or os.uname().machine
     abi, _, bare = name.rpartition(":")
-    found = []
+    calls = []
     for candidate in abis(machine):
         if abi and candidate != abi:
             continue
         number = number_of(candidate, bare)
         if number is not None:
-            found.append(_encode(candidate, number, machine))
-    if found:
-        return found
+            calls.append(_encode(candidate, number, machine))
+    if calls:
+        return calls
     if abi and abi not in abis(machine):
         raise UnknownNameError("ABI", abi, abis(machine))
     raise UnknownNameError("system call", name, all_names(machine))
@@ -189,11 +189,11 @@ def sub_call(abi: str, name: str) -> tuple[int, int] | None:
     library = _seccomp()
     if library is None or abi != "i386":
         return None
-    found = int(library.seccomp_syscall_resolve_name_arch(AUDIT[abi], os.fsencode(name)))
+    sub_number = int(library.seccomp_syscall_resolve_name_arch(AUDIT[abi], os.fsencode(name)))
     for by, numbers in _MULTIPLEXED.items():
-        if found in numbers:
+        if sub_number in numbers:
             number = number_of(abi, by)
-            return None if number is None else (number, numbers.stop - found)
+            return None if number is None else (number, numbers.stop - sub_number)
     return None
 
 

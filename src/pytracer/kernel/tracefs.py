@@ -30,20 +30,20 @@ def root() -> Path:
     Raises NotPermittedError (PolicyError) if this process may not mount or read it, UnsupportedError if the
     kernel was built without it.
     """
-    found = next((path for path in (TRACING, OLD_TRACING) if _is_there(path)), None)
+    tracing = next((path for path in (TRACING, OLD_TRACING) if _is_there(path)), None)
     problem: OSError | None = None
-    if found is None:
-        found, problem = _mount_one()
-    if found is None:
+    if tracing is None:
+        tracing, problem = _mount_one()
+    if tracing is None:
         raise _refusal(problem, _MOUNT)
-    if not os.access(found, os.R_OK | os.X_OK, effective_ids=True):
-        raise _refusal(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(found)), _READ)
-    if not (found / _LIST).exists() and policy.is_confidential():
+    if not os.access(tracing, os.R_OK | os.X_OK, effective_ids=True):
+        raise _refusal(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tracing)), _READ)
+    if not (tracing / _LIST).exists() and policy.is_confidential():
         # tracefs_create_file() makes no files once the kernel is locked down (Linux 5.4, ccbd54ff54e8)
         raise policy.locked_down("trace events (tracefs)")
     with contextlib.suppress(OSError):  # the other name is a courtesy to BCC
-        _show_both(found)
-    return found
+        _show_both(tracing)
+    return tracing
 
 
 def event_id(category: str, event: str) -> int:
@@ -121,9 +121,9 @@ def _mount_one() -> tuple[Path | None, OSError | None]:
     return None, problem
 
 
-def _show_both(found: Path) -> None:
+def _show_both(tracing: Path) -> None:
     """Make tracefs visible at its other path, too. Raises OSError if that fails."""
-    if found != TRACING:
+    if tracing != TRACING:
         if TRACING.is_dir():
             mounts.ensure(mounts.TRACEFS, TRACING)
         return

@@ -365,16 +365,16 @@ def targets_of(
         process = request.process or request.viewer
         command = tuple(request.command) if not process else ()
         source = replace(source, process=process, command=command)
-    found = facts.find(source)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
+    matches = facts.find(source)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in matches.left_out.items())
     if reasons:
-        warnings.append(f"{source.text}: {len(found.targets)} are seen; left out are {reasons}")
-    if found.versions:
-        names = ", ".join(found.versions[:_LISTED])
+        warnings.append(f"{source.text}: {len(matches.targets)} are seen; left out are {reasons}")
+    if matches.versions:
+        names = ", ".join(matches.versions[:_LISTED])
         warnings.append(f"{source.text}: the compiler made versions of it that are not seen: {names}")
     if needs_code(kind, request):  # before all of them are read
-        check_number([source], found.targets, request)
-    return source, read_code(source, found.targets, request, facts, warnings, kind=kind)
+        check_number([source], matches.targets, request)
+    return source, read_code(source, matches.targets, request, facts, warnings, kind=kind)
 
 
 def check_number(

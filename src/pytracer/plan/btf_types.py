@@ -96,8 +96,8 @@ class BtfTypes(NoTypes):
 
     def find(self, kind: str, name: str) -> Type | None:
         """See :class:`pytracer.lang.scope.TypeProvider`."""
-        found = self._btf.find(_KINDS[kind], name)
-        return None if found is None else self.type(found)
+        type_id = self._btf.find(_KINDS[kind], name)
+        return None if type_id is None else self.type(type_id)
 
     def names(self, kind: str) -> set[str]:
         """See :class:`pytracer.lang.scope.TypeProvider`."""
@@ -110,8 +110,8 @@ class BtfTypes(NoTypes):
 
     def enum_of(self, enumerator: str) -> str:
         """See :class:`pytracer.lang.scope.TypeProvider`."""
-        found = self._btf.enumerators_named([enumerator]).get(enumerator, ())
-        return next((self._btf.name(number) for number, _ in found), "")
+        enums = self._btf.enumerators_named([enumerator]).get(enumerator, ())
+        return next((self._btf.name(number) for number, _ in enums), "")
 
     def enum_names(self, enum: str) -> Mapping[int, str]:
         """See :class:`pytracer.lang.scope.TypeProvider`."""
@@ -124,8 +124,8 @@ class BtfTypes(NoTypes):
 
     def function(self, name: str) -> Prototype | None:
         """Return a function of the kernel; None where BTF does not have it, or has several."""
-        found = self._btf.find_all(BtfKind.FUNC, name)
-        return self._prototype(found[0]) if len(found) == 1 else None
+        type_ids = self._btf.find_all(BtfKind.FUNC, name)
+        return self._prototype(type_ids[0]) if len(type_ids) == 1 else None
 
     def tracepoint(self, name: str) -> Prototype | None:
         """Return the prototype of a tracepoint; None if there is none."""

@@ -32,7 +32,7 @@ def first_registers(
     most = REGISTERS.get(architecture, 0)
     start = _of_result(prototype.returned, types, architecture)
     is_known, numbers, floats = start is not None, start or 0, 0
-    found = list[int]()
+    registers = list[int]()
     for (_, kind), location in zip(prototype.arguments, locations, strict=True):
         needs = _registers_needed(kind, types, architecture)
         register = NOT_IN_REGISTER
@@ -43,14 +43,14 @@ def first_registers(
                 numbers, floats = numbers + needs[0], floats + needs[1]
             elif architecture == "aarch64" and needs[0]:
                 numbers = most  # what comes behind is in memory, too
-        found.append(location if location is not None else register if is_known else NOT_IN_REGISTER)
+        registers.append(location if location is not None else register if is_known else NOT_IN_REGISTER)
         plain = isinstance(kind, (IntType, PointerType))
         is_known = (
             is_known
             and needs is not None
             and location in (None, register, *(() if plain else (NOT_IN_REGISTER,)))
         )
-    return found
+    return registers
 
 
 def _of_result(returned: Type, types: NoTypes, architecture: str) -> int | None:

@@ -115,8 +115,8 @@ def _mark_of(source: Source, facts: KernelInfo) -> str:
     """Suggest a USDT probe if a program has no such function but a probe of that name: BCC calls both u:."""
     if source.kind == "u" and source.name and not source.is_pattern:
         with contextlib.suppress(PytracerError):
-            found = facts.find(Source("usdt", source.name, f"{source.place}:*", process=source.process))
-            return f"there is a USDT probe: usdt:{found.targets[0].name}"
+            matches = facts.find(Source("usdt", source.name, f"{source.place}:*", process=source.process))
+            return f"there is a USDT probe: usdt:{matches.targets[0].name}"
     return ""
 
 

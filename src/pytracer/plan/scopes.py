@@ -192,11 +192,11 @@ def _find_debug_info(
     """Find what debug information says, if there is any. It does not know the compiler's own versions of a
     function (``name.part.0``), which take what they please."""
     [site] = target.sites
-    found = None if "." in site.name else facts.function_types(site)
-    if found is None:
+    debug_types = None if "." in site.name else facts.function_types(site)
+    if debug_types is None:
         return types, None, ()
-    all_types = ProgramTypes(found.types, types)
-    return all_types, all_types.function(site.name), found.registers
+    all_types = ProgramTypes(debug_types.types, types)
+    return all_types, all_types.function(site.name), debug_types.registers
 
 
 def _program_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:

@@ -158,26 +158,26 @@ def read_code(
     What matches a pattern and cannot be read is left out, and ``warnings`` say so. Raises UnreadableCodeError
     for what was named, and if nothing is left. Numbers are not given yet.
     """
-    found = list[NumberedTarget]()
+    numbered = list[NumberedTarget]()
     problems = dict[str, UnreadableCodeError]()
     for target in targets:
         numbered_target = NumberedTarget(0, source, target, request.process)
         try:
             if source.kind in ("u", RETURN) and not source.offset:
                 numbered_target = _read(numbered_target, facts, returns=needs_code(kind, request))
-            found.append(numbered_target)
+            numbered.append(numbered_target)
         except UnreadableCodeError as error:
             problems[target.name] = error
     if problems:
         name, problem = next(iter(problems.items()))
-        if not found:
+        if not numbered:
             raise UnreadableCodeError(f"{name}: {problem.message}", hint=problem.hint or _HINT)
         names = ", ".join(list(problems)[:3]) + (", ..." if len(problems) > 3 else "")
         warnings.append(
-            f"{source.text}: {len(found)} are seen; left out are {len(problems)} whose code does not tell "
+            f"{source.text}: {len(numbered)} are seen; left out are {len(problems)} whose code does not tell "
             f"where they return: {names} ({problem.message})"
         )
-    return found
+    return numbered
 
 
 def _read(target: NumberedTarget, facts: KernelInfo, *, returns: bool) -> NumberedTarget:

@@ -47,7 +47,7 @@ def attachments(programs: Mapping[int, KernelProgram], held: Holders, names: Tar
     network = list_network_attachments(held.networks) if wanted else []
     all_links = links(programs, names)
     by_link = {one.link for one in network if one.link}
-    found = [Attachment(one.program, one.where, one.link) for one in network if one.link]
+    attached = [Attachment(one.program, one.where, one.link) for one in network if one.link]
     loose = [one for one in network if not one.link]
     for link in all_links:
         if link.id in by_link:
@@ -55,12 +55,12 @@ def attachments(programs: Mapping[int, KernelProgram], held: Holders, names: Tar
         where = link.where
         if link.interface:
             where = _take_attachment(link, loose)
-        found.append(Attachment(link.program, where, link.id))
-    found += [Attachment(one.program, one.where) for one in loose]
-    found += [Attachment(event.program, _named(event.where, names)) for event in held.events]
-    linked = {(one.program, one.where) for one in found if one.link}
-    found += [one for one in _on_cgroups(programs) if (one.program, one.where) not in linked]
-    return list(dict.fromkeys(found))
+        attached.append(Attachment(link.program, where, link.id))
+    attached += [Attachment(one.program, one.where) for one in loose]
+    attached += [Attachment(event.program, _named(event.where, names)) for event in held.events]
+    linked = {(one.program, one.where) for one in attached if one.link}
+    attached += [one for one in _on_cgroups(programs) if (one.program, one.where) not in linked]
+    return list(dict.fromkeys(attached))
 
 
 def _take_attachment(link: LinkInfo, loose: list[NetworkAttachment]) -> str:
@@ -97,9 +97,9 @@ def _folder(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def group_by_program(found: Iterable[Attachment]) -> dict[int, list[Attachment]]:
+def group_by_program(attached: Iterable[Attachment]) -> dict[int, list[Attachment]]:
     """Group attachments by program."""
     sorted_out: dict[int, list[Attachment]] = {}
-    for one in found:
+    for one in attached:
         sorted_out.setdefault(one.program, []).append(one)
     return sorted_out

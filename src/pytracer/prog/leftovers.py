@@ -41,16 +41,16 @@ def find_leftovers() -> list[Leftover]:
 
     Raises OSError or PytracerError if none of the searches works.
     """
-    found, problems = list[Leftover](), list[OSError | PytracerError]()
+    leftovers, problems = list[Leftover](), list[OSError | PytracerError]()
     finders: tuple[Callable[[], Iterator[Leftover]], ...] = (_filters, _xdp, _cgroups, _kprobe_events)
     for find in finders:
         try:
-            found += find()
+            leftovers += find()
         except (OSError, PytracerError) as error:  # lockdown withholds tracefs alone
             problems.append(error)
     if len(problems) == len(finders):
         raise problems[0]
-    return found
+    return leftovers
 
 
 def _filters() -> Iterator[Leftover]:

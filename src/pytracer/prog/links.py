@@ -37,14 +37,14 @@ def links(programs: Mapping[int, KernelProgram], names: TargetNames) -> list[Lin
 
 def holding(program: int) -> list[int]:
     """Return the ids of the links that hold a program. Raises OSError."""
-    found = []
+    links = []
     for number in ids(ObjectKind.LINK):
         with ignore_vanished(), open_object(ObjectKind.LINK, number) as descriptor:
             info = bytearray(_SIZE)
             object_info(descriptor, info)
             if struct.unpack_from("I", info, 8)[0] == program:
-                found.append(number)
-    return found
+                links.append(number)
+    return links
 
 
 def _links(programs: Mapping[int, KernelProgram], names: TargetNames) -> Iterator[LinkInfo]:

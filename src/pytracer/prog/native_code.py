@@ -40,14 +40,14 @@ def disassemble(
         rows = range(0, len(code), _ROW)
         return [NativeInstruction(address + at, code[at : at + _ROW], "") for at in rows], hint
     inside = range(address, address + len(code))
-    found = []
+    native = []
     for one in reader.disasm(code, address):
         text = f"{one.mnemonic} {one.op_str}".strip()
         target = _target(one)
         if target is not None and target not in inside and name_of is not None:
             text += f" <{name_of(target)}>"
-        found.append(NativeInstruction(one.address, bytes(one.bytes), text, target))
-    return found, ""
+        native.append(NativeInstruction(one.address, bytes(one.bytes), text, target))
+    return native, ""
 
 
 def disassemble_program(
@@ -57,12 +57,12 @@ def disassemble_program(
     contiguous."""
     if not any(function.address for function in info.functions):  # the kernel hides it
         return disassemble(info.jited, 0, name_of=name_of)
-    found, hint, at = list[NativeInstruction](), "", 0
+    instructions, hint, at = list[NativeInstruction](), "", 0
     for function in info.functions:
         code, hint = disassemble(info.jited[at : at + function.size], function.address, name_of=name_of)
-        found += code
+        instructions += code
         at += function.size
-    return found, hint
+    return instructions, hint
 
 
 def _reader(machine: str) -> tuple[Any, str]:

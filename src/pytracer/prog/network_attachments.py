@@ -45,12 +45,12 @@ def list_network_attachments(namespaces: Mapping[int, int]) -> list[NetworkAttac
     """List the programs of this network namespace, and of those that processes are in (namespace's inode ->
     process id)."""
     own = Path("/proc/thread-self/ns/net").stat().st_ino
-    found = list(_attachments_in_namespace())
+    attached = list(_attachments_in_namespace())
     for number, process in namespaces.items():
         if number != own:
             there = _in_namespace(process, number)
-            found += [replace(one, where=f"{one.where} in netns {_name(number)}") for one in there]
-    return found
+            attached += [replace(one, where=f"{one.where} in netns {_name(number)}") for one in there]
+    return attached
 
 
 def query(target: int, kind: int) -> list[tuple[int, int]]:
@@ -114,18 +114,18 @@ def _in_traffic_control(names: Mapping[int, str]) -> Iterator[NetworkAttachment]
 
 def _in_namespace(process: int, number: int) -> list[NetworkAttachment]:
     """List the attachments in a process's namespace; none if it has ended, or may not be entered."""
-    found: list[NetworkAttachment] = []
+    attached: list[NetworkAttachment] = []
 
     def enter() -> None:  # a thread's namespace is its own, and ends with it
         with contextlib.suppress(OSError), open(f"/proc/{living(process)}/ns/net", "rb") as namespace:
             there = os.fstat(namespace.fileno()).st_ino == number  # and no process that came later
             if there and _libc.setns(namespace.fileno(), _CLONE_NEWNET) == 0:
-                found.extend(_attachments_in_namespace())
+                attached.extend(_attachments_in_namespace())
 
     thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
-    return found
+    return attached
 
 
 def _name(number: int) -> str:

@@ -53,7 +53,7 @@ def pin(program: KernelProgram, links: Iterable[int]) -> Path:
     name.
     """
     folder = FOLDER / f"{program.id}-{program.info.tag}"
-    made = list[Path]()
+    paths = list[Path]()
     wanted = [
         (ObjectKind.PROGRAM, program.id, _PROGRAM),
         *((ObjectKind.LINK, link, f"link-{link}") for link in links),
@@ -62,16 +62,16 @@ def pin(program: KernelProgram, links: Iterable[int]) -> Path:
         _prepare()
         if not folder.exists():
             folder.mkdir(mode=0o700)
-            made.append(folder)
+            paths.append(folder)
         for kind, number, name in wanted:
             path = folder / name
             if path.exists() and _pins(path, kind, number):
                 continue
             with open_object(kind, number) as descriptor:
                 pins.create_pin(descriptor, str(path))
-            made.append(path)
+            paths.append(path)
     except BaseException as error:
-        for path in reversed(made):
+        for path in reversed(paths):
             with contextlib.suppress(OSError):
                 path.rmdir() if path == folder else path.unlink()
         _leave()
@@ -134,9 +134,9 @@ def _found() -> Iterator[PinnedProgram]:
 def _pins(path: Path, kind: ObjectKind, number: int, program: int = 0, *, tag: str = "") -> bool:
     """Return whether a pin is of that object, and of that ``program`` and ``tag`` if given."""
     with contextlib.suppress(OSError):
-        found = pins.read_pin(str(path))
-        of = not program or found.program == program
-        return found.kind is kind and found.id == number and of and tag in ("", found.tag)
+        pin = pins.read_pin(str(path))
+        of = not program or pin.program == program
+        return pin.kind is kind and pin.id == number and of and tag in ("", pin.tag)
     return False
 
 

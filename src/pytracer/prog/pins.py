@@ -36,13 +36,13 @@ class Pin:
 
 def pins() -> list[Pin]:
     """Return all pins in the BPF file systems that are mounted in this mount namespace."""
-    found = []
+    by_object = []
     for root in dict.fromkeys(point for point, _ in list_mounts()):
         for folder, _, files in os.walk(root):
             for file in files:
                 with contextlib.suppress(OSError):  # somebody takes it away, or it is no pin
-                    found.append(read_pin(str(Path(folder, file))))
-    return found
+                    by_object.append(read_pin(str(Path(folder, file))))
+    return by_object
 
 
 def read_pin(path: str) -> Pin:

@@ -64,13 +64,13 @@ class ProgramLister:
 
     def list(self) -> dict[int, KernelProgram]:
         """Return the loaded programs by id, without those that are unloaded meanwhile. Raises OSError."""
-        found = {}
+        programs = {}
         since = time.time() - ktime.boottime_ns() / 1e9
         for number in ids(ObjectKind.PROGRAM):
             with ignore_vanished(), open_object(ObjectKind.PROGRAM, number) as descriptor:
-                found[number] = self._read(descriptor, since)
-        self._names = {number: name for number, name in self._names.items() if number in found}
-        return found
+                programs[number] = self._read(descriptor, since)
+        self._names = {number: name for number, name in self._names.items() if number in programs}
+        return programs
 
     def _read(self, descriptor: int, since: float) -> KernelProgram:
         info = read_program(descriptor, code=False)
@@ -82,11 +82,11 @@ class ProgramLister:
 
 def list_maps() -> dict[int, KernelMap]:
     """Return the maps by id. Raises OSError."""
-    found = {}
+    maps = {}
     for number in ids(ObjectKind.MAP):
         with ignore_vanished(), open_object(ObjectKind.MAP, number) as descriptor:
-            found[number] = read_kernel_map(descriptor)
-    return found
+            maps[number] = read_kernel_map(descriptor)
+    return maps
 
 
 def read_kernel_map(descriptor: int) -> KernelMap:

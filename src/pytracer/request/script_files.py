@@ -52,15 +52,15 @@ def _find(statement: Import, folder: Path) -> list[Path]:
     """Return the files that an import names: one, or those of a folder. Raises UsageError or OSError."""
     path = (folder / statement.path).resolve(strict=True)
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix == _SUFFIX)
+        files = sorted(file for file in path.iterdir() if file.suffix == _SUFFIX)
         others = [file.name for file in path.iterdir() if file.name.endswith((".h", ".c"))]
         if others:
             raise UsageError(f"{others[0]}: C cannot be imported: types come from BTF")
     else:
-        found = [path]
-    for file in found:
+        files = [path]
+    for file in files:
         if file.suffix != _SUFFIX:
             raise UsageError(f"{statement.path}: only {_SUFFIX} files can be imported; types come from BTF")
         if file.parent.stat().st_mode & stat.S_IWOTH:
             raise UsageError(f"{statement.path}: anybody may write to its folder")
-    return found
+    return files

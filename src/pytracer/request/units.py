@@ -38,8 +38,8 @@ def nanoseconds(value: int | str | datetime.timedelta) -> int:
     elif isinstance(value, str):
         from decimal import Decimal  # which most starts do without
 
-        found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)(ns|us|ms|s|)", value, re.ASCII)
-        number = round(Decimal(found[1]) * _UNITS[found[2]]) if found else -1
+        match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)(ns|us|ms|s|)", value, re.ASCII)
+        number = round(Decimal(match[1]) * _UNITS[match[2]]) if match else -1
     else:
         number = value if isinstance(value, int) and not isinstance(value, bool) else -1
     if not 0 <= number < 1 << 63:

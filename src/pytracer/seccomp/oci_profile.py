@@ -107,8 +107,8 @@ def read(document: JsonPiece) -> SeccompProfileRules:
     flags = 0
     for flag in top.get("flags", ()):
         flags |= flag.one_of("flag", FLAGS)
-    found = (rule for entry in top.get("syscalls", ()) for rule in _rules(entry))
-    rules = list(itertools.islice(found, _MOST + 1))
+    all_rules = (rule for entry in top.get("syscalls", ()) for rule in _rules(entry))
+    rules = list(itertools.islice(all_rules, _MOST + 1))
     if len(rules) > _MOST:
         raise UsageError(f"it has more than {_MOST} rules")
     # A rule that says what holds anyway is none: so do the runtimes.

@@ -110,14 +110,14 @@ def _load_point(point: EntryPoint) -> Tracer:
 
 def _raised_in(error: BaseException) -> str:
     """Return the file of the innermost frame that is no part of pytracer, "" if there is none."""
-    found, trace = "", error.__traceback__
+    raised_in, trace = "", error.__traceback__
     package = str(Path(__file__).parent.parent)
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if file.startswith("/") and not file.startswith(package):
-            found = file
+            raised_in = file
         trace = trace.tb_next
-    return found
+    return raised_in
 
 
 def _explain(error: BaseException, file: str) -> UsageError:
@@ -154,13 +154,13 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 def _user_files() -> dict[str, Path]:
     """Map each tracer's name in the user's folders to its file; earlier folders go before later ones."""
-    found = dict[str, Path]()
+    files = dict[str, Path]()
     listed = [Path(each).absolute() for each in os.environ.get(VARIABLE, "").split(":") if each]
     for folder in (*_added, *listed):
         for file in sorted(folder.glob("*.py")):
             if file.stem.isidentifier() and not file.stem.startswith(("_", "test_", "conftest")):
-                found.setdefault(file.stem, file)
-    return found
+                files.setdefault(file.stem, file)
+    return files
 
 
 def _load_file(file: Path) -> Tracer:

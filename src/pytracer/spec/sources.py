@@ -196,9 +196,9 @@ def parse_source(text: str) -> Source:
             place, parts = ":".join(of), [last]
         rest = parts[0] if quoting.split(parts[0], ":")[-1] else ""
         _check(text, place, spelling.places, f"{spelling.place} of a {spelling.of}", spelling)
-    found = _OFFSET.match(rest) if spelling.offset else None
-    if found:
-        rest, offset = found["name"], int(found["offset"], 0)
+    match = _OFFSET.match(rest) if spelling.offset else None
+    if match:
+        rest, offset = match["name"], int(match["offset"], 0)
     elif spelling.of_file and (wrong := _OFFSET.match(rest)):
         at = len(text) - len(rest) + len(wrong["name"])
         raise UsageError(

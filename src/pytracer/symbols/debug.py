@@ -42,7 +42,7 @@ def open_debug_file(file: Tables) -> Iterator[Tables | None]:
 def unpack_symbols(file: Tables) -> Iterator[Tables | None]:
     """Unpack the symbols in .gnu_debugdata; None if there are none, or they cannot be unpacked."""
     section = file.section(_PACKED)
-    found, memory = None, -1
+    tables, memory = None, -1
     try:
         if section is not None:
             with contextlib.suppress(ElfError, OSError, lzma.LZMAError):
@@ -53,8 +53,8 @@ def unpack_symbols(file: Tables) -> Iterator[Tables | None]:
                 memory = os.memfd_create("symbols", os.MFD_CLOEXEC)
                 with open(memory, "wb", closefd=False) as output:
                     output.write(data)
-                found = elf_tables.read(memory, file.account)
-        yield found
+                tables = elf_tables.read(memory, file.account)
+        yield tables
     finally:
         if memory >= 0:
             os.close(memory)
@@ -76,9 +76,9 @@ def _open_by_alternate_link(file: Tables, resources: contextlib.ExitStack) -> Ta
         if not name or not build_id:
             return None
         folder = Path(f"/proc/self/fd/{file.descriptor}").readlink().parent
-        found = _open(folder / os.fsdecode(name), file.account, resources)
-        if found is not None and _has_build_id(found, build_id.hex()):
-            return found
+        debug_file = _open(folder / os.fsdecode(name), file.account, resources)
+        if debug_file is not None and _has_build_id(debug_file, build_id.hex()):
+            return debug_file
         return _open_by_build_id(build_id.hex(), file.account, resources)  # as debuginfod has it
     return None
 
@@ -88,8 +88,8 @@ def _open_by_build_id(build_id: str, account: Account, resources: contextlib.Exi
         return None
     installed = FOLDER / build_id[:2] / f"{build_id[2:]}.debug"
     path = installed if installed.exists() else debuginfod.find(build_id, account)
-    found = _open(path, account, resources) if path is not None else None
-    return found if found is not None and _has_build_id(found, build_id) else None
+    debug_file = _open(path, account, resources) if path is not None else None
+    return debug_file if debug_file is not None and _has_build_id(debug_file, build_id) else None
 
 
 def _open_by_link(file: Tables, resources: contextlib.ExitStack) -> Tables | None:
@@ -106,13 +106,13 @@ def _open_by_link(file: Tables, resources: contextlib.ExitStack) -> Tables | Non
         called = os.fsdecode(name)
         identity, build_id = os.fstat(file.descriptor), file.build_id()
         for path in (folder / called, folder / ".debug" / called, ROOT / str(folder).lstrip("/") / called):
-            found = _open(path, file.account, resources)
-            if found is None or os.path.samestat(os.fstat(found.descriptor), identity):
+            debug_file = _open(path, file.account, resources)
+            if debug_file is None or os.path.samestat(os.fstat(debug_file.descriptor), identity):
                 continue
             with contextlib.suppress(ElfError, OSError):
-                same = not build_id or found.build_id() in ("", build_id)
-                if same and _crc(found) == checksum:
-                    return found
+                same = not build_id or debug_file.build_id() in ("", build_id)
+                if same and _crc(debug_file) == checksum:
+                    return debug_file
     return None
 
 
@@ -130,8 +130,8 @@ def _has_build_id(file: Tables, build_id: str) -> bool:
 
 
 def _crc(file: Tables) -> int:
-    found, at = 0, 0
+    checksum, at = 0, 0
     while part := os.pread(file.descriptor, _CHUNK, at):
         file.account.check()
-        found, at = zlib.crc32(part, found), at + len(part)
-    return found
+        checksum, at = zlib.crc32(part, checksum), at + len(part)
+    return checksum

@@ -57,11 +57,11 @@ def _folder() -> Path:
 def _is_own_folder(folder: Path) -> bool:
     """Return whether only root and we can write to a folder and its parents."""
     for path in (folder.resolve(), *folder.resolve().parents):
-        found = path.stat()
+        status = path.stat()
         is_writable_by_others = (
-            found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+            status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
         )
-        if found.st_uid not in (0, os.geteuid()) or is_writable_by_others:
+        if status.st_uid not in (0, os.geteuid()) or is_writable_by_others:
             return False
     return True
 
@@ -80,14 +80,14 @@ def _fetch(server: str, build_id: str, path: Path, account: Account) -> bool:
         begun = time.monotonic()
         try:
             address = f"{server}/buildid/{build_id}/debuginfo"
-            found = download.fetch(address, file, seconds=seconds, limit=_LIMIT)
+            outcome = download.fetch(address, file, seconds=seconds, limit=_LIMIT)
         except OSError:
             _silent.add(server)
             return False
         finally:
             with contextlib.suppress(OverBudgetError):  # the file is here: the next one is not asked for
                 account.charge(wait=time.monotonic() - begun)
-        if not found:
+        if not outcome:
             return False
         file.flush()
         if not _has_build_id(file.fileno(), build_id):

@@ -27,12 +27,12 @@ def fetch(address: str, file: IO[bytes], *, seconds: float, limit: int) -> bool:
     with signals_blocked():
         threading.Thread(target=_report, args=arguments, daemon=True).start()
     try:
-        found = outcome.get(timeout=seconds)
+        result = outcome.get(timeout=seconds)
     except queue.Empty:
         raise TimeoutError(f"not within {seconds:g} s") from None
-    if isinstance(found, Exception):
-        raise OSError(str(found)) from found
-    return found
+    if isinstance(result, Exception):
+        raise OSError(str(result)) from result
+    return result
 
 
 def _report(

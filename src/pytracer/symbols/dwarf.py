@@ -43,7 +43,7 @@ def open_dwarf(tables: Tables) -> Iterator[Any]:
 
 def unit_names(tables: Tables, addresses: Iterable[int]) -> dict[int, str]:
     """Return the compile unit for each address, as the path that the compiler was given, if it is known."""
-    found = dict[int, str]()
+    names = dict[int, str]()
     with (
         contextlib.suppress(Exception),
         open_dwarf(tables) as info,
@@ -51,9 +51,9 @@ def unit_names(tables: Tables, addresses: Iterable[int]) -> dict[int, str]:
         entries = DebugEntries(tables.account)
         for address in addresses if info is not None else ():
             for unit in units(info, entries, address):
-                found[address] = name_of(split.whole(unit, tables).get_top_DIE())
+                names[address] = name_of(split.whole(unit, tables).get_top_DIE())
                 break
-    return found
+    return names
 
 
 @contextlib.contextmanager
@@ -121,9 +121,9 @@ def ranges(info: Any, entries: DebugEntries, entry: Any) -> Iterator[tuple[int, 
         return
     base = entry.cu.get_top_DIE().attributes.get("DW_AT_low_pc")
     base = base.value if base is not None else 0
-    found = info.range_lists().get_range_list_at_offset(pieces.value, cu=entry.cu)
-    entries.skim(len(found))
-    for piece in found:
+    range_list = info.range_lists().get_range_list_at_offset(pieces.value, cu=entry.cu)
+    entries.skim(len(range_list))
+    for piece in range_list:
         if hasattr(piece, "base_address"):
             base = piece.base_address
         else:

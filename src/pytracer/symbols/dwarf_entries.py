@@ -64,12 +64,12 @@ def resolve_signatures(info: Any, account: Account) -> None:
 
     @functools.cache
     def known() -> dict[int, Any]:
-        found = dict[int, Any]()
+        units = dict[int, Any]()
         for unit in info.iter_CUs():
             entries.spend()
             if "type_signature" in unit.header:
-                found.setdefault(unit.header["type_signature"], unit)
-        return found
+                units.setdefault(unit.header["type_signature"], unit)
+        return units
 
     def find(signature: int) -> Any:
         unit = known().get(signature)
@@ -108,5 +108,9 @@ def name_of(entry: Any) -> str:
 
 def constant(entry: Any, attribute: str) -> int | None:
     """Return an attribute's value if it is a number, else None."""
-    found = entry.attributes.get(attribute)
-    return found.value if found is not None and isinstance(found.value, int) else None
+    attribute_value = entry.attributes.get(attribute)
+    return (
+        attribute_value.value
+        if attribute_value is not None and isinstance(attribute_value.value, int)
+        else None
+    )

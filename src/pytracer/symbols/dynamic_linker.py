@@ -70,12 +70,12 @@ def loaded(program: str, environment: Mapping[str, str] | None = None) -> list[s
         return []
     if _runs_as_another(program):
         environment = {}
-    found = [first]
+    files = [first]
     visited, names = {os.path.realpath(program)}, {first.name} - {""}
     preloaded = re.split(r"[ :]+", environment.get("LD_PRELOAD", ""))
     with Root() as root:
         queue = [(first, name) for name in preloaded if name] + [(first, name) for name in first.needs]
-        while queue and len(found) < _MOST:
+        while queue and len(files) < _MOST:
             by, name = queue.pop(0)
             if name in names:
                 continue
@@ -85,21 +85,21 @@ def loaded(program: str, environment: Mapping[str, str] | None = None) -> list[s
                     continue
                 if (real := os.path.realpath(path)) not in visited:
                     visited.add(real)
-                    found.append(other)
+                    files.append(other)
                     names |= {name, other.name}
                     queue += [(other, needed) for needed in other.needs]
                 break
-    return [each.path for each in found]
+    return [each.path for each in files]
 
 
 def opened_later(paths: Iterable[str]) -> list[str]:
     """Return the libraries that those in ``paths`` are known to open by dlopen (Java's launcher opens
     libjvm.so)."""
-    found = list[str]()
+    opened = list[str]()
     for path in paths:
         folder, _, name = path.rpartition("/")
-        found += [f"{folder}/{other}" for other in _OPENED.get(name, ()) if Path(folder, other).is_file()]
-    return found
+        opened += [f"{folder}/{other}" for other in _OPENED.get(name, ()) if Path(folder, other).is_file()]
+    return opened
 
 
 def resolve_library(name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
@@ -148,21 +148,21 @@ def _read(path: str, by: _Object | None) -> _Object | None:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
             file = elf_tables.read(descriptor)
-            found = _dynamic(file)
+            entries = _dynamic(file)
         finally:
             os.close(descriptor)
         origin = str(Path(path).resolve().parent)
         paths = {
-            tag: tuple(_expand(folder, origin, file) for folder in _folders(":".join(found.get(tag, ()))))
+            tag: tuple(_expand(folder, origin, file) for folder in _folders(":".join(entries.get(tag, ()))))
             for tag in (_RPATH, _RUNPATH)
         }
         return _Object(
             str(Path(path).absolute()),
-            "".join(found.get(_SONAME, ())),
+            "".join(entries.get(_SONAME, ())),
             (file.width, file.machine),
-            tuple(found.get(_NEEDED, ())),
+            tuple(entries.get(_NEEDED, ())),
             paths[_RPATH],
-            paths[_RUNPATH] if _RUNPATH in found else None,
+            paths[_RUNPATH] if _RUNPATH in entries else None,
             by,
         )
     return None
@@ -170,7 +170,7 @@ def _read(path: str, by: _Object | None) -> _Object | None:
 
 def _dynamic(file: Tables) -> dict[int, list[str]]:
     """Return the strings of the dynamic section, by tag."""
-    found = dict[int, list[str]]()
+    entries = dict[int, list[str]]()
     for section in file.sections[file.sections["type"] == _DYNAMIC]:
         link = int(section["link"])
         if link >= len(file.sections):
@@ -185,8 +185,8 @@ def _dynamic(file: Tables) -> dict[int, list[str]]:
             if not tag:
                 break
             if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH) and value < len(strings):
-                found.setdefault(tag, []).append(os.fsdecode(to_bytes(elf_tables.name_at(strings, value))))
-    return found
+                entries.setdefault(tag, []).append(os.fsdecode(to_bytes(elf_tables.name_at(strings, value))))
+    return entries
 
 
 def _folders(text: str, signs: str = ":") -> list[str]:
@@ -207,9 +207,9 @@ def _expand(folder: str, origin: str, file: Tables) -> str:
 def _runs_as_another(path: str) -> bool:
     """Return whether a file is set-user-ID or set-group-ID to somebody else."""
     with contextlib.suppress(OSError):
-        found = Path(path).stat()
-        is_privileged = (found.st_mode & stat.S_ISUID and found.st_uid != os.getuid()) or (
-            found.st_mode & stat.S_ISGID and found.st_gid != os.getgid()
+        status = Path(path).stat()
+        is_privileged = (status.st_mode & stat.S_ISUID and status.st_uid != os.getuid()) or (
+            status.st_mode & stat.S_ISGID and status.st_gid != os.getgid()
         )
         return bool(is_privileged)
     return False

@@ -99,35 +99,35 @@ def read(descriptor: int, account: Account | None = None) -> Elf:
     """
     file = elf_tables.read(descriptor, account)
     code = file.loaded(elf_tables.EXECUTABLE)
-    found = symtab.read(file)
+    tables = symtab.read(file)
     try:
-        functions = _sort(found)
+        functions = _sort(tables)
     finally:
-        symtab.release(file, found)
+        symtab.release(file, tables)
     if len(functions):
         file.account.charge(entries=len(functions), memory=functions.nbytes)
     return Elf(
         np.stack([code[name].astype(np.uint64) for name in ("offset", "filesz", "vaddr")], axis=1),
         functions,
-        any(table.whole for table in found),
+        any(table.whole for table in tables),
         file.build_id(),
     )
 
 
-def _sort(found: list[SymbolTable]) -> FunctionTable:
+def _sort(tables: list[SymbolTable]) -> FunctionTable:
     """Sort functions by address, and keep the plainest name of each."""
-    masks = [_can_be_in_stacks(table) for table in found]
+    masks = [_can_be_in_stacks(table) for table in tables]
     if not masks:
         none = np.zeros(0, np.uint64)
         return FunctionTable(none, none, none, none, b"")
-    strings = b"".join(table.strings for table in found)
-    begins = np.cumsum([0, *(len(table.strings) for table in found)])[:-1]
+    strings = b"".join(table.strings for table in tables)
+    begins = np.cumsum([0, *(len(table.strings) for table in tables)])[:-1]
 
     def collect(part: Callable[[SymbolTable], Array]) -> Array:
-        return np.concatenate([part(table)[mask] for table, mask in zip(found, masks, strict=True)])
+        return np.concatenate([part(table)[mask] for table, mask in zip(tables, masks, strict=True)])
 
     names = np.concatenate(
-        [table.names[which] + begin for table, which, begin in zip(found, masks, begins, strict=True)]
+        [table.names[which] + begin for table, which, begin in zip(tables, masks, begins, strict=True)]
     ).astype(np.intp)
     starts, sizes = collect(lambda table: table.starts), collect(lambda table: table.sizes)
     limits, kinds = collect(lambda table: table.limits), collect(lambda table: table.kinds)
@@ -174,5 +174,5 @@ def _have_versions(text: Array, names: Array) -> Array:
     if np.count_nonzero(special) > _STRINGS * (len(names) + _SOME):
         return np.zeros(len(names), bool)
     places = np.flatnonzero(special)  # of a name that has one, it comes before the end
-    found: Array = text[places[np.searchsorted(places, names)]] == ord("@")
-    return found
+    are_versioned: Array = text[places[np.searchsorted(places, names)]] == ord("@")
+    return are_versioned

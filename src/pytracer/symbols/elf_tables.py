@@ -75,8 +75,10 @@ class Tables:
 
     def loaded(self, flag: int) -> Array:
         """Return the loaded segments with a flag: EXECUTABLE or WRITABLE."""
-        found: Array = self.segments[(self.segments["type"] == LOAD) & (self.segments["flags"] & flag != 0)]
-        return found
+        loadable: Array = self.segments[
+            (self.segments["type"] == LOAD) & (self.segments["flags"] & flag != 0)
+        ]
+        return loadable
 
     def offset_of(self, address: int, flag: int = EXECUTABLE) -> int | None:
         """Return the file offset of an address in a segment with that flag; None if it is in none."""
@@ -151,16 +153,16 @@ def content(descriptor: int, offset: int, size: int, room: int = TABLE_LIMIT) ->
 
 def notes(data: bytes) -> list[tuple[bytes, int, bytes]]:
     """Yield (name, kind, content) of each complete note."""
-    found = []
+    found_notes = []
     at = 0
     while at + 12 <= len(data):
         name, size, kind = (int(n) for n in np.frombuffer(data, "u4", 3, at))
         start = at + 12 + (name + 3) // 4 * 4
         if start + size > len(data):
             break
-        found.append((data[at + 12 : at + 12 + name], kind, data[start : start + size]))
+        found_notes.append((data[at + 12 : at + 12 + name], kind, data[start : start + size]))
         at = start + (size + 3) // 4 * 4
-    return found
+    return found_notes
 
 
 def name_at(strings: bytes, offset: int) -> str:

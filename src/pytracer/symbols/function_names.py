@@ -73,14 +73,14 @@ class Match:
 def symbols(file: ProgramFile, accept: Callable[[str], object], only: str = "") -> list[Symbol]:
     """Return the functions of a file whose names are accepted, or only those named ``only``. Each name and
     address appears once; the cost is charged to the file's account."""
-    found = dict[tuple[str, int], Symbol]()
+    by_key = dict[tuple[str, int], Symbol]()
     for table in file.symbols:
         for symbol in _match_table(table, accept, only, file.tables.account):
-            existing = found.get((symbol.name, symbol.address))
+            existing = by_key.get((symbol.name, symbol.address))
             if existing is None or (not existing.suffix and symbol.suffix) or existing.is_label:
                 unit = symbol.unit or (existing.unit if existing else "")
-                found[symbol.name, symbol.address] = replace(symbol, unit=unit)
-    return list(found.values())
+                by_key[symbol.name, symbol.address] = replace(symbol, unit=unit)
+    return list(by_key.values())
 
 
 def functions_named(file: ProgramFile, name: str) -> list[Symbol]:
@@ -91,14 +91,14 @@ def functions_named(file: ProgramFile, name: str) -> list[Symbol]:
 def compiled_versions(file: ProgramFile, name: str) -> list[str]:
     """Return the names of versions that the compiler made of a function for some of its callers, which call
     them instead: ``name.constprop.0``, ``name.isra.0``."""
-    begin, found = to_bytes(name), set[str]()
+    begin, versions = to_bytes(name), set[str]()
     for table, kind in itertools.product(file.symbols, (b".constprop.", b".isra.")):
         at = table.strings.find(begin + kind)
-        while at >= 0 and len(found) < _VERSIONS:
+        while at >= 0 and len(versions) < _VERSIONS:
             if table.strings[at - 1 : at] in (b"", b"\0"):
-                found.add(elf_tables.name_at(table.strings, at))
+                versions.add(elf_tables.name_at(table.strings, at))
             at = table.strings.find(begin + kind, at + 1)
-    return sorted(found)
+    return sorted(versions)
 
 
 def function_names(file: ProgramFile) -> list[str]:
@@ -111,9 +111,9 @@ def find(file: ProgramFile, wanted_name: str) -> list[Match]:
     """Find the functions that a user's text names; none if there are none. An exact name is never a
     pattern."""
     for reading in (_literal, _either, _match_unit, _pattern, _match_source_name):
-        found = list(reading(file, wanted_name))
-        if found:
-            return found
+        matches = list(reading(file, wanted_name))
+        if matches:
+            return matches
     return []
 
 
@@ -210,13 +210,13 @@ def _forms(text: str) -> set[str]:
     return type (shown for templates alone), without parameters, and without template arguments."""
     end = _opening(text, text.rfind(")"), "()")
     name = text[:end] if end > 0 else text
-    found = {text, name}
+    forms = {text, name}
     if "operator" not in name:
         begin = _last_blank(name) + 1
-        found |= {text[begin:], name[begin:]}
+        forms |= {text[begin:], name[begin:]}
         if name.endswith(">"):
-            found.add(name[begin : max(_opening(name, len(name) - 1, "<>"), begin + 1)])
-    return found
+            forms.add(name[begin : max(_opening(name, len(name) - 1, "<>"), begin + 1)])
+    return forms
 
 
 def _opening(text: str, closing: int, pair: str) -> int:

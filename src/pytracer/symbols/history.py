@@ -197,7 +197,7 @@ class MappingReadings(Generic[F]):
         begun: int,
         ended: int,
         generation: int,
-        found: Sequence[tuple[Mapping, F | None]] | None,
+        mappings: Sequence[tuple[Mapping, F | None]] | None,
     ) -> None:
         """Add a reading that was made from ``begun`` to ``ended``: the mappings with their files, or None
         if they are the same as in the last one. ``generation`` is the process's before and after the
@@ -206,18 +206,18 @@ class MappingReadings(Generic[F]):
         self._begun.append(begun)
         self._ended.append(ended)
         self._generations.append(generation)
-        if found is None:
+        if mappings is None:
             return
-        present = set(found)
+        present = set(mappings)
         for mapping in self._current - present:
             self._runs[mapping][-1][1] = number - 1
         for new in present - self._current:
             self._runs.setdefault(new, []).append([number, None])
         self._current, self._places = present, None
 
-    def count_new(self, found: Sequence[tuple[Mapping, F | None]]) -> int:
+    def count_new(self, mappings: Sequence[tuple[Mapping, F | None]]) -> int:
         """Count the mappings that no reading has shown yet."""
-        return sum(key not in self._runs for key in found)
+        return sum(key not in self._runs for key in mappings)
 
     def at(self, address: int, span: Span, generation: int) -> list[tuple[Mapping, F | None]]:
         """Return the different mappings that readings within a span showed at an address; with a
@@ -227,14 +227,14 @@ class MappingReadings(Generic[F]):
         if generation:
             those = [n for n in range(first, last + 1) if self._generations[n] == generation]
             first, last = (those[0], those[-1]) if those else (0, -1)
-        found: dict[Any, tuple[Mapping, F | None]] = {}
+        by_place: dict[Any, tuple[Mapping, F | None]] = {}
         if last < first:
             return []
         for key in self._touching(address):
             mapping, file = key
             if any(self._shows(run, first, last, span) for run in self._runs[key]):
-                found[mapping.start - mapping.offset, mapping.device, mapping.inode, file] = key
-        return list(found.values())
+                by_place[mapping.start - mapping.offset, mapping.device, mapping.inode, file] = key
+        return list(by_place.values())
 
     def _shows(self, run: list[int | None], first: int, last: int, span: Span) -> bool:
         """Return whether a run of readings includes one from ``first`` to ``last``, and its file is the

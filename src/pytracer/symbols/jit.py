@@ -135,11 +135,11 @@ class PerfMap:
     def _update(self) -> None:
         """Read what was added since. Raises OverBudgetError, or OSError."""
         after, self._looked = self._looked, ktime.monotonic_ns()
-        found = os.fstat(self._descriptor)
-        stamp = found.st_size, found.st_mtime_ns
+        stat = os.fstat(self._descriptor)
+        stamp = stat.st_size, stat.st_mtime_ns
         if stamp == self._stamp:
             return
-        if found.st_size < self._at or self._read_marks() != self._marks:
+        if stat.st_size < self._at or self._read_marks() != self._marks:
             self._forget()  # HotSpot writes its whole list into the same file each time
             after = 0
         self._changed = self._looked
@@ -179,7 +179,7 @@ class PerfMap:
     def _covering(self, addresses: Array) -> list[list[tuple[int, int, int]]]:
         """Return for each address (ascending) the lines that cover it, in their order: after and before which
         time they were written, and where in the file their name is."""
-        found: list[list[tuple[int, int, int]]] = [[] for _ in addresses]
+        covering: list[list[tuple[int, int, int]]] = [[] for _ in addresses]
         for after, before, lines in self._batches:
             starts, ends = np.sort(lines["start"]), np.sort(lines["end"])
             count = np.searchsorted(starts, addresses, "right") - np.searchsorted(ends, addresses, "right")
@@ -188,10 +188,10 @@ class PerfMap:
             last, first = _cover(lines, addresses), _cover(lines[::-1], addresses)
             for at in np.flatnonzero(count).tolist():
                 places = [int(first[at]), *([_MANY] if count[at] > 2 else []), int(last[at])]
-                found[at] += [
+                covering[at] += [
                     (after, before, line_offset) for line_offset in (places if count[at] > 1 else places[:1])
                 ]
-        return found
+        return covering
 
     def _choose(self, lines: list[tuple[int, int, int]], since: int, until: int) -> str | None:
         """Return the name of the line that was the last at some time in between; UNLOADED where several may
@@ -224,8 +224,8 @@ def _open(pid: int, known: Credentials | None) -> int:
         for process, number in ((pid, known.pids[-1]), (0, known.pids[0])):
             path = f"/tmp/perf-{number}.map"
             with contextlib.suppress(OSError), Root(process) as root, root.look(path) as handle:
-                found = handle.stat
-                is_theirs = found.st_nlink == 1 and found.st_uid in owners and found.st_mtime >= since
+                stat = handle.stat
+                is_theirs = stat.st_nlink == 1 and stat.st_uid in owners and stat.st_mtime >= since
                 if handle.is_file and is_theirs:
                     return handle.open()
     return -1
@@ -255,8 +255,8 @@ def _cover(lines: Array, addresses: Array) -> Array:
             noted = np.full(len(addresses), -1, np.int64)
             noted[begin] = some[indices]  # ascending; of several for one place NumPy keeps the last
             last = np.maximum(last, noted)
-    found: Array = np.where(last >= 0, lines["name"][last], -1)
-    return found
+    names: Array = np.where(last >= 0, lines["name"][last], -1)
+    return names
 
 
 def _parse(data: Array, base: int) -> Array:
@@ -269,9 +269,9 @@ def _parse(data: Array, base: int) -> Array:
     size, at, also = _number(data, at)
     end = start + size
     is_valid &= also & (end > start) & (data[at] != ord("\n"))
-    found = np.zeros(int(is_valid.sum()), np.dtype(_LINE))
-    found["start"], found["end"], found["name"] = start[is_valid], end[is_valid], at[is_valid] + base
-    return found
+    lines = np.zeros(int(is_valid.sum()), np.dtype(_LINE))
+    lines["start"], lines["end"], lines["name"] = start[is_valid], end[is_valid], at[is_valid] + base
+    return lines
 
 
 def _number(data: Array, at: Array) -> tuple[Array, Array, Array]:

@@ -48,11 +48,11 @@ def find(name: str, root: Root) -> Iterator[str]:
 
 def names(root: Root) -> set[str]:
     """Return the names of the libraries in the dynamic linker's cache."""
-    found = set[str]()
+    library_names = set[str]()
     with contextlib.suppress(OSError, OverBudgetError):
         for name, _ in _known(root):
-            found.add(name)
-    return found
+            library_names.add(name)
+    return library_names
 
 
 def _known(root: Root) -> Iterator[tuple[str, str]]:
@@ -70,14 +70,14 @@ def _known(root: Root) -> Iterator[tuple[str, str]]:
 def _in_folder(name: str, root: Root, folder: str) -> list[str]:
     """Return the matching files in a folder, sorted. Raises OSError, OverBudgetError."""
     account = _account(root)
-    found = list[str]()
+    file_names = list[str]()
     process_name = living(root.pid) if root.pid else "self"
     with account.timed(), os.scandir(f"/proc/{process_name}/root{folder}") as files:
         for file in files:
             account.check()
             if is_called(name, file.name):
-                found.append(file.name)
-    return sorted(found)
+                file_names.append(file.name)
+    return sorted(file_names)
 
 
 def _account(root: Root) -> Account:

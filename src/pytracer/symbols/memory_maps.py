@@ -94,12 +94,12 @@ def read_code(pid: int, check: Callable[[], None] = lambda: None) -> bytes:
 
 def parse(text: bytes) -> tuple[Mapping, ...]:
     """Parse the mappings with code, in the order of their addresses."""
-    found: list[Mapping] = []
+    mappings: list[Mapping] = []
     for line in text.splitlines():
         span, modes, offset, device, inode, *path = line.split(None, 5)
         if modes[2:3] == b"x":
             start, _, end = span.partition(b"-")
-            found.append(
+            mappings.append(
                 Mapping(
                     int(start, 16),
                     int(end, 16),
@@ -109,7 +109,7 @@ def parse(text: bytes) -> tuple[Mapping, ...]:
                     os.fsdecode(path[0]) if path else "",
                 )
             )
-    return tuple(found)
+    return tuple(mappings)
 
 
 def vdso() -> bytes:

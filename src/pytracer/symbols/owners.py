@@ -55,9 +55,9 @@ def credentials_of(pid: int, uid: int) -> int:
         for _ in range(_NESTED):
             if os.fstat(descriptor).st_ino == own_namespace:
                 return uid
-            found = bytearray(4)
-            fcntl.ioctl(descriptor, _NS_GET_OWNER_UID, found)
-            uid = int.from_bytes(found, sys.byteorder)
+            mask = bytearray(4)
+            fcntl.ioctl(descriptor, _NS_GET_OWNER_UID, mask)
+            uid = int.from_bytes(mask, sys.byteorder)
             parent = fcntl.ioctl(descriptor, _NS_GET_PARENT)
             os.close(descriptor)
             descriptor = parent

@@ -41,7 +41,7 @@ def read(file: Tables) -> GoFunctions | None:
 
     Charged while it is read. Raises ElfError, OverBudgetError, OSError.
     """
-    section = next((found for name in _SECTIONS if (found := file.section(name)) is not None), None)
+    section = next((candidate for name in _SECTIONS if (candidate := file.section(name)) is not None), None)
     if section is None:
         return None
     if int(section["size"]) > TABLE_LIMIT:
@@ -82,9 +82,9 @@ class _Table:
     def _text_start(self) -> int:
         """Return the address of the first function; where the program can be loaded anywhere, of a
         relocation."""
-        found = self._number(_TEXT_START)
-        if found:
-            return found
+        text_start = self._number(_TEXT_START)
+        if text_start:
+            return text_start
         section, kind = self._file.section(b".rela.dyn"), _RELATIVE.get(self._file.machine)
         if section is not None and kind is not None and self._word == 8:
             if int(section["size"]) > TABLE_LIMIT:
@@ -119,10 +119,12 @@ class _Table:
             is_valid &= self._is_code(starts[:-1])
             text = np.frombuffer(strings, np.uint8)
             is_valid[is_valid] &= text[called[is_valid] + 1] != 0
-            found = called[is_valid] + 1
+            name_offsets = called[is_valid] + 1
             return (
-                GoFunctions(strings, found, starts[:-1][is_valid], np.diff(starts)[is_valid], _CGO in strings)
-                if len(found)
+                GoFunctions(
+                    strings, name_offsets, starts[:-1][is_valid], np.diff(starts)[is_valid], _CGO in strings
+                )
+                if len(name_offsets)
                 else None
             )
 
@@ -132,17 +134,17 @@ class _Table:
         inside = (
             places <= np.uint64(max(len(self._data) - base - 4, 0)) if len(self._data) >= base + 4 else None
         )
-        found = np.full(len(places), -1, np.int64)
+        numbers = np.full(len(places), -1, np.int64)
         if inside is not None:
             at = places[inside].astype(np.int64) + base
             raw = np.frombuffer(self._data, np.uint8)[at[:, None] + np.arange(4)]
-            found[inside] = raw.astype(np.uint8).copy().view(np.int32).ravel()
-        return found
+            numbers[inside] = raw.astype(np.uint8).copy().view(np.int32).ravel()
+        return numbers
 
     def _is_code(self, addresses: Array) -> Array:
         """Return which addresses are in the file's code: booleans."""
-        found = np.zeros(len(addresses), bool)
+        are_code = np.zeros(len(addresses), bool)
         for segment in self._file.loaded(EXECUTABLE):
             first = np.uint64(int(segment["vaddr"]))
-            found |= (addresses >= first) & (addresses - first < np.uint64(int(segment["filesz"])))
-        return found
+            are_code |= (addresses >= first) & (addresses - first < np.uint64(int(segment["filesz"])))
+        return are_code

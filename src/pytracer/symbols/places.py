@@ -63,12 +63,12 @@ def find(file: ProgramFile, what: str, *, at_return: bool = False) -> FoundFunct
     name, distance = inside[1], int(inside[2], 0)
     if not name:
         return FoundFunctions((at_offset(file, distance),), titles=("",))
-    found = _find_functions(file, name)
-    for begin in found.titles:
+    matches = _find_functions(file, name)
+    for begin in matches.titles:
         _check(file, begin + distance, begin)
     return FoundFunctions(
-        tuple(ProbeSite(what, begin + distance) for begin in sorted(found.titles)),
-        titles=tuple(found.titles[begin] for begin in sorted(found.titles)),
+        tuple(ProbeSite(what, begin + distance) for begin in sorted(matches.titles)),
+        titles=tuple(matches.titles[begin] for begin in sorted(matches.titles)),
     )
 
 
@@ -78,10 +78,10 @@ def functions(file: ProgramFile, pattern: str) -> FoundFunctions:
     Raises UsageError (UnknownNameError) if there is none, if the file has no symbols, and if the name's
     function is only chosen when a program starts (IFUNC).
     """
-    found = _find_functions(file, pattern)
+    matches = _find_functions(file, pattern)
     sites, titles, refused = list[ProbeSite](), list[str](), dict[str, str]()
-    for begin, title in sorted(found.titles.items()):
-        site = ProbeSite(found.names[begin], begin)
+    for begin, title in sorted(matches.titles.items()):
+        site = ProbeSite(matches.names[begin], begin)
         reason = code.unprobeable(file, begin)
         if reason:
             try:
@@ -98,7 +98,7 @@ def functions(file: ProgramFile, pattern: str) -> FoundFunctions:
             refused,
             hint="+OFFSET behind the name probes an instruction further on",
         )
-    return FoundFunctions(tuple(sites), found.left_out, tuple(titles), refused)
+    return FoundFunctions(tuple(sites), matches.left_out, tuple(titles), refused)
 
 
 @record

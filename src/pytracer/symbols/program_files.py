@@ -71,8 +71,8 @@ class ProgramFile:
     @functools.cached_property
     def identity(self) -> tuple[int, int, int]:
         """Device, inode, and when it was last changed, in nanoseconds: no content is trusted longer."""
-        found = os.fstat(self.descriptor)
-        return found.st_dev, found.st_ino, found.st_ctime_ns
+        stat = os.fstat(self.descriptor)
+        return stat.st_dev, stat.st_ino, stat.st_ctime_ns
 
     @functools.cached_property
     def symbols(self) -> list[SymbolTable]:
@@ -136,18 +136,18 @@ def find(name: str, pid: int = 0, identity: tuple[int, int, int] = (0, 0, 0)) ->
     Raises UsageError (UnknownNameError) if there is none, NotPermittedError if it may not be read.
     """
     try:
-        found = _find(name, pid, identity)
+        file = _find(name, pid, identity)
     except UsageError:  # the process may have ended: the file need not have
         own_file = _own(name) if pid and any(identity) else None
         if own_file is None or own_file.identity != identity:
             if own_file is not None:
                 own_file.close()
             raise
-        found = own_file
-    if any(identity) and found.identity != identity:
-        found.close()
+        file = own_file
+    if any(identity) and file.identity != identity:
+        file.close()
         raise UsageError(f"{name} was replaced just now", hint="try again")
-    return found
+    return file
 
 
 def _find(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
@@ -171,12 +171,12 @@ def _open_named(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramF
     if own_file is not None:  # what is written is first what it is here, should the process have mapped that
         with own_file:
             for mapping in mappings:
-                found = _open_mapping(pid, mapping) if mapping.inode == own_file.identity[1] else None
-                if found is not None and found.identity == own_file.identity:
-                    found.name = name  # its own path may lead us elsewhere, as behind a bind mount
-                    return found
-                if found is not None:
-                    found.close()
+                file = _open_mapping(pid, mapping) if mapping.inode == own_file.identity[1] else None
+                if file is not None and file.identity == own_file.identity:
+                    file.name = name  # its own path may lead us elsewhere, as behind a bind mount
+                    return file
+                if file is not None:
+                    file.close()
     # One that was deleted here is known by the path that the kernel shows.
     names = {name, str(Path(name).resolve())} if own_file is None and "/" in name else {name}
     for mapping in mappings:
@@ -184,9 +184,9 @@ def _open_named(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramF
             continue
         called = mapping.path, mapping.path.removesuffix(" (deleted)")
         if names.intersection(called) or ("/" not in name and libraries.is_called(name, mapping.name)):
-            found = _open_mapping(pid, mapping)
-            if found is not None:
-                return found
+            file = _open_mapping(pid, mapping)
+            if file is not None:
+                return file
     try:
         root = Root(pid)
     except OSError as error:
@@ -198,9 +198,9 @@ def _open_named(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramF
             with contextlib.suppress(UsageError):
                 return _by_path(name, root, mappings)
     with Root() as here:
-        found = _by_path(name, here)
-        found.mapped = False
-        return found
+        file = _by_path(name, here)
+        file.mapped = False
+        return file
 
 
 def _own(path: str) -> ProgramFile | None:
@@ -215,10 +215,10 @@ def open_mapped(pid: int) -> Iterator[ProgramFile]:
     is requested. Raises as :func:`find`."""
     for mapping in _mappings(pid):
         with contextlib.suppress(UsageError):
-            found = _open_mapping(pid, mapping)
-            if found is not None:
-                with found:
-                    yield found
+            file = _open_mapping(pid, mapping)
+            if file is not None:
+                with file:
+                    yield file
 
 
 def running() -> Iterator[ProgramFile]:
@@ -241,10 +241,10 @@ def running() -> Iterator[ProgramFile]:
                 account.charge(entries=1)
                 visited.add((mapping.device, mapping.inode))
                 with contextlib.suppress(UsageError):
-                    found = _open_mapping(pid, mapping, account)
-                    if found is not None:
-                        with found:
-                            yield found
+                    file = _open_mapping(pid, mapping, account)
+                    if file is not None:
+                        with file:
+                            yield file
 
 
 def _mappings(pid: int) -> list[Mapping]:
@@ -253,10 +253,10 @@ def _mappings(pid: int) -> list[Mapping]:
         text = memory_maps.read_code(pid)
     except OSError as error:
         raise _explain_missing(pid, error) from error
-    found = {(m.device, m.inode): m for m in reversed(memory_maps.parse(text)) if m.inode}
-    if not found:
+    by_file = {(m.device, m.inode): m for m in reversed(memory_maps.parse(text)) if m.inode}
+    if not by_file:
         raise UsageError(f"process {pid} runs no program: it has just ended, or is the kernel's own")
-    return list(reversed(found.values()))
+    return list(reversed(by_file.values()))
 
 
 def _explain_missing(pid: int, error: OSError) -> UsageError | NotPermittedError:
@@ -288,11 +288,11 @@ def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> Program
             raise ResourcesError(f"{path} cannot be opened: {error.strerror}", hint=hint) from error
         process_text = f" for process {root.pid}" if root.pid else ""
         raise UsageError(f"no file {path}{process_text}: {error.strerror}") from error
-    found = ProgramFile(descriptor, path, holder=root.pid)
+    file = ProgramFile(descriptor, path, holder=root.pid)
     if root.pid:
         # By inode alone: some file systems (btrfs) show another device there.
-        found.mapped = any(mapping.inode == found.identity[1] for mapping in mappings)
-    return found
+        file.mapped = any(mapping.inode == file.identity[1] for mapping in mappings)
+    return file
 
 
 def _find_by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> ProgramFile:
@@ -301,17 +301,17 @@ def _find_by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> Program
     with contextlib.ExitStack() as resources:
         for path in [*libraries.find(name, root), *(f"{folder}/{name}" for folder in _PATH)]:
             with contextlib.suppress(UsageError):
-                found = resources.enter_context(_by_path(path, root, mappings))
+                file = resources.enter_context(_by_path(path, root, mappings))
                 called = path.rpartition("/")[2]
-                if (found.tables.width, found.tables.machine) == machine and found.identity not in {
+                if (file.tables.width, file.tables.machine) == machine and file.identity not in {
                     other.identity for other in files.values()
                 }:
-                    files.setdefault(called, found)
+                    files.setdefault(called, file)
         if len(files) > 1:
             raise UsageError(f"{name} may be {' or '.join(sorted(files))}", hint="say which")
         if files:
-            [found] = files.values()
-            return ProgramFile(os.dup(found.descriptor), found.name, holder=found.holder, mapped=found.mapped)
+            [file] = files.values()
+            return ProgramFile(os.dup(file.descriptor), file.name, holder=file.holder, mapped=file.mapped)
     libraries_by_name = libraries.names(root)
     candidates = _names_starting_with(name)
     hint = f"did you mean {' or '.join(candidates[:_NAMED])}?" if candidates else ""
@@ -320,16 +320,16 @@ def _find_by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> Program
 
 def _names_starting_with(name: str) -> list[str]:
     """Return programs whose names begin with a name, as redis-server does with redis."""
-    found, pattern = set[str](), re.compile(rf"{re.escape(name)}[-_.\d].*")
+    file_names, pattern = set[str](), re.compile(rf"{re.escape(name)}[-_.\d].*")
     for folder in _PATH:
         with contextlib.suppress(OSError):
-            found |= {file.name for file in Path(folder).iterdir() if pattern.fullmatch(file.name)}
-    return sorted(found, key=lambda file: (len(file), file))
+            file_names |= {file.name for file in Path(folder).iterdir() if pattern.fullmatch(file.name)}
+    return sorted(file_names, key=lambda file: (len(file), file))
 
 
 def _machine(path: str) -> tuple[int, int]:
     """Return the width and machine of a program's file; (0, 0) if it cannot be read."""
     with contextlib.suppress(OSError, ElfError), open(path, "rb", buffering=0) as file:
-        found = elf_tables.read(file.fileno())
-        return found.width, found.machine
+        tables = elf_tables.read(file.fileno())
+        return tables.width, tables.machine
     return 0, 0

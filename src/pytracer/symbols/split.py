@@ -60,11 +60,11 @@ def whole(unit: Any, program: Tables) -> Any:
             sections = _sections(ELFFile(stream), unit_id, program.account)
         info = _info(unit, sections, program.account)
         entries, full = DebugEntries(program.account), None
-        for found in info.iter_CUs() if info is not None else ():
+        for entry in info.iter_CUs() if info is not None else ():
             entries.spend()
-            _complete(found, top)  # type units, too: the types of the unit stand there
-            if found.header.get("dwo_id") == unit_id:
-                full = found
+            _complete(entry, top)  # type units, too: the types of the unit stand there
+            if entry.header.get("dwo_id") == unit_id:
+                full = entry
         if full is not None:
             return full
     return unit
@@ -85,15 +85,15 @@ def _paths(top: Any, name: str, program: Tables) -> Iterator[Path]:
 def _sections(file: Any, unit_id: int, account: Account) -> dict[str, bytes]:
     """Return the sections of a unit in a .dwo file or package, by name. Each type unit may be in a section of
     its own."""
-    found = dict[str, bytes]()
+    sections = dict[str, bytes]()
     for section in file.iter_sections():
         name = _NAME.fullmatch(section.name)
         if name is not None and name[1] in _SECTIONS:
             account.check()
             with account.reserved(memory=min(int(section["sh_size"]), _LIMIT)):
-                found[name[1]] = found.get(name[1], b"") + section.data()
+                sections[name[1]] = sections.get(name[1], b"") + section.data()
     index = file.get_section_by_name(".debug_cu_index")
-    return _part(found, index.data(), unit_id) if index is not None else found
+    return _part(sections, index.data(), unit_id) if index is not None else sections
 
 
 def _part(sections: dict[str, bytes], index: bytes, unit_id: int) -> dict[str, bytes]:
@@ -114,12 +114,12 @@ def _part(sections: dict[str, bytes], index: bytes, unit_id: int) -> dict[str, b
         return {}
     offsets = struct.unpack_from(f"={columns}I", index, at + 4 * columns * (row - 1))
     sizes = struct.unpack_from(f"={columns}I", index, at + 4 * columns * (rows + row - 1))
-    found = {"str": sections.get("str", b"")}
+    part = {"str": sections.get("str", b"")}
     for kind, offset, size in zip(kinds, offsets, sizes, strict=True):
         name = _IN_PACKAGE.get(kind, "")
         if name in sections:
-            found[name] = sections[name][offset : offset + size]
-    return found
+            part[name] = sections[name][offset : offset + size]
+    return part
 
 
 def _info(skeleton: Any, sections: dict[str, bytes], account: Account) -> Any:

@@ -65,14 +65,14 @@ class SymbolTable:
     @property
     def kinds(self) -> Array:
         """``STT_*`` of each: FUNCTION, IFUNC, or UNTYPED (a label of assembler code)."""
-        found: Array = self.info & 0xF
-        return found
+        kinds: Array = self.info & 0xF
+        return kinds
 
     @property
     def bindings(self) -> Array:
         """``STB_*`` of each: 0 is local to its unit."""
-        found: Array = self.info >> 4
-        return found
+        bindings: Array = self.info >> 4
+        return bindings
 
 
 def raw_tables(file: Tables) -> Iterator[tuple[Array, bytes, int]]:
@@ -110,14 +110,14 @@ def defined_functions(symbols: Array, strings: bytes) -> Array:
 
 def is_data(file: Tables, name: bytes) -> bool:
     """True if the file has a variable of this name and no function. Raises as :func:`raw_tables`."""
-    found = False
+    has_variable = False
     for symbols, strings, _ in raw_tables(file):
         same = np.isin(symbols["name"], places_of(name, strings)) & (symbols["shndx"] != 0)
         kinds = symbols["info"][same] & 0xF
         if np.isin(kinds, (FUNCTION, IFUNC)).any():
             return False
-        found = found or bool(np.isin(kinds, _DATA).any())
-    return found
+        has_variable = has_variable or bool(np.isin(kinds, _DATA).any())
+    return has_variable
 
 
 def read(file: Tables) -> list[SymbolTable]:
@@ -131,10 +131,10 @@ def read(file: Tables) -> list[SymbolTable]:
         return own
     for open_other in (debug.open_debug_file, debug.unpack_symbols):
         with contextlib.suppress(ElfError, OSError, OverBudgetError), open_other(file) as other:
-            found = _keep_open(file, _read_file(other) if other is not None else ())
-            if any(table.whole for table in found):
-                return [*found, *own]
-            release(file, found)
+            tables = _keep_open(file, _read_file(other) if other is not None else ())
+            if any(table.whole for table in tables):
+                return [*tables, *own]
+            release(file, tables)
     with contextlib.suppress(ElfError, OSError, OverBudgetError):
         return [*_keep_open(file, _read_go(file)), *own]
     return own
@@ -142,34 +142,34 @@ def read(file: Tables) -> list[SymbolTable]:
 
 def _read_go(file: Tables) -> Iterator[SymbolTable]:
     """Read the functions that Go's runtime knows."""
-    found = pclntab.read(file)
-    if found is not None:
-        none = np.zeros(len(found.names), np.int64)
-        info = np.full(len(found.names), 1 << 4 | FUNCTION, np.uint8)  # STB_GLOBAL
+    table = pclntab.read(file)
+    if table is not None:
+        none = np.zeros(len(table.names), np.int64)
+        info = np.full(len(table.names), 1 << 4 | FUNCTION, np.uint8)  # STB_GLOBAL
         yield SymbolTable(
-            found.strings,
-            found.names,
-            found.starts,
-            found.sizes,
+            table.strings,
+            table.names,
+            table.starts,
+            table.sizes,
             info,
             none.astype(np.uint64),
             none,
             none,
             ("",),
-            not found.with_c,
+            not table.with_c,
         )
 
 
-def release(file: Tables, found: Iterable[SymbolTable]) -> None:
+def release(file: Tables, tables: Iterable[SymbolTable]) -> None:
     """Release the memory that :func:`read` charged."""
-    for table in found:
+    for table in tables:
         file.account.refund(entries=len(table), memory=table.nbytes)
 
 
-def _keep_open(file: Tables, found: Iterable[SymbolTable]) -> list[SymbolTable]:
+def _keep_open(file: Tables, own_tables: Iterable[SymbolTable]) -> list[SymbolTable]:
     tables = list[SymbolTable]()
     try:
-        for table in found:
+        for table in own_tables:
             file.account.check()
             if len(table):
                 file.account.charge(entries=len(table), memory=table.nbytes)
@@ -262,7 +262,7 @@ def _versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, 
 
 def _defined_versions(file: Tables) -> dict[int, str]:
     """Return the names of the versions that a file defines, by number."""
-    found = dict[int, str]()
+    versions = dict[int, str]()
     for section in file.sections[file.sections["type"] == _VERDEF]:
         link = int(section["link"])
         if link >= len(file.sections):
@@ -276,11 +276,11 @@ def _defined_versions(file: Tables) -> dict[int, str]:
             _, flags, number, _, _, aux, following = struct.unpack_from("=HHHHIII", data, at)
             if not flags & _BASE and at + aux + 4 <= len(data):
                 [name] = struct.unpack_from("=I", data, at + aux)
-                found[number] = elf_tables.name_at(strings, name)
+                versions[number] = elf_tables.name_at(strings, name)
             if not following:
                 break
             at += following
-    return found
+    return versions
 
 
 def places_of(name: bytes, strings: bytes) -> list[int]:

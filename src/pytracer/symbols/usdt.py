@@ -67,15 +67,15 @@ def usdt_probes(file: Tables) -> Iterator[UsdtProbe]:
             continue
         # Counted by the kernel where the file is written into memory: 0 where no file is behind it.
         counter = file.offset_of(semaphore, elf_tables.WRITABLE) if semaphore else 0
-        found = usdt_args.parse(arguments, file, address)
+        parsed = usdt_args.parse(arguments, file, address)
         located = tuple(
             SiteArgument(
                 -argument.size if argument.signed else argument.size, argument.pack(), argument.problem
             )
-            for argument in found
+            for argument in parsed
         )
         site = ProbeSite(f"{provider}:{name}", offset, counter or 0, arguments=located)
-        yield UsdtProbe(provider, name, address, semaphore, found, site)
+        yield UsdtProbe(provider, name, address, semaphore, parsed, site)
 
 
 def find(file: ProgramFile, provider: str, name: str) -> list[UsdtProbe]:
@@ -85,9 +85,9 @@ def find(file: ProgramFile, provider: str, name: str) -> list[UsdtProbe]:
     """
     with file.reading() as read:
         probes = list(usdt_probes(read))
-    found = matching(probes, provider, name)
-    if found:
-        return found
+    matches = matching(probes, provider, name)
+    if matches:
+        return matches
     if not probes:
         raise UsageError(f"{file.name} has no USDT probes")
     raise none_called(file.name, provider, name, probes)
@@ -119,10 +119,10 @@ def in_command(
             with file.reading() as read:
                 of_file = list(usdt_probes(read))
             probes += of_file
-            found = matching(of_file, provider, name)
-            if found:
+            matches = matching(of_file, provider, name)
+            if matches:
                 any_found = True
-                yield file, found
+                yield file, matches
     if any_found:
         return
     try:
@@ -148,10 +148,10 @@ def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile
         with contextlib.suppress(UsageError), file.reading() as read:
             of_file = list(usdt_probes(read))
         probes += of_file
-        found = matching(of_file, provider, name)
-        any_found = any_found or bool(found)
-        if found:
-            yield file, found
+        matches = matching(of_file, provider, name)
+        any_found = any_found or bool(matches)
+        if matches:
+            yield file, matches
     if any_found:
         return
     if not probes:

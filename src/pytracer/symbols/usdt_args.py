@@ -70,7 +70,7 @@ def parse(text: str, file: Tables, address: int) -> tuple[UsdtArgument, ...]:
     """Parse the arguments of the probe at ``address`` (as the file numbers it). An argument that is not
     understood has ``trouble``."""
     read = {_X86_64: _x86, _I386: _x86, _AARCH64: _arm64}.get(file.machine)
-    found = []
+    locations = []
     for match in _WORD.finditer(text):
         sign, real, operand = match.groups()
         size = int(sign or (8 if file.width == 2 else 4))
@@ -82,12 +82,12 @@ def parse(text: str, file: Tables, address: int) -> tuple[UsdtArgument, ...]:
             if abs(size) not in (1, 2, 4, 8):
                 raise _UnreadableError(f"it has {abs(size)} bytes")
             argument = read(operand, file, address)
-            found.append(
+            locations.append(
                 replace(argument, text=match[0], size=abs(size), signed=size < 0, narrow=file.width == 1)
             )
         except _UnreadableError as problem:
-            found.append(UsdtArgument(match[0], problem=str(problem)))
-    return tuple(found)
+            locations.append(UsdtArgument(match[0], problem=str(problem)))
+    return tuple(locations)
 
 
 # arch/x86/include/asm/ptrace.h: the order in which the kernel saves them, 8 bytes each.
@@ -202,8 +202,8 @@ def _symbol(name: str, file: Tables) -> int:
     encoded = name.encode() + b"\0"
     for symbols, strings, _ in elf.symbol_tables(file):
         file.account.check()
-        found = itertools.islice(re.finditer(re.escape(encoded), strings), _PLACES)
-        places = [match.start() for match in found]
+        matches = itertools.islice(re.finditer(re.escape(encoded), strings), _PLACES)
+        places = [match.start() for match in matches]
         values = symbols["value"][(symbols["shndx"] != 0) & np.isin(symbols["name"], places)]
         if len(values):
             return int(values[0])

@@ -144,10 +144,10 @@ class UserSymbols:
                     text = memory_maps.read(pid, account.check)
                     if image and text and memory_maps.image_of(pid) == image:
                         program = program or _Program(account)
-                        found = self._read(pid, text, program, account)
+                        pairs = self._read(pid, text, program, account)
                         # Files are found by where they are mapped: until they are open, it is being read.
                         ended, after = ktime.monotonic_ns(), generation()
-                        program.readings.add(begun, ended, before if before == after else 0, found)
+                        program.readings.add(begun, ended, before if before == after else 0, pairs)
                         if before != after:
                             self._reread.add(pid)
                         self._programs[pid, image] = self._of_image[image] = program
@@ -228,14 +228,14 @@ class UserSymbols:
         perf_maps = dict[jit.PerfMap, list[int]]()
         for cell in np.unique(cells).tolist():
             indices = np.flatnonzero(cells == cell).tolist()
-            found = self._at(lineage, int(addresses[indices[0]]))
-            if isinstance(found, str):
+            mapped = self._at(lineage, int(addresses[indices[0]]))
+            if isinstance(mapped, str):
                 for at in indices:
-                    names[at] = found
-            elif found.program.made and _is_made(found.mapping):
-                perf_maps.setdefault(found.program.made, []).extend(indices)
+                    names[at] = mapped
+            elif mapped.program.made and _is_made(mapped.mapping):
+                perf_maps.setdefault(mapped.program.made, []).extend(indices)
             else:
-                for at, known in zip(indices, _names_in(found, addresses[indices]), strict=True):
+                for at, known in zip(indices, _names_in(mapped, addresses[indices]), strict=True):
                     names[at] = known
         for functions, indices in perf_maps.items():  # at once: each look takes time for every function
             functions_found = functions.find(addresses[indices], *self._window(pid, generation))
@@ -282,16 +282,16 @@ class UserSymbols:
             account.say(
                 "mappings", f"has more than {memory_maps.RANGES} mappings with code: others have no names"
             )
-        found = [(mapping, self._file(pid, mapping, account)) for mapping in mappings]
-        new = program.readings.count_new(found)
+        pairs = [(mapping, self._file(pid, mapping, account)) for mapping in mappings]
+        new = program.readings.count_new(pairs)
         account.charge(entries=new, memory=_MAPPING * new)
         program.text = hash(text)
-        return found
+        return pairs
 
     def _lineage(self, pid: int, image: int, generation: int | None) -> list[_Ancestor]:
         """Return a process and the processes that it was forked from, each with the time of the fork, for a
         generation. A child that exited too early to be inspected has the mappings of its ancestors."""
-        found = list[_Ancestor]()
+        ancestors = list[_Ancestor]()
         program = self._programs.get((pid, image))
         if self.blind and program is None:
             program = self._of_image.get(image)
@@ -300,9 +300,9 @@ class UserSymbols:
             births = self._births.get(pid, [])
             number = bisect_right(births, (generation or 0, _END))
             forked_at, parent = births[number - 1] if number else (0, 0)
-            found.append(_Ancestor(program or _Program(), changes, generation, forked_at))
-            if not forked_at or len(found) > _GENERATIONS:
-                return found
+            ancestors.append(_Ancestor(program or _Program(), changes, generation, forked_at))
+            if not forked_at or len(ancestors) > _GENERATIONS:
+                return ancestors
             pid, generation = parent, forked_at
             program = self._programs.get((pid, image))
 
@@ -367,15 +367,15 @@ class UserSymbols:
             return self._files[key]
 
 
-def _names_in(found: _Found, addresses: Array) -> Iterable[str]:
+def _names_in(mapped: _Found, addresses: Array) -> Iterable[str]:
     """Return the names of addresses in one mapping."""
-    mapping, file = found.mapping, found.file
+    mapping, file = mapped.mapping, mapped.file
     if _is_anonymous(mapping):
         return [ANONYMOUS] * len(addresses)
     if not mapping.inode and file is None:
         return [mapping.name or UNKNOWN] * len(addresses)
     offsets = addresses - np.uint64(mapping.start) + np.uint64(mapping.offset)
-    read = file.read(found.program.account) if file is not None else None
+    read = file.read(mapped.program.account) if file is not None else None
     if read is None:
         return [f"{mapping.name}+0x{offset:x}" for offset in offsets.tolist()]
     places = read.address_of(offsets)

@@ -19,7 +19,7 @@ def find_variable(file: Tables, name: bytes, offset: int) -> tuple[int, int] | N
     address = offset - int(inside[0]["offset"]) + int(inside[0]["vaddr"])
     for symbols, strings, _ in symtab.raw_tables(file):
         same = np.isin(symbols["name"], symtab.places_of(name, strings)) & (symbols["shndx"] != 0)
-        found = symbols[same & (symbols["info"] & 0xF == _OBJECT)]
-        if len(found):
-            return int(found[0]["value"]) - address, int(found[0]["size"])
+        variables = symbols[same & (symbols["info"] & 0xF == _OBJECT)]
+        if len(variables):
+            return int(variables[0]["value"]) - address, int(variables[0]["size"])
     return None

@@ -37,9 +37,9 @@ class Definitions:
             return None
         key = declared.tag, name.value
         if key not in self._known:
-            found = list(self._all(declared.cu.dwarfinfo, *key))
-            alike = {self._form(entry) for entry in found}
-            self._known[key] = found[0] if len(alike) == 1 else None
+            definitions = list(self._all(declared.cu.dwarfinfo, *key))
+            alike = {self._form(entry) for entry in definitions}
+            self._known[key] = definitions[0] if len(alike) == 1 else None
         return self._known[key]
 
     def _all(self, info: Any, tag: str, name: bytes) -> Iterator[Any]:
@@ -107,8 +107,8 @@ def _is_c(unit: Any) -> bool:
 
 
 def _member_offset(member: Any) -> object:
-    found = member.attributes.get("DW_AT_data_member_location")
-    return str(found.value) if found is not None else ""
+    location = member.attributes.get("DW_AT_data_member_location")
+    return str(location.value) if location is not None else ""
 
 
 def _bytes(section: Any) -> bytes:

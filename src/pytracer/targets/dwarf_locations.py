@@ -39,8 +39,8 @@ def at_entry(
         if where is None:
             yield None if usual and not strict else NOT_IN_REGISTER
             continue
-        found = parser.parse_from_attribute(where, function.cu["version"], parameter)
-        place = _first(found, entries, address, base)
+        location = parser.parse_from_attribute(where, function.cu["version"], parameter)
+        place = _first(location, entries, address, base)
         if place is None:  # it has none at first, or only one that is computed: it was not passed, or is
             yield NOT_IN_REGISTER
         elif len(place) == 1 and place[0] in _REGISTERS:
@@ -49,15 +49,15 @@ def at_entry(
             yield None if usual else NOT_IN_REGISTER
 
 
-def _first(found: Any, entries: DebugEntries, address: int, base: int) -> Any:
+def _first(location: Any, entries: DebugEntries, address: int, base: int) -> Any:
     """Return the expression that says where something is as code at an address begins; None where none does.
 
     ``base`` is what places in a list count from, if that says nothing else.
     """
-    if hasattr(found, "loc_expr"):
-        return found.loc_expr
-    entries.skim(len(found))
-    for piece in found:
+    if hasattr(location, "loc_expr"):
+        return location.loc_expr
+    entries.skim(len(location))
+    for piece in location:
         if hasattr(piece, "base_address"):
             base = piece.base_address
         elif hasattr(piece, "loc_expr"):

@@ -151,7 +151,7 @@ class Writer:
             yield "" if inherited else name_of(child), self._target(child), offset, bits
 
     def _enum(self, entry: Any, name: int) -> bytes:
-        found = [
+        enumerators = [
             (name_of(child), value)
             for child in self._entries.children(entry)
             if child.tag == "DW_TAG_enumerator"
@@ -160,12 +160,17 @@ class Writer:
         size = constant(entry, "DW_AT_byte_size") or 4
         kind = follow_reference(entry, "DW_AT_type")
         encoding = constant(kind, "DW_AT_encoding") if kind is not None else None
-        signed = encoding in _SIGNED_ONES or any(value < 0 for _, value in found)
+        signed = encoding in _SIGNED_ONES or any(value < 0 for _, value in enumerators)
         words = list[int]()
-        for text, value in found:
+        for text, value in enumerators:
             words += (self._string(text), value & _U32, *([value >> 32 & _U32] if size == 8 else []))
         return _pack_type(
-            BtfKind.ENUM64 if size == 8 else BtfKind.ENUM, name, size, *words, count=len(found), flag=signed
+            BtfKind.ENUM64 if size == 8 else BtfKind.ENUM,
+            name,
+            size,
+            *words,
+            count=len(enumerators),
+            flag=signed,
         )
 
     def _array(self, entry: Any) -> bytes:

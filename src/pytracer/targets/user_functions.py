@@ -23,26 +23,26 @@ def _functions(source: Source) -> FoundTargets:
     with _file(source, source.place) as file:
         at = f"+{source.offset:#x}" if source.offset else ""
         try:
-            found = places.find(file, source.name + at)
+            matches = places.find(file, source.name + at)
         except UnprobeableError as error:
             error.refused = _add_place(source, error.refused)
             raise
         targets = (
             NamedTarget(f"{source.place}:{title}", sites=_add_file(file, [site]))
-            for title, site in zip(found.titles, found.sites, strict=True)
+            for title, site in zip(matches.titles, matches.sites, strict=True)
         )
-        count = len(found.left_out)
+        count = len(matches.left_out)
         skipped = {f"function{'s' * (count > 1)} {INDIRECT}": count} if count else {}
         return FoundTargets(
-            tuple(targets), skipped, _add_place(source, found.refused), _versions(file, source, found)
+            tuple(targets), skipped, _add_place(source, matches.refused), _versions(file, source, matches)
         )
 
 
-def _versions(file: ProgramFile, source: Source, found: places.FoundFunctions) -> tuple[str, ...]:
+def _versions(file: ProgramFile, source: Source, matches: places.FoundFunctions) -> tuple[str, ...]:
     """Return the versions that the compiler made of a function that is named."""
     if source.is_pattern or source.offset:
         return ()
-    names = dict.fromkeys(site.name for site in found.sites)
+    names = dict.fromkeys(site.name for site in matches.sites)
     with file.reading():
         return tuple(one for name in names for one in function_names.compiled_versions(file, name))
 
@@ -58,10 +58,10 @@ def _marks(source: Source) -> FoundTargets:
     if not file and "/" in provider:
         file, provider = provider, ""
     sites = dict[str, list[ProbeSite]]()
-    for found, marks in _files(source, file, provider):
+    for program_file, marks in _files(source, file, provider):
         for mark in marks:
             title = f"{file}:{mark.title}" if file else mark.title
-            sites.setdefault(title, []).extend(_add_file(found, [mark.site]))
+            sites.setdefault(title, []).extend(_add_file(program_file, [mark.site]))
     return FoundTargets(tuple(NamedTarget(title, sites=tuple(of)) for title, of in sites.items()))
 
 
@@ -69,8 +69,8 @@ def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFi
     """Yield the files with matching USDT probes, and the probes; each is closed when the next is
     requested."""
     if file:
-        with _file(source, file) as found:
-            yield found, usdt.find(found, provider, source.name)
+        with _file(source, file) as program_file:
+            yield program_file, usdt.find(program_file, provider, source.name)
     elif source.command:
         yield from usdt.in_command(source.command, provider, source.name)
     else:

@@ -125,10 +125,10 @@ class ScriptCollector(StreamCollector):
                 continue
             chosen = np.flatnonzero(actions == number)
             data = records["data"] if len(chosen) == len(records) else records["data"][chosen]
-            found = format_lines(self._reader, action.pieces, action.fields, data)
+            text = format_lines(self._reader, action.pieces, action.fields, data)
             if len(chosen) == len(records):
-                return found
-            for position, line in zip(chosen.tolist(), found, strict=True):
+                return text
+            for position, line in zip(chosen.tolist(), text, strict=True):
                 lines[position] = line
         return lines
 
@@ -239,8 +239,8 @@ class ScriptCollector(StreamCollector):
         )
         sys.stdout.flush()
         # Only --unsafe allows a script to have this.
-        done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)
-        text = done.stdout.decode(errors="backslashreplace")
+        process = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)
+        text = process.stdout.decode(errors="backslashreplace")
         return ScriptOutput("syscall", text, text)
 
 

@@ -35,7 +35,7 @@ def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:
     spots = [spot for probe in probes if isinstance(probe, UserProbe) for spot in probe.sites]
     probed = {spot.identity[:2] for spot in spots}
     names = {_stem(from_path(spot.file.rpartition("/")[2])) for spot in spots}
-    found = 0, ""
+    instead = 0, ""
     for pid in list(processes)[:_PROCESSES]:
         for mapping in memory_maps.parse(memory_maps.read(pid)):
             if not mapping.inode or _stem(mapping.name) not in names:
@@ -46,8 +46,8 @@ def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:
             with handle:
                 if (handle.stat.st_dev, handle.stat.st_ino) in probed:
                     return 0, ""
-            found = pid, from_path(mapping.path)
-    return found
+            instead = pid, from_path(mapping.path)
+    return instead
 
 
 def _stem(name: str) -> str:

@@ -77,9 +77,9 @@ class View:
 
     def set_filter(self, text: str) -> None:
         """Show the rows of a :class:`RowFilter`. Raises UsageError, and changes nothing, if it is wrong."""
-        found = RowFilter(text, self.columns)
+        new_filter = RowFilter(text, self.columns)
         with self._lock:
-            self.filter = found
+            self.filter = new_filter
             self._changed()
 
     @property

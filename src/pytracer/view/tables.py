@@ -163,14 +163,14 @@ class TableView(View):
             end = len(self._items) if self._at is None else self._at - self._first + 1
             begin = max(end - length, 0)
             key = tuple(row[one.name] for one in self._key_columns())
-            found: list[float | None] = []
+            trend: list[float | None] = []
             for number, item in enumerate(itertools.islice(self._items, begin, end), begin):
                 if item.kind != "row":
                     continue
                 place = self._rows_by_key(self._first + number, item).get(key)
                 values = None if place is None else column_of(item, column.name)[place]
-                found.append(None if values is None or values is np.ma.masked else float(values))
-            return found
+                trend.append(None if values is None or values is np.ma.masked else float(values))
+            return trend
 
     def _key_columns(self) -> list[Column]:
         """Return the columns by which a row is found again: names that are not its latest ones."""

@@ -62,11 +62,11 @@ class TrafficControlFilter:
 class FilterLink(InterfaceLink):
     """A filter that this process made, until it is removed."""
 
-    def __init__(self, made: TrafficControlFilter, interface: str, note: str) -> None:
+    def __init__(self, traffic_filter: TrafficControlFilter, interface: str, note: str) -> None:
         """Own the filter."""
-        how = f"clsact {NAMES[made.direction]}, priority {made.priority}"
-        super().__init__(-1, made.index, interface, how=how, note=note)
-        self._filter, self._is_on = made, True
+        how = f"clsact {NAMES[traffic_filter.direction]}, priority {traffic_filter.priority}"
+        super().__init__(-1, traffic_filter.index, interface, how=how, note=note)
+        self._filter, self._is_on = traffic_filter, True
 
     def is_attached(self) -> bool:
         """See :class:`InterfaceLink`."""
@@ -99,10 +99,10 @@ def attach(_: Clsact, place: AttachTarget, program: int) -> list[Link]:
     def attach(index: int, name: str) -> Iterator[Link]:
         for direction in DIRECTIONS[place.choice]:
             try:
-                made, note = _attach(index, name, direction, program)
+                traffic_filter, note = _attach(index, name, direction, program)
             except OSError as error:
                 raise attach_error(error, f"{name} {NAMES[direction]} by clsact", needed=NEEDED) from error
-            yield FilterLink(made, name, f"interface {name}: {note}" if note else "")
+            yield FilterLink(traffic_filter, name, f"interface {name}: {note}" if note else "")
 
     try:
         sweep()
@@ -113,9 +113,9 @@ def attach(_: Clsact, place: AttachTarget, program: int) -> list[Link]:
 
 def _attach(index: int, name: str, direction: int, program: int) -> tuple[TrafficControlFilter, str]:
     """Make a filter. Returns it, and a note for the user. Raises OSError, or AttachError."""
-    made = _make_qdisc(index)
+    is_qdisc_ours = _make_qdisc(index)
     # The qdisc "ingress" would accept a filter for egress, and run it on incoming packets.
-    if direction == EGRESS and not made and qdiscs().get(index) != "clsact":
+    if direction == EGRESS and not is_qdisc_ours and qdiscs().get(index) != "clsact":
         raise AttachError(
             f"{name} has an ingress qdisc of another program, which does not see outgoing packets",
             hint="use --direction in",
@@ -124,7 +124,9 @@ def _attach(index: int, name: str, direction: int, program: int) -> tuple[Traffi
         for _ in range(_TRIES):
             existing = filters(index, direction)
             # A qdisc that one pytracer made and another still uses is removed by the last of them.
-            creates_qdisc = made or any(one.owner_match and one.owner_match[2] for one in filters(index))
+            creates_qdisc = is_qdisc_ours or any(
+                one.owner_match and one.owner_match[2] for one in filters(index)
+            )
             used = {one.priority for one in existing}
             priority = next(number for number in _PRIORITIES if number not in used)
             label = f"pytracer_{owner(os.getpid())}{'_made' if creates_qdisc else ''}"
@@ -136,7 +138,7 @@ def _attach(index: int, name: str, direction: int, program: int) -> tuple[Traffi
             before = [one for one in existing if one.priority < priority and not one.owner_match]
             return filter_, "what filters before it take away is not seen" if before else ""
     except BaseException:
-        if made:
+        if is_qdisc_ours:
             with contextlib.suppress(OSError):
                 _remove_qdisc(index)
         raise
@@ -145,14 +147,14 @@ def _attach(index: int, name: str, direction: int, program: int) -> tuple[Traffi
 
 def filters(index: int, *directions: int) -> list[TrafficControlFilter]:
     """List the filters on an interface, of both directions unless given. Raises OSError."""
-    found = []
+    present = []
     for direction in directions or tuple(PARENTS):
         for message, options in filter_messages(index, PARENTS[direction]):
             name = options.get_attr("TCA_BPF_NAME") if options is not None else ""
-            found.append(
+            present.append(
                 TrafficControlFilter(index, direction, message["info"] >> 16, message["handle"], name or "")
             )
-    return found
+    return present
 
 
 def filter_messages(index: int, parent: int) -> list[tuple[Any, Any]]:

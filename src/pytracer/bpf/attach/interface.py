@@ -54,13 +54,13 @@ class InterfaceLink(Link):
 
 def xdp_programs() -> dict[int, tuple[int, ...]]:
     """Return the ids of the XDP programs on each interface, by its index. Raises OSError."""
-    found = {}
+    programs = {}
     for message in interfaces.links():
         xdp: Any = message.get_attr("IFLA_XDP")
         ids = [xdp.get_attr(name) for name in _XDP_IDS] if xdp is not None else []
         if numbers := tuple(dict.fromkeys(number for number in ids if number)):
-            found[message["index"]] = numbers
-    return found
+            programs[message["index"]] = numbers
+    return programs
 
 
 def describe_program(number: int) -> str:

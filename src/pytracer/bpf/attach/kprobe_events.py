@@ -75,7 +75,7 @@ def check_support(probe: KprobeEvents, kernel: FeatureProber) -> Support:
         return assumed(probe.target)
     try:
         tracefs.root()
-        found = functions.functions_named(probe.patterns, probe.addresses)
+        matches = functions.functions_named(probe.patterns, probe.addresses)
     except PytracerError as reason:
         return unsupported_because(reason)
     for source in map(parse_source, probe.patterns):
@@ -84,7 +84,7 @@ def check_support(probe: KprobeEvents, kernel: FeatureProber) -> Support:
             answer = kprobe.explain_refusal(symbol, source.offset, kernel, address=start)
             if answer is not None:
                 return answer
-    return Support(True, found.describe, reason=found.note, target_id_source=TargetIdSource.ADDRESS)
+    return Support(True, matches.describe, reason=matches.note, target_id_source=TargetIdSource.ADDRESS)
 
 
 def load_attributes(_: KprobeEvents) -> LoadAttributes:
@@ -97,14 +97,14 @@ def attach(probe: KprobeEvents, _: AttachTarget, program: int) -> list[Link]:
     return [attach_event(functions.functions_named(probe.patterns, probe.addresses), program, probe.program)]
 
 
-def attach_event(found: KernelFunctions, program: int, name: str) -> EventLink:
+def attach_event(matches: KernelFunctions, program: int, name: str) -> EventLink:
     """Attach ``program`` to the entries of all functions, by an event whose name begins with ``name``."""
     event = f"{GROUP}/{name}_{owner(os.getpid())}"
     try:
         sweep()
-        return EventLink(open_event(event, _probes(event, found.names), program), event, found.note)
+        return EventLink(open_event(event, _probes(event, matches.names), program), event, matches.note)
     except OSError as error:
-        raise attach_error(error, f"a kprobe event on {found.describe}") from error
+        raise attach_error(error, f"a kprobe event on {matches.describe}") from error
 
 
 def attach_return(symbol: str, program: int, name: str, cookies: tuple[int, ...]) -> EventLink:

@@ -60,19 +60,19 @@ def check_support(probe: Kprobes, kernel: FeatureProber) -> Support:
         if error.errno in (errno.EOPNOTSUPP, policy.ENOTSUPP):
             return Support(False, reason=KPROBE_MULTI.absence)
     try:
-        found = functions.functions_named(probe.patterns, probe.addresses)
+        matches = functions.functions_named(probe.patterns, probe.addresses)
     except PytracerError as reason:
         return unsupported_because(reason)
     try:
-        made = link([next(iter(found.names))], program, at_return=at_return)
+        trial_link = link([next(iter(matches.names))], program, at_return=at_return)
     except OSError as error:
         return unsupported(error, KPROBE_MULTI.absence)
     try:
-        if at_return and missed(made) is None:
+        if at_return and missed(trial_link) is None:
             return Support(False, reason=NOT_COUNTED)
     finally:
-        os.close(made)
-    return Support(True, found.describe, reason=found.note, target_id_source=TargetIdSource.COOKIE)
+        os.close(trial_link)
+    return Support(True, matches.describe, reason=matches.note, target_id_source=TargetIdSource.COOKIE)
 
 
 def load_attributes(_: Kprobes) -> LoadAttributes:
@@ -82,14 +82,14 @@ def load_attributes(_: Kprobes) -> LoadAttributes:
 
 def attach(probe: Kprobes, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
-    found = functions.functions_named(probe.patterns, probe.addresses)
+    matches = functions.functions_named(probe.patterns, probe.addresses)
     at_return = isinstance(probe, KretprobeMulti)
-    addresses = probe.addresses if place.cookies else tuple(found.names)
+    addresses = probe.addresses if place.cookies else tuple(matches.names)
     try:
         descriptor = link(addresses, program, place.cookies, at_return=at_return)
     except OSError as error:
-        raise attach_error(error, f"kprobe.multi on {found.describe}") from error
-    return [MultiLink(descriptor, found.note)]
+        raise attach_error(error, f"kprobe.multi on {matches.describe}") from error
+    return [MultiLink(descriptor, matches.note)]
 
 
 def link(addresses: Sequence[int], program: int, cookies: Sequence[int] = (), *, at_return: bool) -> int:

@@ -56,19 +56,19 @@ class Link:
 
 def attach_each(interfaces: Mapping[int, str], attach: Callable[[int, str], Iterable[Link]]) -> list[Link]:
     """Attach to each interface (index, name), or to none. Links of an interface that is down get a note."""
-    made: list[Link] = []
-    with attach_all_or_none(made):
+    links: list[Link] = []
+    with attach_all_or_none(links):
         for index, name in interfaces.items():
-            before = len(made)
+            before = len(links)
             for link in attach(index, name):
-                made.append(link)
+                links.append(link)
             if index and not interface_state.is_up(name):
-                for link in made[before:]:
+                for link in links[before:]:
                     link.note = (
                         f"{name} is down: nothing is seen there before it is up (ip link set {name} up)"
                     )
                     _ = link.poll_detached  # a socket reports the same, once
-    return made
+    return links
 
 
 @contextlib.contextmanager

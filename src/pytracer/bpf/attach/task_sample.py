@@ -77,11 +77,11 @@ def attach(probe: TaskSample, place: AttachTarget, program: int) -> list[Link]:
 
 def tasks_of(processes: list[int]) -> set[int]:
     """Return the threads of those processes that are alive."""
-    found = set[int]()
+    tasks = set[int]()
     for process in processes:
         with contextlib.suppress(OSError):
-            found |= {int(task.name) for task in Path(f"/proc/{process}/task").iterdir()}
-    return found
+            tasks |= {int(task.name) for task in Path(f"/proc/{process}/task").iterdir()}
+    return tasks
 
 
 def _lives(thread: int) -> bool:

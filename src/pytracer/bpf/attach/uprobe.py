@@ -131,8 +131,8 @@ def iter_site_groups(probe: UserProbe) -> Iterator[tuple[ProgramFile, tuple[Prob
             yield file, tuple(mark.site for mark in usdt.find(file, provider, name)), unseen
         else:
             at_return = isinstance(probe, Uretprobe | UretprobeMulti)
-            found = places.find(file, probe.symbol, at_return=at_return)
-            yield file, found.sites, "; ".join(text for text in (found.note, unseen) if text)
+            groups = places.find(file, probe.symbol, at_return=at_return)
+            yield file, groups.sites, "; ".join(text for text in (groups.note, unseen) if text)
 
 
 def describe(probe: UserProbe) -> Support:

@@ -143,19 +143,19 @@ def read_trusted(path: Path) -> bytes | None:
 
 
 def _defaults() -> list[Path]:
-    found = []
+    defaults = []
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The convention: what is not absolute is to be ignored.
     if base.startswith("/"):
-        found.append(Path(base) / "pytracer")
+        defaults.append(Path(base) / "pytracer")
     # Not $HOME: sudo may leave that of the user who called it.
     try:
         home = pwd.getpwuid(os.geteuid()).pw_dir
     except KeyError:
         home = ""
     if home.startswith("/"):
-        found.append(Path(home) / ".cache" / "pytracer")
-    return found
+        defaults.append(Path(home) / ".cache" / "pytracer")
+    return defaults
 
 
 def _prepare(path: Path) -> str:

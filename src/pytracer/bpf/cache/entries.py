@@ -62,14 +62,14 @@ def clear(cache: CacheDir) -> list[CacheEntry]:
     Raises CacheError if a folder cannot be trusted or, once all else is removed, if an entry cannot be.
     """
     failed = list[tuple[Path, OSError]]()
-    found = list(list_entries(cache))
+    entries = list(list_entries(cache))
     old = [
         (path, status)
         for name in (FOLDER, HEADERS)
         for path, status in _entries(cache, name, _UNFINISHED, lambda _: True)
         if time.time() - status.st_mtime > _DAY  # else another start may be about to finish it
     ]
-    for path in [*(one.path for one in found), *(path for path, _ in old)]:
+    for path in [*(one.path for one in entries), *(path for path, _ in old)]:
         try:
             # By descriptors, so that no folder can be swapped for a link meanwhile.
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -83,7 +83,7 @@ def clear(cache: CacheDir) -> list[CacheEntry]:
         raise CacheError(
             f"cannot remove {path}: {first.strerror}{more}", hint="all else is dropped"
         ) from first
-    return found
+    return entries
 
 
 def _entries(
@@ -114,8 +114,8 @@ def _types_kernel(path: Path) -> str:
     if origin is not None:
         return origin.decode(errors="replace")
     with contextlib.suppress(OSError):  # where a package is joined from two, a link to the package's
-        found = _RELEASE.search((path / "include/generated/utsrelease.h").read_text(errors="replace"))
-        return found[1] if found else ""
+        match = _RELEASE.search((path / "include/generated/utsrelease.h").read_text(errors="replace"))
+        return match[1] if match else ""
     return ""
 
 

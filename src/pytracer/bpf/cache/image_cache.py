@@ -95,11 +95,11 @@ def compiler_identity() -> tuple[str, ...]:
     except OSError as error:
         raise ImageError(f"which library compiled cannot be seen ({error.strerror})") from error
     paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in lines if line.count("/")}
-    found = sorted(path for path in paths if Path(path).name.startswith(_MAKERS))
-    if not any(Path(path).name.startswith("libbcc") for path in found):
+    libraries = sorted(path for path in paths if Path(path).name.startswith(_MAKERS))
+    if not any(Path(path).name.startswith("libbcc") for path in libraries):
         raise ImageError("which library compiled cannot be seen")
     try:
-        return tuple(file_identity(Path(path)) for path in found)
+        return tuple(file_identity(Path(path)) for path in libraries)
     except OSError as error:
         raise ImageError(f"{error.filename} was replaced after it was loaded") from error
 
@@ -192,7 +192,7 @@ def _touch(path: Path) -> None:
 
 def _prune(folder: Path) -> None:
     """Keep the newest images up to MAX_IMAGES and MAX_BYTES; remove unfinished files of killed starts."""
-    found = []
+    images = []
     for entry in folder.iterdir():
         with contextlib.suppress(OSError):
             status = entry.lstat()
@@ -200,9 +200,9 @@ def _prune(folder: Path) -> None:
             if entry.name.startswith(".new-") and age > _DAY:
                 entry.unlink()
             elif entry.name.endswith(SUFFIX):
-                found.append((age, entry, status.st_size))
+                images.append((age, entry, status.st_size))
     size = 0
-    for number, (_, entry, more) in enumerate(sorted(found)):
+    for number, (_, entry, more) in enumerate(sorted(images)):
         size += more
         if number >= MAX_IMAGES or size > MAX_BYTES:
             with contextlib.suppress(OSError):

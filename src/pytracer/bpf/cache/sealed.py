@@ -87,12 +87,12 @@ def is_intact(path: Path) -> bool:
         return False
     try:
         listed = json.loads(text)
-        found = _entries(path)
-        del found[LIST]
-        return found.keys() == listed.keys() and all(
+        entries = _entries(path)
+        del entries[LIST]
+        return entries.keys() == listed.keys() and all(
             list(entry[:2]) == listed[name][:2]
             and (not listed[name][2] or _digest(path / name, entry) == listed[name][2])
-            for name, entry in found.items()
+            for name, entry in entries.items()
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return False
@@ -110,7 +110,7 @@ def _give_name(new: Path, path: Path) -> None:
 
 def _entries(folder: Path) -> dict[str, tuple[str, int, str]]:
     """Return the kind, size and link target of each file and link below a folder. Raises OSError."""
-    found = dict[str, tuple[str, int, str]]()
+    by_path = dict[str, tuple[str, int, str]]()
     left = [""]
     while left:
         below = left.pop()
@@ -121,11 +121,11 @@ def _entries(folder: Path) -> dict[str, tuple[str, int, str]]:
                 if stat.S_ISDIR(status.st_mode):
                     left.append(f"{name}/")
                 elif stat.S_ISLNK(status.st_mode):
-                    found[name] = "link", status.st_size, str(Path(entry.path).readlink())
+                    by_path[name] = "link", status.st_size, str(Path(entry.path).readlink())
                 else:
                     kind = "file" if stat.S_ISREG(status.st_mode) else "other"
-                    found[name] = kind, status.st_size, ""
-    return found
+                    by_path[name] = kind, status.st_size, ""
+    return by_path
 
 
 def _digest(path: Path, entry: tuple[str, int, str]) -> str:

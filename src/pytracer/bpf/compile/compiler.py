@@ -68,9 +68,9 @@ def image_of(outcome: bytes) -> Image:
 def _image(name: str, outcome: ChildResult) -> Image:
     if outcome.data:
         return image_of(outcome.data)
-    found = _ERROR_LINE.search(outcome.stderr)
-    if found is not None:
-        raise BuildError(harmless(f"{name} does not compile: {found[1]}"), detail=outcome.stderr)
+    match = _ERROR_LINE.search(outcome.stderr)
+    if match is not None:
+        raise BuildError(harmless(f"{name} does not compile: {match[1]}"), detail=outcome.stderr)
     raise CompilerDiedError(
         f"{name} does not compile: the compiler {outcome.exit_reason}",
         hint="if it does so after 'pytracer cache clear', too, BCC or LLVM is damaged: reinstall it",

@@ -84,13 +84,13 @@ def read_back(descriptor: int, source: str) -> list[Line]:
     """
     known = split_by_file(source)
     places = {file: project_path(file, lines) for file, lines in known.items()}
-    found = list[Line]()
+    source_lines = list[Line]()
     for one in read_program(descriptor).lines:
         line = _line(one, known, places)
-        new = not found or (line.file, line.number) != (found[-1].file, found[-1].number)
-        if new and (one.line or not found):
-            found.append(line)
-    return found
+        new = not source_lines or (line.file, line.number) != (source_lines[-1].file, source_lines[-1].number)
+        if new and (one.line or not source_lines):
+            source_lines.append(line)
+    return source_lines
 
 
 def _line(one: SourceLine, known: Mapping[str, Mapping[int, str]], places: Mapping[str, str]) -> Line:

@@ -99,13 +99,13 @@ def _put(folder: Path, data: bytes) -> Path:
 
 
 def _formats(text: str) -> tuple[tuple[str, str], ...]:
-    found = list[tuple[str, str]]()
+    formats = list[tuple[str, str]]()
     for category, event in trace_events(text):
         for root in TRACEFS:
             try:
                 form = (root / "events" / category / event / "format").read_text()
             except OSError:  # most texts name more events than this kernel's alternatives take
                 continue
-            found.append((f"{category}/{event}", form))
+            formats.append((f"{category}/{event}", form))
             break
-    return tuple(found)
+    return tuple(formats)

@@ -42,15 +42,15 @@ def emit(name: str, defines: Iterable[tuple[str, str]], generated: Mapping[str, 
 
 def split_by_file(source: str) -> dict[str, dict[int, str]]:
     """Split the text of ``read_source`` by its ``#line`` directives: lines by file and number."""
-    found = dict[str, dict[int, str]]()
+    by_file = dict[str, dict[int, str]]()
     file, number = "", 0
     for line in source.splitlines():
         if match := _LINE.match(line):
             number, file = int(match[1]), match[2]
         else:
-            found.setdefault(file, {})[number] = line
+            by_file.setdefault(file, {})[number] = line
             number += 1
-    return found
+    return by_file
 
 
 def project_path(file: str, lines: Mapping[int, str]) -> str:

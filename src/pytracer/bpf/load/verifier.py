@@ -92,10 +92,10 @@ _STACK = re.compile(r"^stack depth ([\d+]+)", re.M)
 
 def parse_stats(log: str) -> VerifierStats:
     """Parse the statistics at the end of a log (BPF_LOG_STATS)."""
-    found = {name: pattern.findall(log) for name, pattern in _WORK.items()}
+    matches = {name: pattern.findall(log) for name, pattern in _WORK.items()}
     stack = _STACK.findall(log)
     return VerifierStats(
-        **{name: int(numbers[-1]) for name, numbers in found.items() if numbers},
+        **{name: int(numbers[-1]) for name, numbers in matches.items() if numbers},
         stack=tuple(map(int, filter(None, stack[-1].split("+")))) if stack else None,
     )
 

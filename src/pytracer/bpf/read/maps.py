@@ -130,17 +130,17 @@ class Map:
         keys = np.empty(self.max_entries, dtype=self.key)
         values = np.empty((self.max_entries, size), dtype=np.uint8)
         token = bytearray(max(self.key.itemsize, 8))
-        done, started = 0, False
+        position, started = 0, False
         # At least a bucket's worth: a hash returns whole buckets, and ENOSPC if one does not fit.
         step = min(self.max_entries, max(4096, 4 * 1024 * 1024 // size))
-        while done < self.max_entries:
-            room = min(step, self.max_entries - done)
+        while position < self.max_entries:
+            room = min(step, self.max_entries - position)
             attr = struct.pack(
                 "QQQQIIQQ",
                 address(token) if started else 0,
                 address(token),
-                keys[done:].ctypes.data,
-                values[done:].ctypes.data,
+                keys[position:].ctypes.data,
+                values[position:].ctypes.data,
                 room,
                 self.fd,
                 0,
@@ -150,14 +150,14 @@ class Map:
                 _, back = bpf_inout(command, attr)
             except BpfError as error:
                 if error.errno == errno.ENOENT:  # the end was reached, with what came before it
-                    return keys[: done + _count(error.attr)], values[: done + _count(error.attr)]
+                    return keys[: position + _count(error.attr)], values[: position + _count(error.attr)]
                 if error.errno == errno.ENOSPC and step < self.max_entries:
                     step = min(self.max_entries, step * 4)
                     continue
                 raise
-            done += _count(back)
+            position += _count(back)
             started = True
-        return keys[:done], values[:done]
+        return keys[:position], values[:position]
 
     def _walk(self, size: int) -> tuple[Array, Array]:
         keys: list[bytes] = []

@@ -42,23 +42,23 @@ def open_grace_period() -> GracePeriod | None:
 def wait_by_map() -> GracePeriod | None:
     """Wait by an update of a map of maps: it waits for programs that may use the replaced map, and so for
     all."""
-    made: list[int] = []
+    descriptors: list[int] = []
     try:
         # Linux 4.20 (1ae80cf31938) made it wait. Maps of maps are older; queues came with the same release.
-        made.append(map_create(MapType.QUEUE, 0, 4, 1))
-        made.append(map_create(MapType.ARRAY, 4, 4, 1))
-        made.append(map_create(MapType.ARRAY_OF_MAPS, 4, 4, 1, inner=made[-1]))
+        descriptors.append(map_create(MapType.QUEUE, 0, 4, 1))
+        descriptors.append(map_create(MapType.ARRAY, 4, 4, 1))
+        descriptors.append(map_create(MapType.ARRAY_OF_MAPS, 4, 4, 1, inner=descriptors[-1]))
     except OSError:
-        for descriptor in made:
+        for descriptor in descriptors:
             os.close(descriptor)
         return None
-    _, inner, outer = made
+    _, inner, outer = descriptors
     key, value = bytearray(4), bytearray(struct.pack("I", inner))
 
     def wait() -> None:
         bpf(Command.MAP_UPDATE_ELEM, struct.pack("IxxxxQQQ", outer, address(key), address(value), 0))
 
-    return GracePeriod(wait, *made)
+    return GracePeriod(wait, *descriptors)
 
 
 def wait_by_membarrier() -> GracePeriod | None:

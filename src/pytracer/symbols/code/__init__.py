@@ -155,12 +155,12 @@ def _instructions(image: ProgramImage, start: int, end: int) -> dict[int, instru
     except UnreadableCodeError:
         return linear
     busy = [(at, at + size) for at, (size, _, _) in reached.items()]
-    found, address = dict(reached), 0
+    sizes, address = dict(reached), 0
     for at, instruction in linear.items():
         while address < len(busy) and busy[address][1] <= at:
             address += 1
         if address < len(busy) and at + instruction[0] > busy[address][0]:
             continue
         if instruction[1] not in PADDING:
-            found.setdefault(at, instruction)
-    return found
+            sizes.setdefault(at, instruction)
+    return sizes

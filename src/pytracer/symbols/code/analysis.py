@@ -124,12 +124,12 @@ class Analysis:
         for at, target, may_pass in of.tails:
             yield _Tail(image, at, image, target, may_pass)
         for at, slot in of.slots:
-            found = list(self.bound(image, at, slot))
-            if not found and is_stub and by is not None:
+            callees = list(self.bound(image, at, slot))
+            if not callees and is_stub and by is not None:
                 self.add(ExitKind.INDIRECT, by.image, by.jump)
-            elif not found:
+            elif not callees:
                 self.add(ExitKind.INDIRECT, image, at)
-            yield from found
+            yield from callees
         for at in of.indirect:
             self.add(ExitKind.INDIRECT, image, at)
 
@@ -164,17 +164,17 @@ class Analysis:
         try:
             if len(self.seen) >= _CALLEES_LIMIT or self.budget < 0:
                 raise UnreadableCodeError("it jumps to too many functions")
-            found = callee(tail.to, tail.target)
+            function_flow = callee(tail.to, tail.target)
         except (UnreadableCodeError, ElfError):
             # The call ends where it leaves what can be read: at the jump or, if that may pass, behind it.
             image, at = (tail.to, tail.target) if tail.may_pass else (tail.image, tail.jump)
             self.add(ExitKind.INDIRECT, image, at)
             return []
         self.seen.add(key)
-        self.budget -= found.size
-        for at in found.returns:
+        self.budget -= function_flow.size
+        for at in function_flow.returns:
             self.add(ExitKind.TAIL_RETURN, tail.to, at)
-        return list(self.leaving(tail.to, found, tail))
+        return list(self.leaving(tail.to, function_flow, tail))
 
 
 def function_start(image: ProgramImage, address: int) -> int:
@@ -216,18 +216,18 @@ def probe_address(
 def callee(image: ProgramImage, start: int) -> ControlFlow:
     """Analyze a function that others jump to; the result is cached with its file. Raises
     UnreadableCodeError."""
-    found = image.flows.get(start)
-    if found is None:
+    function_flow = image.flows.get(start)
+    if function_flow is None:
         try:
-            found = flow.follow(image, start)
-            if len(found.reached) > _STUB:
-                found = replace(found, reached={})
+            function_flow = flow.follow(image, start)
+            if len(function_flow.reached) > _STUB:
+                function_flow = replace(function_flow, reached={})
         except UnreadableCodeError as error:
-            found = error
-        image.flows[start] = found
-    if isinstance(found, UnreadableCodeError):
-        raise found
-    return found
+            function_flow = error
+        image.flows[start] = function_flow
+    if isinstance(function_flow, UnreadableCodeError):
+        raise function_flow
+    return function_flow
 
 
 def resolver_choices(image: ProgramImage, resolver: int, depth: int = _CHOOSING_DEPTH) -> Sequence[int]:
@@ -236,7 +236,7 @@ def resolver_choices(image: ProgramImage, resolver: int, depth: int = _CHOOSING_
         code = flow.follow(image, resolver)
     except UnreadableCodeError:
         return ()
-    found = set[int]()
+    addresses = set[int]()
     for at, (size, mnemonic, operands) in code.reached.items():
         match = _RIP.search(operands)
         if match is not None:
@@ -244,10 +244,10 @@ def resolver_choices(image: ProgramImage, resolver: int, depth: int = _CHOOSING_
             if mnemonic != "lea":
                 slot = image.slot(address) if mnemonic.startswith(("mov", "cmov")) else None
                 address = slot.address if slot is not None and not slot.is_ifunc else 0
-            found.add(address)
+            addresses.add(address)
         elif mnemonic == "mov":
-            found.add(instructions.target(operands.partition(", ")[2]) or 0)
-    functions = {each for each in found if is_function(image, each)}
+            addresses.add(instructions.target(operands.partition(", ")[2]) or 0)
+    functions = {each for each in addresses if is_function(image, each)}
     if depth:
         for _, target, _ in code.tails:
             functions.update(resolver_choices(image, target, depth - 1))

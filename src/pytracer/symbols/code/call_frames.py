@@ -113,7 +113,7 @@ class Frames:
     def _by_section(self) -> tuple[Array, Array]:
         """Build the index from the section alone, for files whose linker made no table."""
         section = self._tables.section(b".eh_frame")
-        found = list[tuple[int, int]]()
+        frames = list[tuple[int, int]]()
         if section is not None:
             address, size = int(section["addr"]), int(section["size"])
             cursor = Cursor(self._tables.content(section), address)
@@ -125,9 +125,9 @@ class Frames:
                 if cursor.number(4):
                     frame = self._parse(entry)
                     if frame is not None:
-                        found.append((frame.start, entry))
+                        frames.append((frame.start, entry))
                 cursor.at = following
-        pairs = np.array(sorted(found), np.int64).reshape(-1, 2)
+        pairs = np.array(sorted(frames), np.int64).reshape(-1, 2)
         return pairs[:, 0], pairs[:, 1]
 
     def _entry(self, address: int) -> Cursor:

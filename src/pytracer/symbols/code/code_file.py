@@ -64,9 +64,9 @@ class ProgramImage:
     @functools.cached_property
     def _segments(self) -> list[tuple[int, int, int, int]]:
         """Of each part that is loaded: its address, its size in the file, its offset, its flags."""
-        found = self.tables.segments[self.tables.segments["type"] == elf_tables.LOAD]
+        segments = self.tables.segments[self.tables.segments["type"] == elf_tables.LOAD]
         names = ("vaddr", "filesz", "offset", "flags")
-        return [tuple(int(each[name]) for name in names) for each in found]  # type: ignore[misc]
+        return [tuple(int(each[name]) for name in names) for each in segments]  # type: ignore[misc]
 
     def read(self, address: int, size: int) -> bytes:
         """Read the bytes loaded at an address; fewer than ``size`` if the file ends before."""
@@ -142,11 +142,11 @@ class ProgramImage:
 
     def slot(self, address: int) -> GotSlot | None:
         """Return the target of a jump through the word at an address; None if the word may change."""
-        found = self._slots.get(address)
-        if found is None and self._is_constant(address):
+        slot = self._slots.get(address)
+        if slot is None and self._is_constant(address):
             value = self.pointer(address)
             return GotSlot(address=value) if self.end_of_code(value) else None
-        return found
+        return slot
 
     def pointer(self, address: int) -> int:
         """Return the address that a word points to when the program starts, as the file numbers it; 0 if
@@ -170,19 +170,19 @@ class ProgramImage:
     @functools.cached_property
     def _slots(self) -> dict[int, GotSlot]:
         """By address, the words that the dynamic linker fills in by a symbol, or by asking an IFUNC."""
-        found = dict[int, GotSlot]()
+        slots = dict[int, GotSlot]()
         for section in self._relocations():
             of = section.kinds
             is_slot = np.isin(of, (*_BY_SYMBOL, _IRELATIVE.get(self.machine, -1)))
             for at in np.flatnonzero(is_slot).tolist():
                 address, number = int(section.addresses[at]), int(section.numbers[at])
                 if int(of[at]) not in _BY_SYMBOL:
-                    found[address] = GotSlot(address=self._addend(section, at), is_ifunc=True)
+                    slots[address] = GotSlot(address=self._addend(section, at), is_ifunc=True)
                 elif number < len(section.symbols):
                     name = elf_tables.name_at(section.strings, int(section.symbols[number]["name"]))
                     if name:
-                        found[address] = GotSlot(symbol=name.partition("@")[0])
-        return found
+                        slots[address] = GotSlot(symbol=name.partition("@")[0])
+        return slots
 
     @functools.cached_property
     def _relative(self) -> tuple[Array, Array]:
@@ -275,15 +275,15 @@ class _Relocations:
 class ImageSymbols:
     """Names and address ranges of functions, by their symbols."""
 
-    def __init__(self, found: Sequence[SymbolTable]) -> None:
-        """Merge the symbol tables ``found`` of one file."""
-        self._strings = [table.strings for table in found]
+    def __init__(self, tables: Sequence[SymbolTable]) -> None:
+        """Merge the symbol tables ``tables`` of one file."""
+        self._strings = [table.strings for table in tables]
         none = [np.zeros(0, np.int64)]
         starts, sizes, names, kinds, limits = (
-            np.concatenate([getattr(table, column).astype(np.int64) for table in found] or none)
+            np.concatenate([getattr(table, column).astype(np.int64) for table in tables] or none)
             for column in ("starts", "sizes", "names", "kinds", "limits")
         )
-        numbers = np.repeat(np.arange(len(found)), [len(table) for table in found])
+        numbers = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
         order = np.lexsort((sizes, starts))
         self.starts, sizes, self._names = starts[order], sizes[order], names[order]
         self._tables, kinds, limits = numbers[order], kinds[order], limits[order]
@@ -294,7 +294,7 @@ class ImageSymbols:
         self._typed_starts = self.starts[self._typed]
         self.ends = self.starts + np.clip(sizes, 0, _FAR)
         # What does not say how long it is reaches as far as the next; of those for linking, at most.
-        whole = any(table.whole for table in found)
+        whole = any(table.whole for table in tables)
         for chosen, among in ((self._typed, self._typed_starts), (self._labels, self.starts)):
             edges = np.append(np.unique(among), _FAR)
             after = np.searchsorted(edges, self.starts[chosen], side="right")
@@ -330,11 +330,11 @@ class ImageSymbols:
 
     def addresses(self, name: str) -> list[int]:
         """Return the addresses of the functions with a name, ascending."""
-        found = set[int]()
+        addresses = set[int]()
         for number, strings in enumerate(self._strings):
             places = places_of(name.encode(), strings)
-            found.update(self.starts[(self._tables == number) & np.isin(self._names, places)].tolist())
-        return sorted(found)
+            addresses.update(self.starts[(self._tables == number) & np.isin(self._names, places)].tolist())
+        return sorted(addresses)
 
     def is_start(self, address: int) -> bool:
         """Return whether a function's symbol is at an address."""
@@ -347,7 +347,7 @@ _images = weakref.WeakKeyDictionary[ProgramFile, ProgramImage]()
 
 def open_image(file: ProgramFile) -> ProgramImage:
     """Return the code of an open file, cached as long as the file is open."""
-    found = _images.get(file)
-    if found is None:
-        found = _images[file] = ProgramImage(file)
-    return found
+    image = _images.get(file)
+    if image is None:
+        image = _images[file] = ProgramImage(file)
+    return image

@@ -28,20 +28,20 @@ class Cursor:
 
     def take(self, size: int) -> bytes:
         """Read ``size`` bytes."""
-        found = self.data[self.at : self.at + size]
-        if size < 0 or len(found) != size:
+        taken = self.data[self.at : self.at + size]
+        if size < 0 or len(taken) != size:
             raise ElfError("call frame information ends too early")
         self.at += size
-        return found
+        return taken
 
     def text(self) -> bytes:
         """Read bytes up to a NUL."""
         end = self.data.find(b"\0", self.at)
         if end < 0:
             raise ElfError("call frame information ends too early")
-        found = self.data[self.at : end]
+        text = self.data[self.at : end]
         self.at = end + 1
-        return found
+        return text
 
     def uleb(self) -> int:
         """Read an unsigned LEB128 number."""

@@ -221,8 +221,8 @@ class _Walk:
         """Decode the instruction at an address that was not decoded on the way; None if a call before it
         does not return."""
         end = next(end for start, end in self.parts if start <= at < end)
-        found = instructions.decode(self.image, self.image.read(at, min(end - at, 256)), at)
-        for address, instruction in found.items():
+        decoded = instructions.decode(self.image, self.image.read(at, min(end - at, 256)), at)
+        for address, instruction in decoded.items():
             if address in self.code:
                 break
             self.code[address] = instruction
@@ -235,10 +235,10 @@ class _Walk:
     def depth(self, at: int) -> int | None:
         """Return the stack depth before an instruction, from call frame information or as followed."""
         frame = self.image.frames.find(at)
-        found = frame.depth(at) if frame is not None else None
-        if found is None:
-            found = self.reached.get(at, UNKNOWN).stack
-        return found
+        depth = frame.depth(at) if frame is not None else None
+        if depth is None:
+            depth = self.reached.get(at, UNKNOWN).stack
+        return depth
 
     # ---- what leads elsewhere
 
@@ -347,9 +347,9 @@ class _Walk:
     def entries(self, at: int, end: int) -> list[int] | None:
         """Return the first instruction of each piece of code in a gap, and behind each that does not go on;
         None if not all is code."""
-        found, is_first = list[int](), True
+        entries, is_first = list[int](), True
         if not self.image.read(at, end - at).strip(b"\0\x90\xcc"):
-            return found
+            return entries
         while at < end:
             skipped = next((stop for begin, stop in self.data if begin <= at < stop), 0) if self.data else 0
             if skipped:
@@ -360,22 +360,22 @@ class _Walk:
                 return None
             kind = instructions.kind(instruction[1])
             if instruction[1] not in PADDING and is_first:
-                found.append(at)
+                entries.append(at)
                 is_first = False
             is_first = is_first or kind in (RETURN, JUMP, STOP, FAR)
             at += instruction[0]
-        return found if at == end or self.data else None
+        return entries if at == end or self.data else None
 
     def read_from(self) -> set[int]:
         """Return the addresses that instructions take: what stands there may be data."""
-        found = set[int]()
+        addresses = set[int]()
         for at in self.reached:
             size, mnemonic, operands = self.code[at]
             if "[rip" in operands and instructions.kind(mnemonic) == "":
                 match = _RIP.search(operands)
                 if match is not None:
-                    found.add(at + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1))
-        return found
+                    addresses.add(at + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1))
+        return addresses
 
     # ---- whether that can be
 

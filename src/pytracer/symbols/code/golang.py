@@ -41,14 +41,16 @@ def is_go(image: ProgramImage, address: int) -> bool:
 
 def _text(image: ProgramImage) -> tuple[int, int]:
     """Return the address range of Go's functions in a file; (0, 0) if there are none."""
-    found = image.go_text
-    if found is None:
-        found = image.go_text = _find_text(image)
-    return found
+    section = image.go_text
+    if section is None:
+        section = image.go_text = _find_text(image)
+    return section
 
 
 def _find_text(image: ProgramImage) -> tuple[int, int]:
-    section = next((found for name in _SECTIONS if (found := image.tables.section(name)) is not None), None)
+    section = next(
+        (candidate for name in _SECTIONS if (candidate := image.tables.section(name)) is not None), None
+    )
     if section is None:
         return 0, 0
     bounds = image.symbols.addresses(_FIRST), image.symbols.addresses(_LAST)
@@ -67,7 +69,7 @@ def entry(image: ProgramImage, start: int) -> int:
     if not first:
         return start
     code = instructions.decode(image, image.read(start, min(end - start, 1 << 16)), start)
-    found, changes = start, False
+    entry_point, changes = start, False
     for at in sorted(code)[:_PROLOGUE]:
         size, mnemonic, operands = code[at]
         kind = instructions.kind(mnemonic)
@@ -79,12 +81,12 @@ def entry(image: ProgramImage, start: int) -> int:
                         f"the stack check of the Go function at {image.offset_of(start):#x} of "
                         f"{image.file.name} is of an unknown form"
                     )
-                found = at + size
+                entry_point = at + size
         elif kind:
             break
         elif mnemonic not in _CHECKS or (_WRITES.match(operands) and mnemonic != "cmp"):
             changes = True
-    return found
+    return entry_point
 
 
 def _is_stack_check(code: dict[int, Instruction], at: int, start: int) -> bool:
@@ -130,10 +132,10 @@ def g_offset(image: ProgramImage) -> int:
         return value - block
     if size <= image.word:
         return THREAD_G
-    found = _find_g_offset(image)
-    if found is None:
+    offset = _find_g_offset(image)
+    if offset is None:
         raise UnreadableCodeError(f"{image.file.name} does not tell where its goroutine is: it is stripped")
-    return found
+    return offset
 
 
 def _is_program(image: ProgramImage) -> bool:
@@ -155,9 +157,9 @@ def _find_g_offset(image: ProgramImage) -> int | None:
     """Return the offset from which code loads g."""
     start, end = _text(image)
     raw = image.read(start, min(end - start, _SCAN))
-    found = [
+    offsets = [
         -int.from_bytes(raw[match.end() : match.end() + 4], "little", signed=True)
         for match in re.finditer(re.escape(_LOADS_G), raw)
     ]
-    found = [distance for distance in found if 0 < distance <= _NEAR]
-    return -int(np.bincount(found).argmax()) if found else None
+    offsets = [distance for distance in offsets if 0 < distance <= _NEAR]
+    return -int(np.bincount(offsets).argmax()) if offsets else None

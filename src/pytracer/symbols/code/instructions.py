@@ -59,12 +59,12 @@ def decode(image: ProgramImage, raw: bytes, address: int) -> dict[int, Instructi
 
     Raises UnsupportedError on a machine that is not known.
     """
-    found = dict[int, Instruction]()
+    decoded = dict[int, Instruction]()
     for at, size, mnemonic, operands in _reader(image.machine).disasm_lite(raw, address):
         while mnemonic.startswith(_PREFIXES) and " " in mnemonic:
             mnemonic = mnemonic.partition(" ")[2]
-        found[at] = size, mnemonic, operands
-    return found
+        decoded[at] = size, mnemonic, operands
+    return decoded
 
 
 def text(image: ProgramImage, raw: bytes) -> str:

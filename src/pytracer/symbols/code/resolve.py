@@ -55,7 +55,7 @@ class Libraries:
 
     def __call__(self, file: ProgramFile, symbol: str) -> Sequence[Definition]:
         """Find the functions that a call of ``symbol`` in ``file`` may reach; none if they are unknown."""
-        found = []
+        definitions = []
         for other in self._mapped if self._process else self._closure(file):
             same = file if other.identity == file.identity else other
             with contextlib.suppress(ElfError, OSError):
@@ -64,8 +64,8 @@ class Libraries:
                 for address, is_ifunc in self._exported[same.identity].get(symbol, ()):
                     offset = same.tables.offset_of(address)
                     if offset is not None:
-                        found.append(Definition(same, offset, is_ifunc))
-        return found
+                        definitions.append(Definition(same, offset, is_ifunc))
+        return definitions
 
     @functools.cached_property
     def _mapped(self) -> list[ProgramFile]:
@@ -79,27 +79,27 @@ class Libraries:
 
     def _closure(self, file: ProgramFile) -> list[ProgramFile]:
         """Return the file and all files that it needs, in the dynamic linker's search order."""
-        found = self._needed.get(file.identity)
-        if found is None:
-            found = [file]
+        libraries = self._needed.get(file.identity)
+        if libraries is None:
+            libraries = [file]
             visited = {file.identity}
-            for each in found:
+            for each in libraries:
                 for name, paths in _needed(each.tables):
-                    if len(found) >= _FILES_LIMIT:
+                    if len(libraries) >= _FILES_LIMIT:
                         break
                     other = self._find(name, paths, each)
                     if other is not None and other.identity not in visited:
                         visited.add(other.identity)
-                        found.append(other)
-            self._needed[file.identity] = found = found[1:]
-        return [file, *found]
+                        libraries.append(other)
+            self._needed[file.identity] = libraries = libraries[1:]
+        return [file, *libraries]
 
     def _find(self, name: str, paths: Sequence[str], file: ProgramFile) -> ProgramFile | None:
         origin = os.path.dirname(file.name)  # noqa: PTH120 - of a text
         places = [path.replace("$ORIGIN", origin).replace("${ORIGIN}", origin) for path in paths]
         for path in [*(f"{folder}/{name}" for folder in places if folder.startswith("/")), name]:
-            with contextlib.suppress(PytracerError), program_files.find(path, file.holder) as found:
-                return self._keep_open(found)
+            with contextlib.suppress(PytracerError), program_files.find(path, file.holder) as library:
+                return self._keep_open(library)
         return None
 
     def _keep_open(self, file: ProgramFile) -> ProgramFile:
@@ -124,7 +124,7 @@ class Libraries:
 def _exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
     """Return the functions that other files can bind to: by name, their addresses and whether they are
     IFUNCs."""
-    found = dict[str, list[tuple[int, bool]]]()
+    exports = dict[str, list[tuple[int, bool]]]()
     for symbols, strings, is_whole in symtab.symbol_tables(file.tables):
         if is_whole:
             continue
@@ -134,9 +134,9 @@ def _exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
         for symbol in symbols[is_exported]:
             name = elf_tables.name_at(strings, int(symbol["name"])).partition("@")[0]
             entry = int(symbol["value"]), int(symbol["info"]) & 0xF == symtab.IFUNC
-            if entry not in found.setdefault(name, []):
-                found[name].append(entry)
-    return found
+            if entry not in exports.setdefault(name, []):
+                exports[name].append(entry)
+    return exports
 
 
 def _needed(file: Tables) -> list[tuple[str, list[str]]]:

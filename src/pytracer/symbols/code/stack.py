@@ -59,17 +59,17 @@ def _value(depth: StackDepth, mnemonic: str, operands: str) -> int | None:
         source = operands.partition(", ")[2]
         return depth.stack if source in _POINTERS else depth.frame if source in _FRAMES else None
     if mnemonic in ("add", "sub"):
-        found = _IMMEDIATE.fullmatch(operands)
-        if found is None:
+        match = _IMMEDIATE.fullmatch(operands)
+        if match is None:
             return None
-        number = int(found[1], 0)
+        number = int(match[1], 0)
         return _plus(depth.stack, number if mnemonic == "sub" else -number)
     if mnemonic == "lea":
-        found = _FROM.fullmatch(operands)
-        if found is None:
+        match = _FROM.fullmatch(operands)
+        if match is None:
             return None
-        number = int(found[4] or "0", 0)
-        return _plus(depth.stack if found[2] == "sp" else depth.frame, number if found[3] == "-" else -number)
+        number = int(match[4] or "0", 0)
+        return _plus(depth.stack if match[2] == "sp" else depth.frame, number if match[3] == "-" else -number)
     return None
 
 

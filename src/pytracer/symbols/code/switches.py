@@ -127,13 +127,13 @@ def _switch(
 def _before(code: dict[int, Instruction], order: Sequence[int], position: int) -> _PrecedingCode:
     """Return the instructions that lead to a jump, back to the last that does not fall through, last
     first."""
-    found = []
+    preceding = []
     for at in range(position - 1, max(position - _BACK, -1), -1):
         address = order[at]
         if address + code[address][0] != order[at + 1] or kind(code[address][1]) in (RETURN, JUMP, STOP, FAR):
             break
-        found.append((address, code[address]))
-    return found
+        preceding.append((address, code[address]))
+    return preceding
 
 
 def _parse_scaled(operands: str) -> _Scaled | None:

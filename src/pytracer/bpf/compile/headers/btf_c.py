@@ -79,20 +79,20 @@ def _defines(
     names: SourceWords, version: tuple[int, int, int], page_size: int
 ) -> tuple[dict[str, str], SourceWords]:
     """Return the macros that ``names`` needs (name -> line), and the names with those in the macros added."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     todo = sorted(macros.ALWAYS | names.words)
     while todo:
         word = todo.pop()
-        if word in found or word in names.own:
+        if word in values or word in names.own:
             continue
         line = macros.define(word, version=version, page_size=page_size)
         if line is not None:
-            found[word] = line
+            values[word] = line
             more = names.also(line)
             todo += sorted(more.words - names.words)
             if word in names.words:
                 names = more
-    return dict(sorted(found.items())), names
+    return dict(sorted(values.items())), names
 
 
 class _Writer:
@@ -157,13 +157,13 @@ class _Writer:
             if (
                 name.startswith("__builtin_")
                 or name in self.ordinary
-                or (found := self.btf.find(BtfKind.TYPEDEF, name)) is None
+                or (type_id := self.btf.find(BtfKind.TYPEDEF, name)) is None
             ):
                 continue
-            target = self.c.element(found)
+            target = self.c.element(type_id)
             if self.btf.kind(target) in COMPOSITES:
                 self.queue.append(target)
-            line = self.c.declare(found, name)
+            line = self.c.declare(type_id, name)
             if line is not None:
                 self.ordinary[name] = None
                 lines.append(f"typedef {line};")
@@ -175,16 +175,16 @@ class _Writer:
         btf = self.btf
         self._enumerators(None, macros.BPF_CONSTANTS.items(), "")
         for name in _BASE_ENUMS.split() + sorted(n for kind, n in self.names.tags if kind == "enum"):
-            found = btf.find(ENUMS, name)
-            if found is not None and name not in self.c.tags and name not in self.names.own_tags:
-                self.c.tags[name] = found
-                size = btf.size_of(found)
+            enum_id = btf.find(ENUMS, name)
+            if enum_id is not None and name not in self.c.tags and name not in self.names.own_tags:
+                self.c.tags[name] = enum_id
+                size = btf.size_of(enum_id)
                 mode = f" __attribute__((mode({_MODE[size]})))" if size in _MODE else ""
-                self._enumerators(name, btf.enumerators(found), mode)
-        for found in btf.ids(*ENUMS):
-            first, _ = next(btf.enumerators(found), ("", 0))
-            if first.startswith("BPF_") and not btf.name(found):
-                self._enumerators(None, btf.enumerators(found), "")
+                self._enumerators(name, btf.enumerators(enum_id), mode)
+        for enum_id in btf.ids(*ENUMS):
+            first, _ = next(btf.enumerators(enum_id), ("", 0))
+            if first.startswith("BPF_") and not btf.name(enum_id):
+                self._enumerators(None, btf.enumerators(enum_id), "")
         # Enumerators in lower case are too likely to be variables of the text.
         words = [w for w in self.names.words if not w.islower() and w not in self.ordinary]
         for name, places in sorted(btf.enumerators_named(words).items()):
@@ -229,8 +229,8 @@ class _Writer:
 
     def _inner(self, member: BtfMember) -> int:
         """Return the struct or union of a member without a name, or 0."""
-        found = self.btf.resolve(member.type)
-        return found if not member.name and self.btf.kind(found) in COMPOSITES else 0
+        type_id = self.btf.resolve(member.type)
+        return type_id if not member.name and self.btf.kind(type_id) in COMPOSITES else 0
 
     def _composite(self, type_id: int) -> None:
         """Write a struct or union with a tag, after those that it holds by value."""

@@ -35,9 +35,9 @@ class TypeWriter:
             return 0
         if name not in self.tags:
             first = (BtfKind.UNION,) if kind == "union" else (BtfKind.STRUCT,)
-            found = self.btf.find(first, name) or self.btf.find(COMPOSITES, name)
-            if found:
-                self.tags[name] = found
+            type_id = self.btf.find(first, name) or self.btf.find(COMPOSITES, name)
+            if type_id:
+                self.tags[name] = type_id
         return self.tags.get(name, 0)
 
     def element(self, type_id: int) -> int:
@@ -117,9 +117,9 @@ class TypeWriter:
         """Return the spelling of a struct that is only declared here; if it is defined elsewhere, of that
         one."""
         keyword = "union" if self.btf.fwd_is_union(type_id) else "struct"
-        found = self.tagged(self.btf.name(type_id), keyword)
-        if found:
-            return self.spelling(found)
+        target = self.tagged(self.btf.name(type_id), keyword)
+        if target:
+            return self.spelling(target)
         name = self.btf.name(type_id)
         return f"{keyword} {name if IDENTIFIER.match(name) else f'__anon_{type_id}'}"
 

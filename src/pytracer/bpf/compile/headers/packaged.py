@@ -144,12 +144,12 @@ def _link(into: Path, halves: list[Path], depth: int, opened: Sequence[str] = ()
         for entry in half.iterdir():
             entries.setdefault(entry.name, []).append(entry)
     into.mkdir(mode=0o700, exist_ok=True)
-    for name, found in entries.items():
-        folders = [entry for entry in found if entry.is_dir()]
+    for name, path in entries.items():
+        folders = [entry for entry in path if entry.is_dir()]
         if (len(folders) > 1 or (folders and name in opened)) and depth:
             _link(into / name, folders, depth - 1)
         else:
-            (into / name).symlink_to(found[0])
+            (into / name).symlink_to(path[0])
 
 
 def _extract(tar: tarfile.TarFile, into: Path) -> None:

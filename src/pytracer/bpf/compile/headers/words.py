@@ -94,8 +94,8 @@ class SourceWords:
 
 
 def _quiet(match: re.Match[str]) -> str:
-    found = match.group()
-    return '""' if found[0] in "\"'" else " "
+    text = match.group()
+    return '""' if text[0] in "\"'" else " "
 
 
 def trace_events(text: str) -> list[tuple[str, str]]:

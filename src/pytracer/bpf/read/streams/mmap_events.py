@@ -99,16 +99,16 @@ class MappingEvents:
         """Return the drained mappings of these processes, ordered by time, each once. For a process that is
         new to this reader, that includes earlier mappings as far as they are kept."""
         known = self._known.intersection(pids)
-        found = [one for records in self._new for one in _mapped(records, known)]
+        events = [one for records in self._new for one in _mapped(records, known)]
         self._kept.extend(self._new)
         self._new.clear()
         if others := set(pids) - self._known:
-            found += [one for records in self._kept for one in _mapped(records, others)]
+            events += [one for records in self._kept for one in _mapped(records, others)]
             self._known |= others
         size = sum(len(records.data) for records in self._kept)
         while size > _KEPT:
             size -= len(self._kept.popleft().data)
-        return sorted(found, key=lambda one: one.time)
+        return sorted(events, key=lambda one: one.time)
 
     def close(self) -> None:
         """Close the rings."""

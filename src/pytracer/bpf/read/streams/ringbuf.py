@@ -67,12 +67,12 @@ class RingReader:
         self._fence()
         while at < end:
             start = at % self._size
-            found, used = self._records(self._data[start : start + min(end - at, CHUNK)])
+            records, used = self._records(self._data[start : start + min(end - at, CHUNK)])
             at += used
             self._fence()
             self._read[0] = at
-            if len(found):
-                return sort_by_time(found)
+            if len(records):
+                return sort_by_time(records)
             if not used:  # the next record is still being written
                 break
         return None
