@@ -84,7 +84,8 @@ def _read(kernel: PackKernel) -> tuple[Btf, str]:
     architecture = BtfKernelInfo(btf, runs_compat=False).architecture
     if architecture != os.uname().machine:
         raise UnsupportedError(
-            f"{kernel.path} is of a kernel for {architecture or 'another machine'}, and BCC compiles for its own",
+            f"{kernel.path} is of a kernel for {architecture or 'another machine'}, "
+            "and BCC compiles for its own",
             hint=f"run pytracer pack on {architecture or 'such a machine'}",
         )
     return btf, key

@@ -40,7 +40,9 @@ DISPATCHER = _change(
     until="7.0",
     machines=("x86_64",),
 )
-SHARED_EXIT = _change("function of all exits of system calls", until="7.0", machines=("x86_64",))
+SHARED_EXIT = _change(
+    "function of all exits of system calls", "5.9", "a9f3a74a29af", until="7.0", machines=("x86_64",)
+)
 X86 = _change("the system call functions of x86", machines=("x86_64",))
 
 # Events, and what they tell.
@@ -60,12 +62,12 @@ QDISC_ENQUEUE = _change("qdisc_enqueue", "5.14", "70713dddf3d2", "NET")
 # Before, kernel/events was built without ftrace.
 TRACEABLE_PERF = _change("functions of kernel/events/core.c", "5.16", "79df45731da6")
 MMAP_LOCK_EVENTS = _change("mmap_lock events", "5.11", "2b5067a8143e", "TRACEPOINTS")
-MMAP_LOCK_PATHS = _change("mmap_lock events with the path of a cgroup", until="6.14")
+MMAP_LOCK_PATHS = _change("mmap_lock events with the path of a cgroup", "5.11", "2b5067a8143e", until="6.14")
 CAPABLE_EVENT = _change("cap_capable", "6.14", "d48da4d5ed7b", "TRACEPOINTS")
 OOM_VICTIM = _change("mark_victim with the task", "6.9", "72ba14deb40a", "TRACEPOINTS")
 CONTENTION = _change("contention_begin", "5.19", "16edd9b511a1", "TRACEPOINTS")
 DIRTY_FOLIO = _change("writeback_dirty_folio", "5.16", "b9b0ff61eef5", "TRACEPOINTS")
-DIRTY_PAGE = _change("writeback_dirty_page", "4.17", "", "TRACEPOINTS", until="5.16")
+DIRTY_PAGE = _change("writeback_dirty_page", "3.9", "9fb0a7da0c52", "TRACEPOINTS", until="5.16")
 SLAB_CACHE = _change("kmem_cache_alloc with the cache", "5.19", "b347aa7b5747", "TRACEPOINTS")
 SLAB_ON_NODES = _change("kmalloc_node, an event", "2.6.37", "", "TRACEPOINTS", until="6.1")  # 11e9734bcb6a
 RING_REQUEST = _change("io_uring_submit_req", "6.4", "2ad57931db64", "IO_URING")  # which was renamed
