@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 CHECK = "if (!pt_is_current_traced())\n        return PT_PASS;"
 
 
-@pytest.mark.parametrize("words", [["--comm", "sh"], ["-p", 1]])
+@pytest.mark.parametrize("words", [["--comm", "sh"], ["-p", 1], ["--", "sleep", 0.1]])
 def test_a_filter_that_no_program_reads_is_refused(words, tmp_path, monkeypatch):
     for file in ("forkcount.py", "forkcount.c"):
         text = (EXAMPLES / file).read_text()
@@ -25,5 +25,5 @@ def test_a_filter_that_no_program_reads_is_refused(words, tmp_path, monkeypatch)
     assert run("forkcount", "-d", 0.1).status == 0
     result = run("forkcount", "-d", 0.1, *words)
     assert result.status == 1
-    assert "a filter has no effect: no program reads pt_" in result.err
+    assert "a filter has no effect: no program " in result.err
     assert "pt_is_current_traced()" in result.err

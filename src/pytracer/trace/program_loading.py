@@ -14,8 +14,9 @@ from pytracer.bpf.load.module import Module
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import SchemaError
 from pytracer.plan import ChosenProbe, Plan
-from pytracer.plan.initial_entries import CGROUP_IDS, CgroupFolders, KeySet
+from pytracer.plan.initial_entries import CGROUP_IDS, CgroupFolders, FollowedCommand, KeySet
 from pytracer.record import replace
+from pytracer.spec.common import FOLLOW
 
 
 def load_plan(
@@ -55,17 +56,26 @@ def load_plan(
 
 def _check_filters(plan: Plan, module: Module) -> None:
     """Check that a program reads each map of chosen tasks, names and cgroups. Raises SchemaError, since a
-    filter would be ignored in silence."""
+    filter would be ignored in silence.
+
+    The programs that follow a command keep its map, so they do not count. A script's blocks test it where
+    the language says so.
+    """
+    followers = {probe.program for alternative in FOLLOW.alternatives for probe in alternative.probes}
     for initial in plan.initial_entries:
+        filtered = f"no program reads {initial.map}"
         if isinstance(initial, CgroupFolders):
             maps: tuple[str, ...] = (initial.map, CGROUP_IDS)
         elif isinstance(initial, KeySet):
             maps = (initial.map,)
+        elif isinstance(initial, FollowedCommand) and plan.script is None:
+            maps = (initial.map,)
+            filtered = f"no program tests for the command and its descendants ({initial.map})"
         else:
             continue
-        if not any(map(module.refers_to, maps)):
+        if not any(set(module.readers(name)) - followers for name in maps):
             raise SchemaError(
-                f"{plan.request.tracer.c_file}: a filter has no effect: no program reads {initial.map}",
+                f"{plan.request.tracer.c_file}: a filter has no effect: {filtered}",
                 hint="pt_is_current_traced() or pt_is_shown_return() applies the filters of tasks",
             )
 

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -72,9 +72,9 @@ class BccModule:
         """See :class:`~pytracer.bpf.load.module.Module`."""
         return self._maps
 
-    def refers_to(self, name: str) -> bool:
-        """See :class:`~pytracer.bpf.load.module.Module`. Not known before the image is made: True."""
-        return name in self._maps
+    def readers(self, name: str) -> Collection[str]:
+        """See :class:`~pytracer.bpf.load.module.Module`. Not known before the image is made: all of them."""
+        return self._function_names() if name in self._maps else ()
 
     def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
         """See :class:`~.module.Module`. Raises VerifierError, or the error that explains the kernel's

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from pytracer.bpf.identity import version_code
@@ -123,9 +123,9 @@ class ImageModule:
         """See :class:`~pytracer.bpf.load.module.Module`."""
         return self._maps
 
-    def refers_to(self, name: str) -> bool:
+    def readers(self, name: str) -> Collection[str]:
         """See :class:`~pytracer.bpf.load.module.Module`."""
-        return any(name in spec.references.values() for spec in self._image.programs)
+        return {spec.name for spec in self._image.programs if name in spec.references.values()}
 
     def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
         """See :class:`~.module.Module`. Raises ImageError if the image has no such program."""

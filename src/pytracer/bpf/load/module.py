@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from pytracer.bpf.read.maps import Map
@@ -17,8 +17,8 @@ class Module(Protocol):
         """The maps by their C names."""
         ...
 
-    def refers_to(self, name: str) -> bool:
-        """Return whether a program refers to a map."""
+    def readers(self, name: str) -> Collection[str]:
+        """Return the names of the programs that refer to a map."""
         ...
 
     def load(
