@@ -13,6 +13,7 @@ from typing import Any
 
 from pytracer.bpf.cache.image_cache import compiler_identity
 from pytracer.bpf.compile import bpf_loop, layout_check
+from pytracer.bpf.compile.diagnostics import build_error
 from pytracer.bpf.compile.headers import Headers
 from pytracer.bpf.compile.line_table import Line, LineTableFunction, encode, placeholder_code, read_back
 from pytracer.bpf.compile.stderr_capture import capture_stderr
@@ -23,15 +24,18 @@ from pytracer.bpf.load.tail_calls import TailCalls, functions, tail_call_targets
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import MapType, ProgType
 from pytracer.bpf.toolchain import import_bcc
-from pytracer.errors import BuildError
+from pytracer.errors import SchemaError
 from pytracer.inherited import require_descriptors
 from pytracer.kernel.policy import raise_memlock
 
-_DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
 # The template of a map of maps: BCC has no function that returns it.
 _OF_MAPS = re.compile(r'\bBPF_(?:ARRAY|HASH)_OF_MAPS\s*\(\s*(\w+)\s*,[^;]*?"(\w+)"')
 # Warnings about the kernel's own headers.
 _FLAGS = ("-Wno-address-of-packed-member", "-Wno-duplicate-decl-specifier", "-Wno-macro-redefined")
+# BCC compiles a call of a function that is not there to a jump out of the program, which only the verifier
+# refuses. The kernel's own headers may declare functions that they do not define.
+_NO_SUCH_FUNCTION = "-Werror=implicit-function-declaration"
+_NO_BODY = "-Werror=undefined-internal"
 _DESCRIPTORS = 24  # opened by a compile: without free ones libbcc 0.26 crashes, or reports errors in the C
 
 
@@ -49,9 +53,9 @@ class BccModule:
         require_descriptors(_DESCRIPTORS)
         self._bcc = import_bcc()
         checks = layout_check.check_functions(headers.checks)
-        flags = [*_FLAGS, *headers.cflags, *cflags]
-        if headers.source != "btf":  # types private to the kernel's .c files must be declared again
-            flags.append("-DPT_PACKAGED_HEADERS")
+        flags = [*_FLAGS, _NO_SUCH_FUNCTION, *headers.cflags, *cflags]
+        # Types private to the kernel's .c files must be declared again if they do not come from BTF.
+        flags.append(_NO_BODY if headers.source == "btf" else "-DPT_PACKAGED_HEADERS")
         self._text = text
         self._loader = Loader(name, keep_logs=keep_logs)
         raise_memlock()
@@ -100,6 +104,13 @@ class BccModule:
         known = self._function_names()
         arrays = [spec for spec in specs if spec.type == MapType.PROG_ARRAY]
         tails = [name for spec in arrays for _, name in functions(spec.name, spec.max_entries, known)]
+        for program in programs:
+            if program not in known:
+                own = sorted(one for one in known if not one.startswith(layout_check.FUNCTION))
+                raise SchemaError(
+                    f"{self.name} has no program {program}, which the declaration names",
+                    hint=f"programs: {', '.join(own) or 'none'}; #if may have left it out",
+                )
         programs = list(dict.fromkeys([*programs, *tails]))
         parts = {name: bpf_loop.parts(name, self._dump) for name in programs}
         btf, line_infos = encode({name: self._functions(whole) for name, whole in parts.items()})
@@ -207,13 +218,7 @@ def _compile(bcc: ModuleType, name: str, text: str, cflags: Sequence[str], sourc
             return bcc.BPF(text=text.encode(), cflags=list(cflags))
     except Exception as problem:  # BCC raises bare Exception
         diagnostics = log.text if log is not None else ""
-        match = _DIAGNOSTIC.search(diagnostics)
-        reason = f"{match['place']}: {match['text']}" if match else str(problem)
-        raise BuildError(
-            f"{name} does not compile: {reason}",
-            hint="--debug shows the compiler's output",
-            detail=diagnostics,
-        ) from problem
+        raise build_error(name, diagnostics, str(problem)) from problem
 
 
 @contextlib.contextmanager
