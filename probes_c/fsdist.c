@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // How long operations on regular files take, as histograms.
-#define PT_TIMED
 #include "fsops.h"
 #include "log2.h"
 #include "task_rows.h"

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Show operations on regular files that take long.
-#define PT_TIMED
 #include "config.h"
 #include "fsops.h"
 #include "task.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show signals as they are sent and (with DELIVERED) delivered.
+// Show signals as they are sent and (with --delivered) delivered.
 #define PT_RECORDS 2
 #include "task.h"
 #include "other_task.h"

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Show system calls that have data written to disks, and how long they take.
-#define PT_TIMED
 #include "config.h"
 #include "task.h"
 #include <linux/dcache.h>

@@ -29,7 +29,7 @@ TRACER = Tracer(
     follow=True,
     options=(
         ONLY_SIGNALS,
-        Flag("delivered", "also how each is handled once it is delivered", define="DELIVERED"),
+        Flag("delivered", "also how each is handled once it is delivered"),
     ),
     outputs=(
         Stream(

@@ -25,6 +25,12 @@ static __always_inline int pt_spec_traces_calls(u32 program)
     return 0;
 }
 
+// Return 1 if the first expression of the spec is a signed number.
+static __always_inline int pt_spec_is_signed(u32 program)
+{
+    return 0;
+}
+
 // The number of a program's probe spec, which has several programs if its targets differ.
 static __always_inline u32 pt_spec_number(u32 program)
 {

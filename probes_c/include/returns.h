@@ -5,9 +5,16 @@
 // The user registers still hold the arguments when a call returns. So one program at sys_exit is enough and nothing is
 // saved for calls in flight; calls that seccomp or ptrace answers are seen, too.
 //
-// With PT_TIMED (the hook RETURN_TIMED) each call has its duration. Then the start is saved at sys_enter, and calls
-// that began before the trace are not seen.
+// With the hook RETURN_TIMED each call has its duration. Then the start is saved at sys_enter, and calls that began
+// before the trace are not seen.
 #include "syscall.h"
+
+#ifdef PT_TIMED
+#error "leave out PT_TIMED: the hook RETURN_TIMED defines it, and without that hook no program saves the start"
+#endif
+#ifdef PT_RETURN_TIMED
+#define PT_TIMED
+#endif
 
 struct pt_return {
     u64 call; // see pt_call

@@ -58,8 +58,9 @@ def test_other_filters_narrow_the_commands_family(filtered):
 def test_where_nothing_is_seen_of_a_command_load_is_named():
     result = run("syscalls", "-f", "json", "--comm", "nobody", "--", "true")
     assert (result.status, result.out) == (0, "")
-    hint = "nothing was seen of true and its descendants; --load shows all that happens while it runs"
-    assert result.err == f"pytracer: warning: {hint}\n"
+    hint = "--load shows all that happens while it runs"
+    seen = "nothing was seen of true and its descendants, or --comm left out all of it"
+    assert result.err == f"pytracer: warning: {seen}; {hint}\n"
 
 
 def test_load_does_for_what_follows_no_command():

@@ -11,8 +11,6 @@ from support.cli import run
 
 pytestmark = pytest.mark.kernel
 EXAMPLES = Path(__file__).parents[2] / "examples"
-DURATION = "Column, Duration, Hook, RawTracepoint, Stream, Tracepoint, Tracer"
-MIN = 'options=(Duration("min", "only long ones", config="min"),),\n    outputs'
 
 
 class Mistake(NamedTuple):
@@ -59,6 +57,22 @@ MISTAKES = {
         "PT_CFG_MIN is not declared",
         'no option of the tracer has config="min"',
     ),
+    "durations without the hook that measures": Mistake(
+        "renames",
+        {'#include "task.h"': '#define PT_TIMED\n#include "returns.h"\n#include "task.h"'},
+        "leave out PT_TIMED: the hook RETURN_TIMED defines it",
+        "",
+    ),
+    "an option that the C ignores": Mistake(
+        "forkcount",
+        {},
+        "forkcount.c ignores --size: it does not have SIZE",
+        "SIZE is its value",
+        {
+            "import (\n": "import (\n    Number,\n",
+            "options=(\n": 'options=(\n        Number("size", "the size", define="SIZE"),\n',
+        },
+    ),
     "an event that no map can hold": Mistake(
         "renames",
         {"char new[PT_COMM_LEN]": "char new[80000]", "sizeof(event->new)": "16"},
@@ -82,3 +96,16 @@ def test_a_mistake_is_named(mistake, tmp_path, monkeypatch):
     message, hint = result.err.splitlines()
     assert mistake.message in message
     assert mistake.hint in hint
+
+
+def test_a_ring_without_room_for_an_event_is_refused(tmp_path, monkeypatch):
+    """Two strings: the first takes its whole size of each record."""
+    for suffix in (".c", ".py"):
+        text = (EXAMPLES / f"renames{suffix}").read_text()
+        (tmp_path / f"renames{suffix}").write_text(text.replace("char old[PT_COMM_LEN]", "char old[4096]"))
+    monkeypatch.setenv("PYTRACER_PATH", str(tmp_path))
+    result = run("renames", "-d", 0.1, "--buffer", "4k")
+    assert result.status == 2
+    assert "an event of renames takes 4128 bytes and does not fit into a ring of 4096" in result.err
+    assert "hint: --buffer 8k" in result.err
+    assert run("renames", "-d", 0.1, "--buffer", "8k").status == 0

@@ -34,6 +34,17 @@ def test_generated_parts_are_up_to_date():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_record_prints_its_usage_and_refuses_unknown_words():
+    script = [sys.executable, ROOT / "scripts" / "record"]
+    pages = {page: page.read_text() for page in PAGES}
+    printed = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True)
+    assert "Usage (as root): scripts/record [--pages | --check]" in printed.stdout
+    refused = subprocess.run([*script, "--chek"], capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "unknown words: --chek" in refused.stderr
+    assert pages == {page: page.read_text() for page in PAGES}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):

@@ -15,9 +15,10 @@ from pytracer.model.loss import REASONS
 from pytracer.plan import make_plan
 from pytracer.request import Fault, Request
 from pytracer.sinks import make_sink
-from pytracer.spec import Choice, Filter, Flag, Histogram, Injection, NameSet, Number, Unit, registry
+from pytracer.spec import Filter, Flag, Histogram, Injection, NameSet, Unit, registry
 from pytracer.spec import Stacks as StacksOutput
 from pytracer.spec.common import FOLLOW, MAPPING
+from pytracer.trace.source_check import check_options
 from support.fake_kernel import FakeKernel
 
 TRACERS = registry.all_tracers()
@@ -80,13 +81,10 @@ def test_maps_columns_and_options_are_in_the_c_file(tracer):
                 assert re.search(rf"\b{column.source}(\[\w+\])?(;|$)", text, re.M), column.source
         if isinstance(output, Histogram):
             assert re.search(r"\bslot;", text)
+    check_options(tracer, text)
     for option in tracer.options:
-        if isinstance(option, (Flag, NameSet, Number)) and option.define:
-            assert option.define in text
         if isinstance(option, NameSet):
             assert re.search(rf"\bBPF_\w+\({option.map},", text)
-        if isinstance(option, (Choice, Number)) and option.config:
-            assert f"PT_CFG_{option.config.upper()}" in text
     for key in tracer.group_by.keys if tracer.group_by else ():
         assert key.define in text
 

@@ -14,6 +14,7 @@ import pytest
 import pytracer
 from pytracer.bpf.compile.source import read_source
 from pytracer.enrich import check_decoders, decoders
+from pytracer.cli.main import COMMANDS
 from pytracer.errors import PytracerError, SchemaError, UsageError
 from pytracer.model import Schema
 from pytracer.plan import make_plan
@@ -64,7 +65,9 @@ def test_in_the_checkout_it_has_a_test_under_its_name(tmp_path, shape):
     shutil.copy(ROOT / "scripts/new-tracer", tmp_path / "scripts")
     made = make("mine", "--shape", shape, root=tmp_path)
     paths = ["tracers/mine.py", "probes_c/mine.c", "tests/kernel/test_mine.py"]
-    assert made.stdout.splitlines() == paths
+    *printed, last = made.stdout.splitlines()
+    assert printed == paths
+    assert "replace the sentences" in last
     assert 'run("mine", ' in (tmp_path / paths[2]).read_text()
     again = make("mine", "--shape", shape, root=tmp_path)
     assert (again.returncode, again.stdout) == (1, "")
@@ -76,6 +79,23 @@ def test_names_and_folders_are_checked(words):
     made = make(*words, "--shape", "table")
     assert made.returncode == 2
     assert "error: " in made.stderr
+
+
+@pytest.mark.parametrize("name", ["list", "run"])
+def test_names_of_commands_are_refused(tmp_path, name):
+    made = make(name, "--shape", "table", "--into", tmp_path)
+    assert made.returncode == 2
+    assert f"{name!r} is the name of a command" in made.stderr
+    assert make("mine", "--shape", "table", "--into", tmp_path).returncode == 0
+    text = (tmp_path / "mine.py").read_text()
+    (tmp_path / f"{name}.py").write_text(text.replace('"mine"', f'"{name}"'))
+    registry.add_folder(tmp_path)
+    with pytest.raises(UsageError, match=f"{name}.py: {name!r} is the name of a command"):
+        registry.get(name)
+
+
+def test_the_names_of_commands_are_known():
+    assert {*COMMANDS, "help", "run"} == registry.RESERVED
 
 
 def test_earlier_folders_go_first(tmp_path, monkeypatch):
@@ -164,10 +184,10 @@ HEAD = "from pytracer.spec import Alternative, Column, Flag, GroupBy, Hook, RawT
 WHOLE = """PROBE = RawTracepoint("made", event="sched_process_fork")
 HOOKS = (Hook("fork", "a fork", (Alternative("raw-tracepoint", (PROBE,)),)),)
 ROWS = Table("rows", (Column("count", "forks"),{}), sort="{}")
-TRACER = Tracer("mine", "tasks", "s", "d", HOOKS, (ROWS,){})
+TRACER = Tracer("mine", "processes", "s", "d", HOOKS, (ROWS,){})
 """
 MISTAKES = {
-    'TRACER = Tracer("mine", "tasks", "s", "d", (), outputs=(), exemples=())\n': (
+    'TRACER = Tracer("mine", "processes", "s", "d", (), outputs=(), exemples=())\n': (
         "mine.py:2: Tracer has no field 'exemples'; its fields are name, group, "
     ),
     'TRACER = Tracer("mine", "tasks")\n': "mine.py:2: Tracer needs a value for 'summary'",
@@ -188,6 +208,9 @@ MISTAKES = {
     WHOLE.format(' Column("most", None)', "count", ""): "mine.py: help of Column is None, which is no str",
     WHOLE.format(' Column("most", "m", computed=True)', "count", ""): (
         "mine.py: a computed column needs probe specs"
+    ),
+    WHOLE.format("", "count", "").replace("processes", "procs"): (
+        "mine.py: group 'procs' is none of the groups of pytracer list"
     ),
     WHOLE.format("", "", ""): "mine.py: the table is sorted by '', which is no column",
     WHOLE.format("", "count", ", examples=('mine',)"): "mine.py: example 'mine' is no pair of texts",

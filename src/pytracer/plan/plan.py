@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,13 @@ class Plan:
         )
 
     @property
+    def _named_config(self) -> Iterator[tuple[str, int]]:
+        """The same values with their names."""
+        for entries in self.initial_entries:
+            if isinstance(entries, ConfigValues):
+                yield from zip(entries.names, entries.values, strict=True)
+
+    @property
     def sets(self) -> Mapping[str, tuple[bytes, ...]]:
         """The keys of the maps that are sets, such as those of filters."""
         return {entries.map: entries.keys for entries in self.initial_entries if isinstance(entries, KeySet)}
@@ -120,7 +127,9 @@ class Plan:
         lines += [f"attach   {c.probe.program} to {c.target}" for c in self.probes]
         lines += [f"warning  {warning}" for warning in self.targets.warnings]
         if self.program == "c":
-            lines += [f"define   {name}{'=' + value if value else ''}" for name, value in self.defines]
+            shown = [(name, value) for name, value in self.defines if not name.startswith("PT_CFG_")]
+            lines += [f"define   {name}{'=' + value if value else ''}" for name, value in shown]
+        lines += [f"config   {name.lower()}={value}" for name, value in self._named_config]
         lines += [f"set      {name}: {len(keys)} entries" for name, keys in self.sets.items()]
         lines += [f"cgroup   {path}" for path in (*self.filter_cgroups, *self.attach_cgroups)]
         if self.request.filter is not None:

@@ -285,11 +285,12 @@ RETURN_TIMED = replace(
                 RawTracepoint("returned", event="sys_exit"),
                 RawTracepoint("abandoned", event="sched_process_exit"),
             ),
+            defines=("PT_RETURN_TIMED",),
         ),
-        RETURN.alternatives[1],
+        replace(RETURN.alternatives[1], defines=("PT_RETURN_TIMED",)),
     ),
 )
-"""The same, with how long it took: the C defines PT_TIMED."""
+"""The same, with how long it took (``call->ns``)."""
 
 EXECUTED = Hook("executed", "programs are executed", _sched(("executed", "sched_process_exec")))
 """A program is executed, in its own context (``executed``): its memory is that of the new program."""

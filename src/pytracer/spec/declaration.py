@@ -16,7 +16,7 @@ from pytracer.spec.filters import Filter
 from pytracer.spec.hooks import Alternative, Hook, Probe
 from pytracer.spec.options import GroupBy, Option, ProbeSpecArguments
 from pytracer.spec.outputs import Histogram, Output, Table
-from pytracer.spec.tracer import Tracer
+from pytracer.spec.tracer import GROUPS, Tracer
 
 _ELEMENTS: dict[type, dict[str, type]] = {
     Tracer: {
@@ -75,6 +75,9 @@ def _mistakes(tracer: Tracer) -> Iterator[tuple[str, str]]:
     yield from _wrong_elements(tracer)
     yield from _wrong_options(tracer)
     yield from _wrong_hooks(tracer)
+    if tracer.group not in GROUPS:
+        hint = near(tracer.group, GROUPS)
+        yield f"group {tracer.group!r} is none of the groups of pytracer list", hint
     for example in tracer.examples:
         if not _is_pair(example):
             yield f"example {example!r} is no pair of texts", 'examples=(("COMMAND", "what it shows"),)'

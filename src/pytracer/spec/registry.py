@@ -26,6 +26,11 @@ GROUP = "pytracer.tracers"
 VARIABLE = "PYTRACER_PATH"
 """Environment variable: folders of tracers, separated by colons."""
 
+RESERVED = frozenset(
+    "cache completion diff doctor explain help list list-probes man pack prog run schema script serve".split()
+)
+"""The names of pytracer's commands: a tracer of such a name could not be run."""
+
 _added: list[Path] = []
 
 
@@ -129,6 +134,11 @@ def _explain(error: BaseException, file: str) -> UsageError:
 def _check(tracer: Tracer, file: str) -> None:
     from pytracer.spec import declaration  # for tracers from outside the package alone
 
+    if tracer.name in RESERVED:
+        raise UsageError(
+            f"{file}: {tracer.name!r} is the name of a command of pytracer",
+            hint="give the file and the tracer another name",
+        )
     declaration.check(tracer, file)
 
 

@@ -10,15 +10,19 @@ from pytracer.spec.hooks import Hook
 from pytracer.spec.options import Arguments, GroupBy, Option
 from pytracer.spec.outputs import Output
 
+GROUPS = ("cpu", "disks", "files", "memory", "network", "processes", "system")
+"""The groups of ``pytracer list``."""
+
 
 @record
 class Tracer:
     """A tracer. Its C file is ``probes_c/<name>.c`` unless ``source`` says otherwise.
 
-    ``keys`` are the row keys of a tracer without a :class:`GroupBy` option. ``follow`` says whether
-    ``-- COMMAND`` can trace just that command, ``duration`` how many seconds a run takes where nothing is
-    said. ``notes`` are the caveats that its help ends with. ``audit`` is the kernel's
-    own counter of the same. ``live``: on a terminal it is shown on a live screen, if nothing else is said.
+    ``group`` is one of :data:`GROUPS`. ``keys`` are the row keys of a tracer without a :class:`GroupBy`
+    option. ``follow`` says whether ``-- COMMAND`` can trace just that command, ``duration`` how many seconds
+    a run takes where nothing is said. ``notes`` are the caveats that its help ends with. ``audit`` is the
+    kernel's own counter of the same. ``live``: on a terminal it is shown on a live screen, if nothing else
+    is said.
     """
 
     name: str

@@ -17,6 +17,7 @@ from pytracer.plan import ChosenProbe, Plan
 from pytracer.plan.initial_entries import CGROUP_IDS, CgroupFolders, FollowedCommand, KeySet
 from pytracer.record import replace
 from pytracer.spec.common import FOLLOW
+from pytracer.trace.source_check import check_options
 
 
 def load_plan(
@@ -36,9 +37,11 @@ def load_plan(
         say(f"program: {plan.program}, from {lesson.__name__}")
         built: Module = lesson.build(plan.config, plan.rows)
         return LoadedPrograms(built, {one: load_program(built, one) for one in wanted})
+    text = read_source(tracer.c_file, plan.generated)
+    check_options(tracer, text)
     recipe = Recipe(
         name=tracer.c_file,
-        text=read_source(tracer.c_file, plan.generated),
+        text=text,
         cflags=tuple(plan.cflags),
         programs=tuple(dict.fromkeys(one.program for one in wanted)),
         events=tuple(c.name for c in plan.probes if c.probe.kind == "tracepoint" and not c.probe.targets),

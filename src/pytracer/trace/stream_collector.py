@@ -9,7 +9,9 @@ from pytracer import arrays
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.read.streams import StreamReader, open_reader
+from pytracer.bpf.sys import MapType
 from pytracer.budget import Budget
+from pytracer.errors import UsageError
 from pytracer.kernel.policy import explain
 from pytracer.model import Batch, Item
 from pytracer.plan import Plan
@@ -35,10 +37,27 @@ class StreamCollector(Collector):
     def _open_ring(self, maps: Mapping[str, Map]) -> StreamReader | None:
         arrays.load()
         ring = find_map(self._plan, maps, self._plan.schema.output.map)
+        if ring.type == MapType.RINGBUF:
+            self._check_room(ring.max_entries)
         try:
             return open_reader(ring, self._record, self._plan.buffer)
         except OSError as error:
             raise explain(error, "the ring of events") from error
+
+    def _check_room(self, size: int) -> None:
+        """Check that a ring of ``size`` bytes has room for an event: all would be lost otherwise.
+
+        Raises UsageError.
+        """
+        from pytracer.bpf.read.streams.ringbuf import shortest_record
+
+        needed = shortest_record(self._record.value)
+        if needed >= size:  # a ring is never filled to its last byte
+            name = self._plan.request.tracer.name
+            raise UsageError(
+                f"an event of {name} takes {needed} bytes and does not fit into a ring of {size}",
+                hint=f"--buffer {(1 << needed.bit_length()) // 1024 or 1}k",
+            )
 
     @property
     def fileno(self) -> int | None:

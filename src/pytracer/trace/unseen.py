@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pytracer.plan import Plan
-from pytracer.spec import UserProbe
+from pytracer.spec import Flag, NameSet, Number, UserProbe
 from pytracer.spec.quoting import quote
 from pytracer.symbols import memory_maps
 from pytracer.text import from_path, harmless
@@ -25,7 +25,26 @@ def reasons(plan: Plan, processes: Iterable[int]) -> Iterator[str]:
         yield f"nothing was seen in {files}; {advice}"
     if plan.request.follows:
         name = harmless(plan.request.command[0])
-        yield f"nothing was seen of {name} and its descendants; --load shows all that happens while it runs"
+        hidden = f", or {restrictions} left out all of it" if (restrictions := _restrictions(plan)) else ""
+        yield (
+            f"nothing was seen of {name} and its descendants{hidden}; "
+            "--load shows all that happens while it runs"
+        )
+
+
+def _restrictions(plan: Plan) -> str:
+    """Return the given options and filters that may leave out events."""
+    request = plan.request
+    shown = {output.when for output in request.tracer.outputs}
+    given = [f"--{task_filter.value}" for task_filter in request.filters]
+    for option in request.tracer.options:
+        value = request.options.get(option.name)
+        is_flag = isinstance(option, Flag) and bool(value and option.define) and option.name not in shown
+        is_limit = isinstance(option, Number) and bool(option.config) and value is not None
+        is_set = isinstance(option, NameSet) and value is not None
+        if is_flag or is_limit or is_set:
+            given.append(f"--{option.name}")
+    return " or ".join(given)
 
 
 def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:

@@ -606,6 +606,12 @@ def test_describe():
     ]
 
 
+def test_describe_shows_the_values_of_options_and_not_their_slots():
+    plan = make_plan(Request(registry.get("biosnoop"), options={"min": 5_000_000}), FakeKernel())
+    lines = [line for line in plan.describe() if "min" in line.lower() or "cfg" in line.lower()]
+    assert lines == ["config   min=5000000"]
+
+
 def test_describe_names_cgroups():
     folders = {Filter.CGROUP: (b"/sys/fs/cgroup/a b",)}
     lines = plan_of(command=("ls",), filters=folders).describe()

@@ -21,11 +21,21 @@ from pytracer.bpf.read.streams.records import (
     gather,
     record_offsets,
     sort_by_time,
+    string_member,
 )
 
 HEADER = 8
 BUSY, DISCARDED = 1 << 31, 1 << 30  # include/uapi/linux/bpf.h: BPF_RINGBUF_BUSY_BIT, _DISCARD_BIT
 LENGTH = DISCARDED - 1
+
+
+def shortest_record(record: np.dtype[np.void]) -> int:
+    """Return the bytes that the shortest record of this type takes in a ring: a last string may be empty."""
+    last = string_member(record)
+    size = record.itemsize
+    if last is not None and record.fields is not None:
+        size = int(record.fields[last][1]) + 1
+    return (HEADER + size + 7) // 8 * 8
 
 
 class RingReader:

@@ -361,3 +361,8 @@ def test_perf_nothing_stays_open_where_a_cpu_refuses(monkeypatch):
     os.close(machine.rings[0].fd)
     machine.rings[0]._map.close()
     assert descriptors() == before
+
+
+@pytest.mark.parametrize(("record", "size"), [(FIXED, 24), (LONG, 24), (np.dtype([("ns", "u8")]), 16)])
+def test_the_shortest_record_has_an_empty_string(record, size):
+    assert ringbuf.shortest_record(record) == size
