@@ -10,7 +10,7 @@
 #include "syscall.h"
 
 #ifdef PT_TIMED
-#error "leave out PT_TIMED: the hook RETURN_TIMED defines it, and without that hook no program saves the start"
+#error "leave out PT_TIMED, and declare the hook RETURN_TIMED, whose programs save the start"
 #endif
 #ifdef PT_RETURN_TIMED
 #define PT_TIMED

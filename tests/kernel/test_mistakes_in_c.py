@@ -60,7 +60,7 @@ MISTAKES = {
     "durations without the hook that measures": Mistake(
         "renames",
         {'#include "task.h"': '#define PT_TIMED\n#include "returns.h"\n#include "task.h"'},
-        "leave out PT_TIMED: the hook RETURN_TIMED defines it",
+        "leave out PT_TIMED, and declare the hook RETURN_TIMED",
         "",
     ),
     "an option that the C ignores": Mistake(

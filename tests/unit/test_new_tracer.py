@@ -13,8 +13,8 @@ import pytest
 
 import pytracer
 from pytracer.bpf.compile.source import read_source
-from pytracer.enrich import check_decoders, decoders
 from pytracer.cli.main import COMMANDS
+from pytracer.enrich import check_decoders, decoders
 from pytracer.errors import PytracerError, SchemaError, UsageError
 from pytracer.model import Schema
 from pytracer.plan import make_plan

@@ -26,9 +26,10 @@ GROUP = "pytracer.tracers"
 VARIABLE = "PYTRACER_PATH"
 """Environment variable: folders of tracers, separated by colons."""
 
-RESERVED = frozenset(
-    "cache completion diff doctor explain help list list-probes man pack prog run schema script serve".split()
-)
+RESERVED = {
+    *("cache", "completion", "diff", "doctor", "explain", "help", "list", "list-probes"),
+    *("man", "pack", "prog", "run", "schema", "script", "serve"),
+}
 """The names of pytracer's commands: a tracer of such a name could not be run."""
 
 _added: list[Path] = []
