@@ -34,8 +34,7 @@ def histograms(tmp_path, *words):
         ]
         result = run("fsdist", *run_words)
     assert result.status == 0, result.err
-    assert result.of("loss") == []
-    return result.of("summary")
+    return result.of("summary"), result.missed
 
 
 @pytest.mark.lab
@@ -43,22 +42,21 @@ def histograms(tmp_path, *words):
     "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_each_operation_is_in_one_bucket(alternative, tmp_path):
-    rows = histograms(tmp_path, "--by", "fs,operation", "--hook", f"return={alternative}")
+    rows, missed = histograms(tmp_path, "--by", "fs,operation", "--hook", f"return={alternative}")
     found = {row["operation"]: row["operations"] for row in rows if row["fs"] == "ext4"}
     # Python opens and reads files of its own before, which may be on ext4 as well.
-    assert {kind: found[kind] for kind in ("write", "sync")} == {
-        kind: EXPECTED[kind] for kind in ("write", "sync")
-    }
-    assert all(found[kind] >= EXPECTED[kind] for kind in EXPECTED)
+    assert all(found[kind] <= EXPECTED[kind] for kind in ("write", "sync"))
+    assert sum(max(EXPECTED[kind] - found[kind], 0) for kind in EXPECTED) <= missed
     for row in rows:
         assert sum(bucket["count"] for bucket in row["latency_ns"]) == row["operations"]
         assert row["avg_ns"] <= row["max_ns"] <= row["total_ns"]
 
 
 def test_by_process_and_name(tmp_path):
-    rows = histograms(tmp_path, "--by", "pid,comm,operation")
+    rows, missed = histograms(tmp_path, "--by", "pid,comm,operation")
     [row] = [row for row in rows if row["operation"] == "sync"]
-    assert (row["comm"], row["operations"]) == ("python", COUNT)
+    assert row["comm"] == "python"
+    assert COUNT - missed <= row["operations"] <= COUNT
 
 
 def test_operations_by_io_uring(tmp_path):

@@ -21,8 +21,7 @@ def traced(tmp_path, *words, before=()):
     every_word = ["-f", "json", *words, "--", "sh", "-c", script, "sh", *before, *command(tmp_path)]
     result = run("fsslower", *every_word)
     assert result.status == 0, result.err
-    assert result.of("loss") == []
-    return [event for event in result.of("event") if event["file"] in DONE], result.err
+    return [event for event in result.of("event") if event["file"] in DONE], result
 
 
 def operations(found):
@@ -35,8 +34,10 @@ def operations(found):
 )
 def test_each_operation_is_seen_once(alternative, tmp_path):
     with mounted(tmp_path) as folder:
-        found, _ = traced(folder, "--min", "0", "--hook", f"return={alternative}")
-    assert operations(found) == every(OPERATIONS)
+        found, result = traced(folder, "--min", "0", "--hook", f"return={alternative}")
+    seen, made = Counter(operations(found)), Counter(every(OPERATIONS))
+    assert seen <= made
+    assert (made - seen).total() <= result.missed
     assert {event["fs"] for event in found} == {"ext4"}
     assert all(event["took_ns"] > 0 for event in found)
     assert len({event["pid"] for event in found}) == 1
@@ -72,8 +73,9 @@ def test_writes_that_wait_for_the_disk_are_told(tmp_path):
 def test_strace_times_the_same_calls(tmp_path):
     calls = "openat,read,pread64,readv,preadv,write,pwrite64,writev,pwritev,fsync"
     strace = ["strace", "-T", "-y", "-e", f"trace={calls}"]
-    found, text = traced(tmp_path, "--min", "0", "--comm", "python", before=strace)
-    took = [float(time) * 1e9 for time in re.findall(r"^fsync\(\d+<[^>]*/written>.* <([\d.]+)>$", text, re.M)]
+    found, result = traced(tmp_path, "--min", "0", "--comm", "python", before=strace)
+    lines = re.findall(r"^fsync\(\d+<[^>]*/written>.* <([\d.]+)>$", result.err, re.M)
+    took = [float(time) * 1e9 for time in lines]
     ours = [event["took_ns"] for event in found if event["operation"] == "sync"]
     assert len(took) == len(ours) == COUNT
     # strace stops the program within the call: each took longer for it.

@@ -40,6 +40,16 @@ class Result:
         """Return its records of one kind."""
         return [record for record in self.records if record["kind"] == kind]
 
+    @property
+    def missed(self) -> int:
+        """The number of runs of programs that the kernel skipped. Nothing else may be lost.
+
+        From Linux 7.0 on it skips programs on raw tracepoints while one on that CPU is preempted, and
+        programs on trace events while a task that reads a map is.
+        """
+        assert {loss["reason"] for loss in self.of("loss")} <= {"missed"}, self.of("loss")
+        return sum(loss["lost"] for loss in self.of("loss"))
+
 
 class Ended(AssertionError):
     """The process ended before it traced; ``result`` has its output."""
