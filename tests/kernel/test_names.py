@@ -6,10 +6,12 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from pytracer.kernel import functions
 from pytracer.plan.attach_targets import ALTERNATIVES
 from support.cli import run, start, stop
 from support.needs import refused
@@ -123,6 +125,23 @@ def test_versions_that_the_compiler_made_of_a_function_are_said(tmp_path):
     [(version, count)] = counts.items()
     assert version.startswith(f"u:{program}:sub.constprop.0")
     assert count == 5
+
+
+@pytest.mark.lab
+def test_versions_of_a_function_of_the_kernel_are_said_and_of_others_nothing_is():
+    names = Counter(re.findall(r"^\w+ [tT] (\S+)$", Path("/proc/kallsyms").read_text(), re.M))
+    listed = functions.traceable() or frozenset()
+    versions = [name for name in names if re.search(r"\.(constprop|isra)\.", name)]
+    both = {name: of for of in versions if names[name := of.partition(".")[0]] == 1 and name in listed}
+    for name in (*list(both)[:2], "vfs_read"):
+        result = run("funccount", "-v", f"k:{name}", "-d", 0.1)
+        if refused(result, {"k": "kprobe"}):
+            return
+        assert result.status == 0, result.err
+        said = re.search(r"the compiler made versions of it that are not seen: (.+)", result.err)
+        assert (said[1].split(", ") if said else []) == sorted(
+            one for one in versions if one.partition(".")[0] == name
+        )
 
 
 @pytest.mark.lab

@@ -151,7 +151,8 @@ def test_a_pattern_of_which_nothing_can_be_attached_to_is_an_error(kernel):
     ("kind", "what", "count"), [(7, 4, 5), (7, 3, 5), (7, 1, 0), (8, 4, 0), (None, 0, 0)]
 )
 def test_what_a_link_on_a_kprobe_missed(monkeypatch, kind, what, count):
-    def info(_fd: int, buffer: bytearray) -> None:
+    def info(fd: int, buffer: bytearray) -> None:
+        struct.pack("I", fd)  # raises struct.error of what is no descriptor, as the real one does
         if kind is None:
             raise OSError(errno.EINVAL, "")
         struct.pack_into("=I", buffer, 0, kind)
@@ -160,6 +161,7 @@ def test_what_a_link_on_a_kprobe_missed(monkeypatch, kind, what, count):
 
     monkeypatch.setattr(perf, "object_info", info)
     link = perf.PerfLink(os.open(os.devnull, os.O_RDONLY))
+    assert (link.uncounted == "") == bool(count)
     link.detach()
     assert link.missed == count
 

@@ -57,9 +57,11 @@ class PerfLink(Link):
 
     def _count(self) -> int | None:
         """Return how many runs the link missed; None if the kernel does not report it."""
+        if self.fd < 0:
+            return None
         info = bytearray(_INFO.size)
         _INFO.pack_into(info, 0, *[0] * 8, _UNTOUCHED)
-        with contextlib.suppress(OSError):  # detached, a plain event, or a kernel that does not say
+        with contextlib.suppress(OSError):  # a plain event, or a kernel that does not say
             object_info(self.fd, info)
             kind, _, _, what, _, _, _, _, count = _INFO.unpack(info)
             if kind == _PERF_LINK and what in _KPROBES and count != _UNTOUCHED:
