@@ -113,7 +113,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "-c", "--cmd", dest="command", metavar="COMMAND", help="run a command, and stop when it ends"
     )
-    parser.add_argument("-p", dest="process", type=int, metavar="PID", help="trace this process")
+    parser.add_argument("-p", "--pid", dest="process", type=int, metavar="PID", help="trace this process")
     parser.add_argument(
         "-f", dest="format", choices=tuple(SCRIPT_FORMATS), default="text", help="default: text"
     )
@@ -183,7 +183,11 @@ def _request(
     request = build_request(
         SCRIPT,
         (text, *words),
-        options={"unsafe": options.unsafe, "quiet": options.quiet},
+        options={
+            "unsafe": options.unsafe,
+            "quiet": options.quiet,
+            "quiet_warnings": options.no_warnings,
+        },
         filters={Filter.PID: [options.process]} if options.process else {},
         command=command,
         load=load,

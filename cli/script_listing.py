@@ -142,7 +142,7 @@ def _members(kind: str, name: str, facts: KernelInfo) -> Iterator[str]:
     type_id = None if provider is None else provider.find(kind, name)
     if provider is None or type_id is None:
         raise UsageError(f"this kernel has no {kind} {name}")
-    yield f"{kind} {name} {{"
+    yield f"vmlinux: {kind} {name} {{"
     if isinstance(type_id, StructType):
         for member, field in provider.members(type_id).items():
             of = field.type.of if isinstance(field.type, ArrayType) else field.type

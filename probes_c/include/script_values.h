@@ -181,6 +181,43 @@ static __always_inline s64 script_compare(u64 one, u64 other, u32 size)
     return 0;
 }
 
+// An index of an array of "count" items: the first for one outside it. The verifier has to see the bound in the
+// register that is added to an address.
+static __always_inline u64 script_index(u64 index, u32 count)
+{
+    if (index >= count)
+        index = 0;
+    pt_opaque(index);
+    return index;
+}
+
+// Whether two values of "size" bytes, a multiple of 8, are the same.
+static __always_inline s32 script_same(u64 one, u64 other, u32 size)
+{
+    u32 at;
+
+    for (at = 0; at < size; at += 8) {
+        if (*(u64 *)(one + at) != *(u64 *)(other + at))
+            return 0;
+    }
+    return 1;
+}
+
+// Whether two buffers are the same: the number of their bytes, then the bytes.
+static __always_inline s32 script_same_bytes(u64 one, u64 other, u32 size)
+{
+    u64 length = *(u64 *)one;
+    u32 at;
+
+    if (length != *(u64 *)other)
+        return 0;
+    for (at = 0; at < size - 8; at++) {
+        if (at < length && *(u8 *)(one + 8 + at) != *(u8 *)(other + 8 + at))
+            return 0;
+    }
+    return 1;
+}
+
 static __always_inline s32 script_write_user(u64 address, u64 from, u32 size, u64 length)
 {
     return length && length <= size && !script_probe_write_user((void *)address, (void *)from, length);

@@ -156,7 +156,7 @@ def test_a_loop_without_end_is_ended_and_said():
 def test_text_is_bpftraces():
     text = 'begin { @a["x"] = 1; @a["y"] = 2; @h = hist(5); print(@a, 1); clear(@a); @b = (1, "t"); }'
     bar = "@" * 52
-    assert output(text) == f"@a[y]: 2\n\n\n@b: (1, t)\n\n@h:\n[4, 8)                 1 |{bar}|\n\n"
+    assert output(text) == f"@a[y]: 2\n\n@b: (1, t)\n@h:\n[4, 8)                 1 |{bar}|\n\n"
 
 
 def test_a_program_reads_the_entries_of_a_map():

@@ -124,7 +124,7 @@ def test_values_of_enums_have_their_names():
         'printf("%d %s %-5s|\\n", BLUE, @last, RED); }'
     )
     done = run("script", "-q", "-e", text)
-    assert done.out == "7 BLUE RED  |\n\n@[RED, BLUE]: 1\n\n@last: BLUE\n\n@mixed[0]: 1\n@mixed[3]: 4\n\n"
+    assert done.out == "7 BLUE RED  |\n\n@[RED, BLUE]: 1\n@last: BLUE\n@mixed[0]: 1\n@mixed[3]: 4\n"
 
 
 def test_a_variable_of_a_program_is_read_wherever_the_program_is_loaded(tmp_path):

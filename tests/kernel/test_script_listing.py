@@ -26,7 +26,7 @@ def test_probes_by_pattern_with_their_arguments():
     typed = lines("-lv", "rawtracepoint:sched_process_fork,struct path")
     assert typed[:2] == ["rawtracepoint:vmlinux:sched_process_fork", "    struct task_struct * parent"]
     assert typed[3:] == [
-        *("struct path {", "        struct vfsmount * mnt;", "        struct dentry * dentry;", "};")
+        *("vmlinux: struct path {", "        struct vfsmount * mnt;", "        struct dentry * dentry;", "};")
     ]
     assert {"software:faults:", "hardware:cycles:"} <= set(lines("-l", "*ware:*"))
     assert lines("-l", "i:*") == ["interval:hz:", "interval:us:", "interval:ms:", "interval:s:"]

@@ -43,14 +43,14 @@ def test_an_iterator_sees_the_open_files_of_a_process():
     with process:
         assert process.stdout.readline() == "ready\n"
         text = 'iter:task_file /ctx.task.comm == "pt-opens" && ctx.fd > 2/ { @[probetype] = count(); }'
-        assert output(text) == "\n@[iter]: 23\n\n"
+        assert output(text) == "\n@[iter]: 23\n"
         text = text.replace("probetype", "path(ctx.file.f_path)")
         done = run("script", "-q", "-e", f"config = {{ max_strlen = 64 }} {text}")
         if done.status == 2:
             assert "this kernel makes no paths for iterators (Linux 5.12)" in done.err
         else:
-            assert done.out == "\n@[/dev/null]: 23\n\n"
-        assert output('iter:task /ctx.task.comm == "pt-opens"/ { @ = count(); }') == "\n@: 1\n\n"
+            assert done.out == "\n@[/dev/null]: 23\n"
+        assert output('iter:task /ctx.task.comm == "pt-opens"/ { @ = count(); }') == "\n@: 1\n"
 
 
 def test_a_watchpoint_counts_the_stores_of_a_command():
@@ -59,7 +59,7 @@ def test_a_watchpoint_counts_the_stores_of_a_command():
         *("--", sys.executable, "-S", "-c", STORES),
     )
     assert done.status == 0, done.err
-    assert done.out == "\n@: 23\n\n"
+    assert done.out == "\n@: 23\n"
 
 
 def test_a_signal_to_pytracer_runs_a_block():

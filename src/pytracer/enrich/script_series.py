@@ -68,7 +68,7 @@ def chart(kind: AggregateType, series: Series) -> str:
     """Return the lines of a chart."""
     low, high = min(series.values.values(), default=0), max(series.values.values(), default=0)
     if low == high:
-        low, high = low - 1, high + 1
+        low, high = low - (kind.signed or low > 0), high + 1
     labels = f"{_MARGIN}{low}{high:>{_LAST + 1 - len(str(low))}}\n"
     lines = [labels, f"hh:mm:ss.ms  |{'_' * (_LAST - 1)}|\n"]
     for epoch in range(series.first, series.last + 1):

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pytracer.arrays import np
 from pytracer.enrich.cgroups import cgroup_decoder
+from pytracer.enrich.script_symbols import ScriptSymbols
 from pytracer.kernel import syscalls
 from pytracer.lang.formats import Conversion
 from pytracer.lang.script.types import (
     TARGET_SYMBOL,
     WORD,
+    ArrayValueType,
     BufferType,
     CodeType,
     InetType,
@@ -35,8 +36,6 @@ from pytracer.lang.script.types import (
 )
 from pytracer.lang.types import IntType, PointerType, Type
 from pytracer.record import record
-from pytracer.symbols.kernel import KernelSymbols
-from pytracer.symbols.user import UNKNOWN, UserSymbols
 from pytracer.text import from_bytes, harmless, to_bytes
 
 _HIERARCHY = "unified"
@@ -73,8 +72,7 @@ class ValueReader:
         self._targets = targets
         self._enums = enums or {}
         self._trailer, self._room, self._clock = trailer, room, clock
-        self._kernel: KernelSymbols | None = None
-        self.user = UserSymbols()
+        self.symbols = ScriptSymbols()
         self._cgroup: Callable[[int], str] | None = None
         self._names: dict[str, Callable[[int, str], str]] = {
             "username": lambda value, _: _user(value),
@@ -89,7 +87,7 @@ class ValueReader:
 
     def close(self) -> None:
         """Close files."""
-        self.user.close()
+        self.symbols.close()
 
     def read(self, kind: Type, data: bytes, at: int) -> DecodedValue:
         """Decode the value of a type at offset ``at`` of ``data``."""
@@ -121,6 +119,11 @@ class ValueReader:
                 return DecodedValue(
                     {name: part.data for name, part in parts_by_name.items()}, f"{{ {text} }}"
                 )
+            case ArrayValueType():
+                parts = [self.read(item, data, at + kind.offset(n)) for n, item in enumerate(kind.items)]
+                return DecodedValue(
+                    [part.data for part in parts], f"[{','.join(part.text for part in parts)}]"
+                )
             case IntArrayType():
                 size = kind.of.size
                 pieces = (data[at + size * n : at + size * (n + 1)] for n in range(kind.length))
@@ -140,7 +143,7 @@ class ValueReader:
                 if pid & TARGET_SYMBOL:
                     text = harmless(self._target(pid & ~TARGET_SYMBOL)[1])
                     return DecodedValue(text, text)
-                text = harmless(_named(self._symbols(kind.user, pid, [address])[0], address))
+                text = harmless(self.symbols.names(kind.user, pid, [address])[0])
                 return DecodedValue(text, text)
             case StackType():
                 return self._stack(kind, data, at)
@@ -183,29 +186,17 @@ class ValueReader:
         addresses = [address for address in addresses if address]
         if kind.mode == "raw":
             names = [f"{address:x}" for address in addresses]
+        elif kind.mode == "build_id":
+            names = self.symbols.build_ids(pid, addresses)
         else:
-            names = self._symbols(kind.user, pid, addresses)
-            names = [harmless(_named(name, at)) for name, at in zip(names, addresses, strict=True)]
+            names = [*map(harmless, self.symbols.names(kind.user, pid, addresses, offsets=True))]
         if kind.mode == "perf":
+            files = self.symbols.files(pid, addresses) if kind.user else [""] * len(addresses)
+            names = [f"{name}{file and f' ({file})'}" for name, file in zip(names, files, strict=True)]
             names = [f"{address:x} {name}" for address, name in zip(addresses, names, strict=True)]
-        indent = "\t" if kind.mode == "perf" else "    "
+        indent = {"perf": "\t", "raw": "", "build_id": ""}.get(kind.mode, " " * 8)
         text = "\n" + "".join(f"{indent}{name}\n" for name in names)
         return DecodedValue("\n".join(names), text)
-
-    def _symbols(self, user: bool, pid: int, addresses: Sequence[int]) -> list[str]:
-        address_array = np.array(addresses, dtype=np.uint64)
-        if not len(address_array):
-            return []
-        if user:
-            self.user.notice(pid)
-            return self.user.names(pid, 0, None, address_array)
-        self._kernel = self._kernel or KernelSymbols()
-        names = self._kernel.names(address_array)
-        starts = [self._kernel.address(name) for name in names]
-        return [
-            f"{name}+{address - start}" if start and 0 <= address - start < 1 << 20 else name
-            for name, start, address in zip(names, starts, addresses, strict=True)
-        ]
 
     def format_time(self, form: str, nanoseconds: int) -> str:
         """Format a time since the epoch by strftime's rules; %f stands for the microseconds."""
@@ -260,10 +251,6 @@ def as_traced(text: str) -> str:
 def quote_for_shell(text: str) -> str:
     """Quote text that a shell would not take as plain words: traced names may contain commands."""
     return text if _WORDS.fullmatch(text) else shlex.quote(text)
-
-
-def _named(name: str, address: int) -> str:
-    return f"{address:#x}" if name == UNKNOWN else name
 
 
 def _escaped(data: bytes) -> str:

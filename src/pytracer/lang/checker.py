@@ -11,7 +11,7 @@ from pytracer.lang import syntax, types
 from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, convert, logical, number, size_of, unary
 from pytracer.lang.identifiers import Identifiers
 from pytracer.lang.lexer import quote
-from pytracer.lang.scope import KERNEL, USER, Comm, Lvalue, Operand, Scope, Value
+from pytracer.lang.scope import KERNEL, USER, Comm, Lvalue, Operand, RecordField, Scope, Value
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import (
     INT,
@@ -240,9 +240,14 @@ class Checker(Identifiers):
             raise ProbeSpecError(
                 f"{kind.name} has no member {node.name!r}", self.whole, node.at, node.end, hint=hint
             )
-        shift = member.offset % 8 if member.bits else 0
-        if member.bits and shift + member.bits > 64:
+        found_member = self.member_of(place, member)
+        if found_member.bits and found_member.shift + found_member.bits > 64:
             raise self.fail(node, "a bit-field that lies across more than 8 bytes")
+        return found_member
+
+    def member_of(self, place: Lvalue, member: RecordField) -> Lvalue:
+        """Return where a member of the struct at ``place`` lies."""
+        shift = member.offset % 8 if member.bits else 0
         memory = place.memory
         return Lvalue(
             place.code,

@@ -152,6 +152,13 @@ def is_char(kind: Type) -> bool:
     return isinstance(kind, IntType) and kind.size == 1 and not kind.boolean
 
 
+def is_string(kind: Type) -> bool:
+    """Return whether a type is an array of characters, not of small numbers."""
+    if not isinstance(kind, ArrayType) or not isinstance(kind.of, IntType):
+        return False
+    return kind.of.size == 1 and not kind.of.boolean and (kind.of.char or kind.of.signed)
+
+
 def is_text(kind: Type) -> bool:
     """Return whether a type is a string or points to one."""
     if isinstance(kind, PointerType):

@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 from pytracer.model import Batch, Item, Loss, Schema
 
-_MESSAGES = frozenset({"attached_probes", "error", "helper_error"})
-"""Kinds of output that go to standard error: the number of probes, errorf(), and failed reads."""
+_MESSAGES = frozenset({"attached_probes", "error", "warning", "helper_error"})
+"""Kinds of output that go to standard error: the number of probes, errorf(), warnf(), and failed reads."""
 
 _encode = json.JSONEncoder().encode
 
@@ -59,16 +59,19 @@ class ScriptJsonSink(ScriptSink):
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         if isinstance(item, Batch):
-            lines = [
-                # That a read failed has no "data" of its own.
-                f"{json.dumps({'type': kind} | data)}\n"
-                if kind == "helper_error"
-                else f'{{"type": "{kind}", "data": {encode(data)}}}\n'
-                for kind, data, _ in item.records.tolist()
-                if kind
-            ]
-            self._stream.write("".join(lines))
+            rows = item.records.tolist()
+            self._stream.write("".join(self._line(kind, data) for kind, data, _ in rows if kind))
+            sys.stderr.write("".join(text for kind, _, text in rows if kind == "warning"))
         elif isinstance(item, Loss):
             data = {"events": item.lost, "reason": item.reason}
             self._stream.write(json.dumps({"type": "lost_events", "data": data}) + "\n")
         self._stream.flush()
+
+    @staticmethod
+    def _line(kind: str, data: Any) -> str:
+        if kind == "warning":
+            return ""
+        if kind == "helper_error":  # that a read failed has no "data" of its own
+            return json.dumps({"type": kind} | data) + "\n"
+        count = f'"count": {data["probes"]}, ' if kind == "attached_probes" else ""
+        return f'{{"type": "{kind}", {count}"data": {encode(data)}}}\n'

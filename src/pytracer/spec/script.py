@@ -23,6 +23,7 @@ SCRIPT = Tracer(
     follow=True,
     options=(
         Flag("quiet", "do not say how many probes are attached", short="q"),
+        Flag("quiet_warnings", "do not print what warnf() says"),
         Flag("unsafe", "allow functions that change what is traced or run commands: system, signal"),
     ),
     outputs=(

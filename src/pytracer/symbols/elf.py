@@ -56,15 +56,25 @@ class FunctionTable:
 
     def find(self, addresses: Array) -> list[str | None]:
         """Return the symbol at each address (uint64, as the file numbers them, shape (n,))."""
-        if not len(self.starts):
-            return [None] * len(addresses)
-        rows = np.searchsorted(self.starts, addresses, side="right").astype(np.intp) - 1
-        rows = np.where((rows >= 0) & (addresses >= self.ends[rows]), self.outer[rows], rows)
-        inside = (rows >= 0) & (addresses < self.ends[rows])
+        rows, inside = self._rows(addresses)
         return [
             elf_tables.name_at(self._strings, int(self._names[at])) if is_inside else None
             for at, is_inside in zip(rows.tolist(), inside.tolist(), strict=True)
         ]
+
+    def offset(self, address: int) -> int | None:
+        """Return how far an address is behind the start of its function; None if it is in none."""
+        rows, inside = self._rows(np.array([address], dtype=np.uint64))
+        return address - int(self.starts[rows[0]]) if inside[0] else None
+
+    def _rows(self, addresses: Array) -> tuple[Array, Array]:
+        """Return the row of the function at each address, and whether there is one."""
+        if not len(self.starts):
+            return np.zeros(len(addresses), np.intp), np.zeros(len(addresses), np.bool_)
+        rows = np.searchsorted(self.starts, addresses, side="right").astype(np.intp) - 1
+        rows = np.where((rows >= 0) & (addresses >= self.ends[rows]), self.outer[rows], rows)
+        inside = (rows >= 0) & (addresses < self.ends[rows])
+        return rows, inside
 
 
 @record
@@ -79,6 +89,10 @@ class Elf:
     functions: FunctionTable
     whole: bool
     build_id: str
+
+    def function_offset(self, offset: int) -> int | None:
+        """Return how far the code at a file offset is behind the start of its function."""
+        return self.functions.offset(int(self.address_of(np.array([offset], dtype=np.uint64))[0]))
 
     def address_of(self, offsets: Array) -> Array:
         """Translate file offsets to the addresses that the file numbers them by (uint64, shape (n,)).

@@ -243,6 +243,20 @@ class UserSymbols:
                 names[at] = name or UNKNOWN
         return names
 
+    def locate(self, pid: int, image: int, address: int) -> tuple[elf.Elf, int] | None:
+        """Return the file that a process has mapped at an address, and the offset in it; None if there is no
+        file that can be read."""
+        found = self._at(self._lineage(pid, image, None), address)
+        if isinstance(found, str) or found.file is None:
+            return None
+        file = found.file.read(found.program.account)
+        return None if file is None else (file, address - found.mapping.start + found.mapping.offset)
+
+    def mapping(self, pid: int, image: int, address: int) -> Mapping | None:
+        """Return what a process has mapped at an address."""
+        found = self._at(self._lineage(pid, image, None), address)
+        return None if isinstance(found, str) else found.mapping
+
     def _window(self, pid: int, generation: int | None) -> tuple[int, int]:
         """Return the times between which a sample with this generation was taken."""
         if generation is None:

@@ -17,16 +17,17 @@ from pytracer.bpf.read.maps import Map
 from pytracer.budget import Budget
 from pytracer.enrich.script_lines import format_lines
 from pytracer.enrich.script_maps import show_map
+from pytracer.enrich.script_symbols import process_words, processes
 from pytracer.enrich.script_values import ValueReader, as_traced, quote_for_shell
 from pytracer.lang.script import Action, CompiledScript, ScriptMap
 from pytracer.model import Batch, Item
 from pytracer.model.script import ScriptOutput
 from pytracer.plan import Plan
-from pytracer.record import replace
 from pytracer.trace.collector import find_map
 from pytracer.trace.stream_collector import StreamCollector
 
 _NAMES = ("type", "data")
+_LOOK = 0.25  # seconds between two looks at the processes in maps
 
 
 class ScriptCollector(StreamCollector):
@@ -43,6 +44,12 @@ class ScriptCollector(StreamCollector):
         self._by_name = {one.name: one for one in self._script.maps}
         self._exit_code: int | None = None
         self._announced = self._has_read = False
+        self._look_at = 0.0
+        found = [
+            (one, tuple(process_words(one.keys)), tuple(process_words((one.value,))))
+            for one in self._script.maps
+        ]
+        self._with_processes = [(one, keys, values) for one, keys, values in found if keys or values]
         config = self._script.config
         self._reader = ValueReader(
             self._script.targets,
@@ -76,6 +83,22 @@ class ScriptCollector(StreamCollector):
     def exit_code(self) -> int:
         """See :class:`~pytracer.trace.collector.Collector`."""
         return self._exit_code or 0
+
+    @property
+    def poll_interval(self) -> float | None:
+        """See :class:`~pytracer.trace.collector.Collector`."""
+        return _LOOK if self._with_processes else super().poll_interval
+
+    def poll(self) -> None:
+        """Look at the processes whose functions are in maps, before they end."""
+        if not self._with_processes or time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK
+        for one, in_keys, in_values in self._with_processes:
+            for rows, columns in zip(self._map(one).read(), (in_keys, in_values), strict=True):
+                if len(rows) and columns:
+                    words = np.ascontiguousarray(rows).view(np.uint64).reshape(len(rows), -1)
+                    self._reader.symbols.notice_new(processes(words, columns))
 
     def start(self, _links: Sequence[Link], /) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""
@@ -138,8 +161,7 @@ class ScriptCollector(StreamCollector):
             return
         ordered = sorted(self._script.maps, key=lambda one: one.name)
         shown = [self._show(one) for one in ordered if not self._map(one).is_empty]
-        outputs = [_output(one) for one in shown]
-        yield _batch_of([ScriptOutput("", None, "\n"), *outputs])
+        yield _batch_of([ScriptOutput("", None, "\n"), *shown])
 
     def close(self) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""
@@ -157,7 +179,8 @@ class ScriptCollector(StreamCollector):
 
     def _errorf(self, action: Action, data: bytes) -> ScriptOutput:
         text = self._reader.printf(action.pieces, action.fields, data).rstrip("\n")
-        return ScriptOutput("error", text, f"{action.text}: ERROR: {text}\n")
+        place, _, more = action.text.partition("\n")
+        return ScriptOutput("error", text, "\n".join((f"{place}: ERROR: {text}", *more.splitlines(), "")))
 
     def _helper_error(self, action: Action, _data: bytes) -> ScriptOutput:
         place, _, excerpt = action.text.partition("\n")
@@ -176,9 +199,11 @@ class ScriptCollector(StreamCollector):
         }
         return ScriptOutput("helper_error", data, f"{place}: WARNING: {about}\n{more}\n{excerpt}\n")
 
-    def _warnf(self, action: Action, data: bytes) -> None:
+    def _warnf(self, action: Action, data: bytes) -> ScriptOutput | None:
         text = self._reader.printf(action.pieces, action.fields, data).rstrip("\n")
-        self._warn(f"{action.text}: WARNING: {text}")
+        if self._plan.request.options.get("quiet_warnings"):
+            return None
+        return ScriptOutput("warning", text, f"{action.text.partition(chr(10))[0]}: WARNING: {text}\n")
 
     def _print(self, action: Action, data: bytes) -> ScriptOutput:
         shown = self._reader.read(action.fields[0], data, 0)
@@ -188,8 +213,7 @@ class ScriptCollector(StreamCollector):
         one = self._by_name.get(action.map)
         if one is None:
             return None
-        shown = self._show(one, *action.numbers)
-        return _output(shown)
+        return self._show(one, *action.numbers)
 
     def _print_entry(self, action: Action, data: bytes) -> ScriptOutput:
         one = self._by_name[action.map]
@@ -242,11 +266,6 @@ class ScriptCollector(StreamCollector):
         process = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)
         text = process.stdout.decode(errors="backslashreplace")
         return ScriptOutput("syscall", text, text)
-
-
-def _output(shown: ScriptOutput) -> ScriptOutput:
-    """Return a whole map as output: a blank line follows it, which a histogram has already."""
-    return replace(shown, text=shown.text + "\n" * (shown.kind not in ("hist", "tseries")))
 
 
 def _batch_of(outputs: Sequence[ScriptOutput]) -> Batch:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import as_type
 from pytracer.lang.formats import Conversion, parse_format
-from pytracer.lang.scope import Value
+from pytracer.lang.scope import Scope, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.assignments import Assignments
 from pytracer.lang.script.program import Action
+from pytracer.lang.script.state import ScriptState
 from pytracer.lang.script.types import (
     AggregateType,
     StringType,
@@ -34,6 +35,10 @@ class Actions(Assignments):
     values."""
 
     event_words = 1
+
+    def __init__(self, state: ScriptState, scope: Scope) -> None:
+        super().__init__(state, scope)
+        self.expansions = list[Node]()  # the calls of the macros whose bodies are being translated
 
     def return_code(self) -> str:
         """Return the C statement that ends the block."""
@@ -111,7 +116,10 @@ class Actions(Assignments):
         if template is None:
             raise self.fail(node, f"the first argument of {node.name}() is a text in quotes")
         pieces = parse_format(self.state.text, template.start + 1, template.end - 1, script=True)
-        self._emit_format(node, pieces, node.arguments[1:], self.state.place_of(node))
+        lines = [self.state.place_of(node)]
+        for call in reversed(self.expansions):
+            lines += [f"{self.state.place_of(call)}: ERROR: expanded from", self.state.excerpt_of(call)]
+        self._emit_format(node, pieces, node.arguments[1:], "\n".join(lines))
 
     def _assert(self, node: script.Call) -> None:
         if len(node.arguments) != 2:

@@ -19,6 +19,7 @@ from pytracer.lang.script.types import (
     unify,
 )
 from pytracer.lang.script.value_functions import ValueFunctions
+from pytracer.lang.script.value_types import value_type
 from pytracer.lang.script.values import Variable, wide
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import S64, U64, IntType, PointerType, Type
@@ -93,7 +94,7 @@ class Assignments(ValueFunctions):
 
     def _declared_type(self, name: syntax.TypeName) -> Type:
         kind = self.type_of(name)
-        return stored(kind)
+        return stored(value_type(kind, self.scope.types) or kind)
 
     def _variable_type(self, name: str, kind: Type) -> Type:
         """Return the type that holds all values that the block assigns to a variable."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert
-from pytracer.lang.scope import Comm, Operand, Scope, Value
+from pytracer.lang.scope import Operand, Scope, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.actions import ACTIONS, Actions
 from pytracer.lang.script.map_access import aggregate_number
@@ -39,7 +39,6 @@ class BlockCompiler(Actions):
         self._in_function = False
         self._c_loops = 0  # that are within each other, in the innermost function
         self.statement_functions = tuple(ACTIONS)
-        self._expanding = 0
 
     def compile(self, block: script.ProbeBlock) -> CompiledBlock:
         """Compile a probe's predicate and body. Raises ProbeSpecError, which points into the script."""
@@ -297,10 +296,10 @@ class BlockCompiler(Actions):
 
     def expand(self, node: Node, macro: script.Macro, arguments: tuple[Node, ...]) -> Value:
         """See ScriptExpressions."""
-        if self._expanding > _MACRO_DEPTH_MAX:
+        if len(self.expansions) > _MACRO_DEPTH_MAX:
             raise self.fail(node, f"macro {macro.name} uses itself")
         outer = self.variables, self.substitutes
-        self._expanding += 1
+        self.expansions.append(node)
         substitutes = {
             name: Substitute(argument, *outer)
             for name, argument in zip(macro.parameters, arguments, strict=True)
@@ -315,12 +314,12 @@ class BlockCompiler(Actions):
             return Value("0", S64)
         finally:
             self.variables, self.substitutes = outer
-            self._expanding -= 1
+            self.expansions.pop()
 
     def _as_value(self, node: Node, operand: Operand) -> Value:
         if isinstance(operand, Value):
             return operand
-        return self._comm("", 0) if isinstance(operand, Comm) else self._read(node, operand)
+        return self.operand_value(node, operand)
 
     def block_value(self, node: script.BlockExpression) -> Operand:
         """See ScriptExpressions."""

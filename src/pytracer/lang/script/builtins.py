@@ -6,6 +6,7 @@ from pytracer.errors import near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import number
 from pytracer.lang.scope import USER, Comm, Lvalue, Operand, Value
+from pytracer.lang.script import syntax as script
 from pytracer.lang.script.map_access import MapReads
 from pytracer.lang.script.types import TARGET_SYMBOL, CodeType, SymbolType
 from pytracer.lang.types import U32, U64, IntType, Type, VoidType
@@ -79,7 +80,7 @@ class Builtins(MapReads):
         if name.startswith("arg") and name[3:].isdecimal():
             return self._argument(node, int(name[3:]))
         if name == "args":
-            raise self.fail(node, "args is all arguments", hint="as in args.NAME")
+            return self._all_arguments(node)
         return None
 
     def suggest(self, name: str) -> str:
@@ -103,6 +104,15 @@ class Builtins(MapReads):
         if isinstance(value, Value):  # a register: numbers and addresses alike
             return Value(f"((u64)({value.code}))", value.type if self.scope.record else U64)
         return value
+
+    def _all_arguments(self, node: syntax.Name) -> Value:
+        """Translate ``args``: a record of all arguments or fields."""
+        scope = self.scope.entry if self.scope.entry is not None and not self.scope.named else self.scope
+        names = tuple(scope.named)
+        if not names:
+            raise self.fail(node, f"{scope.what} has no arguments", hint=scope.missing_reason)
+        items = tuple(syntax.Member(node.start, node.end, node, name, False, node.start) for name in names)
+        return self._tuple(script.RecordLiteral(node.start, node.end, names, items))
 
     def _return_value(self, node: syntax.Name) -> Value:
         value = self._retval(node)

@@ -11,8 +11,10 @@ from pytracer.lang.arithmetic import COMPARISONS, binary, convert, logical, numb
 from pytracer.lang.constants import constants
 from pytracer.lang.scope import Comm, Operand, Value
 from pytracer.lang.script import syntax as script
+from pytracer.lang.script.comparisons import BOOL, COMPARABLE, Comparisons
 from pytracer.lang.script.types import (
     WORD,
+    ArrayValueType,
     IntArrayType,
     RecordType,
     StringType,
@@ -20,27 +22,23 @@ from pytracer.lang.script.types import (
     c_size,
     literal_type,
     stored,
+    stored_size,
 )
-from pytracer.lang.script.values import ValueWriter
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import (
-    INT,
     S64,
     U64,
     IntType,
     PointerType,
-    StoredType,
     StructType,
     Type,
-    is_text,
 )
 from pytracer.record import replace
 
 _T = TypeVar("_T")
-BOOL = IntType(1, False, boolean=True)
 
 
-class ScriptExpressions(ValueWriter):
+class ScriptExpressions(Comparisons):
     """Translates expressions."""
 
     # Resolving
@@ -243,7 +241,9 @@ class ScriptExpressions(ValueWriter):
     # Members of what only scripts have
 
     def _member(self, node: syntax.Member) -> Operand:
-        if isinstance(node.of, syntax.Name) and node.of.name == "config":
+        of = node.of
+        is_call = isinstance(of, syntax.Name) or (isinstance(of, script.Call) and not of.arguments)
+        if is_call and getattr(of, "name", "").removeprefix("__builtin_") == "config":
             return self._setting(node)
         arguments = "ctx" if self.scope.what.startswith("iter:") else "args"
         if isinstance(node.of, syntax.Name) and node.of.name == arguments:
@@ -288,6 +288,8 @@ class ScriptExpressions(ValueWriter):
         """Translate ``of[index]``: of an array, a tuple, or an address."""
         operand = self._resolve(node.of)
         kind = None if isinstance(operand, Comm) else operand.type
+        if isinstance(operand, Value) and isinstance(kind, ArrayValueType):
+            return self._item(node, operand, kind)
         if isinstance(operand, Value) and isinstance(kind, TupleType):
             position = self.value(node.index).constant
             if position is None or not 0 <= position < len(kind.items):
@@ -297,8 +299,8 @@ class ScriptExpressions(ValueWriter):
             kind = IntArrayType(IntType(1, True, char=True), kind.room)
         if isinstance(operand, Value) and isinstance(kind, IntArrayType):
             index = self.number(node.index)
-            if index.constant is not None and not 0 <= index.constant < kind.length:
-                raise self.fail(node.index, f"there are {kind.length} of them: 0 to {kind.length - 1}")
+            if index.constant is not None:
+                self._check_index(node, index.constant, kind.length)
             if index.constant is None:
                 index = Value(self.temporary("u64", index.code), U64)
                 element = f"*({kind.of.c} *)({operand.code} + {index.code} * {kind.of.size})"
@@ -307,6 +309,18 @@ class ScriptExpressions(ValueWriter):
                 code = f"*({kind.of.c} *)({operand.code} + {index.constant * kind.of.size})"
             return Value(f"(({kind.of.c}){code})", kind.of)
         return super()._index(node)
+
+    def _item(self, node: syntax.Index, array: Value, kind: ArrayValueType) -> Value:
+        """Translate an item of an array of arrays, addresses, strings or structs."""
+        index, length = self.number(node.index), len(kind.items)
+        if index.constant is not None:
+            self._check_index(node, index.constant, length)
+        at = self.temporary("u64", f"script_index({index.code}, {length})")
+        return self.load(f"({array.code} + {at} * {stored_size(kind.items[0])})", kind.items[0])
+
+    def _check_index(self, node: syntax.Index, index: int, length: int) -> None:
+        if not 0 <= index < length:
+            raise self.fail(node.index, f"there are {length} of them: 0 to {length - 1}")
 
     # Operators
 
@@ -321,7 +335,9 @@ class ScriptExpressions(ValueWriter):
                 self.check_number(part, value)
             return logical(node.sign, left, right)
         if isinstance(left.type, StringType) or isinstance(right.type, StringType):
-            return self._compare_strings(node, left, right)
+            return self.compare_strings(node, left, right)
+        if isinstance(left.type, COMPARABLE) and isinstance(right.type, COMPARABLE):
+            return self.compare_values(node, left, right)
         for part, value in ((node.left, left), (node.right, right)):
             self.check_number(part, value)
         if isinstance(left.type, IntType) and isinstance(right.type, IntType):
@@ -336,36 +352,6 @@ class ScriptExpressions(ValueWriter):
         if node.sign == "-" and isinstance(result.type, IntType):
             return convert(result, S64)
         return result
-
-    def check_number(self, node: Node, value: Value) -> None:
-        """Check that a value is a number or an address. Raises ProbeSpecError."""
-        if isinstance(value.type, StoredType):
-            raise self.fail(node, f"a number is expected here, and this is a {value.type.text}")
-
-    def _compare_strings(self, node: syntax.Binary, left: Value, right: Value) -> Value:
-        if node.sign not in ("==", "!="):
-            raise self.fail(node, f"{node.sign!r} makes no sense of strings", hint="== and != do")
-        parts = []
-        for part, value in ((node.left, left), (node.right, right)):
-            if isinstance(value.type, PointerType) and is_text(value.type):
-                value = self.read_string(value.code, self.state.string_room, self._memory(value.type))
-            if not isinstance(value.type, StringType):
-                raise self.fail(part, f"this is no string ({value.type.text})")
-            parts.append(value)
-        first, second = parts
-        same = self.equal(first, second)
-        return same if node.sign == "==" else Value(f"((s32)!{same.code})", INT)
-
-    def equal(self, first: Value, second: Value, limit: int = 0) -> Value:
-        """Return whether two strings are the same, or their first ``limit`` bytes."""
-        assert isinstance(first.type, StringType)
-        assert isinstance(second.type, StringType)
-        if first.type.room > second.type.room:
-            first, second = second, first
-        assert isinstance(first.type, StringType)
-        size = min(first.type.room, limit) if limit else first.type.room
-        code = f"script_equal({first.code}, {second.code}, {size}, {int(bool(limit))})"
-        return Value(self.temporary("s32", code), INT)
 
     def step(self, node: script.Step) -> Value:
         """Translate ``++`` or ``--``."""

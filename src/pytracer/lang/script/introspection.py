@@ -8,7 +8,7 @@ from pytracer.lang import syntax
 from pytracer.lang.arithmetic import number
 from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
-from pytracer.lang.script.expression_translator import BOOL
+from pytracer.lang.script.comparisons import BOOL
 from pytracer.lang.script.string_functions import StringFunctions
 from pytracer.lang.script.types import (
     AggregateType,

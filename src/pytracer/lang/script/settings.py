@@ -54,7 +54,7 @@ SETTINGS: Mapping[str, Setting] = {
     "perf_rb_pages": _number(64),
     "print_maps_on_exit": Setting("1", "bool"),
     "str_trunc_trailer": Setting(".."),
-    "stack_mode": Setting("bpftrace", choices=("bpftrace", "perf", "raw")),
+    "stack_mode": Setting("bpftrace", choices=("bpftrace", "perf", "raw", "build_id")),
     "missing_probes": Setting("error", choices=("error", "warn", "ignore")),
     "license": Setting("GPL", choices=_LICENSES),
     "unstable_tseries": Setting("warn", choices=_UNSTABLE),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 
 from pytracer.lang import syntax
-from pytracer.lang.scope import EITHER, Value
+from pytracer.lang.scope import EITHER, Lvalue, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.builtins import Builtins
-from pytracer.lang.script.expression_translator import BOOL
+from pytracer.lang.script.comparisons import BOOL
 from pytracer.lang.script.types import (
     WORD,
     BufferType,
@@ -18,7 +18,7 @@ from pytracer.lang.script.types import (
     c_size,
 )
 from pytracer.lang.syntax import Node
-from pytracer.lang.types import INT, U64, ArrayType, IntType, PointerType, is_text
+from pytracer.lang.types import INT, U64, ArrayType, IntType, PointerType, is_string, is_text
 
 
 class StringFunctions(Builtins):
@@ -73,14 +73,14 @@ class StringFunctions(Builtins):
             data = (data + b"\0")[: self.constant(node.arguments[1])] if len(node.arguments) > 1 else data
             literal = self.bytes_literal(data, IntArrayType(IntType(1, False), len(data)))
             return self._as_buffer(literal)
-        value = self.value(node.arguments[0])
+        value = self.bytes_or_value(node.arguments[0])
         if isinstance(value.type, BufferType):
             return value
-        if isinstance(value.type, IntArrayType):
-            return self._as_buffer(value)
         limit = self.state.string_room
         if self._is_constant(node, 1):
             limit = min(self.constant(node.arguments[1]), limit)
+        if isinstance(value.type, IntArrayType):
+            return self._as_buffer(value, limit)
         memory = self._memory(value.type) if isinstance(value.type, PointerType) else self.scope.memory
         value = self.read_bytes(f"(u64)({value.code})", limit, memory)
         if len(node.arguments) > 1 and not self._is_constant(node, 1):
@@ -88,12 +88,21 @@ class StringFunctions(Builtins):
             self.line(f"script_shorten({value.code}, {limit}, (u64)({length.code}));")
         return value
 
-    def _as_buffer(self, array: Value) -> Value:
+    def bytes_or_value(self, node: Node) -> Value:
+        """Translate an expression; an array of characters is bytes, not a string that ends at a NUL."""
+        operand = self._resolve(node)
+        kind = operand.type if isinstance(operand, Lvalue) else None
+        if isinstance(operand, Lvalue) and isinstance(kind, ArrayType) and is_string(kind) and kind.length:
+            return self.read_whole(operand, IntArrayType(IntType(1, False), kind.length))
+        return self.operand_value(node, operand)
+
+    def _as_buffer(self, array: Value, limit: int = 0) -> Value:
         assert isinstance(array.type, IntArrayType)
-        kind = BufferType(c_size(array.type))
+        size = c_size(array.type)
+        kind = BufferType(min(size, limit or size))
         to = self.memory(kind.size)
         self.line(f"*(u64 *)({to}) = {kind.room};")
-        self.line(f"script_copy({to} + {WORD}, {array.type.size}, {array.code});")
+        self.line(f"script_copy({to} + {WORD}, {kind.size - WORD}, {array.code});")
         return Value(to, kind)
 
     def _strncmp(self, node: script.Call, _to: str, _room: int) -> Value:

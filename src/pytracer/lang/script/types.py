@@ -101,6 +101,18 @@ class RecordType(CompositeType):
 
 
 @record
+class ArrayValueType(CompositeType):
+    """An array of strings, addresses, arrays or structs: values of one type, stored one after the other."""
+
+    items: tuple[Type, ...]
+
+    @property
+    def text(self) -> str:
+        """See StoredType."""
+        return f"{self.items[0].text}[{len(self.items)}]"
+
+
+@record
 class IntArrayType(StoredType):
     """An array of ``length`` numbers of a type, with C's layout."""
 
@@ -323,6 +335,13 @@ def unify(first: Type, second: Type) -> Type | None:
     ):
         items = [unify(a, b) for a, b in zip(first.items, second.items, strict=True)]
         return None if None in items else TupleType(tuple(item for item in items if item is not None))
+    if (
+        isinstance(first, ArrayValueType)
+        and isinstance(second, ArrayValueType)
+        and len(first.items) == len(second.items)
+    ):
+        item = unify(first.items[0], second.items[0])
+        return None if item is None else ArrayValueType((item,) * len(first.items))
     if (
         isinstance(first, RecordType)
         and isinstance(second, RecordType)

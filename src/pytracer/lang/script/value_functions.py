@@ -10,7 +10,7 @@ from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert, number
 from pytracer.lang.scope import Value
 from pytracer.lang.script import syntax as script
-from pytracer.lang.script.expression_translator import BOOL
+from pytracer.lang.script.comparisons import BOOL
 from pytracer.lang.script.machine_functions import MACHINE, MachineFunctions
 from pytracer.lang.script.types import (
     WORD,
@@ -27,7 +27,7 @@ from pytracer.lang.types import U64, IntType, PointerType
 from pytracer.record import replace
 
 DEPTH = 127  # frames of a stack: the kernel's default limit (kernel.perf_event_max_stack)
-_MODES = ("bpftrace", "perf", "raw")
+_MODES = ("bpftrace", "perf", "raw", "build_id")
 _REGISTERS = (
     *["ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "flags"],
     *(f"r{n}" for n in range(8, 16)),
@@ -91,6 +91,8 @@ class ValueFunctions(MachineFunctions):
                 mode = argument.name
             else:
                 depth = self.constant(argument)
+        if mode == "build_id" and not user:
+            raise self.fail(node, "the kernel's functions have no build id", hint="ustack(build_id)")
         if not 0 < depth <= DEPTH:
             raise self.fail(node, f"a stack has 1 to {DEPTH} frames")
         kind = StackType(user, depth, mode)
@@ -116,7 +118,7 @@ class ValueFunctions(MachineFunctions):
         raise self.fail(argument, f"ntop() takes an address of 4 or 16 bytes, and this is {value.type.text}")
 
     def _macaddr(self, node: script.Call, _to: str, _room: int) -> Value:
-        value = self.value(node.arguments[0])
+        value = self.bytes_or_value(node.arguments[0])
         if isinstance(value.type, IntArrayType):
             return Value(f"(*(u64 *)({value.code}) & 0xffffffffffffULL)", CodeType("mac"))
         if isinstance(value.type, PointerType):

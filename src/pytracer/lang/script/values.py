@@ -14,6 +14,7 @@ from pytracer.lang.script import syntax as script
 from pytracer.lang.script.state import ScriptState
 from pytracer.lang.script.types import (
     WORD,
+    ArrayValueType,
     BufferType,
     IntArrayType,
     RecordType,
@@ -23,6 +24,7 @@ from pytracer.lang.script.types import (
     stored_size,
     words_for,
 )
+from pytracer.lang.script.value_types import value_type
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import (
     S64,
@@ -32,6 +34,7 @@ from pytracer.lang.types import (
     StoredType,
     StructType,
     Type,
+    is_string,
     is_text,
 )
 from pytracer.record import record, replace
@@ -159,8 +162,11 @@ class ValueWriter(Checker):
         return Value(f"(({wide(kind)})*(u64 *)({address}))", kind)
 
     def number(self, node: Node) -> Value:
-        """Translate an expression that has to be a number or an address."""
-        value = self.value(node)
+        """Translate an expression that has to be a number or an address; of a struct it is the address."""
+        operand = self._resolve_into(node, "", 0)
+        if isinstance(operand, Lvalue) and isinstance(operand.type, StructType):
+            return Value(operand.address, PointerType(operand.type, user=operand.memory == USER))
+        value = self.operand_value(node, operand)
         if isinstance(value.type, StoredType):
             raise self.fail(node, f"a number is expected here, and this is a {value.type.text}")
         return value
@@ -171,25 +177,61 @@ class ValueWriter(Checker):
         ``to`` and ``room`` are the address and size of memory for the value. The code uses it if it avoids a
         copy and the value fits.
         """
-        operand = self._resolve_into(node, to, room)
+        return self.operand_value(node, self._resolve_into(node, to, room), to, room)
+
+    def operand_value(self, node: Node, operand: Operand, to: str = "", room: int = 0) -> Value:
+        """Read what an expression refers to; see ``value``."""
         if isinstance(operand, Comm):
             return self._comm(to, room)
         if isinstance(operand, Lvalue):
-            if isinstance(operand.type, ArrayType) and not is_string(operand.type) and size_of(operand.type):
-                return self.read_array(operand.address, operand.type, operand.memory)
-            if isinstance(operand.type, ArrayType) and is_text(operand.type) and operand.type.length != 0:
-                return self.read_string(operand.address, operand.type.length + 1, operand.memory, to, room)
-            if isinstance(operand.type, ArrayType) and is_text(
-                operand.type
-            ):  # a trace event's dynamic string
-                return self.read_string(operand.address, self.state.string_room, operand.memory, to, room)
-            if isinstance(operand.type, StoredType):  # behind the address of a variable
-                to = self.memory(operand.type.size)
-                self.line(f"script_copy({to}, {operand.type.size}, {operand.address});")
-                return Value(to, operand.type)
-            if isinstance(operand.type, StructType):
-                return Value(operand.address, PointerType(operand.type, user=operand.memory == USER))
+            kind = operand.type
+            if isinstance(kind, ArrayType) and is_text(kind) and (is_string(kind) or not size_of(kind)):
+                most = kind.length + 1 if kind.length else self.state.string_room  # a trace event's string
+                return self.read_string(operand.address, most, operand.memory, to, room)
+            if isinstance(kind, (ArrayType, StructType)):
+                return self._read_array_or_struct(operand)
+            if isinstance(kind, StoredType):  # behind the address of a variable
+                to = self.memory(kind.size)
+                self.line(f"script_copy({to}, {kind.size}, {operand.address});")
+                return Value(to, kind)
         return self._read(node, operand)
+
+    def _read_array_or_struct(self, place: Lvalue) -> Value:
+        """Add code that reads a whole struct or array; return the address of one that is too large."""
+        kind = value_type(place.type, self.scope.types)
+        if isinstance(kind, StoredType):
+            return self.read_whole(place, kind)
+        target = place.type.of if isinstance(place.type, ArrayType) else place.type
+        return Value(place.address, PointerType(target, user=place.memory == USER))
+
+    def read_whole(self, place: Lvalue, kind: StoredType) -> Value:
+        """Add code that reads all items of a value."""
+        to = self.memory(kind.size)
+        self._read_items(place, kind, to)
+        return Value(to, kind)
+
+    def _read_items(self, place: Lvalue, kind: Type, to: str) -> None:
+        if isinstance(kind, StringType):
+            self.line(
+                f"script_read_string({to}, {kind.room}, {kind.size}, {place.address}, {place.memory}, &bad);"
+            )
+        elif isinstance(kind, IntArrayType):
+            self.line(f"script_zero({to}, {kind.size});")
+            size = kind.of.size * kind.length
+            self.line(f"pt_spec_read((void *)({to}), {size}, {place.address}, {place.memory});")
+        elif isinstance(kind, ArrayValueType) and isinstance(place.type, ArrayType):
+            step = size_of(place.type.of)
+            for number, item in enumerate(kind.items):
+                part = replace(place, offset=place.offset + number * step, type=place.type.of)
+                self._read_items(part, item, f"{to} + {kind.offset(number)}")
+        elif isinstance(kind, RecordType) and isinstance(place.type, StructType):
+            members = self.scope.types.members(place.type)
+            for number, (name, item) in enumerate(zip(kind.names, kind.items, strict=True)):
+                part = self.member_of(place, members[name])
+                self._read_items(part, item, f"{to} + {kind.offset(number)}")
+        else:
+            assert isinstance(kind, (IntType, PointerType))
+            self.copy(self._load(place, kind), to, kind)
 
     def read_string(self, address: str, room: int, memory: str, to: str = "", most: int = 0) -> Value:
         """Add code that reads a string of up to ``room`` bytes, its NUL included."""
@@ -198,16 +240,6 @@ class ValueWriter(Checker):
             to = self.memory(kind.size)
         read = f"script_read_string({to}, {kind.room}, {kind.size}, {address}, {memory}, &bad)"
         return Value(to, kind, length=self.temporary("u32", read))
-
-    def read_array(self, address: str, kind: ArrayType, memory: str) -> Value:
-        """Add code that reads an array of numbers; return the address of any other array."""
-        if not isinstance(kind.of, IntType):
-            return Value(f"(u64)({address})", PointerType(kind.of, user=memory == USER))
-        stored_type = IntArrayType(kind.of, kind.length)
-        to = self.memory(stored_type.size)
-        self.line(f"script_zero({to}, {stored_type.size});")
-        self.line(f"pt_spec_read((void *)({to}), {size_of(kind)}, {address}, {memory});")
-        return Value(to, stored_type)
 
     def read_bytes(self, address: str, size: int, memory: str) -> Value:
         """Add code that reads bytes."""
@@ -249,8 +281,3 @@ class ValueWriter(Checker):
 def wide(kind: Type) -> str:
     """Return the C type that holds a number of any width, or an address."""
     return "s64" if isinstance(kind, IntType) and kind.signed else "u64"
-
-
-def is_string(kind: ArrayType) -> bool:
-    """Return whether an array is a string: its items are characters, not small numbers."""
-    return isinstance(kind.of, IntType) and kind.of.size == 1 and (kind.of.char or kind.of.signed)

@@ -1,0 +1,109 @@
+"""Names of the addresses that scripts store: functions of the kernel, and of processes that may end early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytracer.arrays import Array, np
+from pytracer.lang.script.types import TARGET_SYMBOL, CompositeType, StackType, SymbolType, stored_size
+from pytracer.lang.types import Type
+from pytracer.symbols import memory_maps
+from pytracer.symbols.history import UNLOADED
+from pytracer.symbols.kernel import KernelSymbols
+from pytracer.symbols.user import ANONYMOUS, ASTRAY, UNKNOWN, UserSymbols
+from pytracer.text import harmless
+
+_NO_NAMES = (UNKNOWN, ANONYMOUS, ASTRAY, UNLOADED)
+_FAR = 1 << 20  # no function is that long: what is further behind its start is in no known function
+
+
+class ScriptSymbols:
+    """Looks up functions. A process that was noticed keeps its names after its end."""
+
+    def __init__(self) -> None:
+        self._kernel: KernelSymbols | None = None
+        self._user = UserSymbols()
+        self._images = dict[int, int]()
+
+    def close(self) -> None:
+        """Close files."""
+        self._user.close()
+
+    def notice(self, pid: int) -> None:
+        """Read what a process has mapped."""
+        image = memory_maps.image_of(pid)
+        if image and self._user.notice(pid):
+            self._images[pid] = image
+
+    def notice_new(self, pids: Iterator[int]) -> None:
+        """Read what processes have mapped that were not noticed before."""
+        for pid in pids:
+            if pid not in self._images:
+                self.notice(pid)
+
+    def names(self, user: bool, pid: int, addresses: Sequence[int], *, offsets: bool = False) -> list[str]:
+        """Return the function at each address, with the distance from its start if requested."""
+        array = np.array(addresses, dtype=np.uint64)
+        if not addresses:
+            return []
+        found = self._user_names(pid, array) if user else self._kernel_names(array)
+        return [
+            f"{address:#x}"
+            if name in _NO_NAMES
+            else f"{name}+{offset}"
+            if offsets and offset is not None
+            else name
+            for (name, offset), address in zip(found, addresses, strict=True)
+        ]
+
+    def build_ids(self, pid: int, addresses: Sequence[int]) -> list[str]:
+        """Return the build id of the file of each address of a process, and the offset in it."""
+        self.notice(pid)
+        places = (self._user.locate(pid, self._images.get(pid, 0), address) for address in addresses)
+        return [
+            f"{address:#x}" if place is None else f"{place[0].build_id} {place[1]:#x}"
+            for place, address in zip(places, addresses, strict=True)
+        ]
+
+    def files(self, pid: int, addresses: Sequence[int]) -> list[str]:
+        """Return the file that a process has mapped at each address; "" where there is none."""
+        image = self._images.get(pid, 0)
+        mappings = (self._user.mapping(pid, image, address) for address in addresses)
+        return ["" if mapping is None else harmless(mapping.path) for mapping in mappings]
+
+    def _user_names(self, pid: int, addresses: Array) -> list[tuple[str, int | None]]:
+        self.notice(pid)
+        image = self._images.get(pid, 0)
+        names = self._user.names(pid, image, None, addresses)
+        places = (self._user.locate(pid, image, address) for address in addresses.tolist())
+        return [
+            (name, None if place is None else place[0].function_offset(place[1]))
+            for name, place in zip(names, places, strict=True)
+        ]
+
+    def _kernel_names(self, addresses: Array) -> list[tuple[str, int | None]]:
+        self._kernel = self._kernel or KernelSymbols()
+        names = self._kernel.names(addresses)
+        starts = [self._kernel.address(name) for name in names]
+        return [
+            (name, address - start if start and 0 <= address - start < _FAR else None)
+            for name, start, address in zip(names, starts, addresses.tolist(), strict=True)
+        ]
+
+
+def process_words(kinds: Sequence[Type], at: int = 0) -> Iterator[int]:
+    """Yield the words of stored values that are the ids of processes, whose functions the values are."""
+    for kind in kinds:
+        if isinstance(kind, CompositeType):
+            yield from process_words(kind.items, at)
+        elif isinstance(kind, (StackType, SymbolType)) and kind.user:
+            yield at
+        at += stored_size(kind) // 8
+
+
+def processes(words: Array, columns: Sequence[int]) -> Iterator[int]:
+    """Yield the processes in these columns of rows of words."""
+    for column in columns:
+        for pid in np.unique(words[:, column]).tolist():
+            if pid and not pid & TARGET_SYMBOL:
+                yield pid

@@ -1,0 +1,127 @@
+"""Whole structs, arrays and arguments as values of scripts, by a program's debug information."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from support.cli import run
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+PROGRAM = """
+struct pair { int left; short right[2]; };
+struct whole { struct pair pairs[2]; char name[4]; unsigned char raw[3]; long grid[2][2];
+               unsigned low:3, high:5; };
+__attribute__((noinline)) int hit(struct whole *one, struct whole *other, int count) {
+    __asm__ volatile("" :: "r"(one), "r"(other), "r"(count) : "memory");
+    return count;
+}
+int main(void) {
+    struct whole one = {{{1, {2, 3}}, {-4, {5, -6}}}, "abcd", {7, 8, 9}, {{10, 11}, {12, 13}}, 5, 20};
+    struct whole other = one;
+    other.grid[1][1]++;
+    return hit(&one, &other, 23) != 23;
+}
+"""
+WHOLE = {
+    "pairs": [{"left": 1, "right": [2, 3]}, {"left": -4, "right": [5, -6]}],
+    "name": "abcd",
+    "raw": [7, 8, 9],
+    "grid": [[10, 11], [12, 13]],
+    "low": 5,
+    "high": 20,
+}
+VALUES = {
+    "*$o": WHOLE,
+    "{ $w = *$o; ($w.name, $w.pairs[1].left, $w.grid[1][0]) }": ["abcd", -4, 12],
+    "{ $g = $o.grid; $n = (uint64)$count; $g[$n - 22] }": [12, 13],
+    "args.count": 23,
+    "{ $a = args; $a.count }": 23,
+    "$o.raw == $p.raw": True,
+    "$o.grid == $p.grid": False,
+    "$o.grid != $p.grid": True,
+    "(1, $o.pairs[0]) == (1, $p.pairs[0])": True,
+    "buf($o.name, 4) == buf($p.name, 4)": True,
+    "buf($o.raw, 2) == buf($o.raw, 3)": False,
+    "buf($o.name)": "abcd",
+    "{ let $list : struct pair[2]; $list = $o.pairs; $list[0].right[1] }": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "whole.c").write_text(PROGRAM)
+    path = folder / "whole"
+    subprocess.run(["cc", "-g", "-O0", "-fno-omit-frame-pointer", "-o", path, folder / "whole.c"], check=True)
+    return path
+
+
+def test_structs_and_arrays_are_values(program):
+    """All in one script: a start takes longer than they do."""
+    text = "uprobe:$1:hit { $o = args.one; $p = args.other; $count = args.count; "
+    text += " ".join(f"print({one});" for one in VALUES) + " @by[*$o, 1] = 2; }"
+    done = run("script", "-q", "-f", "json", "-e", text, program, "-c", str(program))
+    assert done.status == 0, done.err
+    *printed, by = [json.loads(line)["data"] for line in done.out.splitlines()]
+    assert dict(zip(VALUES, printed, strict=True)) == VALUES
+    [(key, value)] = by["@by"].items()
+    assert value == 2
+    assert "-4" in key
+
+
+def test_structs_are_printed_with_the_names_of_their_members(program):
+    text = "uprobe:$1:hit { print(args.one.pairs); print(args.one.pairs[1]); print(args); }"
+    done = run("script", "-q", "-e", text, program, "-c", str(program))
+    pairs, pair, arguments, *_ = done.out.splitlines()
+    assert pairs == "[{ .left = 1, .right = [2,3] },{ .left = -4, .right = [5,-6] }]"
+    assert pair == "{ .left = -4, .right = [5,-6] }"
+    assert arguments.startswith("{ .one = 0x")
+    assert arguments.endswith(", .count = 23 }")
+
+
+def test_errors_of_macros_say_where_they_are_expanded():
+    done = run("script", "-q", "-e", 'macro bad(x) { errorf("no %d", x); }\nbegin { bad(5); }')
+    assert done.err == (
+        "stdin:1:16-34: ERROR: no 5\nstdin:2:9-15: ERROR: expanded from\nbegin { bad(5); }\n        ~~~~~~\n"
+    )
+
+
+STACKS = """
+#include <unistd.h>
+__attribute__((noinline)) void inner(void) { __asm__ volatile("" ::: "memory"); }
+__attribute__((noinline)) void outer(void) { inner(); __asm__ volatile("" ::: "memory"); }
+int main(void) { for (int n = 0; n < 23; n++) outer(); usleep(900000); return 0; }
+"""
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("deep")
+    (folder / "deep.c").write_text(STACKS)
+    path = folder / "deep"
+    subprocess.run(["cc", "-O0", "-fno-omit-frame-pointer", "-o", path, folder / "deep.c"], check=True)
+    return path
+
+
+def test_functions_of_programs_have_names_in_maps_and_events(deep):
+    text = (
+        'uprobe:$1:inner { @[ustack(2), usym(reg("ip"))] = count(); @n++; if (@n == 1) { print(ustack(2)); '
+        "print(ustack(perf, 2)); print(ustack(raw, 2)); print(ustack(build_id, 2)); } }"
+    )
+    done = run("script", "-q", "-e", text, deep, "-c", str(deep))
+    assert done.status == 0, done.err
+    as_bpftrace, as_perf, raw, ids, counts = done.out.split("\n\n")[:5]
+    assert re.fullmatch(r"\n {8}inner\+0\n {8}(outer|main)\+\d+\n", as_bpftrace + "\n")
+    assert re.fullmatch(
+        rf"\n\t[0-9a-f]+ inner\+0 \({deep}\)\n\t[0-9a-f]+ (outer|main)\+\d+ \({deep}\)", as_perf
+    )
+    assert re.fullmatch(r"\n[0-9a-f]+\n[0-9a-f]+", raw)
+    notes = subprocess.run(["readelf", "-n", deep], capture_output=True, text=True, check=True).stdout
+    build_id = notes.partition("Build ID: ")[2].split()[0]
+    assert [line.split()[0] for line in ids.split()[::2]] == [build_id] * 2
+    assert re.search(r"^@\[\n {8}inner\+0\n {8}(outer|main)\+\d+\n, inner\]: 23$", done.out, re.M), counts
