@@ -19,7 +19,7 @@ int returns(struct pt_regs *ctx)
     u64 line = PT_REGS_RC(ctx), size;
     struct event *event;
 
-    // NULL at the end of the input. Only the return is looked at: a shell waits in readline when the trace begins.
+    // NULL at the end of the input. Only the return is traced: a shell waits in readline when the trace begins.
     if (pt_is_foreign(ctx) || !line || !pt_is_current_traced())
         return pt_pass();
     event = pt_prepare();

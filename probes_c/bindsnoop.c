@@ -47,7 +47,7 @@ static __always_inline int kind_of(u64 call)
 #endif
 }
 
-// The arguments of socketcall(2) are in memory; 32-bit programs alone make it.
+// The arguments of socketcall(2) are in memory. Only 32-bit programs call it.
 static __always_inline int unpack(struct pt_return *call)
 {
     u32 words[3] = {}, which = call->args[0];
@@ -61,7 +61,7 @@ static __always_inline int unpack(struct pt_return *call)
     return which == 2 ? IS_BIND : IS_LISTEN;
 }
 
-// What the program asked for, where the socket has not got it.
+// The requested address, if the socket has none.
 static __always_inline void fill_asked(struct event *event, u64 address)
 {
     u8 bytes[28] = {}; // struct sockaddr_in6

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// How long requests to disks take.
+// Measure how long requests to disks take.
 //
-// A request is counted once all of it has come back. Its start is kept by its address: the kernel makes a
-// disk's requests once and uses them again, so that those which never come back cannot become many.
+// A request is counted once it is complete. Its start is stored by its address: the kernel allocates a disk's requests
+// once and reuses them, so requests that never complete are few.
 #include "log2.h"
 #include "loss.h"
 
@@ -41,14 +41,14 @@ static __always_inline int on_insert(void *ctx, struct pt_request *request)
     return PT_PASS;
 }
 
-// What has become part of another request is used again without having come back.
+// A request that was merged into another one is reused without a completion.
 static __always_inline int on_merge(void *ctx, struct pt_request *request)
 {
     starts.delete(request);
     return PT_PASS;
 }
 
-// What was queued began then. What goes to its driver straight away was not queued.
+// A queued request began when it was queued. A request that goes straight to the driver was not queued.
 static __always_inline int on_issue(void *ctx, struct pt_request *request)
 {
 #ifdef QUEUED

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Count requests to disks that begin where the one before them ended, and those that do not.
+// Count requests to disks that begin where the previous one ended, and others.
 //
-// They are judged in the order in which the driver gets them: they come back in any.
+// The order is that in which the driver gets them, since they complete in any order.
 #define PT_PATTERN
 #define PT_SEES_ISSUE
 #include "request_rows.h"
 
-// Where the latest request of each row ended.
+// The end of the latest request of each row.
 BPF_HASH(ends, struct row_key, u64, PT_ROWS_MAX);
 
 static __always_inline void on_request_issued(void *ctx, struct pt_io *io, u32 disk, u32 operation)
@@ -15,7 +15,7 @@ static __always_inline void on_request_issued(void *ctx, struct pt_io *io, u32 d
     struct row_value *row;
     struct row_key key;
 
-    if (!io->bytes) // a flush has no place
+    if (!io->bytes) // a flush has no sector
         return;
     pt_fill_key(&key, io, disk, operation);
     row = pt_count_request(&key, io);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show each request to a disk when it has come back.
+// Show each request to a disk when it completes.
 #include "config.h"
 #include "requests.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Add up requests to disks by the stacks with which they were made.
+// Add up requests to disks by the stacks that made them.
 #define PT_ORIGIN_STACKS
 #include "stack.h"
 

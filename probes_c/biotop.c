@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Add up the requests to disks by who made them.
+// Add up requests to disks by the process that made them.
 #include "request_rows.h"
 
 static __always_inline int on_request_done(void *ctx, struct pt_io *io, u32 disk, u32 operation)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Measure how large requests to disks are.
+// Measure the sizes of requests to disks.
 #define PT_SLOTS
 #include "log2.h"
 #include "request_rows.h"

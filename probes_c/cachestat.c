@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Count pages that reads find in the page cache or not, and pages that are added to it and dirtied.
 //
-// No event says that a page was found. But pages are added in the context of the task that wants them: what is added
-// within the part of the file that a read(2) asks for, while it does, was missing, and the rest of it was there.
+// No event reports a page that was found. But pages are added in the context of the task that needs them: pages added
+// within the range of a read(2), while it runs, were missing, and the rest of the range was in the cache.
 #include "task_rows.h"
 #include "pages.h"
 #include "reading.h"
@@ -26,14 +26,14 @@ struct row_value {
 };
 #include "rows.h"
 
-BPF_HASH(missing, u64, u64, 16384); // pages that the read which a task is in has added
+BPF_HASH(missing, u64, u64, 16384); // pages that were added by the read that a task is in
 
 static __always_inline int kind_of(u64 call)
 {
     return pt_file_call(call) & PT_READS ? pt_file_call(call) : 0;
 }
 
-// Of the kernel's own threads, such as the workers of loop devices, no process is named.
+// Pages of kernel threads, such as the workers of loop devices, have no process.
 static __always_inline struct row_value *row_of(struct address_space *mapping)
 {
     int is_nobody = pt_is_kernel_thread();

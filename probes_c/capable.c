@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Count checks for capabilities, by what they are for, how they end, and (STACKS) where they are made.
+// Count checks for capabilities by capability, result and (STACKS) call site.
 #include "current_call.h"
 #include "task_rows.h"
 #ifdef STACKS
@@ -67,7 +67,7 @@ static __always_inline int count(void *ctx, struct row_key *key, u32 capability,
     return PT_PASS;
 }
 
-// Where the check is made; whether that was lost.
+// Add the stack of the check to the key. Returns 1 if it was lost.
 static __always_inline int place(void *ctx, struct row_key *key)
 {
     __builtin_memset(key, 0, sizeof(*key));
@@ -100,12 +100,12 @@ int checked(u64 *ctx)
     return 0;
 }
 #elif defined(HOOK_CHECKED_KPROBE)
-// The check is in the middle of its task: the stack of a return would end at the return probe before Linux 5.16.
+// The check is inside its task's call: before Linux 5.16, the stack of a return would end at the return probe.
 struct pt_start {
     struct row_key key;
     u32 capability;
 };
-#define HOOK_SWITCH_NONE // a check is not switched away
+#define HOOK_SWITCH_NONE // no task is switched out during a check
 #include "inflight.h"
 
 int checks(struct pt_regs *ctx)

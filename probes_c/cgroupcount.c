@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Packets and bytes per protocol, as they reach and leave the sockets of cgroups.
+// Count packets and bytes per protocol, as they reach and leave the sockets of cgroups.
 //
-// A packet begins with its network header here. The verdict is to let it pass: what others say still counts.
+// A packet begins with its network header here. The verdict lets it pass, so other programs still decide.
 #include "skb.h"
 
 #include "ip.h"

@@ -8,8 +8,8 @@ struct event {
     u64 took_ns;
     u32 pid;
     u32 tid;
-    s32 node; // -1: not known
-    s32 zone; // -1: not known
+    s32 node; // -1: unknown
+    s32 zone; // -1: unknown
     s32 order;
     s32 result;
     char mode[8];
@@ -37,8 +37,8 @@ int begun(struct tracepoint__compaction__mm_compaction_begin *args)
     return PT_PASS;
 }
 
-// The kernel looks at least once whether a compaction has finished. This event, other than the two around it, has the
-// zone and the order on every kernel.
+// The kernel checks at least once whether a compaction has finished. Unlike the two events around it, this event has
+// the zone and the order on every kernel.
 int looked(struct tracepoint__compaction__mm_compaction_finished *args)
 {
     u64 task = bpf_get_current_task();

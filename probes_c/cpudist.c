@@ -4,7 +4,7 @@
 #include "sched.h"
 #include "task_rows.h"
 
-// Since when each task has been on (or off) a CPU, by its address.
+// The time since which each task has been on (or off) a CPU, by its address.
 BPF_HASH(since, u64, u64, 65536);
 
 struct row_key {
@@ -58,7 +58,7 @@ static __always_inline void ends(struct task_struct *task, u64 now)
 }
 
 #ifdef OFF
-// A task that has ended does not come back.
+// A task that has exited does not return to a CPU.
 #define TASK_IS_DEAD 0x80
 
 static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *next, int runnable)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Count look-ups of parts of paths in the directory cache, and what they find.
+// Count look-ups of path components in the directory cache, and their results.
 #include "task_rows.h"
 #include <linux/dcache.h>
 
@@ -16,8 +16,8 @@ struct row_value {
 };
 #include "rows.h"
 
-// What lookup_fast returns: a dentry, which has no inode where the file is known not to exist; 0, so that the file
-// system is asked; or an error, such as ECHILD: the walk is begun again, and passes here once more.
+// lookup_fast returns a dentry, which has no inode if the file is known not to exist; 0 if the file system must be
+// asked; or an error, such as ECHILD: the walk starts again, and calls it once more.
 int looked_up(struct pt_regs *ctx)
 {
     u64 result = PT_REGS_RC(ctx);

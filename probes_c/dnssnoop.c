@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show DNS messages as they leave and reach sockets, and how long answers took.
+// Show DNS messages as they leave and reach sockets, and the latency of answers.
 #include "config.h"
 #include "packet_owners.h"
 #include "skb.h"
@@ -31,7 +31,7 @@ struct event {
 #define PT_RECORDS 2
 #include "stream.h"
 
-// What waits for its answer. The oldest gives way: an answer to it is then shown without a latency.
+// Questions that wait for their answer. The oldest is evicted: its answer is then shown without a latency.
 struct asked {
     u64 socket;
     u64 question;
@@ -41,13 +41,13 @@ struct asked {
 };
 BPF_TABLE("lru_hash", struct asked, u64, pending, 16384);
 
-// How long ago the same was asked; -1: that is not known.
+// Return the time since the same question was sent; -1 if unknown.
 static __always_inline s64 match(struct asked *asked, int is_answer, u64 now)
 {
     u64 *since = pending.lookup(asked), ns;
 
     if (!is_answer) {
-        if (!since) // one that is sent again waits since the first time
+        if (!since) // a question that is sent again waits since the first time
             pending.update(asked, &now);
         return -1;
     }

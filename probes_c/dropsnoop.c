@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show each packet that the kernel drops: where, why, and whose it was. With STACKS count them by stack.
-#define KERNEL_ONLY // whatever program runs meanwhile has nothing to do with a packet
+// Show each packet that the kernel drops: where, why, and its owner. With STACKS count them by stack.
+#define KERNEL_ONLY // the current task has nothing to do with the packet
 #define PT_OWNS_ALL_SOCKETS
 #include "owners.h"
 
@@ -16,10 +16,10 @@
 #define PT_ETH_P_IPV6 0x86dd
 #define PT_NO_PORT    0xffffffff // s32 -1
 
-// What is said of a drop by the event.
+// A drop, as the event reports it.
 struct pt_drop {
     struct sk_buff *skb;
-    struct sock *sk; // 0: no socket, or not known
+    struct sock *sk; // 0: no socket, or unknown
     u64 place;
     u32 reason; // enum skb_drop_reason; 0 before Linux 5.17
 };
@@ -59,7 +59,7 @@ static __always_inline void on_change(void *ctx, struct sock *sk, int old, int n
 }
 
 #ifndef STACKS
-// The ends of an IP packet, as far as its headers have been found.
+// The addresses and ports of an IP packet, as far as its headers can be read.
 static __always_inline void fill_ends(struct event *event, struct sk_buff *skb)
 {
     u16 protocol = __builtin_bswap16(pt_read(skb->protocol)), at = pt_read(skb->network_header);

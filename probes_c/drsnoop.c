@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show tasks that reclaim memory themselves, in their own context.
+// Show direct reclaims of memory, in the context of the task that reclaims.
 #include "config.h"
 #include "task.h"
 

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Programs as they are executed, with all their arguments; and what could not be executed.
+// Show programs as they are executed, with all their arguments, and failed executions.
 //
-// A program's arguments are in its memory already when the kernel says that it executes: as one block, each
-// with a NUL behind it. Where it failed they must be looked for in the memory of who tried.
+// The arguments are in the program's memory already when the kernel reports the exec: in one block, each with a NUL. If
+// the exec failed, they must be read from the memory of the calling program.
 #include "exec_calls.h"
 #include "loops.h"
 #include "task.h"
 #include <linux/cred.h>
 
 #define ROOM  16384                        // for the arguments in one record
-#define PARTS PT_LOOP_LIMIT(384, 384, 5)   // but the last: of 6 MB; more is E2BIG (bprm_stack_limits)
+#define PARTS PT_LOOP_LIMIT(384, 384, 5)   // all but the last, for 6 MB; more is E2BIG (bprm_stack_limits)
 #define WORDS PT_LOOP_LIMIT(8192, 256, 12) // of a program that was not executed
-#define WORD  (ROOM / 2)                   // room for each
+#define WORD  (ROOM / 2)                   // space for each
 
 struct event {
     u64 ns;
     u32 pid;
     u32 ppid;
     u32 uid;
-    u32 euid;   // another, where a setuid program is executed
+    u32 euid;   // differs for a setuid program
     u32 error;  // 0: none
-    u32 unused; // "args" begins at a multiple of 8
+    u32 unused; // aligns "args" to 8 bytes
     char comm[PT_COMM_LEN];
     u32 args_len;
     u32 args_at;
@@ -70,7 +70,7 @@ struct words {
 
 PT_LOOP_BODY(2, struct words *words)
 {
-    struct event *event = words->event; // what changes is in the record: that spares the verifier most work
+    struct event *event = words->event; // variable state is in the record, which saves the verifier most work
     u64 word = 0, used;
 
     if (pt_probe_read_user(&word, words->step, (void *)words->argv) && event->error != EFAULT)
@@ -79,7 +79,7 @@ PT_LOOP_BODY(2, struct words *words)
     if (!word)
         return 1;
     words->argv += words->step;
-    if (!words->index) // the path stands in its place
+    if (!words->index) // the path replaces it
         return 0;
     used = event->args_len;
     if (used > ROOM - WORD)

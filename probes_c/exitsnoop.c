@@ -46,7 +46,7 @@ static __always_inline int is_last_thread(u32 pid)
 }
 #endif
 
-// The arguments, where the memory of the program is still there: before Linux 6.16 it is gone by then.
+// Copy the arguments if the memory of the program still exists: from Linux 6.16 on it is freed before.
 static __always_inline u64 copy_arguments(struct event *event)
 {
     u64 from = pt_current_field_of(mm, arg_start), size = pt_current_field_of(mm, arg_end) - from;
@@ -85,7 +85,7 @@ int exited(void *ctx)
     bpf_get_current_comm(&event->comm, sizeof(event->comm));
 #else
     event->age_ns = event->ns - pt_current_field_of(group_leader, start_time);
-    // What wait(2) tells the parent: of exit_group(2) or a fatal signal, else of the first thread.
+    // The status that wait(2) returns to the parent: of exit_group(2) or a fatal signal, else of the first thread.
     status = pt_current_field_of(signal, flags) & PT_GROUP_EXIT ? pt_current_field_of(signal, group_exit_code)
              : (u32)id == id >> 32 ? pt_current_field(exit_code)
                                    : pt_current_field_of(group_leader, exit_code);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// How the packets that come in spread over workers: the sockets of a fanout group, as capturing programs use it.
+// Count how incoming packets spread over workers: the sockets of a fanout group, as capturing programs use it.
 //
-// The program chooses the socket, and counts for the one it chooses. What the kernel shows of a packet that comes
-// in begins with the network header here, of one that goes out with the link's: so all is read from the former on.
+// The program chooses the socket, and counts for the chosen one. The kernel shows an incoming packet from its network
+// header on, an outgoing one from the link header: so all reads are relative to the former.
 #include "config.h"
 
 #define OUTGOING 4 // PACKET_OUTGOING
@@ -29,14 +29,14 @@ struct row_value {
 };
 #include "rows.h"
 
-// Neighbours part; of the sum of what comes of two ends, they can be changed for each other.
+// Mix the bits of a word, so that neighbours get different workers.
 static __always_inline u32 mixed(u32 word)
 {
     word *= 0x9e3779b1; // 2^32 divided by the golden ratio
     return word ^ word >> 15;
 }
 
-// The ports of a packet, 0 and 0 where it has none, or they are not to matter.
+// Read the ports of a packet; 0 and 0 if it has none, or if they must not matter.
 static __always_inline void ports(struct __sk_buff *skb, u32 offset, u8 protocol, int hosts, u16 *ends)
 {
     ends[0] = ends[1] = 0;
@@ -55,7 +55,7 @@ static __always_inline u32 flow4(struct __sk_buff *skb, int hosts)
 
     if (pt_load(skb, 0, &ip, sizeof(ip)))
         return 0;
-    // Only the first fragment has the ports: none goes by them.
+    // Only the first fragment has the ports, so fragments are distributed without them.
     hosts |= ip.fragment[0] & 0x3f || ip.fragment[1] || (ip.length & 15) < 5;
     ports(skb, (ip.length & 15) * 4, ip.protocol, hosts, port);
     return mixed(ip.ends[0] + port[0]) + mixed(ip.ends[1] + port[1]);

@@ -13,7 +13,7 @@ struct event {
     u32 tid;
     u32 creator;
     char comm[PT_COMM_LEN];
-    u32 bits; // with the path behind it, a struct pt_path
+    u32 bits; // followed by the path, a struct pt_path
     char path[PATH_LEN];
 };
 #define PT_RECORDS 2 // the other is for the old path of a file that is renamed
@@ -59,7 +59,7 @@ static __always_inline int opened(int fd)
     return PT_PASS;
 }
 
-// Follow a rename of a path to "name": it may be the path of a file that was seen to be created.
+// Follow a rename of a path to "name", if it is the path of a file whose creation was seen.
 static __always_inline void renamed(u64 path, struct pt_name *name)
 {
     struct event *other = pt_prepare_in(1);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Add up what is read from files and written to them, by process and file.
+// Add up bytes that are read from files and written to them, by process and file.
 #include "task_rows.h"
 #include "filecalls.h"
 #include "ring_files.h"
 
-// Calls that take bytes from one file to another: which argument is the descriptor of each.
+// Calls that copy from one file to another: which arguments are the descriptors.
 #define SENDFILE 16
 #define COPIES   32
 
@@ -36,7 +36,7 @@ struct row_value {
 };
 #include "rows.h"
 
-// A file was read or written. "request": by io_uring, of a process that need not run now; else by the current task.
+// Count a read or write. "request": by io_uring, for a process that may not be running; else by the current task.
 static __always_inline void count(struct file *file, u64 bytes, int is_read, struct pt_request *request)
 {
     struct row_value *row;

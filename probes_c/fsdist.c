@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// How long operations on regular files take, as histograms.
+// Measure how long operations on regular files take, as histograms.
 #include "fsops.h"
 #include "log2.h"
 #include "task_rows.h"
@@ -23,7 +23,8 @@ struct row_value {
 };
 #include "rows.h"
 
-// An operation took "ns". "request": by io_uring, of a process that need not run now; else by the current task.
+// Count an operation that took "ns". "request": by io_uring, for a process that may not be running; else by the current
+// task.
 static __always_inline void count(struct file *file, u32 operation, u64 ns, struct pt_request *request)
 {
     struct row_value *row;

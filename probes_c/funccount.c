@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// How often what the user names happens: functions, trace events, whatever a program can be put on.
+// Count what the user names: functions, trace events, and other attach targets.
 #include "target.h"
 #include "task_rows.h"
 #include "tracked.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// How long functions take, from their beginning to their return.
+// Measure how long functions take, from entry to return.
 #include "log2.h"
 #include "task_rows.h"
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Calls of functions that take longer than others, each as it returns.
+// Show calls of functions that take longer than a threshold, as they return.
 #include "config.h"
 #include "task.h"
 
-#define ARGS 6 // what registers have
+#define ARGS 6 // as many as registers hold
 
 struct pt_call {
     u64 ns;

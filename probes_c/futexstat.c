@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Add up the time that threads wait by futex(2) and its like, by address and (STACKS) by the stack that waits.
+// Add up the time that threads wait in futex(2) and similar calls, by address and (STACKS) by the waiting stack.
 #include "config.h"
 #include "task_rows.h"
 #ifdef STACKS

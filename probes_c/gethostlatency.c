@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show look-ups of host names, from their call to their return.
+// Show look-ups of host names, from call to return.
 #include "config.h"
 #include "task.h"
 
@@ -7,7 +7,7 @@ struct pt_call {
     u64 ns;
     u64 caller;
     u32 tid;
-    u64 host; // where the name is
+    u64 host; // address of the name
     u64 result;
 };
 #include "calls.h"
@@ -23,8 +23,8 @@ struct event {
 };
 #include "stream.h"
 
-// How deep each thread is in look-ups: gethostbyname calls gethostbyname_r. By where on the stack the outer one was
-// called from: what left it by longjmp, or was left behind by a thread of that number, is not nested in it.
+// The outermost look-up of each thread, since gethostbyname calls gethostbyname_r. Its value is the stack address of
+// the caller: a call that was left by longjmp, or by an exited thread with the same id, has no nested ones.
 BPF_HASH(outer, u64, u64, 16384);
 
 enum kind { GETADDRINFO = 1, GETHOSTBYNAME, GETHOSTBYNAME2, GETHOSTBYNAME_R, GETHOSTBYNAME2_R };
@@ -56,7 +56,7 @@ static __always_inline s32 result_of(void *ctx, struct pt_call *call)
         return (s32)returned;
     if (kind == GETHOSTBYNAME || kind == GETHOSTBYNAME2)
         return !returned;
-    // 0 with no result stands for a name that there is not.
+    // Result 0 with a null pointer means that the name does not exist.
     pt_probe_read_user(&found, pt_word_size(ctx), (void *)call->result);
     return (u32)returned || !found;
 }
@@ -85,7 +85,7 @@ int returns(struct pt_regs *ctx)
     event->latency_ns = ns;
     pt_fill_task(event);
     event->result = result;
-    // getaddrinfo may be asked for a service alone.
+    // getaddrinfo may be called for a service only.
     pt_read_string(event->host, sizeof(event->host), call.host, !call.host);
     pt_submit(ctx, event);
     return pt_pass();

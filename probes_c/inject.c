@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// A function of the kernel that fails: it does not run, and its caller gets what the user chose.
+// Make a kernel function fail: it does not run, and its caller gets the chosen error.
 //
-// Which of the calls fail is counted over all CPUs, one call after the other: additions that give back what was
-// there before take Linux 5.12 (5ffa25502b5a).
+// A counter over all CPUs decides which calls fail; additions that return the old value need Linux 5.12 (5ffa25502b5a).
 #include "config.h"
 #include "task.h"
 #include <linux/ptrace.h>
@@ -24,7 +23,7 @@ struct turn {
 };
 BPF_ARRAY(turns, struct turn, 1);
 
-// Who is spared: pytracer itself, which is to end this. And until when, by CLOCK_MONOTONIC.
+// pytracer itself is excluded, since it must be able to end this. The end is a time of CLOCK_MONOTONIC.
 struct bounds {
     u64 spared;
     u64 until;
@@ -39,7 +38,7 @@ static __always_inline int is_bound(u32 pid)
     return bounds && pid != bounds->spared && bpf_ktime_get_ns() < bounds->until;
 }
 
-// Whether it is this call's turn to fail.
+// Return 1 if this call shall fail.
 static __always_inline int is_turn(void)
 {
     u64 every = pt_cfg(PT_CFG_EVERY), times = pt_cfg(PT_CFG_TIMES);
@@ -67,7 +66,7 @@ int hit(struct pt_regs *ctx)
         return PT_PASS;
     bpf_get_current_comm(&key.comm, sizeof(key.comm));
     row = pt_row(&key);
-    if (!row) // what cannot be counted does not fail
+    if (!row) // a call that cannot be counted does not fail
         return PT_PASS;
     row->calls++;
     if (is_turn()) {

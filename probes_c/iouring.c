@@ -31,7 +31,7 @@ struct row_value {
     u64 fixed;
     u64 polled;
 #ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
+    u64 seen; // the time of the last update: the newest of the per-CPU names is shown
     char comm[PT_COMM_LEN];
 #endif
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Add up memory that the kernel allocates and does not free, by the stack that allocates.
+// Add up memory that the kernel allocates and does not free, by the allocating stack.
 //
-// The programs are on raw tracepoints: a trace event is lost while another program runs on the CPU, so that what an
-// interrupt frees then would seem to leak.
+// The programs are on raw tracepoints: programs of trace events exclude each other on a CPU, so memory that an
+// interrupt frees meanwhile would look like a leak.
 #define KERNEL_ONLY
 #include "config.h"
 #include "slab.h"
@@ -14,7 +14,7 @@ static __always_inline int add(void *ctx, u64 address, u64 size)
 {
     if (!address || !pt_is_current_traced())
         return PT_PASS;
-    pt_remove_block(address); // its end was not seen
+    pt_remove_block(address); // the free of an earlier block at this address was not seen
     pt_add_block(ctx, address, size);
     return PT_PASS;
 }

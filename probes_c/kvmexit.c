@@ -28,7 +28,7 @@ struct pt_start {
     u64 ns;
     u64 reason;
 };
-#define HOOK_SWITCH_NONE // a processor's thread is switched out between exit and entry often
+#define HOOK_SWITCH_NONE // a vCPU's thread is often switched out between exit and entry
 #include "inflight.h"
 
 static __always_inline void count(u64 reason, u64 exits, u64 ns)
@@ -66,7 +66,7 @@ int left(struct tracepoint__kvm__kvm_exit *args)
     return PT_PASS;
 }
 
-// Before the processor enters the machine, whether it then does or not.
+// Before the CPU enters the guest, whether the entry then succeeds or not.
 int entered(void *ctx)
 {
     struct pt_start start;

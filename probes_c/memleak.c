@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Add up memory that programs allocate and do not free, by the stack that allocates.
+// Add up memory that programs allocate and do not free, by the allocating stack.
 //
-// A block is forgotten before it is freed, and kept after it was allocated: in between nobody else can have its
-// address, so that threads do not take each other's.
+// A block is removed before it is freed, and added after it was allocated: no other thread can have its address in
+// between, so threads cannot confuse their blocks.
 #define USER_ONLY
 #include "config.h"
 #include "stack.h"
@@ -13,13 +13,13 @@ struct pt_call {
     u64 caller;
     u32 tid;
     u64 size;
-    u64 old; // of realloc: what it is given; of posix_memalign: where it puts the address
+    u64 old; // realloc: its argument; posix_memalign: where it stores the address
 };
 #include "calls.h"
 
 #include "allocations.h"
 
-// What realloc is about to free, by the thread: if it fails, it has not.
+// The block that realloc is about to free, by the thread: if realloc fails, the block is restored.
 BPF_HASH(moved_blocks, u64, struct block, 16384);
 
 enum kind {
@@ -94,7 +94,7 @@ int returns(struct pt_regs *ctx)
     if (kind == REALLOC || kind == REALLOCARRAY) {
         struct block *moved = moved_blocks.lookup(&id);
 
-        if (moved && !address && call.size) { // it failed: the block is where it was
+        if (moved && !address && call.size) { // it failed: the block has not moved
             struct block_key key = pt_block_key(call.old);
             struct block block = *moved;
 
@@ -104,7 +104,7 @@ int returns(struct pt_regs *ctx)
         moved_blocks.delete(&id);
     }
     if (address) {
-        forget(address, 0); // seen already: realloc(NULL) calls malloc
+        forget(address, 0); // counted already: realloc(NULL) calls malloc
         pt_add_block(ctx, address, call.size);
     }
     return pt_pass();

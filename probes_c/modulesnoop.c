@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show kernel modules that are loaded, unloaded and asked for.
+// Show kernel modules that are loaded, unloaded and requested.
 //
-// The system calls tell the caller, the file, the parameters and the error; the event in between tells the name that a
-// module has in the kernel.
+// The system calls have the caller, the file, the parameters and the error; the event in between has the name of the
+// module.
 #include "descriptor.h"
 #include "task.h"
 #include <linux/cred.h>
@@ -31,7 +31,7 @@ struct event {
 struct loaded {
     char name[NAME_LEN];
 };
-// The module that each task loads.
+// The module that each task is loading.
 BPF_TABLE("lru_hash", u64, struct loaded, loads, 1024);
 
 enum kind { OTHER, INIT, FINIT, DELETE };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show system calls that make, change and take away mounts. Strings are read when the call returns, as opensnoop does.
+// Show system calls that create, change and remove mounts. Strings are read when the call returns, as in opensnoop.
 #include "mntns.h"
 #include "task.h"
 
@@ -46,13 +46,13 @@ static __always_inline int kind_of(u64 call)
     return PT_IS(call, move_mount, 429, 429, 429, 429) ? MOVE_MOUNT : OTHER;
 }
 
-// Whether the value that fsconfig is given is a string: FSCONFIG_SET_STRING, _SET_PATH, _SET_PATH_EMPTY.
+// Return 1 if fsconfig gets a string as value: FSCONFIG_SET_STRING, _SET_PATH, _SET_PATH_EMPTY.
 static __always_inline int has_value(u32 command)
 {
     return command == 1 || command == 3 || command == 4;
 }
 
-// Read the strings; how many bytes the target takes.
+// Read the strings. Returns the bytes that the target takes.
 static __always_inline u64 read_strings(struct event *event, struct pt_return *call, int kind)
 {
     u64 type = 0, source = 0, target = 0;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Count threads and pages that are moved between memory nodes.
+// Count moves of threads and pages between memory nodes.
 #include "other_task.h"
 #include "task_rows.h"
 
-#define THREAD_MOVE (1 << 16) // causes above enum migrate_reason
+#define THREAD_MOVE (1 << 16) // reasons above enum migrate_reason
 #define THREAD_SWAP (THREAD_MOVE + 1)
 #define COMPACTION  0 // MR_COMPACTION
 

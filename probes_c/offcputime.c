@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Add up the time that threads spend off a CPU, by the stacks with which they left it.
+// Add up the time that threads spend off a CPU, by the stacks at which they left it.
 #include "config.h"
 #include "sched.h"
 #include "stack.h"
 
-// What each task left its CPU with, by the task's address.
+// The state in which each task left its CPU, by the task's address.
 struct left {
     u64 ns;
     struct pt_stacks at;
@@ -22,7 +22,7 @@ struct row_value {
 };
 #include "rows.h"
 
-#define TASK_IS_DEAD 0x80 // a task that has ended does not come back
+#define TASK_IS_DEAD 0x80 // an exited task does not return to a CPU
 
 static __always_inline void leaves(void *ctx, struct task_struct *task, u64 now)
 {

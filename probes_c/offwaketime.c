@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Add up the time that threads are blocked, by the stacks with which they blocked and those that woke them.
+// Add up the time that threads are blocked, by the stacks at which they blocked and the stacks that woke them.
 #include "config.h"
 #include "interrupt.h"
 #include "sched.h"
 #include "stack.h"
 
-// What each task blocked with, by the task's address, and then what woke it.
+// The stack at which each task blocked, by the task's address, and then its waker.
 struct blocked {
     u64 ns;
     struct pt_stacks at;
     struct pt_stacks waker;
     u32 is_woken;
-    u32 is_lost; // there was no room for the waker's stack, which is counted
+    u32 is_lost; // the waker's stack was lost, which is counted
     char waker_comm[PT_COMM_LEN];
 };
 BPF_HASH(away, u64, struct blocked, 65536);
@@ -37,7 +37,7 @@ struct row_value {
 };
 #include "rows.h"
 
-#define TASK_IS_DEAD 0x80 // a task that has ended does not come back
+#define TASK_IS_DEAD 0x80 // an exited task does not return to a CPU
 
 // sched_waking(task), in the task or interrupt that wakes it. Once woken it is in no state to be woken again.
 int waking(struct bpf_raw_tracepoint_args *ctx)

@@ -8,7 +8,7 @@
 
 struct event {
     u64 ns;
-    u64 vm_pages; // 0: it is not known, as the rest of the victim
+    u64 vm_pages; // 0: unknown, like the rest of the victim
     u64 cgroup;
     u32 pid;
     u32 victim_pid;
@@ -69,7 +69,7 @@ int marked(struct bpf_raw_tracepoint_args *ctx)
     return show(ctx, (struct task_struct *)ctx->args[0], 0);
 }
 #elif defined(HOOK_VICTIM_KPROBE)
-// The victim that each task is marking. One that is marked already raises no event.
+// The victim that each task is marking. A victim that is marked already raises no event.
 BPF_TABLE("lru_hash", u64, u64, chosen_by, 1024);
 
 // mark_oom_victim(task)

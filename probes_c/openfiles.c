@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The files that processes have open.
+// List the files that processes have open.
 #define PATH_LEN 4096 // PATH_MAX
 
 struct event {
@@ -11,7 +11,7 @@ struct event {
     u64 inode;
     u64 offset;
     char comm[16];
-    u32 bits; // with the path behind it, a struct pt_path
+    u32 bits; // followed by the path, a struct pt_path
     char path[PATH_LEN];
 };
 #include "listing.h"
@@ -22,14 +22,14 @@ struct event {
 #include <linux/path.h>
 
 #define PT_IFMT      0170000 // S_IFMT, a macro
-#define PT_LARGEFILE 0100000 // what the kernel adds to each open of a 64-bit program
+#define PT_LARGEFILE 0100000 // the kernel adds it to each open of a 64-bit program
 
 #ifdef PT_HAS_D_PATH
 static long (*pt_d_path)(void *path, char *to, u32 size) = (void *)147;
 #endif
 
-// How many bytes of the record the path takes: as its process would have it; or the name alone, where it is longer
-// than PATH_MAX ("cut"), or the kernel does not make paths for iterators (before Linux 5.12, 3d06f34aa89e).
+// Read the path as its process would see it. Returns its bytes in the record. If the path is longer than PATH_MAX
+// ("cut"), or the kernel has no paths in iterators (before Linux 5.12, 3d06f34aa89e), it is the name alone.
 static __always_inline u64 name_of(struct event *event, struct file *file, int *cut)
 {
     struct dentry *dentry;
@@ -60,7 +60,7 @@ int listed(u64 *ctx)
     int cut = 0;
     u64 size;
 
-    if (!task || !file || !pt_is_traced(task)) // at the end there is neither
+    if (!task || !file || !pt_is_traced(task)) // both are 0 at the end
         return 0;
     event = pt_prepare();
     if (!event)

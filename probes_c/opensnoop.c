@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Files as they are opened, or fail to be: open, creat, openat, openat2, of every ABI, and by io_uring.
+// Show files as they are opened, or fail to be: open, creat, openat, openat2, of every ABI, and by io_uring.
 //
-// The path is read when the call returns: the kernel has just read it, so that it is in memory. (A program
-// may not wait for a page to be read in.)
+// The path is read when the call returns: the kernel has just read it, so it is in memory. (A program cannot wait for a
+// page to be read.)
 #include "task.h"
 
-#define PATH_LEN 4096 // PATH_MAX: what is longer is opened by none of the calls
+#define PATH_LEN 4096 // PATH_MAX: no call opens a longer path
 
 struct event {
     u64 ns;
@@ -14,7 +14,7 @@ struct event {
     u32 error; // 0: none
     char comm[PT_COMM_LEN];
     u64 flags;
-    u32 bits; // with the path behind it, a struct pt_path
+    u32 bits; // followed by the path, a struct pt_path
     char path[PATH_LEN];
 };
 #define PT_RECORDS 2
@@ -52,7 +52,7 @@ static __always_inline int is_wanted(u32 nr)
     return how(nr) != OTHER || how(1ULL << 32 | nr) != OTHER;
 }
 
-// What the program asked for, not what the kernel makes of it (O_LARGEFILE).
+// Return the flags of the program, without those that the kernel adds (O_LARGEFILE).
 static __always_inline u64 flags_of(enum how kind, struct pt_return *call)
 {
     u64 flags = 0;

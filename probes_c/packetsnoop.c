@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Packets as a raw packet socket sees them, each with its ends.
+// Show packets with their addresses as a raw packet socket sees them.
 //
-// The program is the filter of that socket. It tells of the packet and returns 0: nothing is ever queued to the
-// socket, and of what the packet carries nothing is copied.
+// The program is the filter of that socket. It reports the packet and returns 0: nothing is queued to the socket, and
+// no payload is copied.
 #include "config.h"
 #include "skb.h"
 
 #include "link_layer.h"
 
 #define OUTGOING 4    // PACKET_OUTGOING
-#define NONE     0xff // each byte of an address that is none
+#define NONE     0xff // each byte of a missing address
 #define TAG      4    // bytes of a VLAN tag
 
 enum direction { IN, OUT, BOTH };
@@ -80,7 +80,7 @@ int see(struct __sk_buff *skb)
     event->interface = skb->ifindex;
     event->direction = direction;
     event->protocol = protocol;
-    // A tag that the device took off, or is yet to put on, is beside the data.
+    // A tag that the device stripped, or will insert, is not in the data.
     event->bytes = skb->len + (skb->vlan_present ? TAG : 0);
     event->sport = event->dport = -1;
     __builtin_memset(event->saddr, NONE, sizeof(event->saddr));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Where CPUs spend their time: the stack of whatever runs, so many times a second.
+// Sample the stacks that run on CPUs, at a fixed rate.
 #include "stack.h"
 #include "task.h"
 

@@ -9,9 +9,9 @@
 #include <linux/skbuff.h>
 #include <net/sch_generic.h>
 
-#define IN_ONE_GO 512 // packets that a driver may be given at a time
+#define IN_ONE_GO 512 // the maximum number of packets that a driver gets at a time
 
-// When each packet was put into a queue. One that is dropped there is deleted as it is freed.
+// The time at which each packet was queued. A dropped packet's entry is deleted when the packet is freed.
 BPF_HASH(queued, u64, u64, 65536);
 
 struct row_key {
@@ -81,7 +81,7 @@ static __always_inline void count(struct batch *batch, u64 ns)
         row->max_ns = ns;
 }
 
-// One packet of those that leave together, and then the next.
+// Count one packet of a list, and continue with the next.
 PT_LOOP_BODY(1, struct batch *batch)
 {
     u64 *since, ns;
@@ -116,7 +116,7 @@ int enqueued(struct bpf_raw_tracepoint_args *ctx)
     return on_queued(ctx->args[2], pt_read(skb->dev));
 }
 #else
-// net_dev_queue(skb): it is about to be queued, or to pass by an empty queue (started).
+// net_dev_queue(skb): it is about to be queued, or to bypass an empty queue (started).
 int enqueued(struct bpf_raw_tracepoint_args *ctx)
 {
     struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
@@ -125,7 +125,7 @@ int enqueued(struct bpf_raw_tracepoint_args *ctx)
 }
 #endif
 
-// net_dev_start_xmit(skb, dev), kfree_skb(skb, ...): it is not queued any more.
+// net_dev_start_xmit(skb, dev), kfree_skb(skb, ...): it has left the queue.
 int gone(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 skb = ctx->args[0];
@@ -134,7 +134,7 @@ int gone(struct bpf_raw_tracepoint_args *ctx)
     return PT_PASS;
 }
 
-// qdisc_dequeue(qdisc, txq, packets, skb): nothing, or a list of packets.
+// qdisc_dequeue(qdisc, txq, packets, skb): none, or a list of packets.
 int dequeued(struct bpf_raw_tracepoint_args *ctx)
 {
     struct netdev_queue *txq = (struct netdev_queue *)ctx->args[1];

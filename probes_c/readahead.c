@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Count pages that reads have read ahead, and whether they are read before they leave the page cache.
+// Count pages that were read ahead, and whether they are read before they leave the page cache.
 #include "task_rows.h"
 #include "pages.h"
 #include "reading.h"

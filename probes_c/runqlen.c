@@ -21,7 +21,7 @@ struct row_value {
 #error "this kernel has no groups of tasks (CONFIG_FAIR_GROUP_SCHED), by which run queues are found"
 #endif
 
-// Tasks that have gone to sleep but stay on the queue for a while (DELAY_DEQUEUE, Linux 6.12): they wait for nothing.
+// Tasks that sleep but stay on the queue for a while (DELAY_DEQUEUE, Linux 6.12) do not wait for a CPU.
 static __always_inline u32 delayed(struct rq *rq)
 {
 #if PT_HAS_cfs_rq__h_nr_runnable && PT_HAS_cfs_rq__h_nr_queued // Linux 6.14, c2a295bffeaf
@@ -33,7 +33,7 @@ static __always_inline u32 delayed(struct rq *rq)
 #endif
 }
 
-// A task is in a queue of its group, and that one in the CPU's.
+// A task is in its group's queue, which is itself in the CPU's.
 int sample(void *ctx)
 {
     struct task_struct *task = pt_current();

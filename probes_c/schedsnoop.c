@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show each turn of a thread on a CPU: how long it slept before it, waited, and ran, and who woke it.
+// Show each turn of a thread on a CPU: how long it slept, waited and ran, and which task woke it.
 #include "config.h"
 #include "interrupt.h"
 #include "loss.h"
 #include "sched.h"
 
 #define UNKNOWN      (-1)
-#define TASK_IS_DEAD 0x80 // a task that has ended does not come back
+#define TASK_IS_DEAD 0x80 // an exited task does not return to a CPU
 
-// What a task does, since when; 0: unknown, or not yet. The key is the task's address: a thread id changes in an exec.
+// When each task slept, woke and ran; 0: unknown, or not yet. The key is the task's address: a thread id changes in an
+// exec.
 struct turn {
     u64 asleep;
     u64 queued; // woken, or preempted
@@ -35,8 +36,8 @@ struct event {
 };
 #include "stream.h"
 
-// sched_waking(task), in the task or interrupt that wakes it. One that still leaves its CPU on another one has not
-// been seen to sleep: that turn will have no times before it.
+// sched_waking(task), in the task or interrupt that wakes it. The sleep of a task that is still leaving another CPU was
+// not seen yet: that turn has no times before it.
 int waking(struct bpf_raw_tracepoint_args *ctx)
 {
     struct task_struct *task = (struct task_struct *)ctx->args[0];
@@ -76,7 +77,7 @@ static __always_inline void show(void *ctx, struct task_struct *task, struct tur
     pt_submit(ctx, event);
 }
 
-// The current task leaves its CPU: its turn ends, if it was seen to begin.
+// The current task leaves its CPU: its turn ends, if its beginning was seen.
 static __always_inline void leave(void *ctx, struct task_struct *task, u64 now, int runnable)
 {
     u64 key = (u64)task;

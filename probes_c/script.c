@@ -8,7 +8,7 @@
 
 struct event {
     u64 ns;
-    u32 action; // the number of what user space does, in the order of CompiledScript.actions
+    u32 action; // the number of the action for user space, in the order of CompiledScript.actions
     u32 program;
     u8 data[SCRIPT_EVENT_WORDS * 8];
 };

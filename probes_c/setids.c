@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show changes of user and group ids, and attempts at them.
+// Show changes of user and group ids, and failed attempts.
 #include "task.h"
 #include <linux/cred.h>
 
@@ -9,7 +9,7 @@ struct event {
     u32 pid;
     u32 tid;
     u32 error; // 0: none
-    u32 real;  // -1: to stay as it is
+    u32 real;  // -1: unchanged
     u32 effective;
     u32 saved;
     u32 groups;
@@ -27,7 +27,7 @@ struct event {
 #include "returns.h"
 #include "stream.h"
 
-// How many ids a call is given; 16-bit ones are of old calls of 32-bit programs.
+// The number of ids that a call takes; 16-bit ones belong to old calls of 32-bit programs.
 enum kind { OTHER, ONE, TWO, THREE, GROUPS };
 
 static __always_inline int kind_of(u64 call)
@@ -48,7 +48,7 @@ static __always_inline int kind_of(u64 call)
     return OTHER;
 }
 
-// The id as it was asked for. Of calls of 16 bits, all of which are below 200, 0xffff is to stay.
+// The requested id. For calls with 16-bit ids, all below 200, 0xffff means unchanged.
 static __always_inline u32 id_of(struct pt_return *call, int number)
 {
     u32 id = call->args[number];

@@ -7,8 +7,8 @@
 
 struct event {
     u64 ns;
-    u64 code; // the signal above 32 bits, as codes mean different things
-    u32 pid;  // 0: the kernel, by itself
+    u64 code; // includes the signal above bit 32, since the meaning of a code depends on the signal
+    u32 pid;  // 0: the kernel itself
     u32 signal;
     u32 to_pid;
     u32 to_tid; // 0: any thread of the process
@@ -50,8 +50,8 @@ static __always_inline s32 code_of(struct kernel_siginfo *info)
     return special == 0 ? USER : special == 1 ? BY_KERNEL : pt_read(info->si_code);
 }
 
-// Whether the current task sends the signal. The kernel may send one in an interrupt of any task; a fault is of the
-// task that is sent its signal (ILL, TRAP, BUS, FPE, SEGV, SYS), and a child's end of the child.
+// Return 1 if the current task sends the signal. The kernel may send one in an interrupt of any task; a fault (ILL,
+// TRAP, BUS, FPE, SEGV, SYS) is caused by the task that gets its signal, and a child's end by the child.
 static __always_inline int is_by_current(u32 signal, s32 code, struct task_struct *task)
 {
     u64 faults = 1ULL << 4 | 1ULL << 5 | 1ULL << 7 | 1ULL << 8 | 1ULL << 11 | 1ULL << 31;
@@ -95,7 +95,7 @@ int sent(struct bpf_raw_tracepoint_args *ctx)
     return PT_PASS;
 }
 
-// signal_deliver(sig, info, ka), in the task that it is delivered to
+// signal_deliver(sig, info, ka), in the receiving task
 int delivered(struct bpf_raw_tracepoint_args *ctx)
 {
     struct k_sigaction *action = (struct k_sigaction *)ctx->args[2];

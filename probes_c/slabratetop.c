@@ -3,7 +3,7 @@
 #include "slab.h"
 #include "task_rows.h"
 
-#define NAME_LEN 32 // longer names are cut: as a key, which one it is must still be told
+#define NAME_LEN 32 // longer names are cut, but remain distinct as keys
 
 struct row_key {
     PT_TASK_KEY;
@@ -59,7 +59,7 @@ int allocates(struct pt_regs *ctx)
 }
 #endif
 
-// Sizes of kmalloc's caches: 96, 192, powers of two.
+// The caches of kmalloc have the sizes 96, 192 and powers of two.
 int kmalloced(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 size = pt_kmalloc_size(ctx);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Packets and bytes per protocol, as a raw packet socket sees them.
+// Count packets and bytes per protocol, as a raw packet socket sees them.
 //
-// The program is the filter of that socket. It counts and returns 0: nothing is ever queued to the socket.
+// The program is the filter of that socket. It counts and returns 0: nothing is queued to the socket.
 //
-// The same program, instruction by instruction, with rows that stay and each link looked for:
+// The same program in assembly, with permanent rows and a look-up of each link:
 // src/pytracer/bpf/asm/lessons/sockcount.py.
 #include "config.h"
 #include "skb.h"

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Sockets of cgroups as they are made, bound, connected and sent by, with the addresses that programs give.
+// Show sockets of cgroups as they are created, bound, connected and sent by, with the addresses that programs pass.
 //
-// The kernel asks each program here for a verdict, in the task that makes the call. It is to allow.
+// The kernel asks each program for a verdict, in the task that makes the call. The programs allow everything.
 #include "event_kinds.h"
 #include "task.h"
 
 #define ALLOW  1
 #define INET   2 // AF_INET, AF_INET6: macros, and so absent from BTF
 #define INET6  10
-#define NOBODY 0xff // each byte of an address that is none
+#define NOBODY 0xff // each byte of a missing address
 
 struct event {
     u64 ns;
@@ -25,7 +25,7 @@ struct event {
 
 enum call { SOCKET, BIND, BOUND, CONNECT, SEND };
 
-// An event with all but its address and port; 0 where it is not wanted, or there is no room.
+// Reserve an event and fill in all but its address and port; 0 if it is filtered, or the ring is full.
 static __always_inline struct event *begin(enum call call, u32 family, u32 type, u32 protocol)
 {
     struct event *event;
@@ -54,7 +54,7 @@ static __always_inline void end4(void *ctx, struct event *event, u32 address, u3
     pt_submit(ctx, event);
 }
 
-// The kernel gives the four words of an address one by one: the compiler is not to read two of them at once.
+// The verifier allows reads of the four words of an address one by one; the compiler must not merge two reads.
 static __always_inline void end6(void *ctx, struct event *event, volatile u32 *words, u32 port)
 {
     u32 address[4] = {words[0], words[1], words[2], words[3]};

@@ -43,10 +43,10 @@ static __always_inline void named(struct row_key *key, u32 vector)
 }
 
 #ifdef WAIT
-// When each softirq was raised on this CPU; 0: it was not, or has begun since.
+// The time at which each softirq was raised on this CPU; 0: it was not, or runs already.
 BPF_PERCPU_ARRAY(raised_at, u64, SOFTIRQS);
 
-// A softirq that is raised again before it runs has been waiting since it was raised first.
+// A softirq that is raised again before it runs has waited since the first time.
 int raised(RAISE_CONTEXT *ctx)
 {
     u32 vector = VECTOR(ctx);

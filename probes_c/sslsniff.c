@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show what is read and written by TLS libraries, as their functions return.
+// Show data that is read and written by TLS libraries, as their functions return.
 #include "config.h"
 #include "task.h"
 #include "event_kinds.h"
 
-#define ROOM 16384 // what a record of TLS has at most
+#define ROOM 16384 // the maximum of a TLS record
 
 struct pt_call {
     u64 ns;
@@ -12,7 +12,7 @@ struct pt_call {
     u32 tid;
     u64 session;
     u64 buffer;
-    u64 count; // where the _ex functions tell how many bytes it were
+    u64 count; // where the _ex functions store the number of bytes
 };
 #include "calls.h"
 
@@ -46,7 +46,7 @@ int begins(struct pt_regs *ctx)
     return pt_pass();
 }
 
-// How many bytes the call has read or written; 0: none.
+// Return the bytes that the call has read or written; 0: none.
 static __always_inline u64 bytes_of(void *ctx, struct pt_call *call, u32 kind)
 {
     u64 count = 0, returned = pt_return_value(ctx);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// By which stacks what the user names happens: functions, trace events, whatever a program can be put on.
+// Count the stacks that reach what the user names: functions, trace events, and other attach targets.
 #include "stack.h"
 #include "target.h"
 #include "task.h"
 #include "tracked.h"
 
-// Without the part of programs it does not matter whose a stack was, unless that was asked for.
+// Without user stacks, the process of a stack does not matter, unless the user asks for it.
 #if defined(BY_PID) || !defined(KERNEL_ONLY)
 #define WHOSE 1
 #else
@@ -15,7 +15,7 @@
 struct row_key {
     u64 image;
     u64 generation;
-    u64 caller; // of a function of a program that has just begun, or is about to return: no frame holds it
+    u64 caller; // the caller of a user function that has just begun, or is about to return: no frame holds it
     u32 pid;
     s32 kernel_stack;
     s32 user_stack;
@@ -52,8 +52,8 @@ int hit(void *ctx)
         key.pid = at.pid;
     }
 #ifndef KERNEL_ONLY
-    // Only from Linux 6.11 on (cfa7f3d2c526), and only of a function that begins as compilers used to have it, does
-    // the kernel show that as part of the stack.
+    // Only from Linux 6.11 on (cfa7f3d2c526), and only for a function with a traditional prologue, the kernel includes
+    // the caller in the stack.
     if ((point & PT_USER) && (point & (PT_ENTRY | PT_SITE)))
         key.caller = pt_return_address(ctx);
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show system calls that ask for the attributes of files and file systems, of every ABI. The path is read when the
-// call returns, as opensnoop does.
+// Show system calls that read the attributes of files and file systems, of every ABI. The path is read when the call
+// returns, as in opensnoop.
 #include "task.h"
 
 #define PATH_LEN 4096   // PATH_MAX
@@ -14,7 +14,7 @@ struct event {
     s32 fd;    // -1: none
     u32 error; // 0: none
     char comm[PT_COMM_LEN];
-    u32 bits; // with the path behind it, a struct pt_path
+    u32 bits; // followed by the path, a struct pt_path
     char path[PATH_LEN];
 };
 #define PT_RECORDS 2
@@ -41,7 +41,7 @@ static __always_inline int kind_of(u64 call)
     if (PT_IS(call, newfstatat, 262, -1, 79, -1) || PT_IS(call, fstatat64, -1, 300, -1, 327) ||
         PT_IS(call, statx, 332, 383, 291, 397))
         return AT;
-    return PT_IS(call, ustat, 136, 62, -1, 62) ? NEITHER : OTHER; // which is given a device
+    return PT_IS(call, ustat, 136, 62, -1, 62) ? NEITHER : OTHER; // which takes a device
 }
 
 static __always_inline int on_return(void *ctx, struct pt_return *call)
@@ -63,7 +63,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     event->path[0] = 0;
     if (kind == BY_PATH || kind == AT) {
         path = kind == AT ? call->args[1] : call->args[0];
-        // A null pointer stands for the descriptor itself (Linux 6.11, 0ef625bba6fb).
+        // A null pointer means the descriptor itself (Linux 6.11, 0ef625bba6fb).
         size = pt_read_string(event->path, sizeof(event->path), path, !path || call->ret == -EFAULT);
     }
     if (pt_path_is_wanted(&event->bits, size))
@@ -72,7 +72,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
 }
 
 #ifdef PT_SEES_RING_PATHS
-// It is shown as the system call that does the same.
+// The operation is shown as the equivalent system call.
 static __always_inline void on_ring_path(void *ctx, struct pt_request *request, struct pt_ring_path *path,
                                          s64 result)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show system calls that have data written to disks, and how long they take.
+// Show system calls that write data back to disks, and how long they take.
 #include "config.h"
 #include "task.h"
 #include <linux/dcache.h>
@@ -12,7 +12,7 @@ struct event {
     u64 took_ns;
     u32 pid;
     u32 tid;
-    s32 fd;    // -1: it has none
+    s32 fd;    // -1: none
     u32 error; // 0: none
     char comm[PT_COMM_LEN];
     char file[256]; // NAME_MAX, and the end
@@ -60,7 +60,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
 }
 
 #ifdef PT_SEES_RING_FILES
-// It is shown as the system call that does the same.
+// The operation is shown as the equivalent system call.
 static __always_inline void on_ring_file(void *ctx, struct pt_request *request, enum pt_ring_kind kind,
                                          struct file *file, u64 ns, s64 result)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Counts, errors and latency of system calls.
+// Count system calls, their errors and latency.
 //
-// A call is counted when it returns, so that calls already running when the trace starts, and those still
-// running when it ends, get no made-up latency. Its number is kept from the entry: an execve may return
-// into a program of another ABI. Where only calls are to be counted (COUNT) that is done at the entry.
+// A call is counted when it returns, so calls that run when the trace begins or ends get no invented latency. Its
+// number is saved at the entry, since an execve may return into a program of another ABI. With COUNT, calls are counted
+// at the entry.
 #include "task.h"
 
 #ifdef ENFORCE
@@ -44,8 +44,8 @@ static __always_inline int on_leave(u32 nr, long ret)
 }
 #else
 #ifdef ENFORCE
-// What fails without having begun: the command's filter has answered in its place. (A new task returns from a
-// call that it has not begun, either, but without failing.)
+// A call that fails without an entry was rejected by the command's filter. (A new task returns from a call without an
+// entry, too, but does not fail.)
 static __always_inline void denied(u32 nr)
 {
     u64 call = pt_call(nr);
@@ -82,7 +82,7 @@ static __always_inline int on_leave(u32 nr, long ret)
 
     if (!pt_end(&start)) {
 #ifdef ENFORCE
-        if (failed || interrupted) // a profile may answer with any number
+        if (failed || interrupted) // a profile may return any number
             denied(nr);
 #endif
         return PT_PASS;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Every thread there is: what it does, and where in the kernel it is.
+// List all threads: their state, and their kernel stack.
 #define DEPTH 64
 
 struct event {
@@ -13,7 +13,7 @@ struct event {
 };
 #include "listing.h"
 
-// Under a name of our own, as in listing.h.
+// Declared under another name, as in listing.h.
 static long (*pt_get_task_stack)(void *task, void *to, u32 size, u64 flags) = (void *)141;
 
 static __always_inline u32 state_of(struct task_struct *task)
@@ -35,7 +35,7 @@ int listed(u64 *ctx)
     struct event *event;
     long size;
 
-    if (!task || !pt_is_traced(task)) // at the end there is none
+    if (!task || !pt_is_traced(task)) // 0 at the end
         return 0;
     event = pt_prepare();
     if (!event)

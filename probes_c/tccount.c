@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Packets and bytes per protocol, in traffic control.
+// Count packets and bytes per protocol, in traffic control.
 //
-// The verdict is "unspecified": whoever comes after decides, as if there were no such program. "OK" would let
-// the packet pass at once, and no other filter would see it.
+// The verdict is "unspecified": later filters decide, as if there were no such program. "OK" would let the packet pass
+// at once, and no other filter would see it.
 #include "skb.h"
 
 #include "packet.h"

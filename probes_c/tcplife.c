@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show each TCP connection when it has ended: whose it was, for how long, and how much it carried.
+// Show each TCP connection when it ends: its owner, its duration, and the bytes that it carried.
 #include "config.h"
 #include "owners.h"
 
@@ -24,7 +24,7 @@ static __always_inline void on_change(void *ctx, struct sock *sk, int old, int n
     u64 lasted = connection->opened_ns ? now - connection->opened_ns : 0;
     struct event *event;
 
-    // What was never established is no connection.
+    // A connection that was never established is not shown.
     if (new != TCP_CLOSE || old == TCP_SYN_SENT || old == TCP_SYN_RECV || old == TCP_LISTEN)
         return;
     if (lasted < pt_cfg(PT_CFG_MIN))
@@ -34,7 +34,7 @@ static __always_inline void on_change(void *ctx, struct sock *sk, int old, int n
         return;
     event->ns = now;
     event->duration_ns = lasted;
-    // Payload alone: bytes_acked would count SYN and FIN, bytes_received counts a FIN.
+    // Only payload: bytes_acked includes SYN and FIN, bytes_received includes a FIN.
     event->tx_bytes = pt_read(tp->bytes_sent) - pt_read(tp->bytes_retrans);
     event->rx_bytes = pt_read(tp->bytes_received) - (pt_read(sk->__sk_common.skc_flags) >> PT_FIN_CAME & 1);
     pt_fill_connection(event, sk, connection);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show each TCP segment that is sent again, and why.
+// Show each TCP segment that is retransmitted, and why.
 #include "owners.h"
 
 #include "connection_members.h"
@@ -28,8 +28,8 @@ static __always_inline void on_change(void *ctx, struct sock *sk, int old, int n
 {
 }
 
-// A timeout enters the state Loss before it sends, an acknowledgement that shows a loss Recovery. Loss probes
-// (TLP) are sent in no such state: they are to find out.
+// A timeout enters the state Loss before it retransmits, an acknowledgement that shows a loss Recovery. Tail loss
+// probes (TLP) are sent in neither state.
 static __always_inline u32 why(struct sock *sk, u32 state)
 {
     struct inet_connection_sock *icsk = (struct inet_connection_sock *)sk;
@@ -64,7 +64,7 @@ static __always_inline int sent_again(void *ctx, struct sock *sk, struct sk_buff
     return PT_PASS;
 }
 
-// The answer to a SYN: there is no socket of the connection yet, but a request, which begins like one.
+// The answer to a SYN: the connection has no socket yet, but a request, which begins like one.
 static __always_inline int answered_again(void *ctx, struct sock *listener, struct request_sock *request)
 {
     struct pt_connection connection;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Measure the round-trip time of TCP connections, at each segment that comes in.
+// Measure the round-trip time of TCP connections, at each received segment.
 #define PT_SLOTS
 #include "log2.h"
 #include "owners.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show each change of state of TCP sockets, and how long the state before lasted.
+// Show each change of state of TCP sockets, and how long the previous state lasted.
 #include "config.h"
 #include "owners.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Measure the queues of listening TCP sockets as connections are established.
+// Measure the queues of listening TCP sockets when connections are established.
 //
-// The new sock is a copy of the one that listens, made a moment ago: it has the other's address, its limit and the
-// lengths of its queues.
+// The new sock is a copy of the listening one, made a moment before: it has its address, its limit and the lengths of
+// its queues.
 #define PT_NETNS_OF_SOCKET
 #include "log2.h"
 #include "task.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Add up what programs send and receive by TCP connections.
+// Add up bytes that programs send and receive by TCP connections.
 #define PT_NETNS_OF_SOCKET
 #include "task.h"
 
@@ -17,7 +17,7 @@ struct row_value {
 #include "rows.h"
 #include "socket_bytes.h"
 
-// The task that runs calls: these bytes are its own.
+// The current task makes the call: the bytes belong to it.
 static __always_inline int on_bytes(struct sock *sk, s64 sent, s64 received)
 {
     char comm[PT_COMM_LEN] = {};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// TCP connections as they are opened, accepted and closed.
+// Show TCP connections as they are opened, accepted and closed.
 //
-// A state often changes while a stranger's task runs: packets are handled wherever they come in. Whose a
-// connection is is therefore kept from the moments at which its own task runs: as it begins to connect, and
-// as it accepts. What is kept is gone once its task has closed it: the address of a sock is used again.
+// The state often changes while another process's task runs: packets are handled on any CPU. So the owner is saved when
+// its own task runs: when it connects and when it accepts. The entry is deleted when its task has closed the
+// connection, since the address of a sock is reused.
 #define PT_NETNS_OF_SOCKET
 #include "event_kinds.h"
 #include "task.h"
@@ -56,7 +56,7 @@ static __always_inline void emit(void *ctx, struct sock *sk, u64 type, struct co
     pt_submit(ctx, event);
 }
 
-// Make the running task the owner, if it is traced.
+// Make the current task the owner, if it is traced.
 static __always_inline int own(struct connection *connection, struct sock *sk, u64 ns, u32 open)
 {
     if (!pt_is_current_traced() || !pt_is_socket_traced(sk))
@@ -68,8 +68,8 @@ static __always_inline int own(struct connection *connection, struct sock *sk, u
     return 1;
 }
 
-// A connection that nothing is known of changes its state. If it was open before the trace: who closes it is
-// its owner; a reset is nobody's doing. No one has accepted what has no socket.
+// Find the owner of an unknown connection that changes its state. If it was open before the trace, the process that
+// closes it is its owner; a reset has none. A connection that was not accepted has no socket.
 static __always_inline int adopt(struct connection *connection, struct sock *sk, int old, int new)
 {
     if (pt_is_closing(sk, old, new))
@@ -91,7 +91,7 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
             pt_lost(PT_LOSS_INFLIGHT_FULL);
         return PT_PASS;
     }
-    if (old == TCP_LISTEN) // a new sock: if the end of one that was at its address has been missed
+    if (old == TCP_LISTEN) // a new sock: the end of an earlier one at its address was missed
         connections.delete(&key);
     known = connections.lookup(&key);
     if (known)
@@ -109,7 +109,7 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
         }
         return PT_PASS;
     }
-    // Closed is what neither end can send by any more, and what its task has let go of.
+    // A connection is closed when neither end can send by it, and when its task has released it.
     if (new == TCP_CLOSE || pt_read(sk->sk_shutdown) == PT_CLOSED_ALL) {
         emit(ctx, sk, CLOSE, &connection, now);
         if (known)

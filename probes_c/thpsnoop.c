@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Count attempts to collapse pages into huge pages, by whose memory it is and how they end.
+// Count attempts to collapse pages into huge pages, by the owner of the memory and the result.
 //
-// khugepaged attempts it for any process, and a process for itself (MADV_COLLAPSE): the memory tells whose it is.
+// khugepaged attempts it for any process, and a process for itself (MADV_COLLAPSE): the owner of the memory is known in
+// both cases.
 #include "other_task.h"
 #include "task_rows.h"
 #include <linux/mm_types.h>
@@ -63,7 +64,7 @@ static __always_inline int count(struct mm_struct *mm, enum memory memory, u32 r
     return PT_PASS;
 }
 
-// What passes the scan is attempted next, with a result of its own.
+// A range that passes the scan is collapsed next, with a result of its own.
 int scanned(struct tracepoint__huge_memory__mm_khugepaged_scan_pmd *args)
 {
     return args->status == SCAN_SUCCEED ? PT_PASS : count(args->mm, ANON, args->status);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// What threads take of the machine: CPUs, waits for them, sleep, faults, I/O, system calls.
-// A thread is read when it leaves its CPU, and by samples while it runs: a row gets what was added since.
+// Measure the resources that threads use: CPUs, waits for them, sleep, faults, I/O, system calls.
+//
+// A thread is read when it leaves its CPU, and by samples while it runs: a row gets the increase since the last
+// reading.
 #include "sched.h"
 
 static int on_enter(u32 nr);
@@ -36,7 +38,7 @@ struct row_value {
 };
 #include "rows.h"
 
-// Add what a thread has taken since the last reading to its row.
+// Add what a thread has used since the last reading to its row.
 static __always_inline void account(struct task_struct *task, struct pt_thread *thread)
 {
     struct pt_counters now = {};
@@ -71,7 +73,7 @@ static __always_inline void account(struct task_struct *task, struct pt_thread *
     pt_fill_task_name_of(row, task);
 }
 
-// A thread that runs for long is read meanwhile.
+// A thread that runs for long is read in between.
 int sample(void *ctx)
 {
     struct task_struct *task = pt_current();

@@ -3,7 +3,7 @@
 #include "task_rows.h"
 
 #ifdef HOOK_CALLED_FENTRY
-#define PASS 0 // all that the verifier lets a program on a trampoline return
+#define PASS 0 // the only value that the verifier lets a program on a trampoline return
 #else
 #define PASS PT_PASS
 #endif

@@ -5,7 +5,7 @@
 #include "sched.h"
 #include "stack.h"
 
-// When each task went to sleep, by the task's address.
+// The time at which each task went to sleep, by the task's address.
 BPF_HASH(asleep, u64, u64, 65536);
 
 struct row_key {
@@ -24,7 +24,7 @@ struct row_value {
 };
 #include "rows.h"
 
-#define TASK_IS_DEAD       0x80 // a task that has ended does not come back
+#define TASK_IS_DEAD       0x80 // an exited task does not return to a CPU
 #define TASK_SLEEPS_DEEPLY 0x02 // TASK_UNINTERRUPTIBLE
 
 // sched_waking(task), in the task or interrupt that wakes it. A task that has not left its CPU yet did not sleep.
@@ -65,7 +65,7 @@ static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *ne
 {
     u64 left = (u64)prev, came = (u64)next, now = bpf_ktime_get_ns(), state = pt_state_of(prev);
 
-    asleep.delete(&came); // what is left of a sleep whose end was not seen
+    asleep.delete(&came); // an earlier sleep whose end was not seen
     if (runnable || !bpf_get_current_pid_tgid() || state & TASK_IS_DEAD || !pt_is_current_traced())
         return PT_PASS;
 #ifdef UNINTERRUPTIBLE

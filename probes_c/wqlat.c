@@ -32,7 +32,7 @@ struct row_value {
 };
 #include "rows.h"
 
-// A work item that is queued, by its address; which may be freed once it runs, and be another's.
+// A queued work item, by its address. It may be freed once it runs, and its address reused.
 struct item {
     u64 ns;
     u64 function;
@@ -42,7 +42,7 @@ struct item {
 };
 BPF_HASH(queue, u64, struct item, 65536);
 
-// What each worker runs, by the worker's task.
+// The item that each worker runs, by the worker's task.
 struct run {
     u64 ns;
     u64 work;

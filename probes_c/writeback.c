@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show passes of writeback: which device, why, how many pages, how long.
+// Show passes of writeback: the device, the reason, the pages, the duration.
 //
-// A pass is in the context of a worker of the kernel, which did not make the pages dirty: it is not named.
+// A pass runs in a kernel worker, which did not dirty the pages, so no process is named.
 #include "config.h"
 #include "task.h"
 #include <linux/backing-dev-defs.h>
@@ -11,7 +11,7 @@ struct event {
     u64 ns;
     s64 pages;
     u64 took_ns;
-    u64 cgroup; // 0: not known
+    u64 cgroup; // 0: unknown
     u32 reason; // enum wb_reason
     u32 is_sync;
     char device[32];
@@ -20,7 +20,7 @@ struct event {
 
 struct pt_start {
     u64 ns;
-    s64 pages; // that are to be written, yet
+    s64 pages; // that are still to be written
 };
 #define HOOK_SWITCH_NONE
 #include "inflight.h"
@@ -33,7 +33,7 @@ static __always_inline int begin(s64 pages)
     return PT_PASS;
 }
 
-// The rest of what was to be written, and is not: the event to fill, or 0.
+// Return the event to fill, or 0; "pages" are those that were not written.
 static __always_inline struct event *end(s64 pages)
 {
     struct pt_start start;

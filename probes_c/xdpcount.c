@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Frames and bytes per protocol, as they come in.
+// Count frames and bytes per protocol, as they are received.
 //
-// There is no packet of the kernel's yet: a frame is bytes between two pointers, and the verifier wants to see
-// each read compared with the second of them.
+// There is no sk_buff yet: a frame is the bytes between two pointers, and the verifier requires a comparison of each
+// access with the second one.
 typedef struct xdp_md pt_packet;
 
-#define FARTHEST 0x7fff // headers are not looked for beyond: the verifier wants a bound
+#define FARTHEST 0x7fff // headers are read up to this offset: the verifier requires a bound
 
 static __always_inline int pt_load(pt_packet *frame, u32 offset, void *to, u32 size)
 {

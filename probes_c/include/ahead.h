@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Pages that were read ahead and wait to be read: rows of struct row_key count what becomes of them.
+// Pages that were read ahead and not read yet. Rows of struct row_key count whether they are read.
 #include "loops.h"
 
 struct pt_page {
@@ -9,16 +9,16 @@ struct pt_page {
 
 struct pt_ahead {
     u64 ns;
-    struct row_key whose; // of the task that had it read ahead
+    struct row_key whose; // of the task whose read caused the read-ahead
 };
 BPF_TABLE("lru_hash", struct pt_page, struct pt_ahead, pt_waiting, 262144);
 
 struct pt_range {
     u32 index;
-    u32 is_read; // else it leaves the cache
+    u32 is_read; // otherwise it was removed from the cache
     u64 count;
     struct pt_page first;
-    struct pt_ahead ahead; // of pages that are added
+    struct pt_ahead ahead; // of added pages
 };
 
 PT_LOOP_BODY(1, struct pt_range *range)
@@ -33,7 +33,7 @@ PT_LOOP_BODY(1, struct pt_range *range)
     return 0;
 }
 
-// It is read, or leaves the page cache.
+// The page is read, or removed from the page cache.
 PT_LOOP_BODY(2, struct pt_range *range)
 {
     struct pt_page key = range->first;

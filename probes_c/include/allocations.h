@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Blocks of memory that are allocated and not freed yet, by the stacks that allocate them. Include config.h, stack.h
-// and, for blocks of programs, calls.h before it. BLOCKS_MAX is the capacity of the map of blocks.
+// and, for user memory, calls.h before it. BLOCKS_MAX is the capacity of the map of blocks.
 //
-// A block of a program is told by its process, and has a caller. One of the kernel (KERNEL_ONLY) is nobody's: an
-// interrupt allocates in any task, and another task frees.
+// A block of user memory is identified by its process too, and has a caller. A block of kernel memory (KERNEL_ONLY) has
+// no process: an interrupt allocates in any task, and another task may free it.
 struct row_key {
     u64 image;
     u64 generation;
@@ -26,7 +26,7 @@ struct block_key {
 };
 struct block {
     u64 size;
-    u64 count; // the number of blocks that it stands for (--sample)
+    u64 count; // the number of blocks that it represents (--sample)
     struct row_key key;
 };
 BPF_HASH(blocks, struct block_key, struct block, BLOCKS_MAX);
@@ -52,7 +52,7 @@ static __always_inline struct block_key pt_block_key(u64 address)
     return key;
 }
 
-// Forget a block that is freed.
+// Remove a block that is freed.
 static __always_inline void pt_remove_block(u64 address)
 {
     struct block_key key = pt_block_key(address);

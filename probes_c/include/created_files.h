@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Files that were created while the trace runs, by the last part of their names.
+// Files that were created while the trace runs, by the last component of their paths.
 //
-// System calls that remove a file name it by a path, and no event says which file that was. But its dentry has lost the
-// inode, or is unhashed, once the call returns (d_delete, d_move): of the files with that name it is the one whose
-// dentry has. The oldest are forgotten: files that live briefly are not among them.
+// System calls that remove a file take a path, and no event reports which file that was. But its dentry has lost the
+// inode, or is unhashed, when the call returns (d_delete, d_move): of the files with that name, the removed one has
+// such a dentry. The oldest entries are evicted; short-lived files are not among them.
 #include "loops.h"
 #include "task.h"
 #include <linux/dcache.h>
 #include <linux/fs.h>
 
-#define PT_SAME_NAMES 4 // files of one name, in different folders, that are told apart
+#define PT_SAME_NAMES 4 // files of one name, in different folders, that can be distinguished
 
 struct pt_name {
-    char text[64] __attribute__((aligned(8))); // of a longer name, what fits: the dentry tells the rest
+    char text[64] __attribute__((aligned(8))); // a longer name is cut; the dentry has the rest
 };
 
 struct pt_created_file {

@@ -12,7 +12,7 @@ static __always_inline struct pt_regs *pt_user_registers(void)
     return pt_registers_of(bpf_get_current_task_btf());
 }
 #elif defined(__x86_64__)
-// They are at the upper end of the kernel stack of 16 KiB. KASAN doubles its size; then the values fail the test in
+// They are at the upper end of the kernel stack of 16 KiB. KASAN doubles its size; the values then fail the test in
 // pt_current_call.
 static __always_inline struct pt_regs *pt_user_registers(void)
 {

@@ -15,7 +15,7 @@
 struct pt_dns {
     u32 start; // of the message
     u32 is_tcp;
-    u32 is_whole; // UDP, or a segment that is just one message
+    u32 is_whole; // UDP, or a segment that is exactly one message
     u16 sport;
     u16 dport;
     u8 header[PT_DNS_HEADER];
@@ -26,8 +26,8 @@ static __always_inline u32 pt_read_u16(const u8 *bytes)
     return bytes[0] << 8 | bytes[1];
 }
 
-// Whether the packet carries DNS by this port. Of TCP, a segment counts that begins with a message; if the rest of it
-// is in later segments, only what asked for it can tell it from the middle of another.
+// Return 1 if the packet carries DNS on this port. A TCP segment must begin with a message; if the message continues in
+// later segments, only its question distinguishes it from the middle of another one.
 static __always_inline int pt_dns_find(struct __sk_buff *skb, u32 port, struct pt_dns *message)
 {
     u8 first[20], protocol;
@@ -59,7 +59,7 @@ static __always_inline int pt_dns_find(struct __sk_buff *skb, u32 port, struct p
 
 struct pt_dns_walk {
     u32 index;
-    u32 end; // behind the name; 0: not yet found, or malformed
+    u32 end; // the end of the name; 0: not reached yet, or malformed
     u32 at;
     u32 first;
     struct __sk_buff *skb;
@@ -97,7 +97,7 @@ static __always_inline u64 pt_dns_question(struct __sk_buff *skb, struct pt_dns 
         return 0;
 #pragma unroll
     for (int i = 0; i < PT_DNS_QUESTION / 8; i++) {
-        // The same whatever the case of letters: servers may answer in another.
+        // The hash ignores the case of letters, since servers may answer in another case.
         word = question[i] | 0x2020202020202020ULL;
         hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
     }

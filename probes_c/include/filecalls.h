@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// System calls that read and write open files: which they are, and which part of the file.
+// System calls that read and write open files, and the part of the file that they access.
 #include "descriptor.h"
 #include "syscall_numbers.h"
 
 // Bits of a call; 0: another call.
 #define PT_READS      1
 #define PT_WRITES     2
-#define PT_POSITIONED 4 // the call says where in the file; else the file's position does
+#define PT_POSITIONED 4 // the call has the offset; else it uses the file's position
 #define PT_VECTORED   8
 
 static __always_inline int pt_file_call(u64 call)
@@ -35,7 +35,7 @@ static __always_inline int pt_file_call(u64 call)
 #define PT_IFBLK      0060000
 #define PT_OVERLAY    0x794c7630 // OVERLAYFS_SUPER_MAGIC
 #define PT_PAGE_SHIFT 12
-#define PT_O_DSYNC    010000 // O_SYNC has it, too
+#define PT_O_DSYNC    010000 // also part of O_SYNC
 #if defined(__aarch64__)
 #define PT_O_DIRECT 0200000
 #else
@@ -47,7 +47,8 @@ static __always_inline u32 pt_file_type(struct inode *inode)
     return pt_read(inode->i_mode) & PT_IFMT;
 }
 
-// Where in the file a call that has returned began to read or write. "position" is its argument, "done" its result.
+// Return the file offset at which a completed call began to read or write. "position" is its argument, "done" its
+// result.
 static __always_inline u64 pt_file_offset(int kind, u64 position, struct file *file, u64 done)
 {
     return kind & PT_POSITIONED && (s64)position != -1 ? position : pt_read(file->f_pos) - done;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Operations on regular files, as system calls do them: they are opened, read, written, synchronized.
+// Operations on regular files by system calls: open, read, write, sync.
 #include "filecalls.h"
 
 #define PT_OPENS 16
@@ -19,7 +19,7 @@ static __always_inline int kind_of(u64 call)
 
 enum pt_operation { PT_OPEN, PT_READ, PT_WRITE, PT_SYNC };
 
-// The file that a call was for, and which operation it was; 0: of no regular file, or it failed.
+// Return the file of a call and its operation; 0 if it is no regular file, or the call failed.
 static __always_inline struct file *pt_operation(struct pt_return *call, u32 *operation)
 {
     int kind = kind_of(call->call);
@@ -38,8 +38,8 @@ static __always_inline struct file *pt_operation(struct pt_return *call, u32 *op
 }
 
 #ifdef PT_SEES_RING_FILES
-// The same of an operation of io_uring on a file. Return 0 if that is no regular one, if it failed, or if it is not known
-// when it began.
+// The same for an operation of io_uring on a file. Returns 0 if it is no regular file, if the operation failed, or if
+// its start is unknown.
 static __always_inline int pt_ring_operation(enum pt_ring_kind kind, struct file *file, u64 ns, s64 result,
                                              u32 *operation)
 {
@@ -48,7 +48,7 @@ static __always_inline int pt_ring_operation(enum pt_ring_kind kind, struct file
 }
 #endif
 
-// Where in the file a call that has returned began to read or write; 0 of others.
+// Return the file offset at which a completed call began to read or write; 0 for other calls.
 static __always_inline u64 pt_offset(struct pt_return *call, struct file *file)
 {
     int kind = kind_of(call->call);

@@ -65,10 +65,10 @@ static __always_inline int pt_http_find(struct __sk_buff *skb, u32 port, struct 
                                                                                         : 0;
 }
 
-// The number of the latest message, by the socket's cookie and the direction.
+// The sequence number of the latest message, by the socket's cookie and the direction.
 BPF_TABLE("lru_hash", u64, u32, pt_http_latest, 8192);
 
-#define PT_HTTP_WINDOW (1 << 26) // bytes that are sent again at most, by far; numbers begin anew after 4 GiB
+#define PT_HTTP_WINDOW (1 << 26) // more than any retransmission; sequence numbers wrap after 4 GiB
 
 static __always_inline int pt_http_again(struct __sk_buff *skb, struct pt_http_message *message, int is_out)
 {
@@ -88,7 +88,7 @@ struct pt_http_walk {
     struct __sk_buff *skb;
 };
 
-// One byte of the line: it ends with CR LF, or LF.
+// Copy a byte of the line, which ends with CR LF or LF.
 PT_LOOP_BODY(2, struct pt_http_walk *walk)
 {
     u8 byte;

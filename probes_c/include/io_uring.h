@@ -78,7 +78,7 @@ static __always_inline int pt_completed(void *ctx, u64 ring, u64 address, u64 da
     u64 now = bpf_ktime_get_ns(), ns = 0;
 
     if (known && (known->ring != ring || known->data != data || is_more))
-        known = 0; // of one that ended unseen, whose memory is used again
+        known = 0; // of a request that ended unseen and whose memory was reused
     if (known) {
         request = *known;
         ns = now - request.ns;

@@ -3,30 +3,30 @@
 // row_key and fill_key(context, row_key, lock, flags), and struct row_value with the members waits, total_ns, and with
 // HELD holds, held_ns.
 //
-// They are called in tasks alone, and a task is in one of them at a time; but an interrupt may try for a lock while the
-// task is in another one (stack maps do so with mmap_lock).
+// Only tasks call these functions, one at a time; but an interrupt may try to take a lock while its task is in another
+// one (stack maps do so with mmap_lock).
 #include "config.h"
 #include "lock_events.h"
 #include "task.h"
 
 #if defined(HOOK_CONTENTION_FEXIT) || defined(HOOK_HELD_FEXIT)
-#define LOCK_PASS 0 // all that the verifier lets a program on a trampoline return
+#define LOCK_PASS 0 // the only value that the verifier lets a program on a trampoline return
 #else
 #define LOCK_PASS PT_PASS
 #endif
-#define LOCK_TRIES 1 // beside LCB_F_*, in the place of LCB_F_SPIN: the call waits for nobody
+#define LOCK_TRIES 1 // beside LCB_F_*, in the place of LCB_F_SPIN: the call does not wait
 
 struct pt_lock_call {
-    u64 ns; // when it began, or had got the lock
+    u64 ns; // when the call began, or when the lock was taken
     u64 lock;
     u64 is_contended;
     struct row_key row;
 };
-// By the task, whose address is even; plus one if it is a call that tries.
+// By the address of the task, which is even; plus one for a call that tries.
 BPF_HASH(lock_calls, u64, struct pt_lock_call, 16384);
 
 #ifdef HELD
-// A task may hold many locks, and several tasks one rwsem.
+// A task may hold many locks, and several tasks may hold one rwsem.
 struct pt_hold_key {
     u64 task;
     u64 lock;
@@ -34,7 +34,7 @@ struct pt_hold_key {
 BPF_HASH(holds, struct pt_hold_key, struct pt_lock_call, 65536);
 #endif
 
-// The first of the arguments, or with "at" 1 what the function returned.
+// The first argument, or with "at" 1 the return value.
 static __always_inline u64 lock_argument(void *ctx, u32 at)
 {
     u64 value = 0;
@@ -47,8 +47,8 @@ static __always_inline u64 lock_argument(void *ctx, u32 at)
     return value;
 }
 
-// Return 1 if a task that wants the lock has to wait: by the owner of a mutex, and by the count of an rwsem. Its lowest
-// bits are that a writer has it, that tasks wait, and that the next is chosen; those above count readers.
+// Return 1 if a task that wants the lock has to wait: by the owner of a mutex, or by the count of an rwsem. The lowest
+// bits of the count mean: a writer has it, tasks wait, the next owner is chosen; the higher bits count readers.
 static __always_inline int is_contended(u64 lock, u32 flags)
 {
 #if PT_HAS_mutex__owner

@@ -34,8 +34,8 @@ static __always_inline int pt_is_rwsem(u32 flags)
            !(flags & (LCB_F_SPIN | LCB_F_RT | LCB_F_PERCPU | LCB_F_MUTEX));
 }
 
-// The task that holds a mutex, or an rwsem for writing; 0: none, or not known. The lowest bits of both are flags, and the
-// first one of an rwsem says that readers hold it (RWSEM_READER_OWNED): the kernel does not keep who they are.
+// Return the task that holds a mutex, or an rwsem for writing; 0 if none or unknown. The lowest bits of both are flags,
+// and the first one of an rwsem means that readers hold it (RWSEM_READER_OWNED), whom the kernel does not record.
 static __always_inline struct task_struct *pt_lock_holder(u64 lock, u32 flags)
 {
     u64 owner = 0;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Owners of sockets, for programs on packets of cgroups: pt_sent_by(sk, is_tcp) for a packet that leaves a socket,
-// pt_owner_of(sk) for who owns one.
+// pt_owner_of(sk) for the owner of one.
 //
 // A packet leaves a UDP socket in the task that sends it, and a TCP socket in the task that has it locked, if any;
-// packets come while any task runs. So the owner is who sent by it last, else who made it, or has it open as the trace
-// begins.
+// packets arrive while any task runs. So the owner is the process that sent by it last, else the one that created it,
+// or has it open when the trace begins.
 #define PT_NETNS_OF_SOCKET
 #include "socket_owners.h"
 #include <net/net_namespace.h>
@@ -46,7 +46,7 @@ int owned(u64 *ctx)
     struct file *file = (struct file *)ctx[3];
     struct inode *inode;
 
-    if (!task || !file) // at the end there is neither
+    if (!task || !file) // both are 0 at the end
         return 0;
     inode = pt_read(file->f_inode);
     if ((pt_read(inode->i_mode) & 0170000) == 0140000) // S_IFMT, S_IFSOCK

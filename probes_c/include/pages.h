@@ -10,7 +10,8 @@ typedef struct folio pt_folio;
 typedef struct page pt_folio;
 #endif
 
-// How many pages it is. Where its order is: Linux 6.1 (c3a15bff46cb) gave it a name, 6.6 (ebc1baf5c9b4) moved it.
+// Return the number of pages of a folio. Linux 6.1 (c3a15bff46cb) named the field of its order, 6.6 (ebc1baf5c9b4)
+// moved it.
 static __always_inline u64 pt_folio_pages(pt_folio *folio)
 {
     u64 flags = 0;

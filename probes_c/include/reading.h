@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The read(2) that the current task is in the middle of, or one of its like, from the page cache.
+// The read(2), or similar call, that the current task is in, from the page cache.
 #include "current_call.h"
 #include "filecalls.h"
 #include <linux/uio.h>
 
-// The union that d_alias is in has lost its name by Linux 7.2.
+// From Linux 7.2 on, the union with d_alias has no name.
 #if PT_HAS_dentry__d_u
 #define PT_DENTRY_ALIAS offsetof(struct dentry, d_u)
 #else
 #define PT_DENTRY_ALIAS offsetof(struct dentry, d_alias)
 #endif
 
-#define PT_VECTORS 8 // of more, the rest is taken to go to the end of the file
+#define PT_VECTORS 8 // with more vectors, the read is assumed to reach the end of the file
 
-// Whether reads of a file are served from the page cache (those of overlayfs, from that of another file).
+// Return 1 if reads of a file are served from the page cache (those of overlayfs use another file's pages).
 static __always_inline int pt_is_cached(struct file *file)
 {
     struct address_space *mapping = pt_read(file->f_mapping);
@@ -32,7 +32,7 @@ static __always_inline int pt_is_cached(struct file *file)
 #endif
 }
 
-// How many bytes the vectors of a call have room for.
+// Return the total size of the vectors of a call.
 static __always_inline u64 pt_vector_size(u64 vectors, u64 count, int is_compat)
 {
     u64 size = 0;
@@ -71,12 +71,12 @@ static __always_inline void pt_current_arguments(u64 *args, int is_compat)
     args[0] = pt_read(regs->orig_x0);
     args[1] = pt_read(regs->regs[1]);
     args[2] = pt_read(regs->regs[2]);
-    // A 32-bit pread has its position in an even pair of registers, preadv behind its vectors.
+    // A 32-bit pread has its position in an even pair of registers, preadv after its vectors.
     args[3] = pt_read(regs->regs[3]);
 #endif
 }
 
-// Whether the task is in such a call, of a file whose pages are those of "mapping"; which pages that call asks for.
+// Find the pages that the task's current call reads. Returns 0 if it is in no such call, or in one on another mapping.
 static __always_inline int pt_current_read(struct address_space *mapping, u64 *first, u64 *last)
 {
     u64 call = pt_current_call(), args[4], at, size;
@@ -107,7 +107,7 @@ static __always_inline int pt_current_read(struct address_space *mapping, u64 *f
     return 1;
 }
 
-// How many of the pages from "index" on are in the part of the file that the task reads now.
+// Return how many of the pages from "index" on the task is reading now.
 static __always_inline u64 pt_currently_read(struct address_space *mapping, u64 index, u64 pages)
 {
     u64 first, last;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// What io_uring does with files, from the hook RING_FILES. The tracer that includes this defines
+// Operations of io_uring on files, from the hook RING_FILES. The tracer that includes this defines
 //
-//     on_ring_file(context, request, kind, file, ns, result)   an operation has ended: PT_RING_READS, ...
+//   on_ring_file(context, request, kind, file, ns, result)   an operation has ended: PT_RING_READS, ...
 //
-// The file is the request's, which events have had since Linux 5.18; before, and with the alternative "none", nothing
-// is seen. An operation ends while any task runs: the request has the process that submitted it.
+// The file is that of the request, which events have had since Linux 5.18; before, and with the alternative "none",
+// nothing is seen. An operation ends while any task runs: the request has the process that submitted it.
 #if defined(HOOK_RING_FILE_TRACEPOINT) || defined(HOOK_RING_FILE_TRACEPOINT_SQE)
 #include "io_uring.h"
 #define PT_SEES_RING_FILES

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Operations of io_uring that are given a path, from the hook RING_FILES: opens, or with PT_RING_STATS statx. The tracer
-// that includes this defines
+// Operations of io_uring with a path, from the hook RING_FILES: opens, or with PT_RING_STATS statx. The tracer that
+// includes this defines
 //
-//     on_ring_path(context, request, path, result)   an operation has ended: 0 or a descriptor, or an error
+//   on_ring_path(context, request, path, result)   an operation has ended: 0 or a descriptor, or an error
 //
-// The kernel has copied the path when the request is submitted, and has it no more when that completes.
+// The kernel copies the path when the request is submitted, and has freed it when the request completes.
 #if defined(HOOK_RING_FILE_TRACEPOINT) || defined(HOOK_RING_FILE_TRACEPOINT_SQE)
 #include "io_uring.h"
 #include <linux/fs.h>
@@ -16,14 +16,14 @@ struct pt_ring_path {
     u32 is_fixed; // opened into a slot of the ring's fixed files: it has no descriptor
     char path[256];
 };
-// By the address of the request. The oldest gives way.
+// By the address of the request. The oldest is evicted.
 BPF_TABLE("lru_hash", u64, struct pt_ring_path, pt_ring_paths, 4096);
 BPF_PERCPU_ARRAY(pt_no_ring_path, struct pt_ring_path, 1); // zeros, too large for the stack
 
 static void on_ring_path(void *ctx, struct pt_request *request, struct pt_ring_path *path, s64 result);
 
 #if PT_HAS_REQUEST && PT_HAS_io_open__filename && PT_HAS_io_statx__filename
-// Save what "from" says, the command of a request; "path" is saved for the request.
+// Save the arguments in "from", the command of a request; "path" is saved for the request.
 #ifdef PT_RING_STATS
 #define PT_RING_COMMAND(operation) ((operation) == 21) // IORING_OP_STATX
 static __always_inline u64 pt_save_ring_command(struct pt_ring_path *path, u64 address)

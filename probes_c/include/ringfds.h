@@ -21,7 +21,7 @@ int created(struct tracepoint__io_uring__io_uring_create *args)
 }
 
 #ifdef HOOK_OPEN_RINGS_ITERATOR
-// bpf_iter_task_file(meta, task, fd, file): each ring that is open as the trace begins.
+// bpf_iter_task_file(meta, task, fd, file): each ring that is open when the trace begins.
 int listed(u64 *ctx)
 {
     struct file *file = (struct file *)ctx[3];

@@ -59,8 +59,8 @@ static long (*script_call)(u32 count, u64 body, void *context, u64 flags) = (voi
         script_call(count, body_, context, 0);                                                               \
     })
 
-// What is known when the run begins: 0: the boot clock, 1: the process of the command,
-// 2: the time since the epoch when the boot clock began.
+// Values that are set when the run begins: 0: the boot clock, 1: the process of the command, 2: the Unix time at which
+// the boot clock began.
 BPF_ARRAY(script_run, u64, 3);
 
 static __always_inline u64 script_run_value(u32 slot)
@@ -81,7 +81,7 @@ static __always_inline void script_copy(u64 to, u32 size, u64 from)
     pt_probe_read_kernel((void *)to, size, (void *)from);
 }
 
-// Read a string of up to "room" bytes with its NUL, and clear what is behind it up to "size". Returns its bytes.
+// Read a string of up to "room" bytes with its NUL, and clear the rest up to "size". Returns its length.
 static __always_inline u32 script_read_string(u64 to, u32 room, u32 size, u64 address, enum pt_memory memory,
                                               u32 *bad)
 {
@@ -131,7 +131,7 @@ static __always_inline u64 script_length(u64 text, u32 room)
     return at;
 }
 
-// Return 1 if two strings are the same in their first "size" bytes. "prefix": nothing is said of what follows.
+// Return 1 if two strings are equal in their first "size" bytes. "prefix": the rest may differ.
 static __always_inline s32 script_equal(u64 one, u64 other, u32 size, int prefix)
 {
     u32 at;
@@ -147,7 +147,7 @@ static __always_inline s32 script_equal(u64 one, u64 other, u32 size, int prefix
     return prefix;
 }
 
-// Where a string begins in another; -1 if it is not there.
+// Return the position of a string in another; -1 if it does not occur.
 static __always_inline s64 script_find(u64 text, u32 room, u64 part, u32 part_room)
 {
     u32 at, inner;
@@ -167,7 +167,7 @@ static __always_inline s64 script_find(u64 text, u32 room, u64 part, u32 part_ro
     return -1;
 }
 
-// The difference of the first bytes that are not the same.
+// Return the difference of the first bytes that differ.
 static __always_inline s64 script_compare(u64 one, u64 other, u32 size)
 {
     u32 at;
@@ -223,7 +223,7 @@ static __always_inline s32 script_write_user(u64 address, u64 from, u32 size, u6
     return length && length <= size && !script_probe_write_user((void *)address, (void *)from, length);
 }
 
-// The stack's process (0 for the kernel's), then its addresses.
+// Store the stack's process (0 for the kernel's), then its addresses.
 static __always_inline void script_stack(void *ctx, u64 to, u32 size, u64 flags)
 {
     *(u64 *)to = flags ? bpf_get_current_pid_tgid() >> 32 : 0;
@@ -231,7 +231,7 @@ static __always_inline void script_stack(void *ctx, u64 to, u32 size, u64 flags)
     script_get_stack(ctx, (void *)(to + 8), size, flags);
 }
 
-// The address of a per-CPU symbol of the kernel for a CPU; 0 for one that there is not.
+// Return the address of a per-CPU symbol of the kernel for a CPU; 0 if there is no such CPU.
 static __always_inline u64 script_percpu(u64 offsets, u64 symbol, u64 cpu, u32 cpus)
 {
     u64 offset = 0;
@@ -256,7 +256,7 @@ static __always_inline u64 script_percpu(u64 offsets, u64 symbol, u64 cpu, u32 c
         }                                                                                                    \
     })
 
-// What avg() has made: the total and the number of values.
+// Return the average from the total and the number of values.
 static __always_inline u64 script_average(u64 *value, int is_signed)
 {
     u64 total = value ? value[0] : 0, count = value ? value[1] : 0;
@@ -328,7 +328,7 @@ static __always_inline u64 script_log2(s64 value, u32 bits)
     return ((shift + 1) << bits) + ((n >> shift) - (1ULL << bits)) + 1;
 }
 
-// Write what an event begins with: last, since a block in an argument may have sent another one meanwhile.
+// Write the head of an event: last, since a block in an argument may have sent another event meanwhile.
 static __always_inline void script_head(struct event *event, u32 action, u32 program)
 {
     event->ns = bpf_ktime_get_ns();

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// What the raw arguments of kmalloc and kmem_cache_alloc say.
+// The raw arguments of kmalloc and kmem_cache_alloc.
 #include "read.h"
 #include <linux/slab_def.h>
 
-// The bytes that kmalloc(call_site, ptr, bytes_req, bytes_alloc, gfp_flags, ...) allocated; in Linux 5.19 and 6.0 a
-// cache, or none, stands before bytes_req, which is never 0.
+// Return the bytes that kmalloc(call_site, ptr, bytes_req, bytes_alloc, gfp_flags, ...) allocated. Linux 5.19 and 6.0
+// have a cache, or 0, before bytes_req, which is never 0.
 static __always_inline u64 pt_kmalloc_size(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 third = ctx->args[2], fourth = ctx->args[3], fifth = ctx->args[4];
 
-    pt_opaque(fourth); // else the compiler makes one read of both, which the verifier refuses
+    pt_opaque(fourth); // otherwise the compiler merges both reads, and the verifier rejects the result
     pt_opaque(fifth);
     return third && !(third >> 47) ? fourth : fifth;
 }

@@ -4,11 +4,11 @@
 //     on_bytes(sk, sent, received)     the current task has sent or received: one of the numbers is 0
 #include "read.h"
 
-#define PT_MSG_PEEK 2 // MSG_PEEK: it stays to be received
+#define PT_MSG_PEEK 2 // MSG_PEEK: the data stays in the queue
 
 static int on_bytes(struct sock *sk, s64 sent, s64 received);
 
-// What a call that sends or receives has returned: bytes, or an error.
+// The result of a call that sends or receives: bytes, or an error.
 static __always_inline int on_sent(struct sock *sk, s32 size)
 {
     return on_bytes(sk, size > 0 ? size : 0, 0);
@@ -31,8 +31,8 @@ int received(struct bpf_raw_tracepoint_args *ctx)
     return on_received((struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
 }
 #elif defined(HOOK_SOCKET_BYTES_FEXIT)
-// The arguments of a function, the first of them a struct socket, and what it returned. Read as numbers: before Linux
-// 5.12 the verifier accepts no pointer where a number is wanted. The program must return 0.
+// The arguments of a function, the first of them a struct socket, and its return value. Read as numbers: before Linux
+// 5.12 the verifier accepts no pointer as a number. The program must return 0.
 #define ON_RETURN(call, arguments)                                                                           \
     ({                                                                                                       \
         u64 args[(arguments) + 1];                                                                           \

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Owners of sockets of any protocol: who made them, from the program "created". The tracer that includes this adds
-// those that are open as the trace begins by pt_own_open_socket(inode, task).
+// Owners of sockets of any protocol: the processes that created them, from the program "created". The tracer that
+// includes this adds sockets that are open when the trace begins by pt_own_open_socket(inode, task).
 #include "other_task.h"
 #include <linux/fs.h>
 #include <net/inet_sock.h>
@@ -11,7 +11,7 @@ struct pt_owner {
     u32 is_traced;
     char comm[PT_COMM_LEN];
 };
-// By the inode number of a socket, which the kernel does not give again soon. The oldest gives way.
+// By the inode number of a socket, which the kernel does not reuse soon. The oldest is evicted.
 BPF_TABLE("lru_hash", u64, struct pt_owner, pt_owners, 65536);
 
 // 0: it is not accepted yet, or closed.
@@ -48,7 +48,7 @@ static __always_inline struct pt_owner *pt_owner_of(struct sock *sk)
 }
 
 #ifndef HOOK_CREATED_NONE
-// A socket is made, in the task that makes it: the kernel asks for a verdict.
+// A socket is created, in the task that creates it. The return value is a verdict.
 int created(struct bpf_sock *sock)
 {
     pt_own_socket(pt_inode_of((struct sock *)sock), pt_current());

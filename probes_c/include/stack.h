@@ -11,7 +11,7 @@
 BPF_STACK_TRACE(stacks, PT_STACKS_MAX);
 BPF_STACK_TRACE(stacks_second, PT_STACKS_MAX);
 
-#define PT_STACK_SECOND (1 << 30) // an id of the second map
+#define PT_STACK_SECOND (1 << 30) // marks an id of the second map
 #define PT_STACK_NONE   (-1)
 #define PT_STACK_LOST   (-2)
 #define PT_EFAULT (-14) // no such stack: kernel threads have no user stack, and user code has no kernel stack

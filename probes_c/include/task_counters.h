@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The counters of each thread, since it was seen first. The kernel counts most of them in the task, what is missing the
-// tracer counts by pt_thread(). The tracer that includes this (behind sched.h) defines
+// The counters of each thread since it was first seen. The kernel counts most of them in the task; the tracer counts
+// the others by pt_thread(). The tracer that includes this (behind sched.h) defines
 //
-//     account(task, thread)     add to a row what the thread has more than at the last reading
+//   account(task, thread)     add the increase since the last reading to a row
 //
-// which is called when a thread leaves its CPU. A thread that is seen for the first time adds nothing yet: what it has
-// then is where its counting begins.
+// which is called when a thread leaves its CPU. The first reading of a thread adds nothing: it is the baseline.
 #include "other_task.h"
 
-// The counters of a task, as the kernel has them.
+// The counters that the kernel keeps in a task.
 struct pt_counters {
     u64 cpu_ns;
     u64 queued_ns;
@@ -18,7 +17,7 @@ struct pt_counters {
     u64 written_bytes;
 };
 
-// The counters that programs count in: they only grow, so that a reading may interrupt them.
+// The counters that programs increment. They only grow, so a reading may interrupt an update.
 struct pt_counted {
     u64 calls;
     u64 tx_bytes;
@@ -27,13 +26,13 @@ struct pt_counted {
 
 struct pt_thread {
     struct pt_counters kernels;    // at the last reading
-    struct pt_counted ours, added; // so far, and of these in rows
+    struct pt_counted ours, added; // so far, and the part that is in rows
     u64 left_ns;                   // when it went to sleep; 0: it runs, or waits for a CPU
-    u64 away_ns;                   // how long it was away from its CPU, having slept; not in a row yet
+    u64 away_ns;                   // the time of completed sleeps that is not in a row yet
 };
 BPF_HASH(pt_threads, u64, struct pt_thread, 65536); // by the task's address
 
-#define TASK_IS_DEAD 0x80 // a task that has ended does not come back
+#define TASK_IS_DEAD 0x80 // an exited task does not return to a CPU
 
 static __always_inline void account(struct task_struct *task, struct pt_thread *thread);
 
@@ -47,7 +46,7 @@ static __always_inline void pt_read_counters(struct task_struct *task, struct pt
     to->written_bytes = pt_read(task->ioac.write_bytes);
 }
 
-// Begin to count a thread.
+// Start to count a thread.
 static __always_inline struct pt_thread *pt_begin_thread(struct task_struct *task)
 {
     u64 key = (u64)task;

@@ -142,7 +142,7 @@ static __always_inline int pt_is_accept(u32 nr, struct pt_regs *regs)
 #endif
 }
 
-// The sock of a descriptor of the current task; 0 if it is no socket, or another thread has closed it.
+// Return the sock of a descriptor of the current task; 0 if it is no socket, or another thread has closed it.
 static __always_inline struct sock *pt_socket(u32 fd)
 {
     struct files_struct *files = pt_current_field(files);
