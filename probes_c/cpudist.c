@@ -33,13 +33,13 @@ static __always_inline void begins(struct task_struct *task, u64 now)
 
 static __always_inline void ends(struct task_struct *task, u64 now)
 {
-    u64 at = (u64)task, *begun = since.lookup(&at), ns;
+    u64 at = (u64)task, *start = since.lookup(&at), ns;
     struct row_value *row;
     struct row_key key;
 
-    if (!begun)
+    if (!start)
         return;
-    ns = now - *begun;
+    ns = now - *start;
     since.delete(&at);
     __builtin_memset(&key, 0, sizeof(key));
     pt_fill_task_key_of(&key, task);

@@ -32,37 +32,37 @@ struct event {
 #include "stream.h"
 
 // Questions that wait for their answer. The oldest is evicted: its answer is then shown without a latency.
-struct asked {
+struct query {
     u64 socket;
     u64 question;
     u8 peer[16];
     u32 port;
     u32 id;
 };
-BPF_TABLE("lru_hash", struct asked, u64, pending, 16384);
+BPF_TABLE("lru_hash", struct query, u64, pending, 16384);
 
 // Return the time since the same question was sent; -1 if unknown.
-static __always_inline s64 match(struct asked *asked, int is_answer, u64 now)
+static __always_inline s64 match(struct query *query, int is_answer, u64 now)
 {
-    u64 *since = pending.lookup(asked), ns;
+    u64 *since = pending.lookup(query), ns;
 
     if (!is_answer) {
         if (!since) // a question that is sent again waits since the first time
-            pending.update(asked, &now);
+            pending.update(query, &now);
         return -1;
     }
     if (!since)
         return -1;
     ns = now - *since;
-    pending.delete(asked);
+    pending.delete(query);
     return ns;
 }
 
 static __always_inline int passes(struct __sk_buff *skb, enum direction direction)
 {
     struct sock *sk = pt_sock_of(skb);
-    u64 now = bpf_ktime_get_ns(), wanted = pt_cfg(PT_CFG_MESSAGES);
-    struct asked asked = {};
+    u64 now = bpf_ktime_get_ns(), messages = pt_cfg(PT_CFG_MESSAGES);
+    struct query query = {};
     struct pt_dns message;
     struct pt_owner *owner;
     struct event *event;
@@ -91,14 +91,14 @@ static __always_inline int passes(struct __sk_buff *skb, enum direction directio
         event->pid = owner->pid;
         __builtin_memcpy(event->comm, owner->comm, sizeof(event->comm));
     }
-    asked.socket = bpf_get_socket_cookie(skb);
-    asked.question = pt_dns_question(skb, &message, (u64 *)event->question);
-    __builtin_memcpy(asked.peer, event->peer, sizeof(asked.peer));
-    asked.port = event->port;
-    asked.id = pt_read_u16(message.header);
-    event->latency_ns = match(&asked, event->is_answer, now);
+    query.socket = bpf_get_socket_cookie(skb);
+    query.question = pt_dns_question(skb, &message, (u64 *)event->question);
+    __builtin_memcpy(query.peer, event->peer, sizeof(query.peer));
+    query.port = event->port;
+    query.id = pt_read_u16(message.header);
+    event->latency_ns = match(&query, event->is_answer, now);
     if ((!message.is_whole && event->latency_ns < 0) ||
-        (wanted != BOTH && wanted != QUERIES + event->is_answer) ||
+        (messages != BOTH && messages != QUERIES + event->is_answer) ||
 #ifdef FAILED
         event->code <= 0 ||
 #endif

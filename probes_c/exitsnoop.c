@@ -27,17 +27,17 @@ struct event {
 
 #ifndef THREADS
 // Threads that exit at the same time may each see that no other is left. The process is shown once.
-struct shown {
+struct process_key {
     u64 started;
     u32 pid;
     u32 zero;
 };
-BPF_TABLE("lru_hash", struct shown, u8, shown_processes, 4096);
+BPF_TABLE("lru_hash", struct process_key, u8, shown_processes, 4096);
 
 // Return 1 for the first thread to ask after all have begun to exit.
 static __always_inline int is_last_thread(u32 pid)
 {
-    struct shown process = {pt_current_field_of(group_leader, start_time), pid, 0};
+    struct process_key process = {pt_current_field_of(group_leader, start_time), pid, 0};
     u8 yes = 1;
 
     if (pt_current_field_of(signal, live.counter))

@@ -30,7 +30,7 @@ struct row_value {
 #include "rows.h"
 
 // Mix the bits of a word, so that neighbours get different workers.
-static __always_inline u32 mixed(u32 word)
+static __always_inline u32 mix_bits(u32 word)
 {
     word *= 0x9e3779b1; // 2^32 divided by the golden ratio
     return word ^ word >> 15;
@@ -58,7 +58,7 @@ static __always_inline u32 flow4(struct __sk_buff *skb, int hosts)
     // Only the first fragment has the ports, so fragments are distributed without them.
     hosts |= ip.fragment[0] & 0x3f || ip.fragment[1] || (ip.length & 15) < 5;
     ports(skb, (ip.length & 15) * 4, ip.protocol, hosts, port);
-    return mixed(ip.ends[0] + port[0]) + mixed(ip.ends[1] + port[1]);
+    return mix_bits(ip.ends[0] + port[0]) + mix_bits(ip.ends[1] + port[1]);
 }
 
 static __always_inline u32 flow6(struct __sk_buff *skb, int hosts)
@@ -79,8 +79,8 @@ static __always_inline u32 flow6(struct __sk_buff *skb, int hosts)
     two = port[1];
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        one = mixed(one + ip.ends[0][i]);
-        two = mixed(two + ip.ends[1][i]);
+        one = mix_bits(one + ip.ends[0][i]);
+        two = mix_bits(two + ip.ends[1][i]);
     }
     return one + two;
 }
@@ -95,7 +95,7 @@ static __always_inline u32 chosen(struct __sk_buff *skb, u64 spread)
         flow = flow4(skb, spread == HOSTS);
     else if (type == TYPE_IPV6)
         flow = flow6(skb, spread == HOSTS);
-    return mixed(flow) >> 16;
+    return mix_bits(flow) >> 16;
 }
 
 int choose(struct __sk_buff *skb)

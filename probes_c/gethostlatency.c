@@ -31,11 +31,11 @@ enum kind { GETADDRINFO = 1, GETHOSTBYNAME, GETHOSTBYNAME2, GETHOSTBYNAME_R, GET
 
 int begins(struct pt_regs *ctx)
 {
-    u64 id = bpf_get_current_pid_tgid(), frame = PT_REGS_SP(ctx), *known = outer.lookup(&id);
+    u64 id = bpf_get_current_pid_tgid(), frame = PT_REGS_SP(ctx), *outer_frame = outer.lookup(&id);
     u64 args[PT_ARGUMENTS_MAX] = {};
     struct pt_call call = {};
 
-    if (!pt_may_trace_current() || (known && *known > frame))
+    if (!pt_may_trace_current() || (outer_frame && *outer_frame > frame))
         return pt_pass();
     if (outer.update(&id, &frame))
         pt_lost(PT_LOSS_INFLIGHT_FULL);
@@ -49,7 +49,7 @@ int begins(struct pt_regs *ctx)
 
 static __always_inline s32 result_of(void *ctx, struct pt_call *call)
 {
-    u64 returned = pt_return_value(ctx), found = 0;
+    u64 returned = pt_return_value(ctx), result = 0;
     u32 kind = pt_kind(ctx);
 
     if (kind == GETADDRINFO)
@@ -57,8 +57,8 @@ static __always_inline s32 result_of(void *ctx, struct pt_call *call)
     if (kind == GETHOSTBYNAME || kind == GETHOSTBYNAME2)
         return !returned;
     // Result 0 with a null pointer means that the name does not exist.
-    pt_probe_read_user(&found, pt_word_size(ctx), (void *)call->result);
-    return (u32)returned || !found;
+    pt_probe_read_user(&result, pt_word_size(ctx), (void *)call->result);
+    return (u32)returned || !result;
 }
 
 int returns(struct pt_regs *ctx)

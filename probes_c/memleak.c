@@ -39,11 +39,11 @@ static __always_inline void forget(u64 address, int may_return)
 {
     u64 id = bpf_get_current_pid_tgid();
     struct block_key key = pt_block_key(address);
-    struct block *known = blocks.lookup(&key), block;
+    struct block *entry = blocks.lookup(&key), block;
 
-    if (!known)
+    if (!entry)
         return;
-    block = *known;
+    block = *entry;
     if (may_return)
         moved_blocks.update(&id, &block);
     blocks.delete(&key);

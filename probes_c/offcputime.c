@@ -5,11 +5,11 @@
 #include "stack.h"
 
 // The state in which each task left its CPU, by the task's address.
-struct left {
+struct departure {
     u64 ns;
     struct pt_stacks at;
 };
-BPF_HASH(away, u64, struct left, 65536);
+BPF_HASH(away, u64, struct departure, 65536);
 
 struct row_key {
     PT_STACKS_MEMBERS;
@@ -27,28 +27,28 @@ struct row_value {
 static __always_inline void leaves(void *ctx, struct task_struct *task, u64 now)
 {
     u64 key = (u64)task;
-    struct left left = {.ns = now};
+    struct departure departure = {.ns = now};
 
     if (pt_state_of(task) & TASK_IS_DEAD || !pt_is_current_traced())
         return;
-    if (pt_get_stacks(ctx, &left.at)) // no room for the stack: the loss is counted
+    if (pt_get_stacks(ctx, &departure.at)) // no room for the stack: the loss is counted
         return;
-    if (away.update(&key, &left))
+    if (away.update(&key, &departure))
         pt_lost(PT_LOSS_INFLIGHT_FULL);
 }
 
 static __always_inline void returns(struct task_struct *task, u64 now)
 {
     u64 at = (u64)task, ns;
-    struct left *left = away.lookup(&at);
+    struct departure *departure = away.lookup(&at);
     struct row_value *row;
     struct row_key key;
 
-    if (!left)
+    if (!departure)
         return;
-    ns = now - left->ns;
+    ns = now - departure->ns;
     __builtin_memset(&key, 0, sizeof(key));
-    *(struct pt_stacks *)&key = left->at;
+    *(struct pt_stacks *)&key = departure->at;
     away.delete(&at);
     if (ns < pt_cfg(PT_CFG_MIN) || (pt_cfg(PT_CFG_MAX) && ns > pt_cfg(PT_CFG_MAX)))
         return;

@@ -65,11 +65,11 @@ static __always_inline void ends6(struct __sk_buff *skb, u32 start, struct event
 
 int see(struct __sk_buff *skb)
 {
-    u64 wanted = pt_cfg(PT_CFG_DIRECTION);
+    u64 directions = pt_cfg(PT_CFG_DIRECTION);
     u32 direction = skb->pkt_type == OUTGOING ? OUT : IN, start, link, protocol;
     struct event *event;
 
-    if (wanted != BOTH && wanted != direction)
+    if (directions != BOTH && directions != direction)
         return 0;
     link = pt_parse_link(skb, skb->ifindex, &start);
     protocol = pt_protocol(skb, link, start);

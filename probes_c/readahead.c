@@ -58,9 +58,9 @@ int added(struct bpf_raw_tracepoint_args *ctx)
         return PT_PASS;
     range.first.index = index > last ? index : last + 1;
     range.count = end - range.first.index;
-    pt_fill_task_key(&range.ahead.whose);
+    pt_fill_task_key(&range.ahead.owner);
     pt_range_waits(&range);
-    row = pt_row(&range.ahead.whose);
+    row = pt_row(&range.ahead.owner);
     if (!row)
         return PT_PASS;
     row->ahead += range.count;

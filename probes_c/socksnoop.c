@@ -94,50 +94,50 @@ int bound6(struct bpf_sock *sock)
     return ALLOW;
 }
 
-static __always_inline int given4(struct bpf_sock_addr *given, enum call call)
+static __always_inline int on_address4(struct bpf_sock_addr *addr, enum call call)
 {
-    struct event *event = begin(call, INET, given->type, given->protocol);
+    struct event *event = begin(call, INET, addr->type, addr->protocol);
 
     if (event)
-        end4(given, event, given->user_ip4, __builtin_bswap16(given->user_port));
+        end4(addr, event, addr->user_ip4, __builtin_bswap16(addr->user_port));
     return ALLOW;
 }
 
-static __always_inline int given6(struct bpf_sock_addr *given, enum call call)
+static __always_inline int on_address6(struct bpf_sock_addr *addr, enum call call)
 {
-    struct event *event = begin(call, INET6, given->type, given->protocol);
+    struct event *event = begin(call, INET6, addr->type, addr->protocol);
 
     if (event)
-        end6(given, event, given->user_ip6, __builtin_bswap16(given->user_port));
+        end6(addr, event, addr->user_ip6, __builtin_bswap16(addr->user_port));
     return ALLOW;
 }
 
-int bind4(struct bpf_sock_addr *given)
+int bind4(struct bpf_sock_addr *addr)
 {
-    return given4(given, BIND);
+    return on_address4(addr, BIND);
 }
 
-int bind6(struct bpf_sock_addr *given)
+int bind6(struct bpf_sock_addr *addr)
 {
-    return given6(given, BIND);
+    return on_address6(addr, BIND);
 }
 
-int connect4(struct bpf_sock_addr *given)
+int connect4(struct bpf_sock_addr *addr)
 {
-    return given4(given, CONNECT);
+    return on_address4(addr, CONNECT);
 }
 
-int connect6(struct bpf_sock_addr *given)
+int connect6(struct bpf_sock_addr *addr)
 {
-    return given6(given, CONNECT);
+    return on_address6(addr, CONNECT);
 }
 
-int send4(struct bpf_sock_addr *given)
+int send4(struct bpf_sock_addr *addr)
 {
-    return given4(given, SEND);
+    return on_address4(addr, SEND);
 }
 
-int send6(struct bpf_sock_addr *given)
+int send6(struct bpf_sock_addr *addr)
 {
-    return given6(given, SEND);
+    return on_address6(addr, SEND);
 }

@@ -61,12 +61,12 @@ int entered(ENTRY_CONTEXT *ctx)
 {
     u32 vector = VECTOR(ctx);
     int zero = 0;
-    u64 *at = raised_at.lookup(&vector), *begun = pt_handler_start.lookup(&zero);
+    u64 *at = raised_at.lookup(&vector), *start = pt_handler_start.lookup(&zero);
     struct row_key key;
 
-    if (!at || !begun || !*at)
+    if (!at || !start || !*at)
         return PT_PASS;
-    *begun = *at;
+    *start = *at;
     *at = 0;
     named(&key, vector);
     return pt_handler_exit(&key);

@@ -82,7 +82,7 @@ static __always_inline int adopt(struct connection *connection, struct sock *sk,
 static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new)
 {
     u64 key = (u64)sk, now = bpf_ktime_get_ns();
-    struct connection *known, connection = {};
+    struct connection *entry, connection = {};
 
     if (!pt_is_tcp(sk))
         return PT_PASS;
@@ -93,15 +93,15 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
     }
     if (old == TCP_LISTEN) // a new sock: the end of an earlier one at its address was missed
         connections.delete(&key);
-    known = connections.lookup(&key);
-    if (known)
-        connection = *known;
+    entry = connections.lookup(&key);
+    if (entry)
+        connection = *entry;
     else if (!adopt(&connection, sk, old, new))
         return PT_PASS;
-    if (known && !known->open) {
+    if (entry && !entry->open) {
         if (new == TCP_ESTABLISHED) {
-            known->open = 1;
-            known->ns = now;
+            entry->open = 1;
+            entry->ns = now;
             emit(ctx, sk, CONNECT, &connection, now);
         } else if (new == TCP_CLOSE) {
             emit(ctx, sk, FAIL, &connection, now);
@@ -112,9 +112,9 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
     // A connection is closed when neither end can send by it, and when its task has released it.
     if (new == TCP_CLOSE || pt_read(sk->sk_shutdown) == PT_CLOSED_ALL) {
         emit(ctx, sk, CLOSE, &connection, now);
-        if (known)
+        if (entry)
             connections.delete(&key);
-    } else if (!known && connections.update(&key, &connection)) {
+    } else if (!entry && connections.update(&key, &connection)) {
         pt_lost(PT_LOSS_INFLIGHT_FULL);
     }
     return PT_PASS;

@@ -55,21 +55,21 @@ static __always_inline void account(struct task_struct *task, struct pt_thread *
     if (!row) // the next row gets it
         return;
     pt_read_counters(task, &now);
-    queued = now.queued_ns - thread->kernels.queued_ns;
+    queued = now.queued_ns - thread->last.queued_ns;
     if (thread->away_ns > queued) // it slept, was woken, and waited for a CPU
         row->blocked_ns += thread->away_ns - queued;
     thread->away_ns = 0;
-    row->cpu_ns += now.cpu_ns - thread->kernels.cpu_ns;
+    row->cpu_ns += now.cpu_ns - thread->last.cpu_ns;
     row->queued_ns += queued;
-    row->minor_faults += now.minor_faults - thread->kernels.minor_faults;
-    row->major_faults += now.major_faults - thread->kernels.major_faults;
-    row->read_bytes += now.read_bytes - thread->kernels.read_bytes;
-    row->written_bytes += now.written_bytes - thread->kernels.written_bytes;
-    thread->kernels = now;
-    row->calls += thread->ours.calls - thread->added.calls;
-    row->tx_bytes += thread->ours.tx_bytes - thread->added.tx_bytes;
-    row->rx_bytes += thread->ours.rx_bytes - thread->added.rx_bytes;
-    thread->added = thread->ours;
+    row->minor_faults += now.minor_faults - thread->last.minor_faults;
+    row->major_faults += now.major_faults - thread->last.major_faults;
+    row->read_bytes += now.read_bytes - thread->last.read_bytes;
+    row->written_bytes += now.written_bytes - thread->last.written_bytes;
+    thread->last = now;
+    row->calls += thread->counted.calls - thread->added.calls;
+    row->tx_bytes += thread->counted.tx_bytes - thread->added.tx_bytes;
+    row->rx_bytes += thread->counted.rx_bytes - thread->added.rx_bytes;
+    thread->added = thread->counted;
     pt_fill_task_name_of(row, task);
 }
 
@@ -90,7 +90,7 @@ static int on_enter(u32 nr)
     struct pt_thread *thread = pt_thread();
 
     if (thread)
-        __sync_fetch_and_add(&thread->ours.calls, 1);
+        __sync_fetch_and_add(&thread->counted.calls, 1);
     return PT_PASS;
 }
 
@@ -108,8 +108,8 @@ static int on_bytes(struct sock *sk, s64 sent, s64 received)
         return PT_PASS;
     thread = pt_thread();
     if (thread && sent > 0)
-        __sync_fetch_and_add(&thread->ours.tx_bytes, sent);
+        __sync_fetch_and_add(&thread->counted.tx_bytes, sent);
     if (thread && received > 0)
-        __sync_fetch_and_add(&thread->ours.rx_bytes, received);
+        __sync_fetch_and_add(&thread->counted.rx_bytes, received);
     return PT_PASS;
 }

@@ -63,16 +63,16 @@ int waking(struct bpf_raw_tracepoint_args *ctx)
 
 static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *next, int runnable)
 {
-    u64 left = (u64)prev, came = (u64)next, now = bpf_ktime_get_ns(), state = pt_state_of(prev);
+    u64 prev_key = (u64)prev, next_key = (u64)next, now = bpf_ktime_get_ns(), state = pt_state_of(prev);
 
-    asleep.delete(&came); // an earlier sleep whose end was not seen
+    asleep.delete(&next_key); // an earlier sleep whose end was not seen
     if (runnable || !bpf_get_current_pid_tgid() || state & TASK_IS_DEAD || !pt_is_current_traced())
         return PT_PASS;
 #ifdef UNINTERRUPTIBLE
     if (!(state & TASK_SLEEPS_DEEPLY))
         return PT_PASS;
 #endif
-    if (asleep.update(&left, &now))
+    if (asleep.update(&prev_key, &now))
         pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }

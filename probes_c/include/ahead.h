@@ -9,7 +9,7 @@ struct pt_page {
 
 struct pt_ahead {
     u64 ns;
-    struct row_key whose; // of the task whose read caused the read-ahead
+    struct row_key owner; // of the task whose read caused the read-ahead
 };
 BPF_TABLE("lru_hash", struct pt_page, struct pt_ahead, pt_waiting, 262144);
 
@@ -49,7 +49,7 @@ PT_LOOP_BODY(2, struct pt_range *range)
         return 0;
     range->ahead = *page;
     pt_waiting.delete(&key);
-    row = pt_row(&range->ahead.whose);
+    row = pt_row(&range->ahead.owner);
     if (!row)
         return 0;
     if (!range->is_read) {

@@ -56,11 +56,11 @@ static __always_inline struct block_key pt_block_key(u64 address)
 static __always_inline void pt_remove_block(u64 address)
 {
     struct block_key key = pt_block_key(address);
-    struct block *known = blocks.lookup(&key), block;
+    struct block *entry = blocks.lookup(&key), block;
 
-    if (!known)
+    if (!entry)
         return;
-    block = *known;
+    block = *entry;
     if (!blocks.delete(&key)) // else another program has done it
         pt_count_block(&block, -1);
 }

@@ -82,7 +82,7 @@ static __always_inline void pt_call_enter(void *ctx, struct pt_call *call)
 {
     u64 id = bpf_get_current_pid_tgid(), point = pt_point();
     struct pt_call_key key;
-    struct pt_call *found;
+    struct pt_call *entry;
     int error;
 
     if (pt_call_key(ctx, &key)) {
@@ -94,12 +94,12 @@ static __always_inline void pt_call_enter(void *ctx, struct pt_call *call)
     call->ns = bpf_ktime_get_ns(); // last
     error = pt_calls.insert(&key, call);
     if (error == -17) { // EEXIST
-        found = pt_calls.lookup(&key);
-        if (found && (point & PT_REENTERS) && found->caller == call->caller)
+        entry = pt_calls.lookup(&key);
+        if (entry && (point & PT_REENTERS) && entry->caller == call->caller)
             return; // the same call has jumped back to its entry
-        if (found && (point & PT_SITE))
+        if (entry && (point & PT_SITE))
             pt_lost(PT_LOSS_UNWOUND);
-        else if (found && found->tid == call->tid) // else of an exited task at the same address
+        else if (entry && entry->tid == call->tid) // else of an exited task at the same address
             pt_lost(PT_LOSS_NO_RETURN);
         error = pt_calls.update(&key, call);
     }
@@ -114,13 +114,13 @@ static __always_inline void pt_call_enter(void *ctx, struct pt_call *call)
 static __always_inline struct pt_call *pt_graph_call(void *ctx, struct pt_call_key *key)
 {
     u64 registers = 0, context = (u64)ctx;
-    struct pt_call *found;
+    struct pt_call *entry;
 
     pt_probe_read_kernel(&registers, sizeof(registers), &context);
     key->frame = registers + sizeof(struct pt_regs);
-    found = pt_calls.lookup(key);
-    if (found)
-        return found;
+    entry = pt_calls.lookup(key);
+    if (entry)
+        return entry;
     key->frame -= 8;
     return pt_calls.lookup(key);
 }
@@ -131,19 +131,19 @@ static __always_inline int pt_call_exit(void *ctx, struct pt_call *call, u64 *ns
 {
     u64 now = bpf_ktime_get_ns(), point = pt_point();
     struct pt_call_key key;
-    struct pt_call *found;
+    struct pt_call *entry;
 
     if (pt_call_key(ctx, &key))
         return 0; // the next call with that key, or the end of the process, counts PT_LOSS_UNWOUND
-    found = pt_calls.lookup(&key);
+    entry = pt_calls.lookup(&key);
 #if defined(__x86_64__)
-    if (!found && point == PT_RETURN)
-        found = pt_graph_call(ctx, &key);
+    if (!entry && point == PT_RETURN)
+        entry = pt_graph_call(ctx, &key);
 #endif
     // Another function returns from the stack address of a stale call.
-    if (!found || ((point & PT_TAIL) && found->caller != pt_return_address(ctx)))
+    if (!entry || ((point & PT_TAIL) && entry->caller != pt_return_address(ctx)))
         return 0;
-    *call = *found;
+    *call = *entry;
     *ns = now - call->ns;
     pt_calls.delete(&key);
     if (point & PT_INDIRECT) {

@@ -83,16 +83,16 @@ static __always_inline int pt_is_removed(struct pt_created_file *created)
 
 static __always_inline void pt_on_create(struct pt_name *name, struct pt_created_file *created)
 {
-    struct pt_created_files none = {}, *found = created_files.lookup_or_try_init(name, &none);
+    struct pt_created_files none = {}, *entry = created_files.lookup_or_try_init(name, &none);
 
-    if (!found) {
+    if (!entry) {
         pt_lost(PT_LOSS_INFLIGHT_FULL);
         return;
     }
 #pragma unroll
     for (int i = 0; i < PT_SAME_NAMES; i++)
-        if (!found->of[i].ns || found->of[i].dentry == created->dentry || pt_is_removed(&found->of[i])) {
-            found->of[i] = *created;
+        if (!entry->of[i].ns || entry->of[i].dentry == created->dentry || pt_is_removed(&entry->of[i])) {
+            entry->of[i] = *created;
             return;
         }
     if (pt_is_current_traced())
@@ -102,15 +102,15 @@ static __always_inline void pt_on_create(struct pt_name *name, struct pt_created
 // Find a removed file of this name that was seen to be created. Returns 1 and fills in "created" if there is one.
 static __always_inline int pt_on_remove(struct pt_name *name, struct pt_created_file *created)
 {
-    struct pt_created_files *found = created_files.lookup(name);
+    struct pt_created_files *entry = created_files.lookup(name);
 
-    if (!found)
+    if (!entry)
         return 0;
 #pragma unroll
     for (int i = 0; i < PT_SAME_NAMES; i++)
-        if (found->of[i].ns && pt_is_removed(&found->of[i])) {
-            *created = found->of[i];
-            found->of[i].ns = 0;
+        if (entry->of[i].ns && pt_is_removed(&entry->of[i])) {
+            *created = entry->of[i];
+            entry->of[i].ns = 0;
             return 1;
         }
     return 0;
@@ -119,20 +119,20 @@ static __always_inline int pt_on_remove(struct pt_name *name, struct pt_created_
 // Move the entry of a file that was renamed to its new name.
 static __always_inline void pt_on_rename(struct pt_name *from, struct pt_name *to)
 {
-    struct pt_created_files *found = created_files.lookup(from);
+    struct pt_created_files *entry = created_files.lookup(from);
     struct pt_created_file created = {};
     struct pt_name now;
 
-    if (!found)
+    if (!entry)
         return;
 #pragma unroll
     for (int i = 0; i < PT_SAME_NAMES; i++) {
-        if (created.ns || !found->of[i].ns)
+        if (created.ns || !entry->of[i].ns)
             continue;
-        pt_dentry_name(&now, found->of[i].dentry);
+        pt_dentry_name(&now, entry->of[i].dentry);
         if (pt_is_same_name(&now, to) && !pt_is_same_name(&now, from)) {
-            created = found->of[i];
-            found->of[i].ns = 0;
+            created = entry->of[i];
+            entry->of[i].ns = 0;
         }
     }
     if (created.ns)

@@ -73,7 +73,7 @@ static __always_inline void pt_abandon(void)
 static __always_inline int pt_end(struct pt_start *start)
 {
     u64 task = bpf_get_current_task();
-    struct pt_start *found;
+    struct pt_start *entry;
 #ifndef HOOK_SWITCH_NONE
     struct pt_slot *slot = pt_slot();
 
@@ -87,10 +87,10 @@ static __always_inline int pt_end(struct pt_start *start)
         // The task was switched out during the copy (programs may be preempted, as seen on 7.2): use the hash.
     }
 #endif
-    found = starts.lookup(&task);
-    if (!found)
+    entry = starts.lookup(&task);
+    if (!entry)
         return 0;
-    *start = *found;
+    *start = *entry;
     starts.delete(&task);
     return 1;
 }

@@ -11,11 +11,11 @@
 
 static __always_inline int pt_is_in_interrupt(void *ctx)
 {
-    u64 context = (u64)ctx, here = 0, stack = (u64)pt_current_field(stack);
+    u64 context = (u64)ctx, address = 0, stack = (u64)pt_current_field(stack);
 
     // Read as a number: before Linux 5.12 (cd17d38f8b28) the verifier compares no pointers.
-    pt_probe_read_kernel(&here, sizeof(here), &context);
-    if (here - stack >= PT_THREAD_SIZE)
+    pt_probe_read_kernel(&address, sizeof(address), &context);
+    if (address - stack >= PT_THREAD_SIZE)
         return 1;
 #if defined(__x86_64__)
     return !(pt_current_field(flags) & PT_FLAG_KTHREAD) && pt_current_call() == PT_NO_CALL;

@@ -16,10 +16,10 @@ BPF_PERCPU_ARRAY(pt_handler_start, u64, 1);
 static __always_inline int pt_handler_enter(void)
 {
     int zero = 0;
-    u64 *begun = pt_handler_start.lookup(&zero);
+    u64 *start = pt_handler_start.lookup(&zero);
 
-    if (begun)
-        *begun = bpf_ktime_get_ns();
+    if (start)
+        *start = bpf_ktime_get_ns();
     return PT_PASS;
 }
 
@@ -27,13 +27,13 @@ static __always_inline int pt_handler_exit(struct row_key *key)
 {
     u64 now = bpf_ktime_get_ns(), ns;
     int zero = 0;
-    u64 *begun = pt_handler_start.lookup(&zero);
+    u64 *start = pt_handler_start.lookup(&zero);
     struct row_value *row;
 
-    if (!begun || !*begun)
+    if (!start || !*start)
         return PT_PASS;
-    ns = now - *begun;
-    *begun = 0;
+    ns = now - *start;
+    *start = 0;
 #ifdef BY_CPU
     key->cpu = bpf_get_smp_processor_id();
 #endif

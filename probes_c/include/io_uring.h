@@ -70,17 +70,17 @@ static __always_inline int pt_submitted(u64 ring, u64 address, u64 data, u32 ope
 
 static __always_inline int pt_completed(void *ctx, u64 ring, u64 address, u64 data, s64 result, u32 flags)
 {
-    struct pt_request *known = address ? pt_requests.lookup(&address) : 0;
+    struct pt_request *tracked = address ? pt_requests.lookup(&address) : 0;
     struct pt_request request = {.ring = ring, .operation = PT_RING_UNKNOWN};
     struct pt_tag tag = {.ring = ring, .data = data};
     struct pt_tagged *tagged = pt_tags.lookup(&tag);
     int is_more = PT_HAS_REQUEST && (!address || flags & PT_RING_NOTIFIES);
     u64 now = bpf_ktime_get_ns(), ns = 0;
 
-    if (known && (known->ring != ring || known->data != data || is_more))
-        known = 0; // of a request that ended unseen and whose memory was reused
-    if (known) {
-        request = *known;
+    if (tracked && (tracked->ring != ring || tracked->data != data || is_more))
+        tracked = 0; // of a request that ended unseen and whose memory was reused
+    if (tracked) {
+        request = *tracked;
         ns = now - request.ns;
         pt_requests.delete(&address);
     } else if (tagged && (is_more || !PT_HAS_REQUEST)) {
@@ -90,7 +90,7 @@ static __always_inline int pt_completed(void *ctx, u64 ring, u64 address, u64 da
     } else if (address) {
         request.operation = pt_read(((struct io_kiocb *)address)->opcode);
     }
-    if (tagged && tagged->in_flight && (known || !PT_HAS_REQUEST))
+    if (tagged && tagged->in_flight && (tracked || !PT_HAS_REQUEST))
         __sync_fetch_and_add(&tagged->in_flight, -1);
     on_complete(ctx, &request, is_more, ns, now, result);
     return PT_PASS;

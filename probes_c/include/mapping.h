@@ -35,10 +35,10 @@ static __always_inline u64 pt_exec_vm(void)
 static __always_inline void pt_note_move(void)
 {
     u32 pid = bpf_get_current_pid_tgid() >> 32;
-    struct pt_image fresh = {}, *known = images.lookup_or_try_init(&pid, &fresh);
+    struct pt_image fresh = {}, *entry = images.lookup_or_try_init(&pid, &fresh);
 
-    if (known)
-        known->moved = known->generation = bpf_ktime_get_ns();
+    if (entry)
+        entry->moved = entry->generation = bpf_ktime_get_ns();
 }
 
 #if defined(HOOK_MAPPING_KPROBE) || defined(HOOK_MAPPING_FEXIT)
@@ -60,10 +60,10 @@ int pt_mapped(u64 *ctx)
 {
     struct vm_area_struct *vma = (struct vm_area_struct *)ctx[0];
     u32 pid = bpf_get_current_pid_tgid() >> 32;
-    struct pt_image *known = images.lookup(&pid);
+    struct pt_image *entry = images.lookup(&pid);
 
-    if (known && (vma->vm_flags & PT_VM_EXEC))
-        known->generation = bpf_ktime_get_ns();
+    if (entry && (vma->vm_flags & PT_VM_EXEC))
+        entry->generation = bpf_ktime_get_ns();
     return 0;
 }
 #elif PT_BY_LOCK
@@ -182,7 +182,7 @@ int pt_mapped(struct bpf_raw_tracepoint_args *ctx)
 {
     u32 pid = bpf_get_current_pid_tgid() >> 32, tid = bpf_get_current_pid_tgid();
     struct mm_struct *mm = (struct mm_struct *)ctx->args[0];
-    struct pt_image *known;
+    struct pt_image *entry;
     u64 exec_vm;
 
     if (!PT_WRITE(ctx) || mm != pt_current_field(mm))
@@ -191,13 +191,13 @@ int pt_mapped(struct bpf_raw_tracepoint_args *ctx)
     if (pt_is_mremap(pt_registers(0)) && !moving.delete(&tid))
         pt_note_move();
 #endif
-    known = images.lookup(&pid);
-    if (!known)
+    entry = images.lookup(&pid);
+    if (!entry)
         return 0;
     exec_vm = pt_exec_vm();
-    if (exec_vm != known->exec_vm || pt_maps_code()) {
-        known->exec_vm = exec_vm;
-        known->generation = bpf_ktime_get_ns();
+    if (exec_vm != entry->exec_vm || pt_maps_code()) {
+        entry->exec_vm = exec_vm;
+        entry->generation = bpf_ktime_get_ns();
     }
     return 0;
 }

@@ -53,11 +53,11 @@ static __always_inline int pt_is_connection_traced(struct pt_connection *connect
 static __always_inline int pt_find_connection(struct sock *sk, struct pt_connection *connection)
 {
     u64 key = (u64)sk;
-    struct pt_connection *known = connections.lookup(&key);
+    struct pt_connection *entry = connections.lookup(&key);
 
     __builtin_memset(connection, 0, sizeof(*connection));
-    if (known)
-        *connection = *known;
+    if (entry)
+        *connection = *entry;
     return pt_is_connection_traced(connection) && pt_is_socket_traced(sk);
 }
 
@@ -65,16 +65,16 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
 {
     int is_active = new == TCP_SYN_SENT || new == TCP_LISTEN;
     u64 key = (u64)sk, now = bpf_ktime_get_ns();
-    struct pt_connection *known, connection = {};
+    struct pt_connection *entry, connection = {};
 
     if (old == new || !pt_is_tcp(sk) || !pt_is_socket_traced(sk))
         return PT_PASS;
-    known = connections.lookup(&key);
+    entry = connections.lookup(&key);
     // A new sock: the entry is of an earlier one at its address whose end was missed.
     if (is_active || (old == TCP_LISTEN && new != TCP_CLOSE))
-        known = 0;
-    if (known)
-        connection = *known;
+        entry = 0;
+    if (entry)
+        connection = *entry;
     if (is_active || (!connection.is_owned && pt_is_closing(sk, old, new)))
         pt_set_owner(&connection);
     if (pt_is_connection_traced(&connection))
@@ -86,11 +86,11 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
     connection.changed_ns = now;
     if (new == TCP_ESTABLISHED)
         connection.opened_ns = now;
-    if (known) { // its task may accept it at the same time: keep the owner that on_accept writes
-        known->changed_ns = now;
-        known->opened_ns = connection.opened_ns;
-        if (!known->is_owned && connection.is_owned)
-            *known = connection;
+    if (entry) { // its task may accept it at the same time: keep the owner that on_accept writes
+        entry->changed_ns = now;
+        entry->opened_ns = connection.opened_ns;
+        if (!entry->is_owned && connection.is_owned)
+            *entry = connection;
     } else if (connections.update(&key, &connection)) {
         pt_lost(PT_LOSS_INFLIGHT_FULL);
     }
@@ -100,17 +100,17 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
 static __always_inline int on_accept(void *ctx, struct sock *sk)
 {
     u64 key = (u64)sk;
-    struct pt_connection *known, connection = {};
+    struct pt_connection *entry, connection = {};
 
     // A connection that was reset before accept is closed already: it must not be added.
     if (!sk || !pt_is_tcp(sk) || !pt_is_socket_traced(sk) || pt_read(sk->__sk_common.skc_state) == TCP_CLOSE)
         return PT_PASS;
     pt_set_owner(&connection);
-    known = connections.lookup(&key);
-    if (known) {
-        known->pid = connection.pid;
-        __builtin_memcpy(known->comm, connection.comm, sizeof(known->comm));
-        known->is_owned = connection.is_owned;
+    entry = connections.lookup(&key);
+    if (entry) {
+        entry->pid = connection.pid;
+        __builtin_memcpy(entry->comm, connection.comm, sizeof(entry->comm));
+        entry->is_owned = connection.is_owned;
     } else if (connections.update(&key, &connection)) {
         pt_lost(PT_LOSS_INFLIGHT_FULL);
     }
@@ -122,12 +122,12 @@ static __always_inline int on_accept(void *ctx, struct sock *sk)
 static __always_inline void pt_find_owner(struct sock *sk, struct pt_connection *connection)
 {
     u64 key = (u64)sk;
-    struct pt_connection *known = connections.lookup(&key);
+    struct pt_connection *entry = connections.lookup(&key);
     u8 state = pt_read(sk->__sk_common.skc_state);
     struct pt_owner *owner;
 
-    if (known) {
-        *connection = *known;
+    if (entry) {
+        *connection = *entry;
         return;
     }
     // These are smaller: they stand for a connection that begins, or has ended.
@@ -147,7 +147,7 @@ int owned(u64 *ctx)
 {
     struct task_struct *task = (struct task_struct *)ctx[1];
     struct file *file = (struct file *)ctx[3];
-    struct pt_connection *known, connection = {};
+    struct pt_connection *entry, connection = {};
     struct inode *inode;
     struct socket *socket;
     struct sock *sk;
@@ -166,11 +166,11 @@ int owned(u64 *ctx)
     if (!sk || !pt_is_tcp(sk) || !pt_is_socket_traced(sk))
         return 0;
     key = (u64)sk;
-    known = connections.lookup(&key);
-    if (known && (known->pid || known->is_owned))
+    entry = connections.lookup(&key);
+    if (entry && (entry->pid || entry->is_owned))
         return 0;
-    if (known)
-        connection = *known;
+    if (entry)
+        connection = *entry;
     connection.is_owned = pt_is_traced(task);
     if (connection.is_owned || !PT_FILTERS_TASKS)
         connection.pid = pt_read(task->tgid);

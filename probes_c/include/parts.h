@@ -12,7 +12,7 @@ struct parts {
     void *ctx;
     struct event *event;
     u64 from;
-    u64 left;
+    u64 remaining;
 };
 
 // Send "size" bytes from address "from". Returns 1 if the other parts must not be sent.
@@ -36,11 +36,11 @@ static __always_inline int pt_send_part(void *ctx, struct event *event, u64 from
 // Send all parts but the last.
 PT_LOOP_BODY(1, struct parts *parts)
 {
-    if (parts->left <= ROOM)
+    if (parts->remaining <= ROOM)
         return 1;
     parts->failed = pt_send_part(parts->ctx, parts->event, parts->from, ROOM);
     parts->from += ROOM;
-    parts->left -= ROOM;
+    parts->remaining -= ROOM;
     parts->event->args_at += ROOM;
     return parts->failed;
 }
@@ -48,14 +48,14 @@ PT_LOOP_BODY(1, struct parts *parts)
 // Send all "size" bytes from address "from".
 static __always_inline void pt_send_parts(void *ctx, struct event *event, u64 from, u64 size)
 {
-    struct parts parts = {.ctx = ctx, .event = event, .from = from, .left = size};
+    struct parts parts = {.ctx = ctx, .event = event, .from = from, .remaining = size};
 
     event->args_len = size;
     PT_LOOP_RUN(1, PARTS, &parts);
     if (parts.failed)
         return;
-    if (parts.left > ROOM)
+    if (parts.remaining > ROOM)
         pt_lost(PT_LOSS_TRUNCATED);
     else
-        pt_send_part(ctx, event, parts.from, parts.left);
+        pt_send_part(ctx, event, parts.from, parts.remaining);
 }

@@ -17,14 +17,14 @@ BPF_LPM_TRIE(pt_paths, struct pt_path, u8, 4096);
 static __always_inline int pt_path_is_wanted(u32 *bits, u64 size)
 {
 #ifdef ONLY_PATHS
-    u8 *found;
+    u8 *match;
 
     *bits = 8 * (size < PT_PATH_BYTES ? size : PT_PATH_BYTES);
-    found = pt_paths.lookup((struct pt_path *)bits);
+    match = pt_paths.lookup((struct pt_path *)bits);
 #ifdef ONLY_PATHS_EXCEPT
-    return !found;
+    return !match;
 #else
-    return !!found;
+    return !!match;
 #endif
 #else
     return 1;

@@ -132,15 +132,15 @@ int submitted(struct bpf_raw_tracepoint_args *ctx)
 static __always_inline int pt_find_submitter(struct request *request, struct pt_io *io)
 {
     u64 key = (u64)pt_read(request->bio);
-    struct pt_io *known = bios.lookup(&key);
+    struct pt_io *entry = bios.lookup(&key);
 
-    if (!known) {
+    if (!entry) {
         key = (u64)pt_read(request->biotail);
-        known = bios.lookup(&key);
+        entry = bios.lookup(&key);
     }
-    if (!known)
+    if (!entry)
         return 0;
-    *io = *known;
+    *io = *entry;
     bios.delete(&key);
     return 1;
 }
@@ -149,10 +149,10 @@ static __always_inline int pt_find_submitter(struct request *request, struct pt_
 // Return the entry of a request that is about to be queued or issued; 0 if it is not traced.
 static __always_inline struct pt_io *pt_find_request(struct pt_request *request)
 {
-    struct pt_io *known = requests.lookup(&request->at), io = {};
+    struct pt_io *entry = requests.lookup(&request->at), io = {};
 
-    if (known)
-        return known;
+    if (entry)
+        return entry;
 #ifdef PT_ORIGIN_STACKS
     io.at.kernel_stack = io.at.user_stack = PT_STACK_NONE;
 #endif
@@ -204,11 +204,11 @@ static __always_inline int on_issue(void *ctx, struct pt_request *at)
 
 static __always_inline int on_complete(void *ctx, struct pt_request *request, u32 disk, u32 operation)
 {
-    struct pt_io *known = requests.lookup(&request->at), io;
+    struct pt_io *entry = requests.lookup(&request->at), io;
 
-    if (!known)
+    if (!entry)
         return PT_PASS;
-    io = *known;
+    io = *entry;
     requests.delete(&request->at);
     // A flush without data completes without being issued: the driver gets one of the kernel's own.
     if (io.is_hidden || !io.issued_ns)

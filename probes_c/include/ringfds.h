@@ -25,15 +25,15 @@ int created(struct tracepoint__io_uring__io_uring_create *args)
 int listed(u64 *ctx)
 {
     struct file *file = (struct file *)ctx[3];
-    char name[] = "[io_uring]", found[sizeof(name)] = {};
+    char name[] = "[io_uring]", file_name[sizeof(name)] = {};
     s32 fd = (u32)ctx[2];
     u64 ring;
 
     if (!ctx[1] || !file)
         return 0;
-    pt_file_name(found, sizeof(found), file);
+    pt_file_name(file_name, sizeof(file_name), file);
     for (int i = 0; i < sizeof(name); i++)
-        if (found[i] != name[i])
+        if (file_name[i] != name[i])
             return 0;
     ring = (u64)pt_read(file->private_data);
     pt_ring_fds.update(&ring, &fd);

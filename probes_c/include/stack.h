@@ -61,32 +61,32 @@ static __always_inline void pt_identify_image(struct pt_stacks *at)
 {
     u32 pid = bpf_get_current_pid_tgid() >> 32;
     struct mm_struct *mm = pt_current_field(mm);
-    struct pt_image *known;
+    struct pt_image *entry;
     u64 *epoch;
 
     at->pid = pid;
     if (mm) // kernel threads and exiting tasks have none
         at->image = pt_current_field_of(mm, start_code) + 3 * pt_current_field_of(mm, end_code) +
                     5 * pt_current_field_of(mm, start_stack);
-    known = images.lookup(&pid);
-    if (!known) {
+    entry = images.lookup(&pid);
+    if (!entry) {
         struct pt_image fresh = {.image = at->image};
 
         fresh.generation = bpf_ktime_get_ns();
         fresh.exec_vm = pt_exec_vm();
-        known = images.lookup_or_try_init(&pid, &fresh);
-        if (!known)
+        entry = images.lookup_or_try_init(&pid, &fresh);
+        if (!entry)
             return;
-    } else if (known->image != at->image) {
-        known->image = at->image;
-        known->generation = bpf_ktime_get_ns();
-        known->exec_vm = pt_exec_vm();
+    } else if (entry->image != at->image) {
+        entry->image = at->image;
+        entry->generation = bpf_ktime_get_ns();
+        entry->exec_vm = pt_exec_vm();
     }
-    at->generation = known->generation;
+    at->generation = entry->generation;
     epoch = epochs.lookup(&pid);
     if (epoch && *epoch > at->generation)
         at->generation = *epoch;
-    __sync_fetch_and_add(&known->samples, 1);
+    __sync_fetch_and_add(&entry->samples, 1);
 }
 
 // Fill in the stacks of the current task. Returns 0, or -1 after counting a loss. (-U and -K leave out one of them.)

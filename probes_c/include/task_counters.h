@@ -25,10 +25,10 @@ struct pt_counted {
 };
 
 struct pt_thread {
-    struct pt_counters kernels;    // at the last reading
-    struct pt_counted ours, added; // so far, and the part that is in rows
-    u64 left_ns;                   // when it went to sleep; 0: it runs, or waits for a CPU
-    u64 away_ns;                   // the time of completed sleeps that is not in a row yet
+    struct pt_counters last;          // at the last reading
+    struct pt_counted counted, added; // so far, and the part that is in rows
+    u64 left_ns;                      // when it went to sleep; 0: it runs, or waits for a CPU
+    u64 away_ns;                      // the time of completed sleeps that is not in a row yet
 };
 BPF_HASH(pt_threads, u64, struct pt_thread, 65536); // by the task's address
 
@@ -52,7 +52,7 @@ static __always_inline struct pt_thread *pt_begin_thread(struct task_struct *tas
     u64 key = (u64)task;
     struct pt_thread new = {};
 
-    pt_read_counters(task, &new.kernels);
+    pt_read_counters(task, &new.last);
     if (pt_threads.update(&key, &new)) {
         pt_lost(PT_LOSS_INFLIGHT_FULL);
         return 0;
@@ -73,11 +73,11 @@ static __always_inline struct pt_thread *pt_thread(void)
 
 static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *next, int runnable)
 {
-    u64 left = (u64)prev, comes = (u64)next, now = bpf_ktime_get_ns();
+    u64 prev_key = (u64)prev, next_key = (u64)next, now = bpf_ktime_get_ns();
     struct pt_thread *thread;
 
     if (pt_read(prev->pid) && pt_is_traced(prev)) { // 0: the idle task
-        thread = pt_threads.lookup(&left);
+        thread = pt_threads.lookup(&prev_key);
         if (thread)
             account(prev, thread);
         else
@@ -86,8 +86,8 @@ static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *ne
             thread->left_ns = runnable ? 0 : now;
     }
     if (pt_state_of(prev) & TASK_IS_DEAD)
-        pt_threads.delete(&left);
-    thread = pt_threads.lookup(&comes);
+        pt_threads.delete(&prev_key);
+    thread = pt_threads.lookup(&next_key);
     if (!thread) {
         if (pt_read(next->pid) && pt_is_traced(next))
             pt_begin_thread(next);

@@ -60,17 +60,17 @@ static __always_inline int pt_is_socket_traced(struct sock *sk)
 {
 #ifdef ONLY_NETWORKS
     struct pt_network other = {.bits = 8 * (sizeof(other) - sizeof(other.bits))};
-    u8 own[16], *found;
+    u8 own[16], *match;
 
     pt_addresses(sk, own, (u8 *)other.address);
     // An IPv6 socket may have an IPv4 connection.
     other.version =
         other.address[0] || other.address[1] || other.address[2] != __builtin_bswap32(0xffff) ? 6 : 4;
-    found = pt_networks.lookup(&other);
+    match = pt_networks.lookup(&other);
 #ifdef ONLY_NETWORKS_EXCEPT
-    found = found ? 0 : own;
+    match = match ? 0 : own;
 #endif
-    if (!found)
+    if (!match)
         return 0;
 #endif
     return pt_passes_netns(pt_netns_of(sk));
