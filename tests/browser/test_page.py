@@ -139,7 +139,7 @@ def test_a_tracer_is_explained(opened):
     assert tab.evaluate("element('trouble').hidden") is True
 
 
-def test_a_mistake_is_told_with_its_hint(opened):
+def test_a_mistake_is_reported_with_its_hint(opened):
     _, tab = opened
     tab.evaluate(
         "element('tracer').value = 'syscalls'; showForm(); "

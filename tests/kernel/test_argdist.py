@@ -66,7 +66,7 @@ def test_histograms(path):
     }
 
 
-def test_what_cannot_be_read_is_nothing_or_lost(path):
+def test_unreadable_values_are_null_or_lost(path):
     spec = f"u:{workload('argcalls')}:work()::*(int *)arg1"
     [row] = counted(path, spec)
     assert (row["*(int *)arg1"], row["count"]) == (None, TIMES)
@@ -74,7 +74,7 @@ def test_what_cannot_be_read_is_nothing_or_lost(path):
     assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("unread", TIMES)]
 
 
-def test_what_is_below_0_has_no_place_in_a_histogram(path):
+def test_negative_values_are_lost_in_a_histogram(path):
     work = f"u:{workload('argcalls')}:work"
     signature = "(int n, char *t, u64 big, short less)"
     result = ended("argdist", path, "-H", f"{work}{signature}::less#less", f"{work}(int n)::~(u64)n#great")

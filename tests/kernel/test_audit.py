@@ -117,7 +117,7 @@ def test_tasks_that_are_created_agree():
     assert SEEN * found["counted_min"] <= found["seen"] <= found["counted_max"], found
 
 
-def test_a_difference_is_said_and_is_an_error_under_strict(monkeypatch):
+def test_a_difference_is_reported_and_is_an_error_under_strict(monkeypatch):
     """Replace the kernel's counter by one that counts double, because no workload here makes them differ."""
     real = counters.COUNTERS["rx_packets"]
     monkeypatch.setitem(
@@ -144,7 +144,7 @@ def test_a_difference_is_said_and_is_an_error_under_strict(monkeypatch):
         (["biotop", "--", "true"], "/proc/diskstats does not count the command alone"),
     ],
 )
-def test_what_the_counter_does_not_count_is_refused(words, message):
+def test_a_request_that_the_counter_does_not_cover_is_refused(words, message):
     at = words.index("--") if "--" in words else len(words)
     result = run(*words[:at], "--audit", *words[at:])
     assert result.status == 2

@@ -130,7 +130,7 @@ def test_a_user_is_refused_a_port_and_hostile_names_stay_text():
     assert (event["comm"], event["error"], event["port"]) == ("a\n\x1b[31m", "EACCES", 80)
 
 
-def test_what_finds_no_room_is_counted():
+def test_events_that_do_not_fit_are_counted():
     code = "import socket\nfor _ in range(3000):\n    socket.socket().bind(('127.0.0.1', 0))\n"
     with namespace():
         result = run("bindsnoop", "-f", "json", "--buffer", 4096, "--", sys.executable, "-c", code)

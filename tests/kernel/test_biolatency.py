@@ -72,7 +72,7 @@ def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(("by", "keys"), [("disk", {"disk"}), ("operation", {"operation"})])
-def test_what_a_histogram_stands_for(tmp_path, by, keys):
+def test_keys_of_histograms(tmp_path, by, keys):
     with loop(tmp_path) as device:
         tracer = start("biolatency", "-f", "json", "--by", by, 60)
         done = work(device, **WORK)
@@ -119,7 +119,7 @@ def test_it_cannot_pick_a_process(words):
 
 
 @pytest.mark.lab
-def test_the_number_of_arguments_of_a_raw_tracepoint_is_told():
+def test_the_number_of_arguments_of_a_raw_tracepoint_is_reported():
     facts = RunningKernel()
     try:
         assert facts.probe(RawTracepoint("", event="block_rq_complete", arguments=3)).is_supported

@@ -37,7 +37,7 @@ def read_blocks(device, blocks):
     ],
     ids=["forward", "backward", "scattered", "two-runs", "again"],
 )
-def test_what_follows_the_one_before_is_sequential(tmp_path, blocks, sequential):
+def test_a_request_that_follows_the_previous_one_is_sequential(tmp_path, blocks, sequential):
     with loop(tmp_path) as device:
         tracer = start("biopattern", "-f", "json", "-p", os.getpid(), 60)
         read_blocks(device, blocks)

@@ -62,7 +62,7 @@ def test_each_request_has_its_place_size_and_process(tmp_path, alternative):
         assert all(event["queue_ns"] > 0 and event["service_ns"] > 0 for event in own)
 
 
-def test_processes_that_share_a_disk_are_told_apart(tmp_path):
+def test_processes_that_share_a_disk_are_distinguished(tmp_path):
     """The process that runs the queue also hands requests of others to the driver."""
     counts = {"one": 503, "two": 499, "three": 491, "four": 487}
     with loop(tmp_path) as device:
@@ -79,7 +79,7 @@ def test_processes_that_share_a_disk_are_told_apart(tmp_path):
 
 
 @pytest.mark.lab
-def test_writeback_is_nobodys(tmp_path):
+def test_writeback_has_no_submitter(tmp_path):
     """A request of writeback names neither the flusher nor the process that wrote the pages."""
     size = 101 * BLOCK
     with loop(tmp_path) as device, file_system(device, tmp_path) as where:
@@ -127,7 +127,7 @@ def test_a_command_alone_and_only_what_is_slow(tmp_path):
         assert not run("biosnoop", "-f", "json", "--min", "100s", "--", *command).out
 
 
-def test_what_finds_no_room_is_counted(tmp_path):
+def test_events_that_do_not_fit_are_counted(tmp_path):
     with loop(tmp_path) as device:
         tracer = start("biosnoop", "-f", "json", "--buffer", "4k", "-p", os.getpid(), "-d", 60)
         done = work(device, reads=2003)

@@ -40,7 +40,7 @@ def of_hostname(found):
 
 @pytest.mark.smoke
 @pytest.mark.lab
-def test_what_is_granted_and_refused_is_what_the_calls_return():
+def test_results_of_checks_are_those_of_the_calls():
     found, reported = rows()
     assert reported == {"granted": 23, "refused": 17}
     assert {row["result"]: row["checks"] for row in of_hostname(found)} == reported

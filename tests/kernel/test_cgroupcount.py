@@ -66,7 +66,7 @@ def totals(result: Result, folder: Path) -> dict[str, dict[str, tuple[int, int]]
 @pytest.mark.lab
 @pytest.mark.smoke
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_packets_are_counted_both_ways_to_the_byte(folder, alternative):
+def test_packets_are_counted_in_both_directions_to_the_byte(folder, alternative):
     result = counted(folder, "--hook", f"cgroup_packet={alternative}")
     if not refused_by_right(result.status, result.err, {"cgroup_packet": alternative}):
         assert totals(result, folder) == {"in": SENT, "out": SENT}
@@ -112,7 +112,7 @@ def test_a_container_by_its_name(folder):
 
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_what_another_denies_is_counted_and_still_denied(folder, alternative):
+def test_packets_that_another_program_denies_are_counted_and_still_denied(folder, alternative):
     """The kernel runs all programs; one that denies is enough."""
     work = DATAGRAMS.replace("            there.recv(65536)\n", "")
     work += 'send(socket.AF_INET, "127.0.0.1", 23, 30)'
@@ -125,7 +125,7 @@ def test_what_another_denies_is_counted_and_still_denied(folder, alternative):
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_a_program_that_allows_none_beside_it_is_told_and_stays(folder, alternative):
+def test_a_program_that_allows_none_beside_it_is_reported_and_stays(folder, alternative):
     below = folder / "below"
     below.mkdir()
     with attached(folder, POINTS["egress"], 1, flags=0) as theirs:
@@ -155,7 +155,7 @@ def test_a_killed_process_leaves_nothing_or_what_the_next_takes_off(folder, alte
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_a_cgroup_that_goes_away_is_said_and_ends_it(folder, alternative):
+def test_a_cgroup_that_disappears_is_reported_and_ends_it(folder, alternative):
     gone = folder / "gone"
     gone.mkdir()
     tracer = start(
@@ -168,7 +168,7 @@ def test_a_cgroup_that_goes_away_is_said_and_ends_it(folder, alternative):
     assert totals(result, gone) == {"in": SENT, "out": SENT}
 
 
-def test_an_error_half_way_leaves_nothing(folder):
+def test_an_error_midway_leaves_nothing(folder):
     """If the second cgroup cannot be attached to, the first is detached."""
     for name in ("a", "b"):
         (folder / name).mkdir()
@@ -178,7 +178,7 @@ def test_an_error_half_way_leaves_nothing(folder):
         assert on(folder / "a") == {"ingress": (), "egress": ()}
 
 
-def test_what_is_no_cgroup_of_version_2():
+def test_a_folder_that_is_no_cgroup_of_version_2():
     result = run("cgroupcount", "--cgroup", "/proc", "-d", 1)
     assert result.status == 2
     assert result.err.startswith("pytracer: error: no cgroup '/proc'")

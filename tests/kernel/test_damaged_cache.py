@@ -129,7 +129,7 @@ READ_ONLY = (
 )
 
 
-def test_what_is_kept_is_of_use_where_nothing_can_be_written(cache: Path) -> None:
+def test_a_read_only_cache_is_used(cache: Path) -> None:
     """/tmp is read-only as well, so the workload is elsewhere."""
     there = cache.with_name(cache.name + "-calls")
     shutil.copy(workload("calls"), there)

@@ -73,7 +73,7 @@ def test_wait_all_can_be_ended(gate):
     assert result.err.splitlines()[0] == f"pytracer: warning: {workload('outlived')} has ended, {RUN[3]}"
 
 
-def test_nothing_is_said_where_nobody_is_left():
+def test_no_message_if_no_descendant_is_left():
     result = run("execsnoop", "-f", "json", "--", "sh", "-c", "true & true | true; wait; exit 3")
     assert (result.status, result.err) == (3, "")
 

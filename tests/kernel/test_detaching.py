@@ -53,7 +53,7 @@ def program(tmp_path_factory):
 
 @pytest.mark.lab
 @pytest.mark.parametrize("numbers", [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
-def test_detaching_of_many_probes_is_said_and_never_skipped(program, numbers):
+def test_detaching_of_many_probes_is_reported_and_never_skipped(program, numbers):
     """A second Ctrl-C, which skips output, arrives while probes are detached."""
     with Program(program) as process:
         words = ["funccount", f"u:{program}:f*", "--hook", "u=uprobe", "-v"]
@@ -90,7 +90,7 @@ def test_detaching_of_many_probes_is_said_and_never_skipped(program, numbers):
 
 @pytest.mark.lab
 @pytest.mark.parametrize("tracer", ON_PLACES)
-def test_what_was_detached_while_it_was_shown_is_not_looked_at(tracer):
+def test_a_link_detached_while_a_batch_is_shown_is_not_polled(tracer):
     """A signal detaches while a batch is shown; the probes are polled each second."""
     with packets.namespace(), cgroup() as folder:
         on_cgroup = tracer in ("socksnoop", "cgroupcount")

@@ -242,7 +242,7 @@ def test_a_command_and_its_server_beside_it():
     assert {event["comm"] for event in events} == {"python"}
 
 
-def test_what_finds_no_room_is_counted():
+def test_events_that_do_not_fit_are_counted():
     with namespace(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         tracer = start("dnssnoop", "-f", "json", *HERE, "--buffer", 4096)
         for _ in range(5000):

@@ -80,7 +80,7 @@ def words(tracer: Tracer, use: HookUse, alternative: Alternative) -> Iterator[li
 
 
 @EACH_KIND
-def test_what_a_killed_trace_leaves_is_gone_with_the_next(words):
+def test_leftovers_of_a_killed_trace_are_removed_by_the_next_run(words):
     if not words:
         return
     tracer = start(*words, "-d", 60)
@@ -90,7 +90,7 @@ def test_what_a_killed_trace_leaves_is_gone_with_the_next(words):
 
 
 @EACH_KIND
-def test_what_a_killed_trace_leaves_is_listed_with_what_removes_it(words):
+def test_leftovers_of_a_killed_trace_are_listed_with_the_command_to_remove_them(words):
     if not words:
         return
     assert find_leftovers() == []

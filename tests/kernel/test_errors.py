@@ -85,7 +85,7 @@ def test_not_root():
     failed(unprivileged("funccount", "t:sched:sched_switch"), 5, "CAP_BPF and CAP_PERFMON", "sudo")
 
 
-def test_what_needs_no_root():
+def test_commands_that_need_no_root():
     assert "syscalls" in unprivileged("list").out
     assert unprivileged("syscalls", "--help").status == 0
     assert "raw-tracepoint" in unprivileged("syscalls", "--dry-run").out
@@ -95,7 +95,7 @@ def test_what_needs_no_root():
     assert all(json.loads(line)["status"] for line in doctor.out.splitlines())
 
 
-def test_an_unwritable_cache_that_was_asked_for(tmp_path):
+def test_an_unwritable_cache_that_was_requested(tmp_path):
     file = tmp_path / "file"
     file.write_text("not a folder")
     failed(run("syscalls", "-d", "1", env={"PYTRACER_CACHE_DIR": str(file / "below")}), 1, "cache")
@@ -272,7 +272,7 @@ def test_a_want_of_descriptors_is_never_an_answer_of_the_kernel(words):
         assert "Too many open files" not in done.out
 
 
-def test_what_standard_output_does_not_take_ends_the_trace():
+def test_a_failed_write_to_standard_output_ends_the_trace():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*COMMAND, "execsnoop", "-f", "json", "--", "true"],

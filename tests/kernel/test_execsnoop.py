@@ -166,7 +166,7 @@ def test_failures_of_other_calls(alternative):
 
 
 @pytest.mark.lab
-def test_what_failed_is_cut_where_the_room_ends():
+def test_arguments_of_failed_execs_are_truncated():
     # The path, in the first argument's place, then as many as fit, each in half the room at most.
     [record] = seen("many", 200, "/pt/no", options=["-x"])
     assert record["args"] == " ".join(["/pt/no", *map(str, range(200))])
@@ -207,7 +207,7 @@ def test_hostile_arguments_are_text_on_one_line_and_unambiguous():
     assert words == b"".join(os.fsencode(word) + b"\0" for word in HOSTILE)
 
 
-def test_what_finds_the_ring_full_is_counted():
+def test_events_lost_to_a_full_ring_are_counted():
     """Records of 16 KB never fit; short ones are shown or lost."""
     made = 101
     script = f"{workload('execs')} times {made} {TRUE} {'z' * 20_000}; {workload('execs')} times 23 {TRUE}"

@@ -109,7 +109,7 @@ def test_every_stage_is_what_the_kernel_has():
     assert cost["enter"]["a run"].endswith(" ns")
 
 
-def test_what_was_counted_is_in_the_maps():
+def test_counts_are_in_the_maps():
     seen, _ = explained("syscalls", "-e", "getppid", "--", workload("calls"), "getppid", "23")
     found = [
         value for table in seen.tables if table.name in ("rows", "dense") for _, value in table.entries.first
@@ -185,7 +185,7 @@ def test_the_command_line(tmp_path):
     assert "probes_c/sockcount.c" in " ".join(seen.words)
 
 
-def test_who_may_not_is_told():
+def test_missing_permissions_are_reported():
     done = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *COMMAND, "explain", "syscalls"],
         capture_output=True,

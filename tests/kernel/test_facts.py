@@ -29,7 +29,7 @@ def known() -> Iterator[RunningKernel]:
     asked.close()
 
 
-def test_what_the_syscalls_tracer_asks(known: RunningKernel) -> None:
+def test_facts_that_the_syscalls_tracer_uses(known: RunningKernel) -> None:
     for event in ("sys_enter", "sys_exit", "sched_process_exit"):
         answer = known.probe(RawTracepoint("", event=event))
         assert (answer.is_supported, answer.name, answer.was_tried) == (True, event, True), answer

@@ -184,7 +184,7 @@ def test_a_killed_process_leaves_nothing():
         assert sockets() == 0
 
 
-def test_an_error_half_way_leaves_nothing(monkeypatch):
+def test_an_error_midway_leaves_nothing(monkeypatch):
     joined = []
 
     def join(descriptor: int, number: int | None, program: int) -> int:
@@ -204,7 +204,7 @@ def test_an_error_half_way_leaves_nothing(monkeypatch):
     os.close(keeping)
 
 
-def test_an_interface_that_goes_away_is_said_and_ends_it():
+def test_an_interface_that_disappears_is_reported_and_ends_it():
     with packets.namespace():
         packets.veth()
         tracer = start("fanoutcount", "-f", "json", "vb", 0.1)
@@ -215,14 +215,14 @@ def test_an_interface_that_goes_away_is_said_and_ends_it():
     assert sum(times for times, _ in shares(result).values()) == sum(frame.times for frame in SENT)
 
 
-def test_what_is_no_number_of_workers():
+def test_an_invalid_number_of_workers():
     result = run("fanoutcount", "lo", "-n", 257)
     assert result.status == 2
     assert "from 1 to 256" in result.err
 
 
 @pytest.mark.parametrize("tracer", ["fanoutcount", "sockcount", "tccount", "xdpcount"])
-def test_an_interface_that_is_down_is_said_to_be(tracer):
+def test_an_interface_that_is_down_is_reported_so(tracer):
     """Some kernels create no fanout group on such an interface; they still support fanout."""
     with packets.namespace():
         packets.veth()

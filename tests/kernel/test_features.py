@@ -82,7 +82,7 @@ def test_helpers_are_seen_as_the_kernel_has_them(found: dict[tuple[str, str], di
     assert granted(found["helper", "get_current_pid_tgid"])
 
 
-def test_a_policy_is_told_from_absence(found: dict[tuple[str, str], dict[str, Any]]) -> None:
+def test_a_policy_is_distinguished_from_absence(found: dict[tuple[str, str], dict[str, Any]]) -> None:
     """Hooks that attach by the same kernel interface have the same status."""
     for one, other in (("fentry", "fexit"), ("kprobe", "kretprobe"), ("uprobe", "uretprobe")):
         assert found["hook", one]["status"] == found["hook", other]["status"]

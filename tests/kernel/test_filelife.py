@@ -107,7 +107,7 @@ def test_only_brief_ones_and_only_paths(tmp_path):
     assert names(found, tmp_path / "again") == {"plain": COUNT}
 
 
-def test_what_another_process_created_before_the_filter_matches(tmp_path):
+def test_files_created_by_another_process_pass_the_filter(tmp_path):
     """The filter applies to the process that removes the file."""
     script = 'f="$1/made"; echo > "$f"; exec rm "$f"'
     found = events("filelife", "--comm", "rm", "--", "sh", "-c", script, "sh", tmp_path)

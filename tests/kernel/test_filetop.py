@@ -83,7 +83,7 @@ def test_the_kernel_counts_the_same_bytes(tmp_path):
     assert row["write_bytes"] - counted["wchar"] == report
 
 
-def test_pipes_are_asked_for(tmp_path):
+def test_pipes_are_requested(tmp_path):
     result, _ = traced(tmp_path, "--all", "--by", "file")
     assert not result.of("loss")
     rows = result.of("summary")

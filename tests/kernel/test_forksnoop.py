@@ -69,7 +69,7 @@ def test_processes_and_threads_are_those_that_were_created(alternative):
     assert all("THREAD" in by_child[thread] for thread in threads)
 
 
-def test_kinds_can_be_asked_for_alone():
+def test_kinds_can_be_selected_alone():
     events, [[_, _, forked, spawned, _, [[_, child]]]] = snooped("--processes")
     assert [event["child_pid"] for event in events] == [*forked, *spawned, child]
     events, [[me, _, _, _, threads, _]] = snooped("--threads")

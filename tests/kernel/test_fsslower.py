@@ -61,7 +61,7 @@ def test_operations_by_io_uring(tmp_path):
     assert all(event["took_ns"] > 0 and event["pid"] == event["tid"] for event in found)
 
 
-def test_writes_that_wait_for_the_disk_are_told(tmp_path):
+def test_writes_that_wait_for_the_disk_are_reported(tmp_path):
     """With O_SYNC the write itself waits, and no fsync follows."""
     with mounted(tmp_path) as folder:
         found, _ = traced(folder, "--min", "0")

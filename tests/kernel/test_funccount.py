@@ -52,7 +52,7 @@ def _no_event_is_left():
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("kind", "alternative"), EVERY, ids=lambda value: value)
-def test_every_way_counts_to_the_last_call(kind, alternative):
+def test_every_alternative_counts_to_the_last_call(kind, alternative):
     name = NAMES[kind]
     seen = counted(f"{kind}:{name}", options=["--hook", f"{kind}={alternative}"])
     if seen is None:

@@ -42,7 +42,7 @@ def counting(*words: object, **options: object):
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("kind", "alternative"), EVERY, ids=lambda value: value)
-def test_every_way_counts_to_the_last_call(kind, alternative):
+def test_every_alternative_counts_to_the_last_call(kind, alternative):
     file = workload("marks")
     hook = ["--hook", f"{kind}={alternative}"]
     if kind == "usdt":

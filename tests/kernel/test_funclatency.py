@@ -58,7 +58,7 @@ def check(found, calls, least, longest=0):
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("kind", "part", "alternative"), EVERY, ids=lambda value: value)
-def test_every_way_sees_every_call_and_how_long_it_took(kind, part, alternative):
+def test_every_alternative_sees_every_call_and_how_long_it_took(kind, part, alternative):
     if kind == "u":
         result = of_functions("nap", CALLS, 2, "nap", options=["--hook", f"{part}={alternative}"])
     else:
@@ -106,7 +106,7 @@ def test_returns_that_the_kernel_does_not_show_are_no_other_calls():
 
 
 @pytest.mark.lab
-def test_threads_are_told_apart():
+def test_threads_are_distinguished():
     found = histograms(of_functions("both", CALLS, 2, "nap"))[f"u:{workload('timed')}:nap"]
     check(found, CALLS + 1, 2, longest=2 * CALLS)
 
@@ -171,7 +171,7 @@ def test_calls_that_find_no_room_are_lost(monkeypatch):
 
 
 @pytest.mark.parametrize("source", ["t:sched:sched_switch", "rt:sched_switch", "kr:vfs_read"])
-def test_what_has_no_return_is_one_line_and_a_hint(source):
+def test_a_target_without_a_return_is_an_error(source):
     result = run("funclatency", source, "-d", 1)
     assert result.status in (2, 4, 5)
     if result.status == 2:

@@ -64,7 +64,7 @@ def test_calls_that_do_not_are_not_shown(limit, most):
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("kind", "part", "alternative"), EVERY, ids=lambda value: value)
-def test_functions_of_the_kernel_by_every_way(kind, part, alternative):
+def test_functions_of_the_kernel_by_every_alternative(kind, part, alternative):
     """close(-1) fails with EBADF; the argument is in the caller's registers."""
     words = ["--min", 0, "--args", "--hook", f"{part}={alternative}", f"{kind}:__x64_sys_close"]
     result = run("funcslower", "-f", "json", *words, "--", workload("calls"), "fail", CALLS)
@@ -81,7 +81,7 @@ def test_functions_of_the_kernel_by_every_way(kind, part, alternative):
     assert arguments[0][0] >> 56 == 0xFF
 
 
-def test_what_is_no_length_of_time():
+def test_an_invalid_duration():
     for text in ("10m", "-1", "1e3", "", "10 ms", "99999999999999999999s"):
         result = run("funcslower", "vfs_read", f"--min={text}")
         assert result.status == 2

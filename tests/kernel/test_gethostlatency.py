@@ -60,7 +60,7 @@ def test_each_look_up_is_shown_once_with_its_result():
     assert 0 < sum(event["latency_ns"] for event in events) < took
 
 
-def test_failures_and_long_ones_can_be_asked_for():
+def test_failures_and_long_ones_can_be_selected():
     command = ["--", sys.executable, "-c", WORKLOAD]
     events, _ = events_and_report("gethostlatency", "--failed", *command)
     assert Counter(event["result"] for event in events) == {"EAI_NONAME": 17, "failed": 5}

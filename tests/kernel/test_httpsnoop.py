@@ -158,7 +158,7 @@ def retransmitted(end):
 
 
 @pytest.mark.lab
-def test_what_tcp_sends_again_is_one_request_and_one_response():
+def test_retransmissions_are_counted_once():
     """The sockets drop segments that the programs have seen; of two requests the second is sent while the
     response to the first is still lost."""
     with namespace():

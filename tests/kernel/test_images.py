@@ -329,7 +329,7 @@ def test_a_log_that_does_not_fit_is_reported(tmp_path: Path, monkeypatch) -> Non
 
 
 @pytest.mark.lab
-def test_what_loads_loads_and_is_let_go() -> None:
+def test_a_loaded_image_is_released() -> None:
     loaded = module(FINE)
     for kind in KINDS:
         assert loaded.load("program", kind) > 0
@@ -375,7 +375,7 @@ def test_a_refusal_without_words_is_explained(
     assert message == asked
 
 
-def test_a_kernel_of_another_mind_when_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_answers_differently_the_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = module(FINE)
     assert refusing(monkeypatch, errno.EINVAL, 0) == []
     descriptor = loaded.load("program", ProgType.SOCKET_FILTER)
@@ -406,7 +406,7 @@ def test_a_program_that_is_not_in_the_image() -> None:
     loaded.close()
 
 
-def test_what_is_kept_is_data(cache: Path) -> None:
+def test_images_contain_only_data(cache: Path) -> None:
     """An image contains no native code: it is JSON with hexadecimal digits."""
     syscalls()
     data = image_file(cache).read_bytes()

@@ -97,7 +97,7 @@ def made(folder, count, *words):
     return [number for number, _ in failed]
 
 
-def test_all_calls_of_a_command_fail_and_nobody_elses(tmp_path, other):
+def test_all_calls_of_a_command_fail_and_no_others(tmp_path, other):
     assert made(tmp_path, 23) == list(range(1, 24))
     assert other.make() == 0
 

@@ -84,7 +84,7 @@ def test_the_same_instructions_as_bpftool(words):
 
 
 @pytest.mark.lab
-def test_a_program_is_told_whole():
+def test_a_program_is_dumped_completely():
     with loaded("sockcount", "lo") as (info,):
         (shown,) = (one for one in bpftool("prog", "show") if one["id"] == info.id)
         assert (info.tag, info.name, info.uid, info.gpl) == (
@@ -186,14 +186,14 @@ def test_a_bare_program_and_a_map():
     assert (table.max_entries, table.flags, table.btf_id) == (77, 1, 0)
 
 
-def test_what_is_no_longer_there_is_an_oserror():
+def test_an_unloaded_program_is_an_oserror():
     fd = prog_load(ProgType.SOCKET_FILTER, returning(0))
     os.close(fd)
     with pytest.raises(OSError, match="descriptor"):
         read_program(fd)
 
 
-def test_addresses_in_programs_are_theirs_and_those_behind_are_not():
+def test_addresses_in_programs_are_named_and_those_behind_are_not():
     with loaded("funccount", "t:raw_syscalls:sys_enter") as found:
         symbols = KernelSymbols(programs=program_ranges)
         [function] = [part for info in found if info.name == "hit" for part in info.functions]

@@ -80,7 +80,7 @@ def test_waits_of_softirqs():
 
 @pytest.mark.parametrize("tracer", ["hardirqs", "softirqs"])
 @pytest.mark.parametrize("by", ["cpu", None])
-def test_what_a_row_stands_for(tracer, by):
+def test_keys_of_rows(tracer, by):
     words = ["--by", by] if by else ["--latency"]
     result = run(tracer, "-f", "json", *words, "-d", "0.5")
     assert result.status == 0, result.err

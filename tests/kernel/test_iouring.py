@@ -65,7 +65,7 @@ def test_each_request_once_with_its_time(alternative):
 
 
 @pytest.mark.lab
-def test_what_the_kernels_thread_submits_is_the_processs():
+def test_requests_of_the_sqpoll_thread_belong_to_the_process():
     row = operations("polled", 101, by="pid,operation")["NOP"]
     assert counts(row) == (101, 101, 0, 0)
     assert row["polled"] == 101

@@ -53,7 +53,7 @@ def is_of(function, frames):
 
 @pytest.mark.smoke
 @pytest.mark.lab
-def test_what_is_kept_is_shown_by_where_it_was_allocated():
+def test_leaked_memory_is_shown_by_its_allocating_stack():
     rows, result = allocated("-f", "json")
     # What an interrupt frees while our program runs on that CPU is not seen, and counted as lost.
     lost = sum(record["lost"] for record in result.of("loss"))
@@ -84,6 +84,6 @@ def test_pages_of_a_process_that_goes_on():
     assert sum(row["bytes"] for row in rows if row["kind"] == "summary") >= size
 
 
-def test_what_finds_no_room_is_counted():
+def test_events_that_do_not_fit_are_counted():
     _, result = allocated("-f", "json", "--max-blocks", "16")
     assert sum(record["lost"] for record in result.of("loss")) > 0

@@ -117,7 +117,7 @@ def test_calls_in_flight_are_not_counted_and_a_killed_tracer_is_cleaned_up_after
     assert calls["read"] == 1
 
 
-def test_the_best_kprobe_way_is_taken_by_the_familys_name():
+def test_the_best_kprobe_alternative_is_taken_by_the_familys_name():
     planned = run("syscalls", "--dry-run", "--hook", "syscall=kprobe")
     if DEBIANS is None and planned.status:
         # Those that one reason goes for stand before it together.

@@ -54,7 +54,7 @@ def test_what_this_process_holds_is_found(asked):
 @pytest.mark.parametrize(
     ("mark", "expected"), [(leftovers.MARK, True), ("PYTRACER_TEST_RUN=1", False)], ids=["ours", "theirs"]
 )
-def test_processes_are_told_by_their_mark(asked, mark, expected):
+def test_processes_are_identified_by_their_mark(asked, mark, expected):
     name, _, value = mark.partition("=")
     before = leftovers.loaded()
     with subprocess.Popen(
@@ -68,7 +68,7 @@ def test_processes_are_told_by_their_mark(asked, mark, expected):
         assert (theirs in left(before, asked)) is expected
 
 
-def test_what_no_process_holds_is_looked_at_again_alone(asked):
+def test_objects_without_a_holder_are_checked_again_alone(asked):
     before = leftovers.loaded()
     ingress = POINTS["ingress"]
     with cgroup() as folder:
@@ -85,7 +85,7 @@ def test_what_no_process_holds_is_looked_at_again_alone(asked):
         os.close(where)
 
 
-def test_what_the_test_beside_takes_away_before_it_ends_is_nothing_left(asked):
+def test_objects_that_another_test_removes_in_time_are_no_leftovers(asked):
     before = leftovers.loaded()
     ingress = POINTS["ingress"]
     with cgroup() as folder:

@@ -25,7 +25,7 @@ def test_trace_events_and_their_fields():
 
 
 @pytest.mark.lab
-def test_functions_and_the_ways_to_them_are_those_that_funccount_takes():
+def test_functions_and_the_alternatives_are_those_that_funccount_takes():
     listed = run("list-probes", "k:vfs_re*d", "f:vfs_read", "-f", "json")
     assert listed.status == 0, listed.err
     by_name = {record["name"]: record["alternatives"] for record in listed.of("probe")}
@@ -46,7 +46,7 @@ def test_functions_and_the_ways_to_them_are_those_that_funccount_takes():
         ("k:vfs-read", 2, "at character 6"),
     ],
 )
-def test_what_is_not_there(pattern, status, message):
+def test_missing_names(pattern, status, message):
     listed = run("list-probes", pattern)
     assert listed.status == status
     assert message in listed.err

@@ -178,7 +178,7 @@ def test_it_needs_a_terminal_and_the_format_of_a_screen():
     assert (result.status, "cannot be combined" in result.err) == (2, True)
 
 
-def test_what_a_command_writes_is_shown_at_the_end():
+def test_output_of_the_command_is_shown_at_the_end():
     with Terminal("syscalls", "--live", "--", "echo", "written") as term:
         term.wait_for("ended")
         assert "written" not in term.text

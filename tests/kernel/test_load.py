@@ -36,7 +36,7 @@ def server(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["pid", "cgroup"])
-def test_what_is_named_is_traced_and_the_command_is_not(server, kind):
+def test_named_tasks_are_traced_and_the_command_is_not(server, kind):
     process, folder, fifo = server
     named = ["-p", process.pid] if kind == "pid" else ["--cgroup", folder]
     # Three lines for the server, each answered, and calls of the command's own.

@@ -255,7 +255,7 @@ FORCED: dict[str, tuple[Callable[[Path], Forced], ...]] = {
 
 
 @pytest.mark.parametrize("reason", [*REASONS, MISSED])
-def test_what_was_made_was_shown_or_lost(reason, tmp_path):
+def test_made_equals_shown_plus_lost(reason, tmp_path):
     assert reason in FORCED, f"no workload forces the loss '{reason}': write one, and add it to FORCED"
     for workload_of in FORCED[reason]:
         folder = tmp_path / workload_of.__name__
@@ -287,7 +287,7 @@ def test_strings_that_the_reader_of_a_stream_cut_are_counted():
     assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [("truncated", 5)]
 
 
-def test_a_trace_event_that_may_be_dropped_uncounted_is_said_to_be():
+def test_a_trace_event_that_may_be_dropped_uncounted_is_reported_so():
     gap = "(an event within the handling of another is not seen, and not counted)"
     for event, is_said in (("t:exceptions:page_fault_kernel", True), ("rt:page_fault_kernel", False)):
         result = run("funccount", "-v", event, "-d", 0.1)
@@ -295,7 +295,7 @@ def test_a_trace_event_that_may_be_dropped_uncounted_is_said_to_be():
         assert (gap in result.err) == is_said
 
 
-def test_what_links_have_missed_counts_before_and_after_they_are_detached():
+def test_missed_runs_of_links_count_before_and_after_detaching():
     """Only kprobes miss runs, and this kernel may have none, so the test adds a link that reports some."""
 
     class Missing(Link):
@@ -311,7 +311,7 @@ def test_what_links_have_missed_counts_before_and_after_they_are_detached():
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
 @pytest.mark.parametrize("again", [False, True])
-def test_what_a_stuck_reader_does_not_take_is_counted_and_reported(form, again):
+def test_events_that_a_stuck_reader_does_not_read_are_counted_and_reported(form, again):
     """Nobody reads the pipe. What it holds at the end was shown, up to the last complete line."""
     made = 20011
     script = f"echo ready; read line; exec {workload('opens')} open 0 {made} /pt/not"

@@ -32,7 +32,7 @@ def leaked(*words, threads=0):
 
 @pytest.mark.smoke
 @pytest.mark.lab
-def test_what_is_not_freed_is_shown_by_where_it_was_allocated():
+def test_leaked_blocks_are_shown_by_their_allocating_stack():
     found, rows, result = leaked()
     assert found == LEAKED
     assert not result.of("loss")
@@ -61,6 +61,6 @@ def test_samples_are_counted_as_often_as_they_stand_for():
     assert 0 < sum(blocks for blocks, _ in found.values()) < 3 * sum(blocks for blocks, _ in LEAKED.values())
 
 
-def test_what_finds_no_room_is_counted():
+def test_events_that_do_not_fit_are_counted():
     _, _, result = leaked("--max-blocks", "64")
     assert sum(record["lost"] for record in result.of("loss")) > 0

@@ -62,7 +62,7 @@ assert mounts.is_mounted(mounts.SECURITYFS, '/sys/kernel/security')
     on_a_machine(code, propagation=propagation, prepare=BARE)
 
 
-def test_what_is_mounted_is_used_and_no_namespace_taken() -> None:
+def test_existing_mounts_are_used_without_a_namespace() -> None:
     code = """
 import os
 from pytracer.kernel import mounts, tracefs
@@ -95,7 +95,7 @@ assert inode() == own
     on_a_machine(code, prepare=BARE)
 
 
-def test_what_the_machine_mounts_still_arrives(tmp_path: Path) -> None:
+def test_later_mounts_of_the_machine_still_arrive(tmp_path: Path) -> None:
     code = f"""
 import os
 from pytracer.kernel import mounts

@@ -95,7 +95,7 @@ def test_only_those_that_failed(tmp_path):
     assert [event["call"] for event in events if event["call"] == "mount"] == ["mount"]
 
 
-def test_what_is_too_long_is_counted_and_hostile_strings_stay_text():
+def test_truncated_strings_are_counted_and_hostile_ones_stay_text():
     code = (
         "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.mount(b'a' * 300, b'/pt/\\x1b[2J\\n', b't', 0, None)\n"
     )

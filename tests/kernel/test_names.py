@@ -115,7 +115,7 @@ int main(void) { for (int i = 0; i < 5; i++) sub(i, 7); for (int i = 0; i < 3; i
 """
 
 
-def test_versions_that_the_compiler_made_of_a_function_are_said(tmp_path):
+def test_versions_that_the_compiler_made_of_a_function_are_reported(tmp_path):
     """Five calls go to a clone that has its second argument as a constant."""
     program = compiled(tmp_path, "versions", "-O3", versions=VERSIONS)
     alone = run("funccount", f"u:{program}:sub", "--", program)
@@ -128,7 +128,7 @@ def test_versions_that_the_compiler_made_of_a_function_are_said(tmp_path):
 
 
 @pytest.mark.lab
-def test_versions_of_a_function_of_the_kernel_are_said_and_of_others_nothing_is():
+def test_versions_of_a_function_of_the_kernel_are_reported_and_of_others_nothing_is():
     names = Counter(re.findall(r"^\w+ [tT] (\S+)$", Path("/proc/kallsyms").read_text(), re.M))
     listed = functions.traceable() or frozenset()
     versions = [name for name in names if re.search(r"\.(constprop|isra)\.", name)]

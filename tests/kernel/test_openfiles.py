@@ -142,7 +142,7 @@ def test_from_python_and_asked_to_stop(tmp_path):
 
 
 @pytest.mark.lab
-def test_who_has_files_below_a_folder_open(tmp_path):
+def test_processes_with_open_files_below_a_folder(tmp_path):
     needs("paths of iterators", "PT_HAS_D_PATH" in run("openfiles", "--dry-run").out)
     (tmp_path / "other").mkdir()
     with holding(tmp_path), holding(tmp_path / "other", count=7) as process:

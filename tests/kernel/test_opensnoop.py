@@ -87,7 +87,7 @@ def test_an_open_that_a_signal_interrupts_did_not_fail(alternative, tmp_path):
     assert events("opensnoop", "-x", *words) == []
 
 
-def test_failures_are_named_and_can_be_asked_for_alone():
+def test_failures_are_named_and_can_be_selected_alone():
     script = f"{workload('opens')} openat 0 23 /pt/not/there; {workload('opens')} open 0 7 /dev/null"
     words = ["--comm", "opens", "--", "sh", "-c", script]
     failed = [shown(None, "/pt/not/there", err="ENOENT")] * 23
@@ -141,7 +141,7 @@ def test_hostile_paths_are_text_on_one_line(path):
     assert to_bytes(table.splitlines()[1].partition("RDONLY")[2].strip()) == path.strip().encode()
 
 
-def test_a_path_that_is_no_utf_8_is_told_from_one_that_looks_like_it():
+def test_a_path_that_is_no_utf_8_is_distinguished_from_one_that_looks_like_it():
     paths = "/pt/\udcff\udcfe", "/pt/\\xff\\xfe"
     [byte], [literal] = [events("opensnoop", *opens("open", 0, 1, path)) for path in paths]
     assert (byte["path"], literal["path"]) == ("/pt/\\xff\\xfe", r"/pt/\\xff\\xfe")
@@ -163,7 +163,7 @@ def test_perf_rings_give_the_same():
     assert not lost
 
 
-def test_what_finds_the_ring_full_is_counted():
+def test_events_lost_to_a_full_ring_are_counted():
     made = 20011
     result = run("opensnoop", "-f", "json", "--buffer", "4k", *opens("open", 0, made, "/pt/not/there"))
     lost = sum(record["lost"] for record in result.of("loss") if record["reason"] == "ring_full")

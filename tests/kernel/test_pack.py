@@ -99,7 +99,7 @@ def test_on_a_machine_without_bcc_or_llvm_or_headers(made: Path, monkeypatch: py
     assert {r["syscall"]: r["calls"] for r in result.of("summary")} == {"execve": 1, "getppid": 23}
 
 
-def test_what_changes_from_run_to_run_was_not_packed(made: Path) -> None:
+def test_values_that_change_from_run_to_run_are_not_packed(made: Path) -> None:
     for times in (7, 101):
         result = run(
             "run", made, "syscalls", "--latency", "-f", "json", "--", workload("calls"), "fail", times
@@ -121,7 +121,7 @@ def test_a_trace_event_is_refused(made: Path) -> None:
     refused(result, 4, "trace event raw_syscalls:sys_enter, which no pack can hold")
 
 
-def test_what_needs_no_compiler_is_as_ever(made: Path) -> None:
+def test_commands_without_a_compiler_work_as_usual(made: Path) -> None:
     with packets.namespace():
         result = run("run", made, "sockcount", "lo", "--program", "bytecode", "-f", "json", "-d", "0.1")
     assert result.status == 0, result.err
@@ -172,7 +172,7 @@ def test_two_kernels_in_one_pack(made: Path, tmp_path: Path, monkeypatch: pytest
     assert {r["syscall"]: r["calls"] for r in result.of("summary")} == {"execve": 1, "getppid": 23}
 
 
-def test_what_cannot_be_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracers_that_cannot_be_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTRACER_BCC")
     target = tmp_path / "x.pack"
     refused(run("pack", "syscals", "-o", target), 2, "did you mean syscalls?")

@@ -29,7 +29,7 @@ def expected(direction: str, frames: list[packets.Frame]) -> list[tuple[object, 
 
 @pytest.mark.lab
 @pytest.mark.smoke
-def test_every_kind_of_packet_is_shown_once_each_way():
+def test_every_kind_of_packet_is_shown_once_in_each_direction():
     with packets.namespace():
         packets.veth()
         tracers = [start("packetsnoop", "-f", "json", name) for name in ("va", "vb")]
@@ -80,7 +80,7 @@ def test_a_filter_and_one_direction():
         assert seen(stop(tracer)) == [("out", "UDP", SOURCE, 1000, TARGET, 53, 42)] * 23
 
 
-def test_what_finds_no_room_is_counted():
+def test_events_that_do_not_fit_are_counted():
     """The ring has one page, and its reader is stopped."""
     with packets.namespace():
         tracer = start("packetsnoop", "-f", "json", "lo", "--direction", "out", "--buffer", 4096)
@@ -89,7 +89,7 @@ def test_what_finds_no_room_is_counted():
     assert len(result.of("event")) + sum(loss["lost"] for loss in result.of("loss")) == 5000
 
 
-def test_an_interface_that_goes_away_is_said_and_ends_it():
+def test_an_interface_that_disappears_is_reported_and_ends_it():
     with packets.namespace():
         packets.veth()
         tracer = start("packetsnoop", "-f", "json", "vb")

@@ -99,7 +99,7 @@ def test_without_a_hook_no_name_is_the_others():
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("mode", "rounds"), [("fork", ROUNDS), ("exec", 1)])
-def test_what_is_inherited_and_what_is_not(mode, rounds):
+def test_inherited_mappings(mode, rounds):
     """A forked child has its parent's mappings; an executed program has none of the previous one, even at the
     same addresses."""
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command(mode))

@@ -97,7 +97,7 @@ def test_children_are_followed_and_those_that_ended_keep_their_names():
 
 
 @pytest.mark.lab
-def test_what_was_lost_and_what_was_shown_are_all_samples():
+def test_lost_and_shown_samples_add_up_to_all():
     command = ["sh", "-c", f"{workload('spin')} user 300; {workload('spin')} kernel 300"]
     with pytracer.open("profile", command=command, max_stacks=1, frequency=499) as trace:
         items = list(trace)
@@ -123,7 +123,7 @@ def test_rows_beyond_those_that_fit_are_lost():
     assert stacks.columns["samples"].sum() + lost["map_full"] == samples
 
 
-def test_loss_is_an_error_where_that_was_asked_for():
+def test_loss_is_an_error_under_strict():
     script = f"{workload('spin')} user 200; {workload('spin')} kernel 200"
     result = run(
         "profile", "--strict", "-F", 499, "--max-stacks", 1, "-f", "folded", "--", "sh", "-c", script
@@ -269,7 +269,7 @@ def test_symbols_that_were_taken_out_are_found_by_the_build_id(tmp_path, monkeyp
     assert any(user[:4] == ("spin", "b", "a", "main") for user in summary.columns["user"])
 
 
-def test_symbols_that_a_server_has_are_asked_for(tmp_path, monkeypatch):
+def test_symbols_that_a_server_has_are_requested(tmp_path, monkeypatch):
     names = []
     program = stripped(tmp_path, lambda build_id: names.append(build_id) or tmp_path / "symbols")
     server = Server()

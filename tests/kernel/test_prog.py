@@ -191,7 +191,7 @@ def test_programs_on_interfaces_are_what_bpftool_shows():
     assert [one.where for one in places if one.program == xdp_id] == ["xdp:va"]
 
 
-def test_interfaces_of_another_namespace_are_not_taken_for_ours():
+def test_interfaces_of_another_namespace_are_not_mismistaken_for_ours():
     with packets.namespace():
         other = Path("/proc/thread-self/ns/net").stat().st_ino
         tracer = start("tccount", "-f", "json", "lo", 60)
@@ -239,7 +239,7 @@ def ran(id_: int) -> tuple[int, int]:
 
 @pytest.mark.lab
 @pytest.mark.alone  # the kernel counts runs for everybody, or for nobody
-def test_runs_are_counted_to_the_last_one_and_only_while_asked_for():
+def test_runs_are_counted_to_the_last_one_and_only_while_requested():
     needs("BPF statistics", True)
     with Filtered() as filtered:
         filtered.send(5)
@@ -353,7 +353,7 @@ def test_it_says_which_holders_it_may_not_look_for():
         assert "CAP_SYS_PTRACE" not in run("prog").err
 
 
-def test_who_holds_a_program_is_found_though_its_main_thread_has_ended():
+def test_a_holder_is_found_although_its_main_thread_has_exited():
     with program(ProgType.SOCKET_FILTER, returning(0)) as (descriptor, id_):
         command = [workload("marks"), "headless", "1"]
         with subprocess.Popen(
@@ -366,7 +366,7 @@ def test_who_holds_a_program_is_found_though_its_main_thread_has_ended():
     assert holders[headless.pid] == "marks"
 
 
-def test_who_holds_a_program_may_have_any_name():
+def test_a_holder_may_have_any_name():
     with (
         program(ProgType.SOCKET_FILTER, returning(0)) as (descriptor, id_),
         hostile_process([descriptor]) as pid,
@@ -432,7 +432,7 @@ def unpinned():
 @pytest.mark.lab
 @pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
-def test_what_is_pinned_attached_counts_on_until_it_is_unloaded():
+def test_a_program_pinned_with_links_counts_until_it_is_unloaded():
     with traced("syscalls", "-f", "json", *RAW, 60) as (_, mine):
         result = run("prog", "pin", "tracer-owned", "--attached", "-f", "json")
         assert result.status == 0, result.err
@@ -479,7 +479,7 @@ def test_trace_events_stay_attached_too():
 
 @pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
-def test_what_is_only_pinned_stays_without_running():
+def test_a_program_pinned_without_links_stays_without_running():
     with traced("sockcount", "-f", "json", "lo", 60) as (_, [mine]):
         refused = run("prog", "pin", mine, "--attached")
         assert refused.status == 1
@@ -602,7 +602,7 @@ def test_instructions_stand_beside_the_lines_they_come_from():
         assert all(text[number - 1].strip() == source.strip() for number, source in ours)
 
 
-def test_what_there_is_not_is_not_shown():
+def test_missing_programs_are_an_error():
     result = run("prog", "show", 4294967295)
     assert result.status == 2
     assert result.err.startswith("pytracer: error: no program '4294967295'")

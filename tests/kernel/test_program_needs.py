@@ -66,7 +66,7 @@ def test_fields_are_those_of_the_context(known):
     assert found == "this kernel's context has no field at offset 4000"
 
 
-def test_what_runs_here_is_not_refused(known):
+def test_tracers_that_run_here_are_not_refused(known):
     """Every tracer of this package compiles and loads here, so no trial may fail."""
     for tracer in registry.all_tracers():
         messages = list[str]()

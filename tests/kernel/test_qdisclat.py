@@ -76,7 +76,7 @@ def test_each_packet_that_waited_is_counted_once(form):
     assert 0 < row["max_ns"] < row["total_ns"]
 
 
-def test_what_is_dropped_is_not_counted():
+def test_dropped_packets_are_not_counted():
     with slow_interface(limit=20_000):
         tracer = start("qdisclat", "-f", "json", "--netns", "/proc/self/ns/net", 600)
         before, _ = sent()

@@ -130,7 +130,7 @@ def test_a_jump_back_to_the_beginning_is_no_new_call():
     assert calls_of(workload("returns"), ("loops", CALLS), "again") == ({"again": CALLS}, {})
 
 
-def test_what_returns_twice_does_so_in_two_processes():
+def test_a_call_that_returns_twice_does_so_in_two_processes():
     assert calls_of(workload("returns"), ("forks", CALLS), "splits") == ({"splits": CALLS}, {})
 
 

@@ -153,7 +153,7 @@ def grace_period(request, monkeypatch):
 
 @pytest.mark.lab
 @pytest.mark.usefixtures("grace_period")
-def test_what_a_program_is_in_the_middle_of_is_waited_for():
+def test_a_drain_waits_for_running_programs():
     check(traced(1000, bits=4, slow=True), 1000, 4)
 
 
@@ -179,7 +179,7 @@ def test_without_a_way_to_wait_rows_stay(monkeypatch):
     assert losses(items) == {"map_full": 20_000 * CPUS - counted(items)}
 
 
-def test_what_finds_no_room_between_two_readings_is_lost_and_no_more():
+def test_only_rows_that_do_not_fit_between_two_readings_are_lost():
     items = traced(100_000, bits=17, rows=500)
     lost = losses(items)
     assert set(lost) == {"map_full"}

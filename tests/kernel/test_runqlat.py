@@ -51,7 +51,7 @@ def test_only_long_waits_are_shown():
 
 
 @pytest.mark.parametrize("words", [["--by", "comm"], ["--by", "cpu"], []])
-def test_what_a_histogram_stands_for(words):
+def test_keys_of_histograms(words):
     result = run("runqlat", *words, "-f", "json", "--", *cpu_contention.command(2))
     assert result.status == 0, result.err
     rows = result.of("summary")

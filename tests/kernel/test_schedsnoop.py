@@ -61,7 +61,7 @@ def test_the_waker_is_the_process_at_the_other_end():
     }
 
 
-def test_a_timer_is_nobody():
+def test_a_timer_is_no_waker():
     events = traced(sys.executable, "-c", TIMERS).of("event")
     slept = [event for event in events if (event["slept_ns"] or 0) > 9_000_000]
     assert is_count(len(slept), ROUNDS)

@@ -269,7 +269,7 @@ def test_named_parameters_stand_before_a_command():
     assert found == "5\nfalse\nsome\ntrue\n\n"
 
 
-def test_what_a_traced_name_holds_is_no_command(tmp_path):
+def test_names_of_traced_processes_are_not_executed(tmp_path):
     made = tmp_path / "made"
     text = 'begin { system("echo %s", str($1)); system("echo %d", 5); }'
     assert output(text, f"a; touch {made}", "--unsafe") == f"a; touch {made}\n5\n\n"

@@ -43,14 +43,14 @@ def test_probes_of_a_script(tmp_path):
     ]
 
 
-def test_what_there_is_not():
+def test_missing_probes():
     done = run("script", "-l", "nothing:*")
     assert (done.status, done.err.splitlines()[0]) == (2, "pytracer: error: no probe matches 'nothing:*'")
     done = run("script", "-lv", "struct nothing_of_that_name")
     assert done.err == "pytracer: error: this kernel has no struct nothing_of_that_name\n"
 
 
-def test_what_the_kernel_has():
+def test_probes_of_the_kernel():
     found = lines("--info")
     assert "Kernel helpers" in found
     assert "  get_current_pid_tgid: yes" in found

@@ -54,7 +54,7 @@ def under(path, *command):
 
 
 @pytest.mark.lab
-def test_what_a_command_calls_is_recorded_to_the_last_name(recorded):
+def test_all_calls_of_a_command_are_recorded(recorded):
     path, names = recorded(workload("calls"), "getppid", 23)
     assert names == {"getppid", *ALWAYS}
     first = path.read_bytes()
@@ -161,7 +161,7 @@ def test_descendants_are_under_it_too_and_gain_nothing(profile):
     assert calls["getppid"]["calls"] == 0
 
 
-def test_new_tasks_are_not_taken_for_denied(profile):
+def test_new_tasks_are_not_mismistaken_for_denied(profile):
     code = "import os, threading\nfor _ in range(7):\n  pid = os.fork()\n  if not pid: os._exit(0)\n"
     code += "  os.waitpid(pid, 0)\n  t = threading.Thread(target=int); t.start(); t.join()"
     result, calls = under(profile(), sys.executable, "-S", "-c", code)
@@ -169,7 +169,7 @@ def test_new_tasks_are_not_taken_for_denied(profile):
     assert sum(record["denied"] for record in calls.values()) == 0
 
 
-def test_what_is_started_beside_is_not_under_it(profile):
+def test_helpers_are_not_under_the_filter(profile):
     """Only the command has the filter; the tracer's own calls go on."""
     process = start("syscalls", "--enforce", profile([denied("write")]), "--", "sleep", "0.2")
     result = finish(process)
@@ -177,7 +177,7 @@ def test_what_is_started_beside_is_not_under_it(profile):
     assert "CALLS" in result.out
 
 
-def test_a_command_that_is_not_there_any_more_is_told(profile, tmp_path):
+def test_a_removed_command_is_reported(profile, tmp_path):
     script = tmp_path / "script"
     script.write_text("#!/nowhere/at/all\n")
     script.chmod(0o755)
@@ -196,7 +196,7 @@ def test_a_profile_of_what_was_ended_says_so(tmp_path):
     assert json.loads(path.read_text())["syscalls"]
 
 
-def test_calls_without_a_name_are_told(recorded, tmp_path):
+def test_calls_without_a_name_are_reported(recorded, tmp_path):
     result = run("syscalls", "--profile", "-o", tmp_path / "p", "--", workload("calls"), "unknown", 23)
     assert "calls without a name are not in the profile: syscall_999" in result.err
 

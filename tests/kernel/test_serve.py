@@ -44,7 +44,7 @@ def test_events_come_as_they_happen_and_a_stop_ends_it(page):
     assert page.state(run) == ""
 
 
-def test_what_fails_is_shown_with_its_hint(page):
+def test_a_failed_run_shows_its_hint(page):
     run = page.start("trace", arguments=["t:no:such_event"])
     page.wait(run, "failed")
     shown = page.rows(run, lambda shown: shown["messages"])

@@ -77,7 +77,7 @@ def test_ids_are_those_that_proc_tells(alternative):
     ]
 
 
-def test_failures_can_be_asked_for_alone():
+def test_failures_can_be_selected_alone():
     events, _ = snooped("--failed")
     assert [event["call"] for event in events] == ["setuid", "setresuid"]
 

@@ -65,7 +65,7 @@ def traced(code, *words):
 
 @pytest.mark.smoke
 @pytest.mark.lab
-def test_each_way_to_send_is_seen_as_the_receiver_is_told():
+def test_each_kind_of_send_is_seen_as_by_the_receiver():
     events, [[me, child, taken]] = traced(SENDERS)
     ours = [event for event in events if event["to_pid"] == me and event["signal"] != "SIGCHLD"]
     assert {event["pid"] for event in ours} == {child}
@@ -115,7 +115,7 @@ report(os.getpid(), faulty, died.si_pid, [alarm.si_code, pipe.si_code, died.si_c
 )
 
 
-def test_what_the_kernel_sends_by_itself_has_no_sender():
+def test_signals_of_the_kernel_have_no_sender():
     events, [[me, faulty, died, codes]] = traced(KERNELS)
     assert codes == [0x80, 0, 1]
     mine = {event["signal"]: event for event in events if event["to_pid"] == me}
@@ -152,7 +152,7 @@ report(count)
 )
 
 
-def test_what_is_delivered_says_how_it_is_handled():
+def test_delivered_signals_have_their_handler():
     events, [[count]] = traced(HANDLED, "--delivered", "--signal", "SIGUSR1,SIGUSR2,SIGQUIT")
     found = [(event["signal"], event["result"]) for event in events]
     assert count == 23

@@ -122,7 +122,7 @@ def test_it_needs_an_interface(words):
 
 
 @pytest.mark.lab
-def test_an_interface_that_goes_away_is_said_and_ends_it():
+def test_an_interface_that_disappears_is_reported_and_ends_it():
     with packets.namespace():
         packets.veth("va", "vb")
         tracer = start("sockcount", "-f", "json", "vb", 0.1)
@@ -135,7 +135,7 @@ def test_an_interface_that_goes_away_is_said_and_ends_it():
 
 @pytest.mark.lab
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_tap_and_tun_devices_both_ways(program):
+def test_tap_and_tun_devices_in_both_directions(program):
     """A packet that a program or virtual machine sends by the device comes in; one that it receives goes
     out."""
     needs("tun", Path("/dev/net/tun").exists())

@@ -142,7 +142,7 @@ def test_every_protocol_by_interface_and_direction(counter, namespace, direction
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=["in", "out", "both"])
-def test_loopback_shows_each_packet_once_each_way(counter, namespace, direction):
+def test_loopback_shows_each_packet_once_in_each_direction(counter, namespace, direction):
     lo = socket.if_nametoindex("lo")
     counter.direct(direction)
     counter.attach(lo)
@@ -245,7 +245,7 @@ def test_the_socket_gets_nothing(counter, namespace):
         listening.recv(1, socket.MSG_DONTWAIT)
 
 
-def test_what_does_not_fit_is_counted_as_lost(counter, namespace):
+def test_packets_that_do_not_fit_are_counted_as_lost(counter, namespace):
     _, other = packets.veth()
     counter.attach(other)
     told_apart = [kind for kind in range(0x600, 0x10000) if kind not in (0x0800, 0x86DD, 0x8100, 0x88A8)]
@@ -282,7 +282,7 @@ def test_the_lesson_takes_its_config_from_the_start():
         module.close()
 
 
-def test_what_the_verifier_refuses_is_told_with_its_log(monkeypatch, tmp_path):
+def test_a_rejected_program_is_reported_with_the_verifier_log(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     module = lesson.build()
     try:

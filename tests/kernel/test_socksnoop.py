@@ -91,7 +91,7 @@ def test_a_port_that_the_kernel_chooses(folder):
     assert got > 0
 
 
-def test_all_but_some_calls_and_who_is_asked(folder):
+def test_all_but_some_calls_and_a_filter_by_user(folder):
     tracer = start(
         "socksnoop", "-f", "json", "--cgroup", folder, "-e", "!socket,connect", "-u", worker_ids.UID
     )
@@ -123,7 +123,7 @@ def test_a_command_and_what_it_starts(folder):
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_nothing_is_left_by_an_error_half_way_or_a_killed_process(folder, alternative):
+def test_nothing_is_left_by_an_error_midway_or_a_killed_process(folder, alternative):
     """Another owner's program allows none beside it: the programs that were attached before are detached."""
     words = ("--cgroup", folder, "--hook", f"sockets={alternative}")
     theirs = attached(folder, ADDRESSES["bind4"], 1, flags=0, kind=ProgType.CGROUP_SOCK_ADDR)
@@ -151,7 +151,7 @@ def test_a_family_that_is_not_seen(folder):
     assert seen(stop(tracer)) == []
 
 
-def test_what_is_no_call():
+def test_an_unknown_call():
     result = run("socksnoop", "-e", "listen")
     assert result.status == 2
     assert "'listen' is none of them" in result.err

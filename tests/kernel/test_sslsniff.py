@@ -78,7 +78,7 @@ def test_openssl_carries_what_was_sent(certificate):
     assert len({event["session"] for event in events}) == 2
 
 
-def test_what_is_longer_is_cut_and_counted(certificate):
+def test_longer_data_is_truncated_and_counted(certificate):
     command = [sys.executable, "-c", PYTHON, str(certificate)]
     events, result = sniffed("--size", "8", "--direction", "out", command=command)
     assert {event["direction"] for event in events} == {"out"}

@@ -42,7 +42,7 @@ def of_a_process(*words):
 @pytest.mark.parametrize(
     ("kind", "alternative"), [pair for pair in EVERY if pair[0] not in IN_PROGRAMS], ids=lambda value: value
 )
-def test_the_kernels_part_by_every_way(kind, alternative):
+def test_the_kernels_part_by_every_alternative(kind, alternative):
     """The stack begins with the function or with the address it returned to, without the tracer's own
     frames."""
     command = ["--", workload("calls"), "fail", CALLS]
@@ -68,7 +68,7 @@ def test_the_kernels_part_by_every_way(kind, alternative):
 @pytest.mark.parametrize(
     ("kind", "alternative"), [pair for pair in EVERY if pair[0] in IN_PROGRAMS], ids=lambda value: value
 )
-def test_the_programs_part_by_every_way(kind, alternative):
+def test_the_programs_part_by_every_alternative(kind, alternative):
     """All callers are known, also the caller of a function that has set up no frame yet."""
     file = workload("stacked")
     name = f"usdt:{file}:forms:leaf" if kind == "usdt" else f"{kind}:{file}:leaf"
@@ -118,7 +118,7 @@ def test_stacks_of_one_part_are_one_row_whoever_they_are_of():
     assert [record["hits"] for record in each.of("summary")] == [CALLS, CALLS]
 
 
-def test_what_finds_no_place_is_lost():
+def test_stacks_that_do_not_fit_are_lost():
     with Program(workload("stacked"), CALLS) as program:
         words = [f"u:{workload('stacked')}:*", "t:syscalls:*close", "--max-stacks", 1, "--strict"]
         result = program.seen_by("stackcount", *words)

@@ -61,7 +61,7 @@ def test_strace_counts_the_same(tmp_path):
     assert all(counts[call] >= native.count(call) == COUNT for call in calls)
 
 
-def test_paths_and_failures_can_be_asked_for():
+def test_paths_and_failures_can_be_selected():
     path = "/pt/not/there"
     command = ["--comm", "stats", "--", workload("stats"), 7, path]
     found = events("statsnoop", "--failed", "--path", path, *command)

@@ -102,7 +102,7 @@ def test_a_small_ring_goes_round_and_round(kind, size):
     whole(items)
 
 
-def test_what_the_program_discards_in_the_ring_is_passed_over():
+def test_discarded_records_are_skipped():
     items = events("ring", 100_000, 1, "DISCARD")
     assert losses(items) == {}
     assert column(items, "serial").tolist() == list(range(0, 100_000, 3))
@@ -226,7 +226,7 @@ def fails(*_: object, **__: object):
     "step", [(stream_collector, "open_reader"), (raw_tracepoint, "attach")], ids=lambda step: step[1]
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_fails_on_the_way_leaves_nothing_open(monkeypatch, kind, step):
+def test_a_failed_open_leaks_nothing(monkeypatch, kind, step):
     monkeypatch.setattr(*step, fails)
     with calls(1) as process, pytest.raises((OSError, PytracerError), match="open files"):
         trace(kind, process)

@@ -76,7 +76,7 @@ def test_23_calls_are_23():
 
 
 @pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])  # the others are in test_kprobes.py
-def test_every_way_to_hook_counts_the_same(alternative):
+def test_every_alternative_to_hook_counts_the_same(alternative):
     hooks = [word for hook in ("syscall", "exit", "follow") for word in ("--hook", f"{hook}={alternative}")]
     shells = summary(*hooks, "--", "sh", "-c", "wait")["getppid"]["calls"]  # a shell makes some of its own
     calls = summary(
@@ -150,7 +150,7 @@ def test_threads_are_followed_and_an_exec_beside_the_leader_is_counted_once():
 
 
 @pytest.mark.lab
-def test_other_abis_are_told_apart():
+def test_other_abis_are_distinguished():
     assert summary("--", workload("calls"), "compat", 23)["i386:getppid"]["calls"] == 23
     x32 = summary("--", workload("calls"), "x32", 23)["x32:getppid"]
     assert x32["calls"] == 23
@@ -407,7 +407,7 @@ print(flush=True); sys.stdin.readline()
 """
 
 
-def test_calls_under_way_while_attaching_are_not_taken_for_others():
+def test_calls_under_way_while_attaching_are_not_mismistaken_for_others():
     """Every open fails, so a call without an error would be an entry with another call's return."""
     busy = subprocess.Popen(
         [sys.executable, "-c", CHURN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -43,7 +43,7 @@ def tc(*words: str) -> str:
 
 @pytest.mark.lab
 @pytest.mark.smoke
-def test_every_packet_is_counted_both_ways():
+def test_every_packet_is_counted_in_both_directions():
     with packets.namespace():
         packets.veth()
         result = counted("vb")
@@ -55,7 +55,7 @@ def test_every_packet_is_counted_both_ways():
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_both_ways_to_attach(alternative):
+def test_both_alternatives_to_attach(alternative):
     with packets.namespace():
         packets.veth()
         for direction, sender in SEND.items():
@@ -117,7 +117,7 @@ def test_the_filters_and_qdiscs_of_others_stay_and_decide():
         tc("qdisc", "del", "dev", "vb", "clsact")
 
 
-def test_what_another_drops_is_counted_before_and_still_dropped():
+def test_packets_that_another_filter_drops_are_counted_and_still_dropped():
     """The other program runs later, and sees every packet that this one passes."""
     dropping = prog_load(ProgType.SCHED_CLS, returning(2))  # TC_ACT_SHOT
     with packets.namespace():
@@ -158,7 +158,7 @@ def test_two_runs_share_a_qdisc_and_the_last_takes_it_away():
 
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_what_a_killed_process_leaves_is_gone_with_the_next(alternative):
+def test_leftovers_of_a_killed_process_are_removed_by_the_next_run(alternative):
     with packets.namespace():
         _, other = packets.veth()
         words = ("--direction", "both", "--hook", f"traffic={alternative}")
@@ -170,7 +170,7 @@ def test_what_a_killed_process_leaves_is_gone_with_the_next(alternative):
         assert clsact.qdiscs() == {}
 
 
-def test_an_interface_that_goes_away_is_said_and_ends_it():
+def test_an_interface_that_disappears_is_reported_and_ends_it():
     with packets.namespace():
         for alternative in ALTERNATIVES:
             packets.veth()
@@ -184,7 +184,7 @@ def test_an_interface_that_goes_away_is_said_and_ends_it():
             assert packets.totals(result) == wanted("in")
 
 
-def test_an_error_half_way_leaves_nothing():
+def test_an_error_midway_leaves_nothing():
     with packets.namespace():
         packets.veth()
         tc("qdisc", "add", "dev", "vb", "ingress")

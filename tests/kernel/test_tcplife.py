@@ -35,7 +35,7 @@ def established(where):
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", STATE_ALTERNATIVES)
-def test_each_connection_has_its_bytes_each_way_and_its_process(alternative):
+def test_each_connection_has_its_bytes_in_each_direction_and_its_process(alternative):
     hooks = ["--hook", f"tcp_state={alternative}"]
     if refused(run("tcplife", "--dry-run", *hooks), {"tcp_state": alternative}):
         return
@@ -169,7 +169,7 @@ def test_the_end_of_a_process_and_packets_that_come_later_name_no_stranger():
     assert [event["pid"] for event in events if event["dport"] == port] == [os.getpid()] * 23
 
 
-def test_what_was_never_accepted_is_nobodys_and_what_failed_is_no_connection():
+def test_unaccepted_connections_have_no_owner_and_failed_ones_are_not_shown():
     with namespace(), traced("tcplife") as events:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             client = socket.create_connection(listener.getsockname())

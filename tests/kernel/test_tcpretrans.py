@@ -81,7 +81,7 @@ def test_a_loss_that_the_other_end_tells_of_is_sent_again_fast():
 
 
 @pytest.mark.lab
-def test_what_opens_a_connection():
+def test_retransmitted_handshakes():
     """A SYN without an answer; an answer that gets lost, which belongs to the listening process."""
     with namespace(), traced("tcpretrans") as events:
         before = counters()["Tcp.RetransSegs"]

@@ -58,7 +58,7 @@ def test_every_state_of_both_ends(alternative):
     assert changes.count(("CLOSE", "LISTEN")) == changes.count(("LISTEN", "CLOSE")) == 46
 
 
-def test_what_fails_and_what_is_reset():
+def test_failed_and_reset_connections():
     with namespace(), traced("tcpstates") as events:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             free = listener.getsockname()[1]

@@ -81,7 +81,7 @@ def test_each_connection_finds_those_before_it(alternative):
 
 
 @pytest.mark.lab
-def test_what_is_turned_away_is_the_kernels_to_count():
+def test_rejected_connections_are_counted_by_the_kernel():
     """The client believes such a connection to be established, but it is not, and appears in no row."""
     with namespace(), socket.create_server(("127.0.0.1", 0), backlog=1) as listener:
         tracer = start("tcpsynbl", "-f", "json", *HERE, 60)

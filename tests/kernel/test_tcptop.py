@@ -28,7 +28,7 @@ def summary(tracer):
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "fexit"])
-def test_bytes_each_way_of_each_connection(alternative):
+def test_bytes_in_each_direction_of_each_connection(alternative):
     hook = ["--hook", f"socket_bytes={alternative}"]
     if refused(run("tcptop", "--dry-run", *hook), {"socket_bytes": alternative}):
         return
@@ -59,7 +59,7 @@ def test_bytes_each_way_of_each_connection(alternative):
 
 
 @pytest.mark.lab
-def test_what_a_file_is_sent_by_counts(tmp_path):
+def test_sendfile_counts(tmp_path):
     """sendfile(2) had a kernel function of its own until Linux 6.5."""
     file = tmp_path / "file"
     file.write_bytes(bytes(10_007))

@@ -68,7 +68,7 @@ def alternatives():
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", alternatives(), ids=lambda alternative: alternative[0])
-def test_every_way_shows_each_connection_once_and_in_order(alternative):
+def test_every_alternative_shows_each_connection_once_and_in_order(alternative):
     hooks = ["--hook", f"tcp_state={alternative[0]}", "--hook", f"tcp_accept={alternative[1]}"]
     planned = run("tcptracer", "--dry-run", *hooks)
     if "kprobe" in alternative and planned.status == 4:
@@ -199,7 +199,7 @@ def test_accept_by_32_bit_calls():
     assert Counter(event["type"] for event in events) == {"connect": 21, "accept": 21, "close": 42}
 
 
-def test_two_namespaces_are_told_apart():
+def test_two_namespaces_are_distinguished():
     def connections(count):
         for _ in range(count):
             for end in pair(*V4):
@@ -220,7 +220,7 @@ def test_two_namespaces_are_told_apart():
     assert Counter(event["netns"] for event in only) == {outer: 4 * 7}
 
 
-def test_what_was_open_before_the_trace_is_closed_by_who_closes_it():
+def test_a_connection_older_than_the_trace_belongs_to_the_closing_process():
     with namespace():
         closed, shut, halves, reset, kept = (pair(*V4) for _ in range(5))
         expected = [ends(closed[0]), ends(closed[1]), ends(shut[0]), ends(shut[1])]
@@ -260,7 +260,7 @@ def test_a_half_closed_connection_is_open():
     assert lasted(events) == expected
 
 
-def test_what_nobody_accepted_is_not_shown():
+def test_connections_that_were_not_accepted_are_not_shown():
     with namespace(), traced() as events:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             client = socket.create_connection(listener.getsockname())
@@ -355,7 +355,7 @@ def test_hostile_names():
     assert len(table.out.splitlines()) == 5
 
 
-def test_what_does_not_fit_into_the_ring_is_counted():
+def test_events_that_do_not_fit_into_the_ring_are_counted():
     with namespace(), traced("--buffer", "4k", lossy=True) as records:
         for _ in range(1009):
             for end in pair(*V4):

@@ -74,7 +74,7 @@ def work(process):
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ["raw-tracepoint", "fexit"])
-def test_what_it_shows_is_what_the_kernel_counts(worker, alternative):
+def test_rows_equal_the_kernels_counts(worker, alternative):
     hook = ["--hook", f"socket_bytes={alternative}"]
     if refused(run("top", "--dry-run", *hook), {"socket_bytes": alternative}):
         return
@@ -118,7 +118,7 @@ def test_threads_and_names():
     assert all(row["cpu_ns"] > 1_000_000 for row in rows)
 
 
-def test_bytes_both_ways():
+def test_bytes_in_both_directions():
     with socket.create_server(("127.0.0.1", 0)) as server:
         connect = f"s = socket.create_connection(('127.0.0.1', {server.getsockname()[1]}))"
         code = f"import socket; {connect}; s.sendall(bytes(1000)); s.recv(70); s.recv(1)"

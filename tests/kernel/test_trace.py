@@ -100,7 +100,7 @@ def test_registers_have_no_types_and_formats_say_how_they_are_read(path):
     assert len(events) == 4
 
 
-def test_calls_within_each_other_are_told_apart(path):
+def test_calls_within_each_other_are_distinguished(path):
     events = traced(path, f'ur:{workload("argcalls")}:deep(int more) "%d %d", retval, $entry(more)')
     assert column(events, "text") == ["100 0", "101 1", "102 2"]
 
@@ -132,7 +132,7 @@ def test_arguments_of_a_usdt_probe(alternative):
     assert len(texts) == 3 * TIMES
 
 
-def test_what_is_cut_is_counted_and_what_cannot_be_read_is_nothing(path):
+def test_truncated_texts_are_counted_and_unreadable_values_are_null(path):
     spec = f'u:{workload("argcalls")}:work (arg1 == 22) "%s|%s|%d", arg2, (char *)arg1, *(int *)arg1'
     [event] = traced(path, spec, options=["-z", "5"], losses=["truncated"])
     assert event["text"] == "text|-|-"
@@ -192,7 +192,7 @@ def test_a_function_of_the_kernel_and_a_raw_tracepoint(path):
     assert [event["text"] for event in events if event["probe"] != "k:vfs_read"] == ["argcalls 1"]
 
 
-def test_a_raw_tracepoint_by_every_way(path):
+def test_a_raw_tracepoint_by_every_alternative(path):
     for alternative in ALTERNATIVES["rt"]:
         events = traced(
             path,
@@ -243,7 +243,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("spec", WRONG)
-def test_what_makes_no_sense_is_refused_with_a_mark_below_it(spec):
+def test_invalid_specs_are_refused_with_a_mark_below_the_error(spec):
     program = workload("argcalls")
     text, wrong = spec.format(program), WRONG[spec].format(program)
     result = run("trace", "-v", text)

@@ -29,7 +29,7 @@ def test_arguments_have_names_and_types_and_what_they_point_at_has_members():
 
 
 @pytest.mark.lab
-def test_what_a_function_returns_has_its_type_and_enumerators_are_known():
+def test_return_values_have_their_type_and_enumerators_their_names():
     spec = (
         'ur:{}:insert ($entry(shade) == GREEN && retval->next->next) "%d %s", retval->next->key, retval->name'
     )

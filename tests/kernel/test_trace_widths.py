@@ -98,7 +98,7 @@ def test_arguments_by_debug_information_and_by_a_signature(tmp_path):
     check(shown(tmp_path, *traced(f"u:{workload('widths')}:narrow{signature}", names)), names)
 
 
-def test_what_a_function_returns_as_it_is_and_cast_and_what_it_began_with(tmp_path):
+def test_return_values_casts_and_entry_values(tmp_path):
     names = {"u16": "retval", "port": "(uint16_t)retval", "s8": "$entry(s8)", "u8": "(u8)$entry(u8)"}
     check(shown(tmp_path, *traced(f"ur:{workload('widths')}:narrow", names)), names)
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.kernel
 _ROOM = 32
 
 
-def test_the_kernel_refuses_what_is_said_of_it(tmp_path):
+def test_the_kernel_refuses_these_instructions(tmp_path):
     """The kernel checks an instruction when a process that maps it is found: this one."""
     codes = [bytes.fromhex(text) for text, is_64, _ in INSTRUCTIONS if is_64]
     body = b"".join(code.ljust(_ROOM, b"\x90") for code in codes)

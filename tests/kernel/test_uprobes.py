@@ -111,7 +111,7 @@ def test_cookies_tell_places_apart(alternative):
 
 
 @pytest.mark.parametrize("what", ["replaced", "deleted"])
-def test_what_is_done_to_the_name_of_the_file_changes_nothing(alternative, what, tmp_path):
+def test_renaming_the_file_changes_nothing(alternative, what, tmp_path):
     copy = tmp_path / "marks"
     shutil.copy(workload("marks"), copy)
     with Program(copy, "work", TIMES) as program, Counter(alternative) as counter:
@@ -208,7 +208,7 @@ def test_a_link_in_a_container_leads_within_it(alternative, tmp_path):
         assert counter[0] == 2 * TIMES
 
 
-def test_half_an_attachment_is_taken_back(alternative):
+def test_half_an_attachment_is_removed(alternative):
     """If one site is invalid, the probes at the others are removed."""
     with (
         program_files.find(workload("marks")) as file,
@@ -222,7 +222,7 @@ def test_half_an_attachment_is_taken_back(alternative):
         assert counter[0] == 0
 
 
-def test_the_kernel_is_asked_before(alternative):
+def test_the_kernel_is_probed_before_attaching(alternative):
     facts = RunningKernel()
     try:
         good = facts.probe(probe(alternative, workload("marks"), "work*"))

@@ -110,7 +110,7 @@ def test_pythons_own_probes(alternative):
         assert counter[0] == TIMES
 
 
-def test_what_is_not_there_is_reported():
+def test_missing_names_are_reported():
     with program_files.find(workload("marks")) as file:
         with pytest.raises(UsageError) as caught:
             usdt.find(file, "forms", "regsters")
@@ -216,7 +216,7 @@ def test_arguments_of_pythons_own_probes(reader):
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF" + bytes(200), b"#!/bin/sh -e\n" + bytes(200)])
-def test_what_is_no_program(data, tmp_path):
+def test_a_file_that_is_no_program(data, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(data)
     with pytest.raises(UsageError, match="not an ELF file") as caught:

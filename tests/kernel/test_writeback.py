@@ -71,7 +71,7 @@ def test_each_dirty_page_is_written_once(alternative, tmp_path):
     assert not {"pid", "comm"} & set(found[0])
 
 
-def test_what_the_program_waits_for_is_no_writeback(tmp_path):
+def test_synchronous_writes_are_not_writeback(tmp_path):
     with mounted(tmp_path) as folder:
 
         def does():
@@ -85,7 +85,7 @@ def test_what_the_program_waits_for_is_no_writeback(tmp_path):
     assert sectors >= PAGES * 8
 
 
-def test_passes_without_pages_and_long_ones_are_asked_for(tmp_path):
+def test_passes_without_pages_and_long_ones_are_requested(tmp_path):
     with mounted(tmp_path) as folder:
 
         def does():

@@ -51,7 +51,7 @@ def test_every_frame_is_counted_in_the_driver_and_behind_it():
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_both_ways_to_attach_and_nothing_is_left(alternative):
+def test_both_alternatives_to_attach_and_nothing_is_left(alternative):
     with packets.namespace():
         packets.veth()
         for mode in MODES:
@@ -93,7 +93,7 @@ def tun():
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 @pytest.mark.parametrize("mode", MODES)
-def test_the_program_of_another_is_told_and_stays(alternative, mode):
+def test_the_program_of_another_is_reported_and_stays(alternative, mode):
     theirs = prog_load(ProgType.XDP, returning(xdp.PASS), name="somebody_s")
     with packets.namespace():
         _, other = packets.veth()
@@ -114,7 +114,7 @@ def test_the_program_of_another_is_told_and_stays(alternative, mode):
     assert hint.startswith("hint: ")
 
 
-def test_an_interface_that_goes_away_is_said_and_ends_it():
+def test_an_interface_that_disappears_is_reported_and_ends_it():
     with packets.namespace():
         for alternative in ALTERNATIVES:
             packets.veth()
@@ -136,7 +136,7 @@ def test_a_program_that_somebody_takes_off_is_reported():
 
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_what_a_killed_process_leaves_is_gone_with_the_next(alternative):
+def test_leftovers_of_a_killed_process_are_removed_by_the_next_run(alternative):
     with packets.namespace():
         packets.veth()
         tracer = start("xdpcount", "vb", "--hook", f"frame={alternative}", 60)

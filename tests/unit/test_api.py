@@ -152,7 +152,7 @@ def test_paths(asked):
         ((), {"buffer": 0}, "no size"),
     ],
 )
-def test_what_the_command_line_would_not_take(asked, words, options, message):
+def test_values_that_the_command_line_refuses(asked, words, options, message):
     with pytest.raises(UsageError, match=message):
         pytracer.open("syscalls", *words, **options)
     assert not asked

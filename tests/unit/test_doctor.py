@@ -101,7 +101,7 @@ def test_no_bcc_is_a_failure_that_says_how_to_install_it(
     assert checks["libbcc"].status == doctor.UNKNOWN
 
 
-def test_the_other_bcc_is_told(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_other_bcc_package_is_reported(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = machine / "site/bcc"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
@@ -192,9 +192,7 @@ def probed(monkeypatch: pytest.MonkeyPatch, ask: Callable[[], str]) -> ProbeResu
         (ToolchainError("x"), feature_table.UNTRIED),
     ],
 )
-def test_what_came_of_a_probe(
-    monkeypatch: pytest.MonkeyPatch, problem: Exception | None, status: str
-) -> None:
+def test_results_of_probes(monkeypatch: pytest.MonkeyPatch, problem: Exception | None, status: str) -> None:
     def ask() -> str:
         if problem is not None:
             raise problem
@@ -282,7 +280,7 @@ def test_a_wrong_word_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
     assert "--format" in capsys.readouterr().out
 
 
-def test_it_works_for_nobody() -> None:
+def test_it_works_without_privileges() -> None:
     """On the real machine, without privileges."""
     done = unprivileged.python("-m", "pytracer", "doctor", "-f", "json")
     assert done.stderr == ""
@@ -306,7 +304,7 @@ def test_it_works_for_nobody() -> None:
         (2, 1, "2: kernel addresses are hidden: stacks have no kernel names"),
     ],
 )
-def test_who_is_shown_addresses(machine: Path, restrict: int, paranoid: int, found: str) -> None:
+def test_users_that_see_kernel_addresses(machine: Path, restrict: int, paranoid: int, found: str) -> None:
     folder = machine / "proc/sys/kernel"
     folder.mkdir(parents=True)
     (folder / "kptr_restrict").write_text(f"{restrict}\n")
@@ -324,7 +322,7 @@ def test_who_is_shown_addresses(machine: Path, restrict: int, paranoid: int, fou
         ("10.0.0", None, "it takes CONFIG_FPROBE"),
     ],
 )
-def test_what_a_kernel_lacks_is_a_version_or_an_option(
+def test_a_missing_feature_is_explained_by_a_version_or_an_option(
     machine: Path, monkeypatch: pytest.MonkeyPatch, release: str, config: str | None, why: str
 ) -> None:
     if config is not None:

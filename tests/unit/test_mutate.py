@@ -38,7 +38,7 @@ def test_annotations_are_not_evaluated(mutate):
     assert [is_unevaluated((1, column)) for column in (13, 24, 39)] == [True, False, True]
 
 
-def test_statements_within_functions_are_told_from_those_that_are_imported(mutate):
+def test_statements_within_functions_are_distinguished_from_those_that_are_imported(mutate):
     text = "A = (\n lambda: 1\n)\ndef f(\n a=1\n):\n if a:\n  b = (\n   1)\n return b\n"
     assert [mutate.inner_statements(text, line) for line in (2, 5, 7, 9, 10)] == [
         [],

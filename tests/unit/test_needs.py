@@ -41,7 +41,7 @@ def feature(monkeypatch):
         (kernel(FOO="m"), ""),
     ],
 )
-def test_what_excuses_a_kernel(feature, where, excuse):
+def test_reasons_that_excuse_a_kernel(feature, where, excuse):
     assert where.excuse("hook=foo") == excuse
 
 
@@ -49,7 +49,7 @@ def test_a_configuration_that_cannot_be_read_is_no_excuse(feature):
     assert KernelUnderTest("6.1.0", "x86_64", lambda name: None).excuse("hook=foo") == ""
 
 
-def test_what_is_there_is_used_and_what_is_missing_without_excuse_fails(feature, monkeypatch):
+def test_present_features_run_and_inexcusably_missing_ones_fail(feature, monkeypatch):
     monkeypatch.setattr(needs, "running", kernel)
     needs.needs("hook=foo", True)
     with pytest.raises(pytest.fail.Exception, match="no excuse"):
@@ -71,7 +71,7 @@ def test_a_refusal_needs_an_excuse_the_right_status_and_the_right_reason(feature
         refused_by_right(1, "crashed", feature, kernel())
 
 
-def test_what_runs_must_not_be_said_to_be_gone(feature):
+def test_a_running_feature_must_not_be_excused(feature):
     assert not refused_by_right(0, "", feature, kernel())
     assert not refused_by_right(0, "", feature, kernel("4.19.0"))  # a backport
     for where in (kernel("7.2.0"), kernel(FOO="n")):
@@ -79,7 +79,7 @@ def test_what_runs_must_not_be_said_to_be_gone(feature):
             refused_by_right(0, "", feature, where)
 
 
-def test_every_way_of_every_tracer_has_its_place_in_the_table():
+def test_every_alternative_of_every_tracer_has_its_place_in_the_table():
     alternatives = {
         f"{hook.name}={alternative.name}" for hook in needs.hooks() for alternative in hook.alternatives
     }

@@ -73,7 +73,7 @@ def test_fields_are_filled_like_a_dataclass_fills_them(values, named):
         ((1,), {"kind": "b"}),
     ],
 )
-def test_what_does_not_fit_is_refused_like_a_dataclass_refuses_it(values, named):
+def test_wrong_arguments_are_refused_like_a_dataclass_does(values, named):
     for cls in (Point, Like):
         with pytest.raises(TypeError):
             cls(*values, **named)
@@ -88,7 +88,7 @@ def test_the_fields_of_the_base_come_first_and_keep_their_place():
     assert named.kind == "point"
 
 
-def test_what_is_made_for_one_is_not_another_s():
+def test_default_factories_are_not_shared():
     first, second = Point(1), Point(1)
     first.tags["a"] = 1
     assert second.tags == {}
@@ -116,7 +116,7 @@ def test_equal_are_records_of_one_class_with_equal_fields():
         hash(Point(1))  # a dict is in it
 
 
-def test_what_a_class_says_itself_stays():
+def test_methods_of_the_class_stay():
     assert Reckless(1) == 2
     assert repr(Reckless(1)) == "reckless"
     with pytest.raises(TypeError):

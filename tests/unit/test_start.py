@@ -56,7 +56,7 @@ def test_a_start_does_without(loaded, module):
     assert module not in loaded
 
 
-def test_what_a_start_loads_is_seen(loaded):
+def test_modules_loaded_by_a_start_are_seen(loaded):
     """Check the test above, which would also pass if the names were wrong."""
     assert {"pytracer.trace.session", "pytracer.bpf.load.loader", "argparse"} <= loaded
     for module in SLOW:

@@ -75,7 +75,7 @@ def test_one_that_is_alone_is_waited_for_and_that_is_reported(places, first, alo
         assert messages == [f"waiting for the kernel tests of process {process.pid} in {Path.cwd()}"]
 
 
-def test_who_wants_to_be_alone_is_not_kept_waiting_by_those_that_come_later(places):
+def test_a_test_that_waits_to_be_alone_goes_before_later_ones(places):
     turn = Turn(lambda line: None, *places)
     turn.take(alone=False)
     with other("alone", places) as first:
@@ -99,7 +99,7 @@ def test_a_turn_is_given_up_for_one_of_the_other_kind(places):
     turn.close()
 
 
-def test_workers_of_one_run_are_told_by_their_parent(monkeypatch, places):
+def test_workers_of_one_run_are_identified_by_their_parent(monkeypatch, places):
     with other("beside", places) as process:
         assert process.stdout.readline() == "has\n"
         descriptor = os.open(places[0], os.O_RDONLY)

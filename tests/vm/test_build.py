@@ -104,7 +104,7 @@ def test_counts_are_exact_with_types_from_the_archive():
     assert_passed("ikheaders", *(f"tests/kernel/{name}" for name in tests))
 
 
-def test_what_there_is_on_a_bare_kernel_is_counted():
+def test_tracers_of_a_bare_kernel_count():
     tests = (
         "test_syscalls.py::test_23_calls_are_23",
         "test_syscalls.py::test_every_way_to_hook_counts_the_same",
@@ -120,7 +120,7 @@ def test_a_bare_kernel_has_no_kprobes_and_that_is_reported():
     assert "hint: " in done.stderr
 
 
-def test_without_any_types_it_is_said_what_to_install():
+def test_without_any_types_the_error_says_what_to_install():
     done = pytracer("bare", "syscalls", "--", "true", before="mount -t tmpfs none /lib/modules")
     assert done.returncode == 1
     assert "no kernel types to compile against" in done.stderr

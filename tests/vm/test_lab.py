@@ -145,7 +145,7 @@ def test_even_a_guest_that_mounts_it_for_writing_cannot_write(tmp_path):
     assert (tmp_path / "file").read_text() == "as it was"
 
 
-def test_a_panic_is_told_from_a_failure():
+def test_a_panic_is_distinguished_from_a_failure():
     done = lab("sh", "-c", "echo before; sleep 1; echo c > /proc/sysrq-trigger")
     assert done.returncode == 126
     assert done.stdout == "before\n"

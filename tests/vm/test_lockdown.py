@@ -73,7 +73,7 @@ def lab(kernel: str, lockdown: str, *words: str) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize("lockdown", ["integrity", "confidentiality"])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_what_happens_on_the_whole_machine_is_seen(kernel: str, lockdown: str) -> None:
+def test_system_wide_events_are_seen(kernel: str, lockdown: str) -> None:
     done = lab(kernel, lockdown, str(ROOT / ".venv/bin/python"), "-c", GUEST)
     assert done.returncode == 0, done.stdout + done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])

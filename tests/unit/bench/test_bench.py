@@ -37,7 +37,7 @@ def test_turns_are_taken_in_both_orders():
     assert "".join(taken) == "abccba"
 
 
-def test_what_is_shown_with_a_target_and_without():
+def test_results_with_and_without_a_target():
     held, free = measured([1.0], [2.0], 0.6), measured([1.0], [2.0])
     assert "(0.5 to 0.5; at most 0.6: holds)" in cli.line(held)
     assert cli.line(free).endswith("(0.5 to 0.5)")

@@ -191,7 +191,7 @@ def test_a_compiler_that_dies_over_kept_types_gets_new_ones(
     assert not list(tree.parent.iterdir())
 
 
-def test_what_the_compiler_says_is_said_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiler_warnings_are_repeated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> Image:
         raise SchemaError("no such column", hint="a hint", detail="much")
 
@@ -205,7 +205,7 @@ def test_what_the_compiler_says_is_said_again(folder: Path, monkeypatch: pytest.
     )
 
 
-def test_compiling_ends_when_it_is_asked_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_ends_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The compiler never ends by itself, and ignores signals."""
     ready, begun = os.pipe()
 
@@ -230,7 +230,7 @@ def test_compiling_ends_when_it_is_asked_to(folder: Path, monkeypatch: pytest.Mo
     os.close(begun)
 
 
-def test_a_pack_is_asked_instead_of_the_cache(folder: Path, tmp_path: Path) -> None:
+def test_a_pack_is_queried_instead_of_the_cache(folder: Path, tmp_path: Path) -> None:
     from pytracer.bpf.cache import pack
 
     key = pack.btf_digest(Path(__file__))

@@ -69,7 +69,7 @@ def coded(code: bytes, references: dict[str, str]) -> bytes:
     return altered(change)
 
 
-def test_what_goes_in_comes_out():
+def test_data_round_trips():
     assert decode(image().encode()) == image()
     assert altered(lambda body: None).startswith(MAGIC)
     assert decode(altered(lambda body: None)) == image()
@@ -106,7 +106,7 @@ def test_another_version_is_not_read(magic):
 @pytest.mark.parametrize(
     "text", [b"", b"null", b"[]", b"7", b'"text"', b"{}", b"{", b"\xff\xfe", b"[" * 100_000, b"NaN"]
 )
-def test_what_is_whole_but_something_else(text):
+def test_complete_files_of_another_kind(text):
     with pytest.raises(ImageError, match="something else"):
         decode(sealed(text))
 
@@ -154,7 +154,7 @@ def test_values_of_another_kind_are_refused(where, value):
 @pytest.mark.parametrize(
     "where", [("key",), ("kernel",), ("made_by",), ("maps",), ("programs",), ("maps", 0, "flags")]
 )
-def test_what_is_missing_is_refused(where):
+def test_missing_fields_are_refused(where):
     def change(body: Any) -> None:
         for step in where[:-1]:
             body = body[step]

@@ -56,7 +56,7 @@ def test_a_program_is_loaded_with_a_number_or_with_where_to_get_it(probe, tells,
     assert dict(load.constants) == {TARGET: target, RESULT: 1, POINT: 1, ARGUMENTS: 64, G_OFFSET: 0}
 
 
-def test_what_is_not_named_by_the_user_is_loaded_as_it_is():
+def test_programs_without_user_targets_are_loaded_unchanged():
     load = program_load(RawTracepoint("enter", event="sys_enter", optional=True), TargetIdSource.PROGRAM)
     assert (load.constants, load.optional) == ((), False)
 
@@ -110,7 +110,7 @@ def kernel(monkeypatch):
     return Kernel(monkeypatch)
 
 
-def test_cookies_are_given_where_programs_are_told_by_them(kernel):
+def test_cookies_are_given_where_programs_are_identified_by_them(kernel):
     kernel.attaching.attach(NAMED, TargetIdSource.PROGRAM, AttachTarget("a"), 7)
     kernel.attaching.attach(NAMED, TargetIdSource.COOKIE, AttachTarget("b"), 7)
     assert [place.cookies for place in kernel.places] == [(), (3,)]
@@ -119,7 +119,7 @@ def test_cookies_are_given_where_programs_are_told_by_them(kernel):
 
 
 @pytest.mark.parametrize("problem", [AttachError("no"), UnsupportedError("no")])
-def test_what_matched_a_pattern_is_left_out_and_reported(kernel, problem):
+def test_failed_targets_of_a_pattern_are_left_out_and_reported(kernel, problem):
     kernel.fails = dict.fromkeys("bcde", problem)
     for name in "abcde":
         assert bool(kernel.attaching.attach(PATTERN, TargetIdSource.PROGRAM, AttachTarget(name), 7)) is (
@@ -132,7 +132,7 @@ def test_what_matched_a_pattern_is_left_out_and_reported(kernel, problem):
     assert "refused by the verifier" in warning
 
 
-def test_what_was_named_must_be_attached_to(kernel):
+def test_named_targets_are_required(kernel):
     kernel.fails = {"a": AttachError("no")}
     with pytest.raises(AttachError):
         kernel.attaching.attach(NAMED, TargetIdSource.PROGRAM, AttachTarget("a"), 7)
@@ -150,7 +150,7 @@ def test_a_pattern_of_which_nothing_can_be_attached_to_is_an_error(kernel):
 @pytest.mark.parametrize(
     ("kind", "what", "count"), [(7, 4, 5), (7, 3, 5), (7, 1, 0), (8, 4, 0), (None, 0, 0)]
 )
-def test_what_a_link_on_a_kprobe_missed(monkeypatch, kind, what, count):
+def test_missed_runs_of_kprobe_links(monkeypatch, kind, what, count):
     def info(fd: int, buffer: bytearray) -> None:
         struct.pack("I", fd)  # raises struct.error of what is no descriptor, as the real one does
         if kind is None:

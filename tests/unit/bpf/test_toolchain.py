@@ -43,7 +43,7 @@ def make_crystals(folder):
     return folder
 
 
-def test_the_crystal_lattice_library_is_told_apart(bare, tmp_path, monkeypatch):
+def test_the_crystal_lattice_library_is_distinguished(bare, tmp_path, monkeypatch):
     folder = make_crystals(tmp_path / "bcc")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ToolchainError) as caught:
@@ -97,7 +97,7 @@ def test_a_bcc_that_does_not_load_is_an_error_and_leaves_nothing(bare, tmp_path,
     assert "bcc" not in sys.modules
 
 
-def test_what_python_has_against_bccs_code_is_no_failure(bare, tmp_path, monkeypatch):
+def test_pythons_warnings_about_bcc_are_no_failure(bare, tmp_path, monkeypatch):
     text = "import warnings\nwarnings.warn('_pack_ without _layout_', DeprecationWarning)\nBPF = 1\n"
     monkeypatch.setenv("PYTRACER_BCC", str(make_bcc(tmp_path / "bcc", text)))
     with warnings.catch_warnings():

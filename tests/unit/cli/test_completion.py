@@ -55,7 +55,7 @@ def test_the_first_word_is_a_tracer_or_a_command():
         ("sockcount --no-such-option x", []),
     ],
 )
-def test_what_is_offered(line, words):
+def test_offered_candidates(line, words):
     assert offered(line) == words
 
 
@@ -72,7 +72,7 @@ def test_functions_and_raw_tracepoints_come_from_btf():
     assert "rt:sched_switch" in offered("stackcount rt:sched_")
 
 
-def test_what_a_process_calls_itself_does_nothing(monkeypatch, capsys):
+def test_names_of_processes_are_not_executed(monkeypatch, capsys):
     monkeypatch.setattr(module, "_pids", lambda: [("1", "a\nb\x1b[2J"), ("2 3", "x"), ("4\x1b", "x")])
     monkeypatch.setitem(module._NAMES, "--pid", module._pids)
     assert main(["completion", "candidates", "syscalls", "--pid", ""]) == 0

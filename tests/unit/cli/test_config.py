@@ -52,7 +52,7 @@ def test_a_tracers_own_section(files):
     assert given(tracer=OPENSNOOP).format == "csv"
 
 
-def test_what_a_tracer_does_not_have_is_for_others(files):
+def test_options_of_other_tracers_are_ignored(files):
     files[1].write_text('[defaults]\nformat = "flamegraph"\ntop = 7\nbuffer = "1M"\nicicle = true\n')
     seen = given(tracer=OPENSNOOP)
     assert (seen.format, seen.top, seen.buffer) == ("table", None, 1 << 20)
@@ -103,7 +103,7 @@ def test_a_file_of_another_user_is_not_read(files):
     assert "belongs to another user (uid 65534)" in seen.warnings[0]
 
 
-def test_what_is_no_file_is_not_read(files):
+def test_only_regular_files_are_read(files):
     os.mkfifo(files[1])
     assert "no regular file" in given().warnings[0]
 

@@ -156,7 +156,7 @@ def test_all_that_the_help_offers_works(tracer, values):
             assert any(has_effect(tracer, values, words) for words in alternatives), alternatives
 
 
-def test_what_the_help_does_not_offer_is_refused_with_the_reason(tracer, values):
+def test_options_outside_the_help_are_refused_with_the_reason(tracer, values):
     shown = tracer_parser.build(tracer).format_help()
     assert ("INTERVAL" in shown.partition("\n")[0]) is has_effect(tracer, values, ["1", "2"])
     given = {"INTERVAL": ["1", "2"]} | {name: [name, value] for name, (_, value) in NOT_FOR_ALL.items()}

@@ -24,7 +24,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_what_a_signal_interrupts_is_written_to_its_end(unbuffered):
+def test_an_interrupted_write_is_completed(unbuffered):
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with subprocess.Popen([sys.executable, "-c", WRITER], stdout=subprocess.PIPE, env=environment) as writer:
         read = b""
@@ -73,7 +73,7 @@ def test_a_standard_error_that_takes_nothing_changes_no_status_and_no_output(she
     assert pytracer("list", shell=shell).stdout == pytracer("list").stdout
 
 
-def test_a_closed_descriptor_becomes_no_file_of_ours_and_stays_closed_for_a_command():
+def test_a_closed_descriptor_is_not_reused_and_stays_closed_for_a_command():
     code = (
         "import os, sys; from pytracer.cli.output import take_streams; take_streams()\n"
         "numbers = {fd: os.readlink(f'/proc/self/fd/{fd}') for fd in (0, 1, 2)}\n"

@@ -125,7 +125,7 @@ def test_arguments_come_before_them(words, interfaces, interval, count):
         ("1 eth0", "syscalls takes no argument '1'"),
     ],
 )
-def test_what_is_no_interval_and_no_count(words, message):
+def test_invalid_intervals_and_counts(words, message):
     assert error_of(*words.split()).message == message
 
 
@@ -163,7 +163,7 @@ def test_command(words, command):
         (("-c", "ls 'a"), '-c "ls \'a": No closing quotation'),
     ],
 )
-def test_what_is_no_command(words, message):
+def test_an_unknown_command(words, message):
     assert error_of(*words).message == message
 
 
@@ -189,7 +189,7 @@ def test_a_command_where_none_can_be_followed(monkeypatch, capsys):
     ],
     ids=["none", "load", "pid", "cgroup", "netns", "mntns", "tid", "comm", "user"],
 )
-def test_what_a_command_is_beside_other_filters(words, follows):
+def test_a_command_beside_other_filters(words, follows):
     """Filters that name other tasks make the command the load that bounds the time."""
     words = words.replace("OWN", str(os.getpid()))  # names of tests are the same in all of pytest's processes
     assert parse(*words.split(), "--", "ls").follows is follows
@@ -197,7 +197,7 @@ def test_what_a_command_is_beside_other_filters(words, follows):
 
 
 @pytest.mark.parametrize("flag", ["--load", "--wait-all"])
-def test_what_is_for_commands_wants_one(flag):
+def test_options_of_commands_need_a_command(flag):
     assert error_of(flag).message == f"{flag} is for a command that is started"
 
 
@@ -346,7 +346,7 @@ def test_paths(words, keys, exclude):
         ("opensnoop", f"--path={'x' * 252}", "the first 252 bytes", "xxx*"),
     ],
 )
-def test_what_is_no_network_and_no_path(tracer, word, message, hint):
+def test_invalid_networks_and_paths(tracer, word, message, hint):
     with pytest.raises(UsageError) as caught:
         parse(word, tracer=registry.get(tracer))
     assert message in caught.value.message

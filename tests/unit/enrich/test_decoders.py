@@ -80,7 +80,7 @@ def test_text(value, shown):
     assert text(value) == shown
 
 
-def test_decode_keeps_the_order_and_asks_once_for_each_distinct_value():
+def test_decode_keeps_the_order_and_runs_once_for_each_distinct_value():
     requests = []
 
     def decoder(value):
@@ -161,7 +161,7 @@ def test_open_flags(flags, shown):
     assert open_flags(flags) == shown
 
 
-def test_what_is_absent_has_no_name():
+def test_absent_values_have_no_name():
     requests = []
     found = decode(lambda value: requests.append(value) or str(value), np.array([0, 2, 0, 2]), 0)
     assert found.tolist() == [None, "2", None, "2"]
@@ -360,7 +360,7 @@ def test_an_address_that_is_none_is_not_shown():
     assert list(coded.tolist()) == [None, "::1"]
 
 
-def test_signals_that_can_be_asked_for_are_named_as_they_are_shown():
+def test_signals_that_can_be_selected_are_named_as_they_are_shown():
     assert [*SIGNALS] == [signal_name(number) for number in range(65)]
 
 

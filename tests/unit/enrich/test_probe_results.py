@@ -55,7 +55,7 @@ def test_numbers_texts_and_lines():
     assert found["arg4"] == ["A", "A"]
 
 
-def test_what_could_not_be_read_is_nothing():
+def test_unreadable_values_are_null():
     plan = planned('k:vfs_read "%d %s %x", file->f_pos, buf, count')
     made = records(plan, (0, 0b000, [1, 2], [b"a"]), (0, 0b101, [0, 0], [b"b"]), (0, 0b010, [3, 4], [b""]))
     assert columns(plan, made) == {

@@ -56,7 +56,7 @@ def test_values_of_all_cpus_are_one(kind, cpus, text):
     assert shown(AggregateType(kind, signed=True), [((0,), cpus)], keys=()).text == f"@: {text}\n"
 
 
-def test_what_was_never_assigned_is_0():
+def test_unassigned_maps_are_0():
     assert shown(S64, [], keys=()).text == "@: 0\n"
     assert shown(S64, []).text == ""
 

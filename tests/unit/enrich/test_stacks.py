@@ -118,7 +118,7 @@ def test_every_golden_file_has_a_test():
     assert {path.name for path in GOLDEN.glob("profile-*")} == mine
 
 
-def test_folded_stacks_have_the_names_that_rows_are_told_apart_by():
+def test_folded_stacks_have_the_names_that_rows_are_distinguished_by():
     schema = make_plan(
         Request(registry.get("stackcount"), options={"by": ("target", "comm")}), FakeKernel()
     ).schema
@@ -397,7 +397,7 @@ def test_folded_is_for_stacks():
         tracer_parser.parse(registry.get("syscalls"), ["-f", "folded"])
 
 
-def test_stacks_of_several_counters_are_ranked_by_the_one_that_is_asked_for():
+def test_stacks_of_several_counters_are_ranked_by_the_one_that_is_requested():
     request, _ = tracer_parser.parse(registry.get("offcputime"), ["--sort", "count"])
     assert make_plan(request, FakeKernel()).sort == "count"
     schema = make_plan(request, FakeKernel()).schema

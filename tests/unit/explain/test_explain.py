@@ -109,7 +109,7 @@ def test_long_folds_are_for_their_stage():
     assert not list(plain_text.render(whole, "maps"))
 
 
-def test_every_alternative_is_told():
+def test_every_alternative_is_reported():
     request = Request(registry.get("syscalls"))
     kernel = FakeKernel(raw_tracepoints=set(), functions={"x64_sys_call"})
     plan = make_plan(request, kernel)
@@ -129,7 +129,7 @@ def test_every_alternative_is_told():
     } <= {"granted here, too: not needed"}
 
 
-def test_one_that_was_asked_for():
+def test_a_requested_alternative():
     request = Request(registry.get("syscalls"), hooks={"syscall": "tracepoint"})
     plan = make_plan(request, FakeKernel())
     first, second, *_ = report_alternatives(plan.resolved_hooks[0], request, FakeKernel())
@@ -196,14 +196,14 @@ def test_a_story_ends_with_the_refusal_and_begins_with_c():
         ("R1 type=inv expected=fp", "another kind of argument"),
     ],
 )
-def test_what_refusals_mean(words, meaning):
+def test_explanations_of_refusals(words, meaning):
     verdict = explain_message(words)
     assert verdict is not None
     assert meaning in verdict.meaning
     assert verdict.remedy
 
 
-def test_words_that_nobody_has_explained():
+def test_unexplained_messages():
     assert explain_message("something quite new") is None
     one = refused.RefusedProgram("f", "xdp", "0: (95) exit\nsomething quite new\n")
     stage = refused.stage_of(one, "")
@@ -233,7 +233,7 @@ def test_a_line_that_stands_in_several_functions_is_that_of_the_program():
 
 
 @pytest.mark.parametrize(("place", "line"), [("3:9", 3), ("0:0", 1)])
-def test_what_the_compiler_refused_is_found(place, line):
+def test_compiler_errors_are_found(place, line):
     message = f"error: a.c:{place}: in function f i32 (ptr): Looks like the BPF stack limit is exceeded.\n"
     stage = refused.stage_of(refused.RefusedProgram("f", "", message, compiler=True), C)
     (shown,) = (block for block in stage.blocks if isinstance(block, SourceBlock))

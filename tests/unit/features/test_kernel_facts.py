@@ -141,7 +141,7 @@ def test_a_raw_tracepoint_is_found_without_being_attached_to(kernel: Kernel) -> 
     assert kernel.calls == ["load 17", "open sys_enter", "open nonsense"]
 
 
-def test_each_question_is_asked_once(kernel: Kernel) -> None:
+def test_each_probe_runs_once(kernel: Kernel) -> None:
     known = RunningKernel()
     assert known.probe(raw("x")) is known.probe(raw("x"))
     assert known.probe(function("vfs_read")) is known.probe(function("vfs_read"))
@@ -173,7 +173,7 @@ def test_a_trial_without_descriptors_or_memory_is_no_answer(kernel: Kernel, numb
     assert known.probe(raw("x")) == Support(True, "x")
 
 
-def test_a_refusal_is_told_from_absence(kernel: Kernel) -> None:
+def test_a_refusal_is_distinguished_from_absence(kernel: Kernel) -> None:
     kernel.opens = {"x": errno.EPERM}
     kernel.loads = {1: errno.EACCES}
     kernel.attaches = [errno.EPERM]
@@ -199,7 +199,7 @@ def test_a_refusal_is_told_from_absence(kernel: Kernel) -> None:
         (errno.EACCES, Support(False, reason="refused by somebody", is_forbidden=True)),
     ],
 )
-def test_what_is_said_of_samples(
+def test_reasons_for_missing_samples(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch, number: int, answer: Support
 ) -> None:
     def open_events(wanted: object, program: int) -> list[int]:
@@ -211,7 +211,7 @@ def test_what_is_said_of_samples(
     assert RunningKernel().probe(TaskSample("", threads=(7,))) == answer
 
 
-def test_what_is_said_of_counters_and_of_nobody(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons_for_missing_counters_and_privileges(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perf_sample, "open_events", lambda *_: [kernel._answer(errno.ENOENT)])
     answer = RunningKernel().probe(PerfSample("", event="cycles"))
     assert answer.reason == "this machine does not count cycles (a virtual one may not be given counters)"
@@ -398,7 +398,7 @@ def test_loops_are_tried_in_a_program_that_loads(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize("refusal", ["", "unknown func"])
-def test_programs_are_told_by_a_cookie_where_there_are_cookies(
+def test_programs_are_identified_by_a_cookie_where_there_are_cookies(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch, refusal: str
 ) -> None:
     requests: list[int] = []
@@ -432,7 +432,7 @@ def test_no_instruction_begins_there(kernel: Kernel) -> None:
         (b"0: (85) call bpf_probe_read_kernel#113\nR1 type=ctx expected=fp, pkt\n", False),
     ],
 )
-def test_what_the_verifier_says_of_a_helper(
+def test_verifier_messages_about_helpers(
     monkeypatch: pytest.MonkeyPatch, message: bytes, refused: bool
 ) -> None:
     def load(kind: int, code: bytes, *, log: bytearray, **_: object) -> int:
@@ -521,7 +521,7 @@ def test_nobody_gets_answers_too() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_arguments_of_a_raw_tracepoint_are_told_by_reading_the_last(kernel: Kernel) -> None:
+def test_the_arguments_of_a_raw_tracepoint_are_identified_by_reading_the_last(kernel: Kernel) -> None:
     kernel.opens = {"long": 0, "short": errno.EINVAL, "refused": errno.EPERM}
     known = RunningKernel()
     assert known.probe(raw("long", 2)) == Support(True, "long")

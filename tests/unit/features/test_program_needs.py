@@ -48,7 +48,7 @@ FOUND = TracerUses(
         ("none", "h=a", (), NOTHING),
     ],
 )
-def test_what_a_program_uses_is_looked_up_by_alternative_and_flags(program, alternative, flags, uses):
+def test_uses_are_looked_up_by_alternative_and_flags(program, alternative, flags, uses):
     assert FOUND.of(program, alternative, flags) == uses
 
 
@@ -59,7 +59,7 @@ def test_nothing_is_known_of_tracers_from_elsewhere():
 
 
 @pytest.mark.parametrize("tracer", TRACERS, ids=lambda tracer: tracer.name)
-def test_what_every_tracer_uses_is_in_the_tables(tracer):
+def test_uses_of_every_tracer_are_in_the_tables(tracer):
     """tests/kernel/test_floor.py tests by compiling that each line exists and is up to date."""
     line = recorded(tracer.name) or {"programs": {}, "maps": {}}
     used = {
@@ -69,7 +69,7 @@ def test_what_every_tracer_uses_is_in_the_tables(tracer):
     assert {number for types in line["maps"].values() for number in types} <= map_types.BY_NUMBER.keys()
 
 
-def test_what_code_calls_and_reads_is_found():
+def test_helpers_and_fields_are_found_in_code():
     code = b"".join(
         (
             instruction(0xBF, dst=6, src=1),  # r6 = the context
@@ -134,13 +134,13 @@ def lack(how, **uses):
 KPROBE, CGROUP = LoadAttributes(ProgType.KPROBE), LoadAttributes(ProgType.CGROUP_SKB, 0)
 
 
-def test_what_every_kernel_of_the_version_has_is_not_tried(trials):
+def test_helpers_that_the_version_guarantees_are_not_tried(trials):
     assert lack(KPROBE, helpers=(1, 5, 14, 141), maps=(1, 2)) == ""
     assert lack(CGROUP, helpers=(1, 5)) == ""
     assert (trials.calls, trials.maps) == ([], [])
 
 
-def test_what_is_newer_or_depends_on_the_type_is_tried_once(trials):
+def test_newer_or_type_dependent_helpers_are_tried_once(trials):
     needs = ProgramNeeds()
     uses = ProgramUses((26, 79, 174), ((16, 4),), (7, 27, 30))
     for _ in range(2):
@@ -152,7 +152,7 @@ def test_what_is_newer_or_depends_on_the_type_is_tried_once(trials):
     )
 
 
-def test_a_lack_is_said_with_the_version_that_has_it(trials):
+def test_a_lack_is_reported_with_the_version_that_has_it(trials):
     trials.no_helpers = {(8, 79), (2, 180)}
     trials.no_fields, trials.no_maps = {(76, 4)}, {30}
     assert lack(CGROUP, helpers=(79,)) == "this kernel has no bpf_skb_cgroup_id for its program (Linux 4.18)"
@@ -162,7 +162,7 @@ def test_a_lack_is_said_with_the_version_that_has_it(trials):
     assert lack(CGROUP, maps=(30,)) == "this kernel has no bloom_filter (Linux 5.16)"
 
 
-def test_what_a_policy_refuses_to_try_is_left_to_the_load(trials):
+def test_trials_refused_by_policy_are_left_to_the_load(trials):
     trials.error = errno.EPERM
     assert lack(CGROUP, helpers=(79,), context=((0, 4),)) == ""
 

@@ -122,7 +122,7 @@ def test_of_several_by_one_name_the_fullest_is_found(tidy: bool) -> None:
     assert not btf.fwd_is_union(4)
 
 
-def test_the_other_byte_order_is_told_apart() -> None:
+def test_the_other_byte_order_is_distinguished() -> None:
     other = ">" if sys.byteorder == "little" else "<"
     with pytest.raises(HeadersError, match="byte order"):
         Btf(basic().data(order=other))

@@ -132,7 +132,7 @@ def test_a_thread_is_no_process(other_thread):
 
 @pytest.mark.parametrize("resolve", [filter_values.process, filter_values.thread])
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "0x1", " 1", "4294967296", "9" * 40])
-def test_what_is_no_id(resolve, text):
+def test_invalid_ids(resolve, text):
     with pytest.raises(UsageError, match=r"is no (process|thread) id"):
         resolve(text)
 
@@ -185,7 +185,7 @@ def test_a_user_who_is_not_there(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["4294967296", "9" * 30])
-def test_what_is_no_user_id(text):
+def test_invalid_user_ids(text):
     with pytest.raises(UsageError, match="is no user id"):
         filter_values.user(text)
 

@@ -134,7 +134,7 @@ class Answers:
 DONE = message(3, bytes(4))
 
 
-def test_what_the_kernel_answers_is_read(monkeypatch):
+def test_responses_of_the_kernel_are_parsed(monkeypatch):
     answers = Answers(monkeypatch, link(1, "lo") + link(2, "eth0", "enp0s3", "wan"), link(9, "tun0"), DONE)
     assert interfaces.interfaces() == {
         1: Interface("lo", 1, 1),
@@ -145,7 +145,7 @@ def test_what_the_kernel_answers_is_read(monkeypatch):
     assert struct.unpack_from("=IHH", request) == (len(request), 18, 0x301)
 
 
-def test_an_interrupted_dump_is_asked_for_again(monkeypatch):
+def test_an_interrupted_dump_is_requested_again(monkeypatch):
     interrupted = bytearray(link(1, "lo"))
     interrupted[6] |= 0x10  # NLM_F_DUMP_INTR
     answers = Answers(monkeypatch, bytes(interrupted), DONE, link(1, "lo") + link(2, "eth0"), DONE)

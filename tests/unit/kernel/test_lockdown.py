@@ -52,7 +52,7 @@ def test_programs_that_read_kernel_memory(confidential: bool, kernel: str) -> No
     assert ("lockdown=confidentiality" in str(error)) is confidential
 
 
-def test_what_the_verifier_finds_elsewhere_is_not_lockdowns(confidential: bool) -> None:
+def test_other_verifier_errors_are_not_blamed_on_lockdown(confidential: bool) -> None:
     assert isinstance(refused("R1 type=scalar expected=ctx"), VerifierError)
 
 

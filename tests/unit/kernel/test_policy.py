@@ -100,7 +100,7 @@ def test_sys_admin_stands_in_for_the_finer_ones(machine: Machine) -> None:
     assert policy.missing_capabilities(policy.TRACING) == ["CAP_PERFMON"]
 
 
-def test_an_old_kernel_is_asked_for_what_it_knows(machine: Machine) -> None:
+def test_an_old_kernel_gets_only_commands_that_it_knows(machine: Machine) -> None:
     machine(0, last=37)
     assert policy.missing_capabilities((*policy.TRACING, "CAP_NET_RAW")) == ["CAP_SYS_ADMIN", "CAP_NET_RAW"]
 
@@ -126,7 +126,7 @@ def test_require_names_what_is_missing_in_one_line(machine: Machine) -> None:
     assert "--cap-add=BPF --cap-add=PERFMON" in caught.value.hint
 
 
-def test_root_without_capabilities_is_not_told_to_use_sudo(machine: Machine) -> None:
+def test_root_without_capabilities_gets_no_hint_about_sudo(machine: Machine) -> None:
     machine(0)
     hint = refused().hint
     assert "sudo" not in hint
@@ -184,7 +184,7 @@ def test_a_kernel_without_lockdown_has_none(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "number", [errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV, errno.E2BIG, 524]
 )
-def test_what_the_kernel_does_not_know_is_unsupported(machine: Machine, number: int) -> None:
+def test_an_unknown_command_of_bpf_is_unsupported(machine: Machine, number: int) -> None:
     error = refused(number)
     assert isinstance(error, UnsupportedError)
     assert error.exit_code == 4
@@ -197,7 +197,7 @@ def test_enosys_is_a_refusal_where_a_filter_is_on(machine: Machine) -> None:
     assert isinstance(refused(errno.ENOSYS), PolicyError)
 
 
-def test_what_else_goes_wrong_is_said_in_words(machine: Machine) -> None:
+def test_other_errors_are_reported_in_words(machine: Machine) -> None:
     assert type(refused(errno.EIO)) is PytracerError
     assert refused(errno.EIO).message == "raw tracepoint x: Input/output error"
     assert "no reason" in refused(0).message
@@ -223,7 +223,7 @@ def test_everything_at_once(machine: Machine) -> None:
     assert found.sysctls["kernel.kptr_restrict"] is None
 
 
-def test_nobody_is_told_what_is_missing() -> None:
+def test_an_unprivileged_user_sees_the_missing_capabilities() -> None:
     """On the real machine, without privileges."""
     code = (
         "from pytracer.kernel import policy, tracefs\n"

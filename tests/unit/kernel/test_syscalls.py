@@ -143,7 +143,7 @@ def test_calls_of(name, machine, calls):
 
 @needs_names
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_what_is_shown_can_be_asked_for(machine):
+def test_names_of_calls_round_trip(machine):
     for name in syscalls.all_names(machine):
         calls = syscalls.calls_of(f"{machine}:{name}", machine)
         assert [syscalls.label(call, machine) for call in calls] == [name]

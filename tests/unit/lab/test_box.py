@@ -66,7 +66,7 @@ def test_a_menu_without_the_kernel_is_a_failure():
     assert (done.returncode != 0, done.stdout) == (True, "")
 
 
-def test_all_kernels_are_listed_and_the_archives_is_said_to_be_untried():
+def test_all_kernels_are_listed_and_the_archives_is_reported_as_untried():
     lines = script("--list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == [
         kernel.name for kernel in (*kernels.KERNELS, *kernels.ARCHIVED)
@@ -95,7 +95,7 @@ def test_errors_are_one_line_and_a_hint(arguments, status, words):
     assert hint.startswith("hint: scripts/kernel --")
 
 
-def test_an_ordinary_user_is_told_so(tmp_path):
+def test_an_ordinary_user_gets_an_error(tmp_path):
     if os.geteuid() == 0:
         done = subprocess.run(
             ["setpriv", "--reuid=65534", "--clear-groups", str(ROOT / "scripts/kernel"), "6.12"],
@@ -107,7 +107,7 @@ def test_an_ordinary_user_is_told_so(tmp_path):
     assert done.stderr.splitlines()[0] == "pytracer: error: not permitted to install a kernel"
 
 
-def test_the_archive_is_asked_without_minding_that_its_dates_are_over():
+def test_the_archive_is_used_although_its_dates_are_over():
     line = shell('list_sources "$@"', "buster", "-", "archive").stdout
     assert line.startswith("deb [check-valid-until=no")
     assert line.endswith("http://archive.debian.org/debian buster main\n")
@@ -288,7 +288,7 @@ def test_a_kernel_that_the_box_has_no_packages_of(made, monkeypatch, capsys, wan
     assert capsys.readouterr().err == f"box: error: {message}\n"
 
 
-def test_what_is_missing_is_named_with_a_line_to_install_it(monkeypatch):
+def test_missing_packages_are_reported_with_the_command_to_install_them(monkeypatch):
     monkeypatch.setattr(box, "which", lambda program: None)
     with pytest.raises(LabError, match="missing: vagrant, libvirt-daemon-system") as error:
         box.need(("vagrant", "libvirtd"))
@@ -297,7 +297,7 @@ def test_what_is_missing_is_named_with_a_line_to_install_it(monkeypatch):
     )
 
 
-def test_no_space_is_said_before_anything_is_made(made, monkeypatch, tmp_path, capsys):
+def test_no_space_is_reported_before_anything_is_made(made, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(host.shutil, "disk_usage", lambda path: SimpleNamespace(free=5 << 20))
     monkeypatch.setattr(box, "need", lambda programs: None)
     monkeypatch.setattr(box, "need_root", lambda action: None)
@@ -322,7 +322,7 @@ def test_vagrants_list_is_read_for_one_box_and_libvirt(made, monkeypatch):
     assert made().versions("debian/sid64") == []
 
 
-def test_vagrant_is_told_nothing_that_undoes_machine_readable(tmp_path, monkeypatch):
+def test_vagrant_gets_no_option_that_undoes_machine_readable(tmp_path, monkeypatch):
     stub = tmp_path / "vagrant"
     stub.write_text('#!/bin/sh\necho "$@"\n')
     stub.chmod(0o755)

@@ -113,7 +113,7 @@ ONE = Variant("one", "6.1", ("one.config",), "a test")
 # ---- what is asked for
 
 
-def test_variants_are_not_taken_for_anything_else():
+def test_variants_are_not_mismistaken_for_anything_else():
     names = [variant.name for variant in VARIANTS]
     assert len(set(names)) == len(names)
     assert not set(names) & {*cli.ACTIONS, *(kernel.name for kernel in kernels.KERNELS)}
@@ -139,7 +139,7 @@ def test_fragments_say_what_the_kernels_tools_understand_and_all_are_used():
         ("bare", {"DEBUG_INFO_BTF": "n", "KPROBES": "n", "IKHEADERS": "n", "BPF_SYSCALL": "y"}),
     ],
 )
-def test_what_a_variant_is_for(name, wanted):
+def test_purposes_of_variants(name, wanted):
     requests = kconfig.merged(FRAGMENTS / file for file in build.find(name).fragments)
     assert {option: requests[option] for option in wanted} == wanted
 
@@ -167,7 +167,7 @@ def test_a_line_that_would_be_passed_over_is_refused(line):
         kconfig.options(f"CONFIG_A=y\n{line}\n", "f")
 
 
-def test_what_was_dropped_or_changed_is_found():
+def test_dropped_or_changed_options_are_found():
     final = 'CONFIG_A=y\nCONFIG_M=m\n# CONFIG_C is not set\nCONFIG_ON=y\nCONFIG_S="x"\n'
     requests = {"A": "y", "M": "y", "C": "y", "GONE": "y", "ON": "n", "OFF": "n", "S": '"x"'}
     assert kconfig.refused(requests, final) == ["M=y (is m)", "C=y (is n)", "GONE=y (is n)", "ON=n (is y)"]
@@ -195,7 +195,7 @@ def test_a_kernel_is_built_once_and_is_placed_as_packages_do(world, source, caps
     )
 
 
-def test_make_is_told_all_it_must_know_and_nothing_else(world, source):
+def test_make_gets_exactly_the_needed_variables(world, source):
     build.build([ONE])
     configured, compiled = (world / "calls").read_text().splitlines()
     assert configured.endswith(" allnoconfig")
@@ -310,7 +310,7 @@ def is_alive(process: Path) -> bool:
         return False
 
 
-def test_what_was_left_half_made_is_removed_and_what_others_made_is_not(world, source):
+def test_incomplete_builds_are_removed_and_other_files_are_not(world, source):
     place = build.folder_of_all()
     (place / "new-x/source").mkdir(parents=True)
     (place / "old-1").mkdir()
@@ -338,7 +338,7 @@ def test_a_suite_without_source(source, monkeypatch):
 # ---- the command line
 
 
-def test_what_is_built_is_listed(world, source, monkeypatch, capsys):
+def test_built_kernels_are_listed(world, source, monkeypatch, capsys):
     monkeypatch.setattr(cli, "VARIANTS", (ONE,))
     assert cli.main(["list"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(kernels.KERNELS)
@@ -366,7 +366,7 @@ def test_a_name_that_is_none(capsys):
     assert "set-up for what? everything" in capsys.readouterr().err
 
 
-def test_what_building_lacks_is_said_with_the_command(monkeypatch):
+def test_missing_build_tools_are_reported_with_the_command_to_install_them(monkeypatch):
     monkeypatch.setattr(host, "which", lambda program: None if program in ("flex", "xz") else "/x")
     monkeypatch.setattr(host, "INCLUDES", {"libc": Path("/"), "libelf": Path("/no/such")})
     with pytest.raises(LabError, match="missing: flex, xz, libelf, libc") as error:

@@ -17,7 +17,7 @@ def test_the_page_is_what_was_recorded():
     )
 
 
-def test_every_hook_that_is_tried_is_told_about():
+def test_every_hook_that_is_tried_is_reported():
     assert list(hook_costs.MEASURED) == [hook.name for hook in guest.HOOKS]
 
 
@@ -27,13 +27,13 @@ def test_every_hook_that_is_tried_is_in_the_table_of_features():
         assert hook_costs.features(name)[0].limits, name
 
 
-def test_what_is_done_with_maps_is_done_with_types_that_are_probed():
+def test_costs_of_maps_are_measured_for_probed_types():
     probed = {feature.name for feature in feature_table.FEATURES if feature.kind == "map"}
     assert map_costs.OPERATIONS.keys() <= probed
     assert {one.hook for some in map_costs.OPERATIONS.values() for one in some} <= set(hook_costs.MEASURED)
 
 
-def test_every_kernel_was_asked_about_the_same_hooks_or_says_so():
+def test_every_kernel_has_a_result_for_each_hook_or_says_why_not():
     """A newer hook is "not tried" until scripts/record --hooks runs again."""
     data = hook_costs.load()
     assert list(data) == [kernel.name for kernel in KERNELS]
@@ -72,7 +72,7 @@ def test_a_cell_says_what_is_done_with_a_map_takes(found, shown):
     assert hook_costs.operations(None, "hash") == hook_costs.UNTRIED
 
 
-def test_what_is_asked_again_takes_the_place_of_what_was():
+def test_a_repeated_measurement_replaces_the_old_one():
     old = {
         "release": "6",
         "hooks": [{"hook": "kprobe", "ns": 1}, {"hook": "fentry"}],

@@ -177,7 +177,7 @@ def test_a_lost_vm_and_a_guest_that_could_not_be_set_up():
     assert (ours.status, "cannot mount an overlay" in ours.message) == (125, True)
 
 
-def test_words_of_programs_are_not_taken_for_a_crash():
+def test_words_of_programs_are_not_mismistaken_for_a_crash():
     assert console.crash("[ 1.0] foo: prints Oops and BUG: nothing\n") is None
     assert console.crash("[ 1.0] BUG: workqueue lockup - pool\n") is None
 
@@ -207,7 +207,7 @@ def test_output_is_passed_on_up_to_the_mark():
         assert (b"".join(got), stream.ended) == (b"a<ma<mark b<", True)
 
 
-def test_what_looked_like_the_mark_is_not_lost():
+def test_output_that_looks_like_the_mark_is_not_lost():
     got = []
     stream = Marked("<mark>", got.append)
     stream.feed(b"line\n<ma")
@@ -314,7 +314,7 @@ def test_the_release_is_read_from_the_image(tmp_path):
         kernel_image.from_path(file, None)
 
 
-def test_qemu_is_told_what_the_kernel_needs(tmp_path):
+def test_qemu_gets_the_options_of_the_kernel(tmp_path):
     file = tmp_path / "vmlinuz"
     kernel = kernel_image.KernelImage("x", "6.12.0", file, None, None, append="clearcpuid=141")
     pipes = {"console": 5, "out": 6, "err": 7, "control": 8}
@@ -392,12 +392,12 @@ def test_only_the_kernels_own_packages_are_followed():
     }
 
 
-def test_no_space_is_said_beforehand(tmp_path):
+def test_no_space_is_reported_beforehand(tmp_path):
     with pytest.raises(LabError, match="no space"):
         host.need_space(tmp_path / "not" / "yet", 1 << 30)
 
 
-def test_what_is_missing_is_said_with_the_command(monkeypatch):
+def test_missing_programs_are_reported_with_the_command_to_install_them(monkeypatch):
     monkeypatch.setattr(host, "which", lambda program: "/x" if program == "apt-get" else None)
     with pytest.raises(LabError, match="missing: qemu, busybox") as error:
         host.need(["qemu", "busybox"])

@@ -64,7 +64,7 @@ def test_every_kernels_suite_is_one_or_has_a_reason():
     assert [*suites.LEFT_OUT, *suites.names()] == [kernel.suite for kernel in kernels.KERNELS]
 
 
-def test_what_is_no_suite_is_said_before_anything_is_fetched(capsys, cache):
+def test_an_unknown_suite_is_an_error_before_anything_is_fetched(capsys, cache):
     for name, message in (("bullseye", "its Python is 3.9"), ("potato", "unknown suite: potato")):
         for words in (["--suite", name, "6.1", "--", "true"], ["fetch", "--suite", name]):
             assert cli.main(words) == 125
@@ -110,7 +110,7 @@ def test_a_root_that_a_vm_uses_stays(archive, cache):
     assert kept(cache / "suites") == sorted([first.root, second.root, "trixie.json"])
 
 
-def test_what_fails_leaves_what_was_there(archive, cache):
+def test_a_failed_update_leaves_the_old_suite(archive, cache):
     kernel = suites.find("trixie")
     first = suites.fetch(kernel)
     archive.versions[suites.BCC], archive.broken = "0.32.0-1", True
@@ -120,7 +120,7 @@ def test_what_fails_leaves_what_was_there(archive, cache):
     assert kept(cache / "suites") == [first.root, "trixie.json"]
 
 
-def test_what_a_killed_one_left_is_removed_by_the_next(archive, cache):
+def test_leftovers_of_a_killed_install_are_removed_by_the_next(archive, cache):
     (cache / "suites/new-left/root/usr").mkdir(parents=True)
     first = suites.fetch(suites.find("trixie"))
     assert kept(cache / "suites") == [first.root, "trixie.json"]

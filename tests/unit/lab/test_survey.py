@@ -54,7 +54,7 @@ def test_the_page_is_what_was_recorded():
     assert survey.PAGE.read_text() == survey.page(survey.load()), "run scripts/record --kernels --page"
 
 
-def test_what_was_recorded_is_of_the_supported_kernels():
+def test_records_are_of_the_supported_kernels():
     data = survey.load()
     assert list(data) == NAMES
     for name, record in data.items():
@@ -65,7 +65,7 @@ def test_what_was_recorded_is_of_the_supported_kernels():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_tracer_was_tried_in_every_way_or_not_at_all(name):
+def test_each_tracer_was_tried_by_every_alternative_or_not_at_all(name):
     """A newer tracer is missing until scripts/record --kernels runs; none is there with some runs only."""
     record = survey.load()[name]
     for tracer in {run["tracer"] for run in record["runs"]}:
@@ -90,7 +90,7 @@ def test_each_tracer_runs_as_it_comes_on_every_kernel(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_ran_and_what_did_not_is_what_the_table_of_features_says(name):
+def test_results_of_runs_agree_with_the_feature_table(name):
     """No run shows how a kernel was built, so a refusal that names an option of the table is believed."""
     record = survey.load()[name]
     kernel = needs.KernelUnderTest(record["release"], "x86_64", lambda option: None)
@@ -174,11 +174,11 @@ HOOK = Hook(
         ("b", "", ["none"]),
     ],
 )
-def test_which_way_was_taken(attached, forced, alternative):
+def test_the_alternative_that_was_used(attached, forced, alternative):
     assert find_used(HOOK, [(program, "k", f"at-{program}") for program in attached], forced) == alternative
 
 
-def test_what_is_put_on_what_users_name_is_asked_for_each_kind_in_every_way():
+def test_tracers_of_targets_are_run_for_each_kind_and_alternative():
     """A newer kind is missing until OF_EACH_KIND has a word for it."""
     requests = [
         one for word in OF_EACH_KIND for one in hooks_of_source(Targets("T", "targets", begin="hit"), word)
@@ -194,7 +194,7 @@ def test_what_is_put_on_what_users_name_is_asked_for_each_kind_in_every_way():
     )
 
 
-def test_what_is_put_on_both_ends_is_asked_for_kinds_that_have_both():
+def test_tracers_of_calls_are_run_for_kinds_with_returns():
     both = Targets("T", "targets", begin="began", end="ended")
     requests = [one for word in OF_EACH_KIND for one in hooks_of_source(both, word)]
     assert [one.hook.name for one in requests] == ["k", "kr", "f", "fr", "u", "ur"]
@@ -204,11 +204,11 @@ def test_what_is_put_on_both_ends_is_asked_for_kinds_that_have_both():
     assert [find_used(one.hook, attached)[:1] for one in requests[:2]] == [["kprobe-multi"], ["kretprobe"]]
 
 
-def test_a_way_that_needs_no_attachment():
+def test_an_alternative_that_needs_no_attachment():
     assert survey.cell(run("h", "none", used={"h": ["none"]}), "h", "none") == "nothing"
 
 
-def test_tracers_that_are_asked_about_again_take_their_place():
+def test_tracers_that_are_measured_again_take_their_place():
     def record(release, **statuses):
         runs = [run(status=status) | {"tracer": tracer} for tracer, status in statuses.items()]
         return {"release": release, "bcc": "1", "runs": runs}
@@ -254,7 +254,7 @@ def test_a_whole_survey_leaves_nothing_of_another_release_or_of_a_tracer_that_wa
     }
 
 
-def test_what_is_asked_again_as_it_comes_takes_its_place_among_the_forced_ways():
+def test_a_repeated_unforced_run_replaces_its_record_among_the_forced_ones():
     def record(*runs):
         return {"release": "1", "bcc": "1", "runs": list(runs)}
 
@@ -265,7 +265,7 @@ def test_what_is_asked_again_as_it_comes_takes_its_place_among_the_forced_ways()
     assert survey.merge_record(old, record(run(), run("h", "fentry"))) == record(run(), run("h", "fentry"))
 
 
-def test_a_way_that_is_new_comes_to_what_is_known(monkeypatch, tmp_path):
+def test_a_new_alternative_is_added_to_the_record(monkeypatch, tmp_path):
     calls = []
 
     def run_in_guest(kernel, script, *words):
@@ -283,13 +283,13 @@ def test_a_way_that_is_new_comes_to_what_is_known(monkeypatch, tmp_path):
     assert survey.load()["5.10"]["runs"] == [*old, run("h", "new")]
 
 
-def test_only_ways_that_there_are_are_tried_alone():
+def test_only_existing_alternatives_are_tried_alone():
     tracer = registry.get("execsnoop")
     made = forced_runs(tracer, ["follow=tracepoint", "follow=nonsense", "nonsense=tracepoint"])
     assert [(run.hook, run.alternative) for run in made] == [("follow", "tracepoint")]
 
 
-def test_a_way_that_was_refused_is_not_the_one_that_was_taken():
+def test_an_alternative_that_was_refused_is_not_the_one_that_was_taken():
     alike = [
         run(used={"h": ["a", "x"]}),
         run("h", "a", status=4, reason="no"),
@@ -329,7 +329,7 @@ def test_a_page_of_two_kernels():
     ]
 
 
-def test_what_is_recorded_again_takes_its_place():
+def test_a_repeated_run_replaces_its_record():
     old = {"newest": {"release": "7.1"}, "4.9": {"release": "4.9"}, "6.1": {"release": "6.1.0"}}
     merged = survey.merged(old, {"newest": {"release": "7.2"}})
     assert merged == {"6.1": {"release": "6.1.0"}, "newest": {"release": "7.2"}}

@@ -34,7 +34,7 @@ ALL = list(KERNELS)
         ("== 9 failed in 1.00s ==\nagain\n== 4 passed in 1.00s ==", 0, Counts(4)),
     ],
 )
-def test_what_is_counted(line, status, expected):
+def test_counts_of_tests(line, status, expected):
     assert counted(f"collected\n{line}\n", status) == expected
 
 
@@ -64,7 +64,7 @@ def test_kernels_come_first_and_the_rest_is_pytests():
     "words",
     [["6.2"], ["tests/none.py"], ["-j"], ["-j", "0"], ["-j", "x"], ["--timeout"], ["--suite", "6.12"]],
 )
-def test_mistakes_are_said_before_anything_is_booted(words):
+def test_mistakes_are_reported_before_anything_is_booted(words):
     with pytest.raises(LabError):
         testing.split(words)
 

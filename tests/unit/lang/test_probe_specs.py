@@ -87,7 +87,7 @@ def test_probes_in_our_spelling_and_in_that_of_bcc(text):
 @pytest.mark.parametrize(
     "text", ["", " ", '"x"', "(x)", "k:", "t:x", "p:", "k:a b", "x:*:y:", "q:", "k:vfs_read)"]
 )
-def test_what_is_no_probe(text):
+def test_invalid_probes(text):
     with pytest.raises(UsageError):
         parse_trace(text)
 
@@ -462,7 +462,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: text[:60])
-def test_what_is_refused_and_where(text):
+def test_errors_and_their_positions(text):
     message, at, hint = refused(text)
     where, wanted = WRONG[text]
     assert at == where
@@ -551,7 +551,7 @@ def test_words_of_the_c_mean_nothing_to_users(word):
     assert c_of(f"u:x:work(int {word}) ({word} > 3)") == plain
 
 
-def test_what_is_in_quotes_becomes_numbers():
+def test_quoted_text_becomes_numbers():
     text = 'a"; } evil() { /* */ \\n%s'
     written = c_of('k:vfs_read (buf == "a\\"; } evil() { /* */ \\\\n%s") "%%s \\"; } evil(){ %d", count')
     assert "evil" not in written
@@ -608,7 +608,7 @@ def distributed(*texts, **options):
 
 
 @pytest.mark.parametrize("text", DISTRIBUTIONS)
-def test_what_can_be_counted(text):
+def test_countable_expressions(text):
     plan = distributed(text)
     [results] = plan.probe_specs.fields
     assert [(result.name, result.slot) for result in results] == DISTRIBUTIONS[text]
@@ -634,7 +634,7 @@ WRONG_DISTRIBUTIONS = {
 
 
 @pytest.mark.parametrize("text", WRONG_DISTRIBUTIONS)
-def test_what_cannot_be_counted(text):
+def test_uncountable_expressions(text):
     with pytest.raises(ProbeSpecError) as caught:
         distributed(text)
     where, wanted = WRONG_DISTRIBUTIONS[text]
@@ -811,12 +811,12 @@ def test_a_member_of_what_is_passed_by_value_is_refused_for_that():
     assert at == "arg2"
 
 
-def test_probe_specs_about_one_probe_are_told_apart_by_all_of_them():
+def test_probe_specs_about_one_probe_are_distinguished_by_all_of_them():
     plan = distributed("k:vfs_read", "k:vfs_read()::count", "k:nothing", "kr:vfs_read#x")
     assert plan.probe_specs.names == ("k:vfs_read", "k:vfs_read()::count", "k:nothing", "x")
 
 
-def test_what_is_kept_wants_a_program_at_the_beginning():
+def test_saved_values_need_a_program_at_the_entry():
     plan = planned("kr:vfs_read ($entry(count) == 3 && $entry(count) != retval)")
     assert [chosen.probe.program for chosen in plan.probes] == ["entry_0", "spec_0"]
     assert dict(plan.defines)["PT_SPEC_ENTRY_VALUES"] == "1"
@@ -824,7 +824,7 @@ def test_what_is_kept_wants_a_program_at_the_beginning():
     assert dict(planned("ur:x:work ($latency > 3)").defines)["PT_SPEC_ENTRY_VALUES"] == "1"
 
 
-def test_columns_are_named_after_what_was_asked():
+def test_columns_are_named_after_the_expressions():
     plan = planned(
         'k:vfs_read "%d %s %d %d", count + 1, $comm, count  +  1, file->f_pos',
         't:sched:sched_process_exec "%s %d", comm, pid',
@@ -850,7 +850,7 @@ def test_conversions():
     assert shown("%5c") == ("    x", 4)
 
 
-def test_what_bcc_calls_u_may_be_a_usdt_probe():
+def test_u_of_bcc_may_be_a_usdt_probe():
     found = FoundTargets((replace(mark(8), name="x:p:m"),))
     with pytest.raises(ProbeSpecError) as caught:
         planned("u:x:m", facts=FakeKernel(named={"usdt:x:*:m": found}))

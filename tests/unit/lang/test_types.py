@@ -36,5 +36,5 @@ def test_sizes_and_signs_are_those_of_the_compiler(tmp_path):
 @pytest.mark.parametrize(
     "text", ["signed unsigned", "char int", "short long", "int int", "long long long", "struct", "x"]
 )
-def test_what_is_no_type(text):
+def test_invalid_types(text):
     assert basic(tuple(text.split())) is None

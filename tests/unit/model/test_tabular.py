@@ -57,7 +57,7 @@ def test_conversions_have_the_same_columns_and_rows(item: Tabular):
     assert table.num_rows == len(rows)
 
 
-def test_what_is_null_stays_null():
+def test_null_stays_null():
     arrays = TABLE.to_numpy()
     assert arrays["err"].tolist() == [None, 2]
     assert arrays["calls"].dtype == np.uint64
@@ -77,7 +77,7 @@ def test_a_person_can_read_them():
     assert len(repr(many).splitlines()) == 14
 
 
-def test_a_representation_obeys_nobody():
+def test_a_representation_escapes_hostile_names():
     evil = Snapshot("row", TIME, 1.0, {"comm": ["<script>x</script>", "\x1b[2J"]})
     assert "\x1b" not in repr(evil)
     page = evil._repr_html_()

@@ -104,7 +104,7 @@ def test_examples_are_sources(spelling):
         ("k:\x1b[2J", "is no name of a function", ""),
     ],
 )
-def test_what_cannot_be_parsed(text, message, hint):
+def test_invalid_sources(text, message, hint):
     with pytest.raises(UsageError) as caught:
         parse_source(text)
     assert message in caught.value.message
@@ -221,7 +221,7 @@ def test_one_process_that_is_named_is_the_one_that_is_looked_into():
     assert plan.probes[0].probe.process == 0
 
 
-def test_what_was_named_is_not_optional_and_has_one_number():
+def test_a_named_target_is_required_and_has_one_number():
     plan = plan_of("t:sched:*", "k:vfs_*", "k:vfs_read", "rt:sched_switch")
     assert plan.targets.names == (
         "t:sched:sched_switch",
@@ -270,7 +270,7 @@ BOTH = Tracer(
 """One that is put where functions begin and where they return."""
 
 
-def test_what_begins_and_returns():
+def test_entries_and_returns():
     kernel = FakeKernel(named=KERNEL.named, patterns=None)
     plan = plan_of("vfs_*", tracer=BOTH, kernel=kernel)
     assert [(c.probe.program, c.probe.kind) for c in plan.probes] == [
@@ -281,7 +281,7 @@ def test_what_begins_and_returns():
         plan_of("t:sched:*", tracer=BOTH, kernel=kernel)
 
 
-def test_what_is_within_a_function_does_not_return_from_there():
+def test_an_offset_inside_a_function_has_no_return():
     """A return probe replaces the word that it takes for the return address, which is wrong inside a
     function."""
     kernel = FakeKernel(named={"k:vfs_read+0x10": FoundTargets((READ,))}, patterns=None)
@@ -298,7 +298,7 @@ def test_a_pattern_that_matches_too_much():
     assert plan_of("vfs_*", max_probes=2)
 
 
-def test_what_is_not_there():
+def test_missing_names():
     with pytest.raises(UnknownNameError):
         plan_of("k:nothing")
     with pytest.raises(UnsupportedError, match=r"kretprobe-multi: .*kretprobe-events, kretprobe: "):
@@ -312,7 +312,7 @@ def test_a_hook_is_forced_by_the_kind_of_source():
         plan_of("vfs_*", hooks={"k": "fast"})
 
 
-def test_each_place_within_a_function_is_asked_about():
+def test_each_offset_within_a_function_is_probed():
     """The result for one offset does not hold for another, which may be inside an instruction."""
 
     class Picky(FakeKernel):
@@ -337,7 +337,7 @@ def test_each_place_within_a_function_is_asked_about():
         ("bash:main", "t:bash:main, a function of a program is written u:bash:main"),
     ],
 )
-def test_what_may_have_been_meant_is_reported(text, hint):
+def test_near_names_are_suggested(text, hint):
     with pytest.raises(UsageError) as caught:
         parse_source(text)
     assert hint in caught.value.hint

@@ -52,7 +52,7 @@ def slot(plan, name):
         ("ask TRUE", 1),
     ],
 )
-def test_what_is_returned(words, value):
+def test_injected_errors(words, value):
     plan = planned(f"{words} -- true")
     assert slot(plan, "RETURNS") == value % (1 << 64)
     [chosen] = [chosen for chosen in plan.probes if isinstance(chosen.probe, Override)]
@@ -95,7 +95,7 @@ def test_what_makes_no_sense(line, message, hint):
     assert caught.value.exit_code == 2
 
 
-def test_everyone_may_be_meant():
+def test_all_processes_may_be_affected():
     assert planned("__x64_sys_mkdir EIO --everyone").probes
     assert planned("__x64_sys_mkdir EIO -u 0").probes
 

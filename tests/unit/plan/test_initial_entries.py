@@ -115,7 +115,7 @@ def test_the_process_of_a_program_that_uses_the_library_is_not_left_out():
     assert entries_of(plan_of("syscalls"), "pt_tracer", RunFacts(77)) == {}
 
 
-def test_in_a_pid_namespace_nobody_is_left_out(monkeypatch):
+def test_in_a_pid_namespace_no_process_is_left_out(monkeypatch):
     monkeypatch.setattr(initial_entries, "in_initial_namespace", lambda _: False)
     assert entries_of(plan_of("syscalls"), "pt_tracer", COMMAND) == {}
 

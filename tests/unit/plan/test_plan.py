@@ -181,7 +181,7 @@ def test_the_last_resort_is_taken():
     ],
     ids=["both", "the-best", "the-last"],
 )
-def test_a_refusal_by_policy_is_told_apart(kernel):
+def test_a_refusal_by_policy_is_distinguished(kernel):
     with pytest.raises(PolicyError, match="refused by policy") as caught:
         plan_of(RANKED, kernel)
     assert caught.value.exit_code == 5
@@ -397,7 +397,7 @@ def test_macros_are_sorted_and_written_as_the_compiler_takes_them():
     assert {"-DPT_ROWS_MAX=5", "-DPT_FOLLOW=65536", "-DBY_SYSCALL"} <= set(plan.cflags)
 
 
-def test_what_changes_from_run_to_run_changes_no_macro():
+def test_values_that_change_from_run_to_run_change_no_macro():
     one = defines_of(filters={Filter.PID: (b"\1\0\0\0",)}, options={"calls": NameSetValue((b"a",), False)})
     two = defines_of(
         filters={Filter.PID: (b"\2\0\0\0",) * 2}, options={"calls": NameSetValue((b"b",), False)}
@@ -420,13 +420,13 @@ def test_programs_on_cgroups_are_put_on_those_that_are_named():
     ]
 
 
-def test_what_is_in_a_cgroup_that_is_named_is_seen_once():
+def test_nested_cgroups_are_attached_to_once():
     named = (b"/a/b", b"/a", b"/a", b"/ab", b"/c/d", b"/c/d/e/f")
     request = Request(registry.get("cgroupcount"), filters={Filter.CGROUP: named})
     assert make_plan(request, FakeKernel()).attach_cgroups == ("/a", "/ab", "/c/d")
 
 
-def test_a_kernel_without_links_for_cgroups_has_another_way():
+def test_a_kernel_without_links_for_cgroups_has_another_alternative():
     plan = make_plan(Request(registry.get("socksnoop")), FakeKernel(refuses={"cgroup_sock"}))
     kinds = [one.probe.kind for one in plan.probes]
     assert set(kinds) == {"cgroup_sock_attach", "cgroup_sock_addr_attach"}
@@ -641,11 +641,11 @@ ONE_ARGUMENT = dict.fromkeys(("block_rq_insert", "block_rq_merge", "block_rq_iss
         (NO_RAW, "TRACEPOINT"),
     ],
 )
-def test_forms_of_a_raw_tracepoint_are_told_by_its_arguments(kernel, alternative):
+def test_forms_of_a_raw_tracepoint_are_identified_by_its_arguments(kernel, alternative):
     assert f"HOOK_BLOCK_IO_{alternative}" in defines_of(BIOLATENCY, kernel)
 
 
-def test_what_form_is_not_there_is_reported():
+def test_a_missing_form_is_reported():
     (note,) = plan_of(BIOLATENCY, FakeKernel(raw_arguments=ONE_ARGUMENT)).hooks.notes
     assert note.endswith("not raw-tracepoint-queue: the raw tracepoint block_rq_issue has fewer arguments")
 
@@ -675,7 +675,7 @@ def test_an_event_that_is_younger_is_left_out():
         ("sockcount", {"direction": "both"}, ""),
     ],
 )
-def test_what_a_probe_names_is_chosen_for_it(tracer, options, chosen):
+def test_the_probe_named_by_an_alternative_is_chosen(tracer, options, chosen):
     plan = make_plan(Request(registry.get(tracer), options=options), FakeKernel())
     assert [one.choice for one in plan.probes] == [chosen]
     assert all(one.target.endswith(f" ({chosen})") for one in plan.probes if chosen)
@@ -704,7 +704,7 @@ HELPERS = {  # as enum bpf_func_id of Linux names them: what the C is told, of w
 }
 
 
-def test_helpers_are_asked_for_by_the_numbers_of_linux_header(tmp_path):
+def test_helpers_are_requested_by_the_numbers_of_linux_header(tmp_path):
     prints = "".join(f'printf("%d\\n", BPF_FUNC_{name});' for name in HELPERS)
     source = f"#include <linux/bpf.h>\n#include <stdio.h>\nint main(void) {{ {prints} return 0; }}\n"
     program = compiled(tmp_path, {"helpers.c": source})

@@ -140,7 +140,7 @@ def replace_helpers(missing):
     return made
 
 
-def test_what_the_user_wrote_is_not_in_the_c():
+def test_text_of_the_user_is_not_in_the_c():
     text = 'begin { @evil_map["evil */ text"] = 1; $evil_variable = 1; printf("evil %d", $evil_variable); }'
     assert "evil" not in planned(text).generated["generated_script.h"]
 

@@ -111,7 +111,7 @@ def test_without_links_each_target_has_its_own():
     assert not any(probe.optional for probe in returns)  # a call that begins must be seen to end
 
 
-def test_kinds_of_exits_are_told_apart():
+def test_kinds_of_exits_are_distinguished():
     assert probes(plan_of("funclatency", "u:/p:jumps")) == [
         ("begins", "uprobe_multi", ENTRY, [0x300]),
         ("returns", "uprobe_multi", RETURN, [0x310]),
@@ -167,7 +167,7 @@ def test_code_that_cannot_be_read_is_refused_and_left_out_of_patterns():
     assert "5 are seen; left out are 1 whose code does not tell where they return: /p:odd" in warning
 
 
-def test_the_return_probe_is_taken_only_if_it_is_asked_for():
+def test_the_return_probe_is_taken_only_if_it_is_requested():
     facts = kernel(refuses={"uprobe_multi", "uprobe"})
     with pytest.raises(Exception, match="return-sites-multi, return-sites: refused") as caught:
         plan_of("funccount", "ur:/p:plain", facts=facts)
@@ -181,7 +181,7 @@ def test_the_return_probe_is_taken_only_if_it_is_asked_for():
     assert warning.startswith("--hook ur=uretprobe: the kernel's return probe overwrites return addresses")
 
 
-def test_every_way_is_told_with_the_reason_against_it():
+def test_every_alternative_is_reported_with_the_reason_against_it():
     def reported(kind, name):
         facts = kernel()
         [target] = facts.named[f"{kind}:/p:{name}"].targets

@@ -111,7 +111,7 @@ def test_jumps_know_where_to():
 
 @little
 @pytest.mark.parametrize("code", [0x8F, 0xE7, 0xF5, 0x66 | 0x80, 0x00, 0xA2])
-def test_what_is_not_known_is_shown_as_it_is(code):
+def test_unknown_instructions_are_shown_in_hexadecimal(code):
     (one,) = listing(encoded(code, 1, 2, 3, 4))
     assert one.text == f"({code:02x}) unknown: {code:02x} 21 03 00 04 00 00 00"
 
@@ -132,7 +132,7 @@ def test_helpers_by_the_kernels_symbols(tmp_path):
     assert names.map(4) == "id:4"
 
 
-def test_a_hidden_helper_is_said_to_be_hidden(tmp_path):
+def test_a_hidden_helper_is_reported_as_hidden(tmp_path):
     symbols = tmp_path / "kallsyms"
     symbols.write_text("0000000000000000 T _stext\n0000000000000000 T __bpf_call_base\n")
     code = struct.pack("=BBhi", 0x85, 0, 0, 0x230)

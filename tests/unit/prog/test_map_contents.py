@@ -108,7 +108,7 @@ def test_types_that_are_not_of_the_size_are_done_without(monkeypatch):
     assert decoders(replace(INFO, btf_value_type=999)) == (format_bytes, format_bytes)
 
 
-def test_what_nobody_can_read_says_so():
+def test_unreadable_maps_say_so():
     assert map_contents.read_contents(-1, replace(INFO, type=MapType.RINGBUF), 5).reason.startswith(
         "the kernel does not"
     )

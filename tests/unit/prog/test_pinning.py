@@ -87,7 +87,7 @@ def test_pinning_is_all_or_nothing(bpffs):
     assert not own_pins.FOLDER.exists()
 
 
-def test_what_is_not_what_its_name_says_is_not_pytracers(bpffs):
+def test_a_pin_that_differs_from_its_name_is_not_pytracers(bpffs):
     folder = own_pins.pin(Program(7), [9])
     for name, text in {
         "8-" + TAG: f"PROGRAM 9 9 {TAG}",  # another program
@@ -130,7 +130,7 @@ def running(bpffs, monkeypatch):
     return found
 
 
-def test_what_a_running_tracer_loaded_is_pinned_and_nothing_else(running):
+def test_only_programs_of_a_running_tracer_are_pinned(running):
     kept = pinning.pin(["7", "8", "7"], attached=False)
     assert [(one.pin.program, one.pin.links, one.name) for one in kept] == [
         (7, (), "enter"),
@@ -154,7 +154,7 @@ def test_all_that_tracers_loaded(running):
         pinning.pin(["tracer-owned"], attached=False)
 
 
-def test_what_cannot_or_must_not_stay_attached_is_refused_before_anything_is_pinned(running):
+def test_programs_that_cannot_stay_attached_are_refused_before_pinning(running):
     assert pinning.pin(["7"], attached=True)[0].pin.links == (71,)
     pinning.unload([])
     with pytest.raises(PytracerError, match="program 8 is not on links alone"):
@@ -211,7 +211,7 @@ def test_of_several_each_that_can_be_is_unloaded(running, monkeypatch, capsys):
     assert len(pinning.unload([])[0]) == 1
 
 
-def test_what_was_done_is_reported(running, monkeypatch, capsys):
+def test_completed_steps_are_reported(running, monkeypatch, capsys):
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda _: [])
     assert prog_pin.pin(["7", "--attached"]) == 0
     assert capsys.readouterr().out == f"pinned 7 enter in {own_pins.FOLDER}/7-{TAG}, attached by 1 link\n"

@@ -124,7 +124,7 @@ def test_where_a_link_holds_its_program(monkeypatch, kind, fields, pointed, wher
     assert (found.id, found.program, found.where) == (9, 7, where)
 
 
-def test_what_goes_while_it_is_looked_at_is_left_out(monkeypatch):
+def test_programs_unloaded_meanwhile_are_left_out(monkeypatch):
     @contextlib.contextmanager
     def opened(_kind: ObjectKind, number: int):
         if number == 2:
@@ -223,7 +223,7 @@ def test_a_mark_that_somebody_else_wrote_is_none(messages):
         os.close(made)
 
 
-def test_what_a_program_did_between_two_looks():
+def test_runs_of_a_program_between_two_readings():
     before = {7: program(run_count=10, run_time=1000, recursion_misses=2)}
     now = {
         7: program(run_count=33, run_time=3300, recursion_misses=5),
@@ -341,7 +341,7 @@ def test_a_link_on_an_interface_takes_the_place_that_was_found_there():
         (["prog", "--sort", "run"], "no column 'run'"),
     ],
 )
-def test_mistakes_are_told(capsys, words, messages):
+def test_mistakes_are_reported(capsys, words, messages):
     assert main(words) == 2
     assert messages in capsys.readouterr().err
 
@@ -352,7 +352,7 @@ def test_help_has_every_column(capsys):
     assert all(f"  {name} " in text for name in program_tables.COLUMNS)
 
 
-def test_what_the_kernel_refuses_is_told(monkeypatch):
+def test_refusals_of_the_kernel_are_reported(monkeypatch):
     def refuse() -> None:
         raise PermissionError(errno.EPERM, "")
 

@@ -43,7 +43,7 @@ def test_imported_probes_come_first_and_each_file_once(folder):
         ("open/x.bt", "open/x.bt: anybody may write to its folder"),
     ],
 )
-def test_what_cannot_be_imported_is_pointed_at(folder, path, message):
+def test_a_failed_import_is_marked(folder, path, message):
     (folder / "lib.bpf.c").write_text("int f(void);")
     (folder / "sets.bt").write_text("config = { max_strlen = 8 }")
     (folder / "open").mkdir()

@@ -127,7 +127,7 @@ def test_the_command_line_is_shown_and_printed():
     assert drive(view_of(FIRST), steps).printed == ["pytracer syscalls --sort syscall"]
 
 
-def test_what_is_shown_is_saved(tmp_path):
+def test_the_shown_rows_are_saved(tmp_path):
     async def steps(app, pilot):
         await pilot.press("w")
         await pilot.press("ctrl+u", *str(tmp_path / "a.json"), "enter")

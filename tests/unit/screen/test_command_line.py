@@ -31,7 +31,7 @@ def test_the_screen_is_left_out_and_the_order_is_added():
     ]
 
 
-def test_what_the_kernel_can_filter_is_added():
+def test_filters_that_the_kernel_can_apply_are_added():
     view = view_of(by=("pid",))
     view.set_filter("pid=7 calls>3 comm=s")
     words = command_line.of_screen(["syscalls", "--live"], SYSCALLS, view)
@@ -59,7 +59,7 @@ def test_no_shell_and_no_terminal_obeys_a_name():
     assert command_line.shown(words) == """pytracer syscalls --comm 'a'"'"'; rm -rf \\x1b[2J'"""
 
 
-def test_what_looks_closer_is_found_by_what_tracers_declare():
+def test_drill_downs_follow_the_declarations_of_tracers():
     tracers = registry.all_tracers(pytest.fail)
     stacks = list(command_line.closer("stacks", SYSCALLS, {"pid": 7, "comm": "a"}, tracers))
     assert ("profile", "-p", "7") in [choice.words for choice in stacks[:6]]

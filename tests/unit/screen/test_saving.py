@@ -38,7 +38,7 @@ def test_json(view, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "link.csv", "a.pdf", "missing/a.csv"])
-def test_what_cannot_be_written(view, tmp_path, name):
+def test_files_that_cannot_be_written(view, tmp_path, name):
     (tmp_path / "a.csv").write_text("mine")
     (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
     with pytest.raises(UsageError):

@@ -202,7 +202,7 @@ def test_actions(fields, answer):
         ({"includes": {"arches": ["amd64"]}, "excludes": {"caps": ["CAP_CHOWN"]}}, False),
     ],
 )
-def test_what_docker_makes_an_entry_depend_on(monkeypatch, condition, holds):
+def test_dockers_conditions_of_entries(monkeypatch, condition, holds):
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release="6.1.0-56-cloud", machine="x86_64"))
     monkeypatch.setattr(
         "pytracer.seccomp.oci_profile.effective_capabilities", lambda: frozenset({"CAP_CHOWN"})
@@ -352,7 +352,7 @@ def test_a_profile_is_the_same_whatever_the_order():
     assert written(counted("read", "openat", "close")) == written(counted("close", "read", "openat"))
 
 
-def test_what_every_command_and_the_runtime_need_is_named_apart():
+def test_calls_of_every_command_and_of_the_runtime_are_listed_separately():
     made = json.loads(written(counted("read", "openat")))
     assert made["defaultAction"] == "SCMP_ACT_ERRNO"
     assert made["architectures"] == ["SCMP_ARCH_X86_64"]
@@ -368,13 +368,13 @@ def test_other_abis_are_architectures_of_the_profile():
     assert {"read", "write", "close", "sigreturn"} <= set(made.calls)
 
 
-def test_calls_without_a_name_are_told_and_left_out():
+def test_calls_without_a_name_are_reported_and_left_out():
     made = counted("syscall_999", "i386:syscall_998", "read")
     assert made.unnamed == ("i386:syscall_998", "syscall_999")
     assert made.calls == counted("read").calls
 
 
-def test_what_was_recorded_can_be_enforced(tmp_path):
+def test_a_recorded_profile_can_be_enforced(tmp_path):
     path = tmp_path / "profile"
     path.write_text(written(counted(*EVERYTHING[::3])))
     program = classic_bpf.decode(seccomp.confinement(str(path)).program)
@@ -406,7 +406,7 @@ def test_a_profile_that_may_lack_a_call_is_not_written():
         ("--enforce {} --profile -- true", "do not go together"),
     ],
 )
-def test_what_does_not_go_together(tmp_path, line, message):
+def test_conflicting_fields(tmp_path, line, message):
     path = tmp_path / "profile"
     path.write_text(json.dumps(document()))
     request, _ = tracer_parser.parse(registry.get("syscalls"), line.format(path).split())

@@ -89,7 +89,7 @@ def test_frames_are_as_wide_as_their_counts():
     }
 
 
-def test_what_was_lost_is_named_below():
+def test_losses_are_shown_below():
     assert "lost: 12 samples without a place" in shown("flamegraph", [RUN, LOST]).decode()
 
 
@@ -177,7 +177,7 @@ def test_json_can_be_read_back_as_folded_stacks_are():
         (['{"kind": "loss", "reason": "map_full", "lost": "many"}'], "no line of -f json"),
     ],
 )
-def test_what_is_no_file_of_stacks_is_refused(lines, message):
+def test_a_file_without_stacks_is_refused(lines, message):
     with pytest.raises(UsageError, match=message):
         read_stacks(lines, "a")
 

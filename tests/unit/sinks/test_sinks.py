@@ -610,7 +610,7 @@ def test_a_loss_stays_on_the_screen(screen):
 
 @pytest.mark.parametrize("screen", [(80, 24), (30, 10), (20, 8)], indirect=True)
 @pytest.mark.parametrize("item", [many(50), latency("row")], ids=["table", "histogram"])
-def test_what_is_shown_never_scrolls_or_wraps(screen, item):
+def test_tables_never_scroll_or_wrap(screen, item):
     schema = LATENCY if isinstance(item, Histograms) else SYSCALLS
     screen.write(shown("table", schema, [item, item, item], terminal=True))
     assert screen.top == 0
@@ -618,7 +618,7 @@ def test_what_is_shown_never_scrolls_or_wraps(screen, item):
     assert sum(line.startswith("12:00:00") for line in screen.lines) == 1
 
 
-def test_what_does_not_fit_is_reported(screen):
+def test_hidden_rows_are_reported(screen):
     screen.write(shown("table", SYSCALLS, [many(50)], terminal=True))
     assert re.match(r"\.\.\. and (\d+) more lines", screen.lines[-2])
     hidden = int(screen.lines[-2].split()[2])
@@ -636,7 +636,7 @@ def test_four_lines_of_the_screen_are_left_free_unless_it_is_too_small(screen, k
 
 
 @pytest.mark.parametrize("screen", [(80, 11)], indirect=True)
-def test_what_fits_is_shown_whole(screen):
+def test_rows_that_fit_are_shown_whole(screen):
     assert shown("table", SYSCALLS, [many(5)], terminal=True) == shown("table", SYSCALLS, [many(5)])
 
 

@@ -78,7 +78,7 @@ def test_times_follow_each_other(form):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_what_overlaps_has_a_row_of_its_own(form):
+def test_overlapping_slices_have_rows_of_their_own(form):
     schema = schema_of("biosnoop")
     rows = [
         (end, 7, "dd", "vda", "read", 8, 512, None, length, None) for end, length in ((100, 60), (120, 60))
@@ -206,7 +206,7 @@ def test_an_end_closes_the_last_of_its_name():
     assert not list(pairs.rest())
 
 
-def test_what_waits_for_its_end_is_bounded():
+def test_the_number_of_unfinished_slices_is_bounded():
     pairs = Pairs()
     found = [one for time in range(1000) for one in pairs.add(7, "t:a:b_begin", time, "", {})]
     assert len(found) == 1000 - 256

@@ -14,7 +14,7 @@ from pytracer.spec.peer_tools import PEER_TOOLS
 
 
 @pytest.mark.parametrize("line", PEER_TOOLS.values())
-def test_what_does_the_same_is_a_command_line_that_is_right(line):
+def test_equivalent_command_lines_are_valid(line):
     name, *words = shlex.split(line)
     if name not in COMMANDS:
         tracer_parser.parse(registry.get(name), words)

@@ -41,7 +41,7 @@ def server(tmp_path, monkeypatch):
     made.close()
 
 
-def test_a_file_is_asked_for_once_and_kept(server):
+def test_a_file_is_requested_once_and_kept(server):
     server.files[path_of(BUILD_ID)] = SYMBOLS
     found = [find(BUILD_ID) for _ in range(3)]
     assert [path.read_bytes() for path in found] == [SYMBOLS] * 3
@@ -49,7 +49,7 @@ def test_a_file_is_asked_for_once_and_kept(server):
     assert [path.name for path in found[0].parent.iterdir()] == ["debuginfo"]
 
 
-def test_nobody_is_asked_unless_it_is_configured(server, monkeypatch):
+def test_no_server_is_queried_unless_configured(server, monkeypatch):
     for urls in ("", "   ", "file:///tmp ftp://127.0.0.1"):
         monkeypatch.setenv("DEBUGINFOD_URLS", urls)
         assert find(BUILD_ID) is None
@@ -59,12 +59,12 @@ def test_nobody_is_asked_unless_it_is_configured(server, monkeypatch):
 
 
 @pytest.mark.parametrize("build_id", ["", "../../../etc/passwd", "0123456", "G" * 40, "ab" * 65])
-def test_what_is_no_build_id_is_not_asked_for(server, build_id):
+def test_an_invalid_build_id_is_not_requested(server, build_id):
     assert find(build_id) is None
     assert not server.requests
 
 
-def test_what_a_server_does_not_have(server, monkeypatch):
+def test_files_that_a_server_does_not_have(server, monkeypatch):
     assert find(BUILD_ID) is None
     other = "ff" * 20
     server.files[path_of(other)] = b""
@@ -76,7 +76,7 @@ def test_what_a_server_does_not_have(server, monkeypatch):
     assert not debuginfod._silent
 
 
-def test_a_server_that_is_not_there_is_asked_once_and_then_the_next(server, monkeypatch):
+def test_a_server_that_is_not_there_is_queried_once_and_then_the_next(server, monkeypatch):
     gone = Server()
     gone.close()
     monkeypatch.setenv("DEBUGINFOD_URLS", f"{gone.url} {server.url}")
@@ -116,7 +116,7 @@ def test_a_server_has_so_much_time_for_a_file_however_it_drips(server, monkeypat
     assert server.requests == [path_of(BUILD_ID)]
 
 
-def test_what_comes_after_its_time_is_not_kept(server, monkeypatch):
+def test_a_late_file_is_discarded(server, monkeypatch):
     server.raw[path_of(BUILD_ID)] = [
         FOUND + b"\r\n",
         *[SYMBOLS[n : n + 512] for n in range(0, len(SYMBOLS), 512)],
@@ -164,7 +164,7 @@ def test_an_answer_that_makes_no_sense_is_the_last_one(server, answer):
     assert not list(debuginfod._folder().glob("*/*"))
 
 
-def test_a_server_sends_nobody_to_other_protocols(server):
+def test_redirects_to_other_protocols_are_not_followed(server):
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = b"ftp://127.0.0.1:%d/debuginfo" % other.getsockname()[1]
         server.raw[path_of(BUILD_ID)] = [b"HTTP/1.1 302 Found\r\nLocation: %s\r\n\r\n" % address]

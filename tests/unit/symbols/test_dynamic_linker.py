@@ -131,7 +131,7 @@ def program_of(*command):
         (["prog", "env", "A=1"], "prog", {}),
     ],
 )
-def test_what_a_command_executes_behind_env_and_shells(command, program, changed):
+def test_programs_executed_by_env_and_shells(command, program, changed):
     """``""`` is an environment that was emptied first, None a variable that was removed."""
     before = {"HOME": "/home", "PATH": "/bin"}
     expected = {} if "" in changed else dict(before)
@@ -160,7 +160,7 @@ def test_what_a_command_executes_behind_env_and_shells(command, program, changed
         (["timeout"], "timeout"),
     ],
 )
-def test_what_is_executed_by_programs_that_execute_others(tmp_path, monkeypatch, command, program):
+def test_programs_executed_by_wrappers(tmp_path, monkeypatch, command, program):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     for name in ("prog", "kill", "folder/other"):
@@ -185,14 +185,14 @@ def test_the_environment_says_which_library_and_which_program(tree, monkeypatch,
         assert os.path.realpath(found) == os.path.realpath(main)
 
 
-def test_what_a_function_is_in_is_reported(tree, monkeypatch):
+def test_a_hint_names_the_library_of_a_function(tree, monkeypatch):
     main = program(tree, "-Wl,-rpath,$ORIGIN/one")
     with program_files.find(str(main)) as file, pytest.raises(UnknownNameError) as caught:
         places.find(file, "middle")
     assert caught.value.hint == f"it is in a library that {main} loads: {tree / 'one/libmiddle.so'}:middle"
 
 
-def test_what_is_there_but_mangled_is_reported(tmp_path):
+def test_a_hint_names_the_mangled_symbol(tmp_path):
     source = (
         'namespace ns { struct Foo { __attribute__((noinline)) int bar(int x) { asm(""); return x; } }; }\n'
     )

@@ -28,7 +28,7 @@ def offsets(path, written):
         return [site.offset for site in places.find(file, written).sites]
 
 
-def test_static_functions_of_two_units_are_two_and_each_can_be_asked_for(tmp_path):
+def test_static_functions_of_two_units_are_two_and_each_can_be_selected(tmp_path):
     program = compiled(tmp_path, {"a.c": SUB % (1, "a"), "b.c": SUB % (2, "b"), "m.c": MAIN}, "-O1")
     assert titles(program, "sub") == ["a.c:sub", "b.c:sub"]
     both = offsets(program, "sub")
@@ -48,7 +48,7 @@ def test_static_functions_of_two_units_are_two_and_each_can_be_asked_for(tmp_pat
 @pytest.mark.parametrize(
     ("debug", "expected"), [("-g", ["one/x.c:sub", "two/x.c:sub"]), ("-g0", ["sub@1", "sub@2"])]
 )
-def test_units_of_one_name_are_told_apart_by_debug_information_else_numbered(tmp_path, debug, expected):
+def test_units_of_one_name_are_distinguished_by_debug_information_else_numbered(tmp_path, debug, expected):
     sources = {"one/x.c": SUB % (1, "a"), "two/x.c": SUB % (2, "b"), "m.c": MAIN}
     program = compiled(tmp_path, sources, "-O1", debug)
     assert titles(program, "sub") == expected
@@ -57,14 +57,14 @@ def test_units_of_one_name_are_told_apart_by_debug_information_else_numbered(tmp
     }
 
 
-def test_a_unit_is_told_of_a_global_function_by_debug_information(tmp_path):
+def test_the_unit_of_a_global_function_comes_from_debug_information(tmp_path):
     program = compiled(tmp_path, {"a.c": SUB % (1, "a"), "b.c": SUB % (2, "b"), "m.c": MAIN}, "-O1", "-g")
     assert offsets(program, "a.c:run_a") == offsets(program, "run_a")
     with pytest.raises(UnknownNameError):
         offsets(program, "b.c:run_a")
 
 
-def test_versions_of_a_function_are_all_found_and_each_can_be_asked_for(tmp_path):
+def test_versions_of_a_function_are_all_found_and_each_can_be_selected(tmp_path):
     source = (
         "int old(void) { return 1; } int new(void) { return 2; }\n"
         '__asm__(".symver old,wait@V1"); __asm__(".symver new,wait@@V2");\n'
@@ -198,7 +198,7 @@ def test_every_name_of_a_file_is_found_again_as_it_is_shown_and_as_it_stands(bin
                 assert {match.symbol.address for match in found} == expected, written
 
 
-def test_what_a_pattern_is_shown_as_names_each_function_by_itself(binary):
+def test_names_shown_for_a_pattern_are_unique(binary):
     found, wanted = None, "main.*" if "go" in binary else "*a*" if "libc" not in binary else "*_r"
     with program_files.find(binary) as file:
         found = places.find(file, wanted)

@@ -38,7 +38,7 @@ def test_a_change_ends_one_span_and_begins_another():
     assert changes.span(START - 1, 30, [])[:3] == (0, 1 << 64, True)
 
 
-def test_what_may_have_happened_anywhere_ends_all_spans():
+def test_a_change_at_an_unknown_address_ends_all_spans():
     changes = MappingChanges()
     changes.add_everywhere(10)
     assert changes.span(INNER, 5, [7, 8])[:3] == (0, 7, True)
@@ -81,7 +81,7 @@ def test_a_generation_that_is_not_known_is_of_what_never_changed():
     assert changes.span(END, 0, []).known
 
 
-def test_old_changes_are_forgotten_and_said_to_be(monkeypatch):
+def test_old_changes_are_forgotten_and_reported_so(monkeypatch):
     monkeypatch.setattr(history, "_TIMES", 4)
     changes = MappingChanges()
     for time in range(10, 60, 10):

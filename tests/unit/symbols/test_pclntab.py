@@ -186,7 +186,7 @@ def test_each_layout(magic):
 
 
 @pytest.mark.parametrize("magic", MAGICS)
-def test_what_is_cut_or_wrong_is_an_error_or_nothing(magic):
+def test_damaged_tables_are_an_error_or_empty(magic):
     data = made(magic)
     for size in range(len(data)):
         read(File(data[:size]))

@@ -63,7 +63,7 @@ def test_both_tables_are_looked_into(tmp_path):
         assert [site.name for site in places.find(program, "*").sites] == ["inside", "exported"]
 
 
-def test_what_is_chosen_at_the_start_is_reported(file):
+def test_an_ifunc_is_reported(file):
     program = file(Symbol(b"memcpy", 0x401000, 8, kind=10), Symbol(b"memmove_sse", 0x401010, 8))
     with pytest.raises(UsageError, match=r"memcpy of .* is chosen among several functions"):
         places.find(program, "memcpy")
@@ -72,7 +72,7 @@ def test_what_is_chosen_at_the_start_is_reported(file):
     assert found.note.endswith("(IFUNC): memcpy")
 
 
-def test_what_is_no_function_is_an_error_that_says_what_is(file):
+def test_an_unknown_function_is_an_error_that_suggests_others(file):
     program = file(Symbol(b"work", 0x401000, 8))
     with pytest.raises(UnknownNameError) as caught:
         places.find(program, "wrok")
@@ -244,7 +244,7 @@ def test_a_library_is_the_one_that_this_machine_runs(tmp_path, monkeypatch):
     ("path", "why"),
     [("/dev/null", "no file with code"), ("/", "no file with code"), ("/no/such", "No such file")],
 )
-def test_what_is_no_file(path, why):
+def test_a_missing_file(path, why):
     with pytest.raises(UsageError, match=why):
         program_files.find(path)
 

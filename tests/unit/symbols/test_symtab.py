@@ -86,7 +86,7 @@ def test_stacks_do_not_give_them_to_their_neighbours(assembled):
     assert stack(assembled, *names, offset=1) == ["before", "asmfunc", "sized", "sized", "last"]
 
 
-def test_what_is_behind_an_inner_function_is_of_the_outer_one(tmp_path):
+def test_addresses_behind_an_inner_function_belong_to_the_outer_one(tmp_path):
     source = """
     .globl _start, outer, nested
     .type outer, @function

@@ -86,7 +86,7 @@ def test_a_semaphore_that_is_in_no_file_cannot_be_counted(elf):
     assert (mark.semaphore, mark.site.semaphore) == (DATA + 0x180, 0)
 
 
-def test_what_is_none_of_ours_is_passed_over(elf):
+def test_foreign_notes_are_skipped(elf):
     notes = note(b"a", b"b", owner=b"GNU\0") + note(b"a", b"nowhere", place=0x9999) + note(b"a", b"kept")
     assert [mark.name for mark in usdt.usdt_probes(elf(notes))] == ["kept"]
 
@@ -209,7 +209,7 @@ def test_arm64(text, expected, elf):
         (RISCV, "8@a0", "machine"),
     ],
 )
-def test_what_cannot_be_read_is_that_argument_only(machine, text, why, elf):
+def test_only_the_unreadable_argument_is_null(machine, text, why, elf):
     good = "8@x3" if machine == AARCH64 else "8@%rax"
     first, bad, last = parsed(f"{good} {text} {good}", elf, machine)
     assert why in bad.problem

@@ -68,7 +68,7 @@ def test_places_in_the_file_are_addresses(read):
     assert found.functions.find(addresses(0x5000)) == [None]
 
 
-def test_what_says_no_size_reaches_as_far_as_the_next(read):
+def test_a_symbol_without_a_size_extends_to_the_next(read):
     symbols = [Symbol(b"assembly", 0x401000, 0), Symbol(b"next", 0x401040, 4)]
     assert read(build(symbols)).functions.find(addresses(0x40103F, 0x401044)) == ["assembly", None]
     # but not where there may be others in between
@@ -141,7 +141,7 @@ def test_build_id(read):
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF", b"MZ" + bytes(100), b"\x7fELF\x02\x02\x01" + bytes(100)])
-def test_what_is_no_elf_file_of_this_machine(read, data):
+def test_files_that_are_no_elf_of_this_machine(read, data):
     with pytest.raises(ElfError):
         read(data)
 
@@ -352,7 +352,7 @@ def test_a_process_that_is_not_there():
     assert not UserSymbols().notice(2**22 + 1)
 
 
-def test_what_is_no_file_is_not_opened(tmp_path):
+def test_only_regular_files_are_opened(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     mapping = memory_maps.Mapping(0x1000, 0x2000, 0, "00:00", pipe.stat().st_ino, str(pipe))
@@ -401,7 +401,7 @@ def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
     )
 
 
-def test_who_is_over_the_time_is_not_looked_at(monkeypatch):
+def test_a_user_over_budget_is_skipped(monkeypatch):
     now = [0.0]
     budget = Budget(user=replace(USER, cpu=2.0, share=0.5), clock=lambda: now[0], cpu=lambda: now[0])
     account = budget.account(budgets.UID, "process 23 (x)")
@@ -496,7 +496,7 @@ def test_of_a_jitdump_a_message_says_that_it_is_not_read(tmp_path, name, is_dump
         (b"ffff000000001000  10   two words\r", 0xFFFF000000001000, 16, "two words"),
     ],
 )
-def test_what_writes_perf_maps(own_map, line, start, size, name):
+def test_runtimes_that_write_perf_maps(own_map, line, start, size, name):
     own_map.write_bytes(line + b"\n")
     made = perf_map()
     name = name or line.decode().split(" ", 2)[2]

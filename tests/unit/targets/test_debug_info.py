@@ -148,7 +148,7 @@ PLACES = {"insert": (0, 1, NOT_IN_REGISTER, 2, 3), "size": (0, 1), "wide": (1,)}
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_where_arguments_are_is_told_where_compilers_tell_it(tmp_path, name):
+def test_locations_of_arguments_are_known_if_the_compiler_recorded_them(tmp_path, name):
     count = len(PLACES[name])
     for option, wanted in (("-O2", PLACES[name]), ("-O0", (None,) * count)):
         found = described(compiled(tmp_path, option), name)
@@ -266,7 +266,7 @@ def test_more_than_can_be_gone_through_is_not(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_what_is_too_large_is_not_read(tmp_path, packed):
+def test_large_sections_are_not_read(tmp_path, packed):
     """By the size in a section's header, or its size when decompressed."""
     path = compiled(tmp_path, *(["-gz"] if packed else []))
     assert types_of(path, "insert") is not None

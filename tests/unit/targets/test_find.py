@@ -199,7 +199,7 @@ def test_raw_tracepoints_are_those_of_btf_else_what_symbols_and_events_tell(
     assert names_of("rt:s*") == ["sys_exit"]
 
 
-def test_a_raw_tracepoint_that_nothing_lists_is_asked_for(
+def test_a_raw_tracepoint_that_nothing_lists_is_requested(
     kernel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Types, "known", frozenset())

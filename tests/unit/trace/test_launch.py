@@ -269,7 +269,7 @@ def test_it_inherits_the_callers_descriptors(tmp_path):
     assert (tmp_path / "theirs").read_text() == "yes\n"
 
 
-def test_it_inherits_no_descriptor_of_ours(tmp_path):
+def test_it_inherits_no_descriptor_of_pytracer(tmp_path):
     inheritable = {fd for fd in descriptors() if is_inheritable(int(fd))}
     assert {"0", "1", "2"} <= inheritable
     out = tmp_path / "fds"

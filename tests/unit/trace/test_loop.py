@@ -64,7 +64,7 @@ def test_stop_from_another_thread_wakes_it_up(made):
         thread.join()
 
 
-def test_what_is_left_in_the_ring_comes_after_the_probes_are_off(made):
+def test_the_rest_of_the_ring_is_shown_after_detaching(made):
     made.rest = 3
     with opened() as open_trace:
         open_trace.stop()
@@ -204,7 +204,7 @@ def test_leaving_early_and_errors_of_the_caller_close_it_once(made):
     assert broken._session.closed == 1
 
 
-def test_what_fails_at_the_start_leaves_nothing(monkeypatch, made):
+def test_a_failed_start_leaves_nothing(monkeypatch, made):
     def no_facts():
         raise PytracerError("no kernel today")
 
@@ -212,7 +212,7 @@ def test_what_fails_at_the_start_leaves_nothing(monkeypatch, made):
         Trace(Request(tracer(), command=("sleep", "60")), no_facts)
 
 
-def test_to_stop_what_is_closed_writes_to_nobody_elses_file(made):
+def test_stopping_a_closed_trace_writes_to_no_other_file(made):
     with tempfile.TemporaryFile() as file:
         open_trace = opened()
         numbers = [open_trace._events._read, open_trace._events._write]

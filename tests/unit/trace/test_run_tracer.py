@@ -103,7 +103,7 @@ def test_after_a_signal_events_are_shown_for_a_moment_and_the_rest_is_counted(mo
     assert sink.is_closed
 
 
-def test_what_is_shown_within_the_moment_is_not_lost(monkeypatch, made):
+def test_events_shown_in_time_are_not_lost(monkeypatch, made):
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 60.0)
     sink = Shown(signal.SIGINT)
     ended(sink)
@@ -141,14 +141,14 @@ def test_where_the_command_ended_it_everything_is_shown(monkeypatch, made, statu
     assert sink.events + sum(sink.losses.values()) == 4 * EVENTS
 
 
-def test_what_is_not_shown_is_a_loss_under_strict(monkeypatch, made):
+def test_unshown_events_are_a_loss_under_strict(monkeypatch, made):
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     sink = Shown(signal.SIGINT)
     with pytest.raises(LossError, match=r"\d+ lost"):
         ended(sink, strict=True)
 
 
-def test_other_losses_are_told_though_the_output_was_ended(monkeypatch, made):
+def test_other_losses_are_reported_though_the_output_was_ended(monkeypatch, made):
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     made.losing = ((Loss("ring_full", 3, "", 0),),)
     sink = Shown(signal.SIGINT)
@@ -193,7 +193,7 @@ def test_lines_that_the_reader_can_still_have_are_not_lost(monkeypatch, made):
     assert ended(sink) == (0, [f"lost: {4 * EVENTS - 23} {loop.UNSHOWN_MEANING}"])
 
 
-def test_what_takes_long_and_does_not_wait_is_shown(monkeypatch, made):
+def test_slow_formatting_without_waiting_is_shown(monkeypatch, made):
     """Formatting events takes seconds on a slow machine."""
     monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.01)
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 60.0)
@@ -277,7 +277,7 @@ def test_a_batch_is_shown_in_its_order(monkeypatch, made):
     assert np.concatenate([item.column("serial") for item in sink.items]).tolist() == list(range(EVENTS))
 
 
-def test_what_takes_long_is_reported(monkeypatch):
+def test_a_slow_end_is_reported(monkeypatch):
     monkeypatch.setattr(progress, "_SECONDS", 0.001)
     messages, enough = [], threading.Event()
 

@@ -39,7 +39,7 @@ def test_rows_stay_in_the_order_of_the_run_until_they_are_sorted():
     assert calls(view) == ["read", "write", HOSTILE]
 
 
-def test_only_the_rows_that_are_asked_for_are_made():
+def test_only_the_rows_that_are_requested_are_made():
     view = view_of(FIRST)
     columns = [view.column("syscall"), view.column("calls"), view.column("total_ns")]
     assert view.cells(1, 1, columns) == [["write", "3", "30.000 ms"]]
@@ -116,7 +116,7 @@ def test_old_intervals_go_when_there_are_many():
     assert view.rows(0, 1)[0]["pid"] == 100
 
 
-def test_what_is_shown_is_an_item():
+def test_a_view_returns_an_item():
     view = view_of(FIRST)
     view.set_filter("pid=7")
     view.sort_by("calls", descending=False)

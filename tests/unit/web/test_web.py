@@ -88,7 +88,7 @@ def test_every_tracer_is_offered():
     assert {"inject"} == names - {one["name"] for one in describe(allow_commands=False)}
 
 
-def test_what_is_sent_becomes_the_request_of_the_command_line():
+def test_a_form_makes_the_same_request_as_the_command_line():
     sent = {
         "tracer": "syscalls", "options": {"by": "comm", "latency": False, "calls": "openat,read"},
         "filters": {"comm": ["ls"], "pid": ""}, "interval": "2", "duration": "5",

@@ -152,7 +152,7 @@ def test_a_label_too_far_away():
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_refused(call, options, message):
+def test_values_that_do_not_fit_are_refused(call, options, message):
     with pytest.raises(BuildError, match=message):
         one(*call, **options)
 

@@ -97,7 +97,7 @@ def test_division_by_an_index_of_0_ends_it(context):
         ([ClassicInstruction(0x55, 0, 0, 0), ACCEPT], "no instruction 0x55"),
     ],
 )
-def test_what_is_no_classic_bpf_is_refused(code, why):
+def test_invalid_classic_bpf_is_refused(code, why):
     with pytest.raises(BuildError, match=why):
         prologue(made(*code), PacketContext.SKB, 0)
 
@@ -116,7 +116,7 @@ def test_a_filter_that_lets_nothing_through_is_refused():
         ("ether[0] = 1", LinkType.COOKED, PacketContext.SKB, "interfaces of several kinds"),
     ],
 )
-def test_what_is_not_known_there_is_a_usage_error(text, link, context, why):
+def test_an_unknown_name_is_a_usage_error(text, link, context, why):
     with pytest.raises(UsageError, match=why):
         prologue(CompiledFilter(text, link, compile_filter(text, link)), context, 0)
 
@@ -132,7 +132,7 @@ def test_a_filter_that_does_not_parse_has_libpcaps_words():
         compile_filter("tcp\0x", LinkType.ETHERNET)
 
 
-def test_without_libpcap_it_is_said_what_to_install(monkeypatch):
+def test_without_libpcap_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(pcap, "_NAMES", ("libno-such-thing.so.9",))
     monkeypatch.setattr(pcap, "_library", pcap._library.__wrapped__)
     with pytest.raises(PytracerError, match="needs libpcap") as caught:

@@ -30,7 +30,7 @@ class OneLink(InterfaceLink):
     ("index", "attached", "message"),
     [(1, True, ""), (1, False, "somebody took the program off"), (0x7FFFFFFF, False, "it is gone")],
 )
-def test_what_became_of_a_program_is_said_once(index, attached, message):
+def test_a_detached_program_is_reported_once(index, attached, message):
     link = OneLink(-1, index, "eth0", how="")
     link.attached = attached
     assert (link.poll_detached, link.is_over) == (message, bool(message))
@@ -51,7 +51,7 @@ def refusing(*errors: int):
     return attach, requests
 
 
-def test_the_driver_is_asked_before_what_is_behind_it():
+def test_the_driver_is_tried_before_generic_mode():
     attach, requests = refusing(errno.EOPNOTSUPP)
     link, mode, note = xdp.try_mode("best", 2, "eth0", attach)
     assert (link, mode, requests) == (7, xdp.GENERIC, [xdp.NATIVE, xdp.GENERIC])
@@ -60,7 +60,7 @@ def test_the_driver_is_asked_before_what_is_behind_it():
     assert xdp.try_mode("best", 2, "eth0", attach) == (7, xdp.NATIVE, "")
 
 
-def test_a_mode_that_was_asked_for_is_the_only_one():
+def test_a_requested_mode_is_the_only_one_tried():
     attach, requests = refusing(errno.EOPNOTSUPP)
     with pytest.raises(UnsupportedError, match="eth0 by native XDP"):
         xdp.try_mode("native", 2, "eth0", attach)
@@ -77,7 +77,7 @@ def test_another_program_is_not_got_round(number, monkeypatch):
     assert requests == [xdp.NATIVE]
 
 
-def test_what_nobody_holds_is_said_so(monkeypatch):
+def test_a_program_without_a_holder_is_reported_so(monkeypatch):
     monkeypatch.setattr(interface, "program_by_id", lambda _: (_ for _ in ()).throw(OSError()))
     assert interface.describe_program(0x7FFFFFFF) == f"id {0x7FFFFFFF}, which no process holds"
 

@@ -60,7 +60,7 @@ def test_no_such_function(kernel: Path) -> None:
         functions.matching(("__arm64_sys_*",))
 
 
-def test_hidden_addresses_are_not_taken_for_one_function(kernel: Path) -> None:
+def test_hidden_addresses_are_not_mismistaken_for_one_function(kernel: Path) -> None:
     zeros = "".join(f"{'0' * 16}{line[16:]}\n" for line in SYMBOLS.splitlines())
     functions.SYMBOLS.write_text(zeros)
     with pytest.raises(NotPermittedError, match="hides the addresses"):
@@ -136,7 +136,7 @@ def test_a_return_has_an_event_of_its_own_with_room_for_calls_in_flight(events: 
 
 
 @pytest.mark.parametrize("fails", ["p:", "attach"])
-def test_what_was_made_is_taken_back_where_the_rest_fails(events: Tracefs, fails: str) -> None:
+def test_created_events_are_removed_if_others_fail(events: Tracefs, fails: str) -> None:
     events.fails = {fails: errno.EBUSY}
     with pytest.raises(AttachError, match=r"a kprobe event on 2 functions \(f\*\)"):
         kprobe_events.attach_event(FOUND, 3, "enter")
@@ -151,7 +151,7 @@ def test_an_event_that_somebody_uses_is_not_left_in_silence(events: Tracefs) -> 
     assert "kprobe_events" in (caught.value.hint or "")
 
 
-def test_what_dead_processes_left_is_swept_and_nothing_else(events: Tracefs) -> None:
+def test_only_leftovers_of_dead_processes_are_removed(events: Tracefs) -> None:
     here = Path("/proc/self/ns/pid").stat().st_ino
     alive = owner(os.getpid())
     lines = [
@@ -191,7 +191,7 @@ def test_commands_are_written_in_pieces_that_tracefs_takes(kernel: Path, monkeyp
 
 
 @pytest.mark.parametrize(("reported", "count"), [(5, 5), (0, 0), (None, None)])
-def test_what_a_link_missed_is_told_from_not_saying(
+def test_missed_runs_are_distinguished_from_an_unknown_number(
     monkeypatch, reported: int | None, count: int | None
 ) -> None:
     def info(_fd: int, buffer: bytearray) -> None:

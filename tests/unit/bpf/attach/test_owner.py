@@ -29,7 +29,7 @@ def dead() -> str:
     return name
 
 
-def test_the_living_are_told_from_the_dead(dead):
+def test_living_owners_are_distinguished_from_dead_ones(dead):
     alive = owner(os.getpid())
     assert not is_dead(alive)
     assert not is_dead_short(short_name(alive))
@@ -63,7 +63,7 @@ def test_a_short_name_is_one_that_the_kernel_takes_whole():
 
 
 @pytest.mark.parametrize("name", ["", "count", "pt", "ptsomebody_else", "xdp_dispatcher", "pt!0123456789ab"])
-def test_other_names_are_nobodys(name):
+def test_other_names_have_no_owner(name):
     assert not is_dead_short(name)
 
 

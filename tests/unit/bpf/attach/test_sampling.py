@@ -44,7 +44,7 @@ def test_one_for_each_cpu(monkeypatch, opened):
     assert opened == [(-1, 0), (-1, 3)]
 
 
-def test_an_error_half_way_leaves_nothing_open(monkeypatch, opened):
+def test_an_error_midway_leaves_nothing_open(monkeypatch, opened):
     monkeypatch.setattr(perf_sample, "online_cpus", lambda: [0, 1, 2])
     calls = iter([0, 0, 0, 0, OSError(errno.EEXIST, "there is one")])
 
@@ -92,7 +92,7 @@ def test_threads_that_are_born_meanwhile_have_it_done_anew(monkeypatch, opened):
     assert descriptors() == before
 
 
-def test_who_makes_them_faster_than_they_are_found_is_sampled_by_cpus(monkeypatch, opened):
+def test_a_process_that_creates_threads_too_fast_is_sampled_by_cpus(monkeypatch, opened):
     monkeypatch.setattr(perf_sample, "online_cpus", lambda: [0])
     threads = set()
 

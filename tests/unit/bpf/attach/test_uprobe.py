@@ -74,7 +74,7 @@ def requests(probe):
         facts.close()
 
 
-def test_what_an_attachment_asks_for(kernel, program):
+def test_attributes_of_an_attachment(kernel, program):
     sites = (ProbeSite("a", 0x1040, 0x30), ProbeSite("b", 0x1080))
     probe = Uprobe("", file=program, process=7, sites=sites, targets=(3, 4))
     with program_files.find(program) as file:
@@ -118,7 +118,7 @@ def test_one_place_that_is_refused_takes_the_others_back(kernel, program, number
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-def test_a_refusal_is_told_from_absence(kernel, program):
+def test_a_refusal_is_distinguished_from_absence(kernel, program):
     kernel.refuses = [errno.EACCES]
     answer = requests(Uprobe("", file=program, symbol="work"))
     assert (answer.is_supported, answer.is_forbidden, answer.reason) == (False, True, "refused by somebody")
@@ -148,7 +148,7 @@ def test_a_file_that_was_replaced_between_finding_and_attaching_is_an_error(kern
     assert not kernel.attached
 
 
-def test_what_a_tracer_declares_is_looked_for_in_the_process_that_is_named():
+def test_declared_probes_are_searched_in_the_named_process():
     hook = Hook("call", "x", (Alternative("uprobe", (Uprobe("enter", file="libc", symbol="malloc"),)),))
     tracer = registry.get("funccount")
     request = Request(tracer, filters={Filter.PID: (struct.pack("I", 7),)})
@@ -158,7 +158,7 @@ def test_what_a_tracer_declares_is_looked_for_in_the_process_that_is_named():
     assert chosen.probe.process == 0
 
 
-def test_a_way_is_forced_by_its_exact_name_before_the_familys():
+def test_an_alternative_is_forced_by_its_exact_name_before_the_familys():
     alternatives = tuple(Alternative(name, ()) for name in ("uprobe-multi", "uprobe", "uprobe-events"))
     hook = Hook("u", "x", alternatives)
     assert [alternative.name for alternative in hook.alternatives_named("uprobe")] == ["uprobe"]

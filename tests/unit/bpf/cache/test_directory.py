@@ -54,14 +54,12 @@ def test_xdg_cache_home_goes_first(home: Path, tmp_path: Path, monkeypatch: pyte
     assert cache_dir().path == home / ".cache" / "pytracer"
 
 
-def test_the_folder_asked_for_goes_before_all(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_requested_folder_has_priority(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path / "mine"))
     assert cache_dir() == CacheDir(tmp_path / "mine")
 
 
-def test_the_folder_asked_for_must_do(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requested_folder_must_work(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "file").touch()
@@ -72,7 +70,7 @@ def test_the_folder_asked_for_must_do(home: Path, tmp_path: Path, monkeypatch: p
         assert caught.value.hint
 
 
-def test_what_others_can_write_is_passed_over_with_a_note(
+def test_a_folder_that_others_can_write_is_skipped_with_a_note(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = tmp_path / "xdg"
@@ -90,9 +88,7 @@ def test_what_others_can_write_is_passed_over_with_a_note(
 
 
 @pytest.mark.parametrize("requested", [True, False])
-def test_what_is_kept_in_a_folder_that_is_read_only_is_of_use(
-    home: Path, monkeypatch: pytest.MonkeyPatch, requested: bool
-) -> None:
+def test_a_read_only_folder_is_used(home: Path, monkeypatch: pytest.MonkeyPatch, requested: bool) -> None:
     first = cache_dir()
     if requested:
         monkeypatch.setenv("PYTRACER_CACHE_DIR", str(first.path))
@@ -119,7 +115,7 @@ def test_where_nothing_can_be_written_that_is_reported(home: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("obstacle", ["file", "fifo", "folder"])
-def test_what_is_in_the_place_of_a_file_or_folder_stops_nobody(tmp_path: Path, obstacle: str) -> None:
+def test_a_wrong_kind_of_file_does_not_stop_a_start(tmp_path: Path, obstacle: str) -> None:
     tmp_path.chmod(0o700)
     cache = CacheDir(tmp_path)
     for name in ("images", "some"):
@@ -199,7 +195,7 @@ def test_a_cache_reached_by_a_link_is_known_by_its_real_name(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_belongs_to_another_user_is_not_trusted(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_not_trusted(tmp_path: Path) -> None:
     folder = tmp_path / "theirs" / "mine"
     folder.mkdir(parents=True)
     (folder / "file").write_bytes(b"x")

@@ -108,7 +108,9 @@ def test_clear_drops_what_is_listed_and_what_was_left_half_made(cache: CacheDir)
     assert clear(cache) == []
 
 
-def test_what_cannot_be_dropped_keeps_nothing_else(cache: CacheDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_that_cannot_be_removed_does_not_stop_others(
+    cache: CacheDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = fill(cache)
     stuck = {path for path in made if path.is_file()}
     unlink = Path.unlink
@@ -125,7 +127,7 @@ def test_what_cannot_be_dropped_keeps_nothing_else(cache: CacheDir, monkeypatch:
     assert {path for path in made if path.exists()} == stuck
 
 
-def test_what_is_not_pytracers_stays(cache: CacheDir) -> None:
+def test_foreign_files_stay(cache: CacheDir) -> None:
     """The user may have other files in the folder."""
     fill(cache)
     names = ["images/holiday.jpg", "images/notes.image", "headers/letter.txt", "headers/mine/linux/sched.h"]

@@ -175,7 +175,7 @@ def test_without_btf_the_headers_are_what_counts(machine: Machine) -> None:
     assert len({archive, other, package, changed, key_of(RECIPE)}) == 5
 
 
-def test_a_package_is_nothing_to_who_asked_for_btf(machine: Machine) -> None:
+def test_a_package_does_not_matter_if_btf_is_requested(machine: Machine) -> None:
     btf, package = replace(RECIPE, headers="btf"), replace(RECIPE, headers="package")
     before = key_of(btf), key_of(package)
     machine.install_headers()
@@ -209,7 +209,7 @@ def maps(*paths: object) -> list[str]:
     return lines + [f"7f10-7f20 r-xp 00000000 fe:00 1234   {path}\n" for path in paths]
 
 
-def test_who_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiler_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("libbcc.so.0.26.0", "libLLVM-14.so.1", "libclang cpp.so", "libc.so.6")
     for name in names:
         (tmp_path / name).touch()
@@ -222,14 +222,14 @@ def test_who_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("seen", [(), ("/usr/lib/libLLVM-14.so.1", "/usr/lib/libc.so.6")])
-def test_who_compiled_must_be_known(monkeypatch: pytest.MonkeyPatch, seen: tuple[str, ...]) -> None:
+def test_the_compiler_must_be_known(monkeypatch: pytest.MonkeyPatch, seen: tuple[str, ...]) -> None:
     """An update of the compiler would go unnoticed."""
     monkeypatch.setattr(image_cache, "_read_maps", lambda: maps(*seen))
     with pytest.raises(ImageError, match="cannot be seen"):
         image_cache.compiler_identity()
 
 
-def test_who_compiled_where_that_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hidden_compiler_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     def hidden() -> list[str]:
         raise PermissionError(13, "Permission denied")
 
@@ -274,7 +274,7 @@ def where(cache: CacheDir) -> Path:
     return found
 
 
-def test_what_is_kept_is_found(cache: CacheDir, image: Image) -> None:
+def test_stored_images_are_found(cache: CacheDir, image: Image) -> None:
     assert look_up(cache, RECIPE, KEY) is None
     store(cache, RECIPE, image)
     assert look_up(cache, RECIPE, KEY) == image
@@ -297,7 +297,7 @@ def test_a_key_that_only_begins_alike_is_another(cache: CacheDir, image: Image) 
 
 
 @pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"updated"), Path.unlink])
-def test_what_other_libraries_made_is_not_used(
+def test_images_of_other_libraries_are_not_used(
     cache: CacheDir, image: Image, tmp_path: Path, change: Callable[[Path], object]
 ) -> None:
     store(cache, RECIPE, image)
@@ -305,13 +305,13 @@ def test_what_other_libraries_made_is_not_used(
     assert look_up(cache, RECIPE, KEY) is None
 
 
-def test_what_nobody_made_is_not_kept(cache: CacheDir, image: Image) -> None:
+def test_images_without_a_compiler_are_not_stored(cache: CacheDir, image: Image) -> None:
     with pytest.raises(ImageError, match="compiled it are unknown"):
         store(cache, RECIPE, replace(image, made_by=()))
     assert not (cache.path / "images").exists()
 
 
-def test_what_nobody_made_is_not_used(cache: CacheDir, image: Image) -> None:
+def test_images_without_a_compiler_are_not_used(cache: CacheDir, image: Image) -> None:
     store(cache, RECIPE, image)
     where(cache).write_bytes(replace(image, made_by=()).encode())
     assert look_up(cache, RECIPE, KEY) is None
@@ -420,9 +420,7 @@ def test_the_oldest_go_when_they_are_too_big(
     assert look_up(cache, RECIPE, KEY) == image
 
 
-def test_what_was_left_half_written_goes_and_what_is_being_written_stays(
-    cache: CacheDir, image: Image
-) -> None:
+def test_incomplete_files_are_removed_and_files_being_written_stay(cache: CacheDir, image: Image) -> None:
     folder = cache.folder("images")
     dead, alive = _aged(folder, ".new-dead", 2), _aged(folder, ".new-alive", 0)
     other = _aged(folder, "something-else", 900)

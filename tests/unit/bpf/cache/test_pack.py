@@ -86,7 +86,7 @@ def altered(change: Callable[[Any], object]) -> bytes:
     return sealed(zlib.compress(json.dumps(body).encode()))
 
 
-def test_what_goes_in_comes_out() -> None:
+def test_data_round_trips() -> None:
     assert decode(a_pack().encode()) == a_pack()
     assert decode(altered(lambda body: None)) == a_pack()
     assert a_pack().tracers == ["tracer"]
@@ -106,14 +106,14 @@ def test_cut_or_flipped_anywhere_it_is_no_pack() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"null", b"[]", b"{}", b"\xff", b"[" * 100_000, b"7"])
-def test_what_is_whole_but_something_else(text: bytes) -> None:
+def test_complete_files_of_another_kind(text: bytes) -> None:
     with pytest.raises(PackError, match="something else"):
         decode(sealed(zlib.compress(text)))
     with pytest.raises(PackError, match="something else"):
         decode(sealed(text))
 
 
-def test_what_is_compressed_badly_or_with_more_behind_it() -> None:
+def test_damaged_or_trailing_compressed_data() -> None:
     content = a_pack().encode()[len(MAGIC) + 65 :]
     for bad in (content[:-1], content + b"more", content + content, content[:20]):
         with pytest.raises(PackError, match="something else"):
@@ -180,7 +180,7 @@ def test_the_image_of_a_plan_is_found() -> None:
         (recipe("-DA", events=("sched:exit",)), BTF, "trace event sched:exit", "--dry-run"),
     ],
 )
-def test_what_is_not_there_is_reported(recipe: Recipe, btf: str, message: str, hint: str) -> None:
+def test_missing_names_are_reported(recipe: Recipe, btf: str, message: str, hint: str) -> None:
     with pytest.raises(UnsupportedError, match=re.escape(message)) as caught:
         a_pack().find(recipe, btf, "x")
     assert hint in caught.value.hint
@@ -376,7 +376,7 @@ def test_btf_of_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert packing._read(kernel)[1] == hashlib.sha256(built.data()).hexdigest()
 
 
-def test_every_way_that_needs_no_trace_event_is_planned() -> None:
+def test_every_alternative_that_needs_no_trace_event_is_planned() -> None:
     """Both hooks by raw tracepoints, the calls by kprobes too, with and without 32-bit programs."""
     built = basic()
     built.struct("pt_regs", 8, ("orig_ax", LONG, 0))
@@ -428,7 +428,7 @@ def contents(program: str = "enter", **changed: dict[str, Any]) -> Image:
     return Image("", "", (), maps, (ProgramSpec(program, RETURN, {}),))
 
 
-def test_what_can_be_of_the_c_is_taken() -> None:
+def test_a_source_that_can_be_the_c_is_accepted() -> None:
     assert problem_of(contents(), C) == ""
     ring = {"type": 4, "key_size": 4, "value_size": 4}
     assert problem_of(contents(events=ring), C) == ""
@@ -457,7 +457,7 @@ def test_what_can_be_of_the_c_is_taken() -> None:
         ({"program": "other"}, "a program 'other', which its C does not have"),
     ],
 )
-def test_what_cannot_be_of_the_c_is_refused(changed: dict[str, Any], problem: str) -> None:
+def test_a_source_that_cannot_be_the_c_is_refused(changed: dict[str, Any], problem: str) -> None:
     assert problem in problem_of(contents(**changed), C)
 
 

@@ -112,7 +112,7 @@ def be_empty(path: Path) -> None:
         be_empty,
     ],
 )
-def test_what_is_damaged_is_made_anew(path: Path, damage: Callable[[Path], None]) -> None:
+def test_damaged_folders_are_made_again(path: Path, damage: Callable[[Path], None]) -> None:
     publish(path, fill)
     assert is_intact(path)
     damage(path)
@@ -123,14 +123,14 @@ def test_what_is_damaged_is_made_anew(path: Path, damage: Callable[[Path], None]
     assert [each.name for each in path.parent.iterdir() if each.name != "elsewhere"] == ["headers"]
 
 
-def test_who_comes_second_leaves_what_is_there(path: Path) -> None:
+def test_a_second_writer_leaves_the_first_ones_folder(path: Path) -> None:
     publish(path, fill)
     number = path.stat().st_ino
     publish(path, fill)
     assert path.stat().st_ino == number
 
 
-def test_what_is_interrupted_leaves_nothing(path: Path) -> None:
+def test_an_interrupted_write_leaves_nothing(path: Path) -> None:
     def interrupted(new: Path) -> None:
         fill(new)
         raise KeyboardInterrupt

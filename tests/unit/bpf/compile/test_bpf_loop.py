@@ -26,7 +26,7 @@ def test_a_program_that_has_nothing_called_stays_as_it_is():
     assert link_bodies([LoopBody("alone", 0, code)]) == code
 
 
-def test_what_is_called_stands_behind_in_turn_and_once():
+def test_callbacks_are_appended_once_in_order():
     """The first has the second called twice, and the third, which has the second called as well."""
     code = {"main": function(1, 3, 1), "pt_loop_1": function(), "pt_loop_3": function(1, register=R6)}
     whole = parts("main", code.__getitem__)
@@ -42,7 +42,7 @@ def test_what_is_called_stands_behind_in_turn_and_once():
     assert linked[80:96] == code["pt_loop_1"]
 
 
-def test_what_is_called_with_a_mapping_gets_it_as_its_first_member():
+def test_a_mapping_callback_gets_the_mapping_as_first_member():
     code = {"main": function(0x41), "pt_vma_1": function()}
     assert len(VMA_ENTRY) == len(ENTRY)
     assert parts("main", code.__getitem__)[1].code == VMA_ENTRY + function()

@@ -52,7 +52,7 @@ def test_a_wrong_offset_is_named() -> None:
     assert caught.value.hint
 
 
-def test_what_was_not_stored_is_an_error() -> None:
+def test_a_missing_store_is_an_error() -> None:
     with pytest.raises(SchemaError, match=r"comm .* nothing that could be checked"):
         verify(address(0, 2812) + END, CHECKS)
 

@@ -29,7 +29,7 @@ def functions(btf: Btf, reported: FuncLineInfo) -> list[tuple[int, str]]:
     return [(at, btf.name(kind)) for at, kind in infos]
 
 
-def test_what_is_encoded_can_be_read():
+def test_encoded_tables_can_be_decoded():
     some = {"first": LINES, "second": LINES[:1], "bare": []}
     data, reported = encode({name: [LineTableFunction(name, 0, lines)] for name, lines in some.items()})
     btf = Btf(data)
@@ -60,7 +60,7 @@ def test_a_text_is_kept_once():
     assert len(once) == len(twice)
 
 
-def test_what_stands_before_a_program_has_a_line_of_its_own():
+def test_code_before_a_program_has_a_line_of_its_own():
     data, reported = encode(
         {
             "f": [
@@ -90,7 +90,7 @@ def test_what_stands_before_a_program_has_a_line_of_its_own():
         ([0, 4], False),
     ],
 )
-def test_lines_and_functions_that_are_not_a_programs_are_told(places, fits):
+def test_lines_and_functions_of_no_program_are_reported(places, fits):
     lines = b"".join(RECORD.pack(at, 1, 1, 1 << 10) for at in places)
     functions = b"".join(FUNCTION.pack(at, 3) for at in places)
     assert FuncLineInfo(b"", lines).matches(bytes(32)) is fits

@@ -86,9 +86,7 @@ def test_formats_of_the_events_that_the_text_names_go_with_it(
     assert remote._formats(text) == (("sched/sched_switch", "name: sched_switch\n"),)
 
 
-def test_where_nobody_answers_there_is_no_other_compiler(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_an_answer_no_other_compiler_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_LIMIT", 0)
     with pytest.raises(BuildError, match="nobody answers"):
         compile_remotely(tmp_path, *REST)

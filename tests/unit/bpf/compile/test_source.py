@@ -92,7 +92,7 @@ def test_a_comment_is_no_include(probes):
         ("t.c", b"int \xff;\n", r"cannot read .*t\.c: .*utf-8"),
     ],
 )
-def test_what_cannot_be_read_is_an_error(probes, name, text, message):
+def test_an_unreadable_include_is_an_error(probes, name, text, message):
     if text is not None:
         (probes / name).write_bytes(text)
     with pytest.raises(BuildError, match=message):

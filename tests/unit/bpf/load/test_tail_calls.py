@@ -36,6 +36,6 @@ def test_each_array_is_filled_once(monkeypatch):
     assert filled == [(5, bytes(4), bytes([101, 0, 0, 0])), (5, bytes([1, 0, 0, 0]), bytes([102, 0, 0, 0]))]
 
 
-def test_what_goes_on_is_loaded_as_the_program_is():
+def test_tail_called_functions_have_the_type_of_the_program():
     how = {"btf_id": 7, "constants": {1: 2}, "prologue": b"x", "label": "l", "hear": print}
     assert tail_calls.tail_call_targets(how) == {"btf_id": 7, "constants": {1: 2}}

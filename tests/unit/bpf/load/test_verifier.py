@@ -135,7 +135,7 @@ def test_the_verifiers_last_words_are_the_reason(words):
     assert summarise(log).reason == words
 
 
-def test_what_a_branch_not_taken_said_is_forgotten():
+def test_messages_of_other_branches_are_discarded():
     log = (
         "; first @ a.c:1\nR9 invalid mem access 'scalar'\n; second @ a.c:2\n5: (95) exit\nR0 !read_ok\n" + END
     )

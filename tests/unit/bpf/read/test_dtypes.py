@@ -113,7 +113,7 @@ def test_arrays_of_u8_are_bytes():
         ),
     ],
 )
-def test_what_cannot_be_laid_out_is_an_error(node, size, message):
+def test_types_that_cannot_be_laid_out_are_an_error(node, size, message):
     with pytest.raises(SchemaError, match=message):
         dtype_of(described(node), size)
 
@@ -136,6 +136,6 @@ def test_what_cannot_be_laid_out_is_an_error(node, size, message):
         "[" * 100_000,
     ],
 )
-def test_descriptions_that_nobody_compiled(description: str) -> None:
+def test_invalid_descriptions(description: str) -> None:
     with pytest.raises(SchemaError):
         dtype_of(description, 8)

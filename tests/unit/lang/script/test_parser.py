@@ -123,7 +123,7 @@ def test_loops():
     assert isinstance(over_range, syntax.ForRange)
 
 
-def test_what_is_not_for_this_kernel_is_left_out_and_all_else_keeps_its_place():
+def test_excluded_branches_are_dropped_and_positions_stay():
     text = "#ifndef BPFTRACE_HAVE_BTF\n#include <x.h>\n#else\n#define LEAST 5\n#endif\nbegin { $x = y }"
     script = parse_script(text)
     assert script.constants == (("LEAST", 5),)

@@ -228,7 +228,7 @@ def test_a_skipped_lock_prefix_is_no_overlap(build):
         ("lretq", "leads to another segment"),
     ],
 )
-def test_what_is_not_clear_is_refused_with_the_reason(build, body, reason):
+def test_ambiguous_code_is_refused_with_the_reason(build, body, reason):
     file = build({"work": body.replace(".cfi", "#")})
     with pytest.raises(UnreadableCodeError, match=reason) as caught:
         analyze(file, "work")
@@ -242,7 +242,7 @@ def test_a_return_that_cannot_be_probed_is_refused(build):
         analyze(file, "work")
 
 
-def test_what_begins_within_a_function_has_no_calls(build):
+def test_a_symbol_inside_a_function_has_no_calls(build):
     file = build({"work": SIMPLE})
     with pytest.raises(UnreadableCodeError, match=r"no function of .* begins at"):
         code.analyze(file, places.find(file, "work+4").sites[0])
@@ -349,7 +349,7 @@ def test_a_place_by_its_offset_is_code_and_where_an_instruction_begins(build):
             places.find(file, place)
 
 
-def test_what_a_pattern_leaves_out_is_said_with_the_instruction(build):
+def test_functions_that_a_pattern_leaves_out_are_reported_with_the_instruction(build):
     """The message gives one function as an example."""
     locked = {f"lock{n}": f".L{n}: lock decl (%rdi)\n jne .L{n}\n ret" for n in range(5)}
     file = build({"work": "ret", **locked}, "-nostdlib")
@@ -371,7 +371,7 @@ def test_names_of_one_place_are_one_function(build):
     assert len(find(parse_source(f"u:{file.name}:*")).targets) == 1
 
 
-def test_what_cannot_be_probed_is_listed_with_the_reason(build, capsys):
+def test_unprobeable_functions_are_listed_with_the_reason(build, capsys):
     """Also if the list has nothing else."""
     file = build({"lock": ".Llock: lock decl (%rdi)\n jne .Llock\n ret"}, "-nostdlib")
     assert main(["list-probes", f"u:{file.name}:lock*"]) == 0

@@ -163,7 +163,7 @@ def test_alignment_is_natural_and_packed_structs_are_left_packed() -> None:
     assert dict(ends) == {"packed": "4", "bytes": "1", "empty": "1"}
 
 
-def test_a_second_struct_of_the_same_name_is_told_apart() -> None:
+def test_a_second_struct_of_the_same_name_is_distinguished() -> None:
     b = basic()
     small = b.struct("twin", 4, ("x", INT, 0))
     large = b.struct("twin", 8, ("x", INT, 0), ("y", INT, 32))
@@ -190,7 +190,7 @@ def test_struct_and_typedef_of_one_name_live_side_by_side() -> None:
     assert "typedef int pid_t;" in text
 
 
-def test_what_the_text_defines_itself_is_not_defined_again() -> None:
+def test_types_defined_in_the_text_are_not_defined_again() -> None:
     b = basic()
     own = b.struct("key_t", 4, ("x", INT, 0))
     b.struct("user", 8, ("key", own, 0))
@@ -238,7 +238,7 @@ def test_enums_and_their_sizes() -> None:
     assert "enum second { DIFFERS = 2, SAME = 3 };" in write(b, "enum second s; DIFFERS").text
 
 
-def test_helpers_that_the_kernel_lacks_get_a_number_nobody_has() -> None:
+def test_missing_helpers_get_an_unused_number() -> None:
     b = basic()
     b.enum("bpf_func_id", {"BPF_FUNC_old": 1})
     text = write(b, "", wanted_enumerators=["BPF_FUNC_old", "BPF_FUNC_new"]).text
@@ -327,7 +327,7 @@ def test_the_digest_depends_on_names_only() -> None:
     assert one != SourceWords.of("union a *x; x->b;", tracefs=()).digest()
 
 
-def test_members_that_come_and_go_are_asked_for_by_a_macro() -> None:
+def test_optional_members_have_a_macro() -> None:
     b = basic()
     inner = b.struct("", 8, ("deep", LONG, 0))
     b.struct("request", 16, ("rq_disk", LONG, 0), ("", inner, 64))

@@ -76,7 +76,7 @@ def events(machine):
     made.close()
 
 
-def test_the_kernel_is_asked_for_what_its_header_names(machine, events, tmp_path):
+def test_requests_use_the_numbers_of_the_kernels_header(machine, events, tmp_path):
     assert machine.attr == perf_attr(tmp_path, ATTR)
 
 
@@ -120,7 +120,7 @@ def test_each_is_given_once_also_to_those_who_ask_late(machine, events):
     assert events.mapped_by([7, 8]) == []
 
 
-def test_of_processes_that_nobody_asked_for_the_last_is_kept(machine, events, monkeypatch):
+def test_of_unrequested_processes_the_last_one_stays(machine, events, monkeypatch):
     monkeypatch.setattr(mmap_events, "_KEPT", 2 * 96)
     for when in (1, 2, 3):
         machine.maps(0, 8, when)
@@ -129,7 +129,7 @@ def test_of_processes_that_nobody_asked_for_the_last_is_kept(machine, events, mo
     assert events.mapped_by([8]) == [mapped(8, 2), mapped(8, 3)]
 
 
-def test_what_the_kernel_lost_is_between_the_records_around_it(machine, events):
+def test_losses_lie_between_the_records_around_them(machine, events):
     machine.maps(0, 7, 100)
     machine.loses(0, 130)
     machine.maps(0, 7, 140)

@@ -137,7 +137,7 @@ def read_all(reader: ReassemblingReader, *, last: bool = True) -> list[tuple[int
 LONG = bytes(range(256)) + b"\0\0"
 
 
-def test_what_one_look_gave_is_there_until_it_was_asked_for():
+def test_events_of_one_read_stay_until_requested():
     reader = ReassemblingReader(
         Given(np.concatenate([*event(1, b"a"), *event(2, LONG), *event(3, b"b")])), ARGS
     )
@@ -163,7 +163,7 @@ def test_parts_are_put_together_whatever_lies_between_them():
         assert read_all(ReassemblingReader(Given(*batches), ARGS)) == expected
 
 
-def test_what_is_whole_is_passed_on_as_it_came():
+def test_complete_events_are_passed_on_unchanged():
     batch = np.concatenate([event(n, b"x" * n)[0] for n in range(ROOM + 1)])
     reader = ReassemblingReader(Given(batch), ARGS)
     assert np.shares_memory(reader.read(), batch)
@@ -172,7 +172,7 @@ def test_what_is_whole_is_passed_on_as_it_came():
     assert read_all(ReassemblingReader(Given(narrow), ARGS)) == [(n, b"x" * n) for n in range(3)]
 
 
-def test_what_never_completes_is_given_as_far_as_it_is_there(monkeypatch):
+def test_incomplete_events_are_returned_truncated(monkeypatch):
     def reader(*batches):
         return ReassemblingReader(Given(*batches), ARGS)
 
@@ -189,7 +189,7 @@ def test_what_never_completes_is_given_as_far_as_it_is_there(monkeypatch):
     assert late.truncated == 1  # it was complete, but too late
 
 
-def test_what_is_not_its_business_is_passed_on():
+def test_other_records_are_passed_on():
     given = Given()
     reader = ReassemblingReader(given, ARGS)
     assert (reader.fileno, reader.poll_interval, reader.lost, reader.truncated) == (7, 0.5, 3, 0)

@@ -99,7 +99,7 @@ def test_cut_drops_what_lies_behind_the_end(width):
     assert decode(bytes.hex, values, b"", ends_at_nul=True).tolist()[200] is None
 
 
-def test_names_are_asked_for_once_and_two_values_may_share_one():
+def test_names_are_requested_once_and_two_values_may_share_one():
     requests = []
 
     def name(value):

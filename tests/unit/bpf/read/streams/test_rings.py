@@ -92,7 +92,7 @@ def test_a_ring_gives_all_records_once_and_in_order(monkeypatch, bpf, kind, chun
 
 
 @pytest.mark.parametrize("kind", [FIXED, LONG], ids=["fixed", "long"])
-def test_what_is_dropped_is_counted_and_what_was_discarded_is_not(bpf, kind):
+def test_dropped_records_are_counted_and_discarded_ones_are_not(bpf, kind):
     reader = RingReader(bpf.fd, bpf.size, kind)
     wanted: dict[int, bytes] = {}
     text = b"x" * 10 if kind is LONG else None
@@ -121,7 +121,7 @@ def finish(bpf, record, discard, wanted):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_what_was_read_is_no_view_of_the_ring(bpf, count):
+def test_a_batch_is_no_view_of_the_ring(bpf, count):
     """One row of many bytes is contiguous, so NumPy's conversion to a contiguous array returns a view."""
     reader = RingReader(bpf.fd, bpf.size, FIXED)
     for serial in range(count):
@@ -151,7 +151,7 @@ def test_a_record_being_written_holds_up_those_behind_it_and_no_others(bpf):
     reader.close()
 
 
-def test_what_comes_while_one_reads_is_for_the_next_time(monkeypatch, bpf):
+def test_records_that_arrive_during_a_read_are_left_for_the_next(monkeypatch, bpf):
     """A flood of discarded records must not occupy the reader forever."""
     reader = RingReader(bpf.fd, bpf.size, FIXED)
     look = reader._records
@@ -312,7 +312,7 @@ def test_perf_strings_and_what_the_kernel_says_it_lost(monkeypatch):
     reader.close()
 
 
-def test_perf_what_is_said_of_losses_takes_no_room(monkeypatch):
+def test_perf_reports_of_losses_take_no_space(monkeypatch):
     monkeypatch.setattr(perf_buffer, "CHUNK", 100)
     monkeypatch.setattr(perf_buffer, "_LEAST", 100)
     machine = Machine(monkeypatch, [0])
