@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import shlex
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -118,6 +120,80 @@ def test_hostile_names_are_text(opened):
     html = "document.body.innerHTML = '<b>x</b>'"
     assert tab.evaluate(REFUSED.replace("WHAT", html)) == "TypeError"
     assert tab.evaluate(REFUSED.replace("WHAT", "eval('1')")) == "EvalError"
+
+
+def number_of(tab, name):
+    """Return the second number of the row that begins with a name; 0 if there is none."""
+    rows = tab.evaluate(
+        "Array.from(document.querySelectorAll('#rows tbody tr'), r => r.innerText.split('\\t'))"
+    )
+    return next((int(row[1]) for row in rows if row[0] == name), 0)
+
+
+def test_earlier_intervals_add_up_to_the_whole_run(opened):
+    script = f"for n in 1 2 3 4 5; do {workload('calls')} getppid 23; sleep 0.3; done"
+    command = shlex.join(["sh", "-c", script])
+    _, tab, _ = run(opened, "syscalls", filters={"comm": ["calls"]}, command=command, interval="0.5")
+    tab.wait_for("state.shown.title.startsWith('whole run')")
+    last = tab.evaluate("state.shown.at")
+    assert last >= 3
+    counts = []
+    for at in range(last - 1, -1, -1):
+        assert tab.evaluate("element('earlier').disabled") is False
+        tab.evaluate("element('earlier').click()")
+        tab.wait_for(f"state.shown.at === {at}")
+        assert f"{at + 1} of {last + 1}, paused" in tab.evaluate("element('title').textContent")
+        counts.append(number_of(tab, "getppid"))
+    assert tab.evaluate("element('earlier').disabled") is True
+    assert sum(counts) == 115
+    tab.evaluate("element('whole').click()")
+    tab.wait_for("state.shown.at === 'all'")
+    assert number_of(tab, "getppid") == 115
+    tab.evaluate("element('whole').click()")
+    tab.wait_for(f"state.shown.at === {last}")
+
+
+def test_earlier_events(opened):
+    command = shlex.join([workload("opens"), "openat", "0", "700", "/pt/not/there"])
+    _, tab, _ = run(opened, "opensnoop", filters={"comm": ["opens"]}, command=command)
+    tab.wait_for("state.shown.total === 700")
+    tab.evaluate(
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft', bubbles: true}))"
+    )
+    tab.wait_for("state.shown.at === 100")
+    assert "from the 101. on, paused" in tab.evaluate("element('title').textContent")
+    assert tab.evaluate(ROW) == 300
+    tab.evaluate("element('pause').click()")
+    tab.wait_for("state.shown.at === 400")
+
+
+def test_a_row_leads_to_its_process_and_its_events(opened):
+    code = "import os, time\nwhile True: os.path.exists('/pt/not/there'); time.sleep(0.01)"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        pid = str(process.pid)
+        _, tab, number = run(opened, "syscalls", options={"by": "pid"}, filters={"pid": [pid]})
+        tab.wait_for(f"{ROW} === 1")
+        tab.evaluate("document.querySelector('#rows tbody tr').click()")
+        tab.wait_for("!element('detail').hidden")
+        assert f"pid          {pid}" in tab.evaluate("element('about-row').textContent")
+        chosen = {number}
+        for command in (f"top -p {pid} --by tid,comm", f"profile -p {pid}", f"statsnoop -p {pid}"):
+            closer = f"""Array.from(document.querySelectorAll('#closer button')).find(
+                one => one.firstChild.textContent === 'pytracer {command}')"""
+            assert tab.evaluate(f"{closer} !== undefined"), command
+            tab.evaluate(f"{closer}.click()")
+            tab.wait_for(f"state.run > {max(chosen)}")
+            chosen.add(tab.evaluate("state.run"))
+            tab.wait_for(f"state.shown && {ROW} > 0")
+            assert tab.evaluate("element('detail').hidden") is True
+            tab.evaluate("element('stop').click()")
+            tab.evaluate(f"choose({number})")
+            tab.wait_for(f"state.shown && state.shown.run === {number}")
+            tab.wait_for(f"{ROW} === 1")
+            tab.evaluate("document.querySelector('#rows tbody tr').click()")
+            tab.wait_for("!element('detail').hidden")
+        tab.evaluate("element('stop').click()")
+        process.kill()
 
 
 def test_pictures_are_in_frames_without_an_origin(opened):

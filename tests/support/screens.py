@@ -39,6 +39,8 @@ def main(names: Sequence[str]) -> int:
     IMAGES.mkdir(exist_ok=True)
     if not names or "page" in names:
         _page(IMAGES / "page.png")
+    if not names or "page-row" in names:
+        _page_row(IMAGES / "page-row.png")
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         for name, make in PICTURES.items():
@@ -128,6 +130,30 @@ def _page(picture: Path) -> None:
         tab.wait_for("null !== document.querySelector('#picture iframe')")
         time.sleep(2)  # for the frame to be drawn
         tab.screenshot(picture)
+        print(picture, file=sys.stderr)
+
+
+def _page_row(picture: Path) -> None:
+    """Show a row of an earlier interval, with what looks closer at it."""
+    row = "document.querySelectorAll('#rows tbody tr')"
+    with (
+        tempfile.TemporaryDirectory() as name,
+        serving("--allow-commands") as page,
+        browser(Path(name)) as tab,
+    ):
+        command = shlex.join(["sh", "-c", PIPELINE])
+        run = page.start("syscalls", options={"by": "pid,syscall"}, command=command, interval="0.5")
+        tab.resize(WIDTH, 760)
+        tab.open(page.url)
+        tab.wait_for(f"null !== document.querySelector('#runs [data-run=\"{run}\"]')")
+        tab.evaluate(f"choose({run})")
+        tab.wait_for("state.shown.newest > 3")
+        tab.evaluate("step(-2)")
+        tab.wait_for("element('title').textContent.endsWith('paused')")
+        tab.evaluate(f"{row}[0].click()")
+        tab.wait_for("!element('detail').hidden")
+        tab.screenshot(picture)
+        page.wait(run, "ended")
         print(picture, file=sys.stderr)
 
 

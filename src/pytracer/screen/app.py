@@ -17,8 +17,6 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
 from pytracer.screen import command_line, saving
-from pytracer.screen.command_line import Choice
-from pytracer.screen.detail import describe
 from pytracer.screen.dialogs import Menu, Page, Question
 from pytracer.screen.job_control import resume_once
 from pytracer.screen.lines import ALARM, BOLD, DIM, KEY, PLAIN, TREND, Lines, Part
@@ -28,6 +26,8 @@ from pytracer.sinks.formatting import duration
 from pytracer.spec import Tracer, Unit, registry
 from pytracer.text import harmless
 from pytracer.view import TableView, View, sparkline
+from pytracer.view.closer import Choice, find_closer
+from pytracer.view.detail import describe
 
 PERIOD = 0.5  # seconds between two looks at what has come in
 _LEAVE = 5.0  # seconds that the terminal has to show what is on its way, before it is left
@@ -40,6 +40,7 @@ _KEYS = (
     ("s", "stacks"),
     ("e", "events"),
     ("p", "process"),
+    ("a", "whole run"),
     ("c", "command"),
     ("w", "save"),
     ("?", "help"),
@@ -50,6 +51,7 @@ up down  page up  page down  home end   move (also j k g G)
 h l                                     columns further left, right
 space                                   pause; what comes in meanwhile is kept. Again: go on
 left right                              an interval back, forward
+a                                       all intervals so far, added up; again: the newest
 <  >   r                                sort by the column before, the next; reverse the order
 /                                       filter: pid=7 comm~ssh latency_ns>10ms, words; empty: all rows
 enter                                   everything about the row
@@ -87,6 +89,7 @@ class LiveApp(App[None]):
         Binding("r", "reverse", show=False),
         Binding("left,left_square_bracket", "interval(-1)", show=False),
         Binding("right,right_square_bracket", "interval(1)", show=False),
+        Binding("a", "whole_run", show=False),
         Binding("slash", "filter", show=False),
         Binding("enter", "row", show=False),
         Binding("s", "closer('stacks')", show=False),
@@ -275,6 +278,15 @@ class LiveApp(App[None]):
         self.view.step(by)
         self.draw()
 
+    def action_whole_run(self) -> None:
+        """Show the whole run so far, or again the newest interval."""
+        view = self.view
+        if not isinstance(view, TableView) or not view.has_whole_run:
+            self.say("these rows cannot be added up: the end of the run shows all of it")
+            return
+        (view.resume if view.shows_whole_run else view.show_whole_run)()
+        self.draw()
+
     def action_filter(self) -> None:
         """Show the dialog for a filter."""
 
@@ -294,7 +306,7 @@ class LiveApp(App[None]):
         """Offer what looks closer at a row."""
         row = self._rows.selected()
         tracers = registry.all_tracers(lambda _: None)
-        choices = [] if row is None else list(command_line.closer(purpose, self.tracer, row, tracers))
+        choices = [] if row is None else list(find_closer(purpose, self.tracer, row, tracers))
         if not choices:
             self.say("this row names no process, thread or name to look closer at")
             return

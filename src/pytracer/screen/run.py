@@ -21,11 +21,12 @@ from pytracer.errors import LossError, UsageError
 from pytracer.plan import KernelInfo, output_of
 from pytracer.record import replace
 from pytracer.request import Request
-from pytracer.screen.command_line import LIVE, Choice
+from pytracer.screen.command_line import LIVE
 from pytracer.spec import Stream, registry
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Trace
 from pytracer.view import make_view
+from pytracer.view.closer import Choice
 
 _INTERVAL = 1.0  # seconds, if nothing is said
 _NAP = 0.1  # seconds between two readings of a ring, which has room for more: the screen changes no sooner

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pytracer.arrays import Array, np
@@ -14,10 +16,13 @@ from pytracer.sinks.formatting import clock
 from pytracer.spec import Column, Histogram, Unit
 from pytracer.view.base import View
 from pytracer.view.select import column_of, ranks, take
+from pytracer.view.whole_run import WholeRun
 
 INTERVALS = 600  # that are kept
 _ROWS = 400_000  # of all intervals that are kept, at most
 _TREND = 16  # intervals
+WHOLE_RUN = -1
+"""A place in time: all intervals so far, added up."""
 
 
 class TableView(View):
@@ -31,7 +36,9 @@ class TableView(View):
         self._items: deque[Snapshot | Histograms] = deque()
         self._first = 0  # the number of the oldest interval that is kept
         self._at: int | None = None  # that of the one that is shown; None: the newest
-        self._order: tuple[object, Array] | None = None  # what it was made for, and the numbers of rows
+        self._order: tuple[tuple[object, ...], Array] | None = None  # what it was made for; numbers of rows
+        self._whole = WholeRun(schema) if WholeRun.can_add(schema) else None
+        self._added = 0  # the number of the first interval that is not added to the whole run
         self._places: dict[int, dict[Any, int]] = {}  # by the number of the interval: the row of a key
 
     def _keep(self, item: Batch | Snapshot | Histograms) -> None:
@@ -39,10 +46,11 @@ class TableView(View):
         self._items.append(item)
         kept = sum(map(len, self._items))
         while len(self._items) > INTERVALS or (kept > _ROWS and len(self._items) > 2):
+            self._add_up(self._first + 1)
             kept -= len(self._items.popleft())
             self._places.pop(self._first, None)
             self._first += 1
-            if self._at is not None:
+            if self._at is not None and self._at != WHOLE_RUN:
                 self._at = max(self._at, self._first)
         if item.kind == "row":
             total = sum(value or 0 for value in self._numbers(item))
@@ -61,7 +69,7 @@ class TableView(View):
     @property
     def paused(self) -> bool:
         """See :class:`~pytracer.view.base.View`."""
-        return self._at is not None
+        return self._at not in (None, WHOLE_RUN)
 
     def pause(self) -> None:
         """See :class:`~pytracer.view.base.View`."""
@@ -77,23 +85,88 @@ class TableView(View):
         """See :class:`~pytracer.view.base.View`: an interval."""
         with self._lock:
             if self._items:
-                newest = self._first + len(self._items) - 1
-                now = newest if self._at is None else self._at
-                self._at = min(max(now + by, self._first), newest)
+                now = self.newest if self._at in (None, WHOLE_RUN) else self._at
+                self._go_to(now + by)
+
+    def _go_to(self, place: int | None) -> None:
+        self._at = None if place is None else min(max(place, self._first), self.newest)
+        self.revision += 1
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest interval; the first of the run has 0."""
+        return self._first + len(self._items) - 1
+
+    @property
+    def kept(self) -> range:
+        """The numbers of the intervals that can be shown."""
+        return range(self._first, self.newest + 1)
+
+    @property
+    def place(self) -> int:
+        """The number of the interval that is shown, or WHOLE_RUN."""
+        return self.newest if self._at is None else self._at
+
+    @contextmanager
+    def at(self, place: int | None) -> Iterator[None]:
+        """Show another interval while the context lasts, for one who looks at another one. None is the
+        newest, WHOLE_RUN all of them."""
+        with self._lock:
+            before, revision = self._at, self.revision
+            try:
+                if place == WHOLE_RUN and self.has_whole_run:
+                    self._at = WHOLE_RUN
+                elif self._items:
+                    self._go_to(place)
+                yield
+            finally:
+                self._at, self.revision = before, revision
+
+    # ---- the whole run
+
+    @property
+    def has_whole_run(self) -> bool:
+        """True if intervals can be added up: those of tables and stacks."""
+        return self._whole is not None
+
+    @property
+    def shows_whole_run(self) -> bool:
+        """True while the whole run is shown."""
+        return self._at == WHOLE_RUN
+
+    def show_whole_run(self) -> None:
+        """Show all intervals so far, added up; ``resume`` and ``step`` end it."""
+        with self._lock:
+            if self._whole is not None and self._items:
+                self._at = WHOLE_RUN
                 self.revision += 1
+
+    def _add_up(self, end: int) -> None:
+        """Add the intervals before this number to the whole run."""
+        while self._whole is not None and self._added < end:
+            item = self._items[self._added - self._first]
+            if isinstance(item, Snapshot) and item.kind == "row":
+                self._whole.add(item)
+            self._added += 1
 
     def _item(self) -> Snapshot | Histograms | None:
         if not self._items:
             return None
-        return self._items[-1 if self._at is None else self._at - self._first]
+        if self._at != WHOLE_RUN:
+            return self._items[self.place - self._first]
+        if self._items[-1].kind == "summary":  # the run has ended, and the kernel's own sums are here
+            return self._items[-1]
+        assert self._whole is not None
+        self._add_up(self.newest + 1)
+        return self._whole.item()
 
     def _ordered(self) -> Array:
         """Return the numbers of the rows that are shown, in their order."""
         item = self._item()
         if item is None:
             return np.zeros(0, dtype=np.intp)
-        key = (id(item), self.sort, self.descending, self.filter)
-        if self._order is not None and self._order[0] == key:
+        key = (item, self.sort, self.descending, self.filter)
+        if self._order is not None and all(map(operator.is_, self._order[0], key)):
             return self._order[1]
         rows = np.nonzero(self.filter.mask(item))[0] if self.filter else np.arange(len(item))
         if self.sort:
@@ -115,8 +188,10 @@ class TableView(View):
                 return "waiting for the first interval"
             span = f"{item.seconds:.1f} s"
             title = f"whole run, {span}" if item.kind == "summary" else f"{clock(item.time)}, {span}"
-            if self._at is not None:
-                title += f", {self._at - self._first + 1} of {len(self._items)}"
+            if self.shows_whole_run and self._whole is not None and self._whole.dropped:
+                title += f", without {self._whole.dropped} rows that there was no room for"
+            if self._at is not None and not self.shows_whole_run:
+                title += f", {self.place - self._first + 1} of {len(self._items)}"
             return title
 
     def rows(self, first: int, count: int) -> list[dict[str, Any]]:
@@ -160,7 +235,7 @@ class TableView(View):
         with self._lock:
             if column is None or not self._items:
                 return []
-            end = len(self._items) if self._at is None else self._at - self._first + 1
+            end = len(self._items) if self._at in (None, WHOLE_RUN) else self.place - self._first + 1
             begin = max(end - length, 0)
             key = tuple(row[one.name] for one in self._key_columns())
             trend: list[float | None] = []

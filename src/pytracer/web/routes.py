@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shlex
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from importlib import resources
 from typing import Any
 
 from pytracer.errors import PytracerError
 from pytracer.record import replace
-from pytracer.view import EventsView, View
-from pytracer.view.events import TIME
+from pytracer.view.tables import WHOLE_RUN
+from pytracer.web.described import describe_row, describe_run
 from pytracer.web.documents import HTML, PREFIX, SVG, Documents
 from pytracer.web.guard import Guard
 from pytracer.web.http import HttpError, HttpRequest, Response, json_response
@@ -23,12 +22,12 @@ from pytracer.web.start import describe, make_request
 STATIC = {
     "/": ("page.html", "text/html; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/rows.js": ("rows.js", "text/javascript; charset=utf-8"),
     "/forms.js": ("forms.js", "text/javascript; charset=utf-8"),
     "/icon.svg": ("icon.svg", SVG),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
 }
 """The files of the page: there are no others."""
-ROWS = 300  # that are sent, at most: the page shows no more
 _PERIOD = 0.5  # seconds between two looks at a run
 _ALIVE = 10.0  # seconds after which something is sent in any case: a client that has gone is noticed
 _EXPLAIN_SECONDS = 1.0
@@ -49,6 +48,7 @@ class Routes:
             ("POST", "/api/start"): self._start,
             ("POST", "/api/stop"): self._stop,
             ("POST", "/api/remove"): self._remove,
+            ("POST", "/api/row"): self._row,
             ("POST", "/api/picture"): self._picture,
             ("POST", "/api/explain"): self._explain,
         }
@@ -80,8 +80,9 @@ class Routes:
         is ``gone``. What it does not read is not made."""
         self._guard.check_source(request)
         self._guard.check_token(request)
-        number = _number(request.query.get("run", "0"))
+        number, place = _number(request.query.get("run", "0")), _place(request.query.get("at", ""))
         before: object = None
+        sent: object = None
         idle = 0.0
         while not gone.done():
             run = self._runs.find(number)
@@ -89,7 +90,10 @@ class Routes:
             now = [{**one, "seconds": 0} for one in summaries], run.revision if run else None
             if now != before or idle >= _ALIVE or any(one["state"] == "running" for one in summaries):
                 changed = now != before
-                shown = await asyncio.to_thread(describe_run, run) if run is not None and changed else None
+                shown = None
+                if run is not None and changed:
+                    shown = await asyncio.to_thread(describe_run, run, place)
+                    shown, sent = None if shown == sent else shown, shown
                 yield b"data: " + json.dumps({"runs": summaries, "shown": shown}).encode("ascii") + b"\n\n"
                 before, idle = now, 0.0
             await asyncio.wait((gone,), timeout=_PERIOD)
@@ -113,6 +117,12 @@ class Routes:
     async def _remove(self, request: HttpRequest) -> Response:
         self._runs.remove(self._run(request))
         return json_response({})
+
+    async def _row(self, request: HttpRequest) -> Response:
+        document = request.document()
+        run, place = self._run(request), _place(document.get("at", ""))
+        number, keys = _number(document.get("row", 0)), document.get("keys")
+        return json_response(await asyncio.to_thread(describe_row, run, place, number, keys))
 
     async def _picture(self, request: HttpRequest) -> Response:
         picture = self._run(request).picture
@@ -140,6 +150,11 @@ class Routes:
         return run
 
 
+def _place(value: Any) -> int | None:
+    """Return a place in time: None is the newest."""
+    return None if value in ("", None) else WHOLE_RUN if value == "all" else _number(value)
+
+
 def _number(value: Any) -> int:
     text = str(value)
     if not (text.isascii() and text.isdigit() and len(text) < 10):
@@ -162,58 +177,6 @@ def _explained(request: Any, words: tuple[str, ...]) -> str:
         )
     finally:
         loop.close()
-
-
-def describe_run(run: Run) -> dict[str, Any]:
-    """Return what the page shows of a run: its rows are text that is ready to be shown, with numbers to sort
-    by."""
-    view = run.view
-    shown: dict[str, Any] = {
-        "run": run.number,
-        "command": f"pytracer {shlex.join(run.words)}",
-        "summary": run.request.tracer.summary,
-        "messages": list(run.messages),
-        "title": "",
-        "columns": [],
-        "cells": [],
-        "sort": [],
-        "losses": [],
-        "total": 0,
-    }
-    if view is None:
-        return shown
-    with view.unchanged():
-        return shown | _rows(view)
-
-
-def _rows(view: View) -> dict[str, Any]:
-    total = len(view)
-    events = isinstance(view, EventsView)
-    first = max(total - ROWS, 0) if events else 0
-    columns = [column for column in view.columns if not column.wide]
-    if events and not view.schema.is_listing:
-        columns.insert(0, TIME)
-    values = view.rows(first, ROWS)
-    numbers = [[_sort_key(row.get(column.name)) for column in columns] for row in values]
-    cells = view.cells(first, ROWS, columns)
-    return {
-        "title": view.title(),
-        "columns": [
-            {"name": column.header, "help": column.help, "text": column.is_text or column is TIME}
-            for column in columns
-        ],
-        "cells": cells,
-        "sort": numbers,
-        "events": events,
-        "total": total,
-        "losses": [f"lost: {loss.lost} {loss.meaning}" for loss in view.lost.values()],
-        "notes": list(view.notes),
-    }
-
-
-def _sort_key(value: Any) -> float | None:
-    """Return a number to sort by, which JavaScript holds; None: the text does."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def refused(error: PytracerError | HttpError) -> Response:

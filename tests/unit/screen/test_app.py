@@ -218,3 +218,15 @@ def test_numbers_are_shown_whole_or_not_at_all():
         assert lines(app)[0].split()[:5] == ["COMM", "CALLS", "ERRORS", "TOTAL", "AVG"]
 
     drive(view_of(FIRST), steps, size=(50, 24))
+
+
+def test_a_key_shows_the_whole_run():
+    async def steps(app, pilot):
+        await pilot.press("a")
+        assert lines(app)[1].split()[3] == "10"
+        assert "whole run" in app._lines["title"].text
+        assert "paused" not in app._lines["title"].text
+        await pilot.press("a")
+        assert lines(app)[1].split()[3] == "5"
+
+    drive(view_of(FIRST, FIRST), steps)

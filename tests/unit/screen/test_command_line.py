@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.screen import command_line
 from pytracer.spec import Filter, registry
 from pytracer.view import make_view
+from pytracer.view.closer import Choice, typed
 from support.fake_kernel import FakeKernel
 
 SYSCALLS = registry.get("syscalls")
@@ -40,31 +39,6 @@ def test_filters_that_the_kernel_can_apply_are_added():
     assert command_line.of_screen(command, SYSCALLS, view) == ["syscalls", "--", "ls", "--live"]
 
 
-@pytest.mark.parametrize(
-    ("row", "words"),
-    [
-        ({"pid": 7, "tid": 8, "comm": "a"}, ("--tid", "8")),
-        ({"pid": 7, "comm": "a"}, ("-p", "7")),
-        ({"comm": HOSTILE}, ("--comm", "a'; rm -rf \x1b[2J")),
-        ({"pid": 0, "comm": None}, ()),
-        ({"disk": "sda"}, ()),
-    ],
-)
-def test_rows_name_tasks(row, words):
-    assert command_line.narrowing(row, (Filter.PID, Filter.TID, Filter.COMM)) == words
-
-
 def test_no_shell_and_no_terminal_obeys_a_name():
-    words = ("syscalls", *command_line.narrowing({"comm": HOSTILE}, (Filter.COMM,)))
+    words = Choice("syscalls", {}, Filter.COMM, typed(HOSTILE), "").words
     assert command_line.shown(words) == """pytracer syscalls --comm 'a'"'"'; rm -rf \\x1b[2J'"""
-
-
-def test_drill_downs_follow_the_declarations_of_tracers():
-    tracers = registry.all_tracers(pytest.fail)
-    stacks = list(command_line.closer("stacks", SYSCALLS, {"pid": 7, "comm": "a"}, tracers))
-    assert ("profile", "-p", "7") in [choice.words for choice in stacks[:6]]
-    assert ("futexstat", "--stacks", "-p", "7") in [choice.words for choice in stacks]
-    events = list(command_line.closer("events", SYSCALLS, {"pid": 7}, tracers))
-    assert ("opensnoop", "-p", "7") in [choice.words for choice in events]
-    assert not [choice for choice in events if choice.words[0] in ("inject", "trace", "tasks")]
-    assert list(command_line.closer("stacks", SYSCALLS, {"disk": "sda"}, tracers)) == []

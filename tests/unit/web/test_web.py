@@ -12,11 +12,11 @@ from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.spec import Filter, registry
 from pytracer.view import make_view
+from pytracer.web.described import ROWS, describe_rows
 from pytracer.web.documents import HTML, SVG, Documents
 from pytracer.web.guard import parse_address
 from pytracer.web.http import HttpError
 from pytracer.web.pictures import make_picture
-from pytracer.web.routes import ROWS, _rows
 from pytracer.web.start import describe, make_request
 from support.fake_kernel import FakeKernel
 
@@ -125,7 +125,7 @@ def test_rows_are_the_newest_and_bounded():
     columns = {name: list(range(count)) for name in names} | {"syscall": [f"call{n}" for n in range(count)]}
     view.add(Snapshot("row", 1.0, 1.0, columns))
     view.add(Loss("map_full", 7, "rows that found no room", 1.0))
-    shown = _rows(view)
+    shown = describe_rows(view, 0)
     assert len(shown["cells"]) == len(shown["sort"]) == ROWS
     assert shown["total"] == count
     assert shown["losses"] == ["lost: 7 rows that found no room"]

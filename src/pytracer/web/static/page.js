@@ -4,7 +4,7 @@
 
 const TOKEN = "pytracer-token";
 const REDRAW = 3000; // milliseconds between two pictures of a run that goes on
-const state = { run: 0, shown: null, sort: -1, descending: true, paused: false, stream: null, runs: [], tracers: [],
+const state = { run: 0, shown: null, sort: -1, descending: true, at: "", stream: null, runs: [], tracers: [],
   draws: false, over: false, commands: false };
 
 function element(id) { return document.getElementById(id); }
@@ -104,7 +104,8 @@ function choose(run) {
   state.shown = null;
   state.sort = -1;
   state.draws = false;
-  pause(false);
+  state.at = "";
+  element("detail").hidden = true;
   element("filter").value = "";
   element("picture").replaceChildren();
   element("picture").hidden = true;
@@ -112,93 +113,6 @@ function choose(run) {
   showRuns(state.runs);
   show();
   if (state.stream) { state.stream.abort(); }
-}
-
-// ---- its rows
-
-function pause(paused) {
-  state.paused = paused;
-  element("pause").textContent = paused ? "Go on" : "Pause";
-}
-
-function lines(id, texts) {
-  const list = element(id);
-  list.replaceChildren(...texts.map(function (text) { return make("li", text); }));
-  list.hidden = texts.length === 0;
-}
-
-function ordered(shown) {
-  const wanted = element("filter").value.toLowerCase();
-  let rows = shown.cells.map(function (cells, at) { return { cells: cells, keys: shown.sort[at] }; });
-  if (wanted) {
-    rows = rows.filter(function (row) {
-      return row.cells.some(function (cell) { return cell.toLowerCase().includes(wanted); });
-    });
-  }
-  const by = state.sort, sign = state.descending ? -1 : 1;
-  if (by >= 0) {
-    rows.sort(function (one, other) {
-      const a = one.keys[by], b = other.keys[by];
-      if (a !== null && b !== null) { return sign * (a - b); }
-      if (a !== null || b !== null) { return sign * (a === null ? -1 : 1); }
-      return sign * one.cells[by].localeCompare(other.cells[by]);
-    });
-  } else if (shown.events) {
-    rows.reverse(); // the newest first
-  }
-  return rows;
-}
-
-function show() {
-  const shown = state.shown;
-  const head = element("rows").tHead, body = element("rows").tBodies[0];
-  if (!shown) {
-    ["summary", "command", "title"].forEach(function (id) { element(id).textContent = ""; });
-    head.replaceChildren();
-    body.replaceChildren();
-    lines("messages", []);
-    lines("losses", []);
-    return;
-  }
-  element("summary").textContent = shown.summary;
-  element("command").textContent = shown.command;
-  lines("messages", shown.messages.concat(shown.notes || []));
-  lines("losses", shown.losses);
-  const rows = ordered(shown), all = shown.total;
-  const of = rows.length < all ? ", " + rows.length + " of " + all + " rows" : "";
-  element("title").textContent = shown.title + of + (state.paused ? ", paused" : "");
-  const names = make("tr");
-  shown.columns.forEach(function (column, at) {
-    const cell = make("th"), button = make("button", column.name);
-    const order = state.sort === at ? (state.descending ? "descending" : "ascending") : "none";
-    if (state.sort === at) { button.textContent += state.descending ? " \u25be" : " \u25b4"; }
-    button.type = "button";
-    button.title = column.help;
-    button.addEventListener("click", function () { sort(at, column.text); });
-    cell.setAttribute("aria-sort", order);
-    cell.className = column.text ? "" : "number";
-    cell.append(button);
-    names.append(cell);
-  });
-  const focus = document.activeElement && head.contains(document.activeElement)
-    ? Array.from(head.querySelectorAll("button")).indexOf(document.activeElement) : -1;
-  head.replaceChildren(names);
-  if (focus >= 0 && head.querySelectorAll("button")[focus]) { head.querySelectorAll("button")[focus].focus(); }
-  body.replaceChildren(...rows.map(function (row) {
-    const line = make("tr");
-    row.cells.forEach(function (text, at) {
-      const cell = make("td", text, shown.columns[at].text ? "" : "number");
-      if (text.length > 40) { cell.title = text; }
-      line.append(cell);
-    });
-    return line;
-  }));
-}
-
-function sort(at, text) {
-  state.descending = state.sort === at ? !state.descending : !text;
-  state.sort = at;
-  show();
 }
 
 // ---- pictures and the page of explain: documents of their own, in frames without an origin
@@ -237,7 +151,7 @@ async function save() {
 
 setInterval(function () {
   // A picture that somebody points at stays: its zoom and its search would be lost.
-  if (state.draws && !state.over && !state.paused && !document.hidden && !element("picture").matches(":hover")) { draw(); }
+  if (state.draws && !state.over && (state.at === "" || state.at === "all") && !document.hidden && !element("picture").matches(":hover")) { draw(); }
 }, REDRAW);
 
 // ---- the stream: each answer is a line "data: JSON"
@@ -247,7 +161,7 @@ async function listen() {
     state.stream = new AbortController();
     try {
       const options = { headers: { "X-Pytracer-Token": token }, cache: "no-store", signal: state.stream.signal };
-      const answer = await fetch("/api/stream?run=" + state.run, options);
+      const answer = await fetch("/api/stream?run=" + state.run + "&at=" + state.at, options);
       if (!answer.ok) { throw new Error((await answer.json()).error); }
       element("connection").textContent = location.host;
       element("connection").className = "";
@@ -275,7 +189,7 @@ async function read(reader) {
       const told = JSON.parse(one.slice(6));
       showRuns(told.runs);
       if (state.run === 0 && told.runs.length) { choose(told.runs[0].run); }
-      if (told.shown && told.shown.run === state.run && !state.paused) {
+      if (told.shown && told.shown.run === state.run) {
         state.shown = told.shown;
         show();
       }
@@ -296,7 +210,7 @@ async function begin() {
     act("/api/remove", { run: state.run });
     choose(0);
   });
-  element("pause").addEventListener("click", function () { pause(!state.paused); show(); });
+  listenToRows();
   element("filter").addEventListener("input", show);
   element("draw").addEventListener("click", function () {
     state.draws = !state.draws;

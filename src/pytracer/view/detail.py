@@ -8,7 +8,9 @@ from pytracer.sinks.formatting import cell, timestamp
 from pytracer.sinks.table import histogram_bars
 from pytracer.spec import Histogram, Unit
 from pytracer.text import harmless
-from pytracer.view import TableView, View, sparkline
+from pytracer.view.base import View
+from pytracer.view.tables import TableView
+from pytracer.view.trends import sparkline
 
 _TREND, _BAR = 50, 24  # characters
 
