@@ -39,6 +39,12 @@ class TraceEventLink(Link):
     uncounted = "an event within the handling of another is not seen, and not counted"
 
 
+class SampleLink(Link):
+    """A perf event on samples of which a program runs."""
+
+    uncounted = "samples within the run of a program are not taken, and not counted"
+
+
 class PerfLink(Link):
     """A perf event, or a link on one, which counts missed runs of a kprobe (Linux 6.7, 3acf8ace6823)."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf import ATTR_SIZE, ENABLE, SET_BPF
+from pytracer.bpf.attach.perf import ATTR_SIZE, ENABLE, SET_BPF, SampleLink
 from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, perf_event_open
@@ -68,7 +68,9 @@ def attach(_: PerfSample, place: AttachTarget, program: int) -> list[Link]:
     """
     attr = sampling(place.name, place.rate)
     try:
-        return [Link(event) for event in open_events([(attr, -1, cpu) for cpu in online_cpus()], program)]
+        return [
+            SampleLink(event) for event in open_events([(attr, -1, cpu) for cpu in online_cpus()], program)
+        ]
     except OSError as error:
         raise explain_refusal(error, place) from error
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from pytracer.bpf.attach import perf_sample
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.perf import SampleLink
 from pytracer.bpf.attach.perf_sample import explain_refusal, missing_event, open_events, sampling
 from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType
@@ -69,7 +70,7 @@ def attach(probe: TaskSample, place: AttachTarget, program: int) -> list[Link]:
                 probe = TaskSample(probe.program, threads=tuple(filter(_lives, probe.threads)))
             continue  # a thread has ended
         if tasks_of(processes) <= tasks:
-            return [Link(event) for event in opened]
+            return [SampleLink(event) for event in opened]
         while opened:
             os.close(opened.pop())
     return perf_sample.attach(probe, place, program)

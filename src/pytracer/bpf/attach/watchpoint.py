@@ -7,7 +7,7 @@ import struct
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf import ATTR_SIZE
+from pytracer.bpf.attach.perf import ATTR_SIZE, SampleLink
 from pytracer.bpf.attach.perf_sample import open_events
 from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.attach.task_sample import tasks_of
@@ -42,7 +42,7 @@ def attach(probe: Watchpoint, place: AttachTarget, program: int) -> list[Link]:
     else:
         wanted = [(attr, -1, cpu) for cpu in online_cpus()]
     try:
-        return [Link(event) for event in open_events(wanted, program)]
+        return [SampleLink(event) for event in open_events(wanted, program)]
     except OSError as error:
         if error.errno == errno.EINVAL:
             raise UnsupportedError(
