@@ -128,6 +128,6 @@ def test_hostile_names_do_nothing(tmp_path):
       }));
     """
     )
-    title, scripts, images, found = evaluate(tmp_path, svg, script)
+    title, scripts, images, actual = evaluate(tmp_path, svg, script)
     assert "hacked" not in title
-    assert (scripts, images, found) == (2, 0, 3)
+    assert (scripts, images, actual) == (2, 0, 3)

@@ -58,8 +58,8 @@ def test_histograms(path):
         f"r:{program}:deep():u64:$latency > 0",
         f"r:{program}:work(int n):int:$entry(n)*1000:$entry(n) < 2#a thousand",
     )
-    found = {row["probe"]: {(b["low"], b["high"]): b["count"] for b in row["values"]} for row in rows}
-    assert found == {
+    actual = {row["probe"]: {(b["low"], b["high"]): b["count"] for b in row["values"]} for row in rows}
+    assert actual == {
         f"u:{program}:work": {(0, 2): 2, (2, 4): 2, (4, 8): 4, (8, 16): 8, (16, 32): TIMES - 16},
         f"ur:{program}:deep": {(0, 2): 3},
         "a thousand": {(0, 2): 1, (512, 1024): 1},
@@ -80,8 +80,8 @@ def test_negative_values_are_lost_in_a_histogram(path):
     result = ended("argdist", path, "-H", f"{work}{signature}::less#less", f"{work}(int n)::~(u64)n#great")
     assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("negative", TIMES - 1)]
     rows = result.of("summary")
-    found = {row["probe"]: [(b["low"], b["high"], b["count"]) for b in row["values"]] for row in rows}
-    assert found == {"less": [(0, 2, 1)], "great": [(1 << 63, 1 << 64, TIMES)]}
+    actual = {row["probe"]: [(b["low"], b["high"], b["count"]) for b in row["values"]] for row in rows}
+    assert actual == {"less": [(0, 2, 1)], "great": [(1 << 63, 1 << 64, TIMES)]}
 
 
 KERNEL = [(kind, alternative.name) for kind in ("kr", "fr") for alternative in ALTERNATIVES[kind]]
@@ -94,8 +94,8 @@ def test_functions_of_the_kernel(path, kind, alternative):
     rows = counted(path, spec, f"--hook={kind}={alternative}")
     if rows is None:
         return
-    found = {row["$retval"]: row["count"] for row in rows}
-    assert found == {i + 1: 1 for i in NUMBERS}
+    actual = {row["$retval"]: row["count"] for row in rows}
+    assert actual == {i + 1: 1 for i in NUMBERS}
     assert {row[f"$entry({name})"] for row in rows} == {NAME}
 
 

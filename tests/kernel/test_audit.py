@@ -70,8 +70,8 @@ def test_packets_of_an_interface_agree_to_the_packet(name):
     with packets.namespace():
         tracer = start(name, "lo", "--audit", "-f", "json", 60)
         packets.send("lo", [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))])
-        found = audit(stop(tracer))
-    assert (found["seen"], found["counted_min"], found["counted_max"]) == (101, 101, 101)
+        actual = audit(stop(tracer))
+    assert (actual["seen"], actual["counted_min"], actual["counted_max"]) == (101, 101, 101)
 
 
 @pytest.mark.lab
@@ -168,6 +168,6 @@ def test_strict_ends_with_the_status_of_a_loss(tmp_path):
         "counters.COUNTERS['softirqs'] = replace(real, read=lambda scope: 1000 * real.read(scope))\n"
         "raise SystemExit(main(['softirqs', '--audit', '--strict', '-d', '0.5']))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 3
-    assert "pytracer: error: the kernel counted" in done.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 3
+    assert "pytracer: error: the kernel counted" in result.stderr

@@ -39,9 +39,9 @@ class Shell:
                 self.seen += os.read(self.ours, 65536)
             except BlockingIOError:
                 pass
-            found = text in self.seen
-            self.seen = b"" if found else self.seen
-            return found
+            actual = text in self.seen
+            self.seen = b"" if actual else self.seen
+            return actual
 
         wait_for(is_there, repr(text))
 

@@ -69,10 +69,10 @@ def test_each_call_with_what_it_got(alternative):
         with socket.socket(socket.AF_UNIX) as unix:  # neither IPv4 nor IPv6
             unix.bind("")
             unix.listen()
-        found = events(tracer)
+        actual = events(tracer)
     names = ("call", "error", "protocol", "port", "address", "backlog", "netns")
-    assert shown(found, *names) == expected
-    assert {(event["pid"], event["comm"]) for event in found} == {me()}
+    assert shown(actual, *names) == expected
+    assert {(event["pid"], event["comm"]) for event in actual} == {me()}
 
 
 def test_32_bit_programs():
@@ -104,9 +104,9 @@ def test_only_some_calls_failures_and_ports():
                 taken.bind(("127.0.0.1", 4321))
             with socket.socket() as third:
                 third.bind(("127.0.0.1", 4322))
-        found = {name: shown(events(tracer), "call", "error", "port") for name, tracer in tracers.items()}
+        names = {name: shown(events(tracer), "call", "error", "port") for name, tracer in tracers.items()}
     binds = [("bind", None, 4321), ("bind", "EADDRINUSE", 4321), ("bind", None, 4322)]
-    assert found == {
+    assert names == {
         "listen": [("listen", None, 4321)],
         "not": binds,
         "failed": binds[1:2],

@@ -44,9 +44,9 @@ def traced(device, *words):
 @pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
 def test_requests_are_counted_to_the_last_one(tmp_path, alternative):
     with loop(tmp_path) as device, traced(device, "--hook", f"block_io={alternative}") as counts:
-        done = work(device, **WORK)
-    assert counts == done
-    assert (done["read"], done["write"], done["flush"]) == (101, 23, 7)
+        result = work(device, **WORK)
+    assert counts == result
+    assert (result["read"], result["write"], result["flush"]) == (101, 23, 7)
 
 
 @pytest.mark.lab
@@ -61,13 +61,13 @@ def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
                         file.seek(number * 7 % 1009 * BLOCK)
                         file.write(bytes(BLOCK))
                     os.fsync(file.fileno())
-                done = work(device, **WORK)
+                result = work(device, **WORK)
                 after = completed(device)
             flushes = counts.pop("flush")
             counts["write"] += flushes  # each was asked for by a write of nothing, which no disk gets
             grown = {name: after[name] - before[name] for name in after if after[name] > before[name]}
             assert counts == grown
-            assert (counts["read"], counts.get("discard"), flushes) == (101, done.get("discard"), 8)
+            assert (counts["read"], counts.get("discard"), flushes) == (101, result.get("discard"), 8)
             assert counts["write"] > 23 + 8
 
 
@@ -75,16 +75,16 @@ def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
 def test_keys_of_histograms(tmp_path, by, keys):
     with loop(tmp_path) as device:
         tracer = start("biolatency", "-f", "json", "--by", by, 60)
-        done = work(device, **WORK)
+        completed = work(device, **WORK)
         result = stop(tracer)
     assert {frozenset(r) for r in result.of("summary")} == {
         frozenset({"kind", "requests", "latency_ns"} | MEASURES | keys)
     }
     totals = {record[by]: record["requests"] for record in result.of("summary")}
     if by == "disk":
-        assert totals[device.name] == sum(done.values())
+        assert totals[device.name] == sum(completed.values())
     else:
-        assert all(totals[name] >= count for name, count in done.items())
+        assert all(totals[name] >= count for name, count in completed.items())
 
 
 def test_a_disk_that_is_gone_keeps_its_name_where_it_was_shown(tmp_path):
@@ -102,14 +102,14 @@ def test_a_disk_that_is_gone_keeps_its_name_where_it_was_shown(tmp_path):
 def test_rows_that_do_not_fit_are_counted(tmp_path):
     with loop(tmp_path) as device:
         tracer = start("biolatency", "-f", "json", "--by", "disk,operation", "--max-rows", 1, "--strict", 60)
-        done = work(device, **WORK)
+        completed = work(device, **WORK)
         result = stop(tracer)
     assert result.status == 3
     shown = sum(record["requests"] for record in result.of("summary"))
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "map_full")
     assert len(result.of("summary")) == 1
     assert lost >= 2  # three operations or four, one row
-    assert shown + lost >= sum(done.values())
+    assert shown + lost >= sum(completed.values())
 
 
 @pytest.mark.parametrize("words", [["--", "true"], ["-p", 1], ["--comm", "dd"]])

@@ -44,15 +44,15 @@ def test_each_request_has_its_place_size_and_process(tmp_path, alternative):
         return
     with loop(tmp_path) as device, traced(device, "--hook", hook) as events:
         before = completed(device), transferred(device)
-        done = work(device, **WORK)
+        result = work(device, **WORK)
         after = completed(device), transferred(device)
-    for name, count in done.items():
+    for name, count in result.items():
         own = [event for event in events if event["operation"] == name and name != "flush"]
         if name == "flush":  # of the disk's cache: one serves all who wait
             assert [e["pid"] for e in events if e["operation"] == "flush"] == [None] * 7
             continue
         # The kernel counts a write of nothing, which no disk gets, for each flush that was asked for.
-        asked = done["flush"] if name == "write" else 0
+        asked = result["flush"] if name == "write" else 0
         assert len(own) == count == after[0][name] - before[0][name] - asked
         assert sum(event["bytes"] for event in own) == after[1][name] - before[1][name]
         assert {event["pid"] for event in own} == {os.getpid()}
@@ -68,14 +68,14 @@ def test_processes_that_share_a_disk_are_distinguished(tmp_path):
     with loop(tmp_path) as device:
         for scheduler in schedulers(device):
             with traced(device) as events:
-                made = readers(device, counts)
-            for pid, (name, sectors) in made.items():
+                created = readers(device, counts)
+            for pid, (name, sectors) in created.items():
                 own = [event for event in events if event["sector"] in sectors]
                 seen = [event["sector"] for event in own]
                 assert len(sectors) - len(seen) <= UNSEEN, scheduler
                 assert seen == [sector for sector in sectors if sector in seen], scheduler
                 assert {(event["pid"], event["comm"]) for event in own} == {(pid, name)}, scheduler
-            assert {event["pid"] for event in events} == set(made)
+            assert {event["pid"] for event in events} == set(created)
 
 
 @pytest.mark.lab
@@ -130,7 +130,7 @@ def test_a_command_alone_and_only_what_is_slow(tmp_path):
 def test_events_that_do_not_fit_are_counted(tmp_path):
     with loop(tmp_path) as device:
         tracer = start("biosnoop", "-f", "json", "--buffer", "4k", "-p", os.getpid(), "-d", 60)
-        done = work(device, reads=2003)
+        completed = work(device, reads=2003)
         result = stop(tracer)
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "ring_full")
-    assert len(result.of("event")) + lost == done["read"]
+    assert len(result.of("event")) + lost == completed["read"]

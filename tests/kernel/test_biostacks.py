@@ -14,8 +14,8 @@ pytestmark = pytest.mark.kernel
 
 def total(rows, frame):
     """Return the requests and bytes of the stacks that contain a function of the kernel."""
-    found = [row for row in rows if any(frame in name for name in row["kernel"])]
-    return sum(row["requests"] for row in found), sum(row["bytes"] for row in found)
+    actual = [row for row in rows if any(frame in name for name in row["kernel"])]
+    return sum(row["requests"] for row in actual), sum(row["bytes"] for row in actual)
 
 
 @pytest.mark.smoke
@@ -37,9 +37,9 @@ def test_each_stack_is_of_the_process_that_made_the_requests(tmp_path):
     """A stack belongs to the process that made the request, not to the one that runs at its completion."""
     with loop(tmp_path) as device:
         tracer = start("biostacks", "-f", "json", "-K", 60)
-        made = readers(device, {"one": 211, "two": 199, "a\x1b[31m\n": 101})
+        created = readers(device, {"one": 211, "two": 199, "a\x1b[31m\n": 101})
         result = stop(tracer)
-    for pid, (name, sectors) in made.items():
+    for pid, (name, sectors) in created.items():
         rows = [row for row in result.of("summary") if row["pid"] == pid]
         assert {row["comm"] for row in rows} == {name}
         assert total(rows, "blkdev_read_iter") == (len(sectors), len(sectors) * BLOCK)

@@ -17,11 +17,11 @@ COUNTS = {"one": 211, "two": 101, "three": 23}
 def summary(*words, does):
     """Return the rows of the whole run while ``does()`` is done."""
     tracer = start("biotop", "-f", "json", 60, *words)
-    done = does()
+    completed = does()
     result = stop(tracer)
     assert result.status == 0, result.err
     assert {loss["reason"] for loss in result.of("loss")} <= {"missed"}  # another disk's
-    return result.of("summary"), done
+    return result.of("summary"), completed
 
 
 @pytest.mark.smoke
@@ -31,11 +31,11 @@ def test_requests_and_bytes_of_each_process_and_of_the_disk(tmp_path):
     with loop(tmp_path) as device:
         for scheduler in schedulers(device):
             before = completed(device)["read"], transferred(device)["read"]
-            rows, made = summary("--by", "pid,disk", does=lambda: readers(device, COUNTS))
+            rows, created = summary("--by", "pid,disk", does=lambda: readers(device, COUNTS))
             after = completed(device)["read"], transferred(device)["read"]
             rows = [row for row in rows if row["disk"] == device.name]
             assert {row["pid"]: (row["comm"], row["requests"], row["bytes"]) for row in rows} == {
-                pid: (name, len(sectors), len(sectors) * BLOCK) for pid, (name, sectors) in made.items()
+                pid: (name, len(sectors), len(sectors) * BLOCK) for pid, (name, sectors) in created.items()
             }, scheduler
             assert sum(row["requests"] for row in rows) == after[0] - before[0]
             assert sum(row["bytes"] for row in rows) == after[1] - before[1]
@@ -72,9 +72,9 @@ def test_rows_that_do_not_fit_are_counted(tmp_path):
     with loop(tmp_path) as device:
         words = ["--by", "pid,operation", "--max-rows", 1, "-p", os.getpid()]
         tracer = start("biotop", "-f", "json", 60, *words)
-        done = work(device, reads=101, writes=23)
+        completed = work(device, reads=101, writes=23)
         result = stop(tracer)
     shown = sum(row["requests"] for row in result.of("summary"))
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "map_full")
     assert shown in (101, 23)
-    assert shown + lost == sum(done.values())
+    assert shown + lost == sum(completed.values())

@@ -88,8 +88,8 @@ def traced(tmp_path, tracer, *words):
 )
 def test_misses_then_hits_page_by_page(alternative, tmp_path):
     rows, seen, _ = traced(tmp_path, "cachestat", "--by", "file", "--hook", f"return={alternative}")
-    found = {row["file"]: row for row in rows if row["file"] in seen}
-    counts = {name: (row["hits"], row["misses"]) for name, row in found.items()}
+    actual = {row["file"]: row for row in rows if row["file"] in seen}
+    counts = {name: (row["hits"], row["misses"]) for name, row in actual.items()}
     assert counts[HOSTILE] == (0, PAGES)
     assert counts["again"] == (PAGES, PAGES)
     assert sum(counts["steps"]) == PAGES
@@ -97,19 +97,19 @@ def test_misses_then_hits_page_by_page(alternative, tmp_path):
     assert counts["vectors"] == (0, 3)
     assert counts["straddling"] == (2, PAGES)
     assert counts["mapped"] == counts["written"] == (0, 0)
-    assert "direct" not in found
-    assert found["again"]["hit_percent"] == 50
-    assert found["mapped"]["hit_percent"] is None
+    assert "direct" not in actual
+    assert actual["again"]["hit_percent"] == 50
+    assert actual["mapped"]["hit_percent"] is None
     # The kernel's own counts: what was read from the disk, and dirtied.
-    for name, row in found.items():
+    for name, row in actual.items():
         read, dirtied = seen[name]
         assert row["dirtied"] == dirtied
         assert row["added"] == (101 if name == "written" else read), name
-    assert {name: found[name]["added"] for name in (HOSTILE, "again", "steps", "mapped")} == dict.fromkeys(
+    assert {name: actual[name]["added"] for name in (HOSTILE, "again", "steps", "mapped")} == dict.fromkeys(
         (HOSTILE, "again", "steps", "mapped"), PAGES
     )
-    assert found["vectors"]["added"] > 3
-    assert found["written"]["dirtied"] == 101
+    assert actual["vectors"]["added"] > 3
+    assert actual["written"]["dirtied"] == 101
 
 
 def test_cachetop_is_by_process(tmp_path):

@@ -41,13 +41,13 @@ def of_hostname(found):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_results_of_checks_are_those_of_the_calls():
-    found, reported = rows()
+    actual, reported = rows()
     assert reported == {"granted": 23, "refused": 17}
-    assert {row["result"]: row["checks"] for row in of_hostname(found)} == reported
-    assert {row["capability"] for row in of_hostname(found)} == {"CAP_SYS_ADMIN"}
-    assert {row["comm"] for row in of_hostname(found)} == {"python"}
+    assert {row["result"]: row["checks"] for row in of_hostname(actual)} == reported
+    assert {row["capability"] for row in of_hostname(actual)} == {"CAP_SYS_ADMIN"}
+    assert {row["comm"] for row in of_hostname(actual)} == {"python"}
     # Each row has its system call.
-    changes = [row for row in found if row["capability"] == "CAP_SETUID"]
+    changes = [row for row in actual if row["capability"] == "CAP_SETUID"]
     assert [(row["syscall"], row["result"], row["checks"]) for row in changes] == [
         ("setresuid", "granted", 1)
     ]
@@ -60,25 +60,25 @@ def test_each_alternative(alternative):
     probe = run("capable", *words, "--", "true")
     if refused(probe, {"checked": alternative}):
         return
-    found, reported = rows(*words)
-    assert {row["result"]: row["checks"] for row in of_hostname(found)} == reported
+    actual, reported = rows(*words)
+    assert {row["result"]: row["checks"] for row in of_hostname(actual)} == reported
 
 
 def test_only_what_is_refused():
-    found, _ = rows("--refused", "--by", "result,syscall")
-    assert {row["result"] for row in found} == {"refused"}
-    assert sum(row["checks"] for row in of_hostname(found)) == 17
+    actual, _ = rows("--refused", "--by", "result,syscall")
+    assert {row["result"] for row in actual} == {"refused"}
+    assert sum(row["checks"] for row in of_hostname(actual)) == 17
 
 
 def test_by_process():
-    found, reported = rows("--by", "pid,result,syscall")
-    assert {row["result"]: row["checks"] for row in of_hostname(found)} == reported
-    assert {row["comm"] for row in of_hostname(found)} == {"python"}
+    actual, reported = rows("--by", "pid,result,syscall")
+    assert {row["result"]: row["checks"] for row in of_hostname(actual)} == reported
+    assert {row["comm"] for row in of_hostname(actual)} == {"python"}
 
 
 def test_stacks_lead_to_the_check():
-    found, reported = rows("--stacks", "--by", "result,syscall")
-    stacks = of_hostname(found)
+    actual, reported = rows("--stacks", "--by", "result,syscall")
+    stacks = of_hostname(actual)
     assert sum(row["checks"] for row in stacks) == sum(reported.values())
     assert all(any("sethostname" in frame for frame in row["kernel"]) for row in stacks)
     assert all(any("sethostname" in frame for frame in row["user"]) for row in stacks)

@@ -38,8 +38,8 @@ SENT = {"UDP": (23 + 7, 23 * (20 + 8 + 30) + 7 * (40 + 8 + 100))}
 @pytest.fixture
 def folder():
     """Create a cgroup in a network namespace where only the test sends packets."""
-    with packets.namespace(ipv6=True), cgroup() as made:
-        yield made
+    with packets.namespace(ipv6=True), cgroup() as created:
+        yield created
 
 
 def counted(folder: Path, *words: object, work: str = WORK, where: Path | None = None) -> Result:
@@ -56,11 +56,11 @@ def totals(result: Result, folder: Path) -> dict[str, dict[str, tuple[int, int]]
     """Return the whole run's (packets, bytes) of a cgroup, by direction and protocol."""
     assert result.status == 0, result.err
     assert not result.of("loss")
-    found: dict[str, dict[str, tuple[int, int]]] = {"in": {}, "out": {}}
+    actual: dict[str, dict[str, tuple[int, int]]] = {"in": {}, "out": {}}
     for record in result.of("summary"):
         if record["cgroup"].endswith(f"/{folder.name}"):
-            found[record["direction"]][record["protocol"]] = record["packets"], record["bytes"]
-    return found
+            actual[record["direction"]][record["protocol"]] = record["packets"], record["bytes"]
+    return actual
 
 
 @pytest.mark.lab

@@ -20,12 +20,12 @@ open("/proc/sys/vm/compact_memory", "w").write("1")
 
 def zones():
     """Return the node and name of each zone that has pages."""
-    found = re.findall(
+    matches = re.findall(
         r"^Node (\d+), zone +(\w+)\n(?:(?!Node).*\n)*? +present +(\d+)",
         Path("/proc/zoneinfo").read_text(),
         re.M,
     )
-    return sorted((int(node), name.lower()) for node, name, present in found if int(present))
+    return sorted((int(node), name.lower()) for node, name, present in matches if int(present))
 
 
 def compacted(*words):

@@ -41,10 +41,10 @@ def counted(*before: str) -> str:
         "getppid",
         "23",
     ]
-    done = subprocess.run([*before, *words], capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert ",getppid,23," in done.stdout, done.stdout
-    return done.stderr
+    result = subprocess.run([*before, *words], capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert ",getppid,23," in result.stdout, result.stdout
+    return result.stderr
 
 
 def tree_of(cache: Path) -> Path:
@@ -137,11 +137,11 @@ def test_a_read_only_cache_is_used(cache: Path) -> None:
     try:
         for kept in (False, True):
             inside = ["unshare", "-m", "sh", "-c", READ_ONLY, str(cache), *words]
-            done = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=300)
-            assert done.returncode == 0, done.stderr
-            assert ",getppid,23," in done.stdout
-            assert f"cannot write in {cache}" in done.stderr
-            assert (COMPILED in done.stderr) is not kept
+            result = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=300)
+            assert result.returncode == 0, result.stderr
+            assert ",getppid,23," in result.stdout
+            assert f"cannot write in {cache}" in result.stderr
+            assert (COMPILED in result.stderr) is not kept
             if not kept:
                 subprocess.run(words, capture_output=True, check=True, timeout=300)
     finally:

@@ -36,7 +36,7 @@ def test_misses_then_known_not_to_exist(tmp_path):
     with mounted(tmp_path) as folder:
         (folder / "there").touch()
         [row], _, text = named_rows("dcstat", folder, WORK, before=BEFORE)
-    found = {name: row[name] for name in ("lookups", "hits", "negative", "misses", "miss_percent")}
+    names = {name: row[name] for name in ("lookups", "hits", "negative", "misses", "miss_percent")}
     # Found not to exist, each is remembered: the second time the file system is not asked.
-    assert found == {"lookups": 225, "hits": 23, "negative": 101, "misses": 101, "miss_percent": 44}
+    assert names == {"lookups": 225, "hits": 23, "negative": 101, "misses": 101, "miss_percent": 44}
     assert "\x1b" not in text

@@ -79,10 +79,10 @@ def test_no_message_if_no_descendant_is_left():
 
 
 def test_a_profile_has_what_descendants_call(tmp_path):
-    made = tmp_path / "made"
-    script = f"(sleep 0.8; mkdir {made}) & sleep 0.2; exit 0"
+    created = tmp_path / "made"
+    script = f"(sleep 0.8; mkdir {created}) & sleep 0.2; exit 0"
     result = run("syscalls", "--profile", "-o", tmp_path / "profile", "--", "sh", "-c", script)
-    assert (result.status, made.is_dir()) == (0, True)
+    assert (result.status, created.is_dir()) == (0, True)
     assert '"mkdir"' in (tmp_path / "profile").read_text()
 
 

@@ -201,14 +201,14 @@ def test_only_failed_only_slow_only_answers_and_another_port():
         client.connect(("127.0.0.1", 53))
         for number in (0, 3, 5):
             ask(client, query(number))
-        found = {name: messages(stop(tracer)) for name, tracer in tracers.items()}
-    assert shown(found["failed"], "direction", "code") == [
+        names = {name: messages(stop(tracer)) for name, tracer in tracers.items()}
+    assert shown(names["failed"], "direction", "code") == [
         (direction, code) for code in ("NXDOMAIN", "REFUSED") for direction in ("out", "in")
     ]
-    assert found["slow"] == found["port"] == []
-    assert len(found["held"]) == len(found["answers"]) == len(found["queries"]) == 6
-    assert {event["message"] for event in found["held"] + found["answers"]} == {"answer"}
-    assert {event["message"] for event in found["queries"]} == {"query"}
+    assert names["slow"] == names["port"] == []
+    assert len(names["held"]) == len(names["answers"]) == len(names["queries"]) == 6
+    assert {event["message"] for event in names["held"] + names["answers"]} == {"answer"}
+    assert {event["message"] for event in names["queries"]} == {"query"}
 
 
 def test_an_answer_to_another_question_has_no_latency():

@@ -142,9 +142,9 @@ def test_stacks_count_the_same_packets():
         to_nobody(socket.AF_INET, "127.0.0.1", 101)
         result = stop(tracer)
     assert result.status == 0, result.err
-    found = [row for row in result.of("summary") if any(f in name for f in UDP4 for name in row["kernel"])]
-    assert sum(row["packets"] for row in found) == 101
-    assert {row["reason"] for row in found} == {reason("NO_SOCKET")}
+    rows = [row for row in result.of("summary") if any(f in name for f in UDP4 for name in row["kernel"])]
+    assert sum(row["packets"] for row in rows) == 101
+    assert {row["reason"] for row in rows} == {reason("NO_SOCKET")}
 
 
 def test_frames_of_no_ip_and_hostile_names():

@@ -64,17 +64,17 @@ EACH_KIND = pytest.mark.parametrize(("tracer", "use", "alternative"), list(of_ea
 @pytest.fixture
 def words(tracer: Tracer, use: HookUse, alternative: Alternative) -> Iterator[list[str]]:
     """Yield the command, in a network and a cgroup of its own; [] if the kernel may lack the alternative."""
-    made = [tracer.name, *use.arguments, "--hook", f"{use.hook.name}={alternative.name}"]
+    created = [tracer.name, *use.arguments, "--hook", f"{use.hook.name}={alternative.name}"]
     with packets.namespace(), cgroup() as folder:
         if any(isinstance(probe, OnCgroup) for probe in alternative.probes):
-            made += ["--cgroup", str(folder)]
+            created += ["--cgroup", str(folder)]
         if isinstance(alternative.probes[0], TaskSample):
-            made += ["-p", str(os.getpid())]
-        planned = run(*made, "--dry-run")
+            created += ["-p", str(os.getpid())]
+        planned = run(*created, "--dry-run")
         by_policy = planned.status == PolicyError.exit_code and "by a policy of the kernel" in planned.err
         if by_policy or refused_by_right(planned.status, planned.err, {use.hook.name: alternative.name}):
-            made = []
-        yield made
+            created = []
+        yield created
         assert trace_events() == []
         assert all(on(folder, points) == dict.fromkeys(points, ()) for points in CGROUP_POINTS)
 
@@ -99,8 +99,8 @@ def test_leftovers_of_a_killed_trace_are_listed_with_the_command_to_remove_them(
     tracer.kill()
     tracer.communicate()
     for one in find_leftovers():
-        done = subprocess.run(one.command, shell=True, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{one.command}: {done.stderr}"
+        result = subprocess.run(one.command, shell=True, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{one.command}: {result.stderr}"
     assert find_leftovers() == []
 
 

@@ -32,7 +32,7 @@ def failed(result: Result, status: int, *words: str) -> None:
 
 def unprivileged(*words: str, env: dict[str, str] | None = None) -> Result:
     """Run as nobody."""
-    done = subprocess.run(
+    result = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *COMMAND, *words],
         capture_output=True,
         text=True,
@@ -41,7 +41,7 @@ def unprivileged(*words: str, env: dict[str, str] | None = None) -> Result:
         env=os.environ | {"HOME": "/nonexistent"} | (env or {}),
         check=False,
     )
-    return Result(done.returncode, done.stdout, done.stderr)
+    return Result(result.returncode, result.stdout, result.stderr)
 
 
 @pytest.mark.parametrize(
@@ -115,16 +115,16 @@ def test_a_default_cache_that_cannot_be_used_is_a_warning(tmp_path):
         "pwd.getpwuid = lambda number: pwd.struct_passwd((*real(number)[:5], home, ''))\n"
         "sys.exit(main(['syscalls', '-f', 'json', '--', 'true']))"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
     )
-    assert done.returncode == 0
-    assert done.stderr.startswith("pytracer: warning: ")
-    assert "execve" in done.stdout
+    assert result.returncode == 0
+    assert result.stderr.startswith("pytracer: warning: ")
+    assert "execve" in result.stdout
 
 
 def test_output_that_cannot_be_written(tmp_path):
@@ -211,7 +211,7 @@ def test_a_folder_of_headers_beside_the_user_is_not_compiled(tmp_path):
 
 
 def test_a_reader_that_goes_away_ends_it():
-    done = subprocess.run(
+    result = subprocess.run(
         [
             "bash",
             "-o",
@@ -224,8 +224,8 @@ def test_a_reader_that_goes_away_ends_it():
         timeout=60,
         check=False,
     )
-    assert done.stdout.startswith("kind,")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert result.stdout.startswith("kind,")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("cached", [True, False])
@@ -238,13 +238,13 @@ def test_too_few_descriptors_are_the_reason_at_every_limit(cached, tmp_path):
         for file in tmp_path.iterdir() if not cached else ():
             file.unlink() if file.is_file() else shutil.rmtree(file)
         options = {"preexec_fn": partial(setrlimit, RLIMIT_NOFILE, (limit, limit))}
-        done = run("syscalls", "-f", "json", "--", "true", env=env, **options)
-        statuses.append(done.status)
-        if done.status:
-            assert done.status == 1
-            assert "open files" in done.err, (limit, done.err)
-            assert done.err.endswith("\nhint: ulimit -n 1024\n")
-            assert len(done.err.splitlines()) == 2
+        result = run("syscalls", "-f", "json", "--", "true", env=env, **options)
+        statuses.append(result.status)
+        if result.status:
+            assert result.status == 1
+            assert "open files" in result.err, (limit, result.err)
+            assert result.err.endswith("\nhint: ulimit -n 1024\n")
+            assert len(result.err.splitlines()) == 2
     assert statuses[0] == 0
     assert statuses[-1] == 1
 
@@ -266,19 +266,19 @@ def test_a_want_of_descriptors_is_never_an_answer_of_the_kernel(words):
     """A feature probe that lacks a descriptor was taken for an absent feature; no limit may have that
     effect."""
     for limit in (*range(5, 17), 20, 28, *range(31, 38, 2)):
-        done = run(*words, preexec_fn=partial(setrlimit, RLIMIT_NOFILE, (limit, limit)))
-        if done.status:
-            failed(done, 1, "open files", "hint: ulimit -n 1024")
-        assert "Too many open files" not in done.out
+        result = run(*words, preexec_fn=partial(setrlimit, RLIMIT_NOFILE, (limit, limit)))
+        if result.status:
+            failed(result, 1, "open files", "hint: ulimit -n 1024")
+        assert "Too many open files" not in result.out
 
 
 def test_a_failed_write_to_standard_output_ends_the_trace():
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
+        result = subprocess.run(
             [*COMMAND, "execsnoop", "-f", "json", "--", "true"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
         )
-    assert done.returncode == 1
-    assert done.stderr == "pytracer: error: cannot write to standard output: No space left on device\n"
+    assert result.returncode == 1
+    assert result.stderr == "pytracer: error: cannot write to standard output: No space left on device\n"

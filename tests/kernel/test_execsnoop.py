@@ -45,10 +45,10 @@ def seen(*words, options=()):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_23_are_23(alternative):
-    found = seen("times", 23, TRUE, "a b", "", "$c", options=["--hook", f"executed={alternative}"])
-    assert [r["args"] for r in found] == ["/bin/true 'a b' '' '$c'"] * 23
-    assert len({r["pid"] for r in found}) == 23
-    assert {(r["comm"], r["err"]) for r in found} == {("true", None)}
+    actual = seen("times", 23, TRUE, "a b", "", "$c", options=["--hook", f"executed={alternative}"])
+    assert [r["args"] for r in actual] == ["/bin/true 'a b' '' '$c'"] * 23
+    assert len({r["pid"] for r in actual}) == 23
+    assert {(r["comm"], r["err"]) for r in actual} == {("true", None)}
 
 
 @pytest.mark.smoke
@@ -79,16 +79,16 @@ def at_once(letters, times):
 
 
 def test_parts_of_several_processors_are_put_together():
-    found = events("execsnoop", "--comm", "true", "--", "sh", "-c", at_once("abcd", 23))
+    actual = events("execsnoop", "--comm", "true", "--", "sh", "-c", at_once("abcd", 23))
     expected = [f"{TRUE} {letter * 60_000}" for letter in "abcd" for _ in range(23)]
-    assert sorted(r["args"] for r in found) == expected
+    assert sorted(r["args"] for r in actual) == expected
 
 
 @pytest.mark.lab
 def test_perf_rings_give_the_same():
-    found, lost = by_perf_rings("execsnoop", "--comm", "true", "--", "sh", "-c", at_once("ab", 11))
+    actual, lost = by_perf_rings("execsnoop", "--comm", "true", "--", "sh", "-c", at_once("ab", 11))
     assert not lost
-    assert sorted(r["args"] for r in found) == [
+    assert sorted(r["args"] for r in actual) == [
         f"{TRUE} {letter * 60_000}" for letter in "ab" for _ in range(11)
     ]
 
@@ -98,18 +98,18 @@ def test_on_a_kernel_without_loops_as_much_is_shown_as_programs_have_room_for():
     numbers = " ".join(map(str, range(1, 13)))
     script = f"{workload('execs')} times 3 {TRUE} {long}; {workload('execs')} times 2 /pt/no {numbers}"
     names = ["--comm", "true", "--comm", "execs"]
-    found, lost = by_perf_rings("execsnoop", "-x", *names, "--", "sh", "-c", script, facts=Older)
+    actual, lost = by_perf_rings("execsnoop", "-x", *names, "--", "sh", "-c", script, facts=Older)
     shown = [f"{TRUE} {'a' * 90000} {'b' * 8000}"] * 3
-    assert [r["args"] for r in found if r["comm"] == "true"] == shown
-    assert [r["args"] for r in found if r["err"]] == ["/pt/no 1 2 3 4 5 6 7 8 9 10 11"] * 2
+    assert [r["args"] for r in actual if r["comm"] == "true"] == shown
+    assert [r["args"] for r in actual if r["err"]] == ["/pt/no 1 2 3 4 5 6 7 8 9 10 11"] * 2
     assert lost == {"truncated": 2}
 
 
 @pytest.mark.lab
 def test_a_thread_that_executes_has_the_process_id_of_its_leader():
-    found = events("execsnoop", "--", workload("leader"), TRUE, "a", "b")
-    assert [r["args"] for r in found] == [f"{workload('leader')} {TRUE} a b", f"{TRUE} a b"]
-    assert found[0]["pid"] == found[1]["pid"]
+    actual = events("execsnoop", "--", workload("leader"), TRUE, "a", "b")
+    assert [r["args"] for r in actual] == [f"{workload('leader')} {TRUE} a b", f"{TRUE} a b"]
+    assert actual[0]["pid"] == actual[1]["pid"]
 
 
 def test_without_any_argument():
@@ -159,8 +159,8 @@ def test_failures_of_other_calls(alternative):
     options = ["-x", "--hook", f"return={alternative}"]
     [record] = seen("at", "/bin", "pt-no", "a", options=options)
     assert (record["args"], record["err"]) == ("pt-no a", "ENOENT")
-    found = seen("compat", 23, options=options)
-    assert [(r["args"], r["err"]) for r in found] == [("/nowhere b", "ENOENT")] * 23
+    actual = seen("compat", 23, options=options)
+    assert [(r["args"], r["err"]) for r in actual] == [("/nowhere b", "ENOENT")] * 23
     [record] = seen("bad", options=options)
     assert (record["args"], record["err"]) == ("''", "EFAULT")
 
@@ -209,12 +209,14 @@ def test_hostile_arguments_are_text_on_one_line_and_unambiguous():
 
 def test_events_lost_to_a_full_ring_are_counted():
     """Records of 16 KB never fit; short ones are shown or lost."""
-    made = 101
-    script = f"{workload('execs')} times {made} {TRUE} {'z' * 20_000}; {workload('execs')} times 23 {TRUE}"
+    expected = 101
+    script = (
+        f"{workload('execs')} times {expected} {TRUE} {'z' * 20_000}; {workload('execs')} times 23 {TRUE}"
+    )
     result = run("execsnoop", "-f", "json", "--strict", "--buffer", "4k", "--", "sh", "-c", script)
     assert result.status == 3
     assert {r["reason"] for r in result.of("loss")} == {"ring_full"}
-    assert len(result.of("event")) + sum(r["lost"] for r in result.of("loss")) == 3 + made + 23
+    assert len(result.of("event")) + sum(r["lost"] for r in result.of("loss")) == 3 + expected + 23
 
 
 @pytest.mark.lab
@@ -231,10 +233,10 @@ def test_it_follows_descendants_alone():
     script = f"({workload('execs')} times 5 {TRUE} in &); wait; sleep 0.2"
     other = f"for i in $(seq 50); do {TRUE} outside; done"
     outside = subprocess.Popen(["sh", "-c", other])
-    found = events("execsnoop", "--", "sh", "-c", script)
+    actual = events("execsnoop", "--", "sh", "-c", script)
     outside.wait()
-    assert [r["args"] for r in found if r["comm"] == "true"] == [f"{TRUE} in"] * 5
-    assert not [r for r in found if "outside" in r["args"]]
+    assert [r["args"] for r in actual if r["comm"] == "true"] == [f"{TRUE} in"] * 5
+    assert not [r for r in actual if "outside" in r["args"]]
 
 
 @pytest.mark.parametrize("which", ["-p", "-u", "--netns"])
@@ -287,8 +289,8 @@ def test_a_script_without_an_interpreter_is_what_the_shell_makes_of_it(tmp_path)
     )
     assert first["err"] is None
     assert (failed["err"], failed["args"]) == ("ENOEXEC", str(script))
-    found = events("execsnoop", "-x", "--", "bash", "-c", f"{script}; :")
-    assert [(r["err"], r["args"]) for r in found[1:]] == [
+    actual = events("execsnoop", "-x", "--", "bash", "-c", f"{script}; :")
+    assert [(r["err"], r["args"]) for r in actual[1:]] == [
         ("ENOEXEC", str(script)),
         (None, f"{TRUE} a"),
     ]

@@ -37,8 +37,8 @@ def explained(*words: str) -> tuple[Observation, Page]:
 
 def blocks_of(page: Page, stage: str) -> list[Block]:
     """Return the blocks of a stage, those that are folded as well."""
-    (found,) = (one for one in page.stages if one.name == stage)
-    todo, flat = list(found.blocks), list[Block]()
+    (actual,) = (one for one in page.stages if one.name == stage)
+    todo, flat = list(actual.blocks), list[Block]()
     while todo:
         block = todo.pop(0)
         flat.append(block)
@@ -48,8 +48,8 @@ def blocks_of(page: Page, stage: str) -> list[Block]:
 
 def grid(page: Page, stage: str) -> list[dict[str, str]]:
     """Return the first table of a stage, by its columns."""
-    found = next(block for block in blocks_of(page, stage) if isinstance(block, Grid))
-    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+    blocks = next(block for block in blocks_of(page, stage) if isinstance(block, Grid))
+    return [dict(zip(blocks.columns, row, strict=True)) for row in blocks.rows]
 
 
 def besides(page: Page, stage: str) -> list[SideBySide]:
@@ -111,10 +111,10 @@ def test_every_stage_is_what_the_kernel_has():
 
 def test_counts_are_in_the_maps():
     seen, _ = explained("syscalls", "-e", "getppid", "--", workload("calls"), "getppid", "23")
-    found = [
+    tables = [
         value for table in seen.tables if table.name in ("rows", "dense") for _, value in table.entries.first
     ]
-    assert any("calls=23" in value for value in found)
+    assert any("calls=23" in value for value in tables)
 
 
 @pytest.mark.lab
@@ -144,8 +144,8 @@ def test_streams_stacks_and_what_is_named():
 def test_functions_by_name_are_explained_or_refused_by_right():
     """Each target has a program of its own if the kernel has no target ids; the page shows one of them."""
     words = ["funccount", "--hook", "k=kprobe", "vfs_read", "vfs_write", "-d", "0.2"]
-    done = run("explain", *words)
-    if refused_by_right(done.status, done.err, {"k": "kprobe"}):
+    result = run("explain", *words)
+    if refused_by_right(result.status, result.err, {"k": "kprobe"}):
         return
     seen, page = explained(*words)
     assert [each["alternative"] for each in grid(page, "plan") if each["here"] == "taken"] == ["kprobe"]
@@ -172,8 +172,8 @@ def test_the_command_line(tmp_path):
     assert "(95) exit" in one.out
     assert "== The" not in one.out
     page = tmp_path / "page.html"
-    made = run("explain", "--html", page, "sockcount", "lo", "-d", "0.1")
-    assert made.status == 0, made.err
+    result = run("explain", "--html", page, "sockcount", "lo", "-d", "0.1")
+    assert result.status == 0, result.err
     html = page.read_text()
     check_alone(html)
     seen = parsed(html)
@@ -186,15 +186,15 @@ def test_the_command_line(tmp_path):
 
 
 def test_missing_permissions_are_reported():
-    done = subprocess.run(
+    result = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *COMMAND, "explain", "syscalls"],
         capture_output=True,
         text=True,
         check=False,
         cwd="/",
     )
-    assert done.returncode == 5
-    assert done.stderr.startswith("pytracer: error: ")
+    assert result.returncode == 5
+    assert result.stderr.startswith("pytracer: error: ")
 
 
 MEANINGS = {

@@ -72,8 +72,8 @@ assert (answer.is_supported, answer.was_tried) == (True, True), answer
 assert answer.name == 'sched:sched_process_exit'
 assert not known.probe(Tracepoint('', category='sched', event='nonsense')).is_supported
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_function_can_be_probed_where_there_are_kprobes(known: RunningKernel) -> None:

@@ -67,21 +67,21 @@ def shares(result: Result) -> dict[int, tuple[int, int]]:
 
 
 def expected(*, hosts: bool) -> dict[int, tuple[int, int]]:
-    made = Counter[int]()
+    created = Counter[int]()
     for a, b, ports, times in FLOWS:
-        made[worker(a, b, ports, hosts=hosts)] += times
-    found = {number: (times, 58 * times) for number, times in made.items()}
-    packets_, size = found.get(0, (0, 0))
-    return found | {0: (packets_ + 5, size + 5 * 28)}
+        created[worker(a, b, ports, hosts=hosts)] += times
+    numbers = {number: (times, 58 * times) for number, times in created.items()}
+    packets_, size = numbers.get(0, (0, 0))
+    return numbers | {0: (packets_ + 5, size + 5 * 28)}
 
 
 @pytest.mark.lab
 @pytest.mark.smoke
 @pytest.mark.parametrize("spread", ["flow", "hosts"])
 def test_each_packet_is_its_flows(spread):
-    found = shares(counted("--spread", spread, sent=SENT))
-    assert found == expected(hosts=spread == "hosts")
-    assert len(found) == WORKERS
+    actual = shares(counted("--spread", spread, sent=SENT))
+    assert actual == expected(hosts=spread == "hosts")
+    assert len(actual) == WORKERS
 
 
 def test_both_directions_and_all_fragments_of_hosts_are_one_workers():
@@ -104,7 +104,7 @@ def test_ipv6_and_a_filter():
         packets.ethernet("UDP", 11, packets.ETH_P_IPV6, packets.ipv6(17, packets.UDP)),
         packets.ethernet("TCP", 3, packets.ETH_P_IP, packets.ipv4(6, packets.TCP)),
     ]
-    assert [found for _, found in shares(counted("--filter", "ip6", sent=sent)).items()] == [(11, 11 * 48)]
+    assert [actual for _, actual in shares(counted("--filter", "ip6", sent=sent)).items()] == [(11, 11 * 48)]
 
 
 def test_by_cpu_every_packet_is_some_workers():
@@ -142,14 +142,14 @@ def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
 
 def received(descriptor: int) -> Counter[int]:
     """Return what waits in a packet socket, by the last byte."""
-    found = Counter[int]()
+    actual = Counter[int]()
     with socket.socket(fileno=os.dup(descriptor)) as waiting:
         waiting.setblocking(False)
         try:
             while True:
-                found[waiting.recv(2000)[-1]] += 1
+                actual[waiting.recv(2000)[-1]] += 1
         except BlockingIOError:
-            return found
+            return actual
 
 
 def test_the_groups_of_others_keep_their_packets():

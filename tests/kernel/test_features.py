@@ -23,10 +23,10 @@ def found() -> dict[tuple[str, str], dict[str, Any]]:
     """Return all features by (kind, name), probed in a process of its own, since that may enter a mount
     namespace."""
     command = [sys.executable, "-W", "error", "-m", "pytracer", "doctor", "-f", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert done.stderr == ""
-    records = [json.loads(line) for line in done.stdout.splitlines()]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert result.stderr == ""
+    records = [json.loads(line) for line in result.stdout.splitlines()]
     return {(record["group"], record["name"]): record for record in records if record["kind"] == "feature"}
 
 
@@ -47,9 +47,9 @@ def test_bpftool_agrees(found: dict[tuple[str, str], dict[str, Any]], kind: str)
     """Compare with bpftool where it is installed."""
     if shutil.which("bpftool") is None:
         return
-    done = subprocess.run(["bpftool", "feature", "probe"], capture_output=True, text=True, check=False)
+    result = subprocess.run(["bpftool", "feature", "probe"], capture_output=True, text=True, check=False)
     pattern = rf"^eBPF {kind}_type (\w+) is (NOT )?available$"
-    theirs = {name: not absent for name, absent in re.findall(pattern, done.stdout, re.M)}
+    theirs = {name: not absent for name, absent in re.findall(pattern, result.stdout, re.M)}
     ours = {name: granted(record) for (group, name), record in found.items() if group == kind}
     if kind == "program":
         # It asks for fentry, which a policy may refuse where other programs of the type are granted.
@@ -91,9 +91,9 @@ def test_a_policy_is_distinguished_from_absence(found: dict[tuple[str, str], dic
 
 
 def test_the_table_is_for_people() -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytracer", "doctor"], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert max(map(len, done.stdout.splitlines())) <= 100
-    assert done.stdout.endswith("pytracer can run here\n")
+    assert result.returncode == 0, result.stderr
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    assert result.stdout.endswith("pytracer can run here\n")

@@ -77,14 +77,14 @@ EXPECTED |= dict.fromkeys(("a/same", "b/same", "c/same", "d/same", HOSTILE), 1)
 )
 def test_each_file_that_is_removed_is_seen_once(alternative, tmp_path):
     """No file that existed before is shown, and none for a failed call or a second name."""
-    found = events("filelife", "--hook", f"return={alternative}", "--", *command(tmp_path))
-    assert names(found, tmp_path) == EXPECTED
-    calls = {event["path"].removeprefix(f"{tmp_path}/"): event["call"] for event in found}
+    actual = events("filelife", "--hook", f"return={alternative}", "--", *command(tmp_path))
+    assert names(actual, tmp_path) == EXPECTED
+    calls = {event["path"].removeprefix(f"{tmp_path}/"): event["call"] for event in actual}
     assert (calls["plain"], calls["open"], calls["replaced"]) == ("unlink", "unlinkat", "rename")
-    assert all(event["age_ns"] > 0 for event in found)
-    [creator] = {event["creator"] for event in found}
-    assert {event["pid"] == creator for event in found if event["path"] != HOSTILE} == {True}
-    [removed] = [event for event in found if event["path"] == HOSTILE]
+    assert all(event["age_ns"] > 0 for event in actual)
+    [creator] = {event["creator"] for event in actual}
+    assert {event["pid"] == creator for event in actual if event["path"] != HOSTILE} == {True}
+    [removed] = [event for event in actual if event["path"] == HOSTILE]
     assert removed["pid"] not in (creator, 0)
 
 
@@ -103,22 +103,22 @@ def test_strace_shows_the_same_calls_succeed(tmp_path):
 def test_only_brief_ones_and_only_paths(tmp_path):
     assert events("filelife", "--max", "1ns", "--", *command(tmp_path)) == []
     (tmp_path / "again").mkdir()
-    found = events("filelife", "--path", f"{tmp_path}/again/*", "--", *command(tmp_path / "again"))
-    assert names(found, tmp_path / "again") == {"plain": COUNT}
+    actual = events("filelife", "--path", f"{tmp_path}/again/*", "--", *command(tmp_path / "again"))
+    assert names(actual, tmp_path / "again") == {"plain": COUNT}
 
 
 def test_files_created_by_another_process_pass_the_filter(tmp_path):
     """The filter applies to the process that removes the file."""
     script = 'f="$1/made"; echo > "$f"; exec rm "$f"'
-    found = events("filelife", "--comm", "rm", "--", "sh", "-c", script, "sh", tmp_path)
-    assert [(event["comm"], event["path"]) for event in found] == [("rm", f"{tmp_path}/made")]
+    actual = events("filelife", "--comm", "rm", "--", "sh", "-c", script, "sh", tmp_path)
+    assert [(event["comm"], event["path"]) for event in actual] == [("rm", f"{tmp_path}/made")]
 
 
 def test_calls_of_32_bit_programs_create_as_well(tmp_path):
     path = tmp_path / "made"
     script = '"$1" compat-openat 577 1 "$2"; rm "$2"'
-    found = events("filelife", "--", "sh", "-c", script, "sh", workload("opens"), path)
-    assert [event["path"] for event in found] == [str(path)]
+    actual = events("filelife", "--", "sh", "-c", script, "sh", workload("opens"), path)
+    assert [event["path"] for event in actual] == [str(path)]
 
 
 def test_hostile_names_stay_on_their_line(tmp_path):

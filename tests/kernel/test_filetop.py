@@ -34,16 +34,16 @@ def traced(tmp_path, *words):
 def test_each_read_and_write_of_each_file(alternative, tmp_path):
     result, _ = traced(tmp_path, "--hook", f"return={alternative}")
     rows = result.of("summary")
-    found = {
+    actual = {
         row["file"]: (row["reads"], row["writes"], row["read_bytes"], row["write_bytes"])
         for row in rows
         if row["file"] in DONE
     }
-    made = {name: tuple(COUNT * number for number in done) for name, done in DONE.items()}
-    assert found.keys() == made.keys()
-    assert all(seen <= every for name in made for seen, every in zip(found[name], made[name], strict=True))
-    assert sum(sum(made[name][:2]) - sum(found[name][:2]) for name in made) <= result.missed
-    assert found == made or result.missed
+    names = {name: tuple(COUNT * number for number in completed) for name, completed in DONE.items()}
+    assert actual.keys() == names.keys()
+    assert all(seen <= every for name in names for seen, every in zip(actual[name], names[name], strict=True))
+    assert sum(sum(names[name][:2]) - sum(actual[name][:2]) for name in names) <= result.missed
+    assert actual == names or result.missed
     assert {row["inode"] for row in rows} >= {(tmp_path / name).stat().st_ino for name in DONE}
 
 
@@ -102,4 +102,4 @@ def test_hostile_names_stay_on_their_line_and_rows_that_do_not_fit_are_lost(tmp_
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "map_full")
     shown = sum(row["reads"] + row["writes"] for row in rows)
     assert lost
-    assert shown + lost >= COUNT * sum(sum(done[:2]) for done in DONE.values())
+    assert shown + lost >= COUNT * sum(sum(completed[:2]) for completed in DONE.values())

@@ -66,9 +66,9 @@ def written(path: Path, sent: list[packets.Frame]) -> str:
 
 def tcpdump(file: str, expression: str) -> int:
     """Return how many of the frames in a file tcpdump lets through."""
-    done = subprocess.run(["tcpdump", "-nr", file, "--count", expression], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout.split()[0])
+    result = subprocess.run(["tcpdump", "-nr", file, "--count", expression], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return int(result.stdout.split()[0])
 
 
 @pytest.mark.parametrize("context", list(PacketContext))

@@ -69,11 +69,11 @@ def test_the_total_of_every_format_is_that_of_the_table(tracer, arguments, comma
         table = out["table"].decode()
         assert sum(map(int, re.findall(rf"^(\d+) {column}", table, re.M))) == total
     (tmp_path / "p.pb.gz").write_bytes(out["pprof"])
-    done = subprocess.run(
+    result = subprocess.run(
         ["go", "tool", "pprof", "-raw", f"-sample_index={column}", str(tmp_path / "p.pb.gz")],
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
-    samples = done.stdout.partition("Samples:")[2].partition("Locations")[0]
+    samples = result.stdout.partition("Samples:")[2].partition("Locations")[0]
     place = samples.splitlines()[1].split().index(f"{column}/{_unit(column)}[dflt]")
     counts = re.findall(r"^ *([\d ]+):", samples, re.M)
     assert sum(int(line.split()[place]) for line in counts) == total
@@ -90,8 +90,8 @@ def stacked(calls):
 def test_23_calls_are_23_wide(tmp_path):
     file = tmp_path / "x.svg"
     words = ["stackcount", "-U", f"u:{workload('stacked')}:leaf", "-f", "flamegraph", "-o", file]
-    done = run(*words, *stacked(23))
-    assert done.status == 0, done.err
+    result = run(*words, *stacked(23))
+    assert result.status == 0, result.err
     frames = {
         g.get("data-name"): int(g.get("data-n"))
         for g in ElementTree.parse(file).getroot().findall(f".//{SVG}g[@data-name]")
@@ -114,5 +114,5 @@ def test_two_runs_are_compared(tmp_path):
 
 
 def test_a_format_for_stacks_is_refused_where_there_are_none():
-    done = run("capable", "-f", "flamegraph", "-d", 1)
-    assert (done.status, "is for stacks" in done.err) == (2, True)
+    result = run("capable", "-f", "flamegraph", "-d", 1)
+    assert (result.status, "is for stacks" in result.err) == (2, True)

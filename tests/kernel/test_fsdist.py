@@ -43,10 +43,10 @@ def histograms(tmp_path, *words):
 )
 def test_each_operation_is_in_one_bucket(alternative, tmp_path):
     rows, missed = histograms(tmp_path, "--by", "fs,operation", "--hook", f"return={alternative}")
-    found = {row["operation"]: row["operations"] for row in rows if row["fs"] == "ext4"}
+    actual = {row["operation"]: row["operations"] for row in rows if row["fs"] == "ext4"}
     # Python opens and reads files of its own before, which may be on ext4 as well.
-    assert all(found[kind] <= EXPECTED[kind] for kind in ("write", "sync"))
-    assert sum(max(EXPECTED[kind] - found[kind], 0) for kind in EXPECTED) <= missed
+    assert all(actual[kind] <= EXPECTED[kind] for kind in ("write", "sync"))
+    assert sum(max(EXPECTED[kind] - actual[kind], 0) for kind in EXPECTED) <= missed
     for row in rows:
         assert sum(bucket["count"] for bucket in row["latency_ns"]) == row["operations"]
         assert row["avg_ns"] <= row["max_ns"] <= row["total_ns"]

@@ -34,14 +34,14 @@ def operations(found):
 )
 def test_each_operation_is_seen_once(alternative, tmp_path):
     with mounted(tmp_path) as folder:
-        found, result = traced(folder, "--min", "0", "--hook", f"return={alternative}")
-    seen, made = Counter(operations(found)), Counter(every(OPERATIONS))
-    assert seen <= made
-    assert (made - seen).total() <= result.missed
-    assert {event["fs"] for event in found} == {"ext4"}
-    assert all(event["took_ns"] > 0 for event in found)
-    assert len({event["pid"] for event in found}) == 1
-    offsets = {(event["bytes"], event["offset"]) for event in found if event["file"] == "written"}
+        actual, result = traced(folder, "--min", "0", "--hook", f"return={alternative}")
+    seen, created = Counter(operations(actual)), Counter(every(OPERATIONS))
+    assert seen <= created
+    assert (created - seen).total() <= result.missed
+    assert {event["fs"] for event in actual} == {"ext4"}
+    assert all(event["took_ns"] > 0 for event in actual)
+    assert len({event["pid"] for event in actual}) == 1
+    offsets = {(event["bytes"], event["offset"]) for event in actual if event["file"] == "written"}
     assert offsets == {(0, 0), (1000, 0), (1000, 1000), (2000, 1000), (2000, 4000)}
 
 
@@ -51,32 +51,32 @@ def test_operations_by_io_uring(tmp_path):
         words = ["-f", "json", "--min", "0", "--", workload("rings"), "files", 23, folder / "ring"]
         result = run("fsslower", *words)
     assert result.status == 0, result.err
-    found = [
+    events = [
         event for event in result.of("event") if event["file"] == "ring" and event["operation"] != "open"
     ]
     expected = {("write", 16): 23, ("read", 16): 23, ("sync", 0): 2}
-    seen = Counter((event["operation"], event["bytes"]) for event in found)
+    seen = Counter((event["operation"], event["bytes"]) for event in events)
     assert seen == (expected if not running().excuse("requests in the events of io_uring") else {})
-    assert {(event["comm"], event["fs"], event["offset"]) for event in found} <= {("rings", "ext4", None)}
-    assert all(event["took_ns"] > 0 and event["pid"] == event["tid"] for event in found)
+    assert {(event["comm"], event["fs"], event["offset"]) for event in events} <= {("rings", "ext4", None)}
+    assert all(event["took_ns"] > 0 and event["pid"] == event["tid"] for event in events)
 
 
 def test_writes_that_wait_for_the_disk_are_reported(tmp_path):
     """With O_SYNC the write itself waits, and no fsync follows."""
     with mounted(tmp_path) as folder:
-        found, _ = traced(folder, "--min", "0")
-    waited = [event for event in found if event["file"] == "synchronous" and event["operation"] == "write"]
+        actual, _ = traced(folder, "--min", "0")
+    waited = [event for event in actual if event["file"] == "synchronous" and event["operation"] == "write"]
     assert [event["sync"] for event in waited] == [1] * COUNT
-    assert {event["sync"] for event in found if event["file"] == "written"} == {0}
+    assert {event["sync"] for event in actual if event["file"] == "written"} == {0}
 
 
 def test_strace_times_the_same_calls(tmp_path):
     calls = "openat,read,pread64,readv,preadv,write,pwrite64,writev,pwritev,fsync"
     strace = ["strace", "-T", "-y", "-e", f"trace={calls}"]
-    found, result = traced(tmp_path, "--min", "0", "--comm", "python", before=strace)
+    actual, result = traced(tmp_path, "--min", "0", "--comm", "python", before=strace)
     lines = re.findall(r"^fsync\(\d+<[^>]*/written>.* <([\d.]+)>$", result.err, re.M)
     took = [float(time) * 1e9 for time in lines]
-    ours = [event["took_ns"] for event in found if event["operation"] == "sync"]
+    ours = [event["took_ns"] for event in actual if event["operation"] == "sync"]
     assert len(took) == len(ours) == COUNT
     # strace stops the program within the call: each took longer for it.
     assert all(mine <= its + 1000 for mine, its in zip(ours, took, strict=True))

@@ -170,8 +170,8 @@ def test_a_killed_tracer_leaves_nothing():
 
 def test_one_pack_serves_whatever_is_named(tmp_path):
     pack, command = tmp_path / "count.pack", ["--", workload("calls"), "fail", CALLS]
-    made = run("pack", "funccount t:x:y -- true", "-o", pack)
-    assert made.status == 0, made.err
+    created = run("pack", "funccount t:x:y -- true", "-o", pack)
+    assert created.status == 0, created.err
     for name in ("t:syscalls:sys_enter_close", "t:syscalls:sys_exit_cl*e"):
         result = run("run", pack, "funccount", "-f", "json", name, *command)
         assert result.status == 0, result.err

@@ -80,19 +80,19 @@ def test_every_alternative_sees_every_call_and_how_long_it_took(kind, part, alte
 @pytest.mark.lab
 @pytest.mark.smoke
 def test_calls_within_calls_are_each_one_value():
-    found = histograms(of_functions("nested", CALLS, 2, "nest"))[f"u:{workload('timed')}:nest"]
-    check(found, CALLS, 2, longest=2 * CALLS)
-    assert found["total_ns"] >= 2 * MS * CALLS * (CALLS + 1) // 2
+    actual = histograms(of_functions("nested", CALLS, 2, "nest"))[f"u:{workload('timed')}:nest"]
+    check(actual, CALLS, 2, longest=2 * CALLS)
+    assert actual["total_ns"] >= 2 * MS * CALLS * (CALLS + 1) // 2
     # The nth within takes as long as n naps: so many are above each power of two.
-    for bucket in found["latency_ns"]:
-        above = sum(other["count"] for other in found["latency_ns"] if other["low"] >= bucket["low"])
+    for bucket in actual["latency_ns"]:
+        above = sum(other["count"] for other in actual["latency_ns"] if other["low"] >= bucket["low"])
         assert above >= sum(2 * MS * n >= bucket["low"] for n in range(1, CALLS + 1))
 
 
 @pytest.mark.lab
 def test_calls_within_calls_are_seen_however_deep():
-    found = histograms(of_functions("twice", 100, 1, "nest"))[f"u:{workload('timed')}:nest"]
-    check(found, 2 * 100, 1, longest=100)
+    actual = histograms(of_functions("twice", 100, 1, "nest"))[f"u:{workload('timed')}:nest"]
+    check(actual, 2 * 100, 1, longest=100)
 
 
 @pytest.mark.lab
@@ -107,8 +107,8 @@ def test_returns_that_the_kernel_does_not_show_are_no_other_calls():
 
 @pytest.mark.lab
 def test_threads_are_distinguished():
-    found = histograms(of_functions("both", CALLS, 2, "nap"))[f"u:{workload('timed')}:nap"]
-    check(found, CALLS + 1, 2, longest=2 * CALLS)
+    actual = histograms(of_functions("both", CALLS, 2, "nap"))[f"u:{workload('timed')}:nap"]
+    check(actual, CALLS + 1, 2, longest=2 * CALLS)
 
 
 @pytest.mark.lab
@@ -119,8 +119,8 @@ def test_a_call_that_is_left_by_a_jump_is_no_other_call():
 
 
 def test_a_call_under_way_when_the_trace_begins_does_not_count():
-    found = histograms(of_functions("inside", CALLS, 2, "nap"))[f"u:{workload('timed')}:nap"]
-    check(found, CALLS, 2)
+    actual = histograms(of_functions("inside", CALLS, 2, "nap"))[f"u:{workload('timed')}:nap"]
+    check(actual, CALLS, 2)
 
 
 @pytest.mark.lab

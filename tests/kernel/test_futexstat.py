@@ -60,6 +60,6 @@ def test_only_long_waits_and_by_process():
 
 
 def test_stacks_lead_to_the_call():
-    found, _ = rows("--stacks", "--by", "lock")
-    assert sum(row["waits"] for row in found) == 36
-    assert all(any("syscall" in frame for frame in row["user"]) for row in found)
+    actual, _ = rows("--stacks", "--by", "lock")
+    assert sum(row["waits"] for row in actual) == 36
+    assert all(any("syscall" in frame for frame in row["user"]) for row in actual)

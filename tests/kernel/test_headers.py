@@ -91,8 +91,8 @@ def assert_bytecode(checks: Sequence[MemberOffset], source: Path) -> None:
 
 
 def test_every_member_of_the_big_structs_is_where_btf_has_it(btf: Btf, cache: CacheDir) -> None:
-    found = [i for name in BIG.split() if (i := btf.find(COMPOSITES, name))]
-    text, meant = naming_everything(btf, found)
+    names = [i for name in BIG.split() if (i := btf.find(COMPOSITES, name))]
+    text, meant = naming_everything(btf, names)
     tree = make_tree(text, cache)
     assert_all_checked(btf, meant, tree.checks)
     assert_bytecode(tree.checks, tree.path)

@@ -32,12 +32,12 @@ def cells(svg):
 
 def test_a_histogram_of_each_interval(tmp_path):
     words = ["syscalls", "--latency", "-e", "getppid", "0.1", "-f", "heatmap", "-o", tmp_path / "x.svg"]
-    done = run(*words, "--", sys.executable, "-c", BURSTS)
-    assert done.status == 0, done.err
-    found, root = cells((tmp_path / "x.svg").read_text())
+    result = run(*words, "--", sys.executable, "-c", BURSTS)
+    assert result.status == 0, result.err
+    actual, root = cells((tmp_path / "x.svg").read_text())
     assert root.get("data-total") == "115"
-    assert sum(int(cell.get("data-n")) for cell in found) == 115
-    assert 4 <= len({cell.get("x") for cell in found}) <= 10  # each burst is in an interval, or two
+    assert sum(int(cell.get("data-n")) for cell in actual) == 115
+    assert 4 <= len({cell.get("x") for cell in actual}) <= 10  # each burst is in an interval, or two
 
 
 def test_it_adds_up_to_the_json_of_the_same_run(tmp_path):
@@ -64,9 +64,11 @@ def test_it_adds_up_to_the_json_of_the_same_run(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "json").read_text().splitlines()]
     summary = {row["disk"]: row["requests"] for row in rows if row["kind"] == "summary"}
     assert summary[device.name] == 23 * 7
-    found, root = cells((tmp_path / "heatmap").read_text())
+    actual, root = cells((tmp_path / "heatmap").read_text())
     assert (
-        int(root.get("data-total")) == sum(int(cell.get("data-n")) for cell in found) == sum(summary.values())
+        int(root.get("data-total"))
+        == sum(int(cell.get("data-n")) for cell in actual)
+        == sum(summary.values())
     )
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert f"{device.name}: {23 * 7} requests" in texts
@@ -75,18 +77,18 @@ def test_it_adds_up_to_the_json_of_the_same_run(tmp_path):
 def test_stacks_by_part_of_a_second(tmp_path):
     begun = time.time()
     words = ["profile", "-f", "heatmap", "-o", tmp_path / "x.svg"]
-    done = run(*words, "--", workload("spin"), "user", 700)
-    assert done.status == 0, done.err
-    found, root = cells((tmp_path / "x.svg").read_text())
-    assert int(root.get("data-total")) == sum(int(cell.get("data-n")) for cell in found) > 0
-    assert len({cell.get("x") for cell in found}) <= time.time() - begun + 2
+    result = run(*words, "--", workload("spin"), "user", 700)
+    assert result.status == 0, result.err
+    actual, root = cells((tmp_path / "x.svg").read_text())
+    assert int(root.get("data-total")) == sum(int(cell.get("data-n")) for cell in actual) > 0
+    assert len({cell.get("x") for cell in actual}) <= time.time() - begun + 2
 
 
 def test_tables_have_none():
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytracer", "syscalls", "-f", "heatmap", "-d", "1"],
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 2
-    assert "for histograms and stacks" in done.stderr
+    assert result.returncode == 2
+    assert "for histograms and stacks" in result.stderr

@@ -80,9 +80,9 @@ def test_the_image_is_the_same_to_the_last_byte(folder, tmp_path, monkeypatch, l
         result = run(*line.split(), "-v", "--", "true", env=environment)
         assert result.status == 0, result.err
         assert way in result.err
-        (made,) = images.iterdir()
-        (tmp_path / (made.name + way[:2])).write_bytes(made.read_bytes())
-        made.unlink()
+        (created,) = images.iterdir()
+        (tmp_path / (created.name + way[:2])).write_bytes(created.read_bytes())
+        created.unlink()
     first, second = sorted(tmp_path.glob("*.image*"))
     assert first.read_bytes() == second.read_bytes()
 

@@ -104,11 +104,11 @@ def test_each_request_on_both_sides_with_its_owner(alternative):
                         expected.append((*owner, direction, status, method.decode(), path.decode(), host))
                 client.close()
             got += asked
-        found = events(tracer)
+        actual = events(tracer)
     assert got == sent
     names = ("pid", "comm", "direction", "status", "method", "path", "peer")
-    assert shown(found, *names) == expected
-    assert all(event["latency_ns"] >= HOLD * 1e9 for event in found)
+    assert shown(actual, *names) == expected
+    assert all(event["latency_ns"] >= HOLD * 1e9 for event in actual)
 
 
 def test_pipelined_interim_unanswered_and_cut():
@@ -133,8 +133,8 @@ def test_pipelined_interim_unanswered_and_cut():
         assert server.recv(1000)
         client.close()
         server.close()
-        found = events(tracer)
-    of_client = [event for event in found if event["direction"] == "out"]
+        actual = events(tracer)
+    of_client = [event for event in actual if event["direction"] == "out"]
     assert sorted(shown(of_client, "method", "path", "status"), key=str) == [
         ("GET", "/0", 200),
         ("GET", "/1", None),
@@ -144,7 +144,7 @@ def test_pipelined_interim_unanswered_and_cut():
     ]
     known = [event["path"] for event in of_client if event["latency_ns"] is not None]
     assert known == ["/0", "/\x1b"]
-    assert len(found) == 2 * len(of_client)
+    assert len(actual) == 2 * len(of_client)
 
 
 def answer(status):
@@ -178,8 +178,8 @@ def test_retransmissions_are_counted_once():
             assert client.recv(1000) == answer(200)
             server.sendall(answer(404))
             assert client.recv(1000) == answer(404)
-        found = events(tracer)
-    assert sorted(shown(found, "path", "status", "direction"), key=str) == [
+        actual = events(tracer)
+    assert sorted(shown(actual, "path", "status", "direction"), key=str) == [
         ("/one", 200, "in"),
         ("/one", 200, "out"),
         ("/two", 404, "in"),
@@ -210,11 +210,11 @@ def test_only_failed_only_slow_another_port_and_hostile_names():
         for path in (b"/200", b"/\x1b[31m500", b"/204"):
             ask(client, request(b"GET", path))
         client.close()
-        found = {name: shown(events(tracer), "path", "status") for name, tracer in tracers.items()}
+        names = {name: shown(events(tracer), "path", "status") for name, tracer in tracers.items()}
         out = stop(table).out
-    assert found["failed"] == [("/\x1b[31m500", 500)] * 2
-    assert found["slow"] == found["port"] == []
-    assert len(found["plain"]) == 6
+    assert names["failed"] == [("/\x1b[31m500", 500)] * 2
+    assert names["slow"] == names["port"] == []
+    assert len(names["plain"]) == 6
     assert "\x1b" not in out
     assert "/\\x1b[31m500" in out
 

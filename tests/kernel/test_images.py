@@ -44,8 +44,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def image_file(cache: Path) -> Path:
-    (found,) = (cache / "images").glob("*.image")
-    return found
+    (actual,) = (cache / "images").glob("*.image")
+    return actual
 
 
 def alternatives(result: Result) -> list[str]:
@@ -75,13 +75,13 @@ def check_calls(result: Result) -> None:
 def libraries(process: int) -> set[str]:
     """Return the files of a process's shared libraries."""
     text = Path(f"/proc/{process}/maps").read_text()
-    return {Path(found).name for found in re.findall(r"(/\S+\.so[.\d]*)$", text, re.M)}
+    return {Path(actual).name for actual in re.findall(r"(/\S+\.so[.\d]*)$", text, re.M)}
 
 
 def has_compiler(process: int) -> bool:
-    found = libraries(process)
-    assert any(name.startswith("libc.") for name in found)  # the look works
-    return any(name.startswith(("libbcc", "libLLVM", "libclang", "libbpf")) for name in found)
+    actual = libraries(process)
+    assert any(name.startswith("libc.") for name in actual)  # the look works
+    return any(name.startswith(("libbcc", "libLLVM", "libclang", "libbpf")) for name in actual)
 
 
 @pytest.mark.lab
@@ -91,7 +91,7 @@ def test_syscalls_cold_and_warm_count_the_same(cache: Path) -> None:
     image = decode(image_file(cache).read_bytes())
     assert {program.name for program in image.programs} >= {"enter", "leave", "gone", "pt_fork"}
     assert image.kernel == os.uname().release
-    assert any("libbcc" in made for made in image.made_by)
+    assert any("libbcc" in created for created in image.made_by)
 
 
 def interface_counts() -> tuple[dict[str, tuple[int, int]], bool]:
@@ -125,9 +125,9 @@ def test_no_syscalls_has_a_compiler() -> None:
 
 
 def test_values_that_change_from_run_to_run_use_the_same_image(cache: Path) -> None:
-    for names, found in (("getppid", {"getppid"}), ("execve", {"execve"}), ("execve,getppid", None)):
+    for names, actual in (("getppid", {"getppid"}), ("execve", {"execve"}), ("execve,getppid", None)):
         result = run("syscalls", "-v", "-f", "json", "-e", names, "--", workload("calls"), "getppid", 23)
-        assert {record["syscall"] for record in result.of("summary")} == (found or {"execve", "getppid"})
+        assert {record["syscall"] for record in result.of("summary")} == (actual or {"execve", "getppid"})
         assert alternatives(result) == [COMPILED if names == "getppid" else FROM_IMAGE]
     assert image_file(cache)
 
@@ -266,9 +266,9 @@ def test_without_a_compiler_that_can_be_told_nothing_is_kept(cache: Path, tmp_pa
         "image_cache._read_maps = lambda: []\nsys.exit(main(sys.argv[1:]))"
     )
     words = ["syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", "23"]
-    done = subprocess.run([COMMAND[0], "-c", code, *words], capture_output=True, text=True, check=False)
-    check_calls(Result(done.returncode, done.stdout, done.stderr))
-    assert "the image is not cached: the libraries that compiled it are unknown" in done.stderr
+    result = subprocess.run([COMMAND[0], "-c", code, *words], capture_output=True, text=True, check=False)
+    check_calls(Result(result.returncode, result.stdout, result.stderr))
+    assert "the image is not cached: the libraries that compiled it are unknown" in result.stderr
     assert not (cache / "images").exists()
 
 

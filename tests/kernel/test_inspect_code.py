@@ -39,16 +39,16 @@ def loaded(*words: str) -> Iterator[list[ProgramInfo]]:
     """Yield the programs of a tracer while it runs."""
     request, _ = tracer_parser.parse(registry.get(words[0]), words[1:])
     with Session(make_plan(request, RunningKernel())) as session:
-        found = [read_program(fd) for fd in session.loaded.programs.values()]
-        assert found
-        yield found
+        fds = [read_program(fd) for fd in session.loaded.programs.values()]
+        assert fds
+        yield fds
 
 
 def bpftool(*words: object) -> list[dict[str, str]]:
-    done = subprocess.run(["bpftool", "-j", *map(str, words)], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    assert isinstance(found, list)
-    return found
+    result = subprocess.run(["bpftool", "-j", *map(str, words)], capture_output=True, text=True, check=True)
+    parsed = json.loads(result.stdout)
+    assert isinstance(parsed, list)
+    return parsed
 
 
 def theirs(shown: str) -> str:
@@ -67,8 +67,8 @@ def same(ours: str, shown: str) -> bool:
     "words", [("syscalls", "--latency"), ("sockcount", "lo"), ("execsnoop",)], ids=" ".join
 )
 def test_the_same_instructions_as_bpftool(words):
-    with loaded(*words) as found:
-        for info in found:
+    with loaded(*words) as actual:
+        for info in actual:
             ours = list(listing(info.xlated, KernelReferenceFormatter({})))
             shown = [
                 one["disasm"] for one in bpftool("prog", "dump", "xlated", "id", info.id) if "disasm" in one
@@ -122,8 +122,8 @@ def test_each_function_is_where_the_kernel_put_it():
     names = ["executed", "pt_loop_1"]
     if feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP.number):
         names.pop()
-    with loaded("execsnoop") as found:
-        [info] = (one for one in found if one.name == "executed")
+    with loaded("execsnoop") as actual:
+        [info] = (one for one in actual if one.name == "executed")
         assert [function.name for function in info.functions] == names
         code, _ = disassemble_program(info)
         starts = {one.address for one in code}
@@ -194,9 +194,9 @@ def test_an_unloaded_program_is_an_oserror():
 
 
 def test_addresses_in_programs_are_named_and_those_behind_are_not():
-    with loaded("funccount", "t:raw_syscalls:sys_enter") as found:
+    with loaded("funccount", "t:raw_syscalls:sys_enter") as actual:
         symbols = KernelSymbols(programs=program_ranges)
-        [function] = [part for info in found if info.name == "hit" for part in info.functions]
+        [function] = [part for info in actual if info.name == "hit" for part in info.functions]
         end = function.address + function.size
         inside = np.array([function.address, function.address + 1, end - 1], np.uint64)
         [name] = set(symbols.names(inside))

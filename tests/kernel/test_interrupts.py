@@ -18,12 +18,12 @@ pytestmark = pytest.mark.kernel
 
 def hardirqs():
     """Return how often each interrupt with a number was handled."""
-    found = {}
+    actual = {}
     for line in Path("/proc/interrupts").read_text().splitlines()[1:]:
         number, _, rest = line.partition(":")
         if number.strip().isdecimal():
-            found[int(number)] = sum(map(int, re.match(r"[\s\d]*", rest)[0].split()))
-    return found
+            actual[int(number)] = sum(map(int, re.match(r"[\s\d]*", rest)[0].split()))
+    return actual
 
 
 def softirqs():

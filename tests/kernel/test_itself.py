@@ -25,8 +25,8 @@ CHILD = [sys.executable, "-c", "import os\nfor _ in range(101): os.getppid()"]
 def own_calls(*words: str) -> tuple[int, list[dict[str, object]]]:
     """Return how many calls a tracer shows of its own process ($$ in ``words``), and all rows."""
     script = f"echo $$; exec {shlex.join(COMMAND)} {shlex.join(CALLS)} {' '.join(words)}"
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=LIMIT, check=True)
-    pid, *lines = done.stdout.splitlines()
+    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=LIMIT, check=True)
+    pid, *lines = result.stdout.splitlines()
     rows = [row for row in map(json.loads, lines) if row["kind"] != "loss"]
     return sum(row["calls"] for row in rows if row["pid"] == int(pid)), rows
 

@@ -40,21 +40,21 @@ def test_lines_are_as_the_schema_says(name):
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema)
     before = time.time_ns()
-    done = run(*words, "-f", "json", *load)
+    result = run(*words, "-f", "json", *load)
     after = time.time_ns()
-    assert done.status == 0, done.err
-    assert done.lines
-    for line in done.lines:
+    assert result.status == 0, result.err
+    assert result.lines
+    for line in result.lines:
         validator.validate(line)
         assert before < line["time_ns"] < after
         assert ("interval_ns" in line) == (line["kind"] in ("row", "summary"))
-    assert {line["kind"] for line in done.lines} >= ({"loss"} if name == "loss" else set())
+    assert {line["kind"] for line in result.lines} >= ({"loss"} if name == "loss" else set())
 
 
 def test_intervals_make_up_the_whole_run():
-    done = run("syscalls", "--by", "pid", "-f", "json", "0.1", "--", "sh", "-c", "sleep 0.4; true >&2")
-    spans = {line["time_ns"]: line["interval_ns"] for line in done.lines if line["kind"] == "row"}
-    [whole] = {line["interval_ns"] for line in done.lines if line["kind"] == "summary"}
+    result = run("syscalls", "--by", "pid", "-f", "json", "0.1", "--", "sh", "-c", "sleep 0.4; true >&2")
+    spans = {line["time_ns"]: line["interval_ns"] for line in result.lines if line["kind"] == "row"}
+    [whole] = {line["interval_ns"] for line in result.lines if line["kind"] == "summary"}
     assert len(spans) > 1
     assert all(later - earlier > 0 for earlier, later in zip(spans, [*spans][1:], strict=False))
     assert 0 < sum(spans.values()) <= whole + len(spans)
@@ -66,6 +66,6 @@ def test_without_words_a_schema_needs_no_arguments():
 
 
 def test_a_profile_has_no_schema():
-    done = run("schema", "syscalls", "--profile", "--", "true")
-    assert done.status == 2
-    assert "a format of its own" in done.err
+    result = run("schema", "syscalls", "--profile", "--", "true")
+    assert result.status == 2
+    assert "a format of its own" in result.err

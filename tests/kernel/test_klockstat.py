@@ -71,13 +71,13 @@ def rows(lock, *words):
     assert result.status == 0, result.err
     lost = {loss["reason"]: loss["lost"] for loss in result.of("loss")}
     assert lost.keys() <= {"missed"}
-    found = [
+    rows = [
         row
         for row in result.of("summary")
         if any(name in frame for frame in row["kernel"] for name in FUNCTIONS[lock])
         and not any(FAULT in frame for frame in row["kernel"])
     ]
-    return found, json.loads(result.err.splitlines()[0]), lost.get("missed", 0)
+    return rows, json.loads(result.err.splitlines()[0]), lost.get("missed", 0)
 
 
 def is_all(count, total, measured, missed):
@@ -95,12 +95,12 @@ def test_a_lock_that_is_held_for_50_ms_is_waited_for_as_long(lock, alternative):
     hook = ["--hook", f"contention={alternative}"]
     if refused(run("klockstat", "--dry-run", *hook), {"contention": alternative}):
         return
-    found, times, missed = rows(lock, *hook, "--by", "type,lock,comm,pid,holder", "--min", "10ms")
-    [one] = {(row["type"], row["comm"], row["pid"], row["holder"], row["holder_comm"]) for row in found}
+    actual, times, missed = rows(lock, *hook, "--by", "type,lock,comm,pid,holder", "--min", "10ms")
+    [one] = {(row["type"], row["comm"], row["pid"], row["holder"], row["holder_comm"]) for row in actual}
     assert one == (TYPES[lock], "waits", times["pid"], times["pid"], "holds\x1b")
-    assert len({row["lock"] for row in found}) == 1
+    assert len({row["lock"] for row in actual}) == 1
     # No longer than the reader itself measured, from before its call until it ran again.
-    waits, total = (sum(row[name] for row in found) for name in ("waits", "total_ns"))
+    waits, total = (sum(row[name] for row in actual) for name in ("waits", "total_ns"))
     assert is_all(waits, total, times["waits"], missed)
 
 
@@ -111,9 +111,9 @@ def test_a_lock_that_is_held_for_50_ms_is_seen_to_be_held_as_long(lock, alternat
     hook = ["--hook", f"held={alternative}"]
     if refused(run("klockstat", "--held", "--dry-run", *hook), {"held": alternative}):
         return
-    found, times, missed = rows(lock, "--held", *hook, "--by", "type,lock,comm", "--min", "10ms")
-    holds = [row for row in found if row["comm"].startswith("holds")]
-    waits = [row for row in found if row["comm"] == "waits"]  # they may hold it long, where CPUs are scarce
+    actual, times, missed = rows(lock, "--held", *hook, "--by", "type,lock,comm", "--min", "10ms")
+    holds = [row for row in actual if row["comm"].startswith("holds")]
+    waits = [row for row in actual if row["comm"] == "waits"]  # they may hold it long, where CPUs are scarce
     assert {row["type"] for row in holds + waits} == {TYPES[lock]}
     assert len({row["lock"] for row in holds + waits}) == 1
     assert not any(row["waits"] for row in holds)
@@ -124,5 +124,5 @@ def test_a_lock_that_is_held_for_50_ms_is_seen_to_be_held_as_long(lock, alternat
 
 
 def test_only_long_waits():
-    found, _, _ = rows("pipe", "--min", "10s")
-    assert found == []
+    actual, _, _ = rows("pipe", "--min", "10s")
+    assert actual == []

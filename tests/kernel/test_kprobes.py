@@ -149,5 +149,5 @@ try:
 except (AttachError, UnsupportedError) as problem:
     print(problem)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "kprobe event" in done.stdout
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "kprobe event" in result.stdout

@@ -146,8 +146,8 @@ def stacks(folder: Path) -> Forced:
     with Program(workload("stacked"), 23) as program:
         result = program.seen_by("stackcount", f"u:{workload('stacked')}:*", "--max-stacks", 1)
     with Program(workload("stacked"), 23) as program:
-        made = summed(program.seen_by("stackcount", f"u:{workload('stacked')}:*"), "hits")
-    return Forced(result, made, summed(result, "hits"))
+        created = summed(program.seen_by("stackcount", f"u:{workload('stacked')}:*"), "hits")
+    return Forced(result, created, summed(result, "hits"))
 
 
 def returns(folder: Path) -> Forced:
@@ -226,15 +226,15 @@ def missed(folder: Path) -> Forced:
 def loops(_folder: Path) -> Forced:
     """Return a script of five loops within a loop, of which three never end by themselves."""
     inner = "$j = 0; while (true) { if (++$j == 7 && $i > 2) { @ended++; break; } }"
-    done = run("script", "-f", "json", "-e", f"begin {{ $i = 0; while ($i < 5) {{ {inner} $i++; }} }}")
-    outputs = [(line["type"], line["data"]) for line in done.lines]
+    result = run("script", "-f", "json", "-e", f"begin {{ $i = 0; while ($i < 5) {{ {inner} $i++; }} }}")
+    outputs = [(line["type"], line["data"]) for line in result.lines]
     losses = [
         {"kind": "loss", "reason": data["reason"], "lost": data["events"]}
         for kind, data in outputs
         if kind == "lost_events"
     ]
     ended = sum(data["@ended"] for kind, data in outputs if kind == "map")
-    return Forced(Result(done.status, "\n".join(map(json.dumps, losses)), done.err), 5, ended)
+    return Forced(Result(result.status, "\n".join(map(json.dumps, losses)), result.err), 5, ended)
 
 
 FORCED: dict[str, tuple[Callable[[Path], Forced], ...]] = {
@@ -260,12 +260,12 @@ def test_made_equals_shown_plus_lost(reason, tmp_path):
     for workload_of in FORCED[reason]:
         folder = tmp_path / workload_of.__name__
         folder.mkdir()
-        result, made, shown = workload_of(folder)
+        result, created, shown = workload_of(folder)
         assert result.status == 0, result.err
         assert {loss["reason"] for loss in result.of("loss")} == {reason}
         lost = sum(loss["lost"] for loss in result.of("loss"))
         assert lost > 0
-        assert made == shown + lost
+        assert created == shown + lost
 
 
 def test_every_workload_forces_a_reason_that_there_is():
@@ -313,8 +313,8 @@ def test_missed_runs_of_links_count_before_and_after_detaching():
 @pytest.mark.parametrize("again", [False, True])
 def test_events_that_a_stuck_reader_does_not_read_are_counted_and_reported(form, again):
     """Nobody reads the pipe. What it holds at the end was shown, up to the last complete line."""
-    made = 20011
-    script = f"echo ready; read line; exec {workload('opens')} open 0 {made} /pt/not"
+    expected = 20011
+    script = f"echo ready; read line; exec {workload('opens')} open 0 {expected} /pt/not"
     with Program("sh", "-c", script) as program:
         tracer = start("opensnoop", "-f", form, "--path", "/pt/not", "-p", program.pid)
         assert tracer.stdout is not None
@@ -330,7 +330,7 @@ def test_events_that_a_stuck_reader_does_not_read_are_counted_and_reported(form,
     [lost] = [line.split()[3] for line in losses if UNSHOWN_MEANING in line]
     assert len(losses) == 1
     assert sum("/pt/not" in line for line in out.splitlines(keepends=True) if line.endswith("\n")) == (
-        made - int(lost)
+        expected - int(lost)
     )
 
 

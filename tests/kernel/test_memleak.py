@@ -22,19 +22,19 @@ def leaked(*words, threads=0):
     result = run("memleak", *words, "-f", "json", "--", workload("leaks"), threads)
     assert result.status == 0, result.err
     rows = result.of("summary")
-    found = {}
+    actual = {}
     for name in (*LEAKED, "free_all", "race"):
         own = [row for row in rows if any(frame.partition("+")[0] == name for frame in row["user"])]
         if own:
-            found[name] = sum(row["blocks"] for row in own), sum(row["bytes"] for row in own)
-    return found, rows, result
+            actual[name] = sum(row["blocks"] for row in own), sum(row["bytes"] for row in own)
+    return actual, rows, result
 
 
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_leaked_blocks_are_shown_by_their_allocating_stack():
-    found, rows, result = leaked()
-    assert found == LEAKED
+    actual, rows, result = leaked()
+    assert actual == LEAKED
     assert not result.of("loss")
     # The allocator's own count, of blocks that are rounded up and have a heading, the largest of pages.
     in_use = int(re.search(r"^in use (\d+)$", result.err, re.M)[1])
@@ -44,21 +44,21 @@ def test_leaked_blocks_are_shown_by_their_allocating_stack():
 
 
 def test_threads_that_reuse_addresses_leave_nothing():
-    found, _, result = leaked(threads=4)
-    assert found == LEAKED
+    actual, _, result = leaked(threads=4)
+    assert actual == LEAKED
     assert not result.of("loss")
 
 
 def test_only_large_blocks():
-    found, _, _ = leaked("--min-size", "5000")
-    assert found == {"leak_realloc": LEAKED["leak_realloc"]}
+    actual, _, _ = leaked("--min-size", "5000")
+    assert actual == {"leak_realloc": LEAKED["leak_realloc"]}
 
 
 def test_samples_are_counted_as_often_as_they_stand_for():
-    found, _, _ = leaked("--sample", "3")
-    assert all(blocks % 3 == 0 for blocks, _ in found.values())
-    assert "free_all" not in found
-    assert 0 < sum(blocks for blocks, _ in found.values()) < 3 * sum(blocks for blocks, _ in LEAKED.values())
+    actual, _, _ = leaked("--sample", "3")
+    assert all(blocks % 3 == 0 for blocks, _ in actual.values())
+    assert "free_all" not in actual
+    assert 0 < sum(blocks for blocks, _ in actual.values()) < 3 * sum(blocks for blocks, _ in LEAKED.values())
 
 
 def test_events_that_do_not_fit_are_counted():

@@ -34,13 +34,13 @@ sys.exit(os.waitstatus_to_exitcode(status))
 def on_a_machine(code: str, *, propagation: str = "shared", prepare: str = "true") -> None:
     """Run ``code`` in a child of a process whose mounts must not change."""
     script = f'{prepare} && exec "$0" -c "$1" "$2"'
-    done = subprocess.run(
+    result = subprocess.run(
         ["unshare", "-m", "--propagation", propagation, "sh", "-c", script, sys.executable, MACHINE, code],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
 
 
 BARE = (

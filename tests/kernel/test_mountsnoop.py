@@ -68,25 +68,25 @@ def test_each_call_is_seen_with_its_strings(alternative, tmp_path):
         "mount": 19, "umount2": 11, "fsopen": 1, "fsconfig": 2, "fsmount": 1, "move_mount": 1,
         "open_tree": 1, "mount_setattr": 1, "fspick": 1, "open_tree_attr": 1,
     }  # fmt: skip
-    found = {call: [event for event in events if event["call"] == call] for call in calls}
-    made = found["mount"][1:18]
-    assert [(event["source"], event["target"], event["type"], event["err"]) for event in made] == [
+    actual = {call: [event for event in events if event["call"] == call] for call in calls}
+    created = actual["mount"][1:18]
+    assert [(event["source"], event["target"], event["type"], event["err"]) for event in created] == [
         ("source", f"{place}/{number}", "tmpfs", None) for number in range(17)
     ]
-    assert found["mount"][0]["flags"] == "0x44000"
-    assert found["mount"][18]["err"] == "ENOENT"
-    assert [event["target"] for event in found["umount2"]] == [f"{place}/{number}" for number in range(11)]
-    assert {event["flags"] for event in found["umount2"]} == {"0x2"}
-    [opened], [mounted], [moved] = found["fsopen"], found["fsmount"], found["move_mount"]
+    assert actual["mount"][0]["flags"] == "0x44000"
+    assert actual["mount"][18]["err"] == "ENOENT"
+    assert [event["target"] for event in actual["umount2"]] == [f"{place}/{number}" for number in range(11)]
+    assert {event["flags"] for event in actual["umount2"]} == {"0x2"}
+    [opened], [mounted], [moved] = actual["fsopen"], actual["fsmount"], actual["move_mount"]
     assert (opened["type"], opened["result"]) == ("tmpfs", context)
     assert (mounted["fd"], mounted["result"]) == (context, tree)
     assert (moved["fd"], moved["target"], moved["err"]) == (tree, f"{place}/0", None)
-    size, create = found["fsconfig"]
+    size, create = actual["fsconfig"]
     assert (size["source"], size["target"], create["source"]) == ("size", "64k", None)
-    assert (found["open_tree"][0]["target"], found["open_tree"][0]["result"]) == (f"{place}/0", copy)
-    assert (found["fspick"][0]["target"], found["fspick"][0]["result"]) == (f"{place}/0", again)
-    assert found["mount_setattr"][0]["fd"] == copy
-    assert (found["mount_setattr"][0]["err"] == "ENOSYS") == (running().version < (5, 12))
+    assert (actual["open_tree"][0]["target"], actual["open_tree"][0]["result"]) == (f"{place}/0", copy)
+    assert (actual["fspick"][0]["target"], actual["fspick"][0]["result"]) == (f"{place}/0", again)
+    assert actual["mount_setattr"][0]["fd"] == copy
+    assert (actual["mount_setattr"][0]["err"] == "ENOSYS") == (running().version < (5, 12))
 
 
 def test_only_those_that_failed(tmp_path):

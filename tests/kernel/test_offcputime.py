@@ -37,8 +37,8 @@ def test_each_sleep_is_added_up_by_its_stack():
 def test_only_times_within_bounds(words, count):
     result = run("offcputime", *words, "-f", "json", "--", *COMMAND)
     assert result.status == 0, result.err
-    found = sum(row["count"] for row in sleeping(result.of("summary")))
-    assert found == count if cpu_contention.LAB or not count else count - 3 <= found <= count
+    rows = sum(row["count"] for row in sleeping(result.of("summary")))
+    assert rows == count if cpu_contention.LAB or not count else count - 3 <= rows <= count
 
 
 def test_the_table_has_times_with_their_unit():

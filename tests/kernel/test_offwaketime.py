@@ -36,9 +36,9 @@ def place(frames, name):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_both_stacks_and_both_processes():
-    found, messages = rows(PIPES)
+    actual, messages = rows(PIPES)
     waker, child = map(int, messages.splitlines()[0].split())
-    slept = [row for row in found if row["comm"] == "sleeper"]
+    slept = [row for row in actual if row["comm"] == "sleeper"]
     assert {row["pid"] for row in slept} == {child}
     # Never a bystander: all sleeps are ended by the process at the other end of the pipe.
     assert {(row["waker_pid"], row["waker"]) for row in slept} == {(waker, "waker\n\x1b[31m")}
@@ -59,8 +59,8 @@ def test_a_timer_is_not_the_task_that_it_interrupts():
     beside = (
         "import os, time\nif not os.fork():\n    while time.process_time() < 0.3: pass\n    os._exit(0)\n"
     )
-    found, _ = rows(beside + TIMERS)
-    slept = [row for row in found if names(row, "kernel", "nanosleep")]
+    actual, _ = rows(beside + TIMERS)
+    slept = [row for row in actual if names(row, "kernel", "nanosleep")]
     assert {(row["waker"], row["waker_pid"]) for row in slept} == {(None, None)}
     assert not any(row["waker_kernel"] or row["waker_user"] for row in slept)
     assert is_count(sum(row["count"] for row in slept), ROUNDS)

@@ -48,22 +48,22 @@ def test_every_call_of_every_abi_is_seen_once(alternative, tmp_path):
     for kind in ("creat", "compat-creat"):
         script += f"{workload('opens')} {kind} 0 23 '{path}'; "
         expected += [shown(3 + number, path, flags="WRONLY|CREAT|TRUNC") for number in range(23)]
-    found = events("opensnoop", "--hook", f"return={alternative}", "--", "sh", "-c", script)
-    found = [record for record in found if record["comm"] == "opens"]
-    assert len({record["pid"] for record in found}) == 8
-    assert [record | {"pid": 0} for record in found] == [record | {"pid": 0} for record in expected]
+    actual = events("opensnoop", "--hook", f"return={alternative}", "--", "sh", "-c", script)
+    actual = [record for record in actual if record["comm"] == "opens"]
+    assert len({record["pid"] for record in actual}) == 8
+    assert [record | {"pid": 0} for record in actual] == [record | {"pid": 0} for record in expected]
 
 
 @pytest.mark.lab
 def test_opens_by_io_uring(tmp_path):
     path = str(tmp_path / "ring\x1b")
-    found = events("opensnoop", "--", workload("rings"), "opens", 5, path)
-    found = [event for event in found if event["path"] in (path, "/nowhere/at/all")]
+    actual = events("opensnoop", "--", workload("rings"), "opens", 5, path)
+    actual = [event for event in actual if event["path"] in (path, "/nowhere/at/all")]
     if running().excuse("requests in the events of io_uring"):
-        assert found == []
+        assert actual == []
         return
-    assert {(event["comm"], event["flags"]) for event in found} == {("rings", "RDWR|CREAT")}
-    results = [(event["path"], event["fd"], event["err"]) for event in found]
+    assert {(event["comm"], event["flags"]) for event in actual} == {("rings", "RDWR|CREAT")}
+    results = [(event["path"], event["fd"], event["err"]) for event in actual]
     # 3 to 5 are a pipe and the ring. The last has a slot of the ring, and no descriptor.
     opened = [(path, 6 + number, None) for number in range(5)]
     assert results == [*opened, *[("/nowhere/at/all", None, "ENOENT")] * 5, (path, None, None)]
@@ -123,9 +123,9 @@ def test_short_paths_beside_long_ones_stay_what_they_are():
     script = "; ".join(
         f"{workload('opens')} open 0 101 /pt/{path}" for path in ("a", "b" * 3000, "c", "d" * 200)
     )
-    found = events("opensnoop", "--comm", "opens", "--", "sh", "-c", script)
+    actual = events("opensnoop", "--comm", "opens", "--", "sh", "-c", script)
     expected = [f"/pt/{path}" for path in ("a", "b" * 3000, "c", "d" * 200) for _ in range(101)]
-    assert [record["path"] for record in found] == expected
+    assert [record["path"] for record in actual] == expected
 
 
 HOSTILE = ["/pt/\x1b[2J\x1b]0;owned\x07", "/pt/a\nb\r\nc", "/pt/\"a' b\\x1b,", "/pt/\u202egnp.exe", " "]
@@ -149,29 +149,31 @@ def test_a_path_that_is_no_utf_8_is_distinguished_from_one_that_looks_like_it():
 
 def test_perf_rings_of_several_processors_give_the_same():
     script = f"for i in 1 2 3; do {workload('opens')} openat 0 101 /pt/not/$i & done; wait"
-    found, lost = by_perf_rings("opensnoop", "--comm", "opens", "--", "sh", "-c", script)
+    actual, lost = by_perf_rings("opensnoop", "--comm", "opens", "--", "sh", "-c", script)
     assert not lost
-    paths = [record["path"] for record in found]
+    paths = [record["path"] for record in actual]
     assert sorted(paths) == [f"/pt/not/{i}" for i in (1, 2, 3) for _ in range(101)]
 
 
 @pytest.mark.lab
 def test_perf_rings_give_the_same():
-    found, lost = by_perf_rings("opensnoop", *opens("openat", 0, 101, "/pt/not/there"))
+    actual, lost = by_perf_rings("opensnoop", *opens("openat", 0, 101, "/pt/not/there"))
     expected = [shown(None, "/pt/not/there", err="ENOENT")] * 101
-    assert without_pid(found) == [{k: v for k, v in one.items() if k != "kind"} for one in expected]
+    assert without_pid(actual) == [{k: v for k, v in one.items() if k != "kind"} for one in expected]
     assert not lost
 
 
 def test_events_lost_to_a_full_ring_are_counted():
-    made = 20011
-    result = run("opensnoop", "-f", "json", "--buffer", "4k", *opens("open", 0, made, "/pt/not/there"))
+    expected = 20011
+    result = run("opensnoop", "-f", "json", "--buffer", "4k", *opens("open", 0, expected, "/pt/not/there"))
     lost = sum(record["lost"] for record in result.of("loss") if record["reason"] == "ring_full")
     assert lost > 0
-    assert len(result.of("event")) + lost == made
-    found, losses = by_perf_rings("opensnoop", "--buffer", "4k", *opens("open", 0, made, "/pt/not/there"))
+    assert len(result.of("event")) + lost == expected
+    actual, losses = by_perf_rings(
+        "opensnoop", "--buffer", "4k", *opens("open", 0, expected, "/pt/not/there")
+    )
     assert losses["ring_full"] > 0
-    assert len(found) + losses["ring_full"] == made
+    assert len(actual) + losses["ring_full"] == expected
 
 
 @pytest.mark.lab
@@ -189,8 +191,8 @@ def test_events_lost_to_a_full_ring_are_counted():
 def test_paths_that_are_wanted(which, wanted):
     paths = ["/pt/a", "/pt/abc", "/pt/b", "/pt/" + "c" * 400]
     script = "; ".join(f"{workload('opens')} open 0 23 {path}" for path in paths)
-    found = events("opensnoop", "--comm", "opens", "--path", which, "--", "sh", "-c", script)
-    assert [record["path"] for record in found] == [path for path in wanted for _ in range(23)]
+    actual = events("opensnoop", "--comm", "opens", "--path", which, "--", "sh", "-c", script)
+    assert [record["path"] for record in actual] == [path for path in wanted for _ in range(23)]
 
 
 def test_paths_that_are_wanted_by_the_other_hook():

@@ -59,9 +59,9 @@ def refused(result: Result, status: int, *words: str) -> None:
 
 def has_compiler(process: int) -> bool:
     text = Path(f"/proc/{process}/maps").read_text()
-    found = {Path(name).name for name in re.findall(r"(/\S+\.so[.\d]*)$", text, re.M)}
-    assert any(name.startswith("libc.") for name in found)  # the look works
-    return any(name.startswith(("libbcc", "libLLVM", "libclang", "libbpf")) for name in found)
+    names = {Path(name).name for name in re.findall(r"(/\S+\.so[.\d]*)$", text, re.M)}
+    assert any(name.startswith("libc.") for name in names)  # the look works
+    return any(name.startswith(("libbcc", "libLLVM", "libclang", "libbpf")) for name in names)
 
 
 @pytest.mark.parametrize("tracer", KNOWN)
@@ -93,8 +93,8 @@ def test_on_a_machine_without_bcc_or_llvm_or_headers(made: Path, monkeypatch: py
         [*hidden, *COMMAND, "syscalls", "-d", "1"], capture_output=True, text=True, check=False
     )
     assert "BCC, the BPF Compiler Collection, is not installed" in without.stderr
-    done = subprocess.run([*hidden, *map(str, words)], capture_output=True, text=True, check=False)
-    result = Result(done.returncode, done.stdout, done.stderr)
+    completed = subprocess.run([*hidden, *map(str, words)], capture_output=True, text=True, check=False)
+    result = Result(completed.returncode, completed.stdout, completed.stderr)
     assert result.status == 0, result.err
     assert {r["syscall"]: r["calls"] for r in result.of("summary")} == {"execve": 1, "getppid": 23}
 

@@ -35,8 +35,8 @@ def test_every_kind_of_packet_is_shown_once_in_each_direction():
         tracers = [start("packetsnoop", "-f", "json", name) for name in ("va", "vb")]
         packets.send("va", packets.frames())
         out, into = (seen(stop(tracer)) for tracer in tracers)
-    for direction, found in (("out", out), ("in", into)):
-        assert [(alternative, protocol, size) for alternative, protocol, *_, size in found] == expected(
+    for direction, actual in (("out", out), ("in", into)):
+        assert [(alternative, protocol, size) for alternative, protocol, *_, size in actual] == expected(
             direction, packets.frames()
         )
 
@@ -58,8 +58,8 @@ def test_the_ends_of_packets():
         packets.veth()
         tracer = start("packetsnoop", "-f", "json", "vb", "--direction", "in")
         packets.send("va", sent)
-        found = seen(stop(tracer))
-    assert found == [
+        actual = seen(stop(tracer))
+    assert actual == [
         *[("in", "UDP", SOURCE, 1000, TARGET, 53, 42)] * 3,
         *[("in", "TCP", SOURCE, 1000, TARGET, 53, 62)] * 2,
         ("in", "UDP", SOURCE, None, TARGET, None, 42),

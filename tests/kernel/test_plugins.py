@@ -50,26 +50,26 @@ def names_seen(result, kind="summary", counter="hits"):
     """Return the same of a trace that may have missed calls: while user space that reads a map is preempted,
     the kernel skips programs on trace events on that CPU."""
     assert result.status == 0, result.err
-    found = Counter()
+    counts = Counter()
     for record in result.of(kind):
         callers = PAIRS.keys() & set(record["user"])
         if not callers and "[unloaded]" in record["user"]:
-            found["", "[unloaded]"] += record[counter]
+            counts["", "[unloaded]"] += record[counter]
         for caller in callers:
             place = record["user"].index(caller)
             callee = record["user"][place - 1] if place else ""
-            found[caller, "" if callee == CLOCK else callee] += record[counter]
-    return found
+            counts[caller, "" if callee == CLOCK else callee] += record[counter]
+    return counts
 
 
 def checked(result, expected):
     """Return the same of a trace in which every call is counted, or said to be missed."""
     lost = result.of("loss")
     assert {loss["reason"] for loss in lost} <= {"missed"}
-    found, missed = names_seen(result), sum(loss["lost"] for loss in lost)
-    made = sum(expected.values())
-    assert sum(found.values()) <= made <= sum(found.values()) + missed, result.err
-    return found
+    actual, missed = names_seen(result), sum(loss["lost"] for loss in lost)
+    total = sum(expected.values())
+    assert sum(actual.values()) <= total <= sum(actual.values()) + missed, result.err
+    return actual
 
 
 def calls(rounds=ROUNDS):
@@ -84,17 +84,17 @@ def test_each_call_is_counted_by_the_function_that_made_it(alternative):
     result = run("stackcount", *words, "--", *command("plain"))
     if refused(result, {"mapping": alternative}):
         return
-    found = checked(result, calls())
-    assert found.keys() <= calls().keys()
-    assert all(found[pair] <= count for pair, count in calls().items())
+    actual = checked(result, calls())
+    assert actual.keys() <= calls().keys()
+    assert all(actual[pair] <= count for pair, count in calls().items())
 
 
 @pytest.mark.lab
 def test_without_a_hook_no_name_is_the_others():
     """Addresses that a generation cannot distinguish are [unloaded]."""
     result = run("stackcount", "-U", "-f", "json", "--hook", "mapping=none", EVENT, "--", *command("plain"))
-    found = checked(result, calls())
-    assert found.keys() <= {(caller, name) for caller in PAIRS for name in (PAIRS[caller], "[unloaded]")}
+    actual = checked(result, calls())
+    assert actual.keys() <= {(caller, name) for caller in PAIRS for name in (PAIRS[caller], "[unloaded]")}
 
 
 @pytest.mark.lab
@@ -103,12 +103,12 @@ def test_inherited_mappings(mode, rounds):
     """A forked child has its parent's mappings; an executed program has none of the previous one, even at the
     same addresses."""
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command(mode))
-    found = checked(result, calls(rounds))
+    actual = checked(result, calls(rounds))
     if all(running().excuse(f"mapping={alternative}") for alternative in ALTERNATIVES):  # as without a hook
-        assert found.keys() <= PAIRS.items() | NAMELESS
+        assert actual.keys() <= PAIRS.items() | NAMELESS
         return
-    assert found.keys() <= calls(rounds).keys()
-    assert all(found[pair] <= count for pair, count in calls(rounds).items())
+    assert actual.keys() <= calls(rounds).keys()
+    assert all(actual[pair] <= count for pair, count in calls(rounds).items())
 
 
 @pytest.mark.lab
@@ -119,8 +119,8 @@ def test_code_that_is_moved_has_the_name_of_its_time(alternative):
     result = run("stackcount", *words, "--", *command("move", 400))
     if refused(result, {"mapping": alternative}):
         return
-    found = checked(result, calls())
-    assert found.keys() <= PAIRS.items() | NAMELESS
+    actual = checked(result, calls())
+    assert actual.keys() <= PAIRS.items() | NAMELESS
 
 
 @pytest.mark.parametrize("mode", ["move", "child"])
@@ -167,10 +167,10 @@ def test_the_summary_is_the_sum_of_its_rows():
 def test_no_sample_of_one_goes_to_the_other(mode, interval):
     words = ["-U", "-F", 499, "-f", "json", *interval]
     result = run("profile", *words, "--", *command(mode, 100))
-    found = seen(result, "summary", "samples")
-    assert found.keys() == PAIRS.items() | (found.keys() & {(caller, "") for caller in PAIRS})
+    actual = seen(result, "summary", "samples")
+    assert actual.keys() == PAIRS.items() | (actual.keys() & {(caller, "") for caller in PAIRS})
     if interval:
-        assert seen(result, "row", "samples") == found
+        assert seen(result, "row", "samples") == actual
 
 
 def test_where_no_hook_tells_no_name_is_anothers():
@@ -179,9 +179,9 @@ def test_where_no_hook_tells_no_name_is_anothers():
     words = ["--hook", "mapping=none"]
     with Program(*plugins("plain", 20)) as program:
         result = program.seen_by("stackcount", "-U", *words, EVENT)
-    found = seen(result, "summary", "hits")
-    assert sum(found.values()) == sum(calls().values())
-    assert found.keys() <= PAIRS.items() | NAMELESS
+    actual = seen(result, "summary", "hits")
+    assert sum(actual.values()) == sum(calls().values())
+    assert actual.keys() <= PAIRS.items() | NAMELESS
 
 
 @pytest.mark.parametrize("interval", [(), (0.5,)], ids=["whole", "interval"])
@@ -189,23 +189,23 @@ def test_functions_that_were_made_at_one_address(interval):
     """Lines of perf maps have no times: a sample taken while a function is replaced may belong to either."""
     words = ["-U", "-F", 199, "-f", "json", *interval]
     result = run("profile", *words, "--", workload("jitted"), 2000, "one", "two")
-    found = seen(result, "summary", "samples")
-    assert found["first", "one"] > 0
-    assert found["second", "two"] > 0
-    assert found.keys() <= {(caller, name) for caller, name in (
+    actual = seen(result, "summary", "samples")
+    assert actual["first", "one"] > 0
+    assert actual["second", "two"] > 0
+    assert actual.keys() <= {(caller, name) for caller, name in (
         ("first", "one"), ("first", "[unloaded]"), ("second", "two"), ("second", "[unloaded]"),
         ("first", ""), ("second", ""), ("", "[unloaded]"),
     )}  # fmt: skip
     if interval:
-        assert seen(result, "row", "samples") == found
+        assert seen(result, "row", "samples") == actual
 
 
 def test_whatever_comes_fast_no_name_is_anothers():
     """Load hundreds of plugins, each for less time than it takes to read a memory map."""
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command("plain", 0, 200))
-    found = seen(result, "summary", "hits")
-    assert sum(found.values()) == sum(calls(200).values())
-    assert found.keys() <= PAIRS.items() | NAMELESS
+    actual = seen(result, "summary", "hits")
+    assert sum(actual.values()) == sum(calls(200).values())
+    assert actual.keys() <= PAIRS.items() | NAMELESS
 
 
 def test_records_that_the_kernel_had_no_room_for_are_missed_in_their_time_alone(monkeypatch):
@@ -213,13 +213,13 @@ def test_records_that_the_kernel_had_no_room_for_are_missed_in_their_time_alone(
     with pytracer.open("stackcount", EVENT, user_only=True, command=command("plain", 0, 200)) as trace:
         [summary] = trace
         gaps = trace.session.collector._names.user._breaks
-    found = Counter()
+    counts = Counter()
     for user, hits in zip(summary.columns["user"], summary.columns["hits"].tolist(), strict=True):
         for caller in PAIRS.keys() & set(user):
-            found[caller, user[user.index(caller) - 1]] += hits
+            counts[caller, user[user.index(caller) - 1]] += hits
     assert gaps
     assert summary.columns["hits"].sum() >= sum(calls(200).values())
-    assert found.keys() <= PAIRS.items() | NAMELESS
+    assert counts.keys() <= PAIRS.items() | NAMELESS
 
 
 @pytest.mark.parametrize(("kind", "names"), [("shared", {"one", "two"}), ("nameless", {"[anon]"})])
@@ -227,6 +227,6 @@ def test_code_in_shared_memory_has_the_names_of_the_perf_map_or_none(kind, names
     """The kernel shows such memory as the file /dev/zero, which has no symbols."""
     words = ["-U", "-F", 199, "-f", "json"]
     result = run("profile", *words, "--", workload("jitted"), 1000, "one", "two", kind)
-    found = {name for _, name in seen(result, "summary", "samples")}
-    assert names <= found
-    assert found <= {*names, "[unloaded]", ""}
+    actual = {name for _, name in seen(result, "summary", "samples")}
+    assert names <= actual
+    assert actual <= {*names, "[unloaded]", ""}

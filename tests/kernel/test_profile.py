@@ -213,9 +213,9 @@ def test_a_program_that_was_deleted_while_it_ran_has_names(tmp_path):
 @pytest.mark.lab
 def test_functions_that_a_program_made_are_those_it_says():
     records = profile("--", workload("spin"), "made", 500)
-    made = [record["user"] for record in records if record["user"][:1] == ["made;to measure"]]
-    assert made
-    assert all("main" in user for user in made)
+    created = [record["user"] for record in records if record["user"][:1] == ["made;to measure"]]
+    assert created
+    assert all("main" in user for user in created)
 
 
 @pytest.mark.parametrize("of", [["--user", "--map-root-user"], []])

@@ -52,14 +52,14 @@ def our_programs() -> Iterator[set[int]]:
     with contextlib.ExitStack() as stack:
         table = array(7, "test_counts")
         stack.callback(os.close, table)
-        made = [
+        created = [
             (ProgType.SOCKET_FILTER, returning(0), "test_socket"),
             (ProgType.XDP, returning(2), "test_xdp"),
             (ProgType.SCHED_CLS, returning(-1), ""),
             (ProgType.RAW_TRACEPOINT, counts(table, os.getpid()), "test_raw"),
             (ProgType.TRACEPOINT, counts(table, os.getpid()), "test_fifteen_ch"),
         ]
-        yield {stack.enter_context(program(kind, code, name=name))[1] for kind, code, name in made}
+        yield {stack.enter_context(program(kind, code, name=name))[1] for kind, code, name in created}
 
 
 def theirs(info: Any) -> dict[str, Any]:
@@ -85,11 +85,11 @@ def theirs(info: Any) -> dict[str, Any]:
 @pytest.mark.lab
 def test_programs_and_maps_are_what_bpftool_shows():
     with our_programs() as ours:
-        shown, found = by_id(bpftool("prog", "show")), ProgramLister().list()
-        assert ours <= shown.keys() & found.keys()
+        shown, actual = by_id(bpftool("prog", "show")), ProgramLister().list()
+        assert ours <= shown.keys() & actual.keys()
         for id_ in ours:
-            assert shown[id_] == theirs(found[id_])
-        used = {number for id_ in ours for number in found[id_].info.map_ids}
+            assert shown[id_] == theirs(actual[id_])
+        used = {number for id_ in ours for number in actual[id_].info.map_ids}
         assert len(used) == 1
         shown, maps = by_id(bpftool("map", "show")), list_maps()
         for id_ in used:
@@ -111,11 +111,11 @@ def test_programs_and_maps_are_what_bpftool_shows():
 @pytest.mark.alone
 def test_tracers_of_their_own_are_what_bpftool_shows():
     tracer = start("syscalls", "-f", "json", 60)
-    shown, found = by_id(bpftool("prog", "show")), ProgramLister().list()
+    shown, actual = by_id(bpftool("prog", "show")), ProgramLister().list()
     mine = {one["id"] for one in run("prog", 0.1, "-f", "json").records if tracer.pid in one["pids"]}
     assert len(mine) >= 4
     for id_ in mine:
-        assert shown[id_] == theirs(found[id_])
+        assert shown[id_] == theirs(actual[id_])
     assert stop(tracer).status == 0
 
 
@@ -138,12 +138,12 @@ def test_links_are_what_bpftool_shows():
     with program(ProgType.RAW_TRACEPOINT, returning(0), name="test_raw") as (descriptor, id_):
         link = raw_tracepoint_open("sched_process_fork", descriptor)
         shown = [one for one in bpftool("link", "show") if one["prog_id"] == id_]
-        found = [one for one in links(ProgramLister().list(), TargetNames()) if one.program == id_]
+        actual = [one for one in links(ProgramLister().list(), TargetNames()) if one.program == id_]
         os.close(link)
     assert [(one["id"], one["prog_id"], f"rt:{one['tp_name']}") for one in shown] == [
-        (one.id, one.program, one.where) for one in found
+        (one.id, one.program, one.where) for one in actual
     ]
-    assert len(found) == 1
+    assert len(actual) == 1
 
 
 @pytest.mark.lab
@@ -164,8 +164,8 @@ def test_programs_on_perf_events_are_what_bpftool_shows():
 def on_network() -> dict[tuple[str, str], int]:
     """Return what bpftool shows of the network namespace: (kind, interface) -> the program's id."""
     [shown] = bpftool("net", "show")
-    found = {("xdp", one["devname"]): one["id"] for one in shown["xdp"]}
-    return found | {(one["kind"], one["devname"]): one["id"] for one in shown["tc"]}
+    actual = {("xdp", one["devname"]): one["id"] for one in shown["xdp"]}
+    return actual | {(one["kind"], one["devname"]): one["id"] for one in shown["tc"]}
 
 
 @pytest.mark.lab
@@ -173,8 +173,8 @@ def test_programs_on_interfaces_are_what_bpftool_shows():
     with packets.namespace(), program(ProgType.SCHED_CLS, returning(-1), name="test_tc") as (tc, tc_id):
         first, second = packets.veth()
         with program(ProgType.XDP, returning(2), name="test_xdp") as (frames, xdp_id):
-            made = clsact._make_qdisc(second)
-            assert made
+            created = clsact._make_qdisc(second)
+            assert created
             one = clsact.TrafficControlFilter(second, tcx.EGRESS, 7, 7, "test")
             clsact._request(one, clsact._NEWFILTER, 0x600, tc)
             link = link_create(frames, 37, target=first, flags=xdp.GENERIC)
@@ -330,9 +330,9 @@ def test_a_sysctl_that_was_on_stays_on():
 
 
 def test_without_privileges_it_says_what_it_needs():
-    done = python("-m", "pytracer", "prog")
-    assert done.returncode == 5
-    assert done.stderr.startswith("pytracer: error: pytracer prog needs CAP_SYS_ADMIN")
+    result = python("-m", "pytracer", "prog")
+    assert result.returncode == 5
+    assert result.stderr.startswith("pytracer: error: pytracer prog needs CAP_SYS_ADMIN")
 
 
 def test_it_says_which_holders_it_may_not_look_for():

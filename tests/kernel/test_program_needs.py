@@ -62,8 +62,8 @@ def test_fields_are_those_of_the_context(known):
     length, mark, beyond = (0, 4), (8, 4), (4000, 4)
     assert known.describe_lack(SocketFilter(""), ProgramUses(context=(length, mark))) == ""
     assert known.describe_lack(Xdp(""), ProgramUses(context=(length,))) == ""
-    found = known.describe_lack(SocketFilter(""), ProgramUses(context=(length, beyond)))
-    assert found == "this kernel's context has no field at offset 4000"
+    actual = known.describe_lack(SocketFilter(""), ProgramUses(context=(length, beyond)))
+    assert actual == "this kernel's context has no field at offset 4000"
 
 
 def test_tracers_that_run_here_are_not_refused(known):

@@ -52,5 +52,5 @@ def test_tables_and_commands_say_nothing():
 
 
 def test_a_pipe_gets_nothing():
-    done = run("opensnoop", "-p", os.getpid(), "-d", "0.2")
-    assert (done.status, done.err) == (0, "")
+    result = run("opensnoop", "-p", os.getpid(), "-d", "0.2")
+    assert (result.status, result.err) == (0, "")

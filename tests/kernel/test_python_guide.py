@@ -16,9 +16,9 @@ pytestmark = pytest.mark.kernel
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[f"example-{n}" for n in range(1, len(EXAMPLES) + 1)])
 def test_an_example(example):
-    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr.replace("ResourceWarning", ""), done.stderr
+    result = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr.replace("ResourceWarning", ""), result.stderr
 
 
 def test_there_are_examples():

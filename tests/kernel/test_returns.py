@@ -43,8 +43,8 @@ def calls_of(file: str, words: tuple[object, ...], *functions: str, options: tup
     """Return how many calls funclatency saw return, by function, and what was lost."""
     names = [f"u:{file}:{function}" for function in functions]
     result, lost = traced("funclatency", file, words, *names, options=options)
-    found = {record["target"].rpartition(":")[2]: record["calls"] for record in result.of("summary")}
-    return found, lost
+    records = {record["target"].rpartition(":")[2]: record["calls"] for record in result.of("summary")}
+    return records, lost
 
 
 def results_of(file: str, words: tuple[object, ...], function: str, asked: str = "retval"):
@@ -60,10 +60,10 @@ def many(n: int) -> int:
 
 @pytest.mark.lab
 def test_each_of_many_returns_is_seen_with_its_result():
-    found, lost = results_of(workload("returns"), ("many", CALLS), "many")
-    assert len(found) == CALLS
+    actual, lost = results_of(workload("returns"), ("many", CALLS), "many")
+    assert len(actual) == CALLS
     assert not lost
-    assert {n: found[n] for n in range(CALLS) if n % 9 not in (0, 5, 7)} == {
+    assert {n: actual[n] for n in range(CALLS) if n % 9 not in (0, 5, 7)} == {
         n: many(n) for n in range(CALLS) if n % 9 not in (0, 5, 7)
     }
 
@@ -82,12 +82,12 @@ def test_recursion_is_seen_however_deep(alternative):
 def test_a_tail_call_returns_what_its_callee_returns():
     """Also through the PLT, and only for those tail calls: others call the callee directly, too."""
     file = workload("returns")
-    found, lost = results_of(file, ("tail", CALLS), "relay", "$entry(arg1)")
-    assert (found, lost) == (list(range(CALLS)), {})
-    found, _ = results_of(file, ("tail", CALLS), "relay")
+    actual, lost = results_of(file, ("tail", CALLS), "relay", "$entry(arg1)")
+    assert (actual, lost) == (list(range(CALLS)), {})
+    actual, _ = results_of(file, ("tail", CALLS), "relay")
     known = [n for n in range(CALLS) if n % 3 and n % 9 not in (0, 5, 7)]
-    assert {n: found[n] for n in known} == {n: many(n) for n in known}
-    assert all(found[n] == -2 for n in range(0, CALLS, 3))
+    assert {n: actual[n] for n in known} == {n: many(n) for n in known}
+    assert all(actual[n] == -2 for n in range(0, CALLS, 3))
     counted, lost = calls_of(file, ("tail", CALLS), "relay", "many", "copy")
     assert counted == {"relay": CALLS, "many": CALLS + len([n for n in range(CALLS) if n % 3]), "copy": CALLS}
     assert not lost
@@ -104,8 +104,8 @@ def test_an_indirect_tail_call_ends_without_a_result():
     odd = CALLS // 2
     file = workload("returns")
     assert calls_of(file, ("indirect", CALLS), "through") == ({"through": odd}, {"indirect": CALLS - odd})
-    found, lost = results_of(file, ("indirect", CALLS), "through")
-    assert (found, lost) == ([-3] * odd, {"indirect": CALLS - odd})
+    actual, lost = results_of(file, ("indirect", CALLS), "through")
+    assert (actual, lost) == ([-3] * odd, {"indirect": CALLS - odd})
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_calls_that_never_return_are_counted_as_such(what, function):
 
 @pytest.mark.parametrize("what", ["contexts", "moves"])
 def test_coroutines_end_in_any_order_and_on_other_threads(what):
-    found, lost = results_of(workload("returns"), (what, CALLS), "yields", "$entry(arg1)")
-    assert (found, lost) == ([(n * 7 + 3) % CALLS for n in range(CALLS)], {})
+    actual, lost = results_of(workload("returns"), (what, CALLS), "yields", "$entry(arg1)")
+    assert (actual, lost) == ([(n * 7 + 3) % CALLS for n in range(CALLS)], {})
 
 
 def test_a_signal_handler_calls_what_it_interrupts():
@@ -173,8 +173,8 @@ def test_a_stripped_program_of_go_is_no_other(tmp_path):
 
 @pytest.mark.lab
 def test_many_goroutines_are_in_one_function_at_once():
-    found = calls_of(workload("returns.go"), ("wait", 1000), "main.Wait")
-    assert found == ({"main.Wait": 1000}, {})
+    calls = calls_of(workload("returns.go"), ("wait", 1000), "main.Wait")
+    assert calls == ({"main.Wait": 1000}, {})
 
 
 def test_goroutines_go_on_on_other_threads():
@@ -307,8 +307,8 @@ def test_a_file_that_is_written_to_while_it_is_looked_at_is_refused(tmp_path):
 def test_a_pack_has_the_programs_for_tail_calls(tmp_path):
     needs("BTF", VMLINUX.exists())
     file, pack = workload("returns"), tmp_path / "returns.pack"
-    made = run("pack", f"funccount ur:{file}:relay -- true", "-o", pack)
-    assert made.status == 0, made.err
+    created = run("pack", f"funccount ur:{file}:relay -- true", "-o", pack)
+    assert created.status == 0, created.err
     words = ["-f", "json", f"ur:{file}:relay", "--", "sh", "-c", f"echo | {file} tail {CALLS}"]
     result = run("run", pack, "funccount", *words)
     result.out = "".join(line for line in result.out.splitlines(True) if line.startswith("{"))

@@ -98,11 +98,11 @@ def test_its_timeline_is_the_table():
             end = begin
     assert len(flows) >= ROUNDS - 3
     for form in FORMATS:
-        found = timeline(form, trace.schema, *items)
-        on_cpu = [slice_ for slice_ in found.slices if is_cpu(slice_[0])]
-        assert sorted(found.flows) == sorted(flows)
+        actual = timeline(form, trace.schema, *items)
+        on_cpu = [slice_ for slice_ in actual.slices if is_cpu(slice_[0])]
+        assert sorted(actual.flows) == sorted(flows)
         assert sorted((cpu_of(at), *rest) for at, *rest in on_cpu) == sorted(cpus)
-        rest = [one for one in found.slices if not is_cpu(one[0]) and not one[3].startswith("wakes ")]
+        rest = [one for one in actual.slices if not is_cpu(one[0]) and not one[3].startswith("wakes ")]
         assert sorted(rest) == sorted(threads)
 
 

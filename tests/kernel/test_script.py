@@ -21,9 +21,9 @@ WORKLOAD = ("--", sys.executable, "-S", "-c", OPENS)
 
 def output(text, *rest, **given):
     """Return the standard output of a script."""
-    done = run("script", "-q", "-e", text, *rest, **given)
-    assert done.status == 0, done.err
-    return done.out
+    result = run("script", "-q", "-e", text, *rest, **given)
+    assert result.status == 0, result.err
+    return result.out
 
 
 def values(text, *rest):
@@ -43,9 +43,9 @@ def test_opens_of_a_command_are_counted_exactly():
         'tracepoint:syscalls:sys_enter_openat /str(args.filename) == "/dev/null"/ '
         "{ @[comm, str(args.filename)] = count(); @flags = max(args.flags); }"
     )
-    found = dict(pair for kind, data in values(text, *WORKLOAD) for pair in data.items() if kind == "map")
-    assert list(found["@"].values()) == [23]
-    assert found["@flags"] == 0o2000000  # O_CLOEXEC
+    kinds = dict(pair for kind, data in values(text, *WORKLOAD) for pair in data.items() if kind == "map")
+    assert list(kinds["@"].values()) == [23]
+    assert kinds["@flags"] == 0o2000000  # O_CLOEXEC
 
 
 def test_events_are_printed_in_their_order_and_none_is_lost():
@@ -107,10 +107,10 @@ EXPRESSIONS = {
 def test_expressions():
     """All expressions are in one script, since a start takes longer than they do."""
     text = STRUCTS + "begin { " + " ".join(f"print({one});" for one in EXPRESSIONS) + " }"
-    done = run("script", "-q", "-f", "json", "-e", text, "42", "text")
-    assert done.status == 0, done.err
-    found = [json.loads(line)["data"] for line in done.out.splitlines()][: len(EXPRESSIONS)]
-    assert dict(zip(EXPRESSIONS, found, strict=True)) == EXPRESSIONS
+    result = run("script", "-q", "-f", "json", "-e", text, "42", "text")
+    assert result.status == 0, result.err
+    lines = [json.loads(line)["data"] for line in result.out.splitlines()][: len(EXPRESSIONS)]
+    assert dict(zip(EXPRESSIONS, lines, strict=True)) == EXPRESSIONS
 
 
 def test_maps_of_each_function():
@@ -119,13 +119,13 @@ def test_maps_of_each_function():
         "@max = max($i); @stats = stats($i); @hist = hist($i); @lhist = lhist($i, 0, 10, 5); "
         '@[$i % 2, "k"] = $i; $i++; } delete(@, (0, "k")); }'
     )
-    found = {name: data for _, one in values(text) for name, data in one.items()}
-    assert found["@count"] == 10
-    assert (found["@sum"], found["@avg"], found["@min"], found["@max"]) == (45, 4, 0, 9)
-    assert found["@stats"] == {"count": 10, "average": 4, "total": 45}
-    assert [(row["min"], row["count"]) for row in found["@hist"]] == [(0, 1), (1, 1), (2, 2), (4, 4), (8, 2)]
-    assert [(row["min"], row["max"], row["count"]) for row in found["@lhist"]] == [(0, 4, 5), (5, 9, 5)]
-    assert found["@"] == {"1,k": 9}
+    actual = {name: data for _, one in values(text) for name, data in one.items()}
+    assert actual["@count"] == 10
+    assert (actual["@sum"], actual["@avg"], actual["@min"], actual["@max"]) == (45, 4, 0, 9)
+    assert actual["@stats"] == {"count": 10, "average": 4, "total": 45}
+    assert [(row["min"], row["count"]) for row in actual["@hist"]] == [(0, 1), (1, 1), (2, 2), (4, 4), (8, 2)]
+    assert [(row["min"], row["max"], row["count"]) for row in actual["@lhist"]] == [(0, 4, 5), (5, 9, 5)]
+    assert actual["@"] == {"1,k": 9}
 
 
 def test_loops_of_any_length_are_checked_once():
@@ -136,17 +136,17 @@ def test_loops_of_any_length_are_checked_once():
         "while (true) { $j = 0; while (1) { if (++$j > 300) { break; } @n++; } "
         "if ($i++ > 1100) { return; } } @never = 1; }"
     )
-    found = {name: data for _, one in values(text) for name, data in one.items()}
-    assert sum(row["count"] for row in found["@"]) == 1024
-    assert found["@n"] == 300 * (1100 - 1024 + 2)
-    assert "@never" not in found
+    actual = {name: data for _, one in values(text) for name, data in one.items()}
+    assert sum(row["count"] for row in actual["@"]) == 1024
+    assert actual["@n"] == 300 * (1100 - 1024 + 2)
+    assert "@never" not in actual
 
 
 def test_a_loop_without_end_is_ended_and_said():
     needs("loops by bpf_loop", RunningKernel().has_helper(helpers.LOOP.number))
-    done = run("script", "-f", "json", "-e", "begin { while (1) { @n++; } @after = 1; }")
-    assert done.status == 0, done.err
-    records = [json.loads(line) for line in done.out.splitlines()]
+    result = run("script", "-f", "json", "-e", "begin { while (1) { @n++; } @after = 1; }")
+    assert result.status == 0, result.err
+    records = [json.loads(line) for line in result.out.splitlines()]
     [lost] = [one["data"] for one in records if one["type"] == "lost_events"]
     assert lost == {"events": 1, "reason": "loop_cut"}
     assert {"type": "map", "data": {"@n": 1 << 20}} in records
@@ -164,17 +164,17 @@ def test_a_program_reads_the_entries_of_a_map():
         'begin { @a[1, "x"] = 5; @a[2, "y"] = 6; @a[3, "z"] = 7; $sum = 0; '
         'for ($kv : @a) { if ($kv.0.1 == "y") { continue; } $sum += $kv.1; } print($sum); clear(@a); }'
     )
-    done = run("script", "-q", "-e", text)
-    if done.status == 4:
-        assert "bpf_for_each_map_elem" in done.err  # before Linux 5.13
+    result = run("script", "-q", "-e", text)
+    if result.status == 4:
+        assert "bpf_for_each_map_elem" in result.err  # before Linux 5.13
         return
-    assert done.out == "12\n\n"
+    assert result.out == "12\n\n"
 
 
 def test_begin_and_end_frame_the_run_and_exit_gives_the_status():
     text = 'begin { printf("b "); exit(7); } end { printf("e"); }'
-    done = run("script", "-q", "-e", text)
-    assert (done.out, done.status) == ("b e\n", 7)
+    result = run("script", "-q", "-e", text)
+    assert (result.out, result.status) == ("b e\n", 7)
 
 
 def test_intervals_end_a_script():
@@ -203,8 +203,8 @@ def test_macros_within_macros_change_the_variables_that_they_are_given():
         "begin { $a = 1; three($a); print($a); @a[1] = 5; @a[2] = 6; print(cpu() == cpu); "
     )
     assert output(text + "clear(@a); }") == "4\ntrue\n\n"
-    done = run("script", "-q", "-e", text + "print(total(@a)); clear(@a); }")
-    assert done.status == 4 or done.out == "4\ntrue\n11\n\n"  # 4: before Linux 5.13
+    result = run("script", "-q", "-e", text + "print(total(@a)); clear(@a); }")
+    assert result.status == 4 or result.out == "4\ntrue\n11\n\n"  # 4: before Linux 5.13
 
 
 @pytest.mark.parametrize(
@@ -221,9 +221,9 @@ def test_macros_within_macros_change_the_variables_that_they_are_given():
     ],
 )
 def test_mistakes_are_pointed_at_before_anything_is_attached(text, message, wrong):
-    done = run("script", "-e", text)
-    assert done.status == 2
-    error, line, marks, *_ = done.err.splitlines()
+    result = run("script", "-e", text)
+    assert result.status == 2
+    error, line, marks, *_ = result.err.splitlines()
     if message:
         assert error == f"pytracer: error: {message}"
     start = marks.index("^")
@@ -233,16 +233,16 @@ def test_mistakes_are_pointed_at_before_anything_is_attached(text, message, wron
 def test_a_mistake_in_a_script_of_several_lines_is_shown_with_its_line(tmp_path):
     path = tmp_path / "three.bt"
     path.write_text("// a comment\nbegin {\n\tprint(nonsense);\n}\n")
-    done = run("script", path)
-    assert done.status == 2
-    assert done.err.splitlines()[1:3] == ["   print(nonsense);", "         ^~~~~~~~"]
+    result = run("script", path)
+    assert result.status == 2
+    assert result.err.splitlines()[1:3] == ["   print(nonsense);", "         ^~~~~~~~"]
 
 
 def test_nothing_that_a_user_wrote_is_in_the_c():
     text = 'begin { @evil_name["*/ evil_text /*"] = 1; $evil_variable = 2; print($evil_variable); }'
-    done = run("script", "--emit-c", "-e", text)
-    assert done.status == 0, done.err
-    assert "evil" not in done.out
+    result = run("script", "--emit-c", "-e", text)
+    assert result.status == 0, result.err
+    assert "evil" not in result.out
 
 
 def test_names_of_the_traced_system_are_harmless(tmp_path):
@@ -250,9 +250,9 @@ def test_names_of_the_traced_system_are_harmless(tmp_path):
     name.touch()
     work = ("--", sys.executable, "-S", "-c", f"open({str(name)!r})")
     text = 'tracepoint:syscalls:sys_enter_openat { printf("%s|\\n", str(args.filename)); }'
-    found = output(text, *work)
-    assert "\x1b" not in found
-    assert "\\x1b]0;title\\x07\\nline|" in found
+    actual = output(text, *work)
+    assert "\x1b" not in actual
+    assert "\\x1b]0;title\\x07\\nline|" in actual
 
 
 def test_a_full_map_is_a_loss():
@@ -265,23 +265,23 @@ def test_named_parameters_stand_before_a_command():
     given = ('"size", 5', '"flag"', '"text", "none"')
     text = f"begin {{ {' '.join(f'print(getopt({one}));' for one in given)} print(cpid > 0); }}"
     assert output(text, "--", "--size=7", "--flag") == "7\ntrue\nnone\nfalse\n\n"
-    found = output(text, "--", "--text=some", "--", "true")
-    assert found == "5\nfalse\nsome\ntrue\n\n"
+    actual = output(text, "--", "--text=some", "--", "true")
+    assert actual == "5\nfalse\nsome\ntrue\n\n"
 
 
 def test_names_of_traced_processes_are_not_executed(tmp_path):
-    made = tmp_path / "made"
+    created = tmp_path / "made"
     text = 'begin { system("echo %s", str($1)); system("echo %d", 5); }'
-    assert output(text, f"a; touch {made}", "--unsafe") == f"a; touch {made}\n5\n\n"
-    assert not made.exists()
+    assert output(text, f"a; touch {created}", "--unsafe") == f"a; touch {created}\n5\n\n"
+    assert not created.exists()
 
 
 def test_second_start_loads_no_compiler():
     text = "begin { print(12345); }"
     assert output(text) == "12345\n\n"
-    done = run("script", "-q", "-v", "-e", text)
-    assert "compiled" not in done.err
-    assert done.out == "12345\n\n"
+    result = run("script", "-q", "-v", "-e", text)
+    assert "compiled" not in result.err
+    assert result.out == "12345\n\n"
 
 
 def test_from_python_outputs_are_typed():

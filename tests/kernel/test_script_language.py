@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 
 def values(text, *rest):
     """Return what a script prints, as JSON has it."""
-    done = run("script", "-q", "-f", "json", "-e", text, *rest)
-    assert done.status == 0, done.err
-    return [json.loads(line)["data"] for line in done.out.splitlines()]
+    result = run("script", "-q", "-f", "json", "-e", text, *rest)
+    assert result.status == 0, result.err
+    return [json.loads(line)["data"] for line in result.out.splitlines()]
 
 
 EXPRESSIONS = {
@@ -99,19 +99,19 @@ def test_programs_read_the_least_and_the_greatest_of_all_cpus():
         "for ($kv : @most) { $sum += $kv.1; } print((@least, @most[2], (int64)@least, $sum)); "
         "clear(@least); clear(@most); }"
     )
-    done = run("script", "-q", "-e", text)
-    if done.status == 2:
-        assert "bpf_map_lookup_percpu_elem (Linux 5.19)" in done.err
+    result = run("script", "-q", "-e", text)
+    if result.status == 2:
+        assert "bpf_map_lookup_percpu_elem (Linux 5.19)" in result.err
         return
-    assert done.out == "(-3, 6, -3, 11)\n\n"
+    assert result.out == "(-3, 6, -3, 11)\n\n"
 
 
 def test_messages_say_where_in_the_script_they_are_from(tmp_path):
     text = 'begin { warnf("half %d", 5); errorf("bad: %s", "x");\n assert(pid == 0, "no pid"); print(1); }'
-    done = run("script", "-q", "-e", text)
-    assert (done.out, done.status) == ("\n", 1)
-    assert "stdin:1:9-28: WARNING: half 5" in done.err
-    assert done.err.endswith("stdin:1:30-52: ERROR: bad: x\nstdin:2:2-28: ERROR: assert failed: no pid\n")
+    result = run("script", "-q", "-e", text)
+    assert (result.out, result.status) == ("\n", 1)
+    assert "stdin:1:9-28: WARNING: half 5" in result.err
+    assert result.err.endswith("stdin:1:30-52: ERROR: bad: x\nstdin:2:2-28: ERROR: assert failed: no pid\n")
     path = tmp_path / "quiet.bt"
     path.write_text('begin { warnf("half"); errorf("bad"); }')
     assert run("script", "-q", "--no-warnings", path).err == f"{path}:1:24-37: ERROR: bad\n"
@@ -123,8 +123,8 @@ def test_values_of_enums_have_their_names():
         "@mixed[RED] = RED + 1; @mixed[3] = 4; "
         'printf("%d %s %-5s|\\n", BLUE, @last, RED); }'
     )
-    done = run("script", "-q", "-e", text)
-    assert done.out == "7 BLUE RED  |\n\n@[RED, BLUE]: 1\n@last: BLUE\n@mixed[0]: 1\n@mixed[3]: 4\n"
+    result = run("script", "-q", "-e", text)
+    assert result.out == "7 BLUE RED  |\n\n@[RED, BLUE]: 1\n@last: BLUE\n@mixed[0]: 1\n@mixed[3]: 4\n"
 
 
 def test_a_variable_of_a_program_is_read_wherever_the_program_is_loaded(tmp_path):
@@ -140,10 +140,10 @@ def test_a_variable_of_a_program_is_read_wherever_the_program_is_loaded(tmp_path
     for flags in (("-pie", "-fPIE"), ("-no-pie",)):
         program = tmp_path / "shares"
         subprocess.run(["cc", "-o", program, *flags, source], check=True)
-        done = run("script", "-q", "-e", text, program, "-c", str(program))
-        assert done.out == "1235 3333333333 2\n\n", done.err
-    done = run("script", "-e", 'uprobe:$1:hit { print(uaddr("none")); }', program)
-    assert "the program has no variable 'none'" in done.err
+        result = run("script", "-q", "-e", text, program, "-c", str(program))
+        assert result.out == "1235 3333333333 2\n\n", result.err
+    result = run("script", "-e", 'uprobe:$1:hit { print(uaddr("none")); }', program)
+    assert "the program has no variable 'none'" in result.err
 
 
 def test_a_variable_of_each_cpu_is_its_own():
@@ -151,17 +151,17 @@ def test_a_variable_of_each_cpu_is_its_own():
         'begin { $q = (struct rq *)percpu_kaddr("runqueues", 0); '
         'print(($q.cpu, percpu_kaddr("runqueues", 9999))); }'
     )
-    done = run("script", "-q", "-e", text)
-    if done.status == 2:  # a kernel that lists functions only
-        assert "the kernel has no symbol 'runqueues'" in done.err
+    result = run("script", "-q", "-e", text)
+    if result.status == 2:  # a kernel that lists functions only
+        assert "the kernel has no symbol 'runqueues'" in result.err
         assert " runqueues\n" not in Path("/proc/kallsyms").read_text()
         return
-    assert done.out == "(0, 0x0)\n\n"
+    assert result.out == "(0, 0x0)\n\n"
 
 
 def test_debugf_writes_to_the_trace_of_the_kernel():
-    done = run("script", "-q", "-e", f'begin {{ debugf("pytracer %d %s", {os.getpid()}, "here"); }}')
-    assert (done.status, done.out) == (0, "\n"), done.err
+    result = run("script", "-q", "-e", f'begin {{ debugf("pytracer %d %s", {os.getpid()}, "here"); }}')
+    assert (result.status, result.out) == (0, "\n"), result.err
     wanted = f"bpf_trace_printk: pytracer {os.getpid()} here"
     assert wanted in (tracefs.root() / "trace").read_text()
 
@@ -171,8 +171,8 @@ def test_imported_scripts_begin_first_and_messages_name_their_files(tmp_path):
     helpers, main = tmp_path / "helpers.bt", tmp_path / "main.bt"
     helpers.write_text('macro twice(x) { x * 2 }\nbegin { errorf("here"); print(1); }')
     main.write_text('import "helpers.bt";\nbegin { print(twice(21)); }\nbegin { print(3); }')
-    done = run("script", "-q", main)
-    assert (done.out, done.err) == ("1\n42\n3\n\n", f"{helpers}:2:9-23: ERROR: here\n")
+    result = run("script", "-q", main)
+    assert (result.out, result.err) == ("1\n42\n3\n\n", f"{helpers}:2:9-23: ERROR: here\n")
 
 
 def test_settings_of_the_environment_precede_those_of_the_script():
@@ -187,9 +187,11 @@ def test_a_time_series_has_the_values_of_its_intervals():
         "@last[@n % 2] = tseries(@n, 50ms, 1000); "
         "if (@n == 23) { exit(); } }"
     )
-    found = {name: data for one in values(text) for name, data in one.items()}
-    assert sum(interval["value"] for interval in found["@sum"]) == 2 * found["@n"]
-    assert all(interval["interval_start"][-8:] in ("00000000", "50000000") for interval in found["@sum"])
-    assert max(interval["value"] for series in found["@last"].values() for interval in series) == found["@n"]
-    numbers = {interval["value"] % 2 for interval in found["@last"]["1"]}
+    actual = {name: data for one in values(text) for name, data in one.items()}
+    assert sum(interval["value"] for interval in actual["@sum"]) == 2 * actual["@n"]
+    assert all(interval["interval_start"][-8:] in ("00000000", "50000000") for interval in actual["@sum"])
+    assert (
+        max(interval["value"] for series in actual["@last"].values() for interval in series) == actual["@n"]
+    )
+    numbers = {interval["value"] % 2 for interval in actual["@last"]["1"]}
     assert numbers == {1}

@@ -12,9 +12,9 @@ pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 
 
 def lines(*words):
-    done = run("script", *words)
-    assert done.status == 0, done.err
-    return done.out.splitlines()
+    result = run("script", *words)
+    assert result.status == 0, result.err
+    return result.out.splitlines()
 
 
 def test_probes_by_pattern_with_their_arguments():
@@ -44,22 +44,22 @@ def test_probes_of_a_script(tmp_path):
 
 
 def test_missing_probes():
-    done = run("script", "-l", "nothing:*")
-    assert (done.status, done.err.splitlines()[0]) == (2, "pytracer: error: no probe matches 'nothing:*'")
-    done = run("script", "-lv", "struct nothing_of_that_name")
-    assert done.err == "pytracer: error: this kernel has no struct nothing_of_that_name\n"
+    result = run("script", "-l", "nothing:*")
+    assert (result.status, result.err.splitlines()[0]) == (2, "pytracer: error: no probe matches 'nothing:*'")
+    result = run("script", "-lv", "struct nothing_of_that_name")
+    assert result.err == "pytracer: error: this kernel has no struct nothing_of_that_name\n"
 
 
 def test_probes_of_the_kernel():
-    found = lines("--info")
-    assert "Kernel helpers" in found
-    assert "  get_current_pid_tgid: yes" in found
-    assert any(line.startswith("  kprobe_multi: ") for line in found)
+    actual = lines("--info")
+    assert "Kernel helpers" in actual
+    assert "  get_current_pid_tgid: yes" in actual
+    assert any(line.startswith("  kprobe_multi: ") for line in actual)
 
 
 def test_named_parameters_are_those_of_the_script():
-    done = run("script", "-e", 'begin { print(getopt("size", 10, "in bytes")); }', "--", "--width=5")
-    assert done.err.splitlines() == [
+    result = run("script", "-e", 'begin { print(getopt("size", 10, "in bytes")); }', "--", "--width=5")
+    assert result.err.splitlines() == [
         "pytracer: error: the script has no parameter --width",
         "hint: its parameters are --size: in bytes",
     ]
@@ -68,22 +68,22 @@ def test_named_parameters_are_those_of_the_script():
 def test_texts_are_joined_and_probes_are_filtered():
     words = ("-q", "--probe-filter", "ms:2.$", "-e", "begin { print(0); } i:ms:10 { print(1); exit(); }")
     assert lines(*words, "-e", "i:ms:20 { print(2); exit(); }", "-B", "none", "-k") == ["0", "2", ""]
-    done = run("script", "--probe-filter", "nothing", "-e", "i:ms:10 { }")
-    assert done.err == "pytracer: error: no probe of the script matches 'nothing'\n"
+    result = run("script", "--probe-filter", "nothing", "-e", "i:ms:10 { }")
+    assert result.err == "pytracer: error: no probe of the script matches 'nothing'\n"
 
 
 def test_reads_that_fail_are_reported_with_their_place():
     text = "begin { @[1] = 1; print(@[2]); print(@[1]); print(*(uint32 *)8); print(str((uint8 *)16)); }"
     settings = {"env": {"BPFTRACE_PRINT_MAPS_ON_EXIT": "0"}}
-    done = run("script", "-q", "-k", "-e", text, **settings)
-    assert done.out == "0\n1\n0\n\n"
-    places = [line for line in done.err.splitlines() if "WARNING" in line]
+    result = run("script", "-q", "-k", "-e", text, **settings)
+    assert result.out == "0\n1\n0\n\n"
+    places = [line for line in result.err.splitlines() if "WARNING" in line]
     assert places == [
         "stdin:1:25-29: WARNING: Can't lookup map element because it does not exist.",
         "stdin:1:51-63: WARNING: Failed to probe_read: Bad address (-14)",
         "stdin:1:72-88: WARNING: Failed to probe_read_str: Bad address (-14)",
     ]
-    assert f"{text}\n{' ' * 24}~~~~\n" in done.err
+    assert f"{text}\n{' ' * 24}~~~~\n" in result.err
     lines = run("script", "-q", "-k", "-f", "json", "-e", "begin { $x = *(uint32 *)8; }").out.splitlines()
     assert [json.loads(line) for line in lines] == [
         {

@@ -21,6 +21,6 @@ def test_the_page_has_examples():
 
 @pytest.mark.parametrize(("text", "printed"), EXAMPLES)
 def test_example(text, printed):
-    done = run("script", "-q", "-e", text)
-    assert done.status == 0, done.err
-    assert done.out == printed
+    result = run("script", "-q", "-e", text)
+    assert result.status == 0, result.err
+    assert result.out == printed

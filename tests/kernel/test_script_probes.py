@@ -31,9 +31,9 @@ for n in range(23):
 
 
 def output(text, *rest):
-    done = run("script", "-q", "-e", text, *rest)
-    assert done.status == 0, done.err
-    return done.out
+    result = run("script", "-q", "-e", text, *rest)
+    assert result.status == 0, result.err
+    return result.out
 
 
 def test_an_iterator_sees_the_open_files_of_a_process():
@@ -45,21 +45,21 @@ def test_an_iterator_sees_the_open_files_of_a_process():
         text = 'iter:task_file /ctx.task.comm == "pt-opens" && ctx.fd > 2/ { @[probetype] = count(); }'
         assert output(text) == "\n@[iter]: 23\n"
         text = text.replace("probetype", "path(ctx.file.f_path)")
-        done = run("script", "-q", "-e", f"config = {{ max_strlen = 64 }} {text}")
-        if done.status == 2:
-            assert "this kernel makes no paths for iterators (Linux 5.12)" in done.err
+        result = run("script", "-q", "-e", f"config = {{ max_strlen = 64 }} {text}")
+        if result.status == 2:
+            assert "this kernel makes no paths for iterators (Linux 5.12)" in result.err
         else:
-            assert done.out == "\n@[/dev/null]: 23\n"
+            assert result.out == "\n@[/dev/null]: 23\n"
         assert output('iter:task /ctx.task.comm == "pt-opens"/ { @ = count(); }') == "\n@: 1\n"
 
 
 def test_a_watchpoint_counts_the_stores_of_a_command():
-    done = run(
+    result = run(
         *("script", "-q", "-e", "watchpoint:0x10000000:1:w { @ = count(); }"),
         *("--", sys.executable, "-S", "-c", STORES),
     )
-    assert done.status == 0, done.err
-    assert done.out == "\n@: 23\n"
+    assert result.status == 0, result.err
+    assert result.out == "\n@: 23\n"
 
 
 def test_a_signal_to_pytracer_runs_a_block():

@@ -65,9 +65,9 @@ def test_structs_and_arrays_are_values(program):
     """All in one script: a start takes longer than they do."""
     text = "uprobe:$1:hit { $o = args.one; $p = args.other; $count = args.count; "
     text += " ".join(f"print({one});" for one in VALUES) + " @by[*$o, 1] = 2; }"
-    done = run("script", "-q", "-f", "json", "-e", text, program, "-c", str(program))
-    assert done.status == 0, done.err
-    *printed, by = [json.loads(line)["data"] for line in done.out.splitlines()]
+    result = run("script", "-q", "-f", "json", "-e", text, program, "-c", str(program))
+    assert result.status == 0, result.err
+    *printed, by = [json.loads(line)["data"] for line in result.out.splitlines()]
     assert dict(zip(VALUES, printed, strict=True)) == VALUES
     [(key, value)] = by["@by"].items()
     assert value == 2
@@ -76,8 +76,8 @@ def test_structs_and_arrays_are_values(program):
 
 def test_structs_are_printed_with_the_names_of_their_members(program):
     text = "uprobe:$1:hit { print(args.one.pairs); print(args.one.pairs[1]); print(args); }"
-    done = run("script", "-q", "-e", text, program, "-c", str(program))
-    pairs, pair, arguments, *_ = done.out.splitlines()
+    result = run("script", "-q", "-e", text, program, "-c", str(program))
+    pairs, pair, arguments, *_ = result.out.splitlines()
     assert pairs == "[{ .left = 1, .right = [2,3] },{ .left = -4, .right = [5,-6] }]"
     assert pair == "{ .left = -4, .right = [5,-6] }"
     assert arguments.startswith("{ .one = 0x")
@@ -85,8 +85,8 @@ def test_structs_are_printed_with_the_names_of_their_members(program):
 
 
 def test_errors_of_macros_say_where_they_are_expanded():
-    done = run("script", "-q", "-e", 'macro bad(x) { errorf("no %d", x); }\nbegin { bad(5); }')
-    assert done.err == (
+    result = run("script", "-q", "-e", 'macro bad(x) { errorf("no %d", x); }\nbegin { bad(5); }')
+    assert result.err == (
         "stdin:1:16-34: ERROR: no 5\nstdin:2:9-15: ERROR: expanded from\nbegin { bad(5); }\n        ~~~~~~\n"
     )
 
@@ -113,9 +113,9 @@ def test_functions_of_programs_have_names_in_maps_and_events(deep):
         'uprobe:$1:inner { @[ustack(2), usym(reg("ip"))] = count(); @n++; if (@n == 1) { print(ustack(2)); '
         "print(ustack(perf, 2)); print(ustack(raw, 2)); print(ustack(build_id, 2)); } }"
     )
-    done = run("script", "-q", "-e", text, deep, "-c", str(deep))
-    assert done.status == 0, done.err
-    as_bpftrace, as_perf, raw, ids, counts = done.out.split("\n\n")[:5]
+    result = run("script", "-q", "-e", text, deep, "-c", str(deep))
+    assert result.status == 0, result.err
+    as_bpftrace, as_perf, raw, ids, counts = result.out.split("\n\n")[:5]
     assert re.fullmatch(r"\n {8}inner\+0\n {8}(outer|main)\+\d+\n", as_bpftrace + "\n")
     assert re.fullmatch(
         rf"\n\t[0-9a-f]+ inner\+0 \({deep}\)\n\t[0-9a-f]+ (outer|main)\+\d+ \({deep}\)", as_perf
@@ -124,4 +124,4 @@ def test_functions_of_programs_have_names_in_maps_and_events(deep):
     notes = subprocess.run(["readelf", "-n", deep], capture_output=True, text=True, check=True).stdout
     build_id = notes.partition("Build ID: ")[2].split()[0]
     assert [line.split()[0] for line in ids.split()[::2]] == [build_id] * 2
-    assert re.search(r"^@\[\n {8}inner\+0\n {8}(outer|main)\+\d+\n, inner\]: 23$", done.out, re.M), counts
+    assert re.search(r"^@\[\n {8}inner\+0\n {8}(outer|main)\+\d+\n, inner\]: 23$", result.out, re.M), counts

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture(scope="module")
 def page():
-    with serving("--allow-commands") as found:
-        yield found
+    with serving("--allow-commands") as actual:
+        yield actual
 
 
 def column(shown, name):
@@ -57,18 +57,18 @@ def test_pictures_are_of_the_run(page):
     page.wait(run, "ended")
     samples = page.rows(run, lambda shown: "whole run" in shown["title"])
     total = sum(int(row[column(samples, "SAMPLES")]) for row in samples["sort"])
-    made = page.post("/api/picture", {"run": run}).json
-    picture = page.get(made["path"])
-    assert made["name"] == "flame graph"
+    created = page.post("/api/picture", {"run": run}).json
+    picture = page.get(created["path"])
+    assert created["name"] == "flame graph"
     assert f"profile: {total} samples in" in picture.body.decode()
     assert "sandbox" in picture.headers["Content-Security-Policy"]
-    assert page.get(made["path"]).status == 404  # it is fetched once
+    assert page.get(created["path"]).status == 404  # it is fetched once
 
 
 def test_a_tracer_is_explained(page):
-    made = page.post("/api/explain", {"tracer": "syscalls", "options": {"by": "comm"}})
-    assert made.status == 200, made.body
-    text = page.get(made.json["path"]).body.decode()
+    created = page.post("/api/explain", {"tracer": "syscalls", "options": {"by": "comm"}})
+    assert created.status == 200, created.body
+    text = page.get(created.json["path"]).body.decode()
     assert "pytracer syscalls --by comm" in text
     assert "bytecode" in text
 

@@ -26,9 +26,9 @@ def test_the_command_ignores_what_the_caller_ignores(script, names):
     starter = [str(ROOT / "scripts/pytracer")] if script else COMMAND
     words = [*starter, "execsnoop", "-f", "json", "--", "grep", "Sig", "/proc/self/status"]
     shell = [f"trap '' {names}" if names else ":", 'exec "$@"']
-    done = subprocess.run(["bash", "-c", "; ".join(shell), "bash", *words], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    masks = dict(line.split(":\t") for line in done.stdout.splitlines() if line.startswith("Sig"))
+    result = subprocess.run(["bash", "-c", "; ".join(shell), "bash", *words], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    masks = dict(line.split(":\t") for line in result.stdout.splitlines() if line.startswith("Sig"))
     if not script:  # Python ignores these two by itself, and does not say what they were
         ignored -= {signal.SIGPIPE, signal.SIGXFSZ}
     assert int(masks["SigIgn"], 16) == sum(1 << number - 1 for number in ignored)
@@ -63,8 +63,8 @@ def test_the_command_has_the_mask_of_the_caller():
     blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR2}
     block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, blocked)
     words = [*COMMAND, "execsnoop", "-f", "json", "--", "grep", "SigBlk", "/proc/self/status"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, preexec_fn=block)
-    [mask] = (line for line in done.stdout.splitlines() if line.startswith("SigBlk"))
+    result = subprocess.run(words, capture_output=True, text=True, check=True, preexec_fn=block)
+    [mask] = (line for line in result.stdout.splitlines() if line.startswith("SigBlk"))
     assert int(mask.split()[1], 16) == sum(1 << number - 1 for number in blocked)
 
 

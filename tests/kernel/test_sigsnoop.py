@@ -154,13 +154,13 @@ report(count)
 
 def test_delivered_signals_have_their_handler():
     events, [[count]] = traced(HANDLED, "--delivered", "--signal", "SIGUSR1,SIGUSR2,SIGQUIT")
-    found = [(event["signal"], event["result"]) for event in events]
+    actual = [(event["signal"], event["result"]) for event in events]
     assert count == 23
-    assert found.count(("SIGUSR1", "sent")) == found.count(("SIGUSR1", "handler")) == 23
-    assert found.count(("SIGUSR2", "ignored")) == 23
-    assert found.count(("SIGUSR2", "dropped")) == 0
-    assert found.count(("SIGQUIT", "sent")) == found.count(("SIGQUIT", "default")) == 1
-    assert len(found) == 23 * 3 + 2
+    assert actual.count(("SIGUSR1", "sent")) == actual.count(("SIGUSR1", "handler")) == 23
+    assert actual.count(("SIGUSR2", "ignored")) == 23
+    assert actual.count(("SIGUSR2", "dropped")) == 0
+    assert actual.count(("SIGQUIT", "sent")) == actual.count(("SIGQUIT", "default")) == 1
+    assert len(actual) == 23 * 3 + 2
 
 
 def test_only_the_signals_that_are_named():

@@ -41,11 +41,11 @@ def rows(*words):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_each_object_is_counted_for_its_cache():
-    found, (before, after) = rows()
+    actual, (before, after) = rows()
     if before is None:  # merged with caches of the same size, under the name of one of them
-        assert max(row["allocations"] for row in found) >= OBJECTS
+        assert max(row["allocations"] for row in actual) >= OBJECTS
         return
-    [row] = [row for row in found if row["cache"] == "eventpoll_epi"]
+    [row] = [row for row in actual if row["cache"] == "eventpoll_epi"]
     assert row["allocations"] == OBJECTS
     assert row["bytes"] % OBJECTS == 0
     # The kernel counts whole slabs of each CPU as in use, in which there may have been room.
@@ -58,8 +58,8 @@ def test_each_object_is_counted_for_its_cache():
 def test_each_alternative(alternative):
     if refused(run("slabratetop", "--hook", f"slab={alternative}", "--", "true"), {"slab": alternative}):
         return
-    found, (before, _) = rows("--hook", f"slab={alternative}")
-    counts = {row["cache"]: row["allocations"] for row in found}
+    actual, (before, _) = rows("--hook", f"slab={alternative}")
+    counts = {row["cache"]: row["allocations"] for row in actual}
     if before is None:  # merged
         assert max(counts.values()) >= OBJECTS
     else:
@@ -67,8 +67,8 @@ def test_each_alternative(alternative):
 
 
 def test_kmalloc_is_shown_by_size():
-    found, _ = rows("--by", "cache,comm")
-    sizes = {row["cache"]: row for row in found if row["cache"].startswith("kmalloc-")}
+    actual, _ = rows("--by", "cache,comm")
+    sizes = {row["cache"]: row for row in actual if row["cache"].startswith("kmalloc-")}
     assert sizes
     for name, row in sizes.items():
         text = name.removeprefix("kmalloc-")
@@ -77,6 +77,6 @@ def test_kmalloc_is_shown_by_size():
 
 
 def test_by_process():
-    found, _ = rows("--by", "pid,cache")
-    [row] = [row for row in found if row["cache"] == "eventpoll_epi"]
+    actual, _ = rows("--by", "pid,cache")
+    [row] = [row for row in actual if row["cache"] == "eventpoll_epi"]
     assert (row["allocations"], row["comm"]) == (OBJECTS, "python")

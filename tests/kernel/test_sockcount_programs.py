@@ -69,12 +69,12 @@ class Counter:
 
     def rows(self) -> Rows:
         """Return packets and bytes by interface and protocol."""
-        found: Rows = defaultdict(dict)
+        actual: Rows = defaultdict(dict)
         for key, counts in zip(*self.module.maps["rows"].read(), strict=True):
             name = packet_protocol(int(key["protocol"]))
-            assert name not in found[int(key["interface"])]
-            found[int(key["interface"])][name] = int(counts["packets"].sum()), int(counts["bytes"].sum())
-        return dict(found)
+            assert name not in actual[int(key["interface"])]
+            actual[int(key["interface"])][name] = int(counts["packets"].sum()), int(counts["bytes"].sum())
+        return dict(actual)
 
     def total(self) -> int:
         return sum(number for rows in self.rows().values() for number, _ in rows.values())
@@ -98,9 +98,9 @@ class Counter:
 
 @pytest.fixture(params=PROGRAMS)
 def counter(request):
-    made = Counter(request.param)
-    yield made
-    made.close()
+    created = Counter(request.param)
+    yield created
+    created.close()
 
 
 @pytest.fixture
@@ -229,9 +229,9 @@ def test_an_ethernet_link_may_be_in_the_map_of_links(counter, namespace):
 def test_interfaces_are_those_of_the_namespace_with_all_their_names(namespace):
     one, other = packets.veth()
     packets.ip("link", "property", "add", "dev", "va", "altname", "the-far-end-of-vb", "altname", "uplink")
-    found = interfaces()
-    assert found[one] == Interface("va", one, 1, ("the-far-end-of-vb", "uplink"))
-    assert found[other] == Interface("vb", other, 1)
+    actual = interfaces()
+    assert actual[one] == Interface("va", one, 1, ("the-far-end-of-vb", "uplink"))
+    assert actual[other] == Interface("vb", other, 1)
     assert resolve(["uplink", "vb", "va"]) == {one: "uplink", other: "vb"}
 
 
@@ -323,12 +323,12 @@ def test_the_lesson_by_itself(namespace, capsys, monkeypatch):
 
 def held() -> list[str]:
     """Return what this process holds open of the kernel's: programs, maps, sockets, namespaces."""
-    found = []
+    actual = []
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # the folder's own descriptor
-            found.append(str(entry.readlink()))
+            actual.append(str(entry.readlink()))
     ours = ("anon_inode:bpf", "anon_inode:btf", "socket:", "net:")
-    return sorted(name for name in found if name.startswith(ours))
+    return sorted(name for name in actual if name.startswith(ours))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -336,10 +336,10 @@ def test_nothing_is_left(program):
     here = Path("/proc/thread-self/ns/net")
     before, home = held(), here.stat().st_ino
     with packets.namespace():
-        made = Counter(program)
-        made.attach(*packets.veth())
+        created = Counter(program)
+        created.attach(*packets.veth())
         assert len(held()) > len(before)
-        made.close()
-        made.close()
+        created.close()
+        created.close()
     assert held() == before
     assert here.stat().st_ino == home

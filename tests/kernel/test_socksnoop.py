@@ -39,16 +39,16 @@ for family, any_, there in ((socket.AF_INET, "0.0.0.0", "127.0.0.1"), (socket.AF
 
 def expected() -> list[tuple[object, ...]]:
     """Return (call, family, type, protocol, address, port) of each event of WORK, in order."""
-    made: list[tuple[object, ...]] = []
+    created: list[tuple[object, ...]] = []
     for family, any_, there in (("IPv4", "0.0.0.0", "127.0.0.1"), ("IPv6", "::", "::1")):
         tcp, udp = (family, "stream", "TCP"), (family, "dgram", "UDP")
-        made += [("socket", *tcp, None, None)]
-        made += [(call, *tcp, there, 4321) for call in ("bind", "bound")]
-        made += [("socket", *tcp, None, None), ("connect", *tcp, there, 4321)] * 23
-        made += [("socket", *udp, None, None)]
-        made += [(call, *udp, any_, 4322) for call in ("bind", "bound")]
-        made += [("send", *udp, there, 9)] * 7 + [("connect", *udp, there, 9)]
-    return made
+        created += [("socket", *tcp, None, None)]
+        created += [(call, *tcp, there, 4321) for call in ("bind", "bound")]
+        created += [("socket", *tcp, None, None), ("connect", *tcp, there, 4321)] * 23
+        created += [("socket", *udp, None, None)]
+        created += [(call, *udp, any_, 4322) for call in ("bind", "bound")]
+        created += [("send", *udp, there, 9)] * 7 + [("connect", *udp, there, 9)]
+    return created
 
 
 def seen(result: Result) -> list[tuple[object, ...]]:
@@ -61,8 +61,8 @@ def seen(result: Result) -> list[tuple[object, ...]]:
 @pytest.fixture
 def folder():
     """Create a cgroup, in a network that only the test uses."""
-    with packets.namespace(ipv6=True), cgroup() as made:
-        yield made
+    with packets.namespace(ipv6=True), cgroup() as created:
+        yield created
 
 
 @pytest.mark.lab
@@ -141,8 +141,8 @@ def test_nothing_is_left_by_an_error_midway_or_a_killed_process(folder, alternat
 
 def there(folder):
     """Return the programs on a cgroup by what they are for."""
-    found = on(folder, SOCKETS) | on(folder, ADDRESSES)
-    return {point: numbers for point, numbers in found.items() if numbers}
+    actual = on(folder, SOCKETS) | on(folder, ADDRESSES)
+    return {point: numbers for point, numbers in actual.items() if numbers}
 
 
 def test_a_family_that_is_not_seen(folder):

@@ -37,11 +37,11 @@ def ours(found, path):
 def test_each_call_of_each_abi_is_seen(alternative, tmp_path):
     path = str(tmp_path)
     words = ["--hook", f"return={alternative}", "--comm", "stats", "--", workload("stats"), COUNT, path]
-    found = ours(events("statsnoop", *words), path)
+    actual = ours(events("statsnoop", *words), path)
     expected = [*BY_PATH, *BY_FD, "ustat"]
     expected += [f"i386:{call}" for call in (*COMPAT_BY_PATH, *COMPAT_BY_FD, "ustat")]
-    assert Counter(event["call"] for event in found) == dict.fromkeys(expected, COUNT)
-    for event in found:
+    assert Counter(event["call"] for event in actual) == dict.fromkeys(expected, COUNT)
+    for event in actual:
         call = event["call"].removeprefix("i386:")
         if call in (*BY_FD, *COMPAT_BY_FD):
             assert (event["fd"], event["err"], event["path"]) == (987, "EBADF", "")
@@ -64,9 +64,9 @@ def test_strace_counts_the_same(tmp_path):
 def test_paths_and_failures_can_be_selected():
     path = "/pt/not/there"
     command = ["--comm", "stats", "--", workload("stats"), 7, path]
-    found = events("statsnoop", "--failed", "--path", path, *command)
-    assert len(found) == 7 * (len(BY_PATH) + len(COMPAT_BY_PATH))
-    assert {(event["err"], event["path"]) for event in found} == {("ENOENT", path)}
+    actual = events("statsnoop", "--failed", "--path", path, *command)
+    assert len(actual) == 7 * (len(BY_PATH) + len(COMPAT_BY_PATH))
+    assert {(event["err"], event["path"]) for event in actual} == {("ENOENT", path)}
     assert events("statsnoop", "--path", "/pt/other", *command) == []
 
 
@@ -82,7 +82,7 @@ def test_hostile_paths_are_text_on_one_line():
 @pytest.mark.lab
 def test_statx_by_io_uring(tmp_path):
     path = str(tmp_path / "ring")
-    found = events("statsnoop", "--path", path, "--", workload("rings"), "opens", 5, path)
+    actual = events("statsnoop", "--path", path, "--", workload("rings"), "opens", 5, path)
     sees = not running().excuse("requests in the events of io_uring")
-    calls = [(event["comm"], event["call"], event["fd"], event["err"]) for event in found]
+    calls = [(event["comm"], event["call"], event["fd"], event["err"]) for event in actual]
     assert calls == [("rings", "statx", None, None)] * sees

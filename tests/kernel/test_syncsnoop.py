@@ -93,8 +93,8 @@ def test_hostile_names_stay_text(tmp_path):
 
 @pytest.mark.lab
 def test_syncs_by_io_uring(tmp_path):
-    found, _ = snooped(command=[workload("rings"), "files", 5, tmp_path / "ring"])
-    calls = [(event["comm"], event["call"], event["fd"], event["err"], event["file"]) for event in found]
+    actual, _ = snooped(command=[workload("rings"), "files", 5, tmp_path / "ring"])
+    calls = [(event["comm"], event["call"], event["fd"], event["err"], event["file"]) for event in actual]
     sees = not running().excuse("requests in the events of io_uring")
     assert calls == [("rings", call, None, None, "ring") for call in ("fsync", "fdatasync") * sees]
-    assert all(event["took_ns"] > 0 for event in found)
+    assert all(event["took_ns"] > 0 for event in actual)

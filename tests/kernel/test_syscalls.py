@@ -335,11 +335,11 @@ def test_a_signal_ends_it_with_a_summary(number):
 @pytest.mark.lab
 def test_sigkill_leaves_nothing(tmp_path):
     """The kernel frees everything (checked after each test), and the command goes on untraced."""
-    done = tmp_path / "done"
-    tracer = start("syscalls", "--", "sh", "-c", f"sleep 0.5; echo $$ > {done}")
+    result = tmp_path / "done"
+    tracer = start("syscalls", "--", "sh", "-c", f"sleep 0.5; echo $$ > {result}")
     os.kill(tracer.pid, signal.SIGKILL)
     tracer.communicate()
-    wait_for(done.exists, "the command's end")
+    wait_for(result.exists, "the command's end")
 
 
 def test_sigkill_before_the_command_executes_ends_it():
@@ -389,10 +389,12 @@ def test_the_command_stays_in_the_machines_mount_namespace():
 def test_in_a_pid_namespace_of_its_own_process_ids_are_refused():
     words = [sys.executable, "-m", "pytracer", "syscalls", "-d", "0.2"]
     unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
-    done = subprocess.run([*unshare, *words, "-p", "1"], capture_output=True, text=True, check=False)
-    assert (done.returncode, "PID namespace" in done.stderr) == (4, True)
-    done = subprocess.run([*unshare, *words, "--comm", "nobody"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([*unshare, *words, "-p", "1"], capture_output=True, text=True, check=False)
+    assert (result.returncode, "PID namespace" in result.stderr) == (4, True)
+    result = subprocess.run(
+        [*unshare, *words, "--comm", "nobody"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
 
 
 CHURN = """

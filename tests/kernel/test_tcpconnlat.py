@@ -23,17 +23,17 @@ def test_each_connection_that_is_made_is_shown_once(alternative):
     hooks = ["--hook", f"tcp_state={alternative}"]
     if refused(run("tcpconnlat", "--dry-run", *hooks), {"tcp_state": alternative}):
         return
-    made = []
+    created = []
     with namespace(ipv6=True), traced("tcpconnlat", *hooks) as events:
         before = counters()
         for family, host in (V4, V6):
             for _ in range(23):
                 both = pair(family, host)
-                made.append(which(ends(both[0])))
+                created.append(which(ends(both[0])))
                 for end in both:
                     end.close()
         after = counters()
-    assert [which(event) for event in events] == made
+    assert [which(event) for event in events] == created
     assert {(event["pid"], event["comm"]) for event in events} == {me()}
     assert all(event["latency_ns"] > 0 for event in events)
     assert len(events) == after["Tcp.ActiveOpens"] - before["Tcp.ActiveOpens"]

@@ -29,8 +29,8 @@ def carry(source, target, size):
 
 def established(where):
     """Return whether the kernel has such a connection."""
-    found = subprocess.run(["ss", "-Htn"], check=True, capture_output=True, text=True).stdout
-    return f"{where[0]}:{where[1]} " in found
+    stdout = subprocess.run(["ss", "-Htn"], check=True, capture_output=True, text=True).stdout
+    return f"{where[0]}:{where[1]} " in stdout
 
 
 @pytest.mark.lab

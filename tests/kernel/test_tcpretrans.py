@@ -39,12 +39,12 @@ def retransmitted(end, times):
     "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
 )
 def test_each_segment_is_shown_and_all_are_what_the_kernel_counts(alternative):
-    made, reported = {}, {}
+    created, reported = {}, {}
     with namespace(ipv6=True), traced("tcpretrans", "--hook", f"retransmit={alternative}") as events:
         before = counters()["Tcp.RetransSegs"]
         for family, host in (V4, V6):
             client, server = pair(family, host)
-            made[which(ends(client))] = client
+            created[which(ends(client))] = client
             with dropping_segments(server):
                 client.send(bytes(1009))
                 retransmitted(client, 3)

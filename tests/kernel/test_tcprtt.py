@@ -37,17 +37,17 @@ def test_the_estimate_and_the_segments_are_those_of_the_kernel(alternative):
         return
     with namespace(ipv6=True):
         tracer = start("tcprtt", "-f", "json", *HERE, *hooks, "--by", "local,pid", 60)
-        made = [pair(family, host) for family, host in (V4, V6) for _ in range(7)]
-        for number, (client, server) in enumerate(made):
+        created = [pair(family, host) for family, host in (V4, V6) for _ in range(7)]
+        for number, (client, server) in enumerate(created):
             for _ in range(number * 3 + 1):
                 server.send(b"x" * 101)
                 assert len(client.recv(101)) == 101
                 client.send(b"y")
                 assert server.recv(1) == b"y"
-        before = segments(made)
+        before = segments(created)
         rows = rows_of(tracer)
-        after = segments(made)  # an acknowledgement may have been delayed until the trace was over
-        for both in made:
+        after = segments(created)  # an acknowledgement may have been delayed until the trace was over
+        for both in created:
             for end in both:
                 end.close()
     seen = {(row["saddr"], row["sport"]): row for row in rows}

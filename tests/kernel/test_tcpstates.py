@@ -32,16 +32,16 @@ def test_every_state_of_both_ends(alternative):
     if refused(run("tcpstates", "--dry-run", *hooks), {"tcp_state": alternative}):
         return
     with namespace(ipv6=True), traced("tcpstates", *hooks) as events:
-        before, made = counters(), []
+        before, created = counters(), []
         for family, host in (V4, V6):
             for _ in range(23):
                 client, server = pair(family, host)
-                made.append((which(ends(client)), which(ends(server))))
+                created.append((which(ends(client)), which(ends(server))))
                 client.close()
                 assert server.recv(1) == b""
                 server.close()
         after = counters()
-    for client, server in made:
+    for client, server in created:
         assert (client[:2], client[2:]) == (server[2:], server[:2])
         # Before it has a port, a socket that connects is at port 0.
         own = [event for event in events if which(event) == client]

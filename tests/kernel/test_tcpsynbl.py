@@ -60,23 +60,23 @@ def test_each_connection_finds_those_before_it(alternative):
         tracer = start("tcpsynbl", "-f", "json", *HERE, *hook, "--by", "local,netns", 60)
         for family, host in (V4, V6):
             with socket.create_server((host, 0), family=family, backlog=BACKLOG) as listener:
-                found, clients = [], []
+                actual, clients = [], []
                 for _ in range(BACKLOG + 1):  # one more than the limit is let in
-                    found.append(queued(listener))
+                    actual.append(queued(listener))
                     clients.append(connected(listener))
                 for _ in range(3):
                     listener.accept()[0].close()
-                found.append(queued(listener))
+                actual.append(queued(listener))
                 clients.append(connected(listener))
-                assert found == [0, 1, 2, 3, 4, 5, 3]
+                assert actual == [0, 1, 2, 3, 4, 5, 3]
                 place = (host, listener.getsockname()[1], inode())
-                expected[place] = (len(found), sum(found), sum(found) // len(found), max(found), BACKLOG)
+                expected[place] = (len(actual), sum(actual), sum(actual) // len(actual), max(actual), BACKLOG)
                 for client in clients:
                     client.close()
-        found = rows(tracer)
+        actual = rows(tracer)
     names = ("connections", "waiting", "avg_waiting", "max_waiting", "backlog")
     assert {
-        (row["saddr"], row["sport"], row["netns"]): tuple(row[n] for n in names) for row in found
+        (row["saddr"], row["sport"], row["netns"]): tuple(row[n] for n in names) for row in actual
     } == expected
 
 

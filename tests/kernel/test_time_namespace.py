@@ -18,9 +18,9 @@ SHIFTED = ["unshare", "-T", "--monotonic", "1000000", "--boottime", "2000000"]
 def test_events_have_the_time_of_day(words):
     before = datetime.now().astimezone()
     command = [*SHIFTED, *COMMAND, words[0], "-T", "-f", "json", *words[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
     after = datetime.now().astimezone()
-    times = [datetime.fromisoformat(json.loads(line)["time"]) for line in done.stdout.splitlines()]
+    times = [datetime.fromisoformat(json.loads(line)["time"]) for line in result.stdout.splitlines()]
     assert times
     # They are shown to the millisecond, which is cut.
     assert all(before.replace(microsecond=before.microsecond // 1000 * 1000) <= one <= after for one in times)

@@ -39,9 +39,9 @@ def test_latencies_are_slices():
         (row["pid"], row["time_ns"] - row["took_ns"], row["time_ns"], row["call"]) for row in rows
     )
     assert len(expected) == 7
-    for found in timelines:
-        assert sorted((at[0], *rest) for at, *rest in found.slices) == expected
-        assert set(found.names.values()) == {"sync"}
+    for actual in timelines:
+        assert sorted((at[0], *rest) for at, *rest in actual.slices) == expected
+        assert set(actual.names.values()) == {"sync"}
 
 
 def test_pairs_of_probes_are_slices():
@@ -55,18 +55,18 @@ def test_pairs_of_probes_are_slices():
         elif begin := begins.pop(thread, None):
             expected.append((thread, begin["time_ns"], row["time_ns"], f"sys {begin['id']}"))
     assert sum(name == "sys 110" for *_, name in expected) == 23
-    for found in timelines:
-        assert sorted(found.slices) == sorted(expected)
+    for actual in timelines:
+        assert sorted(actual.slices) == sorted(expected)
 
 
 def test_garbage_collections_are_slices(tmp_path):
     out = tmp_path / "gc.pftrace"
     probes = [f"usdt:/usr/bin/python3:gc__{end}" for end in ("start", "done")]
-    done = run("trace", *probes, "-f", "perfetto", "-o", out, "--", "/usr/bin/python3", "-c", GC)
-    assert done.status == 0, done.err
-    found = read(out.read_bytes())
-    assert len([name for *_, name in found.slices if name == "gc"]) >= 7
-    assert not found.instants
+    result = run("trace", *probes, "-f", "perfetto", "-o", out, "--", "/usr/bin/python3", "-c", GC)
+    assert result.status == 0, result.err
+    parsed = read(out.read_bytes())
+    assert len([name for *_, name in parsed.slices if name == "gc"]) >= 7
+    assert not parsed.instants
 
 
 def test_tables_are_counters():
@@ -76,11 +76,11 @@ def test_tables_are_counters():
         ("getppid calls", row["calls"]) for row in rows if (row["kind"], row["syscall"]) == ("row", "getppid")
     }
     assert sum(calls for _, calls in expected) == 23
-    for found in timelines:
-        assert {(name, value) for name, _, value in found.counters if name == "getppid calls"} == expected
+    for actual in timelines:
+        assert {(name, value) for name, _, value in actual.counters if name == "getppid calls"} == expected
 
 
 def test_stacks_have_no_timeline():
-    done = run("profile", "-f", "perfetto", "-d", 1)
-    assert done.status == 2
-    assert "invalid choice: 'perfetto'" in done.err
+    result = run("profile", "-f", "perfetto", "-d", 1)
+    assert result.status == 2
+    assert "invalid choice: 'perfetto'" in result.err

@@ -205,7 +205,7 @@ def test_a_raw_tracepoint_by_every_alternative(path):
 @pytest.mark.parametrize("facts", [NoRing, Older])
 def test_a_kernel_without_the_ring_buffer(path, facts):
     program = workload("argcalls")
-    found, lost = by_perf_rings(
+    actual, lost = by_perf_rings(
         "trace",
         f'u:{program}:{WORK} (text != "text 3" && $comm == "argcalls") "%d %s", number, text',
         f'ur:{program}:work "%ld %d", retval, $entry(arg1)',
@@ -216,9 +216,9 @@ def test_a_kernel_without_the_ring_buffer(path, facts):
         facts=facts,
     )
     assert not lost
-    begun = [event["text"] for event in found if event["probe"].startswith("u:")]
+    begun = [event["text"] for event in actual if event["probe"].startswith("u:")]
     assert begun == [f"{i} text {i}" for i in NUMBERS if i != 3]
-    ended = [event["text"] for event in found if event["probe"].startswith("ur:")]
+    ended = [event["text"] for event in actual if event["probe"].startswith("ur:")]
     assert ended == [f"{i - 10} {i}" for i in NUMBERS]
 
 

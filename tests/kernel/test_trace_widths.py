@@ -45,12 +45,12 @@ PORT = 50000
 @functools.cache
 def printed() -> dict[str, list[dict[str, str]]]:
     """Return what printf showed by each conversion: of each value, every member."""
-    found: dict[str, list[dict[str, str]]] = {}
+    actual: dict[str, list[dict[str, str]]] = {}
     for line in subprocess.check_output([workload("widths"), "0"], text=True).splitlines():
         conversion, _, shown = line.partition("|")
         members = LONG if conversion in WHOLE else SHORT
-        found.setdefault(conversion, []).append(dict(zip(members, shown.split("/"), strict=True)))
-    return found
+        actual.setdefault(conversion, []).append(dict(zip(members, shown.split("/"), strict=True)))
+    return actual
 
 
 def shown(folder: Path, *specs: str, port: int = 0) -> list[dict[str, object]]:

@@ -89,7 +89,7 @@ def test_a_probe_that_a_program_makes_while_it_runs(alternative, tmp_path):
     ):
         (tmp_path / "library.so").unlink()
         [(file, marks)] = [
-            (file.name, found) for file, found in usdt.in_process(program.pid, "forms", "fired")
+            (file.name, actual) for file, actual in usdt.in_process(program.pid, "forms", "fired")
         ]
         assert file == "/memfd:made (deleted)"
         assert [mark.arguments[0].text for mark in marks] == ["4@$42"]

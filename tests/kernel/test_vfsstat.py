@@ -42,9 +42,9 @@ def test_each_call_is_counted(alternative, tmp_path):
     with mounted(tmp_path) as folder:  # an overlay calls the functions once more, of the file system below it
         [row], counted, text = named_rows("vfsstat", folder, WORK, *hook)
     # The write that takes the name away begins under it; the one that gives it does not.
-    found = {name: row[name] for name in row if name.endswith("s") and name not in ("kind", "seconds")}
+    names = {name: row[name] for name in row if name.endswith("s") and name not in ("kind", "seconds")}
     expected = {"reads": 19, "writes": 24, "opens": 8, "unlinks": 7, "renames": 2}
-    assert found == expected | {"mkdirs": 3}
+    assert names == expected | {"mkdirs": 3}
     assert row["writes"] + 1 == counted["syscw"]
     assert row["reads"] <= counted["syscr"]  # which has those of the counters themselves
     assert "\x1b" not in text

@@ -22,10 +22,10 @@ def rows(code, *words):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_a_thread_is_woken_by_the_one_that_writes():
-    found = [row for row in rows(PIPES) if row["woken"] == "sleeper"]
-    by_waker = [row for row in found if row["comm"] == "waker\n\x1b[31m"]
+    actual = [row for row in rows(PIPES) if row["woken"] == "sleeper"]
+    by_waker = [row for row in actual if row["comm"] == "waker\n\x1b[31m"]
     assert is_count(sum(row["count"] for row in by_waker), ROUNDS + 1)  # the last is the close
-    assert sum(row["count"] for row in found) == sum(row["count"] for row in by_waker)
+    assert sum(row["count"] for row in actual) == sum(row["count"] for row in by_waker)
     written = [row for row in by_waker if any("write" in frame for frame in row["kernel"])]
     assert is_count(sum(row["count"] for row in written), ROUNDS)
     assert sum(row["total_ns"] for row in by_waker) >= ROUNDS * 5_000_000
@@ -37,10 +37,10 @@ def test_a_timer_is_not_the_task_that_it_interrupts():
     beside = (
         "import os, time\nif not os.fork():\n    while time.process_time() < 0.3: pass\n    os._exit(0)\n"
     )
-    found = rows(beside + TIMERS)
-    assert {(row["comm"], row["pid"]) for row in found} == {(None, None)}
-    assert not any(row["kernel"] or row["user"] for row in found)
-    assert is_count(sum(row["count"] for row in found), ROUNDS)
+    actual = rows(beside + TIMERS)
+    assert {(row["comm"], row["pid"]) for row in actual} == {(None, None)}
+    assert not any(row["kernel"] or row["user"] for row in actual)
+    assert is_count(sum(row["count"] for row in actual), ROUNDS)
 
 
 def test_only_sleeps_within_bounds():

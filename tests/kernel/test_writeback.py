@@ -61,14 +61,14 @@ def test_each_dirty_page_is_written_once(alternative, tmp_path):
             write(folder)
             syncfs(folder)
 
-        found, sectors = passes(folder, "--hook", f"writeback={alternative}", does=does)
-    assert sum(event["pages"] for event in found) == PAGES
-    assert {event["reason"] for event in found} == {"sync"}
-    assert all(event["took_ns"] > 0 and event["pages"] > 0 for event in found)
+        actual, sectors = passes(folder, "--hook", f"writeback={alternative}", does=does)
+    assert sum(event["pages"] for event in actual) == PAGES
+    assert {event["reason"] for event in actual} == {"sync"}
+    assert all(event["took_ns"] > 0 and event["pages"] > 0 for event in actual)
     # With the journal's, and no longer than the pages can be.
     assert PAGES * 8 <= sectors <= 2 * PAGES * 8
     # Nobody is blamed, and least of all the worker that runs.
-    assert not {"pid", "comm"} & set(found[0])
+    assert not {"pid", "comm"} & set(actual[0])
 
 
 def test_synchronous_writes_are_not_writeback(tmp_path):
@@ -80,8 +80,8 @@ def test_synchronous_writes_are_not_writeback(tmp_path):
             os.fsync(file)
             os.close(file)
 
-        found, sectors = passes(folder, does=does)
-    assert sum(event["pages"] for event in found) < PAGES
+        actual, sectors = passes(folder, does=does)
+    assert sum(event["pages"] for event in actual) < PAGES
     assert sectors >= PAGES * 8
 
 
@@ -93,7 +93,7 @@ def test_passes_without_pages_and_long_ones_are_requested(tmp_path):
             syncfs(folder)
             syncfs(folder)
 
-        found, _ = passes(folder, "--min-pages", 0, does=does)
-        assert sum(event["pages"] for event in found) == PAGES
-        assert 0 in {event["pages"] for event in found}
+        actual, _ = passes(folder, "--min-pages", 0, does=does)
+        assert sum(event["pages"] for event in actual) == PAGES
+        assert 0 in {event["pages"] for event in actual}
         assert passes(folder, "--min", "100s", does=does)[0] == []

@@ -63,28 +63,28 @@ def asking(tracer: Tracer, **fields: Any) -> Request:
 
 def calls(code: bytes) -> list[int]:
     """Return the numbers of the helpers that a program calls."""
-    found = set[int]()
+    actual = set[int]()
     for opcode, registers, _, immediate in _instructions(code):
         if opcode == _CALL and not registers >> 4:
-            found.add(immediate)
-    return sorted(found)
+            actual.add(immediate)
+    return sorted(actual)
 
 
 def context_reads(code: bytes) -> list[tuple[int, int]]:
     """Return the fields of the context that a program reads, as (offset, size), by following the register of
     it down the instructions as they stand."""
-    held, found = {1}, set[tuple[int, int]]()
+    held, actual = {1}, set[tuple[int, int]]()
     for opcode, registers, offset, _ in _instructions(code):
         target, source = registers & 0xF, registers >> 4
         if opcode in _LOADS and source in held:
-            found.add((offset, _LOADS[opcode]))
+            actual.add((offset, _LOADS[opcode]))
         if opcode == _CALL:
             held -= set(_CLOBBERED)
         elif opcode == _MOV64 and source in held:
             held.add(target)
         elif opcode & 7 in (0, 1, 4, 7):  # BPF_LD, BPF_LDX, BPF_ALU, BPF_ALU64 write to their target
             held.discard(target)
-    return sorted(found)
+    return sorted(actual)
 
 
 def _instructions(code: bytes) -> Iterator[tuple[int, int, int, int]]:
@@ -152,10 +152,10 @@ class Floor:
         }
         for program in image.programs:
             alternative = alternatives.get(program.name, "")
-            found = self._found(program.code, kinds.get(program.name))
+            actual = self._found(program.code, kinds.get(program.name))
             variants = self._programs.setdefault(program.name, {})
-            known = variants.setdefault(alternative, found)
-            more = [number for number in found["helpers"] if number not in known["helpers"]]
+            known = variants.setdefault(alternative, actual)
+            more = [number for number in actual["helpers"] if number not in known["helpers"]]
             if usual is not None and more:
                 variants[variant] = {"helpers": more}
         return image
@@ -176,10 +176,10 @@ class Floor:
             self._maps[variant] = more
 
     def _found(self, code: bytes, probe: Probe | None) -> Uses:
-        found: Uses = {"helpers": calls(code)}
+        actual: Uses = {"helpers": calls(code)}
         if isinstance(probe, _PACKETS) and (fields := context_reads(code)):
-            found["context"] = [list(field) for field in fields]
-        return found
+            actual["context"] = [list(field) for field in fields]
+        return actual
 
 
 def recorded(tracer: str) -> Uses:

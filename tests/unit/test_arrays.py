@@ -26,5 +26,5 @@ assert not failed, failed
 
 
 def test_threads_wait_for_the_one_that_imports():
-    done = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

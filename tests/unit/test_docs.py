@@ -28,10 +28,10 @@ FOLDERS = [ROOT / folder for folder in ("", "src", "src/pytracer", "probes_c", "
 def test_generated_parts_are_up_to_date():
     """The script finds the project's environment by itself."""
     python = Path(sys.base_prefix) / "bin" / "python3"
-    done = subprocess.run(
+    result = subprocess.run(
         [python, ROOT / "scripts" / "record", "--check"], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_record_prints_its_usage_and_refuses_unknown_words():
@@ -97,25 +97,25 @@ def test_modules_that_pages_name_exist(page):
 
 def is_in_package(parts: list[str]) -> bool:
     """Return whether the words are those of a module, a package, or an attribute of one."""
-    found = importlib.import_module("pytracer")
+    actual = importlib.import_module("pytracer")
     for number, part in enumerate(parts, 1):
-        if not hasattr(found, part):
+        if not hasattr(actual, part):
             name = ".".join(("pytracer", *parts[:number]))
             if importlib.util.find_spec(name) is None:
                 return False
-            found = importlib.import_module(name)
+            actual = importlib.import_module(name)
         else:
-            found = getattr(found, part)
+            actual = getattr(actual, part)
     return True
 
 
 @pytest.mark.parametrize("name", ["architecture.md", "internals.md"])
 def test_classes_that_pages_name_exist(name):
     defined = {
-        found
+        actual
         for folder in ("src", "cli", "tracers")  # rglob does not follow symbolic links
         for path in (ROOT / folder).rglob("*.py")
-        for found in re.findall(r"^ *class (\w+)", path.read_text(), re.M)
+        for actual in re.findall(r"^ *class (\w+)", path.read_text(), re.M)
     }
     named = re.findall(r"`([A-Z][A-Za-z]*[a-z][A-Za-z]*)(?:\.\w+)?`", (ROOT / "docs" / name).read_text())
     assert set(named) - defined == set()

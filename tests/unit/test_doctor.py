@@ -282,9 +282,9 @@ def test_a_wrong_word_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_it_works_without_privileges() -> None:
     """On the real machine, without privileges."""
-    done = unprivileged.python("-m", "pytracer", "doctor", "-f", "json")
-    assert done.stderr == ""
-    records = [json.loads(line) for line in done.stdout.splitlines()]
+    result = unprivileged.python("-m", "pytracer", "doctor", "-f", "json")
+    assert result.stderr == ""
+    records = [json.loads(line) for line in result.stdout.splitlines()]
     checks = {record["name"]: record for record in records if record["kind"] == "check"}
     assert checks["version"]["found"].startswith(f"Linux {os.uname().release}")
     assert checks["capabilities"]["status"] == "warn"
@@ -292,7 +292,7 @@ def test_it_works_without_privileges() -> None:
     assert checks["tracing"]["status"] == "unknown"
     assert {record["status"] for record in records if record["kind"] == "feature"} == {"untried"}
     failed = any(record["status"] == "fail" for record in checks.values())
-    assert done.returncode == (1 if failed else 0)
+    assert result.returncode == (1 if failed else 0)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_in_a_time_namespace_the_clocks_are_the_machines(shift):
     shifted = str(shift // 1_000_000_000)
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     words = ["unshare", "-T", "--monotonic", shifted, "--boottime", shifted, sys.executable, "-c", code]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    result = subprocess.run(words, capture_output=True, text=True, check=True)
     after = time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    for low, value, high in zip(before, map(int, done.stdout.split()), after, strict=True):
+    for low, value, high in zip(before, map(int, result.stdout.split()), after, strict=True):
         assert low < value < high

@@ -22,8 +22,8 @@ def kernel(release: str = "6.1.0-56-cloud-amd64", machine: str = "x86_64", **opt
 @pytest.fixture
 def feature(monkeypatch):
     """Return a feature of Linux 5.2 to 6.12, for x86-64, that requires an option."""
-    made = Feature("change", "foo", "5.2", until="6.13", options=("FOO",), machines=("x86_64",))
-    monkeypatch.setitem(NEEDS, "hook=foo", Need((made,), says="no foo"))
+    feature = Feature("change", "foo", "5.2", until="6.13", options=("FOO",), machines=("x86_64",))
+    monkeypatch.setitem(NEEDS, "hook=foo", Need((feature,), says="no foo"))
     return {"hook": "foo"}
 
 

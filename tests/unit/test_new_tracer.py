@@ -44,8 +44,8 @@ def make(*words: object, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_new_tracer_can_be_planned(tmp_path, shape):
-    made = make("mine", "--shape", shape, "--into", tmp_path)
-    assert (made.returncode, made.stderr) == (0, "")
+    created = make("mine", "--shape", shape, "--into", tmp_path)
+    assert (created.returncode, created.stderr) == (0, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.c", "mine.py"]
     registry.add_folder(tmp_path)
     tracer = registry.get("mine")
@@ -63,9 +63,9 @@ def test_in_the_checkout_it_has_a_test_under_its_name(tmp_path, shape):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     shutil.copytree(ROOT / "tests/kernel/examples", tmp_path / "tests/kernel/examples")
     shutil.copy(ROOT / "scripts/new-tracer", tmp_path / "scripts")
-    made = make("mine", "--shape", shape, root=tmp_path)
+    created = make("mine", "--shape", shape, root=tmp_path)
     paths = ["tracers/mine.py", "probes_c/mine.c", "tests/kernel/test_mine.py"]
-    *printed, last = made.stdout.splitlines()
+    *printed, last = created.stdout.splitlines()
     assert printed == paths
     assert "replace the sentences" in last
     assert 'run("mine", ' in (tmp_path / paths[2]).read_text()
@@ -76,16 +76,16 @@ def test_in_the_checkout_it_has_a_test_under_its_name(tmp_path, shape):
 
 @pytest.mark.parametrize("words", [("Mine",), ("1st",), ("a-b",), ("mine", "--into", "/nonexistent")])
 def test_names_and_folders_are_checked(words):
-    made = make(*words, "--shape", "table")
-    assert made.returncode == 2
-    assert "error: " in made.stderr
+    created = make(*words, "--shape", "table")
+    assert created.returncode == 2
+    assert "error: " in created.stderr
 
 
 @pytest.mark.parametrize("name", ["list", "run"])
 def test_names_of_commands_are_refused(tmp_path, name):
-    made = make(name, "--shape", "table", "--into", tmp_path)
-    assert made.returncode == 2
-    assert f"{name!r} is the name of a command" in made.stderr
+    created = make(name, "--shape", "table", "--into", tmp_path)
+    assert created.returncode == 2
+    assert f"{name!r} is the name of a command" in created.stderr
     assert make("mine", "--shape", "table", "--into", tmp_path).returncode == 0
     text = (tmp_path / "mine.py").read_text()
     (tmp_path / f"{name}.py").write_text(text.replace('"mine"', f'"{name}"'))
@@ -143,9 +143,9 @@ def test_a_declaration_that_fails_is_an_error_in_a_line(tmp_path, monkeypatch):
     (tmp_path / "ends.py").write_text("raise SystemExit(3)\n")
     assert make("mine", "--shape", "table", "--into", tmp_path).returncode == 0
     errors = list[PytracerError]()
-    found = {tracer.name for tracer in registry.all_tracers(errors.append)}
-    assert found == {*registry.names()} - {"broken", "empty", "ends"}
-    assert "mine" in found
+    tracers = {tracer.name for tracer in registry.all_tracers(errors.append)}
+    assert tracers == {*registry.names()} - {"broken", "empty", "ends"}
+    assert "mine" in tracers
     assert [Path(error.message.partition(":")[0].split()[0]).stem for error in errors] == [
         "broken",
         "empty",
@@ -159,15 +159,15 @@ def test_a_declaration_that_fails_is_an_error_in_a_line(tmp_path, monkeypatch):
 
 def test_a_broken_file_does_not_end_the_list(tmp_path):
     (tmp_path / "broken.py").write_text("1 / 0\n")
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytracer", "--tracers", tmp_path, "list"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0
-    assert "  syscalls  " in done.stdout
-    warning, hint = done.stderr.splitlines()
+    assert result.returncode == 0
+    assert "  syscalls  " in result.stdout
+    warning, hint = result.stderr.splitlines()
     assert warning == f"pytracer: warning: {tmp_path}/broken.py:1: ZeroDivisionError: division by zero"
     assert hint.startswith("hint: ")
 

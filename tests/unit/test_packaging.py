@@ -19,11 +19,11 @@ def build(tree: Path, kind: str, into: Path) -> Path:
     """Call the build back end as pip does, with nothing fetched; return the file made."""
     into.mkdir(exist_ok=True)
     command = [sys.executable, "-c", BUILD, f"build_{kind}", str(into)]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Deprecat" not in done.stderr, done.stderr
-    (made,) = into.iterdir()
-    return made
+    result = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Deprecat" not in result.stderr, result.stderr
+    (created,) = into.iterdir()
+    return created
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 def sources(folder: str, *patterns: str) -> set[str]:
     """Return what the wheel should hold of one folder of the checkout."""
     top = ROOT / folder
-    found = {path for pattern in patterns for path in top.glob(pattern)}
-    return {f"pytracer/{folder}/{path.relative_to(top).as_posix()}" for path in found}
+    actual = {path for pattern in patterns for path in top.glob(pattern)}
+    return {f"pytracer/{folder}/{path.relative_to(top).as_posix()}" for path in actual}
 
 
 @pytest.mark.parametrize("name", LINKED)
@@ -106,6 +106,6 @@ def test_wheel_holds_the_licences_and_the_command(wheel: set[str]) -> None:
 def test_linked_packages_import_from_another_directory(tmp_path: Path) -> None:
     code = "import pytracer.cli, pytracer.tracers as t; print(t.__file__)"
     command = [sys.executable, "-I", "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()).name == "__init__.py"
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert Path(result.stdout.strip()).name == "__init__.py"

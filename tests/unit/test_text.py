@@ -45,9 +45,9 @@ CHOSEN = [
 def strings() -> list[bytes]:
     """Yield strings without NUL: chosen ones, parts of escapes, and random bytes."""
     source = random.Random(20)
-    made = [b"".join(source.choices(PARTS, k=source.randrange(1, 7))) for _ in range(4000)]
-    made += [bytes(source.choices(range(1, 256), k=source.randrange(1, 16))) for _ in range(1000)]
-    return list(dict.fromkeys([*CHOSEN, *made]))
+    created = [b"".join(source.choices(PARTS, k=source.randrange(1, 7))) for _ in range(4000)]
+    created += [bytes(source.choices(range(1, 256), k=source.randrange(1, 16))) for _ in range(1000)]
+    return list(dict.fromkeys([*CHOSEN, *created]))
 
 
 STRINGS = strings()

@@ -26,10 +26,10 @@ turn.close()
 
 @pytest.fixture
 def places(tmp_path):
-    made = [tmp_path / "turn", tmp_path / "door"]
-    for path in made:
+    created = [tmp_path / "turn", tmp_path / "door"]
+    for path in created:
         path.mkdir()
-    return [str(path) for path in made]
+    return [str(path) for path in created]
 
 
 @contextlib.contextmanager

@@ -33,18 +33,18 @@ def test_the_box_boots_into_the_kernel_and_traces(request):
         pytest.skip("boots a virtual machine twice: only when tests/vm is named")
     before = interfaces()
     traced = [f"{command}{SUFFIX}" for command in COMMANDS if "pytracer" in command]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, ROOT / "scripts/box", "try", "uname -r", START_TRAFFIC, *traced],
         capture_output=True, text=True, check=False, timeout=3600,
         env=os.environ | {"PYTRACER_KERNEL": KERNEL},
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "booted from the next start on" in done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "booted from the next start on" in result.stdout
     # By the guest's own words.
     number = f"{KERNEL}." if KERNEL[0].isdigit() else ""
-    releases = [word for word in done.stdout.split() if word.endswith("-cloud-amd64")]
-    assert any(release.startswith(number) for release in releases), done.stdout
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"kind"')]
+    releases = [word for word in result.stdout.split() if word.endswith("-cloud-amd64")]
+    assert any(release.startswith(number) for release in releases), result.stdout
+    rows = [json.loads(line) for line in result.stdout.splitlines() if line.startswith('{"kind"')]
     assert any(row.get("syscall") and row.get("calls", 0) > 0 for row in rows)
     assert any(row.get("interface") == "lo" and row["protocol"] == "UDP" for row in rows)
     assert interfaces() == before

@@ -63,9 +63,9 @@ def _named(request):
 
 def lab(kernel: str, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts/lab"), kernel, "--timeout", "1500", "--", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, check=False)
-    assert "the kernel warned" not in done.stderr
-    return done
+    result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, check=False)
+    assert "the kernel warned" not in result.stderr
+    return result
 
 
 def pytracer(kernel: str, *words: str, before: str = "") -> subprocess.CompletedProcess[str]:
@@ -76,15 +76,15 @@ def pytracer(kernel: str, *words: str, before: str = "") -> subprocess.Completed
 def assert_passed(kernel: str, *tests: str) -> None:
     """Check that these kernel tests pass in the VM, without skips."""
     options = ["-q", "-p", "no:cacheprovider", *tests]
-    done = lab(kernel, "env", "PYTRACER_NO_SKIP=1", sys.executable, "-m", "pytest", *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "skipped" not in done.stdout
+    result = lab(kernel, "env", "PYTRACER_NO_SKIP=1", sys.executable, "-m", "pytest", *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "skipped" not in result.stdout
 
 
 def test_a_function_is_made_to_fail():
-    done = lab("override", sys.executable, "-W", "ignore", "-c", OVERRIDE)
-    assert done.returncode == 0, done.stderr
-    refused, folders, elsewhere, source = json.loads(done.stdout.splitlines()[-1])
+    result = lab("override", sys.executable, "-W", "ignore", "-c", OVERRIDE)
+    assert result.returncode == 0, result.stderr
+    refused, folders, elsewhere, source = json.loads(result.stdout.splitlines()[-1])
     assert refused == ["ENOSPC"] * 23
     assert folders == ["after", "other"]
     assert elsewhere == "refused"  # only functions that are marked for it can be overridden
@@ -92,10 +92,10 @@ def test_a_function_is_made_to_fail():
 
 
 def test_types_come_from_the_archive_that_the_kernel_keeps():
-    done = pytracer("ikheaders", "syscalls", "-v", "-f", "json", "--", "true")
-    assert done.returncode == 0, done.stderr
-    assert "headers from /sys/kernel/kheaders.tar.xz for 6." in done.stderr
-    calls = {record["syscall"]: record["calls"] for record in map(json.loads, done.stdout.splitlines())}
+    result = pytracer("ikheaders", "syscalls", "-v", "-f", "json", "--", "true")
+    assert result.returncode == 0, result.stderr
+    assert "headers from /sys/kernel/kheaders.tar.xz for 6." in result.stderr
+    calls = {record["syscall"]: record["calls"] for record in map(json.loads, result.stdout.splitlines())}
     assert calls["execve"] == 1
 
 
@@ -114,14 +114,14 @@ def test_tracers_of_a_bare_kernel_count():
 
 
 def test_a_bare_kernel_has_no_kprobes_and_that_is_reported():
-    done = pytracer("bare", "syscalls", "--hook", "syscall=kprobe", "--", "true")
-    assert done.returncode == 4
-    assert "kprobe" in done.stderr
-    assert "hint: " in done.stderr
+    result = pytracer("bare", "syscalls", "--hook", "syscall=kprobe", "--", "true")
+    assert result.returncode == 4
+    assert "kprobe" in result.stderr
+    assert "hint: " in result.stderr
 
 
 def test_without_any_types_the_error_says_what_to_install():
-    done = pytracer("bare", "syscalls", "--", "true", before="mount -t tmpfs none /lib/modules")
-    assert done.returncode == 1
-    assert "no kernel types to compile against" in done.stderr
-    assert "linux-headers-" in done.stderr
+    result = pytracer("bare", "syscalls", "--", "true", before="mount -t tmpfs none /lib/modules")
+    assert result.returncode == 1
+    assert "no kernel types to compile against" in result.stderr
+    assert "linux-headers-" in result.stderr

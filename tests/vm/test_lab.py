@@ -30,14 +30,14 @@ def is_named(request: pytest.FixtureRequest) -> bool:
 
 def ours(mark: str) -> dict[int, str]:
     """Return the processes that a test started, by what they inherited from it."""
-    found = {}
+    actual = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if mark.encode() in (folder / "environ").read_bytes():
-                found[int(folder.name)] = (folder / "cmdline").read_text(errors="replace").replace("\0", " ")
+                actual[int(folder.name)] = (folder / "cmdline").read_text(errors="replace").replace("\0", " ")
         except OSError:
             continue
-    return found
+    return actual
 
 
 @pytest.fixture(autouse=True)
@@ -65,16 +65,16 @@ def lab(*words: str, options: tuple[str, ...] = (), cwd: Path | None = None):
 
 
 def test_the_command_runs_as_root_in_that_kernel():
-    done = lab("sh", "-c", "uname -r; id -u; cat /proc/sys/kernel/hostname; echo to stderr >&2")
-    assert done.stdout.split("\n")[1:] == ["0", "lab", ""]
-    assert done.stdout.startswith(KERNEL)
-    assert done.stderr == "to stderr\n"
-    assert done.returncode == 0
+    result = lab("sh", "-c", "uname -r; id -u; cat /proc/sys/kernel/hostname; echo to stderr >&2")
+    assert result.stdout.split("\n")[1:] == ["0", "lab", ""]
+    assert result.stdout.startswith(KERNEL)
+    assert result.stderr == "to stderr\n"
+    assert result.returncode == 0
 
 
 def test_words_folder_and_environment_arrive_as_they_are(tmp_path):
     script = 'printf "%s|" "$@" "$PWD" "$PYTRACER_X"; cat'
-    done = subprocess.run(
+    result = subprocess.run(
         command("sh", "-c", script, "sh", "a  b", "", "$HOME `x`", "it's", "ü\n"),
         capture_output=True,
         text=True,
@@ -84,13 +84,13 @@ def test_words_folder_and_environment_arrive_as_they_are(tmp_path):
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    assert done.stdout == f"a  b||$HOME `x`|it's|ü\n|{tmp_path}|y z|"
-    assert done.returncode == 0
+    assert result.stdout == f"a  b||$HOME `x`|it's|ü\n|{tmp_path}|y z|"
+    assert result.returncode == 0
 
 
 def test_a_failing_command_is_just_that():
-    done = lab("sh", "-c", "exit 7")
-    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
+    result = lab("sh", "-c", "exit 7")
+    assert (result.returncode, result.stdout, result.stderr) == (7, "", "")
 
 
 def test_a_command_that_is_not_there():
@@ -98,24 +98,24 @@ def test_a_command_that_is_not_there():
 
 
 def test_all_of_a_long_output_comes_though_something_is_left_running():
-    done = lab("sh", "-c", "sleep 1000 & seq 200000; seq 100000 >&2")
-    assert done.stdout == "".join(f"{n}\n" for n in range(1, 200001))
-    assert done.stderr == "".join(f"{n}\n" for n in range(1, 100001))
-    assert done.returncode == 0
+    result = lab("sh", "-c", "sleep 1000 & seq 200000; seq 100000 >&2")
+    assert result.stdout == "".join(f"{n}\n" for n in range(1, 200001))
+    assert result.stderr == "".join(f"{n}\n" for n in range(1, 100001))
+    assert result.returncode == 0
 
 
 def test_the_usual_file_systems_modules_and_headers_are_there():
     places = "/sys/kernel/tracing/available_events /sys/kernel/debug/tracing /sys/fs/cgroup/cgroup.procs"
-    done = lab(
+    result = lab(
         "sh",
         "-c",
         f"ls -d {places} /lib/modules/$(uname -r)/build/include/generated/autoconf.h /dev/fd/1 >/dev/null && "
         "grep -q bpf /proc/mounts && modprobe dummy && ls /boot/config-$(uname -r) && "
         "grep -w lo /proc/net/dev && ip -br link show lo",
     )
-    assert "lo" in done.stdout.splitlines()[-1], done.stderr
-    assert "UNKNOWN" in done.stdout.splitlines()[-1] or "UP" in done.stdout.splitlines()[-1]
-    assert done.returncode == 0
+    assert "lo" in result.stdout.splitlines()[-1], result.stderr
+    assert "UNKNOWN" in result.stdout.splitlines()[-1] or "UP" in result.stdout.splitlines()[-1]
+    assert result.returncode == 0
 
 
 def test_only_the_named_folder_is_written(tmp_path):
@@ -129,8 +129,8 @@ def test_only_the_named_folder_is_written(tmp_path):
     )
     hostname = Path("/etc/hostname")
     before = hostname.exists()
-    done = lab("sh", "-c", script, options=("--rw", str(open_)))
-    assert done.stdout == "new\n", done.stderr
+    result = lab("sh", "-c", script, options=("--rw", str(open_)))
+    assert result.stdout == "new\n", result.stderr
     assert (open_ / "file").read_text() == "new\n"
     assert [path.name for path in shut.iterdir()] == ["file"]
     assert (shut / "file").read_text() == "as it was"
@@ -140,40 +140,41 @@ def test_only_the_named_folder_is_written(tmp_path):
 def test_even_a_guest_that_mounts_it_for_writing_cannot_write(tmp_path):
     (tmp_path / "file").write_text("as it was")
     script = f"mkdir /mine && mount -t virtiofs hostroot /mine; echo new > /mine{tmp_path}/file"
-    done = lab("sh", "-c", script)
-    assert done.returncode != 0
+    result = lab("sh", "-c", script)
+    assert result.returncode != 0
     assert (tmp_path / "file").read_text() == "as it was"
 
 
 def test_a_panic_is_distinguished_from_a_failure():
-    done = lab("sh", "-c", "echo before; sleep 1; echo c > /proc/sysrq-trigger")
-    assert done.returncode == 126
-    assert done.stdout == "before\n"
+    result = lab("sh", "-c", "echo before; sleep 1; echo c > /proc/sysrq-trigger")
+    assert result.returncode == 126
+    assert result.stdout == "before\n"
     assert (
-        "kernel crash while the command ran: Kernel panic - not syncing: sysrq triggered crash" in done.stderr
+        "kernel crash while the command ran: Kernel panic - not syncing: sysrq triggered crash"
+        in result.stderr
     )
-    assert "  | " in done.stderr
+    assert "  | " in result.stderr
 
 
 def test_a_command_that_never_ends():
     began = time.monotonic()
-    done = lab("sh", "-c", "echo before; sleep 1000", options=("--timeout", "20"))
-    assert done.returncode == 124
-    assert done.stdout == "before\n"
-    assert "time limit: the command did not end within 20 s" in done.stderr
+    result = lab("sh", "-c", "echo before; sleep 1000", options=("--timeout", "20"))
+    assert result.returncode == 124
+    assert result.stdout == "before\n"
+    assert "time limit: the command did not end within 20 s" in result.stderr
     assert 20 <= time.monotonic() - began < 300
 
 
 def test_a_vm_that_is_lost():
-    done = lab("sh", "-c", "busybox poweroff -f; sleep 60")
-    assert done.returncode == 125
-    assert "the VM was lost while the command ran" in done.stderr
+    result = lab("sh", "-c", "busybox poweroff -f; sleep 60")
+    assert result.returncode == 125
+    assert "the VM was lost while the command ran" in result.stderr
 
 
 def test_a_kernel_that_does_not_come_up():
-    done = lab("true", options=("--append", "init=/bin/false rdinit=/nothing", "--boot-timeout", "60"))
-    assert done.returncode in (125, 126)
-    assert "lab: " in done.stderr
+    result = lab("true", options=("--append", "init=/bin/false rdinit=/nothing", "--boot-timeout", "60"))
+    assert result.returncode in (125, 126)
+    assert "lab: " in result.stderr
 
 
 def test_a_kernel_by_its_path():
@@ -186,8 +187,8 @@ def test_a_kernel_by_its_path():
     here = kernel_image.from_cache(kernel, fetched)
     words = [sys.executable, str(ROOT / "scripts/lab"), "--kernel-image", str(here.file)]
     words += ["--modules", str(fetched.folder), "--append", here.append, "--", "uname", "-r"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
-    assert (done.stdout.strip(), done.returncode) == (fetched.release, 0)
+    result = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+    assert (result.stdout.strip(), result.returncode) == (fetched.release, 0)
 
 
 def test_a_suite_has_its_own_bcc_and_python_and_the_kernels_files():
@@ -198,28 +199,28 @@ def test_a_suite_has_its_own_bcc_and_python_and_the_kernels_files():
         ".venv/bin/python -c 'import sys; print(sys.base_prefix)' && "
         "scripts/pytracer syscalls -f json -- true"
     )
-    done = lab("sh", "-c", script, options=("--suite", SUITE), cwd=ROOT)
-    suite, prefix, *records = done.stdout.splitlines()
-    assert SUITE in (suite, "sid"), done.stderr  # sid calls itself by what it will become
+    result = lab("sh", "-c", script, options=("--suite", SUITE), cwd=ROOT)
+    suite, prefix, *records = result.stdout.splitlines()
+    assert SUITE in (suite, "sid"), result.stderr  # sid calls itself by what it will become
     assert prefix == "/usr"
     rows = [json.loads(line) for line in records]
     assert [row["calls"] for row in rows if row.get("syscall") == "execve"] == [1]
-    assert done.returncode == 0
+    assert result.returncode == 0
 
 
 def test_in_a_suite_the_checkout_changes_only_for_the_guest():
     before = {path: path.stat().st_mtime_ns for path in (ROOT, ROOT / ".venv", ROOT / "README.md")}
     script = "rm README.md && touch new .venv/new src/new && ls new .venv/new src/new README.md"
-    done = lab("sh", "-c", script, options=("--suite", SUITE), cwd=ROOT)
-    assert done.stdout.split() == [".venv/new", "new", "src/new"]
-    assert "README.md" in done.stderr
+    result = lab("sh", "-c", script, options=("--suite", SUITE), cwd=ROOT)
+    assert result.stdout.split() == [".venv/new", "new", "src/new"]
+    assert "README.md" in result.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_in_a_suite_only_the_named_folder_is_written(tmp_path):
-    done = lab("sh", "-c", "pwd >file", options=("--suite", SUITE, "--rw", str(tmp_path)), cwd=tmp_path)
-    assert (tmp_path / "file").read_text() == f"{tmp_path}\n", done.stderr
-    assert done.returncode == 0
+    result = lab("sh", "-c", "pwd >file", options=("--suite", SUITE, "--rw", str(tmp_path)), cwd=tmp_path)
+    assert (tmp_path / "file").read_text() == f"{tmp_path}\n", result.stderr
+    assert result.returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -309,10 +310,10 @@ def broken(tmp_path, monkeypatch):
     ],
 )
 def test_a_broken_tracer_is_one_line_and_a_hint(tracer, message, hint):
-    done = lab(sys.executable, "-m", "pytracer", tracer, "-d", "1")
-    assert done.returncode == 1, done.stderr
-    assert done.stdout == ""
-    error, advice = done.stderr.splitlines()
+    result = lab(sys.executable, "-m", "pytracer", tracer, "-d", "1")
+    assert result.returncode == 1, result.stderr
+    assert result.stdout == ""
+    error, advice = result.stderr.splitlines()
     assert error.startswith("pytracer: error: ")
     assert message in error
     assert advice.startswith(f"hint: {hint}")

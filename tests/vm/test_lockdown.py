@@ -74,9 +74,9 @@ def lab(kernel: str, lockdown: str, *words: str) -> subprocess.CompletedProcess[
 @pytest.mark.parametrize("lockdown", ["integrity", "confidentiality"])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_system_wide_events_are_seen(kernel: str, lockdown: str) -> None:
-    done = lab(kernel, lockdown, str(ROOT / ".venv/bin/python"), "-c", GUEST)
-    assert done.returncode == 0, done.stdout + done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
+    result = lab(kernel, lockdown, str(ROOT / ".venv/bin/python"), "-c", GUEST)
+    assert result.returncode == 0, result.stdout + result.stderr
+    seen = json.loads(result.stdout.splitlines()[-1])
     for tracer in ("opensnoop", "execsnoop", "profile"):
         assert seen[tracer]["status"] == 0, seen
     assert (seen["opensnoop"]["count"], seen["execsnoop"]["count"]) == (23, 23), seen
@@ -96,6 +96,6 @@ def test_system_wide_events_are_seen(kernel: str, lockdown: str) -> None:
 def test_a_command_is_followed_without_reading_kernel_memory(kernel: str) -> None:
     words = [f"tests/kernel/{name}" for name in FOLLOWED]
     python = str(ROOT / ".venv/bin/python")
-    done = lab(kernel, "confidentiality", python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(FOLLOWED)} passed" in done.stdout
+    result = lab(kernel, "confidentiality", python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{len(FOLLOWED)} passed" in result.stdout

@@ -28,7 +28,7 @@ def _named(request: pytest.FixtureRequest) -> None:
 def test_pages_move_between_the_nodes_of_a_machine(kernel: str) -> None:
     python = str(ROOT / ".venv/bin/python")
     words = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernel/test_numamove.py"]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(ROOT / "scripts/lab"), kernel, "--memory-nodes", "2", "--", *words],
         capture_output=True,
         text=True,
@@ -36,5 +36,5 @@ def test_pages_move_between_the_nodes_of_a_machine(kernel: str) -> None:
         check=False,
         cwd=ROOT,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "2 passed" in result.stdout

@@ -48,8 +48,8 @@ def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("btf")
     for kernel in KERNELS:
         copy = ("cp", "/sys/kernel/btf/vmlinux", str(folder / f"{kernel}.btf"))
-        done = lab(kernel, *copy, options=("--rw", str(folder)))
-        assert done.returncode == 0, done.stderr
+        completed = lab(kernel, *copy, options=("--rw", str(folder)))
+        assert completed.returncode == 0, completed.stderr
     result = run("pack", *LINES, "-o", folder / "lab.pack", "--btf", *sorted(folder.glob("*.btf")))
     assert result.status == 0, result.err
     print(result.out)
@@ -58,11 +58,11 @@ def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_it_counts_exactly_where_there_is_no_compiler(packed: Path, kernel: str) -> None:
-    done = lab(
+    result = lab(
         kernel,
         *("bash", "-c", GUEST, "guest", sys.executable, " or ".join(TESTS)),
         options=("--env", f"PYTRACER_TEST_PACK={packed}", "--timeout", "400"),
     )
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(KNOWN) + len(TESTS) - 1} passed" in done.stdout
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{len(KNOWN) + len(TESTS) - 1} passed" in result.stdout

@@ -64,8 +64,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(builder, "ImageModule", Module)
     monkeypatch.setattr(image_cache, "key_of", lambda recipe: KEY)
     monkeypatch.setattr(image_cache, "_was_made_by_this_compiler", lambda image: True)
-    found = headers.Headers("btf", tmp_path, "types from a test")
-    monkeypatch.setattr(headers, "find_headers", lambda *_, **__: found)
+    actual = headers.Headers("btf", tmp_path, "types from a test")
+    monkeypatch.setattr(headers, "find_headers", lambda *_, **__: actual)
     return tmp_path / "cache"
 
 
@@ -104,8 +104,8 @@ def test_without_bcc_there_is_no_start(folder: Path, monkeypatch: pytest.MonkeyP
 def test_an_image_whose_maker_is_unknown_is_used_and_not_kept(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Module("").image(KEY, ("enter",))
-    monkeypatch.setattr(Module, "image", lambda *_: replace(made, made_by=()))
+    created = Module("").image(KEY, ("enter",))
+    monkeypatch.setattr(Module, "image", lambda *_: replace(created, made_by=()))
     log = MessageLog()
     assert log.open().programs == {ENTER: 7}
     assert log.messages[-1] == "the image is not cached: the libraries that compiled it are unknown"
@@ -181,8 +181,8 @@ def test_a_compiler_that_dies_over_kept_types_gets_new_ones(
         return image(self, *rest)
 
     monkeypatch.setattr(Module, "image", die)
-    found = headers.Headers("btf", tree, "types", cached=True)
-    monkeypatch.setattr(headers, "find_headers", lambda *_, **__: found)
+    actual = headers.Headers("btf", tree, "types", cached=True)
+    monkeypatch.setattr(headers, "find_headers", lambda *_, **__: actual)
     log = MessageLog()
     assert log.open().programs == {ENTER: 7}
     assert log.warned == [

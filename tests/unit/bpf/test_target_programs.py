@@ -189,10 +189,10 @@ def test_whether_a_trampoline_can_be_had(monkeypatch, number, loads, attaches, r
     monkeypatch.setattr(fentry, "raw_tracepoint_open", lambda event, program: answer(attaches))
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda needed: [])
     monkeypatch.setattr("pytracer.kernel.policy.refusal", lambda: "refused by somebody")
-    found = fentry.check_support(Fentry("", function="vfs_read"), SimpleNamespace(missing_capabilities=[]))
-    assert found.is_supported is (not reason)
-    assert reason in found.reason
-    assert found.is_forbidden is ("refused" in reason)
+    actual = fentry.check_support(Fentry("", function="vfs_read"), SimpleNamespace(missing_capabilities=[]))
+    assert actual.is_supported is (not reason)
+    assert reason in actual.reason
+    assert actual.is_forbidden is ("refused" in reason)
     assert attacher_of(Fexit("")) is fentry
 
 

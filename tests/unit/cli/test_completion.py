@@ -100,9 +100,11 @@ def bash(tmp_path):
             _pytracer
             printf '%s\\n' "${{COMPREPLY[@]}}"
         """
-        done = subprocess.run([shutil.which("bash"), "-c", code], capture_output=True, text=True, check=True)
-        assert not done.stderr
-        return done.stdout.splitlines()
+        result = subprocess.run(
+            [shutil.which("bash"), "-c", code], capture_output=True, text=True, check=True
+        )
+        assert not result.stderr
+        return result.stdout.splitlines()
 
     return complete
 

@@ -71,20 +71,20 @@ def values(tracer, tmp_path, monkeypatch):
     (tmp_path / "group").mkdir()
     profile = tmp_path / "profile.json"
     profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}))
-    found = VALUES | {"--cgroup": tmp_path / "group"}
+    actual = VALUES | {"--cgroup": tmp_path / "group"}
     for option in tracer.options:
         match option:
             case Number():
-                found[f"--{option.name}"] = option.minimum + (option.default == option.minimum)
+                actual[f"--{option.name}"] = option.minimum + (option.default == option.minimum)
             case GroupBy():
-                found[f"--{option.name}"] = next(k.name for k in option.keys if k.name != option.default)
+                actual[f"--{option.name}"] = next(k.name for k in option.keys if k.name != option.default)
             case NameSet():
-                found[f"--{option.name}"] = option.names[0] if option.names else SETS[option.encode]
+                actual[f"--{option.name}"] = option.names[0] if option.names else SETS[option.encode]
             case PacketFilter():
-                found[f"--{option.name}"] = "udp"
+                actual[f"--{option.name}"] = "udp"
             case SeccompProfile():
-                found[f"--{option.name}"] = profile
-    return found
+                actual[f"--{option.name}"] = profile
+    return actual
 
 
 def planned(tracer, words):

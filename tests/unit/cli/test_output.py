@@ -43,8 +43,8 @@ def test_every_command_can_be_interrupted_though_its_caller_ignores_that(words):
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "main(sys.argv[1:]); assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def pytracer(*words, shell="", **options):
@@ -62,14 +62,14 @@ WORDS = [["list"], ["--help"], ["syscalls", "--help"], ["prog", "--help"], ["sys
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
 @pytest.mark.parametrize(("shell", "message"), [("exec >&-", CLOSED), ("exec >/dev/full", FULL)])
 def test_a_standard_output_that_takes_nothing_is_one_line_and_status_1(words, shell, message):
-    done = pytracer(*words, shell=shell)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+    result = pytracer(*words, shell=shell)
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", message)
 
 
 @pytest.mark.parametrize("shell", ["exec 2>&-", "exec 2>/dev/full"])
 def test_a_standard_error_that_takes_nothing_changes_no_status_and_no_output(shell):
-    done = pytracer("no-such-tracer", shell=shell)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+    result = pytracer("no-such-tracer", shell=shell)
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", "")
     assert pytracer("list", shell=shell).stdout == pytracer("list").stdout
 
 
@@ -82,10 +82,10 @@ def test_a_closed_descriptor_is_not_reused_and_stays_closed_for_a_command():
     )
     read, write = os.pipe()
     shell = f'exec <&- 2>&-; exec {sys.executable} -c "{code}" /dev/fd/{write}'
-    done = subprocess.run(["bash", "-c", shell], pass_fds=[write], stdout=subprocess.DEVNULL, check=False)
+    result = subprocess.run(["bash", "-c", shell], pass_fds=[write], stdout=subprocess.DEVNULL, check=False)
     os.close(write)
     with os.fdopen(read) as file:
-        assert (done.returncode, file.read()) == (
+        assert (result.returncode, file.read()) == (
             0,
             repr(({0: "/dev/null", 1: "/dev/null", 2: "/dev/null"}, [1])),
         )
@@ -93,9 +93,9 @@ def test_a_closed_descriptor_is_not_reused_and_stays_closed_for_a_command():
 
 @pytest.mark.parametrize("shell", ["ulimit -f 0", "trap '' XFSZ; ulimit -f 0"])
 def test_a_file_that_may_not_grow_is_named(tmp_path, shell):
-    done = pytracer("list", shell=f"{shell}; exec >{tmp_path}/out")
-    assert done.returncode == 1
-    assert done.stderr == "pytracer: error: cannot write to standard output: File too large\n"
+    result = pytracer("list", shell=f"{shell}; exec >{tmp_path}/out")
+    assert result.returncode == 1
+    assert result.stderr == "pytracer: error: cannot write to standard output: File too large\n"
 
 
 def test_output_that_does_not_block_is_written_whole():
@@ -117,9 +117,9 @@ def test_where_proc_is_missing_that_is_the_reason(words):
     if os.geteuid():
         pytest.skip("needs root")
     shell = 'exec unshare -m bash -c \'umount -l /proc; exec "$@"\' bash "$@"'
-    done = pytracer(*words.split(), shell=shell)
-    assert done.returncode == 4
-    assert done.stderr == "pytracer: error: /proc is not mounted\nhint: mount -t proc proc /proc\n"
+    result = pytracer(*words.split(), shell=shell)
+    assert result.returncode == 4
+    assert result.stderr == "pytracer: error: /proc is not mounted\nhint: mount -t proc proc /proc\n"
 
 
 def test_a_package_that_cannot_be_loaded_is_the_reason(tmp_path):
@@ -129,14 +129,14 @@ def test_a_package_that_cannot_be_loaded_is_the_reason(tmp_path):
         "from pytracer import arrays; from pytracer.cli import main\n"
         "main._dispatch = lambda _: arrays.load()\n"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", f"{code}raise SystemExit(main.main([]))"],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
         check=False,
     )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == (
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[0] == (
         "pytracer: error: a Python package cannot be loaded: libx.so.0: no such file"
     )

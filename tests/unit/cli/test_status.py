@@ -17,10 +17,10 @@ from support.fake_kernel import FakeKernel
 @pytest.fixture
 def lines(monkeypatch):
     """Collect the reports, which come without delay."""
-    found = list[str]()
+    actual = list[str]()
     monkeypatch.setattr(progress, "_SECONDS", 0.001)
-    progress.report_to(found.append)
-    yield found
+    progress.report_to(actual.append)
+    yield actual
     progress.report_to(None)
 
 

@@ -480,7 +480,7 @@ def test_version(word, capsys):
 def test_a_reader_that_has_gone_is_no_error():
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytracer", "list"],
         stdout=write,
         stderr=subprocess.PIPE,
@@ -488,7 +488,7 @@ def test_a_reader_that_has_gone_is_no_error():
         check=False,
     )
     os.close(write)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (result.returncode, result.stderr) == (0, b"")
 
 
 # Errors.

@@ -163,8 +163,8 @@ def test_open_flags(flags, shown):
 
 def test_absent_values_have_no_name():
     requests = []
-    found = decode(lambda value: requests.append(value) or str(value), np.array([0, 2, 0, 2]), 0)
-    assert found.tolist() == [None, "2", None, "2"]
+    parsed = decode(lambda value: requests.append(value) or str(value), np.array([0, 2, 0, 2]), 0)
+    assert parsed.tolist() == [None, "2", None, "2"]
     assert requests == [2]
     assert decode(errno_name, np.array([0, 0]), 0).tolist() == [None, None]
     assert mask_null(np.array([-1, 3]), -1).tolist() == [None, 3]
@@ -173,9 +173,9 @@ def test_absent_values_have_no_name():
 
 def test_bytes_are_as_long_as_requested():
     values = np.frombuffer(b"ab\0\0ab\0\0", dtype="u1").reshape(2, 4)
-    found = convert_to_bytes(values, np.array([3, 4]))
-    assert found.tolist() == [b"ab\0", b"ab\0\0"]
-    assert decode(arguments, found).tolist() == ["ab", "ab ''"]
+    actual = convert_to_bytes(values, np.array([3, 4]))
+    assert actual.tolist() == [b"ab\0", b"ab\0\0"]
+    assert decode(arguments, actual).tolist() == ["ab", "ab ''"]
     assert convert_to_strings(values).tolist() == [b"ab", b"ab"]  # NULs at the end are NumPy's to drop
 
 

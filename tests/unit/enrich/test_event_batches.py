@@ -98,13 +98,13 @@ def test_times_are_when_it_happened():
 def test_times_follow_a_clock_that_was_set_and_no_other(monkeypatch):
     offset = 10**18
     monkeypatch.setattr(event_batches, "_epoch", lambda: offset)
-    made = EventDecoder(SCHEMA, decoders({}))
+    event_decoder = EventDecoder(SCHEMA, decoders({}))
     row = np.array([(5, 0, 0, b"", b"")], dtype=DTYPE)
-    assert made.batch(row).times.tolist() == [10**18 + 5]
+    assert event_decoder.batch(row).times.tolist() == [10**18 + 5]
     offset += 1_000_000  # steered: differences stay exact
-    assert made.batch(row).times.tolist() == [10**18 + 5]
+    assert event_decoder.batch(row).times.tolist() == [10**18 + 5]
     offset += 3600 * 10**9  # set, or the machine slept
-    assert made.batch(row).times.tolist() == [offset + 5]
+    assert event_decoder.batch(row).times.tolist() == [offset + 5]
 
 
 def test_arrow():

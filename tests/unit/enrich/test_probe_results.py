@@ -22,13 +22,15 @@ def records(plan, *rows):
     results = np.dtype(
         [("numbers", "u8", specs.numbers), ("unread", "u4"), ("texts", f"S{specs.texts * ROOM}")], align=True
     )
-    made = np.zeros(len(rows), np.dtype([("pid", "u4"), ("target", "u4"), ("results", results)], align=True))
-    for row, (target, unread, numbers, texts) in zip(made, rows, strict=True):
+    created = np.zeros(
+        len(rows), np.dtype([("pid", "u4"), ("target", "u4"), ("results", results)], align=True)
+    )
+    for row, (target, unread, numbers, texts) in zip(created, rows, strict=True):
         row["target"], row["results"]["unread"] = target, unread
         row["results"]["numbers"][: len(numbers)] = [number & (1 << 64) - 1 for number in numbers]
         # Behind the end of a text there may be anything.
         row["results"]["texts"] = b"".join((text + b"\0rest").ljust(ROOM, b"x") for text in texts)
-    return made
+    return created
 
 
 def planned(*texts):
@@ -43,22 +45,22 @@ def columns(plan, made):
 
 def test_numbers_texts_and_lines():
     plan = planned('k:vfs_read "%d|%5u|%#x|%-6s|%s|%c%%", file->f_pos, count, count, buf, $comm, arg4')
-    made = records(
+    created = records(
         plan,
         (0, 0, [-3, 7, 255, 65], [b"one", b"cat"]),
         (0, 0, [9, 8, 1 << 63, 0x41], [b"\xff\x1b", b""]),
     )
-    found = columns(plan, made)
-    assert found["text"] == ["-3|    7|0xff|one   |cat|A%", "9|    8|0x8000000000000000|\\xff\x1b ||A%"]
-    assert found["file->f_pos"] == [-3, 9]
-    assert found["buf"] == ["one", "\\xff\x1b"]
-    assert found["arg4"] == ["A", "A"]
+    actual = columns(plan, created)
+    assert actual["text"] == ["-3|    7|0xff|one   |cat|A%", "9|    8|0x8000000000000000|\\xff\x1b ||A%"]
+    assert actual["file->f_pos"] == [-3, 9]
+    assert actual["buf"] == ["one", "\\xff\x1b"]
+    assert actual["arg4"] == ["A", "A"]
 
 
 def test_unreadable_values_are_null():
     plan = planned('k:vfs_read "%d %s %x", file->f_pos, buf, count')
-    made = records(plan, (0, 0b000, [1, 2], [b"a"]), (0, 0b101, [0, 0], [b"b"]), (0, 0b010, [3, 4], [b""]))
-    assert columns(plan, made) == {
+    created = records(plan, (0, 0b000, [1, 2], [b"a"]), (0, 0b101, [0, 0], [b"b"]), (0, 0b010, [3, 4], [b""]))
+    assert columns(plan, created) == {
         "file->f_pos": [1, None, 3],
         "buf": ["a", "b", None],
         "count": [2, None, 4],
@@ -68,17 +70,17 @@ def test_unreadable_values_are_null():
 
 def test_several_probe_specs_share_columns_and_leave_the_others_empty():
     plan = planned('k:vfs_read "n=%d", count', 'u:x:work(int count) "%d", count', "k:nothing")
-    made = records(plan, (0, 0, [5], []), (1, 0, [-6], []), (2, 0, [0], []), (7, 0, [0], []))
-    found = columns(plan, made)
-    assert found == {"count": [5, -6, None, None], "text": ["n=5", "-6", "", None]}
+    created = records(plan, (0, 0, [5], []), (1, 0, [-6], []), (2, 0, [0], []), (7, 0, [0], []))
+    actual = columns(plan, created)
+    assert actual == {"count": [5, -6, None, None], "text": ["n=5", "-6", "", None]}
 
 
 def test_names_are_there_once():
     plan = planned('k:vfs_read "%s", buf')
     computed = ResultColumns(plan.probe_specs).columns(plan.schema)
-    made = records(plan, *[(0, 0, [], [b"same"])] * 3)
+    created = records(plan, *[(0, 0, [], [b"same"])] * 3)
     for name in ("buf", "text"):
-        column = computed[name](made)
+        column = computed[name](created)
         assert isinstance(column, Coded)
         assert (column.names, column.codes.tolist()) == (("same",), [0, 0, 0])
 

@@ -31,9 +31,9 @@ def word(text):
 
 
 def test_the_greatest_value_is_the_last_and_ties_are_by_key():
-    found = shown(S64, [((3,), (5,)), ((1,), (-2,)), ((2,), (5,))])
-    assert found.text == "@[1]: -2\n@[2]: 5\n@[3]: 5\n"
-    assert found.data == {"@": {"1": -2, "2": 5, "3": 5}}
+    actual = shown(S64, [((3,), (5,)), ((1,), (-2,)), ((2,), (5,))])
+    assert actual.text == "@[1]: -2\n@[2]: 5\n@[3]: 5\n"
+    assert actual.data == {"@": {"1": -2, "2": 5, "3": 5}}
     assert (
         shown(S64, [((3,), (50,)), ((1,), (-2,)), ((2,), (60,))], top=2, divisor=10).text
         == "@[3]: 5\n@[2]: 6\n"
@@ -63,16 +63,16 @@ def test_unassigned_maps_are_0():
 
 def test_keys_of_several_parts_and_tuples():
     rows = [((word("a"), 1), (word("x"),)), ((word("b"), 2), (word("y"),))]
-    found = shown(TEXT, rows, keys=(TEXT, U64))
-    assert found.text == "@[a, 1]: x\n@[b, 2]: y\n"
-    assert found.data == {"@": {"a,1": "x", "b,2": "y"}}
+    actual = shown(TEXT, rows, keys=(TEXT, U64))
+    assert actual.text == "@[a, 1]: x\n@[b, 2]: y\n"
+    assert actual.data == {"@": {"a,1": "x", "b,2": "y"}}
     assert shown(TupleType((TEXT, S64)), [((0,), (word("t"), 7))], keys=()).text == "@: (t, 7)\n"
 
 
 def test_histograms_are_from_the_first_bucket_to_the_last():
     rows = [((0, 0), [(1,)]), ((0, 3), [(2,)]), ((0, 5), [(4,)])]
-    found = shown(AggregateType("hist", True, (0,)), [((b,), v) for (_, b), v in rows], keys=())
-    lines = found.text.splitlines()
+    actual = shown(AggregateType("hist", True, (0,)), [((b,), v) for (_, b), v in rows], keys=())
+    lines = actual.text.splitlines()
     assert [line.split("|")[0].rstrip() for line in lines[1:-1]] == [
         "(..., 0)               1",
         "[0]                    0",
@@ -83,8 +83,8 @@ def test_histograms_are_from_the_first_bucket_to_the_last():
     ]
     assert lines[6].count("@") == 52
     assert lines[4].count("@") == 26
-    assert found.data["@"][0] == {"max": -1, "count": 1}
-    assert found.data["@"][-1] == {"min": 8, "max": 15, "count": 4}
+    assert actual.data["@"][0] == {"max": -1, "count": 1}
+    assert actual.data["@"][-1] == {"min": 8, "max": 15, "count": 4}
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_strings_that_were_cut_say_so():
 
 def test_hostile_strings_are_harmless_as_text_and_whole_as_data():
     data = b"\x1b[31m\n".ljust(8, b"\0")
-    found = READER.read(TEXT, data, 0)
-    assert found.text == "\\x1b[31m\\n"
-    assert found.data == "\x1b[31m\n"
+    parsed = READER.read(TEXT, data, 0)
+    assert parsed.text == "\\x1b[31m\\n"
+    assert parsed.data == "\x1b[31m\n"
     assert READER.read(TEXT, b"\xff\xfe".ljust(8, b"\0"), 0).text == "\\xff\\xfe"
 
 

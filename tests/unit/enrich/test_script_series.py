@@ -17,20 +17,20 @@ def read(how, *cells, number=5):
     """Read (key, the words of each CPU) as they lie in the map."""
     keys = np.array([[key, 0] for key, *_ in cells], np.uint64).view(np.uint8).reshape(len(cells), 16)
     values = np.array([cpus for _, *cpus in cells], np.int64).view(np.uint64)
-    found = read_series(kind(how, number), keys, values)
-    return {int.from_bytes(key, "little"): series for key, series in found.items()}
+    actual = read_series(kind(how, number), keys, values)
+    return {int.from_bytes(key, "little"): series for key, series in actual.items()}
 
 
 @pytest.mark.parametrize(("how", "value"), [("last", -4), ("sum", -3), ("min", -4), ("max", 1), ("avg", -1)])
 def test_values_of_all_cpus_are_one(how, value):
     # Of "last", the third word is the time; of avg the number of values.
-    found = read(how, (1, (8, 1, 2), (8, -4, 9 if how == "last" else 1)))
-    assert found[1].values == {7: value}
+    parsed = read(how, (1, (8, 1, 2), (8, -4, 9 if how == "last" else 1)))
+    assert parsed[1].values == {7: value}
 
 
 def test_only_the_last_intervals_of_the_whole_map_are_there():
-    found = read("sum", (1, (8, 1, 1)), (1, (11, 2, 1)), (2, (4, 5, 1)), (2, (9, 6, 1)), number=3)
-    assert found == {1: Series({10: 2}, 10, 10), 2: Series({8: 6}, 8, 10)}
+    parsed = read("sum", (1, (8, 1, 1)), (1, (11, 2, 1)), (2, (4, 5, 1)), (2, (9, 6, 1)), number=3)
+    assert parsed == {1: Series({10: 2}, 10, 10), 2: Series({8: 6}, 8, 10)}
     assert read("sum", (1, (0, 0, 0))) == {1: Series({}, 0, 0)}
 
 

@@ -84,10 +84,10 @@ def test_nothing_comes_from_outside():
 
 
 def test_jumps_lead_to_instructions_of_the_page():
-    found = parsed(render(page("mild"))).seen
-    ids = [attributes["id"] for _, attributes in found if "id" in attributes]
+    actual = parsed(render(page("mild"))).seen
+    ids = [attributes["id"] for _, attributes in actual if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {a["href"].removeprefix("#") for _, a in found if "href" in a} <= set(ids)
+    assert {a["href"].removeprefix("#") for _, a in actual if "href" in a} <= set(ids)
 
 
 def test_text_is_harmless_and_whole():
@@ -113,8 +113,8 @@ def test_every_alternative_is_reported():
     request = Request(registry.get("syscalls"))
     kernel = FakeKernel(raw_tracepoints=set(), functions={"x64_sys_call"})
     plan = make_plan(request, kernel)
-    found = {one.hook.name: list(report_alternatives(one, request, kernel)) for one in plan.resolved_hooks}
-    calls = found["syscall"]
+    actual = {one.hook.name: list(report_alternatives(one, request, kernel)) for one in plan.resolved_hooks}
+    calls = actual["syscall"]
     assert [alternative.name for alternative in calls] == [
         a.name for a in plan.resolved_hooks[0].hook.alternatives
     ]
@@ -242,8 +242,10 @@ def test_compiler_errors_are_found(place, line):
 
 
 def test_functions_that_may_be_programs():
-    found = dict(refused.functions(C + "static int g(struct xdp_md *x)\nint h(struct pt_regs *ctx, int a)\n"))
-    assert found == {"f": "struct __sk_buff", "h": "struct pt_regs"}
+    actual = dict(
+        refused.functions(C + "static int g(struct xdp_md *x)\nint h(struct pt_regs *ctx, int a)\n")
+    )
+    assert actual == {"f": "struct __sk_buff", "h": "struct pt_regs"}
 
 
 @pytest.mark.parametrize(

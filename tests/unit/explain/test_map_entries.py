@@ -36,8 +36,8 @@ def test_numbers(monkeypatch):
 def test_structs_and_text(monkeypatch):
     keys = np.array([(1, b"a\x1b'\xff")], KEY)
     values = np.array([(23, 5, tuple(b"cat\0"), (8, 9))], VALUE)
-    found = entries(monkeypatch, MapType.LRU_HASH, keys, values)
-    assert found.first == (
+    actual = entries(monkeypatch, MapType.LRU_HASH, keys, values)
+    assert actual.first == (
         ('target=1, comm="a\\x1b\'\\\\xff"', "count=23, seen=5, name='cat', places=[8, 9]"),
     )
 
@@ -47,8 +47,8 @@ def test_values_of_all_cpus_are_added_up(monkeypatch):
     values = np.zeros((1, 3), VALUE)
     values["count"] = [[1, 2, 20]]
     values["name"][0, 1] = tuple(b"dog\0")
-    found = entries(monkeypatch, MapType.PERCPU_ARRAY, keys, values)
-    assert found == MapEntries(1, (("0", "count=23, seen=0, name='dog', places=[0, 0]"),))
+    actual = entries(monkeypatch, MapType.PERCPU_ARRAY, keys, values)
+    assert actual == MapEntries(1, (("0", "count=23, seen=0, name='dog', places=[0, 0]"),))
     plain = entries(monkeypatch, MapType.PERCPU_HASH, keys, np.array([[4, 5, 6]], "u8"))
     assert plain == MapEntries(1, (("0", "15"),))
 
@@ -56,20 +56,20 @@ def test_values_of_all_cpus_are_added_up(monkeypatch):
 def test_of_some_numbers_the_greatest_counts(monkeypatch):
     values = np.zeros((1, 3), VALUE)
     values["count"], values["seen"] = [[1, 2, 20]], [[7, 9, 8]]
-    found = entries(monkeypatch, MapType.PERCPU_ARRAY, np.array([0], "u4"), values, greatest={"seen"})
-    assert found.first == (("0", "count=23, seen=9, name='', places=[0, 0]"),)
+    actual = entries(monkeypatch, MapType.PERCPU_ARRAY, np.array([0], "u4"), values, greatest={"seen"})
+    assert actual.first == (("0", "count=23, seen=9, name='', places=[0, 0]"),)
 
 
 def test_the_first_of_many(monkeypatch):
     keys = np.arange(100, dtype="u4")
-    found = entries(monkeypatch, MapType.HASH, keys, keys.astype("u8"))
-    assert (found.count, len(found.first)) == (100, SHOWN)
+    actual = entries(monkeypatch, MapType.HASH, keys, keys.astype("u8"))
+    assert (actual.count, len(actual.first)) == (100, SHOWN)
 
 
 @pytest.mark.parametrize(
     "kind", [MapType.RINGBUF, MapType.STACK_TRACE, MapType.LPM_TRIE, MapType.CGROUP_ARRAY]
 )
 def test_other_maps_show_what_they_hold(kind):
-    found = entries_of(Map("some", -1, kind, 1, lambda: (np.dtype("u4"), np.dtype("u4"))))
-    assert found.count is None
-    assert found.reason
+    entries = entries_of(Map("some", -1, kind, 1, lambda: (np.dtype("u4"), np.dtype("u4"))))
+    assert entries.count is None
+    assert entries.reason

@@ -20,9 +20,9 @@ def one_run(monkeypatch, tmp_path):
 
 
 def test_a_run_is_read_as_it_was_written(one_run):
-    found = recorded.recorded_run("sockcount")
-    assert (found.session(), found.release) == (RUN.session(), RUN.release)
-    assert found.programs == {"count": (46, 57.3), "pt_exec": (1, 9.0)}
+    actual = recorded.recorded_run("sockcount")
+    assert (actual.session(), actual.release) == (RUN.session(), RUN.release)
+    assert actual.programs == {"count": (46, 57.3), "pt_exec": (1, 9.0)}
     assert recorded.recorded_run("tcplife") is None
 
 

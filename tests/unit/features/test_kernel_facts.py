@@ -90,14 +90,14 @@ class Kernel:
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
-    made = Kernel()
+    kernel = Kernel()
     for module, name in (
         (prober, "load"),
         (raw_tracepoint, "raw_tracepoint_open"),
         (kprobe, "attach_program"),
         (tracepoint, "attach_program"),
     ):
-        monkeypatch.setattr(module, name, getattr(made, name))
+        monkeypatch.setattr(module, name, getattr(kernel, name))
     monkeypatch.setattr(prober.policy, "missing_capabilities", lambda needed: [])
     monkeypatch.setattr(prober.policy, "raise_memlock", lambda: None)
     monkeypatch.setattr(prober.policy, "refusal", lambda: "refused by somebody")
@@ -117,7 +117,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
     (debug / "available_filter_functions").write_text("vfs_read\nmoved [ext4]\n")
     monkeypatch.setattr(tracepoint.tracefs, "DEBUG", debug)
     monkeypatch.setattr(tracepoint.tracefs, "root", lambda: debug)
-    yield made
+    yield kernel
     functions.blacklist.cache_clear()
     functions.traceable.cache_clear()
 
@@ -517,8 +517,8 @@ def test_nobody_gets_answers_too() -> None:
         "assert known.has_helper(113) and isinstance(known.runs_compat, bool)\n"
         "known.probe(Kprobe('', symbols=('vfs_read',)))\n"
     )
-    done = unprivileged.python("-c", code)
-    assert done.returncode == 0, done.stderr
+    result = unprivileged.python("-c", code)
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_arguments_of_a_raw_tracepoint_are_identified_by_reading_the_last(kernel: Kernel) -> None:

@@ -37,6 +37,6 @@ def test_commands_and_processes_that_are_warned_of(targets, warned):
     with subprocess.Popen([workload("spin32")]) as running:
         process = list(compat.warnings(targets, named([own, struct.pack("I", running.pid)], [])))
         running.kill()
-    for found, who in ((command, workload("spin32")), (process, f"process {running.pid}")):
-        assert bool(found) is warned
-        assert all(one.startswith(f"{who} is a 32-bit program: ") for one in found)
+    for actual, who in ((command, workload("spin32")), (process, f"process {running.pid}")):
+        assert bool(actual) is warned
+        assert all(one.startswith(f"{who} is a 32-bit program: ") for one in actual)

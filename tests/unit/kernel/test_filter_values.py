@@ -74,9 +74,9 @@ def docker(folder, ident, name, pid=0):
 def test_all_cgroups_parents_first(cgroups):
     for name in ("b/c", "a"):
         (cgroups / name).mkdir(parents=True)
-    found = list(filter_values.cgroups())
-    assert [path for path, _, _ in found] == ["/", "/a", "/b", "/b/c"]
-    assert all(folder.stat().st_ino == number for _, number, folder in found)
+    actual = list(filter_values.cgroups())
+    assert [path for path, _, _ in actual] == ["/", "/a", "/b", "/b/c"]
+    assert all(folder.stat().st_ino == number for _, number, folder in actual)
 
 
 def test_of_a_user_with_too_many_cgroups_some_are_left_out_and_others_are_not(cgroups, monkeypatch):
@@ -86,9 +86,9 @@ def test_of_a_user_with_too_many_cgroups_some_are_left_out_and_others_are_not(cg
     stat = Path.stat
 
     def of_another(path, **rest):
-        found = list(stat(path, **rest))
-        found[4] = budgets.UID if "theirs" in path.parts else 0
-        return os.stat_result(found)
+        actual = list(stat(path, **rest))
+        actual[4] = budgets.UID if "theirs" in path.parts else 0
+        return os.stat_result(actual)
 
     monkeypatch.setattr(Path, "stat", of_another)
     messages, budget = [], budgets.of(entries=10 * filter_values._CGROUP)

@@ -27,9 +27,9 @@ def made_up(monkeypatch):
 
 
 def test_those_of_this_machine():
-    found = interfaces.interfaces()
-    assert {index: interface.name for index, interface in found.items()} == dict(socket.if_nameindex())
-    for interface in found.values():
+    actual = interfaces.interfaces()
+    assert {index: interface.name for index, interface in actual.items()} == dict(socket.if_nameindex())
+    for interface in actual.values():
         assert interface.type == int(Path(f"/sys/class/net/{interface.name}/type").read_text())
 
 
@@ -170,10 +170,10 @@ def test_only_the_codec_is_imported_and_nothing_of_it_stays(first):
         "import pyroute2.netlink.rtnl\n"
         "assert pyroute2.IPRoute and pyroute2.netlink.rtnl\n"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_pyroute2_laid_out_otherwise_is_imported_in_full(monkeypatch):

@@ -94,13 +94,13 @@ def test_functions_by_address_are_refused_where_no_trace_event_can_be_made(
 
 
 def test_the_doctor_looks_for_what_was_left_without_tracefs(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = leftovers.Leftover("a filter on lo ingress", "tc filter del dev lo ingress")
+    leftover = leftovers.Leftover("a filter on lo ingress", "tc filter del dev lo ingress")
     monkeypatch.setattr(doctor.policy, "missing_capabilities", lambda needed: [])
     monkeypatch.setattr(leftovers.kprobe_events, "list_leftovers", withheld)
     for name in ("_xdp", "_cgroups"):
         monkeypatch.setattr(leftovers, name, lambda: iter(()))
-    monkeypatch.setattr(leftovers, "_filters", lambda: iter((found,)))
-    assert [check.fix for check in doctor._leftovers()] == [found.command]
+    monkeypatch.setattr(leftovers, "_filters", lambda: iter((leftover,)))
+    assert [check.fix for check in doctor._leftovers()] == [leftover.command]
     for name in ("_filters", "_xdp", "_cgroups"):
         monkeypatch.setattr(leftovers, name, withheld)
     [check] = doctor._leftovers()

@@ -19,9 +19,9 @@ def lines():
     headers = [probes_folder() / "include" / name for name in ("filecalls.h", "fsops.h")]
     for path in (*sorted(probes_folder().glob("*.c")), *headers):
         text = path.read_text()
-        found = LINE.findall(text)
-        assert len(found) == text.count("PT_IS(")
-        for name, *numbers in found:
+        matches = LINE.findall(text)
+        assert len(matches) == text.count("PT_IS(")
+        for name, *numbers in matches:
             yield pytest.param(name, [*map(int, numbers)], id=f"{path.stem}-{name}")
 
 

@@ -216,11 +216,11 @@ def test_attaching_has_an_error_of_its_own(machine: Machine) -> None:
 
 def test_everything_at_once(machine: Machine) -> None:
     machine(seccomp=2)
-    found = policy.read()
-    assert found.seccomp == "filter"
-    assert found.lsms == ("lockdown", "capability")
-    assert found.sysctls["kernel.perf_event_paranoid"] == 2
-    assert found.sysctls["kernel.kptr_restrict"] is None
+    parsed = policy.read()
+    assert parsed.seccomp == "filter"
+    assert parsed.lsms == ("lockdown", "capability")
+    assert parsed.sysctls["kernel.perf_event_paranoid"] == 2
+    assert parsed.sysctls["kernel.kptr_restrict"] is None
 
 
 def test_an_unprivileged_user_sees_the_missing_capabilities() -> None:
@@ -236,8 +236,8 @@ def test_an_unprivileged_user_sees_the_missing_capabilities() -> None:
         "    except NotPermittedError as error: assert type(error) is NotPermittedError, error\n"
         "    else: raise SystemExit('that was let through')\n"
     )
-    done = unprivileged.python("-c", code)
-    assert done.returncode == 0, done.stderr
+    result = unprivileged.python("-c", code)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize(

@@ -61,10 +61,10 @@ def header(name):
     for folder in ("/usr/include/x86_64-linux-gnu/asm", "/usr/include/asm"):
         path = Path(folder, name)
         if path.exists():
-            found = re.findall(
+            matches = re.findall(
                 r"^#define __NR_(\w+) \(?(?:__X32_SYSCALL_BIT \+ )?(\d+)\)?$", path.read_text(), re.M
             )
-            return {call: int(number) for call, number in found}
+            return {call: int(number) for call, number in matches}
     pytest.skip(f"no asm/{name}: the C library's headers for x86-64 are not installed")
 
 
@@ -136,9 +136,9 @@ def test_label(call, machine, label):
     ],
 )
 def test_calls_of(name, machine, calls):
-    found = syscalls.calls_of(name, machine)
-    assert set(found) == calls
-    assert len(found) == len(calls)
+    actual = syscalls.calls_of(name, machine)
+    assert set(actual) == calls
+    assert len(actual) == len(calls)
 
 
 @needs_names
@@ -187,8 +187,8 @@ def test_unknown_names(name, message, hint):
 )
 def test_a_set_of_calls(monkeypatch, text, calls, exclude):
     monkeypatch.setattr(syscalls.os, "uname", lambda: SimpleNamespace(machine="x86_64"))
-    found = parse_set(CALLS, text, "-e")
-    assert ({int.from_bytes(key, "little") for key in found.keys}, found.exclude) == (calls, exclude)
+    actual = parse_set(CALLS, text, "-e")
+    assert ({int.from_bytes(key, "little") for key in actual.keys}, actual.exclude) == (calls, exclude)
 
 
 @pytest.mark.parametrize("text", ["", "!", ",", "! ,"])

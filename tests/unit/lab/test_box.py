@@ -62,8 +62,8 @@ def test_the_menu_entry_is_the_kernels_own_and_no_recovery(version, entry):
 
 
 def test_a_menu_without_the_kernel_is_a_failure():
-    done = shell('entry_of "$1"', "6.12", given=MENU)
-    assert (done.returncode != 0, done.stdout) == (True, "")
+    result = shell('entry_of "$1"', "6.12", given=MENU)
+    assert (result.returncode != 0, result.stdout) == (True, "")
 
 
 def test_all_kernels_are_listed_and_the_archives_is_reported_as_untried():
@@ -88,23 +88,23 @@ def test_all_kernels_are_listed_and_the_archives_is_reported_as_untried():
     ],
 )
 def test_errors_are_one_line_and_a_hint(arguments, status, words):
-    done = script(*arguments)
-    assert (done.returncode, done.stdout) == (status, "")
-    error, hint = done.stderr.splitlines()
+    result = script(*arguments)
+    assert (result.returncode, result.stdout) == (status, "")
+    error, hint = result.stderr.splitlines()
     assert error.startswith(f"pytracer: error: {words}")
     assert hint.startswith("hint: scripts/kernel --")
 
 
 def test_an_ordinary_user_gets_an_error(tmp_path):
     if os.geteuid() == 0:
-        done = subprocess.run(
+        result = subprocess.run(
             ["setpriv", "--reuid=65534", "--clear-groups", str(ROOT / "scripts/kernel"), "6.12"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     else:
-        done = script("6.12")
-    assert done.returncode == 5
-    assert done.stderr.splitlines()[0] == "pytracer: error: not permitted to install a kernel"
+        result = script("6.12")
+    assert result.returncode == 5
+    assert result.stderr.splitlines()[0] == "pytracer: error: not permitted to install a kernel"
 
 
 def test_the_archive_is_used_although_its_dates_are_over():
@@ -185,11 +185,13 @@ def root(tmp_path):
 
     def run(*words: str) -> list[str]:
         environment = os.environ | {"APT_CONFIG": str(tmp_path / "apt.conf"), "LC_ALL": "C.UTF-8"}
-        done = subprocess.run(
+        result = subprocess.run(
             ["apt-get", "-q", *words], capture_output=True, text=True, check=False, env=environment
         )
-        assert done.returncode == 0, done.stderr
-        return [" ".join(line.split()[1:3]) for line in done.stdout.splitlines() if line.startswith("Inst ")]
+        assert result.returncode == 0, result.stderr
+        return [
+            " ".join(line.split()[1:3]) for line in result.stdout.splitlines() if line.startswith("Inst ")
+        ]
 
     return make
 
@@ -241,8 +243,8 @@ def test_packages_that_came_with_the_machine_are_no_step_back(tmp_path):
             check=True,
             capture_output=True,
         )
-    found = shell('brought=$1; brought_packages "$2"', str(tmp_path), "6.12").stdout
-    assert found == f"{tmp_path}/6.12/pytracer-not-installed.deb\n"
+    stdout = shell('brought=$1; brought_packages "$2"', str(tmp_path), "6.12").stdout
+    assert stdout == f"{tmp_path}/6.12/pytracer-not-installed.deb\n"
     assert shell('brought=$1; brought_packages "$2"', str(tmp_path), "newest").stdout == ""
 
 

@@ -178,20 +178,20 @@ def test_dropped_or_changed_options_are_found():
 
 def test_a_kernel_is_built_once_and_is_placed_as_packages_do(world, source, capsys):
     build.build([ONE])
-    found = build.built(ONE)
-    assert (found.release, found.version) == ("6.1.9-x", "6.1.9-1")
+    actual = build.built(ONE)
+    assert (actual.release, actual.version) == ("6.1.9-x", "6.1.9-1")
     image = build.image(ONE)
     assert image.file.read_text() == "kernel\n"
-    assert image.tree == found.folder
-    assert (found.folder / "boot/System.map-6.1.9-x").read_text() == "map\n"
-    assert (found.folder / "boot/config-6.1.9-x").read_text() == "CONFIG_ONE=y\n"
+    assert image.tree == actual.folder
+    assert (actual.folder / "boot/System.map-6.1.9-x").read_text() == "map\n"
+    assert (actual.folder / "boot/config-6.1.9-x").read_text() == "CONFIG_ONE=y\n"
     assert image.modules.joinpath("modules.builtin").read_text() == "kernel/x.ko\n"
-    assert not (found.folder / "usr").exists()
+    assert not (actual.folder / "usr").exists()
     build.build([ONE])
     assert len(source.unpacked) == 1
     assert "up to date" in capsys.readouterr().err
     assert sorted(path.name for path in build.folder_of_all().iterdir()) == sorted(
-        [found.tree, "one.json", "one.log"]
+        [actual.tree, "one.json", "one.log"]
     )
 
 

@@ -38,10 +38,10 @@ def test_every_kernel_has_a_result_for_each_hook_or_says_why_not():
     data = hook_costs.load()
     assert list(data) == [kernel.name for kernel in KERNELS]
     for record in data.values():
-        tried = [found["hook"] for found in record["hooks"]]
+        tried = [actual["hook"] for actual in record["hooks"]]
         assert tried == [hook for hook in hook_costs.MEASURED if hook in tried]
         everything = [*record["hooks"], *record["maps"]]
-        assert not [found for found in everything if found["status"] == "failed"]
+        assert not [actual for actual in everything if actual["status"] == "failed"]
 
 
 @pytest.mark.parametrize(

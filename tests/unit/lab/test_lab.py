@@ -99,7 +99,7 @@ def test_mistakes_are_one_line_and_never_look_like_the_commands_status(capsys, c
 
 
 def test_the_entry_runs_from_anywhere(tmp_path):
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(ROOT / "scripts/lab"), "list"],
         cwd=tmp_path,
         capture_output=True,
@@ -107,9 +107,9 @@ def test_the_entry_runs_from_anywhere(tmp_path):
         check=False,
         env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
     )
-    assert [line.split()[0] for line in done.stdout.splitlines()] == [k.name for k in kernels.KERNELS]
-    assert done.stdout.count("not fetched") == len(kernels.KERNELS)
-    assert done.returncode == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [k.name for k in kernels.KERNELS]
+    assert result.stdout.count("not fetched") == len(kernels.KERNELS)
+    assert result.returncode == 0
 
 
 def test_only_the_first_dashes_are_the_labs():
@@ -242,14 +242,16 @@ def test_words_reach_the_command_as_they_are(words, tmp_path):
         {"X": "y 'z'\n$Q", "PYTHONUTF8": "1"},
     )
     script.write_text(initramfs.command_script(job), encoding="utf-8")
-    done = subprocess.run(["/bin/sh", script], capture_output=True, encoding="utf-8", check=True, env={})
-    assert done.stdout == f"{[words, job.environment['X'], str(tmp_path)]}\n"
+    result = subprocess.run(["/bin/sh", script], capture_output=True, encoding="utf-8", check=True, env={})
+    assert result.stdout == f"{[words, job.environment['X'], str(tmp_path)]}\n"
 
 
 def test_a_folder_that_the_guest_lacks_is_no_status_of_the_command(tmp_path):
     job = initramfs.Job(("true",), str(tmp_path / "gone"))
-    done = subprocess.run(["/bin/sh", "-c", initramfs.command_script(job)], capture_output=True, check=False)
-    assert done.returncode == 125
+    result = subprocess.run(
+        ["/bin/sh", "-c", initramfs.command_script(job)], capture_output=True, check=False
+    )
+    assert result.returncode == 125
 
 
 def test_cpio_archives_are_what_busybox_unpacks(tmp_path):
@@ -353,9 +355,9 @@ def test_the_mirror_is_the_machines_own():
             target("http://mirror.invalid/sec/", "bookworm-security", label="Debian-Security"),
         ]
     )
-    found = apt.read_mirror(text)
-    assert found is not None
-    assert (found.main, found.security) == ("http://mirror.invalid/debian/", "http://mirror.invalid/sec/")
+    actual = apt.read_mirror(text)
+    assert actual is not None
+    assert (actual.main, actual.security) == ("http://mirror.invalid/debian/", "http://mirror.invalid/sec/")
     fresh = apt.read_mirror(target("http://mirror.invalid/debian/", "trixie", "", ""))
     assert fresh is not None
     assert fresh.security == "http://mirror.invalid/debian-security/"

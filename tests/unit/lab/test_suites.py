@@ -32,7 +32,7 @@ def archive(cache, monkeypatch):
 
     class Archive:
         versions = {suites.BCC: "0.31.0+ds-7+b2"}
-        made = 0
+        expected = 0
         broken = False
 
     def show(self, package):
@@ -153,7 +153,7 @@ def set_up(archive, monkeypatch):
     """Replace pip and the chroot."""
 
     class SetUp:
-        made = 0
+        expected = 0
         broken = False
 
     def run(self, *command, name=""):
@@ -170,13 +170,13 @@ def set_up(archive, monkeypatch):
 
 def test_an_environment_is_made_once_for_a_root_and_a_checkout(set_up, archive, cache, monkeypatch):
     suite = suites.fetch(suites.find("trixie"))
-    made = suites.environment(suite)
-    assert suites.environment(suite) == made
+    created = suites.environment(suite)
+    assert suites.environment(suite) == created
     assert set_up.made == 1
     archive.versions[suites.BCC] = "0.32.0-1"
     newer = suites.environment(suites.fetch(suites.find("trixie")))
     assert kept(cache / "environments") == [newer.name]
-    assert newer != made
+    assert newer != created
     assert set_up.made == 2
 
 

@@ -69,13 +69,15 @@ def test_each_tracer_was_tried_by_every_alternative_or_not_at_all(name):
     """A newer tracer is missing until scripts/record --kernels runs; none is there with some runs only."""
     record = survey.load()[name]
     for tracer in {run["tracer"] for run in record["runs"]}:
-        made = {
+        created = {
             (run["hook"], run["alternative"], run["headers"])
             for run in record["runs"]
             if run["tracer"] == tracer
         }
         runs = list_runs(registry.get(tracer), forced=True)
-        assert made == {(run.hook, run.alternative, run.headers) for run in runs}, "scripts/record --kernels"
+        assert created == {(run.hook, run.alternative, run.headers) for run in runs}, (
+            "scripts/record --kernels"
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -285,8 +287,8 @@ def test_a_new_alternative_is_added_to_the_record(monkeypatch, tmp_path):
 
 def test_only_existing_alternatives_are_tried_alone():
     tracer = registry.get("execsnoop")
-    made = forced_runs(tracer, ["follow=tracepoint", "follow=nonsense", "nonsense=tracepoint"])
-    assert [(run.hook, run.alternative) for run in made] == [("follow", "tracepoint")]
+    created = forced_runs(tracer, ["follow=tracepoint", "follow=nonsense", "nonsense=tracepoint"])
+    assert [(run.hook, run.alternative) for run in created] == [("follow", "tracepoint")]
 
 
 def test_an_alternative_that_was_refused_is_not_the_one_that_was_taken():

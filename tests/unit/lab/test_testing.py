@@ -131,10 +131,10 @@ def test_ci_fails_with_a_count_where_the_lab_cannot_be_had(tmp_path: Path):
     script = script.replace("command -v chromium", "true").replace(
         "    scripts/test tests/browser", "    false #"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=False, cwd=testing.ROOT
     )
-    assert done.stdout.splitlines()[-1] == "3 passed, 2 failed, 0 skipped", done.stderr
-    assert "== FAILED: tests in a browser" in done.stdout
-    assert "== FAILED: tests in the lab" in done.stdout
-    assert done.returncode == 1
+    assert result.stdout.splitlines()[-1] == "3 passed, 2 failed, 0 skipped", result.stderr
+    assert "== FAILED: tests in a browser" in result.stdout
+    assert "== FAILED: tests in the lab" in result.stdout
+    assert result.returncode == 1

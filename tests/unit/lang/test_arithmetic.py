@@ -108,7 +108,7 @@ def test_fields_of_events_have_the_sign_that_the_format_tells_and_those_of_calls
 
     def fields(name: str) -> dict[str, object]:
         scope = scope_of(parse_source(f"t:{name}"), NamedTarget(name), facts)
-        return {name: found.type for name, found in scope.named.items() if isinstance(found, Lvalue)}
+        return {name: actual.type for name, actual in scope.named.items() if isinstance(actual, Lvalue)}
 
     of_call, of_event = fields("syscalls:sys_enter_add_key"), fields("x:seen")
     assert of_call == {"__syscall_nr": INT, "ringid": INT, "kind": IntType(4, True, enum="rule")}

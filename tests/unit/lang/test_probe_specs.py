@@ -718,10 +718,10 @@ format:
 def test_fields_of_trace_events_have_the_types_of_the_format(category):
     facts = kernel(formats={f"{category}:b": FIELDS})
     scope = scope_of(parse_source(f"t:{category}:b"), NamedTarget(f"{category}:b"), facts)
-    found = {name: (place.offset, place.type) for name, place in scope.named.items()}
-    offset, file = found.pop("file")
+    names = {name: (place.offset, place.type) for name, place in scope.named.items()}
+    offset, file = names.pop("file")
     assert (offset, file.to.text) == (96, "struct file")
-    assert found == {
+    assert names == {
         "ids": (8, ArrayType(U32, 4)),
         "text": (24, ArrayType(IntType(1, False, char=True), 16)),
         "number": (40, IntType(4, True)),
@@ -851,9 +851,9 @@ def test_conversions():
 
 
 def test_u_of_bcc_may_be_a_usdt_probe():
-    found = FoundTargets((replace(mark(8), name="x:p:m"),))
+    found_targets = FoundTargets((replace(mark(8), name="x:p:m"),))
     with pytest.raises(ProbeSpecError) as caught:
-        planned("u:x:m", facts=FakeKernel(named={"usdt:x:*:m": found}))
+        planned("u:x:m", facts=FakeKernel(named={"usdt:x:*:m": found_targets}))
     assert caught.value.hint == "there is a USDT probe: usdt:x:p:m"
 
 

@@ -73,10 +73,10 @@ def program(tmp_path_factory):
 
 def described(program, name):
     with program_files.find(str(program)) as file:
-        found = debug_info.describe(file, name, places.find(file, name).sites[0].offset)
-    assert found is not None
-    types = ProgramTypes(found.types, NoTypes())
-    return found.registers, types.function(name), types
+        actual = debug_info.describe(file, name, places.find(file, name).sites[0].offset)
+    assert actual is not None
+    types = ProgramTypes(actual.types, NoTypes())
+    return actual.registers, types.function(name), types
 
 
 @pytest.mark.parametrize("name", NAMES)

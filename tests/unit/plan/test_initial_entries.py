@@ -40,9 +40,9 @@ def u32(number: int) -> bytes:
 
 def named(plan: TargetPlan) -> dict[str, dict[bytes, bytes]]:
     request = Request(registry.get("syscalls"))
-    made = make_plan(request, FakeKernel())
+    created = make_plan(request, FakeKernel())
     entries = initial_entries.initial_entries(
-        request, made.schema, ConfigValues("pt_config", (), ()), plan, ()
+        request, created.schema, ConfigValues("pt_config", (), ()), plan, ()
     )
     return {one.map: dict(one.entries(UNKNOWN_RUN)) for one in entries if one.map.startswith("pt_")}
 

@@ -135,9 +135,9 @@ def test_only_the_branch_that_is_known_to_be_taken_is_compiled():
 
 
 def replace_helpers(missing):
-    made = kernel()
-    made.helpers = set(range(1, 250)) - {missing}
-    return made
+    created = kernel()
+    created.helpers = set(range(1, 250)) - {missing}
+    return created
 
 
 def test_text_of_the_user_is_not_in_the_c():

@@ -185,8 +185,8 @@ def test_every_alternative_is_reported_with_the_reason_against_it():
     def reported(kind, name):
         facts = kernel()
         [target] = facts.named[f"{kind}:/p:{name}"].targets
-        found = supported_alternatives(parse_source(f"{kind}:/p:{name}"), target, facts)
-        return [(alternative, answer.is_supported or answer.reason) for alternative, answer in found]
+        actual = supported_alternatives(parse_source(f"{kind}:/p:{name}"), target, facts)
+        return [(alternative, answer.is_supported or answer.reason) for alternative, answer in actual]
 
     unread = "no instruction at 0x609"
     sites, returns = ("return-sites-multi", "return-sites"), ("uretprobe-multi", "uretprobe")
@@ -200,12 +200,12 @@ def test_every_alternative_is_reported_with_the_reason_against_it():
 
 def test_explain_names_the_risk():
     plan = plan_of("funccount", "ur:/p:plain")
-    found = {
+    alternatives = {
         alternative.name: alternative
         for alternative in report_alternatives(plan.resolved_hooks[0], plan.request, kernel())
     }
-    assert found["return-sites-multi"].is_chosen
-    assert "used only if asked for (--hook): the kernel's return probe" in found["uretprobe"].reason
+    assert alternatives["return-sites-multi"].is_chosen
+    assert "used only if asked for (--hook): the kernel's return probe" in alternatives["uretprobe"].reason
 
 
 def test_too_many_instructions_are_refused_with_their_number():

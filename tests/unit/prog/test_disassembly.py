@@ -151,9 +151,9 @@ X86 = bytes.fromhex("55 48 89 e5 e8 10 00 00 00 eb 00 c3")
 
 
 def test_x86():
-    found, hint = native_code.disassemble(X86, 0x1000, machine="x86_64", name_of=lambda at: f"f_{at:x}")
+    actual, hint = native_code.disassemble(X86, 0x1000, machine="x86_64", name_of=lambda at: f"f_{at:x}")
     assert hint == ""
-    assert [(one.address, one.text, one.target) for one in found] == [
+    assert [(one.address, one.text, one.target) for one in actual] == [
         (0x1000, "push rbp", None),
         (0x1001, "mov rbp, rsp", None),
         (0x1004, "call 0x1019 <f_1019>", 0x1019),
@@ -164,9 +164,9 @@ def test_x86():
 
 def test_arm64():
     code = bytes.fromhex("fd7bbfa9 c0035fd6 05000014 40000034")
-    found, hint = native_code.disassemble(code, 0x1000, machine="aarch64")
+    actual, hint = native_code.disassemble(code, 0x1000, machine="aarch64")
     assert hint == ""
-    assert [(one.text, one.target) for one in found] == [
+    assert [(one.text, one.target) for one in actual] == [
         ("stp x29, x30, [sp, #-0x10]!", None),
         ("ret", None),
         ("b #0x101c", 0x101C),
@@ -176,13 +176,13 @@ def test_arm64():
 
 def test_all_bytes_are_shown():
     code = b"\x55" + bytes([0x06]) * 5 + b"\xc3"  # 06 is no instruction in 64-bit mode
-    found, _ = native_code.disassemble(code, 0, machine="x86_64")
-    assert b"".join(one.raw for one in found) == code
-    assert found[-1].text == "ret"
-    assert found[1].text.startswith(".byte")
+    actual, _ = native_code.disassemble(code, 0, machine="x86_64")
+    assert b"".join(one.raw for one in actual) == code
+    assert actual[-1].text == "ret"
+    assert actual[1].text.startswith(".byte")
 
 
 def test_of_another_machine_bytes_are_shown():
-    found, hint = native_code.disassemble(bytes(20), 0x10, machine="s390x")
-    assert [(one.address, len(one.raw), one.text) for one in found] == [(0x10, 16, ""), (0x20, 4, "")]
+    actual, hint = native_code.disassemble(bytes(20), 0x10, machine="s390x")
+    assert [(one.address, len(one.raw), one.text) for one in actual] == [(0x10, 16, ""), (0x20, 4, "")]
     assert "s390x" in hint

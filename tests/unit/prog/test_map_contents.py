@@ -136,7 +136,7 @@ def test_a_program_is_shown_with_its_c():
     class Info:
         gpl = True
 
-    found = ProgramDump(
+    program_dump = ProgramDump(
         FACTS,
         Info(),
         (
@@ -152,7 +152,7 @@ def test_a_program_is_shown_with_its_c():
         100,
         "read by nobody",
     )
-    text = "\n".join(prog_show._text(found))
+    text = "\n".join(prog_show._text(program_dump))
     assert "  owner     none: its attach target holds it" in text
     assert (
         "  1: {comm=a\x1b, n=[1, 2]}\n  ... and 2 more; --entries N\n" in text
@@ -161,7 +161,7 @@ def test_a_program_is_shown_with_its_c():
     assert "  (empty)\n" in text
     assert "; a.c:3  int x = 1;\n      0: (b7) r0 = 1\n      1: (05) goto pc+1  -> 3\n" in text
     assert "      0: nop\n; a.c:4  return x;\n      1: c3\n  (read by nobody)" in text
-    records = list(prog_show._records(found))
+    records = list(prog_show._records(program_dump))
     assert [one["kind"] for one in records] == [
         "program", "map", "entry", "map", "map", "instruction", "instruction", "native", "native",
     ]  # fmt: skip

@@ -50,14 +50,14 @@ class Object:
 
 @pytest.fixture
 def bpffs(tmp_path, monkeypatch):
-    made = Bpffs(tmp_path)
+    bpffs = Bpffs(tmp_path)
     monkeypatch.setattr(own_pins, "BPFFS", tmp_path)
     monkeypatch.setattr(own_pins, "FOLDER", tmp_path / "pytracer")
     monkeypatch.setattr(own_pins, "open_object", Object)
-    monkeypatch.setattr(pins, "create_pin", made.put)
-    monkeypatch.setattr(pins, "read_pin", made.read)
-    monkeypatch.setattr(pins, "list_mounts", lambda: iter([(str(tmp_path), "bpf")] if made.mounted else []))
-    return made
+    monkeypatch.setattr(pins, "create_pin", bpffs.put)
+    monkeypatch.setattr(pins, "read_pin", bpffs.read)
+    monkeypatch.setattr(pins, "list_mounts", lambda: iter([(str(tmp_path), "bpf")] if bpffs.mounted else []))
+    return bpffs
 
 
 class Program:
@@ -123,11 +123,11 @@ def running(bpffs, monkeypatch):
     """Simulate a machine with a tracer's programs 7 and 8, and another owner's program 9."""
     tracer, other = Process(100, "python", "syscalls", frozenset({7, 8})), Process(200, "agent")
     inject = Process(300, "python", "inject", frozenset({10}))
-    found = Holders({7: [tracer], 8: [tracer, other], 9: [other, tracer], 10: [inject]})
+    holders = Holders({7: [tracer], 8: [tracer, other], 9: [other, tracer], 10: [inject]})
     monkeypatch.setattr(pinning.ProgramLister, "list", lambda _: {n: Program(n) for n in (7, 8, 9, 10)})
-    monkeypatch.setattr(pinning, "find_holders", lambda: found)
+    monkeypatch.setattr(pinning, "find_holders", lambda: holders)
     monkeypatch.setattr(pinning, "holding", {7: [71], 8: [], 9: [91], 10: [101]}.__getitem__)
-    return found
+    return holders
 
 
 def test_only_programs_of_a_running_tracer_are_pinned(running):

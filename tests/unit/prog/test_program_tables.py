@@ -135,9 +135,9 @@ def test_programs_unloaded_meanwhile_are_left_out(monkeypatch):
     monkeypatch.setattr(in_kernel, "open_object", opened)
     monkeypatch.setattr(in_kernel, "read_program", lambda number, code=True: info(number))
     monkeypatch.setattr(in_kernel, "own_file_info", lambda _: {"memlock": "8192"})
-    found = in_kernel.ProgramLister().list()
-    assert list(found) == [1, 3]
-    assert found[3].memory == 8192
+    actual = in_kernel.ProgramLister().list()
+    assert list(actual) == [1, 3]
+    assert actual[3].memory == 8192
 
 
 def test_links_of_a_kernel_that_has_no_ids_for_them_are_none(monkeypatch):
@@ -178,10 +178,10 @@ def test_holders_are_found_and_those_that_end_meanwhile_are_not(tmp_path, monkey
     a_process(tmp_path, 101, "gone", {3: "anon_inode:bpf-prog"}, {})  # its descriptor was closed
     (tmp_path / "102").mkdir()
     monkeypatch.setattr(holders, "PROC", tmp_path)
-    found = holders.find_holders()
+    actual = holders.find_holders()
     agent = Process(100, "agent")
-    assert found.programs == {7: [agent], 8: [agent]}
-    assert found.links == {9: [agent]}
+    assert actual.programs == {7: [agent], 8: [agent]}
+    assert actual.links == {9: [agent]}
 
 
 def test_of_a_user_who_is_over_the_budget_no_process_is_looked_into(tmp_path, monkeypatch):
@@ -203,11 +203,11 @@ def test_of_a_user_who_is_over_the_budget_no_process_is_looked_into(tmp_path, mo
 
 def test_a_mark_is_read_back_while_its_descriptor_is_open(monkeypatch):
     monkeypatch.setattr(process_mark, "program_info", lambda descriptor: (descriptor + 100, "enter"))
-    made = process_mark.set_mark("syscalls", [7, 8])
+    created = process_mark.set_mark("syscalls", [7, 8])
     try:
         assert process_mark.read_mark(Path("/proc/self")) == ("syscalls", frozenset({107, 108}))
     finally:
-        os.close(made)
+        os.close(created)
     assert process_mark.read_mark(Path("/proc/self")) == ("", frozenset())
 
 
@@ -215,12 +215,12 @@ def test_a_mark_is_read_back_while_its_descriptor_is_open(monkeypatch):
     "messages", [b'{"tracer": "a", "programs": [Infinity]}', b"[" * 100_000, b"7", b"\xff", b"{}"]
 )
 def test_a_mark_that_somebody_else_wrote_is_none(messages):
-    made = os.memfd_create("pytracer")
+    created = os.memfd_create("pytracer")
     try:
-        os.write(made, messages)
+        os.write(created, messages)
         assert process_mark.read_mark(Path("/proc/self"))[1] == frozenset()
     finally:
-        os.close(made)
+        os.close(created)
 
 
 def test_runs_of_a_program_between_two_readings():

@@ -152,9 +152,9 @@ def test_losses_are_on_the_screen():
 def test_no_more_rows_are_made_than_there_is_room_for():
     rows = {("read", pid): (pid, pid) for pid in range(1, 5000)}
     view = view_of(rows)
-    made = []
+    created = []
     cells = view.cells
-    view.cells = lambda first, count, columns: made.append((first, count)) or cells(first, count, columns)
+    view.cells = lambda first, count, columns: created.append((first, count)) or cells(first, count, columns)
 
     async def steps(app, pilot):
         await pilot.press("end")
@@ -167,7 +167,7 @@ def test_no_more_rows_are_made_than_there_is_room_for():
         assert len(lines(app)) == 37
 
     drive(view, steps)
-    assert max(count for _, count in made) == 36
+    assert max(count for _, count in created) == 36
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50), (20, 5), (3, 2)])

@@ -353,25 +353,25 @@ def test_a_profile_is_the_same_whatever_the_order():
 
 
 def test_calls_of_every_command_and_of_the_runtime_are_listed_separately():
-    made = json.loads(written(counted("read", "openat")))
-    assert made["defaultAction"] == "SCMP_ACT_ERRNO"
-    assert made["architectures"] == ["SCMP_ARCH_X86_64"]
-    command, runtime = (entry["names"] for entry in made["syscalls"])
+    parsed = json.loads(written(counted("read", "openat")))
+    assert parsed["defaultAction"] == "SCMP_ACT_ERRNO"
+    assert parsed["architectures"] == ["SCMP_ARCH_X86_64"]
+    command, runtime = (entry["names"] for entry in parsed["syscalls"])
     assert command == sorted({"read", "openat", *ALWAYS})
     assert "capset" in runtime
     assert not set(command) & set(runtime)
 
 
 def test_other_abis_are_architectures_of_the_profile():
-    made = counted("i386:read", "x32:write", "close")
-    assert made.architectures == ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32")
-    assert {"read", "write", "close", "sigreturn"} <= set(made.calls)
+    created = counted("i386:read", "x32:write", "close")
+    assert created.architectures == ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32")
+    assert {"read", "write", "close", "sigreturn"} <= set(created.calls)
 
 
 def test_calls_without_a_name_are_reported_and_left_out():
-    made = counted("syscall_999", "i386:syscall_998", "read")
-    assert made.unnamed == ("i386:syscall_998", "syscall_999")
-    assert made.calls == counted("read").calls
+    created = counted("syscall_999", "i386:syscall_998", "read")
+    assert created.unnamed == ("i386:syscall_998", "syscall_999")
+    assert created.calls == counted("read").calls
 
 
 def test_a_recorded_profile_can_be_enforced(tmp_path):
@@ -430,6 +430,6 @@ def test_the_filter_goes_with_the_request(tmp_path):
 
 
 def test_a_profile_is_a_table_too():
-    made = counted("read", "openat")
-    assert isinstance(made, Profile)
-    assert [row["syscall"] for row in made.rows()] == ["read", "openat"]
+    created = counted("read", "openat")
+    assert isinstance(created, Profile)
+    assert [row["syscall"] for row in created.rows()] == ["read", "openat"]

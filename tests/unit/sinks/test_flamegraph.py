@@ -60,14 +60,14 @@ def shown(form, items, schema=SCHEMA, **options):
 def frames(svg):
     """Return each frame's name, with its begin, count and depth, and whether it is a kernel's."""
     root = ElementTree.fromstring(svg)
-    found = root.findall(f".//{SVG}g[@data-name]")
+    matches = root.findall(f".//{SVG}g[@data-name]")
     return {
         (g.get("data-name"), int(g.get("data-d"))): (
             int(g.get("data-x")),
             int(g.get("data-n")),
             g.get("class"),
         )
-        for g in found
+        for g in matches
     }
 
 
@@ -297,13 +297,13 @@ def test_gos_pprof_reads_it(tmp_path):
         "GOFLAGS": "-mod=mod",
         "PPROF_TMPDIR": str(tmp_path),
     }
-    done = subprocess.run(
+    result = subprocess.run(
         [go, "tool", "pprof", "-top", "-cum", str(file)],
         capture_output=True, text=True, check=False, env=environment, timeout=60,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "Total samples = 144" in done.stdout
-    rows = {line.split()[-1]: line.split()[:4] for line in done.stdout.splitlines() if "%" in line}
+    assert result.returncode == 0, result.stderr
+    assert "Total samples = 144" in result.stdout
+    rows = {line.split()[-1]: line.split()[:4] for line in result.stdout.splitlines() if "%" in line}
     assert rows["main"][3] == "131"
     assert rows["vfs_read"][0] == rows["vfs_read"][3] == "124"
     assert rows["[lost]"][3] == "12"

@@ -93,15 +93,15 @@ def test_the_bucket_of_a_value_is_the_one_with_its_bounds():
 def test_cells_are_where_their_time_and_value_are():
     svg = shown(BIOLATENCY, [interval(1, {"sda": [1000, 1001, 5000]}), interval(2, {"sda": [5000]})])
     assert ElementTree.fromstring(svg).get("data-total") == "4"
-    found = cells(svg)
+    actual = cells(svg)
     low, high, later = (
         "12:00:01, 1 s, [960 ns, 1.024 us): 2 requests",
         "12:00:01, 1 s, [4.608 us, 5.12 us): 1 requests",
         "12:00:02, 1 s, [4.608 us, 5.12 us): 1 requests",
     )
-    assert set(found) == {low, high, later}
-    assert found[low][0] == found[high][0] < found[later][0]
-    assert found[high][1] == found[later][1] < found[low][1]
+    assert set(actual) == {low, high, later}
+    assert actual[low][0] == actual[high][0] < actual[later][0]
+    assert actual[high][1] == actual[later][1] < actual[low][1]
 
 
 def test_an_interval_without_requests_takes_its_time():
@@ -138,10 +138,10 @@ def test_percentiles_are_those_of_the_table():
 
 def test_many_intervals_are_added_up():
     items = [interval(n, {"sda": [9] * 3}) for n in range(1, 1001)]
-    found = cells(shown(BIOLATENCY, items))
-    assert sum(count for _, _, count in found.values()) == 3000
-    assert len(found) <= heatmap._COLUMNS_MAX
-    assert "3 s, [9, 10)" not in found
+    actual = cells(shown(BIOLATENCY, items))
+    assert sum(count for _, _, count in actual.values()) == 3000
+    assert len(actual) <= heatmap._COLUMNS_MAX
+    assert "3 s, [9, 10)" not in actual
 
 
 def test_wide_ranges_have_fewer_rows():
@@ -184,11 +184,11 @@ def test_stacks_are_by_part_of_a_second():
     items = [stacks(0.77, 7), stacks(0.79, 2), stacks(1.77, 3), stacks(1.90, 0)]
     svg = shown(PROFILE, items)
     assert ElementTree.fromstring(svg).get("data-total") == "12"
-    found = cells(svg)
-    assert {tooltip: count for tooltip, (_, _, count) in found.items()} == {
+    actual = cells(svg)
+    assert {tooltip: count for tooltip, (_, _, count) in actual.items()} == {
         "12:00:01.000: 7 samples": 7, "12:00:01.020: 2 samples": 2, "12:00:02.000: 3 samples": 3,
     }  # fmt: skip
-    assert found["12:00:01.000: 7 samples"][1] == found["12:00:02.000: 3 samples"][1]
+    assert actual["12:00:01.000: 7 samples"][1] == actual["12:00:02.000: 3 samples"][1]
 
 
 def test_a_terminal_has_a_line_for_each_key_and_interval(monkeypatch):

@@ -121,9 +121,9 @@ def happened(tracer, *rows):
     records = np.array(
         [(number * 1_000_000, *row) for number, row in enumerate(rows)], [("ns", "u8"), *fields]
     )
-    made = EventDecoder(schema, decoders({})).batch(records)
+    created = EventDecoder(schema, decoders({})).batch(records)
     times = records["ns"].astype("i8") + int(NOON * 4) * 250_000_000
-    return Batch(made.names, made.records, times, made.read)
+    return Batch(created.names, created.records, times, created.read)
 
 
 def opens():

@@ -29,8 +29,8 @@ def happened(tracer, *rows):
     schema = schema_of(tracer)
     kinds = [(column.source, "S64" if column.decode == "text" else "i8") for column in schema.columns]
     records = np.array([(number, *row) for number, row in enumerate(rows)], [("ns", "u8"), *kinds])
-    made = EventDecoder(schema, decoders({})).batch(records)
-    return schema, Batch(made.names, made.records, records["ns"].astype("i8") + NOON, made.read)
+    created = EventDecoder(schema, decoders({})).batch(records)
+    return schema, Batch(created.names, created.records, records["ns"].astype("i8") + NOON, created.read)
 
 
 def batch(schema, *rows):
@@ -46,22 +46,22 @@ def batch(schema, *rows):
 def test_events_without_a_time_are_instants(form):
     schema, events = happened("opensnoop", (7, b"ls", 3, 0, 0, b"/etc/a\x1b\n"), (8, b"sh", 3, 0, 0, b"b"))
     lost = Loss("ring_full", 23, "events that found the ring full", NOON / 1e9)
-    found = timeline(form, schema, events, lost)
-    assert [one[1:] for one in found.instants if one[0] == (7, 7)] == [(NOON, "/etc/a\x1b\n")]
-    assert [one[1:] for one in found.instants if one[0] == (8, 8)] == [(NOON + 1, "b")]
-    assert [name for *_, name in found.instants if "lost" in name] == [
+    actual = timeline(form, schema, events, lost)
+    assert [one[1:] for one in actual.instants if one[0] == (7, 7)] == [(NOON, "/etc/a\x1b\n")]
+    assert [one[1:] for one in actual.instants if one[0] == (8, 8)] == [(NOON + 1, "b")]
+    assert [name for *_, name in actual.instants if "lost" in name] == [
         "lost: 23 events that found the ring full"
     ]
-    assert found.args[-1 if form == "perfetto" else 0]["path"] in ("/etc/a\x1b\n", "b")
-    assert found.names == {(7, 7): "ls", (8, 8): "sh"}
+    assert actual.args[-1 if form == "perfetto" else 0]["path"] in ("/etc/a\x1b\n", "b")
+    assert actual.names == {(7, 7): "ls", (8, 8): "sh"}
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_events_with_a_time_are_slices_that_end_then(form):
     schema = schema_of("runqslower")
-    found = timeline(form, schema, batch(schema, (0, 7, 9, "make", 1_500_001, 3, 11, "sh")))
-    assert found.slices == [((7, 9), NOON - 1_500_001, NOON, "sh")]
-    assert found.args[0] == {
+    actual = timeline(form, schema, batch(schema, (0, 7, 9, "make", 1_500_001, 3, 11, "sh")))
+    assert actual.slices == [((7, 9), NOON - 1_500_001, NOON, "sh")]
+    assert actual.args[0] == {
         "pid": 7, "tid": 9, "comm": "make", "wait_ns": 1_500_001, "cpu": 3, "prev_tid": 11, "prev_comm": "sh",
     }  # fmt: skip
 
@@ -71,8 +71,8 @@ def test_times_follow_each_other(form):
     schema = schema_of("biosnoop")
     known = (100, 7, "dd", "vda", "read", 8, 4096, 30, 50, None)
     unknown = (200, 7, "dd", "vda", "read", 16, 4096, None, 50, None)
-    found = timeline(form, schema, batch(schema, known, unknown))
-    assert [(begin - NOON, end - NOON, name) for _, begin, end, name in found.slices] == [
+    actual = timeline(form, schema, batch(schema, known, unknown))
+    assert [(begin - NOON, end - NOON, name) for _, begin, end, name in actual.slices] == [
         (20, 50, "vda: queue"), (50, 100, "vda: service"), (150, 200, "vda: service"),
     ]  # fmt: skip
 
@@ -83,8 +83,8 @@ def test_overlapping_slices_have_rows_of_their_own(form):
     rows = [
         (end, 7, "dd", "vda", "read", 8, 512, None, length, None) for end, length in ((100, 60), (120, 60))
     ]
-    found = timeline(form, schema, batch(schema, *rows))
-    first, second = sorted(found.slices, key=lambda one: one[1])
+    actual = timeline(form, schema, batch(schema, *rows))
+    first, second = sorted(actual.slices, key=lambda one: one[1])
     assert (first[0], first[1] - NOON, first[2] - NOON) == ((7, 7), 40, 100)
     assert second[0] == ((7, 7 + (1 << 22)) if form == "chrome" else "dd (2)")
     assert (second[1] - NOON, second[2] - NOON) == (60, 120)
@@ -102,11 +102,11 @@ def test_pairs_of_probes_are_slices(form):
         (30, 7, 7, "ruby", "usdt:/lib/r:ruby:gc__done", ""),
         (40, 8, 8, "sh", "t:syscalls:sys_enter_read", "3"),  # never ends
     ]
-    found = timeline(form, schema, batch(schema, *rows))
-    assert [(at, begin - NOON, end - NOON, name) for at, begin, end, name in found.slices] == [
+    actual = timeline(form, schema, batch(schema, *rows))
+    assert [(at, begin - NOON, end - NOON, name) for at, begin, end, name in actual.slices] == [
         ((7, 7), 0, 30, "gc"), ((7, 7), 10, 20, "sys 1"),
     ]  # fmt: skip
-    assert [(at, time - NOON, name) for at, time, name in found.instants] == [
+    assert [(at, time - NOON, name) for at, time, name in actual.instants] == [
         ((7, 7), 11, "sched_wakeup"), ((8, 8), 5, "sys_exit 59"), ((8, 8), 40, "sys_read 3"),
     ]  # fmt: skip
 
@@ -128,13 +128,13 @@ TURNS = Schema(
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_time_on_a_cpu_is_there_too_and_flows_come_from_the_waker(form):
-    found = timeline(
+    actual = timeline(
         form, TURNS, batch(TURNS, (100, 7, "make", 3, 9, 20, 50), (180, 7, "make", 3, None, 0, 10))
     )
     cpu = (1 << 30, 3) if form == "chrome" else "CPU 3"
-    times = {(at, begin - NOON, end - NOON) for at, begin, end, name in found.slices if end > begin}
+    times = {(at, begin - NOON, end - NOON) for at, begin, end, name in actual.slices if end > begin}
     assert times == {((7, 7), 30, 50), ((7, 7), 50, 100), (cpu, 50, 100), ((7, 7), 170, 180), (cpu, 170, 180)}
-    assert [(a, b - NOON, c, d - NOON) for a, b, c, d in found.flows] == [((9, 9), 30, (7, 7), 50)]
+    assert [(a, b - NOON, c, d - NOON) for a, b, c, d in actual.flows] == [((9, 9), 30, (7, 7), 50)]
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -147,19 +147,19 @@ def test_tables_are_counters(form):
         wanted = {column.name for column in schema.columns}
         return Snapshot(kind, float(time), 1.0, {n: v for n, v in rows.items() if n in wanted})
 
-    found = timeline(form, schema, table(1, "row"), table(2, "row"), table(9, "summary"))
-    assert {time for _, time, _ in found.counters} == {1_000_000_000, 2_000_000_000}
-    assert len(found.counters) >= 2
-    assert not found.slices
+    actual = timeline(form, schema, table(1, "row"), table(2, "row"), table(9, "summary"))
+    assert {time for _, time, _ in actual.counters} == {1_000_000_000, 2_000_000_000}
+    assert len(actual.counters) >= 2
+    assert not actual.slices
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_hostile_names_are_text(form):
     schema = schema_of("runqslower")
-    found = timeline(form, schema, batch(schema, (0, 7, 9, HOSTILE, 1, 3, 11, HOSTILE)))
-    [(_, _, _, name)] = found.slices
+    actual = timeline(form, schema, batch(schema, (0, 7, 9, HOSTILE, 1, 3, 11, HOSTILE)))
+    [(_, _, _, name)] = actual.slices
     assert name in (HOSTILE, HOSTILE.encode("utf-8", "backslashreplace").decode())
-    assert len(found.names) == 1
+    assert len(actual.names) == 1
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -208,6 +208,6 @@ def test_an_end_closes_the_last_of_its_name():
 
 def test_the_number_of_unfinished_slices_is_bounded():
     pairs = Pairs()
-    found = [one for time in range(1000) for one in pairs.add(7, "t:a:b_begin", time, "", {})]
-    assert len(found) == 1000 - 256
-    assert found[0].time == 0
+    times = [one for time in range(1000) for one in pairs.add(7, "t:a:b_begin", time, "", {})]
+    assert len(times) == 1000 - 256
+    assert times[0].time == 0

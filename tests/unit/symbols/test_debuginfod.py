@@ -35,18 +35,18 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setattr(
         debuginfod, "_is_own_folder", lambda _: True
     )  # of /tmp, that depends on who runs the test
-    made = Server()
-    monkeypatch.setenv("DEBUGINFOD_URLS", f"ftp://127.0.0.1/ {made.url}/")
-    yield made
-    made.close()
+    server = Server()
+    monkeypatch.setenv("DEBUGINFOD_URLS", f"ftp://127.0.0.1/ {server.url}/")
+    yield server
+    server.close()
 
 
 def test_a_file_is_requested_once_and_kept(server):
     server.files[path_of(BUILD_ID)] = SYMBOLS
-    found = [find(BUILD_ID) for _ in range(3)]
-    assert [path.read_bytes() for path in found] == [SYMBOLS] * 3
+    actual = [find(BUILD_ID) for _ in range(3)]
+    assert [path.read_bytes() for path in actual] == [SYMBOLS] * 3
     assert server.requests == [path_of(BUILD_ID)]
-    assert [path.name for path in found[0].parent.iterdir()] == ["debuginfo"]
+    assert [path.name for path in actual[0].parent.iterdir()] == ["debuginfo"]
 
 
 def test_no_server_is_queried_unless_configured(server, monkeypatch):
@@ -98,8 +98,8 @@ def test_a_folder_that_others_write_to_is_not_used(server, monkeypatch, tmp_path
 
 def test_a_file_of_another_build_is_not_taken(server):
     server.files[path_of(BUILD_ID)] = b"\x7fELF and nothing else"
-    with debug.separate(BUILD_ID, account()) as found:
-        assert found is None
+    with debug.separate(BUILD_ID, account()) as actual:
+        assert actual is None
     other = "ff" * 16
     server.files[path_of(other)] = SYMBOLS
     assert find(other) is None

@@ -51,8 +51,8 @@ def by_the_linker(path, environment):
     """Return the (name, path) that the dynamic linker finds, in its order; the program is not run."""
     variables = {**os.environ, **environment, "LD_TRACE_LOADED_OBJECTS": "1"}
     message = subprocess.run([path], env=variables, capture_output=True, text=True, check=True).stdout
-    found = re.findall(r"^\t(?:\S+ => )?(\S+) \(", message, re.M)
-    return [os.path.realpath(each) for each in found if "vdso" not in each]
+    matches = re.findall(r"^\t(?:\S+ => )?(\S+) \(", message, re.M)
+    return [os.path.realpath(each) for each in matches if "vdso" not in each]
 
 
 RPATH, RUNPATH = "-Wl,--disable-new-dtags", "-Wl,--enable-new-dtags"
@@ -74,13 +74,13 @@ RPATH, RUNPATH = "-Wl,--disable-new-dtags", "-Wl,--enable-new-dtags"
 def test_the_files_are_those_that_the_dynamic_linker_takes(tree, monkeypatch, options, middle, environment):
     monkeypatch.chdir(tree)
     main = program(tree, *options, middle=middle)
-    found = dynamic_linker.loaded(str(main), environment)
-    assert [os.path.realpath(path) for path in found[1:] if "ld-linux" not in path] == [
+    actual = dynamic_linker.loaded(str(main), environment)
+    assert [os.path.realpath(path) for path in actual[1:] if "ld-linux" not in path] == [
         path for path in by_the_linker(main, environment) if "ld-linux" not in path
     ]
     for name in ("libmiddle", "middle", "libleaf.so"):
         chosen = dynamic_linker.resolve_library(name, [str(main)], environment)
-        assert chosen in found
+        assert chosen in actual
         assert "middle" in chosen or "leaf" in chosen
 
 
@@ -140,8 +140,8 @@ def test_programs_executed_by_env_and_shells(command, program, changed):
             del expected[name]
         elif name:
             expected[name] = value
-    found = commands.find_execution(command, before)
-    assert (found.program, found.environment) == (program, expected)
+    actual = commands.find_execution(command, before)
+    assert (actual.program, actual.environment) == (program, expected)
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,9 @@ def test_programs_executed_by_wrappers(tmp_path, monkeypatch, command, program):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     known = {"PATH": str(tmp_path), "LD_LIBRARY_PATH": "/x"}
-    found = commands.find_execution(command, known)
-    assert found.program == program
-    assert ("LD_LIBRARY_PATH" in found.environment) == (command[0] != "sudo")
+    actual = commands.find_execution(command, known)
+    assert actual.program == program
+    assert ("LD_LIBRARY_PATH" in actual.environment) == (command[0] != "sudo")
 
 
 @pytest.mark.parametrize("folder", ["one", "two"])
@@ -178,11 +178,11 @@ def test_the_environment_says_which_library_and_which_program(tree, monkeypatch,
     main = program(tree)
     setting = f"LD_LIBRARY_PATH={folder}"
     for command in (["env", setting, str(main)], ["sh", "-c", f"{setting} {main}"]):
-        found = dynamic_linker.resolve_library("libleaf", command, {})
-        assert os.path.realpath(found) == f"{tree}/{folder}/libleaf.so"
+        actual = dynamic_linker.resolve_library("libleaf", command, {})
+        assert os.path.realpath(actual) == f"{tree}/{folder}/libleaf.so"
     for words in (["env", f"PATH={tree}", main.name], ["env", "-C", str(tree), f"./{main.name}"]):
-        found = dynamic_linker.program_of(commands.find_execution(words, {}))
-        assert os.path.realpath(found) == os.path.realpath(main)
+        actual = dynamic_linker.program_of(commands.find_execution(words, {}))
+        assert os.path.realpath(actual) == os.path.realpath(main)
 
 
 def test_a_hint_names_the_library_of_a_function(tree, monkeypatch):

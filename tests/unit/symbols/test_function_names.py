@@ -194,16 +194,16 @@ def test_every_name_of_a_file_is_found_again_as_it_is_shown_and_as_it_stands(bin
                 assert parse_source(source.text) == source
                 assert quoting.unquote(source.place) == binary
                 assert not source.offset
-                found = function_names.find(file, source.name)
-                assert {match.symbol.address for match in found} == expected, written
+                matches = function_names.find(file, source.name)
+                assert {match.symbol.address for match in matches} == expected, written
 
 
 def test_names_shown_for_a_pattern_are_unique(binary):
-    found, wanted = None, "main.*" if "go" in binary else "*a*" if "libc" not in binary else "*_r"
+    matches, wanted = None, "main.*" if "go" in binary else "*a*" if "libc" not in binary else "*_r"
     with program_files.find(binary) as file:
-        found = places.find(file, wanted)
-        assert len(set(found.titles)) == len(found.sites) > 2
-        for site, title in zip(found.sites, found.titles, strict=True):
+        matches = places.find(file, wanted)
+        assert len(set(matches.titles)) == len(matches.sites) > 2
+        for site, title in zip(matches.sites, matches.titles, strict=True):
             assert [one.offset for one in places.find(file, title).sites] == [site.offset]
 
 

@@ -107,7 +107,7 @@ def test_a_reading_answers_within_a_span_alone():
     readings.add(40, 42, 0, [(B, None)])
 
     def shown(begin, end, *times):
-        return [found.path for found, _ in readings.at(INNER, Span(begin, end, True, times), 0)]
+        return [actual.path for actual, _ in readings.at(INNER, Span(begin, end, True, times), 0)]
 
     assert shown(0, 15) == ["/a"]
     assert shown(0, 12) == []  # it may have been read after the change
@@ -123,8 +123,8 @@ def test_a_reading_answers_within_a_span_alone():
 
 def test_readings_of_one_generation():
     readings = MappingReadings()
-    for number, found in enumerate((A, B, A)):
-        readings.add(10 * number, 10 * number + 1, number + 1, [(found, None)])
+    for number, actual in enumerate((A, B, A)):
+        readings.add(10 * number, 10 * number + 1, number + 1, [(actual, None)])
     everything = Span(0, 1 << 64, known=True)
     assert readings.at(INNER, everything, 2) == [(B, None)]
     assert readings.at(INNER, everything, 9) == []

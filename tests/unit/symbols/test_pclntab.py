@@ -42,11 +42,11 @@ def programs(request, tmp_path_factory):
     """Open the same program, whole and stripped."""
     folder = tmp_path_factory.mktemp("go")
     mode = f"-buildmode={request.param}"
-    made = [
+    names = [
         compiled(folder, {"main.go": SOURCE}, mode, *options, output=name)
         for name, options in (("whole", []), ("stripped", [STRIP]))
     ]
-    with program_files.find(str(made[0])) as whole, program_files.find(str(made[1])) as stripped:
+    with program_files.find(str(names[0])) as whole, program_files.find(str(names[1])) as stripped:
         yield whole, stripped
 
 
@@ -64,11 +64,11 @@ def test_the_functions_of_a_stripped_program_are_those_of_its_symbols(programs):
         [symbols] = [table for table in whole.symbols if table.whole]
         known = starts(pclntab.read(read_whole))
         assert starts(pclntab.read(read_stripped)) == set().union(*map(starts, stripped.symbols))
-        found = {name for name, _ in starts(pclntab.read(read_stripped))}
+        names = {name for name, _ in starts(pclntab.read(read_stripped))}
     assert len(known) > 1000
     assert known <= starts(symbols)
-    assert {"main.main", "main.Work", "runtime.mallocgc"} <= found
-    assert any(name.startswith("main.(*Pair[") and name.endswith(".Swap") for name in found)
+    assert {"main.main", "main.Work", "runtime.mallocgc"} <= names
+    assert any(name.startswith("main.(*Pair[") and name.endswith(".Swap") for name in names)
 
 
 def test_a_function_of_a_stripped_program_can_be_named_and_its_returns_are_found(programs):
@@ -174,15 +174,15 @@ class File:
 
 @pytest.mark.parametrize("magic", MAGICS)
 def test_each_layout(magic):
-    found = pclntab.read(File(made(magic)))
-    assert found is not None
-    assert [elf_tables.name_at(found.strings, at) for at in found.names.tolist()] == [
+    parsed = pclntab.read(File(made(magic)))
+    assert parsed is not None
+    assert [elf_tables.name_at(parsed.strings, at) for at in parsed.names.tolist()] == [
         "main.a",
         "main.b",
         "main.c",
     ]
-    assert found.starts.tolist() == [BASE, BASE + 32, BASE + 48]
-    assert found.sizes.tolist() == [16] * 3
+    assert parsed.starts.tolist() == [BASE, BASE + 32, BASE + 48]
+    assert parsed.sizes.tolist() == [16] * 3
 
 
 @pytest.mark.parametrize("magic", MAGICS)
@@ -204,16 +204,16 @@ def test_damaged_tables_are_an_error_or_empty(magic):
 def read(file: File) -> None:
     """Check that all results lie within the file and the table."""
     try:
-        found = pclntab.read(file)
+        parsed = pclntab.read(file)
     except ElfError:
         return
-    if found is None:
+    if parsed is None:
         return
-    assert len(found.names) == len(found.starts) == len(found.sizes)
-    assert (found.names > 0).all()
-    assert (found.names < len(found.strings) - 2).all()
-    assert (found.starts >= BASE).all()
-    assert (found.starts < BASE + 0x1000).all()
+    assert len(parsed.names) == len(parsed.starts) == len(parsed.sizes)
+    assert (parsed.names > 0).all()
+    assert (parsed.names < len(parsed.strings) - 2).all()
+    assert (parsed.starts >= BASE).all()
+    assert (parsed.starts < BASE + 0x1000).all()
 
 
 def test_other_files_have_no_such_functions(tmp_path):

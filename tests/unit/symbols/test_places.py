@@ -67,9 +67,9 @@ def test_an_ifunc_is_reported(file):
     program = file(Symbol(b"memcpy", 0x401000, 8, kind=10), Symbol(b"memmove_sse", 0x401010, 8))
     with pytest.raises(UsageError, match=r"memcpy of .* is chosen among several functions"):
         places.find(program, "memcpy")
-    found = places.find(program, "mem*")
-    assert [site.name for site in found.sites] == ["memmove_sse"]
-    assert found.note.endswith("(IFUNC): memcpy")
+    matches = places.find(program, "mem*")
+    assert [site.name for site in matches.sites] == ["memmove_sse"]
+    assert matches.note.endswith("(IFUNC): memcpy")
 
 
 def test_an_unknown_function_is_an_error_that_suggests_others(file):
@@ -190,9 +190,9 @@ def test_a_cache_of_the_dynamic_linker_that_names_megabytes_names_nothing():
     data = bytearray(cache(*[(b"libc.so.6", b"/lib")] * 1000, (b"libz.so.1", b"/lib/libz.so.1")))
     for number in range(1000):
         struct.pack_into("=II", data, 48 + 24 * number + 4, len(data), len(data) + number)
-    found = list(libraries.entries(bytes(data) + b"x" * (1 << 20)))
-    assert found[-1] == ("libz.so.1", "/lib/libz.so.1")
-    assert set(found[:-1]) == {("", "")}
+    entries = list(libraries.entries(bytes(data) + b"x" * (1 << 20)))
+    assert entries[-1] == ("libz.so.1", "/lib/libz.so.1")
+    assert set(entries[:-1]) == {("", "")}
 
 
 def test_more_libraries_than_may_be_looked_at_are_left_out(tmp_path, monkeypatch):
@@ -225,10 +225,10 @@ def test_a_library_is_the_one_that_this_machine_runs(tmp_path, monkeypatch):
     paths = [str(folder / "libfoo.so.1").encode() for folder in (narrow, wide)]
     (tmp_path / "cache").write_bytes(cache(*((b"libfoo.so.1", path) for path in paths)))
     monkeypatch.setattr(program_files, "_machine", lambda _: (2, 62))
-    with program_files.find("libfoo") as found:
-        assert found.name == str(wide / "libfoo.so.1")
-    with program_files.find("foo") as found:
-        assert found.name == str(wide / "libfoo.so.1")
+    with program_files.find("libfoo") as actual:
+        assert actual.name == str(wide / "libfoo.so.1")
+    with program_files.find("foo") as actual:
+        assert actual.name == str(wide / "libfoo.so.1")
     (wide / "libfoo.so.2").write_bytes(build([Symbol(b"more", 0x401000, 8)]))
     (tmp_path / "cache").write_bytes(
         cache((b"libfoo.so.1", paths[1]), (b"libfoo.so.2", str(wide / "libfoo.so.2").encode()))
@@ -256,9 +256,9 @@ def test_a_file_that_waits_for_somebody_is_not_waited_for(tmp_path):
 
 
 def test_this_process_has_mapped_what_it_runs():
-    with program_files.find("libc", os.getpid()) as found:
-        assert found.mapped
-        assert "libc" in found.name
+    with program_files.find("libc", os.getpid()) as actual:
+        assert actual.mapped
+        assert "libc" in actual.name
     exe = Path("/proc/self/exe").stat()
     assert (exe.st_dev, exe.st_ino) in {each.identity[:2] for each in program_files.open_mapped(os.getpid())}
     with pytest.raises(UsageError, match="was replaced just now"):

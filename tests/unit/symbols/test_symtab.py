@@ -182,14 +182,14 @@ def test_split_debug_information_is_read_from_its_files(tmp_path, moved):
     with program_files.find(str(program)) as file:
         for name in ("one", "two"):
             [site] = places.find(file, name).sites
-            found = debug_info.describe(file, name, site.offset)
-            assert found is not None
-            prototype = ProgramTypes(found.types, NoTypes()).function(name)
+            actual = debug_info.describe(file, name, site.offset)
+            assert actual is not None
+            prototype = ProgramTypes(actual.types, NoTypes()).function(name)
             assert [argument for argument, _ in prototype.arguments] == ["by_value", "k"]
-            assert found.registers[1] == 2
+            assert actual.registers[1] == 2
             [site] = places.find(file, f"{name}.c:sub").sites
-            found = debug_info.describe(file, "sub", site.offset)
-            types = ProgramTypes(found.types, NoTypes())
+            actual = debug_info.describe(file, "sub", site.offset)
+            types = ProgramTypes(actual.types, NoTypes())
             [(_, pointer), (_, _)] = types.function("sub").arguments
             assert set(types.members(pointer.to)) == {"x", "y"}
     for path in where.glob("*.dwo"):
@@ -219,7 +219,7 @@ def test_a_struct_that_a_unit_only_declares_is_found_where_another_defines_it(tm
     }
     program = compiled(tmp_path, sources, "-g")
     with program_files.find(str(program)) as file:
-        found = debug_info.describe(file, "uses", places.find(file, "uses").sites[0].offset)
-    types = ProgramTypes(found.types, NoTypes())
+        actual = debug_info.describe(file, "uses", places.find(file, "uses").sites[0].offset)
+    types = ProgramTypes(actual.types, NoTypes())
     members = [set(types.members(kind.to)) for _, kind in types.function("uses").arguments]
     assert members == [{"first", "member"}, set(), set(), {"y"}]

@@ -64,11 +64,11 @@ def test_a_note_says_where_and_what(elf):
     notes = note(b"app", b"start") + note(
         b"app", b"done", b"8@%rax -4@$5", place=CODE + 0x20, semaphore=DATA + 2
     )
-    start, done = usdt.usdt_probes(elf(notes))
+    start, result = usdt.usdt_probes(elf(notes))
     assert (start.title, start.site, start.arguments) == ("app:start", ProbeSite("app:start", 0x410), ())
-    assert replace(done.site, arguments=()) == ProbeSite("app:done", 0x420, 0x802)
-    assert [one.size for one in done.site.arguments] == [8, -4]
-    assert [argument.text for argument in done.arguments] == ["8@%rax", "-4@$5"]
+    assert replace(result.site, arguments=()) == ProbeSite("app:done", 0x420, 0x802)
+    assert [one.size for one in result.site.arguments] == [8, -4]
+    assert [argument.text for argument in result.arguments] == ["8@%rax", "-4@$5"]
 
 
 def test_a_file_that_was_moved_since_is_put_right(elf):

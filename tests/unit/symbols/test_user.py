@@ -54,18 +54,18 @@ def test_functions_have_a_beginning_and_an_end(read, width):
         Symbol(b"one", 0x401000, 0x20),
         Symbol(b"data", 0x401030, 8, 1),
     ]
-    found = read(build(symbols, width=width))
-    assert found.whole
-    names = found.functions.find(
+    parsed = read(build(symbols, width=width))
+    assert parsed.whole
+    names = parsed.functions.find(
         addresses(0x400FFF, 0x401000, 0x40101F, 0x401020, 0x401034, 0x401040, 0x401050)
     )
     assert names == [None, "one", "one", None, None, "two", None]
 
 
 def test_places_in_the_file_are_addresses(read):
-    found = read(build([], offset=0x2000, vaddr=0x5000))
-    assert found.address_of(addresses(0x2000, 0x2FFF, 0x3000)).tolist() == [0x5000, 0x5FFF, 0x3000]
-    assert found.functions.find(addresses(0x5000)) == [None]
+    parsed = read(build([], offset=0x2000, vaddr=0x5000))
+    assert parsed.address_of(addresses(0x2000, 0x2FFF, 0x3000)).tolist() == [0x5000, 0x5FFF, 0x3000]
+    assert parsed.functions.find(addresses(0x5000)) == [None]
 
 
 def test_a_symbol_without_a_size_extends_to_the_next(read):
@@ -77,11 +77,11 @@ def test_a_symbol_without_a_size_extends_to_the_next(read):
 
 def test_symbols_for_linking_do_where_there_are_no_others(read):
     dynamic = [Symbol(b"exported", 0x401000, 16)]
-    found = read(build([], dynamic))
-    assert not found.whole
-    assert found.functions.find(addresses(0x401008)) == ["exported"]
-    found = read(build([Symbol(b"inside", 0x401000, 16)], dynamic))
-    assert found.functions.find(addresses(0x401008)) == ["inside"]
+    parsed = read(build([], dynamic))
+    assert not parsed.whole
+    assert parsed.functions.find(addresses(0x401008)) == ["exported"]
+    parsed = read(build([Symbol(b"inside", 0x401000, 16)], dynamic))
+    assert parsed.functions.find(addresses(0x401008)) == ["inside"]
 
 
 def test_of_several_names_the_plainest(read):
@@ -128,10 +128,10 @@ def test_strings_that_are_nothing_but_ends_or_marks_take_no_memory(read, filling
     symbols = [Symbol(b"one", 0x401000, 16), Symbol(filling * (1 << 20), 0x402000, 16, 1)]
     data = build(symbols)
     tracemalloc.start()
-    found = read(data)
+    parsed = read(data)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found.functions.find(addresses(0x401000)) == ["one"]
+    assert parsed.functions.find(addresses(0x401000)) == ["one"]
     assert peak < 6 << 20
 
 
@@ -158,11 +158,11 @@ def test_broken_files_are_an_error_or_have_other_symbols(read):
                 chance.choice([0, 1, 0x7F, 0xFF]) if data else 0
             )
         try:
-            found = read(bytes(data))
+            parsed = read(bytes(data))
         except ElfError:
             outcomes.add("error")
             continue
-        for name in found.functions.find(found.address_of(addresses(0, 0x1000, 0x401010, 2**64 - 1))):
+        for name in parsed.functions.find(parsed.address_of(addresses(0, 0x1000, 0x401010, 2**64 - 1))):
             outcomes.add(name)
     assert {"error", "one"} <= outcomes
 
@@ -267,10 +267,10 @@ def test_maps_are_those_with_code():
         b"7ffe00000000-7ffe00002000 r-xp 00000000 00:00 0 [vdso]\n"
         b"7fff00000000-7fff00001000 r-xp 00002000 fe:01 24 /tmp/x\xff (deleted)\n"
     )
-    found = memory_maps.parse(text)
-    assert [mapping.name for mapping in found] == ["a b", "", "[vdso]", r"x\xff"]
-    assert (found[0].start, found[0].end, found[0].offset) == (0x55D0C0001000, 0x55D0C0002000, 0x1000)
-    assert (found[0].device, found[0].inode) == ("fe:01", 23)
+    parsed = memory_maps.parse(text)
+    assert [mapping.name for mapping in parsed] == ["a b", "", "[vdso]", r"x\xff"]
+    assert (parsed[0].start, parsed[0].end, parsed[0].offset) == (0x55D0C0001000, 0x55D0C0002000, 0x1000)
+    assert (parsed[0].device, parsed[0].inode) == ("fe:01", 23)
 
 
 def address_of(function):
@@ -457,14 +457,14 @@ def test_functions_that_were_made(own_map):
     own_map.write_bytes(
         b"1000 20 one\n0x2000 0x10 two words\nnonsense\n3000 10 \xff;\n1000 8 again\n4000 10 unfin"
     )
-    made = perf_map()
-    assert made
-    names = made.find(addresses(0x1000, 0x1008, 0x2001, 0x3000, 0x4000))
+    created = perf_map()
+    assert created
+    names = created.find(addresses(0x1000, 0x1008, 0x2001, 0x3000, 0x4000))
     assert names == ["again", "one", "two words", r"\xff;", None]
     with own_map.open("ab") as file:
         file.write(b"ished\n")
-    assert made.find(addresses(0x4000)) == ["unfinished"]
-    made.close()
+    assert created.find(addresses(0x4000)) == ["unfinished"]
+    created.close()
 
 
 @pytest.mark.parametrize(("name", "is_dump"), [("jit-{pid}.dump", True), ("jit-{pid}.so", False)])
@@ -498,11 +498,11 @@ def test_of_a_jitdump_a_message_says_that_it_is_not_read(tmp_path, name, is_dump
 )
 def test_runtimes_that_write_perf_maps(own_map, line, start, size, name):
     own_map.write_bytes(line + b"\n")
-    made = perf_map()
+    created = perf_map()
     name = name or line.decode().split(" ", 2)[2]
-    found = made.find(addresses(start - 1, start, start + size - 1, start + size))
-    assert found == [None, name, name, None]
-    made.close()
+    matches = created.find(addresses(start - 1, start, start + size - 1, start + size))
+    assert matches == [None, name, name, None]
+    created.close()
 
 
 @pytest.mark.parametrize(
@@ -529,66 +529,66 @@ def test_runtimes_that_write_perf_maps(own_map, line, start, size, name):
 )
 def test_lines_that_say_nothing_do_no_harm_to_others(own_map, line):
     own_map.write_bytes(b"2000 10 before\n" + line + b"\n3000 10 after\n")
-    made = perf_map()
-    assert made.find(addresses(0x1000, 0x2000, 0x3000)) == [None, "before", "after"]
-    made.close()
+    created = perf_map()
+    assert created.find(addresses(0x1000, 0x2000, 0x3000)) == [None, "before", "after"]
+    created.close()
 
 
 def test_later_functions_are_in_place_of_earlier_ones_as_far_as_they_reach(own_map):
     chance = random.Random(23)
     lines = [(chance.randrange(4000), chance.choice([1, 7, 100, 5000])) for _ in range(3000)]
-    made, expected = None, [None] * 4000
+    created, expected = None, [None] * 4000
     for part in (lines[:1000], lines[1000:1001], lines[1001:]):
         with own_map.open("ab") as file:
             for start, size in part:
                 name = f"f{start}_{size}"
                 file.write(b"%x %x %s\n" % (start, size, name.encode()))
                 expected[start : start + size] = [name] * len(expected[start : start + size])
-        made = made or perf_map()
-        assert made.find(np.arange(4000, dtype=np.uint64)) == expected
-    made.close()
+        created = created or perf_map()
+        assert created.find(np.arange(4000, dtype=np.uint64)) == expected
+    created.close()
 
 
 def test_only_what_was_added_is_read(own_map, monkeypatch):
     own_map.write_bytes(b"1000 20 one\n" * 1000)
-    made, parsed = perf_map(), []
+    created, parsed = perf_map(), []
     monkeypatch.setattr(
         jit, "_parse", lambda data, base, parse=jit._parse: parsed.append(len(data)) or parse(data, base)
     )
     for _ in range(2):
-        assert made.find(addresses(0x1000)) == ["one"]
+        assert created.find(addresses(0x1000)) == ["one"]
     with own_map.open("ab") as file:
         file.write(b"2000 20 two\n300")
-    assert made.find(addresses(0x1000, 0x2000)) == ["one", "two"]
+    assert created.find(addresses(0x1000, 0x2000)) == ["one", "two"]
     with own_map.open("ab") as file:
         file.write(b"0 10 three\n")
-    assert made.find(addresses(0x2000, 0x3000)) == ["two", "three"]
+    assert created.find(addresses(0x2000, 0x3000)) == ["two", "three"]
     assert parsed == [12_000, 12, 14]
-    made.close()
+    created.close()
 
 
 def test_a_list_that_is_written_anew_is_read_anew(own_map):
     """HotSpot writes into the same file again: shorter, longer, or of the same length."""
     own_map.write_bytes(b"1000 20 one\n2000 20 two\n")
-    made = perf_map()
-    assert made.find(addresses(0x1000, 0x2000)) == ["one", "two"]
+    created = perf_map()
+    assert created.find(addresses(0x1000, 0x2000)) == ["one", "two"]
     for text in (b"1000 20 six\n", b"1000 20 two\n" * 100, b"1000 20 ten\n" * 100):
         own_map.write_bytes(text)
         os.utime(own_map, ns=(0, own_map.stat().st_mtime_ns + 1))  # in less than the clock's resolution
-        assert made.find(addresses(0x1000, 0x2000)) == [text.split()[2].decode(), None]
-    made.close()
+        assert created.find(addresses(0x1000, 0x2000)) == [text.split()[2].decode(), None]
+    created.close()
 
 
 def test_lines_longer_than_what_is_read_at_once_are_skipped_and_others_are_not(own_map, monkeypatch):
     monkeypatch.setattr(jit, "_PIECE", 64)
     name = b"n" * 10_000
     own_map.write_bytes(b"1000 10 one\n2000 10 " + name + b"\n3000 10 three\n4000 10 " + b"x" * 500)
-    made = perf_map()
-    assert made.find(addresses(0x1000, 0x3000, 0x4000)) == ["one", "three", None]
+    created = perf_map()
+    assert created.find(addresses(0x1000, 0x3000, 0x4000)) == ["one", "three", None]
     with own_map.open("ab") as file:
         file.write(b"y" * 32 + b"\n5000 10 five\n")
-    assert made.find(addresses(0x3000, 0x5000)) == ["three", "five"]
-    made.close()
+    assert created.find(addresses(0x3000, 0x5000)) == ["three", "five"]
+    created.close()
 
 
 def test_a_list_over_the_budget_is_read_as_far_as_it_may_be_and_that_is_reported(own_map):
@@ -596,17 +596,17 @@ def test_a_list_over_the_budget_is_read_as_far_as_it_may_be_and_that_is_reported
     messages = []
     budget = budgets.of(entries=1500)
     budget.listen(messages.append)
-    made = jit.PerfMap(os.getpid(), budget.account(budgets.UID, "process 23 (x)"))
-    assert made.find(addresses(0x1000)) == ["one"]
+    perf_map = jit.PerfMap(os.getpid(), budget.account(budgets.UID, "process 23 (x)"))
+    assert perf_map.find(addresses(0x1000)) == ["one"]
     with own_map.open("ab") as file:
         file.write(b"2000 10 two\n" * 1000)
     for _ in range(2):
-        assert made.find(addresses(0x1000, 0x2000)) == ["one", None]
+        assert perf_map.find(addresses(0x1000, 0x2000)) == ["one", None]
     assert messages == [
         f"process 23 (x) exceeds what is spent for user {budgets.UID}: 1,500 entries; names are missing, "
         "nothing else is"
     ]
-    made.close()
+    perf_map.close()
     assert budget.left(budgets.UID, "entries") == 1500
 
 
@@ -692,18 +692,18 @@ def test_functions_that_were_made_where_others_had_been(own_map):
     function."""
     times = [time.monotonic_ns()]
     own_map.write_bytes(b"1000 20 one\n3000 20 alone\n")
-    made = perf_map()
-    made.update()
+    created = perf_map()
+    created.update()
     times.append(time.monotonic_ns())
-    made.update()
+    created.update()
     times.append(time.monotonic_ns())
     with own_map.open("ab") as file:
         file.write(b"1010 20 two\n")
-    made.update()
+    created.update()
     times.append(time.monotonic_ns())
 
     def names(since, until):
-        return made.find(addresses(0x1000, 0x1010, 0x2000, 0x3000), since, until)
+        return created.find(addresses(0x1000, 0x1010, 0x2000, 0x3000), since, until)
 
     assert names(times[1], times[1] + 1) == ["one", "one", None, "alone"]
     assert names(times[1], jit.LATEST) == ["one", "[unloaded]", None, "alone"]
@@ -713,4 +713,4 @@ def test_functions_that_were_made_where_others_had_been(own_map):
     with own_map.open("ab") as file:
         file.write(b"1010 20 three\n1010 20 four\n1010 20 three\n3000 20 alone\n")
     assert names(times[3], jit.LATEST) == ["one", "[unloaded]", None, "alone"]
-    made.close()
+    created.close()

@@ -49,8 +49,8 @@ def described(path: Path, name: str) -> FunctionTypes | None:
 
 
 def types_of(path: Path, name: str) -> Btf | None:
-    found = described(path, name)
-    return None if found is None else found.types
+    actual = described(path, name)
+    return None if actual is None else actual.types
 
 
 def parameters(btf: Btf | None, name: str) -> list[tuple[str, BtfKind]]:
@@ -129,9 +129,9 @@ int main() { return passed(1, 2, 3, LOW, 0, 0) - 1; }
 def test_signs_and_places_are_those_of_the_program(tmp_path):
     path = compiled(tmp_path, "-funsigned-char", text=LAID_OUT, language="c++")
     name = "_Z6passedcha4highP3farPN5other5knownE"
-    found = types_of(path, name)
-    assert found is not None
-    types = BtfTypes(found, above=1 << 32)
+    actual = types_of(path, name)
+    assert actual is not None
+    types = BtfTypes(actual, above=1 << 32)
     function = types.function(name)
     assert function is not None
     kinds = dict(function.arguments)
@@ -151,9 +151,9 @@ PLACES = {"insert": (0, 1, NOT_IN_REGISTER, 2, 3), "size": (0, 1), "wide": (1,)}
 def test_locations_of_arguments_are_known_if_the_compiler_recorded_them(tmp_path, name):
     count = len(PLACES[name])
     for option, wanted in (("-O2", PLACES[name]), ("-O0", (None,) * count)):
-        found = described(compiled(tmp_path, option), name)
-        assert found is not None
-        assert found.registers == wanted
+        actual = described(compiled(tmp_path, option), name)
+        assert actual is not None
+        assert actual.registers == wanted
 
 
 @pytest.mark.parametrize("option", ["-g1", "-g0"])

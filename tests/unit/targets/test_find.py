@@ -90,8 +90,8 @@ def names_of(text: str) -> list[str]:
 
 
 def test_a_pattern_takes_what_can_be_probed_and_counts_the_rest() -> None:
-    found = find(parse_source("k:vfs_*"))
-    assert found.targets == (
+    matches = find(parse_source("k:vfs_*"))
+    assert matches.targets == (
         NamedTarget("vfs_module", 0xFFFFFFFFC0000000),
         NamedTarget("vfs_read", 0xFFFFFFFF81000000),
         NamedTarget("vfs_several@1", 0xFFFFFFFF81000020, symbol="vfs_several"),
@@ -99,7 +99,7 @@ def test_a_pattern_takes_what_can_be_probed_and_counts_the_rest() -> None:
         NamedTarget("vfs_split.isra.0", 0xFFFFFFFF81000060),
         NamedTarget("vfs_write", 0xFFFFFFFF81000010),
     )
-    assert found.skipped == {
+    assert matches.skipped == {
         "that may not be probed (noprobe)": 1,
         "that may not be traced (notrace)": 2,
     }
@@ -119,15 +119,15 @@ def test_a_function_by_several_names_is_taken_once(text: str, names: list[str]) 
 )
 def test_versions_that_the_compiler_made_of_a_function(text: str, versions: tuple[str, ...]) -> None:
     for _ in range(2):
-        found = find(parse_source(text))
-        assert found.versions == versions
-        assert "ext_read.cold" not in [target.name for target in found.targets]
+        matches = find(parse_source(text))
+        assert matches.versions == versions
+        assert "ext_read.cold" not in [target.name for target in matches.targets]
 
 
 def test_trampolines_are_for_what_btf_knows() -> None:
-    found = find(parse_source("f:vfs_*"))
-    assert [target.name for target in found.targets] == ["vfs_read"]
-    assert found.skipped["unknown to the kernel's BTF"] == 3
+    matches = find(parse_source("f:vfs_*"))
+    assert [target.name for target in matches.targets] == ["vfs_read"]
+    assert matches.skipped["unknown to the kernel's BTF"] == 3
 
 
 @pytest.mark.parametrize(

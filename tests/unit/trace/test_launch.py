@@ -142,14 +142,14 @@ def test_it_ends_unexecuted_where_the_tracer_is_killed(tmp_path):
         "import os, signal, sys; from pytracer.trace.launch import LaunchedCommand;"
         "print(LaunchedCommand(['touch', sys.argv[1]]).pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, str(mark)],
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         check=False,
     )
-    assert done.returncode == -signal.SIGKILL
-    pid = int(done.stdout)
+    assert result.returncode == -signal.SIGKILL
+    pid = int(result.stdout)
     until(lambda: not Path(f"/proc/{pid}").exists() or state(pid) == "Z")
     assert not mark.exists()
 
@@ -252,14 +252,14 @@ def test_a_command_has_the_limits_that_the_caller_had_before_we_raised_them(whic
         f"one = LaunchedCommand(['bash', '-c', 'ulimit -S{letter}']); one.release()\n"
         "while one.poll() is None: time.sleep(0.01)\n"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         check=False,
     )
-    assert (done.stdout.split(), done.stderr) == (["64", "70"], "")
+    assert (result.stdout.split(), result.stderr) == (["64", "70"], "")
 
 
 def test_it_inherits_the_callers_descriptors(tmp_path):

@@ -18,8 +18,8 @@ ORIGIN = "http://evil.example"
 
 @pytest.fixture(scope="module")
 def page():
-    with serving() as found:
-        yield found
+    with serving() as actual:
+        yield actual
 
 
 def tracers(page: Page, **headers: str):

@@ -135,19 +135,19 @@ def test_a_qdisc_that_was_made_goes_with_its_last_filter(traffic):
 
 
 def test_a_qdisc_that_somebody_uses_meanwhile_stays(traffic):
-    made, _ = clsact._attach(2, "eth0", tcx.INGRESS, 3)
+    created, _ = clsact._attach(2, "eth0", tcx.INGRESS, 3)
     traffic.there.append(theirs(2, 9))
-    clsact.remove(made)
+    clsact.remove(created)
     assert (traffic.qdiscs, traffic.there) == ({2: "clsact"}, [theirs(2, 9)])
 
 
 def test_the_qdisc_of_another_stays_and_its_priorities_are_left_alone(traffic):
     traffic.qdiscs[2] = "clsact"
     traffic.there += [theirs(2, 1), theirs(2, 2), theirs(2, 4)]
-    made, note = clsact._attach(2, "eth0", tcx.INGRESS, 3)
-    assert (made.priority, made.owner_match[2]) == (3, None)
+    created, note = clsact._attach(2, "eth0", tcx.INGRESS, 3)
+    assert (created.priority, created.owner_match[2]) == (3, None)
     assert note == "what filters before it take away is not seen"
-    clsact.remove(made)
+    clsact.remove(created)
     assert traffic.qdiscs == {2: "clsact"}
     assert len(traffic.there) == 3
 

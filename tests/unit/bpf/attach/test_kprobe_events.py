@@ -44,11 +44,11 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_functions_are_probed_once_whatever_they_are_called(kernel: Path) -> None:
-    found = functions.matching(WANTED)
-    assert found.names == {0xFFFFFFFF81000000: "__ia32_sys_read", 0xFFFFFFFF81000020: "__x64_sys_fork"}
-    assert found.hidden == ("__x64_sys_hidden",)
-    assert found.note == "not seen, since they cannot be probed: __x64_sys_hidden"
-    assert found.describe == "2 functions (__x64_sys_*, __ia32_sys_*)"
+    actual = functions.matching(WANTED)
+    assert actual.names == {0xFFFFFFFF81000000: "__ia32_sys_read", 0xFFFFFFFF81000020: "__x64_sys_fork"}
+    assert actual.hidden == ("__x64_sys_hidden",)
+    assert actual.note == "not seen, since they cannot be probed: __x64_sys_hidden"
+    assert actual.describe == "2 functions (__x64_sys_*, __ia32_sys_*)"
 
 
 def test_all_seen_is_no_note(kernel: Path) -> None:

@@ -68,19 +68,19 @@ def test_other_names_have_no_owner(name):
 
 
 def test_links_are_all_made_or_none():
-    made: list[Link] = []
+    created: list[Link] = []
 
     def attach(index: int, name: str) -> list[Link]:
         if name == "bad":
             raise OSError(16, "busy")
-        made.append(Link(os.open("/dev/null", os.O_RDONLY), place=name))
-        return made[-1:]
+        created.append(Link(os.open("/dev/null", os.O_RDONLY), place=name))
+        return created[-1:]
 
     links = attach_each({1: "lo", 2: "eth0"}, attach)
     assert [link.place for link in links] == ["lo", "eth0"]
     for link in links:
         link.close()
-    made.clear()
+    created.clear()
     with pytest.raises(OSError, match="busy"):
         attach_each({1: "lo", 2: "bad"}, attach)
-    assert [link.fd for link in made] == [-1]
+    assert [link.fd for link in created] == [-1]

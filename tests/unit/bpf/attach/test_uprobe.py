@@ -55,15 +55,15 @@ def kernel(monkeypatch, tmp_path):
             number = self.refuses.pop(0)
             raise OSError(number, os.strerror(number))
 
-    made = Kernel()
-    made.refuses, made.attached = [], []
-    monkeypatch.setattr(uprobe, "attach_program", made.attach)
-    monkeypatch.setattr(uprobe_multi, "link_create", made.link)
+    kernel = Kernel()
+    kernel.refuses, kernel.attached = [], []
+    monkeypatch.setattr(uprobe, "attach_program", kernel.attach)
+    monkeypatch.setattr(uprobe_multi, "link_create", kernel.link)
     monkeypatch.setattr(prober, "load", lambda *_, **__: os.open(os.devnull, os.O_RDONLY))
     monkeypatch.setattr(prober.policy, "missing_capabilities", lambda needed: [])
     monkeypatch.setattr(prober.policy, "raise_memlock", lambda: None)
     monkeypatch.setattr(prober.policy, "refusal", lambda: "refused by somebody")
-    return made
+    return kernel
 
 
 def requests(probe):

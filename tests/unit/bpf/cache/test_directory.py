@@ -41,10 +41,10 @@ def test_the_home_of_the_effective_user_is_used_not_the_variable(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "elsewhere"))
-    found = cache_dir()
-    assert found == CacheDir(home / ".cache" / "pytracer")
-    assert found.path.stat().st_mode & 0o777 == 0o700
-    assert cache_dir() == found
+    actual = cache_dir()
+    assert actual == CacheDir(home / ".cache" / "pytracer")
+    assert actual.path.stat().st_mode & 0o777 == 0o700
+    assert cache_dir() == actual
 
 
 def test_xdg_cache_home_goes_first(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,12 +79,12 @@ def test_a_folder_that_others_can_write_is_skipped_with_a_note(
     monkeypatch.setenv("XDG_CACHE_HOME", str(bad))
     assert cache_dir().path == home / ".cache" / "pytracer"
     home.chmod(0o770)
-    found = cache_dir()
-    assert f"{home} can be written by others" in found.note
-    assert "\n" not in found.note
-    assert found.path.stat().st_mode & 0o777 == 0o700
-    assert cache_dir().path == found.path
-    assert not distrust(found.path)
+    actual = cache_dir()
+    assert f"{home} can be written by others" in actual.note
+    assert "\n" not in actual.note
+    assert actual.path.stat().st_mode & 0o777 == 0o700
+    assert cache_dir().path == actual.path
+    assert not distrust(actual.path)
 
 
 @pytest.mark.parametrize("requested", [True, False])
@@ -94,11 +94,11 @@ def test_a_read_only_folder_is_used(home: Path, monkeypatch: pytest.MonkeyPatch,
         monkeypatch.setenv("PYTRACER_CACHE_DIR", str(first.path))
     first.write("some", b"data")
     monkeypatch.setattr(directory, "_is_writable", lambda folder: not folder.is_relative_to(first.path))
-    found = cache_dir()
-    assert found.path == first.path
-    assert found.note == f"cannot write in {first.path}: nothing new is cached for the next start"
-    assert found.read("some") == b"data"
-    assert not found.work_folder("headers").is_relative_to(first.path)
+    actual = cache_dir()
+    assert actual.path == first.path
+    assert actual.note == f"cannot write in {first.path}: nothing new is cached for the next start"
+    assert actual.read("some") == b"data"
+    assert not actual.work_folder("headers").is_relative_to(first.path)
 
 
 def test_where_nothing_can_be_written_that_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +123,8 @@ def test_a_wrong_kind_of_file_does_not_stop_a_start(tmp_path: Path, obstacle: st
         {"file": path.touch, "fifo": lambda path=path: os.mkfifo(path), "folder": path.mkdir}[obstacle]()
     cache.write("some", b"data")
     assert (tmp_path / "some").read_bytes() == b"data"
-    found = cache.work_folder("images")
-    assert found.is_dir()
+    actual = cache.work_folder("images")
+    assert actual.is_dir()
 
 
 def test_a_home_that_is_not_there_is_not_made(home: Path) -> None:
@@ -158,10 +158,10 @@ assert path.is_dir()
         "TMPDIR": str(tmp_path),
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    folder = Path(done.stdout.strip())
+    folder = Path(result.stdout.strip())
     assert folder.parent == tmp_path
     assert not folder.exists()
 

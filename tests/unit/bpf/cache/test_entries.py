@@ -67,18 +67,18 @@ def test_everything_is_listed_with_its_kernel_and_size(cache: CacheDir) -> None:
     image, btf, package, kheaders = fill(cache)
     then = time.time() - 10 * DAY
     os.utime(image, (then, then))
-    found = {one.path: one for one in list_entries(cache)}
-    assert list(found) == [image, btf, kheaders, package]
-    seen = {path: (one.kind, one.name, one.kernel) for path, one in found.items()}
+    actual = {one.path: one for one in list_entries(cache)}
+    assert list(actual) == [image, btf, kheaders, package]
+    seen = {path: (one.kind, one.name, one.kernel) for path, one in actual.items()}
     assert seen == {
         image: ("image", "syscalls", "6.99.0-test"),
         btf: ("headers", "btf", "6.99.1-test"),
         package: ("headers", "package", "6.99.2-test"),
         kheaders: ("headers", "kheaders", ""),
     }
-    assert found[image].size == image.stat().st_size
-    assert found[btf].size == (btf / "origin").stat().st_size
-    assert found[image].used == pytest.approx(then)
+    assert actual[image].size == image.stat().st_size
+    assert actual[btf].size == (btf / "origin").stat().st_size
+    assert actual[image].used == pytest.approx(then)
 
 
 def test_a_damaged_image_is_listed_too(cache: CacheDir) -> None:
@@ -95,14 +95,14 @@ def test_an_empty_cache(cache: CacheDir) -> None:
 
 
 def test_clear_drops_what_is_listed_and_what_was_left_half_made(cache: CacheDir) -> None:
-    made = fill(cache)
+    created = fill(cache)
     for folder in ("images", "headers"):
         for name, age in ((".new-dead", 2), (".new-alive", 0)):
             path = cache.path / folder / name
             path.mkdir()
             os.utime(path, (time.time() - age * DAY,) * 2)
-    assert {one.path for one in clear(cache)} == set(made)
-    assert not any(path.exists() for path in made)
+    assert {one.path for one in clear(cache)} == set(created)
+    assert not any(path.exists() for path in created)
     left = sorted(str(path.relative_to(cache.path)) for path in cache.path.rglob("*"))
     assert left == ["headers", "headers/.new-alive", "images", "images/.new-alive"]
     assert clear(cache) == []
@@ -111,8 +111,8 @@ def test_clear_drops_what_is_listed_and_what_was_left_half_made(cache: CacheDir)
 def test_an_entry_that_cannot_be_removed_does_not_stop_others(
     cache: CacheDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = fill(cache)
-    stuck = {path for path in made if path.is_file()}
+    created = fill(cache)
+    stuck = {path for path in created if path.is_file()}
     unlink = Path.unlink
 
     def refuse(self: Path, missing_ok: bool = False) -> None:
@@ -124,7 +124,7 @@ def test_an_entry_that_cannot_be_removed_does_not_stop_others(
     with pytest.raises(CacheError, match=f"^cannot remove .*: {os.strerror(errno.EPERM)}$") as caught:
         clear(cache)
     assert caught.value.hint == "all else is dropped"
-    assert {path for path in made if path.exists()} == stuck
+    assert {path for path in created if path.exists()} == stuck
 
 
 def test_foreign_files_stay(cache: CacheDir) -> None:
@@ -218,16 +218,16 @@ def test_names_are_harmless_to_a_terminal(cache: CacheDir, capsys: pytest.Captur
 
 
 def test_json(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
-    made = fill(cache)
+    created = fill(cache)
     assert main(["cache", "-f", "json"]) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert records[0] == {
         "kind": "image",
         "name": "syscalls",
         "kernel": "6.99.0-test",
-        "size": made[0].stat().st_size,
+        "size": created[0].stat().st_size,
         "used": time.strftime("%Y-%m-%d"),
-        "path": str(made[0]),
+        "path": str(created[0]),
     }
     total = sum(record["size"] for record in records[:-1])
     assert records[-1] == {"kind": "total", "images": 1, "headers": 3, "size": total, "path": str(cache.path)}
@@ -235,7 +235,7 @@ def test_json(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "clear", "-f", "json"]) == 0
     (cleared,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert cleared == records[-1] | {"kind": "cleared"}
-    assert not any(path.exists() for path in made)
+    assert not any(path.exists() for path in created)
 
 
 def test_words_it_does_not_know(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:

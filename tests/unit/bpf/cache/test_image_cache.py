@@ -215,10 +215,10 @@ def test_compiler_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (tmp_path / name).touch()
     mapped = [tmp_path / name for name in names]
     monkeypatch.setattr(image_cache, "_read_maps", lambda: maps(*mapped, *mapped))
-    made = image_cache.compiler_identity()
-    assert [line.rsplit(" ", 2)[0] for line in made] == sorted(str(path) for path in mapped[:3])
+    created = image_cache.compiler_identity()
+    assert [line.rsplit(" ", 2)[0] for line in created] == sorted(str(path) for path in mapped[:3])
     (tmp_path / "libLLVM-14.so.1").write_bytes(b"updated")
-    assert image_cache.compiler_identity() != made
+    assert image_cache.compiler_identity() != created
 
 
 @pytest.mark.parametrize("seen", [(), ("/usr/lib/libLLVM-14.so.1", "/usr/lib/libc.so.6")])
@@ -270,8 +270,8 @@ def image(tmp_path: Path) -> Image:
 
 
 def where(cache: CacheDir) -> Path:
-    (found,) = (cache.path / "images").glob("*.image")
-    return found
+    (actual,) = (cache.path / "images").glob("*.image")
+    return actual
 
 
 def test_stored_images_are_found(cache: CacheDir, image: Image) -> None:
@@ -461,9 +461,9 @@ def test_writers_and_readers_at_once(cache: CacheDir, image: Image) -> None:
         writers.append(writer)
     seen = set()
     while any(writer.poll() is None for writer in writers):
-        found = look_up(cache, RECIPE, KEY)
-        assert found in both
-        seen.add(both.index(found))
+        actual = look_up(cache, RECIPE, KEY)
+        assert actual in both
+        seen.add(both.index(actual))
     assert [writer.returncode for writer in writers] == [0] * 4
     assert seen
     assert [path.name for path in (cache.path / "images").iterdir()] == [where(cache).name]

@@ -141,23 +141,23 @@ def test_an_interrupted_write_leaves_nothing(path: Path) -> None:
 
 
 def test_all_is_on_the_disk_before_it_has_its_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = list[str]()
+    result = list[str]()
     rename, fsync = Path.rename, os.fsync
 
     def named(self: Path, to: Path) -> Path:
-        done.append("name")
+        result.append("name")
         return rename(self, to)
 
     def flushed(descriptor: int) -> None:
-        done.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        result.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
     monkeypatch.setattr(Path, "rename", named)
     monkeypatch.setattr(os, "fsync", flushed)
     publish(path, fill)
-    at = done.index("name")
-    assert {"kconfig.h", sealed.LIST, "linux", "include"} <= set(done[:at])
-    assert done[at + 1 :] == [path.parent.name]
+    at = result.index("name")
+    assert {"kconfig.h", sealed.LIST, "linux", "include"} <= set(result[:at])
+    assert result[at + 1 :] == [path.parent.name]
 
 
 def test_large_trees_are_compared_by_size(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,12 +27,12 @@ def answer(folder: Path, outcome: bytes, seen: list[CompileRequest]) -> threadin
     """Answer one request in another thread."""
 
     def work() -> None:
-        while not (found := list(folder.glob(f"*{REQUEST}"))):
+        while not (actual := list(folder.glob(f"*{REQUEST}"))):
             time.sleep(0.01)
-        seen.append(CompileRequest.decode(found[0].read_bytes()))
-        found[0].unlink()
+        seen.append(CompileRequest.decode(actual[0].read_bytes()))
+        actual[0].unlink()
         (folder / "new").write_bytes(outcome)
-        (folder / "new").rename(found[0].with_suffix(ANSWER))
+        (folder / "new").rename(actual[0].with_suffix(ANSWER))
 
     thread = threading.Thread(target=work)
     thread.start()

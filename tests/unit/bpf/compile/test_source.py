@@ -19,15 +19,15 @@ def probes(tmp_path, monkeypatch):
 
 def places(text):
     """Return (file, line, text) of every line of code, as a compiler that follows #line would name them."""
-    file, number, found = "", 0, []
+    file, number, actual = "", 0, []
     for line in text.splitlines():
         if match := re.fullmatch(r'#line (\d+) "([^"]+)"', line):
             number, file = int(match[1]), match[2]
             continue
         if line.strip():
-            found.append((file, number, line))
+            actual.append((file, number, line))
         number += 1
-    return found
+    return actual
 
 
 def written(path):
@@ -63,13 +63,13 @@ def test_nested_includes_come_once_and_in_place(probes):
 
 @pytest.mark.parametrize("name", sorted(path.name for path in source.probes_folder().glob("*.c")))
 def test_every_line_of_our_files_keeps_its_place(name):
-    found = places(source.read_source(name))
-    assert len(found) == len(set(found))
-    assert not [line for _, _, line in found if re.match(r'\s*#\s*include\s+"', line)]
+    actual = places(source.read_source(name))
+    assert len(actual) == len(set(actual))
+    assert not [line for _, _, line in actual if re.match(r'\s*#\s*include\s+"', line)]
     folder = source.probes_folder()
-    for file in {file for file, _, _ in found}:
+    for file in {file for file, _, _ in actual}:
         path = folder / name if file == name else folder / "include" / file
-        assert [place for place in found if place[0] == file] == written(path)
+        assert [place for place in actual if place[0] == file] == written(path)
 
 
 def test_an_absolute_path_is_taken_as_it_is(probes, tmp_path):

@@ -71,15 +71,15 @@ def test_predicates(text):
     ],
 )
 def test_numbers(text, value):
-    made = expression(text)
-    assert isinstance(made, NumberLiteral)
-    assert made.value == value
+    created = expression(text)
+    assert isinstance(created, NumberLiteral)
+    assert created.value == value
 
 
 def test_literals_behind_each_other_are_one():
-    made = expression('"a" "b"')
-    assert isinstance(made, TextLiteral)
-    assert made.value == "ab"
+    created = expression('"a" "b"')
+    assert isinstance(created, TextLiteral)
+    assert created.value == "ab"
 
 
 def test_tuples_records_and_parentheses():
@@ -98,17 +98,17 @@ def test_a_name_before_an_operand_is_a_type():
 
 
 def test_blocks_have_the_value_of_their_last_expression():
-    made = expression("{ $a = 1; $a + 1 }")
-    assert isinstance(made, syntax.BlockExpression)
-    assert isinstance(made.last, Binary)
+    created = expression("{ $a = 1; $a + 1 }")
+    assert isinstance(created, syntax.BlockExpression)
+    assert isinstance(created.last, Binary)
     [block] = statements("{ $a = 1; $a }")
     assert isinstance(block, syntax.Block)
 
 
 def test_an_if_with_two_values_is_an_expression():
-    made = expression("if ($a) { 1 } else if ($b) { $c = 2; $c } else { 3 }")
-    assert isinstance(made, Conditional)
-    assert isinstance(made.no, Conditional)
+    created = expression("if ($a) { 1 } else if ($b) { $c = 2; $c } else { 3 }")
+    assert isinstance(created, Conditional)
+    assert isinstance(created.no, Conditional)
     [statement] = statements("if ($a) { 1 } else { $b = 2; }")
     assert isinstance(statement, syntax.If)
     chosen = expression("$a ?: 5")

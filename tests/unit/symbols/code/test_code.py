@@ -35,11 +35,11 @@ def build(tmp_path):
             )
         source = tmp_path / f"{name}{suffix}"
         source.write_text(text)
-        made = tmp_path / name
+        created = tmp_path / name
         compiler = "g++" if suffix == ".cc" else "gcc"
-        words = [compiler, "-shared", "-fPIC", "-o", str(made), str(source), *options]
+        words = [compiler, "-shared", "-fPIC", "-o", str(created), str(source), *options]
         subprocess.run(words, check=True)
-        opened.append(program_files.find(str(made)))
+        opened.append(program_files.find(str(created)))
         return opened[-1]
 
     yield of
@@ -73,13 +73,13 @@ SIMPLE = """
 
 def test_each_return_instruction_is_an_exit(build):
     file = build({"work": SIMPLE})
-    found = analyze(file, "work")
+    actual = analyze(file, "work")
     assert exits(file, "work") == [(RETURN, "work+0x9"), (RETURN, "work+0xc")]
-    assert found.entry == start_of(file, "work")
-    assert [one.site.offset - found.entry for one in found.exits] == [9, 12]
-    assert {(one.site.file, one.site.identity) for one in found.exits} == {(file.name, file.identity)}
-    assert not found.restarts
-    assert not found.goroutine
+    assert actual.entry == start_of(file, "work")
+    assert [one.site.offset - actual.entry for one in actual.exits] == [9, 12]
+    assert {(one.site.file, one.site.identity) for one in actual.exits} == {(file.name, file.identity)}
+    assert not actual.restarts
+    assert not actual.goroutine
 
 
 def test_a_function_that_is_jumped_to_returns_for_the_one_that_jumps(build):
@@ -121,10 +121,10 @@ def test_a_cold_part_belongs_to_the_function(build):
     """
     file = build(source, "-O2", suffix=".c")
     cold = [site for site in places.find(file, "work*").sites if site.name == "work.cold"]
-    found = analyze(file, "work")
+    actual = analyze(file, "work")
     assert cold
-    assert {one.kind for one in found.exits} == {RETURN}
-    assert any(one.site.offset < start_of(file, "work") for one in found.exits) or len(found.exits) == 1
+    assert {one.kind for one in actual.exits} == {RETURN}
+    assert any(one.site.offset < start_of(file, "work") for one in actual.exits) or len(actual.exits) == 1
 
 
 def test_a_jump_with_a_frame_on_the_stack_leads_to_a_part_of_the_function(build):
@@ -256,11 +256,11 @@ def test_functions_of_libraries_that_are_jumped_to(build, tmp_path):
         rest = {"neighbour": "call other@PLT\n call third@PLT\n ret"}  # which have places in the PLT, too
         file = build({"work": f"jmp {how}", **rest}, *link, name="user.so")
         with code.Libraries() as libraries:
-            found = analyze(file, "work", resolve=libraries)
-            assert [(one.kind, one.site.name) for one in found.exits] == [(TAIL, "help+0x1")]
-            assert found.exits[0].site.identity == library.identity
-            assert found.exits[0].site.offset == start_of(library, "help") + 1
-            assert found.tail_callees == ("help",)
+            actual = analyze(file, "work", resolve=libraries)
+            assert [(one.kind, one.site.name) for one in actual.exits] == [(TAIL, "help+0x1")]
+            assert actual.exits[0].site.identity == library.identity
+            assert actual.exits[0].site.offset == start_of(library, "help") + 1
+            assert actual.tail_callees == ("help",)
         # Where nobody tells which function that is, the call ends as it is left.
         assert exits(file, "work") == [(INDIRECT, "work")]
         file.close()
@@ -279,8 +279,8 @@ def test_all_functions_that_an_ifunc_may_choose_are_jumped_to(build):
     """
     file = build(source, "-O2", suffix=".c")
     with code.Libraries() as libraries:
-        found = analyze(file, "work", resolve=libraries)
-    assert {(one.kind, one.site.name.partition("+")[0]) for one in found.exits} == {
+        actual = analyze(file, "work", resolve=libraries)
+    assert {(one.kind, one.site.name.partition("+")[0]) for one in actual.exits} == {
         (TAIL, "fast"),
         (TAIL, "slow"),
     }
@@ -321,10 +321,10 @@ def test_an_entry_behind_an_instruction_that_cannot_be_probed(build):
     file = build(functions)
     entry = start_of(file, "count") + 3
     assert analyze(file, "count").entry == entry
-    found = places.find(file, "*")
-    assert {site.name: site.offset for site in found.sites}["count"] == entry
-    assert set(found.refused) == {"lock", "again", "swap"}
-    assert found.note.endswith("how they begin: lock, again, swap")
+    matches = places.find(file, "*")
+    assert {site.name: site.offset for site in matches.sites}["count"] == entry
+    assert set(matches.refused) == {"lock", "again", "swap"}
+    assert matches.note.endswith("how they begin: lock, again, swap")
     assert code.entry(file, places.find(file, "count").sites[0]) == entry
     assert code.analyze(file, places.find(file, "count").sites[0]).entry == entry
     with pytest.raises(UnsupportedError, match=r"^lock begins with .*: lock dec .* lock prefix"):
@@ -353,15 +353,15 @@ def test_functions_that_a_pattern_leaves_out_are_reported_with_the_instruction(b
     """The message gives one function as an example."""
     locked = {f"lock{n}": f".L{n}: lock decl (%rdi)\n jne .L{n}\n ret" for n in range(5)}
     file = build({"work": "ret", **locked}, "-nostdlib")
-    found = find(parse_source(f"u:{file.name}:*"))
-    assert [target.name for target in found.targets] == [f"{file.name}:work"]
-    message = [reason for reason in found.left_out if "lock" in reason]
+    matches = find(parse_source(f"u:{file.name}:*"))
+    assert [target.name for target in matches.targets] == [f"{file.name}:work"]
+    message = [reason for reason in matches.left_out if "lock" in reason]
     assert message[0] == (
         f"function that cannot be probed: {file.name}:lock0 begins with lock dec dword ptr [rdi] (f0 ff 0f): "
         "the kernel does not probe a lock prefix"
     )
     assert len(message) == 3
-    assert found.left_out["more that cannot be probed"] == 2
+    assert matches.left_out["more that cannot be probed"] == 2
     with pytest.raises(UnsupportedError, match=r"lock1 begins with .* lock prefix"):
         find(parse_source(f"u:{file.name}:lock1"))
 

@@ -78,11 +78,11 @@ def compare(path: str) -> tuple[int, int, int]:
         sites = [site for site in sites if ".cold" not in site.name]
         for site in sites:
             try:
-                found = code.analyze(file, site, resolve=libraries)
+                actual = code.analyze(file, site, resolve=libraries)
             except PytracerError:
                 continue
             readable += 1
-            own = {image.address_of(one.site.offset) for one in found.exits if one.site.file == file.name}
+            own = {image.address_of(one.site.offset) for one in actual.exits if one.site.file == file.name}
             assert own <= instructions, site.name
             begin, end = image.extent(image.address_of(site.offset))
             inside = returns[bisect.bisect_left(returns, begin) : bisect.bisect_left(returns, end)]
@@ -141,17 +141,17 @@ func main() { os.Exit(small(deep(huge(3)))) }
         image = images.open_image(file)
         for name, is_checked in (("main.small", False), ("main.deep", True), ("main.huge", True)):
             [start] = image.symbols.addresses(name)
-            found = code.analyze(file, ProbeSite(name, image.offset_of(start)))
-            entry = image.address_of(found.entry)
-            assert found.goroutine
-            assert found.g_offset == -8
-            assert not found.restarts
+            actual = code.analyze(file, ProbeSite(name, image.offset_of(start)))
+            entry = image.address_of(actual.entry)
+            assert actual.goroutine
+            assert actual.g_offset == -8
+            assert not actual.restarts
             assert (entry > start) == is_checked
             assert entry in instructions
-            assert {one.kind for one in found.exits} == {RETURN}
+            assert {one.kind for one in actual.exits} == {RETURN}
             # Whoever was found by the place that is probed is the same function.
-            assert code.analyze(file, ProbeSite(name, found.entry)) == found
-            assert code.entry(file, ProbeSite(name, image.offset_of(start))) == found.entry
+            assert code.analyze(file, ProbeSite(name, actual.entry)) == actual
+            assert code.entry(file, ProbeSite(name, image.offset_of(start))) == actual.entry
 
 
 @pytest.fixture(scope="module")

@@ -209,12 +209,12 @@ struct user *u;
 #define ETH_P_IP 0x800
 u->key
 """
-    found = write(b, text).text
-    assert "struct key_t {" not in found
-    assert f"struct key_t___{own} key;" in found
-    assert "enum { OTHER = 6 };" in found
+    actual = write(b, text).text
+    assert "struct key_t {" not in actual
+    assert f"struct key_t___{own} key;" in actual
+    assert "enum { OTHER = 6 };" in actual
     for name in ("start", "mine_t", "helper", "OWN_A", "OWN_C", "ETH_P_IP"):
-        assert not re.search(rf"\b{name}\b", found), name
+        assert not re.search(rf"\b{name}\b", actual), name
 
 
 def test_enums_and_their_sizes() -> None:

@@ -124,18 +124,18 @@ def test_the_archive_is_unpacked_once(tmp_path: Path, cache: CacheDir) -> None:
     folder = tarfile.TarInfo("./include")
     folder.type = tarfile.DIRTYPE
     path = archive(tmp_path / "k.tar.xz", folder, f"./{KCONFIG}", "./arch/x86/include/asm/page.h")
-    found, cached = packaged.unpack_kheaders(cache, archive=path)
+    actual, cached = packaged.unpack_kheaders(cache, archive=path)
     assert not cached
-    assert (found / KCONFIG).read_text() == "text\n"
-    assert packaged.unpack_kheaders(cache, archive=path) == (found, True)
-    assert [entry.name for entry in found.parent.iterdir()] == [found.name]
+    assert (actual / KCONFIG).read_text() == "text\n"
+    assert packaged.unpack_kheaders(cache, archive=path) == (actual, True)
+    assert [entry.name for entry in actual.parent.iterdir()] == [actual.name]
 
 
 def test_links_in_the_archive_are_left_out(tmp_path: Path, cache: CacheDir) -> None:
     link = tarfile.TarInfo("include/evil")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc"
-    found, _ = packaged.unpack_kheaders(cache, archive=archive(tmp_path / "k.tar.xz", link, KCONFIG))
-    assert not (found / "include/evil").exists()
+    actual, _ = packaged.unpack_kheaders(cache, archive=archive(tmp_path / "k.tar.xz", link, KCONFIG))
+    assert not (actual / "include/evil").exists()
 
 
 @pytest.mark.parametrize("name", ["/etc/evil", "../evil", "include/../../evil"])
@@ -202,9 +202,9 @@ def test_sources_are_tried_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(headers, "make_tree", missing)
     monkeypatch.setattr(packaged, "find_package", lambda cache: tmp_path)
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
-    found = find_headers("")
-    assert (found.source, found.path, found.checks) == ("package", tmp_path, ())
-    assert "-fms-extensions" in found.cflags
+    actual = find_headers("")
+    assert (actual.source, actual.path, actual.checks) == ("package", tmp_path, ())
+    assert "-fms-extensions" in actual.cflags
 
 
 def test_build_id(tmp_path: Path) -> None:

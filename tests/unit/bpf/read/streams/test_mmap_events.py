@@ -71,9 +71,9 @@ def machine(monkeypatch):
 
 @pytest.fixture
 def events(machine):
-    made = MappingEvents()
-    yield made
-    made.close()
+    mapping_events = MappingEvents()
+    yield mapping_events
+    mapping_events.close()
 
 
 def test_requests_use_the_numbers_of_the_kernels_header(machine, events, tmp_path):

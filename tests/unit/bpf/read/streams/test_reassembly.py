@@ -36,11 +36,11 @@ def path_record(ns: int, path: bytes) -> bytes:
 
 def test_strings_have_as_much_room_as_the_longest_needs():
     paths = [b"a", b"b" * 300, b"", b"c" * 17]
-    found = gather(*laid_out([path_record(n, path) for n, path in enumerate(paths)]), PATH)
-    assert found["path"].tolist() == paths
-    assert found["ns"].tolist() == [0, 1, 2, 3]
-    assert found["pid"].tolist() == [7] * 4
-    assert 12 + 301 <= found.dtype.itemsize < 12 + 301 + 8
+    actual = gather(*laid_out([path_record(n, path) for n, path in enumerate(paths)]), PATH)
+    assert actual["path"].tolist() == paths
+    assert actual["ns"].tolist() == [0, 1, 2, 3]
+    assert actual["pid"].tolist() == [7] * 4
+    assert 12 + 301 <= actual.dtype.itemsize < 12 + 301 + 8
 
 
 def test_a_string_never_has_more_room_than_the_type():
@@ -51,9 +51,9 @@ def test_a_string_never_has_more_room_than_the_type():
 
 def test_records_without_a_string_keep_their_type():
     content = np.array([(5, 6)], dtype=PLAIN).tobytes()
-    found = gather(*laid_out([content, content]), PLAIN)
-    assert found.dtype == PLAIN
-    assert found.tolist() == [(5, 6)] * 2
+    actual = gather(*laid_out([content, content]), PLAIN)
+    assert actual.dtype == PLAIN
+    assert actual.tolist() == [(5, 6)] * 2
     assert string_member(PLAIN) is None
     assert resize_dtype(PLAIN, 100) is PLAIN
 
@@ -93,8 +93,8 @@ def test_a_chain_over_many_blocks_ends_where_nothing_can_be_read():
     while places[-1] + step[places[-1]] < 15_000:
         places.append(int(places[-1] + step[places[-1]]))
     step[places[-1]] = 0
-    found, end = record_offsets(step)
-    assert (found.tolist(), end) == (places[:-1], places[-1])
+    actual, end = record_offsets(step)
+    assert (actual.tolist(), end) == (places[:-1], places[-1])
 
 
 class Given:
@@ -115,23 +115,23 @@ class Given:
 
 def event(ns: int, content: bytes) -> list[np.ndarray]:
     """Return the records that the C makes of an event."""
-    made = []
+    created = []
     for at in range(0, max(len(content), 1), ROOM):
         record = np.zeros(1, dtype=ARGS)
         record["ns"], record["args_len"], record["args_at"] = ns, len(content), at
         part = np.frombuffer(content[at : at + ROOM], dtype="u1")
         record["args"][0, : len(part)] = part
-        made.append(record)
-    return made
+        created.append(record)
+    return created
 
 
 def read_all(reader: ReassemblingReader, *, last: bool = True) -> list[tuple[int, bytes]]:
-    found = []
+    actual = []
     while (batch := reader.read(last=last)) is not None:
         for record in batch:
             assert record["args_at"] == 0
-            found.append((int(record["ns"]), record["args"][: record["args_len"]].tobytes()))
-    return found
+            actual.append((int(record["ns"]), record["args"][: record["args_len"]].tobytes()))
+    return actual
 
 
 LONG = bytes(range(256)) + b"\0\0"
@@ -199,7 +199,7 @@ def test_other_records_are_passed_on():
 
 @pytest.mark.parametrize("size", [16, 17, 24, 80, 1000])
 def test_types_can_be_resized(size):
-    made = resize_dtype(ARGS, max(size, 17))
-    assert made.itemsize == max(size, 17)
-    assert made.fields["args"][1] == 16
-    assert made["args"].shape == (max(size, 17) - 16,)
+    created = resize_dtype(ARGS, max(size, 17))
+    assert created.itemsize == max(size, 17)
+    assert created.fields["args"][1] == 16
+    assert created["args"].shape == (max(size, 17) - 16,)

@@ -40,17 +40,17 @@ def descriptors() -> int:
 
 
 def everything(reader, **how) -> list:
-    found = []
+    actual = []
     while (batch := reader.read(**how)) is not None:
-        found.append(batch)
-    return found
+        actual.append(batch)
+    return actual
 
 
 @pytest.fixture
 def bpf():
-    made = BpfRing()
-    yield made
-    made.close()
+    bpf_ring = BpfRing()
+    yield bpf_ring
+    bpf_ring.close()
 
 
 @pytest.mark.parametrize("begin", [0, 2**32 - 4096, 2**40 + 8])
@@ -161,9 +161,9 @@ def test_records_that_arrive_during_a_read_are_left_for_the_next(monkeypatch, bp
         nonlocal looks
         looks += 1
         assert looks < 3
-        found = look(data)
+        actual = look(data)
         bpf.discard(bpf.reserve(12), 12)
-        return found
+        return actual
 
     bpf.discard(bpf.reserve(12), 12)
     monkeypatch.setattr(reader, "_records", meanwhile)
@@ -271,16 +271,16 @@ def test_perf_rings_are_merged_by_time_whatever_was_read_when(monkeypatch):
     for ring_, begin in zip(machine.rings.values(), (0, 2**32 - 64, 2**48 + 8), strict=True):
         ring_.begin(begin)
     chance = random.Random(1)
-    got, made = [], 0
+    got, created = [], 0
     for _ in range(2000):
         machine.now += chance.randint(1, 200_000)
-        made += machine.put(chance.choice([0, 0, 0, 1, 5]), machine.now, made)
+        created += machine.put(chance.choice([0, 0, 0, 1, 5]), machine.now, created)
         if chance.random() < 0.02:
             got += everything(reader)
     got += everything(reader, last=True)
     reader.close()
-    assert made > 1500
-    assert serials(got) == list(range(made))
+    assert created > 1500
+    assert serials(got) == list(range(created))
     assert max(map(len, got)) <= 30
 
 
