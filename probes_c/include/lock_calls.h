@@ -132,129 +132,34 @@ static __always_inline int lock_released(void *ctx)
 }
 #endif
 
-int mutex_lock_begins(void *ctx)
-{
-    return lock_begins(ctx, LCB_F_MUTEX);
-}
-
-int mutex_lock_ends(void *ctx)
-{
-    return lock_ends(0, 1);
-}
-
-int mutex_lock_interruptible_begins(void *ctx)
-{
-    return lock_begins(ctx, LCB_F_MUTEX);
-}
-
-int mutex_lock_interruptible_ends(void *ctx)
-{
-    return lock_ends(0, !(int)lock_argument(ctx, 1));
-}
-
-int mutex_lock_killable_begins(void *ctx)
-{
-    return lock_begins(ctx, LCB_F_MUTEX);
-}
-
-int mutex_lock_killable_ends(void *ctx)
-{
-    return lock_ends(0, !(int)lock_argument(ctx, 1));
-}
-
-int down_read_begins(void *ctx)
-{
-    return lock_begins(ctx, LCB_F_READ);
-}
-
-int down_read_ends(void *ctx)
-{
-    return lock_ends(0, 1);
-}
-
-int down_read_interruptible_begins(void *ctx)
-{
-    return lock_begins(ctx, LCB_F_READ);
-}
-
-int down_read_interruptible_ends(void *ctx)
-{
-    return lock_ends(0, !(int)lock_argument(ctx, 1));
-}
-
-int down_read_killable_begins(void *ctx)
-{
-    return lock_begins(ctx, LCB_F_READ);
-}
-
-int down_read_killable_ends(void *ctx)
-{
-    return lock_ends(0, !(int)lock_argument(ctx, 1));
-}
-
-int down_write_begins(void *ctx)
-{
-    return lock_begins(ctx, LCB_F_WRITE);
-}
-
-int down_write_ends(void *ctx)
-{
-    return lock_ends(0, 1);
-}
-
-int down_write_killable_begins(void *ctx)
-{
-    return lock_begins(ctx, LCB_F_WRITE);
-}
-
-int down_write_killable_ends(void *ctx)
-{
-    return lock_ends(0, !(int)lock_argument(ctx, 1));
-}
-
+// A program for the entry and one for the return of each function. Interruptible functions return 0 if they took the
+// lock, and trylock functions 1.
+// clang-format off
+int mutex_lock_begins(void *ctx)               { return lock_begins(ctx, LCB_F_MUTEX); }
+int mutex_lock_ends(void *ctx)                 { return lock_ends(0, 1); }
+int mutex_lock_interruptible_begins(void *ctx) { return lock_begins(ctx, LCB_F_MUTEX); }
+int mutex_lock_interruptible_ends(void *ctx)   { return lock_ends(0, !(int)lock_argument(ctx, 1)); }
+int mutex_lock_killable_begins(void *ctx)      { return lock_begins(ctx, LCB_F_MUTEX); }
+int mutex_lock_killable_ends(void *ctx)        { return lock_ends(0, !(int)lock_argument(ctx, 1)); }
+int down_read_begins(void *ctx)                { return lock_begins(ctx, LCB_F_READ); }
+int down_read_ends(void *ctx)                  { return lock_ends(0, 1); }
+int down_read_interruptible_begins(void *ctx)  { return lock_begins(ctx, LCB_F_READ); }
+int down_read_interruptible_ends(void *ctx)    { return lock_ends(0, !(int)lock_argument(ctx, 1)); }
+int down_read_killable_begins(void *ctx)       { return lock_begins(ctx, LCB_F_READ); }
+int down_read_killable_ends(void *ctx)         { return lock_ends(0, !(int)lock_argument(ctx, 1)); }
+int down_write_begins(void *ctx)               { return lock_begins(ctx, LCB_F_WRITE); }
+int down_write_ends(void *ctx)                 { return lock_ends(0, 1); }
+int down_write_killable_begins(void *ctx)      { return lock_begins(ctx, LCB_F_WRITE); }
+int down_write_killable_ends(void *ctx)        { return lock_ends(0, !(int)lock_argument(ctx, 1)); }
 #ifdef HELD
-int mutex_trylock_begins(void *ctx)
-{
-    return lock_begins(ctx, LCB_F_MUTEX | LOCK_TRIES);
-}
-
-int mutex_trylock_ends(void *ctx)
-{
-    return lock_ends(LOCK_TRIES, !!(int)lock_argument(ctx, 1));
-}
-
-int down_read_trylock_begins(void *ctx)
-{
-    return lock_begins(ctx, LCB_F_READ | LOCK_TRIES);
-}
-
-int down_read_trylock_ends(void *ctx)
-{
-    return lock_ends(LOCK_TRIES, !!(int)lock_argument(ctx, 1));
-}
-
-int down_write_trylock_begins(void *ctx)
-{
-    return lock_begins(ctx, LCB_F_WRITE | LOCK_TRIES);
-}
-
-int down_write_trylock_ends(void *ctx)
-{
-    return lock_ends(LOCK_TRIES, !!(int)lock_argument(ctx, 1));
-}
-
-int mutex_unlock_begins(void *ctx)
-{
-    return lock_released(ctx);
-}
-
-int up_read_begins(void *ctx)
-{
-    return lock_released(ctx);
-}
-
-int up_write_begins(void *ctx)
-{
-    return lock_released(ctx);
-}
+int mutex_trylock_begins(void *ctx)            { return lock_begins(ctx, LCB_F_MUTEX | LOCK_TRIES); }
+int mutex_trylock_ends(void *ctx)              { return lock_ends(LOCK_TRIES, !!(int)lock_argument(ctx, 1)); }
+int down_read_trylock_begins(void *ctx)        { return lock_begins(ctx, LCB_F_READ | LOCK_TRIES); }
+int down_read_trylock_ends(void *ctx)          { return lock_ends(LOCK_TRIES, !!(int)lock_argument(ctx, 1)); }
+int down_write_trylock_begins(void *ctx)       { return lock_begins(ctx, LCB_F_WRITE | LOCK_TRIES); }
+int down_write_trylock_ends(void *ctx)         { return lock_ends(LOCK_TRIES, !!(int)lock_argument(ctx, 1)); }
+int mutex_unlock_begins(void *ctx)             { return lock_released(ctx); }
+int up_read_begins(void *ctx)                  { return lock_released(ctx); }
+int up_write_begins(void *ctx)                 { return lock_released(ctx); }
 #endif
+// clang-format on

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from pytracer.trace.loop import Trace
 from support import worker_ids
 from support.cli import COMMAND, run, wait_for
 from support.needs import needs, running
+from support.python_process import python_process
 
 pytestmark = pytest.mark.kernel
 
@@ -36,16 +36,9 @@ sys.stdin.read()
 """
 
 
-@contextlib.contextmanager
 def holding(folder, count=23, length=1, prelude=""):
     """Run a process that has this number of files of the folder open."""
-    words = [sys.executable, "-c", HOLDS, prelude, folder, str(count), str(length)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout.readline() == b"\n"
-            yield process
-        finally:
-            process.kill()
+    return python_process(HOLDS, prelude, folder, count, length)
 
 
 def listed(*words):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from support.cli import COMMAND, run, wait_for
+from support.python_process import python_process
 
 pytestmark = pytest.mark.kernel
 
@@ -22,18 +21,6 @@ for _ in range(23):
 print(flush=True)
 sys.stdin.read()
 """
-
-
-@contextlib.contextmanager
-def python(text):
-    """Run a process until it prints a line."""
-    words = [sys.executable, "-c", text]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout.readline() == b"\n"
-            yield process
-        finally:
-            process.kill()
 
 
 def listed(*words):
@@ -52,7 +39,7 @@ def state(process):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_every_thread_of_a_process_once_and_where_it_sleeps():
-    with python(THREADS) as process:
+    with python_process(THREADS) as process:
         tasks = Path(f"/proc/{process.pid}/task")
         wait_for(lambda: all((t / "stat").read_text().split()[2] == "S" for t in tasks.iterdir()), "sleep")
         tids = {int(task.name) for task in tasks.iterdir()}
@@ -70,7 +57,10 @@ def test_every_thread_of_a_process_once_and_where_it_sleeps():
 
 @pytest.mark.lab
 def test_states_are_those_of_ps():
-    with python("print(flush=True)\nwhile True: pass") as runs, python("print(flush=True); input()") as stops:
+    with (
+        python_process("print(flush=True)\nwhile True: pass") as runs,
+        python_process("print(flush=True); input()") as stops,
+    ):
         os.kill(stops.pid, signal.SIGSTOP)
         wait_for(lambda: state(stops.pid) == "T", "a stop")
         with subprocess.Popen(["true"]) as ended:

@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator
 
 from pytracer.bpf.attach import cgroup, clsact, kprobe_events
 from pytracer.bpf.attach.interface import xdp_programs
-from pytracer.bpf.attach.owner import is_dead, is_dead_short
+from pytracer.bpf.attach.owner import is_dead
 from pytracer.bpf.attach.tcx import NAMES
 from pytracer.bpf.objects import ObjectKind, ids
-from pytracer.bpf.sys import program_by_id, program_info
 from pytracer.errors import PytracerError
 from pytracer.kernel import tracefs
 from pytracer.kernel.filter_values import cgroups
@@ -69,13 +68,13 @@ def _filters() -> Iterator[Leftover]:
 def _xdp() -> Iterator[Leftover]:
     for index, numbers in xdp_programs().items():
         for number in numbers:
-            if _is_left(number):
+            if cgroup.is_leftover(number):
                 name = _interface(index)
                 yield Leftover(f"XDP program {number} on {name}", f"ip link set dev {name} xdp off")
 
 
 def _cgroups() -> Iterator[Leftover]:
-    dead = {number for number in ids(ObjectKind.PROGRAM) if _is_left(number)}
+    dead = {number for number in ids(ObjectKind.PROGRAM) if cgroup.is_leftover(number)}
     for _, _, path in cgroups() if dead else ():
         with contextlib.suppress(OSError):  # it was removed meanwhile
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -94,16 +93,6 @@ def _kprobe_events() -> Iterator[Leftover]:
     for event in kprobe_events.list_leftovers():
         command = f"echo '-:{event}' >> {tracefs.TRACING}/kprobe_events"
         yield Leftover(f"the trace event {event}, disarmed", command)
-
-
-def _is_left(number: int) -> bool:
-    with contextlib.suppress(OSError):  # it has just gone
-        program = program_by_id(number)
-        try:
-            return is_dead_short(program_info(program)[1])
-        finally:
-            os.close(program)
-    return False
 
 
 def _interface(index: int) -> str:

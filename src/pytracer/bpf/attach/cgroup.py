@@ -166,7 +166,7 @@ def detach(folder: int, program: int, attach_type: int) -> None:
 def sweep(attach_type: int) -> None:
     """Detach the programs that ended processes left on any cgroup. Visits the cgroups only if there are such
     programs."""
-    dead = {number for number in ids(ObjectKind.PROGRAM) if _is_left(number)}
+    dead = {number for number in ids(ObjectKind.PROGRAM) if is_leftover(number)}
     for _, _, path in cgroups() if dead else ():
         with contextlib.suppress(OSError):  # it was removed meanwhile
             folder = _open(str(path))
@@ -181,8 +181,9 @@ def sweep(attach_type: int) -> None:
                 os.close(folder)
 
 
-def _is_left(number: int) -> bool:
-    with contextlib.suppress(OSError):  # it has just gone
+def is_leftover(number: int) -> bool:
+    """Return True if a program, by its id, has the name of an ended process. False if it is unloaded."""
+    with contextlib.suppress(OSError):  # it was unloaded meanwhile
         program = program_by_id(number)
         try:
             return is_dead_short(program_info(program)[1])
