@@ -32,7 +32,7 @@ def archive(cache, monkeypatch):
 
     class Archive:
         versions = {suites.BCC: "0.31.0+ds-7+b2"}
-        expected = 0
+        installs = 0
         broken = False
 
     def show(self, package):
@@ -43,7 +43,7 @@ def archive(cache, monkeypatch):
         (self.root / "usr").mkdir(parents=True)
         if Archive.broken:
             raise LabError("debootstrap failed")
-        Archive.made += 1
+        Archive.installs += 1
 
     monkeypatch.setattr(suites, "find_mirror", lambda: apt.Mirror("http://m.invalid", "", ""))
     monkeypatch.setattr(suites, "need", lambda: None)
@@ -92,12 +92,12 @@ def test_packages_and_requirements_are_those_of_the_set_up():
 def test_a_root_is_made_once_and_again_when_the_suite_moved_on(archive, cache):
     kernel = suites.find("trixie")
     first = suites.fetch(kernel)
-    assert (first.bcc, first.name, archive.made) == ("0.31.0", "trixie", 1)
+    assert (first.bcc, first.name, archive.installs) == ("0.31.0", "trixie", 1)
     assert suites.fetch(kernel) == first == suites.cached("trixie")
-    assert archive.made == 1
+    assert archive.installs == 1
     archive.versions[suites.BCC] = "0.32.0-1"
     second = suites.fetch(kernel)
-    assert (second.bcc, archive.made) == ("0.32.0", 2)
+    assert (second.bcc, archive.installs) == ("0.32.0", 2)
     assert kept(cache / "suites") == [second.root, "trixie.json"]
 
 
@@ -139,10 +139,10 @@ def test_a_set_up_that_wants_more_packages_gets_another_root(archive, cache, mon
     monkeypatch.setattr(suites, "environment", lambda suite: Path("/environment"))
     suites.user_space("trixie")
     suites.user_space("trixie")
-    assert archive.made == 1
+    assert archive.installs == 1
     monkeypatch.setattr(suites, "OWN", (*suites.OWN, "bpftrace"))
     assert suites.user_space("trixie").environment == Path("/environment")
-    assert archive.made == 2
+    assert archive.installs == 2
 
 
 # ---- an environment
@@ -153,7 +153,7 @@ def set_up(archive, monkeypatch):
     """Replace pip and the chroot."""
 
     class SetUp:
-        expected = 0
+        runs = 0
         broken = False
 
     def run(self, *command, name=""):
@@ -161,7 +161,7 @@ def set_up(archive, monkeypatch):
             raise LabError(f"{name} failed")
         work = Path(command[command.index(suites.SET_UP) + 2])
         (work / "copy/.venv").mkdir()
-        SetUp.made += 1
+        SetUp.runs += 1
 
     monkeypatch.setattr(debian.DebianTree, "fetch_wheels", lambda self, folder, level: None)
     monkeypatch.setattr(debian.DebianTree, "run", run)
@@ -172,12 +172,12 @@ def test_an_environment_is_made_once_for_a_root_and_a_checkout(set_up, archive, 
     suite = suites.fetch(suites.find("trixie"))
     created = suites.environment(suite)
     assert suites.environment(suite) == created
-    assert set_up.made == 1
+    assert set_up.runs == 1
     archive.versions[suites.BCC] = "0.32.0-1"
     newer = suites.environment(suites.fetch(suites.find("trixie")))
     assert kept(cache / "environments") == [newer.name]
     assert newer != created
-    assert set_up.made == 2
+    assert set_up.runs == 2
 
 
 def test_environments_of_other_checkouts_stay_as_long_as_those(set_up, cache, monkeypatch, tmp_path):
