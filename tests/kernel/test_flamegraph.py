@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import subprocess
@@ -10,34 +9,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pytracer.features.kernel_facts import RunningKernel
-from pytracer.request import build_request
-from pytracer.sinks import make_sink
-from pytracer.spec import registry
-from pytracer.trace.loop import Trace
 from support.cli import run
+from support.formats import written
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 
-FORMS = ("table", "json", "folded", "flamegraph", "speedscope", "pprof")
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def written(tracer, arguments, command, **options):
-    """Return what each format writes of one run."""
-    request = build_request(registry.get(tracer), arguments, options=options, command=command)
-    streams = {form: io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for form in FORMS}
-    sinks = [make_sink(form, stream, timestamps=False, terminal=False) for form, stream in streams.items()]
-    with Trace(request, RunningKernel) as trace:
-        for sink in sinks:
-            sink.open(trace.schema)
-        for item in trace:
-            for sink in sinks:
-                sink.emit(item)
-    for sink in sinks:
-        sink.close()
-    return {form: stream.buffer.getvalue() for form, stream in streams.items()}
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,11 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self._ask("Emulation.setEmulatedMedia", features=features)
 
+    def press(self, key: str) -> None:
+        """Press a key that types a character."""
+        self._ask("Input.dispatchKeyEvent", type="keyDown", key=key, text=key)
+        self._ask("Input.dispatchKeyEvent", type="keyUp", key=key)
+
     def screenshot(self, file: Path) -> None:
         """Write a screenshot (PNG) of the window."""
         file.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
