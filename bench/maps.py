@@ -37,33 +37,33 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
         expected = int(values.sum())
 
         def read() -> float:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             _, entries = bpf_map.read()
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - start
             assert int(entries.sum()) == expected
             return seconds
 
         def bcc_items() -> float:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             total = sum(value.value for _, value in table.items())
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - start
             assert total == expected
             return seconds
 
         def drain() -> float:
             fill()
-            begun = time.perf_counter()
+            start = time.perf_counter()
             _, entries = bpf_map.drain()
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - start
             assert int(entries.sum()) == expected
             assert bpf_map.is_empty
             return seconds
 
         def bcc_drain() -> float:
             fill()
-            begun = time.perf_counter()
+            start = time.perf_counter()
             total = sum(value for _, value in table.items_lookup_and_delete_batch())
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - start
             assert total == expected
             assert bpf_map.is_empty
             return seconds

@@ -85,10 +85,10 @@ def until_output(
     Returns the seconds from the start until then, and its resident memory (KiB) at that moment. Raises
     MissingPeerError if it ends before.
     """
-    begun = time.monotonic()
+    start = time.monotonic()
     with running(command, environment) as process:
         _await(process, expected)
-        return time.monotonic() - begun, resident(process.pid)
+        return time.monotonic() - start, resident(process.pid)
 
 
 @contextlib.contextmanager

@@ -43,9 +43,9 @@ def cost(program: int, packet: bytes) -> float:
     attr = struct.pack("IIIIQQII", program, 0, len(data), 0, address(data), 0, RUNS, 0)
     times = []
     for _ in range(SLICES):
-        begun = time.thread_time_ns()
+        start = time.thread_time_ns()
         bpf(_TEST_RUN, attr)
-        times.append((time.thread_time_ns() - begun) / RUNS)
+        times.append((time.thread_time_ns() - start) / RUNS)
     return min(times)
 
 

@@ -81,8 +81,8 @@ def _cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _report(events: int, delivered: int, begun: float, cpu: float) -> None:
-    report = {"made": events, "delivered": delivered, "seconds": begun, "cpu": cpu}
+def _report(events: int, delivered: int, start: float, cpu: float) -> None:
+    report = {"made": events, "delivered": delivered, "seconds": start, "cpu": cpu}
     print(json.dumps(report))
 
 
@@ -93,13 +93,13 @@ def read_by_pytracer(events: int) -> None:
         key = work.pid.to_bytes(4, sys.byteorder)
         request = Request(TRACER, filters={Filter.PID: (key,)}, buffer=RING)
         with Trace(request, RunningKernel) as trace:
-            cpu, begun = _cpu(), time.monotonic()
+            cpu, start = _cpu(), time.monotonic()
             go(work)
             for item in trace:
                 if isinstance(item, Batch):
                     delivered += len(item)
                     calls += int(item.records["call"].sum())
-        _report(events, delivered, time.monotonic() - begun, _cpu() - cpu)
+        _report(events, delivered, time.monotonic() - start, _cpu() - cpu)
 
 
 def read_by_bcc(events: int, reader: str) -> None:
@@ -127,12 +127,12 @@ def read_by_bcc(events: int, reader: str) -> None:
             pages = RING // (os.cpu_count() or 1) // os.sysconf("SC_PAGE_SIZE")
             program[b"events"].open_perf_buffer(perf, page_cnt=pages)
             poll = program.perf_buffer_poll
-        cpu, begun = _cpu(), time.monotonic()
+        cpu, start = _cpu(), time.monotonic()
         go(work)
         while work.poll() is None:
             poll(10)
         poll(10)
-        _report(events, delivered, time.monotonic() - begun, _cpu() - cpu)
+        _report(events, delivered, time.monotonic() - start, _cpu() - cpu)
 
 
 def main() -> None:

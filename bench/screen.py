@@ -58,13 +58,13 @@ def share(columns: int, rows: int) -> float:
                 raise MissingPeerError(f"the live screen does not run here: {seen[-200:]!r}")
             seen += _read(master, 0.2)
         _read(master, 2)  # what a start does once
-        before, begun, seen = _cpu(screen.pid), time.monotonic(), b""
+        before, start, seen = _cpu(screen.pid), time.monotonic(), b""
         seen = _read(master, SECONDS)
-        taken = (_cpu(screen.pid) - before) / (time.monotonic() - begun)
+        cpu_share = (_cpu(screen.pid) - before) / (time.monotonic() - start)
         rates = [int(one.replace(b",", b"")) for one in _EVENTS.findall(seen)]
         if not rates or b"lost" in seen or sum(rates) / len(rates) < 0.8 * RATE:
             raise MissingPeerError(f"no {RATE} events a second came: {rates}")
-        return taken
+        return cpu_share
     finally:
         for process in (screen, flood):
             process.send_signal(signal.SIGTERM)
@@ -101,6 +101,8 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
         except MissingPeerError as missing:
             yield missing
             continue
-        what = f"CPU time of the live screen ({columns}x{rows}) at {RATE:,} events a second, reading included"
+        description = (
+            f"CPU time of the live screen ({columns}x{rows}) at {RATE:,} events a second, reading included"
+        )
         name = f"screen-{columns}x{rows}"
-        yield result(name, what, "one core", shares, [100.0] * rounds, target=LIMIT, unit="%")
+        yield result(name, description, "one core", shares, [100.0] * rounds, target=LIMIT, unit="%")

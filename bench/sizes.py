@@ -43,9 +43,9 @@ def keys(power_max: int) -> Iterator[Row]:
         fd = map_create(MapType.HASH, 8, 8, size)
         table = Map("keys", fd, MapType.HASH, size, lambda: (word, word))
         _fill(fd, size)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         rows, _ = table.read()
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         assert len(rows) == size
         os.close(fd)
         yield "time to read a map's entry", size, seconds / size * 1e9, "ns"

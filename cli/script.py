@@ -217,14 +217,14 @@ def _filtered(script: Script, pattern: str) -> Script:
         matches = re.compile(pattern).search
     except re.error as error:
         raise UsageError(f"--probe-filter: {error}") from None
-    kept: list[ProbeBlock] = []
+    selected: list[ProbeBlock] = []
     for block in script.probes:
         special = ("begin", "end", "BEGIN", "END")
         points = tuple(point for point in block.points if point.text in special or matches(point.text))
-        kept += [replace(block, points=points)] if points else []
-    if not any(matches(point.text) for block in kept for point in block.points):
+        selected += [replace(block, points=points)] if points else []
+    if not any(matches(point.text) for block in selected for point in block.points):
         raise UsageError(f"no probe of the script matches {pattern!r}")
-    return replace(script, probes=tuple(kept))
+    return replace(script, probes=tuple(selected))
 
 
 def _read(name: str) -> str:

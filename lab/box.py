@@ -133,7 +133,7 @@ class Box:
         need(BUILDING)
         host.need_space(self.folder, SPACE)
         (self.folder / "debs").mkdir(parents=True, exist_ok=True)
-        begun = time.monotonic()
+        start = time.monotonic()
         with temporary(self.folder, "build-") as work:
             tree = BoxTree(work / "tree", self.kernel, find_mirror(), ROOT, work / "log")
             say(f"installing Debian {self.kernel.suite} (some minutes)")
@@ -149,7 +149,7 @@ class Box:
                 old.unlink()
             (work / "packed").rename(self.file)
         size = self.file.stat().st_size >> 20
-        say(f"built {self.file.name}: {size} MB in {time.monotonic() - begun:.0f} s")
+        say(f"built {self.file.name}: {size} MB in {time.monotonic() - start:.0f} s")
 
     def marks(self) -> dict[str, str]:
         """Return the boxes that were added: file name by box name."""

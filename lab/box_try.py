@@ -153,10 +153,10 @@ def start(state: Path) -> subprocess.Popen[bytes]:
 def step(checkout: Path, state: Path, *arguments: str) -> int:
     """Run one vagrant command; print it and the time that it took."""
     print(f"box: vagrant {shlex.join(arguments)}", file=sys.stderr, flush=True)
-    begun = time.monotonic()
+    start = time.monotonic()
     variables = {"VAGRANT_DOTFILE_PATH": str(state / "machine"), "VAGRANT_HOME": str(state / "home")}
     status = vagrant(list(arguments), checkout, capture=False, **variables).returncode
-    print(f"box: exit status {status} after {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+    print(f"box: exit status {status} after {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     return status
 
 

@@ -163,12 +163,12 @@ def boots(qemu: str, how: Accelerator) -> bool:
         command += ["-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
         command += ["-drive", f"file={disk.name},format=raw,if=ide,readonly=off,snapshot=on"]
         try:
-            ended = subprocess.run(
+            process = subprocess.run(
                 command, timeout=10, check=False, stdin=subprocess.DEVNULL, capture_output=True
             )
         except subprocess.TimeoutExpired:
             return False
-    return ended.returncode == BOOT_STATUS
+    return process.returncode == BOOT_STATUS
 
 
 def kvm_works(qemu: str, ask_again: bool) -> bool:

@@ -123,14 +123,14 @@ def compiled(request: CompileRequest) -> Image:
 
 def answer(path: Path) -> None:
     """Answer one request, and write a line about it."""
-    begun = time.monotonic()
+    start = time.monotonic()
     request = CompileRequest.decode(path.read_bytes())
     outcome = outcome_of(lambda: compiled(request))
     path.unlink()
     new = path.with_name(f".new-{path.stem}")
     new.write_bytes(outcome)
     new.rename(path.with_suffix(ANSWER))
-    print(f"{request.name} {time.monotonic() - begun:.2f} s", flush=True)
+    print(f"{request.name} {time.monotonic() - start:.2f} s", flush=True)
 
 
 def serve(folder: Path) -> None:

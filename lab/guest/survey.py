@@ -176,12 +176,12 @@ def call(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         if not pid:
             become(words, out.fileno(), err.fileno())
         pidfd = os.pidfd_open(pid)
-        ended, _, _ = select.select([pidfd], [], [], LIMIT)
+        readable, _, _ = select.select([pidfd], [], [], LIMIT)
         os.close(pidfd)
-        if not ended:
+        if not readable:
             os.kill(pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if not ended:
+        if not readable:
             raise subprocess.TimeoutExpired(list(words), LIMIT)
         texts = [(file.seek(0), file.read())[1] for file in (out, err)]
     return subprocess.CompletedProcess(list(words), status, *texts)

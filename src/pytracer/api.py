@@ -139,7 +139,7 @@ def open(
         elif name in (*_COMMAND_LINE, "help"):
             raise UnknownOptionError(f"{name} is an option of the command line alone")
         else:
-            names = (*known, *(which.value for which in declared.filters), *(open.__kwdefaults__ or ()))
+            names = (*known, *(filter_.value for filter_ in declared.filters), *(open.__kwdefaults__ or ()))
             raise UnknownOptionError(
                 f"open({declared.name!r}) has no option {name!r}",
                 hint=near(name, names) or f"its options: {', '.join(sorted(known)) or 'none'}",

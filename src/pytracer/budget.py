@@ -117,8 +117,8 @@ class Budget:
         limits = self._run if uid in self._own or not of_user else self._user
         limit = getattr(limits, resource) / ((1 << 20) if resource == "memory" else 1)
         text = _PLURAL[resource].format(limit=limit)
-        whose = f"for user {user_name(uid)}" if of_user else "for all users but root"
-        message = f"{what} exceeds what is spent {whose}: {text}; names are missing, nothing else is"
+        scope = f"for user {user_name(uid)}" if of_user else "for all users but root"
+        message = f"{what} exceeds what is spent {scope}: {text}; names are missing, nothing else is"
         self.say(((uid if of_user else -1), resource), message)
         return OverBudgetError(message)
 
@@ -230,9 +230,9 @@ def current() -> Budget:
 def claim(warn: Callable[[str], None]) -> Budget:
     """Take over the budget of the prepared run. What is prepared from now on is charged to another run."""
     global _current
-    taken, _current = current(), None
-    taken.listen(warn)
-    return taken
+    budget, _current = current(), None
+    budget.listen(warn)
+    return budget
 
 
 def user_name(uid: int) -> str:

@@ -131,11 +131,15 @@ def _types() -> Iterator[Check]:
         ("header package", str(build), "none"),
         ("kheaders", str(packaged.KHEADERS), "none (CONFIG_IKHEADERS)"),
     )
-    for (name, where, without), there in zip(texts, present, strict=True):
+    for (name, where, without), is_present in zip(texts, present, strict=True):
         needless = ", and not needed" if any(present) else ""
-        status = OK if there else missing
+        status = OK if is_present else missing
         yield Check(
-            "kernel types", name, status, where if there else without + needless, "" if there else fix
+            "kernel types",
+            name,
+            status,
+            where if is_present else without + needless,
+            "" if is_present else fix,
         )
 
 
@@ -193,9 +197,9 @@ def _meaning(name: str, number: int, sysctls: Mapping[str, int | None]) -> str:
 
 def _mounts(mounted: dict[str, bool]) -> Iterator[Check]:
     may = not policy.missing_capabilities(("CAP_SYS_ADMIN",))
-    for name, there in mounted.items():
+    for name, is_mounted in mounted.items():
         path = tracefs.TRACING if name == "tracefs" else tracefs.DEBUG
-        if there:
+        if is_mounted:
             yield Check("kernel", name, OK, f"mounted at {path}")
         elif may:
             yield Check("kernel", name, OK, "not mounted: pytracer mounts it for itself alone")

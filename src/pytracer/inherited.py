@@ -68,12 +68,12 @@ def accept_interrupts() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
-def raise_limit(which: int, soft: int, hard: int) -> None:
+def raise_limit(resource_number: int, soft: int, hard: int) -> None:
     """Raise a limit of this process, not of the commands that it starts. Raises OSError, ValueError."""
-    before = resource.getrlimit(which)
-    resource.setrlimit(which, (soft, hard))
-    first, after = _limits.get(which, (before, before))
-    _limits[which] = (first if after == before else before), (soft, hard)
+    before = resource.getrlimit(resource_number)
+    resource.setrlimit(resource_number, (soft, hard))
+    first, after = _limits.get(resource_number, (before, before))
+    _limits[resource_number] = (first if after == before else before), (soft, hard)
 
 
 def too_many_files() -> ResourcesError:
@@ -110,10 +110,10 @@ def restore() -> None:
             continue
         if handler != wanted:
             signal.signal(number, wanted)
-    for which, (before, after) in _limits.items():
-        if resource.getrlimit(which) == after:
+    for resource_number, (before, after) in _limits.items():
+        if resource.getrlimit(resource_number) == after:
             with contextlib.suppress(OSError, ValueError):
-                resource.setrlimit(which, before)
+                resource.setrlimit(resource_number, before)
 
 
 def blocked_by_caller() -> frozenset[int]:
@@ -123,7 +123,7 @@ def blocked_by_caller() -> frozenset[int]:
 
 def _ignored_by_caller() -> set[int]:
     """Return the signals that the caller ignored although they are not ignored now, or by Python alone."""
-    given = sys._xoptions.get(OPTION)
-    mask = int(given, 16) if isinstance(given, str) else 0
+    encoded = sys._xoptions.get(OPTION)
+    mask = int(encoded, 16) if isinstance(encoded, str) else 0
     # Of others the mask may be wrong: bash ignores SIGQUIT, but not for what it executes.
     return _taken | {number for number in _IGNORED_BY_PYTHON | _REQUIRED if mask >> number - 1 & 1}

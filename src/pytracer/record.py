@@ -78,12 +78,12 @@ def _init(self: Any, *values: Any, **named: Any) -> None:
     if len(values) > len(fields):
         raise TypeError(f"{cls.__name__} has {len(fields)} fields, not {len(values)}")
     held = self.__dict__
-    given = iter(values)
+    positional = iter(values)
     left = len(values)
     for name, default in fields.items():
         if left:
             left -= 1
-            held[name] = next(given)
+            held[name] = next(positional)
             continue
         value = named.pop(name, default)
         if value is _NONE:

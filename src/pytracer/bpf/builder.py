@@ -62,14 +62,14 @@ def open_programs(
     key = _key(recipe, say)
     image = image_cache.look_up(cache, recipe, key) if key else None
     if image is not None:
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             loaded = _load(ImageModule(recipe.name, image, keep_logs=False), wanted)
         except PytracerError as error:
             # The image may be at fault. A new compile either works, or its error names lines of C.
             say(f"the cached image cannot be used: {error.message}")
         else:
-            say(f"loaded the cached image in {(time.monotonic() - begun) * 1e3:.1f} ms")
+            say(f"loaded the cached image in {(time.monotonic() - start) * 1e3:.1f} ms")
             return loaded
     # BCC and headers are imported and searched only now: most starts do not need them.
     with step("compiling for this kernel"):
@@ -93,7 +93,7 @@ def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Call
 
     folder = os.environ.get(VARIABLE)
     if folder and not recipe.headers:  # a source of types that was named is this machine's
-        begun = time.monotonic()
+        start = time.monotonic()
         image = compile_remotely(
             Path(folder),
             key,
@@ -103,12 +103,12 @@ def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Call
             recipe.programs,
             stop_requested=stop_requested,
         )
-        say(f"compiled by BCC in {(time.monotonic() - begun) * 1e3:.0f} ms, by way of {folder}")
+        say(f"compiled by BCC in {(time.monotonic() - start) * 1e3:.0f} ms, by way of {folder}")
         return image
     while True:
         headers = find_headers(recipe.text, prefer=recipe.headers or None)
         say(f"headers: {headers.describe}")
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             image = compile_image(
                 key,
@@ -125,7 +125,7 @@ def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Call
             warn(f"{error.message}; the cached kernel types are generated again")
             discard(headers)
             continue
-        say(f"compiled by BCC in {(time.monotonic() - begun) * 1e3:.0f} ms")
+        say(f"compiled by BCC in {(time.monotonic() - start) * 1e3:.0f} ms")
         return image
 
 
@@ -147,9 +147,9 @@ def load_program(module: Module, one: ProgramLoad, hear: Callable[[str], None] |
 def _from_pack(recipe: Recipe, wanted: Collection[ProgramLoad], say: Say) -> LoadedPrograms:
     from pytracer.bpf.cache import pack
 
-    begun = time.monotonic()
+    start = time.monotonic()
     loaded = _load(ImageModule(recipe.name, pack.image_for(recipe)), wanted)
-    say(f"loaded from {recipe.pack} in {(time.monotonic() - begun) * 1e3:.1f} ms")
+    say(f"loaded from {recipe.pack} in {(time.monotonic() - start) * 1e3:.1f} ms")
     return loaded
 
 

@@ -103,9 +103,9 @@ LOCAL_STORAGE = frozenset(
 PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
 
 
-def _number(which: int) -> int:
+def _number(command: int) -> int:
     try:
-        return _NUMBERS[os.uname().machine][which]
+        return _NUMBERS[os.uname().machine][command]
     except KeyError:
         raise UnsupportedError(f"pytracer does not know the system calls of {os.uname().machine}") from None
 

@@ -165,5 +165,5 @@ class ResultColumns:
             shown = [
                 piece.show(value) for value in (values.tolist() if hasattr(values, "tolist") else values)
             ]
-            parts.append([_NONE if gone else one for one, gone in zip(shown, unread, strict=True)])
+            parts.append([_NONE if is_unread else one for one, is_unread in zip(shown, unread, strict=True)])
         return ["".join(line) for line in zip(*parts, strict=True)] if parts else [""] * len(records)

@@ -60,11 +60,11 @@ class StackNames:
 
     def of_kernel(self, numbers: Array) -> list[Frames]:
         """Return the kernel part of each stack (numbers of shape (n,))."""
-        distinct, which = np.unique(numbers, return_inverse=True)
+        distinct, inverse = np.unique(numbers, return_inverse=True)
         named = self._named(map(self._frames, distinct.tolist()), self.kernel.names, self._mark)
         if self._probed:
             named = [_drop_unwind_marks(stack) for stack in named]
-        return [named[number] for number in which.tolist()]
+        return [named[number] for number in inverse.tolist()]
 
     def of_user(self, rows: Array) -> list[Frames]:
         """Return the user part of the stacks of rows with members pid, image, generation, user_stack; shape
@@ -83,9 +83,9 @@ class StackNames:
 
     def _of_user(self, rows: Array, part: Any) -> list[Frames]:
         user_frames: list[Frames] = [()] * len(rows)
-        processes, which = np.unique(rows[["pid", "image", "generation"]], return_inverse=True)
+        processes, inverse = np.unique(rows[["pid", "image", "generation"]], return_inverse=True)
         for number, (pid, image, generation) in enumerate(processes.tolist()):
-            places = np.flatnonzero(which == number)
+            places = np.flatnonzero(inverse == number)
             stacks, of = np.unique(rows[part][places], return_inverse=True)
 
             names = partial(self.user.names, pid, image, generation)
@@ -121,11 +121,11 @@ class StackNames:
         calls = [np.concatenate((stack[:1], stack[1:] - np.uint64(1))) for stack in stacks]
         if not any(map(len, calls)):
             return [()] * len(stacks)
-        distinct, which = np.unique(np.concatenate(calls), return_inverse=True)
+        distinct, inverse = np.unique(np.concatenate(calls), return_inverse=True)
         texts = [name + mark for name in names(distinct)]
         named_stacks, at = list[Frames](), 0
         for stack in stacks:
-            frames = tuple(texts[index] for index in which[at : at + len(stack)].tolist())
+            frames = tuple(texts[index] for index in inverse[at : at + len(stack)].tolist())
             named_stacks.append((*frames, TRUNCATED) if len(stack) >= self._depth else frames)
             at += len(stack)
         return named_stacks

@@ -82,13 +82,16 @@ def plan_stage(
 ) -> PageStage:
     """Make the stage of the plan: the chosen alternatives and the others."""
     blocks = list[Block]()
-    for hook, what, reports in alternatives:
+    for hook, description, reports in alternatives:
         rows = tuple(
             (alternative.name, _verdict(alternative), alternative.reason, _few(alternative.probes))
             for alternative in reports
         )
-        taken = frozenset(number for number, alternative in enumerate(reports) if alternative.is_chosen)
-        blocks += [Paragraph(f"{hook}: {what}"), Grid(("alternative", "here", "why", "on"), rows, taken)]
+        chosen_rows = frozenset(number for number, alternative in enumerate(reports) if alternative.is_chosen)
+        blocks += [
+            Paragraph(f"{hook}: {description}"),
+            Grid(("alternative", "here", "why", "on"), rows, chosen_rows),
+        ]
     shown = ("hook", "attach", "tracer", "define")
     rest = [line for line in plan.describe() if not line.startswith(shown)]
     lead = "The alternatives of each hook, best first. All were tried on this kernel; the marked one is used."

@@ -119,7 +119,7 @@ def observe(
             stack.enter_context(count_runs())
         except PytracerError as error:
             uncounted = error.message
-        begun = time.monotonic()
+        start = time.monotonic()
         records = sum(len(item) for item in trace if isinstance(item, Batch))
         return Observation(
             plan=trace.plan,
@@ -128,7 +128,7 @@ def observe(
             tables=tuple(_tables(session)),
             attachments=tuple(_attachments(trace.plan)),
             links=links,
-            seconds=time.monotonic() - begun,
+            seconds=time.monotonic() - start,
             records=records if trace.schema.is_stream else None,
             messages=tuple(messages),
             uncounted=uncounted,
@@ -193,9 +193,9 @@ def _links(session: Session) -> Iterator[WatchedAttachment]:
     """Yield the links with the kernel's information on them."""
     for link in session.links:
         facts = own_file_info(link.fd) if link.fd >= 0 else {}
-        kept = tuple((name, value) for name, value in facts.items() if name not in _DULL)
+        shown_facts = tuple((name, value) for name, value in facts.items() if name not in _DULL)
         where = f"{link.place}: {link.how}" if link.place and link.how else link.place
-        yield WatchedAttachment(_descriptor_kind(link.fd), where, kept)
+        yield WatchedAttachment(_descriptor_kind(link.fd), where, shown_facts)
 
 
 _DULL = ("pos", "flags", "mnt_id", "ino", "scm_fds")

@@ -68,8 +68,8 @@ class Btf:
     on construction for what one pass can see, in the methods for the rest.
     """
 
-    def __init__(self, data: bytes, *, origin: str = "BTF", told_signs: bool = False) -> None:
-        """``told_signs``: enums say whether their values carry a sign, also where none of them does."""
+    def __init__(self, data: bytes, *, origin: str = "BTF", has_enum_signs: bool = False) -> None:
+        """Parse the header. ``has_enum_signs``: the sign flag of enums is valid even if none has it."""
         self.origin = origin
         self._words, self._strings = sections(data, origin)
         words, end = self._words, len(self._words)
@@ -90,7 +90,7 @@ class Btf:
         self._offsets: dict[bytes, int] | None = None
         self._twins: dict[bytes, list[int]] = {}
         self._last: dict[int, int] | None = None
-        self._signs: bool | None = told_signs or None
+        self._signs: bool | None = has_enum_signs or None
         self._others: dict[int, list[int]] = {}
 
     @classmethod

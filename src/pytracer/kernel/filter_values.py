@@ -133,10 +133,12 @@ def mount_namespace(text: str) -> bytes:
 def viewer(filters: Mapping[Filter, tuple[bytes, ...]]) -> int:
     """Return a process that sees the files of the traced container: 0 if they are our own, as for all
     processes in our mount namespace, or if the container has no process."""
-    for which in (Filter.CGROUP, Filter.MNTNS):
-        keys = filters.get(which, ())
+    for filter_ in (Filter.CGROUP, Filter.MNTNS):
+        keys = filters.get(filter_, ())
         if len(keys) == 1:
-            viewers = _in_cgroup(Path(os.fsdecode(keys[0]))) if which is Filter.CGROUP else _in_mntns(keys[0])
+            viewers = (
+                _in_cgroup(Path(os.fsdecode(keys[0]))) if filter_ is Filter.CGROUP else _in_mntns(keys[0])
+            )
             return next((process for process in viewers if _mntns(process) not in ("", _mntns("self"))), 0)
     return 0
 
@@ -246,9 +248,9 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _number(text: str, what: str) -> int:
+def _number(text: str, name: str) -> int:
     if not text.isdecimal() or int(text) > 0xFFFFFFFF:
-        raise UsageError(f"{text!r} is no {what}")
+        raise UsageError(f"{text!r} is no {name}")
     return int(text)
 
 

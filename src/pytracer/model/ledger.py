@@ -60,15 +60,15 @@ class Ledger:
     def interval(self, standing: Rows | None) -> Rows:
         """Return the rows since the last call; ``standing`` is a reading of the rows that stay in the
         kernel."""
-        taken = self._interval.rows
-        if taken is not None:
-            self._before.add(taken)
+        rows = self._interval.rows
+        if rows is not None:
+            self._before.add(rows)
             self._interval = Total(self._schema)
         grown = standing
         if standing is not None and self._previous is not None:
             grown = subtract(standing, self._previous, self._schema)
         self._previous = standing
-        return concatenate(taken, grown)
+        return concatenate(rows, grown)
 
     def total(self, standing: Rows | None) -> Rows:
         """Return the rows of the whole run."""

@@ -233,9 +233,9 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
                     + ", ".join(f"{s.kind}:{s.of.upper()}" for s in SPELLINGS.values() if s.end),
                 )
             tracked = [target for target in group if is_tracked(target)] if arguments.enter else []
-            for function, begun, some in ((arguments.enter, "u", tracked), (program, part, group)):
+            for function, part_targets, some in ((arguments.enter, "u", tracked), (program, part, group)):
                 if some:
-                    chosen, note, alternative = attach(function, begun, some, request, facts)
+                    chosen, note, alternative = attach(function, part_targets, some, request, facts)
                     decided.append(alternative)
                     probes += chosen
                     notes.append(note)

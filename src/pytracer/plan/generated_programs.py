@@ -37,9 +37,9 @@ def attach_programs(
     probes, notes, resolved = list[ChosenProbe](), list[str](), list[ResolvedHook]()
     tracked = set[int]()
     for (number, kind, _), group in groups.items():
-        begun = group if traces_entry(number) else [target for target in group if is_tracked(target)]
-        parts = [(f"entry_{number}", _BEGINNINGS[kind], begun)] if begun else []
-        tracked |= {number} if begun else set()
+        traced = group if traces_entry(number) else [target for target in group if is_tracked(target)]
+        parts = [(f"entry_{number}", _BEGINNINGS[kind], traced)] if traced else []
+        tracked |= {number} if traced else set()
         for function, part, some in (*parts, (f"spec_{number}", kind, group)):
             chosen, note, hook = attach(function, part, some, request, facts)
             probes += chosen

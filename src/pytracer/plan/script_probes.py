@@ -227,10 +227,10 @@ def with_parameters(text: str, point: AttachPoint, parameters: Sequence[str]) ->
     """
 
     def value(match: re.Match[str]) -> str:
-        which = int(match[1])
-        if not 0 < which <= len(parameters):
-            raise _fail(text, point, f"there is no parameter ${which}", "words behind a script are $1, $2")
-        return parameters[which - 1]
+        position = int(match[1])
+        if not 0 < position <= len(parameters):
+            raise _fail(text, point, f"there is no parameter ${position}", "words behind a script are $1, $2")
+        return parameters[position - 1]
 
     filled = _PARAMETER.sub(value, point.text)
     if filled == point.text:

@@ -55,13 +55,13 @@ def find_leftovers() -> list[Leftover]:
 def _filters() -> Iterator[Leftover]:
     for index in clsact.qdiscs():
         name = _interface(index)
-        there = clsact.filters(index)
-        dead = [one for one in there if one.owner_match and is_dead(one.owner_match[1])]
+        present = clsact.filters(index)
+        dead = [one for one in present if one.owner_match and is_dead(one.owner_match[1])]
         for one in dead:
             direction = NAMES[one.direction]
             command = f"tc filter del dev {name} {direction} pref {one.priority} handle {one.handle:#x} bpf"
             yield Leftover(f"a filter on {name} {direction}", command)
-        if dead and len(dead) == len(there) and any(one.owner_match and one.owner_match[2] for one in dead):
+        if dead and len(dead) == len(present) and any(one.owner_match and one.owner_match[2] for one in dead):
             yield Leftover(f"the qdisc clsact on {name}", f"tc qdisc del dev {name} clsact")
 
 

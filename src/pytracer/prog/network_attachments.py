@@ -48,8 +48,8 @@ def list_network_attachments(namespaces: Mapping[int, int]) -> list[NetworkAttac
     attached = list(_attachments_in_namespace())
     for number, process in namespaces.items():
         if number != own:
-            there = _in_namespace(process, number)
-            attached += [replace(one, where=f"{one.where} in netns {_name(number)}") for one in there]
+            attachments = _in_namespace(process, number)
+            attached += [replace(one, where=f"{one.where} in netns {_name(number)}") for one in attachments]
     return attached
 
 
@@ -118,8 +118,8 @@ def _in_namespace(process: int, number: int) -> list[NetworkAttachment]:
 
     def enter() -> None:  # a thread's namespace is its own, and ends with it
         with contextlib.suppress(OSError), open(f"/proc/{living(process)}/ns/net", "rb") as namespace:
-            there = os.fstat(namespace.fileno()).st_ino == number  # and no process that came later
-            if there and _libc.setns(namespace.fileno(), _CLONE_NEWNET) == 0:
+            is_same = os.fstat(namespace.fileno()).st_ino == number  # and no process that came later
+            if is_same and _libc.setns(namespace.fileno(), _CLONE_NEWNET) == 0:
                 attached.extend(_attachments_in_namespace())
 
     thread = threading.Thread(target=enter)

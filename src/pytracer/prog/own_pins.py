@@ -177,9 +177,9 @@ def _mount(source: str, target: str) -> None:
 
 
 def _explain(error: OSError, program: KernelProgram, folder: Path) -> PytracerError:
-    what = f"pinning program {program.id}"
+    action = f"pinning program {program.id}"
     if error.errno == errno.EEXIST:
-        return PytracerError(f"{what}: something else is in {folder}", hint="look at what it is")
+        return PytracerError(f"{action}: something else is in {folder}", hint="look at what it is")
     if error.errno == errno.ENOENT:
-        return PytracerError(f"{what}: it has gone")
-    return explain(error, what, needed=_NEEDED)
+        return PytracerError(f"{action}: it has gone")
+    return explain(error, action, needed=_NEEDED)

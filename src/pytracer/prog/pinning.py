@@ -50,8 +50,8 @@ def pin(names: Iterable[str], *, attached: bool) -> list[PinnedProgramInfo]:
             if one.program in ids:
                 own_pins.restore(one, before.get(one.program))
         raise
-    there = {one.program: one for one in own_pins.list_pinned()}
-    return [_describe_pin(there[number], programs, processes) for number in ids]
+    pinned = {one.program: one for one in own_pins.list_pinned()}
+    return [_describe_pin(pinned[number], programs, processes) for number in ids]
 
 
 def unload(names: Iterable[str]) -> tuple[list[PinnedProgramInfo], list[PytracerError]]:
@@ -61,26 +61,26 @@ def unload(names: Iterable[str]) -> tuple[list[PinnedProgramInfo], list[Pytracer
     whose pins could not be removed; the others are removed.
     """
     names, refused = tuple(names), list[PytracerError]()
-    there = {one.program: one for one in own_pins.list_pinned()}
+    pinned = {one.program: one for one in own_pins.list_pinned()}
     wanted = dict[int, None]()
     for name in names:
         if name == TRACER_OWNED:
-            wanted |= dict.fromkeys(there)
-        elif (number := _id(name)) in there:
+            wanted |= dict.fromkeys(pinned)
+        elif (number := _id(name)) in pinned:
             wanted[number] = None
         else:
-            pins = f"pinned: {', '.join(map(str, there))}"
-            hint = pins if there else f"there is nothing in {own_pins.FOLDER}"
+            pins = f"pinned: {', '.join(map(str, pinned))}"
+            hint = pins if pinned else f"there is nothing in {own_pins.FOLDER}"
             refused.append(PytracerError(f"{name} is no program that pytracer pinned", hint=hint))
     programs, processes = _look()
-    gone = list[PinnedProgram]()
-    for number in wanted if names else there:
+    removed = list[PinnedProgram]()
+    for number in wanted if names else pinned:
         try:
-            own_pins.unpin(there[number])
-            gone.append(there[number])
+            own_pins.unpin(pinned[number])
+            removed.append(pinned[number])
         except PytracerError as error:
             refused.append(error)
-    return [_describe_pin(one, programs, processes) for one in gone], refused
+    return [_describe_pin(one, programs, processes) for one in removed], refused
 
 
 def _look() -> tuple[dict[int, KernelProgram], Holders]:

@@ -146,13 +146,13 @@ def context(programs: dict[int, KernelProgram], names: TargetNames) -> TableCont
 def row(ran: RunCount, seconds: float, known: TableContext) -> dict[str, Any]:
     """Return the values of all columns for a program."""
     program, info = ran.program, ran.program.info
-    holders, kept = known.holders.get(program.id, []), known.pins.get(program.id, [])
+    holders, pins = known.holders.get(program.id, []), known.pins.get(program.id, [])
     places = known.places.get(program.id, [])
     return {
         "id": program.id,
         "type": program.type,
         "name": program.name,
-        "owner": tuple(map(str, holders)) + tuple(from_path(pin.path) for pin in kept),
+        "owner": tuple(map(str, holders)) + tuple(from_path(pin.path) for pin in pins),
         "attached": tuple(dict.fromkeys(place.where for place in places)),
         "tag": info.tag,
         "uid": info.uid,
@@ -173,7 +173,7 @@ def row(ran: RunCount, seconds: float, known: TableContext) -> dict[str, Any]:
         "run_time_ns": info.run_time,
         "pids": tuple(holder.pid for holder in holders),
         "links": tuple(place.link for place in places if place.link),
-        "pins": tuple(from_path(pin.path) for pin in kept),
+        "pins": tuple(from_path(pin.path) for pin in pins),
     }
 
 

@@ -30,12 +30,12 @@ def check_audit(
     if follows:
         hint = f"{spell('load')}, if the command is only to make work"
         raise UsageError(f"{name}: {source} does not count the command alone", hint=hint)
-    for which, values in filters.items():
-        if values and which not in audit.filters:
-            raise UsageError(f"{name}: {source} cannot be filtered by {spell(which.value)}")
+    for filter_, values in filters.items():
+        if values and filter_ not in audit.filters:
+            raise UsageError(f"{name}: {source} cannot be filtered by {spell(filter_.value)}")
     for option in tracer.options:
-        given = options.get(option.name)
-        changed = given not in (None, False, getattr(option, "default", None))
+        value = options.get(option.name)
+        changed = value not in (None, False, getattr(option, "default", None))
         if changed and not isinstance(option, GroupBy) and option.name not in audit.options:
             raise UsageError(f"{name}: with {spell(option.name)}, {source} counts something else")
     if top is not None:

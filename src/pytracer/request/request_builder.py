@@ -286,11 +286,11 @@ def _filter_values(
     containers: Iterable[str],
 ) -> dict[Filter, tuple[bytes, ...]]:
     values: dict[Filter, list[bytes]] = {}
-    for which, words in filters.items():
-        if which not in tracer.filters:
-            raise UsageError(f"{tracer.name} has no filter {which.value!r}")
+    for filter_, words in filters.items():
+        if filter_ not in tracer.filters:
+            raise UsageError(f"{tracer.name} has no filter {filter_.value!r}")
         for word in words:
-            values.setdefault(which, []).append(_RESOLVERS[which](str(word)))
+            values.setdefault(filter_, []).append(_RESOLVERS[filter_](str(word)))
     kinds = set()
     for text in containers:
         kind, key = filter_values.container(str(text))
@@ -303,4 +303,4 @@ def _filter_values(
         values.setdefault(Filter(kind), []).append(key)
     if len(kinds) > 1:  # filters of two kinds must both hold, and no task is in two containers
         raise UsageError("no single filter selects all of these containers", hint="trace them one by one")
-    return {which: tuple(keys) for which, keys in values.items()}
+    return {filter_: tuple(keys) for filter_, keys in values.items()}

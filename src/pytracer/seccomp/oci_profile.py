@@ -140,9 +140,9 @@ def _action(action: JsonPiece, number: JsonPiece | None, name: JsonPiece | None)
             f"{action.place}: {action.text} leaves it to {_DELEGATES[action.text]}, and there is none here"
         )
     value = action.one_of("action", ACTIONS)
-    given = number or name
-    if given is not None and value != ERRNO:
-        raise UsageError(f"{given.place} is for SCMP_ACT_ERRNO alone")
+    piece = number or name
+    if piece is not None and value != ERRNO:
+        raise UsageError(f"{piece.place} is for SCMP_ACT_ERRNO alone")
     code = errno.EPERM
     if name is not None:
         code = name.one_of("error", {text: code for code, text in errno.errorcode.items()})
@@ -204,10 +204,10 @@ def _holds(key: str, piece: JsonPiece, enough: Callable[[Iterable[bool]], bool])
     empty."""
     if key == "minKernel":
         match = re.fullmatch(r"(\d{1,9})\.(\d{1,9})", piece.text)
-        here = re.match(r"(\d+)\.(\d+)", os.uname().release)
-        if not match or not here:
+        running_version = re.match(r"(\d+)\.(\d+)", os.uname().release)
+        if not match or not running_version:
             raise piece.wrong("a kernel's version, such as 4.8")
-        return (int(here[1]), int(here[2])) >= (int(match[1]), int(match[2]))
+        return (int(running_version[1]), int(running_version[2])) >= (int(match[1]), int(match[2]))
     words = list(piece)
     if not words:
         return None

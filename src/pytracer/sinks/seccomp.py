@@ -43,8 +43,8 @@ def document(profile: Profile) -> dict[str, Any]:
         "defaultErrnoRet": errno.EPERM,
         "architectures": list(profile.architectures),
         "syscalls": [
-            {"comment": whose, "names": list(names), "action": "SCMP_ACT_ALLOW"}
-            for whose, names in groups.items()
+            {"comment": owner, "names": list(names), "action": "SCMP_ACT_ALLOW"}
+            for owner, names in groups.items()
             if names
         ],
     }

@@ -110,8 +110,8 @@ class TimelineSink:
 
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
-        for begun in self._pairs.rest():
-            self._writer.instant(begun.thread, begun.time, begun.name, begun.args)
+        for begin_row in self._pairs.rest():
+            self._writer.instant(begin_row.thread, begin_row.time, begin_row.name, begin_row.args)
         if self._schema is not None:
             self._writer.end()
         self._schema = None

@@ -83,8 +83,8 @@ class Pairs:
             waiting = self._open.setdefault(thread, [])
             if len(waiting) >= _OPEN_MAX:
                 yield waiting.pop(0)[1]
-            what = begins[1] + begins[3]
-            waiting.append((f"{place}:{what}", Found(thread, time, f"{what} {text}".strip(), args)))
+            pair_key = begins[1] + begins[3]
+            waiting.append((f"{place}:{pair_key}", Found(thread, time, f"{pair_key} {text}".strip(), args)))
             return
         waiting = self._open.get(thread, [])
         wanted = f"{place}:{ends[1]}{ends[3]}" if ends else ""
@@ -94,15 +94,15 @@ class Pairs:
             return
         for _, alone in waiting[at + 1 :]:
             yield alone
-        begun = waiting[at][1]
+        begin_row = waiting[at][1]
         del waiting[at:]
         if not waiting:
             del self._open[thread]
-        more = {f"end_{key}": value for key, value in args.items() if begun.args.get(key) != value}
-        yield Found(begun.thread, begun.time, begun.name, begun.args | more, time)
+        more = {f"end_{key}": value for key, value in args.items() if begin_row.args.get(key) != value}
+        yield Found(begin_row.thread, begin_row.time, begin_row.name, begin_row.args | more, time)
 
     def rest(self) -> Iterator[Found]:
         """Yield what has begun and not ended."""
         for waiting in self._open.values():
-            yield from (begun for _, begun in waiting)
+            yield from (begin_row for _, begin_row in waiting)
         self._open.clear()

@@ -110,7 +110,7 @@ def _is_counter(column: Column) -> bool:
 
 
 def _wrong_options(tracer: Tracer) -> Iterator[tuple[str, str]]:
-    names = [option.name for option in tracer.options] + [which.value for which in tracer.filters]
+    names = [option.name for option in tracer.options] + [filter_.value for filter_ in tracer.filters]
     for name in names:
         if not _OPTION.fullmatch(name):
             yield f"option {name!r} has an invalid name", "lower-case letters, digits and -"
@@ -148,9 +148,9 @@ def _wrong_values(value: Any) -> Iterator[tuple[str, str]]:
     for cls in type(value).__mro__:
         for field, annotation in getattr(cls, "__annotations__", {}).items():
             wanted = _SCALARS.get(annotation)
-            given = getattr(value, field)
-            if wanted is not None and not isinstance(given, wanted):
-                yield f"{field} of {type(value).__name__} is {given!r}, which is no {annotation}", ""
+            actual = getattr(value, field)
+            if wanted is not None and not isinstance(actual, wanted):
+                yield f"{field} of {type(value).__name__} is {actual!r}, which is no {annotation}", ""
 
 
 def _wrong_elements(value: Any) -> Iterator[tuple[str, str]]:
@@ -162,8 +162,8 @@ def _wrong_elements(value: Any) -> Iterator[tuple[str, str]]:
             elements = getattr(value, field)
             where = f"{field} of {type(value).__name__}"
             if not isinstance(elements, tuple):
-                given = type(elements).__name__
-                yield f"{where} is {given}, not a tuple of {wanted.__name__}", "a tuple of one: (ELEMENT,)"
+                actual = type(elements).__name__
+                yield f"{where} is {actual}, not a tuple of {wanted.__name__}", "a tuple of one: (ELEMENT,)"
                 return
             for element in elements:
                 if not isinstance(element, wanted):

@@ -34,7 +34,7 @@ def _options(tracer: Tracer) -> Iterator[tuple[str, str]]:
     """Yield each macro that an option of a tracer defines, and how the option is written."""
     yield "PT_ROWS_MAX", "--max-rows {value}"
     yield "PT_FOLLOW", "-- COMMAND"
-    yield from ((which.define, f"--{which.value}") for which in Filter)
+    yield from ((filter_.define, f"--{filter_.value}") for filter_ in Filter)
     hooks = [*tracer.hooks, common.FOLLOW]
     for output in tracer.outputs:
         hooks += output.hooks

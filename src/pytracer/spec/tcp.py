@@ -55,9 +55,9 @@ def connection_columns(*hidden: str) -> tuple[Column, ...]:
     return tuple(wide(column) if column.name in hidden else column for column in columns)
 
 
-def connection_options(which: str) -> tuple[Option, ...]:
-    """Return the options that leave out short and other connections; ``which`` completes the help."""
-    return Duration("min", f"only {which} at least this long", config="min", default=0), ONLY_NETWORKS
+def connection_options(events: str) -> tuple[Option, ...]:
+    """Return the options that leave out short and other connections; ``events`` completes the help."""
+    return Duration("min", f"only {events} at least this long", config="min", default=0), ONLY_NETWORKS
 
 
 SEGMENTS_AUDIT = Audit(

@@ -77,7 +77,7 @@ def _fetch(server: str, build_id: str, path: Path, account: Account) -> bool:
     if seconds <= 0:
         return False
     with tempfile.NamedTemporaryFile(dir=path.parent) as file:
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             address = f"{server}/buildid/{build_id}/debuginfo"
             outcome = download.fetch(address, file, seconds=seconds, limit=_LIMIT)
@@ -86,7 +86,7 @@ def _fetch(server: str, build_id: str, path: Path, account: Account) -> bool:
             return False
         finally:
             with contextlib.suppress(OverBudgetError):  # the file is here: the next one is not asked for
-                account.charge(wait=time.monotonic() - begun)
+                account.charge(wait=time.monotonic() - start)
         if not outcome:
             return False
         file.flush()

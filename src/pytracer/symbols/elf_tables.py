@@ -126,10 +126,12 @@ def read(descriptor: int, account: Account | None = None) -> Tables:
         return _table(descriptor, number(word, start), number("u2", size), number("u2", size + 2), members)
 
     sections = table(shoff, shsize, _section(width))
-    which = number("u2", names_at)
+    section_index = number("u2", names_at)
     names = b""
-    if 0 < which < len(sections) and sections[which]["type"] != NOBITS:
-        names = content(descriptor, int(sections[which]["offset"]), int(sections[which]["size"]))
+    if 0 < section_index < len(sections) and sections[section_index]["type"] != NOBITS:
+        names = content(
+            descriptor, int(sections[section_index]["offset"]), int(sections[section_index]["size"])
+        )
     segments = table(phoff, phsize, _SEGMENT[width])
     return Tables(
         descriptor, width, number("u2", 16), number("u2", 18), segments, sections, names,

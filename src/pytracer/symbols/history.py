@@ -30,10 +30,10 @@ _FILES = 4096  # mappings of files that are remembered as they were made
 F = TypeVar("F")
 
 
-def add_interval(ends: list[int], begun: int, ended: int) -> None:
+def add_interval(ends: list[int], begin: int, end: int) -> None:
     """Add an interval to a list of the ends of disjoint ones, ascending; what overlaps becomes one."""
-    first, last = bisect_left(ends, begun), bisect_right(ends, ended)
-    ends[first:last] = [begun] * (first % 2 == 0) + [ended] * (last % 2 == 0)
+    first, last = bisect_left(ends, begin), bisect_right(ends, end)
+    ends[first:last] = [begin] * (first % 2 == 0) + [end] * (last % 2 == 0)
 
 
 class Span(NamedTuple):
@@ -124,9 +124,9 @@ class MappingChanges(Generic[F]):
             self._seen_from = self._unseen[_TIMES // 2]
             del self._unseen[: _TIMES // 2]
 
-    def add_move(self, begun: int, ended: int) -> None:
-        """Record that code moved to other addresses between the two times, the last time at ``ended``."""
-        add_interval(self._moves, begun, ended)
+    def add_move(self, begin: int, end: int) -> None:
+        """Record that code moved to other addresses between the two times, the last time at ``end``."""
+        add_interval(self._moves, begin, end)
         if len(self._moves) > _TIMES:
             del self._moves[1 : _TIMES // 2 + 1]  # the oldest become one
 
@@ -194,17 +194,17 @@ class MappingReadings(Generic[F]):
 
     def add(
         self,
-        begun: int,
-        ended: int,
+        begin: int,
+        end: int,
         generation: int,
         mappings: Sequence[tuple[Mapping, F | None]] | None,
     ) -> None:
-        """Add a reading that was made from ``begun`` to ``ended``: the mappings with their files, or None
+        """Add a reading that was made from ``begin`` to ``end``: the mappings with their files, or None
         if they are the same as in the last one. ``generation`` is the process's before and after the
         reading; 0 if it is unknown, or changed meanwhile."""
         number = len(self)
-        self._begun.append(begun)
-        self._ended.append(ended)
+        self._begun.append(begin)
+        self._ended.append(end)
         self._generations.append(generation)
         if mappings is None:
             return

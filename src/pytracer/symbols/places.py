@@ -49,17 +49,17 @@ class FoundFunctions:
         return "; ".join(notes)
 
 
-def find(file: ProgramFile, what: str, *, at_return: bool = False) -> FoundFunctions:
+def find(file: ProgramFile, text: str, *, at_return: bool = False) -> FoundFunctions:
     """Find sites in a file: a function's name or pattern, ``name+0x10`` inside of one, ``+0x1040`` in the
     file.
 
     Raises UsageError (UnknownNameError) as :func:`functions` does, and if there is no code.
     """
-    inside = re.fullmatch(r"(.*)\+(0x[0-9a-fA-F]+|\d+)", what, re.DOTALL)
+    inside = re.fullmatch(r"(.*)\+(0x[0-9a-fA-F]+|\d+)", text, re.DOTALL)
     if inside is None:
-        return functions(file, what)
+        return functions(file, text)
     if at_return:
-        raise UsageError(f"{what} is no function: what returns is probed from its beginning")
+        raise UsageError(f"{text} is no function: what returns is probed from its beginning")
     name, distance = inside[1], int(inside[2], 0)
     if not name:
         return FoundFunctions((at_offset(file, distance),), titles=("",))
@@ -67,7 +67,7 @@ def find(file: ProgramFile, what: str, *, at_return: bool = False) -> FoundFunct
     for begin in matches.titles:
         _check(file, begin + distance, begin)
     return FoundFunctions(
-        tuple(ProbeSite(what, begin + distance) for begin in sorted(matches.titles)),
+        tuple(ProbeSite(text, begin + distance) for begin in sorted(matches.titles)),
         titles=tuple(matches.titles[begin] for begin in sorted(matches.titles)),
     )
 

@@ -197,8 +197,8 @@ def _open_named(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramF
         if name.startswith("/"):
             with contextlib.suppress(UsageError):
                 return _by_path(name, root, mappings)
-    with Root() as here:
-        file = _by_path(name, here)
+    with Root() as own_root:
+        file = _by_path(name, own_root)
         file.mapped = False
         return file
 

@@ -125,11 +125,11 @@ def _part(sections: dict[str, bytes], index: bytes, unit_id: int) -> dict[str, b
 def _info(skeleton: Any, sections: dict[str, bytes], account: Account) -> Any:
     if "info" not in sections or "abbrev" not in sections:
         return None
-    given: dict[str, Any] = dict.fromkeys(list(inspect.signature(DWARFInfo.__init__).parameters)[1:])
-    given["config"] = skeleton.dwarfinfo.config
+    arguments: dict[str, Any] = dict.fromkeys(list(inspect.signature(DWARFInfo.__init__).parameters)[1:])
+    arguments["config"] = skeleton.dwarfinfo.config
     for name, data in sections.items():
-        given[f"debug_{name}_sec"] = DebugSectionDescriptor(io.BytesIO(data), name, 0, len(data), 0)
-    info = _SplitInfo(**given)
+        arguments[f"debug_{name}_sec"] = DebugSectionDescriptor(io.BytesIO(data), name, 0, len(data), 0)
+    info = _SplitInfo(**arguments)
     info.skeleton = skeleton
     resolve_signatures(info, account)
     return info

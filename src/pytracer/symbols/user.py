@@ -131,7 +131,7 @@ class UserSymbols:
         now, where the kernel does not report changes (:meth:`add_mapped`)."""
         generation = generation or (lambda: 0)
         for _ in range(2):  # it may have executed another program in between
-            begun, before = ktime.monotonic_ns(), generation()
+            begin, before = ktime.monotonic_ns(), generation()
             image = memory_maps.image_of(pid)
             credentials = owners.credentials(pid)
             if credentials is None:
@@ -146,8 +146,8 @@ class UserSymbols:
                         program = program or _Program(account)
                         pairs = self._read(pid, text, program, account)
                         # Files are found by where they are mapped: until they are open, it is being read.
-                        ended, after = ktime.monotonic_ns(), generation()
-                        program.readings.add(begun, ended, before if before == after else 0, pairs)
+                        end, after = ktime.monotonic_ns(), generation()
+                        program.readings.add(begin, end, before if before == after else 0, pairs)
                         if before != after:
                             self._reread.add(pid)
                         self._programs[pid, image] = self._of_image[image] = program
@@ -181,14 +181,14 @@ class UserSymbols:
         """Record that a process was forked at that time, with all mappings of its ``parent``."""
         insort(self._births.setdefault(pid, []), (when, parent))
 
-    def add_break(self, begun: int, ended: int) -> None:
+    def add_break(self, begin: int, end: int) -> None:
         """Record that some mappings made between these times, by any process, are unknown."""
-        add_interval(self._breaks, begun, ended)
+        add_interval(self._breaks, begin, end)
         self._reread.update(pid for pid, _ in self._programs)
 
-    def add_move(self, pid: int, begun: int, ended: int) -> None:
-        """Record that a process moved code (mremap) at some times in between, the last time at ``ended``."""
-        self._changes.setdefault(pid, MappingChanges()).add_move(begun, ended)
+    def add_move(self, pid: int, begin: int, end: int) -> None:
+        """Record that a process moved code (mremap) at some times in between, the last time at ``end``."""
+        self._changes.setdefault(pid, MappingChanges()).add_move(begin, end)
         self._reread.add(pid)
 
     def mark_unseen(self, pid: int, when: int) -> None:
@@ -206,10 +206,10 @@ class UserSymbols:
         program = self._programs.get((pid, image))
         return bool(program and program.made and program.made.is_due)
 
-    def add_epoch(self, pid: int, image: int, begun: int, ended: int) -> None:
-        """Record an epoch: samples of the process taken after ``ended`` have a generation of ``begun`` or
-        later, and samples with an older generation were taken before ``ended``."""
-        self._epochs.setdefault(pid, []).append((begun, ended))
+    def add_epoch(self, pid: int, image: int, begin: int, end: int) -> None:
+        """Record an epoch: samples of the process taken after ``end`` have a generation of ``begin`` or
+        later, and samples with an older generation were taken before ``end``."""
+        self._epochs.setdefault(pid, []).append((begin, end))
         program = self._programs.get((pid, image))
         if program and program.made:
             program.made.begin_epoch()

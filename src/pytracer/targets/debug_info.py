@@ -73,7 +73,7 @@ def _read_types(
     places = list(at_entry(info, entries, function, filter(None, parameters), address, machine))
     if constant(function.cu.get_top_DIE(), "DW_AT_language") not in C:
         places = _without_guesses(function, list(filter(None, parameters)), places)
-    return FunctionTypes(Btf(writer.data(), origin="debug information", told_signs=True), tuple(places))
+    return FunctionTypes(Btf(writer.data(), origin="debug information", has_enum_signs=True), tuple(places))
 
 
 def _without_guesses(function: Any, parameters: list[Any], places: list[int | None]) -> list[int | None]:

@@ -27,9 +27,9 @@ class Schedule(Protocol):
 class Clock:
     """The times at which results are due, and the end. ``interval`` is the default interval."""
 
-    def __init__(self, times: Schedule, interval: float | None, begun: float) -> None:
+    def __init__(self, times: Schedule, interval: float | None, start: float) -> None:
         self.interval = times.interval or interval
-        self._begun = begun
+        self._begun = start
         self._end = None if times.duration is None else self._begun + times.duration
         self._count = times.count
         self._ticks = self._shown = 0

@@ -100,5 +100,5 @@ class ResultDecoder:
 
 def _unbalanced(rows: Rows, member: str) -> Rows:
     """Return the rows in which a member is not 0."""
-    kept = rows.values[member] != 0
-    return Rows(rows.keys[kept], rows.values[kept])
+    is_nonzero = rows.values[member] != 0
+    return Rows(rows.keys[is_nonzero], rows.values[is_nonzero])

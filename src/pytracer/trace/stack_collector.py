@@ -114,9 +114,9 @@ class StackCollector(RowCollector):
                     self._begin_epoch(pid, sampled.image)
 
     def _begin_epoch(self, pid: int, image: int) -> None:
-        begun = ktime.monotonic_ns()
-        self._maps.begin_epoch(pid, begun)
-        self._names.user.add_epoch(pid, image, begun, ktime.monotonic_ns())
+        begin = ktime.monotonic_ns()
+        self._maps.begin_epoch(pid, begin)
+        self._names.user.add_epoch(pid, image, begin, ktime.monotonic_ns())
 
     def _learn(self, processes: Mapping[int, SampledProcess]) -> set[int]:
         """Apply new mapping events. Returns the processes whose mappings must be read from /proc."""

@@ -36,15 +36,15 @@ def _restrictions(plan: Plan) -> str:
     """Return the given options and filters that may leave out events."""
     request = plan.request
     shown = {output.when for output in request.tracer.outputs}
-    given = [f"--{task_filter.value}" for task_filter in request.filters]
+    restrictions = [f"--{task_filter.value}" for task_filter in request.filters]
     for option in request.tracer.options:
         value = request.options.get(option.name)
         is_flag = isinstance(option, Flag) and bool(value and option.define) and option.name not in shown
         is_limit = isinstance(option, Number) and bool(option.config) and value is not None
         is_set = isinstance(option, NameSet) and value is not None
         if is_flag or is_limit or is_set:
-            given.append(f"--{option.name}")
-    return " or ".join(given)
+            restrictions.append(f"--{option.name}")
+    return " or ".join(restrictions)
 
 
 def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:

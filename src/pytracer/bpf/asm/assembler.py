@@ -338,11 +338,11 @@ def _find(table: dict[str, int], code: int) -> str:
     return next(text for text, value in table.items() if value == code)
 
 
-def _lookup(table: dict[str, int], text: str, what: str) -> int:
+def _lookup(table: dict[str, int], text: str, kind: str) -> int:
     try:
         return table[text]
     except KeyError:
-        raise BuildError(f"no {what} {text!r}", hint=f"there is {' '.join(table)}") from None
+        raise BuildError(f"no {kind} {text!r}", hint=f"there is {' '.join(table)}") from None
 
 
 def _width(bits: int, full: int, half: int) -> int:
@@ -351,9 +351,9 @@ def _width(bits: int, full: int, half: int) -> int:
     return full if bits == 64 else half
 
 
-def _s16(value: int, what: str = "offset") -> int:
+def _s16(value: int, label: str = "offset") -> int:
     if not -(1 << 15) <= value < 1 << 15:
-        raise BuildError(f"{what} {value} does not fit into 16 bits")
+        raise BuildError(f"{label} {value} does not fit into 16 bits")
     return value
 
 

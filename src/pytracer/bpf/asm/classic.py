@@ -100,7 +100,7 @@ class ClassicAssembler:
             raise BuildError(f"a program of {places[-1]} instructions; the kernel takes {MOST}")
         out = []
         for at, instruction in enumerate(self._code):
-            here = places[at]
+            place = places[at]
             if instruction.far is None:
                 k = (
                     self._distance(instruction.targets[0], at, places)
@@ -117,7 +117,7 @@ class ClassicAssembler:
                     extra.append(_encode(JMP | _ALWAYS, distance))
                 else:
                     steps.append(self._distance(target, at, places))
-            assert places[at + 1] == here + 1 + len(extra)
+            assert places[at + 1] == place + 1 + len(extra)
             out += [_encode(instruction.code, instruction.k, *steps), *extra]
         return b"".join(out)
 

@@ -354,14 +354,16 @@ class _Translation:
 
     def _not_known(self) -> UsageError:
         if self._frame:
-            what = "a frame that has just come in: it asks for what only the kernel's packets have"
+            described = "a frame that has just come in: it asks for what only the kernel's packets have"
             hint = "sockcount and tccount take it"
         elif self._wanted.link is LinkType.COOKED:
-            what = "interfaces of several kinds: it asks for more than the packet from the network header on"
+            described = (
+                "interfaces of several kinds: it asks for more than the packet from the network header on"
+            )
             hint = "name interfaces of one kind"
         else:
-            what, hint = "packets here: it asks for what programs are not told", ""
-        return UsageError(f"--filter {self._wanted.text!r} is nothing for {what}", hint=hint)
+            described, hint = "packets here: it asks for what programs are not told", ""
+        return UsageError(f"--filter {self._wanted.text!r} is nothing for {described}", hint=hint)
 
 
 _BITS = {W: 32, H: 16, B: 8}

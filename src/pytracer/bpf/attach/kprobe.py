@@ -69,9 +69,9 @@ def load_attributes(_: Kprobe) -> LoadAttributes:
 
 def attach(probe: Kprobe, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
-    what = f"{probe.kind} {place.name}"
+    described = f"{probe.kind} {place.name}"
     if not PMU.is_dir():
-        raise UnsupportedError(f"{what}: this kernel has no kprobe PMU", hint=KPROBE.requirements)
+        raise UnsupportedError(f"{described}: this kernel has no kprobe PMU", hint=KPROBE.requirements)
     try:
         symbol = place.name.partition("+")[0]
         at_return = isinstance(probe, Kretprobe)
@@ -80,7 +80,7 @@ def attach(probe: Kprobe, place: AttachTarget, program: int) -> list[Link]:
         )
         return [PerfLink(opened)]
     except OSError as error:
-        raise attach_error(error, what) from error
+        raise attach_error(error, described) from error
 
 
 def _format_symbol(symbol: str, offset: int) -> str:

@@ -156,7 +156,7 @@ def sweep() -> None:
 def list_leftovers() -> list[str]:
     """List the events that ended processes left. Raises OSError."""
     text = (tracefs.root() / "kprobe_events").read_text()
-    return [event for event, whose in sorted(set(_OURS.findall(text))) if is_dead(whose)]
+    return [event for event, owner_name in sorted(set(_OURS.findall(text))) if is_dead(owner_name)]
 
 
 def _write(lines: Iterable[str]) -> None:

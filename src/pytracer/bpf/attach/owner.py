@@ -73,9 +73,9 @@ def is_dead_short(name: str) -> bool:
     for digit in match[1]:
         number = number * len(_DIGITS) + _DIGITS.index(digit)
     process = number >> _BORN_BITS & (1 << _PROCESS_BITS) - 1
-    here = number >> _BORN_BITS + _PROCESS_BITS == _namespace()
+    is_own_namespace = number >> _BORN_BITS + _PROCESS_BITS == _namespace()
     lives = owner(process)
-    return here and (not lives or short_name(lives) != name) and not _is_hidden(process)
+    return is_own_namespace and (not lives or short_name(lives) != name) and not _is_hidden(process)
 
 
 def _namespace() -> int:

@@ -69,8 +69,8 @@ class PerfLink(Link):
         _INFO.pack_into(info, 0, *[0] * 8, _UNTOUCHED)
         with contextlib.suppress(OSError):  # a plain event, or a kernel that does not say
             object_info(self.fd, info)
-            kind, _, _, what, _, _, _, _, count = _INFO.unpack(info)
-            if kind == _PERF_LINK and what in _KPROBES and count != _UNTOUCHED:
+            kind, _, _, info_kind, _, _, _, _, count = _INFO.unpack(info)
+            if kind == _PERF_LINK and info_kind in _KPROBES and count != _UNTOUCHED:
                 return int(count)
         return None
 

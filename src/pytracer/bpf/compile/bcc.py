@@ -230,13 +230,13 @@ def _kernel_source(path: Path) -> Iterator[None]:
     """
     before = os.environ.get("BCC_KERNEL_SOURCE")
     os.environ["BCC_KERNEL_SOURCE"] = str(path)
-    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    current_folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.chdir(path)
         yield
     finally:
-        os.fchdir(here)
-        os.close(here)
+        os.fchdir(current_folder)
+        os.close(current_folder)
         if before is None:
             del os.environ["BCC_KERNEL_SOURCE"]
         else:

@@ -91,10 +91,10 @@ def _work(work: Callable[[], bytes], parent: int, result: int, stderr: int) -> N
 
 
 def _wait(pid: int, stop_requested: Callable[[], bool]) -> int:
-    ended = os.pidfd_open(pid)
+    pidfd = os.pidfd_open(pid)
     try:
         poll = select.poll()
-        poll.register(ended, select.POLLIN)
+        poll.register(pidfd, select.POLLIN)
         while not poll.poll(_LOOK):
             if stop_requested():
                 raise KeyboardInterrupt
@@ -103,7 +103,7 @@ def _wait(pid: int, stop_requested: Callable[[], bool]) -> int:
         os.waitpid(pid, 0)
         raise
     finally:
-        os.close(ended)
+        os.close(pidfd)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

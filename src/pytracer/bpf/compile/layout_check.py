@@ -84,9 +84,9 @@ def verify(bytecode: bytes, checks: Sequence[MemberOffset]) -> None:
     for i, (record, member, offset) in enumerate(checks):
         got = stored.get(8 * i)
         if got != offset:
-            what = "nothing that could be checked" if got is None else f"offset {got}"
+            compiled = "nothing that could be checked" if got is None else f"offset {got}"
             raise SchemaError(
-                f"{record}.{member} is at offset {offset} in this kernel, but was compiled to {what}",
+                f"{record}.{member} is at offset {offset} in this kernel, but was compiled to {compiled}",
                 hint="try the kernel's header package instead of its BTF, and please report this",
             )
 

@@ -59,8 +59,8 @@ def project_path(file: str, lines: Mapping[int, str]) -> str:
     folder = probes_folder()
     for path in (folder / file, folder / "include" / file):
         if path.is_file():
-            there = dict(enumerate(path.read_text().splitlines(), 1))
-            if all(there.get(number, "") == line for number, line in lines.items()):
+            original = dict(enumerate(path.read_text().splitlines(), 1))
+            if all(original.get(number, "") == line for number, line in lines.items()):
                 return str(path.relative_to(folder.parent))
     return file
 

@@ -56,8 +56,8 @@ class InflightCalls:
         # The idle threads (0) are not in /proc, and do not end. One that just ended may still be in a call.
         old = (calls["ns"] < before * 1e9) & (calls["tid"] != 0)
         threads = np.unique(calls["tid"][old]).tolist()
-        ended = [tid for tid in threads if not (self._proc / str(tid)).exists()]
-        over: Array = old & np.isin(calls["tid"], ended)
+        exited = [tid for tid in threads if not (self._proc / str(tid)).exists()]
+        over: Array = old & np.isin(calls["tid"], exited)
         self._table.delete(keys[over])
         self._unwound += int(np.count_nonzero(keys["target"][over] >= np.uint64(_PROCESS)))
         return int(np.count_nonzero(~over))

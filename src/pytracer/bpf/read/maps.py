@@ -166,9 +166,9 @@ class Map:
         after = bytearray(self.key.itemsize)
         first = True
         while len(keys) < self.max_entries:
-            here = 0 if first else address(key)
+            key_address = 0 if first else address(key)
             try:
-                bpf(Command.MAP_GET_NEXT_KEY, struct.pack("IxxxxQQ", self.fd, here, address(after)))
+                bpf(Command.MAP_GET_NEXT_KEY, struct.pack("IxxxxQQ", self.fd, key_address, address(after)))
             except OSError as error:
                 if error.errno == errno.ENOENT:
                     break

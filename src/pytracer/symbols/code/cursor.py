@@ -28,11 +28,11 @@ class Cursor:
 
     def take(self, size: int) -> bytes:
         """Read ``size`` bytes."""
-        taken = self.data[self.at : self.at + size]
-        if size < 0 or len(taken) != size:
+        data = self.data[self.at : self.at + size]
+        if size < 0 or len(data) != size:
             raise ElfError("call frame information ends too early")
         self.at += size
-        return taken
+        return data
 
     def text(self) -> bytes:
         """Read bytes up to a NUL."""

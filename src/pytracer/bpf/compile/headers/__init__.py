@@ -91,8 +91,8 @@ def from_btf(text: str, path: Path = VMLINUX) -> Headers:
     """Generate the kernel types for ``text`` from a file of BTF, of this or another kernel. Raises
     HeadersError."""
     tree = make_tree(text, cache_dir(), btf_path=path)
-    kept = " (cached)" if tree.cached else ""
-    return Headers("btf", tree.path, f"types from {path}{kept}", _EXTENSIONS, tree.checks, tree.cached)
+    note = " (cached)" if tree.cached else ""
+    return Headers("btf", tree.path, f"types from {path}{note}", _EXTENSIONS, tree.checks, tree.cached)
 
 
 def _package(text: str) -> Headers:  # noqa: ARG001 - the package has everything
@@ -103,8 +103,8 @@ def _package(text: str) -> Headers:  # noqa: ARG001 - the package has everything
 def _kheaders(text: str) -> Headers:  # noqa: ARG001 - so has the archive
     cache = cache_dir()
     path, cached = packaged.unpack_kheaders(cache)
-    kept = " (cached)" if cached else ""
-    describe = f"headers from {packaged.KHEADERS}{kept} for {os.uname().release}"
+    note = " (cached)" if cached else ""
+    describe = f"headers from {packaged.KHEADERS}{note} for {os.uname().release}"
     return Headers("kheaders", _own(path), describe, _EXTENSIONS, cached=cached)
 
 

@@ -148,8 +148,8 @@ class PerfReader:
             self._poll.register(opened.fd, select.EPOLLIN)
             fcntl.ioctl(opened.fd, ENABLE, 0)
         # CPUs that were offline at the last check have been read since.
-        gone = [ring for ring in self._rings if not (ring.polled or ring.more)]
-        for ring in [ring for ring in gone if not len(ring.pending.lengths)]:
+        offline = [ring for ring in self._rings if not (ring.polled or ring.more)]
+        for ring in [ring for ring in offline if not len(ring.pending.lengths)]:
             self._rings.remove(ring)
             ring.close()
         for ring in self._rings:

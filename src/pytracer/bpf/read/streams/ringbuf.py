@@ -118,11 +118,11 @@ class RingReader:
         same_length = self._same_lengths(data)
         if same_length is not None:
             return same_length
-        kept, lengths, used = self._find(data)
+        positions, lengths, used = self._find(data)
         count = count_fitting(lengths)
-        if count < len(kept):
-            used = int(kept[count]) * 8
-        records = gather(data, kept[:count] * 8 + HEADER, lengths[:count], self._record)
+        if count < len(positions):
+            used = int(positions[count]) * 8
+        records = gather(data, positions[:count] * 8 + HEADER, lengths[:count], self._record)
         return records, used
 
     def _find(self, data: Array) -> tuple[Array, Array, int]:
@@ -135,8 +135,8 @@ class RingReader:
         # Unreadable are records that are still being written, and one that the end of the data cuts.
         step[(heads & BUSY != 0) | (np.arange(len(heads)) + step > len(heads))] = 0
         places, end = record_offsets(step)
-        kept = places[heads[places] & DISCARDED == 0]
-        return kept, length[kept].astype(np.intp), end * 8
+        positions = places[heads[places] & DISCARDED == 0]
+        return positions, length[positions].astype(np.intp), end * 8
 
     def _same_lengths(self, data: Array) -> tuple[Array, int] | None:
         """Return the records as ``_records`` does if all have the type's length and none is discarded; else
