@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // The operation that each task has in flight: struct pt_start, which the tracer that includes this has defined.
 //
+//     void pt_begin(struct pt_start *start)   the current task begins an operation
+//     int pt_end(struct pt_start *start)      it ends the operation: copies it to start; 0 if there is none
+//     void pt_abandon(void)                   the current task exits, or its operation does not count
+//
+// The hook SWITCH attaches pt_switched. With "#define HOOK_SWITCH_NONE" the hash alone is used, without that hook.
+//
 // A task has one operation in flight at a time, and most end before the task is switched out. So each CPU has a slot
 // for its running task, which costs half of what a hash does; only operations that are in flight at a context switch go
 // into a hash. The key is the task's address: a thread id changes when a thread executes a program (de_thread gives it

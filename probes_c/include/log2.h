@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // The histogram bucket of a value (pytracer.model.buckets). No loop, because old verifiers accept none.
+//
+//     u32 pt_bucket(u64 value)   the bucket, for the key's member "slot"
+//     u32 pt_log2(u64 value)     the floor of the binary logarithm; 0 for 0
 
 // floor(log2(v)), and 0 for 0.
 static __always_inline u32 pt_log2(u64 v)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Counts losses by reason; user space shows them with the results. The order of the reasons is that of
 // pytracer.model.loss.REASONS. PT_ROWS_MAX is the capacity of the map of rows.
+//
+//     void pt_lost(int reason)   count one loss: pt_lost(PT_LOSS_INFLIGHT_FULL)
 enum pt_loss {
     PT_LOSS_MAP_FULL,      // a new row, but the map of rows was full
     PT_LOSS_INFLIGHT_FULL, // a call, connection or request began, but the map of those in flight was full

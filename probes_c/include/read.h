@@ -1,6 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Reads kernel and user memory. The included kernel headers are empty if the types come from BTF. Linux 5.5
 // (6ae08ae3dea2) split bpf_probe_read into one helper for each.
+//
+//     pt_read(pointer->member)                    the value of a member; 0 if it cannot be read
+//     pt_argument(pointer, member)                the same of an argument of a raw tracepoint
+//     pt_current_field(member)                    a member of the current task
+//     pt_current_field_of(pointer, member)        a member of a struct that the current task points to
+//     struct task_struct *pt_current(void)        the current task
+//     u32 pt_current_parent()                     the pid of its parent
+//     u32 pt_parent_of(struct task_struct *task)  the pid of a task's parent
+//     int pt_is_kernel_thread(void)               1 if the current task is a thread of the kernel
+//     pt_opaque(value)                            hides the origin of a variable from the compiler
+//     long pt_probe_read_kernel(void *to, u32 size, const void *from)
+//     long pt_probe_read_user(void *to, u32 size, const void *from)
+//                                                 copies memory; below 0 if it cannot be read
+//     long pt_probe_read_kernel_str(void *to, u32 size, const void *from)
+//     long pt_probe_read_user_str(void *to, u32 size, const void *from)
+//                                                 copies a string; returns its size with the NUL
 #include <linux/sched.h>
 
 #ifdef PT_HAS_PROBE_READ_KERNEL

@@ -7,6 +7,10 @@
 //
 // With the hook RETURN_TIMED each call has its duration. Then the start is saved at sys_enter, and calls that began
 // before the trace are not seen.
+//
+//     int is_wanted(u32 number)                          define it, or include syscall_numbers.h
+//     int on_return(void *ctx, struct pt_return *call)   define it; returns PT_PASS
+//     int pt_is_shown_return(struct pt_return *call)     1 for a call that the filters and -x select
 #include "syscall.h"
 
 #ifdef PT_TIMED

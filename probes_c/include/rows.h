@@ -2,6 +2,8 @@
 // Rows of counters: struct row_key and struct row_value, which whoever includes this has defined.
 // PT_ROWS_MAX is the map capacity.
 //
+//     struct row_value *pt_row(struct row_key *key)   the row of a key on this CPU; 0 if the map is full
+//
 // If a row were deleted while a program counts in it, the count would be lost. So there are two maps (a double buffer):
 // programs count in the one that pt_active_map selects. User space swaps them, waits until all programs that were
 // running have ended, then drains the other (src/pytracer/bpf/read/aggregates.py).

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Stacks of the kernel and of programs, by id. PT_STACKS_MAX is the capacity of each of the two maps.
 //
+//     PT_STACKS_MEMBERS                                   the first members of struct row_key
+//     int pt_get_stacks(void *ctx, struct pt_stacks *at)  fills these; -1 if there is no room, which is counted
+//
 // A stack has one slot in a map, by its hash. If another stack has that slot, the second map is used, which therefore
 // has only stacks that collided in the first. A stack that collides in both is a loss. BPF_F_REUSE_STACKID would show
 // it with another stack's frames; so would, rarely, BPF_F_FAST_STACK_CMP.

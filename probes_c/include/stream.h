@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // A stream of records to user space: the BPF ring buffer if the kernel has it (Linux 5.8), else a perf buffer for each
-// CPU. The tracer that includes this has defined struct event with the columns' members, "u64 ns" first (the time of
+// CPU. The tracer that includes this has defined struct event with the columns' members and "u64 ns" (the time of
 // the event, bpf_ktime_get_ns). Its last member may be a string of any length up to its size: then a record ends with
 // the string's NUL (a perf buffer pads it with undefined bytes). PT_RING_PAGES is the size of the ring.
+//
+//     struct event *pt_reserve(void)                  a buffer for an event of fixed size, or 0
+//     void pt_submit(void *ctx, struct event *event)  sends it
+//     void pt_discard(struct event *event)            drops it
+//     struct event *pt_prepare(void)                  a buffer for an event that ends with a string, or 0
+//     void pt_send(void *ctx, struct event *event, u64 size)
+//                                                     sends its first "size" bytes
+//     u64 pt_read_string(char *to, u32 room, u64 address, int expected)
+//                                                     reads a string of the program; returns its size with the NUL
 #include "loss.h"
 #include "read.h"
 

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Selects the traced tasks: the common filters (a task must match one value of each kind of filter), and -- COMMAND
 // with its descendants. Filters that the user did not give are not compiled, so they cost nothing.
+//
+//     int pt_is_current_traced(void)    1 if the current task passes the filters and belongs to the command
+//     int pt_may_trace_current(void)    the same, and 1 for the command before its exec
+//     int pt_passes_netns(u32 netns)    1 if --netns selects this network namespace
+//     pt_fill_task(event)               fills the members pid, tid and comm, those of the current task
+//     void pt_process_name(char *comm)  writes the name of the current process, PT_COMM_LEN bytes
 #include "loss.h"
 #include "read.h"
 #include <linux/nsproxy.h>

@@ -45,6 +45,20 @@ def test_record_prints_its_usage_and_refuses_unknown_words():
     assert pages == {page: page.read_text() for page in PAGES}
 
 
+COMMON_INCLUDES = ("config", "inflight", "log2", "loss", "read", "returns", "rows", "stack", "stream", "task")
+
+
+@pytest.mark.parametrize("name", COMMON_INCLUDES)
+def test_an_include_begins_with_the_signatures_that_the_guide_names(name):
+    rows = (ROOT / "docs" / "writing-tracers.md").read_text().splitlines()
+    [row] = [row for row in rows if row.startswith(f"| `{name}.h` |")]
+    head = re.match(r"(?://.*\n)+", (ROOT / "probes_c" / "include" / f"{name}.h").read_text())
+    assert head is not None
+    functions = re.findall(r"\b((?:pt|is|on)_\w+)\(", row)
+    assert functions
+    assert [function for function in functions if f"{function}(" not in head[0]] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):

@@ -115,18 +115,22 @@ TASK_COLUMNS = (
 )
 """The thread of an event: pt_fill_task in probes_c/include/task.h."""
 ERROR = Column("err", "the error, by name", field="error", decode="errno", null=0, width=6)
-"""The error that a system call returned, by name."""
+"""The error that a system call returned, by name: the member ``error``, 0 for none."""
 BY_PROCESS = Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", last=True)))
+"""Rows by process, with its latest name; probes_c/include/task_rows.h."""
 BY_COMM = Key("comm", (Column("comm", "name of the thread", decode="text"),))
+"""Rows by the name of the thread; probes_c/include/task_rows.h."""
 TASK_KEYS = (BY_PROCESS, BY_COMM)
-"""Rows by process, by the name of the thread."""
+"""Both of these keys; probes_c/include/task_rows.h."""
 
 _HANDLED = Column("count", "handlers that ran to their end", unit=Unit.COUNT)
 HANDLER_OUTPUTS = (
     Table("rows", (_HANDLED, *times("count")), sort="total_ns"),
     Histogram("rows", (_HANDLED, *times("count")), when="latency", label="duration"),
 )
+"""The table and the histogram of interrupt handlers; probes_c/include/interrupts.h."""
 HANDLER_LATENCY = Flag("latency", "histograms of the time", define="LATENCY")
+"""The option that shows the histogram; probes_c/include/interrupts.h."""
 BY_CPU = Key("cpu", (Column("cpu", "the CPU that ran it"),))
 """The grouping of interrupt handlers by CPU; probes_c/include/interrupts.h."""
 
@@ -141,7 +145,7 @@ ONLY_CALLS = NameSet(
 """Filters system calls: pt_is_wanted in probes_c/include/syscall.h."""
 
 ONLY_FAILED = Flag("failed", "only those that failed", short="x", define="FAILED")
-"""Shows what failed and nothing else; of system calls, pt_is_shown_return in probes_c/include/returns.h."""
+"""Shows what failed and nothing else (``-x``): pt_is_shown_return in probes_c/include/returns.h."""
 
 ONLY_NETWORKS = NameSet(
     "net",
@@ -169,16 +173,20 @@ SYSCALL_BEGINS = Hook(
         for alternative in SYSCALL.alternatives
     ),
 )
-"""The first half of it."""
+"""A system call begins (``enter``); probes_c/include/syscall.h."""
 
 SYSCALL_EVENT = replace(SYSCALL_BEGINS, alternatives=SYSCALL_BEGINS.alternatives[:2])
-"""The same by events alone: what costs more is not worth a count among others."""
+"""A system call begins (``enter``), by events alone; probes_c/include/syscall.h.
+
+What costs more is not worth a count among others."""
 
 SECCOMP = (
     Flag("profile", "what -- COMMAND calls, as a seccomp profile for container runtimes", define="COUNT"),
     SeccompProfile("enforce", "run -- COMMAND under this profile; count what it denies", define="ENFORCE"),
 )
-"""A profile records calls as they begin, so that it has those that never return. A denied call is one that
+"""The options of seccomp profiles; probes_c/include/call_rows.h.
+
+A profile records calls as they begin, so that it has those that never return. A denied call is one that
 fails without having begun (:data:`ANSWERED`)."""
 
 SWITCH = Hook(
@@ -210,8 +218,10 @@ WAKEUP_AND_SWITCH = Hook(
         ),
     ),
 )
-"""A task is put on a run queue (``woken``); a CPU goes from one task to another (``switched``);
-probes_c/include/sched.h. The trace events name tasks by number only, so filters could not ask about them."""
+"""A task is put on a run queue (``woken``), a CPU goes from one task to another (``switched``);
+probes_c/include/sched.h with PT_SEES_WAKEUPS.
+
+The trace events name tasks by number only, so filters could not ask about them."""
 
 CONTEXT_SWITCH = replace(
     WAKEUP_AND_SWITCH,
@@ -220,7 +230,7 @@ CONTEXT_SWITCH = replace(
         replace(alternative, probes=alternative.probes[-1:]) for alternative in WAKEUP_AND_SWITCH.alternatives
     ),
 )
-"""The last of these alone."""
+"""A CPU goes from one task to another (``switched``); probes_c/include/sched.h."""
 
 WAKING_AND_SWITCH = replace(
     WAKEUP_AND_SWITCH,
@@ -233,14 +243,14 @@ WAKING_AND_SWITCH = replace(
         for alternative in WAKEUP_AND_SWITCH.alternatives
     ),
 )
-"""A sleeping task is woken, in the task or interrupt that wakes it (``waking``); a CPU goes from one task to
-another (``switched``)."""
+"""A sleeping task is woken, in the task or interrupt that wakes it (``waking``), a CPU goes from one task to
+another (``switched``); probes_c/include/sched.h has the latter."""
 
 RETURNED = (SYSCALL, TASK_EXIT, SWITCH)
-"""The hooks that see calls begin and return, and that forget calls of exited tasks."""
+"""System calls begin and return, calls of exited tasks are forgotten; probes_c/include/syscall.h."""
 
 ANSWERED = (replace(SYSCALL, alternatives=SYSCALL.alternatives[:2]), TASK_EXIT, SWITCH)
-"""The hooks that also see a call return that did not begin, as a filter answered in its place."""
+"""The same, and calls that a filter answers, which do not begin; probes_c/include/syscall.h."""
 
 _FREED = RawTracepoint("pt_free", event="sched_process_free", preempted=False)
 FOLLOW = Hook(
@@ -251,7 +261,7 @@ FOLLOW = Hook(
         for alternative in _sched(("pt_fork", "sched_process_fork"), ("pt_exec", "sched_process_exec"))
     ),
 )
-"""A command and all that descends from it; probes_c/include/task.h. The plan adds it for -- COMMAND.
+"""Processes are created, execute and are freed: the plan adds it for -- COMMAND; probes_c/include/task.h.
 
 A process executes for ``pt_exec`` before it does for the tracer's own programs, which thus see the command's
 execve."""
@@ -290,7 +300,7 @@ RETURN_TIMED = replace(
         replace(RETURN.alternatives[1], defines=("PT_RETURN_TIMED",)),
     ),
 )
-"""The same, with how long it took (``call->ns``)."""
+"""A system call returns, with its arguments and its time (``call->ns``); probes_c/include/returns.h."""
 
 EXECUTED = Hook("executed", "programs are executed", _sched(("executed", "sched_process_exec")))
 """A program is executed, in its own context (``executed``): its memory is that of the new program."""
