@@ -75,7 +75,7 @@ def share(columns: int, rows: int) -> float:
 
 
 def _read(master: int, seconds: float) -> bytes:
-    """Read what is written to the terminal, as a terminal does."""
+    """Read the output on the terminal, like a terminal emulator."""
     data, end = b"", time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         if select.select([master], [], [], left)[0]:

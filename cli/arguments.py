@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help that looks the same from every Python: ``-o, --option VALUE``, as it is from 3.13 on."""
+    """Formats help as Python 3.13 does, ``-o, --option VALUE``, in every version."""
 
     def __init__(self, prog: str) -> None:
         # argparse makes a formatter for each declared argument, too: format_help() finds the width.

@@ -149,7 +149,7 @@ class Apt:
         return process.stdout
 
     def update(self) -> None:
-        """Read the suite's lists anew."""
+        """Read the suite's lists again."""
         self.run("apt-get", "update", "-q")
 
     def show(self, package: str) -> dict[str, str]:

@@ -100,7 +100,7 @@ def need_root(action: str) -> None:
 
 
 class Box:
-    """One box: where it is kept, and what it is called."""
+    """A box: its name and its file."""
 
     def __init__(self) -> None:
         kernel_name = os.environ.get(KERNEL_VARIABLE) or OWN

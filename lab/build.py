@@ -92,7 +92,7 @@ def image(variant: Variant) -> KernelImage:
 
 
 def build(variants: Sequence[Variant]) -> None:
-    """Bring variants up to date with their source and fragments.
+    """Rebuild variants whose source or fragments have changed.
 
     Raises LabError if the source or a requested option is not available, or if the compiler fails.
     """

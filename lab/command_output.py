@@ -36,7 +36,7 @@ class Marked:
             self._emit(before[: len(before) - keep])
 
     def flush(self) -> None:
-        """Write what was held back: nothing more will come."""
+        """Write the output that was held back, since no more will come."""
         if self._kept:
             self._emit(self._kept)
             self._kept = b""

@@ -34,8 +34,8 @@ class FactsKernelInfo(BtfKernelInfo):
 
 
 def compile_requests(kernel: str, btf: Btf, lacking: Container[str]) -> Iterator[CompileRequest]:
-    """Yield what is to be compiled for the kernel of that identity, each shape of a program once. It lacks
-    some trace events (category/event).
+    """Yield the compile requests for the kernel of that identity, each shape of a program once. The kernel
+    lacks some trace events (category/event).
 
     Left out are tracers whose C is written for each run (``trace``), and what no kernel here can attach.
     """
@@ -78,7 +78,7 @@ def _plans(tracer: Tracer, info: FactsKernelInfo) -> Iterator[tuple[Plan, tuple[
 
 
 def _alternatives(request: Request) -> Iterator[dict[str, str]]:
-    """Yield every alternative of every hook at least once, those of one name together; nothing forced where
+    """Yield every alternative of every hook at least once, those of one name together; an empty choice if
     there are none."""
     hooks = hooks_of(request)
     for name in dict.fromkeys(alternative.name for hook in hooks for alternative in hook.alternatives):

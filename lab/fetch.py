@@ -79,7 +79,7 @@ def locked(path: Path, operation: int) -> Iterator[bool]:
 
 
 def fetch(kernel: Kernel, mirror: Mirror | None = None) -> Fetched:
-    """Bring a kernel's cache up to date with its suite."""
+    """Update a kernel's cache from its suite."""
     need(["depmod"])
     cache = cache_folder()
     (cache / "trees").mkdir(parents=True, exist_ok=True)

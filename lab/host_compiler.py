@@ -49,7 +49,7 @@ class HostCompiler:
     """The compiler process of one VM, which serves it until it is stopped."""
 
     def __init__(self, kernel: str) -> None:
-        """Start it for a kernel whose facts are there."""
+        """Start the compiler for a kernel whose facts are there."""
         self._folder = tempfile.TemporaryDirectory(prefix="pytracer-lab-")
         self.folder = Path(self._folder.name)
         with (self.folder / LOG).open("wb") as log:

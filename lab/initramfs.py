@@ -31,7 +31,7 @@ class Job:
 
 
 def command_script(job: Job) -> str:
-    """Write the command as a shell script for the guest's own /bin/sh; every word arrives as it is here."""
+    """Write the command as a shell script for the guest's own /bin/sh, with every word quoted."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
     lines += [f"cd {shlex.quote(job.folder)} || exit 125"]
     # "exec": the command gets the shell's place, and its status needs no passing on.

@@ -164,7 +164,7 @@ class Machine:
                 os.close(end)
 
     def _share(self, folder: str, tag: str, read_only: bool) -> None:
-        """Start a daemon that listens on a socket which is there before anybody could miss it."""
+        """Start a daemon that listens on a socket; the socket exists before the daemon runs."""
         program = virtiofsd()
         if program is None:
             raise LabError("missing: virtiofsd", "scripts/lab setup")

@@ -99,7 +99,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Kernel:
-    """Find the kernel whose suite it is, which knows where Debian has it."""
+    """Find the kernel of a suite, which knows the suite's archive."""
     if name in LEFT_OUT:
         raise LabError(
             f"no user space of {name}: {LEFT_OUT[name]}", f"--suite is one of {', '.join(names())}"
@@ -138,7 +138,7 @@ def user_space(name: str) -> UserSpace:
 
 
 def fetch(kernel: Kernel) -> Suite:
-    """Bring a suite's root up to date."""
+    """Update a suite's root."""
     need()
     cache = folder_of("suites")
     (cache / "debs").mkdir(parents=True, exist_ok=True)

@@ -225,8 +225,8 @@ def run_all(command_line: CommandLine) -> tuple[Counts, list[str]]:
 
 
 def prepare(command_line: CommandLine) -> Counts:
-    """Get ready to compile beside the VMs and, if asked to, compile every tracer for each kernel, on all
-    processors. Returns the kernels for which all did, and did not, as tests. Raises LabError."""
+    """Prepare to compile beside the VMs and, if requested, compile every tracer for each kernel, on all
+    processors. Returns the kernels for which all compiled, and did not, as tests. Raises LabError."""
     for kernel in command_line.kernels:
         compile_inputs.of(kernel)
     if not command_line.everything:

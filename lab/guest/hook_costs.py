@@ -105,7 +105,7 @@ def seeks() -> float:
 
 
 def schedulers() -> float:
-    """Return the nanoseconds for a system call that security modules are asked about."""
+    """Return the nanoseconds for a system call with an LSM hook."""
     return work("schedulers", str(CALLS), cpu=0)
 
 
@@ -169,8 +169,8 @@ HOOKS = (
 def attached(
     hook: MeasuredHook, probe: Probe, name: str, own_cgroups: Sequence[str], write: Callable[[int], bytes]
 ) -> Iterator[None]:
-    """Attach a program that ``write`` makes, whose result is as given; on the cgroups ``own_cgroups`` if of
-    that kind."""
+    """Attach a program with a given result, which ``write`` makes; to the cgroups ``own_cgroups`` if it is
+    of that kind."""
     kind = attacher_of(probe)
     how = kind.load_attributes(probe)
     code = write(how.result if hook.result is None else hook.result)

@@ -143,8 +143,7 @@ def hooks_of(tracer: Tracer) -> list[HookUse]:
 
 
 def hooks_of_source(arguments: Targets, word: str) -> Iterator[HookUse]:
-    """Return the hooks where a source is named: for what happens and, if the tracer wants it, for how that
-    ends."""
+    """Return the hooks of a source: for the event and, if the tracer needs it, for its end."""
     source = parse_source(word)
     kinds = {source.kind: arguments.begin}
     if arguments.end:

@@ -48,7 +48,7 @@ _PLURAL = {
 
 
 class OverBudgetError(Exception):
-    """A limit is reached: what was wanted is to be done without."""
+    """A limit is reached; the caller continues without the data."""
 
 
 class Budget:
@@ -137,7 +137,7 @@ class Account:
         self._since = -1.0
 
     def charge(self, *, entries: int = 0, memory: int = 0, wait: float = 0) -> None:
-        """Charge what is about to be read, or time that was waited. Raises OverBudgetError: then nothing is
+        """Charge an upcoming read, or time that was waited. Raises OverBudgetError: then nothing is
         charged except the time waited."""
         for resource, amount in (("entries", entries), ("memory", memory)):
             if amount and self._budget.left(self.uid, resource) < amount:
@@ -150,7 +150,7 @@ class Account:
                 raise self._budget.refuse(self.uid, "wait", self._what)
 
     def refund(self, *, entries: int = 0, memory: int = 0) -> None:
-        """Refund what is no longer kept in memory."""
+        """Refund memory that was freed."""
         self._budget.spend(self.uid, "entries", -entries)
         self._budget.spend(self.uid, "memory", -memory)
 
@@ -220,7 +220,7 @@ _current: Budget | None = None
 
 
 def current() -> Budget:
-    """Return the budget of the run being prepared, for what is read before there is a session."""
+    """Return the budget of the run being prepared, for reads before there is a session."""
     global _current
     if _current is None:
         _current = Budget()

@@ -285,7 +285,7 @@ def _leftovers() -> Iterator[Check]:
 
 
 def _summary(results: tuple[feature_table.ProbeResult, ...]) -> Check:
-    """Check whether any hook for tracing works at all."""
+    """Check whether any hook for tracing works."""
     hooks = [
         result
         for result in results

@@ -88,7 +88,7 @@ class ProbeSpecError(UsageError):
 
 
 class LossError(PytracerError):
-    """Something was lost and the caller asked that this be an error."""
+    """Something was lost, and ``--strict`` makes that an error."""
 
     exit_code = 3
 
@@ -134,7 +134,7 @@ class BuildError(PytracerError):
 
 
 class SchemaError(BuildError):
-    """The compiled program disagrees with what was declared: a column, a type, a field's offset."""
+    """The compiled program disagrees with the declaration: a column, a type, a field's offset."""
 
 
 class VerifierError(PytracerError):
@@ -146,7 +146,7 @@ class AttachError(PytracerError):
 
 
 class CacheError(PytracerError):
-    """The cache folder that was asked for cannot be used."""
+    """The requested cache folder cannot be used."""
 
 
 class ResourcesError(PytracerError):

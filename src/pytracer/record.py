@@ -24,7 +24,7 @@ _NONE = object()  # stands for a value that was not given
 
 
 class FactoryDefault:
-    """The default of a field that is made anew for each record."""
+    """The default factory of a field: each record gets a new value."""
 
     def __init__(self, factory: Callable[[], Any]) -> None:
         """``factory`` makes it."""
@@ -32,7 +32,7 @@ class FactoryDefault:
 
 
 def default_factory(*, factory: Callable[[], T]) -> T:
-    """Return a default for a field that ``factory`` makes anew for each record."""
+    """Return a default for a field whose value ``factory`` makes for each record."""
     default: Any = FactoryDefault(factory)
     return default  # type: ignore[no-any-return] # to a type checker it is what is made
 

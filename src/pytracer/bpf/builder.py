@@ -23,9 +23,9 @@ Say = Callable[[str], None]
 
 @record
 class ProgramLoad:
-    """A program to load: the name of its C function, its load attributes, and values for the placeholders in
-    its code (:func:`pytracer.bpf.image.patch_constants`). If the verifier rejects an ``optional`` one,
-    loading goes on without it."""
+    """A program to load: the name of its C function, its load attributes, and values for the placeholders
+    in its code (:func:`pytracer.bpf.image.patch_constants`). If the verifier rejects an ``optional`` one,
+    loading continues without it."""
 
     program: str
     as_: LoadAttributes

@@ -1,4 +1,4 @@
-"""Enumerate all BPF objects of one kind in the kernel by id, whoever loaded them."""
+"""Enumerate all BPF objects of one kind in the kernel by id, of any owner."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class FeatureProber:
     """Loads each trial program once and keeps it until it is closed."""
 
     def __init__(self) -> None:
-        """Load nothing yet."""
+        """Create the prober; it loads its program on demand."""
         self._programs: dict[tuple[ProgType, bytes, int], int | OSError] = {}
         self.categories: dict[str, OSError | None] = {}
         """The error with which a category of trace events refuses programs; None if it accepts them."""

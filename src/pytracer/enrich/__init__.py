@@ -85,8 +85,8 @@ def decoders(
     budget: Budget | None = None,
 ) -> dict[str, Decoder]:
     """Return all decoders by the name that a :class:`~pytracer.spec.Column` uses; ``interfaces`` by index,
-    ``targets`` and ``probe_specs`` by number; ``cgroups`` are folders of some that will be asked for;
-    ``budget`` is spent on what other users made."""
+    ``targets`` and ``probe_specs`` by number; ``cgroups`` are folders of cgroups whose ids may occur;
+    ``budget`` pays for reading data of other users."""
     return {
         "arguments": arguments,
         "address": address,

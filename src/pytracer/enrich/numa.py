@@ -12,7 +12,7 @@ _THREADS = {1 << 16: "thread_move", (1 << 16) + 1: "thread_swap"}
 
 
 def numa_cause_decoder(load: Callable[[], Btf] = Btf.load) -> Callable[[int], str]:
-    """Make a decoder: of threads by the way they are moved, of pages by ``enum migrate_reason``."""
+    """Make a decoder of the causes of moves: of threads, and of pages by ``enum migrate_reason``."""
     reason = enum_decoder("migrate_reason", "MR_", "reason", load)
 
     def decode(cause: int) -> str:

@@ -27,7 +27,7 @@ class ResultColumns:
     ``results``."""
 
     def __init__(self, specs: ProbeSpecs, budget: Budget | None = None) -> None:
-        """Look nothing up yet."""
+        """Create the decoder; symbols are looked up on demand."""
         self._specs = specs
         self._kernel = KernelSymbols()
         self._user = UserSymbols(budget)

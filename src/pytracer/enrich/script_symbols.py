@@ -92,7 +92,7 @@ class ScriptSymbols:
 
 
 def process_words(kinds: Sequence[Type], at: int = 0) -> Iterator[int]:
-    """Yield the words of stored values that are the ids of processes, whose functions the values are."""
+    """Yield the words of stored values that are ids of processes with user functions among the values."""
     for kind in kinds:
         if isinstance(kind, CompositeType):
             yield from process_words(kind.items, at)

@@ -42,7 +42,7 @@ class StackNames:
         budget: Budget | None = None,
         kernel: KernelSymbols | None = None,
     ) -> None:
-        """Look nothing up yet."""
+        """Create the decoder; names are looked up on demand."""
         self.kernel = kernel or KernelSymbols()
         self.user = UserSymbols(budget)
         self._demangler = Demangler()

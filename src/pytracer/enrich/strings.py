@@ -1,4 +1,4 @@
-"""Strings from the kernel: bytes that anybody may have chosen."""
+"""Decode strings from the kernel, whose bytes any user may have chosen."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ def text(value: bytes) -> str:
 
 
 def payload(value: bytes) -> str:
-    """Make text of all bytes, NUL included, that a program sent or got."""
+    """Decode the bytes, NUL included, that a program sent or received."""
     return from_bytes(value)

@@ -46,7 +46,7 @@ class RunningKernel(FeatureProber):
     """The running kernel, as :class:`pytracer.kernel.facts.KernelInfo`."""
 
     def __init__(self) -> None:
-        """Probe nothing yet."""
+        """Create the facts; features are probed on demand."""
         super().__init__()
         self._answers: dict[Probe, Support] = {}
         self._described: dict[ProbeSite, FunctionTypes | None] = {}

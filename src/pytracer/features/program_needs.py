@@ -1,4 +1,4 @@
-"""Find out whether a program could be loaded, before it is compiled: by what it is known to use.
+"""Predict whether a program can be loaded, before it is compiled: by the table of what it uses.
 
 A trial program calls one helper, or reads the fields of the context; it is loaded, never attached. What a
 kernel of a version has in any case is not tried.
@@ -19,7 +19,7 @@ from pytracer.kernel import kconfig
 
 
 class NeedsInfo(Protocol):
-    """A kernel that tells which helpers, map types and fields programs may use."""
+    """A kernel that answers which helpers, map types and fields programs may use."""
 
     def may_call(self, how: LoadAttributes, number: int) -> bool:
         """Return whether a program that is loaded so may call a helper."""
@@ -38,7 +38,7 @@ class ProgramNeeds:
     """Tries each need once."""
 
     def __init__(self) -> None:
-        """Try nothing yet."""
+        """Create the prober; trials run on demand."""
         self._calls: dict[tuple[LoadAttributes, int], bool] = {}
         self._reads: dict[tuple[LoadAttributes, tuple[tuple[int, int], ...]], bool] = {}
         self._maps: dict[int, bool] = {}

@@ -1,4 +1,4 @@
-"""BTF as it is stored: the kinds of types, how long their records are, and where the sections lie.
+"""The format of BTF: the kinds of types, the lengths of their records, and the sections.
 
 ``pytracer.kernel.btf`` is the way to read it.
 """

@@ -1,4 +1,4 @@
-"""32-bit programs, whose system calls raise no events of the category syscalls."""
+"""Warn about 32-bit programs, whose system calls raise no events of the category syscalls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read counters that the kernel keeps by itself, whether anybody traces or not."""
+"""Read counters that the kernel maintains independently of tracing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CounterScope:
 
 @record
 class Counter:
-    """A counter: the file that people can look at, and a function that reads it now."""
+    """A counter: the file that shows it to users, and a function that reads it now."""
 
     source: str
     read: Callable[[CounterScope], int]
@@ -50,7 +50,8 @@ def _numbers(lines: Iterable[str]) -> Iterable[int]:
 
 
 def _disk_requests(_scope: CounterScope) -> int:
-    """Sum the completed requests of all disks; partitions, RAID and the like have none of their own."""
+    """Sum the completed requests of all disks; partitions, RAID and other stacked devices have none of
+    their own."""
     disks = {path.parent.name for path in Path("/sys/block").glob("*/mq")}
     total = 0
     for line in (_PROC / "diskstats").read_text().splitlines():

@@ -110,7 +110,7 @@ class Histograms(Tabular):
 
 @record
 class Profile(Snapshot):
-    """A table of the calls that a command made, and what they come to as a seccomp profile.
+    """A table of the calls that a command made, and the seccomp profile for them.
 
     ``architectures`` are those it made calls by, the machine's own first, as profiles name them; ``calls``
     and ``runtime``, what a container runtime calls beside before there is a command, are names. ``unnamed``
@@ -168,7 +168,8 @@ class Batch(Tabular):
 
 @record
 class Loss(Tabular):
-    """Something that is missing from the output: ``reason`` (a stable word), how many, and what it means."""
+    """Events or values that are missing from the output: ``reason`` (a stable word), how many, and what it
+    means."""
 
     reason: str
     lost: int

@@ -1,4 +1,4 @@
-"""From raw map contents to rows: sum over CPUs, add up readings, subtract what was there before."""
+"""Reduce raw map contents to rows: sum CPUs, add readings, subtract earlier ones."""
 
 from __future__ import annotations
 

@@ -82,7 +82,8 @@ def _of_options(request: Request) -> Iterator[Define]:
 def of_kernel(
     facts: KernelInfo, schema: Schema, probes: Iterable[ChosenProbe], *, buffer: int, needs_paths: bool
 ) -> Iterator[Define]:
-    """Yield the macros for what this kernel has, and the programs of all ``probes`` may use.
+    """Yield the macros for features of this kernel, and for helpers that the programs of all ``probes`` may
+    call.
 
     ``buffer`` is the size of the ring in bytes.
 

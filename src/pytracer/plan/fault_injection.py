@@ -1,4 +1,4 @@
-"""Functions that are to fail: which may, how, and what they then return."""
+"""Plan failures of kernel functions: which may fail, by which alternative, and their return values."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class CgroupFolders(InitialEntries):
 
 @record
 class CgroupIds(InitialEntries):
-    """The ids of these cgroups, for programs that look at tasks which do not run."""
+    """The ids of these cgroups, for programs that test other tasks than the current one."""
 
     paths: tuple[str, ...]
     is_optional = True

@@ -29,7 +29,7 @@ def scope_of_sample(probe: Probe, name: str, types: TypeProvider) -> Scope:
 
 
 def bind_tasks(probe: Probe, request: Request) -> Probe:
-    """Return a watchpoint with the tasks whose memory it watches; any other probe as it is."""
+    """Return a watchpoint with the tasks whose memory it watches; any other probe unchanged."""
     if not isinstance(probe, Watchpoint):
         return probe
     processes = tuple(int.from_bytes(key, sys.byteorder) for key in request.filters.get(Filter.PID, ()))

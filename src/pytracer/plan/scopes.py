@@ -189,8 +189,9 @@ def _program_function(source: Source, target: NamedTarget, types: NoTypes, facts
 def _find_debug_info(
     target: NamedTarget, types: NoTypes, facts: KernelInfo
 ) -> tuple[NoTypes, Prototype | None, tuple[int | None, ...]]:
-    """Find what debug information says, if there is any. It does not know the compiler's own versions of a
-    function (``name.part.0``), which take what they please."""
+    """Return the types from debug information if there is any, the prototype, and the registers of
+    arguments. It does not describe the compiler's clones of a function (``name.part.0``), which may have
+    other arguments."""
     [site] = target.sites
     debug_types = None if "." in site.name else facts.function_types(site)
     if debug_types is None:

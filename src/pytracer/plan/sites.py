@@ -133,7 +133,8 @@ def _g_offset(probe_at: ProbeAt) -> int:
 
 
 def is_tracked(target: NumberedTarget) -> bool:
-    """Return whether calls must be tracked, to tell returns from those of functions that it jumps to."""
+    """Return whether calls must be tracked, to distinguish returns from those of functions that it jumps
+    to."""
     return target.code is not None and any(end.kind is not ExitKind.RETURN for end in target.code.exits)
 
 

@@ -1,1 +1,1 @@
-"""List and dump all programs and maps in the kernel, whoever loaded them."""
+"""List and dump all programs and maps in the kernel, of any owner."""

@@ -40,7 +40,7 @@ class TargetNames:
     """Names of functions, events and cgroups on this machine now."""
 
     def __init__(self) -> None:
-        """Look nothing up yet."""
+        """Create the namer; targets are looked up on demand."""
         self._symbols = KernelSymbols()
         self._modules: dict[int, str] = {}  # by the id of a BTF: whose it is, "" where it is not the kernel's
 

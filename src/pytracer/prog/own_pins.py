@@ -82,7 +82,7 @@ def pin(program: KernelProgram, links: Iterable[int]) -> Path:
 
 
 def list_pinned() -> list[PinnedProgram]:
-    """List pytracer's pins, by program id. Raises PytracerError if the folder belongs to somebody else."""
+    """List pytracer's pins, by program id. Raises PytracerError if the folder belongs to another user."""
     if not FOLDER.is_dir():
         return []
     _check_folder()

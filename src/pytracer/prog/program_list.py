@@ -59,7 +59,7 @@ class ProgramLister:
     """Lists all programs repeatedly, and caches their names, which take long to read."""
 
     def __init__(self) -> None:
-        """Read nothing yet."""
+        """Create the lister."""
         self._names: dict[int, str] = {}
 
     def list(self) -> dict[int, KernelProgram]:

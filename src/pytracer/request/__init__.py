@@ -1,4 +1,4 @@
-"""Build requests: what a user asks of a tracer, as typed values with every name resolved.
+"""Build requests: the user's options and arguments as typed values, with every name resolved.
 
 The command line parses words into such values, the Python API takes them from its caller; both call
 :func:`build_request`. No kernel feature is looked at here: that is the plan's business.

@@ -14,7 +14,7 @@ _SUFFIX = ".bt"
 
 
 def parse_script_file(text: str, name: str) -> Script:
-    """Parse a script that was read from the file ``name`` (``stdin``: from none), with what it imports.
+    """Parse a script that was read from the file ``name`` (``stdin``: from none), with its imports.
 
     Raises ProbeSpecError, which points into the script.
     """
@@ -28,7 +28,7 @@ def parse_script_file(text: str, name: str) -> Script:
 
 
 def _collect(script: Script, folder: Path, imported: dict[Path, str]) -> None:
-    """Add what a script imports, that which is imported by others first."""
+    """Add the imports of a script, depth first."""
     for statement in script.imports:
         try:
             paths = _find(statement, folder)

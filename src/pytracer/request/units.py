@@ -64,7 +64,7 @@ def positive(value: int | str) -> int:
 
 
 def row_count(value: int | str) -> int:
-    """Return a number of rows for which the kernel keeps room."""
+    """Return the map capacity for a number of rows."""
     rows = positive(value)
     if rows > _ROWS_LIMIT:
         raise ValueError(f"{value} rows are more than {_ROWS_LIMIT}")

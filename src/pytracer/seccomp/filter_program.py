@@ -159,7 +159,7 @@ class _Search:
             self._halve(halves[1])
 
     def _end(self, answer: _Answer) -> str:
-        """Return the label of an action; "" where arguments are to be asked for."""
+        """Return the label of an action; "" if it depends on arguments."""
         return self._ends.setdefault(answer, self._label()) if isinstance(answer, int) else ""
 
     def _emit_rules(self, number: int, rules: tuple[Rule, ...]) -> None:

@@ -34,7 +34,7 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Write what is still buffered."""
+        """Write the buffered output."""
         ...
 
 

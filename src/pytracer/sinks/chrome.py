@@ -21,7 +21,7 @@ class ChromeWriter:
     """Writes a timeline as JSON, in ASCII."""
 
     def __init__(self, stream: TextIO) -> None:
-        """Write nothing yet."""
+        """Create the writer."""
         self._stream, self._category = stream, ""
         self._names: dict[Track, str] = {}
         self._begun = False

@@ -1,4 +1,4 @@
-"""Making values fit to be shown: numbers readable, times as people write them."""
+"""Format values for people: numbers with units, durations, times."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def cell(value: Any, column: Column) -> str:
 
 
 def cells(values: Array | Coded, column: Column) -> list[str]:
-    """Return a column of a batch as a table shows it; of names, each is looked at once."""
+    """Return a column of a batch as a table shows it; each distinct name is formatted once."""
     return column_texts(values, functools.partial(cell, column=column), plain=is_plain(column))
 
 

@@ -39,7 +39,7 @@ SCRIPT = """
 
 
 def document(title: str, parts: Sequence[str], bottom: int, notes: Sequence[str], *, total: int) -> str:
-    """Return the SVG document of what is drawn: ``bottom`` is where it ends."""
+    """Return the SVG document of the drawing, whose lower end is ``bottom``."""
     height = bottom + 16 * len(notes) + 10
     content = [
         tag("title", text_of(title)),

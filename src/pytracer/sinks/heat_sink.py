@@ -1,4 +1,4 @@
-"""The format ``heatmap``: what it is depends on the output, and on whether a terminal shows it."""
+"""The format ``heatmap``: a picture for the output's shape, or lines on a terminal."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$]|^[#+=-])")
 
 
 class MarkdownSink:
-    """A table for each interval, of events one that goes on. Text is escaped: nothing in it is markup."""
+    """Writes a table for each interval; events are one continuous table. Text is escaped: nothing in it is
+    markup."""
 
     def __init__(self, stream: TextIO, *, timestamps: bool, wide: bool = False) -> None:
         self._stream = stream

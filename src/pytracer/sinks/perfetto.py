@@ -21,7 +21,7 @@ class PerfettoWriter:
     """Writes a timeline as bytes, to the stream's ``buffer``."""
 
     def __init__(self, stream: TextIO) -> None:
-        """Write nothing yet."""
+        """Create the writer."""
         self._stream = stream
         self._tracks: dict[Track | str, int] = {}
 

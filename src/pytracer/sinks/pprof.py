@@ -16,8 +16,8 @@ _MAPPINGS = (Part.KERNEL, Part.USER, Part.LOST, Part.WAKER)
 
 
 class PprofSink(StackSink):
-    """Writes the stacks of a whole run, with every counter. What tells rows apart (thread names, events) are
-    labels of samples. The stream has a ``buffer`` for bytes."""
+    """Writes the stacks of a whole run, with every counter. Keys of rows (thread names, events) are labels
+    of samples. The stream has a ``buffer`` for bytes."""
 
     def write(self, schema: Schema, samples: StackSamples) -> None:
         """See :class:`~pytracer.sinks.stack_samples.StackSink`."""

@@ -30,7 +30,7 @@ def field(number: int, content: bytes) -> bytes:
 
 @functools.lru_cache(maxsize=2048)  # few names are in most events
 def string(number: int, value: str) -> bytes:
-    """Return a field that is text; what is not UTF-8 is escaped."""
+    """Encode a field of text; bytes that are not UTF-8 are escaped."""
     return field(number, value.encode("utf-8", "backslashreplace"))
 
 
@@ -40,7 +40,7 @@ def packed(number: int, values: Iterable[int]) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    """Encode a number in groups of seven bits, the lowest first; what is below 0 as 64 bits."""
+    """Encode a number in groups of seven bits, the lowest first; negative numbers as 64 bits."""
     if 0 <= value < 128:
         return _BYTES[value]
     value &= _MASK

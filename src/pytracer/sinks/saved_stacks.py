@@ -23,15 +23,15 @@ Names = tuple[str, ...]
 
 @record
 class SavedStacks:
-    """Stacks of a run with one count each; ``column`` is what is counted. Names are as in folded lines, which
-    do not say which are the kernel's; the outermost is first."""
+    """Stacks of a run with one count each; ``column`` names the count. Names are as in folded lines, which
+    do not mark the kernel's; the outermost is first."""
 
     column: Column
     counts: dict[Names, int]
 
 
 def read_stacks(lines: Iterable[str], name: str) -> SavedStacks:
-    """Read the lines of a file called ``name``. Raises UsageError for what is neither format."""
+    """Read the lines of a file called ``name``. Raises UsageError for other formats."""
     numbered_lines = [(number, line.rstrip("\n")) for number, line in enumerate(lines, 1) if line.strip()]
     if numbered_lines and numbered_lines[0][1].startswith("{"):
         return _read_json(numbered_lines, name)
@@ -82,7 +82,7 @@ def _read_json(numbered_lines: list[tuple[int, str]], name: str) -> SavedStacks:
 
 
 def _schema_of(row: dict[str, Any], name: str) -> Schema:
-    """Return the columns of a row, by what is in it: names, stacks, and numbers behind the stacks."""
+    """Return the columns of a row by their contents: names, stacks, and numbers after the stacks."""
     keys, counters, stacks = list[Column](), list[Column](), 0
     for field, value in row.items():
         if field in ("kind", "time", "time_ns", "interval_ns"):

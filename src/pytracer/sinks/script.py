@@ -26,7 +26,7 @@ def encode(value: Any) -> str:
 
 
 class ScriptSink:
-    """Writes what a script prints as it is."""
+    """Writes the output of a script unchanged."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

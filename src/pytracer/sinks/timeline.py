@@ -56,7 +56,7 @@ class TimelineWriter(Protocol):
         ...
 
     def flush(self) -> None:
-        """Pass on what is complete."""
+        """Pass on complete events."""
         ...
 
     def end(self) -> None:

@@ -74,7 +74,8 @@ class Pairs:
     def add(
         self, thread: Hashable, probe: str, time: int, text: str, args: dict[str, Any]
     ) -> Iterator[Found]:
-        """Add an event; yield what is complete: the pair of which it is the end, what stays alone."""
+        """Add an event; yield complete ones: the pair that it ends, or the event itself if it has no
+        partner."""
         place, _, event = probe.rpartition(":")
         begins, ends = _BEGIN.fullmatch(event), _END.fullmatch(event)
         if begins:
@@ -102,7 +103,7 @@ class Pairs:
         yield Found(begin_row.thread, begin_row.time, begin_row.name, begin_row.args | more, time)
 
     def rest(self) -> Iterator[Found]:
-        """Yield what has begun and not ended."""
+        """Yield events that have begun and not ended."""
         for waiting in self._open.values():
             yield from (begin_row for _, begin_row in waiting)
         self._open.clear()

@@ -11,8 +11,8 @@ from pytracer.text import escape
 
 
 class YamlSink:
-    """Writes the fields of :class:`~pytracer.sinks.json.JsonSink`. Text is quoted, so that it is never taken
-    for something else (``no``, ``1e3``), and control characters are escaped."""
+    """Writes the fields of :class:`~pytracer.sinks.json.JsonSink`. Text is quoted, so that it is never
+    read as another type (``no``, ``1e3``), and control characters are escaped."""
 
     def __init__(self, stream: TextIO, *, timestamps: bool) -> None:
         self._stream = stream

@@ -57,7 +57,7 @@ def check(tracer: Tracer, file: str = "") -> None:
 
 
 def explain(error: BaseException, file: str) -> UsageError:
-    """Describe an exception that the declaration in ``file`` raised: the line, and what is wrong."""
+    """Describe an exception that the declaration in ``file`` raised: the line, and the mistake."""
     if isinstance(error, SyntaxError):
         return UsageError(f"{error.filename or file}:{error.lineno}: {error.msg}", hint="invalid Python")
     line, trace = 0, error.__traceback__

@@ -89,7 +89,7 @@ class Tracepoint(Probe):
 @record
 class Kprobe(Probe):
     """The entry of a kernel function, or ``offset`` bytes behind it; ``symbols`` are all names it has had,
-    newest first. ``address`` tells it from others with that name (0: there are none)."""
+    newest first. ``address`` distinguishes functions with that name (0: there is only one)."""
 
     symbols: tuple[str, ...] = ()
     offset: int = 0
@@ -211,8 +211,7 @@ class Fexit(Fentry):
 
 @record
 class Lsm(Fentry):
-    """A hook of security modules, such as ``file_open``: the program's return value, an error or 0, counts
-    beside those of the modules."""
+    """An LSM hook, such as ``file_open``: the program returns an error or 0, like a security module."""
 
     @property
     def kind(self) -> str:
@@ -232,7 +231,7 @@ class TypedTracepoint(Fentry):
 
 @record
 class Iterator(Probe):
-    """Each thing of a kind that there is (``of``: ``task_file``), when somebody reads.
+    """An iterator over all objects of a kind (``of``: ``task_file``), which runs when it is read.
 
     ``having`` is a member (``struct.member``) without which the program is not for this kernel.
     """

@@ -1,4 +1,4 @@
-"""Options of a tracer's own, beside those that every tracer has.
+"""Options of a tracer, in addition to those that every tracer has.
 
 What changes the shape of the C goes to it as ``-D`` (``define``); what changes from run to run goes into
 a map, so that one compiled image serves every value.

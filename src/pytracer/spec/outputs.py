@@ -120,7 +120,7 @@ class Stream(Output):
 
 @record
 class Listing(Stream):
-    """One line for each thing that there is, once: by an :class:`~pytracer.spec.Iterator`, whose program is
+    """One line for each existing object, once: by an :class:`~pytracer.spec.Iterator`, whose program is
     written with probes_c/include/listing.h."""
 
     map: str = "pt_record"

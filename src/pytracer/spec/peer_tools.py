@@ -1,4 +1,4 @@
-"""Names of tools that people know from BCC, bpftrace and others, and what does the same here.
+"""Map names of tools of BCC, bpftrace and others to equivalent command lines.
 
 Tools whose name is the same here are not listed. What their packages append is no part of the name:
 ``execsnoop-bpfcc`` and ``execsnoop.bt`` are execsnoop.

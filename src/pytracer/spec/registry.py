@@ -175,7 +175,7 @@ def _user_files() -> dict[str, Path]:
 
 
 def _load_file(file: Path) -> Tracer:
-    """Execute a declaration outside the package; its C file is looked for beside it."""
+    """Execute a declaration outside the package, whose C file is beside it."""
     _check_trusted(file.parent)
     _check_trusted(file)
     spec = importlib.util.spec_from_file_location(f"{GROUP}.{file.stem}", file)

@@ -45,12 +45,12 @@ a copy of the one that listens."""
 
 
 def wide(column: Column) -> Column:
-    """Return the same column, left out of tables unless ``--wide`` asks for it."""
+    """Return the same column, shown in tables only with ``--wide``."""
     return replace(column, wide=True)
 
 
 def connection_columns(*hidden: str) -> tuple[Column, ...]:
-    """Return the columns of which connection, and whose; those named in ``hidden`` are for --wide."""
+    """Return the columns of the connection and its owner; those named in ``hidden`` are for --wide."""
     columns = (PID, COMM, SADDR, SPORT, DADDR, DPORT)
     return tuple(wide(column) if column.name in hidden else column for column in columns)
 

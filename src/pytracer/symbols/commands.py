@@ -1,5 +1,5 @@
-"""Find the program that a command executes behind ``env``, ``timeout`` and the like, or a shell's simple
-command, and its environment.
+"""Find the program that a command executes behind ``env``, ``timeout`` and similar wrappers, or a shell's
+simple command, and its environment.
 
 Nothing is run. A command that is not understood stays as it is.
 """

@@ -93,7 +93,7 @@ def _open_by_build_id(build_id: str, account: Account, resources: contextlib.Exi
 
 
 def _open_by_link(file: Tables, resources: contextlib.ExitStack) -> Tables | None:
-    """Look as GDB does beside the file, in .debug there, and below /usr/lib/debug; the CRC must be right."""
+    """Search as GDB does: beside the file, in .debug there, and below /usr/lib/debug. The CRC must match."""
     with contextlib.suppress(ElfError, OSError):
         section = file.section(_LINK)
         data = file.content(section, 1 << 16) if section is not None else b""

@@ -36,12 +36,12 @@ class Demangler:
     """Demangles names, and remembers the results."""
 
     def __init__(self) -> None:
-        """Start nothing yet."""
+        """Create the demangler; its process starts on demand."""
         self._known: dict[str, str] = {}
         self._available = bool(sys.executable) and importlib.util.find_spec("pydemumble") is not None
 
     def names(self, names: Iterable[str], account: Account | None = None) -> list[str]:
-        """Return each name demangled, or as it is. The time is charged to ``account``."""
+        """Return each name demangled, or unchanged. The time is charged to ``account``."""
         mangled = list(names)
         if self._available:
             new = {

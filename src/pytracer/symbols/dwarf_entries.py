@@ -1,4 +1,4 @@
-"""The entries of debug information (DWARF), gone through so that it comes to an end.
+"""Walk the entries of debug information (DWARF) within limits.
 
 The file may be anybody's: an entry may say that it is its own sibling, and small files may describe millions.
 """

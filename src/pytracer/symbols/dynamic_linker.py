@@ -205,7 +205,7 @@ def _expand(folder: str, origin: str, file: Tables) -> str:
 
 
 def _runs_as_another(path: str) -> bool:
-    """Return whether a file is set-user-ID or set-group-ID to somebody else."""
+    """Return whether a file is set-user-ID or set-group-ID to another user."""
     with contextlib.suppress(OSError):
         status = Path(path).stat()
         is_privileged = (status.st_mode & stat.S_ISUID and status.st_uid != os.getuid()) or (

@@ -133,7 +133,7 @@ class PerfMap:
         self._marks: tuple[bytes, bytes] = (b"", b"")
 
     def _update(self) -> None:
-        """Read what was added since. Raises OverBudgetError, or OSError."""
+        """Read lines that were appended. Raises OverBudgetError, or OSError."""
         after, self._looked = self._looked, ktime.monotonic_ns()
         stat = os.fstat(self._descriptor)
         stamp = stat.st_size, stat.st_mtime_ns
@@ -194,8 +194,7 @@ class PerfMap:
         return covering
 
     def _choose(self, lines: list[tuple[int, int, int]], since: int, until: int) -> str | None:
-        """Return the name of the line that was the last at some time in between; UNLOADED where several may
-        be."""
+        """Return the name of the line that was the latest between two times; UNLOADED if several may be."""
         at_first = [line_offset for _, before, line_offset in lines if before <= since][-1:]
         later = [line_offset for after, before, line_offset in lines if before > since and after < until]
         candidates = at_first + later or [line_offset for _, _, line_offset in lines]

@@ -28,7 +28,8 @@ class KernelSymbols:
     def __init__(
         self, path: Path = KALLSYMS, programs: Callable[[], Iterable[tuple[int, int]]] = tuple
     ) -> None:
-        """Read nothing yet. ``programs`` gives where the code of BPF programs begins and ends."""
+        """Create the table, which is read on demand. ``programs`` returns the address ranges of BPF
+        programs."""
         self._path, self._programs = path, programs
         self._sizes: dict[int, int] = {}
         self._read = False
@@ -88,7 +89,8 @@ class KernelSymbols:
         return from_bytes(self._text[begin : self._text.find(b"\n", begin)])
 
     def load(self) -> None:
-        """Read them, unless that was done. What is put on and taken off again has its names in between."""
+        """Read the symbols once. A module that is unloaded and loaded again keeps the names of the first
+        reading."""
         if self._read:
             return
         self._read = True

@@ -1,4 +1,4 @@
-"""The functions of a file by name: where in the file each begins, which is what a uprobe is put on."""
+"""Find the functions of a file by name, and the offset of each, at which uprobes attach."""
 
 from __future__ import annotations
 

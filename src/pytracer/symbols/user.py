@@ -350,8 +350,8 @@ class UserSymbols:
     def _file(
         self, pid: int, mapping: Mapping, account: Account | None, *, exact: bool = True
     ) -> _File | None:
-        """Return the file of a mapping. One that was written anew is another, though its inode may be the
-        same. Where there is no account, its owner is charged."""
+        """Return the file of a mapping. A rewritten file is a new one, though its inode may be the same.
+        Without an account, the file's owner is charged."""
         if mapping.path == memory_maps.VDSO and mapping.start >= _LOW:
             if self._vdso is None:
                 memory = os.memfd_create("vdso")

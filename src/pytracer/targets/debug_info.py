@@ -77,8 +77,8 @@ def _read_types(
 
 
 def _without_guesses(function: Any, parameters: list[Any], places: list[int | None]) -> list[int | None]:
-    """Mark the locations that the calling convention does not determine. C++ and others pass what is not
-    trivial to copy by its address, so behind a struct C's convention does not hold."""
+    """Mark the locations that the calling convention does not determine. C++ and others pass types that
+    are not trivially copyable by address, so behind a struct C's convention does not hold."""
     certain, unsure = list[int | None](), _is_composite(function)
     for parameter, place in zip(parameters, places, strict=True):
         certain.append(NOT_IN_REGISTER if place is None and unsure else place)

@@ -83,7 +83,7 @@ def _found(text: bytes, data: bytes) -> Iterator[int]:
 
 
 def _defines(unit: Any, at: int, name_at: int, tag: str) -> bool:
-    """Return True if an entry begins there that defines a struct, whose name stands at ``name_at``."""
+    """Return True if the entry there defines a struct, whose name stands at ``name_at``."""
     if at < unit.cu_die_offset:
         return False
     try:

@@ -15,7 +15,7 @@ class CodeReader:
     """Reads functions of any number of files, which stay open until it is closed or dropped."""
 
     def __init__(self) -> None:
-        """Open nothing yet."""
+        """Create the reader; files are opened on demand."""
         self._files = dict[tuple[object, ...], ProgramFile]()
         self._libraries = dict[int, code.Libraries]()
         self._known = dict[ProbeSite, FunctionCode]()

@@ -20,7 +20,7 @@ class Collector(Protocol):
 
     @property
     def fileno(self) -> int | None:
-        """A descriptor that becomes readable when there may be batches; None: there are none."""
+        """A descriptor that becomes readable when there may be batches, or None."""
         return None
 
     @property
@@ -35,7 +35,7 @@ class Collector(Protocol):
 
     @property
     def exit_code(self) -> int:
-        """The exit code that such a result asks for."""
+        """The exit code for such a result."""
         return 0
 
     @property

@@ -1,4 +1,4 @@
-"""Starting the command of ``-- COMMAND`` so that it can be traced from its first instruction on.
+"""Start the command of ``-- COMMAND`` so that it can be traced from its first instruction on.
 
 The command is forked before anything else happens (so that it stays in the machine's own mount
 namespace), waits at a pipe until the probes are attached, and only then executes; under a filter of

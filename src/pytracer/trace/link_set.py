@@ -21,7 +21,7 @@ class LinkSet:
     def __init__(
         self, plan: Plan, run: RunFacts, say: Callable[[str], None], warn: Callable[[str], None]
     ) -> None:
-        """Attach nothing yet. ``say`` gets a line for each program, ``warn`` what the user should know."""
+        """Create an empty set. ``say`` gets a line for each program, ``warn`` warnings for the user."""
         self._plan, self._run = plan, run
         self._say, self._warn = say, warn
         self.attached: list[Link] = []
@@ -99,7 +99,7 @@ class LinkSet:
                 self.detached[-1].detach()
 
     def close(self) -> None:
-        """Remove what was made for detached links, which may take seconds."""
+        """Remove objects that were created for detached links, which may take seconds."""
         if self.detached:
             with announce_if_slow(
                 self._warn, lambda: f"still removing probes: {len(self.detached) + 1} are left"

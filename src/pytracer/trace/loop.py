@@ -136,7 +136,7 @@ class Trace:
             self._read_counter()
 
     def discard_rest(self, unshown: int) -> list[Loss]:
-        """Detach, drop what was not yielded yet, and return the losses that were not yielded either.
+        """Detach, drop results that were not yielded, and return the losses that were not yielded either.
 
         ``unshown`` of the events that were yielded were not shown.
         """

@@ -1,4 +1,4 @@
-"""Count what was lost, by reason."""
+"""Count losses by reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RECURSIONS = "pt_recursions"  # probes_c/include/mapping.h
 
 
 class LossCounter:
-    """Adds up the losses that programs, links and the collector count, and reports what is new."""
+    """Adds up the losses that programs, links and the collector count, and reports increases."""
 
     def __init__(
         self, loaded: LoadedPrograms, links: LinkSet, collector: Collector, say: Callable[[str], None]

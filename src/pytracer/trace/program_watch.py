@@ -1,4 +1,4 @@
-"""Watch the programs of this machine, whoever loaded them, by the loop of every run (``pytracer prog``)."""
+"""Watch the programs of this machine, of any owner, by the loop of every run (``pytracer prog``)."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class RowCollector(Collector):
         *,
         drain: bool,
     ) -> None:
-        """Read nothing yet. See :func:`~pytracer.trace.collector.open_collector`."""
+        """Create the collector. See :func:`~pytracer.trace.collector.open_collector`."""
         self._plan, self._warn, self._budget = plan, warn, budget
         self._table = find_map(plan, maps, plan.schema.output.map)
         self._aggregates = AggregateReader(plan.schema, maps, drain=drain)

@@ -1,4 +1,4 @@
-"""Collect what a script prints: its events as they happen, its maps when it asks for them and at the end."""
+"""Collect the output of a script: its events as they happen, its maps when it prints them and at the end."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class ScriptCollector(StreamCollector):
         return _LOOK if self._with_processes else super().poll_interval
 
     def poll(self) -> None:
-        """Look at the processes whose functions are in maps, before they end."""
+        """Read the memory maps of processes whose functions are in maps, before they end."""
         if not self._with_processes or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + _LOOK

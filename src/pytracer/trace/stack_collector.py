@@ -1,4 +1,4 @@
-"""Find out whose stacks they are while a trace runs; look up names when results are read.
+"""Identify the processes of stacks while a trace runs; look up names when results are read.
 
 See "Whose stack it is" in docs/internals.md.
 """
@@ -31,8 +31,8 @@ _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded m
 
 
 def _is_probed(plan: Plan) -> bool:
-    """Return whether the kernel's part of a stack begins with the way to the program that took it. That of a
-    sample begins with what was interrupted."""
+    """Return whether the kernel's part of a stack begins with the frames that led to the program. A
+    sample's stack begins with the interrupted code."""
     kinds = {chosen.probe.kind for chosen in plan.probes}
     return not plan.request.options.get("user-only") and not kinds & {"perf_sample", "task_sample"}
 

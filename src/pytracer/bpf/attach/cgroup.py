@@ -229,7 +229,8 @@ def _query(folder: int, attach_type: int) -> tuple[int, tuple[int, ...]]:
 
 
 def _describe_conflict(path: str, attach_type: int) -> PytracerError | None:
-    """Return the error for a program, on the cgroup or an ancestor, that allows none beside it; else None."""
+    """Return the error that names a program, on the cgroup or an ancestor, which allows no others; None if
+    there is none."""
     roots = cgroup2_roots()
     for above in (Path(path), *Path(path).parents):
         if not any(above.is_relative_to(root) for root in roots):

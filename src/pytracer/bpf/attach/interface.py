@@ -16,7 +16,7 @@ _XDP_IDS = ("IFLA_XDP_PROG_ID", "IFLA_XDP_DRV_PROG_ID", "IFLA_XDP_SKB_PROG_ID", 
 
 
 class InterfaceLink(Link):
-    """A program on an interface. The interface may be removed, or the program detached by somebody else."""
+    """A program on an interface. The interface may be removed, or the program detached by another process."""
 
     def __init__(self, fd: int, index: int, name: str, *, how: str, note: str = "") -> None:
         """Own ``fd``, a BPF link (-1 if there is none)."""

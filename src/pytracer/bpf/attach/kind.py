@@ -59,7 +59,7 @@ class Attacher(Protocol):
     """The interface of a kind of probe; its module is named by ``Probe.kind``."""
 
     def check_support(self, probe: Any, kernel: FeatureProber) -> Support:
-        """Test whether this kernel can attach a program there, by trying it in a way that disturbs nobody."""
+        """Test whether this kernel can attach a program there, by attaching one that has no effect."""
         ...
 
     def load_attributes(self, probe: Any) -> LoadAttributes:

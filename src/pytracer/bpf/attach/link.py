@@ -35,7 +35,7 @@ class Link:
             self.fd = -1
 
     def close(self) -> None:
-        """Detach the program and remove what was made for it, which may take seconds."""
+        """Detach the program and remove objects that were created for it, which may take seconds."""
         self.detach()
 
     @property

@@ -33,7 +33,7 @@ SEMAPHORE_SHIFT = 32  # config has a semaphore's offset in its upper half: it is
 
 
 def check_support(probe: Uprobe, kernel: FeatureProber) -> Support:
-    """Test whether the places exist and can be probed, by attaching to a file that nobody maps."""
+    """Test whether the sites exist and can be probed, by attaching to a file that no process maps."""
     if kernel.missing_capabilities:
         return assumed(probe.target)
     return _try_out(kernel) or replace(
@@ -54,7 +54,7 @@ def attach(probe: Uprobe, place: AttachTarget, program: int) -> list[Link]:
 def attach_with(
     attach: Callable[..., list[Link]], probe: UserProbe, place: AttachTarget, program: int
 ) -> list[Link]:
-    """Attach to the places of all files, or to none, by ``attach`` (:func:`attach_sites` or its like)."""
+    """Attach to the sites of all files, or to none, by ``attach`` (such as :func:`attach_sites`)."""
     links = list[Link]()
     at_return = isinstance(probe, (Uretprobe, UretprobeMulti))
     # The kernel finds a process's memory by its main thread: once that has ended, it would put no breakpoint

@@ -24,7 +24,7 @@ _DISABLED, _INHERIT = 1 << 0, 1 << 1  # bits of struct perf_event_attr
 
 
 def check_support(probe: Watchpoint, kernel: FeatureProber) -> Support:
-    """See :class:`~pytracer.bpf.attach.kind.Attacher`; whether a register is free shows as it is attached."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`. A free debug register is found only by attaching."""
     return assumed(probe.target) if kernel.missing_capabilities else Support(True, probe.target)
 
 

@@ -195,7 +195,7 @@ def _user(uid: int) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder or file: first its name, so that nobody finds it half removed."""
+    """Remove a folder or file: it is renamed first, so that no process finds it half removed."""
     import shutil
     import tempfile
 

@@ -175,7 +175,7 @@ def _types(headers: str) -> Sequence[str]:
 
 
 def _writers() -> Sequence[str]:
-    """Return identities of the modules that decide what is compiled, so that new versions do not use old
+    """Return identities of the modules that affect a compile, so that a new version does not use old
     images."""
     bpf = Path(__file__).parent.parent
     files = sorted((bpf / "compile").rglob("*.py"))

@@ -30,9 +30,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @record
 class ChildResult:
-    """The result of a child: ``data`` is the return value of the work, empty if it did not return; ``status``
-    the exit status, negative for the signal that ended it; ``stderr`` what it wrote to standard error while
-    that was captured."""
+    """The result of a child: ``data`` is the return value of the work, empty if it did not return;
+    ``status`` the exit status, negative for the signal that ended it; ``stderr`` the captured standard
+    error."""
 
     data: bytes
     status: int

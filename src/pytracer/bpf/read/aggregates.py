@@ -52,7 +52,8 @@ class AggregateReader:
     """
 
     def __init__(self, schema: Schema, maps: Mapping[str, Map], *, drain: bool = True) -> None:
-        """Read nothing yet. ``drain`` False leaves the rows in the kernel, where others can look at them.
+        """Create the reader. With ``drain`` False, rows stay in the kernel, where other programs can read
+        them.
 
         Raises KeyError if there is no such map.
         """

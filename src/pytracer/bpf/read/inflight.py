@@ -22,7 +22,7 @@ class InflightCalls:
     """Sweeps the map ``pt_calls`` of a program."""
 
     def __init__(self, table: Map, proc: Path = Path("/proc")) -> None:
-        """Sweep nothing yet."""
+        """Watch the in-flight calls of a map."""
         self._unwound, self._is_over = 0, False
         self._table, self._proc = table, proc
         self._looked_at = time.monotonic()

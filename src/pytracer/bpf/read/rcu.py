@@ -1,4 +1,4 @@
-"""Wait until every running program has ended: later runs see what was changed before.
+"""Wait until every running program has ended, so that later runs see the changes made before.
 
 The kernel runs programs as RCU readers, even if they can be preempted (at trace events since Linux 7.0:
 a46023d5616e, f7d327654b88): waiting for them means waiting for a grace period, some milliseconds. No system

@@ -84,7 +84,7 @@ class TracerUses:
 
 @functools.cache
 def uses_of(tracer: str, c_file: str) -> TracerUses:
-    """Return what the programs of a tracer use; nothing is known of one whose C is not built in."""
+    """Return what the programs of a tracer use; empty for a tracer that is not built in."""
     if PurePath(c_file).is_absolute():
         return TracerUses({})
     head = f'{{"tracer": "{tracer}",'

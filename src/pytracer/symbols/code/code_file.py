@@ -186,7 +186,8 @@ class ProgramImage:
 
     @functools.cached_property
     def _relative(self) -> tuple[Array, Array]:
-        """The words that only move with the file: their addresses, ascending, and what they point to."""
+        """The words that are relocated with the file: their addresses, ascending, and the addresses that
+        they hold."""
         places, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for section in self._relocations():
             is_relative = section.kinds == _RELATIVE

@@ -110,7 +110,7 @@ BYTES = -72  # 40 bytes of the packet, the fixed part of an IPv6 header
 
 
 def write(a: Assembler, maps: dict[str, Map]) -> None:
-    """Write the program: it finds out which packet it is and what it carries, and counts it."""
+    """Write the program: it parses the packet and counts it by protocol."""
     a.comment("keep the packet where calls leave it alone")
     a.mov(R6, R1)
     _ask_for_direction(a, maps)

@@ -197,7 +197,7 @@ class _Writer:
         self._enumerators(None, [(name, 0x7FFFFFFF) for name in missing], "")
 
     def _enumerators(self, tag: str | None, values: Iterable[tuple[str, int]], mode: str) -> None:
-        """Write an enum, without the enumerators whose names are taken already."""
+        """Write an enum, without enumerators whose names exist already."""
         parts = []
         for name, value in values:
             if name not in self.ordinary and IDENTIFIER.match(name):
