@@ -75,7 +75,7 @@ def _list(options: argparse.Namespace, named_parameters: dict[str, str]) -> int:
         lines = script_listing.list_script(request, verbose=options.verbose)
     else:
         pattern = options.words[0] if options.words else "*:*"
-        lines = script_listing.list_patterns(pattern, verbose=options.verbose)
+        lines = script_listing.list_patterns(pattern, options.process or 0, verbose=options.verbose)
     for line in lines:
         print(line)
     return 0

@@ -13,11 +13,15 @@ from pytracer.kernel import tracefs
 from pytracer.kernel.facts import KernelInfo, NamedTarget
 from pytracer.lang.scope import Value
 from pytracer.lang.script import Script
+from pytracer.lang.script.parser import split_point
 from pytracer.lang.script.syntax import AttachPoint
 from pytracer.lang.types import ArrayType, StructType
 from pytracer.plan.btf_types import BtfTypes
 from pytracer.plan.scopes import scope_of
-from pytracer.plan.script_probes import EVENTS, SOURCES, SampledProbe, parse_attach_point, with_parameters
+from pytracer.plan.script_files import with_files
+from pytracer.plan.script_probes import EVENTS, SOURCES, SampledProbe, parse_attach_point
+from pytracer.plan.scripts import attach_points
+from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.spec import HAPPENINGS, Source, parse_source
 
@@ -48,15 +52,18 @@ _NAMES = {**{kind: name for name, kind in (_LISTED | _OF_PROGRAMS).items()}}
 _MODULES = {"f": "vmlinux:", "fr": "vmlinux:", "rt": "vmlinux:"}
 
 
-def list_patterns(patterns: str, *, verbose: bool) -> Iterator[str]:
-    """Yield the probes that match patterns with commas between, and the members of ``struct NAME``."""
+def list_patterns(patterns: str, process: int, *, verbose: bool) -> Iterator[str]:
+    """Yield the probes that match patterns with commas between, and the members of ``struct NAME``.
+    ``process`` is the one whose files are searched (0: none)."""
     facts = RunningKernel()
     for pattern in patterns.split(","):
         words = pattern.strip().split()
         if len(words) == 2 and words[0] in ("struct", "union", "enum"):
             yield from _members(words[0], words[1], facts)
             continue
-        provider, _, rest = pattern.strip().partition(":")
+        provider, colon, rest = pattern.strip().partition(":")
+        if not colon and "*" in provider:
+            provider, rest = "*", f"*{provider}" if process else provider
         matched = [name for name in (*_LISTED, *_OF_PROGRAMS, *_FIXED) if _matches(name, provider)]
         if not matched:
             raise UsageError(
@@ -64,7 +71,10 @@ def list_patterns(patterns: str, *, verbose: bool) -> Iterator[str]:
             )
         for name in matched:
             exact = len(matched) == 1 and "*" not in provider
-            yield from _of_provider(name, rest or "*", facts, verbose=verbose, exact=exact)
+            if name in _OF_PROGRAMS:
+                yield from _of_programs(name, rest or "*", facts, process, verbose=verbose, exact=exact)
+            else:
+                yield from _of_provider(name, rest or "*", facts, verbose=verbose, exact=exact)
 
 
 def list_script(request: Request, *, verbose: bool) -> Iterator[str]:
@@ -73,9 +83,12 @@ def list_script(request: Request, *, verbose: bool) -> Iterator[str]:
     assert request.script is not None
     script: Script = request.script.script
     for block in script.probes:
-        for point in block.points:
-            point = with_parameters(script.text, point, request.script.parameters)
-            yield from _of_point(script.text, point, facts, verbose=verbose)
+        for point, is_one_of_several in attach_points(script, block, request):
+            try:
+                yield from _of_point(script.text, point, facts, request.process, verbose=verbose)
+            except UsageError:
+                if not is_one_of_several:
+                    raise
 
 
 def _matches(name: str, provider: str) -> bool:
@@ -89,27 +102,45 @@ def _of_provider(name: str, rest: str, facts: KernelInfo, *, verbose: bool, exac
         probes = [f"{name}:{end}" for end in _FIXED[name]] or [name]
         yield from (probe for probe in probes if rest == "*" or fnmatch.fnmatchcase(probe, f"{name}:{rest}*"))
         return
-    if name in _OF_PROGRAMS and not exact:
-        return  # of which programs, only the user knows
     try:
-        if name in _OF_PROGRAMS:
-            source = parse_source(f"{_OF_PROGRAMS[name]}:{rest}")
-        else:
-            of = rest if name == "tracepoint" and ":" in rest else rest.rpartition(":")[2]
-            source = parse_source(f"{_LISTED[name]}:{of if name != 'tracepoint' or ':' in of else f'*:{of}'}")
+        of = rest if name == "tracepoint" and ":" in rest else rest.rpartition(":")[2]
+        source = parse_source(f"{_LISTED[name]}:{of if name != 'tracepoint' or ':' in of else f'*:{of}'}")
         yield from _of_source(source, facts, verbose=verbose)
     except PytracerError:
         if exact:
             raise
 
 
-def _of_point(text: str, point: AttachPoint, facts: KernelInfo, *, verbose: bool) -> Iterator[str]:
+def _of_programs(
+    name: str, rest: str, facts: KernelInfo, process: int, *, verbose: bool, exact: bool
+) -> Iterator[str]:
+    """Yield the probes of a program: of the files that a pattern or a process names."""
+    if ":" not in rest and not process:
+        if exact:
+            raise UsageError(f"{name}:{rest} names no program", hint=f"{name}:FILE:*, or -p PID")
+        return
+    text = f"{name}:{rest if ':' in rest else f'*:{rest}'}"
+    point = AttachPoint(0, len(text), text, tuple(split_point(text)))
+    points = with_files(point, process)
+    for one in points:
+        try:
+            yield from _of_point(text, one, facts, process, verbose=verbose)
+        except PytracerError:
+            if exact and len(points) == 1:
+                raise
+
+
+def _of_point(
+    text: str, point: AttachPoint, facts: KernelInfo, process: int, *, verbose: bool
+) -> Iterator[str]:
     source = parse_attach_point(text, point, "")
     if isinstance(source, SampledProbe):
         provider, *rest = source.name.split(":")
         counted = provider in ("interval", "profile", "software", "hardware")
         yield ":".join((provider, *rest[:-1], "")) if counted else source.name
         return
+    if source.kind in _OF_PROGRAMS.values():
+        source = replace(source, process=process)
     yield from _of_source(source, facts, verbose=verbose)
 
 
@@ -123,6 +154,8 @@ def _of_source(source: Source, facts: KernelInfo, *, verbose: bool) -> Iterator[
 def _place(source: Source, target: NamedTarget) -> str:
     if source.kind not in ("u", "ur", "usdt") or not target.sites:
         return target.name
+    if source.kind == "usdt":
+        return f"{target.sites[0].file}:{target.sites[0].name}"
     return f"{target.sites[0].file}:{target.name.removeprefix(f'{source.place}:')}"
 
 

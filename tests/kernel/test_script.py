@@ -86,7 +86,7 @@ EXPRESSIONS = {
     'strcontains("hello\\0world", "world")': False,
     '(strcontains("hello world", "wo\\0rld"), sizeof("a\\0b"))': [True, 4],
     "bswap((uint16)0x1234)": 0x3412,
-    "10 / 0": 0,
+    "10 / 0": 1,
     "{ $a = 20; $a + 1 }": 21,
     '(1, "two", (3, -4))': [1, "two", [3, -4]],
     '(1, "two").1': "two",

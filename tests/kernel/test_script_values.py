@@ -49,6 +49,13 @@ VALUES = {
     "buf($o.raw, 2) == buf($o.raw, 3)": False,
     "buf($o.name)": "abcd",
     "{ let $list : struct pair[2]; $list = $o.pairs; $list[0].right[1] }": 3,
+    "{ $s = (struct pair *)$o; $a = ($s++).left; $b = ($s++).left; ($a, $b) }": [1, -4],
+    "container_of(&$o.name, typeof(struct whole), name).pairs[1].left": -4,
+    "sizeof(((int32)1, $o.pairs[0]))": 12,
+    "(uint64)7 / (uint64)($count - 23)": 1,
+    "(uint64)7 % (uint64)($count - 23)": 1,
+    "strlen(pcomm) > 0 && pcomm == str(curtask.real_parent.comm)": 1,
+    '__builtin_probetype == "uprobe" && probetype() == "uprobe"': True,
 }
 
 
@@ -92,10 +99,12 @@ def test_errors_of_macros_say_where_they_are_expanded():
 
 
 STACKS = """
+#include <stdio.h>
 #include <unistd.h>
 __attribute__((noinline)) void inner(void) { __asm__ volatile("" ::: "memory"); }
 __attribute__((noinline)) void outer(void) { inner(); __asm__ volatile("" ::: "memory"); }
-int main(void) { for (int n = 0; n < 23; n++) outer(); usleep(900000); return 0; }
+int main(int argc, char **argv) { for (int n = 0; n < 23; n++) outer();
+    return argc > 1 ? getchar() != EOF : usleep(900000); }
 """
 
 
@@ -125,3 +134,44 @@ def test_functions_of_programs_have_names_in_maps_and_events(deep):
     build_id = notes.partition("Build ID: ")[2].split()[0]
     assert [line.split()[0] for line in ids.split()[::2]] == [build_id] * 2
     assert re.search(r"^@\[\n {8}inner\+0\n {8}(outer|main)\+\d+\n, inner\]: 23$", result.out, re.M), counts
+
+
+def test_patterns_of_files_and_the_files_of_a_process(deep, tmp_path):
+    other = tmp_path / "none"
+    other.write_text("no program")
+    text = f"uprobe:{deep.parent}/*:inn* {{ @[probe, func] = count(); }}"
+    assert run("script", "-q", "-e", text, "-c", str(deep)).out == f"\n@[uprobe:{deep}:inner, inner]: 23\n"
+    symbols = subprocess.run(["nm", deep], capture_output=True, text=True, check=True).stdout
+    address = re.search(r"^(\w+) T inner$", symbols, re.M)[1]
+    at_address = run("script", "-q", "-e", f"uprobe:{deep}:0x{address} {{ @ = count(); }}", "-c", str(deep))
+    assert at_address.out == "\n@: 23\n"
+    assert "has nothing at address" in run("script", "-e", f"uprobe:{deep}:0x7fffffff {{ }}").err
+    for words in (("-l", "uprobe:*:inner"), ("-l", "-e", "uprobe:*:inner { }")):
+        with subprocess.Popen([deep, "stays"], stdin=subprocess.PIPE) as process:
+            assert run("script", *words, "-p", process.pid).out == f"uprobe:{deep}:inner\n"
+            process.stdin.close()
+
+
+def test_usdt_probes_have_their_providers(tmp_path):
+    listed = run("script", "-l", "usdt:/usr/bin/python3*:gc*").out.splitlines()
+    assert listed
+    assert all(re.fullmatch(r"usdt:/usr/bin/python3[.\d]*:python:gc__\w+", line) for line in listed)
+    text = "usdt:/usr/bin/python3::gc__start { @[probe] = count(); }"
+    result = run("script", "-q", "-e", text, "--", "/usr/bin/python3", "-SIc", "import gc; gc.collect()")
+    assert re.fullmatch(r"\n@\[usdt:/usr/bin/python3[.\d]*:python:gc__start\]: \d+\n", result.out), result.err
+
+
+def test_named_parameters_that_are_false():
+    text = 'begin { print((getopt("a", true), getopt("b", true), getopt("c", false))); }'
+    assert run("script", "-q", "-e", text, "--", "--a=False", "--c=true").out == "(false, true, true)\n\n"
+
+
+def test_histograms_with_a_number_in_each_bucket_and_probes_that_may_be_missing(tmp_path):
+    text = (
+        "config = { missing_probes = ignore } uprobe:/bin/sh:pt_none { } "
+        "begin { @ = lhist(5, 0, 9, 1); @ = lhist(-1, 0, 9, 1); exit(); }"
+    )
+    result = run("script", "-q", "-e", text)
+    rows = [line.split("|")[0].split() for line in result.out.splitlines() if "|" in line]
+    assert (rows[0], rows[-1]) == (["(...,", "0)", "1"], ["[5]", "1"])
+    assert result.err == ""

@@ -180,7 +180,7 @@ def _histograms(
     for parts, counts in order:
         rows = list(_rows(script_map.value, counts))
         text.append(f"{script_map.name}{_key_text(parts)}:\n")
-        text.append(_bars(script_map.value, rows, divisor) + "\n")
+        text.append(_bars(rows, divisor) + "\n")
         last_rows = [_json_row(low, high, count) for low, high, count in rows]
         if script_map.keys:
             data_of[",".join(str(part.data) for part in parts)] = last_rows
@@ -231,12 +231,12 @@ def bucket_bounds(kind: AggregateType, bucket: int) -> tuple[int | None, int | N
     return ((1 << bits) + rest) << shift, ((1 << bits) + rest + 1) << shift
 
 
-def _label(kind: AggregateType, low: int | None, high: int | None) -> str:
+def _label(low: int | None, high: int | None) -> str:
     if low is None:
         return f"(..., {_suffixed(high or 0)})"
     if high is None:
         return f"[{_suffixed(low)}, ...)"
-    if kind.kind == "hist" and high == low + 1:
+    if high == low + 1:
         return f"[{low}]"
     return f"[{_suffixed(low)}, {_suffixed(high)})"
 
@@ -249,10 +249,10 @@ def _suffixed(number: int) -> str:
     return f"{number}{_SUFFIXES[decade]}"
 
 
-def _bars(kind: AggregateType, rows: Sequence[tuple[int | None, int | None, int]], divisor: int) -> str:
+def _bars(rows: Sequence[tuple[int | None, int | None, int]], divisor: int) -> str:
     peak = max((count for *_, count in rows), default=1) or 1
     return "".join(
-        f"{_label(kind, low, high):<16}{count // divisor:>8} |{'@' * (_WIDTH * count // peak):<{_WIDTH}}|\n"
+        f"{_label(low, high):<16}{count // divisor:>8} |{'@' * (_WIDTH * count // peak):<{_WIDTH}}|\n"
         for low, high, count in rows
     )
 

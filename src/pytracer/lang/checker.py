@@ -227,6 +227,10 @@ class Checker(Identifiers):
                 is_address = isinstance(found, Value) and isinstance(found.type, PointerType)
                 raise self.fail(node.of, "this is not a struct", hint=hint if is_address else "")
             place = found
+        return self._member_at(node, place)
+
+    def _member_at(self, node: syntax.Member, place: Lvalue) -> Lvalue:
+        """Return where the member lies of what lies at ``place``."""
         kind = place.type
         if not isinstance(kind, StructType):
             hint = ""
@@ -260,13 +264,19 @@ class Checker(Identifiers):
         )
 
     def _tag_user(self, kind: Type, memory: str) -> Type:
-        """Mark pointers read from user memory as user pointers."""
-        if memory == USER and isinstance(kind, PointerType):
+        """Mark pointers that were read from user memory, and those of the kernel in a program's probe."""
+        if not isinstance(kind, PointerType):
+            return kind
+        if memory == USER:
             return replace(kind, user=True)
-        return kind
+        is_kernel = memory == KERNEL and self.scope.memory == USER and not kind.user
+        return replace(kind, kernel=True) if is_kernel else kind
 
     def _index(self, node: syntax.Index) -> Lvalue:
-        found = self._resolve(node.of)
+        return self._index_at(node, self._resolve(node.of))
+
+    def _index_at(self, node: syntax.Index, found: Operand) -> Lvalue:
+        """Return where the item lies of what was found at ``node.of``."""
         index = self.value(node.index)
         if not isinstance(index.type, IntType):
             raise self.fail(node.index, f"an index is a number, and this is a {index.type.text}")

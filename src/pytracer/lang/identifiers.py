@@ -102,7 +102,7 @@ class Identifiers:
         kind = self.scope.types.find("struct", "task_struct")
         if kind is None:
             raise self.fail(node, "the type of tasks is unknown (this kernel has no BTF)")
-        return PointerType(kind)
+        return PointerType(kind, kernel=True)
 
     def _retval(self, node: Node) -> Value:
         if self.scope.returned is None:

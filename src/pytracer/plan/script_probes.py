@@ -147,8 +147,9 @@ def _source(kind: str, rest: Sequence[str]) -> Source:
         rest = rest[-1:]  # a module before the function
     if kind in ("u", "ur") and len(rest) > 2 and rest[1] == "cpp":
         rest = (rest[0], *rest[2:])
-    if kind == "usdt" and len(rest) == 2:
-        rest = (rest[0], "*", rest[1])
+    if kind == "usdt":
+        rest = rest if len(rest) > 2 else (rest[0], "*", rest[-1])
+        rest = [part or "*" for part in (rest[1:] if rest[0] in ("", "*") else rest)]
     qualifiers = [
         quoting.quote(part) if kind in ("u", "ur", "usdt") and ":" in part else part for part in rest[:-1]
     ]

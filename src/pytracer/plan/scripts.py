@@ -39,6 +39,7 @@ from pytracer.plan.generated_programs import attach_programs, split_sites
 from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.sample_scopes import bind_tasks, scope_of_sample
 from pytracer.plan.scopes import scope_of
+from pytracer.plan.script_files import with_files
 from pytracer.plan.script_probes import SampledProbe, parse_attach_point, with_parameters
 from pytracer.record import record, replace
 from pytracer.request import Request, ScriptRequest
@@ -196,10 +197,8 @@ def _places(
     """Yield each block at each of its targets; append its values of ``probe`` and ``func`` to ``names``."""
     types = facts.types
     type_provider = NoTypes() if types is None else BtfTypes(types)
-    parameters = request.script.parameters if request.script is not None else ()
     for number, block in enumerate(script.probes):
-        for point in block.points:
-            point = with_parameters(script.text, point, parameters)
+        for point, is_one_of_several in attach_points(script, block, request):
             source = parse_attach_point(script.text, point, "")
             if isinstance(source, SampledProbe):
                 names.append((source.name, ""))
@@ -210,8 +209,11 @@ def _places(
             try:
                 resolved, targets = targets_of(source, source.kind, request, facts, warnings)
             except UsageError as error:
-                if script.config.get("missing_probes") in ("warn", "ignore"):
-                    warnings.append(f"{point.text}: {error.message}")
+                if is_one_of_several:
+                    continue
+                missing = script.config.get("missing_probes")
+                if missing in ("warn", "ignore"):
+                    warnings += [f"{point.text}: {error.message}"] * (missing == "warn")
                     continue
                 raise ProbeSpecError(
                     error.message, script.text, point.start, point.end, hint=error.hint
@@ -226,9 +228,23 @@ def _places(
                 yield _BlockTarget(number, scope, numbered.number, numbered)
 
 
+def attach_points(script: Script, block: ProbeBlock, request: Request) -> Iterable[tuple[AttachPoint, bool]]:
+    """Yield the attach points of a block, with parameters and files in them; and whether it is one of several
+    files, not all of which need to have the function."""
+    parameters = request.script.parameters if request.script is not None else ()
+    for point in block.points:
+        point = with_parameters(script.text, point, parameters)
+        points = with_files(point, request.process)
+        for one in points:
+            yield one, len(points) > 1
+
+
 def _names(point: AttachPoint, target: NumberedTarget) -> tuple[str, str]:
     """Return the values of ``probe`` and ``func``."""
     function = target.target.name.rpartition(":")[2]
+    if target.source.kind == "usdt":
+        [site] = target.target.sites
+        return f"{point.parts[0]}:{site.file}:{site.name}", function
     return ":".join((*point.parts[:-1], function)), function
 
 

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from pytracer.errors import near
 from pytracer.lang import syntax
-from pytracer.lang.arithmetic import COMPARISONS, binary, convert, logical, number, size_of
+from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, convert, logical, number, size_of
 from pytracer.lang.constants import constants
-from pytracer.lang.scope import Comm, Operand, Value
+from pytracer.lang.scope import Comm, Lvalue, Operand, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.comparisons import BOOL, COMPARABLE, Comparisons
 from pytracer.lang.script.types import (
@@ -94,7 +94,7 @@ class ScriptExpressions(Comparisons):
         operand = self.builtin(node)
         if operand is not None:
             return operand
-        call = script.Call(node.start, node.end, node.name, ())
+        call = script.Call(node.start, node.end, node.name.removeprefix("__builtin_"), ())
         if self.takes_no_argument(call):
             return self.call(call, "", 0)
         value = self.scope.types.enumerator(node.name)
@@ -273,7 +273,13 @@ class ScriptExpressions(Comparisons):
                 )
             index = operand.type.names.index(node.name)
             return self.load(f"{operand.code} + {operand.type.offset(index)}", operand.type.items[index])
-        return super()._member(replace(node, arrow=isinstance(operand.type, PointerType)))
+        if isinstance(operand.type, PointerType):
+            place = self._dereference(node.of, self.operand_value(node.of, operand))
+            return self._member_at(replace(node, arrow=True), place)
+        if isinstance(operand, Lvalue):
+            return self._member_at(replace(node, arrow=False), operand)
+        self._read(node.of, operand)  # which may have a reason of its own
+        raise self.fail(node.of, "this is not a struct")
 
     def _setting(self, node: syntax.Member) -> Value:
         """Translate ``config.NAME``."""
@@ -308,7 +314,8 @@ class ScriptExpressions(Comparisons):
             else:
                 code = f"*({kind.of.c} *)({operand.code} + {index.constant * kind.of.size})"
             return Value(f"(({kind.of.c}){code})", kind.of)
-        return super()._index(node)
+        assert not isinstance(operand, Comm)
+        return self._index_at(node, operand)
 
     def _item(self, node: syntax.Index, array: Value, kind: ArrayValueType) -> Value:
         """Translate an item of an array of arrays, addresses, strings or structs."""
@@ -344,9 +351,14 @@ class ScriptExpressions(Comparisons):
             left, right = as_wide(left, right)
         elif node.sign in COMPARISONS or not isinstance(left.type, PointerType):
             left, right = convert(left, U64), convert(right, U64)
-        if node.sign in ("/", "%") and right.constant == 0:
-            return number(0, S64)
+        divides = node.sign in ("/", "%")
+        if divides and right.constant == 0:
+            return number(1, S64)
+        if divides and right.constant is None:
+            right = replace(right, code=self.temporary(as_type(right.type), right.code))
         result = binary(node, left, right, self.fail, check_signs=False)
+        if divides and right.constant is None:  # what is divided by 0 is 1
+            result = replace(result, code=f"({right.code} ? {result.code} : 1)")
         if node.sign in COMPARISONS:
             return Value(result.code, BOOL, result.constant)
         if node.sign == "-" and isinstance(result.type, IntType):

@@ -63,7 +63,7 @@ class Introspection(StringFunctions):
                 return node.value
             case syntax.Name() if node.name in self.substitutes:
                 return self.expand_parameter(node.name, self.constant_text)
-            case syntax.Name(name="probetype") | script.Call(name="probetype", arguments=()):
+            case syntax.Name() | script.Call() if node.name.removeprefix("__builtin_") == "probetype":
                 return self.probe_type
             case syntax.Name() if node.name[:1] == "$" and node.name[1:].isdecimal():
                 text = self.parameter(int(node.name[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pytracer.errors import near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import number
 from pytracer.lang.scope import Value
@@ -19,7 +20,8 @@ from pytracer.lang.script.types import (
     in_memory,
 )
 from pytracer.lang.syntax import Node
-from pytracer.lang.types import S64, U64, ArrayType, PointerType, is_text
+from pytracer.lang.types import S64, U64, ArrayType, PointerType, StructType, is_text
+from pytracer.record import replace
 
 _MAX_ERRNO = 4095
 _TASK_MEMBERS = {
@@ -153,6 +155,20 @@ class StandardFunctions(Introspection):
     def _has_cpid(self, _node: script.Call, _to: str, _room: int) -> Value:
         return Value("((u8)(script_run_value(1) != 0))", BOOL)
 
+    def _container_of(self, node: script.Call, _to: str, _room: int) -> Value:
+        """Translate ``container_of(address, type, member)``: the address of the struct around a member."""
+        address, kind = self.number(node.arguments[0]), self.type_of_argument(node.arguments[1])
+        member = node.arguments[2]
+        if not isinstance(kind, StructType) or not isinstance(member, syntax.Name):
+            message = "container_of() takes the address of a member, the type of the struct, and the member"
+            raise self.fail(node, message, hint="container_of($m, typeof(struct foo), m)")
+        field = self.scope.types.members(kind).get(member.name)
+        if field is None:
+            hint = near(member.name, self.scope.types.members(kind))
+            raise self.fail(member, f"{kind.name} has no member {member.name!r}", hint=hint)
+        place = address.type if isinstance(address.type, PointerType) else PointerType(kind)
+        return Value(f"((u64)({address.code}) - {field.offset // 8})", replace(place, to=kind))
+
     # Errors and maps
 
     def _is_err(self, node: script.Call, _to: str, _room: int) -> Value:
@@ -192,6 +208,7 @@ STANDARD: dict[str, tuple[_Translate, int, int]] = {
     **dict.fromkeys(_TASK_MEMBERS, (StandardFunctions._of_task, 0, 1)),
     "assert_str": (StandardFunctions._assert_str, 1, 1),
     "comm": (StandardFunctions._comm_of, 0, 1),
+    "container_of": (StandardFunctions._container_of, 3, 3),
     "default_str_length": (StandardFunctions._default_str_length, 0, 0),
     "fail": (StandardFunctions._fail, 1, 16),
     "find": (StandardFunctions._find, 3, 3),

@@ -273,18 +273,23 @@ def stored(kind: Type) -> Type:
     return kind
 
 
+def _c_alignment(kind: Type) -> int:
+    if isinstance(kind, CompositeType):
+        return max(map(_c_alignment, kind.items), default=1)
+    if isinstance(kind, IntArrayType):
+        return kind.of.size
+    return min(c_size(kind), WORD) if isinstance(kind, (IntType, PointerType)) else 1
+
+
 def c_size(kind: Type) -> int:
     """Return the size of a type in C, as sizeof() gives it."""
     if isinstance(kind, CompositeType):
-        end, widest = 0, 1
+        end = 0
         for item in kind.items:
-            size = c_size(item)
-            align = min(size, WORD) if isinstance(item, (IntType, PointerType)) else 1
-            if isinstance(item, CompositeType):
-                align = WORD
-            end = -(-end // align) * align + size
-            widest = max(widest, align)
-        return -(-end // widest) * widest
+            align = _c_alignment(item)
+            end = -(-end // align) * align + c_size(item)
+        align = _c_alignment(kind)
+        return -(-end // align) * align
     if isinstance(kind, StringType):
         return kind.room
     if isinstance(kind, IntArrayType):

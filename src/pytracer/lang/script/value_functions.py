@@ -42,7 +42,7 @@ class ValueFunctions(MachineFunctions):
         macro = self.state.macros.get((node.name, len(node.arguments)))
         if macro is not None:
             return self.expand(node, macro, node.arguments)
-        function = _FUNCTIONS.get(node.name)
+        function = _FUNCTIONS.get(node.name.removeprefix("__builtin_"))
         if function is None and not node.arguments:
             name = syntax.Name(node.start, node.end, node.name)
             if self.builtin(name) is not None:  # cpu() is cpu
@@ -209,6 +209,8 @@ class ValueFunctions(MachineFunctions):
         description = self.constant_text(node.arguments[2]) if len(node.arguments) > 2 else ""
         self.state.options.setdefault(name.value, description or "")
         option_text = self.state.named_parameters.get(name.value)
+        if option_text is not None and option_text.lower() in ("true", "false"):
+            option_text = option_text.lower()
         if not default:
             return number(int(option_text not in (None, "false", "0")), BOOL)
         otherwise = default[0]

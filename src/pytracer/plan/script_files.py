@@ -1,0 +1,64 @@
+"""Files that attach points of scripts name by a pattern: ``uprobe:/usr/lib/libssl*:SSL_read``."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytracer.errors import UsageError
+from pytracer.lang.script.syntax import AttachPoint
+from pytracer.plan.script_probes import SOURCES
+from pytracer.record import replace
+from pytracer.symbols import program_files
+
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[1-9]\d*")
+_ELF = b"\x7fELF"
+
+
+def with_files(point: AttachPoint, process: int) -> list[AttachPoint]:
+    """Return an attach point for each file that its pattern of files matches; other points as they are.
+
+    ``*`` stands for the files that the traced ``process`` has mapped.
+    """
+    kind = SOURCES.get(point.parts[0])
+    if kind in ("u", "ur") and len(point.parts) == 3 and _NUMBER.fullmatch(point.parts[2]):
+        return [_at_address(point, process)]
+    if kind not in ("u", "ur", "usdt") or len(point.parts) < 3 or not set(point.parts[1]) & set("*?["):
+        return [point]
+    provider, pattern, *rest = point.parts
+    if pattern != "*":
+        files = sorted(filter(_is_program, glob.glob(pattern)))  # noqa: PTH207 - as it is written
+    elif kind == "usdt":
+        return [point]
+    else:
+        files = list(_mapped(process)) if process else []
+    found = [
+        replace(point, parts=(provider, file, *rest), text=":".join((provider, file, *rest)))
+        for file in files
+    ]
+    return found or [point]
+
+
+def _at_address(point: AttachPoint, process: int) -> AttachPoint:
+    """Return an attach point with an offset in the file in place of an address, as the file numbers it."""
+    provider, file, address = point.parts
+    with program_files.find(file, process) as program, program.reading() as tables:
+        offset = tables.offset_of(int(address, 0))
+    if offset is None:
+        raise UsageError(f"{file} has nothing at address {address}", hint="nm shows what it has")
+    return replace(point, parts=(provider, file, f"+{offset:#x}"))
+
+
+def _is_program(path: str) -> bool:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(_ELF)) == _ELF
+    except OSError:
+        return False
+
+
+def _mapped(process: int) -> Iterator[str]:
+    for file in program_files.open_mapped(process):
+        yield file.name
