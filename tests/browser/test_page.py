@@ -237,8 +237,8 @@ def test_other_sites_get_nothing(opened, tmp_path):
             assert tab.evaluate(attack) == ["refused"] * 4
             # A name of theirs that leads here makes their page one of the same origin: Host tells.
             tab.open(f"http://rebound.test:{page.port}/")
-            told = tab.wait_for("document.body && document.body.innerText")
-            assert "not the address of the page" in told
+            answer = tab.wait_for("document.body && document.body.innerText")
+            assert "not the address of the page" in answer
             options = f"{{headers: {{'X-Pytracer-Token': '{page.token}'}}}}"
             assert tab.evaluate(f"fetch('/api/tracers', {options}).then(told => told.status)") == 421
     finally:

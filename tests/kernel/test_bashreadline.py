@@ -20,13 +20,13 @@ class Shell:
     """Run bash on a terminal that the test owns."""
 
     def __init__(self):
-        self.ours, theirs = pty.openpty()
+        self.ours, other = pty.openpty()
         words = ["bash", "--norc", "--noprofile", "-i"]
         environment = os.environ | {"PS1": "ready>", "TERM": "dumb", "HISTFILE": ""}
         self.process = subprocess.Popen(
-            words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=environment
+            words, stdin=other, stdout=other, stderr=other, start_new_session=True, env=environment
         )
-        os.close(theirs)
+        os.close(other)
         os.set_blocking(self.ours, False)
         self.seen = b""
         self.wait(b"ready>")

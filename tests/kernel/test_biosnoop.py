@@ -52,8 +52,8 @@ def test_each_request_has_its_place_size_and_process(tmp_path, alternative):
             assert [e["pid"] for e in events if e["operation"] == "flush"] == [None] * 7
             continue
         # The kernel counts a write of nothing, which no disk gets, for each flush that was asked for.
-        asked = result["flush"] if name == "write" else 0
-        assert len(own) == count == after[0][name] - before[0][name] - asked
+        requests = result["flush"] if name == "write" else 0
+        assert len(own) == count == after[0][name] - before[0][name] - requests
         assert sum(event["bytes"] for event in own) == after[1][name] - before[1][name]
         assert {event["pid"] for event in own} == {os.getpid()}
     for name in ("read", "write"):

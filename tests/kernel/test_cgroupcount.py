@@ -78,8 +78,8 @@ def test_raw_sockets_and_what_is_below(folder):
     below.mkdir()
     work = DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 5, 40, socket.SOCK_RAW, 253)'
     result = counted(folder, work=work, where=below)
-    there = {"other": (5, 5 * 60)}
-    assert totals(result, below)["out"] == there
+    present = {"other": (5, 5 * 60)}
+    assert totals(result, below)["out"] == present
     assert totals(result, folder) == {"in": {}, "out": {}}
 
 
@@ -116,10 +116,10 @@ def test_packets_that_another_program_denies_are_counted_and_still_denied(folder
     """The kernel runs all programs; one that denies is enough."""
     work = DATAGRAMS.replace("            there.recv(65536)\n", "")
     work += 'send(socket.AF_INET, "127.0.0.1", 23, 30)'
-    with attached(folder, POINTS["ingress"], 0, flags=2) as theirs:
+    with attached(folder, POINTS["ingress"], 0, flags=2) as other:
         result = counted(folder, "--hook", f"cgroup_packet={alternative}", work=work)
         assert totals(result, folder)["in"] == {"UDP": (23, 23 * 58)}
-        assert on(folder) == {"ingress": (theirs,), "egress": ()}
+        assert on(folder) == {"ingress": (other,), "egress": ()}
         run_in(folder, UNANSWERED)
 
 
@@ -128,16 +128,16 @@ def test_packets_that_another_program_denies_are_counted_and_still_denied(folder
 def test_a_program_that_allows_none_beside_it_is_reported_and_stays(folder, alternative):
     below = folder / "below"
     below.mkdir()
-    with attached(folder, POINTS["egress"], 1, flags=0) as theirs:
+    with attached(folder, POINTS["egress"], 1, flags=0) as other:
         for where in (folder, below):
             result = run("cgroupcount", "--cgroup", where, "--hook", f"cgroup_packet={alternative}", "-d", 1)
             assert result.status == 1
             first, hint = result.err.splitlines()
             assert f"another program on the cgroup {folder} allows none beside it, and stays" in first
-            assert f"'somebody_s' (id {theirs})" in first
+            assert f"'somebody_s' (id {other})" in first
             assert hint.startswith("hint: ")
             # The program that was put on what comes in, before, is off again.
-            assert on(where) == {"ingress": (), "egress": (theirs,) if where == folder else ()}
+            assert on(where) == {"ingress": (), "egress": (other,) if where == folder else ()}
 
 
 @pytest.mark.lab
@@ -145,12 +145,12 @@ def test_a_program_that_allows_none_beside_it_is_reported_and_stays(folder, alte
 def test_a_killed_process_leaves_nothing_or_what_the_next_takes_off(folder, alternative):
     words = ("--cgroup", folder, "--hook", f"cgroup_packet={alternative}")
     tracer = start("cgroupcount", *words, 60)
-    with attached(folder, POINTS["egress"], 1) as theirs:
+    with attached(folder, POINTS["egress"], 1) as other:
         tracer.kill()
         tracer.communicate()
         assert len(on(folder)["ingress"]) == (alternative == "cgroup-attach")
         assert run("cgroupcount", *words, "-d", 0.1).status == 0
-        assert on(folder) == {"ingress": (), "egress": (theirs,)}
+        assert on(folder) == {"ingress": (), "egress": (other,)}
 
 
 @pytest.mark.lab

@@ -131,21 +131,21 @@ READ_ONLY = (
 
 def test_a_read_only_cache_is_used(cache: Path) -> None:
     """/tmp is read-only as well, so the workload is elsewhere."""
-    there = cache.with_name(cache.name + "-calls")
-    shutil.copy(workload("calls"), there)
-    words = [*COMMAND, "syscalls", "-v", "-f", "csv", "-e", "getppid", "--", str(there), "getppid", "23"]
+    present = cache.with_name(cache.name + "-calls")
+    shutil.copy(workload("calls"), present)
+    words = [*COMMAND, "syscalls", "-v", "-f", "csv", "-e", "getppid", "--", str(present), "getppid", "23"]
     try:
-        for kept in (False, True):
+        for stored in (False, True):
             inside = ["unshare", "-m", "sh", "-c", READ_ONLY, str(cache), *words]
             result = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=300)
             assert result.returncode == 0, result.stderr
             assert ",getppid,23," in result.stdout
             assert f"cannot write in {cache}" in result.stderr
-            assert (COMPILED in result.stderr) is not kept
-            if not kept:
+            assert (COMPILED in result.stderr) is not stored
+            if not stored:
                 subprocess.run(words, capture_output=True, check=True, timeout=300)
     finally:
-        there.unlink()
+        present.unlink()
 
 
 def test_a_compile_ends_with_ctrl_c_and_leaves_nothing(cache: Path, tmp_path: Path) -> None:

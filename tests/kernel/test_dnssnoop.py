@@ -68,11 +68,11 @@ def server(families=(V4,)):
         for one in sockets:
             one.close()
         assert process.stdout.readline() == "ready\n"
-        asked = []
-        yield process.pid, asked
+        requests = []
+        yield process.pid, requests
         with socket.socket(families[0][0], socket.SOCK_DGRAM) as client:
             client.sendto(b"", (families[0][1], 53))
-        asked += json.loads(process.stdout.readline())
+        requests += json.loads(process.stdout.readline())
 
 
 def ask(client, message):
@@ -97,11 +97,11 @@ def shown(events, *names):
 def test_each_message_on_both_sides_with_its_owner(alternative):
     """The sockets of both sides are older than the trace; the server answers while the client waits."""
     hooks = ["--hook", f"cgroup_packet={alternative}", "--hook", f"created={alternative}"]
-    wanted = {"cgroup_packet": alternative, "created": alternative}
-    if refused(run("dnssnoop", "--dry-run", *hooks), wanted):
+    selected = {"cgroup_packet": alternative, "created": alternative}
+    if refused(run("dnssnoop", "--dry-run", *hooks), selected):
         return
     expected = []
-    with namespace(ipv6=True), server((V4, V6)) as (resolver, asked):
+    with namespace(ipv6=True), server((V4, V6)) as (resolver, requests):
         clients = [socket.socket(family, socket.SOCK_DGRAM) for family, _ in (V4, V6)]
         tracer = start("dnssnoop", "-f", "json", *HERE, *hooks)
         sent = []
@@ -117,7 +117,7 @@ def test_each_message_on_both_sides_with_its_owner(alternative):
                         expected.append((*owner, direction, message, *answer, type_, "www.example.org"))
             client.close()
         events = messages(stop(tracer))
-    assert asked == sent
+    assert requests == sent
     columns = ("pid", "comm", "direction", "message", "code", "answers", "type", "name")
     assert shown(events, *columns) == expected
     for event in events:
@@ -214,16 +214,16 @@ def test_only_failed_only_slow_only_answers_and_another_port():
 def test_an_answer_to_another_question_has_no_latency():
     """The id and socket are the same but the name differs; then the answer comes in other letter case,
     twice."""
-    with namespace(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
-        there.bind(("127.0.0.1", 53))
+    with namespace(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as remote:
+        remote.bind(("127.0.0.1", 53))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             tracer = start("dnssnoop", "-f", "json", *HERE, "--messages", "answers")
             client.connect(("127.0.0.1", 53))
             client.send(query(9))
-            _, where = there.recvfrom(1000)
+            _, where = remote.recvfrom(1000)
             for name in (b"\3www\7another\3org\0", NAME.upper(), NAME):
                 answer = query(9, name)
-                there.sendto(answer[:2] + b"\x81\x80" + answer[4:], where)
+                remote.sendto(answer[:2] + b"\x81\x80" + answer[4:], where)
             events = messages(stop(tracer))
     known = [event["latency_ns"] is not None for event in events if event["direction"] == "in"]
     assert known == [False, True, False]

@@ -129,12 +129,12 @@ def test_a_default_cache_that_cannot_be_used_is_a_warning(tmp_path):
 
 def test_output_that_cannot_be_written(tmp_path):
     failed(run("syscalls", "-o", "/dev/full", "--", "true"), 1, "No space left on device")
-    kept = tmp_path / "kept"
-    kept.write_text("what was there")
-    failed(run("syscalls", "-o", kept, "--", "/no/such/command"), 2)
-    assert kept.read_text() == "what was there"
-    assert run("syscalls", "-o", kept, "-f", "csv", "--", "true").status == 0
-    assert kept.read_text().startswith("kind,")
+    stored = tmp_path / "kept"
+    stored.write_text("what was there")
+    failed(run("syscalls", "-o", stored, "--", "/no/such/command"), 2)
+    assert stored.read_text() == "what was there"
+    assert run("syscalls", "-o", stored, "-f", "csv", "--", "true").status == 0
+    assert stored.read_text().startswith("kind,")
 
 
 def test_more_rows_than_memory_holds():

@@ -247,7 +247,7 @@ def test_filters(which):
         "--netns": "import ctypes; assert ctypes.CDLL(None).unshare(0x40000000) == 0\n",
     }.get(which, "")
     code = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nos.execv('/bin/true', ['true', %r])"
-    wanted, other = (
+    selected, other = (
         subprocess.Popen(
             [sys.executable, "-c", (prelude if word == "in" else "") + code % word],
             stdin=subprocess.PIPE,
@@ -256,14 +256,14 @@ def test_filters(which):
         )
         for word in ("in", "out")
     )
-    assert (wanted.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
-    tracer = start("execsnoop", "-f", "json", which, worker_ids.UID if which == "-u" else wanted.pid)
+    assert (selected.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
+    tracer = start("execsnoop", "-f", "json", which, worker_ids.UID if which == "-u" else selected.pid)
     other.communicate("\n")
-    wanted.communicate("\n")
+    selected.communicate("\n")
     # With -p it ends when the process does.
     result = finish(tracer) if which == "-p" else stop(tracer, signal.SIGTERM)
     [record] = result.of("event")
-    assert (record["pid"], record["args"]) == (wanted.pid, "true in")
+    assert (record["pid"], record["args"]) == (selected.pid, "true in")
 
 
 @pytest.mark.lab

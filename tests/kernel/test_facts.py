@@ -24,9 +24,9 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture
 def known() -> Iterator[RunningKernel]:
-    asked = RunningKernel()
-    yield asked
-    asked.close()
+    requests = RunningKernel()
+    yield requests
+    requests.close()
 
 
 def test_facts_that_the_syscalls_tracer_uses(known: RunningKernel) -> None:

@@ -155,16 +155,16 @@ def received(descriptor: int) -> Counter[int]:
 def test_the_groups_of_others_keep_their_packets():
     """Another owner's group has the number that ours would get."""
     keeping = prog_load(ProgType.SOCKET_FILTER, returning(0xFFFF))
-    theirs = list[Link]()
-    with packets.namespace(), attach_all_or_none(theirs):
+    other = list[Link]()
+    with packets.namespace(), attach_all_or_none(other):
         _, near = packets.veth()
         for link in packet_fanout.join_group(near, "vb", keeping, keeping, 1):
-            theirs.append(link)
+            other.append(link)
         tracer = start("fanoutcount", "-f", "json", "vb", "-n", WORKERS, 60)
         packets.send("va", SENT[:10])  # for which a socket has room
         assert sum(times for times, _ in shares(stop(tracer)).values()) == sum(range(1, 11))
-        assert received(theirs[0].fd).total() == sum(range(1, 11))
-        theirs.pop().close()
+        assert received(other[0].fd).total() == sum(range(1, 11))
+        other.pop().close()
     os.close(keeping)
 
 

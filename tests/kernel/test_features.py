@@ -49,14 +49,14 @@ def test_bpftool_agrees(found: dict[tuple[str, str], dict[str, Any]], kind: str)
         return
     result = subprocess.run(["bpftool", "feature", "probe"], capture_output=True, text=True, check=False)
     pattern = rf"^eBPF {kind}_type (\w+) is (NOT )?available$"
-    theirs = {name: not absent for name, absent in re.findall(pattern, result.stdout, re.M)}
-    ours = {name: granted(record) for (group, name), record in found.items() if group == kind}
+    other = {name: not absent for name, absent in re.findall(pattern, result.stdout, re.M)}
+    own = {name: granted(record) for (group, name), record in found.items() if group == kind}
     if kind == "program":
         # It asks for fentry, which a policy may refuse where other programs of the type are granted.
-        ours["tracing"] = granted(found["hook", "fentry"])
-    both = ours.keys() & theirs.keys()
+        own["tracing"] = granted(found["hook", "fentry"])
+    both = own.keys() & other.keys()
     assert len(both) > 25
-    assert {name: ours[name] for name in both} == {name: theirs[name] for name in both}
+    assert {name: own[name] for name in both} == {name: other[name] for name in both}
 
 
 @pytest.mark.parametrize(

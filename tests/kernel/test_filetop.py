@@ -76,9 +76,9 @@ def test_the_kernel_counts_the_same_bytes(tmp_path):
     [row] = result.of("summary")
     # Beside it, the program reads the line that lets it begin, and its counters, of which the
     # kernel has counted the first; and writes the report.
-    begun = len("\n")
+    start = len("\n")
     report = len(json.dumps(counted))
-    proc = row["read_bytes"] - counted["rchar"] - begun
+    proc = row["read_bytes"] - counted["rchar"] - start
     assert 0 < proc < 1000
     assert row["write_bytes"] - counted["wchar"] == report
 

@@ -86,10 +86,10 @@ def test_random_filters_are_those_of_the_kernels_own_classic_bpf(context):
         sent = [dice.randbytes(dice.choice([14, 20, 40, 64, 80])) for _ in range(8)]
         sent += [frame.data for frame in dice.sample(packets.frames(), 2)]
         verdicts = judged(instructions, context, sent)
-        for packet, wanted, message in zip(sent, attached(code, sent), verdicts, strict=True):
-            agreed[wanted] += 1
-            assert wanted is classic(code, packet), code
-            assert message is wanted, code
+        for packet, expected, message in zip(sent, attached(code, sent), verdicts, strict=True):
+            agreed[expected] += 1
+            assert expected is classic(code, packet), code
+            assert message is expected, code
     assert min(agreed.values()) > 300
 
 
@@ -145,12 +145,12 @@ def test_a_filter_goes_before_both_programs_and_any_cache(program, tmp_path, mon
     with packets.namespace():
         packets.veth()
         words = ("vb", "--program", program, "--filter", "arp or icmp6")
-        wanted = packets.expected(packets.frames(), received=True)
+        expected = packets.expected(packets.frames(), received=True)
         for _ in ("cold", "warm"):
             rows = counted("sockcount", *words)
             assert rows["ICMPv6"][0] == 7 - 2  # two are behind extension headers
-            assert {"ARP": rows["ARP"], "ICMPv6": wanted["ICMPv6"][0]} == {
-                "ARP": wanted["ARP"],
+            assert {"ARP": rows["ARP"], "ICMPv6": expected["ICMPv6"][0]} == {
+                "ARP": expected["ARP"],
                 "ICMPv6": 7,
             }
             assert set(rows) == {"ARP", "ICMPv6"}
@@ -161,8 +161,8 @@ def test_on_all_interfaces_a_filter_begins_at_the_network_header():
         packets.veth()
         udp = counted("sockcount", "any", "--filter", "ip proto 17")
         refused = run("sockcount", "any", "--filter", "greater 100", "-d", 1)
-    wanted = packets.expected([f for f in packets.frames() if f.protocol == "UDP"], received=True)
-    assert 0 < number(udp) < wanted["UDP"][0]  # not those of IPv6
+    expected = packets.expected([f for f in packets.frames() if f.protocol == "UDP"], received=True)
+    assert 0 < number(udp) < expected["UDP"][0]  # not those of IPv6
     assert (refused.status, refused.err.count("\n")) == (2, 2)
     assert "from the network header on" in refused.err
 

@@ -76,10 +76,10 @@ def test_strace_times_the_same_calls(tmp_path):
     actual, result = traced(tmp_path, "--min", "0", "--comm", "python", before=strace)
     lines = re.findall(r"^fsync\(\d+<[^>]*/written>.* <([\d.]+)>$", result.err, re.M)
     took = [float(time) * 1e9 for time in lines]
-    ours = [event["took_ns"] for event in actual if event["operation"] == "sync"]
-    assert len(took) == len(ours) == COUNT
+    own = [event["took_ns"] for event in actual if event["operation"] == "sync"]
+    assert len(took) == len(own) == COUNT
     # strace stops the program within the call: each took longer for it.
-    assert all(mine <= its + 1000 for mine, its in zip(ours, took, strict=True))
+    assert all(mine <= its + 1000 for mine, its in zip(own, took, strict=True))
 
 
 def test_only_long_ones_and_hostile_names(tmp_path):

@@ -115,14 +115,14 @@ def test_a_killed_tracer_leaves_nothing_in_the_program():
 def test_the_files_of_a_container_are_meant_by_their_names_there(tmp_path):
     """In the container's mount namespace the name means another library: with --mntns, for all its
     processes."""
-    ours, theirs = tmp_path / "libanswer.so", tmp_path / "theirs"
-    build_library(ours, 1)
-    build_library(theirs, 2)
-    code = f"import ctypes; lib = ctypes.CDLL('{ours}'); print('ready', flush=True); input()\n"
+    own, other = tmp_path / "libanswer.so", tmp_path / "theirs"
+    build_library(own, 1)
+    build_library(other, 2)
+    code = f"import ctypes; lib = ctypes.CDLL('{own}'); print('ready', flush=True); input()\n"
     code += f"for _ in range({TIMES}): lib.answer()"
-    script = f'mount --bind {theirs} {ours} && exec {sys.executable} -c "{code}"'
+    script = f'mount --bind {other} {own} && exec {sys.executable} -c "{code}"'
     with Program("unshare", "-m", "sh", "-c", script) as program:
-        word = f"u:{ours}:answer"
+        word = f"u:{own}:answer"
         tracer = start("funccount", "-f", "json", word, "--mntns", program.pid, 60)
         program.go()
         tracer.terminate()

@@ -81,8 +81,8 @@ def assert_all_checked(btf: Btf, ids: Sequence[int], checks: Sequence[MemberOffs
     offsets = {(check.record.split()[1], check.member): check.offset for check in checks}
     for i in ids:
         name = btf.name(i)
-        wanted = {m.name: m.bit_offset // 8 for m in btf.walk(i) if not m.bits}
-        assert {member: offsets.get((name, member)) for member in wanted} == wanted, name
+        expected = {m.name: m.bit_offset // 8 for m in btf.walk(i) if not m.bits}
+        assert {member: offsets.get((name, member)) for member in expected} == expected, name
 
 
 def assert_bytecode(checks: Sequence[MemberOffset], source: Path) -> None:
@@ -174,11 +174,11 @@ def test_bit_fields_stand_at_their_bytes(btf: Btf, cache: CacheDir) -> None:
         for i in range(0, len(code), 8)
         if code[i] & 0xE7 == 0x61
     }
-    wanted = {
+    expected = {
         btf.member_offset("task_struct", name)
         for name in ("sched_reset_on_fork", "sched_contributes_to_load", "in_execve", "tgid")
     }
-    assert loads == wanted
+    assert loads == expected
 
 
 @pytest.mark.parametrize("name", ["tcphdr", "iphdr", "sk_buff", "sock"])

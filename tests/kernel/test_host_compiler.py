@@ -105,8 +105,8 @@ def test_every_tracer_is_compiled_for_a_kernel_that_has_all_trace_events():
     needs("BTF", VMLINUX.exists())
     requests = list(compile_requests("a kernel", Btf.load(), ()))
     written_for_each_run = {"trace", "argdist", "inject"}
-    wanted = {t.c_file for t in registry.all_tracers() if t.name not in written_for_each_run}
-    assert {request.name for request in requests} == wanted
+    expected = {t.c_file for t in registry.all_tracers() if t.name not in written_for_each_run}
+    assert {request.name for request in requests} == expected
     flags = [set(request.cflags) for request in requests if request.name == "syscalls.c"]
     for alternative in ("RAW_TRACEPOINT", "TRACEPOINT"):
         assert any(f"-DHOOK_SYSCALL_{alternative}" in each for each in flags)

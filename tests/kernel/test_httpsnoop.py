@@ -49,9 +49,9 @@ def serving(host, connections=1):
     words = [sys.executable, "-c", SERVER, host, str(connections)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
-        asked = []
-        yield process.pid, asked
-        asked += json.loads(process.stdout.readline())
+        requests = []
+        yield process.pid, requests
+        requests += json.loads(process.stdout.readline())
 
 
 def request(method, path, body=b""):
@@ -90,7 +90,7 @@ def test_each_request_on_both_sides_with_its_owner(alternative):
     with namespace(ipv6=True):
         tracer = start("httpsnoop", "-f", "json", *HERE, *hooks)
         for family, host in (V4, V6):
-            with serving(host) as (server, asked), socket.socket(family) as client:
+            with serving(host) as (server, requests), socket.socket(family) as client:
                 client.connect((host, 8080))
                 for method, path, status in (
                     (b"GET", b"/200", 200),
@@ -103,7 +103,7 @@ def test_each_request_on_both_sides_with_its_owner(alternative):
                     for owner, direction in (((server, "server"), "in"), (me(), "out")):
                         expected.append((*owner, direction, status, method.decode(), path.decode(), host))
                 client.close()
-            got += asked
+            got += requests
         actual = events(tracer)
     assert got == sent
     names = ("pid", "comm", "direction", "status", "method", "path", "peer")

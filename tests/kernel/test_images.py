@@ -339,17 +339,17 @@ def test_a_loaded_image_is_released() -> None:
 
 def refusing(monkeypatch: pytest.MonkeyPatch, *errors: int) -> list[bool]:
     """Replace the kernel's results, and record the loads that requested a log."""
-    asked: list[bool] = []
+    requests: list[bool] = []
 
     def load(*_: object, log: bytearray | None = None, **__: object) -> int:
-        number = errors[min(len(asked), len(errors) - 1)]
-        asked.append(log is not None)
+        number = errors[min(len(requests), len(errors) - 1)]
+        requests.append(log is not None)
         if not number:
             return os.open(os.devnull, os.O_RDONLY)
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(loader, "prog_load", load)
-    return asked
+    return requests
 
 
 @pytest.mark.parametrize(

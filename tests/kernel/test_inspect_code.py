@@ -69,18 +69,18 @@ def same(ours: str, shown: str) -> bool:
 def test_the_same_instructions_as_bpftool(words):
     with loaded(*words) as actual:
         for info in actual:
-            ours = list(listing(info.xlated, KernelReferenceFormatter({})))
+            own = list(listing(info.xlated, KernelReferenceFormatter({})))
             shown = [
                 one["disasm"] for one in bpftool("prog", "dump", "xlated", "id", info.id) if "disasm" in one
             ]
-            assert len(ours) == len(shown)
+            assert len(own) == len(shown)
             differ = [
                 (one.text, text)
-                for one, text in zip(ours, map(theirs, shown), strict=True)
+                for one, text in zip(own, map(theirs, shown), strict=True)
                 if not same(one.text, text)
             ]
             assert not differ
-            assert sum(len(one.raw) for one in ours) == info.xlated_size == len(info.xlated)
+            assert sum(len(one.raw) for one in own) == info.xlated_size == len(info.xlated)
 
 
 @pytest.mark.lab
@@ -149,11 +149,11 @@ def test_lines_of_c_are_those_of_the_files(tmp_path, monkeypatch):
             }
     assert reported[0] == reported[1]
     assert list((tmp_path / "images").iterdir())
-    ours = [one for one in reported[0] if one[1].startswith("probes_c/")]
-    assert len(ours) > 10
-    for _, file, number, text in ours:
+    own = [one for one in reported[0] if one[1].startswith("probes_c/")]
+    assert len(own) > 10
+    for _, file, number, text in own:
         assert (ROOT / file).read_text().splitlines()[number - 1].strip() == text
-    assert "u64 *value = pt_config.lookup(&slot);" in [text for *_, text in ours]
+    assert "u64 *value = pt_config.lookup(&slot);" in [text for *_, text in own]
 
 
 @pytest.mark.lab

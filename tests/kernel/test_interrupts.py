@@ -46,8 +46,8 @@ def compare(tracer, key, counts, *words):
     rows = {row[key]: row for row in result.of("summary")}
     missed = sum(loss["lost"] for loss in result.of("loss"))
     for name, least in within.items():
-        ours = rows[name]["count"] if name in rows else 0
-        assert SEEN * least - missed <= ours <= beyond[name], name
+        own = rows[name]["count"] if name in rows else 0
+        assert SEEN * least - missed <= own <= beyond[name], name
     assert rows
     for row in rows.values():
         assert row["max_ns"] <= row["total_ns"]

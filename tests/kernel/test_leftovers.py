@@ -31,30 +31,30 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def alone_requests(monkeypatch):
     """Count how often a turn alone is requested; the kernel gets only a moment."""
     monkeypatch.setattr(leftovers, "GRACE", 0.2)
     monkeypatch.setattr(leftovers, "UNHELD_GRACE", 0.1)
     return []
 
 
-def left(before, asked):
-    return leftovers.find_leftovers(before, lambda: asked.append(1))
+def left(before, alone_requests):
+    return leftovers.find_leftovers(before, lambda: alone_requests.append(1))
 
 
-def test_what_this_process_holds_is_found(asked):
+def test_what_this_process_holds_is_found(alone_requests):
     before = leftovers.loaded()
     program = prog_load(ProgType.SOCKET_FILTER, returning(0), name="left")
     mine = ("program", program_info(program)[0])
-    assert mine in left(before, asked)
+    assert mine in left(before, alone_requests)
     os.close(program)
-    assert mine not in left(before, asked)
+    assert mine not in left(before, alone_requests)
 
 
 @pytest.mark.parametrize(
     ("mark", "expected"), [(leftovers.MARK, True), ("PYTRACER_TEST_RUN=1", False)], ids=["ours", "theirs"]
 )
-def test_processes_are_identified_by_their_mark(asked, mark, expected):
+def test_processes_are_identified_by_their_mark(alone_requests, mark, expected):
     name, _, value = mark.partition("=")
     before = leftovers.loaded()
     with subprocess.Popen(
@@ -64,11 +64,11 @@ def test_processes_are_identified_by_their_mark(asked, mark, expected):
         text=True,
         env=os.environ | {name: value},
     ) as process:
-        theirs = ("program", int(process.stdout.readline()))
-        assert (theirs in left(before, asked)) is expected
+        other = ("program", int(process.stdout.readline()))
+        assert (other in left(before, alone_requests)) is expected
 
 
-def test_objects_without_a_holder_are_checked_again_alone(asked):
+def test_objects_without_a_holder_are_checked_again_alone(alone_requests):
     before = leftovers.loaded()
     ingress = POINTS["ingress"]
     with cgroup() as folder:
@@ -76,31 +76,31 @@ def test_objects_without_a_holder_are_checked_again_alone(asked):
         program = prog_load(ProgType.CGROUP_SKB, returning(1), attach_type=ingress, name="left")
         bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, ingress, 0))
         unheld = ("program", program_info(program)[0])
-        assert unheld in left(before, asked)
-        assert asked == []  # this process holds it
+        assert unheld in left(before, alone_requests)
+        assert alone_requests == []  # this process holds it
         os.close(program)
-        assert unheld in left(before, asked)
-        assert asked == [1]
+        assert unheld in left(before, alone_requests)
+        assert alone_requests == [1]
         bpf(Command.PROG_DETACH, struct.pack("III", where, 0, ingress))
         os.close(where)
 
 
-def test_objects_that_another_test_removes_in_time_are_no_leftovers(asked):
+def test_objects_that_another_test_removes_in_time_are_no_leftovers(alone_requests):
     before = leftovers.loaded()
     ingress = POINTS["ingress"]
     with cgroup() as folder:
         where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         program = prog_load(ProgType.CGROUP_SKB, returning(1), attach_type=ingress, name="beside")
         bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, ingress, 0))
-        theirs = ("program", program_info(program)[0])
+        other = ("program", program_info(program)[0])
         os.close(program)
 
         def wait_until_alone():
             bpf(Command.PROG_DETACH, struct.pack("III", where, 0, ingress))
             os.close(where)
 
-        assert theirs in leftovers.loaded()
-        assert theirs not in leftovers.find_leftovers(before, wait_until_alone)
+        assert other in leftovers.loaded()
+        assert other not in leftovers.find_leftovers(before, wait_until_alone)
 
 
 def test_a_process_that_proc_hides_has_not_ended():

@@ -182,8 +182,8 @@ def unread(folder: Path) -> Forced:
 
 def unread_goroutines(folder: Path) -> Forced:
     """Make calls of goroutines where g cannot be read, so that their owner is unknown."""
-    there = "offset = PT_G_OFFSET;"
-    elsewhere = copy_package(folder, {"include/calls.h": (there, "offset = 1ULL << 46;")})
+    present = "offset = PT_G_OFFSET;"
+    elsewhere = copy_package(folder, {"include/calls.h": (present, "offset = 1ULL << 46;")})
     with Program(workload("returns.go"), "exit", 23) as program:
         target = f"u:{workload('returns.go')}:main.Leave"
         tracer = start("funclatency", "-f", "json", target, "-p", program.pid, env=os.environ | elsewhere)

@@ -87,18 +87,18 @@ def test_lru_gives_up_what_was_not_used_for_long(made):
     table = made(map_create(MapType.LRU_HASH, 4, 4, 256))
     for number in range(1009):
         map_update(table, u32(number), u32(number))
-    kept = [number for number in range(1009) if lookup(table, u32(number)) is not None]
-    assert 0 < len(kept) <= 256
-    assert 1008 in kept
-    assert 0 not in kept
+    stored = [number for number in range(1009) if lookup(table, u32(number)) is not None]
+    assert 0 < len(stored) <= 256
+    assert 1008 in stored
+    assert 0 not in stored
 
 
 def test_a_trie_gives_what_has_most_bits_in_common(made):
     table = made(map_create(MapType.LPM_TRIE, 8, 4, 23, NO_PREALLOC))
     for bits, octets, value in ((0, (0,) * 4, 1), (8, (10, 0, 0, 0), 2), (24, (10, 1, 2, 0), 3)):
         map_update(table, struct.pack("I4B", bits, *octets), u32(value))
-    asked = {(10, 1, 2, 3): 3, (10, 1, 3, 3): 2, (192, 0, 2, 1): 1}
-    for octets, value in asked.items():
+    requests = {(10, 1, 2, 3): 3, (10, 1, 3, 3): 2, (192, 0, 2, 1): 1}
+    for octets, value in requests.items():
         a = Assembler()
         a.store(Size.W, R10, -8, 32)
         a.store(Size.W, R10, -4, int.from_bytes(bytes(octets), "little", signed=True))

@@ -43,12 +43,12 @@ def combinations() -> Iterator[object]:
     for name in EVERY_WAY:
         tracer = registry.get(name)
         hooks = (*tracer.hooks, *([FOLLOW] if tracer.follow else []))
-        for number, wanted in enumerate(alternatives(hooks)):
-            alternative = next(iter(wanted.values()))
+        for number, selected in enumerate(alternatives(hooks)):
+            alternative = next(iter(selected.values()))
             for headers in ("btf", "package"):
                 marks = [pytest.mark.lab] if headers == "btf" or number == 0 else []
                 marks += [pytest.mark.smoke] if headers == "btf" and number < 2 else []
-                yield pytest.param(name, wanted, headers, id=f"{name}-{alternative}-{headers}", marks=marks)
+                yield pytest.param(name, selected, headers, id=f"{name}-{alternative}-{headers}", marks=marks)
     for name in sorted(KNOWN.keys() - set(EVERY_WAY)):
         yield pytest.param(name, {}, "package", id=f"{name}-package")
 

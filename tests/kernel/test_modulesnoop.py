@@ -116,9 +116,9 @@ def test_the_task_that_needs_a_module_asks_for_it():
     # A socket of a family that no module has: its alias is what the kernel asks modprobe for.
     code = "import socket\ntry:\n    socket.socket(19, 1)\nexcept OSError:\n    pass"
     result = run("modulesnoop", "-f", "json", "--", sys.executable, "-c", code)
-    asked = [event for event in result.of("event") if event["event"] == "request"]
-    assert [event["module"] for event in asked] == ["net-pf-19"]
-    assert {event["err"] for event in asked} == {None}
+    requests = [event for event in result.of("event") if event["event"] == "request"]
+    assert [event["module"] for event in requests] == ["net-pf-19"]
+    assert {event["err"] for event in requests} == {None}
     failed = run("modulesnoop", "-x", "-f", "json", "--", sys.executable, "-c", code)
     assert not failed.of("event")
 

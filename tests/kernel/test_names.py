@@ -139,8 +139,8 @@ def test_versions_of_a_function_of_the_kernel_are_reported_and_of_others_nothing
             return
         assert both  # each of Debian's kernels has some
         assert result.status == 0, result.err
-        said = re.search(r"the compiler made versions of it that are not seen: (.+)", result.err)
-        assert (said[1].split(", ") if said else []) == sorted(
+        messages = re.search(r"the compiler made versions of it that are not seen: (.+)", result.err)
+        assert (messages[1].split(", ") if messages else []) == sorted(
             one for one in versions if one.partition(".")[0] == name
         )
 

@@ -68,9 +68,9 @@ def test_each_victim_is_shown_once():
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ["raw-tracepoint", "kprobe", "raw-tracepoint-pid"])
 def test_each_alternative(alternative):
-    wanted = {"victim": alternative}
+    expected = {"victim": alternative}
     probe = run("oomkill", "--hook", f"victim={alternative}", "--", "true")
-    if refused(probe, wanted):
+    if refused(probe, expected):
         return
     result, _, _ = killed("--hook", f"victim={alternative}", "-f", "json", victims=2)
     reported = json.loads(result.err)

@@ -91,12 +91,12 @@ PRELUDES = {
 def test_filters(which, tmp_path):
     with contextlib.ExitStack() as stack:
         stack.enter_context(holding(tmp_path))
-        wanted = stack.enter_context(holding(tmp_path, prelude=PRELUDES.get(which, "")))
-        given = {"--uid": worker_ids.UID, "--comm": worker_ids.NAME}.get(which, wanted.pid)
+        selected = stack.enter_context(holding(tmp_path, prelude=PRELUDES.get(which, "")))
+        values = {"--uid": worker_ids.UID, "--comm": worker_ids.NAME}.get(which, selected.pid)
         if which == "--cgroup":
-            given = stack.enter_context(cgroup(wanted.pid))
-        entries = listed(which, given)
-    assert {e["pid"] for e in entries} == {wanted.pid}
+            values = stack.enter_context(cgroup(selected.pid))
+        entries = listed(which, values)
+    assert {e["pid"] for e in entries} == {selected.pid}
     assert sum(e["path"].rpartition("/")[2].isdecimal() for e in entries if e["type"] == "file") == 23
 
 

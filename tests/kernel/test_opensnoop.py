@@ -215,21 +215,21 @@ def test_filters(which):
         "-u": f"import os; os.setuid({worker_ids.UID})\n",
         "--mntns": "import ctypes; assert ctypes.CDLL(None).unshare(0x20000) == 0\n",
     }.get(which, "")
-    wanted, other = (
+    selected, other = (
         subprocess.Popen(
-            [sys.executable, "-c", prelude * wanted + WAITS % path],
+            [sys.executable, "-c", prelude * selected + WAITS % path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for wanted, path in ((True, "/dev/null"), (False, "/dev/zero"))
+        for selected, path in ((True, "/dev/null"), (False, "/dev/zero"))
     )
-    assert (wanted.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
-    given = worker_ids.UID if which == "-u" else wanted.pid
-    tracer = start("opensnoop", "-f", "json", which, given)
+    assert (selected.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
+    values = worker_ids.UID if which == "-u" else selected.pid
+    tracer = start("opensnoop", "-f", "json", which, values)
     other.communicate("\n")
-    wanted.communicate("\n")
+    selected.communicate("\n")
     # With -p it ends when the process does.
     result = finish(tracer) if which == "-p" else stop(tracer, signal.SIGTERM)
     assert [r["path"] for r in result.of("event") if r["path"].startswith("/dev/")] == ["/dev/null"] * 23
-    assert {r["pid"] for r in result.of("event")} == {wanted.pid}
+    assert {r["pid"] for r in result.of("event")} == {selected.pid}

@@ -30,9 +30,9 @@ pytestmark = pytest.mark.kernel
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a pack for the running kernel."""
     needs("BTF", VMLINUX.exists())
-    given = os.environ.get("PYTRACER_TEST_PACK")
-    if given:
-        return Path(given)
+    values = os.environ.get("PYTRACER_TEST_PACK")
+    if values:
+        return Path(values)
     path = tmp_path_factory.mktemp("pack") / "here.pack"
     result = run("pack", *LINES, "-o", path)
     assert result.status == 0, result.err

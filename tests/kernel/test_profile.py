@@ -63,9 +63,9 @@ def own_cgroup():
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_every_stack_of_a_loop_is_that_of_its_calls():
-    begun = time.monotonic()
+    start = time.monotonic()
     records = profile("--", workload("spin"), "user", 500)
-    most = 99 * (time.monotonic() - begun) * len(online_cpus())
+    most = 99 * (time.monotonic() - start) * len(online_cpus())
     spins = [record for record in records if record["user"][:1] == ["spin"]]
     assert spins
     for record in spins:  # the command had ended before anything was looked up

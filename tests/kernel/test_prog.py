@@ -84,12 +84,12 @@ def theirs(info: Any) -> dict[str, Any]:
 
 @pytest.mark.lab
 def test_programs_and_maps_are_what_bpftool_shows():
-    with our_programs() as ours:
+    with our_programs() as own:
         shown, actual = by_id(bpftool("prog", "show")), ProgramLister().list()
-        assert ours <= shown.keys() & actual.keys()
-        for id_ in ours:
+        assert own <= shown.keys() & actual.keys()
+        for id_ in own:
             assert shown[id_] == theirs(actual[id_])
-        used = {number for id_ in ours for number in actual[id_].info.map_ids}
+        used = {number for id_ in own for number in actual[id_].info.map_ids}
         assert len(used) == 1
         shown, maps = by_id(bpftool("map", "show")), list_maps()
         for id_ in used:
@@ -105,7 +105,7 @@ def test_programs_and_maps_are_what_bpftool_shows():
                 "bytes_memlock": maps[id_].memory,
             }
             assert {name: shown[id_][name] for name in expected} == expected
-    assert not ours & ProgramLister().list().keys()
+    assert not own & ProgramLister().list().keys()
 
 
 @pytest.mark.alone
@@ -436,24 +436,24 @@ def test_a_program_pinned_with_links_counts_until_it_is_unloaded():
     with traced("syscalls", "-f", "json", *RAW, 60) as (_, mine):
         result = run("prog", "pin", "tracer-owned", "--attached", "-f", "json")
         assert result.status == 0, result.err
-        kept = {one["id"]: one for one in result.of("pinned")}
-        assert sorted(kept) == mine
-        assert all(one["links"] for one in kept.values())
-        assert all(Path(one["path"]).stat().st_mode & 0o777 == 0o700 for one in kept.values())
+        stored = {one["id"]: one for one in result.of("pinned")}
+        assert sorted(stored) == mine
+        assert all(one["links"] for one in stored.values())
+        assert all(Path(one["path"]).stat().st_mode & 0o777 == 0o700 for one in stored.values())
         assert FOLDER.stat().st_mode & 0o777 == 0o700
         assert run("prog", "pin", mine[0], "--attached").status == 0  # again is no work
         with open_object(ObjectKind.PROGRAM, mine[0]) as descriptor:
-            assert pins.read_pin(f"{kept[mine[0]]['path']}/program").id == program_info(descriptor)[0]
+            assert pins.read_pin(f"{stored[mine[0]]['path']}/program").id == program_info(descriptor)[0]
     shown = {one["id"]: one for one in run("prog", 0.2, "-f", "json").of("row")}
-    assert kept.keys() <= shown.keys()
-    for id_, one in kept.items():
+    assert stored.keys() <= shown.keys()
+    for id_, one in stored.items():
         assert shown[id_]["pids"] == []
         assert shown[id_]["attached"]
         assert shown[id_]["pins"] == [
             f"{one['path']}/program",
             *(f"{one['path']}/link-{n}" for n in one["links"]),
         ]
-    assert any(shown[id_]["runs"] for id_ in kept)
+    assert any(shown[id_]["runs"] for id_ in stored)
     assert run("prog", "unload", mine[0]).out.startswith(f"unpinned {mine[0]} ")
     wait_for(lambda: mine[0] not in ids(ObjectKind.PROGRAM), "the program goes with its pin")
     assert set(mine[1:]) <= set(ids(ObjectKind.PROGRAM))
@@ -514,18 +514,18 @@ def test_nothing_is_pinned_or_unloaded_that_is_not_pytracers():
             assert run("prog", "pin", *mine, id_).status == 1
             assert not FOLDER.exists()
             assert run("prog", "pin", mine[0]).status == 0
-        theirs = FOLDER / "theirs"
-        pins.create_pin(descriptor, str(theirs))
-        folder = next(path for path in FOLDER.iterdir() if path != theirs)
+        other = FOLDER / "theirs"
+        pins.create_pin(descriptor, str(other))
+        folder = next(path for path in FOLDER.iterdir() if path != other)
         pins.create_pin(descriptor, str(folder / "link-7"))
         refused = run("prog", "unload")
         assert refused.status == 1
         assert f"{folder}/link-7 is not pytracer's: nothing was removed" in refused.err
         (folder / "link-7").unlink()
         assert run("prog", "unload").status == 0
-        assert theirs.exists()
+        assert other.exists()
         assert not folder.exists()
-        theirs.unlink()
+        other.unlink()
         FOLDER.rmdir()
     if (str(BPFFS), "pytracer") in pins.list_mounts():
         subprocess.run(["umount", BPFFS], check=True)
@@ -541,7 +541,7 @@ def test_a_program_is_shown_with_what_is_in_its_maps():
         text = run("prog", "show", id_)
         shown = bpftool("prog", "dump", "xlated", "id", id_)
         [map_id] = result.of("program")[0]["maps"]
-        theirs = bpftool("map", "dump", "id", map_id)
+        other = bpftool("map", "dump", "id", map_id)
     os.close(table)
     assert result.status == 0, result.err
     [found] = result.of("map")
@@ -556,7 +556,7 @@ def test_a_program_is_shown_with_what_is_in_its_maps():
     assert [(one["key"], one["value"]) for one in result.of("entry")] == [(1, 23), (5, 101)]
     used = {
         int("".join(byte[2:] for byte in reversed(one["key"])), 16): one["value"]
-        for one in theirs
+        for one in other
         if set(one["value"]) != {"0x00"}
     }
     assert used == {1: ["0x17", *["0x00"] * 7], 5: ["0x65", *["0x00"] * 7]}
@@ -597,9 +597,9 @@ def test_instructions_stand_beside_the_lines_they_come_from():
     text = (Path(__file__).parents[2] / "probes_c/syscalls.c").read_text().splitlines()
     for kind in ("instruction", "native"):
         shown = [one for one in records if one["kind"] == kind and "line" in one]
-        ours = {(one["line"], one["source"]) for one in shown if one["file"] == "probes_c/syscalls.c"}
-        assert ours
-        assert all(text[number - 1].strip() == source.strip() for number, source in ours)
+        own = {(one["line"], one["source"]) for one in shown if one["file"] == "probes_c/syscalls.c"}
+        assert own
+        assert all(text[number - 1].strip() == source.strip() for number, source in own)
 
 
 def test_missing_programs_are_an_error():

@@ -25,21 +25,21 @@ def on_a_terminal(*words, **environment):
         env=os.environ | {"TERM": "xterm"} | environment,
     )
     os.close(terminal)
-    said = b""
+    messages = b""
     try:
         while part := os.read(main, 4096):
-            said += part
+            messages += part
     except OSError:  # the last process has closed it
         pass
     os.close(main)
-    assert process.wait() == 0, said
-    return said.decode()
+    assert process.wait() == 0, messages
+    return messages.decode()
 
 
 def test_a_trace_of_events_says_that_it_waits(tmp_path):
     words = ["opensnoop", "-p", os.getpid(), "-d", "0.5"]
-    said = on_a_terminal(*words, PYTRACER_CACHE_DIR=str(tmp_path / "cache"))
-    *steps, last = said.split(BACK)
+    messages = on_a_terminal(*words, PYTRACER_CACHE_DIR=str(tmp_path / "cache"))
+    *steps, last = messages.split(BACK)
     assert last == "pytracer: tracing opensnoop in 1 process; ends after 0.5 s, or by Ctrl-C\r\n"
     # Whether a step took over a second depends on the machine; each is written over.
     assert all(step == "" or re.fullmatch(r"pytracer: [^\r\n]+( \.\.\.|\d+ of \d+)", step) for step in steps)

@@ -262,8 +262,8 @@ def test_a_full_map_is_a_loss():
 
 
 def test_named_parameters_stand_before_a_command():
-    given = ('"size", 5', '"flag"', '"text", "none"')
-    text = f"begin {{ {' '.join(f'print(getopt({one}));' for one in given)} print(cpid > 0); }}"
+    values = ('"size", 5', '"flag"', '"text", "none"')
+    text = f"begin {{ {' '.join(f'print(getopt({one}));' for one in values)} print(cpid > 0); }}"
     assert output(text, "--", "--size=7", "--flag") == "7\ntrue\nnone\nfalse\n\n"
     actual = output(text, "--", "--text=some", "--", "true")
     assert actual == "5\nfalse\nsome\ntrue\n\n"

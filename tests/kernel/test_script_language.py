@@ -162,8 +162,8 @@ def test_a_variable_of_each_cpu_is_its_own():
 def test_debugf_writes_to_the_trace_of_the_kernel():
     result = run("script", "-q", "-e", f'begin {{ debugf("pytracer %d %s", {os.getpid()}, "here"); }}')
     assert (result.status, result.out) == (0, "\n"), result.err
-    wanted = f"bpf_trace_printk: pytracer {os.getpid()} here"
-    assert wanted in (tracefs.root() / "trace").read_text()
+    expected = f"bpf_trace_printk: pytracer {os.getpid()} here"
+    assert expected in (tracefs.root() / "trace").read_text()
 
 
 def test_imported_scripts_begin_first_and_messages_name_their_files(tmp_path):

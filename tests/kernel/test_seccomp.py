@@ -221,6 +221,6 @@ for number in {numbers}:
     result, _ = under(path, sys.executable, "-S", "-c", code)
     answers = [classic_bpf.run(program, classic_bpf.call(number)) for number in numbers]
     # What is let through is not there: ENOSYS.
-    wanted = [answer & 0xFFFF if answer >> 16 == 5 else 38 for answer in answers]
-    assert [int(line) for line in result.out.split()] == wanted
-    assert wanted[:8] == list(range(100, 108))
+    expected = [answer & 0xFFFF if answer >> 16 == 5 else 38 for answer in answers]
+    assert [int(line) for line in result.out.split()] == expected
+    assert expected[:8] == list(range(100, 108))

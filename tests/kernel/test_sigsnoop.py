@@ -67,10 +67,10 @@ def traced(code, *words):
 @pytest.mark.lab
 def test_each_kind_of_send_is_seen_as_by_the_receiver():
     events, [[me, child, taken]] = traced(SENDERS)
-    ours = [event for event in events if event["to_pid"] == me and event["signal"] != "SIGCHLD"]
-    assert {event["pid"] for event in ours} == {child}
+    own = [event for event in events if event["to_pid"] == me and event["signal"] != "SIGCHLD"]
+    assert {event["pid"] for event in own} == {child}
     assert {sender for _, _, sender in taken} == {child}
-    sent = [event for event in ours if event["result"] == "sent"]
+    sent = [event for event in own if event["result"] == "sent"]
     codes = {0: "SI_USER", -1: "SI_QUEUE"}
     by_number = {int(number): number.name for number in signal.Signals}
     by_number |= {signal.SIGRTMIN + n: f"SIGRTMIN+{n}" for n in range(1, 5)}
@@ -82,10 +82,10 @@ def test_each_kind_of_send_is_seen_as_by_the_receiver():
     assert len(real_time) == 5 * 23
     by_thread = [event for event in real_time if event["to_tid"]]
     assert [event["code"] for event in by_thread] == ["SI_TKILL"] * 2 * 23  # tgkill, tkill
-    again = [event["signal"] for event in ours if event["result"] != "sent"]
+    again = [event["signal"] for event in own if event["result"] != "sent"]
     standard = {event["signal"] for event in sent} - {event["signal"] for event in real_time}
     assert sorted(again) == sorted(standard)
-    assert {event["result"] for event in ours} == {"sent", "pending"}
+    assert {event["result"] for event in own} == {"sent", "pending"}
 
 
 KERNELS = (

@@ -126,12 +126,12 @@ def test_every_protocol_by_interface_and_direction(counter, namespace, direction
     one, other = packets.veth()
     counter.direct(direction)
     counter.attach(one, other)
-    there, back = frames(), [packets.ethernet("ARP", 17, 0x0806, bytes(28))]
-    send("va", there)
+    remote, back = frames(), [packets.ethernet("ARP", 17, 0x0806, bytes(28))]
+    send("va", remote)
     send("vb", back)
-    rows = counter.arrived((number(there) + number(back)) * (2 if direction == BOTH else 1))
-    left = expected(there, received=False), expected(back, received=False)
-    came = expected(there, received=True), expected(back, received=True)
+    rows = counter.arrived((number(remote) + number(back)) * (2 if direction == BOTH else 1))
+    left = expected(remote, received=False), expected(back, received=False)
+    came = expected(remote, received=True), expected(back, received=True)
     if direction == OUT:
         assert rows == {one: left[0], other: left[1]}
     elif direction == IN:
@@ -149,8 +149,8 @@ def test_loopback_shows_each_packet_once_in_each_direction(counter, namespace, d
     sent = frames()
     send("lo", sent)
     left, came = expected(sent, received=False), expected(sent, received=True)
-    wanted = {IN: came, OUT: left, BOTH: add(left, came)}[direction]
-    assert counter.arrived(number(sent) * (2 if direction == BOTH else 1)) == {lo: wanted}
+    selected = {IN: came, OUT: left, BOTH: add(left, came)}[direction]
+    assert counter.arrived(number(sent) * (2 if direction == BOTH else 1)) == {lo: selected}
 
 
 def test_any_is_every_interface_each_with_rows_of_its_own(counter, namespace):
@@ -197,8 +197,8 @@ def test_a_link_without_a_header(counter, namespace, direction):
         back = [Frame("UDP", 29, packets.ipv4(17, bytes(72)))]
         send("tun7", back, packets.ETH_P_IP)
         came, left = expected(sent, received=True), expected(back, received=False)
-        wanted = {IN: came, OUT: left, BOTH: add(came, left)}[direction]
-        assert counter.arrived(sum(count for count, _ in wanted.values())) == {tun.index: wanted}
+        selected = {IN: came, OUT: left, BOTH: add(came, left)}[direction]
+        assert counter.arrived(sum(count for count, _ in selected.values())) == {tun.index: selected}
 
 
 @pytest.mark.usefixtures("tun")
@@ -327,14 +327,14 @@ def held() -> list[str]:
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # the folder's own descriptor
             actual.append(str(entry.readlink()))
-    ours = ("anon_inode:bpf", "anon_inode:btf", "socket:", "net:")
-    return sorted(name for name in actual if name.startswith(ours))
+    own = ("anon_inode:bpf", "anon_inode:btf", "socket:", "net:")
+    return sorted(name for name in actual if name.startswith(own))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_nothing_is_left(program):
-    here = Path("/proc/thread-self/ns/net")
-    before, home = held(), here.stat().st_ino
+    local = Path("/proc/thread-self/ns/net")
+    before, home = held(), local.stat().st_ino
     with packets.namespace():
         created = Counter(program)
         created.attach(*packets.veth())
@@ -342,4 +342,4 @@ def test_nothing_is_left(program):
         created.close()
         created.close()
     assert held() == before
-    assert here.stat().st_ino == home
+    assert local.stat().st_ino == home

@@ -40,14 +40,14 @@ for family, any_, there in ((socket.AF_INET, "0.0.0.0", "127.0.0.1"), (socket.AF
 def expected() -> list[tuple[object, ...]]:
     """Return (call, family, type, protocol, address, port) of each event of WORK, in order."""
     created: list[tuple[object, ...]] = []
-    for family, any_, there in (("IPv4", "0.0.0.0", "127.0.0.1"), ("IPv6", "::", "::1")):
+    for family, any_, remote in (("IPv4", "0.0.0.0", "127.0.0.1"), ("IPv6", "::", "::1")):
         tcp, udp = (family, "stream", "TCP"), (family, "dgram", "UDP")
         created += [("socket", *tcp, None, None)]
-        created += [(call, *tcp, there, 4321) for call in ("bind", "bound")]
-        created += [("socket", *tcp, None, None), ("connect", *tcp, there, 4321)] * 23
+        created += [(call, *tcp, remote, 4321) for call in ("bind", "bound")]
+        created += [("socket", *tcp, None, None), ("connect", *tcp, remote, 4321)] * 23
         created += [("socket", *udp, None, None)]
         created += [(call, *udp, any_, 4322) for call in ("bind", "bound")]
-        created += [("send", *udp, there, 9)] * 7 + [("connect", *udp, there, 9)]
+        created += [("send", *udp, remote, 9)] * 7 + [("connect", *udp, remote, 9)]
     return created
 
 
@@ -115,9 +115,9 @@ def test_a_command_and_what_it_starts(folder):
     tracer = start("socksnoop", *words, preexec_fn=enter)
     run_in(folder, DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 23, 30)')
     events = seen(finish(tracer))
-    wanted = [event for event in expected() if event[0] == "send"]
-    ports = {event[-1] for event in wanted}
-    assert [event for event in events if event[-1] in ports] == wanted
+    selected = [event for event in expected() if event[0] == "send"]
+    ports = {event[-1] for event in selected}
+    assert [event for event in events if event[-1] in ports] == selected
     assert len([event for event in events if event[-1] not in ports]) == 23
 
 
@@ -126,8 +126,8 @@ def test_a_command_and_what_it_starts(folder):
 def test_nothing_is_left_by_an_error_midway_or_a_killed_process(folder, alternative):
     """Another owner's program allows none beside it: the programs that were attached before are detached."""
     words = ("--cgroup", folder, "--hook", f"sockets={alternative}")
-    theirs = attached(folder, ADDRESSES["bind4"], 1, flags=0, kind=ProgType.CGROUP_SOCK_ADDR)
-    with theirs as number:
+    other = attached(folder, ADDRESSES["bind4"], 1, flags=0, kind=ProgType.CGROUP_SOCK_ADDR)
+    with other as number:
         assert run("socksnoop", *words, "-d", 1).status == 1
         assert there(folder) == {"bind4": (number,)}
     tracer = start("socksnoop", *words)

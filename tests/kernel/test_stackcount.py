@@ -76,12 +76,12 @@ def test_the_programs_part_by_every_alternative(kind, alternative):
     if refused(result, {kind: alternative}):
         return
     seen = {user: count for (_, user), count in stacks(result).items()}
-    begun = () if alternative.startswith("uretprobe") else ("leaf",)  # which has returned by then
-    assert {user[: len(begun) + 3]: count for user, count in seen.items() if "outer" in user} == {
-        (*begun, *OUTER): CALLS
+    start = () if alternative.startswith("uretprobe") else ("leaf",)  # which has returned by then
+    assert {user[: len(start) + 3]: count for user, count in seen.items() if "outer" in user} == {
+        (*start, *OUTER): CALLS
     }
-    assert {user[: len(begun) + 2]: count for user, count in seen.items() if "outer" not in user} == {
-        (*begun, *OTHER): CALLS + 1
+    assert {user[: len(start) + 2]: count for user, count in seen.items() if "outer" not in user} == {
+        (*start, *OTHER): CALLS + 1
     }
 
 

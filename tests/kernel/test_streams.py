@@ -145,10 +145,10 @@ def test_it_can_be_left_in_the_middle_of_a_flood(kind):
         go(process)
         for item in open_trace:
             assert len(item) > 0
-            kept = item
+            stored = item
             break
-        first = kept.records["serial"].tolist()
-    assert kept.records["serial"].tolist() == first
+        first = stored.records["serial"].tolist()
+    assert stored.records["serial"].tolist() == first
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -189,8 +189,8 @@ def test_latency_histogram():
 
 
 def test_filter_by_process():
-    with gated(23) as wanted, gated(29) as other:
-        assert counted("-p", wanted.pid, wanted=[wanted], others=[other]) == 23
+    with gated(23) as selected, gated(29) as other:
+        assert counted("-p", selected.pid, wanted=[selected], others=[other]) == 23
 
 
 def test_filter_by_several_processes():
@@ -222,13 +222,13 @@ def test_filter_by_thread():
 
 def test_filter_by_command_name():
     rename = f"open('/proc/self/comm', 'w').write({worker_ids.NAME!r})"
-    with gated(23, prelude=rename) as wanted, gated(29) as other:
-        assert counted("--comm", worker_ids.NAME, wanted=[wanted], others=[other]) == 23
+    with gated(23, prelude=rename) as selected, gated(29) as other:
+        assert counted("--comm", worker_ids.NAME, wanted=[selected], others=[other]) == 23
 
 
 def test_filter_by_user():
-    with gated(23, prelude=f"os.setuid({worker_ids.UID})") as wanted, gated(29) as other:
-        assert counted("-u", worker_ids.UID, wanted=[wanted], others=[other]) == 23
+    with gated(23, prelude=f"os.setuid({worker_ids.UID})") as selected, gated(29) as other:
+        assert counted("-u", worker_ids.UID, wanted=[selected], others=[other]) == 23
 
 
 @pytest.fixture
@@ -242,17 +242,17 @@ def cgroup():
 def test_filter_by_cgroup_and_those_below(cgroup):
     below = cgroup / "below"
     below.mkdir()
-    with gated(23) as wanted, gated(29) as other:
-        (below / "cgroup.procs").write_text(str(wanted.pid))
-        assert counted("--cgroup", cgroup, wanted=[wanted], others=[other]) == 23
+    with gated(23) as selected, gated(29) as other:
+        (below / "cgroup.procs").write_text(str(selected.pid))
+        assert counted("--cgroup", cgroup, wanted=[selected], others=[other]) == 23
 
 
 def test_filter_by_container(cgroup):
     payload = cgroup / f"lxc.payload.{worker_ids.NAME}"
     payload.mkdir()
-    with gated(23) as wanted, gated(29) as other:
-        (payload / "cgroup.procs").write_text(str(wanted.pid))
-        assert counted("--container", worker_ids.NAME, wanted=[wanted], others=[other]) == 23
+    with gated(23) as selected, gated(29) as other:
+        (payload / "cgroup.procs").write_text(str(selected.pid))
+        assert counted("--container", worker_ids.NAME, wanted=[selected], others=[other]) == 23
 
 
 @pytest.mark.lab
@@ -260,13 +260,13 @@ def test_filter_by_container(cgroup):
 def test_filter_by_namespace(option, flag):
     unshare = "import ctypes; assert ctypes.CDLL(None).unshare(%d) == 0"
     number = {"--net": 0x40000000, "--mount": 0x00020000}[flag]
-    with gated(23, prelude=unshare % number) as wanted, gated(29) as other:
-        assert counted(option, wanted.pid, wanted=[wanted], others=[other]) == 23
+    with gated(23, prelude=unshare % number) as selected, gated(29) as other:
+        assert counted(option, selected.pid, wanted=[selected], others=[other]) == 23
 
 
 def test_filters_of_different_kinds_must_all_hold():
-    with gated(23) as wanted, gated(29) as other:
-        nobody = counted("-p", wanted.pid, "--comm", "somebody-else", wanted=[wanted], others=[other])
+    with gated(23) as selected, gated(29) as other:
+        nobody = counted("-p", selected.pid, "--comm", "somebody-else", wanted=[selected], others=[other])
         assert nobody == 0
 
 
@@ -297,9 +297,9 @@ def test_count_and_duration_stop_it():
         result = finish(tracer)
         assert result.status == 0
         assert [r["calls"] for r in result.of("summary")] == [23]
-    begun = time.monotonic()
+    begin = time.monotonic()
     assert run("syscalls", "-d", 0.3, "-p", os.getpid()).status == 0
-    assert time.monotonic() - begun > 0.3
+    assert time.monotonic() - begin > 0.3
 
 
 def test_exit_status_of_the_command_is_passed_on():
@@ -379,10 +379,10 @@ def test_emitted_c_and_plan():
 def test_the_command_stays_in_the_machines_mount_namespace():
     """If tracefs is not mounted, pytracer mounts it in a namespace of its own."""
     hooks = [word for hook in ("syscall", "exit", "follow") for word in ("--hook", f"{hook}=tracepoint")]
-    here = str(Path("/proc/self/ns/mnt").readlink())
+    local = str(Path("/proc/self/ns/mnt").readlink())
     mounted = Path("/proc/self/mounts").read_text()
     result = run("syscalls", "-f", "json", *hooks, "--", "readlink", "/proc/self/ns/mnt")
-    assert result.out.splitlines()[0] == here
+    assert result.out.splitlines()[0] == local
     assert Path("/proc/self/mounts").read_text() == mounted
 
 
@@ -526,16 +526,16 @@ def test_after_a_pause_one_row_stands_for_all_that_were_missed():
     os.kill(tracer.pid, signal.SIGSTOP)
     time.sleep(1)
     os.kill(tracer.pid, signal.SIGCONT)
-    begun = time.monotonic()
+    begin = time.monotonic()
     assert finish(tracer).status == 0
-    assert time.monotonic() - begun > 0.2  # the rows that are left were waited for
+    assert time.monotonic() - begin > 0.2  # the rows that are left were waited for
 
 
 def test_a_command_that_outlasts_the_run_is_ended():
-    begun = time.monotonic()
+    start = time.monotonic()
     result = run("syscalls", "-f", "json", "-d", 0.3, "--", "sleep", 100)
     assert (result.status, len(result.of("summary")) > 0) == (0, True)
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - start < 60
 
 
 def test_a_command_that_will_not_end_is_killed():

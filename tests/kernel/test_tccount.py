@@ -123,12 +123,12 @@ def test_packets_that_another_filter_drops_are_counted_and_still_dropped():
     with packets.namespace():
         _, other = packets.veth()
         assert clsact._make_qdisc(other)
-        theirs = clsact.TrafficControlFilter(other, tcx.INGRESS, 7, 7, "somebody's")
-        clsact._request(theirs, clsact._NEWFILTER, 0x600, dropping)
+        foreign = clsact.TrafficControlFilter(other, tcx.INGRESS, 7, 7, "somebody's")
+        clsact._request(foreign, clsact._NEWFILTER, 0x600, dropping)
         os.close(dropping)
         for alternative in ALTERNATIVES:
             assert packets.totals(counted("vb", "--hook", f"traffic={alternative}")) == wanted("in")
-            assert clsact.filters(other) == [theirs]
+            assert clsact.filters(other) == [foreign]
         shown = tc("-s", "filter", "show", "dev", "vb", "ingress")
         assert "somebody's" in shown
         tc("qdisc", "del", "dev", "vb", "clsact")

@@ -45,11 +45,11 @@ def test_each_connection_has_its_bytes_in_each_direction_and_its_process(alterna
         for family, host in (V4, V6):
             for number in range(23):
                 client, server = pair(family, host)
-                there, back = number * 1009, number * 101 + 1
-                carry(client, server, there)
+                remote, back = number * 1009, number * 101 + 1
+                carry(client, server, remote)
                 carry(server, client, back)
-                expected[which(ends(client))] = (*me(), there, back)
-                expected[which(ends(server))] = (*me(), back, there)
+                expected[which(ends(client))] = (*me(), remote, back)
+                expected[which(ends(server))] = (*me(), back, remote)
                 first, second = (client, server) if number % 2 else (server, client)
                 first.close()
                 assert second.recv(1) == b""
@@ -88,16 +88,16 @@ def test_connections_older_than_the_trace():
     """They belong to the process that has them open when the trace begins, whichever task runs at the
     reset."""
     with namespace():
-        closed, kept = pair(*V4), pair(*V4)
+        closed, stored = pair(*V4), pair(*V4)
         for source, target in (closed, closed[::-1]):
             carry(source, target, 1009)
         mine = {which(ends(end)): (*me(), 1009, 1009) for end in closed}
-        reset, closers = which(ends(kept[0])), which(ends(kept[1]))
+        reset, closers = which(ends(stored[0])), which(ends(stored[1]))
         with traced("tcplife") as events:
             for end in closed:
                 end.close()
-            resetting(kept[1])
-        kept[0].close()
+            resetting(stored[1])
+        stored[0].close()
     seen = {which(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
     assert seen == mine | {reset: (*me(), 0, 0), closers: (*me(), 0, 0)}
     assert {event["duration_ns"] for event in events} == {None}
@@ -107,14 +107,14 @@ def test_connections_older_than_the_trace():
 def test_without_iterators_one_older_than_the_trace_belongs_to_who_closes_it():
     """If the other end resets it there is no owner, since some task just runs then."""
     with namespace():
-        closed, kept = pair(*V4), pair(*V4)
-        closers = [which(ends(end)) for end in (*closed, kept[1])]
+        closed, stored = pair(*V4), pair(*V4)
+        closers = [which(ends(end)) for end in (*closed, stored[1])]
         with traced("tcplife", "--hook", "open_sockets=none") as events:
             for end in closed:
                 end.close()
-            nobodys = which(ends(kept[0]))
-            resetting(kept[1])
-        kept[0].close()
+            nobodys = which(ends(stored[0]))
+            resetting(stored[1])
+        stored[0].close()
     seen = {which(event): (event["pid"], event["comm"]) for event in events}
     assert seen == dict.fromkeys(closers, me()) | {nobodys: (None, None)}
 
@@ -126,11 +126,11 @@ def test_the_owner_of_an_old_connection_need_not_do_anything(words):
     with namespace():
         client, server = pair(*V4)
         where = which(ends(client))
-        ready, begun = os.pipe()
+        ready, start = os.pipe()
         child = os.fork()
         if not child:
             server.close()
-            os.write(begun, b"x")
+            os.write(start, b"x")
             signal.pause()
         assert os.read(ready, 1) == b"x"
         client.close()
@@ -139,7 +139,7 @@ def test_the_owner_of_an_old_connection_need_not_do_anything(words):
             wait_for(lambda: not established(where), "the end of the connection")
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        for end in (ready, begun):
+        for end in (ready, start):
             os.close(end)
     assert [event["pid"] for event in events if which(event) == where] == [child]
 

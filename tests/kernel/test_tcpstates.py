@@ -68,14 +68,14 @@ def test_failed_and_reset_connections():
                 assert alone.connect_ex(("127.0.0.1", free)) == errno.ECONNREFUSED
         failed = counters()["Tcp.AttemptFails"] - before["Tcp.AttemptFails"]
         client, server = pair(*V4)
-        there = which(ends(client))
+        remote = which(ends(client))
         resetting(server)
         client.close()
         reset = counters()["Tcp.EstabResets"] - before["Tcp.EstabResets"]
     changes = [(event["old"], event["new"]) for event in events]
     assert changes.count(("SYN_SENT", "CLOSE")) == failed == 7
     assert changes.count(("ESTABLISHED", "CLOSE")) == reset == 2
-    assert [event["pid"] for event in events if which(event) == there] == [os.getpid()] * 2
+    assert [event["pid"] for event in events if which(event) == remote] == [os.getpid()] * 2
 
 
 def test_a_state_that_began_before_the_trace_has_no_duration():

@@ -71,11 +71,11 @@ def test_sendfile_counts(tmp_path):
         left = 10_007
         while left:
             left -= len(server.recv(left))
-        here, there = ends(client)["sport"], ends(server)["sport"]
+        local, remote = ends(client)["sport"], ends(server)["sport"]
         client.close()
         server.close()
         rows = {row["sport"]: (row["tx_bytes"], row["rx_bytes"]) for row in summary(tracer)}
-    assert rows == {here: (10_007, 0), there: (0, 10_007)}
+    assert rows == {local: (10_007, 0), remote: (0, 10_007)}
 
 
 def test_a_socket_that_two_processes_use_and_one_older_than_the_trace():

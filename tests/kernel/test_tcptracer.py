@@ -79,23 +79,23 @@ def test_every_alternative_shows_each_connection_once_and_in_order(alternative):
         for family, host in (V4, V6):
             for _ in range(23):
                 client, server = pair(family, host)
-                there, here = ends(client), ends(server)
+                remote, local = ends(client), ends(server)
                 client.close()
                 server.close()
                 expected += [
-                    me(type="connect", **there),
-                    me(type="accept", **here),
-                    me(type="close", **there),
-                    me(type="close", **here),
+                    me(type="connect", **remote),
+                    me(type="accept", **local),
+                    me(type="close", **remote),
+                    me(type="close", **local),
                 ]
             with socket.create_server((host, 0), family=family) as listener:
                 free = listener.getsockname()[1]
             for _ in range(7):
                 with socket.socket(family) as alone:
                     alone.bind((host, 0))
-                    here = {"saddr": host, "sport": alone.getsockname()[1], "daddr": host, "dport": free}
+                    local = {"saddr": host, "sport": alone.getsockname()[1], "daddr": host, "dport": free}
                     assert alone.connect_ex((host, free)) == errno.ECONNREFUSED
-                expected.append(me(type="fail", **here) | {"errno": "ECONNREFUSED"})
+                expected.append(me(type="fail", **local) | {"errno": "ECONNREFUSED"})
     assert lasted(events) == expected
 
 
@@ -222,7 +222,7 @@ def test_two_namespaces_are_distinguished():
 
 def test_a_connection_older_than_the_trace_belongs_to_the_closing_process():
     with namespace():
-        closed, shut, halves, reset, kept = (pair(*V4) for _ in range(5))
+        closed, shut, halves, reset, stored = (pair(*V4) for _ in range(5))
         expected = [ends(closed[0]), ends(closed[1]), ends(shut[0]), ends(shut[1])]
         expected += [ends(halves[1]), ends(halves[0]), ends(reset[0]), ends(reset[1])]
         with traced() as events:
@@ -239,24 +239,24 @@ def test_a_connection_older_than_the_trace_belongs_to_the_closing_process():
             resetting(reset[0])
             reset[1].close()
         unknown = {"pid": 0, "comm": ""}
-        for end in kept:
+        for end in stored:
             end.close()
-        wanted = [me(type="close", **end) | {"duration_ns": 0} for end in expected]
-    wanted[-1] |= unknown  # the other end's doing
-    assert events == wanted
+        selected = [me(type="close", **end) | {"duration_ns": 0} for end in expected]
+    selected[-1] |= unknown  # the other end's doing
+    assert events == selected
 
 
 def test_a_half_closed_connection_is_open():
     with namespace(), traced("-e", "!connect,accept") as events:
         client, server = pair(*V4)
-        there, here = ends(client), ends(server)
+        remote, local = ends(client), ends(server)
         client.shutdown(socket.SHUT_WR)
         assert server.recv(1) == b""
         server.send(b"still")
         assert client.recv(5) == b"still"
         server.close()
         client.close()
-        expected = [me(type="close", **here), me(type="close", **there)]
+        expected = [me(type="close", **local), me(type="close", **remote)]
     assert lasted(events) == expected
 
 
@@ -264,9 +264,9 @@ def test_connections_that_were_not_accepted_are_not_shown():
     with namespace(), traced() as events:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             client = socket.create_connection(listener.getsockname())
-            there = ends(client)
+            remote = ends(client)
         client.close()
-        expected = [me(type="connect", **there), me(type="close", **there)]
+        expected = [me(type="connect", **remote), me(type="close", **remote)]
     assert lasted(events) == expected
 
 
@@ -378,14 +378,14 @@ def test_perf_rings():
         expected = []
         for _ in range(101):
             client, server = pair(*V4)
-            there, here = ends(client), ends(server)
+            remote, local = ends(client), ends(server)
             client.close()
             server.close()
-            expected += [("connect", there), ("accept", here), ("close", there), ("close", here)]
+            expected += [("connect", remote), ("accept", local), ("close", remote), ("close", local)]
         trace.stop()
         rows = [row for item in trace if isinstance(item, Batch) for row in item.rows()]
     assert trace.lost == 0
-    assert [(row["type"], {name: row[name] for name in there}) for row in rows] == expected
+    assert [(row["type"], {name: row[name] for name in remote}) for row in rows] == expected
 
 
 @pytest.mark.filterwarnings("ignore:not a bytes object")
@@ -416,9 +416,9 @@ def test_unknown_types_are_refused_with_those_there_are():
 def test_a_reset_after_the_trace_began_has_its_owner():
     with namespace(), traced() as events:
         client, server = pair(*V4)
-        there, here = ends(client), ends(server)
+        remote, local = ends(client), ends(server)
         resetting(client)
         wait_for(lambda: server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "the reset")
         server.close()
-        expected = [me(type="close", **there), me(type="close", **here)]
+        expected = [me(type="close", **remote), me(type="close", **local)]
     assert lasted(events[2:]) == expected

@@ -161,9 +161,9 @@ def test_functions_of_the_kernel(path, kind, alternative):
     """Arguments by name and type, through structs of the kernel; return probes have them as they were at
     entry."""
     returns = kind in ("kr", "fr")
-    kept = "$entry({})" if kind == "kr" else "{}"
-    name = kept.format("file->f_path.dentry->d_name.name")
-    count = kept.format("count")
+    stored = "$entry({})" if kind == "kr" else "{}"
+    name = stored.format("file->f_path.dentry->d_name.name")
+    count = stored.format("count")
     spec = f'{kind}:vfs_read ({name} == "{NAME}" && {count} % 2 == 1) "%s %d", {name}, {count}'
     if returns:
         spec = spec.replace("%d", "%d %d %d") + ", retval, $latency > 0"
@@ -216,8 +216,8 @@ def test_a_kernel_without_the_ring_buffer(path, facts):
         facts=facts,
     )
     assert not lost
-    begun = [event["text"] for event in actual if event["probe"].startswith("u:")]
-    assert begun == [f"{i} text {i}" for i in NUMBERS if i != 3]
+    start = [event["text"] for event in actual if event["probe"].startswith("u:")]
+    assert start == [f"{i} text {i}" for i in NUMBERS if i != 3]
     ended = [event["text"] for event in actual if event["probe"].startswith("ur:")]
     assert ended == [f"{i - 10} {i}" for i in NUMBERS]
 

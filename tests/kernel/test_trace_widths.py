@@ -66,22 +66,22 @@ def traced(probe: str, names: dict[str, str]) -> list[str]:
     """Return a question for each conversion: ``names`` is by member what it is called there."""
     specs = []
     for conversion in printed():
-        there = [text for member, text in names.items() if conversion in WHOLE or member in SHORT]
-        form = "/".join([f"%{conversion}"] * len(there))
-        specs.append(f'{probe} "{conversion}|{form}", {", ".join(there)}')
+        present = [text for member, text in names.items() if conversion in WHOLE or member in SHORT]
+        form = "/".join([f"%{conversion}"] * len(present))
+        specs.append(f'{probe} "{conversion}|{form}", {", ".join(present)}')
     return specs
 
 
 def check(events: list[dict[str, object]], names: dict[str, str]) -> None:
     for conversion, values in printed().items():
-        there = [member for member in names if conversion in WHOLE or member in SHORT]
+        present = [member for member in names if conversion in WHOLE or member in SHORT]
         lines = [str(event["text"]).partition("|")[2] for event in events]
         lines = [
             line
             for line, event in zip(lines, events, strict=True)
             if str(event["text"]).startswith(f"{conversion}|")
         ]
-        assert lines == ["/".join(value[member] for member in there) for value in values], conversion
+        assert lines == ["/".join(value[member] for member in present) for value in values], conversion
 
 
 @pytest.mark.smoke
@@ -110,8 +110,8 @@ def test_operands_of_a_usdt_probe(tmp_path):
 
 def test_json_has_the_number_that_the_format_shows_and_a_filter_sees_the_same(tmp_path):
     members = ("s8", "u8", "s16", "u16", "u32", "u3", "never_below")
-    there = ", ".join(f"all->{member}" for member in members)
-    spec = f'u:{workload("widths")}:take (all->u8 > 127 && all->s8 < 0) "{" %d" * len(members)}", {there}'
+    present = ", ".join(f"all->{member}" for member in members)
+    spec = f'u:{workload("widths")}:take (all->u8 > 127 && all->s8 < 0) "{" %d" * len(members)}", {present}'
     values = [value for value in printed()["d"] if int(value["u8"]) > 127 and int(value["s8"]) < 0]
     assert values
     for event, value in zip(shown(tmp_path, spec), values, strict=True):

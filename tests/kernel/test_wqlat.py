@@ -37,9 +37,9 @@ def test_each_work_item_is_counted_once():
 
 def test_by_workqueue_and_cpu():
     rows = summary("--by", "function,workqueue,cpu")
-    ours = {row["cpu"]: row for row in rows if row["function"] == "refresh_vm_stats"}
-    assert {cpu: row["items"] for cpu, row in ours.items()} == dict.fromkeys(range(os.cpu_count()), TIMES)
-    assert {row["workqueue"] for row in ours.values()} == {"events"}  # schedule_on_each_cpu
+    own = {row["cpu"]: row for row in rows if row["function"] == "refresh_vm_stats"}
+    assert {cpu: row["items"] for cpu, row in own.items()} == dict.fromkeys(range(os.cpu_count()), TIMES)
+    assert {row["workqueue"] for row in own.values()} == {"events"}  # schedule_on_each_cpu
 
 
 def test_histograms_have_each_item():

@@ -94,11 +94,11 @@ def tun():
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 @pytest.mark.parametrize("mode", MODES)
 def test_the_program_of_another_is_reported_and_stays(alternative, mode):
-    theirs = prog_load(ProgType.XDP, returning(xdp.PASS), name="somebody_s")
+    foreign = prog_load(ProgType.XDP, returning(xdp.PASS), name="somebody_s")
     with packets.namespace():
         _, other = packets.veth()
         packets.ip("link", "set", "vb", "up")
-        link = link_create(theirs, 37, target=other, flags=xdp.NATIVE if mode == "native" else xdp.GENERIC)
+        link = link_create(foreign, 37, target=other, flags=xdp.NATIVE if mode == "native" else xdp.GENERIC)
         try:
             before = xdp_programs()
             # The first of the two interfaces is let go again.
@@ -106,7 +106,7 @@ def test_the_program_of_another_is_reported_and_stays(alternative, mode):
             assert xdp_programs() == before
         finally:
             os.close(link)
-            os.close(theirs)
+            os.close(foreign)
     assert result.status == 1
     first, hint = result.err.splitlines()
     assert first.startswith("pytracer: error: another XDP program is on vb, and stays: 'somebody_s' (id ")

@@ -90,9 +90,9 @@ def _heatmap(file: Path) -> None:
         stopped = threading.Event()
 
         def load() -> None:
-            begun = time.monotonic()
+            start = time.monotonic()
             while not stopped.is_set():
-                flushes = 7 if 4 < time.monotonic() - begun < 7 else 0
+                flushes = 7 if 4 < time.monotonic() - start < 7 else 0
                 work(device, reads=23, writes=23, flushes=flushes)
 
         worker = threading.Thread(target=load)

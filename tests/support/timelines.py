@@ -58,7 +58,7 @@ def read(content: bytes) -> Timeline:
 
 def read_chrome(content: bytes) -> Timeline:
     assert content.isascii()
-    timeline, begun = Timeline(), {}
+    timeline, start = Timeline(), {}
     for event in json.loads(content, parse_float=_nanoseconds):
         at, time, name = (event["pid"], event.get("tid")), event.get("ts"), event["name"]
         if event["ph"] == "M":
@@ -72,9 +72,9 @@ def read_chrome(content: bytes) -> Timeline:
         elif event["ph"] == "C":
             timeline.counters.append((name, time, *event["args"].values()))
         elif event["ph"] == "s":
-            begun[event["id"]] = (at, time)
+            start[event["id"]] = (at, time)
         else:
-            timeline.flows.append((*begun[event["id"]], at, time))
+            timeline.flows.append((*start[event["id"]], at, time))
     return timeline
 
 
@@ -102,7 +102,7 @@ def read_perfetto(content: bytes) -> Timeline:
             if is_thread and track.thread.thread_name:
                 timeline.names[tracks[track.uuid]] = track.thread.thread_name
     events = [packet for packet in trace.packet if packet.HasField("track_event")]
-    open_slices, begun = {}, {}
+    open_slices, start = {}, {}
     for packet in sorted(events, key=lambda packet: packet.timestamp):  # stable
         event, time = packet.track_event, packet.timestamp
         track = tracks[event.track_uuid]
@@ -116,9 +116,9 @@ def read_perfetto(content: bytes) -> Timeline:
         else:
             timeline.counters.append((track, time, event.counter_value))
         for flow in event.flow_ids:
-            begun[flow] = (track, time)
+            start[flow] = (track, time)
         for flow in event.terminating_flow_ids:
-            timeline.flows.append((*begun[flow], track, time))
+            timeline.flows.append((*start[flow], track, time))
         if event.type in (TrackEvent.TYPE_SLICE_BEGIN, TrackEvent.TYPE_INSTANT):
             timeline.args.append({a.name: _value(a) for a in event.debug_annotations})
     assert not any(open_slices.values())

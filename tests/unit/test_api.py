@@ -18,7 +18,7 @@ from pytracer.spec import Filter, registry
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def requests(monkeypatch):
     """Collect the requests that traces would be made for."""
     requests = []
     monkeypatch.setattr(api, "Trace", lambda request, facts, **_: requests.append(request))
@@ -46,12 +46,12 @@ def test_tracers_are_listed_by_name():
     assert {"syscalls", "sockcount"} <= set(names)
 
 
-def test_a_declaration_serves_as_well_as_its_name(asked):
+def test_a_declaration_serves_as_well_as_its_name(requests):
     pytracer.open(next(tracer for tracer in pytracer.list_tracers() if tracer.name == "opensnoop"))
-    assert asked[0].tracer.name == "opensnoop"
+    assert requests[0].tracer.name == "opensnoop"
 
 
-def test_an_unknown_option_is_an_error_with_near_names(asked):
+def test_an_unknown_option_is_an_error_with_near_names(requests):
     with pytest.raises(UnknownOptionError, match="'latencie'") as caught:
         pytracer.open("syscalls", latencie=True)
     assert isinstance(caught.value, TypeError)
@@ -59,29 +59,29 @@ def test_an_unknown_option_is_an_error_with_near_names(asked):
     with pytest.raises(TypeError, match="'duratoin'") as caught:
         pytracer.open("syscalls", duratoin=1)
     assert caught.value.hint == "did you mean duration?"
-    assert not asked
+    assert not requests
 
 
 @pytest.mark.parametrize("value", ["10ms", 10_000_000, datetime.timedelta(milliseconds=10)])
-def test_lengths_of_time(asked, value):
+def test_lengths_of_time(requests, value):
     pytracer.open("biosnoop", min=value)
-    assert asked[0].options["min"] == 10_000_000
+    assert requests[0].options["min"] == 10_000_000
 
 
-def test_an_alternative_is_named_with_its_hook(asked):
+def test_an_alternative_is_named_with_its_hook(requests):
     with pytest.raises(UsageError, match="hook takes a dictionary, not 'call=kprobe'"):
         pytracer.open("syscalls", hook="call=kprobe")
-    assert not asked
+    assert not requests
 
 
-def test_sizes_and_alternatives(asked):
+def test_sizes_and_alternatives(requests):
     pytracer.open("opensnoop", buffer="512k", hook={"return": "tracepoint"}, container=())
-    assert (asked[0].buffer, asked[0].hooks) == (512 << 10, {"return": "tracepoint"})
+    assert (requests[0].buffer, requests[0].hooks) == (512 << 10, {"return": "tracepoint"})
 
 
-def test_a_default_duration_is_kept(asked):
+def test_a_default_duration_is_kept(requests):
     pytracer.open("inject", "give", "ENOMEM", everyone=True)
-    assert asked[0].duration == registry.get("inject").duration
+    assert requests[0].duration == registry.get("inject").duration
 
 
 def test_the_command_line_loads_no_more_than_it_needs():
@@ -91,44 +91,44 @@ def test_the_command_line_loads_no_more_than_it_needs():
     assert message.split() == ["False", "False"]
 
 
-def test_options_mean_what_they_mean_on_the_command_line(asked):
+def test_options_mean_what_they_mean_on_the_command_line(requests):
     me = os.getpid()
     pytracer.open("syscalls", pid=me, latency=True, duration=2.5, max_rows=99, errno=False, sort=None)
-    [request] = asked
+    [request] = requests
     assert request.filters == {Filter.PID: (me.to_bytes(4, sys.byteorder),)}
     assert request.options["latency"] is True
     assert request.options["errno"] is False
     assert (request.duration, request.rows, request.command) == (2.5, 99, ())
 
 
-def test_lists(asked):
+def test_lists(requests):
     me, parent = os.getpid(), os.getppid()
     pytracer.open("syscalls", pid=[me, parent], by=("pid", "syscall"), uid=0)
-    [request] = asked
+    [request] = requests
     assert len(request.filters[Filter.PID]) == 2
     assert request.options["by"] == ("pid", "syscall")
 
 
-def test_a_set_of_names(asked):
+def test_a_set_of_names(requests):
     pytracer.open("syscalls", calls=["openat", "read"])
     pytracer.open("syscalls", calls="openat,read")
-    listed, written = (request.options["calls"] for request in asked)
+    listed, written = (request.options["calls"] for request in requests)
     assert isinstance(listed, NameSetValue)
     assert listed == written
 
 
-def test_intervals_commands_and_arguments(asked):
+def test_intervals_commands_and_arguments(requests):
     pytracer.open("sockcount", "lo", interval=0.5, count=3)
     pytracer.open("syscalls", command=["sh", "-c", "exit 0", "--"])
-    interfaces, command = asked
+    interfaces, command = requests
     assert list(interfaces.interfaces.values()) == ["lo"]
     assert (interfaces.interval, interfaces.count) == (0.5, 3)
     assert command.command == ("sh", "-c", "exit 0", "--")
 
 
-def test_paths(asked):
+def test_paths(requests):
     pytracer.open("syscalls", netns=pathlib.Path("/proc/self/ns/net"))
-    assert len(asked[0].filters[Filter.NETNS]) == 1
+    assert len(requests[0].filters[Filter.NETNS]) == 1
 
 
 @pytest.mark.parametrize(
@@ -152,12 +152,12 @@ def test_paths(asked):
         ((), {"buffer": 0}, "no size"),
     ],
 )
-def test_values_that_the_command_line_refuses(asked, words, options, message):
+def test_values_that_the_command_line_refuses(requests, words, options, message):
     with pytest.raises(UsageError, match=message):
         pytracer.open("syscalls", *words, **options)
-    assert not asked
+    assert not requests
 
 
-def test_an_unknown_tracer(asked):
+def test_an_unknown_tracer(requests):
     with pytest.raises(UnknownNameError, match="nonsense"):
         pytracer.open("nonsense")

@@ -138,8 +138,8 @@ def library(*needed: str) -> bytes:
 )
 def test_llvm_is_read_from_what_libbcc_needs(machine: Path, name: str, version: str) -> None:
     (machine / "lib/libbcc.so.0").write_bytes(library("libc.so.6", "libclang-cpp.so.14", name))
-    for there in (name, "libclang-cpp.so.14"):
-        (machine / "lib" / there).touch()
+    for present in (name, "libclang-cpp.so.14"):
+        (machine / "lib" / present).touch()
     check = by_name(doctor._compiler())["LLVM"]
     assert (check.status, check.found) == (doctor.OK, f"{version} ({name}, libclang-cpp.so.14)")
     (machine / "lib" / name).unlink()

@@ -108,16 +108,16 @@ def test_names_that_are_shown_name_the_same_again():
     names = [text(value) for value in STRINGS if value]
     written = [quoting.quote(name) for name in names]
     assert len(set(written)) == len(names)
-    for given in (written, [harmless(one) for one in written]):
-        assert [to_bytes(quoting.unquote(one)) for one in given] == [to_bytes(name) for name in names]
-        assert all(quoting.split(one, ":") == [one] for one in given)
+    for values in (written, [harmless(one) for one in written]):
+        assert [to_bytes(quoting.unquote(one)) for one in values] == [to_bytes(name) for name in names]
+        assert all(quoting.split(one, ":") == [one] for one in values)
 
 
 def test_paths_that_are_shown_name_the_same_file_again():
     paths = [os.fsdecode(value) for value in STRINGS if value]
     written = [quoting.quote(path) for path in paths]
-    for given in (written, [harmless(one) for one in written]):
-        assert [os.fsencode(quoting.unquote(one)) for one in given] == [os.fsencode(path) for path in paths]
+    for values in (written, [harmless(one) for one in written]):
+        assert [os.fsencode(quoting.unquote(one)) for one in values] == [os.fsencode(path) for path in paths]
 
 
 def test_escapes_are_never_cut():
@@ -129,5 +129,5 @@ def test_escapes_are_never_cut():
 
 
 def test_a_backslash_that_begins_no_escape_stands_for_itself():
-    for given in ("\\", r"\q", r"\xg0", r"\UFFFFFFFF", r"\Uffffffff", r"\u12"):
-        assert to_bytes(given) == given.encode()
+    for values in ("\\", r"\q", r"\xg0", r"\UFFFFFFFF", r"\Uffffffff", r"\u12"):
+        assert to_bytes(values) == values.encode()

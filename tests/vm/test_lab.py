@@ -184,9 +184,9 @@ def test_a_kernel_by_its_path():
 
     kernel = fetch.find(KERNEL)
     fetched = fetch.cached(kernel.name)
-    here = kernel_image.from_cache(kernel, fetched)
-    words = [sys.executable, str(ROOT / "scripts/lab"), "--kernel-image", str(here.file)]
-    words += ["--modules", str(fetched.folder), "--append", here.append, "--", "uname", "-r"]
+    local = kernel_image.from_cache(kernel, fetched)
+    words = [sys.executable, str(ROOT / "scripts/lab"), "--kernel-image", str(local.file)]
+    words += ["--modules", str(fetched.folder), "--append", local.append, "--", "uname", "-r"]
     result = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
     assert (result.stdout.strip(), result.returncode) == (fetched.release, 0)
 

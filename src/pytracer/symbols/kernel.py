@@ -89,8 +89,8 @@ class KernelSymbols:
         return from_bytes(self._text[begin : self._text.find(b"\n", begin)])
 
     def load(self) -> None:
-        """Read the symbols once. A module that is unloaded and loaded again keeps the names of the first
-        reading."""
+        """Read the symbols once. Code that is loaded for a time (modules, BPF programs) has symbols only
+        then."""
         if self._read:
             return
         self._read = True

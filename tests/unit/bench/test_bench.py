@@ -80,8 +80,8 @@ def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measu
     def fails():
         return work("calls", "1", under=("false",))
 
-    there = cost.Peer("with", "somebody", lambda: 3.0, 2)
-    peers = (cost.Peer("without", "nobody", gone), cost.Peer("broken", "nobody", fails), there)
+    present = cost.Peer("with", "somebody", lambda: 3.0, 2)
+    peers = (cost.Peer("without", "nobody", gone), cost.Peer("broken", "nobody", fails), present)
     one = cost.Measure("a call", lambda: 1.0, contextlib.nullcontext, peers)
     monkeypatch.setattr(cost, "MEASURES", (one,))
     *missing, measure = cost.measures(2)

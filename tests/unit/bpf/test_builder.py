@@ -207,10 +207,10 @@ def test_compiler_warnings_are_repeated(folder: Path, monkeypatch: pytest.Monkey
 
 def test_compiling_ends_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The compiler never ends by itself, and ignores signals."""
-    ready, begun = os.pipe()
+    ready, start = os.pipe()
 
     def forever(*_: object) -> Image:
-        os.write(begun, str(os.getpid()).encode())
+        os.write(start, str(os.getpid()).encode())
         while True:
             signal.pause()
 
@@ -227,7 +227,7 @@ def test_compiling_ends_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
     os.close(ready)
-    os.close(begun)
+    os.close(start)
 
 
 def test_a_pack_is_queried_instead_of_the_cache(folder: Path, tmp_path: Path) -> None:

@@ -74,9 +74,9 @@ def test_bcc_on_the_path_of_python_is_found(bare, tmp_path, monkeypatch):
 def test_the_environment_variable_comes_first(bare, tmp_path, monkeypatch):
     make_bcc(tmp_path / "other" / "bcc")
     monkeypatch.setattr(toolchain, "PATTERNS", (str(tmp_path / "other" / "bcc"),))
-    wanted = make_bcc(tmp_path / "wanted")
-    monkeypatch.setenv("PYTRACER_BCC", str(wanted))
-    assert toolchain.find_bcc() == wanted
+    expected = make_bcc(tmp_path / "wanted")
+    monkeypatch.setenv("PYTRACER_BCC", str(expected))
+    assert toolchain.find_bcc() == expected
 
 
 def test_a_wrong_environment_variable_is_an_error(bare, tmp_path, monkeypatch):

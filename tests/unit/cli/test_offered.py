@@ -159,8 +159,8 @@ def test_all_that_the_help_offers_works(tracer, values):
 def test_options_outside_the_help_are_refused_with_the_reason(tracer, values):
     shown = tracer_parser.build(tracer).format_help()
     assert ("INTERVAL" in shown.partition("\n")[0]) is has_effect(tracer, values, ["1", "2"])
-    given = {"INTERVAL": ["1", "2"]} | {name: [name, value] for name, (_, value) in NOT_FOR_ALL.items()}
-    for name, words in given.items():
+    passed = {"INTERVAL": ["1", "2"]} | {name: [name, value] for name, (_, value) in NOT_FOR_ALL.items()}
+    for name, words in passed.items():
         if name not in shown:
             with pytest.raises(UsageError, match=f"{name} is for .*: {tracer.name} "):
                 planned(tracer, words)

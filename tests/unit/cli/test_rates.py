@@ -43,26 +43,26 @@ class Counter:
 
 
 def test_each_second_and_in_all(clock):
-    said, inner = [], Counter()
-    sink = rates.RateSink(inner, said.append)
+    messages, inner = [], Counter()
+    sink = rates.RateSink(inner, messages.append)
     sink.open(OPENSNOOP)
     sink.emit(batch(10))
-    assert said == []
+    assert messages == []
     clock[0] += 2
     sink.emit(batch(30))
     sink.emit(Loss("ring_full", 7, "events", 0.0))
-    assert said == ["20 events/s, 0 lost so far"]
+    assert messages == ["20 events/s, 0 lost so far"]
     clock[0] += 0.5
     sink.close()
-    assert said[1:] == ["40 events in 2.5 s, 7 lost"]
+    assert messages[1:] == ["40 events in 2.5 s, 7 lost"]
     assert len(inner.items) == 4
 
 
 def test_tables_have_no_rate(clock):
-    said = []
-    sink = rates.RateSink(make_sink("json", io.StringIO(), timestamps=False, terminal=False), said.append)
+    messages = []
+    sink = rates.RateSink(make_sink("json", io.StringIO(), timestamps=False, terminal=False), messages.append)
     sink.open(schema("syscalls"))
     clock[0] += 5
     sink.emit(Loss("map_full", 7, "rows", 0.0))
     sink.close()
-    assert said == []
+    assert messages == []

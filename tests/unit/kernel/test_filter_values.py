@@ -331,8 +331,8 @@ def test_no_container(cgroups, engines, folder, name):
 )
 @pytest.mark.parametrize("text", ["{pid}", "/proc/{pid}/ns/{kind}", "/proc/self/ns/{kind}"])
 def test_a_namespace(resolve, kind, text):
-    wanted = Path(f"/proc/self/ns/{kind}").stat().st_ino
-    assert resolve(text.format(pid=os.getpid(), kind=kind)) == u32(wanted)
+    expected = Path(f"/proc/self/ns/{kind}").stat().st_ino
+    assert resolve(text.format(pid=os.getpid(), kind=kind)) == u32(expected)
 
 
 @pytest.mark.parametrize(

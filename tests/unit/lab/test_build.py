@@ -232,8 +232,8 @@ def test_another_source_or_fragment_is_another_kernel(world, source, tmp_path):
     third = build.built(ONE)
     assert len({first.tree, second.tree, third.tree}) == 3
     assert [path.name for path in build.folder_of_all().glob("one-*")] == [third.tree]
-    kept = host.cache_folder() / "source"
-    assert [path.name for path in kept.glob("*.deb")] == ["linux-source-6.1_6.1.10-1_all.deb"]
+    stored = host.cache_folder() / "source"
+    assert [path.name for path in stored.glob("*.deb")] == ["linux-source-6.1_6.1.10-1_all.deb"]
 
 
 def test_an_option_that_is_not_to_be_had_is_named(world, source, tmp_path):

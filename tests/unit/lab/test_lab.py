@@ -173,8 +173,8 @@ def test_a_lost_vm_and_a_guest_that_could_not_be_set_up():
     lost = console.judge("", status=None, started=True)
     assert (lost.status, lost.retry) == (125, False)
     assert "lost while the command ran" in lost.message
-    ours = console.judge("lab-guest: cannot mount an overlay\n", status=None, started=False)
-    assert (ours.status, "cannot mount an overlay" in ours.message) == (125, True)
+    own = console.judge("lab-guest: cannot mount an overlay\n", status=None, started=False)
+    assert (own.status, "cannot mount an overlay" in own.message) == (125, True)
 
 
 def test_words_of_programs_are_not_mismistaken_for_a_crash():

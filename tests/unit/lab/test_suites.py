@@ -186,15 +186,15 @@ def test_environments_of_other_checkouts_stay_as_long_as_those(set_up, cache, mo
     for path in (*suites.MADE_BY, "src/x.py"):
         (other / path).parent.mkdir(parents=True, exist_ok=True)
         (other / path).write_text("")
-    with monkeypatch.context() as there:
-        there.setattr(suites, "CHECKOUT", other)
-        theirs = suites.environment(suite)
-    ours = suites.environment(suite)
-    assert kept(cache / "environments") == sorted([theirs.name, ours.name])
+    with monkeypatch.context() as remote:
+        remote.setattr(suites, "CHECKOUT", other)
+        foreign = suites.environment(suite)
+    own = suites.environment(suite)
+    assert kept(cache / "environments") == sorted([foreign.name, own.name])
     shutil.rmtree(other)
-    shutil.rmtree(ours)
-    assert suites.environment(suite) == ours
-    assert kept(cache / "environments") == [ours.name]
+    shutil.rmtree(own)
+    assert suites.environment(suite) == own
+    assert kept(cache / "environments") == [own.name]
 
 
 def test_a_set_up_that_failed_leaves_no_environment(set_up, cache):
@@ -253,14 +253,14 @@ def test_the_guest_finds_the_kernels_files_among_the_hosts(tmp_path):
 
 
 def test_the_command_starts_in_a_folder_that_the_suite_has(tmp_path, monkeypatch):
-    given = space(tmp_path)
+    values = space(tmp_path)
     (tmp_path / "checkout/src").mkdir(parents=True)
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr(suites, "CHECKOUT", given.checkout)
-    monkeypatch.setattr(suites, "user_space", lambda name: given)
+    monkeypatch.setattr(suites, "CHECKOUT", values.checkout)
+    monkeypatch.setattr(suites, "user_space", lambda name: values)
     for folder, writable in ((tmp_path / "checkout/src", ""), (Path("/tmp"), ""), (tmp_path / "out",) * 2):
         monkeypatch.chdir(folder)
-        assert cli.user_space("trixie", str(writable)) == given
+        assert cli.user_space("trixie", str(writable)) == values
     with pytest.raises(LabError, match="trixie has no folder"):
         cli.user_space("trixie", "")
 

@@ -99,12 +99,14 @@ def test_results_of_runs_agree_with_the_feature_table(name):
     for run in record["runs"]:
         if not run["alternative"] or can_only_be_refused(run):
             continue
-        wanted = f"{run['hook']}={run['alternative']}"
-        excuse = kernel.excuse(wanted)
+        expected = f"{run['hook']}={run['alternative']}"
+        excuse = kernel.excuse(expected)
         if run["status"] == 0:
             assert "took it away" not in excuse, run
             continue
-        options = {option for need in needs.needed(wanted) for one in need.features for option in one.options}
+        options = {
+            option for need in needs.needed(expected) for one in need.features for option in one.options
+        }
         assert excuse or any(f"CONFIG_{option}" in run["reason"] for option in options), run
 
 

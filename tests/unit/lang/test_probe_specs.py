@@ -464,9 +464,9 @@ WRONG = {
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: text[:60])
 def test_errors_and_their_positions(text):
     message, at, hint = refused(text)
-    where, wanted = WRONG[text]
+    where, expected = WRONG[text]
     assert at == where
-    assert wanted in hint
+    assert expected in hint
     assert message
     assert "\n" not in message + hint
 
@@ -613,8 +613,8 @@ def test_countable_expressions(text):
     [results] = plan.probe_specs.fields
     assert [(result.name, result.slot) for result in results] == DISTRIBUTIONS[text]
     names = [column.name for column in plan.schema.columns]
-    asked = ["arg:count" if name == "count" else name for name, _ in DISTRIBUTIONS[text]]
-    assert names == ["probe", *asked, "count"]
+    requests = ["arg:count" if name == "count" else name for name, _ in DISTRIBUTIONS[text]]
+    assert names == ["probe", *requests, "count"]
 
 
 WRONG_DISTRIBUTIONS = {
@@ -637,9 +637,9 @@ WRONG_DISTRIBUTIONS = {
 def test_uncountable_expressions(text):
     with pytest.raises(ProbeSpecError) as caught:
         distributed(text)
-    where, wanted = WRONG_DISTRIBUTIONS[text]
+    where, expected = WRONG_DISTRIBUTIONS[text]
     assert text[caught.value.start : caught.value.end] == where
-    assert wanted in caught.value.hint
+    assert expected in caught.value.hint
 
 
 def test_columns_of_numbers_are_no_text():

@@ -69,8 +69,8 @@ def test_how_often():
 
 
 def test_it_ends_by_itself():
-    request, given = tracer_parser.parse(registry.get("inject"), ["give", "NULL", "--everyone"])
-    assert request.duration == given.duration == 60
+    request, values = tracer_parser.parse(registry.get("inject"), ["give", "NULL", "--everyone"])
+    assert request.duration == values.duration == 60
     request, _ = tracer_parser.parse(registry.get("inject"), ["give", "NULL", "--everyone", "-d", "3"])
     assert request.duration == 3
     assert tracer_parser.parse(registry.get("syscalls"), [])[0].duration is None

@@ -131,8 +131,8 @@ def running(bpffs, monkeypatch):
 
 
 def test_only_programs_of_a_running_tracer_are_pinned(running):
-    kept = pinning.pin(["7", "8", "7"], attached=False)
-    assert [(one.pin.program, one.pin.links, one.name) for one in kept] == [
+    stored = pinning.pin(["7", "8", "7"], attached=False)
+    assert [(one.pin.program, one.pin.links, one.name) for one in stored] == [
         (7, (), "enter"),
         (8, (), "enter"),
     ]
@@ -187,8 +187,8 @@ def test_links_are_not_pinned_either_where_one_cannot_be(running, bpffs, monkeyp
 
 def test_only_what_was_pinned_is_unloaded(running):
     pinning.pin(["8"], attached=False)
-    kept, [refused] = pinning.unload(["7"])
-    assert kept == []
+    stored, [refused] = pinning.unload(["7"])
+    assert stored == []
     assert (refused.message, refused.hint) == ("7 is no program that pytracer pinned", "pinned: 8")
     assert [one.program for one in own_pins.list_pinned()] == [8]
 

@@ -109,16 +109,16 @@ ASKING = COMPARISONS | {name: profile for name, profile in AGREED.items() if "ar
 
 @pytest.mark.parametrize("case", AGREED)
 def test_libseccomp_agrees_on_every_call(case):
-    mine, theirs = ours(AGREED[case]), libseccomp.program(AGREED[case])
+    mine, other = ours(AGREED[case]), libseccomp.program(AGREED[case])
     for arch in (classic_bpf.NATIVE, classic_bpf.I386, classic_bpf.ARM64, 0):
         for number in NUMBERS:
             data = classic_bpf.call(number, arch, (5, 6, 5, 1))
-            assert classic_bpf.run(mine, data) == classic_bpf.run(theirs, data), (hex(arch), hex(number))
+            assert classic_bpf.run(mine, data) == classic_bpf.run(other, data), (hex(arch), hex(number))
 
 
 @pytest.mark.parametrize("case", ASKING)
 def test_libseccomp_agrees_on_every_argument(case):
-    mine, theirs = ours(ASKING[case]), libseccomp.program(ASKING[case])
+    mine, foreign = ours(ASKING[case]), libseccomp.program(ASKING[case])
     names = {name for entry in ASKING[case]["syscalls"] if "args" in entry for name in entry["names"]}
     for name, (abi, arch) in itertools.product(
         names, (("x86_64", classic_bpf.NATIVE), ("i386", classic_bpf.I386))
@@ -127,7 +127,7 @@ def test_libseccomp_agrees_on_every_argument(case):
         for value, other in itertools.product(VALUES, (5, 7)):
             for args in ((value, other, other), (other, value, other), (5, other, value)):
                 data = classic_bpf.call(number, arch, args)
-                assert classic_bpf.run(mine, data) == classic_bpf.run(theirs, data), (name, abi, args)
+                assert classic_bpf.run(mine, data) == classic_bpf.run(foreign, data), (name, abi, args)
 
 
 # What a profile means.

@@ -144,8 +144,8 @@ def test_tables_are_counters(form):
 
     def table(time, kind):
         rows = {"pid": [7], "comm": ["a"], **{n: [at] for at, n in enumerate(names, time)}}
-        wanted = {column.name for column in schema.columns}
-        return Snapshot(kind, float(time), 1.0, {n: v for n, v in rows.items() if n in wanted})
+        expected = {column.name for column in schema.columns}
+        return Snapshot(kind, float(time), 1.0, {n: v for n, v in rows.items() if n in expected})
 
     actual = timeline(form, schema, table(1, "row"), table(2, "row"), table(9, "summary"))
     assert {time for _, time, _ in actual.counters} == {1_000_000_000, 2_000_000_000}

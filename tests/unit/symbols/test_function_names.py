@@ -199,9 +199,9 @@ def test_every_name_of_a_file_is_found_again_as_it_is_shown_and_as_it_stands(bin
 
 
 def test_names_shown_for_a_pattern_are_unique(binary):
-    matches, wanted = None, "main.*" if "go" in binary else "*a*" if "libc" not in binary else "*_r"
+    matches, expected = None, "main.*" if "go" in binary else "*a*" if "libc" not in binary else "*_r"
     with program_files.find(binary) as file:
-        matches = places.find(file, wanted)
+        matches = places.find(file, expected)
         assert len(set(matches.titles)) == len(matches.sites) > 2
         for site, title in zip(matches.sites, matches.titles, strict=True):
             assert [one.offset for one in places.find(file, title).sites] == [site.offset]

@@ -385,11 +385,11 @@ def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
             "its libc",
         )
         assert symbols.notice(child.pid)
-        there, here = (
+        remote, local = (
             next(m for m in memory_maps.parse(memory_maps.read(pid)) if "libc.so" in m.name)
             for pid in (child.pid, os.getpid())
         )
-        moved = place - np.uint64(here.start) + np.uint64(there.start)
+        moved = place - np.uint64(local.start) + np.uint64(remote.start)
         names += symbols.names(child.pid, memory_maps.image_of(child.pid), None, moved)
         child.communicate(b"\n")
     symbols.close()
@@ -472,14 +472,14 @@ def test_of_a_jitdump_a_message_says_that_it_is_not_read(tmp_path, name, is_dump
     """perf finds a jitdump because it is mapped with code."""
     path = tmp_path / name.format(pid=os.getpid())
     path.write_bytes(bytes(mmap.PAGESIZE))
-    said = list[str]()
+    messages = list[str]()
     budget = Budget()
-    budget.listen(said.append)
+    budget.listen(messages.append)
     symbols = UserSymbols(budget)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ | mmap.PROT_EXEC):
         symbols.notice(os.getpid())
     symbols.close()
-    assert any("jitdump, which is not read" in line for line in said) is is_dump
+    assert any("jitdump, which is not read" in line for line in messages) is is_dump
 
 
 # As written by jcmd Compiler.perfmap of JDK 17.0.15, node 20 --perf-basic-prof, .NET (from its format string
@@ -647,8 +647,8 @@ def test_a_list_of_functions_that_another_user_made_is_none(own_map):
 
 def test_a_list_from_before_the_process_began_is_anothers(own_map):
     own_map.write_bytes(b"1000 20 one\n")
-    begun = memory_maps.started(os.getpid())
-    os.utime(own_map, (begun - 60, begun - 60))
+    start = memory_maps.started(os.getpid())
+    os.utime(own_map, (start - 60, start - 60))
     assert not perf_map()
 
 

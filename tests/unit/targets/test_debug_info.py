@@ -150,10 +150,10 @@ PLACES = {"insert": (0, 1, NOT_IN_REGISTER, 2, 3), "size": (0, 1), "wide": (1,)}
 @pytest.mark.parametrize("name", PLACES)
 def test_locations_of_arguments_are_known_if_the_compiler_recorded_them(tmp_path, name):
     count = len(PLACES[name])
-    for option, wanted in (("-O2", PLACES[name]), ("-O0", (None,) * count)):
+    for option, expected in (("-O2", PLACES[name]), ("-O0", (None,) * count)):
         actual = described(compiled(tmp_path, option), name)
         assert actual is not None
-        assert actual.registers == wanted
+        assert actual.registers == expected
 
 
 @pytest.mark.parametrize("option", ["-g1", "-g0"])
@@ -166,12 +166,12 @@ def test_debug_information_of_a_package_is_found_by_build_id(tmp_path, monkeypat
     with program_files.find(str(path)) as file, file.reading() as tables:
         build_id = tables.build_id()
     monkeypatch.setattr(debug, "FOLDER", tmp_path / "debug")
-    kept = tmp_path / "debug" / build_id[:2] / f"{build_id[2:]}.debug"
-    kept.parent.mkdir(parents=True)
-    subprocess.run(["objcopy", "--only-keep-debug", path, kept], check=True)
+    stored = tmp_path / "debug" / build_id[:2] / f"{build_id[2:]}.debug"
+    stored.parent.mkdir(parents=True)
+    subprocess.run(["objcopy", "--only-keep-debug", path, stored], check=True)
     subprocess.run(["objcopy", "--strip-debug", path], check=True)
     assert parameters(types_of(path, "insert"), "insert") == INSERT
-    kept.unlink()
+    stored.unlink()
     assert types_of(path, "insert") is None
 
 

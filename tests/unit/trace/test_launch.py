@@ -263,9 +263,9 @@ def test_a_command_has_the_limits_that_the_caller_had_before_we_raised_them(whic
 
 
 def test_it_inherits_the_callers_descriptors(tmp_path):
-    with (tmp_path / "theirs").open("w") as theirs:
-        os.set_inheritable(theirs.fileno(), True)
-        assert run("bash", "-c", f"echo yes >&{theirs.fileno()}") == 0
+    with (tmp_path / "theirs").open("w") as other:
+        os.set_inheritable(other.fileno(), True)
+        assert run("bash", "-c", f"echo yes >&{other.fileno()}") == 0
     assert (tmp_path / "theirs").read_text() == "yes\n"
 
 

@@ -38,12 +38,12 @@ def test_random_programs_say_the_same_of_random_packets(context):
         code = random_program(dice)
         for _ in range(4):
             packet = dice.randbytes(dice.choice([0, 1, 14, 40, 64, 80]))
-            wanted = classic(code, packet)
-            seen[wanted] += 1
+            expected = classic(code, packet)
+            seen[expected] += 1
             try:
-                assert message(made(*code), packet, context) is wanted, code
+                assert message(made(*code), packet, context) is expected, code
             except UsageError:  # none of its ends says yes
-                assert not wanted
+                assert not expected
     assert min(seen.values()) > 500
 
 

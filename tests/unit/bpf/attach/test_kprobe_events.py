@@ -152,19 +152,19 @@ def test_an_event_that_somebody_uses_is_not_left_in_silence(events: Tracefs) -> 
 
 
 def test_only_leftovers_of_dead_processes_are_removed(events: Tracefs) -> None:
-    here = Path("/proc/self/ns/pid").stat().st_ino
+    local = Path("/proc/self/ns/pid").stat().st_ino
     alive = owner(os.getpid())
     lines = [
         f"p:pytracer/enter_{alive} 0x10 n=1",
-        f"p:pytracer/enter_{here}_{os.getpid()}_1 0x10 n=1",  # the number has come round
-        f"p:pytracer/enter_{here}_{os.getpid()}_1 0x20 n=2",
-        f"p:pytracer/enter_{here + 1}_1_1 0x10 n=1",  # another PID namespace's
+        f"p:pytracer/enter_{local}_{os.getpid()}_1 0x10 n=1",  # the number has come round
+        f"p:pytracer/enter_{local}_{os.getpid()}_1 0x20 n=2",
+        f"p:pytracer/enter_{local + 1}_1_1 0x10 n=1",  # another PID namespace's
         "p:kprobes/mine 0x10",
-        f"p:other/enter_{here}_{os.getpid()}_1 0x10",
+        f"p:other/enter_{local}_{os.getpid()}_1 0x10",
     ]
     events.holds("".join(f"{line}\n" for line in lines))
     kprobe_events.sweep()
-    assert events.written == [f"-:pytracer/enter_{here}_{os.getpid()}_1"]
+    assert events.written == [f"-:pytracer/enter_{local}_{os.getpid()}_1"]
 
 
 def test_a_zombie_is_dead() -> None:

@@ -211,10 +211,10 @@ def test_a_kernel_without_btf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         pack.image_for(recipe("-DA", pack=str(tmp_path / "good")))
     (tmp_path / "btf").write_bytes(b"types")
     key = hashlib.sha256(b"types").hexdigest()
-    here = Pack(
+    local = Pack(
         {key: "here"}, (PackEntry(key, *list(vars(a_pack().entries[0]).values())[1:]),), a_pack().images
     )
-    (tmp_path / "here").write_bytes(here.encode())
+    (tmp_path / "here").write_bytes(local.encode())
     monkeypatch.setattr(pack, "VMLINUX", tmp_path / "btf")
     assert pack.image_for(recipe("-DA", pack=str(tmp_path / "here"))) == a_pack().images[0]
 

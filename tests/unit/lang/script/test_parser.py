@@ -206,7 +206,12 @@ def test_mistakes_are_pointed_at(text, message, wrong):
 
 
 def test_the_environment_has_settings_as_well():
-    wanted = {"BPFTRACE_MAX_STRLEN": "8", "BPFTRACE_PRINT_MAPS_ON_EXIT": "false", "BPFTRACE_X": "1", "A": "b"}
-    assert from_environment(wanted) == {"max_strlen": "8", "print_maps_on_exit": "0"}
+    expected = {
+        "BPFTRACE_MAX_STRLEN": "8",
+        "BPFTRACE_PRINT_MAPS_ON_EXIT": "false",
+        "BPFTRACE_X": "1",
+        "A": "b",
+    }
+    assert from_environment(expected) == {"max_strlen": "8", "print_maps_on_exit": "0"}
     with pytest.raises(UsageError, match="BPFTRACE_MAX_STRLEN='x' is no value"):
         from_environment({"BPFTRACE_MAX_STRLEN": "x"})

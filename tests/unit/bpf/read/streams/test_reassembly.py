@@ -176,25 +176,25 @@ def test_incomplete_events_are_returned_truncated(monkeypatch):
     def reader(*batches):
         return ReassemblingReader(Given(*batches), ARGS)
 
-    begun = np.concatenate(event(1, LONG)[:3])
-    assert read_all(reader(begun)) == [(1, LONG[: 3 * ROOM])]
-    patient = reader(begun)
+    start = np.concatenate(event(1, LONG)[:3])
+    assert read_all(reader(start)) == [(1, LONG[: 3 * ROOM])]
+    patient = reader(start)
     assert read_all(patient, last=False) == []
     monkeypatch.setattr(reassembly, "_PATIENCE", -1.0)
     assert read_all(patient, last=False) == [(1, LONG[: 3 * ROOM])]
     assert patient.truncated == 0  # the C has counted it
-    late = reader(begun, None, np.concatenate(event(1, LONG)[3:]))
+    late = reader(start, None, np.concatenate(event(1, LONG)[3:]))
     assert read_all(late, last=False) == [(1, LONG[: 3 * ROOM])]
     assert read_all(late, last=False) == []
     assert late.truncated == 1  # it was complete, but too late
 
 
 def test_other_records_are_passed_on():
-    given = Given()
-    reader = ReassemblingReader(given, ARGS)
+    values = Given()
+    reader = ReassemblingReader(values, ARGS)
     assert (reader.fileno, reader.poll_interval, reader.lost, reader.truncated) == (7, 0.5, 3, 0)
     reader.close()
-    assert given.closed
+    assert values.closed
 
 
 @pytest.mark.parametrize("size", [16, 17, 24, 80, 1000])

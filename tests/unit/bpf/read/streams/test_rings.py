@@ -63,7 +63,7 @@ def test_a_ring_gives_all_records_once_and_in_order(monkeypatch, bpf, kind, chun
     chance = random.Random(chunk + begin)
     bpf.begin(begin)
     reader = RingReader(bpf.fd, bpf.size, FIXED if kind == "fixed" else LONG)
-    wanted: dict[int, bytes] = {}
+    expected: dict[int, bytes] = {}
     got: list = []
     open_records: list[tuple[int, int, bytes]] = []
     for serial in range(1000):
@@ -72,35 +72,35 @@ def test_a_ring_gives_all_records_once_and_in_order(monkeypatch, bpf, kind, chun
         at = bpf.reserve(len(data))
         while at is None:  # full: as many as are complete are read
             while open_records:
-                finish(bpf, open_records.pop(0), chance.random() < discards, wanted)
+                finish(bpf, open_records.pop(0), chance.random() < discards, expected)
             got += everything(reader)
             at = bpf.reserve(len(data))
         open_records.append((at, serial, data))
         chance.shuffle(open_records)
         while open_records and chance.random() < 0.6:
-            finish(bpf, open_records.pop(), chance.random() < discards, wanted)
+            finish(bpf, open_records.pop(), chance.random() < discards, expected)
         if chance.random() < 0.1:
             got += everything(reader)
     for record in open_records:
-        finish(bpf, record, False, wanted)
+        finish(bpf, record, False, expected)
     got += everything(reader)
     reader.close()
-    assert serials(got) == sorted(wanted)
+    assert serials(got) == sorted(expected)
     if kind == "long":
         texts = [text for batch in got for text in batch["text"].tolist()]
-        assert texts == [wanted[serial][12:-1] for serial in sorted(wanted)]
+        assert texts == [expected[serial][12:-1] for serial in sorted(expected)]
 
 
 @pytest.mark.parametrize("kind", [FIXED, LONG], ids=["fixed", "long"])
 def test_dropped_records_are_counted_and_discarded_ones_are_not(bpf, kind):
     reader = RingReader(bpf.fd, bpf.size, kind)
-    wanted: dict[int, bytes] = {}
+    expected: dict[int, bytes] = {}
     text = b"x" * 10 if kind is LONG else None
     counts = []
     for count in (0, 23, 101):
         for serial in range(count):
             data = event(serial, text)
-            finish(bpf, (bpf.reserve(len(data)), serial, data), serial % 5 == 0, wanted)
+            finish(bpf, (bpf.reserve(len(data)), serial, data), serial % 5 == 0, expected)
         counts.append(reader.discard())
     assert counts == [0, 23 - 5, 101 - 21]
     assert reader.read() is None
@@ -211,9 +211,9 @@ def test_nothing_of_a_ring_stays_open(bpf):
     for _ in range(3):
         reader = RingReader(bpf.fd, bpf.size, FIXED)
         bpf.commit(bpf.reserve(12), event(1))
-        kept = reader.read()
+        stored = reader.read()
         reader.close()
-    assert kept is not None
+    assert stored is not None
     assert descriptors() == before
     with pytest.raises(ValueError, match="greater than file size"):
         RingReader(bpf.fd, 1 << 40, FIXED)
