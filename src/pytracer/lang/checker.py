@@ -276,7 +276,7 @@ class Checker(Identifiers):
         return self._index_at(node, self._resolve(node.of))
 
     def _index_at(self, node: syntax.Index, found: Operand) -> Lvalue:
-        """Return where the item lies of what was found at ``node.of``."""
+        """Return the location of the item in the object at ``node.of``."""
         index = self.value(node.index)
         if not isinstance(index.type, IntType):
             raise self.fail(node.index, f"an index is a number, and this is a {index.type.text}")

@@ -22,8 +22,8 @@ KNOWN = "%s %c %d %i %u %x %X %o %p, %K and %U for symbols, %%"
 
 @record
 class Conversion:
-    """``%`` something: ``how`` are its flags, width and precision, ``sign`` its letter, ``size`` how many
-    bytes C would look at. It stands from ``start`` to before ``end`` of the probe spec."""
+    """A conversion (``%``): ``how`` are its flags, width and precision, ``sign`` its letter, ``size`` the
+    number of bytes that C would read. It stands from ``start`` to before ``end`` of the probe spec."""
 
     how: str
     sign: str

@@ -28,8 +28,9 @@ class Value:
 
 @record
 class Lvalue:
-    """Something in memory: ``offset`` bytes behind the address that ``code`` gives; of a bit-field ``bits``
-    from bit ``shift`` on. ``direct``: it is in the program's context, of which ``code`` is the start."""
+    """A location in memory: ``offset`` bytes behind the address that ``code`` gives; of a bit-field
+    ``bits`` from bit ``shift`` on. ``direct``: it is in the program's context, of which ``code`` is the
+    start."""
 
     code: str
     offset: int

@@ -32,7 +32,7 @@ class IntType:
 
 @record
 class VoidType:
-    """Nothing, or something that cannot be looked at: a function, a number with a fraction."""
+    """``void``, or a type whose values cannot be read: a function, a floating-point number."""
 
     text: str = "void"
 
@@ -80,7 +80,7 @@ class PointerType:
 
 @record
 class StoredType:
-    """Base of the types that scripts have beside those of C. A value lies in memory, ``size`` bytes long."""
+    """Base of the types that scripts have in addition to C's. A value lies in memory, ``size`` bytes long."""
 
     @property
     def size(self) -> int:

@@ -1,1 +1,1 @@
-"""The live screen: a view of a run on a terminal, by Textual, which is loaded only when it is asked for."""
+"""The live screen: a view of a run on a terminal, by Textual, which is loaded only for it."""

@@ -1,4 +1,4 @@
-"""The application on the screen: keys, and what they do to the view.
+"""The application on the screen: keys, and their effects on the view.
 
 It draws at most twice a second, and only what has changed; the run goes on in a thread of its own.
 """
@@ -163,7 +163,7 @@ class LiveApp(App[None]):
             self._driver.write(QUERY)
 
     def on_cursor_position(self) -> None:
-        """Take the answer: the terminal has shown what was drawn before."""
+        """Handle the terminal's answer: it has shown the last drawing."""
         self._pacer.add_answer()
         if not self._pacer.is_waiting:
             self._go_on()
@@ -182,7 +182,7 @@ class LiveApp(App[None]):
             then()
 
     def draw(self) -> None:
-        """Draw what has changed."""
+        """Draw changes."""
         self._rows.update_rows()
         self._lines["title"].draw([self._title()])
         lost = [[(f"lost: {loss.lost} {harmless(loss.meaning)}", ALARM)] for loss in self.view.lost.values()]
@@ -319,7 +319,7 @@ class LiveApp(App[None]):
         self.push_screen(Menu(f"its {purpose}", lines), chosen)
 
     def action_command(self) -> None:
-        """Show the command line for what is on the screen; it is printed at the end, too."""
+        """Show the command line for the current view; it is printed at the end, too."""
         text = command_line.shown(command_line.of_screen(self.words, self.tracer, self.view))
         if text not in self.printed:
             self.printed.append(text)

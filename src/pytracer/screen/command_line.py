@@ -1,4 +1,4 @@
-"""The command line for what is on the screen."""
+"""Make the command line for the current view."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _COUNTED = ("--top", "--sort")  # options of what is shown
 
 
 def of_screen(words: Sequence[str], tracer: Tracer, view: View) -> list[str]:
-    """Return the command line that prints what is on the screen: the words of the user's, without the screen,
-    with the order, and with those conditions of the filter that the kernel can test."""
+    """Return the command line that prints the current view: the user's words, without the screen, with the
+    order, and with those conditions of the filter that the kernel can test."""
     own, command = _cut(words)
     own = [word for word in own if word != LIVE]
     sortable = any("--sort" in output.takes for output in tracer.outputs)
@@ -33,7 +33,7 @@ def of_screen(words: Sequence[str], tracer: Tracer, view: View) -> list[str]:
 
 
 def shown(words: Iterable[str]) -> str:
-    """Return a command line as it is typed; no terminal obeys anything in it."""
+    """Return a command line as a user types it, without characters that a terminal interprets."""
     return harmless(shlex.join(["pytracer", *words]))
 
 

@@ -43,7 +43,7 @@ class Lines(Widget):
     """Some lines of text."""
 
     def __init__(self, identifier: str) -> None:
-        """Show nothing yet."""
+        """Create an empty widget."""
         super().__init__(id=identifier)
         self._drawn: list[Sequence[Part]] = []
 

@@ -25,7 +25,8 @@ class Pacer:
         self._sent = 0.0
 
     def is_ready(self, now: float) -> bool:
-        """Return whether the terminal has shown what was drawn before. One that does not answer always is."""
+        """Return whether the terminal has shown the last drawing; always True for a terminal that does not
+        answer."""
         if self.pending and self._answers and now - self._sent > PATIENCE:
             self.pending = 0
         return not self.is_waiting
@@ -50,7 +51,7 @@ class Pacer:
 
 
 def can_write(descriptor: int) -> bool:
-    """Return False while a terminal has not taken what was written before."""
+    """Return False while a terminal has not accepted the last output."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     return bool(poll.poll(0))

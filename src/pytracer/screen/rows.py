@@ -70,7 +70,7 @@ class RowsPane(Lines, can_focus=True):
         return found[0] if found else None
 
     def update_rows(self) -> None:
-        """Draw what has changed."""
+        """Draw changes."""
         total = len(self.view)
         last = max(total - 1, 0)
         if self.follows and not self.view.paused:
@@ -183,11 +183,11 @@ class RowsPane(Lines, can_focus=True):
     # ---- moving
 
     def action_move(self, by: int) -> None:
-        """Move the cursor; in a log that goes on, away from its end."""
+        """Move the cursor; a log that is followed is followed no longer."""
         self._go(self.cursor + by)
 
     def action_page(self, by: int) -> None:
-        """Move it by what is on the screen."""
+        """Move the cursor by a screen."""
         self._top += by * self.room
         self._go(self.cursor + by * self.room)
 

@@ -1,4 +1,4 @@
-"""Run a tracer on the live screen: the run in a thread, the screen in this one, the terminal as it was."""
+"""Run a tracer on the live screen: the run in a thread, the screen in this one; the terminal is restored."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class _Messages:
             self._notes.append(line)
 
     def flush(self) -> None:
-        """Print what was kept."""
+        """Print the stored messages."""
         kept, self._kept = self._kept or [], None
         for line in kept:
             self._warn(line)
@@ -140,7 +140,7 @@ class _Messages:
 def _show(
     trace: Trace, request: Request, words: Sequence[str], messages: _Messages, *, wide: bool
 ) -> list[str]:
-    """Show a trace until the screen is left. Returns the command lines that were asked for."""
+    """Show a trace until the screen is left. Returns the requested command lines."""
     view = make_view(trace.schema)
     messages.keep(view.notes)
     steps = progress.report_to(lambda line: view.notes.append(line) if line else None)
@@ -182,7 +182,7 @@ class _Closer:
         self.child: subprocess.Popen[bytes] | None = None
 
     def run(self, app: object, choice: Choice) -> None:
-        """Run it to its end; the run that the screen shows goes on meanwhile."""
+        """Run a trace to its end, while the screen shows it."""
         from pytracer.screen.app import LiveApp
 
         assert isinstance(app, LiveApp)
@@ -199,7 +199,7 @@ class _Closer:
 
 
 def _itself() -> list[str]:
-    """Return the words that start pytracer as it was started, with no modules of the current folder."""
+    """Return the words that start pytracer in the same way, with no modules of the current folder."""
     given = sys._xoptions.get(inherited.OPTION)
     option = [] if given is None else ["-X", f"{inherited.OPTION}={given}"]
     folders = [word for folder in registry.added_folders() for word in ("--tracers", str(folder))]

@@ -1,4 +1,4 @@
-"""Save what is on the screen: a file that is new, in the format that its name says."""
+"""Save the current view to a new file, in the format of its name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORMATS = {".csv": "csv", ".json": "json", ".md": "markdown", ".yaml": "yaml", "
 
 
 def suggested(view: View) -> str:
-    """Return a name that says what it is."""
+    """Return a name for a new file."""
     return f"{view.schema.tracer}-{time.strftime('%Y%m%d-%H%M%S')}.csv"
 
 

@@ -25,7 +25,7 @@ class View:
     """
 
     def __init__(self, schema: Schema) -> None:
-        """Look at nothing yet."""
+        """Create an empty view."""
         self.schema = schema
         self.columns: tuple[Column, ...] = schema.columns
         self.lost: dict[str, Loss] = {}
@@ -62,7 +62,7 @@ class View:
     # ---- what is looked at
 
     def unchanged(self) -> AbstractContextManager[object]:
-        """Return a context in which it stays as it is, however much comes in."""
+        """Return a context in which the view does not change, whatever arrives."""
         return self._lock
 
     def sort_by(self, name: str, *, descending: bool | None = None) -> None:
@@ -84,12 +84,11 @@ class View:
 
     @property
     def paused(self) -> bool:
-        """True while what is shown stays as it is. What comes in meanwhile is kept, as far as there is
-        room."""
+        """True while the view is frozen. Items that arrive meanwhile are stored, up to a limit."""
         raise NotImplementedError
 
     def pause(self) -> None:
-        """Freeze what is shown."""
+        """Freeze the view."""
         raise NotImplementedError
 
     def resume(self) -> None:
@@ -123,7 +122,7 @@ class View:
         return [[cell(row[c.name], c) for c in columns] for row in self.rows(first, count)]
 
     def shown(self) -> Batch | Snapshot | Histograms | None:
-        """Return the rows that pass the filter, in their order, as one item; None: there was nothing yet."""
+        """Return the rows that pass the filter, in their order, as one item; None before the first item."""
         raise NotImplementedError
 
     def column(self, name: str) -> Column:

@@ -1,4 +1,4 @@
-"""Everything about one row, as lines."""
+"""Format all values of one row, as lines."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class EventsView(View):
         self.pause()
 
     def sort_by(self, name: str, *, descending: bool | None = None) -> None:
-        """See :class:`~pytracer.view.base.View`. What goes on has no order: this pauses."""
+        """See :class:`~pytracer.view.base.View`. A running log has no order, so this pauses it."""
         with self._lock:
             if name:
                 self.pause()

@@ -1,4 +1,4 @@
-"""Filters that are typed while rows are looked at: ``comm~ssh latency_ns>1ms``, ``1234``."""
+"""Filter rows while they are shown: ``comm~ssh latency_ns>1ms``, ``1234``."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def column_of(item: Batch | Snapshot | Histograms, name: str) -> Any:
 
 
 def has_rows(item: Item) -> bool:
-    """Return False for what is said about a run, such as a loss."""
+    """Return False for an item about the run, such as a loss."""
     return not isinstance(item, (Loss, AuditResult))
 
 

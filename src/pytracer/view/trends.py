@@ -9,8 +9,8 @@ _ASCII = "_.-=+*#@"
 
 
 def sparkline(values: Iterable[float | None], width: int, *, ascii_only: bool = False) -> str:
-    """Return the last ``width`` values as a line of characters, the greatest the highest. A gap, where there
-    is no value, is a space; what is 0 is lower than whatever is not."""
+    """Return the last ``width`` values as a line of characters, the greatest the highest. A missing value
+    is a space; 0 is lower than any other value."""
     levels = _ASCII if ascii_only else _LEVELS
     shown: Sequence[float | None] = list(values)[-width:]
     most = max((value for value in shown if value is not None), default=0)

@@ -14,7 +14,7 @@ ROWS = 100_000
 
 
 class WholeRun:
-    """Adds up intervals. ``dropped`` counts rows whose keys are beyond those that are kept."""
+    """Adds up intervals. ``dropped`` counts rows whose keys exceed the limit."""
 
     def __init__(self, schema: Schema) -> None:
         """Start without rows."""

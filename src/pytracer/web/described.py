@@ -82,7 +82,7 @@ def describe_rows(view: View, first: int) -> dict[str, Any]:
 
 
 def _places(view: View, first: int) -> dict[str, Any]:
-    """Return where in time the rows are (``at``), and what there is: from ``oldest`` to ``newest``."""
+    """Describe the time of the rows (``at``), and the available times: from ``oldest`` to ``newest``."""
     if isinstance(view, TableView):
         at = "all" if view.shows_whole_run else view.place
         kept, whole = view.kept, view.has_whole_run

@@ -68,7 +68,7 @@ class HttpRequest:
 
 @record
 class Response:
-    """An answer. ``headers`` come beside those that every answer has."""
+    """A response. ``headers`` are added to those of every response."""
 
     body: bytes
     kind: str

@@ -1,4 +1,4 @@
-"""Pictures of a run that goes on: what it has seen so far, drawn by the sinks that draw whole runs."""
+"""Draw pictures of a run that goes on, by the sinks that draw whole runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page asks for, by path. Every answer below ``/api/`` needs the token."""
+"""Answer requests of the page, by path. Every response below ``/api/`` needs the token."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Routes:
         return Response((resources.files("pytracer.web") / "static" / name).read_bytes(), kind)
 
     def is_stream(self, request: HttpRequest) -> bool:
-        """Return True if the answer goes on: then it is :meth:`stream`."""
+        """Return True if the response is streamed: then it is :meth:`stream`."""
         return (request.method, request.path) == ("GET", "/api/stream")
 
     async def stream(self, request: HttpRequest, gone: asyncio.Future[bytes]) -> AsyncGenerator[bytes, None]:

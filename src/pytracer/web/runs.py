@@ -58,7 +58,7 @@ class Run:
         return self.changes, self.view.revision if self.view is not None else 0
 
     def stop(self) -> None:
-        """End the run soon; it still shows what is left."""
+        """End the run soon; it still shows the remaining events."""
         if not self.is_over:
             self._become("stopping")
             self._loop.stop()

@@ -1,4 +1,4 @@
-"""What the page can start: the tracers' declarations as data, and what is sent back as a request."""
+"""Describe the tracers that the page can start, as data, and make requests of its forms."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _field(option: Option) -> dict[str, Any]:
 
 
 def _changes(tracer: Tracer) -> bool:
-    """Return True for a tracer that changes what it traces."""
+    """Return True for a tracer that changes the traced system."""
     return isinstance(tracer.arguments, Injection)
 
 
@@ -151,7 +151,7 @@ def _filter(tracer: Tracer, name: str) -> Filter:
 
 
 def _value(name: str, value: object) -> object:
-    """Return an option's value: what was left empty is its default."""
+    """Return an option's value: an empty field means the default."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):

@@ -111,7 +111,7 @@ class Actions(Assignments):
         self.emit(Action(node.name, kinds, pieces, text=text), tuple(values))
 
     def _message(self, node: script.Call) -> None:
-        """Translate errorf() and warnf(), whose output says where in the script it is from."""
+        """Translate errorf() and warnf(), whose output names the position in the script."""
         template = self._literal_text(node.arguments[0]) if node.arguments else None
         if template is None:
             raise self.fail(node, f"the first argument of {node.name}() is a text in quotes")

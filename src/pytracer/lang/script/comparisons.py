@@ -1,4 +1,4 @@
-"""Translate comparisons of what is no number: strings, buffers, arrays, tuples, records."""
+"""Translate comparisons of strings, buffers, arrays, tuples and records."""
 
 from __future__ import annotations
 

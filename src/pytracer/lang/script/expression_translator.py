@@ -116,7 +116,7 @@ class ScriptExpressions(Comparisons):
             self.variables, self.substitutes = inner
 
     def resolve_map(self, node: script.MapAccess) -> script.MapAccess:
-        """Return the map that a macro's parameter names; any other map as it is."""
+        """Return the map that a macro's parameter names; any other map unchanged."""
         substitutes = self.substitutes
         while node.name in substitutes:
             substitute = substitutes[node.name]
@@ -138,7 +138,7 @@ class ScriptExpressions(Comparisons):
     """The functions that have no value."""
 
     def translate_statement(self, node: Node) -> None:
-        """Translate an expression whose value is not used, or a call of a function without one."""
+        """Translate an expression whose value is not used, or a call of a function without a value."""
         raise NotImplementedError
 
     def builtin(self, node: syntax.Name) -> Operand | None:

@@ -54,7 +54,7 @@ _PROBE_TYPES = {
 
 
 class Introspection(StringFunctions):
-    """Translates what is known before a script runs."""
+    """Translates expressions that are known before a script runs."""
 
     def constant_text(self, node: Node) -> str | None:
         """See ScriptExpressions."""

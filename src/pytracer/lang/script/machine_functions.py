@@ -83,7 +83,7 @@ class MachineFunctions(StandardFunctions):
         return Value(f"((u64)({value.code}))", U64)
 
     def _path(self, node: script.Call, _to: str, _room: int) -> Value:
-        """Call bpf_d_path(), which takes only what is a pointer of the kernel's to the verifier."""
+        """Call bpf_d_path(), which accepts only pointers that the verifier knows to be the kernel's."""
         if self.probe_type not in _PATH_PROBES:
             raise self.fail(
                 node,

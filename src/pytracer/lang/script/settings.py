@@ -30,7 +30,7 @@ class Setting:
     least: int = 0
 
     def check(self, text: str) -> str:
-        """Return a value as it is kept. Raises ValueError, which says what values there are."""
+        """Return the parsed value of a setting. Raises ValueError, which lists the valid ones."""
         if self.kind == "bool":
             if text.lower() not in ("0", "1", "true", "false"):
                 raise ValueError("true or false")

@@ -127,7 +127,7 @@ class StandardFunctions(Introspection):
         return Value(self.temporary("s32", code), BOOL)
 
     def require_unsafe(self, node: script.Call) -> None:
-        """Check that the script may change what is traced. Raises ProbeSpecError."""
+        """Check that the script may change the traced system. Raises ProbeSpecError."""
         if not self.state.unsafe:
             raise self.fail(node, f"{node.name}() changes what is traced", hint="--unsafe allows it")
 

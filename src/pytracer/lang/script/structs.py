@@ -1,4 +1,4 @@
-"""Lay out the structs that a script defines, beside the types of the kernel or program."""
+"""Lay out the structs that a script defines, in addition to the types of the kernel or program."""
 
 from __future__ import annotations
 

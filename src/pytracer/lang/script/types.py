@@ -1,4 +1,4 @@
-"""The types that scripts have beside C's, and the layout of their values in maps and events.
+"""The types that scripts have in addition to C's, and the layout of their values in maps and events.
 
 The layout uses words of 8 bytes: a number or an address takes one, a longer value as many as it needs.
 So keys have no padding, and user space reads rows as arrays of words.
