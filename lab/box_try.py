@@ -81,7 +81,8 @@ def temporary(folder: Path, prefix: str) -> Iterator[Path]:
 def attempt(checkout: Path, folder: Path, commands: list[str], console: Path | None = None) -> int:
     """Run the whole try in new namespaces; bash is their first process and reaps orphans.
 
-    What the machine's console said is kept in `console`, or its end is shown where something failed.
+    The output of the machine's console is stored in `console`; without it, its end is shown after a
+    failure.
     """
     boxes = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d") / "boxes"
     with temporary(folder, "try-") as state:

@@ -60,8 +60,7 @@ def gather(kernel: Kernel, words: Sequence[str] = ()) -> Iterator[Record]:
 def run_in_guest(kernel: Kernel, script: str, *words: str, options: Sequence[str] = ()) -> Iterator[Record]:
     """Run a script of lab/guest on a kernel and yield the JSON objects that it prints, as they come.
 
-    What pytracer there compiles from BTF is compiled beside the VM. ``options`` are the lab's. Raises
-    LabError.
+    C with types from BTF is compiled beside the VM. ``options`` are the lab's. Raises LabError.
     """
     compile_inputs.of(kernel)
     compiler = HostCompiler(kernel.name)

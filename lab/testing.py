@@ -7,7 +7,7 @@ for both. Each line says which kernel it is from, and the last counts all tests:
 skipped", and with pytest's --reruns how many passed only when they were repeated. A kernel whose tests did
 not come to their end counts as one failure.
 
-What pytracer compiles in a VM is compiled beside it, by lab/host_compiler.py; not with --suite, whose BCC is
+C of pytracer in a VM is compiled beside it, by lab/host_compiler.py; not with --suite, whose BCC is
 another, and not with --compile-inside. With --compile-all, every tracer is first compiled for each kernel
 with each alternative; that counts as one test a kernel.
 """

@@ -228,7 +228,7 @@ def current() -> Budget:
 
 
 def claim(warn: Callable[[str], None]) -> Budget:
-    """Take over the budget of the prepared run. What is prepared from now on is charged to another run."""
+    """Take over the budget of the prepared run. Later preparations are charged to another run."""
     global _current
     budget, _current = current(), None
     budget.listen(warn)

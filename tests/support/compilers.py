@@ -16,8 +16,8 @@ _COMMANDS = {
 
 
 def compiled(folder: Path, sources: dict[str, str], *options: str, output: str = "program") -> Path:
-    """Compile sources, by their path in the folder; the language is told by the first. The file that comes
-    of it."""
+    """Compile sources, by their path in the folder, by the compiler for the first. Returns the path of the
+    program."""
     for path, text in sources.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)

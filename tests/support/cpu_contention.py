@@ -37,7 +37,8 @@ for child in children:
 
 
 def command(processes: int = 3, sleeps: int = 0) -> list[str]:
-    """Return the command line: so many children, each of which sleeps so often for 10 ms before it spins."""
+    """Return the command line: the number of children, and how often each sleeps for 10 ms before it
+    spins."""
     return [sys.executable, "-c", _CODE, str(processes), str(sleeps)]
 
 

@@ -77,7 +77,8 @@ for number in range(first, first + count):
 
 
 def readers(device: Path, counts: dict[str, int], apart: int = 1000) -> dict[int, tuple[str, range]]:
-    """Read ``device`` by processes at the same time, so many blocks each by one of each name.
+    """Read ``device`` in processes that run at the same time; ``counts`` has the number of blocks by
+    process name.
 
     Returns by process id the name and the sectors, of which each process has its own.
     """

@@ -1,9 +1,9 @@
 """Find what a kernel test leaves loaded, among what tests beside it have loaded.
 
-Each worker of pytest-xdist, and each pytest without it, marks the environment of the processes it starts. A
-program or map that a process with another mark holds belongs to that process. What no process holds (pinned,
-attached by netlink, attached to a cgroup without a link) says nothing of who made it; such ids are looked at
-again while no other kernel test runs.
+Each worker of pytest-xdist, and each pytest without it, marks the environment of the processes it starts.
+A program or map that a process with another mark holds belongs to that process. Objects that no process
+holds (pinned, attached by netlink, attached to a cgroup without a link) have no owner; such ids are
+checked again while no other kernel test runs.
 """
 
 from __future__ import annotations

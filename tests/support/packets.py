@@ -222,8 +222,8 @@ def veth(first: str = "va", second: str = "vb") -> tuple[int, int]:
 
 @contextlib.contextmanager
 def tun(name: str = "tun7", kind: int = IFF_TUN) -> Iterator[int]:
-    """Create an interface without a link header (IFF_TAP: with Ethernet's). What is written to the
-    descriptor is received on it."""
+    """Create an interface without a link header (IFF_TAP: with Ethernet's). Frames written to the
+    descriptor are received on it."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH14x", name.encode(), kind | IFF_NO_PI))

@@ -1,7 +1,7 @@
 """Mark a process that runs a tracer with the tracer's name and the ids of its programs.
 
-The mark is a nameless file that the process keeps open, so it ends with the process. Who may look at the
-descriptors of the process can read it; only the process itself can have made it. So ``prog`` names the
+The mark is a nameless file that the process keeps open, so it ends with the process. A user who may read
+the descriptors of the process can read it; only the process itself can have made it. So ``prog`` names the
 tracer, also for ``pytracer.open`` in another program, and ``prog pin`` does not pin what a running
 pytracer does not claim.
 """

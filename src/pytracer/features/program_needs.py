@@ -1,7 +1,7 @@
 """Predict whether a program can be loaded, before it is compiled: by the table of what it uses.
 
-A trial program calls one helper, or reads the fields of the context; it is loaded, never attached. What a
-kernel of a version has in any case is not tried.
+A trial program calls one helper, or reads the fields of the context; it is loaded, never attached.
+Features that every kernel of the version has are not tried.
 """
 
 from __future__ import annotations

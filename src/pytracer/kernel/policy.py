@@ -197,7 +197,7 @@ def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> Py
     """Convert a refusal by the kernel to an error that explains it.
 
     ``needed`` are the capabilities that ``what`` takes. Without them a refusal is NotPermittedError, with
-    them it is a policy's, PolicyError. What the kernel does not know is UnsupportedError, a lack of
+    them it is a policy's, PolicyError. An unknown command or type is an UnsupportedError, a lack of
     descriptors or memory ResourcesError, and the rest a plain PytracerError.
     """
     number = error.errno or 0

@@ -156,8 +156,8 @@ def read_code(
     """Read the code of functions of programs: for the exits of calls if ``kind`` attaches to those, else for
     the entries alone, which in Go stand behind the stack check.
 
-    What matches a pattern and cannot be read is left out, and ``warnings`` say so. Raises UnreadableCodeError
-    for what was named, and if nothing is left. Numbers are not given yet.
+    A match of a pattern that cannot be analyzed is left out, and ``warnings`` say so. Raises
+    UnreadableCodeError for what was named, and if nothing is left. Numbers are not given yet.
     """
     numbered = list[NumberedTarget]()
     problems = dict[str, UnreadableCodeError]()

@@ -1,7 +1,7 @@
 """Build requests: the user's options and arguments as typed values, with every name resolved.
 
 The command line parses words into such values, the Python API takes them from its caller; both call
-:func:`build_request`. No kernel feature is looked at here: that is the plan's business.
+:func:`build_request`. No kernel feature is probed here; the planner does that.
 """
 
 from pytracer.request.faults import parse_fault

@@ -1,7 +1,7 @@
 """A seccomp profile: which calls are let through, which are not, and what happens to those.
 
 The form is the one of container runtimes: that of OCI's runtime specification, with what Docker and Podman
-have beside it. What a field means is what runc and libseccomp make of it; what has no meaning here (a
+have beside it. Fields have the meaning that runc and libseccomp give them; what has no meaning here (a
 supervisor to be asked, a field that is not known) is refused, and nothing is passed over.
 """
 

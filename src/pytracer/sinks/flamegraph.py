@@ -45,7 +45,7 @@ class Picture:
 
 
 class FlameGraphSink(StackSink):
-    """Draws the stacks of a whole run. What was lost is a stack of its own, and a line below."""
+    """Draws the stacks of a whole run. Losses are a stack of their own, and a line below."""
 
     def __init__(self, stream: TextIO, *, icicle: bool = False) -> None:
         super().__init__(stream)

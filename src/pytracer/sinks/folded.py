@@ -17,7 +17,7 @@ _NAMELESS = "[no name]"
 class FoldedSink(StackSink):
     """Stacks of the whole run by names, whatever process they were in, the most frequent first.
 
-    What was lost is a stack of its own: the picture shows how much is missing.
+    Losses are a stack of their own: the picture shows how much is missing.
     """
 
     def write(self, _schema: Schema, samples: StackSamples, /) -> None:

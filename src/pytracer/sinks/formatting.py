@@ -69,7 +69,7 @@ def character_width(character: str) -> int:
 
 
 def align(text: str, width: int) -> str:
-    """Fill a text with blanks to so many columns."""
+    """Pad a text with blanks to this number of columns."""
     return text + " " * (width - display_width(text))
 
 

@@ -20,7 +20,7 @@ _encode = json.JSONEncoder().encode
 
 class JsonSink:
     """``{"kind": "row"|"summary"|"event"|"loss"|"audit", "time_ns": ..., ...}``, in ASCII: no terminal is
-    misled by it. What covers a span of time has its length, ``interval_ns``."""
+    misled by it. An item that covers a span of time has its length, ``interval_ns``."""
 
     def __init__(self, stream: TextIO, *, timestamps: bool) -> None:
         self._stream = stream

@@ -24,8 +24,9 @@ _WIDEST = 24  # pixels of a second
 class SecondParts:
     """Counts by second and part of a second.
 
-    What was counted in an interval is in the part that its middle is in: intervals are to be as long as a
-    part, or shorter."""
+    The counts of an interval belong to the part that contains its middle, so intervals must not be longer
+    than a part.
+    """
 
     def __init__(self) -> None:
         """Start without counts."""

@@ -30,7 +30,7 @@ Stack = tuple[Frame, ...]
 class StackSamples:
     """Adds up the counters of stacks that look the same, whatever process they were in.
 
-    What was lost is a stack of its own, so that every picture shows how much is missing: its first counter.
+    Losses are a stack of their own, so that every picture shows how much is missing: its first counter.
     """
 
     def __init__(self, schema: Schema) -> None:

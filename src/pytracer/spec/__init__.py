@@ -1,6 +1,6 @@
 """WHAT a tracer declares: pure data, valid on every machine.
 
-A tracer's file imports this room and nothing else of pytracer. What a kernel makes of it is a Plan
+A tracer's file imports this room and nothing else of pytracer. The result for a kernel is a Plan
 (:mod:`pytracer.plan`); what was opened is a Session (:mod:`pytracer.trace.session`).
 """
 

@@ -1,7 +1,7 @@
 """Options of a tracer, in addition to those that every tracer has.
 
-What changes the shape of the C goes to it as ``-D`` (``define``); what changes from run to run goes into
-a map, so that one compiled image serves every value.
+Options that change the shape of the C are macros, ``-D`` (``define``); what changes from run to run goes
+into a map, so that one compiled image serves every value.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Map names of tools of BCC, bpftrace and others to equivalent command lines.
 
-Tools whose name is the same here are not listed. What their packages append is no part of the name:
+Tools whose name is the same here are not listed. Suffixes of their packages are no part of the name:
 ``execsnoop-bpfcc`` and ``execsnoop.bt`` are execsnoop.
 """
 

@@ -49,7 +49,7 @@ class Tables:
     """The headers of an open ELF file. ``width`` is 1 for a 32-bit file, else 2; ``kind`` is one of
     ``ET_*``, ``machine`` one of ``EM_*``.
 
-    ``names`` is the string table of section names. What is read of the file is charged to ``account``.
+    ``names`` is the string table of section names. Reads of the file are charged to ``account``.
     """
 
     descriptor: int

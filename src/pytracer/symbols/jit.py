@@ -8,9 +8,9 @@ The folder is open to all: a file counts only if it is a plain one, has no other
 that the process runs as, or to root. It may be of any size, and grow while it is read: only what was added is
 read, into arrays, within a budget; names stay in the file until they are wanted.
 
-Addresses are used again, and lines have no times: a line was written between two looks at the file. What was
-the function at the time of a sample is certain where only one line can have been the last then. Of a list
-that is written anew as a whole (jcmd) only the last is known.
+Addresses are reused, and lines have no times: a line was written between two readings of the file. The
+function at the time of a sample is certain if only one line can have been the latest then. Of a list that
+is rewritten as a whole (jcmd) only the last version is known, and used for all times.
 
 See "Finding names" in docs/internals.md.
 """

@@ -1,7 +1,7 @@
 """Symbolize user-space addresses: find the file that an address was mapped from, and its symbol there.
 
-What this needs disappears with the process, so its memory maps are read and its files opened while it
-lives. Names are looked up on demand, by what was mapped when the sample was taken (symbols/history.py).
+Memory maps and files disappear with the process, so they are read and opened while it lives. Names are
+looked up on demand, by what was mapped when the sample was taken (symbols/history.py).
 """
 
 from __future__ import annotations

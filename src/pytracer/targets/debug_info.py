@@ -4,7 +4,7 @@ It has only the types that these reach. So the language has one kind of types, a
 programs as it reads the kernel's. The calling convention says in which registers arguments are
 (``plan/scopes.py``), not DWARF: at the first instruction they are nowhere else.
 
-The file may be anybody's. What is wrong in it, or too large to read, counts as absent.
+The file may be anybody's. Invalid parts of it, or parts too large to read, count as absent.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Auditor:
             self._readings.append(self._counter.read(self._scope))
 
     def add(self, item: Item) -> None:
-        """Count an item in. What an interval shows comes again in the summary, and is not counted."""
+        """Count an item in. Rows of intervals are repeated in the summary, so they are not counted."""
         if isinstance(item, Loss):
             self._lost += item.lost
         elif isinstance(item, Histograms):

@@ -1,4 +1,4 @@
-"""What the page shows of a run and of a row: text that is ready to be shown, with numbers to sort by."""
+"""Describe a run and its rows for the page: formatted text, with numbers to sort by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may talk to the page: this machine's browser at the page's own address, with the token.
+"""Accept only requests of this machine's browsers to the page's own address, with the token.
 
 Another web site could have a browser send requests here, by its own name for this address (DNS rebinding) or
 from its own pages; Host and Origin tell. Other users of the machine can connect, too: they lack the token.

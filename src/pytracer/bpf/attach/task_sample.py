@@ -3,9 +3,9 @@
 An event is for one thread, and inherited by threads that it creates. So each thread of a process gets one.
 A thread born meanwhile may or may not have inherited one; then all events are removed and attached again.
 
-What the kernel counts (faults, switches) is sampled each time unless a rate is given; such samples are not
-throttled. With a rate, an inherited event starts counting anew, so many short tasks would never reach a
-sample: CPUs are sampled then, unless a single thread is named.
+Events that the kernel counts (faults, switches) are sampled each time unless a rate is given; such samples
+are not throttled. With a rate, an inherited event starts counting at 0, so many short tasks would never
+reach a sample: CPUs are sampled then, unless a single thread is named.
 """
 
 from __future__ import annotations

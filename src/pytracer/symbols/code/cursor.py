@@ -1,4 +1,4 @@
-"""A reader of the encodings that DWARF and its relatives use. What ends too early is an ElfError."""
+"""A reader of the encodings that DWARF and its relatives use. Truncated data is an ElfError."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A lesson in BPF: probes_c/sockcount.c without a compiler, in four steps.
 
 You know C, and want to know what a BPF program is. It is an array of 8-byte instructions that the kernel
-checks, compiles to machine code, and runs where it was told to: here once for every packet that a socket
+checks, compiles to machine code, and runs at its attach point: here once for every packet that a socket
 sees. It shares memory with us through *maps*, tables in the kernel that both sides look up by key.
 
     step 1   create the maps

@@ -11,7 +11,7 @@ of bytes. Three rules keep each offset what BTF says it is:
   in a wrapper of their own of at most eight bytes.
 * Scalars keep size and sign but not their typedef's name, so there is little else that could go wrong.
 
-What was laid out is also listed (``Check``), for ``pytracer.bpf.compile.layout_check`` to verify in the
+The offsets are also listed (``Check``), for ``pytracer.bpf.compile.layout_check`` to verify in the
 compiled bytecode.
 """
 
