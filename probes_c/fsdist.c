@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Measure how long operations on regular files take, as histograms.
+#include "task_rows.h"
+
 #include "fsops.h"
 #include "log2.h"
-#include "task_rows.h"
 
 struct row_key {
 #ifdef BY_OPERATION

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Show operations on regular files that take long.
 #include "config.h"
-#include "fsops.h"
 #include "task.h"
+
+#include "fsops.h"
 
 struct event {
     u64 ns;

@@ -35,6 +35,7 @@ class LinkSet:
         # was there and the second not would leave a start behind, to be taken for another call's.
         named = target_programs.TargetAttacher(self._warn)
         iterators: list[Link] = []
+        gaps: dict[str, list[str]] = {}
         with step("attaching", len(self._plan.probes)) as attaching:
             for chosen in reversed(self._plan.probes):
                 load, place = load_of(self._plan, chosen), self._target(chosen)
@@ -49,9 +50,12 @@ class LinkSet:
                     self._warn(note)
                 places = ", ".join(f"{link.place}: {link.how}" for link in links if link.how)
                 where = f"{chosen.probe.kind} {places}" if places else chosen.target
-                limits = ", ".join(dict.fromkeys(link.uncounted for link in links if link.uncounted))
-                self._say(f"attached {chosen.probe.program} to {where}" + (f" ({limits})" if limits else ""))
+                self._say(f"attached {chosen.probe.program} to {where}")
+                for gap in dict.fromkeys(link.uncounted for link in links if link.uncounted):
+                    gaps.setdefault(gap, []).append(chosen.probe.program)
                 attaching.advance()
+        for gap, names in gaps.items():
+            self._say(f"{gap}: {', '.join(dict.fromkeys(names))}")
         self._had_watched = bool(self._watched)
         named.report_failures()
         if iterators and not self._plan.schema.is_listing:

@@ -72,6 +72,24 @@ def test_every_line_of_our_files_keeps_its_place(name):
         assert [place for place in actual if place[0] == file] == written(path)
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in source.probes_folder().glob("*.c")))
+def test_no_include_is_left_out_because_a_condition_held_the_first(name):
+    """Each include is inlined once: under a condition, it is missing when that is false."""
+    folder, always, sometimes = source.probes_folder(), {name}, set()
+
+    def follow(path, depth):
+        for line in path.read_text().splitlines():
+            if match := re.match(r'\s*#\s*include\s+"([\w./-]+)"', line):
+                file = match[1]
+                assert depth or file not in sometimes, f"{path.name}: {file}"
+                if file not in always | sometimes and (folder / "include" / file).exists():
+                    (sometimes if depth else always).add(file)
+                    follow(folder / "include" / file, depth)
+            depth += bool(re.match(r"\s*#\s*if", line)) - bool(re.match(r"\s*#\s*endif", line))
+
+    follow(folder / name, 0)
+
+
 def test_an_absolute_path_is_taken_as_it_is(probes, tmp_path):
     (probes / "include" / "a.h").write_text("int a;\n")
     own = tmp_path / "elsewhere.c"
