@@ -14,6 +14,7 @@ SLOW = (
     "bcc",
     "base64",
     "csv",
+    "datetime",
     "dataclasses",  # see pytracer.record
     "decimal",
     "difflib",

@@ -5,7 +5,6 @@ An item is seen as a table: ``time`` first, then its columns, all of one length.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ from pytracer.text import harmless
 
 Values = Sequence[Any] | Array
 _SHOWN_ROWS = 10  # of a representation
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 @record
@@ -43,9 +41,12 @@ class Tabular:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield each row as a dictionary of plain Python values; ``time`` is a datetime (UTC)."""
+        import datetime
+
+        epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
         for row in rows_of(self.table()):
             nanoseconds = row["time"]
-            yield row | {"time": _EPOCH + datetime.timedelta(microseconds=nanoseconds // 1000)}
+            yield row | {"time": epoch + datetime.timedelta(microseconds=nanoseconds // 1000)}
 
     def to_numpy(self) -> dict[str, Array]:
         """Return every column as an array of shape (n,).

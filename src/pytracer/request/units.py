@@ -5,9 +5,12 @@ Every function raises ValueError with a message that names the value.
 
 from __future__ import annotations
 
-import datetime
 import math
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datetime
 
 MILLISECOND = 1_000_000  # nanoseconds
 _UNITS = {"ns": 1, "us": 1_000, "ms": MILLISECOND, "s": 1_000_000_000, "": MILLISECOND}
@@ -33,15 +36,17 @@ def nanoseconds(value: int | str | datetime.timedelta) -> int:
 
     Takes nanoseconds (int), text with a unit (``"10ms"``; without one it is milliseconds) or a timedelta.
     """
-    if isinstance(value, datetime.timedelta):
-        number = (value // datetime.timedelta(microseconds=1)) * 1000
-    elif isinstance(value, str):
+    if isinstance(value, str):
         from decimal import Decimal  # which most starts do without
 
         match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)(ns|us|ms|s|)", value, re.ASCII)
         number = round(Decimal(match[1]) * _UNITS[match[2]]) if match else -1
+    elif isinstance(value, int):
+        number = -1 if isinstance(value, bool) else value
     else:
-        number = value if isinstance(value, int) and not isinstance(value, bool) else -1
+        from datetime import timedelta
+
+        number = (value // timedelta(microseconds=1)) * 1000 if isinstance(value, timedelta) else -1
     if not 0 <= number < 1 << 63:
         raise ValueError(f"{value!r} is no length of time such as 10ms, 500us or 2s")
     return number

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from datetime import datetime
 from typing import Any
 
 from pytracer.arrays import Array, np
@@ -76,6 +75,8 @@ def align(text: str, width: int) -> str:
 @functools.lru_cache(maxsize=1024)  # in a flood many events bear the same
 def timestamp(milliseconds: int) -> str:
     """Format a moment (milliseconds since the epoch) in local time with its offset."""
+    from datetime import datetime  # is loaded when the first time is shown
+
     return datetime.fromtimestamp(milliseconds / 1e3).astimezone().isoformat(timespec="milliseconds")
 
 
@@ -89,4 +90,6 @@ def timestamps(times: Array) -> list[str]:
 @functools.lru_cache(maxsize=64)
 def clock(time: float) -> str:
     """Format a moment (seconds since the epoch) as local ``HH:MM:SS``."""
+    from datetime import datetime
+
     return datetime.fromtimestamp(time).strftime("%H:%M:%S")
