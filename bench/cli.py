@@ -16,6 +16,7 @@ from bench.performance_page import Group, bound, keep, machine
 GROUPS = {
     "start": "bench.start",
     "cost": "bench.cost",
+    "scripts": "bench.scripts",
     "returns": "bench.returns",
     "allocations": "bench.allocations",
     "packets": "bench.packets",
