@@ -15,7 +15,7 @@ from pytracer.lang.scope import Value
 from pytracer.lang.script import Script
 from pytracer.lang.script.parser import split_point
 from pytracer.lang.script.syntax import AttachPoint
-from pytracer.lang.types import ArrayType, StructType
+from pytracer.lang.types import ArrayType, StructType, c_type
 from pytracer.plan.btf_types import BtfTypes
 from pytracer.plan.scopes import scope_of
 from pytracer.plan.script_files import with_files
@@ -166,7 +166,8 @@ def _arguments(source: Source, target: NamedTarget, facts: KernelInfo) -> Sequen
         return ()
     scope = scope_of(source, target, facts)
     entry = scope.entry or scope
-    return [f"{value.type.text} {name}" for name, value in entry.named.items() if isinstance(value, Value)]
+    show = c_type if source.kind in ("u", "ur") else lambda kind: kind.text
+    return [f"{show(value.type)} {name}" for name, value in entry.named.items() if isinstance(value, Value)]
 
 
 def _members(kind: str, name: str, facts: KernelInfo) -> Iterator[str]:

@@ -175,3 +175,21 @@ def test_histograms_with_a_number_in_each_bucket_and_probes_that_may_be_missing(
     rows = [line.split("|")[0].split() for line in result.out.splitlines() if "|" in line]
     assert (rows[0], rows[-1]) == (["(...,", "0)", "1"], ["[5]", "1"])
     assert result.err == ""
+
+
+def test_blocks_of_an_event_run_in_the_order_of_the_script(deep):
+    text = (
+        'tracepoint:syscalls:sys_exit_clock_nanosleep { printf("a"); } '
+        'tracepoint:syscalls:sys_exit_clock_nanosleep { printf("b "); } '
+        'uprobe:$1:inner { printf("x"); } uprobe:$1:inner { printf("y "); }'
+    )
+    result = run("script", "-q", "-e", text, deep, "--", deep)
+    assert result.out.count("xy ") == 23, result.err
+    assert "ab " in result.out
+
+
+def test_arguments_of_programs_are_listed_as_in_c_and_modules_must_be_loaded(program):
+    listed = run("script", "-lv", f"uprobe:{program}:hit").out.splitlines()[1:]
+    assert listed == ["    struct whole* one", "    struct whole* other", "    int count"]
+    result = run("script", "-e", "rawtracepoint:pt_none:sys_enter { }")
+    assert (result.status, "the kernel has no module 'pt_none'" in result.err) == (2, True)

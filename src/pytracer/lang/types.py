@@ -166,6 +166,16 @@ def is_text(kind: Type) -> bool:
     return isinstance(kind, ArrayType) and is_char(kind.of)
 
 
+def c_type(kind: Type) -> str:
+    """Return a type as C and debug information name it: ``unsigned int*``."""
+    if isinstance(kind, PointerType):
+        return f"{c_type(kind.to)}*"
+    if not isinstance(kind, IntType) or kind.boolean:
+        return kind.text
+    name = {1: "char", 2: "short", 4: "int", 8: "long"}[kind.size]
+    return name if kind.signed else f"unsigned {name}"
+
+
 def promote(kind: IntType) -> IntType:
     """Apply C's integer promotion."""
     if kind.size < INT.size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import re
 from collections.abc import Iterator
@@ -49,6 +50,16 @@ def _at_address(point: AttachPoint, process: int) -> AttachPoint:
     if offset is None:
         raise UsageError(f"{file} has nothing at address {address}", hint="nm shows what it has")
     return replace(point, parts=(provider, file, f"+{offset:#x}"))
+
+
+def missing_module(point: AttachPoint) -> str:
+    """Return the module of the kernel that an attach point names and that is not loaded, else ""."""
+    kind = SOURCES.get(point.parts[0])
+    if kind not in ("k", "kr", "f", "fr", "rt") or len(point.parts) != 3 or point.parts[1] == "bpf":
+        return ""
+    pattern = point.parts[1].replace("-", "_")
+    loaded = ("vmlinux", *(path.name for path in Path("/sys/module").iterdir()))
+    return "" if fnmatch.filter(loaded, pattern) else point.parts[1]
 
 
 def _is_program(path: str) -> bool:

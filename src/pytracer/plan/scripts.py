@@ -39,7 +39,7 @@ from pytracer.plan.generated_programs import attach_programs, split_sites
 from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.sample_scopes import bind_tasks, scope_of_sample
 from pytracer.plan.scopes import scope_of
-from pytracer.plan.script_files import with_files
+from pytracer.plan.script_files import missing_module, with_files
 from pytracer.plan.script_probes import SampledProbe, parse_attach_point, with_parameters
 from pytracer.record import record, replace
 from pytracer.request import Request, ScriptRequest
@@ -98,9 +98,12 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
             end_programs |= {number} if probe.at_end else set()
         else:
             probes.append(replace(chosen_probe, name=getattr(probe, "event", chosen_probe.name)))
-    attached = attach_programs(groups, lambda _: False, request, facts)
-    probes += attached.probes
-    # The last is attached first: what happens at the begin precedes all else, and what at the end follows it.
+    # The last is attached first. The kernel runs the programs of an event, and timers, in the order in which
+    # they were attached, but at functions the last attached runs first. The first declared is to run first.
+    events = {key: targets for key, targets in reversed(groups.items()) if key[1] in ("t", "rt")}
+    attached = attach_programs(events | groups, lambda _: False, request, facts)
+    probes = [*reversed(probes), *attached.probes]
+    # What happens at the begin precedes all else, and what at the end follows it.
     # Of several, the first declared runs first: ends run as they are detached, in the other order.
     probes += [*reversed(begins), *ends]
     _check_loops(blocks, facts)
@@ -129,7 +132,7 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
                 for place in places
             ),
             end_programs=frozenset(end_programs),
-            attached=len(places),
+            attached=len(set(names)),
             enums=_enum_names(state, facts),
         ),
         generated={GENERATED: generate_script(blocks, state.maps())},
@@ -234,6 +237,12 @@ def attach_points(script: Script, block: ProbeBlock, request: Request) -> Iterab
     parameters = request.script.parameters if request.script is not None else ()
     for point in block.points:
         point = with_parameters(script.text, point, parameters)
+        if (module := missing_module(point)) and script.config.get("missing_probes") not in (
+            "warn",
+            "ignore",
+        ):
+            message = f"the kernel has no module {module!r}"
+            raise ProbeSpecError(message, script.text, point.start, point.end, hint="lsmod lists them")
         points = with_files(point, request.process)
         for one in points:
             yield one, len(points) > 1
