@@ -88,6 +88,6 @@ def uses_of(tracer: str, c_file: str) -> TracerUses:
     if PurePath(c_file).is_absolute():
         return TracerUses({})
     head = f'{{"tracer": "{tracer}",'
-    with FILE.open(encoding="ascii") as lines:
+    with FILE.open(encoding="utf-8") as lines:
         line = next((line for line in lines if line.startswith(head)), "{}")
     return TracerUses(json.loads(line))
