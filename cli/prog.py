@@ -29,6 +29,7 @@ _NOTES = """\
 examples:
   pytracer prog                      all programs, and their runs within a second
   pytracer prog 10 --sort total_ns   the same within ten seconds, longest run time first
+  pytracer prog top --live           the same on a live screen (docs/live.md)
   pytracer prog top 2 --top 5        the five programs with most run time, every two seconds
   pytracer prog -f json              one object per line, with every column
 
@@ -67,6 +68,8 @@ def _watch(view: str, words: list[str]) -> int:
     sort_column = options.sort or ("total_ns" if view == "top" else "id")
     rank([], sort_column)
     require(NEEDED, "pytracer prog")
+    if options.live:
+        return _show_live(view, words, times, options, sort_column)
     with contextlib.ExitStack() as stack:
         name = options.output
         stream = standard_output() if name is None else stack.enter_context(OutputFile(name))
@@ -89,6 +92,26 @@ def _watch(view: str, words: list[str]) -> int:
         for item in watch_programs(collector, times, signals):
             sink.emit(item)
         sink.close()
+    return 0
+
+
+def _show_live(
+    view: str, words: Sequence[str], times: argparse.Namespace, options: argparse.Namespace, sort: str
+) -> int:
+    from pytracer.cli.running import warn
+    from pytracer.prog.program_tables import PROGRAMS, ProgramTable, live_schema
+    from pytracer.prog.run_stats import count_runs
+    from pytracer.screen.run import show_items
+    from pytracer.trace.event_loop import EventLoop
+    from pytracer.trace.program_watch import ProgramCollector, watch_programs
+
+    if view != "top" or options.output is not None or options.format != "table":
+        raise UsageError("--live is for prog top, without -f and -o", hint="pytracer prog top --live")
+    with count_runs(), contextlib.closing(EventLoop()) as events:
+        collector = ProgramCollector(ProgramTable(), sort, options.top, summary=True)
+        items = watch_programs(collector, times, events)
+        words = ["prog", view, *words]
+        show_items(items, live_schema(), events.stop, PROGRAMS, words, warn=warn, wide=options.wide)
     return 0
 
 
@@ -118,6 +141,7 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--top", type=positive, metavar="N", help="print only the first N programs")
     parser.add_argument("--sort", metavar="COLUMN", help="sort by this column, largest first")
+    parser.add_argument("--live", action="store_true", help="top: show a live screen (docs/live.md)")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(words)
     return options, options.rest

@@ -185,3 +185,19 @@ def test_output_of_the_command_is_shown_at_the_end():
         term.type("q")
         assert term.finish() == 0
     assert b"written" in term.sent[term.sent.rfind(b"\x1b[?1049l") :]
+
+
+def test_programs_of_the_machine(busy):
+    with Terminal("syscalls", "--live", "-p", busy) as other, Terminal("prog", "top", "--live") as term:
+        other.wait_for("getppid")
+        term.wait_for("row 1 of")
+        term.type("/")
+        term.wait_for("filter: ")
+        term.type(f"pids={other.process.pid} runs>0\r")
+        term.wait_for(f"pytracer syscalls ({other.process.pid})")
+        term.type("q")
+        assert term.finish() == 0
+        assert term.is_restored()
+        other.type("q")
+        assert other.finish() == 0
+    assert run("prog", "--live").status == 2

@@ -20,7 +20,7 @@ from pytracer.prog.pins import Pin, pins
 from pytracer.prog.program_list import KernelMap, KernelProgram, ProgramLister, list_maps
 from pytracer.prog.run_stats import RunCount, RunCounter
 from pytracer.record import default_factory, record, replace
-from pytracer.spec import Column, Unit
+from pytracer.spec import Column, Tracer, Unit
 from pytracer.spec import Table as TableOutput
 from pytracer.text import from_path
 
@@ -67,6 +67,28 @@ def schema(view: str) -> Schema:
     """Return the schema with all columns; those not in the default ``list`` or ``top`` table are ``wide``."""
     columns = tuple(replace(column, wide=column.name not in _SHOWN[view]) for column in _COLUMNS)
     return Schema("prog", columns, (), TableOutput("", ()))
+
+
+def live_schema() -> Schema:
+    """Return the schema of ``top`` for a live screen: rows are found again by their keys, and the time that
+    programs ran has a trend."""
+    columns = {column.name: column for column in schema("top").columns}
+    values = [columns[name] for name in ("total_ns", "runs", "missed")]
+    values += [replace(columns[name], computed=True) for name in ("rate", "avg_ns", "cpu")]
+    named = {value.name for value in values}
+    keys = tuple(column for name, column in columns.items() if name not in named)
+    return Schema("prog", keys, tuple(values), PROGRAMS.outputs[0])
+
+
+PROGRAMS = Tracer(
+    name="prog",
+    group="system",
+    summary="the BPF programs of this machine",
+    description="Lists the BPF programs of this machine, whoever loaded them.",
+    hooks=(),
+    outputs=(TableOutput("", ()),),
+)
+"""What a live screen shows: a subcommand, and so no module of ``tracers``."""
 
 
 @record

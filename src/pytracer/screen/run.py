@@ -12,17 +12,18 @@ import sys
 import tempfile
 import termios
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import IO
 
 from pytracer import inherited, progress
 from pytracer.errors import LossError, UsageError
+from pytracer.model import Item, Schema
 from pytracer.plan import KernelInfo, output_of
 from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.screen.command_line import LIVE
-from pytracer.spec import Stream, registry
+from pytracer.spec import Stream, Tracer, registry
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Trace
 from pytracer.view import make_view
@@ -91,7 +92,7 @@ def run_live(
             output=(output, output),
             nap=_NAP,
         ) as trace:
-            printed = _show(trace, request, words, messages, wide=wide)
+            printed = _show(trace, trace.schema, trace.stop, request.tracer, words, messages, wide=wide)
         if written is not None:
             _replay(written)
         messages.flush()
@@ -137,24 +138,49 @@ class _Messages:
             self._warn(line)
 
 
+def show_items(
+    items: Iterable[Item],
+    schema: Schema,
+    stop: Callable[[], None],
+    tracer: Tracer,
+    words: Sequence[str],
+    *,
+    warn: Callable[[str], None],
+    wide: bool,
+) -> None:
+    """Show items on the screen until it is left; ``stop`` makes them end."""
+    require_screen()
+    messages = _Messages(warn, warn)
+    for line in _show(items, schema, stop, tracer, words, messages, wide=wide):
+        print(line)
+    messages.flush()
+
+
 def _show(
-    trace: Trace, request: Request, words: Sequence[str], messages: _Messages, *, wide: bool
+    items: Iterable[Item],
+    schema: Schema,
+    stop: Callable[[], None],
+    tracer: Tracer,
+    words: Sequence[str],
+    messages: _Messages,
+    *,
+    wide: bool,
 ) -> list[str]:
-    """Show a trace until the screen is left. Returns the requested command lines."""
-    view = make_view(trace.schema)
+    """Show items until the screen is left. Returns the requested command lines."""
+    view = make_view(schema)
     messages.keep(view.notes)
     steps = progress.report_to(lambda line: view.notes.append(line) if line else None)
     closer = _Closer()
     colour = os.environ.get("NO_COLOR")
     from pytracer.screen.app import LiveApp
 
-    app = LiveApp(view, request.tracer, words, wide=wide, look=closer.run)
+    app = LiveApp(view, tracer, words, wide=wide, look=closer.run)
     if colour is not None:  # Textual takes it away, and what the screen starts is to have it
         os.environ["NO_COLOR"] = colour
 
     def read() -> None:
         try:
-            for item in trace:
+            for item in items:
                 view.add(item)
             app.post(app.run_ended)
         except Exception as error:
@@ -166,7 +192,7 @@ def _show(
         try:
             app.run(mouse=False)
         finally:
-            trace.stop()
+            stop()
             reader.join()
             progress.report_to(steps)
     messages.lost = {loss.meaning: loss.lost for loss in view.lost.values()}

@@ -125,6 +125,8 @@ def _holds(value: Any, term: _Term) -> bool:
         return any(_holds(one, term) for one in value)
     if value is None:
         return term.sign in ("!=", "!~")
+    if term.number is None and term.sign in ("=", "!="):
+        value = str(value)  # a number among names
     if not isinstance(value, str) and term.sign in _COMPARE:
         return bool(_COMPARE[term.sign](value, term.number))
     if not isinstance(value, str):

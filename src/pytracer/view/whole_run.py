@@ -31,8 +31,12 @@ class WholeRun:
         """Return whether the rows of this schema can be added up: not histograms, nor values that are made of
         the C's own members."""
         known = {column.source for column in schema.values}
-        return not schema.is_histogram and not any(
-            column.computed or (column.ratio and not {*column.ratio} <= known) for column in schema.values
+        return (
+            bool(schema.values)
+            and not schema.is_histogram
+            and not any(
+                column.computed or (column.ratio and not {*column.ratio} <= known) for column in schema.values
+            )
         )
 
     def add(self, item: Snapshot) -> None:
