@@ -55,13 +55,26 @@ def run(words: Sequence[str]) -> int:
     if print_instead(options, request):
         return 0
 
+    messages = Messages(verbose=options.verbose, warnings=not options.no_warnings)
+    if options.live:
+        return _show_live(options, request, words, messages)
+
     from pytracer.sinks import make_sink
 
     def open_sink(stream: TextIO) -> Sink:
         return make_sink(SCRIPT_FORMATS[options.format], stream, timestamps=False, terminal=False)
 
-    messages = Messages(verbose=options.verbose, warnings=not options.no_warnings)
     return run_request(options, request, open_sink, messages)
+
+
+def _show_live(
+    options: argparse.Namespace, request: Request, words: Sequence[str], messages: Messages
+) -> int:
+    from pytracer.cli.live import show_live
+
+    if options.output is not None or options.format != "text":
+        raise UsageError("--live cannot be combined with -f or -o")
+    return show_live(options, request, ["script", *words], messages)
 
 
 def _list(options: argparse.Namespace, named_parameters: dict[str, str]) -> int:
@@ -155,6 +168,9 @@ def _parser() -> Parser:
         type=size_in_bytes,
         metavar="SIZE",
         help="size of the event buffer (512k, 8M; default: 8M)",
+    )
+    parser.add_argument(
+        "--live", action="store_true", help="show maps and printed lines on a live screen (docs/live.md)"
     )
     parser.add_argument("--strict", action="store_true", help="exit 3 if anything was lost")
     add_plan_options(parser)

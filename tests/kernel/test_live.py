@@ -201,3 +201,24 @@ def test_programs_of_the_machine(busy):
         other.type("q")
         assert other.finish() == 0
     assert run("prog", "--live").status == 2
+
+
+def test_a_script_has_a_view_for_each_of_its_maps():
+    script = """tracepoint:raw_syscalls:sys_enter /args.id == 110/ {
+        @calls[comm] = count(); @sizes = hist(args.id); printf("called\\n");
+    }"""
+    command = ["--", sys.executable, "-c", CALLS]
+    with Terminal("script", "--live", "-e", script, *command, columns=100) as term:
+        term.wait_for("ended")
+        term.wait_for("row 101 of 101")
+        term.wait_for(lambda _: term.lines[2].endswith("called"), "what is printed")
+        term.type("\t")
+        term.wait_for(lambda _: term.lines[0].startswith("@calls "), "the first map")
+        term.wait_for(lambda _: term.lines[2].split()[1:2] == ["101"], "101 calls")
+        term.type("\t")
+        term.wait_for(lambda _: term.lines[0].startswith("@sizes "), "the second map")
+        term.type("\r")
+        term.wait_for("[64, 128)                       101 |")
+        term.type("qq")
+        assert term.finish() == 0
+        assert term.is_restored()

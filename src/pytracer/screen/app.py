@@ -16,10 +16,10 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
-from pytracer.screen import command_line, saving
+from pytracer.screen import command_line, keys, saving
 from pytracer.screen.dialogs import Menu, Page, Question
 from pytracer.screen.job_control import resume_once
-from pytracer.screen.lines import ALARM, BOLD, DIM, KEY, PLAIN, TREND, Lines, Part
+from pytracer.screen.lines import ALARM, BOLD, DIM, PLAIN, TREND, Lines, Part
 from pytracer.screen.pacing import QUERY, Pacer, can_write
 from pytracer.screen.rows import RowsPane
 from pytracer.sinks.formatting import duration
@@ -32,33 +32,6 @@ from pytracer.view.detail import describe
 PERIOD = 0.5  # seconds between two looks at what has come in
 _LEAVE = 5.0  # seconds that the terminal has to show what is on its way, before it is left
 _TREND = 20  # characters
-_KEYS = (
-    ("space", "pause"),
-    ("</>", "sort"),
-    ("/", "filter"),
-    ("enter", "row"),
-    ("s", "stacks"),
-    ("e", "events"),
-    ("p", "process"),
-    ("a", "whole run"),
-    ("c", "command"),
-    ("w", "save"),
-    ("?", "help"),
-    ("q", "quit"),
-)
-_HELP = """\
-up down  page up  page down  home end   move (also j k g G)
-h l                                     columns further left, right
-space                                   pause; what comes in meanwhile is kept. Again: go on
-left right                              an interval back, forward
-a                                       all intervals so far, added up; again: the newest
-<  >   r                                sort by the column before, the next; reverse the order
-/                                       filter: pid=7 comm~ssh latency_ns>10ms, words; empty: all rows
-enter                                   everything about the row
-s  e  p                                 look closer at the row: its stacks, its events, its process
-c                                       the command line for what is on the screen
-w                                       write what is on the screen to a file: .csv .json .md .yaml .txt
-q  ctrl-c                               quit"""
 
 
 class LiveApp(App[None]):
@@ -90,6 +63,8 @@ class LiveApp(App[None]):
         Binding("left,left_square_bracket", "interval(-1)", show=False),
         Binding("right,right_square_bracket", "interval(1)", show=False),
         Binding("a", "whole_run", show=False),
+        Binding("tab", "view(1)", show=False, priority=True),
+        Binding("shift+tab", "view(-1)", show=False, priority=True),
         Binding("slash", "filter", show=False),
         Binding("enter", "row", show=False),
         Binding("s", "closer('stacks')", show=False),
@@ -114,6 +89,7 @@ class LiveApp(App[None]):
         super().__init__(ansi_color=True)  # the terminal's own colours and background, and none with NO_COLOR
         self.theme = "ansi-dark"
         self.view, self.tracer, self.words = view, tracer, list(words)
+        self.views = [view]  # of a script: what it prints, and its maps
         self.failure: Exception | None = None
         self.ended = False  # the run is over
         self.printed: list[str] = []  # command lines that were asked for
@@ -191,14 +167,7 @@ class LiveApp(App[None]):
         alarm.display = bool(lost)
         alarm.draw(lost)
         self._lines["status"].draw([self._status()])
-        self._lines["keys"].draw([self._keys()])
-
-    def _keys(self) -> list[Part]:
-        """Return the keys that there is room for, help and quit among them."""
-        first, last = list(_KEYS[:-2]), _KEYS[-2:]
-        while first and sum(len(key) + len(text) + 3 for key, text in (*first, *last)) - 2 > self.size.width:
-            first.pop()
-        return [part for key, text in (*first, *last) for part in ((key, KEY), (f" {text}  ", PLAIN))]
+        self._lines["keys"].draw([keys.fitting(self.size.width)])
 
     def _title(self) -> list[Part]:
         view = self.view
@@ -212,6 +181,9 @@ class LiveApp(App[None]):
                 rate = duration(round(view.rates[-1]))
             parts.append((f"  {rate} {counted}/s ", PLAIN))
             parts.append((sparkline(view.rates, _TREND, ascii_only=self._ascii).strip(), TREND))
+        if len(self.views) > 1:
+            place = self.views.index(view) + 1
+            parts.append((f"  {place} of {len(self.views)} views (tab)", PLAIN))
         if self.ended:
             parts.append(("  ended", BOLD))
         if view.paused:
@@ -278,6 +250,23 @@ class LiveApp(App[None]):
         self.view.step(by)
         self.draw()
 
+    def add_view(self, view: View) -> None:
+        """Add a view, and show it if there was nothing to show. For the loop's thread."""
+        self.views.append(view)
+        if len(self.view) == 0:
+            self.show_view(view)
+
+    def show_view(self, view: View) -> None:
+        """Show another view."""
+        self.view = view
+        self._rows.show_view(view)
+        self.draw()
+
+    def action_view(self, by: int) -> None:
+        """Show the next view, or the one before."""
+        if len(self.views) > 1 and len(self.screen_stack) == 1:
+            self.show_view(self.views[(self.views.index(self.view) + by) % len(self.views)])
+
     def action_whole_run(self) -> None:
         """Show the whole run so far, or again the newest interval."""
         view = self.view
@@ -339,7 +328,7 @@ class LiveApp(App[None]):
 
     def action_help(self) -> None:
         """Explain the keys."""
-        self.push_screen(Page("keys", _HELP.splitlines()))
+        self.push_screen(Page("keys", keys.HELP.splitlines()))
 
     # ---- the run, and signals
 

@@ -37,10 +37,14 @@ class RowsPane(Lines, can_focus=True):
     def __init__(self, view: View, *, wide: bool, ascii_only: bool) -> None:
         """Show what ``view`` has; ``wide``: all columns of it, also if there is no room for them."""
         super().__init__("rows")
-        self.view, self.wide = view, wide
+        self.wide, self._ascii = wide, ascii_only
+        self.show_view(view)
+
+    def show_view(self, view: View) -> None:
+        """Show another view from its first row on, or its end."""
+        self.view = view
         self.cursor = self._top = 0
         self.follows = view.schema.is_stream
-        self._ascii = ascii_only
         self._skipped = 0  # columns that are left of the screen
         self._widths: dict[str, int] = {}
         self._trend_width = _TREND  # characters that there is room for

@@ -24,10 +24,12 @@ from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.screen.command_line import LIVE
 from pytracer.spec import Stream, Tracer, registry
+from pytracer.spec.script import SCRIPT
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Trace
 from pytracer.view import make_view
 from pytracer.view.closer import Choice
+from pytracer.view.script import ScriptViews
 
 _INTERVAL = 1.0  # seconds, if nothing is said
 _NAP = 0.1  # seconds between two readings of a ring, which has room for more: the screen changes no sooner
@@ -75,7 +77,7 @@ def run_live(
     left. Raises LossError under ``strict`` where anything was lost.
     """
     require_screen()
-    if request.interval is None and not isinstance(output_of(request), Stream):
+    if request.interval is None and (request.script or not isinstance(output_of(request), Stream)):
         request = replace(request, interval=_INTERVAL)
     with contextlib.ExitStack() as stack:
         events = EventLoop()
@@ -167,7 +169,8 @@ def _show(
     wide: bool,
 ) -> list[str]:
     """Show items until the screen is left. Returns the requested command lines."""
-    view = make_view(schema)
+    views = ScriptViews(schema, lambda one: app.post(lambda: app.add_view(one))) if tracer is SCRIPT else None
+    view = make_view(schema) if views is None else views.printed
     messages.keep(view.notes)
     steps = progress.report_to(lambda line: view.notes.append(line) if line else None)
     closer = _Closer()
@@ -181,7 +184,7 @@ def _show(
     def read() -> None:
         try:
             for item in items:
-                view.add(item)
+                (views or view).add(item)
             app.post(app.run_ended)
         except Exception as error:
             app.post(lambda error=error: app.fail(error))  # type: ignore[misc]

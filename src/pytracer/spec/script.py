@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from pytracer.record import record
 from pytracer.spec.columns import Column
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.options import Flag, ScriptArguments
 from pytracer.spec.outputs import Stream
 from pytracer.spec.tracer import Tracer
+
+
+@record
+class ScriptStream(Stream):
+    """What a script prints. An interval is for its maps, on a live screen."""
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """See :class:`~pytracer.spec.Output`."""
+        return ("INTERVAL", "--buffer")
+
 
 SCRIPT = Tracer(
     name="script",
@@ -27,7 +39,7 @@ SCRIPT = Tracer(
         Flag("unsafe", "allow functions that change what is traced or run commands: system, signal"),
     ),
     outputs=(
-        Stream(
+        ScriptStream(
             columns=(
                 Column("type", "what made the output: printf, map, hist, stats, value, time", computed=True),
                 Column("data", "what it is", decode="text", computed=True),

@@ -44,7 +44,7 @@ class ScriptCollector(StreamCollector):
         self._by_name = {one.name: one for one in self._script.maps}
         self._exit_code: int | None = None
         self._announced = self._has_read = False
-        self._look_at = 0.0
+        self._look_at = self._started = 0.0
         found = [
             (one, tuple(process_words(one.keys)), tuple(process_words((one.value,))))
             for one in self._script.maps
@@ -102,6 +102,7 @@ class ScriptCollector(StreamCollector):
 
     def start(self, _links: Sequence[Link], /) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""
+        self._started = time.monotonic()
 
     def _read(self, *, last: bool) -> Iterator[Batch]:
         announced, self._announced = self._announced, True
@@ -154,6 +155,17 @@ class ScriptCollector(StreamCollector):
             for position, line in zip(chosen.tolist(), text, strict=True):
                 lines[position] = line
         return lines
+
+    def read_interval(self, *, last: bool) -> Iterator[Item]:
+        """See :class:`~pytracer.trace.collector.Collector`. With an interval, which a live screen has, also
+        yield the maps as tables."""
+        yield from super().read_interval(last=last)
+        if self._plan.request.interval is not None:
+            from pytracer.enrich.script_tables import tabulate
+
+            for one in self._script.maps:
+                if not self._map(one).is_empty:
+                    yield tabulate(one, self._show(one), time.monotonic() - self._started)
 
     def read_summary(self) -> Iterator[Item]:
         """Yield the maps, if the script's settings do not say otherwise."""
