@@ -186,6 +186,11 @@ def _live_histograms(file: Path) -> None:
     picture(file, ["syscalls", "--latency", "--", "sh", "-c", PIPELINE], _intervals(3))
 
 
+def _live_stacks(file: Path) -> None:
+    """Show the stacks of the whole run so far."""
+    picture(file, ["profile", "--", "sh", "-c", PIPELINE], _intervals(3), ["a"])
+
+
 def _live_closer(file: Path) -> None:
     picture(file, ["top", "--", "sh", "-c", PIPELINE], _intervals(2), ["s"])
 
@@ -200,5 +205,6 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "live-events": _live_events,
     "live-histograms": _live_histograms,
     "live-row": _live_row,
+    "live-stacks": _live_stacks,
     "live-closer": _live_closer,
 }
