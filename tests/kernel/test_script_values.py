@@ -193,3 +193,12 @@ def test_arguments_of_programs_are_listed_as_in_c_and_modules_must_be_loaded(pro
     assert listed == ["    struct whole* one", "    struct whole* other", "    int count"]
     result = run("script", "-e", "rawtracepoint:pt_none:sys_enter { }")
     assert (result.status, "the kernel has no module 'pt_none'" in result.err) == (2, True)
+
+
+def test_patterns_beside_other_attach_points_may_match_nothing(deep):
+    text = f"uprobe:{deep}:inner, uprobe:{deep}:inner.constprop.* {{ @ = count(); }}"
+    result = run("script", "-q", "-e", text, "-c", str(deep))
+    assert (result.out, result.status) == ("\n@: 23\n", 0)
+    assert "inner.constprop.*" in result.err
+    result = run("script", "-e", f"uprobe:{deep}:none*, uprobe:{deep}:nothing* {{ }}")
+    assert (result.status, "nothing matches the script's probes here" in result.err) == (2, True)

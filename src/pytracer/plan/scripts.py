@@ -150,7 +150,11 @@ def _check_options(state: ScriptState) -> None:
 
 
 def _check_probes(script: Script, places: Sequence[_BlockTarget]) -> None:
-    """Check the script's own limit of probes. Raises UsageError."""
+    """Check that there are probes, and the script's own limit of them. Raises UsageError."""
+    if not places:
+        points = [point for block in script.probes for point in block.points]
+        message = "nothing matches the script's probes here"
+        raise ProbeSpecError(message, script.text, points[0].start, points[-1].end)
     limit = script.config.get("max_probes")
     if limit is not None and len(places) > int(limit):
         raise UsageError(f"the script has {len(places)} probes, and max_probes is {limit}")
@@ -213,6 +217,9 @@ def _places(
                 resolved, targets = targets_of(source, source.kind, request, facts, warnings)
             except UsageError as error:
                 if is_one_of_several:
+                    continue
+                if "*" in point.text and len(block.points) > 1:  # as in f, f.constprop.*
+                    warnings.append(f"{point.text}: {error.message}")
                     continue
                 missing = script.config.get("missing_probes")
                 if missing in ("warn", "ignore"):
