@@ -24,8 +24,9 @@ FILES = "find /usr/share/doc -type f | sort | head -n 4000"
 PIPELINE = FILES + " | tr '\\n' '\\0' | xargs -0 cat | gzip -6 | sha256sum"
 LEVELS = {"before": "-9", "after": "-1"}
 BURSTS = """
-import time
-for _ in range(24):
+import os, time
+os.nice(-15)
+for _ in range(60):
     end = time.time() + 0.1
     while time.time() < end:
         pass
@@ -75,6 +76,10 @@ def _profile(file: Path) -> None:
 
 def _offcputime(file: Path) -> None:
     pytracer("offcputime", "--icicle", "-f", "flamegraph", "-o", file, "--", "sh", "-c", PIPELINE)
+
+
+def _offwaketime(file: Path) -> None:
+    pytracer("offwaketime", "--icicle", "-f", "flamegraph", "-o", file, "--", "sh", "-c", PIPELINE)
 
 
 def _diff(file: Path) -> None:
@@ -198,6 +203,7 @@ def _live_closer(file: Path) -> None:
 PICTURES: dict[str, Callable[[Path], None]] = {
     "flamegraph": _profile,
     "icicle": _offcputime,
+    "wakers": _offwaketime,
     "difference": _diff,
     "heatmap": _heatmap,
     "offsets": _offsets,

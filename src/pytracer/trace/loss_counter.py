@@ -15,6 +15,7 @@ from pytracer.trace.link_set import LinkSet
 
 _LOSSES = "pt_losses"  # probes_c/include/loss.h
 _RECURSIONS = "pt_recursions"  # probes_c/include/mapping.h
+_READINGS = 5  # of two counts that belong together, at most
 
 
 class LossCounter:
@@ -60,5 +61,13 @@ class LossCounter:
 
     def _missed(self) -> int:
         """Count the runs of programs that the kernel skipped, without those that a run itself had caused."""
-        caused = 0 if self._recursions is None else int(self._recursions.read()[1].sum())
-        return max(sum(map(recursion_misses, self._programs.values())) - caused, 0)
+        caused = self._caused()
+        for _ in range(_READINGS):
+            missed = sum(map(recursion_misses, self._programs.values()))
+            before, caused = caused, self._caused()
+            if caused == before:  # else runs went on between the two readings, and they do not fit
+                break
+        return max(missed - caused, 0)
+
+    def _caused(self) -> int:
+        return 0 if self._recursions is None else int(self._recursions.read()[1].sum())
