@@ -17,6 +17,7 @@ GROUPS = {
     "start": "bench.start",
     "cost": "bench.cost",
     "scripts": "bench.scripts",
+    "bystanders": "bench.bystanders",
     "returns": "bench.returns",
     "allocations": "bench.allocations",
     "packets": "bench.packets",

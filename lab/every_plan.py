@@ -16,6 +16,7 @@ from pytracer.plan import Plan, hooks_of, make_plan
 from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.spec import Injection, Probe, ProbeSpecArguments, Targets, Tracepoint, Tracer, registry
+from pytracer.spec.calls import needs_names
 
 
 class FactsKernelInfo(BtfKernelInfo):
@@ -81,7 +82,8 @@ def _alternatives(request: Request) -> Iterator[dict[str, str]]:
     """Yield every alternative of every hook at least once, those of one name together; an empty choice if
     there are none."""
     hooks = hooks_of(request)
-    for name in dict.fromkeys(alternative.name for hook in hooks for alternative in hook.alternatives):
+    every = (alternative for hook in hooks for alternative in hook.alternatives)
+    for name in dict.fromkeys(alternative.name for alternative in every if not needs_names(alternative)):
         yield {
             hook.name: name
             for hook in hooks

@@ -63,11 +63,15 @@ static __always_inline int on_enter(u32 nr)
 {
     struct pt_start start = {};
 
-    if (!pt_may_trace_current())
+    if (!pt_may_trace_current()) {
+        pt_skip();
         return PT_PASS;
+    }
     start.call = pt_call(nr);
-    if (!pt_is_wanted(start.call))
+    if (!pt_is_wanted(start.call)) {
+        pt_skip();
         return PT_PASS;
+    }
     start.ns = bpf_ktime_get_ns();
     pt_begin(&start);
     return PT_PASS;

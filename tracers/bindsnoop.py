@@ -1,7 +1,7 @@
 """bindsnoop: who binds sockets to addresses, and who listens there."""
 
 from pytracer.spec import Column, NameSet, Number, Stream, Tracer
-from pytracer.spec.common import ONLY_FAILED, RETURN, TASK_COLUMNS
+from pytracer.spec.common import ONLY_FAILED, TASK_COLUMNS, return_of
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.tcp import NETNS
 
@@ -12,7 +12,7 @@ TRACER = Tracer(
     group="network",
     summary="sockets as they are bound to addresses and begin to listen, by whom, with what result",
     description="Shows each bind(2) and listen(2) of an IPv4 or IPv6 socket as it returns.",
-    hooks=(RETURN,),
+    hooks=(return_of("bind listen socketcall"),),
     filters=TASK_FILTERS,
     follow=True,
     options=(

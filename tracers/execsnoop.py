@@ -1,9 +1,12 @@
 """execsnoop: programs as they are executed."""
 
 from pytracer.spec import Column, Flag, Stream, Tracer
-from pytracer.spec.common import ERROR, EXECUTED, RETURN
+from pytracer.spec.common import ERROR, EXECUTED, return_of
 from pytracer.spec.filters import TASK_FILTERS
 
+FAILED = Flag(
+    "failed", "also those that could not be executed", short="x", hooks=(return_of("execve execveat"),)
+)
 TRACER = Tracer(
     name="execsnoop",
     group="processes",
@@ -12,7 +15,7 @@ TRACER = Tracer(
     hooks=(EXECUTED,),
     filters=TASK_FILTERS,
     follow=True,
-    options=(Flag("failed", "also those that could not be executed", short="x", hooks=(RETURN,)),),
+    options=(FAILED,),
     outputs=(
         Stream(
             columns=(

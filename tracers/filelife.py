@@ -1,15 +1,17 @@
 """filelife: files that live briefly."""
 
 from pytracer.spec import Column, Duration, Stream, Tracer, Unit
-from pytracer.spec.common import ONLY_PATHS, RETURN
+from pytracer.spec.common import ONLY_PATHS, return_of
 from pytracer.spec.filters import TASK_FILTERS
+
+CALLS = "open creat openat openat2 unlink unlinkat rename renameat renameat2"
 
 TRACER = Tracer(
     name="filelife",
     group="files",
     summary="files that are created and removed again: by whom, how long they lived",
     description="Shows each file that is removed after it was created while the trace runs.",
-    hooks=(RETURN,),
+    hooks=(return_of(CALLS),),
     filters=TASK_FILTERS,
     follow=True,
     options=(

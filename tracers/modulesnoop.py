@@ -1,7 +1,7 @@
 """modulesnoop: kernel modules that are loaded and unloaded, and by whom."""
 
 from pytracer.spec import Alternative, Column, Hook, RawTracepoint, Stream, Tracer
-from pytracer.spec.common import ERROR, ONLY_FAILED, RETURN, TASK_COLUMNS
+from pytracer.spec.common import ERROR, ONLY_FAILED, TASK_COLUMNS, return_of
 from pytracer.spec.filters import TASK_FILTERS
 
 MODULE = Hook(
@@ -24,7 +24,7 @@ TRACER = Tracer(
     group="system",
     summary="kernel modules that are loaded, unloaded and asked for, and by whom",
     description="Shows init_module, finit_module and delete_module, and modules that the kernel asks for.",
-    hooks=(RETURN, MODULE),
+    hooks=(return_of("init_module finit_module delete_module"), MODULE),
     filters=TASK_FILTERS,
     follow=True,
     options=(ONLY_FAILED,),

@@ -1,15 +1,20 @@
 """mountsnoop: mounts as they are made, changed and taken away."""
 
 from pytracer.spec import Column, Stream, Tracer
-from pytracer.spec.common import ERROR, ONLY_FAILED, RETURN, TASK_COLUMNS
+from pytracer.spec.common import ERROR, ONLY_FAILED, TASK_COLUMNS, return_of
 from pytracer.spec.filters import TASK_FILTERS
+
+CALLS = (
+    "mount umount2 umount pivot_root fsopen fsconfig fsmount fspick open_tree mount_setattr "
+    "open_tree_attr move_mount"
+)
 
 TRACER = Tracer(
     name="mountsnoop",
     group="files",
     summary="mounts as they are made, moved, changed and removed",
     description="Shows mount, umount, fsopen, fsmount, move_mount and their like, as they return.",
-    hooks=(RETURN,),
+    hooks=(return_of(CALLS),),
     filters=TASK_FILTERS,
     follow=True,
     options=(ONLY_FAILED,),

@@ -1,7 +1,7 @@
 """opensnoop: files as they are opened."""
 
 from pytracer.spec import Column, Stream, Tracer
-from pytracer.spec.common import ERROR, ONLY_FAILED, ONLY_PATHS, RETURN
+from pytracer.spec.common import ERROR, ONLY_FAILED, ONLY_PATHS, return_of
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.io_uring import RING_FILES
 
@@ -10,7 +10,7 @@ TRACER = Tracer(
     group="files",
     summary="files as they are opened, and failed opens",
     description="Shows each open, openat, openat2 and creat as it returns: process, path, result.",
-    hooks=(RETURN, RING_FILES),
+    hooks=(return_of("open creat openat openat2"), RING_FILES),
     filters=TASK_FILTERS,
     follow=True,
     options=(

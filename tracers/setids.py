@@ -1,17 +1,22 @@
 """setids: changes of user and group ids."""
 
 from pytracer.spec import Column, Stream, Tracer
-from pytracer.spec.common import ERROR, ONLY_FAILED, RETURN, TASK_COLUMNS
+from pytracer.spec.common import ERROR, ONLY_FAILED, TASK_COLUMNS, return_of
 from pytracer.spec.filters import TASK_FILTERS
 
 UNCHANGED = 0xFFFFFFFF
+
+CALLS = (
+    "setuid setgid setfsuid setfsgid setuid32 setgid32 setfsuid32 setfsgid32 setreuid setregid "
+    "setreuid32 setregid32 setresuid setresgid setresuid32 setresgid32 setgroups setgroups32"
+)
 
 TRACER = Tracer(
     name="setids",
     group="processes",
     summary="changes of user and group ids, and attempts at them",
     description="Shows each set*id and setgroups call: the ids asked for, and the thread's afterwards.",
-    hooks=(RETURN,),
+    hooks=(return_of(CALLS),),
     filters=TASK_FILTERS,
     follow=True,
     options=(ONLY_FAILED,),

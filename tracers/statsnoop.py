@@ -1,16 +1,21 @@
 """statsnoop: whose attributes are asked for."""
 
 from pytracer.spec import Column, Stream, Tracer
-from pytracer.spec.common import ERROR, ONLY_FAILED, ONLY_PATHS, RETURN, TASK_COLUMNS
+from pytracer.spec.common import ERROR, ONLY_FAILED, ONLY_PATHS, TASK_COLUMNS, return_of
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.io_uring import RING_FILES
+
+CALLS = (
+    "stat lstat oldstat oldlstat stat64 lstat64 statfs statfs64 fstat oldfstat fstat64 fstatfs "
+    "fstatfs64 newfstatat fstatat64 statx ustat"
+)
 
 TRACER = Tracer(
     name="statsnoop",
     group="files",
     summary="stat, statx, statfs and similar calls: process, path, error",
     description="Shows each system call that reads attributes of a file or file system, as it returns.",
-    hooks=(RETURN, RING_FILES),
+    hooks=(return_of(CALLS), RING_FILES),
     filters=TASK_FILTERS,
     follow=True,
     options=(ONLY_FAILED, ONLY_PATHS),

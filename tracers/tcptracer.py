@@ -1,8 +1,9 @@
 """tcptracer: TCP connections as they are opened, accepted and closed."""
 
 from pytracer.spec import Column, NameSet, Stream, Tracer, Unit
-from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
+from pytracer.spec.common import ONLY_NETWORKS
 from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.tcp import TCP_ACCEPT, TCP_STATE
 
 TYPES = ("connect", "accept", "close", "fail")  # enum type in probes_c/tcptracer.c
 LASTED = "how long it was open (close) or took to be (connect, fail); 0: opened before the trace"

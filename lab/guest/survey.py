@@ -48,6 +48,7 @@ from pytracer.spec import (
     parse_source,
     registry,
 )
+from pytracer.spec.calls import needs_names
 from pytracer.spec.common import FOLLOW, MAPPING
 
 LIMIT = (
@@ -264,6 +265,9 @@ class SurveyRun:
         words = list(dict.fromkeys(word for use in uses for word in use.arguments))
         # Others may come with one that is named; each is shown where it is requested.
         hooks = [use.hook for use in every if set(use.arguments) <= set(words)]
+        for use in uses if self.hook else []:
+            if any(map(needs_names, use.hook.alternatives_named(self.alternative))):
+                words += ["-e", "openat,read,write"]
         words += ["--hook", f"{self.hook}={self.alternative}"] if self.hook else []
         words += ["--headers", self.headers] if self.headers else []
         try:

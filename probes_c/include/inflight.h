@@ -19,7 +19,8 @@ BPF_HASH(starts, u64, struct pt_start, 65536);
 
 #ifndef HOOK_SWITCH_NONE
 struct pt_slot {
-    u64 task; // 0: the slot is empty
+    u64 task;    // 0: the slot is empty
+    u64 skipped; // the running task, if it is in an operation that is not traced
     struct pt_start start;
 };
 BPF_PERCPU_ARRAY(pt_slots, struct pt_slot, 1);
@@ -36,7 +37,10 @@ int pt_switched(void *ctx)
 {
     struct pt_slot *slot = pt_slot();
 
-    if (slot && slot->task) {
+    if (!slot)
+        return PT_PASS;
+    slot->skipped = 0;
+    if (slot->task) {
         if (starts.update(&slot->task, &slot->start))
             pt_lost(PT_LOSS_INFLIGHT_FULL);
         slot->task = 0;
@@ -53,12 +57,24 @@ static __always_inline void pt_begin(struct pt_start *start)
 
     if (slot) {
         slot->start = *start;
+        slot->skipped = 0;
         pt_barrier(); // a program that interrupts this one must not see the task with a partial start
         slot->task = task;
     }
 #else
     if (starts.update(&task, start))
         pt_lost(PT_LOSS_INFLIGHT_FULL);
+#endif
+}
+
+// An operation begins that is not traced: its end need not be looked up.
+static __always_inline void pt_skip(void)
+{
+#ifndef HOOK_SWITCH_NONE
+    struct pt_slot *slot = pt_slot();
+
+    if (slot)
+        slot->skipped = bpf_get_current_task();
 #endif
 }
 
@@ -91,6 +107,8 @@ static __always_inline int pt_end(struct pt_start *start)
             return 1;
         }
         // The task was switched out during the copy (programs may be preempted, as seen on 7.2): use the hash.
+    } else if (slot && slot->skipped == task) {
+        return 0;
     }
 #endif
     entry = starts.lookup(&task);

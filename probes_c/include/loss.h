@@ -16,6 +16,7 @@ enum pt_loss {
     PT_LOSS_UNWOUND,       // a call ended without a return: its frame was unwound, or its thread ended
     PT_LOSS_INDIRECT,      // a call ended in an indirect jump to another function
     PT_LOSS_LOOP_CUT,      // a loop of a script went on for too many turns, and was ended
+    PT_LOSS_COMPAT, // a 32-bit program was executed, whose system calls raise none of these trace events
     PT_LOSS_REASONS,
 };
 

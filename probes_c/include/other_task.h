@@ -36,8 +36,7 @@ static __always_inline int pt_in_cgroups(struct task_struct *task)
 static __always_inline int pt_is_traced(struct task_struct *task)
 {
 #ifdef PT_FILTER_PID
-    u32 tgid = pt_read(task->tgid);
-    if (!pt_pids.lookup(&tgid))
+    if (!pt_passes_pid(pt_read(task->tgid)))
         return 0;
 #endif
 #ifdef PT_FILTER_TID

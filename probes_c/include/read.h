@@ -86,8 +86,8 @@ static __always_inline struct task_struct *pt_current(void)
 
 // The user registers of the current task, as a BTF pointer where the kernel has the helper (Linux 5.15, dd6e10fbd9fb);
 // else those of the argument: pt_register(regs, ax).
-#ifdef PT_HAS_TASK_PT_REGS
 static void *(*pt_task_pt_regs)(struct task_struct *task) = (void *)175; // bpf_task_pt_regs
+#ifdef PT_HAS_TASK_PT_REGS
 #define pt_registers(argument)      ((struct pt_regs *)pt_task_pt_regs(bpf_get_current_task_btf()))
 #define pt_register(regs, register) ((regs)->register)
 #else

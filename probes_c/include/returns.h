@@ -60,25 +60,10 @@ int abandoned(void *ctx)
 }
 #endif
 
-#if defined(HOOK_RETURN_RAW_TRACEPOINT)
-#ifdef PT_TIMED
-// sys_enter(regs, id)
-int called(struct bpf_raw_tracepoint_args *ctx)
+#ifndef HOOK_RETURN_TRACEPOINT
+// A call has returned; "regs" are its task's user registers.
+static __always_inline int pt_on_returned(void *ctx, struct pt_regs *regs, long ret)
 {
-    struct pt_return call = {};
-
-    if (!is_wanted(ctx->args[1]))
-        return PT_PASS;
-    pt_start_timer(&call);
-    pt_begin(&call);
-    return PT_PASS;
-}
-#endif
-
-// sys_exit(regs, ret)
-int returned(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct pt_regs *regs = pt_registers(ctx->args[0]);
     struct pt_return call;
 #ifndef pt_number
 #error "the registers of arguments are not known on this architecture: use --hook return=tracepoint"
@@ -93,7 +78,7 @@ int returned(struct bpf_raw_tracepoint_args *ctx)
     pt_stop_timer(&call);
 #endif
     call.call = pt_call(nr);
-    call.ret = ctx->args[1];
+    call.ret = ret;
 #if defined(__x86_64__)
     if (call.call >> 32) { // the upper halves are undefined in a 32-bit call
         call.args[0] = (u32)pt_register(regs, bx);
@@ -113,6 +98,41 @@ int returned(struct bpf_raw_tracepoint_args *ctx)
     call.args[3] = pt_register(regs, regs[3]);
 #endif
     return on_return(ctx, &call);
+}
+#endif
+
+#if defined(HOOK_RETURN_FEXIT)
+// __x64_sys_openat(regs) and its like
+int returned(u64 *ctx)
+{
+    pt_on_returned(ctx, pt_registers(ctx[0]), ctx[1]);
+    return 0; // a trampoline takes nothing else
+}
+#elif defined(HOOK_RETURN_CALL_TRACEPOINTS)
+// syscalls:sys_exit_openat and its like. Their context has no registers: this takes Linux 5.15.
+int returned(struct pt_call_exit *args)
+{
+    return pt_on_returned(args, (struct pt_regs *)pt_task_pt_regs(bpf_get_current_task_btf()), args->ret);
+}
+#elif defined(HOOK_RETURN_RAW_TRACEPOINT)
+#ifdef PT_TIMED
+// sys_enter(regs, id)
+int called(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct pt_return call = {};
+
+    if (!is_wanted(ctx->args[1]))
+        return PT_PASS;
+    pt_start_timer(&call);
+    pt_begin(&call);
+    return PT_PASS;
+}
+#endif
+
+// sys_exit(regs, ret)
+int returned(struct bpf_raw_tracepoint_args *ctx)
+{
+    return pt_on_returned(ctx, pt_registers(ctx->args[0]), ctx->args[1]);
 }
 #elif defined(HOOK_RETURN_TRACEPOINT)
 // The trace event sys_exit has no arguments: they are saved at sys_enter.

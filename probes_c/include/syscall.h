@@ -67,7 +67,62 @@ static __always_inline int pt_is_failed(long ret)
 #define pt_number(regs) ((u32)pt_register(regs, syscallno))
 #endif
 
-#if defined(HOOK_SYSCALL_RAW_TRACEPOINT)
+// The contexts of the trace events of a single call, syscalls:sys_enter_openat and syscalls:sys_exit_openat. The number
+// has 64 bits there, but the kernel refuses programs that read behind the last field of the event, and calls without
+// arguments have 32 bits of it.
+struct pt_call_enter {
+    u64 common;
+    u32 nr;
+};
+
+struct pt_call_exit {
+    u64 common;
+    u32 nr;
+    u32 upper;
+    long ret;
+};
+
+#if defined(HOOK_SYSCALL_CALL_TRACEPOINTS) || defined(HOOK_RETURN_CALL_TRACEPOINTS) ||                       \
+    defined(HOOK_TCP_ACCEPT_CALL_TRACEPOINTS)
+// sched_process_exec. The calls of 32-bit programs do not raise the events of single calls. (None of those that run
+// already is traced: else the planner would have chosen another alternative.)
+int compat_executed(void *ctx)
+{
+    if (pt_call(0) >> 32 && pt_is_current_traced())
+        pt_lost(PT_LOSS_COMPAT);
+    return PT_PASS;
+}
+#endif
+
+#if defined(HOOK_SYSCALL_FENTRY)
+// __x64_sys_openat(regs) and its like, by trampolines, which take no other result than 0. Emulated vsyscalls call some
+// without a system call: then the number is -1.
+int enter(u64 *ctx)
+{
+    struct pt_regs *regs = pt_registers(ctx[0]);
+    s32 nr = pt_number(regs);
+
+    if (nr >= 0)
+        on_enter(nr);
+    return 0;
+}
+
+int leave(u64 *ctx)
+{
+    on_leave(0, ctx[1]);
+    return 0;
+}
+#elif defined(HOOK_SYSCALL_CALL_TRACEPOINTS)
+int enter(struct pt_call_enter *args)
+{
+    return on_enter(args->nr);
+}
+
+int leave(struct pt_call_exit *args)
+{
+    return on_leave(args->nr, args->ret);
+}
+#elif defined(HOOK_SYSCALL_RAW_TRACEPOINT)
 int enter(struct bpf_raw_tracepoint_args *ctx)
 {
     return on_enter(ctx->args[1]);

@@ -17,6 +17,16 @@
 
 #ifdef PT_FILTER_PID
 BPF_HASH(pt_pids, u32, u8, PT_SET_MAX);
+#define PT_ONLY_PROCESS 0x7079547261636505ULL // pytracer.bpf.image.ONLY_PROCESS
+
+// Return 1 if -p selects a process. If it names a single one the loader puts its id here, else 0.
+static __always_inline int pt_passes_pid(u32 tgid)
+{
+    u64 only = PT_ONLY_PROCESS;
+
+    pt_opaque(only);
+    return only ? tgid == only : pt_pids.lookup(&tgid) != 0;
+}
 #endif
 #ifdef PT_FILTER_TID
 BPF_HASH(pt_tids, u32, u8, PT_SET_MAX);
@@ -130,8 +140,7 @@ static __always_inline int pt_is_tracer(u32 tgid, u32 parent)
 static __always_inline enum pt_trace_state pt_trace_state(void)
 {
 #ifdef PT_FILTER_PID
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    if (!pt_pids.lookup(&tgid))
+    if (!pt_passes_pid(bpf_get_current_pid_tgid() >> 32))
         return PT_NOT_TRACED;
 #endif
 #ifdef PT_FILTER_TID

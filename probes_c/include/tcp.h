@@ -121,7 +121,8 @@ int accepted(struct pt_regs *ctx)
 {
     return on_accept(ctx, (struct sock *)PT_REGS_PARM1(ctx));
 }
-#elif defined(HOOK_TCP_ACCEPT_RAW_TRACEPOINT) || defined(HOOK_TCP_ACCEPT_TRACEPOINT)
+#elif defined(HOOK_TCP_ACCEPT_CALL_TRACEPOINTS) || defined(HOOK_TCP_ACCEPT_RAW_TRACEPOINT) ||                \
+    defined(HOOK_TCP_ACCEPT_TRACEPOINT)
 // Return 1 if a system call that returned is accept or accept4. "regs", if given, has the subcall of i386's socketcall.
 // All system calls pass here, so more is read only if the number may be one of these.
 static __always_inline int pt_is_accept(u32 nr, struct pt_regs *regs)
@@ -158,7 +159,13 @@ static __always_inline struct sock *pt_socket(u32 fd)
 }
 #endif
 
-#if defined(HOOK_TCP_ACCEPT_RAW_TRACEPOINT)
+#if defined(HOOK_TCP_ACCEPT_CALL_TRACEPOINTS)
+// syscalls:sys_exit_accept and syscalls:sys_exit_accept4
+int accepted(struct pt_call_exit *args)
+{
+    return args->ret < 0 ? PT_PASS : on_accept(args, pt_socket(args->ret));
+}
+#elif defined(HOOK_TCP_ACCEPT_RAW_TRACEPOINT)
 int accepted(struct bpf_raw_tracepoint_args *ctx)
 {
     struct pt_regs *regs = (struct pt_regs *)ctx->args[0];

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from support import worker_ids
+from support.calls import ALTERNATIVES, granted
 from support.cli import run, start, stop
 from support.connections import V4, V6, inode, me
-from support.needs import refused
 from support.packets import namespace
 from support.workloads import workload
 
@@ -35,14 +35,12 @@ def shown(found, *names):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(
-    "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
-)
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_each_call_with_what_it_got(alternative):
     """Every protocol has a name, and a port that the kernel chose is the port of the socket."""
-    hook = ["--hook", f"return={alternative}"]
-    if refused(run("bindsnoop", "--dry-run", *hook), {"return": alternative}):
+    if not granted("bindsnoop", alternative):
         return
+    hook = ["--hook", f"return={alternative}"]
     expected = []
     with namespace(ipv6=True), contextlib.ExitStack() as stack:
         tracer = start("bindsnoop", "-f", "json", *HERE, *hook)
@@ -77,7 +75,8 @@ def test_each_call_with_what_it_got(alternative):
 
 def test_32_bit_programs():
     with namespace():
-        result = run("bindsnoop", "-f", "json", "--", workload("bind32"), "4321")
+        hook = "--hook=return=raw-tracepoint"  # which sees what a 64-bit program does by int 0x80
+        result = run("bindsnoop", "-f", "json", hook, "--", workload("bind32"), "4321")
     assert result.status == 0, result.err
     assert shown(result.of("event"), "call", "error", "protocol", "port", "address", "backlog") == [
         ("bind", None, "TCP", 4321, "127.0.0.1", None),

@@ -21,6 +21,7 @@ from pytracer.bpf.attach import cgroup_skb, cgroup_sock, cgroup_sock_addr
 from pytracer.errors import PolicyError
 from pytracer.prog.leftovers import find_leftovers
 from pytracer.spec import Alternative, OnCgroup, TaskSample, Tracer, registry
+from pytracer.spec.calls import needs_names
 from pytracer.spec.common import FOLLOW
 from support import packets
 from support.cgroups import cgroup, on
@@ -43,7 +44,7 @@ def of_each_kind() -> Iterator[object]:
         for use in (use for use in hooks_of(tracer) if use.hook != FOLLOW):
             for alternative in use.hook.alternatives:
                 kinds = frozenset(probe.kind for probe in alternative.probes)
-                if kinds and not kinds & LEFT_ALONE and kinds not in seen:
+                if kinds and not needs_names(alternative) and not kinds & LEFT_ALONE and kinds not in seen:
                     seen.add(kinds)
                     marks = [pytest.mark.lab] if kinds <= IN_THE_LAB else []
                     yield pytest.param(tracer, use, alternative, id="+".join(sorted(kinds)), marks=marks)

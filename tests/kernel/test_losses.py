@@ -237,6 +237,15 @@ def loops(_folder: Path) -> Forced:
     return Forced(Result(result.status, "\n".join(map(json.dumps, losses)), result.err), 5, ended)
 
 
+def compat(_folder: Path) -> Forced:
+    """Return a run of three 32-bit programs, which do not raise the trace events of single calls."""
+    opens = workload("opens32")
+    result = run(
+        "opensnoop", "-f", "json", "--hook", "return=call-tracepoints", "--", "sh", "-c", f"{opens};" * 3
+    )
+    return Forced(result, 3, len([event for event in result.of("event") if event["comm"] == "opens32"]))
+
+
 FORCED: dict[str, tuple[Callable[[Path], Forced], ...]] = {
     "map_full": (keys,),
     "inflight_full": (starts_of_functions, starts_of_system_calls),
@@ -250,6 +259,7 @@ FORCED: dict[str, tuple[Callable[[Path], Forced], ...]] = {
     "unread": (unread, unread_goroutines),
     "negative": (negative,),
     "loop_cut": (loops,),
+    "compat": (compat,),
     MISSED: (missed,),
 }
 

@@ -18,6 +18,7 @@ import pytest
 from pytracer.bpf.compile.headers.packaged import MODULES
 from pytracer.kernel.btf import VMLINUX
 from pytracer.spec import Hook, registry
+from pytracer.spec.calls import needs_names
 from pytracer.spec.common import FOLLOW
 from support.known_workloads import KNOWN
 from support.needs import needs, refused_by_right
@@ -31,7 +32,13 @@ WARM = re.compile(r"\bcached\b")  # -v says so of the types, or of the whole pro
 
 def alternatives(hooks: tuple[Hook, ...]) -> Iterator[dict[str, str]]:
     """Yield every alternative of every hook at least once; those of one name together."""
-    for name in dict.fromkeys(alternative.name for hook in hooks for alternative in hook.alternatives):
+    names = dict.fromkeys(
+        alternative.name
+        for hook in hooks
+        for alternative in hook.alternatives
+        if not needs_names(alternative)
+    )
+    for name in names:
         yield {
             hook.name: name
             for hook in hooks

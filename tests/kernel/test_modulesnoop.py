@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.calls import ALTERNATIVES, granted
 from support.cli import run
 
 pytestmark = pytest.mark.kernel
@@ -59,8 +60,10 @@ def snooped(*words, workload, args):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_refused_calls_are_shown_with_their_errors(alternative, tmp_path):
+    if not granted("modulesnoop", alternative):
+        return
     file = tmp_path / "no\nmodule.ko"
     file.write_bytes(b"none")
     words = ["--hook", f"return={alternative}", "-f", "json"]

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from support.calls import ALTERNATIVES, granted
 from support.cli import run
 from support.needs import running
 from support.stream import events_and_report
@@ -53,10 +54,10 @@ os.write(2, json.dumps([os.getpid(), namespace, counts, [context, tree, copy, ag
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(
-    "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
-)
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_each_call_is_seen_with_its_strings(alternative, tmp_path):
+    if not granted("mountsnoop", alternative):
+        return
     place = str(tmp_path)
     words = ["--hook", f"return={alternative}", "--", sys.executable, "-c", WORKLOAD, place]
     events, [[pid, namespace, counts, [context, tree, copy, again]]] = events_and_report("mountsnoop", *words)

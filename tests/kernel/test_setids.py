@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from support.calls import ALTERNATIVES, granted
 from support.cli import run
 from support.stream import events_and_report
 
@@ -54,10 +55,10 @@ def asked(args, place):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(
-    "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
-)
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_ids_are_those_that_proc_tells(alternative):
+    if not granted("setids", alternative):
+        return
     events, reported = snooped("--hook", f"return={alternative}")
     assert len(events) == len(reported) == 30
     for event, (number, args, (uids, gids)) in zip(events, reported, strict=True):

@@ -16,6 +16,7 @@ from pytracer.spec.common import SWITCH
 from support import worker_ids
 from support.cgroups import cgroup as own_cgroup
 from support.cli import finish, run, start, stop, wait_for
+from support.needs import refused
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -86,6 +87,30 @@ def test_every_alternative_to_hook_counts_the_same(alternative):
     assert calls["close"]["errors"] == 7
     assert calls["execve"]["calls"] == 3
     assert summary(*hooks, "--", workload("calls"), "compat", 23)["i386:getppid"]["calls"] == 23
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", [pytest.param("fentry", marks=pytest.mark.smoke), "call-tracepoints"])
+def test_few_calls_that_are_named_count_the_same(alternative):
+    """Those that sleep, fail and are made by several processes at the same time; not those of others."""
+    hook = ["--hook", f"syscall={alternative}", "-e", "getppid,close,clock_nanosleep,execve"]
+    if alternative == "call-tracepoints":
+        hook[-1] = hook[-1].removesuffix(",execve")  # which may return into a program that raises no events
+    if refused(run("syscalls", "--dry-run", *hook), {"syscall": alternative}):
+        return
+    shells = summary(*hook, "--", "sh", "-c", "wait").get("getppid", {"calls": 0})["calls"]
+    sleeps = "import time\nfor _ in range(23): time.sleep(0.001)"
+    processes = (
+        f"for i in 1 2 3; do {sys.executable} -S -c '{sleeps}' & {workload('calls')} getppid 23 & done; "
+    )
+    calls = summary(*hook, "--", "sh", "-c", f"{processes}{workload('calls')} fail 7; wait")
+    assert calls["getppid"]["calls"] == 3 * 23 + shells
+    assert calls["clock_nanosleep"]["calls"] == 3 * 23
+    assert calls["clock_nanosleep"]["avg_ns"] >= 1_000_000
+    assert calls["close"]["errors"] >= 7
+    if alternative == "fentry":
+        assert calls["execve"]["calls"] == 8
+        assert summary(*hook, "--", workload("calls"), "compat", 23)["i386:getppid"]["calls"] == 23
 
 
 @pytest.mark.parametrize("alternative", [alternative.name for alternative in SWITCH.alternatives])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from pytracer.bpf.compile.compiler import compile_image
 from pytracer.bpf.compile.headers import find_headers
@@ -13,12 +13,14 @@ from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.image import Image
 from pytracer.errors import BuildError, PytracerError, UsageError
 from pytracer.features.table.uses import FILE
+from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.plan import Plan, hooks_of, make_plan
-from pytracer.request import Fault, Request
+from pytracer.request import Fault, NameSetValue, Request
 from pytracer.spec import (
     Clsact,
     Filter,
     Flag,
+    Hook,
     Injection,
     OnCgroup,
     PacketFanout,
@@ -29,6 +31,7 @@ from pytracer.spec import (
     Tracer,
     Xdp,
 )
+from pytracer.spec.calls import CALLS_OPTION, needs_names
 from support.fake_kernel import FakeKernel
 
 _CALL, _LD_IMM64, _MOV64 = 0x85, 0x18, 0xBF  # opcodes of struct bpf_insn
@@ -48,9 +51,24 @@ class Everything(set[str]):
         return True
 
 
+class AllFunctions:
+    """Kernel types that have every function."""
+
+    def find(self, kind: BtfKind, _name: str) -> int | None:
+        """Return an id for a function, and None for anything else."""
+        return 1 if kind is BtfKind.FUNC else None
+
+
 def oldest() -> FakeKernel:
     """Return a kernel with every hook, and nothing that a PT_HAS_ macro stands for."""
-    return FakeKernel(functions=Everything(), patterns=None, helpers=set(), map_types=set(), has_loops=False)
+    return FakeKernel(
+        functions=Everything(),
+        patterns=None,
+        helpers=set(),
+        map_types=set(),
+        has_loops=False,
+        types=cast(Btf, AllFunctions()),
+    )
 
 
 def asking(tracer: Tracer, **fields: Any) -> Request:
@@ -110,13 +128,12 @@ class Floor:
         if usual is None:
             return
         for hook in hooks_of(asking(tracer)):
-            for alternative in hook.alternatives:
-                variant = f"{hook.name}={alternative.name}"
-                if alternative.probes and variant not in self._known:
-                    self._compile(variant, {"hooks": {hook.name: alternative.name}})
+            self._compile_alternatives(hook, {})
         for option in tracer.options:
             if isinstance(option, Flag):
                 self._compile(f"--{option.name}", {"options": {option.name: True}}, usual)
+                for hook in option.hooks:
+                    self._compile_alternatives(hook, {option.name: True})
 
     @property
     def uses(self) -> Uses:
@@ -126,6 +143,14 @@ class Floor:
     @property
     def _known(self) -> set[str]:
         return {variant for variants in self._programs.values() for variant in variants}
+
+    def _compile_alternatives(self, hook: Hook, options: dict[str, Any]) -> None:
+        for alternative in hook.alternatives:
+            variant = f"{hook.name}={alternative.name}"
+            if alternative.probes and variant not in self._known:
+                named = {CALLS_OPTION: NameSetValue((bytes(8),), exclude=False)}
+                used = options | (named if needs_names(alternative) else {})
+                self._compile(variant, {"hooks": {hook.name: alternative.name}, "options": used})
 
     def _compile(self, variant: str, fields: dict[str, Any], usual: Image | None = None) -> Image | None:
         try:

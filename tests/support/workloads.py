@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "workloads"
+STATIC = ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"]
+BITS_32 = [*STATIC, "-O0", "-m32", "-fno-pie", "-no-pie"]
 PLUGIN = ["-O0", "-fno-omit-frame-pointer", "-shared", "-fPIC"]
 FLAGS = {
     "accept32": [],
@@ -18,7 +20,7 @@ FLAGS = {
     "alpha": PLUGIN,
     "argcalls": [],
     "beta": PLUGIN,
-    "calls": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"],
+    "calls": STATIC,
     "execs": [],
     "faults": ["-O0", "-fno-omit-frame-pointer", "-pthread"],
     "jitted": ["-O0", "-fno-omit-frame-pointer"],
@@ -28,20 +30,12 @@ FLAGS = {
     "plugins": ["-O0", "-fno-omit-frame-pointer", "-pthread", "-ldl"],
     "returns": ["-pthread"],
     "rings": [],
-    "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],
+    "opens": [*STATIC, "-no-pie"],
     "serials": ["-pthread"],
     "leaks": ["-O0", "-fno-omit-frame-pointer", "-pthread"],
     "stats": [],
-    "spin32": [
-        "-O0",
-        "-m32",
-        "-nostdlib",
-        "-static",
-        "-ffreestanding",
-        "-fno-pie",
-        "-no-pie",
-        "-fno-stack-protector",
-    ],
+    "opens32": BITS_32,
+    "spin32": BITS_32,
     "spin": ["-O0", "-fno-omit-frame-pointer"],
     "stacked": ["-O0", "-fno-omit-frame-pointer"],
     "timed": ["-pthread"],

@@ -151,7 +151,7 @@ def test_the_guide_names_every_include_decoder_probe_and_option():
     probes = {cls.__name__ for cls in subclasses(Probe) if cls.__module__.startswith("pytracer.spec")}
     options = {cls.__name__ for cls in subclasses(Option)}
     includes = {path.name for path in (ROOT / "probes_c" / "include").glob("*.h")}
-    bases = {"Kprobes", "UserProbe", "OnInterface", "OnCgroup"}
+    bases = {"Kprobes", "UserProbe", "OnInterface", "OnCgroup", "CallProbe"}
     for name in (probes - bases) | options | includes | set(decoders({})):
         assert f"`{name}" in text or f" {name}(" in text, name
 

@@ -25,12 +25,13 @@ _U32 = (1 << 32) - 1
 
 
 # Placeholders for the results of functions of probes_c/include/target.h and calls.h, replaced when a program
-# is loaded: pt_target, pt_pass, pt_point, pt_argument_count, pt_goroutine.
+# is loaded: pt_target, pt_pass, pt_point, pt_argument_count, pt_goroutine; and for the process of task.h.
 TARGET = 0x7079547261636500
 RESULT = 0x7079547261636501
 POINT = 0x7079547261636502
 ARGUMENTS = 0x7079547261636503
 G_OFFSET = 0x7079547261636504
+ONLY_PROCESS = 0x7079547261636505
 
 
 class ImageError(PytracerError):

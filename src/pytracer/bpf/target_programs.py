@@ -11,7 +11,7 @@ from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.builder import ProgramLoad
-from pytracer.bpf.image import ARGUMENTS, G_OFFSET, POINT, RESULT, TARGET
+from pytracer.bpf.image import ARGUMENTS, G_OFFSET, ONLY_PROCESS, POINT, RESULT, TARGET
 from pytracer.errors import AttachError, PytracerError, UnsupportedError
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.spec import Probe, UserProbe
@@ -21,11 +21,15 @@ _BY_COOKIE, _BY_ADDRESS = 0x7FFFFFFE, 0x7FFFFFFF
 _U64 = (1 << 64) - 1
 
 
-def program_load(probe: Probe, id_source: TargetIdSource) -> ProgramLoad:
-    """Return the load request for the program of a probe."""
+def program_load(probe: Probe, id_source: TargetIdSource, process: int | None = None) -> ProgramLoad:
+    """Return the load request for the program of a probe.
+
+    ``process`` is the only one that is traced, 0 if the filter of processes names several; None without one.
+    """
     as_ = attacher_of(probe).load_attributes(probe)
+    only = () if process is None else ((ONLY_PROCESS, process),)
     if not probe.targets:
-        return ProgramLoad(probe.program, as_, () if as_.result else ((RESULT, 0),))
+        return ProgramLoad(probe.program, as_, (*(() if as_.result else ((RESULT, 0),)), *only))
     target_id = {
         TargetIdSource.PROGRAM: probe.targets[0],
         TargetIdSource.COOKIE: _BY_COOKIE,
@@ -38,6 +42,7 @@ def program_load(probe: Probe, id_source: TargetIdSource) -> ProgramLoad:
         (POINT, int(probe.at)),
         (ARGUMENTS, as_.arguments),
         (G_OFFSET, g_offset),
+        *only,
     )
     return ProgramLoad(probe.program, as_, constants, probe.optional)
 

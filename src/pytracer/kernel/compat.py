@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pytracer.procfs import living
+from pytracer.procfs import PROC, living
 from pytracer.spec import Filter
 
 EVENTS = "t:syscalls:"
@@ -43,6 +43,15 @@ def warnings(targets: Sequence[str], named: CompatTarget) -> Iterator[str]:
     """
     if not any(target.startswith(EVENTS) for target in targets):
         return
+    for name in named_32_bit(named):
+        yield (
+            f"{name} is a 32-bit program: its system calls raise no events {EVENTS}* "
+            "(pytracer syscalls counts them)"
+        )
+
+
+def named_32_bit(named: CompatTarget) -> Iterator[str]:
+    """Yield which of the named processes and command are 32-bit programs."""
     command = named.command
     pids = named.filters.get(Filter.PID, ())
     programs = [(f"process {pid}", f"/proc/{living(pid)}/exe") for (pid,) in map(_PID.unpack, pids)]
@@ -50,12 +59,19 @@ def warnings(targets: Sequence[str], named: CompatTarget) -> Iterator[str]:
 
     if command and (path := shutil.which(command[0])):
         programs.append((command[0], path))
-    for name, path in programs:
-        if is_32_bit(path):
-            yield (
-                f"{name} is a 32-bit program: its system calls raise no events {EVENTS}* "
-                "(pytracer syscalls counts them)"
-            )
+    yield from (name for name, path in programs if is_32_bit(path))
 
 
+def running_32_bit(proc: Path = PROC) -> str:
+    """Name a process that runs a 32-bit program, or say that there are too many to look; "" if none does."""
+    processes = [entry.name for entry in proc.iterdir() if entry.name.isdecimal()]
+    if len(processes) > _MAX_PROCESSES:
+        return f"one of {len(processes)} processes"
+    for pid in processes:
+        if is_32_bit(proc / str(living(int(pid), proc)) / "exe"):
+            return f"process {pid}"
+    return ""
+
+
+_MAX_PROCESSES = 20_000  # of which each takes some ten microseconds
 _PID = struct.Struct("I")

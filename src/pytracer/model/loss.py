@@ -15,6 +15,7 @@ REASONS: dict[str, str] = {
     "unwound": "calls that ended without a return: an exception or longjmp left them, or their thread ended",
     "indirect": "calls that ended in an indirect jump to another function, whose return is not seen",
     "loop_cut": "loops of a script that were ended after 1,048,576 turns",
+    "compat": "32-bit programs whose system calls were not seen (--hook NAME=raw-tracepoint sees them)",
 }
 """Counted in the kernel: the order is that of ``enum pt_loss`` in probes_c/include/loss.h."""
 

@@ -11,6 +11,7 @@ from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
 from pytracer.features.table.helpers import PROBE_READ, PROBE_READ_KERNEL
 from pytracer.features.table.uses import uses_of
 from pytracer.kernel.facts import KernelInfo, Support, TargetIdSource
+from pytracer.plan.call_probes import expand, names_few
 from pytracer.plan.sampling import rate_of, resolve_tasks
 from pytracer.record import record, replace
 from pytracer.request import Request, choice_of, number_of
@@ -27,6 +28,7 @@ from pytracer.spec import (
     TypedTracepoint,
     UserProbe,
 )
+from pytracer.spec.calls import CallProbe
 
 _PROBE_READ = (PROBE_READ.number, PROBE_READ_KERNEL.number)
 
@@ -115,17 +117,17 @@ def report_alternatives(
 
 
 def choose_alternative(
-    hook: Hook, request: Request, facts: KernelInfo
+    hook: Hook, request: Request, facts: KernelInfo, forced: str = ""
 ) -> tuple[Alternative, list[ChosenProbe], str]:
     """Choose the first alternative that this kernel supports, preferably without a caveat. Returns it with
-    its probes and a note on those passed over. Raises PolicyError or UnsupportedError if none is
-    supported."""
-    forced = request.hooks.get(hook.name, "")
+    its probes and a note on those passed over. ``forced`` names an alternative, unless the user names
+    another. Raises PolicyError or UnsupportedError if none is supported."""
+    forced = request.hooks.get(hook.name, forced)
     passed_over = dict[str, str]()
     with_caveat = list[tuple[Alternative, list[ChosenProbe]]]()
     refused = False
     for alternative in hook.alternatives_named(forced) if forced else hook.alternatives:
-        if alternative.risk and not forced:
+        if not forced and (alternative.risk or not all(names_few(p, request) for p in alternative.probes)):
             continue
         probes, answer = _probe_all(hook, alternative, request, facts)
         if answer.is_supported and (
@@ -179,7 +181,10 @@ def _probe_all(
     flags = [o.name for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
     chosen_probes = list[ChosenProbe]()
     last = Support(True)
-    for number, probe in enumerate(alternative.probes):
+    probes = _expand(hook, alternative, request, facts)
+    if isinstance(probes, Support):
+        return [], probes
+    for number, (probe, is_like_last) in enumerate(probes):
         if probe.when and not request.options.get(probe.when):
             continue
         if isinstance(probe, UserProbe) and not probe.sites:
@@ -188,7 +193,7 @@ def _probe_all(
             probe = resolve_tasks(probe, request)
         if isinstance(probe, RawTracepoint) and not reads_kernel_memory(facts):
             probe = _typed(probe, facts)
-        is_uniform = alternative.uniform and number > 0
+        is_uniform = is_like_last or (alternative.uniform and number > 0)
         answer = last if is_uniform else facts.probe(probe)
         if answer.is_supported and not is_uniform:
             program_uses = uses.of(probe.program, f"{hook.name}={alternative.name}", flags)
@@ -204,3 +209,20 @@ def _probe_all(
         elif alternative.uniform or not probe.optional:
             return [], answer
     return chosen_probes, last
+
+
+def _expand(
+    hook: Hook, alternative: Alternative, request: Request, facts: KernelInfo
+) -> list[tuple[Probe, bool]] | Support:
+    """Return the probes of an alternative, those of single calls in place of a CallProbe, or the reason why
+    there are none. Each comes with whether the kernel's answer about the one before holds for it, too."""
+    probes = list[tuple[Probe, bool]]()
+    for probe in alternative.probes:
+        if not isinstance(probe, CallProbe):
+            probes.append((probe, False))
+            continue
+        expanded = expand(probe, request, facts, is_forced=request.hooks.get(hook.name) == alternative.name)
+        if isinstance(expanded, Support):
+            return expanded
+        probes += ((one, number > 0) for number, one in enumerate(expanded))
+    return probes

@@ -37,8 +37,11 @@ def choose_hooks(hooks: Sequence[Hook], request: Request, facts: KernelInfo) -> 
     probes = list[ChosenProbe]()
     notes = list[str]()
     resolved = list[ResolvedHook]()
+    unneeded = set[str]()
     for hook in hooks:
-        alternative, chosen_probes, note = choose_alternative(hook, request, facts)
+        forced = "none" if hook.name in unneeded else ""
+        alternative, chosen_probes, note = choose_alternative(hook, request, facts, forced)
+        unneeded.update(alternative.without)
         defines[hook.define(alternative)] = ""
         defines.update(dict.fromkeys(alternative.defines, ""))
         probes += chosen_probes

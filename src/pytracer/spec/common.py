@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytracer.record import replace
+from pytracer.spec.calls import by_call
 from pytracer.spec.columns import Column, Key, Unit
 from pytracer.spec.hooks import (
     Alternative,
@@ -246,8 +247,9 @@ WAKING_AND_SWITCH = replace(
 """A sleeping task is woken, in the task or interrupt that wakes it (``waking``), a CPU goes from one task to
 another (``switched``); probes_c/include/sched.h has the latter."""
 
-RETURNED = (SYSCALL, TASK_EXIT, SWITCH)
-"""System calls begin and return, calls of exited tasks are forgotten; probes_c/include/syscall.h."""
+RETURNED = (by_call(SYSCALL, function="fentry", without=(SWITCH.name,)), TASK_EXIT, SWITCH)
+"""System calls begin and return, calls of exited tasks are forgotten; probes_c/include/syscall.h. If few
+calls are named, those in flight are in a map: a program at each context switch would cost more."""
 
 ANSWERED = (replace(SYSCALL, alternatives=SYSCALL.alternatives[:2]), TASK_EXIT, SWITCH)
 """The same, and calls that a filter answers, which do not begin; probes_c/include/syscall.h."""
@@ -270,8 +272,6 @@ RETURN = Hook(
     "return",
     "system calls return",
     (
-        # The events of single calls (syscalls:sys_enter_openat and its like) cost all other calls half as
-        # much, but are not there for calls of 32-bit and x32 programs.
         Alternative("raw-tracepoint", (RawTracepoint("returned", event="sys_exit"),)),
         Alternative(
             "tracepoint",
@@ -284,6 +284,15 @@ RETURN = Hook(
     ),
 )
 """A system call returns (``returned``), with the arguments it was made with; probes_c/include/returns.h."""
+
+
+def return_of(calls: str) -> Hook:
+    """Return :data:`RETURN` for tracers of a few calls, with alternatives that other calls do not pass.
+
+    ``calls`` are the names, with spaces, of all calls of all ABIs for which the C's ``is_wanted`` is true.
+    """
+    return by_call(RETURN, *calls.split(), function="fexit")
+
 
 RETURN_TIMED = replace(
     RETURN,
@@ -305,30 +314,6 @@ RETURN_TIMED = replace(
 EXECUTED = Hook("executed", "programs are executed", _sched(("executed", "sched_process_exec")))
 """A program is executed, in its own context (``executed``): its memory is that of the new program."""
 
-
-TCP_STATE = Hook(
-    "tcp_state",
-    "TCP connections change their state",
-    (
-        Alternative("raw-tracepoint", (RawTracepoint("state", event="inet_sock_set_state"),)),
-        Alternative("tracepoint", (Tracepoint("state", category="sock", event="inet_sock_set_state"),)),
-        Alternative("kprobe", (Kprobe("state", symbols=("tcp_set_state",)),)),
-    ),
-)
-"""A sock is about to enter another state (``state``); probes_c/include/tcp.h. The trace event: Linux 4.16."""
-
-TCP_ACCEPT = Hook(
-    "tcp_accept",
-    "connections are accepted",
-    (
-        # Where an accepted connection gets its socket, by whatever call. A kretprobe of inet_csk_accept would
-        # lose what more threads accept than it has slots for: they sleep in there.
-        Alternative("kprobe", (Kprobe("accepted", symbols=("security_sock_graft",)),)),
-        Alternative("raw-tracepoint", (RawTracepoint("accepted", event="sys_exit"),)),
-        Alternative("tracepoint", (Tracepoint("accepted", category="raw_syscalls", event="sys_exit"),)),
-    ),
-)
-"""A task accepts a connection, in its own context (``accepted``); probes_c/include/tcp.h."""
 
 SAMPLES = Hook(
     "sample",

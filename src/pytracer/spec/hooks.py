@@ -352,7 +352,8 @@ class Alternative:
     Names with the same part before ``-`` are a family: ``kprobe-multi`` and ``kprobe-events`` are both
     ``kprobe``. If ``uniform``, the probes are many of one kind: the kernel's answer about the first holds
     for all. An alternative with a ``risk`` to the traced programs is used only if the user asks for it; the
-    text names the risk.
+    text names the risk. The hooks ``without`` are not needed with it: of these, the alternative ``none`` is
+    chosen.
     """
 
     name: str
@@ -360,6 +361,7 @@ class Alternative:
     defines: tuple[str, ...] = ()
     uniform: bool = False
     risk: str = ""
+    without: tuple[str, ...] = ()
 
     def is_called(self, name: str) -> bool:
         """Return whether this is its name, or that of its family."""

@@ -4,11 +4,37 @@ from __future__ import annotations
 
 from pytracer.record import replace
 from pytracer.spec.audit import Audit
+from pytracer.spec.calls import CallTracepoint, call_tracepoints
 from pytracer.spec.columns import Column, Key, Unit
-from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
+from pytracer.spec.common import ONLY_NETWORKS
 from pytracer.spec.filters import Filter
-from pytracer.spec.hooks import Alternative, Fexit, Hook, Iterator, RawTracepoint
+from pytracer.spec.hooks import Alternative, Fexit, Hook, Iterator, Kprobe, RawTracepoint, Tracepoint
 from pytracer.spec.options import Duration, Option
+
+TCP_STATE = Hook(
+    "tcp_state",
+    "TCP connections change their state",
+    (
+        Alternative("raw-tracepoint", (RawTracepoint("state", event="inet_sock_set_state"),)),
+        Alternative("tracepoint", (Tracepoint("state", category="sock", event="inet_sock_set_state"),)),
+        Alternative("kprobe", (Kprobe("state", symbols=("tcp_set_state",)),)),
+    ),
+)
+"""A sock is about to enter another state (``state``); probes_c/include/tcp.h. The trace event: Linux 4.16."""
+
+TCP_ACCEPT = Hook(
+    "tcp_accept",
+    "connections are accepted",
+    (
+        # Where an accepted connection gets its socket, by whatever call. A kretprobe of inet_csk_accept would
+        # lose what more threads accept than it has slots for: they sleep in there.
+        Alternative("kprobe", (Kprobe("accepted", symbols=("security_sock_graft",)),)),
+        call_tracepoints(CallTracepoint("accepted", calls=("accept", "accept4"), at_return=True)),
+        Alternative("raw-tracepoint", (RawTracepoint("accepted", event="sys_exit"),)),
+        Alternative("tracepoint", (Tracepoint("accepted", category="raw_syscalls", event="sys_exit"),)),
+    ),
+)
+"""A task accepts a connection, in its own context (``accepted``); probes_c/include/tcp.h."""
 
 SOCKETS = Hook(
     "open_sockets",

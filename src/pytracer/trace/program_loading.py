@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 
 from pytracer.bpf import target_programs
@@ -16,6 +17,7 @@ from pytracer.errors import SchemaError
 from pytracer.plan import ChosenProbe, Plan
 from pytracer.plan.initial_entries import CGROUP_IDS, CgroupFolders, FollowedCommand, KeySet
 from pytracer.record import replace
+from pytracer.spec import Filter
 from pytracer.spec.common import FOLLOW
 from pytracer.trace.source_check import check_options
 
@@ -85,7 +87,9 @@ def _check_filters(plan: Plan, module: Module) -> None:
 
 def load_of(plan: Plan, chosen: ChosenProbe) -> ProgramLoad:
     """Return the load request of a program, with the user's packet filter as prologue if there is one."""
-    load = target_programs.program_load(chosen.probe, chosen.target_id_source)
+    pids = plan.request.filters.get(Filter.PID)
+    process = None if pids is None else int.from_bytes(pids[0], sys.byteorder) if len(pids) == 1 else 0
+    load = target_programs.program_load(chosen.probe, chosen.target_id_source, process)
     wanted = plan.request.filter
     if wanted is None:
         return load

@@ -40,3 +40,14 @@ def test_commands_and_processes_that_are_warned_of(targets, warned):
     for actual, who in ((command, workload("spin32")), (process, f"process {running.pid}")):
         assert bool(actual) is warned
         assert all(one.startswith(f"{who} is a 32-bit program: ") for one in actual)
+
+
+def test_a_32_bit_program_that_runs_is_found(tmp_path):
+    for pid, program in (("1", sys.executable), ("7", workload("spin32")), ("self", workload("spin32"))):
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "exe").symlink_to(program)
+        (tmp_path / pid / "stat").write_text(f"{pid} (a) S 0")
+    (tmp_path / "9").mkdir()  # a kernel thread
+    assert compat.running_32_bit(tmp_path) == "process 7"
+    (tmp_path / "7" / "exe").unlink()
+    assert compat.running_32_bit(tmp_path) == ""
