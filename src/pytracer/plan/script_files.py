@@ -25,6 +25,8 @@ def with_files(point: AttachPoint, process: int) -> list[AttachPoint]:
     """
     kind = SOURCES.get(point.parts[0])
     if kind in ("u", "ur") and len(point.parts) == 3 and _NUMBER.fullmatch(point.parts[2]):
+        if "@" in point.parts[1]:  # a line of the source, which is refused with its reason
+            return [point]
         return [_at_address(point, process)]
     if kind not in ("u", "ur", "usdt") or len(point.parts) < 3 or not set(point.parts[1]) & set("*?["):
         return [point]
