@@ -58,10 +58,14 @@ def read(content: bytes) -> Timeline:
 
 def read_chrome(content: bytes) -> Timeline:
     assert content.isascii()
-    timeline, start = Timeline(), {}
+    timeline, start, origin = Timeline(), {}, 0
     for event in json.loads(content, parse_float=_nanoseconds):
-        at, time, name = (event["pid"], event.get("tid")), event.get("ts"), event["name"]
-        if event["ph"] == "M":
+        at, name = (event["pid"], event.get("tid")), event["name"]
+        time = event["ts"] + origin if "ts" in event else None
+        if name == "time_origin":
+            assert (event["ph"], origin, event["args"]["unix_ns"] % 86_400_000_000_000) == ("M", 0, 0)
+            origin = event["args"]["unix_ns"]
+        elif event["ph"] == "M":
             timeline.names[at] = event["args"]["name"]
         elif event["ph"] == "X":
             timeline.slices.append((at, time, time + event["dur"], name))
@@ -80,8 +84,8 @@ def read_chrome(content: bytes) -> Timeline:
 
 def _nanoseconds(text: str) -> int:
     whole, _, part = text.partition(".")
-    assert len(part) == 3, text
-    return int(whole) * 1000 + int(part)
+    assert len(part) in (3, 4), text  # of a duration that is a tenth of a nanosecond shorter
+    return round(int(whole + part) / 10 ** (len(part) - 3))
 
 
 def read_perfetto(content: bytes) -> Timeline:

@@ -2,7 +2,9 @@
 
 It is a list of objects, one a line: ``X`` is a slice with a begin and a duration, ``i`` an instant, ``C`` a
 counter, ``s`` and ``f`` the ends of a flow, ``M`` the name of a thread. Times are microseconds, here with
-three decimals: nanoseconds.
+three decimals: nanoseconds. Readers take them as doubles, which hold microseconds since 1970 to a quarter of
+one only, so that slices that touch would overlap. So times count from midnight (UTC) before the first event;
+an ``M`` called ``time_origin`` has that time as ``unix_ns``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pytracer.spec import Column
 
 _LANE = 1 << 22  # above all process ids of Linux: further lanes of a thread have such numbers
 _CPUS = 1 << 30  # the "process" whose threads are the CPUs
+_DAY = 86_400_000_000_000  # nanoseconds
 
 
 class ChromeWriter:
@@ -25,6 +28,7 @@ class ChromeWriter:
         self._stream, self._category = stream, ""
         self._names: dict[Track, str] = {}
         self._begun = False
+        self._origin = -1
 
     def begin(self, tracer: str) -> None:
         """See :class:`~pytracer.sinks.timeline.TimelineWriter`."""
@@ -75,13 +79,26 @@ class ChromeWriter:
         return {"name": name, "cat": self._category, "ph": phase, "pid": pid, "tid": tid}
 
     def _write(self, event: dict[str, Any], time: int | None = None, span: int | None = None) -> None:
+        if time is not None and self._origin < 0:
+            self._origin = time // _DAY * _DAY
+            self._write({"name": "time_origin", "ph": "M", "pid": 0, "args": {"unix_ns": self._origin}})
         text = json.dumps(event)[:-1]
-        text += "" if time is None else f', "ts": {_microseconds(time)}'
-        text += "" if span is None else f', "dur": {_microseconds(span)}'
+        text += "" if time is None else f', "ts": {_microseconds(time - self._origin)}'
+        text += "" if time is None or span is None else f', "dur": {_duration(time - self._origin, span)}'
         self._stream.write((",\n" if self._begun else "") + text + "}")
         self._begun = True
 
 
+def _duration(begin: int, span: int) -> str:
+    """Write a duration, a tenth of a nanosecond shorter where begin and duration would add up to more than
+    the end: readers would take a slice that begins there for one inside of it."""
+    text = _microseconds(span)
+    if not span or float(_microseconds(begin)) + float(text) <= float(_microseconds(begin + span)):
+        return text
+    return f"{_microseconds(span - 1)}9"
+
+
 def _microseconds(nanoseconds: int) -> str:
     """Write a time exactly: a float would round it."""
-    return f"{nanoseconds // 1000}.{nanoseconds % 1000:03}"
+    sign, whole = "-" * (nanoseconds < 0), abs(nanoseconds)
+    return f"{sign}{whole // 1000}.{whole % 1000:03}"

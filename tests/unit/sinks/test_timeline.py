@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+import json
 import random
 
 import numpy as np
@@ -12,6 +15,8 @@ from pytracer.enrich.event_batches import EventDecoder
 from pytracer.model import Batch, Loss, Schema, Snapshot
 from pytracer.plan import make_plan
 from pytracer.request import Request
+from pytracer.sinks.chrome import ChromeWriter
+from pytracer.sinks.timeline import Track
 from pytracer.sinks.timeline_lanes import Lanes, Pairs
 from pytracer.spec import Column, Stream, Unit, registry
 from support.fake_kernel import FakeKernel
@@ -211,3 +216,21 @@ def test_the_number_of_unfinished_slices_is_bounded():
     times = [one for time in range(1000) for one in pairs.add(7, "t:a:b_begin", time, "", {})]
     assert len(times) == 1000 - 256
     assert times[0].time == 0
+
+
+def test_slices_that_touch_do_not_overlap_as_doubles():
+    """Readers of Chrome's format take times and durations as doubles of microseconds, and add them up."""
+    rng = random.Random(23)
+    times = [NOON]
+    for _ in range(2000):
+        times.append(times[-1] + rng.randrange(1, 10**7))
+    stream = io.StringIO()
+    writer = ChromeWriter(stream)
+    writer.begin("test")
+    for begin, end in itertools.pairwise(times):
+        writer.slice(Track(1, 1), (begin, end), "a", {}, 0)
+    writer.end()
+    slices = [event for event in json.loads(stream.getvalue()) if event["ph"] == "X"]
+    assert len(slices) == 2000
+    for first, second in itertools.pairwise(slices):
+        assert second["ts"] - 0.001 < first["ts"] + first["dur"] <= second["ts"]
