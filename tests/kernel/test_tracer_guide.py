@@ -14,13 +14,13 @@ pytestmark = pytest.mark.kernel
 GUIDE = (Path(__file__).parents[2] / "docs" / "writing-tracers.md").read_text()
 CHDIRS = """
 from pytracer.spec import Column, Stream, Tracer
-from pytracer.spec.common import ERROR, ONLY_FAILED, RETURN, TASK_COLUMNS
+from pytracer.spec.common import ERROR, ONLY_FAILED, TASK_COLUMNS, return_of
 from pytracer.spec.filters import TASK_FILTERS
 
 COLUMNS = (*TASK_COLUMNS, ERROR, Column("path", "the path", decode="text"))
 TRACER = Tracer(
-    "chdirs", "files", "s", "d", (RETURN,), (Stream(columns=COLUMNS),), (ONLY_FAILED,), TASK_FILTERS,
-    follow=True,
+    "chdirs", "files", "s", "d", (return_of("chdir"),), (Stream(columns=COLUMNS),), (ONLY_FAILED,),
+    TASK_FILTERS, follow=True,
 )
 """
 FIRSTRUNS = """
