@@ -18,6 +18,7 @@ from pytracer.spec.calls import CALLS_OPTION, CallFunction, CallProbe, CallTrace
 MAX_CALLS = 8
 """The largest number of calls of the option ``calls`` that are probed one by one: each takes time to attach.
 """
+_MAX_FUNCTIONS = 12  # the kernel waits for its tasks to leave each trampoline that is detached
 # The functions with another name than the call (arch/x86/entry/syscalls/syscall_64.tbl, and arm64's).
 _RENAMED = {
     "stat": "newstat",
@@ -75,7 +76,10 @@ def expand(
         return Support(False, reason=f"it takes 1 to {MAX_CALLS} calls by name (--{CALLS_OPTION})")
     calls = list(_calls(probe, request, facts))
     if isinstance(probe, CallFunction):
-        return _functions(probe, calls, facts)
+        found = _functions(probe, calls, facts)
+        if is_forced or isinstance(found, Support) or len(found) <= _MAX_FUNCTIONS:
+            return found
+        return Support(False, reason=f"it would take long to detach from {len(found)} functions")
     if isinstance(probe, CallTracepoint):
         if facts.runs_compat and not is_forced and (reason := _misses_compat(request)):
             return Support(False, reason=reason)

@@ -59,6 +59,17 @@ def test_functions_of_every_abi_come_first():
     assert "HOOK_RETURN_FEXIT" in dict(plan.defines)
 
 
+def test_many_functions_are_passed_over_unless_they_are_asked_for():
+    setids = registry.get("setids")
+    names = [name for name in setids.hooks[0].alternatives[0].probes[0].calls if not name.endswith("32")]
+    functions = [f"__{abi}_sys_{name}" for abi in ("x64", "ia32") for name in names]
+    plan = plan_of(setids, kernel(*functions))
+    assert attached(plan, "returned") == ["raw_tracepoint sys_exit"]
+    assert "not fexit: it would take long to detach from 18 functions" in plan.hooks.notes[0]
+    forced = plan_of(setids, kernel(*functions), hooks={"return": "fexit"})
+    assert len(attached(forced, "returned")) == len(functions)
+
+
 def test_those_of_32_bit_programs_are_left_out_where_none_can_run():
     plan = plan_of(OPENSNOOP, kernel(*OPENS, runs_compat=False))
     assert sorted(attached(plan, "returned")) == sorted(f"fexit {name}" for name in OPENS if "x64" in name)
