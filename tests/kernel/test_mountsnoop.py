@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from support.calls import ALTERNATIVES, granted
+from support.calls import ALTERNATIVES, BY_CALL, granted, has_event
 from support.cli import run
 from support.needs import running
 from support.stream import events_and_report
@@ -65,9 +65,11 @@ def test_each_call_is_seen_with_its_strings(alternative, tmp_path):
     assert {event["pid"] for event in events} == {pid}
     assert {event["mntns"] for event in events} == {namespace}
     calls = Counter(event["call"] for event in events)
+    # A call that the kernel does not have (Linux 6.15) reaches no function and raises no event of its own.
+    assert calls.pop("open_tree_attr", 0) == (alternative not in BY_CALL or has_event("open_tree_attr"))
     assert calls == {
         "mount": 19, "umount2": 11, "fsopen": 1, "fsconfig": 2, "fsmount": 1, "move_mount": 1,
-        "open_tree": 1, "mount_setattr": 1, "fspick": 1, "open_tree_attr": 1,
+        "open_tree": 1, "mount_setattr": 1, "fspick": 1,
     }  # fmt: skip
     actual = {call: [event for event in events if event["call"] == call] for call in calls}
     created = actual["mount"][1:18]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytracer.kernel import tracefs
 from support.cli import run
 from support.needs import refused
 
@@ -15,8 +16,15 @@ ALTERNATIVES = (
     "raw-tracepoint",
     pytest.param("tracepoint", marks=pytest.mark.smoke),
 )
+BY_CALL = ALL[:2]
+"""Those of them that see single calls, by their functions or their own trace events."""
 NATIVE_ONLY = "call-tracepoints"
 """The alternative that does not see calls of 32-bit programs."""
+
+
+def has_event(call: str) -> bool:
+    """Return whether the kernel has a trace event for the return of a call, and so the call."""
+    return (tracefs.root() / "events/syscalls" / f"sys_exit_{call}").is_dir()
 
 
 def granted(tracer: str, alternative: str, *words: str) -> bool:
