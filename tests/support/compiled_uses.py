@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 from pytracer.bpf.compile.compiler import compile_image
@@ -57,6 +58,10 @@ class AllFunctions:
     def find(self, kind: BtfKind, _name: str) -> int | None:
         """Return an id for a function, and None for anything else."""
         return 1 if kind is BtfKind.FUNC else None
+
+    def func_proto(self, _type_id: int) -> SimpleNamespace:
+        """Return a function without arguments."""
+        return SimpleNamespace(params=())
 
 
 def oldest() -> FakeKernel:

@@ -88,11 +88,11 @@ NEEDS: dict[str, Need] = {
     "cookies": _need(changes.COOKIES),
     "python3 with probes": _need(_PYTHON),
     "kprobe_events": _kind("kprobe_events", "kprobe|function|trace event|tracefs"),
-    "return=fexit": _kind("fexit", "trampoline|BTF"),
+    "return=fexit": _need(*KINDS["fexit"], helpers.TASK_PT_REGS, says="trampoline|BTF"),
     "return=call-tracepoints": _need(
         *KINDS["tracepoint"], helpers.CURRENT_TASK_BTF, helpers.TASK_PT_REGS, says="bpf_|trace event|tracefs"
     ),
-    "syscall=fentry": _kind("fentry", "trampoline|BTF"),
+    "syscall=fentry": _need(*KINDS["fentry"], helpers.TASK_PT_REGS, says="trampoline|BTF"),
     "syscall=kprobe-dispatch": _need(changes.DISPATCHER, says=_NO_FUNCTION),
     "syscall=kprobe-multi": _need(*KINDS["kprobe_multi"], changes.SHARED_EXIT, says=_NO_FUNCTION),
     "syscall=kprobe-events": _need(*KINDS["kprobe_events"], changes.SHARED_EXIT, says=_NO_FUNCTION),

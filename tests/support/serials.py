@@ -31,7 +31,7 @@ def tracer(*defines: str) -> Tracer:
         columns.append(Column("text", "what it points at", decode="text"))
     return Tracer(
         name="serials",
-        group="tests",
+        group="system",
         summary="numbered calls",
         description="Numbered calls.",
         hooks=(Hook("call", "calls begin", (alternative,)),),

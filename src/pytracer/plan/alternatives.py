@@ -11,7 +11,7 @@ from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
 from pytracer.features.table.helpers import PROBE_READ, PROBE_READ_KERNEL
 from pytracer.features.table.uses import uses_of
 from pytracer.kernel.facts import KernelInfo, Support, TargetIdSource
-from pytracer.plan.call_probes import expand, names_few
+from pytracer.plan.call_probes import expand, is_of_events, names_few
 from pytracer.plan.sampling import rate_of, resolve_tasks
 from pytracer.record import record, replace
 from pytracer.request import Request, choice_of, number_of
@@ -128,6 +128,8 @@ def choose_alternative(
     refused = False
     for alternative in hook.alternatives_named(forced) if forced else hook.alternatives:
         if not forced and (alternative.risk or not all(names_few(p, request) for p in alternative.probes)):
+            continue
+        if not forced and request.pack and is_of_events(alternative):  # which a pack cannot hold
             continue
         probes, answer = _probe_all(hook, alternative, request, facts)
         if answer.is_supported and (

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pytracer.errors import UnknownNameError
+from pytracer.features.table.helpers import TASK_PT_REGS
 from pytracer.kernel import compat, syscalls
-from pytracer.kernel.btf import BtfKind
+from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.kernel.facts import KernelInfo, Support
 from pytracer.record import record
 from pytracer.request import NameSetValue, Request
-from pytracer.spec import Fentry, Fexit, Filter, Probe, Tracepoint
+from pytracer.spec import Alternative, Fentry, Fexit, Filter, Probe, Tracepoint
 from pytracer.spec.calls import CALLS_OPTION, CallFunction, CallProbe, CallTracepoint
 
 MAX_CALLS = 8
@@ -87,6 +88,11 @@ def expand(
     raise TypeError(f"no probes for {probe.kind}")
 
 
+def is_of_events(alternative: Alternative) -> bool:
+    """Return whether an alternative goes by the trace events of single calls."""
+    return any(isinstance(probe, CallTracepoint) for probe in alternative.probes)
+
+
 def names_few(probe: Probe, request: Request) -> bool:
     """Return whether a probe is not of single calls, or it is known of which, and they are few."""
     if not isinstance(probe, CallProbe) or probe.calls:
@@ -136,14 +142,34 @@ def _functions(probe: CallProbe, calls: list[_Call], facts: KernelInfo) -> tuple
     found = dict[str, None]()
     for call in calls:
         known = [name for name in call.functions if types.find(BtfKind.FUNC, name) is not None]
+        known = known or [
+            name for name in _without_arguments(call) if types.find(BtfKind.FUNC, name) is not None
+        ]
         # A call that a tracer names is not in every kernel. One that the user names is, or is refused so.
         if not known and not probe.calls and call.abi != "x32":
             return Support(False, reason=f"BTF knows no function of the call {call.name or '(no name)'}")
         found.update(dict.fromkeys(known))
     if not found:
         return Support(False, reason=f"BTF knows no function of the calls {probe.target}")
+    if not facts.has_helper(TASK_PT_REGS.number) and (name := next(_opaque(found, types), "")):
+        return Support(False, reason=f"BTF has no type for the registers that {name} is given")
     kind = Fexit if probe.at_return else Fentry
     return tuple(kind(probe.program, function=name) for name in found)
+
+
+def _without_arguments(call: _Call) -> Iterator[str]:
+    """Yield the name of the function of a call without arguments: its other names are aliases, which BTF does
+    not have."""
+    yield from dict.fromkeys("__do_sys_" + name.partition("_sys_")[2] for name in call.functions)
+
+
+def _opaque(functions: Iterable[str], types: Btf) -> Iterator[str]:
+    """Yield the functions whose argument points to a type that is only declared: a program cannot read it."""
+    for name in functions:
+        number = types.find(BtfKind.FUNC, name)
+        params = types.func_proto(number).params if number else ()
+        if params and types.kind(types.resolve(types.target(types.resolve(params[0][1])))) is BtfKind.FWD:
+            yield name
 
 
 def _tracepoints(probe: CallProbe, calls: list[_Call], facts: KernelInfo) -> tuple[Probe, ...] | Support:

@@ -46,7 +46,11 @@ def load_plan(
         text=text,
         cflags=tuple(plan.cflags),
         programs=tuple(dict.fromkeys(one.program for one in wanted)),
-        events=tuple(c.name for c in plan.probes if c.probe.kind == "tracepoint" and not c.probe.targets),
+        events=tuple(
+            c.name
+            for c in plan.probes
+            if c.probe.kind == "tracepoint" and not c.probe.targets and _is_read(c.name, text)
+        ),
         headers=plan.request.headers,
         pack=plan.request.pack,
     )
@@ -98,3 +102,8 @@ def load_of(plan: Plan, chosen: ChosenProbe) -> ProgramLoad:
     context = PacketContext.FRAME if load.as_.type is ProgType.XDP else PacketContext.SKB
     before = prologue(wanted, context, load.as_.result)
     return replace(load, as_=replace(load.as_, prologue=before))
+
+
+def _is_read(event: str, text: str) -> bool:
+    """Return whether a program reads the fields of a trace event, whose layout then is part of its image."""
+    return f"tracepoint__{event.replace(':', '__')}" in text
