@@ -154,7 +154,7 @@ def _functions(probe: CallProbe, calls: list[_Call], facts: KernelInfo) -> tuple
     if not facts.has_helper(TASK_PT_REGS.number) and (name := next(_opaque(found, types), "")):
         return Support(False, reason=f"BTF has no type for the registers that {name} is given")
     kind = Fexit if probe.at_return else Fentry
-    return tuple(kind(probe.program, function=name) for name in found)
+    return tuple(kind(probe.program, function=name, preempted=True) for name in found)
 
 
 def _without_arguments(call: _Call) -> Iterator[str]:

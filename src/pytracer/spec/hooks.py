@@ -184,9 +184,11 @@ class KretprobeEvent(Kprobe):
 
 @record
 class Fentry(Probe):
-    """The entry of a kernel function that BTF knows, by a trampoline."""
+    """The entry of a kernel function that BTF knows, by a trampoline. ``preempted``: see
+    :class:`RawTracepoint`."""
 
     function: str = ""
+    preempted: bool = False
 
     @property
     def kind(self) -> str:

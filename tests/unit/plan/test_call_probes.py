@@ -158,3 +158,29 @@ def test_what_was_asked_for_and_cannot_be_is_refused():
         plan_of(SYSCALLS, kernel(), hooks={"syscall": "fentry"})
     with pytest.raises(UnsupportedError, match="no BTF"):
         plan_of(OPENSNOOP, FakeKernel(), hooks={"return": "fexit"})
+
+
+def test_a_function_without_arguments_has_one_name_in_btf():
+    plan = plan_of(SYSCALLS, kernel("__do_sys_getppid"), options=named("getppid"))
+    assert attached(plan, "enter", "leave") == ["fentry __do_sys_getppid", "fexit __do_sys_getppid"]
+
+
+@pytest.mark.parametrize("helpers", [{4, 113}, None])  # reads of memory alone, all
+def test_registers_that_btf_only_declares_are_read_by_a_helper_or_not_at_all(helpers):
+    builder = Builder()
+    pointer = builder.ptr(builder.add(BtfKind.FWD, "pt_regs", 0))
+    prototype = builder.add(BtfKind.FUNC_PROTO, "", 0, 0, pointer, count=1)
+    for function in OPENS:
+        builder.add(BtfKind.FUNC, function, prototype)
+    plan = plan_of(OPENSNOOP, FakeKernel(types=builder.btf(), helpers=helpers))
+    if helpers is None:
+        assert len(attached(plan, "returned")) == len(OPENS)
+    else:
+        assert attached(plan, "returned") == ["raw_tracepoint sys_exit"]
+        assert "BTF has no type for the registers that __x64_sys_open is given" in plan.hooks.notes[0]
+    assert {chosen.probe.preempted for chosen in plan.probes if chosen.probe.kind == "fexit"} <= {True}
+
+
+def test_a_pack_goes_by_what_it_can_hold():
+    plan = plan_of(OPENSNOOP, kernel(*OPENS, refuses={"fexit"}), filters=PROCESS, pack="file")
+    assert attached(plan, "returned") == ["raw_tracepoint sys_exit"]

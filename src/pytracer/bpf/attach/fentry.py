@@ -46,8 +46,8 @@ def check_support(probe: Fentry, kernel: FeatureProber) -> Support:
         return unsupported(error, _FEATURES[probe.kind].absence)
     finally:
         os.close(program)
-    preempted = probe.kind == "typed_tracepoint" and kernel.may_preempt
-    return Support(True, probe.function, caveat=SKIPPED if preempted else "")
+    is_affected = kernel.may_preempt and (probe.preempted or probe.kind == "typed_tracepoint")
+    return Support(True, probe.function, caveat=SKIPPED if is_affected else "")
 
 
 def load_attributes(probe: Fentry) -> LoadAttributes:
