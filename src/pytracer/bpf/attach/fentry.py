@@ -46,7 +46,7 @@ def check_support(probe: Fentry, kernel: FeatureProber) -> Support:
         return unsupported(error, _FEATURES[probe.kind].absence)
     finally:
         os.close(program)
-    is_affected = kernel.may_preempt and (probe.preempted or probe.kind == "typed_tracepoint")
+    is_affected = (probe.preempted or probe.kind == "typed_tracepoint") and kernel.may_preempt
     return Support(True, probe.function, caveat=SKIPPED if is_affected else "")
 
 
