@@ -13,7 +13,7 @@ from bench.measure import MissingPeerError, Result
 from bench.work import work
 from pytracer.bpf.attach import raw_tracepoint
 from pytracer.bpf.sys import ProgType, prog_load
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 
 OPENS = """
 tracepoint:syscalls:sys_enter_openat /pid == {pid}/ { @path[tid] = args->filename; }
@@ -53,7 +53,7 @@ def empty_programs(*events: str) -> Iterator[None]:
     """Attach an empty program to each of these raw tracepoints."""
     with contextlib.ExitStack() as stack:
         for event in events:
-            program = prog_load(ProgType.RAW_TRACEPOINT, returning(0))
+            program = prog_load(ProgType.RAW_TRACEPOINT, return_code(0))
             stack.callback(os.close, program)
             stack.callback(os.close, raw_tracepoint.attach_to_event(event, program))
         yield

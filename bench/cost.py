@@ -16,7 +16,7 @@ from bench.peers import PYTRACER, bcc_environment, bpftrace_environment, find, t
 from bench.work import work
 from pytracer.bpf.attach import raw_tracepoint
 from pytracer.bpf.sys import ProgType, prog_load
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 
 CALLS = 3_000_000
 FEW = 30_000  # calls, for peers that stop the program at each call
@@ -31,7 +31,7 @@ def _calls() -> float:
 @contextlib.contextmanager
 def empty_tracepoint() -> Iterator[None]:
     """Attach the floor of the cost: an empty program at the entry of system calls."""
-    program = prog_load(ProgType.RAW_TRACEPOINT, returning(0))
+    program = prog_load(ProgType.RAW_TRACEPOINT, return_code(0))
     link = raw_tracepoint.attach_to_event("sys_enter", program)
     try:
         yield

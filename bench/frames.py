@@ -16,7 +16,7 @@ from bench.work import work
 from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.sys import prog_load
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.spec import Clsact, Probe, SocketFilter, Tcx, Xdp
 
@@ -47,7 +47,7 @@ def empty(probe: Probe, choice: str, interface: str = "near") -> Iterator[None]:
     """Attach the floor of the cost: an empty program on an interface, which passes every frame."""
     kind = attacher_of(probe)
     how = kind.load_attributes(probe)
-    program = prog_load(how.type, returning(how.result))
+    program = prog_load(how.type, return_code(how.result))
     try:
         links = kind.attach(
             probe, AttachTarget("", {socket.if_nametoindex(interface): interface}, choice), program

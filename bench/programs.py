@@ -19,7 +19,7 @@ from bench.measure import MissingPeerError, Result, in_turns, result
 from bench.namespaces import VETH, network
 from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.sys import address, bpf, program_info
-from pytracer.bpf.trial import load, returning
+from pytracer.bpf.trial import load, return_code
 from pytracer.errors import PytracerError
 from pytracer.spec import CgroupSkb, PacketFanout, Probe, SocketFilter, Tcx, Xdp
 
@@ -80,7 +80,7 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
 
 def _measure_beside_empty(name: str, words: Sequence[str], program: str, probe: Probe, rounds: int) -> Result:
     attributes, packet = attacher_of(probe).load_attributes(probe), packet_for(probe)
-    empty = load(attributes.type, returning(attributes.result), attach_type=attributes.attach_type)
+    empty = load(attributes.type, return_code(attributes.result), attach_type=attributes.attach_type)
     try:
         with pytracer.open(*words):
             number = loaded(program)

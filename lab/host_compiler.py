@@ -30,7 +30,7 @@ from lab.errors import FAILED, LabError, say
 from lab.every_plan import compile_requests
 from lab.fetch import find
 from pytracer.bpf.cache.directory import VARIABLE as CACHE
-from pytracer.bpf.compile.compiler import compile_image, outcome_of
+from pytracer.bpf.compile.compiler import compile_image, encode_outcome
 from pytracer.bpf.compile.headers import from_btf
 from pytracer.bpf.compile.remote import ANSWER, REQUEST, VARIABLE, CompileRequest
 from pytracer.bpf.identity import kernel_identity
@@ -125,7 +125,7 @@ def answer(path: Path) -> None:
     """Answer one request, and write a line about it."""
     start = time.monotonic()
     request = CompileRequest.decode(path.read_bytes())
-    outcome = outcome_of(lambda: compiled(request))
+    outcome = encode_outcome(lambda: compiled(request))
     path.unlink()
     new = path.with_name(f".new-{path.stem}")
     new.write_bytes(outcome)

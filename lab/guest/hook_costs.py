@@ -32,7 +32,7 @@ from lab.guest import map_costs
 from pytracer import spec
 from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.attach.kind import AttachTarget
-from pytracer.bpf.trial import load, returning
+from pytracer.bpf.trial import load, return_code
 from pytracer.errors import PytracerError
 from pytracer.features import feature_table
 from pytracer.features.kernel_facts import RunningKernel
@@ -199,7 +199,7 @@ def measure(hook: MeasuredHook, facts: RunningKernel, own_cgroups: Sequence[str]
         return record | {"status": "refused" if answer.is_forbidden else "absent", "reason": answer.reason}
     try:
         with map_costs.counter() as table:
-            writers: list[Callable[[int], bytes]] = [returning, partial(map_costs.counting, table)]
+            writers: list[Callable[[int], bytes]] = [return_code, partial(map_costs.counting, table)]
             costs, noise = taken(
                 hook.do or (lambda: 0.0),
                 [partial(attached, hook, probe, answer.name, own_cgroups, write) for write in writers],

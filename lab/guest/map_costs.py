@@ -14,7 +14,7 @@ from pytracer.bpf.asm.assembler import Assembler, HelperId, Register, Size
 from pytracer.bpf.attach.perf import ATTR_SIZE
 from pytracer.bpf.load import local_storage
 from pytracer.bpf.sys import PER_CPU, MapType, ProgType, map_create, map_update, perf_event_open
-from pytracer.bpf.trial import load, returning
+from pytracer.bpf.trial import load, return_code
 from pytracer.kernel.cpus import online_cpus, possible_cpus
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = Register
@@ -240,7 +240,7 @@ def stored(kind: int) -> Iterator[int]:
 def programs() -> Iterator[int]:
     """Create a program array with a program that does nothing."""
     with alone(MapType.PROG_ARRAY, 4, 4, 1) as fd:
-        program = load(ProgType.RAW_TRACEPOINT, returning(0))
+        program = load(ProgType.RAW_TRACEPOINT, return_code(0))
         try:
             map_update(fd, bytes(4), struct.pack("I", program))
             yield fd

@@ -29,9 +29,9 @@ from lab.guest.example_runs import EXAMPLES, PREPARE, SCRIPTS, SERVERS, Example
 
 from pytracer.bpf.attach import raw_tracepoint
 from pytracer.bpf.obj_info import read_program
-from pytracer.bpf.objects import ObjectKind, ids
+from pytracer.bpf.objects import ObjectKind, iter_ids
 from pytracer.bpf.sys import ProgType, bpf, prog_load
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from pytracer.prog.run_stats import count_runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ class ProgramHolder:
     its owner has ended."""
 
     def __init__(self) -> None:
-        self._known = set(ids(ObjectKind.PROGRAM))
+        self._known = set(iter_ids(ObjectKind.PROGRAM))
         self._held: list[int] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -68,7 +68,7 @@ class ProgramHolder:
             self._look()
 
     def _look(self) -> None:
-        for number in ids(ObjectKind.PROGRAM):
+        for number in iter_ids(ObjectKind.PROGRAM):
             if number not in self._known:
                 self._known.add(number)
                 with contextlib.suppress(OSError):  # it has been unloaded
@@ -87,7 +87,7 @@ class ProgramHolder:
 
 def floor() -> float:
     """Return what the statistics say of a program that does nothing: the reading of the clock itself."""
-    program = prog_load(ProgType.RAW_TRACEPOINT, returning(0))
+    program = prog_load(ProgType.RAW_TRACEPOINT, return_code(0))
     link = raw_tracepoint.attach_to_event("sys_enter", program)
     for _ in range(2000):
         os.getppid()

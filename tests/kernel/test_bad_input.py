@@ -14,9 +14,9 @@ import pytest
 
 from pytracer.bpf.attach import xdp
 from pytracer.bpf.attach.cgroup_skb import POINTS
-from pytracer.bpf.attach.interface import xdp_programs
+from pytracer.bpf.attach.interface import list_xdp_programs
 from pytracer.bpf.sys import ProgType, link_create, prog_load
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from support import packets
 from support.cgroups import attached, cgroup, on
 from support.cli import Result, finish, run, start
@@ -149,13 +149,13 @@ def others() -> Iterator[dict[str, object]]:
 
     Both are there after the test as they were before.
     """
-    frames = prog_load(ProgType.XDP, returning(xdp.PASS), name="somebody_s")
+    frames = prog_load(ProgType.XDP, return_code(xdp.PASS), name="somebody_s")
     with packets.namespace(), cgroup() as folder, attached(folder, POINTS["egress"], 1, flags=0):
         link = link_create(frames, 37, target=1, flags=xdp.GENERIC)
         try:
-            before = xdp_programs(), on(folder)
+            before = list_xdp_programs(), on(folder)
             yield {"cgroup": folder}
-            assert (xdp_programs(), on(folder)) == before
+            assert (list_xdp_programs(), on(folder)) == before
         finally:
             os.close(link)
             os.close(frames)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.attach.interface import xdp_programs
+from pytracer.bpf.attach.interface import list_xdp_programs
 from pytracer.bpf.compile.source import probes_folder
 from pytracer.cli import tracer_parser
 from pytracer.explain import stages
@@ -259,12 +259,12 @@ def test_a_signal_ends_the_watching_and_takes_off_what_nothing_else_would():
     with packets.namespace():
         packets.veth()
         process = subprocess.Popen([*COMMAND, "explain", *words], stdout=subprocess.PIPE, text=True)
-        wait_for(xdp_programs, "a program on the interface")
+        wait_for(list_xdp_programs, "a program on the interface")
         process.terminate()
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "xdp" in out
-        assert xdp_programs() == {}
+        assert list_xdp_programs() == {}
 
 
 def test_the_page_is_there_once_the_traced_process_has_ended():

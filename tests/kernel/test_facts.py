@@ -12,7 +12,7 @@ import pytest
 
 from pytracer.bpf.attach import kprobe
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
-from pytracer.bpf.trial import READS_BEYOND, helper_refusal, load, returning
+from pytracer.bpf.trial import READS_BEYOND, helper_refusal, load, return_code
 from pytracer.features import kernel_facts
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel.btf import Btf, BtfKind
@@ -109,7 +109,7 @@ def test_helpers_that_are_there_and_not_there(known: RunningKernel) -> None:
 
 def test_kprobe_programs_load_whatever_the_kernel() -> None:
     """A kernel before 5.0 requires its version in the program; a later one ignores it."""
-    ctypes.CDLL(None).close(load(ProgType.KPROBE, returning(1)))
+    ctypes.CDLL(None).close(load(ProgType.KPROBE, return_code(1)))
 
 
 def test_compat_is_what_the_kernel_was_built_with(known: RunningKernel) -> None:

@@ -14,7 +14,7 @@ from pytracer.bpf.attach import packet_fanout
 from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.attach.link import Link, attach_all_or_none
 from pytracer.bpf.sys import ProgType, prog_load
-from pytracer.bpf.trial import instruction, returning
+from pytracer.bpf.trial import instruction, return_code
 from pytracer.errors import PytracerError
 from pytracer.spec import PacketFanout
 from support import packets
@@ -122,7 +122,7 @@ def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
         + instruction(0x95)
     )
     choosing = prog_load(ProgType.SOCKET_FILTER, last)
-    keeping = prog_load(ProgType.SOCKET_FILTER, returning(0xFFFF))
+    keeping = prog_load(ProgType.SOCKET_FILTER, return_code(0xFFFF))
     links = list[Link]()
     with packets.namespace(), attach_all_or_none(links):
         _, near = packets.veth()
@@ -154,7 +154,7 @@ def received(descriptor: int) -> Counter[int]:
 
 def test_the_groups_of_others_keep_their_packets():
     """Another owner's group has the number that ours would get."""
-    keeping = prog_load(ProgType.SOCKET_FILTER, returning(0xFFFF))
+    keeping = prog_load(ProgType.SOCKET_FILTER, return_code(0xFFFF))
     other = list[Link]()
     with packets.namespace(), attach_all_or_none(other):
         _, near = packets.veth()
@@ -194,7 +194,7 @@ def test_an_error_midway_leaves_nothing(monkeypatch):
         return 1
 
     monkeypatch.setattr(packet_fanout, "_join", join)
-    keeping = prog_load(ProgType.SOCKET_FILTER, returning(0))
+    keeping = prog_load(ProgType.SOCKET_FILTER, return_code(0))
     with packets.namespace():
         _, near = packets.veth()
         place = AttachTarget("", {near: "vb"}, members=WORKERS)

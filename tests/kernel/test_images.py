@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec, decode
-from pytracer.bpf.line_info import NOTHING
+from pytracer.bpf.line_info import NO_DEBUG_INFO
 from pytracer.bpf.load import loader
 from pytracer.bpf.load.loader import ImageModule
 from pytracer.bpf.sys import MapType, ProgType
@@ -200,7 +200,7 @@ def test_an_image_that_other_libraries_made_is_made_again(cache: Path) -> None:
 
 def _bad_program(image: Image) -> Image:
     programs = [
-        replace(p, code=NO_RESULT, references={}, func_line_info=NOTHING) if p.name == "leave" else p
+        replace(p, code=NO_RESULT, references={}, func_line_info=NO_DEBUG_INFO) if p.name == "leave" else p
         for p in image.programs
     ]
     return replace(image, programs=tuple(programs))

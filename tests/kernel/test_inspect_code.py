@@ -15,7 +15,7 @@ import pytest
 from pytracer.bpf.compile.source import probes_folder
 from pytracer.bpf.obj_info import ProgramInfo, read_btf, read_map, read_program
 from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from pytracer.cli import tracer_parser
 from pytracer.features import feature_table
 from pytracer.features.kernel_facts import RunningKernel
@@ -168,7 +168,7 @@ def test_lines_stay_with_their_instructions_behind_a_filter():
 
 @pytest.mark.lab
 def test_a_bare_program_and_a_map():
-    fd = prog_load(ProgType.SOCKET_FILTER, returning(0), name="bare")
+    fd = prog_load(ProgType.SOCKET_FILTER, return_code(0), name="bare")
     try:
         info = read_program(fd)
         brief = read_program(fd, code=False)
@@ -187,7 +187,7 @@ def test_a_bare_program_and_a_map():
 
 
 def test_an_unloaded_program_is_an_oserror():
-    fd = prog_load(ProgType.SOCKET_FILTER, returning(0))
+    fd = prog_load(ProgType.SOCKET_FILTER, return_code(0))
     os.close(fd)
     with pytest.raises(OSError, match="descriptor"):
         read_program(fd)

@@ -12,9 +12,9 @@ import sys
 import pytest
 
 from pytracer.bpf.attach.cgroup_skb import POINTS
-from pytracer.bpf.attach.owner import is_dead, is_dead_short, owner, short_name
+from pytracer.bpf.attach.owner import encode_short_name, is_dead, is_dead_short, name_owner
 from pytracer.bpf.sys import Command, ProgType, bpf, prog_load, program_info
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from support import leftovers
 from support.cgroups import cgroup
 
@@ -44,7 +44,7 @@ def left(before, alone_requests):
 
 def test_what_this_process_holds_is_found(alone_requests):
     before = leftovers.loaded()
-    program = prog_load(ProgType.SOCKET_FILTER, returning(0), name="left")
+    program = prog_load(ProgType.SOCKET_FILTER, return_code(0), name="left")
     mine = ("program", program_info(program)[0])
     assert mine in left(before, alone_requests)
     os.close(program)
@@ -73,7 +73,7 @@ def test_objects_without_a_holder_are_checked_again_alone(alone_requests):
     ingress = POINTS["ingress"]
     with cgroup() as folder:
         where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        program = prog_load(ProgType.CGROUP_SKB, returning(1), attach_type=ingress, name="left")
+        program = prog_load(ProgType.CGROUP_SKB, return_code(1), attach_type=ingress, name="left")
         bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, ingress, 0))
         unheld = ("program", program_info(program)[0])
         assert unheld in left(before, alone_requests)
@@ -90,7 +90,7 @@ def test_objects_that_another_test_removes_in_time_are_no_leftovers(alone_reques
     ingress = POINTS["ingress"]
     with cgroup() as folder:
         where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        program = prog_load(ProgType.CGROUP_SKB, returning(1), attach_type=ingress, name="beside")
+        program = prog_load(ProgType.CGROUP_SKB, return_code(1), attach_type=ingress, name="beside")
         bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, ingress, 0))
         other = ("program", program_info(program)[0])
         os.close(program)
@@ -105,7 +105,7 @@ def test_objects_that_another_test_removes_in_time_are_no_leftovers(alone_reques
 
 def test_a_process_that_proc_hides_has_not_ended():
     """Its filters would be removed as those of a killed tracer."""
-    own, never = owner(os.getpid()), owner(os.getpid()).replace(f"_{os.getpid()}_", "_4194303_")
+    own, never = name_owner(os.getpid()), name_owner(os.getpid()).replace(f"_{os.getpid()}_", "_4194303_")
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
@@ -115,8 +115,8 @@ def test_a_process_that_proc_hides_has_not_ended():
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
-            assert owner(os.getppid()) == ""
-            states = [is_dead(own), is_dead_short(short_name(own)), is_dead(never)]
+            assert name_owner(os.getppid()) == ""
+            states = [is_dead(own), is_dead_short(encode_short_name(own)), is_dead(never)]
             os._exit(0 if states == [False, False, True] else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

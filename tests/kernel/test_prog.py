@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from pytracer.bpf.attach import clsact, tcx, xdp
-from pytracer.bpf.attach.perf import attach_program, event_attr
+from pytracer.bpf.attach.perf import attach_program, pack_event_attr
 from pytracer.bpf.compile.bcc import BccModule
 from pytracer.bpf.compile.headers import find_headers
 from pytracer.bpf.holders import find_holders
-from pytracer.bpf.objects import ObjectKind, ids, open_object
+from pytracer.bpf.objects import ObjectKind, iter_ids, open_object
 from pytracer.bpf.sys import Command, ProgType, bpf, link_create, program_info, raw_tracepoint_open
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from pytracer.kernel import tracefs
 from pytracer.prog import pins
 from pytracer.prog.attachments import Attachment, attachments
@@ -53,9 +53,9 @@ def our_programs() -> Iterator[set[int]]:
         table = array(7, "test_counts")
         stack.callback(os.close, table)
         created = [
-            (ProgType.SOCKET_FILTER, returning(0), "test_socket"),
-            (ProgType.XDP, returning(2), "test_xdp"),
-            (ProgType.SCHED_CLS, returning(-1), ""),
+            (ProgType.SOCKET_FILTER, return_code(0), "test_socket"),
+            (ProgType.XDP, return_code(2), "test_xdp"),
+            (ProgType.SCHED_CLS, return_code(-1), ""),
             (ProgType.RAW_TRACEPOINT, counts(table, os.getpid()), "test_raw"),
             (ProgType.TRACEPOINT, counts(table, os.getpid()), "test_fifteen_ch"),
         ]
@@ -135,7 +135,7 @@ def test_a_tracer_is_listed_with_its_owner_and_its_places():
 
 @pytest.mark.lab
 def test_links_are_what_bpftool_shows():
-    with program(ProgType.RAW_TRACEPOINT, returning(0), name="test_raw") as (descriptor, id_):
+    with program(ProgType.RAW_TRACEPOINT, return_code(0), name="test_raw") as (descriptor, id_):
         link = raw_tracepoint_open("sched_process_fork", descriptor)
         shown = [one for one in bpftool("link", "show") if one["prog_id"] == id_]
         actual = [one for one in links(ProgramLister().list(), TargetNames()) if one.program == id_]
@@ -149,8 +149,8 @@ def test_links_are_what_bpftool_shows():
 @pytest.mark.lab
 def test_programs_on_perf_events_are_what_bpftool_shows():
     event = tracefs.event_id("sched", "sched_process_fork")
-    with program(ProgType.TRACEPOINT, returning(1)) as (descriptor, id_):
-        on = attach_program(event_attr(2, event), descriptor)
+    with program(ProgType.TRACEPOINT, return_code(1)) as (descriptor, id_):
+        on = attach_program(pack_event_attr(2, event), descriptor)
         shown = [one for one in bpftool("perf", "show") if one["prog_id"] == id_]
         events = find_holders().events
         places = attachments(ProgramLister().list(), find_holders(), TargetNames())
@@ -170,13 +170,13 @@ def on_network() -> dict[tuple[str, str], int]:
 
 @pytest.mark.lab
 def test_programs_on_interfaces_are_what_bpftool_shows():
-    with packets.namespace(), program(ProgType.SCHED_CLS, returning(-1), name="test_tc") as (tc, tc_id):
+    with packets.namespace(), program(ProgType.SCHED_CLS, return_code(-1), name="test_tc") as (tc, tc_id):
         first, second = packets.veth()
-        with program(ProgType.XDP, returning(2), name="test_xdp") as (frames, xdp_id):
-            created = clsact._make_qdisc(second)
+        with program(ProgType.XDP, return_code(2), name="test_xdp") as (frames, xdp_id):
+            created = clsact._create_qdisc(second)
             assert created
             one = clsact.TrafficControlFilter(second, tcx.EGRESS, 7, 7, "test")
-            clsact._request(one, clsact._NEWFILTER, 0x600, tc)
+            clsact._request_filter(one, clsact._NEWFILTER, 0x600, tc)
             link = link_create(frames, 37, target=first, flags=xdp.GENERIC)
             shown = on_network()
             places = set(attachments(ProgramLister().list(), find_holders(), TargetNames()))
@@ -204,7 +204,7 @@ def test_interfaces_of_another_namespace_are_not_mismistaken_for_ours():
 
 @pytest.mark.lab
 def test_programs_on_cgroups_are_found_by_links_and_without():
-    with cgroup() as folder, program(CGROUP_SKB, returning(1)) as (descriptor, id_):
+    with cgroup() as folder, program(CGROUP_SKB, return_code(1)) as (descriptor, id_):
         opened_folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             link = link_create(descriptor, CGROUP_EGRESS, target=opened_folder)
@@ -261,7 +261,7 @@ def test_23_calls_of_getppid_are_23_runs():
     event = tracefs.event_id("syscalls", "sys_enter_getppid")
     table = array(2)
     with count_runs(), program(ProgType.TRACEPOINT, counts(table, os.getpid())) as (descriptor, id_):
-        on = attach_program(event_attr(2, event), descriptor)
+        on = attach_program(pack_event_attr(2, event), descriptor)
         for _ in range(23):
             os.getppid()
         os.close(on)
@@ -339,7 +339,7 @@ def test_it_says_which_holders_it_may_not_look_for():
     without = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
     inside = ["unshare", "--pid", "--fork", "--mount-proc"]
     expected = [(without, "may not be read without CAP_SYS_PTRACE"), (inside, "outside it are hidden")]
-    with program(ProgType.SOCKET_FILTER, returning(0)) as (_, id_):  # else there is no holder
+    with program(ProgType.SOCKET_FILTER, return_code(0)) as (_, id_):  # else there is no holder
         for before, why in expected:
             for words, which in (
                 (["prog"], "OWNER and ATTACHED"),
@@ -354,7 +354,7 @@ def test_it_says_which_holders_it_may_not_look_for():
 
 
 def test_a_holder_is_found_although_its_main_thread_has_exited():
-    with program(ProgType.SOCKET_FILTER, returning(0)) as (descriptor, id_):
+    with program(ProgType.SOCKET_FILTER, return_code(0)) as (descriptor, id_):
         command = [workload("marks"), "headless", "1"]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=[descriptor]
@@ -368,7 +368,7 @@ def test_a_holder_is_found_although_its_main_thread_has_exited():
 
 def test_a_holder_may_have_any_name():
     with (
-        program(ProgType.SOCKET_FILTER, returning(0)) as (descriptor, id_),
+        program(ProgType.SOCKET_FILTER, return_code(0)) as (descriptor, id_),
         hostile_process([descriptor]) as pid,
     ):
         holders = {holder.pid: holder.comm for holder in find_holders().programs[id_]}
@@ -378,7 +378,7 @@ def test_a_holder_may_have_any_name():
 def test_names_that_spreadsheets_run_are_guarded_unless_raw_csv_is_wanted():
     path = Path("/proc/self/comm")
     before = path.read_text().rstrip("\n")
-    with program(ProgType.SOCKET_FILTER, returning(0), name="guarded"):
+    with program(ProgType.SOCKET_FILTER, return_code(0), name="guarded"):
         path.write_text("=1+1")
         try:
             guarded, raw = (run("prog", "-f", "csv", *words).out for words in ([], ["--csv-raw"]))
@@ -455,10 +455,10 @@ def test_a_program_pinned_with_links_counts_until_it_is_unloaded():
         ]
     assert any(shown[id_]["runs"] for id_ in stored)
     assert run("prog", "unload", mine[0]).out.startswith(f"unpinned {mine[0]} ")
-    wait_for(lambda: mine[0] not in ids(ObjectKind.PROGRAM), "the program goes with its pin")
-    assert set(mine[1:]) <= set(ids(ObjectKind.PROGRAM))
+    wait_for(lambda: mine[0] not in iter_ids(ObjectKind.PROGRAM), "the program goes with its pin")
+    assert set(mine[1:]) <= set(iter_ids(ObjectKind.PROGRAM))
     assert [one["id"] for one in run("prog", "unload", "-f", "json").of("unpinned")] == mine[1:]
-    wait_for(lambda: not set(mine) & set(ids(ObjectKind.PROGRAM)), "all go with their pins")
+    wait_for(lambda: not set(mine) & set(iter_ids(ObjectKind.PROGRAM)), "all go with their pins")
 
 
 @pytest.mark.alone
@@ -503,7 +503,7 @@ def test_a_program_pinned_without_links_stays_without_running():
 @pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
 def test_nothing_is_pinned_or_unloaded_that_is_not_pytracers():
-    with program(ProgType.SOCKET_FILTER, returning(0), name="somebodys") as (descriptor, id_):
+    with program(ProgType.SOCKET_FILTER, return_code(0), name="somebodys") as (descriptor, id_):
         refused = run("prog", "pin", id_)
         assert refused.status == 1
         assert f"program {id_} is not one that a running pytracer loaded: nothing was pinned" in refused.err

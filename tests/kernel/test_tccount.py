@@ -11,7 +11,7 @@ import pytest
 
 from pytracer.bpf.attach import clsact, tcx
 from pytracer.bpf.sys import ProgType, prog_load
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from support import packets
 from support.cli import Ended, Result, finish, run, start, stop
 from support.needs import needs, refused_by_right
@@ -119,16 +119,16 @@ def test_the_filters_and_qdiscs_of_others_stay_and_decide():
 
 def test_packets_that_another_filter_drops_are_counted_and_still_dropped():
     """The other program runs later, and sees every packet that this one passes."""
-    dropping = prog_load(ProgType.SCHED_CLS, returning(2))  # TC_ACT_SHOT
+    dropping = prog_load(ProgType.SCHED_CLS, return_code(2))  # TC_ACT_SHOT
     with packets.namespace():
         _, other = packets.veth()
-        assert clsact._make_qdisc(other)
+        assert clsact._create_qdisc(other)
         foreign = clsact.TrafficControlFilter(other, tcx.INGRESS, 7, 7, "somebody's")
-        clsact._request(foreign, clsact._NEWFILTER, 0x600, dropping)
+        clsact._request_filter(foreign, clsact._NEWFILTER, 0x600, dropping)
         os.close(dropping)
         for alternative in ALTERNATIVES:
             assert packets.totals(counted("vb", "--hook", f"traffic={alternative}")) == wanted("in")
-            assert clsact.filters(other) == [foreign]
+            assert clsact.list_filters(other) == [foreign]
         shown = tc("-s", "filter", "show", "dev", "vb", "ingress")
         assert "somebody's" in shown
         tc("qdisc", "del", "dev", "vb", "clsact")
@@ -165,9 +165,9 @@ def test_leftovers_of_a_killed_process_are_removed_by_the_next_run(alternative):
         tracer = start("tccount", "vb", *words, 60)
         tracer.kill()
         tracer.communicate()
-        assert len(clsact.filters(other)) == (2 if alternative == "clsact" else 0)
+        assert len(clsact.list_filters(other)) == (2 if alternative == "clsact" else 0)
         assert run("tccount", "va", *words, "-d", 0.1).status == 0
-        assert clsact.qdiscs() == {}
+        assert clsact.list_qdiscs() == {}
 
 
 def test_an_interface_that_disappears_is_reported_and_ends_it():

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.attach import xdp, xdp_netlink
-from pytracer.bpf.attach.interface import xdp_programs
-from pytracer.bpf.attach.owner import owner, short_name
+from pytracer.bpf.attach.interface import list_xdp_programs
+from pytracer.bpf.attach.owner import encode_short_name, name_owner
 from pytracer.bpf.sys import ProgType, link_create, prog_load
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from pytracer.kernel.pcap import LinkType, compile_filter
 from support import packets
 from support.cli import Result, finish, run, start, stop, wait_for
@@ -58,7 +58,7 @@ def test_both_alternatives_to_attach_and_nothing_is_left(alternative):
             result = counted("va", "vb", "--mode", mode, "--hook", f"frame={alternative}")
             assert packets.totals(result) == packets.expected(packets.frames(), received=False)
             assert packets.totals(result, "va") == {}
-            assert xdp_programs() == {}
+            assert list_xdp_programs() == {}
 
 
 def test_on_lo_frames_are_counted_behind_the_driver_and_that_is_reported():
@@ -94,16 +94,16 @@ def tun():
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 @pytest.mark.parametrize("mode", MODES)
 def test_the_program_of_another_is_reported_and_stays(alternative, mode):
-    foreign = prog_load(ProgType.XDP, returning(xdp.PASS), name="somebody_s")
+    foreign = prog_load(ProgType.XDP, return_code(xdp.PASS), name="somebody_s")
     with packets.namespace():
         _, other = packets.veth()
         packets.ip("link", "set", "vb", "up")
         link = link_create(foreign, 37, target=other, flags=xdp.NATIVE if mode == "native" else xdp.GENERIC)
         try:
-            before = xdp_programs()
+            before = list_xdp_programs()
             # The first of the two interfaces is let go again.
             result = run("xdpcount", "va", "vb", "--hook", f"frame={alternative}", "-d", 1)
-            assert xdp_programs() == before
+            assert list_xdp_programs() == before
         finally:
             os.close(link)
             os.close(foreign)
@@ -143,25 +143,25 @@ def test_leftovers_of_a_killed_process_are_removed_by_the_next_run(alternative):
         tracer.kill()
         tracer.communicate()
         if alternative == "xdp-netlink":
-            assert len(xdp_programs()) == 1
+            assert len(list_xdp_programs()) == 1
         else:  # the link went with the process
-            wait_for(lambda: xdp_programs() == {}, "the link is gone")
+            wait_for(lambda: list_xdp_programs() == {}, "the link is gone")
         assert run("xdpcount", "va", "--hook", f"frame={alternative}", "-d", 0.1).status == 0
-        assert xdp_programs() == {}
+        assert list_xdp_programs() == {}
 
 
 def test_a_sweep_leaves_the_programs_of_the_living_and_of_others():
-    mine = short_name(owner(os.getpid()))
+    mine = encode_short_name(name_owner(os.getpid()))
     assert len(mine) == 15
-    loaded = [prog_load(ProgType.XDP, returning(xdp.PASS), name=name) for name in (mine, "ptsomebody_else")]
+    loaded = [prog_load(ProgType.XDP, return_code(xdp.PASS), name=name) for name in (mine, "ptsomebody_else")]
     with packets.namespace():
         for index, program in zip(packets.veth(), loaded, strict=True):
-            xdp_netlink._set(index, program, xdp.GENERIC)
-        before = xdp_programs()
+            xdp_netlink._set_program(index, program, xdp.GENERIC)
+        before = list_xdp_programs()
         xdp_netlink.sweep()
-        assert xdp_programs() == before != {}
+        assert list_xdp_programs() == before != {}
         for index in before:
-            xdp_netlink._set(index, -1, xdp.GENERIC)
+            xdp_netlink._set_program(index, -1, xdp.GENERIC)
     for program in loaded:
         os.close(program)
 

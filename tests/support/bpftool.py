@@ -23,7 +23,7 @@ from pytracer.bpf.sys import (
     prog_load,
     program_info,
 )
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 
 SO_ATTACH_BPF = 50
 
@@ -58,7 +58,7 @@ def by_id(objects: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def program(kind: int, code: bytes = returning(0), **options: Any) -> Iterator[tuple[int, int]]:
+def program(kind: int, code: bytes = return_code(0), **options: Any) -> Iterator[tuple[int, int]]:
     """Load a program. Yields its descriptor and id."""
     descriptor = prog_load(kind, code, **options)
     try:
@@ -98,7 +98,7 @@ class Filtered:
 
     def __init__(self) -> None:
         self.far, self._near = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.program = prog_load(ProgType.SOCKET_FILTER, returning(1 << 16), name="test_filtered")
+        self.program = prog_load(ProgType.SOCKET_FILTER, return_code(1 << 16), name="test_filtered")
         self.id = program_info(self.program)[0]
         self._near.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, self.program)
 

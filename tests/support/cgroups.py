@@ -13,7 +13,7 @@ from pathlib import Path
 from pytracer.bpf.attach import cgroup as on_cgroups
 from pytracer.bpf.attach.cgroup_skb import POINTS
 from pytracer.bpf.sys import Command, ProgType, bpf, link_create, prog_load, program_info
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from pytracer.kernel.filter_values import cgroup2_roots
 from support.cli import LIMIT, wait_for
 
@@ -64,7 +64,7 @@ def attached(
 ) -> Iterator[int]:
     """Attach another owner's program that returns ``value``: by a link, or with ``flags`` and without one.
     Yields its id."""
-    program = prog_load(kind, returning(value), attach_type=attach_type, name="somebody_s")
+    program = prog_load(kind, return_code(value), attach_type=attach_type, name="somebody_s")
     where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     link = -1
     try:

@@ -15,7 +15,7 @@ from pytracer.bpf.asm.assembler import HelperId
 from pytracer.bpf.asm.packet_filter import PacketContext
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
 from pytracer.bpf.sys import ProgType, address, bpf_inout, prog_load
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from pytracer.kernel.pcap import ClassicInstruction
 
 SO_ATTACH_FILTER, PROG_TEST_RUN = 26, 10
@@ -170,7 +170,7 @@ def judged(prologue: bytes, context: PacketContext, packets_sent: Sequence[bytes
     """Return what the prologue makes of each packet (14 bytes and more), before a program that takes all it
     sees."""
     frame = context is PacketContext.FRAME
-    program = prog_load(ProgType.XDP if frame else ProgType.SOCKET_FILTER, prologue + returning(MATCH))
+    program = prog_load(ProgType.XDP if frame else ProgType.SOCKET_FILTER, prologue + return_code(MATCH))
     try:
         if not frame:
             return _between_sockets(SO_ATTACH_BPF, struct.pack("i", program), packets_sent)

@@ -43,49 +43,49 @@ class LoadedPrograms:
 
 def open_programs(
     recipe: Recipe,
-    wanted: Collection[ProgramLoad],
+    requests: Collection[ProgramLoad],
     *,
-    say: Say,
+    log: Say,
     warn: Say,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> LoadedPrograms:
-    """Load the ``wanted`` programs of a recipe: from its pack, from the image cache, or by compiling.
+    """Load the ``requests`` programs of a recipe: from its pack, from the image cache, or by compiling.
 
-    ``say`` gets progress messages, ``warn`` gets warnings for the user. A compile ends by KeyboardInterrupt
+    ``log`` gets progress messages, ``warn`` gets warnings for the user. A compile ends by KeyboardInterrupt
     once ``stop_requested`` returns True. Raises the errors of building, loading and the verifier.
     """
     if recipe.pack:
-        return _from_pack(recipe, wanted, say)
+        return _load_from_pack(recipe, requests, log)
     cache = cache_dir()
     if cache.note:
         warn(cache.note)
-    key = _key(recipe, say)
+    key = _compute_key(recipe, log)
     image = image_cache.look_up(cache, recipe, key) if key else None
     if image is not None:
         start = time.monotonic()
         try:
-            loaded = _load(ImageModule(recipe.name, image, keep_logs=False), wanted)
+            loaded = _load(ImageModule(recipe.name, image, keep_logs=False), requests)
         except PytracerError as error:
             # The image may be at fault. A new compile either works, or its error names lines of C.
-            say(f"the cached image cannot be used: {error.message}")
+            log(f"the cached image cannot be used: {error.message}")
         else:
-            say(f"loaded the cached image in {(time.monotonic() - start) * 1e3:.1f} ms")
+            log(f"loaded the cached image in {(time.monotonic() - start) * 1e3:.1f} ms")
             return loaded
     # BCC and headers are imported and searched only now: most starts do not need them.
     with step("compiling for this kernel"):
-        image = _compile(recipe, key, say, warn, stop_requested)
-    loaded = _load(ImageModule(recipe.name, image), wanted)
+        image = _compile(recipe, key, log, warn, stop_requested)
+    loaded = _load(ImageModule(recipe.name, image), requests)
     if key:
         try:
             image_cache.store(cache, recipe, image)
         except ImageError as error:
-            say(f"the image is not cached: {error.message}")
+            log(f"the image is not cached: {error.message}")
         except CacheError as error:
             warn(f"nothing is cached for the next start: {error.message}")
     return loaded
 
 
-def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Callable[[], bool]) -> Image:
+def _compile(recipe: Recipe, key: str, log: Say, warn: Say, stop_requested: Callable[[], bool]) -> Image:
     """Compile; if the compiler crashes with cached kernel types, discard them and compile again."""
     from pytracer.bpf.compile.compiler import CompilerDiedError, compile_image
     from pytracer.bpf.compile.headers import discard, find_headers
@@ -103,11 +103,11 @@ def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Call
             recipe.programs,
             stop_requested=stop_requested,
         )
-        say(f"compiled by BCC in {(time.monotonic() - start) * 1e3:.0f} ms, by way of {folder}")
+        log(f"compiled by BCC in {(time.monotonic() - start) * 1e3:.0f} ms, by way of {folder}")
         return image
     while True:
         headers = find_headers(recipe.text, prefer=recipe.headers or None)
-        say(f"headers: {headers.describe}")
+        log(f"headers: {headers.describe}")
         start = time.monotonic()
         try:
             image = compile_image(
@@ -125,55 +125,55 @@ def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Call
             warn(f"{error.message}; the cached kernel types are generated again")
             discard(headers)
             continue
-        say(f"compiled by BCC in {(time.monotonic() - start) * 1e3:.0f} ms")
+        log(f"compiled by BCC in {(time.monotonic() - start) * 1e3:.0f} ms")
         return image
 
 
-def load_program(module: Module, one: ProgramLoad, hear: Callable[[str], None] | None = None) -> int:
-    """Load one program of a module and return its descriptor, which the module owns. ``hear``: see
+def load_program(module: Module, request: ProgramLoad, on_log: Callable[[str], None] | None = None) -> int:
+    """Load one program of a module and return its descriptor, which the module owns. ``on_log``: see
     :class:`~pytracer.bpf.load.module.Module`."""
     return module.load(
-        one.program,
-        one.as_.type,
-        one.as_.attach_type,
-        btf_id=one.as_.btf_id,
-        constants=dict(one.constants),
-        prologue=one.as_.prologue,
-        label=one.as_.label,
-        hear=hear,
+        request.program,
+        request.as_.type,
+        request.as_.attach_type,
+        btf_id=request.as_.btf_id,
+        constants=dict(request.constants),
+        prologue=request.as_.prologue,
+        label=request.as_.label,
+        on_log=on_log,
     )
 
 
-def _from_pack(recipe: Recipe, wanted: Collection[ProgramLoad], say: Say) -> LoadedPrograms:
+def _load_from_pack(recipe: Recipe, requests: Collection[ProgramLoad], log: Say) -> LoadedPrograms:
     from pytracer.bpf.cache import pack
 
     start = time.monotonic()
-    loaded = _load(ImageModule(recipe.name, pack.image_for(recipe)), wanted)
-    say(f"loaded from {recipe.pack} in {(time.monotonic() - start) * 1e3:.1f} ms")
+    loaded = _load(ImageModule(recipe.name, pack.image_for(recipe)), requests)
+    log(f"loaded from {recipe.pack} in {(time.monotonic() - start) * 1e3:.1f} ms")
     return loaded
 
 
-def _key(recipe: Recipe, say: Say) -> str:
+def _compute_key(recipe: Recipe, log: Say) -> str:
     """Return the recipe's key; "" if it cannot have one."""
     try:
         return image_cache.key_of(recipe)
     except HeadersError as error:
-        say(f"the image is not cached: {error.message}")
+        log(f"the image is not cached: {error.message}")
         return ""
 
 
-def _load(module: Module, wanted: Collection[ProgramLoad]) -> LoadedPrograms:
-    loaded = dict[ProgramLoad, int]()
+def _load(module: Module, requests: Collection[ProgramLoad]) -> LoadedPrograms:
+    descriptors = dict[ProgramLoad, int]()
     try:
-        with step("loading programs", len(wanted)) as loading:
-            for one in wanted:
+        with step("loading programs", len(requests)) as loading:
+            for request in requests:
                 try:
-                    loaded[one] = load_program(module, one)
+                    descriptors[request] = load_program(module, request)
                 except (VerifierError, UnsupportedError):
-                    if not one.optional:
+                    if not request.optional:
                         raise
                 loading.advance()
-        return LoadedPrograms(module, loaded)
+        return LoadedPrograms(module, descriptors)
     except BaseException:
         module.close()
         raise

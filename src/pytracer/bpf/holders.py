@@ -72,39 +72,39 @@ def find_holders() -> Holders:
 
     A process may have a million descriptors: the time is charged to its user's budget.
     """
-    holders, refused = Holders(), 0
+    holders, refused_count = Holders(), 0
     for process in PROC.iterdir():
         if process.name.isdecimal():
             try:
                 account = current().account(process.stat().st_uid, f"process {process.name}")
                 with account.timed():
-                    _look(process, holders, account.check)
+                    _search_process(process, holders, account.check)
             except PermissionError:
-                refused += 1
+                refused_count += 1
             except (OSError, OverBudgetError):
                 continue  # it has ended, or the budget has warned
-    return replace(holders, refused=refused)
+    return replace(holders, refused=refused_count)
 
 
-def missing(holders: Holders) -> list[str]:
+def describe_refused(holders: Holders) -> list[str]:
     """Describe which processes could not be searched, and why; empty if all could."""
     lines = [line for line in (hidden.outside_namespace(), hidden.by_mount()) if line]
     if holders.refused:
-        number = f"{holders.refused} process{'es' * (holders.refused > 1)}"
-        how = "" if "CAP_SYS_PTRACE" in effective_capabilities() else " without CAP_SYS_PTRACE"
-        lines.append(f"the descriptors of {number} may not be read{how}")
+        count = f"{holders.refused} process{'es' * (holders.refused > 1)}"
+        lacking = "" if "CAP_SYS_PTRACE" in effective_capabilities() else " without CAP_SYS_PTRACE"
+        lines.append(f"the descriptors of {count} may not be read{lacking}")
     return lines
 
 
-def _look(process: Path, holders: Holders, check: Callable[[], None]) -> None:
+def _search_process(process: Path, holders: Holders, check: Callable[[], None]) -> None:
     pid = int(process.name)
     process = PROC / str(living(pid, PROC))
     with contextlib.suppress(OSError):
         holders.networks.setdefault((process / "ns/net").stat().st_ino, pid)
     programs, links, events = set[int](), set[int](), set[EventProgram]()
-    for number, target in _descriptors(process, check):
+    for number, target in _iter_descriptors(process, check):
         if target == _PERF:
-            events.update(_on_event(int(process.name), number, pid))
+            events.update(_find_event_program(int(process.name), number, pid))
         elif target.startswith(_BPF):
             info = file_info((process / "fdinfo" / str(number)).read_text())
             if "prog_id" in info:  # of a program, or of a link
@@ -113,9 +113,9 @@ def _look(process: Path, holders: Holders, check: Callable[[], None]) -> None:
                 links.add(int(info["link_id"]))
     programs.update(event.program for event in events)
     if programs or links:
-        tracer, loaded = process_mark.read_mark(process)
+        tracer, loaded_ids = process_mark.read_mark(process)
         comm = from_bytes((PROC / str(pid) / "comm").read_bytes().removesuffix(b"\n"))
-        holder = Process(pid, comm, tracer, loaded)
+        holder = Process(pid, comm, tracer, loaded_ids)
         for number in programs:
             holders.programs.setdefault(number, []).append(holder)
         for number in links:
@@ -123,7 +123,7 @@ def _look(process: Path, holders: Holders, check: Callable[[], None]) -> None:
         holders.events.extend(events)
 
 
-def _descriptors(process: Path, check: Callable[[], None]) -> Iterator[tuple[int, str]]:
+def _iter_descriptors(process: Path, check: Callable[[], None]) -> Iterator[tuple[int, str]]:
     """Yield each descriptor and its link target. There may be tens of thousands: paths stay strings."""
     with os.scandir(f"{process}/fd") as entries:
         for number, entry in enumerate(entries):
@@ -133,7 +133,7 @@ def _descriptors(process: Path, check: Callable[[], None]) -> Iterator[tuple[int
                 yield int(entry.name), os.readlink(entry.path)  # noqa: PTH115
 
 
-def _on_event(thread: int, descriptor: int, process: int) -> Iterator[EventProgram]:
+def _find_event_program(thread: int, descriptor: int, process: int) -> Iterator[EventProgram]:
     """Yield the program on a perf event, if there is one, by BPF_TASK_FD_QUERY (Linux 4.18, 41bdc4b40ed6). It
     does not report programs that take samples (BPF_PROG_TYPE_PERF_EVENT)."""
     name = bytearray(_NAME)
@@ -143,16 +143,18 @@ def _on_event(thread: int, descriptor: int, process: int) -> Iterator[EventProgr
         )
     except OSError:
         return
-    program, kind, offset, where = struct.unpack_from("IIQQ", attr, 24)
+    program, kind, offset, place_address = struct.unpack_from("IIQQ", attr, 24)
     if kind < len(_SPELLINGS):
         text = bytes(name).partition(b"\0")[0].decode(errors="replace")
-        yield EventProgram(program, format_target(_SPELLINGS[kind], text, offset, where), process, descriptor)
+        yield EventProgram(
+            program, format_target(_SPELLINGS[kind], text, offset, place_address), process, descriptor
+        )
 
 
-def format_target(kind: str, name: str, offset: int = 0, where: int = 0) -> str:
+def format_target(kind: str, name: str, offset: int = 0, address: int = 0) -> str:
     """Format a probed place as users name it: ``k:vfs_read``, ``k:vfs_read+8``, ``u:/bin/bash:0x1234``."""
     if kind in _UPROBES:
         return f"{kind}:{name}:{offset:#x}"
-    if not name and where:
-        return f"{kind}:{where:#x}"
+    if not name and address:
+        return f"{kind}:{address:#x}"
     return f"{kind}:{name}{f'+{offset}' if offset else ''}"

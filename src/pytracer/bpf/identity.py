@@ -16,19 +16,19 @@ _LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/local/lib64", "/usr/lib64", "/usr/li
 _BUILD_ID = 3
 
 
-def kernel_identity(evidence: Path, *, notes: Path = Path("/sys/kernel/notes")) -> str:
+def kernel_identity(version_file: Path, *, notes: Path = Path("/sys/kernel/notes")) -> str:
     """Return a string that differs between any two kernel builds: release, version, machine, build id.
 
-    Without a build id, a hash of ``evidence`` takes its place: a file that belongs to the kernel (its BTF,
-    its headers). Raises HeadersError if that cannot be read.
+    Without a build id, a hash of ``version_file`` takes its place: a file that belongs to the kernel (its
+    BTF, its headers). Raises HeadersError if that cannot be read.
     """
     system = os.uname()
     mark = build_id(notes)
     if not mark:
         try:
-            mark = sha256(evidence.read_bytes()).hexdigest()
+            mark = sha256(version_file.read_bytes()).hexdigest()
         except OSError as error:
-            raise HeadersError(f"cannot read {evidence}: {error.strerror}") from error
+            raise HeadersError(f"cannot read {version_file}: {error.strerror}") from error
     return " ".join((system.release, system.version, system.machine, mark))
 
 
@@ -38,14 +38,14 @@ def build_id(notes: Path) -> str:
         data = notes.read_bytes()
     except OSError:
         return ""
-    at = 0
-    while at + 12 <= len(data):
-        name_size, size, kind = struct.unpack_from("=3I", data, at)
-        name_at = at + 12
+    position = 0
+    while position + 12 <= len(data):
+        name_size, size, kind = struct.unpack_from("=3I", data, position)
+        name_at = position + 12
         value_at = name_at + (name_size + 3 & ~3)
         if kind == _BUILD_ID and data[name_at : name_at + name_size] == b"GNU\0":
             return data[value_at : value_at + size].hex()
-        at = value_at + (size + 3 & ~3)
+        position = value_at + (size + 3 & ~3)
     return ""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytracer.bpf.digest import sha256
-from pytracer.bpf.line_info import NOTHING, FuncLineInfo
+from pytracer.bpf.line_info import NO_DEBUG_INFO, FuncLineInfo
 from pytracer.errors import PytracerError
 from pytracer.record import as_dict, record
 
@@ -65,7 +65,7 @@ class ProgramSpec:
     name: str
     code: bytes
     references: Mapping[int, str]
-    func_line_info: FuncLineInfo = NOTHING
+    func_line_info: FuncLineInfo = NO_DEBUG_INFO
 
     def link(self, descriptors: Mapping[str, int]) -> bytes:
         """Return the instructions with the descriptors of created maps."""
@@ -131,28 +131,28 @@ def decode(data: bytes) -> Image:
     try:
         body = json.loads(text)
         image = Image(
-            key=_text(body["key"]),
-            kernel=_text(body["kernel"]),
-            made_by=tuple(_text(made) for made in body["made_by"]),
-            maps=tuple(_map(spec) for spec in body["maps"]),
-            programs=tuple(_program(program) for program in body["programs"]),
+            key=_check_text(body["key"]),
+            kernel=_check_text(body["kernel"]),
+            made_by=tuple(_check_text(identity) for identity in body["made_by"]),
+            maps=tuple(_decode_map(spec) for spec in body["maps"]),
+            programs=tuple(_decode_program(program) for program in body["programs"]),
             btf=bytes.fromhex(body["btf"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ImageError("the image holds something else than it should") from error
-    _check(image)
+    _check_references(image)
     return image
 
 
 def unlink_maps(
-    name: str, code: bytes, maps: Mapping[int, str], line_info: FuncLineInfo = NOTHING
+    name: str, code: bytes, maps: Mapping[int, str], line_info: FuncLineInfo = NO_DEBUG_INFO
 ) -> ProgramSpec:
     """Make a ProgramSpec of a compiled function, without its references to ``maps`` (descriptor -> name).
 
     Raises ImageError if it refers to a map that is not among them.
     """
     blank, references = bytearray(code), dict[int, str]()
-    for offset, descriptor in _references(code):
+    for offset, descriptor in _iter_map_loads(code):
         if descriptor not in maps:
             raise ImageError(f"{name} refers to a map that is not its own")
         references[offset] = maps[descriptor]
@@ -162,88 +162,90 @@ def unlink_maps(
 
 def patch_constants(code: bytes, constants: Mapping[int, int]) -> bytes:
     """Replace each 64-bit constant that is a key of ``constants`` by its value."""
-    out = bytearray(code)
-    for offset, constant in constants_of(code):
+    patched = bytearray(code)
+    for offset, constant in iter_constants(code):
         value = constants.get(constant)
         if value is not None:
-            struct.pack_into("=I", out, offset + 4, value & _U32)
-            struct.pack_into("=I", out, offset + 12, value >> 32)
-    return bytes(out)
+            struct.pack_into("=I", patched, offset + 4, value & _U32)
+            struct.pack_into("=I", patched, offset + 12, value >> 32)
+    return bytes(patched)
 
 
-def constants_of(code: bytes) -> Iterator[tuple[int, int]]:
+def iter_constants(code: bytes) -> Iterator[tuple[int, int]]:
     """Yield (offset, value) of each instruction that loads a 64-bit constant."""
-    for offset, source in _wide(code):
+    for offset, source in _iter_wide_loads(code):
         if not source and offset + 16 <= len(code):
-            low, high = (struct.unpack_from("=I", code, at)[0] for at in (offset + 4, offset + 12))
+            low, high = (
+                struct.unpack_from("=I", code, position)[0] for position in (offset + 4, offset + 12)
+            )
             yield offset, high << 32 | low
 
 
-def reference(constant: bytes, distance: int) -> bytes:
+def encode_reference(constant: bytes, distance: int) -> bytes:
     """Encode an instruction that loads the address of a function, ``distance`` instructions after the next
     one, into the register of the instruction ``constant``."""
-    return _refer(constant, _FUNCTION, distance)
+    return _encode_reference(constant, _FUNCTION, distance)
 
 
-def map_reference(constant: bytes, descriptor: int) -> bytes:
+def encode_map_reference(constant: bytes, descriptor: int) -> bytes:
     """Encode an instruction that loads a map into the register of the instruction ``constant``."""
-    return _refer(constant, _MAP, descriptor)
+    return _encode_reference(constant, _MAP, descriptor)
 
 
-def _refer(constant: bytes, kind: int, value: int) -> bytes:
+def _encode_reference(constant: bytes, kind: int, value: int) -> bytes:
     register = constant[1] & 0xF if _LITTLE else constant[1] >> 4
     registers = kind << 4 | register if _LITTLE else register << 4 | kind
     return struct.pack("=BBhi8x", _LD_IMM64, registers, 0, value)
 
 
-def _text(value: object) -> str:
+def _check_text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
 
 
-def _number(value: object) -> int:
+def _check_u32(value: object) -> int:
     """Check that a value is a ``__u32``."""
     if type(value) is not int or not 0 <= value <= _U32:
         raise TypeError(f"{value!r} is no number of 32 bits")
     return value
 
 
-def _map(spec: dict[str, object]) -> MapSpec:
+def _decode_map(spec: dict[str, object]) -> MapSpec:
     return MapSpec(
-        name=_text(spec["name"]),
-        type=_number(spec["type"]),
-        key_size=_number(spec["key_size"]),
-        value_size=_number(spec["value_size"]),
-        max_entries=_number(spec["max_entries"]),
-        flags=_number(spec["flags"]),
-        key_type=_text(spec["key_type"]),
-        value_type=_text(spec["value_type"]),
-        inner=_text(spec["inner"]),
+        name=_check_text(spec["name"]),
+        type=_check_u32(spec["type"]),
+        key_size=_check_u32(spec["key_size"]),
+        value_size=_check_u32(spec["value_size"]),
+        max_entries=_check_u32(spec["max_entries"]),
+        flags=_check_u32(spec["flags"]),
+        key_type=_check_text(spec["key_type"]),
+        value_type=_check_text(spec["value_type"]),
+        inner=_check_text(spec["inner"]),
     )
 
 
-def _program(program: dict[str, Any]) -> ProgramSpec:
+def _decode_program(program: dict[str, Any]) -> ProgramSpec:
     return ProgramSpec(
-        name=_text(program["name"]),
+        name=_check_text(program["name"]),
         code=bytes.fromhex(program["code"]),
-        references={int(offset): _text(name) for offset, name in program["references"].items()},
+        references={int(offset): _check_text(name) for offset, name in program["references"].items()},
         func_line_info=FuncLineInfo(bytes.fromhex(program["functions"]), bytes.fromhex(program["lines"])),
     )
 
 
-def _references(code: bytes) -> Iterator[tuple[int, int]]:
+def _iter_map_loads(code: bytes) -> Iterator[tuple[int, int]]:
     """Yield (offset, descriptor) of each instruction that loads a map."""
     if not code or len(code) % 8:
         raise ImageError("the code is no whole number of instructions")
-    for offset, source in _wide(code):
+    for offset, source in _iter_wide_loads(code):
         if source == _MAP:
             yield offset, struct.unpack_from("=i", code, offset + 4)[0]
         elif source not in (0, _FUNCTION):
             raise ImageError(f"a reference of kind {source}, which an image has no place for")
 
 
-def _wide(code: bytes) -> Iterator[tuple[int, int]]:
+def _iter_wide_loads(code: bytes) -> Iterator[tuple[int, int]]:
     """Yield (offset, source register) of each instruction that loads 64 bits and so takes two slots."""
     second = False
     for offset in range(0, len(code), 8):
@@ -253,7 +255,7 @@ def _wide(code: bytes) -> Iterator[tuple[int, int]]:
         second = not second and opcode == _LD_IMM64
 
 
-def _check(image: Image) -> None:
+def _check_references(image: Image) -> None:
     """Check an image: every reference leads to something in it, and none is hidden in the code."""
     names = {spec.name for spec in image.maps}
     if len(names) < len(image.maps) or len({program.name for program in image.programs}) < len(
@@ -263,7 +265,7 @@ def _check(image: Image) -> None:
     if not names.issuperset(spec.inner for spec in image.maps if spec.inner):
         raise ImageError("the image holds a map of maps of which none is in it")
     for program in image.programs:
-        if {offset for offset, _ in _references(program.code)} != set(program.references):
+        if {offset for offset, _ in _iter_map_loads(program.code)} != set(program.references):
             raise ImageError(f"the program {program.name} refers to other maps than it says")
         if not names.issuperset(program.references.values()):
             raise ImageError(f"the program {program.name} refers to a map that is not in the image")

@@ -32,26 +32,30 @@ class FuncLineInfo:
     functions: bytes
     lines: bytes
 
-    def shifted(self, prologue: int) -> FuncLineInfo:
+    def shift(self, prologue: int) -> FuncLineInfo:
         """Return the records shifted by ``prologue`` instructions, which then belong to the first
         function."""
         if not prologue:
             return self
-        functions = [(at + prologue if at else 0, kind) for at, kind in FUNCTION.iter_unpack(self.functions)]
-        moved = [RECORD.pack(at + prologue, *rest) for at, *rest in RECORD.iter_unpack(self.lines)]
-        if moved:
-            moved.insert(0, RECORD.pack(0, *_FILTER_AT, 1 << LINE_SHIFT))
-        return FuncLineInfo(b"".join(FUNCTION.pack(*one) for one in functions), b"".join(moved))
+        functions = [
+            (insn + prologue if insn else 0, kind) for insn, kind in FUNCTION.iter_unpack(self.functions)
+        ]
+        shifted_lines = [
+            RECORD.pack(insn + prologue, *fields) for insn, *fields in RECORD.iter_unpack(self.lines)
+        ]
+        if shifted_lines:
+            shifted_lines.insert(0, RECORD.pack(0, *_FILTER_AT, 1 << LINE_SHIFT))
+        return FuncLineInfo(b"".join(FUNCTION.pack(*record) for record in functions), b"".join(shifted_lines))
 
     def matches(self, code: bytes) -> bool:
         """Return whether the kernel would accept the records with that code."""
-        return _fits(FUNCTION, self.functions, code) and _fits(RECORD, self.lines, code)
+        return _are_valid(FUNCTION, self.functions, code) and _are_valid(RECORD, self.lines, code)
 
 
-NOTHING = FuncLineInfo(b"", b"")
+NO_DEBUG_INFO = FuncLineInfo(b"", b"")
 
 
-def _fits(form: struct.Struct, records: bytes, code: bytes) -> bool:
+def _are_valid(form: struct.Struct, records: bytes, code: bytes) -> bool:
     if len(records) % form.size:
         return False
     places = [record[0] for record in form.iter_unpack(records)]

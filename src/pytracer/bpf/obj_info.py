@@ -112,9 +112,9 @@ def read_program(descriptor: int, *, code: bool = True) -> ProgramInfo:
     object_info(descriptor, buffer)
     raw = _Program(buffer)
     # The second call passes buffers of the sizes that the first one returned.
-    wanted = {"map_ids": 4 * raw.map_count}
+    sizes = {"map_ids": 4 * raw.map_count}
     if code:
-        wanted |= {
+        sizes |= {
             "xlated": raw.xlated_size,
             "jited": raw.jited_size,
             "ksyms": 8 * raw.ksym_count,
@@ -123,19 +123,19 @@ def read_program(descriptor: int, *, code: bool = True) -> ProgramInfo:
             "line_info": raw.line_size * raw.line_count,
             "jited_line_info": raw.jited_line_size * raw.jited_line_count,
         }
-    room = {name: bytearray(size) for name, size in wanted.items() if size}
-    second = bytearray(_PROGRAM.size)
+    buffers = {name: bytearray(size) for name, size in sizes.items() if size}
+    second_request = bytearray(_PROGRAM.size)
     for name, (count_at, pointer_at) in _Program.PLACES.items():
-        if name in room:
-            struct.pack_into("=I", second, count_at, struct.unpack_from("=I", buffer, count_at)[0])
-            struct.pack_into("=Q", second, pointer_at, address(room[name]))
+        if name in buffers:
+            struct.pack_into("=I", second_request, count_at, struct.unpack_from("=I", buffer, count_at)[0])
+            struct.pack_into("=Q", second_request, pointer_at, address(buffers[name]))
     for size_at in _Program.RECORD_SIZES:
-        second[size_at : size_at + 4] = buffer[size_at : size_at + 4]
-    known = object_info(descriptor, second)
-    raw = _Program(second)
+        second_request[size_at : size_at + 4] = buffer[size_at : size_at + 4]
+    known_size = object_info(descriptor, second_request)
+    raw = _Program(second_request)
     # The kernel resets the pointer of an array that it hides (kernel.kptr_restrict, no CAP_SYSLOG).
-    arrays = {name: bytes(data) for name, data in room.items() if raw.pointer(name)}
-    btf = _btf(raw.btf_id) if code and raw.btf_id else None
+    arrays = {name: bytes(data) for name, data in buffers.items() if raw.pointer(name)}
+    btf = _load_types(raw.btf_id) if code and raw.btf_id else None
     return ProgramInfo(
         id=raw.id,
         type=raw.type,
@@ -144,18 +144,18 @@ def read_program(descriptor: int, *, code: bool = True) -> ProgramInfo:
         load_time=raw.load_time,
         uid=raw.uid,
         gpl=raw.gpl,
-        map_ids=_words(arrays.get("map_ids", b""))[: raw.map_count],
+        map_ids=_unpack_u32(arrays.get("map_ids", b""))[: raw.map_count],
         btf_id=raw.btf_id,
         xlated_size=raw.xlated_size,
         jited_size=raw.jited_size,
         xlated=arrays.get("xlated", b""),
         jited=arrays.get("jited", b""),
-        lines=tuple(_lines(raw, arrays, btf)),
-        functions=tuple(_functions(raw, arrays, btf)),
+        lines=tuple(_read_lines(raw, arrays, btf)),
+        functions=tuple(_read_functions(raw, arrays, btf)),
         run_time=raw.run_time,
         run_count=raw.run_count,
-        recursion_misses=raw.recursion_misses if known >= _RECURSION_END else None,
-        verified=raw.verified if known >= _VERIFIED_END else None,
+        recursion_misses=raw.recursion_misses if known_size >= _RECURSION_END else None,
+        verified=raw.verified if known_size >= _VERIFIED_END else None,
         attach_btf_object=raw.attach_btf_object,
         attach_btf_id=raw.attach_btf_id,
     )
@@ -171,7 +171,7 @@ def read_map(descriptor: int) -> MapInfo:
     return MapInfo(
         id=number,
         type=kind,
-        name=_text(name),
+        name=_decode_name(name),
         key_size=key_size,
         value_size=value_size,
         max_entries=max_entries,
@@ -217,7 +217,7 @@ class _Program:
         fields = _PROGRAM.unpack(data)
         self.type, self.id, self.tag, self.jited_size, self.xlated_size = fields[:5]
         self.load_time, self.uid, self.map_count = fields[7:10]
-        self.name = _text(fields[11])
+        self.name = _decode_name(fields[11])
         self.gpl = bool(fields[13] & _GPL)
         self.ksym_count, self.length_count = fields[16:18]
         self.btf_id, self.func_size = fields[20:22]
@@ -231,11 +231,11 @@ class _Program:
         return int(struct.unpack_from("=Q", self._data, self.PLACES[name][1])[0])
 
 
-def _lines(raw: _Program, arrays: dict[str, bytes], btf: Btf | None) -> Iterator[SourceLine]:
+def _read_lines(raw: _Program, arrays: dict[str, bytes], btf: Btf | None) -> Iterator[SourceLine]:
     if btf is None:
         return
-    places = _longs(arrays.get("jited_line_info", b""))
-    records = _records(arrays.get("line_info", b""), raw.line_size)
+    places = _unpack_u64(arrays.get("jited_line_info", b""))
+    records = _iter_records(arrays.get("line_info", b""), raw.line_size)
     for number, (insn, file, text, position) in enumerate(records):
         yield SourceLine(
             insn=insn,
@@ -247,10 +247,10 @@ def _lines(raw: _Program, arrays: dict[str, bytes], btf: Btf | None) -> Iterator
         )
 
 
-def _functions(raw: _Program, arrays: dict[str, bytes], btf: Btf | None) -> Iterator[FuncInfo]:
-    starts = _longs(arrays.get("ksyms", b""))
-    sizes = _words(arrays.get("lengths", b""))
-    records = list(_records(arrays.get("func_info", b""), raw.func_size))
+def _read_functions(raw: _Program, arrays: dict[str, bytes], btf: Btf | None) -> Iterator[FuncInfo]:
+    starts = _unpack_u64(arrays.get("ksyms", b""))
+    sizes = _unpack_u32(arrays.get("lengths", b""))
+    records = list(_iter_records(arrays.get("func_info", b""), raw.func_size))
     for number in range(max(len(starts), len(records))):
         insn, type_id = records[number][:2] if number < len(records) else (0, 0)
         yield FuncInfo(
@@ -261,25 +261,25 @@ def _functions(raw: _Program, arrays: dict[str, bytes], btf: Btf | None) -> Iter
         )
 
 
-def _btf(number: int) -> Btf | None:
+def _load_types(number: int) -> Btf | None:
     with contextlib.suppress(OSError, PytracerError):
         return Btf(read_btf(number), origin=f"BTF {number}")
     return None
 
 
-def _records(data: bytes, size: int) -> Iterator[Sequence[int]]:
+def _iter_records(data: bytes, size: int) -> Iterator[Sequence[int]]:
     """Yield each record as words: later kernels may have longer records."""
-    for at in range(0, len(data) if size else 0, size or 1):
-        yield struct.unpack_from(f"={size // 4}I", data, at)
+    for offset in range(0, len(data) if size else 0, size or 1):
+        yield struct.unpack_from(f"={size // 4}I", data, offset)
 
 
-def _words(data: bytes) -> tuple[int, ...]:
+def _unpack_u32(data: bytes) -> tuple[int, ...]:
     return struct.unpack(f"={len(data) // 4}I", data)
 
 
-def _longs(data: bytes) -> tuple[int, ...]:
+def _unpack_u64(data: bytes) -> tuple[int, ...]:
     return struct.unpack(f"={len(data) // 8}Q", data)
 
 
-def _text(name: bytes) -> str:
+def _decode_name(name: bytes) -> str:
     return name.partition(b"\0")[0].decode(errors="replace")

@@ -21,19 +21,19 @@ class ObjectKind(Enum):
     LINK = (Command.LINK_GET_NEXT_ID, Command.LINK_GET_FD_BY_ID)  # Linux 5.8 (2d602c8cf40d)
 
 
-def ids(kind: ObjectKind) -> Iterator[int]:
+def iter_ids(kind: ObjectKind) -> Iterator[int]:
     """Yield the ids of all objects, in ascending order; for links, none before Linux 5.8. Raises OSError if
     it is not permitted."""
-    after = 0
+    previous_id = 0
     while True:
         try:
-            _, attr = bpf_inout(kind.value[0], struct.pack("II", after, 0))
+            _, attr = bpf_inout(kind.value[0], struct.pack("II", previous_id, 0))
         except OSError as error:
             if error.errno == errno.ENOENT or (error.errno == errno.EINVAL and kind is ObjectKind.LINK):
                 return
             raise
-        after = struct.unpack_from("I", attr, 4)[0]
-        yield after
+        previous_id = struct.unpack_from("I", attr, 4)[0]
+        yield previous_id
 
 
 @contextlib.contextmanager

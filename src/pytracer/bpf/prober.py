@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pytracer import inherited
 from pytracer.bpf.sys import ProgType
-from pytracer.bpf.trial import helper_refusal, load, returning
+from pytracer.bpf.trial import helper_refusal, load, return_code
 from pytracer.errors import NotPermittedError, PytracerError, ResourcesError
 from pytracer.features.table.helpers import ATTACH_COOKIE
 from pytracer.kernel import policy
@@ -34,7 +34,7 @@ class FeatureProber:
         self.categories: dict[str, OSError | None] = {}
         """The error with which a category of trace events refuses programs; None if it accepts them."""
         self._id_sources: dict[ProgType, TargetIdSource] = {}
-        self._closing = weakref.finalize(self, _close, self._programs)
+        self._closing = weakref.finalize(self, _close_programs, self._programs)
 
     def close(self) -> None:
         """Close the trial programs; so does dropping the object."""
@@ -57,10 +57,10 @@ class FeatureProber:
             except OSError as error:
                 require_answer(error)
                 self._programs[key] = error
-        loaded = self._programs[key]
-        if isinstance(loaded, OSError):
-            raise loaded
-        return loaded
+        descriptor = self._programs[key]
+        if isinstance(descriptor, OSError):
+            raise descriptor
+        return descriptor
 
     def can_load(self, kind: ProgType, code: bytes) -> bool:
         """Return whether the kernel loads this program."""
@@ -86,7 +86,7 @@ class FeatureProber:
     def may_preempt(self) -> bool:
         """True if programs on raw and typed tracepoints can be preempted: if they may be sleepable (7.2)."""
         try:
-            os.close(load(ProgType.RAW_TRACEPOINT, returning(0), flags=_SLEEPABLE))
+            os.close(load(ProgType.RAW_TRACEPOINT, return_code(0), flags=_SLEEPABLE))
         except OSError as error:
             require_answer(error)
             return False
@@ -106,7 +106,7 @@ class FeatureProber:
         return any(name + end in self.kallsyms for end in (b"\n", b"\t"))
 
 
-def assumed(name: str) -> Support:
+def report_untried(name: str) -> Support:
     """Report a feature as supported but not tried, for lack of privileges."""
     return Support(True, name, reason=_UNTRIED, was_tried=False)
 
@@ -120,28 +120,28 @@ def require_answer(error: OSError) -> None:
         raise policy.explain(error, "cannot try what this kernel grants") from error
 
 
-def unsupported(error: OSError, absent: str) -> Support:
-    """Report a feature as unsupported: for the reason ``absent``, unless a policy refused it.
+def report_unsupported(error: OSError, reason_if_absent: str) -> Support:
+    """Report a feature as unsupported: for the reason ``reason_if_absent``, unless a policy refused it.
 
     Raises ResourcesError, see :func:`require_answer`.
     """
     require_answer(error)
-    reached = policy.explain(error, "it")
-    if isinstance(reached, NotPermittedError):
+    policy_reason = policy.explain(error, "it")
+    if isinstance(policy_reason, NotPermittedError):
         return Support(False, reason=policy.refusal(), is_forbidden=True)
     if error.errno in (errno.ENOENT, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-        return Support(False, reason=absent)
-    return Support(False, reason=f"{absent} ({os.strerror(error.errno or 0)})")
+        return Support(False, reason=reason_if_absent)
+    return Support(False, reason=f"{reason_if_absent} ({os.strerror(error.errno or 0)})")
 
 
-def unsupported_because(error: PytracerError) -> Support:
+def report_error(error: PytracerError) -> Support:
     """Report a feature as unsupported for the reason of an error; re-raises ResourcesError."""
     if isinstance(error, ResourcesError):
         raise error
     return Support(False, reason=error.message, is_forbidden=isinstance(error, NotPermittedError))
 
 
-def _close(programs: dict[tuple[ProgType, bytes, int], int | OSError]) -> None:
+def _close_programs(programs: dict[tuple[ProgType, bytes, int], int | OSError]) -> None:
     for program in programs.values():
         if isinstance(program, int):
             os.close(program)

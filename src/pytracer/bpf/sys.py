@@ -103,7 +103,7 @@ LOCAL_STORAGE = frozenset(
 PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
 
 
-def _number(command: int) -> int:
+def _syscall_number(command: int) -> int:
     try:
         return _NUMBERS[os.uname().machine][command]
     except KeyError:
@@ -124,7 +124,7 @@ def bpf(command: int, attr: bytes) -> int:
 def bpf_inout(command: int, attr: bytes) -> tuple[int, bytes]:
     """Call bpf(2) and return its result with the ``attr`` that the kernel wrote back. Raises OSError."""
     buffer = ctypes.create_string_buffer(attr, _ATTR_SIZE)
-    result = _libc.syscall(_number(0), command, buffer, _ATTR_SIZE)
+    result = _libc.syscall(_syscall_number(0), command, buffer, _ATTR_SIZE)
     if result < 0:
         error = ctypes.get_errno()
         raise BpfError(error, command, buffer.raw)
@@ -143,8 +143,8 @@ class BpfError(SyscallError):
     """bpf(2) failed; ``attr`` are the attributes as the kernel left them (the count of a batch is there)."""
 
     def __init__(self, error: int, command: int, attr: bytes) -> None:
-        known = Command(command).name if command in Command.__members__.values() else str(command)
-        super().__init__(error, f"bpf(BPF_{known})")
+        command_name = Command(command).name if command in Command.__members__.values() else str(command)
+        super().__init__(error, f"bpf(BPF_{command_name})")
         self.attr = attr
 
 
@@ -237,14 +237,14 @@ def btf_load(data: bytes) -> int:
     return bpf(Command.BTF_LOAD, struct.pack("QQI", address(types), 0, len(types)))
 
 
-def _create_named(command: Command, attr: bytes, at: int, name: str) -> int:
+def _create_named(command: Command, attr: bytes, name_offset: int, name: str) -> int:
     """Call bpf(2) for an object with a name; without it on kernels before 4.15 (cb4d2b3f03d8)."""
     label = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name).encode()[:15]
     if label:
-        whole = bytearray(attr.ljust(at + 16, b"\0"))
-        whole[at : at + len(label)] = label
+        named_attr = bytearray(attr.ljust(name_offset + 16, b"\0"))
+        named_attr[name_offset : name_offset + len(label)] = label
         try:
-            return bpf(command, bytes(whole))
+            return bpf(command, bytes(named_attr))
         except OSError as error:
             if error.errno not in (errno.E2BIG, errno.EINVAL):
                 raise
@@ -268,10 +268,12 @@ def test_run(program: int) -> None:
     bpf(Command.PROG_TEST_RUN, struct.pack("I", program))
 
 
-def link_create(program: int, attach_type: int, rest: bytes = b"", *, target: int = 0, flags: int = 0) -> int:
-    """Create a link and return its descriptor. ``rest`` are the attributes of the attach type, ``target`` a
-    descriptor of the attach target, or the index of an interface. Raises OSError."""
-    return bpf(Command.LINK_CREATE, struct.pack("iIII", program, target, attach_type, flags) + rest)
+def link_create(
+    program: int, attach_type: int, type_attrs: bytes = b"", *, target: int = 0, flags: int = 0
+) -> int:
+    """Create a link and return its descriptor. ``type_attrs`` are the attributes of the attach type,
+    ``target`` a descriptor of the attach target, or the index of an interface. Raises OSError."""
+    return bpf(Command.LINK_CREATE, struct.pack("iIII", program, target, attach_type, flags) + type_attrs)
 
 
 def program_by_id(number: int) -> int:
@@ -310,7 +312,7 @@ def perf_event_open(attr: bytes, pid: int, cpu: int) -> int:
     """Call perf_event_open(2), close-on-exec; ``attr`` is a struct perf_event_attr. Raises OSError."""
     buffer = ctypes.create_string_buffer(attr, _ATTR_SIZE)
     close_on_exec = 8  # PERF_FLAG_FD_CLOEXEC
-    result = _libc.syscall(_number(1), buffer, pid, cpu, -1, ctypes.c_ulong(close_on_exec))
+    result = _libc.syscall(_syscall_number(1), buffer, pid, cpu, -1, ctypes.c_ulong(close_on_exec))
     if result < 0:
         raise SyscallError(ctypes.get_errno(), "perf_event_open")
     return int(result)
@@ -318,7 +320,7 @@ def perf_event_open(attr: bytes, pid: int, cpu: int) -> int:
 
 def membarrier(command: int) -> int:
     """Call membarrier(2) without flags. Raises OSError."""
-    result = _libc.syscall(_number(2), command, 0, 0)
+    result = _libc.syscall(_syscall_number(2), command, 0, 0)
     if result < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

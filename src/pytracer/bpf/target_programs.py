@@ -21,15 +21,15 @@ _BY_COOKIE, _BY_ADDRESS = 0x7FFFFFFE, 0x7FFFFFFF
 _U64 = (1 << 64) - 1
 
 
-def program_load(probe: Probe, id_source: TargetIdSource, process: int | None = None) -> ProgramLoad:
+def make_program_load(probe: Probe, id_source: TargetIdSource, process: int | None = None) -> ProgramLoad:
     """Return the load request for the program of a probe.
 
     ``process`` is the only one that is traced, 0 if the filter of processes names several; None without one.
     """
     as_ = attacher_of(probe).load_attributes(probe)
-    only = () if process is None else ((ONLY_PROCESS, process),)
+    process_constant = () if process is None else ((ONLY_PROCESS, process),)
     if not probe.targets:
-        return ProgramLoad(probe.program, as_, (*(() if as_.result else ((RESULT, 0),)), *only))
+        return ProgramLoad(probe.program, as_, (*(() if as_.result else ((RESULT, 0),)), *process_constant))
     target_id = {
         TargetIdSource.PROGRAM: probe.targets[0],
         TargetIdSource.COOKIE: _BY_COOKIE,
@@ -42,7 +42,7 @@ def program_load(probe: Probe, id_source: TargetIdSource, process: int | None = 
         (POINT, int(probe.at)),
         (ARGUMENTS, as_.arguments),
         (G_OFFSET, g_offset),
-        *only,
+        *process_constant,
     )
     return ProgramLoad(probe.program, as_, constants, probe.optional)
 
@@ -59,19 +59,19 @@ class TargetAttacher:
         self._problem: PytracerError | None = None
 
     def attach(
-        self, probe: Probe, id_source: TargetIdSource, place: AttachTarget, program: int | None
+        self, probe: Probe, id_source: TargetIdSource, target: AttachTarget, program: int | None
     ) -> list[Link]:
         """Attach ``program``, None if it could not be loaded. Failures of targets that matched a pattern are
         collected; those of targets that were named are raised."""
         try:
             if program is None:
-                raise UnsupportedError(f"{probe.kind} {place.name}: refused by the verifier")
+                raise UnsupportedError(f"{probe.kind} {target.name}: refused by the verifier")
             cookies = probe.targets if id_source is TargetIdSource.COOKIE else ()
-            links = attacher_of(probe).attach(probe, AttachTarget(place.name, cookies=cookies), program)
+            links = attacher_of(probe).attach(probe, AttachTarget(target.name, cookies=cookies), program)
         except (AttachError, UnsupportedError) as problem:
             if not probe.optional:
                 raise
-            self._failed.append(place.name)
+            self._failed.append(target.name)
             self._problem = problem
             return []
         self._attached += len(probe.targets)

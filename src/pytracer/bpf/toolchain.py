@@ -37,7 +37,7 @@ def find_bcc() -> Path:
     if override:
         if _is_bcc(Path(override)):
             return Path(override)
-        raise ToolchainError(f"PYTRACER_BCC={override}: no BCC there", hint=_install())
+        raise ToolchainError(f"PYTRACER_BCC={override}: no BCC there", hint=_install_hint())
     for pattern in PATTERNS:
         for folder in sorted(Path("/").glob(pattern.lstrip("/")), reverse=True):
             if _is_bcc(folder):
@@ -49,24 +49,24 @@ def find_bcc() -> Path:
             return folder
         raise ToolchainError(
             f"the 'bcc' in {folder} is PyPI's crystal-lattice library, not the BPF Compiler Collection",
-            hint=f"pip uninstall bcc; {_install()}",
+            hint=f"pip uninstall bcc; {_install_hint()}",
         )
-    raise ToolchainError("BCC, the BPF Compiler Collection, is not installed", hint=_install())
+    raise ToolchainError("BCC, the BPF Compiler Collection, is not installed", hint=_install_hint())
 
 
 def import_bcc() -> ModuleType:
     """Import the distribution's ``bcc`` module by its path. Raises ToolchainError."""
     folder = find_bcc()
-    loaded = sys.modules.get("bcc")
-    if loaded is not None and getattr(loaded, "__file__", None) == str(folder / "__init__.py"):
-        return loaded
+    imported = sys.modules.get("bcc")
+    if imported is not None and getattr(imported, "__file__", None) == str(folder / "__init__.py"):
+        return imported
     for name in [name for name in sys.modules if name == "bcc" or name.startswith("bcc.")]:
         del sys.modules[name]
     spec = importlib.util.spec_from_file_location(
         "bcc", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
     if spec is None or spec.loader is None:
-        raise ToolchainError(f"{folder} cannot be imported", hint=_install())
+        raise ToolchainError(f"{folder} cannot be imported", hint=_install_hint())
     module = importlib.util.module_from_spec(spec)
     sys.modules["bcc"] = module
     try:
@@ -77,7 +77,7 @@ def import_bcc() -> ModuleType:
     except BaseException as error:
         del sys.modules["bcc"]  # else the next import would find it half made
         if isinstance(error, (ImportError, OSError, AttributeError)):
-            raise ToolchainError(f"BCC in {folder} does not load: {error}", hint=_install()) from error
+            raise ToolchainError(f"BCC in {folder} does not load: {error}", hint=_install_hint()) from error
         raise
     return module
 
@@ -95,7 +95,7 @@ def _is_bcc(folder: Path) -> bool:
     return (folder / "libbcc.py").is_file() and (folder / "table.py").is_file()
 
 
-def _install() -> str:
+def _install_hint() -> str:
     from pytracer.kernel.distro import install_command
 
     return install_command(PACKAGES)

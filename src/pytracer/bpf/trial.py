@@ -27,24 +27,24 @@ def instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, immediat
     return struct.pack("=BBhi", code, src << 4 | dst, offset, immediate)
 
 
-def returning(value: int) -> bytes:
+def return_code(value: int) -> bytes:
     """Return the code of the program ``return value``."""
     return instruction(0xB7, immediate=value) + instruction(0x95)  # BPF_ALU64|MOV|K, BPF_JMP|EXIT
 
 
-def reads_argument(index: int) -> bytes:
+def argument_read_code(index: int) -> bytes:
     """Return the code of a raw tracepoint program that reads its argument ``index`` (from 0)."""
-    return instruction(0x79, src=1, offset=index * 8) + returning(0)  # BPF_LDX|MEM|DW
+    return instruction(0x79, src=1, offset=index * 8) + return_code(0)  # BPF_LDX|MEM|DW
 
 
 # A program on a trace event or kprobe that returns 0 hides the event from the perf events of others
 # (kernel/trace/bpf_trace.c, trace_call_bpf): a trial program must return 1.
-EMPTY = returning(1)
+EMPTY = return_code(1)
 # Reads the twelfth argument. A program that reads beyond a trace event's arguments is refused with EINVAL,
 # after the event was found and before the program is attached: so a trial finds whether an event exists
 # without touching it. (One event, mc_event, has as many, and is attached to for a moment.) To attach
 # for real and detach would cost 0.1 to 16 ms, for grace periods that the real attachment then waits for.
-READS_BEYOND = reads_argument(11)
+READS_BEYOND = argument_read_code(11)
 # Counts to two (Linux 5.3).
 LOOP = (
     instruction(0xB7)  # BPF_ALU64|MOV|K: r0 = 0
@@ -79,7 +79,7 @@ def helper_refusal(kind: int, number: int, *, attach_type: int = 0, btf_id: int 
     run.
     """
     log = bytearray(4096)
-    code = instruction(0x85, immediate=number) + returning(0)  # BPF_JMP|CALL
+    code = instruction(0x85, immediate=number) + return_code(0)  # BPF_JMP|CALL
     try:
         os.close(load(kind, code, attach_type=attach_type, btf_id=btf_id, log=log))
     except OSError as error:
@@ -103,7 +103,7 @@ def context_refusal(
     reads = b"".join(instruction(sizes[size], src=1, offset=offset) for offset, size in fields)
     log = bytearray(4096)
     try:
-        os.close(load(kind, reads + returning(result), attach_type=attach_type, btf_id=btf_id, log=log))
+        os.close(load(kind, reads + return_code(result), attach_type=attach_type, btf_id=btf_id, log=log))
     except OSError:
         if not log[0]:
             raise

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from pytracer.bpf.sys import SyscallError
-from pytracer.bpf.trial import helper_refusal, load, returning
+from pytracer.bpf.trial import helper_refusal, load, return_code
 from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.features import hook_probes as hooks
 from pytracer.features import network_probes as network
@@ -147,7 +147,7 @@ def _load_program(feature: ProgramType) -> str:
     log = bytearray(4096)
     flags = _SLEEPABLE if number == _SYSCALL else 0
     try:
-        os.close(load(number, returning(0), attach_type=feature.attach_type, flags=flags, log=log))
+        os.close(load(number, return_code(0), attach_type=feature.attach_type, flags=flags, log=log))
     except OSError as error:
         # The verifier runs only for types that the kernel knows: its complaint is about something else.
         if error.errno in (errno.EPERM, errno.EACCES) or not (log[0] or error.errno == policy.ENOTSUPP):

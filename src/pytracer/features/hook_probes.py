@@ -23,7 +23,7 @@ from pytracer.bpf.attach import kprobe_multi as kprobe_multi_link
 from pytracer.bpf.attach import uprobe as uprobe_pmu
 from pytracer.bpf.attach import uprobe_multi as uprobe_multi_link
 from pytracer.bpf.attach.kind import AttachTarget
-from pytracer.bpf.attach.perf import SET_BPF, attach_program, event_attr, retprobe_bit
+from pytracer.bpf.attach.perf import SET_BPF, attach_program, pack_event_attr, retprobe_bit
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
 from pytracer.bpf.sys import (
     Command,
@@ -34,7 +34,7 @@ from pytracer.bpf.sys import (
     perf_event_open,
     raw_tracepoint_open,
 )
-from pytracer.bpf.trial import EMPTY, helper_refusal, load, returning, run_in_thread
+from pytracer.bpf.trial import EMPTY, helper_refusal, load, return_code, run_in_thread
 from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.features.table import hook_features as features
@@ -109,7 +109,7 @@ def _kprobe_multi(flags: int) -> str:
         rest = struct.pack("IIQQQ", flags, 1, address(symbols), 0, 0)
         link = link_create(program, kprobe_multi_link.ATTACH_TYPE, rest)
         try:
-            if flags and kprobe_multi_link.missed(link) is None:
+            if flags and kprobe_multi_link.read_missed(link) is None:
                 raise UnsupportedError(kprobe_multi_link.NOT_COUNTED)
         finally:
             os.close(link)
@@ -131,21 +131,21 @@ def fexit() -> str:
 def typed_tracepoint() -> str:
     """Attach to a raw tracepoint whose arguments have BTF types (tp_btf)."""
     number = _btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
-    _raw(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number), "")
+    _raw(load(_TRACING, return_code(0), attach_type=_RAW_TP, btf_id=number), "")
     return ""
 
 
 def loads_tracing() -> str:
     """Load a program of the type that fentry, fexit and typed tracepoints share."""
     number = _btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
-    os.close(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number))
+    os.close(load(_TRACING, return_code(0), attach_type=_RAW_TP, btf_id=number))
     return ""
 
 
 def lsm() -> str:
     """Load a program for an LSM hook. It is not attached: it would run on everybody's operations."""
     number = _btf_id(BtfKind.FUNC, "bpf_lsm_file_open")
-    os.close(load(_LSM, returning(0), attach_type=_LSM_MAC, btf_id=number))
+    os.close(load(_LSM, return_code(0), attach_type=_LSM_MAC, btf_id=number))
     if unused := policy.unused_lsm_hook("bpf_lsm_file_open"):
         raise UnsupportedError(f"{LOADS}, but never runs: {unused}")
     return LOADS
@@ -158,7 +158,7 @@ def iterator() -> str:
     if not attributes.btf_id:
         raise UnsupportedError(features.ITERATOR.absence)
     program = load(
-        attributes.type, returning(0), attach_type=attributes.attach_type, btf_id=attributes.btf_id
+        attributes.type, return_code(0), attach_type=attributes.attach_type, btf_id=attributes.btf_id
     )
     try:
         [link] = iteration.attach(probe, AttachTarget(probe.of), program)
@@ -196,7 +196,7 @@ def uretprobe_multi() -> str:
 
 
 def _uprobe_multi(flags: int) -> str:
-    with uprobe_pmu.own_file() as name:
+    with uprobe_pmu.create_trial_file() as name:
         path, offsets = bytearray(name.value + b"\0"), bytearray(8)
         program = load(ProgType.KPROBE, EMPTY, attach_type=uprobe_multi_link.ATTACH_TYPE)
         try:
@@ -220,9 +220,9 @@ def usdt_semaphore() -> str:
     """Attach to a place with a semaphore, the counter by which a process knows that a USDT probe is on."""
     if not uprobe_pmu.PMU.is_dir():
         raise UnsupportedError(features.UPROBE.absence)
-    if not uprobe_pmu.counts_semaphores():
+    if not uprobe_pmu.has_ref_ctr():
         raise UnsupportedError(features.USDT_SEMAPHORE.absence)
-    with uprobe_pmu.own_file() as name:
+    with uprobe_pmu.create_trial_file() as name:
         return _on_pmu("uprobe", ctypes.addressof(name), flags=16 << uprobe_pmu.SEMAPHORE_SHIFT)
 
 
@@ -291,7 +291,7 @@ def seccomp() -> str:
 
 def _own_event(kind: int, config: int, *, period: int) -> bytes:
     """Return a perf event's attributes; with ``period`` 0 it only counts."""
-    attr = event_attr(kind, config)
+    attr = pack_event_attr(kind, config)
     return attr[:16] + struct.pack("Q", period) + attr[24:]
 
 
@@ -310,7 +310,7 @@ def _raw(program: int, event: str) -> None:
 
 def _trampoline(attach_type: int) -> str:
     number = _btf_id(BtfKind.FUNC, _QUIET_FUNCTION)
-    _raw(load(_TRACING, returning(0), attach_type=attach_type, btf_id=number), "")
+    _raw(load(_TRACING, return_code(0), attach_type=attach_type, btf_id=number), "")
     return ""
 
 
@@ -320,7 +320,7 @@ def _kprobe(*, at_return: bool) -> str:
 
 
 def _uprobe(*, at_return: bool) -> str:
-    with uprobe_pmu.own_file() as name:
+    with uprobe_pmu.create_trial_file() as name:
         return _on_pmu("uprobe", ctypes.addressof(name), at_return=at_return)
 
 
@@ -331,7 +331,7 @@ def _on_pmu(name: str, target: int, *, at_return: bool = False, flags: int = 0) 
     config = flags | (1 << retprobe_bit(pmu) if at_return else 0)
     program = load(ProgType.KPROBE, EMPTY)
     try:
-        attr = event_attr(int((pmu / "type").read_text()), config, target)
+        attr = pack_event_attr(int((pmu / "type").read_text()), config, target)
         os.close(attach_program(attr, program))
     except OSError as error:
         if name == "kprobe" and error.errno == errno.ENOENT:

@@ -13,7 +13,7 @@ import tempfile
 
 from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.attach.kind import AttachTarget
-from pytracer.bpf.trial import load, returning, run_in_thread
+from pytracer.bpf.trial import load, return_code, run_in_thread
 from pytracer.features.hook_probes import LOADS
 from pytracer.kernel import interface_state
 from pytracer.kernel.filter_values import cgroup2_roots
@@ -83,7 +83,7 @@ def _on_cgroup(probe: OnCgroup) -> str:
     """Attach to a cgroup without processes; if none can be made, only load."""
     kind = attacher_of(probe)
     attributes = kind.load_attributes(probe)
-    program = load(attributes.type, returning(attributes.result), attach_type=attributes.attach_type)
+    program = load(attributes.type, return_code(attributes.result), attach_type=attributes.attach_type)
     try:
         with contextlib.ExitStack() as resources:
             try:
@@ -102,7 +102,7 @@ def _on_lo(probe: Probe, choice: str, members: int = 0) -> str:
     """Attach to the loopback interface of a thread's own network namespace, which ends with the thread."""
     kind = attacher_of(probe)
     how = kind.load_attributes(probe)
-    program = load(how.type, returning(how.result))
+    program = load(how.type, return_code(how.result))
 
     def attach() -> str:
         libc = ctypes.CDLL(None, use_errno=True)

@@ -14,10 +14,10 @@ import socket
 from collections.abc import Callable, Iterator
 
 from pytracer.bpf.attach import cgroup, clsact, kprobe_events
-from pytracer.bpf.attach.interface import xdp_programs
+from pytracer.bpf.attach.interface import list_xdp_programs
 from pytracer.bpf.attach.owner import is_dead
 from pytracer.bpf.attach.tcx import NAMES
-from pytracer.bpf.objects import ObjectKind, ids
+from pytracer.bpf.objects import ObjectKind, iter_ids
 from pytracer.errors import PytracerError
 from pytracer.kernel import tracefs
 from pytracer.kernel.filter_values import cgroups
@@ -53,9 +53,9 @@ def find_leftovers() -> list[Leftover]:
 
 
 def _filters() -> Iterator[Leftover]:
-    for index in clsact.qdiscs():
+    for index in clsact.list_qdiscs():
         name = _interface(index)
-        present = clsact.filters(index)
+        present = clsact.list_filters(index)
         dead = [one for one in present if one.owner_match and is_dead(one.owner_match[1])]
         for one in dead:
             direction = NAMES[one.direction]
@@ -66,7 +66,7 @@ def _filters() -> Iterator[Leftover]:
 
 
 def _xdp() -> Iterator[Leftover]:
-    for index, numbers in xdp_programs().items():
+    for index, numbers in list_xdp_programs().items():
         for number in numbers:
             if cgroup.is_leftover(number):
                 name = _interface(index)
@@ -74,7 +74,7 @@ def _xdp() -> Iterator[Leftover]:
 
 
 def _cgroups() -> Iterator[Leftover]:
-    dead = {number for number in ids(ObjectKind.PROGRAM) if cgroup.is_leftover(number)}
+    dead = {number for number in iter_ids(ObjectKind.PROGRAM) if cgroup.is_leftover(number)}
     for _, _, path in cgroups() if dead else ():
         with contextlib.suppress(OSError):  # it was removed meanwhile
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 
 from pytracer.bpf.holders import format_target
-from pytracer.bpf.objects import ObjectKind, ids, open_object
+from pytracer.bpf.objects import ObjectKind, iter_ids, open_object
 from pytracer.bpf.sys import address, object_info
 from pytracer.prog.link_targets import TargetNames, attach_type, interface
 from pytracer.prog.program_list import KernelProgram, ignore_vanished
@@ -38,7 +38,7 @@ def links(programs: Mapping[int, KernelProgram], names: TargetNames) -> list[Lin
 def holding(program: int) -> list[int]:
     """Return the ids of the links that hold a program. Raises OSError."""
     links = []
-    for number in ids(ObjectKind.LINK):
+    for number in iter_ids(ObjectKind.LINK):
         with ignore_vanished(), open_object(ObjectKind.LINK, number) as descriptor:
             info = bytearray(_SIZE)
             object_info(descriptor, info)
@@ -48,7 +48,7 @@ def holding(program: int) -> list[int]:
 
 
 def _links(programs: Mapping[int, KernelProgram], names: TargetNames) -> Iterator[LinkInfo]:
-    for number in ids(ObjectKind.LINK):
+    for number in iter_ids(ObjectKind.LINK):
         with ignore_vanished(), open_object(ObjectKind.LINK, number) as descriptor:
             link = _Raw(descriptor, programs, names)
             kind, where = _KINDS.get(link.type, (f"type {link.type}", lambda _: ""))

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pytracer.bpf.attach.clsact import HANDLE, PARENTS, filter_messages, qdisc_messages
-from pytracer.bpf.attach.interface import xdp_programs
+from pytracer.bpf.attach.clsact import HANDLE, PARENTS, read_filter_messages, read_qdisc_messages
+from pytracer.bpf.attach.interface import list_xdp_programs
 from pytracer.bpf.attach.tcx import NAMES as DIRECTIONS
 from pytracer.bpf.sys import Command, address, bpf_inout
 from pytracer.kernel import interfaces, rtnetlink
@@ -74,7 +74,7 @@ def _attachments_in_namespace() -> Iterator[NetworkAttachment]:
     """Yield the attachments in the calling thread's namespace. Kinds that cannot be queried are left out."""
     with contextlib.suppress(OSError):
         names = {number: one.name for number, one in interfaces.interfaces().items()}
-        for index, programs in xdp_programs().items():
+        for index, programs in list_xdp_programs().items():
             for program in programs:
                 yield NetworkAttachment(program, "xdp", f"xdp:{names.get(index, f'#{index}')}", index)
         yield from _in_traffic_control(names)
@@ -93,7 +93,7 @@ def _attachments_in_namespace() -> Iterator[NetworkAttachment]:
 
 
 def _in_traffic_control(names: Mapping[int, str]) -> Iterator[NetworkAttachment]:
-    for qdisc in qdisc_messages():
+    for qdisc in read_qdisc_messages():
         index, kind = qdisc["index"], qdisc.get_attr("TCA_KIND")
         if not qdisc["handle"]:
             continue
@@ -103,7 +103,7 @@ def _in_traffic_control(names: Mapping[int, str]) -> Iterator[NetworkAttachment]
             parents = {parent: f"/{DIRECTIONS[direction]}" for direction, parent in directions.items()}
         for parent, direction in parents.items():
             with contextlib.suppress(OSError):  # an interface that has gone
-                for _, options in filter_messages(index, parent):
+                for _, options in read_filter_messages(index, parent):
                     raw = rtnetlink.attribute(options, _BPF_ID) if options is not None else b""
                     if raw:
                         program = int.from_bytes(raw, sys.byteorder)

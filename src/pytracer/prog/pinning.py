@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytracer.bpf.holders import Holders, Process, find_holders, missing
+from pytracer.bpf.holders import Holders, Process, describe_refused, find_holders
 from pytracer.errors import PytracerError, UnknownNameError
 from pytracer.kernel.policy import explain
 from pytracer.prog import own_pins
@@ -105,7 +105,7 @@ def _choose_programs(
             if not own_programs:
                 raise PytracerError(
                     "no tracer runs, or none that has programs",
-                    hint="; ".join(missing(processes)) or "pytracer prog",
+                    hint="; ".join(describe_refused(processes)) or "pytracer prog",
                 )
             ids += own_programs
         elif (number := _id(name)) not in programs:
@@ -114,7 +114,7 @@ def _choose_programs(
             owners = ", ".join(map(str, processes.programs.get(number, ()))) or "nobody"
             raise PytracerError(
                 f"program {name} is not one that a running pytracer loaded: nothing was pinned",
-                hint="; ".join([f"it is held by {owners}", *missing(processes), "bpftool pins any"]),
+                hint="; ".join([f"it is held by {owners}", *describe_refused(processes), "bpftool pins any"]),
             )
         else:
             ids.append(number)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from pytracer import ktime
 from pytracer.bpf.obj_info import MapInfo, ProgramInfo, read_map, read_program
-from pytracer.bpf.objects import ObjectKind, ids, open_object, own_file_info
+from pytracer.bpf.objects import ObjectKind, iter_ids, open_object, own_file_info
 from pytracer.features.table.map_types import MAP_NAMES
 from pytracer.features.table.program_types import PROGRAM_NAMES
 from pytracer.record import record
@@ -66,7 +66,7 @@ class ProgramLister:
         """Return the loaded programs by id, without those that are unloaded meanwhile. Raises OSError."""
         programs = {}
         since = time.time() - ktime.boottime_ns() / 1e9
-        for number in ids(ObjectKind.PROGRAM):
+        for number in iter_ids(ObjectKind.PROGRAM):
             with ignore_vanished(), open_object(ObjectKind.PROGRAM, number) as descriptor:
                 programs[number] = self._read(descriptor, since)
         self._names = {number: name for number, name in self._names.items() if number in programs}
@@ -83,7 +83,7 @@ class ProgramLister:
 def list_maps() -> dict[int, KernelMap]:
     """Return the maps by id. Raises OSError."""
     maps = {}
-    for number in ids(ObjectKind.MAP):
+    for number in iter_ids(ObjectKind.MAP):
         with ignore_vanished(), open_object(ObjectKind.MAP, number) as descriptor:
             maps[number] = read_kernel_map(descriptor)
     return maps

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pytracer.bpf.holders import Process, find_holders, missing
+from pytracer.bpf.holders import Process, describe_refused, find_holders
 from pytracer.bpf.objects import ObjectKind
 from pytracer.errors import UnknownNameError
 from pytracer.kernel.policy import explain
@@ -162,7 +162,7 @@ def context(programs: dict[int, KernelProgram], names: TargetNames) -> TableCont
             pinned.setdefault(pin.program, []).append(pin)
     for found in pinned.values():
         found.sort(key=lambda pin: (pin.kind is not ObjectKind.PROGRAM, pin.path))
-    return TableContext(holders, places, pinned, list_maps(), tuple(missing(processes)))
+    return TableContext(holders, places, pinned, list_maps(), tuple(describe_refused(processes)))
 
 
 def row(ran: RunCount, seconds: float, known: TableContext) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class LossCounter:
         counts[TRUNCATED] += self._collector.truncated
         counts[MISSED] = self._missed() + self._links.missed
         if self.calls is not None:
-            counts[UNWOUND] += self.calls.count_unwound(self._say, over=not self._links.attached)
+            counts[UNWOUND] += self.calls.count_unwound(self._say, is_over=not self._links.attached)
         return counts
 
     def _missed(self) -> int:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from pytracer.bpf import target_programs
-from pytracer.bpf.attach.perf import make_room
+from pytracer.bpf.attach.perf import raise_fd_limit
 from pytracer.bpf.builder import LoadedPrograms, ProgramLoad, load_program, open_programs
 from pytracer.bpf.cache.image_cache import Recipe
 from pytracer.bpf.compile.source import read_source
@@ -32,7 +32,7 @@ def load_plan(
     """Load a plan's programs from the cache, a pack, the compiler, or as written instruction by instruction.
     Raises what :mod:`pytracer.errors` lists."""
     tracer = plan.request.tracer
-    make_room(2 * len(plan.probes))  # a program and what holds it, at the most
+    raise_fd_limit(2 * len(plan.probes))  # a program and what holds it, at the most
     wanted = dict.fromkeys(load_of(plan, chosen) for chosen in plan.probes)
     if plan.program != "c":
         lesson = importlib.import_module(f"pytracer.bpf.asm.lessons.{tracer.name}")
@@ -54,7 +54,7 @@ def load_plan(
         headers=plan.request.headers,
         pack=plan.request.pack,
     )
-    loaded = open_programs(recipe, tuple(wanted), say=say, warn=warn, stop_requested=stop_requested)
+    loaded = open_programs(recipe, tuple(wanted), log=say, warn=warn, stop_requested=stop_requested)
     try:
         _check_filters(plan, loaded.module)
     except BaseException:
@@ -93,7 +93,7 @@ def load_of(plan: Plan, chosen: ChosenProbe) -> ProgramLoad:
     """Return the load request of a program, with the user's packet filter as prologue if there is one."""
     pids = plan.request.filters.get(Filter.PID)
     process = None if pids is None else int.from_bytes(pids[0], sys.byteorder) if len(pids) == 1 else 0
-    load = target_programs.program_load(chosen.probe, chosen.target_id_source, process)
+    load = target_programs.make_program_load(chosen.probe, chosen.target_id_source, process)
     wanted = plan.request.filter
     if wanted is None:
         return load

@@ -52,7 +52,7 @@ class MessageLog:
         self.warned: list[str] = []
 
     def open(self, recipe: Recipe = RECIPE) -> LoadedPrograms:
-        return open_programs(recipe, [ENTER], say=self.messages.append, warn=self.warned.append)
+        return open_programs(recipe, [ENTER], log=self.messages.append, warn=self.warned.append)
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_compiling_ends_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch
         return True
 
     with pytest.raises(KeyboardInterrupt):
-        open_programs(RECIPE, [ENTER], say=print, warn=print, stop_requested=requests)
+        open_programs(RECIPE, [ENTER], log=print, warn=print, stop_requested=requests)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
     os.close(ready)

@@ -15,10 +15,10 @@ from pytracer.bpf.image import (
     ImageError,
     MapSpec,
     ProgramSpec,
-    constants_of,
     decode,
+    encode_reference,
+    iter_constants,
     patch_constants,
-    reference,
     unlink_maps,
 )
 
@@ -199,7 +199,7 @@ def test_a_reference_of_another_kind():
 
 
 def test_a_reference_to_a_function_is_kept():
-    code = wide(MAP_FD, 5) + reference(wide(0, 0), 2) + RETURN + RETURN
+    code = wide(MAP_FD, 5) + encode_reference(wide(0, 0), 2) + RETURN + RETURN
     blank = unlink_maps("enter", code, {5: "rows"})
     assert blank.references == {0: "rows"}
     assert blank.link({"rows": 5}) == code
@@ -207,8 +207,10 @@ def test_a_reference_to_a_function_is_kept():
 
 
 def test_constants_are_found():
-    code = wide(MAP_FD, 5) + wide(0, 7, upper=1) + reference(wide(0, 0), 1) + wide(0, LD_IMM64) + RETURN
-    assert list(constants_of(code)) == [(16, 1 << 32 | 7), (48, LD_IMM64)]
+    code = (
+        wide(MAP_FD, 5) + wide(0, 7, upper=1) + encode_reference(wide(0, 0), 1) + wide(0, LD_IMM64) + RETURN
+    )
+    assert list(iter_constants(code)) == [(16, 1 << 32 | 7), (48, LD_IMM64)]
 
 
 @pytest.mark.parametrize("what", ["maps", "programs"])

@@ -16,7 +16,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.image import ARGUMENTS, G_OFFSET, POINT, RESULT, TARGET
 from pytracer.bpf.prober import FeatureProber
 from pytracer.bpf.sys import ProgType
-from pytracer.bpf.target_programs import TargetAttacher, program_load
+from pytracer.bpf.target_programs import TargetAttacher, make_program_load
 from pytracer.errors import AttachError, UnsupportedError
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.record import replace
@@ -51,21 +51,21 @@ EVENTS = KprobeEvents("hit", targets=(5, 9), patterns=("k:vfs_*",), addresses=(0
     ],
 )
 def test_a_program_is_loaded_with_a_number_or_with_where_to_get_it(probe, tells, target, as_):
-    load = program_load(replace(probe, at=Point.ENTRY), tells)
+    load = make_program_load(replace(probe, at=Point.ENTRY), tells)
     assert (load.program, load.as_, load.optional) == ("hit", as_, False)
     assert dict(load.constants) == {TARGET: target, RESULT: 1, POINT: 1, ARGUMENTS: 64, G_OFFSET: 0}
 
 
 def test_programs_without_user_targets_are_loaded_unchanged():
-    load = program_load(RawTracepoint("enter", event="sys_enter", optional=True), TargetIdSource.PROGRAM)
+    load = make_program_load(RawTracepoint("enter", event="sys_enter", optional=True), TargetIdSource.PROGRAM)
     assert (load.constants, load.optional) == ((), False)
 
 
 @pytest.mark.parametrize(("kind", "number"), [(TypedTracepoint, 23), (Fentry, 24), (Fexit, 25)])
 def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, kind, number):
-    monkeypatch.setattr(fentry, "_btf_id", lambda tracepoint, name: 70 if tracepoint else 7)
-    monkeypatch.setattr(fentry, "_words", lambda number: 3)
-    load = program_load(kind("hit", function="vfs_read", targets=(3,)), TargetIdSource.PROGRAM)
+    monkeypatch.setattr(fentry, "_find_btf_id", lambda tracepoint, name: 70 if tracepoint else 7)
+    monkeypatch.setattr(fentry, "_count_words", lambda number: 3)
+    load = make_program_load(kind("hit", function="vfs_read", targets=(3,)), TargetIdSource.PROGRAM)
     words = 0 if kind is TypedTracepoint else 3
     known = 70 if kind is TypedTracepoint else 7
     assert load.as_ == LoadAttributes(ProgType.TRACING, number, known, result=0, arguments=words)
@@ -183,8 +183,8 @@ def test_whether_a_trampoline_can_be_had(monkeypatch, number, loads, attaches, r
             raise OSError(error, os.strerror(error))
         return os.open(os.devnull, os.O_RDONLY)
 
-    monkeypatch.setattr(fentry, "_btf_id", lambda tracepoint, name: number)
-    monkeypatch.setattr(fentry, "_words", lambda number: 0)
+    monkeypatch.setattr(fentry, "_find_btf_id", lambda tracepoint, name: number)
+    monkeypatch.setattr(fentry, "_count_words", lambda number: 0)
     monkeypatch.setattr(fentry, "load", lambda *_, **__: answer(loads))
     monkeypatch.setattr(fentry, "raw_tracepoint_open", lambda event, program: answer(attaches))
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda needed: [])

@@ -285,8 +285,8 @@ def many(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         return says["found"]
 
     monkeypatch.setattr(kprobe_multi.functions, "matching", matching)
-    monkeypatch.setattr(kprobe_multi, "link", lambda *_, **__: kernel._answer(says["link"]))
-    monkeypatch.setattr(kprobe_multi, "missed", lambda _: says["missed"])
+    monkeypatch.setattr(kprobe_multi, "create_link", lambda *_, **__: kernel._answer(says["link"]))
+    monkeypatch.setattr(kprobe_multi, "read_missed", lambda _: says["missed"])
     return says
 
 

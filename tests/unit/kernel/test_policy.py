@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.attach.refusal import make_attach_error
 from pytracer.errors import AttachError, NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import mounts, policy
 from support import unprivileged
@@ -204,13 +204,13 @@ def test_other_errors_are_reported_in_words(machine: Machine) -> None:
 
 
 def test_attaching_has_an_error_of_its_own(machine: Machine) -> None:
-    error = attach_error(OSError(errno.EBUSY, "busy"), "kprobe f")
+    error = make_attach_error(OSError(errno.EBUSY, "busy"), "kprobe f")
     assert isinstance(error, AttachError)
     assert error.message == "cannot attach to kprobe f: Device or resource busy"
-    assert isinstance(attach_error(OSError(errno.ENOENT, ""), "kprobe f"), UnsupportedError)
-    assert isinstance(attach_error(OSError(errno.EPERM, ""), "kprobe f"), PolicyError)
+    assert isinstance(make_attach_error(OSError(errno.ENOENT, ""), "kprobe f"), UnsupportedError)
+    assert isinstance(make_attach_error(OSError(errno.EPERM, ""), "kprobe f"), PolicyError)
     machine(bits("CAP_BPF", "CAP_PERFMON"))
-    error = attach_error(OSError(errno.EPERM, ""), "packet socket", needed=("CAP_NET_RAW",))
+    error = make_attach_error(OSError(errno.EPERM, ""), "packet socket", capabilities=("CAP_NET_RAW",))
     assert "needs CAP_NET_RAW" in error.message
 
 

@@ -118,7 +118,7 @@ def test_where_a_link_holds_its_program(monkeypatch, kind, fields, pointed, wher
         return 64
 
     monkeypatch.setattr(links, "object_info", reported)
-    monkeypatch.setattr(links, "ids", lambda _: [9])
+    monkeypatch.setattr(links, "iter_ids", lambda _: [9])
     monkeypatch.setattr(links, "open_object", lambda _kind, number: contextlib.nullcontext(number))
     [found] = links.links({7: program()}, KnownNames())
     assert (found.id, found.program, found.where) == (9, 7, where)
@@ -131,7 +131,7 @@ def test_programs_unloaded_meanwhile_are_left_out(monkeypatch):
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         yield number
 
-    monkeypatch.setattr(in_kernel, "ids", lambda _: [1, 2, 3])
+    monkeypatch.setattr(in_kernel, "iter_ids", lambda _: [1, 2, 3])
     monkeypatch.setattr(in_kernel, "open_object", opened)
     monkeypatch.setattr(in_kernel, "read_program", lambda number, code=True: info(number))
     monkeypatch.setattr(in_kernel, "own_file_info", lambda _: {"memlock": "8192"})
@@ -145,9 +145,9 @@ def test_links_of_a_kernel_that_has_no_ids_for_them_are_none(monkeypatch):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     monkeypatch.setattr(objects, "bpf_inout", refuse)
-    assert list(objects.ids(ObjectKind.LINK)) == []
+    assert list(objects.iter_ids(ObjectKind.LINK)) == []
     with pytest.raises(OSError, match="Invalid"):
-        list(objects.ids(ObjectKind.PROGRAM))
+        list(objects.iter_ids(ObjectKind.PROGRAM))
 
 
 def test_places_are_spelled_as_users_name_them():

@@ -139,7 +139,7 @@ class Instruction:
 
     def __str__(self) -> str:
         """Return the instruction in C notation."""
-        return self.note or _text(self)
+        return self.note or _format_instruction(self)
 
 
 class Assembler:
@@ -181,11 +181,13 @@ class Assembler:
 
         With ``bits=32`` on the lower halves; the upper half of ``dst`` becomes 0.
         """
-        self._binary(_width(bits, ALU64, ALU), _lookup(OPERATIONS, operation, "operation"), dst, src)
+        self._binary(
+            _choose_width(bits, ALU64, ALU), _encode_symbol(OPERATIONS, operation, "operation"), dst, src
+        )
 
     def negate(self, dst: Register, *, bits: int = 64) -> None:
         """``dst = -dst``."""
-        self._add(Instruction(_width(bits, ALU64, ALU) | NEGATE, dst.value))
+        self._add(Instruction(_choose_width(bits, ALU64, ALU) | NEGATE, dst.value))
 
     def from_big_endian(self, dst: Register, bits: int) -> None:
         """Convert the low 16, 32 or 64 bits from network byte order; the upper bits become 0."""
@@ -195,20 +197,20 @@ class Assembler:
 
     def load(self, size: Size, dst: Register, src: Register, off: int) -> None:
         """``dst = *(src + off)``; the upper bits become 0."""
-        self._add(Instruction(LDX | MEM | size.value, dst.value, src.value, _s16(off)))
+        self._add(Instruction(LDX | MEM | size.value, dst.value, src.value, _check_s16(off)))
 
     def store(self, size: Size, dst: Register, off: int, src: Register | int) -> None:
         """``*(dst + off) = src``."""
         if isinstance(src, Register):
-            self._add(Instruction(STX | MEM | size.value, dst.value, src.value, _s16(off)))
+            self._add(Instruction(STX | MEM | size.value, dst.value, src.value, _check_s16(off)))
         else:
-            self._add(Instruction(ST | MEM | size.value, dst.value, 0, _s16(off), _s32(src)))
+            self._add(Instruction(ST | MEM | size.value, dst.value, 0, _check_s16(off), _check_s32(src)))
 
     def load_constant(self, dst: Register, value: int) -> None:
         """``dst = value``, a 64-bit constant."""
         if not -(1 << 63) <= value < 1 << 64:
             raise BuildError(f"{value} does not fit into 64 bits")
-        self._wide(dst, 0, value, f"{_name(dst.value)} = {value:#x}")
+        self._wide(dst, 0, value, f"{_format_register(dst.value)} = {value:#x}")
 
     def load_map(self, dst: Register, fd: int, name: str = "") -> None:
         """``dst =`` the address of the map open as ``fd``, which the kernel inserts when it loads the
@@ -218,7 +220,7 @@ class Assembler:
         """
         if not 0 <= fd < 1 << 31:
             raise BuildError(f"{fd} is not a descriptor of a map")
-        self._wide(dst, MAP_FD, fd, f"{_name(dst.value)} = map {name or fd}")
+        self._wide(dst, MAP_FD, fd, f"{_format_register(dst.value)} = map {name or fd}")
 
     def jump(self, target: str) -> None:
         """Jump to the label ``target``."""
@@ -231,7 +233,13 @@ class Assembler:
 
         ``bits=32`` compares the lower halves (Linux 5.1).
         """
-        self._binary(_width(bits, JMP, JMP32), _lookup(CONDITIONS, condition, "condition"), dst, src, target)
+        self._binary(
+            _choose_width(bits, JMP, JMP32),
+            _encode_symbol(CONDITIONS, condition, "condition"),
+            dst,
+            src,
+            target,
+        )
 
     def call(self, helper: HelperId) -> None:
         """Call a helper: ``r0 = helper(r1, ..., r5)``."""
@@ -244,7 +252,7 @@ class Assembler:
     def instructions(self) -> list[Instruction]:
         """Return the program with jump offsets resolved: ``off`` counts from the instruction after the
         jump."""
-        return [self._resolve(at, instruction) for at, instruction in enumerate(self._code)]
+        return [self._resolve(index, instruction) for index, instruction in enumerate(self._code)]
 
     def assemble(self) -> bytes:
         """Return the program as the kernel accepts it, 8 bytes for each instruction."""
@@ -253,14 +261,14 @@ class Assembler:
     def listing(self) -> str:
         """Return the program as text: labels, comments and instructions."""
         places: dict[int, list[str]] = {}
-        for name, at in self._labels.items():
-            places.setdefault(at, []).append(name)
+        for name, offset in self._labels.items():
+            places.setdefault(offset, []).append(name)
         lines = []
-        for at, instruction in enumerate([*self.instructions(), None]):
-            lines += [f"{name}:" for name in places.get(at, [])]
-            lines += [f"       ; {text}" for text in self._comments.get(at, [])]
+        for offset, instruction in enumerate([*self.instructions(), None]):
+            lines += [f"{name}:" for name in places.get(offset, [])]
+            lines += [f"       ; {text}" for text in self._comments.get(offset, [])]
             if instruction is not None and instruction.code:  # 0: the second half of a 64-bit constant
-                lines.append(f"{at:5}: {instruction}")
+                lines.append(f"{offset:5}: {instruction}")
         return "\n".join(lines) + "\n"
 
     def _add(self, instruction: Instruction) -> None:
@@ -272,36 +280,36 @@ class Assembler:
         if isinstance(src, Register):
             self._add(Instruction(kind | operation | X, dst.value, src.value, target=target))
         else:
-            imm = _s32(src, unsigned=kind in (ALU, JMP32))
+            imm = _check_s32(src, unsigned=kind in (ALU, JMP32))
             self._add(Instruction(kind | operation | K, dst.value, imm=imm, target=target))
 
     def _wide(self, dst: Register, src: int, value: int, note: str) -> None:
         self._add(Instruction(LD | IMM | DW.value, dst.value, src, imm=value & 0xFFFFFFFF, note=note))
         self._add(Instruction(0, imm=value >> 32 & 0xFFFFFFFF))
 
-    def _resolve(self, at: int, instruction: Instruction) -> Instruction:
+    def _resolve(self, index: int, instruction: Instruction) -> Instruction:
         if not instruction.target:
             return instruction
-        place = self._labels.get(instruction.target)
-        if place is None:
+        target_index = self._labels.get(instruction.target)
+        if target_index is None:
             raise BuildError(f"there is a jump to {instruction.target!r}, but no such label")
-        off = _s16(place - at - 1, f"the way to label {instruction.target!r}")
+        off = _check_s16(target_index - index - 1, f"the way to label {instruction.target!r}")
         return replace(instruction, off=off)
 
 
-def _text(i: Instruction) -> str:
+def _format_instruction(i: Instruction) -> str:
     """Format an instruction in the verifier's notation; ``w`` registers are lower halves."""
     kind = i.code & 0x07
     if kind in (ALU, ALU64):
-        half = kind == ALU
-        dst, operation = _name(i.dst, half), i.code & 0xF0
+        is_half = kind == ALU
+        dst, operation = _format_register(i.dst, is_half), i.code & 0xF0
         if operation == NEGATE:
             return f"{dst} = -{dst}"
         if operation == SWAP:
-            return f"{_name(i.dst)} = be{i.imm} {_name(i.dst)}"
-        return f"{dst} {_find(OPERATIONS, operation)} {_source(i, half)}"
+            return f"{_format_register(i.dst)} = be{i.imm} {_format_register(i.dst)}"
+        return f"{dst} {_find_symbol(OPERATIONS, operation)} {_format_source(i, is_half)}"
     if kind in (JMP, JMP32):
-        half = kind == JMP32
+        is_half = kind == JMP32
         operation = i.code & 0xF0
         if operation == CALL:
             return f"call {HelperId(i.imm).name}"
@@ -310,23 +318,24 @@ def _text(i: Instruction) -> str:
         goto = f"goto {i.target or f'{i.off:+d}'}"
         if operation == ALWAYS:
             return goto
-        return f"if {_name(i.dst, half)} {_find(CONDITIONS, operation)} {_source(i, half)} {goto}"
+        condition = f"{_find_symbol(CONDITIONS, operation)} {_format_source(i, is_half)}"
+        return f"if {_format_register(i.dst, is_half)} {condition} {goto}"
     ctype = Size(i.code & 0x18).ctype
     if kind == LDX:
-        return f"{_name(i.dst)} = *({ctype} *)({_name(i.src)} {_format_offset(i.off)})"
-    source = _name(i.src) if kind == STX else _constant(i.imm)
-    return f"*({ctype} *)({_name(i.dst)} {_format_offset(i.off)}) = {source}"
+        return f"{_format_register(i.dst)} = *({ctype} *)({_format_register(i.src)} {_format_offset(i.off)})"
+    source = _format_register(i.src) if kind == STX else _format_constant(i.imm)
+    return f"*({ctype} *)({_format_register(i.dst)} {_format_offset(i.off)}) = {source}"
 
 
-def _name(register: int, half: bool = False) -> str:
-    return f"{'w' if half else 'r'}{register}"
+def _format_register(register: int, is_half: bool = False) -> str:
+    return f"{'w' if is_half else 'r'}{register}"
 
 
-def _source(i: Instruction, half: bool) -> str:
-    return _name(i.src, half) if i.code & X else _constant(i.imm)
+def _format_source(i: Instruction, is_half: bool) -> str:
+    return _format_register(i.src, is_half) if i.code & X else _format_constant(i.imm)
 
 
-def _constant(value: int) -> str:
+def _format_constant(value: int) -> str:
     return str(value) if -0x100 < value < 0x100 else hex(value)
 
 
@@ -334,30 +343,30 @@ def _format_offset(off: int) -> str:
     return f"{'-' if off < 0 else '+'} {abs(off)}"
 
 
-def _find(table: dict[str, int], code: int) -> str:
+def _find_symbol(table: dict[str, int], code: int) -> str:
     return next(text for text, value in table.items() if value == code)
 
 
-def _lookup(table: dict[str, int], text: str, kind: str) -> int:
+def _encode_symbol(table: dict[str, int], text: str, kind: str) -> int:
     try:
         return table[text]
     except KeyError:
         raise BuildError(f"no {kind} {text!r}", hint=f"there is {' '.join(table)}") from None
 
 
-def _width(bits: int, full: int, half: int) -> int:
+def _choose_width(bits: int, if_64: int, if_32: int) -> int:
     if bits not in (32, 64):
         raise BuildError(f"an instruction works on 32 or on 64 bits, not on {bits}")
-    return full if bits == 64 else half
+    return if_64 if bits == 64 else if_32
 
 
-def _s16(value: int, label: str = "offset") -> int:
+def _check_s16(value: int, label: str = "offset") -> int:
     if not -(1 << 15) <= value < 1 << 15:
         raise BuildError(f"{label} {value} does not fit into 16 bits")
     return value
 
 
-def _s32(value: int, *, unsigned: bool = False) -> int:
+def _check_s32(value: int, *, unsigned: bool = False) -> int:
     # In 64-bit arithmetic a constant is sign-extended: one with the top bit set would not mean itself.
     if not -(1 << 31) <= value < (1 << 32 if unsigned else 1 << 31):
         raise BuildError(f"constant {value} does not fit into 32 bits", hint="load_constant takes 64")

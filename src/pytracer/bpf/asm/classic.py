@@ -39,13 +39,13 @@ class _Instruction:
     it needs an unconditional jump to reach it."""
 
     def __init__(
-        self, code: int, k: int = 0, targets: tuple[str, ...] = (), far: list[bool] | None = None
+        self, code: int, k: int = 0, targets: tuple[str, ...] = (), needs_jump: list[bool] | None = None
     ) -> None:
-        self.code, self.k, self.targets, self.far = code, k, targets, far
+        self.code, self.k, self.targets, self.needs_jump = code, k, targets, needs_jump
 
     @property
     def size(self) -> int:
-        return 1 + sum(self.far or ())
+        return 1 + sum(self.needs_jump or ())
 
 
 class ClassicAssembler:
@@ -78,16 +78,18 @@ class ClassicAssembler:
         """Jump to the label ``target``."""
         self._code.append(_Instruction(JMP | _ALWAYS, 0, (target,)))
 
-    def jump_if(self, condition: str, k: int, target: str, otherwise: str = "") -> None:
+    def jump_if(self, condition: str, k: int, target: str, else_target: str = "") -> None:
         """Jump to ``target`` if ``A CONDITION k`` (unsigned; ``&``: any of these bits is set), else to
-        ``otherwise``, by default the next instruction."""
-        labels = (target, otherwise)
+        ``else_target``, by default the next instruction."""
+        labels = (target, else_target)
         if condition in _OTHERWISE:
-            condition, labels = _OTHERWISE[condition], (otherwise, target)
+            condition, labels = _OTHERWISE[condition], (else_target, target)
         if condition not in _CONDITIONS:
-            known = " ".join([*_CONDITIONS, *_OTHERWISE])
-            raise BuildError(f"no condition {condition!r}", hint=f"there is {known}")
-        self._code.append(_Instruction(JMP | _CONDITIONS[condition] | K, _u32(k), labels, [False, False]))
+            conditions = " ".join([*_CONDITIONS, *_OTHERWISE])
+            raise BuildError(f"no condition {condition!r}", hint=f"there is {conditions}")
+        self._code.append(
+            _Instruction(JMP | _CONDITIONS[condition] | K, _check_u32(k), labels, [False, False])
+        )
 
     def ret(self, k: int) -> None:
         """End the program with this result."""
@@ -95,72 +97,75 @@ class ClassicAssembler:
 
     def assemble(self) -> bytes:
         """Return the program as the kernel accepts it, 8 bytes for each instruction, at most 4096 of them."""
-        places = self._stretch()
-        if places[-1] > MOST:
-            raise BuildError(f"a program of {places[-1]} instructions; the kernel takes {MOST}")
-        out = []
-        for at, instruction in enumerate(self._code):
-            place = places[at]
-            if instruction.far is None:
+        positions = self._insert_jumps()
+        if positions[-1] > MOST:
+            raise BuildError(f"a program of {positions[-1]} instructions; the kernel takes {MOST}")
+        encoded = []
+        for index, instruction in enumerate(self._code):
+            position = positions[index]
+            if instruction.needs_jump is None:
                 k = (
-                    self._distance(instruction.targets[0], at, places)
+                    self._count_distance(instruction.targets[0], index, positions)
                     if instruction.targets
                     else instruction.k
                 )
-                out.append(_encode(instruction.code, k))
+                encoded.append(_encode(instruction.code, k))
                 continue
-            steps, extra = list[int](), list[bytes]()
-            for target, far in zip(instruction.targets, instruction.far, strict=True):
-                if far:  # to the inserted jump, whose own offset counts from its position
-                    steps.append(len(extra))
-                    distance = self._distance(target, at, places) - len(extra) - 1
-                    extra.append(_encode(JMP | _ALWAYS, distance))
+            steps, jump_code = list[int](), list[bytes]()
+            for target, needs_jump in zip(instruction.targets, instruction.needs_jump, strict=True):
+                if needs_jump:  # to the inserted jump, whose own offset counts from its position
+                    steps.append(len(jump_code))
+                    distance = self._count_distance(target, index, positions) - len(jump_code) - 1
+                    jump_code.append(_encode(JMP | _ALWAYS, distance))
                 else:
-                    steps.append(self._distance(target, at, places))
-            assert places[at + 1] == place + 1 + len(extra)
-            out += [_encode(instruction.code, instruction.k, *steps), *extra]
-        return b"".join(out)
+                    steps.append(self._count_distance(target, index, positions))
+            assert positions[index + 1] == position + 1 + len(jump_code)
+            encoded += [_encode(instruction.code, instruction.k, *steps), *jump_code]
+        return b"".join(encoded)
 
     def _add(self, code: int, k: int) -> None:
-        self._code.append(_Instruction(code, _u32(k)))
+        self._code.append(_Instruction(code, _check_u32(k)))
 
-    def _stretch(self) -> list[int]:
+    def _insert_jumps(self) -> list[int]:
         """Insert jumps until every label is in reach. Returns the position of each instruction, and the end.
 
         An inserted jump may push another label out of reach; since none is ever removed, this ends.
         """
         while True:
-            places = [0]
+            positions = [0]
             for instruction in self._code:
-                places.append(places[-1] + instruction.size)
-            grown = False
-            for at, instruction in enumerate(self._code):
-                for index, target in enumerate(instruction.targets if instruction.far else ()):
-                    assert instruction.far is not None
-                    if not instruction.far[index] and self._distance(target, at, places) > _REACH:
-                        instruction.far[index] = grown = True
-            if not grown:
-                return places
+                positions.append(positions[-1] + instruction.size)
+            has_grown = False
+            for position, instruction in enumerate(self._code):
+                for operand, target in enumerate(instruction.targets if instruction.needs_jump else ()):
+                    assert instruction.needs_jump is not None
+                    if (
+                        not instruction.needs_jump[operand]
+                        and self._count_distance(target, position, positions) > _REACH
+                    ):
+                        instruction.needs_jump[operand] = has_grown = True
+            if not has_grown:
+                return positions
 
-    def _distance(self, target: str, at: int, places: list[int]) -> int:
-        """Count the instructions between the one ``at`` and its target."""
+    def _count_distance(self, target: str, index: int, positions: list[int]) -> int:
+        """Count the instructions between the one ``index`` and its target."""
         if not target:
-            return places[at + 1] - places[at] - 1
-        place = self._labels.get(target)
-        if place is None:
+            return positions[index + 1] - positions[index] - 1
+        position = self._labels.get(target)
+        if position is None:
             raise BuildError(f"there is a jump to {target!r}, but no such label")
-        if place <= at:
+        if position <= index:
             raise BuildError(f"a jump back to {target!r}: classic BPF only jumps forward")
-        if place == len(self._code):
+        if position == len(self._code):
             raise BuildError(f"a jump to {target!r} leaves the program")
-        return places[place] - places[at] - 1
+        return positions[position] - positions[index] - 1
 
 
 def _encode(code: int, k: int, jt: int = 0, jf: int = 0) -> bytes:
     return struct.pack("=HBBI", code, jt, jf, k)
 
 
-def _u32(value: int) -> int:
+def _check_u32(value: int) -> int:
     if not 0 <= value < 1 << 32:
         raise BuildError(f"{value} does not fit into 32 bits")
     return value

@@ -22,10 +22,10 @@ from pathlib import Path
 from pytracer.bpf.attach.interface import describe_program
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link, attach_all_or_none
-from pytracer.bpf.attach.owner import is_dead_short, owner, short_name
-from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.objects import ObjectKind, ids
-from pytracer.bpf.prober import FeatureProber, assumed, unsupported
+from pytracer.bpf.attach.owner import encode_short_name, is_dead_short, name_owner
+from pytracer.bpf.attach.refusal import make_attach_error
+from pytracer.bpf.objects import ObjectKind, iter_ids
+from pytracer.bpf.prober import FeatureProber, report_unsupported, report_untried
 from pytracer.bpf.sys import (
     Command,
     ProgType,
@@ -36,7 +36,7 @@ from pytracer.bpf.sys import (
     program_by_id,
     program_info,
 )
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from pytracer.errors import AttachError, PytracerError
 from pytracer.features.table.hook_features import CGROUP_LINK, CGROUP_SKB
 from pytracer.kernel import policy
@@ -101,27 +101,27 @@ class CgroupLink(Link):
             self._folder = -1
 
 
-def check_support(probe: OnCgroup, kernel: FeatureProber, how: LoadAttributes) -> Support:
+def check_support(probe: OnCgroup, prober: FeatureProber, attributes: LoadAttributes) -> Support:
     """Test whether the kernel loads such programs and attaches them to cgroups.
 
     Attaches to an invalid descriptor: a kernel that has this way of attaching answers EBADF.
     """
-    if kernel.missing_capabilities or policy.missing_capabilities(NEEDED):
-        return assumed(probe.target)
+    if prober.missing_capabilities or policy.missing_capabilities(NEEDED):
+        return report_untried(probe.target)
     try:
-        program = kernel.program(how.type, returning(PASS), how.attach_type)
+        program = prober.program(attributes.type, return_code(PASS), attributes.attach_type)
     except OSError as error:
-        return unsupported(
+        return report_unsupported(
             error, f"this kernel has no programs on cgroups for {probe.target} (CONFIG_CGROUP_BPF)"
         )
     try:
         if probe.link:
-            os.close(link_create(program, how.attach_type, target=_NOWHERE))
+            os.close(link_create(program, attributes.attach_type, target=_NOWHERE))
         else:
-            _attach(_NOWHERE, program, how.attach_type)
+            _prog_attach(_NOWHERE, program, attributes.attach_type)
     except OSError as error:
         if error.errno != errno.EBADF:
-            return unsupported(error, (CGROUP_LINK if probe.link else CGROUP_SKB).absence)
+            return report_unsupported(error, (CGROUP_LINK if probe.link else CGROUP_SKB).absence)
     if not cgroup2_roots():
         return Support(False, reason=NO_CGROUP2)
     return Support(True, probe.target)
@@ -129,17 +129,17 @@ def check_support(probe: OnCgroup, kernel: FeatureProber, how: LoadAttributes) -
 
 def load_attributes(probe: OnCgroup, kind: ProgType, attach_type: int) -> LoadAttributes:
     """Return the load attributes. A program attached without a link gets a name that identifies its owner."""
-    label = "" if probe.link else short_name(owner(os.getpid()))
+    label = "" if probe.link else encode_short_name(name_owner(os.getpid()))
     return LoadAttributes(kind, attach_type, result=PASS, label=label)
 
 
-def attach(probe: OnCgroup, place: AttachTarget, program: int, attach_type: int) -> list[Link]:
+def attach(probe: OnCgroup, target: AttachTarget, program: int, attach_type: int) -> list[Link]:
     """Attach to each cgroup, or to the root and so to all if none is named."""
     links = list[Link]()
     if not probe.link:
         sweep(attach_type)
     with attach_all_or_none(links):
-        for path in place.cgroups or tuple(map(str, cgroup2_roots()[:1])):
+        for path in target.cgroups or tuple(map(str, cgroup2_roots()[:1])):
             links.append(_attach_to_folder(path, program, attach_type, by_link=probe.link))
     return links
 
@@ -160,16 +160,16 @@ def detach(folder: int, program: int, attach_type: int) -> None:
             errno.ENOENT,
             errno.ENODEV,
         ):  # it went with its cgroup, or somebody took it off
-            raise attach_error(error, "a cgroup, to take a program off", needed=NEEDED) from error
+            raise make_attach_error(error, "a cgroup, to take a program off", capabilities=NEEDED) from error
 
 
 def sweep(attach_type: int) -> None:
     """Detach the programs that ended processes left on any cgroup. Visits the cgroups only if there are such
     programs."""
-    dead = {number for number in ids(ObjectKind.PROGRAM) if is_leftover(number)}
+    dead = {number for number in iter_ids(ObjectKind.PROGRAM) if is_leftover(number)}
     for _, _, path in cgroups() if dead else ():
         with contextlib.suppress(OSError):  # it was removed meanwhile
-            folder = _open(str(path))
+            folder = _open_folder(str(path))
             try:
                 for number in dead.intersection(query_attached(folder, attach_type)):
                     program = program_by_id(number)
@@ -196,26 +196,26 @@ def _attach_to_folder(path: str, program: int, attach_type: int, *, by_link: boo
     descriptors = list[int]()
     fd = -1
     try:
-        descriptors += [_open(path)]
+        descriptors += [_open_folder(path)]
         descriptors += [os.dup(program)]
         number = program_info(program)[0]
         if by_link:
             fd = link_create(program, attach_type, target=descriptors[0])
         else:
-            _attach(descriptors[0], program, attach_type)
+            _prog_attach(descriptors[0], program, attach_type)
     except OSError as error:
         for descriptor in descriptors:
             os.close(descriptor)
         conflict = _describe_conflict(path, attach_type) if error.errno == errno.EPERM else None
-        raise conflict or _failed(error, path) from error
+        raise conflict or _make_error(error, path) from error
     return CgroupLink(fd, (descriptors[0], descriptors[1]), path, number, attach_type)
 
 
-def _open(path: str) -> int:
+def _open_folder(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _attach(folder: int, program: int, attach_type: int) -> None:
+def _prog_attach(folder: int, program: int, attach_type: int) -> None:
     bpf(Command.PROG_ATTACH, struct.pack("IIII", folder, program, attach_type, _ALLOW_MULTI))
 
 
@@ -223,8 +223,8 @@ def _query(folder: int, attach_type: int) -> tuple[int, tuple[int, ...]]:
     """Return the attach flags and the ids of the programs on a cgroup. Raises OSError."""
     numbers = bytearray(4 * _MOST)
     attr = struct.pack("IIIIQI", folder, attach_type, 0, 0, address(numbers), _MOST)
-    _, back = bpf_inout(Command.PROG_QUERY, attr)
-    flags, count = struct.unpack_from("I", back, 12)[0], struct.unpack_from("I", back, 24)[0]
+    _, reply = bpf_inout(Command.PROG_QUERY, attr)
+    flags, count = struct.unpack_from("I", reply, 12)[0], struct.unpack_from("I", reply, 24)[0]
     return flags, struct.unpack_from(f"{count}I", numbers)
 
 
@@ -232,27 +232,27 @@ def _describe_conflict(path: str, attach_type: int) -> PytracerError | None:
     """Return the error that names a program, on the cgroup or an ancestor, which allows no others; None if
     there is none."""
     roots = cgroup2_roots()
-    for above in (Path(path), *Path(path).parents):
-        if not any(above.is_relative_to(root) for root in roots):
+    for ancestor in (Path(path), *Path(path).parents):
+        if not any(ancestor.is_relative_to(root) for root in roots):
             return None
         with contextlib.suppress(OSError):
-            folder = _open(str(above))
+            folder = _open_folder(str(ancestor))
             try:
                 flags, numbers = _query(folder, attach_type)
             finally:
                 os.close(folder)
             if numbers and not flags & _ALLOW_MULTI:
                 return AttachError(
-                    f"another program on the cgroup {above} allows none beside it, and stays: "
+                    f"another program on the cgroup {ancestor} allows none beside it, and stays: "
                     f"{'; '.join(map(describe_program, numbers))}",
                     hint="bpftool cgroup tree shows what is on cgroups",
                 )
     return None
 
 
-def _failed(error: OSError, path: str) -> PytracerError:
+def _make_error(error: OSError, path: str) -> PytracerError:
     if error.errno in (errno.ENOENT, errno.ENODEV):
         return AttachError(f"the cgroup {path} is gone")
     if error.errno == errno.E2BIG:
         return AttachError(f"the cgroup {path} has {_MOST} programs, and takes no more")
-    return attach_error(error, f"the cgroup {path}", needed=NEEDED)
+    return make_attach_error(error, f"the cgroup {path}", capabilities=NEEDED)

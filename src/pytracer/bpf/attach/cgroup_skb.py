@@ -1,4 +1,4 @@
-"""Packets that reach and leave the sockets of a cgroup."""
+"""Attach to packets that the sockets of a cgroup receive and send."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pytracer.spec import CgroupSkb
 POINTS = {"ingress": 0, "egress": 1}  # enum bpf_attach_type
 
 
-def check_support(probe: CgroupSkb, kernel: FeatureProber) -> Support:
+def check_support(probe: CgroupSkb, prober: FeatureProber) -> Support:
     """See :func:`pytracer.bpf.attach.cgroup.check_support`."""
-    return cgroup.check_support(probe, kernel, load_attributes(probe))
+    return cgroup.check_support(probe, prober, load_attributes(probe))
 
 
 def load_attributes(probe: CgroupSkb) -> LoadAttributes:
@@ -23,6 +23,6 @@ def load_attributes(probe: CgroupSkb) -> LoadAttributes:
     return cgroup.load_attributes(probe, ProgType.CGROUP_SKB, POINTS[probe.point])
 
 
-def attach(probe: CgroupSkb, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: CgroupSkb, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`: one for each cgroup."""
-    return cgroup.attach(probe, place, program, POINTS[probe.point])
+    return cgroup.attach(probe, target, program, POINTS[probe.point])

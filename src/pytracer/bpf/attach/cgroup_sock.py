@@ -1,4 +1,4 @@
-"""Sockets of a cgroup: as they are made, and once they are bound."""
+"""Attach to the creation and the binding of sockets of a cgroup."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pytracer.spec import CgroupSock
 POINTS = {"create": 2, "bound4": 12, "bound6": 13}  # enum bpf_attach_type
 
 
-def check_support(probe: CgroupSock, kernel: FeatureProber) -> Support:
+def check_support(probe: CgroupSock, prober: FeatureProber) -> Support:
     """See :func:`pytracer.bpf.attach.cgroup.check_support`."""
-    return cgroup.check_support(probe, kernel, load_attributes(probe))
+    return cgroup.check_support(probe, prober, load_attributes(probe))
 
 
 def load_attributes(probe: CgroupSock) -> LoadAttributes:
@@ -23,6 +23,6 @@ def load_attributes(probe: CgroupSock) -> LoadAttributes:
     return cgroup.load_attributes(probe, ProgType.CGROUP_SOCK, POINTS[probe.point])
 
 
-def attach(probe: CgroupSock, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: CgroupSock, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`: one for each cgroup."""
-    return cgroup.attach(probe, place, program, POINTS[probe.point])
+    return cgroup.attach(probe, target, program, POINTS[probe.point])

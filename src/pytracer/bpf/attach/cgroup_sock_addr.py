@@ -1,4 +1,4 @@
-"""Addresses that programs of a cgroup give."""
+"""Attach to calls of a cgroup's processes that pass a socket address: bind, connect, sendmsg."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ POINTS = {  # enum bpf_attach_type
 }
 
 
-def check_support(probe: CgroupSockAddr, kernel: FeatureProber) -> Support:
+def check_support(probe: CgroupSockAddr, prober: FeatureProber) -> Support:
     """See :func:`pytracer.bpf.attach.cgroup.check_support`."""
-    return cgroup.check_support(probe, kernel, load_attributes(probe))
+    return cgroup.check_support(probe, prober, load_attributes(probe))
 
 
 def load_attributes(probe: CgroupSockAddr) -> LoadAttributes:
@@ -30,6 +30,6 @@ def load_attributes(probe: CgroupSockAddr) -> LoadAttributes:
     return cgroup.load_attributes(probe, ProgType.CGROUP_SOCK_ADDR, POINTS[probe.point])
 
 
-def attach(probe: CgroupSockAddr, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: CgroupSockAddr, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`: one for each cgroup."""
-    return cgroup.attach(probe, place, program, POINTS[probe.point])
+    return cgroup.attach(probe, target, program, POINTS[probe.point])

@@ -20,8 +20,8 @@ from pytracer.bpf.attach import tcx
 from pytracer.bpf.attach.interface import NEEDED, InterfaceLink
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link, attach_each
-from pytracer.bpf.attach.owner import is_dead, owner
-from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.attach.owner import is_dead, name_owner
+from pytracer.bpf.attach.refusal import make_attach_error
 from pytracer.bpf.attach.tcx import DIRECTIONS, EGRESS, INGRESS, NAMES
 from pytracer.bpf.prober import FeatureProber
 from pytracer.bpf.sys import ProgType
@@ -64,13 +64,13 @@ class FilterLink(InterfaceLink):
 
     def __init__(self, traffic_filter: TrafficControlFilter, interface: str, note: str) -> None:
         """Own the filter."""
-        how = f"clsact {NAMES[traffic_filter.direction]}, priority {traffic_filter.priority}"
-        super().__init__(-1, traffic_filter.index, interface, how=how, note=note)
+        description = f"clsact {NAMES[traffic_filter.direction]}, priority {traffic_filter.priority}"
+        super().__init__(-1, traffic_filter.index, interface, description=description, note=note)
         self._filter, self._is_on = traffic_filter, True
 
     def is_attached(self) -> bool:
         """See :class:`InterfaceLink`."""
-        return self._filter in filters(self.index, self._filter.direction)
+        return self._filter in list_filters(self.index, self._filter.direction)
 
     def detach(self) -> None:
         """See :class:`Link`. A filter that others put in its place meanwhile stays."""
@@ -79,13 +79,15 @@ class FilterLink(InterfaceLink):
             try:
                 remove(self._filter)
             except OSError as error:
-                raise attach_error(error, f"{self.place}, to take a filter away", needed=NEEDED) from error
+                raise make_attach_error(
+                    error, f"{self.place}, to take a filter away", capabilities=NEEDED
+                ) from error
 
 
-def check_support(_: Clsact, kernel: FeatureProber) -> Support:
+def check_support(_: Clsact, prober: FeatureProber) -> Support:
     """Test whether the kernel loads programs for traffic control; it loads the module of the qdisc on
     demand."""
-    return tcx.can_load(kernel)
+    return tcx.can_load(prober)
 
 
 def load_attributes(_: Clsact) -> LoadAttributes:
@@ -93,50 +95,57 @@ def load_attributes(_: Clsact) -> LoadAttributes:
     return LoadAttributes(ProgType.SCHED_CLS, result=tcx.NEXT)
 
 
-def attach(_: Clsact, place: AttachTarget, program: int) -> list[Link]:
+def attach(_: Clsact, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`: one or two for each interface."""
 
     def attach(index: int, name: str) -> Iterator[Link]:
-        for direction in DIRECTIONS[place.choice]:
+        for direction in DIRECTIONS[target.choice]:
             try:
                 traffic_filter, note = _attach(index, name, direction, program)
             except OSError as error:
-                raise attach_error(error, f"{name} {NAMES[direction]} by clsact", needed=NEEDED) from error
+                raise make_attach_error(
+                    error, f"{name} {NAMES[direction]} by clsact", capabilities=NEEDED
+                ) from error
             yield FilterLink(traffic_filter, name, f"interface {name}: {note}" if note else "")
 
     try:
         sweep()
     except OSError as error:
-        raise attach_error(error, "traffic control", needed=NEEDED) from error
-    return attach_each(place.interfaces, attach)
+        raise make_attach_error(error, "traffic control", capabilities=NEEDED) from error
+    return attach_each(target.interfaces, attach)
 
 
 def _attach(index: int, name: str, direction: int, program: int) -> tuple[TrafficControlFilter, str]:
     """Make a filter. Returns it, and a note for the user. Raises OSError, or AttachError."""
-    is_qdisc_ours = _make_qdisc(index)
+    is_qdisc_ours = _create_qdisc(index)
     # The qdisc "ingress" would accept a filter for egress, and run it on incoming packets.
-    if direction == EGRESS and not is_qdisc_ours and qdiscs().get(index) != "clsact":
+    if direction == EGRESS and not is_qdisc_ours and list_qdiscs().get(index) != "clsact":
         raise AttachError(
             f"{name} has an ingress qdisc of another program, which does not see outgoing packets",
             hint="use --direction in",
         )
     try:
         for _ in range(_TRIES):
-            existing = filters(index, direction)
+            existing = list_filters(index, direction)
             # A qdisc that one pytracer made and another still uses is removed by the last of them.
             creates_qdisc = is_qdisc_ours or any(
-                one.owner_match and one.owner_match[2] for one in filters(index)
+                existing_filter.owner_match and existing_filter.owner_match[2]
+                for existing_filter in list_filters(index)
             )
-            used = {one.priority for one in existing}
-            priority = next(number for number in _PRIORITIES if number not in used)
-            label = f"pytracer_{owner(os.getpid())}{'_made' if creates_qdisc else ''}"
+            used_priorities = {existing_filter.priority for existing_filter in existing}
+            priority = next(number for number in _PRIORITIES if number not in used_priorities)
+            label = f"pytracer_{name_owner(os.getpid())}{'_made' if creates_qdisc else ''}"
             filter_ = TrafficControlFilter(index, direction, priority, _OUR_HANDLE, label)
             try:
-                _request(filter_, _NEWFILTER, rtnetlink.CREATE | rtnetlink.EXCL, program)
+                _request_filter(filter_, _NEWFILTER, rtnetlink.CREATE | rtnetlink.EXCL, program)
             except FileExistsError:
                 continue  # somebody else was quicker
-            before = [one for one in existing if one.priority < priority and not one.owner_match]
-            return filter_, "what filters before it take away is not seen" if before else ""
+            earlier = [
+                existing_filter
+                for existing_filter in existing
+                if existing_filter.priority < priority and not existing_filter.owner_match
+            ]
+            return filter_, "what filters before it take away is not seen" if earlier else ""
     except BaseException:
         if is_qdisc_ours:
             with contextlib.suppress(OSError):
@@ -145,11 +154,11 @@ def _attach(index: int, name: str, direction: int, program: int) -> tuple[Traffi
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
-def filters(index: int, *directions: int) -> list[TrafficControlFilter]:
+def list_filters(index: int, *directions: int) -> list[TrafficControlFilter]:
     """List the filters on an interface, of both directions unless given. Raises OSError."""
     present = []
     for direction in directions or tuple(PARENTS):
-        for message, options in filter_messages(index, PARENTS[direction]):
+        for message, options in read_filter_messages(index, PARENTS[direction]):
             name = options.get_attr("TCA_BPF_NAME") if options is not None else ""
             present.append(
                 TrafficControlFilter(index, direction, message["info"] >> 16, message["handle"], name or "")
@@ -157,7 +166,7 @@ def filters(index: int, *directions: int) -> list[TrafficControlFilter]:
     return present
 
 
-def filter_messages(index: int, parent: int) -> list[tuple[Any, Any]]:
+def read_filter_messages(index: int, parent: int) -> list[tuple[Any, Any]]:
     """Return the kernel's messages about the filters of an interface below ``parent``, each with its options
     if it is a BPF filter, else with None. Raises OSError."""
 
@@ -176,9 +185,9 @@ def remove(filter_: TrafficControlFilter) -> None:
     An interface that is removed has neither. Raises OSError.
     """
     try:
-        if filter_ in filters(filter_.index, filter_.direction):
-            _request(filter_, _DELFILTER, 0)
-        if filter_.owner_match and filter_.owner_match[2] and not filters(filter_.index):
+        if filter_ in list_filters(filter_.index, filter_.direction):
+            _request_filter(filter_, _DELFILTER, 0)
+        if filter_.owner_match and filter_.owner_match[2] and not list_filters(filter_.index):
             _remove_qdisc(filter_.index)
     except OSError as error:
         if error.errno not in (errno.ENODEV, errno.ENOENT, errno.EINVAL):
@@ -187,23 +196,23 @@ def remove(filter_: TrafficControlFilter) -> None:
 
 def sweep() -> None:
     """Remove the filters that ended processes left. Raises OSError."""
-    for index in qdiscs():
-        for one in filters(index):
-            if one.owner_match and is_dead(one.owner_match[1]):
-                remove(one)
+    for index in list_qdiscs():
+        for leftover in list_filters(index):
+            if leftover.owner_match and is_dead(leftover.owner_match[1]):
+                remove(leftover)
 
 
-def qdiscs() -> dict[int, str]:
+def list_qdiscs() -> dict[int, str]:
     """Return the kind of the ingress or clsact qdisc of each interface, by its index. Raises OSError."""
-    return {m["index"]: m.get_attr("TCA_KIND") for m in qdisc_messages() if m["handle"] == HANDLE}
+    return {m["index"]: m.get_attr("TCA_KIND") for m in read_qdisc_messages() if m["handle"] == HANDLE}
 
 
-def qdisc_messages() -> list[Any]:
+def read_qdisc_messages() -> list[Any]:
     """Return the kernel's messages about all qdiscs. Raises OSError."""
     return rtnetlink.dump("tcmsg", _GETQDISC, lambda _: None)
 
 
-def _make_qdisc(index: int) -> bool:
+def _create_qdisc(index: int) -> bool:
     """Make the clsact qdisc. Returns False if there is one already. Raises OSError."""
     try:
         _request_qdisc(index, _NEWQDISC, rtnetlink.CREATE | rtnetlink.EXCL)
@@ -226,7 +235,7 @@ def _request_qdisc(index: int, kind: int, flags: int) -> None:
     rtnetlink.tell("tcmsg", kind, flags, fill)
 
 
-def _request(filter_: TrafficControlFilter, kind: int, flags: int, program: int = -1) -> None:
+def _request_filter(filter_: TrafficControlFilter, kind: int, flags: int, program: int = -1) -> None:
     def fill(message: Any) -> None:
         message["index"] = filter_.index
         message["handle"] = filter_.handle

@@ -18,11 +18,11 @@ _XDP_IDS = ("IFLA_XDP_PROG_ID", "IFLA_XDP_DRV_PROG_ID", "IFLA_XDP_SKB_PROG_ID", 
 class InterfaceLink(Link):
     """A program on an interface. The interface may be removed, or the program detached by another process."""
 
-    def __init__(self, fd: int, index: int, name: str, *, how: str, note: str = "") -> None:
+    def __init__(self, fd: int, index: int, name: str, *, description: str, note: str = "") -> None:
         """Own ``fd``, a BPF link (-1 if there is none)."""
         super().__init__(fd, note, name)
         self.index = index
-        self.how = how
+        self.description = description
         self._over = False
 
     @property
@@ -52,7 +52,7 @@ class InterfaceLink(Link):
         return any(info[16:20])
 
 
-def xdp_programs() -> dict[int, tuple[int, ...]]:
+def list_xdp_programs() -> dict[int, tuple[int, ...]]:
     """Return the ids of the XDP programs on each interface, by its index. Raises OSError."""
     programs = {}
     for message in interfaces.links():
@@ -72,12 +72,14 @@ def describe_program(number: int) -> str:
             name = program_info(program)[1]
         finally:
             os.close(program)
-    named = f"{name!r} (id {number})" if name else f"id {number}"
-    holders = _holders(number)
-    return f"{named}, held by {', '.join(holders)}" if holders else f"{named}, which no process holds"
+    label = f"{name!r} (id {number})" if name else f"id {number}"
+    holders = _describe_holders(number)
+    return f"{label}, held by {', '.join(holders)}" if holders else f"{label}, which no process holds"
 
 
-def _holders(number: int) -> list[str]:
+def _describe_holders(number: int) -> list[str]:
     from pytracer.bpf.holders import find_holders  # imported late: only conflicts need it
 
-    return sorted(f"{one.comm} (process {one.pid})" for one in find_holders().programs.get(number, ()))
+    return sorted(
+        f"{holder.comm} (process {holder.pid})" for holder in find_holders().programs.get(number, ())
+    )

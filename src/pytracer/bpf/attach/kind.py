@@ -58,7 +58,7 @@ class AttachTarget:
 class Attacher(Protocol):
     """The interface of a kind of probe; its module is named by ``Probe.kind``."""
 
-    def check_support(self, probe: Any, kernel: FeatureProber) -> Support:
+    def check_support(self, probe: Any, prober: FeatureProber) -> Support:
         """Test whether this kernel can attach a program there, by attaching one that has no effect."""
         ...
 
@@ -66,7 +66,7 @@ class Attacher(Protocol):
         """Return the attributes with which programs for the probe are loaded."""
         ...
 
-    def attach(self, probe: Any, place: AttachTarget, program: int) -> list[Link]:
+    def attach(self, probe: Any, target: AttachTarget, program: int) -> list[Link]:
         """Attach ``program`` (a descriptor) to every place of the target, or to none. Raises AttachError, or
         the error that explains the kernel's refusal."""
         ...

@@ -1,4 +1,4 @@
-"""Kernel functions, by the perf PMU 'kprobe'."""
+"""Attach to kernel functions by the perf PMU 'kprobe'."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf import PerfLink, attach_program, event_attr, retprobe_bit
-from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import FeatureProber, assumed, require_answer, unsupported
+from pytracer.bpf.attach.perf import PerfLink, attach_program, pack_event_attr, retprobe_bit
+from pytracer.bpf.attach.refusal import make_attach_error
+from pytracer.bpf.prober import FeatureProber, report_unsupported, report_untried, require_answer
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import UnsupportedError
@@ -24,41 +24,41 @@ PMU = Path("/sys/bus/event_source/devices/kprobe")
 NO_KPROBES = Support(False, reason=KPROBE.absence)
 
 
-def check_support(probe: Kprobe, kernel: FeatureProber) -> Support:
+def check_support(probe: Kprobe, prober: FeatureProber) -> Support:
     """Test whether one of the functions can be probed; the answer's name is the first that can."""
     if not PMU.is_dir():
         return NO_KPROBES
-    if kernel.missing_capabilities:
-        known = next((symbol for symbol in probe.symbols if kernel.has_symbol(symbol)), "")
-        if known or not kernel.kallsyms:
-            return assumed(known or probe.symbols[0])
+    if prober.missing_capabilities:
+        found_symbol = next((symbol for symbol in probe.symbols if prober.has_symbol(symbol)), "")
+        if found_symbol or not prober.kallsyms:
+            return report_untried(found_symbol or probe.symbols[0])
         return Support(False, reason=f"no function {' or '.join(probe.symbols)}", was_tried=False)
-    reasons, refused = [], False
+    reasons, has_refusal = [], False
     for symbol in probe.symbols:
         at_return = isinstance(probe, Kretprobe)
-        answer = explain_refusal(symbol, probe.offset, kernel, at_return=at_return, address=probe.address)
+        answer = explain_refusal(symbol, probe.offset, prober, at_return=at_return, address=probe.address)
         if answer is not None:
             reasons.append(answer.reason)
-            refused = refused or answer.is_forbidden
+            has_refusal = has_refusal or answer.is_forbidden
             continue
         return Support(
             True,
             _format_symbol(symbol, probe.offset),
-            target_id_source=kernel.target_id_source(probe, ProgType.KPROBE),
+            target_id_source=prober.target_id_source(probe, ProgType.KPROBE),
         )
-    return Support(False, reason=", ".join(dict.fromkeys(reasons)), is_forbidden=refused)
+    return Support(False, reason=", ".join(dict.fromkeys(reasons)), is_forbidden=has_refusal)
 
 
 def explain_refusal(
-    symbol: str, offset: int, kernel: FeatureProber, *, at_return: bool = False, address: int = 0
+    symbol: str, offset: int, prober: FeatureProber, *, at_return: bool = False, address: int = 0
 ) -> Support | None:
     """Explain why a place in a function cannot be probed; None if it can. Attaches a probe and detaches
     it."""
     try:
-        program = kernel.program(ProgType.KPROBE, EMPTY)
+        program = prober.program(ProgType.KPROBE, EMPTY)
         os.close(_open(symbol, offset, program, at_return=at_return, address=address))
     except OSError as error:
-        return _explain_absence(error, symbol, offset, kernel)
+        return _explain_absence(error, symbol, offset, prober)
     return None
 
 
@@ -67,20 +67,20 @@ def load_attributes(_: Kprobe) -> LoadAttributes:
     return LoadAttributes(ProgType.KPROBE)
 
 
-def attach(probe: Kprobe, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: Kprobe, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
-    described = f"{probe.kind} {place.name}"
+    description = f"{probe.kind} {target.name}"
     if not PMU.is_dir():
-        raise UnsupportedError(f"{described}: this kernel has no kprobe PMU", hint=KPROBE.requirements)
+        raise UnsupportedError(f"{description}: this kernel has no kprobe PMU", hint=KPROBE.requirements)
     try:
-        symbol = place.name.partition("+")[0]
+        symbol = target.name.partition("+")[0]
         at_return = isinstance(probe, Kretprobe)
-        opened = _open(
-            symbol, probe.offset, program, place.cookies, at_return=at_return, address=probe.address
+        descriptor = _open(
+            symbol, probe.offset, program, target.cookies, at_return=at_return, address=probe.address
         )
-        return [PerfLink(opened)]
+        return [PerfLink(descriptor)]
     except OSError as error:
-        raise attach_error(error, described) from error
+        raise make_attach_error(error, description) from error
 
 
 def _format_symbol(symbol: str, offset: int) -> str:
@@ -102,13 +102,13 @@ def _open(
     config = 1 << retprobe_bit(PMU) if at_return else 0
     kind = int((PMU / "type").read_text())
     if address:  # probe_offset of perf_event_attr is kprobe_addr where there is no kprobe_func
-        attr = event_attr(kind, config, 0, address + offset)
+        attr = pack_event_attr(kind, config, 0, address + offset)
     else:
-        attr = event_attr(kind, config, ctypes.addressof(name), offset)
+        attr = pack_event_attr(kind, config, ctypes.addressof(name), offset)
     return attach_program(attr, program, cookies)
 
 
-def _explain_absence(error: OSError, symbol: str, offset: int, kernel: FeatureProber) -> Support:
+def _explain_absence(error: OSError, symbol: str, offset: int, prober: FeatureProber) -> Support:
     """Explain why a function could not be probed. Raises ResourcesError."""
     require_answer(error)
     if symbol in functions.blacklist():
@@ -116,9 +116,9 @@ def _explain_absence(error: OSError, symbol: str, offset: int, kernel: FeaturePr
     if error.errno == errno.EADDRNOTAVAIL:
         return Support(False, reason=f"there is more than one function {symbol}")
     if error.errno in (errno.EPERM, errno.EACCES):
-        return unsupported(error, "")
-    if kernel.kallsyms and not kernel.has_symbol(symbol):
-        if b" " + symbol.encode() + b"." in kernel.kallsyms:
+        return report_unsupported(error, "")
+    if prober.kallsyms and not prober.has_symbol(symbol):
+        if b" " + symbol.encode() + b"." in prober.kallsyms:
             return Support(False, reason=f"{symbol} is there in parts only, split up by the compiler")
         return Support(False, reason=f"no function {symbol}")
     if offset and error.errno == errno.EILSEQ:

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator
 from pytracer.bpf.attach import kprobe
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.owner import is_dead, owner
-from pytracer.bpf.attach.perf import attach_program, event_attr
-from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.attach.owner import is_dead, name_owner
+from pytracer.bpf.attach.perf import attach_program, pack_event_attr
+from pytracer.bpf.attach.refusal import make_attach_error
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
-from pytracer.bpf.prober import FeatureProber, assumed, unsupported_because
+from pytracer.bpf.prober import FeatureProber, report_error, report_untried
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import AttachError, PytracerError
 from pytracer.kernel import functions, tracefs
@@ -64,24 +64,24 @@ class EventLink(Link):
             ) from error
 
 
-def check_support(probe: KprobeEvents, kernel: FeatureProber) -> Support:
+def check_support(probe: KprobeEvents, prober: FeatureProber) -> Support:
     """Test whether the functions can be probed by one trace event.
 
     Makes none. For places within functions, the kprobe PMU tests whether an instruction begins there.
     """
     if not kprobe.PMU.is_dir():  # built by the same option (CONFIG_KPROBE_EVENTS)
         return kprobe.NO_KPROBES
-    if kernel.missing_capabilities:
-        return assumed(probe.target)
+    if prober.missing_capabilities:
+        return report_untried(probe.target)
     try:
         tracefs.root()
         matches = functions.functions_named(probe.patterns, probe.addresses)
     except PytracerError as reason:
-        return unsupported_because(reason)
+        return report_error(reason)
     for source in map(parse_source, probe.patterns):
         for address in probe.addresses if source.offset else ():
             symbol, start = source.name.partition("@")[0], address - source.offset
-            answer = kprobe.explain_refusal(symbol, source.offset, kernel, address=start)
+            answer = kprobe.explain_refusal(symbol, source.offset, prober, address=start)
             if answer is not None:
                 return answer
     return Support(True, matches.describe, reason=matches.note, target_id_source=TargetIdSource.ADDRESS)
@@ -99,39 +99,41 @@ def attach(probe: KprobeEvents, _: AttachTarget, program: int) -> list[Link]:
 
 def attach_event(matches: KernelFunctions, program: int, name: str) -> EventLink:
     """Attach ``program`` to the entries of all functions, by an event whose name begins with ``name``."""
-    event = f"{GROUP}/{name}_{owner(os.getpid())}"
+    event = f"{GROUP}/{name}_{name_owner(os.getpid())}"
     try:
         sweep()
-        return EventLink(open_event(event, _probes(event, matches.names), program), event, matches.note)
+        return EventLink(
+            open_event(event, _iter_definitions(event, matches.names), program), event, matches.note
+        )
     except OSError as error:
-        raise attach_error(error, f"a kprobe event on {matches.describe}") from error
+        raise make_attach_error(error, f"a kprobe event on {matches.describe}") from error
 
 
 def attach_return(symbol: str, program: int, name: str, cookies: tuple[int, ...]) -> EventLink:
     """Attach ``program`` to the return of a function, by an event whose name begins with ``name``."""
-    event = f"{GROUP}/{name}_{owner(os.getpid())}"
+    event = f"{GROUP}/{name}_{name_owner(os.getpid())}"
     try:
         sweep()
         lines = [f"r{_PLACES}:{event} {symbol}"]
         return EventLink(open_event(event, lines, program, cookies), event, "")
     except OSError as error:
-        raise attach_error(error, f"a kretprobe event on {symbol}") from error
+        raise make_attach_error(error, f"a kretprobe event on {symbol}") from error
 
 
 def open_event(event: str, lines: Iterable[str], program: int, cookies: tuple[int, ...] = ()) -> int:
     """Define the event by ``lines`` and attach ``program``; if that fails, no event is left. Raises
     OSError."""
     try:
-        _write(lines)
+        _write_commands(lines)
         number = tracefs.event_id(*event.split("/"))
-        return attach_program(event_attr(PERF_TYPE_TRACEPOINT, number), program, cookies)
+        return attach_program(pack_event_attr(PERF_TYPE_TRACEPOINT, number), program, cookies)
     except BaseException:
         with contextlib.suppress(OSError):
             remove(event)
         raise
 
 
-def _probes(event: str, addresses: Iterable[int]) -> Iterator[str]:
+def _iter_definitions(event: str, addresses: Iterable[int]) -> Iterator[str]:
     """Yield the lines that put a probe of the event on each address.
 
     Probes are by address, since Linux before 6.6 goes through all its symbols for each name. The kernel takes
@@ -143,7 +145,7 @@ def _probes(event: str, addresses: Iterable[int]) -> Iterator[str]:
 
 def remove(event: str) -> None:
     """Remove a trace event with all its probes. Raises OSError."""
-    _write([f"-:{event}"])
+    _write_commands([f"-:{event}"])
 
 
 def sweep() -> None:
@@ -156,10 +158,10 @@ def sweep() -> None:
 def list_leftovers() -> list[str]:
     """List the events that ended processes left. Raises OSError."""
     text = (tracefs.root() / "kprobe_events").read_text()
-    return [event for event, owner_name in sorted(set(_OURS.findall(text))) if is_dead(owner_name)]
+    return [event_name for event_name, owner_name in sorted(set(_OURS.findall(text))) if is_dead(owner_name)]
 
 
-def _write(lines: Iterable[str]) -> None:
+def _write_commands(lines: Iterable[str]) -> None:
     """Write commands to tracefs in chunks of the size that it accepts. Raises OSError."""
     events = os.open(tracefs.root() / "kprobe_events", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import FeatureProber, assumed, unsupported, unsupported_because
+from pytracer.bpf.attach.refusal import make_attach_error
+from pytracer.bpf.prober import FeatureProber, report_error, report_unsupported, report_untried
 from pytracer.bpf.sys import ProgType, address, link_create, object_info
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError
@@ -36,7 +36,7 @@ class MultiLink(Link):
     def missed(self) -> int:
         """See :class:`Link`."""
         if self.fd >= 0:
-            self._missed = missed(self.fd) or 0
+            self._missed = read_missed(self.fd) or 0
         return self._missed
 
     def detach(self) -> None:
@@ -45,30 +45,30 @@ class MultiLink(Link):
         super().detach()
 
 
-def check_support(probe: Kprobes, kernel: FeatureProber) -> Support:
+def check_support(probe: Kprobes, prober: FeatureProber) -> Support:
     """Test whether the functions can be probed by one link, by attaching to one of them."""
-    if kernel.missing_capabilities:
-        return assumed(probe.target)
+    if prober.missing_capabilities:
+        return report_untried(probe.target)
     at_return = isinstance(probe, KretprobeMulti)
     try:
-        program = kernel.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
+        program = prober.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
     except OSError as error:
-        return unsupported(error, KPROBE_MULTI.absence)
+        return report_unsupported(error, KPROBE_MULTI.absence)
     try:  # a missing feature is reported rather than a missing function: so it is tested first
-        os.close(link([_NOWHERE], program, at_return=at_return))
+        os.close(create_link([_NOWHERE], program, at_return=at_return))
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, policy.ENOTSUPP):
             return Support(False, reason=KPROBE_MULTI.absence)
     try:
         matches = functions.functions_named(probe.patterns, probe.addresses)
     except PytracerError as reason:
-        return unsupported_because(reason)
+        return report_error(reason)
     try:
-        trial_link = link([next(iter(matches.names))], program, at_return=at_return)
+        trial_link = create_link([next(iter(matches.names))], program, at_return=at_return)
     except OSError as error:
-        return unsupported(error, KPROBE_MULTI.absence)
+        return report_unsupported(error, KPROBE_MULTI.absence)
     try:
-        if at_return and missed(trial_link) is None:
+        if at_return and read_missed(trial_link) is None:
             return Support(False, reason=NOT_COUNTED)
     finally:
         os.close(trial_link)
@@ -80,31 +80,33 @@ def load_attributes(_: Kprobes) -> LoadAttributes:
     return LoadAttributes(ProgType.KPROBE, ATTACH_TYPE)
 
 
-def attach(probe: Kprobes, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: Kprobes, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     matches = functions.functions_named(probe.patterns, probe.addresses)
     at_return = isinstance(probe, KretprobeMulti)
-    addresses = probe.addresses if place.cookies else tuple(matches.names)
+    addresses = probe.addresses if target.cookies else tuple(matches.names)
     try:
-        descriptor = link(addresses, program, place.cookies, at_return=at_return)
+        descriptor = create_link(addresses, program, target.cookies, at_return=at_return)
     except OSError as error:
-        raise attach_error(error, f"kprobe.multi on {matches.describe}") from error
+        raise make_attach_error(error, f"kprobe.multi on {matches.describe}") from error
     return [MultiLink(descriptor, matches.note)]
 
 
-def link(addresses: Sequence[int], program: int, cookies: Sequence[int] = (), *, at_return: bool) -> int:
+def create_link(
+    addresses: Sequence[int], program: int, cookies: Sequence[int] = (), *, at_return: bool
+) -> int:
     """Make a link on functions by address, with a cookie for each if any. Returns its descriptor. Raises
     OSError."""
-    listed = bytearray(struct.pack(f"{len(addresses)}Q", *addresses))
+    packed_addresses = bytearray(struct.pack(f"{len(addresses)}Q", *addresses))
     packed_cookies = bytearray(struct.pack(f"{len(cookies)}Q", *cookies))
     flags = _RETURN if at_return else 0
     # kprobe_multi: flags, cnt, syms, addrs, cookies
     cookies_at = address(packed_cookies) if cookies else 0
-    rest = struct.pack("IIQQQ", flags, len(addresses), 0, address(listed), cookies_at)
-    return link_create(program, ATTACH_TYPE, rest)
+    link_attrs = struct.pack("IIQQQ", flags, len(addresses), 0, address(packed_addresses), cookies_at)
+    return link_create(program, ATTACH_TYPE, link_attrs)
 
 
-def missed(fd: int) -> int | None:
+def read_missed(fd: int) -> int | None:
     """Return how many runs the link missed; None if the kernel does not report it."""
     info = bytearray(_INFO.pack(0, 0, 0, 0, 0, 0, 0, _UNTOUCHED))
     try:

@@ -10,9 +10,9 @@ from pytracer.kernel.facts import Support
 from pytracer.spec import KretprobeEvent
 
 
-def check_support(probe: KretprobeEvent, kernel: FeatureProber) -> Support:
+def check_support(probe: KretprobeEvent, prober: FeatureProber) -> Support:
     """Test whether the function can be probed: tracefs accepts the same functions as the kprobe PMU."""
-    return kprobe.check_support(probe, kernel)
+    return kprobe.check_support(probe, prober)
 
 
 def load_attributes(probe: KretprobeEvent) -> LoadAttributes:
@@ -20,9 +20,9 @@ def load_attributes(probe: KretprobeEvent) -> LoadAttributes:
     return kprobe.load_attributes(probe)
 
 
-def attach(probe: KretprobeEvent, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: KretprobeEvent, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     # One event for each target: the target's number makes its name unique within the process.
     name = "".join((probe.program, *map(str, probe.targets)))
-    symbol = f"{probe.address:#x}" if probe.address else place.name
-    return [kprobe_events.attach_return(symbol, program, name, place.cookies)]
+    symbol = f"{probe.address:#x}" if probe.address else target.name
+    return [kprobe_events.attach_return(symbol, program, name, target.cookies)]

@@ -59,11 +59,11 @@ def attach_each(interfaces: Mapping[int, str], attach: Callable[[int, str], Iter
     links: list[Link] = []
     with attach_all_or_none(links):
         for index, name in interfaces.items():
-            before = len(links)
+            attached_before = len(links)
             for link in attach(index, name):
                 links.append(link)
             if index and not interface_state.is_up(name):
-                for link in links[before:]:
+                for link in links[attached_before:]:
                     link.note = (
                         f"{name} is down: nothing is seen there before it is up (ip link set {name} up)"
                     )

@@ -46,11 +46,11 @@ def load_attributes(probe: OnSignal) -> LoadAttributes:
     return run_once.load_attributes(RunOnce(probe.program))
 
 
-def attach(probe: OnSignal, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: OnSignal, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`. Only the main thread of Python can do it."""
     duplicate = os.dup(program)
     try:
         return [_SignalLink(duplicate, probe.number)]
     except (ValueError, OSError) as error:  # not the main thread, or a signal that cannot be handled
         os.close(duplicate)
-        raise AttachError(f"{place.name} cannot be handled: {error}") from error
+        raise AttachError(f"{target.name} cannot be handled: {error}") from error

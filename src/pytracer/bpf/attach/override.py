@@ -12,7 +12,7 @@ from __future__ import annotations
 from pytracer.bpf.attach import kprobe
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.prober import FeatureProber, assumed
+from pytracer.bpf.prober import FeatureProber, report_untried
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import helper_refusal
 from pytracer.features.table.helpers import OVERRIDE_RETURN
@@ -21,14 +21,14 @@ from pytracer.kernel.facts import Support
 from pytracer.spec import Override
 
 
-def check_support(probe: Override, kernel: FeatureProber) -> Support:
+def check_support(probe: Override, prober: FeatureProber) -> Support:
     """Test whether a program may override a return value. The kernel's list has already said that of the
     function."""
-    if kernel.missing_capabilities:
-        return assumed(probe.target)
+    if prober.missing_capabilities:
+        return report_untried(probe.target)
     if helper_refusal(ProgType.KPROBE, OVERRIDE_RETURN.number):
         return Support(False, reason=OVERRIDE.absence)
-    return kprobe.check_support(probe, kernel)
+    return kprobe.check_support(probe, prober)
 
 
 def load_attributes(probe: Override) -> LoadAttributes:
@@ -36,6 +36,6 @@ def load_attributes(probe: Override) -> LoadAttributes:
     return kprobe.load_attributes(probe)
 
 
-def attach(probe: Override, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: Override, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
-    return kprobe.attach(probe, place, program)
+    return kprobe.attach(probe, target, program)

@@ -15,7 +15,7 @@ _SHORT = re.compile(rf"pt([{re.escape(_DIGITS)}]{{13}})")
 _PROCESS_BITS, _BORN_BITS = 22, 24  # PID_MAX_LIMIT; the low bits of the start time wrap after 46 hours
 
 
-def owner(process: int) -> str:
+def name_owner(process: int) -> str:
     """Return the name of a process: PID namespace, process id and start time, unique since boot.
 
     "" if there is no such process, it has ended, or /proc hides it.
@@ -25,21 +25,21 @@ def owner(process: int) -> str:
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return ""
     state, born = fields[0], fields[19]
-    return "" if state in "ZX" else f"{_namespace()}_{process}_{born}"
+    return "" if state in "ZX" else f"{_read_pid_namespace()}_{process}_{born}"
 
 
 def is_dead(name: str) -> bool:
-    """Return whether the process that ``owner`` gave this name has ended.
+    """Return whether the process that ``name_owner`` gave this name has ended.
 
     Processes of another PID namespace cannot be looked up, so they count as alive; so does one that /proc
     hides.
     """
     namespace, process, _ = map(int, name.split("_"))
-    return namespace == _namespace() and owner(process) != name and not _is_hidden(process)
+    return namespace == _read_pid_namespace() and name_owner(process) != name and not _is_hidden(process)
 
 
 def _is_hidden(process: int) -> bool:
-    """Return whether there is such a process, but not in /proc, which shows only one's own (hidepid)."""
+    """Return whether the process exists but is hidden from /proc (mount option hidepid)."""
     try:
         Path(f"/proc/{process}/stat").read_bytes()
         return False
@@ -53,8 +53,8 @@ def _is_hidden(process: int) -> bool:
         return True
 
 
-def short_name(name: str) -> str:
-    """Encode a name from ``owner`` in the 15 characters that the kernel keeps of a program's name."""
+def encode_short_name(name: str) -> str:
+    """Encode a name from ``name_owner`` in the 15 characters that the kernel keeps of a program's name."""
     namespace, process, born = map(int, name.split("_"))
     number = (namespace << _PROCESS_BITS | process) << _BORN_BITS | born & (1 << _BORN_BITS) - 1
     digits = ""
@@ -65,7 +65,7 @@ def short_name(name: str) -> str:
 
 
 def is_dead_short(name: str) -> bool:
-    """Return whether this is a name from ``short_name`` whose process has ended."""
+    """Return whether this is a name from ``encode_short_name`` whose process has ended."""
     match = _SHORT.fullmatch(name)
     if match is None:
         return False
@@ -73,10 +73,14 @@ def is_dead_short(name: str) -> bool:
     for digit in match[1]:
         number = number * len(_DIGITS) + _DIGITS.index(digit)
     process = number >> _BORN_BITS & (1 << _PROCESS_BITS) - 1
-    is_own_namespace = number >> _BORN_BITS + _PROCESS_BITS == _namespace()
-    lives = owner(process)
-    return is_own_namespace and (not lives or short_name(lives) != name) and not _is_hidden(process)
+    is_own_namespace = number >> _BORN_BITS + _PROCESS_BITS == _read_pid_namespace()
+    owner_name = name_owner(process)
+    return (
+        is_own_namespace
+        and (not owner_name or encode_short_name(owner_name) != name)
+        and not _is_hidden(process)
+    )
 
 
-def _namespace() -> int:
+def _read_pid_namespace() -> int:
     return Path("/proc/self/ns/pid").stat().st_ino

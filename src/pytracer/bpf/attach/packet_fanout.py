@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pytracer.bpf.attach import socket_filter
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link, attach_each
-from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.attach.refusal import make_attach_error
 from pytracer.bpf.attach.socket_filter import NEEDED, SocketLink
-from pytracer.bpf.prober import FeatureProber, unsupported
+from pytracer.bpf.prober import FeatureProber, report_unsupported
 from pytracer.bpf.sys import ProgType
-from pytracer.bpf.trial import load, returning
+from pytracer.bpf.trial import load, return_code
 from pytracer.errors import AttachError
 from pytracer.features.table.hook_features import PACKET_FANOUT
 from pytracer.kernel import interface_state
@@ -31,19 +31,19 @@ _FANOUT, _FANOUT_DATA = 18, 22  # PACKET_FANOUT, PACKET_FANOUT_DATA
 _BY_PROGRAM, _UNIQUE = 7, 0x2000  # PACKET_FANOUT_EBPF, PACKET_FANOUT_FLAG_UNIQUEID
 
 
-def check_support(probe: PacketFanout, kernel: FeatureProber) -> Support:
+def check_support(probe: PacketFanout, prober: FeatureProber) -> Support:
     """Test whether the kernel has such groups, on a socket that is in none.
 
     A kernel that has them answers EINVAL.
     """
-    answer = socket_filter.check_support(probe, kernel)
+    answer = socket_filter.check_support(probe, prober)
     if answer.is_supported and answer.was_tried:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packets:
             try:
                 packets.setsockopt(SOL_PACKET, _FANOUT_DATA, struct.pack("i", -1))
             except OSError as error:
                 if error.errno != errno.EINVAL:
-                    return unsupported(error, PACKET_FANOUT.absence)
+                    return report_unsupported(error, PACKET_FANOUT.absence)
     return answer
 
 
@@ -52,26 +52,29 @@ def load_attributes(_: PacketFanout) -> LoadAttributes:
     return LoadAttributes(ProgType.SOCKET_FILTER, result=0)
 
 
-def attach(_: PacketFanout, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Attacher`: ``place.members`` sockets for each interface."""
-    dropping = load(ProgType.SOCKET_FILTER, returning(0))
+def attach(_: PacketFanout, target: AttachTarget, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: ``target.members`` sockets for each interface."""
+    drop_program = load(ProgType.SOCKET_FILTER, return_code(0))
     try:
         return attach_each(
-            place.interfaces, lambda index, name: join_group(index, name, program, dropping, place.members)
+            target.interfaces,
+            lambda index, name: join_group(index, name, program, drop_program, target.members),
         )
     finally:
-        os.close(dropping)
+        os.close(drop_program)
 
 
-def join_group(interface: int, name: str, program: int, keeping: int, members: int) -> Iterator[SocketLink]:
+def join_group(
+    interface: int, name: str, program: int, keep_program: int, members: int
+) -> Iterator[SocketLink]:
     """Yield the sockets of a group on the interface of this index (0: all), each as it is made.
 
-    ``program`` returns the index of the socket that gets a packet, modulo their number; ``keeping`` is the
-    filter of each socket.
+    ``program`` returns the index of the socket that gets a packet, modulo their number; ``keep_program`` is
+    the filter of each socket.
     """
     number = None  # not 0, which is a valid number
     for member in range(members):
-        link = SocketLink(socket_filter.attach_to_socket(interface, keeping), place=name)
+        link = SocketLink(socket_filter.attach_to_socket(interface, keep_program), place=name)
         yield link  # whoever has it closes it, if what follows fails
         try:
             number = _join(link.fd, number, program)
@@ -81,7 +84,7 @@ def join_group(interface: int, name: str, program: int, keeping: int, members: i
                 raise AttachError(
                     f"{name} is down: no fanout group can be made on it", hint=f"ip link set {name} up"
                 ) from error
-            raise attach_error(error, f"a fanout group on {name}", needed=NEEDED) from error
+            raise make_attach_error(error, f"a fanout group on {name}", capabilities=NEEDED) from error
         if member == 0:
             link.how = f"{members} packet sockets of fanout group {number}"
 

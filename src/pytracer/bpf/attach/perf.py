@@ -80,16 +80,16 @@ class PerfLink(Link):
         super().detach()
 
 
-def make_room(count: int) -> None:
+def raise_fd_limit(count: int) -> None:
     """Raise this process's limit of open files for ``count`` more, as far as the hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + len(list(Path("/proc/self/fd").iterdir())) + _SPARE
-    if wanted > soft:
+    required = count + len(list(Path("/proc/self/fd").iterdir())) + _SPARE
+    if required > soft:
         with contextlib.suppress(ValueError, OSError):
-            inherited.raise_limit(resource.RLIMIT_NOFILE, min(wanted, hard), hard)
+            inherited.raise_limit(resource.RLIMIT_NOFILE, min(required, hard), hard)
 
 
-def event_attr(kind: int, config: int, config1: int = 0, config2: int = 0) -> bytes:
+def pack_event_attr(kind: int, config: int, config1: int = 0, config2: int = 0) -> bytes:
     """Pack a struct perf_event_attr that takes no samples: only the program runs."""
     head = struct.pack("IIQQQQQIIQQ", kind, ATTR_SIZE, config, 1, 0, 0, 0, 1, 0, config1, config2)
     return head.ljust(ATTR_SIZE, b"\0")

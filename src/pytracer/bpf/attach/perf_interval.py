@@ -9,7 +9,7 @@ from pytracer.bpf.attach.perf_sample import (
     explain_refusal,
     load_attributes,
     open_events,
-    sampling,
+    pack_sampling_attr,
 )
 from pytracer.kernel.cpus import online_cpus
 from pytracer.spec import IntervalSample
@@ -17,10 +17,10 @@ from pytracer.spec import IntervalSample
 __all__ = ["attach", "check_support", "load_attributes"]
 
 
-def attach(probe: IntervalSample, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: IntervalSample, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
-    attr = sampling(probe.event, place.rate)
+    attr = pack_sampling_attr(probe.event, target.rate)
     try:
         return [Link(event) for event in open_events([(attr, -1, next(iter(online_cpus())))], program)]
     except OSError as error:
-        raise explain_refusal(error, place) from error
+        raise explain_refusal(error, target) from error

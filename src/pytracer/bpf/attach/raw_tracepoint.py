@@ -7,54 +7,54 @@ import os
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import SKIPPED, FeatureProber, assumed, unsupported
+from pytracer.bpf.attach.refusal import make_attach_error
+from pytracer.bpf.prober import SKIPPED, FeatureProber, report_unsupported, report_untried
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
-from pytracer.bpf.trial import READS_BEYOND, reads_argument
+from pytracer.bpf.trial import READS_BEYOND, argument_read_code
 from pytracer.features.table.hook_features import RAW_TRACEPOINT
 from pytracer.kernel.facts import Support
 from pytracer.record import replace
 from pytracer.spec import RawTracepoint
 
 
-def check_support(probe: RawTracepoint, kernel: FeatureProber) -> Support:
+def check_support(probe: RawTracepoint, prober: FeatureProber) -> Support:
     """Test whether the tracepoint exists with enough arguments; with a caveat if runs would be lost.
 
     From Linux 7.0 (a46023d5616e) a program on a raw tracepoint can be preempted. Until it resumes, the kernel
     skips all other runs of it on that CPU: under load, half of all calls were measured to be lost. Around
     programs on trace events preemption is still off.
     """
-    if kernel.missing_capabilities:
-        return assumed(probe.event)
-    answer = _try_event(probe, kernel)
+    if prober.missing_capabilities:
+        return report_untried(probe.event)
+    answer = _try_event(probe, prober)
     return (
         replace(answer, caveat=SKIPPED)
-        if answer.is_supported and probe.preempted and kernel.may_preempt
+        if answer.is_supported and probe.preempted and prober.may_preempt
         else answer
     )
 
 
-def _try_event(probe: RawTracepoint, kernel: FeatureProber) -> Support:
+def _try_event(probe: RawTracepoint, prober: FeatureProber) -> Support:
     try:
-        program = kernel.program(ProgType.RAW_TRACEPOINT, READS_BEYOND)
+        program = prober.program(ProgType.RAW_TRACEPOINT, READS_BEYOND)
     except OSError as error:
-        return unsupported(error, RAW_TRACEPOINT.absence)
+        return report_unsupported(error, RAW_TRACEPOINT.absence)
     try:
         os.close(raw_tracepoint_open(probe.event, program))
     except OSError as error:
         if error.errno != errno.EINVAL:
-            return unsupported(error, f"no raw tracepoint {probe.event}")
-    return _has_arguments(probe, kernel) if probe.arguments else Support(True, probe.event)
+            return report_unsupported(error, f"no raw tracepoint {probe.event}")
+    return _has_arguments(probe, prober) if probe.arguments else Support(True, probe.event)
 
 
-def _has_arguments(probe: RawTracepoint, kernel: FeatureProber) -> Support:
+def _has_arguments(probe: RawTracepoint, prober: FeatureProber) -> Support:
     """Test whether the tracepoint has ``probe.arguments`` arguments, by attaching a program that reads the
     last."""
     try:
-        program = kernel.program(ProgType.RAW_TRACEPOINT, reads_argument(probe.arguments - 1))
+        program = prober.program(ProgType.RAW_TRACEPOINT, argument_read_code(probe.arguments - 1))
         os.close(raw_tracepoint_open(probe.event, program))
     except OSError as error:
-        return unsupported(error, f"the raw tracepoint {probe.event} has fewer arguments")
+        return report_unsupported(error, f"the raw tracepoint {probe.event} has fewer arguments")
     return Support(True, probe.event)
 
 
@@ -63,9 +63,9 @@ def load_attributes(_: RawTracepoint) -> LoadAttributes:
     return LoadAttributes(ProgType.RAW_TRACEPOINT)
 
 
-def attach(_: RawTracepoint, place: AttachTarget, program: int) -> list[Link]:
+def attach(_: RawTracepoint, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
-    return [Link(attach_to_event(place.name, program))]
+    return [Link(attach_to_event(target.name, program))]
 
 
 def attach_to_event(event: str, program: int) -> int:
@@ -73,4 +73,4 @@ def attach_to_event(event: str, program: int) -> int:
     try:
         return raw_tracepoint_open(event, program)
     except OSError as error:
-        raise attach_error(error, f"raw tracepoint {event}") from error
+        raise make_attach_error(error, f"raw tracepoint {event}") from error

@@ -7,14 +7,14 @@ import os
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.attach.refusal import make_attach_error
 from pytracer.bpf.prober import FeatureProber
 from pytracer.bpf.sys import ProgType, test_run
 from pytracer.kernel.facts import Support
 from pytracer.spec import RunOnce
 
 
-class _AtEnd(Link):
+class _RunAtDetach(Link):
     """Runs the program when it is detached."""
 
     def detach(self) -> None:
@@ -35,12 +35,12 @@ def load_attributes(_: RunOnce) -> LoadAttributes:
     return LoadAttributes(ProgType.RAW_TRACEPOINT)
 
 
-def attach(probe: RunOnce, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: RunOnce, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     if probe.at_end:
-        return [_AtEnd(os.dup(program))]
+        return [_RunAtDetach(os.dup(program))]
     try:
         test_run(program)
     except OSError as error:
-        raise attach_error(error, place.name) from error
+        raise make_attach_error(error, target.name) from error
     return []

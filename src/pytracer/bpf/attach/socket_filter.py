@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link, attach_each
-from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import FeatureProber, assumed, unsupported
+from pytracer.bpf.attach.refusal import make_attach_error
+from pytracer.bpf.prober import FeatureProber, report_unsupported, report_untried
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.kernel import policy
@@ -29,14 +29,14 @@ _PACKET = Path("/proc/net/packet")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def check_support(_: Probe, kernel: FeatureProber) -> Support:
+def check_support(_: Probe, prober: FeatureProber) -> Support:
     """Test whether a program can filter a packet socket."""
-    if kernel.missing_capabilities or policy.missing_capabilities(NEEDED):
-        return assumed("")
+    if prober.missing_capabilities or policy.missing_capabilities(NEEDED):
+        return report_untried("")
     try:
-        kernel.program(ProgType.SOCKET_FILTER, EMPTY)
+        prober.program(ProgType.SOCKET_FILTER, EMPTY)
     except OSError as error:
-        return unsupported(error, "this kernel has no socket filters")
+        return report_unsupported(error, "this kernel has no socket filters")
     if _PROC_SYS.is_dir() and not _PACKET.exists():
         return Support(False, reason="this kernel has no packet sockets (CONFIG_PACKET)")
     return Support(True)
@@ -47,10 +47,10 @@ def load_attributes(_: SocketFilter) -> LoadAttributes:
     return LoadAttributes(ProgType.SOCKET_FILTER, result=0)
 
 
-def attach(_: SocketFilter, place: AttachTarget, program: int) -> list[Link]:
+def attach(_: SocketFilter, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`: one for each interface."""
     return attach_each(
-        place.interfaces, lambda index, name: [SocketLink(attach_to_socket(index, program), place=name)]
+        target.interfaces, lambda index, name: [SocketLink(attach_to_socket(index, program), place=name)]
     )
 
 
@@ -77,13 +77,15 @@ def attach_to_socket(interface: int, program: int) -> int:
     try:
         packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     except OSError as error:
-        raise attach_error(error, "packet socket", needed=NEEDED) from error
+        raise make_attach_error(error, "packet socket", capabilities=NEEDED) from error
     try:
         packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, struct.pack("i", program))
         _bind(packets, interface)
     except OSError as error:
         packets.close()
-        raise attach_error(error, f"packet socket on {interface or 'any'}", needed=NEEDED) from error
+        raise make_attach_error(
+            error, f"packet socket on {interface or 'any'}", capabilities=NEEDED
+        ) from error
     return packets.detach()
 
 

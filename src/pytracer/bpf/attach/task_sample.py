@@ -19,8 +19,13 @@ from pytracer.bpf.attach import perf_sample
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import SampleLink
-from pytracer.bpf.attach.perf_sample import explain_refusal, missing_event, open_events, sampling
-from pytracer.bpf.prober import FeatureProber, assumed, unsupported
+from pytracer.bpf.attach.perf_sample import (
+    explain_missing_event,
+    explain_refusal,
+    open_events,
+    pack_sampling_attr,
+)
+from pytracer.bpf.prober import FeatureProber, report_unsupported, report_untried
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.kernel.facts import Support
@@ -29,19 +34,19 @@ from pytracer.spec import Rate, TaskSample
 _ATTEMPTS = 16
 
 
-def check_support(probe: TaskSample, kernel: FeatureProber) -> Support:
+def check_support(probe: TaskSample, prober: FeatureProber) -> Support:
     """Test whether a program can run on samples of this event in tasks, by trying it on the current task."""
     if not (probe.processes or probe.threads or probe.command):
         return Support(False, reason="no process is named")
-    if kernel.missing_capabilities:
-        return assumed(probe.event)
+    if prober.missing_capabilities:
+        return report_untried(probe.event)
     try:
-        program = kernel.program(ProgType.PERF_EVENT, EMPTY)
-        attr = sampling(probe.event, Rate(period=1 << 40), inherited=True)
+        program = prober.program(ProgType.PERF_EVENT, EMPTY)
+        attr = pack_sampling_attr(probe.event, Rate(period=1 << 40), inherited=True)
         for descriptor in open_events([(attr, 0, -1)], program):
             os.close(descriptor)
     except OSError as error:
-        return unsupported(error, missing_event(probe.event))
+        return report_unsupported(error, explain_missing_event(probe.event))
     # An inherited event begins to count at 0: tasks that live for less than a period are never sampled.
     inherits = not probe.threads and not probe.each
     return Support(True, probe.event, caveat="tasks that end before their first sample" if inherits else "")
@@ -52,31 +57,32 @@ def load_attributes(probe: TaskSample) -> LoadAttributes:
     return perf_sample.load_attributes(probe)
 
 
-def attach(probe: TaskSample, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one link for each thread; none for what has ended.
+def attach(probe: TaskSample, target: AttachTarget, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one link for each thread; none for threads that have
+    ended.
 
     Falls back to every CPU if a process creates threads faster than they can be listed.
     """
-    attr = sampling(place.name, place.rate, inherited=not probe.threads)
-    processes = [place.command] if probe.command else list(probe.processes)
+    attr = pack_sampling_attr(target.name, target.rate, inherited=not probe.threads)
+    processes = [target.command] if probe.command else list(probe.processes)
     for _ in range(_ATTEMPTS):
-        tasks = tasks_of(processes) | set(probe.threads)
+        tasks = list_tasks(processes) | set(probe.threads)
         try:
-            opened = open_events([(attr, task, -1) for task in sorted(tasks)], program)
+            descriptors = open_events([(attr, task, -1) for task in sorted(tasks)], program)
         except OSError as error:
             if error.errno != errno.ESRCH:
-                raise explain_refusal(error, place) from error
+                raise explain_refusal(error, target) from error
             if probe.threads:
-                probe = TaskSample(probe.program, threads=tuple(filter(_lives, probe.threads)))
+                probe = TaskSample(probe.program, threads=tuple(filter(_is_alive, probe.threads)))
             continue  # a thread has ended
-        if tasks_of(processes) <= tasks:
-            return [SampleLink(event) for event in opened]
-        while opened:
-            os.close(opened.pop())
-    return perf_sample.attach(probe, place, program)
+        if list_tasks(processes) <= tasks:
+            return [SampleLink(event) for event in descriptors]
+        while descriptors:
+            os.close(descriptors.pop())
+    return perf_sample.attach(probe, target, program)
 
 
-def tasks_of(processes: list[int]) -> set[int]:
+def list_tasks(processes: list[int]) -> set[int]:
     """Return the threads of those processes that are alive."""
     tasks = set[int]()
     for process in processes:
@@ -85,5 +91,5 @@ def tasks_of(processes: list[int]) -> set[int]:
     return tasks
 
 
-def _lives(thread: int) -> bool:
+def _is_alive(thread: int) -> bool:
     return Path(f"/proc/{thread}").is_dir()

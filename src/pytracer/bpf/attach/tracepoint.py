@@ -1,4 +1,4 @@
-"""Trace events of tracefs, by perf_event_open and PERF_EVENT_IOC_SET_BPF, or a link."""
+"""Attach to trace events of tracefs by perf_event_open and PERF_EVENT_IOC_SET_BPF, or a link."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf import TraceEventLink, attach_linked, attach_program, event_attr
-from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import FeatureProber, assumed, unsupported, unsupported_because
+from pytracer.bpf.attach.perf import TraceEventLink, attach_linked, attach_program, pack_event_attr
+from pytracer.bpf.attach.refusal import make_attach_error
+from pytracer.bpf.prober import FeatureProber, report_error, report_unsupported, report_untried
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError
@@ -19,38 +19,38 @@ from pytracer.spec import Tracepoint
 PERF_TYPE_TRACEPOINT = 2
 
 
-def check_support(probe: Tracepoint, kernel: FeatureProber) -> Support:
+def check_support(probe: Tracepoint, prober: FeatureProber) -> Support:
     """Test whether the event exists and its category accepts programs. Takes up to 70 ms, once for each
     category."""
-    if kernel.missing_capabilities:
-        return assumed(probe.target)
+    if prober.missing_capabilities:
+        return report_untried(probe.target)
     try:
         if not tracefs.has_event(probe.category, probe.event):
             return Support(False, reason=f"no trace event {probe.target}")
-        _try_category(probe, kernel)
+        _try_category(probe, prober)
     except PytracerError as reason:
-        return unsupported_because(reason)
+        return report_error(reason)
     except OSError as error:
-        return unsupported(error, f"the trace event {probe.target} takes no program")
-    return Support(True, probe.target, target_id_source=kernel.target_id_source(probe, ProgType.TRACEPOINT))
+        return report_unsupported(error, f"the trace event {probe.target} takes no program")
+    return Support(True, probe.target, target_id_source=prober.target_id_source(probe, ProgType.TRACEPOINT))
 
 
-def _try_category(probe: Tracepoint, kernel: FeatureProber) -> None:
+def _try_category(probe: Tracepoint, prober: FeatureProber) -> None:
     """Attach a program to one event of a category; the others of the category behave alike.
 
     Categories differ: Linux 4.9 accepts none on ``syscalls``. The kernel waits for a grace period or two when
     the event is closed. Raises OSError.
     """
-    known = kernel.categories
-    if probe.category not in known:
-        known[probe.category] = None
+    results = prober.categories
+    if probe.category not in results:
+        results[probe.category] = None
         number = tracefs.event_id(probe.category, probe.event)
         try:
-            program = kernel.program(ProgType.TRACEPOINT, EMPTY)
-            os.close(attach_program(event_attr(PERF_TYPE_TRACEPOINT, number), program))
+            program = prober.program(ProgType.TRACEPOINT, EMPTY)
+            os.close(attach_program(pack_event_attr(PERF_TYPE_TRACEPOINT, number), program))
         except OSError as error:
-            known[probe.category] = error
-    refusal = known[probe.category]
+            results[probe.category] = error
+    refusal = results[probe.category]
     if refusal is not None:
         raise refusal
 
@@ -60,13 +60,15 @@ def load_attributes(_: Tracepoint) -> LoadAttributes:
     return LoadAttributes(ProgType.TRACEPOINT)
 
 
-def attach(_: Tracepoint, place: AttachTarget, program: int) -> list[Link]:
+def attach(_: Tracepoint, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
-    category, _colon, event = place.name.partition(":")
+    category, _colon, event = target.name.partition(":")
     number = tracefs.event_id(category, event)
     try:
         return [
-            TraceEventLink(attach_linked(event_attr(PERF_TYPE_TRACEPOINT, number), program, place.cookies))
+            TraceEventLink(
+                attach_linked(pack_event_attr(PERF_TYPE_TRACEPOINT, number), program, target.cookies)
+            )
         ]
     except OSError as error:
-        raise attach_error(error, f"tracepoint {place.name}") from error
+        raise make_attach_error(error, f"tracepoint {target.name}") from error

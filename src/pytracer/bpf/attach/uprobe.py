@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link, attach_all_or_none
-from pytracer.bpf.attach.perf import attach_program, event_attr, make_room, retprobe_bit
-from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import FeatureProber, assumed, unsupported, unsupported_because
+from pytracer.bpf.attach.perf import attach_program, pack_event_attr, raise_fd_limit, retprobe_bit
+from pytracer.bpf.attach.refusal import make_attach_error
+from pytracer.bpf.prober import FeatureProber, report_error, report_unsupported, report_untried
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError, UnsupportedError
@@ -32,12 +32,12 @@ PMU = Path("/sys/bus/event_source/devices/uprobe")
 SEMAPHORE_SHIFT = 32  # config has a semaphore's offset in its upper half: it is in the first 4 GB of a file
 
 
-def check_support(probe: Uprobe, kernel: FeatureProber) -> Support:
+def check_support(probe: Uprobe, prober: FeatureProber) -> Support:
     """Test whether the sites exist and can be probed, by attaching to a file that no process maps."""
-    if kernel.missing_capabilities:
-        return assumed(probe.target)
-    return _try_out(kernel) or replace(
-        describe(probe), target_id_source=kernel.target_id_source(probe, ProgType.KPROBE)
+    if prober.missing_capabilities:
+        return report_untried(probe.target)
+    return _try_out(prober) or replace(
+        describe(probe), target_id_source=prober.target_id_source(probe, ProgType.KPROBE)
     )
 
 
@@ -46,13 +46,13 @@ def load_attributes(_: Uprobe) -> LoadAttributes:
     return LoadAttributes(ProgType.KPROBE)
 
 
-def attach(probe: Uprobe, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: Uprobe, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
-    return attach_with(attach_sites, probe, place, program)
+    return attach_with(attach_sites, probe, target, program)
 
 
 def attach_with(
-    attach: Callable[..., list[Link]], probe: UserProbe, place: AttachTarget, program: int
+    attach: Callable[..., list[Link]], probe: UserProbe, target: AttachTarget, program: int
 ) -> list[Link]:
     """Attach to the sites of all files, or to none, by ``attach`` (such as :func:`attach_sites`)."""
     links = list[Link]()
@@ -60,7 +60,7 @@ def attach_with(
     # The kernel finds a process's memory by its main thread: once that has ended, it would put no breakpoint
     # there. So the probe is for all processes then, and its program filters by process.
     process = 0 if probe.process and has_ended(probe.process) else probe.process
-    options = {"at_return": at_return, "process": process, "cookies": place.cookies}
+    options = {"at_return": at_return, "process": process, "cookies": target.cookies}
     with attach_all_or_none(links):
         for file, sites, note in iter_site_groups(probe):
             links += attach(file, sites, program, note=note, **options)
@@ -85,9 +85,9 @@ def attach_sites(
     """
     if not PMU.is_dir():
         raise UnsupportedError(UPROBE.absence)
-    if any(site.semaphore for site in sites) and not counts_semaphores():
+    if any(site.semaphore for site in sites) and not has_ref_ctr():
         raise UnsupportedError(USDT_SEMAPHORE.absence)
-    make_room(len(sites))
+    raise_fd_limit(len(sites))
     path = ctypes.create_string_buffer(file.path.encode())
     kind = int((PMU / "type").read_text())
     flag = 1 << retprobe_bit(PMU) if at_return else 0
@@ -95,16 +95,16 @@ def attach_sites(
     with attach_all_or_none(links):
         for number, site in enumerate(sites):
             config = flag | site.semaphore << SEMAPHORE_SHIFT
-            attr = event_attr(kind, config, ctypes.addressof(path), site.offset)
+            attr = pack_event_attr(kind, config, ctypes.addressof(path), site.offset)
             try:
                 cookie = tuple(cookies[number : number + 1])
                 links.append(Link(attach_program(attr, program, cookie, process=process), note))
             except OSError as error:
-                raise attach_error(error, f"{file.name}:{site.name}") from error
+                raise make_attach_error(error, f"{file.name}:{site.name}") from error
     return links
 
 
-def counts_semaphores() -> bool:
+def has_ref_ctr() -> bool:
     """Return whether the kernel increments the semaphore of a probed site (USDT semaphore)."""
     return (PMU / "format/ref_ctr_offset").exists()
 
@@ -116,23 +116,23 @@ def iter_site_groups(probe: UserProbe) -> Iterator[tuple[ProgramFile, tuple[Prob
     """
     if probe.usdt and not probe.file:
         provider, _, name = probe.usdt.rpartition(":")
-        for file, marks in usdt.in_process(probe.process, provider, name):
-            yield file, tuple(mark.site for mark in marks), ""
+        for file, site_list in usdt.in_process(probe.process, provider, name):
+            yield file, tuple(mark.site for mark in site_list), ""
         return
     first = probe.sites[0] if probe.sites else ProbeSite("", 0)
     with program_files.find(probe.file, first.holder or probe.process, first.identity) as file:
-        unseen = (
+        unseen_note = (
             "" if file.mapped or not probe.process else f"process {probe.process} has not mapped {file.name}"
         )
         if probe.sites:
-            yield file, probe.sites, unseen
+            yield file, probe.sites, unseen_note
         elif probe.usdt:
             provider, _, name = probe.usdt.rpartition(":")
-            yield file, tuple(mark.site for mark in usdt.find(file, provider, name)), unseen
+            yield file, tuple(mark.site for mark in usdt.find(file, provider, name)), unseen_note
         else:
             at_return = isinstance(probe, Uretprobe | UretprobeMulti)
             groups = places.find(file, probe.symbol, at_return=at_return)
-            yield file, groups.sites, "; ".join(text for text in (groups.note, unseen) if text)
+            yield file, groups.sites, "; ".join(text for text in (groups.note, unseen_note) if text)
 
 
 def describe(probe: UserProbe) -> Support:
@@ -140,20 +140,20 @@ def describe(probe: UserProbe) -> Support:
     names, count, notes = list[str](), 0, list[str]()
     try:
         for file, sites, note in iter_site_groups(probe):
-            if any(site.semaphore for site in sites) and not counts_semaphores():
+            if any(site.semaphore for site in sites) and not has_ref_ctr():
                 return Support(False, reason=USDT_SEMAPHORE.absence)
             names.append(file.name)
             notes += [note] if note else []
             count += len(sites)
     except PytracerError as reason:
-        return unsupported_because(reason)
+        return report_error(reason)
     several = f" ({count} places)" if count > 1 else ""
     name = f"{', '.join(names)}:{probe.symbol or probe.usdt}{several}"
     return Support(True, name, reason="; ".join(notes))
 
 
 @contextlib.contextmanager
-def own_file() -> Iterator[ctypes.Array[ctypes.c_char]]:
+def create_trial_file() -> Iterator[ctypes.Array[ctypes.c_char]]:
     """Return the path of a file that no process maps, so that trials on it disturb nobody."""
     memory = os.memfd_create("pytracer", os.MFD_CLOEXEC)
     try:
@@ -163,15 +163,15 @@ def own_file() -> Iterator[ctypes.Array[ctypes.c_char]]:
         os.close(memory)
 
 
-def _try_out(kernel: FeatureProber) -> Support | None:
+def _try_out(prober: FeatureProber) -> Support | None:
     """Test whether a program can be attached to a file. None if it can, otherwise the reason."""
     if not PMU.is_dir():
         return Support(False, reason=UPROBE.absence)
     try:
-        program = kernel.program(ProgType.KPROBE, EMPTY)
-        with own_file() as path:
-            attr = event_attr(int((PMU / "type").read_text()), 0, ctypes.addressof(path))
+        program = prober.program(ProgType.KPROBE, EMPTY)
+        with create_trial_file() as path:
+            attr = pack_event_attr(int((PMU / "type").read_text()), 0, ctypes.addressof(path))
             os.close(attach_program(attr, program))
     except OSError as error:
-        return unsupported(error, UPROBE.absence)
+        return report_unsupported(error, UPROBE.absence)
     return None

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.attach.refusal import make_attach_error
 from pytracer.bpf.attach.uprobe import attach_with, describe
-from pytracer.bpf.prober import FeatureProber, assumed, unsupported
+from pytracer.bpf.prober import FeatureProber, report_unsupported, report_untried
 from pytracer.bpf.sys import ProgType, address, link_create
 from pytracer.bpf.trial import EMPTY
 from pytracer.features.table.changes import ALL_THREADS
@@ -27,11 +27,11 @@ _RETURN = 1  # BPF_F_UPROBE_MULTI_RETURN
 NOBODY = 0xFFFFFFFF  # a process id of -1
 
 
-def check_support(probe: UprobeMulti, kernel: FeatureProber) -> Support:
+def check_support(probe: UprobeMulti, prober: FeatureProber) -> Support:
     """Test whether the places exist and one link can be attached to them."""
-    if kernel.missing_capabilities:
-        return assumed(probe.target)
-    return _try_out(kernel, one_process=bool(probe.process)) or replace(
+    if prober.missing_capabilities:
+        return report_untried(probe.target)
+    return _try_out(prober, one_process=bool(probe.process)) or replace(
         describe(probe), target_id_source=TargetIdSource.COOKIE
     )
 
@@ -41,9 +41,9 @@ def load_attributes(_: UprobeMulti) -> LoadAttributes:
     return LoadAttributes(ProgType.KPROBE, ATTACH_TYPE)
 
 
-def attach(probe: UprobeMulti, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: UprobeMulti, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`: one link for each file."""
-    return attach_with(attach_sites, probe, place, program)
+    return attach_with(attach_sites, probe, target, program)
 
 
 def attach_sites(
@@ -65,7 +65,7 @@ def attach_sites(
     packed_cookies = bytearray(struct.pack(numbers, *cookies)) if cookies else None
     try:
         # struct uprobe_multi of union bpf_attr
-        rest = struct.pack(
+        link_attrs = struct.pack(
             "QQQQIII",
             address(path),
             address(offsets),
@@ -75,10 +75,10 @@ def attach_sites(
             _RETURN if at_return else 0,
             process,
         )
-        return [Link(link_create(program, ATTACH_TYPE, rest), note)]
+        return [Link(link_create(program, ATTACH_TYPE, link_attrs), note)]
     except OSError as error:
         names = sites[0].name if len(sites) == 1 else f"{len(sites)} places"
-        raise attach_error(error, f"{file.name}:{names}") from error
+        raise make_attach_error(error, f"{file.name}:{names}") from error
 
 
 def explain_refusal(program: int, process: int = 0) -> int:
@@ -89,23 +89,23 @@ def explain_refusal(program: int, process: int = 0) -> int:
     """
     path, offsets = bytearray(b"/\0"), bytearray(8)
     try:
-        rest = struct.pack("QQQQIII", address(path), address(offsets), 0, 0, 1, 0, process)
-        os.close(link_create(program, ATTACH_TYPE, rest))
+        link_attrs = struct.pack("QQQQIII", address(path), address(offsets), 0, 0, 1, 0, process)
+        os.close(link_create(program, ATTACH_TYPE, link_attrs))
     except OSError as error:
         return error.errno or 0
     return 0
 
 
-def _try_out(kernel: FeatureProber, *, one_process: bool) -> Support | None:
+def _try_out(prober: FeatureProber, *, one_process: bool) -> Support | None:
     """Test whether such a link can be made, in a way that makes none. None if it can, otherwise the
     reason."""
     try:
-        program = kernel.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
+        program = prober.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
     except OSError as error:
-        return unsupported(error, UPROBE_MULTI.absence)
-    refused = explain_refusal(program)
-    if refused != errno.EBADF:
-        return unsupported(OSError(refused, os.strerror(refused)), UPROBE_MULTI.absence)
+        return report_unsupported(error, UPROBE_MULTI.absence)
+    refusal_errno = explain_refusal(program)
+    if refusal_errno != errno.EBADF:
+        return report_unsupported(OSError(refusal_errno, os.strerror(refusal_errno)), UPROBE_MULTI.absence)
     if one_process and explain_refusal(program, NOBODY) != errno.EINVAL:
         return Support(False, reason=ONE_THREAD)
     return None

@@ -9,9 +9,9 @@ from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import ATTR_SIZE, SampleLink
 from pytracer.bpf.attach.perf_sample import open_events
-from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.attach.task_sample import tasks_of
-from pytracer.bpf.prober import FeatureProber, assumed
+from pytracer.bpf.attach.refusal import make_attach_error
+from pytracer.bpf.attach.task_sample import list_tasks
+from pytracer.bpf.prober import FeatureProber, report_untried
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import UnsupportedError
 from pytracer.kernel.cpus import online_cpus
@@ -23,9 +23,9 @@ _MODES = {"r": 1, "w": 2, "x": 4}  # HW_BREAKPOINT_R, _W, _X
 _DISABLED, _INHERIT = 1 << 0, 1 << 1  # bits of struct perf_event_attr
 
 
-def check_support(probe: Watchpoint, kernel: FeatureProber) -> Support:
+def check_support(probe: Watchpoint, prober: FeatureProber) -> Support:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`. A free debug register is found only by attaching."""
-    return assumed(probe.target) if kernel.missing_capabilities else Support(True, probe.target)
+    return report_untried(probe.target) if prober.missing_capabilities else Support(True, probe.target)
 
 
 def load_attributes(_: Watchpoint) -> LoadAttributes:
@@ -33,16 +33,16 @@ def load_attributes(_: Watchpoint) -> LoadAttributes:
     return LoadAttributes(ProgType.PERF_EVENT)
 
 
-def attach(probe: Watchpoint, place: AttachTarget, program: int) -> list[Link]:
+def attach(probe: Watchpoint, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`: a link for each thread, or for each online CPU."""
-    processes = [*probe.processes, *([place.command] if probe.command else [])]
-    attr = _attr(probe, inherited=bool(processes))
+    processes = [*probe.processes, *([target.command] if probe.command else [])]
+    attr = _pack_attr(probe, inherited=bool(processes))
     if processes:
-        wanted = [(attr, task, -1) for task in sorted(tasks_of(processes))]
+        events = [(attr, task, -1) for task in sorted(list_tasks(processes))]
     else:
-        wanted = [(attr, -1, cpu) for cpu in online_cpus()]
+        events = [(attr, -1, cpu) for cpu in online_cpus()]
     try:
-        return [SampleLink(event) for event in open_events(wanted, program)]
+        return [SampleLink(event) for event in open_events(events, program)]
     except OSError as error:
         if error.errno == errno.EINVAL:
             raise UnsupportedError(
@@ -52,10 +52,10 @@ def attach(probe: Watchpoint, place: AttachTarget, program: int) -> list[Link]:
             ) from error
         if error.errno == errno.ENOSPC:
             raise UnsupportedError("all debug registers of the processor are in use") from error
-        raise attach_error(error, f"the watchpoint at {probe.target}") from error
+        raise make_attach_error(error, f"the watchpoint at {probe.target}") from error
 
 
-def _attr(probe: Watchpoint, *, inherited: bool) -> bytes:
+def _pack_attr(probe: Watchpoint, *, inherited: bool) -> bytes:
     mode = sum(_MODES[letter] for letter in probe.mode)
     length = struct.calcsize("l") if probe.mode == "x" else probe.length
     flags = _DISABLED | (_INHERIT if inherited else 0)

@@ -38,7 +38,7 @@ class CacheDir:
             path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise CacheError(f"cannot make {path}: {error.strerror}") from error
-        if reason := distrust(path):
+        if reason := explain_distrust(path):
             raise CacheError(reason, hint=f"remove {path}")
         return path
 
@@ -87,23 +87,25 @@ def cache_dir() -> CacheDir:
     """
     requested = os.environ.get(VARIABLE)
     if requested:
-        if reason := _prepare(Path(requested).absolute()):
+        if reason := _prepare_folder(Path(requested).absolute()):
             raise CacheError(
                 f"{VARIABLE}: {reason}",
                 hint="it must be a folder that belongs to you and that only you can write in",
             )
         return _use_folder(Path(requested))
     reasons = []
-    for candidate in _defaults():
-        reason = _prepare(candidate)
+    for candidate in _default_folders():
+        reason = _prepare_folder(candidate)
         if not reason:
             return _use_folder(candidate)
         reasons.append(reason)
-    why = "; ".join(reasons) or "the user has no home"
-    return CacheDir(_private(), f"no cache folder ({why}): nothing is cached for the next start")
+    problem = "; ".join(reasons) or "the user has no home"
+    return CacheDir(
+        _make_private_folder(), f"no cache folder ({problem}): nothing is cached for the next start"
+    )
 
 
-def distrust(path: Path) -> str:
+def explain_distrust(path: Path) -> str:
     """Return the reason why a folder cannot be trusted, "" if it can. Links are not followed."""
     user = os.geteuid()
     for folder in (path, *path.parents):
@@ -114,7 +116,7 @@ def distrust(path: Path) -> str:
         if not stat.S_ISDIR(status.st_mode):
             return f"{folder} is not a folder"
         if status.st_uid != user and (folder == path or status.st_uid != 0):
-            return f"{folder} belongs to {_user(status.st_uid)}, not to {_user(user)}"
+            return f"{folder} belongs to {_describe_user(status.st_uid)}, not to {_describe_user(user)}"
         if status.st_mode & _WRITABLE_BY_OTHERS and (folder == path or not status.st_mode & stat.S_ISVTX):
             return f"{folder} can be written by others"
     return ""
@@ -142,7 +144,7 @@ def read_trusted(path: Path) -> bytes | None:
         os.close(handle)
 
 
-def _defaults() -> list[Path]:
+def _default_folders() -> list[Path]:
     defaults = []
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The convention: what is not absolute is to be ignored.
@@ -158,7 +160,7 @@ def _defaults() -> list[Path]:
     return defaults
 
 
-def _prepare(path: Path) -> str:
+def _prepare_folder(path: Path) -> str:
     """Make ``path``, and its parent if only that is missing. Returns "" or why it cannot be used."""
     for folder in (path.parent, path):
         try:
@@ -171,7 +173,7 @@ def _prepare(path: Path) -> str:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError):
         return f"{path} leads nowhere"
-    if reason := distrust(real):
+    if reason := explain_distrust(real):
         return reason
     return "" if os.access(real, os.R_OK | os.X_OK, effective_ids=True) else f"cannot read {real}"
 
@@ -187,7 +189,7 @@ def _is_writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
 
 
-def _user(uid: int) -> str:
+def _describe_user(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -200,21 +202,21 @@ def remove(path: Path) -> None:
     import tempfile
 
     with contextlib.suppress(OSError):
-        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=".new-"))
+        renamed = Path(tempfile.mkdtemp(dir=path.parent, prefix=".new-"))
         try:
-            path.rename(aside / "old")
+            path.rename(renamed / "old")
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(renamed, ignore_errors=True)
 
 
 def private_folder(name: str) -> Path:
     """Return a folder of this name that is removed at exit. Raises CacheError if nothing is writable."""
-    path = _private() / name
+    path = _make_private_folder() / name
     path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
-def _private() -> Path:
+def _make_private_folder() -> Path:
     """Return this process's temporary folder, the same at every call. Raises CacheError."""
     global _temporary
     if _temporary is None:

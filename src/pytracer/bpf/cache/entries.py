@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from pytracer.bpf.cache.directory import CacheDir, distrust, read_trusted
+from pytracer.bpf.cache.directory import CacheDir, explain_distrust, read_trusted
 from pytracer.bpf.cache.image_cache import FOLDER, SUFFIX
 from pytracer.bpf.image import ImageError, decode
 from pytracer.errors import CacheError
@@ -48,12 +48,14 @@ class CacheEntry:
 
 def list_entries(cache: CacheDir) -> Iterator[CacheEntry]:
     """Yield all entries, sorted by kind and name. Raises CacheError if a folder cannot be trusted."""
-    for path, status in _entries(cache, FOLDER, _IMAGE, stat.S_ISREG):
+    for path, status in _iter_entries(cache, FOLDER, _IMAGE, stat.S_ISREG):
         name = path.name.removesuffix(SUFFIX).rpartition("-")[0].removesuffix(".c")
-        yield CacheEntry("image", path, name, _image_kernel(path), status.st_size, status.st_mtime)
-    for path, status in _entries(cache, HEADERS, _TREE, stat.S_ISDIR):
+        yield CacheEntry("image", path, name, _read_image_kernel(path), status.st_size, status.st_mtime)
+    for path, status in _iter_entries(cache, HEADERS, _TREE, stat.S_ISDIR):
         source = path.name.partition("-")[0] if "-" in path.name else "btf"
-        yield CacheEntry("headers", path, source, _types_kernel(path), _size(path), status.st_mtime)
+        yield CacheEntry(
+            "headers", path, source, _read_types_kernel(path), _total_size(path), status.st_mtime
+        )
 
 
 def clear(cache: CacheDir) -> list[CacheEntry]:
@@ -66,10 +68,10 @@ def clear(cache: CacheDir) -> list[CacheEntry]:
     old = [
         (path, status)
         for name in (FOLDER, HEADERS)
-        for path, status in _entries(cache, name, _UNFINISHED, lambda _: True)
+        for path, status in _iter_entries(cache, name, _UNFINISHED, lambda _: True)
         if time.time() - status.st_mtime > _DAY  # else another start may be about to finish it
     ]
-    for path in [*(one.path for one in entries), *(path for path, _ in old)]:
+    for path in [*(item.path for item in entries), *(path for path, _ in old)]:
         try:
             # By descriptors, so that no folder can be swapped for a link meanwhile.
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -79,37 +81,37 @@ def clear(cache: CacheDir) -> list[CacheEntry]:
             failed.append((path, error))
     if failed:
         path, first = failed[0]
-        more = f", nor {len(failed) - 1} more" if len(failed) > 1 else ""
+        rest_text = f", nor {len(failed) - 1} more" if len(failed) > 1 else ""
         raise CacheError(
-            f"cannot remove {path}: {first.strerror}{more}", hint="all else is dropped"
+            f"cannot remove {path}: {first.strerror}{rest_text}", hint="all else is dropped"
         ) from first
     return entries
 
 
-def _entries(
-    cache: CacheDir, name: str, pattern: re.Pattern[str], wanted: Callable[[int], bool]
+def _iter_entries(
+    cache: CacheDir, name: str, pattern: re.Pattern[str], accepts_mode: Callable[[int], bool]
 ) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield the entries of a cache folder with matching names and file types; links never match."""
     folder = cache.path / name
     if not os.path.lexists(folder):
         return
-    if reason := distrust(folder):
+    if reason := explain_distrust(folder):
         raise CacheError(reason, hint=f"look at what is in there, then remove {folder}")
     for path in sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name)):
         with contextlib.suppress(FileNotFoundError):
             status = path.lstat()
-            if wanted(status.st_mode):
+            if accepts_mode(status.st_mode):
                 yield path, status
 
 
-def _image_kernel(path: Path) -> str:
+def _read_image_kernel(path: Path) -> str:
     data = read_trusted(path)
     with contextlib.suppress(ImageError):
         return decode(data).kernel if data is not None else ""
     return ""
 
 
-def _types_kernel(path: Path) -> str:
+def _read_types_kernel(path: Path) -> str:
     origin = read_trusted(path / _ORIGIN)
     if origin is not None:
         return origin.decode(errors="replace")
@@ -119,7 +121,7 @@ def _types_kernel(path: Path) -> str:
     return ""
 
 
-def _size(path: Path) -> int:
+def _total_size(path: Path) -> int:
     """Return the total size of all files below, in bytes; links are not followed."""
     total = 0
     for folder, _, files in os.walk(path):

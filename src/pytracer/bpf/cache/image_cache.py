@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytracer.bpf.cache.directory import CacheDir, distrust
+from pytracer.bpf.cache.directory import CacheDir, explain_distrust
 from pytracer.bpf.digest import sha256
 from pytracer.bpf.identity import file_identity, find_libbcc, kernel_identity
 from pytracer.bpf.image import Image, ImageError, decode
@@ -74,7 +74,7 @@ def key_of(recipe: Recipe) -> str:
     compiler = [bcc_version(find_bcc()), file_identity(libbcc) if libbcc else ""]
     compiler += [os.environ.get(name, "") for name in _COMPILER_VARIABLES]
     groups: list[Sequence[str]] = [(recipe.name, recipe.text, recipe.headers), recipe.cflags, recipe.programs]
-    groups += [formats, _types(recipe.headers), _writers(), compiler]
+    groups += [formats, _identify_types(recipe.headers), _identify_writers(), compiler]
     digest = sha256()
     for group in groups:
         digest.update(f"{len(group)} parts ".encode())
@@ -111,8 +111,8 @@ def _read_maps() -> list[str]:
 
 def look_up(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
     """Return the image of that key if it is whole, trusted and up to date; else None."""
-    path = _path(recipe, key)
-    if distrust(cache.path / FOLDER):
+    path = _image_path(recipe, key)
+    if explain_distrust(cache.path / FOLDER):
         return None
     data = cache.read(path)
     if data is None:
@@ -123,7 +123,7 @@ def look_up(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
         return None
     if image.key != key or not _was_made_by_this_compiler(image):
         return None
-    _touch(cache.path / path)
+    _mark_used(cache.path / path)
     return image
 
 
@@ -137,11 +137,11 @@ def store(cache: CacheDir, recipe: Recipe, image: Image) -> None:
         raise ImageError("the libraries that compiled it are unknown")
     folder = cache.folder(FOLDER)
     with contextlib.suppress(OSError):
-        cache.write(_path(recipe, image.key), image.encode())
+        cache.write(_image_path(recipe, image.key), image.encode())
         _prune(folder)
 
 
-def _path(recipe: Recipe, key: str) -> str:
+def _image_path(recipe: Recipe, key: str) -> str:
     return f"{FOLDER}/{Path(recipe.name).name}-{key[:32]}{SUFFIX}"
 
 
@@ -159,12 +159,12 @@ def _was_made_by_this_compiler(image: Image) -> bool:
     return True
 
 
-def _types(headers: str) -> Sequence[str]:
+def _identify_types(headers: str) -> Sequence[str]:
     """Return identities of the kernel types that the compiler would get: of the requested source, or of
     all."""
     build = _MODULES / os.uname().release / "build"
-    evidence = (VMLINUX, _KHEADERS, build / "include/generated/autoconf.h")
-    parts = [kernel_identity(next((path for path in evidence if path.exists()), VMLINUX))]
+    identity_files = (VMLINUX, _KHEADERS, build / "include/generated/autoconf.h")
+    parts = [kernel_identity(next((path for path in identity_files if path.exists()), VMLINUX))]
     if headers in ("", "btf"):
         parts.append(f"BTF {VMLINUX.exists()}")
     if headers in ("", "package"):
@@ -174,7 +174,7 @@ def _types(headers: str) -> Sequence[str]:
     return parts
 
 
-def _writers() -> Sequence[str]:
+def _identify_writers() -> Sequence[str]:
     """Return identities of the modules that affect a compile, so that a new version does not use old
     images."""
     bpf = Path(__file__).parent.parent
@@ -183,7 +183,7 @@ def _writers() -> Sequence[str]:
     return [file_identity(path) for path in files]
 
 
-def _touch(path: Path) -> None:
+def _mark_used(path: Path) -> None:
     """Mark an image as used, about once a day."""
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime > _DAY:
@@ -202,8 +202,8 @@ def _prune(folder: Path) -> None:
             elif entry.name.endswith(SUFFIX):
                 images.append((age, entry, status.st_size))
     size = 0
-    for number, (_, entry, more) in enumerate(sorted(images)):
-        size += more
+    for number, (_, entry, entry_size) in enumerate(sorted(images)):
+        size += entry_size
         if number >= MAX_IMAGES or size > MAX_BYTES:
             with contextlib.suppress(OSError):
                 entry.unlink()

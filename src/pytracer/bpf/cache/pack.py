@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pytracer.bpf.cache.image_cache import Recipe
-from pytracer.bpf.cache.pack_check import problem_of
+from pytracer.bpf.cache.pack_check import find_problem
 from pytracer.bpf.digest import sha256
 from pytracer.bpf.image import Image, ImageError
 from pytracer.bpf.image import decode as decode_image
@@ -96,7 +96,7 @@ class Pack:
                 return image
         raise UnsupportedError(
             f"{origin} holds {matching[0].tracer} for this kernel, but not with these options"
-            + _difference(matching[0].tracer, recipe.cflags, [entry.cflags for entry in matching]),
+            + _describe_difference(matching[0].tracer, recipe.cflags, [entry.cflags for entry in matching]),
             hint=f"it holds {'; '.join(dict.fromkeys(entry.line for entry in matching))}",
         )
 
@@ -122,11 +122,11 @@ def decode(data: bytes) -> Pack:
     if sha256(content).hexdigest().encode() != checksum:
         raise PackError("is damaged")
     try:
-        text = _inflate(content)
+        text = _decompress(content)
         body = json.loads(text)
-        images = tuple(decode_image(_text(image).encode()) for image in body["images"])
-        kernels = {_text(key): _text(name) for key, name in body["kernels"].items()}
-        entries = tuple(_entry(entry, len(images)) for entry in body["entries"])
+        images = tuple(decode_image(_check_text(image).encode()) for image in body["images"])
+        kernels = {_check_text(key): _check_text(name) for key, name in body["kernels"].items()}
+        entries = tuple(_decode_entry(entry, len(images)) for entry in body["entries"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ImageError, zlib.error) as error:
         raise PackError("holds something else than it should") from error
     return Pack(kernels, entries, images)
@@ -166,7 +166,7 @@ def image_for(recipe: Recipe) -> Image:
             hint="the kernel needs CONFIG_DEBUG_INFO_BTF",
         ) from error
     image = pack.find(recipe, btf, recipe.pack)
-    if problem := problem_of(image, recipe.text):
+    if problem := find_problem(image, recipe.text):
         raise PackError(f"{recipe.pack} holds {problem}", hint="make it again: pytracer pack")
     return image
 
@@ -181,21 +181,26 @@ def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _difference(tracer: str, wanted: Sequence[str], packed: Sequence[Sequence[str]]) -> str:
+def _describe_difference(tracer: str, wanted_flags: Sequence[str], packed: Sequence[Sequence[str]]) -> str:
     """Describe how a program differs from the nearest one in the pack, by command line options."""
-    nearest = min((set(flags) for flags in packed), key=lambda flags: len(flags ^ set(wanted)))
-    known = registry.get(tracer) if tracer in registry.names() else None
+    nearest_flags = min((set(flags) for flags in packed), key=lambda flags: len(flags ^ set(wanted_flags)))
+    declared = registry.get(tracer) if tracer in registry.names() else None
 
-    def words(flags: set[str]) -> str:
+    def join_flags(flags: set[str]) -> str:
         macros = (flag.removeprefix("-D") for flag in sorted(flags))
-        return ", ".join(as_command_line(known, macro) if known is not None else macro for macro in macros)
+        return ", ".join(
+            as_command_line(declared, macro) if declared is not None else macro for macro in macros
+        )
 
-    more, fewer = words(set(wanted) - nearest), words(nearest - set(wanted))
-    parts = [f"asked for: {more}"] * bool(more) + [f"in the pack: {fewer}"] * bool(fewer)
+    extra, missing = (
+        join_flags(set(wanted_flags) - nearest_flags),
+        join_flags(nearest_flags - set(wanted_flags)),
+    )
+    parts = [f"asked for: {extra}"] * bool(extra) + [f"in the pack: {missing}"] * bool(missing)
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _inflate(content: bytes) -> bytes:
+def _decompress(content: bytes) -> bytes:
     """Decompress the content, up to the size limit of packs."""
     inflate = zlib.decompressobj()
     text = inflate.decompress(content, MAX_CONTENT)
@@ -204,14 +209,21 @@ def _inflate(content: bytes) -> bytes:
     return text
 
 
-def _text(value: object) -> str:
+def _check_text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
 
 
-def _entry(fields: Sequence[Any], images: int) -> PackEntry:
+def _decode_entry(fields: Sequence[Any], images: int) -> PackEntry:
     btf, tracer, line, source, cflags, image = fields
     if type(image) is not int or not 0 <= image < images or not isinstance(cflags, list):
         raise TypeError("no entry")
-    return PackEntry(_text(btf), _text(tracer), _text(line), _text(source), tuple(map(_text, cflags)), image)
+    return PackEntry(
+        _check_text(btf),
+        _check_text(tracer),
+        _check_text(line),
+        _check_text(source),
+        tuple(map(_check_text, cflags)),
+        image,
+    )

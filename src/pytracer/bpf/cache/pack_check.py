@@ -55,13 +55,13 @@ class Declaration:
     arguments: tuple[str, ...]
 
 
-def problem_of(image: Image, text: str) -> str:
+def find_problem(image: Image, text: str) -> str:
     """Describe what in an image does not match this C; "" if nothing is wrong."""
     declared = dict[str, list[Declaration]]()
-    for name, declaration in _declarations(text):
+    for name, declaration in _parse_declarations(text):
         declared.setdefault(name, []).append(declaration)
     for spec in image.maps:
-        problems = [_problem(spec, one) for one in declared.get(spec.name, ())]
+        problems = [_describe_mismatch(spec, fields) for fields in declared.get(spec.name, ())]
         if not problems and not re.search(rf"\b{re.escape(spec.name)}\b", text):
             return f"a map {spec.name!r}, which its C does not have"
         if problems and all(problems):
@@ -70,22 +70,24 @@ def problem_of(image: Image, text: str) -> str:
             ("keys", spec.key_type, spec.key_size),
             ("values", spec.value_type, spec.value_size),
         ):
-            if size and (known := _size(description)) not in (None, size):
-                return f"a map {spec.name!r} with {part} of {size} bytes that are described as {known}"
+            if size and (declared_size := _size(description)) not in (None, size):
+                return (
+                    f"a map {spec.name!r} with {part} of {size} bytes that are described as {declared_size}"
+                )
     for program in image.programs:
         if not re.search(rf"\b{re.escape(program.name)}\s*\(", text):
             return f"a program {program.name!r}, which its C does not have"
     return ""
 
 
-def _declarations(text: str) -> Iterator[tuple[str, Declaration]]:
-    for macro, within in _DECLARED.findall(text):
-        words = [word.strip() for word in within.split(",")]
+def _parse_declarations(text: str) -> Iterator[tuple[str, Declaration]]:
+    for macro, argument_text in _DECLARED.findall(text):
+        words = [word.strip() for word in argument_text.split(",")]
         if macro not in _TABLES:
             yield words[0], Declaration(macro, tuple(words[1:]))
 
 
-def _problem(spec: MapSpec, declared: Declaration) -> str:
+def _describe_mismatch(spec: MapSpec, declared: Declaration) -> str:
     """Describe how a map differs from a declaration; "" if it does not, or its macro is unknown."""
     kind = _TYPES.get(declared.macro)
     if kind is None:
@@ -99,7 +101,9 @@ def _problem(spec: MapSpec, declared: Declaration) -> str:
     if kind is MapType.RINGBUF:
         return "" if not spec.key_size and not spec.value_size else "of a size that no RINGBUF has"
     types = (
-        declared.arguments[:2] if kind not in (MapType.ARRAY, MapType.PERCPU_ARRAY) else _of_array(declared)
+        declared.arguments[:2]
+        if kind not in (MapType.ARRAY, MapType.PERCPU_ARRAY)
+        else _is_array_of(declared)
     )
     sizes = (spec.key_type, spec.key_size), (spec.value_type, spec.value_size)
     for type_, (description, size) in zip(types, sizes, strict=False):
@@ -116,16 +120,16 @@ def _problem(spec: MapSpec, declared: Declaration) -> str:
     return ""
 
 
-def _of_array(declared: Declaration) -> Sequence[str]:
+def _is_array_of(declared: Declaration) -> Sequence[str]:
     return ("int", *declared.arguments[:1])
 
 
 def _name(description: str) -> str:
-    node = _node(description)
+    node = _parse_node(description)
     return str(node[0]) if isinstance(node, list) and node else ""
 
 
-def _node(description: str) -> Any:
+def _parse_node(description: str) -> Any:
     try:
         return json.loads(description)
     except (ValueError, RecursionError):
@@ -140,13 +144,13 @@ def _size(description: str) -> int | None:
     if not description:
         return None
     try:
-        known = _laid_out(_node(description))
+        layout = _lay_out(_parse_node(description))
     except (ValueError, TypeError, IndexError, RecursionError):
         return None
-    return None if known is None else known[0]
+    return None if layout is None else layout[0]
 
 
-def _laid_out(node: Any) -> tuple[int, int] | None:
+def _lay_out(node: Any) -> tuple[int, int] | None:
     """Return the (size, alignment) of a type."""
     if isinstance(node, str):
         size = 4 if node.startswith("enum") else 8 if node.endswith("*") else _BASE.get(node)
@@ -154,14 +158,14 @@ def _laid_out(node: Any) -> tuple[int, int] | None:
     _, members, *kind = node
     form = kind[0] if kind else "struct"
     end, alignment = 0, 1
-    for _, type_, *more in members:
-        if more and isinstance(more[0], int):  # a bit-field
+    for _, type_, *extra in members:
+        if extra and isinstance(extra[0], int):  # a bit-field
             return None
-        one = _laid_out(type_)
-        if one is None:
+        member_layout = _lay_out(type_)
+        if member_layout is None:
             return None
-        size, align = one[0], 1 if form == "struct_packed" else one[1]
-        for length in more[0] if more and isinstance(more[0], list) else ():
+        size, align = member_layout[0], 1 if form == "struct_packed" else member_layout[1]
+        for length in extra[0] if extra and isinstance(extra[0], list) else ():
             size *= length
         begin = 0 if form == "union" else -(-end // align) * align
         end, alignment = max(end, begin + size), max(alignment, align)

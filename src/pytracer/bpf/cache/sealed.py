@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pytracer.bpf.cache.directory import CacheDir, distrust, private_folder, read_trusted, remove
+from pytracer.bpf.cache.directory import CacheDir, explain_distrust, private_folder, read_trusted, remove
 from pytracer.bpf.digest import sha256
 from pytracer.errors import HeadersError
 
@@ -59,16 +59,16 @@ def publish(path: Path, fill: Callable[[Path], None]) -> None:
         raise HeadersWriteError(f"cannot put kernel types into {path.parent}: {error.strerror}") from error
     try:
         fill(new)
-        entries = _entries(new)
-        digested = sum(size for _, size, _ in entries.values()) <= _DIGESTED
-        listed = {
-            name: [*entry[:2], _digest(new / name, entry) if digested else ""]
+        entries = _list_entries(new)
+        has_digests = sum(size for _, size, _ in entries.values()) <= _DIGESTED
+        manifest = {
+            name: [*entry[:2], _compute_digest(new / name, entry) if has_digests else ""]
             for name, entry in entries.items()
         }
-        text = json.dumps(listed, separators=(",", ":"))
+        text = json.dumps(manifest, separators=(",", ":"))
         (new / LIST).write_text(sha256(text.encode()).hexdigest() + "\n" + text)
         _flush(new, len(entries))
-        _give_name(new, path)
+        _rename_into_place(new, path)
     except OSError as error:
         raise HeadersWriteError(f"cannot put kernel types into {path}: {error.strerror}") from error
     finally:
@@ -77,7 +77,7 @@ def publish(path: Path, fill: Callable[[Path], None]) -> None:
 
 def is_intact(path: Path) -> bool:
     """Return True for a trusted folder with exactly the files that were written."""
-    if distrust(path):
+    if explain_distrust(path):
         return False
     data = read_trusted(path / LIST)
     if data is None:
@@ -86,40 +86,40 @@ def is_intact(path: Path) -> bool:
     if sha256(text).hexdigest().encode() != digest:
         return False
     try:
-        listed = json.loads(text)
-        entries = _entries(path)
+        manifest = json.loads(text)
+        entries = _list_entries(path)
         del entries[LIST]
-        return entries.keys() == listed.keys() and all(
-            list(entry[:2]) == listed[name][:2]
-            and (not listed[name][2] or _digest(path / name, entry) == listed[name][2])
+        return entries.keys() == manifest.keys() and all(
+            list(entry[:2]) == manifest[name][:2]
+            and (not manifest[name][2] or _compute_digest(path / name, entry) == manifest[name][2])
             for name, entry in entries.items()
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return False
 
 
-def _give_name(new: Path, path: Path) -> None:
+def _rename_into_place(new: Path, path: Path) -> None:
     with contextlib.suppress(OSError):
         new.rename(path)
-        _flush_one(path.parent)
+        _fsync(path.parent)
     if not is_intact(path):  # something unusable is in its place
         remove(path)
         new.rename(path)
-        _flush_one(path.parent)
+        _fsync(path.parent)
 
 
-def _entries(folder: Path) -> dict[str, tuple[str, int, str]]:
+def _list_entries(folder: Path) -> dict[str, tuple[str, int, str]]:
     """Return the kind, size and link target of each file and link below a folder. Raises OSError."""
     by_path = dict[str, tuple[str, int, str]]()
-    left = [""]
-    while left:
-        below = left.pop()
-        with os.scandir(folder / below) as entries:
+    pending = [""]
+    while pending:
+        directory = pending.pop()
+        with os.scandir(folder / directory) as entries:
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
-                name = f"{below}{entry.name}"
+                name = f"{directory}{entry.name}"
                 if stat.S_ISDIR(status.st_mode):
-                    left.append(f"{name}/")
+                    pending.append(f"{name}/")
                 elif stat.S_ISLNK(status.st_mode):
                     by_path[name] = "link", status.st_size, str(Path(entry.path).readlink())
                 else:
@@ -128,7 +128,7 @@ def _entries(folder: Path) -> dict[str, tuple[str, int, str]]:
     return by_path
 
 
-def _digest(path: Path, entry: tuple[str, int, str]) -> str:
+def _compute_digest(path: Path, entry: tuple[str, int, str]) -> str:
     """Return the digest of a file's content, or a link's target. Raises OSError."""
     kind, size, target = entry
     if kind != "file":
@@ -144,21 +144,21 @@ def _flush(folder: Path, count: int) -> None:
     if count > _MANY:
         os.sync()
         return
-    for path in _all(folder):
-        _flush_one(path)
+    for path in _iter_paths(folder):
+        _fsync(path)
 
 
-def _all(folder: Path) -> Iterator[Path]:
-    for below, _, names in os.walk(folder, topdown=False):
+def _iter_paths(folder: Path) -> Iterator[Path]:
+    for directory, _, names in os.walk(folder, topdown=False):
         for name in names:
-            path = Path(below, name)
+            path = Path(directory, name)
             status = path.lstat()
             if stat.S_ISREG(status.st_mode) and status.st_size:
                 yield path
-        yield Path(below)
+        yield Path(directory)
 
 
-def _flush_one(path: Path) -> None:
+def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         os.fsync(descriptor)

@@ -13,7 +13,7 @@ from typing import Any
 
 from pytracer.bpf.cache.image_cache import compiler_identity
 from pytracer.bpf.compile import bpf_loop, layout_check
-from pytracer.bpf.compile.diagnostics import build_error
+from pytracer.bpf.compile.diagnostics import make_build_error
 from pytracer.bpf.compile.headers import Headers
 from pytracer.bpf.compile.line_table import Line, LineTableFunction, encode, placeholder_code, read_back
 from pytracer.bpf.compile.stderr_capture import capture_stderr
@@ -80,43 +80,49 @@ class BccModule:
         """See :class:`~pytracer.bpf.load.module.Module`. Not known before the image is made: all of them."""
         return self._function_names() if name in self._maps else ()
 
-    def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
+    def load(self, program: str, kind: ProgType, attach_type: int = 0, **attributes: Any) -> int:
         """See :class:`~.module.Module`. Raises VerifierError, or the error that explains the kernel's
         refusal."""
-        parts = bpf_loop.parts(program, self._dump)
+        parts = bpf_loop.collect_bodies(program, self._dump)
         btf, line_infos = encode({program: self._functions(parts)})
         descriptor = load_btf(btf)
         try:
             code, line_info = bpf_loop.link_bodies(parts), line_infos[program]
-            loaded = self._loader.load(
-                program, code, kind, attach_type, btf=descriptor, line_info=line_info, **rest
+            loaded_fd = self._loader.load(
+                program, code, kind, attach_type, btf=descriptor, line_info=line_info, **attributes
             )
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
-        referred = unlink_maps(program, code, self._names).references.values()
-        self._tails.fill(referred, lambda name: self.load(name, kind, attach_type, **tail_call_targets(rest)))
-        return loaded
+        referenced_maps = unlink_maps(program, code, self._names).references.values()
+        self._tails.fill(
+            referenced_maps, lambda name: self.load(name, kind, attach_type, **tail_call_targets(attributes))
+        )
+        return loaded_fd
 
     def image(self, key: str, programs: Sequence[str]) -> Image:
         """Make an image of these programs and all maps. Raises ImageError if that is impossible."""
         specs = tuple(spec for spec, _ in self._specs.values())
-        known = self._function_names()
+        function_names = self._function_names()
         arrays = [spec for spec in specs if spec.type == MapType.PROG_ARRAY]
-        tails = [name for spec in arrays for _, name in functions(spec.name, spec.max_entries, known)]
+        tails = [
+            name for spec in arrays for _, name in functions(spec.name, spec.max_entries, function_names)
+        ]
         for program in programs:
-            if program not in known:
-                own = sorted(one for one in known if not one.startswith(layout_check.FUNCTION))
+            if program not in function_names:
+                own_functions = sorted(
+                    function for function in function_names if not function.startswith(layout_check.FUNCTION)
+                )
                 raise SchemaError(
                     f"{self.name} has no program {program}, which the declaration names",
-                    hint=f"programs: {', '.join(own) or 'none'}; #if may have left it out",
+                    hint=f"programs: {', '.join(own_functions) or 'none'}; #if may have left it out",
                 )
         programs = list(dict.fromkeys([*programs, *tails]))
-        parts = {name: bpf_loop.parts(name, self._dump) for name in programs}
-        btf, line_infos = encode({name: self._functions(whole) for name, whole in parts.items()})
+        parts = {name: bpf_loop.collect_bodies(name, self._dump) for name in programs}
+        btf, line_infos = encode({name: self._functions(bodies) for name, bodies in parts.items()})
         code = tuple(
-            unlink_maps(name, bpf_loop.link_bodies(whole), self._names, line_infos[name])
-            for name, whole in parts.items()
+            unlink_maps(name, bpf_loop.link_bodies(bodies), self._names, line_infos[name])
+            for name, bodies in parts.items()
         )
         try:
             made_by = compiler_identity()
@@ -156,7 +162,9 @@ class BccModule:
 
     def _functions(self, parts: Sequence[bpf_loop.LoopBody]) -> list[LineTableFunction]:
         """Return the line table of a program's functions."""
-        return [LineTableFunction(part.name, part.at, part.placed(self._lines(part.name))) for part in parts]
+        return [
+            LineTableFunction(part.name, part.at, part.place_lines(self._lines(part.name))) for part in parts
+        ]
 
     def _lines(self, program: str) -> list[Line]:
         """Return the lines of a function; none if the kernel does not return them."""
@@ -193,20 +201,20 @@ class BccModule:
         specs = {}
         inner = dict(_OF_MAPS.findall(self._text))
         for number in range(lib.bpf_num_tables(ctypes.c_void_p(module))):
-            at = (ctypes.c_void_p(module), ctypes.c_size_t(number))
-            name = lib.bpf_table_name(*at).decode()
+            arguments = (ctypes.c_void_p(module), ctypes.c_size_t(number))
+            name = lib.bpf_table_name(*arguments).decode()
             spec = MapSpec(
                 name=name,
                 type=lib.bpf_table_type_id(module, number),
-                key_size=lib.bpf_table_key_size_id(*at),
-                value_size=lib.bpf_table_leaf_size_id(*at),
+                key_size=lib.bpf_table_key_size_id(*arguments),
+                value_size=lib.bpf_table_leaf_size_id(*arguments),
                 max_entries=lib.bpf_table_max_entries_id(module, number),
                 flags=lib.bpf_table_flags_id(module, number),
-                key_type=lib.bpf_table_key_desc_id(*at).decode(),
-                value_type=lib.bpf_table_leaf_desc_id(*at).decode(),
+                key_type=lib.bpf_table_key_desc_id(*arguments).decode(),
+                value_type=lib.bpf_table_leaf_desc_id(*arguments).decode(),
                 inner=inner.get(name, ""),
             )
-            specs[name] = spec, lib.bpf_table_fd_id(*at)
+            specs[name] = spec, lib.bpf_table_fd_id(*arguments)
         return specs
 
 
@@ -218,7 +226,7 @@ def _compile(bcc: ModuleType, name: str, text: str, cflags: Sequence[str], sourc
             return bcc.BPF(text=text.encode(), cflags=list(cflags))
     except Exception as problem:  # BCC raises bare Exception
         diagnostics = log.text if log is not None else ""
-        raise build_error(name, diagnostics, str(problem)) from problem
+        raise make_build_error(name, diagnostics, str(problem)) from problem
 
 
 @contextlib.contextmanager
@@ -228,7 +236,7 @@ def _kernel_source(path: Path) -> Iterator[None]:
     BCC also lets clang search the current folder first, where anybody may have put a linux/sched.h: while it
     compiles, the current folder is that of the types.
     """
-    before = os.environ.get("BCC_KERNEL_SOURCE")
+    saved = os.environ.get("BCC_KERNEL_SOURCE")
     os.environ["BCC_KERNEL_SOURCE"] = str(path)
     current_folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -237,7 +245,7 @@ def _kernel_source(path: Path) -> Iterator[None]:
     finally:
         os.fchdir(current_folder)
         os.close(current_folder)
-        if before is None:
+        if saved is None:
             del os.environ["BCC_KERNEL_SOURCE"]
         else:
-            os.environ["BCC_KERNEL_SOURCE"] = before
+            os.environ["BCC_KERNEL_SOURCE"] = saved

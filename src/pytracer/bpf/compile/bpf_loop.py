@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pytracer.bpf.asm.assembler import Assembler, Register, Size
 from pytracer.bpf.compile.line_table import Line
-from pytracer.bpf.image import constants_of, map_reference, reference
+from pytracer.bpf.image import encode_map_reference, encode_reference, iter_constants
 from pytracer.record import record, replace
 
 MARK = 0x7079547261637400
@@ -34,48 +34,48 @@ class LoopBody:
     at: int
     code: bytes
 
-    def placed(self, lines: Sequence[Line]) -> list[Line]:
+    def place_lines(self, lines: Sequence[Line]) -> list[Line]:
         """Move the lines of the function to its position; the first line also covers the entry code before
         it."""
-        before = self.at + (len(_entry_of(self.name)) // 8 if self.at else 0)
-        return [replace(line, insn=line.insn + before if i else self.at) for i, line in enumerate(lines)]
+        preceding = self.at + (len(_entry_code(self.name)) // 8 if self.at else 0)
+        return [replace(line, insn=line.insn + preceding if i else self.at) for i, line in enumerate(lines)]
 
 
-def parts(program: str, dump: Callable[[str], bytes]) -> list[LoopBody]:
+def collect_bodies(program: str, dump: Callable[[str], bytes]) -> list[LoopBody]:
     """Return a program and the loop bodies that it calls, in order. ``dump`` returns a function's
     instructions."""
-    whole = [LoopBody(program, 0, dump(program))]
-    for part in whole:  # grows during the iteration: a loop body may contain loops
-        for name in _called(part.code).values():
-            if name not in {known.name for known in whole}:
-                code = _entry_of(name) + dump(name)
-                whole.append(LoopBody(name, whole[-1].at + len(whole[-1].code) // 8, code))
-    return whole
+    bodies = [LoopBody(program, 0, dump(program))]
+    for part in bodies:  # grows during the iteration: a loop body may contain loops
+        for name in _find_calls(part.code).values():
+            if name not in {body.name for body in bodies}:
+                code = _entry_code(name) + dump(name)
+                bodies.append(LoopBody(name, bodies[-1].at + len(bodies[-1].code) // 8, code))
+    return bodies
 
 
-def link_bodies(whole: list[LoopBody]) -> bytes:
+def link_bodies(bodies: list[LoopBody]) -> bytes:
     """Join the instructions and resolve the references, which count from the instruction after them."""
-    starts = {part.name: part.at for part in whole}
-    code = bytearray(b"".join(part.code for part in whole))
-    for offset, name in _called(bytes(code)).items():
+    starts = {part.name: part.at for part in bodies}
+    code = bytearray(b"".join(part.code for part in bodies))
+    for offset, name in _find_calls(bytes(code)).items():
         constant = bytes(code[offset : offset + 16])
-        code[offset : offset + 16] = reference(constant, starts[name] - offset // 8 - 1)
+        code[offset : offset + 16] = encode_reference(constant, starts[name] - offset // 8 - 1)
     return bytes(code)
 
 
-def _called(code: bytes) -> dict[int, str]:
+def _find_calls(code: bytes) -> dict[int, str]:
     """Find the placeholders of loop bodies: function names by the offset of the instruction."""
-    marks = {offset: value - MARK for offset, value in constants_of(code)}
-    return {offset: _name_of(number) for offset, number in marks.items() if 0 <= number <= 0xFF}
+    marks = {offset: value - MARK for offset, value in iter_constants(code)}
+    return {offset: _decode_name(number) for offset, number in marks.items() if 0 <= number <= 0xFF}
 
 
-def _name_of(number: int) -> str:
+def _decode_name(number: int) -> str:
     if number & _WALK:
         return f"script_walk_{number - _WALK}"
     return f"pt_vma_{number - _VMA}" if number & _VMA else f"pt_loop_{number}"
 
 
-def _entry_of(name: str) -> bytes:
+def _entry_code(name: str) -> bytes:
     if name.startswith("script_walk"):
         return WALK_ENTRY
     return VMA_ENTRY if name.startswith("pt_vma") else ENTRY
@@ -84,14 +84,14 @@ def _entry_of(name: str) -> bytes:
 def link_maps(code: bytes, descriptors: Mapping[str, int]) -> bytes:
     """Replace the placeholders of a script's maps by references to their descriptors, as BCC writes them."""
     linked = bytearray(code)
-    for offset, value in constants_of(code):
+    for offset, value in iter_constants(code):
         name = f"script_map_{value - MAP_MARK}"
         if 0 <= value - MAP_MARK <= 0xFF and name in descriptors:
-            linked[offset : offset + 16] = map_reference(code[offset : offset + 16], descriptors[name])
+            linked[offset : offset + 16] = encode_map_reference(code[offset : offset + 16], descriptors[name])
     return bytes(linked)
 
 
-def _entry(size: Size, context: Register, argument: Register) -> bytes:
+def _assemble_entry(size: Size, context: Register, argument: Register) -> bytes:
     """Return the entry code of a loop body, or of what looks at a mapping.
 
     The kernel passes the context and, before it, an argument: the iteration number or the mapping. The C
@@ -103,11 +103,11 @@ def _entry(size: Size, context: Register, argument: Register) -> bytes:
     return a.assemble()
 
 
-ENTRY = _entry(Size.W, _R2, _R1)
-VMA_ENTRY = _entry(Size.DW, _R3, _R2)
+ENTRY = _assemble_entry(Size.W, _R2, _R1)
+VMA_ENTRY = _assemble_entry(Size.DW, _R3, _R2)
 
 
-def _walk_entry() -> bytes:
+def _assemble_walk_entry() -> bytes:
     """Return the entry code of a callback for each entry of a map.
 
     The kernel passes the map, the key, the value and the context; the C function takes only the context,
@@ -120,4 +120,4 @@ def _walk_entry() -> bytes:
     return a.assemble()
 
 
-WALK_ENTRY = _walk_entry()
+WALK_ENTRY = _assemble_walk_entry()

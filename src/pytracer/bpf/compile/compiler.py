@@ -41,13 +41,13 @@ def compile_image(
     def work() -> bytes:
         from pytracer.bpf.compile.bcc import BccModule  # only in the child: it loads 64 MB of LLVM
 
-        return outcome_of(lambda: BccModule(name, text, cflags, headers).image(key, programs))
+        return encode_outcome(lambda: BccModule(name, text, cflags, headers).image(key, programs))
 
-    return _image(name, run_in_child(work, stop_requested=stop_requested))
+    return _decode_image(name, run_in_child(work, stop_requested=stop_requested))
 
 
-def outcome_of(compiled: Callable[[], Image]) -> bytes:
-    """Return the image or error of ``compiled`` as bytes for :func:`image_of` of another process."""
+def encode_outcome(compiled: Callable[[], Image]) -> bytes:
+    """Return the image or error of ``compiled`` as bytes for :func:`decode_outcome` of another process."""
     try:
         return _IMAGE + compiled().encode()
     except PytracerError as error:
@@ -55,19 +55,19 @@ def outcome_of(compiled: Callable[[], Image]) -> bytes:
         return _ERROR + json.dumps(words).encode()
 
 
-def image_of(outcome: bytes) -> Image:
-    """Return the image in the bytes of :func:`outcome_of`, or raise the error."""
+def decode_outcome(outcome: bytes) -> Image:
+    """Return the image in the bytes of :func:`encode_outcome`, or raise the error."""
     kind, data = outcome[:1], outcome[1:]
     if kind == _IMAGE:
         return decode(data)
-    called, message, hint, detail = json.loads(data)
-    cls = ImageError if called == ImageError.__name__ else getattr(errors, called, BuildError)
+    class_name, message, hint, detail = json.loads(data)
+    cls = ImageError if class_name == ImageError.__name__ else getattr(errors, class_name, BuildError)
     raise _make_error(cls, message, hint, detail)
 
 
-def _image(name: str, outcome: ChildResult) -> Image:
+def _decode_image(name: str, outcome: ChildResult) -> Image:
     if outcome.data:
-        return image_of(outcome.data)
+        return decode_outcome(outcome.data)
     match = _ERROR_LINE.search(outcome.stderr)
     if match is not None:
         raise BuildError(harmless(f"{name} does not compile: {match[1]}"), detail=outcome.stderr)

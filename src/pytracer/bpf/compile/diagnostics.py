@@ -18,12 +18,12 @@ _UNDECLARED = re.compile(
 _UNDEFINED = re.compile(r"function '(\w+)' has internal linkage but is not defined")
 
 
-def build_error(name: str, diagnostics: str, fallback: str) -> BuildError:
+def make_build_error(name: str, diagnostics: str, fallback: str) -> BuildError:
     """Return the error of a C file that does not compile. ``fallback`` is its reason if nothing in the
     ``diagnostics`` is known."""
     reason, hint = fallback, ""
     if found := _CLANG.search(diagnostics):
-        text, hint = _explain(found["text"])
+        text, hint = _explain_error(found["text"])
         reason = f"{found['place']}: {text}"
     elif found := _NO_MAP.search(diagnostics):
         reason = f"the map {found[1]} cannot be created: {found[2]}"
@@ -37,18 +37,18 @@ def build_error(name: str, diagnostics: str, fallback: str) -> BuildError:
     )
 
 
-def _explain(text: str) -> tuple[str, str]:
+def _explain_error(text: str) -> tuple[str, str]:
     """Return clang's message, and a hint that names the include or the option, "" if none is known."""
     if undefined := _UNDEFINED.search(text):
         name = undefined[1]
-        files = " and ".join(_files(rf"^static [^\n=(]*\b{name}\([^{{;]*\);"))
+        files = " and ".join(_find_includes(rf"^static [^\n=(]*\b{name}\([^{{;]*\);"))
         return f"{name}() is not defined", f"{files} calls it: the tracer's C defines it" if files else ""
     undeclared = _UNDECLARED.search(text)
     if undeclared is None:
         return text, ""
     name = undeclared[1] or undeclared[2]
     text = f"{name}{'()' if undeclared[1] else ''} is not declared"
-    for file in _files(rf"^(?:#define +{name}\b|static [^\n;=(]*\b{name}\([^;{{]*\{{|    {name},)"):
+    for file in _find_includes(rf"^(?:#define +{name}\b|static [^\n;=(]*\b{name}\([^;{{]*\{{|    {name},)"):
         return text, f'#include "{file}" declares it'
     if name.startswith("PT_LOSS_"):
         reasons = re.findall(r"^    PT_LOSS_(\w+),", _read("loss.h"), re.M)[:-1]
@@ -59,7 +59,7 @@ def _explain(text: str) -> tuple[str, str]:
     return text, ""
 
 
-def _files(pattern: str) -> list[str]:
+def _find_includes(pattern: str) -> list[str]:
     """Return the names of pytracer's includes that have this pattern."""
     folder = probes_folder() / "include"
     return [path.name for path in sorted(folder.glob("*.h")) if re.search(pattern, _read(path.name), re.M)]

@@ -65,15 +65,15 @@ def run_in_child(
             )  # of forking beside threads, since Python 3.12
             parent, pid = os.getpid(), os.fork()
             if not pid:
-                _work(work, parent, result, stderr)
-        status = _wait(pid, stop_requested)
-        return ChildResult(_read(result), status, _read(stderr).decode(errors="replace"))
+                _run_child(work, parent, result, stderr)
+        status = _wait_child(pid, stop_requested)
+        return ChildResult(_read_all(result), status, _read_all(stderr).decode(errors="replace"))
     finally:
         os.close(result)
         os.close(stderr)
 
 
-def _work(work: Callable[[], bytes], parent: int, result: int, stderr: int) -> None:
+def _run_child(work: Callable[[], bytes], parent: int, result: int, stderr: int) -> None:
     """Run the child's side, with all signals blocked at first. Does not return."""
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED)
@@ -90,7 +90,7 @@ def _work(work: Callable[[], bytes], parent: int, result: int, stderr: int) -> N
         os._exit(1)
 
 
-def _wait(pid: int, stop_requested: Callable[[], bool]) -> int:
+def _wait_child(pid: int, stop_requested: Callable[[], bool]) -> int:
     pidfd = os.pidfd_open(pid)
     try:
         poll = select.poll()
@@ -107,10 +107,10 @@ def _wait(pid: int, stop_requested: Callable[[], bool]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _read(descriptor: int) -> bytes:
+def _read_all(descriptor: int) -> bytes:
     size = os.lseek(descriptor, 0, os.SEEK_END)
-    parts, at = list[bytes](), 0
-    while at < size and (part := os.pread(descriptor, size - at, at)):
+    parts, position = list[bytes](), 0
+    while position < size and (part := os.pread(descriptor, size - position, position)):
         parts.append(part)
-        at += len(part)
+        position += len(part)
     return b"".join(parts)

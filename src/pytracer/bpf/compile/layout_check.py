@@ -47,16 +47,16 @@ class _Value(NamedTuple):
 
 def check_functions(checks: Sequence[MemberOffset]) -> str:
     """Return the C text to append to a program, "" without checks. BCC's rewriter leaves it unchanged."""
-    return "".join(check_function(chunk, name) for name, chunk in _chunks(checks))
+    return "".join(check_function(chunk, name) for name, chunk in _iter_chunks(checks))
 
 
 def verify_all(dump: Callable[[str], bytes], checks: Sequence[MemberOffset]) -> None:
     """``verify`` the compiled ``check_functions(checks)``; ``dump`` returns a function's bytecode."""
-    for name, chunk in _chunks(checks):
+    for name, chunk in _iter_chunks(checks):
         verify(dump(name), chunk)
 
 
-def _chunks(checks: Sequence[MemberOffset]) -> Iterator[tuple[str, Sequence[MemberOffset]]]:
+def _iter_chunks(checks: Sequence[MemberOffset]) -> Iterator[tuple[str, Sequence[MemberOffset]]]:
     for start in range(0, len(checks), _CHUNK):
         yield f"{FUNCTION}_{start // _CHUNK}", checks[start : start + _CHUNK]
 
@@ -80,58 +80,58 @@ def verify(bytecode: bytes, checks: Sequence[MemberOffset]) -> None:
 
     Raises SchemaError that names the first member whose offset is wrong or was not found.
     """
-    stored = _stores(bytecode)
+    stored_values = _interpret_stores(bytecode)
     for i, (record, member, offset) in enumerate(checks):
-        got = stored.get(8 * i)
-        if got != offset:
-            compiled = "nothing that could be checked" if got is None else f"offset {got}"
+        value = stored_values.get(8 * i)
+        if value != offset:
+            compiled = "nothing that could be checked" if value is None else f"offset {value}"
             raise SchemaError(
                 f"{record}.{member} is at offset {offset} in this kernel, but was compiled to {compiled}",
                 hint="try the kernel's header package instead of its BTF, and please report this",
             )
 
 
-def _stores(bytecode: bytes) -> dict[int, int]:
+def _interpret_stores(bytecode: bytes) -> dict[int, int]:
     """Interpret a function of straight-line code: the values that it stores, by byte offset from its
     argument."""
     if len(bytecode) % 8:
         raise SchemaError("the layout check is not a whole number of instructions")
     registers: dict[int, _Value | None] = {1: _Value(1, 0)}
-    stored: dict[int, int] = {}
+    stored_values: dict[int, int] = {}
     stack: dict[int, _Value | None] = {}
     words = list(struct.iter_unpack("=BBhi", bytecode))
     skip = False
-    for at, (code, nibbles, offset, number) in enumerate(words):
+    for index, (code, nibbles, offset, number) in enumerate(words):
         if skip:
             skip = False
             continue
         low, high = nibbles & 0xF, nibbles >> 4
-        to, source = (low, high) if _LITTLE else (high, low)
+        dst, source = (low, high) if _LITTLE else (high, low)
         if code == _EXIT:
             break
-        if code == _LD_IMM64 and at + 1 < len(words):
-            registers[to] = _Value(0, number & 0xFFFFFFFF | (words[at + 1][3] & 0xFFFFFFFF) << 32)
+        if code == _LD_IMM64 and index + 1 < len(words):
+            registers[dst] = _Value(0, number & 0xFFFFFFFF | (words[index + 1][3] & 0xFFFFFFFF) << 32)
             skip = True
         elif code in (_STORE_REGISTER, _STORE_NUMBER):
             value = registers.get(source) if code == _STORE_REGISTER else _Value(0, number & _U64)
-            place = registers.get(to)
-            if to == _FRAME:
+            base = registers.get(dst)
+            if dst == _FRAME:
                 stack[offset] = value
-            elif place and value and place.bases == value.bases == 1:
-                stored[place.number + offset] = value.number
+            elif base and value and base.bases == value.bases == 1:
+                stored_values[base.number + offset] = value.number
         elif code == _LOAD and source == _FRAME:
-            registers[to] = stack.get(offset)
+            registers[dst] = stack.get(offset)
         elif code & 7 in (4, 7):
-            registers[to] = _alu(code, registers.get(to), registers.get(source), number)
+            registers[dst] = _interpret_alu(code, registers.get(dst), registers.get(source), number)
         else:
             raise SchemaError(f"the layout check holds an instruction that it should not ({code:#x})")
-    return stored
+    return stored_values
 
 
-def _alu(code: int, left: _Value | None, register: _Value | None, number: int) -> _Value | None:
+def _interpret_alu(code: int, left: _Value | None, register: _Value | None, number: int) -> _Value | None:
     """Interpret one arithmetic instruction; None if the result is not tracked."""
     right = register if code & 8 else _Value(0, number)
-    operation, narrow = code & 0xF0, code & 7 == 4
+    operation, is_32_bit = code & 0xF0, code & 7 == 4
     result = None
     if operation == 0xB0:
         result = right
@@ -142,6 +142,6 @@ def _alu(code: int, left: _Value | None, register: _Value | None, number: int) -
             result = _Value(left.bases - right.bases, left.number - right.number)
         elif operation == 0x40 and not left.bases and not right.bases:
             result = _Value(0, left.number | right.number)
-    if result is None or (narrow and result.bases):
+    if result is None or (is_32_bit and result.bases):
         return None
-    return _Value(result.bases, result.number & (0xFFFFFFFF if narrow else _U64))
+    return _Value(result.bases, result.number & (0xFFFFFFFF if is_32_bit else _U64))

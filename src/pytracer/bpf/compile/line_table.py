@@ -58,14 +58,14 @@ def encode(programs: Mapping[str, Sequence[LineTableFunction]]) -> tuple[bytes, 
     ]
     line_infos = dict[str, FuncLineInfo]()
     for name, functions in programs.items():
-        known = all(function.lines for function in functions)
-        lines = [line for function in functions if known for line in function.lines]
+        has_lines = all(function.lines for function in functions)
+        lines = [line for function in functions if has_lines for line in function.lines]
         first = len(types) + 1
         infos = [FUNCTION.pack(function.at, first + i) for i, function in enumerate(functions)]
-        line_infos[name] = FuncLineInfo(b"".join(infos), b"".join(_records(lines, strings)))
+        line_infos[name] = FuncLineInfo(b"".join(infos), b"".join(_pack_line_info(lines, strings)))
         for function in functions:
-            named = strings.add(function.name.encode())
-            types.append(struct.pack("=III", named, BtfKind.FUNC << KIND_SHIFT | _STATIC, _PROTO))
+            name_offset = strings.add(function.name.encode())
+            types.append(struct.pack("=III", name_offset, BtfKind.FUNC << KIND_SHIFT | _STATIC, _PROTO))
     body = b"".join(types)
     head = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(body), len(body), len(strings.data))
     return head + body + bytes(strings.data), line_infos
@@ -82,22 +82,34 @@ def read_back(descriptor: int, source: str) -> list[Line]:
     ``source`` is the C as one text, with its ``#line`` directives. Instructions without a line (0: made by
     the compiler) belong to the line before. Raises OSError.
     """
-    known = split_by_file(source)
-    places = {file: project_path(file, lines) for file, lines in known.items()}
+    source_text = split_by_file(source)
+    places = {file: project_path(file, lines) for file, lines in source_text.items()}
     source_lines = list[Line]()
-    for one in read_program(descriptor).lines:
-        line = _line(one, known, places)
+    for source_line in read_program(descriptor).lines:
+        line = _convert_line(source_line, source_text, places)
         new = not source_lines or (line.file, line.number) != (source_lines[-1].file, source_lines[-1].number)
-        if new and (one.line or not source_lines):
+        if new and (source_line.line or not source_lines):
             source_lines.append(line)
     return source_lines
 
 
-def _line(one: SourceLine, known: Mapping[str, Mapping[int, str]], places: Mapping[str, str]) -> Line:
-    file = one.file.rpartition("/")[2]
-    if one.file.startswith(_VIRTUAL):
-        return Line(one.insn, one.file.removeprefix(_VIRTUAL), one.line, one.text.strip())
-    return Line(one.insn, places.get(file, file), one.line, known.get(file, {}).get(one.line, "").strip())
+def _convert_line(
+    source_line: SourceLine, source_text: Mapping[str, Mapping[int, str]], places: Mapping[str, str]
+) -> Line:
+    file = source_line.file.rpartition("/")[2]
+    if source_line.file.startswith(_VIRTUAL):
+        return Line(
+            source_line.insn,
+            source_line.file.removeprefix(_VIRTUAL),
+            source_line.line,
+            source_line.text.strip(),
+        )
+    return Line(
+        source_line.insn,
+        places.get(file, file),
+        source_line.line,
+        source_text.get(file, {}).get(source_line.line, "").strip(),
+    )
 
 
 class _Strings:
@@ -114,7 +126,7 @@ class _Strings:
         return self._places[text]
 
 
-def _records(lines: Sequence[Line], strings: _Strings) -> Iterator[bytes]:
+def _pack_line_info(lines: Sequence[Line], strings: _Strings) -> Iterator[bytes]:
     for line in lines:
         file, text = (strings.add(part.replace("\0", "").encode()) for part in (line.file, line.text))
         yield RECORD.pack(line.insn, file, text, line.number << LINE_SHIFT)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pytracer.bpf.compile.compiler import image_of
+from pytracer.bpf.compile.compiler import decode_outcome
 from pytracer.bpf.compile.headers.words import TRACEFS, trace_events
 from pytracer.bpf.identity import kernel_identity
 from pytracer.bpf.image import Image
@@ -71,9 +71,9 @@ def compile_remotely(
     there is no answer, HeadersError if the kernel cannot be identified, and KeyboardInterrupt once
     ``stop_requested`` returns True.
     """
-    request = CompileRequest(kernel_identity(VMLINUX), key, name, text, cflags, programs, _formats(text))
+    request = CompileRequest(kernel_identity(VMLINUX), key, name, text, cflags, programs, _read_formats(text))
     try:
-        path = _put(folder, request.encode())
+        path = _write_request(folder, request.encode())
         answer = path.with_suffix(ANSWER)
         deadline = time.monotonic() + _LIMIT
         while not answer.exists():
@@ -86,10 +86,10 @@ def compile_remotely(
         answer.unlink()
     except OSError as error:
         raise BuildError(f"{name} is not compiled: {VARIABLE}={folder}: {error.strerror}") from error
-    return image_of(data)
+    return decode_outcome(data)
 
 
-def _put(folder: Path, data: bytes) -> Path:
+def _write_request(folder: Path, data: bytes) -> Path:
     """Write a request under a temporary name, then rename it: the other end finds whole ones only."""
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
     with os.fdopen(handle, "wb") as file:
@@ -98,7 +98,7 @@ def _put(folder: Path, data: bytes) -> Path:
     return Path(temporary).rename(path)
 
 
-def _formats(text: str) -> tuple[tuple[str, str], ...]:
+def _read_formats(text: str) -> tuple[tuple[str, str], ...]:
     formats = list[tuple[str, str]]()
     for category, event in trace_events(text):
         for root in TRACEFS:

@@ -19,12 +19,12 @@ def list_needed(path: Path) -> list[str]:
     with path.open("rb") as file:
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _needed(data)
+                return _parse_needed(data)
         except (struct.error, ValueError, LookupError):
             return []
 
 
-def _needed(data: mmap.mmap) -> list[str]:
+def _parse_needed(data: mmap.mmap) -> list[str]:
     if data[:4] != b"\x7fELF" or data[4] != 2:
         return []
     order = _ORDERS[data[5]]
@@ -35,8 +35,8 @@ def _needed(data: mmap.mmap) -> list[str]:
     for kind, _, offset, _, _, length in segments:
         if kind != _PT_DYNAMIC:
             continue
-        for at in range(offset, offset + length, 16):
-            tag, value = struct.unpack_from(order + "qQ", data, at)
+        for position in range(offset, offset + length, 16):
+            tag, value = struct.unpack_from(order + "qQ", data, position)
             if tag == _DT_NULL:
                 break
             if tag == _DT_NEEDED:
@@ -48,9 +48,9 @@ def _needed(data: mmap.mmap) -> list[str]:
     for kind, _, offset, address, _, length in segments:
         if kind == _PT_LOAD and address <= strings < address + length:
             start = offset + strings - address
-            return [_string(data, start + name) for name in names]
+            return [_read_string(data, start + name) for name in names]
     return []
 
 
-def _string(data: mmap.mmap, start: int) -> str:
+def _read_string(data: mmap.mmap, start: int) -> str:
     return data[start : data.find(b"\0", start)].decode(errors="replace")

@@ -23,20 +23,24 @@ def probes_folder() -> Path:
     return Path(__file__).parents[2] / "probes_c"
 
 
-def read_source(name: str, generated: Mapping[str, str] | None = None) -> str:
-    """Return the whole text of a C file of ``probes_c`` (or an absolute path). ``generated`` are the texts,
-    by name, of includes that are written for this run. Raises BuildError."""
-    return _inline(probes_folder() / name, set(), generated or {})
+def read_source(name: str, generated_includes: Mapping[str, str] | None = None) -> str:
+    """Return the whole text of a C file of ``probes_c`` (or an absolute path). ``generated_includes`` are the
+    texts, by name, of includes that are written for this run. Raises BuildError."""
+    return _inline(probes_folder() / name, set(), generated_includes or {})
 
 
-def emit(name: str, defines: Iterable[tuple[str, str]], generated: Mapping[str, str] | None = None) -> str:
+def emit(
+    name: str, defines: Iterable[tuple[str, str]], generated_includes: Mapping[str, str] | None = None
+) -> str:
     """Return the C of ``read_source`` after its macros, for people to read.
 
     BCC puts its own helpers before it and rewrites map accesses in it; the compiler gets the macros as -D.
     """
     head = f"// {name} as it is handed to BCC, whose helpers.h and map types it is written for\n"
     return (
-        head + "".join(f"#define {n} {v}".rstrip() + "\n" for n, v in defines) + read_source(name, generated)
+        head
+        + "".join(f"#define {n} {v}".rstrip() + "\n" for n, v in defines)
+        + read_source(name, generated_includes)
     )
 
 
@@ -65,33 +69,42 @@ def project_path(file: str, lines: Mapping[int, str]) -> str:
     return file
 
 
-def _inline(path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
-    seen.add(path)
+def _inline(path: Path, included_paths: set[Path], generated_includes: Mapping[str, str]) -> str:
+    included_paths.add(path)
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BuildError(f"cannot read {path}: {error}") from error
-    return _inline_includes(lines, path, seen, generated)
+    return _inline_includes(lines, path, included_paths, generated_includes)
 
 
-def _inline_includes(lines: Iterable[str], path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
+def _inline_includes(
+    lines: Iterable[str], path: Path, included_paths: set[Path], generated_includes: Mapping[str, str]
+) -> str:
     """Inline the includes: pytracer's own, else those beside the file at ``path``."""
     name = path.name
-    out = [f'#line 1 "{name}"']
+    inlined = [f'#line 1 "{name}"']
     for number, line in enumerate(lines, 1):
         match = _INCLUDE.match(line)
         if match is None:
             # BCC puts lines of its own before and into functions.
-            begins = line == "{" or (line.endswith("{") and line[:1].isalpha() and ")" in line)
-            before = [f'#line {number} "{name}"'] if line == "{" else []
-            out += [*before, line, *([f'#line {number + 1} "{name}"'] if begins else [])]
+            begins_function = line == "{" or (line.endswith("{") and line[:1].isalpha() and ")" in line)
+            line_directive = [f'#line {number} "{name}"'] if line == "{" else []
+            inlined += [*line_directive, line, *([f'#line {number + 1} "{name}"'] if begins_function else [])]
             continue
         included = probes_folder() / "include" / match[1]
         if not included.exists() and (path.parent / match[1]).exists():
             included = path.parent / match[1]
-        if match[1] in generated:
-            out.append(_inline_includes(generated[match[1]].splitlines(), Path(match[1]), seen, generated))
-        elif included not in seen:
-            out.append(_inline(included, seen, generated))
-        out.append(f'#line {number + 1} "{name}"')
-    return "\n".join(out) + "\n"
+        if match[1] in generated_includes:
+            inlined.append(
+                _inline_includes(
+                    generated_includes[match[1]].splitlines(),
+                    Path(match[1]),
+                    included_paths,
+                    generated_includes,
+                )
+            )
+        elif included not in included_paths:
+            inlined.append(_inline(included, included_paths, generated_includes))
+        inlined.append(f'#line {number + 1} "{name}"')
+    return "\n".join(inlined) + "\n"

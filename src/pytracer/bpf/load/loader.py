@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pytracer.bpf.identity import version_code
 from pytracer.bpf.image import Image, MapSpec, patch_constants
-from pytracer.bpf.line_info import NOTHING, FuncLineInfo, load_btf
+from pytracer.bpf.line_info import NO_DEBUG_INFO, FuncLineInfo, load_btf
 from pytracer.bpf.load.tail_calls import TailCalls, tail_call_targets
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import LOCAL_STORAGE, MapType, ProgType, map_create, prog_load
@@ -45,12 +45,12 @@ class Loader:
         attach_type: int = 0,
         *,
         btf: int = -1,
-        line_info: FuncLineInfo = NOTHING,
+        line_info: FuncLineInfo = NO_DEBUG_INFO,
         btf_id: int = 0,
         constants: Mapping[int, int] | None = None,
         prologue: bytes = b"",
         label: str = "",
-        hear: Callable[[str], None] | None = None,
+        on_log: Callable[[str], None] | None = None,
     ) -> int:
         """Load a function with this code and return its descriptor; see
         :class:`~pytracer.bpf.load.module.Module`.
@@ -59,7 +59,7 @@ class Loader:
         or the error that explains the kernel's refusal.
         """
         instructions = prologue + patch_constants(code, constants or {})
-        line_info = line_info.shifted(len(prologue) // 8)
+        line_info = line_info.shift(len(prologue) // 8)
 
         def load(log: bytearray | None = None, level: int = 1) -> int:
             return prog_load(
@@ -76,7 +76,7 @@ class Loader:
                 lines=line_info.lines,
             )
 
-        descriptor = load_code(f"{self._name}:{program}", load, keep_logs=self._keep_logs, hear=hear)
+        descriptor = load_code(f"{self._name}:{program}", load, keep_logs=self._keep_logs, on_log=on_log)
         self._loaded.append(descriptor)
         return descriptor
 
@@ -127,18 +127,18 @@ class ImageModule:
         """See :class:`~pytracer.bpf.load.module.Module`."""
         return {spec.name for spec in self._image.programs if name in spec.references.values()}
 
-    def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
+    def load(self, program: str, kind: ProgType, attach_type: int = 0, **attributes: Any) -> int:
         """See :class:`~.module.Module`. Raises ImageError if the image has no such program."""
         spec = self._image.program(program)
         code = spec.link({name: table.fd for name, table in self._maps.items()})
-        loaded = self._loader.load(
-            program, code, kind, attach_type, btf=self._btf, line_info=spec.func_line_info, **rest
+        descriptor = self._loader.load(
+            program, code, kind, attach_type, btf=self._btf, line_info=spec.func_line_info, **attributes
         )
         self._tails.fill(
             spec.references.values(),
-            lambda name: self.load(name, kind, attach_type, **tail_call_targets(rest)),
+            lambda name: self.load(name, kind, attach_type, **tail_call_targets(attributes)),
         )
-        return loaded
+        return descriptor
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.load.module.Module`."""
@@ -159,21 +159,21 @@ class LoadRequest(Protocol):
 
 
 def load_code(
-    what: str, load: LoadRequest, *, keep_logs: bool, hear: Callable[[str], None] | None = None
+    name: str, load: LoadRequest, *, keep_logs: bool, on_log: Callable[[str], None] | None = None
 ) -> int:
-    """Load the program ``what``; if it passes, ``hear`` gets the whole verifier log.
+    """Load the program ``name``; if it passes, ``on_log`` gets the whole verifier log.
 
     Raises VerifierError, or the error that explains the kernel's refusal.
     """
     try:
-        return load() if hear is None else _load_verbose(load, hear)
+        return load() if on_log is None else _load_verbose(load, on_log)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOMEM):  # not from the verifier
-            raise explain(error, f"loading {what}") from error
-        return _reload_with_log(what, load, error, keep_logs=keep_logs)
+            raise explain(error, f"loading {name}") from error
+        return _reload_with_log(name, load, error, keep_logs=keep_logs)
 
 
-def _load_verbose(load: LoadRequest, hear: Callable[[str], None]) -> int:
+def _load_verbose(load: LoadRequest, on_log: Callable[[str], None]) -> int:
     """Load twice: once for the log of all steps, once for the statistics, since logging the steps distorts
     the time that the verifier reports."""
     log = bytearray(_LOG)
@@ -186,7 +186,7 @@ def _load_verbose(load: LoadRequest, hear: Callable[[str], None]) -> int:
         steps = "The log is longer than the kernel can hand out.\n"
     log = bytearray(_LOG)
     descriptor = load(log, _STATISTICS)
-    hear(steps + _log_text(log))
+    on_log(steps + _log_text(log))
     return descriptor
 
 
@@ -194,31 +194,31 @@ def _log_text(log: bytearray) -> str:
     return log.partition(b"\0")[0].decode(errors="replace")
 
 
-def _reload_with_log(what: str, load: LoadRequest, error: OSError, *, keep_logs: bool) -> int:
+def _reload_with_log(name: str, load: LoadRequest, error: OSError, *, keep_logs: bool) -> int:
     """Load again with a log; the first attempt has none, since writing it costs time at every start.
 
     Returns the descriptor if it loads now. Raises VerifierError, or the error that explains ``error`` if the
     log is empty.
     """
     log = bytearray(_LOG)
-    cut = ""
+    truncated = ""
     try:
         return load(log)
     except OSError as again:
         if again.errno == errno.ENOSPC:  # before Linux 6.4 (121664093803) the end is what is missing
-            cut = " (the log is longer than the kernel can hand out)"
+            truncated = " (the log is longer than the kernel can hand out)"
     text = _log_text(log)
     if not text.strip():
-        raise explain(error, f"loading {what}") from error
+        raise explain(error, f"loading {name}") from error
     from pytracer.bpf.load.verifier import keep_log, summarise  # imported late: only refusals need it
 
     refusal = summarise(text)
     if _WITHHELD.search(refusal.reason) and is_confidential():
-        raise locked_down(f"reading kernel memory, which {what} does") from error
-    at = f" at {refusal.source}" if refusal.source else ""
+        raise locked_down(f"reading kernel memory, which {name} does") from error
+    location = f" at {refusal.source}" if refusal.source else ""
     raise VerifierError(
-        f"the verifier refused {what}: {refusal.reason}{at}{cut}",
-        hint=f"the whole log is in {keep_log(what.rpartition(':')[2], text)}" if keep_logs else "",
+        f"the verifier refused {name}: {refusal.reason}{location}{truncated}",
+        hint=f"the whole log is in {keep_log(name.rpartition(':')[2], text)}" if keep_logs else "",
         detail=text,
     ) from error
 

@@ -31,7 +31,7 @@ class Module(Protocol):
         constants: Mapping[int, int] | None = None,
         prologue: bytes = b"",
         label: str = "",
-        hear: Callable[[str], None] | None = None,
+        on_log: Callable[[str], None] | None = None,
     ) -> int:
         """Load a function through the verifier. Returns its descriptor, which the module owns.
 
@@ -43,7 +43,7 @@ class Module(Protocol):
             constants: Values for placeholders in the code (:func:`pytracer.bpf.image.patch_constants`).
             prologue: Instructions to put before the program's own.
             label: The program's name in the kernel, by default that of the function.
-            hear: Gets the verifier log of a program that passes, which may be megabytes.
+            on_log: Gets the verifier log of a program that passes, which may be megabytes.
         """
         ...
 

@@ -14,30 +14,30 @@ from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import MapType, map_update
 
 
-def functions(name: str, entries: int, known: Collection[str]) -> Iterator[tuple[int, str]]:
-    """Yield (index, name) of the ``known`` functions that belong into the array ``name``."""
+def functions(name: str, entries: int, known_functions: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Yield (index, name) of the ``known_functions`` functions that belong into the array ``name``."""
     for index in range(entries):
-        if (function := f"{name}_{index}") in known:
+        if (function := f"{name}_{index}") in known_functions:
             yield index, function
 
 
-def tail_call_targets(how: Mapping[str, Any]) -> dict[str, Any]:
+def tail_call_targets(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the load attributes of a tail-called function: those of its caller, without prologue, log and
     label."""
-    return {word: value for word, value in how.items() if word not in ("prologue", "hear", "label")}
+    return {word: value for word, value in attributes.items() if word not in ("prologue", "on_log", "label")}
 
 
 class TailCalls:
     """The program arrays of a module, each filled once."""
 
-    def __init__(self, maps: Mapping[str, Map], known: Collection[str]) -> None:
-        """``known`` are the module's functions."""
-        self._maps, self._known = maps, known
+    def __init__(self, maps: Mapping[str, Map], known_functions: Collection[str]) -> None:
+        """``known_functions`` are the module's functions."""
+        self._maps, self._known = maps, known_functions
         self._filled = set[str]()
 
-    def fill(self, referred: Iterable[str], load: Callable[[str], int]) -> None:
+    def fill(self, referenced_maps: Iterable[str], load: Callable[[str], int]) -> None:
         """Fill the program arrays among the maps that a program refers to; ``load`` loads a function."""
-        for name in sorted({*referred} - self._filled):
+        for name in sorted({*referenced_maps} - self._filled):
             table = self._maps[name]
             if table.type == MapType.PROG_ARRAY:
                 self._filled.add(name)

@@ -36,8 +36,8 @@ def summarise(log: str) -> VerifierRefusal:
     for line in log.splitlines():
         match = _SOURCE.match(line)
         if match:
-            place = f"{match['file']}:{match['line']}" if match["file"] else ""
-            source = ": ".join(filter(None, (place, match["text"].strip())))
+            location = f"{match['file']}:{match['line']}" if match["file"] else ""
+            source = ": ".join(filter(None, (location, match["text"].strip())))
             reasons.clear()
         elif loop := _LOOP.search(line):
             reasons = [loop[0]]
@@ -56,9 +56,9 @@ def last_lines(log: str, steps: int = 16) -> list[str]:
     lines = [line.rstrip() for line in log.splitlines() if line.strip() and not _NOISE.match(line)]
     while lines and (_TRAILER.match(lines[-1]) or _LOOP_STATE.match(lines[-1])):
         lines.pop()
-    shown = lines[-steps:]
-    starts = [number for number, line in enumerate(shown) if line.startswith("; ")]
-    return shown[starts[0] :] if starts and starts[0] < len(shown) // 2 else shown
+    last_steps = lines[-steps:]
+    starts = [number for number, line in enumerate(last_steps) if line.startswith("; ")]
+    return last_steps[starts[0] :] if starts and starts[0] < len(last_steps) // 2 else last_steps
 
 
 @record

@@ -96,15 +96,15 @@ class AggregateReader:
     def _read_remaining(self, *, detached: bool) -> Rows | None:
         """Return the rows that stay in the kernel, after draining the others into the ledger."""
         if self._double_buffer is None:
-            standing: Rows | None = sum_cpus(*self._table.read(), self._schema)
+            table_rows: Rows | None = sum_cpus(*self._table.read(), self._schema)
         else:
             self._drain(self._double_buffer, detached=detached)
-            standing = None
+            table_rows = None
         if self._dense is None:
-            return standing
-        dense = sum_cpus(*self._dense.read(), self._schema)
-        return concatenate(standing, rows_of_dense(dense, self._table.key, self._schema))
+            return table_rows
+        dense_rows = sum_cpus(*self._dense.read(), self._schema)
+        return concatenate(table_rows, rows_of_dense(dense_rows, self._table.key, self._schema))
 
-    def _drain(self, sides: DoubleBuffer, *, detached: bool) -> None:
-        self._ledger.add_drained(sides.drain(self._schema, detached=detached))
+    def _drain(self, buffer: DoubleBuffer, *, detached: bool) -> None:
+        self._ledger.add_drained(buffer.drain(self._schema, detached=detached))
         self._taken_at = time.monotonic()

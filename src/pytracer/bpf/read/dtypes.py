@@ -66,21 +66,21 @@ def _dtype(node: Any) -> np.dtype[Any]:
     _name, members, *kind = node
     form = kind[0] if kind else "struct"
     if form == "union":
-        fields = [(name, *_member(rest)) for name, *rest in members]
+        fields = [(name, *_member(member)) for name, *member in members]
         return np.dtype({
             "names": [name for name, *_ in fields],
             "formats": [np.dtype((t, s)) if s else np.dtype(t) for _, t, s in fields],
             "offsets": [0] * len(fields),
         }, align=True)  # fmt: skip
-    return np.dtype([(name, *_member(rest)) for name, *rest in members], align=form != "struct_packed")
+    return np.dtype([(name, *_member(member)) for name, *member in members], align=form != "struct_packed")
 
 
-def _member(rest: list[Any]) -> tuple[Any, tuple[int, ...]]:
+def _member(member: list[Any]) -> tuple[Any, tuple[int, ...]]:
     """Return the (type, shape) of a member; an array of characters is a string, one of u8 is bytes."""
-    node, *more = rest
-    if more and isinstance(more[0], int):
+    node, *array_length = member
+    if array_length and isinstance(array_length[0], int):
         raise SchemaError("a map holds a bit-field, which BCC does not say the place of: use a whole member")
-    shape = tuple(more[0]) if more and isinstance(more[0], list) else ()
+    shape = tuple(array_length[0]) if array_length and isinstance(array_length[0], list) else ()
     if node == "char" and len(shape) == 1:
         return np.dtype(f"S{shape[0]}"), ()
     return _dtype(node), shape

@@ -34,30 +34,30 @@ class InflightCalls:
         now = time.monotonic()
         if not self._knows or now < self._looked_at + PAUSE:
             return
-        before, self._looked_at = self._looked_at, now
+        previous_look, self._looked_at = self._looked_at, now
         if not self._table.is_empty:
-            self._sweep(before)
+            self._sweep(previous_look)
 
-    def count_unwound(self, say: Callable[[str], None], *, over: bool) -> int:
+    def count_unwound(self, log: Callable[[str], None], *, is_over: bool) -> int:
         """Return how many calls of programs' functions ended with their threads, as far as they were found.
 
-        With ``over``, no program runs any more: a last sweep finds all of them, and ``say`` gets the number
-        of calls that have not returned yet.
+        With ``is_over``, no program runs any more: a last sweep finds all of them, and ``log`` gets the
+        number of calls that have not returned yet.
         """
-        if over and not self._is_over:
+        if is_over and not self._is_over:
             self._is_over = True
             if not self._table.is_empty and self._knows:
                 left = self._sweep(time.monotonic())
-                say(f"{left} calls had not returned when the trace ended")
+                log(f"{left} calls had not returned when the trace ended")
         return self._unwound
 
-    def _sweep(self, before: float) -> int:
+    def _sweep(self, started_before: float) -> int:
         keys, calls = self._table.read()
         # The idle threads (0) are not in /proc, and do not end. One that just ended may still be in a call.
-        old = (calls["ns"] < before * 1e9) & (calls["tid"] != 0)
-        threads = np.unique(calls["tid"][old]).tolist()
+        old_calls = (calls["ns"] < started_before * 1e9) & (calls["tid"] != 0)
+        threads = np.unique(calls["tid"][old_calls]).tolist()
         exited = [tid for tid in threads if not (self._proc / str(tid)).exists()]
-        over: Array = old & np.isin(calls["tid"], exited)
-        self._table.delete(keys[over])
-        self._unwound += int(np.count_nonzero(keys["target"][over] >= np.uint64(_PROCESS)))
-        return int(np.count_nonzero(~over))
+        exited_calls: Array = old_calls & np.isin(calls["tid"], exited)
+        self._table.delete(keys[exited_calls])
+        self._unwound += int(np.count_nonzero(keys["target"][exited_calls] >= np.uint64(_PROCESS)))
+        return int(np.count_nonzero(~exited_calls))

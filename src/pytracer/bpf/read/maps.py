@@ -76,9 +76,9 @@ class Map:
     @property
     def is_empty(self) -> bool:
         """True if a hash has no entry now."""
-        after = bytearray(max(self.key.itemsize, 8))
+        key = bytearray(max(self.key.itemsize, 8))
         try:
-            bpf(Command.MAP_GET_NEXT_KEY, struct.pack("IxxxxQQ", self.fd, 0, address(after)))
+            bpf(Command.MAP_GET_NEXT_KEY, struct.pack("IxxxxQQ", self.fd, 0, address(key)))
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return True
@@ -102,8 +102,8 @@ class Map:
             if command is Command.MAP_LOOKUP_AND_DELETE_BATCH:
                 self.delete(keys)
         size = self.value.itemsize
-        flat = raw.reshape(-1, cpus, stride)[:, :, :size]
-        values = np.ascontiguousarray(flat).view(self.value).reshape(-1, cpus)
+        trimmed = raw.reshape(-1, cpus, stride)[:, :, :size]
+        values = np.ascontiguousarray(trimmed).view(self.value).reshape(-1, cpus)
         return keys, values if self.is_per_cpu else values[:, 0]
 
     def update(self, key: bytes, value: bytes) -> None:
@@ -119,9 +119,9 @@ class Map:
         """Delete entries by their keys, shape (n,); missing ones are ignored."""
         buffer = bytearray(keys.tobytes())
         begin = address(buffer) if buffer else 0
-        for at in range(begin, begin + len(buffer), self.key.itemsize):
+        for offset in range(begin, begin + len(buffer), self.key.itemsize):
             try:
-                bpf(Command.MAP_DELETE_ELEM, struct.pack("IxxxxQ", self.fd, at))
+                bpf(Command.MAP_DELETE_ELEM, struct.pack("IxxxxQ", self.fd, offset))
             except OSError as error:
                 if error.errno != errno.ENOENT:
                     raise
@@ -130,24 +130,24 @@ class Map:
         keys = np.empty(self.max_entries, dtype=self.key)
         values = np.empty((self.max_entries, size), dtype=np.uint8)
         token = bytearray(max(self.key.itemsize, 8))
-        position, started = 0, False
+        position, has_started = 0, False
         # At least a bucket's worth: a hash returns whole buckets, and ENOSPC if one does not fit.
         step = min(self.max_entries, max(4096, 4 * 1024 * 1024 // size))
         while position < self.max_entries:
-            room = min(step, self.max_entries - position)
+            capacity = min(step, self.max_entries - position)
             attr = struct.pack(
                 "QQQQIIQQ",
-                address(token) if started else 0,
+                address(token) if has_started else 0,
                 address(token),
                 keys[position:].ctypes.data,
                 values[position:].ctypes.data,
-                room,
+                capacity,
                 self.fd,
                 0,
                 0,
             )
             try:
-                _, back = bpf_inout(command, attr)
+                _, reply = bpf_inout(command, attr)
             except BpfError as error:
                 if error.errno == errno.ENOENT:  # the end was reached, with what came before it
                     return keys[: position + _count(error.attr)], values[: position + _count(error.attr)]
@@ -155,25 +155,28 @@ class Map:
                     step = min(self.max_entries, step * 4)
                     continue
                 raise
-            position += _count(back)
-            started = True
+            position += _count(reply)
+            has_started = True
         return keys[:position], values[:position]
 
     def _walk(self, size: int) -> tuple[Array, Array]:
         keys: list[bytes] = []
         values: list[bytes] = []
         key, value = bytearray(self.key.itemsize), bytearray(size)
-        after = bytearray(self.key.itemsize)
+        previous_key = bytearray(self.key.itemsize)
         first = True
         while len(keys) < self.max_entries:
             key_address = 0 if first else address(key)
             try:
-                bpf(Command.MAP_GET_NEXT_KEY, struct.pack("IxxxxQQ", self.fd, key_address, address(after)))
+                bpf(
+                    Command.MAP_GET_NEXT_KEY,
+                    struct.pack("IxxxxQQ", self.fd, key_address, address(previous_key)),
+                )
             except OSError as error:
                 if error.errno == errno.ENOENT:
                     break
                 raise
-            key[:] = after
+            key[:] = previous_key
             first = False
             try:
                 bpf(

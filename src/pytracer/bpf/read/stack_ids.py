@@ -57,16 +57,16 @@ class StackMaps:
         columns = [values[name].tolist() for name in SampledProcess._fields]
         return dict(zip(keys.tolist(), map(SampledProcess, *columns), strict=True))
 
-    def begin_epoch(self, pid: int, when: int) -> None:
+    def begin_epoch(self, pid: int, since: int) -> None:
         """Use this time as the generation of later samples of a process, unless it has a younger one."""
         with contextlib.suppress(OSError):  # the map may be full
-            self._epochs.update(struct.pack("I", pid), struct.pack("Q", when))
+            self._epochs.update(struct.pack("I", pid), struct.pack("Q", since))
 
     def generation(self, pid: int) -> int:
         """Return the generation of a process; 0 if it was not sampled."""
         key, value = bytearray(struct.pack("I", pid)), bytearray(self._images.value.itemsize)
-        where = struct.pack("IxxxxQQQ", self._images.fd, address(key), address(value), 0)
+        lookup_attr = struct.pack("IxxxxQQQ", self._images.fd, address(key), address(value), 0)
         with contextlib.suppress(OSError):
-            bpf(Command.MAP_LOOKUP_ELEM, where)
+            bpf(Command.MAP_LOOKUP_ELEM, lookup_attr)
             return int(np.frombuffer(value, self._images.value)["generation"][0])
         return 0

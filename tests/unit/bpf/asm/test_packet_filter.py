@@ -7,7 +7,7 @@ import random
 import pytest
 
 from pytracer.bpf.asm.packet_filter import PacketContext, prologue
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from pytracer.errors import BuildError, PytracerError, UsageError
 from pytracer.kernel import pcap
 from pytracer.kernel.pcap import ClassicInstruction, CompiledFilter, LinkType, compile_filter
@@ -25,7 +25,7 @@ def made(*code: ClassicInstruction, link: LinkType = LinkType.ETHERNET) -> Compi
 
 def message(code: CompiledFilter, packet: bytes, context: PacketContext) -> bool:
     """Return what the translation says; PASSES and MATCH are all that it may."""
-    verdict = machine(prologue(code, context, PASSES) + returning(MATCH), packet, context)
+    verdict = machine(prologue(code, context, PASSES) + return_code(MATCH), packet, context)
     assert verdict in (PASSES, MATCH)
     return verdict == MATCH
 

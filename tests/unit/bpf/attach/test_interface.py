@@ -10,7 +10,7 @@ import pytest
 
 from pytracer.bpf.attach import clsact, interface, tcx, xdp, xdp_netlink
 from pytracer.bpf.attach.interface import InterfaceLink
-from pytracer.bpf.attach.owner import owner, short_name
+from pytracer.bpf.attach.owner import encode_short_name, name_owner
 from pytracer.errors import AttachError, UnsupportedError
 
 HERE = Path("/proc/self/ns/pid").stat().st_ino
@@ -31,7 +31,7 @@ class OneLink(InterfaceLink):
     [(1, True, ""), (1, False, "somebody took the program off"), (0x7FFFFFFF, False, "it is gone")],
 )
 def test_a_detached_program_is_reported_once(index, attached, message):
-    link = OneLink(-1, index, "eth0", how="")
+    link = OneLink(-1, index, "eth0", description="")
     link.attached = attached
     assert (link.poll_detached, link.is_over) == (message, bool(message))
     assert link.poll_detached == ""
@@ -69,7 +69,7 @@ def test_a_requested_mode_is_the_only_one_tried():
 
 @pytest.mark.parametrize("number", [errno.EBUSY, errno.EEXIST])
 def test_another_program_is_not_got_round(number, monkeypatch):
-    monkeypatch.setattr(xdp, "xdp_programs", lambda: {2: (42,)})
+    monkeypatch.setattr(xdp, "list_xdp_programs", lambda: {2: (42,)})
     monkeypatch.setattr(xdp, "describe_program", lambda number: f"somebody's, {number}")
     attach, requests = refusing(number)
     with pytest.raises(AttachError, match="another XDP program is on eth0, and stays: somebody's, 42"):
@@ -88,10 +88,10 @@ class Traffic:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.qdiscs: dict[int, str] = {}
         self.there: list[clsact.TrafficControlFilter] = []
-        monkeypatch.setattr(clsact, "qdiscs", lambda: dict(self.qdiscs))
+        monkeypatch.setattr(clsact, "list_qdiscs", lambda: dict(self.qdiscs))
         monkeypatch.setattr(clsact, "_request_qdisc", self.qdisc)
-        monkeypatch.setattr(clsact, "_request", self.filter)
-        monkeypatch.setattr(clsact, "filters", self.filters)
+        monkeypatch.setattr(clsact, "_request_filter", self.filter)
+        monkeypatch.setattr(clsact, "list_filters", self.filters)
 
     def qdisc(self, index: int, kind: int, _flags: int) -> None:
         if kind == clsact._DELQDISC:
@@ -127,7 +127,7 @@ def theirs(index: int, priority: int, name: str = "somebody's") -> clsact.Traffi
 def test_a_qdisc_that_was_made_goes_with_its_last_filter(traffic):
     first, _ = clsact._attach(2, "eth0", tcx.INGRESS, 3)
     second, _ = clsact._attach(2, "eth0", tcx.EGRESS, 3)
-    assert [one.name for one in (first, second)] == [f"pytracer_{owner(os.getpid())}_made"] * 2
+    assert [one.name for one in (first, second)] == [f"pytracer_{name_owner(os.getpid())}_made"] * 2
     clsact.remove(first)
     assert traffic.qdiscs == {2: "clsact"}
     clsact.remove(second)
@@ -160,7 +160,7 @@ def test_an_ingress_qdisc_takes_nothing_for_egress(traffic):
 
 
 def test_only_what_the_dead_left_is_swept(traffic):
-    alive = f"pytracer_{owner(os.getpid())}"
+    alive = f"pytracer_{name_owner(os.getpid())}"
     elsewhere = f"pytracer_{HERE + 1}_1_1_made"
     traffic.qdiscs = dict.fromkeys((2, 3, 4, 5), "clsact")
     traffic.there = [
@@ -178,8 +178,8 @@ def test_only_what_the_dead_left_is_swept(traffic):
 
 def test_only_programs_of_the_dead_are_taken_off(monkeypatch):
     names = {
-        11: short_name(DEAD.removeprefix("pytracer_")),
-        12: short_name(owner(os.getpid())),
+        11: encode_short_name(DEAD.removeprefix("pytracer_")),
+        12: encode_short_name(name_owner(os.getpid())),
         13: "xdp_dispatcher",
     }
     off = []
@@ -190,9 +190,11 @@ def test_only_programs_of_the_dead_are_taken_off(monkeypatch):
         opened[descriptor] = number
         return descriptor
 
-    monkeypatch.setattr(xdp_netlink, "xdp_programs", lambda: {2: (11,), 3: (12,), 4: (13,)})
+    monkeypatch.setattr(xdp_netlink, "list_xdp_programs", lambda: {2: (11,), 3: (12,), 4: (13,)})
     monkeypatch.setattr(xdp_netlink, "program_by_id", by_id)
     monkeypatch.setattr(xdp_netlink, "program_info", lambda fd: (opened[fd], names[opened[fd]]))
-    monkeypatch.setattr(xdp_netlink, "_set", lambda index, program, _flags: off.append((index, program)))
+    monkeypatch.setattr(
+        xdp_netlink, "_set_program", lambda index, program, _flags: off.append((index, program))
+    )
     xdp_netlink.sweep()
     assert off == [(2, -1)]

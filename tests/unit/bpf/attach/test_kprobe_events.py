@@ -11,7 +11,7 @@ import pytest
 
 from pytracer.bpf.attach import kprobe_events, kprobe_multi
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.owner import owner
+from pytracer.bpf.attach.owner import name_owner
 from pytracer.errors import AttachError, NotPermittedError, UnsupportedError
 from pytracer.kernel import functions
 from pytracer.kernel.functions import KernelFunctions
@@ -80,7 +80,7 @@ class Tracefs:
         self.root = root
         self.written: list[str] = []
         self.fails: dict[str, int] = {}
-        monkeypatch.setattr(kprobe_events, "_write", self.write)
+        monkeypatch.setattr(kprobe_events, "_write_commands", self.write)
         monkeypatch.setattr(kprobe_events.tracefs, "event_id", lambda category, event: 7)
         monkeypatch.setattr(kprobe_events, "attach_program", self.attach)
         self.holds("")
@@ -153,7 +153,7 @@ def test_an_event_that_somebody_uses_is_not_left_in_silence(events: Tracefs) -> 
 
 def test_only_leftovers_of_dead_processes_are_removed(events: Tracefs) -> None:
     local = Path("/proc/self/ns/pid").stat().st_ino
-    alive = owner(os.getpid())
+    alive = name_owner(os.getpid())
     lines = [
         f"p:pytracer/enter_{alive} 0x10 n=1",
         f"p:pytracer/enter_{local}_{os.getpid()}_1 0x10 n=1",  # the number has come round
@@ -172,10 +172,10 @@ def test_a_zombie_is_dead() -> None:
     if child == 0:
         os._exit(0)
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    assert owner(child) == ""
+    assert name_owner(child) == ""
     os.waitpid(child, 0)
-    assert owner(child) == ""
-    assert owner(os.getpid()) != ""
+    assert name_owner(child) == ""
+    assert name_owner(os.getpid()) != ""
 
 
 def test_commands_are_written_in_pieces_that_tracefs_takes(kernel: Path, monkeypatch) -> None:
@@ -183,7 +183,7 @@ def test_commands_are_written_in_pieces_that_tracefs_takes(kernel: Path, monkeyp
     (kernel / "kprobe_events").write_text("")
     monkeypatch.setattr(kprobe_events.os, "write", lambda _fd, data: pieces.append(data))
     lines = [f"p:group/event {number:#x}" for number in range(1000)]
-    kprobe_events._write(lines)
+    kprobe_events._write_commands(lines)
     assert len(pieces) > 1
     assert max(map(len, pieces)) <= 4095
     assert b"".join(pieces).decode().splitlines() == lines
@@ -199,7 +199,7 @@ def test_missed_runs_are_distinguished_from_an_unknown_number(
             buffer[32:40] = reported.to_bytes(8, "little")
 
     monkeypatch.setattr(kprobe_multi, "object_info", info)
-    assert kprobe_multi.missed(3) == count
+    assert kprobe_multi.read_missed(3) == count
     link = kprobe_multi.MultiLink(os.open(os.devnull, os.O_RDONLY))
     link.detach()
     assert link.missed == (count or 0)

@@ -9,7 +9,7 @@ import pytest
 
 from pytracer.bpf.attach import owner as owners
 from pytracer.bpf.attach.link import Link, attach_each
-from pytracer.bpf.attach.owner import is_dead, is_dead_short, owner, short_name
+from pytracer.bpf.attach.owner import encode_short_name, is_dead, is_dead_short, name_owner
 from support.hostile_names import hostile_process
 
 
@@ -21,7 +21,7 @@ def dead() -> str:
     if child == 0:
         os.read(read, 1)
         os._exit(0)
-    name = owner(child)
+    name = name_owner(child)
     os.write(write, b"x")
     os.waitpid(child, 0)
     os.close(read)
@@ -30,36 +30,36 @@ def dead() -> str:
 
 
 def test_living_owners_are_distinguished_from_dead_ones(dead):
-    alive = owner(os.getpid())
+    alive = name_owner(os.getpid())
     assert not is_dead(alive)
-    assert not is_dead_short(short_name(alive))
+    assert not is_dead_short(encode_short_name(alive))
     assert is_dead(dead)
-    assert is_dead_short(short_name(dead))
+    assert is_dead_short(encode_short_name(dead))
 
 
 def test_a_name_may_be_no_text():
     with hostile_process() as pid:
-        assert re.fullmatch(rf"\d+_{pid}_\d+", owner(pid))
-        assert not is_dead(owner(pid))
+        assert re.fullmatch(rf"\d+_{pid}_\d+", name_owner(pid))
+        assert not is_dead(name_owner(pid))
 
 
 def test_a_number_that_has_come_round_is_another_process():
-    namespace, process, mapping_made_at = owner(os.getpid()).split("_")
+    namespace, process, mapping_made_at = name_owner(os.getpid()).split("_")
     other = f"{namespace}_{process}_{int(mapping_made_at) + 1}"
     assert is_dead(other)
-    assert is_dead_short(short_name(other))
+    assert is_dead_short(encode_short_name(other))
 
 
 def test_another_pid_namespace_says_nothing(dead, monkeypatch):
-    monkeypatch.setattr(owners, "_namespace", lambda: 1)
+    monkeypatch.setattr(owners, "_read_pid_namespace", lambda: 1)
     assert not is_dead(dead)
-    assert not is_dead_short(short_name(dead))
+    assert not is_dead_short(encode_short_name(dead))
 
 
 def test_a_short_name_is_one_that_the_kernel_takes_whole():
-    for name in ("0_1_0", "4294967295_4194304_99999999999", owner(os.getpid())):
-        assert re.fullmatch(r"pt[0-9A-Za-z_.]{13}", short_name(name))
-    assert short_name("1_1_1") != short_name("1_1_2") != short_name("1_2_1")
+    for name in ("0_1_0", "4294967295_4194304_99999999999", name_owner(os.getpid())):
+        assert re.fullmatch(r"pt[0-9A-Za-z_.]{13}", encode_short_name(name))
+    assert encode_short_name("1_1_1") != encode_short_name("1_1_2") != encode_short_name("1_2_1")
 
 
 @pytest.mark.parametrize("name", ["", "count", "pt", "ptsomebody_else", "xdp_dispatcher", "pt!0123456789ab"])

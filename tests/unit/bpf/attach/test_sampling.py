@@ -75,7 +75,7 @@ def test_more_samples_than_the_kernel_takes(monkeypatch, opened):
 
 def test_one_for_each_thread_of_each_process(monkeypatch, opened):
     monkeypatch.setattr(
-        task_sample, "tasks_of", lambda processes: {p * 10 + n for p in processes for n in (0, 1)}
+        task_sample, "list_tasks", lambda processes: {p * 10 + n for p in processes for n in (0, 1)}
     )
     closed(task_sample.attach(TaskSample("", processes=(1, 2)), PLACE, 7))
     assert opened == [(10, -1), (11, -1), (20, -1), (21, -1)]
@@ -83,7 +83,7 @@ def test_one_for_each_thread_of_each_process(monkeypatch, opened):
 
 def test_threads_that_are_born_meanwhile_have_it_done_anew(monkeypatch, opened):
     seen = iter([{1}, {1, 2}, {1, 2}, {1, 2, 3}, {2, 3}, {2, 3}])
-    monkeypatch.setattr(task_sample, "tasks_of", lambda _processes: next(seen))
+    monkeypatch.setattr(task_sample, "list_tasks", lambda _processes: next(seen))
     before = descriptors()
     links = task_sample.attach(TaskSample("", processes=(1,)), PLACE, 7)
     assert opened == [(1, -1), (1, -1), (2, -1), (2, -1), (3, -1)]
@@ -100,7 +100,7 @@ def test_a_process_that_creates_threads_too_fast_is_sampled_by_cpus(monkeypatch,
         threads.add(len(threads))
         return set(threads)
 
-    monkeypatch.setattr(task_sample, "tasks_of", tasks)
+    monkeypatch.setattr(task_sample, "list_tasks", tasks)
     before = descriptors()
     links = task_sample.attach(TaskSample("", processes=(1,)), PLACE, 7)
     assert opened[-1] == (-1, 0)
@@ -117,6 +117,6 @@ def test_a_thread_that_has_ended_is_left_out(monkeypatch, opened):
         return really(attr, task, cpu)
 
     monkeypatch.setattr(perf_sample, "perf_event_open", perf_event_open)
-    monkeypatch.setattr(task_sample, "_lives", lambda thread: thread != 2)
+    monkeypatch.setattr(task_sample, "_is_alive", lambda thread: thread != 2)
     closed(task_sample.attach(TaskSample("", threads=(1, 2)), PLACE, 7))
     assert opened[-1] == (1, -1)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytracer.bpf.cache import directory
-from pytracer.bpf.cache.directory import CacheDir, cache_dir, distrust, read_trusted
+from pytracer.bpf.cache.directory import CacheDir, cache_dir, explain_distrust, read_trusted
 from pytracer.errors import CacheError
 
 
@@ -84,7 +84,7 @@ def test_a_folder_that_others_can_write_is_skipped_with_a_note(
     assert "\n" not in actual.note
     assert actual.path.stat().st_mode & 0o777 == 0o700
     assert cache_dir().path == actual.path
-    assert not distrust(actual.path)
+    assert not explain_distrust(actual.path)
 
 
 @pytest.mark.parametrize("requested", [True, False])
@@ -169,20 +169,20 @@ assert path.is_dir()
 def test_ancestors_count(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True, mode=0o755)
-    assert distrust(folder) == ""
+    assert explain_distrust(folder) == ""
     folder.parent.chmod(0o775)
-    assert "can be written by others" in distrust(folder)
+    assert "can be written by others" in explain_distrust(folder)
     # As /tmp is: nobody can rename what is not theirs.
     folder.parent.chmod(0o1777)
-    assert distrust(folder) == ""
+    assert explain_distrust(folder) == ""
     folder.chmod(0o1777)
-    assert "can be written by others" in distrust(folder)
+    assert "can be written by others" in explain_distrust(folder)
 
 
 def test_a_link_is_not_followed_when_judged(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    assert "not a folder" in distrust(tmp_path / "link")
+    assert "not a folder" in explain_distrust(tmp_path / "link")
 
 
 def test_a_cache_reached_by_a_link_is_known_by_its_real_name(
@@ -202,7 +202,7 @@ def test_a_folder_of_another_user_is_not_trusted(tmp_path: Path) -> None:
     os.chown(folder / "file", 12345, 12345)
     assert read_trusted(folder / "file") is None
     os.chown(folder.parent, 12345, 12345)
-    assert "belongs to uid 12345" in distrust(folder)
+    assert "belongs to uid 12345" in explain_distrust(folder)
 
 
 def test_files_are_read_only_if_they_can_be_trusted(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pytracer import packing
 from pytracer.bpf.cache import pack, pack_check
 from pytracer.bpf.cache.image_cache import Recipe
 from pytracer.bpf.cache.pack import Pack, PackEntry, PackError, decode
-from pytracer.bpf.cache.pack_check import problem_of
+from pytracer.bpf.cache.pack_check import find_problem
 from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.image import Image, MapSpec, ProgramSpec
 from pytracer.bpf.read.dtypes import dtype_of
@@ -430,9 +430,9 @@ def contents(program: str = "enter", **changed: dict[str, Any]) -> Image:
 
 
 def test_a_source_that_can_be_the_c_is_accepted() -> None:
-    assert problem_of(contents(), C) == ""
+    assert find_problem(contents(), C) == ""
     ring = {"type": 4, "key_size": 4, "value_size": 4}
-    assert problem_of(contents(events=ring), C) == ""
+    assert find_problem(contents(events=ring), C) == ""
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_a_source_that_can_be_the_c_is_accepted() -> None:
     ],
 )
 def test_a_source_that_cannot_be_the_c_is_refused(changed: dict[str, Any], problem: str) -> None:
-    assert problem in problem_of(contents(**changed), C)
+    assert problem in find_problem(contents(**changed), C)
 
 
 @pytest.mark.parametrize(

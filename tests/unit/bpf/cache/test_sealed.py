@@ -16,7 +16,9 @@ from pytracer.errors import HeadersError
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(sealed, "distrust", lambda _: "")  # of /tmp, that depends on who runs the test
+    monkeypatch.setattr(
+        sealed, "explain_distrust", lambda _: ""
+    )  # of /tmp, that depends on who runs the test
     return tmp_path / "headers"
 
 

@@ -69,13 +69,13 @@ def test_code_before_a_program_has_a_line_of_its_own():
             ]
         }
     )
-    assert reported["f"].shifted(0) == reported["f"]
-    btf, moved = Btf(data), reported["f"].shifted(4)
+    assert reported["f"].shift(0) == reported["f"]
+    btf, moved = Btf(data), reported["f"].shift(4)
     lines = read(btf, moved)
     assert lines[0] == (0, "--filter", 1, "the packet filter, from classic BPF")
     assert [insn for insn, *_ in lines[1:]] == [4, 6, 9, 11]
     assert functions(btf, moved) == [(0, "f"), (11, "g")]
-    assert FuncLineInfo(b"", b"").shifted(4) == FuncLineInfo(b"", b"")
+    assert FuncLineInfo(b"", b"").shift(4) == FuncLineInfo(b"", b"")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.compile import remote
-from pytracer.bpf.compile.compiler import outcome_of
+from pytracer.bpf.compile.compiler import encode_outcome
 from pytracer.bpf.compile.remote import ANSWER, REQUEST, CompileRequest, compile_remotely
 from pytracer.bpf.image import Image, ImageError
 from pytracer.errors import BuildError, PytracerError, SchemaError
@@ -43,12 +43,12 @@ def failing(error: PytracerError) -> bytes:
     def compiled() -> Image:
         raise error
 
-    return outcome_of(compiled)
+    return encode_outcome(compiled)
 
 
 def test_the_image_comes_back_and_no_file_is_left(tmp_path: Path) -> None:
     seen = list[CompileRequest]()
-    other = answer(tmp_path, outcome_of(lambda: IMAGE), seen)
+    other = answer(tmp_path, encode_outcome(lambda: IMAGE), seen)
     assert compile_remotely(tmp_path, *REST) == IMAGE
     other.join()
     assert seen == [CompileRequest("6.99.0-test", *REST, ())]
@@ -83,7 +83,7 @@ def test_formats_of_the_events_that_the_text_names_go_with_it(
     (event / "format").write_text("name: sched_switch\n")
     monkeypatch.setattr(remote, "TRACEFS", (tmp_path / "none", tmp_path / "tracing"))
     text = "int a(struct tracepoint__sched__sched_switch *x); int b(struct tracepoint__sched__gone *x);"
-    assert remote._formats(text) == (("sched/sched_switch", "name: sched_switch\n"),)
+    assert remote._read_formats(text) == (("sched/sched_switch", "name: sched_switch\n"),)
 
 
 def test_without_an_answer_no_other_compiler_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

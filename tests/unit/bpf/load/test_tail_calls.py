@@ -37,5 +37,5 @@ def test_each_array_is_filled_once(monkeypatch):
 
 
 def test_tail_called_functions_have_the_type_of_the_program():
-    how = {"btf_id": 7, "constants": {1: 2}, "prologue": b"x", "label": "l", "hear": print}
-    assert tail_calls.tail_call_targets(how) == {"btf_id": 7, "constants": {1: 2}}
+    attributes = {"btf_id": 7, "constants": {1: 2}, "prologue": b"x", "label": "l", "on_log": print}
+    assert tail_calls.tail_call_targets(attributes) == {"btf_id": 7, "constants": {1: 2}}

@@ -113,7 +113,7 @@ def write(a: Assembler, maps: dict[str, Map]) -> None:
     """Write the program: it parses the packet and counts it by protocol."""
     a.comment("keep the packet where calls leave it alone")
     a.mov(R6, R1)
-    _ask_for_direction(a, maps)
+    _check_direction(a, maps)
     _find_ethertype(a, maps)
     _skip_tags(a)
     a.jump_if(R7, ">=", TYPE_MIN, "typed")
@@ -142,7 +142,7 @@ def write(a: Assembler, maps: dict[str, Map]) -> None:
     a.exit()
 
 
-def _ask_for_direction(a: Assembler, maps: dict[str, Map]) -> None:
+def _check_direction(a: Assembler, maps: dict[str, Map]) -> None:
     a.comment("direction = pt_config[DIRECTION]")
     a.store(W, R10, SLOT, DIRECTION)
     _look_up(a, maps["pt_config"], SLOT)
@@ -264,8 +264,8 @@ def _count(a: Assembler, maps: dict[str, Map]) -> None:
     a.store(DW, R10, ZERO, 0)
     a.store(DW, R10, ZERO + 8, 0)
     a.load_map(R1, maps["rows"].fd, "rows")
-    _point(a, R2, ROW)
-    _point(a, R3, ZERO)
+    _load_address(a, R2, ROW)
+    _load_address(a, R3, ZERO)
     a.mov(R4, 1)  # BPF_NOEXIST
     a.call(HelperId.map_update_elem)
     _look_up(a, maps["rows"], ROW)
@@ -293,7 +293,7 @@ def _count(a: Assembler, maps: dict[str, Map]) -> None:
 def _look_up(a: Assembler, table: Map, key: int) -> None:
     """``r0 = &table[key]``, or 0. The key is on the stack."""
     a.load_map(R1, table.fd, table.name)
-    _point(a, R2, key)
+    _load_address(a, R2, key)
     a.call(HelperId.map_lookup_elem)
 
 
@@ -301,16 +301,16 @@ def _read_packet(a: Assembler, offset: Register | int, size: int) -> None:
     """Copy ``size`` bytes of the packet to BYTES; a packet that ends before is malformed."""
     a.mov(R1, R6)
     a.mov(R2, offset)
-    _point(a, R3, BYTES)
+    _load_address(a, R3, BYTES)
     a.mov(R4, size)
     a.call(HelperId.skb_load_bytes)
     a.jump_if(R0, "!=", 0, "malformed")
 
 
-def _point(a: Assembler, register: Register, place: int) -> None:
+def _load_address(a: Assembler, register: Register, offset: int) -> None:
     """``register`` = the address of a place on the stack."""
     a.mov(register, R10)
-    a.add(register, place)
+    a.add(register, offset)
 
 
 # Step 3: load them
@@ -335,10 +335,11 @@ class Lesson:
         attach_type: int = 0,
         *,
         prologue: bytes = b"",
-        hear: Callable[[str], None] | None = None,
+        on_log: Callable[[str], None] | None = None,
         **_other: Any,
     ) -> int:
-        """Load ``count``, all there is here; its descriptor, owned by the lesson. Raises VerifierError."""
+        """Load the program ``count`` and return its descriptor, which the lesson owns. Raises
+        VerifierError."""
         if program != "count" or kind is not ProgType.SOCKET_FILTER or attach_type:
             raise BuildError(f"the lesson has no program {program!r} of type {kind.name.lower()}")
         # The user's packet filter (bpf/asm/packet_filter.py) comes first and drops what does not match.
@@ -347,7 +348,7 @@ class Lesson:
         def load_it(log: bytearray | None = None, level: int = 1) -> int:
             return prog_load(kind, code, log=log, level=level, name=program)
 
-        self._loaded.append(load_code(f"sockcount:{program}", load_it, keep_logs=True, hear=hear))
+        self._loaded.append(load_code(f"sockcount:{program}", load_it, keep_logs=True, on_log=on_log))
         return self._loaded[-1]
 
     def close(self) -> None:
@@ -377,7 +378,7 @@ def build(config: Sequence[int] = (IN,), rows: int = 5120) -> Lesson:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Count for five seconds what comes in by the interface named, or show the program."""
+    """Count the packets that an interface receives in five seconds, or print the program."""
     with contextlib.closing(build()) as lesson:
         if not arguments:
             print(lesson.program.listing())

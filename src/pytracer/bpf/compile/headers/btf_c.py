@@ -88,22 +88,24 @@ def _defines(
         line = macros.define(word, version=version, page_size=page_size)
         if line is not None:
             values[word] = line
-            more = names.also(line)
-            todo += sorted(more.words - names.words)
+            words = names.also(line)
+            todo += sorted(words.words - names.words)
             if word in names.words:
-                names = more
+                names = words
     return dict(sorted(values.items())), names
 
 
 class _Writer:
     """One header under construction."""
 
-    def __init__(self, btf: Btf, names: SourceWords, defines: dict[str, str], wanted: Iterable[str]) -> None:
+    def __init__(
+        self, btf: Btf, names: SourceWords, defines: dict[str, str], wanted_names: Iterable[str]
+    ) -> None:
         self.btf = btf
         self.names = names
         self.c = TypeWriter(btf, names)
         self.defines = defines
-        self.wanted = wanted
+        self.wanted = wanted_names
         self.out: list[str] = []
         self.checks: list[MemberOffset] = []
         self.full: set[int] = set()
@@ -215,12 +217,12 @@ class _Writer:
         """Return the members of a struct or union to write; an unnamed inner one only if it has any."""
         if type_id not in self._select:
             self._select[type_id] = []  # ends a type that contains itself
-            words, whole = self.names.words, type_id in self.full
+            words, is_complete = self.names.words, type_id in self.full
             self._select[type_id] = [
                 m
                 for m in self.btf.members(type_id)
                 if (
-                    whole or m.name in words
+                    is_complete or m.name in words
                     if m.name
                     else self._inner(m) and self._select_members(self._inner(m))
                 )
@@ -249,25 +251,27 @@ class _Writer:
 
     def _needs(self, type_id: int) -> None:
         for member in self._select_members(type_id):
-            held = self.c.element(member.type)
+            element_id = self.c.element(member.type)
             if self._inner(member):
-                self._needs(held)
-            elif self.btf.kind(held) in COMPOSITES:
-                if self.done.get(held) is False:
+                self._needs(element_id)
+            elif self.btf.kind(element_id) in COMPOSITES:
+                if self.done.get(element_id) is False:
                     raise HeadersError(
-                        f"{self.btf.origin} is damaged: {self.c.spelling(held)} contains itself"
+                        f"{self.btf.origin} is damaged: {self.c.spelling(element_id)} contains itself"
                     )
-                self._composite(held)
+                self._composite(element_id)
             elif (
-                type_id not in self.full and (to := self.c.pointee(member.type)) and self._select_members(to)
+                type_id not in self.full
+                and (pointee_id := self.c.pointee(member.type))
+                and self._select_members(pointee_id)
             ):
-                self.queue.append(to)
+                self.queue.append(pointee_id)
 
     def _body(self, type_id: int, checked: str, base: int, lines: list[str], tab: str) -> None:
         """Write the members of a struct or union whose byte 0 is byte ``base`` of the checked one."""
         btf, size = self.btf, self.btf.size_of(type_id)
         union = btf.kind(type_id) is BtfKind.UNION
-        at = 0
+        bit_offset = 0
         members = self._select_members(type_id)
         runs = _bit_runs(members, union)
         for i, member in enumerate(members):
@@ -275,16 +279,16 @@ class _Writer:
             if i in runs and runs[i][0] != i:
                 continue
             if not union:
-                if start < at:
+                if start < bit_offset:
                     raise HeadersError(
                         f"{btf.origin} is damaged: members of {self.c.spelling(type_id)} overlap"
                     )
-                if start > at:
-                    lines.append(f"{tab}unsigned char __pad_{len(lines)}[{start - at}];")
+                if start > bit_offset:
+                    lines.append(f"{tab}unsigned char __pad_{len(lines)}[{start - bit_offset}];")
             if i in runs:
                 run = [m for k, m in enumerate(members) if k in runs and runs[k][0] == i]
                 self._bits(run, start, end, checked, base, lines, tab)
-                at = max(at, end)
+                bit_offset = max(bit_offset, end)
                 continue
             inner = self._inner(member)
             if inner:
@@ -296,29 +300,29 @@ class _Writer:
                 lines.append(f"{tab}{self.c.declare(member.type, member.name)};")
                 if checked:
                     self.checks.append(MemberOffset(checked, member.name, base + start))
-            at = max(at, start + btf.size_of(member.type))
-        if at > size:
+            bit_offset = max(bit_offset, start + btf.size_of(member.type))
+        if bit_offset > size:
             raise HeadersError(f"{btf.origin} is damaged: {self.c.spelling(type_id)} is too small")
         if union and size:
             lines.append(f"{tab}unsigned char __all_{len(lines)}[{size}];")
-        elif at < size:
-            lines.append(f"{tab}unsigned char __pad_{len(lines)}[{size - at}];")
+        elif bit_offset < size:
+            lines.append(f"{tab}unsigned char __pad_{len(lines)}[{size - bit_offset}];")
 
     def _bits(
         self, run: list[BtfMember], start: int, end: int, checked: str, base: int, lines: list[str], tab: str
     ) -> None:
         """Write bit-fields that share the bytes ``start`` up to ``end``; the first byte gets a name to
         check."""
-        mark, at = f"__bits_{len(lines)}", start * 8
+        mark, bit_offset = f"__bits_{len(lines)}", start * 8
         if end - start > 8:
             lines.append(f"{tab}unsigned char {mark}[{end - start}]; /* {', '.join(m.name for m in run)} */")
             return
         fields = []
         for member in run:
-            if member.bit_offset > at:
-                fields.append(f"unsigned char : {member.bit_offset - at};")
+            if member.bit_offset > bit_offset:
+                fields.append(f"unsigned char : {member.bit_offset - bit_offset};")
             fields.append(f"{self.c.scalar(self.btf.resolve(member.type))} {member.name} : {member.bits};")
-            at = member.bit_offset + member.bits
+            bit_offset = member.bit_offset + member.bits
         lines.append(
             f"{tab}union {{ unsigned char {mark}[{end - start}]; "
             f"struct {{ {' '.join(fields)} }} __attribute__((packed)); }} __attribute__((packed));"

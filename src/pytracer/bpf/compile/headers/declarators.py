@@ -72,14 +72,14 @@ class TypeWriter:
         """Return the C type of an integer or enum of at most 64 bits."""
         btf, kind = self.btf, self.btf.kind(type_id)
         if kind in ENUMS:
-            signed, size = btf.enum_signed(type_id), btf.size_of(type_id)
+            is_signed, size = btf.enum_signed(type_id), btf.size_of(type_id)
         elif kind is BtfKind.INT:
-            name, (size, _, _, signed, _, _) = btf.name(type_id), btf.integer(type_id)
+            name, (size, _, _, is_signed, _, _) = btf.name(type_id), btf.integer(type_id)
             if _C_INT.match(name):
                 return name
         else:
             raise HeadersError(f"{btf.origin} is damaged: a bit-field of type {type_id}")
-        return f"{'signed' if signed else 'unsigned'} {_BY_SIZE.get(size, 'char')}"
+        return f"{'signed' if is_signed else 'unsigned'} {_BY_SIZE.get(size, 'char')}"
 
     def declare(self, type_id: int, name: str) -> str | None:
         """Declare ``name`` with this type; None for types that C cannot declare so (a function, say)."""
@@ -91,8 +91,8 @@ class TypeWriter:
                 type_id = btf.resolve(btf.target(type_id))
                 behind = btf.kind(type_id)
                 # C wants to know the whole struct for an array of them, even behind a pointer.
-                opaque = behind is BtfKind.ARRAY and btf.kind(self.element(type_id)) in COMPOSITES
-                if opaque or behind is BtfKind.FUNC_PROTO:
+                is_opaque = behind is BtfKind.ARRAY and btf.kind(self.element(type_id)) in COMPOSITES
+                if is_opaque or behind is BtfKind.FUNC_PROTO:
                     return f"void *{name}"
                 name = f"(*{name})" if behind is BtfKind.ARRAY else f"*{name}"
             elif kind is BtfKind.ARRAY:
@@ -137,7 +137,9 @@ class TypeWriter:
             members = [(m, self.alignment(m.type, depth + 1)) for m in btf.members(type_id)]
             best, size = max(chain((1,), (a for _, a in members))), btf.size_of(type_id)
             places = [(m.bit_offset, a) for m, a in members if not m.bits]
-            while best > 1 and (size % best or any(at % (8 * min(a, best)) for at, a in places)):
+            while best > 1 and (
+                size % best or any(bit_offset % (8 * min(a, best)) for bit_offset, a in places)
+            ):
                 best //= 2
             self._align[type_id] = best
         return self._align[type_id]

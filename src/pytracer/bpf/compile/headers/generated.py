@@ -70,13 +70,13 @@ def make_tree(
     if checks is not None:
         _touch(path)
         return HeaderTree(path, checks, cached=True)
-    wanted, includes = needs_of(libbcc) if libbcc else (set[str](), set[str]())
-    written = write_header(
+    helper_names, includes = needs_of(libbcc) if libbcc else (set[str](), set[str]())
+    header = write_header(
         Btf.load(btf_path),
         names,
         version=kernel_version(),
         page_size=os.sysconf("SC_PAGE_SIZE"),
-        wanted_enumerators=wanted,
+        wanted_enumerators=helper_names,
     )
 
     def fill(new: Path) -> None:
@@ -84,13 +84,13 @@ def make_tree(
             file = new / "include" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch(mode=0o600)
-        (new / KCONFIG).write_text(written.text)
-        (new / _CHECKS).write_text(json.dumps(written.checks))
+        (new / KCONFIG).write_text(header.text)
+        (new / _CHECKS).write_text(json.dumps(header.checks))
         (new / ORIGIN).write_text(os.uname().release if btf_path == VMLINUX else btf_path.name)
 
     path = sealed.load_or_create(cache, FOLDER, name, fill)
     _prune(path.parent)
-    return HeaderTree(path, written.checks, cached=False)
+    return HeaderTree(path, header.checks, cached=False)
 
 
 def _load(path: Path) -> tuple[MemberOffset, ...] | None:

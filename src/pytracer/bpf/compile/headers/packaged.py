@@ -56,10 +56,12 @@ def replace_bpf_header(path: Path, cache: CacheDir, libbcc: Path | None) -> Path
     if libbcc is None:
         return path
     try:
-        known = {f"BPF_FUNC_{name}" for name in _HELPER.findall((path / BPF).read_text(errors="replace"))}
+        known_helpers = {
+            f"BPF_FUNC_{name}" for name in _HELPER.findall((path / BPF).read_text(errors="replace"))
+        }
     except OSError:
         return path
-    if needs_of(libbcc)[0] - known:
+    if needs_of(libbcc)[0] - known_helpers:
         return path
     head = f'#include "{path / KCONFIG}"\n#include <uapi/linux/bpf.h>\n'
     parts = (path, (path / KCONFIG).stat().st_mtime_ns, head)
@@ -68,7 +70,7 @@ def replace_bpf_header(path: Path, cache: CacheDir, libbcc: Path | None) -> Path
     def fill(new: Path) -> None:
         for top in ("include", "arch"):
             if (path / top).is_dir():
-                _link(new / top, [path / top], 1, opened=["linux"])
+                _link(new / top, [path / top], 1, shared_folders=["linux"])
         (new / KCONFIG).unlink()
         (new / KCONFIG).write_text(head)
 
@@ -132,33 +134,34 @@ def join(build: Path, source: Path, cache: CacheDir) -> Path:
 
     def fill(new: Path) -> None:
         for top in ("include", "arch"):
-            _link(new / top, [half / top for half in (build, source) if (half / top).is_dir()], 8)
+            _link(new / top, [tree / top for tree in (build, source) if (tree / top).is_dir()], 8)
 
     return sealed.load_or_create(cache, FOLDER, f"package-{key}", fill)
 
 
-def _link(into: Path, halves: list[Path], depth: int, opened: Sequence[str] = ()) -> None:
-    """Make links in ``into`` to the entries of the ``halves``. Folders in both, or ``opened``, are merged."""
+def _link(target: Path, trees: list[Path], depth: int, shared_folders: Sequence[str] = ()) -> None:
+    """Make links in ``target`` to the entries of the ``trees``. Folders in both, or ``shared_folders``, are
+    merged."""
     entries: dict[str, list[Path]] = {}
-    for half in halves:
-        for entry in half.iterdir():
+    for tree in trees:
+        for entry in tree.iterdir():
             entries.setdefault(entry.name, []).append(entry)
-    into.mkdir(mode=0o700, exist_ok=True)
+    target.mkdir(mode=0o700, exist_ok=True)
     for name, path in entries.items():
         folders = [entry for entry in path if entry.is_dir()]
-        if (len(folders) > 1 or (folders and name in opened)) and depth:
-            _link(into / name, folders, depth - 1)
+        if (len(folders) > 1 or (folders and name in shared_folders)) and depth:
+            _link(target / name, folders, depth - 1)
         else:
-            (into / name).symlink_to(path[0])
+            (target / name).symlink_to(path[0])
 
 
-def _extract(tar: tarfile.TarFile, into: Path) -> None:
-    """Extract plain files and folders only, and only inside ``into``: headers consist of nothing else."""
+def _extract(tar: tarfile.TarFile, folder: Path) -> None:
+    """Extract plain files and folders only, and only inside ``folder``: headers consist of nothing else."""
     for entry in tar:
         parts = PurePosixPath(entry.name).parts
         if entry.name.startswith("/") or ".." in parts:
             raise HeadersError(f"the archive holds a file outside its folder: {entry.name}")
-        target = into.joinpath(*parts)
+        target = folder.joinpath(*parts)
         if entry.isdir():
             target.mkdir(mode=0o700, parents=True, exist_ok=True)
         elif entry.isfile() and (data := tar.extractfile(entry)) is not None:

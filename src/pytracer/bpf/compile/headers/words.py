@@ -68,9 +68,9 @@ class SourceWords:
         """
         clean = _NOISE.sub(_quiet, text)
         own_tags = {name for _, name, body in _TAG.findall(clean) if body}
-        own = {name for pattern in _OWN for name in pattern.findall(clean)}
+        own_names = {name for pattern in _OWN for name in pattern.findall(clean)}
         for body in _OWN_ENUM.findall(clean):
-            own.update(word.group() for part in body.split(",") if (word := _WORD.search(part)))
+            own_names.update(word.group() for part in body.split(",") if (word := _WORD.search(part)))
         formats = _formats(clean, tuple(tracefs))
         tags = {(kind, name) for kind, name, _ in _TAG.findall(clean) + _TAG.findall(formats)}
         words = set(_WORD.findall(clean)) | set(_WORD.findall(formats))
@@ -78,14 +78,14 @@ class SourceWords:
             frozenset(words - KEYWORDS),
             frozenset(tag for tag in tags if tag[1] not in own_tags),
             frozenset(own_tags),
-            frozenset(own - KEYWORDS),
+            frozenset(own_names - KEYWORDS),
             frozenset(_INCLUDE.findall(text)),
         )
 
     def also(self, text: str) -> SourceWords:
         """Return these words and those used in ``text``."""
-        more = SourceWords.of(text, tracefs=())
-        return replace(self, words=self.words | more.words, tags=self.tags | more.tags)
+        other = SourceWords.of(text, tracefs=())
+        return replace(self, words=self.words | other.words, tags=self.tags | other.tags)
 
     def digest(self) -> str:
         """Return a short hash that is equal for texts with the same words."""

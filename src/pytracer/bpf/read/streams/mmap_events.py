@@ -80,16 +80,16 @@ class MappingEvents:
             self._looked = now
         for cpu, ring in self._rings.items():
             was_full = False
-            while waiting := ring.waiting:
-                records, used = ring.read(waiting)
-                if not used:
+            while pending := ring.waiting:
+                records, consumed = ring.read(pending)
+                if not consumed:
                     break
-                was_full = was_full or ring.waiting + used > self._size - _LONGEST
+                was_full = was_full or ring.waiting + consumed > self._size - _LONGEST
                 self._new.append(records)
                 # The kernel reports it once there is room again: records were lost since the one before.
                 times = np.concatenate(([self._last.get(cpu, 0)], records.times.astype(np.int64)))
-                for at in np.flatnonzero(records.kinds == LOST).tolist():
-                    gaps.append((int(times[at]), int(times[at + 1])))
+                for index in np.flatnonzero(records.kinds == LOST).tolist():
+                    gaps.append((int(times[index]), int(times[index + 1])))
                 self._last[cpu] = int(times[-1])
             if was_full:  # it may report later that the last ones were lost
                 gaps.append((self._last[cpu], ktime.monotonic_ns()))
@@ -98,17 +98,17 @@ class MappingEvents:
     def mapped_by(self, pids: Collection[int]) -> list[Mapped]:
         """Return the drained mappings of these processes, ordered by time, each once. For a process that is
         new to this reader, that includes earlier mappings as far as they are kept."""
-        known = self._known.intersection(pids)
-        events = [one for records in self._new for one in _mapped(records, known)]
+        known_pids = self._known.intersection(pids)
+        events = [event for records in self._new for event in _mapped(records, known_pids)]
         self._kept.extend(self._new)
         self._new.clear()
         if others := set(pids) - self._known:
-            events += [one for records in self._kept for one in _mapped(records, others)]
+            events += [event for records in self._kept for event in _mapped(records, others)]
             self._known |= others
         size = sum(len(records.data) for records in self._kept)
         while size > _KEPT:
             size -= len(self._kept.popleft().data)
-        return sorted(events, key=lambda one: one.time)
+        return sorted(events, key=lambda event: event.time)
 
     def close(self) -> None:
         """Close the rings."""
@@ -125,26 +125,26 @@ class MappingEvents:
 def _mapped(records: PerfRecords, pids: Collection[int]) -> Iterator[Mapped]:
     """Yield the records of these processes."""
     data = records.data
-    halves = data.view(np.uint16)
-    is_exec = (records.kinds == _COMM) & (halves[records.places * 4 + 2] & _EXEC != 0)
+    half_words = data.view(np.uint16)
+    is_exec = (records.kinds == _COMM) & (half_words[records.places * 4 + 2] & _EXEC != 0)
     words = data.view(np.uint32)
     # The record of a new thread has the same process twice.
     is_fork = (records.kinds == _FORK) & (words[records.places * 2 + 2] != words[records.places * 2 + 3])
-    chosen = (records.kinds == _MMAP2) | is_exec | is_fork
-    chosen &= np.isin(words[records.places * 2 + 2], np.fromiter(pids, np.uint32, len(pids)))
-    for place, kind, size in zip(
-        (records.places[chosen] * 8).tolist(),
-        records.kinds[chosen].tolist(),
-        records.sizes[chosen].tolist(),
+    is_relevant = (records.kinds == _MMAP2) | is_exec | is_fork
+    is_relevant &= np.isin(words[records.places * 2 + 2], np.fromiter(pids, np.uint32, len(pids)))
+    for offset, kind, size in zip(
+        (records.places[is_relevant] * 8).tolist(),
+        records.kinds[is_relevant].tolist(),
+        records.sizes[is_relevant].tolist(),
         strict=True,
     ):
-        raw = data[place : place + size].tobytes()
+        raw = data[offset : offset + size].tobytes()
         [pid] = struct.unpack_from("I", raw, 8)
-        [when] = struct.unpack_from("Q", raw, size - 8)
+        [time_ns] = struct.unpack_from("Q", raw, size - 8)
         if kind == _FORK:
-            yield Mapped(pid, when, parent=struct.unpack_from("I", raw, 12)[0])
+            yield Mapped(pid, time_ns, parent=struct.unpack_from("I", raw, 12)[0])
         else:
-            yield Mapped(pid, when, _mapping(raw) if kind == _MMAP2 else None)
+            yield Mapped(pid, time_ns, _mapping(raw) if kind == _MMAP2 else None)
 
 
 def _mapping(raw: bytes) -> Mapping:

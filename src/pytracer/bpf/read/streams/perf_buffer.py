@@ -44,8 +44,8 @@ class _Records(NamedTuple):
     @property
     def times(self) -> Array:
         """The first member of each, in nanoseconds, shape (n,)."""
-        words, at = self.data.view(np.uint32), self.offsets // 4
-        return np.stack((words[at], words[at + 1]), axis=1).view(np.uint64).reshape(-1)
+        words, positions = self.data.view(np.uint32), self.offsets // 4
+        return np.stack((words[positions], words[positions + 1]), axis=1).view(np.uint64).reshape(-1)
 
 
 _NOTHING = _Records(np.zeros(0, np.uint8), np.zeros(0, np.intp), np.zeros(0, np.intp))
@@ -56,7 +56,7 @@ def _concatenate(parts: list[_Records]) -> _Records:
     starts = np.cumsum([0, *(len(part.data) for part in parts[:-1])])
     return _Records(
         np.concatenate([part.data for part in parts]),
-        np.concatenate([part.offsets + at for part, at in zip(parts, starts, strict=True)]),
+        np.concatenate([part.offsets + start for part, start in zip(parts, starts, strict=True)]),
         np.concatenate([part.lengths for part in parts]),
     )
 
@@ -100,23 +100,23 @@ class PerfReader:
         if now - self._looked > _CPUS:
             self._looked = now
             self._look(online_cpus())
-        before = _END if last else now - _HELD
-        most = max(CHUNK // len(self._rings), _LEAST)
+        deadline = _END if last else now - _HELD
+        max_bytes = max(CHUNK // len(self._rings), _LEAST)
         for ring in self._rings:
-            self.lost += ring.fill(most)
+            self.lost += ring.fill(max_bytes)
             if ring.more:  # the unread records are younger than the last pending one
-                before = min(before, int(ring.pending.times[-1]))
+                deadline = min(deadline, int(ring.pending.times[-1]))
         together = _concatenate([ring.pending for ring in self._rings])
         times = together.times
         order = np.argsort(times, kind="stable")
-        order = order[: np.searchsorted(times[order], np.uint64(before), side="right")]
+        order = order[: np.searchsorted(times[order], np.uint64(deadline), side="right")]
         order = order[: count_fitting(together.lengths[order])]
         if not len(order):
             return None
         left = np.ones(len(times), dtype=bool)
         left[order] = False
-        ends = np.cumsum([len(ring.pending.lengths) for ring in self._rings])
-        for ring, those in zip(self._rings, np.split(left, ends[:-1]), strict=True):
+        ring_ends = np.cumsum([len(ring.pending.lengths) for ring in self._rings])
+        for ring, those in zip(self._rings, np.split(left, ring_ends[:-1]), strict=True):
             ring.keep(those)
         return gather(together.data, together.offsets[order], together.lengths[order], self._record)
 
@@ -137,16 +137,16 @@ class PerfReader:
         """
         for cpu in set(cpus) - self._online:
             try:
-                opened = _Ring(cpu, self._size)
+                new_ring = _Ring(cpu, self._size)
             except OSError as error:
                 if error.errno != errno.ENODEV:  # it went in the meantime
                     raise
                 cpus = [other for other in cpus if other != cpu]
                 continue
-            self._rings.append(opened)
-            self._map.update(struct.pack("i", cpu), struct.pack("i", opened.fd))
-            self._poll.register(opened.fd, select.EPOLLIN)
-            fcntl.ioctl(opened.fd, ENABLE, 0)
+            self._rings.append(new_ring)
+            self._map.update(struct.pack("i", cpu), struct.pack("i", new_ring.fd))
+            self._poll.register(new_ring.fd, select.EPOLLIN)
+            fcntl.ioctl(new_ring.fd, ENABLE, 0)
         # CPUs that were offline at the last check have been read since.
         offline = [ring for ring in self._rings if not (ring.polled or ring.more)]
         for ring in [ring for ring in offline if not len(ring.pending.lengths)]:
@@ -172,16 +172,17 @@ class _Ring(PerfRing):
         self.polled, self.more = True, False
         self.pending = _NOTHING
 
-    def fill(self, most: int) -> int:
-        """Read until ``most`` bytes are pending or the ring is empty. Returns the number of lost records."""
+    def fill(self, max_bytes: int) -> int:
+        """Read until ``max_bytes`` bytes are pending or the ring is empty. Returns the number of lost
+        records."""
         lost = 0
         while True:
-            waiting = self.waiting
-            self.more = waiting != 0
-            room = most - len(self.pending.data)
-            if not self.more or room <= 0:
+            available = self.waiting
+            self.more = available != 0
+            free_bytes = max_bytes - len(self.pending.data)
+            if not self.more or free_bytes <= 0:
                 return lost
-            records, used = self.read(min(waiting, room))
+            records, consumed = self.read(min(available, free_bytes))
             lost += records.lost
             samples = records.kinds == _SAMPLE
             if samples.any():  # else its bytes are none's, and would stay for good
@@ -190,7 +191,7 @@ class _Ring(PerfRing):
                 self.pending = _concatenate(
                     [self.pending, _Records(records.data, starts + _RAW, sizes - _RAW)]
                 )
-            if not used:  # the next one is longer than that
+            if not consumed:  # the next one is longer than that
                 return lost
 
     def keep(self, those: Array) -> None:

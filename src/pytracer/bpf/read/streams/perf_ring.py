@@ -34,7 +34,7 @@ class PerfRecords(NamedTuple):
     def lost(self) -> int:
         """The number of lost records that these records report."""
         words = self.data.view(np.uint64)  # a header, an id, how many
-        return sum(int(words[at + 2]) for at in self.places[self.kinds == LOST])
+        return sum(int(words[position + 2]) for position in self.places[self.kinds == LOST])
 
 
 class PerfRing:

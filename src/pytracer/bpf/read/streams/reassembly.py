@@ -104,32 +104,32 @@ class ReassemblingReader:
             self._ready.append(records[begin:])
 
     def _add(self, part: Array) -> None:
-        at, total = int(part[self._at][0]), int(part[self._len][0])
+        offset, total = int(part[self._at][0]), int(part[self._len][0])
         part[self._at] = 0
-        content = part[self._name][0][: total - at].tobytes()
+        content = part[self._name][0][: total - offset].tobytes()
         key = part.view(np.uint8)[: self._offset].tobytes()
-        if at == 0:
+        if offset == 0:
             self._partial[key] = _PartialRecord(part, bytearray(content))
         elif key in self._partial:
             self._partial[key].content += content
         else:  # its first parts were given up
-            self.truncated += at + len(content) == total
+            self.truncated += offset + len(content) == total
             return
         if len(self._partial[key].content) >= total:
             self._give(self._partial.pop(key))
 
-    def _give_up(self, before: float | None) -> None:
-        """Return incomplete events that began before ``before`` (None: all); the C has counted them as
+    def _give_up(self, deadline: float | None) -> None:
+        """Return incomplete events that began before ``deadline`` (None: all); the C has counted them as
         truncated."""
-        for key, partial in list(self._partial.items()):
-            if before is None or partial.since < before:
+        for key, record in list(self._partial.items()):
+            if deadline is None or record.since < deadline:
                 self._give(self._partial.pop(key))
 
-    def _give(self, partial: _PartialRecord) -> None:
-        size = len(partial.content)
-        record = np.zeros(1, dtype=resize_dtype(partial.head.dtype, self._offset + size))
+    def _give(self, partial_record: _PartialRecord) -> None:
+        size = len(partial_record.content)
+        record = np.zeros(1, dtype=resize_dtype(partial_record.head.dtype, self._offset + size))
         content = record.view(np.uint8)
-        content[: self._offset] = partial.head.view(np.uint8)[: self._offset]
-        content[self._offset : self._offset + size] = np.frombuffer(partial.content, dtype=np.uint8)
+        content[: self._offset] = partial_record.head.view(np.uint8)[: self._offset]
+        content[self._offset : self._offset + size] = np.frombuffer(partial_record.content, dtype=np.uint8)
         record[self._len] = size
         self._ready.append(record)

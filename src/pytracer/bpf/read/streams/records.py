@@ -61,19 +61,19 @@ def record_offsets(step: Array) -> tuple[Array, int]:
         jump = np.empty(size + 1, dtype=np.intp)
         jump[:size] = np.where(block > 0, np.minimum(np.arange(size) + block, size), size)
         jump[size] = size
-        reached = np.zeros(1, dtype=np.intp)
+        visited = np.zeros(1, dtype=np.intp)
         while True:
-            ahead = jump[reached]
-            if ahead[-1] == size:
-                reached = np.concatenate((reached, ahead[ahead < size]))
+            next_offset = jump[visited]
+            if next_offset[-1] == size:
+                visited = np.concatenate((visited, next_offset[next_offset < size]))
                 break
-            reached = np.concatenate((reached, ahead))
+            visited = np.concatenate((visited, next_offset))
             jump = jump[jump]
-        last = int(reached[-1])
+        last = int(visited[-1])
         if block[last] == 0:
-            parts.append(start + reached[:-1])
+            parts.append(start + visited[:-1])
             return np.concatenate(parts), start + last
-        parts.append(start + reached)
+        parts.append(start + visited)
         start += last + int(block[last])
     return (np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)), start
 
@@ -105,13 +105,16 @@ def resize_dtype(dtype: np.dtype[np.void], size: int) -> np.dtype[np.void]:
     assert dtype.fields is not None
     fields = {name: dtype.fields[name][:2] for name in dtype.names}
     kind, offset = fields[last]
-    room = max(size - offset, 1)
-    fields[last] = np.dtype(f"S{room}") if kind.kind == "S" else np.dtype((np.uint8, (room,))), offset
+    padded_size = max(size - offset, 1)
+    fields[last] = (
+        np.dtype(f"S{padded_size}") if kind.kind == "S" else np.dtype((np.uint8, (padded_size,))),
+        offset,
+    )
     return np.dtype({
         "names": list(fields),
         "formats": [kind for kind, _ in fields.values()],
         "offsets": [offset for _, offset in fields.values()],
-        "itemsize": offset + room,
+        "itemsize": offset + padded_size,
     })  # fmt: skip
 
 
@@ -120,9 +123,9 @@ def compact(data: Array, offsets: Array, lengths: Array) -> tuple[Array, Array]:
     offsets."""
     source = data[: len(data) // 4 * 4].view(np.uint32)
     words = -(-lengths // 4)
-    begins = np.cumsum(words) - words
-    place = np.repeat(offsets // 4 - begins, words) + np.arange(int(words.sum()))
-    return source[np.minimum(place, len(source) - 1)].view(np.uint8), begins * 4
+    starts = np.cumsum(words) - words
+    positions = np.repeat(offsets // 4 - starts, words) + np.arange(int(words.sum()))
+    return source[np.minimum(positions, len(source) - 1)].view(np.uint8), starts * 4
 
 
 def gather(data: Array, offsets: Array, lengths: Array, dtype: np.dtype[np.void]) -> Array:
@@ -143,8 +146,8 @@ def gather(data: Array, offsets: Array, lengths: Array, dtype: np.dtype[np.void]
         part = slice(first, first + step)
         width = min(-(-int(lengths[part].max()) // 4), words)
         # A word behind the last record's end is masked below, but must exist.
-        place = np.minimum(offsets[part, None] // 4 + np.arange(width), len(source) - 1)
-        rows[part, : width * 4] = source[place].view(np.uint8)
+        positions = np.minimum(offsets[part, None] // 4 + np.arange(width), len(source) - 1)
+        rows[part, : width * 4] = source[positions].view(np.uint8)
         rows[part, : width * 4] *= np.arange(width * 4) < lengths[part, None]
     return np.ascontiguousarray(rows[:, :size]).reshape(-1).view(dtype)
 

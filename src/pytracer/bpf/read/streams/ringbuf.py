@@ -72,36 +72,36 @@ class RingReader:
 
     def read(self, *, last: bool = False) -> Array | None:  # noqa: ARG002 - nothing is held back here
         """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
-        at = int(self._read[0])
+        consumer = int(self._read[0])
         end = int(self._written[0])  # what comes later is for the next call: this one must come to its end
         self._fence()
-        while at < end:
-            start = at % self._size
-            records, used = self._records(self._data[start : start + min(end - at, CHUNK)])
-            at += used
+        while consumer < end:
+            start = consumer % self._size
+            records, consumed = self._records(self._data[start : start + min(end - consumer, CHUNK)])
+            consumer += consumed
             self._fence()
-            self._read[0] = at
+            self._read[0] = consumer
             if len(records):
                 return sort_by_time(records)
-            if not used:  # the next record is still being written
+            if not consumed:  # the next record is still being written
                 break
         return None
 
     def discard(self) -> int:
         """See :class:`~pytracer.bpf.read.streams.StreamReader`. Copies nothing: takes milliseconds for each
         megabyte."""
-        at, end = int(self._read[0]), int(self._written[0])
+        consumer, end = int(self._read[0]), int(self._written[0])
         count = 0
         self._fence()
-        while at < end:
-            start = at % self._size
-            places, _, used = self._find(self._data[start : start + min(end - at, CHUNK)])
-            if not used:  # the next record is still being written
+        while consumer < end:
+            start = consumer % self._size
+            places, _, consumed = self._find(self._data[start : start + min(end - consumer, CHUNK)])
+            if not consumed:  # the next record is still being written
                 break
             count += len(places)
-            at += used
+            consumer += consumed
             self._fence()
-            self._read[0] = at
+            self._read[0] = consumer
         return count
 
     def close(self) -> None:
@@ -118,12 +118,12 @@ class RingReader:
         same_length = self._same_lengths(data)
         if same_length is not None:
             return same_length
-        positions, lengths, used = self._find(data)
+        positions, lengths, consumed = self._find(data)
         count = count_fitting(lengths)
         if count < len(positions):
-            used = int(positions[count]) * 8
+            consumed = int(positions[count]) * 8
         records = gather(data, positions[:count] * 8 + HEADER, lengths[:count], self._record)
-        return records, used
+        return records, consumed
 
     def _find(self, data: Array) -> tuple[Array, Array, int]:
         """Find whole records: the words at which they begin, their lengths, and how many bytes they take
@@ -148,9 +148,9 @@ class RingReader:
             return None
         heads = data[: count * stride].reshape(count, stride)[:, :4].copy().view(np.uint32).reshape(-1)
         self._fence()
-        whole = heads == size
-        if not whole.all():
-            count = int(whole.argmin())
+        is_regular = heads == size
+        if not is_regular.all():
+            count = int(is_regular.argmin())
             if not heads[count] & BUSY or not count:
                 return None
         # A copy even of a single row, which is contiguous as it is: its room is about to be given back.
