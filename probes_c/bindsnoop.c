@@ -1,17 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Show bind(2) and listen(2) of IPv4 and IPv6 sockets as they return.
+// Show bind(2) and listen(2) of IPv4 and IPv6 sockets as they return, and the same operations of io_uring.
 #define PT_NETNS_OF_SOCKET
 #include "config.h"
 #include "event_kinds.h"
 #include "task.h"
 #include <linux/net.h>
-#include <net/inet_sock.h>
-
-#define PT_AF_INET  2
-#define PT_AF_INET6 10
-#define IFMT        0170000 // S_IFMT, S_IFSOCK
-#define IFSOCK      0140000
-#define RAW         3 // SOCK_RAW
 
 struct event {
     u64 ns;
@@ -19,18 +12,21 @@ struct event {
     u32 tid;
     u32 error;
     u32 protocol;
-    s32 port; // -1: none
     s32 backlog;
     u32 interface;
     u32 netns;
+    s32 port; // -1: none
     u8 address[16];
     char call[8];
     char comm[PT_COMM_LEN];
 };
 #include "syscall_numbers.h"
 #include "returns.h"
-#include "stream.h"
+#include "bound_address.h"
 #include "descriptor.h"
+#define PT_RING_SOCKETS
+#include "ring_files.h"
+#include "stream.h"
 
 enum kind { OTHER, IS_BIND, IS_LISTEN, IS_SOCKETCALL };
 
@@ -61,86 +57,91 @@ static __always_inline int unpack(struct pt_return *call)
     return which == 2 ? IS_BIND : IS_LISTEN;
 }
 
-// The requested address, if the socket has none.
-static __always_inline void fill_asked(struct event *event, u64 address)
-{
-    u8 bytes[28] = {}; // struct sockaddr_in6
-    u16 family;
+struct ended {
+    struct file *file;
+    s64 result;
+    s32 backlog;
+    u32 is_listen;
+    struct pt_bound bound; // the requested address, for a bind that failed
+};
 
-    pt_probe_read_user(bytes, 16, (void *)address);
-    __builtin_memcpy(&family, bytes, sizeof(family));
-    if (family == PT_AF_INET || family == PT_AF_INET6)
-        event->port = bytes[2] << 8 | bytes[3];
-    if (family == PT_AF_INET6) {
-        pt_probe_read_user(bytes, sizeof(bytes), (void *)address);
-        __builtin_memcpy(event->address, bytes + 8, 16);
-    } else if (family == PT_AF_INET) {
-        __builtin_memset(event->address, 0, 10);
-        __builtin_memcpy(event->address + 12, bytes + 4, 4);
-    }
-}
-
-static __always_inline void fill_got(struct event *event, struct sock *sk, u32 family)
+// Show a call, or a "request" of io_uring, that has ended.
+static __always_inline void show(void *ctx, struct ended *ended, struct pt_request *request)
 {
-    if (pt_read(sk->sk_type) != RAW) // which has its protocol there
-        event->port = pt_read(sk->__sk_common.skc_num);
-    if (family == PT_AF_INET6) {
-        pt_probe_read_kernel(event->address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+    struct socket *socket = pt_socket_of(ended->file);
+    struct sock *sk = socket ? pt_read(socket->sk) : 0;
+    struct net *net = sk ? pt_read(sk->__sk_common.skc_net.net) : 0;
+    u32 family = sk ? pt_read(sk->__sk_common.skc_family) : 0;
+    struct event *event;
+
+    if ((family != PT_AF_INET && family != PT_AF_INET6) || !pt_passes_netns(pt_read(net->ns.inum)))
         return;
+    if (ended->is_listen || ended->result >= 0)
+        pt_fill_bound(&ended->bound, sk, family);
+    if (pt_cfg(PT_CFG_PORT) && ended->bound.port != pt_cfg(PT_CFG_PORT))
+        return;
+    event = pt_reserve();
+    if (!event)
+        return;
+    __builtin_memset(event, 0, sizeof(*event));
+    event->ns = bpf_ktime_get_ns();
+    pt_fill_task(event);
+    if (request) {
+        event->pid = request->pid;
+        event->tid = request->tid;
+        __builtin_memcpy(event->comm, request->comm, sizeof(event->comm));
     }
-    __builtin_memset(event->address, 0, 10);
-    pt_probe_read_kernel(event->address + 12, 4, &sk->__sk_common.skc_rcv_saddr);
+    if (ended->is_listen)
+        __builtin_memcpy(event->call, "listen", 7);
+    else
+        __builtin_memcpy(event->call, "bind", 5);
+    event->error = ended->result < 0 ? -ended->result : 0;
+    event->protocol = pt_read(sk->sk_protocol);
+    event->backlog = ended->is_listen ? ended->backlog : -1;
+    event->interface = pt_read(sk->__sk_common.skc_bound_dev_if);
+    event->netns = pt_read(net->ns.inum);
+    event->port = ended->bound.port;
+    __builtin_memcpy(event->address, ended->bound.address, sizeof(event->address));
+    pt_submit(ctx, event);
 }
 
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
-    int kind = kind_of(call->call), failed;
-    struct file *file;
-    struct inode *inode;
-    struct socket *socket;
-    struct sock *sk;
-    struct net *net;
-    struct event *event;
-    u32 family;
+    struct ended ended = {.result = call->ret, .bound = PT_NOT_BOUND};
+    int kind = kind_of(call->call);
 
     if (kind == IS_SOCKETCALL)
         kind = unpack(call);
     if (!kind || !pt_is_shown(kind == IS_LISTEN) || !pt_is_shown_return(call))
         return PT_PASS;
-    file = pt_file_of(call->args[0]);
-    inode = file ? pt_read(file->f_inode) : 0;
-    if (!inode || (pt_read(inode->i_mode) & IFMT) != IFSOCK)
-        return PT_PASS;
-    socket = pt_read(file->private_data);
-    sk = pt_read(socket->sk);
-    family = pt_read(sk->__sk_common.skc_family);
-    net = pt_read(sk->__sk_common.skc_net.net);
-    if ((family != PT_AF_INET && family != PT_AF_INET6) || !pt_passes_netns(pt_read(net->ns.inum)))
-        return PT_PASS;
-    event = pt_reserve();
-    if (!event)
-        return PT_PASS;
-    __builtin_memset(event, 0, sizeof(*event));
-    event->ns = bpf_ktime_get_ns();
-    pt_fill_task(event);
-    if (kind == IS_LISTEN)
-        __builtin_memcpy(event->call, "listen", 7);
-    else
-        __builtin_memcpy(event->call, "bind", 5);
-    event->error = call->ret < 0 ? -call->ret : 0;
-    event->protocol = pt_read(sk->sk_protocol);
-    event->backlog = kind == IS_LISTEN ? (s32)call->args[1] : -1;
-    event->interface = pt_read(sk->__sk_common.skc_bound_dev_if);
-    event->netns = pt_read(net->ns.inum);
-    event->port = -1;
-    __builtin_memset(event->address, 0xff, sizeof(event->address));
-    if (kind == IS_BIND && event->error)
-        fill_asked(event, call->args[1]);
-    else
-        fill_got(event, sk, family);
-    if (pt_cfg(PT_CFG_PORT) && event->port != pt_cfg(PT_CFG_PORT))
-        pt_discard(event);
-    else
-        pt_submit(ctx, event);
+    ended.file = pt_file_of(call->args[0]);
+    ended.is_listen = kind == IS_LISTEN;
+    ended.backlog = call->args[1];
+    if (!ended.is_listen && call->ret < 0)
+        pt_fill_asked(&ended.bound, call->args[1], 0);
+    show(ctx, &ended, 0);
     return PT_PASS;
 }
+
+#ifdef PT_SEES_RING_FILES
+static __always_inline void on_ring_file(void *ctx, struct pt_request *request, enum pt_ring_kind kind,
+                                         struct file *file, u64 ns, s64 result)
+{
+#if PT_HAS_io_listen__backlog
+    struct ended ended = {.file = file, .result = result, .bound = PT_NOT_BOUND};
+    struct pt_bound *asked = pt_ring_asked.lookup(&request->address);
+
+#ifdef FAILED
+    if (!pt_is_failed(result))
+        return;
+#endif
+    ended.is_listen = kind == PT_RING_LISTENS;
+    if (!ns || !pt_is_shown(ended.is_listen))
+        return;
+    ended.backlog = pt_read(((struct io_listen *)request->address)->backlog);
+    if (asked)
+        ended.bound = *asked;
+    show(ctx, &ended, request);
+#endif
+}
+#endif

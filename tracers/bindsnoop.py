@@ -3,6 +3,7 @@
 from pytracer.spec import Column, NameSet, Number, Stream, Tracer
 from pytracer.spec.common import ONLY_FAILED, TASK_COLUMNS, return_of
 from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.io_uring import RING_FILES
 from pytracer.spec.tcp import NETNS
 
 NONE = b"\xff" * 16
@@ -12,7 +13,7 @@ TRACER = Tracer(
     group="network",
     summary="sockets as they are bound to addresses and begin to listen, by whom, with what result",
     description="Shows each bind(2) and listen(2) of an IPv4 or IPv6 socket as it returns.",
-    hooks=(return_of("bind listen socketcall"),),
+    hooks=(return_of("bind listen socketcall"), RING_FILES),
     filters=TASK_FILTERS,
     follow=True,
     options=(
@@ -49,7 +50,7 @@ TRACER = Tracer(
     ),
     notes=(
         "Not shown: sockets that the kernel binds when they connect or send, and UNIX sockets.",
-        "Operations of io_uring (Linux 6.11) are no system calls, and are not seen; iouring shows them.",
+        "Operations of io_uring (Linux 6.11) are seen, except those that it refuses when they are submitted.",
         "For sockets that already listen, see openfiles or ss -l. --netns selects the socket's namespace.",
     ),
 )

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Operations of io_uring on files, from the hook RING_FILES. The tracer that includes this defines
+// Operations of io_uring on files, from the hook RING_FILES: reads, writes and syncs, or with PT_RING_SOCKETS (and
+// bound_address.h) what binds sockets and makes them listen. The tracer that includes this defines
 //
 //   on_ring_file(context, request, kind, file, ns, result)   an operation has ended: PT_RING_READS, ...
 //
@@ -9,12 +10,28 @@
 #include "io_uring.h"
 #define PT_SEES_RING_FILES
 
-enum pt_ring_kind { PT_RING_OTHER, PT_RING_READS, PT_RING_WRITES, PT_RING_SYNCS };
+enum pt_ring_kind {
+    PT_RING_OTHER,
+#ifdef PT_RING_SOCKETS
+    PT_RING_BINDS,
+    PT_RING_LISTENS,
+#else
+    PT_RING_READS,
+    PT_RING_WRITES,
+    PT_RING_SYNCS,
+#endif
+};
 
 // By enum io_uring_op of include/uapi/linux/io_uring.h; it had no name before Linux 6.0.
 static __always_inline enum pt_ring_kind pt_ring_kind(u32 operation)
 {
     switch (operation) {
+#ifdef PT_RING_SOCKETS
+    case 56: // IORING_OP_BIND (Linux 6.11)
+        return PT_RING_BINDS;
+    case 57: // IORING_OP_LISTEN
+        return PT_RING_LISTENS;
+#else
     case 1:  // IORING_OP_READV
     case 4:  // IORING_OP_READ_FIXED
     case 22: // IORING_OP_READ
@@ -29,6 +46,7 @@ static __always_inline enum pt_ring_kind pt_ring_kind(u32 operation)
     case 3: // IORING_OP_FSYNC
     case 8: // IORING_OP_SYNC_FILE_RANGE
         return PT_RING_SYNCS;
+#endif
     }
     return PT_RING_OTHER;
 }
@@ -36,8 +54,28 @@ static __always_inline enum pt_ring_kind pt_ring_kind(u32 operation)
 static void on_ring_file(void *ctx, struct pt_request *request, enum pt_ring_kind kind, struct file *file,
                          u64 ns, s64 result);
 
+#ifdef PT_RING_SOCKETS
+// Requested addresses by the address of the request. The oldest is evicted.
+BPF_TABLE("lru_hash", u64, struct pt_bound, pt_ring_asked, 4096);
+#endif
+
+// The kernel copies the address when the request is submitted, and may have freed it when the request completes.
 static __always_inline void on_submit(struct pt_request *request, u32 flags, int is_polled)
 {
+#if defined(PT_RING_SOCKETS) && PT_HAS_io_listen__backlog
+    struct pt_bound asked = PT_NOT_BOUND;
+    u64 message, address = request->address;
+
+    if (pt_ring_kind(request->operation) != PT_RING_BINDS)
+        return;
+    message = (u64)pt_read(((struct io_kiocb *)address)->async_data);
+    // The address alone since Linux 7.2 (3979840cd858, also in later releases of 6.18); before that it is behind
+    // other members, of which the first is a pointer: never the number of a family.
+    pt_fill_asked(&asked, message, 1);
+    if (asked.port < 0)
+        pt_fill_asked(&asked, message + offsetof(struct io_async_msghdr, addr), 1);
+    pt_ring_asked.update(&address, &asked);
+#endif
 }
 
 static __always_inline void on_complete(void *ctx, struct pt_request *request, int is_more, u64 ns, u64 now,
@@ -52,10 +90,14 @@ static __always_inline void on_complete(void *ctx, struct pt_request *request, i
 #endif
     if (file)
         on_ring_file(ctx, request, kind, file, ns, result);
+#ifdef PT_RING_SOCKETS
+    pt_ring_asked.delete(&request->address);
+#endif
 }
 #else
 struct pt_request {
     u32 pid;
+    u32 tid;
     char comm[PT_COMM_LEN];
 };
 #endif

@@ -15,6 +15,7 @@ from support import worker_ids
 from support.calls import ALTERNATIVES, granted
 from support.cli import run, start, stop
 from support.connections import V4, V6, inode, me
+from support.needs import running
 from support.packets import namespace
 from support.workloads import workload
 
@@ -71,6 +72,27 @@ def test_each_call_with_what_it_got(alternative):
     names = ("call", "error", "protocol", "port", "address", "backlog", "netns")
     assert shown(actual, *names) == expected
     assert {(event["pid"], event["comm"]) for event in actual} == {me()}
+
+
+@pytest.mark.lab
+def test_operations_of_io_uring():
+    """Whoever completes them, they belong to the process that submits; a refused address is known, too."""
+    with namespace(ipv6=True):
+        result = run("bindsnoop", "-f", "json", "--", workload("rings"), "sockets", 5)
+        failed = run("bindsnoop", "-f", "json", "-x", "-e", "bind", "--", workload("rings"), "sockets", 5)
+    assert result.status == failed.status == 0, result.err + failed.err
+    v4, v6, refused = ("TCP", 4321, "127.0.0.1"), ("UDP", 4322, "::1"), ("bind", "EADDRINUSE")
+    expected = [
+        ("bind", None, *v4, None, "rings"),
+        ("listen", None, *v4, 23, "rings"),
+        ("listen", None, *v4, 24, "rings"),
+        *[(*refused, *v4, None, "rings")] * 4,
+        ("bind", None, *v6, None, "rings"),
+    ]
+    sees = not running().excuse("sockets of io_uring")
+    names = ("call", "error", "protocol", "port", "address", "backlog", "comm")
+    assert shown(result.of("event"), *names) == expected * sees
+    assert shown(failed.of("event"), *names) == expected[3:7] * sees
 
 
 def test_32_bit_programs():

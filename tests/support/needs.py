@@ -156,6 +156,7 @@ NEEDS: dict[str, Need] = {
     "requests in the events of io_uring": _need(changes.RING_REQUESTS_IN_EVENTS),
     "multishot polls of io_uring": _need(changes.RING_MULTISHOT_POLLS),
     "skipped completions of io_uring": _need(changes.RING_SKIPPED),
+    "sockets of io_uring": _need(changes.RING_SOCKETS),
     "collapse=tracepoint": _need(changes.COLLAPSE_EVENTS_OF_FILES, says="trace event|tracefs"),
     "MADV_COLLAPSE": _need(changes.MADV_COLLAPSE),
     "ringbuf": _need(RINGBUF),

@@ -9,8 +9,11 @@
 //   skipped    N NOPs that complete in silence, N reads that fail and do not
 //   timeouts   N timeouts of 20 ms
 //   opens      N opens of the file whose path follows, N that fail, one into a fixed file, one statx
+//   sockets    N binds of TCP sockets to 127.0.0.1:4321, of which the first succeeds and listens (backlog 23, and as a
+//              fixed file 24), and one of UDP to [::1]:4322
 //   files      N writes of 16 bytes to the file whose path follows, N reads of them, one fsync and fdatasync
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <poll.h>
@@ -18,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -25,6 +29,8 @@
 #define ENTRIES 64
 #define SKIP    (1 << 6) // IOSQE_CQE_SKIP_SUCCESS
 #define MULTI   1        // IORING_POLL_ADD_MULTI
+#define BIND    56       // IORING_OP_BIND (Linux 6.11)
+#define LISTEN  57       // IORING_OP_LISTEN
 
 static struct io_uring_params params;
 static char *sq, *cq;
@@ -74,6 +80,43 @@ static void reap(int wanted)
         more += cqe->flags & 2; // IORING_CQE_F_MORE
         __atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
     }
+}
+
+static void bind_one(int file, void *address, unsigned size)
+{
+    struct io_uring_sqe *sqe = next(BIND, file);
+
+    sqe->fd = file;
+    sqe->addr = (unsigned long)address;
+    sqe->addr2 = size;
+    submit();
+    reap(1);
+}
+
+static void listen_one(int file, int flags, unsigned backlog)
+{
+    struct io_uring_sqe *sqe = next(LISTEN, file);
+
+    sqe->fd = file;
+    sqe->flags = flags;
+    sqe->len = backlog;
+    submit();
+    reap(1);
+}
+
+static void sockets(int n)
+{
+    struct sockaddr_in v4 = {AF_INET, htons(4321), {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in6 v6 = {AF_INET6, htons(4322), 0, IN6ADDR_LOOPBACK_INIT};
+    int first = socket(AF_INET, SOCK_STREAM, 0);
+
+    bind_one(first, &v4, sizeof(v4));
+    listen_one(first, 0, 23);
+    syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &first, 1);
+    listen_one(0, IOSQE_FIXED_FILE, 24);
+    while (--n)
+        bind_one(socket(AF_INET, SOCK_STREAM, 0), &v4, sizeof(v4));
+    bind_one(socket(AF_INET6, SOCK_DGRAM, 0), &v6, sizeof(v6));
 }
 
 int main(int argc, char **argv)
@@ -146,6 +189,9 @@ int main(int argc, char **argv)
             submit();
             reap(1);
         }
+        n = 0;
+    } else if (!strcmp(mode, "sockets")) {
+        sockets(n);
         n = 0;
     } else if (argc > 3) { // once its ring is there, it waits until it may go on
         puts("ready");

@@ -75,6 +75,7 @@ RING_SQE = _change("io_uring_submit_sqe", "5.5", "c826bd7a743f", "IO_URING", unt
 RING_REQUESTS_IN_EVENTS = _change("requests in the events of io_uring", "5.18", "502c87d65564", "IO_URING")
 RING_MULTISHOT_POLLS = _change("multishot polls of io_uring", "5.13", "88e41cf928a6", "IO_URING")
 RING_SKIPPED = _change("skipped completions of io_uring", "5.17", "04c76b41ca97", "IO_URING")
+RING_SOCKETS = _change("sockets of io_uring", "6.11", "7481fd93fa0a", "IO_URING")
 MADV_COLLAPSE = _change("MADV_COLLAPSE", "6.1", "7d8faaf15545", "TRANSPARENT_HUGEPAGE")
 COLLAPSE_EVENTS_OF_FILES = _change(
     "mm_khugepaged_collapse_file", "6.2", "4c9473e87e75", "TRANSPARENT_HUGEPAGE"
