@@ -1,46 +1,32 @@
 """speedscope itself (npm's package, which has no dependencies) reads what we write: of each function the same
-numbers as in the rows of that run."""
+numbers as in the rows of that run, and slices beside each other."""
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
-import subprocess
-import threading
 from collections import Counter
 
 import pytest
 
+import pytracer
 from support.devtools import browser
 from support.formats import written
+from support.timelines import written as written_timeline
+from support.viewers import open_speedscope, served, speedscope_files
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
-PACKAGE = "speedscope@1.25.0"
 SANDWICH = (
     "Array.from(document.querySelectorAll('tr'), row => row.innerText.split('\\t').map(one => one.trim()))"
 )
 
 
-class Files(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def viewer(tmp_path_factory):
     """speedscope's files, and the address at which a server has them."""
-    folder = tmp_path_factory.mktemp("speedscope")
-    subprocess.run(["npm", "pack", "--silent", "--pack-destination", folder, PACKAGE], check=True)
-    [archive] = folder.glob("*.tgz")
-    subprocess.run(["tar", "-xzf", archive, "-C", folder], check=True)
-    files = folder / "package" / "dist" / "release"
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=files))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield files, f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    files = speedscope_files(tmp_path_factory.mktemp("speedscope"))
+    with served(files) as address:
+        yield files, address
 
 
 def test_speedscope_reads_each_format(viewer, tmp_path):
@@ -56,8 +42,7 @@ def test_speedscope_reads_each_format(viewer, tmp_path):
         tab.resize(1200, 900)
         for form in ("speedscope", "folded", "pprof"):
             (files / form).write_bytes(out[form])
-            tab.open(f"{address}/index.html?{form}#profileURL={address}/{form}&title={form}")
-            tab.wait_for(f"document.title === '{form} - speedscope'")
+            open_speedscope(tab, address, form)
             tab.press("3")
             listed = f"row => row.length > 2 && row[2] === '{most}' && !row[1].startsWith('0 ')"
             tab.wait_for(f"{SANDWICH}.some({listed})")
@@ -66,3 +51,23 @@ def test_speedscope_reads_each_format(viewer, tmp_path):
                 if row[-1] in itself:  # a thread and a function may have the same name
                     shown[row[-1]] += int(row[1].partition(" ")[0].replace(",", ""))
             assert {name: itself[name] for name in shown} == dict(shown), form
+
+
+def test_speedscope_reads_slices_that_follow_each_other(viewer, tmp_path):
+    """Those of the busiest thread are beside each other: none spends time in another."""
+    files, address = viewer
+    command = ["sh", "-c", "for n in $(seq 30); do sleep 0.005; done"]
+    with pytracer.open("schedsnoop", command=command) as trace:
+        items = list(trace)
+    slices = [e for e in json.loads(written_timeline("chrome", trace.schema, *items)) if e["ph"] == "X"]
+    [(busiest, _)] = Counter(one["tid"] for one in slices if one["pid"] == one["tid"]).most_common(1)
+    own = [one for one in slices if one["tid"] == busiest and one["dur"]]
+    (files / "chrome").write_text(json.dumps(own))
+    with browser(tmp_path) as tab:
+        tab.resize(1200, 900)
+        open_speedscope(tab, address, "chrome")
+        tab.press("3")
+        rows = f"{SANDWICH}.filter(row => /^(slept|wait|ran) /.test(row[2]))"
+        tab.wait_for(f"{rows}.length > 20")
+        assert [row for row in tab.evaluate(rows) if row[0] != row[1]] == []
+        assert [text for text in tab.warnings() if "frame" in text or "end" in text] == []

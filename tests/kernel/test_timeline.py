@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
 
 import pytracer
-from pytracer.sinks import make_sink
 from support.cli import run
-from support.timelines import FORMATS, read, timeline
+from support.timelines import FORMATS, read, timeline, written
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -22,13 +20,7 @@ def traced(tracer, *arguments, command, **options):
     with pytracer.open(tracer, *arguments, command=command, **options) as trace:
         items = list(trace)
     assert trace.lost == 0
-    text = io.StringIO()
-    sink = make_sink("json", text, timestamps=False, terminal=False)
-    sink.open(trace.schema)
-    for item in items:
-        sink.emit(item)
-    sink.close()
-    rows = [json.loads(line) for line in text.getvalue().splitlines()]
+    rows = [json.loads(line) for line in written("json", trace.schema, *items).splitlines()]
     return rows, [timeline(form, trace.schema, *items) for form in FORMATS]
 
 

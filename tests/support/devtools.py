@@ -109,6 +109,12 @@ class Browser:
         thrown = [event for event in self.events if event["method"] == "Runtime.exceptionThrown"]
         return texts + [str(event["params"]["exceptionDetails"]) for event in thrown]
 
+    def warnings(self) -> list[str]:
+        """Return the warnings that scripts wrote to the console."""
+        self.evaluate("1")
+        calls = [event["params"] for event in self.events if event["method"] == "Runtime.consoleAPICalled"]
+        return [str(call["args"]) for call in calls if call["type"] == "warning"]
+
     def requested(self) -> list[str]:
         """Return the addresses that were requested."""
         requests = [event for event in self.events if event["method"] == "Network.requestWillBeSent"]

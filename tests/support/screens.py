@@ -18,6 +18,14 @@ from support.devtools import browser
 from support.disks import loop, work
 from support.live_screens import Until, picture
 from support.pages import serving
+from support.viewers import (
+    open_perfetto,
+    open_speedscope,
+    perfetto_files,
+    query,
+    served,
+    speedscope_files,
+)
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 FILES = "find /usr/share/doc -type f | sort | head -n 4000"
@@ -32,16 +40,21 @@ for _ in range(60):
         pass
     time.sleep(0.25)
 """
+WOKEN = """
+    select s.id, s.ts from flow f join slice s on f.slice_in = s.id
+    join thread_track tt on tt.id = s.track_id join thread t using (utid)
+    where t.name = 'gzip' and s.dur > 500000 limit 1
+"""
 WIDTH, HEIGHT = 1200, 860  # pixels of a picture, at most
 
 
 def main(names: Sequence[str]) -> int:
     """Make these pictures, or all."""
     IMAGES.mkdir(exist_ok=True)
-    if not names or "page" in names:
-        _page(IMAGES / "page.png")
-    if not names or "page-row" in names:
-        _page_row(IMAGES / "page-row.png")
+    for name, show in PAGES.items():
+        if not names or name in names:
+            show(IMAGES / f"{name}.png")
+            print(IMAGES / f"{name}.png", file=sys.stderr)
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         for name, make in PICTURES.items():
@@ -135,7 +148,6 @@ def _page(picture: Path) -> None:
         tab.wait_for("null !== document.querySelector('#picture iframe')")
         time.sleep(2)  # for the frame to be drawn
         tab.screenshot(picture)
-        print(picture, file=sys.stderr)
 
 
 def _page_row(picture: Path) -> None:
@@ -159,7 +171,37 @@ def _page_row(picture: Path) -> None:
         tab.wait_for("!element('detail').hidden")
         tab.screenshot(picture)
         page.wait(run, "ended")
-        print(picture, file=sys.stderr)
+
+
+def _timeline(picture: Path) -> None:
+    """Show what threads do in Perfetto's viewer: some milliseconds, and a wake-up that leads to a slice."""
+    with tempfile.TemporaryDirectory() as name, served(files := perfetto_files(Path(name))) as address:
+        pytracer("schedsnoop", "-f", "perfetto", "-o", files / "timeline", "--", "sh", "-c", PIPELINE)
+        with browser(Path(name)) as tab:
+            tab.resize(WIDTH, 760)
+            open_perfetto(tab, address, "timeline")
+            tab.wait_for("app.commands.commands.some(one => one.id === 'dev.perfetto.ExpandAllGroups')")
+            [number, begin] = query(tab, WOKEN)[0]
+            tab.evaluate(f"""
+                app.commands.runCommand("dev.perfetto.ToggleLeftSidebar");
+                app.commands.runCommand("dev.perfetto.ExpandAllGroups");
+                app.trace.timeline.setViewportTime({begin}n - 8000000n, {begin}n + 8000000n);
+                app.trace.selection.selectSqlEvent("slice", {number});
+            """)
+            time.sleep(3)  # for what loads and moves
+            tab.screenshot(picture)
+
+
+def _speedscope(picture: Path) -> None:
+    """Show samples in speedscope, sorted by their number."""
+    with tempfile.TemporaryDirectory() as name, served(files := speedscope_files(Path(name))) as address:
+        pytracer("profile", "-f", "speedscope", "-o", files / "profile", "--", "sh", "-c", PIPELINE)
+        with browser(Path(name)) as tab:
+            tab.resize(WIDTH, 560)
+            open_speedscope(tab, address, "profile")
+            tab.press("2")
+            time.sleep(3)
+            tab.screenshot(picture)
 
 
 def _intervals(count: int) -> Until:
@@ -200,6 +242,12 @@ def _live_closer(file: Path) -> None:
     picture(file, ["top", "--", "sh", "-c", PIPELINE], _intervals(2), ["s"])
 
 
+PAGES: dict[str, Callable[[Path], None]] = {
+    "page": _page,
+    "page-row": _page_row,
+    "timeline": _timeline,
+    "speedscope": _speedscope,
+}
 PICTURES: dict[str, Callable[[Path], None]] = {
     "flamegraph": _profile,
     "icicle": _offcputime,

@@ -37,15 +37,20 @@ class Stream(io.TextIOWrapper):
         return self.buffer.getvalue()
 
 
-def timeline(form: str, schema: Any, *items: Any) -> Timeline:
-    """Write items in a format, and read it."""
+def written(form: str, schema: Any, *items: Any) -> bytes:
+    """Return what a format writes of items."""
     stream = Stream()
     sink = make_sink(form, stream, timestamps=False, terminal=False)
     sink.open(schema)
     for item in items:
         sink.emit(item)
     sink.close()
-    return read(stream.content())
+    return stream.content()
+
+
+def timeline(form: str, schema: Any, *items: Any) -> Timeline:
+    """Write items in a format, and read it."""
+    return read(written(form, schema, *items))
 
 
 def read(content: bytes) -> Timeline:
@@ -59,16 +64,18 @@ def read(content: bytes) -> Timeline:
 def read_chrome(content: bytes) -> Timeline:
     assert content.isascii()
     timeline, start, origin = Timeline(), {}, 0
-    for event in json.loads(content, parse_float=_nanoseconds):
+    for event in json.loads(content):
         at, name = (event["pid"], event.get("tid")), event["name"]
-        time = event["ts"] + origin if "ts" in event else None
+        time = round(event["ts"] * 1000) + origin if "ts" in event else None
         if name == "time_origin":
             assert (event["ph"], origin, event["args"]["unix_ns"] % 86_400_000_000_000) == ("M", 0, 0)
             origin = event["args"]["unix_ns"]
+        elif name == "process_name":
+            assert at[0] == 1 << 30 or event["args"]["name"] == timeline.names[at[0], at[0]]
         elif event["ph"] == "M":
             timeline.names[at] = event["args"]["name"]
         elif event["ph"] == "X":
-            timeline.slices.append((at, time, time + event["dur"], name))
+            timeline.slices.append((at, time, time + round(event["dur"] * 1000), name))
             timeline.args.append(event["args"])
         elif event["ph"] == "i":
             timeline.instants.append((at, time, name))
@@ -80,12 +87,6 @@ def read_chrome(content: bytes) -> Timeline:
         else:
             timeline.flows.append((*start[event["id"]], at, time))
     return timeline
-
-
-def _nanoseconds(text: str) -> int:
-    whole, _, part = text.partition(".")
-    assert len(part) in (3, 4), text  # of a duration that is a tenth of a nanosecond shorter
-    return round(int(whole + part) / 10 ** (len(part) - 3))
 
 
 def read_perfetto(content: bytes) -> Timeline:

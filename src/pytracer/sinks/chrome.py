@@ -1,10 +1,10 @@
 """Timelines as Chrome's trace events, which Perfetto's viewer (https://ui.perfetto.dev) and others read.
 
 It is a list of objects, one a line: ``X`` is a slice with a begin and a duration, ``i`` an instant, ``C`` a
-counter, ``s`` and ``f`` the ends of a flow, ``M`` the name of a thread. Times are microseconds, here with
-three decimals: nanoseconds. Readers take them as doubles, which hold microseconds since 1970 to a quarter of
-one only, so that slices that touch would overlap. So times count from midnight (UTC) before the first event;
-an ``M`` called ``time_origin`` has that time as ``unix_ns``.
+counter, ``s`` and ``f`` the ends of a flow, ``M`` the name of a thread. Times are microseconds. Readers take
+them as doubles, and nest slices by sums and differences of them: a slice that seems to end after the next one
+on its thread has begun is outside of all that follow. So times count from midnight (UTC) before the first
+event, in fractions that doubles hold exactly; an ``M`` called ``time_origin`` has that time as ``unix_ns``.
 """
 
 from __future__ import annotations
@@ -65,11 +65,13 @@ class ChromeWriter:
 
     def end(self) -> None:
         """See :class:`~pytracer.sinks.timeline.TimelineWriter`."""
+        processes = {_CPUS: "CPUs"} if any(track.cpu >= 0 for track in self._names) else {}
         for track, name in self._names.items():
             self._write(self._event(track, "thread_name", "M") | {"args": {"name": name}})
-        if any(track.cpu >= 0 for track in self._names):
-            cpus = {"name": "process_name", "ph": "M", "pid": _CPUS, "args": {"name": "CPUs"}}
-            self._write(cpus)
+            if track.cpu < 0 and track.pid == track.tid and not track.lane:
+                processes[track.pid] = name  # a process is called as its first thread
+        for pid, name in processes.items():
+            self._write({"name": "process_name", "ph": "M", "pid": pid, "args": {"name": name}})
         self._stream.write("\n]\n")
         self._stream.flush()
 
@@ -82,23 +84,15 @@ class ChromeWriter:
         if time is not None and self._origin < 0:
             self._origin = time // _DAY * _DAY
             self._write({"name": "time_origin", "ph": "M", "pid": 0, "args": {"unix_ns": self._origin}})
-        text = json.dumps(event)[:-1]
-        text += "" if time is None else f', "ts": {_microseconds(time - self._origin)}'
-        text += "" if time is None or span is None else f', "dur": {_duration(time - self._origin, span)}'
-        self._stream.write((",\n" if self._begun else "") + text + "}")
+        if time is not None:
+            event["ts"] = begin = _microseconds(time - self._origin)
+            if span is not None:
+                event["dur"] = _microseconds(time - self._origin + span) - begin
+        self._stream.write((",\n" if self._begun else "") + json.dumps(event))
         self._begun = True
 
 
-def _duration(begin: int, span: int) -> str:
-    """Write a duration, a tenth of a nanosecond shorter where begin and duration would add up to more than
-    the end: readers would take a slice that begins there for one inside of it."""
-    text = _microseconds(span)
-    if not span or float(_microseconds(begin)) + float(text) <= float(_microseconds(begin + span)):
-        return text
-    return f"{_microseconds(span - 1)}9"
-
-
-def _microseconds(nanoseconds: int) -> str:
-    """Write a time exactly: a float would round it."""
-    sign, whole = "-" * (nanoseconds < 0), abs(nanoseconds)
-    return f"{sign}{whole // 1000}.{whole % 1000:03}"
+def _microseconds(nanoseconds: int) -> float:
+    """Return the first multiple of 1/2048 us that is not before a time. Sums and differences of such
+    numbers are exact in doubles for 50 days, and rounding them to nanoseconds returns the time."""
+    return -(-nanoseconds * 256 // 125) / 2048

@@ -23,6 +23,7 @@ from support.fake_kernel import FakeKernel
 from support.timelines import FORMATS, timeline
 
 NOON = 1_699_963_200_250_000_000
+DAY = 86_400_000_000_000
 HOSTILE = "</script>\x1b]0;\x07\udcff\N{SNOWMAN}"
 
 
@@ -219,7 +220,8 @@ def test_the_number_of_unfinished_slices_is_bounded():
 
 
 def test_slices_that_touch_do_not_overlap_as_doubles():
-    """Readers of Chrome's format take times and durations as doubles of microseconds, and add them up."""
+    """Readers of Chrome's format take times and durations as doubles of microseconds, and add them up; some
+    subtract the first time of a thread before."""
     rng = random.Random(23)
     times = [NOON]
     for _ in range(2000):
@@ -232,5 +234,10 @@ def test_slices_that_touch_do_not_overlap_as_doubles():
     writer.end()
     slices = [event for event in json.loads(stream.getvalue()) if event["ph"] == "X"]
     assert len(slices) == 2000
-    for first, second in itertools.pairwise(slices):
-        assert second["ts"] - 0.001 < first["ts"] + first["dur"] <= second["ts"]
+    origin = slices[0]["ts"]
+    for (first, second), (begin, end) in zip(
+        itertools.pairwise(slices), itertools.pairwise(times[:-1]), strict=True
+    ):
+        assert first["ts"] + first["dur"] == second["ts"]
+        assert (first["ts"] - origin) + first["dur"] == second["ts"] - origin
+        assert (round(first["ts"] * 1000), round(first["dur"] * 1000)) == (begin % DAY, end - begin)
