@@ -42,7 +42,8 @@ def run(words: Sequence[str]) -> int:
     )
     if isinstance(schema.output, Profile):
         raise UsageError("a profile has a format of its own", hint=f"pytracer schema {tracer.name}")
-    print(json.dumps(json_schema(schema, audit=tracer.audit is not None, is_open=is_open), indent=2))
+    described = json_schema(schema, totals=tracer.totals, audit=tracer.audit is not None, is_open=is_open)
+    print(json.dumps(described, indent=2))
     return 0
 
 

@@ -30,6 +30,7 @@ from pytracer.spec import (
     Choice,
     Column,
     Duration,
+    ExpressionOption,
     Filter,
     Flag,
     GroupBy,
@@ -202,7 +203,7 @@ def _add_tracer_option(group: argparse._ArgumentGroup, option: Option) -> None:
         names = ",".join(key.name for key in option.keys)
         text = f"{option.help}: {names} (default: {option.default or 'none, all in one'})"
         group.add_argument(*flags, dest=_GROUP_BY_DEST, metavar="KEY", default=option.default, help=text)
-    elif isinstance(option, PacketFilter):
+    elif isinstance(option, (PacketFilter, ExpressionOption)):
         group.add_argument(*flags, metavar="EXPR", help=option.help)
     elif isinstance(option, SeccompProfile):
         group.add_argument(*flags, metavar="PROFILE", help=option.help)

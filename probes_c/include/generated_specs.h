@@ -14,6 +14,12 @@ static __always_inline void pt_spec_evaluate(void *ctx, u32 program, u32 target,
     to->unread = 0;
 }
 
+// The key that matches the two events of a pair; sets "unread" if it cannot be read.
+static __always_inline u64 pt_spec_key(void *ctx, u32 program, u32 target, struct pt_call *call, u32 *unread)
+{
+    return bpf_get_current_task();
+}
+
 // Save the values that are needed at the return of the call.
 static __always_inline void pt_spec_save_entry(void *ctx, u32 program, u32 target, struct pt_call *to)
 {

@@ -5,6 +5,7 @@
 // and includes generated_specs.h before that, which has
 //     pt_spec_matches(...)           returns 1 if the event passes the filter of the spec
 //     pt_spec_evaluate(...)          evaluates its expressions
+//     pt_spec_key(...)               the key of a pair's start or end (pairs.h)
 //     pt_spec_traces_calls(program)  returns 1 if it needs the entry of the call
 //     pt_spec_is_signed(program)     returns 1 if its first expression is a signed number
 //     pt_spec_save_entry(...)        saves values at the entry of a call

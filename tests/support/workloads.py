@@ -27,6 +27,7 @@ FLAGS = {
     "leader": ["-pthread"],
     "marks": ["-pthread"],
     "outlived": [],
+    "pairs": ["-g", "-pthread"],
     "plugins": ["-O0", "-fno-omit-frame-pointer", "-pthread", "-ldl"],
     "returns": ["-pthread"],
     "rings": [],

@@ -1,4 +1,8 @@
 // A USDT probe, for asm: a nop, and a note that says where it is. `semaphore` is a symbol, or 0.
+#ifndef MARK_PROVIDER
+#define MARK_PROVIDER "forms"
+#endif
+
 #define MARK(name, semaphore, arguments)                                                                     \
     "990: nop\n"                                                                                             \
     ".pushsection .note.stapsdt,\"\",\"note\"\n"                                                             \
@@ -7,7 +11,7 @@
     "991: .asciz \"stapsdt\"\n"                                                                              \
     "992: .balign 4\n"                                                                                       \
     "993: .8byte 990b, _.stapsdt.base, " semaphore "\n"                                                      \
-    ".asciz \"forms\"\n"                                                                                     \
+    ".asciz \"" MARK_PROVIDER "\"\n"                                                                         \
     ".asciz \"" name "\"\n"                                                                                  \
     ".asciz \"" arguments "\"\n"                                                                             \
     "994: .balign 4\n"                                                                                       \

@@ -24,7 +24,7 @@ _WORDS = (ResultSlot.TEXT, ResultSlot.CHARACTER, ResultSlot.KERNEL_SYMBOL, Resul
 
 class ResultColumns:
     """Columns of probe specs' results. Records (or rows' keys) have the members ``target`` and
-    ``results``."""
+    ``results``; those of a pair have the results of both ends."""
 
     def __init__(self, specs: ProbeSpecs, budget: Budget | None = None) -> None:
         """Create the decoder; symbols are looked up on demand."""
@@ -47,6 +47,13 @@ class ResultColumns:
         """Close the files of user symbols."""
         self._user.close()
 
+    def _rows_of(self, records: Array) -> list[Array]:
+        """Return for each probe spec which records have its results."""
+        if self._specs.is_pair:
+            return [np.arange(len(records))] * len(self._specs.specs)
+        spec_numbers = self._spec_numbers(records)
+        return [np.flatnonzero(spec_numbers == number) for number in range(len(self._specs.specs))]
+
     def _spec_numbers(self, records: Array) -> Array:
         """Return the number of each record's probe spec, shape (n,)."""
         if "spec" in (records.dtype.names or ()):
@@ -57,12 +64,11 @@ class ResultColumns:
         return spec_numbers
 
     def _column(self, records: Array, expression: str) -> Array | Coded:
-        spec_numbers = self._spec_numbers(records)
         parts = list[tuple[Array, ResultField]]()
-        for number, results in enumerate(self._specs.fields):
+        for rows, results in zip(self._rows_of(records), self._specs.fields, strict=True):
             for result in results:
                 if result.name == expression:
-                    parts.append((np.flatnonzero(spec_numbers == number), result))
+                    parts.append((rows, result))
                     break
         if all(result.slot in _WORDS for _, result in parts):
             return self._words(records, parts)
@@ -87,15 +93,15 @@ class ResultColumns:
 
     def _unread(self, records: Array, result: ResultField) -> Array:
         """Return which records have no value because it could not be read."""
-        unread: Array = records["results"]["unread"] >> np.uint32(result.bit) & np.uint32(1) != 0
+        unread: Array = records[result.member]["unread"] >> np.uint32(result.bit) & np.uint32(1) != 0
         return unread
 
     def _values(self, records: Array, result: ResultField) -> Any:
         """Return the values of one result in records that have it: an array of numbers, or a list of
         names."""
         if result.slot is ResultSlot.TEXT:
-            return self._texts(records, result.at)
-        numbers = records["results"]["numbers"][:, result.at]
+            return self._texts(records, result)
+        numbers = records[result.member]["numbers"][:, result.at]
         if result.slot is ResultSlot.SIGNED:
             return numbers.astype(np.int64)
         if result.slot is ResultSlot.BOOL:
@@ -108,10 +114,10 @@ class ResultColumns:
             return self._user_symbols(records, numbers)
         return numbers
 
-    def _texts(self, records: Array, at: int) -> list[str]:
-        room = self._specs.room
+    def _texts(self, records: Array, result: ResultField) -> list[str]:
+        room, at = self._specs.room, result.at
         data = (
-            np.ascontiguousarray(records["results"]["texts"])
+            np.ascontiguousarray(records[result.member]["texts"])
             .view(np.uint8)
             .reshape(len(records), room * self._specs.texts)
         )
@@ -142,11 +148,17 @@ class ResultColumns:
 
     def _lines(self, records: Array) -> Coded:
         """Format the results of each record by its probe spec's format string."""
-        spec_numbers = self._spec_numbers(records)
         names: dict[str, int] = {}
         codes = np.full(len(records), -1, dtype=np.intp)
-        for number, (spec, results) in enumerate(zip(self._specs.specs, self._specs.fields, strict=True)):
-            rows = np.flatnonzero(spec_numbers == number)
+        if self._specs.is_pair:
+            start, end = zip(self._specs.specs, self._specs.fields, strict=True)
+            both = zip(self._format(records, *start), self._format(records, *end), strict=True)
+            lines = [" ".join(filter(None, line)) for line in both]
+            codes[:] = [names.setdefault(line, len(names)) for line in lines]
+            return Coded(tuple(names), codes)
+        for rows, spec, results in zip(
+            self._rows_of(records), self._specs.specs, self._specs.fields, strict=True
+        ):
             if len(rows):
                 lines = self._format(records[rows], spec, results)
                 codes[rows] = [names.setdefault(line, len(names)) for line in lines]

@@ -10,7 +10,7 @@ from pytracer.enrich.decode import Computed, Decoder, convert_to_strings, decode
 from pytracer.model import Coded, Histograms, Schema, Snapshot
 from pytracer.model.buckets import BUCKETS, by_power, percentiles
 from pytracer.model.items import Kind
-from pytracer.model.reduce import Rows
+from pytracer.model.reduce import Rows, group_keys
 from pytracer.record import record
 from pytracer.spec import Column, Histogram, Unit
 
@@ -45,7 +45,7 @@ def shape_rows(
     """Build the item for the schema's output shape; ``computed`` columns are made from the rows' keys."""
     computed = computed or {}
     if schema.is_histogram:
-        return _histograms(rows, schema, ranking, decoders, moment)
+        return _histograms(rows, schema, ranking, decoders, moment, computed)
     rows = _rank(rows, schema, ranking, decoders, computed)
     columns = {column.name: _values(rows, schema, column, decoders, computed) for column in schema.columns}
     return Snapshot(moment.kind, moment.time, moment.seconds, columns)
@@ -96,12 +96,19 @@ def _values(
 
 
 def _histograms(
-    rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: ReadTime
+    rows: Rows,
+    schema: Schema,
+    ranking: Ranking,
+    decoders: Mapping[str, Decoder],
+    moment: ReadTime,
+    computed: Mapping[str, Computed],
 ) -> Histograms:
     """Group the map's (key, slot) entries into one histogram a key."""
     counter = schema.counters[0]
     names = [column.source for column in schema.keys]
-    if names:
+    if "" in names:
+        groups, number = group_keys(rows.keys, "slot")
+    elif names:
         groups, number = np.unique(rows.keys[names], return_inverse=True)
     else:  # without keys there is one histogram, once anything was counted
         groups, number = rows.keys[:1], np.zeros(len(rows.keys), dtype=np.intp)
@@ -118,7 +125,7 @@ def _histograms(
             values[column.source] = gathered
     grouped = Rows(groups, values)
     named = [*schema.keys, *(column for column in schema.values if column.last)]
-    keys = {column.name: _values(grouped, schema, column, decoders) for column in named}
+    keys = {column.name: _values(grouped, schema, column, decoders, computed) for column in named}
     beside = [column for column in schema.values if not column.last and column is not counter]
     measures = {column.name: _values(grouped, schema, column, decoders) for column in beside}
     assert isinstance(schema.output, Histogram)

@@ -7,11 +7,12 @@ See "Lang: what trace and argdist take" in docs/internals.md.
 """
 
 from pytracer.lang.codegen import GeneratedProgram, generate
-from pytracer.lang.probe_spec import ProbeSpec, ProbeSpecs, ResultField, ResultSlot
-from pytracer.lang.probe_spec_parser import parse_distribution, parse_trace
+from pytracer.lang.probe_spec import STARTED, ProbeSpec, ProbeSpecs, ResultField, ResultSlot
+from pytracer.lang.probe_spec_parser import parse_distribution, parse_pair, parse_trace
 from pytracer.lang.scope import Scope, TypeProvider
 
 __all__ = [
+    "STARTED",
     "GeneratedProgram",
     "ProbeSpec",
     "ProbeSpecs",
@@ -21,5 +22,6 @@ __all__ = [
     "TypeProvider",
     "generate",
     "parse_distribution",
+    "parse_pair",
     "parse_trace",
 ]

@@ -23,7 +23,7 @@ class GeneratedProgram:
 
     ``condition`` is a C expression for the filter, "" without one; ``statements`` store the results in the
     record. ``entry_values`` is C for the values to save at the function's entry. If ``traces_entry``,
-    a program is attached to the entry, too.
+    a program is attached to the entry, too. ``key`` is C for the key of a pair, "" if the thread is the key.
     """
 
     results: tuple[ResultField, ...]
@@ -31,6 +31,7 @@ class GeneratedProgram:
     statements: tuple[str, ...] = ()
     entry_values: tuple[str, ...] = ()
     traces_entry: bool = False
+    key: str = ""
 
 
 class _FieldWriter:
@@ -71,12 +72,20 @@ def generate(spec: ProbeSpec, scope: Scope) -> GeneratedProgram:
     conversions: tuple[Conversion | None, ...] = spec.conversions or (None,) * len(spec.expressions)
     for expression, conversion in zip(spec.expressions, conversions, strict=True):
         _add_result(results, checker, expression, conversion)
+    for expression in spec.by:
+        checker.whole = expression.whole
+        _add_result(results, checker, expression, None)
+    key = ""
+    if spec.key is not None:
+        checker.whole = spec.key.whole
+        key = f"(u64)({checker.value(spec.key.node).code})"
     return GeneratedProgram(
         tuple(results.fields),
         condition,
         tuple(results.statements),
         tuple(checker.entry_values),
         checker.traces_entry,
+        key,
     )
 
 
@@ -195,6 +204,17 @@ def generate_functions(
         if one.statements:
             lines += [f"    if (program == {number}) {{", *(f"        {s}" for s in one.statements), "    }"]
     lines += ["}", ""]
+    lines += [
+        f"static __always_inline u64 pt_spec_key({_PARAMETERS}, struct pt_call *call, u32 *unread)",
+        "{",
+        "    u64 key = bpf_get_current_task();",
+        "    u32 bad = 0;",
+        "",
+    ]
+    for number, one in enumerate(programs):
+        if one.key:
+            lines += [f"    if (program == {number})", f"        key = {one.key};"]
+    lines += ["    *unread = bad;", "    return key;", "}", ""]
     lines += [
         f"static __always_inline void pt_spec_save_entry({_PARAMETERS}, struct pt_call *to)",
         "{",

@@ -12,17 +12,20 @@ from pytracer.spec import Source
 
 @record
 class Expression:
-    """An expression: its text, and the parsed node. ``type`` is a cast that applies to the result."""
+    """An expression: its text, and the parsed node. ``type`` is a cast that applies to the result. ``whole``
+    is the text that the node's positions refer to, if that is not the probe spec."""
 
     text: str
     node: Node
     type: TypeName | None = None
+    whole: str = ""
 
 
 @record
 class ProbeSpec:
     """A parsed probe spec. ``text`` is the whole of it, as the user wrote it; ``pieces`` are those of its
-    format string, ``label`` is its displayed name."""
+    format string, ``label`` is its displayed name. ``is_bare``: there is no format string. ``key`` and ``by``
+    are for an end of a pair of events: the key that matches the two, and the values that group pairs."""
 
     text: str
     source: Source
@@ -31,11 +34,18 @@ class ProbeSpec:
     pieces: tuple[str | Conversion, ...] = ()
     expressions: tuple[Expression, ...] = ()
     label: str = ""
+    is_bare: bool = False
+    key: Expression | None = None
+    by: tuple[Expression, ...] = ()
 
     @property
     def conversions(self) -> tuple[Conversion, ...]:
         """The conversions of the format string, one for each expression."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Conversion))
+
+
+STARTED = "started"
+"""The member of a pair's record that has the results of its start."""
 
 
 class ResultSlot(Enum):
@@ -53,18 +63,21 @@ class ResultSlot(Enum):
 @record
 class ResultField:
     """One result in a record. ``name`` is the expression's text, ``at`` the index among the record's
-    numbers (or, for TEXT, texts), and ``bit`` the bit of ``unread`` that is set if it could not be read."""
+    numbers (or, for TEXT, texts), and ``bit`` the bit of ``unread`` that is set if it could not be read.
+    ``member`` is the record's member with the results."""
 
     name: str
     slot: ResultSlot
     at: int
     bit: int
+    member: str = "results"
 
 
 @record
 class ProbeSpecs:
     """All probe specs of a run, and the ``results`` of each; ``of`` maps a target's number to its spec. A
-    record has room for ``numbers`` numbers, and ``texts`` texts of ``room`` bytes."""
+    record has room for ``numbers`` numbers, and ``texts`` texts of ``room`` bytes. ``is_pair``: a record has
+    the results of both specs, those of the first in its member :data:`STARTED`."""
 
     specs: tuple[ProbeSpec, ...] = ()
     fields: tuple[tuple[ResultField, ...], ...] = ()
@@ -72,6 +85,7 @@ class ProbeSpecs:
     numbers: int = 1
     texts: int = 1
     room: int = 80
+    is_pair: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pytracer.lang.formats import parse_format
 from pytracer.lang.lexer import END, LABEL, TEXT
 from pytracer.lang.probe_spec import Expression, ProbeSpec
 from pytracer.lang.syntax import Node, Parameter
+from pytracer.record import replace
 from pytracer.spec import SPELLINGS, Source, parse_source, quoting
 
 _NAME = rf"(?<=[:|@])(?:{quoting.QUOTED})"  # in quotes, as it may stand behind a colon
@@ -47,7 +48,7 @@ def parse_trace(text: str) -> ProbeSpec:
     source, signature, parser = _begin(text)
     condition = _filter(parser) if parser.at("(") else None
     if parser.next.kind == END:
-        return ProbeSpec(text, source, signature, condition)
+        return ProbeSpec(text, source, signature, condition, is_bare=True)
     form = parser.next
     if form.kind != TEXT:
         hint = 'PROBE (FILTER) "FORMAT", ARGUMENTS'
@@ -105,6 +106,35 @@ def parse_distribution(text: str) -> ProbeSpec:
     if parser.next.kind != END:
         raise parser.unexpected("PROBE(SIGNATURE):TYPES:EXPRESSIONS:FILTER#LABEL")
     return ProbeSpec(text, source, signature, condition, (), tuple(found), label)
+
+
+def parse_expressions(text: str, *, most: int = _MOST) -> tuple[Expression, ...]:
+    """Parse up to ``most`` expressions of an option, with commas between them. Raises ProbeSpecError."""
+    parser = ExpressionParser(text)
+    found = [replace(_expression(parser), whole=text)]
+    while len(found) < most and parser.skip(","):
+        found.append(replace(_expression(parser), whole=text))
+    if parser.next.kind != END:
+        raise parser.unexpected("expressions stand behind commas" if most > 1 else "one expression is taken")
+    return tuple(found)
+
+
+def parse_pair(
+    start: str, end: str, *, key: str = "", end_key: str = "", by: str = "", end_by: str = ""
+) -> tuple[ProbeSpec, ProbeSpec]:
+    """Parse the two ends of ``latency``: probe specs of ``trace``, the keys that match them (an end has the
+    key of its start, if it has none of its own), and what groups them. Raises ProbeSpecError, or UsageError
+    if both are the same event."""
+    begins, ends = parse_trace(start), parse_trace(end)
+    if (begins.source, begins.filter) == (ends.source, ends.filter):
+        raise UsageError(
+            f"{end!r} is both the start and the end", hint="filters tell two ends of one event apart"
+        )
+    keys = [parse_expressions(text, most=1)[0] if text else None for text in (key, end_key or key)]
+    groups = [parse_expressions(text) if text else () for text in (by, end_by)]
+    if end_key and not key:
+        raise UsageError("the end has a key, and the start has none", hint="both, or the key of both")
+    return replace(begins, key=keys[0], by=groups[0]), replace(ends, key=keys[1], by=groups[1])
 
 
 def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, ...], ExpressionParser]:

@@ -1,7 +1,18 @@
 """WHAT FLOWS from the kernel to a sink: Schema, Batch, Snapshot, Histograms, Stacks, Profile, Loss,
-AuditResult."""
+Statement (AuditResult, Totals)."""
 
-from pytracer.model.items import AuditResult, Batch, Histograms, Item, Loss, Profile, Snapshot, Stacks
+from pytracer.model.items import (
+    AuditResult,
+    Batch,
+    Histograms,
+    Item,
+    Loss,
+    Profile,
+    Snapshot,
+    Stacks,
+    Statement,
+    Totals,
+)
 from pytracer.model.schema import Schema
 from pytracer.model.tabular import Coded
 
@@ -16,4 +27,6 @@ __all__ = [
     "Schema",
     "Snapshot",
     "Stacks",
+    "Statement",
+    "Totals",
 ]

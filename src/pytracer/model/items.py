@@ -189,8 +189,26 @@ class Loss(Tabular):
         return f"Loss ({self.reason}): {self.lost} {self.meaning}"
 
 
+class Statement(Tabular):
+    """A line about a run. ``kind`` is its name in JSON."""
+
+    kind = ""
+
+    @property
+    def difference(self) -> int:
+        """Not 0 if something is wrong."""
+        return 0
+
+    def __repr__(self) -> str:
+        return self.describe()
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields as they are shown."""
+        raise NotImplementedError
+
+
 @record
-class AuditResult(Tabular):
+class AuditResult(Statement):
     """Compares what a trace has seen with the kernel's own counter at ``source`` over the same time.
 
     ``seen`` and ``lost`` are the trace's; the kernel counted at least ``least`` (from the end of attaching to
@@ -205,9 +223,9 @@ class AuditResult(Tabular):
     most: int
     tolerance: str
     time: float
+    kind = "audit"
 
-    def __repr__(self) -> str:
-        return self.describe()
+    __repr__ = Statement.__repr__
 
     @property
     def difference(self) -> int:
@@ -237,7 +255,32 @@ class AuditResult(Tabular):
         return f"audit: {self.seen} seen{lost}, {self.source} counted {counted}: {verdict}"
 
 
-Item = Batch | Snapshot | Histograms | Loss | AuditResult
+@record
+class Totals(Statement):
+    """Numbers about a whole run, by name: the tracer's ``totals``. ``meanings`` says what each counts."""
+
+    counts: dict[str, int]
+    meanings: dict[str, str]
+    time: float
+    kind = "totals"
+
+    __repr__ = Statement.__repr__
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields as they are shown."""
+        return dict(self.counts)
+
+    def table(self) -> Mapping[str, Values | Coded]:
+        """See :class:`~pytracer.model.tabular.Tabular`."""
+        return {"time": repeat_time(self.time, 1), **{name: [count] for name, count in self.counts.items()}}
+
+    def describe(self) -> str:
+        """Return the numbers above 0 as a line."""
+        shown = [f"{count} {self.meanings[name]}" for name, count in self.counts.items() if count]
+        return f"total: {', '.join(shown) or 'nothing'}"
+
+
+Item = Batch | Snapshot | Histograms | Loss | AuditResult | Totals
 
 
 def buckets(counts: list[int]) -> list[dict[str, int]]:

@@ -110,6 +110,18 @@ def merge(parts: Sequence[Rows], schema: Schema) -> Rows:
     return Rows(keys[first].view(parts[0].keys.dtype), total)
 
 
+def group_keys(keys: Array, without: str) -> tuple[Array, Array]:
+    """Group keys that are equal but for the member ``without``: returns a key of each group, and the group of
+    each key, shape (n,)."""
+    size = keys.dtype.itemsize
+    assert keys.dtype.fields is not None
+    kind, offset = keys.dtype.fields[without][:2]
+    raw = np.frombuffer(bytearray(_bytes(keys).tobytes()), dtype=np.uint8).reshape(-1, size)
+    raw[:, offset : offset + kind.itemsize] = 0
+    _, first, number = np.unique(raw.view(f"S{size}").reshape(-1), return_index=True, return_inverse=True)
+    return keys[first], number.reshape(-1)
+
+
 def _bytes(keys: Array) -> Array:
     """View keys as fixed-width byte strings, which are equal if all bytes are equal, and sortable."""
     return np.ascontiguousarray(keys).view(f"S{keys.dtype.itemsize}").reshape(-1)

@@ -30,7 +30,8 @@ def output_of(request: Request) -> Output:
             raise UsageError(f"--{option.name} and --{option.excludes} do not go together")
         if isinstance(option, SeccompProfile) and request.options.get(option.name) and not request.command:
             raise UsageError(f"--{option.name} is for a command that is started", hint="-- COMMAND")
-    selected = [o for o in request.tracer.outputs if o.when and request.options.get(o.when)]
+    given = {name for name, value in request.options.items() if value is not None and value is not False}
+    selected = [o for o in request.tracer.outputs if o.when in given]
     if len(selected) > 1:
         raise UsageError(" and ".join(f"--{o.when}" for o in selected) + " do not go together")
     return selected[0] if selected else next(o for o in request.tracer.outputs if not o.when)
@@ -114,7 +115,7 @@ def make_schema(request: Request, output: Output, specs: ProbeSpecs | None) -> S
     key_names = {column.name for column in keys}
     latest = tuple(c for c in columns if c.last and c.name not in key_names)
     values = output.columns
-    if specs is not None and not isinstance(output, Histogram):
+    if specs is not None and (specs.is_pair or not isinstance(output, Histogram)):
         from pytracer.plan.probe_specs import expression_columns
 
         column_names = [column.name for column in (*keys, *values)]

@@ -10,7 +10,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pytracer.errors import ProbeSpecError, PytracerError, UsageError
 from pytracer.kernel.facts import KernelInfo, TargetIdSource
-from pytracer.lang import GeneratedProgram, ProbeSpec, ProbeSpecs, ResultField, ResultSlot, generate
+from pytracer.lang import (
+    STARTED,
+    GeneratedProgram,
+    ProbeSpec,
+    ProbeSpecs,
+    ResultField,
+    ResultSlot,
+    generate,
+)
 from pytracer.lang.codegen import generate_functions
 from pytracer.plan.alternatives import ChosenProbe
 from pytracer.plan.attach_targets import (
@@ -23,14 +31,16 @@ from pytracer.plan.attach_targets import (
 )
 from pytracer.plan.generated_programs import attach_programs, split_sites
 from pytracer.plan.named_target import NumberedTarget
+from pytracer.plan.output_choice import output_of
 from pytracer.plan.scopes import scope_of
 from pytracer.record import replace
 from pytracer.request import Request, number_of
-from pytracer.spec import Column, Kprobes, Source
+from pytracer.spec import Column, Kprobes, ProbeSpecArguments, Source, Stream
 
 GENERATED = "generated_specs.h"
 STRING_SIZE, HISTOGRAM = "string-size", "histogram"  # options of tracers
 _RESERVED = {"kind", "time", "lost", "reason", "meaning"}  # what else records have, in JSON
+_ENDS = ("start", "end")
 _RECORD = 1 << 15  # bytes of a record, as a value of a per-CPU map (PCPU_MIN_UNIT_SIZE in the kernel)
 _BEFORE = 40  # bytes of trace's record before the results; argdist's has fewer
 
@@ -47,6 +57,9 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     groups = dict[
         tuple[int, str, bool], list[NumberedTarget]
     ]()  # by program, kind of source, whether within a function
+    arguments = request.tracer.arguments
+    is_pair = isinstance(arguments, ProbeSpecArguments) and arguments.pair
+    shows_events = isinstance(output_of(request), Stream)
     for number, spec in enumerate(request.probe_specs):
         first: GeneratedProgram | None = None
         begins = len(programs)
@@ -55,7 +68,10 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
             source, target = one.source, one.target
             numbered.append(one)
             of.append(number)
-            program = generate(spec, scope_of(source, target, facts, signed=bool(spec.signature)))
+            scope = scope_of(source, target, facts, signed=bool(spec.signature))
+            program = generate(spec, scope)
+            if is_pair and not shows_events:  # only what groups the pairs is needed
+                program = generate(replace(spec, expressions=(), pieces=()), scope)
             first = first or program
             _check_uniform(spec, first, program, one)
             if program not in programs[begins:]:
@@ -64,7 +80,11 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
             program_number = programs.index(program, begins)
             groups.setdefault((program_number, source.kind, bool(source.offset)), []).append(one)
         assert first is not None
-        results.append(first.results)
+        results.append(
+            tuple(replace(one, member=STARTED) for one in first.results)
+            if is_pair and not number
+            else first.results
+        )
         if request.options.get(HISTOGRAM):
             _check_number(spec, first)
     check_number([spec.source for spec in request.probe_specs], numbered, request)
@@ -72,13 +92,15 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     _check_addresses(attached.probes, numbered)
     defines = dict(defines_of(len(numbered), attached.probes))
     marks = usdt_arguments(numbered)
-    specs = _specs_of(request, results, of)
+    specs = _specs_of(request, _distinct(results) if is_pair else results, of, is_pair=is_pair)
     defines |= {
         "PT_SPEC_NUMBERS": str(specs.numbers),
         "PT_SPEC_TEXTS": str(specs.texts),
         "PT_SPEC_TEXT_SIZE": str(specs.room),
         "PT_SPEC_PROGRAMS": str(max(len(programs), 1)),
     }
+    if is_pair and shows_events:
+        defines["PT_SPEC_EVENTS"] = ""
     if marks:
         defines["PT_USDT_SITES"] = defines["PT_TARGETS"]
     if attached.tracked:
@@ -125,7 +147,8 @@ def _check_uniform(
 ) -> None:
     """Check that each expression has the same type at all targets, as its column has one. Raises
     ProbeSpecError."""
-    for expression, before, now in zip(spec.expressions, first.results, program.results, strict=True):
+    expressions = (*spec.expressions, *spec.by)[-len(first.results) :] if first.results else ()
+    for expression, before, now in zip(expressions, first.results, program.results, strict=True):
         if before.slot is not now.slot:
             raise ProbeSpecError(
                 f"this is {now.slot.value} of {target.name}, and {before.slot.value} of what matched before",
@@ -164,13 +187,25 @@ def _check_number(spec: ProbeSpec, program: GeneratedProgram) -> None:
     )
 
 
-def _specs_of(request: Request, results: list[tuple[ResultField, ...]], of: list[int]) -> ProbeSpecs:
+def _distinct(results: list[tuple[ResultField, ...]]) -> list[tuple[ResultField, ...]]:
+    """Rename the results that both ends of a pair have, so that each has a column of its own."""
+    names = [{result.name for result in some} for some in results]
+    both = names[0] & names[1] if len(names) > 1 else set()
+    return [
+        tuple(replace(one, name=f"{end}:{one.name}") if one.name in both else one for one in some)
+        for end, some in zip(_ENDS, results, strict=False)
+    ]
+
+
+def _specs_of(
+    request: Request, results: list[tuple[ResultField, ...]], of: list[int], *, is_pair: bool
+) -> ProbeSpecs:
     every = [result for some in results for result in some]
     numbers = [result.at + 1 for result in every if result.slot is not ResultSlot.TEXT]
     texts = [result.at + 1 for result in every if result.slot is ResultSlot.TEXT]
     most = max(numbers, default=1), max(texts, default=1), number_of(STRING_SIZE, request)
     _check_room(*most)
-    return ProbeSpecs(request.probe_specs, tuple(results), tuple(of), *most)
+    return ProbeSpecs(request.probe_specs, tuple(results), tuple(of), *most, is_pair=is_pair)
 
 
 def _check_room(numbers: int, texts: int, room: int) -> None:

@@ -17,6 +17,7 @@ from pytracer.request.sets import encode_names, parse_set
 from pytracer.spec import (
     Choice,
     Duration,
+    ExpressionOption,
     Filter,
     Flag,
     GroupBy,
@@ -134,7 +135,7 @@ def build_request(
         sources=_sources(tracer, arguments),
         max_probes=checked("max-probes", units.positive, max_probes),
         fault=_fault(tracer, arguments),
-        probe_specs=_probe_specs(tracer, arguments),
+        probe_specs=_probe_specs(tracer, arguments, options),
         script=_script(tracer, arguments, options, script_name),
         command=tuple(command),
         load=load,
@@ -198,11 +199,23 @@ def _sources(tracer: Tracer, words: Sequence[str]) -> tuple[Source, ...]:
     return tuple(dict.fromkeys(map(parse_source, named)))
 
 
-def _probe_specs(tracer: Tracer, words: Sequence[str]) -> tuple[ProbeSpec, ...]:
+def _probe_specs(
+    tracer: Tracer, words: Sequence[str], options: Mapping[str, object]
+) -> tuple[ProbeSpec, ...]:
     if not isinstance(tracer.arguments, ProbeSpecArguments):
         return ()
-    from pytracer.lang import parse_distribution, parse_trace  # a language
+    from pytracer.lang import parse_distribution, parse_pair, parse_trace  # a language
 
+    if tracer.arguments.pair:
+        if len(words) != tracer.arguments.minimum:
+            raise UsageError(f"{words[2]!r} is too much: a start and an end are needed")
+        start, end = words
+        given = {
+            o.name: str(options.get(o.name) or "") for o in tracer.options if isinstance(o, ExpressionOption)
+        }
+        return parse_pair(
+            start, end, **{name.replace("-", "_"): text.strip() for name, text in given.items()}
+        )
     read = parse_distribution if tracer.arguments.distribution else parse_trace
     return tuple(map(read, dict.fromkeys(words)))
 

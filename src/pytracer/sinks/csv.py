@@ -7,7 +7,7 @@ import csv
 import re
 from typing import Any, TextIO
 
-from pytracer.model import AuditResult, Batch, Item, Schema
+from pytracer.model import Batch, Item, Schema, Statement
 from pytracer.model.text_columns import column_texts, join_columns
 from pytracer.sinks.folded import escape_name
 from pytracer.sinks.formatting import timestamp, timestamps
@@ -55,7 +55,7 @@ class CsvSink:
             self._stream.flush()
             return
         for time, record in records(item, self._label):
-            if isinstance(item, AuditResult):
+            if isinstance(item, Statement):
                 record |= {"reason": item.describe(), "lost": item.difference}
             if self._timestamps:
                 record["time"] = timestamp(time // 1_000_000)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot
+from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Statement
 from pytracer.model.items import buckets
 from pytracer.model.tabular import nanoseconds_of
 from pytracer.model.text_columns import column_texts, join_columns
@@ -19,8 +19,8 @@ _encode = json.JSONEncoder().encode
 
 
 class JsonSink:
-    """``{"kind": "row"|"summary"|"event"|"loss"|"audit", "time_ns": ..., ...}``, in ASCII: no terminal is
-    misled by it. An item that covers a span of time has its length, ``interval_ns``."""
+    """``{"kind": "row"|"summary"|"event"|"loss"|"totals"|"audit", "time_ns": ..., ...}``, in ASCII: no
+    terminal is misled by it. An item that covers a span of time has its length, ``interval_ns``."""
 
     def __init__(self, stream: TextIO, *, timestamps: bool) -> None:
         self._stream = stream
@@ -53,7 +53,9 @@ class JsonSink:
             columns.append([first + f'"time": {_encode(time)}, ' for time in timestamps(item.times)])
             first = ""
         columns.append(column_texts(item.times, _encode, f'{first}"time_ns": %s'))
-        columns += [column_texts(item.column(name), _encode, f", {_encode(name)}: %s") for name in item.names]
+        for name in item.names:  # of an expression, which may have a percent sign
+            form = f", {_encode(name).replace('%', '%%')}: %s"
+            columns.append(column_texts(item.column(name), _encode, form))
         return join_columns([*columns, ["}\n"] * len(item)])
 
     def close(self) -> None:
@@ -82,8 +84,8 @@ def records(item: Item, label: str) -> Iterator[tuple[int, dict[str, Any]]]:
     time = nanoseconds_of(item.time)
     if isinstance(item, Loss):
         yield time, {"kind": "loss", "reason": item.reason, "lost": item.lost, "meaning": item.meaning}
-    elif isinstance(item, AuditResult):
-        yield time, {"kind": "audit"} | item.record()
+    elif isinstance(item, Statement):
+        yield time, {"kind": item.kind} | item.record()
     elif isinstance(item, Histograms):
         for counts, keys, values in zip(item.counts.tolist(), item.key_rows(), item.measures(), strict=True):
             yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pytracer.model import AuditResult, Schema
@@ -22,12 +23,16 @@ _INTERVAL: Node = {"interval_ns": _COUNT | {"description": "length of the span o
 _STACK: Node = {"type": "array", "items": _TEXT}
 
 
-def json_schema(schema: Schema, *, audit: bool = False, is_open: bool = False) -> Node:
-    """Return the schema of one line: a row, a loss or (``audit``) an audit.
+def json_schema(
+    schema: Schema, *, totals: Sequence[Column] = (), audit: bool = False, is_open: bool = False
+) -> Node:
+    """Return the schema of one line: a row, a loss, the ``totals`` of a run or (``audit``) an audit.
 
     ``is_open``: rows may have more fields, whose names are only known once probe specs are.
     """
     kinds = {"rows": _rows(schema, is_open=is_open), "loss": _loss()}
+    if totals:
+        kinds["totals"] = _record(("totals",), {column.name: _field(column) for column in totals})
     if audit:
         kinds["audit"] = _audit()
     return {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot
+from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Statement
 from pytracer.model.buckets import power_bounds
 from pytracer.sinks.folded import fold
 from pytracer.sinks.formatting import cell, clock, format_bound
@@ -37,7 +37,7 @@ class MarkdownSink:
         """See :class:`~pytracer.sinks.Sink`."""
         if isinstance(item, Loss):
             self._paragraph(f"lost: {item.lost} {item.meaning}")
-        elif isinstance(item, AuditResult):
+        elif isinstance(item, Statement):
             self._paragraph(item.describe())
         elif isinstance(item, Batch):
             if not self._in_table:

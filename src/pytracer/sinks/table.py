@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any, TextIO
 
-from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
+from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks, Statement
 from pytracer.model.buckets import ERROR, power_bounds
 from pytracer.model.text_columns import column_texts, join_columns
 from pytracer.sinks.formatting import (
@@ -56,7 +56,7 @@ class TableSink:
             self._write([f"lost: {item.lost} {item.meaning}"])
             self._shown = 0
             return
-        if isinstance(item, AuditResult):
+        if isinstance(item, Statement):
             self._write([item.describe()])
             self._shown = 0
             return

@@ -25,6 +25,7 @@ _ELEMENTS: dict[type, dict[str, type]] = {
         "options": Option,
         "filters": Filter,
         "keys": Key,
+        "totals": Column,
         "notes": str,
     },
     Hook: {"alternatives": Alternative},

@@ -115,6 +115,11 @@ class PacketFilter(Option):
 
 
 @record
+class ExpressionOption(Option):
+    """Expressions in the language of :mod:`pytracer.lang`, of tracers that take probe specs."""
+
+
+@record
 class Arguments:
     """Positional arguments before INTERVAL and COUNT: ``encode`` says what they name.
 
@@ -178,11 +183,18 @@ class ProbeSpecArguments(Arguments):
     ``generated_specs.h``, which is generated for each run (probes_c/include/probe_specs.h). The tracer
     has the option ``string-size``.
 
-    ``distribution``: in argdist's form, not trace's.
+    ``distribution``: in argdist's form, not trace's. ``pair``: two of them, a start and an end; the tracer
+    has an :class:`ExpressionOption` for each keyword of :func:`pytracer.lang.parse_pair`.
     """
 
     encode: str = "probe_specs"
     distribution: bool = False
+    pair: bool = False
+
+    @property
+    def usage(self) -> str:
+        """See :class:`Arguments`."""
+        return self.name.upper() if self.pair else super().usage
 
 
 @record

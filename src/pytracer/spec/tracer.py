@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytracer.record import record
 from pytracer.spec.audit import Audit
-from pytracer.spec.columns import Key
+from pytracer.spec.columns import Column, Key
 from pytracer.spec.filters import Filter
 from pytracer.spec.hooks import Hook
 from pytracer.spec.options import Arguments, GroupBy, Option
@@ -22,7 +22,8 @@ class Tracer:
     option. ``follow`` says whether ``-- COMMAND`` can trace just that command, ``duration`` how many seconds
     a run takes where nothing is said. ``notes`` are the caveats that its help ends with. ``audit`` is the
     kernel's own counter of the same. ``live``: on a terminal it is shown on a live screen, if nothing else
-    is said.
+    is said. ``totals`` are numbers about the whole run that the output ends with: members of the value of a
+    per-CPU array ``totals`` of one entry.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Tracer:
     source: str = ""
     audit: Audit | None = None
     live: bool = False
+    totals: tuple[Column, ...] = ()
 
     @property
     def c_file(self) -> str:

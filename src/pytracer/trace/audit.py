@@ -10,7 +10,7 @@ import sys
 import time
 
 from pytracer.kernel.counters import COUNTERS, CounterScope
-from pytracer.model import AuditResult, Histograms, Item, Loss
+from pytracer.model import AuditResult, Histograms, Item, Loss, Statement
 from pytracer.request import Request
 from pytracer.spec import Filter
 
@@ -40,7 +40,7 @@ class Auditor:
         elif isinstance(item, Histograms):
             if item.kind == "summary":
                 self._seen += int(item.counts.sum())
-        elif not isinstance(item, AuditResult) and item.kind != "row":
+        elif not isinstance(item, Statement) and item.kind != "row":
             column = self._audit.column
             self._seen += int(item.table()[column].sum()) if column else len(item)  # type: ignore[union-attr]
 

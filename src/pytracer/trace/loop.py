@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pytracer import progress
 from pytracer.kernel import hidden
-from pytracer.model import AuditResult, Item, Loss, Schema
+from pytracer.model import Item, Loss, Schema, Statement, Totals
 from pytracer.model.loss import MISSED, UNSHOWN, UNSHOWN_MEANING
 from pytracer.plan import KernelInfo, Plan, make_plan
 from pytracer.plan.initial_entries import RunFacts
@@ -42,7 +42,8 @@ class Trace:
 
     ``schema`` describes what it yields: for streams :class:`~pytracer.model.Batch`, else Snapshot, Stacks or
     Histograms, a ``row`` for each interval and a ``summary``; :class:`~pytracer.model.Loss` whenever
-    something was lost; and at the end, if requested, :class:`~pytracer.model.AuditResult`. ``lost`` is how
+    something was lost; and at the end :class:`~pytracer.model.Totals`, if the tracer has any, and the
+    :class:`~pytracer.model.AuditResult`, if requested. ``lost`` is how
     much was lost so far, ``difference`` that of the audit. Once closed, ``status`` is the command's exit
     status; 0 where there is none, or the trace was over before it. ``before_rest`` is called when everything
     is detached and the rest is about to be yielded.
@@ -200,7 +201,9 @@ class Trace:
             if isinstance(item, Loss):
                 self.lost += item.lost
                 seen = seen or item.reason != MISSED  # what an event lost was seen
-            elif not isinstance(item, AuditResult):
+            elif isinstance(item, Totals):
+                seen = seen or any(item.counts.values())
+            elif not isinstance(item, Statement):
                 seen = seen or len(item) > 0
             if self._auditor:
                 self._auditor.add(item)

@@ -11,13 +11,15 @@ from pytracer import budget
 from pytracer.bpf import process_mark
 from pytracer.bpf.attach.link import Link
 from pytracer.kernel import compat
-from pytracer.model import Item, Loss
+from pytracer.model import Item, Loss, Totals
 from pytracer.plan import Plan
 from pytracer.plan.initial_entries import UNKNOWN_RUN, RunFacts
 from pytracer.trace.collector import ResultSource, find_map, open_collector
 from pytracer.trace.link_set import LinkSet
 from pytracer.trace.loss_counter import LossCounter
 from pytracer.trace.program_loading import load_plan
+
+_TOTALS = "totals"
 
 
 def discard_line(_line: str) -> None:
@@ -99,6 +101,15 @@ class Session(ResultSource):
         """Yield the results of the whole run, after programs are detached."""
         self._fill(again=True)
         yield from self.collector.read_summary()
+        if self.plan.request.tracer.totals:
+            yield self._totals()
+
+    def _totals(self) -> Totals:
+        """Read the numbers about the whole run."""
+        columns = self.plan.request.tracer.totals
+        _, values = find_map(self.plan, self.loaded.module.maps, _TOTALS).read()
+        counts = {column.name: int(values[column.source].sum()) for column in columns}
+        return Totals(counts, {column.name: column.help for column in columns}, time.time())
 
     def losses(self) -> Iterator[Loss]:
         """Yield the losses since the last call, by reason."""

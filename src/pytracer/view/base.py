@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot
+from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Statement
 from pytracer.record import replace
 from pytracer.sinks.formatting import cell
 from pytracer.spec import Column, Unit
@@ -46,7 +46,7 @@ class View:
             if isinstance(item, Loss):
                 before = self.lost.get(item.reason)
                 self.lost[item.reason] = replace(item, lost=item.lost + before.lost) if before else item
-            elif isinstance(item, AuditResult):
+            elif isinstance(item, Statement):
                 self.notes.append(item.describe())
             else:
                 self.seen += len(item)

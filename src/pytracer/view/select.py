@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pytracer.arrays import Array, np
-from pytracer.model import AuditResult, Batch, Coded, Histograms, Item, Loss, Snapshot
+from pytracer.model import Batch, Coded, Histograms, Item, Loss, Snapshot, Statement
 from pytracer.record import replace
 
 Rows = Array | slice
@@ -53,7 +53,7 @@ def column_of(item: Batch | Snapshot | Histograms, name: str) -> Any:
 
 def has_rows(item: Item) -> bool:
     """Return False for an item about the run, such as a loss."""
-    return not isinstance(item, (Loss, AuditResult))
+    return not isinstance(item, (Loss, Statement))
 
 
 def ranks(values: Any) -> Array:

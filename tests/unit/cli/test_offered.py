@@ -16,6 +16,7 @@ from pytracer.kernel import filter_values
 from pytracer.plan import make_plan
 from pytracer.record import as_dict, replace
 from pytracer.spec import (
+    ExpressionOption,
     GroupBy,
     Injection,
     NameSet,
@@ -80,6 +81,8 @@ def values(tracer, tmp_path, monkeypatch):
                 actual[f"--{option.name}"] = next(k.name for k in option.keys if k.name != option.default)
             case NameSet():
                 actual[f"--{option.name}"] = option.names[0] if option.names else SETS[option.encode]
+            case ExpressionOption():
+                actual[f"--{option.name}"] = "$tid"
             case PacketFilter():
                 actual[f"--{option.name}"] = "udp"
             case SeccompProfile():
@@ -103,7 +106,11 @@ def planned(tracer, words):
         replace(request, sources=(), probe_specs=()), FakeKernel(functions={"lookup_fast", "should_failslab"})
     )
     reported = as_dict(request)
-    return as_dict(plan) | {"request": None} | {name: reported[name] for name in RUN}
+    return (
+        as_dict(plan)
+        | {"request": None, "specs": request.probe_specs}
+        | {name: reported[name] for name in RUN}
+    )
 
 
 def contexts(tracer, values):
@@ -142,6 +149,8 @@ def tries(action, tracer, values):
         columns = {c.name for key in keys for c in key.columns}
         columns |= {c.name for output in tracer.outputs for c in (*output.keys, *output.columns)}
         return [[name, column] for column in sorted(columns)]
+    if name == "--end-key":  # which goes with that of the start
+        return [["--key", "$pid", name, values[name]]]
     if name in values:
         return [[name, values[name]]]
     return [[name, "5ms"]]

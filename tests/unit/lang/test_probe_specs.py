@@ -27,7 +27,7 @@ ARGDIST = registry.get("argdist")
 # All words that the C which is written may consist of.
 OURS = re.compile(
     r"pt_\w+|0xffff|bpf_\w+|PT_\w+|spec_\d+|entry_\d+|0x[0-9a-f]+ULL|\d+ULL|\d+|[us](8|16|32|64)|text_|volatile|"
-    r"struct|static|__always_inline|inline|int|void|return|if|ctx|program|target|call|ns|bad|to|numbers|texts|unread|entry_values"
+    r"struct|static|__always_inline|inline|int|void|return|if|ctx|program|target|call|ns|bad|to|numbers|texts|unread|entry_values|key"
 )
 
 
