@@ -171,13 +171,14 @@ def test_a_row_leads_to_its_process_and_its_events(opened):
     code = "import os, time\nwhile True: os.path.exists('/pt/not/there'); time.sleep(0.01)"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         pid = str(process.pid)
-        _, tab, number = run(opened, "syscalls", options={"by": "pid"}, filters={"pid": [pid]})
+        _, tab, number = run(opened, "syscalls", options={"by": "pid"}, filters={"pid": [pid], "uid": ["0"]})
         tab.wait_for(f"{ROW} === 1")
         tab.evaluate("document.querySelector('#rows tbody tr').click()")
         tab.wait_for("!element('detail').hidden")
         assert f"pid          {pid}" in tab.evaluate("element('about-row').textContent")
         chosen = {number}
-        for command in (f"top -p {pid} --by tid,comm", f"profile -p {pid}", f"statsnoop -p {pid}"):
+        own = f"-p {pid} --uid 0"  # the run's filters hold, too
+        for command in (f"top {own} --by tid,comm", f"profile {own}", f"statsnoop {own}"):
             closer = f"""Array.from(document.querySelectorAll('#closer button')).find(
                 one => one.firstChild.textContent === 'pytracer {command}')"""
             assert tab.evaluate(f"{closer} !== undefined"), command

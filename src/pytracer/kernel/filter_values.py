@@ -120,14 +120,25 @@ def container(text: str) -> tuple[str, bytes]:
 
 
 def network_namespace(text: str) -> bytes:
-    """Resolve a network namespace: of a process (its id), by the name that ``ip netns`` gave it, or by a
-    path."""
+    """Resolve a network namespace: of a process (its id), by the name that ``ip netns`` gave it, by a path,
+    or as ``net:[4026531840]``, which the link in /proc shows."""
     return _namespace(text, "net", Path("/run/netns", text) if "/" not in text else None)
 
 
 def mount_namespace(text: str) -> bytes:
-    """Resolve a mount namespace: of a process (its id), or by a path."""
+    """Resolve a mount namespace: of a process (its id), by a path, or as ``mnt:[4026531841]``."""
     return _namespace(text, "mnt")
+
+
+def word_of(which: Filter, key: bytes) -> str:
+    """Return the word of a command line that selects the value of a filter again."""
+    if which is Filter.CGROUP:
+        return os.fsdecode(key)
+    if which is Filter.COMM:
+        return key.rstrip(b"\0").decode("utf-8", "surrogateescape")
+    [number] = struct.unpack("I", key)
+    kind = {Filter.NETNS: "net", Filter.MNTNS: "mnt"}.get(which)
+    return f"{kind}:[{number}]" if kind else str(number)
 
 
 def viewer(filters: Mapping[Filter, tuple[bytes, ...]]) -> int:
@@ -256,6 +267,8 @@ def _number(text: str, name: str) -> int:
 
 def _namespace(text: str, kind: str, named: Path | None = None) -> bytes:
     """Return the inode number of a namespace, which is the kernel's own number for it."""
+    if shown := re.fullmatch(rf"{kind}:\[(\d{{1,10}})\]", text, re.ASCII):
+        return struct.pack("I", _number(shown[1], f"{kind} namespace"))
     candidates = [Path(f"/proc/{living(int(text))}/ns/{kind}")] if text.isdecimal() else [Path(text)]
     if named is not None:
         candidates.insert(0, named)

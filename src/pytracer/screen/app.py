@@ -26,7 +26,7 @@ from pytracer.sinks.formatting import duration
 from pytracer.spec import Tracer, Unit, registry
 from pytracer.text import harmless
 from pytracer.view import TableView, View, sparkline
-from pytracer.view.closer import Choice, find_closer
+from pytracer.view.closer import Choice, Filters, find_closer
 from pytracer.view.detail import describe
 
 PERIOD = 0.5  # seconds between two looks at what has come in
@@ -83,9 +83,10 @@ class LiveApp(App[None]):
         *,
         wide: bool = False,
         look: Callable[[LiveApp, Choice], None] | None = None,
+        filters: Filters | None = None,
     ) -> None:
-        """Show ``view``, of a run of ``tracer`` with the command line ``words``. ``look`` runs a command line
-        that looks closer."""
+        """Show ``view``, of a run of ``tracer`` with the command line ``words`` and these ``filters``.
+        ``look`` runs a command line that looks closer."""
         super().__init__(ansi_color=True)  # the terminal's own colours and background, and none with NO_COLOR
         self.theme = "ansi-dark"
         self.view, self.tracer, self.words = view, tracer, list(words)
@@ -93,7 +94,7 @@ class LiveApp(App[None]):
         self.failure: Exception | None = None
         self.ended = False  # the run is over
         self.printed: list[str] = []  # command lines that were asked for
-        self._look = look
+        self._look, self._filters = look, filters or {}
         self._ascii = not locale.getpreferredencoding(do_setlocale=False).lower().startswith("utf")
         self._rows = RowsPane(view, wide=wide, ascii_only=self._ascii)
         self._lines = {name: Lines(name) for name in ("title", "alarm", "status", "keys")}
@@ -295,7 +296,7 @@ class LiveApp(App[None]):
         """Offer what looks closer at a row."""
         row = self._rows.selected()
         tracers = registry.all_tracers(lambda _: None)
-        choices = [] if row is None else list(find_closer(purpose, self.tracer, row, tracers))
+        choices = [] if row is None else list(find_closer(purpose, self.tracer, row, tracers, self._filters))
         if not choices:
             self.say("this row names no process, thread or name to look closer at")
             return

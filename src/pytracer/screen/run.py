@@ -28,7 +28,7 @@ from pytracer.spec.script import SCRIPT
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Trace
 from pytracer.view import make_view
-from pytracer.view.closer import Choice
+from pytracer.view.closer import Choice, Filters
 from pytracer.view.script import ScriptViews
 
 _INTERVAL = 1.0  # seconds, if nothing is said
@@ -94,7 +94,10 @@ def run_live(
             output=(output, output),
             nap=_NAP,
         ) as trace:
-            printed = _show(trace, trace.schema, trace.stop, request.tracer, words, messages, wide=wide)
+            printed = _show(
+                trace, trace.schema, trace.stop, request.tracer, words, messages,
+                wide=wide, filters=request.filters,
+            )  # fmt: skip
         if written is not None:
             _replay(written)
         messages.flush()
@@ -167,6 +170,7 @@ def _show(
     messages: _Messages,
     *,
     wide: bool,
+    filters: Filters | None = None,
 ) -> list[str]:
     """Show items until the screen is left. Returns the requested command lines."""
     views = ScriptViews(schema, lambda one: app.post(lambda: app.add_view(one))) if tracer is SCRIPT else None
@@ -177,7 +181,7 @@ def _show(
     colour = os.environ.get("NO_COLOR")
     from pytracer.screen.app import LiveApp
 
-    app = LiveApp(view, tracer, words, wide=wide, look=closer.run)
+    app = LiveApp(view, tracer, words, wide=wide, look=closer.run, filters=filters)
     if colour is not None:  # Textual takes it away, and what the screen starts is to have it
         os.environ["NO_COLOR"] = colour
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pytracer.kernel.filter_values import word_of
 from pytracer.record import record
 from pytracer.spec import Filter, Listing, Output, Stacks, Stream, Table, Tracer
 from pytracer.text import to_bytes
 
 PURPOSES = ("stacks", "events", "process")
 _GENERAL = ("profile", "offcputime")  # which say something of every task
-_OPTIONS = {Filter.TID: "--tid", Filter.PID: "-p", Filter.COMM: "--comm"}  # the closest first
+_CLOSEST = (Filter.TID, Filter.PID, Filter.COMM)
+Filters = Mapping[Filter, tuple[bytes, ...]]
+"""The filters of a run, as its request has them."""
+_NONE: Filters = {}
 
 
 @record
 class Choice:
-    """A tracer with options, narrowed to the task of a row by one filter; ``text`` says what it shows."""
+    """A tracer with options, narrowed to the task of a row by its filters; ``text`` says what it shows."""
 
     tracer: str
     options: dict[str, str | bool]
-    filter: Filter
-    value: str
+    filters: dict[Filter, list[str]]
     text: str
 
     @property
@@ -31,7 +34,13 @@ class Choice:
         named = [
             word for name, value in self.options.items() if value is not True for word in (f"--{name}", value)
         ]
-        return (self.tracer, *flags, _OPTIONS[self.filter], self.value, *map(str, named))
+        narrowed = [
+            word
+            for which, values in self.filters.items()
+            for value in values
+            for word in ("-p" if which is Filter.PID else f"--{which.value}", value)
+        ]
+        return (self.tracer, *flags, *narrowed, *map(str, named))
 
 
 def typed(text: str) -> str:
@@ -39,37 +48,55 @@ def typed(text: str) -> str:
     return to_bytes(text).decode("utf-8", "surrogateescape")
 
 
-def narrow(row: dict[str, Any], filters: Iterable[Filter]) -> tuple[Filter, str] | None:
-    """Return the filter that selects the task of a row, as closely as a tracer with these filters can."""
-    for which in _OPTIONS:
+def narrow(row: dict[str, Any], tracer: Tracer, of_run: Filters = _NONE) -> dict[Filter, list[str]]:
+    """Return the filters that select the task of a row as closely as a tracer can, with those of the run.
+
+    Empty if the row names no task, or if the tracer would also show others of the same name, which the run
+    left out.
+    """
+    for which in _CLOSEST:
         value = row.get(which.value)
-        if value and which in filters:
-            return which, typed(value) if isinstance(value, str) else str(value)
-    return None
+        if not value or which not in tracer.filters:
+            continue
+        others = {other: keys for other, keys in of_run.items() if keys and other is not which}
+        if which is Filter.COMM:
+            if not set(others) <= set(tracer.filters):
+                return {}
+        else:  # an id is that of one process, whatever else selected it
+            others = {other: others[other] for other in others if other not in (Filter.PID, Filter.TID)}
+        found = {which: [typed(value) if isinstance(value, str) else str(value)]}
+        for other, keys in others.items():
+            if other in tracer.filters:
+                found[other] = [word_of(other, key) for key in keys]
+        return found
+    return {}
 
 
 def find_closer(
-    purpose: str, tracer: Tracer, row: dict[str, Any], tracers: Iterable[Tracer]
+    purpose: str, tracer: Tracer, row: dict[str, Any], tracers: Iterable[Tracer], of_run: Filters = _NONE
 ) -> Iterator[Choice]:
     """Yield what shows the ``stacks``, ``events`` or ``process`` of a row, the likeliest first.
 
-    Tracers that need arguments are left out, and those that cannot be narrowed to the row.
+    The filters of the run, ``of_run``, hold for what looks closer, too. Tracers that need arguments are left
+    out, and those that cannot be narrowed to the row.
     """
+    tracers = list(tracers)
     if purpose == "process":
-        if narrowed := narrow(row, (Filter.PID,)):
-            yield Choice("top", {"by": "tid,comm"}, *narrowed, "its threads: CPU, waits, faults, I/O")
-        tracers = [one for one in tracers if one is not tracer and one.name != "top"]
+        whole = next(one for one in tracers if one.name == "top")
+        if row.get("pid") and (narrowed := narrow({"pid": row["pid"]}, whole, of_run)):
+            yield Choice("top", {"by": "tid,comm"}, narrowed, "its threads: CPU, waits, faults, I/O")
+        tracers = [one for one in tracers if one is not tracer and one is not whole]
     order = sorted(
         tracers,
         key=lambda one: (one.name not in (tracer.name, *_GENERAL), one.group != tracer.group, one.name),
     )
     for one in order:
-        found = narrow(row, one.filters)
-        if one.arguments is not None or found is None:
+        found = narrow(row, one, of_run)
+        if one.arguments is not None or not found:
             continue
         for output in one.outputs:
             if _fits(purpose, output):
-                yield Choice(one.name, {output.when: True} if output.when else {}, *found, one.summary)
+                yield Choice(one.name, {output.when: True} if output.when else {}, found, one.summary)
 
 
 def _fits(purpose: str, output: Output) -> bool:

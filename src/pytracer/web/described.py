@@ -116,7 +116,8 @@ def describe_row(run: Run, place: int | None, number: int, keys: Any) -> dict[st
         raise HttpError(404, "there is no such row any more")
     tracers = registry.all_tracers(lambda _: None)
     tracer = run.request.tracer
-    closer = {purpose: list(find_closer(purpose, tracer, found[0], tracers)) for purpose in PURPOSES}
+    of_run = run.request.filters
+    closer = {purpose: list(find_closer(purpose, tracer, found[0], tracers, of_run)) for purpose in PURPOSES}
     return {
         "lines": lines,
         "closer": [
@@ -127,7 +128,7 @@ def describe_row(run: Run, place: int | None, number: int, keys: Any) -> dict[st
                 "sent": {
                     "tracer": choice.tracer,
                     "options": choice.options,
-                    "filters": {choice.filter.value: [choice.value]},
+                    "filters": {which.value: values for which, values in choice.filters.items()},
                 },
             }
             for purpose, choices in closer.items()
