@@ -157,10 +157,10 @@ def test_few_colours_and_none(busy, env, codes):
 
 
 def test_a_row_leads_to_what_looks_closer_and_back(busy):
-    with Terminal("syscalls", "--live", "--by", "pid", "-p", busy, columns=120) as term:
+    with Terminal("syscalls", "--live", "--by", "pid", "-p", busy, "-u", "0", columns=120) as term:
         term.wait_for("row 1 of 1")
         term.type("s")
-        term.wait_for("pytracer offcputime -p")  # the first of the choices
+        term.wait_for(f"pytracer offcputime -p {busy} --uid 0")  # the first of the choices
         term.type("\r")
         term.wait_for(lambda _: term.lines[0].startswith("offcputime  "), "the other screen")
         term.wait_for("row 1 of")

@@ -94,7 +94,7 @@ class LiveApp(App[None]):
         self.failure: Exception | None = None
         self.ended = False  # the run is over
         self.printed: list[str] = []  # command lines that were asked for
-        self._look, self._filters = look, filters or {}
+        self._look, self._of_run = look, filters or {}
         self._ascii = not locale.getpreferredencoding(do_setlocale=False).lower().startswith("utf")
         self._rows = RowsPane(view, wide=wide, ascii_only=self._ascii)
         self._lines = {name: Lines(name) for name in ("title", "alarm", "status", "keys")}
@@ -296,7 +296,7 @@ class LiveApp(App[None]):
         """Offer what looks closer at a row."""
         row = self._rows.selected()
         tracers = registry.all_tracers(lambda _: None)
-        choices = [] if row is None else list(find_closer(purpose, self.tracer, row, tracers, self._filters))
+        choices = [] if row is None else list(find_closer(purpose, self.tracer, row, tracers, self._of_run))
         if not choices:
             self.say("this row names no process, thread or name to look closer at")
             return
