@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytracer.errors import UsageError, near
+from pytracer.errors import UsageError, suggest_near
 from pytracer.text import harmless
 
 _HELP = """\
@@ -85,7 +85,7 @@ def run(words: Sequence[str]) -> int:
     if len(words) != 1 or words[0] not in _SCRIPTS:
         message = f"no completion for {words[0]!r}" if words else "completion needs a shell"
         raise UsageError(
-            message, hint=near(words[0] if words else "", _SCRIPTS) or "pytracer completion --help"
+            message, hint=suggest_near(words[0] if words else "", _SCRIPTS) or "pytracer completion --help"
         )
     print(_SCRIPTS[words[0]].strip())
     return 0

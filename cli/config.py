@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytracer.errors import UsageError, near
+from pytracer.errors import UsageError, suggest_near
 from pytracer.record import record
 
 SYSTEM = Path("/etc/pytracer/config.toml")
@@ -109,7 +109,7 @@ def _defaults(
     tracer_table = _table(path, _table(path, document, "tracer"), tracer)
     for name, value in _table(path, document, "defaults").items():
         if name not in _SHARED:
-            raise UsageError(f"{path}: {name!r} is no option of [defaults]", hint=near(name, _SHARED))
+            raise UsageError(f"{path}: {name!r} is no option of [defaults]", hint=suggest_near(name, _SHARED))
         action = options.get(name)
         # An option that this tracer lacks, or a value that it does not accept, is meant for other tracers.
         is_applicable = action is not None and action.help != argparse.SUPPRESS and name not in tracer_table
@@ -118,7 +118,9 @@ def _defaults(
     for name, value in tracer_table.items():
         if name not in options or name in _REFUSED:
             allowed = [option for option in options if option not in _REFUSED]
-            raise UsageError(f"{path}: {name!r} is no option of [tracer.{tracer}]", hint=near(name, allowed))
+            raise UsageError(
+                f"{path}: {name!r} is no option of [tracer.{tracer}]", hint=suggest_near(name, allowed)
+            )
         yield from _default(path, name, value, options[name])
 
 

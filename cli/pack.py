@@ -73,7 +73,7 @@ def run(words: Sequence[str]) -> int:
     _check_target(target)
     requests = {line: request_of(line) for line in dict.fromkeys(options.lines)}
     kernels = [PackKernel(Path(name).name.removesuffix(".btf"), Path(name)) for name in options.btf]
-    new_pack = make_pack(requests, kernels or [PackKernel(os.uname().release, VMLINUX)], say=say)
+    new_pack = make_pack(requests, kernels or [PackKernel(os.uname().release, VMLINUX)], log=say)
     size = _write(target, new_pack.encode())
     kernel_names = ", ".join(new_pack.kernels.values())
     text = f"{options.output}: {', '.join(new_pack.tracers)} for {kernel_names}"

@@ -58,7 +58,7 @@ def _watch(view: str, words: list[str]) -> int:
     options, rest = _parse(words)
     times = _times(view, rest, options)
 
-    from pytracer.kernel.policy import require
+    from pytracer.kernel.policy import require_capabilities
     from pytracer.prog.program_tables import NEEDED, ProgramTable, rank, schema
     from pytracer.prog.run_stats import count_runs
     from pytracer.sinks import make_sink
@@ -67,7 +67,7 @@ def _watch(view: str, words: list[str]) -> int:
 
     sort_column = options.sort or ("total_ns" if view == "top" else "id")
     rank([], sort_column)
-    require(NEEDED, "pytracer prog")
+    require_capabilities(NEEDED, "pytracer prog")
     if options.live:
         return _show_live(view, words, times, options, sort_column)
     with contextlib.ExitStack() as stack:

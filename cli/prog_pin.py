@@ -54,10 +54,10 @@ def pin(words: Sequence[str]) -> int:
     )
     options = _parse(parser, words)
 
-    from pytracer.kernel.policy import require
+    from pytracer.kernel.policy import require_capabilities
     from pytracer.prog import pinning
 
-    require(pinning.NEEDED, "pytracer prog pin")
+    require_capabilities(pinning.NEEDED, "pytracer prog pin")
     _show("pinned", pinning.pin(options.ids, attached=options.attached), options.format)
     return 0
 
@@ -72,10 +72,10 @@ def unload(words: Sequence[str]) -> int:
     parser.add_argument("ids", metavar="ID", nargs="*", help=argparse.SUPPRESS)
     options = _parse(parser, words)
 
-    from pytracer.kernel.policy import require
+    from pytracer.kernel.policy import require_capabilities
     from pytracer.prog import pinning
 
-    require(pinning.NEEDED, "pytracer prog unload")
+    require_capabilities(pinning.NEEDED, "pytracer prog unload")
     unpinned, refused = pinning.unload(options.ids)
     _show("unpinned", unpinned, options.format)
     if refused:

@@ -52,11 +52,11 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(words)
 
-    from pytracer.kernel.policy import require
+    from pytracer.kernel.policy import require_capabilities
     from pytracer.prog.dump import dump_program
     from pytracer.prog.program_tables import NEEDED
 
-    require(NEEDED, "pytracer prog show")
+    require_capabilities(NEEDED, "pytracer prog show")
     dump = dump_program(options.id, entries=options.entries)
     for line in dump.unseen:
         print(f"pytracer: warning: {line}; owner and attached lack theirs", file=sys.stderr)

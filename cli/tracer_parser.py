@@ -164,7 +164,9 @@ def _first_interface(tracer: Tracer, words: Sequence[str]) -> int:
         return 0
     if not words or not is_number(words[0]):
         return 0
-    return int(any(words[0] in (link.name, *link.alternatives) for link in interfaces.interfaces().values()))
+    return int(
+        any(words[0] in (link.name, *link.alternatives) for link in interfaces.list_interfaces().values())
+    )
 
 
 def _words(text: str) -> tuple[str, ...]:

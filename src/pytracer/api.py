@@ -15,7 +15,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import IO
 
-from pytracer.errors import UnknownOptionError, UsageError, near
+from pytracer.errors import UnknownOptionError, UsageError, suggest_near
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Item
 from pytracer.request import build_request
@@ -128,26 +128,31 @@ def open(
         UnsupportedError, NotPermittedError, ...: see :mod:`pytracer.errors`.
     """
     declared = registry.get(tracer) if isinstance(tracer, str) else tracer
-    own: dict[str, object] = {}
+    exports: dict[str, object] = {}
     filters: dict[Filter, list[FilterValue]] = {}
-    known = {option.name.replace("-", "_"): option for option in declared.options}
+    declared_options = {option.name.replace("-", "_"): option for option in declared.options}
     for name, value in options.items():
-        if name in known:
-            own[known[name].name] = _own_value(known[name], value)
+        if name in declared_options:
+            exports[declared_options[name].name] = _own_value(declared_options[name], value)
         elif name in _FILTERS and _FILTERS[name] in declared.filters:
             filters[_FILTERS[name]] = _several(name, value)
         elif name in (*_COMMAND_LINE, "help"):
             raise UnknownOptionError(f"{name} is an option of the command line alone")
         else:
-            names = (*known, *(filter_.value for filter_ in declared.filters), *(open.__kwdefaults__ or ()))
+            names = (
+                *declared_options,
+                *(filter_.value for filter_ in declared.filters),
+                *(open.__kwdefaults__ or ()),
+            )
             raise UnknownOptionError(
                 f"open({declared.name!r}) has no option {name!r}",
-                hint=near(name, names) or f"its options: {', '.join(sorted(known)) or 'none'}",
+                hint=suggest_near(name, names)
+                or f"its options: {', '.join(sorted(declared_options)) or 'none'}",
             )
     request = build_request(
         declared,
         [str(word) for word in arguments],
-        options=own,
+        options=exports,
         filters=filters,
         containers=[container] if isinstance(container, str) else container,
         command=[command] if isinstance(command, str) else command,
@@ -216,8 +221,8 @@ def _several(name: str, value: object) -> list[FilterValue]:
     if not isinstance(values, Iterable):
         raise UsageError(f"{name} takes a value or several, not {value!r}")
     several = list[FilterValue]()
-    for one in values:
-        if isinstance(one, bool) or not isinstance(one, (str, int, os.PathLike)):
-            raise UsageError(f"{name} takes names, numbers or paths, not {one!r}")
-        several.append(one)
+    for item in values:
+        if isinstance(item, bool) or not isinstance(item, (str, int, os.PathLike)):
+            raise UsageError(f"{name} takes names, numbers or paths, not {item!r}")
+        several.append(item)
     return several

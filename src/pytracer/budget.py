@@ -79,9 +79,10 @@ class Budget:
         while self._untold:
             warn(self._untold.pop(0))
 
-    def account(self, uid: int, what: str) -> Account:
-        """Return an account of a user. ``what`` is the process or file that is read, as shown to the user."""
-        return Account(self, uid, what)
+    def account(self, uid: int, label: str) -> Account:
+        """Return an account of a user. ``label`` is the process or file that is read, as shown to the
+        user."""
+        return Account(self, uid, label)
 
     def left(self, uid: int, resource: str) -> float:
         """Return how much of a resource (a field of Limits) a user may still spend; below 0 if overdrawn."""
@@ -108,17 +109,17 @@ class Budget:
         else:
             self._warn(message)
 
-    def refuse(self, uid: int, resource: str, what: str, amount: float = 0) -> OverBudgetError:
+    def refuse(self, uid: int, resource: str, label: str, amount: float = 0) -> OverBudgetError:
         """Report once that a user has reached a limit, by a request for this much more. Returns the error to
         raise."""
         own_spending = self._spent.get(uid, {}).get(resource, 0)
-        over = own_spending + amount - self._limit(self._user, resource)
-        of_user = uid in self._own or over > 0 or (over == 0 and not amount)
+        excess = own_spending + amount - self._limit(self._user, resource)
+        of_user = uid in self._own or excess > 0 or (excess == 0 and not amount)
         limits = self._run if uid in self._own or not of_user else self._user
         limit = getattr(limits, resource) / ((1 << 20) if resource == "memory" else 1)
         text = _PLURAL[resource].format(limit=limit)
         scope = f"for user {user_name(uid)}" if of_user else "for all users but root"
-        message = f"{what} exceeds what is spent {scope}: {text}; names are missing, nothing else is"
+        message = f"{label} exceeds what is spent {scope}: {text}; names are missing, nothing else is"
         self.say(((uid if of_user else -1), resource), message)
         return OverBudgetError(message)
 
@@ -130,10 +131,10 @@ class Budget:
 class Account:
     """The budget's account for one process or file."""
 
-    def __init__(self, budget: Budget, uid: int, what: str) -> None:
+    def __init__(self, budget: Budget, uid: int, label: str) -> None:
         self._budget = budget
         self.uid = uid
-        self._what = what
+        self._label = label
         self._since = -1.0
 
     def charge(self, *, entries: int = 0, memory: int = 0, wait: float = 0) -> None:
@@ -141,13 +142,13 @@ class Account:
         charged except the time waited."""
         for resource, amount in (("entries", entries), ("memory", memory)):
             if amount and self._budget.left(self.uid, resource) < amount:
-                raise self._budget.refuse(self.uid, resource, self._what, amount)
+                raise self._budget.refuse(self.uid, resource, self._label, amount)
         self._budget.spend(self.uid, "entries", entries)
         self._budget.spend(self.uid, "memory", memory)
         if wait:
             self._budget.spend(self.uid, "wait", wait)
             if self.left("wait") <= 0:
-                raise self._budget.refuse(self.uid, "wait", self._what)
+                raise self._budget.refuse(self.uid, "wait", self._label)
 
     def refund(self, *, entries: int = 0, memory: int = 0) -> None:
         """Refund memory that was freed."""
@@ -163,9 +164,9 @@ class Account:
         finally:
             self.refund(entries=entries, memory=memory)
 
-    def say(self, about: str, text: str) -> None:
+    def say(self, topic: str, text: str) -> None:
         """Warn about something else that is missing from this process or file; once for each user."""
-        self._budget.say((self.uid, about), f"{self._what} of user {user_name(self.uid)} {text}")
+        self._budget.say((self.uid, topic), f"{self._label} of user {user_name(self.uid)} {text}")
 
     def left(self, resource: str) -> float:
         """Return how much of a resource (a field of Limits) may still be spent."""
@@ -178,7 +179,7 @@ class Account:
             yield
             return
         if self.left("cpu") <= 0:
-            raise self._budget.refuse(self.uid, "cpu", self._what)
+            raise self._budget.refuse(self.uid, "cpu", self._label)
         self._since = self._budget.cpu()
         try:
             yield
@@ -191,13 +192,13 @@ class Account:
         """Charge the CPU time of processes that the block starts and waits for. Raises OverBudgetError if
         none is left."""
         self.check()
-        before = os.times()
+        start = os.times()
         try:
             yield
         finally:
-            after = os.times()
-            spent = after.children_user + after.children_system
-            self._budget.spend(self.uid, "cpu", spent - before.children_user - before.children_system)
+            end = os.times()
+            spent = end.children_user + end.children_system
+            self._budget.spend(self.uid, "cpu", spent - start.children_user - start.children_system)
 
     def check(self) -> None:
         """Raise OverBudgetError if the time is up; called within ``timed``, in each loop that others
@@ -207,7 +208,7 @@ class Account:
             self._budget.spend(self.uid, "cpu", now - self._since)
             self._since = now
         if self.left("cpu") <= 0:
-            raise self._budget.refuse(self.uid, "cpu", self._what)
+            raise self._budget.refuse(self.uid, "cpu", self._label)
 
 
 def of_file(descriptor: int) -> Account:

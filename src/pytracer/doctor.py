@@ -78,8 +78,16 @@ def examine() -> Report:
         "debugfs": mounts.is_mounted(mounts.DEBUGFS, tracefs.DEBUG),
     }
     results = tuple(feature_table.probe_all())
-    checks = [*_kernel(), *_types(), *_policies(), *_mounts(mounted), *_compiler(), *_python(), *_leftovers()]
-    return Report((*checks, _summary(results)), results)
+    checks = [
+        *_kernel(),
+        *_describe_types(),
+        *_describe_policies(),
+        *_mounts(mounted),
+        *_describe_compiler(),
+        *_python(),
+        *_describe_leftovers(),
+    ]
+    return Report((*checks, _summarize(results)), results)
 
 
 def _kernel() -> Iterator[Check]:
@@ -88,7 +96,7 @@ def _kernel() -> Iterator[Check]:
     problem = _no_bpf()
     text = f"{system.machine}: {problem}" if problem else system.machine
     yield Check("kernel", "architecture", FAIL if problem else OK, text)
-    yield _jit()
+    yield _describe_jit()
     initial = policy.in_initial_namespace("pid")
     texts = {
         True: "the machine's own",
@@ -109,18 +117,20 @@ def _no_bpf() -> str:
     return ""
 
 
-def _jit() -> Check:
-    always = kconfig.option("BPF_JIT_ALWAYS_ON") == "y"
-    value = policy.sysctl("net.core.bpf_jit_enable")
-    if always or value:
-        return Check("kernel", "BPF JIT", OK, "always on (the kernel has no interpreter)" if always else "on")
+def _describe_jit() -> Check:
+    is_always_on = kconfig.option("BPF_JIT_ALWAYS_ON") == "y"
+    value = policy.read_sysctl("net.core.bpf_jit_enable")
+    if is_always_on or value:
+        return Check(
+            "kernel", "BPF JIT", OK, "always on (the kernel has no interpreter)" if is_always_on else "on"
+        )
     if value is None:
         return Check("kernel", "BPF JIT", UNKNOWN, "net.core.bpf_jit_enable is for root to read")
     fix = "sudo sysctl net.core.bpf_jit_enable=1"
     return Check("kernel", "BPF JIT", WARN, "off: every program is interpreted, several times slower", fix)
 
 
-def _types() -> Iterator[Check]:
+def _describe_types() -> Iterator[Check]:
     """Check for kernel types: one of the three sources is enough."""
     build = packaged.MODULES / os.uname().release / "build"
     present = btf.VMLINUX.exists(), build.is_dir(), packaged.KHEADERS.exists()
@@ -131,23 +141,23 @@ def _types() -> Iterator[Check]:
         ("header package", str(build), "none"),
         ("kheaders", str(packaged.KHEADERS), "none (CONFIG_IKHEADERS)"),
     )
-    for (name, where, without), is_present in zip(texts, present, strict=True):
-        needless = ", and not needed" if any(present) else ""
+    for (name, location, fallback), is_present in zip(texts, present, strict=True):
+        note = ", and not needed" if any(present) else ""
         status = OK if is_present else missing
         yield Check(
             "kernel types",
             name,
             status,
-            where if is_present else without + needless,
+            location if is_present else fallback + note,
             "" if is_present else fix,
         )
 
 
-def _policies() -> Iterator[Check]:
-    policy_state = policy.read()
+def _describe_policies() -> Iterator[Check]:
+    policy_state = policy.read_policy()
     missing = policy.missing_capabilities((*policy.TRACING, "CAP_NET_RAW", "CAP_SYS_ADMIN"))
     text = f"lacks {', '.join(missing)}" if missing else "all that tracing takes"
-    fix = policy.how_to_get(missing) if missing else ""
+    fix = policy.suggest_capabilities(missing) if missing else ""
     yield Check("policy", "capabilities", WARN if missing else OK, text, fix)
     if policy_state.initial_user_namespace is False:
         yield Check("policy", "user namespace", WARN, "not the machine's own: its root is not the kernel's")
@@ -166,8 +176,12 @@ def _policies() -> Iterator[Check]:
     yield Check("policy", "security modules", OK if modules else UNKNOWN, ", ".join(modules or ()) or _HIDDEN)
     for name, number in policy_state.sysctls.items():
         if name != "net.core.bpf_jit_enable":  # has a line of its own
-            shown = _HIDDEN if number is None else f"{number}: {_meaning(name, number, policy_state.sysctls)}"
-            yield Check("policy", name, UNKNOWN if number is None else OK, shown)
+            value_text = (
+                _HIDDEN
+                if number is None
+                else f"{number}: {_explain_sysctl(name, number, policy_state.sysctls)}"
+            )
+            yield Check("policy", name, UNKNOWN if number is None else OK, value_text)
 
 
 def _lockdown(state: str) -> Check:
@@ -181,15 +195,15 @@ def _lockdown(state: str) -> Check:
     return Check("policy", LOCKDOWN, status, text, fix)
 
 
-def _meaning(name: str, number: int, sysctls: Mapping[str, int | None]) -> str:
+def _explain_sysctl(name: str, number: int, sysctls: Mapping[str, int | None]) -> str:
     if name == "kernel.unprivileged_bpf_disabled":
         return "without privileges, socket filters only" if number == 0 else "no BPF without CAP_BPF"
     if name == "kernel.kptr_restrict":
-        shown = policy.shows_addresses(sysctls)
-        if shown is False:
+        is_shown = policy.shows_addresses(sysctls)
+        if is_shown is False:
             return "kernel addresses are hidden: stacks have no kernel names"
-        why = ", as kernel.perf_event_paranoid is above 1" if number == 0 else ""
-        return "kernel addresses are shown " + ("to all" if shown else f"with CAP_SYSLOG{why}")
+        reason = ", as kernel.perf_event_paranoid is above 1" if number == 0 else ""
+        return "kernel addresses are shown " + ("to all" if is_shown else f"with CAP_SYSLOG{reason}")
     if number < 2:
         return "without privileges, the kernel can be profiled"
     return "without CAP_PERFMON, own processes only" if number == 2 else "no perf events without CAP_PERFMON"
@@ -207,7 +221,7 @@ def _mounts(mounted: dict[str, bool]) -> Iterator[Check]:
             yield Check("kernel", name, UNKNOWN, "not mounted, and mounting it takes CAP_SYS_ADMIN")
 
 
-def _compiler() -> Iterator[Check]:
+def _describe_compiler() -> Iterator[Check]:
     try:
         folder = toolchain.find_bcc()
         yield Check("compiler", "BCC", OK, f"{toolchain.bcc_version(folder)} in {folder}")
@@ -220,9 +234,9 @@ def _compiler() -> Iterator[Check]:
     if libbcc is None:
         yield Check("compiler", "libbcc", UNKNOWN, "not in the usual folders")
         return
-    needed = shared_libraries.list_needed(libbcc)
-    versions = [name for name in needed if name.startswith("libLLVM")]
-    versions += [name for name in needed if name.startswith("libclang")]
+    libraries = shared_libraries.list_needed(libbcc)
+    versions = [name for name in libraries if name.startswith("libLLVM")]
+    versions += [name for name in libraries if name.startswith("libclang")]
     yield Check("compiler", "libbcc", OK, str(libbcc))
     # libLLVM-14.so.1 or libLLVM.so.19.1: the number after a .so-less name is the interface's, not LLVM's.
     match = re.match(r"lib[A-Za-z-]+?-?(?:\.so\.)?(\d+(?:\.\d+)*)", versions[0]) if versions else None
@@ -264,7 +278,7 @@ def _cache() -> Check:
     return Check("python", "cache folder", WARN if folder.note else OK, folder.note or str(folder.path), fix)
 
 
-def _leftovers() -> Iterator[Check]:
+def _describe_leftovers() -> Iterator[Check]:
     """List what tracers that were killed left attached."""
     from pytracer.prog.leftovers import find_leftovers
 
@@ -274,17 +288,17 @@ def _leftovers() -> Iterator[Check]:
     try:
         leftovers = find_leftovers()
     except (OSError, PytracerError) as error:
-        why = error.strerror if isinstance(error, OSError) else error.message
-        yield Check("left behind", "attachments", UNKNOWN, f"{_HIDDEN}: {why}")
+        reason = error.strerror if isinstance(error, OSError) else error.message
+        yield Check("left behind", "attachments", UNKNOWN, f"{_HIDDEN}: {reason}")
         return
-    for number, one in enumerate(leftovers, 1):
-        text = f"{one.what}, of a tracer that was killed; the next that attaches so removes it"
-        yield Check("left behind", f"attachment {number}", WARN, text, one.command)
+    for number, leftover in enumerate(leftovers, 1):
+        text = f"{leftover.what}, of a tracer that was killed; the next that attaches so removes it"
+        yield Check("left behind", f"attachment {number}", WARN, text, leftover.command)
     if not leftovers:
         yield Check("left behind", "attachments", OK, "none of tracers that were killed")
 
 
-def _summary(results: tuple[feature_table.ProbeResult, ...]) -> Check:
+def _summarize(results: tuple[feature_table.ProbeResult, ...]) -> Check:
     """Check whether any hook for tracing works."""
     hooks = [
         result
@@ -296,8 +310,12 @@ def _summary(results: tuple[feature_table.ProbeResult, ...]) -> Check:
     granted = [result.feature.name for result in hooks if result.status == feature_table.GRANTED]
     if granted:
         return Check("kernel", "tracing", OK, f"works by {', '.join(granted)}")
-    refused = any(result.status == feature_table.REFUSED for result in hooks)
-    text = policy.refusal() if refused else "this kernel has no hook that a program can be put on"
+    has_refused_hook = any(result.status == feature_table.REFUSED for result in hooks)
+    text = (
+        policy.explain_refusal()
+        if has_refused_hook
+        else "this kernel has no hook that a program can be put on"
+    )
     return Check("kernel", "tracing", FAIL, text)
 
 

@@ -30,12 +30,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """Suggest similar names among the ``known`` for an unknown ``name``, or list all if there are few; ""
-    if there is nothing to suggest."""
+def suggest_near(name: str, candidates: Iterable[str]) -> str:
+    """Suggest similar names among the ``candidates`` for an unknown ``name``, or list all if there are few;
+    "" if there is nothing to suggest."""
     import difflib  # for those who err alone
 
-    names = sorted(set(known))
+    names = sorted(set(candidates))
     like = difflib.get_close_matches(name, names, n=3)
     if like:
         return "did you mean " + " or ".join(like) + "?"
@@ -61,15 +61,15 @@ class UsageError(PytracerError):
 
 
 class UnknownNameError(UsageError):
-    """A name that nothing bears: ``what`` it should name, the ``name`` given, and those ``known``.
+    """No ``noun`` (such as "tracer") has the ``name`` that the user gave.
 
-    The hint lists the near ones, or all where they are few, else it says ``where`` to look.
+    The hint lists similar names of the ``candidates``, or all if they are few; else it is ``where_listed``.
     """
 
     def __init__(
-        self, what: str, name: str, known: Iterable[str], *, hint: str = "", where: str = ""
+        self, noun: str, name: str, candidates: Iterable[str], *, hint: str = "", where_listed: str = ""
     ) -> None:
-        super().__init__(f"no {what} {name!r}", hint=hint or near(name, known) or where)
+        super().__init__(f"no {noun} {name!r}", hint=hint or suggest_near(name, candidates) or where_listed)
 
 
 class UnknownOptionError(UsageError, TypeError):

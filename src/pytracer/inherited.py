@@ -43,12 +43,12 @@ def is_ours(number: int) -> bool:
 
 def handle(number: int, handler: _Handler) -> _Handler:
     """Install a handler; a command still gets the caller's disposition. Returns the handler before."""
-    before = signal.signal(number, handler)
-    if before == signal.SIG_IGN:
+    inherited_handler = signal.signal(number, handler)
+    if inherited_handler == signal.SIG_IGN:
         _taken.add(number)
     elif handler == signal.SIG_IGN:
         _taken.discard(number)
-    return before
+    return inherited_handler
 
 
 def ignored_by_caller(number: int) -> bool:
@@ -70,10 +70,13 @@ def accept_interrupts() -> None:
 
 def raise_limit(resource_number: int, soft: int, hard: int) -> None:
     """Raise a limit of this process, not of the commands that it starts. Raises OSError, ValueError."""
-    before = resource.getrlimit(resource_number)
+    inherited_limit = resource.getrlimit(resource_number)
     resource.setrlimit(resource_number, (soft, hard))
-    first, after = _limits.get(resource_number, (before, before))
-    _limits[resource_number] = (first if after == before else before), (soft, hard)
+    original_limit, raised_limit = _limits.get(resource_number, (inherited_limit, inherited_limit))
+    _limits[resource_number] = (
+        (original_limit if raised_limit == inherited_limit else inherited_limit),
+        (soft, hard),
+    )
 
 
 def too_many_files() -> ResourcesError:
@@ -84,15 +87,15 @@ def too_many_files() -> ResourcesError:
 
 def require_descriptors(count: int) -> None:
     """Raise ResourcesError if this process may not open ``count`` more descriptors."""
-    spare = list[int]()
+    trial_descriptors = list[int]()
     try:
-        spare.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-        while len(spare) < count:
-            spare.append(os.dup(spare[0]))
+        trial_descriptors.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        while len(trial_descriptors) < count:
+            trial_descriptors.append(os.dup(trial_descriptors[0]))
     except OSError as error:
         raise too_many_files() from error
     finally:
-        for descriptor in spare:
+        for descriptor in trial_descriptors:
             os.close(descriptor)
 
 
@@ -103,17 +106,17 @@ def restore() -> None:
     for number in signal.valid_signals():
         handler = signal.getsignal(number)
         if number in ignored:
-            wanted = signal.SIG_IGN
+            ignore_handler = signal.SIG_IGN
         elif number in _IGNORED_BY_PYTHON or callable(handler):
-            wanted = signal.SIG_DFL
+            ignore_handler = signal.SIG_DFL
         else:
             continue
-        if handler != wanted:
-            signal.signal(number, wanted)
-    for resource_number, (before, after) in _limits.items():
-        if resource.getrlimit(resource_number) == after:
+        if handler != ignore_handler:
+            signal.signal(number, ignore_handler)
+    for resource_number, (original_limit, raised_limit) in _limits.items():
+        if resource.getrlimit(resource_number) == raised_limit:
             with contextlib.suppress(OSError, ValueError):
-                resource.setrlimit(resource_number, before)
+                resource.setrlimit(resource_number, original_limit)
 
 
 def blocked_by_caller() -> frozenset[int]:

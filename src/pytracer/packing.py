@@ -16,7 +16,7 @@ from pytracer.bpf.image import Image
 from pytracer.errors import HeadersError, UnsupportedError, UsageError
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.btf_facts import BtfKernelInfo
-from pytracer.kernel.policy import raise_memlock, require
+from pytracer.kernel.policy import raise_memlock, require_capabilities
 from pytracer.plan import Plan, hooks_of, make_plan
 from pytracer.record import record, replace
 from pytracer.request import Request
@@ -34,14 +34,14 @@ class PackKernel:
 
 
 def make_pack(
-    requests: Mapping[str, Request], kernels: Sequence[PackKernel], *, say: Callable[[str], None]
+    requests: Mapping[str, Request], kernels: Sequence[PackKernel], *, log: Callable[[str], None]
 ) -> Pack:
     """Compile what the ``requests`` (by command line) need on each of the ``kernels``.
 
-    ``say`` is called for each image. Raises UnsupportedError if a kernel does not support a request,
+    ``log`` is called for each image. Raises UnsupportedError if a kernel does not support a request,
     HeadersError if a file is no BTF, UsageError if there is nothing to compile, and the compiler's errors.
     """
-    require(["CAP_BPF"], "pytracer pack")  # BCC makes the maps as it compiles
+    require_capabilities(["CAP_BPF"], "pytracer pack")  # BCC makes the maps as it compiles
     raise_memlock()
     names = dict[str, str]()
     entries = list[PackEntry]()
@@ -54,13 +54,13 @@ def make_pack(
         compiled = dict[tuple[str, ...], Image]()
         for line, request in requests.items():
             text = texts[request.tracer]
-            for plan, programs in _plans(request, btf, kernel):
+            for plan, programs in _iter_plans(request, btf, kernel):
                 # Of macros that the C does not name, every value gives the same image.
                 named = [flag for flag in plan.cflags if re.search(rf"\b{_macro(flag)}\b", text)]
                 shape = (text, *programs, "", *named)
                 if shape not in compiled:
                     compiled[shape] = _compile(plan, text, programs, kernel)
-                    say(f"{kernel.name}: {line}: {' '.join(named)}")
+                    log(f"{kernel.name}: {line}: {' '.join(named)}")
                 image = compiled[shape]
                 images.setdefault(image.encode(), image)
                 number = list(images).index(image.encode())
@@ -91,7 +91,7 @@ def _read(kernel: PackKernel) -> tuple[Btf, str]:
     return btf, key
 
 
-def _plans(request: Request, btf: Btf, kernel: PackKernel) -> Iterator[tuple[Plan, tuple[str, ...]]]:
+def _iter_plans(request: Request, btf: Btf, kernel: PackKernel) -> Iterator[tuple[Plan, tuple[str, ...]]]:
     """Yield every plan that the kernel may make of the request, and the programs it may load."""
     # What is attached to is said where the pack is run: the programs are the same for all of it.
     request = replace(request, sources=())
@@ -107,11 +107,11 @@ def _plans(request: Request, btf: Btf, kernel: PackKernel) -> Iterator[tuple[Pla
         for hook in hooks
     ]
     any_planned, problem = False, None
-    for chosen in itertools.product(*alternatives):
+    for choice in itertools.product(*alternatives):
         forced = dict(request.hooks) | {
-            hook.name: alternative.name for hook, alternative in zip(hooks, chosen, strict=True)
+            hook.name: alternative.name for hook, alternative in zip(hooks, choice, strict=True)
         }
-        programs = dict.fromkeys(probe.program for alternative in chosen for probe in alternative.probes)
+        programs = dict.fromkeys(probe.program for alternative in choice for probe in alternative.probes)
         if isinstance(request.tracer.arguments, Targets):
             named = request.tracer.arguments
             programs |= dict.fromkeys(filter(None, (named.begin, named.end)))
@@ -130,8 +130,10 @@ def _plans(request: Request, btf: Btf, kernel: PackKernel) -> Iterator[tuple[Pla
                 yield tracked, (*programs, request.tracer.arguments.enter)
     if not any_planned:
         reason = problem.message if problem else "no alternative of a hook bears the name that was given"
-        without = [f"{hook.name}={one.name}" for hook in hooks for one in hook.alternatives if not one.probes]
-        does_without = f"; --hook {' --hook '.join(without)} does without" if without else ""
+        skipped_hooks = [
+            f"{hook.name}={item.name}" for hook in hooks for item in hook.alternatives if not item.probes
+        ]
+        does_without = f"; --hook {' --hook '.join(skipped_hooks)} does without" if skipped_hooks else ""
         raise UnsupportedError(
             f"{request.tracer.name} cannot be packed for {kernel.name}: {reason}",
             hint=f"--hook takes alternatives that do not go by trace events{does_without}",

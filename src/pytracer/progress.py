@@ -16,19 +16,19 @@ _SECONDS = 1.0  # that something may take before it is said, and between two lin
 
 @contextlib.contextmanager
 def announce_if_slow(
-    say: Callable[[str], None], text: Callable[[], str], *, once: bool = False
+    log: Callable[[str], None], text: Callable[[], str], *, is_single: bool = False
 ) -> Iterator[None]:
     """Call ``say(text())`` from a thread if the block takes over a second, and each second from then on, or
-    only ``once``.
+    only ``is_single``.
 
     The block may wait in a system call: the kernel takes its time to detach.
     """
-    ended = threading.Event()
+    has_ended = threading.Event()
 
     def announce() -> None:
-        while not ended.wait(_SECONDS):
-            say(text())
-            if once:
+        while not has_ended.wait(_SECONDS):
+            log(text())
+            if is_single:
                 return
 
     thread = threading.Thread(target=announce, daemon=True)
@@ -37,7 +37,7 @@ def announce_if_slow(
     try:
         yield
     finally:
-        ended.set()
+        has_ended.set()
         thread.join()
 
 
@@ -61,8 +61,8 @@ def report_to(show: Callable[[str], None] | None) -> Callable[[str], None] | Non
     """Call ``show`` each second with a line about a step that takes over a second, and with "" when the step
     ends. Returns the function that was called before."""
     global _report
-    before, _report = _report, show
-    return before
+    previous, _report = _report, show
+    return previous
 
 
 @contextlib.contextmanager

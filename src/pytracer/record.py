@@ -16,7 +16,7 @@ else:
 
     def dataclass_transform(**_: Any) -> Callable[[Any], Any]:
         """Return the class unchanged: the decorator is for type checkers."""
-        return lambda decorated: decorated
+        return lambda decorated_class: decorated_class
 
 
 T = TypeVar("T")
@@ -52,11 +52,11 @@ def record(cls: type[T]) -> type[T]:
     for name, default in fields.items():
         if isinstance(default, FactoryDefault) and name in cls.__dict__:
             delattr(cls, name)
-    own = cls.__dict__
+    namespace = cls.__dict__
     setattr(cls, "__record__", fields)  # noqa: B010 - no attribute that type checkers know
     setattr(cls, "__match_args__", tuple(fields))  # noqa: B010
     for method, does in _METHODS.items():
-        if method not in own or method in ("__init__", "__setattr__", "__delattr__"):
+        if method not in namespace or method in ("__init__", "__setattr__", "__delattr__"):
             setattr(cls, method, does)
     return cls
 
@@ -68,8 +68,8 @@ def replace(value: T, /, **changes: Any) -> T:
 
 def as_dict(value: Any) -> dict[str, Any]:
     """Return the fields of a record by name; nested records stay records."""
-    held = value.__dict__
-    return {name: held[name] for name in type(value).__record__}
+    attributes = value.__dict__
+    return {name: attributes[name] for name in type(value).__record__}
 
 
 def _init(self: Any, *values: Any, **named: Any) -> None:
@@ -77,18 +77,18 @@ def _init(self: Any, *values: Any, **named: Any) -> None:
     fields = cls.__record__
     if len(values) > len(fields):
         raise TypeError(f"{cls.__name__} has {len(fields)} fields, not {len(values)}")
-    held = self.__dict__
+    attributes = self.__dict__
     positional = iter(values)
     left = len(values)
     for name, default in fields.items():
         if left:
             left -= 1
-            held[name] = next(positional)
+            attributes[name] = next(positional)
             continue
         value = named.pop(name, default)
         if value is _NONE:
             raise TypeError(f"{cls.__name__} needs a value for {name!r}")
-        held[name] = value.factory() if type(value) is FactoryDefault else value
+        attributes[name] = value.factory() if type(value) is FactoryDefault else value
     if named:
         raise TypeError(
             f"{cls.__name__} has no field {', '.join(map(repr, named))}; its fields are {', '.join(fields)}"
@@ -96,8 +96,8 @@ def _init(self: Any, *values: Any, **named: Any) -> None:
 
 
 def _values(value: Any) -> tuple[Any, ...]:
-    held = value.__dict__
-    return tuple([held[name] for name in type(value).__record__])
+    attributes = value.__dict__
+    return tuple([attributes[name] for name in type(value).__record__])
 
 
 def _repr(self: Any) -> str:

@@ -16,8 +16,8 @@ def signals_blocked() -> Iterator[set[int]]:
 
     Yields the mask that is set when the block ends.
     """
-    after = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())}
+    blocked = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())}
     try:
-        yield after
+        yield blocked
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, after)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -29,7 +29,7 @@ def to_bytes(text: str) -> bytes:
 
     A backslash that begins no escape stands for itself.
     """
-    return _ESCAPE.sub(_unescaped, text.encode("utf-8", "surrogateescape"))
+    return _ESCAPE.sub(_decode_escape, text.encode("utf-8", "surrogateescape"))
 
 
 def from_path(path: str) -> str:
@@ -49,18 +49,18 @@ def harmless(text: str) -> str:
     return text if text.isprintable() else text.translate(_HARMLESS)
 
 
-class _Harmless(dict[int, str]):
+class _PrintableCharacters(dict[int, str]):
     """Maps codes of characters to what ``harmless`` shows; caches those of one or two bytes in UTF-8."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
-        shown = character if character.isprintable() else escape(character)
+        printable = character if character.isprintable() else escape(character)
         if code < 0x800:
-            self[code] = shown
-        return shown
+            self[code] = printable
+        return printable
 
 
-_HARMLESS = _Harmless()
+_HARMLESS = _PrintableCharacters()
 
 
 def escape(character: str) -> str:
@@ -73,11 +73,11 @@ def escape(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    sign, byte, short, long = match.groups()
+def _decode_escape(match: re.Match[bytes]) -> bytes:
+    sign, byte, hex_4, hex_8 = match.groups()
     if sign:
         return _CONTROL[sign]
     if byte:
         return bytes([int(byte, 16)])
-    code = int(short or long, 16)
+    code = int(hex_4 or hex_8, 16)
     return chr(code).encode("utf-8", "surrogatepass") if code <= 0x10FFFF else match[0]

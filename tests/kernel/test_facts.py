@@ -124,5 +124,5 @@ def test_compat_is_what_the_kernel_was_built_with(known: RunningKernel) -> None:
 def test_asking_for_linux32_leaves_the_personality_alone() -> None:
     personality = ctypes.CDLL(None).personality
     before = personality(ctypes.c_ulong(0xFFFFFFFF))
-    kernel_facts._takes_linux32()
+    kernel_facts._accepts_linux32()
     assert personality(ctypes.c_ulong(0xFFFFFFFF)) == before

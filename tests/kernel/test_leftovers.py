@@ -22,9 +22,9 @@ pytestmark = pytest.mark.kernel
 
 HOLD = """
 import sys
-from pytracer.bpf.trial import returning
+from pytracer.bpf.trial import return_code
 from pytracer.bpf.sys import ProgType, prog_load, program_info
-program = prog_load(ProgType.SOCKET_FILTER, returning(0), name="somebody_s")
+program = prog_load(ProgType.SOCKET_FILTER, return_code(0), name="somebody_s")
 print(program_info(program)[0], flush=True)
 sys.stdin.read()
 """

@@ -8,7 +8,7 @@ import pytest
 
 from pytracer.errors import PolicyError, UnsupportedError
 from pytracer.features.kernel_facts import RunningKernel
-from pytracer.kernel.policy import lsms
+from pytracer.kernel.policy import read_lsms
 from pytracer.model import Loss, Snapshot
 from pytracer.plan import make_plan
 from pytracer.request import Request
@@ -39,7 +39,7 @@ def tracer(hook: str) -> Tracer:
 def test_files_as_they_are_opened_or_why_not():
     command = (workload("opens"), "openat", "0", "23", "/dev/null")
     request = Request(tracer("file_open"), command=command)
-    modules = lsms()
+    modules = read_lsms()
     needs("BTF", Path("/sys/kernel/btf/vmlinux").exists())
     assert modules is not None
     if "bpf" not in modules:
@@ -65,7 +65,7 @@ def test_its_function_is_counted_or_refused_where_nobody_calls_it(kind, alternat
     command = (workload("opens"), "openat", "0", "23", "/dev/null")
     function = f"{kind}:bpf_lsm_file_open"
     result = run("funccount", "-f", "json", "--hook", f"{kind}={alternative}", function, "--", *command)
-    modules = lsms()
+    modules = read_lsms()
     assert modules is not None
     if "bpf" not in modules and "bpf_lsm_file_open" in Path("/proc/kallsyms").read_text():
         assert result.status == 4

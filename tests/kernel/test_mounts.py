@@ -56,7 +56,7 @@ from pytracer.kernel import mounts, policy, tracefs
 assert tracefs.root() == tracefs.TRACING
 assert mounts.is_mounted(mounts.TRACEFS, tracefs.TRACING)
 assert mounts.is_mounted(mounts.TRACEFS, tracefs.OLD_TRACING)
-assert policy.lsms()
+assert policy.read_lsms()
 assert mounts.is_mounted(mounts.SECURITYFS, '/sys/kernel/security')
 """
     on_a_machine(code, propagation=propagation, prepare=BARE)
@@ -68,7 +68,7 @@ import os
 from pytracer.kernel import mounts, tracefs
 before = os.stat('/proc/self/ns/mnt').st_ino
 assert tracefs.root() == tracefs.TRACING
-assert not mounts.ensure(mounts.TRACEFS, tracefs.TRACING)
+assert not mounts.ensure_mounted(mounts.TRACEFS, tracefs.TRACING)
 assert os.stat('/proc/self/ns/mnt').st_ino == before
 """
     prepare = (
@@ -84,12 +84,12 @@ import os
 from pytracer.kernel import mounts
 inode = lambda: os.stat('/proc/self/ns/mnt').st_ino
 machine = inode()
-mounts.own_namespace()
+mounts.enter_private_namespace()
 own = inode()
 assert own != machine
-mounts.own_namespace()
-assert mounts.ensure(mounts.TRACEFS, '/sys/kernel/tracing')
-assert not mounts.ensure(mounts.TRACEFS, '/sys/kernel/tracing')
+mounts.enter_private_namespace()
+assert mounts.ensure_mounted(mounts.TRACEFS, '/sys/kernel/tracing')
+assert not mounts.ensure_mounted(mounts.TRACEFS, '/sys/kernel/tracing')
 assert inode() == own
 """
     on_a_machine(code, prepare=BARE)
@@ -102,7 +102,7 @@ from pytracer.kernel import mounts
 ready, go = os.pipe(), os.pipe()
 child = os.fork()
 if child == 0:
-    mounts.own_namespace()
+    mounts.enter_private_namespace()
     os.write(ready[1], b'x')
     os.read(go[0], 1)
     os._exit(0 if mounts.is_mounted(mounts.TMPFS, {str(tmp_path)!r}) else 1)
@@ -140,8 +140,8 @@ def test_bcc_finds_tracefs_where_debugfs_does_not_bring_it() -> None:
     """An empty debugfs simulates a kernel without the automount."""
     code = """
 from pytracer.kernel import mounts, tracefs
-ensure = mounts.ensure
-mounts.ensure = lambda kind, path: kind != mounts.DEBUGFS and ensure(kind, path)
+ensure = mounts.ensure_mounted
+mounts.ensure_mounted = lambda kind, path: kind != mounts.DEBUGFS and ensure(kind, path)
 assert tracefs.root() == tracefs.TRACING
 assert (tracefs.OLD_TRACING / 'events/sched/sched_switch/format').read_text()
 """
@@ -173,12 +173,12 @@ from pytracer.errors import UnsupportedError
 from pytracer.kernel import mounts, tracefs
 mounts.MAGIC['nonsensefs'] = 1
 try:
-    mounts.ensure('nonsensefs', '/sys/kernel/tracing')
+    mounts.ensure_mounted('nonsensefs', '/sys/kernel/tracing')
 except OSError as error:
     assert error.errno == errno.ENODEV
 def none(kind, path):
     raise OSError(errno.ENODEV, 'no')
-mounts.ensure = none
+mounts.ensure_mounted = none
 try:
     tracefs.root()
 except UnsupportedError as error:

@@ -17,7 +17,7 @@ import pytracer
 from pytracer.features import feature_table
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel.cpus import online_cpus
-from pytracer.kernel.policy import sysctl
+from pytracer.kernel.policy import read_sysctl
 from pytracer.model import Loss, Stacks
 from pytracer.spec import PerfSample
 from pytracer.spec.common import SAMPLES
@@ -389,7 +389,7 @@ def test_two_rates_do_not_go_together():
 
 
 def test_too_often():
-    limit = sysctl("kernel.perf_event_max_sample_rate")
+    limit = read_sysctl("kernel.perf_event_max_sample_rate")
     result = run("profile", "-F", limit + 1, "--", "true")
     assert result.status == 2
     assert f"at most {limit} samples" in result.err

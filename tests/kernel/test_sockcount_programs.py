@@ -23,7 +23,7 @@ from pytracer.bpf.load.module import Module
 from pytracer.bpf.sys import ProgType
 from pytracer.enrich.protocols import packet_protocol
 from pytracer.errors import BuildError, VerifierError
-from pytracer.kernel.interfaces import Interface, interfaces, link_header_length, resolve
+from pytracer.kernel.interfaces import Interface, link_header_length, list_interfaces, resolve
 from pytracer.model.loss import REASONS
 from support import packets
 from support.needs import needs
@@ -186,7 +186,7 @@ def tun():
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=["in", "out", "both"])
 def test_a_link_without_a_header(counter, namespace, direction):
     with packets.tun() as fd:
-        tun = interfaces()[socket.if_nametoindex("tun7")]
+        tun = list_interfaces()[socket.if_nametoindex("tun7")]
         counter.direct(direction)
         counter.link(tun.index, link_header_length(tun.type))
         counter.attach(tun.index)
@@ -218,7 +218,7 @@ def test_a_link_without_a_header_may_carry_what_is_no_ip(counter, namespace):
 
 def test_an_ethernet_link_may_be_in_the_map_of_links(counter, namespace):
     one, other = packets.veth()
-    for index, interface in interfaces().items():
+    for index, interface in list_interfaces().items():
         counter.link(index, link_header_length(interface.type))
     counter.attach(one, other)
     sent = frames()
@@ -229,7 +229,7 @@ def test_an_ethernet_link_may_be_in_the_map_of_links(counter, namespace):
 def test_interfaces_are_those_of_the_namespace_with_all_their_names(namespace):
     one, other = packets.veth()
     packets.ip("link", "property", "add", "dev", "va", "altname", "the-far-end-of-vb", "altname", "uplink")
-    actual = interfaces()
+    actual = list_interfaces()
     assert actual[one] == Interface("va", one, 1, ("the-far-end-of-vb", "uplink"))
     assert actual[other] == Interface("vb", other, 1)
     assert resolve(["uplink", "vb", "va"]) == {one: "uplink", other: "vb"}

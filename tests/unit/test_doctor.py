@@ -22,7 +22,7 @@ from pytracer.cli import doctor as command
 from pytracer.doctor import Check, Report
 from pytracer.errors import NotPermittedError, PolicyError, ToolchainError, UnsupportedError, UsageError
 from pytracer.features import feature_table, hook_probes
-from pytracer.features.absence import why_absent
+from pytracer.features.absence import explain_absence
 from pytracer.features.feature_table import ProbeResult
 from pytracer.features.table.feature import Feature
 from pytracer.features.table.hook_features import HOOKS, KPROBE_MULTI, LSM
@@ -43,7 +43,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(doctor, "LIBRARIES", (f"{tmp_path}/lib",))
     monkeypatch.setattr(doctor.policy, "PROC", tmp_path / "proc")
     monkeypatch.setattr(doctor.policy, "SYS", tmp_path / "sys")
-    monkeypatch.setattr(doctor.mounts, "ensure", no_mounts)
+    monkeypatch.setattr(doctor.mounts, "ensure_mounted", no_mounts)
     (tmp_path / "lib").mkdir()
     return tmp_path
 
@@ -57,11 +57,11 @@ def by_name(checks: object) -> dict[str, Check]:
 
 
 def test_no_kernel_types_is_a_failure_that_names_the_package(machine: Path) -> None:
-    checks = by_name(doctor._types())
+    checks = by_name(doctor._describe_types())
     assert {check.status for check in checks.values()} == {doctor.FAIL}
     assert checks["header package"].fix
     (machine / "vmlinux").touch()
-    checks = by_name(doctor._types())
+    checks = by_name(doctor._describe_types())
     assert {check.status for check in checks.values()} == {doctor.OK}
     assert not any(check.fix for check in checks.values())
 
@@ -83,7 +83,7 @@ def test_jit(machine: Path, config: bytes | None, sysctl: int | None, status: st
         path = machine / "proc/sys/net/core/bpf_jit_enable"
         path.parent.mkdir(parents=True)
         path.write_text(f"{sysctl}\n")
-    check = doctor._jit()
+    check = doctor._describe_jit()
     assert check.status == status
     assert bool(check.fix) == (status == doctor.WARN)
 
@@ -95,7 +95,7 @@ def test_no_bcc_is_a_failure_that_says_how_to_install_it(
         raise ToolchainError("BCC is not installed", hint="sudo apt-get install python3-bpfcc")
 
     monkeypatch.setattr(doctor.toolchain, "find_bcc", none)
-    checks = by_name(doctor._compiler())
+    checks = by_name(doctor._describe_compiler())
     assert checks["BCC"].status == doctor.FAIL
     assert checks["BCC"].fix == "sudo apt-get install python3-bpfcc"
     assert checks["libbcc"].status == doctor.UNKNOWN
@@ -107,11 +107,11 @@ def test_the_other_bcc_package_is_reported(machine: Path, monkeypatch: pytest.Mo
     (package / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
     monkeypatch.syspath_prepend(str(machine / "site"))
     monkeypatch.delitem(sys.modules, "bcc", raising=False)
-    checks = by_name(doctor._compiler())
+    checks = by_name(doctor._describe_compiler())
     assert checks["another bcc"].status == doctor.WARN
     assert "crystal" in checks["another bcc"].found
     (package / "libbcc.py").touch()
-    assert "another bcc" not in by_name(doctor._compiler())
+    assert "another bcc" not in by_name(doctor._describe_compiler())
 
 
 def library(*needed: str) -> bytes:
@@ -140,14 +140,14 @@ def test_llvm_is_read_from_what_libbcc_needs(machine: Path, name: str, version: 
     (machine / "lib/libbcc.so.0").write_bytes(library("libc.so.6", "libclang-cpp.so.14", name))
     for present in (name, "libclang-cpp.so.14"):
         (machine / "lib" / present).touch()
-    check = by_name(doctor._compiler())["LLVM"]
+    check = by_name(doctor._describe_compiler())["LLVM"]
     assert (check.status, check.found) == (doctor.OK, f"{version} ({name}, libclang-cpp.so.14)")
     (machine / "lib" / name).unlink()
-    check = by_name(doctor._compiler())["LLVM"]
+    check = by_name(doctor._describe_compiler())["LLVM"]
     assert check.status == doctor.WARN
     assert name in check.found
     (machine / "lib/libbcc.so.0").write_bytes(library("libc.so.6"))
-    assert by_name(doctor._compiler())["LLVM"].status == doctor.UNKNOWN
+    assert by_name(doctor._describe_compiler())["LLVM"].status == doctor.UNKNOWN
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 40, 64, 100, 177, 200])
@@ -164,10 +164,10 @@ def test_an_elf_file_says_what_it_needs(tmp_path: Path) -> None:
 
 
 def test_nothing_granted_is_a_failure() -> None:
-    assert doctor._summary((hook("kprobe", feature_table.ABSENT),)).status == doctor.FAIL
-    assert doctor._summary((hook("kprobe", feature_table.GRANTED),)).status == doctor.OK
-    assert doctor._summary((hook("kprobe", feature_table.UNTRIED, "why"),)).status == doctor.UNKNOWN
-    refused = doctor._summary((hook("kprobe", feature_table.REFUSED), hook("uprobe", feature_table.ABSENT)))
+    assert doctor._summarize((hook("kprobe", feature_table.ABSENT),)).status == doctor.FAIL
+    assert doctor._summarize((hook("kprobe", feature_table.GRANTED),)).status == doctor.OK
+    assert doctor._summarize((hook("kprobe", feature_table.UNTRIED, "why"),)).status == doctor.UNKNOWN
+    refused = doctor._summarize((hook("kprobe", feature_table.REFUSED), hook("uprobe", feature_table.ABSENT)))
     assert refused.status == doctor.FAIL
     assert "refused" in refused.found
 
@@ -309,7 +309,7 @@ def test_users_that_see_kernel_addresses(machine: Path, restrict: int, paranoid:
     folder.mkdir(parents=True)
     (folder / "kptr_restrict").write_text(f"{restrict}\n")
     (folder / "perf_event_paranoid").write_text(f"{paranoid}\n")
-    assert by_name(doctor._policies())["kernel.kptr_restrict"].found == found
+    assert by_name(doctor._describe_policies())["kernel.kptr_restrict"].found == found
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_missing_feature_is_explained_by_a_version_or_an_option(
     if config is not None:
         (machine / "config.gz").write_bytes(gzip.compress(config.encode()))
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release=release))
-    assert why_absent(KPROBE_MULTI) == why
+    assert explain_absence(KPROBE_MULTI) == why
 
 
 def test_every_hook_has_a_probe() -> None:
@@ -363,8 +363,8 @@ def test_a_refusal_says_which_call_failed_and_what_is_in_force(
     call: str,
     modules: tuple[str, ...],
 ) -> None:
-    monkeypatch.setattr(feature_table.policy, "lsms", lambda: modules)
-    monkeypatch.setattr(feature_table.policy, "lockdown", lambda: "none")
+    monkeypatch.setattr(feature_table.policy, "read_lsms", lambda: modules)
+    monkeypatch.setattr(feature_table.policy, "read_lockdown", lambda: "none")
 
     def ask() -> str:
         raise error(number)
@@ -381,9 +381,9 @@ def test_a_refusal_says_which_call_failed_and_what_is_in_force(
 def test_security_hooks_that_are_never_called_are_absent(
     monkeypatch: pytest.MonkeyPatch, modules: tuple[str, ...], status: str
 ) -> None:
-    monkeypatch.setattr(hook_probes, "_btf_id", lambda kind, name: 1)
+    monkeypatch.setattr(hook_probes, "_find_btf_id", lambda kind, name: 1)
     monkeypatch.setattr(hook_probes, "load", lambda *words, **rest: os.open("/dev/null", os.O_RDONLY))
-    monkeypatch.setattr(hook_probes.policy, "lsms", lambda: modules)
+    monkeypatch.setattr(hook_probes.policy, "read_lsms", lambda: modules)
     result = feature_table.probe(LSM)
     assert result.status == status
     assert result.reason.startswith("loads")

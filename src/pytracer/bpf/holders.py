@@ -88,7 +88,7 @@ def find_holders() -> Holders:
 
 def describe_refused(holders: Holders) -> list[str]:
     """Describe which processes could not be searched, and why; empty if all could."""
-    lines = [line for line in (hidden.outside_namespace(), hidden.by_mount()) if line]
+    lines = [line for line in (hidden.describe_pid_namespace(), hidden.describe_hidepid()) if line]
     if holders.refused:
         count = f"{holders.refused} process{'es' * (holders.refused > 1)}"
         lacking = "" if "CAP_SYS_PTRACE" in effective_capabilities() else " without CAP_SYS_PTRACE"

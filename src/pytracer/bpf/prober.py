@@ -128,7 +128,7 @@ def report_unsupported(error: OSError, reason_if_absent: str) -> Support:
     require_answer(error)
     policy_reason = policy.explain(error, "it")
     if isinstance(policy_reason, NotPermittedError):
-        return Support(False, reason=policy.refusal(), is_forbidden=True)
+        return Support(False, reason=policy.explain_refusal(), is_forbidden=True)
     if error.errno in (errno.ENOENT, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
         return Support(False, reason=reason_if_absent)
     return Support(False, reason=f"{reason_if_absent} ({os.strerror(error.errno or 0)})")

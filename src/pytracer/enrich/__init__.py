@@ -36,7 +36,7 @@ from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, soc
 from pytracer.enrich.strings import payload, text
 from pytracer.enrich.target_names import target_decoder
 from pytracer.enrich.tasks import kernel_function_decoder, kernel_stack_decoder, task_state
-from pytracer.errors import SchemaError, near
+from pytracer.errors import SchemaError, suggest_near
 from pytracer.kernel.syscalls import label
 from pytracer.model import Schema
 
@@ -46,23 +46,27 @@ _STACK = "stack"  # decoded by the stack collector
 
 
 def check_decoders(
-    schema: Schema, known: Mapping[str, Decoder], file: str, numeric: Mapping[str, bool] | None = None
+    schema: Schema,
+    available: Mapping[str, Decoder],
+    file: str,
+    numeric_columns: Mapping[str, bool] | None = None,
 ) -> None:
-    """Check that each column's decoder is ``known``, and takes what the C stores.
+    """Check that each column's decoder is ``available``, and takes what the C stores.
 
-    ``numeric`` says of members of the C's struct whether they are numbers, not arrays. Raises SchemaError
-    that names the declaration's file.
+    ``numeric_columns`` says of members of the C's struct whether they are numbers, not arrays. Raises
+    SchemaError that names the declaration's file.
     """
     for column in schema.columns:
         name = column.decode or ("text" if column.is_text else "")
         if not name or name == _STACK or column.computed:
             continue
-        if name not in known:
+        if name not in available:
             raise SchemaError(
-                f"{file}: column {column.name!r} has the unknown decoder {name!r}", hint=near(name, known)
+                f"{file}: column {column.name!r} has the unknown decoder {name!r}",
+                hint=suggest_near(name, available),
             )
-        takes = next(iter(known[name].__annotations__.values()))
-        is_number = (numeric or {}).get(column.source)
+        takes = next(iter(available[name].__annotations__.values()))
+        is_number = (numeric_columns or {}).get(column.source)
         if takes == "bytes" and is_number:
             raise SchemaError(
                 f"{file}: column {column.name!r} has the decoder {name!r}, which takes bytes, but the C's"

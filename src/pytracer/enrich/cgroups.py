@@ -18,16 +18,16 @@ def cgroup_decoder(folders: Sequence[str] = (), budget: Budget | None = None) ->
     kernel does not look up ids, all cgroups are searched, within ``budget``.
     """
     # A path is kept: the cgroup may be gone when the summary is shown.
-    known = {number: path for path, number in _named(folders)}
+    paths = {number: path for path, number in _named(folders)}
 
     def decode(number: int) -> str:
-        if number not in known:
+        if number not in paths:
             path = cgroup_path(number)
             if path:
-                known[number] = path
+                paths[number] = path
             elif path is None:
-                known.update((inode, path) for path, inode, _ in cgroups(budget) if inode not in known)
-        return from_path(known.setdefault(number, f"cgroup_{number}"))
+                paths.update((inode, path) for path, inode, _ in cgroups(budget) if inode not in paths)
+        return from_path(paths.setdefault(number, f"cgroup_{number}"))
 
     return decode
 

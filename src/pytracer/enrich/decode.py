@@ -31,18 +31,18 @@ def decode(
         distinct = [value.partition(b"\0")[0] for value in distinct]
     names: dict[str, int] = {}
     # Two values may have one name; a column of names has each once.
-    place = [-1 if value == absent else names.setdefault(decoder(value), len(names)) for value in distinct]
-    if len(names) < len(place):
-        codes = np.array(place)[codes]
+    indexes = [-1 if value == absent else names.setdefault(decoder(value), len(names)) for value in distinct]
+    if len(names) < len(indexes):
+        codes = np.array(indexes)[codes]
     return Coded(tuple(names), codes)
 
 
 def _distinct(values: Array) -> tuple[list[Any], Array]:
     """Return the distinct values, and the index of each row's value, shape (n,)."""
     if values.dtype.kind in "SO":  # to sort strings takes many times as long as to hash them
-        seen: dict[bytes, int] = {}
-        codes = [seen.setdefault(value, len(seen)) for value in values.tolist()]
-        return list(seen), np.array(codes, dtype=np.intp)
+        indexes: dict[bytes, int] = {}
+        codes = [indexes.setdefault(value, len(indexes)) for value in values.tolist()]
+        return list(indexes), np.array(codes, dtype=np.intp)
     distinct, inverse = np.unique(values, return_inverse=True)
     return distinct.tolist(), inverse
 

@@ -25,16 +25,16 @@ _OPERATIONS = {
 def disk_decoder(devices: Path = _DEVICES) -> Callable[[int], str]:
     """Make a decoder of the kernel's ``dev_t`` (major << 20 | minor): ``sda``, ``disk_8:0`` if it is gone."""
 
-    known: dict[int, str] = {}  # a name is kept: the disk may be gone when the summary is shown
+    cache: dict[int, str] = {}  # a name is kept: the disk may be gone when the summary is shown
 
     def decode(device: int) -> str:
-        if device not in known:
+        if device not in cache:
             number = f"{device >> 20}:{device & 0xFFFFF}"
             try:
-                known[device] = (devices / number).resolve(strict=True).name.replace("!", "/")
+                cache[device] = (devices / number).resolve(strict=True).name.replace("!", "/")
             except OSError:
                 return f"disk_{number}"
-        return known[device]
+        return cache[device]
 
     return decode
 

@@ -38,11 +38,11 @@ _LABELS = 128
 def _name(question: bytes) -> tuple[list[bytes], int]:
     """Split a question (without its trailing NULs) into the labels of its name, and where its type begins."""
     labels = list[bytes]()
-    at = 0
-    while len(labels) < _LABELS and (size := question[at] if at < len(question) else 0):
-        labels.append(question[at + 1 : at + 1 + size])
-        at += 1 + size
-    return labels, at + 1
+    offset = 0
+    while len(labels) < _LABELS and (size := question[offset] if offset < len(question) else 0):
+        labels.append(question[offset + 1 : offset + 1 + size])
+        offset += 1 + size
+    return labels, offset + 1
 
 
 def dns_name(question: bytes) -> str:
@@ -54,8 +54,8 @@ def dns_name(question: bytes) -> str:
 
 def dns_type(question: bytes) -> str:
     """Decode the type of a question: ``AAAA``; ``TYPE_N`` if it has no name."""
-    _, at = _name(question)
-    number = int.from_bytes(question[at : at + 2].ljust(2, b"\0"), "big")
+    _, offset = _name(question)
+    number = int.from_bytes(question[offset : offset + 2].ljust(2, b"\0"), "big")
     return _TYPES.get(number) or f"TYPE_{number}"
 
 

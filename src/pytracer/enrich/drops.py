@@ -19,14 +19,14 @@ def drop_reason_decoder(load: Callable[[], Btf] = Btf.load) -> Callable[[int], s
 
     ``3`` -> ``NO_SOCKET``; ``reason_N`` if it has no name, ``subsystem_N_reason_N`` if a module gave it.
     """
-    known: dict[int, str] = {}
+    cache: dict[int, str] = {}
 
     def decode(number: int) -> str:
-        if not known:
-            known.update(_reasons(load))
+        if not cache:
+            cache.update(_reasons(load))
         if number >> _SUBSYSTEM:
             return f"subsystem_{number >> _SUBSYSTEM}_reason_{number & 0xFFFF}"
-        return known.get(number) or f"reason_{number}"
+        return cache.get(number) or f"reason_{number}"
 
     return decode
 

@@ -23,12 +23,12 @@ def enum_decoder(
 ) -> Callable[[int], str]:
     """Make a decoder of an enum whose enumerators begin with ``prefix``: ``WB_REASON_SYNC`` -> ``sync``;
     ``unnamed`` and the number if it has no name."""
-    known: dict[int, str] = {}
+    cache: dict[int, str] = {}
 
     def decode(number: int) -> str:
-        if not known:
-            known.update({-1: ""} | enum_names(load, enum))
-        name = known.get(number)
+        if not cache:
+            cache.update({-1: ""} | enum_names(load, enum))
+        name = cache.get(number)
         return name.removeprefix(prefix).lower() if name else f"{unnamed}_{number}"
 
     return decode

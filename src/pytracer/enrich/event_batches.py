@@ -30,13 +30,16 @@ class EventDecoder:
     """Makes batches of one schema."""
 
     def __init__(
-        self, schema: Schema, decoders: Mapping[str, Decoder], computed: Mapping[str, Computed] | None = None
+        self,
+        schema: Schema,
+        decoders: Mapping[str, Decoder],
+        computed_columns: Mapping[str, Computed] | None = None,
     ) -> None:
-        """``decoders`` by the names that columns have for them; ``computed`` columns by their own."""
+        """``decoders`` by the names that columns have for them; ``computed_columns`` columns by their own."""
         self._columns = {column.name: column for column in schema.columns}
         self._decoders = decoders
         self._kind = "entry" if schema.is_listing else "event"
-        self._computed = computed or {}
+        self._computed = computed_columns or {}
         self._epoch = _epoch()
 
     def batch(self, records: Array) -> Batch:

@@ -20,12 +20,12 @@ def open_flags(flags: int) -> str:
     """Decode open flags: ``0o2000001`` -> ``WRONLY|CLOEXEC``; bits without a name as one number at the
     end."""
     names = [_ACCESS[flags & 3]]
-    rest = flags & ~3
+    remaining = flags & ~3
     for name, bits in _BITS.items():
-        if bits and rest & bits == bits:
+        if bits and remaining & bits == bits:
             names.append(name)
-            rest &= ~bits
-    return "|".join([*names, hex(rest)] if rest else names)
+            remaining &= ~bits
+    return "|".join([*names, hex(remaining)] if remaining else names)
 
 
 # include/uapi/linux/sched.h, without the CLONE_; the lowest byte is the parent's signal.
@@ -47,8 +47,8 @@ def clone_flags(flags: int) -> str:
     """Decode clone flags: ``0x10f00`` -> ``VM|FS|FILES|SIGHAND|THREAD``; unnamed bits as one number at the
     end."""
     names = [name for bit, name in _CLONE.items() if flags & bit]
-    rest = flags & ~0x7F & ~sum(_CLONE)
-    return "|".join([*names, hex(rest)] if rest else names)
+    remaining = flags & ~0x7F & ~sum(_CLONE)
+    return "|".join([*names, hex(remaining)] if remaining else names)
 
 
 _TYPES = {

@@ -12,14 +12,14 @@ def interface_decoder(named: Mapping[int, str]) -> Callable[[int], str]:
     """Make a decoder of indexes: the name that the user gave, else the kernel's, else ``interface_N``."""
 
     # A name is kept: the interface may be gone when the summary is shown.
-    known = {index: from_path(name) for index, name in named.items()}
+    names = {index: from_path(name) for index, name in named.items()}
 
     def decode(index: int) -> str:
-        if index not in known:
+        if index not in names:
             try:
-                known[index] = from_path(socket.if_indextoname(index))
+                names[index] = from_path(socket.if_indextoname(index))
             except OSError:
                 return f"interface_{index}"
-        return known[index]
+        return names[index]
 
     return decode

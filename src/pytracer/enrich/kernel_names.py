@@ -52,14 +52,14 @@ def capability_name(number: int) -> str:
     return f"CAP_{_CAPABILITIES[number]}" if number < len(_CAPABILITIES) else f"capability_{number}"
 
 
-def signal_code(both: int) -> str:
+def signal_code(signal_and_code: int) -> str:
     """Decode a signal's code: ``SEGV_MAPERR``; it is in the lower 32 bits, the signal above; ``code_N`` if
     unnamed."""
-    code = (both & 0xFFFFFFFF) - (1 << 32 if both & 0x80000000 else 0)
+    code = (signal_and_code & 0xFFFFFFFF) - (1 << 32 if signal_and_code & 0x80000000 else 0)
     if code in _CODES:
         return _CODES[code]
-    short = signal_name(both >> 32).removeprefix("SIG")
-    prefix = _CODES_AS.get(short, short)
+    short_name = signal_name(signal_and_code >> 32).removeprefix("SIG")
+    prefix = _CODES_AS.get(short_name, short_name)
     names = _CODES_OF.get(prefix, ())
     return f"{prefix}_{names[code - 1]}" if 0 < code <= len(names) else f"code_{code}"
 

@@ -29,16 +29,16 @@ def exit_names(form: str) -> dict[int, str]:
 
 def kvm_exit_decoder(load: Callable[[str], bytes] = event_format) -> Callable[[int], str]:
     """Make a decoder of exit reasons: ``npf``, ``cpuid``; ``svm_0x401`` if the kernel has no name."""
-    known: dict[int, str] = {}
+    cache: dict[int, str] = {}
 
     def decode(reason: int) -> str:
-        if not known:
-            known[-1] = ""
+        if not cache:
+            cache[-1] = ""
             try:
-                known.update(exit_names(load(EVENT).decode(errors="replace")))
+                cache.update(exit_names(load(EVENT).decode(errors="replace")))
             except (OSError, PytracerError):
                 pass
         isa = INSTRUCTION_SETS.get(reason >> 32, f"isa_{reason >> 32}")
-        return known.get(reason) or f"{isa}_{reason & 0xFFFFFFFF:#x}"
+        return cache.get(reason) or f"{isa}_{reason & 0xFFFFFFFF:#x}"
 
     return decode

@@ -59,8 +59,8 @@ class ResultColumns:
         if "spec" in (records.dtype.names or ()):
             spec: Array = records["spec"]
             return spec
-        of = np.array([*self._specs.of, -1], dtype=np.intp)
-        spec_numbers: Array = of[np.minimum(records["target"], len(self._specs.of))]
+        spec_of = np.array([*self._specs.of, -1], dtype=np.intp)
+        spec_numbers: Array = spec_of[np.minimum(records["target"], len(self._specs.of))]
         return spec_numbers
 
     def _column(self, records: Array, expression: str) -> Array | Coded:
@@ -87,8 +87,8 @@ class ResultColumns:
         codes = np.full(len(records), -1, dtype=np.intp)
         for rows, result in parts:
             values = self._values(records[rows], result)
-            some = np.array([names.setdefault(name, len(names)) for name in values], dtype=np.intp)
-            codes[rows] = np.where(self._unread(records[rows], result), -1, some)
+            name_indexes = np.array([names.setdefault(name, len(names)) for name in values], dtype=np.intp)
+            codes[rows] = np.where(self._unread(records[rows], result), -1, name_indexes)
         return Coded(tuple(names), codes)
 
     def _unread(self, records: Array, result: ResultField) -> Array:
@@ -115,20 +115,20 @@ class ResultColumns:
         return numbers
 
     def _texts(self, records: Array, result: ResultField) -> list[str]:
-        room, at = self._specs.room, result.at
+        slot_size, slot = self._specs.room, result.at
         data = (
             np.ascontiguousarray(records[result.member]["texts"])
             .view(np.uint8)
-            .reshape(len(records), room * self._specs.texts)
+            .reshape(len(records), slot_size * self._specs.texts)
         )
-        part = np.ascontiguousarray(data[:, at * room : (at + 1) * room])
-        known: dict[bytes, str] = {}
+        part = np.ascontiguousarray(data[:, slot * slot_size : (slot + 1) * slot_size])
+        cache: dict[bytes, str] = {}
         texts = list[str]()
-        for row in part.view(f"V{room}").reshape(-1).tolist() if len(part) else ():
+        for row in part.view(f"V{slot_size}").reshape(-1).tolist() if len(part) else ():
             raw = bytes(row).partition(b"\0")[0]
-            if raw not in known:
-                known[raw] = text(raw)
-            texts.append(known[raw])
+            if raw not in cache:
+                cache[raw] = text(raw)
+            texts.append(cache[raw])
         return texts
 
     def _user_symbols(self, records: Array, addresses: Array) -> list[str]:
@@ -174,8 +174,10 @@ class ResultColumns:
             result = next(left)
             unread = self._unread(records, result).tolist()
             values = self._values(records, result)
-            shown = [
+            texts = [
                 piece.show(value) for value in (values.tolist() if hasattr(values, "tolist") else values)
             ]
-            parts.append([_NONE if is_unread else one for one, is_unread in zip(shown, unread, strict=True)])
+            parts.append(
+                [_NONE if is_unread else text for text, is_unread in zip(texts, unread, strict=True)]
+            )
         return ["".join(line) for line in zip(*parts, strict=True)] if parts else [""] * len(records)

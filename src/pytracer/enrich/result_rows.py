@@ -40,14 +40,17 @@ def shape_rows(
     ranking: Ranking,
     decoders: Mapping[str, Decoder],
     moment: ReadTime,
-    computed: Mapping[str, Computed] | None = None,
+    computed_columns: Mapping[str, Computed] | None = None,
 ) -> Snapshot | Histograms:
-    """Build the item for the schema's output shape; ``computed`` columns are made from the rows' keys."""
-    computed = computed or {}
+    """Build the item for the schema's output shape; ``computed_columns`` are made from the rows'
+    keys."""
+    computed_columns = computed_columns or {}
     if schema.is_histogram:
-        return _histograms(rows, schema, ranking, decoders, moment, computed)
-    rows = _rank(rows, schema, ranking, decoders, computed)
-    columns = {column.name: _values(rows, schema, column, decoders, computed) for column in schema.columns}
+        return _histograms(rows, schema, ranking, decoders, moment, computed_columns)
+    rows = _rank(rows, schema, ranking, decoders, computed_columns)
+    columns = {
+        column.name: _values(rows, schema, column, decoders, computed_columns) for column in schema.columns
+    }
     return Snapshot(moment.kind, moment.time, moment.seconds, columns)
 
 
@@ -56,15 +59,15 @@ def _rank(
     schema: Schema,
     ranking: Ranking,
     decoders: Mapping[str, Decoder],
-    computed: Mapping[str, Computed],
+    computed_columns: Mapping[str, Computed],
 ) -> Rows:
     """Sort rows: counters in descending order, names and ids in ascending order."""
     column = next(column for column in schema.columns if column.name == ranking.sort)
     if column.ratio:
-        above, below = (rows.values[part].astype(np.float64) for part in column.ratio)
-        values: Array = above / np.maximum(below, 1)
+        numerator, denominator = (rows.values[part].astype(np.float64) for part in column.ratio)
+        values: Array = numerator / np.maximum(denominator, 1)
     else:
-        values = np.asarray(_values(rows, schema, column, decoders, computed))
+        values = np.asarray(_values(rows, schema, column, decoders, computed_columns))
     order = np.argsort(values, kind="stable")
     if column in schema.counters or column.max or column.ratio:
         order = order[::-1]
@@ -77,16 +80,16 @@ def _values(
     schema: Schema,
     column: Column,
     decoders: Mapping[str, Decoder],
-    computed: Mapping[str, Computed] | None = None,
+    computed_columns: Mapping[str, Computed] | None = None,
 ) -> Any:
     """Return one column as it is shown: an array of numbers, or a list where there are names or nulls."""
-    if column.computed and computed:
-        computed_values = computed[column.name](rows.keys)
+    if column.computed and computed_columns:
+        computed_values = computed_columns[column.name](rows.keys)
         return computed_values.tolist() if isinstance(computed_values, Coded) else computed_values
     if column.ratio:
-        above, below = (rows.values[name].tolist() for name in column.ratio)
+        numerator, denominator = (rows.values[name].tolist() for name in column.ratio)
         scale = 100 if column.unit is Unit.PERCENT else 1
-        return [scale * a // b if b else None for a, b in zip(above, below, strict=True)]
+        return [scale * a // b if b else None for a, b in zip(numerator, denominator, strict=True)]
     values = (rows.keys if column in schema.keys else rows.values)[column.source]
     if values.ndim > 1:
         values = convert_to_strings(values)
@@ -126,13 +129,13 @@ def _histograms(
     grouped = Rows(groups, values)
     named = [*schema.keys, *(column for column in schema.values if column.last)]
     keys = {column.name: _values(grouped, schema, column, decoders, computed) for column in named}
-    beside = [column for column in schema.values if not column.last and column is not counter]
-    measures = {column.name: _values(grouped, schema, column, decoders) for column in beside}
+    further_columns = [column for column in schema.values if not column.last and column is not counter]
+    measures = {column.name: _values(grouped, schema, column, decoders) for column in further_columns}
     assert isinstance(schema.output, Histogram)
-    greatest = [values[column.source].tolist() for column in schema.maxima]
-    most = greatest[0] if greatest else [_ANY] * len(counts)
+    maxima = [values[column.source].tolist() for column in schema.maxima]
+    maximum = maxima[0] if maxima else [_ANY] * len(counts)
     for share, column in schema.output.percentiles.items():
-        measures[column.name] = percentiles(counts, share, most)
+        measures[column.name] = percentiles(counts, share, maximum)
     if ranking.sort in keys:
         order = np.argsort(np.asarray(keys[ranking.sort]), kind="stable")
     else:
@@ -141,9 +144,11 @@ def _histograms(
     order = order[: ranking.top]
     counts = counts[order]
     for columns_shown in (keys, measures):
-        for name, shown in columns_shown.items():
+        for name, column_values in columns_shown.items():
             columns_shown[name] = (
-                shown[order] if isinstance(shown, np.ndarray) else [shown[at] for at in order]
+                column_values[order]
+                if isinstance(column_values, np.ndarray)
+                else [column_values[row_index] for row_index in order]
             )
     return Histograms(
         moment.kind, moment.time, moment.seconds, keys, counter.name, by_power(counts), measures, counts

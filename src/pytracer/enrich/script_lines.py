@@ -21,23 +21,23 @@ def format_lines(
 
     ``data`` are the values of the events, bytes of shape (n, size): a string at the end may lack its room.
     """
-    columns, before, at, number = list[list[str]](), "", 0, 0
+    columns, literal, offset, number = list[list[str]](), "", 0, 0
     for piece in pieces:
         if isinstance(piece, str):
-            before += piece
+            literal += piece
             continue
         kind = kinds[number]
-        columns.append(_column(reader, piece, kind, data[:, at : at + stored_size(kind)], before))
-        before = ""
-        at += stored_size(kind)
+        columns.append(_column(reader, piece, kind, data[:, offset : offset + stored_size(kind)], literal))
+        literal = ""
+        offset += stored_size(kind)
         number += 1
-    columns.append([before] * len(data))
+    columns.append([literal] * len(data))
     return list(map("".join, zip(*columns, strict=True)))
 
 
-def _column(reader: ValueReader, piece: Conversion, kind: Type, data: Array, before: str) -> list[str]:
+def _column(reader: ValueReader, piece: Conversion, kind: Type, data: Array, literal: str) -> list[str]:
     """Return the text of one conversion in each event, behind the literal text before it."""
-    form = before.replace("%", "%%")
+    form = literal.replace("%", "%%")
     is_plain = isinstance(kind, IntType) and not kind.boolean and not piece.how
     if is_plain and piece.sign in _DIGITS:
         numbers = np.ascontiguousarray(data[:, : piece.size]).view(
@@ -47,6 +47,6 @@ def _column(reader: ValueReader, piece: Conversion, kind: Type, data: Array, bef
     size, texts = stored_size(kind), dict[bytes, str]()
     raw = np.ascontiguousarray(data).view(f"S{max(data.shape[1], 1)}").reshape(-1).tolist()
     for value in dict.fromkeys(raw):  # NULs at the end are missing
-        whole = value.ljust(size, b"\0")
-        texts[value] = before + show_conversion(piece, kind, reader.read(kind, whole, 0), whole, 0)
+        padded = value.ljust(size, b"\0")
+        texts[value] = literal + show_conversion(piece, kind, reader.read(kind, padded, 0), padded, 0)
     return list(map(texts.__getitem__, raw))

@@ -107,8 +107,8 @@ def _number(script_map: ScriptMap, entry: _Entry) -> int:
     value = script_map.value
     if isinstance(value, AggregateType) and value.kind in ("avg", "stats"):
         return _average(value, entry.value)
-    signed = value.signed if isinstance(value, (AggregateType, IntType)) else False
-    return _signed(entry.value[0]) if signed else entry.value[0]
+    is_signed = value.signed if isinstance(value, (AggregateType, IntType)) else False
+    return _signed(entry.value[0]) if is_signed else entry.value[0]
 
 
 def _average(kind: AggregateType, words: Sequence[int]) -> int:
@@ -191,10 +191,10 @@ def _series(
     script_map: ScriptMap, kind: AggregateType, series: Mapping[bytes, Series], reader: ValueReader
 ) -> ScriptOutput:
     text, data, last = list[str](), dict[str, Any](), list[Any]()
-    decoded = [(reader.read_parts(script_map.keys, raw), one) for raw, one in series.items()]
-    for parts, one in sorted(decoded, key=lambda item: _key_rank(item[0])):
-        text.append(f"{script_map.name}{_key_text(parts)}:\n{chart(kind, one)}\n")
-        last = as_json(kind, one)
+    decoded = [(reader.read_parts(script_map.keys, raw), histogram) for raw, histogram in series.items()]
+    for parts, histogram in sorted(decoded, key=lambda item: _key_rank(item[0])):
+        text.append(f"{script_map.name}{_key_text(parts)}:\n{chart(kind, histogram)}\n")
+        last = as_json(kind, histogram)
         if script_map.keys:
             data[",".join(str(part.data) for part in parts)] = last
     return ScriptOutput("tseries", {script_map.name: data if script_map.keys else last}, "".join(text))
@@ -227,8 +227,8 @@ def bucket_bounds(kind: AggregateType, bucket: int) -> tuple[int | None, int | N
     number = bucket - 1
     if number < 1 << bits:
         return number, number + 1
-    shift, rest = (number >> bits) - 1, number & ((1 << bits) - 1)
-    return ((1 << bits) + rest) << shift, ((1 << bits) + rest + 1) << shift
+    shift, remainder = (number >> bits) - 1, number & ((1 << bits) - 1)
+    return ((1 << bits) + remainder) << shift, ((1 << bits) + remainder + 1) << shift
 
 
 def _label(low: int | None, high: int | None) -> str:

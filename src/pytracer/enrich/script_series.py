@@ -38,13 +38,13 @@ def read_series(kind: AggregateType, keys: Array, values: Array) -> dict[bytes, 
         for epoch, value, extra in cpus:
             if epoch:
                 counts.setdefault(epoch - 1, []).append((value, extra))
-    latest = max((epoch for counts in by_key.values() for epoch in counts), default=0)
-    oldest = latest - kind.parameters[1] + 1
+    last_epoch = max((epoch for counts in by_key.values() for epoch in counts), default=0)
+    oldest = last_epoch - kind.parameters[1] + 1
     series = dict[bytes, Series]()
     for data, counts in by_key.items():
         merged = {epoch: _merge(kind, parts) for epoch, parts in sorted(counts.items()) if epoch >= oldest}
-        if merged or not latest:
-            series[data] = Series(merged, min(merged, default=0), latest)
+        if merged or not last_epoch:
+            series[data] = Series(merged, min(merged, default=0), last_epoch)
     return series
 
 
@@ -78,9 +78,9 @@ def chart(kind: AggregateType, series: Series) -> str:
         value = series.values.get(epoch)
         if value is not None:
             row[(value - low) * _LAST // (high - low)] = "*"
-        moment, rest = divmod(epoch * kind.parameters[0], 10**9)
+        moment, remainder = divmod(epoch * kind.parameters[0], 10**9)
         stamp = time.strftime("%H:%M:%S", time.localtime(moment))
-        lines.append(f"{stamp}.{rest // 10**6:03} {''.join(row)} {'-' if value is None else value}\n")
+        lines.append(f"{stamp}.{remainder // 10**6:03} {''.join(row)} {'-' if value is None else value}\n")
     lines += [f"{_MARGIN}v{'_' * (_LAST - 1)}v\n", labels]
     return "".join(lines)
 
@@ -92,9 +92,9 @@ def as_json(kind: AggregateType, series: Series) -> list[dict[str, Any]]:
 
 def _intervals(kind: AggregateType, series: Series) -> Iterable[dict[str, Any]]:
     for epoch, value in series.values.items():
-        moment, rest = divmod(epoch * kind.parameters[0], 10**9)
+        moment, remainder = divmod(epoch * kind.parameters[0], 10**9)
         start = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
-        yield {"interval_start": f"{start}.{rest:09}", "value": value}
+        yield {"interval_start": f"{start}.{remainder:09}", "value": value}
 
 
 def words_of(values: Array) -> Array:

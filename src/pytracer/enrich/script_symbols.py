@@ -61,8 +61,8 @@ class ScriptSymbols:
         self.notice(pid)
         places = (self._user.locate(pid, self._images.get(pid, 0), address) for address in addresses)
         return [
-            f"{address:#x}" if place is None else f"{place[0].build_id} {place[1]:#x}"
-            for place, address in zip(places, addresses, strict=True)
+            f"{address:#x}" if location is None else f"{location[0].build_id} {location[1]:#x}"
+            for location, address in zip(places, addresses, strict=True)
         ]
 
     def files(self, pid: int, addresses: Sequence[int]) -> list[str]:
@@ -77,8 +77,8 @@ class ScriptSymbols:
         names = self._user.names(pid, image, None, addresses)
         places = (self._user.locate(pid, image, address) for address in addresses.tolist())
         return [
-            (name, None if place is None else place[0].function_offset(place[1]))
-            for name, place in zip(names, places, strict=True)
+            (name, None if location is None else location[0].function_offset(location[1]))
+            for name, location in zip(names, places, strict=True)
         ]
 
     def _kernel_names(self, addresses: Array) -> list[tuple[str, int | None]]:
@@ -91,14 +91,14 @@ class ScriptSymbols:
         ]
 
 
-def process_words(kinds: Sequence[Type], at: int = 0) -> Iterator[int]:
+def process_words(kinds: Sequence[Type], offset: int = 0) -> Iterator[int]:
     """Yield the words of stored values that are ids of processes with user functions among the values."""
     for kind in kinds:
         if isinstance(kind, CompositeType):
-            yield from process_words(kind.items, at)
+            yield from process_words(kind.items, offset)
         elif isinstance(kind, (StackType, SymbolType)) and kind.user:
-            yield at
-        at += stored_size(kind) // 8
+            yield offset
+        offset += stored_size(kind) // 8
 
 
 def processes(words: Array, columns: Sequence[int]) -> Iterator[int]:

@@ -73,22 +73,24 @@ def _table(
     if "bucket" in named:
         keys += (Column("bucket", "values from, to", decode="text"),)
         columns["bucket"] = named["bucket"]
-    shown = list[Column]()
+    table_columns = list[Column]()
     for name, column in values.items():
-        is_number = all(type(one) is int for one in column)
-        text = [one if isinstance(one, str) else str(one) for one in column]
-        about = "how many" if name == "count" else f"its {name}"
+        is_number = all(type(value) is int for value in column)
+        text = [value if isinstance(value, str) else str(value) for value in column]
+        description = "how many" if name == "count" else f"its {name}"
         # computed: what is in a map is a sum already.
         unit, decode = (Unit.COUNT, "") if is_number else (Unit.NONE, "text")
-        shown.append(Column(name, about, unit=unit, decode=decode, computed=True, last=not is_number))
+        table_columns.append(
+            Column(name, description, unit=unit, decode=decode, computed=True, last=not is_number)
+        )
         columns[name] = column if is_number else text
-    first = columns[shown[0].name]
+    first = columns[table_columns[0].name]
     order = sorted(range(len(first)), key=lambda row: first[row], reverse=True)
     rows = order if "bucket" not in named else range(len(order))
     stacks = keys[:1] == (_STACK,)
-    schema = Schema(script_map.name, keys, tuple(shown), Stacks("", ()) if stacks else Table("", ()))
-    picked: dict[str, Values] = {name: [column[row] for row in rows] for name, column in columns.items()}
-    return MapTable("row", time.time(), seconds, picked, schema)
+    schema = Schema(script_map.name, keys, tuple(table_columns), Stacks("", ()) if stacks else Table("", ()))
+    selected: dict[str, Values] = {name: [column[row] for row in rows] for name, column in columns.items()}
+    return MapTable("row", time.time(), seconds, selected, schema)
 
 
 def _histograms(script_map: ScriptMap, entries: dict[str, Any], seconds: float) -> MapHistograms:

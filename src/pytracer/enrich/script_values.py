@@ -65,13 +65,13 @@ class ValueReader:
         targets: Sequence[tuple[str, str]],
         *,
         trailer: str,
-        room: int,
+        string_size: int,
         clock: int,
         enums: Mapping[str, Mapping[int, str]] | None = None,
     ) -> None:
         self._targets = targets
         self._enums = enums or {}
-        self._trailer, self._room, self._clock = trailer, room, clock
+        self._trailer, self._string_size, self._clock = trailer, string_size, clock
         self.symbols = ScriptSymbols()
         self._cgroup: Callable[[int], str] | None = None
         self._names: dict[str, Callable[[int, str], str]] = {
@@ -89,44 +89,44 @@ class ValueReader:
         """Close files."""
         self.symbols.close()
 
-    def read(self, kind: Type, data: bytes, at: int) -> DecodedValue:
-        """Decode the value of a type at offset ``at`` of ``data``."""
+    def read(self, kind: Type, data: bytes, offset: int) -> DecodedValue:
+        """Decode the value of a type at offset ``offset`` of ``data``."""
         match kind:
             case IntType():
-                number = (_SIGNED if kind.signed else _WORD).unpack_from(data, at)[0]
+                number = (_SIGNED if kind.signed else _WORD).unpack_from(data, offset)[0]
                 if kind.boolean:
                     return DecodedValue(bool(number), "true" if number else "false")
                 name = self._enums[kind.enum].get(number) if kind.enum in self._enums else None
                 return DecodedValue(number, str(number)) if name is None else DecodedValue(name, name)
             case PointerType():
-                address = _WORD.unpack_from(data, at)[0]
+                address = _WORD.unpack_from(data, offset)[0]
                 return DecodedValue(address, f"{address:#x}")
             case StringType():
-                return self._string(data[at : at + kind.room])
+                return self._string(data[offset : offset + kind.room])
             case BufferType():
-                length = min(_WORD.unpack_from(data, at)[0], kind.room)
-                text = _escaped(data[at + WORD : at + WORD + length])
+                length = min(_WORD.unpack_from(data, offset)[0], kind.room)
+                text = _escaped(data[offset + WORD : offset + WORD + length])
                 return DecodedValue(text, text)
             case TupleType():
-                parts = [self.read(item, data, at + kind.offset(n)) for n, item in enumerate(kind.items)]
+                parts = [self.read(item, data, offset + kind.offset(n)) for n, item in enumerate(kind.items)]
                 return DecodedValue(
                     [part.data for part in parts], f"({', '.join(part.text for part in parts)})"
                 )
             case RecordType():
-                parts = [self.read(item, data, at + kind.offset(n)) for n, item in enumerate(kind.items)]
+                parts = [self.read(item, data, offset + kind.offset(n)) for n, item in enumerate(kind.items)]
                 parts_by_name = dict(zip(kind.names, parts, strict=True))
                 text = ", ".join(f".{name} = {part.text}" for name, part in parts_by_name.items())
                 return DecodedValue(
                     {name: part.data for name, part in parts_by_name.items()}, f"{{ {text} }}"
                 )
             case ArrayValueType():
-                parts = [self.read(item, data, at + kind.offset(n)) for n, item in enumerate(kind.items)]
+                parts = [self.read(item, data, offset + kind.offset(n)) for n, item in enumerate(kind.items)]
                 return DecodedValue(
                     [part.data for part in parts], f"[{','.join(part.text for part in parts)}]"
                 )
             case IntArrayType():
                 size = kind.of.size
-                pieces = (data[at + size * n : at + size * (n + 1)] for n in range(kind.length))
+                pieces = (data[offset + size * n : offset + size * (n + 1)] for n in range(kind.length))
                 numbers = [int.from_bytes(piece, sys.byteorder, signed=kind.of.signed) for piece in pieces]
                 if kind.of.boolean:
                     return DecodedValue(
@@ -134,40 +134,40 @@ class ValueReader:
                     )
                 return DecodedValue(numbers, f"[{','.join(map(str, numbers))}]")
             case InetType():
-                return self._inet(data, at)
+                return self._inet(data, offset)
             case CodeType():
-                text = harmless(self._names[kind.kind](_WORD.unpack_from(data, at)[0], kind.format))
+                text = harmless(self._names[kind.kind](_WORD.unpack_from(data, offset)[0], kind.format))
                 return DecodedValue(text, text)
             case SymbolType():
-                pid, address = struct.unpack_from("=QQ", data, at)
+                pid, address = struct.unpack_from("=QQ", data, offset)
                 if pid & TARGET_SYMBOL:
                     text = harmless(self._target(pid & ~TARGET_SYMBOL)[1])
                     return DecodedValue(text, text)
                 text = harmless(self.symbols.names(kind.user, pid, [address])[0])
                 return DecodedValue(text, text)
             case StackType():
-                return self._stack(kind, data, at)
+                return self._stack(kind, data, offset)
         raise TypeError(f"a script stores no {kind.text}")
 
     def read_parts(self, kinds: Sequence[Type], data: bytes) -> list[DecodedValue]:
         """Decode values that are stored one after the other."""
-        parts, at = [], 0
+        parts, offset = [], 0
         for kind in kinds:
-            parts.append(self.read(kind, data, at))
-            at += stored_size(kind)
+            parts.append(self.read(kind, data, offset))
+            offset += stored_size(kind)
         return parts
 
     def _string(self, data: bytes) -> DecodedValue:
         text, end, _ = data.partition(b"\0")
         string = from_bytes(text)
-        if (not end or len(text) == len(data) - 1) and len(data) >= self._room:
+        if (not end or len(text) == len(data) - 1) and len(data) >= self._string_size:
             string += self._trailer
         return DecodedValue(string, harmless(string))
 
     @staticmethod
-    def _inet(data: bytes, at: int) -> DecodedValue:
-        family = _WORD.unpack_from(data, at)[0]
-        address = data[at + WORD : at + WORD + (16 if family == socket.AF_INET6 else 4)]
+    def _inet(data: bytes, offset: int) -> DecodedValue:
+        family = _WORD.unpack_from(data, offset)[0]
+        address = data[offset + WORD : offset + WORD + (16 if family == socket.AF_INET6 else 4)]
         text = socket.inet_ntop(socket.AF_INET6 if family == socket.AF_INET6 else socket.AF_INET, address)
         return DecodedValue(text, text)
 
@@ -181,8 +181,8 @@ class ValueReader:
         self._cgroup = self._cgroup or cgroup_decoder()
         return f"{_HIERARCHY}:{self._cgroup(number)}"
 
-    def _stack(self, kind: StackType, data: bytes, at: int) -> DecodedValue:
-        pid, *addresses = struct.unpack_from(f"={1 + kind.depth}Q", data, at)
+    def _stack(self, kind: StackType, data: bytes, offset: int) -> DecodedValue:
+        pid, *addresses = struct.unpack_from(f"={1 + kind.depth}Q", data, offset)
         addresses = [address for address in addresses if address]
         if kind.mode == "raw":
             names = [f"{address:x}" for address in addresses]
@@ -200,8 +200,8 @@ class ValueReader:
 
     def format_time(self, form: str, nanoseconds: int) -> str:
         """Format a time since the epoch by strftime's rules; %f stands for the microseconds."""
-        moment, rest = divmod(nanoseconds, 10**9)
-        return time.strftime(form.replace("%f", f"{rest // 1000:06}"), time.localtime(moment))
+        moment, remainder = divmod(nanoseconds, 10**9)
+        return time.strftime(form.replace("%f", f"{remainder // 1000:06}"), time.localtime(moment))
 
     def printf(
         self,
@@ -211,32 +211,32 @@ class ValueReader:
         guard: Callable[[str], str] = str,
     ) -> str:
         """Format the values of an event; text goes through ``guard``."""
-        out, at, number = list[str](), 0, 0
+        output, offset, number = list[str](), 0, 0
         for piece in pieces:
             if isinstance(piece, str):
-                out.append(piece)
+                output.append(piece)
                 continue
             kind = kinds[number]
-            value = self.read(kind, data, at)
+            value = self.read(kind, data, offset)
             if piece.sign == "s":
                 value = DecodedValue(value.data, guard(value.text))
-            out.append(show_conversion(piece, kind, value, data, at))
-            at += stored_size(kind)
+            output.append(show_conversion(piece, kind, value, data, offset))
+            offset += stored_size(kind)
             number += 1
-        return "".join(out)
+        return "".join(output)
 
 
-def show_conversion(piece: Conversion, kind: Type, value: DecodedValue, data: bytes, at: int) -> str:
-    """Return what a conversion makes of a value, which is stored at offset ``at`` of ``data``."""
+def show_conversion(piece: Conversion, kind: Type, value: DecodedValue, data: bytes, offset: int) -> str:
+    """Return what a conversion makes of a value, which is stored at offset ``offset`` of ``data``."""
     if piece.sign in ("s", "r"):
         return piece.show(value.text) if piece.sign == "s" else value.text
     if piece.sign in ("rx", "rh"):
         assert isinstance(kind, BufferType)
-        length = min(_WORD.unpack_from(data, at)[0], kind.room)
-        digits = (f"{byte:02x}" for byte in data[at + WORD : at + WORD + length])
+        length = min(_WORD.unpack_from(data, offset)[0], kind.room)
+        digits = (f"{byte:02x}" for byte in data[offset + WORD : offset + WORD + length])
         return " ".join(digits) if piece.sign == "rh" else "".join(f"\\x{pair}" for pair in digits)
     size = 8 if piece.sign == "p" else piece.size
-    number = int.from_bytes(data[at : at + size], sys.byteorder, signed=piece.signed)
+    number = int.from_bytes(data[offset : offset + size], sys.byteorder, signed=piece.signed)
     if piece.sign == "c":
         return harmless(from_bytes(bytes([number & 0xFF])))
     return piece.show(number)

@@ -23,23 +23,25 @@ RUNTIME = (
 drops capabilities, changes the user and the folder. With no_new_privs it makes some of them before."""
 
 
-def profile(counted: Snapshot) -> Profile:
+def profile(snapshot: Snapshot) -> Profile:
     """Return the profile of a table of calls as people read them: ``openat``, ``i386:openat``,
     ``syscall_999``."""
     native = os.uname().machine
-    names, seen, unnamed = set(ALWAYS), {native}, set()
-    for label in counted.columns["syscall"]:
+    names, seen_abis, unnamed = set(ALWAYS), {native}, set()
+    for label in snapshot.columns["syscall"]:
         abi, _, name = label.rpartition(":")
         if name.startswith("syscall_"):
             unnamed.add(label)
         else:
             names.add(name)
-            seen.add(abi or native)
-    for abi in seen:
+            seen_abis.add(abi or native)
+    for abi in seen_abis:
         names.update(_OLD.get(abi, ()))
     return Profile(
-        **vars(counted),
-        architectures=tuple(SECCOMP_NAMES[abi] for abi in abis(native) if abi in seen & SECCOMP_NAMES.keys()),
+        **vars(snapshot),
+        architectures=tuple(
+            SECCOMP_NAMES[abi] for abi in abis(native) if abi in seen_abis & SECCOMP_NAMES.keys()
+        ),
         calls=tuple(sorted(names)),
         runtime=tuple(name for name in RUNTIME if name not in names and number_of(native, name) is not None),
         unnamed=tuple(sorted(unnamed)),

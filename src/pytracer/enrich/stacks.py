@@ -77,7 +77,7 @@ class StackNames:
         keys = rows[["pid", "image", "generation", *part]].tolist()
         new = np.flatnonzero([key not in self._shown for key in keys])
         self._shown.update(
-            zip((keys[at] for at in new.tolist()), self._of_user(rows[new], part), strict=True)
+            zip((keys[index] for index in new.tolist()), self._of_user(rows[new], part), strict=True)
         )
         return [self._shown[key] for key in keys]
 
@@ -86,7 +86,7 @@ class StackNames:
         processes, inverse = np.unique(rows[["pid", "image", "generation"]], return_inverse=True)
         for number, (pid, image, generation) in enumerate(processes.tolist()):
             places = np.flatnonzero(inverse == number)
-            stacks, of = np.unique(rows[part][places], return_inverse=True)
+            stacks, stack_of = np.unique(rows[part][places], return_inverse=True)
 
             names = partial(self.user.names, pid, image, generation)
             named = self._named(
@@ -94,8 +94,8 @@ class StackNames:
                 names,
                 "",
             )
-            for place, stack in zip(places.tolist(), of.tolist(), strict=True):
-                user_frames[place] = named[stack]
+            for location, stack in zip(places.tolist(), stack_of.tolist(), strict=True):
+                user_frames[location] = named[stack]
         return self._names_as_in_source([_cut_at_wrong_frame(frames) for frames in user_frames], rows)
 
     def _names_as_in_source(self, stacks: list[Frames], rows: Array) -> list[Frames]:
@@ -109,25 +109,27 @@ class StackNames:
             accounts.setdefault(users[-1], account)
             names.setdefault(users[-1], {}).update(dict.fromkeys(frames, ""))
         for user, distinct in names.items():
-            written = self._demangler.names(distinct, accounts[user])
-            distinct.update(zip(distinct, written, strict=True))
+            source_names = self._demangler.names(distinct, accounts[user])
+            distinct.update(zip(distinct, source_names, strict=True))
         return [
             tuple(names[user][name] for name in frames) for frames, user in zip(stacks, users, strict=True)
         ]
 
-    def _named(self, wanted: Iterable[Array], names: Callable[[Array], list[str]], mark: str) -> list[Frames]:
-        stacks = list(wanted)
+    def _named(
+        self, stack_ids: Iterable[Array], names: Callable[[Array], list[str]], mark: str
+    ) -> list[Frames]:
+        stacks = list(stack_ids)
         # All but the innermost are where a call returns to, which may be the next function already.
         calls = [np.concatenate((stack[:1], stack[1:] - np.uint64(1))) for stack in stacks]
         if not any(map(len, calls)):
             return [()] * len(stacks)
         distinct, inverse = np.unique(np.concatenate(calls), return_inverse=True)
         texts = [name + mark for name in names(distinct)]
-        named_stacks, at = list[Frames](), 0
+        named_stacks, position = list[Frames](), 0
         for stack in stacks:
-            frames = tuple(texts[index] for index in inverse[at : at + len(stack)].tolist())
+            frames = tuple(texts[index] for index in inverse[position : position + len(stack)].tolist())
             named_stacks.append((*frames, TRUNCATED) if len(stack) >= self._depth else frames)
-            at += len(stack)
+            position += len(stack)
         return named_stacks
 
 
@@ -186,16 +188,16 @@ def shape_stacks(
             parts.append(decode(decoders[column.decode], values, column.null).tolist())
         else:
             parts.append(mask_null(values, column.null).tolist())
-    place: dict[tuple[Any, ...], int] = {}
-    groups = [place.setdefault(key, len(place)) for key in zip(*parts, strict=True)]
-    sums = np.zeros((len(place), len(schema.counters)), np.uint64)
+    index_of: dict[tuple[Any, ...], int] = {}
+    groups = [index_of.setdefault(key, len(index_of)) for key in zip(*parts, strict=True)]
+    sums = np.zeros((len(index_of), len(schema.counters)), np.uint64)
     for number, column in enumerate(schema.counters):
         np.add.at(sums[:, number], groups, rows.values[column.source])
     ranked = next((n for n, column in enumerate(schema.counters) if column.name == ranking.sort), 0)
     order = np.argsort(-sums[:, ranked].astype(np.int64), kind="stable")[: ranking.top]
-    keys = list(place)
+    keys = list(index_of)
     columns: dict[str, Any] = {
-        column.name: [keys[at][number] for at in order] for number, column in enumerate(schema.keys)
+        column.name: [keys[index][number] for index in order] for number, column in enumerate(schema.keys)
     }
     columns |= {column.name: sums[order, number] for number, column in enumerate(schema.counters)}
     return Stacks(moment.kind, moment.time, moment.seconds, columns)

@@ -13,7 +13,7 @@ from pytracer.bpf.compile.forked import run_in_child
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import BuildError, PytracerError, VerifierError
 from pytracer.explain.refused import RefusedProgram, functions
-from pytracer.kernel.policy import TRACING, require
+from pytracer.kernel.policy import TRACING, require_capabilities
 from pytracer.record import as_dict
 
 _KINDS: Mapping[str, ProgType] = {
@@ -28,7 +28,7 @@ _KINDS: Mapping[str, ProgType] = {
 def try_programs(source: str, text: str) -> list[RefusedProgram]:
     """Load each function of ``text`` that may be a program, by the type of its argument. Returns the results.
     Raises compile errors that are not about one program."""
-    require(TRACING, "pytracer explain")
+    require_capabilities(TRACING, "pytracer explain")
     wanted = {name: kind for name, kind in functions(text) if kind in _KINDS}
     outcome = run_in_child(lambda: _answer(source, text, wanted))
     if outcome.data:

@@ -6,7 +6,7 @@ from pytracer.features.table.feature import Feature
 from pytracer.kernel import kconfig
 
 
-def why_absent(feature: Feature) -> str:
+def explain_absence(feature: Feature) -> str:
     """Explain why the kernel lacks a feature: it is older, or was built without an option."""
     if not kconfig.is_since(feature.since):
         return f"it came with Linux {feature.since}"

@@ -14,7 +14,7 @@ from pytracer.bpf.trial import helper_refusal, load, return_code
 from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.features import hook_probes as hooks
 from pytracer.features import network_probes as network
-from pytracer.features.absence import why_absent
+from pytracer.features.absence import explain_absence
 from pytracer.features.map_probe import create_map
 from pytracer.features.table.feature import Feature
 from pytracer.features.table.helpers import HELPERS, Helper
@@ -40,8 +40,8 @@ def probe_all() -> Iterator[ProbeResult]:
     """Try every feature, hooks first. Without the capabilities for it, nothing is tried."""
     missing = policy.missing_capabilities(policy.TRACING)
     if missing:
-        why = f"not tried: needs {' and '.join(missing)}"
-        yield from (ProbeResult(feature, UNTRIED, why) for feature in FEATURES)
+        reason = f"not tried: needs {' and '.join(missing)}"
+        yield from (ProbeResult(feature, UNTRIED, reason) for feature in FEATURES)
         return
     policy.raise_memlock()
     yield from map(probe, FEATURES)
@@ -50,7 +50,7 @@ def probe_all() -> Iterator[ProbeResult]:
 def probe(feature: Feature) -> ProbeResult:
     """Try one feature of :data:`FEATURES`."""
     try:
-        return ProbeResult(feature, GRANTED, _try(feature))
+        return ProbeResult(feature, GRANTED, _try_feature(feature))
     except PolicyError as problem:
         return ProbeResult(feature, REFUSED, problem.message)
     except NotPermittedError as problem:
@@ -62,18 +62,20 @@ def probe(feature: Feature) -> ProbeResult:
     except OSError as error:
         number = error.errno or 0
         if number in (errno.EPERM, errno.EACCES):
-            return ProbeResult(feature, REFUSED, _refusal(error))
-        why = why_absent(feature)
-        return ProbeResult(feature, ABSENT, policy.describe_errno(number) + (f" ({why})" if why else ""))
+            return ProbeResult(feature, REFUSED, _explain_refusal(error))
+        reason = explain_absence(feature)
+        return ProbeResult(
+            feature, ABSENT, policy.describe_errno(number) + (f" ({reason})" if reason else "")
+        )
 
 
-def _refusal(error: OSError) -> str:
+def _explain_refusal(error: OSError) -> str:
     """Name the call that the kernel refused, the errno, and the active policies that may have caused it."""
     call = f"{error.call}: " if isinstance(error, SyscallError) else ""
     name = errno.errorcode.get(error.errno or 0, "")
     if policy.is_confidential():
         return f"{call}{name}, by lockdown={policy.CONFIDENTIALITY}"
-    suspects = ", ".join(policy.read().refuses) or "no policy that shows itself"
+    suspects = ", ".join(policy.read_policy().refuses) or "no policy that shows itself"
     return f"{call}{name}, by a policy of the kernel; in force: {suspects}"
 
 
@@ -128,7 +130,7 @@ FEATURES: tuple[Feature, ...] = (
 programs with a target in the kernel may call."""
 
 
-def _try(feature: Feature) -> str:
+def _try_feature(feature: Feature) -> str:
     """Try a feature and return a note. Raises OSError or PytracerError if the kernel refuses."""
     match feature:
         case ProgramType():
@@ -161,7 +163,7 @@ def _call_helper(feature: Helper) -> str:
     refusal = helper_refusal(feature.program_type, number)
     if not refusal:
         return ""
-    locked = policy.lockdown()
+    locked = policy.read_lockdown()
     if (number == _WRITE_USER and locked not in ("none", "")) or (
         number in _READERS and locked == policy.CONFIDENTIALITY
     ):

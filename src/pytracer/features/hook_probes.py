@@ -55,7 +55,7 @@ _SOFTWARE, _CPU_CLOCK, _HARDWARE, _CYCLES = 1, 0, 0, 0  # enum perf_type_id and 
 
 def raw_tracepoint() -> str:
     """Attach to a raw tracepoint."""
-    _raw(load(ProgType.RAW_TRACEPOINT, EMPTY), _QUIET_EVENT)
+    _attach_raw(load(ProgType.RAW_TRACEPOINT, EMPTY), _QUIET_EVENT)
     return ""
 
 
@@ -69,12 +69,12 @@ def tracepoint() -> str:
 
 def kprobe() -> str:
     """Attach to a kernel function's entry."""
-    return _kprobe(at_return=False)
+    return _attach_kprobe(at_return=False)
 
 
 def kretprobe() -> str:
     """Attach to a kernel function's return."""
-    return _kprobe(at_return=True)
+    return _attach_kprobe(at_return=True)
 
 
 def kprobe_event() -> str:
@@ -93,21 +93,21 @@ def kprobe_event() -> str:
 
 def kprobe_multi() -> str:
     """Attach to kernel functions' entries by one link (fprobe)."""
-    return _kprobe_multi(0)
+    return _attach_kprobe_multi(0)
 
 
 def kretprobe_multi() -> str:
     """Attach to kernel functions' returns by one link that counts those it misses."""
-    return _kprobe_multi(1)  # BPF_F_KPROBE_MULTI_RETURN
+    return _attach_kprobe_multi(1)  # BPF_F_KPROBE_MULTI_RETURN
 
 
-def _kprobe_multi(flags: int) -> str:
+def _attach_kprobe_multi(flags: int) -> str:
     names = bytearray(_QUIET_FUNCTION.encode() + b"\0")
     symbols = bytearray(struct.pack("Q", address(names)))
     program = load(ProgType.KPROBE, EMPTY, attach_type=kprobe_multi_link.ATTACH_TYPE)
     try:
-        rest = struct.pack("IIQQQ", flags, 1, address(symbols), 0, 0)
-        link = link_create(program, kprobe_multi_link.ATTACH_TYPE, rest)
+        link_attrs = struct.pack("IIQQQ", flags, 1, address(symbols), 0, 0)
+        link = link_create(program, kprobe_multi_link.ATTACH_TYPE, link_attrs)
         try:
             if flags and kprobe_multi_link.read_missed(link) is None:
                 raise UnsupportedError(kprobe_multi_link.NOT_COUNTED)
@@ -120,31 +120,31 @@ def _kprobe_multi(flags: int) -> str:
 
 def fentry() -> str:
     """Attach to a kernel function's entry, by a trampoline."""
-    return _trampoline(_FENTRY)
+    return _attach_trampoline(_FENTRY)
 
 
 def fexit() -> str:
     """Attach to a kernel function's return, by a trampoline."""
-    return _trampoline(_FEXIT)
+    return _attach_trampoline(_FEXIT)
 
 
 def typed_tracepoint() -> str:
     """Attach to a raw tracepoint whose arguments have BTF types (tp_btf)."""
-    number = _btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
-    _raw(load(_TRACING, return_code(0), attach_type=_RAW_TP, btf_id=number), "")
+    number = _find_btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
+    _attach_raw(load(_TRACING, return_code(0), attach_type=_RAW_TP, btf_id=number), "")
     return ""
 
 
 def loads_tracing() -> str:
     """Load a program of the type that fentry, fexit and typed tracepoints share."""
-    number = _btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
+    number = _find_btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
     os.close(load(_TRACING, return_code(0), attach_type=_RAW_TP, btf_id=number))
     return ""
 
 
 def lsm() -> str:
     """Load a program for an LSM hook. It is not attached: it would run on everybody's operations."""
-    number = _btf_id(BtfKind.FUNC, "bpf_lsm_file_open")
+    number = _find_btf_id(BtfKind.FUNC, "bpf_lsm_file_open")
     os.close(load(_LSM, return_code(0), attach_type=_LSM_MAC, btf_id=number))
     if unused := policy.unused_lsm_hook("bpf_lsm_file_open"):
         raise UnsupportedError(f"{LOADS}, but never runs: {unused}")
@@ -177,31 +177,31 @@ def iterator() -> str:
 
 def uprobe() -> str:
     """Attach to the entry of a function in a file, one in memory that no process maps."""
-    return _uprobe(at_return=False)
+    return _attach_uprobe(at_return=False)
 
 
 def uretprobe() -> str:
     """Attach to the return of a function in a file."""
-    return _uprobe(at_return=True)
+    return _attach_uprobe(at_return=True)
 
 
 def uprobe_multi() -> str:
     """Attach to a file that no process maps, by one link."""
-    return _uprobe_multi(0)
+    return _attach_uprobe_multi(0)
 
 
 def uretprobe_multi() -> str:
     """Attach to the return of a function in such a file, by one link."""
-    return _uprobe_multi(1)  # BPF_F_UPROBE_MULTI_RETURN
+    return _attach_uprobe_multi(1)  # BPF_F_UPROBE_MULTI_RETURN
 
 
-def _uprobe_multi(flags: int) -> str:
+def _attach_uprobe_multi(flags: int) -> str:
     with uprobe_pmu.create_trial_file() as name:
         path, offsets = bytearray(name.value + b"\0"), bytearray(8)
         program = load(ProgType.KPROBE, EMPTY, attach_type=uprobe_multi_link.ATTACH_TYPE)
         try:
-            rest = struct.pack("QQQQIII", address(path), address(offsets), 0, 0, 1, flags, 0)
-            os.close(link_create(program, uprobe_multi_link.ATTACH_TYPE, rest))
+            link_attrs = struct.pack("QQQQIII", address(path), address(offsets), 0, 0, 1, flags, 0)
+            os.close(link_create(program, uprobe_multi_link.ATTACH_TYPE, link_attrs))
             if uprobe_multi_link.explain_refusal(program, uprobe_multi_link.NOBODY) != errno.EINVAL:
                 return "of a process that is named, it sees one thread only"
         finally:
@@ -223,7 +223,7 @@ def usdt_semaphore() -> str:
     if not uprobe_pmu.has_ref_ctr():
         raise UnsupportedError(features.USDT_SEMAPHORE.absence)
     with uprobe_pmu.create_trial_file() as name:
-        return _on_pmu("uprobe", ctypes.addressof(name), flags=16 << uprobe_pmu.SEMAPHORE_SHIFT)
+        return _attach_by_pmu("uprobe", ctypes.addressof(name), flags=16 << uprobe_pmu.SEMAPHORE_SHIFT)
 
 
 def perf_event() -> str:
@@ -231,7 +231,7 @@ def perf_event() -> str:
     program = load(_PERF_EVENT, EMPTY)
     try:
         # The program would be called at the end of every period; this process ends before the first does.
-        event = perf_event_open(_own_event(_SOFTWARE, _CPU_CLOCK, period=1 << 40), 0, -1)
+        event = perf_event_open(_pack_own_event(_SOFTWARE, _CPU_CLOCK, period=1 << 40), 0, -1)
         try:
             fcntl.ioctl(event, SET_BPF, program)
         finally:
@@ -244,7 +244,7 @@ def perf_event() -> str:
 def hardware_counter() -> str:
     """Open a hardware counter: the CPU cycles of this process."""
     try:
-        os.close(perf_event_open(_own_event(_HARDWARE, _CYCLES, period=0), 0, -1))
+        os.close(perf_event_open(_pack_own_event(_HARDWARE, _CYCLES, period=0), 0, -1))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.ENODEV):
             raise UnsupportedError(
@@ -289,13 +289,13 @@ def seccomp() -> str:
     return run_in_thread(install)
 
 
-def _own_event(kind: int, config: int, *, period: int) -> bytes:
+def _pack_own_event(kind: int, config: int, *, period: int) -> bytes:
     """Return a perf event's attributes; with ``period`` 0 it only counts."""
     attr = pack_event_attr(kind, config)
     return attr[:16] + struct.pack("Q", period) + attr[24:]
 
 
-def _raw(program: int, event: str) -> None:
+def _attach_raw(program: int, event: str) -> None:
     """Attach a program to a raw tracepoint, or to the target it was loaded for (no name), and close both."""
     try:
         link = (
@@ -308,23 +308,23 @@ def _raw(program: int, event: str) -> None:
         os.close(program)
 
 
-def _trampoline(attach_type: int) -> str:
-    number = _btf_id(BtfKind.FUNC, _QUIET_FUNCTION)
-    _raw(load(_TRACING, return_code(0), attach_type=attach_type, btf_id=number), "")
+def _attach_trampoline(attach_type: int) -> str:
+    number = _find_btf_id(BtfKind.FUNC, _QUIET_FUNCTION)
+    _attach_raw(load(_TRACING, return_code(0), attach_type=attach_type, btf_id=number), "")
     return ""
 
 
-def _kprobe(*, at_return: bool) -> str:
+def _attach_kprobe(*, at_return: bool) -> str:
     symbol = ctypes.create_string_buffer(_QUIET_FUNCTION.encode())
-    return _on_pmu("kprobe", ctypes.addressof(symbol), at_return=at_return)
+    return _attach_by_pmu("kprobe", ctypes.addressof(symbol), at_return=at_return)
 
 
-def _uprobe(*, at_return: bool) -> str:
+def _attach_uprobe(*, at_return: bool) -> str:
     with uprobe_pmu.create_trial_file() as name:
-        return _on_pmu("uprobe", ctypes.addressof(name), at_return=at_return)
+        return _attach_by_pmu("uprobe", ctypes.addressof(name), at_return=at_return)
 
 
-def _on_pmu(name: str, target: int, *, at_return: bool = False, flags: int = 0) -> str:
+def _attach_by_pmu(name: str, target: int, *, at_return: bool = False, flags: int = 0) -> str:
     pmu = _PMUS / name
     if not pmu.is_dir():
         raise UnsupportedError((features.KPROBE if name == "kprobe" else features.UPROBE).absence)
@@ -343,13 +343,13 @@ def _on_pmu(name: str, target: int, *, at_return: bool = False, flags: int = 0) 
 
 
 @functools.cache
-def _btf() -> Btf:
+def _load_btf() -> Btf:
     return Btf.load()
 
 
-def _btf_id(kind: BtfKind, name: str) -> int:
+def _find_btf_id(kind: BtfKind, name: str) -> int:
     try:
-        number = _btf().find(kind, name)
+        number = _load_btf().find(kind, name)
     except HeadersError as problem:
         raise UnsupportedError(f"needs the kernel's BTF: {problem.message}") from problem
     if number is None:

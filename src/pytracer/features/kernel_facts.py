@@ -64,7 +64,7 @@ class RunningKernel(FeatureProber):
         if self.architecture == "x86_64":
             return _X86_ABI.exists() or not _PROC_SYS.is_dir()
         if self.architecture == "aarch64":
-            return _takes_linux32()
+            return _accepts_linux32()
         return True
 
     def has_helper(self, number: int) -> bool:
@@ -77,9 +77,9 @@ class RunningKernel(FeatureProber):
         """Return whether a map of this type can be created; True if that cannot be tried."""
         return bool(self.missing_capabilities) or self._needs.has_map_type(number)
 
-    def may_call(self, how: LoadAttributes, number: int) -> bool:
+    def may_call(self, attributes: LoadAttributes, number: int) -> bool:
         """Return whether a program that is loaded so may call a helper; True if that cannot be tried."""
-        return self._needs.may_call(how, number)
+        return self._needs.may_call(attributes, number)
 
     def describe_lack(self, probe: Probe, uses: ProgramUses) -> str:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
@@ -87,9 +87,9 @@ class RunningKernel(FeatureProber):
             return ""
         return describe_lack(self, attacher_of(probe).load_attributes(probe), uses)
 
-    def may_read(self, how: LoadAttributes, fields: tuple[tuple[int, int], ...]) -> bool:
+    def may_read(self, attributes: LoadAttributes, fields: tuple[tuple[int, int], ...]) -> bool:
         """Return whether such a program may read these fields of its context."""
-        return self._needs.may_read(how, fields)
+        return self._needs.may_read(attributes, fields)
 
     @functools.cached_property
     def has_loops(self) -> bool:
@@ -180,14 +180,14 @@ class RunningKernel(FeatureProber):
         return ProgType.KPROBE if self.can_load(ProgType.KPROBE, EMPTY) else ProgType.TRACEPOINT
 
 
-def _takes_linux32() -> bool:
+def _accepts_linux32() -> bool:
     """Return whether personality(2) accepts PER_LINUX32; arm64 refuses it if no CPU runs 32-bit programs.
 
     The calling thread has it only between two system calls.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    before = int(libc.personality(ctypes.c_ulong(_QUERY)))
-    if before < 0 or libc.personality(ctypes.c_ulong(_PER_LINUX32)) < 0:
+    personality = int(libc.personality(ctypes.c_ulong(_QUERY)))
+    if personality < 0 or libc.personality(ctypes.c_ulong(_PER_LINUX32)) < 0:
         return ctypes.get_errno() != errno.EINVAL
-    libc.personality(ctypes.c_ulong(before))
+    libc.personality(ctypes.c_ulong(personality))
     return True

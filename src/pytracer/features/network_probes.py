@@ -36,50 +36,50 @@ _LO = {1: "lo"}  # which every network has, under this number
 
 def xdp() -> str:
     """Attach XDP behind the driver (generic), by rtnetlink."""
-    return _on_lo(XdpNetlink(""), "generic")
+    return _attach_to_loopback(XdpNetlink(""), "generic")
 
 
 def xdp_link() -> str:
     """Attach XDP behind the driver (generic), by a link."""
-    return _on_lo(Xdp(""), "generic")
+    return _attach_to_loopback(Xdp(""), "generic")
 
 
 def clsact() -> str:
     """Attach to traffic control by a filter of a clsact qdisc."""
-    return _on_lo(Clsact(""), "both")
+    return _attach_to_loopback(Clsact(""), "both")
 
 
 def tcx() -> str:
     """Attach to traffic control by links."""
-    return _on_lo(Tcx(""), "both")
+    return _attach_to_loopback(Tcx(""), "both")
 
 
 def packet_fanout() -> str:
     """Attach to a group of packet sockets that share an interface."""
-    return _on_lo(PacketFanout(""), "", members=2)
+    return _attach_to_loopback(PacketFanout(""), "", members=2)
 
 
 def cgroup_link() -> str:
     """Attach to packets of a cgroup's sockets, by a link."""
-    return _on_cgroup(CgroupSkb("", point="ingress"))
+    return _attach_to_cgroup(CgroupSkb("", point="ingress"))
 
 
 def cgroup_skb() -> str:
     """Attach to packets of a cgroup's sockets, without a link."""
-    return _on_cgroup(CgroupSkb("", point="egress", link=False))
+    return _attach_to_cgroup(CgroupSkb("", point="egress", link=False))
 
 
 def cgroup_sock() -> str:
     """Attach to the creation of sockets in a cgroup."""
-    return _on_cgroup(CgroupSock("", point="create", link=False))
+    return _attach_to_cgroup(CgroupSock("", point="create", link=False))
 
 
 def cgroup_sock_addr() -> str:
     """Attach to the addresses that programs of a cgroup pass to system calls."""
-    return _on_cgroup(CgroupSockAddr("", point="sendmsg6", link=False))
+    return _attach_to_cgroup(CgroupSockAddr("", point="sendmsg6", link=False))
 
 
-def _on_cgroup(probe: OnCgroup) -> str:
+def _attach_to_cgroup(probe: OnCgroup) -> str:
     """Attach to a cgroup without processes; if none can be made, only load."""
     kind = attacher_of(probe)
     attributes = kind.load_attributes(probe)
@@ -98,11 +98,11 @@ def _on_cgroup(probe: OnCgroup) -> str:
     return ""
 
 
-def _on_lo(probe: Probe, choice: str, members: int = 0) -> str:
+def _attach_to_loopback(probe: Probe, choice: str, members: int = 0) -> str:
     """Attach to the loopback interface of a thread's own network namespace, which ends with the thread."""
     kind = attacher_of(probe)
-    how = kind.load_attributes(probe)
-    program = load(how.type, return_code(how.result))
+    load_attributes = kind.load_attributes(probe)
+    program = load(load_attributes.type, return_code(load_attributes.result))
 
     def attach() -> str:
         libc = ctypes.CDLL(None, use_errno=True)

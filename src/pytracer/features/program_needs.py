@@ -21,11 +21,11 @@ from pytracer.kernel import kconfig
 class NeedsInfo(Protocol):
     """A kernel that answers which helpers, map types and fields programs may use."""
 
-    def may_call(self, how: LoadAttributes, number: int) -> bool:
+    def may_call(self, attributes: LoadAttributes, number: int) -> bool:
         """Return whether a program that is loaded so may call a helper."""
         ...
 
-    def may_read(self, how: LoadAttributes, fields: tuple[tuple[int, int], ...]) -> bool:
+    def may_read(self, attributes: LoadAttributes, fields: tuple[tuple[int, int], ...]) -> bool:
         """Return whether such a program may read all these fields of its context."""
         ...
 
@@ -43,34 +43,40 @@ class ProgramNeeds:
         self._reads: dict[tuple[LoadAttributes, tuple[tuple[int, int], ...]], bool] = {}
         self._maps: dict[int, bool] = {}
 
-    def may_call(self, how: LoadAttributes, number: int) -> bool:
+    def may_call(self, attributes: LoadAttributes, number: int) -> bool:
         """Return whether a program that is loaded so may call a helper; True if that cannot be tried."""
         helper = helpers.BY_NUMBER.get(number)
-        if helper is not None and is_implied(helper, how.type):
+        if helper is not None and is_implied(helper, attributes.type):
             return True
-        key = how, number
+        key = attributes, number
         if key not in self._calls:
             try:
-                refusal = helper_refusal(how.type, number, attach_type=how.attach_type, btf_id=how.btf_id)
+                refusal = helper_refusal(
+                    attributes.type, number, attach_type=attributes.attach_type, btf_id=attributes.btf_id
+                )
             except OSError as error:
                 require_answer(error)
                 refusal = ""  # a policy: loading explains it
             self._calls[key] = not refusal
         return self._calls[key]
 
-    def may_read(self, how: LoadAttributes, fields: tuple[tuple[int, int], ...]) -> bool:
+    def may_read(self, attributes: LoadAttributes, fields: tuple[tuple[int, int], ...]) -> bool:
         """Return whether such a program may read all these fields of its context; True if that cannot be
         tried."""
-        key = how, fields
+        key = attributes, fields
         if key not in self._reads:
             try:
-                refused = context_refusal(
-                    how.type, fields, how.result, attach_type=how.attach_type, btf_id=how.btf_id
+                refusal = context_refusal(
+                    attributes.type,
+                    fields,
+                    attributes.result,
+                    attach_type=attributes.attach_type,
+                    btf_id=attributes.btf_id,
                 )
             except OSError as error:
                 require_answer(error)
-                refused = False
-            self._reads[key] = not refused
+                refusal = False
+            self._reads[key] = not refusal
         return self._reads[key]
 
     def has_map_type(self, number: int) -> bool:
@@ -95,10 +101,10 @@ def is_implied(helper: Helper, program_type: int) -> bool:
     return helper.all_types or {program_type, helper.program_type} <= TRACING_TYPES
 
 
-def describe_lack(needs: NeedsInfo, how: LoadAttributes, uses: ProgramUses) -> str:
+def describe_lack(needs: NeedsInfo, attributes: LoadAttributes, uses: ProgramUses) -> str:
     """Explain what a program uses that this kernel does not have for it; "" if it has everything."""
     for number in uses.helpers:
-        if not needs.may_call(how, number):
+        if not needs.may_call(attributes, number):
             helper = helpers.BY_NUMBER.get(number)
             if helper is None:
                 return f"this kernel has no helper {number} for its program"
@@ -107,8 +113,10 @@ def describe_lack(needs: NeedsInfo, how: LoadAttributes, uses: ProgramUses) -> s
         feature = map_types.BY_NUMBER[number]
         if not (kconfig.is_since(feature.since) and not feature.options) and not needs.has_map_type(number):
             return feature.absence
-    if uses.context and not needs.may_read(how, uses.context):
-        lacking = next((field for field in uses.context if not needs.may_read(how, (field,))), None)
-        at = f" at offset {lacking[0]}" if lacking else "s that its program reads"
-        return f"this kernel's context has no field{at}"
+    if uses.context and not needs.may_read(attributes, uses.context):
+        missing_field = next(
+            (field for field in uses.context if not needs.may_read(attributes, (field,))), None
+        )
+        place = f" at offset {missing_field[0]}" if missing_field else "s that its program reads"
+        return f"this kernel's context has no field{place}"
     return ""

@@ -1,1 +1,1 @@
-"""WHAT THIS MACHINE HAS: its kernel, types, functions, events, calls, mounts, policy and names."""
+"""Read facts about this machine: its kernel, types, functions, events, calls, mounts, policy and names."""

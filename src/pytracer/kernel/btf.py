@@ -75,20 +75,20 @@ class Btf:
         words, end = self._words, len(self._words)
         positions = [0]
         note, steps = positions.append, Steps()
-        at = 0
+        position = 0
         try:
-            while at < end:
-                note(at)
-                at += steps[words[at + 1]]
+            while position < end:
+                note(position)
+                position += steps[words[position + 1]]
         except IndexError:
-            at = -1
-        if at != end:
+            position = -1
+        if position != end:
             raise HeadersError(f"{origin} is cut short: its last type runs past the end")
         self._positions = positions
         self._infos = frozenset(steps)
         self._ids: dict[tuple[BtfKind, ...], list[int]] = {}
         self._offsets: dict[bytes, int] | None = None
-        self._twins: dict[bytes, list[int]] = {}
+        self._split_positions: dict[bytes, list[int]] = {}
         self._last: dict[int, int] | None = None
         self._signs: bool | None = has_enum_signs or None
         self._others: dict[int, list[int]] = {}
@@ -111,38 +111,40 @@ class Btf:
 
     # One type
 
-    def _at(self, type_id: int) -> int:
+    def _position_of(self, type_id: int) -> int:
         if not 0 < type_id < len(self._positions):
             raise HeadersError(f"{self.origin} is damaged: it has no type {type_id}")
         return self._positions[type_id]
 
-    def _of(self, type_id: int, *kinds: BtfKind) -> int:
-        at = self._at(type_id)
+    def _checked_position(self, type_id: int, *kinds: BtfKind) -> int:
+        position = self._position_of(type_id)
         if self.kind(type_id) not in kinds:
             raise HeadersError(f"{self.origin}: type {type_id} is no {' or '.join(k.name for k in kinds)}")
-        return at
+        return position
 
     def kind(self, type_id: int) -> BtfKind:
         """Return the kind of a type."""
         return (
-            _KINDS[self._words[self._at(type_id) + 1] >> KIND_SHIFT & KIND_MASK] if type_id else BtfKind.VOID
+            _KINDS[self._words[self._position_of(type_id) + 1] >> KIND_SHIFT & KIND_MASK]
+            if type_id
+            else BtfKind.VOID
         )
 
     def name(self, type_id: int) -> str:
         """Return the type's own name, "" if it has none."""
-        return self.string(self._words[self._at(type_id)]) if type_id else ""
+        return self.string(self._words[self._position_of(type_id)]) if type_id else ""
 
     def target(self, type_id: int) -> int:
         """Return the type id that a pointer, typedef, modifier, function, variable or tag refers to."""
-        return self._words[self._at(type_id) + 2]
+        return self._words[self._position_of(type_id) + 2]
 
     def integer(self, type_id: int) -> IntInfo:
         """Return the encoding of an INT."""
-        at = self._of(type_id, BtfKind.INT)
-        data = self._words[at + 3]
+        position = self._checked_position(type_id, BtfKind.INT)
+        data = self._words[position + 3]
         code = data >> 24 & 0xF
         return IntInfo(
-            self._words[at + 2],
+            self._words[position + 2],
             data & 0xFF,
             data >> 16 & 0xFF,
             bool(code & 1),
@@ -152,23 +154,23 @@ class Btf:
 
     def array(self, type_id: int) -> BtfArray:
         """Return element type and length of an ARRAY."""
-        at = self._of(type_id, BtfKind.ARRAY)
-        return BtfArray(self._words[at + 3], self._words[at + 5])
+        position = self._checked_position(type_id, BtfKind.ARRAY)
+        return BtfArray(self._words[position + 3], self._words[position + 5])
 
     def fwd_is_union(self, type_id: int) -> bool:
         """Return whether a forward declaration (FWD) is one of a union."""
-        return bool(self._words[self._of(type_id, BtfKind.FWD) + 1] & FLAG)
+        return bool(self._words[self._checked_position(type_id, BtfKind.FWD) + 1] & FLAG)
 
     def member_count(self, type_id: int) -> int:
         """Count the members of a struct or union; those of unnamed inner ones are not counted."""
-        return self._words[self._of(type_id, *COMPOSITES) + 1] & VLEN_MASK
+        return self._words[self._checked_position(type_id, *COMPOSITES) + 1] & VLEN_MASK
 
     def members(self, type_id: int) -> list[BtfMember]:
         """Return the declared members of a struct or union; unnamed inner structs are not expanded."""
-        at = self._of(type_id, *COMPOSITES)
-        words, info = self._words, self._words[at + 1]
+        position = self._checked_position(type_id, *COMPOSITES)
+        words, info = self._words, self._words[position + 1]
         members = []
-        for i in range(at + 3, at + 3 + 3 * (info & VLEN_MASK), 3):
+        for i in range(position + 3, position + 3 + 3 * (info & VLEN_MASK), 3):
             offset, bits = words[i + 2], 0
             if info & FLAG:
                 offset, bits = offset & VLEN_MASK, offset >> 24
@@ -184,14 +186,14 @@ class Btf:
 
     def enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
         """Yield the (name, value) pairs of an enum, values with their sign, decoded on demand."""
-        at = self._of(type_id, *ENUMS)
-        words, signed = self._words, self.enum_signed(type_id)
-        wide = self.kind(type_id) is BtfKind.ENUM64
-        step = 3 if wide else 2
-        for i in range(at + 3, at + 3 + (words[at + 1] & VLEN_MASK) * step, step):
-            value = words[i + 1] | words[i + 2] << 32 if wide else words[i + 1]
-            if signed and value >> (63 if wide else 31):
-                value -= 1 << (64 if wide else 32)
+        position = self._checked_position(type_id, *ENUMS)
+        words, is_signed = self._words, self.enum_signed(type_id)
+        is_64_bit = self.kind(type_id) is BtfKind.ENUM64
+        step = 3 if is_64_bit else 2
+        for i in range(position + 3, position + 3 + (words[position + 1] & VLEN_MASK) * step, step):
+            value = words[i + 1] | words[i + 2] << 32 if is_64_bit else words[i + 1]
+            if is_signed and value >> (63 if is_64_bit else 31):
+                value -= 1 << (64 if is_64_bit else 32)
             yield self.string(words[i]), value
 
     def enum_signed(self, type_id: int) -> bool:
@@ -200,19 +202,19 @@ class Btf:
         if self._signs is None:
             words, positions = self._words, self._positions
             self._signs = any(words[positions[i] + 1] & FLAG for i in self.ids(*ENUMS))
-        return bool(self._words[self._of(type_id, *ENUMS) + 1] & FLAG) or not self._signs
+        return bool(self._words[self._checked_position(type_id, *ENUMS) + 1] & FLAG) or not self._signs
 
     def enumerators_named(self, names: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
         """Find enumerators by name: (enum's type id, value) pairs for each name that exists."""
         offsets = {offset for name in names for offset in self._name_offsets(name)}
         words, enumerators = self._words, dict[str, list[tuple[int, int]]]()
         for i in self.ids(*ENUMS):
-            at = self._positions[i]
-            step = 2 if words[at + 1] >> KIND_SHIFT & KIND_MASK == BtfKind.ENUM else 3
-            count = words[at + 1] & VLEN_MASK
-            if not offsets.isdisjoint(words[at + 3 : at + 3 + step * count : step]):
+            position = self._positions[i]
+            step = 2 if words[position + 1] >> KIND_SHIFT & KIND_MASK == BtfKind.ENUM else 3
+            count = words[position + 1] & VLEN_MASK
+            if not offsets.isdisjoint(words[position + 3 : position + 3 + step * count : step]):
                 for (name, value), k in zip(
-                    self.enumerators(i), range(at + 3, len(words), step), strict=False
+                    self.enumerators(i), range(position + 3, len(words), step), strict=False
                 ):
                     if words[k] in offsets:
                         enumerators.setdefault(name, []).append((i, value))
@@ -222,20 +224,22 @@ class Btf:
         """Return the prototype of a FUNC or FUNC_PROTO."""
         if self.kind(type_id) is BtfKind.FUNC:
             type_id = self.target(type_id)
-        at = self._of(type_id, BtfKind.FUNC_PROTO)
-        words, count = self._words, self._words[at + 1] & VLEN_MASK
-        params = [(self.string(words[i]), words[i + 1]) for i in range(at + 3, at + 3 + 2 * count, 2)]
+        position = self._checked_position(type_id, BtfKind.FUNC_PROTO)
+        words, count = self._words, self._words[position + 1] & VLEN_MASK
+        params = [
+            (self.string(words[i]), words[i + 1]) for i in range(position + 3, position + 3 + 2 * count, 2)
+        ]
         # A last parameter of no name and type void stands for "...".
         variadic = bool(params) and params[-1] == ("", 0)
-        return Proto(words[at + 2], tuple(params[:-1] if variadic else params), variadic)
+        return Proto(words[position + 2], tuple(params[:-1] if variadic else params), variadic)
 
     # Through types
 
     def resolve(self, type_id: int, *, typedefs: bool = True) -> int:
         """Skip const, volatile, restrict and tags, and (unless told not to) typedefs; 0 is void."""
-        through = _SEE_THROUGH if typedefs else MODIFIERS
+        skipped_kinds = _SEE_THROUGH if typedefs else MODIFIERS
         for _ in range(_DEEP):
-            if self.kind(type_id) not in through:
+            if self.kind(type_id) not in skipped_kinds:
                 return type_id
             type_id = self.target(type_id)
         raise HeadersError(f"{self.origin} is damaged: type {type_id} refers to itself")
@@ -258,7 +262,7 @@ class Btf:
                 BtfKind.FLOAT,
                 BtfKind.DATASEC,
             ):
-                return count * self._words[self._at(type_id) + 2]
+                return count * self._words[self._position_of(type_id) + 2]
             if kind is not BtfKind.ARRAY:
                 raise HeadersError(f"{self.origin}: a {kind.name} (type {type_id}) has no size")
             type_id, length = self.array(type_id)
@@ -272,15 +276,15 @@ class Btf:
         """
         return self._walk(self.resolve(type_id), 0, 0, count())
 
-    def _walk(self, type_id: int, base: int, depth: int, seen: Iterator[int]) -> Iterator[BtfMember]:
+    def _walk(self, type_id: int, base: int, depth: int, counter: Iterator[int]) -> Iterator[BtfMember]:
         if depth > _DEEP:
             raise HeadersError(f"{self.origin} is damaged: type {type_id} contains itself")
         for name, member, offset, bits in self.members(type_id):
-            if next(seen) > _WIDE:
+            if next(counter) > _WIDE:
                 raise HeadersError(f"{self.origin}: type {type_id} is part of one with too many members")
             inner = 0 if name else self.resolve(member)
             if inner and self.kind(inner) in COMPOSITES:
-                yield from self._walk(inner, base + offset, depth + 1, seen)
+                yield from self._walk(inner, base + offset, depth + 1, counter)
             elif name:
                 yield BtfMember(name, member, base + offset, bits)
 
@@ -319,15 +323,15 @@ class Btf:
 
     def find_all(self, kinds: BtfKind | Iterable[BtfKind], name: str) -> list[int]:
         """Return all ids with this name and these kinds, the preferred one first."""
-        wanted = frozenset((kinds,) if isinstance(kinds, BtfKind) else kinds)
-        ids = [i for i in self.named(name) if self.kind(i) in wanted]
-        return sorted(ids, key=lambda i: (-self._rank(i), i))
+        kind_set = frozenset((kinds,) if isinstance(kinds, BtfKind) else kinds)
+        ids = [i for i in self.named(name) if self.kind(i) in kind_set]
+        return sorted(ids, key=lambda i: (-self._sort_key(i), i))
 
     def named(self, name: str) -> list[int]:
         """Return all ids with this name, of any kind."""
-        return [i for offset in self._name_offsets(name) for i in self._named(offset)]
+        return [i for offset in self._name_offsets(name) for i in self._ids_at_name(offset)]
 
-    def _rank(self, type_id: int) -> int:
+    def _sort_key(self, type_id: int) -> int:
         return self.member_count(type_id) if self.kind(type_id) in COMPOSITES else 0
 
     def ids(self, *kinds: BtfKind) -> list[int]:
@@ -336,7 +340,9 @@ class Btf:
             # Few values of this word occur, so they are sorted out once, not for every type.
             infos = {info for info in self._infos if info >> KIND_SHIFT & KIND_MASK in kinds}
             words = self._words
-            self._ids[kinds] = [i for i, at in enumerate(self._positions) if words[at + 1] in infos and i]
+            self._ids[kinds] = [
+                i for i, position in enumerate(self._positions) if words[position + 1] in infos and i
+            ]
         return self._ids[kinds]
 
     def names(self, *kinds: BtfKind) -> set[str]:
@@ -362,17 +368,17 @@ class Btf:
             if len(self._offsets) < len(strings) - 1:
                 for text, offset in zip(strings, offsets, strict=False):
                     if text and self._offsets[text] != offset:
-                        self._twins.setdefault(text, []).append(offset)
+                        self._split_positions.setdefault(text, []).append(offset)
         key = name.encode()
         if not key or key not in self._offsets:
             return []
-        return [*self._twins.get(key, ()), self._offsets[key]]
+        return [*self._split_positions.get(key, ()), self._offsets[key]]
 
-    def _named(self, offset: int) -> list[int]:
+    def _ids_at_name(self, offset: int) -> list[int]:
         """Return the ids whose name is at ``offset``, ascending."""
         if self._last is None:
             words = self._words
-            names = [words[at] for at in self._positions]
+            names = [words[position] for position in self._positions]
             names[0] = 0
             self._last = dict(zip(names, range(len(names)), strict=True))
             for i, name in enumerate(names):

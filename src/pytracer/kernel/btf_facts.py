@@ -65,7 +65,7 @@ class BtfKernelInfo:
 
     def has_helper(self, number: int) -> bool:
         """Return whether ``enum bpf_func_id`` has this number."""
-        return number in self._values("bpf_func_id")
+        return number in self._enum_values("bpf_func_id")
 
     @property
     def has_loops(self) -> bool:
@@ -74,7 +74,7 @@ class BtfKernelInfo:
 
     def has_map_type(self, number: int) -> bool:
         """Return whether ``enum bpf_map_type`` has this number."""
-        return number in self._values("bpf_map_type")
+        return number in self._enum_values("bpf_map_type")
 
     @property
     def injectable(self) -> None:
@@ -85,11 +85,11 @@ class BtfKernelInfo:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         match probe:
             case RawTracepoint():
-                return self._raw_tracepoint(probe.event, probe.arguments)
+                return self._has_raw_tracepoint(probe.event, probe.arguments)
             case Tracepoint():
                 return Support(False, reason=f"how {probe.target} is laid out is not in BTF", was_tried=False)
             case Kprobe():
-                return self._kprobe(probe.symbols)
+                return self._find_function(probe.symbols)
             case Fentry():  # and Fexit
                 if self._btf.find(BtfKind.FUNC, probe.function) is not None:
                     return Support(True, probe.target, was_tried=False)
@@ -116,26 +116,28 @@ class BtfKernelInfo:
             case Clsact() | XdpNetlink():
                 return Support(True, probe.target, was_tried=False)
             case Xdp() | Tcx():
-                wanted = _BPF_XDP if isinstance(probe, Xdp) else _BPF_TCX_INGRESS
-                if wanted in self._values("bpf_attach_type"):
+                enumerator_name = _BPF_XDP if isinstance(probe, Xdp) else _BPF_TCX_INGRESS
+                if enumerator_name in self._enum_values("bpf_attach_type"):
                     return Support(True, probe.target, was_tried=False)
                 return Support(False, reason=f"no {probe.kind} by a link", was_tried=False)
             case OnCgroup():
-                if not probe.link or _BPF_LINK_CGROUP in self._values("bpf_link_type"):
+                if not probe.link or _BPF_LINK_CGROUP in self._enum_values("bpf_link_type"):
                     return Support(True, probe.target, was_tried=False)
                 return Support(False, reason="no links for cgroups", was_tried=False)
             case Uprobe():  # in which file is found out where it runs
                 return Support(True, probe.target, was_tried=False)
             case UprobeMulti():
-                if _BPF_UPROBE_MULTI in self._values("bpf_attach_type"):
+                if _BPF_UPROBE_MULTI in self._enum_values("bpf_attach_type"):
                     return Support(True, probe.target, was_tried=False)
                 return Support(False, reason="no uprobe.multi", was_tried=False)
         raise TypeError(f"no answer for {probe.kind}")
 
     def describe_lack(self, probe: Probe, uses: ProgramUses) -> str:  # noqa: ARG002 - see KernelInfo
         """Name a helper that ``enum bpf_func_id`` does not have. Which programs may call it is not in BTF."""
-        known = self._values("bpf_func_id")
-        missing = next((number for number in uses.helpers if known and number not in known), None)
+        helper_numbers = self._enum_values("bpf_func_id")
+        missing = next(
+            (number for number in uses.helpers if helper_numbers and number not in helper_numbers), None
+        )
         return "" if missing is None else f"no helper {missing}"
 
     @property
@@ -171,7 +173,7 @@ class BtfKernelInfo:
         """Raise UnsupportedError: attach targets can only be found on the machine that runs the trace."""
         raise UnsupportedError(f"what {source.text} names is found out on the machine that runs it")
 
-    def _raw_tracepoint(self, event: str, arguments: int) -> Support:
+    def _has_raw_tracepoint(self, event: str, arguments: int) -> Support:
         """Return whether the kernel itself (not a module) has this tracepoint, with at least that many
         arguments."""
         declared = self._btf.find(BtfKind.TYPEDEF, f"btf_trace_{event}")
@@ -186,7 +188,7 @@ class BtfKernelInfo:
                 )
         return Support(True, event, was_tried=False)
 
-    def _kprobe(self, symbols: tuple[str, ...]) -> Support:
+    def _find_function(self, symbols: tuple[str, ...]) -> Support:
         """Return the first of these functions that is in BTF."""
         for symbol in symbols:
             if self._btf.find(BtfKind.FUNC, symbol) is not None:
@@ -194,6 +196,6 @@ class BtfKernelInfo:
         return Support(False, reason=f"no function {' or '.join(symbols)}", was_tried=False)
 
     @functools.cache  # noqa: B019 - lives as long as the pack is made
-    def _values(self, enum: str) -> frozenset[int]:
+    def _enum_values(self, enum: str) -> frozenset[int]:
         type_id = self._btf.find(ENUMS, enum)
         return frozenset(value for _, value in self._btf.enumerators(type_id)) if type_id else frozenset()

@@ -33,11 +33,11 @@ class Counter:
     read: Callable[[CounterScope], int]
 
 
-def _softirqs(_scope: CounterScope) -> int:
-    return sum(_numbers((_PROC / "softirqs").read_text().splitlines()[1:]))
+def _read_softirqs(_scope: CounterScope) -> int:
+    return sum(_parse_numbers((_PROC / "softirqs").read_text().splitlines()[1:]))
 
 
-def _interrupts(_scope: CounterScope) -> int:
+def _read_interrupts(_scope: CounterScope) -> int:
     """Sum the interrupts that have a number: the others have no handlers."""
     lines = (_PROC / "interrupts").read_text().splitlines()
     cpus = len(lines[0].split())
@@ -45,11 +45,11 @@ def _interrupts(_scope: CounterScope) -> int:
     return sum(int(word) for words in numbered for word in words[1 : 1 + cpus])
 
 
-def _numbers(lines: Iterable[str]) -> Iterable[int]:
+def _parse_numbers(lines: Iterable[str]) -> Iterable[int]:
     return (int(word) for line in lines for word in line.split()[1:])
 
 
-def _disk_requests(_scope: CounterScope) -> int:
+def _read_disk_requests(_scope: CounterScope) -> int:
     """Sum the completed requests of all disks; partitions, RAID and other stacked devices have none of
     their own."""
     disks = {path.parent.name for path in Path("/sys/block").glob("*/mq")}
@@ -57,11 +57,11 @@ def _disk_requests(_scope: CounterScope) -> int:
     for line in (_PROC / "diskstats").read_text().splitlines():
         name, *fields = line.split()[2:]
         if name in disks:
-            total += sum(int(fields[at]) for at in _COMPLETED if at < len(fields))
+            total += sum(int(fields[column]) for column in _COMPLETED if column < len(fields))
     return total
 
 
-def _received_packets(scope: CounterScope) -> int:
+def _read_received_packets(scope: CounterScope) -> int:
     """Sum what the interfaces of this thread's network namespace received."""
     total = 0
     for line in (_PROC / "thread-self/net/dev").read_text().splitlines()[2:]:
@@ -71,30 +71,30 @@ def _received_packets(scope: CounterScope) -> int:
     return total
 
 
-def _retransmissions(scope: CounterScope) -> int:
-    return sum(_snmp(file, "Tcp", "RetransSegs") for file in _per_namespace("net/snmp", scope))
+def _read_retransmissions(scope: CounterScope) -> int:
+    return sum(_read_snmp(file, "Tcp", "RetransSegs") for file in _iter_namespaces("net/snmp", scope))
 
 
-def _per_namespace(name: str, scope: CounterScope) -> Iterable[Path]:
+def _iter_namespaces(name: str, scope: CounterScope) -> Iterable[Path]:
     """Yield the file ``/proc/PID/NAME`` of one process of each network namespace."""
-    seen = set[int]()
+    seen_inodes = set[int]()
     processes = (int(path.name) for path in _PROC.iterdir() if path.name.isdigit())
-    shown = (str(living(process, _PROC)) for process in processes)
-    for folder in (_PROC / name for name in itertools.chain(["thread-self"], shown)):
+    live_pids = (str(living(process, _PROC)) for process in processes)
+    for folder in (_PROC / name for name in itertools.chain(["thread-self"], live_pids)):
         with contextlib.suppress(OSError):
             inode = (folder / "ns/net").stat().st_ino
-            if inode not in seen and (not scope.netns or inode in scope.netns):
-                seen.add(inode)
+            if inode not in seen_inodes and (not scope.netns or inode in scope.netns):
+                seen_inodes.add(inode)
                 yield folder / name
 
 
-def _snmp(file: Path, protocol: str, name: str) -> int:
+def _read_snmp(file: Path, protocol: str, name: str) -> int:
     lines = file.read_text().splitlines()
     names, values = (line.split() for line in lines if line.startswith(f"{protocol}:"))
     return int(values[names.index(name)])
 
 
-def _vmstat(*names: str) -> Callable[[CounterScope], int]:
+def _make_vmstat_reader(*names: str) -> Callable[[CounterScope], int]:
     """Return a reader of the sum of the counters that begin so."""
 
     def read(_scope: CounterScope) -> int:
@@ -104,12 +104,12 @@ def _vmstat(*names: str) -> Callable[[CounterScope], int]:
     return read
 
 
-def _forks(_scope: CounterScope) -> int:
+def _read_forks(_scope: CounterScope) -> int:
     lines = (_PROC / "stat").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("processes "))
 
 
-def _timeslices(_scope: CounterScope) -> int:
+def _read_timeslices(_scope: CounterScope) -> int:
     """Sum how often the CPUs began to run a thread, idle ones left out: the last of the numbers that each
     CPU has had since version 15. Raises UnsupportedError."""
     try:
@@ -122,14 +122,14 @@ def _timeslices(_scope: CounterScope) -> int:
 
 
 COUNTERS: dict[str, Counter] = {
-    "softirqs": Counter("/proc/softirqs", _softirqs),
-    "interrupts": Counter("/proc/interrupts", _interrupts),
-    "disk_requests": Counter("/proc/diskstats", _disk_requests),
-    "rx_packets": Counter("/proc/net/dev", _received_packets),
-    "retransmissions": Counter("RetransSegs in /proc/net/snmp", _retransmissions),
-    "oom_kills": Counter("oom_kill in /proc/vmstat", _vmstat("oom_kill")),
-    "reclaims": Counter("allocstall in /proc/vmstat", _vmstat("allocstall")),
-    "timeslices": Counter("timeslices in /proc/schedstat", _timeslices),
-    "forks": Counter("processes in /proc/stat", _forks),
+    "softirqs": Counter("/proc/softirqs", _read_softirqs),
+    "interrupts": Counter("/proc/interrupts", _read_interrupts),
+    "disk_requests": Counter("/proc/diskstats", _read_disk_requests),
+    "rx_packets": Counter("/proc/net/dev", _read_received_packets),
+    "retransmissions": Counter("RetransSegs in /proc/net/snmp", _read_retransmissions),
+    "oom_kills": Counter("oom_kill in /proc/vmstat", _make_vmstat_reader("oom_kill")),
+    "reclaims": Counter("allocstall in /proc/vmstat", _make_vmstat_reader("allocstall")),
+    "timeslices": Counter("timeslices in /proc/schedstat", _read_timeslices),
+    "forks": Counter("processes in /proc/stat", _read_forks),
 }
 """By the name that declarations use (:class:`pytracer.spec.audit.Audit`)."""

@@ -46,7 +46,7 @@ def process(text: str) -> bytes:
 
     if not text.isascii() or not text.isdigit():
         raise UsageError(f"{text!r} is no process id", hint=_suggest_processes(text))
-    number = _number(text, "process id")
+    number = _parse_number(text, "process id")
     if not Path(f"/proc/{number}").is_dir() or not psutil.pid_exists(number):
         raise UsageError(f"no process {number}", hint="ps -e lists them")
     return struct.pack("I", number)
@@ -58,16 +58,20 @@ def _suggest_processes(text: str) -> str:
 
     if re.fullmatch(r"\d+([,\s]+\d+)+", text):
         return " ".join(f"-p {number}" for number in re.findall(r"\d+", text))
-    called = sorted(one.pid for one in psutil.process_iter(["name"]) if text and one.info["name"] == text)
-    if not called:
+    pids = sorted(
+        candidate.pid
+        for candidate in psutil.process_iter(["name"])
+        if text and candidate.info["name"] == text
+    )
+    if not pids:
         return "-p takes numbers; --comm NAME those of that name"
-    named = " ".join(f"-p {number}" for number in called[:_NAMED])
-    return f"{len(called)} run under that name: {named}{' ...' * (len(called) > _NAMED)}; --comm takes names"
+    named = " ".join(f"-p {number}" for number in pids[:_NAMED])
+    return f"{len(pids)} run under that name: {named}{' ...' * (len(pids) > _NAMED)}; --comm takes names"
 
 
 def thread(text: str) -> bytes:
     """Resolve a thread by its id."""
-    number = _number(text, "thread id")
+    number = _parse_number(text, "thread id")
     if not Path(f"/proc/{number}").is_dir():
         raise UsageError(f"no thread {number}", hint="ps -eL lists them")
     return struct.pack("I", number)
@@ -83,12 +87,12 @@ def comm(text: str) -> bytes:
 def user(text: str) -> bytes:
     """Resolve a user by name or number."""
     if text.isdecimal():
-        return struct.pack("I", _number(text, "user id"))
+        return struct.pack("I", _parse_number(text, "user id"))
     try:
         return struct.pack("I", pwd.getpwnam(text).pw_uid)
     except KeyError:
         raise UnknownNameError(
-            "user", text, (entry.pw_name for entry in pwd.getpwall()), where="getent passwd lists them"
+            "user", text, (entry.pw_name for entry in pwd.getpwall()), where_listed="getent passwd lists them"
         ) from None
 
 
@@ -100,20 +104,20 @@ def cgroup(text: str) -> bytes:
         for path in [Path(name), *(root / name.lstrip("/") for root in roots)]:
             if _is_folder(path) and any(path.resolve().is_relative_to(root) for root in roots):
                 return os.fsencode(path.resolve())
-    where = ", ".join(map(str, roots)) or "no cgroup2 is mounted"
-    raise UsageError(f"no cgroup {text!r}", hint=f"a folder below {where}")
+    mount_list = ", ".join(map(str, roots)) or "no cgroup2 is mounted"
+    raise UsageError(f"no cgroup {text!r}", hint=f"a folder below {mount_list}")
 
 
 def container(text: str) -> tuple[str, bytes]:
     """Find a container by name or id: ("cgroup", folder), or ("mntns", number) if it has no cgroup2
     folder."""
-    ident, process_id = _engine_container(text)
-    wanted = ident or text
+    ident, process_id = _find_engine_container(text)
+    name_or_id = ident or text
     for _, _, folder in cgroups():
-        if _names_container(folder, wanted):
+        if _is_container(folder, name_or_id):
             return "cgroup", os.fsencode(folder)
     if process_id:
-        return "mntns", _namespace(str(process_id), "mnt")
+        return "mntns", _resolve_namespace(str(process_id), "mnt")
     raise UsageError(
         f"no running container {text!r}", hint="its name or id, as docker, podman, lxc or machinectl show it"
     )
@@ -122,12 +126,12 @@ def container(text: str) -> tuple[str, bytes]:
 def network_namespace(text: str) -> bytes:
     """Resolve a network namespace: of a process (its id), by the name that ``ip netns`` gave it, by a path,
     or as ``net:[4026531840]``, which the link in /proc shows."""
-    return _namespace(text, "net", Path("/run/netns", text) if "/" not in text else None)
+    return _resolve_namespace(text, "net", Path("/run/netns", text) if "/" not in text else None)
 
 
 def mount_namespace(text: str) -> bytes:
     """Resolve a mount namespace: of a process (its id), by a path, or as ``mnt:[4026531841]``."""
-    return _namespace(text, "mnt")
+    return _resolve_namespace(text, "mnt")
 
 
 def word_of(which: Filter, key: bytes) -> str:
@@ -148,29 +152,33 @@ def viewer(filters: Mapping[Filter, tuple[bytes, ...]]) -> int:
         keys = filters.get(filter_, ())
         if len(keys) == 1:
             viewers = (
-                _in_cgroup(Path(os.fsdecode(keys[0]))) if filter_ is Filter.CGROUP else _in_mntns(keys[0])
+                _list_cgroup_processes(Path(os.fsdecode(keys[0])))
+                if filter_ is Filter.CGROUP
+                else _list_mntns_processes(keys[0])
             )
-            return next((process for process in viewers if _mntns(process) not in ("", _mntns("self"))), 0)
+            return next(
+                (process for process in viewers if _read_mntns(process) not in ("", _read_mntns("self"))), 0
+            )
     return 0
 
 
-def _in_cgroup(folder: Path) -> Iterator[int]:
-    for path, _ in _below(folder, current()):
+def _list_cgroup_processes(folder: Path) -> Iterator[int]:
+    for path, _ in _walk_folders(folder, current()):
         with contextlib.suppress(OSError):
             yield from map(int, (path / "cgroup.procs").read_text().split())
 
 
-def _in_mntns(key: bytes) -> Iterator[int]:
-    wanted = f"mnt:[{struct.unpack('I', key)[0]}]"
+def _list_mntns_processes(key: bytes) -> Iterator[int]:
+    namespace_link = f"mnt:[{struct.unpack('I', key)[0]}]"
     processes = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
-    return (process for process in processes if _mntns(process) == wanted)
+    return (process for process in processes if _read_mntns(process) == namespace_link)
 
 
-def _mntns(process: int | str) -> str:
+def _read_mntns(process: int | str) -> str:
     """Return the mount namespace of a process; "" if it is not visible."""
     try:
-        shown = living(process) if isinstance(process, int) else process
-        return str(Path(f"/proc/{shown}/ns/mnt").readlink())
+        pid = living(process) if isinstance(process, int) else process
+        return str(Path(f"/proc/{pid}/ns/mnt").readlink())
     except OSError:
         return ""
 
@@ -179,9 +187,9 @@ def cgroup2_roots() -> list[Path]:
     """Return the mount points of cgroup2."""
     roots = []
     for line in Path("/proc/self/mounts").read_text().splitlines():
-        _device, where, kind, *_ = line.split(" ")
+        _device, mount_point, kind, *_ = line.split(" ")
         if kind == "cgroup2":
-            roots.append(Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), where)))
+            roots.append(Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mount_point)))
     return roots
 
 
@@ -194,16 +202,16 @@ def cgroups(budget: Budget | None = None) -> Iterator[tuple[str, int, Path]]:
     skipped.
     """
     for root in cgroup2_roots():
-        for folder, number in _below(root, budget or current()):
+        for folder, number in _walk_folders(root, budget or current()):
             yield str(folder).removeprefix(str(root)) or "/", number, folder
 
 
-def _below(root: Path, budget: Budget) -> Iterator[tuple[Path, int]]:
+def _walk_folders(root: Path, budget: Budget) -> Iterator[tuple[Path, int]]:
     """Yield a folder and all folders below it, with their inodes, within a budget."""
-    left = [root]
+    pending = [root]
     accounts = dict[int, Account]()
-    while left:
-        folder = left.pop()
+    while pending:
+        folder = pending.pop()
         with contextlib.suppress(OSError, OverBudgetError):  # it was removed meanwhile
             stat = folder.stat()
             account = accounts.get(stat.st_uid)
@@ -216,8 +224,8 @@ def _below(root: Path, budget: Budget) -> Iterator[tuple[Path, int]]:
                 yield folder, stat.st_ino
                 account.check()
                 with os.scandir(folder) as entries:
-                    below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-                left += map(Path, sorted(below, reverse=True))
+                    subfolders = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+                pending += map(Path, sorted(subfolders, reverse=True))
 
 
 def cgroup_path(number: int) -> str | None:
@@ -231,14 +239,14 @@ def cgroup_path(number: int) -> str | None:
         with contextlib.suppress(OSError):
             mount = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                answers.append(_by_handle(mount, root, number))
+                answers.append(_open_by_handle(mount, root, number))
             finally:
                 os.close(mount)
-    known = [answer for answer in answers if answer]
-    return known[0] if known else None if None in answers or not answers else ""
+    found_paths = [answer for answer in answers if answer]
+    return found_paths[0] if found_paths else None if None in answers or not answers else ""
 
 
-def _by_handle(mount: int, root: Path, number: int) -> str | None:
+def _open_by_handle(mount: int, root: Path, number: int) -> str | None:
     handle = ctypes.create_string_buffer(struct.pack("=IiQ", 8, _FILEID_KERNFS, number))
     descriptor = int(_libc.open_by_handle_at(mount, handle, os.O_PATH | os.O_CLOEXEC))
     if descriptor < 0:
@@ -259,16 +267,16 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _number(text: str, name: str) -> int:
+def _parse_number(text: str, name: str) -> int:
     if not text.isdecimal() or int(text) > 0xFFFFFFFF:
         raise UsageError(f"{text!r} is no {name}")
     return int(text)
 
 
-def _namespace(text: str, kind: str, named: Path | None = None) -> bytes:
+def _resolve_namespace(text: str, kind: str, named: Path | None = None) -> bytes:
     """Return the inode number of a namespace, which is the kernel's own number for it."""
     if shown := re.fullmatch(rf"{kind}:\[(\d{{1,10}})\]", text, re.ASCII):
-        return struct.pack("I", _number(shown[1], f"{kind} namespace"))
+        return struct.pack("I", _parse_number(shown[1], f"{kind} namespace"))
     candidates = [Path(f"/proc/{living(int(text))}/ns/{kind}")] if text.isdecimal() else [Path(text)]
     if named is not None:
         candidates.insert(0, named)
@@ -280,13 +288,13 @@ def _namespace(text: str, kind: str, named: Path | None = None) -> bytes:
         except OSError:
             continue
         of_nsfs = stat.st_dev == Path("/proc/self/ns/mnt").stat().st_dev
-        if of_nsfs and _kind_of_namespace(path) == _NAMESPACES[kind]:
+        if of_nsfs and _read_namespace_kind(path) == _NAMESPACES[kind]:
             return struct.pack("I", stat.st_ino)
     hint = "a process id or a path" + (" or a name that 'ip netns' lists" if kind == "net" else "")
     raise UsageError(f"no {kind} namespace {text!r}", hint=hint)
 
 
-def _kind_of_namespace(path: Path) -> int:
+def _read_namespace_kind(path: Path) -> int:
     """Return the CLONE_NEW* flag of an nsfs file; 0 if it cannot be opened."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -298,31 +306,31 @@ def _kind_of_namespace(path: Path) -> int:
         os.close(descriptor)
 
 
-def _names_container(folder: Path, wanted: str) -> bool:
+def _is_container(folder: Path, container_name: str) -> bool:
     """Return whether a cgroup belongs to a container: docker-ID.scope, libpod-ID.scope, the bare ID,
     lxc.payload.NAME, lxc/NAME, machine-NAME.scope. A service with that name does not match."""
     if match := _BY_ID.fullmatch(folder.name):
-        return bool(_CONTAINER_ID.fullmatch(wanted)) and match[1].startswith(wanted)
+        return bool(_CONTAINER_ID.fullmatch(container_name)) and match[1].startswith(container_name)
     if match := _BY_NAME.fullmatch(folder.name):
         # systemd writes the dashes of a machine's name as \x2d
-        return wanted == (match["lxc"] or match["machine"].replace(r"\x2d", "-"))
-    return folder.parent.name == "lxc" and folder.name == wanted
+        return container_name == (match["lxc"] or match["machine"].replace(r"\x2d", "-"))
+    return folder.parent.name == "lxc" and folder.name == container_name
 
 
-def _engine_container(name: str) -> tuple[str, int]:
+def _find_engine_container(name: str) -> tuple[str, int]:
     """Return (id, first process) of docker's or podman's container with a name, or with an id that begins
     so."""
-    known = list(_engines())
-    for names, ident, process_id in known:
+    containers = list(_iter_engine_containers())
+    for names, ident, process_id in containers:
         if name in names:
             return ident, process_id
-    for _, ident, process_id in known:
+    for _, ident, process_id in containers:
         if _CONTAINER_ID.fullmatch(name) and ident.startswith(name):
             return ident, process_id
     return "", 0
 
 
-def _engines() -> Iterator[tuple[list[str], str, int]]:
+def _iter_engine_containers() -> Iterator[tuple[list[str], str, int]]:
     """Yield (names, id, first process) of each container of docker and podman."""
     for config in _DOCKER.glob("*/config.v2.json"):
         try:
@@ -335,8 +343,8 @@ def _engines() -> Iterator[tuple[list[str], str, int]]:
             int(data.get("State", {}).get("Pid") or 0),
         )
     try:
-        listed = json.loads(_PODMAN.read_text())
+        entries_ = json.loads(_PODMAN.read_text())
     except (OSError, ValueError):
         return
-    for entry in listed:
+    for entry in entries_:
         yield entry.get("names") or [], entry.get("id", ""), 0

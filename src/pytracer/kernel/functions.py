@@ -54,25 +54,37 @@ def matching(patterns: tuple[str, ...]) -> KernelFunctions:
     if this process may not read addresses or tracefs.
     """
     text = _text()
-    wanted = "|".join(re.escape(pattern).replace(r"\*", r"\w*") for pattern in patterns)
+    regex = "|".join(re.escape(pattern).replace(r"\*", r"\w*") for pattern in patterns)
     names = dict[int, list[str]]()
-    for match in _symbols(text, b"[0-9a-f]+", wanted.encode()):
+    for match in _symbols(text, b"[0-9a-f]+", regex.encode()):
         names.setdefault(int(match[1], 16), []).append(match[2].decode())
     if not names:
         raise UnsupportedError(f"no function {' or '.join(patterns)}")
     if not any(names):  # kernel.kptr_restrict, or no CAP_SYSLOG
         raise _hidden()
     traceable = _traceable(modules=False)
-    seen = {address for address, known in names.items() if not traceable.isdisjoint(known)}
+    traceable_addresses = {
+        address for address, function_names in names.items() if not traceable.isdisjoint(function_names)
+    }
     # What is left may be listed by another name of the same function.
-    left = b"|".join(b"%016x" % address for address in names if address not in seen)
-    for match in _symbols(text, left, rb"\S+") if left else ():
+    pending = b"|".join(b"%016x" % address for address in names if address not in traceable_addresses)
+    for match in _symbols(text, pending, rb"\S+") if pending else ():
         if match[2].decode() in traceable:
-            seen.add(int(match[1], 16))
+            traceable_addresses.add(int(match[1], 16))
     return KernelFunctions(
         patterns,
-        {address: min(known) for address, known in sorted(names.items()) if address in seen},
-        tuple(sorted(min(known) for address, known in names.items() if address not in seen)),
+        {
+            address: min(function_names)
+            for address, function_names in sorted(names.items())
+            if address in traceable_addresses
+        },
+        tuple(
+            sorted(
+                min(function_names)
+                for address, function_names in names.items()
+                if address not in traceable_addresses
+            )
+        ),
     )
 
 
@@ -103,8 +115,8 @@ def named(pattern: str) -> dict[str, list[int]]:
     Raises NotPermittedError (PolicyError) if this process may not read kallsyms.
     """
     escaped = re.escape(pattern).replace(r"\|", "|")
-    wanted = escaped.replace(r"\*", r"[^\s]*").replace(r"\?", r"[^\s]").encode()
-    lines = rb"^([0-9a-f]+) [tTwW] ((?:%b))(?:\t\[(?!(?:%b)\])[^\n]*)?$" % (wanted, _NO_MODULES)
+    regex = escaped.replace(r"\*", r"[^\s]*").replace(r"\?", r"[^\s]").encode()
+    lines = rb"^([0-9a-f]+) [tTwW] ((?:%b))(?:\t\[(?!(?:%b)\])[^\n]*)?$" % (regex, _NO_MODULES)
     addresses_by_name = dict[str, list[int]]()
     for match in re.finditer(lines, _text(), re.M):
         addresses_by_name.setdefault(match[2].decode(errors="replace"), []).append(int(match[1], 16))
@@ -115,8 +127,10 @@ def size(address: int) -> int:
     """Return the number of bytes from a function's address to the next symbol; 0 if it is unknown."""
     if not address:
         return 0
-    later = (int(match[1], 16) for match in re.finditer(rb"^([0-9a-f]+) [tTwW] ", _text(), re.M))
-    return min((at for at in later if at > address), default=address) - address
+    following = (int(match[1], 16) for match in re.finditer(rb"^([0-9a-f]+) [tTwW] ", _text(), re.M))
+    return (
+        min((next_address for next_address in following if next_address > address), default=address) - address
+    )
 
 
 def symbols(types: bytes, name: bytes) -> list[str]:
@@ -140,21 +154,24 @@ def traceable() -> frozenset[str] | None:
 @functools.cache
 def traceable_at() -> frozenset[int]:
     """Return the addresses of the functions that ftrace lists, by one of their names."""
-    known = traceable() or frozenset()
+    traceable_names = traceable() or frozenset()
     lines = re.finditer(rb"^([0-9a-f]+) [tTwW] ([^\s]+)", _text(), re.M)
-    return frozenset(int(match[1], 16) for match in lines if match[2].decode(errors="replace") in known)
+    return frozenset(
+        int(match[1], 16) for match in lines if match[2].decode(errors="replace") in traceable_names
+    )
 
 
 def traceable_among(name: str, addresses: Sequence[int]) -> tuple[int, ...] | None:
     """Return those addresses of one function name that ftrace lists; None if it lists some, but does not
     say which (before Linux 6.5, 83f74441bcb1)."""
-    exact = _traced_addresses()
-    if exact is not None:
-        places = (bisect.bisect_left(exact, address) for address in addresses)
+    traced_addresses = _traced_addresses()
+    if traced_addresses is not None:
+        traced = (bisect.bisect_left(traced_addresses, address) for address in addresses)
         return tuple(
             address
-            for address, at in zip(addresses, places, strict=True)
-            if at < len(exact) and exact[at] - address <= _LANDING
+            for address, traced_address in zip(addresses, traced, strict=True)
+            if traced_address < len(traced_addresses)
+            and traced_addresses[traced_address] - address <= _LANDING
         )
     count = _times_listed().get(name, 0)
     return tuple(addresses) if count >= len(addresses) else () if not count else None
@@ -183,7 +200,7 @@ def _times_listed() -> Counter[str]:
 def blacklist() -> frozenset[str]:
     """Return the functions that kprobes refuse, as far as debugfs lists them."""
     with contextlib.suppress(OSError):
-        mounts.ensure(mounts.DEBUGFS, tracefs.DEBUG)
+        mounts.ensure_mounted(mounts.DEBUGFS, tracefs.DEBUG)
         lines = (tracefs.DEBUG / "kprobes/blacklist").read_text().splitlines()
         return frozenset(line.partition("\t")[2] for line in lines)
     return frozenset()
@@ -201,20 +218,20 @@ def _text() -> bytes:
     try:
         return SYMBOLS.read_bytes()
     except OSError as error:
-        raise policy.explain(error, str(SYMBOLS), needed=("CAP_SYSLOG",)) from error
+        raise policy.explain(error, str(SYMBOLS), capabilities=("CAP_SYSLOG",)) from error
 
 
 def _traceable(*, modules: bool) -> set[str]:
     """Return the names of the functions that ftrace lists: the kernel's own, or also those of modules."""
-    listed = tracefs.root() / "available_filter_functions"
+    list_file = tracefs.root() / "available_filter_functions"
     try:
-        lines = listed.read_text().splitlines()
+        lines = list_file.read_text().splitlines()
     except FileNotFoundError:
         raise UnsupportedError(
             "this kernel has no list of functions that can be traced (CONFIG_DYNAMIC_FTRACE)"
         ) from None
     except OSError as error:
-        raise policy.explain(error, str(listed), needed=("CAP_DAC_READ_SEARCH",)) from error
+        raise policy.explain(error, str(list_file), capabilities=("CAP_DAC_READ_SEARCH",)) from error
     if modules:
         return {line.partition(" ")[0] for line in lines}
     return {line for line in lines if " " not in line}
@@ -222,10 +239,10 @@ def _traceable(*, modules: bool) -> set[str]:
 
 def address_of(name: str) -> int:
     """Return the address of a symbol of the kernel, function or not; 0 if there is none, or it is hidden."""
-    wanted = name.encode()
+    encoded_name = name.encode()
     with SYMBOLS.open("rb") as file:
         for line in file:
             parts = line.split()
-            if len(parts) > 2 and parts[2] == wanted:
+            if len(parts) > 2 and parts[2] == encoded_name:
                 return int(parts[0], 16)
     return 0

@@ -14,14 +14,14 @@ _MOUNTS = Path("/proc/thread-self/mountinfo")
 _LEAVES_OUT = ("hidepid=2", "hidepid=4", "hidepid=invisible", "hidepid=ptraceable")
 
 
-def outside_namespace() -> str:
+def describe_pid_namespace() -> str:
     """Return a warning that processes outside this PID namespace are hidden; "" in the initial namespace."""
     if in_initial_namespace("pid") is not False:
         return ""
     return "this is a PID namespace of its own: processes outside it are hidden"
 
 
-def by_mount() -> str:
+def describe_hidepid() -> str:
     """Return a message if /proc hides other users' processes (hidepid); "" if it shows all."""
     if "CAP_SYS_PTRACE" in effective_capabilities():
         return ""
@@ -30,7 +30,7 @@ def by_mount() -> str:
         fields = line.split(" ")
         if fields[4] == "/proc":
             options = fields[-1]
-    option = next((one for one in options.split(",") if one in _LEAVES_OUT), "")
+    option = next((word for word in options.split(",") if word in _LEAVES_OUT), "")
     return f"/proc is mounted with {option}: processes of other users are hidden" if option else ""
 
 
@@ -39,5 +39,5 @@ def warnings(tracer: Tracer) -> Iterator[str]:
     namespace."""
     probes = [p for hook in tracer.hooks for alternative in hook.alternatives for p in alternative.probes]
     lists_tasks = any(isinstance(p, TaskIterator) and p.of.startswith("task") for p in probes)
-    if lists_tasks and (why := outside_namespace()):
-        yield f"{why}, and not listed"
+    if lists_tasks and (reason := describe_pid_namespace()):
+        yield f"{reason}, and not listed"

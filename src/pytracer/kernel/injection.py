@@ -20,11 +20,11 @@ def functions() -> Mapping[str, str] | None:
     process may not read it.
     """
     try:
-        mounts.ensure(mounts.DEBUGFS, tracefs.DEBUG)
+        mounts.ensure_mounted(mounts.DEBUGFS, tracefs.DEBUG)
         text = (tracefs.DEBUG / "error_injection/list").read_text()
     except OSError as error:
-        reached = policy.explain(error, "the list of functions that may be made to fail")
-        if isinstance(reached, NotPermittedError):
-            raise reached from error
+        policy_error = policy.explain(error, "the list of functions that may be made to fail")
+        if isinstance(policy_error, NotPermittedError):
+            raise policy_error from error
         return None
     return dict(_LINE.findall(text))

@@ -38,13 +38,13 @@ class Interface:
     alternatives: tuple[str, ...] = ()
 
 
-def interfaces() -> dict[int, Interface]:
+def list_interfaces() -> dict[int, Interface]:
     """Return all interfaces by index. Raises OSError."""
-    candidates = map(_interface, links())
+    candidates = map(_make_interface, read_links())
     return {interface.index: interface for interface in candidates}
 
 
-def links() -> list[Any]:
+def read_links() -> list[Any]:
     """Return the kernel's messages about all interfaces, decoded. Raises OSError."""
 
     def fill(message: Any) -> None:
@@ -54,28 +54,28 @@ def links() -> list[Any]:
     return [message for message in answers if message["header"]["type"] == _RTM_NEWLINK]
 
 
-def resolve(names: Iterable[str], *, every: bool = True) -> dict[int, str]:
+def resolve(names: Iterable[str], *, allow_any: bool = True) -> dict[int, str]:
     """Map interface indexes to the given names, in that order, each once. Index 0 is ``any``, and stands
     alone.
 
     Alternative names count. Raises UnknownNameError, whose hint lists the interfaces, and UsageError for
-    ``any`` unless ``every`` allows it.
+    ``any`` unless ``allow_any`` allows it.
     """
-    known = interfaces()
-    by_name = {name: i.index for i in known.values() for name in (*i.alternatives, i.name)}
-    chosen = dict[int, str]()
+    interfaces_by_index = list_interfaces()
+    by_name = {name: i.index for i in interfaces_by_index.values() for name in (*i.alternatives, i.name)}
+    resolved = dict[int, str]()
     for name in names:
         if name in by_name:
-            chosen.setdefault(by_name[name], name)
-        elif name == ANY and every:
-            chosen[0] = ANY
+            resolved.setdefault(by_name[name], name)
+        elif name == ANY and allow_any:
+            resolved[0] = ANY
         else:
-            listed = _list_names(known.values(), every=every)
+            choices = _list_names(interfaces_by_index.values(), allow_any=allow_any)
             if name == ANY:
-                raise UsageError("the interfaces have to be named: 'any' will not do", hint=listed)
-            raise UnknownNameError("network interface", name, by_name, hint=listed)
+                raise UsageError("the interfaces have to be named: 'any' will not do", hint=choices)
+            raise UnknownNameError("network interface", name, by_name, hint=choices)
     # Whatever else was named is among all of them, and would be seen twice.
-    return {0: ANY} if 0 in chosen else chosen
+    return {0: ANY} if 0 in resolved else resolved
 
 
 def link_header_length(arphrd_type: int) -> int:
@@ -83,14 +83,14 @@ def link_header_length(arphrd_type: int) -> int:
     return _HEADERS.get(arphrd_type, 0)
 
 
-def _list_names(known: Iterable[Interface], *, every: bool) -> str:
-    names = [interface.name for interface in sorted(known, key=lambda interface: interface.index)]
-    listed = [*names[:HINT_MAX], *([ANY] if every else [])]
-    more = f", and {len(names) - HINT_MAX} more" if len(names) > HINT_MAX else ""
-    return f"there is {', '.join(listed)}{more}"
+def _list_names(candidates: Iterable[Interface], *, allow_any: bool) -> str:
+    names = [interface.name for interface in sorted(candidates, key=lambda interface: interface.index)]
+    shown_names = [*names[:HINT_MAX], *([ANY] if allow_any else [])]
+    rest_text = f", and {len(names) - HINT_MAX} more" if len(names) > HINT_MAX else ""
+    return f"there is {', '.join(shown_names)}{rest_text}"
 
 
-def _interface(link: Any) -> Interface:
+def _make_interface(link: Any) -> Interface:
     properties = link.get_attr("IFLA_PROP_LIST")
     alternatives = properties.get_attrs("IFLA_ALT_IFNAME") if properties is not None else ()
     return Interface(link.get_attr("IFLA_IFNAME"), link["index"], link["ifi_type"], tuple(alternatives))

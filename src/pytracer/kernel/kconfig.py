@@ -31,5 +31,5 @@ def is_since(version: str) -> bool:
     running = re.match(r"(\d+)\.(\d+)", os.uname().release)
     if running is None:
         return False
-    wanted = [int(number) for number in version.split(".")[:2]]
-    return [int(running[1]), int(running[2])] >= wanted
+    required = [int(number) for number in version.split(".")[:2]]
+    return [int(running[1]), int(running[2])] >= required

@@ -34,49 +34,50 @@ _MOUNTS = Path("/proc/thread-self/mountinfo")
 _OCTAL = re.compile(rb"\\([0-7]{3})")  # how it writes blanks and the like
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_own: int | None = None  # inode of the namespace that own_namespace() made
+_private_threads: int | None = None  # inode of the namespace that enter_private_namespace() made
 
 
-def own_namespace() -> None:
+def enter_private_namespace() -> None:
     """Move the calling thread into a mount namespace of its own; a second call does nothing.
 
     Mounts made there do not reach the machine, while what the machine mounts and unmounts still arrives
     here, so that none of its disks is kept busy. Children forked before this stay outside. Raises OSError
     (EPERM without CAP_SYS_ADMIN).
     """
-    global _own
-    if _own is not None and _own == _namespace():
+    global _private_threads
+    if _private_threads is not None and _private_threads == _read_namespace():
         return
     if _libc.unshare(_CLONE_NEWNS) < 0:
-        raise _error("unshare")
+        raise _make_error("unshare")
     _stop_propagation()
-    _own = _namespace()
+    _private_threads = _read_namespace()
 
 
-def ensure(fstype: str, path: str | Path) -> bool:
+def ensure_mounted(fstype: str, path: str | Path) -> bool:
     """Ensure that a file system of this type is mounted at ``path``. Returns whether this mounted it.
 
     A mount is made in pytracer's own namespace only. Raises OSError: EPERM without CAP_SYS_ADMIN in the
     initial user namespace, ENODEV if the kernel lacks the type, ENOENT if it lacks the folder.
     """
-    if type_at(path) == MAGIC[fstype]:
+    if read_type(path) == MAGIC[fstype]:
         return False
-    own_namespace()
+    enter_private_namespace()
     target = os.path.realpath(path)
     if _mount(fstype, target, fstype, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC) < 0:
-        raise _error(target)
+        raise _make_error(target)
     return True
 
 
-def cover(path: str | Path) -> None:
-    """Mount an empty folder over ``path``, for this namespace only. Raises OSError as :func:`ensure` does."""
-    own_namespace()
+def hide(path: str | Path) -> None:
+    """Mount an empty folder over ``path``, for this namespace only. Raises OSError as :func:`ensure_mounted`
+    does."""
+    enter_private_namespace()
     target = os.path.realpath(path)
     if _mount(TMPFS, target, TMPFS, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC) < 0:
-        raise _error(target)
+        raise _make_error(target)
 
 
-def type_at(path: str | Path) -> int:
+def read_type(path: str | Path) -> int:
     """Return the magic number of the file system of ``path``; 0 if it cannot be read."""
     buffer = ctypes.create_string_buffer(_STATFS_SIZE)
     if _libc.statfs(os.fsencode(path), buffer) < 0:
@@ -88,7 +89,7 @@ def type_at(path: str | Path) -> int:
 
 def is_mounted(fstype: str, path: str | Path) -> bool:
     """Return whether a file system of this type is mounted at ``path``, for the calling thread."""
-    return type_at(path) == MAGIC[fstype]
+    return read_type(path) == MAGIC[fstype]
 
 
 def _stop_propagation() -> None:
@@ -96,15 +97,15 @@ def _stop_propagation() -> None:
     if _mount("none", "/", None, _MS_REC | _MS_SLAVE) == 0:
         return
     if ctypes.get_errno() != errno.EINVAL:
-        raise _error("/")
+        raise _make_error("/")
     # EINVAL: "/" is no mount point but a folder that somebody made the root by chroot(2). The mounts
     # below it can still be told one by one.
     for line in _MOUNTS.read_bytes().splitlines():
         fields = line.split(b" ")
         if any(field.startswith(b"shared:") for field in fields[6 : fields.index(b"-")]):
-            where = _OCTAL.sub(lambda escape: bytes([int(escape[1], 8)]), fields[4])
-            if _libc.mount(b"none", where, None, ctypes.c_ulong(_MS_SLAVE), None) < 0:
-                raise _error(os.fsdecode(where))
+            mount_point = _OCTAL.sub(lambda escape: bytes([int(escape[1], 8)]), fields[4])
+            if _libc.mount(b"none", mount_point, None, ctypes.c_ulong(_MS_SLAVE), None) < 0:
+                raise _make_error(os.fsdecode(mount_point))
 
 
 def _mount(source: str, target: str, fstype: str | None, flags: int) -> int:
@@ -112,12 +113,12 @@ def _mount(source: str, target: str, fstype: str | None, flags: int) -> int:
     return int(_libc.mount(source.encode(), os.fsencode(target), kind, ctypes.c_ulong(flags), None))
 
 
-def _namespace() -> int | None:
+def _read_namespace() -> int | None:
     with contextlib.suppress(OSError):
         return _NAMESPACE.stat().st_ino
     return None
 
 
-def _error(what: str) -> OSError:
+def _make_error(path: str) -> OSError:
     number = ctypes.get_errno()
-    return OSError(number, os.strerror(number), what)
+    return OSError(number, os.strerror(number), path)

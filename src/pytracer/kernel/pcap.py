@@ -15,7 +15,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from pytracer.errors import PytracerError, UsageError
-from pytracer.kernel.interfaces import ETHERNET_HEADER, interfaces, link_header_length
+from pytracer.kernel.interfaces import ETHERNET_HEADER, link_header_length, list_interfaces
 from pytracer.record import record
 
 _NAMES = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's and everybody else's
@@ -64,9 +64,9 @@ def compile_for(text: str, named: Mapping[int, str], *, frames: bool) -> Compile
     different link headers, the latter are matched from the network header on. Raises UsageError with
     libpcap's message, PytracerError if libpcap is missing.
     """
-    known = interfaces()
+    available = list_interfaces()
     lengths = {
-        link_header_length(known[index].type) if index in known else None  # 0: any
+        link_header_length(available[index].type) if index in available else None  # 0: any
         for index in named
     }
     link = LinkType.COOKED
@@ -97,9 +97,9 @@ def compile_filter(text: str, link: LinkType, *, live: Sequence[str] = ()) -> tu
     """
     if "\0" in text:
         raise UsageError("a filter has no NUL in it")
-    library = _library()
+    library = _load_library()
     program = _Program()
-    with _handle(library, link, live) as (handle, is_down):
+    with _open_handle(library, link, live) as (handle, is_down):
         if is_down and "vlan" in text:
             raise UsageError(
                 f"--filter {text!r}: libpcap knows where VLAN tags are only while an interface is up",
@@ -109,8 +109,11 @@ def compile_filter(text: str, link: LinkType, *, live: Sequence[str] = ()) -> tu
             message = library.pcap_geterr(handle).decode(errors="replace")
             raise UsageError(f"--filter {text!r}: {message}", hint="man pcap-filter describes the language")
         try:
-            listed = [program.instructions[at] for at in range(program.length)]
-            return tuple(ClassicInstruction(one.code, one.jt, one.jf, one.k) for one in listed)
+            instructions = [program.instructions[index] for index in range(program.length)]
+            return tuple(
+                ClassicInstruction(instruction.code, instruction.jt, instruction.jf, instruction.k)
+                for instruction in instructions
+            )
         finally:
             library.pcap_freecode(ctypes.byref(program))
 
@@ -129,14 +132,14 @@ class _Program(ctypes.Structure):
 
 
 @contextlib.contextmanager
-def _handle(
+def _open_handle(
     library: ctypes.CDLL, link: LinkType, live: Sequence[str]
 ) -> Iterator[tuple[ctypes.c_void_p, bool]]:
     """Return a pcap_t, and whether it is of no interface because all are down.
 
     Interfaces that may not be opened are done without: attaching will say why.
     """
-    handle, down = None, 0
+    handle, down_count = None, 0
     for name in live:
         handle = library.pcap_create(os.fsencode(name), ctypes.create_string_buffer(_ERROR_SIZE))
         if not handle:
@@ -146,10 +149,10 @@ def _handle(
         status = library.pcap_activate(handle)  # less than 0 is an error, more a warning
         if status >= 0 and library.pcap_datalink(handle) == link.value:
             break
-        down += status == _IS_DOWN
+        down_count += status == _IS_DOWN
         library.pcap_close(handle)
         handle = None
-    is_down = handle is None and down > 0
+    is_down = handle is None and down_count > 0
     handle = handle or library.pcap_open_dead(link.value, _SNAPLEN)
     try:
         yield handle, is_down
@@ -158,7 +161,7 @@ def _handle(
 
 
 @functools.cache
-def _library() -> ctypes.CDLL:
+def _load_library() -> ctypes.CDLL:
     """Load libpcap. Raises PytracerError if it is not installed."""
     for name in _NAMES:
         with contextlib.suppress(OSError):

@@ -78,8 +78,8 @@ _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 class Policy:
     """The restrictions in force here. ``None`` and "" mean that this process cannot read them.
 
-    ``capabilities`` are the effective ones. ``seccomp`` is off, strict or filter; ``lockdown`` none,
-    integrity or confidentiality. ``sysctls`` are by name, such as ``kernel.perf_event_paranoid``.
+    ``capabilities`` are the effective ones. ``seccomp`` is off, strict or filter; ``lockdown``
+    none, integrity or confidentiality. ``sysctls`` are by name, such as ``kernel.perf_event_paranoid``.
     """
 
     capabilities: frozenset[str]
@@ -134,16 +134,16 @@ SYSCTLS = (
 )
 
 
-def read() -> Policy:
+def read_policy() -> Policy:
     """Read all restrictions. May enter a mount namespace, to read securityfs."""
     return Policy(
         capabilities=effective_capabilities(),
         initial_user_namespace=in_initial_namespace("user"),
         initial_pid_namespace=in_initial_namespace("pid"),
-        seccomp=seccomp(),
-        lockdown=lockdown(),
-        lsms=lsms(),
-        sysctls={name: sysctl(name) for name in SYSCTLS},
+        seccomp=read_seccomp(),
+        lockdown=read_lockdown(),
+        lsms=read_lsms(),
+        sysctls={name: read_sysctl(name) for name in SYSCTLS},
     )
 
 
@@ -156,13 +156,13 @@ def require_proc() -> None:
 def effective_capabilities() -> frozenset[str]:
     """Return this process's effective capabilities by name; those too new to have one as ``CAP_<n>``."""
     require_proc()
-    bits = int(_status("CapEff") or "0", 16)
+    bits = int(_read_status("CapEff") or "0", 16)
     numbers = (number for number in range(bits.bit_length()) if bits >> number & 1)
     return frozenset(CAPABILITIES[n] if n < len(CAPABILITIES) else f"CAP_{n}" for n in numbers)
 
 
-def missing_capabilities(needed: Iterable[str]) -> list[str]:
-    """Return those of ``needed`` that this process lacks, by this kernel's names.
+def missing_capabilities(capabilities: Iterable[str]) -> list[str]:
+    """Return those of ``capabilities`` that this process lacks, by this kernel's names.
 
     If the kernel has no such capability yet, the older one that it checks instead is named. In a user
     namespace that is not the initial one, capabilities over the whole kernel count as missing.
@@ -170,22 +170,22 @@ def missing_capabilities(needed: Iterable[str]) -> list[str]:
     have = effective_capabilities()
     if in_initial_namespace("user") is False:
         have -= _OF_THE_WHOLE_KERNEL
-    last = _number(PROC / "sys/kernel/cap_last_cap")
+    last = _read_number(PROC / "sys/kernel/cap_last_cap")
     missing = []
-    for name in needed:
+    for name in capabilities:
         instead = _STANDS_IN.get(name, name)
         if name in have or instead in have:
             continue
-        known = last is None or name not in CAPABILITIES or CAPABILITIES.index(name) <= last
-        missing.append(name if known else instead)
+        is_known = last is None or name not in CAPABILITIES or CAPABILITIES.index(name) <= last
+        missing.append(name if is_known else instead)
     return list(dict.fromkeys(missing))
 
 
-def require(needed: Iterable[str], what: str) -> None:
-    """Raise NotPermittedError where capabilities that ``what`` takes are missing."""
-    missing = missing_capabilities(needed)
+def require_capabilities(capabilities: Iterable[str], operation: str) -> None:
+    """Raise NotPermittedError where capabilities that ``operation`` takes are missing."""
+    missing = missing_capabilities(capabilities)
     if missing:
-        raise _lacking(missing, what)
+        raise _make_missing_error(missing, operation)
 
 
 def describe_errno(number: int) -> str:
@@ -193,82 +193,82 @@ def describe_errno(number: int) -> str:
     return _WORDS.get(number) or os.strerror(number)
 
 
-def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> PytracerError:
+def explain(error: OSError, operation: str, *, capabilities: Iterable[str] = TRACING) -> PytracerError:
     """Convert a refusal by the kernel to an error that explains it.
 
-    ``needed`` are the capabilities that ``what`` takes. Without them a refusal is NotPermittedError, with
-    them it is a policy's, PolicyError. An unknown command or type is an UnsupportedError, a lack of
-    descriptors or memory ResourcesError, and the rest a plain PytracerError.
+    ``capabilities`` are the capabilities that ``operation`` takes. Without them a refusal is
+    NotPermittedError, with them it is a policy's, PolicyError. An unknown command or type is an
+    UnsupportedError, a lack of descriptors or memory ResourcesError, and the rest a plain PytracerError.
     """
     number = error.errno or 0
     if number in (errno.EPERM, errno.EACCES):
-        missing = missing_capabilities(needed)
-        return _lacking(missing, what) if missing else _policy_error(what)
-    if number == errno.ENOSYS and seccomp() == "filter":
-        return _policy_error(what)  # how newer container runtimes refuse
+        missing = missing_capabilities(capabilities)
+        return _make_missing_error(missing, operation) if missing else _make_policy_error(operation)
+    if number == errno.ENOSYS and read_seccomp() == "filter":
+        return _make_policy_error(operation)  # how newer container runtimes refuse
     if number in _ABSENT:
         return UnsupportedError(
-            f"{what}: this kernel does not have it ({describe_errno(number)})",
+            f"{operation}: this kernel does not have it ({describe_errno(number)})",
             hint="pytracer doctor shows what this kernel grants",
         )
     if number in EXHAUSTED:
-        return ResourcesError(f"{what}: {describe_errno(number)}", hint=EXHAUSTED[number])
-    why = describe_errno(number) if number else "the kernel gave no reason"
-    return PytracerError(f"{what}: {why}")
+        return ResourcesError(f"{operation}: {describe_errno(number)}", hint=EXHAUSTED[number])
+    reason = describe_errno(number) if number else "the kernel gave no reason"
+    return PytracerError(f"{operation}: {reason}")
 
 
-def refusal() -> str:
+def explain_refusal() -> str:
     """Explain a refusal in spite of all capabilities: the restrictions in force, or those ruled out."""
-    if memlock := _memlock_problem():
+    if memlock := _explain_memlock():
         return f"refused, although this process has the capabilities; likely {memlock}"
-    policy = read()
+    policy = read_policy()
     if suspects := policy.refuses:
         return (
             "refused by a policy of the kernel, although this process has the capabilities; "
             f"in force: {', '.join(suspects)}"
         )
-    looked = f" ({', '.join(policy.ruled_out)})" if policy.ruled_out else ""
-    return f"refused by a policy of the kernel that does not show itself{looked}"
+    ruled_out = f" ({', '.join(policy.ruled_out)})" if policy.ruled_out else ""
+    return f"refused by a policy of the kernel that does not show itself{ruled_out}"
 
 
-def seccomp() -> str:
+def read_seccomp() -> str:
     """Return ``off``, ``strict`` or ``filter``; "" if it is not readable."""
-    return _SECCOMP.get(_status("Seccomp"), "")
+    return _SECCOMP.get(_read_status("Seccomp"), "")
 
 
-def lockdown() -> str:
+def read_lockdown() -> str:
     """Return ``none``, ``integrity`` or ``confidentiality``; "" if it is not readable."""
-    match = re.search(r"\[(\w+)\]", _security("lockdown") or "")
+    match = re.search(r"\[(\w+)\]", _read_security("lockdown") or "")
     if match:
         return match[1]
-    modules = lsms()
+    modules = read_lsms()
     return "none" if modules is not None and "lockdown" not in modules else ""
 
 
 def is_confidential() -> bool:
     """Return whether lockdown withholds kernel memory, kprobes and trace events from everybody."""
-    return lockdown() == CONFIDENTIALITY
+    return read_lockdown() == CONFIDENTIALITY
 
 
-def locked_down(what: str) -> PolicyError:
-    """Return the error for ``what`` that lockdown=confidentiality withholds."""
+def make_lockdown_error(operation: str) -> PolicyError:
+    """Return the error for ``operation`` that lockdown=confidentiality withholds."""
     return PolicyError(
-        f"{what}: withheld by lockdown={CONFIDENTIALITY}",
+        f"{operation}: withheld by lockdown={CONFIDENTIALITY}",
         hint=f"boot without lockdown={CONFIDENTIALITY} (integrity does not withhold it); "
         "pytracer doctor shows what is left",
     )
 
 
-def lsms() -> tuple[str, ...] | None:
+def read_lsms() -> tuple[str, ...] | None:
     """Return the security modules in force, in order; None if they are not readable."""
-    text = _security("lsm")
+    text = _read_security("lsm")
     return tuple(text.strip().split(",")) if text and text.strip() else None
 
 
-def sysctl(name: str) -> int | None:
+def read_sysctl(name: str) -> int | None:
     """Return the value of a numeric sysctl such as ``kernel.kptr_restrict``; None if it is missing or
     hidden."""
-    return _number(PROC / "sys" / name.replace(".", "/"))
+    return _read_number(PROC / "sys" / name.replace(".", "/"))
 
 
 def shows_addresses(sysctls: Mapping[str, int | None]) -> bool | None:
@@ -290,7 +290,7 @@ def unused_lsm_hook(function: str) -> str:
     """
     if not function.startswith(LSM_PREFIX):
         return ""
-    modules = lsms()
+    modules = read_lsms()
     if modules is None or "bpf" in modules:
         return ""
     return f"bpf is not among the security modules in force ({', '.join(modules)}): boot with lsm=...,bpf"
@@ -323,7 +323,7 @@ def in_container() -> bool:
     return any(mark.exists() for mark in _CONTAINER_MARKS) or in_initial_namespace("pid") is False
 
 
-def how_to_get(capabilities: Iterable[str]) -> str:
+def suggest_capabilities(capabilities: Iterable[str]) -> str:
     """Suggest how to give this process these capabilities."""
     if in_initial_namespace("user") is False:
         return "run it outside of this user namespace (rootless container, unshare -U), with sudo"
@@ -338,20 +338,21 @@ def how_to_get(capabilities: Iterable[str]) -> str:
     )
 
 
-def _lacking(missing: list[str], what: str) -> NotPermittedError:
+def _make_missing_error(missing: list[str], operation: str) -> NotPermittedError:
     names, lacks = " and ".join(missing), "which this process does not have"
     if in_initial_namespace("user") is False and effective_capabilities().issuperset(missing):
         lacks = "and this process has them in a user namespace only"
-    return NotPermittedError(f"{what} needs {names}, {lacks}", hint=how_to_get(missing))
+    return NotPermittedError(f"{operation} needs {names}, {lacks}", hint=suggest_capabilities(missing))
 
 
-def _policy_error(what: str) -> PolicyError:
+def _make_policy_error(operation: str) -> PolicyError:
     return PolicyError(
-        f"{what}: {refusal()}", hint="pytracer doctor shows what is in force, and what this kernel grants"
+        f"{operation}: {explain_refusal()}",
+        hint="pytracer doctor shows what is in force, and what this kernel grants",
     )
 
 
-def _memlock_problem() -> str:
+def _explain_memlock() -> str:
     """Explain the limit on locked memory, if the kernel refuses maps and programs beyond it."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)
@@ -361,7 +362,7 @@ def _memlock_problem() -> str:
     return f"RLIMIT_MEMLOCK ({soft // 1024} KiB) is too low"
 
 
-def _status(field: str) -> str:
+def _read_status(field: str) -> str:
     """Read a field of this process's status; "" if it is missing."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         match = re.search(rf"^{field}:\s*(\S+)", (PROC / "self/status").read_text(), re.M)
@@ -369,18 +370,18 @@ def _status(field: str) -> str:
     return ""
 
 
-def _security(name: str) -> str | None:
+def _read_security(name: str) -> str | None:
     """Read a file of securityfs, which is mounted privately if the machine has not mounted it."""
     path = SYS / "kernel/security" / name
     if not path.exists():
         with contextlib.suppress(OSError):
-            mounts.ensure(mounts.SECURITYFS, path.parent)
+            mounts.ensure_mounted(mounts.SECURITYFS, path.parent)
     with contextlib.suppress(OSError):
         return path.read_text()
     return None
 
 
-def _number(path: Path) -> int | None:
+def _read_number(path: Path) -> int | None:
     with contextlib.suppress(OSError, ValueError):
         return int(path.read_text())
     return None

@@ -27,38 +27,38 @@ def dump(codec: str, kind: int, fill: Callable[[Any], None]) -> list[Any]:
     ``codec`` names a message of pyroute2 (``ifinfmsg``, ``tcmsg``), ``fill`` completes the request. Raises
     OSError.
     """
-    request = _message(codec, kind, REQUEST | DUMP, fill)
+    request = _encode_message(codec, kind, REQUEST | DUMP, fill)
     while True:
-        messages, whole = [], True
-        for flags, message in _ask(request):
-            whole = whole and not flags & _DUMP_INTERRUPTED
-            decoded = _codec(codec)(message)
+        messages, is_complete = [], True
+        for flags, message in _send_request(request):
+            is_complete = is_complete and not flags & _DUMP_INTERRUPTED
+            decoded = _load_codec(codec)(message)
             decoded.decode()
             messages.append(decoded)
-        if whole:  # else one came or went meanwhile: the kernel says so, and that one may be missing
+        if is_complete:  # else one came or went meanwhile: the kernel says so, and that one may be missing
             return messages
 
 
-def tell(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> None:
+def send_request(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> None:
     """Send the kernel a request that changes something (RTM_NEW*, RTM_SET*, RTM_DEL*). Raises OSError."""
-    for _ in _ask(_message(codec, kind, REQUEST | ACK | flags, fill)):
+    for _ in _send_request(_encode_message(codec, kind, REQUEST | ACK | flags, fill)):
         pass
 
 
-def attribute(within: Any, number: int) -> bytes:
+def find_attribute(parent: Any, number: int) -> bytes:
     """Return a nested attribute that the codec does not know, by its number; b"" if there is none."""
-    data = bytes(within.data[within.offset : within.offset + within.length])
-    at = _ATTRIBUTE.size
-    while at + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
+    data = bytes(parent.data[parent.offset : parent.offset + parent.length])
+    offset = _ATTRIBUTE.size
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
         if kind == number:
-            return data[at + _ATTRIBUTE.size : at + length]
-        at += max((length + 3) & ~3, _ATTRIBUTE.size)
+            return data[offset + _ATTRIBUTE.size : offset + length]
+        offset += max((length + 3) & ~3, _ATTRIBUTE.size)
     return b""
 
 
-def _message(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> bytes:
-    message = _codec(codec)()
+def _encode_message(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> bytes:
+    message = _load_codec(codec)()
     message["header"]["type"] = kind
     message["header"]["flags"] = flags
     fill(message)
@@ -66,7 +66,7 @@ def _message(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> 
     return bytes(message.data)
 
 
-def _ask(request: bytes) -> Iterator[tuple[int, bytes]]:
+def _send_request(request: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the messages of the answer as (flags, whole message). Raises OSError."""
     import socket  # as long to load as all that asks for interfaces
 
@@ -76,22 +76,22 @@ def _ask(request: bytes) -> Iterator[tuple[int, bytes]]:
         while True:
             size = netlink.recv_into(bytearray(1), 1, socket.MSG_PEEK | socket.MSG_TRUNC)
             data = netlink.recv(size)
-            at = 0
-            while at + _HEADER.size <= len(data):
-                length, kind, flags, _, _ = _HEADER.unpack_from(data, at)
+            offset = 0
+            while offset + _HEADER.size <= len(data):
+                length, kind, flags, _, _ = _HEADER.unpack_from(data, offset)
                 if kind == _NLMSG_DONE:
                     return
                 if kind == _NLMSG_ERROR:
-                    (error,) = struct.unpack_from("=i", data, at + _HEADER.size)
+                    (error,) = struct.unpack_from("=i", data, offset + _HEADER.size)
                     if error == 0:  # success
                         return
                     raise OSError(-error, os.strerror(-error))
-                yield flags, data[at : at + length]
-                at += max((length + 3) & ~3, _HEADER.size)
+                yield flags, data[offset : offset + length]
+                offset += max((length + 3) & ~3, _HEADER.size)
 
 
 @functools.cache
-def _codec(name: str) -> Any:
+def _load_codec(name: str) -> Any:
     """Import pyroute2's class for a kind of message.
 
     Importing a part of a package runs the package's own ``__init__`` first, which imports everything. An
@@ -110,17 +110,17 @@ def _codec(name: str) -> Any:
     try:
         return _import_codec(name)
     except ImportError:
-        _forget()  # laid out in another way than any release so far: import it in full
+        _unload_modules()  # laid out in another way than any release so far: import it in full
         return _import_codec(name)
     finally:
         if sys.modules.get("pyroute2") is bare:
-            _forget()
+            _unload_modules()
 
 
 def _import_codec(name: str) -> Any:
     return getattr(importlib.import_module(f"pyroute2.netlink.rtnl.{name}"), name)
 
 
-def _forget() -> None:
+def _unload_modules() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "pyroute2"]:
         del sys.modules[name]

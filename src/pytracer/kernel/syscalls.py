@@ -66,7 +66,7 @@ _HIGHEST = 600  # no table has reached it; for listing names only
 
 
 @functools.cache
-def _seccomp() -> ctypes.CDLL | None:
+def _load_seccomp() -> ctypes.CDLL | None:
     try:
         library = ctypes.CDLL("libseccomp.so.2")
     except OSError:
@@ -84,7 +84,7 @@ _free.argtypes = [ctypes.c_void_p]
 
 def have_names() -> bool:
     """Return whether libseccomp is installed; without it only the most recent calls have names."""
-    return _seccomp() is not None
+    return _load_seccomp() is not None
 
 
 def abi_of(call: int, machine: str = "") -> tuple[str, int]:
@@ -101,11 +101,11 @@ def abi_of(call: int, machine: str = "") -> tuple[str, int]:
 @functools.cache
 def name_of(abi: str, number: int) -> str:
     """Return the name of a system call of an ABI; empty if it is unknown."""
-    library = _seccomp()
+    library = _load_seccomp()
     arch = AUDIT.get(abi)
     if library is not None and arch is not None and number < 0x40000000:
-        wanted = number | X32_BIT if abi == "x32" else number
-        pointer = library.seccomp_syscall_resolve_num_arch(arch, wanted)
+        call_number = number | X32_BIT if abi == "x32" else number
+        pointer = library.seccomp_syscall_resolve_num_arch(arch, call_number)
         if pointer:
             name = ctypes.string_at(pointer).decode()
             _free(pointer)
@@ -130,7 +130,7 @@ def number_of(abi: str, name: str) -> int | None:
     prefix, _, digits = name.partition("_")
     if prefix == "syscall" and digits.isdecimal() and int(digits) <= 0xFFFFFFFF:
         return int(digits)
-    library = _seccomp()
+    library = _load_seccomp()
     arch = AUDIT.get(abi)
     if library is not None and arch is not None:
         number = int(library.seccomp_syscall_resolve_name_arch(arch, os.fsencode(name)))
@@ -138,12 +138,12 @@ def number_of(abi: str, name: str) -> int | None:
         # socketcall or ipc and on its own (i386 since Linux 4.3 and 5.1). The table knows the latter.
         if number >= 0:
             return number & ~X32_BIT if abi == "x32" else number
-        return _numbers(abi).get(name)
+        return _numbers_by_name(abi).get(name)
     return RECENT.get(name)
 
 
 @functools.cache
-def _numbers(abi: str) -> dict[str, int]:
+def _numbers_by_name(abi: str) -> dict[str, int]:
     """Return all calls of an ABI by name."""
     return {name: number for number in range(_HIGHEST) if (name := name_of(abi, number))}
 
@@ -171,10 +171,10 @@ def calls_of(name: str, machine: str = "") -> list[int]:
 
 def calls_named(names: Iterable[str], machine: str = "") -> list[int]:
     """Return the numbers of the calls that bear these names, see :func:`calls_of`. Raises UsageError."""
-    wanted = [name.strip() for name in names if name.strip()]
-    if not wanted:
+    call_names = [name.strip() for name in names if name.strip()]
+    if not call_names:
         raise UsageError("no system call is named", hint="-e openat,read or -e '!futex'")
-    return [call for name in wanted for call in calls_of(name, machine)]
+    return [call for name in call_names for call in calls_of(name, machine)]
 
 
 def all_names(machine: str = "") -> list[str]:
@@ -186,20 +186,20 @@ def all_names(machine: str = "") -> list[str]:
 def sub_call(abi: str, name: str) -> tuple[int, int] | None:
     """Return the call that multiplexes a name, and the sub-call's number: ``bind`` of i386 is 2 of
     ``socketcall``."""
-    library = _seccomp()
+    library = _load_seccomp()
     if library is None or abi != "i386":
         return None
     sub_number = int(library.seccomp_syscall_resolve_name_arch(AUDIT[abi], os.fsencode(name)))
-    for by, numbers in _MULTIPLEXED.items():
+    for multiplexer, numbers in _MULTIPLEXED.items():
         if sub_number in numbers:
-            number = number_of(abi, by)
+            number = number_of(abi, multiplexer)
             return None if number is None else (number, numbers.stop - sub_number)
     return None
 
 
 def is_known(name: str, machine: str = "") -> bool:
     """Return whether any ABI, of this machine or another, has a call with this name."""
-    library = _seccomp()
+    library = _load_seccomp()
     if (
         library is not None
         and library.seccomp_syscall_resolve_name_arch(AUDIT["i386"], os.fsencode(name)) != -1

@@ -30,19 +30,19 @@ def root() -> Path:
     Raises NotPermittedError (PolicyError) if this process may not mount or read it, UnsupportedError if the
     kernel was built without it.
     """
-    tracing = next((path for path in (TRACING, OLD_TRACING) if _is_there(path)), None)
+    tracing = next((path for path in (TRACING, OLD_TRACING) if _exists(path)), None)
     problem: OSError | None = None
     if tracing is None:
-        tracing, problem = _mount_one()
+        tracing, problem = _mount_tracefs()
     if tracing is None:
-        raise _refusal(problem, _MOUNT)
+        raise _make_error(problem, _MOUNT)
     if not os.access(tracing, os.R_OK | os.X_OK, effective_ids=True):
-        raise _refusal(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tracing)), _READ)
+        raise _make_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tracing)), _READ)
     if not (tracing / _LIST).exists() and policy.is_confidential():
         # tracefs_create_file() makes no files once the kernel is locked down (Linux 5.4, ccbd54ff54e8)
-        raise policy.locked_down("trace events (tracefs)")
+        raise policy.make_lockdown_error("trace events (tracefs)")
     with contextlib.suppress(OSError):  # the other name is a courtesy to BCC
-        _show_both(tracing)
+        _mirror_path(tracing)
     return tracing
 
 
@@ -52,14 +52,14 @@ def event_id(category: str, event: str) -> int:
     Raises UnsupportedError if there is no such event, and the errors of :func:`root`.
     """
     try:
-        return int((_folder(category, event) / "id").read_text())
+        return int((_event_folder(category, event) / "id").read_text())
     except FileNotFoundError:
         raise UnsupportedError(
             f"this kernel has no trace event {category}:{event}",
             hint=f"what it has is in {TRACING}/available_events",
         ) from None
     except OSError as error:
-        raise policy.explain(error, f"trace event {category}:{event}", needed=_READ) from error
+        raise policy.explain(error, f"trace event {category}:{event}", capabilities=_READ) from error
 
 
 def event_format(name: str) -> bytes:
@@ -70,9 +70,9 @@ def event_format(name: str) -> bytes:
     category, _, event = name.partition(":")
     event_id(category, event)
     try:
-        return (_folder(category, event) / "format").read_bytes()
+        return (_event_folder(category, event) / "format").read_bytes()
     except OSError as error:
-        raise policy.explain(error, f"trace event {name}", needed=_READ) from error
+        raise policy.explain(error, f"trace event {name}", capabilities=_READ) from error
 
 
 def fields(name: str) -> list[str]:
@@ -87,7 +87,7 @@ def fields(name: str) -> list[str]:
 
 def has_event(category: str, event: str) -> bool:
     """Return whether a trace event exists. Raises the errors of :func:`root`."""
-    return (_folder(category, event) / "id").exists()
+    return (_event_folder(category, event) / "id").exists()
 
 
 def events() -> list[str]:
@@ -95,59 +95,59 @@ def events() -> list[str]:
     try:
         return sorted((root() / _LIST).read_text().split())
     except OSError as error:
-        raise policy.explain(error, "the list of trace events", needed=_READ) from error
+        raise policy.explain(error, "the list of trace events", capabilities=_READ) from error
 
 
-def _folder(category: str, event: str) -> Path:
+def _event_folder(category: str, event: str) -> Path:
     return root() / "events" / category / event
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     return mounts.is_mounted(mounts.TRACEFS, path)
 
 
-def _mount_one() -> tuple[Path | None, OSError | None]:
+def _mount_tracefs() -> tuple[Path | None, OSError | None]:
     """Mount tracefs: by itself, or in debugfs, which it was a part of before Linux 4.1."""
     try:
-        mounts.ensure(mounts.TRACEFS, TRACING)
+        mounts.ensure_mounted(mounts.TRACEFS, TRACING)
         return TRACING, None
     except OSError as error:
         problem = error
     if problem.errno in (errno.ENODEV, errno.ENOENT):
         with contextlib.suppress(OSError):
-            mounts.ensure(mounts.DEBUGFS, DEBUG)
+            mounts.ensure_mounted(mounts.DEBUGFS, DEBUG)
             if (OLD_TRACING / "events").is_dir():
                 return OLD_TRACING, None
     return None, problem
 
 
-def _show_both(tracing: Path) -> None:
+def _mirror_path(tracing: Path) -> None:
     """Make tracefs visible at its other path, too. Raises OSError if that fails."""
     if tracing != TRACING:
         if TRACING.is_dir():
-            mounts.ensure(mounts.TRACEFS, TRACING)
+            mounts.ensure_mounted(mounts.TRACEFS, TRACING)
         return
-    if _is_there(OLD_TRACING):
+    if _exists(OLD_TRACING):
         return
-    mounts.ensure(mounts.DEBUGFS, DEBUG)
+    mounts.ensure_mounted(mounts.DEBUGFS, DEBUG)
     # debugfs mounts tracefs in itself when somebody looks; a kernel may be built without that
     # (CONFIG_TRACEFS_AUTOMOUNT_DEPRECATED), and then has no folder to mount it on either.
     with contextlib.suppress(OSError):
         next(OLD_TRACING.iterdir(), None)
-    if _is_there(OLD_TRACING):
+    if _exists(OLD_TRACING):
         return
     if not OLD_TRACING.is_dir():
-        mounts.cover(DEBUG)
+        mounts.hide(DEBUG)
         OLD_TRACING.mkdir()
-    mounts.ensure(mounts.TRACEFS, OLD_TRACING)
+    mounts.ensure_mounted(mounts.TRACEFS, OLD_TRACING)
 
 
-def _refusal(error: OSError | None, needed: tuple[str, ...]) -> NotPermittedError | UnsupportedError:
+def _make_error(error: OSError | None, capabilities: tuple[str, ...]) -> NotPermittedError | UnsupportedError:
     if error is None or error.errno in (errno.ENODEV, errno.ENOENT):
         return UnsupportedError(
             "this kernel has no tracefs", hint="trace events need a kernel built with CONFIG_FTRACE"
         )
-    reached = policy.explain(error, "trace events (tracefs)", needed=needed)
-    if isinstance(reached, (NotPermittedError, UnsupportedError)):
-        return reached
-    return UnsupportedError(reached.message, hint=reached.hint)
+    policy_error = policy.explain(error, "trace events (tracefs)", capabilities=capabilities)
+    if isinstance(policy_error, (NotPermittedError, UnsupportedError)):
+        return policy_error
+    return UnsupportedError(policy_error.message, hint=policy_error.hint)

@@ -6,7 +6,7 @@ a user wrote can become C.
 
 from __future__ import annotations
 
-from pytracer.errors import ProbeSpecError, near
+from pytracer.errors import ProbeSpecError, suggest_near
 from pytracer.lang import syntax, types
 from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, convert, logical, number, size_of, unary
 from pytracer.lang.identifiers import Identifiers
@@ -79,12 +79,12 @@ class Checker(Identifiers):
             kind = self.scope.types.find(words[0], words[1])
             if kind is None:
                 known = self.scope.types.names(words[0])
-                raise self.fail(name, f"no {words[0]} {words[1]!r}", hint=near(words[1], known))
+                raise self.fail(name, f"no {words[0]} {words[1]!r}", hint=suggest_near(words[1], known))
         elif kind is None and len(words) == 1:
             kind = self.scope.types.find("typedef", words[0])
         if kind is None:
             known = {*types.BASIC, *types.WORDS} | self.scope.types.names("typedef")
-            raise self.fail(name, f"no type {' '.join(words)!r}", hint=near(" ".join(words), known))
+            raise self.fail(name, f"no type {' '.join(words)!r}", hint=suggest_near(" ".join(words), known))
         for _ in range(name.stars):
             kind = PointerType(kind, user=self.scope.memory == USER)
         return kind
@@ -240,7 +240,7 @@ class Checker(Identifiers):
         members = self.scope.types.members(kind)
         member = members.get(node.name)
         if member is None:
-            hint = near(node.name, members) or ("" if members else "what is in it is not known")
+            hint = suggest_near(node.name, members) or ("" if members else "what is in it is not known")
             raise ProbeSpecError(
                 f"{kind.name} has no member {node.name!r}", self.whole, node.at, node.end, hint=hint
             )

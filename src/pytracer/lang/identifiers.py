@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytracer.errors import ProbeSpecError, near
+from pytracer.errors import ProbeSpecError, suggest_near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import number
 from pytracer.lang.constants import constants
@@ -81,7 +81,7 @@ class Identifiers:
         if name.startswith("$"):
             known = {*_SPECIAL, _COMM, _TASK, _RETVAL, _LATENCY, "$entry"}
             return self.fail(
-                node, f"no {name!r}", hint=near(name.lower(), known) or f"there is {', '.join(known)}"
+                node, f"no {name!r}", hint=suggest_near(name.lower(), known) or f"there is {', '.join(known)}"
             )
         what = "field" if scope.record else "argument"
         if scope.entry is not None and name in scope.entry.named:
@@ -93,7 +93,7 @@ class Identifiers:
         if not scope.named and scope.missing_reason:
             return self.fail(node, f"{scope.what} has no {what} {name!r}", hint=scope.missing_reason)
         known = {*scope.named, *(["retval"] if scope.returned else [])}
-        hint = near(name, known) or f"there are {', '.join(sorted(known)[:24])}"
+        hint = suggest_near(name, known) or f"there are {', '.join(sorted(known)[:24])}"
         if scope.missing_reason and not hint.startswith("did"):
             hint = scope.missing_reason
         return self.fail(node, f"{scope.what} has no {what} {name!r}", hint=hint if known else "")

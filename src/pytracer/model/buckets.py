@@ -44,10 +44,10 @@ def by_power(counts: Array) -> Array:
     return np.add.reduceat(counts, first, axis=1)
 
 
-def percentiles(counts: Array, share: float, most: Sequence[int]) -> list[int]:
+def percentiles(counts: Array, share: float, maxima: Sequence[int]) -> list[int]:
     """Return for each row of counts by bucket, shape (n, BUCKETS), none of them empty, the value that a
-    ``share`` of all values does not exceed; ``most`` is at least the maximum of each."""
+    ``share`` of all values does not exceed; ``maxima`` is at least the maximum of each."""
     ranks = np.ceil(counts.sum(axis=1) * share)
     buckets = (np.cumsum(counts, axis=1) < ranks[:, None]).sum(axis=1)
     middles = (sum(bounds(bucket)) - 1 >> 1 for bucket in buckets.tolist())
-    return [min(middle, greatest) for middle, greatest in zip(middles, most, strict=True)]
+    return [min(middle, maximum) for middle, maximum in zip(middles, maxima, strict=True)]

@@ -246,13 +246,13 @@ class AuditResult(Statement):
     def describe(self) -> str:
         """Return the result as a sentence."""
         lost = f" and {self.lost} lost" if self.lost else ""
-        counted = f"{self.least}" if self.least == self.most else f"{self.least} to {self.most}"
+        count_text = f"{self.least}" if self.least == self.most else f"{self.least} to {self.most}"
         verdict = "they agree"
         if self.difference:
-            more = "more" if self.difference > 0 else "fewer"
-            verdict = f"{abs(self.difference)} {more} than the kernel"
+            comparison = "more" if self.difference > 0 else "fewer"
+            verdict = f"{abs(self.difference)} {comparison} than the kernel"
             verdict += f" ({self.tolerance})" if self.tolerance else ""
-        return f"audit: {self.seen} seen{lost}, {self.source} counted {counted}: {verdict}"
+        return f"audit: {self.seen} seen{lost}, {self.source} counted {count_text}: {verdict}"
 
 
 @record

@@ -57,20 +57,20 @@ class Ledger:
         """Add rows that were drained from the kernel."""
         self._interval.add(rows)
 
-    def interval(self, standing: Rows | None) -> Rows:
-        """Return the rows since the last call; ``standing`` is a reading of the rows that stay in the
+    def interval(self, table_rows: Rows | None) -> Rows:
+        """Return the rows since the last call; ``table_rows`` is a reading of the rows that stay in the
         kernel."""
         rows = self._interval.rows
         if rows is not None:
             self._before.add(rows)
             self._interval = Total(self._schema)
-        grown = standing
-        if standing is not None and self._previous is not None:
-            grown = subtract(standing, self._previous, self._schema)
-        self._previous = standing
+        grown = table_rows
+        if table_rows is not None and self._previous is not None:
+            grown = subtract(table_rows, self._previous, self._schema)
+        self._previous = table_rows
         return concatenate(rows, grown)
 
-    def total(self, standing: Rows | None) -> Rows:
+    def total(self, table_rows: Rows | None) -> Rows:
         """Return the rows of the whole run."""
         parts = [rows for rows in (self._before.rows, self._interval.rows) if rows is not None]
-        return concatenate(merge(parts, self._schema) if parts else None, standing)
+        return concatenate(merge(parts, self._schema) if parts else None, table_rows)

@@ -24,7 +24,7 @@ class Rows:
 def sum_cpus(keys: Array, values: Array, schema: Schema) -> Rows:
     """Sum per-CPU values of shape (n, cpus), or pass values of shape (n,) on.
 
-    ``latest`` columns take the copy of the CPU whose member ``seen`` is greatest.
+    ``last`` columns take the copy of the CPU whose member ``seen`` is greatest.
     """
     if values.ndim == 1:
         return Rows(keys, values)
@@ -33,56 +33,56 @@ def sum_cpus(keys: Array, values: Array, schema: Schema) -> Rows:
         total[column.source] = values[column.source].sum(axis=1)
     for column in schema.maxima:
         total[column.source] = values[column.source].max(axis=1)
-    latest = [column.source for column in schema.values if column.last]
-    if latest:
+    last_columns = [column.source for column in schema.values if column.last]
+    if last_columns:
         newest = values["seen"].argmax(axis=1)
         row = np.arange(values.shape[0])
-        for name in (*latest, "seen"):
+        for name in (*last_columns, "seen"):
             total[name] = values[name][row, newest]
     return Rows(keys, total)
 
 
-def rows_of_dense(dense: Rows, keys: np.dtype[Any], schema: Schema) -> Rows:
+def rows_of_dense(all_rows: Rows, keys: np.dtype[Any], schema: Schema) -> Rows:
     """Return the non-zero rows of an array map, whose indexes become ``keys`` (a dtype)."""
-    seen = np.zeros(len(dense), dtype=bool)
+    is_used = np.zeros(len(all_rows), dtype=bool)
     for column in schema.counters:
-        seen |= dense.values[column.source] != 0
-    named = np.zeros(int(seen.sum()), dtype=keys)
-    named[schema.keys[0].source] = dense.keys[seen]
-    return Rows(named, dense.values[seen])
+        is_used |= all_rows.values[column.source] != 0
+    named = np.zeros(int(is_used.sum()), dtype=keys)
+    named[schema.keys[0].source] = all_rows.keys[is_used]
+    return Rows(named, all_rows.values[is_used])
 
 
-def concatenate(one: Rows | None, other: Rows | None) -> Rows:
+def concatenate(first_rows: Rows | None, second_rows: Rows | None) -> Rows:
     """Concatenate rows without a common key; one of the two must be given."""
-    if one is None or other is None:
-        only = other if one is None else one
-        assert only is not None
-        return only
-    keys = np.concatenate((_bytes(one.keys), _bytes(other.keys)))
-    return Rows(keys.view(one.keys.dtype), np.concatenate((one.values, other.values)))
+    if first_rows is None or second_rows is None:
+        single = second_rows if first_rows is None else first_rows
+        assert single is not None
+        return single
+    keys = np.concatenate((_bytes(first_rows.keys), _bytes(second_rows.keys)))
+    return Rows(keys.view(first_rows.keys.dtype), np.concatenate((first_rows.values, second_rows.values)))
 
 
-def subtract(now: Rows, before: Rows, schema: Schema) -> Rows:
-    """Subtract the rows ``before`` from the rows ``now``; rows that did not grow are left out.
+def subtract(now: Rows, earlier: Rows, schema: Schema) -> Rows:
+    """Subtract the rows ``earlier`` from the rows ``now``; rows that did not grow are left out.
 
     A key that is missing from ``now`` adds nothing; a new key counts from zero. A maximum stays the maximum
     so far.
     """
     counters = [column.source for column in schema.counters]
     grown = now.values.copy()
-    if len(before) and len(now):
-        ordered = _bytes(before.keys)
+    if len(earlier) and len(now):
+        ordered = _bytes(earlier.keys)
         order = np.argsort(ordered)
-        wanted = _bytes(now.keys)
-        place = np.minimum(np.searchsorted(ordered, wanted, sorter=order), len(before) - 1)
-        match = order[place]
-        known = ordered[match] == wanted
+        keys = _bytes(now.keys)
+        index = np.minimum(np.searchsorted(ordered, keys, sorter=order), len(earlier) - 1)
+        match = order[index]
+        is_known = ordered[match] == keys
         for name in counters:
-            grown[name][known] -= before.values[name][match[known]]
-    moved = np.zeros(len(now), dtype=bool)
+            grown[name][is_known] -= earlier.values[name][match[is_known]]
+    is_changed = np.zeros(len(now), dtype=bool)
     for name in counters:
-        moved |= grown[name] != 0
-    return Rows(now.keys[moved], grown[moved])
+        is_changed |= grown[name] != 0
+    return Rows(now.keys[is_changed], grown[is_changed])
 
 
 def merge(parts: Sequence[Rows], schema: Schema) -> Rows:

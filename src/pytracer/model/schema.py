@@ -11,7 +11,7 @@ from pytracer.spec.outputs import Histogram, Listing, Output, Profile, Stacks, S
 class Schema:
     """The columns of one output as one run shows them.
 
-    ``keys`` identify a row, ``values`` are its counters (and ``latest`` columns, which follow the keys).
+    ``keys`` identify a row, ``values`` are its counters (and ``last`` columns, which follow the keys).
     """
 
     tracer: str
@@ -22,8 +22,8 @@ class Schema:
     @property
     def columns(self) -> tuple[Column, ...]:
         """All columns in the order they are shown."""
-        latest = tuple(column for column in self.values if column.last)
-        return self.keys + latest + tuple(column for column in self.values if not column.last)
+        last_columns = tuple(column for column in self.values if column.last)
+        return self.keys + last_columns + tuple(column for column in self.values if not column.last)
 
     @property
     def is_histogram(self) -> bool:

@@ -117,11 +117,11 @@ class Tabular:
         rows = [
             {name: _text(value) for name, value in row.items() if name != "time"} for row in rows_of(first)
         ]
-        more = len(table["time"]) - len(rows)
+        omitted = len(table["time"]) - len(rows)
         text = str(tabulate(rows, headers="keys", tablefmt=form, disable_numparse=True))
-        if more <= 0:
+        if omitted <= 0:
             return text
-        return f"{text}<p>and {more} more</p>" if form == "html" else f"{text}\nand {more} more"
+        return f"{text}<p>and {omitted} more</p>" if form == "html" else f"{text}\nand {omitted} more"
 
 
 def rows_of(columns: Mapping[str, Values | Coded]) -> Iterator[dict[str, Any]]:
@@ -147,8 +147,8 @@ def _as_array(values: Values | Coded) -> Array:
         return np.array([*values.names, None], dtype=object)[values.codes]
     if isinstance(values, np.ndarray):
         return values
-    known = [value for value in values if value is not None]
-    if known and all(isinstance(value, (int, float)) for value in known):
+    present = [value for value in values if value is not None]
+    if present and all(isinstance(value, (int, float)) for value in present):
         missing = [value is None for value in values]
         numbers = np.array([0 if value is None else value for value in values])
         return np.ma.masked_array(numbers, missing) if any(missing) else numbers

@@ -10,17 +10,17 @@ from pytracer.model.tabular import Coded
 
 
 def column_texts(
-    values: Array | Coded, encode: Callable[[Any], str], form: str = "%s", *, plain: bool = True
+    values: Array | Coded, encode: Callable[[Any], str], form: str = "%s", *, is_plain: bool = True
 ) -> list[str]:
     """Return ``form`` with each value of a column, of shape (n,), in the place of its ``%s``.
 
     ``encode`` makes the text of a value, or of None. It is called once for each distinct name, and not at all
-    for integers where these are ``plain``: shown by their digits.
+    for integers where these are ``is_plain``: shown by their digits.
     """
     if isinstance(values, Coded):
         texts = [form % encode(name) for name in (*values.names, None)]
         return list(map(texts.__getitem__, values.codes.tolist()))
-    if not plain or values.dtype.kind not in "iu" or values.ndim != 1:
+    if not is_plain or values.dtype.kind not in "iu" or values.ndim != 1:
         return [form % encode(value) for value in values.tolist()]
     if np.ma.isMaskedArray(values):
         null_text = form % encode(None)

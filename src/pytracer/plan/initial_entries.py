@@ -283,5 +283,7 @@ def _folder(path: str) -> Iterator[int]:
 
 def _headers() -> dict[int, int]:
     """Return the length of the link header of each interface whose header is not Ethernet's."""
-    lengths = {at: interfaces.link_header_length(link.type) for at, link in interfaces.interfaces().items()}
+    lengths = {
+        at: interfaces.link_header_length(link.type) for at, link in interfaces.list_interfaces().items()
+    }
     return {at: length for at, length in lengths.items() if length != interfaces.ETHERNET_HEADER}

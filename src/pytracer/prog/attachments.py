@@ -38,49 +38,51 @@ class Attachment:
     link: int = 0
 
 
-def attachments(programs: Mapping[int, KernelProgram], held: Holders, names: TargetNames) -> list[Attachment]:
+def attachments(
+    programs: Mapping[int, KernelProgram], holders: Holders, names: TargetNames
+) -> list[Attachment]:
     """Return all visible attachments. Raises OSError if the kernel does not list links.
 
     The kernel does not report programs on sockets, nor those that take samples without a link.
     """
-    wanted = any(one.type in _OF_NETWORKS for one in programs.values())
-    network = list_network_attachments(held.networks) if wanted else []
+    needs_network = any(item.type in _OF_NETWORKS for item in programs.values())
+    network = list_network_attachments(holders.networks) if needs_network else []
     all_links = links(programs, names)
-    by_link = {one.link for one in network if one.link}
-    attached = [Attachment(one.program, one.where, one.link) for one in network if one.link]
-    loose = [one for one in network if not one.link]
+    by_link = {item.link for item in network if item.link}
+    attached = [Attachment(item.program, item.where, item.link) for item in network if item.link]
+    without_link = [item for item in network if not item.link]
     for link in all_links:
         if link.id in by_link:
             continue
-        where = link.where
+        place = link.where
         if link.interface:
-            where = _take_attachment(link, loose)
-        attached.append(Attachment(link.program, where, link.id))
-    attached += [Attachment(one.program, one.where) for one in loose]
-    attached += [Attachment(event.program, _named(event.where, names)) for event in held.events]
-    linked = {(one.program, one.where) for one in attached if one.link}
-    attached += [one for one in _on_cgroups(programs) if (one.program, one.where) not in linked]
+            place = _take_attachment(link, without_link)
+        attached.append(Attachment(link.program, place, link.id))
+    attached += [Attachment(item.program, item.where) for item in without_link]
+    attached += [Attachment(event.program, _named(event.where, names)) for event in holders.events]
+    linked = {(item.program, item.where) for item in attached if item.link}
+    attached += [item for item in _on_cgroups(programs) if (item.program, item.where) not in linked]
     return list(dict.fromkeys(attached))
 
 
-def _take_attachment(link: LinkInfo, loose: list[NetworkAttachment]) -> str:
-    """Return the place of a link on an interface, and remove it from ``loose``: the kernel reports the
+def _take_attachment(link: LinkInfo, without_link: list[NetworkAttachment]) -> str:
+    """Return the place of a link on an interface, and remove it from ``without_link``: the kernel reports the
     interface's index without its namespace, so the attachment found there is the link's."""
-    for one in loose:
-        if (one.program, one.kind, one.interface) == (link.program, link.type, link.interface):
-            loose.remove(one)
-            return one.where
+    for item in without_link:
+        if (item.program, item.kind, item.interface) == (link.program, link.type, link.interface):
+            without_link.remove(item)
+            return item.where
     return f"{link.where.partition(':')[0]}:#{link.interface} in another netns"
 
 
-def _named(where: str, names: TargetNames) -> str:
-    kind, _, name = where.partition(":")
-    return f"t:{names.event(name)}" if kind == "t" else where
+def _named(place: str, names: TargetNames) -> str:
+    kind, _, name = place.partition(":")
+    return f"t:{names.event(name)}" if kind == "t" else place
 
 
 def _on_cgroups(programs: Mapping[int, KernelProgram]) -> Iterator[Attachment]:
     """Yield the attachments on cgroups, with or without a link; queries only the types of loaded programs."""
-    kinds = sorted({kind for one in programs.values() for kind in _OF_CGROUPS.get(one.type, ())})
+    kinds = sorted({kind for item in programs.values() for kind in _OF_CGROUPS.get(item.type, ())})
     for path, _, folder in cgroups() if kinds else ():
         with contextlib.suppress(OSError), _folder(folder) as descriptor:
             for kind in kinds:
@@ -97,9 +99,9 @@ def _folder(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def group_by_program(attached: Iterable[Attachment]) -> dict[int, list[Attachment]]:
+def group_by_program(found: Iterable[Attachment]) -> dict[int, list[Attachment]]:
     """Group attachments by program."""
-    sorted_out: dict[int, list[Attachment]] = {}
-    for one in attached:
-        sorted_out.setdefault(one.program, []).append(one)
-    return sorted_out
+    groups: dict[int, list[Attachment]] = {}
+    for attachment in found:
+        groups.setdefault(attachment.program, []).append(attachment)
+    return groups

@@ -88,17 +88,17 @@ class BytecodeLine:
 def listing(code: bytes, names: ReferenceFormatter | None = None) -> Iterator[BytecodeLine]:
     """Yield the instructions in ``code``. Unknown ones are shown as bytes."""
     names = names or ReferenceFormatter()
-    at = 0
-    while at + 8 <= len(code):
-        wide = code[at] == LD | _IMM | 0x18
-        raw = code[at : at + (16 if wide else 8)]
-        one = _Fields(raw)
-        text = _text(one, names)
-        jump = _jump(one)
-        number = at // 8
-        shown = f"({one.code:02x}) {text}" if text else f"({one.code:02x}) unknown: {raw.hex(' ')}"
-        yield BytecodeLine(number, raw, shown, None if jump is None else number + 1 + jump)
-        at += len(raw)
+    index = 0
+    while index + 8 <= len(code):
+        is_wide = code[index] == LD | _IMM | 0x18
+        raw = code[index : index + (16 if is_wide else 8)]
+        fields = _Fields(raw)
+        text = _text(fields, names)
+        jump = _jump(fields)
+        number = index // 8
+        line = f"({fields.code:02x}) {text}" if text else f"({fields.code:02x}) unknown: {raw.hex(' ')}"
+        yield BytecodeLine(number, raw, line, None if jump is None else number + 1 + jump)
+        index += len(raw)
 
 
 class _Fields:
@@ -120,116 +120,122 @@ class _Fields:
         return _TYPES[self.code & 0x18]
 
 
-def _jump(one: _Fields) -> int | None:
+def _jump(fields: _Fields) -> int | None:
     """Return the relative offset of a jump in instructions; None if it is not a jump."""
-    if one.kind not in (JMP, JMP32) or one.operation in (_CALL, _EXIT):
+    if fields.kind not in (JMP, JMP32) or fields.operation in (_CALL, _EXIT):
         return None
-    if one.operation == _ALWAYS:
-        if one.code & X:
+    if fields.operation == _ALWAYS:
+        if fields.code & X:
             return None
-        return one.imm if one.kind == JMP32 else one.off
-    return one.off
+        return fields.imm if fields.kind == JMP32 else fields.off
+    return fields.off
 
 
-def _text(one: _Fields, names: ReferenceFormatter) -> str:
-    if one.kind in (ALU, ALU64):
-        return _arithmetic(one)
-    if one.kind in (JMP, JMP32):
-        return _branch(one, names)
-    if one.kind == LD:
-        return _constant(one, names)
-    if one.kind == LDX:
-        sign = {_MEM: "u", _MEMSX: "s"}.get(one.mode)
-        return f"r{one.dst} = *({sign}{one.width} *)(r{one.src} {one.off:+d})" if sign else ""
-    if one.kind == ST:
-        if one.mode == _NOSPEC:
+def _text(fields: _Fields, names: ReferenceFormatter) -> str:
+    if fields.kind in (ALU, ALU64):
+        return _arithmetic(fields)
+    if fields.kind in (JMP, JMP32):
+        return _branch(fields, names)
+    if fields.kind == LD:
+        return _constant(fields, names)
+    if fields.kind == LDX:
+        sign = {_MEM: "u", _MEMSX: "s"}.get(fields.mode)
+        return f"r{fields.dst} = *({sign}{fields.width} *)(r{fields.src} {fields.off:+d})" if sign else ""
+    if fields.kind == ST:
+        if fields.mode == _NOSPEC:
             return "nospec"
-        return f"*(u{one.width} *)(r{one.dst} {one.off:+d}) = {one.imm}" if one.mode == _MEM else ""
-    if one.mode == _ATOMIC:
-        return _atomic(one)
-    return f"*(u{one.width} *)(r{one.dst} {one.off:+d}) = r{one.src}" if one.mode == _MEM else ""
+        return (
+            f"*(u{fields.width} *)(r{fields.dst} {fields.off:+d}) = {fields.imm}"
+            if fields.mode == _MEM
+            else ""
+        )
+    if fields.mode == _ATOMIC:
+        return _atomic(fields)
+    return (
+        f"*(u{fields.width} *)(r{fields.dst} {fields.off:+d}) = r{fields.src}" if fields.mode == _MEM else ""
+    )
 
 
-def _arithmetic(one: _Fields) -> str:
-    letter = "r" if one.kind == ALU64 else "w"
-    dst, src = f"{letter}{one.dst}", f"{letter}{one.src}"
-    if one.operation == _NEGATE:
-        return "" if one.code & X else f"{dst} = -{dst}"
-    if one.operation == _SWAP:
-        order = "bswap" if one.kind == ALU64 else "be" if one.code & X else "le"
-        return f"r{one.dst} = {order}{one.imm} r{one.dst}"
-    sign = _ALU.get(one.operation)
+def _arithmetic(fields: _Fields) -> str:
+    letter = "r" if fields.kind == ALU64 else "w"
+    dst, src = f"{letter}{fields.dst}", f"{letter}{fields.src}"
+    if fields.operation == _NEGATE:
+        return "" if fields.code & X else f"{dst} = -{dst}"
+    if fields.operation == _SWAP:
+        order = "bswap" if fields.kind == ALU64 else "be" if fields.code & X else "le"
+        return f"r{fields.dst} = {order}{fields.imm} r{fields.dst}"
+    sign = _ALU.get(fields.operation)
     if sign is None:
         return ""
-    if one.operation in (_DIVIDE, _MODULO) and one.off == 1:
+    if fields.operation in (_DIVIDE, _MODULO) and fields.off == 1:
         sign = f"s{sign}"
-    if not one.code & X:
-        return f"{dst} {sign} {one.imm}"
-    if one.operation == _MOVE and one.off:
-        if one.off == _PER_CPU:
+    if not fields.code & X:
+        return f"{dst} {sign} {fields.imm}"
+    if fields.operation == _MOVE and fields.off:
+        if fields.off == _PER_CPU:
             return f"{dst} = &(void __percpu *)({src})"
-        if one.kind == ALU64 and one.off == _ADDRESS_SPACE:
-            return f"{dst} = addr_space_cast({src}, {one.imm >> 16}, {one.imm & 0xFFFF})"
-        return f"{dst} = (s{one.off}){src}"
+        if fields.kind == ALU64 and fields.off == _ADDRESS_SPACE:
+            return f"{dst} = addr_space_cast({src}, {fields.imm >> 16}, {fields.imm & 0xFFFF})"
+        return f"{dst} = (s{fields.off}){src}"
     return f"{dst} {sign} {src}"
 
 
-def _branch(one: _Fields, names: ReferenceFormatter) -> str:
-    if one.operation == _CALL and one.kind == JMP:
-        return _call(one, names)
-    if one.operation == _EXIT and one.kind == JMP:
+def _branch(fields: _Fields, names: ReferenceFormatter) -> str:
+    if fields.operation == _CALL and fields.kind == JMP:
+        return _call(fields, names)
+    if fields.operation == _EXIT and fields.kind == JMP:
         return "exit"
-    if one.operation == _ALWAYS:
-        if one.code & X:
-            return f"gotox r{one.dst}"
-        return f"goto pc{one.off:+d}" if one.kind == JMP else f"gotol pc{one.imm:+d}"
-    if one.operation == _MAYBE and one.kind == JMP:
-        return f"may_goto pc{one.off:+d}"
-    sign = _CONDITIONS.get(one.operation)
+    if fields.operation == _ALWAYS:
+        if fields.code & X:
+            return f"gotox r{fields.dst}"
+        return f"goto pc{fields.off:+d}" if fields.kind == JMP else f"gotol pc{fields.imm:+d}"
+    if fields.operation == _MAYBE and fields.kind == JMP:
+        return f"may_goto pc{fields.off:+d}"
+    sign = _CONDITIONS.get(fields.operation)
     if sign is None:
         return ""
-    letter = "r" if one.kind == JMP else "w"
-    right = f"{letter}{one.src}" if one.code & X else f"{one.imm & 0xFFFFFFFF:#x}"
-    return f"if {letter}{one.dst} {sign} {right} goto pc{one.off:+d}"
+    letter = "r" if fields.kind == JMP else "w"
+    right = f"{letter}{fields.src}" if fields.code & X else f"{fields.imm & 0xFFFFFFFF:#x}"
+    return f"if {letter}{fields.dst} {sign} {right} goto pc{fields.off:+d}"
 
 
-def _call(one: _Fields, names: ReferenceFormatter) -> str:
-    if one.src == _OWN:  # once there is native code, how far it is stands in the offset
-        return f"call pc{one.off or one.imm:+d}"
-    name = names.function(one.imm) if one.src == _KERNEL else names.helper(one.imm)
+def _call(fields: _Fields, names: ReferenceFormatter) -> str:
+    if fields.src == _OWN:  # once there is native code, how far it is stands in the offset
+        return f"call pc{fields.off or fields.imm:+d}"
+    name = names.function(fields.imm) if fields.src == _KERNEL else names.helper(fields.imm)
     return f"call {name or 'a function whose name is hidden'}"
 
 
-def _constant(one: _Fields, names: ReferenceFormatter) -> str:
-    if one.mode == _ABS:
-        return f"r0 = *(u{one.width} *)skb[{one.imm}]"
-    if one.mode == _IND:
-        return f"r0 = *(u{one.width} *)skb[r{one.src} + {one.imm}]"
-    if one.code != LD | _IMM | 0x18:
+def _constant(fields: _Fields, names: ReferenceFormatter) -> str:
+    if fields.mode == _ABS:
+        return f"r0 = *(u{fields.width} *)skb[{fields.imm}]"
+    if fields.mode == _IND:
+        return f"r0 = *(u{fields.width} *)skb[r{fields.src} + {fields.imm}]"
+    if fields.code != LD | _IMM | 0x18:
         return ""
-    if one.src == _MAP:
-        return f"r{one.dst} = map[{names.map(one.imm)}]"
-    if one.src == _MAP_VALUE:
-        return f"r{one.dst} = map[{names.map(one.imm)}][0]+{one.upper & 0xFFFFFFFF}"
-    if one.src == _FUNCTION:
-        return f"r{one.dst} = subprog[{one.imm:+d}]"
-    return f"r{one.dst} = {(one.upper & 0xFFFFFFFF) << 32 | one.imm & 0xFFFFFFFF:#x}"
+    if fields.src == _MAP:
+        return f"r{fields.dst} = map[{names.map(fields.imm)}]"
+    if fields.src == _MAP_VALUE:
+        return f"r{fields.dst} = map[{names.map(fields.imm)}][0]+{fields.upper & 0xFFFFFFFF}"
+    if fields.src == _FUNCTION:
+        return f"r{fields.dst} = subprog[{fields.imm:+d}]"
+    return f"r{fields.dst} = {(fields.upper & 0xFFFFFFFF) << 32 | fields.imm & 0xFFFFFFFF:#x}"
 
 
-def _atomic(one: _Fields) -> str:
-    place = f"(u{one.width} *)(r{one.dst} {one.off:+d})"
-    wide = "64" if one.width == "64" else ""
-    if one.imm == _EXCHANGE:
-        return f"r{one.src} = atomic{wide}_xchg({place}, r{one.src})"
-    if one.imm == _COMPARE:
-        return f"r0 = atomic{wide}_cmpxchg({place}, r0, r{one.src})"
-    if one.imm == _ACQUIRE:
-        return f"r{one.dst} = load_acquire((u{one.width} *)(r{one.src} {one.off:+d}))"
-    if one.imm == _RELEASE:
-        return f"store_release({place}, r{one.src})"
-    known = _ATOMICS.get(one.imm & ~_FETCH)
-    if known is None:
+def _atomic(fields: _Fields) -> str:
+    operand = f"(u{fields.width} *)(r{fields.dst} {fields.off:+d})"
+    suffix = "64" if fields.width == "64" else ""
+    if fields.imm == _EXCHANGE:
+        return f"r{fields.src} = atomic{suffix}_xchg({operand}, r{fields.src})"
+    if fields.imm == _COMPARE:
+        return f"r0 = atomic{suffix}_cmpxchg({operand}, r0, r{fields.src})"
+    if fields.imm == _ACQUIRE:
+        return f"r{fields.dst} = load_acquire((u{fields.width} *)(r{fields.src} {fields.off:+d}))"
+    if fields.imm == _RELEASE:
+        return f"store_release({operand}, r{fields.src})"
+    operation = _ATOMICS.get(fields.imm & ~_FETCH)
+    if operation is None:
         return ""
-    if one.imm & _FETCH:
-        return f"r{one.src} = atomic{wide}_fetch_{known[0]}({place}, r{one.src})"
-    return f"lock *{place} {known[1]}= r{one.src}"
+    if fields.imm & _FETCH:
+        return f"r{fields.src} = atomic{suffix}_fetch_{operation[0]}({operand}, r{fields.src})"
+    return f"lock *{operand} {operation[1]}= r{fields.src}"

@@ -52,18 +52,20 @@ def dump_program(name: str, *, entries: int) -> ProgramDump:
     try:
         programs = ProgramLister().list()
         if not name.isdecimal() or int(name) not in programs:
-            raise UnknownNameError("program", name, map(str, programs), where="pytracer prog lists them")
+            raise UnknownNameError(
+                "program", name, map(str, programs), where_listed="pytracer prog lists them"
+            )
         number = int(name)
         program = programs[number]
-        known = context(programs, TargetNames())
-        facts = row(RunCount(program, 0, 0, None), 0, known)
+        table_context = context(programs, TargetNames())
+        facts = row(RunCount(program, 0, 0, None), 0, table_context)
         with open_object(ObjectKind.PROGRAM, number) as descriptor:
             info = read_program(descriptor)
         tables = tuple(_tables(info, entries))
     except FileNotFoundError:
         raise PytracerError(f"program {name} has gone while it was looked at") from None
     except OSError as error:
-        raise explain(error, f"looking at program {name}", needed=NEEDED) from error
+        raise explain(error, f"looking at program {name}", capabilities=NEEDED) from error
     symbols = KernelSymbols()
     names = KernelReferenceFormatter({table.info.id: table.info.name for table, _ in tables}, symbols)
     begin = info.functions[0].address if info.functions else 0
@@ -77,11 +79,13 @@ def dump_program(name: str, *, entries: int) -> ProgramDump:
     by_address = _Lines((line.address, line) for line in info.lines if line.address)
     return ProgramDump(
         facts=facts,
-        unseen=known.unseen,
+        unseen=table_context.unseen,
         info=info,
         maps=tables,
-        bytecode=tuple((by_insn.new(one.number), one) for one in listing(info.xlated, names)),
-        native=tuple((by_address.new(one.address), one) for one in code),
+        bytecode=tuple(
+            (by_insn.new(instruction.number), instruction) for instruction in listing(info.xlated, names)
+        ),
+        native=tuple((by_address.new(instruction.address), instruction) for instruction in code),
         begin=begin,
         hint=hint if info.jited else HIDDEN if info.jited_size else NONE,
     )
@@ -96,10 +100,10 @@ class _Lines:
         self._lines = [line for _, line in ordered]
         self._last: SourceLine | None = None
 
-    def new(self, at: int) -> SourceLine | None:
-        """Return the line at the position ``at``, or None if it is the same as at the last call."""
-        place = bisect.bisect_right(self._starts, at) - 1
-        line = self._lines[place] if place >= 0 else None
+    def new(self, insn: int) -> SourceLine | None:
+        """Return the line at the position ``insn``, or None if it is the same as at the last call."""
+        index = bisect.bisect_right(self._starts, insn) - 1
+        line = self._lines[index] if index >= 0 else None
         if line == self._last:
             return None
         self._last = line

@@ -56,12 +56,16 @@ def _filters() -> Iterator[Leftover]:
     for index in clsact.list_qdiscs():
         name = _interface(index)
         present = clsact.list_filters(index)
-        dead = [one for one in present if one.owner_match and is_dead(one.owner_match[1])]
-        for one in dead:
-            direction = NAMES[one.direction]
-            command = f"tc filter del dev {name} {direction} pref {one.priority} handle {one.handle:#x} bpf"
-            yield Leftover(f"a filter on {name} {direction}", command)
-        if dead and len(dead) == len(present) and any(one.owner_match and one.owner_match[2] for one in dead):
+        dead = [leftover for leftover in present if leftover.owner_match and is_dead(leftover.owner_match[1])]
+        for leftover in dead:
+            direction = NAMES[leftover.direction]
+            place = f"dev {name} {direction} pref {leftover.priority} handle {leftover.handle:#x}"
+            yield Leftover(f"a filter on {name} {direction}", f"tc filter del {place} bpf")
+        if (
+            dead
+            and len(dead) == len(present)
+            and any(leftover.owner_match and leftover.owner_match[2] for leftover in dead)
+        ):
             yield Leftover(f"the qdisc clsact on {name}", f"tc qdisc del dev {name} clsact")
 
 
@@ -82,9 +86,11 @@ def _cgroups() -> Iterator[Leftover]:
                 for kind in _ATTACH_TYPES:
                     with contextlib.suppress(OSError):
                         for number in dead.intersection(cgroup.query_attached(folder, kind)):
-                            called = attach_type(kind)
-                            command = f"bpftool cgroup detach {shlex.quote(str(path))} {called} id {number}"
-                            yield Leftover(f"program {number} on cgroup {path} ({called})", command)
+                            attach_name = attach_type(kind)
+                            command = (
+                                f"bpftool cgroup detach {shlex.quote(str(path))} {attach_name} id {number}"
+                            )
+                            yield Leftover(f"program {number} on cgroup {path} ({attach_name})", command)
             finally:
                 os.close(folder)
 

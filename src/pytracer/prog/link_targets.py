@@ -44,10 +44,10 @@ class TargetNames:
         self._symbols = KernelSymbols()
         self._modules: dict[int, str] = {}  # by the id of a BTF: whose it is, "" where it is not the kernel's
 
-    def function_at(self, where: int) -> str:
+    def function_at(self, address: int) -> str:
         """Return the name of the kernel function at an address."""
         arrays.load()
-        return self._symbols.names(arrays.np.array([where], arrays.np.uint64))[0]
+        return self._symbols.names(arrays.np.array([address], arrays.np.uint64))[0]
 
     def function(self, btf: int, number: int) -> str:
         """Return the name of a function (or type) by its number in a kernel BTF; a module's as

@@ -51,9 +51,9 @@ def _links(programs: Mapping[int, KernelProgram], names: TargetNames) -> Iterato
     for number in iter_ids(ObjectKind.LINK):
         with ignore_vanished(), open_object(ObjectKind.LINK, number) as descriptor:
             link = _Raw(descriptor, programs, names)
-            kind, where = _KINDS.get(link.type, (f"type {link.type}", lambda _: ""))
+            kind, describe = _KINDS.get(link.type, (f"type {link.type}", lambda _: ""))
             index = link.word(16) if kind in _ON_INTERFACES else 0
-            yield LinkInfo(number, kind, link.program, where(link), index)
+            yield LinkInfo(number, kind, link.program, describe(link), index)
 
 
 class _Raw:
@@ -65,22 +65,22 @@ class _Raw:
         object_info(descriptor, self._data)
         self.type, _, self.program = struct.unpack_from("III", self._data)
 
-    def word(self, at: int) -> int:
+    def word(self, offset: int) -> int:
         """Return an unsigned 32-bit number."""
-        return int(struct.unpack_from("I", self._data, at)[0])
+        return int(struct.unpack_from("I", self._data, offset)[0])
 
-    def long(self, at: int) -> int:
+    def long(self, offset: int) -> int:
         """Return an unsigned 64-bit number."""
-        return int(struct.unpack_from("Q", self._data, at)[0])
+        return int(struct.unpack_from("Q", self._data, offset)[0])
 
     def array(self, pointer_at: int, count_at: int, size: int) -> bytes:
         """Return ``size`` bytes that the kernel writes to a pointer, which takes a second call. The number of
         elements is at ``count_at``."""
-        room, again = bytearray(size), bytearray(_SIZE)
-        struct.pack_into("Q", again, pointer_at, address(room))
-        struct.pack_into("I", again, count_at, self.word(count_at) or size)
-        object_info(self._descriptor, again)
-        return bytes(room)
+        buffer, request = bytearray(size), bytearray(_SIZE)
+        struct.pack_into("Q", request, pointer_at, address(buffer))
+        struct.pack_into("I", request, count_at, self.word(count_at) or size)
+        object_info(self._descriptor, request)
+        return bytes(buffer)
 
     def text(self, pointer_at: int, length_at: int) -> str:
         """Return a string that the kernel writes to a pointer."""

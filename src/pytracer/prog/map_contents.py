@@ -40,8 +40,8 @@ class MapContents:
     zero: int = 0
 
 
-def read_contents(descriptor: int, info: MapInfo, most: int) -> MapContents:
-    """Read the map, and decode the first ``most`` entries. Raises OSError."""
+def read_contents(descriptor: int, info: MapInfo, limit: int) -> MapContents:
+    """Read the map, and decode the first ``limit`` entries. Raises OSError."""
     if info.type not in _READABLE:
         return MapContents(None, reason="the kernel does not show what is in maps of this type")
     per_cpu = info.type in PER_CPU
@@ -54,15 +54,19 @@ def read_contents(descriptor: int, info: MapInfo, most: int) -> MapContents:
     zero = 0
     if info.type in _ARRAYS:
         size = info.value_size * cpus
-        used = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), size).any(axis=1)
-        zero = len(keys) - int(used.sum())
-        keys, values = keys[used], values[used]
+        is_used = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), size).any(axis=1)
+        zero = len(keys) - int(is_used.sum())
+        keys, values = keys[is_used], values[is_used]
     key_of, value_of = decoders(info)
 
     def shown(value: Any) -> Any:
-        return [value_of(one.tobytes()) for one in value] if per_cpu else value_of(value.tobytes())
+        return (
+            [value_of(value_bytes.tobytes()) for value_bytes in value]
+            if per_cpu
+            else value_of(value.tobytes())
+        )
 
-    first = zip(keys[:most], values[:most], strict=True)
+    first = zip(keys[:limit], values[:limit], strict=True)
     entries = tuple((key_of(key.tobytes()), shown(value)) for key, value in first)
     return MapContents(len(keys), entries, zero=zero)
 
@@ -109,14 +113,15 @@ def value(btf: Btf, type_id: int, data: bytes) -> Any:
             number = int.from_bytes(data[: integer.size], sys.byteorder, signed=integer.signed)
             return bool(number) if integer.boolean else number
         case BtfKind.ENUM | BtfKind.ENUM64:
-            signed = btf.enum_signed(type_id)
-            number = int.from_bytes(data[: btf.size_of(type_id)], sys.byteorder, signed=signed)
+            is_signed = btf.enum_signed(type_id)
+            number = int.from_bytes(data[: btf.size_of(type_id)], sys.byteorder, signed=is_signed)
             return _enumerator(btf, type_id, number)
         case BtfKind.ARRAY:
             return _array(btf, type_id, data)
         case BtfKind.STRUCT | BtfKind.UNION:
             return {
-                one.name: _member(btf, one.type, one.bit_offset, one.bits, data) for one in btf.walk(type_id)
+                member.name: _member(btf, member.type, member.bit_offset, member.bits, data)
+                for member in btf.walk(type_id)
             }
         case BtfKind.FLOAT:
             return struct.unpack("f" if btf.size_of(type_id) == 4 else "d", data[: btf.size_of(type_id)])[0]
@@ -126,7 +131,7 @@ def value(btf: Btf, type_id: int, data: bytes) -> Any:
 
 def _enumerator(btf: Btf, type_id: int, number: int) -> str | int:
     """Return the name of an enumeration's value, or the number if it has none."""
-    return next((name for name, one in btf.enumerators(type_id) if one == number), number)
+    return next((name for name, constant in btf.enumerators(type_id) if constant == number), number)
 
 
 def _array(btf: Btf, type_id: int, data: bytes) -> Any:
@@ -134,18 +139,20 @@ def _array(btf: Btf, type_id: int, data: bytes) -> Any:
     size, kind = btf.size_of(element), btf.resolve(element)
     if size == 1 and btf.kind(kind) is BtfKind.INT and btf.name(kind) == "char":
         return from_bytes(data[:length].partition(b"\0")[0])
-    return [value(btf, element, data[at * size : (at + 1) * size]) for at in range(length)]
+    return [value(btf, element, data[index * size : (index + 1) * size]) for index in range(length)]
 
 
 def _member(btf: Btf, type_id: int, offset: int, bits: int, data: bytes) -> Any:
     if not bits:
         return value(btf, type_id, data[offset // 8 : offset // 8 + btf.size_of(type_id)])
-    whole = int.from_bytes(data[offset // 8 : (offset + bits + 7) // 8], sys.byteorder)
-    number = whole >> offset % 8 & (1 << bits) - 1  # as little-endian machines lay them out
+    container = int.from_bytes(data[offset // 8 : (offset + bits + 7) // 8], sys.byteorder)
+    number = container >> offset % 8 & (1 << bits) - 1  # as little-endian machines lay them out
     kind = btf.resolve(type_id)
     less = number - (1 << bits) if number >> bits - 1 else number
     if btf.kind(kind) in ENUMS:
-        signed = any(one < 0 for _, one in btf.enumerators(kind))  # the type's sign is not always known
-        return _enumerator(btf, kind, less if signed else number)
+        is_signed = any(
+            constant < 0 for _, constant in btf.enumerators(kind)
+        )  # the type's sign is not always known
+        return _enumerator(btf, kind, less if is_signed else number)
     integer = btf.integer(kind)
     return bool(number) if integer.boolean else less if integer.signed else number

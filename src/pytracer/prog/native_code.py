@@ -38,15 +38,17 @@ def disassemble(
     reader, hint = _reader(machine or os.uname().machine)
     if reader is None:
         rows = range(0, len(code), _ROW)
-        return [NativeInstruction(address + at, code[at : at + _ROW], "") for at in rows], hint
+        return [
+            NativeInstruction(address + offset, code[offset : offset + _ROW], "") for offset in rows
+        ], hint
     inside = range(address, address + len(code))
     native = []
-    for one in reader.disasm(code, address):
-        text = f"{one.mnemonic} {one.op_str}".strip()
-        target = _target(one)
+    for instruction in reader.disasm(code, address):
+        text = f"{instruction.mnemonic} {instruction.op_str}".strip()
+        target = _target(instruction)
         if target is not None and target not in inside and name_of is not None:
             text += f" <{name_of(target)}>"
-        native.append(NativeInstruction(one.address, bytes(one.bytes), text, target))
+        native.append(NativeInstruction(instruction.address, bytes(instruction.bytes), text, target))
     return native, ""
 
 
@@ -57,11 +59,11 @@ def disassemble_program(
     contiguous."""
     if not any(function.address for function in info.functions):  # the kernel hides it
         return disassemble(info.jited, 0, name_of=name_of)
-    instructions, hint, at = list[NativeInstruction](), "", 0
+    instructions, hint, insn = list[NativeInstruction](), "", 0
     for function in info.functions:
-        code, hint = disassemble(info.jited[at : at + function.size], function.address, name_of=name_of)
+        code, hint = disassemble(info.jited[insn : insn + function.size], function.address, name_of=name_of)
         instructions += code
-        at += function.size
+        insn += function.size
     return instructions, hint
 
 
@@ -79,11 +81,11 @@ def _reader(machine: str) -> tuple[Any, str]:
     return reader, ""
 
 
-def _target(one: Any) -> int | None:
+def _target(instruction: Any) -> int | None:
     """Return the target of a jump or a call: its last operand, if that is a number."""
-    if not one.mnemonic.startswith(("j", "call", "b", "cb", "tb")):
+    if not instruction.mnemonic.startswith(("j", "call", "b", "cb", "tb")):
         return None
-    last = one.op_str.rpartition(",")[2].strip().removeprefix("#")
+    last = instruction.op_str.rpartition(",")[2].strip().removeprefix("#")
     try:
         return int(last, 16) if last.startswith("0x") else None
     except ValueError:

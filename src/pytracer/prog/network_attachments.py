@@ -44,12 +44,15 @@ class NetworkAttachment:
 def list_network_attachments(namespaces: Mapping[int, int]) -> list[NetworkAttachment]:
     """List the programs of this network namespace, and of those that processes are in (namespace's inode ->
     process id)."""
-    own = Path("/proc/thread-self/ns/net").stat().st_ino
+    own_namespace = Path("/proc/thread-self/ns/net").stat().st_ino
     attached = list(_attachments_in_namespace())
     for number, process in namespaces.items():
-        if number != own:
+        if number != own_namespace:
             attachments = _in_namespace(process, number)
-            attached += [replace(one, where=f"{one.where} in netns {_name(number)}") for one in attachments]
+            attached += [
+                replace(attachment, where=f"{attachment.where} in netns {_name(number)}")
+                for attachment in attachments
+            ]
     return attached
 
 
@@ -73,7 +76,7 @@ def query(target: int, kind: int) -> list[tuple[int, int]]:
 def _attachments_in_namespace() -> Iterator[NetworkAttachment]:
     """Yield the attachments in the calling thread's namespace. Kinds that cannot be queried are left out."""
     with contextlib.suppress(OSError):
-        names = {number: one.name for number, one in interfaces.interfaces().items()}
+        names = {number: interface.name for number, interface in interfaces.list_interfaces().items()}
         for index, programs in list_xdp_programs().items():
             for program in programs:
                 yield NetworkAttachment(program, "xdp", f"xdp:{names.get(index, f'#{index}')}", index)
@@ -104,7 +107,7 @@ def _in_traffic_control(names: Mapping[int, str]) -> Iterator[NetworkAttachment]
         for parent, direction in parents.items():
             with contextlib.suppress(OSError):  # an interface that has gone
                 for _, options in read_filter_messages(index, parent):
-                    raw = rtnetlink.attribute(options, _BPF_ID) if options is not None else b""
+                    raw = rtnetlink.find_attribute(options, _BPF_ID) if options is not None else b""
                     if raw:
                         program = int.from_bytes(raw, sys.byteorder)
                         yield NetworkAttachment(

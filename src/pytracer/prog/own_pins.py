@@ -54,7 +54,7 @@ def pin(program: KernelProgram, links: Iterable[int]) -> Path:
     """
     folder = FOLDER / f"{program.id}-{program.info.tag}"
     paths = list[Path]()
-    wanted = [
+    pin_list = [
         (ObjectKind.PROGRAM, program.id, _PROGRAM),
         *((ObjectKind.LINK, link, f"link-{link}") for link in links),
     ]
@@ -63,7 +63,7 @@ def pin(program: KernelProgram, links: Iterable[int]) -> Path:
         if not folder.exists():
             folder.mkdir(mode=0o700)
             paths.append(folder)
-        for kind, number, name in wanted:
+        for kind, number, name in pin_list:
             path = folder / name
             if path.exists() and _pins(path, kind, number):
                 continue
@@ -86,34 +86,34 @@ def list_pinned() -> list[PinnedProgram]:
     if not FOLDER.is_dir():
         return []
     _check_folder()
-    return sorted(_found(), key=lambda one: one.program)
+    return sorted(_found(), key=lambda pinned: pinned.program)
 
 
-def unpin(one: PinnedProgram) -> None:
+def unpin(pinned: PinnedProgram) -> None:
     """Remove the pins of a program; it is unloaded unless something else holds it. Raises PytracerError if
     its folder has anything else in it: then nothing is removed."""
-    paths = [one.folder / _PROGRAM, *(one.folder / f"link-{link}" for link in one.links)]
-    if unknown := sorted(set(one.folder.iterdir()) - set(paths)):
+    paths = [pinned.folder / _PROGRAM, *(pinned.folder / f"link-{link}" for link in pinned.links)]
+    if unknown := sorted(set(pinned.folder.iterdir()) - set(paths)):
         raise PytracerError(f"{unknown[0]} is not pytracer's: nothing was removed", hint="look at what it is")
     try:
         for path in reversed(paths):  # links first: a program without its name is not found again
             path.unlink(missing_ok=True)
-        one.folder.rmdir()
+        pinned.folder.rmdir()
     except OSError as error:
-        raise explain(error, f"removing {one.folder}", needed=_NEEDED) from error
+        raise explain(error, f"removing {pinned.folder}", capabilities=_NEEDED) from error
     _leave()
 
 
-def restore(one: PinnedProgram, links: Iterable[int] | None) -> None:
+def restore(pinned: PinnedProgram, links: Iterable[int] | None) -> None:
     """Remove the pins that a program did not have before: all if ``links`` is None, else all but those.
 
     Raises the errors of ``unpin``.
     """
     if links is None:
-        unpin(one)
+        unpin(pinned)
         return
-    for link in set(one.links) - set(links):
-        (one.folder / f"link-{link}").unlink(missing_ok=True)
+    for link in set(pinned.links) - set(links):
+        (pinned.folder / f"link-{link}").unlink(missing_ok=True)
 
 
 def _found() -> Iterator[PinnedProgram]:
@@ -135,8 +135,8 @@ def _pins(path: Path, kind: ObjectKind, number: int, program: int = 0, *, tag: s
     """Return whether a pin is of that object, and of that ``program`` and ``tag`` if given."""
     with contextlib.suppress(OSError):
         pin = pins.read_pin(str(path))
-        of = not program or pin.program == program
-        return pin.kind is kind and pin.id == number and of and tag in ("", pin.tag)
+        is_match = not program or pin.program == program
+        return pin.kind is kind and pin.id == number and is_match and tag in ("", pin.tag)
     return False
 
 
@@ -182,4 +182,4 @@ def _explain(error: OSError, program: KernelProgram, folder: Path) -> PytracerEr
         return PytracerError(f"{action}: something else is in {folder}", hint="look at what it is")
     if error.errno == errno.ENOENT:
         return PytracerError(f"{action}: it has gone")
-    return explain(error, action, needed=_NEEDED)
+    return explain(error, action, capabilities=_NEEDED)

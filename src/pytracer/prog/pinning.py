@@ -41,16 +41,18 @@ def pin(names: Iterable[str], *, attached: bool) -> list[PinnedProgramInfo]:
     if attached:
         for number in ids:
             _check_attachment(number, links[number], processes)
-    before = {one.program: one.links for one in own_pins.list_pinned()}
+    pinned_before = {
+        pinned_program.program: pinned_program.links for pinned_program in own_pins.list_pinned()
+    }
     try:
         for number in ids:
             own_pins.pin(programs[number], links[number])
     except PytracerError:
-        for one in own_pins.list_pinned():
-            if one.program in ids:
-                own_pins.restore(one, before.get(one.program))
+        for pinned_program in own_pins.list_pinned():
+            if pinned_program.program in ids:
+                own_pins.restore(pinned_program, pinned_before.get(pinned_program.program))
         raise
-    pinned = {one.program: one for one in own_pins.list_pinned()}
+    pinned = {pinned_program.program: pinned_program for pinned_program in own_pins.list_pinned()}
     return [_describe_pin(pinned[number], programs, processes) for number in ids]
 
 
@@ -60,34 +62,34 @@ def unload(names: Iterable[str]) -> tuple[list[PinnedProgramInfo], list[Pytracer
     Other pins stay. Returns the removed ones, and an error for each program that pytracer did not pin or
     whose pins could not be removed; the others are removed.
     """
-    names, refused = tuple(names), list[PytracerError]()
-    pinned = {one.program: one for one in own_pins.list_pinned()}
-    wanted = dict[int, None]()
+    names, errors = tuple(names), list[PytracerError]()
+    pinned = {pinned_program.program: pinned_program for pinned_program in own_pins.list_pinned()}
+    ids = dict[int, None]()
     for name in names:
         if name == TRACER_OWNED:
-            wanted |= dict.fromkeys(pinned)
+            ids |= dict.fromkeys(pinned)
         elif (number := _id(name)) in pinned:
-            wanted[number] = None
+            ids[number] = None
         else:
             pins = f"pinned: {', '.join(map(str, pinned))}"
             hint = pins if pinned else f"there is nothing in {own_pins.FOLDER}"
-            refused.append(PytracerError(f"{name} is no program that pytracer pinned", hint=hint))
+            errors.append(PytracerError(f"{name} is no program that pytracer pinned", hint=hint))
     programs, processes = _look()
     removed = list[PinnedProgram]()
-    for number in wanted if names else pinned:
+    for number in ids if names else pinned:
         try:
             own_pins.unpin(pinned[number])
             removed.append(pinned[number])
         except PytracerError as error:
-            refused.append(error)
-    return [_describe_pin(one, programs, processes) for one in removed], refused
+            errors.append(error)
+    return [_describe_pin(pinned_program, programs, processes) for pinned_program in removed], errors
 
 
 def _look() -> tuple[dict[int, KernelProgram], Holders]:
     try:
         return ProgramLister().list(), find_holders()
     except OSError as error:
-        raise explain(error, "looking at programs", needed=NEEDED) from error
+        raise explain(error, "looking at programs", capabilities=NEEDED) from error
 
 
 def _id(name: str) -> int:
@@ -109,7 +111,9 @@ def _choose_programs(
                 )
             ids += own_programs
         elif (number := _id(name)) not in programs:
-            raise UnknownNameError("program", name, map(str, programs), where="pytracer prog lists them")
+            raise UnknownNameError(
+                "program", name, map(str, programs), where_listed="pytracer prog lists them"
+            )
         elif not _tracer(number, processes):
             owners = ", ".join(map(str, processes.programs.get(number, ()))) or "nobody"
             raise PytracerError(
@@ -142,9 +146,9 @@ def _check_attachment(number: int, links: list[int], processes: Holders) -> None
 
 
 def _describe_pin(
-    one: PinnedProgram, programs: dict[int, KernelProgram], processes: Holders
+    pinned: PinnedProgram, programs: dict[int, KernelProgram], processes: Holders
 ) -> PinnedProgramInfo:
-    program = programs.get(one.program)
+    program = programs.get(pinned.program)
     return PinnedProgramInfo(
-        one, program.name if program else "", tuple(processes.programs.get(one.program, ()))
+        pinned, program.name if program else "", tuple(processes.programs.get(pinned.program, ()))
     )

@@ -74,6 +74,6 @@ def list_mounts() -> Iterator[tuple[str, str]]:
     """Yield the mount point and the source of each BPF file system."""
     for line in _MOUNTS.read_text().splitlines():
         fields = line.split(" ")
-        after = fields.index("-")
-        if fields[after + 1] == "bpf":
-            yield _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), fields[4]), fields[after + 2]
+        separator = fields.index("-")
+        if fields[separator + 1] == "bpf":
+            yield _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), fields[4]), fields[separator + 2]

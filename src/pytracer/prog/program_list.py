@@ -65,19 +65,19 @@ class ProgramLister:
     def list(self) -> dict[int, KernelProgram]:
         """Return the loaded programs by id, without those that are unloaded meanwhile. Raises OSError."""
         programs = {}
-        since = time.time() - ktime.boottime_ns() / 1e9
+        boot_time = time.time() - ktime.boottime_ns() / 1e9
         for number in iter_ids(ObjectKind.PROGRAM):
             with ignore_vanished(), open_object(ObjectKind.PROGRAM, number) as descriptor:
-                programs[number] = self._read(descriptor, since)
+                programs[number] = self._read(descriptor, boot_time)
         self._names = {number: name for number, name in self._names.items() if number in programs}
         return programs
 
-    def _read(self, descriptor: int, since: float) -> KernelProgram:
+    def _read(self, descriptor: int, boot_time: float) -> KernelProgram:
         info = read_program(descriptor, code=False)
         if info.id not in self._names:
             self._names[info.id] = _whole_name(descriptor, info)
         memory = int(own_file_info(descriptor).get("memlock", 0))
-        return KernelProgram(info, self._names[info.id], memory, since + info.load_time / 1e9)
+        return KernelProgram(info, self._names[info.id], memory, boot_time + info.load_time / 1e9)
 
 
 def list_maps() -> dict[int, KernelMap]:
@@ -99,8 +99,8 @@ def _whole_name(descriptor: int, info: ProgramInfo) -> str:
     if len(info.name) < _CUT or not info.btf_id:
         return info.name
     functions = read_program(descriptor).functions
-    whole = functions[0].name if functions else ""
-    return whole if whole.startswith(info.name) else info.name
+    full_name = functions[0].name if functions else ""
+    return full_name if full_name.startswith(info.name) else info.name
 
 
 @contextlib.contextmanager

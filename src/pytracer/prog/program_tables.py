@@ -125,7 +125,7 @@ class ProgramTable:
             self._learn(ProgramLister().list())  # before the first look: it takes its time
             self._watch = RunCounter()
         except OSError as error:
-            raise explain(error, "looking at programs", needed=NEEDED) from error
+            raise explain(error, "looking at programs", capabilities=NEEDED) from error
 
     @property
     def unseen(self) -> tuple[str, ...]:
@@ -139,9 +139,9 @@ class ProgramTable:
             ran, seconds = self._watch.look() if kind == "row" else self._watch.whole()
             self._learn(self._watch.programs)
         except OSError as error:
-            raise explain(error, "looking at programs", needed=NEEDED) from error
-        rows = rank([row(one, seconds, self._context) for one in ran], sort)[:top]
-        columns: dict[str, Values] = {name: [one[name] for one in rows] for name in COLUMNS}
+            raise explain(error, "looking at programs", capabilities=NEEDED) from error
+        rows = rank([row(cells, seconds, self._context) for cells in ran], sort)[:top]
+        columns: dict[str, Values] = {name: [cells[name] for cells in rows] for name in COLUMNS}
         return Snapshot(kind, time.time(), seconds, columns)
 
     def _learn(self, programs: dict[int, KernelProgram]) -> None:
@@ -165,23 +165,25 @@ def context(programs: dict[int, KernelProgram], names: TargetNames) -> TableCont
     return TableContext(holders, places, pinned, list_maps(), tuple(describe_refused(processes)))
 
 
-def row(ran: RunCount, seconds: float, known: TableContext) -> dict[str, Any]:
+def row(ran: RunCount, seconds: float, table_context: TableContext) -> dict[str, Any]:
     """Return the values of all columns for a program."""
     program, info = ran.program, ran.program.info
-    holders, pins = known.holders.get(program.id, []), known.pins.get(program.id, [])
-    places = known.places.get(program.id, [])
+    holders, pins = table_context.holders.get(program.id, []), table_context.pins.get(program.id, [])
+    places = table_context.places.get(program.id, [])
     return {
         "id": program.id,
         "type": program.type,
         "name": program.name,
         "owner": tuple(map(str, holders)) + tuple(from_path(pin.path) for pin in pins),
-        "attached": tuple(dict.fromkeys(place.where for place in places)),
+        "attached": tuple(dict.fromkeys(attachment.where for attachment in places)),
         "tag": info.tag,
         "uid": info.uid,
         "loaded": datetime.fromtimestamp(program.loaded).astimezone().isoformat(timespec="seconds"),
         "maps": info.map_ids,
         "memory": program.memory,
-        "map_memory": sum(known.tables[number].memory for number in info.map_ids if number in known.tables),
+        "map_memory": sum(
+            table_context.tables[number].memory for number in info.map_ids if number in table_context.tables
+        ),
         "insns": info.xlated_size // 8,
         "verified": info.verified,
         "native": info.jited_size,
@@ -194,7 +196,7 @@ def row(ran: RunCount, seconds: float, known: TableContext) -> dict[str, Any]:
         "run_cnt": info.run_count,
         "run_time_ns": info.run_time,
         "pids": tuple(holder.pid for holder in holders),
-        "links": tuple(place.link for place in places if place.link),
+        "links": tuple(attachment.link for attachment in places if attachment.link),
         "pins": tuple(from_path(pin.path) for pin in pins),
     }
 
@@ -205,7 +207,7 @@ def rank(rows: Sequence[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
     if sort not in COLUMNS:
         raise UnknownNameError("column", sort, COLUMNS)
     column = COLUMNS[sort]
-    rising = column.is_text or sort in ("id", "uid")
-    known = [one for one in rows if one[sort] not in (None, ())]
-    unknown = [one for one in rows if one[sort] in (None, ())]
-    return sorted(known, key=lambda one: one[sort], reverse=not rising) + unknown
+    is_ascending = column.is_text or sort in ("id", "uid")
+    valued_rows = [candidate for candidate in rows if candidate[sort] not in (None, ())]
+    unknown = [candidate for candidate in rows if candidate[sort] in (None, ())]
+    return sorted(valued_rows, key=lambda candidate: candidate[sort], reverse=not is_ascending) + unknown

@@ -34,7 +34,7 @@ def count_runs() -> Iterator[None]:
         descriptor = bpf(Command.ENABLE_STATS, struct.pack("I", _RUN_TIME))
     except OSError as error:
         if error.errno != errno.EINVAL:
-            raise explain(error, "counting the runs of programs", needed=_NEEDED) from error
+            raise explain(error, "counting the runs of programs", capabilities=_NEEDED) from error
         with _by_sysctl():
             yield
         return
@@ -47,16 +47,16 @@ def count_runs() -> Iterator[None]:
 @contextlib.contextmanager
 def _by_sysctl() -> Iterator[None]:
     try:
-        before = SYSCTL.read_text()
-        if not int(before):
+        saved = SYSCTL.read_text()
+        if not int(saved):
             SYSCTL.write_text("1")
     except OSError as error:
-        raise explain(error, "counting the runs of programs", needed=_NEEDED) from error
+        raise explain(error, "counting the runs of programs", capabilities=_NEEDED) from error
     try:
         yield
     finally:
-        if not int(before):
-            SYSCTL.write_text(before)
+        if not int(saved):
+            SYSCTL.write_text(saved)
 
 
 @record
@@ -99,15 +99,15 @@ class RunCounter:
         return subtract(self._first, self._seen), self._looked - self._begun
 
 
-def subtract(before: Mapping[int, KernelProgram], now: Mapping[int, KernelProgram]) -> list[RunCount]:
+def subtract(earlier: Mapping[int, KernelProgram], now: Mapping[int, KernelProgram]) -> list[RunCount]:
     """Compare two readings. A new program was loaded in between: ids are not reused."""
-    return [_since(before.get(number), program) for number, program in now.items()]
+    return [_since(earlier.get(number), program) for number, program in now.items()]
 
 
-def _since(before: KernelProgram | None, program: KernelProgram) -> RunCount:
-    info, earlier = program.info, before.info if before else None
-    missed = info.recursion_misses
-    if missed is not None and earlier is not None:
-        missed -= earlier.recursion_misses or 0
-    runs = info.run_count - (earlier.run_count if earlier else 0)
-    return RunCount(program, runs, info.run_time - (earlier.run_time if earlier else 0), missed)
+def _since(earlier_program: KernelProgram | None, program: KernelProgram) -> RunCount:
+    info, earlier_info = program.info, earlier_program.info if earlier_program else None
+    misses = info.recursion_misses
+    if misses is not None and earlier_info is not None:
+        misses -= earlier_info.recursion_misses or 0
+    runs = info.run_count - (earlier_info.run_count if earlier_info else 0)
+    return RunCount(program, runs, info.run_time - (earlier_info.run_time if earlier_info else 0), misses)

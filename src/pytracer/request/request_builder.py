@@ -117,10 +117,10 @@ def build_request(
         raise UsageError(f"{name} is for a command that is started", hint="-- COMMAND")
     if count is not None and interval is None:
         raise UsageError("a count needs an interval")
-    resolved = _filter_values(tracer, filters, containers)
+    filter_keys = _filter_values(tracer, filters, containers)
     if audit:
         follows = bool(command) and tracer.follow and not load
-        check_audit(tracer, options, resolved, spell, top=top, follows=follows)
+        check_audit(tracer, options, filter_keys, spell, top=top, follows=follows)
     named = _interfaces(tracer, arguments)
     return Request(
         tracer=tracer,
@@ -129,8 +129,8 @@ def build_request(
             for o in tracer.options
             if not isinstance(o, PacketFilter)
         },
-        filters=resolved,
-        viewer=filter_values.viewer(resolved),
+        filters=filter_keys,
+        viewer=filter_values.viewer(filter_keys),
         interfaces=named,
         sources=_sources(tracer, arguments),
         max_probes=checked("max-probes", units.positive, max_probes),
@@ -175,7 +175,7 @@ def _check_arguments(tracer: Tracer, words: Sequence[str]) -> None:
 def _interfaces(tracer: Tracer, words: Sequence[str]) -> dict[int, str]:
     if tracer.arguments is None or tracer.arguments.encode != "interfaces":
         return {}
-    return interfaces.resolve(list(words), every=tracer.arguments.every)
+    return interfaces.resolve(list(words), allow_any=tracer.arguments.every)
 
 
 def _packet_filter(
@@ -216,8 +216,8 @@ def _probe_specs(
         return parse_pair(
             start, end, **{name.replace("-", "_"): text.strip() for name, text in given.items()}
         )
-    read = parse_distribution if tracer.arguments.distribution else parse_trace
-    return tuple(map(read, dict.fromkeys(words)))
+    parse = parse_distribution if tracer.arguments.distribution else parse_trace
+    return tuple(map(parse, dict.fromkeys(words)))
 
 
 def _script(
@@ -252,27 +252,27 @@ def _value(option: Option, value: object, name: str) -> object:
         case NameSet():
             return _name_set(option, value, name)
         case Choice():
-            chosen = option.default if value is None else value
-            if value is not None and chosen not in option.choices:
-                raise UnknownNameError(name, str(chosen), option.choices)
-            return chosen
+            option_value = option.default if value is None else value
+            if value is not None and option_value not in option.choices:
+                raise UnknownNameError(name, str(option_value), option.choices)
+            return option_value
         case _ if value is None:
             return None
         case Duration():
             return _check(name, units.nanoseconds, value)
         case Number():
-            return _check(name, lambda one: units.parse_whole(one, option.minimum, option.maximum), value)
+            return _check(name, lambda text: units.parse_whole(text, option.minimum, option.maximum), value)
     return value
 
 
 def _keys(option: GroupBy, value: object, name: str) -> tuple[str, ...]:
-    given = option.default if value is None else value
-    words = _words(given, name) if given else []
+    key_names = option.default if value is None else value
+    words = _words(key_names, name) if key_names else []
     names = tuple(dict.fromkeys(words))
-    known = [key.name for key in option.keys]
+    valid_names = [key.name for key in option.keys]
     for word in names:
-        if word not in known:
-            raise UsageError(f"{name} {word!r}: no such key", hint=f"keys: {', '.join(known)}")
+        if word not in valid_names:
+            raise UsageError(f"{name} {word!r}: no such key", hint=f"keys: {', '.join(valid_names)}")
     return names
 
 
@@ -290,7 +290,7 @@ def _words(value: object, name: str) -> list[str]:
         return value.split(",")
     if not isinstance(value, Iterable):
         raise UsageError(f"{name} takes names, not {value!r}")
-    return [str(one) for one in value]
+    return [str(item) for item in value]
 
 
 def _filter_values(

@@ -22,35 +22,35 @@ PATH_BYTES = 252  # of a path that are compared: what probes_c/include/paths.h h
 _V4_IN_V6 = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 
 
-def parse_set(option: NameSet, text: str, called: str) -> NameSetValue:
+def parse_set(option: NameSet, text: str, option_name: str) -> NameSetValue:
     """Parse ``a,b`` or ``!a,b``. Raises UsageError, see :func:`encode_names`."""
     names = [name.strip() for name in text.removeprefix("!").split(",")]
-    return encode_names(option, names, called, exclude=text.startswith("!"))
+    return encode_names(option, names, option_name, exclude=text.startswith("!"))
 
 
-def encode_names(option: NameSet, names: Sequence[str], called: str, *, exclude: bool) -> NameSetValue:
-    """Encode names as keys of the option's map; ``called`` is how the user writes the option.
+def encode_names(option: NameSet, names: Sequence[str], option_name: str, *, exclude: bool) -> NameSetValue:
+    """Encode names as keys of the option's map; ``option_name`` is how the user writes the option.
 
     Raises UsageError for a name that the option does not take.
     """
     if option.encode == "syscalls":
         return NameSetValue(tuple(map(_u64, syscalls.calls_named(names))), exclude)
     if option.names:
-        return NameSetValue(tuple(_u64(place) for place in _places(option, names, called)), exclude)
+        return NameSetValue(tuple(_u64(index) for index in _places(option, names, option_name)), exclude)
     encode = {"networks": _network, "paths": _path}[option.encode]
-    return NameSetValue(tuple(dict.fromkeys(encode(called, name) for name in names)), exclude)
+    return NameSetValue(tuple(dict.fromkeys(encode(option_name, name) for name in names)), exclude)
 
 
 def _u64(number: int) -> bytes:
     return number.to_bytes(8, "little")
 
 
-def _places(option: NameSet, names: Sequence[str], called: str) -> list[int]:
+def _places(option: NameSet, names: Sequence[str], option_name: str) -> list[int]:
     """Return the index of each name among those that the option takes."""
     for name in names:
         if name not in option.names:
             hint = f"there are: {', '.join(option.names)}"
-            raise UsageError(f"{called}: {name!r} is none of them", hint=hint)
+            raise UsageError(f"{option_name}: {name!r} is none of them", hint=hint)
     return [option.names.index(name) for name in names]
 
 
@@ -60,11 +60,12 @@ def _network(option: str, text: str) -> bytes:
     try:
         network = ipaddress.ip_network(text)
     except ValueError as error:
-        near = ""
+        suggestion = ""
         if "host bits set" in str(error):
-            near = f"its first address is {ipaddress.ip_network(text, strict=False)}"
+            suggestion = f"its first address is {ipaddress.ip_network(text, strict=False)}"
         raise UsageError(
-            f"{option} {text!r} is no network", hint=near or "as in 10.0.0.0/8, 192.0.2.1 or 2001:db8::/32"
+            f"{option} {text!r} is no network",
+            hint=suggestion or "as in 10.0.0.0/8, 192.0.2.1 or 2001:db8::/32",
         ) from None
     packed, bits = network.network_address.packed, network.prefixlen
     if network.version == 4:
@@ -77,9 +78,9 @@ def _path(option: str, text: str) -> bytes:
 
     A whole path is encoded as a prefix that includes its NUL.
     """
-    name, star, rest = text.partition("*")
+    name, star, suffix = text.partition("*")
     path = os.fsencode(name) + (b"" if star else b"\0")
-    if rest:
+    if suffix:
         raise UsageError(f"{option} {text!r}: a * stands at the end", hint="as in /etc/*, or /etc/passwd")
     if not name and not star:
         raise UsageError(f"{option} needs a path", hint="as in /etc/*, or /etc/passwd")

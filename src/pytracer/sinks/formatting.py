@@ -47,7 +47,7 @@ def cell(value: Any, column: Column) -> str:
 
 def cells(values: Array | Coded, column: Column) -> list[str]:
     """Return a column of a batch as a table shows it; each distinct name is formatted once."""
-    return column_texts(values, functools.partial(cell, column=column), plain=is_plain(column))
+    return column_texts(values, functools.partial(cell, column=column), is_plain=is_plain(column))
 
 
 def is_plain(column: Column) -> bool:

@@ -127,7 +127,7 @@ class TableSink:
             is_last = column is self._columns[-1]
             encode = functools.partial(_event_cell, column=column, width=width, is_last=is_last)
             form = f"%{'' if column.is_text else width}s{'' if is_last else '  '}"
-            columns.append(column_texts(item.column(column.name), encode, form, plain=is_plain(column)))
+            columns.append(column_texts(item.column(column.name), encode, form, is_plain=is_plain(column)))
         text = join_columns([*columns, ["\n"] * len(item)])
         return text if all(columns[-1]) else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pytracer.errors import UsageError, near
+from pytracer.errors import UsageError, suggest_near
 from pytracer.spec.columns import Column, Key, Unit
 from pytracer.spec.filters import Filter
 from pytracer.spec.hooks import Alternative, Hook, Probe
@@ -77,7 +77,7 @@ def _mistakes(tracer: Tracer) -> Iterator[tuple[str, str]]:
     yield from _wrong_options(tracer)
     yield from _wrong_hooks(tracer)
     if tracer.group not in GROUPS:
-        hint = near(tracer.group, GROUPS)
+        hint = suggest_near(tracer.group, GROUPS)
         yield f"group {tracer.group!r} is none of the groups of pytracer list", hint
     for example in tracer.examples:
         if not _is_pair(example):
@@ -93,7 +93,10 @@ def _mistakes(tracer: Tracer) -> Iterator[tuple[str, str]]:
         yield from _wrong_columns((*output.keys, *output.columns), others)
         names = [column.name for column in (*output.columns, *output.keys, *others)]
         if isinstance(output, Table) and output.sort not in names:
-            yield f"the table is sorted by {output.sort!r}, which is no column", near(output.sort, names)
+            yield (
+                f"the table is sorted by {output.sort!r}, which is no column",
+                suggest_near(output.sort, names),
+            )
         if isinstance(output, Histogram) and not any(_is_counter(column) for column in output.columns):
             yield "the histogram has no column that counts its values", "its first counter is their number"
         if any(column.computed for column in output.columns) and not isinstance(
@@ -119,12 +122,18 @@ def _wrong_options(tracer: Tracer) -> Iterator[tuple[str, str]]:
             yield f"two options or filters are called {name!r}", ""
     for output in tracer.outputs:
         if output.when and output.when not in names:
-            yield f"an output is shown by {output.when!r}, which is no option", near(output.when, names)
+            yield (
+                f"an output is shown by {output.when!r}, which is no option",
+                suggest_near(output.when, names),
+            )
     if (group_by := tracer.group_by) is not None:
         keys = [key.name for key in group_by.keys]
         for part in filter(None, group_by.default.split(",")):
             if part not in keys:
-                yield f"the default of --{group_by.name} is {part!r}, which is no key", near(part, keys)
+                yield (
+                    f"the default of --{group_by.name} is {part!r}, which is no key",
+                    suggest_near(part, keys),
+                )
         for key in group_by.keys:
             if not _NAME.fullmatch(key.name) or keys.count(key.name) > 1:
                 yield f"key {key.name!r} has an invalid name, or that of another key", ""
@@ -186,5 +195,5 @@ def _wrong_columns(columns: tuple[Column, ...], others: tuple[Column, ...]) -> I
             if part == column.name or (part not in names and part not in known):
                 yield (
                     f"column {column.name!r} is a ratio of {part!r}, which is no other column",
-                    near(part, names + known),
+                    suggest_near(part, names + known),
                 )

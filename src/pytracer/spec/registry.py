@@ -75,7 +75,7 @@ def get(name: str) -> Tracer:
         return _load_point(points[name])
     same = find_equivalent(name, names())
     hint = f"pytracer {same} does it" if same else ""
-    raise UnknownNameError("tracer", name, names(), hint=hint, where="pytracer list")
+    raise UnknownNameError("tracer", name, names(), hint=hint, where_listed="pytracer list")
 
 
 def all_tracers(on_error: Callable[[PytracerError], None] | None = None) -> list[Tracer]:

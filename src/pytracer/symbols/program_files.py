@@ -315,7 +315,9 @@ def _find_by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> Program
     libraries_by_name = libraries.names(root)
     candidates = _names_starting_with(name)
     hint = f"did you mean {' or '.join(candidates[:_NAMED])}?" if candidates else ""
-    raise UnknownNameError("program or library", name, libraries_by_name, hint=hint, where="a path does, too")
+    raise UnknownNameError(
+        "program or library", name, libraries_by_name, hint=hint, where_listed="a path does, too"
+    )
 
 
 def _names_starting_with(name: str) -> list[str]:

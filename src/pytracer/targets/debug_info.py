@@ -79,11 +79,11 @@ def _read_types(
 def _without_guesses(function: Any, parameters: list[Any], places: list[int | None]) -> list[int | None]:
     """Mark the locations that the calling convention does not determine. C++ and others pass types that
     are not trivially copyable by address, so behind a struct C's convention does not hold."""
-    certain, unsure = list[int | None](), _is_composite(function)
-    for parameter, place in zip(parameters, places, strict=True):
-        certain.append(NOT_IN_REGISTER if place is None and unsure else place)
+    certain_registers, unsure = list[int | None](), _is_composite(function)
+    for parameter, register in zip(parameters, places, strict=True):
+        certain_registers.append(NOT_IN_REGISTER if register is None and unsure else register)
         unsure = unsure or _is_composite(parameter)
-    return certain
+    return certain_registers
 
 
 def _is_composite(entry: Any) -> bool:
@@ -104,7 +104,7 @@ def _function(info: Any, entries: DebugEntries, unit: Any, address: int) -> Any:
                 left.append(entry)
             elif entry.tag == "DW_TAG_subprogram":
                 # Of a function in pieces, the first is where it begins.
-                begins = next((low for low, _ in ranges(info, entries, entry)), None)
-                if begins == address:
+                start = next((low for low, _ in ranges(info, entries, entry)), None)
+                if start == address:
                     return entry
     return None

@@ -38,32 +38,32 @@ class Definitions:
         key = declared.tag, name.value
         if key not in self._known:
             definitions = list(self._all(declared.cu.dwarfinfo, *key))
-            alike = {self._form(entry) for entry in definitions}
-            self._known[key] = definitions[0] if len(alike) == 1 else None
+            forms = {self._form(entry) for entry in definitions}
+            self._known[key] = definitions[0] if len(forms) == 1 else None
         return self._known[key]
 
     def _all(self, info: Any, tag: str, name: bytes) -> Iterator[Any]:
         data = _bytes(info.debug_info_sec)
-        for number, place in enumerate(_mentions(data, _bytes(info.debug_str_sec), name)):
+        for number, offset in enumerate(_mentions(data, _bytes(info.debug_str_sec), name)):
             if number >= _PLACES:
                 break
             self._entries.spend()
-            unit = _unit(info, place)
+            unit = _unit(info, offset)
             if unit is None or not _is_c(unit):
                 continue
             for size in _CODES:
-                if _defines(unit, place - size, place, tag):
-                    yield unit.get_DIE_from_refaddr(place - size)
+                if _defines(unit, offset - size, offset, tag):
+                    yield unit.get_DIE_from_refaddr(offset - size)
                     break
 
     def _form(self, entry: Any) -> tuple[object, ...]:
         members = (child for child in self._entries.children(entry) if child.tag == "DW_TAG_member")
         places = tuple(
             (
-                str(one.attributes.get("DW_AT_name") and one.attributes["DW_AT_name"].value),
-                _member_offset(one),
+                str(member.attributes.get("DW_AT_name") and member.attributes["DW_AT_name"].value),
+                _member_offset(member),
             )
-            for one in members
+            for member in members
         )
         return constant(entry, "DW_AT_byte_size"), places
 
@@ -71,23 +71,23 @@ class Definitions:
 def _mentions(data: bytes, strings: bytes, name: bytes) -> Iterator[int]:
     """Find where .debug_info has a name, or refers to it."""
     yield from _found(name + b"\0", data)
-    for at in _found(name + b"\0", strings):
-        yield from _found(struct.pack("=I", at), data)
+    for position in _found(name + b"\0", strings):
+        yield from _found(struct.pack("=I", position), data)
 
 
 def _found(text: bytes, data: bytes) -> Iterator[int]:
-    at = data.find(text)
-    while at >= 0:
-        yield at
-        at = data.find(text, at + 1)
+    position = data.find(text)
+    while position >= 0:
+        yield position
+        position = data.find(text, position + 1)
 
 
-def _defines(unit: Any, at: int, name_at: int, tag: str) -> bool:
+def _defines(unit: Any, offset: int, name_at: int, tag: str) -> bool:
     """Return True if the entry there defines a struct, whose name stands at ``name_at``."""
-    if at < unit.cu_die_offset:
+    if offset < unit.cu_die_offset:
         return False
     try:
-        entry = DIE(cu=unit, stream=unit.dwarfinfo.debug_info_sec.stream, offset=at)
+        entry = DIE(cu=unit, stream=unit.dwarfinfo.debug_info_sec.stream, offset=offset)
     except Exception:  # whatever else stands there, read as if it were one
         return False
     name = entry.attributes.get("DW_AT_name")
@@ -95,9 +95,9 @@ def _defines(unit: Any, at: int, name_at: int, tag: str) -> bool:
     return entry.tag == tag and name is not None and name.offset == name_at and is_whole
 
 
-def _unit(info: Any, place: int) -> Any:
+def _unit(info: Any, offset: int) -> Any:
     try:
-        return info.get_CU_containing(place)
+        return info.get_CU_containing(offset)
     except (KeyError, ValueError):
         return None
 

@@ -30,23 +30,23 @@ def at_entry(
     """
     parser = LocationParser(info.location_lists())
     base = constant(function.cu.get_top_DIE(), "DW_AT_low_pc") or 0
-    numbers = {number: place for place, number in enumerate(_PASSING.get(machine, ()))}
-    usual = constant(function, "DW_AT_calling_convention") in (None, _NORMAL)
+    numbers = {number: register for register, number in enumerate(_PASSING.get(machine, ()))}
+    has_normal_convention = constant(function, "DW_AT_calling_convention") in (None, _NORMAL)
     # LLVM drops arguments that are not used from functions that nobody else calls, and moves up the others.
-    strict = _is_llvm(function.cu)
+    is_llvm = _is_llvm(function.cu)
     for parameter in parameters:
-        where = parameter.attributes.get("DW_AT_location")
-        if where is None:
-            yield None if usual and not strict else NOT_IN_REGISTER
+        attribute = parameter.attributes.get("DW_AT_location")
+        if attribute is None:
+            yield None if has_normal_convention and not is_llvm else NOT_IN_REGISTER
             continue
-        location = parser.parse_from_attribute(where, function.cu["version"], parameter)
-        place = _first(location, entries, address, base)
-        if place is None:  # it has none at first, or only one that is computed: it was not passed, or is
+        location = parser.parse_from_attribute(attribute, function.cu["version"], parameter)
+        register = _first(location, entries, address, base)
+        if register is None:  # it has none at first, or only one that is computed: it was not passed, or is
             yield NOT_IN_REGISTER
-        elif len(place) == 1 and place[0] in _REGISTERS:
-            yield numbers.get(place[0] - _REGISTERS.start, NOT_IN_REGISTER)
+        elif len(register) == 1 and register[0] in _REGISTERS:
+            yield numbers.get(register[0] - _REGISTERS.start, NOT_IN_REGISTER)
         else:  # in memory, once the function has put it there (-O0)
-            yield None if usual else NOT_IN_REGISTER
+            yield None if has_normal_convention else NOT_IN_REGISTER
 
 
 def _first(location: Any, entries: DebugEntries, address: int, base: int) -> Any:

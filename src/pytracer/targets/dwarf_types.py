@@ -67,8 +67,8 @@ class Writer:
         proto = self._write(BtfKind.FUNC_PROTO, 0, self._target(entry), *words, count=len(words) // 2)
         self._write(BtfKind.FUNC, self._string(name), proto)
         while self._left:
-            number, one = self._left.popleft()
-            self._records[number - 1] = self._record(one)
+            number, function_entry = self._left.popleft()
+            self._records[number - 1] = self._record(function_entry)
 
     def _number(self, entry: Any) -> int:
         """Return a type's number; the type is written later, so that it may refer to itself."""
@@ -78,14 +78,14 @@ class Writer:
         if "DW_AT_declaration" in entry.attributes and entry.tag in _COMPOSITES:
             entry = self._definitions.find(entry) or entry
         # In .debug_types or .debug_info, of this file or of one that several share.
-        where = id(entry.cu.dwarfinfo), hasattr(entry.cu, "tu_offset"), entry.offset
-        if where not in self._numbers:
+        key = id(entry.cu.dwarfinfo), hasattr(entry.cu, "tu_offset"), entry.offset
+        if key not in self._numbers:
             if len(self._records) >= _MOST:
                 raise ValueError("too many types")
             self._records.append(b"")
-            self._numbers[where] = len(self._records)
+            self._numbers[key] = len(self._records)
             self._left.append((len(self._records), entry))
-        return self._numbers[where]
+        return self._numbers[key]
 
     def _target(self, entry: Any) -> int:
         return self._number(follow_reference(find_having(entry, "DW_AT_type"), "DW_AT_type"))
@@ -141,10 +141,10 @@ class Writer:
             inherited = child.tag == "DW_TAG_inheritance"
             if not inherited and (child.tag != "DW_TAG_member" or "DW_AT_external" in child.attributes):
                 continue
-            where = _offset(child)
-            if where is None:
+            member_offset = _offset(child)
+            if member_offset is None:
                 continue  # it is computed at run time
-            offset = 8 * where
+            offset = 8 * member_offset
             bits = constant(child, "DW_AT_bit_size") or 0
             if bits:
                 offset += _bit_offset(child, bits)
@@ -160,7 +160,7 @@ class Writer:
         size = constant(entry, "DW_AT_byte_size") or 4
         kind = follow_reference(entry, "DW_AT_type")
         encoding = constant(kind, "DW_AT_encoding") if kind is not None else None
-        signed = encoding in _SIGNED_ONES or any(value < 0 for _, value in enumerators)
+        is_signed = encoding in _SIGNED_ONES or any(value < 0 for _, value in enumerators)
         words = list[int]()
         for text, value in enumerators:
             words += (self._string(text), value & _U32, *([value >> 32 & _U32] if size == 8 else []))
@@ -170,7 +170,7 @@ class Writer:
             size,
             *words,
             count=len(enumerators),
-            flag=signed,
+            flag=is_signed,
         )
 
     def _array(self, entry: Any) -> bytes:
@@ -193,8 +193,8 @@ def _base(entry: Any, name: int) -> bytes:
     size, encoding = constant(entry, "DW_AT_byte_size") or 0, constant(entry, "DW_AT_encoding") or 0
     if encoding in _FLOATS:
         return _pack_type(BtfKind.FLOAT, name, size)
-    how = _SIGNED if encoding in _SIGNED_ONES else _BOOLEAN if encoding == _BOOLEAN_ONE else 0
-    return _pack_type(BtfKind.INT, name, size, how << 24 | (8 * size) & 0xFF)
+    encoding_flags = _SIGNED if encoding in _SIGNED_ONES else _BOOLEAN if encoding == _BOOLEAN_ONE else 0
+    return _pack_type(BtfKind.INT, name, size, encoding_flags << 24 | (8 * size) & 0xFF)
 
 
 def _length(entry: Any) -> int:
@@ -206,12 +206,12 @@ def _length(entry: Any) -> int:
 
 def _offset(member: Any) -> int | None:
     """Return the offset of a member in bytes; None if it is computed at run time."""
-    where = member.attributes.get("DW_AT_data_member_location")
-    if where is None or isinstance(where.value, int):
-        return where.value if where is not None else 0
-    if where.value[:1] != [_PLUS]:  # as DWARF 2 had it
+    location = member.attributes.get("DW_AT_data_member_location")
+    if location is None or isinstance(location.value, int):
+        return location.value if location is not None else 0
+    if location.value[:1] != [_PLUS]:  # as DWARF 2 had it
         return None
-    return int(sum((byte & 0x7F) << 7 * place for place, byte in enumerate(where.value[1:])))
+    return int(sum((byte & 0x7F) << 7 * index for index, byte in enumerate(location.value[1:])))
 
 
 def _bit_offset(member: Any, bits: int) -> int:

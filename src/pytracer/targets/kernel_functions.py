@@ -29,18 +29,20 @@ def find(source: Source) -> FoundTargets:
     pattern, _, number = source.name.partition("@")
     named = functions.named(pattern if source.is_pattern else f"{pattern}|{pattern}.*")
     versions = () if source.is_pattern else _versions(named, pattern)
-    named = named if source.is_pattern else {name: at for name, at in named.items() if name == pattern}
+    named = (
+        named if source.is_pattern else {name: address for name, address in named.items() if name == pattern}
+    )
     if not named:
         raise _unknown(source)
     if number:
         _check_number(source, named, int(number))
     why_not = _reasons(source)
-    targets, skipped, refused = list[NamedTarget](), Counter[str](), dict[str, str]()
+    targets, skipped, refusals = list[NamedTarget](), Counter[str](), dict[str, str]()
     for name, addresses in sorted(named.items()):
         reason = why_not(name, addresses)
         if reason:
             skipped[reason] += 1
-            refused[name] = f"a function {reason}"
+            refusals[name] = f"a function {reason}"
         else:
             targets += _each(name, addresses, int(number or 0))
     targets = _once(targets)
@@ -50,11 +52,11 @@ def find(source: Source) -> FoundTargets:
         return FoundTargets(tuple(targets), skipped, versions=versions if not source.offset else ())
     if source.is_pattern:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
-        raise UnprobeableError(f"{source.text} matches no function that can be probed: {reasons}", refused)
+        raise UnprobeableError(f"{source.text} matches no function that can be probed: {reasons}", refusals)
     [reason] = skipped
     raise UnprobeableError(
         f"{source.text} is a function {reason}",
-        refused,
+        refusals,
         hint=_HINTS.get(reason, "") if source.kind in _TYPED else "",
     )
 
@@ -62,7 +64,7 @@ def find(source: Source) -> FoundTargets:
 def _versions(named: Iterable[str], name: str) -> tuple[str, ...]:
     """Return the versions that the compiler made of a function for some of its callers, which call them
     instead."""
-    return tuple(sorted(one for one in named if _VERSION.fullmatch(one.removeprefix(name))))
+    return tuple(sorted(version for version in named if _VERSION.fullmatch(version.removeprefix(name))))
 
 
 def _each(name: str, addresses: Sequence[int], number: int) -> list[NamedTarget]:
@@ -75,9 +77,9 @@ def _each(name: str, addresses: Sequence[int], number: int) -> list[NamedTarget]
     else:
         traceable = functions.traceable_among(name, addresses) or ()
     return [
-        NamedTarget(f"{name}@{place}", address, symbol=name)
-        for place, address in enumerate(addresses, 1)
-        if address in traceable and number in (0, place)
+        NamedTarget(f"{name}@{ordinal}", address, symbol=name)
+        for ordinal, address in enumerate(addresses, 1)
+        if address in traceable and number in (0, ordinal)
     ]
 
 
@@ -91,14 +93,14 @@ def _check_number(source: Source, named: dict[str, list[int]], number: int) -> N
 
 def _once(targets: Sequence[NamedTarget]) -> list[NamedTarget]:
     """Return each function once, under the name that ftrace lists, if several of its names match."""
-    listed = functions.traceable() or frozenset()
-    chosen = dict[int, NamedTarget]()
+    traceable = functions.traceable() or frozenset()
+    by_address = dict[int, NamedTarget]()
     for target in targets:
-        known = chosen.get(target.address)
-        if known is None or (known.name not in listed and target.name in listed):
-            chosen[target.address] = target
+        previous = by_address.get(target.address)
+        if previous is None or (previous.name not in traceable and target.name in traceable):
+            by_address[target.address] = target
     # Where addresses are hidden nothing tells names apart from functions.
-    return [target for target in targets if not target.address or chosen[target.address] is target]
+    return [target for target in targets if not target.address or by_address[target.address] is target]
 
 
 def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
@@ -113,8 +115,10 @@ def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
             # A trampoline goes by the type in BTF, which the kernel finds by name.
             if typed is not None or not all(addresses):
                 return SEVERAL
-            known = functions.traceable_among(name, addresses) if traceable is not None else addresses
-            return UNTOLD if known is None else "" if known else NOTRACE
+            traceable_addresses = (
+                functions.traceable_among(name, addresses) if traceable is not None else addresses
+            )
+            return UNTOLD if traceable_addresses is None else "" if traceable_addresses else NOTRACE
         if traceable is not None and name not in traceable and not _has_other_name(addresses[0]):
             return NOTRACE
         if typed is not None and name not in typed:
@@ -160,10 +164,10 @@ def _unknown(source: Source) -> UnknownNameError | UnsupportedError:
                 hint=f"{source.kind}:{source.name}.* takes those that are functions",
             )
     first = source.name[:1].encode()
-    near = functions.symbols(b"[tTwW]", (first if first.isalpha() else rb"[_a-zA-Z]") + rb"\w*")
+    candidates = functions.symbols(b"[tTwW]", (first if first.isalpha() else rb"[_a-zA-Z]") + rb"\w*")
     return UnknownNameError(
         "function of the kernel",
         source.name,
-        [name for name in near if abs(len(name) - len(source.name)) <= _SPREAD],
-        where="what the compiler put into its callers everywhere (inline) is no function any more",
+        [name for name in candidates if abs(len(name) - len(source.name)) <= _SPREAD],
+        where_listed="what the compiler put into its callers everywhere (inline) is no function any more",
     )

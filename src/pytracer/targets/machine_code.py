@@ -53,10 +53,10 @@ def _has_go(file: ProgramFile) -> bool:
     return any(file.tables.section(name) is not None for name in _GO)
 
 
-def _close(opened: dict[tuple[object, ...], ProgramFile], libraries: dict[int, code.Libraries]) -> None:
-    for file in opened.values():
+def _close(open_files: dict[tuple[object, ...], ProgramFile], libraries: dict[int, code.Libraries]) -> None:
+    for file in open_files.values():
         file.close()
-    for each in libraries.values():
-        each.close()
-    opened.clear()
+    for library in libraries.values():
+        library.close()
+    open_files.clear()
     libraries.clear()

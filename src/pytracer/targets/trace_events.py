@@ -20,23 +20,23 @@ def find(source: Source) -> FoundTargets:
 
 
 def _events(source: Source) -> FoundTargets:
-    known = tracefs.events()
-    names = [name for name in known if source.matches(*reversed(name.split(":")))]
+    all_events = tracefs.events()
+    names = [name for name in all_events if source.matches(*reversed(name.split(":")))]
     if not names:
         raise UnknownNameError(
             "trace event",
             f"{source.place}:{source.name}",
-            known,
-            where=f"what there is: {tracefs.TRACING}/available_events",
+            all_events,
+            where_listed=f"what there is: {tracefs.TRACING}/available_events",
         )
     return FoundTargets(tuple(map(NamedTarget, names)))
 
 
 def _raw(source: Source) -> FoundTargets:
-    known = raw_tracepoints()
-    names = [name for name in known if source.matches(name)]
-    if not names and known:
-        raise UnknownNameError("raw tracepoint", source.name, known)
+    all_events = raw_tracepoints()
+    names = [name for name in all_events if source.matches(name)]
+    if not names and all_events:
+        raise UnknownNameError("raw tracepoint", source.name, all_events)
     # Where nothing lists them, the kernel is asked for the one that is named.
     return FoundTargets(tuple(map(NamedTarget, names or [source.name])))
 

@@ -21,9 +21,9 @@ def find(source: Source) -> FoundTargets:
 
 def _functions(source: Source) -> FoundTargets:
     with _file(source, source.place) as file:
-        at = f"+{source.offset:#x}" if source.offset else ""
+        offset_text = f"+{source.offset:#x}" if source.offset else ""
         try:
-            matches = places.find(file, source.name + at)
+            matches = places.find(file, source.name + offset_text)
         except UnprobeableError as error:
             error.refused = _add_place(source, error.refused)
             raise
@@ -44,12 +44,12 @@ def _versions(file: ProgramFile, source: Source, matches: places.FoundFunctions)
         return ()
     names = dict.fromkeys(site.name for site in matches.sites)
     with file.reading():
-        return tuple(one for name in names for one in function_names.compiled_versions(file, name))
+        return tuple(version for name in names for version in function_names.compiled_versions(file, name))
 
 
-def _add_place(source: Source, refused: Mapping[str, str]) -> dict[str, str]:
+def _add_place(source: Source, refusals: Mapping[str, str]) -> dict[str, str]:
     """Add the same probe sites by names that a user can give after ``u:``."""
-    return {f"{source.place}:{title}": reason for title, reason in refused.items()}
+    return {f"{source.place}:{title}": reason for title, reason in refusals.items()}
 
 
 def _marks(source: Source) -> FoundTargets:
@@ -62,7 +62,9 @@ def _marks(source: Source) -> FoundTargets:
         for mark in marks:
             title = f"{file}:{mark.title}" if file else mark.title
             sites.setdefault(title, []).extend(_add_file(program_file, [mark.site]))
-    return FoundTargets(tuple(NamedTarget(title, sites=tuple(of)) for title, of in sites.items()))
+    return FoundTargets(
+        tuple(NamedTarget(title, sites=tuple(site_list)) for title, site_list in sites.items())
+    )
 
 
 def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFile, list[usdt.UsdtProbe]]]:
@@ -77,9 +79,9 @@ def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFi
         yield from usdt.in_process(source.process, provider, source.name)
 
 
-def _file(source: Source, written: str) -> ProgramFile:
+def _file(source: Source, quoted_name: str) -> ProgramFile:
     """Open the named file: a library or program by name is the one that the command will load."""
-    name = quoting.unquote(written)
+    name = quoting.unquote(quoted_name)
     if source.command and "/" not in name:
         name = dynamic_linker.resolve_library(name, source.command) or name
     return program_files.find(name, source.process)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytracer.errors import UnsupportedError
-from pytracer.kernel.policy import TRACING, in_initial_namespace, require
+from pytracer.kernel.policy import TRACING, in_initial_namespace, require_capabilities
 from pytracer.request import Request
 from pytracer.spec import Filter
 
@@ -24,7 +24,7 @@ def _check_permissions(request: Request) -> None:
         p for hook in request.tracer.hooks for alternative in hook.alternatives for p in alternative.probes
     ]
     needed = dict.fromkeys(name for probe in probes for name in probe.needs)
-    require(needed or TRACING, f"pytracer {request.tracer.name}")
+    require_capabilities(needed or TRACING, f"pytracer {request.tracer.name}")
 
 
 def _check_process_ids(request: Request) -> None:

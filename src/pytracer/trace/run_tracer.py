@@ -214,7 +214,7 @@ class Emitter:
             self._ask()
         if self._deadline is None:
             text = "the trace has ended; what it saw last is still being written"
-            self._rest.enter_context(announce_if_slow(self._warn, lambda: text, once=True))
+            self._rest.enter_context(announce_if_slow(self._warn, lambda: text, is_single=True))
 
     def _ask(self) -> None:
         if self._deadline is None:

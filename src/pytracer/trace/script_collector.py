@@ -54,7 +54,7 @@ class ScriptCollector(StreamCollector):
         self._reader = ValueReader(
             self._script.targets,
             trailer=config["str_trunc_trailer"],
-            room=int(config["max_strlen"]),
+            string_size=int(config["max_strlen"]),
             clock=time.time_ns() - ktime.boottime_ns(),
             enums=self._script.enums,
         )

@@ -18,7 +18,7 @@ from pytracer.budget import Budget
 from pytracer.enrich import Decoder
 from pytracer.enrich.result_rows import Ranking, ReadTime
 from pytracer.enrich.stacks import StackNames, shape_stacks
-from pytracer.kernel.policy import in_initial_namespace, sysctl
+from pytracer.kernel.policy import in_initial_namespace, read_sysctl
 from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
@@ -165,7 +165,7 @@ class StackCollector(RowCollector):
         item = shape_stacks(rows, schema, ranking, decoders, moment, self._names)
         if not self._warned and any(item.columns["kernel"]) and self._names.kernel.hidden:
             self._warned = True
-            restrict = sysctl("kernel.kptr_restrict")
+            restrict = read_sysctl("kernel.kptr_restrict")
             self._warn(
                 "the kernel does not say where its functions are, addresses are shown: "
                 f"kernel.kptr_restrict={'?' if restrict is None else restrict}, "

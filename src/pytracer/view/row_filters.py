@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pytracer.arrays import Array, np
-from pytracer.errors import UsageError, near
+from pytracer.errors import UsageError, suggest_near
 from pytracer.model import Batch, Coded, Histograms, Snapshot
 from pytracer.record import record
 from pytracer.request import units
@@ -79,7 +79,9 @@ class RowFilter:
         named = tuple(column for column in columns if column.name == name)
         if not named:
             names = [column.name for column in columns]
-            raise UsageError(f"there is no column {name!r}", hint=near(name, names) or ", ".join(names))
+            raise UsageError(
+                f"there is no column {name!r}", hint=suggest_near(name, names) or ", ".join(names)
+            )
         if named[0].is_text or sign in ("~", "!~"):
             if sign not in ("=", "!=", "~", "!~"):
                 raise UsageError(f"{name} has names: = != ~ !~ compare them, {sign} does not")

@@ -188,7 +188,7 @@ def test_whether_a_trampoline_can_be_had(monkeypatch, number, loads, attaches, r
     monkeypatch.setattr(fentry, "load", lambda *_, **__: answer(loads))
     monkeypatch.setattr(fentry, "raw_tracepoint_open", lambda event, program: answer(attaches))
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda needed: [])
-    monkeypatch.setattr("pytracer.kernel.policy.refusal", lambda: "refused by somebody")
+    monkeypatch.setattr("pytracer.kernel.policy.explain_refusal", lambda: "refused by somebody")
     actual = fentry.check_support(Fentry("", function="vfs_read"), SimpleNamespace(missing_capabilities=[]))
     assert actual.is_supported is (not reason)
     assert reason in actual.reason

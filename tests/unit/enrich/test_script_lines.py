@@ -47,7 +47,7 @@ def test_lines_are_those_of_each_event():
             at += size
         row[-32:] = chance.choice([b"%d %s\0stale", b"last\n\x1b", b"x" * 31]).ljust(32, b"\0")
     data = np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(len(rows), width)
-    reader = ValueReader((), trailer="..", room=64, clock=0, enums={"color": {1: "RED"}})
+    reader = ValueReader((), trailer="..", string_size=64, clock=0, enums={"color": {1: "RED"}})
     pieces = parse_format(FORMAT, 0, len(FORMAT), script=True)
     expected = [reader.printf(pieces, KINDS, bytes(row)) for row in rows]
     assert format_lines(reader, pieces, KINDS, data) == expected

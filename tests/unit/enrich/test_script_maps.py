@@ -14,7 +14,7 @@ from pytracer.lang.script.types import AggregateType, StringType, TupleType
 from pytracer.lang.types import S64, U64, IntType
 from pytracer.text import to_bytes
 
-READER = ValueReader((), trailer="..", room=64, clock=0)
+READER = ValueReader((), trailer="..", string_size=64, clock=0)
 TEXT = StringType(8)
 
 

@@ -100,8 +100,8 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
         monkeypatch.setattr(module, name, getattr(kernel, name))
     monkeypatch.setattr(prober.policy, "missing_capabilities", lambda needed: [])
     monkeypatch.setattr(prober.policy, "raise_memlock", lambda: None)
-    monkeypatch.setattr(prober.policy, "refusal", lambda: "refused by somebody")
-    monkeypatch.setattr(functions.mounts, "ensure", lambda fstype, path: False)
+    monkeypatch.setattr(prober.policy, "explain_refusal", lambda: "refused by somebody")
+    monkeypatch.setattr(functions.mounts, "ensure_mounted", lambda fstype, path: False)
     functions.blacklist.cache_clear()
     functions.traceable.cache_clear()
     symbols = tmp_path / "kallsyms"

@@ -361,7 +361,7 @@ def test_the_files_that_are_meant_are_those_of_the_one_container(monkeypatch, tm
     (tmp_path / "cgroup.procs").write_text("")
     (tmp_path / "inner/cgroup.procs").write_text("7\n8\n")
     namespaces = {"self": "mnt:[1]", 7: "mnt:[1]", 8: "mnt:[2]"}
-    monkeypatch.setattr(filter_values, "_mntns", lambda process: namespaces.get(process, ""))
+    monkeypatch.setattr(filter_values, "_read_mntns", lambda process: namespaces.get(process, ""))
     key = os.fsencode(tmp_path)
     assert filter_values.viewer({Filter.CGROUP: (key,)}) == 8
     namespaces[8] = "mnt:[1]"

@@ -23,11 +23,11 @@ MADE_UP = (
 
 @pytest.fixture
 def made_up(monkeypatch):
-    monkeypatch.setattr(interfaces, "interfaces", lambda: {i.index: i for i in MADE_UP})
+    monkeypatch.setattr(interfaces, "list_interfaces", lambda: {i.index: i for i in MADE_UP})
 
 
 def test_those_of_this_machine():
-    actual = interfaces.interfaces()
+    actual = interfaces.list_interfaces()
     assert {index: interface.name for index, interface in actual.items()} == dict(socket.if_nameindex())
     for interface in actual.values():
         assert interface.type == int(Path(f"/sys/class/net/{interface.name}/type").read_text())
@@ -57,7 +57,7 @@ def test_any_is_all_of_them_and_stands_alone(made_up):
 
 def test_any_may_be_refused(made_up):
     with pytest.raises(UsageError, match="'any' will not do") as caught:
-        resolve(["any"], every=False)
+        resolve(["any"], allow_any=False)
     assert caught.value.hint == "there is lo, eth0, tun0"
 
 
@@ -71,7 +71,7 @@ def test_an_unknown_name_lists_those_there_are(made_up):
 
 def test_a_host_of_many_interfaces_lists_the_first(monkeypatch):
     many = {i: Interface(f"veth{i}", i, 1) for i in range(1, 1001)}
-    monkeypatch.setattr(interfaces, "interfaces", lambda: many)
+    monkeypatch.setattr(interfaces, "list_interfaces", lambda: many)
     with pytest.raises(UnknownNameError) as caught:
         resolve(["lo"])
     assert caught.value.hint.startswith("there is veth1, veth2, ")
@@ -136,7 +136,7 @@ DONE = message(3, bytes(4))
 
 def test_responses_of_the_kernel_are_parsed(monkeypatch):
     answers = Answers(monkeypatch, link(1, "lo") + link(2, "eth0", "enp0s3", "wan"), link(9, "tun0"), DONE)
-    assert interfaces.interfaces() == {
+    assert interfaces.list_interfaces() == {
         1: Interface("lo", 1, 1),
         2: Interface("eth0", 2, 1, ("enp0s3", "wan")),
         9: Interface("tun0", 9, 1),
@@ -149,22 +149,22 @@ def test_an_interrupted_dump_is_requested_again(monkeypatch):
     interrupted = bytearray(link(1, "lo"))
     interrupted[6] |= 0x10  # NLM_F_DUMP_INTR
     answers = Answers(monkeypatch, bytes(interrupted), DONE, link(1, "lo") + link(2, "eth0"), DONE)
-    assert set(interfaces.interfaces()) == {1, 2}
+    assert set(interfaces.list_interfaces()) == {1, 2}
     assert len(answers.requests) == 2
 
 
 def test_a_refusal_is_an_oserror(monkeypatch):
     Answers(monkeypatch, message(2, struct.pack("=i", -1) + bytes(16)))
     with pytest.raises(PermissionError):
-        interfaces.interfaces()
+        interfaces.list_interfaces()
 
 
 @pytest.mark.parametrize("first", ["", "import pyroute2; "])
 def test_only_the_codec_is_imported_and_nothing_of_it_stays(first):
     code = (
         f"{first}import sys; before = [n for n in sys.modules if n.startswith('pyroute2')]\n"
-        "from pytracer.kernel.interfaces import interfaces\n"
-        "interfaces()\n"
+        "from pytracer.kernel.interfaces import list_interfaces\n"
+        "list_interfaces()\n"
         "assert [n for n in sys.modules if n.startswith('pyroute2')] == before\n"
         "assert before or 'asyncio' not in sys.modules\n"
         "import pyroute2.netlink.rtnl\n"
@@ -188,6 +188,6 @@ def test_a_pyroute2_laid_out_otherwise_is_imported_in_full(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "pyroute2"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(rtnetlink, "_import_codec", first_fails)
-    assert rtnetlink._codec.__wrapped__("ifinfmsg").__name__ == "ifinfmsg"
+    assert rtnetlink._load_codec.__wrapped__("ifinfmsg").__name__ == "ifinfmsg"
     assert len(calls) == 2
     assert len([name for name in sys.modules if name.startswith("pyroute2.")]) > 50

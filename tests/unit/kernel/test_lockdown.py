@@ -58,8 +58,8 @@ def test_other_verifier_errors_are_not_blamed_on_lockdown(confidential: bool) ->
 
 def test_a_tracefs_without_files(confidential: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tracefs, "TRACING", tmp_path)
-    monkeypatch.setattr(tracefs, "_is_there", lambda path: path == tmp_path)
-    monkeypatch.setattr(tracefs, "_show_both", lambda found: None)
+    monkeypatch.setattr(tracefs, "_exists", lambda path: path == tmp_path)
+    monkeypatch.setattr(tracefs, "_mirror_path", lambda found: None)
     if confidential:
         with pytest.raises(PolicyError, match="withheld by lockdown=confidentiality"):
             tracefs.root()
@@ -75,7 +75,7 @@ def test_the_doctors_last_line(status: str, all_of_them: bool) -> None:
 
 
 def withheld() -> Path:
-    raise policy.locked_down("trace events (tracefs)")
+    raise policy.make_lockdown_error("trace events (tracefs)")
 
 
 def test_functions_by_address_are_refused_where_no_trace_event_can_be_made(
@@ -100,9 +100,9 @@ def test_the_doctor_looks_for_what_was_left_without_tracefs(monkeypatch: pytest.
     for name in ("_xdp", "_cgroups"):
         monkeypatch.setattr(leftovers, name, lambda: iter(()))
     monkeypatch.setattr(leftovers, "_filters", lambda: iter((leftover,)))
-    assert [check.fix for check in doctor._leftovers()] == [leftover.command]
+    assert [check.fix for check in doctor._describe_leftovers()] == [leftover.command]
     for name in ("_filters", "_xdp", "_cgroups"):
         monkeypatch.setattr(leftovers, name, withheld)
-    [check] = doctor._leftovers()
+    [check] = doctor._describe_leftovers()
     assert check.status == UNKNOWN
     assert "lockdown=confidentiality" in check.found

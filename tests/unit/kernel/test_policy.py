@@ -40,7 +40,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     def no_mounts(fstype: str, path: object) -> bool:
         raise PermissionError(errno.EPERM, fstype)
 
-    monkeypatch.setattr(mounts, "ensure", no_mounts)
+    monkeypatch.setattr(mounts, "ensure_mounted", no_mounts)
 
     def make(
         capabilities: int = ALL,
@@ -73,7 +73,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def refused(number: int = errno.EPERM, needed: Sequence[str] = policy.TRACING) -> PytracerError:
-    return policy.explain(OSError(number, os.strerror(number)), "raw tracepoint x", needed=needed)
+    return policy.explain(OSError(number, os.strerror(number)), "raw tracepoint x", capabilities=needed)
 
 
 def test_capabilities_have_the_numbers_of_the_kernel() -> None:
@@ -115,10 +115,10 @@ def test_root_of_a_user_namespace_has_no_say_over_the_kernel(machine: Machine) -
 
 
 def test_require_names_what_is_missing_in_one_line(machine: Machine) -> None:
-    policy.require(policy.TRACING, "tracing")
+    policy.require_capabilities(policy.TRACING, "tracing")
     machine(0, euid=1000)
     with pytest.raises(NotPermittedError) as caught:
-        policy.require(policy.TRACING, "tracing")
+        policy.require_capabilities(policy.TRACING, "tracing")
     assert type(caught.value) is NotPermittedError
     assert caught.value.exit_code == 5
     assert caught.value.message == "tracing needs CAP_BPF and CAP_PERFMON, which this process does not have"
@@ -178,7 +178,7 @@ def test_a_refusal_by_nobody_says_what_was_ruled_out(machine: Machine) -> None:
 
 def test_a_kernel_without_lockdown_has_none(machine: Machine) -> None:
     machine(lockdown="", lsms="capability,yama")
-    assert policy.lockdown() == "none"
+    assert policy.read_lockdown() == "none"
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_attaching_has_an_error_of_its_own(machine: Machine) -> None:
 
 def test_everything_at_once(machine: Machine) -> None:
     machine(seccomp=2)
-    parsed = policy.read()
+    parsed = policy.read_policy()
     assert parsed.seccomp == "filter"
     assert parsed.lsms == ("lockdown", "capability")
     assert parsed.sysctls["kernel.perf_event_paranoid"] == 2
@@ -230,7 +230,7 @@ def test_an_unprivileged_user_sees_the_missing_capabilities() -> None:
         "from pytracer.errors import NotPermittedError\n"
         "assert policy.missing_capabilities(policy.TRACING)\n"
         "policy.raise_memlock()\n"
-        "policy.read()\n"
+        "policy.read_policy()\n"
         "for ask in tracefs.root, tracefs.events, lambda: tracefs.event_id('sched', 'sched_switch'):\n"
         "    try: ask()\n"
         "    except NotPermittedError as error: assert type(error) is NotPermittedError, error\n"
@@ -280,6 +280,6 @@ def test_lockdown_is_named_as_the_reason(machine: Machine) -> None:
     assert not policy.is_confidential()
     machine(lockdown="none integrity [confidentiality]")
     assert policy.is_confidential()
-    error = policy.locked_down("trace events")
+    error = policy.make_lockdown_error("trace events")
     assert isinstance(error, PolicyError)
     assert error.message == "trace events: withheld by lockdown=confidentiality"

@@ -23,7 +23,7 @@ CALLS = NameSet("calls", "", encode="syscalls")
 
 @pytest.fixture
 def no_libseccomp(monkeypatch):
-    monkeypatch.setattr(syscalls, "_seccomp", lambda: None)
+    monkeypatch.setattr(syscalls, "_load_seccomp", lambda: None)
     syscalls.name_of.cache_clear()
     yield
     syscalls.name_of.cache_clear()

@@ -153,7 +153,7 @@ def test_the_command_line(line, message):
 
 
 def test_the_kernels_list(tmp_path, monkeypatch):
-    monkeypatch.setattr(mounts, "ensure", lambda *_: False)
+    monkeypatch.setattr(mounts, "ensure_mounted", lambda *_: False)
     monkeypatch.setattr(tracefs, "DEBUG", tmp_path)
     assert injection.functions() is None
     folder = tmp_path / "error_injection"

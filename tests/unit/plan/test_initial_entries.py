@@ -146,7 +146,7 @@ def test_interfaces_without_an_ethernet_header_are_written(monkeypatch, wanted, 
     kinds = {1: 772, 3: 65534, 4: 519}  # ARPHRD_LOOPBACK, _NONE, _RAWIP
     monkeypatch.setattr(
         initial_entries.interfaces,
-        "interfaces",
+        "list_interfaces",
         lambda: {index: SimpleNamespace(type=kind) for index, kind in kinds.items()},
     )
     plan = plan_of("sockcount", interfaces=wanted)

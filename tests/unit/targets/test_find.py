@@ -58,7 +58,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     (root / "available_events").write_text(EVENTS)
     monkeypatch.setattr(tracefs, "root", lambda: root)
     monkeypatch.setattr(tracefs, "DEBUG", root)
-    monkeypatch.setattr(functions.mounts, "ensure", lambda fstype, path: False)
+    monkeypatch.setattr(functions.mounts, "ensure_mounted", lambda fstype, path: False)
     monkeypatch.setattr(finder, "Btf", Types)
     monkeypatch.setattr(trace_events, "Btf", Types)
     caches = functions.named, functions.traceable, functions.traceable_at, functions.blacklist
@@ -231,7 +231,7 @@ def test_hooks_of_security_modules_by_bpf_are_called_where_bpf_is_one(
 ) -> None:
     (kernel.parent / "kallsyms").write_text(SYMBOLS + "ffffffff81000090 T bpf_lsm_file_open\n")
     (kernel / "available_filter_functions").write_text(TRACEABLE + "bpf_lsm_file_open\n")
-    monkeypatch.setattr(finder.policy, "lsms", lambda: modules)
+    monkeypatch.setattr(finder.policy, "read_lsms", lambda: modules)
     if "bpf" in modules:
         assert find(parse_source("k:bpf_lsm_file_open")).targets == (
             NamedTarget("bpf_lsm_file_open", 0xFFFFFFFF81000090),

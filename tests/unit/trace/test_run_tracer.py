@@ -290,7 +290,7 @@ def test_a_slow_end_is_reported(monkeypatch):
         enough.wait()
     assert messages[:3] == ["line 0", "line 1", "line 2"]
     messages.clear()
-    with progress.announce_if_slow(messages.append, lambda: "once", once=True):
+    with progress.announce_if_slow(messages.append, lambda: "once", is_single=True):
         while not messages:
             pass
     assert messages == ["once"]

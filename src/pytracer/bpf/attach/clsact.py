@@ -232,7 +232,7 @@ def _request_qdisc(index: int, kind: int, flags: int) -> None:
         message["parent"] = _CLSACT
         message["attrs"] = [("TCA_KIND", "clsact")]
 
-    rtnetlink.tell("tcmsg", kind, flags, fill)
+    rtnetlink.send_request("tcmsg", kind, flags, fill)
 
 
 def _request_filter(filter_: TrafficControlFilter, kind: int, flags: int, program: int = -1) -> None:
@@ -250,4 +250,4 @@ def _request_filter(filter_: TrafficControlFilter, kind: int, flags: int, progra
             ]
             message["attrs"].append(("TCA_OPTIONS", {"attrs": options}))
 
-    rtnetlink.tell("tcmsg", kind, flags, fill)
+    rtnetlink.send_request("tcmsg", kind, flags, fill)

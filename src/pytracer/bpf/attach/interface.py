@@ -55,7 +55,7 @@ class InterfaceLink(Link):
 def list_xdp_programs() -> dict[int, tuple[int, ...]]:
     """Return the ids of the XDP programs on each interface, by its index. Raises OSError."""
     programs = {}
-    for message in interfaces.links():
+    for message in interfaces.read_links():
         xdp: Any = message.get_attr("IFLA_XDP")
         ids = [xdp.get_attr(name) for name in _XDP_IDS] if xdp is not None else []
         if numbers := tuple(dict.fromkeys(number for number in ids if number)):

@@ -40,7 +40,7 @@ def check_support(probe: Lsm, prober: FeatureProber) -> Support:
         )
     except OSError as error:
         return report_unsupported(error, _ABSENT)
-    modules = policy.lsms()
+    modules = policy.read_lsms()
     if modules is None:
         return Support(True, probe.function, caveat="which security modules are in force cannot be seen")
     if unused_module := policy.unused_lsm_hook(policy.LSM_PREFIX + probe.function):

@@ -19,7 +19,7 @@ from pytracer.errors import PytracerError, UsageError
 from pytracer.features.table.hook_features import PERF_EVENT
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.facts import Support
-from pytracer.kernel.policy import sysctl
+from pytracer.kernel.policy import read_sysctl
 from pytracer.spec import COUNTERS, PerfSample, Rate
 
 _HARDWARE, _SOFTWARE = 0, 1  # enum perf_type_id
@@ -84,7 +84,7 @@ def explain_missing_event(event: str) -> str:
 
 def explain_refusal(error: OSError, target: AttachTarget) -> PytracerError:
     """Return the error that explains why the kernel refused to attach."""
-    limit = sysctl("kernel.perf_event_max_sample_rate")
+    limit = read_sysctl("kernel.perf_event_max_sample_rate")
     if error.errno == errno.EINVAL and limit is not None and target.rate.frequency > limit:
         return UsageError(
             f"this kernel takes at most {limit} samples a second",

@@ -14,9 +14,9 @@ def make_attach_error(
     """Return the error for a failed attachment to ``target``.
 
     It is a NotPermittedError, PolicyError or UnsupportedError if the errno says so, else an AttachError with
-    the errno's text. ``needed`` are the capabilities that the attachment requires.
+    the errno's text. ``capabilities`` are the capabilities that the attachment requires.
     """
-    reason = policy.explain(error, target, needed=capabilities)
+    reason = policy.explain(error, target, capabilities=capabilities)
     if type(reason) in (PytracerError, ResourcesError):
         return AttachError(f"cannot attach to {reason.message}", hint=reason.hint)
     return reason

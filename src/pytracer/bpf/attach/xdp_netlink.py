@@ -100,4 +100,4 @@ def _set_program(index: int, program: int, flags: int) -> None:
         xdp_attributes = [("IFLA_XDP_FD", program), ("IFLA_XDP_FLAGS", flags)]
         message["attrs"] = [("IFLA_XDP", {"attrs": xdp_attributes})]
 
-    rtnetlink.tell("ifinfmsg", _RTM_SETLINK, 0, fill)
+    rtnetlink.send_request("ifinfmsg", _RTM_SETLINK, 0, fill)

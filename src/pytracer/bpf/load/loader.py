@@ -16,7 +16,7 @@ from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import LOCAL_STORAGE, MapType, ProgType, map_create, prog_load
 from pytracer.errors import UnsupportedError, VerifierError
 from pytracer.kernel.cpus import possible_cpus
-from pytracer.kernel.policy import explain, is_confidential, locked_down, raise_memlock
+from pytracer.kernel.policy import explain, is_confidential, make_lockdown_error, raise_memlock
 
 _ALL, _STATISTICS = 2, 4  # BPF_LOG_LEVEL2, BPF_LOG_STATS
 _LOG = (1 << 24) - 1  # bytes: UINT_MAX >> 8, and one more is refused before Linux 5.2 (7a9f5c65abcc)
@@ -214,7 +214,7 @@ def _reload_with_log(name: str, load: LoadRequest, error: OSError, *, keep_logs:
 
     refusal = summarise(text)
     if _WITHHELD.search(refusal.reason) and is_confidential():
-        raise locked_down(f"reading kernel memory, which {name} does") from error
+        raise make_lockdown_error(f"reading kernel memory, which {name} does") from error
     location = f" at {refusal.source}" if refusal.source else ""
     raise VerifierError(
         f"the verifier refused {name}: {refusal.reason}{location}{truncated}",

@@ -17,7 +17,7 @@ _TRAMPOLINE = ("DYNAMIC_FTRACE_WITH_DIRECT_CALLS", BTF)
 _CGROUPS = "version 2; not beside a program that allows none"
 
 
-def _hook(
+def _make_hook(
     name: str,
     since: str,
     commit: str,
@@ -29,7 +29,7 @@ def _hook(
     return Feature("hook", name, since, commit, options, 0, noun, fallback, limits)
 
 
-RAW_TRACEPOINT = _hook(
+RAW_TRACEPOINT = _make_hook(
     "raw tracepoint",
     "4.17",
     "c4f6699dfcb8",
@@ -38,7 +38,7 @@ RAW_TRACEPOINT = _hook(
     fallback="tracepoint",
     limits="arguments without types, that kernels change; preempted from 7.0 on",
 )
-TRACEPOINT = _hook(
+TRACEPOINT = _make_hook(
     "tracepoint",
     "4.7",
     "98b5c2c65c29",
@@ -47,7 +47,7 @@ TRACEPOINT = _hook(
     fallback="kprobe",
     limits="needs tracefs; the arguments are laid out for each event; not events within another",
 )
-TYPED_TRACEPOINT = _hook(
+TYPED_TRACEPOINT = _make_hook(
     "typed tracepoint",
     "5.5",
     "9e15db66136a",
@@ -58,7 +58,7 @@ TYPED_TRACEPOINT = _hook(
 )
 # By the perf PMU. Before, a program could be attached to a kprobe that a trace event had made (4.1,
 # 2541517c32be), which pytracer does for many functions at once alone (KPROBE_EVENT).
-KPROBE = _hook(
+KPROBE = _make_hook(
     "kprobe",
     "4.17",
     "e12f03d7031a",
@@ -67,7 +67,7 @@ KPROBE = _hook(
     fallback="kprobe event",
     limits=_ONE,
 )
-KRETPROBE = _hook(
+KRETPROBE = _make_hook(
     "kretprobe",
     "4.17",
     "e12f03d7031a",
@@ -76,7 +76,7 @@ KRETPROBE = _hook(
     fallback="kretprobe.multi",
     limits="has places for so many calls at once, and misses the returns of others",
 )
-KPROBE_EVENT = _hook(
+KPROBE_EVENT = _make_hook(
     "kprobe event",
     "5.5",
     "ca89bc071d5e",
@@ -85,11 +85,11 @@ KPROBE_EVENT = _hook(
     fallback="kprobe",
     limits="stays behind a killed process, disarmed, until the next run",
 )
-KPROBE_MULTI = _hook(
+KPROBE_MULTI = _make_hook(
     "kprobe.multi", "5.18", "0dcac2725406", "FPROBE", fallback="kprobe, kprobe event", limits=_FTRACE
 )
 # The link is as old as kprobe.multi's. Since this commit it counts the returns that it misses.
-KRETPROBE_MULTI = _hook(
+KRETPROBE_MULTI = _make_hook(
     "kretprobe.multi",
     "6.7",
     "e2b2cd592adb",
@@ -97,7 +97,7 @@ KRETPROBE_MULTI = _hook(
     fallback="kretprobe",
     limits=f"{_FTRACE}; an older link does not count what it misses",
 )
-FENTRY = _hook(
+FENTRY = _make_hook(
     "fentry",
     "5.5",
     "fec56f5890d9",
@@ -106,7 +106,7 @@ FENTRY = _hook(
     fallback="kprobe",
     limits="needs BTF; a program for each function",
 )
-FEXIT = _hook(
+FEXIT = _make_hook(
     "fexit",
     "5.5",
     "fec56f5890d9",
@@ -116,8 +116,8 @@ FEXIT = _hook(
     limits="needs BTF; a program for each function",
 )
 # By the perf PMU; by trace events since 4.3 (04a22fae4cbc).
-UPROBE = _hook("uprobe", "4.17", "33ea4b24277b", "UPROBE_EVENTS", noun="uprobes", limits=_USER)
-URETPROBE = _hook(
+UPROBE = _make_hook("uprobe", "4.17", "33ea4b24277b", "UPROBE_EVENTS", noun="uprobes", limits=_USER)
+URETPROBE = _make_hook(
     "uretprobe",
     "4.17",
     "33ea4b24277b",
@@ -126,8 +126,10 @@ URETPROBE = _hook(
     fallback="uprobes on the instructions that return",
     limits=f"{_USER}; {_OVERWRITES}",
 )
-UPROBE_MULTI = _hook("uprobe.multi", "6.6", "89ae89f53d20", "UPROBE_EVENTS", fallback="uprobe", limits=_USER)
-URETPROBE_MULTI = _hook(
+UPROBE_MULTI = _make_hook(
+    "uprobe.multi", "6.6", "89ae89f53d20", "UPROBE_EVENTS", fallback="uprobe", limits=_USER
+)
+URETPROBE_MULTI = _make_hook(
     "uretprobe.multi",
     "6.6",
     "89ae89f53d20",
@@ -136,16 +138,18 @@ URETPROBE_MULTI = _hook(
     fallback="uprobe.multi on the instructions that return",
     limits=f"{_USER}; {_OVERWRITES}",
 )
-USDT_SEMAPHORE = _hook("USDT semaphore", "4.20", "a6ca88b241d5", "UPROBE_EVENTS", noun="USDT semaphores")
-PERF_EVENT = _hook(
+USDT_SEMAPHORE = _make_hook("USDT semaphore", "4.20", "a6ca88b241d5", "UPROBE_EVENTS", noun="USDT semaphores")
+PERF_EVENT = _make_hook(
     "perf event",
     "4.9",
     "0515e5999a46",
     "BPF_EVENTS",
     limits="each CPU its own; the hardware's where the machine counts",
 )
-HARDWARE_COUNTER = _hook("hardware counter", "2.6.31", "0793a61d4df8", "PERF_EVENTS", fallback="cpu-clock")
-LSM = _hook(
+HARDWARE_COUNTER = _make_hook(
+    "hardware counter", "2.6.31", "0793a61d4df8", "PERF_EVENTS", fallback="cpu-clock"
+)
+LSM = _make_hook(
     "LSM",
     "5.7",
     "fc611f47f218",
@@ -153,7 +157,7 @@ LSM = _hook(
     BTF,
     limits="needs BTF, and `bpf` among the security modules in force",
 )
-OVERRIDE = _hook(
+OVERRIDE = _make_hook(
     "override return",
     OVERRIDE_RETURN.since,
     OVERRIDE_RETURN.commit,
@@ -161,7 +165,7 @@ OVERRIDE = _hook(
     noun="bpf_override_return",
     limits="only functions that the kernel lists for it",
 )
-ITERATOR = _hook(
+ITERATOR = _make_hook(
     "iterator",
     "5.8",
     "180139dca8b3",
@@ -169,16 +173,16 @@ ITERATOR = _hook(
     noun="iterators",
     limits="needs BTF; a moment's view of what there is, when it is read",
 )
-SOCKET_FILTER = _hook(
+SOCKET_FILTER = _make_hook(
     "socket filter",
     "3.19",
     "89aa075832b0",
     noun="socket filters",
     limits="sees packets as the stack does: after GRO, before GSO",
 )
-PACKET_SOCKET = _hook("packet socket", "2.2", "", "PACKET", noun="packet sockets")
+PACKET_SOCKET = _make_hook("packet socket", "2.2", "", "PACKET", noun="packet sockets")
 # A program chooses a socket since 4.3 (f2e520956a1a); since this commit the kernel numbers the group.
-PACKET_FANOUT = _hook(
+PACKET_FANOUT = _make_hook(
     "packet fanout",
     "4.12",
     "4a69a864209e",
@@ -187,7 +191,7 @@ PACKET_FANOUT = _hook(
     fallback="socket filter",
     limits="packets as a socket filter sees them",
 )
-XDP = _hook(
+XDP = _make_hook(
     "XDP",
     "4.8",
     "6a773a15a1e8",
@@ -195,10 +199,10 @@ XDP = _hook(
     fallback="tcx, clsact",
     limits=f"{_FRAMES}; behind the driver (generic) since 4.12; stays behind a killed process",
 )
-XDP_LINK = _hook(
+XDP_LINK = _make_hook(
     "XDP link", "5.9", "aa8d3a716b59", "NET", noun="links for XDP", fallback="XDP by netlink", limits=_FRAMES
 )
-CLSACT = _hook(
+CLSACT = _make_hook(
     "clsact",
     "4.5",
     "1f211a1b929c",
@@ -207,7 +211,7 @@ CLSACT = _hook(
     fallback="socket filter",
     limits="both ways; stays behind a killed process until the next run",
 )
-TCX = _hook(
+TCX = _make_hook(
     "tcx",
     "6.6",
     "e420bed02507",
@@ -216,7 +220,7 @@ TCX = _hook(
     limits="packets as the stack makes them, both ways",
 )
 # A cgroup has several programs of a kind since 4.15 (BPF_F_ALLOW_MULTI); before, the last one replaced all.
-CGROUP_SKB = _hook(
+CGROUP_SKB = _make_hook(
     "cgroup skb",
     "4.15",
     "324bda9e6c5a",
@@ -224,15 +228,17 @@ CGROUP_SKB = _hook(
     noun="cgroups with several programs",
     limits=f"packets of IPv4 and IPv6 sockets; {_CGROUPS}",
 )
-CGROUP_SOCK = _hook(  # as sockets are made since 4.10 (610236587600), once they are bound since this commit
-    "cgroup sock",
-    "4.17",
-    "aac3fc320d94",
-    "CGROUP_BPF",
-    noun="programs on bound sockets of cgroups",
-    limits=f"IPv4 and IPv6 sockets; {_CGROUPS}",
+CGROUP_SOCK = (
+    _make_hook(  # as sockets are made since 4.10 (610236587600), once they are bound since this commit
+        "cgroup sock",
+        "4.17",
+        "aac3fc320d94",
+        "CGROUP_BPF",
+        noun="programs on bound sockets of cgroups",
+        limits=f"IPv4 and IPv6 sockets; {_CGROUPS}",
+    )
 )
-CGROUP_SOCK_ADDR = _hook(  # connect and bind since 4.17 (4fbac77d2d09), sendmsg since this commit
+CGROUP_SOCK_ADDR = _make_hook(  # connect and bind since 4.17 (4fbac77d2d09), sendmsg since this commit
     "cgroup sock_addr",
     "4.18",
     "1cedee13d25a",
@@ -240,7 +246,7 @@ CGROUP_SOCK_ADDR = _hook(  # connect and bind since 4.17 (4fbac77d2d09), sendmsg
     noun="programs on addresses that sockets of cgroups send to",
     limits=f"what is asked for, before it is done; {_CGROUPS}",
 )
-CGROUP_LINK = _hook(
+CGROUP_LINK = _make_hook(
     "cgroup link",
     "5.7",
     "af6eea57437a",
@@ -248,7 +254,7 @@ CGROUP_LINK = _hook(
     noun="links for cgroups",
     fallback="BPF_PROG_ATTACH",
 )
-SECCOMP = _hook("seccomp filter", "3.5", "e2cfabdfd075", "SECCOMP_FILTER")
+SECCOMP = _make_hook("seccomp filter", "3.5", "e2cfabdfd075", "SECCOMP_FILTER")
 
 HOOKS = (
     RAW_TRACEPOINT,

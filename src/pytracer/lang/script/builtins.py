@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytracer.errors import near
+from pytracer.errors import suggest_near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import number
 from pytracer.lang.scope import USER, Comm, Lvalue, Operand, Value
@@ -85,7 +85,7 @@ class Builtins(MapReads):
 
     def suggest(self, name: str) -> str:
         """See ScriptExpressions."""
-        return near(name, {*NUMBERS, *_WORDS, "arg0"})
+        return suggest_near(name, {*NUMBERS, *_WORDS, "arg0"})
 
     def stack(self, node: syntax.Node, *, user: bool, arguments: tuple[syntax.Node, ...]) -> Value:
         """Add code that captures a stack."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from pytracer.errors import near
+from pytracer.errors import suggest_near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, convert, logical, number, size_of
 from pytracer.lang.constants import constants
@@ -269,7 +269,7 @@ class ScriptExpressions(Comparisons):
         if isinstance(operand, Value) and isinstance(operand.type, RecordType):
             if node.name not in operand.type.names:
                 raise self.fail(
-                    node, f"the record has no {node.name!r}", hint=near(node.name, operand.type.names)
+                    node, f"the record has no {node.name!r}", hint=suggest_near(node.name, operand.type.names)
                 )
             index = operand.type.names.index(node.name)
             return self.load(f"{operand.code} + {operand.type.offset(index)}", operand.type.items[index])
@@ -285,7 +285,9 @@ class ScriptExpressions(Comparisons):
         """Translate ``config.NAME``."""
         text = self.state.config.get(node.name)
         if text is None:
-            raise self.fail(node, f"no setting {node.name!r}", hint=near(node.name, self.state.config))
+            raise self.fail(
+                node, f"no setting {node.name!r}", hint=suggest_near(node.name, self.state.config)
+            )
         if text.isdecimal():
             return number(int(text), literal_type(int(text)))
         return self.literal(syntax.TextLiteral(node.start, node.end, text))

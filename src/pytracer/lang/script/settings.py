@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytracer.errors import UsageError, near
+from pytracer.errors import UsageError, suggest_near
 from pytracer.record import record
 
 _PREFIX = "bpftrace_"
@@ -97,4 +97,4 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def hint_for(name: str) -> str:
     """Return a hint that names settings like ``name``."""
-    return near(name, SETTINGS)
+    return suggest_near(name, SETTINGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytracer.errors import near
+from pytracer.errors import suggest_near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import number
 from pytracer.lang.scope import Value
@@ -164,7 +164,7 @@ class StandardFunctions(Introspection):
             raise self.fail(node, message, hint="container_of($m, typeof(struct foo), m)")
         field = self.scope.types.members(kind).get(member.name)
         if field is None:
-            hint = near(member.name, self.scope.types.members(kind))
+            hint = suggest_near(member.name, self.scope.types.members(kind))
             raise self.fail(member, f"{kind.name} has no member {member.name!r}", hint=hint)
         place = address.type if isinstance(address.type, PointerType) else PointerType(kind)
         return Value(f"((u64)({address.code}) - {field.offset // 8})", replace(place, to=kind))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from pytracer.errors import near
+from pytracer.errors import suggest_near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert, number
 from pytracer.lang.scope import Value
@@ -51,7 +51,7 @@ class ValueFunctions(MachineFunctions):
             if node.name in self.statement_functions:
                 raise self.fail(node, f"{node.name}() has no value")
             names = {*_FUNCTIONS, *self.statement_functions, *(name for name, _ in self.state.macros)}
-            raise self.fail(node, f"no function {node.name!r}", hint=near(node.name, names))
+            raise self.fail(node, f"no function {node.name!r}", hint=suggest_near(node.name, names))
         translate, least, most = function
         if not least <= len(node.arguments) <= most:
             expected = f"{least}" if least == most else f"{least} to {most}"

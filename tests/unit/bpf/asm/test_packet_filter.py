@@ -134,7 +134,7 @@ def test_a_filter_that_does_not_parse_has_libpcaps_words():
 
 def test_without_libpcap_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(pcap, "_NAMES", ("libno-such-thing.so.9",))
-    monkeypatch.setattr(pcap, "_library", pcap._library.__wrapped__)
+    monkeypatch.setattr(pcap, "_load_library", pcap._load_library.__wrapped__)
     with pytest.raises(PytracerError, match="needs libpcap") as caught:
         compile_filter("tcp", LinkType.ETHERNET)
     assert "libpcap0.8" in caught.value.hint
@@ -145,7 +145,7 @@ def test_interfaces_of_several_kinds_begin_at_the_network_header(monkeypatch):
     from pytracer.kernel.interfaces import Interface
 
     known = {1: Interface("lo", 1, 772), 2: Interface("eth0", 2, 1), 7: Interface("tun0", 7, 65534)}
-    monkeypatch.setattr(pcap, "interfaces", lambda: known)
+    monkeypatch.setattr(pcap, "list_interfaces", lambda: known)
     links = [
         pcap.compile_for("tcp", {i: known[i].name for i in named}, frames=False).link
         for named in ([2], [1, 2], [7], [2, 7])

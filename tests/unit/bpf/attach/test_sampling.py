@@ -66,7 +66,7 @@ def test_more_samples_than_the_kernel_takes(monkeypatch, opened):
         raise OSError(errno.EINVAL, "no")
 
     monkeypatch.setattr(perf_sample, "perf_event_open", refuse)
-    monkeypatch.setattr(perf_sample, "sysctl", lambda _name: 1000)
+    monkeypatch.setattr(perf_sample, "read_sysctl", lambda _name: 1000)
     with pytest.raises(UsageError, match="at most 1000 samples"):
         task_sample.attach(
             TaskSample("", threads=(1,)), AttachTarget("cpu-clock", rate=Rate(frequency=1001)), 7

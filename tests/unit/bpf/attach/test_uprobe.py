@@ -62,7 +62,7 @@ def kernel(monkeypatch, tmp_path):
     monkeypatch.setattr(prober, "load", lambda *_, **__: os.open(os.devnull, os.O_RDONLY))
     monkeypatch.setattr(prober.policy, "missing_capabilities", lambda needed: [])
     monkeypatch.setattr(prober.policy, "raise_memlock", lambda: None)
-    monkeypatch.setattr(prober.policy, "refusal", lambda: "refused by somebody")
+    monkeypatch.setattr(prober.policy, "explain_refusal", lambda: "refused by somebody")
     return kernel
 
 

@@ -385,20 +385,20 @@ def test_every_alternative_that_needs_no_trace_event_is_planned() -> None:
         built.typedef(f"btf_trace_{event}", LONG)
     request = Request(tracer=registry.get("syscalls"))
     kernel = packing.PackKernel("test", Path("test.btf"))
-    few = list(packing._plans(request, built.btf(), kernel))
+    few = list(packing._iter_plans(request, built.btf(), kernel))
     assert len(few) == 2
     assert {programs for _, programs in few} == {("enter", "leave", "gone", "pt_switched")}
     proto = built.add(BtfKind.FUNC_PROTO, "", 0)
     for function in ("x64_sys_call", "syscall_exit_to_user_mode_prepare"):  # the optional one is absent
         built.add(BtfKind.FUNC, function, proto)
-    many = list(packing._plans(request, built.btf(), kernel))
+    many = list(packing._iter_plans(request, built.btf(), kernel))
     flags = {tuple(plan.cflags) for plan, _ in many}
     assert len(flags) == len(many) == 4
     assert sum("-DPT_COMPAT" in one for one in flags) == 2
     assert sum("-DHOOK_SYSCALL_KPROBE_DISPATCH" in one for one in flags) == 2
     assert not any("PT_HAS_PROBE_READ_KERNEL" in flag for one in flags for flag in one)
     with pytest.raises(UnsupportedError, match="cannot be packed for test"):
-        list(packing._plans(request, basic().btf(), kernel))
+        list(packing._iter_plans(request, basic().btf(), kernel))
 
 
 C = """

@@ -366,7 +366,7 @@ def build(config: Sequence[int] = (IN,), rows: int = 5120) -> Lesson:
         create_maps(lesson.maps, config, rows)
     except OSError as error:
         lesson.close()
-        raise explain(error, "creating the maps of sockcount", needed=["CAP_BPF"]) from error
+        raise explain(error, "creating the maps of sockcount", capabilities=["CAP_BPF"]) from error
     write(lesson.program, lesson.maps)
     return lesson
 
