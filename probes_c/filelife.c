@@ -16,12 +16,15 @@ struct event {
     u32 bits; // followed by the path, a struct pt_path
     char path[PATH_LEN];
 };
-#define PT_RECORDS 2 // the other is for the old path of a file that is renamed
+#define PT_RECORDS                                                                                           \
+    4 // two for system calls, the second for the old path of a file that is renamed; two for io_uring
+#define PT_RING_REMOVES
 #include "descriptor.h"
 #include "created_files.h"
 #include "syscall_numbers.h"
 #include "paths.h"
 #include "returns.h"
+#include "ring_paths.h"
 #include "stream.h"
 
 #define PT_CREATED 0x100000 // FMODE_CREATED (Linux 4.19), a macro
@@ -44,62 +47,104 @@ static __always_inline int kind_of(u64 call)
     return OTHER;
 }
 
-static __always_inline int opened(int fd)
+static __always_inline void opened(int fd, u32 pid)
 {
     struct file *file = pt_file_of(fd);
-    struct pt_created_file created = {.ns = bpf_ktime_get_ns(), .pid = bpf_get_current_pid_tgid() >> 32};
+    struct pt_created_file created = {.ns = bpf_ktime_get_ns(), .pid = pid};
     struct pt_name name;
 
     if (!file || !(pt_read(file->f_mode) & PT_CREATED))
-        return PT_PASS;
+        return;
     created.dentry = pt_read(file->f_path.dentry);
     created.inode = pt_read(file->f_inode);
     pt_dentry_name(&name, created.dentry);
     pt_on_create(&name, &created);
-    return PT_PASS;
 }
 
-// Follow a rename of a path to "name", if it is the path of a file whose creation was seen.
-static __always_inline void renamed(u64 path, struct pt_name *name)
+// Complete an event whose path of "size" bytes was removed or got another file; "old", the path that this had before,
+// has "old_size". Returns 1 if the removed file was created during the trace, as long ago as --max selects.
+static __always_inline int is_brief(struct event *event, u64 size, struct event *old, u64 old_size)
 {
-    struct event *other = pt_prepare_in(1);
-    struct pt_name before;
+    u64 max = pt_cfg(PT_CFG_MAX);
+    struct pt_created_file created = {};
+    struct pt_name name, before;
+    int is_removed;
 
-    if (!other)
-        return;
-    pt_base_name(&before, other->path, pt_read_string(other->path, sizeof(other->path), path, 0));
-    pt_on_rename(&before, name);
+    pt_base_name(&name, event->path, size);
+    is_removed = pt_on_remove(&name, &created);
+    if (old) { // it may be a file whose creation was seen: follow it
+        pt_base_name(&before, old->path, old_size);
+        pt_on_rename(&before, &name);
+    }
+    event->ns = bpf_ktime_get_ns();
+    event->age_ns = event->ns - created.ns;
+    event->creator = created.pid;
+    return is_removed && !(max && event->age_ns > max);
 }
 
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
-    u64 max = pt_cfg(PT_CFG_MAX), path, size;
-    int kind = kind_of(call->call), is_removed;
-    struct event *event;
-    struct pt_name name;
-    struct pt_created_file created = {};
+    u64 path, size, old_size = 0;
+    int kind = kind_of(call->call);
+    struct event *event, *old = 0;
 
     if (!kind || call->ret < 0)
         return PT_PASS;
-    if (kind == OPENS)
-        return opened(call->ret);
+    if (kind == OPENS) {
+        opened(call->ret, bpf_get_current_pid_tgid() >> 32);
+        return PT_PASS;
+    }
     event = pt_prepare_in(0);
     if (!event)
         return PT_PASS;
     path = kind == UNLINK ? call->args[0] : kind == RENAMEAT ? call->args[3] : call->args[1];
     size = pt_read_string(event->path, sizeof(event->path), path, 0);
-    pt_base_name(&name, event->path, size);
-    is_removed = pt_on_remove(&name, &created);
     if (kind >= RENAME)
-        renamed(kind == RENAME ? call->args[0] : call->args[1], &name);
-    event->ns = bpf_ktime_get_ns();
-    event->age_ns = event->ns - created.ns;
-    if (!is_removed || (max && event->age_ns > max) || !pt_is_current_traced())
+        old = pt_prepare_in(1);
+    if (old)
+        old_size =
+            pt_read_string(old->path, sizeof(old->path), kind == RENAME ? call->args[0] : call->args[1], 0);
+    if (!is_brief(event, size, old, old_size) || !pt_is_current_traced())
         return PT_PASS;
     event->call = call->call;
     pt_fill_task(event);
-    event->creator = created.pid;
     if (pt_path_is_wanted(&event->bits, size))
         pt_send(ctx, event, offsetof(struct event, path) + size);
     return PT_PASS;
 }
+
+#ifdef PT_SEES_RING_PATHS
+// The operation is shown as the equivalent system call. The task that completes it has the process's descriptors.
+static __always_inline void on_ring_path(void *ctx, struct pt_request *request, struct pt_ring_path *path,
+                                         s64 result)
+{
+#ifdef PT_RING_COMMAND
+    struct event *event, *old = 0;
+    u64 size, old_size = 0;
+
+    if (result < 0)
+        return;
+    if (PT_RING_OPENS(request->operation)) {
+        if (!path->is_fixed)
+            opened(result, request->pid);
+        return;
+    }
+    event = pt_prepare_in(2);
+    if (!event)
+        return;
+    size = pt_copy_ring_path(event, path);
+    if (PT_RING_RENAMES(request->operation))
+        old = pt_prepare_in(3);
+    if (old)
+        old_size = pt_copy_ring_string(old, path->before);
+    if (!is_brief(event, size, old, old_size))
+        return;
+    event->call = old ? PT_NUMBER(264, 38) : PT_NUMBER(263, 35); // renameat, unlinkat
+    event->pid = request->pid;
+    event->tid = request->tid;
+    __builtin_memcpy(event->comm, request->comm, sizeof(event->comm));
+    if (pt_path_is_wanted(&event->bits, size))
+        pt_send(ctx, event, offsetof(struct event, path) + size);
+#endif
+}
+#endif

@@ -3,6 +3,7 @@
 from pytracer.spec import Column, Duration, Stream, Tracer, Unit
 from pytracer.spec.common import ONLY_PATHS, return_of
 from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.io_uring import RING_FILES
 
 CALLS = "open creat openat openat2 unlink unlinkat rename renameat renameat2"
 
@@ -11,7 +12,7 @@ TRACER = Tracer(
     group="files",
     summary="files that are created and removed again: by whom, how long they lived",
     description="Shows each file that is removed after it was created while the trace runs.",
-    hooks=(return_of(CALLS),),
+    hooks=(return_of(CALLS), RING_FILES),
     filters=TASK_FILTERS,
     follow=True,
     options=(
@@ -41,7 +42,8 @@ TRACER = Tracer(
     notes=(
         "Created: by open, openat, openat2 or creat. Removed: by unlink, unlinkat, or when another file gets",
         "its name by rename. Not seen: folders, and files made by mknod, link or open_by_handle_at.",
-        "Operations of io_uring are not seen. Failed calls are not shown.",
+        "Operations of io_uring are seen (Linux 5.18), except opens into a fixed file; with filters, files",
+        "that others create by io_uring are not. Failed calls are not shown.",
         "Filters test the process that removes. The last 16384 created names are kept.",
         "A file that was renamed is followed; one that was exchanged (RENAME_EXCHANGE) may be missed.",
         "At most four files of one name in different folders are followed at a time; others are lost.",

@@ -73,6 +73,7 @@ while True:
     for device in sys.argv[2:]:
         disk = os.open(device, os.O_RDWR | os.O_SYNC)
         os.write(disk, bytes(4096)); os.close(disk)
+    os.setgid(os.getgid())
     for _ in range(23):
         os.getppid()
     gc.collect()
@@ -80,7 +81,7 @@ while True:
     if time.monotonic() > until:
         break
 """
-"""A bit of everything: a connection, a file, a block device, system calls, a process."""
+"""A bit of everything: a connection, a file, a block device, a group, system calls, a process."""
 OF_EACH_KIND = (
     "k:vfs_read", "kr:vfs_read", "f:vfs_read", "fr:vfs_read", "t:syscalls:sys_enter_getppid",
     "rt:sched_process_fork", "u:libc:getppid", "ur:libc:getppid", "usdt:python:gc__start",

@@ -11,6 +11,7 @@ import pytest
 
 from support.calls import ALTERNATIVES, granted
 from support.cli import run
+from support.needs import running
 from support.stream import events
 from support.workloads import workload
 
@@ -121,6 +122,16 @@ def test_calls_of_32_bit_programs_create_as_well(tmp_path):
     hook = "--hook=return=raw-tracepoint"  # which sees what a 64-bit program does by int 0x80
     actual = events("filelife", hook, "--", "sh", "-c", script, "sh", workload("opens"), path)
     assert [event["path"] for event in actual] == [str(path)]
+
+
+@pytest.mark.lab
+def test_io_uring_creates_renames_and_removes(tmp_path):
+    actual = events("filelife", "--", workload("rings"), "removes", COUNT, tmp_path)
+    sees = not running().excuse("requests in the events of io_uring")
+    expected = [("unlinkat", "plain"), ("renameat", "./new"), ("unlinkat", "new")] * COUNT
+    assert [(event["call"], event["path"]) for event in actual] == expected * sees
+    assert all((event["comm"], event["creator"]) == ("rings", event["pid"]) for event in actual)
+    assert all(event["age_ns"] > 0 for event in actual)
 
 
 def test_hostile_names_stay_on_their_line(tmp_path):

@@ -11,6 +11,8 @@
 //   opens      N opens of the file whose path follows, N that fail, one into a fixed file, one statx
 //   sockets    N binds of TCP sockets to 127.0.0.1:4321, of which the first succeeds and listens (backlog 23, and as a
 //              fixed file 24), and one of UDP to [::1]:4322
+//   removes    in the folder that follows, N times: "plain" is created and removed, "old" and "new" are created, the first
+//              is renamed to the second, and that removed; at last a file is removed that there is not
 //   files      N writes of 16 bytes to the file whose path follows, N reads of them, one fsync and fdatasync
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,11 +28,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define ENTRIES 64
-#define SKIP    (1 << 6) // IOSQE_CQE_SKIP_SUCCESS
-#define MULTI   1        // IORING_POLL_ADD_MULTI
-#define BIND    56       // IORING_OP_BIND (Linux 6.11)
-#define LISTEN  57       // IORING_OP_LISTEN
+#define ENTRIES  64
+#define SKIP     (1 << 6) // IOSQE_CQE_SKIP_SUCCESS
+#define MULTI    1        // IORING_POLL_ADD_MULTI
+#define RENAMEAT 35       // IORING_OP_RENAMEAT
+#define UNLINKAT 36       // IORING_OP_UNLINKAT
+#define BIND     56       // IORING_OP_BIND (Linux 6.11)
+#define LISTEN   57       // IORING_OP_LISTEN
 
 static struct io_uring_params params;
 static char *sq, *cq;
@@ -102,6 +106,37 @@ static void listen_one(int file, int flags, unsigned backlog)
     sqe->len = backlog;
     submit();
     reap(1);
+}
+
+static void of_path(int opcode, const char *path, const char *other)
+{
+    struct io_uring_sqe *sqe = next(opcode, 1);
+
+    sqe->fd = AT_FDCWD;
+    sqe->len = opcode == RENAMEAT ? AT_FDCWD : 0; // for the other path
+    sqe->addr = (unsigned long)path;
+    sqe->addr2 = (unsigned long)other;
+    if (opcode == IORING_OP_OPENAT) {
+        sqe->open_flags = O_WRONLY | O_CREAT;
+        sqe->len = 0600;
+    }
+    submit();
+    reap(1);
+}
+
+static void removes(int n, const char *folder)
+{
+    if (chdir(folder))
+        return;
+    while (n--) {
+        of_path(IORING_OP_OPENAT, "plain", 0);
+        of_path(UNLINKAT, "plain", 0);
+        of_path(IORING_OP_OPENAT, "./old", 0);
+        of_path(IORING_OP_OPENAT, "new", 0);
+        of_path(RENAMEAT, "old", "./new");
+        of_path(UNLINKAT, "new", 0);
+    }
+    of_path(UNLINKAT, "missing", 0);
 }
 
 static void sockets(int n)
@@ -189,6 +224,9 @@ int main(int argc, char **argv)
             submit();
             reap(1);
         }
+        n = 0;
+    } else if (!strcmp(mode, "removes")) {
+        removes(n, argv[3]);
         n = 0;
     } else if (!strcmp(mode, "sockets")) {
         sockets(n);
