@@ -95,8 +95,16 @@ EVERY_SOURCE = ("syscalls", "sockcount")
 """With which each source of types is tried: it makes no difference to a tracer which it is, or its own tests
 find it."""
 _OWN_PROGRAM = re.compile(rf"{re.escape(sys.prefix)}/bin/[^:]+")
+MODULES = ("kvm_amd", "kvm_intel")
+"""Modules with trace events of their own; of these two, the one for the processor loads."""
 FAULT = ["__x64_sys_getppid", "EPERM"]
 """And what it can go without."""
+
+
+def load_modules() -> None:
+    """Load the modules that have trace events of their own, where the kernel and the processor have them."""
+    for module in MODULES:
+        subprocess.run(["modprobe", module], check=False, capture_output=True)
 
 
 def disks(folder: Path) -> list[str]:
@@ -316,6 +324,7 @@ def main() -> None:
     names = [word for word in sys.argv[1:] if not word.startswith("-")]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PYTRACER_CACHE_DIR"] = str(Path(folder) / "cache")
+        load_modules()
         devices = disks(Path(folder))
         print(json.dumps({"release": os.uname().release, "bcc": bcc_version(find_bcc())}), flush=True)
         tracers = map(registry.get, names) if names else registry.all_tracers()
