@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from pytracer import __version__, inherited
+from pytracer import __version__, inherited, startup
 from pytracer.cli.output import one_line, report, take_streams
 from pytracer.cli.running import Messages, print_instead, run_request, warn
 from pytracer.errors import PytracerError, UsageError
@@ -141,6 +141,7 @@ def _add_folders(words: list[str]) -> list[str]:
 def _command(name: str, words: list[str]) -> int:
     inherited.require_descriptors(_COMMAND_FILES)
     module = importlib.import_module(f"pytracer.cli.{COMMANDS[name][0]}")
+    startup.resume()
     return int(module.run(words))
 
 

@@ -1,15 +1,15 @@
 """Run the command line as a process: ``python -m pytracer``, and the script ``pytracer``."""
 
-import signal
-
-from pytracer.cli.main import main
+from pytracer import startup
 
 
 def command() -> int:
     """Run the command line. Returns the exit status, which one more Ctrl-C does not change any more."""
+    startup.begin()
+    from pytracer.cli.main import main  # most of a start
+
     status = main()
-    # Until the interpreter has ended, which takes a tenth of a second, it would turn into a death by SIGINT.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    startup.leave(status)
     return status
 
 

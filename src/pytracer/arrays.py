@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pytracer.signal_mask import signals_blocked
+from pytracer.startup import without_blas_threads
 
 __all__ = ["Array", "load", "np"]
 
@@ -44,7 +45,7 @@ _module: ModuleType | None = None
 def _numpy() -> ModuleType:
     global _module
     if _module is None:
-        with signals_blocked():  # its threads are to take none
+        with signals_blocked(), without_blas_threads():  # its threads are to take none
             # Not from sys.modules, where it stands while another thread still imports it: this waits.
             _module = importlib.import_module("numpy")
     return _module

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from pytracer import progress
+from pytracer import progress, startup
 from pytracer.kernel import hidden
 from pytracer.model import Item, Loss, Schema, Statement, Totals
 from pytracer.model.loss import MISSED, UNSHOWN, UNSHOWN_MEANING
@@ -103,6 +103,7 @@ class Trace:
         except BaseException:
             self.close()
             raise
+        startup.resume()
 
     @property
     def schema(self) -> Schema:
