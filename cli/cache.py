@@ -14,7 +14,8 @@ from pytracer.cli.arguments import Parser
 from pytracer.text import harmless
 
 _DESCRIPTION = """\
-Lists or clears what pytracer caches for later starts: compiled programs (images) and kernel types (headers).
+Lists or clears what pytracer caches for later starts: compiled programs (images), kernel types (headers),
+and numbers of kernel functions (types).
 
   list     show each entry with its kernel, its size and the day of its last use (default)
   clear    remove all entries; later runs compile again what they need"""
@@ -53,8 +54,8 @@ def _json(cache: CacheDir, cached: list[entries.CacheEntry], action: str) -> Ite
             "path": str(entry.path),
         }
         yield json.dumps(record)
-    images = sum(entry.kind == "image" for entry in cached)
-    totals = {"images": images, "headers": len(cached) - images, "size": sum(entry.size for entry in cached)}
+    images, headers = (sum(entry.kind == kind for entry in cached) for kind in ("image", "headers"))
+    totals = {"images": images, "headers": headers, "size": sum(entry.size for entry in cached)}
     yield json.dumps({"kind": "total" if action == "list" else "cleared", **totals, "path": str(cache.path)})
 
 
@@ -77,9 +78,8 @@ def _table(cache: CacheDir, cached: list[entries.CacheEntry], action: str) -> It
                 f"{kind:<{width[0]}}  {name:<{width[1]}}  {kernel:<{width[2]}}  {size:>{width[3]}}  {used}"
             )
         yield ""
-    images = sum(entry.kind == "image" for entry in cached)
-    trees = len(cached) - images
-    totals = f"{_count_text(images, 'image')}, {_count_text(trees, 'folder of types', 'folders of types')}"
+    images, headers = (sum(entry.kind == kind for entry in cached) for kind in ("image", "headers"))
+    totals = f"{_count_text(images, 'image')}, {_count_text(headers, 'folder of types', 'folders of types')}"
     totals += f", {_bytes(sum(entry.size for entry in cached))}"
     folder = harmless(str(cache.path))
     yield f"{totals} in {folder}" if action == "list" else f"removed {totals} from {folder}"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.attach.kind import LoadAttributes
+from pytracer.bpf.cache import type_answers
 from pytracer.bpf.prober import FeatureProber, require_answer
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY, LOOP, READS_BEYOND, helper_refusal
@@ -30,6 +31,7 @@ from pytracer.features.table.uses import NOTHING, ProgramUses
 from pytracer.kernel import injection, tracefs
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import FoundTargets, FunctionTypes, Support
+from pytracer.kernel.running_types import recall_by, running_types
 from pytracer.record import replace
 from pytracer.spec import FunctionCode, Probe, ProbeSite, Source
 from pytracer.targets import find
@@ -48,6 +50,7 @@ class RunningKernel(FeatureProber):
     def __init__(self) -> None:
         """Create the facts; features are probed on demand."""
         super().__init__()
+        recall_by(type_answers.recall)
         self._answers: dict[Probe, Support] = {}
         self._described: dict[ProbeSite, FunctionTypes | None] = {}
         self._helpers: dict[int, bool] = {}
@@ -113,7 +116,7 @@ class RunningKernel(FeatureProber):
     def types(self) -> Btf | None:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         try:
-            return Btf.load()
+            return running_types()
         except HeadersError:
             return None
 

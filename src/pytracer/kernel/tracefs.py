@@ -90,6 +90,12 @@ def has_event(category: str, event: str) -> bool:
     return (_event_folder(category, event) / "id").exists()
 
 
+def is_listed(category: str, event: str) -> bool:
+    """Return whether :func:`events` has a trace event. Raises the errors of :func:`root`."""
+    # Those that it does not have cannot be enabled (the kernel's t_next and event_create_dir).
+    return (_event_folder(category, event) / "enable").exists()
+
+
 def events() -> list[str]:
     """Return all trace events as ``category:event``, sorted. Raises the errors of :func:`root`."""
     try:

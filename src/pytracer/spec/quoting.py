@@ -7,6 +7,7 @@ prints names in this form, and accepts them back.
 
 from __future__ import annotations
 
+import functools
 import re
 
 from pytracer.text import to_bytes
@@ -62,6 +63,7 @@ def is_pattern(written: str) -> bool:
     return any(token in ("*", "?") for token in _TOKEN.findall(written))
 
 
+@functools.lru_cache(maxsize=64)
 def matcher(written: str, any_character: str = ".") -> re.Pattern[str]:
     """Compile a pattern to a regular expression for whole names: ``*`` matches any text, ``?`` one
     character."""

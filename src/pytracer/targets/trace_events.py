@@ -11,6 +11,7 @@ from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.kernel.facts import FoundTargets, NamedTarget
 from pytracer.spec import Source
 
+_PLAIN = re.compile(r"\w+", re.ASCII)
 _TYPED = "btf_trace_"  # how BTF calls the type of a tracepoint's arguments
 
 
@@ -20,6 +21,11 @@ def find(source: Source) -> FoundTargets:
 
 
 def _events(source: Source) -> FoundTargets:
+    if _PLAIN.fullmatch(source.place) and _PLAIN.fullmatch(source.name):
+        # One that is named needs no list of the 2,000 others.
+        with contextlib.suppress(PytracerError):
+            if tracefs.is_listed(source.place, source.name):
+                return FoundTargets((NamedTarget(f"{source.place}:{source.name}"),))
     all_events = tracefs.events()
     names = [name for name in all_events if source.matches(*reversed(name.split(":")))]
     if not names:

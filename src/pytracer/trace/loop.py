@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytracer import progress, startup
+from pytracer.bpf.cache import type_answers
 from pytracer.kernel import hidden
 from pytracer.model import Item, Loss, Schema, Statement, Totals
 from pytracer.model.loss import MISSED, UNSHOWN, UNSHOWN_MEANING
@@ -103,6 +104,7 @@ class Trace:
         except BaseException:
             self.close()
             raise
+        type_answers.keep()
         startup.resume()
 
     @property

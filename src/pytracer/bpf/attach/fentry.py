@@ -7,7 +7,6 @@ program of its own.
 from __future__ import annotations
 
 import errno
-import functools
 import os
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
@@ -18,8 +17,9 @@ from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import load, return_code
 from pytracer.errors import HeadersError
 from pytracer.features.table.hook_features import FENTRY, FEXIT, TYPED_TRACEPOINT
-from pytracer.kernel.btf import Btf, BtfKind
+from pytracer.kernel.btf import BtfKind
 from pytracer.kernel.facts import Support
+from pytracer.kernel.running_types import RunningTypes, running_types
 from pytracer.spec import Fentry
 
 _ATTACH_TYPES = {"typed_tracepoint": 23, "fentry": 24, "fexit": 25}  # BPF_TRACE_RAW_TP, _FENTRY, _FEXIT
@@ -92,12 +92,15 @@ def _count_words(number: int) -> int:
     types = _load_types()
     if types is None or not number:
         return 0
-    return sum(-(-types.size_of(param) // 8) for _, param in types.func_proto(number).params)
+    known = types
+    return known.remember(
+        f"argument words {number}",
+        lambda: sum(-(-known.size_of(param) // 8) for _, param in known.func_proto(number).params),
+    )
 
 
-@functools.cache
-def _load_types() -> Btf | None:
+def _load_types() -> RunningTypes | None:
     try:
-        return Btf.load()
+        return running_types()
     except HeadersError:
         return None

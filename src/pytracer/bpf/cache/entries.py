@@ -1,4 +1,4 @@
-"""List or clear the cache folder: images and folders of kernel types."""
+"""List or clear the cache folder: images, folders of kernel types, and answers of BTF."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from pytracer.bpf.cache import type_answers
 from pytracer.bpf.cache.directory import CacheDir, explain_distrust, read_trusted
 from pytracer.bpf.cache.image_cache import FOLDER, SUFFIX
 from pytracer.bpf.image import ImageError, decode
@@ -23,6 +24,7 @@ _DAY = 86400
 # The names that pytracer gives: in a folder that the user chose there may be other files.
 _IMAGE = re.compile(rf".+-[0-9a-f]{{32}}{re.escape(SUFFIX)}")
 _TREE = re.compile(r"((package|kheaders)-)?[0-9a-f]{32}")
+_ANSWERS = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED = re.compile(r"\.new-.+")
 # Where a folder of types names its kernel: in one made from BTF, and in one of a kernel's own headers.
 _ORIGIN = "origin"
@@ -38,7 +40,7 @@ class CacheEntry:
     (seconds since the epoch, to the day).
     """
 
-    kind: Literal["image", "headers"]
+    kind: Literal["image", "headers", "types"]
     path: Path
     name: str
     kernel: str
@@ -56,6 +58,9 @@ def list_entries(cache: CacheDir) -> Iterator[CacheEntry]:
         yield CacheEntry(
             "headers", path, source, _read_types_kernel(path), _total_size(path), status.st_mtime
         )
+    for path, status in _iter_entries(cache, type_answers.FOLDER, _ANSWERS, stat.S_ISREG):
+        kernel = type_answers.read_kernel(read_trusted(path) or b"")
+        yield CacheEntry("types", path, "btf", kernel, status.st_size, status.st_mtime)
 
 
 def clear(cache: CacheDir) -> list[CacheEntry]:
@@ -67,7 +72,7 @@ def clear(cache: CacheDir) -> list[CacheEntry]:
     entries = list(list_entries(cache))
     old = [
         (path, status)
-        for name in (FOLDER, HEADERS)
+        for name in (FOLDER, HEADERS, type_answers.FOLDER)
         for path, status in _iter_entries(cache, name, _UNFINISHED, lambda _: True)
         if time.time() - status.st_mtime > _DAY  # else another start may be about to finish it
     ]
