@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from xml.etree import ElementTree
 
 import pytest
@@ -70,6 +71,13 @@ def test_it_adds_up_to_the_json_of_the_same_run(tmp_path):
         == sum(int(cell.get("data-n")) for cell in actual)
         == sum(summary.values())
     )
+    columns, intervals = Counter(), Counter()
+    for cell in actual:
+        columns[float(cell.get("x"))] += int(cell.get("data-n"))
+    for row in rows:
+        if row["kind"] == "row" and row["requests"]:
+            intervals[row["time_ns"]] += row["requests"]
+    assert [columns[x] for x in sorted(columns)] == [intervals[time] for time in sorted(intervals)]
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert f"{device.name}: {23 * 7} requests" in texts
 
