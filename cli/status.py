@@ -10,7 +10,6 @@ import os
 
 from pytracer import progress
 from pytracer.plan import Plan
-from pytracer.spec import Filter
 
 _BACK = "\r\x1b[K"
 
@@ -46,7 +45,7 @@ def open_status() -> StatusLine:
 def describe_wait(plan: Plan) -> str:
     """Describe what a trace of events waits for, and how it ends."""
     request = plan.request
-    target_count, processes = len(plan.targets.names), len(request.filters.get(Filter.PID, ()))
+    target_count, processes = len(plan.targets.names), len(request.processes)
     subject = plan.targets.names[0] if target_count == 1 else request.tracer.name
     if target_count > 1:
         subject = f"{target_count} functions and events"

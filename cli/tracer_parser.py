@@ -50,7 +50,7 @@ from pytracer.spec import (
 )
 
 _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str]] = {
-    Filter.PID: (("-p", "--pid"), "N", "trace this process, until it ends (repeatable)"),
+    Filter.PID: (("-p", "--pid"), "PID", "trace processes, by ids or names with commas, until they end"),
     Filter.TID: (("--tid",), "N", "trace this thread"),
     Filter.COMM: (("--comm",), "NAME", "trace threads with this name"),
     Filter.UID: (("-u", "--uid"), "USER", "trace this user, by name or id"),
@@ -144,6 +144,7 @@ def _request(tracer: Tracer, options: argparse.Namespace, command: tuple[str, ..
         command=command,
         load=options.load,
         wait_all=bool(getattr(options, "wait_all", False)),
+        children=bool(getattr(options, "children", False)),
         audit=options.audit,
         interval=interval,
         count=count,
@@ -219,6 +220,9 @@ def _add_filters(group: argparse._ArgumentGroup, tracer: Tracer) -> None:
         flags, metavar, text = _FILTERS[task_filter]
         dest = f"filter_{task_filter.value}"
         group.add_argument(*flags, dest=dest, metavar=metavar, action="append", default=[], help=text)
+        if task_filter is Filter.PID and tracer.follow:
+            text = "with -p: trace the descendants of these processes, too"
+            group.add_argument("--children", action="store_true", help=text)
     if Filter.CGROUP in tracer.filters:
         group.add_argument(
             "--container",

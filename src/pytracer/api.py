@@ -84,6 +84,7 @@ def open(
     command: Sequence[str] = (),
     load: bool = False,
     wait_all: bool = False,
+    children: bool = False,
     audit: bool = False,
     container: str | Iterable[str] = (),
     top: int | None = None,
@@ -109,6 +110,7 @@ def open(
         stdout, stderr: files (or descriptors) for the command to write to; by default it writes to this
             process's own.
         wait_all: go on until the command's descendants have ended.
+        children: trace the descendants of the processes in ``pid``, too.
         audit: compare the results with what the kernel counts by itself: the last item is an AuditResult.
         container: names or ids of containers.
         top, sort: rows to show, and the column that ranks them.
@@ -158,6 +160,7 @@ def open(
         command=[command] if isinstance(command, str) else command,
         load=load,
         wait_all=wait_all,
+        children=children,
         audit=audit,
         interval=interval,
         count=count,

@@ -51,7 +51,7 @@ def unprivileged(*words: str, env: dict[str, str] | None = None) -> Result:
         (["syscalls", "-e", "opnat"], 2, "did you mean"),
         (["syscalls", "-e", "!"], 2, "no system call is named"),
         (["syscalls", "-p", "4194304"], 2, "no process 4194304"),
-        (["syscalls", "-p", "me"], 2, "no process id"),
+        (["syscalls", "-p", "me"], 2, "no process 'me'"),
         (["syscalls", "-u", "nobody-of-that-name"], 2, "no user"),
         (["syscalls", "--cgroup", "/no/such"], 2, "no cgroup"),
         (["syscalls", "--container", "no-such-box"], 2, "no running container"),

@@ -29,6 +29,7 @@ FLAGS = {
     "outlived": [],
     "pairs": ["-g", "-pthread"],
     "plugins": ["-O0", "-fno-omit-frame-pointer", "-pthread", "-ldl"],
+    "prefork": [],
     "returns": ["-pthread"],
     "rings": [],
     "opens": [*STATIC, "-no-pie"],

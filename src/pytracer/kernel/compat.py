@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from pytracer.procfs import PROC, living
-from pytracer.spec import Filter
 
 EVENTS = "t:syscalls:"
 _ELF32 = b"\x7fELF\x01"  # EI_CLASS is ELFCLASS32
@@ -26,8 +24,8 @@ class CompatTarget(Protocol):
     """The parts of a request that name programs: the process filters and the command."""
 
     @property
-    def filters(self) -> Mapping[Filter, Sequence[bytes]]:
-        """The keys of each filter's map."""
+    def processes(self) -> Sequence[int]:
+        """The named processes."""
         ...
 
     @property
@@ -53,8 +51,7 @@ def warnings(targets: Sequence[str], named: CompatTarget) -> Iterator[str]:
 def named_32_bit(named: CompatTarget) -> Iterator[str]:
     """Yield which of the named processes and command are 32-bit programs."""
     command = named.command
-    pids = named.filters.get(Filter.PID, ())
-    programs = [(f"process {pid}", f"/proc/{living(pid)}/exe") for (pid,) in map(_PID.unpack, pids)]
+    programs = [(f"process {pid}", f"/proc/{living(pid)}/exe") for pid in named.processes]
     import shutil  # not before there is an event of a system call
 
     if command and (path := shutil.which(command[0])):
@@ -74,4 +71,3 @@ def running_32_bit(proc: Path = PROC) -> str:
 
 
 _MAX_PROCESSES = 20_000  # of which each takes some ten microseconds
-_PID = struct.Struct("I")

@@ -15,7 +15,7 @@ import os
 import pwd
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pytracer.budget import Account, Budget, OverBudgetError, current
@@ -25,7 +25,6 @@ from pytracer.spec import Filter
 from pytracer.text import harmless, to_bytes
 
 COMM_LEN = 16  # TASK_COMM_LEN
-_NAMED = 4  # processes, in a hint
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12,64}")
 # What engines and systemd call a container's cgroup. (libpod-conmon-ID.scope is its monitor's.)
 _BY_ID = re.compile(r"(?:(?:docker|libpod|cri-containerd|crio)-)?([0-9a-f]{64})(?:\.scope)?")
@@ -40,33 +39,46 @@ _PODMAN = Path("/var/lib/containers/storage/overlay-containers/containers.json")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def process(text: str) -> bytes:
-    """Resolve a process by its id."""
+def processes(text: str) -> list[int]:
+    """Resolve processes: ids and names with commas between them. A name is that of all that run now."""
+    found = list[int]()
+    for word in map(str.strip, text.split(",")):
+        found += [_process(word)] if word.isascii() and word.isdigit() else _processes_of_name(word)
+    return list(dict.fromkeys(found))
+
+
+def with_descendants(roots: Iterable[int]) -> list[int]:
+    """Return those of the processes that run, with all their descendants."""
+    import psutil
+
+    found = dict[int, None]()
+    for root in roots:
+        with contextlib.suppress(psutil.Error):
+            found |= dict.fromkeys(
+                [root, *(child.pid for child in psutil.Process(root).children(recursive=True))]
+            )
+    return list(found)
+
+
+def _process(text: str) -> int:
     import psutil  # 16 ms: only for those who name a process
 
-    if not text.isascii() or not text.isdigit():
-        raise UsageError(f"{text!r} is no process id", hint=_suggest_processes(text))
     number = _parse_number(text, "process id")
     if not Path(f"/proc/{number}").is_dir() or not psutil.pid_exists(number):
         raise UsageError(f"no process {number}", hint="ps -e lists them")
-    return struct.pack("I", number)
+    return number
 
 
-def _suggest_processes(text: str) -> str:
-    """Suggest options for a list of processes, or for the name of a program."""
-    import psutil
-
-    if re.fullmatch(r"\d+([,\s]+\d+)+", text):
-        return " ".join(f"-p {number}" for number in re.findall(r"\d+", text))
-    pids = sorted(
-        candidate.pid
-        for candidate in psutil.process_iter(["name"])
-        if text and candidate.info["name"] == text
-    )
-    if not pids:
-        return "-p takes numbers; --comm NAME those of that name"
-    named = " ".join(f"-p {number}" for number in pids[:_NAMED])
-    return f"{len(pids)} run under that name: {named}{' ...' * (len(pids) > _NAMED)}; --comm takes names"
+def _processes_of_name(text: str) -> list[int]:
+    """Return the processes with this name, as the kernel has it; pytracer is none of them."""
+    name, found = comm(text).rstrip(b"\0"), list[int]()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "comm").read_bytes().removesuffix(b"\n") == name and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    if not found:
+        raise UsageError(f"no process {text!r}", hint="-p takes ids, and names as ps -e shows them")
+    return sorted(found)
 
 
 def thread(text: str) -> bytes:
@@ -80,7 +92,7 @@ def thread(text: str) -> bytes:
 def comm(text: str) -> bytes:
     """Encode a command's name as the kernel keeps it: its first 15 bytes."""
     if not text:
-        raise UsageError("--comm needs a name")
+        raise UsageError("a name is missing")
     return text.encode(errors="surrogateescape")[: COMM_LEN - 1].ljust(COMM_LEN, b"\0")
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from pytracer import ktime
-from pytracer.kernel import interfaces
+from pytracer.kernel import filter_values, interfaces
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.kernel.policy import in_initial_namespace
 from pytracer.model import Schema
@@ -26,7 +26,7 @@ Entry = tuple[bytes, bytes]
 """A key and its value, in the kernel's layout."""
 CGROUP_IDS = "pt_cgroup_ids"
 """The map of the cgroups' ids, which some programs read instead of the map of their folders."""
-_PENDING = 1  # enum pt_trace_state in probes_c/include/task.h
+_PENDING, _TRACED = 1, 2  # enum pt_trace_state in probes_c/include/task.h
 _MEMBER = b"\1"  # the value of each key of a set
 _ENDBR = 4  # bytes of an x86 instruction that a function may begin with; a probe stands behind it
 
@@ -58,6 +58,11 @@ class InitialEntries:
     @property
     def is_refreshed(self) -> bool:
         """True if the entries may change during a run."""
+        return False
+
+    @property
+    def is_repeated(self) -> bool:
+        """True if the entries may change while programs are attached: they are written again after that."""
         return False
 
     def entries(self, run: RunFacts, /) -> Iterable[Entry]:
@@ -168,11 +173,25 @@ class InjectionBounds(InitialEntries):
 
 @record
 class FollowedCommand(InitialEntries):
-    """The process that will execute the command, which is followed with its descendants."""
+    """The process that will execute the command, which is followed with its descendants; or the ``roots``,
+    which are followed with those that exist and those to come.
+
+    The descendants are looked up again once programs are attached: a process may fork before its forks are
+    seen.
+    """
+
+    roots: tuple[int, ...] = ()
+
+    @property
+    def is_repeated(self) -> bool:
+        """See :class:`InitialEntries`."""
+        return bool(self.roots)
 
     def entries(self, run: RunFacts, /) -> Iterable[Entry]:
         """See :class:`InitialEntries`."""
-        if run.command:
+        for process in filter_values.with_descendants(self.roots) if self.roots else ():
+            yield struct.pack("I", process), bytes([_TRACED])
+        if run.command and not self.roots:
             yield struct.pack("I", run.command), bytes([_PENDING])
 
 
@@ -264,7 +283,7 @@ def initial_entries(
     if request.fault is not None:
         yield InjectionBounds("pt_bounds", request.duration or 0)
     if request.follows:
-        yield FollowedCommand("pt_followed_pids")
+        yield FollowedCommand("pt_followed_pids", request.roots)
     if not schema.is_listing:  # a list is whole
         yield OwnProcess("pt_tracer")
     yield LinkHeaders("links", tuple(request.interfaces))

@@ -69,6 +69,7 @@ def _check_profile(request: Request) -> None:
     by = group_keys(request)
     name_sets = [name for name, value in request.options.items() if isinstance(value, NameSetValue)]
     options = {
+        "--children": request.roots,
         **{f"--{task_filter.value}": keys for task_filter, keys in request.filters.items()},
         **{f"--{name}": True for name in name_sets},
         f"--by {','.join(by)}": by != ("syscall",),

@@ -25,7 +25,7 @@ def resolve_tasks(probe: PerfSample, request: Request) -> PerfSample:
         probe,
         processes=() if threads else processes,
         threads=threads,
-        command=request.follows and not threads,
+        command=request.follows_command and not threads,
         each=rate_of(probe, request).period == 1,
     )
 

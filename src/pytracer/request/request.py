@@ -58,7 +58,8 @@ class Request:
 
     ``options`` holds the tracer's own options by name: bool (Flag), str (Choice), int (Number), tuple of
     key names (GroupBy), NameSetValue (NameSet). ``filters`` holds the keys of each filter's map, for CGROUP
-    the folders; ``viewer`` is a process in whose root file names are resolved (0: ours). ``interfaces``
+    the folders; ``viewer`` is a process in whose root file names are resolved (0: ours), ``roots``
+    are processes that are traced with their descendants. ``interfaces``
     maps the index of each interface to its name, 0 for all; ``filter`` selects their packets (None: all).
     ``sources`` name the attach targets, at most ``max_probes`` (None: the plan's default). ``hooks`` forces
     alternatives by name (for tests and comparisons), ``headers`` the source of kernel types, ``pack`` a
@@ -74,6 +75,7 @@ class Request:
     options: Mapping[str, object] = default_factory(factory=dict)
     filters: Mapping[Filter, tuple[bytes, ...]] = default_factory(factory=dict)
     viewer: int = 0
+    roots: tuple[int, ...] = ()
     interfaces: Mapping[int, str] = default_factory(factory=dict)
     sources: tuple[Source, ...] = ()
     max_probes: int | None = None
@@ -98,12 +100,24 @@ class Request:
 
     @property
     def follows(self) -> bool:
+        """True where processes and their descendants are traced: those of ``roots``, or the command."""
+        return bool(self.roots) or self.follows_command
+
+    @property
+    def follows_command(self) -> bool:
         """True where only the command and its descendants are traced.
 
         Where the tasks are named in another way, both would have to hold, and nothing would be seen: there
         the command is only the load that bounds the time, as with ``load``.
         """
-        return bool(self.command) and not self.load and not any(map(self.filters.get, _NAMED))
+        named = self.roots or any(map(self.filters.get, _NAMED))
+        return bool(self.command) and not self.load and not named
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """The processes that the user named; the trace ends with the last of them."""
+        named = self.filters.get(Filter.PID, ())
+        return self.roots or tuple(int.from_bytes(key, sys.byteorder) for key in named)
 
     @property
     def process(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,7 +43,6 @@ _T = TypeVar("_T")
 UNSAFE = "unsafe"  # the option of scripts
 _NONE: Mapping[Any, Any] = MappingProxyType({})
 _RESOLVERS: dict[Filter, Callable[[str], bytes]] = {
-    Filter.PID: filter_values.process,
     Filter.TID: filter_values.thread,
     Filter.COMM: filter_values.comm,
     Filter.UID: filter_values.user,
@@ -67,6 +67,7 @@ def build_request(
     command: Sequence[str] = (),
     load: bool = False,
     wait_all: bool = False,
+    children: bool = False,
     audit: bool = False,
     interval: float | None = None,
     count: int | None = None,
@@ -95,6 +96,7 @@ def build_request(
         command: words of a command to run.
         load: the command only bounds the time.
         wait_all: go on until the command's descendants have ended.
+        children: trace the descendants of the named processes, too.
         interval, duration: seconds.
         count: intervals to show.
         top, sort: rows to show, and the column that ranks them.
@@ -121,6 +123,7 @@ def build_request(
     if audit:
         follows = bool(command) and tracer.follow and not load
         check_audit(tracer, options, filter_keys, spell, top=top, follows=follows)
+    roots = _roots(tracer, filter_keys, spell("children")) if children else ()
     named = _interfaces(tracer, arguments)
     return Request(
         tracer=tracer,
@@ -130,7 +133,8 @@ def build_request(
             if not isinstance(o, PacketFilter)
         },
         filters=filter_keys,
-        viewer=filter_values.viewer(filter_keys),
+        roots=roots,
+        viewer=filter_values.viewer(filter_keys) or (roots[0] if len(roots) == 1 else 0),
         interfaces=named,
         sources=_sources(tracer, arguments),
         max_probes=checked("max-probes", units.positive, max_probes),
@@ -152,6 +156,17 @@ def build_request(
         headers=headers,
         filter=_packet_filter(tracer, options, named),
     )
+
+
+def _roots(tracer: Tracer, filters: dict[Filter, tuple[bytes, ...]], name: str) -> tuple[int, ...]:
+    """Take the processes out of the filters: those that are followed with their descendants. Raises
+    UsageError."""
+    keys = filters.pop(Filter.PID, ())
+    if not keys:
+        raise UsageError(f"{name} is for processes that are named", hint="-p PID, -p NAME")
+    if not tracer.follow:
+        raise UsageError(f"{tracer.name} cannot follow processes to their descendants", hint="-p alone")
+    return tuple(struct.unpack("I", key)[0] for key in keys)
 
 
 def _check(name: str, check: Callable[[Any], _T], value: object) -> _T:
@@ -303,7 +318,12 @@ def _filter_values(
         if filter_ not in tracer.filters:
             raise UsageError(f"{tracer.name} has no filter {filter_.value!r}")
         for word in words:
-            values.setdefault(filter_, []).append(_RESOLVERS[filter_](str(word)))
+            keys = values.setdefault(filter_, [])
+            if filter_ is Filter.PID:
+                packed = (struct.pack("I", one) for one in filter_values.processes(str(word)))
+                keys += (key for key in packed if key not in keys)
+            else:
+                keys.append(_RESOLVERS[filter_](str(word)))
     kinds = set()
     for text in containers:
         kind, key = filter_values.container(str(text))

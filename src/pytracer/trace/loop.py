@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +20,6 @@ from pytracer.model.loss import MISSED, UNSHOWN, UNSHOWN_MEANING
 from pytracer.plan import KernelInfo, Plan, make_plan
 from pytracer.plan.initial_entries import RunFacts
 from pytracer.request import Request
-from pytracer.spec import Filter
 from pytracer.trace import unseen
 from pytracer.trace.audit import Auditor
 from pytracer.trace.clock import Clock
@@ -228,7 +226,7 @@ class Trace:
             return self._list_items(session)
         whole = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
         interval = None if whole and not self.schema.is_stream else _INTERVAL
-        traced = traced_processes(self._request)
+        traced = self._request.processes
         self._ends_with_traced = bool(traced) and self._events.watch_exit(traced)
         return results(
             session,
@@ -263,7 +261,8 @@ class Trace:
     def _should_stop(self) -> bool:
         """Return whether the command or all traced processes have ended, or the end was requested."""
         if self._ends_with_traced and self._events.all_exited:
-            return True
+            # What they left behind is traced with --children.
+            return not (self._request.roots and self._await_descendants())
         runs = self._command is not None and self._command.poll() is None
         if self._events.stop_requested(command=runs):
             return True
@@ -274,7 +273,7 @@ class Trace:
     def _traced(self) -> list[int]:
         """Return the processes that are traced and still run, as far as their ids are known."""
         if not self._request.follows:
-            return list(traced_processes(self._request))
+            return list(self._request.processes)
         runs = self._command is not None and self._command.poll() is None
         return [self._command.pid, *self._descendants()] if self._command and runs else self._descendants()
 
@@ -311,8 +310,3 @@ def _is_process(pid: int) -> bool:
         status = Path(f"/proc/{pid}/status").read_bytes()
         return b"\nTgid:\t%d\n" % pid in status and b"\nState:\tZ" not in status
     return False
-
-
-def traced_processes(request: Request) -> list[int]:
-    """Return the processes that a request names: the trace ends with the last of them."""
-    return [int.from_bytes(key, sys.byteorder) for key in request.filters.get(Filter.PID, ())]

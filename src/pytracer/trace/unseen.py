@@ -24,7 +24,8 @@ def reasons(plan: Plan, processes: Iterable[int]) -> Iterator[str]:
             advice = f"process {pid} has mapped {quote(path)} instead: give that path"
         yield f"nothing was seen in {files}; {advice}"
     if plan.request.follows:
-        name = harmless(plan.request.command[0])
+        roots = ", ".join(map(str, plan.request.roots[:_FILES]))
+        name = f"process {roots}" if roots else harmless(plan.request.command[0])
         hidden = f", or {restrictions} left out all of it" if (restrictions := _restrictions(plan)) else ""
         yield (
             f"nothing was seen of {name} and its descendants{hidden}; "

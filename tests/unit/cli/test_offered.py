@@ -94,7 +94,7 @@ def planned(tracer, words):
     """Return what the plan and those who carry it out are told."""
     needed = []
     if isinstance(tracer.arguments, Injection):
-        whose = [] if "--everyone" in words else ["-p", str(os.getpid())]
+        whose = [] if "--everyone" in words else ["-p", str(os.getppid())]
         needed = ["should_failslab", "ENOMEM", *whose]
     elif tracer.arguments:
         needed = list(tracer.arguments.examples[: tracer.arguments.minimum]) or ["lo"]
@@ -140,6 +140,8 @@ def tries(action, tracer, values):
     name = action.option_strings[-1]
     if name in ("-c", "--load"):  # where a command cannot be followed they go together
         return [[name, "true"], ["--load"], ["--load", "-c", "true"]]
+    if name == "--children":  # which is for named processes
+        return [["-p", os.getpid(), name]]
     if action.nargs == 0:
         return [[name]]
     if action.choices:

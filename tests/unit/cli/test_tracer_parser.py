@@ -254,7 +254,7 @@ def test_filters_that_a_tracer_does_not_have():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("-p x", "'x' is no process id"),
+        ("-p x", "no process 'x'"),
         ("-p 0", "no process 0"),
         ("-u no-such-user-anywhere", "no user 'no-such-user-anywhere'"),
         ("--netns /nowhere", "no net namespace '/nowhere'"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -11,14 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 from pytracer.kernel import compat
-from pytracer.spec import Filter
 from support.workloads import workload
 
 SYSCALL = ("t:syscalls:sys_enter_read",)
 
 
 def named(pids, command):
-    return SimpleNamespace(filters={Filter.PID: tuple(pids)}, command=command)
+    return SimpleNamespace(processes=tuple(pids), command=command)
 
 
 def test_which_programs_are_32_bit():
@@ -31,11 +29,11 @@ def test_which_programs_are_32_bit():
     ("targets", "warned"), [(SYSCALL, True), (("t:raw_syscalls:sys_enter", "k:vfs_read"), False), ((), False)]
 )
 def test_commands_and_processes_that_are_warned_of(targets, warned):
-    own = struct.pack("I", os.getpid())
+    own = os.getpid()
     assert list(compat.warnings(targets, named([own], ["true"]))) == []
     command = list(compat.warnings(targets, named([], [workload("spin32")])))
     with subprocess.Popen([workload("spin32")]) as running:
-        process = list(compat.warnings(targets, named([own, struct.pack("I", running.pid)], [])))
+        process = list(compat.warnings(targets, named([own, running.pid], [])))
         running.kill()
     for actual, who in ((command, workload("spin32")), (process, f"process {running.pid}")):
         assert bool(actual) is warned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 
@@ -11,22 +12,19 @@ from pytracer.errors import UsageError
 from pytracer.kernel import filter_values
 
 
-def test_a_list_of_processes_is_written_with_an_option_each():
-    with pytest.raises(UsageError) as caught:
-        filter_values.process("1,2")
-    assert caught.value.message == "'1,2' is no process id"
-    assert caught.value.hint == "-p 1 -p 2"
-
-
-def test_the_processes_of_a_program_are_named(tmp_path):
+def test_processes_are_ids_and_names(tmp_path):
     program = shutil.copy(shutil.which("sleep"), tmp_path / "nap-of-a-test")
+    own = os.getpid()
     with subprocess.Popen([program, "60"]) as process:
         try:
-            with pytest.raises(UsageError) as caught:
-                filter_values.process("nap-of-a-test")
+            assert filter_values.processes("nap-of-a-test") == [process.pid]
+            assert filter_values.processes(f"{own}, nap-of-a-test,{process.pid}") == [own, process.pid]
+            assert process.pid in filter_values.with_descendants([own])
         finally:
             process.kill()
-    assert caught.value.hint == f"1 run under that name: -p {process.pid}; --comm takes names"
-    with pytest.raises(UsageError) as caught:
-        filter_values.process("nothing-is-called-so")
-    assert caught.value.hint == "-p takes numbers; --comm NAME those of that name"
+
+
+def test_what_is_no_process():
+    for text in ("nothing-is-called-so", "0", ""):
+        with pytest.raises(UsageError):
+            filter_values.processes(text)

@@ -1,0 +1,107 @@
+"""Test -p with several processes and --children on a server of several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.cli import finish, run, start
+from support.workloads import workload
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+WORKERS, CLIENTS, TIMES = 3, 2, 23
+
+
+@contextlib.contextmanager
+def server(path):
+    """Start the server, with its workers; a line makes it work and end."""
+    words = [path, *map(str, (WORKERS, CLIENTS, TIMES))]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Return the server under a name that nothing else has."""
+    return shutil.copy(workload("prefork"), tmp_path / f"prefork{os.getpid()}")
+
+
+def counted(process, *words):
+    """Return the rows of a run that ends by itself, as the last of the traced processes does."""
+    tracer = start("funccount", "-f", "json", *words)
+    process.stdin.write("\n")
+    process.stdin.flush()
+    result = finish(tracer)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return result.of("summary")
+
+
+@pytest.mark.smoke
+def test_descendants_that_exist_and_those_to_come(program):
+    with server(program) as process:
+        rows = counted(process, "-p", process.pid, "--children", f"u:{program}:work", "--by", "pid")
+    assert [row["count"] for row in rows] == [TIMES] * (1 + WORKERS + 2 * CLIENTS)
+    assert process.pid in {row["pid"] for row in rows}
+
+
+def test_without_children_there_is_the_process_alone(program):
+    with server(program) as process:
+        rows = counted(process, "-p", process.pid, f"u:{program}:work", "--by", "pid")
+    assert [(row["pid"], row["count"]) for row in rows] == [(process.pid, TIMES)]
+
+
+def test_processes_by_name_are_those_that_run(program):
+    with server(program) as process:
+        rows = counted(process, "-p", Path(program).name, f"u:{program}:work", "--by", "pid")
+    assert [row["count"] for row in rows] == [TIMES] * (1 + WORKERS)
+
+
+def test_children_of_several_processes(program):
+    event = "t:syscalls:sys_enter_getppid"
+    with server(program) as one, server(program) as other, server(program):
+        tracer = start("funccount", "-f", "json", "-p", f"{one.pid}, {other.pid}", "--children", event)
+        for process in (one, other):
+            process.stdin.write("\n")
+            process.stdin.flush()
+        result = finish(tracer)
+    [row] = result.of("summary")
+    assert row["count"] == 2 * TIMES * (1 + WORKERS + 2 * CLIENTS)
+
+
+def test_a_trace_goes_on_while_descendants_run(tmp_path):
+    """The first process has ended long before its child makes a call."""
+    go = tmp_path / "go"
+    script = f"(while [ ! -e {go} ]; do sleep 0.01; done; cat /etc/hostname >/dev/null) & read line"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, text=True) as process:
+        tracer = start("execsnoop", "-f", "json", "-p", process.pid, "--children")
+        process.stdin.write("\n")
+        process.stdin.close()
+        process.wait()
+        go.touch()
+        result = finish(tracer)
+    assert [event["comm"] for event in result.of("event") if event["comm"] != "sleep"] == ["cat"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("syscalls", "--children"), "--children is for processes that are named"),
+        (("syscalls", "-p", "no-such-name"), "no process 'no-such-name'"),
+        (("syscalls", "-p", "1,"), "a name is missing"),
+    ],
+)
+def test_mistakes(words, message):
+    result = run(*words)
+    assert result.status == 2
+    assert message in result.err
