@@ -194,7 +194,9 @@ class LiveApp(App[None]):
     def _status(self) -> list[Part]:
         view, rows = self.view, len(self.view)
         place = f"row {self._rows.cursor + 1} of {rows}" if rows else "no rows"
-        parts: list[Part] = [(place, PLAIN)]
+        # A message comes first: a narrow screen has no room for it behind the rest.
+        parts: list[Part] = [(f"{harmless(self._message)}  ", BOLD)] if self._message else []
+        parts.append((place, PLAIN))
         shown, columns = self._rows.shown, len(self._rows.columns)
         if len(shown) < columns:
             parts.append((f"  columns {shown.start + 1}-{shown.stop} of {columns} (h l)", PLAIN))
@@ -202,10 +204,8 @@ class LiveApp(App[None]):
             parts.append((f"  by {view.sort}{'' if view.descending else ', least first'}", PLAIN))
         if view.filter:
             parts.append((f"  filter {harmless(view.filter.text)}", BOLD))
-        if self._message or view.notes:
-            parts.append(
-                (f"  {harmless(self._message or view.notes[-1])}", DIM if not self._message else BOLD)
-            )
+        if view.notes and not self._message:
+            parts.append((f"  {harmless(view.notes[-1])}", DIM))
         return parts
 
     def say(self, text: str) -> None:
