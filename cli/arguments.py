@@ -99,19 +99,19 @@ def parse_whole(minimum: int, maximum: int) -> Callable[[str], int]:
     return _argument(lambda text: units.parse_whole(text, minimum, maximum))
 
 
-def split(words: Sequence[str], keep: int = 0) -> tuple[list[str], float | None, int | None]:
+def split(words: Sequence[str], min_words: int = 0) -> tuple[list[str], float | None, int | None]:
     """Split into ARG..., INTERVAL and COUNT, which are the numbers at the end. Raises UsageError.
 
-    The first ``keep`` words are arguments even if they are numbers.
+    The first ``min_words`` words are arguments even if they are numbers.
     """
-    rest = list(words)
+    words_left = list(words)
     numbers: list[str] = []
-    while len(rest) > keep and len(numbers) < 2 and is_number(rest[-1]):
-        numbers.insert(0, rest.pop())
+    while len(words_left) > min_words and len(numbers) < 2 and is_number(words_left[-1]):
+        numbers.insert(0, words_left.pop())
     if not numbers:
-        return rest, None, None
+        return words_left, None, None
     interval = _checked(seconds, numbers[0], "INTERVAL")
-    return rest, interval, _checked(positive, numbers[1], "COUNT") if len(numbers) == 2 else None
+    return words_left, interval, _checked(positive, numbers[1], "COUNT") if len(numbers) == 2 else None
 
 
 def _checked(convert: Callable[[str], Any], text: str, name: str) -> Any:

@@ -147,8 +147,8 @@ def _complete_list(names: Iterable[Candidate], current: str) -> Iterator[Candida
     head += comma
     if not head and current.startswith("!"):
         head = "!"
-    listed = head.removeprefix("!").split(",")
-    yield from ((head + name, text) for name, text in names if name not in listed)
+    list_parts = head.removeprefix("!").split(",")
+    yield from ((head + name, text) for name, text in names if name not in list_parts)
 
 
 def _arguments(tracer: Tracer, current: str) -> Iterable[Candidate]:

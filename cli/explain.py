@@ -47,11 +47,11 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument(
         "--refused", metavar="FILE", help="explain why the verifier rejects the programs of a C file"
     )
-    cut = words.index("--") if "--" in words else len(words)
-    own_words, command = list(words[:cut]), list(words[cut:])
+    separator = words.index("--") if "--" in words else len(words)
+    own_words, command = list(words[:separator]), list(words[separator:])
     if own_words and own_words[0] in ("-h", "--help"):
         parser.parse_args(own_words[:1])
-    options, rest = parser.parse_known_args(own_words)
+    options, remaining = parser.parse_known_args(own_words)
     if options.stage and options.html:
         raise UsageError("--html shows all stages: it cannot be combined with --stage")
     stage_names = ("refusal",) if options.refused else NAMES
@@ -61,11 +61,11 @@ def run(words: Sequence[str]) -> int:
         from pytracer.explain.html import render as render_html
 
         with OutputFile(options.html) as file:  # fails before the tracer runs
-            page, status = _page(options, rest + command)
+            page, status = _page(options, remaining + command)
             file.write(render_html(page))
         print(f"{harmless(options.html)}: {harmless(page.title)}")
         return status
-    page, status = _page(options, rest + command)
+    page, status = _page(options, remaining + command)
     from pytracer.explain.plain_text import render
 
     stream = standard_output()
@@ -78,8 +78,8 @@ def run(words: Sequence[str]) -> int:
     return status
 
 
-def _page(options: argparse.Namespace, rest: Sequence[str]) -> tuple[Page, int]:
-    return _refused(options, rest) if options.refused else _tracer(rest)
+def _page(options: argparse.Namespace, remaining: Sequence[str]) -> tuple[Page, int]:
+    return _refused(options, remaining) if options.refused else _tracer(remaining)
 
 
 def _tracer(words: Sequence[str]) -> tuple[Page, int]:
@@ -106,9 +106,9 @@ def _tracer(words: Sequence[str]) -> tuple[Page, int]:
         return refused.page_of(tracer.c_file, text, [refused_program]), error.exit_code
 
 
-def _refused(options: argparse.Namespace, rest: Sequence[str]) -> tuple[Page, int]:
-    if rest:
-        raise UsageError(f"--refused takes a file and nothing else, not {rest[0]!r}")
+def _refused(options: argparse.Namespace, remaining: Sequence[str]) -> tuple[Page, int]:
+    if remaining:
+        raise UsageError(f"--refused takes a file and nothing else, not {remaining[0]!r}")
     file = Path(options.refused)
     if not file.is_file():
         raise UsageError(f"no file {options.refused!r}")

@@ -106,7 +106,7 @@ def _describe_unexpected(error: Exception) -> PytracerError:
 
 def _dispatch(words: list[str]) -> int:
     words = _add_folders(words)
-    name, rest = (words[0], words[1:]) if words else ("list", [])
+    name, arguments = (words[0], words[1:]) if words else ("list", [])
     if name in ("-h", "--help", "help"):
         print(_usage())
         return _command("list", [])
@@ -114,15 +114,15 @@ def _dispatch(words: list[str]) -> int:
         print(f"pytracer {__version__}")
         return 0
     if name in COMMANDS:
-        return _command(name, rest)
+        return _command(name, arguments)
     if name == "run":
         from pytracer.cli import pack
 
-        file, name, rest = pack.chosen(rest)
-        return _trace(name, rest, pack=file)
+        file, name, arguments = pack.chosen(arguments)
+        return _trace(name, arguments, pack=file)
     if name.startswith("-"):
         raise UsageError(f"the tracer comes first, not {name!r}", hint="pytracer list")
-    return _trace(name, rest)
+    return _trace(name, arguments)
 
 
 def _add_folders(words: list[str]) -> list[str]:

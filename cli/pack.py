@@ -87,19 +87,19 @@ def chosen(words: Sequence[str]) -> tuple[str, str, list[str]]:
     parser.parse_known_args([word for word in words[:1] if word in ("-h", "--help")])
     if not words or words[0].startswith("-"):
         raise UsageError("run needs the file of a pack", hint="pytracer run --help")
-    file, rest = words[0], list(words[1:])
+    file, arguments = words[0], list(words[1:])
     names = pack.load(file).tracers
-    if rest and (rest[0] in names or rest[0] in registry.names()):
-        name = rest.pop(0)
+    if arguments and (arguments[0] in names or arguments[0] in registry.names()):
+        name = arguments.pop(0)
     elif len(names) == 1:
         name = names[0]
     else:
         raise UsageError(f"{file} holds more than one tracer: name one", hint=f"there is {', '.join(names)}")
     if name not in names:
         raise UnknownNameError(f"tracer in {file}", name, names)
-    if "--headers" in rest[: rest.index("--") if "--" in rest else None]:
+    if "--headers" in arguments[: arguments.index("--") if "--" in arguments else None]:
         raise UsageError("--headers is for the compiler, and the programs of a pack are compiled already")
-    return file, name, rest
+    return file, name, arguments
 
 
 def request_of(line: str) -> Request:

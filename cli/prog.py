@@ -42,21 +42,21 @@ notes:
 
 def run(words: Sequence[str]) -> int:
     """Run an action of ``prog``."""
-    action, rest = (words[0], list(words[1:])) if words else ("list", [])
+    action, arguments = (words[0], list(words[1:])) if words else ("list", [])
     if action == "show":
         from pytracer.cli import prog_show
 
-        return prog_show.run(rest)
+        return prog_show.run(arguments)
     if action in ("pin", "unload"):
         from pytracer.cli import prog_pin
 
-        return prog_pin.pin(rest) if action == "pin" else prog_pin.unload(rest)
-    return _watch(action, rest) if action in _VIEWS else _watch("list", list(words))
+        return prog_pin.pin(arguments) if action == "pin" else prog_pin.unload(arguments)
+    return _watch(action, arguments) if action in _VIEWS else _watch("list", list(words))
 
 
 def _watch(view: str, words: list[str]) -> int:
-    options, rest = _parse(words)
-    times = _times(view, rest, options)
+    options, arguments = _parse(words)
+    times = _times(view, arguments, options)
 
     from pytracer.kernel.policy import require_capabilities
     from pytracer.prog.program_tables import NEEDED, ProgramTable, rank, schema
@@ -149,9 +149,9 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _times(view: str, words: list[str], options: argparse.Namespace) -> argparse.Namespace:
     """Parse INTERVAL, COUNT and --duration to a ``Schedule`` of :mod:`pytracer.trace.clock`."""
-    rest, interval, count = split(words)
-    if rest:
-        raise UsageError(f"prog {view} takes no {rest[0]!r}", hint="pytracer prog --help")
+    arguments, interval, count = split(words)
+    if arguments:
+        raise UsageError(f"prog {view} takes no {arguments[0]!r}", hint="pytracer prog --help")
     if view == "list":
         if count is not None or options.duration is not None:
             raise UsageError(

@@ -76,11 +76,11 @@ def unload(words: Sequence[str]) -> int:
     from pytracer.prog import pinning
 
     require_capabilities(pinning.NEEDED, "pytracer prog unload")
-    unpinned, refused = pinning.unload(options.ids)
+    unpinned, errors = pinning.unload(options.ids)
     _show("unpinned", unpinned, options.format)
-    if refused:
-        gravest = max(refused, key=lambda error: error.exit_code)
-        for error in refused:
+    if errors:
+        gravest = max(errors, key=lambda error: error.exit_code)
+        for error in errors:
             if error is not gravest:
                 report(error)
         raise gravest

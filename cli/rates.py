@@ -15,9 +15,9 @@ class RateSink:
     """Passes items on to a sink, and reports how many events there were: each second in which there are any,
     and in all at the end."""
 
-    def __init__(self, sink: Sink, say: Callable[[str], None]) -> None:
-        """Report rates by ``say``."""
-        self._sink, self._say = sink, say
+    def __init__(self, sink: Sink, log: Callable[[str], None]) -> None:
+        """Report rates by ``log``."""
+        self._sink, self._log = sink, log
         self._is_stream = False
         self._events = self._lost = self._before = 0
         self._begun = self._reported = time.monotonic()
@@ -38,7 +38,7 @@ class RateSink:
         now = time.monotonic()
         if self._is_stream and now - self._reported >= _SECONDS:
             rate = (self._events - self._before) / (now - self._reported)
-            self._say(f"{rate:.0f} events/s, {self._lost} lost so far")
+            self._log(f"{rate:.0f} events/s, {self._lost} lost so far")
             self._reported, self._before = now, self._events
 
     def close(self) -> None:
@@ -46,4 +46,4 @@ class RateSink:
         self._sink.close()
         if self._is_stream:
             seconds = time.monotonic() - self._begun
-            self._say(f"{self._events} events in {seconds:.1f} s, {self._lost} lost")
+            self._log(f"{self._events} events in {seconds:.1f} s, {self._lost} lost")

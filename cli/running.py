@@ -95,9 +95,9 @@ def run_request(
             request,
             RunningKernel,
             sink,
-            say=messages.say,
+            log=messages.say,
             warn=messages.warn,
             ready=ready,
-            strict=options.strict,
+            is_strict=options.strict,
             output=TextOutput(stream),
         )

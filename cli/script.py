@@ -100,14 +100,14 @@ def _split(words: Sequence[str]) -> tuple[list[str], dict[str, str], tuple[str, 
     Named parameters follow ``--`` as ``--NAME=VALUE``; the command follows them after another ``--``.
     """
     separator = words.index("--") if "--" in words else len(words)
-    own_words, rest = list(words[:separator]), list(words[separator + 1 :])
+    own_words, arguments = list(words[:separator]), list(words[separator + 1 :])
     named_parameters = dict[str, str]()
-    while rest and rest[0].startswith("--") and rest[0] != "--":
-        name, _, value = rest.pop(0).removeprefix("--").partition("=")
+    while arguments and arguments[0].startswith("--") and arguments[0] != "--":
+        name, _, value = arguments.pop(0).removeprefix("--").partition("=")
         named_parameters[name] = value or "true"
-    if named_parameters and rest[:1] == ["--"]:
-        rest.pop(0)
-    return own_words, named_parameters, tuple(rest)
+    if named_parameters and arguments[:1] == ["--"]:
+        arguments.pop(0)
+    return own_words, named_parameters, tuple(arguments)
 
 
 def _parser() -> Parser:

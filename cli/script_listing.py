@@ -61,20 +61,22 @@ def list_patterns(patterns: str, process: int, *, verbose: bool) -> Iterator[str
         if len(words) == 2 and words[0] in ("struct", "union", "enum"):
             yield from _members(words[0], words[1], facts)
             continue
-        provider, colon, rest = pattern.strip().partition(":")
+        provider, colon, name_pattern = pattern.strip().partition(":")
         if not colon and "*" in provider:
-            provider, rest = "*", f"*{provider}" if process else provider
+            provider, name_pattern = "*", f"*{provider}" if process else provider
         matched = [name for name in (*_LISTED, *_OF_PROGRAMS, *_FIXED) if _matches(name, provider)]
         if not matched:
             raise UsageError(
                 f"no probe matches {pattern!r}", hint="as in 'tracepoint:sched:*', or 'struct sock'"
             )
         for name in matched:
-            exact = len(matched) == 1 and "*" not in provider
+            is_exact = len(matched) == 1 and "*" not in provider
             if name in _OF_PROGRAMS:
-                yield from _of_programs(name, rest or "*", facts, process, verbose=verbose, exact=exact)
+                yield from _of_programs(
+                    name, name_pattern or "*", facts, process, verbose=verbose, is_exact=is_exact
+                )
             else:
-                yield from _of_provider(name, rest or "*", facts, verbose=verbose, exact=exact)
+                yield from _of_provider(name, name_pattern or "*", facts, verbose=verbose, is_exact=is_exact)
 
 
 def list_script(request: Request, *, verbose: bool) -> Iterator[str]:
@@ -92,41 +94,51 @@ def list_script(request: Request, *, verbose: bool) -> Iterator[str]:
 
 
 def _matches(name: str, provider: str) -> bool:
-    short = {"h": "hardware", "i": "interval", "p": "profile", "s": "software", "it": "iter"}
+    short_names = {"h": "hardware", "i": "interval", "p": "profile", "s": "software", "it": "iter"}
     of_source = _NAMES.get(SOURCES.get(provider, ""), provider)
-    return fnmatch.fnmatchcase(name, short.get(provider, of_source))
+    return fnmatch.fnmatchcase(name, short_names.get(provider, of_source))
 
 
-def _of_provider(name: str, rest: str, facts: KernelInfo, *, verbose: bool, exact: bool) -> Iterator[str]:
+def _of_provider(
+    name: str, name_pattern: str, facts: KernelInfo, *, verbose: bool, is_exact: bool
+) -> Iterator[str]:
     if name in _FIXED:
         probes = [f"{name}:{end}" for end in _FIXED[name]] or [name]
-        yield from (probe for probe in probes if rest == "*" or fnmatch.fnmatchcase(probe, f"{name}:{rest}*"))
+        yield from (
+            probe
+            for probe in probes
+            if name_pattern == "*" or fnmatch.fnmatchcase(probe, f"{name}:{name_pattern}*")
+        )
         return
     try:
-        of = rest if name == "tracepoint" and ":" in rest else rest.rpartition(":")[2]
-        source = parse_source(f"{_LISTED[name]}:{of if name != 'tracepoint' or ':' in of else f'*:{of}'}")
+        target = (
+            name_pattern if name == "tracepoint" and ":" in name_pattern else name_pattern.rpartition(":")[2]
+        )
+        source = parse_source(
+            f"{_LISTED[name]}:{target if name != 'tracepoint' or ':' in target else f'*:{target}'}"
+        )
         yield from _of_source(source, facts, verbose=verbose)
     except PytracerError:
-        if exact:
+        if is_exact:
             raise
 
 
 def _of_programs(
-    name: str, rest: str, facts: KernelInfo, process: int, *, verbose: bool, exact: bool
+    name: str, name_pattern: str, facts: KernelInfo, process: int, *, verbose: bool, is_exact: bool
 ) -> Iterator[str]:
     """Yield the probes of a program: of the files that a pattern or a process names."""
-    if ":" not in rest and not process:
-        if exact:
-            raise UsageError(f"{name}:{rest} names no program", hint=f"{name}:FILE:*, or -p PID")
+    if ":" not in name_pattern and not process:
+        if is_exact:
+            raise UsageError(f"{name}:{name_pattern} names no program", hint=f"{name}:FILE:*, or -p PID")
         return
-    text = f"{name}:{rest if ':' in rest else f'*:{rest}'}"
+    text = f"{name}:{name_pattern if ':' in name_pattern else f'*:{name_pattern}'}"
     point = AttachPoint(0, len(text), text, tuple(split_point(text)))
     points = with_files(point, process)
-    for one in points:
+    for probe_point in points:
         try:
-            yield from _of_point(text, one, facts, process, verbose=verbose)
+            yield from _of_point(text, probe_point, facts, process, verbose=verbose)
         except PytracerError:
-            if exact and len(points) == 1:
+            if is_exact and len(points) == 1:
                 raise
 
 
@@ -135,9 +147,9 @@ def _of_point(
 ) -> Iterator[str]:
     source = parse_attach_point(text, point, "")
     if isinstance(source, SampledProbe):
-        provider, *rest = source.name.split(":")
-        counted = provider in ("interval", "profile", "software", "hardware")
-        yield ":".join((provider, *rest[:-1], "")) if counted else source.name
+        provider, *name_parts = source.name.split(":")
+        is_counter = provider in ("interval", "profile", "software", "hardware")
+        yield ":".join((provider, *name_parts[:-1], "")) if is_counter else source.name
         return
     if source.kind in _OF_PROGRAMS.values():
         source = replace(source, process=process)
@@ -179,9 +191,9 @@ def _members(kind: str, name: str, facts: KernelInfo) -> Iterator[str]:
     yield f"vmlinux: {kind} {name} {{"
     if isinstance(type_id, StructType):
         for member, field in provider.members(type_id).items():
-            of = field.type.of if isinstance(field.type, ArrayType) else field.type
+            element = field.type.of if isinstance(field.type, ArrayType) else field.type
             length = f"[{field.type.length}]" if isinstance(field.type, ArrayType) else ""
-            yield f"        {of.text} {member}{length}{f':{field.bits}' if field.bits else ''};"
+            yield f"        {element.text} {member}{length}{f':{field.bits}' if field.bits else ''};"
     else:
         for value, label in provider.enum_names(name).items():
             yield f"        {label} = {value},"

@@ -39,7 +39,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument(
         "--allow-commands", action="store_true", help="let the page start commands and inject faults"
     )
-    given = parser.parse_args(list(words))
+    options = parser.parse_args(list(words))
     require_proc()
 
     import asyncio
@@ -49,7 +49,7 @@ def run(words: Sequence[str]) -> int:
     from pytracer.web.server import Server
     from pytracer.web.start import make_request
 
-    address = parse_address(given.web)
+    address = parse_address(options.web)
     runs = Runs()
 
     def say(line: str) -> None:
@@ -61,8 +61,10 @@ def run(words: Sequence[str]) -> int:
             runs.start(request, line)
         say("open this address in a browser of this machine; Ctrl-C ends")
 
-    requests = [make_request({"tracer": name}, allow_commands=given.allow_commands) for name in given.tracers]
-    server = Server(address, runs, allow_commands=given.allow_commands, say=say)
+    requests = [
+        make_request({"tracer": name}, allow_commands=options.allow_commands) for name in options.tracers
+    ]
+    server = Server(address, runs, allow_commands=options.allow_commands, say=say)
     try:
         asyncio.run(server.serve(started))
     finally:

@@ -25,9 +25,9 @@ class StatusLine:
         """Write a line; an empty text removes it."""
         if line or self._shown:
             with contextlib.suppress(OSError):
-                cut = line[: (os.get_terminal_size(2).columns or 80) - 1]
+                visible = line[: (os.get_terminal_size(2).columns or 80) - 1]
                 # Not by sys.stderr: a child that is forked meanwhile would inherit its lock.
-                os.write(2, (_BACK + cut).encode("utf-8", "backslashreplace"))
+                os.write(2, (_BACK + visible).encode("utf-8", "backslashreplace"))
         self._shown = bool(line)
 
     def clear(self) -> None:

@@ -127,7 +127,7 @@ def _request(tracer: Tracer, options: argparse.Namespace, command: tuple[str, ..
         if command:
             raise UsageError("-c and -- both name a command")
         command = _words(options.command)
-    words, interval, count = split(options.arguments, keep=_first_interface(tracer, options.arguments))
+    words, interval, count = split(options.arguments, min_words=_first_interface(tracer, options.arguments))
     if interval is not None and options.format in STACK_FORMATS:
         raise UsageError(
             f"INTERVAL does not go with {options.format}, which writes one picture of a whole run",
@@ -235,8 +235,8 @@ def _add_filters(group: argparse._ArgumentGroup, tracer: Tracer) -> None:
 
 def _add_common(parser: Parser, tracer: Tracer) -> None:
     run = parser.add_argument_group("when")
-    only = "run COMMAND, as -- does" + ("; trace only it and its descendants" if tracer.follow else "")
-    run.add_argument("-c", dest="command", metavar="COMMAND", help=only)
+    help_text = "run COMMAND, as -- does" + ("; trace only it and its descendants" if tracer.follow else "")
+    run.add_argument("-c", dest="command", metavar="COMMAND", help=help_text)
     follow_note = " (implied by -p, --cgroup, --container, --netns, --mntns)" if tracer.follow else ""
     text = f"stop when COMMAND ends, but do not limit the trace to it{follow_note}"
     run.add_argument("--load", action="store_true", help=text)
@@ -248,21 +248,27 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
         )
     text = "stop after this time" + (f" (default: {tracer.duration:g})" if tracer.duration else "")
     run.add_argument("-d", "--duration", type=seconds, metavar="SECONDS", default=tracer.duration, help=text)
-    out = parser.add_argument_group("output")
-    out.add_argument("-f", "--format", choices=_formats(tracer), default="table", help="default: table")
+    output_group = parser.add_argument_group("output")
+    output_group.add_argument(
+        "-f", "--format", choices=_formats(tracer), default="table", help="default: table"
+    )
     text = "show a screen to sort, filter, pause and look closer in" + (
         " (default: on a terminal)" if tracer.live else ""
     )
-    out.add_argument("--live", action=argparse.BooleanOptionalAction, help=text)
-    out.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of standard output")
-    out.add_argument("-T", "--timestamp", action="store_true", help="add a time column")
+    output_group.add_argument("--live", action=argparse.BooleanOptionalAction, help=text)
+    output_group.add_argument(
+        "-o", "--output", metavar="FILE", help="write to FILE instead of standard output"
+    )
+    output_group.add_argument("-T", "--timestamp", action="store_true", help="add a time column")
     formats_lines = isinstance(tracer.arguments, ProbeSpecArguments) and not tracer.arguments.distribution
     if formats_lines or any(column.wide for output in tracer.outputs for column in output.columns):
         text = "print every column in tables; json and csv always have them"
-        out.add_argument("--wide", action="store_true", help=text)
+        output_group.add_argument("--wide", action="store_true", help=text)
     if any(isinstance(output, Stacks) for output in tracer.outputs):
-        out.add_argument("--icicle", action="store_true", help="draw flame graphs downwards, callers on top")
-    out.add_argument(
+        output_group.add_argument(
+            "--icicle", action="store_true", help="draw flame graphs downwards, callers on top"
+        )
+    output_group.add_argument(
         "--csv-raw",
         action="store_true",
         help="do not put an apostrophe before text that spreadsheets would evaluate",
@@ -272,16 +278,18 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     def add(name: str, convert: Callable[[str], object], metavar: str, text: str) -> None:
         # An option that does not apply to this tracer is refused with a reason, and is not in the help.
         text = text if name in common_options else argparse.SUPPRESS
-        out.add_argument(name, type=convert, metavar=metavar, help=text)
+        output_group.add_argument(name, type=convert, metavar=metavar, help=text)
 
     add("--top", positive, "N", "print only the first N rows")
     add("--sort", str, "COLUMN", "sort by this column, largest first")
     add("--max-rows", rows_per_second, "N", "map capacity: rows per second (default: 5120)")
     add("--buffer", size_in_bytes, "SIZE", "size of the event buffer (512k, 8M; default: 8M)")
     text = "at the end, compare the results with a counter of the kernel"
-    out.add_argument("--audit", action="store_true", help=text if tracer.audit else argparse.SUPPRESS)
+    output_group.add_argument(
+        "--audit", action="store_true", help=text if tracer.audit else argparse.SUPPRESS
+    )
     text = "exit 3 if anything was lost" + (", or --audit finds a difference" if tracer.audit else "")
-    out.add_argument("--strict", action="store_true", help=text)
+    output_group.add_argument("--strict", action="store_true", help=text)
     inside = parser.add_argument_group("diagnosis")
     inside.add_argument("-v", "--verbose", action="store_true", help="report each step on standard error")
     add_plan_options(inside)

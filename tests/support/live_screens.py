@@ -38,7 +38,7 @@ def picture(
     quiet = os.open(os.devnull, os.O_WRONLY)
     events = EventLoop()
     try:
-        with Trace(request, RunningKernel, waiting=events, output=(quiet, quiet)) as trace:
+        with Trace(request, RunningKernel, events=events, output=(quiet, quiet)) as trace:
             view = make_view(trace.schema)
             app = LiveApp(view, tracer, list(words), wide=getattr(options, "wide", False))
             reader = threading.Thread(target=_read, args=(trace, view))

@@ -43,11 +43,11 @@ def render(page: Page) -> str:
 
 
 def _page(page: Page) -> Iterator[str]:
-    name, _, rest = page.title.partition(": ")
+    name, _, subtitle = page.title.partition(": ")
     yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     yield f"<title>{_text(page.title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-    yield f"<header><h1><b>{_text(name)}</b> {_text(rest)}</h1>\n"
+    yield f"<header><h1><b>{_text(name)}</b> {_text(subtitle)}</h1>\n"
     yield f'<code class="command">{_text(page.command)}</code>\n{_facts(page.facts)}</header>\n<nav><div>'
     for number, stage in enumerate(page.stages, 1):
         yield f'<a href="#s{number}"><i>{number}</i>{_text(stage.title)}</a>'
@@ -128,18 +128,18 @@ def _side_by_side(listing: SideBySide) -> Iterator[str]:
 
 
 def _pair(name: str, pair: Pair, text: str) -> str:
-    place = f"{pair.file}:{pair.line}" if pair.file else "no line of C"
-    left = f'<div class="left"><small>{_text(place)}</small>{text}</div>'
-    right = "".join(_code(name, one) for one in pair.code)
-    return f'<div class="pair" data-line="{_text(place)}">{left}<div class="right">{right}</div></div>\n'
+    location = f"{pair.file}:{pair.line}" if pair.file else "no line of C"
+    left = f'<div class="left"><small>{_text(location)}</small>{text}</div>'
+    right = "".join(_code(name, code_line) for code_line in pair.code)
+    return f'<div class="pair" data-line="{_text(location)}">{left}<div class="right">{right}</div></div>\n'
 
 
-def _code(name: str, one: CodeLine) -> str:
+def _code(name: str, code_line: CodeLine) -> str:
     jump = ""
-    if one.target:
-        jump = f'<a href="#{_slug(f"{name}-{one.target}")}">&#8594;&#8202;{_text(one.target)}</a>'
-    anchor = _slug(f"{name}-{one.number}")
-    return f'<span id="{anchor}"><b>{_text(one.number)}</b>{_text(one.text)}{jump}</span>'
+    if code_line.target:
+        jump = f'<a href="#{_slug(f"{name}-{code_line.target}")}">&#8594;&#8202;{_text(code_line.target)}</a>'
+    anchor = _slug(f"{name}-{code_line.number}")
+    return f'<span id="{anchor}"><b>{_text(code_line.number)}</b>{_text(code_line.text)}{jump}</span>'
 
 
 def _coloured(lines: tuple[str, ...]) -> list[str]:
@@ -149,16 +149,16 @@ def _coloured(lines: tuple[str, ...]) -> list[str]:
     except ImportError:
         return [_text(line) for line in lines]
     clean = "\n".join(harmless(line.expandtabs(4)) for line in lines)
-    out = [""]
+    pieces = [""]
     for kind, value in CLexer(stripnl=False, ensurenl=False).get_tokens(clean):
         colour = next((name for begin, name in _COLOURS.items() if str(kind).startswith(begin)), "")
         for number, part in enumerate(value.split("\n")):
             if number:
-                out.append("")
+                pieces.append("")
             if part:
                 escaped = html.escape(part)
-                out[-1] += f'<span class="{colour}">{escaped}</span>' if colour else escaped
-    return out if len(out) == len(lines) else [_text(line) for line in lines]
+                pieces[-1] += f'<span class="{colour}">{escaped}</span>' if colour else escaped
+    return pieces if len(pieces) == len(lines) else [_text(line) for line in lines]
 
 
 def _text(text: str) -> str:

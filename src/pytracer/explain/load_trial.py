@@ -29,37 +29,37 @@ def try_programs(source: str, text: str) -> list[RefusedProgram]:
     """Load each function of ``text`` that may be a program, by the type of its argument. Returns the results.
     Raises compile errors that are not about one program."""
     require_capabilities(TRACING, "pytracer explain")
-    wanted = {name: kind for name, kind in functions(text) if kind in _KINDS}
-    outcome = run_in_child(lambda: _answer(source, text, wanted))
+    program_types = {name: kind for name, kind in functions(text) if kind in _KINDS}
+    outcome = run_in_child(lambda: _answer(source, text, program_types))
     if outcome.data:
-        kind, rest = json.loads(outcome.data)
+        kind, payload = json.loads(outcome.data)
         if kind == "error":
-            raise BuildError(rest["message"], hint=rest["hint"], detail=rest["detail"])
-        return [RefusedProgram(**one) for one in rest]
-    program = next((name for name in wanted if f"function {name} " in outcome.stderr), source)
+            raise BuildError(payload["message"], hint=payload["hint"], detail=payload["detail"])
+        return [RefusedProgram(**refused) for refused in payload]
+    program = next((name for name in program_types if f"function {name} " in outcome.stderr), source)
     return [
         RefusedProgram(program, "", outcome.stderr or f"the compiler {outcome.exit_reason}", compiler=True)
     ]
 
 
-def _answer(source: str, text: str, wanted: Mapping[str, str]) -> bytes:
+def _answer(source: str, text: str, program_types: Mapping[str, str]) -> bytes:
     """Run the child's side."""
     answer: tuple[str, object]
     try:
-        answer = "found", [as_dict(one) for one in _load_all(source, text, wanted)]
+        answer = "found", [as_dict(refused) for refused in _load_all(source, text, program_types)]
     except PytracerError as error:
         answer = "error", {"message": error.message, "hint": error.hint, "detail": error.detail}
     return json.dumps(answer).encode()
 
 
-def _load_all(source: str, text: str, wanted: Mapping[str, str]) -> list[RefusedProgram]:
+def _load_all(source: str, text: str, program_types: Mapping[str, str]) -> list[RefusedProgram]:
     from pytracer.bpf.compile.bcc import BccModule
     from pytracer.bpf.compile.headers import find_headers
 
     module = BccModule(source, text, (), find_headers(text), keep_logs=False)
     with contextlib.closing(module):
         programs = []
-        for program, argument in wanted.items():
+        for program, argument in program_types.items():
             kind = _KINDS[argument]
             name = kind.name.lower()
             try:

@@ -36,37 +36,37 @@ class MapEntries:
     reason: str = ""
 
 
-def entries_of(table: Map, greatest: Collection[str] = ()) -> MapEntries:
-    """Read and format a map. Per-CPU members named in ``greatest`` are not added up: the maximum counts.
+def entries_of(table: Map, max_columns: Collection[str] = ()) -> MapEntries:
+    """Read and format a map. Per-CPU members named in ``max_columns`` are not added up: the maximum counts.
     Raises OSError; SchemaError if its types are unknown."""
     if table.type not in _HASHES | _ARRAYS:
         return MapEntries(None, reason=_OTHERS.get(table.type, ""))
     keys, values = table.read()
     if table.type in _ARRAYS:
-        plain = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
-        used = plain.any(axis=1)
-        keys, values = keys[used], values[used]
+        raw_values = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+        is_used = raw_values.any(axis=1)
+        keys, values = keys[is_used], values[is_used]
     first = tuple(
-        (_text(key), _text(_merge_cpus(value, greatest) if table.is_per_cpu else value))
+        (_text(key), _text(_merge_cpus(value, max_columns) if table.is_per_cpu else value))
         for key, value in zip(keys[:SHOWN], values[:SHOWN], strict=True)
     )
     return MapEntries(len(keys), first)
 
 
-def _merge_cpus(values: Any, greatest: Collection[str]) -> Any:
+def _merge_cpus(values: Any, max_columns: Collection[str]) -> Any:
     """Merge per-CPU values: numbers are added up or their maximum taken; of others, the last non-empty
     one."""
     if values.dtype.names is None:
         return values.sum(axis=0)
-    whole = np.zeros((), values.dtype)
+    merged = np.zeros((), values.dtype)
     for name in values.dtype.names:
         column = values[name]
         if column.dtype.kind in "iu" and column.ndim == 1:
-            whole[name] = column.max() if name in greatest else column.sum()
+            merged[name] = column.max() if name in max_columns else column.sum()
         else:
-            used = [one for one in column if one.tobytes().strip(b"\0")]
-            whole[name] = used[-1] if used else whole[name]
-    return whole
+            used_values = [cpu_value for cpu_value in column if cpu_value.tobytes().strip(b"\0")]
+            merged[name] = used_values[-1] if used_values else merged[name]
+    return merged
 
 
 def _text(value: Any) -> str:

@@ -24,15 +24,15 @@ def _page(page: Page, stage: str) -> Iterator[str]:
         yield page.title
         yield f"    {page.command}"
         yield from (f"    {name}: {value}" for name, value in page.facts)
-    for one in page.stages:
-        if stage in ("", one.name):
-            yield from _stage(one, alone=bool(stage))
+    for page_stage in page.stages:
+        if stage in ("", page_stage.name):
+            yield from _stage(page_stage, is_only=bool(stage))
 
 
-def _stage(stage: PageStage, *, alone: bool) -> Iterator[str]:
-    """Render one stage; ``alone``: with all folded blocks, otherwise long ones are replaced by their
+def _stage(stage: PageStage, *, is_only: bool) -> Iterator[str]:
+    """Render one stage; ``is_only``: with all folded blocks, otherwise long ones are replaced by their
     titles."""
-    if not alone:
+    if not is_only:
         yield ""
         yield f"== {stage.title} {'=' * max(_WIDTH - len(stage.title) - 4, 4)}"
     yield from textwrap.wrap(stage.lead, _WIDTH)
@@ -43,7 +43,7 @@ def _stage(stage: PageStage, *, alone: bool) -> Iterator[str]:
     for block in stage.blocks:
         yield ""
         lines = list(_block(block))
-        if alone or not isinstance(block, Fold) or block.opened or len(lines) <= _LONG:
+        if is_only or not isinstance(block, Fold) or block.opened or len(lines) <= _LONG:
             yield from lines
         else:
             yield f"{lines[0]}: {len(lines) - 1} lines, which --stage {stage.name} shows"
@@ -89,8 +89,10 @@ def _source(source: SourceBlock) -> Iterator[str]:
 
 def _side_by_side(listing: SideBySide) -> Iterator[str]:
     for pair in listing.pairs:
-        place = f"{pair.file}:{pair.line}" if pair.file else "no line of C"
-        yield f"{place:<{_PLACE}} {pair.text}"
-        width = max(len(one.number) for one in pair.code) if pair.code else 0
-        for one in pair.code:
-            yield f"    {one.number:>{width}}: {one.text}" + (f"  -> {one.target}" if one.target else "")
+        location = f"{pair.file}:{pair.line}" if pair.file else "no line of C"
+        yield f"{location:<{_PLACE}} {pair.text}"
+        width = max(len(code_line.number) for code_line in pair.code) if pair.code else 0
+        for code_line in pair.code:
+            yield f"    {code_line.number:>{width}}: {code_line.text}" + (
+                f"  -> {code_line.target}" if code_line.target else ""
+            )

@@ -34,9 +34,9 @@ class RecordedRun:
 
     def costs(self) -> str:
         """Return the instructions of each program in a sentence; "" if none ran."""
-        own = {name: cost for name, (_, cost) in self.programs.items() if name not in _FOLLOWING}
-        each = ", ".join(f"{name} {cost:.0f}" for name, cost in own.items())
-        return f"instructions for each event, by program: {each}" if own else ""
+        own_costs = {name: cost for name, (_, cost) in self.programs.items() if name not in _FOLLOWING}
+        cost_texts = ", ".join(f"{name} {cost:.0f}" for name, cost in own_costs.items())
+        return f"instructions for each event, by program: {cost_texts}" if own_costs else ""
 
 
 def as_line(run: RecordedRun) -> str:

@@ -28,60 +28,70 @@ class RefusedProgram:
     passed: bool = False
 
 
-def page_of(source: str, text: str, refused: Sequence[RefusedProgram]) -> Page:
+def page_of(source: str, text: str, programs: Sequence[RefusedProgram]) -> Page:
     """Make the page about the programs of the file ``source``; ``text`` is its C as one text."""
-    count = sum(not one.passed for one in refused)
+    count = sum(not refused_program.passed for refused_program in programs)
     title = (
-        f"{source}: {count} of {len(refused)} programs refused" if refused else f"{source} holds no program"
+        f"{source}: {count} of {len(programs)} programs refused" if programs else f"{source} holds no program"
     )
     facts = (("kernel", f"{os.uname().release} ({os.uname().machine})"), ("file", source))
-    stages = tuple(stage_of(one, text) for one in refused)
+    stages = tuple(stage_of(refused_program, text) for refused_program in programs)
     return Page(title, f"pytracer explain --refused {source}", facts, stages)
 
 
-def stage_of(one: RefusedProgram, text: str) -> PageStage:
+def stage_of(refused_program: RefusedProgram, text: str) -> PageStage:
     """Make the stage of one program: the line of C, the verifier's message, its meaning, and what to do."""
-    title = f"{one.program}, a program of the kind {one.kind}" if one.kind else one.program
-    if one.passed:
-        return PageStage("refusal", title, "This kernel takes it.", ())
-    reason, place = (
-        _compilers(one.log, one.program, text) if one.compiler else _verifiers(one.log, one.program, text)
+    title = (
+        f"{refused_program.program}, a program of the kind {refused_program.kind}"
+        if refused_program.kind
+        else refused_program.program
     )
-    who = "The compiler" if one.compiler else "The verifier"
+    if refused_program.passed:
+        return PageStage("refusal", title, "This kernel takes it.", ())
+    reason, location = (
+        _compilers(refused_program.log, refused_program.program, text)
+        if refused_program.compiler
+        else _verifiers(refused_program.log, refused_program.program, text)
+    )
+    component = "The compiler" if refused_program.compiler else "The verifier"
     blocks = list[Block]()
-    if place is not None:
-        file, number = place
+    if location is not None:
+        file, number = location
         blocks.append(_around(file, number, text))
     verdict = explain_message(reason)
     if verdict is None:
         blocks.append(Paragraph("What these words mean has not been put down here yet."))
     else:
         blocks += [Paragraph(verdict.meaning, "What it means"), Paragraph(verdict.remedy, "What to do")]
-    if one.compiler:
-        blocks.append(Fold("what the compiler said", (Raw(one.log.strip()),)))
+    if refused_program.compiler:
+        blocks.append(Fold("what the compiler said", (Raw(refused_program.log.strip()),)))
     else:
-        steps = "\n".join(last_lines(one.log))
+        steps = "\n".join(last_lines(refused_program.log))
         blocks.append(
             Fold("the last steps on the way there, as the verifier tells them", (Raw(steps),), True)
         )
-        lines = len(one.log.splitlines())
-        blocks.append(Fold(f"the whole log ({lines} lines)", (Raw(one.log.strip()),)))
-    return PageStage("refusal", title, f"{who} refused it: {reason}", tuple(blocks))
+        lines = len(refused_program.log.splitlines())
+        blocks.append(Fold(f"the whole log ({lines} lines)", (Raw(refused_program.log.strip()),)))
+    return PageStage("refusal", title, f"{component} refused it: {reason}", tuple(blocks))
 
 
 def _verifiers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
     refusal = summarise(log)
-    at = re.match(r"(?P<file>[^\s:]+):(?P<line>\d+)(?:: |$)", refusal.source)
-    known = split_by_file(text)
-    if at and int(at["line"]) in known.get(at["file"], {}):
-        return refusal.reason, (at["file"], int(at["line"]))
+    position = re.match(r"(?P<file>[^\s:]+):(?P<line>\d+)(?:: |$)", refusal.source)
+    lines_by_file = split_by_file(text)
+    if position and int(position["line"]) in lines_by_file.get(position["file"], {}):
+        return refusal.reason, (position["file"], int(position["line"]))
     # Older kernels log the text of the line without its place.
-    matching = list(_places(known, lambda line: bool(line.strip()) and line.strip() == refusal.source))
-    begin = next(_places(known, _definition(program)), None)
+    matching = list(
+        _places(lines_by_file, lambda line: bool(line.strip()) and line.strip() == refusal.source)
+    )
+    begin = next(_places(lines_by_file, _definition(program)), None)
     if begin is not None and len(matching) > 1:  # one that is within the function
-        lines = known[begin[0]]
+        lines = lines_by_file[begin[0]]
         end = next((n for n, line in lines.items() if n > begin[1] and line == "}"), begin[1])
-        matching = [place for place in matching if place[0] == begin[0] and begin[1] < place[1] < end]
+        matching = [
+            location for location in matching if location[0] == begin[0] and begin[1] < location[1] < end
+        ]
     return refusal.reason, matching[0] if len(matching) == 1 else None
 
 
@@ -101,20 +111,20 @@ def _definition(program: str) -> Callable[[str], object]:
 
 
 def _places(
-    known: Mapping[str, Mapping[int, str]], wanted: Callable[[str], object]
+    lines_by_file: Mapping[str, Mapping[int, str]], accepts: Callable[[str], object]
 ) -> Iterator[tuple[str, int]]:
-    """Yield (file, number) of the ``wanted`` lines."""
-    for file, lines in known.items():
+    """Yield (file, number) of the ``accepts`` lines."""
+    for file, lines in lines_by_file.items():
         for number, line in lines.items():
-            if wanted(line):
+            if accepts(line):
                 yield file, number
 
 
 def _around(file: str, number: int, text: str) -> SourceBlock:
     lines = split_by_file(text).get(file, {})
     first, last = max(1, number - _AROUND), min(max(lines, default=number), number + _AROUND)
-    shown = tuple(lines.get(line, "") for line in range(first, last + 1))
-    return SourceBlock(project_path(file, lines), first, shown, marked=frozenset({number}))
+    excerpt = tuple(lines.get(line, "") for line in range(first, last + 1))
+    return SourceBlock(project_path(file, lines), first, excerpt, marked=frozenset({number}))
 
 
 def functions(text: str) -> Iterator[tuple[str, str]]:

@@ -23,40 +23,42 @@ _LOG_SHOWN = 1 << 18  # characters of a log: of a longer one, the middle is left
 _COPIES = "{} programs that differ in the number of their target; one of them is shown"
 
 
-def page_of(seen: Observation, words: Sequence[str]) -> Page:
+def page_of(observation: Observation, words: Sequence[str]) -> Page:
     """Make the page of ``pytracer WORDS``."""
     symbols = KernelSymbols()
-    names = KernelReferenceFormatter({table.info.id: table.name for table in seen.tables}, symbols)
-    titles = dict(zip(seen.programs, _titles(seen.programs), strict=True))
-    code = {one: listings.bytecode(one.info, titles[one], names) for one in seen.programs}
+    names = KernelReferenceFormatter({table.info.id: table.name for table in observation.tables}, symbols)
+    titles = dict(zip(observation.programs, _titles(observation.programs), strict=True))
+    code = {
+        watched: listings.bytecode(watched.info, titles[watched], names) for watched in observation.programs
+    }
     facts = (
         ("kernel", f"{os.uname().release} ({os.uname().machine})"),
-        ("programs", str(sum(one.copies for one in seen.programs))),
-        ("instructions", str(sum(one.info.xlated_size // 8 for one in seen.programs))),
-        ("native code", f"{sum(one.info.jited_size for one in seen.programs)} bytes"),
-        ("watched for", f"{seen.seconds:.1f} s"),
+        ("programs", str(sum(watched.copies for watched in observation.programs))),
+        ("instructions", str(sum(watched.info.xlated_size // 8 for watched in observation.programs))),
+        ("native code", f"{sum(watched.info.jited_size for watched in observation.programs)} bytes"),
+        ("watched for", f"{observation.seconds:.1f} s"),
     )
-    tracer = seen.plan.request.tracer
+    tracer = observation.plan.request.tracer
     stages = (
-        _c(seen.plan, list(code.values())),
-        plan_stage(seen.plan, seen.alternatives),
+        _c(observation.plan, list(code.values())),
+        plan_stage(observation.plan, observation.alternatives),
         _bytecode(code),
-        _verifier(seen, titles),
-        _native(seen, titles, symbols),
-        _maps(seen.tables),
-        _attachment(seen),
-        _cost(seen, titles),
+        _verifier(observation, titles),
+        _native(observation, titles, symbols),
+        _maps(observation.tables),
+        _attachment(observation),
+        _cost(observation, titles),
     )
     return Page(f"{tracer.name}: {tracer.summary}", f"pytracer {shlex.join(words)}", facts, stages)
 
 
 def _titles(programs: Sequence[WatchedProgram]) -> Iterator[str]:
     """Yield a unique title for each program."""
-    used = dict[str, int]()
-    for one in programs:
-        name = one.load.program
-        used[name] = used.get(name, 0) + 1
-        yield name if used[name] == 1 else f"{name} ({used[name]})"
+    used_titles = dict[str, int]()
+    for watched in programs:
+        name = watched.load.program
+        used_titles[name] = used_titles.get(name, 0) + 1
+        yield name if used_titles[name] == 1 else f"{name} ({used_titles[name]})"
 
 
 def _c(plan: Plan, code: Sequence[SideBySide]) -> PageStage:
@@ -70,11 +72,14 @@ def _c(plan: Plan, code: Sequence[SideBySide]) -> PageStage:
             "c", "The C", "This program has no C: it was written instruction by instruction.", ()
         )
     text = read_source(plan.request.tracer.c_file, plan.generated)
-    own, *included = listings.sources(text, code)
+    own_source, *included = listings.sources(text, code)
     defines = "\n".join(f"#define {name} {value}".rstrip() for name, value in plan.defines)
     folds = [Fold(f"macros of this run ({len(plan.defines)})", (Raw(defines),))]
-    folds += [Fold(f"{one.file} ({len(one.lines)} lines)", (one,)) for one in included]
-    return PageStage("c", "The C", lead, (own, *folds))
+    folds += [
+        Fold(f"{source_file.file} ({len(source_file.lines)} lines)", (source_file,))
+        for source_file in included
+    ]
+    return PageStage("c", "The C", lead, (own_source, *folds))
 
 
 def plan_stage(
@@ -92,12 +97,12 @@ def plan_stage(
             Paragraph(f"{hook}: {description}"),
             Grid(("alternative", "here", "why", "on"), rows, chosen_rows),
         ]
-    shown = ("hook", "attach", "tracer", "define")
-    rest = [line for line in plan.describe() if not line.startswith(shown)]
+    prefixes = ("hook", "attach", "tracer", "define")
+    further_lines = [line for line in plan.describe() if not line.startswith(prefixes)]
     lead = "The alternatives of each hook, best first. All were tried on this kernel; the marked one is used."
     if not alternatives:
         lead = "There were no alternatives to choose among."
-    return PageStage("plan", "The plan", lead, (*blocks, Raw("\n".join(rest))))
+    return PageStage("plan", "The plan", lead, (*blocks, Raw("\n".join(further_lines))))
 
 
 def _verdict(alternative: AlternativeReport) -> str:
@@ -112,11 +117,11 @@ def _few(names: Sequence[str]) -> str:
 
 def _bytecode(code: dict[WatchedProgram, SideBySide]) -> PageStage:
     blocks = list[Block]()
-    for one, listing in code.items():
-        count = f"{listing.name}: {one.info.xlated_size // 8} instructions, {_type(one)}"
+    for watched, listing in code.items():
+        count = f"{listing.name}: {watched.info.xlated_size // 8} instructions, {_type(watched)}"
         inner: tuple[Block, ...] = (listing,)
-        if one.copies > 1:
-            inner = (Paragraph(_COPIES.format(one.copies)), listing)
+        if watched.copies > 1:
+            inner = (Paragraph(_COPIES.format(watched.copies)), listing)
         blocks.append(Fold(count, inner, opened=True))
     lead = (
         "What the verifier left, as the kernel hands it out: it has put addresses in for maps, inlined "
@@ -126,18 +131,20 @@ def _bytecode(code: dict[WatchedProgram, SideBySide]) -> PageStage:
     return PageStage("bytecode", "The bytecode", lead, tuple(blocks))
 
 
-def _type(one: WatchedProgram) -> str:
-    return PROGRAM_NAMES.get(one.info.type, f"type {one.info.type}")
+def _type(watched: WatchedProgram) -> str:
+    return PROGRAM_NAMES.get(watched.info.type, f"type {watched.info.type}")
 
 
-def _verifier(seen: Observation, titles: dict[WatchedProgram, str]) -> PageStage:
+def _verifier(observation: Observation, titles: dict[WatchedProgram, str]) -> PageStage:
     columns = ("program", "instructions", "looked at", "states kept", "at a time", "stack", "time")
     rows, folds = list[tuple[str, ...]](), list[Block]()
-    for one in seen.programs:
-        work = parse_stats(one.log)
-        rows.append((titles[one], str(one.info.xlated_size // 8), *_work(work)))
-        text = _shorten(one.log)
-        folds.append(Fold(f"the log of {titles[one]} ({len(one.log.splitlines())} lines)", (Raw(text),)))
+    for watched in observation.programs:
+        stats = parse_stats(watched.log)
+        rows.append((titles[watched], str(watched.info.xlated_size // 8), *_work(stats)))
+        text = _shorten(watched.log)
+        folds.append(
+            Fold(f"the log of {titles[watched]} ({len(watched.log.splitlines())} lines)", (Raw(text),))
+        )
     lead = (
         "Before a program may run, the kernel walks through every path that it may take. It looks at an "
         "instruction again for each state of the registers in which it may be reached, unless it has seen a "
@@ -146,10 +153,10 @@ def _verifier(seen: Observation, titles: dict[WatchedProgram, str]) -> PageStage
     return PageStage("verifier", "The verifier", lead, (Grid(columns, tuple(rows)), *folds))
 
 
-def _work(work: VerifierStats) -> tuple[str, ...]:
-    stack = "-" if work.stack is None else f"{'+'.join(map(str, work.stack))} bytes"
-    time = "-" if work.time is None else f"{work.time} us"
-    return (_number(work.processed), _number(work.total), _number(work.peak), stack, time)
+def _work(stats: VerifierStats) -> tuple[str, ...]:
+    stack = "-" if stats.stack is None else f"{'+'.join(map(str, stats.stack))} bytes"
+    time = "-" if stats.time is None else f"{stats.time} us"
+    return (_number(stats.processed), _number(stats.total), _number(stats.peak), stack, time)
 
 
 def _number(value: int | None) -> str:
@@ -159,25 +166,27 @@ def _number(value: int | None) -> str:
 def _shorten(log: str) -> str:
     if len(log) <= _LOG_SHOWN:
         return log
-    half = _LOG_SHOWN // 2
-    begin, end = log[:half].rpartition("\n")[0], log[-half:].partition("\n")[2]
+    half_length = _LOG_SHOWN // 2
+    begin, end = log[:half_length].rpartition("\n")[0], log[-half_length:].partition("\n")[2]
     left = len(log) - len(begin) - len(end)
     return f"{begin}\n\n... {left} characters are left out here ...\n\n{end}"
 
 
-def _native(seen: Observation, titles: dict[WatchedProgram, str], symbols: KernelSymbols) -> PageStage:
+def _native(observation: Observation, titles: dict[WatchedProgram, str], symbols: KernelSymbols) -> PageStage:
     def name_of(address: int) -> str:
         return symbols.names(np.array([address], np.uint64))[0]
 
     blocks, hints = list[Block](), dict[str, None]()
-    for one in seen.programs:
-        if not one.info.jited:
-            why = "the kernel hides it" if one.info.jited_size else "there is none: this kernel interprets"
-            blocks.append(Paragraph(f"{titles[one]}: {why}"))
+    for watched in observation.programs:
+        if not watched.info.jited:
+            reason = (
+                "the kernel hides it" if watched.info.jited_size else "there is none: this kernel interprets"
+            )
+            blocks.append(Paragraph(f"{titles[watched]}: {reason}"))
             continue
-        listing, hint = listings.native(one.info, f"{titles[one]}, native", name_of)
+        listing, hint = listings.native(watched.info, f"{titles[watched]}, native", name_of)
         hints[hint] = None
-        size = f"{titles[one]}: {one.info.jited_size} bytes"
+        size = f"{titles[watched]}: {watched.info.jited_size} bytes"
         blocks.append(Fold(size, (listing,)))
     lead = "What the kernel's compiler (JIT) made of the bytecode; this is what runs."
     notes = [Paragraph(hint) for hint in hints if hint]
@@ -205,11 +214,11 @@ def _maps(tables: Sequence[WatchedMap]) -> PageStage:
     return PageStage("maps", "The maps", lead, (Grid(columns, tuple(rows)), *folds))
 
 
-def _attachment(seen: Observation) -> PageStage:
-    rows = tuple((one.program, one.where) for one in seen.attachments)
-    held = tuple(
-        (one.program, one.where, ", ".join(f"{name} {value}" for name, value in one.facts))
-        for one in seen.links
+def _attachment(observation: Observation) -> PageStage:
+    rows = tuple((watched.program, watched.where) for watched in observation.attachments)
+    map_rows = tuple(
+        (watched.program, watched.where, ", ".join(f"{name} {value}" for name, value in watched.facts))
+        for watched in observation.links
     )
     lead = (
         "Where the programs were put. Most are held there by a descriptor of pytracer's, which the kernel "
@@ -217,36 +226,44 @@ def _attachment(seen: Observation) -> PageStage:
         "taken off as it ends, or by the next run if it was killed. They are off by now."
     )
     blocks: list[Block] = [Grid(("program", "on"), rows)]
-    if held:
-        grid = Grid(("descriptor", "where", "what the kernel says of it"), held)
-        blocks.append(Fold(f"what held them: {len(held)} descriptors", (grid,)))
-    blocks.append(Fold("what was done, step by step", (Raw("\n".join(seen.messages)),)))
+    if map_rows:
+        grid = Grid(("descriptor", "where", "what the kernel says of it"), map_rows)
+        blocks.append(Fold(f"what held them: {len(map_rows)} descriptors", (grid,)))
+    blocks.append(Fold("what was done, step by step", (Raw("\n".join(observation.messages)),)))
     return PageStage("attachment", "The attachment", lead, tuple(blocks))
 
 
-def _cost(seen: Observation, titles: dict[WatchedProgram, str]) -> PageStage:
+def _cost(observation: Observation, titles: dict[WatchedProgram, str]) -> PageStage:
     columns = ("program", "runs", "a second", "a run", "in all", "of one CPU", "skipped")
     rows = []
-    for one in seen.programs:
-        if one.runs is None or one.time is None:
+    for watched in observation.programs:
+        if watched.runs is None or watched.time is None:
             continue
-        each = f"{one.time / one.runs:.0f} ns" if one.runs else "-"
-        rate, share = one.runs / seen.seconds, one.time / seen.seconds / 1e7
-        whole = f"{one.time / 1e6:.3f} ms"
+        time_per_run = f"{watched.time / watched.runs:.0f} ns" if watched.runs else "-"
+        rate, share = watched.runs / observation.seconds, watched.time / observation.seconds / 1e7
+        total_time = f"{watched.time / 1e6:.3f} ms"
         rows.append(
-            (titles[one], str(one.runs), f"{rate:.0f}", each, whole, f"{share:.3f} %", str(one.missed))
+            (
+                titles[watched],
+                str(watched.runs),
+                f"{rate:.0f}",
+                time_per_run,
+                total_time,
+                f"{share:.3f} %",
+                str(watched.missed),
+            )
         )
     lead = (
         "Measured here and now, by the kernel's own statistics, which look at the clock twice for each "
         "run: that "
         "is in the numbers. What the hook itself costs is not: docs/hooks.md has that."
     )
-    if seen.uncounted:
-        return PageStage("cost", "What it costs", f"The kernel did not count: {seen.uncounted}.", ())
+    if observation.uncounted:
+        return PageStage("cost", "What it costs", f"The kernel did not count: {observation.uncounted}.", ())
     facts = [
-        ("watched for", f"{seen.seconds:.2f} s"),
-        ("in programs", f"{total(seen.programs) / 1e6:.3f} ms"),
+        ("watched for", f"{observation.seconds:.2f} s"),
+        ("in programs", f"{total(observation.programs) / 1e6:.3f} ms"),
     ]
-    if seen.records is not None:
-        facts.append(("events", str(seen.records)))
+    if observation.records is not None:
+        facts.append(("events", str(observation.records)))
     return PageStage("cost", "What it costs", lead, (Grid(columns, tuple(rows)),), tuple(facts))

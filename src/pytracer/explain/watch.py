@@ -90,27 +90,30 @@ def observe(
     facts: Callable[[], KernelInfo],
     *,
     warn: Callable[[str], None],
-    waiting: EventLoop | None = None,
+    event_loop: EventLoop | None = None,
 ) -> Observation:
     """Run the tracer like any run, for ``duration`` or (without a command) :data:`SECONDS`, and observe it.
 
     The trace ends early with its command or the last traced process. A signal ends the trace, but not the
-    observation of what is in the kernel; with ``waiting``, an event loop, no signal is handled here. Nothing
-    stays attached. Raises what :mod:`pytracer.errors` lists for
-    each step.
+    observation of what is in the kernel; with ``event_loop``, an event loop, no signal is handled here.
+    Nothing stays attached. Raises what :mod:`pytracer.errors` lists for each step.
     """
     if request.duration is None and not request.command:
         request = replace(request, duration=SECONDS)
-    known = functools.cache(facts)
+    cached_facts = functools.cache(facts)
     messages = list[str]()
     with contextlib.ExitStack() as stack:
-        events = stack.enter_context(Signals().handled()) if waiting is None else waiting
+        events = stack.enter_context(Signals().handled()) if event_loop is None else event_loop
         trace = stack.enter_context(
-            Trace(request, known, waiting=events, say=messages.append, warn=warn, keep_rows=True)
+            Trace(request, cached_facts, events=events, log=messages.append, warn=warn, keep_rows=True)
         )
         alternatives = tuple(
-            (one.hook.name, one.hook.what, tuple(report_alternatives(one, request, known())))
-            for one in trace.plan.resolved_hooks
+            (
+                resolved_hook.hook.name,
+                resolved_hook.hook.what,
+                tuple(report_alternatives(resolved_hook, request, cached_facts())),
+            )
+            for resolved_hook in trace.plan.resolved_hooks
         )
         session = trace.session
         links = tuple(_links(session))
@@ -124,7 +127,7 @@ def observe(
         return Observation(
             plan=trace.plan,
             alternatives=alternatives,
-            programs=tuple(_programs(session, counted=not uncounted)),
+            programs=tuple(_programs(session, has_counts=not uncounted)),
             tables=tuple(_tables(session)),
             attachments=tuple(_attachments(trace.plan)),
             links=links,
@@ -135,31 +138,31 @@ def observe(
         )
 
 
-def _programs(session: Session, *, counted: bool) -> Iterator[WatchedProgram]:
+def _programs(session: Session, *, has_counts: bool) -> Iterator[WatchedProgram]:
     """Yield one program for each function and type: copies differ only in a constant."""
-    loaded = session.loaded
-    copies = Counter(map(_without_target, loaded.programs))
+    loaded_programs = session.loaded
+    copies = Counter(map(_without_target, loaded_programs.programs))
     spent = dict[ProgramLoad, list[int]]()
-    for load, descriptor in loaded.programs.items():
+    for load, descriptor in loaded_programs.programs.items():
         info = read_program(descriptor, code=False)
         numbers = info.run_count, info.run_time, info.recursion_misses or 0
         sums = spent.setdefault(_without_target(load), [0, 0, 0])
         sums[:] = [a + b for a, b in zip(sums, numbers, strict=True)]
-    for load, descriptor in loaded.programs.items():
+    for load, descriptor in loaded_programs.programs.items():
         kind = _without_target(load)
         if kind not in spent:
             continue
-        runs, nanoseconds, missed = spent.pop(kind)
+        runs, nanoseconds, misses = spent.pop(kind)
         logs = list[str]()
-        load_program(loaded.module, load, logs.append)
+        load_program(loaded_programs.module, load, logs.append)
         yield WatchedProgram(
             load=load,
             info=read_program(descriptor),
             copies=copies[kind],
             log="".join(logs),
-            runs=runs if counted else None,
-            time=nanoseconds if counted else None,
-            missed=missed,
+            runs=runs if has_counts else None,
+            time=nanoseconds if has_counts else None,
+            missed=misses,
         )
 
 
@@ -170,23 +173,23 @@ def _without_target(load: ProgramLoad) -> ProgramLoad:
 
 def _tables(session: Session) -> Iterator[WatchedMap]:
     # ``seen`` is when a value's latest columns are of: spec/columns.py.
-    greatest = {"seen", *(column.source for column in session.plan.schema.maxima)}
+    max_columns = {"seen", *(column.source for column in session.plan.schema.maxima)}
     for table in session.loaded.module.maps.values():
         memory = own_file_info(table.fd).get("memlock")
-        entries = _entries(table, greatest)
+        entries = _entries(table, max_columns)
         yield WatchedMap(read_map(table.fd), table.name, int(memory) if memory else None, entries)
 
 
-def _entries(table: Map, greatest: Collection[str]) -> MapEntries:
+def _entries(table: Map, max_columns: Collection[str]) -> MapEntries:
     try:
-        return entries_of(table, greatest)
+        return entries_of(table, max_columns)
     except (OSError, PytracerError) as error:
         return MapEntries(None, reason=str(error))
 
 
 def _attachments(plan: Plan) -> Iterator[WatchedAttachment]:
-    for chosen in plan.probes:
-        yield WatchedAttachment(chosen.probe.program, chosen.target)
+    for chosen_probe in plan.probes:
+        yield WatchedAttachment(chosen_probe.probe.program, chosen_probe.target)
 
 
 def _links(session: Session) -> Iterator[WatchedAttachment]:
@@ -194,8 +197,8 @@ def _links(session: Session) -> Iterator[WatchedAttachment]:
     for link in session.links:
         facts = own_file_info(link.fd) if link.fd >= 0 else {}
         shown_facts = tuple((name, value) for name, value in facts.items() if name not in _DULL)
-        where = f"{link.place}: {link.how}" if link.place and link.how else link.place
-        yield WatchedAttachment(_descriptor_kind(link.fd), where, shown_facts)
+        description = f"{link.place}: {link.how}" if link.place and link.how else link.place
+        yield WatchedAttachment(_descriptor_kind(link.fd), description, shown_facts)
 
 
 _DULL = ("pos", "flags", "mnt_id", "ino", "scm_fds")

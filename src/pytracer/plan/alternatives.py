@@ -53,10 +53,10 @@ class ChosenProbe:
     def target(self) -> str:
         """The attach target as text, for plans and messages."""
         rate = str(self.rate)
-        at = f" ({rate})" if rate else ""
+        rate_text = f" ({rate})" if rate else ""
         choice_text = f" ({self.choice})" if self.choice else ""
         group_text = f" ({self.members} in a group)" if self.members else ""
-        return f"{self.probe.kind} {self.name}{at}{choice_text}{group_text}"
+        return f"{self.probe.kind} {self.name}{rate_text}{choice_text}{group_text}"
 
 
 @record
@@ -95,21 +95,21 @@ class AlternativeReport:
 
 
 def report_alternatives(
-    decided: ResolvedHook, request: Request, facts: KernelInfo
+    resolved_hook: ResolvedHook, request: Request, facts: KernelInfo
 ) -> Iterator[AlternativeReport]:
     """Report all alternatives of a hook, best first, also those ranked below the chosen one. Each is
     tried."""
     behind = False
-    for alternative in decided.hook.alternatives:
-        is_chosen = alternative.name == decided.alternative
-        probes, answer = _probe_all(decided.hook, alternative, request, facts)
+    for alternative in resolved_hook.hook.alternatives:
+        is_chosen = alternative.name == resolved_hook.alternative
+        probes, answer = _probe_all(resolved_hook.hook, alternative, request, facts)
         reason = answer.caveat or answer.reason
         if not reason and not is_chosen and alternative.risk:
             reason = f"granted here; used only if asked for (--hook): {alternative.risk}"
         if not reason and not is_chosen:
             reason = "granted here, too: not needed" if behind else "granted here, and not asked for (--hook)"
         if not reason:
-            forced = decided.hook.name in request.hooks
+            forced = resolved_hook.hook.name in request.hooks
             reason = "asked for by --hook" if forced else "the best that this kernel grants"
         targets = tuple(dict.fromkeys(chosen_probe.target for chosen_probe in probes))
         yield AlternativeReport(alternative.name, is_chosen, answer.is_supported, reason, targets)
@@ -125,7 +125,7 @@ def choose_alternative(
     forced = request.hooks.get(hook.name, forced)
     passed_over = dict[str, str]()
     with_caveat = list[tuple[Alternative, list[ChosenProbe]]]()
-    refused = False
+    has_refusal = False
     for alternative in hook.alternatives_named(forced) if forced else hook.alternatives:
         if not forced and (alternative.risk or not all(names_few(p, request) for p in alternative.probes)):
             continue
@@ -139,7 +139,7 @@ def choose_alternative(
         passed_over[alternative.name] = answer.caveat or answer.reason
         if answer.is_supported:
             with_caveat.append((alternative, probes))
-        refused = refused or answer.is_forbidden
+        has_refusal = has_refusal or answer.is_forbidden
     if with_caveat:
         alternative, probes = with_caveat[0]
         return alternative, probes, _note(hook, alternative, passed_over.pop(alternative.name), passed_over)
@@ -148,20 +148,20 @@ def choose_alternative(
             f"alternative of hook {hook.name}", forced, [a.name for a in hook.alternatives]
         )
     names = {
-        why: ", ".join(n for n, reason in passed_over.items() if reason == why)
-        for why in passed_over.values()
+        text: ", ".join(n for n, reason in passed_over.items() if reason == text)
+        for text in passed_over.values()
     }
     reasons = "; ".join(f"{name}: {reason}" for reason, name in names.items())
     message = f"this kernel has no way to see where {hook.what}: {reasons}"
-    if refused:
+    if has_refusal:
         raise PolicyError(message, hint="pytracer doctor shows the policy in force")
     raise UnsupportedError(message, hint="pytracer doctor shows what this kernel grants")
 
 
-def _note(hook: Hook, chosen: Alternative, why: str, passed_over: Mapping[str, str]) -> str:
+def _note(hook: Hook, alternative: Alternative, because: str, passed_over: Mapping[str, str]) -> str:
     """Describe which alternative was chosen, which were not, and why."""
-    rest = "".join(f"; not {name}: {reason}" for name, reason in passed_over.items())
-    return f"{hook.name}: {chosen.name}{f' ({why})' if why else ''}{rest}"
+    passed_over_text = "".join(f"; not {name}: {reason}" for name, reason in passed_over.items())
+    return f"{hook.name}: {alternative.name}{f' ({because})' if because else ''}{passed_over_text}"
 
 
 def reads_kernel_memory(facts: KernelInfo) -> bool:
@@ -226,5 +226,5 @@ def _expand(
         expanded = expand(probe, request, facts, is_forced=request.hooks.get(hook.name) == alternative.name)
         if isinstance(expanded, Support):
             return expanded
-        probes += ((one, number > 0) for number, one in enumerate(expanded))
+        probes += ((expanded_probe, number > 0) for number, expanded_probe in enumerate(expanded))
     return probes

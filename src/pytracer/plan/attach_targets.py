@@ -89,10 +89,10 @@ def _each(make: Callable[[str, NumberedTarget], Probe]) -> Make:
 
 
 def _kprobe(kind: type[Kprobe]) -> Make:
-    def probe(program: str, one: NumberedTarget) -> Probe:
-        target = one.target  # of several functions by one name, which, only the address tells
+    def probe(program: str, item: NumberedTarget) -> Probe:
+        target = item.target  # of several functions by one name, which, only the address tells
         address = target.address if target.symbol else 0
-        return kind(program, symbols=(target.function,), offset=one.source.offset, address=address)
+        return kind(program, symbols=(target.function,), offset=item.source.offset, address=address)
 
     return _each(probe)
 
@@ -217,26 +217,26 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
     if not isinstance(arguments, Targets):
         return TargetPlan()
     numbered, warnings = _find(arguments, request, facts)
-    probes, notes, decided = list[ChosenProbe](), list[str](), list[ResolvedHook]()
+    probes, notes, resolved_hooks = list[ChosenProbe](), list[str](), list[ResolvedHook]()
     groups = dict[tuple[str, bool], list[NumberedTarget]]()
     for target in numbered:
         groups.setdefault((target.source.kind, bool(target.source.offset)), []).append(target)
-    for (kind, within), group in groups.items():
+    for (kind, inside), group in groups.items():
         parts = [(arguments.begin, kind)]
         if arguments.end:
             parts.append((arguments.end, SPELLINGS[kind].end))
         for program, part in parts:
-            if not part or (arguments.end and within):  # what is within a function does not return from there
+            if not part or (arguments.end and inside):  # a site within a function has no return
                 raise UsageError(
                     f"{request.tracer.name} needs what begins and returns, not {group[0].source.text}",
                     hint="functions do: "
                     + ", ".join(f"{s.kind}:{s.of.upper()}" for s in SPELLINGS.values() if s.end),
                 )
             tracked = [target for target in group if is_tracked(target)] if arguments.enter else []
-            for function, part_targets, some in ((arguments.enter, "u", tracked), (program, part, group)):
-                if some:
-                    chosen, note, alternative = attach(function, part_targets, some, request, facts)
-                    decided.append(alternative)
+            for function, part_targets, members in ((arguments.enter, "u", tracked), (program, part, group)):
+                if members:
+                    chosen, note, alternative = attach(function, part_targets, members, request, facts)
+                    resolved_hooks.append(alternative)
                     probes += chosen
                     notes.append(note)
     defines = list(defines_of(len(numbered), probes))
@@ -248,9 +248,9 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
         names=tuple(target.name for target in numbered),
         probes=tuple(probes),
         notes=tuple(notes),
-        warnings=(*warnings, *risks(decided)),
+        warnings=(*warnings, *risks(resolved_hooks)),
         defines=tuple(defines),
-        resolved_hooks=tuple(decided),
+        resolved_hooks=tuple(resolved_hooks),
     )
 
 
@@ -260,29 +260,29 @@ def attach(
     """Choose the best way to attach a program to targets, all of one ``kind`` of source, and either all or
     none of them inside functions. Returns the probes, a note on alternatives passed over, and the choice.
     Raises UnsupportedError or PolicyError if none is supported."""
-    within = bool(group[0].source.offset)
-    point = Point.OTHER if within else SPELLINGS[kind].at
+    inside = bool(group[0].source.offset)
+    point = Point.OTHER if inside else SPELLINGS[kind].at
 
     def default_factory(alternative: TargetAlternative) -> tuple[Probe, ...]:
         probes = alternative.make(program, group)
         return probes if kind in IN_PROGRAMS else tuple(replace(probe, at=point) for probe in probes)
 
     alternatives = tuple(
-        Alternative(alternative.name, default_factory(alternative), uniform=not within, risk=alternative.risk)
+        Alternative(alternative.name, default_factory(alternative), uniform=not inside, risk=alternative.risk)
         for alternative in ALTERNATIVES[kind]
-        if (alternative.offsets or not within)
+        if (alternative.offsets or not inside)
         and (alternative.risk or kind != RETURN or group[0].code is not None)
     )
     hook = Hook(kind, SPELLINGS[kind].event, alternatives)
-    taken, chosen, note = choose_alternative(hook, request, facts)
-    return chosen, note, ResolvedHook(hook, taken.name)
+    alternative, chosen, note = choose_alternative(hook, request, facts)
+    return chosen, note, ResolvedHook(hook, alternative.name)
 
 
-def risks(decided: Iterable[ResolvedHook]) -> dict[str, None]:
+def risks(resolved_hooks: Iterable[ResolvedHook]) -> dict[str, None]:
     """Return warnings about risks to the traced programs, each once."""
     return {
         f"--hook {resolved_hook.hook.name}={alternative.name}: {alternative.risk}": None
-        for resolved_hook in decided
+        for resolved_hook in resolved_hooks
         for alternative in resolved_hook.hook.alternatives
         if alternative.risk and alternative.name == resolved_hook.alternative
     }
@@ -290,17 +290,17 @@ def risks(decided: Iterable[ResolvedHook]) -> dict[str, None]:
 
 def defines_of(count: int, probes: Iterable[ChosenProbe]) -> Iterator[tuple[str, str]]:
     """Yield the macros for the number of targets, and for how a program learns its target id."""
-    room = FEWEST << max(-(-count // FEWEST) - 1, 0).bit_length()
-    yield "PT_TARGETS", str(room)
+    capacity = FEWEST << max(-(-count // FEWEST) - 1, 0).bit_length()
+    yield "PT_TARGETS", str(capacity)
     if any(chosen_probe.target_id_source is TargetIdSource.ADDRESS for chosen_probe in probes):
-        yield "PT_ADDRESSES", str(2 * room)
+        yield "PT_ADDRESSES", str(2 * capacity)
 
 
 def usdt_arguments(targets: Iterable[NumberedTarget]) -> dict[int, bytes]:
     """Return the locations of the arguments of USDT probes, by target number, as the C reads them."""
     marks = [target for target in targets if target.source.kind == "usdt"]
     packed = (b"".join(argument.packed for argument in target.target.sites[0].arguments) for target in marks)
-    return {target.number: each.ljust(_SITE, b"\0") for target, each in zip(marks, packed, strict=True)}
+    return {target.number: data.ljust(_SITE, b"\0") for target, data in zip(marks, packed, strict=True)}
 
 
 def _find(arguments: Targets, request: Request, facts: KernelInfo) -> tuple[list[NumberedTarget], list[str]]:
@@ -317,11 +317,11 @@ def _find(arguments: Targets, request: Request, facts: KernelInfo) -> tuple[list
                 raise
             absent = problem
             continue
-        for one in targets:
-            key = source.kind, _place_of(source, one.target), source.offset
-            known_target = numbered.setdefault(key, replace(one, number=len(numbered)))
-            if known_target.target.name != one.target.name:
-                joined_name = quoting.either(known_target.target.name, one.target.name)
+        for candidate in targets:
+            key = source.kind, _place_of(source, candidate.target), source.offset
+            known_target = numbered.setdefault(key, replace(candidate, number=len(numbered)))
+            if known_target.target.name != candidate.target.name:
+                joined_name = quoting.either(known_target.target.name, candidate.target.name)
                 target = replace(known_target.target, name=joined_name, symbol=known_target.target.function)
                 numbered[key] = replace(known_target, target=target)
     if absent and not numbered:
@@ -381,16 +381,16 @@ def check_number(
     sources: Iterable[Source], numbered: Sequence[NumberedTarget | NamedTarget], request: Request
 ) -> None:
     """Raise UsageError if there are more targets, or more sites of them, than may be attached to."""
-    most = request.max_probes or PROBES_MAX
+    limit = request.max_probes or PROBES_MAX
     sites = sum(
         len(target.code.exits)
         for target in numbered
         if isinstance(target, NumberedTarget) and target.code is not None
     )
     for count, purpose in ((len(numbered), "to attach to"), (sites, "instructions at which calls end")):
-        if count > most:
+        if count > limit:
             texts = ", ".join(source.text for source in sources)
             raise UsageError(
-                f"{texts}: {count} {purpose}, and --max-probes is {most}",
+                f"{texts}: {count} {purpose}, and --max-probes is {limit}",
                 hint=f"a narrower pattern, or --max-probes {count}",
             )

@@ -70,19 +70,19 @@ class NoTypes:
 class BtfTypes(NoTypes):
     """The types in ``btf``. Damaged BTF raises HeadersError.
 
-    A program's types are numbered ``above`` the kernel's, so that struct numbers are unique.
+    A program's types are numbered above the kernel's, so that struct numbers are unique.
     """
 
-    def __init__(self, btf: Btf, *, above: int = 0) -> None:
+    def __init__(self, btf: Btf, *, base_count: int = 0) -> None:
         self._btf = btf
-        self._above = above
+        self._base_count = base_count
         self._members = dict[int, dict[str, RecordField]]()
 
     def members(self, struct: StructType) -> Mapping[str, RecordField]:
         """See :class:`pytracer.lang.scope.TypeProvider`."""
-        number = struct.number - self._above
+        number = struct.number - self._base_count
         if self._btf.kind(number) is BtfKind.FWD:
-            if self._above:  # in C++, another of that name may be another
+            if self._base_count:  # in C++, another of that name may be another
                 return {}
             number = self._btf.find(COMPOSITES, struct.name.partition(" ")[2]) or 0
         if not number:
@@ -168,25 +168,27 @@ class BtfTypes(NoTypes):
             if info.size not in (1, 2, 4, 8):
                 return VoidType(name)
             char = info.size == 1 and (info.char or name == "char")
-            signed = info.signed or (name in _CHARS and not self._above and not self._says_char_signs)
+            signed = info.signed or (name in _CHARS and not self._base_count and not self._says_char_signs)
             return IntType(info.size, signed, char=char, boolean=info.boolean)
         if kind in ENUMS:
-            name = "" if self._above else btf.name(number)  # user space finds the names of the kernel's
+            name = "" if self._base_count else btf.name(number)  # user space finds the names of the kernel's
             return IntType(btf.size_of(number), btf.enum_signed(number), enum=name)
         if kind in COMPOSITES:
             tag = "union" if kind is BtfKind.UNION else "struct"
             return StructType(
-                number + self._above, f"{tag} {btf.name(number) or '(without a name)'}", btf.size_of(number)
+                number + self._base_count,
+                f"{tag} {btf.name(number) or '(without a name)'}",
+                btf.size_of(number),
             )
         if kind is BtfKind.FWD:
             tag = "union" if btf.fwd_is_union(number) else "struct"
-            return StructType(number + self._above, f"{tag} {btf.name(number)}", 0)
+            return StructType(number + self._base_count, f"{tag} {btf.name(number)}", 0)
         if kind is BtfKind.ARRAY:
-            of, length = btf.array(number)
-            return ArrayType(self.type(of, depth + 1), length)
+            element_id, length = btf.array(number)
+            return ArrayType(self.type(element_id, depth + 1), length)
         if kind is BtfKind.PTR:
-            to = btf.target(number)
-            return PointerType(self._pointed(to, depth), user=self._is_user(to))
+            target_id = btf.target(number)
+            return PointerType(self._pointed(target_id, depth), user=self._is_user(target_id))
         return VoidType(btf.name(number) or kind.name.lower().replace("func_proto", "function"))
 
     def _pointed(self, number: int, depth: int) -> Type:
@@ -210,7 +212,7 @@ class ProgramTypes(NoTypes):
     """A program's types, by its debug information, and behind them those of the kernel."""
 
     def __init__(self, program_btf: Btf, kernel: NoTypes) -> None:
-        self._own = BtfTypes(program_btf, above=_PROGRAMS)
+        self._own = BtfTypes(program_btf, base_count=_PROGRAMS)
         self._kernel = kernel
 
     def members(self, struct: StructType) -> Mapping[str, RecordField]:

@@ -141,14 +141,14 @@ def _functions(probe: CallProbe, calls: list[_Call], facts: KernelInfo) -> tuple
         return Support(False, reason="the kernel has no BTF")
     found = dict[str, None]()
     for call in calls:
-        known = [name for name in call.functions if types.find(BtfKind.FUNC, name) is not None]
-        known = known or [
+        names_in_btf = [name for name in call.functions if types.find(BtfKind.FUNC, name) is not None]
+        names_in_btf = names_in_btf or [
             name for name in _without_arguments(call) if types.find(BtfKind.FUNC, name) is not None
         ]
         # A call that a tracer names is not in every kernel. One that the user names is, or is refused so.
-        if not known and not probe.calls and call.abi != "x32":
+        if not names_in_btf and not probe.calls and call.abi != "x32":
             return Support(False, reason=f"BTF knows no function of the call {call.name or '(no name)'}")
-        found.update(dict.fromkeys(known))
+        found.update(dict.fromkeys(names_in_btf))
     if not found:
         return Support(False, reason=f"BTF knows no function of the calls {probe.target}")
     if not facts.has_helper(TASK_PT_REGS.number) and (name := next(_opaque(found, types), "")):

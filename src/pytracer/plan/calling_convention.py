@@ -29,7 +29,7 @@ def first_registers(
     ``locations`` is from debug information: a register, NOT_IN_REGISTER, or None for the calling
     convention's. Once it contradicts the convention, the arguments behind are unknown.
     """
-    most = REGISTERS.get(architecture, 0)
+    register_count = REGISTERS.get(architecture, 0)
     start = _of_result(prototype.returned, types, architecture)
     is_known, numbers, floats = start is not None, start or 0, 0
     registers = list[int]()
@@ -37,18 +37,18 @@ def first_registers(
         needs = _registers_needed(kind, types, architecture)
         register = NOT_IN_REGISTER
         if needs is not None:
-            fits = numbers + needs[0] <= most and floats + needs[1] <= _FLOATING
+            fits = numbers + needs[0] <= register_count and floats + needs[1] <= _FLOATING
             if fits:
                 register = numbers if needs[0] else NOT_IN_REGISTER
                 numbers, floats = numbers + needs[0], floats + needs[1]
             elif architecture == "aarch64" and needs[0]:
-                numbers = most  # what comes behind is in memory, too
+                numbers = register_count  # what comes behind is in memory, too
         registers.append(location if location is not None else register if is_known else NOT_IN_REGISTER)
-        plain = isinstance(kind, (IntType, PointerType))
+        is_scalar = isinstance(kind, (IntType, PointerType))
         is_known = (
             is_known
             and needs is not None
-            and location in (None, register, *(() if plain else (NOT_IN_REGISTER,)))
+            and location in (None, register, *(() if is_scalar else (NOT_IN_REGISTER,)))
         )
     return registers
 
@@ -78,40 +78,40 @@ def _registers_needed(kind: Type, types: NoTypes, architecture: str) -> Needs | 
     parts = list(_parts(kind, 0, types))
     if None in parts or not parts:
         return None
-    whole = [part for part in parts if part is not None]
-    if any(offset % size for offset, size, _ in whole):  # packed
+    present_parts = [part for part in parts if part is not None]
+    if any(offset % size for offset, size, _ in present_parts):  # packed
         return None
     if architecture == "aarch64":
-        same = {(size, is_float) for _, size, is_float in whole}
-        if len(same) == 1 and next(iter(same))[1]:
-            return 0, len(whole)
+        shapes = {(size, is_float) for _, size, is_float in present_parts}
+        if len(shapes) == 1 and next(iter(shapes))[1]:
+            return 0, len(present_parts)
         return -(-kind.size // _WORD), 0
     words = range(-(-kind.size // _WORD))
-    numbers = {offset // _WORD for offset, _, is_float in whole if not is_float}
-    floats = {offset // _WORD for offset, _, is_float in whole} - numbers
+    numbers = {offset // _WORD for offset, _, is_float in present_parts if not is_float}
+    floats = {offset // _WORD for offset, _, is_float in present_parts} - numbers
     return sum(word in numbers for word in words), sum(word in floats for word in words)
 
 
-def _parts(kind: Type, at: int, types: NoTypes) -> Iterator[tuple[int, int, bool] | None]:
+def _parts(kind: Type, offset: int, types: NoTypes) -> Iterator[tuple[int, int, bool] | None]:
     """Yield (offset, bytes, is floating-point) of each scalar in a small struct; None for an unknown part."""
     if isinstance(kind, IntType):
-        yield at, kind.size, False
+        yield offset, kind.size, False
     elif isinstance(kind, PointerType):
-        yield at, _WORD, False
+        yield offset, _WORD, False
     elif isinstance(kind, VoidType) and kind.text in _FLOATS:
-        yield at, _FLOATS[kind.text], True
+        yield offset, _FLOATS[kind.text], True
     elif isinstance(kind, ArrayType) and 0 < kind.length <= _SMALL:
         first = list(_parts(kind.of, 0, types))
         size = _size(kind.of)
         for number in range(kind.length):
             for part in first:
-                yield None if part is None or not size else (at + number * size + part[0], *part[1:])
+                yield None if part is None or not size else (offset + number * size + part[0], *part[1:])
     elif isinstance(kind, StructType) and 0 < kind.size <= _SMALL:
         for field in types.members(kind).values():
             if field.bits:
-                yield at + field.offset // 8, 1, False
+                yield offset + field.offset // 8, 1, False
             else:
-                yield from _parts(field.type, at + field.offset // 8, types)
+                yield from _parts(field.type, offset + field.offset // 8, types)
     else:
         yield None
 

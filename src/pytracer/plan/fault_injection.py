@@ -32,10 +32,12 @@ def returns(request: Request, facts: KernelInfo) -> int:
             hint="a kernel with that, and with CONFIG_BPF_KPROBE_OVERRIDE, can do it",
         )
     if fault.function not in allowed:
-        near = ", ".join(like(fault.function, allowed))
+        similar_values = ", ".join(like(fault.function, allowed))
         raise UnsupportedError(
             f"{fault.function} is not among the {len(allowed)} functions that may be made to fail",
-            hint=f"these are: {near}" if near else "/sys/kernel/debug/error_injection/list has them",
+            hint=f"these are: {similar_values}"
+            if similar_values
+            else "/sys/kernel/debug/error_injection/list has them",
         )
     kind = allowed[fault.function]
     can_return = {NULL: kind in ("NULL", "ERRNO_NULL"), TRUE: kind == "TRUE"}

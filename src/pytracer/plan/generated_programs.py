@@ -34,18 +34,20 @@ def attach_programs(
 ) -> AttachedPrograms:
     """Choose how to attach each program to its targets. ``traces_entry`` returns whether a program needs the
     entries of all calls. Raises UnsupportedError or PolicyError."""
-    probes, notes, resolved = list[ChosenProbe](), list[str](), list[ResolvedHook]()
+    probes, notes, resolved_hooks = list[ChosenProbe](), list[str](), list[ResolvedHook]()
     tracked = set[int]()
     for (number, kind, _), group in groups.items():
         traced = group if traces_entry(number) else [target for target in group if is_tracked(target)]
         parts = [(f"entry_{number}", _BEGINNINGS[kind], traced)] if traced else []
         tracked |= {number} if traced else set()
-        for function, part, some in (*parts, (f"spec_{number}", kind, group)):
-            chosen, note, hook = attach(function, part, some, request, facts)
-            probes += chosen
+        for function, part, numbered_targets in (*parts, (f"spec_{number}", kind, group)):
+            chosen_probes, note, hook = attach(function, part, numbered_targets, request, facts)
+            probes += chosen_probes
             notes.append(note)
-            resolved.append(hook)
-    return AttachedPrograms(tuple(probes), tuple(dict.fromkeys(notes)), tuple(resolved), frozenset(tracked))
+            resolved_hooks.append(hook)
+    return AttachedPrograms(
+        tuple(probes), tuple(dict.fromkeys(notes)), tuple(resolved_hooks), frozenset(tracked)
+    )
 
 
 def split_sites(kind: str, targets: Sequence[NumberedTarget]) -> Iterator[NumberedTarget]:

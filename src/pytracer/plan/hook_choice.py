@@ -36,19 +36,19 @@ def choose_hooks(hooks: Sequence[Hook], request: Request, facts: KernelInfo) -> 
     defines = dict[str, str]()
     probes = list[ChosenProbe]()
     notes = list[str]()
-    resolved = list[ResolvedHook]()
-    unneeded = set[str]()
+    resolved_hooks = list[ResolvedHook]()
+    skipped_names = set[str]()
     for hook in hooks:
-        forced = "none" if hook.name in unneeded else ""
+        forced = "none" if hook.name in skipped_names else ""
         alternative, chosen_probes, note = choose_alternative(hook, request, facts, forced)
-        unneeded.update(alternative.without)
+        skipped_names.update(alternative.without)
         defines[hook.define(alternative)] = ""
         defines.update(dict.fromkeys(alternative.defines, ""))
         probes += chosen_probes
         notes.append(note)
-        resolved.append(ResolvedHook(hook, alternative.name))
+        resolved_hooks.append(ResolvedHook(hook, alternative.name))
     return HookPlan(
-        tuple(probes), tuple(notes), defines=tuple(defines.items()), resolved_hooks=tuple(resolved)
+        tuple(probes), tuple(notes), defines=tuple(defines.items()), resolved_hooks=tuple(resolved_hooks)
     )
 
 

@@ -152,8 +152,8 @@ class FunctionAddresses(InitialEntries):
         """See :class:`InitialEntries`."""
         for probe in self.probes:
             for address, number in zip(probe.addresses, probe.targets, strict=True):
-                for at in (address, address + _ENDBR):
-                    yield struct.pack("Q", at), struct.pack("I", number)
+                for entry_address in (address, address + _ENDBR):
+                    yield struct.pack("Q", entry_address), struct.pack("I", number)
 
 
 @record
@@ -167,8 +167,8 @@ class InjectionBounds(InitialEntries):
 
     def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
         """See :class:`InitialEntries`."""
-        until = ktime.monotonic_ns() + round(self.duration * 1e9)
-        yield struct.pack("I", 0), struct.pack("QQ", os.getpid(), until)
+        deadline = ktime.monotonic_ns() + round(self.duration * 1e9)
+        yield struct.pack("I", 0), struct.pack("QQ", os.getpid(), deadline)
 
 
 @record
@@ -227,7 +227,7 @@ class LinkHeaders(InitialEntries):
 
     def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
         """See :class:`InitialEntries`."""
-        return ((struct.pack("I", at), struct.pack("I", length)) for at, length in _headers().items())
+        return ((struct.pack("I", index), struct.pack("I", length)) for index, length in _headers().items())
 
 
 @record
@@ -241,10 +241,10 @@ class LinkHeaderCount(LinkHeaders):
             yield struct.pack("I", 0), struct.pack("I", len(headers))
 
 
-def config_values(request: Request, injected: int | None) -> ConfigValues:
-    """Return the values that change from run to run; ``injected`` is the value that a function shall return
-    (None: no fault is injected)."""
-    values = {} if injected is None else {"RETURNS": injected}
+def config_values(request: Request, return_value: int | None) -> ConfigValues:
+    """Return the values that change from run to run; ``return_value`` is the value that a function shall
+    return (None: no fault is injected)."""
+    values = {} if return_value is None else {"RETURNS": return_value}
     for option in request.tracer.options:
         if isinstance(option, Number) and option.config and not option.define:
             values[option.config.upper()] = number_of(option.name, request)
@@ -303,6 +303,7 @@ def _folder(path: str) -> Iterator[int]:
 def _headers() -> dict[int, int]:
     """Return the length of the link header of each interface whose header is not Ethernet's."""
     lengths = {
-        at: interfaces.link_header_length(link.type) for at, link in interfaces.list_interfaces().items()
+        index: interfaces.link_header_length(link.type)
+        for index, link in interfaces.list_interfaces().items()
     }
-    return {at: length for at, length in lengths.items() if length != interfaces.ETHERNET_HEADER}
+    return {index: length for index, length in lengths.items() if length != interfaces.ETHERNET_HEADER}

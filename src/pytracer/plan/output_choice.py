@@ -66,13 +66,13 @@ def _check_profile(request: Request) -> None:
     out."""
     if not request.command or request.load:
         raise UsageError("a profile is of a command, from its start to its end", hint="-- COMMAND")
-    by = group_keys(request)
+    group_columns = group_keys(request)
     name_sets = [name for name, value in request.options.items() if isinstance(value, NameSetValue)]
     options = {
         "--children": request.roots,
         **{f"--{task_filter.value}": keys for task_filter, keys in request.filters.items()},
         **{f"--{name}": True for name in name_sets},
-        f"--by {','.join(by)}": by != ("syscall",),
+        f"--by {','.join(group_columns)}": group_columns != ("syscall",),
         "INTERVAL": request.interval,
         "-d": request.duration,
         "--top": request.top,
@@ -114,16 +114,16 @@ def make_schema(request: Request, output: Output, specs: ProbeSpecs | None) -> S
     columns = [column for name in names for column in available[name].columns]
     keys: tuple[Column, ...] = tuple(c for c in columns if not c.last) + output.keys
     key_names = {column.name for column in keys}
-    latest = tuple(c for c in columns if c.last and c.name not in key_names)
+    last_columns = tuple(c for c in columns if c.last and c.name not in key_names)
     values = output.columns
     if specs is not None and (specs.is_pair or not isinstance(output, Histogram)):
         from pytracer.plan.probe_specs import expression_columns
 
         column_names = [column.name for column in (*keys, *values)]
-        answers = expression_columns(specs, column_names, wide=isinstance(output, Stream))
+        answers = expression_columns(specs, column_names, is_wide=isinstance(output, Stream))
         if isinstance(output, Stream):
             last = tuple(column for column in values if column.computed)  # the lines that formats make
             values = tuple(column for column in values if not column.computed) + answers + last
         else:
             keys += answers
-    return Schema(tracer=tracer.name, keys=keys, values=latest + values, output=output)
+    return Schema(tracer=tracer.name, keys=keys, values=last_columns + values, output=output)

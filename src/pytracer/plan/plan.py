@@ -127,8 +127,8 @@ class Plan:
         lines += [f"attach   {c.probe.program} to {c.target}" for c in self.probes]
         lines += [f"warning  {warning}" for warning in self.targets.warnings]
         if self.program == "c":
-            shown = [(name, value) for name, value in self.defines if not name.startswith("PT_CFG_")]
-            lines += [f"define   {name}{'=' + value if value else ''}" for name, value in shown]
+            shown_defines = [(name, value) for name, value in self.defines if not name.startswith("PT_CFG_")]
+            lines += [f"define   {name}{'=' + value if value else ''}" for name, value in shown_defines]
         lines += [f"config   {name.lower()}={value}" for name, value in self._named_config]
         lines += [f"set      {name}: {len(keys)} entries" for name, keys in self.sets.items()]
         lines += [f"cgroup   {path}" for path in (*self.filter_cgroups, *self.attach_cgroups)]
@@ -147,17 +147,17 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
     contradict each other.
     """
     output = output_of(request)
-    needed = hooks_of(request)
+    hook_names = hooks_of(request)
     config = config_values(request, None if request.fault is None else returns(request, facts))
-    hooks = choose_hooks(needed, request, facts)
+    hooks = choose_hooks(hook_names, request, facts)
     targets = plan_targets(request, facts)
-    resolved = (*hooks.resolved_hooks, *targets.resolved_hooks)
-    check_forced(request.hooks, [resolved_hook.hook.name for resolved_hook in resolved])
+    resolved_hooks = (*hooks.resolved_hooks, *targets.resolved_hooks)
+    check_forced(request.hooks, [resolved_hook.hook.name for resolved_hook in resolved_hooks])
     schema = make_schema(request, output, targets.specs if isinstance(targets, ProbeSpecPlan) else None)
     check_options(request, output)
 
     folders = tuple(os.fsdecode(path) for path in request.filters.get(Filter.CGROUP, ()))
-    on_cgroups = any(isinstance(chosen.probe, OnCgroup) for chosen in hooks.probes)
+    on_cgroups = any(isinstance(chosen_probe.probe, OnCgroup) for chosen_probe in hooks.probes)
     rows = request.rows or ROWS_MAX
     buffer = _whole_pages(request.buffer or BUFFER) if schema.is_stream else 0
     defines = {**dict(hooks.defines), **dict(targets.defines)}
@@ -192,7 +192,7 @@ def _program(request: Request) -> str:
 def _outermost(folders: Sequence[str]) -> tuple[str, ...]:
     """Return the folders that are in none of the others: a program on a cgroup also sees those below it."""
     paths = dict.fromkeys(map(PurePath, folders))
-    return tuple(str(path) for path in paths if not any(above in paths for above in path.parents))
+    return tuple(str(path) for path in paths if not any(parent in paths for parent in path.parents))
 
 
 def _whole_pages(size: int) -> int:

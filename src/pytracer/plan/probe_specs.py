@@ -53,7 +53,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     """
     numbered, warnings = list[NumberedTarget](), list[str]()
     programs, programs_asking = list[GeneratedProgram](), list[int]()
-    results, of = list[tuple[ResultField, ...]](), list[int]()
+    results, spec_of = list[tuple[ResultField, ...]](), list[int]()
     groups = dict[
         tuple[int, str, bool], list[NumberedTarget]
     ]()  # by program, kind of source, whether within a function
@@ -62,26 +62,26 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     shows_events = isinstance(output_of(request), Stream)
     for number, spec in enumerate(request.probe_specs):
         first: GeneratedProgram | None = None
-        begins = len(programs)
+        first_index = len(programs)
         for found in _targets(spec, request, facts, warnings):
-            one = replace(found, number=len(numbered))
-            source, target = one.source, one.target
-            numbered.append(one)
-            of.append(number)
+            numbered_target = replace(found, number=len(numbered))
+            source, target = numbered_target.source, numbered_target.target
+            numbered.append(numbered_target)
+            spec_of.append(number)
             scope = scope_of(source, target, facts, signed=bool(spec.signature))
             program = generate(spec, scope)
             if is_pair and not shows_events:  # only what groups the pairs is needed
                 program = generate(replace(spec, expressions=(), pieces=()), scope)
             first = first or program
-            _check_uniform(spec, first, program, one)
-            if program not in programs[begins:]:
+            _check_uniform(spec, first, program, numbered_target)
+            if program not in programs[first_index:]:
                 programs.append(program)
                 programs_asking.append(number)
-            program_number = programs.index(program, begins)
-            groups.setdefault((program_number, source.kind, bool(source.offset)), []).append(one)
+            program_number = programs.index(program, first_index)
+            groups.setdefault((program_number, source.kind, bool(source.offset)), []).append(numbered_target)
         assert first is not None
         results.append(
-            tuple(replace(one, member=STARTED) for one in first.results)
+            tuple(replace(numbered_target, member=STARTED) for numbered_target in first.results)
             if is_pair and not number
             else first.results
         )
@@ -92,7 +92,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     _check_addresses(attached.probes, numbered)
     defines = dict(defines_of(len(numbered), attached.probes))
     marks = usdt_arguments(numbered)
-    specs = _specs_of(request, _distinct(results) if is_pair else results, of, is_pair=is_pair)
+    specs = _specs_of(request, _distinct(results) if is_pair else results, spec_of, is_pair=is_pair)
     defines |= {
         "PT_SPEC_NUMBERS": str(specs.numbers),
         "PT_SPEC_TEXTS": str(specs.texts),
@@ -107,7 +107,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
         defines["PT_SPEC_CALLS"] = ""
         defines["PT_SPEC_ENTRY_VALUES"] = str(max(1, *(len(program.entry_values) for program in programs)))
     return ProbeSpecPlan(
-        names=tuple(one.name for one in numbered),
+        names=tuple(numbered_target.name for numbered_target in numbered),
         probes=attached.probes,
         notes=attached.notes,
         warnings=(*warnings, *risks(attached.resolved_hooks)),
@@ -148,10 +148,10 @@ def _check_uniform(
     """Check that each expression has the same type at all targets, as its column has one. Raises
     ProbeSpecError."""
     expressions = (*spec.expressions, *spec.by)[-len(first.results) :] if first.results else ()
-    for expression, before, now in zip(expressions, first.results, program.results, strict=True):
-        if before.slot is not now.slot:
+    for expression, earlier, later in zip(expressions, first.results, program.results, strict=True):
+        if earlier.slot is not later.slot:
             raise ProbeSpecError(
-                f"this is {now.slot.value} of {target.name}, and {before.slot.value} of what matched before",
+                f"this is {later.slot.value} of {target.name}, and {earlier.slot.value} of earlier matches",
                 spec.text,
                 expression.node.start,
                 expression.node.end,
@@ -198,31 +198,32 @@ def _distinct(results: list[tuple[ResultField, ...]]) -> list[tuple[ResultField,
 
 
 def _specs_of(
-    request: Request, results: list[tuple[ResultField, ...]], of: list[int], *, is_pair: bool
+    request: Request, results: list[tuple[ResultField, ...]], spec_of: list[int], *, is_pair: bool
 ) -> ProbeSpecs:
-    every = [result for some in results for result in some]
-    numbers = [result.at + 1 for result in every if result.slot is not ResultSlot.TEXT]
-    texts = [result.at + 1 for result in every if result.slot is ResultSlot.TEXT]
-    most = max(numbers, default=1), max(texts, default=1), number_of(STRING_SIZE, request)
-    _check_room(*most)
-    return ProbeSpecs(request.probe_specs, tuple(results), tuple(of), *most, is_pair=is_pair)
+    all_results = [result for spec_results in results for result in spec_results]
+    numbers = [result.at + 1 for result in all_results if result.slot is not ResultSlot.TEXT]
+    texts = [result.at + 1 for result in all_results if result.slot is ResultSlot.TEXT]
+    maxima = max(numbers, default=1), max(texts, default=1), number_of(STRING_SIZE, request)
+    _check_room(*maxima)
+    return ProbeSpecs(request.probe_specs, tuple(results), tuple(spec_of), *maxima, is_pair=is_pair)
 
 
-def _check_room(numbers: int, texts: int, room: int) -> None:
+def _check_room(numbers: int, texts: int, text_size: int) -> None:
     """Check that a record, with its struct pt_results, is not too large. Raises UsageError."""
     left = _RECORD - _BEFORE - 8 * numbers - 4
-    if texts * room > left:
+    if texts * text_size > left:
         raise UsageError(
-            f"{texts} texts of {room} bytes do not fit into one record", hint=f"-z {left // texts} at most"
+            f"{texts} texts of {text_size} bytes do not fit into one record",
+            hint=f"-z {left // texts} at most",
         )
 
 
-def expression_columns(specs: ProbeSpecs, used_names: Iterable[str], *, wide: bool) -> tuple[Column, ...]:
+def expression_columns(specs: ProbeSpecs, used_names: Iterable[str], *, is_wide: bool) -> tuple[Column, ...]:
     """Return a column for each expression, named by its text; a name in ``used_names`` gets the prefix
-    ``arg:``. If ``wide``, tables leave it out."""
+    ``arg:``. If ``is_wide``, tables leave it out."""
     names = set(used_names) | _RESERVED
     slots = dict[str, ResultSlot]()
-    for result in (result for some in specs.fields for result in some):
+    for result in (result for spec_fields in specs.fields for result in spec_fields):
         slots.setdefault(result.name, result.slot)
     return tuple(
         Column(
@@ -231,7 +232,7 @@ def expression_columns(specs: ProbeSpecs, used_names: Iterable[str], *, wide: bo
             field=name,
             label=name,
             decode="" if slot in (ResultSlot.SIGNED, ResultSlot.UNSIGNED, ResultSlot.BOOL) else "text",
-            wide=wide,
+            wide=is_wide,
             computed=True,
         )
         for name, slot in slots.items()

@@ -100,8 +100,8 @@ def _add_arguments(prototype: Prototype, scope: Scope, values: Sequence[Value]) 
     operands: dict[str, Operand] = {
         name: value for (name, _), value in zip(prototype.arguments, values, strict=False) if name
     }
-    beyond = len(prototype.arguments) > len(values)
-    absent = f"only the first {len(values)} arguments are in registers" if beyond else ""
+    has_more_arguments = len(prototype.arguments) > len(values)
+    absent = f"only the first {len(values)} arguments are in registers" if has_more_arguments else ""
     absent = absent if values else "it has no arguments"
     return replace(scope, named=operands, numbered=tuple(values), missing_reason=absent)
 
@@ -178,9 +178,9 @@ def _program_function(source: Source, target: NamedTarget, types: NoTypes, facts
         values = _arguments(
             _register, prototype, first_registers(prototype, registers, types, facts.architecture)
         )
-        more = raw[len(values) :] if prototype.variadic else ()
+        variadic_registers = raw[len(values) :] if prototype.variadic else ()
         scope = _add_arguments(prototype, Scope(description, types, memory=USER), values)
-        return replace(scope, numbered=(*values, *more))
+        return replace(scope, numbered=(*values, *variadic_registers))
     instead = f"arg1 to arg{len(raw)}, or a signature, as in {description}(int number, char *text)"
     hint = f"no debug information that can be read describes it: use {instead}"
     return Scope(description, types, numbered=raw, missing_reason=hint, memory=USER)
@@ -250,22 +250,22 @@ def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Lvalue:
     for word, base in (("__data_loc", "0"), ("__rel_loc", str(offset + size))):
         if declared.startswith(word):  # where it is in the record, and above 16 bits how long
             address = f"((u64)ctx + {base} + (*(volatile u32 *)(ctx + {offset}) & 0xffff))"
-            each = _element(declared[len(word) :].removesuffix("[]").strip(), types, signed=signed)
-            return Lvalue(address, 0, ArrayType(each, 0), KERNEL)
+            element = _element(declared[len(word) :].removesuffix("[]").strip(), types, signed=signed)
+            return Lvalue(address, 0, ArrayType(element, 0), KERNEL)
     kind: Type
     if array:
         length = int(array[1:-1]) if array[1:-1].isdecimal() else 0
-        each = _element(declared, types, size // length if length else 0, signed=signed)
-        kind = ArrayType(each, length or size // each.size)
+        element = _element(declared, types, size // length if length else 0, signed=signed)
+        kind = ArrayType(element, length or size // element.size)
     elif declared.endswith("*"):
         user = of_call or "__user" in declared
         kind = PointerType(_named(declared, types), user=user)
     else:
-        known = _plain(declared, types)
-        if of_call and known is not None and known.size <= size:
-            kind = replace(known, char=False)
-        elif known is not None and known.size == size:
-            kind = replace(known, signed=signed)
+        scalar = _plain(declared, types)
+        if of_call and scalar is not None and scalar.size <= size:
+            kind = replace(scalar, char=False)
+        elif scalar is not None and scalar.size == size:
+            kind = replace(scalar, signed=signed)
         elif size in (1, 2, 4, 8):
             kind = IntType(size, signed)
         else:

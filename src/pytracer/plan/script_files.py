@@ -30,7 +30,7 @@ def with_files(point: AttachPoint, process: int) -> list[AttachPoint]:
         return [_at_address(point, process)]
     if kind not in ("u", "ur", "usdt") or len(point.parts) < 3 or not set(point.parts[1]) & set("*?["):
         return [point]
-    provider, pattern, *rest = point.parts
+    provider, pattern, *further_parts = point.parts
     if pattern != "*":
         files = sorted(filter(_is_program, glob.glob(pattern)))  # noqa: PTH207 - as it is written
     elif kind == "usdt":
@@ -38,7 +38,9 @@ def with_files(point: AttachPoint, process: int) -> list[AttachPoint]:
     else:
         files = list(_mapped(process)) if process else []
     found = [
-        replace(point, parts=(provider, file, *rest), text=":".join((provider, file, *rest)))
+        replace(
+            point, parts=(provider, file, *further_parts), text=":".join((provider, file, *further_parts))
+        )
         for file in files
     ]
     return found or [point]
@@ -60,8 +62,8 @@ def missing_module(point: AttachPoint) -> str:
     if kind not in ("k", "kr", "f", "fr", "rt") or len(point.parts) != 3 or point.parts[1] == "bpf":
         return ""
     pattern = point.parts[1].replace("-", "_")
-    loaded = ("vmlinux", *(path.name for path in Path("/sys/module").iterdir()))
-    return "" if fnmatch.filter(loaded, pattern) else point.parts[1]
+    loaded_modules = ("vmlinux", *(path.name for path in Path("/sys/module").iterdir()))
+    return "" if fnmatch.filter(loaded_modules, pattern) else point.parts[1]
 
 
 def _is_program(path: str) -> bool:

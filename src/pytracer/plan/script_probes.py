@@ -108,25 +108,25 @@ def _fail(text: str, point: AttachPoint, message: str, hint: str = "") -> ProbeS
 
 def parse_attach_point(text: str, point: AttachPoint, program: str) -> Source | SampledProbe:
     """Return the source or sampled probe of an attach point of the script ``text``. Raises ProbeSpecError."""
-    provider, *rest = point.parts
+    provider, *parts = point.parts
     if provider in SOURCES:
         try:
-            return _source(SOURCES[provider], rest)
+            return _source(SOURCES[provider], parts)
         except UsageError as error:
             raise _fail(text, point, error.message, error.hint) from None
-    if provider in _MOMENTS and not rest:
+    if provider in _MOMENTS and not parts:
         probe = RunOnce(program, at_end=_MOMENTS[provider])
         return SampledProbe(probe, Rate(), False, provider)
     if provider in _TIMERS:
-        return _timer(text, point, program, _TIMERS[provider], rest)
+        return _timer(text, point, program, _TIMERS[provider], parts)
     if provider in _COUNTERS:
-        return _counter(text, point, program, _COUNTERS[provider], rest)
+        return _counter(text, point, program, _COUNTERS[provider], parts)
     if provider in _ITERATORS:
-        return _iterator(text, point, program, rest)
+        return _iterator(text, point, program, parts)
     if provider in _WATCHPOINTS:
-        return _watchpoint(text, point, program, rest)
+        return _watchpoint(text, point, program, parts)
     if provider == "self":
-        return _signal(text, point, program, rest)
+        return _signal(text, point, program, parts)
     if provider in _UNSUPPORTED:
         raise _fail(text, point, f"{provider} probes are not supported", hint=_UNSUPPORTED[provider])
     if len(point.parts) == 1:
@@ -134,38 +134,38 @@ def parse_attach_point(text: str, point: AttachPoint, program: str) -> Source | 
     raise _fail(text, point, f"no provider {provider!r}", hint=f"providers are {', '.join(PROVIDERS)}")
 
 
-def _source(kind: str, rest: Sequence[str]) -> Source:
-    if not rest or not rest[-1]:
+def _source(kind: str, parts: Sequence[str]) -> Source:
+    if not parts or not parts[-1]:
         raise UsageError("the name of a probe is missing")
-    if kind in ("k", "kr") and rest[-1].startswith("0x"):
+    if kind in ("k", "kr") and parts[-1].startswith("0x"):
         raise UsageError("a function of the kernel has a name here, and no address", hint="FUNCTION+OFFSET")
-    if kind in ("f", "fr") and len(rest) > 1 and rest[0] == "bpf":
+    if kind in ("f", "fr") and len(parts) > 1 and parts[0] == "bpf":
         raise UsageError("BPF programs cannot be probed", hint="pytracer prog shows them")
-    if kind in ("u", "ur") and "@" in rest[0] and rest[-1][:1].isdecimal():
+    if kind in ("u", "ur") and "@" in parts[0] and parts[-1][:1].isdecimal():
         raise UsageError("lines of the source cannot be probed", hint="uprobe:FILE:FUNCTION+OFFSET")
-    if kind in ("k", "kr", "f", "fr", "rt") and len(rest) > 1:
-        rest = rest[-1:]  # a module before the function
-    if kind in ("u", "ur") and len(rest) > 2 and rest[1] == "cpp":
-        rest = (rest[0], *rest[2:])
+    if kind in ("k", "kr", "f", "fr", "rt") and len(parts) > 1:
+        parts = parts[-1:]  # a module before the function
+    if kind in ("u", "ur") and len(parts) > 2 and parts[1] == "cpp":
+        parts = (parts[0], *parts[2:])
     if kind == "usdt":
-        rest = rest if len(rest) > 2 else (rest[0], "*", rest[-1])
-        rest = [part or "*" for part in (rest[1:] if rest[0] in ("", "*") else rest)]
+        parts = parts if len(parts) > 2 else (parts[0], "*", parts[-1])
+        parts = [part or "*" for part in (parts[1:] if parts[0] in ("", "*") else parts)]
     qualifiers = [
-        quoting.quote(part) if kind in ("u", "ur", "usdt") and ":" in part else part for part in rest[:-1]
+        quoting.quote(part) if kind in ("u", "ur", "usdt") and ":" in part else part for part in parts[:-1]
     ]
-    return parse_source(":".join((kind, *qualifiers, rest[-1])))
+    return parse_source(":".join((kind, *qualifiers, parts[-1])))
 
 
-def _timer(text: str, point: AttachPoint, program: str, provider: str, rest: Sequence[str]) -> SampledProbe:
-    if len(rest) == 1:
-        unit = rest[0].lstrip("0123456789")
-        count, unit = rest[0][: len(rest[0]) - len(unit)], unit or "ns"
-    elif len(rest) == 2:
-        unit, count = rest
+def _timer(text: str, point: AttachPoint, program: str, provider: str, parts: Sequence[str]) -> SampledProbe:
+    if len(parts) == 1:
+        unit = parts[0].lstrip("0123456789")
+        count, unit = parts[0][: len(parts[0]) - len(unit)], unit or "ns"
+    elif len(parts) == 2:
+        unit, count = parts
     else:
         raise _fail(text, point, f"{provider} takes a unit and a number", hint=f"{provider}:s:1")
     if not count.isdecimal() or not int(count) or (unit not in UNITS and unit != "hz"):
-        raise _fail(text, point, f"{':'.join(rest)!r} is no time", hint=f"{provider}:hz:99, {provider}:s:1")
+        raise _fail(text, point, f"{':'.join(parts)!r} is no time", hint=f"{provider}:hz:99, {provider}:s:1")
     name = f"{provider}:{unit}:{count}"
     rate = Rate(frequency=int(count)) if unit == "hz" else Rate(period=int(count) * UNITS[unit])
     if provider == "interval":
@@ -175,33 +175,37 @@ def _timer(text: str, point: AttachPoint, program: str, provider: str, rest: Seq
     return SampledProbe(PerfSample(program), rate, True, name)
 
 
-def _counter(text: str, point: AttachPoint, program: str, provider: str, rest: Sequence[str]) -> SampledProbe:
-    event = EVENTS.get(rest[0]) if rest else None
-    count = _COUNT.fullmatch(rest[1]) if len(rest) == 2 else None
-    if event is None or len(rest) > 2 or (len(rest) == 2 and rest[1] and count is None):
+def _counter(
+    text: str, point: AttachPoint, program: str, provider: str, parts: Sequence[str]
+) -> SampledProbe:
+    event = EVENTS.get(parts[0]) if parts else None
+    count = _COUNT.fullmatch(parts[1]) if len(parts) == 2 else None
+    if event is None or len(parts) > 2 or (len(parts) == 2 and parts[1] and count is None):
         names = ", ".join(
-            name for name, of in EVENTS.items() if (of in HAPPENINGS) == (provider == "software")
+            name
+            for name, event_number in EVENTS.items()
+            if (event_number in HAPPENINGS) == (provider == "software")
         )
         raise _fail(text, point, f"{point.text!r} names no event", hint=f"{provider}:EVENT:COUNT, of {names}")
     number = int(count[1]) * 10 ** int(count[2] or 0) if count else 0
     period = number or _PERIODS.get(event, _PERIOD)
     return SampledProbe(
-        PerfSample(program, event=event), Rate(period=period), True, f"{provider}:{rest[0]}:{period}"
+        PerfSample(program, event=event), Rate(period=period), True, f"{provider}:{parts[0]}:{period}"
     )
 
 
-def _iterator(text: str, point: AttachPoint, program: str, rest: Sequence[str]) -> SampledProbe:
-    if len(rest) != 1 or not rest[0].isidentifier():
-        message = "an iterator cannot be pinned" if len(rest) > 1 else "the name of an iterator is missing"
+def _iterator(text: str, point: AttachPoint, program: str, parts: Sequence[str]) -> SampledProbe:
+    if len(parts) != 1 or not parts[0].isidentifier():
+        message = "an iterator cannot be pinned" if len(parts) > 1 else "the name of an iterator is missing"
         raise _fail(text, point, message, "iter:task")
-    return SampledProbe(Iterator(program, of=rest[0]), Rate(), False, f"iter:{rest[0]}")
+    return SampledProbe(Iterator(program, of=parts[0]), Rate(), False, f"iter:{parts[0]}")
 
 
-def _watchpoint(text: str, point: AttachPoint, program: str, rest: Sequence[str]) -> SampledProbe:
+def _watchpoint(text: str, point: AttachPoint, program: str, parts: Sequence[str]) -> SampledProbe:
     hint = "watchpoint:ADDRESS:LENGTH:MODE, as in watchpoint:0x10000000:8:rw"
-    if len(rest) != 3:
+    if len(parts) != 3:
         raise _fail(text, point, "a watchpoint has an address, a length and a mode", hint)
-    address, length, mode = rest
+    address, length, mode = parts
     try:
         number = int(address, 0)
     except ValueError:
@@ -211,14 +215,14 @@ def _watchpoint(text: str, point: AttachPoint, program: str, rest: Sequence[str]
     if "".join(sorted(mode)) not in ("r", "rw", "w", "x"):
         raise _fail(text, point, f"{mode!r} is no mode: r, w, rw or x", hint)
     probe = Watchpoint(program, address=number, length=int(length), mode=mode)
-    return SampledProbe(probe, Rate(), True, ":".join(("watchpoint", *rest)))
+    return SampledProbe(probe, Rate(), True, ":".join(("watchpoint", *parts)))
 
 
-def _signal(text: str, point: AttachPoint, program: str, rest: Sequence[str]) -> SampledProbe:
-    if len(rest) != 2 or rest[0] != "signal" or rest[1] not in SELF_SIGNALS:
+def _signal(text: str, point: AttachPoint, program: str, parts: Sequence[str]) -> SampledProbe:
+    if len(parts) != 2 or parts[0] != "signal" or parts[1] not in SELF_SIGNALS:
         raise _fail(text, point, "self has the signals SIGUSR1 and SIGUSR2", "self:signal:SIGUSR1")
-    number = int(signal.Signals[rest[1]])
-    return SampledProbe(OnSignal(program, number=number), Rate(), False, ":".join(("self", *rest)))
+    number = int(signal.Signals[parts[1]])
+    return SampledProbe(OnSignal(program, number=number), Rate(), False, ":".join(("self", *parts)))
 
 
 def with_parameters(text: str, point: AttachPoint, parameters: Sequence[str]) -> AttachPoint:

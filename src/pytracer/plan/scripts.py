@@ -72,29 +72,29 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
     names = list[tuple[str, str]]()
     places = list(_places(script, request, facts, names, warnings))
     _check_probes(script, places)
-    numbered = [place.target for place in places if place.target is not None]
+    numbered = [attach_target.target for attach_target in places if attach_target.target is not None]
     check_number([target.source for target in numbered], numbered, request)
     state = _state(script_request, facts)
     compiled = _compile(script, state, places)
     _check_options(state)
     blocks, end_programs = list[CompiledBlock](), set[int]()
     groups = dict[tuple[int, str, bool], list[NumberedTarget]]()
-    probes, begins, ends = list[ChosenProbe](), list[ChosenProbe](), list[ChosenProbe]()
-    for place, block in zip(places, compiled, strict=True):
-        if block not in blocks or place.target is None:
+    probes, begin_probes, end_probes = list[ChosenProbe](), list[ChosenProbe](), list[ChosenProbe]()
+    for attach_target, block in zip(places, compiled, strict=True):
+        if block not in blocks or attach_target.target is None:
             blocks.append(block)
             number = len(blocks) - 1
         else:
             number = blocks.index(block)
-        if place.target is not None:
-            source = place.target.source
-            groups.setdefault((number, source.kind, bool(source.offset)), []).append(place.target)
+        if attach_target.target is not None:
+            source = attach_target.target.source
+            groups.setdefault((number, source.kind, bool(source.offset)), []).append(attach_target.target)
             continue
-        assert place.sampled is not None
-        probe = replace(place.sampled.probe, program=f"spec_{number}")
-        chosen_probe = ChosenProbe(probe, place.sampled.name, place.sampled.rate)
+        assert attach_target.sampled is not None
+        probe = replace(attach_target.sampled.probe, program=f"spec_{number}")
+        chosen_probe = ChosenProbe(probe, attach_target.sampled.name, attach_target.sampled.rate)
         if isinstance(probe, RunOnce):
-            (ends if probe.at_end else begins).append(chosen_probe)
+            (end_probes if probe.at_end else begin_probes).append(chosen_probe)
             end_programs |= {number} if probe.at_end else set()
         else:
             probes.append(replace(chosen_probe, name=getattr(probe, "event", chosen_probe.name)))
@@ -105,7 +105,7 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
     probes = [*reversed(probes), *attached.probes]
     # What happens at the begin precedes all else, and what at the end follows it.
     # Of several, the first declared runs first: ends run as they are detached, in the other order.
-    probes += [*reversed(begins), *ends]
+    probes += [*reversed(begin_probes), *end_probes]
     _check_loops(blocks, facts)
     defines = dict(defines_of(len(names), probes))
     defines["SCRIPT_EVENT_WORDS"] = str(max(block.event_words for block in blocks))
@@ -128,8 +128,9 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
             state.config,
             tuple(names),
             ends_at_once=all(
-                place.sampled is not None and isinstance(place.sampled.probe, (RunOnce, Iterator))
-                for place in places
+                attach_target.sampled is not None
+                and isinstance(attach_target.sampled.probe, (RunOnce, Iterator))
+                for attach_target in places
             ),
             end_programs=frozenset(end_programs),
             attached=len(set(names)),
@@ -144,8 +145,8 @@ def _check_options(state: ScriptState) -> None:
     """Check that the script has the named parameters that are given. Raises UsageError."""
     unknown = [f"--{name}" for name in state.named_parameters if name not in state.options]
     if unknown:
-        known = [f"--{name}{f': {text}' if text else ''}" for name, text in state.options.items()]
-        hint = f"its parameters are {', '.join(known)}" if known else ""
+        option_texts = [f"--{name}{f': {text}' if text else ''}" for name, text in state.options.items()]
+        hint = f"its parameters are {', '.join(option_texts)}" if option_texts else ""
         raise UsageError(f"the script has no parameter {', '.join(unknown)}", hint=hint)
 
 
@@ -163,9 +164,9 @@ def _check_probes(script: Script, places: Sequence[_BlockTarget]) -> None:
 def _enum_names(state: ScriptState, facts: KernelInfo) -> dict[str, Mapping[int, str]]:
     """Return the names of values for each enum of which the script stores values."""
     types = state.with_structs(NoTypes() if facts.types is None else BtfTypes(facts.types))
-    stored = [kind for one in state.maps() for kind in (*one.keys, one.value)]
-    stored += [kind for action in state.actions() for kind in action.fields]
-    return {name: types.enum_names(name) for kind in stored for name in enums_within(kind)}
+    stored_types = [kind for script_map in state.maps() for kind in (*script_map.keys, script_map.value)]
+    stored_types += [kind for action in state.actions() for kind in action.fields]
+    return {name: types.enum_names(name) for kind in stored_types for name in enums_within(kind)}
 
 
 def _check_loops(blocks: Sequence[CompiledBlock], facts: KernelInfo) -> None:
@@ -214,7 +215,7 @@ def _places(
                 yield _BlockTarget(number, scope, len(names) - 1, sampled=source)
                 continue
             try:
-                resolved, targets = targets_of(source, source.kind, request, facts, warnings)
+                resolved_source, targets = targets_of(source, source.kind, request, facts, warnings)
             except UsageError as error:
                 if is_one_of_several:
                     continue
@@ -228,7 +229,7 @@ def _places(
                 raise ProbeSpecError(
                     error.message, script.text, point.start, point.end, hint=error.hint
                 ) from None
-            for target in split_sites(resolved.kind, targets):
+            for target in split_sites(resolved_source.kind, targets):
                 numbered = replace(target, number=len(names))
                 scope = scope_of(numbered.source, numbered.target, facts)
                 if numbered.source.kind in ("u", "usdt"):
@@ -251,8 +252,8 @@ def attach_points(script: Script, block: ProbeBlock, request: Request) -> Iterab
             message = f"the kernel has no module {module!r}"
             raise ProbeSpecError(message, script.text, point.start, point.end, hint="lsmod lists them")
         points = with_files(point, request.process)
-        for one in points:
-            yield one, len(points) > 1
+        for attach_point in points:
+            yield attach_point, len(points) > 1
 
 
 def _names(point: AttachPoint, target: NumberedTarget) -> tuple[str, str]:

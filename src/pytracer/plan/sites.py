@@ -44,25 +44,25 @@ class ProbeAt:
 def entries(target: NumberedTarget) -> Iterator[ProbeAt]:
     """Yield the entry of a function, or the sites of a USDT probe."""
     if target.source.offset:
-        at = Point.OTHER
+        point = Point.OTHER
     elif target.source.kind == RETURN:
-        at = SPELLINGS["u"].at
+        point = SPELLINGS["u"].at
     else:
-        at = SPELLINGS[target.source.kind].at
+        point = SPELLINGS[target.source.kind].at
     if target.code is not None:
-        at |= Point.SITE
-        at |= Point.GOROUTINE if target.code.goroutine else 0
-        at |= Point.REENTERS if target.code.restarts else 0
+        point |= Point.SITE
+        point |= Point.GOROUTINE if target.code.goroutine else 0
+        point |= Point.REENTERS if target.code.restarts else 0
     for site in target.target.sites:
-        yield ProbeAt(target, site if target.entry is None else replace(site, offset=target.entry), at)
+        yield ProbeAt(target, site if target.entry is None else replace(site, offset=target.entry), point)
 
 
 def exits(target: NumberedTarget) -> Iterator[ProbeAt]:
     """Yield the sites at which calls of a function end."""
     assert target.code is not None, "the code of what returns was asked for"
-    at = SPELLINGS[RETURN].at | Point.SITE | (Point.GOROUTINE if target.code.goroutine else 0)
+    point = SPELLINGS[RETURN].at | Point.SITE | (Point.GOROUTINE if target.code.goroutine else 0)
     for end in target.code.exits:
-        yield ProbeAt(target, end.site, at | _POINTS[end.kind])
+        yield ProbeAt(target, end.site, point | _POINTS[end.kind])
 
 
 def starts(target: NumberedTarget) -> Iterator[ProbeAt]:

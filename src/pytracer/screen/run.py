@@ -88,11 +88,11 @@ def run_live(
         with Trace(
             request,
             facts,
-            waiting=events,
-            say=messages.say,
+            events=events,
+            log=messages.say,
             warn=messages.warn,
             output=(output, output),
-            nap=_NAP,
+            poll_pause=_NAP,
         ) as trace:
             printed = _show(
                 trace, trace.schema, trace.stop, request.tracer, words, messages,

@@ -14,18 +14,18 @@ _T = TypeVar("_T")
 class JsonPiece:
     """A value in a document, with its path: ``syscalls[3].args[0].op``."""
 
-    def __init__(self, value: Any, place: str) -> None:
+    def __init__(self, value: Any, path: str) -> None:
         self.value = value
-        self.place = place
+        self.path = path
 
-    def fields(self, known: Collection[str]) -> Mapping[str, JsonPiece]:
+    def fields(self, known_names: Collection[str]) -> Mapping[str, JsonPiece]:
         """Return the fields of an object that are not null. Raises UsageError for a field that is not in
-        ``known``: unknown fields are never ignored."""
-        inside = f"{self.place}." if self.place else ""
+        ``known_names``: unknown fields are never ignored."""
+        inside = f"{self.path}." if self.path else ""
         fields = {}
         for name, value in self._check_type(dict, "an object").items():
-            if name not in known:
-                raise self.unknown("field", name, known)
+            if name not in known_names:
+                raise self.unknown("field", name, known_names)
             if value is not None:
                 fields[name] = JsonPiece(value, inside + name)
         return fields
@@ -33,39 +33,39 @@ class JsonPiece:
     def __iter__(self) -> Iterator[JsonPiece]:
         """Yield the elements of a list."""
         for number, value in enumerate(self._check_type(list, "a list")):
-            yield JsonPiece(value, f"{self.place}[{number}]")
+            yield JsonPiece(value, f"{self.path}[{number}]")
 
     @property
     def text(self) -> str:
         """A string."""
         return str(self._check_type(str, "a string"))
 
-    def number(self, greatest: int) -> int:
-        """Return an integer from 0 to ``greatest``."""
-        wanted = f"a whole number from 0 to {greatest}"
-        value = self._check_type(int, wanted)
-        if isinstance(value, bool) or not 0 <= value <= greatest:
-            raise self.wrong(wanted)
+    def number(self, maximum: int) -> int:
+        """Return an integer from 0 to ``maximum``."""
+        description = f"a whole number from 0 to {maximum}"
+        value = self._check_type(int, description)
+        if isinstance(value, bool) or not 0 <= value <= maximum:
+            raise self.wrong(description)
         return int(value)
 
-    def one_of(self, what: str, known: Mapping[str, _T]) -> _T:
+    def one_of(self, noun: str, choices: Mapping[str, _T]) -> _T:
         """Look up a name in a table. Raises UsageError if it is unknown."""
-        if self.text not in known:
-            raise self.unknown(what, self.text, known)
-        return known[self.text]
+        if self.text not in choices:
+            raise self.unknown(noun, self.text, choices)
+        return choices[self.text]
 
-    def unknown(self, what: str, name: str, known: Collection[str]) -> UsageError:
+    def unknown(self, noun: str, name: str, choices: Collection[str]) -> UsageError:
         """Return the error for an unknown name."""
-        error = UnknownNameError(what, _short(name), known)
-        return UsageError(f"{self.place}: {error.message}" if self.place else error.message, hint=error.hint)
+        error = UnknownNameError(noun, _short(name), choices)
+        return UsageError(f"{self.path}: {error.message}" if self.path else error.message, hint=error.hint)
 
-    def wrong(self, wanted: str) -> UsageError:
+    def wrong(self, expected: str) -> UsageError:
         """Return the error for a value of another type."""
-        return UsageError(f"{self.place or 'a profile'} is {wanted}, not {_short(self.value)}")
+        return UsageError(f"{self.path or 'a profile'} is {expected}, not {_short(self.value)}")
 
-    def _check_type(self, kind: type, wanted: str) -> Any:
+    def _check_type(self, kind: type, expected: str) -> Any:
         if not isinstance(self.value, kind):
-            raise self.wrong(wanted)
+            raise self.wrong(expected)
         return self.value
 
 

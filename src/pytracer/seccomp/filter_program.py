@@ -55,13 +55,13 @@ def build(profile: SeccompProfileRules) -> bytes:
         code.label(abi)
         code.load(_NUMBER)
         table = dict(answers[abi])
-        ends: dict[int, _Answer] = {}
+        range_ends: dict[int, _Answer] = {}
         if abi == "x86_64":
             if "x32" in profile.abis:
                 table |= {number | X32_BIT: answer for number, answer in answers["x32"].items()}
             else:
-                ends = {X32_BIT: KILL_PROCESS, _NO_CALL: profile.default}
-        _Search(code, abi, profile.default).emit(_ranges(table, ends, profile.default))
+                range_ends = {X32_BIT: KILL_PROCESS, _NO_CALL: profile.default}
+        _Search(code, abi, profile.default).emit(_ranges(table, range_ends, profile.default))
     return code.assemble()
 
 
@@ -81,39 +81,43 @@ def _answers(profile: SeccompProfileRules, abi: str) -> dict[int, _Answer]:
         number = syscalls.number_of(abi, rule.call)
         if number is not None:
             rules.setdefault(number, []).append(rule)
-        by = syscalls.sub_call(abi, rule.call)
+        multiplexer = syscalls.sub_call(abi, rule.call)
         # The arguments of a sub-call are in memory, where no filter can look.
-        if by is not None and not rule.conditions:
-            rules.setdefault(by[0], []).append(Rule(rule.call, rule.action, (Condition(0, "==", by[1]),)))
+        if multiplexer is not None and not rule.conditions:
+            rules.setdefault(multiplexer[0], []).append(
+                Rule(rule.call, rule.action, (Condition(0, "==", multiplexer[1]),))
+            )
     return {number: _answer(found) for number, found in rules.items()}
 
 
 def _answer(rules: list[Rule]) -> _Answer:
     """Combine all rules for one call. Raises UsageError if they contradict each other."""
     conditional = tuple(dict.fromkeys(rule for rule in rules if rule.conditions))
-    always = [rule for rule in rules if not rule.conditions]
-    for rule in always:
+    unconditional = [rule for rule in rules if not rule.conditions]
+    for rule in unconditional:
         # libseccomp takes the one, readers the other. (A sub-call has a name of its own: it comes first.)
         if any(
             other.action != rule.action
-            for other in (*always, *(r for r in conditional if r.call == rule.call))
+            for other in (*unconditional, *(r for r in conditional if r.call == rule.call))
         ):
             raise UsageError(f"the rules for {rule.call} contradict each other: one has no conditions")
-    if not always:
+    if not unconditional:
         return conditional
-    last = always[0]
+    last = unconditional[0]
     return last.action if all(rule.action == last.action for rule in conditional) else (*conditional, last)
 
 
-def _ranges(table: dict[int, _Answer], ends: dict[int, _Answer], default: int) -> list[tuple[int, _Answer]]:
-    """Yield (first number, answer), from 0 on; each holds up to the next. ``ends`` do so, too."""
+def _ranges(
+    table: dict[int, _Answer], range_ends: dict[int, _Answer], default: int
+) -> list[tuple[int, _Answer]]:
+    """Yield (first number, answer), from 0 on; each holds up to the next. ``range_ends`` do so, too."""
     edges: dict[int, _Answer] = {0: default}
     for number in sorted(table):
         edges[number] = table[number]
         edges.setdefault(number + 1, default)
         if number + 1 in table:
             edges[number + 1] = table[number + 1]
-    edges |= ends
+    edges |= range_ends
     ranges: list[tuple[int, _Answer]] = []
     for number in sorted(edges):
         if not ranges or ranges[-1][1] != edges[number]:
@@ -148,45 +152,45 @@ class _Search:
             self._emit_rules(number, answer)
             return
         middle = len(ranges) // 2
-        halves = ranges[:middle], ranges[middle:]
-        below, above = (self._end(half[0][1]) if len(half) == 1 else "" for half in halves)
-        upper = above or self._label()
-        self._code.jump_if(">=", halves[1][0][0], upper, below)
-        if not below:
-            self._halve(halves[0])
-        if not above:
+        parts = ranges[:middle], ranges[middle:]
+        lower_label, upper_label = (self._end(part[0][1]) if len(part) == 1 else "" for part in parts)
+        upper = upper_label or self._label()
+        self._code.jump_if(">=", parts[1][0][0], upper, lower_label)
+        if not lower_label:
+            self._halve(parts[0])
+        if not upper_label:
             self._code.label(upper)
-            self._halve(halves[1])
+            self._halve(parts[1])
 
     def _end(self, answer: _Answer) -> str:
         """Return the label of an action; "" if it depends on arguments."""
         return self._ends.setdefault(answer, self._label()) if isinstance(answer, int) else ""
 
     def _emit_rules(self, number: int, rules: tuple[Rule, ...]) -> None:
-        narrow = ("x32" if self._abi == "x86_64" and number & X32_BIT else self._abi) in _NARROW
+        is_32_bit = ("x32" if self._abi == "x86_64" and number & X32_BIT else self._abi) in _NARROW
         for rule in rules:
             following = self._label()
             for condition in rule.conditions:
-                self._emit_condition(condition, following, narrow=narrow)
+                self._emit_condition(condition, following, is_32_bit=is_32_bit)
             self._code.ret(rule.action)
             self._code.label(following)
         self._code.ret(self._default)
 
-    def _emit_condition(self, condition: Condition, other: str, *, narrow: bool) -> None:
+    def _emit_condition(self, condition: Condition, other: str, *, is_32_bit: bool) -> None:
         """Fall through to the next instruction if the condition holds; else jump to ``other``."""
-        holds, place = self._label(), _ARGS + 8 * condition.index
-        operation, met, failed = condition.operation, holds, other
+        holds, offset = self._label(), _ARGS + 8 * condition.index
+        operation, pass_label, fail_label = condition.operation, holds, other
         if operation in ("!=", "<", "<="):  # the opposite of another
             operation = {"!=": "==", "<": ">=", "<=": ">"}[operation]
-            met, failed = failed, met
-        if not narrow:
-            self._load(place + _HIGH, condition.mask >> 32)
+            pass_label, fail_label = fail_label, pass_label
+        if not is_32_bit:
+            self._load(offset + _HIGH, condition.mask >> 32)
             high = condition.value >> 32
             if operation != "==":
-                self._code.jump_if(">", high, met)
-            self._code.jump_if("==", high, "", failed)
-        self._load(place + _LOW, condition.mask & 0xFFFFFFFF)
-        self._code.jump_if(operation, condition.value & 0xFFFFFFFF, met, failed)
+                self._code.jump_if(">", high, pass_label)
+            self._code.jump_if("==", high, "", fail_label)
+        self._load(offset + _LOW, condition.mask & 0xFFFFFFFF)
+        self._code.jump_if(operation, condition.value & 0xFFFFFFFF, pass_label, fail_label)
         self._code.label(holds)
 
     def _load(self, offset: int, mask: int) -> None:

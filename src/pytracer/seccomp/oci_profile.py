@@ -120,35 +120,37 @@ def read(document: JsonPiece) -> SeccompProfileRules:
 def _abis(top: Mapping[str, JsonPiece]) -> tuple[str, ...]:
     """Return the machine's own ABI, and those of its others that the profile names."""
     native = os.uname().machine
-    known = syscalls.abis(native)
+    known_abis = syscalls.abis(native)
     if "architectures" in top and "archMap" in top:
         raise UsageError("it has both 'architectures' and 'archMap'")
     named = [piece.one_of("architecture", _ARCHITECTURES) for piece in top.get("architectures", ())]
     for piece in top.get("archMap", ()):
         fields = piece.fields(("architecture", "subArchitectures"))
         if "architecture" not in fields:
-            raise UsageError(f"{piece.place} has no field 'architecture'")
-        under = [sub.one_of("architecture", _ARCHITECTURES) for sub in fields.get("subArchitectures", ())]
+            raise UsageError(f"{piece.path} has no field 'architecture'")
+        sub_architectures = [
+            sub.one_of("architecture", _ARCHITECTURES) for sub in fields.get("subArchitectures", ())
+        ]
         if fields["architecture"].one_of("architecture", _ARCHITECTURES) == native:
-            named += under
-    return tuple(abi for abi in known if abi == native or abi in named)
+            named += sub_architectures
+    return tuple(abi for abi in known_abis if abi == native or abi in named)
 
 
 def _action(action: JsonPiece, number: JsonPiece | None, name: JsonPiece | None) -> int:
     if action.text in _DELEGATES:
         raise UsageError(
-            f"{action.place}: {action.text} leaves it to {_DELEGATES[action.text]}, and there is none here"
+            f"{action.path}: {action.text} leaves it to {_DELEGATES[action.text]}, and there is none here"
         )
     value = action.one_of("action", ACTIONS)
     piece = number or name
     if piece is not None and value != ERRNO:
-        raise UsageError(f"{piece.place} is for SCMP_ACT_ERRNO alone")
+        raise UsageError(f"{piece.path} is for SCMP_ACT_ERRNO alone")
     code = errno.EPERM
     if name is not None:
         code = name.one_of("error", {text: code for code, text in errno.errorcode.items()})
     if number is not None:
         if name is not None and number.number(_MAX_ERRNO) != code:
-            raise UsageError(f"{number.place} and {name.place} are not the same error")
+            raise UsageError(f"{number.path} and {name.path} are not the same error")
         code = number.number(_MAX_ERRNO)
     return value | code if value == ERRNO else value
 
@@ -156,9 +158,9 @@ def _action(action: JsonPiece, number: JsonPiece | None, name: JsonPiece | None)
 def _rules(entry: JsonPiece) -> Iterator[Rule]:
     fields = entry.fields(_ENTRY)
     if "action" not in fields:
-        raise UsageError(f"{entry.place} has no field 'action'")
+        raise UsageError(f"{entry.path} has no field 'action'")
     if ("names" in fields) == ("name" in fields):
-        raise UsageError(f"{entry.place} is to have one of the fields 'names' and 'name'")
+        raise UsageError(f"{entry.path} is to have one of the fields 'names' and 'name'")
     action = _action(fields["action"], fields.get("errnoRet"), fields.get("errno"))
     conditions = [_condition(piece) for piece in fields.get("args", ())]
     indexes = [condition.index for condition in conditions]
@@ -180,27 +182,27 @@ def _condition(piece: JsonPiece) -> Condition:
     fields = piece.fields(("index", "value", "valueTwo", "op"))
     for field in ("index", "op"):
         if field not in fields:
-            raise UsageError(f"{piece.place} has no field {field!r}")
+            raise UsageError(f"{piece.path} has no field {field!r}")
     index, operation = fields["index"].number(5), fields["op"].one_of("comparison", _OPERATIONS)
     value, second = (fields[key].number(_U64) if key in fields else 0 for key in ("value", "valueTwo"))
     if operation == "&":
         return Condition(index, "==", second & value, value)
     if second:
-        raise UsageError(f"{fields['valueTwo'].place} is for SCMP_CMP_MASKED_EQ alone")
+        raise UsageError(f"{fields['valueTwo'].path} is for SCMP_CMP_MASKED_EQ alone")
     return Condition(index, operation, value)
 
 
 def _applies(fields: Mapping[str, JsonPiece]) -> bool:
     """Return whether a Docker profile's conditions for an entry hold for the command, run as we are."""
-    for field, wanted in ("includes", True), ("excludes", False):
+    for field, expected in ("includes", True), ("excludes", False):
         for key, piece in (fields[field].fields(_WHEN) if field in fields else {}).items():
-            if _holds(key, piece, all if wanted else any) is (not wanted):
+            if _holds(key, piece, all if expected else any) is (not expected):
                 return False
     return True
 
 
-def _holds(key: str, piece: JsonPiece, enough: Callable[[Iterable[bool]], bool]) -> bool | None:
-    """Return whether the machine, or ``enough`` of the capabilities, meet a condition; None if it is
+def _holds(key: str, piece: JsonPiece, combine: Callable[[Iterable[bool]], bool]) -> bool | None:
+    """Return whether the machine, or ``combine`` of the capabilities, meet a condition; None if it is
     empty."""
     if key == "minKernel":
         match = re.fullmatch(r"(\d{1,9})\.(\d{1,9})", piece.text)
@@ -216,5 +218,5 @@ def _holds(key: str, piece: JsonPiece, enough: Callable[[Iterable[bool]], bool])
         return machine in [word.text for word in words]
     for word in words:
         word.one_of("capability", dict.fromkeys(CAPABILITIES))
-    held = effective_capabilities()
-    return enough(word.text in held for word in words)
+    capabilities = effective_capabilities()
+    return combine(word.text in capabilities for word in words)

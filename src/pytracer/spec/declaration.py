@@ -157,9 +157,9 @@ def _wrong_values(value: Any) -> Iterator[tuple[str, str]]:
     """Yield each field whose value is not of the class that its annotation names."""
     for cls in type(value).__mro__:
         for field, annotation in getattr(cls, "__annotations__", {}).items():
-            wanted = _SCALARS.get(annotation)
+            expected_type = _SCALARS.get(annotation)
             actual = getattr(value, field)
-            if wanted is not None and not isinstance(actual, wanted):
+            if expected_type is not None and not isinstance(actual, expected_type):
                 yield f"{field} of {type(value).__name__} is {actual!r}, which is no {annotation}", ""
 
 
@@ -168,16 +168,19 @@ def _wrong_elements(value: Any) -> Iterator[tuple[str, str]]:
     for kind, fields in _ELEMENTS.items():
         if not isinstance(value, kind):
             continue
-        for field, wanted in fields.items():
+        for field, expected_type in fields.items():
             elements = getattr(value, field)
-            where = f"{field} of {type(value).__name__}"
+            location = f"{field} of {type(value).__name__}"
             if not isinstance(elements, tuple):
                 actual = type(elements).__name__
-                yield f"{where} is {actual}, not a tuple of {wanted.__name__}", "a tuple of one: (ELEMENT,)"
+                yield (
+                    f"{location} is {actual}, not a tuple of {expected_type.__name__}",
+                    "a tuple of one: (ELEMENT,)",
+                )
                 return
             for element in elements:
-                if not isinstance(element, wanted):
-                    yield f"{where} has {element!r}, which is no {wanted.__name__}", ""
+                if not isinstance(element, expected_type):
+                    yield f"{location} has {element!r}, which is no {expected_type.__name__}", ""
                     return
                 yield from _wrong_values(element)
                 yield from _wrong_elements(element)
@@ -185,15 +188,15 @@ def _wrong_elements(value: Any) -> Iterator[tuple[str, str]]:
 
 def _wrong_columns(columns: tuple[Column, ...], others: tuple[Column, ...]) -> Iterator[tuple[str, str]]:
     names = [column.name for column in columns]
-    known = [other.name for other in others]
+    other_names = [other.name for other in others]
     for column in columns:
         if not isinstance(column.name, str) or not _NAME.fullmatch(column.name):
             yield f"column {column.name!r} has an invalid name", "lower-case letters, digits and _"
         if names.count(column.name) > 1:
             yield f"two columns are called {column.name!r}", ""
         for part in column.ratio or ():
-            if part == column.name or (part not in names and part not in known):
+            if part == column.name or (part not in names and part not in other_names):
                 yield (
                     f"column {column.name!r} is a ratio of {part!r}, which is no other column",
-                    suggest_near(part, names + known),
+                    suggest_near(part, names + other_names),
                 )

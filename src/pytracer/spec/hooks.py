@@ -384,8 +384,10 @@ class Hook:
 
     def alternatives_named(self, name: str) -> tuple[Alternative, ...]:
         """Return the alternative with this name, or else those of the family."""
-        exact = tuple(alternative for alternative in self.alternatives if alternative.name == name)
-        return exact or tuple(alternative for alternative in self.alternatives if alternative.is_called(name))
+        exact_matches = tuple(alternative for alternative in self.alternatives if alternative.name == name)
+        return exact_matches or tuple(
+            alternative for alternative in self.alternatives if alternative.is_called(name)
+        )
 
     def define(self, alternative: Alternative) -> str:
         """Return the macro that selects an alternative in the C."""

@@ -18,15 +18,16 @@ _TRIES = ("mutex_trylock", "down_read_trylock", "down_write_trylock")
 _RELEASES = ("mutex_unlock", "up_read", "up_write")
 
 
-def _functions(both: tuple[str, ...], entered: tuple[str, ...] = ()) -> tuple[Alternative, ...]:
-    """Return the alternatives that see the calls of ``both``, begin and end, and of ``entered``, begin."""
+def _functions(shared_names: tuple[str, ...], entered: tuple[str, ...] = ()) -> tuple[Alternative, ...]:
+    """Return the alternatives that see the calls of ``shared_names``, begin and end, and of ``entered``,
+    begin."""
     trampolines, probes = list[Probe](), list[Probe]()
-    for name in (*both, *entered):
+    for name in (*shared_names, *entered):
         symbols = (name, f"{name}_nested")  # with CONFIG_DEBUG_LOCK_ALLOC
         optional = name == "down_read_interruptible"
         trampolines.append(Fentry(f"{name}_begins", optional, function=name))
         probes.append(Kprobe(f"{name}_begins", optional, symbols=symbols))
-        if name in both:
+        if name in shared_names:
             trampolines.append(Fexit(f"{name}_ends", optional, function=name))
             probes.append(Kretprobe(f"{name}_ends", optional, symbols=symbols))
     return Alternative("fexit", tuple(trampolines)), Alternative("kprobe", tuple(probes))

@@ -32,8 +32,8 @@ PEER_TOOLS: dict[str, str] = {
 """The words after ``pytracer`` that do the same, by the tool's name."""
 
 
-def find_equivalent(name: str, known: list[str]) -> str:
-    """Return the words after ``pytracer`` that do what the tool ``name`` does, of the tracers ``known``; ""
-    if nothing does."""
+def find_equivalent(name: str, tracer_names: list[str]) -> str:
+    """Return the words after ``pytracer`` that do what the tool ``name`` does, of the tracers
+    ``tracer_names``; "" if nothing does."""
     bare = next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)
-    return bare if bare in known and bare != name else PEER_TOOLS.get(bare, "")
+    return bare if bare in tracer_names and bare != name else PEER_TOOLS.get(bare, "")

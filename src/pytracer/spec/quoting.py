@@ -24,51 +24,51 @@ _PLAIN = re.compile(r"[\w.$@~/%,=-]+(?:::[\w.$@~/%,=-]+)*")
 _AMBIGUOUS = re.compile(r".*(?:\+(?:0x[0-9a-fA-F]+|\d+)|@\d+)", re.DOTALL)
 
 
-def quote(name: str, also: str = "") -> str:
-    """Quote a name if it needs it; characters of ``also`` need no quotes."""
-    plain = name.translate({ord(sign): "x" for sign in also})
-    if _PLAIN.fullmatch(plain) and not _AMBIGUOUS.fullmatch(name):
+def quote(name: str, extra: str = "") -> str:
+    """Quote a name if it needs it; characters of ``extra`` need no quotes."""
+    unquoted = name.translate({ord(sign): "x" for sign in extra})
+    if _PLAIN.fullmatch(unquoted) and not _AMBIGUOUS.fullmatch(name):
         return name
     return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
 
 
-def unquote(written: str) -> str:
+def unquote(text: str) -> str:
     """Remove quotes from a name; the rest stays."""
-    return "".join(_bare(token) if _is_quoted(token) else token for token in _TOKEN.findall(written))
+    return "".join(_bare(token) if _is_quoted(token) else token for token in _TOKEN.findall(text))
 
 
-def split(written: str, sign: str, most: int = 0) -> list[str]:
-    """Split at each ``sign`` that stands outside of quotes, ``most`` times (0: as often as it stands there).
+def split(text: str, sign: str, limit: int = 0) -> list[str]:
+    """Split at each ``sign`` that stands outside of quotes, ``limit`` times (0: as often as it stands there).
 
     ``::`` is part of a name, and no sign.
     """
     parts = [""]
-    for token in _TOKEN.findall(written):
-        if token == sign and (not most or len(parts) <= most):
+    for token in _TOKEN.findall(text):
+        if token == sign and (not limit or len(parts) <= limit):
             parts.append("")
         else:
             parts[-1] += token
     return parts
 
 
-def either(one: str, other: str) -> str:
+def either(alternative: str, other: str) -> str:
     """Write two names of one thing as one: ``libc:aligned_alloc|memalign``."""
-    *place, name = split(one, ":", 1)
+    *place_parts, name = split(alternative, ":", 1)
     names = {*split(name, "|"), *split(split(other, ":", 1)[-1], "|")}
-    return ":".join([*place, "|".join(sorted(names))])
+    return ":".join([*place_parts, "|".join(sorted(names))])
 
 
-def is_pattern(written: str) -> bool:
+def is_pattern(text: str) -> bool:
     """Return whether there is a ``*`` or ``?`` outside of quotes."""
-    return any(token in ("*", "?") for token in _TOKEN.findall(written))
+    return any(token in ("*", "?") for token in _TOKEN.findall(text))
 
 
 @functools.lru_cache(maxsize=64)
-def matcher(written: str, any_character: str = ".") -> re.Pattern[str]:
+def matcher(text: str, any_character: str = ".") -> re.Pattern[str]:
     """Compile a pattern to a regular expression for whole names: ``*`` matches any text, ``?`` one
     character."""
     words = {"*": f"{any_character}*", "?": any_character}
-    tokens = _TOKEN.findall(written)
+    tokens = _TOKEN.findall(text)
     return re.compile(
         "".join(
             re.escape(_bare(token)) if _is_quoted(token) else words.get(token) or re.escape(token)

@@ -73,8 +73,8 @@ def get(name: str) -> Tracer:
         return _load_file(files[name])
     if name in (points := _entry_points()):
         return _load_point(points[name])
-    same = find_equivalent(name, names())
-    hint = f"pytracer {same} does it" if same else ""
+    equivalent = find_equivalent(name, names())
+    hint = f"pytracer {equivalent} does it" if equivalent else ""
     raise UnknownNameError("tracer", name, names(), hint=hint, where_listed="pytracer list")
 
 
@@ -166,8 +166,8 @@ def _entry_points() -> dict[str, EntryPoint]:
 def _user_files() -> dict[str, Path]:
     """Map each tracer's name in the user's folders to its file; earlier folders go before later ones."""
     files = dict[str, Path]()
-    listed = [Path(each).absolute() for each in os.environ.get(VARIABLE, "").split(":") if each]
-    for folder in (*_added, *listed):
+    paths = [Path(path).absolute() for path in os.environ.get(VARIABLE, "").split(":") if path]
+    for folder in (*_added, *paths):
         for file in sorted(folder.glob("*.py")):
             if file.stem.isidentifier() and not file.stem.startswith(("_", "test_", "conftest")):
                 files.setdefault(file.stem, file)

@@ -157,8 +157,8 @@ class Source:
     @property
     def text(self) -> str:
         """As it is written."""
-        at = f"+{self.offset:#x}" if self.offset else ""
-        return ":".join(part for part in (self.kind, self.place, self.name + at) if part)
+        offset_text = f"+{self.offset:#x}" if self.offset else ""
+        return ":".join(part for part in (self.kind, self.place, self.name + offset_text) if part)
 
     @property
     def is_pattern(self) -> bool:
@@ -175,64 +175,66 @@ def parse_source(text: str) -> Source:
 
     Raises UsageError, which points at the mistake.
     """
-    head, colon, rest = text.partition(":")
+    head, colon, remainder = text.partition(":")
     if not colon:
-        head, rest = "k", text
+        head, remainder = "k", text
     kind = _KINDS.get(head)
     if kind is None:
-        raise UnknownNameError("kind of source", head, _KINDS, hint=_near(head, rest))
+        raise UnknownNameError("kind of source", head, _KINDS, hint=_near(head, remainder))
     spelling = SPELLINGS[kind]
     place, offset = "", 0
     if spelling.place:
         if spelling.of_file:  # what stands behind the first colon may have colons of its own
-            place, *parts = quoting.split(rest, ":", 1)
+            place, *parts = quoting.split(remainder, ":", 1)
             if not parts:
                 raise UsageError(
                     f"{text!r}: there is no {spelling.place} of a {spelling.of}, or no {spelling.of} of it",
-                    hint=f"{kind}:{rest}:FUNCTION or {kind}:FILE:{rest}, as in {spelling.example}",
+                    hint=f"{kind}:{remainder}:FUNCTION or {kind}:FILE:{remainder}, as in {spelling.example}",
                 )
         else:
-            *of, last = quoting.split(rest, ":")
-            place, parts = ":".join(of), [last]
-        rest = parts[0] if quoting.split(parts[0], ":")[-1] else ""
+            *place_parts, last = quoting.split(remainder, ":")
+            place, parts = ":".join(place_parts), [last]
+        remainder = parts[0] if quoting.split(parts[0], ":")[-1] else ""
         _check(text, place, spelling.places, f"{spelling.place} of a {spelling.of}", spelling)
-    match = _OFFSET.match(rest) if spelling.offset else None
+    match = _OFFSET.match(remainder) if spelling.offset else None
     if match:
-        rest, offset = match["name"], int(match["offset"], 0)
-    elif spelling.of_file and (wrong := _OFFSET.match(rest)):
-        at = len(text) - len(rest) + len(wrong["name"])
+        remainder, offset = match["name"], int(match["offset"], 0)
+    elif spelling.of_file and (wrong := _OFFSET.match(remainder)):
+        position = len(text) - len(remainder) + len(wrong["name"])
         raise UsageError(
-            f"{text!r}: {text[at:]!r} at character {at + 1} is no name of a {spelling.of}",
+            f"{text!r}: {text[position:]!r} at character {position + 1} is no name of a {spelling.of}",
             hint=f"as in {spelling.example}",
         )
-    if rest or not (offset and place):
-        _check(text, rest, spelling.names, f"name of a {spelling.of}", spelling)
-    source = Source(kind, rest, place, offset)
+    if remainder or not (offset and place):
+        _check(text, remainder, spelling.names, f"name of a {spelling.of}", spelling)
+    source = Source(kind, remainder, place, offset)
     if offset and source.is_pattern:
         raise UsageError(f"{text!r}: an offset goes with one function, not with a pattern")
     return source
 
 
-def _matches(written: str, name: str) -> bool:
-    return bool(quoting.matcher(written, "[^:]").fullmatch(name))
+def _matches(pattern: str, name: str) -> bool:
+    return bool(quoting.matcher(pattern, "[^:]").fullmatch(name))
 
 
-def _check(text: str, part: str, allowed: str, what: str, spelling: Spelling) -> None:
+def _check(text: str, part: str, allowed: str, noun: str, spelling: Spelling) -> None:
     """Check that a ``part`` of ``text`` matches ``allowed``. Raises UsageError, which points at the
     mismatch."""
-    good = re.match(allowed, part)
-    end = good.end() if good else 0
+    match = re.match(allowed, part)
+    end = match.end() if match else 0
     if not part or end < len(part):
-        at = text.rfind(part) + end
-        wrong = f"{text[at:]!r} at character {at + 1} is no {what}" if part else f"there is no {what}"
+        position = text.rfind(part) + end
+        wrong = (
+            f"{text[position:]!r} at character {position + 1} is no {noun}" if part else f"there is no {noun}"
+        )
         raise UsageError(f"{text!r}: {wrong}", hint=f"as in {spelling.example}")
 
 
-def _near(head: str, rest: str) -> str:
+def _near(head: str, remainder: str) -> str:
     """Suggest what an unknown kind of source may mean."""
     meant = []
-    if re.fullmatch(r"\w+", head) and re.fullmatch(r"[\w*?]+", rest):
-        meant.append(f"a trace event is written t:{head}:{rest}")
-    if re.fullmatch(r"[\w./+-]{2,}", head) and rest and "/" not in rest:
-        meant.append(f"a function of a program is written u:{head}:{rest}")
+    if re.fullmatch(r"\w+", head) and re.fullmatch(r"[\w*?]+", remainder):
+        meant.append(f"a trace event is written t:{head}:{remainder}")
+    if re.fullmatch(r"[\w./+-]{2,}", head) and remainder and "/" not in remainder:
+        meant.append(f"a function of a program is written u:{head}:{remainder}")
     return f"{', '.join(meant)}; kinds are {', '.join(SPELLINGS)}" if meant else ""

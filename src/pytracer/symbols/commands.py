@@ -47,11 +47,11 @@ def find_execution(command: Sequence[str], environment: Mapping[str, str] | None
     for _ in range(_NESTED):
         name = words[0].rpartition("/")[2] if words else ""
         if name == "env":
-            inner = _behind_env(words[1:], variables)
+            inner = _strip_env(words[1:], variables)
         elif name in _SHELLS:
-            inner = _behind_shell(words[1:], variables)
+            inner = _strip_shell(words[1:], variables)
         elif name in _LAUNCHERS:
-            inner = _behind_launcher(name, words[1:], variables, folder)
+            inner = _strip_launcher(name, words[1:], variables, folder)
         else:
             break
         if inner is None:
@@ -64,12 +64,12 @@ def find_execution(command: Sequence[str], environment: Mapping[str, str] | None
 _Inner = tuple[list[str], dict[str, str], str]
 
 
-def _behind_env(words: list[str], environment: dict[str, str]) -> _Inner | None:
+def _strip_env(words: list[str], environment: dict[str, str]) -> _Inner | None:
     """Return the command that ``env`` executes; None if there is none, or an option is unknown."""
-    rest, variables, folder = list(words), dict(environment), ""
+    remaining, variables, folder = list(words), dict(environment), ""
     unset = list[str]()
-    while rest and rest[0].startswith("-"):
-        word = rest.pop(0)
+    while remaining and remaining[0].startswith("-"):
+        word = remaining.pop(0)
         if word == "--":
             break
         option, equals, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:])
@@ -77,9 +77,9 @@ def _behind_env(words: list[str], environment: dict[str, str]) -> _Inner | None:
             variables = {}
         elif option in _WITH_VALUE:
             if not value and not equals:
-                if not rest:
+                if not remaining:
                     return None
-                value = rest.pop(0)
+                value = remaining.pop(0)
             if _WITH_VALUE[option] == "unset":
                 unset.append(value)
             elif _WITH_VALUE[option] == "chdir":
@@ -88,18 +88,20 @@ def _behind_env(words: list[str], environment: dict[str, str]) -> _Inner | None:
             return None  # such as -S, and several letters in one word
     for name in unset:
         variables.pop(name, None)
-    return _behind_assignments(rest, variables, folder, _ASSIGNMENT)
+    return _strip_assignments(remaining, variables, folder, _ASSIGNMENT)
 
 
-def _behind_launcher(name: str, words: list[str], environment: dict[str, str], folder: str) -> _Inner | None:
+def _strip_launcher(name: str, words: list[str], environment: dict[str, str], folder: str) -> _Inner | None:
     """Return the command that a launcher executes: from the first word on that names a program. One behind a
     short option may be the option's value, and counts only if there is no other."""
-    programs = [at for at, word in enumerate(words) if _is_program(word, environment, folder)]
-    others = [at for at in programs if not at or not _SHORT_OPTION.fullmatch(words[at - 1])]
+    programs = [index for index, word in enumerate(words) if _is_program(word, environment, folder)]
+    other_programs = [
+        index for index in programs if not index or not _SHORT_OPTION.fullmatch(words[index - 1])
+    ]
     if not programs:
         return None
     variables = {key: v for key, v in environment.items() if name not in _PRIVILEGED or key[:3] != "LD_"}
-    return words[min(others or programs) :], variables, ""
+    return words[min(other_programs or programs) :], variables, ""
 
 
 def _is_program(word: str, environment: Mapping[str, str], folder: str) -> bool:
@@ -109,22 +111,22 @@ def _is_program(word: str, environment: Mapping[str, str], folder: str) -> bool:
     return shutil.which(path, path=environment.get("PATH", os.defpath)) is not None
 
 
-def _behind_shell(words: list[str], environment: dict[str, str]) -> _Inner | None:
+def _strip_shell(words: list[str], environment: dict[str, str]) -> _Inner | None:
     """Return the command that ``sh -c TEXT`` executes, if it is one simple command without any quoting."""
     if len(words) < 2 or words[0] != "-c" or not _PLAIN.fullmatch(words[1]):
         return None
-    rest = words[1].split()
-    inner = _behind_assignments(rest, dict(environment), "", _VARIABLE)
+    shebang = words[1].split()
+    inner = _strip_assignments(shebang, dict(environment), "", _VARIABLE)
     if inner is not None and inner[0][0] == "exec":
         return (inner[0][1:], inner[1], "") if len(inner[0]) > 1 and inner[0][1][0] != "-" else None
     return inner
 
 
-def _behind_assignments(
+def _strip_assignments(
     words: list[str], environment: dict[str, str], folder: str, pattern: re.Pattern[str]
 ) -> _Inner | None:
-    rest = list(words)
-    while rest and pattern.match(rest[0]):
-        name, _, value = rest.pop(0).partition("=")
+    remaining = list(words)
+    while remaining and pattern.match(remaining[0]):
+        name, _, value = remaining.pop(0).partition("=")
         environment[name] = value
-    return (rest, environment, folder) if rest else None
+    return (remaining, environment, folder) if remaining else None

@@ -97,21 +97,27 @@ def _open_by_link(file: Tables, resources: contextlib.ExitStack) -> Tables | Non
     with contextlib.suppress(ElfError, OSError):
         section = file.section(_LINK)
         data = file.content(section, 1 << 16) if section is not None else b""
-        name, _, rest = data.partition(b"\0")
-        at = (len(name) + 4) // 4 * 4
-        if not name or b"/" in name or len(data) < at + 4 or not rest:
+        name, _, remainder = data.partition(b"\0")
+        checksum_offset = (len(name) + 4) // 4 * 4
+        if not name or b"/" in name or len(data) < checksum_offset + 4 or not remainder:
             return None
-        checksum = int.from_bytes(data[at : at + 4], "little" if elf_tables.LITTLE else "big")
+        checksum = int.from_bytes(
+            data[checksum_offset : checksum_offset + 4], "little" if elf_tables.LITTLE else "big"
+        )
         folder = Path(f"/proc/self/fd/{file.descriptor}").readlink().parent
-        called = os.fsdecode(name)
+        link_name = os.fsdecode(name)
         identity, build_id = os.fstat(file.descriptor), file.build_id()
-        for path in (folder / called, folder / ".debug" / called, ROOT / str(folder).lstrip("/") / called):
+        for path in (
+            folder / link_name,
+            folder / ".debug" / link_name,
+            ROOT / str(folder).lstrip("/") / link_name,
+        ):
             debug_file = _open(path, file.account, resources)
             if debug_file is None or os.path.samestat(os.fstat(debug_file.descriptor), identity):
                 continue
             with contextlib.suppress(ElfError, OSError):
-                same = not build_id or debug_file.build_id() in ("", build_id)
-                if same and _crc(debug_file) == checksum:
+                is_match = not build_id or debug_file.build_id() in ("", build_id)
+                if is_match and _crc(debug_file) == checksum:
                     return debug_file
     return None
 
@@ -130,8 +136,8 @@ def _has_build_id(file: Tables, build_id: str) -> bool:
 
 
 def _crc(file: Tables) -> int:
-    checksum, at = 0, 0
-    while part := os.pread(file.descriptor, _CHUNK, at):
+    checksum, offset = 0, 0
+    while part := os.pread(file.descriptor, _CHUNK, offset):
         file.account.check()
-        checksum, at = zlib.crc32(part, checksum), at + len(part)
+        checksum, offset = zlib.crc32(part, checksum), offset + len(part)
     return checksum

@@ -66,10 +66,10 @@ class Demangler:
 
 def _demangle(names: list[str]) -> list[str]:
     """Demangle names in a process of its own; the result is shorter if that process ends early."""
-    out = b""
+    output = b""
     with contextlib.suppress(OSError):
         try:
-            out = subprocess.run(
+            output = subprocess.run(
                 [sys.executable, "-I", "-c", _PROCESS],
                 input=json.dumps(names).encode(),
                 stdout=subprocess.PIPE,
@@ -78,6 +78,6 @@ def _demangle(names: list[str]) -> list[str]:
                 check=False,
             ).stdout
         except subprocess.TimeoutExpired as late:
-            out = late.stdout or b""
-    lines = out.split(b"\n")[:-1]
+            output = late.stdout or b""
+    lines = output.split(b"\n")[:-1]
     return [str(json.loads(line)) for line in lines]

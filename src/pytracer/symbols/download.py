@@ -49,8 +49,8 @@ def _report(
 
 def _copy(address: str, file: IO[bytes], seconds: float, limit: int) -> bool:
     with _opener().open(address, timeout=seconds) as answer:
-        promised = answer.headers.get("Content-Length")
-        if promised is not None and int(promised) > limit:
+        content_length = answer.headers.get("Content-Length")
+        if content_length is not None and int(content_length) > limit:
             return False
         size = 0
         while part := answer.read1(_PART):
@@ -58,8 +58,8 @@ def _copy(address: str, file: IO[bytes], seconds: float, limit: int) -> bool:
             if size > limit:
                 return False
             file.write(part)
-    if promised is not None and size != int(promised):
-        raise HTTPException(f"{size} bytes of {promised}")
+    if content_length is not None and size != int(content_length):
+        raise HTTPException(f"{size} bytes of {content_length}")
     return size > 0
 
 

@@ -99,9 +99,9 @@ def units(info: Any, entries: DebugEntries, address: int) -> Iterator[Any]:
     table = None
     with contextlib.suppress(Exception):  # it reads no table of DWARF's 64-bit format
         table = info.get_aranges() if section is not None and section.size <= _RANGES_LIMIT else None
-    at = table.cu_offset_at_addr(address) if table is not None else None
-    if at is not None:
-        yield info.get_CU_at(at)
+    unit_offset = table.cu_offset_at_addr(address) if table is not None else None
+    if unit_offset is not None:
+        yield info.get_CU_at(unit_offset)
         return
     for unit in info.iter_CUs():
         entries.spend()
@@ -113,8 +113,8 @@ def ranges(info: Any, entries: DebugEntries, entry: Any) -> Iterator[tuple[int, 
     """Yield the address ranges of an entry, as (begin, end)."""
     low, high = (entry.attributes.get(f"DW_AT_{end}_pc") for end in ("low", "high"))
     if low is not None and high is not None:
-        ends = high.value if high.form.startswith("DW_FORM_addr") else low.value + high.value
-        yield low.value, ends
+        end_address = high.value if high.form.startswith("DW_FORM_addr") else low.value + high.value
+        yield low.value, end_address
         return
     pieces = entry.attributes.get("DW_AT_ranges")
     if pieces is None:
@@ -127,5 +127,5 @@ def ranges(info: Any, entries: DebugEntries, entry: Any) -> Iterator[tuple[int, 
         if hasattr(piece, "base_address"):
             base = piece.base_address
         else:
-            at = 0 if piece.is_absolute else base
-            yield at + piece.begin_offset, at + piece.end_offset
+            start = 0 if piece.is_absolute else base
+            yield start + piece.begin_offset, start + piece.end_offset

@@ -50,9 +50,9 @@ class DebugEntries:
                 yield child
             if child.has_children:
                 sibling = child.attributes.get("DW_AT_sibling")
-                after = entry.cu.cu_offset + sibling.value if sibling is not None else 0
-                if after > offset:
-                    offset = after
+                next_offset = entry.cu.cu_offset + sibling.value if sibling is not None else 0
+                if next_offset > offset:
+                    offset = next_offset
                 else:
                     depth += 1
 
@@ -60,7 +60,7 @@ class DebugEntries:
 def resolve_signatures(info: Any, account: Account) -> None:
     """Make references by signature find the type units of DWARF 5, which are in .debug_info: pyelftools looks
     into .debug_types alone."""
-    entries, older = DebugEntries(account), info.get_DIE_by_sig8
+    entries, find_by_signature = DebugEntries(account), info.get_DIE_by_sig8
 
     @functools.cache
     def known() -> dict[int, Any]:
@@ -73,7 +73,11 @@ def resolve_signatures(info: Any, account: Account) -> None:
 
     def find(signature: int) -> Any:
         unit = known().get(signature)
-        return unit.get_DIE_from_refaddr(unit.cu_offset + unit["type_offset"]) if unit else older(signature)
+        return (
+            unit.get_DIE_from_refaddr(unit.cu_offset + unit["type_offset"])
+            if unit
+            else find_by_signature(signature)
+        )
 
     info.get_DIE_by_sig8 = find
 
@@ -91,12 +95,12 @@ def find_having(entry: Any, attribute: str) -> Any:
     for _ in range(3):
         if attribute in entry.attributes:
             break
-        before = follow_reference(entry, "DW_AT_abstract_origin") or follow_reference(
+        origin = follow_reference(entry, "DW_AT_abstract_origin") or follow_reference(
             entry, "DW_AT_specification"
         )
-        if before is None:
+        if origin is None:
             break
-        entry = before
+        entry = origin
     return entry
 
 

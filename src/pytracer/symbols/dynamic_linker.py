@@ -57,8 +57,8 @@ def program_of(execution: Execution) -> str:
         words = os.fsdecode(head[2:].split(b"\n")[0]).split()
         if not words:
             return ""
-        rest = [word for word in words[1:] if not word.startswith("-")]
-        path = _find_program(rest[0] if words[0].endswith("/env") and rest else words[0], execution)
+        arguments = [word for word in words[1:] if not word.startswith("-")]
+        path = _find_program(arguments[0] if words[0].endswith("/env") and arguments else words[0], execution)
     return ""
 
 
@@ -72,34 +72,36 @@ def loaded(program: str, environment: Mapping[str, str] | None = None) -> list[s
         environment = {}
     files = [first]
     visited, names = {os.path.realpath(program)}, {first.name} - {""}
-    preloaded = re.split(r"[ :]+", environment.get("LD_PRELOAD", ""))
+    ld_preload = re.split(r"[ :]+", environment.get("LD_PRELOAD", ""))
     with Root() as root:
-        queue = [(first, name) for name in preloaded if name] + [(first, name) for name in first.needs]
+        queue = [(first, name) for name in ld_preload if name] + [(first, name) for name in first.needs]
         while queue and len(files) < _MOST:
-            by, name = queue.pop(0)
+            requester, name = queue.pop(0)
             if name in names:
                 continue
-            for path in _candidates(name, by, environment, root):
-                other = _read(path, by)
+            for path in _candidates(name, requester, environment, root):
+                other = _read(path, requester)
                 if other is None or other.kind != first.kind:
                     continue
                 if (real := os.path.realpath(path)) not in visited:
                     visited.add(real)
                     files.append(other)
                     names |= {name, other.name}
-                    queue += [(other, needed) for needed in other.needs]
+                    queue += [(other, needed_name) for needed_name in other.needs]
                 break
-    return [each.path for each in files]
+    return [loaded_file.path for loaded_file in files]
 
 
 def opened_later(paths: Iterable[str]) -> list[str]:
     """Return the libraries that those in ``paths`` are known to open by dlopen (Java's launcher opens
     libjvm.so)."""
-    opened = list[str]()
+    opened_files = list[str]()
     for path in paths:
         folder, _, name = path.rpartition("/")
-        opened += [f"{folder}/{other}" for other in _OPENED.get(name, ()) if Path(folder, other).is_file()]
-    return opened
+        opened_files += [
+            f"{folder}/{other}" for other in _OPENED.get(name, ()) if Path(folder, other).is_file()
+        ]
+    return opened_files
 
 
 def resolve_library(name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
@@ -111,36 +113,36 @@ def resolve_library(name: str, command: Sequence[str], environment: Mapping[str,
     paths = loaded(program, environment) if program else []
     paths += opened_later(paths)
     folders = _folders(environment.get("LD_LIBRARY_PATH", ""), r"[:;]")
-    for called in (name, f"lib{name}"):
+    for file_name in (name, f"lib{name}"):
         for path in paths:
-            if libraries.is_called(called, path.rpartition("/")[2]):
+            if libraries.is_called(file_name, path.rpartition("/")[2]):
                 return path
         for folder in folders:
             with contextlib.suppress(OSError):
                 for file in sorted(Path(folder).iterdir()):
-                    if libraries.is_called(called, file.name) and _read(str(file), None) is not None:
+                    if libraries.is_called(file_name, file.name) and _read(str(file), None) is not None:
                         return str(file)
     return ""
 
 
-def _candidates(name: str, by: _Object, environment: Mapping[str, str], root: Root) -> Iterator[str]:
+def _candidates(name: str, requester: _Object, environment: Mapping[str, str], root: Root) -> Iterator[str]:
     if "/" in name:
         yield name
         return
-    if by.runpath is None:
-        each: _Object | None = by
-        while each is not None:
-            if each.runpath is None:
-                yield from (f"{folder}/{name}" for folder in each.rpath)
-            each = each.by
+    if requester.runpath is None:
+        ancestor: _Object | None = requester
+        while ancestor is not None:
+            if ancestor.runpath is None:
+                yield from (f"{folder}/{name}" for folder in ancestor.rpath)
+            ancestor = ancestor.by
     folders = _folders(environment.get("LD_LIBRARY_PATH", ""), r"[:;]")
-    yield from (f"{folder}/{name}" for folder in (*folders, *(by.runpath or ())))
+    yield from (f"{folder}/{name}" for folder in (*folders, *(requester.runpath or ())))
     for path in libraries.find(name, root):
         if path.rpartition("/")[2] == name:
             yield path
 
 
-def _read(path: str, by: _Object | None) -> _Object | None:
+def _read(path: str, requester: _Object | None) -> _Object | None:
     """Read what a file needs; None if it is no ELF file for this machine."""
     with contextlib.suppress(OSError, ElfError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -163,7 +165,7 @@ def _read(path: str, by: _Object | None) -> _Object | None:
             tuple(entries.get(_NEEDED, ())),
             paths[_RPATH],
             paths[_RUNPATH] if _RUNPATH in entries else None,
-            by,
+            requester,
         )
     return None
 
@@ -178,8 +180,8 @@ def _dynamic(file: Tables) -> dict[int, list[str]]:
         strings = file.content(file.sections[link]) + b"\0"
         raw, size = file.content(section), 8 if file.width == 2 else 4
         numbers = [
-            int.from_bytes(raw[at : at + size], sys.byteorder)
-            for at in range(0, len(raw) // size * size, size)
+            int.from_bytes(raw[offset : offset + size], sys.byteorder)
+            for offset in range(0, len(raw) // size * size, size)
         ]
         for tag, value in zip(numbers[::2], numbers[1::2], strict=False):
             if not tag:

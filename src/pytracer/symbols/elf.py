@@ -58,8 +58,8 @@ class FunctionTable:
         """Return the symbol at each address (uint64, as the file numbers them, shape (n,))."""
         rows, inside = self._rows(addresses)
         return [
-            elf_tables.name_at(self._strings, int(self._names[at])) if is_inside else None
-            for at, is_inside in zip(rows.tolist(), inside.tolist(), strict=True)
+            elf_tables.name_at(self._strings, int(self._names[row])) if is_inside else None
+            for row, is_inside in zip(rows.tolist(), inside.tolist(), strict=True)
         ]
 
     def offset(self, address: int) -> int | None:
@@ -132,16 +132,19 @@ def _sort(tables: list[SymbolTable]) -> FunctionTable:
     """Sort functions by address, and keep the plainest name of each."""
     masks = [_can_be_in_stacks(table) for table in tables]
     if not masks:
-        none = np.zeros(0, np.uint64)
-        return FunctionTable(none, none, none, none, b"")
+        empty = np.zeros(0, np.uint64)
+        return FunctionTable(empty, empty, empty, empty, b"")
     strings = b"".join(table.strings for table in tables)
-    begins = np.cumsum([0, *(len(table.strings) for table in tables)])[:-1]
+    begin_offsets = np.cumsum([0, *(len(table.strings) for table in tables)])[:-1]
 
     def collect(part: Callable[[SymbolTable], Array]) -> Array:
         return np.concatenate([part(table)[mask] for table, mask in zip(tables, masks, strict=True)])
 
     names = np.concatenate(
-        [table.names[which] + begin for table, which, begin in zip(tables, masks, begins, strict=True)]
+        [
+            table.names[selection] + begin
+            for table, selection, begin in zip(tables, masks, begin_offsets, strict=True)
+        ]
     ).astype(np.intp)
     starts, sizes = collect(lambda table: table.starts), collect(lambda table: table.sizes)
     limits, kinds = collect(lambda table: table.limits), collect(lambda table: table.kinds)
@@ -158,11 +161,13 @@ def _sort(tables: list[SymbolTable]) -> FunctionTable:
     # What does not say how long it is (assembly) reaches as far as the next, within its section.
     following = np.append(starts[1:], np.maximum(limits[-1:], starts[-1:] + np.uint64(1)))
     following = np.where(limits > starts, np.minimum(following, limits), following)
-    ends = np.where(sizes > 0, starts + sizes, following)
+    end_addresses = np.where(sizes > 0, starts + sizes, following)
     # Where one ends within another, what is behind it belongs to the other.
-    reach = np.maximum.accumulate(ends)
-    outer = np.maximum.accumulate(np.where(ends == reach, np.arange(len(ends)), 0)).astype(np.intp)
-    return FunctionTable(starts, ends, outer, names[order], strings)
+    reach = np.maximum.accumulate(end_addresses)
+    outer = np.maximum.accumulate(np.where(end_addresses == reach, np.arange(len(end_addresses)), 0)).astype(
+        np.intp
+    )
+    return FunctionTable(starts, end_addresses, outer, names[order], strings)
 
 
 def _can_be_in_stacks(table: SymbolTable) -> Array:
@@ -173,9 +178,9 @@ def _can_be_in_stacks(table: SymbolTable) -> Array:
 
 def _without_inner_labels(order: Array, starts: Array, sizes: Array) -> Array:
     """Drop symbols without a size inside symbols with one: they are labels, such as the top of a loop."""
-    begins, length = starts[order], sizes[order]
-    reach = np.maximum.accumulate(np.where(length > 0, begins + length, np.uint64(0)))
-    inner = (length == 0) & (reach > begins)
+    begin_addresses, length = starts[order], sizes[order]
+    reach = np.maximum.accumulate(np.where(length > 0, begin_addresses + length, np.uint64(0)))
+    inner = (length == 0) & (reach > begin_addresses)
     return np.asarray(order[~inner])
 
 

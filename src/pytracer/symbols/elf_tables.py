@@ -69,9 +69,9 @@ class Tables:
                 return section
         return None
 
-    def content(self, section: Any, room: int = TABLE_LIMIT) -> bytes:
-        """Read a section, at most ``room`` bytes. Raises ElfError or OSError."""
-        return content(self.descriptor, int(section["offset"]), int(section["size"]), room)
+    def content(self, section: Any, limit: int = TABLE_LIMIT) -> bytes:
+        """Read a section, at most ``limit`` bytes. Raises ElfError or OSError."""
+        return content(self.descriptor, int(section["offset"]), int(section["size"]), limit)
 
     def loaded(self, flag: int) -> Array:
         """Return the loaded segments with a flag: EXECUTABLE or WRITABLE."""
@@ -101,10 +101,10 @@ class Tables:
         places = self.segments[self.segments["type"] == NOTE][["offset", "filesz"]]
         if not len(self.segments):  # a file that nobody runs
             places = self.sections[self.sections["type"] == _NOTE_SECTION][:_NOTES][["offset", "size"]]
-        for at, size in places.tolist():
+        for offset, size in places.tolist():
             if not 0 < size <= _NOTES_LIMIT:
                 continue
-            for name, kind, data in notes(content(self.descriptor, at, size)):
+            for name, kind, data in notes(content(self.descriptor, offset, size)):
                 if kind == BUILD_ID and name == b"GNU\0":
                     return data.hex()
         return ""
@@ -119,8 +119,8 @@ def read(descriptor: int, account: Account | None = None) -> Tables:
     width = head[4]
     word, phoff, shoff, phsize, shsize, names_at = _HEADER[width]
 
-    def number(kind: str, at: int) -> int:
-        return int(np.frombuffer(head, kind, 1, at)[0])
+    def number(kind: str, offset: int) -> int:
+        return int(np.frombuffer(head, kind, 1, offset)[0])
 
     def table(start: int, size: int, members: list[tuple[str, str]]) -> Array:
         return _table(descriptor, number(word, start), number("u2", size), number("u2", size + 2), members)
@@ -139,9 +139,9 @@ def read(descriptor: int, account: Account | None = None) -> Tables:
     )  # fmt: skip
 
 
-def content(descriptor: int, offset: int, size: int, room: int = TABLE_LIMIT) -> bytes:
+def content(descriptor: int, offset: int, size: int, limit: int = TABLE_LIMIT) -> bytes:
     """Read a part of the file, all of it. Raises ElfError or OSError."""
-    if size > room or offset > 1 << 62:
+    if size > limit or offset > 1 << 62:
         raise ElfError("a table is too large to be true")
     parts = []
     while size:
@@ -156,14 +156,14 @@ def content(descriptor: int, offset: int, size: int, room: int = TABLE_LIMIT) ->
 def notes(data: bytes) -> list[tuple[bytes, int, bytes]]:
     """Yield (name, kind, content) of each complete note."""
     found_notes = []
-    at = 0
-    while at + 12 <= len(data):
-        name, size, kind = (int(n) for n in np.frombuffer(data, "u4", 3, at))
-        start = at + 12 + (name + 3) // 4 * 4
+    position = 0
+    while position + 12 <= len(data):
+        name, size, kind = (int(n) for n in np.frombuffer(data, "u4", 3, position))
+        start = position + 12 + (name + 3) // 4 * 4
         if start + size > len(data):
             break
-        found_notes.append((data[at + 12 : at + 12 + name], kind, data[start : start + size]))
-        at = start + (size + 3) // 4 * 4
+        found_notes.append((data[position + 12 : position + 12 + name], kind, data[start : start + size]))
+        position = start + (size + 3) // 4 * 4
     return found_notes
 
 

@@ -70,12 +70,12 @@ class Match:
     title: str
 
 
-def symbols(file: ProgramFile, accept: Callable[[str], object], only: str = "") -> list[Symbol]:
-    """Return the functions of a file whose names are accepted, or only those named ``only``. Each name and
-    address appears once; the cost is charged to the file's account."""
+def symbols(file: ProgramFile, accept: Callable[[str], object], exact_name: str = "") -> list[Symbol]:
+    """Return the functions of a file whose names are accepted, or only those named ``exact_name``. Each name
+    and address appears once; the cost is charged to the file's account."""
     by_key = dict[tuple[str, int], Symbol]()
     for table in file.symbols:
-        for symbol in _match_table(table, accept, only, file.tables.account):
+        for symbol in _match_table(table, accept, exact_name, file.tables.account):
             existing = by_key.get((symbol.name, symbol.address))
             if existing is None or (not existing.suffix and symbol.suffix) or existing.is_label:
                 unit = symbol.unit or (existing.unit if existing else "")
@@ -93,18 +93,22 @@ def compiled_versions(file: ProgramFile, name: str) -> list[str]:
     them instead: ``name.constprop.0``, ``name.isra.0``."""
     begin, versions = to_bytes(name), set[str]()
     for table, kind in itertools.product(file.symbols, (b".constprop.", b".isra.")):
-        at = table.strings.find(begin + kind)
-        while at >= 0 and len(versions) < _VERSIONS:
-            if table.strings[at - 1 : at] in (b"", b"\0"):
-                versions.add(elf_tables.name_at(table.strings, at))
-            at = table.strings.find(begin + kind, at + 1)
+        position = table.strings.find(begin + kind)
+        while position >= 0 and len(versions) < _VERSIONS:
+            if table.strings[position - 1 : position] in (b"", b"\0"):
+                versions.add(elf_tables.name_at(table.strings, position))
+            position = table.strings.find(begin + kind, position + 1)
     return sorted(versions)
 
 
 def function_names(file: ProgramFile) -> list[str]:
     """Return the names of the functions of a file, quoted as users write them."""
-    every = (elf_tables.name_at(table.strings, at) for table in file.symbols for at in table.names.tolist())
-    return [quoting.quote(name.partition("@")[0]) for name in itertools.islice(every, _KNOWN)]
+    all_symbol_names = (
+        elf_tables.name_at(table.strings, name_offset)
+        for table in file.symbols
+        for name_offset in table.names.tolist()
+    )
+    return [quoting.quote(name.partition("@")[0]) for name in itertools.islice(all_symbol_names, _KNOWN)]
 
 
 def find(file: ProgramFile, wanted_name: str) -> list[Match]:
@@ -126,23 +130,23 @@ def as_in_source(file: ProgramFile, wanted_name: str) -> list[str]:
 def _literal(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     """Find a name, which may be in quotes, with a version or a number behind it."""
     for name in dict.fromkeys((wanted_name, quoting.unquote(wanted_name))):
-        same = functions_named(file, name)
-        if same:
-            yield from _add_titles(file, same, same)
+        same_name = functions_named(file, name)
+        if same_name:
+            yield from _add_titles(file, same_name, same_name)
             return
     if match := _VERSION.fullmatch(wanted_name):
-        same = functions_named(file, quoting.unquote(match["name"]))
+        same_name = functions_named(file, quoting.unquote(match["name"]))
         version = match["version"].lstrip("@")
         yield from _add_titles(
-            file, [symbol for symbol in same if symbol.suffix.lstrip("@") == version], same
+            file, [symbol for symbol in same_name if symbol.suffix.lstrip("@") == version], same_name
         )
     elif match := _NUMBER.fullmatch(wanted_name):
-        same = functions_named(file, quoting.unquote(match["name"]))
-        addresses = sorted({symbol.address for symbol in same})
+        same_name = functions_named(file, quoting.unquote(match["name"]))
+        addresses = sorted({symbol.address for symbol in same_name})
         number = int(match["number"])
         if number <= len(addresses):
-            matches = [symbol for symbol in same if symbol.address == addresses[number - 1]]
-            yield from _add_titles(file, matches, same)
+            matches = [symbol for symbol in same_name if symbol.address == addresses[number - 1]]
+            yield from _add_titles(file, matches, same_name)
 
 
 def _either(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
@@ -222,20 +226,20 @@ def _forms(text: str) -> set[str]:
 def _opening(text: str, closing: int, pair: str) -> int:
     """Return the index of the bracket that the one at ``closing`` closes; -1 if there is none."""
     depth = 0
-    for at in range(closing, -1, -1):
-        depth += (text[at] == pair[1]) - (text[at] == pair[0])
+    for position in range(closing, -1, -1):
+        depth += (text[position] == pair[1]) - (text[position] == pair[0])
         if not depth:
-            return at
+            return position
     return -1
 
 
 def _last_blank(name: str) -> int:
     """Return the index of the last blank outside of brackets; -1 if there is none."""
     depth = 0
-    for at in range(len(name) - 1, -1, -1):
-        depth += (name[at] in ")>]") - (name[at] in "(<[")
-        if not depth and name[at] == " ":
-            return at
+    for position in range(len(name) - 1, -1, -1):
+        depth += (name[position] in ")>]") - (name[position] in "(<[")
+        if not depth and name[position] == " ":
+            return position
     return -1
 
 
@@ -247,16 +251,16 @@ def _add_titles(
     if all_symbols is None:
         names = {symbol.name for symbol in matches}
         all_symbols = symbols(file, names.__contains__, matches[0].name if len(names) == 1 else "")
-    same = dict[str, dict[int, Symbol]]()
+    symbols_by_title = dict[str, dict[int, Symbol]]()
     for symbol in all_symbols:
-        same.setdefault(symbol.name, {})[symbol.address] = symbol
+        symbols_by_title.setdefault(symbol.name, {})[symbol.address] = symbol
     for symbol in matches:
-        yield Match(symbol, _title(file, symbol, same.get(symbol.name, {})))
+        yield Match(symbol, _title(file, symbol, symbols_by_title.get(symbol.name, {})))
 
 
-def _title(file: ProgramFile, symbol: Symbol, same: dict[int, Symbol]) -> str:
+def _title(file: ProgramFile, symbol: Symbol, symbols_by_address: dict[int, Symbol]) -> str:
     wanted_name = quoting.quote(symbol.name)
-    other_symbols = [other for address, other in same.items() if address != symbol.address]
+    other_symbols = [other for address, other in symbols_by_address.items() if address != symbol.address]
     if not other_symbols:
         return wanted_name
     if symbol.suffix and symbol.suffix not in {other.suffix for other in other_symbols}:
@@ -267,43 +271,43 @@ def _title(file: ProgramFile, symbol: Symbol, same: dict[int, Symbol]) -> str:
     unit = units_by_address.pop(symbol.address, "")
     if unit and unit not in units_by_address.values():
         return f"{quoting.quote(unit)}:{wanted_name}"
-    return f"{wanted_name}@{sorted(same).index(symbol.address) + 1}"
+    return f"{wanted_name}@{sorted(symbols_by_address).index(symbol.address) + 1}"
 
 
-def _units(file: ProgramFile, of: Sequence[Symbol]) -> dict[int, str]:
+def _units(file: ProgramFile, same_title: Sequence[Symbol]) -> dict[int, str]:
     """Return the units of functions by address, by debug information: of a few, since that takes long to
     read."""
-    if len(of) > _LOOKED_UP:
+    if len(same_title) > _LOOKED_UP:
         return {}
     from pytracer.symbols import dwarf
 
-    return dwarf.unit_names(file.tables, [symbol.address for symbol in of])
+    return dwarf.unit_names(file.tables, [symbol.address for symbol in same_title])
 
 
 def _match_table(
-    table: symtab.SymbolTable, accept: Callable[[str], object], only: str, account: Account
+    table: symtab.SymbolTable, accept: Callable[[str], object], exact_name: str, account: Account
 ) -> Iterator[Symbol]:
     indices = np.arange(len(table))
-    if only:
-        only = from_bytes(raw := to_bytes(only))
-        places = symtab.places_of(raw, table.strings)
+    if exact_name:
+        exact_name = from_bytes(raw := to_bytes(exact_name))
+        places = symtab.name_offsets_of(raw, table.strings)
         indices = indices[np.isin(table.names, places)]
     kinds, bindings = table.kinds, table.bindings
-    for number, at in enumerate(indices.tolist()):
+    for number, index in enumerate(indices.tolist()):
         if number % _OFTEN == 0:
             account.check()
-        whole = elf_tables.name_at(table.strings, int(table.names[at]))
-        name, mark, version = whole.partition("@")  # open@@GLIBC_2.2, as .symtab has it
-        if not name or (only and name != only) or not accept(name):
+        full_name = elf_tables.name_at(table.strings, int(table.names[index]))
+        name, mark, version = full_name.partition("@")  # open@@GLIBC_2.2, as .symtab has it
+        if not name or (exact_name and name != exact_name) or not accept(name):
             continue
         account.charge(entries=1, memory=_SYMBOL + len(name))
-        unit = int(table.units[at])
+        unit = int(table.units[index])
         yield Symbol(
             name,
-            int(table.starts[at]),
-            mark + version if mark else table.suffixes[int(table.versions[at])],
+            int(table.starts[index]),
+            mark + version if mark else table.suffixes[int(table.versions[index])],
             elf_tables.name_at(table.strings, unit) if unit else "",
-            int(kinds[at]) == symtab.IFUNC,
-            int(kinds[at]) == symtab.UNTYPED,
-            int(bindings[at]) == 0,
+            int(kinds[index]) == symtab.IFUNC,
+            int(kinds[index]) == symtab.UNTYPED,
+            int(bindings[index]) == 0,
         )

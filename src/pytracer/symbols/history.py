@@ -30,10 +30,10 @@ _FILES = 4096  # mappings of files that are remembered as they were made
 F = TypeVar("F")
 
 
-def add_interval(ends: list[int], begin: int, end: int) -> None:
+def add_interval(bounds: list[int], begin: int, end: int) -> None:
     """Add an interval to a list of the ends of disjoint ones, ascending; what overlaps becomes one."""
-    first, last = bisect_left(ends, begin), bisect_right(ends, end)
-    ends[first:last] = [begin] * (first % 2 == 0) + [end] * (last % 2 == 0)
+    first, last = bisect_left(bounds, begin), bisect_right(bounds, end)
+    bounds[first:last] = [begin] * (first % 2 == 0) + [end] * (last % 2 == 0)
 
 
 class Span(NamedTuple):
@@ -55,11 +55,11 @@ class _Range:
 
     def drop_half(self) -> int:
         """Discard the older half of the times. Returns how many were discarded."""
-        half = len(self.times) // 2
-        if half:
-            self.since = self.times[half]
-            del self.times[:half]
-        return half
+        middle = len(self.times) // 2
+        if middle:
+            self.since = self.times[middle]
+            del self.times[:middle]
+        return middle
 
 
 class MappingChanges(Generic[F]):
@@ -134,15 +134,17 @@ class MappingChanges(Generic[F]):
         """Return the span of an address at the time of a generation (0: not known). ``breaks`` are times, in
         their order: between the first and the second, the third and the fourth, ... anything may have
         changed."""
-        touching = [*self._touching(address), self._everywhere]
-        times = sorted([*(time for changed in touching for time in changed.times), *breaks, *self._moves])
-        since = max(changed.since for changed in touching)
-        at = bisect_right(times, generation)
-        begin, end = times[at - 1] if at else 0, times[at] if at < len(times) else _END
-        at = bisect_left(self._unseen, end)
-        unseen = end < self._seen_from or self._unseen[at : at + 1] == [end]
-        is_lost = generation < since or (not generation and bool(times))
-        is_lost = is_lost or any(bisect_right(ends, generation) % 2 == 1 for ends in (breaks, self._moves))
+        ranges = [*self._find_ranges(address), self._everywhere]
+        times = sorted([*(time for changed in ranges for time in changed.times), *breaks, *self._moves])
+        last_begin = max(changed.since for changed in ranges)
+        index = bisect_right(times, generation)
+        begin, end = times[index - 1] if index else 0, times[index] if index < len(times) else _END
+        index = bisect_left(self._unseen, end)
+        unseen = end < self._seen_from or self._unseen[index : index + 1] == [end]
+        is_lost = generation < last_begin or (not generation and bool(times))
+        is_lost = is_lost or any(
+            bisect_right(boundaries, generation) % 2 == 1 for boundaries in (breaks, self._moves)
+        )
         return Span(begin, end, not is_lost and not unseen, times)
 
     def mapping_made_at(self, address: int, time: int) -> tuple[Mapping, F | None] | None:
@@ -157,18 +159,21 @@ class MappingChanges(Generic[F]):
 
     def touches(self, address: int) -> bool:
         """Return whether any recorded change mapped an address."""
-        return bool(self._touching(address))
+        return bool(self._find_ranges(address))
 
     def bounds(self) -> Array:
         """Return the begin and end addresses of the ranges that changed, uint64."""
-        return np.array([at for key in self._ranges for at in key], np.uint64)
+        return np.array([address for key in self._ranges for address in key], np.uint64)
 
-    def _touching(self, address: int) -> list[_Range]:
+    def _find_ranges(self, address: int) -> list[_Range]:
         if self._places is None:
             keys = np.array(list(self._ranges), np.uint64).reshape(-1, 2)
             self._places = keys[:, 0], keys[:, 1], list(self._ranges.values())
-        starts, ends, ranges = self._places
-        return [ranges[at] for at in np.flatnonzero((starts <= address) & (address < ends)).tolist()]
+        starts, end_addresses, ranges = self._places
+        return [
+            ranges[index]
+            for index in np.flatnonzero((starts <= address) & (address < end_addresses)).tolist()
+        ]
 
 
 class MappingReadings(Generic[F]):
@@ -230,7 +235,7 @@ class MappingReadings(Generic[F]):
         by_place: dict[Any, tuple[Mapping, F | None]] = {}
         if last < first:
             return []
-        for key in self._touching(address):
+        for key in self._find_ranges(address):
             mapping, file = key
             if any(self._shows(run, first, last, span) for run in self._runs[key]):
                 by_place[mapping.start - mapping.offset, mapping.device, mapping.inode, file] = key
@@ -244,25 +249,27 @@ class MappingReadings(Generic[F]):
         assert start is not None
         if start > last or (end is not None and end < first):
             return False
-        at = bisect_left(span.times, self._begun[start])
-        return at == len(span.times) or span.times[at] > self._ended[start]
+        index = bisect_left(span.times, self._begun[start])
+        return index == len(span.times) or span.times[index] > self._ended[start]
 
     def latest(self, address: int) -> tuple[Mapping, F | None] | None:
         """Return the mapping at an address in the latest reading that has one; None if no reading has."""
-        readings = self._touching(address)
+        readings = self._find_ranges(address)
         if not readings:
             return None
         return max(readings, key=lambda key: len(self) if (last := self._runs[key][-1][1]) is None else last)
 
     def touches(self, address: int) -> bool:
         """Return whether any reading has a mapping at an address."""
-        return bool(self._touching(address))
+        return bool(self._find_ranges(address))
 
     def bounds(self) -> Array:
         """Return the begin and end addresses of mappings, uint64."""
-        return np.array([at for mapping, _ in self._runs for at in (mapping.start, mapping.end)], np.uint64)
+        return np.array(
+            [address for mapping, _ in self._runs for address in (mapping.start, mapping.end)], np.uint64
+        )
 
-    def _touching(self, address: int) -> list[tuple[Mapping, F | None]]:
+    def _find_ranges(self, address: int) -> list[tuple[Mapping, F | None]]:
         if self._places is None:
             keys = list(self._runs)
             self._places = (
@@ -270,5 +277,7 @@ class MappingReadings(Generic[F]):
                 np.array([mapping.end for mapping, _ in keys], np.uint64),
                 keys,
             )
-        starts, ends, keys = self._places
-        return [keys[at] for at in np.flatnonzero((starts <= address) & (address < ends)).tolist()]
+        starts, end_addresses, keys = self._places
+        return [
+            keys[index] for index in np.flatnonzero((starts <= address) & (address < end_addresses)).tolist()
+        ]

@@ -105,15 +105,15 @@ class PerfMap:
         with contextlib.suppress(OSError, OverBudgetError), self._account.timed():
             self._update()
 
-    def find(self, addresses: Array, since: int = LATEST, until: int = LATEST) -> list[str | None]:
-        """Return the function at each address (uint64, shape (n,)) at some time from ``since`` to ``until``
+    def find(self, addresses: Array, begin: int = LATEST, end: int = LATEST) -> list[str | None]:
+        """Return the function at each address (uint64, shape (n,)) at some time from ``begin`` to ``end``
         (CLOCK_MONOTONIC, ns), as far as the file has it by now; None if it names none, UNLOADED if it names
         several. By default, the function that was written last."""
         self.update()
         with contextlib.suppress(OSError, OverBudgetError), self._account.timed():
             distinct, inverse = np.unique(addresses, return_inverse=True)
-            names = [self._choose(lines, since, until) for lines in self._covering(distinct)]
-            return [names[at] for at in inverse.tolist()]
+            names = [self._choose(lines, begin, end) for lines in self._find_candidates(distinct)]
+            return [names[index] for index in inverse.tolist()]
         return [None] * len(addresses)
 
     def close(self) -> None:
@@ -134,19 +134,19 @@ class PerfMap:
 
     def _update(self) -> None:
         """Read lines that were appended. Raises OverBudgetError, or OSError."""
-        after, self._looked = self._looked, ktime.monotonic_ns()
+        previous_look, self._looked = self._looked, ktime.monotonic_ns()
         stat = os.fstat(self._descriptor)
         stamp = stat.st_size, stat.st_mtime_ns
         if stamp == self._stamp:
             return
         if stat.st_size < self._at or self._read_marks() != self._marks:
             self._forget()  # HotSpot writes its whole list into the same file each time
-            after = 0
+            previous_look = 0
         self._changed = self._looked
         try:
             while text := os.pread(self._descriptor, _PIECE, self._at):
                 self._account.check()
-                consumed = self._take(text, after)
+                consumed = self._add_batch(text, previous_look)
                 self._at += consumed
                 if not consumed:  # the last line may still be written
                     break
@@ -158,7 +158,7 @@ class PerfMap:
         size = min(_MARK, self._at)
         return os.pread(self._descriptor, size, 0), os.pread(self._descriptor, size, self._at - size)
 
-    def _take(self, text: bytes, after: int) -> int:
+    def _add_batch(self, text: bytes, previous_look: int) -> int:
         """Keep the lines of a piece of the file; how many of its bytes are done with."""
         end = text.rfind(b"\n") + 1
         if not end:
@@ -169,36 +169,45 @@ class PerfMap:
         lines = _parse(np.frombuffer(text, np.uint8)[begin:end], self._at + begin)
         if len(lines):
             self._account.charge(entries=len(lines), memory=lines.nbytes)
-            self._batches.append(_Batch(after, ktime.monotonic_ns(), lines))
+            self._batches.append(_Batch(previous_look, ktime.monotonic_ns(), lines))
             if len(self._batches) > _BATCHES:
                 pairs = zip(self._batches[::2], self._batches[1::2], strict=False)
-                joined = [_Batch(a.after, b.before, np.concatenate((a.lines, b.lines))) for a, b in pairs]
-                self._batches = joined + self._batches[2 * len(joined) :]
+                joined_batches = [
+                    _Batch(a.after, b.before, np.concatenate((a.lines, b.lines))) for a, b in pairs
+                ]
+                self._batches = joined_batches + self._batches[2 * len(joined_batches) :]
         return end
 
-    def _covering(self, addresses: Array) -> list[list[tuple[int, int, int]]]:
+    def _find_candidates(self, addresses: Array) -> list[list[tuple[int, int, int]]]:
         """Return for each address (ascending) the lines that cover it, in their order: after and before which
         time they were written, and where in the file their name is."""
-        covering: list[list[tuple[int, int, int]]] = [[] for _ in addresses]
-        for after, before, lines in self._batches:
-            starts, ends = np.sort(lines["start"]), np.sort(lines["end"])
-            count = np.searchsorted(starts, addresses, "right") - np.searchsorted(ends, addresses, "right")
+        candidates: list[list[tuple[int, int, int]]] = [[] for _ in addresses]
+        for read_after, read_before, lines in self._batches:
+            starts, end_addresses = np.sort(lines["start"]), np.sort(lines["end"])
+            count = np.searchsorted(starts, addresses, "right") - np.searchsorted(
+                end_addresses, addresses, "right"
+            )
             if not count.any():
                 continue
             last, first = _cover(lines, addresses), _cover(lines[::-1], addresses)
-            for at in np.flatnonzero(count).tolist():
-                places = [int(first[at]), *([_MANY] if count[at] > 2 else []), int(last[at])]
-                covering[at] += [
-                    (after, before, line_offset) for line_offset in (places if count[at] > 1 else places[:1])
+            for index in np.flatnonzero(count).tolist():
+                places = [int(first[index]), *([_MANY] if count[index] > 2 else []), int(last[index])]
+                candidates[index] += [
+                    (read_after, read_before, line_offset)
+                    for line_offset in (places if count[index] > 1 else places[:1])
                 ]
-        return covering
+        return candidates
 
-    def _choose(self, lines: list[tuple[int, int, int]], since: int, until: int) -> str | None:
+    def _choose(self, lines: list[tuple[int, int, int]], begin: int, end: int) -> str | None:
         """Return the name of the line that was the latest between two times; UNLOADED if several may be."""
-        at_first = [line_offset for _, before, line_offset in lines if before <= since][-1:]
-        later = [line_offset for after, before, line_offset in lines if before > since and after < until]
-        candidates = at_first + later or [line_offset for _, _, line_offset in lines]
-        if since < LATEST and _MANY in candidates:
+        at_first = [line_offset for _, read_before, line_offset in lines if read_before <= begin][-1:]
+        matching = [
+            line_offset
+            for read_after, read_before, line_offset in lines
+            if read_before > begin and read_after < end
+        ]
+        candidates = at_first + matching or [line_offset for _, _, line_offset in lines]
+        if begin < LATEST and _MANY in candidates:
             return UNLOADED
         names = {self._name(line_offset) for line_offset in candidates}
         return names.pop() if len(names) == 1 else UNLOADED if names else None
@@ -210,21 +219,21 @@ class PerfMap:
         return from_bytes(name.rstrip(b"\r"))
 
 
-def _open(pid: int, known: Credentials | None) -> int:
+def _open(pid: int, owner: Credentials | None) -> int:
     """Open the perf map of a process, in its own /tmp by its id there, or in ours; -1 if there is none."""
-    known = known or credentials(pid)
-    if known is None:
+    owner = owner or credentials(pid)
+    if owner is None:
         return -1
     # To root all is allowed: a process that was root when it made the file, or tools that make it for others.
-    owners = {known.euid, 0, root_of_namespace(pid)}
+    owners = {owner.euid, 0, root_of_namespace(pid)}
     with contextlib.suppress(OSError):
         # One that is older is of another process, which had the number before.
-        since = started(pid) - 1
-        for process, number in ((pid, known.pids[-1]), (0, known.pids[0])):
+        start_time = started(pid) - 1
+        for process, number in ((pid, owner.pids[-1]), (0, owner.pids[0])):
             path = f"/tmp/perf-{number}.map"
             with contextlib.suppress(OSError), Root(process) as root, root.look(path) as handle:
                 stat = handle.stat
-                is_theirs = stat.st_nlink == 1 and stat.st_uid in owners and stat.st_mtime >= since
+                is_theirs = stat.st_nlink == 1 and stat.st_uid in owners and stat.st_mtime >= start_time
                 if handle.is_file and is_theirs:
                     return handle.open()
     return -1
@@ -238,22 +247,22 @@ def _cover(lines: Array, addresses: Array) -> Array:
     """
     low = np.searchsorted(addresses, lines["start"])
     length = np.searchsorted(addresses, lines["end"]) - low
-    some = np.flatnonzero(length)
+    nonempty = np.flatnonzero(length)
     last = np.full(len(addresses), -1, np.int64)
-    if not len(some):
+    if not len(nonempty):
         return last
-    low, length = low[some], length[some]
+    low, length = low[nonempty], length[nonempty]
     level = np.frexp(length)[1] - 1
     highest = int(level.max())
-    for at in range(highest, -1, -1):
-        run = 1 << at
-        if at < highest:
+    for height in range(highest, -1, -1):
+        run = 1 << height
+        if height < highest:
             last[run:] = np.maximum(last[run:], last[:-run])
-        indices = np.flatnonzero(level == at)
+        indices = np.flatnonzero(level == height)
         for begin in (low[indices], low[indices] + length[indices] - run):
-            noted = np.full(len(addresses), -1, np.int64)
-            noted[begin] = some[indices]  # ascending; of several for one place NumPy keeps the last
-            last = np.maximum(last, noted)
+            covered_by = np.full(len(addresses), -1, np.int64)
+            covered_by[begin] = nonempty[indices]  # ascending; of several for one place NumPy keeps the last
+            last = np.maximum(last, covered_by)
     names: Array = np.where(last >= 0, lines["name"][last], -1)
     return names
 
@@ -261,44 +270,44 @@ def _cover(lines: Array, addresses: Array) -> Array:
 def _parse(data: Array, base: int) -> Array:
     """Parse the lines in ``data`` (uint8, whole lines, shape (n,)), which is at offset ``base`` of the
     file."""
-    ends = np.flatnonzero(data == ord("\n"))
-    at = np.concatenate(([0], ends[:-1] + 1))
-    at = at[ends - at >= _SHORTEST]
-    start, at, is_valid = _number(data, at)
-    size, at, also = _number(data, at)
+    newlines = np.flatnonzero(data == ord("\n"))
+    positions = np.concatenate(([0], newlines[:-1] + 1))
+    positions = positions[newlines - positions >= _SHORTEST]
+    start, positions, is_valid = _number(data, positions)
+    size, positions, is_number = _number(data, positions)
     end = start + size
-    is_valid &= also & (end > start) & (data[at] != ord("\n"))
+    is_valid &= is_number & (end > start) & (data[positions] != ord("\n"))
     lines = np.zeros(int(is_valid.sum()), np.dtype(_LINE))
-    lines["start"], lines["end"], lines["name"] = start[is_valid], end[is_valid], at[is_valid] + base
+    lines["start"], lines["end"], lines["name"] = start[is_valid], end[is_valid], positions[is_valid] + base
     return lines
 
 
-def _number(data: Array, at: Array) -> tuple[Array, Array, Array]:
+def _number(data: Array, positions: Array) -> tuple[Array, Array, Array]:
     """Return the hexadecimal number at each place (shape (n,)), the place behind it and its blanks; if it is
     one.
 
     No step leads beyond the end of a line.
     """
-    if not len(at):
-        return at.astype(np.uint64), at, at > 0
-    following = data[np.minimum(at + 1, len(data) - 1)]
-    at = at + 2 * ((data[at] == ord("0")) & (following | 0x20 == ord("x")))
-    first = at
+    if not len(positions):
+        return positions.astype(np.uint64), positions, positions > 0
+    following = data[np.minimum(positions + 1, len(data) - 1)]
+    positions = positions + 2 * ((data[positions] == ord("0")) & (following | 0x20 == ord("x")))
+    first = positions
     digit_of = np.frombuffer(_VALUES, np.uint8).astype(np.uint64)
-    value = np.zeros(len(at), np.uint64)
-    digits = digit_of[data[at]]
+    value = np.zeros(len(positions), np.uint64)
+    digits = digit_of[data[positions]]
     for _ in range(_DIGITS):
         active = digits < _NONE
         if not active.any():
             break
         value = np.where(active, value << np.uint64(4) | digits, value)
-        at = at + active
-        digits = digit_of[data[at]]
-    blank = data[at] == ord(" ")
-    is_valid = (at > first) & blank
+        positions = positions + active
+        digits = digit_of[data[positions]]
+    blank = data[positions] == ord(" ")
+    is_valid = (positions > first) & blank
     for _ in range(_BLANKS):
         if not blank.any():
             break
-        at = at + blank
-        blank = data[at] == ord(" ")
-    return value, at, is_valid
+        positions = positions + blank
+        blank = data[positions] == ord(" ")
+    return value, positions, is_valid

@@ -55,11 +55,13 @@ class KernelSymbols:
         low, high = self._core
         core = (addresses >= low) & (addresses < high)
         is_known = (rows >= 0) & self._is_code[np.maximum(rows, 0)]
-        for at in np.flatnonzero(is_known & ~core).tolist():
-            is_known[at] = self._reaches(int(rows[at]), int(addresses[at]))
+        for row in np.flatnonzero(is_known & ~core).tolist():
+            is_known[row] = self._reaches(int(rows[row]), int(addresses[row]))
         return [
-            self._name(at) if ok else f"0x{address:x}"
-            for at, ok, address in zip(rows.tolist(), is_known.tolist(), addresses.tolist(), strict=True)
+            self._name(row) if is_found else f"0x{address:x}"
+            for row, is_found, address in zip(
+                rows.tolist(), is_known.tolist(), addresses.tolist(), strict=True
+            )
         ]
 
     def _reaches(self, row: int, address: int) -> bool:
@@ -78,14 +80,14 @@ class KernelSymbols:
         self.load()
         return self._address(name.encode())
 
-    def _name(self, at: int) -> str:
-        return self._line(at).partition("\t")[0]
+    def _name(self, row: int) -> str:
+        return self._line(row).partition("\t")[0]
 
-    def _module(self, at: int) -> str:
-        return self._line(at).partition("\t")[2]
+    def _module(self, row: int) -> str:
+        return self._line(row).partition("\t")[2]
 
-    def _line(self, at: int) -> str:
-        begin = int(self._places[at]) + self._width + 3
+    def _line(self, row: int) -> str:
+        begin = int(self._places[row]) + self._width + 3
         return from_bytes(self._text[begin : self._text.find(b"\n", begin)])
 
     def load(self) -> None:
@@ -117,5 +119,9 @@ class KernelSymbols:
         self._core = self._address(b"_stext"), self._address(b"_etext")
 
     def _address(self, name: bytes) -> int:
-        at = self._text.find(b" " + name + b"\n")
-        return int(self._text[self._text.rfind(b"\n", 0, at) + 1 :][: self._width], 16) if at >= 0 else 0
+        position = self._text.find(b" " + name + b"\n")
+        return (
+            int(self._text[self._text.rfind(b"\n", 0, position) + 1 :][: self._width], 16)
+            if position >= 0
+            else 0
+        )

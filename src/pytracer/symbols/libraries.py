@@ -100,10 +100,10 @@ def entries(data: bytes) -> Iterator[tuple[str, str]]:
         return
     _, count, _ = _HEAD.unpack_from(data, start)
     for number in range(count):
-        at = start + _HEAD.size + number * _ENTRY.size
-        if at + _ENTRY.size > len(data):
+        offset = start + _HEAD.size + number * _ENTRY.size
+        if offset + _ENTRY.size > len(data):
             return
-        _, name, path, _, _ = _ENTRY.unpack_from(data, at)
+        _, name, path, _, _ = _ENTRY.unpack_from(data, offset)
         yield _string(data, start + name), _string(data, start + path)
 
 

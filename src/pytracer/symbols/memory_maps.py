@@ -57,7 +57,7 @@ def image_of(pid: int) -> int:
     except OSError:
         return 0
     fields = text.rpartition(b") ")[2].split()
-    start, end, stack = (int(fields[at]) for at in (_START_CODE, _END_CODE, _START_STACK))
+    start, end, stack = (int(fields[index]) for index in (_START_CODE, _END_CODE, _START_STACK))
     return (start + 3 * end + 5 * stack) & _WHOLE if stack else 0
 
 
@@ -81,13 +81,13 @@ def read(pid: int, check: Callable[[], None] = lambda: None) -> bytes:
 
 def read_code(pid: int, check: Callable[[], None] = lambda: None) -> bytes:
     """Read as :func:`read` does. Raises OSError if the process is gone or unreadable."""
-    lines, rest = list[bytes](), b""
+    lines, partial_line = list[bytes](), b""
     with (PROC / str(living(pid, PROC)) / "maps").open("rb") as file:
         while len(lines) < RANGES and (text := file.read(_PIECE)):
             check()
-            text = rest + text
+            text = partial_line + text
             end = text.rfind(b"\n") + 1
-            rest = text[end:]
+            partial_line = text[end:]
             lines += _WITH_CODE.findall(text, 0, end)
     return b"".join(lines[:RANGES])
 
@@ -121,23 +121,23 @@ def vdso() -> bytes:
     return b""
 
 
-def find_file(pid: int, mapping: Mapping, *, exact: bool = True) -> Handle | None:
+def find_file(pid: int, mapping: Mapping, *, is_exact: bool = True) -> Handle | None:
     """Find the very file that is mapped, not the one that has its name now; None if it is no file or
-    unreachable. If not ``exact``, another file may be mapped there by now."""
+    unreachable. If not ``is_exact``, another file may be mapped there by now."""
     root = PROC / str(living(pid, PROC))
-    mapped = root / "map_files" / f"{mapping.start:x}-{mapping.end:x}"
-    for path in (mapped, root / "root" / mapping.path.lstrip("/")):
+    map_file = root / "map_files" / f"{mapping.start:x}-{mapping.end:x}"
+    for path in (map_file, root / "root" / mapping.path.lstrip("/")):
         with contextlib.suppress(OSError):
             handle = Handle(path)
-            if handle.is_file and ((exact and path is mapped) or handle.stat.st_ino == mapping.inode):
+            if handle.is_file and ((is_exact and path is map_file) or handle.stat.st_ino == mapping.inode):
                 return handle
             handle.close()
-    if not exact and mapping.path.startswith("/"):  # of a process that has ended
+    if not is_exact and mapping.path.startswith("/"):  # of a process that has ended
         with contextlib.suppress(OSError):
             handle = Handle(Path(mapping.path))
             device = f"{os.major(handle.stat.st_dev):02x}:{os.minor(handle.stat.st_dev):02x}"
-            same = handle.stat.st_ino == mapping.inode
-            if handle.is_file and same and (device == mapping.device or handle.has_own_devices):
+            is_same = handle.stat.st_ino == mapping.inode
+            if handle.is_file and is_same and (device == mapping.device or handle.has_own_devices):
                 return handle
             handle.close()
     return None

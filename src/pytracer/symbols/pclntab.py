@@ -74,10 +74,10 @@ class _Table:
 
     def _number(self, field: int) -> int:
         """Read a word behind the header. Raises ElfError."""
-        at = _HEAD + field * self._word
-        if at + self._word > len(self._data):
+        offset = _HEAD + field * self._word
+        if offset + self._word > len(self._data):
             raise ElfError("the table of Go functions is cut short")
-        return int.from_bytes(self._data[at : at + self._word], sys.byteorder)
+        return int.from_bytes(self._data[offset : offset + self._word], sys.byteorder)
 
     def _text_start(self) -> int:
         """Return the address of the first function; where the program can be loaded anywhere, of a
@@ -103,23 +103,23 @@ class _Table:
         ``start``), and where it is described (from ``base``). There its beginning is again, and behind that
         where its name is, counted from ``names``."""
         data, count = self._data, self._number(0)
-        room = max(len(data) - table - size, 0) // (2 * size)
-        if not 0 < count <= room or names > len(data):
+        entry_limit = max(len(data) - table - size, 0) // (2 * size)
+        if not 0 < count <= entry_limit or names > len(data):
             raise ElfError("the table of Go functions is cut short")
         with self._file.account.reserved(entries=count, memory=40 * count):
             unsigned = np.dtype(f"u{size}")
             pairs = np.frombuffer(data, unsigned, 2 * count + 1, table).astype(np.uint64)
-            starts, described = pairs[::2] + np.uint64(start), pairs[1::2]
+            starts, func_offsets = pairs[::2] + np.uint64(start), pairs[1::2]
             if (np.diff(starts.astype(np.float64)) < 0).any():
                 raise ElfError("the table of Go functions is in no order")
             strings = b"\0" + data[names:] + b"\0\0"  # 0 is no name
-            called = self._numbers_at(described, base + size)
-            is_valid = (called >= 0) & (called < len(strings) - 3)
+            func_names = self._numbers_at(func_offsets, base + size)
+            is_valid = (func_names >= 0) & (func_names < len(strings) - 3)
             is_valid &= np.diff(starts) > 0
             is_valid &= self._is_code(starts[:-1])
             text = np.frombuffer(strings, np.uint8)
-            is_valid[is_valid] &= text[called[is_valid] + 1] != 0
-            name_offsets = called[is_valid] + 1
+            is_valid[is_valid] &= text[func_names[is_valid] + 1] != 0
+            name_offsets = func_names[is_valid] + 1
             return (
                 GoFunctions(
                     strings, name_offsets, starts[:-1][is_valid], np.diff(starts)[is_valid], _CGO in strings
@@ -136,8 +136,8 @@ class _Table:
         )
         numbers = np.full(len(places), -1, np.int64)
         if inside is not None:
-            at = places[inside].astype(np.int64) + base
-            raw = np.frombuffer(self._data, np.uint8)[at[:, None] + np.arange(4)]
+            offsets = places[inside].astype(np.int64) + base
+            raw = np.frombuffer(self._data, np.uint8)[offsets[:, None] + np.arange(4)]
             numbers[inside] = raw.astype(np.uint8).copy().view(np.int32).ravel()
         return numbers
 

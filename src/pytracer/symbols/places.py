@@ -79,7 +79,7 @@ def functions(file: ProgramFile, pattern: str) -> FoundFunctions:
     function is only chosen when a program starts (IFUNC).
     """
     matches = _find_functions(file, pattern)
-    sites, titles, refused = list[ProbeSite](), list[str](), dict[str, str]()
+    sites, titles, refusals = list[ProbeSite](), list[str](), dict[str, str]()
     for begin, title in sorted(matches.titles.items()):
         site = ProbeSite(matches.names[begin], begin)
         reason = code.unprobeable(file, begin)
@@ -87,18 +87,18 @@ def functions(file: ProgramFile, pattern: str) -> FoundFunctions:
             try:
                 site = replace(site, offset=code.entry(file, site))
             except UnreadableCodeError:
-                refused[title] = reason
+                refusals[title] = reason
                 continue
         sites.append(site)
         titles.append(title)
     if not sites:
-        name, reason = min(refused.items())
+        name, reason = min(refusals.items())
         raise UnprobeableError(
             f"{name} begins with an instruction that cannot be probed: {reason}",
-            refused,
+            refusals,
             hint="+OFFSET behind the name probes an instruction further on",
         )
-    return FoundFunctions(tuple(sites), matches.left_out, tuple(titles), refused)
+    return FoundFunctions(tuple(sites), matches.left_out, tuple(titles), refusals)
 
 
 @record
@@ -122,12 +122,12 @@ def _find_functions(file: ProgramFile, pattern: str) -> _FoundFunctions:
             elif offset is not None:
                 titles.setdefault(offset, {})[match.title] = match.symbol.name
     if titles:
-        plainest = {
-            offset: min(title.values(), key=lambda each: (len(each), each))
+        short_titles = {
+            offset: min(title.values(), key=lambda candidate: (len(candidate), candidate))
             for offset, title in titles.items()
         }
-        joined = {offset: "|".join(sorted(title)) for offset, title in titles.items()}
-        return _FoundFunctions(plainest, joined, tuple(sorted(indirect)))
+        joined_titles = {offset: "|".join(sorted(title)) for offset, title in titles.items()}
+        return _FoundFunctions(short_titles, joined_titles, tuple(sorted(indirect)))
     if indirect:
         raise UsageError(
             f"{min(indirect)} of {file.name} is chosen among several functions when a program starts (IFUNC)",
@@ -153,7 +153,7 @@ def _find_functions(file: ProgramFile, pattern: str) -> _FoundFunctions:
         raise UsageError(f"{file.name} has no symbols of functions", hint=hint)
     if elsewhere:
         raise UnknownNameError(f"function of {file.name}", pattern, title, hint=elsewhere)
-    raise unknown(f"function of {file.name}", pattern, title, hint)
+    raise make_unknown_error(f"function of {file.name}", pattern, title, hint)
 
 
 def _elsewhere(file: ProgramFile, pattern: str) -> str:
@@ -196,14 +196,18 @@ def _check(file: ProgramFile, offset: int, begin: int | None = None) -> None:
         raise UnsupportedError(f"{file.name}+{offset:#x}: {reason}")
 
 
-def unknown(kind: str, name: str, names: Iterable[str], where: str = "") -> UnknownNameError:
+def make_unknown_error(
+    kind: str, name: str, names: Iterable[str], fallback_hint: str = ""
+) -> UnknownNameError:
     """Return the error for an unknown name, with similar names; of a million, only some are compared."""
-    plain = re.sub(r"[*?]+", "", name)
-    every = sorted(set(names))
-    if len(every) > _NEAR:
-        candidates = [each for each in every if plain.lower() in each.lower()] if plain else []
-        candidates += [n for n in every if n[:1] == plain[:1] and abs(len(n) - len(plain)) <= _SPREAD]
-        every = list(dict.fromkeys(candidates))[:_NEAR]
-    near = difflib.get_close_matches(plain, every, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else where
-    return UnknownNameError(kind, name, every, hint=hint)
+    stem = re.sub(r"[*?]+", "", name)
+    distinct_names = sorted(set(names))
+    if len(distinct_names) > _NEAR:
+        candidates = (
+            [candidate for candidate in distinct_names if stem.lower() in candidate.lower()] if stem else []
+        )
+        candidates += [n for n in distinct_names if n[:1] == stem[:1] and abs(len(n) - len(stem)) <= _SPREAD]
+        distinct_names = list(dict.fromkeys(candidates))[:_NEAR]
+    close_names = difflib.get_close_matches(stem, distinct_names, n=3)
+    hint = f"did you mean {' or '.join(close_names)}?" if close_names else fallback_hint
+    return UnknownNameError(kind, name, distinct_names, hint=hint)

@@ -48,7 +48,7 @@ class ProgramFile:
         name: str,
         *,
         holder: int = 0,
-        mapped: bool = True,
+        is_mapped: bool = True,
         account: Account | None = None,
     ) -> None:
         """Own ``descriptor``; charge ``account``, or the file's owner. Raises UsageError if it is no ELF
@@ -56,7 +56,7 @@ class ProgramFile:
         self.descriptor = descriptor
         self.name = name
         self.holder = holder
-        self.mapped = mapped
+        self.mapped = is_mapped
         try:
             self.tables: Tables = self._read(account)
         except BaseException:
@@ -182,8 +182,8 @@ def _open_named(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramF
     for mapping in mappings:
         if any(identity) and mapping.inode != identity[1]:
             continue
-        called = mapping.path, mapping.path.removesuffix(" (deleted)")
-        if names.intersection(called) or ("/" not in name and libraries.is_called(name, mapping.name)):
+        paths = mapping.path, mapping.path.removesuffix(" (deleted)")
+        if names.intersection(paths) or ("/" not in name and libraries.is_called(name, mapping.name)):
             file = _open_mapping(pid, mapping)
             if file is not None:
                 return file
@@ -302,16 +302,16 @@ def _find_by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> Program
         for path in [*libraries.find(name, root), *(f"{folder}/{name}" for folder in _PATH)]:
             with contextlib.suppress(UsageError):
                 file = resources.enter_context(_by_path(path, root, mappings))
-                called = path.rpartition("/")[2]
+                file_name = path.rpartition("/")[2]
                 if (file.tables.width, file.tables.machine) == machine and file.identity not in {
                     other.identity for other in files.values()
                 }:
-                    files.setdefault(called, file)
+                    files.setdefault(file_name, file)
         if len(files) > 1:
             raise UsageError(f"{name} may be {' or '.join(sorted(files))}", hint="say which")
         if files:
             [file] = files.values()
-            return ProgramFile(os.dup(file.descriptor), file.name, holder=file.holder, mapped=file.mapped)
+            return ProgramFile(os.dup(file.descriptor), file.name, holder=file.holder, is_mapped=file.mapped)
     libraries_by_name = libraries.names(root)
     candidates = _names_starting_with(name)
     hint = f"did you mean {' or '.join(candidates[:_NAMED])}?" if candidates else ""

@@ -42,8 +42,8 @@ class Root:
         if not self.pid:
             return os.open(path, flags)
         name = ctypes.create_string_buffer(os.fsencode(path))
-        how = struct.pack("QQQ", flags, 0, _IN_ROOT)
-        descriptor = int(_libc.syscall(_OPENAT2, self._fd, name, how, len(how)))
+        open_how = struct.pack("QQQ", flags, 0, _IN_ROOT)
+        descriptor = int(_libc.syscall(_OPENAT2, self._fd, name, open_how, len(open_how)))
         if descriptor >= 0:
             return descriptor
         error = ctypes.get_errno()

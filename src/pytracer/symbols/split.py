@@ -102,18 +102,18 @@ def _part(sections: dict[str, bytes], index: bytes, unit_id: int) -> dict[str, b
     if version != _VERSION or slots > len(index) or columns > len(_IN_PACKAGE) + 2:
         return {}
     ids = struct.unpack_from(f"={slots}Q", index, _INDEX.size)
-    at = _INDEX.size + 8 * slots
-    numbers = struct.unpack_from(f"={slots}I", index, at)
-    at += 4 * slots
-    kinds = struct.unpack_from(f"={columns}I", index, at)
-    at += 4 * columns
+    sizes_offset = _INDEX.size + 8 * slots
+    numbers = struct.unpack_from(f"={slots}I", index, sizes_offset)
+    sizes_offset += 4 * slots
+    kinds = struct.unpack_from(f"={columns}I", index, sizes_offset)
+    sizes_offset += 4 * columns
     row = next(
         (number for row_id, number in zip(ids, numbers, strict=True) if row_id == unit_id and number), 0
     )
     if not 0 < row <= rows:
         return {}
-    offsets = struct.unpack_from(f"={columns}I", index, at + 4 * columns * (row - 1))
-    sizes = struct.unpack_from(f"={columns}I", index, at + 4 * columns * (rows + row - 1))
+    offsets = struct.unpack_from(f"={columns}I", index, sizes_offset + 4 * columns * (row - 1))
+    sizes = struct.unpack_from(f"={columns}I", index, sizes_offset + 4 * columns * (rows + row - 1))
     part = {"str": sections.get("str", b"")}
     for kind, offset, size in zip(kinds, offsets, sizes, strict=True):
         name = _IN_PACKAGE.get(kind, "")

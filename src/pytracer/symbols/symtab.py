@@ -112,8 +112,8 @@ def is_data(file: Tables, name: bytes) -> bool:
     """True if the file has a variable of this name and no function. Raises as :func:`raw_tables`."""
     has_variable = False
     for symbols, strings, _ in raw_tables(file):
-        same = np.isin(symbols["name"], places_of(name, strings)) & (symbols["shndx"] != 0)
-        kinds = symbols["info"][same] & 0xF
+        is_match = np.isin(symbols["name"], name_offsets_of(name, strings)) & (symbols["shndx"] != 0)
+        kinds = symbols["info"][is_match] & 0xF
         if np.isin(kinds, (FUNCTION, IFUNC)).any():
             return False
         has_variable = has_variable or bool(np.isin(kinds, _DATA).any())
@@ -126,25 +126,25 @@ def read(file: Tables) -> list[SymbolTable]:
 
     Raises ElfError or OSError if the file itself is broken, and OverBudgetError.
     """
-    own = _keep_open(file, _read_file(file))
-    if any(table.whole for table in own):
-        return own
+    own_tables = _keep_open(file, _read_file(file))
+    if any(table.whole for table in own_tables):
+        return own_tables
     for open_other in (debug.open_debug_file, debug.unpack_symbols):
         with contextlib.suppress(ElfError, OSError, OverBudgetError), open_other(file) as other:
             tables = _keep_open(file, _read_file(other) if other is not None else ())
             if any(table.whole for table in tables):
-                return [*tables, *own]
+                return [*tables, *own_tables]
             release(file, tables)
     with contextlib.suppress(ElfError, OSError, OverBudgetError):
-        return [*_keep_open(file, _read_go(file)), *own]
-    return own
+        return [*_keep_open(file, _read_go(file)), *own_tables]
+    return own_tables
 
 
 def _read_go(file: Tables) -> Iterator[SymbolTable]:
     """Read the functions that Go's runtime knows."""
     table = pclntab.read(file)
     if table is not None:
-        none = np.zeros(len(table.names), np.int64)
+        zeros = np.zeros(len(table.names), np.int64)
         info = np.full(len(table.names), 1 << 4 | FUNCTION, np.uint8)  # STB_GLOBAL
         yield SymbolTable(
             table.strings,
@@ -152,9 +152,9 @@ def _read_go(file: Tables) -> Iterator[SymbolTable]:
             table.starts,
             table.sizes,
             info,
-            none.astype(np.uint64),
-            none,
-            none,
+            zeros.astype(np.uint64),
+            zeros,
+            zeros,
             ("",),
             not table.with_c,
         )
@@ -182,11 +182,11 @@ def _keep_open(file: Tables, own_tables: Iterable[SymbolTable]) -> list[SymbolTa
 
 def _read_file(file: Tables) -> Iterator[SymbolTable]:
     for symbols, strings, number in raw_tables(file):
-        whole = int(file.sections[number]["type"]) == SYMTAB
+        is_full = int(file.sections[number]["type"]) == SYMTAB
         marks = symbols["info"] & 0xF == FILE
         # Local symbols stand behind the name of their file; those of all others have none.
-        latest = np.maximum.accumulate(np.where(marks, np.arange(len(symbols)), -1))
-        units = np.where((latest >= 0) & (symbols["info"] >> 4 == 0), symbols["name"][latest], 0)
+        last_mark = np.maximum.accumulate(np.where(marks, np.arange(len(symbols)), -1))
+        units = np.where((last_mark >= 0) & (symbols["info"] >> 4 == 0), symbols["name"][last_mark], 0)
         units[units >= len(strings)] = 0
         are_chosen = _are_functions(file, symbols, strings)
         versions, suffixes = _versions(file, number, len(symbols))
@@ -201,7 +201,7 @@ def _read_file(file: Tables) -> Iterator[SymbolTable]:
             units[are_chosen].astype(np.int64),
             versions[are_chosen],
             suffixes,
-            whole,
+            is_full,
         )
 
 
@@ -211,10 +211,10 @@ def _are_functions(file: Tables, symbols: Array, strings: bytes) -> Array:
     kinds = symbols["info"] & 0xF
     have_names = (symbols["shndx"] != 0) & (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
     labels = have_names & (kinds == UNTYPED)
-    ends = _limits(file, symbols)
-    labels &= symbols["value"] < ends
-    at = np.minimum(symbols["name"], len(strings) - 1).astype(np.intp)
-    first = np.frombuffer(strings, np.uint8)[at]
+    limits = _limits(file, symbols)
+    labels &= symbols["value"] < limits
+    name_offsets = np.minimum(symbols["name"], len(strings) - 1).astype(np.intp)
+    first = np.frombuffer(strings, np.uint8)[name_offsets]
     labels &= (first != ord("$")) & (first != ord("."))  # marks of assemblers ($x, .L1, .annobin_*)
     return np.asarray(defined_functions(symbols, strings) | labels)
 
@@ -223,29 +223,29 @@ def _limits(file: Tables, symbols: Array) -> Array:
     """Return the end of the executable section of each symbol, 0 if it is in none."""
     sections = file.sections
     has_section = (symbols["shndx"] < min(len(sections), _RESERVED)) & (symbols["shndx"] > 0)
-    of = (
+    section_of = (
         sections[np.where(has_section, symbols["shndx"], 0)]
         if len(sections)
         else np.zeros(len(symbols), "u8")
     )
     if not len(sections):
-        return of
-    has_section &= of["flags"] & _EXECUTABLE != 0
-    starts, values = of["addr"].astype(np.uint64), symbols["value"].astype(np.uint64)
+        return section_of
+    has_section &= section_of["flags"] & _EXECUTABLE != 0
+    starts, values = section_of["addr"].astype(np.uint64), symbols["value"].astype(np.uint64)
     has_section &= values >= starts
-    return np.where(has_section, starts + of["size"].astype(np.uint64), np.uint64(0))
+    return np.where(has_section, starts + section_of["size"].astype(np.uint64), np.uint64(0))
 
 
 def _versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, ...]]:
     """Return an index of suffixes for each dynamic symbol, and the suffixes."""
-    none: tuple[Array, tuple[str, ...]] = np.zeros(count, np.int64), ("",)
+    unversioned: tuple[Array, tuple[str, ...]] = np.zeros(count, np.int64), ("",)
     with contextlib.suppress(ElfError, OSError):
         sections = file.sections
         for section in sections[(sections["type"] == _VERSYM) & (sections["link"] == dynsym)]:
             raw = file.content(section)
             numbers = np.frombuffer(raw[: len(raw) // 2 * 2], "u2")[:count].astype(np.int64)
             if len(numbers) < count:
-                return none
+                return unversioned
             names = _defined_versions(file)
             versions = [""]
             indices = dict[int, int]()
@@ -255,9 +255,9 @@ def _versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, 
                     indices[number] = len(versions)
                     versions.append(f"@{name}" if number & _HIDDEN else f"@@{name}")
             values, inverse = np.unique(numbers, return_inverse=True)
-            mapped = np.array([indices.get(number, 0) for number in values.tolist()], np.int64)
-            return mapped[inverse], tuple(versions)
-    return none
+            version_indexes = np.array([indices.get(number, 0) for number in values.tolist()], np.int64)
+            return version_indexes[inverse], tuple(versions)
+    return unversioned
 
 
 def _defined_versions(file: Tables) -> dict[int, str]:
@@ -268,32 +268,34 @@ def _defined_versions(file: Tables) -> dict[int, str]:
         if link >= len(file.sections):
             continue
         data, strings = file.content(section), file.content(file.sections[link]) + b"\0"
-        at = 0
+        offset = 0
         for _ in range(_VERSIONS):
-            if at + 20 > len(data):
+            if offset + 20 > len(data):
                 break
             # Elf64_Verdef: version, flags, number, names, hash, where its names are, where the next is
-            _, flags, number, _, _, aux, following = struct.unpack_from("=HHHHIII", data, at)
-            if not flags & _BASE and at + aux + 4 <= len(data):
-                [name] = struct.unpack_from("=I", data, at + aux)
+            _, flags, number, _, _, aux, following = struct.unpack_from("=HHHHIII", data, offset)
+            if not flags & _BASE and offset + aux + 4 <= len(data):
+                [name] = struct.unpack_from("=I", data, offset + aux)
                 versions[number] = elf_tables.name_at(strings, name)
             if not following:
                 break
-            at += following
+            offset += following
     return versions
 
 
-def places_of(name: bytes, strings: bytes) -> list[int]:
+def name_offsets_of(name: bytes, strings: bytes) -> list[int]:
     """Return the offsets of a name in a string table, alone or before a version. Names may share their
     ends."""
     return [
-        at for end in (b"\0", b"@") for at in itertools.islice(_find_offsets(name + end, strings), _PLACES)
+        offset
+        for end in (b"\0", b"@")
+        for offset in itertools.islice(_find_offsets(name + end, strings), _PLACES)
     ]
 
 
 def _find_offsets(text: bytes, strings: bytes) -> Iterator[int]:
     """Yield the offsets of a text. (``re`` takes twenty times as long.)"""
-    at = strings.find(text)
-    while at >= 0:
-        yield at
-        at = strings.find(text, at + 1)
+    position = strings.find(text)
+    while position >= 0:
+        yield position
+        position = strings.find(text, position + 1)

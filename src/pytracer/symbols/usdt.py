@@ -58,10 +58,10 @@ def usdt_probes(file: Tables) -> Iterator[UsdtProbe]:
         file.account.charge(entries=1, memory=_MARK + len(data))
         address, linked, semaphore = addresses.unpack_from(data)
         strings = data[addresses.size :].split(b"\0")
-        words = [from_bytes(each) for each in (*strings, b"", b"", b"")]
+        words = [from_bytes(string) for string in (*strings, b"", b"", b"")]
         provider, name, arguments = words[:3]
-        moved = int(base["addr"]) - linked if base is not None else 0
-        address, semaphore = address + moved, semaphore + moved if semaphore else 0
+        shift = int(base["addr"]) - linked if base is not None else 0
+        address, semaphore = address + shift, semaphore + shift if semaphore else 0
         offset = file.offset_of(address)
         if offset is None:
             continue
@@ -83,8 +83,8 @@ def find(file: ProgramFile, provider: str, name: str) -> list[UsdtProbe]:
 
     Raises UsageError (UnknownNameError) if there are none.
     """
-    with file.reading() as read:
-        probes = list(usdt_probes(read))
+    with file.reading() as reader:
+        probes = list(usdt_probes(reader))
     matches = matching(probes, provider, name)
     if matches:
         return matches
@@ -95,15 +95,19 @@ def find(file: ProgramFile, provider: str, name: str) -> list[UsdtProbe]:
 
 def matching(probes: list[UsdtProbe], provider: str, name: str) -> list[UsdtProbe]:
     """Return the probes whose provider and name match."""
-    of, called = matcher(provider or "*"), matcher(name)
-    return [mark for mark in probes if of.fullmatch(mark.provider) and called.fullmatch(mark.name)]
+    provider_matcher, name_matcher = matcher(provider or "*"), matcher(name)
+    return [
+        mark
+        for mark in probes
+        if provider_matcher.fullmatch(mark.provider) and name_matcher.fullmatch(mark.name)
+    ]
 
 
 def none_called(location: str, provider: str, name: str, probes: list[UsdtProbe]) -> UsageError:
     """Return the error for an unknown probe, with similar names."""
     titles = [mark.title if provider else mark.name for mark in probes]
     probe_name = f"{provider}:{name}" if provider else name
-    return places.unknown(f"USDT probe of {location}", probe_name, titles, "readelf -n lists them")
+    return places.make_unknown_error(f"USDT probe of {location}", probe_name, titles, "readelf -n lists them")
 
 
 def in_command(
@@ -116,8 +120,8 @@ def in_command(
     probes, any_found = list[UsdtProbe](), False
     for path in [*paths, *dynamic_linker.opened_later(paths)]:
         with contextlib.suppress(UsageError), program_files.find(path) as file:
-            with file.reading() as read:
-                of_file = list(usdt_probes(read))
+            with file.reading() as reader:
+                of_file = list(usdt_probes(reader))
             probes += of_file
             matches = matching(of_file, provider, name)
             if matches:
@@ -145,8 +149,8 @@ def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile
     probes, any_found = list[UsdtProbe](), False
     for file in searched:
         of_file = list[UsdtProbe]()
-        with contextlib.suppress(UsageError), file.reading() as read:
-            of_file = list(usdt_probes(read))
+        with contextlib.suppress(UsageError), file.reading() as reader:
+            of_file = list(usdt_probes(reader))
         probes += of_file
         matches = matching(of_file, provider, name)
         any_found = any_found or bool(matches)

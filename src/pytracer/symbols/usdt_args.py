@@ -69,19 +69,19 @@ _NUMBER = r"-?(?:0[xX][0-9a-fA-F]+|[1-9]\d*|0)"
 def parse(text: str, file: Tables, address: int) -> tuple[UsdtArgument, ...]:
     """Parse the arguments of the probe at ``address`` (as the file numbers it). An argument that is not
     understood has ``trouble``."""
-    read = {_X86_64: _x86, _I386: _x86, _AARCH64: _arm64}.get(file.machine)
+    parse_operand = {_X86_64: _x86, _I386: _x86, _AARCH64: _arm64}.get(file.machine)
     locations = []
     for match in _WORD.finditer(text):
         sign, real, operand = match.groups()
         size = int(sign or (8 if file.width == 2 else 4))
         try:
-            if read is None:
+            if parse_operand is None:
                 raise _UnreadableError("the machine that the file is for is not known")
             if real:
                 raise _UnreadableError("it is a floating-point number")
             if abs(size) not in (1, 2, 4, 8):
                 raise _UnreadableError(f"it has {abs(size)} bytes")
-            argument = read(operand, file, address)
+            argument = parse_operand(operand, file, address)
             locations.append(
                 replace(argument, text=match[0], size=abs(size), signed=size < 0, narrow=file.width == 1)
             )

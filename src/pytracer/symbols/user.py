@@ -131,7 +131,7 @@ class UserSymbols:
         now, where the kernel does not report changes (:meth:`add_mapped`)."""
         generation = generation or (lambda: 0)
         for _ in range(2):  # it may have executed another program in between
-            begin, before = ktime.monotonic_ns(), generation()
+            begin, seen_first = ktime.monotonic_ns(), generation()
             image = memory_maps.image_of(pid)
             credentials = owners.credentials(pid)
             if credentials is None:
@@ -146,9 +146,9 @@ class UserSymbols:
                         program = program or _Program(account)
                         pairs = self._read(pid, text, program, account)
                         # Files are found by where they are mapped: until they are open, it is being read.
-                        end, after = ktime.monotonic_ns(), generation()
-                        program.readings.add(begin, end, before if before == after else 0, pairs)
-                        if before != after:
+                        end, seen_last = ktime.monotonic_ns(), generation()
+                        program.readings.add(begin, end, seen_first if seen_first == seen_last else 0, pairs)
+                        if seen_first != seen_last:
                             self._reread.add(pid)
                         self._programs[pid, image] = self._of_image[image] = program
                         if not program.made and any(map(_is_made, program.readings.current)):
@@ -162,24 +162,24 @@ class UserSymbols:
                 return False
         return False
 
-    def add_mapped(self, pid: int, mapping: Mapping, when: int) -> bool:
-        """Add a mapping with code that a process made at ``when`` (CLOCK_MONOTONIC, ns). Returns False if
-        its file is not found by name, so that the memory map has to be read to find it."""
+    def add_mapped(self, pid: int, mapping: Mapping, time: int) -> bool:
+        """Add a mapping with code that a process made at ``time`` (CLOCK_MONOTONIC, ns). Returns False
+        if its file is not found by name, so that the memory map has to be read to find it."""
         file = None
         with contextlib.suppress(OverBudgetError):
-            file = self._file(pid, mapping, self._account(pid), exact=False)
-        self._changes.setdefault(pid, MappingChanges()).add_mapping(mapping, file, when)
+            file = self._file(pid, mapping, self._account(pid), is_exact=False)
+        self._changes.setdefault(pid, MappingChanges()).add_mapping(mapping, file, time)
         if mapping.inode:
             self._reread.add(pid)
         return file is not None or not mapping.inode
 
-    def add_exec(self, pid: int, when: int) -> None:
+    def add_exec(self, pid: int, time: int) -> None:
         """Record that a process executed a program at that time."""
-        self._changes.setdefault(pid, MappingChanges()).add_everywhere(when)
+        self._changes.setdefault(pid, MappingChanges()).add_everywhere(time)
 
-    def add_fork(self, pid: int, parent: int, when: int) -> None:
+    def add_fork(self, pid: int, parent: int, time: int) -> None:
         """Record that a process was forked at that time, with all mappings of its ``parent``."""
-        insort(self._births.setdefault(pid, []), (when, parent))
+        insort(self._births.setdefault(pid, []), (time, parent))
 
     def add_break(self, begin: int, end: int) -> None:
         """Record that some mappings made between these times, by any process, are unknown."""
@@ -191,9 +191,9 @@ class UserSymbols:
         self._changes.setdefault(pid, MappingChanges()).add_move(begin, end)
         self._reread.add(pid)
 
-    def mark_unseen(self, pid: int, when: int) -> None:
+    def mark_unseen(self, pid: int, time: int) -> None:
         """Record that a mapping made at that time did not raise the process's generation."""
-        self._changes.setdefault(pid, MappingChanges()).mark_unseen(when)
+        self._changes.setdefault(pid, MappingChanges()).mark_unseen(time)
 
     def makes_functions(self, pid: int, image: int) -> bool:
         """Return whether a process has a perf map of the functions that it generates."""
@@ -228,19 +228,19 @@ class UserSymbols:
         perf_maps = dict[jit.PerfMap, list[int]]()
         for cell in np.unique(cells).tolist():
             indices = np.flatnonzero(cells == cell).tolist()
-            mapped = self._at(lineage, int(addresses[indices[0]]))
-            if isinstance(mapped, str):
-                for at in indices:
-                    names[at] = mapped
-            elif mapped.program.made and _is_made(mapped.mapping):
-                perf_maps.setdefault(mapped.program.made, []).extend(indices)
+            found = self._at(lineage, int(addresses[indices[0]]))
+            if isinstance(found, str):
+                for index in indices:
+                    names[index] = found
+            elif found.program.made and _is_made(found.mapping):
+                perf_maps.setdefault(found.program.made, []).extend(indices)
             else:
-                for at, known in zip(indices, _names_in(mapped, addresses[indices]), strict=True):
-                    names[at] = known
+                for index, symbol in zip(indices, _names_in(found, addresses[indices]), strict=True):
+                    names[index] = symbol
         for functions, indices in perf_maps.items():  # at once: each look takes time for every function
             functions_found = functions.find(addresses[indices], *self._window(pid, generation))
-            for at, name in zip(indices, functions_found, strict=True):
-                names[at] = name or UNKNOWN
+            for index, name in zip(indices, functions_found, strict=True):
+                names[index] = name or UNKNOWN
         return names
 
     def locate(self, pid: int, image: int, address: int) -> tuple[elf.Elf, int] | None:
@@ -262,8 +262,8 @@ class UserSymbols:
         if generation is None:
             return jit.LATEST, jit.LATEST
         epochs = self._epochs.get(pid, []) if generation else []
-        after = bisect_right(epochs, (generation, jit.LATEST))
-        return generation, epochs[after][1] if after < len(epochs) else jit.LATEST
+        index = bisect_right(epochs, (generation, jit.LATEST))
+        return generation, epochs[index][1] if index < len(epochs) else jit.LATEST
 
     def account(self, pid: int, image: int) -> Account | None:
         """Return the account that pays for the names of a process; None if the process was not noticed."""
@@ -324,8 +324,8 @@ class UserSymbols:
         """Return the mapping of an address, or the text to show instead of a name."""
         for program, changes, generation, forked_at in lineage:
             if generation is None:
-                latest = program.readings.latest(address)
-                return _Found(program, *latest) if latest else ASTRAY if program.readings else UNKNOWN
+                last = program.readings.latest(address)
+                return _Found(program, *last) if last else ASTRAY if program.readings else UNKNOWN
             span = changes.span(address, generation, self._breaks)
             if not span.known:
                 break
@@ -334,9 +334,9 @@ class UserSymbols:
             mapping = program.readings.at(address, span, generation if self.blind else 0)
             if len(mapping) == 1:
                 return _Found(program, *mapping[0])
-            mapped_later = changes.mapping_made_at(address, span.begin)
-            if mapped_later and not mapping:
-                return _Found(program, *mapped_later)
+            later = changes.mapping_made_at(address, span.begin)
+            if later and not mapping:
+                return _Found(program, *later)
             if mapping or span.begin > forked_at:
                 break
         if any(
@@ -348,7 +348,7 @@ class UserSymbols:
         return ASTRAY if has_history else UNKNOWN
 
     def _file(
-        self, pid: int, mapping: Mapping, account: Account | None, *, exact: bool = True
+        self, pid: int, mapping: Mapping, account: Account | None, *, is_exact: bool = True
     ) -> _File | None:
         """Return the file of a mapping. A rewritten file is a new one, though its inode may be the same.
         Without an account, the file's owner is charged."""
@@ -359,14 +359,14 @@ class UserSymbols:
                 self._vdso = _File(memory, self._budget.account(0, "the vDSO"))
             return self._vdso
         of_file = mapping.inode and not _is_anonymous(mapping)
-        handle = memory_maps.find_file(pid, mapping, exact=exact) if of_file else None
+        handle = memory_maps.find_file(pid, mapping, is_exact=is_exact) if of_file else None
         if handle is None:
             return None
         with handle:
-            at = handle.stat
-            key = at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
+            status = handle.stat
+            key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
             if key not in self._files or self._files[key].was_skipped:
-                account = account or self._budget.account(at.st_uid, f"file {harmless(mapping.path)}")
+                account = account or self._budget.account(status.st_uid, f"file {harmless(mapping.path)}")
                 account.check()
                 if self._open >= _OPEN:
                     for file in self._files.values():
@@ -381,19 +381,19 @@ class UserSymbols:
             return self._files[key]
 
 
-def _names_in(mapped: _Found, addresses: Array) -> Iterable[str]:
+def _names_in(found: _Found, addresses: Array) -> Iterable[str]:
     """Return the names of addresses in one mapping."""
-    mapping, file = mapped.mapping, mapped.file
+    mapping, file = found.mapping, found.file
     if _is_anonymous(mapping):
         return [ANONYMOUS] * len(addresses)
     if not mapping.inode and file is None:
         return [mapping.name or UNKNOWN] * len(addresses)
     offsets = addresses - np.uint64(mapping.start) + np.uint64(mapping.offset)
-    read = file.read(mapped.program.account) if file is not None else None
-    if read is None:
+    program_file = file.read(found.program.account) if file is not None else None
+    if program_file is None:
         return [f"{mapping.name}+0x{offset:x}" for offset in offsets.tolist()]
-    places = read.address_of(offsets)
+    places = program_file.address_of(offsets)
     return [
         name or f"{mapping.name}+0x{file_offset:x}"
-        for name, file_offset in zip(read.functions.find(places), places.tolist(), strict=True)
+        for name, file_offset in zip(program_file.functions.find(places), places.tolist(), strict=True)
     ]

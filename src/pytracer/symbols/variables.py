@@ -18,8 +18,8 @@ def find_variable(file: Tables, name: bytes, offset: int) -> tuple[int, int] | N
         return None
     address = offset - int(inside[0]["offset"]) + int(inside[0]["vaddr"])
     for symbols, strings, _ in symtab.raw_tables(file):
-        same = np.isin(symbols["name"], symtab.places_of(name, strings)) & (symbols["shndx"] != 0)
-        variables = symbols[same & (symbols["info"] & 0xF == _OBJECT)]
+        is_match = np.isin(symbols["name"], symtab.name_offsets_of(name, strings)) & (symbols["shndx"] != 0)
+        variables = symbols[is_match & (symbols["info"] & 0xF == _OBJECT)]
         if len(variables):
             return int(variables[0]["value"]) - address, int(variables[0]["size"])
     return None

@@ -46,13 +46,13 @@ class Auditor:
 
     def result(self) -> AuditResult:
         """Compare. Everything is detached, and all items were added."""
-        before, attached, detaching, after = self._readings
+        count_before, count_attached, count_detaching, count_after = self._readings
         return AuditResult(
             self._counter.source,
             self._seen,
             self._lost,
-            detaching - attached,
-            after - before,
+            count_detaching - count_attached,
+            count_after - count_before,
             self._audit.tolerance,
             time.time(),
         )

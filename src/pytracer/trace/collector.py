@@ -159,13 +159,13 @@ def check_schema(plan: Plan, maps: Mapping[str, Map]) -> None:
                 " member 'seen'",
                 hint="add u64 seen to the struct, and set it to bpf_ktime_get_ns() with each value",
             )
-    needed = [("ns", of_value)] if schema.is_stream else []
-    needed += [("pid", of_key), ("image", of_key), ("generation", of_key)] if schema.is_stacks else []
-    needed += [("slot", of_key)] if schema.is_histogram else []
-    needed += [(column.source, of_key) for column in schema.keys if column.source]
-    needed += [(column.source, of_value) for column in schema.values if column.source]
+    required = [("ns", of_value)] if schema.is_stream else []
+    required += [("pid", of_key), ("image", of_key), ("generation", of_key)] if schema.is_stacks else []
+    required += [("slot", of_key)] if schema.is_histogram else []
+    required += [(column.source, of_key) for column in schema.keys if column.source]
+    required += [(column.source, of_value) for column in schema.values if column.source]
     c_file = plan.request.tracer.c_file
-    for field, members in needed:
+    for field, members in required:
         if field not in members:
             raise SchemaError(
                 f"{file}: column field {field!r} is no member of map {table.name!r} in {c_file}",

@@ -71,8 +71,8 @@ class ResultDecoder:
             for dtype in (table.key, table.value)
             for name, field in (dtype.fields or {}).items()
         }
-        numeric = {name: dtype.kind in "iu" and not dtype.shape for name, dtype in members.items()}
-        check_decoders(plan.schema, self._decoders, plan.request.tracer.file, numeric)
+        is_numeric = {name: dtype.kind in "iu" and not dtype.shape for name, dtype in members.items()}
+        check_decoders(plan.schema, self._decoders, plan.request.tracer.file, is_numeric)
 
     def decode_rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | Stacks:
         """Decode rows that were read now and cover ``seconds``."""
@@ -81,12 +81,12 @@ class ResultDecoder:
             rows = _unbalanced(rows, self._schema.output.columns[0].source)
         if self._symbolize is not None:
             return self._symbolize(rows, self._schema, self._ranking, self._decoders, moment)
-        shown = shape_rows(rows, self._schema, self._ranking, self._decoders, moment, self._computed)
-        if self._schema.is_profile and isinstance(shown, Snapshot):
-            shown = profile(shown)
-            if shown.unnamed:
-                self._warn(f"calls without a name are not in the profile: {', '.join(shown.unnamed)}")
-        return shown
+        item = shape_rows(rows, self._schema, self._ranking, self._decoders, moment, self._computed)
+        if self._schema.is_profile and isinstance(item, Snapshot):
+            item = profile(item)
+            if item.unnamed:
+                self._warn(f"calls without a name are not in the profile: {', '.join(item.unnamed)}")
+        return item
 
     def decode_batch(self, records: Array) -> Batch:
         """Decode records of a stream, shape (n,)."""

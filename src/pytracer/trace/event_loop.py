@@ -61,11 +61,11 @@ class EventLoop:
         """True once every watched process has exited."""
         return not self._processes
 
-    def wait(self, until: float | None, stream: int | None = None) -> bool:
-        """Wait until the monotonic clock reads ``until``, ``stream`` is readable, or another event. Returns
-        True if ``stream`` is readable."""
+    def wait(self, deadline: float | None, stream: int | None = None) -> bool:
+        """Wait until the monotonic clock reads ``deadline``, ``stream`` is readable, or another event.
+        Returns True if ``stream`` is readable."""
         ready = False
-        timeout = None if until is None else max(until - time.monotonic(), 0) * 1000
+        timeout = None if deadline is None else max(deadline - time.monotonic(), 0) * 1000
         if stream is not None:
             self._poll.register(stream, select.POLLIN)
         try:

@@ -93,9 +93,9 @@ class LaunchedCommand:
             self.status = 127
             (number,) = struct.unpack("i", data)
             if number & _CANNOT_CONFINE:
-                why = os.strerror(number & ~_CANNOT_CONFINE)
+                reason = os.strerror(number & ~_CANNOT_CONFINE)
                 raise UnsupportedError(
-                    f"the kernel takes no filter of system calls: {why}", hint="CONFIG_SECCOMP_FILTER"
+                    f"the kernel takes no filter of system calls: {reason}", hint="CONFIG_SECCOMP_FILTER"
                 )
             raise PytracerError(f"cannot execute {self.name!r}: {os.strerror(number)}")
 
@@ -138,9 +138,9 @@ def _restore_or_exit() -> None:
 def _redirect_or_exit(stdout: int | None, stderr: int | None) -> None:
     try:
         # Both are copied before one takes a place that the other may have.
-        copies = [(os.dup(fd), place) for fd, place in ((stdout, 1), (stderr, 2)) if fd is not None]
-        for copy, place in copies:
-            os.dup2(copy, place)
+        copies = [(os.dup(fd), target) for fd, target in ((stdout, 1), (stderr, 2)) if fd is not None]
+        for copy, target in copies:
+            os.dup2(copy, target)
             os.close(copy)
     except BaseException:  # what runs above belongs to the parent
         os._exit(127)

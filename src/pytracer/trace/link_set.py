@@ -19,11 +19,11 @@ class LinkSet:
     """The links of a plan. ``attached`` are those that still are, ``detached`` those that were."""
 
     def __init__(
-        self, plan: Plan, run: RunFacts, say: Callable[[str], None], warn: Callable[[str], None]
+        self, plan: Plan, run: RunFacts, log: Callable[[str], None], warn: Callable[[str], None]
     ) -> None:
-        """Create an empty set. ``say`` gets a line for each program, ``warn`` warnings for the user."""
+        """Create an empty set. ``log`` gets a line for each program, ``warn`` warnings for the user."""
         self._plan, self._run = plan, run
-        self._say, self._warn = say, warn
+        self._log, self._warn = log, warn
         self.attached: list[Link] = []
         self.detached: list[Link] = []
         self._watched: list[Link] = []  # of those attached, the ones whose target may be removed
@@ -37,25 +37,27 @@ class LinkSet:
         iterators: list[Link] = []
         gaps: dict[str, list[str]] = {}
         with step("attaching", len(self._plan.probes)) as attaching:
-            for chosen in reversed(self._plan.probes):
-                load, place = load_of(self._plan, chosen), self._target(chosen)
-                if chosen.probe.targets:
-                    links = named.attach(chosen.probe, chosen.target_id_source, place, programs.get(load))
+            for chosen_probe in reversed(self._plan.probes):
+                load, target = load_of(self._plan, chosen_probe), self._target(chosen_probe)
+                if chosen_probe.probe.targets:
+                    links = named.attach(
+                        chosen_probe.probe, chosen_probe.target_id_source, target, programs.get(load)
+                    )
                 else:
-                    links = attacher_of(chosen.probe).attach(chosen.probe, place, programs[load])
+                    links = attacher_of(chosen_probe.probe).attach(chosen_probe.probe, target, programs[load])
                 self.attached += links
-                iterators += links if chosen.probe.kind == "iterator" else []
+                iterators += links if chosen_probe.probe.kind == "iterator" else []
                 self._watched += [link for link in links if link.place]
                 for note in dict.fromkeys(link.note for link in links if link.note):
                     self._warn(note)
                 places = ", ".join(f"{link.place}: {link.how}" for link in links if link.how)
-                where = f"{chosen.probe.kind} {places}" if places else chosen.target
-                self._say(f"attached {chosen.probe.program} to {where}")
+                description = f"{chosen_probe.probe.kind} {places}" if places else chosen_probe.target
+                self._log(f"attached {chosen_probe.probe.program} to {description}")
                 for gap in dict.fromkeys(link.uncounted for link in links if link.uncounted):
-                    gaps.setdefault(gap, []).append(chosen.probe.program)
+                    gaps.setdefault(gap, []).append(chosen_probe.probe.program)
                 attaching.advance()
         for gap, names in gaps.items():
-            self._say(f"{gap}: {', '.join(dict.fromkeys(names))}")
+            self._log(f"{gap}: {', '.join(dict.fromkeys(names))}")
         self._had_watched = bool(self._watched)
         named.report_failures()
         if iterators and not self._plan.schema.is_listing:
@@ -64,14 +66,14 @@ class LinkSet:
 
             run(iterators)
 
-    def _target(self, chosen: ChosenProbe) -> AttachTarget:
+    def _target(self, chosen_probe: ChosenProbe) -> AttachTarget:
         return AttachTarget(
-            chosen.name,
+            chosen_probe.name,
             self._plan.request.interfaces,
-            chosen.choice,
-            chosen.rate,
+            chosen_probe.choice,
+            chosen_probe.rate,
             command=self._run.command,
-            members=chosen.members,
+            members=chosen_probe.members,
             cgroups=self._plan.attach_cgroups,
         )
 
@@ -84,14 +86,14 @@ class LinkSet:
         """Warn of targets that were removed. Returns False once none is left, or all is detached."""
         if not self._watched:
             return not self._had_watched
-        troubled = [(link, trouble) for link in self._watched if (trouble := link.poll_detached)]
+        detached_links = [(link, trouble) for link in self._watched if (trouble := link.poll_detached)]
         # Of a place that has several links, once.
         for message in dict.fromkeys(
-            f"{link.target_kind} {link.place}: {trouble}" for link, trouble in troubled
+            f"{link.target_kind} {link.place}: {trouble}" for link, trouble in detached_links
         ):
             self._warn(message)
-        over = [link for link, _ in troubled if link.is_over]
-        self._watched = [link for link in self._watched if link not in over]
+        lost_links = [link for link, _ in detached_links if link.is_over]
+        self._watched = [link for link in self._watched if link not in lost_links]
         return bool(self._watched)
 
     def detach(self) -> None:

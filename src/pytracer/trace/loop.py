@@ -53,23 +53,23 @@ class Trace:
         request: Request,
         facts: Callable[[], KernelInfo],
         *,
-        waiting: EventLoop | None = None,
-        say: Callable[[str], None] | None = None,
+        events: EventLoop | None = None,
+        log: Callable[[str], None] | None = None,
         warn: Callable[[str], None] | None = None,
         output: tuple[int | None, int | None] = (None, None),
         keep_rows: bool = False,
-        nap: float = NAP,
+        poll_pause: float = NAP,
     ) -> None:
         """Build, load, attach, and fork the command. Raises what :mod:`pytracer.errors` lists."""
         check_request(request)
         self.lost = self.difference = 0
         self.status = 0
         self._request = request
-        self._say = say or discard_line
+        self._log = log or discard_line
         self._warn = warn or discard_line
-        self._own = waiting is None
-        self._events = waiting or EventLoop()
-        self._nap = nap
+        self._own = events is None
+        self._events = events or EventLoop()
+        self._poll_pause = poll_pause
         self._command: LaunchedCommand | None = None
         self._session: Session | None = None
         self._polled = False  # the command's end has to be asked for
@@ -94,7 +94,7 @@ class Trace:
                 run=RunFacts(self._command.pid if self._command else 0, is_own=not self._own),
                 stop_requested=lambda: self._events.stop_requested(command=False),
                 before_attach=self._read_counter,
-                say=self._say,
+                log=self._log,
                 warn=self._warn,
                 keep_rows=keep_rows,
             )
@@ -168,9 +168,11 @@ class Trace:
                 self._session.close()
         finally:
             if self._command is not None:
-                over = self._command.poll() is None and not self._events.stop_requested(command=False)
+                stopped_early = self._command.poll() is None and not self._events.stop_requested(
+                    command=False
+                )
                 self._command.terminate()
-                self.status = 0 if over else self._command.status or 0
+                self.status = 0 if stopped_early else self._command.status or 0
                 self._command = None
             if self._session is not None:
                 self.status = self._session.collector.exit_code or self.status
@@ -196,16 +198,16 @@ class Trace:
         if self._command:
             self._polled = not self._events.watch_command(self._command.pid)
             self._command.release()
-        self._say("tracing")
-        seen = False
+        self._log("tracing")
+        has_results = False
         for item in self._collect(session):
             if isinstance(item, Loss):
                 self.lost += item.lost
-                seen = seen or item.reason != MISSED  # what an event lost was seen
+                has_results = has_results or item.reason != MISSED  # what an event lost was seen
             elif isinstance(item, Totals):
-                seen = seen or any(item.counts.values())
+                has_results = has_results or any(item.counts.values())
             elif not isinstance(item, Statement):
-                seen = seen or len(item) > 0
+                has_results = has_results or len(item) > 0
             if self._auditor:
                 self._auditor.add(item)
             yield item
@@ -213,7 +215,7 @@ class Trace:
             result = self._auditor.result()
             self.difference = result.difference
             yield result
-        if not seen and (self.plan.files or self._request.follows):
+        if not has_results and (self.plan.files or self._request.follows):
             for line in unseen.reasons(self.plan, self._traced()):
                 self._warn(line)
 
@@ -224,8 +226,8 @@ class Trace:
     def _collect(self, session: Session) -> Iterator[Item]:
         if self.schema.is_listing:
             return self._list_items(session)
-        whole = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
-        interval = None if whole and not self.schema.is_stream else _INTERVAL
+        is_whole_run = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
+        interval = None if is_whole_run and not self.schema.is_stream else _INTERVAL
         traced = self._request.processes
         self._ends_with_traced = bool(traced) and self._events.watch_exit(traced)
         return results(
@@ -236,7 +238,7 @@ class Trace:
             end=self._end,
             wake_at=lambda: time.monotonic() + _POLLED if self._polled else None,
             buffer=self.plan.buffer,
-            nap=self._nap,
+            poll_pause=self._poll_pause,
         )
 
     def _end(self) -> None:

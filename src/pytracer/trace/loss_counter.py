@@ -22,14 +22,18 @@ class LossCounter:
     """Adds up the losses that programs, links and the collector count, and reports increases."""
 
     def __init__(
-        self, loaded: LoadedPrograms, links: LinkSet, collector: Collector, say: Callable[[str], None]
+        self,
+        loaded_programs: LoadedPrograms,
+        links: LinkSet,
+        collector: Collector,
+        log: Callable[[str], None],
     ) -> None:
-        """Count from now on; ``say`` gets the number of calls that had not returned at the end."""
-        self._table = loaded.module.maps.get(_LOSSES)
-        self._recursions = loaded.module.maps.get(_RECURSIONS)
-        self._programs, self._links, self._collector = loaded.programs, links, collector
-        self._say = say
-        calls = loaded.module.maps.get("pt_calls")
+        """Count from now on; ``log`` gets the number of calls that had not returned at the end."""
+        self._table = loaded_programs.module.maps.get(_LOSSES)
+        self._recursions = loaded_programs.module.maps.get(_RECURSIONS)
+        self._programs, self._links, self._collector = loaded_programs.programs, links, collector
+        self._log = log
+        calls = loaded_programs.module.maps.get("pt_calls")
         self.calls = None if calls is None else InflightCalls(calls)
         self._reported: dict[str, int] = {}
 
@@ -56,18 +60,18 @@ class LossCounter:
         counts[TRUNCATED] += self._collector.truncated
         counts[MISSED] = self._missed() + self._links.missed
         if self.calls is not None:
-            counts[UNWOUND] += self.calls.count_unwound(self._say, is_over=not self._links.attached)
+            counts[UNWOUND] += self.calls.count_unwound(self._log, is_over=not self._links.attached)
         return counts
 
     def _missed(self) -> int:
         """Count the runs of programs that the kernel skipped, without those that a run itself had caused."""
         caused = self._caused()
         for _ in range(_READINGS):
-            missed = sum(map(recursion_misses, self._programs.values()))
-            before, caused = caused, self._caused()
-            if caused == before:  # else runs went on between the two readings, and they do not fit
+            misses = sum(map(recursion_misses, self._programs.values()))
+            previous, caused = caused, self._caused()
+            if caused == previous:  # else runs went on between the two readings, and they do not fit
                 break
-        return max(missed - caused, 0)
+        return max(misses - caused, 0)
 
     def _caused(self) -> int:
         return 0 if self._recursions is None else int(self._recursions.read()[1].sum())

@@ -23,8 +23,8 @@ def _check_permissions(request: Request) -> None:
     probes = [
         p for hook in request.tracer.hooks for alternative in hook.alternatives for p in alternative.probes
     ]
-    needed = dict.fromkeys(name for probe in probes for name in probe.needs)
-    require_capabilities(needed or TRACING, f"pytracer {request.tracer.name}")
+    capabilities = dict.fromkeys(name for probe in probes for name in probe.needs)
+    require_capabilities(capabilities or TRACING, f"pytracer {request.tracer.name}")
 
 
 def _check_process_ids(request: Request) -> None:

@@ -25,7 +25,7 @@ from pytracer.trace.source_check import check_options
 def load_plan(
     plan: Plan,
     *,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     warn: Callable[[str], None],
     stop_requested: Callable[[], bool],
 ) -> LoadedPrograms:
@@ -33,19 +33,19 @@ def load_plan(
     Raises what :mod:`pytracer.errors` lists."""
     tracer = plan.request.tracer
     raise_fd_limit(2 * len(plan.probes))  # a program and what holds it, at the most
-    wanted = dict.fromkeys(load_of(plan, chosen) for chosen in plan.probes)
+    requests = dict.fromkeys(load_of(plan, chosen_probe) for chosen_probe in plan.probes)
     if plan.program != "c":
         lesson = importlib.import_module(f"pytracer.bpf.asm.lessons.{tracer.name}")
-        say(f"program: {plan.program}, from {lesson.__name__}")
+        log(f"program: {plan.program}, from {lesson.__name__}")
         built: Module = lesson.build(plan.config, plan.rows)
-        return LoadedPrograms(built, {one: load_program(built, one) for one in wanted})
+        return LoadedPrograms(built, {request: load_program(built, request) for request in requests})
     text = read_source(tracer.c_file, plan.generated)
     check_options(tracer, text)
     recipe = Recipe(
         name=tracer.c_file,
         text=text,
         cflags=tuple(plan.cflags),
-        programs=tuple(dict.fromkeys(one.program for one in wanted)),
+        programs=tuple(dict.fromkeys(request.program for request in requests)),
         events=tuple(
             c.name
             for c in plan.probes
@@ -54,13 +54,13 @@ def load_plan(
         headers=plan.request.headers,
         pack=plan.request.pack,
     )
-    loaded = open_programs(recipe, tuple(wanted), log=say, warn=warn, stop_requested=stop_requested)
+    programs = open_programs(recipe, tuple(requests), log=log, warn=warn, stop_requested=stop_requested)
     try:
-        _check_filters(plan, loaded.module)
+        _check_filters(plan, programs.module)
     except BaseException:
-        loaded.module.close()
+        programs.module.close()
         raise
-    return loaded
+    return programs
 
 
 def _check_filters(plan: Plan, module: Module) -> None:
@@ -89,19 +89,19 @@ def _check_filters(plan: Plan, module: Module) -> None:
             )
 
 
-def load_of(plan: Plan, chosen: ChosenProbe) -> ProgramLoad:
+def load_of(plan: Plan, chosen_probe: ChosenProbe) -> ProgramLoad:
     """Return the load request of a program, with the user's packet filter as prologue if there is one."""
     pids = plan.request.filters.get(Filter.PID)
     process = None if pids is None else int.from_bytes(pids[0], sys.byteorder) if len(pids) == 1 else 0
-    load = target_programs.make_program_load(chosen.probe, chosen.target_id_source, process)
-    wanted = plan.request.filter
-    if wanted is None:
+    load = target_programs.make_program_load(chosen_probe.probe, chosen_probe.target_id_source, process)
+    packet_filter = plan.request.filter
+    if packet_filter is None:
         return load
     from pytracer.bpf.asm.packet_filter import PacketContext, prologue
 
     context = PacketContext.FRAME if load.as_.type is ProgType.XDP else PacketContext.SKB
-    before = prologue(wanted, context, load.as_.result)
-    return replace(load, as_=replace(load.as_, prologue=before))
+    filter_prologue = prologue(packet_filter, context, load.as_.result)
+    return replace(load, as_=replace(load.as_, prologue=filter_prologue))
 
 
 def _is_read(event: str, text: str) -> bool:

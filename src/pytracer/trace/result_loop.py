@@ -27,7 +27,7 @@ def results(
     end: Callable[[], None],
     wake_at: Callable[[], float | None] = lambda: None,
     buffer: int = 0,
-    nap: float = NAP,
+    poll_pause: float = NAP,
 ) -> Iterator[Item]:
     """Yield results as they come.
 
@@ -39,29 +39,31 @@ def results(
         end: detaches what is attached; called once, before the last results are read.
         wake_at: returns a time at which ``should_stop`` has to be called; None: whenever it wakes up.
         buffer: the size of the ring in bytes, if there is one.
-        nap: seconds that a stream is left alone after it gave something.
+        poll_pause: seconds that a stream is left alone after it gave something.
     """
     collector = source.collector
     full, napping = False, False
-    much = min(buffer // 8, _MUCH)
+    flush_size = min(buffer // 8, _MUCH)
     while True:
-        ready = _wait(collector, events, (0 if full else clock.next, wake_at()), nap if napping else None)
+        ready = _wait(
+            collector, events, (0 if full else clock.next, wake_at()), poll_pause if napping else None
+        )
         source.poll()
         now = time.monotonic()
         stop = should_stop() or clock.is_over(now)
         # What is readable and gives nothing (a record that is still being written) is left alone, too.
-        full, napping, read = False, ready, 0
+        full, napping, read_bytes = False, ready, 0
         for batch in () if stop else collector.batches():
             yield batch
             napping = True
-            read += batch.records.nbytes
-            if batch.records.nbytes < much and not collector.has_pending:
+            read_bytes += batch.records.nbytes
+            if batch.records.nbytes < flush_size and not collector.has_pending:
                 break
             # In a flood there is always more, and whoever shows it may be slow.
             if full := should_stop() or clock.is_due(time.monotonic()):
                 break
         stop = stop or collector.is_finished
-        full = full or read > buffer // 8  # the ring would be full before long
+        full = full or read_bytes > buffer // 8  # the ring would be full before long
         if not stop and not clock.tick(now):
             collector.drain_rows()
             continue
@@ -77,13 +79,13 @@ def results(
 
 
 def _wait(
-    collector: Collector, events: EventLoop, moments: tuple[float | None, ...], nap: float | None
+    collector: Collector, events: EventLoop, moments: tuple[float | None, ...], poll_pause: float | None
 ) -> bool:
-    """Wait until the first of ``moments``, or until something may be read, but for the length of a ``nap``.
-    Returns True if a stream is readable."""
-    napping = nap is not None
-    interval = nap if napping else collector.poll_interval
+    """Wait until the first of ``moments``, or until something may be read, but for the length of a
+    ``poll_pause``. Returns True if a stream is readable."""
+    napping = poll_pause is not None
+    interval = poll_pause if napping else collector.poll_interval
     if interval is not None:
         moments += (time.monotonic() + interval,)
-    until = min((moment for moment in moments if moment is not None), default=None)
-    return events.wait(until, None if napping else collector.fileno)
+    deadline = min((moment for moment in moments if moment is not None), default=None)
+    return events.wait(deadline, None if napping else collector.fileno)

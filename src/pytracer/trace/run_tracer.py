@@ -52,17 +52,17 @@ class Signals(EventLoop):
     def handled(self) -> Iterator[Signals]:
         """Install signal handlers for the length of the block, and close the loop at its end."""
         numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD]
-        before = {
+        previous_handlers = {
             number: inherited.handle(number, self._note) for number in filter(inherited.is_ours, numbers)
         }
-        before[signal.SIGALRM] = inherited.handle(signal.SIGALRM, self._note)
+        previous_handlers[signal.SIGALRM] = inherited.handle(signal.SIGALRM, self._note)
         wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         try:
             yield self
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
+            for number, handler in previous_handlers.items():
                 inherited.handle(number, handler)
             self.close()
 
@@ -164,15 +164,15 @@ class Emitter:
 
     def _finish(self, losses: list[Loss]) -> None:
         """Show losses, and flush the sink."""
-        shown = 0
+        shown_count = 0
         try:
             for loss in losses:
                 self._write(lambda loss=loss: self._sink.emit(loss))  # type: ignore[misc]
-                shown += 1
+                shown_count += 1
             self._write(self._sink.close)
         except _SkippedError:
             self._ignores_signals = True
-            self._give_up(losses[shown:])
+            self._give_up(losses[shown_count:])
             self._sink.close()
 
     def _give_up(self, losses: list[Loss]) -> None:
@@ -230,11 +230,11 @@ class Emitter:
                 if self._leaving or (self._trace.schema.is_stream and self._output.is_full()):
                     self._skip()
         elif self._signals.stop_requested(command=self._trace.has_command):
-            again = self._deadline is not None
+            is_repeated = self._deadline is not None
             self._ask()
             if self._writing and self._trace.schema.is_stream:
                 self._trace.detach()  # the write may wait for a reader, and probes would stay
-            if again and number == signal.SIGINT:
+            if is_repeated and number == signal.SIGINT:
                 self._skip()
 
     def _skip(self) -> None:
@@ -254,28 +254,28 @@ def run(
     facts: Callable[[], KernelInfo],
     sink: Sink,
     *,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     warn: Callable[[str], None],
-    strict: bool,
+    is_strict: bool,
     output: SinkFile,
     ready: Callable[[Plan], None] = lambda _: None,
 ) -> int:
     """Run a tracer to its end and return the exit status.
 
     It is the command's, where there is one, unless the run was over before the command and ended it: then 0.
-    ``say`` and ``warn`` are the Session's; ``output`` is the sink's file; ``ready`` is called once all is
+    ``log`` and ``warn`` are the Session's; ``output`` is the sink's file; ``ready`` is called once all is
     attached.
-    Raises LossError under ``strict`` where anything was lost or the audit differs, after everything was
+    Raises LossError under ``is_strict`` where anything was lost or the audit differs, after everything was
     shown; BrokenPipeError where nobody reads standard output any more.
     """
     with (
         Signals().handled() as signals,
-        Trace(request, facts, waiting=signals, say=say, warn=warn) as trace,
+        Trace(request, facts, events=signals, log=log, warn=warn) as trace,
     ):
         ready(trace.plan)
         Emitter(trace, sink, output, signals, warn).run()
-    if strict and trace.lost:
+    if is_strict and trace.lost:
         raise LossError(f"{trace.lost} lost", hint="the 'lost' lines show the reasons")
-    if strict and trace.difference:
+    if is_strict and trace.difference:
         raise LossError(f"the kernel counted {abs(trace.difference)} more or fewer", hint="the 'audit' line")
     return trace.status

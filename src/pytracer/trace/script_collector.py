@@ -41,15 +41,17 @@ class ScriptCollector(StreamCollector):
         assert plan.script is not None
         self._script: CompiledScript = plan.script
         self._maps = maps
-        self._by_name = {one.name: one for one in self._script.maps}
+        self._by_name = {script_map.name: script_map for script_map in self._script.maps}
         self._exit_code: int | None = None
         self._announced = self._has_read = False
         self._look_at = self._started = 0.0
         found = [
-            (one, tuple(process_words(one.keys)), tuple(process_words((one.value,))))
-            for one in self._script.maps
+            (script_map, tuple(process_words(script_map.keys)), tuple(process_words((script_map.value,))))
+            for script_map in self._script.maps
         ]
-        self._with_processes = [(one, keys, values) for one, keys, values in found if keys or values]
+        self._with_processes = [
+            (script_map, keys, values) for script_map, keys, values in found if keys or values
+        ]
         config = self._script.config
         self._reader = ValueReader(
             self._script.targets,
@@ -94,8 +96,8 @@ class ScriptCollector(StreamCollector):
         if not self._with_processes or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + _LOOK
-        for one, in_keys, in_values in self._with_processes:
-            for rows, columns in zip(self._map(one).read(), (in_keys, in_values), strict=True):
+        for script_map, in_keys, in_values in self._with_processes:
+            for rows, columns in zip(self._map(script_map).read(), (in_keys, in_values), strict=True):
                 if len(rows) and columns:
                     words = np.ascontiguousarray(rows).view(np.uint64).reshape(len(rows), -1)
                     self._reader.symbols.notice_new(processes(words, columns))
@@ -147,12 +149,12 @@ class ScriptCollector(StreamCollector):
             action = self._script.actions[number]
             if action.kind != "printf":
                 continue
-            chosen = np.flatnonzero(actions == number)
-            data = records["data"] if len(chosen) == len(records) else records["data"][chosen]
+            selection = np.flatnonzero(actions == number)
+            data = records["data"] if len(selection) == len(records) else records["data"][selection]
             text = format_lines(self._reader, action.pieces, action.fields, data)
-            if len(chosen) == len(records):
+            if len(selection) == len(records):
                 return text
-            for position, line in zip(chosen.tolist(), text, strict=True):
+            for position, line in zip(selection.tolist(), text, strict=True):
                 lines[position] = line
         return lines
 
@@ -163,44 +165,46 @@ class ScriptCollector(StreamCollector):
         if self._plan.request.interval is not None:
             from pytracer.enrich.script_tables import tabulate
 
-            for one in self._script.maps:
-                if not self._map(one).is_empty:
-                    yield tabulate(one, self._show(one), time.monotonic() - self._started)
+            for script_map in self._script.maps:
+                if not self._map(script_map).is_empty:
+                    yield tabulate(script_map, self._show(script_map), time.monotonic() - self._started)
 
     def read_summary(self) -> Iterator[Item]:
         """Yield the maps, if the script's settings do not say otherwise."""
         if self._script.config["print_maps_on_exit"] in ("0", "false"):
             return
-        ordered = sorted(self._script.maps, key=lambda one: one.name)
-        shown = [self._show(one) for one in ordered if not self._map(one).is_empty]
-        yield _batch_of([ScriptOutput("", None, "\n"), *shown])
+        ordered = sorted(self._script.maps, key=lambda script_map: script_map.name)
+        items = [self._show(script_map) for script_map in ordered if not self._map(script_map).is_empty]
+        yield _batch_of([ScriptOutput("", None, "\n"), *items])
 
     def close(self) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""
         super().close()
         self._reader.close()
 
-    def _show(self, one: ScriptMap, top: int = 0, divisor: int = 0) -> ScriptOutput:
-        keys, values = self._map(one).read()
-        return show_map(one, keys, values, self._reader, top, divisor)
+    def _show(self, script_map: ScriptMap, top: int = 0, divisor: int = 0) -> ScriptOutput:
+        keys, values = self._map(script_map).read()
+        return show_map(script_map, keys, values, self._reader, top, divisor)
 
-    def _map(self, one: ScriptMap) -> Map:
-        return find_map(self._plan, self._maps, one.c_name)
+    def _map(self, script_map: ScriptMap) -> Map:
+        return find_map(self._plan, self._maps, script_map.c_name)
 
     # Actions
 
     def _errorf(self, action: Action, data: bytes) -> ScriptOutput:
         text = self._reader.printf(action.pieces, action.fields, data).rstrip("\n")
-        place, _, more = action.text.partition("\n")
-        return ScriptOutput("error", text, "\n".join((f"{place}: ERROR: {text}", *more.splitlines(), "")))
+        position, _, excerpt = action.text.partition("\n")
+        return ScriptOutput(
+            "error", text, "\n".join((f"{position}: ERROR: {text}", *excerpt.splitlines(), ""))
+        )
 
     def _helper_error(self, action: Action, _data: bytes) -> ScriptOutput:
-        place, _, excerpt = action.text.partition("\n")
+        position, _, excerpt = action.text.partition("\n")
         [code] = action.numbers
         message = os.strerror(-code) if code else "Can't lookup map element because it does not exist."
-        about = f"Failed to {action.map}: {message} ({code})" if code else message
-        more = f"Additional Info - helper: {action.map}, retcode: {code}"
-        file, line, columns = place.rsplit(":", 2)
+        summary = f"Failed to {action.map}: {message} ({code})" if code else message
+        detail = f"Additional Info - helper: {action.map}, retcode: {code}"
+        file, line, columns = position.rsplit(":", 2)
         data = {
             "msg": message,
             "helper": action.map,
@@ -209,7 +213,7 @@ class ScriptCollector(StreamCollector):
             "line": int(line),
             "col": int(columns.partition("-")[0]),
         }
-        return ScriptOutput("helper_error", data, f"{place}: WARNING: {about}\n{more}\n{excerpt}\n")
+        return ScriptOutput("helper_error", data, f"{position}: WARNING: {summary}\n{detail}\n{excerpt}\n")
 
     def _warnf(self, action: Action, data: bytes) -> ScriptOutput | None:
         text = self._reader.printf(action.pieces, action.fields, data).rstrip("\n")
@@ -218,22 +222,22 @@ class ScriptCollector(StreamCollector):
         return ScriptOutput("warning", text, f"{action.text.partition(chr(10))[0]}: WARNING: {text}\n")
 
     def _print(self, action: Action, data: bytes) -> ScriptOutput:
-        shown = self._reader.read(action.fields[0], data, 0)
-        return ScriptOutput("value", shown.data, f"{shown.text}\n")
+        value = self._reader.read(action.fields[0], data, 0)
+        return ScriptOutput("value", value.data, f"{value.text}\n")
 
     def _print_map(self, action: Action, _data: bytes) -> ScriptOutput | None:
-        one = self._by_name.get(action.map)
-        if one is None:
+        script_map = self._by_name.get(action.map)
+        if script_map is None:
             return None
-        return self._show(one, *action.numbers)
+        return self._show(script_map, *action.numbers)
 
     def _print_entry(self, action: Action, data: bytes) -> ScriptOutput:
-        one = self._by_name[action.map]
-        keys, values = self._map(one).read()
-        raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), 8 * one.key_words)
-        wanted = np.frombuffer(data, dtype=np.uint8)[: 8 * (one.key_words - one.has_buckets)]
-        chosen = (raw[:, : len(wanted)] == wanted).all(axis=1)
-        return show_map(one, keys[chosen], values[chosen], self._reader)
+        script_map = self._by_name[action.map]
+        keys, values = self._map(script_map).read()
+        raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), 8 * script_map.key_words)
+        key_bytes = np.frombuffer(data, dtype=np.uint8)[: 8 * (script_map.key_words - script_map.has_buckets)]
+        is_match = (raw[:, : len(key_bytes)] == key_bytes).all(axis=1)
+        return show_map(script_map, keys[is_match], values[is_match], self._reader)
 
     def _clear(self, action: Action, _data: bytes) -> None:
         self._map(self._by_name[action.map]).drain()
@@ -281,16 +285,16 @@ class ScriptCollector(StreamCollector):
 
 
 def _batch_of(outputs: Sequence[ScriptOutput]) -> Batch:
-    return _batch(*([getattr(one, name) for one in outputs] for name in ("kind", "data", "text")))
+    return _batch(*([getattr(output, name) for output in outputs] for name in ("kind", "data", "text")))
 
 
 def _batch(kinds: Sequence[str], data: Sequence[Any], texts: Sequence[str]) -> Batch:
     """Return outputs as a batch: its records have the shape (n, 3), see ScriptOutput."""
     records = np.empty((len(kinds), 3), dtype=object)
-    for place, values in enumerate((kinds, data, texts)):
+    for index, values in enumerate((kinds, data, texts)):
         column = np.empty(len(kinds), dtype=object)
         column[:] = values
-        records[:, place] = column
+        records[:, index] = column
     return Batch(_NAMES, records, np.full(len(records), time.time_ns(), dtype=np.int64), _column)
 
 

@@ -40,7 +40,7 @@ class Session(ResultSource):
         run: RunFacts = UNKNOWN_RUN,
         stop_requested: Callable[[], bool] = lambda: False,
         before_attach: Callable[[], None] = lambda: None,
-        say: Callable[[str], None] = discard_line,
+        log: Callable[[str], None] = discard_line,
         warn: Callable[[str], None] = discard_line,
         keep_rows: bool = False,
     ) -> None:
@@ -51,7 +51,7 @@ class Session(ResultSource):
             run: the facts that entries of maps depend on.
             stop_requested: returns True to give up compiling.
             before_attach: is called when all is ready but the attachments.
-            say: gets a line for each step (``-v``). warn: gets warnings for the user.
+            log: gets a line for each step (``-v``). warn: gets warnings for the user.
             keep_rows: leave rows in the kernel as they are read.
 
         Raises:
@@ -62,8 +62,8 @@ class Session(ResultSource):
         for warning in (*plan.targets.warnings, *compat.warnings(plan.targets.names, plan.request)):
             warn(warning)
         charged = budget.claim(warn)
-        self.loaded = load_plan(plan, say=say, warn=warn, stop_requested=stop_requested)
-        self._links = LinkSet(plan, run, say, warn)
+        self.loaded = load_plan(plan, log=log, warn=warn, stop_requested=stop_requested)
+        self._links = LinkSet(plan, run, log, warn)
         self._mark = -1
         self._resources = contextlib.ExitStack()
         self._resources.callback(self._close_mark)  # last
@@ -72,7 +72,7 @@ class Session(ResultSource):
             self._mark = process_mark.set_mark(plan.request.tracer.name, self.loaded.programs.values())
             self.collector = open_collector(plan, self.loaded.module.maps, warn, charged, drain=not keep_rows)
             self._resources.callback(self.collector.close)
-            self._losses = LossCounter(self.loaded, self._links, self.collector, say)
+            self._losses = LossCounter(self.loaded, self._links, self.collector, log)
             self._fill()
             before_attach()
             self._links.attach(self.loaded.programs)

@@ -33,7 +33,7 @@ _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded m
 def _is_probed(plan: Plan) -> bool:
     """Return whether the kernel's part of a stack begins with the frames that led to the program. A
     sample's stack begins with the interrupted code."""
-    kinds = {chosen.probe.kind for chosen in plan.probes}
+    kinds = {chosen_probe.probe.kind for chosen_probe in plan.probes}
     return not plan.request.options.get("user-only") and not kinds & {"perf_sample", "task_sample"}
 
 
@@ -91,7 +91,7 @@ class StackCollector(RowCollector):
         """Read the mappings of sampled processes that are alive: of those that are ``due``, or all."""
         for gap in [] if self._events is None else self._events.drain():
             self._names.user.add_break(*gap)
-        looked = ktime.monotonic_ns()
+        look_time = ktime.monotonic_ns()
         processes = self._maps.images()  # after that: what these map from now on comes with the next look
         unknown = self._learn(processes)
         for pid, sampled in processes.items():
@@ -99,15 +99,15 @@ class StackCollector(RowCollector):
                 self._moved[pid] = sampled.moved
                 self._names.user.add_move(pid, self._looked, sampled.moved)
                 unknown.add(pid)
-        self._looked = looked
+        self._looked = look_time
         now, user = time.monotonic(), self._names.user
         for pid, sampled in processes.items():
             process = pid, sampled.image
-            before, next_look, pause = self._seen.get(process, (0, 0.0, _POLL_INTERVAL))
-            wanted = sampled.samples > before and (now >= next_look or not due)
+            previous_samples, next_look, pause = self._seen.get(process, (0, 0.0, _POLL_INTERVAL))
+            is_due = sampled.samples > previous_samples and (now >= next_look or not due)
             # What is shown must not be known better, or less, later.
             epoch = not due and user.makes_functions(pid, sampled.image)
-            if sampled.image and (wanted or epoch or pid in unknown):
+            if sampled.image and (is_due or epoch or pid in unknown):
                 self._seen[process] = sampled.samples, now + pause, min(2 * pause, _AGAIN)
                 user.notice(pid, partial(self._maps.generation, pid) if user.blind else None)
                 if not user.blind and (epoch or user.wants_epoch(pid, sampled.image)):
@@ -124,30 +124,30 @@ class StackCollector(RowCollector):
         self._mark_unseen(processes)
         if self._events is None:
             return unknown
-        wanted: Collection[int] = processes.keys() | self._parents
-        while wanted:
+        pids: Collection[int] = processes.keys() | self._parents
+        while pids:
             parents = set[int]()
-            for pid, when, mapping, parent in self._events.mapped_by(wanted):
+            for pid, timestamp, mapping, parent in self._events.mapped_by(pids):
                 if parent:
-                    user.add_fork(pid, parent, when)
+                    user.add_fork(pid, parent, timestamp)
                     parents.add(parent)
                     continue
-                self._raised += [(pid, when)] if pid in processes else []
+                self._raised += [(pid, timestamp)] if pid in processes else []
                 if mapping is None:
-                    user.add_exec(pid, when)
-                elif not user.add_mapped(pid, mapping, when):
+                    user.add_exec(pid, timestamp)
+                elif not user.add_mapped(pid, mapping, timestamp):
                     unknown.add(pid)
-            wanted = parents - processes.keys() - self._parents
-            self._parents |= wanted
-            for pid in wanted:
+            pids = parents - processes.keys() - self._parents
+            self._parents |= pids
+            for pid in pids:
                 user.notice(pid)
         return unknown
 
     def _mark_unseen(self, processes: Mapping[int, SampledProcess]) -> None:
         """Mark changes that raised no generation: samples before and after them look alike."""
-        for pid, when in self._raised:
-            if processes[pid].generation < when:
-                self._names.user.mark_unseen(pid, when)
+        for pid, timestamp in self._raised:
+            if processes[pid].generation < timestamp:
+                self._names.user.mark_unseen(pid, timestamp)
         self._raised.clear()
 
     def prepare_detach(self) -> None:

@@ -51,12 +51,12 @@ class StreamCollector(Collector):
         """
         from pytracer.bpf.read.streams.ringbuf import shortest_record
 
-        needed = shortest_record(self._record.value)
-        if needed >= size:  # a ring is never filled to its last byte
+        min_size = shortest_record(self._record.value)
+        if min_size >= size:  # a ring is never filled to its last byte
             name = self._plan.request.tracer.name
             raise UsageError(
-                f"an event of {name} takes {needed} bytes and does not fit into a ring of {size}",
-                hint=f"--buffer {(1 << needed.bit_length()) // 1024 or 1}k",
+                f"an event of {name} takes {min_size} bytes and does not fit into a ring of {size}",
+                hint=f"--buffer {(1 << min_size.bit_length()) // 1024 or 1}k",
             )
 
     @property

@@ -36,11 +36,11 @@ def reasons(plan: Plan, processes: Iterable[int]) -> Iterator[str]:
 def _restrictions(plan: Plan) -> str:
     """Return the given options and filters that may leave out events."""
     request = plan.request
-    shown = {output.when for output in request.tracer.outputs}
+    conditions = {output.when for output in request.tracer.outputs}
     restrictions = [f"--{task_filter.value}" for task_filter in request.filters]
     for option in request.tracer.options:
         value = request.options.get(option.name)
-        is_flag = isinstance(option, Flag) and bool(value and option.define) and option.name not in shown
+        is_flag = isinstance(option, Flag) and bool(value and option.define) and option.name not in conditions
         is_limit = isinstance(option, Number) and bool(option.config) and value is not None
         is_set = isinstance(option, NameSet) and value is not None
         if is_flag or is_limit or is_set:
@@ -51,10 +51,10 @@ def _restrictions(plan: Plan) -> str:
 def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:
     """Find a process that has mapped another file with the name of a probed one. Returns its id and that
     path; "" if none has, or if any process has mapped a probed file."""
-    probes = (chosen.probe for chosen in plan.probes)
-    spots = [spot for probe in probes if isinstance(probe, UserProbe) for spot in probe.sites]
-    probed = {spot.identity[:2] for spot in spots}
-    names = {_stem(from_path(spot.file.rpartition("/")[2])) for spot in spots}
+    probes = (chosen_probe.probe for chosen_probe in plan.probes)
+    sites = [site for probe in probes if isinstance(probe, UserProbe) for site in probe.sites]
+    probed = {site.identity[:2] for site in sites}
+    names = {_stem(from_path(site.file.rpartition("/")[2])) for site in sites}
     instead = 0, ""
     for pid in list(processes)[:_PROCESSES]:
         for mapping in memory_maps.parse(memory_maps.read(pid)):

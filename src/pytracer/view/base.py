@@ -44,8 +44,8 @@ class View:
         """Add an item of the run."""
         with self._lock:
             if isinstance(item, Loss):
-                before = self.lost.get(item.reason)
-                self.lost[item.reason] = replace(item, lost=item.lost + before.lost) if before else item
+                previous = self.lost.get(item.reason)
+                self.lost[item.reason] = replace(item, lost=item.lost + previous.lost) if previous else item
             elif isinstance(item, Statement):
                 self.notes.append(item.describe())
             else:
@@ -95,7 +95,7 @@ class View:
         """Show what comes in."""
         raise NotImplementedError
 
-    def step(self, by: int) -> None:
+    def step(self, count: int) -> None:
         """Pause, and show an earlier (below 0) or later result."""
         raise NotImplementedError
 

@@ -54,17 +54,17 @@ def narrow(row: dict[str, Any], tracer: Tracer, of_run: Filters = _NONE) -> dict
     Empty if the row names no task, or if the tracer would also show others of the same name, which the run
     left out.
     """
-    for which in _CLOSEST:
-        value = row.get(which.value)
-        if not value or which not in tracer.filters:
+    for option_name in _CLOSEST:
+        value = row.get(option_name.value)
+        if not value or option_name not in tracer.filters:
             continue
-        others = {other: keys for other, keys in of_run.items() if keys and other is not which}
-        if which is Filter.COMM:
+        others = {other: keys for other, keys in of_run.items() if keys and other is not option_name}
+        if option_name is Filter.COMM:
             if not set(others) <= set(tracer.filters):
                 return {}
         else:  # an id is that of one process, whatever else selected it
             others = {other: others[other] for other in others if other not in (Filter.PID, Filter.TID)}
-        found = {which: [typed(value) if isinstance(value, str) else str(value)]}
+        found = {option_name: [typed(value) if isinstance(value, str) else str(value)]}
         for other, keys in others.items():
             if other in tracer.filters:
                 found[other] = [word_of(other, key) for key in keys]
@@ -82,21 +82,27 @@ def find_closer(
     """
     tracers = list(tracers)
     if purpose == "process":
-        whole = next(one for one in tracers if one.name == "top")
+        whole = next(candidate for candidate in tracers if candidate.name == "top")
         if row.get("pid") and (narrowed := narrow({"pid": row["pid"]}, whole, of_run)):
             yield Choice("top", {"by": "tid,comm"}, narrowed, "its threads: CPU, waits, faults, I/O")
-        tracers = [one for one in tracers if one is not tracer and one is not whole]
+        tracers = [candidate for candidate in tracers if candidate is not tracer and candidate is not whole]
     order = sorted(
         tracers,
-        key=lambda one: (one.name not in (tracer.name, *_GENERAL), one.group != tracer.group, one.name),
+        key=lambda candidate: (
+            candidate.name not in (tracer.name, *_GENERAL),
+            candidate.group != tracer.group,
+            candidate.name,
+        ),
     )
-    for one in order:
-        found = narrow(row, one, of_run)
-        if one.arguments is not None or not found:
+    for candidate in order:
+        found = narrow(row, candidate, of_run)
+        if candidate.arguments is not None or not found:
             continue
-        for output in one.outputs:
+        for output in candidate.outputs:
             if _fits(purpose, output):
-                yield Choice(one.name, {output.when: True} if output.when else {}, found, one.summary)
+                yield Choice(
+                    candidate.name, {output.when: True} if output.when else {}, found, candidate.summary
+                )
 
 
 def _fits(purpose: str, output: Output) -> bool:

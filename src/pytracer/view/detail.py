@@ -26,11 +26,11 @@ def describe(view: View, row: dict[str, Any], *, ascii_only: bool = False) -> li
             stacks += ["", column.name, *(f"  {harmless(name)}" for name in value)] if value else []
             continue
         text = ", ".join(map(str, value)) if isinstance(value, tuple) else cell(value, column)
-        exact = f" ({value} ns)" if column.unit is Unit.NANOSECONDS and value and value >= 1000 else ""
-        lines.append(f"{column.name:<{width}}  {harmless(text)}{exact}  -- {column.help}")
+        exact_text = f" ({value} ns)" if column.unit is Unit.NANOSECONDS and value and value >= 1000 else ""
+        lines.append(f"{column.name:<{width}}  {harmless(text)}{exact_text}  -- {column.help}")
     if isinstance(view, TableView) and (trend := view.trend_column()) is not None:
-        went = view.trend(row, _TREND)
-        line = sparkline(went, len(went), ascii_only=ascii_only)
+        history = view.trend(row, _TREND)
+        line = sparkline(history, len(history), ascii_only=ascii_only)
         lines.append(f"{trend.name:<{width}}  {line}  -- the last intervals")
     if "buckets" in row and isinstance(view.schema.output, Histogram):
         lines += ["", *histogram_bars(row["buckets"], view.schema.output.unit, _BAR)]

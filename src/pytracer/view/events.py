@@ -92,7 +92,7 @@ class EventsView(View):
             self._filter_all(self._chunks)
             self.revision += 1
 
-    def step(self, by: int) -> None:  # noqa: ARG002 - a log has one place, and is scrolled in
+    def step(self, count: int) -> None:  # noqa: ARG002 - a log has one place, and is scrolled in
         """See :class:`~pytracer.view.base.View`."""
         self.pause()
 
@@ -110,8 +110,8 @@ class EventsView(View):
             self._filter_all(self._paused)
             if self.sort:
                 everything = self._everything()
-                by = ranks(everything.column(self.sort)) if everything is not None else np.zeros(0)
-                order = np.argsort(by, kind="stable")
+                sort_ranks = ranks(everything.column(self.sort)) if everything is not None else np.zeros(0)
+                order = np.argsort(sort_ranks, kind="stable")
                 self._order = order[::-1] if self.descending else order
         super()._changed()
 
@@ -161,7 +161,7 @@ class EventsView(View):
             return None
         types = {part.records.dtype for part in parts}
         if len(types) > 1:  # records that end with a string have as much room as the longest needs
-            widest = max(types, key=lambda one: one.itemsize)
+            widest = max(types, key=lambda candidate: candidate.itemsize)
             parts = [replace(part, records=part.records.astype(widest)) for part in parts]
         records = np.concatenate([part.records for part in parts])
         return replace(parts[0], records=records, times=np.concatenate([part.times for part in parts]))
@@ -180,13 +180,13 @@ class EventsView(View):
         with self._lock:
             lines = list[list[str]]()
             for part in self._parts(first, count):
-                shown = [
+                texts = [
                     [_clock(moment) for moment in part.times.tolist()]
                     if column is TIME
                     else cells(part.column(column.name), column)
                     for column in columns
                 ]
-                lines += [list(line) for line in zip(*shown, strict=True)]
+                lines += [list(line) for line in zip(*texts, strict=True)]
             return lines
 
     def shown(self) -> Batch | Snapshot | Histograms | None:
@@ -203,5 +203,5 @@ TIME = Column("time", "when it happened", width=12)
 
 
 def _clock(nanoseconds: int) -> str:
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{rest // 1_000_000:03}"
+    seconds, remainder = divmod(nanoseconds, 1_000_000_000)
+    return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{remainder // 1_000_000:03}"

@@ -57,10 +57,10 @@ class RowFilter:
         """Return which rows of an item fulfil all conditions, shape (n,)."""
         mask = np.ones(len(item), dtype=bool)
         for term in self._terms:
-            one = np.zeros(len(item), dtype=bool)
+            column_mask = np.zeros(len(item), dtype=bool)
             for column in term.columns:
-                one |= _matches(column_of(item, column.name), term, column)
-            mask &= one
+                column_mask |= _matches(column_of(item, column.name), term, column)
+            mask &= column_mask
         return mask
 
     def equal(self, name: str) -> Iterator[str]:
@@ -123,8 +123,8 @@ def _holds(value: Any, term: _Term) -> bool:
     """Return whether a value fulfils a condition; null fulfils only those that deny."""
     if isinstance(value, tuple):
         if term.sign in ("!=", "!~"):
-            return all(_holds(one, term) for one in value)
-        return any(_holds(one, term) for one in value)
+            return all(_holds(element, term) for element in value)
+        return any(_holds(element, term) for element in value)
     if value is None:
         return term.sign in ("!=", "!~")
     if term.number is None and term.sign in ("=", "!="):
@@ -133,7 +133,7 @@ def _holds(value: Any, term: _Term) -> bool:
         return bool(_COMPARE[term.sign](value, term.number))
     if not isinstance(value, str):
         return str(value) == term.text if term.sign == "~" else str(value) != term.text
-    shown = harmless(value)
+    text = harmless(value)
     if term.sign in ("=", "!="):
-        return (shown == term.text) is (term.sign == "=")
-    return (term.text in shown.lower()) is (term.sign == "~")
+        return (text == term.text) is (term.sign == "=")
+    return (term.text in text.lower()) is (term.sign == "~")

@@ -46,8 +46,8 @@ class ScriptViews:
         elif isinstance(item, Batch):
             self.printed.add(_lines(item))
         elif isinstance(item, Loss):
-            for each in (self.printed, *self._maps.values()):
-                each.add(item)
+            for single_view in (self.printed, *self._maps.values()):
+                single_view.add(item)
 
 
 class MapView(TableView):
@@ -60,15 +60,15 @@ class MapView(TableView):
 
 def _lines(batch: Batch) -> Batch:
     """Return what is no map, a line each."""
-    shown = [
+    lines = [
         (kind, line, moment)
         for (kind, _, text), moment in zip(batch.records.tolist(), batch.times.tolist(), strict=True)
         if kind not in _MAPS
         for line in text.splitlines()
     ]
-    records = np.empty((len(shown), 2), dtype=object)
-    for row, (kind, line, _) in enumerate(shown):
+    records = np.empty((len(lines), 2), dtype=object)
+    for row, (kind, line, _) in enumerate(lines):
         records[row] = kind, line
-    times = np.array([moment for *_, moment in shown], dtype=np.int64)
+    times = np.array([moment for *_, moment in lines], dtype=np.int64)
     names = tuple(column.name for column in _COLUMNS)
     return Batch(names, records, times, lambda name, rows: rows[:, names.index(name)])

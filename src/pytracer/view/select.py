@@ -69,8 +69,8 @@ def ranks(values: Any) -> Array:
 
 def _places(values: Sequence[Any]) -> Array:
     """Return for each value its place among the distinct ones; -1 for None."""
-    known = {value for value in values if value is not None}
-    numbers = {value: number for number, value in enumerate(sorted(known, key=_comparable))}
+    present = {value for value in values if value is not None}
+    numbers = {value: number for number, value in enumerate(sorted(present, key=_comparable))}
     return np.array([numbers.get(value, -1) for value in values], dtype=np.int64)
 
 

@@ -44,10 +44,10 @@ class TableView(View):
     def _keep(self, item: Batch | Snapshot | Histograms) -> None:
         assert not isinstance(item, Batch), "a table has no events"
         self._items.append(item)
-        kept = sum(map(len, self._items))
-        while len(self._items) > INTERVALS or (kept > _ROWS and len(self._items) > 2):
+        row_count = sum(map(len, self._items))
+        while len(self._items) > INTERVALS or (row_count > _ROWS and len(self._items) > 2):
             self._add_up(self._first + 1)
-            kept -= len(self._items.popleft())
+            row_count -= len(self._items.popleft())
             self._places.pop(self._first, None)
             self._first += 1
             if self._at is not None and self._at != WHOLE_RUN:
@@ -81,15 +81,15 @@ class TableView(View):
             self._at = None
             self.revision += 1
 
-    def step(self, by: int) -> None:
+    def step(self, count: int) -> None:
         """See :class:`~pytracer.view.base.View`: an interval."""
         with self._lock:
             if self._items:
                 now = self.newest if self._at in (None, WHOLE_RUN) else self._at
-                self._go_to(now + by)
+                self._go_to(now + count)
 
-    def _go_to(self, place: int | None) -> None:
-        self._at = None if place is None else min(max(place, self._first), self.newest)
+    def _go_to(self, index: int | None) -> None:
+        self._at = None if index is None else min(max(index, self._first), self.newest)
         self.revision += 1
 
     @property
@@ -108,19 +108,19 @@ class TableView(View):
         return self.newest if self._at is None else self._at
 
     @contextmanager
-    def at(self, place: int | None) -> Iterator[None]:
+    def at(self, index: int | None) -> Iterator[None]:
         """Show another interval while the context lasts, for one who looks at another one. None is the
         newest, WHOLE_RUN all of them."""
         with self._lock:
-            before, revision = self._at, self.revision
+            previous, revision = self._at, self.revision
             try:
-                if place == WHOLE_RUN and self.has_whole_run:
+                if index == WHOLE_RUN and self.has_whole_run:
                     self._at = WHOLE_RUN
                 elif self._items:
-                    self._go_to(place)
+                    self._go_to(index)
                 yield
             finally:
-                self._at, self.revision = before, revision
+                self._at, self.revision = previous, revision
 
     # ---- the whole run
 
@@ -170,8 +170,8 @@ class TableView(View):
             return self._order[1]
         rows = np.nonzero(self.filter.mask(item))[0] if self.filter else np.arange(len(item))
         if self.sort:
-            by = ranks(column_of(item, self.sort))[rows]
-            order = np.argsort(by, kind="stable")
+            sort_ranks = ranks(column_of(item, self.sort))[rows]
+            order = np.argsort(sort_ranks, kind="stable")
             rows = rows[order[::-1] if self.descending else order]
         self._order = key, rows
         return rows
@@ -237,13 +237,13 @@ class TableView(View):
                 return []
             end = len(self._items) if self._at in (None, WHOLE_RUN) else self.place - self._first + 1
             begin = max(end - length, 0)
-            key = tuple(row[one.name] for one in self._key_columns())
+            key = tuple(row[key_column.name] for key_column in self._key_columns())
             trend: list[float | None] = []
             for number, item in enumerate(itertools.islice(self._items, begin, end), begin):
                 if item.kind != "row":
                     continue
-                place = self._rows_by_key(self._first + number, item).get(key)
-                values = None if place is None else column_of(item, column.name)[place]
+                row_index = self._rows_by_key(self._first + number, item).get(key)
+                values = None if row_index is None else column_of(item, column.name)[row_index]
                 trend.append(None if values is None or values is np.ma.masked else float(values))
             return trend
 
@@ -255,9 +255,9 @@ class TableView(View):
         places = self._places.get(number)
         if places is None:
             columns = [column_of(item, column.name) for column in self._key_columns()]
-            lists = [one.tolist() if hasattr(one, "tolist") else one for one in columns]
+            lists = [values.tolist() if hasattr(values, "tolist") else values for values in columns]
             keys = zip(*lists, strict=True) if lists else [()] * len(item)
             places = self._places[number] = {key: row for row, key in enumerate(keys)}
-            for old in [one for one in self._places if one < number - 4 * _TREND]:
+            for old in [values for values in self._places if values < number - 4 * _TREND]:
                 del self._places[old]
         return places

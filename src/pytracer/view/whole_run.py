@@ -30,12 +30,13 @@ class WholeRun:
     def can_add(schema: Schema) -> bool:
         """Return whether the rows of this schema can be added up: not histograms, nor values that are made of
         the C's own members."""
-        known = {column.source for column in schema.values}
+        sources = {column.source for column in schema.values}
         return (
             bool(schema.values)
             and not schema.is_histogram
             and not any(
-                column.computed or (column.ratio and not {*column.ratio} <= known) for column in schema.values
+                column.computed or (column.ratio and not {*column.ratio} <= sources)
+                for column in schema.values
             )
         )
 
@@ -62,23 +63,29 @@ class WholeRun:
             first = self._columns.index(counters[0]) if counters else 0
             rows = sorted(self._rows.items(), key=lambda row: row[1][first] or 0, reverse=True)
             columns = {
-                column.name: [key[at] for key, _ in rows] for at, column in enumerate(self._schema.keys)
+                column.name: [key[index] for key, _ in rows] for index, column in enumerate(self._schema.keys)
             }
-            columns |= {column.name: [row[at] for _, row in rows] for at, column in enumerate(self._columns)}
-            shown = {column.name: self._values(column, columns) for column in self._schema.columns}
+            columns |= {
+                column.name: [row[index] for _, row in rows] for index, column in enumerate(self._columns)
+            }
+            item_columns = {column.name: self._values(column, columns) for column in self._schema.columns}
             kind = Stacks if self._schema.is_stacks else Snapshot
-            self._item = kind("summary", self._time, self._seconds, shown)
+            self._item = kind("summary", self._time, self._seconds, item_columns)
         return self._item
 
     def _values(self, column: Column, columns: dict[str, list[Any]]) -> Any:
         """Return a column as items have it: numbers as an array, names and what may be null as a list."""
         if column.ratio:
-            names = {one.source: one.name for one in self._columns}
-            above, below = (columns[names[part]] for part in column.ratio)
+            names = {schema_column.source: schema_column.name for schema_column in self._columns}
+            numerator, denominator = (columns[names[part]] for part in column.ratio)
             scale = 100 if column.unit is Unit.PERCENT else 1
-            return [scale * a // b if b else None for a, b in zip(above, below, strict=True)]
+            return [scale * a // b if b else None for a, b in zip(numerator, denominator, strict=True)]
         values = columns[column.name]
-        return np.array(values) if values and all(isinstance(one, int) for one in values) else values
+        return (
+            np.array(values)
+            if values and all(isinstance(schema_column, int) for schema_column in values)
+            else values
+        )
 
 
 def _list(values: Any) -> list[Any]:
@@ -87,7 +94,7 @@ def _list(values: Any) -> list[Any]:
 
 def _addition(column: Column) -> Callable[[Any, Any], Any]:
     if column.last:
-        return lambda before, after: before if after is None else after
+        return lambda left, right: left if right is None else right
     if column.max:
-        return lambda before, after: max((one for one in (before, after) if one is not None), default=None)
-    return lambda before, after: (before or 0) + (after or 0)
+        return lambda left, right: max((value for value in (left, right) if value is not None), default=None)
+    return lambda left, right: (left or 0) + (right or 0)

@@ -173,7 +173,7 @@ def _explained(request: Any, words: tuple[str, ...]) -> str:
     loop = EventLoop()
     try:
         return render(
-            stages.page_of(observe(request, RunningKernel, warn=lambda _: None, waiting=loop), words)
+            stages.page_of(observe(request, RunningKernel, warn=lambda _: None, event_loop=loop), words)
         )
     finally:
         loop.close()

@@ -86,10 +86,10 @@ class Run:
                 Trace(
                     self.request,
                     RunningKernel,
-                    waiting=self._loop,
+                    events=self._loop,
                     warn=self._warn,
                     output=(nowhere.fileno(), nowhere.fileno()),
-                    nap=_NAP,
+                    poll_pause=_NAP,
                 ) as trace,
             ):
                 schema = trace.schema

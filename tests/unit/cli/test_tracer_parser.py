@@ -639,8 +639,8 @@ def test_emit_c_prints_the_macros_and_then_the_c(monkeypatch, capsys):
 def test_the_exit_status_is_that_of_the_run(monkeypatch, status, tmp_path):
     seen = {}
 
-    def run(request, facts, sink, *, say, warn, ready, strict, output):
-        seen.update(command=request.command, strict=strict)
+    def run(request, facts, sink, *, log, warn, ready, is_strict, output):
+        seen.update(command=request.command, strict=is_strict)
         return status
 
     monkeypatch.setattr("pytracer.trace.run_tracer.run", run)

@@ -131,7 +131,7 @@ def test_signs_and_places_are_those_of_the_program(tmp_path):
     name = "_Z6passedcha4highP3farPN5other5knownE"
     actual = types_of(path, name)
     assert actual is not None
-    types = BtfTypes(actual, above=1 << 32)
+    types = BtfTypes(actual, base_count=1 << 32)
     function = types.function(name)
     assert function is not None
     kinds = dict(function.arguments)

@@ -85,9 +85,9 @@ def ended(sink, *, strict: bool = False, **request) -> tuple[int, list[str]]:
         Request(tracer(), **request),
         FakeKernel,
         sink,
-        say=lambda _: None,
+        log=lambda _: None,
         warn=warnings.append,
-        strict=strict,
+        is_strict=strict,
         output=sink,
     )
     return status, warnings

@@ -97,24 +97,29 @@ def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None
         image = images.open_image(file)
         if image.machine not in instructions.MACHINES:
             return
-        start, at = image.address_of(function_offset), image.address_of(offset)
+        start, probe_address = image.address_of(function_offset), image.address_of(offset)
         begin, end = image.extent(start)
         if not begin:
             return
         code = _instructions(image, start, end)
-        if at in code:
+        if probe_address in code:
             return
         name = image.symbols.name(start) or f"+{function_offset:#x}"
-        for address in range(at - 1, max(at - uprobe_limits.INSTRUCTION_LIMIT, start) - 1, -1):
-            if address in code and at < address + code[address][0]:
+        for address in range(
+            probe_address - 1, max(probe_address - uprobe_limits.INSTRUCTION_LIMIT, start) - 1, -1
+        ):
+            if address in code and probe_address < address + code[address][0]:
                 size, mnemonic, operands = code[address]
+                text = f"{mnemonic} {operands}".rstrip()
                 raise UsageError(
-                    f"{name}+{at - start:#x} is within an instruction: {mnemonic} {operands}".rstrip(),
+                    f"{name}+{probe_address - start:#x} is within an instruction: {text}",
                     hint=f"instructions begin at +{address - start:#x} and +{address - start + size:#x}",
                 )
-        if begin <= at < end:
-            raise UsageError(f"{name}+{at - start:#x} is no instruction that the function runs")
-        raise UsageError(f"{name}+{at - start:#x} is outside of the function: it is {end - begin} bytes long")
+        if begin <= probe_address < end:
+            raise UsageError(f"{name}+{probe_address - start:#x} is no instruction that the function runs")
+        raise UsageError(
+            f"{name}+{probe_address - start:#x} is outside of the function: it is {end - begin} bytes long"
+        )
 
 
 def check_offset(file: ProgramFile, offset: int) -> None:
@@ -149,18 +154,21 @@ def unprobeable(file: ProgramFile, offset: int) -> str:
 def _instructions(image: ProgramImage, start: int, end: int) -> dict[int, instructions.Instruction]:
     """Return the instructions of a function by address: those that run, and others between them except
     padding."""
-    linear = instructions.decode(image, image.read(start, min(end - start, flow.CODE_LIMIT)), start)
+    decoded = instructions.decode(image, image.read(start, min(end - start, flow.CODE_LIMIT)), start)
     try:
-        reached = flow.follow(image, start).reached
+        followed = flow.follow(image, start).reached
     except UnreadableCodeError:
-        return linear
-    busy = [(at, at + size) for at, (size, _, _) in reached.items()]
-    sizes, address = dict(reached), 0
-    for at, instruction in linear.items():
-        while address < len(busy) and busy[address][1] <= at:
+        return decoded
+    busy = [
+        (instruction_address, instruction_address + size)
+        for instruction_address, (size, _, _) in followed.items()
+    ]
+    sizes, address = dict(followed), 0
+    for instruction_address, instruction in decoded.items():
+        while address < len(busy) and busy[address][1] <= instruction_address:
             address += 1
-        if address < len(busy) and at + instruction[0] > busy[address][0]:
+        if address < len(busy) and instruction_address + instruction[0] > busy[address][0]:
             continue
         if instruction[1] not in PADDING:
-            sizes.setdefault(at, instruction)
+            sizes.setdefault(instruction_address, instruction)
     return sizes

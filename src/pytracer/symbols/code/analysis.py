@@ -73,11 +73,11 @@ class Analysis:
         self.budget -= control_flow.size
         g_offset = golang.g_offset(self.image) if self.is_go else THREAD_G
         entry = probe_address(self.image, self.entry, self.start, control_flow)
-        for at in control_flow.returns:
-            self.add(ExitKind.RETURN, self.image, at)
-        work = list(self.leaving(self.image, control_flow))
-        for tail in work:
-            work += self.follow(tail)
+        for return_address in control_flow.returns:
+            self.add(ExitKind.RETURN, self.image, return_address)
+        pending = list(self.find_tails(self.image, control_flow))
+        for tail in pending:
+            pending += self.follow(tail)
         exits = sorted(
             self.exits.values(),
             key=lambda exit_site: (exit_site.kind.name, exit_site.site.file, exit_site.site.offset),
@@ -91,49 +91,51 @@ class Analysis:
             tuple(self.callees),
         )
 
-    def add(self, kind: ExitKind, image: ProgramImage, at: int) -> None:
+    def add(self, kind: ExitKind, image: ProgramImage, address: int) -> None:
         """Add an instruction as an exit. Raises UnreadableCodeError if the kernel refuses a probe there."""
-        key = image.file.identity, at
+        key = image.file.identity, address
         if key in self.exits:
             return
-        reason = uprobe_limits.unprobeable(image, at)
+        reason = uprobe_limits.unprobeable(image, address)
         if reason:
-            raise UnreadableCodeError(f"{self.name(image, at)} cannot be probed: {reason}")
+            raise UnreadableCodeError(f"{self.name(image, address)} cannot be probed: {reason}")
         if len(self.exits) >= _EXITS_LIMIT:
             name = self.name(self.image, self.start)
             raise UnreadableCodeError(f"{name} returns at more than {_EXITS_LIMIT} places")
         file = image.file
-        site = ProbeSite(self.name(image, at), image.offset_of(at))
+        site = ProbeSite(self.name(image, address), image.offset_of(address))
         site = replace(site, file=file.name, holder=file.holder, identity=file.identity)
         self.exits[key] = FunctionExit(kind, site)
 
-    def name(self, image: ProgramImage, at: int) -> str:
+    def name(self, image: ProgramImage, address: int) -> str:
         """Return a readable name for an address: ``function+0x1f``, or its offset in the file."""
-        start, _ = image.extent(at)
+        start, _ = image.extent(address)
         name = image.symbols.name(start)
-        distance = f"+{at - start:#x}" if at != start else ""
-        return name + distance if name else f"+{image.offset_of(at):#x}"
+        distance = f"+{address - start:#x}" if address != start else ""
+        return name + distance if name else f"+{image.offset_of(address):#x}"
 
-    def leaving(self, image: ProgramImage, of: ControlFlow, by: _Tail | None = None) -> Iterator[_Tail]:
+    def find_tails(
+        self, image: ProgramImage, control_flow: ControlFlow, tail: _Tail | None = None
+    ) -> Iterator[_Tail]:
         """Yield the functions that one jumps to. An unknown target is recorded as an exit without a result.
 
-        ``by`` is the jump that led here. If this function is only a stub that many callers jump through,
+        ``tail`` is the jump that led here. If this function is only a stub that many callers jump through,
         such as a PLT entry, that jump is recorded as the exit.
         """
-        is_stub = 0 < len(of.reached) <= _STUB and by is not None and not by.may_pass
-        for at, target, may_pass in of.tails:
-            yield _Tail(image, at, image, target, may_pass)
-        for at, slot in of.slots:
-            callees = list(self.bound(image, at, slot))
-            if not callees and is_stub and by is not None:
-                self.add(ExitKind.INDIRECT, by.image, by.jump)
+        is_stub = 0 < len(control_flow.reached) <= _STUB and tail is not None and not tail.may_pass
+        for address, target, may_pass in control_flow.tails:
+            yield _Tail(image, address, image, target, may_pass)
+        for address, slot in control_flow.slots:
+            callees = list(self.resolve_import(image, address, slot))
+            if not callees and is_stub and tail is not None:
+                self.add(ExitKind.INDIRECT, tail.image, tail.jump)
             elif not callees:
-                self.add(ExitKind.INDIRECT, image, at)
+                self.add(ExitKind.INDIRECT, image, address)
             yield from callees
-        for at in of.indirect:
-            self.add(ExitKind.INDIRECT, image, at)
+        for address in control_flow.indirect:
+            self.add(ExitKind.INDIRECT, image, address)
 
-    def bound(self, image: ProgramImage, at: int, address: int) -> Iterator[_Tail]:
+    def resolve_import(self, image: ProgramImage, jump_address: int, address: int) -> Iterator[_Tail]:
         """Yield the functions that a jump through a word reaches; nothing if they are unknown."""
         slot = image.slot(address)
         if slot is None:
@@ -141,14 +143,14 @@ class Analysis:
         if not slot.symbol:
             targets = resolver_choices(image, slot.address) if slot.is_ifunc else [slot.address]
             for target in targets:
-                yield _Tail(image, at, image, target, False)
+                yield _Tail(image, jump_address, image, target, False)
             return
         self.callees[slot.symbol] = None
         for definition in self.resolve(image.file, slot.symbol):
-            to = images.open_image(definition.file)
-            target = to.address_of(definition.offset)
-            for each in resolver_choices(to, target) if definition.is_ifunc else [target]:
-                yield _Tail(image, at, to, each, False)
+            target_image = images.open_image(definition.file)
+            target = target_image.address_of(definition.offset)
+            for choice in resolver_choices(target_image, target) if definition.is_ifunc else [target]:
+                yield _Tail(image, jump_address, target_image, choice, False)
 
     def follow(self, tail: _Tail) -> list[_Tail]:
         """Add the exits of a function that is jumped to; the further ones that it jumps to."""
@@ -167,14 +169,14 @@ class Analysis:
             function_flow = callee(tail.to, tail.target)
         except (UnreadableCodeError, ElfError):
             # The call ends where it leaves what can be read: at the jump or, if that may pass, behind it.
-            image, at = (tail.to, tail.target) if tail.may_pass else (tail.image, tail.jump)
-            self.add(ExitKind.INDIRECT, image, at)
+            image, return_address = (tail.to, tail.target) if tail.may_pass else (tail.image, tail.jump)
+            self.add(ExitKind.INDIRECT, image, return_address)
             return []
         self.seen.add(key)
         self.budget -= function_flow.size
-        for at in function_flow.returns:
-            self.add(ExitKind.TAIL_RETURN, tail.to, at)
-        return list(self.leaving(tail.to, function_flow, tail))
+        for return_address in function_flow.returns:
+            self.add(ExitKind.TAIL_RETURN, tail.to, return_address)
+        return list(self.find_tails(tail.to, function_flow, tail))
 
 
 def function_start(image: ProgramImage, address: int) -> int:
@@ -237,17 +239,17 @@ def resolver_choices(image: ProgramImage, resolver: int, depth: int = _CHOOSING_
     except UnreadableCodeError:
         return ()
     addresses = set[int]()
-    for at, (size, mnemonic, operands) in code.reached.items():
+    for instruction_address, (size, mnemonic, operands) in code.reached.items():
         match = _RIP.search(operands)
         if match is not None:
-            address = at + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1)
+            address = instruction_address + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1)
             if mnemonic != "lea":
                 slot = image.slot(address) if mnemonic.startswith(("mov", "cmov")) else None
                 address = slot.address if slot is not None and not slot.is_ifunc else 0
             addresses.add(address)
         elif mnemonic == "mov":
             addresses.add(instructions.target(operands.partition(", ")[2]) or 0)
-    functions = {each for each in addresses if is_function(image, each)}
+    functions = {candidate for candidate in addresses if is_function(image, candidate)}
     if depth:
         for _, target, _ in code.tails:
             functions.update(resolver_choices(image, target, depth - 1))

@@ -41,16 +41,16 @@ class Frame:
     def depth(self, address: int) -> int | None:
         """Return by how many bytes the stack has grown before the instruction at an address; None if
         unknown."""
-        at = bisect.bisect_right(self.rows, address, key=lambda row: row[0]) - 1
-        return self.rows[at][1] if at >= 0 else None
+        index = bisect.bisect_right(self.rows, address, key=lambda row: row[0]) - 1
+        return self.rows[index][1] if index >= 0 else None
 
 
 class Frames:
     """The call frame information of a file. ``read(address, size)`` returns loaded bytes, possibly fewer."""
 
-    def __init__(self, tables: Tables, read: Callable[[int, int], bytes]) -> None:
+    def __init__(self, tables: Tables, read_memory: Callable[[int, int], bytes]) -> None:
         self._tables = tables
-        self._read = read
+        self._read = read_memory
         self._word = 8 if tables.width == 2 else 4
         self._known = dict[int, Frame | None]()
         self._shared = dict[int, _Common]()
@@ -58,10 +58,10 @@ class Frames:
     def find(self, address: int) -> Frame | None:
         """Find the entry that covers an address; None if no entry does. Raises ElfError."""
         starts, entries = self._index
-        at = int(np.searchsorted(starts, address, side="right")) - 1
-        if at < 0:
+        index = int(np.searchsorted(starts, address, side="right")) - 1
+        if index < 0:
             return None
-        entry = int(entries[at])
+        entry = int(entries[index])
         if entry not in self._known:
             self._known[entry] = self._parse(entry)
         frame = self._known[entry]
@@ -78,9 +78,9 @@ class Frames:
             cursor.uleb()  # where the table of types is
         encoding = cursor.number(1)
         size = cursor.uleb()
-        end = cursor.at + size
+        end = cursor.position + size
         pads = set[int]()
-        while cursor.at < end:
+        while cursor.position < end:
             for _ in range(2):  # the code that may throw: start, length
                 cursor.pointer(encoding & 0xF, self._word)
             pad = cursor.pointer(encoding & 0xF, self._word)
@@ -105,7 +105,7 @@ class Frames:
             count = cursor.pointer(count_as, self._word, address)
             if count is None or table_as != _SORTED:
                 continue
-            raw = cursor.data[cursor.at : cursor.at + 8 * count]
+            raw = cursor.data[cursor.position : cursor.position + 8 * count]
             pairs = np.frombuffer(raw[: len(raw) // 8 * 8], "i4").reshape(-1, 2).astype(np.int64) + address
             return pairs[:, 0], pairs[:, 1]
         return self._by_section()
@@ -117,16 +117,16 @@ class Frames:
         if section is not None:
             address, size = int(section["addr"]), int(section["size"])
             cursor = Cursor(self._tables.content(section), address)
-            while cursor.at + 8 <= size:
+            while cursor.position + 8 <= size:
                 entry, length = cursor.here, cursor.number(4)
                 if not length or length >= 0xFFFFFFF0:
                     break
-                following = cursor.at + length
+                following = cursor.position + length
                 if cursor.number(4):
                     frame = self._parse(entry)
                     if frame is not None:
                         frames.append((frame.start, entry))
-                cursor.at = following
+                cursor.position = following
         pairs = np.array(sorted(frames), np.int64).reshape(-1, 2)
         return pairs[:, 0], pairs[:, 1]
 
@@ -152,12 +152,12 @@ class Frames:
             return None
         lsda = 0
         if common.augmented:
-            room = cursor.uleb()
-            follows = cursor.at + room
+            length = cursor.uleb()
+            follows = cursor.position + length
             if common.lsda != 0xFF:
                 lsda = cursor.pointer(common.lsda, self._word) or 0
-            cursor.at = follows
-        rows = _rows(common, start, cursor.data[cursor.at :], self._word)
+            cursor.position = follows
+        rows = _rows(common, start, cursor.data[cursor.position :], self._word)
         return Frame(start, start + size, lsda, common.lsda, rows)
 
     def _common(self, address: int) -> _Common:
@@ -180,8 +180,8 @@ class Frames:
         _ = cursor.number(1) if version == 1 else cursor.uleb()  # the return address
         pointers, lsda, augmented = 0, 0xFF, augmentation.startswith(b"z")
         if augmented:
-            room = cursor.uleb()
-            follows = cursor.at + room
+            length = cursor.uleb()
+            follows = cursor.position + length
             for letter in augmentation[1:]:
                 if letter == ord("R"):
                     pointers = cursor.number(1)
@@ -191,10 +191,10 @@ class Frames:
                     cursor.pointer(cursor.number(1), self._word)
                 elif letter not in b"SB":
                     break
-            cursor.at = follows
+            cursor.position = follows
         elif augmentation:
             raise ElfError(f"call frame information has an unknown augmentation {augmentation!r}")
-        return _Common(code, data, pointers, lsda, augmented, cursor.data[cursor.at :])
+        return _Common(code, data, pointers, lsda, augmented, cursor.data[cursor.position :])
 
 
 @record
@@ -232,7 +232,7 @@ def _rows(common: _Common, start: int, program: bytes, word: int) -> tuple[tuple
 
     for code in (common.program, program):
         cursor = Cursor(code, 0)
-        while cursor.at < len(code):
+        while cursor.position < len(code):
             byte = cursor.number(1)
             high, low = byte & 0xC0, byte & 0x3F
             advance = 0

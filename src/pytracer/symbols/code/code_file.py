@@ -17,7 +17,7 @@ from pytracer.symbols import elf_tables
 from pytracer.symbols.code.call_frames import Frames
 from pytracer.symbols.elf_tables import ElfError, Tables
 from pytracer.symbols.program_files import ProgramFile
-from pytracer.symbols.symtab import DYNSYM, IFUNC, SYMBOL, UNTYPED, SymbolTable, places_of
+from pytracer.symbols.symtab import DYNSYM, IFUNC, SYMBOL, UNTYPED, SymbolTable, name_offsets_of
 
 X86, X86_64 = 3, 62  # EM_*
 _RELRO = 0x6474E552  # PT_GNU_RELRO
@@ -66,14 +66,14 @@ class ProgramImage:
         """Of each part that is loaded: its address, its size in the file, its offset, its flags."""
         segments = self.tables.segments[self.tables.segments["type"] == elf_tables.LOAD]
         names = ("vaddr", "filesz", "offset", "flags")
-        return [tuple(int(each[name]) for name in names) for each in segments]  # type: ignore[misc]
+        return [tuple(int(segment[name]) for name in names) for segment in segments]  # type: ignore[misc]
 
     def read(self, address: int, size: int) -> bytes:
         """Read the bytes loaded at an address; fewer than ``size`` if the file ends before."""
         for start, length, offset, _ in self._segments:
             if start <= address < start + length:
-                rest = start + length - address
-                return os.pread(self.file.descriptor, min(size, rest), self._at(offset, address - start))
+                missing = start + length - address
+                return os.pread(self.file.descriptor, min(size, missing), self._at(offset, address - start))
         return b""
 
     @staticmethod
@@ -86,8 +86,10 @@ class ProgramImage:
         """Return the end of the code section or segment that contains an address; 0 if none does."""
         for start, length, _, flags in self._segments:
             if flags & elf_tables.EXECUTABLE and start <= address < start + length:
-                at = int(np.searchsorted(self._section_ends, address, side="right"))
-                return int(min(start + length, *self._section_ends[at : at + 1].tolist(), start + length))
+                index = int(np.searchsorted(self._section_ends, address, side="right"))
+                return int(
+                    min(start + length, *self._section_ends[index : index + 1].tolist(), start + length)
+                )
         return 0
 
     def is_code(self, address: int) -> bool:
@@ -115,9 +117,9 @@ class ProgramImage:
 
     def address_of(self, offset: int) -> int:
         """Return the address that code at a file offset is loaded to. Raises ElfError if it is not loaded."""
-        for start, length, at, flags in self._segments:
-            if flags & elf_tables.EXECUTABLE and at <= offset < at + length:
-                return offset - at + start
+        for start, length, file_offset, flags in self._segments:
+            if flags & elf_tables.EXECUTABLE and file_offset <= offset < file_offset + length:
+                return offset - file_offset + start
         raise ElfError(f"no code is loaded from offset {offset:#x}")
 
     @functools.cached_property
@@ -152,9 +154,9 @@ class ProgramImage:
         """Return the address that a word points to when the program starts, as the file numbers it; 0 if
         none."""
         places, values = self._relative
-        at = int(np.searchsorted(places, address))
-        if at < len(places) and int(places[at]) == address:
-            return int(values[at])
+        index = int(np.searchsorted(places, address))
+        if index < len(places) and int(places[index]) == address:
+            return int(values[index])
         # Nothing relocates it, or RELR does, which adds to what is there.
         return 0 if address in self._slots else int.from_bytes(self.read(address, self.word), "little")
 
@@ -172,12 +174,12 @@ class ProgramImage:
         """By address, the words that the dynamic linker fills in by a symbol, or by asking an IFUNC."""
         slots = dict[int, GotSlot]()
         for section in self._relocations():
-            of = section.kinds
-            is_slot = np.isin(of, (*_BY_SYMBOL, _IRELATIVE.get(self.machine, -1)))
-            for at in np.flatnonzero(is_slot).tolist():
-                address, number = int(section.addresses[at]), int(section.numbers[at])
-                if int(of[at]) not in _BY_SYMBOL:
-                    slots[address] = GotSlot(address=self._addend(section, at), is_ifunc=True)
+            kinds = section.kinds
+            is_slot = np.isin(kinds, (*_BY_SYMBOL, _IRELATIVE.get(self.machine, -1)))
+            for index in np.flatnonzero(is_slot).tolist():
+                address, number = int(section.addresses[index]), int(section.numbers[index])
+                if int(kinds[index]) not in _BY_SYMBOL:
+                    slots[address] = GotSlot(address=self._addend(section, index), is_ifunc=True)
                 elif number < len(section.symbols):
                     name = elf_tables.name_at(section.strings, int(section.symbols[number]["name"]))
                     if name:
@@ -197,7 +199,8 @@ class ProgramImage:
             else:
                 values.append(
                     np.array(
-                        [self._addend(section, at) for at in np.flatnonzero(is_relative).tolist()], np.int64
+                        [self._addend(section, index) for index in np.flatnonzero(is_relative).tolist()],
+                        np.int64,
                     )
                 )
         addresses, value = np.concatenate(places), np.concatenate(values)
@@ -218,10 +221,10 @@ class ProgramImage:
             )
         )
 
-    def _addend(self, section: _Relocations, at: int) -> int:
+    def _addend(self, section: _Relocations, index: int) -> int:
         if section.addends is not None:
-            return int(section.addends[at])
-        return int.from_bytes(self.read(int(section.addresses[at]), self.word), "little")
+            return int(section.addends[index])
+        return int.from_bytes(self.read(int(section.addresses[index]), self.word), "little")
 
     def _linked_symbols(self, link: int) -> tuple[Array, bytes]:
         """Return the symbols that relocations count, and their names."""
@@ -279,9 +282,9 @@ class ImageSymbols:
     def __init__(self, tables: Sequence[SymbolTable]) -> None:
         """Merge the symbol tables ``tables`` of one file."""
         self._strings = [table.strings for table in tables]
-        none = [np.zeros(0, np.int64)]
+        empty = [np.zeros(0, np.int64)]
         starts, sizes, names, kinds, limits = (
-            np.concatenate([getattr(table, column).astype(np.int64) for table in tables] or none)
+            np.concatenate([getattr(table, column).astype(np.int64) for table in tables] or empty)
             for column in ("starts", "sizes", "names", "kinds", "limits")
         )
         numbers = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
@@ -295,52 +298,56 @@ class ImageSymbols:
         self._typed_starts = self.starts[self._typed]
         self.ends = self.starts + np.clip(sizes, 0, _FAR)
         # What does not say how long it is reaches as far as the next; of those for linking, at most.
-        whole = any(table.whole for table in tables)
-        for chosen, among in ((self._typed, self._typed_starts), (self._labels, self.starts)):
-            edges = np.append(np.unique(among), _FAR)
-            after = np.searchsorted(edges, self.starts[chosen], side="right")
-            following = edges[np.minimum(after, len(edges) - 1)]
-            if not whole:
-                following = np.minimum(following, self.starts[chosen] + _GUESSED)
-            ends = np.where(limits[chosen] > 0, np.minimum(limits[chosen], following), following)
-            self.ends[chosen] = np.where(sizes[chosen] > 0, self.ends[chosen], ends)
-        self.guessed = frozenset(() if whole else self.starts[sizes == 0].tolist())
+        has_symtab = any(table.whole for table in tables)
+        for selection, all_starts in ((self._typed, self._typed_starts), (self._labels, self.starts)):
+            edges = np.append(np.unique(all_starts), _FAR)
+            next_index = np.searchsorted(edges, self.starts[selection], side="right")
+            following = edges[np.minimum(next_index, len(edges) - 1)]
+            if not has_symtab:
+                following = np.minimum(following, self.starts[selection] + _GUESSED)
+            end_addresses = np.where(
+                limits[selection] > 0, np.minimum(limits[selection], following), following
+            )
+            self.ends[selection] = np.where(sizes[selection] > 0, self.ends[selection], end_addresses)
+        self.guessed = frozenset(() if has_symtab else self.starts[sizes == 0].tolist())
 
     def extent(self, address: int) -> tuple[int, int]:
         """Return the innermost symbol that contains an address, the longest of its aliases; (0, 0) if none
         does."""
-        for chosen in (self._typed, self._labels):
-            starts = self.starts[chosen] if chosen is self._labels else self._typed_starts
-            at = int(np.searchsorted(starts, address, side="right")) - 1
-            for each in chosen[max(at - _NESTED + 1, 0) : at + 1][::-1].tolist():
-                if address < self.ends[each]:
-                    return int(self.starts[each]), int(self.ends[each])
+        for selection in (self._typed, self._labels):
+            starts = self.starts[selection] if selection is self._labels else self._typed_starts
+            index = int(np.searchsorted(starts, address, side="right")) - 1
+            for candidate in selection[max(index - _NESTED + 1, 0) : index + 1][::-1].tolist():
+                if address < self.ends[candidate]:
+                    return int(self.starts[candidate]), int(self.ends[candidate])
         return 0, 0
 
     def names(self, address: int) -> list[str]:
         """Return the names of the function that begins at an address, without versions."""
         first, last = (int(np.searchsorted(self.starts, address, side=side)) for side in ("left", "right"))
         return [
-            elf_tables.name_at(self._strings[int(self._tables[at])], int(self._names[at])).partition("@")[0]
-            for at in range(first, min(last, first + 64))
+            elf_tables.name_at(self._strings[int(self._tables[index])], int(self._names[index])).partition(
+                "@"
+            )[0]
+            for index in range(first, min(last, first + 64))
         ]
 
     def name(self, address: int) -> str:
         """Return the shortest name of the function that begins at an address; "" if it has none."""
-        return min(self.names(address), key=lambda each: (len(each), each), default="")
+        return min(self.names(address), key=lambda candidate: (len(candidate), candidate), default="")
 
     def addresses(self, name: str) -> list[int]:
         """Return the addresses of the functions with a name, ascending."""
         addresses = set[int]()
         for number, strings in enumerate(self._strings):
-            places = places_of(name.encode(), strings)
+            places = name_offsets_of(name.encode(), strings)
             addresses.update(self.starts[(self._tables == number) & np.isin(self._names, places)].tolist())
         return sorted(addresses)
 
     def is_start(self, address: int) -> bool:
         """Return whether a function's symbol is at an address."""
-        at = int(np.searchsorted(self.starts, address))
-        return at < len(self.starts) and int(self.starts[at]) == address
+        index = int(np.searchsorted(self.starts, address))
+        return index < len(self.starts) and int(self.starts[index]) == address
 
 
 _images = weakref.WeakKeyDictionary[ProgramFile, ProgramImage]()

@@ -10,17 +10,17 @@ _SIZES = {2: (2, False), 3: (4, False), 4: (8, False), 10: (2, True), 11: (4, Tr
 
 
 class Cursor:
-    """Reads ``data``, which is loaded at ``address``, from the position ``at`` on."""
+    """Reads ``data``, which is loaded at ``address``, from the position ``position`` on."""
 
-    def __init__(self, data: bytes, address: int, at: int = 0) -> None:
+    def __init__(self, data: bytes, address: int, position: int = 0) -> None:
         self.data = data
         self.address = address
-        self.at = at
+        self.position = position
 
     @property
     def here(self) -> int:
         """Address of the next byte to read."""
-        return self.address + self.at
+        return self.address + self.position
 
     def number(self, size: int, *, signed: bool = False) -> int:
         """Read a number of ``size`` bytes."""
@@ -28,19 +28,19 @@ class Cursor:
 
     def take(self, size: int) -> bytes:
         """Read ``size`` bytes."""
-        data = self.data[self.at : self.at + size]
+        data = self.data[self.position : self.position + size]
         if size < 0 or len(data) != size:
             raise ElfError("call frame information ends too early")
-        self.at += size
+        self.position += size
         return data
 
     def text(self) -> bytes:
         """Read bytes up to a NUL."""
-        end = self.data.find(b"\0", self.at)
+        end = self.data.find(b"\0", self.position)
         if end < 0:
             raise ElfError("call frame information ends too early")
-        text = self.data[self.at : end]
-        self.at = end + 1
+        text = self.data[self.position : end]
+        self.position = end + 1
         return text
 
     def uleb(self) -> int:

@@ -113,8 +113,8 @@ class _Walk:
     def unreadable(self, at: int, reason: str) -> UnreadableCodeError:
         name = self.image.symbols.name(self.start) or f"the function at {self._offset(self.start)}"
         location = "" if at == self.start else f", at {self._offset(at)}"
-        of = f"{name} of {self.image.file.name}"
-        return UnreadableCodeError(f"where {of} returns is not clear: {reason}{location}")
+        description = f"{name} of {self.image.file.name}"
+        return UnreadableCodeError(f"where {description} returns is not clear: {reason}{location}")
 
     def _offset(self, at: int) -> str:
         return f"+{self.image.offset_of(at):#x}" if self.image.end_of_code(at) else f"address {at:#x}"
@@ -140,9 +140,9 @@ class _Walk:
         if self.image.is_relocated(start, end):
             raise self.unreadable(at, "the dynamic linker changes its code")
         self.parts.append((start, end))
-        whole = at in (start, self.start) and start in (at, self.start)
-        self.decode(start if whole else at, end)
-        if whole:
+        is_whole_function = at in (start, self.start) and start in (at, self.start)
+        self.decode(start if is_whole_function else at, end)
+        if is_whole_function:
             self.enter_landing_pads(start, end)
         return True
 
@@ -217,20 +217,20 @@ class _Walk:
         code."""
         return self.image.read(at, 1) in _ENDS
 
-    def fetch(self, at: int, after_call: bool) -> Instruction | None:
+    def fetch(self, pc: int, after_call: bool) -> Instruction | None:
         """Decode the instruction at an address that was not decoded on the way; None if a call before it
         does not return."""
-        end = next(end for start, end in self.parts if start <= at < end)
-        decoded = instructions.decode(self.image, self.image.read(at, min(end - at, 256)), at)
+        end = next(end for start, end in self.parts if start <= pc < end)
+        decoded = instructions.decode(self.image, self.image.read(pc, min(end - pc, 256)), pc)
         for address, instruction in decoded.items():
             if address in self.code:
                 break
             self.code[address] = instruction
-        if at not in self.code:
+        if pc not in self.code:
             if after_call:
                 return None
-            raise self.unreadable(at, f"it runs into {self.text(at)}, which is no instruction")
-        return self.code[at]
+            raise self.unreadable(pc, f"it runs into {self.text(pc)}, which is no instruction")
+        return self.code[pc]
 
     def depth(self, at: int) -> int | None:
         """Return the stack depth before an instruction, from call frame information or as followed."""
@@ -245,8 +245,8 @@ class _Walk:
     def settle_leaving(self) -> bool:
         """Distinguish tail calls from jumps to other parts of the function. Returns whether there is more to
         follow."""
-        leaving, self.leaving = self.leaving, {}
-        for at, (target, is_branch) in leaving.items():
+        jumps_out, self.leaving = self.leaving, {}
+        for at, (target, is_branch) in jumps_out.items():
             if not self.is_inside(target) and self.is_tail(at, target):
                 self.tails[at] = target, is_branch
             elif self.add_part(target):
@@ -291,9 +291,9 @@ class _Walk:
                 self.indirect.add(at)
             else:
                 swept = True
-        again = swept and not self.sweeping
+        needs_sweep = swept and not self.sweeping
         self.sweeping = self.sweeping or swept
-        return bool(self.work) or again
+        return bool(self.work) or needs_sweep
 
     def slot(self, at: int) -> int | None:
         """Return the address of the word that a jump goes through."""
@@ -340,7 +340,7 @@ class _Walk:
                     raise self.unreadable(at, "a jump may lead anywhere in it, and not all is code")
                 at_data = bisect.bisect_left(data, at)
                 if entries and not (at_data < len(data) and data[at_data] < edge):
-                    self.work += [(each, UNKNOWN) for each in entries]
+                    self.work += [(gap_entry, UNKNOWN) for gap_entry in entries]
             if edge < end:
                 at = max(at, edge + self.code[edge][0])
 

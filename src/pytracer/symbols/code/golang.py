@@ -70,8 +70,8 @@ def entry(image: ProgramImage, start: int) -> int:
         return start
     code = instructions.decode(image, image.read(start, min(end - start, 1 << 16)), start)
     entry_point, changes = start, False
-    for at in sorted(code)[:_PROLOGUE]:
-        size, mnemonic, operands = code[at]
+    for address in sorted(code)[:_PROLOGUE]:
+        size, mnemonic, operands = code[address]
         kind = instructions.kind(mnemonic)
         if kind == BRANCH:
             target = instructions.target(operands)
@@ -81,7 +81,7 @@ def entry(image: ProgramImage, start: int) -> int:
                         f"the stack check of the Go function at {image.offset_of(start):#x} of "
                         f"{image.file.name} is of an unknown form"
                     )
-                entry_point = at + size
+                entry_point = address + size
         elif kind:
             break
         elif mnemonic not in _CHECKS or (_WRITES.match(operands) and mnemonic != "cmp"):
@@ -89,30 +89,30 @@ def entry(image: ProgramImage, start: int) -> int:
     return entry_point
 
 
-def _is_stack_check(code: dict[int, Instruction], at: int, start: int) -> bool:
+def _is_stack_check(code: dict[int, Instruction], address: int, start: int) -> bool:
     """Return whether a path saves arguments, calls one function, and jumps to the function's start."""
-    called = False
+    has_call = False
     for _ in range(_SPILLS):
-        instruction = code.get(at)
+        instruction = code.get(address)
         if instruction is None:
             return False
         size, mnemonic, operands = instruction
         kind = instructions.kind(mnemonic)
         if kind == CALL:
-            if called:
+            if has_call:
                 return False
-            called = True
+            has_call = True
         elif kind == JUMP:
             target = instructions.target(operands)
             if target == start:
-                return called
+                return has_call
             if target is None:
                 return False
-            at = target
+            address = target
             continue
         elif kind:
             return False
-        at += size
+        address += size
     return False
 
 

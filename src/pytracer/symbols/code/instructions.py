@@ -60,10 +60,10 @@ def decode(image: ProgramImage, raw: bytes, address: int) -> dict[int, Instructi
     Raises UnsupportedError on a machine that is not known.
     """
     decoded = dict[int, Instruction]()
-    for at, size, mnemonic, operands in _reader(image.machine).disasm_lite(raw, address):
+    for position, size, mnemonic, operands in _reader(image.machine).disasm_lite(raw, address):
         while mnemonic.startswith(_PREFIXES) and " " in mnemonic:
             mnemonic = mnemonic.partition(" ")[2]
-        decoded[at] = size, mnemonic, operands
+        decoded[position] = size, mnemonic, operands
     return decoded
 
 

@@ -57,14 +57,14 @@ class Libraries:
         """Find the functions that a call of ``symbol`` in ``file`` may reach; none if they are unknown."""
         definitions = []
         for other in self._mapped if self._process else self._closure(file):
-            same = file if other.identity == file.identity else other
+            identical = file if other.identity == file.identity else other
             with contextlib.suppress(ElfError, OSError):
-                if same.identity not in self._exported:
-                    self._exported[same.identity] = _exports(same)
-                for address, is_ifunc in self._exported[same.identity].get(symbol, ()):
-                    offset = same.tables.offset_of(address)
+                if identical.identity not in self._exported:
+                    self._exported[identical.identity] = _exports(identical)
+                for address, is_ifunc in self._exported[identical.identity].get(symbol, ()):
+                    offset = identical.tables.offset_of(address)
                     if offset is not None:
-                        definitions.append(Definition(same, offset, is_ifunc))
+                        definitions.append(Definition(identical, offset, is_ifunc))
         return definitions
 
     @functools.cached_property
@@ -83,11 +83,11 @@ class Libraries:
         if libraries is None:
             libraries = [file]
             visited = {file.identity}
-            for each in libraries:
-                for name, paths in _needed(each.tables):
+            for library in libraries:
+                for name, paths in _needed(library.tables):
                     if len(libraries) >= _FILES_LIMIT:
                         break
-                    other = self._find(name, paths, each)
+                    other = self._find(name, paths, library)
                     if other is not None and other.identity not in visited:
                         visited.add(other.identity)
                         libraries.append(other)
@@ -159,5 +159,5 @@ def _needed(file: Tables) -> list[tuple[str, list[str]]]:
     return [(name, paths) for name in names[:_FILES_LIMIT]]
 
 
-def _path(strings: bytes, at: int) -> str:
-    return os.fsdecode(to_bytes(elf_tables.name_at(strings, at)))
+def _path(strings: bytes, name_offset: int) -> str:
+    return os.fsdecode(to_bytes(elf_tables.name_at(strings, name_offset)))

@@ -55,58 +55,62 @@ def find(
     ``order`` are the addresses in ``code`` ascending; ``is_inside`` returns whether a target is in the
     function.
     """
-    before = _before(code, order, position)
+    preceding = _preceding_code(code, order, position)
     operands = code[order[position]][2]
     scaled = _parse_scaled(operands)
     if scaled is not None:
-        return _pointers(image, before, scaled, is_inside)
+        return _read_pointers(image, preceding, scaled, is_inside)
     if not is_one(operands):
         return None
     registers = {family(operands)}
     is_sum = False
-    for at, (size, mnemonic, text) in before:
+    for address, (size, mnemonic, text) in preceding:
         first, _, second = text.partition(", ")
         if mnemonic in _READERS or not is_one(first) or family(first) not in registers:
             continue
-        earlier = [each for each in before if each[0] < at]
+        earlier_code = [entry for entry in preceding if entry[0] < address]
         scaled = _parse_scaled(second)
         total = _SUM.fullmatch(second) if mnemonic == "lea" else None
         if not is_sum and (total or (mnemonic == "add" and is_one(second))):
-            registers = {family(each) for each in (total.groups() if total else (first, second))}
+            registers = {family(entry) for entry in (total.groups() if total else (first, second))}
             is_sum = True
         elif not is_sum:
-            return _pointers(image, earlier, scaled, is_inside) if mnemonic == "mov" and scaled else None
+            return (
+                _read_pointers(image, earlier_code, scaled, is_inside)
+                if mnemonic == "mov" and scaled
+                else None
+            )
         elif scaled is not None and mnemonic == "movsxd":
-            return _distances(image, earlier, scaled, is_inside)
+            return _read_distances(image, earlier_code, scaled, is_inside)
         elif mnemonic == "lea":
-            start = _address(at, size, second)
+            start = _address(address, size, second)
             if start is not None and is_inside(start):  # a computed place among equal pieces of code
                 return UNKNOWN
     return None
 
 
-def _pointers(
-    image: ProgramImage, before: _PrecedingCode, scaled: _Scaled, is_inside: Callable[[int], bool]
+def _read_pointers(
+    image: ProgramImage, preceding: _PrecedingCode, scaled: _Scaled, is_inside: Callable[[int], bool]
 ) -> JumpTable | None:
     """Read a table of addresses."""
     base, index, scale, displacement = scaled
-    start = displacement if base is None else _constant(before, base, displacement)
+    start = displacement if base is None else _constant(preceding, base, displacement)
     if scale != image.word or start is None:
         return None
-    entries = (image.pointer(start + at * scale) for at in range(_ENTRIES_LIMIT))
-    return _switch(entries, start, scale, _find_bound(before, index), is_inside)
+    entries = (image.pointer(start + number * scale) for number in range(_ENTRIES_LIMIT))
+    return _switch(entries, start, scale, _find_bound(preceding, index), is_inside)
 
 
-def _distances(
-    image: ProgramImage, before: _PrecedingCode, scaled: _Scaled, is_inside: Callable[[int], bool]
+def _read_distances(
+    image: ProgramImage, preceding: _PrecedingCode, scaled: _Scaled, is_inside: Callable[[int], bool]
 ) -> JumpTable | None:
     """Read a table of distances from itself. Compilers never store the addresses of functions in this
     form."""
     base, index, scale, displacement = scaled
-    start = None if base is None else _constant(before, base, displacement)
+    start = None if base is None else _constant(preceding, base, displacement)
     if scale != 4 or start is None:
         return UNKNOWN if scale == 4 else None
-    count = _find_bound(before, index)
+    count = _find_bound(preceding, index)
     raw = image.read(start, 4 * min(count or _ENTRIES_LIMIT, _ENTRIES_LIMIT))
     entries = (
         start - displacement + distance for (distance,) in struct.iter_unpack("<i", raw[: len(raw) & ~3])
@@ -124,16 +128,21 @@ def _switch(
     return JumpTable(tuple(targets), 0 < count == len(targets), start, len(targets) * size)
 
 
-def _before(code: dict[int, Instruction], order: Sequence[int], position: int) -> _PrecedingCode:
+def _preceding_code(code: dict[int, Instruction], order: Sequence[int], position: int) -> _PrecedingCode:
     """Return the instructions that lead to a jump, back to the last that does not fall through, last
     first."""
-    preceding = []
-    for at in range(position - 1, max(position - _BACK, -1), -1):
-        address = order[at]
-        if address + code[address][0] != order[at + 1] or kind(code[address][1]) in (RETURN, JUMP, STOP, FAR):
+    code_before = []
+    for index in range(position - 1, max(position - _BACK, -1), -1):
+        address = order[index]
+        if address + code[address][0] != order[index + 1] or kind(code[address][1]) in (
+            RETURN,
+            JUMP,
+            STOP,
+            FAR,
+        ):
             break
-        preceding.append((address, code[address]))
-    return preceding
+        code_before.append((address, code[address]))
+    return code_before
 
 
 def _parse_scaled(operands: str) -> _Scaled | None:
@@ -145,37 +154,37 @@ def _parse_scaled(operands: str) -> _Scaled | None:
     return match[1] and family(match[1]), family(match[2]), int(match[3]), displacement
 
 
-def _constant(before: _PrecedingCode, register: str, displacement: int) -> int | None:
+def _constant(preceding: _PrecedingCode, register: str, displacement: int) -> int | None:
     """Return a register's value plus a displacement, if a ``lea`` of an address wrote the register last."""
-    for at, (size, mnemonic, text) in before:
+    for address, (size, mnemonic, text) in preceding:
         first, _, second = text.partition(", ")
         if mnemonic not in _READERS and is_one(first) and family(first) == register:
-            start = _address(at, size, second) if mnemonic == "lea" else None
+            start = _address(address, size, second) if mnemonic == "lea" else None
             return None if start is None else start + displacement
     return None
 
 
-def _address(at: int, size: int, operand: str) -> int | None:
+def _address(address: int, size: int, operand: str) -> int | None:
     """Return the address that a memory operand means which counts from the instruction; None of another."""
     match = _RIP.fullmatch(operand)
-    return match and at + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1)
+    return match and address + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1)
 
 
-def _find_bound(before: _PrecedingCode, index: str) -> int:
+def _find_bound(preceding: _PrecedingCode, index: str) -> int:
     """Return the number of entries that the comparison of an index before the jump allows; 0 if none is
     found."""
     names, limit = {index}, ""
-    for _, (_, mnemonic, text) in before:
+    for _, (_, mnemonic, text) in preceding:
         first, _, second = text.partition(", ")
         if kind(mnemonic) == BRANCH:
             limit = mnemonic
         if not is_one(first) or family(first) not in names:
             continue
-        compared = _COMPARED.fullmatch(text)
-        if mnemonic == "cmp" and limit in _ABOVE and compared:
-            return int(compared[2], 0) + (limit in ("ja", "jbe"))
-        if mnemonic == "and" and compared:
-            return int(compared[2], 0) + 1
+        comparison = _COMPARED.fullmatch(text)
+        if mnemonic == "cmp" and limit in _ABOVE and comparison:
+            return int(comparison[2], 0) + (limit in ("ja", "jbe"))
+        if mnemonic == "and" and comparison:
+            return int(comparison[2], 0) + 1
         if mnemonic in _MOVES and is_one(second):
             names.add(family(second))
         elif mnemonic not in _READERS:

@@ -23,37 +23,37 @@ _ARGUMENTS = frozenset(("di", "si", "dx", "cx", "r8", "r9"))  # registers that a
 
 def refusal(raw: bytes, *, is_64: bool) -> str:
     """Explain why the kernel refuses the instruction that ``raw`` begins with; "" if it does not."""
-    at, wide = 0, False
-    while at < len(raw) and raw[at] in _PREFIXES:
-        if raw[at] == 0xF0:
+    offset, is_64_bit = 0, False
+    while offset < len(raw) and raw[offset] in _PREFIXES:
+        if raw[offset] == 0xF0:
             return "the kernel does not probe a lock prefix"
-        if raw[at] in _SEGMENTS:
+        if raw[offset] in _SEGMENTS:
             return "the kernel does not probe the prefix of a segment"
-        wide = wide or raw[at] == 0x66
-        at += 1
-    if is_64 and raw[at : at + 1] and raw[at] & 0xF0 == 0x40:  # REX
-        at += 1
-    rest = raw[at:].ljust(6, b"\0")
-    code, refused = rest[0], _REFUSED_64 if is_64 else _REFUSED_32
-    if code in (0xC4, 0xC5, 0x62) and (is_64 or rest[1] >= 0xC0):
-        code = rest[{0xC5: 2, 0xC4: 3, 0x62: 4}[code]]
-        wide = False
+        is_64_bit = is_64_bit or raw[offset] == 0x66
+        offset += 1
+    if is_64 and raw[offset : offset + 1] and raw[offset] & 0xF0 == 0x40:  # REX
+        offset += 1
+    remaining = raw[offset:].ljust(6, b"\0")
+    code, refused_opcodes = remaining[0], _REFUSED_64 if is_64 else _REFUSED_32
+    if code in (0xC4, 0xC5, 0x62) and (is_64 or remaining[1] >= 0xC0):
+        code = remaining[{0xC5: 2, 0xC4: 3, 0x62: 4}[code]]
+        is_64_bit = False
     elif code == 0x0F:
-        code, refused = 0, b""
-        wide = wide and 0x80 <= rest[1] < 0x90
-        return "the kernel does not probe jumps with an operand of 16 bits" if wide else ""
-    elif code == 0x8E and rest[1] >> 3 & 7 == 2:
+        code, refused_opcodes = 0, b""
+        is_64_bit = is_64_bit and 0x80 <= remaining[1] < 0x90
+        return "the kernel does not probe jumps with an operand of 16 bits" if is_64_bit else ""
+    elif code == 0x8E and remaining[1] >> 3 & 7 == 2:
         return "the kernel does not probe what loads ss"
-    elif wide and code in _DIRECT:
+    elif is_64_bit and code in _DIRECT:
         return "the kernel does not probe jumps with an operand of 16 bits"
-    return "the kernel does not probe such" if code in refused else ""
+    return "the kernel does not probe such" if code in refused_opcodes else ""
 
 
 def unprobeable(image: ProgramImage, address: int) -> str:
     """Explain why the kernel refuses the instruction at an address; "" if it does not."""
     raw = image.read(address, INSTRUCTION_LIMIT)
-    why = refusal(raw, is_64=image.machine == X86_64)
-    return f"{instructions.text(image, raw)}: {why}" if why else ""
+    reason = refusal(raw, is_64=image.machine == X86_64)
+    return f"{instructions.text(image, raw)}: {reason}" if reason else ""
 
 
 def behind(image: ProgramImage, address: int, code: dict[int, Instruction]) -> int:
