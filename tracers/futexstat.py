@@ -47,6 +47,7 @@ TRACER = Tracer(
         "An idle thread waits like one that needs a lock: see the stack.",
         "Addresses belong to a process: two processes may have different locks at the same address.",
         "A free lock, or one acquired by spinning, makes no call. Waits by io_uring are not seen.",
+        "Who holds a pthread mutex, and how long, mutexstat shows.",
         "A wait counts when it ends, also by timeout or signal. Waits from before the trace do not count.",
     ),
 )

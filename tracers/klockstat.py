@@ -50,8 +50,8 @@ TRACER = Tracer(
         ("klockstat --held --min 1ms -- make", "long waits and long holds of a build"),
     ),
     notes=(
-        "Without --held, to take a free lock costs nothing. With it, programs run at each lock and release",
-        "of a mutex or rwsem, and waits for other locks are not seen. Waits that began before do not count.",
+        "Without --held, free locks cost nothing. With it, programs run at each lock and release of mutexes",
+        "and rwsems; other locks are not seen (spinlocks are released inline). Earlier waits do not count.",
         "Before Linux 5.19, waits are of mutexes and rwsems alone. By kprobe, calls are missed where more",
         "tasks wait at a time than return probes have slots. Holders: of mutexes, and of rwsems to write.",
         "A mutex that is spun for and then slept for is one wait. In an interrupt no process waits (on x86,",

@@ -35,6 +35,7 @@ FLAGS = {
     "opens": [*STATIC, "-no-pie"],
     "serials": ["-pthread"],
     "leaks": ["-O0", "-fno-omit-frame-pointer", "-pthread"],
+    "mutexes": ["-O0", "-fno-omit-frame-pointer", "-pthread"],
     "stats": [],
     "opens32": BITS_32,
     "spin32": BITS_32,

@@ -337,7 +337,8 @@ def _kinds_of(arguments: Targets, numbered: Sequence[NumberedTarget]) -> str:
         raise UsageError(f"{len(numbered)} functions to attach to, and {_KINDS_MAX} are the most here")
     kinds = 0
     for target in numbered:
-        names = quoting.split(quoting.split(target.target.name, ":")[-1], "|")
+        functions = quoting.split(quoting.split(target.target.name, ":")[-1], "|")
+        names = [name.partition("@")[0] for name in functions]  # without the version of a symbol
         kind = next((arguments.kinds.index(name) + 1 for name in names if name in arguments.kinds), 0)
         if not kind:
             raise UsageError(

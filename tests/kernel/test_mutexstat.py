@@ -1,0 +1,60 @@
+"""Test mutexstat against mutexes that are taken a known number of times, beside the program's own clock."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.cli import run
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+ROUNDS = 7
+PAUSE = 50_000_000  # ns, of the workload
+TAKERS = ("hold_it", "wait_for_it", "take_thrice", "try_twice", "wait_for_condition")
+
+
+def mutexes(*words):
+    """Return the rows by the function that takes the mutex, added up, and the program's own times."""
+    result = run("mutexstat", *words, "-f", "json", "--", workload("mutexes"), ROUNDS)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    sums = {}
+    for row in result.of("summary"):
+        for name in TAKERS:
+            if any(frame.partition("+")[0] == name for frame in row["user"]):
+                for column in ("holds", "waits", "held_ns", "total_ns"):
+                    sums.setdefault(name, {}).setdefault(column, 0)
+                    sums[name][column] += row[column]
+    lines = [line.split() for line in result.err.splitlines() if line.startswith(TAKERS)]
+    return sums, {name: [int(number) for number in numbers] for name, *numbers in lines}, result
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_holds_and_waits_by_the_function_that_takes_the_mutex():
+    sums, own, _ = mutexes()
+    counts = {name: (row["holds"], row["waits"]) for name, row in sums.items()}
+    assert counts == {
+        "hold_it": (ROUNDS, 0),
+        "wait_for_it": (ROUNDS, ROUNDS),
+        "take_thrice": (ROUNDS, 0),  # a recursive mutex is held until its last release
+        "try_twice": (ROUNDS, 0),  # the second one is refused, and does not wait
+        "wait_for_condition": (2 * ROUNDS, 0),
+    }
+    least, most, waited = own["hold_it"]
+    assert least <= sums["hold_it"]["held_ns"] <= most
+    assert ROUNDS * PAUSE <= sums["wait_for_it"]["total_ns"] <= waited
+    least, most, waited = own["wait_for_condition"]
+    assert waited >= ROUNDS * PAUSE > most - waited  # or the machine was too slow to tell
+    assert least <= sums["wait_for_condition"]["held_ns"] <= most - ROUNDS * PAUSE / 2
+
+
+def test_only_long_ones_and_by_mutex():
+    sums, _, result = mutexes("--min", "20ms", "--by", "lock,comm,pid")
+    assert {name: (row["holds"], row["waits"]) for name, row in sums.items()} == {
+        "hold_it": (ROUNDS, 0),
+        "wait_for_it": (0, ROUNDS),
+    }
+    rows = result.of("summary")
+    assert len({row["lock"] for row in rows}) == len({row["pid"] for row in rows}) == 1
+    assert {row["comm"] for row in rows} == {"mutexes"}
