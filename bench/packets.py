@@ -61,7 +61,7 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
             "an empty socket filter",
             traced_costs,
             floor_costs,
-            target=1.3,
+            target=1.2,
             unit="ns",
             note=f"the bare work takes {statistics.median(bare):.0f} ns",
         )

@@ -5,6 +5,18 @@
 // at once, and no other filter would see it.
 #include "skb.h"
 
+// Read the first bytes of a packet, without a call if they are in its linear part.
+static __always_inline int load_head(struct __sk_buff *skb, void *to, u32 size)
+{
+    void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+    if (data + size > end)
+        return pt_load(skb, 0, to, size);
+    __builtin_memcpy(to, data, size);
+    return 0;
+}
+#define pt_load_head load_head
+
 #include "packet.h"
 
 #define UNSPECIFIED (-1) // TC_ACT_UNSPEC

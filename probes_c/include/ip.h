@@ -19,6 +19,7 @@ enum protocol {
 enum ethertype {
     TYPE_MIN = 0x600,
     TYPE_IPV4 = 0x800,
+    TYPE_ARP = 0x806,
     TYPE_VLAN = 0x8100, // IEEE 802.1Q
     TYPE_IPV6 = 0x86dd,
     TYPE_QINQ = 0x88a8, // IEEE 802.1ad
@@ -30,13 +31,23 @@ enum later_extension { MOBILITY = 135, HIP = 139, SHIM6 = 140 };
 
 #define EXTENSIONS 8 // the maximum of IPv6 extension headers; the loop is unrolled
 
-static __always_inline u32 pt_ipv4(pt_packet *packet, u32 offset)
-{
-    u8 header[20];
+#define IPV4_HEADER 20 // its length without options
 
-    if (pt_load(packet, offset, header, sizeof(header)) || header[0] >> 4 != 4 || (header[0] & 15) < 5)
+// Return the protocol of a packet from its IPv4 header.
+static __always_inline u32 pt_ipv4_protocol(const u8 *header)
+{
+    if (header[0] >> 4 != 4 || (header[0] & 15) < 5)
         return MALFORMED;
     return header[9] == TCP || header[9] == UDP || header[9] == ICMP ? header[9] : OTHER;
+}
+
+static __always_inline u32 pt_ipv4(pt_packet *packet, u32 offset)
+{
+    u8 header[IPV4_HEADER];
+
+    if (pt_load(packet, offset, header, sizeof(header)))
+        return MALFORMED;
+    return pt_ipv4_protocol(header);
 }
 
 static __always_inline int pt_is_extension(u8 next)

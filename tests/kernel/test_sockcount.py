@@ -44,6 +44,13 @@ def test_every_protocol_is_counted_to_the_packet_and_byte(program):
     assert {"TCP", "UDP", "ICMP", "ICMPv6", "ARP", "other"} <= set(totals(result, "vb"))
 
 
+def test_an_interface_with_a_large_number_has_the_same_rows():
+    with packets.namespace():
+        assert packets.veth("va", "vb", index=5000)[1] == 5000
+        result = counted("vb", sender="va")
+    assert totals(result, "vb") == packets.expected(packets.frames(), received=True)
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize(
     ("direction", "times"), [("in", 1), ("out", 1), pytest.param("both", 2, marks=pytest.mark.lab)]

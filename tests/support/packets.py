@@ -206,9 +206,10 @@ def ip(*words: str) -> str:
     return subprocess.run(["ip", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def veth(first: str = "va", second: str = "vb") -> tuple[int, int]:
-    """Make a pair of interfaces, each the other's far end; their indexes."""
-    ip("link", "add", first, "type", "veth", "peer", "name", second)
+def veth(first: str = "va", second: str = "vb", *, index: int = 0) -> tuple[int, int]:
+    """Make a pair of interfaces, each the other's far end; return their indexes. ``index``: the second's."""
+    number = ["index", str(index)] if index else []
+    ip("link", "add", second, *number, "type", "veth", "peer", "name", first)
     for name in (first, second):
         ip("link", "set", name, "up")
     # The first one's queue is set up in the background, once the second is there; before, it drops.

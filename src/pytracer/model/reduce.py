@@ -8,6 +8,7 @@ from typing import Any
 from pytracer.arrays import Array, np
 from pytracer.model.schema import Schema
 from pytracer.record import record
+from pytracer.spec import Table
 
 
 @record
@@ -43,12 +44,16 @@ def sum_cpus(keys: Array, values: Array, schema: Schema) -> Rows:
 
 
 def rows_of_dense(all_rows: Rows, keys: np.dtype[Any], schema: Schema) -> Rows:
-    """Return the non-zero rows of an array map, whose indexes become ``keys`` (a dtype)."""
+    """Return the non-zero rows of an array map; ``keys`` is their dtype. See ``Table.dense``."""
     is_used = np.zeros(len(all_rows), dtype=bool)
     for column in schema.counters:
         is_used |= all_rows.values[column.source] != 0
+    codes = schema.output.dense_codes if isinstance(schema.output, Table) else ()
+    first, code = np.divmod(all_rows.keys[is_used], max(len(codes), 1))
     named = np.zeros(int(is_used.sum()), dtype=keys)
-    named[schema.keys[0].source] = all_rows.keys[is_used]
+    named[schema.keys[0].source] = first
+    if codes:
+        named[schema.keys[1].source] = np.array(codes)[code]
     return Rows(named, all_rows.values[is_used])
 
 

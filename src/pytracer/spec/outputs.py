@@ -50,11 +50,13 @@ class Table(Output):
     """Rows of counters, the greatest ``sort`` first, every interval and once for the whole run.
 
     ``dense`` names a per-CPU array that, where the C has it, holds the rows whose one key column is a small
-    number: its index.
+    number: its index. With ``dense_codes`` there are two key columns, the first a small number, the second
+    one of these values: the index is the number times their count, plus the position of the value.
     """
 
     sort: str = ""
     dense: str = ""
+    dense_codes: tuple[int, ...] = ()
 
 
 @record

@@ -101,6 +101,7 @@ KEYS = (
     Key("interface", (Column("interface", "the interface", decode="interface"),)),
     Key("protocol", (Column("protocol", "what the packet carries", decode="packet_protocol"),)),
 )
+_DENSE_PROTOCOLS = (6, 17, 1, 58, 0x100, 0x101, 0x102, 0x10806)  # of probes_c/include/packet.h
 ROWS = Table(
     "rows",
     (
@@ -108,6 +109,8 @@ ROWS = Table(
         Column("bytes", "bytes, link header included", unit=Unit.BYTES),
     ),
     sort="bytes",
+    dense="dense",
+    dense_codes=_DENSE_PROTOCOLS,
 )
 PROTOCOL_NOTES = (
     "'other' is any other IP protocol, 'malformed' a packet with headers that are too short. Only the",

@@ -337,6 +337,18 @@ def test_rows_of_an_array_have_its_indexes_for_keys():
     assert len(concatenate(rows, Rows(np.zeros(0, wide), values[:0]))) == 2
 
 
+def test_indexes_of_an_array_are_split_into_two_keys():
+    host, code = Column("host", "", decode="hex"), Column("code", "", decode="hex")
+    table = Table("rows", (CALLS,), sort="calls", dense="dense", dense_codes=(6, 17, 0x10806))
+    schema = Schema("fake", (host, code), (CALLS,), table)
+    values = np.zeros(9, VALUES)
+    values["calls"] = [0, 0, 5, 1, 0, 0, 0, 2, 0]
+    keys = np.dtype([("host", "u4"), ("code", "u4")])
+    rows = rows_of_dense(Rows(np.arange(9, dtype="u4"), values), keys, schema)
+    assert rows.keys.tolist() == [(0, 0x10806), (1, 6), (2, 17)]
+    assert rows.values["calls"].tolist() == [5, 1, 2]
+
+
 def test_of_the_greatest_there_is_no_sum():
     longest = Column("max_ns", "", unit=Unit.NANOSECONDS, max=True)
     schema = Schema("fake", (KEY,), (CALLS, longest), TABLE)
