@@ -31,7 +31,7 @@ class CodeReader:
     def entry(self, site: ProbeSite) -> int:
         """See :class:`pytracer.kernel.facts.KernelInfo`."""
         file = self._file(site)
-        return code.entry(file, site) if _has_go(file) else site.offset
+        return code.entry(file, site) if _has_go(file) else code.entry_behind_landing(file, site)
 
     def is_go(self, site: ProbeSite) -> bool:
         """See :class:`pytracer.kernel.facts.KernelInfo`."""

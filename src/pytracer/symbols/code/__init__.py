@@ -31,6 +31,8 @@ __all__ = [
     "check_boundary",
     "check_place",
     "entry",
+    "entry_behind_landing",
+    "is_go",
     "unprobeable",
     "unresolved",
 ]
@@ -66,7 +68,8 @@ def entry(file: ProgramFile, site: ProbeSite) -> int:
     """Find the offset at which calls of a function are counted, without looking for where they end.
 
     It is that of its first instruction; in Go behind the stack check; one instruction later where the kernel
-    does not probe that one and nothing but a call leads there.
+    does not probe that one and nothing but a call leads there, or where that one is an endbr and the next a
+    push.
 
     Raises:
         UnreadableCodeError: the kernel does not probe it, or the stack check is of an unknown form.
@@ -78,6 +81,19 @@ def entry(file: ProgramFile, site: ProbeSite) -> int:
             return site.offset
         start = analysis.function_start(image, image.address_of(site.offset))
         return image.offset_of(analysis.entry(image, start))
+
+
+def entry_behind_landing(file: ProgramFile, site: ProbeSite) -> int:
+    """Find the offset at which calls of a function that is not Go's are counted, by its first bytes alone.
+
+    Raises UsageError if the file is broken, or has no code there.
+    """
+    with file.reading():
+        image = images.open_image(file)
+        if image.machine not in instructions.MACHINES:
+            return site.offset
+        address = image.address_of(site.offset)
+        return site.offset + uprobe_limits.behind_landing(image, address) - address
 
 
 def is_go(file: ProgramFile, site: ProbeSite) -> bool:

@@ -204,7 +204,9 @@ def probe_address(
     """
     reason = uprobe_limits.unprobeable(image, address)
     if not reason:
-        return address
+        second = uprobe_limits.behind_landing(image, address)
+        is_loop = control_flow is not None and uprobe_limits.is_jump_target(control_flow.reached, second)
+        return address if is_loop else second
     second = 0
     with contextlib.suppress(UnreadableCodeError):
         control_flow = control_flow or flow.follow(image, start, address)

@@ -17,6 +17,8 @@ _PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF
 _SEGMENTS = frozenset((0x26, 0x2E, 0x36, 0x3E))
 _REFUSED_32 = bytes.fromhex("07 17 1f 6c6d6e6f cccdcecf e4e5e6e7 ecedeeef f1 f4 fafb")
 _REFUSED_64 = _REFUSED_32 + bytes.fromhex("06 0e 16 1e 27 2f 37 3f 606162 82 9a d4d5d6 ea")
+_ENDBRS = (bytes.fromhex("f30f1efa"), bytes.fromhex("f30f1efb"))  # endbr64 and endbr32
+_PUSHES = frozenset(bytes([code]) for code in range(0x50, 0x58))
 _DIRECT = frozenset((*range(0x70, 0x80), 0xE8, 0xE9, 0xEB))  # jumps and calls, which the kernel emulates
 _ARGUMENTS = frozenset(("di", "si", "dx", "cx", "r8", "r9"))  # registers that arguments are passed in
 
@@ -56,6 +58,20 @@ def unprobeable(image: ProgramImage, address: int) -> str:
     return f"{instructions.text(image, raw)}: {reason}" if reason else ""
 
 
+def behind_landing(image: ProgramImage, address: int) -> int:
+    """Return the address of the push behind an endbr at ``address``, else ``address`` itself.
+
+    The kernel single-steps an endbr, which takes a second exception, and emulates a push (Linux 4.18,
+    e7ed9d9bd0bb). Whoever calls the function passes both, with the same registers and stack.
+    """
+    raw = image.read(address, len(_ENDBRS[0]) + 2)
+    if not raw.startswith(_ENDBRS):
+        return address
+    second = raw[len(_ENDBRS[0]) :]
+    is_long = image.machine == X86_64 and second[:1] == b"\x41"  # push of r8 to r15
+    return address + len(_ENDBRS[0]) if second[is_long : is_long + 1] in _PUSHES else address
+
+
 def behind(image: ProgramImage, address: int, code: dict[int, Instruction]) -> int:
     """Return the second instruction of a function, if a probe sees the same calls and arguments there; else
     0.
@@ -75,9 +91,15 @@ def behind(image: ProgramImage, address: int, code: dict[int, Instruction]) -> i
         return 0
     if registers_written & _ARGUMENTS or "sp" in operands.partition(",")[0]:
         return 0
-    for _, name, target in code.values():
-        if instructions.kind(name) in (instructions.JUMP, instructions.BRANCH):
-            leads = instructions.target(target)
-            if leads in (address, second):
-                return 0
+    if is_jump_target(code, address) or is_jump_target(code, second):
+        return 0
     return second if second in code and not unprobeable(image, second) else 0
+
+
+def is_jump_target(code: dict[int, Instruction], address: int) -> bool:
+    """Return whether a jump of this code leads to an address."""
+    return any(
+        instructions.kind(name) in (instructions.JUMP, instructions.BRANCH)
+        and instructions.target(operands) == address
+        for _, name, operands in code.values()
+    )

@@ -336,6 +336,22 @@ def test_an_entry_behind_an_instruction_that_cannot_be_probed(build):
     assert code.unprobeable(file, start_of(file, "lock") + 3) == ""
 
 
+@pytest.mark.parametrize(
+    ("body", "distance"),
+    [
+        ("endbr64; push %rbp; pop %rbp; ret", 4),
+        ("endbr64; push %r12; pop %r12; ret", 4),
+        ("endbr64; lea 1(%rdi), %eax; ret", 0),  # single-stepped, too
+        ("endbr64; push $1; pop %rax; ret", 0),
+        ("push %rbp; pop %rbp; ret", 0),
+        ("endbr64; 1: push %rax; pop %rax; dec %eax; jne 1b; ret", 0),  # would count each turn
+    ],
+)
+def test_the_push_behind_an_endbr_is_probed(build, body, distance):
+    file = build({"function": body})
+    assert analyze(file, "function").entry == start_of(file, "function") + distance
+
+
 def test_a_place_by_its_offset_is_code_and_where_an_instruction_begins(build):
     file = build({"work": SIMPLE + "\n lock incl (%rdi)"})
     start = start_of(file, "work")
