@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from pytracer import __version__, inherited, startup
-from pytracer.cli.output import one_line, report, take_streams
+from pytracer.cli.output import one_line, report, report_of_script, take_streams
 from pytracer.cli.running import Messages, print_instead, run_request, warn
 from pytracer.errors import PytracerError, UsageError
 from pytracer.record import replace
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a closed pipe is no error
         return status
     except PytracerError as error:
-        report(error)
+        (report_of_script if words[:1] == ["script"] else report)(error)
         if debug:
             import traceback
 

@@ -21,6 +21,7 @@ from pytracer.text import harmless
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+_SAYS_WHERE = ": WARNING: "  # in a warning that begins with its position in the script
 _DESCRIPTORS = ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY))
 
 
@@ -179,13 +180,33 @@ def report(error: PytracerError, severity: str = "error") -> None:
     """Print an error and its hint to standard error."""
     print(f"pytracer: {severity}: {one_line(error.message)}", file=sys.stderr)
     if isinstance(error, ProbeSpecError):
-        print(_excerpt(error), file=sys.stderr)
+        line, marks = _excerpt(error)
+        print(f"  {line}\n  {marks.replace('~', '^', 1)}", file=sys.stderr)
     if error.hint:
         print(f"hint: {one_line(error.hint)}", file=sys.stderr)
 
 
-def _excerpt(error: ProbeSpecError) -> str:
-    """Return the probe spec, or the line of a script, with a mark below the wrong part."""
+def report_of_script(error: PytracerError) -> None:
+    """Print an error of ``pytracer script`` to standard error, in the form of bpftrace."""
+    for warning in error.warnings if isinstance(error, ProbeSpecError) else ():
+        warn_of_script(warning)
+    place = f"{harmless(error.place)}: " if isinstance(error, ProbeSpecError) and error.place else ""
+    print(f"{place}ERROR: {one_line(error.message)}", file=sys.stderr)
+    if isinstance(error, ProbeSpecError):
+        print("\n".join(_excerpt(error)), file=sys.stderr)
+    if error.hint:
+        lines = [harmless(line) for line in error.hint.splitlines()]
+        print("\n".join([f"HINT: {lines[0]}", *lines[1:]]), file=sys.stderr)
+
+
+def warn_of_script(warning: str) -> None:
+    """Print a warning of ``pytracer script`` to standard error, in the form of bpftrace."""
+    text = "\n".join(harmless(line) for line in warning.splitlines())
+    print(text if _SAYS_WHERE in text.partition("\n")[0] else f"WARNING: {text}", file=sys.stderr)
+
+
+def _excerpt(error: ProbeSpecError) -> tuple[str, str]:
+    """Return the probe spec, or the line of a script, and the marks that belong below it."""
     text = error.text
     first = text.rfind("\n", 0, error.start) + 1
     last = text.find("\n", error.start)
@@ -193,7 +214,7 @@ def _excerpt(error: ProbeSpecError) -> str:
     end = min(error.end, last)
     parts = (text[first : error.start], text[error.start : end], text[end:last])
     before, marked, after = (harmless(part.replace("\t", " ")) for part in parts)
-    return f"  {before}{marked}{after}\n  {' ' * len(before)}^{'~' * (len(marked) - 1)}"
+    return f"{before}{marked}{after}", f"{' ' * len(before)}{'~' * max(len(marked), 1)}"
 
 
 def one_line(text: str) -> str:

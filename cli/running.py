@@ -40,7 +40,11 @@ class Messages:
         """Print a warning, unless warnings are off."""
         if self._warnings:
             self._clear_status()
-            warn(line)
+            self.print_warning(line)
+
+    def print_warning(self, line: str) -> None:
+        """Print a warning."""
+        warn(line)
 
     def _clear_status(self) -> None:
         if self._status is not None:

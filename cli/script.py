@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from pytracer import __version__
 from pytracer.cli.arguments import Parser, add_debug_options, add_plan_options, seconds, size_in_bytes
+from pytracer.cli.output import warn_of_script
 from pytracer.cli.running import Messages, print_instead, run_request
 from pytracer.errors import UsageError
 from pytracer.record import replace
@@ -41,13 +42,26 @@ notes:
   docs/script.md describes the language, and the differences from bpftrace.
   -- COMMAND: only the command and its descendants are traced. -c COMMAND traces everything while it runs."""
 _USAGE = "pytracer script (-e SCRIPT | FILE) [ARG...] [options] [-- COMMAND...]"
+_PID_LIMIT = 1 << 22  # the kernel's (PID_MAX_LIMIT)
 _FILE_LIMIT = 1 << 20  # bytes of a script
+
+
+class _Messages(Messages):
+    """The messages of a script, in the form of bpftrace."""
+
+    def print_warning(self, line: str) -> None:
+        """See Messages."""
+        warn_of_script(line)
 
 
 def run(words: Sequence[str]) -> int:
     """Run a script. Returns the exit status of the script or the command."""
     own_words, named_parameters, command = _split(words)
     options = _parser().parse_intermixed_args(own_words)
+    if options.debug_folders:
+        from pytracer.symbols import debug
+
+        debug.FURTHER[:] = map(Path, options.debug_folders)
     if options.info or options.list:
         return _list(options, named_parameters)
     request = _request(options, named_parameters, command)
@@ -55,7 +69,7 @@ def run(words: Sequence[str]) -> int:
     if print_instead(options, request):
         return 0
 
-    messages = Messages(verbose=options.verbose, warnings=not options.no_warnings)
+    messages = _Messages(verbose=options.verbose, warnings=not options.no_warnings)
     if options.live:
         return _show_live(options, request, words, messages)
 
@@ -126,9 +140,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "-c", "--cmd", dest="command", metavar="COMMAND", help="run a command, and stop when it ends"
     )
-    parser.add_argument("-p", "--pid", dest="process", type=int, metavar="PID", help="trace this process")
+    parser.add_argument("-p", "--pid", dest="process", type=_process_id, metavar="PID", help="trace this process")
     parser.add_argument(
-        "-f", dest="format", choices=tuple(SCRIPT_FORMATS), default="text", help="default: text"
+        "-f", dest="format", type=_output_format, default="text", metavar="FORMAT", help="text, json"
     )
     parser.add_argument(
         "-o", "--output", dest="output", metavar="FILE", help="write to FILE instead of standard output"
@@ -159,6 +173,13 @@ def _parser() -> Parser:
         action="append",
         metavar="FILE",
         help="accepted and ignored: types come from BTF",
+    )
+    parser.add_argument(
+        "--debuginfo",
+        dest="debug_folders",
+        action="append",
+        metavar="DIR",
+        help="search debug files of stripped programs here, too",
     )
     parser.add_argument("--unsafe", action="store_true", help="allow system(), signal() and the like")
     parser.add_argument("-v", "--verbose", action="store_true", help="report each step on standard error")
@@ -227,19 +248,36 @@ def _request(
     )
 
 
+def _process_id(text: str) -> int:
+    """Return a process id of the command line. Raises UsageError."""
+    digits = re.match(r"\d*", text)
+    if not text.isdecimal():
+        what = "trailing bytes" if digits is not None and digits.group() else "integer"
+        raise UsageError(f"Failed to parse pid: invalid {what}: {text}")
+    if not 0 < int(text) <= _PID_LIMIT:
+        raise UsageError(f"Pid out of range: {text}")
+    return int(text)
+
+
+def _output_format(text: str) -> str:
+    if text not in SCRIPT_FORMATS:
+        raise UsageError(f'Invalid output format "{text}"', hint=f"there is {', '.join(SCRIPT_FORMATS)}")
+    return text
+
+
 def _filtered(script: Script, pattern: str) -> Script:
     """Return a script without the probes whose names do not match; begin and end stay."""
     try:
         matches = re.compile(pattern).search
     except re.error as error:
-        raise UsageError(f"--probe-filter: {error}") from None
+        raise UsageError(f"Invalid --probe-filter regex: {error}") from None
     selected: list[ProbeBlock] = []
     for block in script.probes:
         special = ("begin", "end", "BEGIN", "END")
         points = tuple(point for point in block.points if point.text in special or matches(point.text))
         selected += [replace(block, points=points)] if points else []
     if not any(matches(point.text) for block in selected for point in block.points):
-        raise UsageError(f"no probe of the script matches {pattern!r}")
+        raise UsageError("No probes to attach", hint=f"no probe of the script matches {pattern!r}")
     return replace(script, probes=tuple(selected))
 
 
@@ -251,5 +289,6 @@ def _read(name: str) -> str:
             with Path(name).open("rb") as file:
                 data = file.read(_FILE_LIMIT + 1)
     except OSError as error:
-        raise UsageError(f"{name}: {error.strerror}", hint="-e takes the text of a script") from None
+        message = f"failed to open file {name!r}: {error.strerror}"
+        raise UsageError(message, hint="-e takes the text of a script") from None
     return data.decode(errors="surrogateescape")

@@ -11,6 +11,7 @@ static long (*script_d_path)(void *path, char *to, u32 size) = (void *)147;
 static long (*script_trace)(const char *format, u32 size, u64 a, u64 b, u64 c) = (void *)6;
 static long (*script_override)(void *ctx, u64 result) = (void *)58;
 static long (*script_signal)(u32 sig) = (void *)109;
+static long (*script_get_ns_pid)(u64 device, u64 namespace, void *ids, u32 size) = (void *)120;
 static long (*script_signal_thread)(u32 sig) = (void *)117;
 static long (*script_probe_write_user)(void *to, const void *from, u32 size) = (void *)36;
 
@@ -60,14 +61,40 @@ static long (*script_call)(u32 count, u64 body, void *context, u64 flags) = (voi
     })
 
 // Values that are set when the run begins: 0: the boot clock, 1: the process of the command, 2: the Unix time at which
-// the boot clock began.
-BPF_ARRAY(script_run, u64, 3);
+// the boot clock began. 3: not 0 once the script has called exit().
+BPF_ARRAY(script_run, u64, 4);
 
 static __always_inline u64 script_run_value(u32 slot)
 {
     u64 *value = script_run.lookup(&slot);
 
     return value ? *value : 0;
+}
+
+static __always_inline void script_stop(void)
+{
+    u32 slot = 3;
+    u64 *value = script_run.lookup(&slot);
+
+    if (value)
+        *value = 1;
+}
+
+// The process and thread of the current task, as pytracer's own pid namespace numbers them.
+static __always_inline u64 script_pid_tgid(void)
+{
+#ifdef SCRIPT_PID_NAMESPACE
+    struct {
+        u32 pid;
+        u32 tgid;
+    } ids = {};
+
+    if (script_get_ns_pid(SCRIPT_PID_NAMESPACE_DEVICE, SCRIPT_PID_NAMESPACE, &ids, sizeof(ids)))
+        return 0; // it is outside
+    return (u64)ids.tgid << 32 | ids.pid;
+#else
+    return bpf_get_current_pid_tgid();
+#endif
 }
 
 // Reading address 0 fails, and the kernel then clears the memory: one call whatever the size.
@@ -226,7 +253,7 @@ static __always_inline s32 script_write_user(u64 address, u64 from, u32 size, u6
 // Store the stack's process (0 for the kernel's), then its addresses.
 static __always_inline void script_stack(void *ctx, u64 to, u32 size, u64 flags)
 {
-    *(u64 *)to = flags ? bpf_get_current_pid_tgid() >> 32 : 0;
+    *(u64 *)to = flags ? script_pid_tgid() >> 32 : 0;
     script_zero(to + 8, size);
     script_get_stack(ctx, (void *)(to + 8), size, flags);
 }

@@ -78,13 +78,16 @@ class UnknownOptionError(UsageError, TypeError):
 
 class ProbeSpecError(UsageError):
     """An invalid probe spec. ``text`` is what the user wrote; the characters from ``start`` to before ``end``
-    are wrong."""
+    are wrong. ``place`` says where that is in the files of a script (``stdin:1:9-62``); "" in a probe spec.
+    ``warnings`` came before it."""
 
     def __init__(self, message: str, text: str, start: int, end: int, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.text = text
         self.start = start
         self.end = end
+        self.place = ""
+        self.warnings: tuple[str, ...] = ()
 
 
 class LossError(PytracerError):

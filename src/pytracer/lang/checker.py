@@ -284,7 +284,8 @@ class Checker(Identifiers):
             kind, place = found.type.of, found
             length = found.type.length
             if index.constant is not None and length and not 0 <= index.constant < length:
-                raise self.fail(node.index, f"there are {length} of them: 0 to {length - 1}")
+                message = f"the index {index.constant} is out of bounds for array of size {length}"
+                raise self.fail(node.index, message)
         else:
             place = self._dereference(node.of, self._read(node.of, found))
             kind = place.type

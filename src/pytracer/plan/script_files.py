@@ -25,8 +25,8 @@ def with_files(point: AttachPoint, process: int) -> list[AttachPoint]:
     """
     kind = SOURCES.get(point.parts[0])
     if kind in ("u", "ur") and len(point.parts) == 3 and _NUMBER.fullmatch(point.parts[2]):
-        if "@" in point.parts[1]:  # a line of the source, which is refused with its reason
-            return [point]
+        if "@" in point.parts[1]:
+            return _at_line(point, process)
         return [_at_address(point, process)]
     if kind not in ("u", "ur", "usdt") or len(point.parts) < 3 or not set(point.parts[1]) & set("*?["):
         return [point]
@@ -54,6 +54,21 @@ def _at_address(point: AttachPoint, process: int) -> AttachPoint:
     if offset is None:
         raise UsageError(f"{file} has nothing at address {address}", hint="nm shows what it has")
     return replace(point, parts=(provider, file, f"+{offset:#x}"))
+
+
+def _at_line(point: AttachPoint, process: int) -> list[AttachPoint]:
+    """Return attach points with offsets in the file in place of ``SOURCE:LINE``, a line of its source."""
+    from pytracer.symbols.source_lines import addresses_of_line  # DWARF
+
+    provider, place, line = point.parts
+    file, _, source = place.rpartition("@")
+    with program_files.find(file, process) as program, program.reading() as tables:
+        addresses = addresses_of_line(tables, source, int(line, 0))
+        offsets = [offset for offset in map(tables.offset_of, addresses) if offset is not None]
+    if not offsets:
+        hint = "the file needs debug information with lines (-g)"
+        raise UsageError(f"no code of {file} is from line {line} of {source}", hint=hint)
+    return [replace(point, parts=(provider, file, f"+{offset:#x}")) for offset in offsets]
 
 
 def missing_module(point: AttachPoint) -> str:

@@ -141,8 +141,6 @@ def _source(kind: str, parts: Sequence[str]) -> Source:
         raise UsageError("a function of the kernel has a name here, and no address", hint="FUNCTION+OFFSET")
     if kind in ("f", "fr") and len(parts) > 1 and parts[0] == "bpf":
         raise UsageError("BPF programs cannot be probed", hint="pytracer prog shows them")
-    if kind in ("u", "ur") and "@" in parts[0] and parts[-1][:1].isdecimal():
-        raise UsageError("lines of the source cannot be probed", hint="uprobe:FILE:FUNCTION+OFFSET")
     if kind in ("k", "kr", "f", "fr", "rt") and len(parts) > 1:
         parts = parts[-1:]  # a module before the function
     if kind in ("u", "ur") and len(parts) > 2 and parts[1] == "cpp":

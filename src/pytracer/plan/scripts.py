@@ -6,11 +6,13 @@ Targets of a probe for which the same C is generated share a program; others hav
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pytracer.errors import ProbeSpecError, UnsupportedError, UsageError
 from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP, MAP_LOOKUP_PERCPU_ELEM, OVERRIDE_RETURN
+from pytracer.kernel import syscalls
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.kernel.facts import KernelInfo
 from pytracer.kernel.functions import address_of
@@ -23,8 +25,10 @@ from pytracer.lang.script import (
     ScriptState,
     generate_script,
 )
+from pytracer.lang.script.positions import warning_at, with_positions
 from pytracer.lang.script.syntax import AttachPoint, ProbeBlock
 from pytracer.lang.script.types import enums_within
+from pytracer.plan import pid_namespace
 from pytracer.plan.alternatives import ChosenProbe
 from pytracer.plan.attach_targets import (
     ScriptPlan,
@@ -40,7 +44,8 @@ from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.sample_scopes import bind_tasks, scope_of_sample
 from pytracer.plan.scopes import scope_of
 from pytracer.plan.script_files import missing_module, with_files
-from pytracer.plan.script_probes import SampledProbe, parse_attach_point, with_parameters
+from pytracer.plan.script_missing import TOLERANT, no_matches, report_missing, report_removed
+from pytracer.plan.script_probes import SOURCES, SampledProbe, parse_attach_point, with_parameters
 from pytracer.record import record, replace
 from pytracer.request import Request, ScriptRequest
 from pytracer.spec import Iterator, RunOnce
@@ -66,16 +71,27 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
     Raises ProbeSpecError, which points into the script, and the errors of
     :func:`~pytracer.plan.attach_targets.attach`.
     """
-    script_request = request.script
+    script_request, warnings = request.script, list[str]()
     assert script_request is not None
-    script, warnings = script_request.script, list[str]()
+    try:
+        with with_positions(script_request.script.files):
+            return _plan(script_request, request, facts, warnings)
+    except ProbeSpecError as error:
+        error.warnings = tuple(warnings)
+        raise
+
+
+def _plan(
+    script_request: ScriptRequest, request: Request, facts: KernelInfo, warnings: list[str]
+) -> ScriptPlan:
+    script = script_request.script
     names = list[tuple[str, str]]()
     places = list(_places(script, request, facts, names, warnings))
     _check_probes(script, places)
     numbered = [attach_target.target for attach_target in places if attach_target.target is not None]
     check_number([target.source for target in numbered], numbered, request)
     state = _state(script_request, facts)
-    compiled = _compile(script, state, places)
+    compiled = _compile(script, state, places, names)
     _check_options(state)
     blocks, end_programs = list[CompiledBlock](), set[int]()
     groups = dict[tuple[int, str, bool], list[NumberedTarget]]()
@@ -112,6 +128,7 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
     defines["PT_RECORDS"] = str(len(blocks))
     if attached.tracked:
         defines["PT_SPEC_CALLS"] = ""
+    defines |= pid_namespace.defines()
     arguments = usdt_arguments(numbered)
     if arguments:
         defines["PT_USDT_SITES"] = defines["PT_TARGETS"]
@@ -119,7 +136,7 @@ def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
         names=tuple(target.name for target in numbered),
         probes=tuple(probes),
         notes=attached.notes,
-        warnings=(*warnings, *risks(attached.resolved_hooks)),
+        warnings=(*warnings, *state.warnings, *_unused_maps(script, state), *risks(attached.resolved_hooks)),
         defines=tuple(defines.items()),
         resolved_hooks=attached.resolved_hooks,
         script=CompiledScript(
@@ -146,16 +163,24 @@ def _check_options(state: ScriptState) -> None:
     unknown = [f"--{name}" for name in state.named_parameters if name not in state.options]
     if unknown:
         option_texts = [f"--{name}{f': {text}' if text else ''}" for name, text in state.options.items()]
-        hint = f"its parameters are {', '.join(option_texts)}" if option_texts else ""
-        raise UsageError(f"the script has no parameter {', '.join(unknown)}", hint=hint)
+        hint = f"expected program options:{' ' if len(option_texts) == 1 else chr(10)}{chr(10).join(option_texts)}"
+        message = f"unexpected program command line options: {', '.join(unknown)}"
+        raise UsageError(message, hint=hint if option_texts else "")
+
+
+def _unused_maps(script: Script, state: ScriptState) -> list[str]:
+    """Return a warning for each map that is declared and never used."""
+    unused = [one for one in script.maps if not state.has_type(one.name)]
+    return [
+        warning_at(script.text, script.files, one.start, one.end, f"Unused map: {one.name}") for one in unused
+    ]
 
 
 def _check_probes(script: Script, places: Sequence[_BlockTarget]) -> None:
     """Check that there are probes, and the script's own limit of them. Raises UsageError."""
     if not places:
         points = [point for block in script.probes for point in block.points]
-        message = "nothing matches the script's probes here"
-        raise ProbeSpecError(message, script.text, points[0].start, points[-1].end)
+        raise ProbeSpecError("No probes to attach", script.text, points[0].start, points[-1].end)
     limit = script.config.get("max_probes")
     if limit is not None and len(places) > int(limit):
         raise UsageError(f"the script has {len(places)} probes, and max_probes is {limit}")
@@ -192,6 +217,7 @@ def _state(request: ScriptRequest, facts: KernelInfo) -> ScriptState:
         has_override=facts.has_helper(OVERRIDE_RETURN.number),
         kernel_address=address_of,
         cgroup_id=lambda path: Path(path).stat().st_ino,  # the number of a folder of cgroup2 (Linux 5.5)
+        syscall_number=lambda name: syscalls.number_of(os.uname().machine, name),
     )
 
 
@@ -206,6 +232,7 @@ def _places(
     types = facts.types
     type_provider = NoTypes() if types is None else BtfTypes(types)
     for number, block in enumerate(script.probes):
+        before = len(names)
         for point, is_one_of_several in attach_points(script, block, request):
             source = parse_attach_point(script.text, point, "")
             if isinstance(source, SampledProbe):
@@ -222,13 +249,10 @@ def _places(
                 if "*" in point.text and len(block.points) > 1:  # as in f, f.constprop.*
                     warnings.append(f"{point.text}: {error.message}")
                     continue
-                missing = script.config.get("missing_probes")
-                if missing in ("warn", "ignore"):
-                    warnings += [f"{point.text}: {error.message}"] * (missing == "warn")
+                missing = report_missing(script, point, error, warnings)
+                if missing is None:
                     continue
-                raise ProbeSpecError(
-                    error.message, script.text, point.start, point.end, hint=error.hint
-                ) from None
+                raise missing from None
             for target in split_sites(resolved_source.kind, targets):
                 numbered = replace(target, number=len(names))
                 scope = scope_of(numbered.source, numbered.target, facts)
@@ -237,6 +261,8 @@ def _places(
                     scope = replace(scope, variable=functools.partial(facts.variable, site))
                 names.append(_names(point, numbered))
                 yield _BlockTarget(number, scope, numbered.number, numbered)
+        if len(names) == before:
+            report_removed(script, block, warnings)
 
 
 def attach_points(script: Script, block: ProbeBlock, request: Request) -> Iterable[tuple[AttachPoint, bool]]:
@@ -245,11 +271,10 @@ def attach_points(script: Script, block: ProbeBlock, request: Request) -> Iterab
     parameters = request.script.parameters if request.script is not None else ()
     for point in block.points:
         point = with_parameters(script.text, point, parameters)
-        if (module := missing_module(point)) and script.config.get("missing_probes") not in (
-            "warn",
-            "ignore",
-        ):
-            message = f"the kernel has no module {module!r}"
+        if (module := missing_module(point)) and script.config.get("missing_probes") not in TOLERANT:
+            message = f"specified module {module} in probe {point.text} is not loaded."
+            if SOURCES[point.parts[0]] == "rt":
+                message = no_matches(point)
             raise ProbeSpecError(message, script.text, point.start, point.end, hint="lsmod lists them")
         points = with_files(point, request.process)
         for attach_point in points:
@@ -262,26 +287,42 @@ def _names(point: AttachPoint, target: NumberedTarget) -> tuple[str, str]:
     if target.source.kind == "usdt":
         [site] = target.target.sites
         return f"{point.parts[0]}:{site.file}:{site.name}", function
-    return ":".join((*point.parts[:-1], function)), function
+    return ":".join((*point.parts[:-1], function)) if function else point.text, function
 
 
-def _compile(script: Script, state: ScriptState, places: Sequence[_BlockTarget]) -> list[CompiledBlock]:
+def _compile(
+    script: Script, state: ScriptState, places: Sequence[_BlockTarget], names: Sequence[tuple[str, str]]
+) -> list[CompiledBlock]:
     """Compile all blocks again until the types of the maps stay the same."""
     for _ in range(_PASSES):
         state.begin_pass()
         compiled = [
-            _compile_one(script.probes[block_target.block], state, block_target) for block_target in places
+            _compile_one(script.probes[block_target.block], state, block_target, names)
+            for block_target in places
         ]
         if not state.changed and (state.is_final or not state.has_pending):
-            return compiled
+            if not any(action.kind == "exit" for action in state.actions()):
+                return compiled
+            return [
+                block if _is_end(place) else replace(block, stops=True)
+                for place, block in zip(places, compiled, strict=True)
+            ]
         state.is_final = not state.changed
     text = script.text
     raise ProbeSpecError("the types of the maps depend on each other without an end", text, 0, len(text))
 
 
-def _compile_one(block: ProbeBlock, state: ScriptState, block_target: _BlockTarget) -> CompiledBlock:
+def _is_end(place: _BlockTarget) -> bool:
+    probe = place.sampled.probe if place.sampled is not None else None
+    return isinstance(probe, RunOnce) and probe.at_end
+
+
+def _compile_one(
+    block: ProbeBlock, state: ScriptState, block_target: _BlockTarget, names: Sequence[tuple[str, str]]
+) -> CompiledBlock:
     compiler = BlockCompiler(state, block_target.scope)
     compiler.block_id = block_target.block
+    compiler.probe_name = names[block_target.number][0]
     compiled = compiler.compile(block)
     if block_target.sampled is None:
         return compiled

@@ -25,6 +25,13 @@ def encode(value: Any) -> str:
     return json.dumps(value)
 
 
+def _loss_line(loss: Loss) -> str:
+    if loss.reason == "map_full":
+        text = f"WARNING: Map full; can't update element: {loss.lost} updates were lost"
+        return f"{text}. config = {{ max_map_keys = NUMBER }} makes room\n"
+    return f"Lost {loss.lost} events: {loss.meaning}\n"
+
+
 class ScriptSink:
     """Writes the output of a script unchanged."""
 
@@ -45,7 +52,7 @@ class ScriptSink:
                 texts = [text for kind, text in zip(kinds, texts, strict=True) if kind not in _MESSAGES]
             self._stream.write("".join(texts))
         elif isinstance(item, Loss):
-            self._stream.write(f"Lost {item.lost} events: {item.meaning}\n")
+            self._stream.write(_loss_line(item))
         self._stream.flush()
 
     def close(self) -> None:

@@ -15,6 +15,8 @@ from pytracer.symbols.elf_tables import ElfError, Tables
 
 ROOT = Path("/usr/lib/debug")
 FOLDER = ROOT / ".build-id"
+FURTHER = list[Path]()
+"""Further folders with debug files, which the user names: as ``FILE.debug``, or below ``.build-id``."""
 _PACKED = b".gnu_debugdata"  # an ELF file with the rest of .symtab, compressed: Fedora's way
 _LINK = b".gnu_debuglink"  # the name of a file, and a CRC of all of it
 _SHARED = b".gnu_debugaltlink"  # a path, and the build id of the file
@@ -35,7 +37,11 @@ def open_debug_file(file: Tables) -> Iterator[Tables | None]:
     """Open the debug file of a file, by build id or .gnu_debuglink; None if no debug file matches. The cost
     is charged to the file's account."""
     with contextlib.ExitStack() as resources:
-        yield _open_by_build_id(file.build_id(), file.account, resources) or _open_by_link(file, resources)
+        yield (
+            _open_further(file, resources)
+            or _open_by_build_id(file.build_id(), file.account, resources)
+            or _open_by_link(file, resources)
+        )
 
 
 @contextlib.contextmanager
@@ -80,6 +86,21 @@ def _open_by_alternate_link(file: Tables, resources: contextlib.ExitStack) -> Ta
         if debug_file is not None and _has_build_id(debug_file, build_id.hex()):
             return debug_file
         return _open_by_build_id(build_id.hex(), file.account, resources)  # as debuginfod has it
+    return None
+
+
+def _open_further(file: Tables, resources: contextlib.ExitStack) -> Tables | None:
+    """Search the folders that the user names; the build id must match."""
+    if not FURTHER:
+        return None
+    with contextlib.suppress(ElfError, OSError):
+        build_id = file.build_id()
+        name = Path(f"/proc/self/fd/{file.descriptor}").readlink().name
+        for folder in FURTHER if build_id else ():
+            for path in (folder / f"{name}.debug", folder / f".build-id/{build_id[:2]}/{build_id[2:]}.debug"):
+                debug_file = _open(path, file.account, resources)
+                if debug_file is not None and _has_build_id(debug_file, build_id):
+                    return debug_file
     return None
 
 

@@ -62,9 +62,11 @@ class ScriptCollector(StreamCollector):
         )
         self._actions: dict[str, Callable[[Action, bytes], ScriptOutput | None]] = {
             "errorf": self._errorf,
+            "runtime_warning": self._runtime_warning,
             "helper_error": self._helper_error,
             "warnf": self._warnf,
             "print": self._print,
+            "print_text": lambda action, _: ScriptOutput("value", action.text, f"{action.text}\n"),
             "print_map": self._print_map,
             "print_entry": self._print_entry,
             "clear": self._clear,
@@ -221,6 +223,11 @@ class ScriptCollector(StreamCollector):
             return None
         return ScriptOutput("warning", text, f"{action.text.partition(chr(10))[0]}: WARNING: {text}\n")
 
+    def _runtime_warning(self, action: Action, _data: bytes) -> ScriptOutput | None:
+        if self._plan.request.options.get("quiet_warnings"):
+            return None
+        return ScriptOutput("warning", action.text, action.text)
+
     def _print(self, action: Action, data: bytes) -> ScriptOutput:
         value = self._reader.read(action.fields[0], data, 0)
         return ScriptOutput("value", value.data, f"{value.text}\n")
@@ -269,8 +276,8 @@ class ScriptCollector(StreamCollector):
             with Path(path).open("rb") as file:
                 text = file.read(limit).decode(errors="backslashreplace")
         except OSError as error:
-            self._warn(f"cat: {error}")
-            text = ""
+            message = f"failed to open file {path!r} ({error.strerror})"
+            return ScriptOutput("error", message, f"ERROR: {message}\n")
         return ScriptOutput("cat", text, text)
 
     def _system(self, action: Action, data: bytes) -> ScriptOutput:

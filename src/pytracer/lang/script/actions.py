@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import as_type
 from pytracer.lang.formats import Conversion, parse_format
-from pytracer.lang.scope import Scope, Value
+from pytracer.lang.scope import EITHER, KERNEL, USER, Scope, Value
 from pytracer.lang.script import syntax as script
 from pytracer.lang.script.assignments import Assignments
 from pytracer.lang.script.program import Action
@@ -25,6 +25,7 @@ from pytracer.lang.syntax import Node
 from pytracer.lang.types import U64, PointerType
 from pytracer.record import replace
 
+_MEMORIES = {USER: "_user", KERNEL: "_kernel", EITHER: ""}
 _DEBUGF_VALUES = 3
 _NUMBER_CONVERSIONS = "diuxXocp"
 _JOIN_STRINGS, _JOIN_STRING_SIZE = 16, 256  # strings that join() reads, and bytes of each
@@ -52,7 +53,8 @@ class Actions(Assignments):
         if self.state.checks and (is_read or is_call):
             if "&bad" in value.code:
                 value = replace(value, code=self.temporary(as_type(value.type), value.code))
-            self.report_failure(node, "bad", "probe_read_str" if is_call else "probe_read", -errno.EFAULT)
+            helper = f"probe_read{_MEMORIES[self.scope.memory]}{'_str' * is_call}"
+            self.report_failure(node, "bad", helper, -errno.EFAULT)
             self.line("bad = 0;")
         return value
 
@@ -62,6 +64,15 @@ class Actions(Assignments):
         self.line(f"if ({condition}) {{")
         action = Action("helper_error", map=helper, numbers=(code,), text=text)
         self.emit(action, ())
+        self.line("}")
+
+    def warn_at_run(self, node: Node, condition: str, message: str) -> None:
+        """See ScriptExpressions."""
+        if self.guards:
+            return
+        text = f"{self.state.place_of(node)}: WARNING: {message}\n{self.state.excerpt_of(node)}\n"
+        self.line(f"if ({condition}) {{")
+        self.emit(Action("runtime_warning", text=text), ())
         self.line("}")
 
     def emit(self, action: Action, values: tuple[Node, ...]) -> None:
@@ -131,6 +142,7 @@ class Actions(Assignments):
             error, parse_format("assert failed: %s", 0, 17, script=True), (text,), self.state.place_of(node)
         )
         self.emit(Action("exit", (U64,)), (syntax.NumberLiteral(node.start, node.end, 1),))
+        self.line("    script_stop();")
         self.line(f"    {self.return_code()}")
         self.line("}")
 
@@ -159,6 +171,10 @@ class Actions(Assignments):
             if isinstance(kind, AggregateType):
                 self._print_entry(argument)
                 return
+        literal = self._literal_text(argument)
+        if literal is not None:
+            self.emit(Action("print_text", text=literal.value), ())
+            return
         self.emit(Action("print", (self.type_of_value(argument),)), (argument,))
 
     def _print_entry(self, access: script.MapAccess) -> None:
@@ -176,6 +192,7 @@ class Actions(Assignments):
 
     def _exit(self, node: script.Call) -> None:
         self.emit(Action("exit", (U64,) * len(node.arguments)), node.arguments)
+        self.line("script_stop();")
         self.line(self.return_code())
 
     def _time(self, node: script.Call) -> None:

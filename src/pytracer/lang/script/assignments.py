@@ -242,7 +242,15 @@ class Assignments(ValueFunctions):
         known_map = self.state.map(target.name)
         key = self.map_key(target)
         code = convert(value, S64 if signed else U64).code if arguments else "1"
-        self.line(f"script_{name}_{known_map.number}({key}, (s64)({code}));")
+        clock = f", {self._series_clock(call)}" if name == "tseries" else ""
+        self.line(f"script_{name}_{known_map.number}({key}, (s64)({code}){clock});")
+
+    def _series_clock(self, call: script.Call) -> str:
+        """Return C for the time of a value of a time series, in ns."""
+        name = self.state.config["dummy_ts_map"]
+        if not name:
+            return "script_wall_ns()"
+        return f"(u64)({self.number(script.MapAccess(call.start, call.end, name)).code})"
 
 
 def _ends_in_aggregate(node: Node) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert
@@ -48,8 +48,7 @@ class BlockCompiler(Actions):
             condition = self.value(block.predicate)
             self.line(f"if (!({self._condition(block.predicate, condition)}))")
             self.line("    return;")
-        for statement in block.body.statements:
-            self._statement(statement)
+        self._statements(block.body.statements)
         if self.exceeds_memory:
             raise self.fail(
                 block.body,
@@ -117,10 +116,15 @@ class BlockCompiler(Actions):
         """Compile the statements in braces; variables that they define are out of scope after them."""
         self.indent += 1
         outer = dict(self.variables)
-        for statement in block.statements:
-            self._statement(statement)
+        self._statements(block.statements)
         self.variables = outer
         self.indent -= 1
+
+    def _statements(self, statements: Sequence[Node]) -> None:
+        for position, statement in enumerate(statements):
+            self._statement(statement)
+            if _ends_block(statement) and position + 1 < len(statements):
+                self.state.warn(statements[position + 1], "Unreachable statement")
 
     def _condition(self, node: Node, value: Value) -> str:
         if isinstance(value.type, StoredType):
@@ -177,8 +181,10 @@ class BlockCompiler(Actions):
 
     def _unroll(self, node: script.Unroll) -> None:
         count = self.constant(node.count)
-        if not 0 < count <= _UNROLL_MAX:
-            raise self.fail(node.count, f"unroll takes 1 to {_UNROLL_MAX}")
+        if count > _UNROLL_MAX:
+            raise self.fail(node.count, f"unroll maximum value is {_UNROLL_MAX}")
+        if count < 1:
+            raise self.fail(node.count, "unroll minimum value is 1")
         for _ in range(count):
             self.line("{")
             self._body(node.body)
@@ -253,7 +259,7 @@ class BlockCompiler(Actions):
             return Value("0", U64)
         known_map = self.state.map(access.name)
         if not known_map.keys:
-            raise self.fail(access, f"{access.name} has no keys")
+            raise self.fail(access, "call to len() expects a map with explicit keys (non-scalar map)")
         count = f"*(u64 *)({self.memory(8)})"  # not in a register: the verifier would follow each number
         self.line(f"{count} = 0;")
         self._call_function([f"    ({count})++;"], f"script_walk({known_map.number}, {{}}, &{{}});")
@@ -352,3 +358,10 @@ class BlockCompiler(Actions):
         finally:
             self._fixed = max(fixed, self._fixed)
             self._used = max(self._used, self._fixed)
+
+
+def _ends_block(statement: Node) -> bool:
+    """Return whether no statement behind this one runs."""
+    if isinstance(statement, script.ExpressionStatement):
+        return isinstance(statement.of, script.Call) and statement.of.name == "exit"
+    return isinstance(statement, script.Jump)

@@ -12,8 +12,8 @@ from pytracer.lang.script.types import TARGET_SYMBOL, CodeType, SymbolType
 from pytracer.lang.types import U32, U64, IntType, Type, VoidType
 
 NUMBERS: dict[str, tuple[str, Type]] = {
-    "pid": ("(u32)(bpf_get_current_pid_tgid() >> 32)", U32),
-    "tid": ("(u32)bpf_get_current_pid_tgid()", U32),
+    "pid": ("(u32)(script_pid_tgid() >> 32)", U32),
+    "tid": ("(u32)script_pid_tgid()", U32),
     "uid": ("(u32)bpf_get_current_uid_gid()", U32),
     "gid": ("(u32)(bpf_get_current_uid_gid() >> 32)", U32),
     "ppid": ("(u32)pt_current_parent()", U32),

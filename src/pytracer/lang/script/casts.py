@@ -44,12 +44,24 @@ class Casts(Addresses):
         """Return the type that a type's name or an expression has."""
         if isinstance(node, syntax.Name) and node.name in self.substitutes:
             return self.expand_parameter(node.name, self.type_of_argument)
+        if isinstance(node, syntax.Index) and self.is_type(node.of):  # TYPE[N], of a macro's parameter
+            return ArrayType(self.type_of_argument(node.of), self.constant(node.index))
         return self.type_of(node) if isinstance(node, syntax.TypeName) else self.type_of_value(node)
+
+    def is_type(self, node: Node) -> bool:
+        """Return whether a node names a type: itself, or as the argument of a macro."""
+        if isinstance(node, syntax.Name) and node.name in self.substitutes:
+            return self.expand_parameter(node.name, self.is_type)
+        return isinstance(node, syntax.TypeName)
+
+    def constant(self, node: Node) -> int:
+        """Return the value of an expression that must be constant. Raises ProbeSpecError."""
+        raise NotImplementedError
 
     def _base_type(self, name: syntax.TypeName) -> Type:
         kind: Type
         if isinstance(name, script.TypeOf) and name.of is not None:
-            kind = self.type_of_value(name.of)
+            kind = self.type_of_argument(name.of)
             for _ in range(name.stars):
                 kind = PointerType(kind, user=self.scope.memory == USER)
             return kind

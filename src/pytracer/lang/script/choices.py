@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import as_type, convert
 from pytracer.lang.scope import Value
-from pytracer.lang.script.expression_translator import ScriptExpressions, as_wide
+from pytracer.lang.script.expression_translator import ScriptExpressions
+from pytracer.lang.script.operators import as_wide
 from pytracer.lang.script.types import in_memory, stored, stored_size, unify
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import IntType, PointerType, Type

@@ -7,11 +7,12 @@ from typing import TypeVar
 
 from pytracer.errors import suggest_near
 from pytracer.lang import syntax
-from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, convert, logical, number, size_of
+from pytracer.lang.arithmetic import number, size_of
 from pytracer.lang.constants import constants
 from pytracer.lang.scope import Comm, Lvalue, Operand, Value
 from pytracer.lang.script import syntax as script
-from pytracer.lang.script.comparisons import BOOL, COMPARABLE, Comparisons
+from pytracer.lang.script.comparisons import BOOL
+from pytracer.lang.script.operators import Operators
 from pytracer.lang.script.types import (
     WORD,
     ArrayValueType,
@@ -28,6 +29,7 @@ from pytracer.lang.syntax import Node
 from pytracer.lang.types import (
     S64,
     U64,
+    ArrayType,
     IntType,
     PointerType,
     StructType,
@@ -38,7 +40,10 @@ from pytracer.record import replace
 _T = TypeVar("_T")
 
 
-class ScriptExpressions(Comparisons):
+_OUT_OF_BOUNDS = "Array access out of bounds. This can lead to unexpected results."
+
+
+class ScriptExpressions(Operators):
     """Translates expressions."""
 
     # Resolving
@@ -101,6 +106,8 @@ class ScriptExpressions(Comparisons):
         if value is not None:
             return number(value, IntType(8, value < 0, enum=self.scope.types.enum_of(node.name)))
         value = constants().get(node.name)
+        if value is None and node.name.startswith(("__NR_", "SYS_")):
+            value = self.state.syscall_number(node.name.removeprefix("__NR_").removeprefix("SYS_"))
         if value is None:
             raise self.fail(node, f"no builtin or constant {node.name!r}", hint=self.suggest(node.name))
         return number(value, literal_type(value))
@@ -153,12 +160,16 @@ class ScriptExpressions(Comparisons):
         """Translate a call of a function that has a value."""
         raise NotImplementedError
 
-    def takes_no_argument(self, call: script.Call) -> bool:
-        """Return whether a function can be called without arguments, and so without parentheses."""
+    def is_type(self, node: Node) -> bool:
+        """Return whether a node names a type: itself, or as the argument of a macro."""
         raise NotImplementedError
 
-    def constant_text(self, node: Node) -> str | None:
-        """Return a text that is known before the script runs, None of anything else; adds no code."""
+    def type_of_argument(self, node: Node) -> Type:
+        """Return the type that a type's name or an expression has."""
+        raise NotImplementedError
+
+    def takes_no_argument(self, call: script.Call) -> bool:
+        """Return whether a function can be called without arguments, and so without parentheses."""
         raise NotImplementedError
 
     def _variable(self, node: syntax.Name) -> Value:
@@ -215,10 +226,8 @@ class ScriptExpressions(Comparisons):
 
     def _size(self, node: script.SizeOf) -> Value:
         of = node.of
-        while isinstance(of, syntax.Name) and of.name in self.substitutes:
-            of = self.substitutes[of.name].node
-        if isinstance(of, syntax.TypeName):
-            kind = self.type_of(of)
+        if self.is_type(of) or (isinstance(of, syntax.Index) and self.is_type(of.of)):
+            kind = self.type_of_argument(of)
             return number(self._offset(node, kind) if node.members else size_of(kind), U64)
         if isinstance(node.of, (syntax.TextLiteral,)):
             return number(len(node.of.value.encode()) + 1, U64)
@@ -296,6 +305,11 @@ class ScriptExpressions(Comparisons):
         """Translate ``of[index]``: of an array, a tuple, or an address."""
         operand = self._resolve(node.of)
         kind = None if isinstance(operand, Comm) else operand.type
+        length = kind.length if isinstance(kind, (ArrayType, IntArrayType)) else 0
+        if length and isinstance(node.index, syntax.Name):
+            index = self.number(node.index)
+            if index.constant is None:
+                self.warn_at_run(node, f"(u64)({index.code}) >= {length}", _OUT_OF_BOUNDS)
         if isinstance(operand, Value) and isinstance(kind, ArrayValueType):
             return self._item(node, operand, kind)
         if isinstance(operand, Value) and isinstance(kind, TupleType):
@@ -329,43 +343,7 @@ class ScriptExpressions(Comparisons):
 
     def _check_index(self, node: syntax.Index, index: int, length: int) -> None:
         if not 0 <= index < length:
-            raise self.fail(node.index, f"there are {length} of them: 0 to {length - 1}")
-
-    # Operators
-
-    def _binary(self, node: syntax.Binary) -> Value:
-        if node.sign in ("==", "!="):
-            texts = self.constant_text(node.left), self.constant_text(node.right)
-            if None not in texts:
-                return number(int((texts[0] == texts[1]) == (node.sign == "==")), BOOL)
-        left, right = self.value(node.left), self.value(node.right)
-        if node.sign in ("&&", "||"):
-            for part, value in ((node.left, left), (node.right, right)):
-                self.check_number(part, value)
-            return logical(node.sign, left, right)
-        if isinstance(left.type, StringType) or isinstance(right.type, StringType):
-            return self.compare_strings(node, left, right)
-        if isinstance(left.type, COMPARABLE) and isinstance(right.type, COMPARABLE):
-            return self.compare_values(node, left, right)
-        for part, value in ((node.left, left), (node.right, right)):
-            self.check_number(part, value)
-        if isinstance(left.type, IntType) and isinstance(right.type, IntType):
-            left, right = as_wide(left, right)
-        elif node.sign in COMPARISONS or not isinstance(left.type, PointerType):
-            left, right = convert(left, U64), convert(right, U64)
-        divides = node.sign in ("/", "%")
-        if divides and right.constant == 0:
-            return number(1, S64)
-        if divides and right.constant is None:
-            right = replace(right, code=self.temporary(as_type(right.type), right.code))
-        result = binary(node, left, right, self.fail, check_signs=False)
-        if divides and right.constant is None:  # what is divided by 0 is 1
-            result = replace(result, code=f"({right.code} ? {result.code} : 1)")
-        if node.sign in COMPARISONS:
-            return Value(result.code, BOOL, result.constant)
-        if node.sign == "-" and isinstance(result.type, IntType):
-            return convert(result, S64)
-        return result
+            raise self.fail(node.index, f"the index {index} is out of bounds for array of size {length}")
 
     def step(self, node: script.Step) -> Value:
         """Translate ``++`` or ``--``."""
@@ -374,16 +352,3 @@ class ScriptExpressions(Comparisons):
     def _map_value(self, node: script.MapAccess) -> Operand:
         """Translate the read of a map."""
         raise NotImplementedError
-
-
-def as_wide(left: Value, right: Value) -> tuple[Value, Value]:
-    """Convert both numbers to 64 bits: signed if one of them is signed and not a literal above -1."""
-
-    def is_signed(value: Value) -> bool:
-        assert isinstance(value.type, IntType)
-        return value.type.signed and not (value.constant is not None and value.constant >= 0)
-
-    both_literals = left.constant is not None and right.constant is not None
-    signed = is_signed(left) or is_signed(right) or both_literals
-    kind = S64 if signed else U64
-    return convert(left, kind), convert(right, kind)

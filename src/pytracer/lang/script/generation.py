@@ -121,7 +121,8 @@ def _aggregate(script_map: ScriptMap, kind: AggregateType) -> list[str]:
             add = ["at[0]++;"]
         case "tseries":
             before, add = _series(script_map, kind, before)
-    return _function("void", f"{kind.kind}_{n}", "u64 key, s64 value", [*before, *add])
+    clock = ", u64 now" if kind.kind == "tseries" else ""
+    return _function("void", f"{kind.kind}_{n}", f"u64 key, s64 value{clock}", [*before, *add])
 
 
 def _series(script_map: ScriptMap, kind: AggregateType, before: list[str]) -> tuple[list[str], list[str]]:
@@ -129,7 +130,7 @@ def _series(script_map: ScriptMap, kind: AggregateType, before: list[str]) -> tu
     value."""
     length, number, how = kind.parameters
     before = [
-        f"u64 now = script_wall_ns(), epoch = now / {length}ULL;",
+        f"u64 epoch = now / {length}ULL;",
         _bucket(script_map, f"epoch % {number}"),
         *before,
         "if (at[0] != epoch + 1) {",
@@ -192,6 +193,7 @@ def _program(number: int, block: CompiledBlock, first: int) -> list[str]:
         return [_WALK.sub(lambda match: numbers[match.group()], line) for line in lines]
 
     filtered = " && pt_is_current_traced()" if block.filters else ""
+    filtered += " && !script_run_value(3)" if block.stops else ""
     target = "pt_target(ctx)" if block.target is None else str(block.target)
     functions = list[str]()
     for index, (kind, *body) in enumerate(block.functions):

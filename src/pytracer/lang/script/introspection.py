@@ -17,6 +17,7 @@ from pytracer.lang.script.types import (
     IntArrayType,
     RecordType,
     StringType,
+    type_name,
 )
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Type
@@ -54,7 +55,12 @@ _PROBE_TYPES = {
 
 
 class Introspection(StringFunctions):
-    """Translates expressions that are known before a script runs."""
+    """Translates expressions that are known before a script runs.
+
+    ``probe_name`` is the value of ``probe``.
+    """
+
+    probe_name = ""
 
     def constant_text(self, node: Node) -> str | None:
         """See ScriptExpressions."""
@@ -65,6 +71,8 @@ class Introspection(StringFunctions):
                 return self.expand_parameter(node.name, self.constant_text)
             case syntax.Name() | script.Call() if node.name.removeprefix("__builtin_") == "probetype":
                 return self.probe_type
+            case syntax.Name() | script.Call() if node.name.removeprefix("__builtin_") == "probe":
+                return self.probe_name or None
             case syntax.Name() if node.name[:1] == "$" and node.name[1:].isdecimal():
                 text = self.parameter(int(node.name[1:]))
                 return text if text and not text.lstrip("-").isdecimal() else None
@@ -73,6 +81,9 @@ class Introspection(StringFunctions):
             case syntax.Index() if (whole := self.constant_text(node.of)) is not None:
                 index = self.constant_or_none(node.index)
                 return whole[index] if index is not None and 0 <= index < len(whole) else None
+            case syntax.Binary(sign="+") if (whole := self.constant_text(node.left)) is not None:
+                count = self.constant_or_none(node.right)  # characters from the begin of $1
+                return whole[count:] if count is not None and count >= 0 else None
             case script.BlockExpression(statements=()):
                 return self.constant_text(node.last)
         return None
@@ -140,10 +151,7 @@ def type_words(kind: Type) -> tuple[str, str]:
     base = next((word for of, word in _BASES if isinstance(kind, of)), "")
     if isinstance(kind, AggregateType):
         base = kind.text
-    if isinstance(kind, IntType):
-        full = "bool" if kind.boolean else f"{'' if kind.signed else 'u'}int{8 * kind.size}"
-    else:
-        full = kind.text
+    full = type_name(kind)
     return base or full, full
 
 

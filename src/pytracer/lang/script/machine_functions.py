@@ -29,7 +29,7 @@ class MachineFunctions(StandardFunctions):
         address = self.state.kernel_address(name)
         if not address:
             hint = "variables are listed by kernels with KALLSYMS_ALL" if node.name == "percpu_kaddr" else ""
-            raise self.fail(node.arguments[0], f"the kernel has no symbol {name!r}", hint=hint)
+            raise self.fail(node, f"Failed to resolve kernel symbol: {name}", hint=hint)
         return address
 
     def _name_argument(self, node: script.Call) -> str:

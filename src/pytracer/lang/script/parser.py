@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pytracer.errors import ProbeSpecError
 from pytracer.lang.lexer import END, NAME, NUMBER, TEXT
 from pytracer.lang.script import syntax
+from pytracer.lang.script.positions import with_positions
 from pytracer.lang.script.settings import SETTINGS, hint_for, setting_name
 from pytracer.lang.script.struct_parser import StructParser
 from pytracer.lang.script.tokens import RULES
@@ -142,17 +143,17 @@ class ScriptParser(StructParser):
                 raise self.unexpected("NAME = VALUE")
             self.take()
             key = setting_name(name.text)
-            if key not in SETTINGS:
-                raise self.fail(f"no setting {name.text!r}", token=name, hint=hint_for(key))
             self.expect("=", "after the name of a setting")
             value = self.take()
+            if key not in SETTINGS:
+                message = f"{name.text}: not a known configuration option"
+                raise ProbeSpecError(message, self.text, name.start, value.end, hint=hint_for(key))
             text = value.text if value.kind == NAME else str(value.value)
             try:
                 settings[key] = SETTINGS[key].check(text)
             except ValueError as error:
-                raise self.fail(
-                    f"{text!r} is no value of {key}", token=value, hint=f"there is {error}"
-                ) from None
+                message = f"Invalid value for {key}. Found: {text}. Valid values: {error}."
+                raise ProbeSpecError(message, self.text, name.start, value.end) from None
             if not self.skip(";") and not self.skip(",") and not self.at("}"):
                 raise self.fail("';' is missing here after a setting")
         self.skip(";")
@@ -264,7 +265,8 @@ def parse_script(
     for file, content in imported:
         files.append((len(whole) + 1, file))
         whole += f"\n{content}"
-    script = ScriptParser(preprocess(whole), is_imported=is_imported).script()
+    with with_positions(files):
+        script = ScriptParser(preprocess(whole), is_imported=is_imported).script()
     own = [probe for probe in script.probes if probe.start < len(text)]
     probes = (*(probe for probe in script.probes if probe.start >= len(text)), *own)
     return replace(script, probes=probes, files=tuple(files))

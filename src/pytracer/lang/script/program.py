@@ -79,6 +79,7 @@ class CompiledBlock:
     ``event_words`` is the length of the longest event's values. ``functions`` are the bodies of loops, which
     are functions of their own, named by WALK_NUMBER: the kind, then the lines. ``filters``: it runs for
     traced tasks only. ``target`` is the number of the only target; None if the program has to ask for it.
+    ``stops``: it does not run once the script has called exit().
     """
 
     lines: tuple[str, ...]
@@ -87,6 +88,7 @@ class CompiledBlock:
     functions: tuple[tuple[str, ...], ...] = ()
     filters: bool = True
     target: int | None = None
+    stops: bool = False
 
 
 @record

@@ -9,12 +9,12 @@ from pytracer.record import record
 
 _PREFIX = "bpftrace_"
 _LICENSES = (
-    "GPL",
-    "GPL v2",
-    "GPL and additional rights",
-    "Dual BSD/GPL",
     "Dual MIT/GPL",
+    "Dual BSD/GPL",
     "Dual MPL/GPL",
+    "GPL and additional rights",
+    "GPL v2",
+    "GPL",
 )
 _UNSTABLE = ("warn", "enable", "error")
 
@@ -58,6 +58,7 @@ SETTINGS: Mapping[str, Setting] = {
     "missing_probes": Setting("error", choices=("error", "warn", "ignore")),
     "license": Setting("GPL", choices=_LICENSES),
     "unstable_tseries": Setting("warn", choices=_UNSTABLE),
+    "dummy_ts_map": Setting(""),  # a map whose value is the time of time series, so that tests can set it
     # These change nothing: names of stacks are always looked up in the same way, and BCC has no such limits.
     "cache_user_symbols": Setting("PER_PID", choices=("PER_PID", "PER_PROGRAM", "NONE", "0", "1")),
     "cpp_demangle": Setting("1", "bool"),

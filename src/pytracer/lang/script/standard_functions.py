@@ -20,7 +20,7 @@ from pytracer.lang.script.types import (
     in_memory,
 )
 from pytracer.lang.syntax import Node
-from pytracer.lang.types import S64, U64, ArrayType, PointerType, StructType, is_text
+from pytracer.lang.types import S64, U32, U64, ArrayType, PointerType, StructType, is_text
 from pytracer.record import replace
 
 _MAX_ERRNO = 4095
@@ -129,7 +129,8 @@ class StandardFunctions(Introspection):
     def require_unsafe(self, node: script.Call) -> None:
         """Check that the script may change the traced system. Raises ProbeSpecError."""
         if not self.state.unsafe:
-            raise self.fail(node, f"{node.name}() changes what is traced", hint="--unsafe allows it")
+            message = f"{node.name}() is unsafe. To use you need the --unsafe flag"
+            raise self.fail(node, message, hint="it changes what is traced")
 
     # Tasks
 
@@ -151,6 +152,16 @@ class StandardFunctions(Introspection):
                 hint="comm is the name of the current thread",
             )
         return self.value(syntax.Name(node.start, node.end, "comm"), to, room)
+
+    def _ids(self, node: script.Call, to: str, room: int) -> Value:
+        """Translate ``pid(curr_ns)``, ``tid(init)``: in pytracer's own pid namespace, or the first one."""
+        [argument] = node.arguments
+        name = argument.name if isinstance(argument, syntax.Name) else ""
+        if name == "curr_ns":
+            return self.value(syntax.Name(node.start, node.end, node.name), to, room)
+        if name != "init":
+            raise self.fail(argument, f"{node.name}() takes curr_ns or init")
+        return Value(f"((u32)(bpf_get_current_pid_tgid(){' >> 32' * (node.name == 'pid')}))", U32)
 
     def _has_cpid(self, _node: script.Call, _to: str, _room: int) -> Value:
         return Value("((u8)(script_run_value(1) != 0))", BOOL)
@@ -215,10 +226,12 @@ STANDARD: dict[str, tuple[_Translate, int, int]] = {
     "has_cpid": (StandardFunctions._has_cpid, 0, 0),
     "is_err": (StandardFunctions._is_err, 1, 1),
     "memcmp": (StandardFunctions._memcmp, 3, 3),
+    "pid": (StandardFunctions._ids, 1, 1),
     "signal_name": (StandardFunctions._signal_name, 1, 1),
     "strcap": (StandardFunctions._strcap, 1, 1),
     "strlen": (StandardFunctions._strlen, 1, 1),
     "strstr": (StandardFunctions._strstr, 2, 2),
+    "tid": (StandardFunctions._ids, 1, 1),
     "write_user": (StandardFunctions._write_user, 3, 3),
 }
 """By name: how each is translated, and how many arguments it takes at least and at most."""

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pytracer.errors import ProbeSpecError
 from pytracer.lang.scope import TypeProvider, Value
+from pytracer.lang.script.positions import excerpt_of, position_of, warning_at
 from pytracer.lang.script.program import Action, ScriptMap
 from pytracer.lang.script.settings import DEFAULTS
 from pytracer.lang.script.structs import ScriptTypes
 from pytracer.lang.script.syntax import Macro, Script
-from pytracer.lang.script.types import PENDING, AggregateType, is_pending, stored, unify
+from pytracer.lang.script.types import PENDING, AggregateType, is_pending, stored, type_name, unify
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import Type
 
@@ -39,6 +40,7 @@ class ScriptState:
         checks: bool = False,
         kernel_address: Callable[[str], int] = lambda _: 0,
         cgroup_id: Callable[[str], int] = lambda _: 0,
+        syscall_number: Callable[[str], int | None] = lambda _: None,
     ) -> None:
         """Create the state of a script without maps and actions.
 
@@ -47,7 +49,8 @@ class ScriptState:
         ``has_percpu_lookup``: they may read the values of other CPUs (bpf_map_lookup_percpu_elem).
         ``has_override``: they may override what functions return; ``has_iterator_paths``: those of iterators
         get paths. ``checks``: failed reads are reported. ``kernel_address`` returns the address of a symbol
-        of the kernel, 0 if there is none; ``cgroup_id`` the number of a control group by its folder.
+        of the kernel, 0 if there is none; ``cgroup_id`` the number of a control group by its folder,
+        ``syscall_number`` that of a system call by its name.
         """
         self.text = script.text
         self._files = script.files
@@ -64,6 +67,7 @@ class ScriptState:
         self.checks = checks
         self.kernel_address = kernel_address
         self.cgroup_id = cgroup_id
+        self.syscall_number = syscall_number
         self.named_parameters = dict(named_parameters or {})
         self.options = dict[str, str]()  # the named parameters that the script asks for, and what they are
         self.variable_types = dict[tuple[int, str], Type]()
@@ -76,6 +80,7 @@ class ScriptState:
         self._shared = set[str]()
         self._read_over_cpus = set[str]()
         self._actions = dict[Action, int]()
+        self.warnings = dict[str, None]()
         self.changed = False
         self.has_pending = False  # something was read that has no type yet
         self.is_final = False  # every map must have a type now
@@ -156,10 +161,11 @@ class ScriptState:
             return
         common = [unify(a, b) for a, b in zip(known_keys, keys, strict=False)]
         if len(known_keys) != len(keys) or None in common:
-            texts = [
-                f"[{', '.join(k.text for k in some)}]" if some else "no key" for some in (known_keys, keys)
-            ]
-            message = f"the key of {name} is {texts[0]}, and this is {texts[1]}"
+            given, expected = (f"({','.join(map(type_name, some))})" for some in (keys, known_keys))
+            message = (
+                f"Argument mismatch for {name}: trying to access with arguments: '{given}' "
+                f"when map expects arguments: '{expected}'"
+            )
             raise ProbeSpecError(message, self.text, node.start, node.end)
         merged = tuple(kind for kind in common if kind is not None)
         if merged != known_keys:
@@ -188,17 +194,15 @@ class ScriptState:
 
     def place_of(self, node: Node) -> str:
         """Return where a node is, as messages of scripts say it: ``stdin:1:9-62``."""
-        begin, name = next(file for file in reversed(self._files) if file[0] <= node.start)
-        line = self.text.count("\n", begin, node.start)
-        start = max(self.text.rfind("\n", 0, node.start) + 1, begin)
-        return f"{name}:{line + 1}:{node.start - start + 1}-{node.end - start + 1}"
+        return position_of(self.text, self._files, node.start, node.end)
 
     def excerpt_of(self, node: Node) -> str:
         """Return the line of a node, and below it the marks that point at it."""
-        start = self.text.rfind("\n", 0, node.start) + 1
-        line = self.text[start:].partition("\n")[0]
-        marks = "~" * max(min(node.end - start, len(line)) - (node.start - start), 1)
-        return f"{line}\n{' ' * (node.start - start)}{marks}"
+        return excerpt_of(self.text, node.start, node.end)
+
+    def warn(self, node: Node, message: str) -> None:
+        """Add a warning about a part of the script, once."""
+        self.warnings[warning_at(self.text, self._files, node.start, node.end, message)] = None
 
     def action(self, action: Action) -> int:
         """Return the number of an action, after adding it if it is new."""
@@ -211,4 +215,5 @@ class ScriptState:
     def begin_pass(self) -> None:
         """Discard the actions of the last pass, whose types may have changed."""
         self._actions.clear()
+        self.warnings.clear()
         self.changed = self.has_pending = False

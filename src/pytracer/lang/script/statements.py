@@ -145,6 +145,8 @@ class StatementParser(ExpressionParser):
             return True
         if first.kind == NAME and first.text in TYPE_NAMES and second.text in (")", "*", "["):
             return True
+        if first.kind == NAME and second.text == "*" and self._ahead(by + 2).text == ")":
+            return True  # no expression ends in a star
         return super()._is_type(by)
 
     def type_name(self) -> expressions.TypeName:

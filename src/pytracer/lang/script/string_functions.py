@@ -29,8 +29,10 @@ class StringFunctions(Builtins):
         if isinstance(argument, syntax.Name) and argument.name[:1] == "$" and argument.name[1:].isdecimal():
             text = self.parameter(int(argument.name[1:]))
             return self.literal(syntax.TextLiteral(argument.start, argument.end, text), to, room)
+        if isinstance(argument, syntax.Binary) and (known := self.constant_text(argument)) is not None:
+            return self.literal(syntax.TextLiteral(argument.start, argument.end, known), to, room)
         limit = self.constant(node.arguments[1]) if self._is_constant(node, 1) else 0
-        size_max = min(limit + 1, self.state.string_room) if limit else self.state.string_room
+        size_max = min(max(limit, 1), self.state.string_room) if limit else self.state.string_room
         value = self.value(argument)
         if isinstance(value.type, StringType):
             return value
@@ -44,7 +46,8 @@ class StringFunctions(Builtins):
         value = self.read_string(f"(u64)({value.code})", size_max, memory, to, room)
         if len(node.arguments) > 1 and not limit:
             length = self.number(node.arguments[1])
-            self.line(f"script_cut({value.code}, {size_max}, (u64)({length.code}));")
+            wanted = self.temporary("u64", length.code)
+            self.line(f"script_cut({value.code}, {size_max}, {wanted} ? {wanted} - 1 : 0);")
         return value
 
     def _pton(self, node: script.Call, _to: str, _room: int) -> Value:
@@ -134,6 +137,8 @@ class StringFunctions(Builtins):
 
     def string(self, node: Node) -> Value:
         """Translate an expression that must be a string. Raises ProbeSpecError."""
+        if isinstance(node, syntax.Name) and node.name.removeprefix("__builtin_") == "probe":
+            return self.literal(syntax.TextLiteral(node.start, node.end, self.constant_text(node) or ""))
         value = self.value(node)
         if isinstance(value.type, PointerType) and is_text(value.type):
             return self.read_string(value.code, self.state.string_room, self._memory(value.type))

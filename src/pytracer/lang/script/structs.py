@@ -61,7 +61,10 @@ class ScriptTypes:
     def enum_of(self, enumerator: str) -> str:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
         own = (enum.name for enum in self._enums if enumerator in dict(enum.members))
-        return next(own, "") or self._below.enum_of(enumerator)
+        found = next(own, None)
+        if found is not None:
+            return "" if found.startswith("#") else found  # values of one without a name are numbers
+        return self._below.enum_of(enumerator)
 
     def enum_names(self, enum: str) -> Mapping[int, str]:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""

@@ -372,3 +372,10 @@ def enums_within(kind: Type) -> set[str]:
     if isinstance(kind, CompositeType):
         return set().union(*map(enums_within, kind.items))
     return {kind.enum} if isinstance(kind, IntType) and kind.enum else set()
+
+
+def type_name(kind: Type) -> str:
+    """Return the name of a type as scripts write it: ``uint8``, ``string[16]``."""
+    if isinstance(kind, IntType):
+        return "bool" if kind.boolean else f"{'' if kind.signed else 'u'}int{8 * kind.size}"
+    return kind.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from pytracer.errors import suggest_near
+from pytracer.errors import UsageError, suggest_near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import convert, number
 from pytracer.lang.scope import Value
@@ -73,7 +73,7 @@ class ValueFunctions(MachineFunctions):
     def _symbol(self, node: script.Call, *, user: bool) -> Value:
         address = self.number(node.arguments[0])
         to = self.memory(2 * WORD)
-        self.line(f"*(u64 *)({to}) = {'bpf_get_current_pid_tgid() >> 32' if user else '0'};")
+        self.line(f"*(u64 *)({to}) = {'script_pid_tgid() >> 32' if user else '0'};")
         self.line(f"*(u64 *)({to} + {WORD}) = (u64)({address.code});")
         return Value(to, SymbolType(user))
 
@@ -180,6 +180,8 @@ class ValueFunctions(MachineFunctions):
             raise self.fail(access, "has_key() takes a map and a key", hint="has_key(@name, key)")
         access = self.resolve_map(access)
         access = script.MapAccess(node.start, node.end, access.name, access.keys or tuple(keys))
+        if self.state.has_type(access.name) and not self.state.map(access.name).keys:
+            raise self.fail(node, "call to has_key() expects a map with explicit keys (non-scalar map)")
         key = self.map_key(access)
         if not self.state.has_type(access.name):
             return number(0, BOOL)
@@ -208,7 +210,7 @@ class ValueFunctions(MachineFunctions):
             raise self.fail(name, "the name of a parameter is a text in quotes")
         description = self.constant_text(node.arguments[2]) if len(node.arguments) > 2 else ""
         self.state.options.setdefault(name.value, description or "")
-        option_text = self.state.named_parameters.get(name.value)
+        given = option_text = self.state.named_parameters.get(name.value)
         if option_text is not None and option_text.lower() in ("true", "false"):
             option_text = option_text.lower()
         if not default:
@@ -218,12 +220,14 @@ class ValueFunctions(MachineFunctions):
             return self.value(otherwise, to, room)
         if isinstance(otherwise, syntax.TextLiteral):
             return self.literal(syntax.TextLiteral(node.start, node.end, option_text), to, room)
-        if option_text in ("", "true", "false"):
+        is_bool = isinstance(otherwise, syntax.Name) and otherwise.name in ("true", "false")
+        if is_bool and option_text in ("", "true", "false"):
             return number(int(option_text != "false"), BOOL)
         try:
             value = int(option_text, 0)
         except ValueError:
-            raise self.fail(node, f"--{name.value}={option_text} is no number") from None
+            message = f"program command line option --{name.value} invalid integer (value: {given})"
+            raise UsageError(message) from None
         return number(value, literal_type(value))
 
     def _kptr(self, node: script.Call, _to: str, _room: int) -> Value:

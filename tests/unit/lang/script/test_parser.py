@@ -191,10 +191,23 @@ def test_structs_within_structs():
             "#define F(x) x",
         ),
         ("#if 1\nbegin { }", "#if is not supported", "#if 1"),
-        ("config = { stack_mode = dwarf } begin { }", "'dwarf' is no value of stack_mode", "dwarf"),
-        ('config = { license = "none" } begin { }', "'none' is no value of license", '"none"'),
-        ("config = { max_strlen = 0 } begin { }", "'0' is no value of max_strlen", "0"),
-        ("config = { bad = 1 } begin { }", "no setting 'bad'", "bad"),
+        (
+            "config = { stack_mode = dwarf } begin { }",
+            "Invalid value for stack_mode. Found: dwarf. Valid values: bpftrace, perf, raw, build_id.",
+            "stack_mode = dwarf",
+        ),
+        (
+            'config = { license = "none" } begin { }',
+            "Invalid value for license. Found: none. Valid values: Dual MIT/GPL, Dual BSD/GPL, Dual MPL/GPL, "
+            "GPL and additional rights, GPL v2, GPL.",
+            'license = "none"',
+        ),
+        (
+            "config = { max_strlen = 0 } begin { }",
+            "Invalid value for max_strlen. Found: 0. Valid values: a number from 1 on.",
+            "max_strlen = 0",
+        ),
+        ("config = { bad = 1 } begin { }", "bad: not a known configuration option", "bad = 1"),
         ("import x; begin { }", "'x' is not allowed here", "x"),
     ],
 )

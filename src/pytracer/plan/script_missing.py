@@ -1,0 +1,50 @@
+"""Report attach points of scripts that match nothing, in the words of bpftrace."""
+
+from __future__ import annotations
+
+from pytracer.errors import ProbeSpecError, UsageError
+from pytracer.lang.script import AttachPoint, Script
+from pytracer.lang.script.positions import warning_at
+from pytracer.lang.script.syntax import ProbeBlock
+from pytracer.plan.script_probes import SOURCES
+
+TOLERANT = ("warn", "ignore")
+"""Values of the setting ``missing_probes`` with which the others are attached."""
+_WARN = "warn"
+_PROVIDERS = {kind: provider for provider, kind in reversed(SOURCES.items())}
+_UNTRACEABLE = 'either non-existing, inlined, or marked as "notrace"'
+
+
+def no_matches(point: AttachPoint) -> str:
+    """Return the message about an attach point that matches nothing."""
+    provider, _, rest = point.text.partition(":")
+    return f"No matches for {_PROVIDERS[SOURCES[provider]]} {rest}."
+
+
+def report_missing(
+    script: Script, point: AttachPoint, error: UsageError, warnings: list[str]
+) -> ProbeSpecError | None:
+    """Append the warnings about an attach point that matches nothing to ``warnings``, and return the error;
+    None if the script's settings allow it to be missing."""
+    setting = script.config.get("missing_probes")
+    place = script.text, script.files, point.start, point.end
+    function = point.parts[-1]
+    if setting != "ignore" and SOURCES[point.parts[0]] in ("k", "kr") and not set(function) & set("*?["):
+        message = f"{function} is not traceable ({_UNTRACEABLE}); attaching to it will likely fail"
+        warnings.append(warning_at(*place, message))
+    if setting in TOLERANT:
+        warnings += [warning_at(*place, f"{no_matches(point)} Skipping.")] * (setting == _WARN)
+        return None
+    hint = f"{error.message}: {error.hint}" if error.hint else error.message
+    return ProbeSpecError(no_matches(point), script.text, point.start, point.end, hint=hint)
+
+
+def report_removed(script: Script, block: ProbeBlock, warnings: list[str]) -> None:
+    """Append a warning about a probe all of whose attach points are missing, if the settings ask for it."""
+    if script.config.get("missing_probes") == _WARN:
+        message = (
+            "Probe has no valid attach points. It is being removed which may cause issues with program "
+            "behavior."
+        )
+        place = script.text, script.files, block.start, block.points[-1].end
+        warnings.append(warning_at(*place, message))
