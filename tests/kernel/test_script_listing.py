@@ -45,9 +45,9 @@ def test_probes_of_a_script(tmp_path):
 
 def test_missing_probes():
     result = run("script", "-l", "nothing:*")
-    assert (result.status, result.err.splitlines()[0]) == (2, "pytracer: error: no probe matches 'nothing:*'")
+    assert (result.status, result.err.splitlines()[0]) == (2, "ERROR: no probe matches 'nothing:*'")
     result = run("script", "-lv", "struct nothing_of_that_name")
-    assert result.err == "pytracer: error: this kernel has no struct nothing_of_that_name\n"
+    assert result.err == "ERROR: this kernel has no struct nothing_of_that_name\n"
 
 
 def test_probes_of_the_kernel():
@@ -60,8 +60,8 @@ def test_probes_of_the_kernel():
 def test_named_parameters_are_those_of_the_script():
     result = run("script", "-e", 'begin { print(getopt("size", 10, "in bytes")); }', "--", "--width=5")
     assert result.err.splitlines() == [
-        "pytracer: error: the script has no parameter --width",
-        "hint: its parameters are --size: in bytes",
+        "ERROR: unexpected program command line options: --width",
+        "HINT: expected program options: --size: in bytes",
     ]
 
 
@@ -69,7 +69,7 @@ def test_texts_are_joined_and_probes_are_filtered():
     words = ("-q", "--probe-filter", "ms:2.$", "-e", "begin { print(0); } i:ms:10 { print(1); exit(); }")
     assert lines(*words, "-e", "i:ms:20 { print(2); exit(); }", "-B", "none", "-k") == ["0", "2", ""]
     result = run("script", "--probe-filter", "nothing", "-e", "i:ms:10 { }")
-    assert result.err == "pytracer: error: no probe of the script matches 'nothing'\n"
+    assert result.err == "ERROR: No probes to attach\nHINT: no probe of the script matches 'nothing'\n"
 
 
 def test_reads_that_fail_are_reported_with_their_place():

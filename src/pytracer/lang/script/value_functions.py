@@ -32,6 +32,7 @@ _REGISTERS = (
     *["ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "flags"],
     *(f"r{n}" for n in range(8, 16)),
 )
+_REGISTER_NAMES = {"pc": "ip"}
 
 
 class ValueFunctions(MachineFunctions):
@@ -160,9 +161,10 @@ class ValueFunctions(MachineFunctions):
 
     def _reg(self, node: script.Call, _to: str, _room: int) -> Value:
         name = node.arguments[0]
-        if not isinstance(name, syntax.TextLiteral) or name.value not in _REGISTERS:
+        register = _REGISTER_NAMES.get(name.value, name.value) if isinstance(name, syntax.TextLiteral) else ""
+        if register not in _REGISTERS:
             raise self.fail(node, f"registers are {', '.join(_REGISTERS)}", hint='reg("ip")')
-        return Value(f"((u64)((struct pt_regs *)ctx)->{name.value})", U64)
+        return Value(f"((u64)((struct pt_regs *)ctx)->{register})", U64)
 
     def _bswap(self, node: script.Call, _to: str, _room: int) -> Value:
         value = self.number(node.arguments[0])

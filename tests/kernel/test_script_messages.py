@@ -1,0 +1,135 @@
+"""What scripts say about themselves: warnings before they run and as they run, and missing probes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from support.cli import COMMAND, run
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+
+def output(text, *words, **settings):
+    """Return the standard output of a script."""
+    result = run("script", "-q", "-e", text, *words, **settings)
+    assert result.status == 0, result.err
+    return result.out
+
+
+def warnings(text, *words, **settings):
+    """Run a script; its lines with a warning or an error."""
+    result = run("script", "-q", "-e", text, *words, **settings)
+    found = (line for line in result.err.splitlines() if "WARNING: " in line or "ERROR: " in line)
+    return result.status, result.out, list(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("let @a = hash(1); begin { }", "stdin:1:1-17: WARNING: Unused map: @a"),
+        ("begin { exit(); print(1); }", "stdin:1:17-25: WARNING: Unreachable statement"),
+        ("begin { if (pid) { return; print(1); } }", "stdin:1:28-36: WARNING: Unreachable statement"),
+    ],
+)
+def test_code_without_effect_is_a_warning(text, expected):
+    assert warnings(text) == (0, "\n", [expected])
+
+
+def test_divisions_by_zero_are_reported_where_they_happen():
+    text = "begin { $x = 0; print(10 / $x); print(7 % $x); if ($x != 0 && 5 / $x > 1) { print(1); } }"
+    message = (
+        "WARNING: Divide or modulo by 0 detected. This can lead to unexpected results. 1 is being used as "
+        "the result."
+    )
+    status, out, lines = warnings(text)
+    assert (status, out) == (0, "1\n1\n\n")
+    assert lines == [f"stdin:1:23-30: {message}", f"stdin:1:39-45: {message}"]
+    assert warnings(text, "--no-warnings") == (0, "1\n1\n\n", [])
+
+
+def test_an_index_behind_the_end_of_an_array_is_reported():
+    text = "struct four { int x[4]; } begin { $f = (struct four *)0; $i = (uint64)9; $y = $f->x[$i]; }"
+    assert warnings(text)[2] == [
+        "stdin:1:79-88: WARNING: Array access out of bounds. This can lead to unexpected results."
+    ]
+
+
+def test_a_full_map_is_a_warning_that_says_what_makes_room():
+    text = "let @a = hash(1); begin { @a[1] = 1; @a[2] = 2; }"
+    expected = (
+        "WARNING: Map full; can't update element: 1 updates were lost. "
+        "config = { max_map_keys = NUMBER } makes room"
+    )
+    assert output(text).splitlines() == [expected, "", "@a[1]: 1"]
+
+
+@pytest.mark.parametrize("setting", ["warn", "ignore", "error"])
+def test_missing_probes(setting):
+    point = "tracepoint:syscalls:sys_enter_no"
+    text = f"config = {{ missing_probes = {setting} }} {point} {{ }} begin {{ print(1); }}"
+    start = text.index(point) + 1
+    place = f"stdin:1:{start}-{start + len(point)}"
+    expected = {
+        "error": (2, "", [f"{place}: ERROR: No matches for tracepoint syscalls:sys_enter_no."]),
+        "ignore": (0, "1\n\n", []),
+        "warn": (
+            0,
+            "1\n\n",
+            [
+                f"{place}: WARNING: No matches for tracepoint syscalls:sys_enter_no. Skipping.",
+                f"{place}: WARNING: Probe has no valid attach points. It is being removed which may cause "
+                "issues with program behavior.",
+            ],
+        ),
+    }
+    assert warnings(text) == expected[setting]
+
+
+def test_wrong_words_on_the_command_line():
+    for words, expected in (
+        (("-p", "a1"), "ERROR: Failed to parse pid: invalid integer: a1"),
+        (("-p", "5000000"), "ERROR: Pid out of range: 5000000"),
+        (("-f", "xml"), 'ERROR: Invalid output format "xml"'),
+    ):
+        assert run("script", "-e", "begin { }", *words).err.splitlines()[0] == expected
+    name = "/nothing/of/that.bt"
+    assert f"ERROR: failed to open file '{name}': No such file" in run("script", name).err
+
+
+def test_nothing_is_counted_after_exit():
+    """An interval of 1 ms goes off many times until the run ends."""
+    assert output("i:ms:1 { @ = count(); exit(); } end { print(@); clear(@); }") == "@: 1\n\n"
+
+
+def test_the_clock_of_time_series_can_be_a_map():
+    text = (
+        "begin { @now = 100ms; @s = tseries(5, 100ms, 4); "
+        "@now = 300ms; @s = tseries(7, 100ms, 4); clear(@now); }"
+    )
+    settings = {"env": {"BPFTRACE_DUMMY_TS_MAP": "@now", "TZ": "UTC"}}
+    [line] = output(text, "-f", "json", **settings).splitlines()
+    values = json.loads(line)["data"]["@s"]
+    assert [(one["interval_start"][-12:], one["value"]) for one in values if one["value"] is not None] == [
+        ("00.100000000", 5),
+        ("00.300000000", 7),
+    ]
+
+
+def test_types_are_arguments_of_macros():
+    text = (
+        "struct one { char m; } macro sizes(a, b) { (sizeof(a[3]), sizeof(b*), sizeof(typeof(b))) } "
+        "begin { print(sizes(typeof(uint16), typeof(struct one))); }"
+    )
+    assert output(text) == "(6, 8, 1)\n\n"
+
+
+def test_ids_in_a_pid_namespace():
+    text = "begin { print((pid, pid(curr_ns), pid(init) > 1, tid, tid(curr_ns))); }"
+    assert output(text.replace("pid(init) > 1", "pid(init) == pid")).split(",")[2] == " true"
+    in_namespace = ("unshare", "--fork", "--pid", "--mount-proc", *COMMAND, "script", "-q", "-e", text)
+    result = subprocess.run(in_namespace, capture_output=True, text=True, check=False, env=os.environ)
+    assert (result.returncode, result.stdout) == (0, "(1, 1, true, 1, 1)\n\n"), result.stderr
