@@ -140,7 +140,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "-c", "--cmd", dest="command", metavar="COMMAND", help="run a command, and stop when it ends"
     )
-    parser.add_argument("-p", "--pid", dest="process", type=_process_id, metavar="PID", help="trace this process")
+    parser.add_argument(
+        "-p", "--pid", dest="process", type=_process_id, metavar="PID", help="trace this process"
+    )
     parser.add_argument(
         "-f", dest="format", type=_output_format, default="text", metavar="FORMAT", help="text, json"
     )

@@ -192,7 +192,7 @@ def test_arguments_of_programs_are_listed_as_in_c_and_modules_must_be_loaded(pro
     listed = run("script", "-lv", f"uprobe:{program}:hit").out.splitlines()[1:]
     assert listed == ["    struct whole* one", "    struct whole* other", "    int count"]
     result = run("script", "-e", "rawtracepoint:pt_none:sys_enter { }")
-    assert (result.status, "the kernel has no module 'pt_none'" in result.err) == (2, True)
+    assert (result.status, "No matches for rawtracepoint pt_none:sys_enter." in result.err) == (2, True)
 
 
 def test_patterns_beside_other_attach_points_may_match_nothing(deep):
@@ -201,4 +201,4 @@ def test_patterns_beside_other_attach_points_may_match_nothing(deep):
     assert (result.out, result.status) == ("\n@: 23\n", 0)
     assert "inner.constprop.*" in result.err
     result = run("script", "-e", f"uprobe:{deep}:none*, uprobe:{deep}:nothing* {{ }}")
-    assert (result.status, "nothing matches the script's probes here" in result.err) == (2, True)
+    assert (result.status, "ERROR: No probes to attach" in result.err) == (2, True)

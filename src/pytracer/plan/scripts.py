@@ -163,7 +163,8 @@ def _check_options(state: ScriptState) -> None:
     unknown = [f"--{name}" for name in state.named_parameters if name not in state.options]
     if unknown:
         option_texts = [f"--{name}{f': {text}' if text else ''}" for name, text in state.options.items()]
-        hint = f"expected program options:{' ' if len(option_texts) == 1 else chr(10)}{chr(10).join(option_texts)}"
+        separator = " " if len(option_texts) == 1 else "\n"
+        hint = separator.join(("expected program options:", *option_texts))
         message = f"unexpected program command line options: {', '.join(unknown)}"
         raise UsageError(message, hint=hint if option_texts else "")
 
