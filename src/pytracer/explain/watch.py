@@ -197,7 +197,7 @@ def _links(session: Session) -> Iterator[WatchedAttachment]:
     for link in session.links:
         facts = own_file_info(link.fd) if link.fd >= 0 else {}
         shown_facts = tuple((name, value) for name, value in facts.items() if name not in _DULL)
-        description = f"{link.place}: {link.how}" if link.place and link.how else link.place
+        description = f"{link.place}: {link.description}" if link.place and link.description else link.place
         yield WatchedAttachment(_descriptor_kind(link.fd), description, shown_facts)
 
 

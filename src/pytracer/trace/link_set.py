@@ -50,7 +50,7 @@ class LinkSet:
                 self._watched += [link for link in links if link.place]
                 for note in dict.fromkeys(link.note for link in links if link.note):
                     self._warn(note)
-                places = ", ".join(f"{link.place}: {link.how}" for link in links if link.how)
+                places = ", ".join(f"{link.place}: {link.description}" for link in links if link.description)
                 description = f"{chosen_probe.probe.kind} {places}" if places else chosen_probe.target
                 self._log(f"attached {chosen_probe.probe.program} to {description}")
                 for gap in dict.fromkeys(link.uncounted for link in links if link.uncounted):

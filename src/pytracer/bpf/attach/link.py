@@ -14,10 +14,10 @@ class Link:
 
     ``note`` says what the program does not see there; "" if it sees all. ``place`` is the name of a target
     that may be removed while the program is attached ("" otherwise), ``target_kind`` is what such a target is
-    called, and ``how`` names the way of attaching if there are several.
+    called, and ``description`` says how the program is attached, if there are several ways.
     """
 
-    how = ""
+    description = ""
     target_kind = "interface"
     uncounted = ""
     """What the kernel may skip there and counts nowhere."""

@@ -86,7 +86,7 @@ def join_group(
                 ) from error
             raise make_attach_error(error, f"a fanout group on {name}", capabilities=NEEDED) from error
         if member == 0:
-            link.how = f"{members} packet sockets of fanout group {number}"
+            link.description = f"{members} packet sockets of fanout group {number}"
 
 
 def _join(descriptor: int, number: int | None, program: int) -> int:
