@@ -1,7 +1,7 @@
 """Find the words that can complete a command line, from the declarations and the state of this machine.
 
-No privileges are needed: functions and raw tracepoints come from BTF, trace events from tracefs where it can
-be read.
+No privileges are needed: functions and raw tracepoints come from BTF; trace events from tracefs or, where it
+cannot be read, from a list of known ones (``scripts/record --events``) as far as BTF has them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 
 from pytracer.cli import tracer_parser
@@ -31,6 +32,8 @@ Candidate = tuple[str, str]
 FILES, COMMANDS = ":files", ":commands"
 """Placeholders for files and commands, which the shell completes by itself."""
 _FUNCTIONS = ("k", "kr", "f", "fr")
+_LETTERS = 3  # of a function without its kind, before the tens of thousands of them are searched
+_EVENTS = "trace_events.txt"
 _FILE_OPTIONS = ("--output", "--profile", "--enforce")
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -166,14 +169,14 @@ def _targets(current: str) -> Iterator[Candidate]:
     kind, colon, _ = current.partition(":")
     if not colon:
         yield from ((f"{name}:", spelling.example) for name, spelling in SPELLINGS.items())
+        if len(current) >= _LETTERS:
+            yield from ((name, "") for name in _functions())
     elif kind in _FUNCTIONS:
         yield from ((f"{kind}:{name}", "") for name in _functions())
     elif kind == "rt":
         yield from ((f"rt:{name}", "") for name in _raw_tracepoints())
     elif kind == "t":
-        from pytracer.kernel import tracefs
-
-        yield from ((f"t:{name}", "") for name in sorted(tracefs.events()))
+        yield from ((f"t:{name}", "") for name in _trace_events())
 
 
 def _functions() -> list[str]:
@@ -189,6 +192,23 @@ def _raw_tracepoints() -> list[str]:
 
     prefix = "btf_trace_"
     return sorted(n.removeprefix(prefix) for n in Btf.load().names(BtfKind.TYPEDEF) if n.startswith(prefix))
+
+
+def _trace_events() -> list[str]:
+    from pytracer.kernel import tracefs
+
+    with contextlib.suppress(PytracerError):
+        return tracefs.events()
+    existing = set(_raw_tracepoints())
+    lines = (resources.files("pytracer.cli") / _EVENTS).read_text().splitlines()
+    listed = (line.partition(":")[::2] for line in lines)
+    # BTF does not name those of system calls: one class each serves them all.
+    return [
+        f"{category}:{event}"
+        for category, events in listed
+        for event in events.split()
+        if category == "syscalls" or event in existing
+    ]
 
 
 def _pids() -> Iterator[Candidate]:

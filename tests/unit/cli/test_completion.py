@@ -14,6 +14,8 @@ import pytest
 from pytracer.cli import candidates as module
 from pytracer.cli.candidates import COMMANDS, FILES, candidates
 from pytracer.cli.main import main
+from pytracer.errors import NotPermittedError
+from pytracer.kernel import tracefs
 from pytracer.spec import registry
 
 HELPS = {"list": "the tracers", "explain": "", "diff": "", "completion": "", "list-probes": "", "serve": ""}
@@ -70,6 +72,22 @@ def test_functions_and_raw_tracepoints_come_from_btf():
     assert "k:vfs_read" in offered("funccount k:vfs_r")
     assert "f:vfs_read" in offered("list-probes f:vfs_r")
     assert "rt:sched_switch" in offered("stackcount rt:sched_")
+
+
+def test_functions_need_no_kind():
+    assert "vfs_read" in offered("funccount vfs_r")
+    assert offered("funccount vf") == []
+
+
+def test_trace_events_are_known_without_tracefs(monkeypatch):
+    def refused():
+        raise NotPermittedError("tracefs may not be read")
+
+    seen = set(offered("funccount t:"))
+    monkeypatch.setattr(tracefs, "events", refused)
+    known = set(offered("funccount t:"))
+    assert {"t:sched:sched_switch", "t:block:block_rq_issue", "t:syscalls:sys_exit_openat"} <= known & seen
+    assert "t:sched:no_such_event" not in known
 
 
 def test_names_of_processes_are_not_executed(monkeypatch, capsys):
