@@ -15,8 +15,8 @@ WHAT = "what memleak costs a block that is allocated and freed"
 
 def _blocks(*words: str) -> Callable[[], float]:
     """Return a benchmark that measures the time for a block: bare, or under memleak with these options."""
-    under = [*PYTRACER, *words, "-o", "/dev/null", "--"] if words else []
-    return lambda: work("allocations", str(BLOCKS), cpu=0, under=under)
+    command = [*PYTRACER, *words, "-o", "/dev/null", "--"] if words else []
+    return lambda: work("allocations", str(BLOCKS), cpu=0, prefix=command)
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:

@@ -73,9 +73,9 @@ def run_with_kprobes(
 def _run_in_lab(group: str, rounds: int) -> Iterator[Result | MissingPeerError]:
     lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), "--accel", "icount"]
     command = [*lab, LAB, "--"]
-    again = [sys.executable, "-m", "bench", group, "--no-page", "--format", "json"]
-    again += ["--rounds", str(min(rounds, 3))]
-    with subprocess.Popen([*command, *again], cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+    inner_command = [sys.executable, "-m", "bench", group, "--no-page", "--format", "json"]
+    inner_command += ["--rounds", str(min(rounds, 3))]
+    with subprocess.Popen([*command, *inner_command], cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         for record in map(json.loads, running.stdout):
             del record["holds"]

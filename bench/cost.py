@@ -69,7 +69,7 @@ def while_attached(attach: Callable[[], Tracing], run: Benchmark) -> Benchmark:
 
 def _under(*command: str) -> Benchmark:
     """Return a benchmark of a program that another command starts and traces."""
-    return lambda: work("calls", str(FEW), cpu=0, under=(find(command[0]), *command[1:]))
+    return lambda: work("calls", str(FEW), cpu=0, prefix=(find(command[0]), *command[1:]))
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,9 @@ class _Reader:
 
     def note(self) -> str:
         """Return a note about the lost events."""
-        sent = self.events * len(self.cpu)
+        event_count = self.events * len(self.cpu)
         return (
-            f"{self.source} lost {100 * self.lost / sent:.0f} %"
+            f"{self.source} lost {100 * self.lost / event_count:.0f} %"
             if self.lost > 0
             else f"{self.source} lost none"
         )

@@ -46,8 +46,8 @@ def _arrived() -> int:
 def empty(probe: Probe, choice: str, interface: str = "near") -> Iterator[None]:
     """Attach the floor of the cost: an empty program on an interface, which passes every frame."""
     kind = attacher_of(probe)
-    how = kind.load_attributes(probe)
-    program = prog_load(how.type, return_code(how.result))
+    attributes = kind.load_attributes(probe)
+    program = prog_load(attributes.type, return_code(attributes.result))
     try:
         links = kind.attach(
             probe, AttachTarget("", {socket.if_nametoindex(interface): interface}, choice), program

@@ -32,9 +32,9 @@ def _measures(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
     tool = find("funccount-bpfcc", "funccount")
     attach = partial(run_pytracer, "funccount", "--max-probes", "100000", *patterns, f"k:{SEEK}")
     attach_peer = partial(tracing, [tool, "-i", "600", SEEK], "Tracing", bcc_environment(tool))
-    alone = Peer("attach-many-cost", "BCC funccount", while_attached(attach_peer, seeks))
+    cost_peer = Peer("attach-many-cost", "BCC funccount", while_attached(attach_peer, seeks))
     description = f"a call of one of {count + 1} functions that are counted, beside one that alone is"
-    yield from run_measures([Measure(description, seeks, attach, (alone,))], rounds)
+    yield from run_measures([Measure(description, seeks, attach, (cost_peer,))], rounds)
 
 
 def seeks() -> float:

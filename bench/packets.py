@@ -44,11 +44,11 @@ def costs() -> tuple[float, float, float]:
         watched(empty(SocketFilter(""), "", "lo")) as floor,
     ):
         blocks = lanes(PACKETS, bare, traced, floor, cpu=0)
-    work, *other_times = zip(*blocks, strict=True)
+    work_times, *other_times = zip(*blocks, strict=True)
     cost, floor_cost = (
-        statistics.median(b - a for a, b in zip(work, other, strict=True)) for other in other_times
+        statistics.median(b - a for a, b in zip(work_times, other, strict=True)) for other in other_times
     )
-    return statistics.median(work), cost, floor_cost
+    return statistics.median(work_times), cost, floor_cost
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:

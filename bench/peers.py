@@ -53,9 +53,9 @@ def lab_headers() -> Path | None:
     for kernel in reversed(KERNELS[:-1]):
         fetched = cached(kernel.name)
         if fetched:
-            halves = sorted((fetched.folder / "usr/src").glob("linux-headers-*"))
-            build = [half for half in halves if not half.name.endswith("-common")]
-            common = [half for half in halves if half.name.endswith("-common")]
+            trees = sorted((fetched.folder / "usr/src").glob("linux-headers-*"))
+            build = [tree for tree in trees if not tree.name.endswith("-common")]
+            common = [tree for tree in trees if tree.name.endswith("-common")]
             if build and common:
                 return packaged.join(build[0], common[0], cache_dir())
     return None

@@ -61,7 +61,7 @@ def share(columns: int, rows: int) -> float:
         before, start, seen = _cpu(screen.pid), time.monotonic(), b""
         seen = _read(master, SECONDS)
         cpu_share = (_cpu(screen.pid) - before) / (time.monotonic() - start)
-        rates = [int(one.replace(b",", b"")) for one in _EVENTS.findall(seen)]
+        rates = [int(rate.replace(b",", b"")) for rate in _EVENTS.findall(seen)]
         if not rates or b"lost" in seen or sum(rates) / len(rates) < 0.8 * RATE:
             raise MissingPeerError(f"no {RATE} events a second came: {rates}")
         return cpu_share

@@ -62,10 +62,10 @@ class _Tracer:
         self.lines: list[int] = []
 
     def __call__(self) -> float:
-        start, few = _processor_time(self.command, self.work, FEW)
-        seconds, many = _processor_time(self.command, self.work, self.events)
-        self.lines.append(many)
-        return (seconds - start) / max(many - few, 1) * 1e9
+        start, few_seconds = _processor_time(self.command, self.work, FEW)
+        seconds, many_seconds = _processor_time(self.command, self.work, self.events)
+        self.lines.append(many_seconds)
+        return (seconds - start) / max(many_seconds - few_seconds, 1) * 1e9
 
     def note(self, name: str) -> str:
         """Return a note about the events that are not in the output."""

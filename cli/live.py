@@ -42,8 +42,8 @@ def show_live(options: argparse.Namespace, request: Request, words: Sequence[str
         request,
         RunningKernel,
         words,
-        say=messages.say,
+        log=messages.say,
         warn=messages.warn,
-        strict=options.strict,
+        is_strict=options.strict,
         wide=getattr(options, "wide", False),
     )

@@ -64,7 +64,7 @@ def run(words: Sequence[str]) -> int:
     requests = [
         make_request({"tracer": name}, allow_commands=options.allow_commands) for name in options.tracers
     ]
-    server = Server(address, runs, allow_commands=options.allow_commands, say=say)
+    server = Server(address, runs, allow_commands=options.allow_commands, log=say)
     try:
         asyncio.run(server.serve(started))
     finally:

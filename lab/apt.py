@@ -85,10 +85,10 @@ def find_mirror() -> Mirror:
     if named_mirror:
         keyring = next((str(path) for path in KEYRINGS if path.is_file()), "")
         return Mirror(named_mirror, re.sub(r"/debian/?$", "/debian-security/", named_mirror), keyring)
-    listed = subprocess.run(
+    output = subprocess.run(
         ["apt-get", "indextargets", "Created-By: Packages"], capture_output=True, text=True, check=False
     )
-    mirror = read_mirror(listed.stdout)
+    mirror = read_mirror(output.stdout)
     if mirror is None:
         raise LabError("this machine's apt has no Debian mirror", f"{MIRROR_VARIABLE}=URI names one")
     return mirror
@@ -163,9 +163,9 @@ class Apt:
         """Return the packages of an image and its headers with their versions: only the kernel's own
         packages."""
         versions: dict[str, str] = {}
-        waiting = list(starts)
-        while waiting:
-            name = waiting.pop(0)
+        pending = list(starts)
+        while pending:
+            name = pending.pop(0)
             if name in versions:
                 continue
             stanza = self.show(name)
@@ -173,7 +173,7 @@ class Apt:
             dependencies = f"{stanza.get('Pre-Depends', '')},{stanza.get('Depends', '')}"
             # Of alternatives the first: the signed one.
             firsts = [clause.split("|")[0].split("(")[0].strip() for clause in dependencies.split(",")]
-            waiting += [first.split(":")[0] for first in firsts if FOLLOWED.match(first)]
+            pending += [first.split(":")[0] for first in firsts if FOLLOWED.match(first)]
         return {name: version for name, version in versions.items() if name not in starts}
 
     def download(self, versions: dict[str, str], folder: Path) -> list[Path]:

@@ -79,18 +79,18 @@ def say(text: str) -> None:
 
 def need(programs: tuple[str, ...]) -> None:
     """Return one line that names what to install; "" if nothing is missing."""
-    lacking = [PACKAGES[program] for program in programs if not which(program)]
+    missing_packages = [PACKAGES[program] for program in programs if not which(program)]
     if "grub-mkimage" in programs and not GRUB_MODULES.is_dir():
-        lacking.append("grub-pc-bin")
+        missing_packages.append("grub-pc-bin")
     if "libvirtd" in programs and which("dpkg-query"):
         query = ["dpkg-query", "-W", "-f", "${db:Status-Status}", "vagrant-libvirt"]
         answer = subprocess.run(query, capture_output=True, text=True, check=False)
         if answer.stdout != "installed":
-            lacking.append("vagrant-libvirt")
-    if lacking:
-        lacking = list(dict.fromkeys(lacking))
-        line = f"apt-get install --no-install-recommends {' '.join(lacking)}"
-        raise LabError(f"missing: {', '.join(lacking)}", line)
+            missing_packages.append("vagrant-libvirt")
+    if missing_packages:
+        missing_packages = list(dict.fromkeys(missing_packages))
+        line = f"apt-get install --no-install-recommends {' '.join(missing_packages)}"
+        raise LabError(f"missing: {', '.join(missing_packages)}", line)
 
 
 def need_root(action: str) -> None:
@@ -134,20 +134,20 @@ class Box:
         host.need_space(self.folder, SPACE)
         (self.folder / "debs").mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
-        with temporary(self.folder, "build-") as work:
-            tree = BoxTree(work / "tree", self.kernel, find_mirror(), ROOT, work / "log")
+        with temporary(self.folder, "build-") as work_folder:
+            tree = BoxTree(work_folder / "tree", self.kernel, find_mirror(), ROOT, work_folder / "log")
             say(f"installing Debian {self.kernel.suite} (some minutes)")
             tree.install(self.folder / "debs")
             say("fetching wheels")
             tree.add_wheels()
             say("fetching the other kernels' packages")
-            box_kernels.fetch(tree.root, self.kernel, tree.mirror, ROOT, work / "apt")
+            box_kernels.fetch(tree.root, self.kernel, tree.mirror, ROOT, work_folder / "apt")
             tree.configure(emulated=host.accelerator() is host.TCG)
             say("making the disk")
-            box_disk.make(tree.root, work, emulated=host.accelerator() is host.TCG)
+            box_disk.make(tree.root, work_folder, emulated=host.accelerator() is host.TCG)
             for old in self.folder.glob(f"{self.kernel.suite}-*.box"):
                 old.unlink()
-            (work / "packed").rename(self.file)
+            (work_folder / "packed").rename(self.file)
         size = self.file.stat().st_size >> 20
         say(f"built {self.file.name}: {size} MB in {time.monotonic() - start:.0f} s")
 
@@ -157,10 +157,10 @@ class Box:
 
     def versions(self, box: str) -> list[str]:
         """Return the versions of a box that Vagrant has for libvirt."""
-        listed = box_try.vagrant(["box", "list", "--machine-readable"], NOWHERE, capture=True).stdout
+        output = box_try.vagrant(["box", "list", "--machine-readable"], NOWHERE, capture=True).stdout
         versions: list[str] = []
         name = provider = ""
-        for line in listed.splitlines():
+        for line in output.splitlines():
             kind, _, value = line.split(",", 2)[-1].partition(",")
             if kind == "box-name":
                 name = value

@@ -38,9 +38,9 @@ def run(*command: str, text: str = "") -> None:
         raise LabError(f"{command[0]} failed: {last}")
 
 
-def make(tree: Path, work: Path, emulated: bool) -> None:
-    """Write `work`/packed."""
-    raw, core, image = work / "disk", work / "core", work / "box.img"
+def make(tree: Path, work_folder: Path, emulated: bool) -> None:
+    """Write ``packed`` in the work folder."""
+    raw, core, image = work_folder / "disk", work_folder / "core", work_folder / "box.img"
     with raw.open("wb") as disk:
         disk.truncate(SIZE << 30)
     run("sfdisk", "--quiet", str(raw), text=f"start={FIRST}, type=83, bootable\n")
@@ -83,8 +83,8 @@ def make(tree: Path, work: Path, emulated: bool) -> None:
     )
     raw.unlink()
     metadata = {"provider": "libvirt", "format": "qcow2", "virtual_size": SIZE}
-    (work / "metadata.json").write_text(json.dumps(metadata) + "\n")
-    (work / "Vagrantfile").write_text(VAGRANTFILE.format(driver="qemu" if emulated else "kvm"))
-    with tarfile.open(work / "packed", "w") as packed:
+    (work_folder / "metadata.json").write_text(json.dumps(metadata) + "\n")
+    (work_folder / "Vagrantfile").write_text(VAGRANTFILE.format(driver="qemu" if emulated else "kvm"))
+    with tarfile.open(work_folder / "packed", "w") as packed:
         for name in ("metadata.json", "Vagrantfile", "box.img"):
-            packed.add(work / name, name)
+            packed.add(work_folder / name, name)

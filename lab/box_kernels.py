@@ -35,17 +35,17 @@ def numbered(package_text: str) -> str:
     raise LabError(f"{IMAGE} depends on no kernel")
 
 
-def fetch(tree: Path, own_kernel: Kernel, mirror: Mirror, checkout: Path, work: Path) -> None:
+def fetch(tree: Path, own_kernel: Kernel, mirror: Mirror, checkout: Path, work_folder: Path) -> None:
     """Fetch what each other kernel adds to the tree, as apt in the box would choose it."""
     folder = tree / ask(checkout, 'printf %s "$brought"').lstrip("/")
     for kernel in KERNELS:
         if kernel.suite == own_kernel.suite:
             continue
-        apt = Apt(work / kernel.suite, own_kernel, mirror)
-        only = apt.root / "only.list"
-        only.write_text(sources_list(kernel, mirror))
+        apt = Apt(work_folder / kernel.suite, own_kernel, mirror)
+        source_list = apt.root / "only.list"
+        source_list.write_text(sources_list(kernel, mirror))
         with (apt.root / "sources.list").open("a") as sources:
-            sources.write(only.read_text())
+            sources.write(source_list.read_text())
         security = f"{kernel.suite}-security" if kernel.security else "-"
         preferences = apt.root / "preferences"
         preferences.write_text(ask(checkout, 'pin "$@"', kernel.suite, security, "mirror"))
@@ -53,18 +53,18 @@ def fetch(tree: Path, own_kernel: Kernel, mirror: Mirror, checkout: Path, work: 
             settings.write(f'Dir::Etc::preferences "{preferences}";\n')
         shutil.copyfile(tree / "var/lib/dpkg/status", apt.root / "status")
         apt.update()
-        alone = (
+        apt_options = (
             "Dir::State::status=/dev/null",
-            f"Dir::Etc::sourcelist={only}",
+            f"Dir::Etc::sourcelist={source_list}",
             "Dir::Etc::preferences=/dev/null",
         )
-        options = [word for option in alone for word in ("-o", option)]
+        options = [word for option in apt_options for word in ("-o", option)]
         image = numbered(apt.run("apt-cache", "show", *options, "--no-all-versions", IMAGE))
-        into = folder / kernel.name
-        into.mkdir(parents=True)
+        target = folder / kernel.name
+        target.mkdir(parents=True)
         apt.run(
             "apt-get", "install", "--yes", "--download-only", "--no-install-recommends",
-            "-o", f"Dir::Cache::archives={into}", image,
+            "-o", f"Dir::Cache::archives={target}", image,
         )  # fmt: skip
-        (into / "lock").unlink(missing_ok=True)
-        shutil.rmtree(into / "partial", ignore_errors=True)
+        (target / "lock").unlink(missing_ok=True)
+        shutil.rmtree(target / "partial", ignore_errors=True)

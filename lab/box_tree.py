@@ -119,8 +119,8 @@ class BoxTree(debian.DebianTree):
 
 def public_key() -> Path:
     """Return the insecure key that Vagrant first logs in with, from the distribution's own package."""
-    listed = subprocess.run(["dpkg-query", "-L", "vagrant"], capture_output=True, text=True, check=False)
-    key_files = [Path(line) for line in listed.stdout.splitlines() if line.endswith("/keys/vagrant.pub")]
+    output = subprocess.run(["dpkg-query", "-L", "vagrant"], capture_output=True, text=True, check=False)
+    key_files = [Path(line) for line in output.stdout.splitlines() if line.endswith("/keys/vagrant.pub")]
     if not key_files or not key_files[0].is_file():
         raise LabError("vagrant's public key was not found", "apt-get install --reinstall vagrant")
     return key_files[0]

@@ -57,14 +57,14 @@ CONFIGURATION = {
 
 
 def vagrant(
-    arguments: list[str], folder: Path, capture: bool = False, **more: str
+    arguments: list[str], folder: Path, capture: bool = False, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Vagrant in a folder."""
-    environment = os.environ | QUIET | more
+    environment = os.environ | QUIET | variables
     # Else its progress fills a log; but it would also undo --machine-readable.
-    plain = [] if capture or sys.stdout.isatty() else ["--no-tty"]
+    color_options = [] if capture or sys.stdout.isatty() else ["--no-tty"]
     return subprocess.run(
-        ["vagrant", *plain, *arguments], cwd=folder, env=environment, text=True, check=False,
+        ["vagrant", *color_options, *arguments], cwd=folder, env=environment, text=True, check=False,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else None,
     )  # fmt: skip
 

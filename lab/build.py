@@ -165,21 +165,21 @@ def _build_all(variants: list[Variant], version: str, package: Path, folder: Pat
             log = folder / f"{variant.name}.log"
             log.write_bytes(b"")
             say(f"{variant.name}: configuring and compiling, which takes minutes ({log})")
-            work = Path(scratch) / variant.name
-            make = Make(variant.name, source, work, log)
+            work_folder = Path(scratch) / variant.name
+            make = Make(variant.name, source, work_folder, log)
             configure(make, kconfig.merged(FRAGMENTS / name for name in variant.fragments))
             make("bzImage")
-            release = install(make, work / "tree", variant.headers)
+            release = install(make, work_folder / "tree", variant.headers)
             key = hashlib.sha256(f"{version}\n{digest(variant)}".encode()).hexdigest()[:16]
             final = folder / f"{variant.name}-{key}"
             if final.exists():  # what an interrupted run left; no manifest names it
                 shutil.rmtree(final)
-            (work / "tree").rename(final)
+            (work_folder / "tree").rename(final)
             record = Built(variant.name, release, final.name, version, digest(variant))
             record_file = folder / f"{variant.name}.json.new"
             record_file.write_text(json.dumps(asdict(record), indent=2) + "\n")
             record_file.replace(folder / f"{variant.name}.json")
-            shutil.rmtree(work)
+            shutil.rmtree(work_folder)
             say(f"{variant.name}: is {release}")
 
 

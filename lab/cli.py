@@ -98,8 +98,8 @@ def split(arguments: list[str]) -> tuple[list[str], list[str] | None]:
     """Split the lab's arguments from the command's, which follow the first "--"."""
     if "--" not in arguments:
         return arguments, None
-    at = arguments.index("--")
-    return arguments[:at], arguments[at + 1 :]
+    separator = arguments.index("--")
+    return arguments[:separator], arguments[separator + 1 :]
 
 
 def environment(names: list[str], current: dict[str, str]) -> dict[str, str]:
@@ -146,7 +146,7 @@ def user_space(name: str, writable: str) -> suites.UserSpace:
     current_folder = Path.cwd()
     inside = [space.checkout, *([Path(writable)] if writable else [])]
     if (
-        not any(current_folder.is_relative_to(each) for each in inside)
+        not any(current_folder.is_relative_to(root) for root in inside)
         and not (space.root / current_folder.relative_to("/")).is_dir()
     ):
         raise LabError(

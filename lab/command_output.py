@@ -30,10 +30,10 @@ class Marked:
         self.ended = bool(mark)
         # The longest end of it that could be how the mark begins.
         longest = min(len(self._mark) - 1, len(before)) if not mark else 0
-        keep = next((n for n in range(longest, 0, -1) if self._mark.startswith(before[-n:])), 0)
-        self._kept = before[len(before) - keep :]
-        if len(before) > keep:
-            self._emit(before[: len(before) - keep])
+        kept_length = next((n for n in range(longest, 0, -1) if self._mark.startswith(before[-n:])), 0)
+        self._kept = before[len(before) - kept_length :]
+        if len(before) > kept_length:
+            self._emit(before[: len(before) - kept_length])
 
     def flush(self) -> None:
         """Write the output that was held back, since no more will come."""

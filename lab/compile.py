@@ -102,8 +102,8 @@ def configure(make: Make, options: dict[str, str]) -> None:
 
 def install(make: Make, tree: Path, headers: bool) -> str:
     """Copy the built kernel below ``tree``, with headers if requested. Returns its release."""
-    work = make.work
-    release = (work / "include/config/kernel.release").read_text().strip()
+    work_folder = make.work
+    release = (work_folder / "include/config/kernel.release").read_text().strip()
     modules = tree / "lib/modules" / release
     modules.mkdir(parents=True)
     (tree / "boot").mkdir()
@@ -112,16 +112,16 @@ def install(make: Make, tree: Path, headers: bool) -> str:
         (".config", "config"),
         ("System.map", "System.map"),
     ):
-        shutil.copyfile(work / source, tree / "boot" / f"{name}-{release}")
+        shutil.copyfile(work_folder / source, tree / "boot" / f"{name}-{release}")
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
-        if (work / name).is_file():
-            shutil.copyfile(work / name, modules / name)
+        if (work_folder / name).is_file():
+            shutil.copyfile(work_folder / name, modules / name)
         else:
             (modules / name).touch()
     subprocess.run([which("depmod") or "depmod", "-b", tree, release], check=True, stdin=subprocess.DEVNULL)
     if headers:
         package = tree / "usr/src" / f"linux-headers-{release}"
-        for top, parts in ((make.source, SOURCE_HEADERS), (work, MADE_HEADERS)):
+        for top, parts in ((make.source, SOURCE_HEADERS), (work_folder, MADE_HEADERS)):
             for part in parts:
                 shutil.copytree(top / part, package / part, dirs_exist_ok=True)
         (modules / "build").symlink_to(f"/usr/src/{package.name}")

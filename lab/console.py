@@ -69,7 +69,7 @@ class Verdict:
 
 
 def judge(
-    text: str, *, status: int | None, started: bool, failure: str = "", out_of_time: float = 0
+    text: str, *, status: int | None, has_started: bool, failure: str = "", out_of_time: float = 0
 ) -> Verdict:
     """Determine the result of a run from the command's status, the guest's failure, the time and the
     console."""
@@ -78,17 +78,17 @@ def judge(
         return Verdict(status, f"note: the kernel warned: {note}" if note else "")
     crashed = crash(text)
     if crashed:
-        when = "while the command ran" if started else "before the command started"
-        return Verdict(CRASHED, f"kernel crash {when}: {crashed}", True, retry=not started)
+        moment = "while the command ran" if has_started else "before the command started"
+        return Verdict(CRASHED, f"kernel crash {moment}: {crashed}", True, retry=not has_started)
     own_failure = OUR_FAILURE.search(text)
     failure = failure or (own_failure.group(1) if own_failure else "")
     if failure:
         return Verdict(FAILED, f"the guest could not be set up: {failure}", True)
     stuck = hang(text)
-    why = f" (the kernel says: {stuck})" if stuck else ""
-    if out_of_time and started:
-        return Verdict(TIMEOUT, f"time limit: the command did not end within {out_of_time:g} s{why}", True)
+    reason = f" (the kernel says: {stuck})" if stuck else ""
+    if out_of_time and has_started:
+        return Verdict(TIMEOUT, f"time limit: the command did not end within {out_of_time:g} s{reason}", True)
     if out_of_time:
-        return Verdict(FAILED, f"the VM did not come up within {out_of_time:g} s{why}", True)
-    when = "before the command started" if not started else "while the command ran"
-    return Verdict(FAILED, f"the VM was lost {when}: it ended without a result", True)
+        return Verdict(FAILED, f"the VM did not come up within {out_of_time:g} s{reason}", True)
+    moment = "before the command started" if not has_started else "while the command ran"
+    return Verdict(FAILED, f"the VM was lost {moment}: it ended without a result", True)

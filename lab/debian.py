@@ -44,8 +44,8 @@ def requirements(checkout: Path, level: str = "run") -> list[str]:
     text = (checkout / "pyproject.toml").read_text()
     lines: list[str] = []
     for name in ("requires", "dependencies", *(["dev"] if level == "dev" else [])):
-        listed = re.search(rf"^{name} = \[(.*?)\]", text, re.M | re.S)
-        lines += re.findall(r'"([^"]+)"', listed[1]) if listed else []
+        match = re.search(rf"^{name} = \[(.*?)\]", text, re.M | re.S)
+        lines += re.findall(r'"([^"]+)"', match[1]) if match else []
     return lines
 
 

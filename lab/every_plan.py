@@ -22,25 +22,25 @@ from pytracer.spec.calls import needs_names
 class FactsKernelInfo(BtfKernelInfo):
     """A kernel by its BTF, and by the trace events that it lacks of those whose format the C reads."""
 
-    def __init__(self, btf: Btf, lacking: Container[str]) -> None:
+    def __init__(self, btf: Btf, missing_events: Container[str]) -> None:
         super().__init__(btf, runs_compat=True)
-        self._lacking = lacking
+        self._missing_events = missing_events
 
     def probe(self, probe: Probe) -> Support:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         if not isinstance(probe, Tracepoint):
             return super().probe(probe)
-        exists = f"{probe.category}/{probe.event}" not in self._lacking
+        exists = f"{probe.category}/{probe.event}" not in self._missing_events
         return Support(exists, probe.target, reason="" if exists else f"no trace event {probe.target}")
 
 
-def compile_requests(kernel: str, btf: Btf, lacking: Container[str]) -> Iterator[CompileRequest]:
+def compile_requests(kernel: str, btf: Btf, missing_events: Container[str]) -> Iterator[CompileRequest]:
     """Yield the compile requests for the kernel of that identity, each shape of a program once. The kernel
     lacks some trace events (category/event).
 
     Left out are tracers whose C is written for each run (``trace``), and what no kernel here can attach.
     """
-    info, requests = FactsKernelInfo(btf, lacking), set[CompileRequest]()
+    info, requests = FactsKernelInfo(btf, missing_events), set[CompileRequest]()
     for tracer in registry.all_tracers():
         if isinstance(tracer.arguments, ProbeSpecArguments | Injection):
             continue
@@ -68,12 +68,12 @@ def _plans(tracer: Tracer, info: FactsKernelInfo) -> Iterator[tuple[Plan, tuple[
     request = replace(request_of(line), sources=())
     requests = [replace(request, hooks=hooks) for hooks in _alternatives(request)]
     requests += [replace(request_of(f"{line} -- true"), sources=())] if tracer.follow else []
-    for each in requests:
+    for current_request in requests:
         try:
-            plan = make_plan(each, info)
+            plan = make_plan(current_request, info)
         except UnsupportedError:
             continue
-        programs = [chosen.probe.program for chosen in plan.probes]
+        programs = [chosen_probe.probe.program for chosen_probe in plan.probes]
         programs += [name for name in (arguments.begin, arguments.end) if name] if arguments else []
         yield plan, tuple(dict.fromkeys(programs))
 
@@ -82,8 +82,10 @@ def _alternatives(request: Request) -> Iterator[dict[str, str]]:
     """Yield every alternative of every hook at least once, those of one name together; an empty choice if
     there are none."""
     hooks = hooks_of(request)
-    every = (alternative for hook in hooks for alternative in hook.alternatives)
-    for name in dict.fromkeys(alternative.name for alternative in every if not needs_names(alternative)):
+    all_alternatives = (alternative for hook in hooks for alternative in hook.alternatives)
+    for name in dict.fromkeys(
+        alternative.name for alternative in all_alternatives if not needs_names(alternative)
+    ):
         yield {
             hook.name: name
             for hook in hooks

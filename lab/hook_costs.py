@@ -74,10 +74,10 @@ def features(name: str) -> tuple[Feature, ...]:
     return tuple(hook for hook in HOOKS if hook.name == name)
 
 
-def substitute(needed: Sequence[Feature]) -> str:
+def substitute(required: Sequence[Feature]) -> str:
     """Return what pytracer uses without a hook, and since when that is there if it is the hook itself."""
-    last = needed[-1]
-    return f"{last.fallback} ({needed[0].since})" if len(needed) > 1 else last.fallback
+    last = required[-1]
+    return f"{last.fallback} ({required[0].since})" if len(required) > 1 else last.fallback
 
 
 HEAD = """# Hooks
@@ -132,9 +132,9 @@ def page(data: dict[str, Record]) -> str:
     head = ["hook", "since", *names, "instead", "limits"]
     rows = []
     for hook in MEASURED:
-        needed = features(hook)
+        required = features(hook)
         cells = [cell(data.get(name), hook) for name in names]
-        rows.append([hook, latest(needed).since, *cells, substitute(needed), needed[0].limits])
+        rows.append([hook, latest(required).since, *cells, substitute(required), required[0].limits])
     lines = [
         HEAD,
         "",
@@ -180,7 +180,7 @@ def operations(kernel_record: Record | None, kind: str) -> str:
         return UNTRIED
     if record["status"] != "granted":
         return "no"
-    return ", ".join(f"{name} {each:.0f}" for name, each in record["ns"].items()) or "yes"
+    return ", ".join(f"{name} {cost:.0f}" for name, cost in record["ns"].items()) or "yes"
 
 
 def _record(kernel_record: Record | None, part: str, key: str, name: str) -> Record | None:

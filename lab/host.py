@@ -85,23 +85,25 @@ def packages(requirements: list[str]) -> tuple[str, list[str]]:
 
 def need(requirements: Sequence[str]) -> None:
     """Return one line that names what to install; "" if nothing is missing."""
-    lacking = missing(requirements)
-    if lacking:
-        manager, names = packages(lacking)
-        setup = "scripts/lab setup" if set(lacking) <= set(RUNNING) else "scripts/lab setup build"
+    missing_programs = missing(requirements)
+    if missing_programs:
+        manager, names = packages(missing_programs)
+        setup = "scripts/lab setup" if set(missing_programs) <= set(RUNNING) else "scripts/lab setup build"
         hint = f"{setup}, or: {INSTALL[manager]} {' '.join(names)}" if manager else "install them"
-        raise LabError(f"missing: {', '.join(lacking)}", hint)
+        raise LabError(f"missing: {', '.join(missing_programs)}", hint)
 
 
 def setup(requirements: Sequence[str] = RUNNING) -> None:
     """Install what is missing, with the distribution's own tool."""
-    lacking = missing(requirements)
-    manager, names = packages(lacking)
-    if not lacking:
+    missing_programs = missing(requirements)
+    manager, names = packages(missing_programs)
+    if not missing_programs:
         say("nothing is missing")
         return
     if manager != "apt-get":
-        line = f"{INSTALL[manager]} {' '.join(names)}" if manager else f"install {', '.join(lacking)}"
+        line = (
+            f"{INSTALL[manager]} {' '.join(names)}" if manager else f"install {', '.join(missing_programs)}"
+        )
         raise LabError("set-up is for Debian and its kin", line)
     if os.geteuid() != 0:
         raise LabError("not permitted to install packages", "sudo scripts/lab setup")
@@ -154,12 +156,12 @@ machine that emulates nor on what else that does."""
 EMULATED = {"tcg": TCG, "icount": ICOUNT}
 
 
-def boots(qemu: str, how: Accelerator) -> bool:
+def boots(qemu: str, accelerator: Accelerator) -> bool:
     """Test whether a VM of this kind runs code: it boots one sector that makes QEMU exit with a number."""
     with tempfile.NamedTemporaryFile(prefix="pytracer-lab-") as disk:
         disk.write(BOOT_SECTOR)
         disk.flush()
-        command = [qemu, "-M", "pc", *how.options, "-m", "16", "-nodefaults", "-display", "none"]
+        command = [qemu, "-M", "pc", *accelerator.options, "-m", "16", "-nodefaults", "-display", "none"]
         command += ["-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
         command += ["-drive", f"file={disk.name},format=raw,if=ide,readonly=off,snapshot=on"]
         try:

@@ -145,8 +145,8 @@ def serve(folder: Path) -> None:
 def compile_all(name: str) -> int:
     """Compile every tracer for the kernel that this process poses as; the number that do not compile."""
     number = failed = 0
-    lacking = {event for event in compile_inputs.events() if not (EVENTS / event).is_dir()}
-    for request in compile_requests(kernel_identity(VMLINUX), Btf.load(), lacking):
+    missing_events = {event for event in compile_inputs.events() if not (EVENTS / event).is_dir()}
+    for request in compile_requests(kernel_identity(VMLINUX), Btf.load(), missing_events):
         number += 1
         try:
             compiled(request)

@@ -42,12 +42,12 @@ def command_script(job: Job) -> str:
 def settings(job: Job, image: KernelImage, file_system: str, mark: str) -> str:
     """Return the settings of the guest's scripts, as shell variables."""
     space = job.user_space
-    at = HOST if space else ""
+    mount_point = HOST if space else ""
     values = {
         "FS": file_system,
         "RW": job.writable,
-        "MODULES": f"{at}{image.modules}" if image.modules else "",
-        "TREE": f"{at}{image.tree.resolve()}" if image.tree else "",
+        "MODULES": f"{mount_point}{image.modules}" if image.modules else "",
+        "TREE": f"{mount_point}{image.tree.resolve()}" if image.tree else "",
         "NAME": job.hostname,
         "MARK": mark,
         "ROOT": str(space.root) if space else "",

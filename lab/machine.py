@@ -153,14 +153,14 @@ class Machine:
             extra += share_9p("/", "hostroot", True)
             if writable:
                 extra += share_9p(writable, "labrw", False)
-        ends: dict[str, int] = {}
+        guest_ends: dict[str, int] = {}
         try:
             for name in CHANNELS:
-                self.pipes[name], ends[name] = os.pipe()
-            line = command_line(self.image, self.shape, bool(writable), folder, ends)
-            self._spawn([*line, *extra], "qemu", "rw", tuple(ends.values()))
+                self.pipes[name], guest_ends[name] = os.pipe()
+            line = command_line(self.image, self.shape, bool(writable), folder, guest_ends)
+            self._spawn([*line, *extra], "qemu", "rw", tuple(guest_ends.values()))
         finally:
-            for end in ends.values():
+            for end in guest_ends.values():
                 os.close(end)
 
     def _share(self, folder: str, tag: str, read_only: bool) -> None:
@@ -181,7 +181,7 @@ class Machine:
     def _spawn(self, command: list[str], name: str, mode: str, descriptors: tuple[int, ...]) -> None:
         assert self._folder is not None
         with open(self._folder / f"{name}.log", "wb") as log:
-            started = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(CONFINE), str(os.getpid()), mode, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -189,7 +189,7 @@ class Machine:
                 pass_fds=descriptors,
                 start_new_session=True,  # Ctrl-C is for the lab, which then ends the VM
             )
-        self._processes.append(started)
+        self._processes.append(process)
 
     def complaints(self) -> str:
         """Return the messages of QEMU and the daemons, for when the VM was lost."""

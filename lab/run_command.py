@@ -117,7 +117,7 @@ def run_once(
     verdict = judge(
         text,
         status=listener.status,
-        started=listener.started,
+        has_started=listener.started,
         failure=listener.failure,
         out_of_time=out_of_time,
     )

@@ -123,9 +123,9 @@ def need() -> None:
     """Return one line that says why no root or environment can be made; "" if they can."""
     if os.geteuid() != 0:
         raise LabError("not permitted to install a suite", "sudo scripts/lab fetch --suite NAME")
-    lacking = [name for name in ("debootstrap", "unshare", "chroot") if not which(name)]
-    if lacking:
-        raise LabError(f"missing: {', '.join(lacking)}", "apt-get install debootstrap util-linux")
+    missing_programs = [name for name in ("debootstrap", "unshare", "chroot") if not which(name)]
+    if missing_programs:
+        raise LabError(f"missing: {', '.join(missing_programs)}", "apt-get install debootstrap util-linux")
 
 
 def user_space(name: str) -> UserSpace:
@@ -156,9 +156,9 @@ def fetch(kernel: Kernel) -> Suite:
             return old
         say(f"{name}: installing Debian (some minutes)")
         suite = Suite(name, f"{name}-{_digest(repr(packages))}", packages)
-        with _scratch(cache) as work:
-            root = work / "root"
-            tree = debian.DebianTree(root, name, mirror, CHECKOUT, work / "log")
+        with _scratch(cache) as work_folder:
+            root = work_folder / "root"
+            tree = debian.DebianTree(root, name, mirror, CHECKOUT, work_folder / "log")
             tree.debootstrap(package_list, cache / "debs")
             root.chmod(0o755)  # whatever the umask
             if suite.folder.exists():  # what an interrupted run left: no manifest names it
@@ -183,19 +183,19 @@ def environment(suite: Suite) -> Path:
     need()
     cache.mkdir(parents=True, exist_ok=True)
     need_space(cache, SPACE)
-    with locked(cache, fcntl.LOCK_EX), _scratch(cache) as work:
+    with locked(cache, fcntl.LOCK_EX), _scratch(cache) as work_folder:
         if final.is_dir():  # by another lab that we waited for
             return final
         say(f"{suite.name}: setting this checkout up")
-        tree = debian.DebianTree(suite.folder, suite.name, find_mirror(), CHECKOUT, work / "log")
-        tree.fetch_wheels(work / "wheels", "dev")
+        tree = debian.DebianTree(suite.folder, suite.name, find_mirror(), CHECKOUT, work_folder / "log")
+        tree.fetch_wheels(work_folder / "wheels", "dev")
         left_out = shutil.ignore_patterns(*NOT_SOURCES)
-        shutil.copytree(CHECKOUT, work / "copy", symlinks=True, ignore=left_out)
+        shutil.copytree(CHECKOUT, work_folder / "copy", symlinks=True, ignore=left_out)
         tree.run(
-            *debian.ASIDE, "sh", "-c", SET_UP, "sh", str(work), str(suite.folder), str(CHECKOUT),
+            *debian.ASIDE, "sh", "-c", SET_UP, "sh", str(work_folder), str(suite.folder), str(CHECKOUT),
             name=f"scripts/setup in {suite.name}",
         )  # fmt: skip
-        copy = work / "copy/.venv"
+        copy = work_folder / "copy/.venv"
         (copy / BELONGS_TO).write_text(str(CHECKOUT))
         copy.rename(final)
         _prune(old for old in cache.glob(f"{suite.name}-*") if old != final and _is_over(old))

@@ -95,14 +95,14 @@ def merge_record(old: Record, new: Record, *, added: bool = False) -> Record:
     def key(run: Record) -> tuple[str, ...]:
         return run["tracer"], run["hook"], run["alternative"], run["headers"]
 
-    again = {key(run): run for run in new["runs"]}
-    whole = set() if added else {run["tracer"] for run in new["runs"] if run["hook"]}
-    runs = [again.pop(key(run), run) for run in old["runs"] if run["tracer"] not in whole]
+    repeated = {key(run): run for run in new["runs"]}
+    surveyed_tracers = set() if added else {run["tracer"] for run in new["runs"] if run["hook"]}
+    runs = [repeated.pop(key(run), run) for run in old["runs"] if run["tracer"] not in surveyed_tracers]
     releases = dict.fromkeys([*old["release"].split(", "), new["release"]])
     return {
         **new,
         "release": ", ".join(releases),
-        "runs": sorted([*runs, *again.values()], key=lambda run: str(run["tracer"])),
+        "runs": sorted([*runs, *repeated.values()], key=lambda run: str(run["tracer"])),
     }
 
 
@@ -114,12 +114,12 @@ def is_tracer(word: str) -> bool:
 def prefer_unrefused(record: Record) -> Record:
     """Replace a used alternative that was refused when forced by another one that has the same places."""
     runs = record["runs"]
-    refused = {(run["tracer"], run["hook"], run["alternative"]) for run in runs if run["status"]}
+    refused_runs = {(run["tracer"], run["hook"], run["alternative"]) for run in runs if run["status"]}
     for run in runs:
         for hook, (alternative, *places) in (
             (hook, hook_use) for hook, hook_use in run["used"].items() if hook_use
         ):
-            if (run["tracer"], hook, alternative) in refused:
+            if (run["tracer"], hook, alternative) in refused_runs:
                 others = [
                     other["alternative"]
                     for other in runs

@@ -157,11 +157,11 @@ def split(arguments: list[str]) -> CommandLine:
     """Parse the command line. Raises LabError for an unknown kernel or suite."""
     rest, kernels = list(arguments), list[Kernel]()
     jobs = max(1, min(2, os.cpu_count() or 1, memory_available() // MEMORY))
-    suite, limit, beside, compiles_all = "", LIMIT, True, False
+    suite, limit, runs_beside, compiles_all = "", LIMIT, True, False
     while rest and (rest[0] in (*OPTIONS, INSIDE, ALL) or not (rest[0].startswith("-") or is_path(rest[0]))):
         word = rest.pop(0)
         if word in (INSIDE, ALL):
-            beside, compiles_all = beside and word != INSIDE, compiles_all or word == ALL
+            runs_beside, compiles_all = runs_beside and word != INSIDE, compiles_all or word == ALL
             continue
         if word not in OPTIONS:
             kernels.append(find(word))
@@ -177,21 +177,23 @@ def split(arguments: list[str]) -> CommandLine:
             jobs = int(value)
         else:
             limit = int(value)
-    return CommandLine(jobs, kernels or list(KERNELS), rest, suite, limit, beside and not suite, compiles_all)
+    return CommandLine(
+        jobs, kernels or list(KERNELS), rest, suite, limit, runs_beside and not suite, compiles_all
+    )
 
 
 def run_all(command_line: CommandLine) -> tuple[Counts, list[str]]:
     """Run the tests on every kernel; the sum, and a line for each."""
-    waiting, total, lines = list(command_line.kernels), Counts(), list[str]()
+    pending, total, lines = list(command_line.kernels), Counts(), list[str]()
     running: list[KernelRun] = []
     try:
         with selectors.DefaultSelector() as selector:
-            while waiting or running:
-                while waiting and len(running) < command_line.jobs:
-                    kernel = waiting.pop(0)
+            while pending or running:
+                while pending and len(running) < command_line.jobs:
+                    kernel = pending.pop(0)
                     compiler = HostCompiler(kernel.name) if command_line.beside else None
                     options = compiler.options if compiler else ()
-                    started = subprocess.Popen(
+                    process = subprocess.Popen(
                         command(
                             kernel, command_line.arguments, command_line.suite, command_line.limit, options
                         ),
@@ -200,9 +202,9 @@ def run_all(command_line: CommandLine) -> tuple[Counts, list[str]]:
                         stderr=subprocess.STDOUT,
                         cwd=ROOT,
                     )
-                    running.append(KernelRun(kernel, started, compiler))
-                    assert started.stdout is not None
-                    selector.register(started.stdout, selectors.EVENT_READ, running[-1])
+                    running.append(KernelRun(kernel, process, compiler))
+                    assert process.stdout is not None
+                    selector.register(process.stdout, selectors.EVENT_READ, running[-1])
                 for key, _ in selector.select():
                     run: KernelRun = key.data
                     data = os.read(key.fd, 1 << 16)

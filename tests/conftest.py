@@ -66,10 +66,10 @@ def _nothing_left(request: pytest.FixtureRequest):
         return
     turn = Turn(lambda line: _say(request.config, line))
     try:
-        turn.take(alone=request.node.get_closest_marker("alone") is not None)
+        turn.take(is_exclusive=request.node.get_closest_marker("alone") is not None)
         before = leftovers.loaded()
         yield
-        left = leftovers.find_leftovers(before, lambda: turn.take(alone=True))
+        left = leftovers.find_leftovers(before, lambda: turn.take(is_exclusive=True))
         if left:
             pytest.fail(f"left in the kernel: {leftovers.describe(left)}")
     finally:

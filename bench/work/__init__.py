@@ -31,13 +31,13 @@ def flood() -> str:
     return program
 
 
-def work(*words: str, cpu: int | None = None, under: Sequence[str] = ()) -> float:
+def work(*words: str, cpu: int | None = None, prefix: Sequence[str] = ()) -> float:
     """Run the workload, and return the nanoseconds for each unit of it.
 
-    ``under`` is a command that starts and traces the workload. Raises MissingPeerError if one of them does
+    ``prefix`` is a command that starts and traces the workload. Raises MissingPeerError if one of them does
     not run here.
     """
-    return float(_output([*under, flood(), *words], cpu))
+    return float(_output([*prefix, flood(), *words], cpu))
 
 
 def lanes(number: int, *namespaces: str, cpu: int) -> list[tuple[float, ...]]:

@@ -172,9 +172,9 @@ def attached(
     """Attach a program with a given result, which ``write`` makes; to the cgroups ``own_cgroups`` if it is
     of that kind."""
     kind = attacher_of(probe)
-    how = kind.load_attributes(probe)
-    code = write(how.result if hook.result is None else hook.result)
-    program = load(how.type, code, attach_type=how.attach_type, btf_id=how.btf_id)
+    attributes = kind.load_attributes(probe)
+    code = write(attributes.result if hook.result is None else hook.result)
+    program = load(attributes.type, code, attach_type=attributes.attach_type, btf_id=attributes.btf_id)
     try:
         lo = {socket.if_nametoindex("lo"): "lo"}
         target = AttachTarget(
@@ -206,8 +206,8 @@ def measure(hook: MeasuredHook, facts: RunningKernel, own_cgroups: Sequence[str]
             )
     except (OSError, PytracerError) as error:
         return record | {"status": "failed", "reason": str(error)}
-    each = [round(cost / hook.passes, 1) for cost in (*costs, noise)]
-    return record | ({"ns": each[:2], "noise": each[2]} if hook.do else {})
+    pass_costs = [round(cost / hook.passes, 1) for cost in (*costs, noise)]
+    return record | ({"ns": pass_costs[:2], "noise": pass_costs[2]} if hook.do else {})
 
 
 def taken(
@@ -220,12 +220,12 @@ def taken(
     rounds = list[list[float]]()
     for _ in range(ROUNDS):
         rounds.append([do()])
-        for hold in attachments:
-            with hold():
+        for attachment in attachments:
+            with attachment():
                 rounds[-1].append(do())
     bare, *attached_times = ([min(times), statistics.median(times)] for times in zip(*rounds, strict=True))
-    noise = max(middle - least for least, middle in (bare, *attached_times))
-    return [least - bare[0] for least, _ in attached_times], noise
+    noise = max(middle - minimum for minimum, middle in (bare, *attached_times))
+    return [minimum - bare[0] for minimum, _ in attached_times], noise
 
 
 def measure_map(
@@ -254,10 +254,10 @@ def measure_map(
                 attachments = [
                     partial(attached, hook, probe, answer.name, own_cgroups, write) for write in writers
                 ]
-                (floor, whole), _ = taken(do, attachments)
+                (floor, total), _ = taken(do, attachments)
         except OSError as error:
             return record | {"status": "failed", "reason": f"{operation.name}: {error}"}
-        costs[operation.name] = round((whole - floor) / operation.times, 1)
+        costs[operation.name] = round((total - floor) / operation.times, 1)
     return record
 
 

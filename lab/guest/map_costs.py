@@ -46,8 +46,8 @@ class Operation:
         code."""
         a = Assembler()
         a.mov(R6, R1)
-        for at in (KEY, VALUE, VALUE + 8):
-            a.store(Size.DW, R10, at, 0)
+        for offset in (KEY, VALUE, VALUE + 8):
+            a.store(Size.DW, R10, offset, 0)
         for time in range(times):
             self.code(a, table, time)
         a.mov(R0, result)
@@ -137,8 +137,8 @@ def push_and_pop(a: Assembler, fd: int, _: int) -> None:
 def peek(a: Assembler, fd: int, _: int) -> None:
     """Peek at a value. The buffer is written first: for the verifier of Linux 7.2 the helper overwrites
     it."""
-    for at in (VALUE, VALUE + 8):
-        a.store(Size.DW, R10, at, 0)
+    for offset in (VALUE, VALUE + 8):
+        a.store(Size.DW, R10, offset, 0)
     a.load_map(R1, fd)
     at_stack(a, R2, VALUE)
     a.call(HelperId.map_peek_elem)
@@ -266,8 +266,8 @@ def rings() -> Iterator[int]:
 
 def _tables(kind: int, *, key: bytes = bytes(4), flags: int = 0) -> tuple[Operation, ...]:
     create = partial(table, kind, key=key, flags=flags)
-    look = look_up_prefix if kind == MapType.LPM_TRIE else look_up
-    return Operation("look up", create, look), Operation("update", create, update)
+    lookup = look_up_prefix if kind == MapType.LPM_TRIE else look_up
+    return Operation("look up", create, lookup), Operation("update", create, update)
 
 
 OPERATIONS = {

@@ -180,10 +180,10 @@ def load_everything() -> None:
 
 def call(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run pytracer in a child that has it loaded. Raises TimeoutExpired."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as err:
         pid = os.fork()
         if not pid:
-            become(words, out.fileno(), err.fileno())
+            become(words, stdout.fileno(), err.fileno())
         pidfd = os.pidfd_open(pid)
         readable, _, _ = select.select([pidfd], [], [], LIMIT)
         os.close(pidfd)
@@ -192,16 +192,16 @@ def call(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if not readable:
             raise subprocess.TimeoutExpired(list(words), LIMIT)
-        texts = [(file.seek(0), file.read())[1] for file in (out, err)]
+        texts = [(file.seek(0), file.read())[1] for file in (stdout, err)]
     return subprocess.CompletedProcess(list(words), status, *texts)
 
 
-def become(words: Sequence[str], out: int, err: int) -> NoReturn:
+def become(words: Sequence[str], stdout: int, err: int) -> NoReturn:
     """Run pytracer's command line in this process, and end."""
     status = 1
     try:
         os.setsid()
-        for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), out, err)):
+        for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), stdout, err)):
             os.dup2(file, number)
         status = command_line(words)
         sys.stdout.flush()
@@ -245,8 +245,8 @@ def find_used(hook: Hook, attached: list[tuple[str, str, str]], forced: str = ""
     """
     attachments = {(program, kind) for program, kind, _ in attached}
     for alternative in sorted(hook.alternatives, key=lambda alternative: alternative.name != forced):
-        needed = [probe for probe in alternative.probes if not (probe.optional or probe.when)]
-        if all((probe.program, probe.kind) in attachments for probe in needed):
+        required = [probe for probe in alternative.probes if not (probe.optional or probe.when)]
+        if all((probe.program, probe.kind) in attachments for probe in required):
             declared = {(probe.program, probe.kind) for probe in alternative.probes}
             targets = {_outside(target) for p, k, target in attached if (p, k) in declared}
             return [alternative.name, *sorted(targets)]
@@ -269,11 +269,11 @@ class SurveyRun:
 
     def run(self, devices: list[str]) -> dict[str, Any]:
         """Run it and return the result."""
-        every = hooks_of(self.tracer)
-        uses = [use for use in every if self.hook in ("", use.hook.name)]
+        all_hooks = hooks_of(self.tracer)
+        uses = [use for use in all_hooks if self.hook in ("", use.hook.name)]
         words = list(dict.fromkeys(word for use in uses for word in use.arguments))
         # Others may come with one that is named; each is shown where it is requested.
-        hooks = [use.hook for use in every if set(use.arguments) <= set(words)]
+        hooks = [use.hook for use in all_hooks if set(use.arguments) <= set(words)]
         for use in uses if self.hook else []:
             if any(map(needs_names, use.hook.alternatives_named(self.alternative))):
                 words += ["-e", "openat,read,write"]
@@ -307,8 +307,8 @@ def list_runs(tracer: Tracer, forced: bool) -> Iterator[SurveyRun]:
 
 def forced_runs(tracer: Tracer, words: list[str]) -> Iterator[SurveyRun]:
     """Yield the runs of one tracer that force one of these alternatives, each HOOK=ALTERNATIVE."""
-    every = (f"{run.hook}={run.alternative}" for run in list_runs(tracer, forced=True))
-    for word in (word for word in every if word in words):
+    run_names = (f"{run.hook}={run.alternative}" for run in list_runs(tracer, forced=True))
+    for word in (word for word in run_names if word in words):
         hook, _, alternative = word.partition("=")
         yield SurveyRun(tracer, hook, alternative)
 

@@ -22,11 +22,11 @@ class Builder:
         data = text.encode() + b"\0"
         if not text:
             return 0
-        at = self.strings.find(b"\0" + data)
-        if at < 0 or not self.tidy:
+        offset = self.strings.find(b"\0" + data)
+        if offset < 0 or not self.tidy:
             self.strings += data
             return len(self.strings) - len(data)
-        return at + 1
+        return offset + 1
 
     def add(
         self, kind: BtfKind, name: str, last: int, *words: int, count: int = 0, flag: bool = False
@@ -50,13 +50,13 @@ class Builder:
 
     def struct(self, name: str, size: int, *members: tuple[str, int, int], union: bool = False) -> int:
         """Add a struct. Members are (name, type id, offset in bits)."""
-        words = [w for m, t, at in members for w in (self.string(m), t, at)]
+        words = [w for m, t, bit_offset in members for w in (self.string(m), t, bit_offset)]
         return self.add(BtfKind.UNION if union else BtfKind.STRUCT, name, size, *words, count=len(members))
 
     def bits(self, name: str, size: int, *members: tuple[str, int, int, int]) -> int:
         """Add a struct with bit-fields. Members are (name, type id, offset in bits, width in bits, 0 for
         none)."""
-        words = [w for m, t, at, n in members for w in (self.string(m), t, at | n << 24)]
+        words = [w for m, t, bit_offset, n in members for w in (self.string(m), t, bit_offset | n << 24)]
         return self.add(BtfKind.STRUCT, name, size, *words, count=len(members), flag=True)
 
     def enum(self, name: str, values: dict[str, int], *, size: int = 4, flag: bool = False) -> int:

@@ -65,18 +65,18 @@ def attached(
     """Attach another owner's program that returns ``value``: by a link, or with ``flags`` and without one.
     Yields its id."""
     program = prog_load(kind, return_code(value), attach_type=attach_type, name="somebody_s")
-    where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     link = -1
     try:
         if flags is None:
-            link = link_create(program, attach_type, target=where)
+            link = link_create(program, attach_type, target=folder_fd)
         else:
-            bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, attach_type, flags))
+            bpf(Command.PROG_ATTACH, struct.pack("IIII", folder_fd, program, attach_type, flags))
         yield program_info(program)[0]
     finally:
         if flags is not None:
-            bpf(Command.PROG_DETACH, struct.pack("III", where, program, attach_type))
-        for descriptor in (link, program, where):
+            bpf(Command.PROG_DETACH, struct.pack("III", folder_fd, program, attach_type))
+        for descriptor in (link, program, folder_fd):
             if descriptor >= 0:
                 os.close(descriptor)
 

@@ -18,19 +18,19 @@ def decode(program: bytes) -> list[tuple[int, int, int, int]]:
 
 def run(program: Sequence[tuple[int, int, int, int]], data: bytes) -> int:
     """Return what it returns for ``data``, words in this machine's order."""
-    at = a = 0
+    index = a = 0
     while True:
-        code, jt, jf, k = program[at]
-        at += 1
+        code, jt, jf, k = program[index]
+        index += 1
         if code == _LOAD:
             assert k % 4 == 0
             (a,) = struct.unpack_from("=I", data, k)
         elif code == _RETURN:
             return k
         elif code == _JUMP:
-            at += k
+            index += k
         elif code in _COMPARE:
-            at += jt if _COMPARE[code](a, k) else jf
+            index += jt if _COMPARE[code](a, k) else jf
         else:
             a = _COMPUTE[code](a, k)
 

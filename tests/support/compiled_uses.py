@@ -96,17 +96,17 @@ def calls(code: bytes) -> list[int]:
 def context_reads(code: bytes) -> list[tuple[int, int]]:
     """Return the fields of the context that a program reads, as (offset, size), by following the register of
     it down the instructions as they stand."""
-    held, actual = {1}, set[tuple[int, int]]()
+    context_registers, actual = {1}, set[tuple[int, int]]()
     for opcode, registers, offset, _ in _instructions(code):
         target, source = registers & 0xF, registers >> 4
-        if opcode in _LOADS and source in held:
+        if opcode in _LOADS and source in context_registers:
             actual.add((offset, _LOADS[opcode]))
         if opcode == _CALL:
-            held -= set(_CLOBBERED)
-        elif opcode == _MOV64 and source in held:
-            held.add(target)
+            context_registers -= set(_CLOBBERED)
+        elif opcode == _MOV64 and source in context_registers:
+            context_registers.add(target)
         elif opcode & 7 in (0, 1, 4, 7):  # BPF_LD, BPF_LDX, BPF_ALU, BPF_ALU64 write to their target
-            held.discard(target)
+            context_registers.discard(target)
     return sorted(actual)
 
 
@@ -129,14 +129,14 @@ class Floor:
         self._maps: dict[str, list[int]] = {}
         self._text = read_source(tracer.c_file)
         self._images: dict[tuple[object, ...], Image] = {}
-        usual = self._compile("", {})
-        if usual is None:
+        default_image = self._compile("", {})
+        if default_image is None:
             return
         for hook in hooks_of(asking(tracer)):
             self._compile_alternatives(hook, {})
         for option in tracer.options:
             if isinstance(option, Flag):
-                self._compile(f"--{option.name}", {"options": {option.name: True}}, usual)
+                self._compile(f"--{option.name}", {"options": {option.name: True}}, default_image)
                 for hook in option.hooks:
                     self._compile_alternatives(hook, {option.name: True})
 
@@ -154,17 +154,19 @@ class Floor:
             variant = f"{hook.name}={alternative.name}"
             if alternative.probes and variant not in self._known:
                 named = {CALLS_OPTION: NameSetValue((bytes(8),), exclude=False)}
-                used = options | (named if needs_names(alternative) else {})
-                self._compile(variant, {"hooks": {hook.name: alternative.name}, "options": used})
+                forced_options = options | (named if needs_names(alternative) else {})
+                self._compile(variant, {"hooks": {hook.name: alternative.name}, "options": forced_options})
 
-    def _compile(self, variant: str, fields: dict[str, Any], usual: Image | None = None) -> Image | None:
+    def _compile(
+        self, variant: str, fields: dict[str, Any], default_image: Image | None = None
+    ) -> Image | None:
         try:
             plan = make_plan(asking(self.tracer, **fields), oldest())
         except UsageError:  # the flag goes with other options alone
             return None
         if plan.program != "c":
             return None
-        kinds = {one.probe.program: one.probe for one in plan.probes}
+        kinds = {chosen_probe.probe.program: chosen_probe.probe for chosen_probe in plan.probes}
         named = self.tracer.arguments
         others = [named.begin, named.end] if isinstance(named, Targets) else []
         programs = tuple(dict.fromkeys([*kinds, *filter(None, others)]))
@@ -175,19 +177,19 @@ class Floor:
             return None
         self._note_maps(variant, image)
         alternatives = {
-            probe.program: f"{decided.hook.name}={decided.alternative}"
-            for decided in (*plan.hooks.resolved_hooks, *plan.targets.resolved_hooks)
-            for alternative in decided.hook.alternatives_named(decided.alternative)
+            probe.program: f"{resolved_hook.hook.name}={resolved_hook.alternative}"
+            for resolved_hook in (*plan.hooks.resolved_hooks, *plan.targets.resolved_hooks)
+            for alternative in resolved_hook.hook.alternatives_named(resolved_hook.alternative)
             for probe in alternative.probes
         }
         for program in image.programs:
             alternative = alternatives.get(program.name, "")
             actual = self._found(program.code, kinds.get(program.name))
             variants = self._programs.setdefault(program.name, {})
-            known = variants.setdefault(alternative, actual)
-            more = [number for number in actual["helpers"] if number not in known["helpers"]]
-            if usual is not None and more:
-                variants[variant] = {"helpers": more}
+            recorded = variants.setdefault(alternative, actual)
+            extra = [number for number in actual["helpers"] if number not in recorded["helpers"]]
+            if default_image is not None and extra:
+                variants[variant] = {"helpers": extra}
         return image
 
     def _image(self, plan: Plan, programs: tuple[str, ...]) -> Image:
@@ -201,9 +203,9 @@ class Floor:
 
     def _note_maps(self, variant: str, image: Image) -> None:
         types = sorted({spec.type for spec in image.maps})
-        more = [number for number in types if number not in self._maps.get("", ())]
-        if more or not variant:
-            self._maps[variant] = more
+        extra = [number for number in types if number not in self._maps.get("", ())]
+        if extra or not variant:
+            self._maps[variant] = extra
 
     def _found(self, code: bytes, probe: Probe | None) -> Uses:
         actual: Uses = {"helpers": calls(code)}
@@ -239,7 +241,7 @@ def main(names: list[str]) -> int:
             except PytracerError as error:
                 print(f"{tracer.name}: {error}")
                 return 1
-            for variant, why in floor.missing.items():
-                print(f"{tracer.name} {variant}: not compiled: {why}")
+            for variant, reason in floor.missing.items():
+                print(f"{tracer.name} {variant}: not compiled: {reason}")
             write([floor.uses])
     return 0

@@ -64,7 +64,9 @@ def counters() -> dict[str, int]:
         lines = (_HERE / "net" / name).read_text().splitlines()
         for heads, values in zip(lines[::2], lines[1::2], strict=True):
             group, *names = heads.replace(":", "").split()
-            counts.update(zip((f"{group}.{one}" for one in names), map(int, values.split()[1:]), strict=True))
+            counts.update(
+                zip((f"{group}.{counter}" for counter in names), map(int, values.split()[1:]), strict=True)
+            )
     return counts
 
 

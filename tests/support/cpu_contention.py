@@ -61,7 +61,7 @@ def counted(err: str) -> dict[int, Counted]:
     return counts
 
 
-def is_count(shown: int, counter: int) -> bool:
+def is_count(value: int, counter: int) -> bool:
     """Return whether two counts of the same switches agree.
 
     A process that exits is not followed from the exit's event on, and may be switched a few times after it.
@@ -69,10 +69,10 @@ def is_count(shown: int, counter: int) -> bool:
     such a task to ours is then not seen. In the lab none is missing.
     """
     unseen = 0 if LAB else counter // 10
-    return counter - unseen - 8 <= shown <= counter
+    return counter - unseen - 8 <= value <= counter
 
 
-def is_close(shown: int, counter: int) -> bool:
+def is_close(value: int, counter: int) -> bool:
     """Return whether two times (ns) of the same waits agree: the clock of a run queue is read a moment apart
     from ours, and the last moments of a process are not followed."""
-    return abs(shown - counter) <= counter * 0.1 + (50_000_000 if LAB else 10_000_000)
+    return abs(value - counter) <= counter * 0.1 + (50_000_000 if LAB else 10_000_000)

@@ -23,8 +23,8 @@ def build(symbols=(), dynamic=(), *, width=2, offset=0x1000, vaddr=0x401000, bui
     head = 64 if width == 2 else 52
     note = struct.pack("<III4s", 4, len(build_id), 3, b"GNU\0") + build_id if build_id else b""
     segments = _segment(width, 1, 5, offset, vaddr, 0x1000)
-    at = head + 2 * len(segments)
-    segments += _segment(width, 4, 4, at, 0, len(note))
+    data_offset = head + 2 * len(segments)
+    segments += _segment(width, 4, 4, data_offset, 0, len(note))
     body, sections = note, [(0, 0, 0, 0)]
     for kind, table in ((2, symbols), (11, dynamic)):
         if not table:
@@ -33,11 +33,11 @@ def build(symbols=(), dynamic=(), *, width=2, offset=0x1000, vaddr=0x401000, bui
         for symbol in table:
             entries += _symbol(width, symbol, len(names))
             names += symbol.name + b"\0"
-        sections += [(kind, at + len(body), len(entries), len(sections) + 1)]
+        sections += [(kind, data_offset + len(body), len(entries), len(sections) + 1)]
         body += entries
-        sections += [(3, at + len(body), len(names), 0)]
+        sections += [(3, data_offset + len(body), len(names), 0)]
         body += names
-    table_at = at + len(body)
+    table_at = data_offset + len(body)
     for kind, start, size, link in sections:
         body += struct.pack(SECTION[width], 0, kind, 0, 0, start, size, link, 0, 0, 0)
     word = "Q" if width == 2 else "I"

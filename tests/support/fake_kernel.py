@@ -80,8 +80,10 @@ class FakeKernel:
         return self.map_types is None or number in self.map_types
 
     def describe_lack(self, probe: Probe, uses: ProgramUses) -> str:
-        lacking = [number for kind, number in self.no_calls if kind == probe.kind and number in uses.helpers]
-        return f"{probe.kind} has no helper {lacking[0]}" if lacking else ""
+        missing_helpers = [
+            number for kind, number in self.no_calls if kind == probe.kind and number in uses.helpers
+        ]
+        return f"{probe.kind} has no helper {missing_helpers[0]}" if missing_helpers else ""
 
     def probe(self, probe: Probe) -> Support:
         match probe:

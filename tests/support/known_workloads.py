@@ -36,8 +36,8 @@ class Seen(NamedTuple):
 def syscalls(*words: object, before: Words = ()) -> Seen:
     """Make 23 getppid calls in a statically linked program."""
     result = _run("syscalls", words, before, workload("calls"), "getppid", 23)
-    shown = {r["syscall"]: (r["calls"], r["errors"]) for r in _records(result)}
-    return Seen(result, shown, {"execve": (1, 0), "getppid": (23, 0)})
+    rows = {r["syscall"]: (r["calls"], r["errors"]) for r in _records(result)}
+    return Seen(result, rows, {"execve": (1, 0), "getppid": (23, 0)})
 
 
 def sockcount(*words: object, before: Words = ()) -> Seen:
@@ -57,28 +57,28 @@ def xdpcount(*words: object, before: Words = ()) -> Seen:
 
 def cgroupcount(*words: object, before: Words = ()) -> Seen:
     """Send 101 datagrams, out and in, from a process in a new cgroup."""
-    work = cgroups.DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 101, 30)'
+    workload = cgroups.DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 101, 30)'
     with packets.namespace(), cgroups.cgroup() as folder:
         words = (*words, "--cgroup", folder)
-        result = _meanwhile("cgroupcount", words, before, lambda: cgroups.run_in(folder, work))
-    shown = {r["direction"]: (r["protocol"], r["packets"], r["bytes"]) for r in _records(result)}
-    return Seen(result, shown, dict.fromkeys(("in", "out"), ("UDP", 101, 101 * 58)))
+        result = _meanwhile("cgroupcount", words, before, lambda: cgroups.run_in(folder, workload))
+    rows = {r["direction"]: (r["protocol"], r["packets"], r["bytes"]) for r in _records(result)}
+    return Seen(result, rows, dict.fromkeys(("in", "out"), ("UDP", 101, 101 * 58)))
 
 
 def socksnoop(*words: object, before: Words = ()) -> Seen:
     """Send 23 datagrams from a process in a new cgroup, each to an address."""
-    work = cgroups.DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 23, 30)'
+    workload = cgroups.DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 23, 30)'
     with packets.namespace(), cgroups.cgroup() as folder:
         words = (*words, "--cgroup", folder)
-        result = _meanwhile("socksnoop", words, before, lambda: cgroups.run_in(folder, work))
-    shown = Counter((r["call"], r["address"]) for r in _records(result))
+        result = _meanwhile("socksnoop", words, before, lambda: cgroups.run_in(folder, workload))
+    rows = Counter((r["call"], r["address"]) for r in _records(result))
     expected = {
         ("socket", None): 2,
         ("bind", "127.0.0.1"): 1,
         ("bound", "127.0.0.1"): 1,
         ("send", "127.0.0.1"): 23,
     }
-    return Seen(result, shown, expected)
+    return Seen(result, rows, expected)
 
 
 def packetsnoop(*words: object, before: Words = ()) -> Seen:
@@ -87,8 +87,8 @@ def packetsnoop(*words: object, before: Words = ()) -> Seen:
     with packets.namespace():
         words = (*words, "lo", "--direction", "out")
         result = _meanwhile("packetsnoop", words, before, lambda: packets.send("lo", frames))
-    shown = Counter((r["protocol"], r["saddr"], r["daddr"], r["bytes"]) for r in _records(result))
-    return Seen(result, shown, {("UDP", "192.0.2.1", "192.0.2.2", 64): 101})
+    rows = Counter((r["protocol"], r["saddr"], r["daddr"], r["bytes"]) for r in _records(result))
+    return Seen(result, rows, {("UDP", "192.0.2.1", "192.0.2.2", 64): 101})
 
 
 def fanoutcount(*words: object, before: Words = ()) -> Seen:
@@ -103,8 +103,8 @@ def _packets(tracer: str, words: Words, before: Words) -> Seen:
     frames = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
     with packets.namespace():
         result = _meanwhile(tracer, [*words, "lo"], before, lambda: packets.send("lo", frames))
-    shown = {r["protocol"]: (r["packets"], r["bytes"]) for r in _records(result)}
-    return Seen(result, shown, packets.expected(frames, received=True))
+    rows = {r["protocol"]: (r["packets"], r["bytes"]) for r in _records(result)}
+    return Seen(result, rows, packets.expected(frames, received=True))
 
 
 def execsnoop(*words: object, before: Words = ()) -> Seen:
@@ -118,8 +118,8 @@ def execsnoop(*words: object, before: Words = ()) -> Seen:
 def opensnoop(*words: object, before: Words = ()) -> Seen:
     """Make 23 opens that succeed."""
     result = _run("opensnoop", words, before, workload("opens"), "openat", 0, 23, "/dev/null")
-    shown = [(r["fd"], r["err"], r["flags"], r["path"]) for r in _records(result)]
-    return Seen(result, shown, [(3 + number, None, "RDONLY", "/dev/null") for number in range(23)])
+    rows = [(r["fd"], r["err"], r["flags"], r["path"]) for r in _records(result)]
+    return Seen(result, rows, [(3 + number, None, "RDONLY", "/dev/null") for number in range(23)])
 
 
 def openfiles(*words: object, before: Words = ()) -> Seen:
@@ -151,10 +151,10 @@ def tcptracer(*words: object, before: Words = ()) -> Seen:
     with packets.namespace():
         words = (*words, "--netns", "/proc/self/ns/net")
         result = _meanwhile("tcptracer", words, before, connect)
-    shown = Counter((r["type"], r["pid"]) for r in _records(result))
+    rows = Counter((r["type"], r["pid"]) for r in _records(result))
     return Seen(
         result,
-        shown,
+        rows,
         {(kind, os.getpid()): 23 for kind in ("connect", "accept")} | {("close", os.getpid()): 46},
     )
 
@@ -169,15 +169,15 @@ def biolatency(*words: object, before: Words = ()) -> Seen:
 
         result = _meanwhile("biolatency", [*words, "--by", "disk,operation"], before, ask)
     # A probe that interrupts itself, which is a loss, has to do with another disk.
-    shown = {r["operation"]: r["requests"] for r in _records(result, "loss") if r["disk"] == device.name}
-    return Seen(result, shown, expected)
+    rows = {r["operation"]: r["requests"] for r in _records(result, "loss") if r["disk"] == device.name}
+    return Seen(result, rows, expected)
 
 
 def profile(*words: object, before: Words = ()) -> Seen:
     """Return a loop, three functions deep; how often it is found there is not known."""
     result = _run("profile", words, before, workload("spin"), "user", 500)
-    shown = {tuple(r["user"][1:4]) for r in _records(result) if r["user"][:1] == ["spin"]}
-    return Seen(result, shown, {("b", "a", "main")})
+    rows = {tuple(r["user"][1:4]) for r in _records(result) if r["user"][:1] == ["spin"]}
+    return Seen(result, rows, {("b", "a", "main")})
 
 
 KNOWN: dict[str, Callable[..., Seen]] = {
@@ -206,13 +206,13 @@ def _run(tracer: str, words: Words, before: Words, *command: object) -> Result:
     return run(*before, tracer, "-f", "json", "-v", *words, "--", *command)
 
 
-def _meanwhile(tracer: str, words: Words, before: Words, work: Callable[[], object]) -> Result:
+def _meanwhile(tracer: str, words: Words, before: Words, workload: Callable[[], object]) -> Result:
     try:
         process = start(tracer, "-f", "json", *words, "-d", LONGEST, before=before)
     except Ended as ended:
         return ended.result
     try:
-        work()
+        workload()
     finally:
         result = stop(process, signal.SIGTERM)
     result.err = "".join(process.messages) + result.err

@@ -76,18 +76,18 @@ def find_leftovers(before: set[Id], wait_until_alone: Callable[[], None]) -> set
     ``wait_until_alone`` is called at most once, and returns when no other kernel test is running.
     """
     suspects = loaded() - before
-    began, alone = time.monotonic(), False
+    start, is_alone = time.monotonic(), False
     while suspects:
         suspects &= loaded()
         own_ids, foreign_ids = held()
         suspects -= foreign_ids - own_ids
-        waited = time.monotonic() - began
-        if alone or suspects & own_ids:
+        waited = time.monotonic() - start
+        if is_alone or suspects & own_ids:
             if waited > GRACE:
                 return suspects
         elif suspects and waited > UNHELD_GRACE:
             wait_until_alone()
-            began, alone = time.monotonic(), True
+            start, is_alone = time.monotonic(), True
         time.sleep(0.02)
     return suspects
 

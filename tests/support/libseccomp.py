@@ -72,7 +72,7 @@ def program(document: Mapping[str, Any]) -> list[tuple[int, int, int, int]]:
         library.seccomp_release(context)
 
 
-def _action(of: Mapping[str, Any], key: str = "") -> int:
-    name = of["defaultAction" if key else "action"]
-    number = of.get("defaultErrnoRet" if key else "errnoRet", errno.EPERM)
+def _action(rule: Mapping[str, Any], key: str = "") -> int:
+    name = rule["defaultAction" if key else "action"]
+    number = rule.get("defaultErrnoRet" if key else "errnoRet", errno.EPERM)
     return _ACTIONS[name] | (number if name == "SCMP_ACT_ERRNO" else 0)

@@ -177,7 +177,12 @@ def needed(name: str) -> list[Need]:
     if name in NEEDS or "=" not in name:
         return [NEEDS[name]]
     hook, _, alternative_name = name.partition("=")
-    alternatives = (alternative for one in hooks() if one.name == hook for alternative in one.alternatives)
+    alternatives = (
+        alternative
+        for candidate in hooks()
+        if candidate.name == hook
+        for alternative in candidate.alternatives
+    )
     alternative = next(alternative for alternative in alternatives if alternative.name == alternative_name)
     kinds = dict.fromkeys(probe.kind for probe in alternative.probes if not probe.optional)
     unknown = [kind for kind in kinds if kind not in NEEDS]
@@ -211,7 +216,7 @@ class KernelUnderTest:
     def excuse(self, name: str) -> str:
         """Return why this kernel may lack a feature, or ""."""
         features = (feature for need in needed(name) for feature in need.features)
-        return next((why for feature in features if (why := self._lacks(feature))), "")
+        return next((reason for feature in features if (reason := self._lacks(feature))), "")
 
     def _lacks(self, feature: Feature) -> str:
         if feature.since and self.version < parse_version(feature.since):

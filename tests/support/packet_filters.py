@@ -29,11 +29,11 @@ LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)
 
 def classic(code: Sequence[ClassicInstruction], packet: bytes) -> bool:
     """Return whether the packet matches, by the book (net/core/filter.c before Linux 3.15)."""
-    a = x = at = 0
+    a = x = index = 0
     memory = [0] * 16
     while True:
-        instruction = code[at]
-        at += 1
+        instruction = code[index]
+        index += 1
         kind, mode = instruction.code & 7, instruction.code & 0xE0
         if kind in (LD, LDX) and mode in (0x20, 0x40, 0xA0):
             size = 1 if mode == 0xA0 else _SIZES[instruction.code & 0x18]
@@ -60,10 +60,10 @@ def classic(code: Sequence[ClassicInstruction], packet: bytes) -> bool:
             other = x if instruction.code & 8 else instruction.k
             operation = instruction.code & 0xF0
             if operation == 0:
-                at += instruction.k
+                index += instruction.k
             else:
                 true = {0x10: a == other, 0x20: a > other, 0x30: a >= other, 0x40: bool(a & other)}
-                at += instruction.jt if true[operation] else instruction.jf
+                index += instruction.jt if true[operation] else instruction.jf
         elif kind == RET:
             return bool(a if instruction.code & 0x18 == 0x10 else instruction.k)
         elif instruction.code & 0xF8:
@@ -96,18 +96,18 @@ def machine(code: bytes, packet: bytes, context: PacketContext) -> int:
     r = [0] * 11
     r[1], r[10] = 1 << 40, stack
     memory: dict[int, int] = {}
-    at = 0
+    index = 0
     while True:
-        opcode, registers, off, imm = struct.unpack_from("<BBhi", code, at * 8)
+        opcode, registers, off, imm = struct.unpack_from("<BBhi", code, index * 8)
         dst, src = registers & 15, registers >> 4
-        at += 1
+        index += 1
         kind = opcode & 7
         if kind in (4, 7):
             mask = _U32 if kind == 4 else _U64
             other = (r[src] if opcode & 8 else imm) & mask
             if opcode & 0xF0 == 0xD0:
-                swapped = (r[dst] & ((1 << imm) - 1)).to_bytes(imm // 8, "little")
-                r[dst] = int.from_bytes(swapped, "big")
+                swapped_bytes = (r[dst] & ((1 << imm) - 1)).to_bytes(imm // 8, "little")
+                r[dst] = int.from_bytes(swapped_bytes, "big")
             else:
                 r[dst] = calculated(opcode & 0xF0, r[dst] & mask, other, mask)
         elif kind == 5:
@@ -128,7 +128,7 @@ def machine(code: bytes, packet: bytes, context: PacketContext) -> int:
                     0x50: r[dst] != other,
                 }[operation]
             ):
-                at += off
+                index += off
         elif kind == 1:
             size, address = _SIZES[opcode & 0x18], r[src] + off
             if address >= 1 << 40:
@@ -149,11 +149,11 @@ def machine(code: bytes, packet: bytes, context: PacketContext) -> int:
 
 def _call(r: list[int], memory: dict[int, int], packet: bytes, stack: int) -> None:
     """Call skb_load_bytes(R1, R2, R3, R4), and clobber the registers that a call may clobber."""
-    offset, to, size = r[2] & _U32, r[3], r[4]
+    offset, dst, size = r[2] & _U32, r[3], r[4]
     fits = offset <= 0xFFFF and offset + size <= len(packet)
-    assert stack - 512 <= to <= stack - size
+    assert stack - 512 <= dst <= stack - size
     for i in range(size):
-        memory[to + i] = packet[offset + i] if fits else 0
+        memory[dst + i] = packet[offset + i] if fits else 0
     r[0] = 0 if fits else _U64
     r[1:6] = [0xDEAD] * 5
 
@@ -212,9 +212,9 @@ def random_program(dice: random.Random) -> list[ClassicInstruction]:
     forward jumps."""
     length = dice.randrange(1, 24)
     code = []
-    stored: list[int] = []
-    for at in range(length):
-        left = length - at - 1  # instructions in between here and the end
+    stored_slots: list[int] = []
+    for index in range(length):
+        left = length - index - 1  # instructions in between here and the end
         k = dice.choice([dice.randrange(64), dice.randrange(1 << 16), dice.randrange(1 << 32), 0xFFFFF])
         size = dice.choice([0x00, 0x08, 0x10])
         instructions = [
@@ -230,9 +230,9 @@ def random_program(dice: random.Random) -> list[ClassicInstruction]:
             _arithmetic(dice, k),
             _arithmetic(dice, k),
         ]
-        if stored:
+        if stored_slots:
             instructions.append(
-                ClassicInstruction(dice.choice([LD | 0x60, LDX | 0x60]), 0, 0, dice.choice(stored))
+                ClassicInstruction(dice.choice([LD | 0x60, LDX | 0x60]), 0, 0, dice.choice(stored_slots))
             )
         if left:
             jt, jf = dice.randrange(left), dice.randrange(left)
@@ -244,12 +244,12 @@ def random_program(dice: random.Random) -> list[ClassicInstruction]:
             instructions.append(ClassicInstruction(JMP, 0, 0, jt))
         instruction = dice.choice(instructions)
         if instruction.code in (ST, STX):
-            stored.append(instruction.k)
+            stored_slots.append(instruction.k)
         code.append(instruction)
     # The kernel wants to see each slot stored on every way to a load: so all are, in the beginning.
     slots = sorted({instruction.k for instruction in code if instruction.code in (LD | 0x60, LDX | 0x60)})
-    ends = [ClassicInstruction(RET | 0x10, 0, 0, 0), ClassicInstruction(RET, 0, 0, 1)]
-    return [*(ClassicInstruction(ST, 0, 0, slot) for slot in slots), *code, dice.choice(ends)]
+    returns = [ClassicInstruction(RET | 0x10, 0, 0, 0), ClassicInstruction(RET, 0, 0, 1)]
+    return [*(ClassicInstruction(ST, 0, 0, slot) for slot in slots), *code, dice.choice(returns)]
 
 
 def _arithmetic(dice: random.Random, k: int) -> ClassicInstruction:

@@ -71,9 +71,9 @@ def options(following: int, units: int = 0) -> bytes:
     return bytes([following, units]) + bytes(6 + 8 * units)
 
 
-def fragment(following: int, offset: int, more: int = 1) -> bytes:
+def fragment(following: int, offset: int, more_fragments: int = 1) -> bytes:
     """Return a fragment header; ``offset`` in units of 8 bytes."""
-    return struct.pack("!BBHI", following, 0, offset << 3 | more, 0x1234)
+    return struct.pack("!BBHI", following, 0, offset << 3 | more_fragments, 0x1234)
 
 
 def authentication(following: int, words: int) -> bytes:

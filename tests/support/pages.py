@@ -48,9 +48,9 @@ class Page:
     def get(self, path: str, **headers: str) -> Answer:
         return self.send(head("GET", path, {"Host": self.host, **named(headers)}))
 
-    def post(self, path: str, sent: Any, **headers: str) -> Answer:
+    def post(self, path: str, document: Any, **headers: str) -> Answer:
         """Send JSON with the token, as the page does."""
-        body = json.dumps(sent).encode()
+        body = json.dumps(document).encode()
         fields = {
             "Host": self.host,
             "Content-Type": "application/json",
@@ -70,8 +70,8 @@ class Page:
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
 
-    def start(self, tracer: str, **sent: Any) -> int:
-        answer = self.post("/api/start", {"tracer": tracer, **sent})
+    def start(self, tracer: str, **document: Any) -> int:
+        answer = self.post("/api/start", {"tracer": tracer, **document})
         assert answer.status == 200, answer.body
         return answer.json["run"]
 

@@ -51,17 +51,17 @@ class BpfRing:
         struct.pack_into("Q", self._map, PAGE, write_position + size)
         return write_position
 
-    def commit(self, at: int, data: bytes) -> None:
-        self._put(at + 8, data)
-        self._put(at, struct.pack("I", len(data)))
+    def commit(self, position: int, data: bytes) -> None:
+        self._put(position + 8, data)
+        self._put(position, struct.pack("I", len(data)))
 
-    def discard(self, at: int, length: int) -> None:
-        self._put(at, struct.pack("I", length | DISCARDED))
+    def discard(self, position: int, length: int) -> None:
+        self._put(position, struct.pack("I", length | DISCARDED))
 
-    def begin(self, at: int) -> None:
-        """Set both positions to ``at``."""
-        struct.pack_into("Q", self._map, 0, at)
-        struct.pack_into("Q", self._map, PAGE, at)
+    def begin(self, position: int) -> None:
+        """Set both positions to ``position``."""
+        struct.pack_into("Q", self._map, 0, position)
+        struct.pack_into("Q", self._map, PAGE, position)
 
     def close(self) -> None:
         self._map.close()
@@ -70,9 +70,9 @@ class BpfRing:
     def _position(self, page: int) -> int:
         return struct.unpack_from("Q", self._map, page)[0]
 
-    def _put(self, at: int, data: bytes) -> None:
+    def _put(self, position: int, data: bytes) -> None:
         for offset, byte in enumerate(data):  # both mappings of the same page
-            index = 2 * PAGE + (at + offset) % self.size
+            index = 2 * PAGE + (position + offset) % self.size
             self._map[index] = self._map[index + self.size] = byte
 
 
@@ -93,8 +93,8 @@ class PerfRing:
     def lost(self, count: int) -> bool:
         return self.record(2, struct.pack("QQ", 1, count))
 
-    def begin(self, at: int) -> None:
-        struct.pack_into("QQ", self._map, 1024, at, at)
+    def begin(self, position: int) -> None:
+        struct.pack_into("QQ", self._map, 1024, position, position)
 
     def record(self, kind: int, body: bytes, misc: int = 0) -> bool:
         head, tail = struct.unpack_from("QQ", self._map, 1024)

@@ -70,8 +70,8 @@ def main(names: Sequence[str]) -> int:
 def _height(file: Path) -> int:
     """Return the height of a picture of WIDTH; one without a size of its own is as wide as the window."""
     text = file.read_text()
-    if own := re.search(r'height="(\d+)"', text):
-        return int(own[1])
+    if own_height := re.search(r'height="(\d+)"', text):
+        return int(own_height[1])
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
     assert box, f"{file.name} is no picture"
     return round(float(box[2]) * WIDTH / float(box[1]))
@@ -97,8 +97,8 @@ def _offwaketime(file: Path) -> None:
 
 def _diff(file: Path) -> None:
     for name, level in LEVELS.items():
-        out = file.with_name(f"{name}.json")
-        pytracer("profile", "-f", "json", "-o", out, "--", "sh", "-c", PIPELINE.replace("-6", level))
+        output = file.with_name(f"{name}.json")
+        pytracer("profile", "-f", "json", "-o", output, "--", "sh", "-c", PIPELINE.replace("-6", level))
     pytracer("diff", *(f"{name}.json" for name in LEVELS), "-o", file, folder=file.parent)
 
 

@@ -117,4 +117,6 @@ class Terminal:
         after = termios.tcgetattr(self._slave)
         output = self.sent.decode("utf-8", "replace")
         pairs = (("\x1b[?1049h", _LEFT), ("\x1b[?25l", "\x1b[?25h"), ("\x1b[?2004h", "\x1b[?2004l"))
-        return after == self.before and all(output.rfind(off) > output.rfind(on) for on, off in pairs)
+        return after == self.before and all(
+            output.rfind(disable) > output.rfind(enable) for enable, disable in pairs
+        )

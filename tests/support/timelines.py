@@ -65,27 +65,27 @@ def read_chrome(content: bytes) -> Timeline:
     assert content.isascii()
     timeline, start, origin = Timeline(), {}, 0
     for event in json.loads(content):
-        at, name = (event["pid"], event.get("tid")), event["name"]
+        track, name = (event["pid"], event.get("tid")), event["name"]
         time = round(event["ts"] * 1000) + origin if "ts" in event else None
         if name == "time_origin":
             assert (event["ph"], origin, event["args"]["unix_ns"] % 86_400_000_000_000) == ("M", 0, 0)
             origin = event["args"]["unix_ns"]
         elif name == "process_name":
-            assert at[0] == 1 << 30 or event["args"]["name"] == timeline.names[at[0], at[0]]
+            assert track[0] == 1 << 30 or event["args"]["name"] == timeline.names[track[0], track[0]]
         elif event["ph"] == "M":
-            timeline.names[at] = event["args"]["name"]
+            timeline.names[track] = event["args"]["name"]
         elif event["ph"] == "X":
-            timeline.slices.append((at, time, time + round(event["dur"] * 1000), name))
+            timeline.slices.append((track, time, time + round(event["dur"] * 1000), name))
             timeline.args.append(event["args"])
         elif event["ph"] == "i":
-            timeline.instants.append((at, time, name))
+            timeline.instants.append((track, time, name))
             timeline.args.append(event["args"])
         elif event["ph"] == "C":
             timeline.counters.append((name, time, *event["args"].values()))
         elif event["ph"] == "s":
-            start[event["id"]] = (at, time)
+            start[event["id"]] = (track, time)
         else:
-            timeline.flows.append((*start[event["id"]], at, time))
+            timeline.flows.append((*start[event["id"]], track, time))
     return timeline
 
 

@@ -20,18 +20,18 @@ DOOR = "/var"
 class Turn:
     """The right to run a kernel test: beside others, or alone."""
 
-    def __init__(self, say: Callable[[str], None], turn: str = TURN, door: str = DOOR) -> None:
-        """Prepare a turn; ``say`` shows a line to the user who started the tests."""
-        self._say = say
+    def __init__(self, log: Callable[[str], None], turn: str = TURN, door: str = DOOR) -> None:
+        """Prepare a turn; ``log`` shows a line to the user who started the tests."""
+        self._log = log
         self._door = os.open(door, os.O_RDONLY | os.O_DIRECTORY)
         self._turn = os.open(turn, os.O_RDONLY | os.O_DIRECTORY)
 
-    def take(self, *, alone: bool) -> None:
+    def take(self, *, is_exclusive: bool) -> None:
         """Wait for the turn. Called again, it gives up the turn that it has, and waits for the other kind."""
         fcntl.flock(self._turn, fcntl.LOCK_UN)
         self._lock(self._door, fcntl.LOCK_EX)
         try:
-            self._lock(self._turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            self._lock(self._turn, fcntl.LOCK_EX if is_exclusive else fcntl.LOCK_SH)
         finally:
             fcntl.flock(self._door, fcntl.LOCK_UN)
 
@@ -41,14 +41,14 @@ class Turn:
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that lives on may hold the descriptor, too
             os.close(descriptor)
 
-    def _lock(self, descriptor: int, how: int) -> None:
+    def _lock(self, descriptor: int, operation: int) -> None:
         try:
-            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
         except BlockingIOError:
             foreign = [process for process in holders(descriptor) if not is_sibling(process)]
             if foreign:
-                self._say(f"waiting for the kernel tests of {', '.join(map(describe, foreign))}")
-            fcntl.flock(descriptor, how)
+                self._log(f"waiting for the kernel tests of {', '.join(map(describe, foreign))}")
+            fcntl.flock(descriptor, operation)
 
 
 def holders(descriptor: int) -> list[int]:

@@ -24,7 +24,7 @@ def schema(name: str, **options: object) -> Schema:
     return make_plan(Request(registry.get(name), options), FakeKernel()).schema
 
 
-def table(at: float, rows: Rows) -> Snapshot:
+def table(seconds: float, rows: Rows) -> Snapshot:
     """Return an interval: of each (call, pid) calls and total_ns."""
     columns = {
         "syscall": [call for call, _ in rows],
@@ -36,12 +36,12 @@ def table(at: float, rows: Rows) -> Snapshot:
         "total_ns": np.array([total for _, total in rows.values()], dtype="u8"),
         "avg_ns": [total // calls if calls else None for calls, total in rows.values()],
     }
-    return Snapshot("row", NOON + at, 1.0, columns)
+    return Snapshot("row", NOON + seconds, 1.0, columns)
 
 
 def view_of(*tables: Rows) -> View:
     """Return a view of these intervals."""
     view = make_view(schema("syscalls", by=("syscall", "pid")))
-    for at, rows in enumerate(tables):
-        view.add(table(at, rows))
+    for seconds, rows in enumerate(tables):
+        view.add(table(seconds, rows))
     return view

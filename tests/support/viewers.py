@@ -75,10 +75,10 @@ def open_speedscope(tab: Browser, address: str, name: str) -> None:
     tab.wait_for(f"document.title === '{name} - speedscope'")
 
 
-def open_perfetto(tab: Browser, address: str, name: str, more: str = "") -> None:
+def open_perfetto(tab: Browser, address: str, name: str, parameters: str = "") -> None:
     """Show a file that lies beside the page of Perfetto's viewer."""
     page = f"{address}/index.html?{next(_PAGES)}"
-    tab.open(f"{page}#!/?url={address}/{name}{more}")
+    tab.open(f"{page}#!/?url={address}/{name}{parameters}")
     tab.wait_for(f"location.href.startsWith('{page}#') && app.trace && app.trace.traceInfo !== undefined")
 
 

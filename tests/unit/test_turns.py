@@ -17,7 +17,7 @@ HOLD = """
 import sys
 from support.turns import Turn
 turn = Turn(lambda line: print("waits", flush=True), *sys.argv[2:])
-turn.take(alone=sys.argv[1] == "alone")
+turn.take(is_exclusive=sys.argv[1] == "alone")
 print("has", flush=True)
 sys.stdin.read()
 turn.close()
@@ -54,7 +54,7 @@ def test_those_that_share_run_side_by_side(places):
         assert process.stdout.readline() == "has\n"
         messages = []
         turn = Turn(messages.append, *places)
-        turn.take(alone=False)
+        turn.take(is_exclusive=False)
         turn.close()
         assert messages == []
 
@@ -70,14 +70,14 @@ def test_one_that_is_alone_is_waited_for_and_that_is_reported(places, first, alo
             process.stdin.close()  # which ends its turn
 
         turn = Turn(say, *places)
-        turn.take(alone=alone)
+        turn.take(is_exclusive=alone)
         turn.close()
         assert messages == [f"waiting for the kernel tests of process {process.pid} in {Path.cwd()}"]
 
 
 def test_a_test_that_waits_to_be_alone_goes_before_later_ones(places):
     turn = Turn(lambda line: None, *places)
-    turn.take(alone=False)
+    turn.take(is_exclusive=False)
     with other("alone", places) as first:
         assert first.stdout.readline() == "waits\n"
         with other("beside", places) as later:
@@ -90,11 +90,11 @@ def test_a_test_that_waits_to_be_alone_goes_before_later_ones(places):
 
 def test_a_turn_is_given_up_for_one_of_the_other_kind(places):
     turn = Turn(lambda line: None, *places)
-    turn.take(alone=False)
+    turn.take(is_exclusive=False)
     with other("alone", places) as process:
         assert process.stdout.readline() == "waits\n"
         process.stdin.close()
-        turn.take(alone=True)
+        turn.take(is_exclusive=True)
         assert process.stdout.readline() == "has\n"
     turn.close()
 

@@ -115,7 +115,7 @@ class ResultColumns:
         return numbers
 
     def _texts(self, records: Array, result: ResultField) -> list[str]:
-        slot_size, slot = self._specs.room, result.at
+        slot_size, slot = self._specs.capacity, result.at
         data = (
             np.ascontiguousarray(records[result.member]["texts"])
             .view(np.uint8)

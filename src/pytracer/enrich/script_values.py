@@ -56,8 +56,8 @@ class ValueReader:
     """Decodes values by their types.
 
     ``targets`` are the names of a script's targets; ``trailer`` follows strings that were truncated at
-    ``room`` bytes. ``clock`` is the time of boot, in ns since the epoch. ``enums`` are the names of values,
-    by the names of enums.
+    ``capacity`` bytes. ``clock`` is the time of boot, in ns since the epoch. ``enums`` are the names of
+    values, by the names of enums.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class ValueReader:
                 address = _WORD.unpack_from(data, offset)[0]
                 return DecodedValue(address, f"{address:#x}")
             case StringType():
-                return self._string(data[offset : offset + kind.room])
+                return self._string(data[offset : offset + kind.capacity])
             case BufferType():
-                length = min(_WORD.unpack_from(data, offset)[0], kind.room)
+                length = min(_WORD.unpack_from(data, offset)[0], kind.capacity)
                 text = _escaped(data[offset + WORD : offset + WORD + length])
                 return DecodedValue(text, text)
             case TupleType():
@@ -232,7 +232,7 @@ def show_conversion(piece: Conversion, kind: Type, value: DecodedValue, data: by
         return piece.show(value.text) if piece.sign == "s" else value.text
     if piece.sign in ("rx", "rh"):
         assert isinstance(kind, BufferType)
-        length = min(_WORD.unpack_from(data, offset)[0], kind.room)
+        length = min(_WORD.unpack_from(data, offset)[0], kind.capacity)
         digits = (f"{byte:02x}" for byte in data[offset + WORD : offset + WORD + length])
         return " ".join(digits) if piece.sign == "rh" else "".join(f"\\x{pair}" for pair in digits)
     size = 8 if piece.sign == "p" else piece.size

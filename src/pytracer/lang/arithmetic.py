@@ -85,9 +85,9 @@ def size_of(kind: Type) -> int:
     return 8 if isinstance(kind, PointerType) else 0
 
 
-def _number(node: Node, value: Value, fail: Fail, what: str) -> IntType:
+def _number(node: Node, value: Value, fail: Fail, operation: str) -> IntType:
     if not isinstance(value.type, IntType):
-        raise fail(node, f"{what} takes numbers, and this is {_article(value.type)}")
+        raise fail(node, f"{operation} takes numbers, and this is {_article(value.type)}")
     return value.type
 
 
@@ -95,19 +95,19 @@ def _article(kind: Type) -> str:
     return f"an address ({kind.text})" if isinstance(kind, PointerType) else f"a {kind.text}"
 
 
-def unary(node: Unary, of: Value, fail: Fail) -> Value:
+def unary(node: Unary, operand: Value, fail: Fail) -> Value:
     """Generate ``-``, ``+``, ``~`` and ``!``."""
     if node.sign == "!":
-        constant = None if of.constant is None else int(not of.constant)
-        return Value(f"((s32)!({of.code}))", INT, constant)
-    kind = promote(_number(node.of, of, fail, repr(node.sign)))
-    if of.constant is not None:
-        made = {"-": -of.constant, "+": of.constant, "~": ~of.constant}[node.sign]
-        return convert(number(made, kind), kind)
+        constant = None if operand.constant is None else int(not operand.constant)
+        return Value(f"((s32)!({operand.code}))", INT, constant)
+    kind = promote(_number(node.of, operand, fail, repr(node.sign)))
+    if operand.constant is not None:
+        result = {"-": -operand.constant, "+": operand.constant, "~": ~operand.constant}[node.sign]
+        return convert(number(result, kind), kind)
     if node.sign == "+":
-        return convert(of, kind)
+        return convert(operand, kind)
     unsigned = IntType(kind.size, False).c
-    return Value(f"(({kind.c})({node.sign}({unsigned})({of.code})))", kind)
+    return Value(f"(({kind.c})({node.sign}({unsigned})({operand.code})))", kind)
 
 
 def binary(node: Binary, left: Value, right: Value, fail: Fail, *, check_signs: bool = True) -> Value:
@@ -169,17 +169,19 @@ def _shift(node: Binary, left: Value, right: Value, kind: IntType) -> Value:
 
 def _check_signs(node: Binary, left: Value, right: Value, kind: IntType, fail: Fail) -> None:
     """Check that a value compared with a negative number is signed, else the result would be constant."""
-    for operand, one, other in ((node.left, left, right), (node.right, right, left)):
+    for operand, value, other in ((node.left, left, right), (node.right, right, left)):
         negative = other.constant is not None and other.constant < 0
-        never = other.constant == 0 and one is left and node.sign in ("<", ">=")
-        assert isinstance(one.type, IntType)
-        if (negative and not (kind.signed and promote(one.type).signed)) or (never and not kind.signed):
-            if one.constant is not None:
+        is_constant = other.constant == 0 and value is left and node.sign in ("<", ">=")
+        assert isinstance(value.type, IntType)
+        if (negative and not (kind.signed and promote(value.type).signed)) or (
+            is_constant and not kind.signed
+        ):
+            if value.constant is not None:
                 continue
             raise fail(
                 operand,
-                f"this has no sign ({one.type.text}), and is never below 0",
-                hint="(int) before it, or (long), says how to read it" if one.type.raw else "",
+                f"this has no sign ({value.type.text}), and is never below 0",
+                hint="(int) before it, or (long), says how to read it" if value.type.raw else "",
             )
 
 

@@ -78,13 +78,15 @@ class Checker(Identifiers):
         if kind is None and words[0] in ("struct", "union", "enum"):
             kind = self.scope.types.find(words[0], words[1])
             if kind is None:
-                known = self.scope.types.names(words[0])
-                raise self.fail(name, f"no {words[0]} {words[1]!r}", hint=suggest_near(words[1], known))
+                typedefs = self.scope.types.names(words[0])
+                raise self.fail(name, f"no {words[0]} {words[1]!r}", hint=suggest_near(words[1], typedefs))
         elif kind is None and len(words) == 1:
             kind = self.scope.types.find("typedef", words[0])
         if kind is None:
-            known = {*types.BASIC, *types.WORDS} | self.scope.types.names("typedef")
-            raise self.fail(name, f"no type {' '.join(words)!r}", hint=suggest_near(" ".join(words), known))
+            typedefs = {*types.BASIC, *types.WORDS} | self.scope.types.names("typedef")
+            raise self.fail(
+                name, f"no type {' '.join(words)!r}", hint=suggest_near(" ".join(words), typedefs)
+            )
         for _ in range(name.stars):
             kind = PointerType(kind, user=self.scope.memory == USER)
         return kind
@@ -141,32 +143,32 @@ class Checker(Identifiers):
         if isinstance(kind, ArrayType):
             return Value(found.address, PointerType(kind.of, user=found.memory == USER))
         if isinstance(kind, StructType):
-            some = sorted(self.scope.types.members(kind))[:6]
+            member_names = sorted(self.scope.types.members(kind))[:6]
             raise self.fail(
                 node,
                 f"this is a whole {kind.name}",
-                hint=f"its members: {', '.join(some)}, ..." if some else "",
+                hint=f"its members: {', '.join(member_names)}, ..." if member_names else "",
             )
         if isinstance(kind, (VoidType, StoredType)):
             raise self.fail(node, f"this cannot be looked at (it is a {kind.text})")
         return self._load(found, kind)
 
-    def _load(self, place: Lvalue, kind: IntType | PointerType) -> Value:
-        if place.bits:
-            return self._bits(place, kind)
+    def _load(self, lvalue: Lvalue, kind: IntType | PointerType) -> Value:
+        if lvalue.bits:
+            return self._bits(lvalue, kind)
         name, size = as_type(kind), size_of(kind)
-        if place.direct and place.offset % size == 0:
-            return Value(f"(({name})*(volatile {name} *)({place.code} + {place.offset}))", kind)
-        return Value(f"(({name})pt_spec_load({place.address}, {size}, {place.memory}, &bad))", kind)
+        if lvalue.direct and lvalue.offset % size == 0:
+            return Value(f"(({name})*(volatile {name} *)({lvalue.code} + {lvalue.offset}))", kind)
+        return Value(f"(({name})pt_spec_load({lvalue.address}, {size}, {lvalue.memory}, &bad))", kind)
 
-    def _bits(self, place: Lvalue, kind: IntType | PointerType) -> Value:
+    def _bits(self, lvalue: Lvalue, kind: IntType | PointerType) -> Value:
         assert isinstance(kind, IntType)
-        size = -(-(place.shift + place.bits) // 8)
-        load = f"pt_spec_load({place.address}, {size}, {place.memory}, &bad)"
-        up = f"({load} << {64 - place.shift - place.bits})"
+        size = -(-(lvalue.shift + lvalue.bits) // 8)
+        load = f"pt_spec_load({lvalue.address}, {size}, {lvalue.memory}, &bad)"
+        shifted = f"({load} << {64 - lvalue.shift - lvalue.bits})"
         side = "s64" if kind.signed else "u64"
-        kind = types.of_bits(kind, place.bits)
-        return Value(f"(({kind.c})(({side}){up} >> {64 - place.bits}))", kind)
+        kind = types.of_bits(kind, lvalue.bits)
+        return Value(f"(({kind.c})(({side}){shifted} >> {64 - lvalue.bits}))", kind)
 
     def _memory(self, kind: PointerType) -> str:
         if kind.kernel:
@@ -218,7 +220,7 @@ class Checker(Identifiers):
         if isinstance(node.of, syntax.Name) and node.of.name == "args" and self.scope.record:
             return self.name(syntax.Name(node.at, node.end, node.name))
         if node.arrow:
-            place = self._dereference(node.of, self.value(node.of))
+            lvalue = self._dereference(node.of, self.value(node.of))
         else:
             found = self._resolve(node.of)
             if not isinstance(found, Lvalue):
@@ -226,12 +228,12 @@ class Checker(Identifiers):
                 hint = f"-> goes through an address: ->{node.name}"
                 is_address = isinstance(found, Value) and isinstance(found.type, PointerType)
                 raise self.fail(node.of, "this is not a struct", hint=hint if is_address else "")
-            place = found
-        return self._member_at(node, place)
+            lvalue = found
+        return self._member_at(node, lvalue)
 
-    def _member_at(self, node: syntax.Member, place: Lvalue) -> Lvalue:
-        """Return where the member lies of what lies at ``place``."""
-        kind = place.type
+    def _member_at(self, node: syntax.Member, lvalue: Lvalue) -> Lvalue:
+        """Return where the member lies of what lies at ``lvalue``."""
+        kind = lvalue.type
         if not isinstance(kind, StructType):
             hint = ""
             if isinstance(kind, PointerType):
@@ -244,23 +246,23 @@ class Checker(Identifiers):
             raise ProbeSpecError(
                 f"{kind.name} has no member {node.name!r}", self.whole, node.at, node.end, hint=hint
             )
-        found_member = self.member_of(place, member)
+        found_member = self.member_of(lvalue, member)
         if found_member.bits and found_member.shift + found_member.bits > 64:
             raise self.fail(node, "a bit-field that lies across more than 8 bytes")
         return found_member
 
-    def member_of(self, place: Lvalue, member: RecordField) -> Lvalue:
-        """Return where a member of the struct at ``place`` lies."""
+    def member_of(self, lvalue: Lvalue, member: RecordField) -> Lvalue:
+        """Return where a member of the struct at ``lvalue`` lies."""
         shift = member.offset % 8 if member.bits else 0
-        memory = place.memory
+        memory = lvalue.memory
         return Lvalue(
-            place.code,
-            place.offset + member.offset // 8,
+            lvalue.code,
+            lvalue.offset + member.offset // 8,
             self._tag_user(member.type, memory),
             memory,
             shift,
             member.bits,
-            place.direct,
+            lvalue.direct,
         )
 
     def _tag_user(self, kind: Type, memory: str) -> Type:
@@ -281,23 +283,23 @@ class Checker(Identifiers):
         if not isinstance(index.type, IntType):
             raise self.fail(node.index, f"an index is a number, and this is a {index.type.text}")
         if isinstance(found, Lvalue) and isinstance(found.type, ArrayType):
-            kind, place = found.type.of, found
+            kind, lvalue = found.type.of, found
             length = found.type.length
             if index.constant is not None and length and not 0 <= index.constant < length:
                 message = f"the index {index.constant} is out of bounds for array of size {length}"
                 raise self.fail(node.index, message)
         else:
-            place = self._dereference(node.of, self._read(node.of, found))
-            kind = place.type
+            lvalue = self._dereference(node.of, self._read(node.of, found))
+            kind = lvalue.type
         size = size_of(kind)
         if not size:
             raise self.fail(node.of, f"how large a {kind.text} is, is not known")
-        kind = self._tag_user(kind, place.memory)
+        kind = self._tag_user(kind, lvalue.memory)
         if index.constant is not None:
-            return replace(place, offset=place.offset + index.constant * size, type=kind)
+            return replace(lvalue, offset=lvalue.offset + index.constant * size, type=kind)
         step = convert(index, S64).code
-        code = f"({place.address} + (u64)({step} * {size}))"
-        return Lvalue(code, 0, kind, place.memory)
+        code = f"({lvalue.address} + (u64)({step} * {size}))"
+        return Lvalue(code, 0, kind, lvalue.memory)
 
     def _address(self, node: syntax.Unary) -> Value:
         found = self._resolve(node.of)
@@ -308,12 +310,12 @@ class Checker(Identifiers):
     def _binary(self, node: syntax.Binary) -> Value:
         if node.sign in ("&&", "||"):
             return logical(node.sign, self.value(node.left), self.value(node.right))
-        for text, of in ((node.left, node.right), (node.right, node.left)):
+        for text, operand in ((node.left, node.right), (node.right, node.left)):
             if isinstance(text, syntax.TextLiteral):
                 if node.sign not in COMPARISONS[:2]:
                     raise self.fail(node, f"{node.sign!r} makes no sense of text", hint="== and != do")
-                same = self._same(text, of)
-                return same if node.sign == "==" else Value(f"((s32)!{same.code})", INT)
+                comparison = self._same(text, operand)
+                return comparison if node.sign == "==" else Value(f"((s32)!{comparison.code})", INT)
         return binary(node, self.value(node.left), self.value(node.right), self.fail)
 
     def _conditional(self, node: syntax.Conditional) -> Value:
@@ -338,30 +340,30 @@ class Checker(Identifiers):
             kind = replace(kind, user=kind.user or value.type.user)
         return convert(value, kind)
 
-    def _same(self, text: syntax.TextLiteral, of: Node) -> Value:
+    def _same(self, text: syntax.TextLiteral, operand: Node) -> Value:
         """Compare a string, to its end, with a literal."""
-        wanted = text.value.encode("utf-8", "surrogateescape")
-        if b"\0" in wanted or len(wanted) > _LONGEST:
+        expected = text.value.encode("utf-8", "surrogateescape")
+        if b"\0" in expected or len(expected) > _LONGEST:
             raise self.fail(
                 text, f"a text to compare with has {_LONGEST} bytes at most, and none of them is 0"
             )
-        if isinstance(of, syntax.TextLiteral):
-            raise self.fail(of, "two texts that never change are compared")
-        where = self.text(of)
+        if isinstance(operand, syntax.TextLiteral):
+            raise self.fail(operand, "two texts that never change are compared")
+        where = self.text(operand)
         if where is None:
-            raise self.fail(of, f"this is not a string ({self.value(of).type.text})")
-        self._check_room(text, wanted, _COMM if isinstance(where, Comm) else where[1])
-        words = -(-(len(wanted) + 2) // 8)
-        room = 8 * words
+            raise self.fail(operand, f"this is not a string ({self.value(operand).type.text})")
+        self._check_room(text, expected, _COMM if isinstance(where, Comm) else where[1])
+        words = -(-(len(expected) + 2) // 8)
+        capacity = 8 * words
         if isinstance(where, Comm):
             words = max(words, 2)
             fetch = "bpf_get_current_comm(text_, 16);"
         else:
             code, limit, memory = where
-            room = min(room, limit + 1) if limit else room
-            fetch = f"pt_spec_read_text(text_, {room}, {code}, {memory}, &bad);"
+            capacity = min(capacity, limit + 1) if limit else capacity
+            fetch = f"pt_spec_read_text(text_, {capacity}, {code}, {memory}, &bad);"
         # All bytes of it, and the end behind it, as numbers: no constant data, which BCC cannot load.
-        data, tests = wanted + b"\0", []
+        data, tests = expected + b"\0", []
         for word in range(-(-len(data) // 8)):
             part = data[8 * word : 8 * word + 8]
             mask = (1 << 8 * len(part)) - 1
@@ -370,12 +372,12 @@ class Checker(Identifiers):
         body = f"u64 text_[{words}] = {{}}; {fetch} (s32)({' && '.join(tests)});"
         return Value(f"(({{ {body} }}))", INT)
 
-    def _check_room(self, text: syntax.TextLiteral, wanted: bytes, most: int) -> None:
-        """Reject a literal longer than the string can be (``most`` bytes, 0: any): it would never be
+    def _check_room(self, text: syntax.TextLiteral, expected: bytes, max_length: int) -> None:
+        """Reject a literal longer than the string can be (``max_length`` bytes, 0: any): it would never be
         equal."""
-        if most and len(wanted) > most:
+        if max_length and len(expected) > max_length:
             raise self.fail(
                 text,
-                f"this has {len(wanted)} bytes, and what it is compared with has {most} at most",
-                hint=f"what is cut there is {quote(wanted[:most].decode('utf-8', 'ignore'))}",
+                f"this has {len(expected)} bytes, and what it is compared with has {max_length} at most",
+                hint=f"what is cut there is {quote(expected[:max_length].decode('utf-8', 'ignore'))}",
             )

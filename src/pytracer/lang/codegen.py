@@ -90,57 +90,61 @@ def generate(spec: ProbeSpec, scope: Scope) -> GeneratedProgram:
 
 
 def _add_result(
-    results: _FieldWriter, checker: Checker, of: Expression, conversion: Conversion | None
+    results: _FieldWriter, checker: Checker, expression: Expression, conversion: Conversion | None
 ) -> None:
     if conversion is not None and conversion.sign == "s":
-        where = checker.text(of.node)
+        where = checker.text(expression.node)
         if where is None:
             raise checker.fail(
-                of.node,
-                f"{_spell(conversion)} is for text, and this is {checker.value(of.node).type.text}",
+                expression.node,
+                f"{_spell(conversion)} is for text, and this is {checker.value(expression.node).type.text}",
                 hint="%d, %u or %x",
             )
-        results.text(of.text, where)
+        results.text(expression.text, where)
         return
-    if conversion is None and _is_text(checker, of):
-        where = checker.text(of.node)
+    if conversion is None and _is_text(checker, expression):
+        where = checker.text(expression.node)
         if where is None:
-            raise checker.fail(of.node, "this is not a string")
-        results.text(of.text, where)
+            raise checker.fail(expression.node, "this is not a string")
+        results.text(expression.text, where)
         return
-    if conversion is not None and isinstance(where := _text_or_none(checker, of), Comm):
-        raise checker.fail(of.node, f"this is text, and {_spell(conversion)} is for numbers", hint="%s")
-    value = checker.value(of.node)
-    if of.type is not None:
-        kind = checker.type_of(of.type)
+    if conversion is not None and isinstance(where := _text_or_none(checker, expression), Comm):
+        raise checker.fail(
+            expression.node, f"this is text, and {_spell(conversion)} is for numbers", hint="%s"
+        )
+    value = checker.value(expression.node)
+    if expression.type is not None:
+        kind = checker.type_of(expression.type)
         if not isinstance(kind, (IntType, PointerType)):
-            raise checker.fail(of.type, f"a value cannot be converted to {kind.text}")
+            raise checker.fail(expression.type, f"a value cannot be converted to {kind.text}")
         value = convert(value, kind)
     elif conversion is not None:
-        value = _convert_to_shown(checker, of, value, conversion)
-    results.number(of.text, _slot(value, conversion), value)
+        value = _convert_to_shown(checker, expression, value, conversion)
+    results.number(expression.text, _slot(value, conversion), value)
 
 
-def _text_or_none(checker: Checker, of: Expression) -> tuple[str, int, str] | Comm | None:
+def _text_or_none(checker: Checker, expression: Expression) -> tuple[str, int, str] | Comm | None:
     try:
-        return checker.text(of.node)
+        return checker.text(expression.node)
     except ProbeSpecError:
         return None  # whatever it is, it is said of the value
 
 
-def _is_text(checker: Checker, of: Expression) -> bool:
+def _is_text(checker: Checker, expression: Expression) -> bool:
     """Return whether a value without a conversion is shown as text, by its cast or else by its own type."""
-    if of.type is not None:
-        return is_text(checker.type_of(of.type))
-    where = checker.text(of.node)
+    if expression.type is not None:
+        return is_text(checker.type_of(expression.type))
+    where = checker.text(expression.node)
     if where is None or isinstance(where, Comm):
         return where is not None
-    kind = checker.value(of.node).type
+    kind = checker.value(expression.node).type
     # Of bytes that are no characters nobody knows that they are text.
     return isinstance(kind, PointerType) and isinstance(kind.to, IntType) and kind.to.char
 
 
-def _convert_to_shown(checker: Checker, of: Expression, value: Value, conversion: Conversion) -> Value:
+def _convert_to_shown(
+    checker: Checker, expression: Expression, value: Value, conversion: Conversion
+) -> Value:
     """Convert a value to the type that its conversion shows. Raises ProbeSpecError if it cannot show it."""
     kind = value.type
     if conversion.is_number:
@@ -148,9 +152,11 @@ def _convert_to_shown(checker: Checker, of: Expression, value: Value, conversion
     if conversion.sign == "p":
         return convert(value, U64)
     if conversion.sign in "KU" and isinstance(kind, IntType) and kind.size != 8:
-        raise checker.fail(of.node, f"%{conversion.sign} is for addresses, and this is {kind.text}")
+        raise checker.fail(expression.node, f"%{conversion.sign} is for addresses, and this is {kind.text}")
     if conversion.sign == "c" and not isinstance(kind, IntType):
-        raise checker.fail(of.node, f"%c is for a character, and this is {kind.text}", hint="%s, or %p")
+        raise checker.fail(
+            expression.node, f"%c is for a character, and this is {kind.text}", hint="%s, or %p"
+        )
     return value
 
 
@@ -188,9 +194,9 @@ def generate_functions(
         "    u32 bad = 0;",
         "",
     ]
-    for number, one in enumerate(programs):
-        if one.condition:
-            lines += [f"    if (program == {number})", f"        return ({one.condition}) && !bad;"]
+    for number, program in enumerate(programs):
+        if program.condition:
+            lines += [f"    if (program == {number})", f"        return ({program.condition}) && !bad;"]
     lines += ["    return !bad;", "}", ""]
     lines += [
         f"static __always_inline void pt_spec_evaluate({_PARAMETERS}, struct pt_call *call,",
@@ -200,9 +206,13 @@ def generate_functions(
         "",
         "    to->unread = 0;",
     ]
-    for number, one in enumerate(programs):
-        if one.statements:
-            lines += [f"    if (program == {number}) {{", *(f"        {s}" for s in one.statements), "    }"]
+    for number, program in enumerate(programs):
+        if program.statements:
+            lines += [
+                f"    if (program == {number}) {{",
+                *(f"        {s}" for s in program.statements),
+                "    }",
+            ]
     lines += ["}", ""]
     lines += [
         f"static __always_inline u64 pt_spec_key({_PARAMETERS}, struct pt_call *call, u32 *unread)",
@@ -211,9 +221,9 @@ def generate_functions(
         "    u32 bad = 0;",
         "",
     ]
-    for number, one in enumerate(programs):
-        if one.key:
-            lines += [f"    if (program == {number})", f"        key = {one.key};"]
+    for number, program in enumerate(programs):
+        if program.key:
+            lines += [f"    if (program == {number})", f"        key = {program.key};"]
     lines += ["    *unread = bad;", "    return key;", "}", ""]
     lines += [
         f"static __always_inline void pt_spec_save_entry({_PARAMETERS}, struct pt_call *to)",
@@ -221,26 +231,30 @@ def generate_functions(
         "    u32 bad = 0;",
         "",
     ]
-    for number, one in enumerate(programs):
+    for number, program in enumerate(programs):
         entry_values = (
             f"bad = 0; to->entry_values[{at}] = {code}; to->unread |= bad << {at};"
-            for at, code in enumerate(one.entry_values)
+            for at, code in enumerate(program.entry_values)
         )
-        if one.entry_values:
+        if program.entry_values:
             lines += [f"    if (program == {number}) {{", *(f"        {s}" for s in entry_values), "    }"]
     lines += ["}", ""]
     lines += _generate_predicate(
-        "pt_spec_traces_calls", [number for number, one in enumerate(programs) if one.traces_entry]
+        "pt_spec_traces_calls", [number for number, program in enumerate(programs) if program.traces_entry]
     )
     lines += _generate_predicate(
-        "pt_spec_is_signed", [number for number, one in enumerate(programs) if _is_signed(one.results)]
+        "pt_spec_is_signed",
+        [number for number, program in enumerate(programs) if _is_signed(program.results)],
     )
     lines += ["static __always_inline u32 pt_spec_number(u32 program)", "{"]
-    lines += [f"    if (program == {which})\n        return {number};" for which, number in enumerate(specs)]
+    lines += [
+        f"    if (program == {program_number})\n        return {number};"
+        for program_number, number in enumerate(specs)
+    ]
     lines += ["    return 0;", "}"]
-    for number, one in enumerate(programs):
+    for number, program in enumerate(programs):
         lines += ["", f"int spec_{number}(void *ctx)", "{", f"    return pt_on_spec(ctx, {number});", "}"]
-        if one.traces_entry or number in tracked:
+        if program.traces_entry or number in tracked:
             lines += [
                 "",
                 f"int entry_{number}(void *ctx)",
@@ -257,11 +271,11 @@ def _is_signed(results: Sequence[ResultField]) -> bool:
 
 def _generate_predicate(function: str, numbers: Sequence[int]) -> list[str]:
     """Generate a C function that returns whether a program is one of these."""
-    which = " || ".join(f"program == {number}" for number in numbers)
+    condition = " || ".join(f"program == {number}" for number in numbers)
     return [
         f"static __always_inline int {function}(u32 program)",
         "{",
-        f"    return {which or '0'};",
+        f"    return {condition or '0'};",
         "}",
         "",
     ]

@@ -34,9 +34,9 @@ class ExpressionParser:
 
     # Tokens
 
-    def seek(self, place: int) -> None:
-        """Continue with the token that begins at ``place`` or behind it."""
-        self._ahead_tokens = [lexer.token_at(self.text, place, self._rules)]
+    def seek(self, position: int) -> None:
+        """Continue with the token that begins at ``position`` or behind it."""
+        self._ahead_tokens = [lexer.token_at(self.text, position, self._rules)]
         self.taken = self.next.start
 
     @property
@@ -44,11 +44,11 @@ class ExpressionParser:
         """The next token, which is not consumed yet."""
         return self._ahead_tokens[0]
 
-    def _ahead(self, by: int) -> Token:
-        known = self._ahead_tokens
-        while len(known) <= by:
-            known.append(lexer.token_at(self.text, known[-1].end, self._rules))
-        return known[by]
+    def _ahead(self, count: int) -> Token:
+        tokens = self._ahead_tokens
+        while len(tokens) <= count:
+            tokens.append(lexer.token_at(self.text, tokens[-1].end, self._rules))
+        return tokens[count]
 
     def take(self) -> Token:
         """Consume the current token, unless it is the last. ``taken`` is then the position behind it."""
@@ -70,16 +70,16 @@ class ExpressionParser:
             return True
         return False
 
-    def expect(self, sign: str, why: str = "") -> Token:
+    def expect(self, sign: str, context: str = "") -> Token:
         """Consume this sign. Raises an error if it is not next."""
         if not self.at(sign):
-            raise self.fail(f"{sign!r} is missing here" + (f" {why}" if why else ""))
+            raise self.fail(f"{sign!r} is missing here" + (f" {context}" if context else ""))
         return self.take()
 
-    def fail(self, what: str, *, hint: str = "", token: Token | None = None) -> ProbeSpecError:
+    def fail(self, message: str, *, hint: str = "", token: Token | None = None) -> ProbeSpecError:
         """Return an error that points at the next token, or at ``token``."""
         token = token or self.next
-        return ProbeSpecError(what, self.text, token.start, max(token.end, token.start + 1), hint=hint)
+        return ProbeSpecError(message, self.text, token.start, max(token.end, token.start + 1), hint=hint)
 
     def unexpected(self, hint: str = "") -> ProbeSpecError:
         """Return the error for a token that is not allowed here."""
@@ -109,10 +109,10 @@ class ExpressionParser:
         """Parse what stands behind ``?``."""
         return self.expression()
 
-    def _check_depth(self, whole: Node) -> None:
+    def _check_depth(self, root: Node) -> None:
         """Refuse an expression that is nested too deeply. Chains count as nested: a + b + c is a + b, and +
         c."""
-        level = [whole]
+        level = [root]
         for _ in range(_DEEP):
             level = [part for node in level for part in syntax.parts(node)]
         if level:
@@ -136,14 +136,14 @@ class ExpressionParser:
         try:
             if self.at("-", "+", "~", "!", "*", "&"):
                 sign = self.take()
-                of = self._unary()
-                return syntax.Unary(sign.start, of.end, sign.text, of)
+                operand = self._unary()
+                return syntax.Unary(sign.start, operand.end, sign.text, operand)
             if self.at("(") and self._is_type(1):
                 begin = self.take()
                 type_name = self.type_name()
                 self.expect(")", "after the type")
-                of = self._unary()
-                return syntax.Cast(begin.start, of.end, type_name, of)
+                operand = self._unary()
+                return syntax.Cast(begin.start, operand.end, type_name, operand)
             return self._postfix()
         finally:
             self._depth -= 1
@@ -209,16 +209,16 @@ class ExpressionParser:
                 raise self.fail(f"the first argument of {STRCMP} is a text in quotes")
             self.take()
             self.expect(",")
-            of = self.expression()
+            operand = self.expression()
             end = self.expect(")")
             return syntax.Compare(
-                token.start, end.end, syntax.TextLiteral(text.start, text.end, str(text.value)), of
+                token.start, end.end, syntax.TextLiteral(text.start, text.end, str(text.value)), operand
             )
         if token.text.lower() == ENTRY:
             self.take()
-            of = self.expression()
+            operand = self.expression()
             end = self.expect(")")
-            return syntax.EntryValue(token.start, end.end, of)
+            return syntax.EntryValue(token.start, end.end, operand)
         raise self.fail(
             "no function can be called here",
             hint=f'there is {STRCMP}("text", what) and {ENTRY}(argument)',
@@ -227,9 +227,9 @@ class ExpressionParser:
 
     # Types
 
-    def _is_type(self, by: int) -> bool:
-        """Return whether a type in parentheses begins ``by`` tokens ahead."""
-        first, second, third = (self._ahead(by + more) for more in range(3))
+    def _is_type(self, offset: int) -> bool:
+        """Return whether a type in parentheses begins ``offset`` tokens ahead."""
+        first, second, third = (self._ahead(offset + index) for index in range(3))
         if first.kind != NAME or first.text.startswith("$"):
             return False
         if first.text in WORDS or first.text in BASIC or first.text in (*_TAGS, *_QUALIFIERS):
@@ -252,7 +252,7 @@ class ExpressionParser:
                 if self.next.kind != NAME:
                     raise self.fail(f"the name of the {word} is missing")
                 words.append(self.take().text)
-            elif (word in WORDS and all(one in WORDS for one in words)) or not words:
+            elif (word in WORDS and all(part in WORDS for part in words)) or not words:
                 words.append(self.take().text)
             else:
                 break
@@ -290,7 +290,7 @@ class ExpressionParser:
                     self.take()
                 self.expect("]")
                 stars += 1
-            if any(one.name == name.text for one in found):
+            if any(parameter.name == name.text for parameter in found):
                 raise self.fail("two arguments of one name", token=name)
             named = syntax.TypeName(type_name.start, type_name.end, type_name.words, stars)
             found.append(syntax.Parameter(type_name.start, name.end, name.text, named))

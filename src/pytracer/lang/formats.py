@@ -76,9 +76,9 @@ class Conversion:
 
 
 @functools.cache
-def _parse(how: str) -> tuple[str, int, int | None]:
+def _parse(conversion: str) -> tuple[str, int, int | None]:
     """Return flags, width and precision; a precision without digits is 0, as in C."""
-    match = _HOW.fullmatch(how)
+    match = _HOW.fullmatch(conversion)
     assert match is not None
     flags, width, point, precision = match.groups()
     return flags, int(width or 0), int(precision or 0) if point else None
@@ -119,14 +119,18 @@ def parse_format(text: str, start: int, end: int, *, script: bool = False) -> tu
 
 
 def _conversion(text: str, match: re.Match[str], *, script: bool) -> Conversion:
-    how, length, sign = match["how"], match["length"] or "", match["sign"]
-    made = Conversion(how, sign, _SIZES[length], match.start(), match.end())
+    flags, length, sign = match["how"], match["length"] or "", match["sign"]
+    conversion = Conversion(flags, sign, _SIZES[length], match.start(), match.end())
     if script and sign in ("r", "rx", "rh"):
-        return made
+        return conversion
     if sign not in _WHOLE + "scp" + "KU" * (not script) or (length and sign not in _WHOLE):
         raise ProbeSpecError(
-            f"no conversion {match.group()!r}", text, made.start, made.end, hint=f"there is {KNOWN}"
+            f"no conversion {match.group()!r}",
+            text,
+            conversion.start,
+            conversion.end,
+            hint=f"there is {KNOWN}",
         )
-    if any(int(digits) > _WIDEST for digits in re.findall(r"\d+", how)):
-        raise ProbeSpecError(f"wider than {_WIDEST} characters", text, made.start, made.end)
-    return made
+    if any(int(digits) > _WIDEST for digits in re.findall(r"\d+", flags)):
+        raise ProbeSpecError(f"wider than {_WIDEST} characters", text, conversion.start, conversion.end)
+    return conversion

@@ -79,11 +79,13 @@ class Identifiers:
         scope = self.scope
         name = node.name
         if name.startswith("$"):
-            known = {*_SPECIAL, _COMM, _TASK, _RETVAL, _LATENCY, "$entry"}
+            valid_names = {*_SPECIAL, _COMM, _TASK, _RETVAL, _LATENCY, "$entry"}
             return self.fail(
-                node, f"no {name!r}", hint=suggest_near(name.lower(), known) or f"there is {', '.join(known)}"
+                node,
+                f"no {name!r}",
+                hint=suggest_near(name.lower(), valid_names) or f"there is {', '.join(valid_names)}",
             )
-        what = "field" if scope.record else "argument"
+        noun = "field" if scope.record else "argument"
         if scope.entry is not None and name in scope.entry.named:
             return self.fail(
                 node,
@@ -91,12 +93,12 @@ class Identifiers:
                 hint=f"$entry({name}) keeps it",
             )
         if not scope.named and scope.missing_reason:
-            return self.fail(node, f"{scope.what} has no {what} {name!r}", hint=scope.missing_reason)
-        known = {*scope.named, *(["retval"] if scope.returned else [])}
-        hint = suggest_near(name, known) or f"there are {', '.join(sorted(known)[:24])}"
+            return self.fail(node, f"{scope.what} has no {noun} {name!r}", hint=scope.missing_reason)
+        valid_names = {*scope.named, *(["retval"] if scope.returned else [])}
+        hint = suggest_near(name, valid_names) or f"there are {', '.join(sorted(valid_names)[:24])}"
         if scope.missing_reason and not hint.startswith("did"):
             hint = scope.missing_reason
-        return self.fail(node, f"{scope.what} has no {what} {name!r}", hint=hint if known else "")
+        return self.fail(node, f"{scope.what} has no {noun} {name!r}", hint=hint if valid_names else "")
 
     def _task(self, node: Node) -> Type:
         kind = self.scope.types.find("struct", "task_struct")
@@ -120,11 +122,11 @@ class Identifiers:
         self.traces_entry = True
         return Value("((u64)call->ns)", U64)
 
-    def _numbered(self, node: syntax.Name, which: int) -> Operand:
+    def _numbered(self, node: syntax.Name, number: int) -> Operand:
         scope = self.scope
-        if 0 < which <= len(scope.numbered):
-            return scope.numbered[which - 1]
-        if scope.entry is not None and 0 < which <= len(scope.entry.numbered):
+        if 0 < number <= len(scope.numbered):
+            return scope.numbered[number - 1]
+        if scope.entry is not None and 0 < number <= len(scope.entry.numbered):
             raise self.fail(
                 node, f"{node.name} is gone as {scope.what} returns", hint=f"$entry({node.name}) keeps it"
             )

@@ -123,13 +123,13 @@ def unescape(text: str, start: int, end: int) -> str:
     """Decode the inside of a literal, as in C. Raises ProbeSpecError."""
 
     def replace(match: re.Match[str]) -> str:
-        what = match[1]
-        if what[0] == "x" and len(what) > 1:
-            return chr(int(what[1:], 16))
-        if what[0] in "01234567":
-            return chr(int(what, 8) & 0xFF)
-        if what in _THEMSELVES or what in _ESCAPES:
-            return _ESCAPES.get(what, what)
+        escape = match[1]
+        if escape[0] == "x" and len(escape) > 1:
+            return chr(int(escape[1:], 16))
+        if escape[0] in "01234567":
+            return chr(int(escape, 8) & 0xFF)
+        if escape in _THEMSELVES or escape in _ESCAPES:
+            return _ESCAPES.get(escape, escape)
         at = start + match.start()
         raise ProbeSpecError(f"C has no escape {match.group()}", text, at, at + len(match.group()))
 
@@ -138,5 +138,5 @@ def unescape(text: str, start: int, end: int) -> str:
 
 def quote(value: str) -> str:
     """Return the literal for a text."""
-    letters = {ord(what): f"\\{name}" for name, what in _ESCAPES.items()}
+    letters = {ord(character): f"\\{name}" for name, character in _ESCAPES.items()}
     return '"' + value.translate({**letters, ord("\\"): "\\\\", ord('"'): '\\"'}) + '"'

@@ -76,15 +76,15 @@ class ResultField:
 @record
 class ProbeSpecs:
     """All probe specs of a run, and the ``results`` of each; ``of`` maps a target's number to its spec. A
-    record has room for ``numbers`` numbers, and ``texts`` texts of ``room`` bytes. ``is_pair``: a record has
-    the results of both specs, those of the first in its member :data:`STARTED`."""
+    record has room for ``numbers`` numbers, and ``texts`` texts of ``capacity`` bytes. ``is_pair``: a record
+    has the results of both specs, those of the first in its member :data:`STARTED`."""
 
     specs: tuple[ProbeSpec, ...] = ()
     fields: tuple[tuple[ResultField, ...], ...] = ()
     of: tuple[int, ...] = ()
     numbers: int = 1
     texts: int = 1
-    room: int = 80
+    capacity: int = 80
     is_pair: bool = False
 
     @property

@@ -90,16 +90,16 @@ def parse_distribution(text: str) -> ProbeSpec:
                 hint="a type for each, or ::EXPRESSIONS for their own",
             )
         found = [
-            Expression(one.text, one.node, types[number] if types else None)
-            for number, one in enumerate(found)
+            Expression(expression.text, expression.node, types[number] if types else None)
+            for number, expression in enumerate(found)
         ]
         if parser.skip(":"):
             condition = parser.expression()
     elif source.kind in _RETURNS:
         # As in BCC: what it returns.
-        whole = len(text)
-        loose = syntax.TypeName(0, whole, ("int",)) if source.kind == "ur" else None
-        found.append(Expression("$retval", syntax.Name(0, whole, "$retval"), loose))
+        length = len(text)
+        return_type = syntax.TypeName(0, length, ("int",)) if source.kind == "ur" else None
+        found.append(Expression("$retval", syntax.Name(0, length, "$retval"), return_type))
     label = ""
     if parser.next.kind == LABEL:
         label = str(parser.take().value)
@@ -108,14 +108,14 @@ def parse_distribution(text: str) -> ProbeSpec:
     return ProbeSpec(text, source, signature, condition, (), tuple(found), label)
 
 
-def parse_expressions(text: str, *, most: int = _MOST) -> tuple[Expression, ...]:
-    """Parse up to ``most`` expressions of an option, with commas between them. Raises ProbeSpecError."""
+def parse_expressions(text: str, *, limit: int = _MOST) -> tuple[Expression, ...]:
+    """Parse up to ``limit`` expressions of an option, with commas between them. Raises ProbeSpecError."""
     parser = ExpressionParser(text)
     found = [replace(_expression(parser), whole=text)]
-    while len(found) < most and parser.skip(","):
+    while len(found) < limit and parser.skip(","):
         found.append(replace(_expression(parser), whole=text))
     if parser.next.kind != END:
-        raise parser.unexpected("expressions stand behind commas" if most > 1 else "one expression is taken")
+        raise parser.unexpected("expressions stand behind commas" if limit > 1 else "one expression is taken")
     return tuple(found)
 
 
@@ -125,16 +125,16 @@ def parse_pair(
     """Parse the two ends of ``latency``: probe specs of ``trace``, the keys that match them (an end has the
     key of its start, if it has none of its own), and what groups them. Raises ProbeSpecError, or UsageError
     if both are the same event."""
-    begins, ends = parse_trace(start), parse_trace(end)
-    if (begins.source, begins.filter) == (ends.source, ends.filter):
+    start_spec, end_spec = parse_trace(start), parse_trace(end)
+    if (start_spec.source, start_spec.filter) == (end_spec.source, end_spec.filter):
         raise UsageError(
             f"{end!r} is both the start and the end", hint="filters tell two ends of one event apart"
         )
-    keys = [parse_expressions(text, most=1)[0] if text else None for text in (key, end_key or key)]
+    keys = [parse_expressions(text, limit=1)[0] if text else None for text in (key, end_key or key)]
     groups = [parse_expressions(text) if text else () for text in (by, end_by)]
     if end_key and not key:
         raise UsageError("the end has a key, and the start has none", hint="both, or the key of both")
-    return replace(begins, key=keys[0], by=groups[0]), replace(ends, key=keys[1], by=groups[1])
+    return replace(start_spec, key=keys[0], by=groups[0]), replace(end_spec, key=keys[1], by=groups[1])
 
 
 def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, ...], ExpressionParser]:
@@ -183,19 +183,19 @@ def _without_parentheses(text: str, start: int, end: int) -> int:
         pass
     else:
         return end
-    for cut in reversed([match.start() for match in re.finditer(":", word)]):
-        rest = word[cut:]
+    for position in reversed([match.start() for match in re.finditer(":", word)]):
+        rest = word[position:]
         if re.match(r":[\w *,]*:.", rest):
             try:
-                source_of(word[:cut])
+                source_of(word[:position])
             except UsageError:
                 continue
             raise ProbeSpecError(
                 "parentheses must stand between the probe and the types",
                 text,
                 start,
-                start + cut,
-                hint=f"{word[:cut]}(){rest}",
+                start + position,
+                hint=f"{word[:position]}(){rest}",
             )
     return end
 
@@ -224,20 +224,20 @@ def _expression(parser: ExpressionParser) -> Expression:
 
 def _check_count(spec: ProbeSpec, start: int, end: int) -> None:
     """Check that there are as many arguments as conversions, and not too many. Raises ProbeSpecError."""
-    wanted, found = spec.conversions, spec.expressions
-    if len(found) > len(wanted):
-        first = found[len(wanted)].node
+    conversions, found = spec.conversions, spec.expressions
+    if len(found) > len(conversions):
+        first = found[len(conversions)].node
         raise ProbeSpecError(
-            f"{len(found)} arguments, and {len(wanted)} conversions in the format",
+            f"{len(found)} arguments, and {len(conversions)} conversions in the format",
             spec.text,
             first.start,
             found[-1].node.end,
             hint="this is for none of them",
         )
-    if len(found) < len(wanted):
-        missing = wanted[len(found)]
+    if len(found) < len(conversions):
+        missing = conversions[len(found)]
         raise ProbeSpecError(
-            f"{len(wanted)} conversions in the format, and {len(found)} arguments",
+            f"{len(conversions)} conversions in the format, and {len(found)} arguments",
             spec.text,
             missing.start,
             missing.end,

@@ -96,7 +96,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     defines |= {
         "PT_SPEC_NUMBERS": str(specs.numbers),
         "PT_SPEC_TEXTS": str(specs.texts),
-        "PT_SPEC_TEXT_SIZE": str(specs.room),
+        "PT_SPEC_TEXT_SIZE": str(specs.capacity),
         "PT_SPEC_PROGRAMS": str(max(len(programs), 1)),
     }
     if is_pair and shows_events:

@@ -82,11 +82,11 @@ class LiveApp(App[None]):
         words: Sequence[str],
         *,
         wide: bool = False,
-        look: Callable[[LiveApp, Choice], None] | None = None,
+        open_closer: Callable[[LiveApp, Choice], None] | None = None,
         filters: Filters | None = None,
     ) -> None:
         """Show ``view``, of a run of ``tracer`` with the command line ``words`` and these ``filters``.
-        ``look`` runs a command line that looks closer."""
+        ``open_closer`` runs a command line that looks closer."""
         super().__init__(ansi_color=True)  # the terminal's own colours and background, and none with NO_COLOR
         self.theme = "ansi-dark"
         self.view, self.tracer, self.words = view, tracer, list(words)
@@ -94,7 +94,7 @@ class LiveApp(App[None]):
         self.failure: Exception | None = None
         self.ended = False  # the run is over
         self.printed: list[str] = []  # command lines that were asked for
-        self._look, self._of_run = look, filters or {}
+        self._look, self._of_run = open_closer, filters or {}
         self._ascii = not locale.getpreferredencoding(do_setlocale=False).lower().startswith("utf")
         self._rows = RowsPane(view, wide=wide, ascii_only=self._ascii)
         self._lines = {name: Lines(name) for name in ("title", "alarm", "status", "keys")}
@@ -145,18 +145,18 @@ class LiveApp(App[None]):
         if not self._pacer.is_waiting:
             self._go_on()
 
-    def _after_answer(self, then: Callable[[], None]) -> None:
+    def _after_answer(self, action: Callable[[], None]) -> None:
         """Do what leaves the terminal to another program, which must not get the answer to our query."""
         if not self._pacer.is_waiting or self._then is not None:
-            then()
+            action()
             return
-        self._then = then
+        self._then = action
         self.set_timer(_LEAVE, self._go_on)
 
     def _go_on(self) -> None:
-        then, self._then = self._then, None
-        if then is not None:
-            then()
+        action, self._then = self._then, None
+        if action is not None:
+            action()
 
     def draw(self) -> None:
         """Draw changes."""
@@ -175,16 +175,16 @@ class LiveApp(App[None]):
         parts: list[Part] = [(f"{view.schema.tracer}  ", BOLD), (view.title(), PLAIN)]
         if view.rates:
             column = view.rate_column if isinstance(view, TableView) else None
-            rate, counted = f"{view.rates[-1]:,.0f}", "rows" if isinstance(view, TableView) else "events"
+            rate, unit = f"{view.rates[-1]:,.0f}", "rows" if isinstance(view, TableView) else "events"
             if column is not None:
-                counted = column.header.lower()
+                unit = column.header.lower()
             if column is not None and column.unit is Unit.NANOSECONDS:
                 rate = duration(round(view.rates[-1]))
-            parts.append((f"  {rate} {counted}/s ", PLAIN))
+            parts.append((f"  {rate} {unit}/s ", PLAIN))
             parts.append((sparkline(view.rates, _TREND, ascii_only=self._ascii).strip(), TREND))
         if len(self.views) > 1:
-            place = self.views.index(view) + 1
-            parts.append((f"  {place} of {len(self.views)} views (tab)", PLAIN))
+            number = self.views.index(view) + 1
+            parts.append((f"  {number} of {len(self.views)} views (tab)", PLAIN))
         if self.ended:
             parts.append(("  ended", BOLD))
         if view.paused:
@@ -193,13 +193,15 @@ class LiveApp(App[None]):
 
     def _status(self) -> list[Part]:
         view, rows = self.view, len(self.view)
-        place = f"row {self._rows.cursor + 1} of {rows}" if rows else "no rows"
+        position = f"row {self._rows.cursor + 1} of {rows}" if rows else "no rows"
         # A message comes first: a narrow screen has no room for it behind the rest.
         parts: list[Part] = [(f"{harmless(self._message)}  ", BOLD)] if self._message else []
-        parts.append((place, PLAIN))
-        shown, columns = self._rows.shown, len(self._rows.columns)
-        if len(shown) < columns:
-            parts.append((f"  columns {shown.start + 1}-{shown.stop} of {columns} (h l)", PLAIN))
+        parts.append((position, PLAIN))
+        column_count, columns = self._rows.shown, len(self._rows.columns)
+        if len(column_count) < columns:
+            parts.append(
+                (f"  columns {column_count.start + 1}-{column_count.stop} of {columns} (h l)", PLAIN)
+            )
         if view.sort:
             parts.append((f"  by {view.sort}{'' if view.descending else ', least first'}", PLAIN))
         if view.filter:
@@ -235,9 +237,9 @@ class LiveApp(App[None]):
             self.view.pause()
         self.draw()
 
-    def action_sort(self, by: int) -> None:
+    def action_sort(self, count: int) -> None:
         """Sort by another column."""
-        self._rows.cycle_sort(by)
+        self._rows.cycle_sort(count)
         self.draw()
 
     def action_reverse(self) -> None:
@@ -246,9 +248,9 @@ class LiveApp(App[None]):
             self.view.sort_by(self.view.sort, descending=not self.view.descending)
             self.draw()
 
-    def action_interval(self, by: int) -> None:
+    def action_interval(self, count: int) -> None:
         """Show another interval."""
-        self.view.step(by)
+        self.view.step(count)
         self.draw()
 
     def add_view(self, view: View) -> None:
@@ -263,10 +265,10 @@ class LiveApp(App[None]):
         self._rows.show_view(view)
         self.draw()
 
-    def action_view(self, by: int) -> None:
+    def action_view(self, count: int) -> None:
         """Show the next view, or the one before."""
         if len(self.views) > 1 and len(self.screen_stack) == 1:
-            self.show_view(self.views[(self.views.index(self.view) + by) % len(self.views)])
+            self.show_view(self.views[(self.views.index(self.view) + count) % len(self.views)])
 
     def action_whole_run(self) -> None:
         """Show the whole run so far, or again the newest interval."""
@@ -303,8 +305,8 @@ class LiveApp(App[None]):
         lines = [f"{command_line.shown(choice.words)}  {choice.text}" for choice in choices]
 
         def chosen(number: int | None) -> None:
-            if number is not None and (look := self._look) is not None:
-                self._after_answer(lambda: look(self, choices[number]))
+            if number is not None and (open_closer := self._look) is not None:
+                self._after_answer(lambda: open_closer(self, choices[number]))
 
         self.push_screen(Menu(f"its {purpose}", lines), chosen)
 

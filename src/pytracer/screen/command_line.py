@@ -17,19 +17,19 @@ _COUNTED = ("--top", "--sort")  # options of what is shown
 def of_screen(words: Sequence[str], tracer: Tracer, view: View) -> list[str]:
     """Return the command line that prints the current view: the user's words, without the screen, with the
     order, and with those conditions of the filter that the kernel can test."""
-    own, command = _cut(words)
-    own = [word for word in own if word != LIVE]
+    own_words, command = _cut(words)
+    own_words = [word for word in own_words if word != LIVE]
     sortable = any("--sort" in output.takes for output in tracer.outputs)
     if view.sort and sortable and view.sort in [column.name for column in view.schema.columns]:
-        if "--sort" in own:
-            at = own.index("--sort")
-            del own[at : at + 2]
-        own += ["--sort", view.sort]
-    for which, name in ((Filter.PID, "pid"), (Filter.TID, "tid"), (Filter.COMM, "comm")):
-        option = f"--{which.value}"
-        if which in tracer.filters and option not in own and not command:
-            own += [word for value in view.filter.equal(name) for word in (option, typed(value))]
-    return [*own, *command]
+        if "--sort" in own_words:
+            index = own_words.index("--sort")
+            del own_words[index : index + 2]
+        own_words += ["--sort", view.sort]
+    for key, name in ((Filter.PID, "pid"), (Filter.TID, "tid"), (Filter.COMM, "comm")):
+        option = f"--{key.value}"
+        if key in tracer.filters and option not in own_words and not command:
+            own_words += [word for value in view.filter.equal(name) for word in (option, typed(value))]
+    return [*own_words, *command]
 
 
 def shown(words: Iterable[str]) -> str:
@@ -39,5 +39,5 @@ def shown(words: Iterable[str]) -> str:
 
 def _cut(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the words of pytracer, and those of the command, which begin with ``--``."""
-    at = words.index("--") if "--" in words else len(words)
-    return list(words[:at]), list(words[at:])
+    index = words.index("--") if "--" in words else len(words)
+    return list(words[:index]), list(words[index:])

@@ -53,15 +53,15 @@ class RowsPane(Lines, can_focus=True):
     @property
     def columns(self) -> list[Column]:
         """The columns that are shown, from the left."""
-        shown = [TIME] if self.view.schema.is_stream else []
-        every = [*shown, *self.view.columns]
-        if self.wide or sum(map(self._width_of, every)) + _TREND <= self.size.width:
-            return every
-        return [column for column in every if not column.wide]
+        time_columns = [TIME] if self.view.schema.is_stream else []
+        all_columns = [*time_columns, *self.view.columns]
+        if self.wide or sum(map(self._width_of, all_columns)) + _TREND <= self.size.width:
+            return all_columns
+        return [column for column in all_columns if not column.wide]
 
     def _width_of(self, column: Column) -> int:
-        least = max(len(column.header) + 1, column.width, self._widths.get(column.name, 0))
-        return least + len(_GAP)
+        min_width = max(len(column.header) + 1, column.width, self._widths.get(column.name, 0))
+        return min_width + len(_GAP)
 
     @property
     def room(self) -> int:
@@ -80,29 +80,29 @@ class RowsPane(Lines, can_focus=True):
         if self.follows and not self.view.paused:
             self.cursor = last
         self.cursor = min(self.cursor, last)
-        room = max(self.room, 1)
-        self._top = min(max(self._top, self.cursor - room + 1), self.cursor, max(total - room, 0))
+        row_count = max(self.room, 1)
+        self._top = min(max(self._top, self.cursor - row_count + 1), self.cursor, max(total - row_count, 0))
         if self.follows and not self.view.paused:
-            self._top = max(total - room, 0)
-        columns, rows = self._rows(self.columns[self._skipped :], room)
+            self._top = max(total - row_count, 0)
+        columns, rows = self._rows(self.columns[self._skipped :], row_count)
         self.shown = range(self._skipped, self._skipped + len(columns))
         self.draw([self._heading(columns), *self._lines(columns, rows)])
 
-    def _rows(self, columns: Sequence[Column], room: int) -> tuple[Sequence[Column], list[list[str]]]:
+    def _rows(self, columns: Sequence[Column], row_count: int) -> tuple[Sequence[Column], list[list[str]]]:
         """Return the columns that there is room for, and the text of the rows. The width of a column only
         grows, so that rows stay in their place."""
-        rows = self.view.cells(self._top, room, columns)
+        rows = self.view.cells(self._top, row_count, columns)
         for number, column in enumerate(columns):
             widest = max((cell_len(row[number]) for row in rows), default=0)
-            least = self._width_of(column) - len(_GAP)
-            self._widths[column.name] = max(least, min(widest, _WIDEST))
+            min_width = self._width_of(column) - len(_GAP)
+            self._widths[column.name] = max(min_width, min(widest, _WIDEST))
         columns = self._fitting(columns)
         left = self.size.width - sum(map(self._width_of, columns))
         self._trend_width = min(left, _TREND) if left >= _TREND_LEAST else 0
         rows = [row[: len(columns)] for row in rows]
-        at = self._graph_at(columns)
-        for row, graph in zip(rows, self._graphs(room), strict=False):
-            row.insert(at, graph)
+        graph_index = self._graph_at(columns)
+        for row, graph in zip(rows, self._graphs(row_count), strict=False):
+            row.insert(graph_index, graph)
         return columns, rows
 
     def _fitting(self, columns: Sequence[Column]) -> Sequence[Column]:
@@ -115,24 +115,27 @@ class RowsPane(Lines, can_focus=True):
                 return columns[:number]
         return columns
 
-    def _graphs(self, room: int) -> Iterator[str]:
+    def _graphs(self, row_count: int) -> Iterator[str]:
         """Yield for each row how it went, or of histograms the distribution: by powers of two (or several of
         them), all rows in the same places."""
         if not self._graph:
             return
         assert isinstance(self.view, TableView)
-        rows = self.view.rows(self._top, room)
+        rows = self.view.rows(self._top, row_count)
         if not self.view.schema.is_histogram:
             for row in rows:
                 width = self._trend_width
                 yield sparkline(self.view.trend(row, width), width, ascii_only=self._ascii)
             return
-        used = [slot for row in rows for slot, count in enumerate(row["buckets"]) if count]
-        first, last = min(used, default=0), max(used, default=0) + 1
+        used_slots = [slot for row in rows for slot, count in enumerate(row["buckets"]) if count]
+        first, last = min(used_slots, default=0), max(used_slots, default=0) + 1
         step = -(-(last - first) // _DISTRIBUTION)
         for row in rows:
             counts = row["buckets"][first:last]
-            values = [sum(counts[at : at + step]) or None for at in range(0, last - first, step)]
+            values = [
+                sum(counts[slot_index : slot_index + step]) or None
+                for slot_index in range(0, last - first, step)
+            ]
             yield sparkline(values, _DISTRIBUTION, ascii_only=self._ascii)
 
     @property
@@ -148,7 +151,9 @@ class RowsPane(Lines, can_focus=True):
         """Return where among the columns it is: of histograms behind the first number, else the last."""
         if not self.view.schema.is_histogram:
             return len(columns)
-        return next((n + 1 for n, one in enumerate(columns) if one in self.view.schema.values), len(columns))
+        return next(
+            (n + 1 for n, column in enumerate(columns) if column in self.view.schema.values), len(columns)
+        )
 
     def _heading(self, columns: Sequence[Column]) -> list[Part]:
         parts = list[Part]()
@@ -159,19 +164,19 @@ class RowsPane(Lines, can_focus=True):
             parts.append((self._fit(column, column.header + mark), HEAD))
         if self._graph:
             parts.insert(self._graph_at(columns), (self._graph, HEAD))
-        return [part for one in parts for part in (one, (_GAP, PLAIN))]
+        return [part for heading_part in parts for part in (heading_part, (_GAP, PLAIN))]
 
     def _lines(self, columns: Sequence[Column], rows: list[list[str]]) -> list[list[Part]]:
-        at = self._graph_at(columns)
+        graph_index = self._graph_at(columns)
         lines = list[list[Part]]()
         for number, row in enumerate(rows, self._top):
             style = CURSOR if number == self.cursor else PLAIN
-            graph = row.pop(at) if self._graph else ""
+            graph = row.pop(graph_index) if self._graph else ""
             texts = [self._fit(column, text) for column, text in zip(columns, row, strict=True)]
-            line: list[Part] = [(_GAP.join([*texts[:at], ""]), style)]
+            line: list[Part] = [(_GAP.join([*texts[:graph_index], ""]), style)]
             if graph:
                 line.append((graph, CURSOR if number == self.cursor else TREND))
-            lines.append([*line, (_GAP.join(["", *texts[at:]]), style)])
+            lines.append([*line, (_GAP.join(["", *texts[graph_index:]]), style)])
         return lines
 
     def _fit(self, column: Column, text: str) -> str:
@@ -186,14 +191,14 @@ class RowsPane(Lines, can_focus=True):
 
     # ---- moving
 
-    def action_move(self, by: int) -> None:
+    def action_move(self, count: int) -> None:
         """Move the cursor; a log that is followed is followed no longer."""
-        self._go(self.cursor + by)
+        self._go(self.cursor + count)
 
-    def action_page(self, by: int) -> None:
+    def action_page(self, count: int) -> None:
         """Move the cursor by a screen."""
-        self._top += by * self.room
-        self._go(self.cursor + by * self.room)
+        self._top += count * self.room
+        self._go(self.cursor + count * self.room)
 
     def action_edge(self, last: bool) -> None:
         """Move to the first row or the last one. At the last, a log is followed again."""
@@ -201,9 +206,9 @@ class RowsPane(Lines, can_focus=True):
             self.view.resume()
         self._go(len(self.view) - 1 if last else 0)
 
-    def action_columns(self, by: int) -> None:
+    def action_columns(self, count: int) -> None:
         """Show columns that are further to the left or right."""
-        self._skipped = min(max(self._skipped + by, 0), len(self.columns) - 1)
+        self._skipped = min(max(self._skipped + count, 0), len(self.columns) - 1)
         self.update_rows()
 
     def _go(self, row: int) -> None:
@@ -218,9 +223,9 @@ class RowsPane(Lines, can_focus=True):
         """Show more rows, or fewer."""
         self.update_rows()
 
-    def cycle_sort(self, by: int) -> None:
+    def cycle_sort(self, step: int) -> None:
         """Sort by the next column, or the one before."""
         names: Sequence[str] = [column.name for column in self.columns if column is not TIME]
-        at = names.index(self.view.sort) if self.view.sort in names else (-1 if by > 0 else 0)
-        self.view.sort_by(names[(at + by) % len(names)])
+        index = names.index(self.view.sort) if self.view.sort in names else (-1 if step > 0 else 0)
+        self.view.sort_by(names[(index + step) % len(names)])
         self.update_rows()

@@ -66,15 +66,15 @@ def run_live(
     facts: Callable[[], KernelInfo],
     words: Sequence[str],
     *,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     warn: Callable[[str], None],
-    strict: bool,
+    is_strict: bool,
     wide: bool,
 ) -> int:
     """Run a tracer on the screen until it is left. Returns the exit status.
 
     ``words`` are the command line, without ``pytracer``. The command's output is shown when the screen is
-    left. Raises LossError under ``strict`` where anything was lost.
+    left. Raises LossError under ``is_strict`` where anything was lost.
     """
     require_screen()
     if request.interval is None and (request.script or not isinstance(output_of(request), Stream)):
@@ -82,9 +82,9 @@ def run_live(
     with contextlib.ExitStack() as stack:
         events = EventLoop()
         stack.callback(events.close)
-        written = stack.enter_context(tempfile.TemporaryFile()) if request.command else None
-        output = None if written is None else written.fileno()
-        messages = _Messages(say, warn)
+        output_file = stack.enter_context(tempfile.TemporaryFile()) if request.command else None
+        output = None if output_file is None else output_file.fileno()
+        messages = _Messages(log, warn)
         with Trace(
             request,
             facts,
@@ -98,14 +98,14 @@ def run_live(
                 trace, trace.schema, trace.stop, request.tracer, words, messages,
                 wide=wide, filters=request.filters,
             )  # fmt: skip
-        if written is not None:
-            _replay(written)
+        if output_file is not None:
+            _replay(output_file)
         messages.flush()
         for line in printed:
             print(line)
         for reason, number in messages.lost.items():
             warn(f"lost: {number} {reason}")
-    if strict and trace.lost:
+    if is_strict and trace.lost:
         raise LossError(f"{trace.lost} lost", hint="the 'lost' lines show the reasons")
     return trace.status
 
@@ -113,33 +113,33 @@ def run_live(
 class _Messages:
     """Messages of a run: on the screen while there is one, warnings on standard error afterwards, too."""
 
-    def __init__(self, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
-        self._say, self._warn = say, warn
-        self._kept: list[str] | None = None
+    def __init__(self, log: Callable[[str], None], warn: Callable[[str], None]) -> None:
+        self._say, self._warn = log, warn
+        self._held_back: list[str] | None = None
         self._notes: list[str] = []
         self.lost: dict[str, int] = {}
 
     def keep(self, notes: list[str]) -> None:
         """Add messages to ``notes`` from now on, since anything written would cover the screen."""
-        self._kept, self._notes = [], notes
+        self._held_back, self._notes = [], notes
 
     def say(self, line: str) -> None:
         """Print a message about a step, unless there is a screen."""
-        if self._kept is None:
+        if self._held_back is None:
             self._say(line)
 
     def warn(self, line: str) -> None:
         """Add a warning."""
-        if self._kept is None:
+        if self._held_back is None:
             self._warn(line)
         else:
-            self._kept.append(line)
+            self._held_back.append(line)
             self._notes.append(line)
 
     def flush(self) -> None:
         """Print the stored messages."""
-        kept, self._kept = self._kept or [], None
-        for line in kept:
+        held_back, self._held_back = self._held_back or [], None
+        for line in held_back:
             self._warn(line)
 
 
@@ -173,7 +173,11 @@ def _show(
     filters: Filters | None = None,
 ) -> list[str]:
     """Show items until the screen is left. Returns the requested command lines."""
-    views = ScriptViews(schema, lambda one: app.post(lambda: app.add_view(one))) if tracer is SCRIPT else None
+    views = (
+        ScriptViews(schema, lambda new_view: app.post(lambda: app.add_view(new_view)))
+        if tracer is SCRIPT
+        else None
+    )
     view = make_view(schema) if views is None else views.printed
     messages.keep(view.notes)
     steps = progress.report_to(lambda line: view.notes.append(line) if line else None)
@@ -181,7 +185,7 @@ def _show(
     colour = os.environ.get("NO_COLOR")
     from pytracer.screen.app import LiveApp
 
-    app = LiveApp(view, tracer, words, wide=wide, look=closer.run, filters=filters)
+    app = LiveApp(view, tracer, words, wide=wide, open_closer=closer.run, filters=filters)
     if colour is not None:  # Textual takes it away, and what the screen starts is to have it
         os.environ["NO_COLOR"] = colour
 
@@ -233,8 +237,8 @@ class _Closer:
 
 def _itself() -> list[str]:
     """Return the words that start pytracer in the same way, with no modules of the current folder."""
-    given = sys._xoptions.get(inherited.OPTION)
-    option = [] if given is None else ["-X", f"{inherited.OPTION}={given}"]
+    options = sys._xoptions.get(inherited.OPTION)
+    option = [] if options is None else ["-X", f"{inherited.OPTION}={options}"]
     folders = [word for folder in registry.added_folders() for word in ("--tracers", str(folder))]
     return [sys.executable, "-I", *option, "-m", "pytracer", *folders]
 
@@ -269,17 +273,19 @@ def _signals(
 
     numbers = filter(inherited.is_ours, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     before = {number: inherited.handle(number, ends) for number in numbers}
-    own = {number: signal.getsignal(number) for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)}
+    own_handlers = {
+        number: signal.getsignal(number) for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
+    }
     try:
         yield
     finally:
-        for number, handler in {**own, **before}.items():
+        for number, handler in {**own_handlers, **before}.items():
             inherited.handle(number, handler)
 
 
-def _replay(written: IO[bytes]) -> None:
+def _replay(output_file: IO[bytes]) -> None:
     """Write to standard output what the command wrote while the screen was there."""
-    written.seek(0)
+    output_file.seek(0)
     sys.stdout.flush()
     with open(os.dup(1), "wb") as output:
-        shutil.copyfileobj(written, output)
+        shutil.copyfileobj(output_file, output)

@@ -25,8 +25,8 @@ class CallNode:
 
     def add(self, counts: Sequence[int]) -> None:
         """Add to the counts."""
-        for at, count in enumerate(counts):
-            self.counts[at] += count
+        for index, count in enumerate(counts):
+            self.counts[index] += count
 
 
 def call_tree(samples: Iterable[tuple[Sequence[Frame], Sequence[int]]], counters: int = 1) -> CallNode:
@@ -40,8 +40,8 @@ def call_tree(samples: Iterable[tuple[Sequence[Frame], Sequence[int]]], counters
                 node.calls[frame] = CallNode(frame, counters)
             node = node.calls[frame]
             node.add(counts)
-        for at, count in enumerate(counts):
-            node.own[at] += count
+        for index, count in enumerate(counts):
+            node.own[index] += count
     return root
 
 
@@ -61,22 +61,24 @@ def place(root: CallNode, limit: int = NODES_MAX) -> tuple[list[Placed], int]:
     Returns them, callers first, and the number of those that are left out: of more than ``limit``, the
     narrowest.
     """
-    placed = list(_walk(root))
-    if len(placed) <= limit:
-        return placed, 0
-    widest = sorted(range(len(placed)), key=lambda at: (-placed[at].node.counts[-1], placed[at].depth))[
+    nodes = list(_walk(root))
+    if len(nodes) <= limit:
+        return nodes, 0
+    widest = sorted(range(len(nodes)), key=lambda index: (-nodes[index].node.counts[-1], nodes[index].depth))[
         :limit
     ]
-    return [placed[at] for at in sorted(widest)], len(placed) - limit
+    return [nodes[index] for index in sorted(widest)], len(nodes) - limit
 
 
 def _walk(root: CallNode) -> Iterator[Placed]:
-    waiting = [Placed(root, 0, 0)]
-    while waiting:
-        placed = waiting.pop()
-        yield placed
-        begin = placed.begin
-        for _, node in sorted(placed.node.calls.items(), key=lambda call: (call[0][0], call[0][1].value)):
+    pending = [Placed(root, 0, 0)]
+    while pending:
+        placed_node = pending.pop()
+        yield placed_node
+        begin = placed_node.begin
+        for _, node in sorted(
+            placed_node.node.calls.items(), key=lambda call: (call[0][0], call[0][1].value)
+        ):
             if node.counts[-1] > 0:
-                waiting.append(Placed(node, begin, placed.depth + 1))
+                pending.append(Placed(node, begin, placed_node.depth + 1))
                 begin += node.counts[-1]

@@ -69,14 +69,14 @@ class FlameGraphSink(StackSink):
 
 def draw(root: CallNode, picture: Picture) -> str:
     """Draw a tree of calls as an SVG document; where it has two counts, their difference."""
-    placed, left_out = place(root)
+    placed_nodes, left_out = place(root)
     notes = list(picture.notes)
     if left_out:
         notes.append(f"{left_out} narrow frames are not drawn; their counts are in the frames around them")
-    depth = max((frame.depth for frame in placed), default=0) + 1
+    depth = max((frame.depth for frame in placed_nodes), default=0) + 1
     bottom = _ABOVE + depth * HEIGHT
     total = root.counts[-1]
-    frames = [_frame(frame, root, picture, depth) for frame in placed] if total else []
+    frames = [_frame(frame, root, picture, depth) for frame in placed_nodes] if total else []
     height = bottom + _BELOW + HEIGHT * len(notes)
     parts = [
         tag("title", text_of(picture.title)),
@@ -88,10 +88,10 @@ def draw(root: CallNode, picture: Picture) -> str:
         tag("g", "\n".join(frames) or tag("text", "nothing seen", x=_SIDE, y=_ABOVE + 12), id="frames"),
         tag("text", " ", id="details", x=_SIDE, y=bottom + 16),
         tag("text", " ", id="matched", class_="end", x=WIDTH - _SIDE, y=bottom + 16),
-        *_legend(bottom + 32, compared=len(root.counts) > 1),
+        *_legend(bottom + 32, is_diff=len(root.counts) > 1),
         *(
-            tag("text", text_of(note), class_="note", x=_SIDE, y=bottom + 32 + HEIGHT * (at + 1))
-            for at, note in enumerate(notes)
+            tag("text", text_of(note), class_="note", x=_SIDE, y=bottom + 32 + HEIGHT * (index + 1))
+            for index, note in enumerate(notes)
         ),
         f"<script><![CDATA[{SCRIPT}]]></script>",
     ]
@@ -122,24 +122,24 @@ def _search_box() -> str:
     return tag("foreignObject", box, x=WIDTH - _SIDE - 250, y=6, width=250, height=26)
 
 
-def _legend(y: int, *, compared: bool) -> list[str]:
-    if compared:
+def _legend(y: int, *, is_diff: bool) -> list[str]:
+    if is_diff:
         entries = [("#d4401f", "grew"), ("#ffffff", "as before"), ("#2f6fd0", "shrank")]
     else:
         entries = [(_colour("", part), text) for part, text in _LEGEND]
     parts = []
-    for at, (colour, text) in enumerate(entries):
-        x = _SIDE + at * 90
+    for index, (colour, text) in enumerate(entries):
+        x = _SIDE + index * 90
         parts.append(tag("rect", x=x, y=y - 9, width=10, height=10, fill=colour, stroke="#888"))
         parts.append(tag("text", text, x=x + 15, y=y))
     return parts
 
 
-def _frame(placed: Placed, root: CallNode, picture: Picture, depth: int) -> str:
-    node, total = placed.node, root.counts[-1]
+def _frame(placed_node: Placed, root: CallNode, picture: Picture, depth: int) -> str:
+    node, total = placed_node.node, root.counts[-1]
     count = node.counts[-1]
-    x, width = _SIDE + placed.begin * _SHOWN / total, count * _SHOWN / total
-    row = placed.depth if picture.icicle else depth - 1 - placed.depth
+    x, width = _SIDE + placed_node.begin * _SHOWN / total, count * _SHOWN / total
+    row = placed_node.depth if picture.icicle else depth - 1 - placed_node.depth
     y = _ABOVE + row * HEIGHT
     name = harmless(node.name)
     colour = _difference(node, root) if len(node.counts) > 1 else _colour(node.name, node.part)
@@ -153,9 +153,9 @@ def _frame(placed: Placed, root: CallNode, picture: Picture, depth: int) -> str:
         "g",
         "".join(content),
         class_=node.part.value,
-        data_x=placed.begin,
+        data_x=placed_node.begin,
         data_n=count,
-        data_d=placed.depth,
+        data_d=placed_node.depth,
         data_name=name,
     )
 
@@ -207,10 +207,9 @@ def _difference(node: CallNode, root: CallNode) -> str:
 def compare(samples: Sequence[tuple[Sequence[str], Sequence[int]]], picture: Picture) -> str:
     """Draw stacks with two counts each, before and after: frames are as wide as after."""
     root = call_tree((([(name, Part.USER) for name in names], counts) for names, counts in samples), 2)
-    vanished = sum(counts[0] for _, counts in samples if not counts[1])
+    vanished_count = sum(counts[0] for _, counts in samples if not counts[1])
     notes = picture.notes
-    if vanished:
-        notes += (
-            f"{_counted(vanished, picture.column)} before were in stacks that are no more, and have no width",
-        )
+    if vanished_count:
+        counted = _counted(vanished_count, picture.column)
+        notes += (f"{counted} before were in stacks that are no more, and have no width",)
     return draw(root, Picture(picture.title, picture.column, picture.icicle, notes))

@@ -34,8 +34,8 @@ def format_bound(value: int, unit: Unit) -> str:
 def cell(value: Any, column: Column) -> str:
     """Format a value for a table; null is a dash, a tuple its first value and the number of others."""
     if isinstance(value, tuple):
-        more = f" +{len(value) - 1}" if len(value) > 1 else ""
-        return cell(value[0], column) + more if value else "-"
+        count_text = f" +{len(value) - 1}" if len(value) > 1 else ""
+        return cell(value[0], column) + count_text if value else "-"
     if value is None:
         return "-"
     if isinstance(value, str):

@@ -42,8 +42,8 @@ def intervals_of(item: Histograms, schema: Schema) -> list[tuple[str, Interval]]
     named_intervals = list[tuple[str, Interval]]()
     for counts, keys, values in zip(fine_counts, item.key_rows(), item.measures(), strict=True):
         name = ", ".join(cell(value, columns[key]) for key, value in keys.items())
-        most = max((int(values[column]) for column in maxima), default=sys.maxsize)
-        named_intervals.append((name, Interval(item.time, item.seconds, counts, most)))
+        maximum = max((int(values[column]) for column in maxima), default=sys.maxsize)
+        named_intervals.append((name, Interval(item.time, item.seconds, counts, maximum)))
     return named_intervals
 
 
@@ -58,7 +58,7 @@ def _spread(counts: Array) -> Array:
 def merge(intervals: Sequence[Interval], limit: int) -> list[Interval]:
     """Add up neighbours, so that there are at most ``limit`` intervals."""
     step = math.ceil(len(intervals) / limit) if intervals else 1
-    groups = [intervals[at : at + step] for at in range(0, len(intervals), step)]
+    groups = [intervals[index : index + step] for index in range(0, len(intervals), step)]
     return [
         Interval(
             group[-1].end,
@@ -83,14 +83,16 @@ def position(value: int) -> float:
     return bucket + (value - low + 0.5) / (high - low)
 
 
-def strength(count: int, most: int) -> float:
-    """Return how strong the colour of a count from 1 to ``most`` is, from 0 to 1: by its logarithm."""
-    return math.log(count) / math.log(most) if most > 1 else 1.0
+def strength(count: int, maximum: int) -> float:
+    """Return how strong the colour of a count from 1 to ``maximum`` is, from 0 to 1: by its logarithm."""
+    return math.log(count) / math.log(maximum) if maximum > 1 else 1.0
 
 
 def colour(share: float) -> str:
     """Return the colour of a strength from 0 (pale) to 1 (dark)."""
-    at = min(max(share, 0.0), 1.0) * (len(_STOPS) - 1)
-    low = min(int(at), len(_STOPS) - 2)
-    mixed = (round(a + (b - a) * (at - low)) for a, b in zip(_STOPS[low], _STOPS[low + 1], strict=True))
-    return "#" + "".join(f"{part:02x}" for part in mixed)
+    position = min(max(share, 0.0), 1.0) * (len(_STOPS) - 1)
+    low = min(int(position), len(_STOPS) - 2)
+    components = (
+        round(a + (b - a) * (position - low)) for a, b in zip(_STOPS[low], _STOPS[low + 1], strict=True)
+    )
+    return "#" + "".join(f"{part:02x}" for part in components)

@@ -49,8 +49,8 @@ def document(title: str, parts: Sequence[str], bottom: int, notes: Sequence[str]
         tag("text", " ", id="details", x=LEFT, y=42),
         *(parts or [tag("text", "nothing seen", x=LEFT, y=ABOVE)]),
         *(
-            tag("text", text_of(note), class_="note", x=LEFT, y=bottom + 16 * at)
-            for at, note in enumerate(notes)
+            tag("text", text_of(note), class_="note", x=LEFT, y=bottom + 16 * index)
+            for index, note in enumerate(notes)
         ),
         f"<script><![CDATA[{SCRIPT}]]></script>",
     ]
@@ -71,9 +71,9 @@ def time_axis(times: tuple[float, float], y: int, width: float = SHOWN) -> Itera
         yield tag("text", text_of(label), class_="middle", x=number(x), y=y + 15)
 
 
-def counts_legend(most: int, y: int) -> Iterator[str]:
-    """Explain the colours of counts up to ``most``."""
+def counts_legend(maximum: int, y: int) -> Iterator[str]:
+    """Explain the colours of counts up to ``maximum``."""
     yield tag("text", "1", class_="end", x=LEFT + 10, y=y)
-    for at in range(24):
-        yield tag("rect", x=LEFT + 16 + at * 10, y=y - 9, width=10, height=10, fill=colour(at / 23))
-    yield tag("text", f"{most} in a cell", x=LEFT + 16 + 246, y=y)
+    for index in range(24):
+        yield tag("rect", x=LEFT + 16 + index * 10, y=y - 9, width=10, height=10, fill=colour(index / 23))
+    yield tag("text", f"{maximum} in a cell", x=LEFT + 16 + 246, y=y)

@@ -74,13 +74,13 @@ class HeatLinesSink:
         widest = max(display_width(name) for name, _ in intervals)
         if self._first <= first and last <= self._last and widest <= self._widest:
             return
-        known = (self._first, self._last) if self._last else (first, last)
-        self._first = max(min(first - _MARGIN, known[0]) // 8 * 8, 0)
-        self._last = min(-(-max(last + _MARGIN, known[1]) // 8) * 8, BUCKETS)
+        current_bounds = (self._first, self._last) if self._last else (first, last)
+        self._first = max(min(first - _MARGIN, current_bounds[0]) // 8 * 8, 0)
+        self._last = min(-(-max(last + _MARGIN, current_bounds[1]) // 8) * 8, BUCKETS)
         self._widest = max(widest, self._widest)
-        room = max(shutil.get_terminal_size().columns - _BESIDE - self._widest, 16)
+        columns = max(shutil.get_terminal_size().columns - _BESIDE - self._widest, 16)
         self._step = next(
-            step for step in (1, 2, 4, 8) if step == 8 or (self._last - self._first) / step <= room
+            step for step in (1, 2, 4, 8) if step == 8 or (self._last - self._first) / step <= columns
         )
         axis = ""
         for bucket in range(self._first, self._last, 8):
@@ -113,8 +113,8 @@ class HeatLinesSink:
 
     def _shaded(self, counts: Array) -> str:
         """Return a character for each count: a blank for none alone."""
-        most, levels = int(counts.max(initial=0)), len(self._shades) - 1
+        maximum, levels = int(counts.max(initial=0)), len(self._shades) - 1
         return "".join(
-            self._shades[1 + round(strength(count, most) * (levels - 1)) if count else 0]
+            self._shades[1 + round(strength(count, maximum) * (levels - 1)) if count else 0]
             for count in counts.tolist()
         )

@@ -94,26 +94,28 @@ class HeatMapSink(PictureSink):
         for panel in panels:
             parts += _panel_parts(panel, schema.counters[0], schema.output, (begin, end), y)
             y += round(panel.height) + 74
-        whole = sum(panel.count for panel in panels)
-        title = f"{schema.tracer}: {schema.output.label}, {whole} {schema.counters[0].name}"
-        return document(title, parts, y, notes, total=whole)
+        total = sum(panel.count for panel in panels)
+        title = f"{schema.tracer}: {schema.output.label}, {total} {schema.counters[0].name}"
+        return document(title, parts, y, notes, total=total)
 
     def _panel(self, name: str) -> Panel:
         """Return the panel of a key: an interval in which it has nothing is empty."""
         interval_by_end = {interval.end: interval for interval in self._keys[name]}
         empty = np.zeros_like(self._keys[name][0].counts)
-        every = [interval_by_end.get(end) or Interval(end, seconds, empty, 0) for end, seconds in self._ends]
-        merged = merge(every, _COLUMNS_MAX)
-        first, last = used(np.sum([one.counts for one in merged], axis=0))
+        all_intervals = [
+            interval_by_end.get(end) or Interval(end, seconds, empty, 0) for end, seconds in self._ends
+        ]
+        merged = merge(all_intervals, _COLUMNS_MAX)
+        first, last = used(np.sum([merged_interval.counts for merged_interval in merged], axis=0))
         step = next(step for step in (1, 2, 4, 8) if step == 8 or (last - first) // step < _ROWS_MAX)
         return Panel(name, tuple(merged), first // step * step, last, step)
 
 
-def span(ends: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def span(times: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the begin and the end of intervals, which are given by their ends and lengths."""
-    if not ends:
+    if not times:
         return 0.0, 1.0
-    return ends[0][0] - ends[0][1], ends[-1][0]
+    return times[0][0] - times[0][1], times[-1][0]
 
 
 def _panel_parts(
@@ -124,7 +126,7 @@ def _panel_parts(
     yield tag("text", text_of(heading), class_="panel", x=LEFT, y=y)
     top = y + 10
     groups = [_rows(panel, interval.counts) for interval in panel.intervals]
-    most = max((int(group.max(initial=0)) for group in groups), default=0)
+    maximum = max((int(group.max(initial=0)) for group in groups), default=0)
     yield tag("rect", class_="plot", x=LEFT, y=top, width=SHOWN, height=number(panel.height))
     yield from _value_axis(panel, output, top)
     pixels = SHOWN / (times[1] - times[0])
@@ -151,7 +153,7 @@ def _panel_parts(
                 y=number(top + panel.height - (row + 1) * panel.row_height),
                 width=number(max(width - 0.3, 0.5)),
                 height=number(max(panel.row_height - 0.3, 0.5)),
-                fill=colour(strength(count, most)),
+                fill=colour(strength(count, maximum)),
                 data_n=count,
             )
         if group.any():
@@ -164,10 +166,10 @@ def _panel_parts(
             yield tag("path", class_="line", d=path, stroke=_LINES[share])
     bottom = top + round(panel.height)
     yield from time_axis(times, bottom)
-    yield from counts_legend(most, bottom + 34)
-    for at, share in enumerate(SHARES):
+    yield from counts_legend(maximum, bottom + 34)
+    for index, share in enumerate(SHARES):
         column = output.percentiles[share]
-        x_text = LEFT + 420 + at * 90
+        x_text = LEFT + 420 + index * 90
         yield tag("rect", x=x_text, y=bottom + 28, width=18, height=3, fill=_LINES[share])
         yield tag("text", text_of(column.header.lower()), x=x_text + 24, y=bottom + 34)
 
@@ -183,12 +185,12 @@ def _rows(panel: Panel, counts: Array) -> Array:
 
 def _value_axis(panel: Panel, output: Histogram, top: int) -> Iterator[str]:
     """Label the powers of two, as many as there is room for."""
-    room = 0.0
+    next_y = 0.0
     for bucket in range(-(-panel.first // 8) * 8, panel.last + 8, 8):
         y = top + panel.height - (bucket - panel.first) / panel.step * panel.row_height
-        if y < top - 1 or (room and room - y < 13):
+        if y < top - 1 or (next_y and next_y - y < 13):
             continue
-        room = y
+        next_y = y
         label = format_bound(bounds(bucket)[0], output.unit) if bucket < 496 else ""
         yield tag("text", text_of(label), class_="end", x=LEFT - 6, y=number(y + 4))
         yield tag("path", class_="grid", d=f"M{LEFT} {number(y)}H{LEFT + SHOWN}")

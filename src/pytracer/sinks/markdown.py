@@ -46,8 +46,8 @@ class MarkdownSink:
             self._rows((time, self._cells(row)) for time, row in zip(times, item.value_rows(), strict=True))
             self._in_table = True
         else:
-            when = clock(item.time) if item.kind == "row" else "whole run"
-            self._paragraph(f"{when}, {item.seconds:.1f} s")
+            title = clock(item.time) if item.kind == "row" else "whole run"
+            self._paragraph(f"{title}, {item.seconds:.1f} s")
             if isinstance(item, Histograms):
                 self._histograms(item)
             else:
@@ -75,7 +75,8 @@ class MarkdownSink:
         for counts, keys, values in zip(item.counts.tolist(), item.key_rows(), item.measures(), strict=True):
             name = ", ".join(cell(value, columns[key]) for key, value in keys.items())
             measures = [
-                f"{columns[key].header.lower()} {cell(one, columns[key])}" for key, one in values.items()
+                f"{columns[key].header.lower()} {cell(key_value, columns[key])}"
+                for key, key_value in values.items()
             ]
             text = f"{sum(counts)} {item.counter}, {output.label}; {', '.join(measures)}"
             self._paragraph(f"{name}: {text}" if name else text)
@@ -83,7 +84,12 @@ class MarkdownSink:
             self._rule([False] * 3)
             for slot, count in enumerate(counts):
                 if count:
-                    self._write([*(format_bound(one, output.unit) for one in power_bounds(slot)), str(count)])
+                    self._write(
+                        [
+                            *(format_bound(key_value, output.unit) for key_value in power_bounds(slot)),
+                            str(count),
+                        ]
+                    )
             self._stream.write("\n")
 
     def _head(self, names: Sequence[str], columns: Sequence[Column]) -> None:

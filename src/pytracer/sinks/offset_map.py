@@ -60,15 +60,15 @@ class OffsetMapSink(PictureSink):
     def draw(self, schema: Schema) -> str:
         """See :class:`~pytracer.sinks.picture_sink.PictureSink`."""
         column, parts = schema.counters[0], self._parts
-        whole = sum(parts.counts.values())
-        title = f"{schema.tracer}: {cell(whole, column)} {column.header.lower()} by part of a second"
+        total = sum(parts.counts.values())
+        title = f"{schema.tracer}: {cell(total, column)} {column.header.lower()} by part of a second"
         cells = list(self._cells(column)) if parts.counts else []
         bottom = ABOVE + ROWS * _ROW_HEIGHT + 60
-        return document(title, cells, bottom, self.notes, total=whole)
+        return document(title, cells, bottom, self.notes, total=total)
 
     def _cells(self, column: Column) -> Iterator[str]:
         parts = self._parts
-        most = max(parts.counts.values())
+        maximum = max(parts.counts.values())
         seconds = parts.last - parts.first + 1
         width = min(SHOWN / seconds, _WIDEST)
         bottom = ABOVE + ROWS * _ROW_HEIGHT
@@ -77,20 +77,20 @@ class OffsetMapSink(PictureSink):
         )
         for (second, part), count in sorted(parts.counts.items()):
             if count:
-                when = f"{clock(second)}.{part * 1000 // ROWS:03}"
+                time_text = f"{clock(second)}.{part * 1000 // ROWS:03}"
                 yield tag(
                     "rect",
-                    tag("title", text_of(f"{when}: {cell(count, column)} {column.header.lower()}")),
+                    tag("title", text_of(f"{time_text}: {cell(count, column)} {column.header.lower()}")),
                     class_="cell",
                     x=number(LEFT + (second - parts.first) * width),
                     y=bottom - (part + 1) * _ROW_HEIGHT,
                     width=number(max(width - 0.3, 0.5)),
                     height=_ROW_HEIGHT - 0.3,
-                    fill=colour(strength(count, most)),
+                    fill=colour(strength(count, maximum)),
                     data_n=count,
                 )
         for tick in range(0, 11, 2):
             y = bottom - tick * ROWS * _ROW_HEIGHT / 10
             yield tag("text", f"{tick * 100} ms", class_="end", x=LEFT - 6, y=number(y + 4))
         yield from time_axis((parts.first, parts.last + 1), bottom, width * seconds)
-        yield from counts_legend(most, bottom + 34)
+        yield from counts_legend(maximum, bottom + 34)

@@ -42,21 +42,21 @@ class PerfettoWriter:
         else:
             self._describe(number, _thread(track, name))
             if track.tid == track.pid:  # a process is called as its first thread
-                of = self._tracks.setdefault(f"process {track.pid}", len(self._tracks) + _FIRST)
-                self._describe(of, field(3, numbers((1, track.pid)) + string(6, name)))
+                process_id = self._tracks.setdefault(f"process {track.pid}", len(self._tracks) + _FIRST)
+                self._describe(process_id, field(3, numbers((1, track.pid)) + string(6, name)))
 
     def slice(self, track: Track, times: tuple[int, int], name: str, args: dict[str, Any], flow: int) -> None:
         """See :class:`~pytracer.sinks.timeline.TimelineWriter`."""
         begin, end = times
         number = self._number(track)
-        more = fixed(48, flow) if flow else b""
-        self._event(begin, _BEGIN, number, string(23, name) + _annotations(args) + more)
+        flow_field = fixed(48, flow) if flow else b""
+        self._event(begin, _BEGIN, number, string(23, name) + _annotations(args) + flow_field)
         self._event(end, _END, number)
 
     def instant(self, track: Track, time: int, name: str, args: dict[str, Any], flow: int = 0) -> None:
         """See :class:`~pytracer.sinks.timeline.TimelineWriter`."""
-        more = fixed(47, flow) if flow else b""
-        self._event(time, _INSTANT, self._number(track), string(23, name) + _annotations(args) + more)
+        flow_field = fixed(47, flow) if flow else b""
+        self._event(time, _INSTANT, self._number(track), string(23, name) + _annotations(args) + flow_field)
 
     def counter(self, name: str, column: Column, time: int, value: int) -> None:
         """See :class:`~pytracer.sinks.timeline.TimelineWriter`."""

@@ -45,8 +45,10 @@ def read_stacks(lines: Iterable[str], name: str) -> SavedStacks:
     return SavedStacks(Column("count", "what was counted", unit=Unit.COUNT), counts)
 
 
-def _refused(name: str, number: int, why: str) -> UsageError:
-    return UsageError(f"{name}:{number}: {why}", hint="write it by -f folded, or by -f json without INTERVAL")
+def _refused(name: str, number: int, reason: str) -> UsageError:
+    return UsageError(
+        f"{name}:{number}: {reason}", hint="write it by -f folded, or by -f json without INTERVAL"
+    )
 
 
 def _read_json(numbered_lines: list[tuple[int, str]], name: str) -> SavedStacks:

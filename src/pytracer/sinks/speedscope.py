@@ -39,10 +39,10 @@ def document(schema: Schema, samples: StackSamples) -> dict[str, Any]:
                 "name": f"{schema.tracer}: {column.name}",
                 "unit": _UNITS.get(column.unit, "none"),
                 "startValue": 0,
-                "endValue": sum(counts[at] for _, counts in ranked),
+                "endValue": sum(counts[index] for _, counts in ranked),
                 "samples": stacks,
-                "weights": [counts[at] for _, counts in ranked],
+                "weights": [counts[index] for _, counts in ranked],
             }
-            for at, column in enumerate(schema.counters)
+            for index, column in enumerate(schema.counters)
         ],
     }

@@ -67,8 +67,8 @@ class StackSamples:
 
     def _add(self, stack: Stack, counts: list[int]) -> None:
         totals = self._counts.setdefault(stack, [0] * len(counts))
-        for at, count in enumerate(counts):
-            totals[at] += count
+        for index, count in enumerate(counts):
+            totals[index] += count
 
 
 class StackSink:

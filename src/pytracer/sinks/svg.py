@@ -30,7 +30,7 @@ def number(value: float) -> str:
 
 def fitting(text: str, width: float, size: float) -> str:
     """Cut a label to a width; return "" if too little of it would be left."""
-    room = int(width / (size * CHARACTER))
-    if len(text) <= room:
+    max_length = int(width / (size * CHARACTER))
+    if len(text) <= max_length:
         return text
-    return text[: room - 2] + ".." if room > 4 else ""
+    return text[: max_length - 2] + ".." if max_length > 4 else ""

@@ -92,10 +92,10 @@ class TableSink:
         import shutil
 
         size = shutil.get_terminal_size()
-        room = max(size.lines - _TITLE_AND_PROMPT, 3)
-        if item.kind == "row" and len(lines) > room:
-            more = len(lines) - room
-            lines = [*lines[:room], f"... and {more} more lines; --top N, or a pipe, for a choice"]
+        height = max(size.lines - _TITLE_AND_PROMPT, 3)
+        if item.kind == "row" and len(lines) > height:
+            omitted = len(lines) - height
+            lines = [*lines[:height], f"... and {omitted} more lines; --top N, or a pipe, for a choice"]
         return [_cut(line, size.columns) for line in lines]
 
     def _lines(self, item: Snapshot | Histograms) -> list[str]:

@@ -147,8 +147,8 @@ class TimelineSink:
         """Return what a slice is called: events with several times, by which of them it is."""
         if len(self._times) == 1:
             return name
-        which = column.name.removesuffix("_ns")
-        return f"{name}: {which}" if self._name else which
+        stem = column.name.removesuffix("_ns")
+        return f"{name}: {stem}" if self._name else stem
 
     def _add_cause(self, begin: int, fields: dict[str, Any]) -> int:
         """Add the slice of the cause at its time; return the flow from there."""
@@ -191,9 +191,9 @@ class TimelineSink:
         time = nanoseconds_of(item.time)
         keys = [column.name for column in self._schema.keys]
         for row in item.value_rows():
-            of = " ".join(str(row[key]) for key in keys if row.get(key) is not None)
+            labels = " ".join(str(row[key]) for key in keys if row.get(key) is not None)
             for column in self._schema.values:
-                value, name = row.get(column.name), f"{of} {column.name}".strip()
+                value, name = row.get(column.name), f"{labels} {column.name}".strip()
                 if column.last or not isinstance(value, int):
                     continue
                 if len(self._counters) < _TRACKS_MAX:

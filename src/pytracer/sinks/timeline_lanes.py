@@ -76,34 +76,39 @@ class Pairs:
     ) -> Iterator[Found]:
         """Add an event; yield complete ones: the pair that it ends, or the event itself if it has no
         partner."""
-        place, _, event = probe.rpartition(":")
-        begins, ends = _BEGIN.fullmatch(event), _END.fullmatch(event)
-        if begins:
+        source, _, event = probe.rpartition(":")
+        begin_match, end_match = _BEGIN.fullmatch(event), _END.fullmatch(event)
+        if begin_match:
             if thread not in self._open and len(self._open) >= _THREADS_MAX:
-                yield from (alone for _, alone in self._open.pop(next(iter(self._open))))
-            waiting = self._open.setdefault(thread, [])
-            if len(waiting) >= _OPEN_MAX:
-                yield waiting.pop(0)[1]
-            pair_key = begins[1] + begins[3]
-            waiting.append((f"{place}:{pair_key}", Found(thread, time, f"{pair_key} {text}".strip(), args)))
+                yield from (unmatched for _, unmatched in self._open.pop(next(iter(self._open))))
+            open_slices = self._open.setdefault(thread, [])
+            if len(open_slices) >= _OPEN_MAX:
+                yield open_slices.pop(0)[1]
+            pair_key = begin_match[1] + begin_match[3]
+            open_slices.append(
+                (f"{source}:{pair_key}", Found(thread, time, f"{pair_key} {text}".strip(), args))
+            )
             return
-        waiting = self._open.get(thread, [])
-        wanted = f"{place}:{ends[1]}{ends[3]}" if ends else ""
-        at = next((at for at in range(len(waiting) - 1, -1, -1) if waiting[at][0] == wanted), None)
-        if at is None:
+        open_slices = self._open.get(thread, [])
+        end_name = f"{source}:{end_match[1]}{end_match[3]}" if end_match else ""
+        index = next(
+            (index for index in range(len(open_slices) - 1, -1, -1) if open_slices[index][0] == end_name),
+            None,
+        )
+        if index is None:
             yield Found(thread, time, f"{event} {text}".strip(), args)
             return
-        for _, alone in waiting[at + 1 :]:
-            yield alone
-        begin_row = waiting[at][1]
-        del waiting[at:]
-        if not waiting:
+        for _, unmatched in open_slices[index + 1 :]:
+            yield unmatched
+        begin_row = open_slices[index][1]
+        del open_slices[index:]
+        if not open_slices:
             del self._open[thread]
-        more = {f"end_{key}": value for key, value in args.items() if begin_row.args.get(key) != value}
-        yield Found(begin_row.thread, begin_row.time, begin_row.name, begin_row.args | more, time)
+        end_args = {f"end_{key}": value for key, value in args.items() if begin_row.args.get(key) != value}
+        yield Found(begin_row.thread, begin_row.time, begin_row.name, begin_row.args | end_args, time)
 
     def rest(self) -> Iterator[Found]:
         """Yield events that have begun and not ended."""
-        for waiting in self._open.values():
-            yield from (begin_row for _, begin_row in waiting)
+        for open_slices in self._open.values():
+            yield from (begin_row for _, begin_row in open_slices)
         self._open.clear()

@@ -18,11 +18,11 @@ from pytracer.web.runs import Run
 ROWS = 300  # that are sent, at most: the page shows no more
 
 
-def describe_run(run: Run, place: int | None = None) -> dict[str, Any]:
+def describe_run(run: Run, index: int | None = None) -> dict[str, Any]:
     """Return what the page shows of a run at a place in time: the number of an interval, or of the first
     event that is shown. None is the newest, WHOLE_RUN all intervals, added up."""
     view = run.view
-    shown: dict[str, Any] = {
+    document: dict[str, Any] = {
         "run": run.number,
         "command": f"pytracer {shlex.join(run.words)}",
         "summary": run.request.tracer.summary,
@@ -35,22 +35,22 @@ def describe_run(run: Run, place: int | None = None) -> dict[str, Any]:
         "total": 0,
     }
     if view is None:
-        return shown
-    with _at(view, place) as first:
-        return shown | describe_rows(view, first)
+        return document
+    with _at(view, index) as first:
+        return document | describe_rows(view, first)
 
 
 @contextlib.contextmanager
-def _at(view: View, place: int | None) -> Iterator[int]:
+def _at(view: View, index: int | None) -> Iterator[int]:
     """Show a place in time while the context lasts. Yields the number of the first row that is sent."""
     with view.unchanged():
         if isinstance(view, TableView):
-            with view.at(place):
+            with view.at(index):
                 yield 0
             return
         assert isinstance(view, EventsView)
         last = max(len(view) - ROWS, 0)
-        yield last if place is None or place == WHOLE_RUN else min(max(place - view.dropped, 0), last)
+        yield last if index is None or index == WHOLE_RUN else min(max(index - view.dropped, 0), last)
 
 
 def describe_rows(view: View, first: int) -> dict[str, Any]:
@@ -82,15 +82,21 @@ def describe_rows(view: View, first: int) -> dict[str, Any]:
 
 
 def _places(view: View, first: int) -> dict[str, Any]:
-    """Describe the time of the rows (``at``), and the available times: from ``oldest`` to ``newest``."""
+    """Describe the time of the rows (``index``), and the available times: from ``oldest`` to ``newest``."""
     if isinstance(view, TableView):
-        at = "all" if view.shows_whole_run else view.place
-        kept, whole = view.kept, view.has_whole_run
-        return {"at": at, "oldest": kept.start, "newest": kept.stop - 1, "step": 1, "whole": whole}
+        index = "all" if view.shows_whole_run else view.place
+        row_counts, has_whole_run = view.kept, view.has_whole_run
+        return {
+            "at": index,
+            "oldest": row_counts.start,
+            "newest": row_counts.stop - 1,
+            "step": 1,
+            "whole": has_whole_run,
+        }
     assert isinstance(view, EventsView)
     newest = view.dropped + max(len(view) - ROWS, 0)
-    at = view.dropped + first
-    return {"at": at, "oldest": view.dropped, "newest": newest, "step": ROWS, "whole": False}
+    index = view.dropped + first
+    return {"at": index, "oldest": view.dropped, "newest": newest, "step": ROWS, "whole": False}
 
 
 def _sort_key(value: Any) -> float | None:
@@ -98,14 +104,14 @@ def _sort_key(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def describe_row(run: Run, place: int | None, number: int, keys: Any) -> dict[str, Any]:
+def describe_row(run: Run, index: int | None, number: int, keys: Any) -> dict[str, Any]:
     """Return everything about a row of those that are shown at a place, and what can be started to look
     closer at it. ``keys`` are the texts of its keys: rows of the whole run move. Raises HttpError."""
     view = run.view
     if view is None:
         raise HttpError(404, "the run has no rows")
-    with _at(view, place) as first:
-        if place == WHOLE_RUN:
+    with _at(view, index) as first:
+        if index == WHOLE_RUN:
             columns = [column for column in view.schema.keys if not column.wide]
             rows = view.cells(first, ROWS, columns)
             if rows[number : number + 1] != [keys]:
@@ -128,7 +134,7 @@ def describe_row(run: Run, place: int | None, number: int, keys: Any) -> dict[st
                 "sent": {
                     "tracer": choice.tracer,
                     "options": choice.options,
-                    "filters": {which.value: values for which, values in choice.filters.items()},
+                    "filters": {key.value: values for key, values in choice.filters.items()},
                 },
             }
             for purpose, choices in closer.items()

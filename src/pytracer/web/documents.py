@@ -25,8 +25,8 @@ PREFIX = "/document/"
 def _policy() -> str:
     """Return the policy: scripts are named by their digests."""
     scripts = (EXPLAIN_SCRIPT, FLAMEGRAPH_SCRIPT, HEATMAP_SCRIPT)
-    digests = (base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts)
-    allowed = " ".join(f"'sha256-{one}'" for one in digests)
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{script}'" for script in digests)
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'self'; sandbox allow-scripts"
@@ -46,7 +46,7 @@ class Documents:
         name = secrets.token_urlsafe(24)
         self._waiting[name] = time.monotonic(), content, kind
         while len(self._waiting) > 1 and (
-            len(self._waiting) > _KEPT or sum(len(one[1]) for one in self._waiting.values()) > _BYTES
+            len(self._waiting) > _KEPT or sum(len(entry[1]) for entry in self._waiting.values()) > _BYTES
         ):
             self._waiting.popitem(last=False)
         return PREFIX + name

@@ -45,7 +45,7 @@ class Guard:
         """Accept requests for the page's own address."""
         host = f"[{address}]" if ":" in address else address
         self.hosts = frozenset({f"{host}:{port}", f"localhost:{port}"})
-        self.origins = frozenset(f"http://{one}" for one in self.hosts)
+        self.origins = frozenset(f"http://{allowed_host}" for allowed_host in self.hosts)
         self.url = f"http://{host}:{port}/"
         self.token = secrets.token_urlsafe(32)
 
@@ -61,6 +61,6 @@ class Guard:
 
     def check_token(self, request: HttpRequest) -> None:
         """Check the token, which comes in a header alone. Raises HttpError."""
-        given = request.headers.get(TOKEN_HEADER, "")
-        if not hmac.compare_digest(given.encode(), self.token.encode()):
+        token = request.headers.get(TOKEN_HEADER, "")
+        if not hmac.compare_digest(token.encode(), self.token.encode()):
             raise HttpError(401, "the token is missing or wrong", "open the address that pytracer printed")

@@ -125,11 +125,11 @@ async def _read(reader: asyncio.StreamReader) -> HttpRequest:
     first, *lines = head[:-4].split(b"\r\n")
     line = _LINE.fullmatch(first)
     if line is None:
-        known = first.partition(b" ")[0].isalpha() and first.endswith((b"HTTP/1.1", b"HTTP/1.0"))
-        raise HttpError(405 if known else 400, "GET or POST is wanted")
+        is_http = first.partition(b" ")[0].isalpha() and first.endswith((b"HTTP/1.1", b"HTTP/1.0"))
+        raise HttpError(405 if is_http else 400, "GET or POST is wanted")
     headers = dict[str, str]()
-    for one in lines:
-        field = _FIELD.fullmatch(one)
+    for header in lines:
+        field = _FIELD.fullmatch(header)
         if field is None:
             raise HttpError(400, "a header is wrong")
         name = field[1].decode().lower()

@@ -75,28 +75,36 @@ class Routes:
         """Return True if the response is streamed: then it is :meth:`stream`."""
         return (request.method, request.path) == ("GET", "/api/stream")
 
-    async def stream(self, request: HttpRequest, gone: asyncio.Future[bytes]) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, request: HttpRequest, closed: asyncio.Future[bytes]
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the list of runs, and the rows of the chosen one, whenever they are others, until the client
-        is ``gone``. What it does not read is not made."""
+        is ``closed``. What it does not read is not made."""
         self._guard.check_source(request)
         self._guard.check_token(request)
-        number, place = _number(request.query.get("run", "0")), _place(request.query.get("at", ""))
+        number, index = _number(request.query.get("run", "0")), _place(request.query.get("at", ""))
         before: object = None
-        sent: object = None
+        last_sent: object = None
         idle = 0.0
-        while not gone.done():
+        while not closed.done():
             run = self._runs.find(number)
-            summaries = [one.summary() for one in self._runs]
-            now = [{**one, "seconds": 0} for one in summaries], run.revision if run else None
-            if now != before or idle >= _ALIVE or any(one["state"] == "running" for one in summaries):
+            summaries = [active_run.summary() for active_run in self._runs]
+            now = [{**active_run, "seconds": 0} for active_run in summaries], run.revision if run else None
+            if (
+                now != before
+                or idle >= _ALIVE
+                or any(active_run["state"] == "running" for active_run in summaries)
+            ):
                 changed = now != before
-                shown = None
+                last_shown = None
                 if run is not None and changed:
-                    shown = await asyncio.to_thread(describe_run, run, place)
-                    shown, sent = None if shown == sent else shown, shown
-                yield b"data: " + json.dumps({"runs": summaries, "shown": shown}).encode("ascii") + b"\n\n"
+                    last_shown = await asyncio.to_thread(describe_run, run, index)
+                    last_shown, last_sent = None if last_shown == last_sent else last_shown, last_shown
+                yield (
+                    b"data: " + json.dumps({"runs": summaries, "shown": last_shown}).encode("ascii") + b"\n\n"
+                )
                 before, idle = now, 0.0
-            await asyncio.wait((gone,), timeout=_PERIOD)
+            await asyncio.wait((closed,), timeout=_PERIOD)
             idle += _PERIOD
 
     async def _tracers(self, _request: HttpRequest) -> Response:
@@ -104,8 +112,8 @@ class Routes:
         return json_response({"tracers": tracers, "commands": self._allow_commands})
 
     async def _start(self, request: HttpRequest) -> Response:
-        made, words = await self._made(request)
-        return json_response({"run": self._runs.start(made, words).number})
+        new_request, words = await self._made(request)
+        return json_response({"run": self._runs.start(new_request, words).number})
 
     async def _made(self, request: HttpRequest) -> tuple[Any, tuple[str, ...]]:
         return await asyncio.to_thread(make_request, request.document(), allow_commands=self._allow_commands)
@@ -120,9 +128,9 @@ class Routes:
 
     async def _row(self, request: HttpRequest) -> Response:
         document = request.document()
-        run, place = self._run(request), _place(document.get("at", ""))
+        run, index = self._run(request), _place(document.get("at", ""))
         number, keys = _number(document.get("row", 0)), document.get("keys")
-        return json_response(await asyncio.to_thread(describe_row, run, place, number, keys))
+        return json_response(await asyncio.to_thread(describe_row, run, index, number, keys))
 
     async def _picture(self, request: HttpRequest) -> Response:
         picture = self._run(request).picture
@@ -136,11 +144,11 @@ class Routes:
         return json_response({"path": path, "name": picture.name, "width": width, "height": height})
 
     async def _explain(self, request: HttpRequest) -> Response:
-        made, words = await self._made(request)
+        new_request, words = await self._made(request)
         if self._explaining.locked():
             raise HttpError(409, "a tracer is being explained already")
         async with self._explaining:
-            text = await asyncio.to_thread(_explained, made, words)
+            text = await asyncio.to_thread(_explained, new_request, words)
         return json_response({"path": self._documents.add(text, HTML), "name": "explain"})
 
     def _run(self, request: HttpRequest) -> Run:

@@ -82,13 +82,13 @@ class Run:
     def _work(self) -> None:
         try:
             with (
-                Path(os.devnull).open("wb") as nowhere,  # for what a command prints
+                Path(os.devnull).open("wb") as discarded_output,  # for what a command prints
                 Trace(
                     self.request,
                     RunningKernel,
                     events=self._loop,
                     warn=self._warn,
-                    output=(nowhere.fileno(), nowhere.fileno()),
+                    output=(discarded_output.fileno(), discarded_output.fileno()),
                     poll_pause=_NAP,
                 ) as trace,
             ):
@@ -151,10 +151,10 @@ class Runs:
             for run in list(self._runs.values()):
                 if len(self._runs) >= KEPT_MAX and run.is_over:
                     del self._runs[run.number]
-            made = Run(next(self._numbers), request, words)
-            self._runs[made.number] = made
-        made.start()
-        return made
+            new_run = Run(next(self._numbers), request, words)
+            self._runs[new_run.number] = new_run
+        new_run.start()
+        return new_run
 
     def find(self, number: int) -> Run | None:
         """Return a run by its number."""

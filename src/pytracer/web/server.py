@@ -26,19 +26,19 @@ class Server:
     """Serves the page until it is stopped."""
 
     def __init__(
-        self, address: tuple[str, int], runs: Runs, *, allow_commands: bool, say: Callable[[str], None]
+        self, address: tuple[str, int], runs: Runs, *, allow_commands: bool, log: Callable[[str], None]
     ) -> None:
-        """Serve the page; ``say`` gets a line for the user once it is there."""
-        self._address, self._runs, self._allow_commands, self._say = address, runs, allow_commands, say
+        """Serve the page; ``log`` gets a line for the user once it is there."""
+        self._address, self._runs, self._allow_commands, self._log = address, runs, allow_commands, log
         self._clients = self._streams = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._routes: Routes | None = None
 
-    async def serve(self, started: Callable[[Guard], None] = lambda _: None) -> None:
+    async def serve(self, on_start: Callable[[Guard], None] = lambda _: None) -> None:
         """Serve until SIGINT, SIGTERM or SIGHUP. Raises PytracerError if the address cannot be had."""
-        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        loop, has_stopped = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stopped.set)
+            loop.add_signal_handler(number, has_stopped.set)
         try:
             server = await asyncio.start_server(self._accept, *self._address, limit=HEAD_MAX, backlog=64)
         except OSError as error:
@@ -48,8 +48,8 @@ class Server:
         async with server:
             guard = Guard(*server.sockets[0].getsockname()[:2])
             self._routes = Routes(guard, self._runs, allow_commands=self._allow_commands)
-            started(guard)
-            await stopped.wait()
+            on_start(guard)
+            await has_stopped.wait()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -89,7 +89,7 @@ class Server:
         except OSError:
             raise
         except Exception as error:  # a defect ends this answer, not the page
-            self._say(f"warning: {type(error).__name__}: {error}")
+            self._log(f"warning: {type(error).__name__}: {error}")
             response = refused(HttpError(500, "this is a defect of pytracer"))
         await self._send(writer, response)
 
@@ -112,15 +112,15 @@ class Server:
         if self._streams >= STREAMS_MAX:
             raise HttpError(503, "too many pages are open")
         self._streams += 1
-        gone = asyncio.ensure_future(reader.read(1))  # a client has nothing more to say, but that it goes
-        gone.add_done_callback(lambda read: read.cancelled() or read.exception())  # however it goes
+        closed = asyncio.ensure_future(reader.read(1))  # a client has nothing more to say, but that it goes
+        closed.add_done_callback(lambda future: future.cancelled() or future.exception())  # however it goes
         try:
-            async with contextlib.aclosing(self._routes.stream(request, gone)) as stream:
-                begun = Response(b"", "text/event-stream").head()
+            async with contextlib.aclosing(self._routes.stream(request, closed)) as stream:
+                head = Response(b"", "text/event-stream").head()
                 async for piece in stream:  # before the first one, a refusal is still an answer
-                    writer.write(begun + piece)
-                    begun = b""
+                    writer.write(head + piece)
+                    head = b""
                     await asyncio.wait_for(writer.drain(), WRITE_MAX)
         finally:
             self._streams -= 1
-            gone.cancel()
+            closed.cancel()

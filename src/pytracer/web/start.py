@@ -52,7 +52,7 @@ def _describe(tracer: Tracer) -> dict[str, Any]:
             for option in tracer.options
             if not isinstance(option, SeccompProfile) and option.name not in left_out
         ],
-        "filters": [which.value for which in tracer.filters],
+        "filters": [filter_.value for filter_ in tracer.filters],
         "notes": list(tracer.notes),
         "intervals": not all(isinstance(output, Stream) for output in tracer.outputs),
     }
@@ -82,21 +82,23 @@ def _changes(tracer: Tracer) -> bool:
     return isinstance(tracer.arguments, Injection)
 
 
-def make_request(sent: Mapping[str, Any], *, allow_commands: bool) -> tuple[Request, tuple[str, ...]]:
+def make_request(document: Mapping[str, Any], *, allow_commands: bool) -> tuple[Request, tuple[str, ...]]:
     """Return the request that was sent, and the words of a command line that makes the same one.
 
     Raises PytracerError: for what is wrong, and NotPermittedError for commands that are not allowed.
     """
-    for name in sent:
+    for name in document:
         if name not in _FIELDS:
             raise UsageError(f"there is no field {name!r}")
-    tracer = registry.get(_text(sent, "tracer"))
-    arguments = _texts(sent.get("arguments", []), "arguments")
-    options, filters = _mapping(sent, "options"), _mapping(sent, "filters")
-    command = _split(_text(sent, "command"))
+    tracer = registry.get(_text(document, "tracer"))
+    arguments = _texts(document.get("arguments", []), "arguments")
+    options, filters = _mapping(document, "options"), _mapping(document, "filters")
+    command = _split(_text(document, "command"))
     if not allow_commands and (command or _changes(tracer)):
-        what = f"{tracer.name} changes what it traces" if _changes(tracer) else "the page starts no commands"
-        raise NotPermittedError(what, hint="pytracer serve --allow-commands")
+        reason = (
+            f"{tracer.name} changes what it traces" if _changes(tracer) else "the page starts no commands"
+        )
+        raise NotPermittedError(reason, hint="pytracer serve --allow-commands")
     offered = {option["name"] for option in _describe(tracer)["options"]}
     for name in options:
         if name not in offered:
@@ -111,8 +113,8 @@ def make_request(sent: Mapping[str, Any], *, allow_commands: bool) -> tuple[Requ
         options=values,
         filters=named,
         command=command,
-        interval=_seconds(sent, "interval"),
-        duration=_seconds(sent, "duration") or tracer.duration,
+        interval=_seconds(document, "interval"),
+        duration=_seconds(document, "duration") or tracer.duration,
     )
     words = (*_words(tracer, arguments, values, named, request), *(["--", *command] if command else []))
     output = output_of(request)
@@ -136,18 +138,18 @@ def _words(
             yield f"--{name}"
         elif value not in (False, None):
             yield from (f"--{name}", str(value))
-    for which, values in filters.items():
+    for filter_, values in filters.items():
         for value in values:
-            yield from (f"--{which.value}", value)
+            yield from (f"--{filter_.value}", value)
     if request.duration is not None and request.duration != tracer.duration:
         yield from ("-d", f"{request.duration:g}")
 
 
 def _filter(tracer: Tracer, name: str) -> Filter:
-    which = _FILTERS.get(name)
-    if which is None or which not in tracer.filters:
+    filter_ = _FILTERS.get(name)
+    if filter_ is None or filter_ not in tracer.filters:
         raise UsageError(f"{tracer.name} has no filter {name!r}")
-    return which
+    return filter_
 
 
 def _value(name: str, value: object) -> object:
@@ -159,8 +161,8 @@ def _value(name: str, value: object) -> object:
     raise UsageError(f"{name}: text, true or false is wanted")
 
 
-def _text(sent: Mapping[str, Any], name: str) -> str:
-    value = sent.get(name, "")
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name, "")
     if not isinstance(value, str) or "\0" in value:
         raise UsageError(f"{name} has to be text")
     return value
@@ -181,15 +183,15 @@ def _texts(values: Any, name: str) -> list[str]:
     return [_text({name: value}, name) for value in values]
 
 
-def _mapping(sent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = sent.get(name, {})
+def _mapping(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = document.get(name, {})
     if not isinstance(value, dict) or len(value) > _VALUES:
         raise UsageError(f"{name} has to be an object")
     return value
 
 
-def _seconds(sent: Mapping[str, Any], name: str) -> float | None:
-    text = _text(sent, name)
+def _seconds(document: Mapping[str, Any], name: str) -> float | None:
+    text = _text(document, name)
     try:
         return units.seconds(text) if text else None
     except ValueError as error:

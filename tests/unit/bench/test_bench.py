@@ -75,10 +75,10 @@ def test_the_page_is_of_what_is_kept():
 
 def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measured(monkeypatch):
     def gone():
-        return work("calls", "1", under=(find("no-such-tracer"),))
+        return work("calls", "1", prefix=(find("no-such-tracer"),))
 
     def fails():
-        return work("calls", "1", under=("false",))
+        return work("calls", "1", prefix=("false",))
 
     present = cost.Peer("with", "somebody", lambda: 3.0, 2)
     peers = (cost.Peer("without", "nobody", gone), cost.Peer("broken", "nobody", fails), present)
@@ -95,7 +95,7 @@ def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measu
 def test_sizes_that_cannot_be_had_end_their_kind_alone(monkeypatch):
     def some(most):
         yield "a process", 1, 2.5, "ns"
-        work("processes", "1", under=("false",))
+        work("processes", "1", prefix=("false",))
 
     monkeypatch.setattr(sizes, "events", some)
     monkeypatch.setattr(sizes, "keys", lambda most: iter([("a key", most, 1.0, "ns")]))

@@ -138,42 +138,42 @@ def test_environment_passed_on():
 
 @pytest.mark.parametrize("status", [0, 7, 124, 125, 126, 137])
 def test_the_commands_status_is_passed_through(status):
-    assert console.judge("", status=status, started=True) == console.Verdict(status)
+    assert console.judge("", status=status, has_started=True) == console.Verdict(status)
 
 
 def test_a_panic_is_126_and_tried_again_only_before_the_command():
-    early = console.judge(PANIC, status=None, started=False)
-    late = console.judge(PANIC, status=None, started=True)
+    early = console.judge(PANIC, status=None, has_started=False)
+    late = console.judge(PANIC, status=None, has_started=True)
     assert (early.status, early.retry, late.status, late.retry) == (126, True, 126, False)
     assert "Kernel panic - not syncing: sysrq triggered crash" in late.message
 
 
 def test_a_kernel_that_panicked_and_then_hung_has_panicked():
-    assert console.judge(PANIC, status=None, started=True, out_of_time=5).status == 126
+    assert console.judge(PANIC, status=None, has_started=True, out_of_time=5).status == 126
 
 
 def test_an_oops_is_named_with_the_panic_that_it_led_to():
-    verdict = console.judge(OOPS + PANIC, status=None, started=True)
+    verdict = console.judge(OOPS + PANIC, status=None, has_started=True)
     assert "BUG: kernel NULL pointer dereference" in verdict.message
     assert "sysrq triggered crash" in verdict.message
 
 
 def test_time_limits():
-    late = console.judge("", status=None, started=True, out_of_time=20)
-    boot = console.judge("", status=None, started=False, out_of_time=180)
+    late = console.judge("", status=None, has_started=True, out_of_time=20)
+    boot = console.judge("", status=None, has_started=False, out_of_time=180)
     assert (late.status, boot.status) == (124, 125)
     assert "within 20 s" in late.message
     assert "did not come up within 180 s" in boot.message
     stuck = "[ 60.1] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [x:12]\n"
-    assert "soft lockup" in console.judge(stuck, status=None, started=True, out_of_time=20).message
-    assert console.judge(stuck, status=None, started=True, out_of_time=20).status == 124
+    assert "soft lockup" in console.judge(stuck, status=None, has_started=True, out_of_time=20).message
+    assert console.judge(stuck, status=None, has_started=True, out_of_time=20).status == 124
 
 
 def test_a_lost_vm_and_a_guest_that_could_not_be_set_up():
-    lost = console.judge("", status=None, started=True)
+    lost = console.judge("", status=None, has_started=True)
     assert (lost.status, lost.retry) == (125, False)
     assert "lost while the command ran" in lost.message
-    own = console.judge("lab-guest: cannot mount an overlay\n", status=None, started=False)
+    own = console.judge("lab-guest: cannot mount an overlay\n", status=None, has_started=False)
     assert (own.status, "cannot mount an overlay" in own.message) == (125, True)
 
 
@@ -183,7 +183,9 @@ def test_words_of_programs_are_not_mismistaken_for_a_crash():
 
 
 def test_a_warning_is_a_note_and_leaves_the_status():
-    verdict = console.judge("[ 5.0] WARNING: CPU: 1 PID: 3 at kernel/x.c:5 f+0x1\n", status=3, started=True)
+    verdict = console.judge(
+        "[ 5.0] WARNING: CPU: 1 PID: 3 at kernel/x.c:5 f+0x1\n", status=3, has_started=True
+    )
     assert (verdict.status, verdict.show_console) == (3, False)
     assert "kernel/x.c:5" in verdict.message
 

@@ -114,7 +114,7 @@ def test_a_choice_looks_closer():
         await pilot.press("enter")
         await pilot.pause()
 
-    drive(view_of(FIRST), steps, look=lambda _app, choice: chosen.append(choice.words))
+    drive(view_of(FIRST), steps, open_closer=lambda _app, choice: chosen.append(choice.words))
     [words] = chosen
     assert words[-2:] == ("-p", "7")
 

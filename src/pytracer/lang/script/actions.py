@@ -45,9 +45,9 @@ class Actions(Assignments):
         """Return the C statement that ends the block."""
         raise NotImplementedError
 
-    def value(self, node: Node, to: str = "", room: int = 0) -> Value:
+    def value(self, node: Node, dst: str = "", capacity: int = 0) -> Value:
         """See ValueWriter; with checks, the failure of a read is reported."""
-        value = super().value(node, to, room)
+        value = super().value(node, dst, capacity)
         is_read = isinstance(node, (syntax.Member, syntax.Index)) or getattr(node, "sign", "") == "*"
         is_call = isinstance(node, script.Call) and node.name in ("str", "buf")
         if self.state.checks and (is_read or is_call):
@@ -217,8 +217,8 @@ class Actions(Assignments):
             raise self.fail(node, "join() takes an array of strings, and what to put between them")
         array = self.number(node.arguments[0])
         user = not isinstance(array.type, PointerType) or array.type.user
-        room = min(self.state.string_room, _JOIN_STRING_SIZE)
-        kinds = (StringType(room),) * _JOIN_STRINGS
+        capacity = min(self.state.string_room, _JOIN_STRING_SIZE)
+        kinds = (StringType(capacity),) * _JOIN_STRINGS
         number = self.state.action(Action("join", kinds, text=separator))
         self.event_words = max(self.event_words, sum(words_for(kind.size) for kind in kinds))
         event = self.temporary("struct event *", "pt_prepare_in(program)")

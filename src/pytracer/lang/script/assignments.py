@@ -204,10 +204,10 @@ class Assignments(ValueFunctions):
         if length < 1 or not 1 <= number <= _SERIES_INTERVALS:
             message = f"tseries() keeps 1 to {_SERIES_INTERVALS} intervals of at least 1ns"
             raise self.fail(call, message, hint="tseries(n, length, number)")
-        how = self.constant_text(call.arguments[3]) if len(call.arguments) > 3 else SERIES[0]
-        if how not in SERIES or (len(call.arguments) > 3 and how == SERIES[0]):
+        aggregation = self.constant_text(call.arguments[3]) if len(call.arguments) > 3 else SERIES[0]
+        if aggregation not in SERIES or (len(call.arguments) > 3 and aggregation == SERIES[0]):
             raise self.fail(call.arguments[3], f"a time series is of {', '.join(SERIES[1:])}")
-        return SERIES.index(how)
+        return SERIES.index(aggregation)
 
     def _aggregate(self, target: script.MapAccess, call: script.Call) -> None:
         name, arguments = call.name, call.arguments

@@ -134,10 +134,10 @@ class BlockCompiler(Actions):
     def _if(self, node: script.If) -> None:
         condition = self.value(node.condition)
         if self.is_decided(condition):
-            chosen = node.yes if condition.constant else node.no
-            if chosen is not None:
+            block = node.yes if condition.constant else node.no
+            if block is not None:
                 self.line("{")
-                self._body(chosen)
+                self._body(block)
                 self.line("}")
             return
         self.line(f"if ({self._condition(node.condition, condition)}) {{")

@@ -67,10 +67,10 @@ class Builtins(MapReads):
         if name == "probe":
             return Value("((u64)target)", CodeType(name))
         if name == "func":
-            to = self.memory(SymbolType(user=False).size)
-            self.line(f"*(u64 *)({to}) = {TARGET_SYMBOL:#x}ULL | target;")
-            self.line(f"*(u64 *)({to} + 8) = 0;")
-            return Value(to, SymbolType(self.scope.memory == USER))
+            dst = self.memory(SymbolType(user=False).size)
+            self.line(f"*(u64 *)({dst}) = {TARGET_SYMBOL:#x}ULL | target;")
+            self.line(f"*(u64 *)({dst} + 8) = 0;")
+            return Value(dst, SymbolType(self.scope.memory == USER))
         if name == "username":
             return Value("((u64)(u32)bpf_get_current_uid_gid())", CodeType("username"))
         if name in ("kstack", "ustack"):

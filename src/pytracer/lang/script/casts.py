@@ -110,32 +110,34 @@ class Casts(Addresses):
         raise self.fail(node, f"{value.type.text} cannot be converted to {kind.text}")
 
     def _cast_to_text(self, node: syntax.Cast) -> Value:
-        room = node.type.lengths[0] if node.type.lengths and node.type.lengths[0] else self.state.string_room
+        capacity = (
+            node.type.lengths[0] if node.type.lengths and node.type.lengths[0] else self.state.string_room
+        )
         value = self.value(node.of)
         if isinstance(value.type, (StringType, BufferType)):
             return value
         if isinstance(value.type, IntArrayType) and value.type.of.size == 1:
-            return self.read_string(value.code, min(value.type.length + 1, room), KERNEL)
+            return self.read_string(value.code, min(value.type.length + 1, capacity), KERNEL)
         if isinstance(value.type, StoredType):
             raise self.fail(node, f"{value.type.text} cannot be converted to {node.type.text}")
         memory = self._memory(value.type) if isinstance(value.type, PointerType) else self.scope.memory
         if node.type.words[0] == "buffer":
-            return self.read_bytes(f"(u64)({value.code})", room, memory)
-        return self.read_string(f"(u64)({value.code})", room, memory)
+            return self.read_bytes(f"(u64)({value.code})", capacity, memory)
+        return self.read_string(f"(u64)({value.code})", capacity, memory)
 
-    def _cast_to_array(self, node: syntax.Cast, of: IntType, length: int, value: Value) -> Value:
+    def _cast_to_array(self, node: syntax.Cast, element: IntType, length: int, value: Value) -> Value:
         size = c_size(stored(value.type))
         if value.constant is not None and isinstance(node.of, syntax.NumberLiteral):
-            size = of.size * (length or WORD // of.size)  # a literal has the width that is wanted
-        length = length or size // of.size
-        kind = IntArrayType(of, length)
+            size = element.size * (length or WORD // element.size)  # a literal has the width that is wanted
+        length = length or size // element.size
+        kind = IntArrayType(element, length)
         if c_size(kind) != size:
             raise self.fail(node, f"{kind.text} has {c_size(kind)} bytes, and this has {size}")
         if isinstance(value.type, StoredType):
             return Value(value.code, kind)
-        to = self.memory(kind.size)
-        self.line(f"*(u64 *)({to}) = (u64)({convert(value, IntType(size, False)).code});")
-        return Value(to, kind)
+        dst = self.memory(kind.size)
+        self.line(f"*(u64 *)({dst}) = (u64)({convert(value, IntType(size, False)).code});")
+        return Value(dst, kind)
 
     def _dereference(self, node: Node, value: Value) -> Lvalue:
         if isinstance(value.type, StoredType):

@@ -34,18 +34,18 @@ class Choices(ScriptExpressions):
             yes, no = convert(yes, kind), convert(no, kind)
             if not added and not others:
                 return Value(f"(({as_type(kind)})(({condition.code}) ? {yes.code} : {no.code}))", kind)
-            chosen = self.temporary(as_type(kind), "0")
-            self._choose(condition, [*added, f"{chosen} = {yes.code};"], [*others, f"{chosen} = {no.code};"])
-            return Value(chosen, kind)
+            result = self.temporary(as_type(kind), "0")
+            self._choose(condition, [*added, f"{result} = {yes.code};"], [*others, f"{result} = {no.code};"])
+            return Value(result, kind)
         both = self.common_type(node, yes.type, no.type)
-        to = self.memory(stored_size(both))
+        dst = self.memory(stored_size(both))
         self.lines = added
-        self.copy(yes, to, both)
+        self.copy(yes, dst, both)
         self.lines = others
-        self.copy(no, to, both)
+        self.copy(no, dst, both)
         self.lines = outer
         self._choose(condition, added, others)
-        return Value(to, both)
+        return Value(dst, both)
 
     def is_decided(self, condition: Value) -> bool:
         """Return whether a condition is known before the script runs, and only one of two branches counts."""
@@ -58,9 +58,9 @@ class Choices(ScriptExpressions):
         self.lines += no
         self.line("}")
 
-    def common_type(self, node: Node, one: Type, other: Type) -> Type:
+    def common_type(self, node: Node, first: Type, other: Type) -> Type:
         """Return a type that holds both. Raises ProbeSpecError if there is none."""
-        both = unify(stored(one), stored(other))
+        both = unify(stored(first), stored(other))
         if both is None:
-            raise self.fail(node, f"the one is {one.text}, the other {other.text}")
+            raise self.fail(node, f"the one is {first.text}, the other {other.text}")
         return both

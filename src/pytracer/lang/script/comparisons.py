@@ -43,8 +43,8 @@ class Comparisons(ValueWriter):
                 raise self.fail(part, f"this is no string ({value.type.text})")
             parts.append(value)
         first, second = parts
-        same = self.equal(first, second)
-        return same if node.sign == "==" else Value(f"((s32)!{same.code})", INT)
+        comparison = self.equal(first, second)
+        return comparison if node.sign == "==" else Value(f"((s32)!{comparison.code})", INT)
 
     def compare_values(self, node: syntax.Binary, left: Value, right: Value) -> Value:
         """Compare two arrays, tuples, records or buffers."""
@@ -59,16 +59,16 @@ class Comparisons(ValueWriter):
             self.copy(value, code, kind)
             codes.append(code)
         compare = "script_same_bytes" if isinstance(kind, BufferType) else "script_same"
-        same = self.temporary("s32", f"{compare}({codes[0]}, {codes[1]}, {stored_size(kind)})")
-        return Value(f"((s32)({same} {node.sign} 1))", BOOL)
+        comparison = self.temporary("s32", f"{compare}({codes[0]}, {codes[1]}, {stored_size(kind)})")
+        return Value(f"((s32)({comparison} {node.sign} 1))", BOOL)
 
     def equal(self, first: Value, second: Value, limit: int = 0) -> Value:
         """Return whether two strings are the same, or their first ``limit`` bytes."""
         assert isinstance(first.type, StringType)
         assert isinstance(second.type, StringType)
-        if first.type.room > second.type.room:
+        if first.type.capacity > second.type.capacity:
             first, second = second, first
         assert isinstance(first.type, StringType)
-        size = min(first.type.room, limit) if limit else first.type.room
+        size = min(first.type.capacity, limit) if limit else first.type.capacity
         code = f"script_equal({first.code}, {second.code}, {size}, {int(bool(limit))})"
         return Value(self.temporary("s32", code), INT)

@@ -51,13 +51,13 @@ class ScriptExpressions(Operators):
     def _resolve(self, node: Node) -> Operand:
         return self._resolve_into(node, "", 0)
 
-    def _resolve_into(self, node: Node, to: str, room: int) -> Operand:
+    def _resolve_into(self, node: Node, dst: str, capacity: int) -> Operand:
         match node:
             case syntax.TextLiteral():
-                return self.literal(node, to, room)
+                return self.literal(node, dst, capacity)
             case syntax.Name() if node.name in self.substitutes:
                 return self.expand_parameter(
-                    node.name, lambda argument: self._resolve_into(argument, to, room)
+                    node.name, lambda argument: self._resolve_into(argument, dst, capacity)
                 )
             case syntax.Name() if node.name.startswith("$"):
                 return self._variable(node)
@@ -83,7 +83,7 @@ class ScriptExpressions(Operators):
             case script.SizeOf():
                 return self._size(node)
             case script.Call():
-                return self.call(node, to, room)
+                return self.call(node, dst, capacity)
         return super()._resolve(node)
 
     def name(self, node: syntax.Name) -> Operand:
@@ -156,7 +156,7 @@ class ScriptExpressions(Operators):
         """Return a hint with the names that are similar to ``name``."""
         raise NotImplementedError
 
-    def call(self, node: script.Call, to: str, room: int) -> Value:
+    def call(self, node: script.Call, dst: str, capacity: int) -> Value:
         """Translate a call of a function that has a value."""
         raise NotImplementedError
 
@@ -202,9 +202,9 @@ class ScriptExpressions(Operators):
 
     def _tuple(self, node: script.TupleLiteral | script.RecordLiteral) -> Value:
         kind = self.type_of_tuple(node)
-        to = self.memory(max(kind.size, WORD))
-        self.store(node, to, kind)
-        return Value(to, kind)
+        dst = self.memory(max(kind.size, WORD))
+        self.store(node, dst, kind)
+        return Value(dst, kind)
 
     def type_of_tuple(self, node: script.TupleLiteral | script.RecordLiteral) -> TupleType | RecordType:
         """Return the type of a tuple or record."""
@@ -283,8 +283,8 @@ class ScriptExpressions(Operators):
             index = operand.type.names.index(node.name)
             return self.load(f"{operand.code} + {operand.type.offset(index)}", operand.type.items[index])
         if isinstance(operand.type, PointerType):
-            place = self._dereference(node.of, self.operand_value(node.of, operand))
-            return self._member_at(replace(node, arrow=True), place)
+            lvalue = self._dereference(node.of, self.operand_value(node.of, operand))
+            return self._member_at(replace(node, arrow=True), lvalue)
         if isinstance(operand, Lvalue):
             return self._member_at(replace(node, arrow=False), operand)
         self._read(node.of, operand)  # which may have a reason of its own
@@ -318,7 +318,7 @@ class ScriptExpressions(Operators):
                 raise self.fail(node.index, f"the tuple has items 0 to {len(kind.items) - 1}")
             return self.load(f"{operand.code} + {kind.offset(position)}", kind.items[position])
         if isinstance(operand, Value) and isinstance(kind, StringType):
-            kind = IntArrayType(IntType(1, True, char=True), kind.room)
+            kind = IntArrayType(IntType(1, True, char=True), kind.capacity)
         if isinstance(operand, Value) and isinstance(kind, IntArrayType):
             index = self.number(node.index)
             if index.constant is not None:

@@ -128,7 +128,7 @@ def _aggregate(script_map: ScriptMap, kind: AggregateType) -> list[str]:
 def _series(script_map: ScriptMap, kind: AggregateType, before: list[str]) -> tuple[list[str], list[str]]:
     """Return the lines of C of a time series: those that find the entry of the interval, and those that add a
     value."""
-    length, number, how = kind.parameters
+    length, number, aggregation = kind.parameters
     before = [
         f"u64 epoch = now / {length}ULL;",
         _bucket(script_map, f"epoch % {number}"),
@@ -138,11 +138,11 @@ def _series(script_map: ScriptMap, kind: AggregateType, before: list[str]) -> tu
         "    at[1] = at[2] = 0;",
         "}",
     ]
-    match SERIES[how]:
+    match SERIES[aggregation]:
         case "avg" | "sum":
             return before, ["at[1] += value;", "at[2]++;"]
         case "min" | "max":
-            sign, cast = "<" if SERIES[how] == "min" else ">", "(s64)" if kind.signed else "(u64)"
+            sign, cast = "<" if SERIES[aggregation] == "min" else ">", "(s64)" if kind.signed else "(u64)"
             add = [f"if (!at[2] || {cast}value {sign} {cast}at[1])", "    at[1] = value;", "at[2] = 1;"]
             return before, add
     return before, ["at[1] = value;", "at[2] = now;"]

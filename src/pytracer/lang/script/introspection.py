@@ -78,12 +78,12 @@ class Introspection(StringFunctions):
                 return text if text and not text.lstrip("-").isdecimal() else None
             case syntax.Member(of=script.Call(name="typeinfo") as call) if node.name in _TYPEINFO:
                 return self._type_words(call)[_TYPEINFO.index(node.name)]
-            case syntax.Index() if (whole := self.constant_text(node.of)) is not None:
+            case syntax.Index() if (indexed := self.constant_text(node.of)) is not None:
                 index = self.constant_or_none(node.index)
-                return whole[index] if index is not None and 0 <= index < len(whole) else None
-            case syntax.Binary(sign="+") if (whole := self.constant_text(node.left)) is not None:
+                return indexed[index] if index is not None and 0 <= index < len(indexed) else None
+            case syntax.Binary(sign="+") if (indexed := self.constant_text(node.left)) is not None:
                 count = self.constant_or_none(node.right)  # characters from the begin of $1
-                return whole[count:] if count is not None and count >= 0 else None
+                return indexed[count:] if count is not None and count >= 0 else None
             case script.BlockExpression(statements=()):
                 return self.constant_text(node.last)
         return None
@@ -102,20 +102,20 @@ class Introspection(StringFunctions):
     def _typeinfo(self, node: script.Call, _to: str, _room: int) -> Value:
         raise self.fail(node, "typeinfo() is a record of texts", hint="typeinfo(x).base_type")
 
-    def _probetype(self, node: script.Call, to: str, room: int) -> Value:
-        return self.literal(syntax.TextLiteral(node.start, node.end, self.probe_type), to, room)
+    def _probetype(self, node: script.Call, dst: str, capacity: int) -> Value:
+        return self.literal(syntax.TextLiteral(node.start, node.end, self.probe_type), dst, capacity)
 
     def _is_type(self, node: script.Call, _to: str, _room: int) -> Value:
         """Translate ``is_str(x)`` and its like."""
         base, full = type_words(self.type_of_argument(node.arguments[0]))
-        wanted = {
+        expected = {
             "is_str": base == "string",
             "is_ptr": base == "pointer",
             "is_array": base == "array",
             "is_integer": base == "int",
             "is_unsigned_integer": base == "int" and full.startswith("u"),
         }
-        return number(int(wanted[node.name]), BOOL)
+        return number(int(expected[node.name]), BOOL)
 
     def _is_literal(self, node: script.Call, _to: str, _room: int) -> Value:
         return number(int(self._has_literal(node.arguments[0])), BOOL)
@@ -148,7 +148,7 @@ class Introspection(StringFunctions):
 
 def type_words(kind: Type) -> tuple[str, str]:
     """Return a type's base (``int``, ``string``) and its whole name, as scripts know them."""
-    base = next((word for of, word in _BASES if isinstance(kind, of)), "")
+    base = next((word for base_type, word in _BASES if isinstance(kind, base_type)), "")
     if isinstance(kind, AggregateType):
         base = kind.text
     full = type_name(kind)

@@ -74,12 +74,12 @@ class MachineFunctions(StandardFunctions):
         except OSError as error:
             raise self.fail(node.arguments[0], f"{path}: {error.strerror}") from None
 
-    def _socket_cookie(self, node: script.Call, to: str, room: int) -> Value:
+    def _socket_cookie(self, node: script.Call, dst: str, capacity: int) -> Value:
         """Read the cookie that a socket has; only the kernel itself makes one."""
-        place: Node = node.arguments[0]
+        argument: Node = node.arguments[0]
         for member in ("__sk_common", "skc_cookie", "counter"):
-            place = syntax.Member(node.start, node.end, place, member, False, node.start)
-        value = self.value(place, to, room)
+            argument = syntax.Member(node.start, node.end, argument, member, False, node.start)
+        value = self.value(argument, dst, capacity)
         return Value(f"((u64)({value.code}))", U64)
 
     def _path(self, node: script.Call, _to: str, _room: int) -> Value:
@@ -102,12 +102,14 @@ class MachineFunctions(StandardFunctions):
             raise self.fail(
                 argument, "path() takes a struct path within an argument", hint="args.file.f_path"
             )
-        room = self.constant(node.arguments[1]) if len(node.arguments) > 1 else self.state.string_room
-        made = StringType(max(min(room, self.state.string_room), 1))
-        to = self.memory(made.size)
+        capacity = self.constant(node.arguments[1]) if len(node.arguments) > 1 else self.state.string_room
+        string_type = StringType(max(min(capacity, self.state.string_room), 1))
+        dst = self.memory(string_type.size)
         offset = found.offset if isinstance(found, Lvalue) else 0
-        self.line(f"script_path(ctx, {origin[1]}, {offset}, {to}, {made.room}, {made.size});")
-        return Value(to, made)
+        self.line(
+            f"script_path(ctx, {origin[1]}, {offset}, {dst}, {string_type.capacity}, {string_type.size});"
+        )
+        return Value(dst, string_type)
 
     def _skboutput(self, node: script.Call, _to: str, _room: int) -> Value:
         raise self.fail(

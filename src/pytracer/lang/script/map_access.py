@@ -71,11 +71,11 @@ class MapReads(Casts):
         if self.state.checks:
             self.report_failure(node, f"!{pointer}", "map_lookup_elem", 0)
         if in_memory(kind):
-            to = self.memory(stored_size(kind))
-            self.line(f"script_zero({to}, {stored_size(kind)});")
+            dst = self.memory(stored_size(kind))
+            self.line(f"script_zero({dst}, {stored_size(kind)});")
             self.line(f"if ({pointer})")
-            self.line(f"    script_copy({to}, {stored_size(kind)}, (u64){pointer});")
-            return Value(to, kind)
+            self.line(f"    script_copy({dst}, {stored_size(kind)}, (u64){pointer});")
+            return Value(dst, kind)
         number_type = wide(kind)
         return Value(self.temporary(number_type, f"({number_type})({pointer} ? *{pointer} : 0)"), kind)
 
@@ -96,11 +96,11 @@ class MapReads(Casts):
             code = f"({result.c})script_read_{known_map.number}({key})"
             return Value(self.temporary(result.c, code), result)
         self.state.share(known_map.name)
-        place = self.temporary("u64 *", f"script_lookup_{known_map.number}({key})")
-        made = f"({place} ? {place}[0] : 0)"
+        pointer = self.temporary("u64 *", f"script_lookup_{known_map.number}({key})")
+        value_code = f"({pointer} ? {pointer}[0] : 0)"
         if kind.kind == "avg":
-            made = f"script_average({place}, {int(result.signed)})"
-        return Value(self.temporary(result.c, made), result)
+            value_code = f"script_average({pointer}, {int(result.signed)})"
+        return Value(self.temporary(result.c, value_code), result)
 
 
 def aggregate_number(kind: AggregateType) -> IntType:

@@ -261,12 +261,12 @@ def parse_script(
     ``imported`` are the names and texts of the files that it imports; their probes precede its own.
     ``is_imported``: it is one itself, and so may have no probe, but no settings.
     """
-    files, whole = [(0, name)], text
+    files, full_text = [(0, name)], text
     for file, content in imported:
-        files.append((len(whole) + 1, file))
-        whole += f"\n{content}"
+        files.append((len(full_text) + 1, file))
+        full_text += f"\n{content}"
     with with_positions(files):
-        script = ScriptParser(preprocess(whole), is_imported=is_imported).script()
-    own = [probe for probe in script.probes if probe.start < len(text)]
-    probes = (*(probe for probe in script.probes if probe.start >= len(text)), *own)
+        script = ScriptParser(preprocess(full_text), is_imported=is_imported).script()
+    own_probes = [probe for probe in script.probes if probe.start < len(text)]
+    probes = (*(probe for probe in script.probes if probe.start >= len(text)), *own_probes)
     return replace(script, probes=probes, files=tuple(files))

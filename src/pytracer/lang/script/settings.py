@@ -42,8 +42,8 @@ class Setting:
         return text
 
 
-def _number(default: int, least: int = 1) -> Setting:
-    return Setting(str(default), "number", least=least)
+def _number(default: int, minimum: int = 1) -> Setting:
+    return Setting(str(default), "number", least=minimum)
 
 
 SETTINGS: Mapping[str, Setting] = {

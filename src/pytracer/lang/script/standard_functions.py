@@ -41,7 +41,7 @@ class StandardFunctions(Introspection):
     def _strlen(self, node: script.Call, _to: str, _room: int) -> Value:
         value = self._text(node.arguments[0])
         assert isinstance(value.type, StringType)
-        return Value(self.temporary("u64", f"script_length({value.code}, {value.type.room})"), U64)
+        return Value(self.temporary("u64", f"script_length({value.code}, {value.type.capacity})"), U64)
 
     def _text(self, node: Node) -> Value:
         """Translate a string, an array of characters, or the address of one."""
@@ -57,7 +57,7 @@ class StandardFunctions(Introspection):
     def _strcap(self, node: script.Call, _to: str, _room: int) -> Value:
         kind = self.type_of_argument(node.arguments[0])
         if isinstance(kind, StringType):
-            return number(kind.room, S64)
+            return number(kind.capacity, S64)
         if isinstance(kind, IntArrayType):
             return number(kind.length, S64)
         if isinstance(kind, PointerType) and is_text(kind):
@@ -74,10 +74,12 @@ class StandardFunctions(Introspection):
         return number(self._room(), S64)
 
     def _strstr(self, node: script.Call, _to: str, _room: int) -> Value:
-        one, other = self._text(node.arguments[0]), self._text(node.arguments[1])
-        assert isinstance(one.type, StringType)
-        assert isinstance(other.type, StringType)
-        code = f"script_find({one.code}, {one.type.room}, {other.code}, {other.type.room})"
+        haystack, needle = self._text(node.arguments[0]), self._text(node.arguments[1])
+        assert isinstance(haystack.type, StringType)
+        assert isinstance(needle.type, StringType)
+        code = (
+            f"script_find({haystack.code}, {haystack.type.capacity}, {needle.code}, {needle.type.capacity})"
+        )
         return Value(self.temporary("s64", code), S64)
 
     def _assert_str(self, node: script.Call, _to: str, _room: int) -> Value:
@@ -89,8 +91,8 @@ class StandardFunctions(Introspection):
 
     def _memcmp(self, node: script.Call, _to: str, _room: int) -> Value:
         count = self.constant(node.arguments[2])
-        sides = [self._bytes(argument, count) for argument in node.arguments[:2]]
-        code = f"script_compare({sides[0]}, {sides[1]}, {count})"
+        operands = [self._bytes(argument, count) for argument in node.arguments[:2]]
+        code = f"script_compare({operands[0]}, {operands[1]}, {count})"
         return Value(self.temporary("s64", code), S64)
 
     def _bytes(self, node: Node, count: int) -> str:
@@ -103,13 +105,13 @@ class StandardFunctions(Introspection):
         if isinstance(value.type, BufferType):
             return f"({value.code} + 8)"
         if isinstance(value.type, PointerType):
-            made = self.read_bytes(f"(u64)({value.code})", max(count, 1), self._memory(value.type))
-            return f"({made.code} + 8)"
+            buffer = self.read_bytes(f"(u64)({value.code})", max(count, 1), self._memory(value.type))
+            return f"({buffer.code} + 8)"
         if in_memory(value.type):
             raise self.fail(node, f"the bytes of {value.type.text} cannot be compared")
-        to = self.memory(8)
-        self.line(f"*(u64 *)({to}) = (u64)({value.code});")
-        return to
+        dst = self.memory(8)
+        self.line(f"*(u64 *)({dst}) = (u64)({value.code});")
+        return dst
 
     def _signal_name(self, node: script.Call, _to: str, _room: int) -> Value:
         return Value(f"((u64)({self.number(node.arguments[0]).code}))", CodeType("signal_name"))
@@ -134,16 +136,16 @@ class StandardFunctions(Introspection):
 
     # Tasks
 
-    def _of_task(self, node: script.Call, to: str, room: int) -> Value:
+    def _of_task(self, node: script.Call, dst: str, capacity: int) -> Value:
         if node.name == "ppid" and not node.arguments:
             return self.value(syntax.Name(node.start, node.end, node.name))
         task: Node = syntax.Name(node.start, node.end, "__builtin_curtask")
         path: Node = node.arguments[0] if node.arguments else task
         for member in _TASK_MEMBERS[node.name]:
             path = syntax.Member(node.start, node.end, path, member, False, node.start)
-        return self.value(path, to, room)
+        return self.value(path, dst, capacity)
 
-    def _comm_of(self, node: script.Call, to: str, room: int) -> Value:
+    def _comm_of(self, node: script.Call, dst: str, capacity: int) -> Value:
         if node.arguments:
             raise self.fail(
                 node,
@@ -151,7 +153,7 @@ class StandardFunctions(Introspection):
                 "cannot call",
                 hint="comm is the name of the current thread",
             )
-        return self.value(syntax.Name(node.start, node.end, "comm"), to, room)
+        return self.value(syntax.Name(node.start, node.end, "comm"), dst, capacity)
 
     def _ids(self, node: script.Call, to: str, room: int) -> Value:
         """Translate ``pid(curr_ns)``, ``tid(init)``: in pytracer's own pid namespace, or the first one."""
@@ -177,8 +179,8 @@ class StandardFunctions(Introspection):
         if field is None:
             hint = suggest_near(member.name, self.scope.types.members(kind))
             raise self.fail(member, f"{kind.name} has no member {member.name!r}", hint=hint)
-        place = address.type if isinstance(address.type, PointerType) else PointerType(kind)
-        return Value(f"((u64)({address.code}) - {field.offset // 8})", replace(place, to=kind))
+        pointer_type = address.type if isinstance(address.type, PointerType) else PointerType(kind)
+        return Value(f"((u64)({address.code}) - {field.offset // 8})", replace(pointer_type, to=kind))
 
     # Errors and maps
 
@@ -193,24 +195,28 @@ class StandardFunctions(Introspection):
             raise self.fail(node, "the first argument of fail() is a text in quotes")
         if self.state.has_pending:
             return number(0, BOOL)
-        values = [self.constant_text(one) or str(self.constant(one)) for one in node.arguments[1:]]
+        values = [
+            self.constant_text(argument) or str(self.constant(argument)) for argument in node.arguments[1:]
+        ]
         parts = template.replace("%%", "%").split("%")
         message = parts[0]
         for part, value in zip(parts[1:], values, strict=False):
             message += value + part.lstrip("-+ #0123456789.hlzjt")[1:]
         raise self.fail(node, message)
 
-    def _find(self, node: script.Call, to: str, room: int) -> Value:
+    def _find(self, node: script.Call, dst: str, capacity: int) -> Value:
         """Translate ``find(@map, key, $variable)``: read an entry if there is one."""
-        of, key, variable = node.arguments
-        if not isinstance(of, script.MapAccess):
-            raise self.fail(of, "find() takes a map, a key and a variable", hint="find(@name, key, $value)")
-        place = node.start, node.end
-        has = script.Call(*place, "has_key", (of, key))
-        entry = script.MapAccess(*place, of.name, (key,))
-        read = script.Assignment(*place, variable, "=", entry)
-        yes = script.BlockExpression(*place, (read,), syntax.Name(*place, "true"))
-        return self.value(syntax.Conditional(*place, has, yes, syntax.Name(*place, "false")), to, room)
+        map_access, key, variable = node.arguments
+        if not isinstance(map_access, script.MapAccess):
+            raise self.fail(
+                map_access, "find() takes a map, a key and a variable", hint="find(@name, key, $value)"
+            )
+        span = node.start, node.end
+        has = script.Call(*span, "has_key", (map_access, key))
+        entry = script.MapAccess(*span, map_access.name, (key,))
+        assignment = script.Assignment(*span, variable, "=", entry)
+        yes = script.BlockExpression(*span, (assignment,), syntax.Name(*span, "true"))
+        return self.value(syntax.Conditional(*span, has, yes, syntax.Name(*span, "false")), dst, capacity)
 
 
 _Translate = Callable[["StandardFunctions", script.Call, str, int], Value]

@@ -161,7 +161,7 @@ class ScriptState:
             return
         common = [unify(a, b) for a, b in zip(known_keys, keys, strict=False)]
         if len(known_keys) != len(keys) or None in common:
-            given, expected = (f"({','.join(map(type_name, some))})" for some in (keys, known_keys))
+            given, expected = (f"({','.join(map(type_name, key_types))})" for key_types in (keys, known_keys))
             message = (
                 f"Argument mismatch for {name}: trying to access with arguments: '{given}' "
                 f"when map expects arguments: '{expected}'"

@@ -139,15 +139,15 @@ class StatementParser(ExpressionParser):
             return 0
         return self._levels.get(self.next.text, 0)
 
-    def _is_type(self, by: int) -> bool:
-        first, second = self._ahead(by), self._ahead(by + 1)
+    def _is_type(self, offset: int) -> bool:
+        first, second = self._ahead(offset), self._ahead(offset + 1)
         if first.text == "typeof" and second.text == "(":
             return True
         if first.kind == NAME and first.text in TYPE_NAMES and second.text in (")", "*", "["):
             return True
-        if first.kind == NAME and second.text == "*" and self._ahead(by + 2).text == ")":
+        if first.kind == NAME and second.text == "*" and self._ahead(offset + 2).text == ")":
             return True  # no expression ends in a star
-        return super()._is_type(by)
+        return super()._is_type(offset)
 
     def type_name(self) -> expressions.TypeName:
         """See ExpressionParser; ``[N]`` and stars may follow in any order."""
@@ -167,24 +167,26 @@ class StatementParser(ExpressionParser):
         """Parse ``typeof(TYPE)`` or ``typeof(EXPRESSION)``, and the stars after it."""
         start = self.take().start
         self.expect("(")
-        of = self.type_name() if self._begins_type() else self.expression()
+        operand = self.type_name() if self._begins_type() else self.expression()
         self.expect(")")
         stars = 0
         while self.skip("*"):
             stars += 1
-        if isinstance(of, expressions.TypeName):
-            return expressions.TypeName(start, self.taken, of.words, of.stars + stars, of.lengths)
-        return syntax.TypeOf(start, self.taken, ("typeof",), stars, (), of)
+        if isinstance(operand, expressions.TypeName):
+            return expressions.TypeName(
+                start, self.taken, operand.words, operand.stars + stars, operand.lengths
+            )
+        return syntax.TypeOf(start, self.taken, ("typeof",), stars, (), operand)
 
     def _unary(self) -> Node:
         if self.at(*_STEPS):
             sign = self.take()
-            of = self._unary()
-            return syntax.Step(sign.start, of.end, of, 1 if sign.text == "++" else -1, True)
+            operand = self._unary()
+            return syntax.Step(sign.start, operand.end, operand, 1 if sign.text == "++" else -1, True)
         if self.next.text == "comptime" and self.next.kind == NAME:
             start = self.take().start
-            of = self._unary()
-            return syntax.Comptime(start, of.end, of)
+            operand = self._unary()
+            return syntax.Comptime(start, operand.end, operand)
         return super()._unary()
 
     def _postfix(self) -> Node:
@@ -202,12 +204,12 @@ class StatementParser(ExpressionParser):
             else:
                 return node
 
-    def _member(self, of: Node) -> Node:
+    def _member(self, operand: Node) -> Node:
         sign, name = self.take(), self.next
         if name.kind not in (NAME, NUMBER) or name.text.startswith("$"):
             raise self.fail(f"the name of a member must follow {sign.text!r}")
         self.take()
-        return expressions.Member(of.start, name.end, of, name.text, sign.text == "->", name.start)
+        return expressions.Member(operand.start, name.end, operand, name.text, sign.text == "->", name.start)
 
     def _primary(self) -> Node:
         token = self.next
@@ -223,8 +225,8 @@ class StatementParser(ExpressionParser):
             text = str(token.value)
             end = token.end
             while self.next.kind == TEXT:  # as in C, literals behind each other are one
-                more = self.take()
-                text, end = text + str(more.value), more.end
+                next_token = self.take()
+                text, end = text + str(next_token.value), next_token.end
             return expressions.TextLiteral(token.start, end, text)
         if token.text == "typeof" and self._ahead(1).text == "(":
             return self._type_of()
@@ -233,11 +235,11 @@ class StatementParser(ExpressionParser):
         if self.at("("):
             return self._parenthesis()
         if token.text == "if" and token.kind == NAME:
-            made = self._if()
-            if isinstance(made, syntax.If):
+            expression = self._if()
+            if isinstance(expression, syntax.If):
                 hint = "if CONDITION { VALUE } else { VALUE }"
                 raise self.fail("this has no value in both cases", token=token, hint=hint)
-            return made
+            return expression
         return super()._primary()
 
     def _parenthesis(self) -> Node:
@@ -269,8 +271,8 @@ class StatementParser(ExpressionParser):
 
     def _block_or_expression(self) -> Node:
         """Parse a block, or a block that is an expression statement."""
-        made = self.block_expression(as_statement=True)
-        return made if isinstance(made, syntax.Block) else _unused(made)
+        expression = self.block_expression(as_statement=True)
+        return expression if isinstance(expression, syntax.Block) else _unused(expression)
 
     def block_expression(self, *, as_statement: bool = False) -> Node:
         """Parse ``{ statement; ...; last }``; returns a Block if it has no last expression."""
@@ -322,7 +324,7 @@ class StatementParser(ExpressionParser):
 
     def _size_of(self, start: int, word: str) -> Node:
         self.expect("(")
-        of: Node = self.type_name() if self._begins_type() else self.expression()
+        operand: Node = self.type_name() if self._begins_type() else self.expression()
         members = list[str]()
         if word == "offsetof":
             self.expect(",")
@@ -330,7 +332,7 @@ class StatementParser(ExpressionParser):
             while self.skip("."):
                 members.append(self.take().text)
         end = self.expect(")").end
-        return syntax.SizeOf(start, end, of, tuple(members))
+        return syntax.SizeOf(start, end, operand, tuple(members))
 
     def _begins_type(self) -> bool:
         """Return whether the next tokens name a type, not an expression."""

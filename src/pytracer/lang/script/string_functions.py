@@ -24,13 +24,13 @@ from pytracer.lang.types import INT, U64, ArrayType, IntType, PointerType, is_st
 class StringFunctions(Builtins):
     """Translates calls of functions for strings."""
 
-    def _str(self, node: script.Call, to: str, room: int) -> Value:
+    def _str(self, node: script.Call, dst: str, capacity: int) -> Value:
         argument = node.arguments[0]
         if isinstance(argument, syntax.Name) and argument.name[:1] == "$" and argument.name[1:].isdecimal():
             text = self.parameter(int(argument.name[1:]))
-            return self.literal(syntax.TextLiteral(argument.start, argument.end, text), to, room)
+            return self.literal(syntax.TextLiteral(argument.start, argument.end, text), dst, capacity)
         if isinstance(argument, syntax.Binary) and (known := self.constant_text(argument)) is not None:
-            return self.literal(syntax.TextLiteral(argument.start, argument.end, known), to, room)
+            return self.literal(syntax.TextLiteral(argument.start, argument.end, known), dst, capacity)
         limit = self.constant(node.arguments[1]) if self._is_constant(node, 1) else 0
         size_max = min(max(limit, 1), self.state.string_room) if limit else self.state.string_room
         value = self.value(argument)
@@ -43,7 +43,7 @@ class StringFunctions(Builtins):
                 size_max = min(size_max, value.type.to.length + 1)
         elif not isinstance(value.type, IntType):
             raise self.fail(argument, f"str() takes an address, and this is a {value.type.text}")
-        value = self.read_string(f"(u64)({value.code})", size_max, memory, to, room)
+        value = self.read_string(f"(u64)({value.code})", size_max, memory, dst, capacity)
         if len(node.arguments) > 1 and not limit:
             length = self.number(node.arguments[1])
             wanted = self.temporary("u64", length.code)
@@ -63,11 +63,11 @@ class StringFunctions(Builtins):
 
     def bytes_literal(self, data: bytes, kind: IntArrayType) -> Value:
         """Add code that writes bytes."""
-        to = self.memory(kind.size)
+        dst = self.memory(kind.size)
         data = data.ljust(kind.size, b"\0")
         for at in range(0, len(data), WORD):
-            self.line(f"*(u64 *)({to} + {at}) = {int.from_bytes(data[at : at + WORD], 'little'):#x}ULL;")
-        return Value(to, kind)
+            self.line(f"*(u64 *)({dst} + {at}) = {int.from_bytes(data[at : at + WORD], 'little'):#x}ULL;")
+        return Value(dst, kind)
 
     def _buf(self, node: script.Call, _to: str, _room: int) -> Value:
         argument = node.arguments[0]
@@ -103,21 +103,21 @@ class StringFunctions(Builtins):
         assert isinstance(array.type, IntArrayType)
         size = c_size(array.type)
         kind = BufferType(min(size, limit or size))
-        to = self.memory(kind.size)
-        self.line(f"*(u64 *)({to}) = {kind.room};")
-        self.line(f"script_copy({to} + {WORD}, {kind.size - WORD}, {array.code});")
-        return Value(to, kind)
+        dst = self.memory(kind.size)
+        self.line(f"*(u64 *)({dst}) = {kind.capacity};")
+        self.line(f"script_copy({dst} + {WORD}, {kind.size - WORD}, {array.code});")
+        return Value(dst, kind)
 
     def _strncmp(self, node: script.Call, _to: str, _room: int) -> Value:
         first, second = self.string(node.arguments[0]), self.string(node.arguments[1])
-        same = self.equal(first, second, self.constant(node.arguments[2]))
-        return Value(f"((s32)!{same.code})", INT)
+        comparison = self.equal(first, second, self.constant(node.arguments[2]))
+        return Value(f"((s32)!{comparison.code})", INT)
 
     def _strcontains(self, node: script.Call, _to: str, _room: int) -> Value:
         first, second = self.string(node.arguments[0]), self.string(node.arguments[1])
         assert isinstance(first.type, StringType)
         assert isinstance(second.type, StringType)
-        code = f"script_find({first.code}, {first.type.room}, {second.code}, {second.type.room})"
+        code = f"script_find({first.code}, {first.type.capacity}, {second.code}, {second.type.capacity})"
         return Value(self.temporary("s32", f"{code} >= 0"), BOOL)
 
     def _len(self, node: script.Call, _to: str, _room: int) -> Value:
@@ -126,12 +126,12 @@ class StringFunctions(Builtins):
             return self.map_length(argument)
         value = self.value(argument)
         if isinstance(value.type, StringType):
-            return Value(self.temporary("u64", f"script_length({value.code}, {value.type.room})"), U64)
+            return Value(self.temporary("u64", f"script_length({value.code}, {value.type.capacity})"), U64)
         if isinstance(value.type, StackType):
             return Value(self.temporary("u64", f"script_depth({value.code}, {value.type.depth})"), U64)
         raise self.fail(argument, f"a {value.type.text} has no length")
 
-    def map_length(self, of: script.MapAccess) -> Value:
+    def map_length(self, map_access: script.MapAccess) -> Value:
         """Count the entries of a map."""
         raise NotImplementedError
 

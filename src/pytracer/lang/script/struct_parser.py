@@ -31,11 +31,11 @@ class StructParser(StatementParser):
         self.expect("{")
         fields = list[syntax.StructField]()
         while not self.at("}"):
-            of, is_defined_here = self._member_type(name, definitions)
+            member_type, is_defined_here = self._member_type(name, definitions)
             if is_defined_here and self.at(";"):  # its members are those of the struct around it
-                fields.append(syntax.StructField("", of))
+                fields.append(syntax.StructField("", member_type))
             else:
-                fields += self._members(of)
+                fields += self._members(member_type)
             if not self.skip(";") and not self.at("}"):
                 raise self.fail("';' is missing here after a member")
         end = self.take().end
@@ -54,11 +54,11 @@ class StructParser(StatementParser):
         self._definition(start, kind, name, definitions)
         return TypeName(start, self.taken, (kind, name), 0), True
 
-    def _members(self, of: TypeName) -> list[syntax.StructField]:
+    def _members(self, type_name: TypeName) -> list[syntax.StructField]:
         """Parse ``a, *b, c[8], d : 3``, the members of one type."""
         fields = list[syntax.StructField]()
         while not fields or self.skip(","):
-            stars = of.stars
+            stars = type_name.stars
             while self.skip("*"):
                 stars += 1
             member = self.take()
@@ -68,7 +68,9 @@ class StructParser(StatementParser):
                 self.expect("]")
             if self.skip(":"):
                 bits = int(self.take().value or 0)
-            fields.append(syntax.StructField(member.text, replace(of, stars=stars), tuple(lengths), bits))
+            fields.append(
+                syntax.StructField(member.text, replace(type_name, stars=stars), tuple(lengths), bits)
+            )
         return fields
 
     def _attributes(self) -> tuple[bool, int]:

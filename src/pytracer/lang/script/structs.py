@@ -41,7 +41,7 @@ class ScriptTypes:
     def find(self, kind: str, name: str) -> Type | None:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
         if kind == "enum":
-            enum = next((one.type for one in self._enums if one.name == name), None)
+            enum = next((declared.type for declared in self._enums if declared.name == name), None)
             return enum or self._below.find(kind, name)
         definition = self._known.get(f"{kind} {name}") if kind != "typedef" else None
         return definition or self._below.find(kind, name)
@@ -54,23 +54,23 @@ class ScriptTypes:
 
     def enumerator(self, name: str) -> int | None:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
-        own = (dict(enum.members).get(name) for enum in self._enums)
-        found = next((value for value in own if value is not None), None)
+        values = (dict(enum.members).get(name) for enum in self._enums)
+        found = next((value for value in values if value is not None), None)
         return self._below.enumerator(name) if found is None else found
 
     def enum_of(self, enumerator: str) -> str:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
-        own = (enum.name for enum in self._enums if enumerator in dict(enum.members))
-        found = next(own, None)
+        names = (enum.name for enum in self._enums if enumerator in dict(enum.members))
+        found = next(names, None)
         if found is not None:
             return "" if found.startswith("#") else found  # values of one without a name are numbers
         return self._below.enum_of(enumerator)
 
     def enum_names(self, enum: str) -> Mapping[int, str]:
         """See :class:`~pytracer.lang.scope.TypeProvider`."""
-        for own in self._enums:
-            if own.name == enum:
-                return {value: name for name, value in own.members}
+        for declared in self._enums:
+            if declared.name == enum:
+                return {value: name for name, value in declared.members}
         return self._below.enum_names(enum)
 
     def _define(self, definition: StructDefinition) -> None:

@@ -28,36 +28,36 @@ def words_for(size: int) -> int:
 
 @record
 class StringType(StoredType):
-    """A string with ``room`` bytes, the NUL included; bytes behind the NUL are 0."""
+    """A string with ``capacity`` bytes, the NUL included; bytes behind the NUL are 0."""
 
-    room: int
+    capacity: int
 
     @property
     def size(self) -> int:
         """See StoredType."""
-        return WORD * words_for(self.room)
+        return WORD * words_for(self.capacity)
 
     @property
     def text(self) -> str:
         """See StoredType."""
-        return f"string[{self.room}]"
+        return f"string[{self.capacity}]"
 
 
 @record
 class BufferType(StoredType):
-    """Bytes: their number, then ``room`` bytes of them."""
+    """Bytes: their number, then ``capacity`` bytes of them."""
 
-    room: int
+    capacity: int
 
     @property
     def size(self) -> int:
         """See StoredType."""
-        return WORD + WORD * words_for(self.room)
+        return WORD + WORD * words_for(self.capacity)
 
     @property
     def text(self) -> str:
         """See StoredType."""
-        return f"buffer[{self.room}]"
+        return f"buffer[{self.capacity}]"
 
 
 class CompositeType(StoredType):
@@ -291,7 +291,7 @@ def c_size(kind: Type) -> int:
         align = _c_alignment(kind)
         return -(-end // align) * align
     if isinstance(kind, StringType):
-        return kind.room
+        return kind.capacity
     if isinstance(kind, IntArrayType):
         return kind.of.size * kind.length
     if isinstance(kind, StoredType):
@@ -328,9 +328,9 @@ def unify(first: Type, second: Type) -> Type | None:
     if isinstance(first, IntType) and isinstance(second, PointerType):
         return second
     if isinstance(first, StringType) and isinstance(second, StringType):
-        return first if first.room >= second.room else second
+        return first if first.capacity >= second.capacity else second
     if isinstance(first, BufferType) and isinstance(second, BufferType):
-        return first if first.room >= second.room else second
+        return first if first.capacity >= second.capacity else second
     if isinstance(first, StackType) and isinstance(second, StackType) and first.user == second.user:
         return first if first.depth >= second.depth else second
     if (

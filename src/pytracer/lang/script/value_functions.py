@@ -38,7 +38,7 @@ _REGISTER_NAMES = {"pc": "ip"}
 class ValueFunctions(MachineFunctions):
     """Translates calls of functions that have a value."""
 
-    def call(self, node: script.Call, to: str, room: int) -> Value:
+    def call(self, node: script.Call, dst: str, capacity: int) -> Value:
         """See ScriptExpressions."""
         macro = self.state.macros.get((node.name, len(node.arguments)))
         if macro is not None:
@@ -47,17 +47,17 @@ class ValueFunctions(MachineFunctions):
         if function is None and not node.arguments:
             name = syntax.Name(node.start, node.end, node.name)
             if self.builtin(name) is not None:  # cpu() is cpu
-                return self.value(name, to, room)
+                return self.value(name, dst, capacity)
         if function is None:
             if node.name in self.statement_functions:
                 raise self.fail(node, f"{node.name}() has no value")
             names = {*_FUNCTIONS, *self.statement_functions, *(name for name, _ in self.state.macros)}
             raise self.fail(node, f"no function {node.name!r}", hint=suggest_near(node.name, names))
-        translate, least, most = function
-        if not least <= len(node.arguments) <= most:
-            expected = f"{least}" if least == most else f"{least} to {most}"
+        translate, min_count, max_count = function
+        if not min_count <= len(node.arguments) <= max_count:
+            expected = f"{min_count}" if min_count == max_count else f"{min_count} to {max_count}"
             raise self.fail(node, f"{node.name}() takes {expected} arguments, and has {len(node.arguments)}")
-        return translate(self, node, to, room)
+        return translate(self, node, dst, capacity)
 
     def takes_no_argument(self, call: script.Call) -> bool:
         """See ScriptExpressions."""
@@ -73,10 +73,10 @@ class ValueFunctions(MachineFunctions):
 
     def _symbol(self, node: script.Call, *, user: bool) -> Value:
         address = self.number(node.arguments[0])
-        to = self.memory(2 * WORD)
-        self.line(f"*(u64 *)({to}) = {'script_pid_tgid() >> 32' if user else '0'};")
-        self.line(f"*(u64 *)({to} + {WORD}) = (u64)({address.code});")
-        return Value(to, SymbolType(user))
+        dst = self.memory(2 * WORD)
+        self.line(f"*(u64 *)({dst}) = {'script_pid_tgid() >> 32' if user else '0'};")
+        self.line(f"*(u64 *)({dst} + {WORD}) = (u64)({address.code});")
+        return Value(dst, SymbolType(user))
 
     def _kstack(self, node: script.Call, _to: str, _room: int) -> Value:
         return self.stack(node, user=False, arguments=node.arguments)
@@ -97,25 +97,25 @@ class ValueFunctions(MachineFunctions):
         if not 0 < depth <= DEPTH:
             raise self.fail(node, f"a stack has 1 to {DEPTH} frames")
         kind = StackType(user, depth, mode)
-        to = self.memory(kind.size)
-        self.line(f"script_stack(ctx, {to}, {WORD * depth}, {'BPF_F_USER_STACK' if user else '0'});")
-        return Value(to, kind)
+        dst = self.memory(kind.size)
+        self.line(f"script_stack(ctx, {dst}, {WORD * depth}, {'BPF_F_USER_STACK' if user else '0'});")
+        return Value(dst, kind)
 
     def _ntop(self, node: script.Call, _to: str, _room: int) -> Value:
         *family, argument = node.arguments
-        to = self.memory(InetType().size)
+        dst = self.memory(InetType().size)
         value = self.value(argument)
         if isinstance(value.type, IntType):
             kind = self.number(family[0]).code if family else str(int(socket.AF_INET))
-            self.line(f"script_inet({to}, {kind}, (u64)({value.code}));")
-            return Value(to, InetType())
+            self.line(f"script_inet({dst}, {kind}, (u64)({value.code}));")
+            return Value(dst, InetType())
         if isinstance(value.type, IntArrayType) and c_size(value.type) in (4, 16):
             size = c_size(value.type)
             kind = str(int(socket.AF_INET if size == 4 else socket.AF_INET6))
-            self.line(f"*(u64 *)({to}) = {self.number(family[0]).code if family else kind};")
-            self.line(f"script_zero({to} + {WORD}, 16);")
-            self.line(f"script_copy({to} + {WORD}, {size}, {value.code});")
-            return Value(to, InetType())
+            self.line(f"*(u64 *)({dst}) = {self.number(family[0]).code if family else kind};")
+            self.line(f"script_zero({dst} + {WORD}, 16);")
+            self.line(f"script_copy({dst} + {WORD}, {size}, {value.code});")
+            return Value(dst, InetType())
         raise self.fail(argument, f"ntop() takes an address of 4 or 16 bytes, and this is {value.type.text}")
 
     def _macaddr(self, node: script.Call, _to: str, _room: int) -> Value:
@@ -206,7 +206,7 @@ class ValueFunctions(MachineFunctions):
     def _syscall_name(self, node: script.Call, _to: str, _room: int) -> Value:
         return Value(f"((u64)({self.number(node.arguments[0]).code}))", CodeType("syscall"))
 
-    def _getopt(self, node: script.Call, to: str, room: int) -> Value:
+    def _getopt(self, node: script.Call, dst: str, capacity: int) -> Value:
         name, *default = node.arguments
         if not isinstance(name, syntax.TextLiteral):
             raise self.fail(name, "the name of a parameter is a text in quotes")
@@ -217,12 +217,12 @@ class ValueFunctions(MachineFunctions):
             option_text = option_text.lower()
         if not default:
             return number(int(option_text not in (None, "false", "0")), BOOL)
-        otherwise = default[0]
+        default_value = default[0]
         if option_text is None:
-            return self.value(otherwise, to, room)
-        if isinstance(otherwise, syntax.TextLiteral):
-            return self.literal(syntax.TextLiteral(node.start, node.end, option_text), to, room)
-        is_bool = isinstance(otherwise, syntax.Name) and otherwise.name in ("true", "false")
+            return self.value(default_value, dst, capacity)
+        if isinstance(default_value, syntax.TextLiteral):
+            return self.literal(syntax.TextLiteral(node.start, node.end, option_text), dst, capacity)
+        is_bool = isinstance(default_value, syntax.Name) and default_value.name in ("true", "false")
         if is_bool and option_text in ("", "true", "false"):
             return number(int(option_text != "false"), BOOL)
         try:

@@ -109,8 +109,8 @@ class ValueWriter(Checker):
 
     # Values
 
-    def store(self, node: Node, to: str, kind: Type) -> str:
-        """Add code that stores an expression's value, as type ``kind``, at the address ``to``.
+    def store(self, node: Node, dst: str, kind: Type) -> str:
+        """Add code that stores an expression's value, as type ``kind``, at the address ``dst``.
 
         Returns C for the length of a string that was read to there, else "".
         """
@@ -120,26 +120,26 @@ class ValueWriter(Checker):
             for position, item in enumerate(node.items):
                 if isinstance(node, script.RecordLiteral) and isinstance(kind, RecordType):
                     position = kind.names.index(node.names[position])
-                self.store(item, f"{to} + {kind.offset(position)}", kind.items[position])
+                self.store(item, f"{dst} + {kind.offset(position)}", kind.items[position])
             return ""
-        value = self.value(node, to=to, room=stored_size(kind))
-        self.copy(value, to, kind)
-        return value.length if value.code == to else ""
+        value = self.value(node, dst=dst, capacity=stored_size(kind))
+        self.copy(value, dst, kind)
+        return value.length if value.code == dst else ""
 
-    def copy(self, value: Value, to: str, kind: Type) -> None:
-        """Add code that writes a value to the address ``to``."""
-        if value.code == to:
+    def copy(self, value: Value, dst: str, kind: Type) -> None:
+        """Add code that writes a value to the address ``dst``."""
+        if value.code == dst:
             return
         if not in_memory(kind):
             code = convert(value, S64).code if isinstance(value.type, IntType) else value.code
-            self.line(f"*(u64 *)({to}) = (u64)({code});")
+            self.line(f"*(u64 *)({dst}) = (u64)({code});")
             return
         if isinstance(value.type, TupleType) and isinstance(kind, TupleType) and value.type != kind:
             for position, (item_type, stored_type) in enumerate(
                 zip(value.type.items, kind.items, strict=True)
             ):
                 item = self.load(f"{value.code} + {value.type.offset(position)}", item_type)
-                self.copy(item, f"{to} + {kind.offset(position)}", stored_type)
+                self.copy(item, f"{dst} + {kind.offset(position)}", stored_type)
             return
         if isinstance(value.type, RecordType) and isinstance(kind, RecordType) and value.type != kind:
             for position, (name, item_type) in enumerate(
@@ -147,13 +147,13 @@ class ValueWriter(Checker):
             ):
                 item = self.load(f"{value.code} + {value.type.offset(position)}", item_type)
                 index = kind.names.index(name)
-                self.copy(item, f"{to} + {kind.offset(index)}", kind.items[index])
+                self.copy(item, f"{dst} + {kind.offset(index)}", kind.items[index])
             return
         assert isinstance(kind, StoredType)
         size = min(stored_size(value.type), kind.size)
         if size < kind.size:
-            self.line(f"script_zero({to}, {kind.size});")
-        self.line(f"script_copy({to}, {size}, {value.code});")
+            self.line(f"script_zero({dst}, {kind.size});")
+        self.line(f"script_copy({dst}, {size}, {value.code});")
 
     def load(self, address: str, kind: Type) -> Value:
         """Return the value that is stored at an address."""
@@ -171,109 +171,112 @@ class ValueWriter(Checker):
             raise self.fail(node, f"a number is expected here, and this is a {value.type.text}")
         return value
 
-    def value(self, node: Node, to: str = "", room: int = 0) -> Value:
+    def value(self, node: Node, dst: str = "", capacity: int = 0) -> Value:
         """Translate an expression. Raises ProbeSpecError.
 
-        ``to`` and ``room`` are the address and size of memory for the value. The code uses it if it avoids a
-        copy and the value fits.
+        ``dst`` and ``capacity`` are the address and size of memory for the value. The code uses it if it
+        avoids a copy and the value fits.
         """
-        return self.operand_value(node, self._resolve_into(node, to, room), to, room)
+        return self.operand_value(node, self._resolve_into(node, dst, capacity), dst, capacity)
 
-    def operand_value(self, node: Node, operand: Operand, to: str = "", room: int = 0) -> Value:
+    def operand_value(self, node: Node, operand: Operand, dst: str = "", capacity: int = 0) -> Value:
         """Read what an expression refers to; see ``value``."""
         if isinstance(operand, Comm):
-            return self._comm(to, room)
+            return self._comm(dst, capacity)
         if isinstance(operand, Lvalue):
             kind = operand.type
             if isinstance(kind, ArrayType) and is_text(kind) and (is_string(kind) or not size_of(kind)):
-                most = kind.length + 1 if kind.length else self.state.string_room  # a trace event's string
-                return self.read_string(operand.address, most, operand.memory, to, room)
+                max_length = (
+                    kind.length + 1 if kind.length else self.state.string_room
+                )  # a trace event's string
+                return self.read_string(operand.address, max_length, operand.memory, dst, capacity)
             if isinstance(kind, (ArrayType, StructType)):
                 return self._read_array_or_struct(operand)
             if isinstance(kind, StoredType):  # behind the address of a variable
-                to = self.memory(kind.size)
-                self.line(f"script_copy({to}, {kind.size}, {operand.address});")
-                return Value(to, kind)
+                dst = self.memory(kind.size)
+                self.line(f"script_copy({dst}, {kind.size}, {operand.address});")
+                return Value(dst, kind)
         return self._read(node, operand)
 
-    def _read_array_or_struct(self, place: Lvalue) -> Value:
+    def _read_array_or_struct(self, lvalue: Lvalue) -> Value:
         """Add code that reads a whole struct or array; return the address of one that is too large."""
-        kind = value_type(place.type, self.scope.types)
+        kind = value_type(lvalue.type, self.scope.types)
         if isinstance(kind, StoredType):
-            return self.read_whole(place, kind)
-        target = place.type.of if isinstance(place.type, ArrayType) else place.type
-        return Value(place.address, PointerType(target, user=place.memory == USER))
+            return self.read_whole(lvalue, kind)
+        target = lvalue.type.of if isinstance(lvalue.type, ArrayType) else lvalue.type
+        return Value(lvalue.address, PointerType(target, user=lvalue.memory == USER))
 
-    def read_whole(self, place: Lvalue, kind: StoredType) -> Value:
+    def read_whole(self, lvalue: Lvalue, kind: StoredType) -> Value:
         """Add code that reads all items of a value."""
-        to = self.memory(kind.size)
-        self._read_items(place, kind, to)
-        return Value(to, kind)
+        dst = self.memory(kind.size)
+        self._read_items(lvalue, kind, dst)
+        return Value(dst, kind)
 
-    def _read_items(self, place: Lvalue, kind: Type, to: str) -> None:
+    def _read_items(self, lvalue: Lvalue, kind: Type, dst: str) -> None:
         if isinstance(kind, StringType):
-            self.line(
-                f"script_read_string({to}, {kind.room}, {kind.size}, {place.address}, {place.memory}, &bad);"
-            )
+            sizes, source = f"{kind.capacity}, {kind.size}", f"{lvalue.address}, {lvalue.memory}"
+            self.line(f"script_read_string({dst}, {sizes}, {source}, &bad);")
         elif isinstance(kind, IntArrayType):
-            self.line(f"script_zero({to}, {kind.size});")
+            self.line(f"script_zero({dst}, {kind.size});")
             size = kind.of.size * kind.length
-            self.line(f"pt_spec_read((void *)({to}), {size}, {place.address}, {place.memory});")
-        elif isinstance(kind, ArrayValueType) and isinstance(place.type, ArrayType):
-            step = size_of(place.type.of)
+            self.line(f"pt_spec_read((void *)({dst}), {size}, {lvalue.address}, {lvalue.memory});")
+        elif isinstance(kind, ArrayValueType) and isinstance(lvalue.type, ArrayType):
+            step = size_of(lvalue.type.of)
             for number, item in enumerate(kind.items):
-                part = replace(place, offset=place.offset + number * step, type=place.type.of)
-                self._read_items(part, item, f"{to} + {kind.offset(number)}")
-        elif isinstance(kind, RecordType) and isinstance(place.type, StructType):
-            members = self.scope.types.members(place.type)
+                part = replace(lvalue, offset=lvalue.offset + number * step, type=lvalue.type.of)
+                self._read_items(part, item, f"{dst} + {kind.offset(number)}")
+        elif isinstance(kind, RecordType) and isinstance(lvalue.type, StructType):
+            members = self.scope.types.members(lvalue.type)
             for number, (name, item) in enumerate(zip(kind.names, kind.items, strict=True)):
-                part = self.member_of(place, members[name])
-                self._read_items(part, item, f"{to} + {kind.offset(number)}")
+                part = self.member_of(lvalue, members[name])
+                self._read_items(part, item, f"{dst} + {kind.offset(number)}")
         else:
             assert isinstance(kind, (IntType, PointerType))
-            self.copy(self._load(place, kind), to, kind)
+            self.copy(self._load(lvalue, kind), dst, kind)
 
-    def read_string(self, address: str, room: int, memory: str, to: str = "", most: int = 0) -> Value:
-        """Add code that reads a string of up to ``room`` bytes, its NUL included."""
-        kind = StringType(min(room, self.state.string_room))
-        if not to or most < kind.size:
-            to = self.memory(kind.size)
-        read = f"script_read_string({to}, {kind.room}, {kind.size}, {address}, {memory}, &bad)"
-        return Value(to, kind, length=self.temporary("u32", read))
+    def read_string(
+        self, address: str, capacity: int, memory: str, dst: str = "", max_size: int = 0
+    ) -> Value:
+        """Add code that reads a string of up to ``capacity`` bytes, its NUL included."""
+        kind = StringType(min(capacity, self.state.string_room))
+        if not dst or max_size < kind.size:
+            dst = self.memory(kind.size)
+        call = f"script_read_string({dst}, {kind.capacity}, {kind.size}, {address}, {memory}, &bad)"
+        return Value(dst, kind, length=self.temporary("u32", call))
 
     def read_bytes(self, address: str, size: int, memory: str) -> Value:
         """Add code that reads bytes."""
         kind = BufferType(size)
-        to = self.memory(kind.size)
-        self.line(f"bad |= script_read_bytes({to}, {size}, {kind.size - WORD}, {address}, {memory});")
-        return Value(to, kind)
+        dst = self.memory(kind.size)
+        self.line(f"bad |= script_read_bytes({dst}, {size}, {kind.size - WORD}, {address}, {memory});")
+        return Value(dst, kind)
 
-    def literal(self, node: syntax.TextLiteral, to: str = "", room: int = 0) -> Value:
+    def literal(self, node: syntax.TextLiteral, dst: str = "", capacity: int = 0) -> Value:
         """Add code that writes a string literal, as numbers: the programs have no constant data."""
         data = node.value.encode("utf-8", "surrogateescape")
         if len(data) >= self.state.string_room:
             raise self.fail(node, f"a string has less than {self.state.string_room} bytes")
         kind = StringType(len(data) + 1)
-        if not to or room < kind.size:
-            to, room = self.memory(kind.size), kind.size
+        if not dst or capacity < kind.size:
+            dst, capacity = self.memory(kind.size), kind.size
         data = data.partition(b"\0")[0].ljust(kind.size, b"\0")  # a string ends at its first NUL, as in C
         for at in range(0, len(data), WORD):
             word = int.from_bytes(data[at : at + WORD], "little")
-            self.line(f"*(u64 *)({to} + {at}) = {word:#x}ULL;")
-        if room > kind.size:
-            self.line(f"script_zero({to} + {kind.size}, {room - kind.size});")
-        return Value(to, kind)
+            self.line(f"*(u64 *)({dst} + {at}) = {word:#x}ULL;")
+        if capacity > kind.size:
+            self.line(f"script_zero({dst} + {kind.size}, {capacity - kind.size});")
+        return Value(dst, kind)
 
-    def _comm(self, to: str, room: int) -> Value:
+    def _comm(self, dst: str, capacity: int) -> Value:
         kind = StringType(16)
-        if not to or room < kind.size:
-            to, room = self.memory(kind.size), kind.size
-        if room > kind.size:
-            self.line(f"script_zero({to} + {kind.size}, {room - kind.size});")
-        self.line(f"bpf_get_current_comm((void *)({to}), 16);")
-        return Value(to, kind)
+        if not dst or capacity < kind.size:
+            dst, capacity = self.memory(kind.size), kind.size
+        if capacity > kind.size:
+            self.line(f"script_zero({dst} + {kind.size}, {capacity - kind.size});")
+        self.line(f"bpf_get_current_comm((void *)({dst}), 16);")
+        return Value(dst, kind)
 
-    def _resolve_into(self, node: Node, to: str, room: int) -> Operand:
+    def _resolve_into(self, node: Node, dst: str, capacity: int) -> Operand:
         """Translate an expression; see ``value``."""
         raise NotImplementedError
 
