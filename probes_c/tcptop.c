@@ -15,7 +15,10 @@ struct row_value {
     u64 calls;
 };
 #include "rows.h"
+#include "descriptor.h"
 #include "socket_bytes.h"
+#include "syscall_numbers.h"
+#include "returns.h"
 
 // The current task makes the call: the bytes belong to it.
 static __always_inline int on_bytes(struct sock *sk, s64 sent, s64 received)
@@ -38,5 +41,23 @@ static __always_inline int on_bytes(struct sock *sk, s64 sent, s64 received)
         row->rx_bytes += received;
         row->calls++;
     }
+    return PT_PASS;
+}
+
+static __always_inline int kind_of(u64 call)
+{
+    return PT_IS(call, splice, 275, 313, 76, 340);
+}
+
+// splice(2) takes what a socket has received, and receives no message.
+static __always_inline int on_return(void *ctx, struct pt_return *call)
+{
+    struct socket *socket;
+
+    if (!kind_of(call->call) || call->ret <= 0)
+        return PT_PASS;
+    socket = pt_socket_of(pt_file_of(call->args[0]));
+    if (socket)
+        on_bytes(pt_read(socket->sk), 0, call->ret);
     return PT_PASS;
 }

@@ -1,7 +1,7 @@
 """tcptop: what programs send and receive by TCP."""
 
 from pytracer.spec import GroupBy, Table, Tracer
-from pytracer.spec.common import ONLY_NETWORKS
+from pytracer.spec.common import ONLY_NETWORKS, return_of
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.tcp import CONNECTION_KEYS, RX, SOCKET_BYTES, TX
 
@@ -10,7 +10,7 @@ TRACER = Tracer(
     group="network",
     summary="bytes that programs send and receive by TCP, by process and connection",
     description="Adds up the bytes that programs send and receive by TCP connections.",
-    hooks=(SOCKET_BYTES,),
+    hooks=(SOCKET_BYTES, return_of("splice")),
     filters=TASK_FILTERS,
     follow=True,
     options=(
@@ -25,6 +25,7 @@ TRACER = Tracer(
     ),
     notes=(
         "Bytes are those of system calls: buffered data counts, retransmissions do not.",
-        "Before Linux 6.3 it needs trampolines. What splice(2) and zero-copy receiving take is not seen.",
+        "Before Linux 6.3 it needs trampolines. What splice(2) takes from a connection counts; what io_uring",
+        "splices and what TCP_ZEROCOPY_RECEIVE maps is not seen.",
     ),
 )

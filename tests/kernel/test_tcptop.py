@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from support.calls import ALTERNATIVES, granted
 from support.cli import run, start, stop
 from support.connections import V4, V6, ends, me, pair, tcp_info, which
 from support.needs import refused
@@ -56,6 +57,38 @@ def test_bytes_in_each_direction_of_each_connection(alternative):
     seen = {which(row): (row["pid"], row["comm"], row["tx_bytes"], row["rx_bytes"]) for row in rows}
     assert seen == expected
     assert {place: seen[place][3] for place in received} == received
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_what_splice_takes_counts(alternative):
+    """splice(2) receives no message: the event of the socket does not report it."""
+    if not granted("tcptop", alternative):
+        return
+    with namespace():
+        tracer = start("tcptop", "-f", "json", *HERE, "--hook", f"return={alternative}", "--by", "local", 60)
+        client, server = pair(*V4)
+        pipe = os.pipe()
+        left = 10_007
+        while left > 23:
+            client.sendall(bytes(1_000))
+            left -= os.splice(server.fileno(), pipe[1], 1_000)
+            os.read(pipe[0], 1_000)
+            if left < 1_000:
+                client.sendall(bytes(left))
+                left -= len(server.recv(left, socket.MSG_WAITALL))
+        os.write(pipe[1], bytes(101))
+        os.splice(pipe[0], client.fileno(), 101)  # the other way it is a message
+        server.recv(101, socket.MSG_WAITALL)
+        received = tcp_info(server)["bytes_received"]
+        local, remote = ends(client)["sport"], ends(server)["sport"]
+        for end in (client, server):
+            end.close()
+        for end in pipe:
+            os.close(end)
+        rows = {row["sport"]: (row["tx_bytes"], row["rx_bytes"]) for row in summary(tracer)}
+    assert rows == {local: (received, 0), remote: (0, received)}
+    assert received == 10_007 + 101
 
 
 @pytest.mark.lab
