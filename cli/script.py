@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from pytracer import __version__
 from pytracer.cli.arguments import Parser, add_debug_options, add_plan_options, seconds, size_in_bytes
@@ -42,8 +42,21 @@ notes:
   docs/script.md describes the language, and the differences from bpftrace.
   -- COMMAND: only the command and its descendants are traced. -c COMMAND traces everything while it runs."""
 _USAGE = "pytracer script (-e SCRIPT | FILE) [ARG...] [options] [-- COMMAND...]"
+_HELP = f"pytracer script --help\nUSAGE:\n    {_USAGE}"
 _PID_LIMIT = 1 << 22  # the kernel's (PID_MAX_LIMIT)
 _FILE_LIMIT = 1 << 20  # bytes of a script
+
+
+class _ScriptParser(Parser):
+    """A parser whose usage has the form of bpftrace."""
+
+    def format_help(self) -> str:
+        """See Parser."""
+        return super().format_help().replace("usage: ", "USAGE:\n    ", 1)
+
+    def error(self, message: str) -> NoReturn:
+        """See Parser."""
+        raise UsageError(message, hint=_HELP)
 
 
 class _Messages(Messages):
@@ -111,21 +124,27 @@ def _list(options: argparse.Namespace, named_parameters: dict[str, str]) -> int:
 def _split(words: Sequence[str]) -> tuple[list[str], dict[str, str], tuple[str, ...]]:
     """Split a command line into options and parameters, named parameters, and the command.
 
-    Named parameters follow ``--`` as ``--NAME=VALUE``; the command follows them after another ``--``.
+    Named parameters follow ``--`` as ``--NAME=VALUE``, and positional ones may be among them; the command
+    follows after another ``--``.
     """
     separator = words.index("--") if "--" in words else len(words)
     own_words, arguments = list(words[:separator]), list(words[separator + 1 :])
     named_parameters = dict[str, str]()
-    while arguments and arguments[0].startswith("--") and arguments[0] != "--":
-        name, _, value = arguments.pop(0).removeprefix("--").partition("=")
+    has_named = bool(arguments) and arguments[0].startswith("--")
+    while has_named and arguments and arguments[0] != "--":
+        word = arguments.pop(0)
+        if not word.startswith("--"):
+            own_words.append(word)
+            continue
+        name, _, value = word.removeprefix("--").partition("=")
         named_parameters[name] = value or "true"
-    if named_parameters and arguments[:1] == ["--"]:
+    if has_named and arguments[:1] == ["--"]:
         arguments.pop(0)
     return own_words, named_parameters, tuple(arguments)
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="pytracer script", description=_ABOUT, epilog=_MORE, usage=_USAGE)
+    parser = _ScriptParser(prog="pytracer script", description=_ABOUT, epilog=_MORE, usage=_USAGE)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("-e", dest="text", action="append", metavar="SCRIPT", help="run this script")
     parser.add_argument(

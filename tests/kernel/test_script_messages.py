@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -133,3 +135,38 @@ def test_ids_in_a_pid_namespace():
     in_namespace = ("unshare", "--fork", "--pid", "--mount-proc", *COMMAND, "script", "-q", "-e", text)
     result = subprocess.run(in_namespace, capture_output=True, text=True, check=False, env=os.environ)
     assert (result.returncode, result.stdout) == (0, "(1, 1, true, 1, 1)\n\n"), result.stderr
+
+
+def test_parameters_may_be_mixed_and_the_command_follows_them():
+    text = 'begin { print(($1, getopt("size", 10), $2, getopt("flag"), has_cpid)); }'
+    words = ("one", "--", "--size=20", "two", "--flag")
+    assert output(text, *words) == "(one, 20, two, true, false)\n\n"
+    assert output(text, *words, "--", "true") == "(one, 20, two, true, true)\n\n"
+
+
+def test_a_variable_has_the_type_of_an_assignment_that_never_runs():
+    assert output("begin { let $x; if 0 { $x = (uint16)3; } print(($x, sizeof($x))); }") == "(0, 2)\n\n"
+
+
+def test_probes_have_their_whole_names():
+    assert output('i:ms:1 /probe == "interval:ms:1"/ { print(probe); exit(); }') == "interval:ms:1\n\n"
+    text = 't:syscalls:sys_enter_getpid { print(strcontains(probe, "tracepoint:sys")); exit(); }'
+    work = ("--", sys.executable, "-S", "-c", "import os; os.getpid()")
+    assert output(text, *work) == "true\n\n"
+
+
+def test_all_probes_of_a_signal_run_in_their_order():
+    text = (
+        'self:signal:SIGUSR1 { printf("one "); } self:signal:SIGUSR1 { printf("two\\n"); exit(); } '
+        'i:ms:50 { print("up"); }'
+    )
+    words = [*COMMAND, "script", "-q", "-e", text]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGUSR1)
+        assert "one two\n" in process.stdout.read()
+    assert process.returncode == 0
+
+
+def test_addresses_of_the_kernel_that_no_function_has():
+    assert warnings("kprobe:0x12345678 { }") == (2, "", ["ERROR: Unable to attach probe: kprobe:305419896"])

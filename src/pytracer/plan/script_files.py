@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytracer.errors import UsageError
+from pytracer.kernel.functions import address_of
 from pytracer.lang.script.syntax import AttachPoint
 from pytracer.plan.script_probes import SOURCES
 from pytracer.record import replace
@@ -24,6 +25,8 @@ def with_files(point: AttachPoint, process: int) -> list[AttachPoint]:
     ``*`` stands for the files that the traced ``process`` has mapped.
     """
     kind = SOURCES.get(point.parts[0])
+    if kind in ("k", "kr") and len(point.parts) == 2 and _NUMBER.fullmatch(point.parts[1]):
+        return [_at_kernel_address(point)]
     if kind in ("u", "ur") and len(point.parts) == 3 and _NUMBER.fullmatch(point.parts[2]):
         if "@" in point.parts[1]:
             return _at_line(point, process)
@@ -52,8 +55,26 @@ def _at_address(point: AttachPoint, process: int) -> AttachPoint:
     with program_files.find(file, process) as program, program.reading() as tables:
         offset = tables.offset_of(int(address, 0))
     if offset is None:
-        raise UsageError(f"{file} has nothing at address {address}", hint="nm shows what it has")
+        message = f"Could not resolve address: {file}:{int(address, 0):#x}"
+        raise UsageError(message, hint="the file has no code there")
     return replace(point, parts=(provider, file, f"+{offset:#x}"))
+
+
+def _at_kernel_address(point: AttachPoint) -> AttachPoint:
+    """Return an attach point with a function of the kernel, and an offset in it, in place of an address."""
+    from pytracer.arrays import np  # for this alone
+    from pytracer.symbols.kernel import KernelSymbols
+
+    provider, text = point.parts
+    address = int(text, 0)
+    [found] = KernelSymbols().names(np.array([address], dtype=np.uint64))
+    name = found.partition(" ")[0]
+    start = 0 if name.startswith("0x") else address_of(name)
+    if not 0 < start <= address:
+        hint = f"no function of the kernel is at {address:#x}"
+        raise UsageError(f"Unable to attach probe: {provider}:{address}", hint=hint)
+    offset = f"+{address - start:#x}" if address > start else ""
+    return replace(point, parts=(provider, name + offset))
 
 
 def _at_line(point: AttachPoint, process: int) -> list[AttachPoint]:

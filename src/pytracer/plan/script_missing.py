@@ -11,14 +11,15 @@ from pytracer.plan.script_probes import SOURCES
 TOLERANT = ("warn", "ignore")
 """Values of the setting ``missing_probes`` with which the others are attached."""
 _WARN = "warn"
-_PROVIDERS = {kind: provider for provider, kind in reversed(SOURCES.items())}
+PROVIDER_NAMES = {kind: provider for provider, kind in reversed(SOURCES.items())}
+"""The whole names of providers, by the kind of source."""
 _UNTRACEABLE = 'either non-existing, inlined, or marked as "notrace"'
 
 
 def no_matches(point: AttachPoint) -> str:
     """Return the message about an attach point that matches nothing."""
     provider, _, rest = point.text.partition(":")
-    return f"No matches for {_PROVIDERS[SOURCES[provider]]} {rest}."
+    return f"No matches for {PROVIDER_NAMES[SOURCES[provider]]} {rest}."
 
 
 def report_missing(

@@ -137,8 +137,6 @@ def parse_attach_point(text: str, point: AttachPoint, program: str) -> Source | 
 def _source(kind: str, parts: Sequence[str]) -> Source:
     if not parts or not parts[-1]:
         raise UsageError("the name of a probe is missing")
-    if kind in ("k", "kr") and parts[-1].startswith("0x"):
-        raise UsageError("a function of the kernel has a name here, and no address", hint="FUNCTION+OFFSET")
     if kind in ("f", "fr") and len(parts) > 1 and parts[0] == "bpf":
         raise UsageError("BPF programs cannot be probed", hint="pytracer prog shows them")
     if kind in ("k", "kr", "f", "fr", "rt") and len(parts) > 1:
@@ -151,7 +149,8 @@ def _source(kind: str, parts: Sequence[str]) -> Source:
     qualifiers = [
         quoting.quote(part) if kind in ("u", "ur", "usdt") and ":" in part else part for part in parts[:-1]
     ]
-    return parse_source(":".join((kind, *qualifiers, parts[-1])))
+    name = quoting.quote(parts[-1]) if kind == "usdt" and '"' in parts[-1] else parts[-1]
+    return parse_source(":".join((kind, *qualifiers, name)))
 
 
 def _timer(text: str, point: AttachPoint, program: str, provider: str, parts: Sequence[str]) -> SampledProbe:

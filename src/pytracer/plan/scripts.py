@@ -44,7 +44,7 @@ from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.sample_scopes import bind_tasks, scope_of_sample
 from pytracer.plan.scopes import scope_of
 from pytracer.plan.script_files import missing_module, with_files
-from pytracer.plan.script_missing import TOLERANT, no_matches, report_missing, report_removed
+from pytracer.plan.script_missing import PROVIDER_NAMES, TOLERANT, no_matches, report_missing, report_removed
 from pytracer.plan.script_probes import SOURCES, SampledProbe, parse_attach_point, with_parameters
 from pytracer.record import record, replace
 from pytracer.request import Request, ScriptRequest
@@ -285,10 +285,12 @@ def attach_points(script: Script, block: ProbeBlock, request: Request) -> Iterab
 def _names(point: AttachPoint, target: NumberedTarget) -> tuple[str, str]:
     """Return the values of ``probe`` and ``func``."""
     function = target.target.name.rpartition(":")[2]
+    provider, *middle, _ = point.parts
+    provider = PROVIDER_NAMES[SOURCES[provider]]
     if target.source.kind == "usdt":
         [site] = target.target.sites
-        return f"{point.parts[0]}:{site.file}:{site.name}", function
-    return ":".join((*point.parts[:-1], function)) if function else point.text, function
+        return f"{provider}:{site.file}:{site.name}", function
+    return ":".join((provider, *middle, function)) if function else point.text, function
 
 
 def _compile(
@@ -305,7 +307,7 @@ def _compile(
             if not any(action.kind == "exit" for action in state.actions()):
                 return compiled
             return [
-                block if _is_end(place) else replace(block, stops=True)
+                block if _runs_after_exit(place) else replace(block, stops=True)
                 for place, block in zip(places, compiled, strict=True)
             ]
         state.is_final = not state.changed
@@ -313,9 +315,10 @@ def _compile(
     raise ProbeSpecError("the types of the maps depend on each other without an end", text, 0, len(text))
 
 
-def _is_end(place: _BlockTarget) -> bool:
+def _runs_after_exit(place: _BlockTarget) -> bool:
+    """Return whether a probe runs although exit() was called: at the end, and for the other objects."""
     probe = place.sampled.probe if place.sampled is not None else None
-    return isinstance(probe, RunOnce) and probe.at_end
+    return isinstance(probe, Iterator) or (isinstance(probe, RunOnce) and probe.at_end)
 
 
 def _compile_one(

@@ -16,7 +16,8 @@ from pytracer.symbols.elf_tables import ElfError, Tables
 ROOT = Path("/usr/lib/debug")
 FOLDER = ROOT / ".build-id"
 FURTHER = list[Path]()
-"""Further folders with debug files, which the user names: as ``FILE.debug``, or below ``.build-id``."""
+"""Further folders with debug files, which the user names: as ``FILE.debug``, or below ``.build-id``.
+A relative path counts from the folder of the file, else from our own."""
 _PACKED = b".gnu_debugdata"  # an ELF file with the rest of .symtab, compressed: Fedora's way
 _LINK = b".gnu_debuglink"  # the name of a file, and a CRC of all of it
 _SHARED = b".gnu_debugaltlink"  # a path, and the build id of the file
@@ -95,8 +96,10 @@ def _open_further(file: Tables, resources: contextlib.ExitStack) -> Tables | Non
         return None
     with contextlib.suppress(ElfError, OSError):
         build_id = file.build_id()
-        name = Path(f"/proc/self/fd/{file.descriptor}").readlink().name
-        for folder in FURTHER if build_id else ():
+        own_path = Path(f"/proc/self/fd/{file.descriptor}").readlink()
+        name = own_path.name
+        folders = [folder for further in FURTHER for folder in (own_path.parent / further, further)]
+        for folder in folders if build_id else ():
             for path in (folder / f"{name}.debug", folder / f".build-id/{build_id[:2]}/{build_id[2:]}.debug"):
                 debug_file = _open(path, file.account, resources)
                 if debug_file is not None and _has_build_id(debug_file, build_id):

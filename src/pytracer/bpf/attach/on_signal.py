@@ -18,14 +18,17 @@ from pytracer.spec import OnSignal, RunOnce
 
 
 class _SignalLink(Link):
-    """Runs the program at each signal until it is detached."""
+    """Runs the program at each signal until it is detached, after those that were attached before it."""
 
     def __init__(self, program: int, number: int) -> None:
         super().__init__(program)
         self._number = number
         self._before = inherited.handle(number, self._run)
 
-    def _run(self, _number: int, _frame: FrameType | None) -> None:
+    def _run(self, number: int, frame: FrameType | None) -> None:
+        before = self._before
+        if isinstance(getattr(before, "__self__", None), _SignalLink) and callable(before):
+            before(number, frame)
         with contextlib.suppress(OSError):  # it ran as the trace was set up, or not at all
             test_run(self.fd)
 

@@ -134,7 +134,9 @@ class BlockCompiler(Actions):
     def _if(self, node: script.If) -> None:
         condition = self.value(node.condition)
         if self.is_decided(condition):
-            block = node.yes if condition.constant else node.no
+            block, other = (node.yes, node.no) if condition.constant else (node.no, node.yes)
+            if other is not None:
+                self._declare_from(other)
             if block is not None:
                 self.line("{")
                 self._body(block)
@@ -146,6 +148,16 @@ class BlockCompiler(Actions):
             self.line("} else {")
             self._body(node.no)
         self.line("}")
+
+    def _declare_from(self, node: Node) -> None:
+        """Take the types of variables that are declared without one from assignments that do not run."""
+        target = node.target if isinstance(node, script.Assignment) else None
+        if isinstance(node, script.Assignment) and isinstance(target, syntax.Name) and node.value is not None:
+            if target.name in self.undefined and target.name not in self.variables:
+                self.state.widen_variable(self.block_id, target.name, self.type_of_value(node.value))
+            return
+        for part in script.children(node):
+            self._declare_from(part)
 
     def _while(self, node: script.While) -> None:
         if self.state.has_loop_helper:

@@ -28,6 +28,7 @@ NUMBERS: dict[str, tuple[str, Type]] = {
     "usermode": ("(u8)script_is_user(ctx)", IntType(1, False)),
 }
 """The builtins that are numbers: the C expression and its type."""
+_IN_KERNEL = ("f", "fr", "t", "rt", "iter")  # kinds of targets without registers of their own
 _WORDS = (
     "comm",
     "curtask",
@@ -51,6 +52,8 @@ class Builtins(MapReads):
         name = node.name.removeprefix("__builtin_")
         if name == "usermode" and self.scope.what in ("begin", "end", "BEGIN", "END"):
             return number(1, IntType(1, False))
+        if name == "usermode" and self.scope.what.partition(":")[0] in _IN_KERNEL:
+            return number(0, IntType(1, False))
         if name in NUMBERS:
             code, kind = NUMBERS[name]
             return Value(f"({code})", kind)

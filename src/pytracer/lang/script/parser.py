@@ -240,10 +240,14 @@ def preprocess(text: str) -> str:
 
 
 def split_point(text: str) -> list[str]:
-    """Split an attach point at the colons outside quotes, and remove the quotes."""
-    parts, part, quoted = list[str](), "", False
+    """Split an attach point at the colons outside quotes, and remove the quotes, but those that a backslash
+    escapes."""
+    parts, part, quoted, escaped = list[str](), "", False, False
     for letter in text:
-        if letter == '"':
+        if escaped or (quoted and letter == "\\"):
+            part += letter if escaped else ""
+            escaped = not escaped
+        elif letter == '"':
             quoted = not quoted
         elif letter == ":" and not quoted:
             parts.append(part)
