@@ -111,6 +111,7 @@ EXAMPLES: dict[str, Example] = {
     "memleak": Example("--top 1", "ls"),
     "modulesnoop": Example("", "sh -c 'modprobe ifb numifbs=0; modprobe -r ifb'"),
     "mountsnoop": Example("", "sh -c 'mkdir -p m; mount -t tmpfs none m; umount m'"),
+    "mutexstat": Example("--min 20ms --top 2", "$MUTEXES 3"),
     "numamove": Example("", "python3 moves.py 1 0 1"),
     "offcputime": Example("--top 1", "sleep 0.2"),
     "offwaketime": Example("--top 1", "sleep 0.2"),

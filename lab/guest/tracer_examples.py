@@ -112,7 +112,8 @@ def prepared() -> Iterator[dict[str, str]]:
             Path(file).write_text(getattr(importlib.import_module(module), attribute))
         servers = subprocess.Popen([sys.executable, "-c", SERVERS])
         try:
-            yield os.environ | {"CGROUP": str(cgroup), "RINGS": str(workload("rings"))}
+            programs = {name.upper(): str(workload(name)) for name in ("mutexes", "rings")}
+            yield os.environ | {"CGROUP": str(cgroup)} | programs
         finally:
             servers.kill()
             servers.wait()
