@@ -30,6 +30,7 @@ TRACER = Tracer(
         ),
     ),
     examples=(
+        ("trace t:syscalls:sys_enter_openat -- ls", "all its fields"),
         ("trace 't:syscalls:sys_enter_openat \"%s\", args->filename'", "the files that are opened"),
         ("trace 'k:vfs_read \"%s %d\", file->f_path.dentry->d_name.name, count'", "what is read"),
         ("trace 'u:libc:malloc(size_t n) (n > 9999) \"%d\", n' -p 1", "large allocations"),

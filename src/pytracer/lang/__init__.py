@@ -7,6 +7,7 @@ See "Lang: what trace and argdist take" in docs/internals.md.
 """
 
 from pytracer.lang.codegen import GeneratedProgram, generate
+from pytracer.lang.known_values import with_known_values
 from pytracer.lang.probe_spec import STARTED, ProbeSpec, ProbeSpecs, ResultField, ResultSlot
 from pytracer.lang.probe_spec_parser import parse_distribution, parse_pair, parse_trace
 from pytracer.lang.scope import Scope, TypeProvider
@@ -24,4 +25,5 @@ __all__ = [
     "parse_distribution",
     "parse_pair",
     "parse_trace",
+    "with_known_values",
 ]

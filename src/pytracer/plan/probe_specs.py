@@ -17,9 +17,12 @@ from pytracer.lang import (
     ProbeSpecs,
     ResultField,
     ResultSlot,
+    Scope,
     generate,
+    with_known_values,
 )
 from pytracer.lang.codegen import generate_functions
+from pytracer.lang.formats import Conversion
 from pytracer.plan.alternatives import ChosenProbe
 from pytracer.plan.attach_targets import (
     ProbeSpecPlan,
@@ -42,7 +45,11 @@ STRING_SIZE, HISTOGRAM = "string-size", "histogram"  # options of tracers
 _RESERVED = {"kind", "time", "lost", "reason", "meaning"}  # what else records have, in JSON
 _ENDS = ("start", "end")
 _RECORD = 1 << 15  # bytes of a record, as a value of a per-CPU map (PCPU_MIN_UNIT_SIZE in the kernel)
+_SETS_MAX = 16  # of values that are shown where no format says which: each takes a program of its own
 _BEFORE = 40  # bytes of trace's record before the results; argdist's has fewer
+
+Target = tuple[NumberedTarget, Scope]
+"""A target without a number yet, and what expressions can refer to there."""
 
 
 def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
@@ -60,15 +67,16 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     arguments = request.tracer.arguments
     is_pair = isinstance(arguments, ProbeSpecArguments) and arguments.pair
     shows_events = isinstance(output_of(request), Stream)
-    for number, spec in enumerate(request.probe_specs):
+    specs = list[ProbeSpec]()
+    for spec, found in _resolve(request, facts, warnings, is_pair=is_pair):
         first: GeneratedProgram | None = None
-        first_index = len(programs)
-        for found in _targets(spec, request, facts, warnings):
-            numbered_target = replace(found, number=len(numbered))
-            source, target = numbered_target.source, numbered_target.target
+        first_index, number = len(programs), len(specs)
+        specs.append(spec)
+        for target, scope in found:
+            numbered_target = replace(target, number=len(numbered))
+            source = numbered_target.source
             numbered.append(numbered_target)
             spec_of.append(number)
-            scope = scope_of(source, target, facts, signed=bool(spec.signature))
             program = generate(spec, scope)
             if is_pair and not shows_events:  # only what groups the pairs is needed
                 program = generate(replace(spec, expressions=(), pieces=()), scope)
@@ -81,7 +89,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
             groups.setdefault((program_number, source.kind, bool(source.offset)), []).append(numbered_target)
         assert first is not None
         results.append(
-            tuple(replace(numbered_target, member=STARTED) for numbered_target in first.results)
+            tuple(replace(result, member=STARTED) for result in first.results)
             if is_pair and not number
             else first.results
         )
@@ -92,11 +100,11 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     _check_addresses(attached.probes, numbered)
     defines = dict(defines_of(len(numbered), attached.probes))
     marks = usdt_arguments(numbered)
-    specs = _specs_of(request, _distinct(results) if is_pair else results, spec_of, is_pair=is_pair)
+    resolved = _specs_of(request, specs, _distinct(results) if is_pair else results, spec_of, is_pair=is_pair)
     defines |= {
-        "PT_SPEC_NUMBERS": str(specs.numbers),
-        "PT_SPEC_TEXTS": str(specs.texts),
-        "PT_SPEC_TEXT_SIZE": str(specs.capacity),
+        "PT_SPEC_NUMBERS": str(resolved.numbers),
+        "PT_SPEC_TEXTS": str(resolved.texts),
+        "PT_SPEC_TEXT_SIZE": str(resolved.capacity),
         "PT_SPEC_PROGRAMS": str(max(len(programs), 1)),
     }
     if is_pair and shows_events:
@@ -113,10 +121,35 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
         warnings=(*warnings, *risks(attached.resolved_hooks)),
         defines=tuple(defines.items()),
         resolved_hooks=attached.resolved_hooks,
-        specs=specs,
+        specs=resolved,
         generated={GENERATED: generate_functions(programs, programs_asking, attached.tracked)},
         usdt_arguments=marks,
     )
+
+
+def _resolve(
+    request: Request, facts: KernelInfo, warnings: list[str], *, is_pair: bool
+) -> Iterator[tuple[ProbeSpec, Sequence[Target]]]:
+    """Yield each probe spec with its targets and their scopes. One without a format is yielded for each set
+    of values that is known at some of its targets, with a format that shows them."""
+    for spec in request.probe_specs:
+        found = [
+            (one, scope_of(one.source, one.target, facts, signed=bool(spec.signature)))
+            for one in _targets(spec, request, facts, warnings)
+        ]
+        known = dict[tuple[object, ...], tuple[ProbeSpec, list[Target]]]()
+        for one in found if spec.is_bare else ():
+            full = with_known_values(spec, one[1])
+            values = tuple(part.sign if isinstance(part, Conversion) else part for part in full.pieces)
+            known.setdefault(values, (full, []))[1].append(one)
+        if len(known) > _SETS_MAX:
+            warnings.append(
+                f"{spec.source.text}: values are not shown, as the targets have {len(known)} sets of them"
+            )
+        if not spec.is_bare or len(known) > (1 if is_pair else _SETS_MAX):
+            yield spec, found
+        else:
+            yield from known.values()
 
 
 def _targets(
@@ -198,14 +231,19 @@ def _distinct(results: list[tuple[ResultField, ...]]) -> list[tuple[ResultField,
 
 
 def _specs_of(
-    request: Request, results: list[tuple[ResultField, ...]], spec_of: list[int], *, is_pair: bool
+    request: Request,
+    specs: Sequence[ProbeSpec],
+    results: list[tuple[ResultField, ...]],
+    spec_of: list[int],
+    *,
+    is_pair: bool,
 ) -> ProbeSpecs:
     all_results = [result for spec_results in results for result in spec_results]
     numbers = [result.at + 1 for result in all_results if result.slot is not ResultSlot.TEXT]
     texts = [result.at + 1 for result in all_results if result.slot is ResultSlot.TEXT]
     maxima = max(numbers, default=1), max(texts, default=1), number_of(STRING_SIZE, request)
     _check_room(*maxima)
-    return ProbeSpecs(request.probe_specs, tuple(results), tuple(spec_of), *maxima, is_pair=is_pair)
+    return ProbeSpecs(tuple(specs), tuple(results), tuple(spec_of), *maxima, is_pair=is_pair)
 
 
 def _check_room(numbers: int, texts: int, text_size: int) -> None:

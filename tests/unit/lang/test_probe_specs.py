@@ -692,9 +692,15 @@ def test_the_c_gets_the_sizes_of_a_record():
         defines = dict(planned(*texts).defines)
         return [defines[f"PT_SPEC_{name}"] for name in ("PROGRAMS", "NUMBERS", "TEXTS", "TEXT_SIZE")]
 
-    assert sizes("k:vfs_read") == ["1", "1", "1", "80"]
+    assert sizes('k:vfs_read ""') == ["1", "1", "1", "80"]
+    assert sizes("k:vfs_read") == ["1", "3", "1", "80"]
     assert sizes('k:vfs_read "%d %d %s", count, fast, buf') == ["1", "2", "1", "80"]
-    assert sizes('k:vfs_read "%s %d %s", buf, count, buf', "k:many", "k:nothing") == ["3", "1", "2", "80"]
+    assert sizes('k:vfs_read "%s %d %s", buf, count, buf', 'k:many ""', 'k:nothing ""') == [
+        "3",
+        "1",
+        "2",
+        "80",
+    ]
 
 
 FIELDS = """name: x
