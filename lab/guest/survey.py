@@ -59,21 +59,27 @@ ALONE = CONTEXT.Lock()  # for tracers of the whole machine: of XDP programs, an 
 IN_THE_LAB = Path("/run/lab/settings")
 PYTHON = [sys.executable, "-S", "-I"]
 WORKLOAD = r"""
-import gc, os, socket, sys, time
+import _thread, gc, os, socket, sys, time
+lock = _thread.allocate_lock()
+lock.acquire()
+names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 path = f"/tmp/workload-{os.getpid()}"
 server = socket.create_server(("127.0.0.1", 0))
 until = time.monotonic() + float(sys.argv[1])
 while True:
     client = socket.create_connection(server.getsockname())
     peer, _ = server.accept()
-    client.sendall(bytes(1000)); peer.recv(1000)
+    client.sendall(b"GET / HTTP/1.1\r\n\r\n"); peer.recv(1000)
+    peer.sendall(b"HTTP/1.1 204 No Content\r\n\r\n"); client.recv(1000)
     client.close(); peer.close()
+    names.sendto(b"\0\1\1\0\0\1\0\0\0\0\0\0\7example\3org\0\0\1\0\1", ("127.0.0.1", 53))
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     os.write(file, bytes(4096)); os.fsync(file); os.close(file); os.unlink(path)
     for device in sys.argv[2:]:
         disk = os.open(device, os.O_RDWR | os.O_SYNC)
         os.write(disk, bytes(4096)); os.close(disk)
     os.setgid(os.getgid())
+    lock.acquire(timeout=0.001)
     for _ in range(23):
         os.getppid()
     gc.collect()
@@ -81,7 +87,8 @@ while True:
     if time.monotonic() > until:
         break
 """
-"""A bit of everything: a connection, a file, a block device, a group, system calls, a process."""
+"""A bit of everything: a connection with a request, a question that finds nobody, a file, a block device, a
+group, a lock, system calls, a process."""
 OF_EACH_KIND = (
     "k:vfs_read", "kr:vfs_read", "f:vfs_read", "fr:vfs_read", "t:syscalls:sys_enter_getppid",
     "rt:sched_process_fork", "u:libc:getppid", "ur:libc:getppid", "usdt:python:gc__start",
