@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from support.browser import screenshot
 from support.devtools import browser
 from support.disks import loop, work
 from support.live_screens import Until, picture
 from support.pages import serving
+from support.terminals import Terminal
 from support.viewers import (
     open_perfetto,
     open_speedscope,
@@ -120,6 +122,26 @@ def _heatmap(file: Path) -> None:
         finally:
             stopped.set()
             worker.join()
+
+
+def _heat_lines(file: Path) -> None:
+    """Show how long reads took, on a terminal."""
+    words = ["syscalls", "--latency", "-e", "read", "-f", "heatmap", "0.4"]
+    with Terminal(*words, "--", "sh", "-c", f"{PIPELINE} > /dev/null", columns=118, rows=44) as terminal:
+        terminal.finish()
+        lines = terminal.lines
+    while not lines[-1]:
+        lines.pop()
+    texts = [
+        f'<text x="8" y="{18 * at}" xml:space="preserve">{escape(line)}</text>'
+        for at, line in enumerate(lines, 1)
+    ]
+    height = 18 * len(lines) + 10
+    file.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}">'
+        '<style>text { font: 15px "DejaVu Sans Mono", monospace; fill: #ddd; }</style>'
+        f'<rect width="100%" height="100%" fill="#111"/>{"".join(texts)}</svg>'
+    )
 
 
 def _offsets(file: Path) -> None:
@@ -254,6 +276,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "wakers": _offwaketime,
     "difference": _diff,
     "heatmap": _heatmap,
+    "heat-lines": _heat_lines,
     "offsets": _offsets,
     "live-top": _live_top,
     "live-events": _live_events,
