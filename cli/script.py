@@ -44,6 +44,7 @@ notes:
 _USAGE = "pytracer script (-e SCRIPT | FILE) [ARG...] [options] [-- COMMAND...]"
 _HELP = f"pytracer script --help\nUSAGE:\n    {_USAGE}"
 _PID_LIMIT = 1 << 22  # the kernel's (PID_MAX_LIMIT)
+_SUFFIX = ".bt"
 _FILE_LIMIT = 1 << 20  # bytes of a script
 
 
@@ -115,6 +116,10 @@ def _list(options: argparse.Namespace, named_parameters: dict[str, str]) -> int:
         lines = script_listing.list_script(request, verbose=options.verbose)
     else:
         pattern = options.words[0] if options.words else "*:*"
+        if pattern.endswith(_SUFFIX):
+            text = f"It appears that {pattern!r} is a filename but the file does not exist."
+            warn_of_script(f"{text} Treating {pattern!r} as a search pattern.")
+            return 0  # no probe has such a name
         lines = script_listing.list_patterns(pattern, options.process or 0, verbose=options.verbose)
     for line in lines:
         print(line)

@@ -168,5 +168,17 @@ def test_all_probes_of_a_signal_run_in_their_order():
     assert process.returncode == 0
 
 
-def test_addresses_of_the_kernel_that_no_function_has():
+def test_functions_and_addresses_that_the_kernel_does_not_have():
+    place = "stdin:1:1-16"
+    untraceable = 'either non-existing, inlined, or marked as "notrace"'
+    assert warnings("kprobe:nonsense { }", "--unsafe")[2] == [
+        f"{place}: WARNING: nonsense is not traceable ({untraceable}); attaching to it will likely fail",
+        f"{place}: ERROR: Unable to attach probe: kprobe:nonsense",
+    ]
     assert warnings("kprobe:0x12345678 { }") == (2, "", ["ERROR: Unable to attach probe: kprobe:305419896"])
+
+
+def test_a_script_that_is_no_file_is_said():
+    result = run("script", "-l", "/nothing/of/that.bt")
+    assert (result.status, result.out) == (0, "")
+    assert result.err.startswith("WARNING: It appears that '/nothing/of/that.bt' is a filename")

@@ -23,10 +23,10 @@ def no_matches(point: AttachPoint) -> str:
 
 
 def report_missing(
-    script: Script, point: AttachPoint, error: UsageError, warnings: list[str]
+    script: Script, point: AttachPoint, error: UsageError, warnings: list[str], *, unsafe: bool
 ) -> ProbeSpecError | None:
     """Append the warnings about an attach point that matches nothing to ``warnings``, and return the error;
-    None if the script's settings allow it to be missing."""
+    None if the script's settings allow it to be missing. ``unsafe``: the user allows to try it."""
     setting = script.config.get("missing_probes")
     place = script.text, script.files, point.start, point.end
     function = point.parts[-1]
@@ -37,7 +37,9 @@ def report_missing(
         warnings += [warning_at(*place, f"{no_matches(point)} Skipping.")] * (setting == _WARN)
         return None
     hint = f"{error.message}: {error.hint}" if error.hint else error.message
-    return ProbeSpecError(no_matches(point), script.text, point.start, point.end, hint=hint)
+    in_kernel = SOURCES[point.parts[0]] in ("k", "kr")
+    message = f"Unable to attach probe: {point.text}" if unsafe and in_kernel else no_matches(point)
+    return ProbeSpecError(message, script.text, point.start, point.end, hint=hint)
 
 
 def report_removed(script: Script, block: ProbeBlock, warnings: list[str]) -> None:

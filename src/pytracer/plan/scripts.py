@@ -231,6 +231,7 @@ def _places(
 ) -> Iterable[_BlockTarget]:
     """Yield each block at each of its targets; append its values of ``probe`` and ``func`` to ``names``."""
     types = facts.types
+    is_unsafe = request.script is not None and request.script.unsafe
     type_provider = NoTypes() if types is None else BtfTypes(types)
     for number, block in enumerate(script.probes):
         before = len(names)
@@ -250,7 +251,7 @@ def _places(
                 if "*" in point.text and len(block.points) > 1:  # as in f, f.constprop.*
                     warnings.append(f"{point.text}: {error.message}")
                     continue
-                missing = report_missing(script, point, error, warnings)
+                missing = report_missing(script, point, error, warnings, unsafe=is_unsafe)
                 if missing is None:
                     continue
                 raise missing from None
