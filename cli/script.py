@@ -207,6 +207,7 @@ def _parser() -> Parser:
         metavar="DIR",
         help="search debug files of stripped programs here, too",
     )
+    parser.add_argument("--mode", choices=("bench",), help="accepted: bench probes are measured in any case")
     parser.add_argument("--unsafe", action="store_true", help="allow system(), signal() and the like")
     parser.add_argument("-v", "--verbose", action="store_true", help="report each step on standard error")
     parser.add_argument("--duration", type=seconds, metavar="SECONDS", help="stop after this time")

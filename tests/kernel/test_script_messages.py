@@ -182,3 +182,16 @@ def test_a_script_that_is_no_file_is_said():
     result = run("script", "-l", "/nothing/of/that.bt")
     assert (result.status, result.out) == (0, "")
     assert result.err.startswith("WARNING: It appears that '/nothing/of/that.bt' is a filename")
+
+
+def test_benchmarks_are_measured_by_the_kernel():
+    text = "bench:second { @++; } bench:first { @n = count(); } end { print((@, @n)); clear(@); clear(@n); }"
+    head, rule, *rows = output(text).splitlines()[-5:-1]
+    assert head.split() == ["Benchmark", "Time(ns)", "Iterations"]
+    assert rule == "-" * len(head)
+    assert [row.split()[::2] for row in rows] == [["second", "100000"], ["first", "100000"]]
+    lines = [json.loads(line) for line in output(text, "-f", "json").splitlines()]
+    assert lines[0] == {"type": "value", "data": [100000, 100000]}
+    for name, line in zip(("second", "first"), lines[1:], strict=True):
+        assert line["type"] == "benchmark_result"
+        assert line["data"][name]["iters"] == 100000

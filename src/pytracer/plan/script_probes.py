@@ -76,17 +76,17 @@ _PERIODS = {"cpu-clock": 1_000_000, "context-switches": 1000, "page-faults": 100
 SELF_SIGNALS = ("SIGUSR1", "SIGUSR2")
 _COUNT = re.compile(r"(\d+)(?:e(\d+))?")
 _PARAMETER = re.compile(r"\$(\d+)")
+_BENCHMARK, _BENCHMARK_RUNS = "bench", 100_000
 _PERIOD = 1_000_000  # events between two samples, of what has no period of its own
 _ITERATORS = ("iter", "it")
 _WATCHPOINTS = ("watchpoint", "w")
 _UNSUPPORTED = {
     "asyncwatchpoint": "bpftrace itself has it no more",
     "aw": "bpftrace itself has it no more",
-    "bench": "it measures bpftrace itself; pytracer's costs are in docs/performance.md",
     "test": "it tests bpftrace itself",
 }
 """Providers that are not there, and why."""
-PROVIDERS = (*SOURCES, *_MOMENTS, *_TIMERS, *_COUNTERS, *_ITERATORS, *_WATCHPOINTS, "self")
+PROVIDERS = (*SOURCES, *_MOMENTS, *_TIMERS, *_COUNTERS, *_ITERATORS, *_WATCHPOINTS, _BENCHMARK, "self")
 
 
 @record
@@ -117,6 +117,8 @@ def parse_attach_point(text: str, point: AttachPoint, program: str) -> Source | 
     if provider in _MOMENTS and not parts:
         probe = RunOnce(program, at_end=_MOMENTS[provider])
         return SampledProbe(probe, Rate(), False, provider)
+    if provider == _BENCHMARK and len(parts) == 1 and parts[0]:
+        return SampledProbe(RunOnce(program, times=_BENCHMARK_RUNS), Rate(), False, point.text)
     if provider in _TIMERS:
         return _timer(text, point, program, _TIMERS[provider], parts)
     if provider in _COUNTERS:

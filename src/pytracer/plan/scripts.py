@@ -109,7 +109,7 @@ def _plan(
         assert attach_target.sampled is not None
         probe = replace(attach_target.sampled.probe, program=f"spec_{number}")
         chosen_probe = ChosenProbe(probe, attach_target.sampled.name, attach_target.sampled.rate)
-        if isinstance(probe, RunOnce):
+        if isinstance(probe, RunOnce) and probe.times == 1:
             (end_probes if probe.at_end else begin_probes).append(chosen_probe)
             end_programs |= {number} if probe.at_end else set()
         else:

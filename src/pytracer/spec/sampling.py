@@ -80,9 +80,13 @@ class IntervalSample(PerfSample):
 
 @record
 class RunOnce(Probe):
-    """Runs once, before everything else is attached; with ``at_end``, after everything else is detached."""
+    """Runs once, before everything else is attached; with ``at_end``, after everything else is detached.
+
+    ``times``: it runs so often, and the kernel measures how long that takes.
+    """
 
     at_end: bool = False
+    times: int = 1
 
     @property
     def kind(self) -> str:

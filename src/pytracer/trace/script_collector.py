@@ -13,6 +13,7 @@ from typing import Any
 from pytracer import ktime
 from pytracer.arrays import Array, np
 from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.run_once import Benchmark
 from pytracer.bpf.read.maps import Map
 from pytracer.budget import Budget
 from pytracer.enrich.script_lines import format_lines
@@ -24,6 +25,7 @@ from pytracer.model import Batch, Item
 from pytracer.model.script import ScriptOutput
 from pytracer.plan import Plan
 from pytracer.trace.collector import find_map
+from pytracer.trace.script_benchmarks import show_benchmarks
 from pytracer.trace.stream_collector import StreamCollector
 
 _NAMES = ("type", "data")
@@ -45,6 +47,7 @@ class ScriptCollector(StreamCollector):
         self._exit_code: int | None = None
         self._announced = self._has_read = False
         self._look_at = self._started = 0.0
+        self._benchmarks = list[Benchmark]()
         found = [
             (script_map, tuple(process_words(script_map.keys)), tuple(process_words((script_map.value,))))
             for script_map in self._script.maps
@@ -104,9 +107,10 @@ class ScriptCollector(StreamCollector):
                     words = np.ascontiguousarray(rows).view(np.uint64).reshape(len(rows), -1)
                     self._reader.symbols.notice_new(processes(words, columns))
 
-    def start(self, _links: Sequence[Link], /) -> None:
+    def start(self, links: Sequence[Link], /) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""
         self._started = time.monotonic()
+        self._benchmarks = [link for link in links if isinstance(link, Benchmark)]
 
     def _read(self, *, last: bool) -> Iterator[Batch]:
         announced, self._announced = self._announced, True
@@ -172,7 +176,9 @@ class ScriptCollector(StreamCollector):
                     yield tabulate(script_map, self._show(script_map), time.monotonic() - self._started)
 
     def read_summary(self) -> Iterator[Item]:
-        """Yield the maps, if the script's settings do not say otherwise."""
+        """Yield the benchmarks, then the maps, if the script's settings do not say otherwise."""
+        if self._benchmarks:
+            yield _batch_of(list(show_benchmarks(self._benchmarks)))
         if self._script.config["print_maps_on_exit"] in ("0", "false"):
             return
         ordered = sorted(self._script.maps, key=lambda script_map: script_map.name)
