@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
-import json
 from collections.abc import Sequence
 
-from pytracer.cli.arguments import Parser
 from pytracer.cli.output import report
 from pytracer.spec import registry
 
 
 def run(words: Sequence[str]) -> int:
     """Print the list, as text or (``-f json``) one object per line."""
-    parser = Parser(prog="pytracer list", description="Lists the tracers by group, one line each.")
-    parser.add_argument(
-        "-f", "--format", choices=("table", "json"), default="table", help="output format (default: table)"
-    )
-    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args(words)
+    form = _parse_format(words) if words else "table"
     all_tracers = registry.all_tracers(on_error=functools.partial(report, severity="warning"))
     tracers = sorted(all_tracers, key=lambda tracer: (tracer.group, tracer.name))
-    if options.format == "json":
+    if form == "json":
+        import json
+
         for tracer in tracers:
             record = {"kind": "tracer", "name": tracer.name, "group": tracer.group, "summary": tracer.summary}
             print(json.dumps(record))
@@ -34,3 +28,16 @@ def run(words: Sequence[str]) -> int:
         for tracer in members:
             print(f"  {tracer.name:<{width}}  {tracer.summary}")
     return 0
+
+
+def _parse_format(words: Sequence[str]) -> str:
+    import argparse
+
+    from pytracer.cli.arguments import Parser
+
+    parser = Parser(prog="pytracer list", description="Lists the tracers by group, one line each.")
+    parser.add_argument(
+        "-f", "--format", choices=("table", "json"), default="table", help="output format (default: table)"
+    )
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    return str(parser.parse_args(words).format)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +11,8 @@ from pytracer.cli.output import OutputFile, TextOutput, one_line, standard_outpu
 from pytracer.errors import UsageError
 
 if TYPE_CHECKING:
+    import argparse
+
     from pytracer.cli.status import StatusLine
     from pytracer.plan import Plan
     from pytracer.request import Request

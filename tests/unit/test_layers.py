@@ -17,7 +17,7 @@ import pytracer
 
 ROOT = Path(pytracer.__file__).parent
 LAYERS = (
-    ("errors", "ktime", "procfs", "record", "signal_mask", "startup", "text"),
+    ("errors", "exports", "ktime", "procfs", "record", "signal_mask", "startup", "text"),
     ("arrays", "progress"),
     ("spec", "inherited", "budget", "features.table"),
     ("kernel", "symbols", "model", "lang"),

@@ -28,6 +28,7 @@ class RunningTypes(Btf):
         self.origin = str(VMLINUX)
         if not answers:
             self._read()
+            self.remember("number of types", lambda: len(self))  # a start may ask for nothing else
         elif not os.access(VMLINUX, os.R_OK):
             raise HeadersError(f"cannot read kernel types from {VMLINUX}")
 

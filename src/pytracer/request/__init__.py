@@ -4,9 +4,14 @@ The command line parses words into such values, the Python API takes them from i
 :func:`build_request`. No kernel feature is probed here; the planner does that.
 """
 
-from pytracer.request.faults import parse_fault
-from pytracer.request.request import Fault, NameSetValue, Request, ScriptRequest, choice_of, number_of
-from pytracer.request.request_builder import build_request
+from typing import TYPE_CHECKING
+
+from pytracer.exports import import_on_use
+
+if TYPE_CHECKING:
+    from pytracer.request.faults import parse_fault
+    from pytracer.request.request import Fault, NameSetValue, Request, ScriptRequest, choice_of, number_of
+    from pytracer.request.request_builder import build_request
 
 __all__ = [
     "Fault",
@@ -18,3 +23,12 @@ __all__ = [
     "number_of",
     "parse_fault",
 ]
+
+__getattr__ = import_on_use(
+    __name__,
+    {
+        "faults": ("parse_fault",),
+        "request": ("Fault", "NameSetValue", "Request", "ScriptRequest", "choice_of", "number_of"),
+        "request_builder": ("build_request",),
+    },
+)

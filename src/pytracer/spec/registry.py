@@ -9,8 +9,9 @@ import importlib
 import importlib.util
 import os
 import stat
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import sys
+from collections.abc import Callable
+from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from pytracer.spec.tracer import Tracer
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+    from pathlib import Path
 
 GROUP = "pytracer.tracers"
 VARIABLE = "PYTRACER_PATH"
@@ -44,6 +46,8 @@ def add_folder(folder: str | os.PathLike[str]) -> None:
     Raises:
         UsageError: there is no such folder, or others than root and the caller may write in it.
     """
+    from pathlib import Path
+
     path = Path(folder).absolute()
     _check_trusted(path)
     if path not in _added:
@@ -57,7 +61,9 @@ def added_folders() -> tuple[Path, ...]:
 
 def names() -> list[str]:
     """List the names of all tracers, sorted, without importing one."""
-    return sorted({*(path.stem for path in _own_files("*.py")), *_user_files(), *_entry_points()})
+    files = (file for folder in _own_folders() for file in os.listdir(folder))  # noqa: PTH208
+    own = (file.removesuffix(".py") for file in files if file.endswith(".py") and not file.startswith("_"))
+    return sorted({*own, *_user_files(), *_entry_points()})
 
 
 def get(name: str) -> Tracer:
@@ -67,7 +73,7 @@ def get(name: str) -> Tracer:
         UnknownNameError: there is none; it suggests similar names, or what does the same.
         UsageError: its file may not be trusted, or cannot be executed.
     """
-    if name.isidentifier() and any(_own_files(f"{name}.py")):
+    if _own_file(name):
         return _own(name)
     if name in (files := _user_files()):
         return _load_file(files[name])
@@ -99,8 +105,7 @@ def _own(name: str) -> Tracer:
         module = importlib.import_module(f"{GROUP}.{name}")
         return _tracer_of(module, str(module.__file__))
     except (TypeError, SyntaxError, NameError, AttributeError) as error:
-        [file] = _own_files(f"{name}.py")
-        raise _explain(error, str(file)) from error
+        raise _explain(error, _own_file(name)) from error
 
 
 def _load_point(point: EntryPoint) -> Tracer:
@@ -117,7 +122,7 @@ def _load_point(point: EntryPoint) -> Tracer:
 def _raised_in(error: BaseException) -> str:
     """Return the file of the innermost frame that is no part of pytracer, "" if there is none."""
     raised_in, trace = "", error.__traceback__
-    package = str(Path(__file__).parent.parent)
+    package = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - imports no pathlib
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if file.startswith("/") and not file.startswith(package):
@@ -151,22 +156,70 @@ def _tracer_of(module: object, file: str) -> Tracer:
     return tracer
 
 
-def _own_files(pattern: str) -> Iterator[Path]:
-    package = importlib.import_module(GROUP)
-    for folder in package.__path__:
-        yield from (file for file in Path(folder).glob(pattern) if not file.name.startswith("_"))
+def _own_folders() -> list[str]:
+    return list(importlib.import_module(GROUP).__path__)
+
+
+def _own_file(name: str) -> str:
+    """Return the file of one of pytracer's own tracers, "" if there is none."""
+    if not name.isidentifier() or name.startswith("_"):
+        return ""
+    files = (os.path.join(folder, f"{name}.py") for folder in _own_folders())  # noqa: PTH118
+    return next((file for file in files if os.path.isfile(file)), "")  # noqa: PTH113
 
 
 def _entry_points() -> dict[str, EntryPoint]:
-    import importlib.metadata  # takes as long to load as all of pytracer: only for names that are not its own
+    if not _may_have_entry_points():
+        return {}
+    import importlib.metadata
 
     return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
 
 
+def _may_have_entry_points() -> bool:
+    """Return False if no installed package declares an entry point of the group.
+
+    This looks at the files that importlib.metadata would parse, which takes longer to load than all else that
+    lists tracers. Where packages may be elsewhere (zip files, eggs, other finders), it returns True.
+    """
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
+    if finders != [PathFinder]:
+        return True
+    for entry in dict.fromkeys(sys.path):
+        try:
+            children = os.listdir(entry or ".")  # noqa: PTH208 - as importlib.metadata lists it
+        except NotADirectoryError:
+            return True
+        except OSError:  # importlib.metadata passes over it, too
+            continue
+        if entry.endswith(".egg"):
+            return True
+        for child in children:
+            if child.lower().endswith((".dist-info", ".egg-info")) and _declares_group(entry, child):
+                return True
+    return False
+
+
+def _declares_group(entry: str, child: str) -> bool:
+    """Return whether an installed package may have entry points of the group."""
+    try:
+        with open(os.path.join(entry, child, "entry_points.txt"), "rb") as file:  # noqa: PTH118
+            return GROUP.encode() in file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
 def _user_files() -> dict[str, Path]:
     """Map each tracer's name in the user's folders to its file; earlier folders go before later ones."""
-    files = dict[str, Path]()
-    paths = [Path(path).absolute() for path in os.environ.get(VARIABLE, "").split(":") if path]
+    files = dict[str, "Path"]()
+    named = [path for path in os.environ.get(VARIABLE, "").split(":") if path]
+    if not named and not _added:
+        return {}
+    from pathlib import Path  # takes a tenth of the time to list tracers
+
+    paths = [Path(path).absolute() for path in named]
     for folder in (*_added, *paths):
         for file in sorted(folder.glob("*.py")):
             if file.stem.isidentifier() and not file.stem.startswith(("_", "test_", "conftest")):

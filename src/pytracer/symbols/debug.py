@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import lzma
 import os
 import zlib
 from collections.abc import Iterator
@@ -52,6 +51,8 @@ def unpack_symbols(file: Tables) -> Iterator[Tables | None]:
     tables, memory = None, -1
     try:
         if section is not None:
+            import lzma  # few files have it
+
             with contextlib.suppress(ElfError, OSError, lzma.LZMAError):
                 file.account.check()
                 data = lzma.LZMADecompressor(memlimit=_LZMA_LIMIT).decompress(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -290,6 +289,8 @@ class ScriptCollector(StreamCollector):
         command = self._reader.printf(
             action.pieces, action.fields, data, lambda text: quote_for_shell(as_traced(text))
         )
+        import subprocess  # few scripts run commands
+
         sys.stdout.flush()
         # Only --unsafe allows a script to have this.
         process = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)

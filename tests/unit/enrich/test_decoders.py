@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytracer.enrich import decode, decoders
+from pytracer.enrich import decoders
 from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
-from pytracer.enrich.decode import convert_to_bytes, convert_to_strings, mask_null
+from pytracer.enrich.decode import convert_to_bytes, convert_to_strings, decode, mask_null
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.dns import dns_code, dns_message, dns_name, dns_type
 from pytracer.enrich.drops import drop_reason_decoder
