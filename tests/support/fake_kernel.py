@@ -49,6 +49,9 @@ class FakeKernel:
     go: set[str] = field(default_factory=set)
     variables: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
+    def close_meanwhile(self) -> None:
+        pass
+
     def function_types(self, site: ProbeSite) -> FunctionTypes | None:
         return self.programs.get(site.name)
 

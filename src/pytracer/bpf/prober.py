@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import os
+import threading
 import weakref
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pytracer.errors import NotPermittedError, PytracerError, ResourcesError
 from pytracer.features.table.helpers import ATTACH_COOKIE
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Support, TargetIdSource
+from pytracer.signal_mask import signals_blocked
 from pytracer.spec import Probe
 
 SKIPPED = "programs there can be preempted, and are skipped meanwhile"
@@ -34,11 +36,35 @@ class FeatureProber:
         self.categories: dict[str, OSError | None] = {}
         """The error with which a category of trace events refuses programs; None if it accepts them."""
         self._id_sources: dict[ProgType, TargetIdSource] = {}
-        self._closing = weakref.finalize(self, _close_programs, self._programs)
+        self._events = list[int]()
+        self._closing = weakref.finalize(self, _close_trials, self._programs, self._events)
 
     def close(self) -> None:
-        """Close the trial programs; so does dropping the object."""
+        """Close the trial programs and events; so does dropping the object."""
         self._closing()
+
+    def keep_event(self, descriptor: int) -> None:
+        """Keep a trial's perf event open until the prober is closed.
+
+        Closing the last event of a trace event takes 70 ms, in which no other can be opened nor its format
+        be read (the kernel's event_mutex). If a program is attached to it meanwhile, it is not the last.
+        """
+        self._events.append(descriptor)
+
+    def close_meanwhile(self) -> None:
+        """Close, but do not wait: the kernel lets grace periods pass as it closes events (Linux 6.13,
+        ef1b808e3b7c). :func:`finish_closing` waits."""
+        if not self._events:
+            self.close()
+            return
+        thread = threading.Thread(target=self._closing)
+        with signals_blocked():  # it is to take none
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads
+                self.close()
+            else:
+                _closing_threads.append(thread)
 
     @functools.cached_property
     def missing_capabilities(self) -> list[str]:
@@ -141,7 +167,18 @@ def report_error(error: PytracerError) -> Support:
     return Support(False, reason=error.message, is_forbidden=isinstance(error, NotPermittedError))
 
 
-def _close_programs(programs: dict[tuple[ProgType, bytes, int], int | OSError]) -> None:
+_closing_threads = list[threading.Thread]()
+
+
+def finish_closing() -> None:
+    """Wait until the trials of :meth:`FeatureProber.close_meanwhile` are closed."""
+    while _closing_threads:
+        _closing_threads.pop().join()
+
+
+def _close_trials(programs: dict[tuple[ProgType, bytes, int], int | OSError], events: list[int]) -> None:
+    while events:
+        os.close(events.pop())
     for program in programs.values():
         if isinstance(program, int):
             os.close(program)

@@ -63,6 +63,9 @@ class BtfKernelInfo:
         """As the caller said."""
         return self._compat
 
+    def close_meanwhile(self) -> None:
+        """Do nothing: nothing was tried."""
+
     def has_helper(self, number: int) -> bool:
         """Return whether ``enum bpf_func_id`` has this number."""
         return number in self._enum_values("bpf_func_id")

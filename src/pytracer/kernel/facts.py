@@ -115,6 +115,10 @@ class KernelInfo(Protocol):
         """Return whether 32-bit programs can run on this 64-bit kernel."""
         ...
 
+    def close_meanwhile(self) -> None:
+        """Let go of what was tried, without waiting for the kernel: programs are attached now."""
+        ...
+
     def has_helper(self, number: int) -> bool:
         """Return whether programs may call the BPF helper with this number."""
         ...

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from pytracer import progress, startup
 from pytracer.bpf.cache import type_answers
+from pytracer.bpf.prober import finish_closing
 from pytracer.kernel import hidden
 from pytracer.model import Item, Loss, Schema, Statement, Totals
 from pytracer.model.loss import MISSED, UNSHOWN, UNSHOWN_MEANING
@@ -85,7 +86,8 @@ class Trace:
                     request.command, next(confinements, None), stdout=output[0], stderr=output[1]
                 )
             with progress.step("finding what to attach to"):
-                self.plan: Plan = make_plan(request, facts())
+                kernel = facts()
+                self.plan: Plan = make_plan(request, kernel)
             for line in hidden.warnings(request.tracer):
                 self._warn(line)
             self._session = Session(
@@ -99,6 +101,7 @@ class Trace:
                 keep_rows=keep_rows,
             )
             self._read_counter()
+            kernel.close_meanwhile()
         except BaseException:
             self.close()
             raise
@@ -167,6 +170,7 @@ class Trace:
             if self._session is not None:
                 self._session.close()
         finally:
+            finish_closing()
             if self._command is not None:
                 stopped_early = self._command.poll() is None and not self._events.stop_requested(
                     command=False

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import TraceEventLink, attach_linked, attach_program, pack_event_attr
 from pytracer.bpf.attach.refusal import make_attach_error
-from pytracer.bpf.prober import FeatureProber, report_error, report_unsupported, report_untried
+from pytracer.bpf.prober import (
+    FeatureProber,
+    report_error,
+    report_unsupported,
+    report_untried,
+)
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError
@@ -20,8 +23,7 @@ PERF_TYPE_TRACEPOINT = 2
 
 
 def check_support(probe: Tracepoint, prober: FeatureProber) -> Support:
-    """Test whether the event exists and its category accepts programs. Takes up to 70 ms, once for each
-    category."""
+    """Test whether the event exists and its category accepts programs."""
     if prober.missing_capabilities:
         return report_untried(probe.target)
     try:
@@ -38,8 +40,7 @@ def check_support(probe: Tracepoint, prober: FeatureProber) -> Support:
 def _try_category(probe: Tracepoint, prober: FeatureProber) -> None:
     """Attach a program to one event of a category; the others of the category behave alike.
 
-    Categories differ: Linux 4.9 accepts none on ``syscalls``. The kernel waits for a grace period or two when
-    the event is closed. Raises OSError.
+    Categories differ: Linux 4.9 accepts none on ``syscalls``. Raises OSError.
     """
     results = prober.categories
     if probe.category not in results:
@@ -47,7 +48,7 @@ def _try_category(probe: Tracepoint, prober: FeatureProber) -> None:
         number = tracefs.event_id(probe.category, probe.event)
         try:
             program = prober.program(ProgType.TRACEPOINT, EMPTY)
-            os.close(attach_program(pack_event_attr(PERF_TYPE_TRACEPOINT, number), program))
+            prober.keep_event(attach_program(pack_event_attr(PERF_TYPE_TRACEPOINT, number), program))
         except OSError as error:
             results[probe.category] = error
     refusal = results[probe.category]
