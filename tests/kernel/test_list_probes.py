@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import pytest
 
 from support.cli import run
+from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 
@@ -36,6 +38,30 @@ def test_functions_and_the_alternatives_are_those_that_funccount_takes():
         assert (taken[1] if taken else None) == next(iter(by_name[name]), None), planned.err
         if taken is None:
             assert re.search(f"{name[0]}:vfs_\\S+: not .*: .+", listed.err)
+
+
+@pytest.mark.lab
+def test_what_a_process_has():
+    program = workload("marks")
+    with subprocess.Popen([program, "forms", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            process.stdout.readline()
+            listed = run("list-probes", "-p", process.pid, "-f", "json")
+            functions = run(
+                "list-probes", "-p", f"{process.pid},{process.pid}", "u:marks:work*", "-f", "json"
+            )
+        finally:
+            process.kill()
+    assert listed.status == functions.status == 0, listed.err
+    arguments = {record["name"]: record["fields"] for record in listed.of("probe")}
+    assert arguments["usdt:forms:nowhere"] == ["u64 arg1", "u64 arg2"]
+    assert arguments["usdt:forms:bare"] == []
+    assert {record["name"] for record in functions.of("probe")} == {"u:marks:work", "u:marks:work_more"}
+    assert len(functions.of("probe")) == 2
+
+
+def test_without_a_pattern_a_process_is_needed():
+    assert "needs a pattern, or a process" in run("list-probes").err
 
 
 @pytest.mark.parametrize(

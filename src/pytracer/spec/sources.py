@@ -182,6 +182,8 @@ def parse_source(text: str) -> Source:
     if kind is None:
         raise UnknownNameError("kind of source", head, _KINDS, hint=_near(head, remainder))
     spelling = SPELLINGS[kind]
+    if (kind, remainder) == ("usdt", "*"):  # of every provider
+        remainder = "*:*"
     place, offset = "", 0
     if spelling.place:
         if spelling.of_file:  # what stands behind the first colon may have colons of its own
