@@ -129,7 +129,7 @@ static __always_inline void on_ring_file(void *ctx, struct pt_request *request, 
 {
 #if PT_HAS_io_listen__backlog
     struct ended ended = {.file = file, .result = result, .bound = PT_NOT_BOUND};
-    struct pt_bound *asked = pt_ring_asked.lookup(&request->address);
+    struct pt_bound *requested = pt_ring_asked.lookup(&request->address);
 
 #ifdef FAILED
     if (!pt_is_failed(result))
@@ -139,8 +139,8 @@ static __always_inline void on_ring_file(void *ctx, struct pt_request *request, 
     if (!ns || !pt_is_shown(ended.is_listen))
         return;
     ended.backlog = pt_read(((struct io_listen *)request->address)->backlog);
-    if (asked)
-        ended.bound = *asked;
+    if (requested)
+        ended.bound = *requested;
     show(ctx, &ended, request);
 #endif
 }

@@ -23,7 +23,7 @@ struct row_value {
 };
 #include "rows.h"
 
-static __always_inline void begins(struct task_struct *task, u64 now)
+static __always_inline void begin_span(struct task_struct *task, u64 now)
 {
     u64 key = (u64)task;
 
@@ -31,16 +31,16 @@ static __always_inline void begins(struct task_struct *task, u64 now)
         pt_lost(PT_LOSS_INFLIGHT_FULL);
 }
 
-static __always_inline void ends(struct task_struct *task, u64 now)
+static __always_inline void end_span(struct task_struct *task, u64 now)
 {
-    u64 at = (u64)task, *start = since.lookup(&at), ns;
+    u64 task_key = (u64)task, *start = since.lookup(&task_key), ns;
     struct row_value *row;
     struct row_key key;
 
     if (!start)
         return;
     ns = now - *start;
-    since.delete(&at);
+    since.delete(&task_key);
     __builtin_memset(&key, 0, sizeof(key));
     pt_fill_task_key_of(&key, task);
 #ifdef BY_CPU
@@ -66,8 +66,8 @@ static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *ne
     u64 now = bpf_ktime_get_ns();
 
     if (!(pt_state_of(prev) & TASK_IS_DEAD))
-        begins(prev, now);
-    ends(next, now);
+        begin_span(prev, now);
+    end_span(next, now);
     return PT_PASS;
 }
 #else
@@ -75,8 +75,8 @@ static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *ne
 {
     u64 now = bpf_ktime_get_ns();
 
-    ends(prev, now);
-    begins(next, now);
+    end_span(prev, now);
+    begin_span(next, now);
     return PT_PASS;
 }
 #endif

@@ -65,8 +65,8 @@ static __always_inline void fill_ends(struct event *event, struct sk_buff *skb)
     u16 protocol = __builtin_bswap16(pt_read(skb->protocol)), at = pt_read(skb->network_header);
     u16 transport = pt_read(skb->transport_header), ports[2] = {};
     u8 *head = pt_read(skb->head);
-    struct ipv6hdr *six = (struct ipv6hdr *)(head + at);
-    struct iphdr *four = (struct iphdr *)(head + at);
+    struct ipv6hdr *ip6 = (struct ipv6hdr *)(head + at);
+    struct iphdr *ip4 = (struct iphdr *)(head + at);
     u8 next = 0;
 
     event->sport = event->dport = PT_NO_PORT;
@@ -75,13 +75,13 @@ static __always_inline void fill_ends(struct event *event, struct sk_buff *skb)
     if (protocol == PT_ETH_P_IP && at && at != 0xffff) {
         __builtin_memset(event->saddr, 0, 10);
         __builtin_memset(event->daddr, 0, 10);
-        pt_probe_read_kernel(event->saddr + 12, 4, &four->saddr);
-        pt_probe_read_kernel(event->daddr + 12, 4, &four->daddr);
-        next = pt_read(four->protocol);
+        pt_probe_read_kernel(event->saddr + 12, 4, &ip4->saddr);
+        pt_probe_read_kernel(event->daddr + 12, 4, &ip4->daddr);
+        next = pt_read(ip4->protocol);
     } else if (protocol == PT_ETH_P_IPV6 && at && at != 0xffff) {
-        pt_probe_read_kernel(event->saddr, 16, &six->saddr);
-        pt_probe_read_kernel(event->daddr, 16, &six->daddr);
-        next = pt_read(six->nexthdr);
+        pt_probe_read_kernel(event->saddr, 16, &ip6->saddr);
+        pt_probe_read_kernel(event->daddr, 16, &ip6->daddr);
+        next = pt_read(ip6->nexthdr);
     }
     event->protocol = next;
     if ((next != IPPROTO_TCP && next != IPPROTO_UDP) || transport == 0xffff || transport <= at)

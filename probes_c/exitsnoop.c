@@ -38,11 +38,11 @@ BPF_TABLE("lru_hash", struct process_key, u8, shown_processes, 4096);
 static __always_inline int is_last_thread(u32 pid)
 {
     struct process_key process = {pt_current_field_of(group_leader, start_time), pid, 0};
-    u8 yes = 1;
+    u8 present = 1;
 
     if (pt_current_field_of(signal, live.counter))
         return 0;
-    return shown_processes.insert(&process, &yes) == 0;
+    return shown_processes.insert(&process, &present) == 0;
 }
 #endif
 

@@ -70,22 +70,22 @@ static __always_inline u32 flow6(struct __sk_buff *skb, int hosts)
         u32 ends[2][4];
     } ip;
     u16 port[2];
-    u32 one, two;
+    u32 first_sum, second_sum;
 
     if (pt_load(skb, 0, &ip, sizeof(ip)))
         return 0;
     ports(skb, sizeof(ip), ip.next, hosts, port);
-    one = port[0];
-    two = port[1];
+    first_sum = port[0];
+    second_sum = port[1];
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        one = mix_bits(one + ip.ends[0][i]);
-        two = mix_bits(two + ip.ends[1][i]);
+        first_sum = mix_bits(first_sum + ip.ends[0][i]);
+        second_sum = mix_bits(second_sum + ip.ends[1][i]);
     }
-    return one + two;
+    return first_sum + second_sum;
 }
 
-static __always_inline u32 chosen(struct __sk_buff *skb, u64 spread)
+static __always_inline u32 pick_member(struct __sk_buff *skb, u64 spread)
 {
     u32 type = __builtin_bswap16(skb->protocol), flow = 0;
 
@@ -106,7 +106,7 @@ int choose(struct __sk_buff *skb)
 
     if (skb->pkt_type == OUTGOING || !workers)
         return 0;
-    key.worker = chosen(skb, pt_cfg(PT_CFG_SPREAD)) % workers;
+    key.worker = pick_member(skb, pt_cfg(PT_CFG_SPREAD)) % workers;
     row = pt_row(&key);
     if (row) {
         row->packets++;

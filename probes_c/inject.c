@@ -41,13 +41,13 @@ static __always_inline int is_bound(u32 pid)
 // Return 1 if this call shall fail.
 static __always_inline int is_turn(void)
 {
-    u64 every = pt_cfg(PT_CFG_EVERY), times = pt_cfg(PT_CFG_TIMES);
+    u64 period = pt_cfg(PT_CFG_EVERY), times = pt_cfg(PT_CFG_TIMES);
     int zero = 0;
     struct turn *turn = turns.lookup(&zero);
 
-    if (!turn || !every)
+    if (!turn || !period)
         return 0;
-    if ((__sync_fetch_and_add(&turn->calls, 1) + 1) % every)
+    if ((__sync_fetch_and_add(&turn->calls, 1) + 1) % period)
         return 0;
     if (bpf_get_prandom_u32() % 100 >= pt_cfg(PT_CFG_PERCENT))
         return 0;

@@ -50,10 +50,10 @@ BPF_PERCPU_ARRAY(raised_at, u64, SOFTIRQS);
 int raised(RAISE_CONTEXT *ctx)
 {
     u32 vector = VECTOR(ctx);
-    u64 *at = raised_at.lookup(&vector);
+    u64 *raised_ns = raised_at.lookup(&vector);
 
-    if (at && !*at)
-        *at = bpf_ktime_get_ns();
+    if (raised_ns && !*raised_ns)
+        *raised_ns = bpf_ktime_get_ns();
     return PT_PASS;
 }
 
@@ -61,13 +61,13 @@ int entered(ENTRY_CONTEXT *ctx)
 {
     u32 vector = VECTOR(ctx);
     int zero = 0;
-    u64 *at = raised_at.lookup(&vector), *start = pt_handler_start.lookup(&zero);
+    u64 *raised_ns = raised_at.lookup(&vector), *start = pt_handler_start.lookup(&zero);
     struct row_key key;
 
-    if (!at || !start || !*at)
+    if (!raised_ns || !start || !*raised_ns)
         return PT_PASS;
-    *start = *at;
-    *at = 0;
+    *start = *raised_ns;
+    *raised_ns = 0;
     named(&key, vector);
     return pt_handler_exit(&key);
 }

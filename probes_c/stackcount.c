@@ -35,21 +35,21 @@ struct row_value {
 int hit(void *ctx)
 {
     u64 point = pt_point();
-    struct pt_stacks at = {};
+    struct pt_stacks stacks = {};
     struct row_value *row;
     struct row_key key;
 
     if (pt_is_foreign(ctx) || !pt_is_current_traced())
         return pt_pass();
     __builtin_memset(&key, 0, sizeof(key));
-    if (pt_get_stacks(ctx, &at))
+    if (pt_get_stacks(ctx, &stacks))
         return pt_pass();
-    key.kernel_stack = at.kernel_stack;
-    key.user_stack = at.user_stack;
+    key.kernel_stack = stacks.kernel_stack;
+    key.user_stack = stacks.user_stack;
     if (WHOSE) {
-        key.image = at.image;
-        key.generation = at.generation;
-        key.pid = at.pid;
+        key.image = stacks.image;
+        key.generation = stacks.generation;
+        key.pid = stacks.pid;
     }
 #ifndef KERNEL_ONLY
     // Only from Linux 6.11 on (cfa7f3d2c526), and only for a function with a traditional prologue, the kernel includes

@@ -17,16 +17,16 @@ struct event {
 static __always_inline void on_change(void *ctx, struct sock *sk, int old, int new,
                                       struct pt_connection *connection, u64 now)
 {
-    u64 lasted = connection->changed_ns ? now - connection->changed_ns : 0;
+    u64 age_ns = connection->changed_ns ? now - connection->changed_ns : 0;
     struct event *event;
 
-    if (lasted < pt_cfg(PT_CFG_MIN))
+    if (age_ns < pt_cfg(PT_CFG_MIN))
         return;
     event = pt_reserve();
     if (!event) // the ring is full: the loss is counted
         return;
     event->ns = now;
-    event->duration_ns = lasted;
+    event->duration_ns = age_ns;
     event->old = old;
     event->new = new;
     pt_fill_connection(event, sk, connection);

@@ -9,14 +9,14 @@ typedef struct xdp_md pt_packet;
 
 static __always_inline int pt_load(pt_packet *frame, u32 offset, void *to, u32 size)
 {
-    void *at = (void *)(long)frame->data, *end = (void *)(long)frame->data_end;
+    void *data = (void *)(long)frame->data, *end = (void *)(long)frame->data_end;
 
     if (offset > FARTHEST)
         return -1;
-    at += offset;
-    if (at + size > end)
+    data += offset;
+    if (data + size > end)
         return -1;
-    __builtin_memcpy(to, at, size);
+    __builtin_memcpy(to, data, size);
     return 0;
 }
 

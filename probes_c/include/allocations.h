@@ -69,7 +69,7 @@ static __always_inline void pt_add_block(void *ctx, u64 address, u64 size)
 {
     struct block_key key = pt_block_key(address);
     struct block block;
-    struct pt_stacks at = {};
+    struct pt_stacks stacks = {};
 
     __builtin_memset(&block, 0, sizeof(block)); // padding, too: it goes into a map
     block.size = size;
@@ -77,16 +77,16 @@ static __always_inline void pt_add_block(void *ctx, u64 address, u64 size)
 
     if (size < pt_cfg(PT_CFG_LEAST) || (block.count > 1 && bpf_get_prandom_u32() % (u32)block.count))
         return;
-    if (pt_get_stacks(ctx, &at)) // counts the loss itself
+    if (pt_get_stacks(ctx, &stacks)) // counts the loss itself
         return;
 #ifndef KERNEL_ONLY
-    block.key.image = at.image;
-    block.key.generation = at.generation;
+    block.key.image = stacks.image;
+    block.key.generation = stacks.generation;
     block.key.caller = pt_return_address(ctx);
-    block.key.pid = at.pid;
+    block.key.pid = stacks.pid;
 #endif
-    block.key.kernel_stack = at.kernel_stack;
-    block.key.user_stack = at.user_stack;
+    block.key.kernel_stack = stacks.kernel_stack;
+    block.key.user_stack = stacks.user_stack;
     if (blocks.update(&key, &block))
         pt_lost(PT_LOSS_INFLIGHT_FULL);
     else

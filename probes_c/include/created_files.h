@@ -40,11 +40,11 @@ struct pt_tail {
 
 PT_LOOP_BODY(1, struct pt_tail *tail)
 {
-    u32 at = tail->size - 2 - tail->index; // before the NUL
+    u32 offset = tail->size - 2 - tail->index; // before the NUL
 
-    if (tail->index + 2 > tail->size || tail->path[at & (PT_PATH_MAX - 1)] == '/')
+    if (tail->index + 2 > tail->size || tail->path[offset & (PT_PATH_MAX - 1)] == '/')
         return 1;
-    tail->last = at;
+    tail->last = offset;
     return 0;
 }
 
@@ -64,12 +64,12 @@ static __always_inline void pt_dentry_name(struct pt_name *name, struct dentry *
     pt_probe_read_kernel_str(name->text, sizeof(name->text), (void *)pt_read(dentry->d_name.name));
 }
 
-static __always_inline int pt_is_same_name(struct pt_name *one, struct pt_name *other)
+static __always_inline int pt_is_same_name(struct pt_name *left, struct pt_name *right)
 {
-    u64 *a = (u64 *)one, *b = (u64 *)other, different = 0;
+    u64 *a = (u64 *)left, *b = (u64 *)right, different = 0;
 
 #pragma unroll
-    for (int i = 0; i < sizeof(*one) / 8; i++)
+    for (int i = 0; i < sizeof(*left) / 8; i++)
         different |= a[i] ^ b[i];
     return !different;
 }

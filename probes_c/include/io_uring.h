@@ -46,7 +46,7 @@ static __always_inline int pt_submitted(u64 ring, u64 address, u64 data, u32 ope
 {
     struct pt_request request = {.address = address, .ring = ring, .data = data, .operation = operation};
     struct pt_tag tag = {.ring = ring, .data = data};
-    struct pt_tagged fresh = {}, *tagged;
+    struct pt_tagged new_tag = {}, *tagged;
 
     if (!pt_is_current_traced())
         return PT_PASS;
@@ -56,7 +56,7 @@ static __always_inline int pt_submitted(u64 ring, u64 address, u64 data, u32 ope
     pt_process_name(request.comm);
     if (address)
         pt_requests.update(&address, &request);
-    tagged = pt_tags.lookup_or_try_init(&tag, &fresh);
+    tagged = pt_tags.lookup_or_try_init(&tag, &new_tag);
     if (tagged) {
         if (tagged->in_flight && tagged->last.operation != operation)
             tagged->last.operation = PT_RING_UNKNOWN;

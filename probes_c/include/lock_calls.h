@@ -35,14 +35,14 @@ BPF_HASH(holds, struct pt_hold_key, struct pt_lock_call, 65536);
 #endif
 
 // The first argument, or with "at" 1 the return value.
-static __always_inline u64 lock_argument(void *ctx, u32 at)
+static __always_inline u64 lock_argument(void *ctx, u32 index)
 {
     u64 value = 0;
 
 #if defined(HOOK_CONTENTION_FEXIT) || defined(HOOK_HELD_FEXIT)
-    pt_probe_read_kernel(&value, sizeof(value), ctx + 8 * at);
+    pt_probe_read_kernel(&value, sizeof(value), ctx + 8 * index);
 #else
-    value = at ? PT_REGS_RC((struct pt_regs *)ctx) : PT_REGS_PARM1((struct pt_regs *)ctx);
+    value = index ? PT_REGS_RC((struct pt_regs *)ctx) : PT_REGS_PARM1((struct pt_regs *)ctx);
 #endif
     return value;
 }

@@ -35,7 +35,7 @@ static __always_inline u64 pt_exec_vm(void)
 static __always_inline void pt_note_move(void)
 {
     u32 pid = bpf_get_current_pid_tgid() >> 32;
-    struct pt_image fresh = {}, *entry = images.lookup_or_try_init(&pid, &fresh);
+    struct pt_image new_image = {}, *entry = images.lookup_or_try_init(&pid, &new_image);
 
     if (entry)
         entry->moved = entry->generation = bpf_ktime_get_ns();
@@ -135,8 +135,8 @@ static __always_inline int pt_has_code(u64 start, u64 size)
 {
 #ifdef PT_HAS_FIND_VMA
     struct pt_code_range range = {.end = start + size};
-    u32 only = 0;
-    u64 *recursions = pt_recursions.lookup(&only);
+    u32 first_key = 0;
+    u64 *recursions = pt_recursions.lookup(&first_key);
     long error = PT_VMA_RUN(1, start, &range);
 
     if (recursions)
@@ -159,13 +159,13 @@ int pt_moving(struct bpf_raw_tracepoint_args *ctx)
     struct mm_struct *mm = (struct mm_struct *)ctx->args[0];
     struct pt_regs *regs;
     u32 tid = bpf_get_current_pid_tgid();
-    u8 yes = 1;
+    u8 present = 1;
 
     if (!PT_WRITE(ctx) || mm != pt_current_field(mm))
         return 0;
     regs = pt_registers(0);
     if (pt_is_mremap(regs) && pt_has_code(PT_FIRST(regs), PT_SECOND(regs)))
-        moving.update(&tid, &yes);
+        moving.update(&tid, &present);
     return 0;
 }
 #else // without the registers of the system call, a move is not seen

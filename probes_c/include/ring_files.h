@@ -63,7 +63,7 @@ BPF_TABLE("lru_hash", u64, struct pt_bound, pt_ring_asked, 4096);
 static __always_inline void on_submit(struct pt_request *request, u32 flags, int is_polled)
 {
 #if defined(PT_RING_SOCKETS) && PT_HAS_io_listen__backlog
-    struct pt_bound asked = PT_NOT_BOUND;
+    struct pt_bound requested = PT_NOT_BOUND;
     u64 message, address = request->address;
 
     if (pt_ring_kind(request->operation) != PT_RING_BINDS)
@@ -71,10 +71,10 @@ static __always_inline void on_submit(struct pt_request *request, u32 flags, int
     message = (u64)pt_read(((struct io_kiocb *)address)->async_data);
     // The address alone since Linux 7.2 (3979840cd858, also in later releases of 6.18); before that it is behind
     // other members, of which the first is a pointer: never the number of a family.
-    pt_fill_asked(&asked, message, 1);
-    if (asked.port < 0)
-        pt_fill_asked(&asked, message + offsetof(struct io_async_msghdr, addr), 1);
-    pt_ring_asked.update(&address, &asked);
+    pt_fill_asked(&requested, message, 1);
+    if (requested.port < 0)
+        pt_fill_asked(&requested, message + offsetof(struct io_async_msghdr, addr), 1);
+    pt_ring_asked.update(&address, &requested);
 #endif
 }
 

@@ -27,12 +27,12 @@ static void on_ring_path(void *ctx, struct pt_request *request, struct pt_ring_p
 
 #if PT_HAS_REQUEST && PT_HAS_io_open__filename && PT_HAS_io_statx__filename
 // Copy the name that is "at" this place: a pointer, from Linux 7.0 on in a struct of its own.
-static __always_inline void pt_copy_ring_name(char *to, u64 at)
+static __always_inline void pt_copy_ring_name(char *dst, u64 src)
 {
     u64 filename = 0;
 
-    pt_probe_read_kernel(&filename, sizeof(filename), (void *)at);
-    pt_probe_read_kernel_str(to, 256, (void *)pt_read(((struct filename *)filename)->name));
+    pt_probe_read_kernel(&filename, sizeof(filename), (void *)src);
+    pt_probe_read_kernel_str(dst, 256, (void *)pt_read(((struct filename *)filename)->name));
 }
 
 // Save the arguments of a request, which are in its command; returns the place of the path, which is saved next.

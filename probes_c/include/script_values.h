@@ -159,12 +159,12 @@ static __always_inline u64 script_length(u64 text, u32 room)
 }
 
 // Return 1 if two strings are equal in their first "size" bytes. "prefix": the rest may differ.
-static __always_inline s32 script_equal(u64 one, u64 other, u32 size, int prefix)
+static __always_inline s32 script_equal(u64 left, u64 right, u32 size, int prefix)
 {
-    u32 at;
+    u32 index;
 
-    for (at = 0; at < size; at++) {
-        u8 a = *(u8 *)(one + at), b = *(u8 *)(other + at);
+    for (index = 0; index < size; index++) {
+        u8 a = *(u8 *)(left + index), b = *(u8 *)(right + index);
 
         if (a != b)
             return 0;
@@ -181,11 +181,11 @@ static __always_inline s64 script_find(u64 text, u32 room, u64 part, u32 part_ro
 
     for (at = 0; at < room; at++) {
         for (inner = 0; inner < part_room; inner++) {
-            u8 wanted = *(u8 *)(part + inner);
+            u8 expected = *(u8 *)(part + inner);
 
-            if (!wanted)
+            if (!expected)
                 return at;
-            if (at + inner >= room || *(u8 *)(text + at + inner) != wanted)
+            if (at + inner >= room || *(u8 *)(text + at + inner) != expected)
                 break;
         }
         if (!*(u8 *)(text + at))
@@ -195,12 +195,12 @@ static __always_inline s64 script_find(u64 text, u32 room, u64 part, u32 part_ro
 }
 
 // Return the difference of the first bytes that differ.
-static __always_inline s64 script_compare(u64 one, u64 other, u32 size)
+static __always_inline s64 script_compare(u64 left, u64 right, u32 size)
 {
-    u32 at;
+    u32 index;
 
-    for (at = 0; at < size; at++) {
-        u8 a = *(u8 *)(one + at), b = *(u8 *)(other + at);
+    for (index = 0; index < size; index++) {
+        u8 a = *(u8 *)(left + index), b = *(u8 *)(right + index);
 
         if (a != b)
             return (s64)a - b;
@@ -219,27 +219,27 @@ static __always_inline u64 script_index(u64 index, u32 count)
 }
 
 // Whether two values of "size" bytes, a multiple of 8, are the same.
-static __always_inline s32 script_same(u64 one, u64 other, u32 size)
+static __always_inline s32 script_same(u64 left, u64 right, u32 size)
 {
-    u32 at;
+    u32 index;
 
-    for (at = 0; at < size; at += 8) {
-        if (*(u64 *)(one + at) != *(u64 *)(other + at))
+    for (index = 0; index < size; index += 8) {
+        if (*(u64 *)(left + index) != *(u64 *)(right + index))
             return 0;
     }
     return 1;
 }
 
 // Whether two buffers are the same: the number of their bytes, then the bytes.
-static __always_inline s32 script_same_bytes(u64 one, u64 other, u32 size)
+static __always_inline s32 script_same_bytes(u64 left, u64 right, u32 size)
 {
-    u64 length = *(u64 *)one;
-    u32 at;
+    u64 length = *(u64 *)left;
+    u32 index;
 
-    if (length != *(u64 *)other)
+    if (length != *(u64 *)right)
         return 0;
-    for (at = 0; at < size - 8; at++) {
-        if (at < length && *(u8 *)(one + 8 + at) != *(u8 *)(other + 8 + at))
+    for (index = 0; index < size - 8; index++) {
+        if (index < length && *(u8 *)(left + 8 + index) != *(u8 *)(right + 8 + index))
             return 0;
     }
     return 1;

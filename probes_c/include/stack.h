@@ -60,50 +60,50 @@ static __always_inline s32 pt_stack(void *ctx, u64 flags)
 }
 
 // Fill in the pid, image and generation of a sample of the current task.
-static __always_inline void pt_identify_image(struct pt_stacks *at)
+static __always_inline void pt_identify_image(struct pt_stacks *stacks)
 {
     u32 pid = bpf_get_current_pid_tgid() >> 32;
     struct mm_struct *mm = pt_current_field(mm);
     struct pt_image *entry;
     u64 *epoch;
 
-    at->pid = pid;
+    stacks->pid = pid;
     if (mm) // kernel threads and exiting tasks have none
-        at->image = pt_current_field_of(mm, start_code) + 3 * pt_current_field_of(mm, end_code) +
-                    5 * pt_current_field_of(mm, start_stack);
+        stacks->image = pt_current_field_of(mm, start_code) + 3 * pt_current_field_of(mm, end_code) +
+                        5 * pt_current_field_of(mm, start_stack);
     entry = images.lookup(&pid);
     if (!entry) {
-        struct pt_image fresh = {.image = at->image};
+        struct pt_image new_image = {.image = stacks->image};
 
-        fresh.generation = bpf_ktime_get_ns();
-        fresh.exec_vm = pt_exec_vm();
-        entry = images.lookup_or_try_init(&pid, &fresh);
+        new_image.generation = bpf_ktime_get_ns();
+        new_image.exec_vm = pt_exec_vm();
+        entry = images.lookup_or_try_init(&pid, &new_image);
         if (!entry)
             return;
-    } else if (entry->image != at->image) {
-        entry->image = at->image;
+    } else if (entry->image != stacks->image) {
+        entry->image = stacks->image;
         entry->generation = bpf_ktime_get_ns();
         entry->exec_vm = pt_exec_vm();
     }
-    at->generation = entry->generation;
+    stacks->generation = entry->generation;
     epoch = epochs.lookup(&pid);
-    if (epoch && *epoch > at->generation)
-        at->generation = *epoch;
+    if (epoch && *epoch > stacks->generation)
+        stacks->generation = *epoch;
     __sync_fetch_and_add(&entry->samples, 1);
 }
 
 // Fill in the stacks of the current task. Returns 0, or -1 after counting a loss. (-U and -K leave out one of them.)
-static __always_inline int pt_get_stacks(void *ctx, struct pt_stacks *at)
+static __always_inline int pt_get_stacks(void *ctx, struct pt_stacks *stacks)
 {
-    pt_identify_image(at);
-    at->kernel_stack = at->user_stack = PT_STACK_NONE;
+    pt_identify_image(stacks);
+    stacks->kernel_stack = stacks->user_stack = PT_STACK_NONE;
 #ifndef USER_ONLY
-    at->kernel_stack = pt_stack(ctx, 0);
+    stacks->kernel_stack = pt_stack(ctx, 0);
 #endif
 #ifndef KERNEL_ONLY
-    at->user_stack = pt_stack(ctx, BPF_F_USER_STACK);
+    stacks->user_stack = pt_stack(ctx, BPF_F_USER_STACK);
 #endif
-    if (at->kernel_stack != PT_STACK_LOST && at->user_stack != PT_STACK_LOST)
+    if (stacks->kernel_stack != PT_STACK_LOST && stacks->user_stack != PT_STACK_LOST)
         return 0;
     pt_lost(PT_LOSS_STACKS_FULL);
     return -1;

@@ -22,10 +22,10 @@ BPF_HASH(pt_pids, u32, u8, PT_SET_MAX);
 // Return 1 if -p selects a process. If it names a single one the loader puts its id here, else 0.
 static __always_inline int pt_passes_pid(u32 tgid)
 {
-    u64 only = PT_ONLY_PROCESS;
+    u64 process_only = PT_ONLY_PROCESS;
 
-    pt_opaque(only);
-    return only ? tgid == only : pt_pids.lookup(&tgid) != 0;
+    pt_opaque(process_only);
+    return process_only ? tgid == process_only : pt_pids.lookup(&tgid) != 0;
 }
 #endif
 #ifdef PT_FILTER_TID

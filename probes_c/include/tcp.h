@@ -148,12 +148,12 @@ static __always_inline struct sock *pt_socket(u32 fd)
 {
     struct files_struct *files = pt_current_field(files);
     struct fdtable *table = pt_read(files->fdt);
-    struct file **all = pt_read(table->fd), *file = 0;
+    struct file **open_files = pt_read(table->fd), *file = 0;
     struct socket *socket;
 
     if (fd >= pt_read(table->max_fds))
         return 0;
-    pt_probe_read_kernel(&file, sizeof(file), all + fd);
+    pt_probe_read_kernel(&file, sizeof(file), open_files + fd);
     socket = pt_read(file->private_data);
     return file && pt_read(socket->file) == file ? pt_read(socket->sk) : 0;
 }
