@@ -22,7 +22,7 @@ from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch
 from pytracer.request import Request
 from pytracer.spec import Alternative, Column, Filter, Hook, RawTracepoint, Stream, Tracer
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 
 RING = 16 << 20  # bytes, the same for all
 
@@ -92,7 +92,7 @@ def read_by_pytracer(events: int) -> None:
     with gated(flood(), "gated", "calls", str(events)) as work:
         key = work.pid.to_bytes(4, sys.byteorder)
         request = Request(TRACER, filters={Filter.PID: (key,)}, buffer=RING)
-        with Trace(request, RunningKernel) as trace:
+        with TraceLoop(request, RunningKernel) as trace:
             cpu, start = _cpu(), time.monotonic()
             go(work)
             for item in trace:

@@ -131,7 +131,7 @@ def is_number(text: str) -> bool:
 
 
 def add_plan_options(group: argparse._ActionsContainer) -> None:
-    """Add the options that print what would be run, and stop."""
+    """Add the options that print the plan or the C, and stop."""
     group.add_argument("--dry-run", action="store_true", help="print the plan for this kernel and stop")
     group.add_argument("--emit-c", action="store_true", help="print the C for the compiler and stop")
 

@@ -106,7 +106,7 @@ def _show_live(
 
 
 def _list(options: argparse.Namespace, named_parameters: dict[str, str]) -> int:
-    """Print what this kernel has (--info), or probes (-l): of a script, or those that match a pattern."""
+    """Print the kernel's features (--info), or probes (-l): of a script, or those that match a pattern."""
     from pytracer.cli import script_listing
 
     if options.info:

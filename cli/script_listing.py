@@ -1,4 +1,4 @@
-"""``pytracer script -l`` and ``--info``: the probes that there are, and what this kernel has."""
+"""``pytracer script -l`` and ``--info``: list probes, and the kernel's features."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def _members(kind: str, name: str, facts: KernelInfo) -> Iterator[str]:
 
 
 def info() -> Iterator[str]:
-    """Yield what this kernel has, in groups of ``name: yes`` or ``no``."""
+    """Yield the kernel's features, in groups of ``name: yes`` or ``no``."""
     from pytracer import __version__, doctor
     from pytracer.features import feature_table
 

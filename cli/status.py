@@ -43,7 +43,7 @@ def open_status() -> StatusLine:
 
 
 def describe_wait(plan: Plan) -> str:
-    """Describe what a trace of events waits for, and how it ends."""
+    """Describe the event that a trace of events waits for, and how to end it."""
     request = plan.request
     target_count, processes = len(plan.targets.names), len(request.processes)
     subject = plan.targets.names[0] if target_count == 1 else request.tracer.name

@@ -60,8 +60,8 @@ def _text(name: str) -> str:
 
 
 def _plans(tracer: Tracer, info: FactsKernelInfo) -> Iterator[tuple[Plan, tuple[str, ...]]]:
-    """Yield plans of a tracer, with each alternative and as it comes with a command to follow, and the
-    programs that they load."""
+    """Yield the plans of a tracer, with its programs: the default one, one for each alternative, and one with
+    a command to follow."""
     arguments = tracer.arguments if isinstance(tracer.arguments, Targets) else None
     line = f"{tracer.name} vfs_read" if arguments else tracer.name
     # What is attached to is found where it runs; the programs are the same for all of it.

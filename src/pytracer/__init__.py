@@ -1,8 +1,8 @@
 """pytracer: trace a running Linux kernel and the programs on it, with BCC underneath.
 
-``pytracer.open`` starts a trace from Python and yields items: Batch (events), Snapshot (a table), Stacks,
-Histograms, Profile, Loss. Errors derive from PytracerError; :mod:`pytracer.errors` has the tree and the exit
-status that the command line gives each. docs/python.md is the guide.
+``pytracer.open`` starts a trace from Python and yields items: Batch (events), Snapshot (a table),
+StackSnapshot, Histograms, ProfileSnapshot, Loss. Errors derive from PytracerError; :mod:`pytracer.errors` has
+the tree and the exit status that the command line gives each. docs/python.md is the guide.
 """
 
 from __future__ import annotations
@@ -32,12 +32,21 @@ if TYPE_CHECKING:
         UsageError,
         VerifierError,
     )
-    from pytracer.model import Batch, Histograms, Item, Loss, Profile, Schema, Snapshot, Stacks
+    from pytracer.model import Batch, Histograms, Item, Loss, ProfileSnapshot, Schema, Snapshot, StackSnapshot
 
 __version__ = "0.1.0"
 _HOMES = {
     "api": ("Trace", "list_tracers", "open", "script"),
-    "model": ("Batch", "Histograms", "Item", "Loss", "Profile", "Schema", "Snapshot", "Stacks"),
+    "model": (
+        "Batch",
+        "Histograms",
+        "Item",
+        "Loss",
+        "ProfileSnapshot",
+        "Schema",
+        "Snapshot",
+        "StackSnapshot",
+    ),
     "errors": (
         "AttachError",
         "BuildError",
@@ -73,13 +82,13 @@ __all__ = [
     "NotPermittedError",
     "PolicyError",
     "ProbeSpecError",
-    "Profile",
+    "ProfileSnapshot",
     "PytracerError",
     "ResourcesError",
     "Schema",
     "SchemaError",
     "Snapshot",
-    "Stacks",
+    "StackSnapshot",
     "ToolchainError",
     "Trace",
     "UnknownNameError",

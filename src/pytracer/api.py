@@ -21,7 +21,7 @@ from pytracer.model import Item
 from pytracer.request import build_request
 from pytracer.spec import Filter, Option, SeccompProfile, Tracer, registry
 from pytracer.spec.script import SCRIPT
-from pytracer.trace.loop import Trace as _Trace
+from pytracer.trace.loop import TraceLoop
 
 HasFileno = int | IO[bytes] | IO[str]
 """A file, or its descriptor."""
@@ -44,7 +44,7 @@ _COMMAND_LINE = (
 _FILTERS = {which.value: which for which in Filter}
 
 
-class Trace(_Trace):
+class Trace(TraceLoop):
     """A running trace: iterate over it for its items, with ``for`` or ``async for``, and close it.
 
     ``schema`` describes the columns, ``lost`` counts what was lost so far, ``status`` is the exit status of

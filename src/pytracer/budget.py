@@ -157,7 +157,7 @@ class Account:
 
     @contextlib.contextmanager
     def reserved(self, *, entries: int = 0, memory: int = 0) -> Iterator[None]:
-        """Charge what the block alone keeps. Raises OverBudgetError."""
+        """Charge for the length of the block. Raises OverBudgetError."""
         self.charge(entries=entries, memory=memory)
         try:
             yield

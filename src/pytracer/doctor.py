@@ -279,7 +279,7 @@ def _cache() -> Check:
 
 
 def _describe_leftovers() -> Iterator[Check]:
-    """List what tracers that were killed left attached."""
+    """List objects that killed tracers left attached."""
     from pytracer.prog.leftovers import find_leftovers
 
     if policy.missing_capabilities(("CAP_SYS_ADMIN",)):

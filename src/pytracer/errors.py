@@ -97,7 +97,7 @@ class LossError(PytracerError):
 
 
 class UnsupportedError(PytracerError):
-    """This kernel (or machine) has no way to do it; the message says why, the hint what would do."""
+    """This kernel (or machine) does not support it; the message gives the reason, the hint an alternative."""
 
     exit_code = 4
 
@@ -153,4 +153,4 @@ class CacheError(PytracerError):
 
 
 class ResourcesError(PytracerError):
-    """This process, or the machine, has no more descriptors or memory; what the kernel has is not known."""
+    """This process, or the machine, has no more descriptors or memory; the kernel's features are unknown."""

@@ -59,7 +59,7 @@ def ignored_by_caller(number: int) -> bool:
 
 
 def accept_interrupts() -> None:
-    """Undo that the caller ignores or blocks what we need: Ctrl-C and kill -INT raise KeyboardInterrupt."""
+    """Restore SIGINT if the caller ignores or blocks it: Ctrl-C and kill -INT raise KeyboardInterrupt."""
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGCHLD, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             handle(number, handler)

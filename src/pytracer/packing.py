@@ -36,7 +36,7 @@ class PackKernel:
 def make_pack(
     requests: Mapping[str, Request], kernels: Sequence[PackKernel], *, log: Callable[[str], None]
 ) -> Pack:
-    """Compile what the ``requests`` (by command line) need on each of the ``kernels``.
+    """Compile the programs of the ``requests`` (by command line) for each of the ``kernels``.
 
     ``log`` is called for each image. Raises UnsupportedError if a kernel does not support a request,
     HeadersError if a file is no BTF, UsageError if there is nothing to compile, and the compiler's errors.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def signals_blocked() -> Iterator[set[int]]:
-    """Block all signals: a child that is forked meanwhile would take one with our handler.
+    """Block all signals for the length of the block, so that a child forked in it does not run our handlers.
 
     A thread that is started meanwhile never takes one. Else the kernel gives it a signal when the main thread
     has one to take already, and the main thread, which alone runs handlers, goes on waiting in write(2).

@@ -9,7 +9,7 @@ import io
 
 import pytest
 
-from pytracer.model import Stacks
+from pytracer.model import StackSnapshot
 from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.sinks import make_sink
@@ -49,7 +49,9 @@ def picture(*rows):
     sink = make_sink("flamegraph", stream, timestamps=False, terminal=False)
     sink.open(SCHEMA)
     names = [column.name for column in SCHEMA.columns]
-    sink.emit(Stacks("summary", 0.0, 1.0, {name: [row[at] for row in rows] for at, name in enumerate(names)}))
+    sink.emit(
+        StackSnapshot("summary", 0.0, 1.0, {name: [row[at] for row in rows] for at, name in enumerate(names)})
+    )
     sink.close()
     return stream.getvalue()
 

@@ -16,7 +16,7 @@ from pytracer.features.kernel_facts import RunningKernel
 from pytracer.request import build_request
 from pytracer.sinks import make_sink
 from pytracer.spec import registry
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from support.cli import run
 from support.disks import loop, work
 from support.workloads import workload
@@ -45,7 +45,7 @@ def test_it_adds_up_to_the_json_of_the_same_run(tmp_path):
     names = ("heatmap", "json")
     with loop(tmp_path) as device:
         request = build_request(registry.get("biolatency"), interval=0.1, duration=1.0)
-        with Trace(request, RunningKernel) as trace:
+        with TraceLoop(request, RunningKernel) as trace:
             streams = [(tmp_path / name).open("w") for name in names]
             sinks = [
                 make_sink(name, stream, timestamps=False, terminal=False)

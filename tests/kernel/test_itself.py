@@ -13,7 +13,7 @@ from pytracer.cli import tracer_parser
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.spec import registry
 from pytracer.trace.event_loop import EventLoop
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from support.cli import COMMAND, LIMIT
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
@@ -59,7 +59,7 @@ def test_a_command_that_is_the_load_is_shown():
 @pytest.mark.parametrize("waiting", [EventLoop, lambda: None], ids=["command line", "library"])
 def test_helpers_are_not_shown_but_children_of_who_uses_the_library(waiting):
     request, _ = tracer_parser.parse(registry.get("syscalls"), CALLS[1:])
-    with Trace(request, RunningKernel, events=waiting()) as trace:
+    with TraceLoop(request, RunningKernel, events=waiting()) as trace:
         child = subprocess.Popen(CHILD)
         assert child.wait() == 0
         trace.stop()

@@ -13,7 +13,7 @@ from pytracer.model import Loss, Snapshot
 from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.spec import Alternative, Column, Hook, Key, Lsm, Table, Tracer, Unit
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from support.cli import run
 from support.needs import needs, refused
 from support.workloads import workload
@@ -44,16 +44,16 @@ def test_files_as_they_are_opened_or_why_not():
     assert modules is not None
     if "bpf" not in modules:
         with pytest.raises(UnsupportedError, match="bpf is not among the security modules") as caught:
-            Trace(request, RunningKernel)
+            TraceLoop(request, RunningKernel)
         assert "lsm=...,bpf" in caught.value.message
         return
     if (
         RunningKernel().probe(Lsm("", function="file_open")).is_forbidden
     ):  # a kernel's policy, told as what it is
         with pytest.raises(PolicyError, match="refused"):
-            Trace(request, RunningKernel)
+            TraceLoop(request, RunningKernel)
         return
-    with Trace(request, RunningKernel) as trace:
+    with TraceLoop(request, RunningKernel) as trace:
         items = list(trace)
     assert not [item for item in items if isinstance(item, Loss)]
     [shown] = [item for item in items if isinstance(item, Snapshot)]

@@ -18,7 +18,7 @@ from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel import filter_values
 from pytracer.model import Batch
 from pytracer.spec import registry
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from support import worker_ids
 from support.cli import COMMAND, run, wait_for
 from support.needs import needs, running
@@ -182,14 +182,14 @@ class NoPaths(RunningKernel):
 def test_names_where_the_kernel_makes_no_paths(tmp_path):
     with holding(tmp_path) as process:
         request, _ = tracer_parser.parse(registry.get("openfiles"), ["-p", str(process.pid)])
-        with Trace(request, NoPaths) as trace:
+        with TraceLoop(request, NoPaths) as trace:
             rows = [row for batch in trace for row in batch.rows()]
     names = [row["path"] for row in rows if row["path"].isdecimal()]
     assert sorted(names) == sorted(map(str, range(23)))
     assert not [row for row in rows if "/" in row["path"]]
     request, _ = tracer_parser.parse(registry.get("openfiles"), ["--path", "/etc/*"])
     with pytest.raises(UnsupportedError, match="makes no paths for iterators"):
-        Trace(request, NoPaths)
+        TraceLoop(request, NoPaths)
 
 
 def test_intervals_are_not_for_lists():

@@ -18,7 +18,7 @@ from pytracer.features import feature_table
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.policy import read_sysctl
-from pytracer.model import Loss, Stacks
+from pytracer.model import Loss, StackSnapshot
 from pytracer.spec import PerfSample
 from pytracer.spec.common import SAMPLES
 from pytracer.symbols import memory_maps
@@ -102,7 +102,7 @@ def test_lost_and_shown_samples_add_up_to_all():
     with pytracer.open("profile", command=command, max_stacks=1, frequency=499) as trace:
         items = list(trace)
         samples = sum(one.samples for one in trace.session.collector._maps.images().values())
-    shown = sum(sum(item.columns["samples"]) for item in items if isinstance(item, Stacks))
+    shown = sum(sum(item.columns["samples"]) for item in items if isinstance(item, StackSnapshot))
     lost = {item.reason: item.lost for item in items if isinstance(item, Loss)}
     assert lost["stacks_full"] > 0  # two places for a stack, and there were more than two
     assert shown > 0
@@ -114,7 +114,7 @@ def test_rows_beyond_those_that_fit_are_lost():
     with pytracer.open("profile", command=command, max_rows=1, frequency=499) as trace:
         items = list(trace)
         samples = sum(one.samples for one in trace.session.collector._maps.images().values())
-    (stacks,) = (item for item in items if isinstance(item, Stacks))
+    (stacks,) = (item for item in items if isinstance(item, StackSnapshot))
     lost: Counter[str] = Counter()
     for item in items:
         if isinstance(item, Loss):
@@ -135,7 +135,7 @@ def test_loss_is_an_error_under_strict():
 @pytest.mark.lab
 def test_the_image_is_computed_alike_on_both_sides():
     with spinning() as process, pytracer.open("profile", pid=process.pid, duration=0.5) as trace:
-        assert isinstance(list(trace)[-1], Stacks)
+        assert isinstance(list(trace)[-1], StackSnapshot)
         images = trace.session.collector._maps.images()
         assert {pid: one.image for pid, one in images.items()} == {
             process.pid: memory_maps.image_of(process.pid)

@@ -17,7 +17,7 @@ from pytracer.model import Snapshot
 from pytracer.plan import make_plan
 from pytracer.spec import RawTracepoint, SocketFilter, Xdp, registry
 from pytracer.trace import program_loading
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from support.compiled_uses import asking
 from support.needs import needs
 from support.workloads import workload
@@ -78,7 +78,7 @@ def test_tracers_that_run_here_are_not_refused(known):
 def test_another_alternative_is_used_and_counts_as_exactly():
     words = ["--", workload("calls"), "getppid", "23"]
     request, _ = tracer_parser.parse(registry.get("syscalls"), words)
-    with Trace(request, Without) as trace:
+    with TraceLoop(request, Without) as trace:
         [note] = [note for note in trace.plan.hooks.notes if note.startswith("syscall:")]
         assert note.startswith("syscall: tracepoint; not raw-tracepoint: this kernel has no bpf_get_current")
         rows = [row for item in trace if isinstance(item, Snapshot) for row in item.rows()]
@@ -91,5 +91,5 @@ def test_without_another_alternative_the_reason_names_the_helper(known, monkeypa
     monkeypatch.setattr(program_loading, "open_programs", lambda *_, **__: pytest.fail("compiled"))
     request, _ = tracer_parser.parse(registry.get("tasks"), [])
     with pytest.raises(UnsupportedError) as caught:
-        Trace(request, WithoutTaskStacks)
+        TraceLoop(request, WithoutTaskStacks)
     assert "this kernel has no bpf_get_task_stack for its program (Linux 5.9)" in caught.value.message

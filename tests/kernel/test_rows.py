@@ -29,7 +29,7 @@ from pytracer.spec import (
     Tracer,
     Unit,
 )
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from support.cli import run
 from support.serials import THREAD, calls, losses
 from support.workloads import workload
@@ -74,7 +74,7 @@ def traced(
     with calls(count, CPUS) as process:
         pid = process.pid.to_bytes(4, sys.byteorder)
         request = Request(TRACER, filters={Filter.PID: (pid,)}, options=options, interval=interval, rows=rows)
-        with Trace(request, RunningKernel) as trace:
+        with TraceLoop(request, RunningKernel) as trace:
             go(process)
             return list(trace)
 

@@ -20,7 +20,7 @@ from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch, Loss
 from pytracer.spec import registry
 from pytracer.spec.tcp import TCP_ACCEPT, TCP_STATE
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from support.cli import run, start, stop, wait_for
 from support.connections import V4, V6, ends, inode, pair, resetting
 from support.packets import ip, namespace, veth
@@ -377,7 +377,7 @@ class NoRingBuffer(RunningKernel):
 @pytest.mark.filterwarnings("ignore:not a bytes object")  # BCC's own doing
 def test_perf_rings():
     request, _ = tracer_parser.parse(registry.get("tcptracer"), ["-p", str(os.getpid())])
-    with namespace(), Trace(request, NoRingBuffer) as trace:
+    with namespace(), TraceLoop(request, NoRingBuffer) as trace:
         assert "PT_HAS_RINGBUF" not in dict(trace.plan.defines)
         expected = []
         for _ in range(101):
@@ -395,7 +395,7 @@ def test_perf_rings():
 @pytest.mark.filterwarnings("ignore:not a bytes object")
 def test_connections_that_do_not_fit_are_counted_and_still_seen_to_close():
     request, _ = tracer_parser.parse(registry.get("tcptracer"), ["-p", str(os.getpid())])
-    with namespace(), Trace(request, RunningKernel) as trace:
+    with namespace(), TraceLoop(request, RunningKernel) as trace:
         connections = trace.session.loaded.module.maps["connections"]
         for number in range(65536):  # all that fit; no socket is at such an address
             connections.update(struct.pack("Q", number), bytes(connections.value.itemsize))

@@ -9,7 +9,7 @@ from pytracer.features.kernel_facts import RunningKernel
 from pytracer.request import build_request
 from pytracer.sinks import make_sink
 from pytracer.spec import registry
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 
 FORMS = ("table", "json", "folded", "flamegraph", "speedscope", "pprof")
 
@@ -21,7 +21,7 @@ def written(
     request = build_request(registry.get(tracer), arguments, options=options, command=command)
     streams = {form: io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for form in FORMS}
     sinks = [make_sink(form, stream, timestamps=False, terminal=False) for form, stream in streams.items()]
-    with Trace(request, RunningKernel) as trace:
+    with TraceLoop(request, RunningKernel) as trace:
         for sink in sinks:
             sink.open(trace.schema)
         for item in trace:

@@ -15,7 +15,7 @@ from pytracer.record import replace
 from pytracer.screen.app import LiveApp
 from pytracer.spec import registry
 from pytracer.trace.event_loop import EventLoop
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from pytracer.view import View, make_view
 
 Until = Callable[[View], bool]
@@ -38,7 +38,7 @@ def picture(
     quiet = os.open(os.devnull, os.O_WRONLY)
     events = EventLoop()
     try:
-        with Trace(request, RunningKernel, events=events, output=(quiet, quiet)) as trace:
+        with TraceLoop(request, RunningKernel, events=events, output=(quiet, quiet)) as trace:
             view = make_view(trace.schema)
             app = LiveApp(view, tracer, list(words), wide=getattr(options, "wide", False))
             reader = threading.Thread(target=_read, args=(trace, view))
@@ -53,7 +53,7 @@ def picture(
         os.close(quiet)
 
 
-def _read(trace: Trace, view: View) -> None:
+def _read(trace: TraceLoop, view: View) -> None:
     item: Item
     for item in trace:
         view.add(item)

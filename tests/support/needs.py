@@ -273,8 +273,8 @@ def refused_by_right(
 
 
 def refused(result: Result, alternatives: dict[str, str]) -> bool:
-    """Return whether a run with ``--hook`` for each of ``alternatives`` was refused: on Debian's kernels by
-    right, on others for what their policy is, which must be said. False if it ran."""
+    """Return whether the kernel refused runs with ``--hook`` for each of ``alternatives``; asserts that the
+    message names a policy or a missing feature. False if they ran."""
     if DEBIANS:
         return refused_by_right(result.status, result.err, alternatives)
     if result.status not in (4, 5):

@@ -15,7 +15,7 @@ from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch, Item, Loss
 from pytracer.request import Request
 from pytracer.spec import Alternative, Column, Filter, Hook, RawTracepoint, Stream, Tracer
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from support.stream import NoRing
 from support.workloads import workload
 
@@ -53,7 +53,7 @@ def trace(kind: str, process: subprocess.Popen[bytes], *defines: str, buffer: in
     """Return an open trace of a process, by a ``ring`` or by ``perf`` rings."""
     pids = (process.pid.to_bytes(4, sys.byteorder),)
     request = Request(tracer(*defines), filters={Filter.PID: pids}, buffer=buffer, **more)
-    return Trace(request, FACTS[kind])
+    return TraceLoop(request, FACTS[kind])
 
 
 def batches(items: list[Item]) -> list[Batch]:

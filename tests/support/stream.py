@@ -9,7 +9,7 @@ from pytracer.cli import tracer_parser
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch, Loss
 from pytracer.spec import registry
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from support.cli import run
 
 
@@ -60,7 +60,7 @@ def by_perf_rings(
     request, _ = tracer_parser.parse(registry.get(tracer), [str(word) for word in words])
     records: list[dict[str, Any]] = []
     losses: dict[str, int] = {}
-    with Trace(request, facts) as trace:
+    with TraceLoop(request, facts) as trace:
         assert ("PT_HAS_RINGBUF", "") not in trace.plan.defines
         for item in trace:
             if isinstance(item, Batch):

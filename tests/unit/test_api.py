@@ -37,7 +37,9 @@ def test_public_names():
 
 def test_every_error_and_item_is_public():
     own = {name for name, value in vars(errors).items() if str(value).startswith("<class 'pytracer")}
-    assert {*own, "Batch", "Snapshot", "Stacks", "Histograms", "Profile", "Loss"} <= set(pytracer.__all__)
+    assert {*own, "Batch", "Snapshot", "StackSnapshot", "Histograms", "ProfileSnapshot", "Loss"} <= set(
+        pytracer.__all__
+    )
 
 
 def test_tracers_are_listed_by_name():

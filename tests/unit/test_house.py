@@ -10,13 +10,12 @@ import pytest
 
 from pytracer.bpf.compile.source import probes_folder, read_source
 from pytracer.cli import tracer_parser
-from pytracer.model import Schema, Snapshot, Stacks
+from pytracer.model import Schema, Snapshot, StackSnapshot
 from pytracer.model.loss import REASONS
 from pytracer.plan import make_plan
 from pytracer.request import Fault, Request
 from pytracer.sinks import make_sink
-from pytracer.spec import Filter, Flag, Histogram, Injection, NameSet, Unit, registry
-from pytracer.spec import Stacks as StacksOutput
+from pytracer.spec import Filter, Flag, Histogram, Injection, NameSet, Stacks, Unit, registry
 from pytracer.spec.common import FOLLOW, MAPPING
 from pytracer.trace.source_check import check_options
 from support.fake_kernel import FakeKernel
@@ -120,7 +119,7 @@ def test_default_table_fits_80_columns(tracer):
         assert not last.is_text or heading.index(last.header) <= 60
         assert len(heading) <= 80
         return
-    item = Stacks if plan.schema.is_stacks else Snapshot
+    item = StackSnapshot if plan.schema.is_stacks else Snapshot
     sink.emit(item("row", 0.0, 1.0, {c.name: [widest(c)] for c in plan.schema.columns}))
     assert max(map(len, text.getvalue().splitlines())) <= 80
 
@@ -161,7 +160,7 @@ def test_stacks_have_the_names_of_their_time(tracer):
     if "#define KERNEL_ONLY" in read_source(tracer.c_file):
         return
     for output in tracer.outputs:
-        if isinstance(output, StacksOutput):
+        if isinstance(output, Stacks):
             assert MAPPING in (output.hooks or tracer.hooks)
 
 

@@ -77,7 +77,7 @@ class ProgramSpec:
 
 @record
 class Image:
-    """A compiled C file, complete with what a run needs.
+    """A compiled C file with everything that a run needs.
 
     ``key`` identifies its source (:mod:`pytracer.bpf.cache.image_cache`), ``kernel`` the kernel it was
     compiled for, ``made_by`` the files of the libraries that compiled it. ``btf`` names the functions and

@@ -1,4 +1,4 @@
-"""From raw values to what people read, one decoder a file. A decoder never raises: it yields ``unknown``."""
+"""Decode raw values for people, one decoder a file. A decoder never raises: it yields ``unknown``."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""From rows in the C's own layout to what a sink shows: ranked, cut, named."""
+"""Convert rows in the C's own layout to an item for sinks: ranked, limited, decoded."""
 
 from __future__ import annotations
 

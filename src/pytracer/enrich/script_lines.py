@@ -17,7 +17,7 @@ _DIGITS = {"d": "%d", "i": "%d", "u": "%d", "x": "%x", "X": "%X", "o": "%o"}
 def format_lines(
     reader: ValueReader, pieces: Sequence[str | Conversion], kinds: Sequence[Type], data: Array
 ) -> list[str]:
-    """Return the text of each event: what ``reader.printf`` makes of each row of ``data``.
+    """Return the text of each event: ``reader.printf`` of each row of ``data``.
 
     ``data`` are the values of the events, bytes of shape (n, size): a string at the end may lack its room.
     """

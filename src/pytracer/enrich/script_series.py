@@ -49,7 +49,7 @@ def read_series(kind: AggregateType, keys: Array, values: Array) -> dict[bytes, 
 
 
 def _merge(kind: AggregateType, parts: Sequence[tuple[int, int]]) -> int:
-    """Return the value of an interval of what each CPU has for it: the value, and a count or a time."""
+    """Merge the values that the CPUs have for one interval: each a value, and a count or a time."""
     values = [value - 2 * _SIGNED if kind.signed and value >= _SIGNED else value for value, _ in parts]
     match SERIES[kind.parameters[2]]:
         case "avg":
@@ -86,7 +86,7 @@ def chart(kind: AggregateType, series: Series) -> str:
 
 
 def as_json(kind: AggregateType, series: Series) -> list[dict[str, Any]]:
-    """Return what JSON has for a series: its intervals with a value."""
+    """Return a series as JSON values: its intervals that have a value."""
     return list(_intervals(kind, series))
 
 

@@ -30,13 +30,13 @@ class ScriptSymbols:
         self._user.close()
 
     def notice(self, pid: int) -> None:
-        """Read what a process has mapped."""
+        """Read the mappings of a process."""
         image = memory_maps.image_of(pid)
         if image and self._user.notice(pid):
             self._images[pid] = image
 
     def notice_new(self, pids: Iterator[int]) -> None:
-        """Read what processes have mapped that were not noticed before."""
+        """Read the mappings of processes whose mappings were not read before."""
         for pid in pids:
             if pid not in self._images:
                 self.notice(pid)

@@ -227,7 +227,7 @@ class ValueReader:
 
 
 def show_conversion(piece: Conversion, kind: Type, value: DecodedValue, data: bytes, offset: int) -> str:
-    """Return what a conversion makes of a value, which is stored at offset ``offset`` of ``data``."""
+    """Format a value, which is stored at ``offset`` of ``data``, by a conversion."""
     if piece.sign in ("s", "r"):
         return piece.show(value.text) if piece.sign == "s" else value.text
     if piece.sign in ("rx", "rh"):
@@ -243,7 +243,7 @@ def show_conversion(piece: Conversion, kind: Type, value: DecodedValue, data: by
 
 
 def as_traced(text: str) -> str:
-    """Return a text without its escapes, as the traced system has it: for paths, and words of commands."""
+    """Return a text without its escapes, as the traced system spells it: for paths, and words of commands."""
     raw = to_bytes(text)
     return text if b"\0" in raw else os.fsdecode(raw)
 

@@ -1,11 +1,11 @@
-"""From the calls that were counted to what a seccomp profile must let through."""
+"""Make a seccomp profile of the calls that were counted."""
 
 from __future__ import annotations
 
 import os
 
 from pytracer.kernel.syscalls import SECCOMP_NAMES, abis, number_of
-from pytracer.model import Profile, Snapshot
+from pytracer.model import ProfileSnapshot, Snapshot
 
 ALWAYS = ("execve", "exit", "exit_group", "restart_syscall", "rt_sigreturn")
 """Calls that every command needs though a run may not show them: the execve that starts it happens before
@@ -23,7 +23,7 @@ RUNTIME = (
 drops capabilities, changes the user and the folder. With no_new_privs it makes some of them before."""
 
 
-def profile(snapshot: Snapshot) -> Profile:
+def profile(snapshot: Snapshot) -> ProfileSnapshot:
     """Return the profile of a table of calls as people read them: ``openat``, ``i386:openat``,
     ``syscall_999``."""
     native = os.uname().machine
@@ -37,7 +37,7 @@ def profile(snapshot: Snapshot) -> Profile:
             seen_abis.add(abi or native)
     for abi in seen_abis:
         names.update(_OLD.get(abi, ()))
-    return Profile(
+    return ProfileSnapshot(
         **vars(snapshot),
         architectures=tuple(
             SECCOMP_NAMES[abi] for abi in abis(native) if abi in seen_abis & SECCOMP_NAMES.keys()

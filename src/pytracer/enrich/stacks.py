@@ -11,7 +11,7 @@ from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget
 from pytracer.enrich.decode import TRUNCATED, Decoder, decode, mask_null
 from pytracer.enrich.result_rows import Ranking, ReadTime
-from pytracer.model import Schema, Stacks
+from pytracer.model import Schema, StackSnapshot
 from pytracer.model.reduce import Rows
 from pytracer.symbols.demangle import Demangler
 from pytracer.symbols.kernel import KernelSymbols
@@ -175,7 +175,7 @@ def shape_stacks(
     decoders: Mapping[str, Decoder],
     moment: ReadTime,
     names: StackNames,
-) -> Stacks:
+) -> StackSnapshot:
     """Build the item: rows that are shown the same are merged, those with the largest counter come first."""
     parts: list[list[Any]] = []
     for column in schema.keys:
@@ -200,4 +200,4 @@ def shape_stacks(
         column.name: [keys[index][number] for index in order] for number, column in enumerate(schema.keys)
     }
     columns |= {column.name: sums[order, number] for number, column in enumerate(schema.counters)}
-    return Stacks(moment.kind, moment.time, moment.seconds, columns)
+    return StackSnapshot(moment.kind, moment.time, moment.seconds, columns)

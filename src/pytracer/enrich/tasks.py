@@ -1,4 +1,4 @@
-"""Decode the state of a thread, and where it waits."""
+"""Decode the state of a thread, and the place where it waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded runs of the tracers: what each prints, and what its programs cost.
+"""Recorded runs of the tracers: the output of each, and the cost of its programs.
 
 ``recorded_runs.jsonl`` has a line for each tracer; ``scripts/record --examples`` writes it from runs in the
 lab (lab/tracer_examples.py).

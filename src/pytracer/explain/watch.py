@@ -25,7 +25,7 @@ from pytracer.prog.run_stats import count_runs
 from pytracer.record import record, replace
 from pytracer.request import Request
 from pytracer.trace.event_loop import EventLoop
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from pytracer.trace.run_tracer import Signals
 from pytracer.trace.session import Session
 
@@ -105,7 +105,7 @@ def observe(
     with contextlib.ExitStack() as stack:
         events = stack.enter_context(Signals().handled()) if event_loop is None else event_loop
         trace = stack.enter_context(
-            Trace(request, cached_facts, events=events, log=messages.append, warn=warn, keep_rows=True)
+            TraceLoop(request, cached_facts, events=events, log=messages.append, warn=warn, keep_rows=True)
         )
         alternatives = tuple(
             (
@@ -167,7 +167,7 @@ def _programs(session: Session, *, has_counts: bool) -> Iterator[WatchedProgram]
 
 
 def _without_target(load: ProgramLoad) -> ProgramLoad:
-    """Return a load request without what differs between copies: target constants and BTF ids."""
+    """Return a load request without the parts that differ between copies: target constants and BTF ids."""
     return replace(load, constants=(), optional=False, as_=replace(load.as_, btf_id=0))
 
 

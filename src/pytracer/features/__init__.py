@@ -1,1 +1,1 @@
-"""Find out what BPF features this kernel has, by trying each of them."""
+"""Probe the BPF features of this kernel."""

@@ -1,4 +1,5 @@
-"""Predict whether a program can be loaded, before it is compiled: by the table of what it uses.
+"""Predict whether a program can be loaded, before it is compiled: by the table of its helpers, map types and
+fields.
 
 A trial program calls one helper, or reads the fields of the context; it is loaded, never attached.
 Features that every kernel of the version has are not tried.
@@ -94,15 +95,16 @@ class ProgramNeeds:
 
 
 def is_implied(helper: Helper, program_type: int) -> bool:
-    """Return whether programs of a type may call a helper on any kernel of the running version: backports add
-    to what a version has, and take nothing away."""
+    """Return whether programs of a type may call a helper on any kernel of the running version: backports
+    only add helpers."""
     if helper.options or helper.varies or not kconfig.is_since(helper.since):
         return False
     return helper.all_types or {program_type, helper.program_type} <= TRACING_TYPES
 
 
 def describe_lack(needs: NeedsInfo, attributes: LoadAttributes, uses: ProgramUses) -> str:
-    """Explain what a program uses that this kernel does not have for it; "" if it has everything."""
+    """Name the helper, map type or field that a program uses and this kernel does not have for it; "" if it
+    has all."""
     for number in uses.helpers:
         if not needs.may_call(attributes, number):
             helper = helpers.BY_NUMBER.get(number)

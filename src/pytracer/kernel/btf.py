@@ -236,7 +236,7 @@ class Btf:
     # Through types
 
     def resolve(self, type_id: int, *, typedefs: bool = True) -> int:
-        """Skip const, volatile, restrict and tags, and (unless told not to) typedefs; 0 is void."""
+        """Skip const, volatile, restrict and tags, and by default typedefs; 0 is void."""
         skipped_kinds = _SEE_THROUGH if typedefs else MODIFIERS
         for _ in range(_DEEP):
             if self.kind(type_id) not in skipped_kinds:

@@ -60,7 +60,7 @@ class BtfKernelInfo:
 
     @property
     def runs_compat(self) -> bool:
-        """As the caller said."""
+        """True if the caller said that 32-bit programs can run."""
         return self._compat
 
     def close_meanwhile(self) -> None:

@@ -62,7 +62,7 @@ def _read_disk_requests(_scope: CounterScope) -> int:
 
 
 def _read_received_packets(scope: CounterScope) -> int:
-    """Sum what the interfaces of this thread's network namespace received."""
+    """Sum the packets that the interfaces of this thread's network namespace received."""
     total = 0
     for line in (_PROC / "thread-self/net/dev").read_text().splitlines()[2:]:
         name, _, numbers = line.partition(":")
@@ -110,8 +110,8 @@ def _read_forks(_scope: CounterScope) -> int:
 
 
 def _read_timeslices(_scope: CounterScope) -> int:
-    """Sum how often the CPUs began to run a thread, idle ones left out: the last of the numbers that each
-    CPU has had since version 15. Raises UnsupportedError."""
+    """Sum how often the CPUs began to run a thread other than the idle one: the last number of each CPU's
+    line (schedstat version 15 or later). Raises UnsupportedError."""
     try:
         lines = (_PROC / "schedstat").read_text().splitlines()
     except FileNotFoundError:

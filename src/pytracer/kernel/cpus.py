@@ -1,4 +1,4 @@
-"""The machine's processors, by what the kernel may ever have of them and what runs now."""
+"""Count the machine's processors: those that the kernel may ever have, and those that are online."""
 
 from __future__ import annotations
 

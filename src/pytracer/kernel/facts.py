@@ -58,7 +58,7 @@ class NamedTarget:
 
     @property
     def function(self) -> str:
-        """The kernel's name for it."""
+        """The kernel's name for the function."""
         return self.symbol or self.name
 
 

@@ -320,7 +320,7 @@ def _read_namespace_kind(path: Path) -> int:
 
 def _is_container(folder: Path, container_name: str) -> bool:
     """Return whether a cgroup belongs to a container: docker-ID.scope, libpod-ID.scope, the bare ID,
-    lxc.payload.NAME, lxc/NAME, machine-NAME.scope. A service with that name does not match."""
+    lxc.payload.NAME, lxc/NAME, machine-NAME.scope. A service of the same name does not match."""
     if match := _BY_ID.fullmatch(folder.name):
         return bool(_CONTAINER_ID.fullmatch(container_name)) and match[1].startswith(container_name)
     if match := _BY_NAME.fullmatch(folder.name):

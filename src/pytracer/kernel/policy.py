@@ -1,4 +1,4 @@
-"""Find what restricts this process: capabilities, namespaces, and the kernel's policies.
+"""Find the restrictions of this process: capabilities, namespaces, and the kernel's policies.
 
 Everything is read from the machine on demand, nothing at import. :func:`explain` turns a refusal of the
 kernel into an error that names the reason and a remedy.
@@ -182,7 +182,7 @@ def missing_capabilities(capabilities: Iterable[str]) -> list[str]:
 
 
 def require_capabilities(capabilities: Iterable[str], operation: str) -> None:
-    """Raise NotPermittedError where capabilities that ``operation`` takes are missing."""
+    """Raise NotPermittedError if this process lacks a capability that ``operation`` takes."""
     missing = missing_capabilities(capabilities)
     if missing:
         raise _make_missing_error(missing, operation)

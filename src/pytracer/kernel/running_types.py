@@ -79,5 +79,5 @@ def running_types() -> RunningTypes:
 
 
 def read_so_far() -> RunningTypes | None:
-    """Return what :func:`running_types` has returned; None if nobody needed it."""
+    """Return the BTF if :func:`running_types` has read it, else None."""
     return _types

@@ -1,5 +1,5 @@
-"""WHAT FLOWS from the kernel to a sink: Schema, Batch, Snapshot, Histograms, Stacks, Profile, Loss,
-Statement (AuditResult, Totals)."""
+"""The data between the kernel and a sink: Schema, Batch, Snapshot, Histograms, StackSnapshot,
+ProfileSnapshot, Loss, Statement (AuditResult, Totals)."""
 
 from pytracer.model.items import (
     AuditResult,
@@ -7,9 +7,9 @@ from pytracer.model.items import (
     Histograms,
     Item,
     Loss,
-    Profile,
+    ProfileSnapshot,
     Snapshot,
-    Stacks,
+    StackSnapshot,
     Statement,
     Totals,
 )
@@ -23,10 +23,10 @@ __all__ = [
     "Histograms",
     "Item",
     "Loss",
-    "Profile",
+    "ProfileSnapshot",
     "Schema",
     "Snapshot",
-    "Stacks",
+    "StackSnapshot",
     "Statement",
     "Totals",
 ]

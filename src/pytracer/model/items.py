@@ -45,7 +45,7 @@ class Snapshot(Tabular):
 
 
 @record
-class Stacks(Snapshot):
+class StackSnapshot(Snapshot):
     """A table whose columns ``kernel`` and ``user`` hold frames: tuples of names, the innermost first.
 
     An empty tuple is a stack that there is not: a kernel thread has no user part, user code no kernel part.
@@ -109,7 +109,7 @@ class Histograms(Tabular):
 
 
 @record
-class Profile(Snapshot):
+class ProfileSnapshot(Snapshot):
     """A table of the calls that a command made, and the seccomp profile for them.
 
     ``architectures`` are those it made calls by, the machine's own first, as profiles name them; ``calls``

@@ -178,7 +178,7 @@ def _typed(probe: RawTracepoint, facts: KernelInfo) -> Probe:
 def _probe_all(
     hook: Hook, alternative: Alternative, request: Request, facts: KernelInfo
 ) -> tuple[list[ChosenProbe], Support]:
-    """Probe what an alternative attaches to, and what its programs use beyond that."""
+    """Probe the hooks of an alternative, and the helpers, map types and fields of its programs."""
     uses = uses_of(request.tracer.name, request.tracer.c_file)
     flags = [o.name for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
     chosen_probes = list[ChosenProbe]()

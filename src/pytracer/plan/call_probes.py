@@ -89,7 +89,7 @@ def expand(
 
 
 def is_of_events(alternative: Alternative) -> bool:
-    """Return whether an alternative goes by the trace events of single calls."""
+    """Return whether an alternative uses the trace events of single calls."""
     return any(isinstance(probe, CallTracepoint) for probe in alternative.probes)
 
 

@@ -1,4 +1,5 @@
-"""In which registers C passes arguments: what the calling conventions say where nothing else does.
+"""Find the registers in which C passes arguments, by the calling convention, where there is no debug
+information.
 
 x86-64: System V psABI, 3.2.3; arm64: AAPCS64, 6.8.2.
 """

@@ -1,4 +1,4 @@
-"""Decide the macros of a tracer's C: what changes the shape of its program, and so its image."""
+"""Decide the macros of a tracer's C: the options that change the program, and so its image."""
 
 from __future__ import annotations
 

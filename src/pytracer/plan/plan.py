@@ -101,7 +101,7 @@ class Plan:
 
     @property
     def generated(self) -> Mapping[str, str]:
-        """The C that was generated for what the user wrote, by the name of the include file."""
+        """The C that was generated for the user's specs or script, by the name of the include file."""
         return self.targets.generated if isinstance(self.targets, GeneratedPlan) else {}
 
     @property
@@ -111,7 +111,7 @@ class Plan:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The programs and libraries that what the user named is in."""
+        """The programs and libraries that contain the user's targets."""
         probes = (chosen_probe.probe for chosen_probe in self.probes)
         return tuple(dict.fromkeys(p.file for p in probes if isinstance(p, UserProbe) and p.targets))
 

@@ -1,4 +1,4 @@
-"""Resolve what to sample for a request: the event, the tasks, the rate."""
+"""Resolve the samples for a request: the event, the tasks, the rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Find what a probe spec's expressions can refer to, by the kind of source: arguments, locations, types.
+"""Find the names that a probe spec's expressions can refer to, by the kind of source: arguments, locations,
+types.
 
 A new kind of source is a line of ``SCOPES``, and a function.
 """
@@ -243,8 +244,8 @@ def _event(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInf
 
 
 def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Lvalue:
-    """Return a field as the format of its event has it. System calls' are 8 bytes each, of which the type
-    counts."""
+    """Return a field as the format of its event declares it. Those of system calls are 8 bytes each, of which
+    the type's size counts."""
     declared, array = match["type"].strip(), match["array"] or ""
     offset, size, signed = int(match["offset"]), int(match["size"]), match["signed"] == "1"
     for word, base in (("__data_loc", "0"), ("__rel_loc", str(offset + size))):

@@ -1,4 +1,4 @@
-"""Find what killed tracers left attached, and the commands that remove it.
+"""Find objects that killed tracers left attached, and the commands that remove them.
 
 Links and perf events end with the process. Attachments by name or number alone stay: filters of traffic
 control, XDP by rtnetlink, programs on cgroups before Linux 5.7, and kprobe events (disarmed). Each has a name

@@ -18,7 +18,8 @@ def check_audit(
     top: int | None,
     follows: bool,
 ) -> None:
-    """Raise UsageError unless the counter of ``tracer`` counts what these options and filters ask for.
+    """Raise UsageError unless the counter of ``tracer`` counts the same events as these options and filters
+    select.
 
     ``follows``: a command alone is traced. ``spell`` says how the user writes an option's name.
     """

@@ -100,7 +100,7 @@ class Request:
 
     @property
     def follows(self) -> bool:
-        """True where processes and their descendants are traced: those of ``roots``, or the command."""
+        """True if processes and their descendants are traced: those of ``roots``, or the command."""
         return bool(self.roots) or self.follows_command
 
     @property

@@ -256,7 +256,7 @@ def _fault(tracer: Tracer, words: Sequence[str]) -> Fault | None:
 
 
 def _value(option: Option, value: object, name: str) -> object:
-    """Check the value of one of the tracer's options, and give its default where it has none."""
+    """Check the value of one of the tracer's options; return its default if there is none."""
     match option:
         case Flag():
             if value not in (None, False, True):

@@ -17,7 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
 from pytracer.screen import command_line, keys, saving
-from pytracer.screen.dialogs import Menu, Page, Question
+from pytracer.screen.dialogs import Menu, Question, TextDialog
 from pytracer.screen.job_control import resume_once
 from pytracer.screen.lines import ALARM, BOLD, DIM, PLAIN, TREND, Lines, Part
 from pytracer.screen.pacing import QUERY, Pacer, can_write
@@ -26,7 +26,7 @@ from pytracer.sinks.formatting import duration
 from pytracer.spec import Tracer, Unit, registry
 from pytracer.text import harmless
 from pytracer.view import TableView, View, sparkline
-from pytracer.view.closer import Choice, Filters, find_closer
+from pytracer.view.closer import Filters, Suggestion, find_closer
 from pytracer.view.detail import describe
 
 PERIOD = 0.5  # seconds between two looks at what has come in
@@ -82,7 +82,7 @@ class LiveApp(App[None]):
         words: Sequence[str],
         *,
         wide: bool = False,
-        open_closer: Callable[[LiveApp, Choice], None] | None = None,
+        open_closer: Callable[[LiveApp, Suggestion], None] | None = None,
         filters: Filters | None = None,
     ) -> None:
         """Show ``view``, of a run of ``tracer`` with the command line ``words`` and these ``filters``.
@@ -127,7 +127,7 @@ class LiveApp(App[None]):
         self.call_after_refresh(self.draw)
 
     def tick(self) -> None:
-        """Draw what has come in, unless the terminal has not taken what was drawn before."""
+        """Draw new results, unless the terminal has not accepted the last frame."""
         now = time.monotonic()
         self.view.measure(now - self._measured)
         self._measured = now
@@ -292,10 +292,12 @@ class LiveApp(App[None]):
         """Show everything about a row."""
         row = self._rows.selected()
         if row is not None:
-            self.push_screen(Page(self.view.schema.tracer, describe(self.view, row, ascii_only=self._ascii)))
+            self.push_screen(
+                TextDialog(self.view.schema.tracer, describe(self.view, row, ascii_only=self._ascii))
+            )
 
     def action_closer(self, purpose: str) -> None:
-        """Offer what looks closer at a row."""
+        """Offer tracers that look closer at a row."""
         row = self._rows.selected()
         tracers = registry.all_tracers(lambda _: None)
         choices = [] if row is None else list(find_closer(purpose, self.tracer, row, tracers, self._of_run))
@@ -316,7 +318,7 @@ class LiveApp(App[None]):
         if text not in self.printed:
             self.printed.append(text)
         note = "It is printed when the screen is left, to be copied."
-        self.push_screen(Page("the command line for what is on the screen", [text, "", note]))
+        self.push_screen(TextDialog("the command line for what is on the screen", [text, "", note]))
 
     def action_save(self) -> None:
         """Show the dialog for the name of a file."""
@@ -331,7 +333,7 @@ class LiveApp(App[None]):
 
     def action_help(self) -> None:
         """Explain the keys."""
-        self.push_screen(Page("keys", keys.HELP.splitlines()))
+        self.push_screen(TextDialog("keys", keys.HELP.splitlines()))
 
     # ---- the run, and signals
 

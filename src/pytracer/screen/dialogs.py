@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from pytracer.errors import UsageError
 
 
-class Page(ModalScreen[None]):
+class TextDialog(ModalScreen[None]):
     """A text; any of the usual keys closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -66,7 +66,8 @@ class Menu(ModalScreen[int | None]):
 
 
 class Question(ModalScreen[None]):
-    """A line to type; ``accept`` takes it, or raises UsageError, which is shown, and the line stays."""
+    """A dialog for a line of text. ``accept`` gets the line; if it raises UsageError, the dialog shows the
+    error and stays open."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", show=False)]
 

@@ -33,7 +33,7 @@ class Pacer:
 
     @property
     def is_waiting(self) -> bool:
-        """True if an answer is to be expected."""
+        """True if an answer of the terminal is expected."""
         return self._answers and self.pending > 0
 
     def add_query(self, now: float) -> bool:

@@ -21,7 +21,7 @@ _MARKS = {True: "▼", False: "▲"}
 
 
 class RowsPane(Lines, can_focus=True):
-    """Rows, one of which the cursor is on. At the end of a log it stays at the end."""
+    """Rows with a cursor on one of them. At the end of a log the cursor follows new rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", show=False),
@@ -35,7 +35,7 @@ class RowsPane(Lines, can_focus=True):
     ]
 
     def __init__(self, view: View, *, wide: bool, ascii_only: bool) -> None:
-        """Show what ``view`` has; ``wide``: all columns of it, also if there is no room for them."""
+        """Show the rows of ``view``. ``wide``: all columns, even if they do not fit."""
         super().__init__("rows")
         self.wide, self._ascii = wide, ascii_only
         self.show_view(view)

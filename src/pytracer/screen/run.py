@@ -26,9 +26,9 @@ from pytracer.screen.command_line import LIVE
 from pytracer.spec import Stream, Tracer, registry
 from pytracer.spec.script import SCRIPT
 from pytracer.trace.event_loop import EventLoop
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from pytracer.view import make_view
-from pytracer.view.closer import Choice, Filters
+from pytracer.view.closer import Filters, Suggestion
 from pytracer.view.script import ScriptViews
 
 _INTERVAL = 1.0  # seconds, if nothing is said
@@ -85,7 +85,7 @@ def run_live(
         output_file = stack.enter_context(tempfile.TemporaryFile()) if request.command else None
         output = None if output_file is None else output_file.fileno()
         messages = _Messages(log, warn)
-        with Trace(
+        with TraceLoop(
             request,
             facts,
             events=events,
@@ -218,7 +218,7 @@ class _Closer:
     def __init__(self) -> None:
         self.child: subprocess.Popen[bytes] | None = None
 
-    def run(self, app: object, choice: Choice) -> None:
+    def run(self, app: object, choice: Suggestion) -> None:
         """Run a trace to its end, while the screen shows it."""
         from pytracer.screen.app import LiveApp
 
@@ -284,7 +284,7 @@ def _signals(
 
 
 def _replay(output_file: IO[bytes]) -> None:
-    """Write to standard output what the command wrote while the screen was there."""
+    """Write the output of the command to standard output, after the screen has closed."""
     output_file.seek(0)
     sys.stdout.flush()
     with open(os.dup(1), "wb") as output:

@@ -1,4 +1,4 @@
-"""Seccomp profiles, as container runtimes take them: read, understood, made into filters."""
+"""Read seccomp profiles in the format of container runtimes, and make filters of them."""
 
 from __future__ import annotations
 

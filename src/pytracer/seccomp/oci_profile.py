@@ -1,4 +1,4 @@
-"""A seccomp profile: which calls are let through, which are not, and what happens to those.
+"""A seccomp profile: the action for each system call.
 
 The form is the one of container runtimes: that of OCI's runtime specification, with what Docker and Podman
 have beside it. Fields have the meaning that runc and libseccomp give them; what has no meaning here (a

@@ -23,7 +23,7 @@ PROFILE_FORMAT = "seccomp"
 
 
 class Sink(Protocol):
-    """Writes items, which are already decoded: a sink looks nothing up."""
+    """Writes items to a stream. Items are already decoded."""
 
     def open(self, schema: Schema) -> None:
         """Prepare for items of this schema."""

@@ -1,4 +1,4 @@
-"""Stacks as a tree of calls: what flame graphs draw."""
+"""A tree of calls made of stacks, which flame graphs draw."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class CsvSink:
         self._stream.flush()
 
     def _quoted(self, value: Any) -> str:
-        """Return a cell as the file has it."""
+        """Quote a cell as CSV requires."""
         cell = str(self._cell(value))
         return f'"{cell.replace(_QUOTE, 2 * _QUOTE)}"' if _SPECIAL.search(cell) else cell
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from pytracer.arrays import Array, np
-from pytracer.model import Histograms, Item, Loss, Schema, Stacks
+from pytracer.model import Histograms, Item, Loss, Schema, StackSnapshot
 from pytracer.model.buckets import BUCKETS, bounds
 from pytracer.sinks.formatting import align, cell, clock, display_width, format_bound
 from pytracer.sinks.heat import SHARES, Interval, intervals_of, strength, used
@@ -50,7 +50,7 @@ class HeatLinesSink:
                 self._widen(intervals)
             for name, interval in intervals:
                 self._write(self._line(name, interval, self._schema))
-        elif isinstance(item, Stacks) and item.kind == "row":
+        elif isinstance(item, StackSnapshot) and item.kind == "row":
             second = self._parts.add(item, self._schema.counters[0].name)
             if self._second and second > self._second:
                 self._show_second()
@@ -67,7 +67,7 @@ class HeatLinesSink:
         self._stream.write(line.rstrip() + "\n")
 
     def _widen(self, intervals: Sequence[tuple[str, Interval]]) -> None:
-        """Make room for buckets that are not on the axis yet, and write the axis where it changes."""
+        """Make room for buckets that are not on the axis yet, and write the axis when it changes."""
         assert self._schema is not None
         assert isinstance(self._schema.output, Histogram)
         first, last = used(np.sum([interval.counts for _, interval in intervals], axis=0))

@@ -71,7 +71,7 @@ def histogram_field(schema: Schema) -> str:
 
 
 def interval_of(item: Item) -> dict[str, int]:
-    """Return the field for the length of time that an item covers; none for what happened at one moment."""
+    """Return the field for the length of time that an item covers; none for an item about one moment."""
     return {"interval_ns": round(item.seconds * 1e9)} if isinstance(item, (Snapshot, Histograms)) else {}
 
 

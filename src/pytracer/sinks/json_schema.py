@@ -1,4 +1,4 @@
-"""A JSON Schema (draft 2020-12) of what ``-f json`` writes, made from the columns of one output."""
+"""A JSON Schema (draft 2020-12) of the output of ``-f json``, made from the columns of one output."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
-from pytracer.model import Item, Schema, Stacks
+from pytracer.model import Item, Schema, StackSnapshot
 from pytracer.sinks.formatting import cell, clock
 from pytracer.sinks.heat import colour, strength
 from pytracer.sinks.heat_axes import ABOVE, LEFT, SHOWN, counts_legend, document, time_axis
@@ -33,7 +33,7 @@ class SecondParts:
         self.counts: dict[tuple[int, int], int] = {}
         self.first = self.last = 0
 
-    def add(self, item: Stacks, counter: str) -> int:
+    def add(self, item: StackSnapshot, counter: str) -> int:
         """Add an interval; the second that it is in."""
         middle = item.time - item.seconds / 2
         second = int(middle)
@@ -54,7 +54,7 @@ class OffsetMapSink(PictureSink):
 
     def add(self, item: Item, schema: Schema) -> None:
         """See :class:`~pytracer.sinks.picture_sink.PictureSink`."""
-        if isinstance(item, Stacks) and item.kind == "row":
+        if isinstance(item, StackSnapshot) and item.kind == "row":
             self._parts.add(item, schema.counters[0].name)
 
     def draw(self, schema: Schema) -> str:

@@ -1,4 +1,4 @@
-"""Protocol buffers, as far as they are written here.
+"""Encode protocol buffers: the wire types that timelines use.
 
 A message is a list of fields, each a number (field << 3 | type) and a value; type 0 is a number in groups of
 seven bits, type 1 eight bytes, type 2 bytes behind their length.

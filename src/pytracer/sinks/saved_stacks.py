@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pytracer.errors import UsageError
-from pytracer.model import Loss, Schema
-from pytracer.model import Stacks as StacksItem
+from pytracer.model import Loss, Schema, StackSnapshot
 from pytracer.model.tabular import Values
 from pytracer.record import record
 from pytracer.sinks.folded import escape_name
@@ -73,7 +72,7 @@ def _read_json(numbered_lines: list[tuple[int, str]], name: str) -> SavedStacks:
     columns: dict[str, Values] = {
         column.name: [row[column.name] for row in rows] for column in schema.columns
     }
-    samples.add(StacksItem("summary", 0.0, 0.0, columns))
+    samples.add(StackSnapshot("summary", 0.0, 0.0, columns))
     for loss in losses:
         samples.add(loss)
     counts: dict[Names, int] = {}

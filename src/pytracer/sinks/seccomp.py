@@ -7,7 +7,7 @@ import json
 from typing import Any, TextIO
 
 from pytracer.errors import LossError
-from pytracer.model import Item, Loss, Profile, Schema
+from pytracer.model import Item, Loss, ProfileSnapshot, Schema
 
 
 class SeccompSink:
@@ -27,7 +27,7 @@ class SeccompSink:
                 f"{item.lost} lost ({item.reason}): the profile would not be whole, and was not written",
                 hint=item.meaning,
             )
-        if isinstance(item, Profile):
+        if isinstance(item, ProfileSnapshot):
             self._stream.write(json.dumps(document(item), indent=2) + "\n")
 
     def close(self) -> None:
@@ -35,7 +35,7 @@ class SeccompSink:
         self._stream.flush()
 
 
-def document(profile: Profile) -> dict[str, Any]:
+def document(profile: ProfileSnapshot) -> dict[str, Any]:
     """Return the profile's fields, in the format that OCI and Docker share."""
     groups = {"the command": profile.calls, "the container runtime, before the command": profile.runtime}
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TextIO
 
-from pytracer.model import Item, Loss, Schema, Stacks
+from pytracer.model import Item, Loss, Schema, StackSnapshot
 
 LOST = "[lost]"
 NOWHERE = "[no stack]"
@@ -47,7 +47,7 @@ class StackSamples:
             self._add(
                 ((LOST, Part.LOST), (item.reason, Part.LOST)), [item.lost, *[0] * (len(self.counters) - 1)]
             )
-        elif isinstance(item, Stacks) and item.kind == "summary":
+        elif isinstance(item, StackSnapshot) and item.kind == "summary":
             self.seconds, self.time = item.seconds, item.time
             for row in item.value_rows():
                 frames = [(name, Part.KERNEL) for name in row["kernel"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any, TextIO
 
-from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks, Statement
+from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, StackSnapshot, Statement
 from pytracer.model.buckets import ERROR, power_bounds
 from pytracer.model.text_columns import column_texts, join_columns
 from pytracer.sinks.formatting import (
@@ -101,7 +101,7 @@ class TableSink:
     def _lines(self, item: Snapshot | Histograms) -> list[str]:
         if isinstance(item, Histograms):
             return self._histograms(item)
-        return self._stacks(item) if isinstance(item, Stacks) else self._table(item)
+        return self._stacks(item) if isinstance(item, StackSnapshot) else self._table(item)
 
     def _table(self, item: Snapshot) -> list[str]:
         rows = list(item.value_rows())
@@ -131,7 +131,7 @@ class TableSink:
         text = join_columns([*columns, ["\n"] * len(item)])
         return text if all(columns[-1]) else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
-    def _stacks(self, item: Stacks) -> list[str]:
+    def _stacks(self, item: StackSnapshot) -> list[str]:
         """Return a paragraph for each stack: its counters, keys, and functions, innermost first."""
         assert self._schema is not None
         counters = {column.name: column for column in self._schema.counters}

@@ -36,7 +36,7 @@ class TimelineWriter(Protocol):
     """A format. Times are nanoseconds since the epoch."""
 
     def begin(self, tracer: str) -> None:
-        """Write what comes before everything."""
+        """Write the header."""
         ...
 
     def name(self, track: Track, name: str) -> None:
@@ -60,7 +60,7 @@ class TimelineWriter(Protocol):
         ...
 
     def end(self) -> None:
-        """Write what comes last."""
+        """Write the trailer."""
         ...
 
 
@@ -144,7 +144,7 @@ class TimelineSink:
             begin = times[1]
 
     def _time_name(self, column: Column, name: str) -> str:
-        """Return what a slice is called: events with several times, by which of them it is."""
+        """Return the name of a slice: of events with several times, the name of the time column."""
         if len(self._times) == 1:
             return name
         stem = column.name.removesuffix("_ns")

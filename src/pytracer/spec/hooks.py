@@ -1,4 +1,4 @@
-"""Hooks: what to attach to, as ranked alternatives.
+"""Hooks: the events that a tracer attaches to, as ranked alternatives.
 
 A :class:`Hook` is one thing a tracer must see ("a system call begins and ends"); its alternatives are the
 kernel's ways to see it, best first. The planner takes the first that this kernel supports, and passes the
@@ -35,7 +35,7 @@ class Probe:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The capabilities that it takes."""
+        """The capabilities that the probe takes."""
         return ("CAP_BPF", "CAP_PERFMON")
 
     @property

@@ -84,7 +84,7 @@ class Xdp(OnInterface):
 
 @record
 class XdpNetlink(Xdp):
-    """The same by rtnetlink: what that puts on an interface outlives the process."""
+    """XDP by rtnetlink: the attachment outlives the process."""
 
     @property
     def kind(self) -> str:
@@ -166,7 +166,7 @@ class CgroupSkb(OnCgroup):
 
 @record
 class CgroupSock(OnCgroup):
-    """Sockets as they are made (``create``), and once they are bound (``bound4``, ``bound6``)."""
+    """The creation of sockets (``create``) and their binding (``bound4``, ``bound6``)."""
 
     @property
     def kind(self) -> str:
@@ -176,7 +176,7 @@ class CgroupSock(OnCgroup):
 
 @record
 class CgroupSockAddr(OnCgroup):
-    """Addresses that programs give: to ``bind``, ``connect`` and ``sendmsg``, each with ``4`` or ``6``."""
+    """Addresses that programs pass to ``bind``, ``connect`` and ``sendmsg``, each with ``4`` or ``6``."""
 
     @property
     def kind(self) -> str:

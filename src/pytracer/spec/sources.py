@@ -233,7 +233,7 @@ def _check(text: str, part: str, allowed: str, noun: str, spelling: Spelling) ->
 
 
 def _near(head: str, remainder: str) -> str:
-    """Suggest what an unknown kind of source may mean."""
+    """Suggest kinds of sources for an unknown one."""
     meant = []
     if re.fullmatch(r"\w+", head) and re.fullmatch(r"[\w*?]+", remainder):
         meant.append(f"a trace event is written t:{head}:{remainder}")

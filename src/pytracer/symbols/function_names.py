@@ -1,4 +1,4 @@
-"""Find functions of a file by what users write: a name, a pattern, UNIT:NAME, or a name as in the source.
+"""Find functions of a file by the user's word: a name, a pattern, UNIT:NAME, or a name as in the source.
 
 Several functions may have one name: static ones of several units, and versions of one for linking. The
 title of each is the first of these that is unique: ``NAME@@VERSION``, ``UNIT:NAME``, ``NAME@2`` (by

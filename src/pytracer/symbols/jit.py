@@ -101,7 +101,7 @@ class PerfMap:
         self._epoch = ktime.monotonic_ns()
 
     def update(self) -> None:
-        """Read what was added to the file since the last time."""
+        """Read the lines that were added to the file since the last time."""
         with contextlib.suppress(OSError, OverBudgetError), self._account.timed():
             self._update()
 

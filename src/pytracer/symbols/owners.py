@@ -1,4 +1,4 @@
-"""Find the user that a process belongs to, who pays for the input that it makes us read."""
+"""Find the user that a process belongs to, whose budget pays for the input that it makes us read."""
 
 from __future__ import annotations
 

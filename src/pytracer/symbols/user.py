@@ -253,7 +253,7 @@ class UserSymbols:
         return None if file is None else (file, address - found.mapping.start + found.mapping.offset)
 
     def mapping(self, pid: int, image: int, address: int) -> Mapping | None:
-        """Return what a process has mapped at an address."""
+        """Return the mapping of a process at an address."""
         found = self._at(self._lineage(pid, image, None), address)
         return None if isinstance(found, str) else found.mapping
 

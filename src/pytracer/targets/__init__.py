@@ -1,4 +1,4 @@
-"""Find what the user's pattern names on this machine: functions, trace events, USDT probes.
+"""Find the targets of the user's pattern on this machine: functions, trace events, USDT probes.
 
 Each kind of source has a module, which is imported when it is first asked for.
 """
@@ -25,7 +25,7 @@ _FILES = {
 
 
 def find(source: Source) -> FoundTargets:
-    """Find what a source names here. Raises what :meth:`pytracer.kernel.facts.Facts.find` says."""
+    """Find the targets of a source here. Raises the errors of :meth:`pytracer.kernel.facts.Facts.find`."""
     module = importlib.import_module(f"pytracer.targets.{_FILES[source.kind]}")
     finder: Callable[[Source], FoundTargets] = module.find
     return finder(source)

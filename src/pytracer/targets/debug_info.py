@@ -96,7 +96,7 @@ def _is_composite(entry: Any) -> bool:
 
 
 def _function(info: Any, entries: DebugEntries, unit: Any, address: int) -> Any:
-    """Return the entry of the function that begins there; None where the unit has none."""
+    """Return the DIE of the function that begins at an address; None if the unit has none."""
     left = [unit.get_top_DIE()]
     while left:
         for entry in entries.children(left.pop()):

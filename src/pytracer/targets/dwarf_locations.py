@@ -50,7 +50,7 @@ def at_entry(
 
 
 def _first(location: Any, entries: DebugEntries, address: int, base: int) -> Any:
-    """Return the expression that says where something is as code at an address begins; None where none does.
+    """Return the location expression that holds when code at an address begins; None if there is none.
 
     ``base`` is what places in a list count from, if that says nothing else.
     """

@@ -37,7 +37,7 @@ Member = tuple[str, int, int, int]  # name, type, offset and width in bits (0: n
 
 
 class Writer:
-    """Types as they are come upon; each is written once."""
+    """Writes types in the order in which they are found, each once."""
 
     def __init__(self, entries: DebugEntries) -> None:
         """Start without types; reading is charged to ``entries``."""
@@ -105,7 +105,7 @@ class Writer:
         return len(self._records)
 
     def _record(self, entry: Any) -> bytes:
-        """Return a type's record; void for what C cannot express."""
+        """Return a type's record; void for types that C cannot express."""
         tag, name = entry.tag, self._name(entry)
         if tag == "DW_TAG_base_type":
             return _base(entry, name)
@@ -174,7 +174,7 @@ class Writer:
         )
 
     def _array(self, entry: Any) -> bytes:
-        """Return an array; of one with several dimensions the last are arrays by themselves."""
+        """Return an array type; further dimensions become arrays of arrays."""
         lengths = [
             _length(child) for child in self._entries.children(entry) if child.tag == "DW_TAG_subrange_type"
         ]

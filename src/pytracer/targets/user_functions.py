@@ -1,4 +1,4 @@
-"""Functions of programs and their USDT probes: in which files what a user names is, and where."""
+"""Find functions of programs and their USDT probes: the files, and the offsets in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare what a trace has seen with what the kernel counts by itself.
+"""Compare the counts of a trace with a counter that the kernel maintains by itself.
 
 The kernel's counter is read before and after programs are attached, and before and after they are
 detached: it counted at least what lies between the inner readings, and at most what lies between the outer.

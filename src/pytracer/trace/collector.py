@@ -79,7 +79,7 @@ class Collector(Protocol):
         return iter(())
 
     def prepare_detach(self) -> None:
-        """Read what exists only as long as programs are attached."""
+        """Read data that exists only while programs are attached."""
         return
 
     def discard(self) -> int:

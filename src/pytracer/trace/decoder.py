@@ -1,4 +1,4 @@
-"""Decode what a session reads: rank rows, replace numbers by names.
+"""Decode the readings of a session: rank rows, replace numbers by names.
 
 Nothing here is needed before programs are attached: a session imports it afterwards, while they already
 count.
@@ -19,7 +19,7 @@ from pytracer.enrich.decode import Computed
 from pytracer.enrich.event_batches import EventDecoder
 from pytracer.enrich.result_rows import Ranking, ReadTime, shape_rows
 from pytracer.enrich.seccomp_calls import profile
-from pytracer.model import Batch, Histograms, Schema, Snapshot, Stacks
+from pytracer.model import Batch, Histograms, Schema, Snapshot, StackSnapshot
 from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
@@ -27,7 +27,7 @@ from pytracer.plan import Plan
 if TYPE_CHECKING:
     from pytracer.enrich.probe_results import ResultColumns
 
-Symbolize = Callable[[Rows, Schema, Ranking, Mapping[str, Decoder], ReadTime], Stacks]
+Symbolize = Callable[[Rows, Schema, Ranking, Mapping[str, Decoder], ReadTime], StackSnapshot]
 """Makes stacks of rows."""
 
 
@@ -74,7 +74,7 @@ class ResultDecoder:
         is_numeric = {name: dtype.kind in "iu" and not dtype.shape for name, dtype in members.items()}
         check_decoders(plan.schema, self._decoders, plan.request.tracer.file, is_numeric)
 
-    def decode_rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | Stacks:
+    def decode_rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | StackSnapshot:
         """Decode rows that were read now and cover ``seconds``."""
         moment = ReadTime(kind, time.time(), seconds)
         if self._schema.output.balance:

@@ -1,6 +1,6 @@
 """A trace from beginning to end: yields results as they come, until there is a reason to stop.
 
-The command line and the Python API both iterate over a :class:`Trace`.
+The command line and the Python API both iterate over a :class:`TraceLoop`.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _INTERVAL = 1.0  # seconds, where nothing was said
 _POLLED = 0.05  # seconds between looks at a command whose end nothing tells of
 _CUT_SHORT = "the list may be cut short: it was over before all was listed"
 
-_Self = TypeVar("_Self", bound="Trace")
+_Self = TypeVar("_Self", bound="TraceLoop")
 
 
-class Trace:
+class TraceLoop:
     """An open trace, to be iterated once; a context manager. Leaving it detaches everything.
 
-    ``schema`` describes what it yields: for streams :class:`~pytracer.model.Batch`, else Snapshot, Stacks or
-    Histograms, a ``row`` for each interval and a ``summary``; :class:`~pytracer.model.Loss` whenever
-    something was lost; and at the end :class:`~pytracer.model.Totals`, if the tracer has any, and the
-    :class:`~pytracer.model.AuditResult`, if requested. ``lost`` is how
-    much was lost so far, ``difference`` that of the audit. Once closed, ``status`` is the command's exit
-    status; 0 where there is none, or the trace was over before it. ``before_rest`` is called when everything
-    is detached and the rest is about to be yielded.
+    ``schema`` describes what it yields: for streams :class:`~pytracer.model.Batch`, else Snapshot,
+    StackSnapshot or Histograms, a ``row`` for each interval and a ``summary``; :class:`~pytracer.model.Loss`
+    whenever something was lost; and at the end :class:`~pytracer.model.Totals`, if the tracer has any, and
+    the :class:`~pytracer.model.AuditResult`, if requested. ``lost`` is how much was lost so far,
+    ``difference`` that of the audit. Once closed, ``status`` is the command's exit status; 0 where there is
+    none, or the trace was over before it. ``before_rest`` is called when everything is detached and the rest
+    is about to be yielded.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Trace:
         keep_rows: bool = False,
         poll_pause: float = NAP,
     ) -> None:
-        """Build, load, attach, and fork the command. Raises what :mod:`pytracer.errors` lists."""
+        """Build, load, attach, and fork the command. Raises the errors listed in :mod:`pytracer.errors`."""
         check_request(request)
         self.lost = self.difference = 0
         self.status = 0

@@ -30,7 +30,7 @@ def load_plan(
     stop_requested: Callable[[], bool],
 ) -> LoadedPrograms:
     """Load a plan's programs from the cache, a pack, the compiler, or as written instruction by instruction.
-    Raises what :mod:`pytracer.errors` lists."""
+    Raises the errors listed in :mod:`pytracer.errors`."""
     tracer = plan.request.tracer
     raise_fd_limit(2 * len(plan.probes))  # a program and what holds it, at the most
     requests = dict.fromkeys(load_of(plan, chosen_probe) for chosen_probe in plan.probes)

@@ -1,6 +1,6 @@
-"""The loop of every run: wait, read what is due, until there is a reason to stop.
+"""The loop of every run: wait, read the maps and rings that are due, until there is a reason to stop.
 
-:class:`~pytracer.trace.loop.Trace` runs it over a session, ``pytracer prog`` over the statistics of all
+:class:`~pytracer.trace.loop.TraceLoop` runs it over a session, ``pytracer prog`` over the statistics of all
 programs (:mod:`pytracer.trace.program_watch`).
 """
 

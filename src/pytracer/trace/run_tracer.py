@@ -23,7 +23,7 @@ from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.sinks import Sink
 from pytracer.trace.event_loop import EventLoop
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 
 LEAST = 2048  # events that are shown after Ctrl-C however slow the machine is: short traces lose none
 TEXT_LIMIT = 0.5  # seconds that events are still shown after Ctrl-C: a full ring of them takes many
@@ -107,7 +107,7 @@ class SinkFile(Protocol):
         ...
 
     def drop(self) -> None:
-        """Drop what the file does not accept, from now on."""
+        """Drop everything that the file does not accept, from now on."""
         ...
 
 
@@ -120,7 +120,7 @@ class Emitter:
     """
 
     def __init__(
-        self, trace: Trace, sink: Sink, output: SinkFile, signals: Signals, warn: Callable[[str], None]
+        self, trace: TraceLoop, sink: Sink, output: SinkFile, signals: Signals, warn: Callable[[str], None]
     ) -> None:
         """Write to a sink; ``warn`` gets the losses that the output did not accept."""
         self._trace, self._sink, self._output = trace, sink, output
@@ -176,13 +176,14 @@ class Emitter:
             self._sink.close()
 
     def _give_up(self, losses: list[Loss]) -> None:
-        """Drop what the output does not accept, and report the losses on standard error."""
+        """Drop the rest of the output, which the file does not accept, and report the losses on standard
+        error."""
         self._output.drop()
         for loss in losses:
             self._warn(f"lost: {loss.lost} {loss.meaning}")
 
     def _emit(self, item: Item) -> None:
-        """Show an item. Raises what :meth:`run` handles."""
+        """Show an item. Raises the errors that :meth:`run` handles."""
         self._emitted = item
         if not isinstance(item, Batch):
             self._write(lambda: self._sink.emit(item))
@@ -270,7 +271,7 @@ def run(
     """
     with (
         Signals().handled() as signals,
-        Trace(request, facts, events=signals, log=log, warn=warn) as trace,
+        TraceLoop(request, facts, events=signals, log=log, warn=warn) as trace,
     ):
         ready(trace.plan)
         Emitter(trace, sink, output, signals, warn).run()

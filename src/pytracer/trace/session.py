@@ -89,7 +89,7 @@ class Session(ResultSource):
         return self._links.attached
 
     def poll(self) -> None:
-        """Collect what may be gone when results are read."""
+        """Collect data that may be gone when results are read."""
         self.collector.poll()
         self._losses.poll()
 

@@ -1,4 +1,5 @@
-"""Check that the C of a tracer reads what its options define: it would ignore the option in silence."""
+"""Check that the C of a tracer reads the macros of its options: otherwise it would ignore an option
+silently."""
 
 from __future__ import annotations
 

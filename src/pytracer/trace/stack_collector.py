@@ -19,7 +19,7 @@ from pytracer.enrich import Decoder
 from pytracer.enrich.result_rows import Ranking, ReadTime
 from pytracer.enrich.stacks import StackNames, shape_stacks
 from pytracer.kernel.policy import in_initial_namespace, read_sysctl
-from pytracer.model import Schema, Stacks
+from pytracer.model import Schema, StackSnapshot
 from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
 from pytracer.prog.code_ranges import program_ranges
@@ -157,7 +157,7 @@ class StackCollector(RowCollector):
 
     def symbolize(
         self, rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: ReadTime
-    ) -> Stacks:
+    ) -> StackSnapshot:
         """Symbolize these rows."""
         self._poll(due=False)
         if moment.kind == "summary":  # there is no further look, and nothing raises a generation any more

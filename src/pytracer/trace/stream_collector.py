@@ -120,7 +120,7 @@ class StreamCollector(Collector):
 
 
 class ListCollector(StreamCollector):
-    """Reads batches from an iterator of the kernel: what exists, once."""
+    """Reads batches from an iterator of the kernel: all existing objects, once."""
 
     def _open_ring(self, _maps: Mapping[str, Map], /) -> None:
         """Open nothing: there is no iterator before its program is attached."""

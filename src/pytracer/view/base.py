@@ -1,4 +1,4 @@
-"""The view: what all kinds of results have in common."""
+"""The view: the common part of all kinds of results."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class View:
         raise NotImplementedError
 
     def resume(self) -> None:
-        """Show what comes in."""
+        """Show new results again."""
         raise NotImplementedError
 
     def step(self, count: int) -> None:
@@ -110,7 +110,7 @@ class View:
         raise NotImplementedError
 
     def title(self) -> str:
-        """Return what the rows are, of which time."""
+        """Return the name of the rows and the time that they cover."""
         raise NotImplementedError
 
     def rows(self, first: int, count: int) -> list[dict[str, Any]]:

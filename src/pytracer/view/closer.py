@@ -19,7 +19,7 @@ _NONE: Filters = {}
 
 
 @record
-class Choice:
+class Suggestion:
     """A tracer with options, narrowed to the task of a row by its filters; ``text`` says what it shows."""
 
     tracer: str
@@ -74,7 +74,7 @@ def narrow(row: dict[str, Any], tracer: Tracer, of_run: Filters = _NONE) -> dict
 
 def find_closer(
     purpose: str, tracer: Tracer, row: dict[str, Any], tracers: Iterable[Tracer], of_run: Filters = _NONE
-) -> Iterator[Choice]:
+) -> Iterator[Suggestion]:
     """Yield what shows the ``stacks``, ``events`` or ``process`` of a row, the likeliest first.
 
     The filters of the run, ``of_run``, hold for what looks closer, too. Tracers that need arguments are left
@@ -84,7 +84,7 @@ def find_closer(
     if purpose == "process":
         whole = next(candidate for candidate in tracers if candidate.name == "top")
         if row.get("pid") and (narrowed := narrow({"pid": row["pid"]}, whole, of_run)):
-            yield Choice("top", {"by": "tid,comm"}, narrowed, "its threads: CPU, waits, faults, I/O")
+            yield Suggestion("top", {"by": "tid,comm"}, narrowed, "its threads: CPU, waits, faults, I/O")
         tracers = [candidate for candidate in tracers if candidate is not tracer and candidate is not whole]
     order = sorted(
         tracers,
@@ -100,7 +100,7 @@ def find_closer(
             continue
         for output in candidate.outputs:
             if _fits(purpose, output):
-                yield Choice(
+                yield Suggestion(
                     candidate.name, {output.when: True} if output.when else {}, found, candidate.summary
                 )
 

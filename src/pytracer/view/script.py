@@ -1,4 +1,4 @@
-"""Views of a script that runs: what it prints as events, and each of its maps as a table."""
+"""Views of a running script: its printed lines as events, and each of its maps as a table."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ScriptViews:
 
 
 class MapView(TableView):
-    """A map. What is in it is a sum already, and has no rate."""
+    """A map. Its entries are sums already, and have no rate."""
 
     def _keep(self, item: Batch | Snapshot | Histograms) -> None:
         super()._keep(item)
@@ -59,7 +59,7 @@ class MapView(TableView):
 
 
 def _lines(batch: Batch) -> Batch:
-    """Return what is no map, a line each."""
+    """Return the output that is no map, a line each."""
     lines = [
         (kind, line, moment)
         for (kind, _, text), moment in zip(batch.records.tolist(), batch.times.tolist(), strict=True)

@@ -52,7 +52,7 @@ def column_of(item: Batch | Snapshot | Histograms, name: str) -> Any:
 
 
 def has_rows(item: Item) -> bool:
-    """Return False for an item about the run, such as a loss."""
+    """Return whether an item has rows; items about the run, such as a loss, have none."""
     return not isinstance(item, (Loss, Statement))
 
 

@@ -109,8 +109,8 @@ class TableView(View):
 
     @contextmanager
     def at(self, index: int | None) -> Iterator[None]:
-        """Show another interval while the context lasts, for one who looks at another one. None is the
-        newest, WHOLE_RUN all of them."""
+        """Show another interval for the length of the context. None is the newest, WHOLE_RUN the whole
+        run."""
         with self._lock:
             previous, revision = self._at, self.revision
             try:
@@ -230,7 +230,7 @@ class TableView(View):
         return self.rate_column
 
     def trend(self, row: dict[str, Any], length: int = _TREND) -> list[float | None]:
-        """Return a number of this row in the last intervals, None where it was not there."""
+        """Return a number of this row in the last intervals; None for intervals without the row."""
         column = self.trend_column()
         with self._lock:
             if column is None or not self._items:

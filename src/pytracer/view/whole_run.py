@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pytracer.arrays import np
-from pytracer.model import Schema, Snapshot, Stacks
+from pytracer.model import Schema, Snapshot, StackSnapshot
 from pytracer.spec import Column, Unit
 
 ROWS = 100_000
@@ -69,7 +69,7 @@ class WholeRun:
                 column.name: [row[index] for _, row in rows] for index, column in enumerate(self._columns)
             }
             item_columns = {column.name: self._values(column, columns) for column in self._schema.columns}
-            kind = Stacks if self._schema.is_stacks else Snapshot
+            kind = StackSnapshot if self._schema.is_stacks else Snapshot
             self._item = kind("summary", self._time, self._seconds, item_columns)
         return self._item
 

@@ -42,7 +42,7 @@ def describe_run(run: Run, index: int | None = None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _at(view: View, index: int | None) -> Iterator[int]:
-    """Show a place in time while the context lasts. Yields the number of the first row that is sent."""
+    """Select an interval for the length of the context. Yields the number of the first row to send."""
     with view.unchanged():
         if isinstance(view, TableView):
             with view.at(index):

@@ -1,4 +1,4 @@
-"""Draw pictures of a run that goes on, by the sinks that draw whole runs."""
+"""Draw pictures of a running trace by the sinks that draw whole runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from typing import Protocol
 
-from pytracer.model import Item, Loss, Schema, Stacks
+from pytracer.model import Item, Loss, Schema, StackSnapshot
 from pytracer.record import replace
 
 _INTERVALS = 600  # that a heat map has, the newest
@@ -54,7 +54,7 @@ class LiveFlameGraph:
         with self._lock:
             if isinstance(item, Loss):
                 self._samples.add(item)
-            elif isinstance(item, Stacks) and item.kind == "row":
+            elif isinstance(item, StackSnapshot) and item.kind == "row":
                 self._rows += len(item)
                 if self._rows > _STACKS:
                     self._samples.add(Loss("unshown", 1, "interval beyond what a picture has", item.time))

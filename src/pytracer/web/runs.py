@@ -16,7 +16,7 @@ from pytracer.features.kernel_facts import RunningKernel
 from pytracer.request import Request
 from pytracer.text import harmless
 from pytracer.trace.event_loop import EventLoop
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from pytracer.view import EventsView, View, make_view
 from pytracer.web.pictures import LivePicture, make_picture
 
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def revision(self) -> tuple[int, int]:
-        """What changes whenever there is something else to show."""
+        """A value that changes whenever there is something new to show."""
         return self.changes, self.view.revision if self.view is not None else 0
 
     def stop(self) -> None:
@@ -64,7 +64,7 @@ class Run:
             self._loop.stop()
 
     def join(self) -> bool:
-        """Wait for the end; False if it does not come."""
+        """Wait for the end of the run. Returns False on a timeout."""
         self._thread.join(_JOIN)
         return not self._thread.is_alive()
 
@@ -83,7 +83,7 @@ class Run:
         try:
             with (
                 Path(os.devnull).open("wb") as discarded_output,  # for what a command prints
-                Trace(
+                TraceLoop(
                     self.request,
                     RunningKernel,
                     events=self._loop,
@@ -120,7 +120,7 @@ class Run:
         self._become("failed")
 
     def summary(self) -> dict[str, Any]:
-        """Return what the list of runs shows."""
+        """Return the run as an entry of the list of runs."""
         view = self.view
         return {
             "run": self.number,

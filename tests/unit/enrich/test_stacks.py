@@ -26,7 +26,7 @@ from pytracer.enrich.stacks import (
 )
 from pytracer.errors import UsageError
 from pytracer.kernel.facts import Support
-from pytracer.model import Loss, Stacks
+from pytracer.model import Loss, StackSnapshot
 from pytracer.model.reduce import Rows
 from pytracer.plan import make_plan
 from pytracer.request import Request
@@ -53,7 +53,7 @@ LOST = Loss("stacks_full", 12, "samples without a place", NOON)
 
 
 def stacks(kind):
-    return Stacks(
+    return StackSnapshot(
         kind,
         NOON,
         2.5,
@@ -70,7 +70,7 @@ def stacks(kind):
 CASES = {
     "profile-run": ([stacks("row"), LOST, stacks("summary")], False),
     "profile-timestamps": ([stacks("summary"), LOST], True),
-    "profile-empty": ([Stacks("summary", NOON, 1.0, {c.name: [] for c in SCHEMA.columns})], False),
+    "profile-empty": ([StackSnapshot("summary", NOON, 1.0, {c.name: [] for c in SCHEMA.columns})], False),
 }
 
 
@@ -126,7 +126,7 @@ def test_folded_stacks_have_the_names_that_rows_are_distinguished_by():
     sink = make_sink("folded", stream, timestamps=False, terminal=False)
     sink.open(schema)
     columns = {"target": ["k:f"], "comm": ["make"], "kernel": [("f", "g")], "user": [()]}
-    sink.emit(Stacks("summary", NOON, 1.0, columns | {schema.counters[0].name: [23]}))
+    sink.emit(StackSnapshot("summary", NOON, 1.0, columns | {schema.counters[0].name: [23]}))
     sink.close()
     assert stream.getvalue() == "k:f;make;g;f 23\n"
 
@@ -137,7 +137,9 @@ def test_folded_stacks_of_no_process_begin_with_a_dash():
     sink = make_sink("folded", stream, timestamps=False, terminal=False)
     sink.open(schema)
     columns = {"pid": [None], "comm": [None], "kernel": [("f", "g")], "user": [()]}
-    sink.emit(Stacks("summary", NOON, 1.0, columns | {column.name: [23] for column in schema.counters}))
+    sink.emit(
+        StackSnapshot("summary", NOON, 1.0, columns | {column.name: [23] for column in schema.counters})
+    )
     sink.close()
     assert stream.getvalue() == "-;g;f 23\n"
 

@@ -7,7 +7,7 @@ import datetime
 import numpy as np
 import pytest
 
-from pytracer.model import Histograms, Loss, Snapshot, Stacks
+from pytracer.model import Histograms, Loss, Snapshot, StackSnapshot
 from pytracer.model.tabular import Tabular
 
 TIME = 1_700_000_000.25
@@ -15,7 +15,7 @@ MOMENT = datetime.datetime(2023, 11, 14, 22, 13, 20, 250_000, tzinfo=datetime.ti
 TABLE = Snapshot(
     "row", TIME, 1.0, {"comm": ["ls", None], "calls": np.array([3, 2**63], "u8"), "err": [None, 2]}
 )
-STACKS = Stacks("summary", TIME, 2.0, {"user": [("main", "work"), ()], "samples": np.array([7, 5])})
+STACKS = StackSnapshot("summary", TIME, 2.0, {"user": [("main", "work"), ()], "samples": np.array([7, 5])})
 COUNTS = np.zeros((1, 64), np.int64)
 COUNTS[0, 0], COUNTS[0, 3] = 1, 4
 HISTOGRAMS = Histograms("summary", TIME, 2.0, {"disk": ["sda"]}, "requests", COUNTS, {"max_ns": [15]})

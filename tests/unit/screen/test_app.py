@@ -9,7 +9,7 @@ import pytest
 
 from pytracer.model import Loss
 from pytracer.screen.app import LiveApp
-from pytracer.screen.dialogs import Menu, Page, Question
+from pytracer.screen.dialogs import Menu, Question, TextDialog
 from pytracer.screen.rows import RowsPane
 from pytracer.spec import registry
 from support.view_items import FIRST, HOSTILE, table, view_of
@@ -94,13 +94,13 @@ def test_pause_and_intervals():
 def test_everything_about_a_row():
     async def steps(app, pilot):
         await pilot.press("down", "down", "enter")
-        assert isinstance(app.screen, Page)
+        assert isinstance(app.screen, TextDialog)
         text = "\n".join(app.screen._lines)
         assert SHOWN in text
         assert "calls that returned" in text
         assert HOSTILE not in text
         await pilot.press("escape")
-        assert not isinstance(app.screen, Page)
+        assert not isinstance(app.screen, TextDialog)
 
     drive(view_of(FIRST), steps)
 

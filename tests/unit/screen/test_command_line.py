@@ -7,7 +7,7 @@ from pytracer.request import Request
 from pytracer.screen import command_line
 from pytracer.spec import Filter, registry
 from pytracer.view import make_view
-from pytracer.view.closer import Choice, typed
+from pytracer.view.closer import Suggestion, typed
 from support.fake_kernel import FakeKernel
 
 SYSCALLS = registry.get("syscalls")
@@ -40,5 +40,5 @@ def test_filters_that_the_kernel_can_apply_are_added():
 
 
 def test_no_shell_and_no_terminal_obeys_a_name():
-    words = Choice("syscalls", {}, {Filter.COMM: [typed(HOSTILE)]}, "").words
+    words = Suggestion("syscalls", {}, {Filter.COMM: [typed(HOSTILE)]}, "").words
     assert command_line.shown(words) == """pytracer syscalls --comm 'a'"'"'; rm -rf \\x1b[2J'"""

@@ -17,7 +17,7 @@ from pytracer.cli.main import main
 from pytracer.enrich.seccomp_calls import ALWAYS, profile
 from pytracer.errors import LossError, UsageError
 from pytracer.kernel import syscalls
-from pytracer.model import Loss, Profile, Snapshot
+from pytracer.model import Loss, ProfileSnapshot, Snapshot
 from pytracer.plan import make_plan
 from pytracer.seccomp.document import JsonPiece
 from pytracer.seccomp.filter_program import build
@@ -431,5 +431,5 @@ def test_the_filter_goes_with_the_request(tmp_path):
 
 def test_a_profile_is_a_table_too():
     created = counted("read", "openat")
-    assert isinstance(created, Profile)
+    assert isinstance(created, ProfileSnapshot)
     assert [row["syscall"] for row in created.rows()] == ["read", "openat"]

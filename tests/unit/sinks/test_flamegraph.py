@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pytracer.errors import UsageError
-from pytracer.model import Loss, Stacks
+from pytracer.model import Loss, StackSnapshot
 from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.sinks import call_tree, make_sink
@@ -36,7 +36,7 @@ def summary(*rows, schema=SCHEMA):
     names = [column.name for column in schema.columns]
     columns = {name: [row[at] for row in rows] for at, name in enumerate(names)}
     counters = {column.name: np.array(columns[column.name], dtype="u8") for column in schema.counters}
-    return Stacks("summary", 1_699_963_200.25, 2.5, columns | counters)
+    return StackSnapshot("summary", 1_699_963_200.25, 2.5, columns | counters)
 
 
 RUN = summary(

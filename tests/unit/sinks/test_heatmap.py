@@ -11,7 +11,7 @@ import pytest
 
 from pytracer.cli import main
 from pytracer.errors import UsageError
-from pytracer.model import Histograms, Loss, Stacks
+from pytracer.model import Histograms, Loss, StackSnapshot
 from pytracer.model.buckets import BUCKETS, bounds, bucket_of, by_power, percentiles
 from pytracer.plan import make_plan
 from pytracer.request import Request
@@ -55,7 +55,7 @@ def interval(at, disks, seconds=1.0):
 
 def stacks(at, samples, seconds=0.02):
     columns = {"pid": [1], "comm": ["a"], "kernel": [()], "user": [("f",)], "samples": [samples]}
-    return Stacks("row", NOON + at, seconds, columns)
+    return StackSnapshot("row", NOON + at, seconds, columns)
 
 
 class Terminal(io.StringIO):

@@ -21,7 +21,7 @@ from pytracer.spec import Filter
 from pytracer.trace import loop, result_loop
 from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
-from pytracer.trace.loop import Trace
+from pytracer.trace.loop import TraceLoop
 from support.fake_kernel import FakeKernel
 from support.fake_session import Made, batch
 from support.hostile_names import hostile_process
@@ -35,7 +35,7 @@ def made(monkeypatch):
     return loop.Session
 
 
-def opened(kind=Trace, *, follow=False, **request) -> Trace:
+def opened(kind=TraceLoop, *, follow=False, **request) -> TraceLoop:
     return kind(Request(tracer(), **request), FakeKernel)
 
 
@@ -209,7 +209,7 @@ def test_a_failed_start_leaves_nothing(monkeypatch, made):
         raise PytracerError("no kernel today")
 
     with pytest.raises(PytracerError, match="today"):
-        Trace(Request(tracer(), command=("sleep", "60")), no_facts)
+        TraceLoop(Request(tracer(), command=("sleep", "60")), no_facts)
 
 
 def test_stopping_a_closed_trace_writes_to_no_other_file(made):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytracer.errors import UsageError
-from pytracer.model import Batch, Coded, Histograms, Loss, Snapshot, Stacks
+from pytracer.model import Batch, Coded, Histograms, Loss, Snapshot, StackSnapshot
 from pytracer.model.buckets import BUCKETS
 from pytracer.view import EventsView, TableView, make_view, sparkline, take
 from pytracer.view.events import TIME
@@ -165,7 +165,7 @@ def test_stacks_are_found_by_their_functions():
         "user": [("f", "main"), ("g", "main")],
         "samples": [1, 2],
     }
-    view.add(Stacks("row", NOON, 1.0, columns))
+    view.add(StackSnapshot("row", NOON, 1.0, columns))
     view.set_filter("user~G")
     assert [row["pid"] for row in view.rows(0, 9)] == [2]
     view.set_filter("user!~g")

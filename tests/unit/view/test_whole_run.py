@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytracer.model import Stacks
+from pytracer.model import StackSnapshot
 from pytracer.view import EventsView, TableView, make_view
 from pytracer.view import tables as tables_module
 from pytracer.view.tables import WHOLE_RUN
@@ -53,11 +53,11 @@ def test_stacks_are_added_by_their_frames():
     for counted in (1, 3):
         columns = {name: [("f", "g")] if name in ("kernel", "user") else [7] for name in keys}
         columns |= {column.name: np.array([counted]) for column in view.schema.values}
-        view.add(Stacks("row", NOON, 1.0, columns))
+        view.add(StackSnapshot("row", NOON, 1.0, columns))
     view.show_whole_run()
     [row] = view.rows(0, 9)
     assert (row["kernel"], row[view.schema.counters[0].name]) == (("f", "g"), 4)
-    assert isinstance(view.shown(), Stacks)
+    assert isinstance(view.shown(), StackSnapshot)
 
 
 def test_one_can_look_elsewhere_while_another_looks_at_the_newest():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytracer.errors import NotPermittedError, UsageError
-from pytracer.model import Histograms, Loss, Snapshot, Stacks
+from pytracer.model import Histograms, Loss, Snapshot, StackSnapshot
 from pytracer.model.buckets import BUCKETS, bucket_of, by_power
 from pytracer.plan import make_plan
 from pytracer.request import Request
@@ -140,7 +140,7 @@ def test_flame_graphs_add_intervals_up():
 
     def stacks(kind, count):
         row = {"pid": 1, "comm": "make", "kernel": ("vfs_read",), "user": ("read", "main"), "samples": count}
-        return Stacks(kind, 1.0, 2.0, {name: [row[name]] for name in names})
+        return StackSnapshot(kind, 1.0, 2.0, {name: [row[name]] for name in names})
 
     for item in (stacks("row", 3), stacks("row", 4), stacks("summary", 7)):
         picture.add(item)

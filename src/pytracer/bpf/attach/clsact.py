@@ -73,7 +73,7 @@ class FilterLink(InterfaceLink):
         return self._filter in list_filters(self.index, self._filter.direction)
 
     def detach(self) -> None:
-        """See :class:`Link`. A filter that others put in its place meanwhile stays."""
+        """See :class:`Link`. A filter by which others have replaced it remains."""
         if self._is_on:
             self._is_on = False
             try:

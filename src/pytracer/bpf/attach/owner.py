@@ -1,4 +1,4 @@
-"""Name what outlives its process after that process, so that the next run can remove it.
+"""Name kernel objects that outlive their process after that process, so that the next run can remove them.
 
 See "Packets" in docs/internals.md.
 """

@@ -110,7 +110,7 @@ def has_ref_ctr() -> bool:
 
 
 def iter_site_groups(probe: UserProbe) -> Iterator[tuple[ProgramFile, tuple[ProbeSite, ...], str]]:
-    """Yield each file of a probe with its sites and a note about what is not seen there.
+    """Yield each file of a probe with its sites and a note about calls that are not seen there.
 
     A file is closed when the next is requested. Raises UsageError if there are none, NotPermittedError.
     """
@@ -154,7 +154,7 @@ def describe(probe: UserProbe) -> Support:
 
 @contextlib.contextmanager
 def create_trial_file() -> Iterator[ctypes.Array[ctypes.c_char]]:
-    """Return the path of a file that no process maps, so that trials on it disturb nobody."""
+    """Return the path of a file that no process maps, so that trial probes on it affect no process."""
     memory = os.memfd_create("pytracer", os.MFD_CLOEXEC)
     try:
         os.write(memory, bytes(4096))

@@ -43,7 +43,7 @@ class NetlinkXdp(InterfaceLink):
         return self._number in list_xdp_programs().get(self.index, ())
 
     def detach(self) -> None:
-        """See :class:`Link`. A program that others attached meanwhile stays."""
+        """See :class:`Link`. A program that others attached in the meantime remains."""
         if self._is_on:
             self._is_on = False
             try:

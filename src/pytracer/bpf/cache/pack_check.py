@@ -56,7 +56,7 @@ class Declaration:
 
 
 def find_problem(image: Image, text: str) -> str:
-    """Describe what in an image does not match this C; "" if nothing is wrong."""
+    """Describe how an image differs from this C; "" if it matches."""
     declared = dict[str, list[Declaration]]()
     for name, declaration in _parse_declarations(text):
         declared.setdefault(name, []).append(declaration)

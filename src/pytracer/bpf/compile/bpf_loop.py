@@ -92,7 +92,7 @@ def link_maps(code: bytes, descriptors: Mapping[str, int]) -> bytes:
 
 
 def _assemble_entry(size: Size, context: Register, argument: Register) -> bytes:
-    """Return the entry code of a loop body, or of what looks at a mapping.
+    """Return the entry code of a loop body, or of a callback for a mapping.
 
     The kernel passes the context and, before it, an argument: the iteration number or the mapping. The C
     function takes only the context, whose first member is the argument.

@@ -1,4 +1,4 @@
-"""Make an error of what the compiler writes: the first message of clang or BCC, and a remedy."""
+"""Convert the compiler's output to an error: the first message of clang or BCC, and a remedy."""
 
 from __future__ import annotations
 

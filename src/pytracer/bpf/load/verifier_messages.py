@@ -14,7 +14,7 @@ from pytracer.record import record
 
 @record
 class Explanation:
-    """``meaning``: why this is refused. ``remedy``: what to do about it."""
+    """``meaning``: the reason of the refusal. ``remedy``: how to change the program."""
 
     meaning: str
     remedy: str

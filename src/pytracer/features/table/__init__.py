@@ -1,4 +1,4 @@
-"""The table of kernel features, as pure data: what brought each one, and what to use without it.
+"""The table of kernel features, as pure data: the commit that brought each one, and the fallback.
 
 :mod:`.hooks`, :mod:`.program_types`, :mod:`.map_types` and :mod:`.helpers` have what ``pytracer doctor``
 tries; :mod:`.changes` has changes of the kernel that decide between alternatives, or whether a column has a

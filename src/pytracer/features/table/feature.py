@@ -1,4 +1,4 @@
-"""A feature of the kernel: the record, and what follows from it for a version or a configuration."""
+"""A feature of the kernel: the record, and its absence for a version or a configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks: what a program can be attached to, and in which way.
+"""Hooks: the places to which a program can be attached, and the ways to attach it.
 
 ``KINDS`` says which features a kind of probe (``Probe.kind``) needs.
 """

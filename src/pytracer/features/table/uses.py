@@ -65,7 +65,7 @@ class TracerUses:
         self._maps: Mapping[str, list[int]] = line.get("maps", {})
 
     def of(self, program: str, alternative: str, flags: Iterable[str] = ()) -> ProgramUses:
-        """Return what a function uses in an alternative (``HOOK=ALTERNATIVE``), with these flags."""
+        """Return the uses of a function in an alternative (``HOOK=ALTERNATIVE``), with these flags."""
         variants = self._programs.get(program)
         if variants is None:
             return NOTHING
@@ -84,7 +84,7 @@ class TracerUses:
 
 @functools.cache
 def uses_of(tracer: str, c_file: str) -> TracerUses:
-    """Return what the programs of a tracer use; empty for a tracer that is not built in."""
+    """Return the uses of a tracer's programs; empty for a tracer that is not built in."""
     if PurePath(c_file).is_absolute():
         return TracerUses({})
     head = f'{{"tracer": "{tracer}",'

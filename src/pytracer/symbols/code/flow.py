@@ -296,7 +296,7 @@ class _Walk:
         return bool(self.work) or needs_sweep
 
     def slot(self, at: int) -> int | None:
-        """Return the address of the word that a jump goes through."""
+        """Return the address of the pointer that an indirect jump reads."""
         size, _, operands = self.code[at]
         match = _SLOT.fullmatch(operands)
         if match is None:
@@ -367,7 +367,7 @@ class _Walk:
         return entries if at == end or self.data else None
 
     def read_from(self) -> set[int]:
-        """Return the addresses that instructions take: what stands there may be data."""
+        """Return the addresses that instructions take: the bytes there may be data."""
         addresses = set[int]()
         for at in self.reached:
             size, mnemonic, operands = self.code[at]
@@ -388,7 +388,7 @@ class _Walk:
                 raise self.unreadable(following, f"{self.text(at)} and {self.text(following)} overlap")
 
     def check_return(self, at: int) -> None:
-        """Raise UnreadableCodeError where what a ``ret`` pops is not the return address."""
+        """Raise UnreadableCodeError if a ``ret`` does not pop the return address."""
         frame = self.image.frames.find(at)
         recorded_depth = frame.depth(at) if frame is not None else None
         for depth in (recorded_depth, self.reached[at].stack):

@@ -140,7 +140,7 @@ def _key(names: SourceWords, btf_path: Path, libbcc: Path | None) -> str:
 
 
 def needs_of(libbcc: Path) -> tuple[set[str], set[str]]:
-    """Return what the headers inside BCC's library need: BPF_FUNC_ enumerators, and files they include."""
+    """Return the needs of the headers inside BCC's library: BPF_FUNC_ enumerators, and files they include."""
     with libbcc.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         enumerators = {found.decode() for found in _ENUMERATOR.findall(data)}
         includes = {found.decode() for found in _INCLUDE.findall(data)}

@@ -1,4 +1,4 @@
-"""The words of a probe's C text, which decide what kernel types it needs.
+"""The words of a probe's C text, which decide which kernel types it needs.
 
 This is no C parser. Too many words cost only a few lines of header; but the names that the text defines
 itself must be recognised, since they must not be defined twice.

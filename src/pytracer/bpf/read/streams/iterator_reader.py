@@ -1,4 +1,4 @@
-"""Read what a program on an iterator writes (probes_c/include/listing.h; Linux 5.8).
+"""Read the output of a program on an iterator (probes_c/include/listing.h; Linux 5.8).
 
 The kernel runs the program for each open file or thread while pytracer reads. The output waits in kernel
 pages and is read like a ring's records: at the reader's pace, without loss. The running task is pytracer,

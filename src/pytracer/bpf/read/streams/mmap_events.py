@@ -1,4 +1,4 @@
-"""Read from perf events what code processes map (PERF_RECORD_MMAP2, Linux 3.16).
+"""Read from perf events which code processes map (PERF_RECORD_MMAP2, Linux 3.16).
 
 The kernel writes a record with its time for each mapping with code that is made (mmap, shmat, exec) or
 becomes executable (mprotect). Processes that map nothing have no cost. It records neither munmap(2) nor
