@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from pytracer.errors import ProbeSpecError, PytracerError, UsageError
+from pytracer.errors import NoProbesError, ProbeSpecError, PytracerError, UsageError
 from pytracer.text import harmless
 
 if TYPE_CHECKING:
@@ -190,6 +190,9 @@ def report_of_script(error: PytracerError) -> None:
     """Print an error of ``pytracer script`` to standard error, in the form of bpftrace."""
     for warning in error.warnings if isinstance(error, ProbeSpecError) else ():
         warn_of_script(warning)
+    if isinstance(error, NoProbesError):  # of which bpftrace says no place
+        print(one_line(error.message), file=sys.stderr)
+        return
     place = f"{harmless(error.place)}: " if isinstance(error, ProbeSpecError) and error.place else ""
     print(f"{place}ERROR: {one_line(error.message)}", file=sys.stderr)
     if isinstance(error, ProbeSpecError):

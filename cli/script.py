@@ -14,7 +14,7 @@ from pytracer import __version__
 from pytracer.cli.arguments import Parser, add_debug_options, add_plan_options, seconds, size_in_bytes
 from pytracer.cli.output import warn_of_script
 from pytracer.cli.running import Messages, print_instead, run_request
-from pytracer.errors import UsageError
+from pytracer.errors import NoProbesError, UsageError
 from pytracer.record import replace
 from pytracer.request import Request, build_request
 from pytracer.sinks import SCRIPT_FORMATS
@@ -207,6 +207,12 @@ def _parser() -> Parser:
         metavar="DIR",
         help="search debug files of stripped programs here, too",
     )
+    parser.add_argument(
+        "--traceable-functions",
+        dest="traceable",
+        metavar="FILE",
+        help="probe only those functions of the kernel that FILE lists, one a line",
+    )
     parser.add_argument("--mode", choices=("bench",), help="accepted: bench probes are measured in any case")
     parser.add_argument("--unsafe", action="store_true", help="allow system(), signal() and the like")
     parser.add_argument("-v", "--verbose", action="store_true", help="report each step on standard error")
@@ -271,7 +277,14 @@ def _request(
     if pages is not None and options.buffer is None:
         request = replace(request, buffer=int(pages) * os.sysconf("SC_PAGE_SIZE"))
     return replace(
-        request, script=replace(request.script, script=script, named=named_parameters, checks=options.checks)
+        request,
+        script=replace(
+            request.script,
+            script=script,
+            named=named_parameters,
+            checks=options.checks,
+            traceable=frozenset(_read(options.traceable).split()) if options.traceable else None,
+        ),
     )
 
 
@@ -304,7 +317,7 @@ def _filtered(script: Script, pattern: str) -> Script:
         points = tuple(point for point in block.points if point.text in special or matches(point.text))
         selected += [replace(block, points=points)] if points else []
     if not any(matches(point.text) for block in selected for point in block.points):
-        raise UsageError("No probes to attach", hint=f"no probe of the script matches {pattern!r}")
+        raise NoProbesError(script.text, 0, len(script.text))
     return replace(script, probes=tuple(selected))
 
 

@@ -4,7 +4,8 @@
     ├── UsageError             2  the command line, or a value on it, makes no sense
     │   ├── UnknownNameError   2  a name (tracer, system call, interface, process, ...) that nothing bears
     │   ├── UnknownOptionError 2  an option (of :func:`pytracer.open`) that the tracer does not have
-    │   └── ProbeSpecError     2  a probe spec (trace, argdist) that makes no sense, and where
+    │   ├── ProbeSpecError     2  a probe spec (trace, argdist) that makes no sense, and where
+    │   └── NoProbesError      2  none of a script's probes can be attached
     ├── LossError              3  something was lost and --strict was given
     ├── UnsupportedError       4  this kernel has no way to do it
     │   ├── UnprobeableError   4  functions match, and none of them can be probed
@@ -88,6 +89,13 @@ class ProbeSpecError(UsageError):
         self.end = end
         self.place = ""
         self.warnings: tuple[str, ...] = ()
+
+
+class NoProbesError(ProbeSpecError):
+    """None of a script's probes can be attached here."""
+
+    def __init__(self, text: str, start: int, end: int, *, hint: str = "") -> None:
+        super().__init__("No probes to attach", text, start, end, hint=hint)
 
 
 class LossError(PytracerError):

@@ -195,3 +195,11 @@ def test_benchmarks_are_measured_by_the_kernel():
     for name, line in zip(("second", "first"), lines[1:], strict=True):
         assert line["type"] == "benchmark_result"
         assert line["data"][name]["iters"] == 100000
+
+
+def test_only_listed_functions_are_probed(tmp_path):
+    listed = tmp_path / "functions"
+    listed.write_text("vfs_open\n")
+    text = "kprobe:vfs_read { } begin { exit(); }"
+    found = warnings(text, f"--traceable-functions={listed}")[2]
+    assert found[-1] == "stdin:1:1-16: ERROR: No matches for kprobe vfs_read."

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pytracer.errors import ProbeSpecError, UsageError
 from pytracer.lang.script import AttachPoint, Script
 from pytracer.lang.script.positions import warning_at
 from pytracer.lang.script.syntax import ProbeBlock
+from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.script_probes import SOURCES
+from pytracer.request import Request
 
 TOLERANT = ("warn", "ignore")
 """Values of the setting ``missing_probes`` with which the others are attached."""
@@ -20,6 +24,17 @@ def no_matches(point: AttachPoint) -> str:
     """Return the message about an attach point that matches nothing."""
     provider, _, rest = point.text.partition(":")
     return f"No matches for {PROVIDER_NAMES[SOURCES[provider]]} {rest}."
+
+
+def traceable_among(targets: Sequence[NumberedTarget], request: Request) -> list[NumberedTarget]:
+    """Return the targets that the user lists as traceable; all if there is no list. Raises UsageError."""
+    listed = request.script.traceable if request.script is not None else None
+    if listed is None or targets[0].source.kind not in ("k", "kr"):
+        return list(targets)
+    found = [target for target in targets if target.target.function in listed]
+    if not found:
+        raise UsageError("the list of traceable functions does not have it")
+    return found
 
 
 def report_missing(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pytracer.errors import ProbeSpecError, UnsupportedError, UsageError
+from pytracer.errors import NoProbesError, ProbeSpecError, UnsupportedError, UsageError
 from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP, MAP_LOOKUP_PERCPU_ELEM, OVERRIDE_RETURN
 from pytracer.kernel import syscalls
 from pytracer.kernel.cpus import possible_cpus
@@ -44,7 +44,14 @@ from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.sample_scopes import bind_tasks, scope_of_sample
 from pytracer.plan.scopes import scope_of
 from pytracer.plan.script_files import missing_module, with_files
-from pytracer.plan.script_missing import PROVIDER_NAMES, TOLERANT, no_matches, report_missing, report_removed
+from pytracer.plan.script_missing import (
+    PROVIDER_NAMES,
+    TOLERANT,
+    no_matches,
+    report_missing,
+    report_removed,
+    traceable_among,
+)
 from pytracer.plan.script_probes import SOURCES, SampledProbe, parse_attach_point, with_parameters
 from pytracer.record import record, replace
 from pytracer.request import Request, ScriptRequest
@@ -181,7 +188,7 @@ def _check_probes(script: Script, places: Sequence[_BlockTarget]) -> None:
     """Check that there are probes, and the script's own limit of them. Raises UsageError."""
     if not places:
         points = [point for block in script.probes for point in block.points]
-        raise ProbeSpecError("No probes to attach", script.text, points[0].start, points[-1].end)
+        raise NoProbesError(script.text, points[0].start, points[-1].end)
     limit = script.config.get("max_probes")
     if limit is not None and len(places) > int(limit):
         raise UsageError(f"the script has {len(places)} probes, and max_probes is {limit}")
@@ -245,6 +252,7 @@ def _places(
                 continue
             try:
                 resolved_source, targets = targets_of(source, source.kind, request, facts, warnings)
+                targets = traceable_among(targets, request)
             except UsageError as error:
                 if is_one_of_several:
                     continue

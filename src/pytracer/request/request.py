@@ -41,7 +41,7 @@ class ScriptRequest:
 
     ``parameters`` are the values of ``$1`` and so on, ``named`` those of getopt(), ``settings`` override
     those of the script. ``unsafe``: it may change what is traced, and run commands. ``checks``: reads that
-    fail are reported.
+    fail are reported. ``traceable`` are the functions of the kernel that may be probed (None: all).
     """
 
     script: Script
@@ -50,6 +50,7 @@ class ScriptRequest:
     settings: Mapping[str, str] = default_factory(factory=dict)
     unsafe: bool = False
     checks: bool = False
+    traceable: frozenset[str] | None = None
 
 
 @record
