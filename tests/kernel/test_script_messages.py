@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -203,3 +204,21 @@ def test_only_listed_functions_are_probed(tmp_path):
     text = "kprobe:vfs_read { } begin { exit(); }"
     found = warnings(text, f"--traceable-functions={listed}")[2]
     assert found[-1] == "stdin:1:1-16: ERROR: No matches for kprobe vfs_read."
+
+
+def test_iterators_go_on_after_exit():
+    """exit() ends the run behind the last object."""
+    text = "iter:task /ctx.task.tgid == $1/ { print(ctx.task.pid); exit(); }"
+    code = (
+        "import threading, time\n"
+        "for n in range(6): threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "print('up', flush=True)"
+    )
+    words = [sys.executable, "-S", "-c", code]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"up\n"
+        found = output(text, process.pid).split()
+        threads = [path.name for path in Path(f"/proc/{process.pid}/task").iterdir()]
+        process.kill()
+    assert sorted(found) == sorted(threads)
+    assert len(found) == 7

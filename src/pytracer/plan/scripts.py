@@ -121,6 +121,7 @@ def _plan(
             end_programs |= {number} if probe.at_end else set()
         else:
             probes.append(replace(chosen_probe, name=getattr(probe, "event", chosen_probe.name)))
+            end_programs |= {number} if isinstance(probe, Iterator) else set()
     # The last is attached first. The kernel runs the programs of an event, and timers, in the order in which
     # they were attached, but at functions the last attached runs first. The first declared is to run first.
     events = {key: targets for key, targets in reversed(groups.items()) if key[1] in ("t", "rt")}

@@ -97,7 +97,8 @@ class CompiledScript:
 
     ``targets`` are the names of its targets by number: the whole probe, and the function or event.
     ``attached`` is the number of its probes; ``ends_at_once``: they are begin and end only;
-    ``end_programs`` are the programs of end probes. ``enums`` has the names of values by the names of enums.
+    ``end_programs`` are those that run after exit(), too: of end probes and iterators. ``enums``
+    has the names of values by the names of enums.
     """
 
     maps: tuple[ScriptMap, ...]
