@@ -18,7 +18,7 @@ struct row_value {
 #include "rows.h"
 
 // Rows by target alone need no hash.
-#if defined(BY_TARGET) && !defined(BY_PID) && !defined(BY_COMM)
+#if defined(BY_TARGET) && !defined(BY_PID) && !defined(BY_TID) && !defined(BY_COMM)
 BPF_PERCPU_ARRAY(dense, struct row_value, PT_TARGETS);
 
 static __always_inline struct row_value *row_of(u32 target)

@@ -9,9 +9,6 @@
 
 struct row_key {
     PT_TASK_KEY;
-#ifdef BY_TID
-    u32 tid;
-#endif
 #ifdef BY_REASON
     u64 reason;
 #endif
@@ -38,9 +35,6 @@ static __always_inline void count(u64 reason, u64 exits, u64 ns)
 
     __builtin_memset(&key, 0, sizeof(key));
     pt_fill_task_key(&key);
-#ifdef BY_TID
-    key.tid = bpf_get_current_pid_tgid();
-#endif
 #ifdef BY_REASON
     key.reason = reason;
 #endif

@@ -18,9 +18,6 @@ static int on_leave(u32 nr, long ret);
 
 struct row_key {
     PT_TASK_KEY;
-#ifdef BY_TID
-    u32 tid;
-#endif
 };
 
 struct row_value {
@@ -48,9 +45,6 @@ static __always_inline void account(struct task_struct *task, struct pt_thread *
 
     __builtin_memset(&key, 0, sizeof(key));
     pt_fill_task_key_of(&key, task);
-#ifdef BY_TID
-    key.tid = pt_read(task->pid);
-#endif
     row = pt_row(&key);
     if (!row) // the next row gets it
         return;

@@ -1,7 +1,7 @@
 """cpudist: how long threads stay on a CPU at a time, or off."""
 
 from pytracer.spec import Audit, Column, Flag, GroupBy, Histogram, Key, Tracer, Unit
-from pytracer.spec.common import BY_COMM, BY_PROCESS, CONTEXT_SWITCH, times
+from pytracer.spec.common import BY_COMM, BY_PROCESS, BY_THREAD, CONTEXT_SWITCH, times
 from pytracer.spec.filters import TASK_FILTERS
 
 STAYS = Column("stays", "times on a CPU, or off, that ended", unit=Unit.COUNT)
@@ -22,6 +22,7 @@ TRACER = Tracer(
             "a histogram for each; several with commas",
             keys=(
                 BY_PROCESS,
+                BY_THREAD,
                 BY_COMM,
                 Key("cpu", (Column("cpu", "the CPU where the stay ended"),)),
             ),

@@ -1,7 +1,7 @@
 """funccount: how often functions are called, and events happen."""
 
 from pytracer.spec import Column, GroupBy, Key, Table, Targets, Tracer, Unit
-from pytracer.spec.common import COMPAT_NOTE
+from pytracer.spec.common import BY_COMM, BY_PROCESS, BY_THREAD, COMPAT_NOTE
 from pytracer.spec.filters import TASK_FILTERS
 
 COUNT = Column("count", "number of events", unit=Unit.COUNT)
@@ -28,8 +28,7 @@ TRACER = Tracer(
             "what a row stands for; several with commas",
             keys=(
                 Key("target", (Column("target", "the event", decode="target"),)),
-                Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", last=True))),
-                Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+                *(BY_PROCESS, BY_THREAD, BY_COMM),
             ),
             default="target",
         ),

@@ -1,7 +1,7 @@
 """funclatency: how long functions take."""
 
 from pytracer.spec import Column, GroupBy, Histogram, Key, Tracer, Unit
-from pytracer.spec.common import BY_COMM, BY_PROCESS, FUNCTIONS, times
+from pytracer.spec.common import BY_COMM, BY_PROCESS, BY_THREAD, FUNCTIONS, times
 from pytracer.spec.filters import TASK_FILTERS
 
 CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
@@ -22,6 +22,7 @@ TRACER = Tracer(
             keys=(
                 Key("target", (Column("target", "the function", decode="target"),)),
                 BY_PROCESS,
+                BY_THREAD,
                 BY_COMM,
             ),
             default="target",

@@ -1,7 +1,7 @@
 """runqlat: how long threads wait for a CPU."""
 
 from pytracer.spec import Audit, Column, GroupBy, Histogram, Key, Tracer, Unit
-from pytracer.spec.common import BY_COMM, BY_PROCESS, WAKEUP_AND_SWITCH, times
+from pytracer.spec.common import BY_COMM, BY_PROCESS, BY_THREAD, WAKEUP_AND_SWITCH, times
 from pytracer.spec.filters import TASK_FILTERS
 
 WAITS = Column("waits", "waits for a CPU that ended", unit=Unit.COUNT)
@@ -21,6 +21,7 @@ TRACER = Tracer(
             "a histogram for each; several with commas",
             keys=(
                 BY_PROCESS,
+                BY_THREAD,
                 BY_COMM,
                 Key("cpu", (Column("cpu", "the CPU that the thread got"),)),
             ),

@@ -1,7 +1,7 @@
 """top: what processes take of the machine."""
 
-from pytracer.spec import Column, GroupBy, Key, Number, Table, Tracer, Unit
-from pytracer.spec.common import BY_COMM, BY_PROCESS, CONTEXT_SWITCH, SAMPLED, SYSCALL_EVENT
+from pytracer.spec import Column, GroupBy, Number, Table, Tracer, Unit
+from pytracer.spec.common import BY_COMM, BY_PROCESS, BY_THREAD, CONTEXT_SWITCH, SAMPLED, SYSCALL_EVENT
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.tcp import SOCKET_BYTES
 
@@ -32,7 +32,7 @@ TRACER = Tracer(
         GroupBy(
             "by",
             "the key of a row; several with commas",
-            keys=(BY_PROCESS, Key("tid", (Column("tid", "thread id"),)), BY_COMM),
+            keys=(BY_PROCESS, BY_THREAD, BY_COMM),
             default="pid",
         ),
         Number("frequency", "readings a second of threads that run", short="F", default=20, metavar="HZ"),

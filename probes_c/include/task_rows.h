@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Members of rows by task: its process (BY_PID), its name (BY_COMM).
+// Members of rows by task: its process (BY_PID), its thread (BY_TID), its name (BY_COMM).
 //
 //     struct row_key { PT_TASK_KEY; }         with other members, or alone
 //     struct row_value { PT_TASK_NAME; }      last
@@ -47,6 +47,16 @@
 #define pt_fill_task_name_of(row, task)
 #endif
 
+#ifdef BY_TID
+#define PT_TASK_TID                    u32 tid
+#define pt_fill_task_tid(key)          ((key)->tid = bpf_get_current_pid_tgid())
+#define pt_fill_task_tid_of(key, task) ((key)->tid = pt_read((task)->pid))
+#else
+#define PT_TASK_TID
+#define pt_fill_task_tid(key)
+#define pt_fill_task_tid_of(key, task)
+#endif
+
 #ifdef BY_COMM
 #define PT_TASK_COMM                    char comm[PT_COMM_LEN]
 #define pt_fill_task_comm(key)          bpf_get_current_comm(&(key)->comm, sizeof((key)->comm))
@@ -59,9 +69,10 @@
 #define pt_fill_task_comm_of(key, task)
 #endif
 
-#if defined(BY_PID) || defined(BY_COMM)
+#if defined(BY_PID) || defined(BY_TID) || defined(BY_COMM)
 #define PT_TASK_KEY                                                                                          \
     PT_TASK_PID;                                                                                             \
+    PT_TASK_TID;                                                                                             \
     PT_TASK_COMM
 #else
 #define PT_TASK_KEY u32 all // a key has a member
@@ -70,11 +81,13 @@
 #define pt_fill_task_key(key)                                                                                \
     ({                                                                                                       \
         pt_fill_task_pid(key);                                                                               \
+        pt_fill_task_tid(key);                                                                               \
         pt_fill_task_comm(key);                                                                              \
     })
 #define pt_fill_task_key_of(key, task)                                                                       \
     ({                                                                                                       \
         pt_fill_task_pid_of(key, task);                                                                      \
+        pt_fill_task_tid_of(key, task);                                                                      \
         pt_fill_task_comm_of(key, task);                                                                     \
     })
 #define pt_fill_known_key(key, pid, name)                                                                    \

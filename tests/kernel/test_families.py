@@ -93,6 +93,17 @@ def test_a_trace_goes_on_while_descendants_run(tmp_path):
     assert [event["comm"] for event in result.of("event") if event["comm"] != "sleep"] == ["cat"]
 
 
+@pytest.mark.parametrize("tracer", ["funccount", "funclatency"])
+def test_rows_by_thread(tracer):
+    program = workload("pairs")
+    words = [tracer, "-f", "json", "--by", "tid,comm", f"u:{program}:begin"]
+    rows = run(*words, "--", program, "threads", TIMES).of("summary")
+    counted_calls = [row["count" if tracer == "funccount" else "calls"] for row in rows]
+    assert counted_calls == [TIMES] * 4
+    assert len({row["tid"] for row in rows}) == 4
+    assert {row["comm"] for row in rows} == {"pairs"}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

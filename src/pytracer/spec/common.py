@@ -121,6 +121,8 @@ BY_PROCESS = Key("pid", (Column("pid", "process id"), Column("comm", "its latest
 """Rows by process, with its latest name; probes_c/include/task_rows.h."""
 BY_COMM = Key("comm", (Column("comm", "name of the thread", decode="text"),))
 """Rows by the name of the thread; probes_c/include/task_rows.h."""
+BY_THREAD = Key("tid", (Column("tid", "thread id"),))
+"""Rows by thread, whose name is the key comm; probes_c/include/task_rows.h."""
 TASK_KEYS = (BY_PROCESS, BY_COMM)
 """Both of these keys; probes_c/include/task_rows.h."""
 
