@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 
 from bench.measure import MissingPeerError, Result, in_turns, result
@@ -44,8 +46,28 @@ def _bpftrace() -> float:
     return until_output(command, "@[", bpftrace_environment())[0] - INTERVAL
 
 
+def _seconds(command: list[str]) -> float:
+    start = time.monotonic()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return time.monotonic() - start
+
+
+def _printed(*words: str) -> float:
+    return _seconds([*PYTRACER, *words])
+
+
+def _python() -> float:
+    return _seconds([*PYTRACER[:2], "-c", "pass"])
+
+
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """Measure first and later runs, and the memory of a later one."""
+    """Measure first and later runs, the memory of a later one, and what only prints."""
+    for name, words in (("list", ["list"]), ("help", ["--help"]), ("completion", ["completion", "bash"])):
+        values, peer_values = in_turns(rounds, lambda words=words: _printed(*words), _python)  # type: ignore[misc]
+        description = f"`pytracer {' '.join(words)}`"
+        yield result(
+            f"start-{name}", description, "python -c pass", values, peer_values, target=3.0, unit="s"
+        )
     cache = tempfile.mkdtemp(prefix="pytracer-bench-")
     try:
         yield from _all(cache, rounds)
@@ -57,7 +79,7 @@ def _all(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
     try:
         values, peer_values = in_turns(rounds, _first, lambda: _syscount()[0])
         description = "first run of `syscalls`, compiler included, to its first output"
-        yield result("start-first", description, "BCC syscount", values, peer_values, target=0.7, unit="s")
+        yield result("start-first", description, "BCC syscount", values, peer_values, target=0.5, unit="s")
     except MissingPeerError as missing:
         yield missing
     _ours(cache)
@@ -78,8 +100,6 @@ def _all(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
     try:
         values, peer_values = in_turns(rounds, lambda: float(_ours(cache)[1]), lambda: float(_syscount()[1]))
         description = "resident memory of a later run at its first output"
-        yield result(
-            "memory-later", description, "BCC syscount", values, peer_values, target=0.35, unit="KiB"
-        )
+        yield result("memory-later", description, "BCC syscount", values, peer_values, target=0.2, unit="KiB")
     except MissingPeerError as missing:
         yield missing

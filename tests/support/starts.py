@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import ast
 import os
 import subprocess
 import sys
@@ -11,14 +11,14 @@ from pathlib import Path
 from pytracer.record import record
 
 _CODE = """
-import json, os, sys
+import os, sys
 events, notes = {"open": [], "os.fork": [], "os.posix_spawn": [], "subprocess.Popen": []}, os.dup(2)
 sys.addaudithook(lambda event, given: events[event].append(str(given[:1])) if event in events else None)
 sys.argv[0] = "pytracer"
 from pytracer import startup
 def leave(status):
     names = sorted(sys.modules)
-    os.write(notes, ("\\nnoted " + json.dumps([names, events])).encode())
+    os.write(notes, ("\\nnoted " + repr([names, events])).encode())
     os._exit(status)
 startup.leave = leave
 from pytracer.__main__ import command
@@ -49,6 +49,6 @@ def start(*words: str, cache: Path | None = None) -> Start:
     errors, _, notes = process.stderr.partition("\nnoted ")
     if process.returncode or not notes:
         raise AssertionError(f"{' '.join(words)}: status {process.returncode}\n{errors}")
-    modules, events = json.loads(notes)
+    modules, events = ast.literal_eval(notes)
     processes = sum(len(paths) for event, paths in events.items() if event != "open")
     return Start(process.stdout, frozenset(modules), tuple(events["open"]), processes)

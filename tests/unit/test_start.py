@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from support.starts import Start, start
+
 START = """import sys, pytracer.features.kernel_facts, pytracer.cli.main, pytracer.cli.tracer_parser
 import pytracer.trace.run_tracer, pytracer.sinks.table
 """
@@ -63,3 +65,53 @@ def test_modules_loaded_by_a_start_are_seen(loaded):
     for module in SLOW:
         if module.startswith("pytracer."):
             __import__(module)
+
+
+PRINTING = {
+    "list": ("list",),
+    "help": ("--help",),
+    "completion": ("completion", "bash"),
+    "candidates": ("completion", "candidates", ""),
+    "tracer": ("syscalls", "--help"),
+}
+NOT_TO_PRINT = (
+    *SLOW,
+    "_ctypes",
+    "asyncio",
+    "json",
+    "multiprocessing",
+    "urllib.parse",
+    "zipfile",
+    "pytracer.bpf",
+    "pytracer.features",
+    "pytracer.kernel.btf",
+    "pytracer.kernel.filter_values",
+    "pytracer.lang",
+    "pytracer.request.request_builder",
+    "pytracer.sinks.table",
+    "pytracer.trace",
+)
+WITH_OPTIONS = {
+    *("_ctypes", "json", "shutil", "tempfile", "textwrap", "urllib.parse"),
+    *("pytracer.features", "pytracer.kernel.btf", "pytracer.kernel.filter_values"),
+    "pytracer.request.request_builder",
+}
+"""What also those load that parse or show the options of a tracer."""
+
+
+@pytest.fixture(scope="module", params=PRINTING)
+def printing(request) -> tuple[str, Start]:
+    return request.param, start(*PRINTING[request.param])
+
+
+def test_what_only_prints_loads_little(printing):
+    name, run = printing
+    allowed = WITH_OPTIONS if name in ("candidates", "tracer") else set()
+    assert run.output
+    assert not run.modules & ({*NOT_TO_PRINT} - allowed)
+
+
+def test_what_only_prints_opens_no_file_of_the_machine(printing):
+    _, run = printing
+    assert not run.opened("'/sys/") + run.opened("'/proc/")
+    assert run.processes == 0
