@@ -5,6 +5,7 @@ What is where follows from the declared columns; formats only write it (:class:`
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple, Protocol
 
 from pytracer.model import Batch, Item, Loss, Schema, Snapshot
@@ -15,6 +16,7 @@ from pytracer.spec import Column, Unit
 
 _NO_NAMES = ("comm", "err", "flags", "error", "returned", "result", "waker_comm")
 _TRACKS_MAX = 100_000  # threads whose names are known, and counters
+_VALUE = re.compile(r"(\w+)=")
 _TARGET = "target"  # the decoder of columns that name the probe
 
 
@@ -164,6 +166,8 @@ class TimelineSink:
 
     def _add_half(self, track: Track, time: int, fields: dict[str, Any]) -> None:
         text = str(fields.get("text") or "")
+        if (first := _VALUE.match(text)) and {first[1], f"arg:{first[1]}"} & fields.keys():
+            text = ""  # values by name, which the arguments have: slices of one kind have one name
         for slice_ in self._pairs.add(track, str(fields[self._probe]), time, text, fields):
             if slice_.end is None:
                 self._writer.instant(slice_.thread, slice_.time, slice_.name, slice_.args)
