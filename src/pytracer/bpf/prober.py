@@ -32,16 +32,21 @@ class FeatureProber:
 
     def __init__(self) -> None:
         """Create the prober; it loads its program on demand."""
-        self._programs: dict[tuple[ProgType, bytes, int], int | OSError] = {}
         self.categories: dict[str, OSError | None] = {}
         """The error with which a category of trace events refuses programs; None if it accepts them."""
         self._id_sources: dict[ProgType, TargetIdSource] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._programs: dict[tuple[ProgType, bytes, int], int | OSError] = {}
         self._events = list[int]()
         self._closing = weakref.finalize(self, _close_trials, self._programs, self._events)
 
     def close(self) -> None:
-        """Close the trial programs and events; so does dropping the object."""
-        self._closing()
+        """Close the trial programs and events; so does dropping the object. Later trials are new ones."""
+        closing = self._closing
+        self._begin()
+        closing()
 
     def keep_event(self, descriptor: int) -> None:
         """Keep a trial's perf event open until the prober is closed.
@@ -57,12 +62,14 @@ class FeatureProber:
         if not self._events:
             self.close()
             return
-        thread = threading.Thread(target=self._closing)
+        closing = self._closing
+        self._begin()  # who asks for more, such as explain, has trials that are closed in their turn
+        thread = threading.Thread(target=closing)
         with signals_blocked():  # it is to take none
             try:
                 thread.start()
             except RuntimeError:  # no more threads
-                self.close()
+                closing()
             else:
                 _closing_threads.append(thread)
 
