@@ -19,6 +19,10 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[1-9]\d*")
 _ELF = b"\x7fELF"
 
 
+class UnresolvedAddressError(UsageError):
+    """A file has no code at an address."""
+
+
 def with_files(point: AttachPoint, process: int) -> list[AttachPoint]:
     """Return an attach point for each file that its pattern of files matches; other points as they are.
 
@@ -56,7 +60,7 @@ def _at_address(point: AttachPoint, process: int) -> AttachPoint:
         offset = tables.offset_of(int(address, 0))
     if offset is None:
         message = f"Could not resolve address: {file}:{int(address, 0):#x}"
-        raise UsageError(message, hint="the file has no code there")
+        raise UnresolvedAddressError(message, hint="the file has no code there")
     return replace(point, parts=(provider, file, f"+{offset:#x}"))
 
 

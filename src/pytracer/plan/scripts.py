@@ -43,7 +43,7 @@ from pytracer.plan.generated_programs import attach_programs, split_sites
 from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.sample_scopes import bind_tasks, scope_of_sample
 from pytracer.plan.scopes import scope_of
-from pytracer.plan.script_files import missing_module, with_files
+from pytracer.plan.script_files import UnresolvedAddressError, missing_module, with_files
 from pytracer.plan.script_missing import (
     PROVIDER_NAMES,
     TOLERANT,
@@ -287,7 +287,14 @@ def attach_points(script: Script, block: ProbeBlock, request: Request) -> Iterab
             if SOURCES[point.parts[0]] == "rt":
                 message = no_matches(point)
             raise ProbeSpecError(message, script.text, point.start, point.end, hint="lsmod lists them")
-        points = with_files(point, request.process)
+        try:
+            points = with_files(point, request.process)
+        except UnresolvedAddressError:  # which bpftrace reports without a place
+            raise
+        except UsageError as error:
+            raise ProbeSpecError(
+                error.message, script.text, point.start, point.end, hint=error.hint
+            ) from None
         for attach_point in points:
             yield attach_point, len(points) > 1
 
