@@ -75,7 +75,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"{self.prog} --help")
 
 
-def _argument(check: Callable[[str], _T]) -> Callable[[str], _T]:
+def _make_type(check: Callable[[str], _T]) -> Callable[[str], _T]:
     """Make an argparse type of a check, whose ValueError becomes an ArgumentTypeError."""
 
     def convert(text: str) -> _T:
@@ -87,16 +87,16 @@ def _argument(check: Callable[[str], _T]) -> Callable[[str], _T]:
     return convert
 
 
-seconds = _argument(units.seconds)
-duration = _argument(units.nanoseconds)
-positive = _argument(units.positive)
-rows_per_second = _argument(units.row_count)
-size_in_bytes = _argument(units.byte_count)
+seconds = _make_type(units.seconds)
+duration = _make_type(units.nanoseconds)
+positive = _make_type(units.positive)
+rows_per_second = _make_type(units.row_count)
+size_in_bytes = _make_type(units.byte_count)
 
 
 def parse_whole(minimum: int, maximum: int) -> Callable[[str], int]:
     """Return an argparse type for whole numbers from ``minimum`` to ``maximum``."""
-    return _argument(lambda text: units.parse_whole(text, minimum, maximum))
+    return _make_type(lambda text: units.parse_whole(text, minimum, maximum))
 
 
 def split(words: Sequence[str], min_words: int = 0) -> tuple[list[str], float | None, int | None]:
@@ -110,11 +110,11 @@ def split(words: Sequence[str], min_words: int = 0) -> tuple[list[str], float | 
         numbers.insert(0, words_left.pop())
     if not numbers:
         return words_left, None, None
-    interval = _checked(seconds, numbers[0], "INTERVAL")
-    return words_left, interval, _checked(positive, numbers[1], "COUNT") if len(numbers) == 2 else None
+    interval = _check_text(seconds, numbers[0], "INTERVAL")
+    return words_left, interval, _check_text(positive, numbers[1], "COUNT") if len(numbers) == 2 else None
 
 
-def _checked(convert: Callable[[str], Any], text: str, name: str) -> Any:
+def _check_text(convert: Callable[[str], Any], text: str, name: str) -> Any:
     try:
         return convert(text)
     except argparse.ArgumentTypeError as error:

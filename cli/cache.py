@@ -37,20 +37,20 @@ def run(words: Sequence[str]) -> int:
     if cache.note:
         print(f"pytracer: warning: {harmless(cache.note)}", file=sys.stderr)
     cached = entries.clear(cache) if options.action == "clear" else list(entries.list_entries(cache))
-    write = _json if options.format == "json" else _table
+    write = _format_json if options.format == "json" else _format_table
     for line in write(cache, cached, options.action):
         print(line)
     return 0
 
 
-def _json(cache: CacheDir, cached: list[entries.CacheEntry], action: str) -> Iterator[str]:
+def _format_json(cache: CacheDir, cached: list[entries.CacheEntry], action: str) -> Iterator[str]:
     for entry in cached if action == "list" else ():
         record = {
             "kind": entry.kind,
             "name": entry.name,
             "kernel": entry.kernel or None,
             "size": entry.size,
-            "used": _day(entry.used),
+            "used": _format_day(entry.used),
             "path": str(entry.path),
         }
         yield json.dumps(record)
@@ -59,15 +59,15 @@ def _json(cache: CacheDir, cached: list[entries.CacheEntry], action: str) -> Ite
     yield json.dumps({"kind": "total" if action == "list" else "cleared", **totals, "path": str(cache.path)})
 
 
-def _table(cache: CacheDir, cached: list[entries.CacheEntry], action: str) -> Iterator[str]:
+def _format_table(cache: CacheDir, cached: list[entries.CacheEntry], action: str) -> Iterator[str]:
     rows = [("KIND", "NAME", "KERNEL", "SIZE", "LAST USED")]
     rows += [
         (
             entry.kind,
             harmless(entry.name),
             harmless(entry.kernel) or "-",
-            _bytes(entry.size),
-            _day(entry.used),
+            _format_bytes(entry.size),
+            _format_day(entry.used),
         )
         for entry in cached
     ]
@@ -80,7 +80,7 @@ def _table(cache: CacheDir, cached: list[entries.CacheEntry], action: str) -> It
         yield ""
     images, headers = (sum(entry.kind == kind for entry in cached) for kind in ("image", "headers"))
     totals = f"{_count_text(images, 'image')}, {_count_text(headers, 'folder of types', 'folders of types')}"
-    totals += f", {_bytes(sum(entry.size for entry in cached))}"
+    totals += f", {_format_bytes(sum(entry.size for entry in cached))}"
     folder = harmless(str(cache.path))
     yield f"{totals} in {folder}" if action == "list" else f"removed {totals} from {folder}"
 
@@ -89,12 +89,12 @@ def _count_text(number: int, singular: str, plural: str = "") -> str:
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
-def _bytes(size: int) -> str:
+def _format_bytes(size: int) -> str:
     for unit, step in (("MB", 1 << 20), ("KB", 1 << 10)):
         if size >= step:
             return f"{size / step:.1f} {unit}"
     return f"{size} B"
 
 
-def _day(moment: float) -> str:
+def _format_day(moment: float) -> str:
     return datetime.fromtimestamp(moment).astimezone().date().isoformat()

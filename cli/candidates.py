@@ -49,14 +49,14 @@ def candidates(words: Sequence[str], commands: dict[str, str]) -> Iterator[Candi
         return
     with contextlib.suppress(PytracerError, OSError):  # without facts there are no candidates
         all_candidates = (
-            _tracers(commands)
+            _list_tracers(commands)
             if not previous_words
             else _complete_arguments(previous_words, current, commands)
         )
         yield from (candidate for candidate in all_candidates if candidate[0].startswith((current, ":")))
 
 
-def _tracers(commands: dict[str, str]) -> Iterator[Candidate]:
+def _list_tracers(commands: dict[str, str]) -> Iterator[Candidate]:
     yield from commands.items()
     for name in registry.names():
         with contextlib.suppress(PytracerError):  # a third-party tracer with an error
@@ -69,22 +69,22 @@ def _complete_arguments(
     name = previous_words[0]
     if name in commands:
         if name in ("explain", "schema", "man") and len(previous_words) == 1:
-            return _tracers({})
+            return _list_tracers({})
         if name == "serve":
             return _complete_serve(previous_words[-1], current)
         if name == "completion":
             return [(shell, "") for shell in ("bash", "zsh", "fish")]
-        return _targets(current) if name == "list-probes" else [(FILES, "")]
+        return _list_targets(current) if name == "list-probes" else [(FILES, "")]
     tracer = registry.get(name)
     actions = {
         option: action for action in tracer_parser.build(tracer)._actions for option in action.option_strings
     }
     if current.startswith("-"):
-        return _options(actions)
+        return _list_options(actions)
     previous = actions.get(previous_words[-1]) if len(previous_words) > 1 else None
     if previous is not None and previous.nargs is None:
-        return _values(tracer, previous, current)
-    return _arguments(tracer, current)
+        return _list_values(tracer, previous, current)
+    return _list_arguments(tracer, current)
 
 
 def _complete_serve(previous_word: str, current: str) -> Iterable[Candidate]:
@@ -95,17 +95,17 @@ def _complete_serve(previous_word: str, current: str) -> Iterable[Candidate]:
             ("--web", "address and port of the page"),
             ("--allow-commands", "the page may start commands"),
         ]
-    return _tracers({})
+    return _list_tracers({})
 
 
-def _options(actions: dict[str, argparse.Action]) -> Iterator[Candidate]:
+def _list_options(actions: dict[str, argparse.Action]) -> Iterator[Candidate]:
     yield "--", "a command to run and trace"
     for option, action in actions.items():
         if option.startswith("--") and action.help != argparse.SUPPRESS:
             yield option, action.help or ""
 
 
-def _values(tracer: Tracer, action: argparse.Action, current: str) -> Iterable[Candidate]:
+def _list_values(tracer: Tracer, action: argparse.Action, current: str) -> Iterable[Candidate]:
     option = action.option_strings[-1]
     if action.choices is not None:
         return [(str(choice), "") for choice in action.choices]
@@ -132,11 +132,11 @@ def _values(tracer: Tracer, action: argparse.Action, current: str) -> Iterable[C
     if isinstance(declared, GroupBy):
         return _complete_list(((key.name, key.columns[0].help) for key in declared.keys), current)
     if isinstance(declared, NameSet):
-        return _complete_list(_names(declared), current)
+        return _complete_list(_list_names(declared), current)
     return []
 
 
-def _names(option: NameSet) -> Iterable[Candidate]:
+def _list_names(option: NameSet) -> Iterable[Candidate]:
     if option.encode != "syscalls":
         return [(name, "") for name in option.names]
     from pytracer.kernel.syscalls import all_names
@@ -154,39 +154,39 @@ def _complete_list(names: Iterable[Candidate], current: str) -> Iterator[Candida
     yield from ((head + name, text) for name, text in names if name not in list_parts)
 
 
-def _arguments(tracer: Tracer, current: str) -> Iterable[Candidate]:
+def _list_arguments(tracer: Tracer, current: str) -> Iterable[Candidate]:
     arguments = tracer.arguments
     if isinstance(arguments, (Targets, ProbeSpecArguments)):
-        return _targets(current)
+        return _list_targets(current)
     if isinstance(arguments, Injection):
-        return [(name, "") for name in _functions()]
+        return [(name, "") for name in _list_functions()]
     if arguments is not None and arguments.encode == "interfaces":
         return [(name, "") for name in sorted(os.listdir("/sys/class/net"))]  # noqa: PTH208
     return []
 
 
-def _targets(current: str) -> Iterator[Candidate]:
+def _list_targets(current: str) -> Iterator[Candidate]:
     kind, colon, _ = current.partition(":")
     if not colon:
         yield from ((f"{name}:", spelling.example) for name, spelling in SPELLINGS.items())
         if len(current) >= _LETTERS:
-            yield from ((name, "") for name in _functions())
+            yield from ((name, "") for name in _list_functions())
     elif kind in _FUNCTIONS:
-        yield from ((f"{kind}:{name}", "") for name in _functions())
+        yield from ((f"{kind}:{name}", "") for name in _list_functions())
     elif kind == "rt":
-        yield from ((f"rt:{name}", "") for name in _raw_tracepoints())
+        yield from ((f"rt:{name}", "") for name in _list_raw_tracepoints())
     elif kind == "t":
         yield from ((f"t:{name}", "") for name in _trace_events())
 
 
-def _functions() -> list[str]:
+def _list_functions() -> list[str]:
     from pytracer.kernel.btf import Btf
     from pytracer.kernel.btf_format import BtfKind
 
     return sorted(Btf.load().names(BtfKind.FUNC))
 
 
-def _raw_tracepoints() -> list[str]:
+def _list_raw_tracepoints() -> list[str]:
     from pytracer.kernel.btf import Btf
     from pytracer.kernel.btf_format import BtfKind
 
@@ -199,7 +199,7 @@ def _trace_events() -> list[str]:
 
     with contextlib.suppress(PytracerError):
         return tracefs.events()
-    existing = set(_raw_tracepoints())
+    existing = set(_list_raw_tracepoints())
     lines = (resources.files("pytracer.cli") / _EVENTS).read_text().splitlines()
     listed = (line.partition(":")[::2] for line in lines)
     # BTF does not name those of system calls: one class each serves them all.
@@ -211,50 +211,50 @@ def _trace_events() -> list[str]:
     ]
 
 
-def _pids() -> Iterator[Candidate]:
+def _list_pids() -> Iterator[Candidate]:
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):  # noqa: PTH208
-        yield str(pid), _comm(Path(f"/proc/{pid}/comm"))
+        yield str(pid), _read_comm(Path(f"/proc/{pid}/comm"))
 
 
-def _tids() -> Iterator[Candidate]:
+def _list_tids() -> Iterator[Candidate]:
     for task in Path("/proc").glob("[0-9]*/task/*"):
-        yield task.name, _comm(task / "comm")
+        yield task.name, _read_comm(task / "comm")
 
 
-def _comm(path: Path) -> str:
+def _read_comm(path: Path) -> str:
     with contextlib.suppress(OSError):
         return path.read_text(errors="replace").rstrip("\n")
     return ""
 
 
-def _comms() -> Iterator[Candidate]:
-    yield from ((name, "") for name in sorted({name for _, name in _pids()}))
+def _list_comms() -> Iterator[Candidate]:
+    yield from ((name, "") for name in sorted({name for _, name in _list_pids()}))
 
 
-def _users() -> Iterator[Candidate]:
+def _list_users() -> Iterator[Candidate]:
     import pwd
 
     yield from ((user.pw_name, str(user.pw_uid)) for user in pwd.getpwall())
 
 
-def _cgroups() -> Iterator[Candidate]:
+def _list_cgroups() -> Iterator[Candidate]:
     for folder, names, _ in os.walk(_CGROUPS):
         yield from ((os.path.join(folder, name), "") for name in names)  # noqa: PTH118
 
 
-def _network_namespaces() -> Iterator[Candidate]:
+def _list_network_namespaces() -> Iterator[Candidate]:
     with contextlib.suppress(OSError):
         yield from ((name, "") for name in sorted(os.listdir("/run/netns")))  # noqa: PTH208
-    yield from _pids()
+    yield from _list_pids()
 
 
 _NAMES: dict[str, Callable[[], Iterable[Candidate]]] = {
-    "--pid": _pids,
-    "--tid": _tids,
-    "--comm": _comms,
-    "--uid": _users,
-    "--cgroup": _cgroups,
-    "--netns": _network_namespaces,
-    "--mntns": _pids,
+    "--pid": _list_pids,
+    "--tid": _list_tids,
+    "--comm": _list_comms,
+    "--uid": _list_users,
+    "--cgroup": _list_cgroups,
+    "--netns": _list_network_namespaces,
+    "--mntns": _list_pids,
 }
 """Candidates for the values of options that name tasks."""

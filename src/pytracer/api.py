@@ -135,9 +135,9 @@ def open(
     declared_options = {option.name.replace("-", "_"): option for option in declared.options}
     for name, value in options.items():
         if name in declared_options:
-            exports[declared_options[name].name] = _own_value(declared_options[name], value)
+            exports[declared_options[name].name] = _convert_value(declared_options[name], value)
         elif name in _FILTERS and _FILTERS[name] in declared.filters:
-            filters[_FILTERS[name]] = _several(name, value)
+            filters[_FILTERS[name]] = _list_values(name, value)
         elif name in (*_COMMAND_LINE, "help"):
             raise UnknownOptionError(f"{name} is an option of the command line alone")
         else:
@@ -170,11 +170,11 @@ def open(
         max_rows=max_rows,
         max_probes=max_probes,
         buffer=buffer,
-        hooks=_by_hook(hook),
+        hooks=_parse_hooks(hook),
         headers=headers or "",
         spell=lambda name: name.replace("-", "_"),
     )
-    return Trace(request, RunningKernel, warn=warn, output=(_descriptor(stdout), _descriptor(stderr)))
+    return Trace(request, RunningKernel, warn=warn, output=(_fileno_of(stdout), _fileno_of(stderr)))
 
 
 def script(text: str, *parameters: str, unsafe: bool = False, **options: object) -> Trace:
@@ -196,18 +196,18 @@ def script(text: str, *parameters: str, unsafe: bool = False, **options: object)
     return open(SCRIPT, text, *parameters, unsafe=unsafe, **options)  # type: ignore[arg-type]
 
 
-def _by_hook(hook: Mapping[str, str] | None) -> Mapping[str, str]:
+def _parse_hooks(hook: Mapping[str, str] | None) -> Mapping[str, str]:
     """Return the alternatives to use; raise UsageError for text, as the command line takes it."""
     if hook is not None and not isinstance(hook, Mapping):
         raise UsageError(f"hook takes a dictionary, not {hook!r}", hint='as in hook={"syscall": "kprobe"}')
     return hook or {}
 
 
-def _descriptor(file: HasFileno | None) -> int | None:
+def _fileno_of(file: HasFileno | None) -> int | None:
     return file if file is None or isinstance(file, int) else file.fileno()
 
 
-def _own_value(option: Option, value: object) -> object:
+def _convert_value(option: Option, value: object) -> object:
     """Return an option's value as requests have it: a seccomp profile is read from its file."""
     if isinstance(option, SeccompProfile) and value is not None:
         from pytracer.seccomp import confinement
@@ -216,7 +216,7 @@ def _own_value(option: Option, value: object) -> object:
     return value
 
 
-def _several(name: str, value: object) -> list[FilterValue]:
+def _list_values(name: str, value: object) -> list[FilterValue]:
     """Return the values of a filter, of which there may be one or several."""
     if value is None:
         return []

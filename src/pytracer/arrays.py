@@ -26,7 +26,7 @@ else:
         """A proxy for the module, which imports it when an attribute is first read."""
 
         def __getattr__(self, name: str) -> Any:
-            value = getattr(_numpy(), name)
+            value = getattr(_import_numpy(), name)
             setattr(self, name, value)
             return value
 
@@ -36,13 +36,13 @@ else:
 
 def load() -> None:
     """Load it now."""
-    _numpy()
+    _import_numpy()
 
 
 _module: ModuleType | None = None
 
 
-def _numpy() -> ModuleType:
+def _import_numpy() -> ModuleType:
     global _module
     if _module is None:
         with signals_blocked(), without_blas_threads():  # its threads are to take none

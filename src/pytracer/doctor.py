@@ -79,21 +79,21 @@ def examine() -> Report:
     }
     results = tuple(feature_table.probe_all())
     checks = [
-        *_kernel(),
+        *_check_kernel(),
         *_describe_types(),
         *_describe_policies(),
-        *_mounts(mounted),
+        *_check_mounts(mounted),
         *_describe_compiler(),
-        *_python(),
+        *_check_python(),
         *_describe_leftovers(),
     ]
     return Report((*checks, _summarize(results)), results)
 
 
-def _kernel() -> Iterator[Check]:
+def _check_kernel() -> Iterator[Check]:
     system = os.uname()
     yield Check("kernel", "version", OK, f"Linux {system.release} ({system.version})")
-    problem = _no_bpf()
+    problem = _explain_no_bpf()
     text = f"{system.machine}: {problem}" if problem else system.machine
     yield Check("kernel", "architecture", FAIL if problem else OK, text)
     yield _describe_jit()
@@ -106,7 +106,7 @@ def _kernel() -> Iterator[Check]:
     yield Check("kernel", "PID namespace", {True: OK, False: WARN, None: UNKNOWN}[initial], texts[initial])
 
 
-def _no_bpf() -> str:
+def _explain_no_bpf() -> str:
     """Explain why bpf(2) cannot be called here; "" if it can."""
     try:
         bpf(Command.PROG_LOAD, b"")  # refused in any case: no type, no instructions
@@ -171,7 +171,7 @@ def _describe_policies() -> Iterator[Check]:
         if filtered
         else "",
     )
-    yield _lockdown(policy_state.lockdown)
+    yield _check_lockdown(policy_state.lockdown)
     modules = policy_state.lsms
     yield Check("policy", "security modules", OK if modules else UNKNOWN, ", ".join(modules or ()) or _HIDDEN)
     for name, number in policy_state.sysctls.items():
@@ -184,7 +184,7 @@ def _describe_policies() -> Iterator[Check]:
             yield Check("policy", name, UNKNOWN if number is None else OK, value_text)
 
 
-def _lockdown(state: str) -> Check:
+def _check_lockdown(state: str) -> Check:
     says = {
         "none": (OK, "none"),
         "integrity": (OK, "integrity: programs cannot write to user memory"),
@@ -209,7 +209,7 @@ def _explain_sysctl(name: str, number: int, sysctls: Mapping[str, int | None]) -
     return "without CAP_PERFMON, own processes only" if number == 2 else "no perf events without CAP_PERFMON"
 
 
-def _mounts(mounted: dict[str, bool]) -> Iterator[Check]:
+def _check_mounts(mounted: dict[str, bool]) -> Iterator[Check]:
     may = not policy.missing_capabilities(("CAP_SYS_ADMIN",))
     for name, is_mounted in mounted.items():
         path = tracefs.TRACING if name == "tracefs" else tracefs.DEBUG
@@ -227,7 +227,7 @@ def _describe_compiler() -> Iterator[Check]:
         yield Check("compiler", "BCC", OK, f"{toolchain.bcc_version(folder)} in {folder}")
     except ToolchainError as problem:
         yield Check("compiler", "BCC", FAIL, problem.message, problem.hint)
-    if (other := _other_bcc()) is not None:
+    if (other := _find_other_bcc()) is not None:
         text = f"{other} is PyPI's crystal-lattice library; it stands in nobody's way, but is of no use here"
         yield Check("compiler", "another bcc", WARN, text, "pip uninstall bcc")
     libbcc = find_library("libbcc.so.0")
@@ -251,7 +251,7 @@ def _describe_compiler() -> Iterator[Check]:
         yield Check("compiler", "LLVM", OK if match else UNKNOWN, text)
 
 
-def _python() -> Iterator[Check]:
+def _check_python() -> Iterator[Check]:
     yield Check("python", "python", OK, platform.python_version())
     for name in _PACKAGES:
         try:
@@ -264,10 +264,10 @@ def _python() -> Iterator[Check]:
     else:
         text = "not there: only system calls of Linux 5.17 and later have names"
         yield Check("python", "libseccomp", WARN, text, distro.install_command(_SECCOMP_PACKAGES))
-    yield _cache()
+    yield _check_cache()
 
 
-def _cache() -> Check:
+def _check_cache() -> Check:
     from pytracer.bpf.cache.directory import VARIABLE, cache_dir
 
     try:
@@ -328,7 +328,7 @@ def find_library(name: str) -> Path | None:
     return None
 
 
-def _other_bcc() -> Path | None:
+def _find_other_bcc() -> Path | None:
     """Return the folder of a package called bcc on Python's path that is not the compiler collection."""
     try:
         spec = importlib.util.find_spec("bcc")

@@ -53,7 +53,7 @@ def handle(number: int, handler: _Handler) -> _Handler:
 
 def ignored_by_caller(number: int) -> bool:
     """True for a signal that a command is started with ignored."""
-    return number in _ignored_by_caller() or (
+    return number in _list_ignored_signals() or (
         number not in _IGNORED_BY_PYTHON and signal.getsignal(number) == signal.SIG_IGN
     )
 
@@ -102,7 +102,7 @@ def require_descriptors(count: int) -> None:
 def restore() -> None:
     """Restore the caller's limits and signal dispositions, in a forked child."""
     signal.set_wakeup_fd(-1)
-    ignored = _ignored_by_caller()
+    ignored = _list_ignored_signals()
     for number in signal.valid_signals():
         handler = signal.getsignal(number)
         if number in ignored:
@@ -124,7 +124,7 @@ def blocked_by_caller() -> frozenset[int]:
     return frozenset(_unblocked)
 
 
-def _ignored_by_caller() -> set[int]:
+def _list_ignored_signals() -> set[int]:
     """Return the signals that the caller ignored although they are not ignored now, or by Python alone."""
     encoded = sys._xoptions.get(OPTION)
     mask = int(encoded, 16) if isinstance(encoded, str) else 0

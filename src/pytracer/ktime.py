@@ -17,16 +17,16 @@ _SECOND = 1_000_000_000
 
 def monotonic_ns() -> int:
     """Return bpf_ktime_get_ns(): the monotonic clock of the initial time namespace, in nanoseconds."""
-    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) - _offset("monotonic")
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) - _measure_offset("monotonic")
 
 
 def boottime_ns() -> int:
     """Return ktime_get_boottime_ns(): time since boot, suspended or not, in nanoseconds."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _offset("boottime")
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _measure_offset("boottime")
 
 
 @functools.cache
-def _offset(clock: str) -> int:
+def _measure_offset(clock: str) -> int:
     with contextlib.suppress(OSError):  # before Linux 5.6, or without CONFIG_TIME_NS
         for line in _OFFSETS.read_text().splitlines():
             name, seconds, nanoseconds = line.split()

@@ -56,7 +56,7 @@ def make_pack(
             text = texts[request.tracer]
             for plan, programs in _iter_plans(request, btf, kernel):
                 # Of macros that the C does not name, every value gives the same image.
-                named = [flag for flag in plan.cflags if re.search(rf"\b{_macro(flag)}\b", text)]
+                named = [flag for flag in plan.cflags if re.search(rf"\b{_macro_pattern(flag)}\b", text)]
                 shape = (text, *programs, "", *named)
                 if shape not in compiled:
                     compiled[shape] = _compile(plan, text, programs, kernel)
@@ -155,5 +155,5 @@ def _check_version(name: str, text: str) -> None:
         )
 
 
-def _macro(flag: str) -> str:
+def _macro_pattern(flag: str) -> str:
     return re.escape(flag.removeprefix("-D").partition("=")[0])

@@ -113,7 +113,7 @@ def _hash(self: Any) -> int:
     return hash(_values(self))
 
 
-def _fixed(self: Any, name: str, *_: object) -> None:
+def _refuse_assignment(self: Any, name: str, *_: object) -> None:
     raise AttributeError(f"{type(self).__name__} is a record: {name!r} cannot be changed")
 
 
@@ -122,6 +122,6 @@ _METHODS = {
     "__repr__": _repr,
     "__eq__": _eq,
     "__hash__": _hash,
-    "__setattr__": _fixed,
-    "__delattr__": _fixed,
+    "__setattr__": _refuse_assignment,
+    "__delattr__": _refuse_assignment,
 }

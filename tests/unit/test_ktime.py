@@ -15,9 +15,9 @@ DAY = 86_400_000_000_000  # nanoseconds
 
 @pytest.fixture(autouse=True)
 def _offsets_are_read_anew():
-    ktime._offset.cache_clear()
+    ktime._measure_offset.cache_clear()
     yield
-    ktime._offset.cache_clear()
+    ktime._measure_offset.cache_clear()
 
 
 def test_offsets_are_taken_off(monkeypatch, tmp_path):

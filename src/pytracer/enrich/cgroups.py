@@ -18,7 +18,7 @@ def cgroup_decoder(folders: Sequence[str] = (), budget: Budget | None = None) ->
     kernel does not look up ids, all cgroups are searched, within ``budget``.
     """
     # A path is kept: the cgroup may be gone when the summary is shown.
-    paths = {number: path for path, number in _named(folders)}
+    paths = {number: path for path, number in _iter_named(folders)}
 
     def decode(number: int) -> str:
         if number not in paths:
@@ -32,7 +32,7 @@ def cgroup_decoder(folders: Sequence[str] = (), budget: Budget | None = None) ->
     return decode
 
 
-def _named(folders: Iterable[str]) -> Iterator[tuple[str, int]]:
+def _iter_named(folders: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Return the paths and ids of these cgroups."""
     roots = cgroup2_roots() if folders else []
     for folder in map(Path, folders):

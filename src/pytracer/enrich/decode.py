@@ -26,7 +26,7 @@ def decode(
     The value ``absent`` means null. ``ends_at_nul``: the values are strings of the C, and what is behind the
     first NUL of each is left over from another.
     """
-    distinct, codes = _distinct(values)
+    distinct, codes = _find_distinct(values)
     if ends_at_nul:
         distinct = [value.partition(b"\0")[0] for value in distinct]
     names: dict[str, int] = {}
@@ -37,7 +37,7 @@ def decode(
     return Coded(tuple(names), codes)
 
 
-def _distinct(values: Array) -> tuple[list[Any], Array]:
+def _find_distinct(values: Array) -> tuple[list[Any], Array]:
     """Return the distinct values, and the index of each row's value, shape (n,)."""
     if values.dtype.kind in "SO":  # to sort strings takes many times as long as to hash them
         indexes: dict[bytes, int] = {}

@@ -23,7 +23,7 @@ def drop_reason_decoder(load: Callable[[], Btf] = Btf.load) -> Callable[[int], s
 
     def decode(number: int) -> str:
         if not cache:
-            cache.update(_reasons(load))
+            cache.update(_read_reasons(load))
         if number >> _SUBSYSTEM:
             return f"subsystem_{number >> _SUBSYSTEM}_reason_{number & 0xFFFF}"
         return cache.get(number) or f"reason_{number}"
@@ -42,6 +42,6 @@ def function_decoder() -> Callable[[int], str]:
     return decode
 
 
-def _reasons(load: Callable[[], Btf]) -> dict[int, str]:
+def _read_reasons(load: Callable[[], Btf]) -> dict[int, str]:
     named = enum_names(load, _ENUM).items()
     return {-1: ""} | {value: name.removeprefix(_PREFIX).removeprefix("SKB_") for value, name in named}

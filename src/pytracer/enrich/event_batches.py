@@ -20,7 +20,7 @@ from pytracer.model import Batch, Coded, Schema
 _STEP = 100_000_000  # ns: somebody has set the clock, or the machine was suspended
 
 
-def _epoch() -> int:
+def _measure_clock_offset() -> int:
     """Return the offset to add to CLOCK_MONOTONIC, the clock of records, for the time since the epoch, in
     ns."""
     return time.time_ns() - ktime.monotonic_ns()
@@ -40,12 +40,12 @@ class EventDecoder:
         self._decoders = decoders
         self._kind = "entry" if schema.is_listing else "event"
         self._computed = computed_columns or {}
-        self._epoch = _epoch()
+        self._epoch = _measure_clock_offset()
 
     def batch(self, records: Array) -> Batch:
         """Decode records of shape (n,)."""
         # It stays as it is while the clock is only steered, so that differences of times are exact.
-        if abs((epoch := _epoch()) - self._epoch) > _STEP:
+        if abs((epoch := _measure_clock_offset()) - self._epoch) > _STEP:
             self._epoch = epoch
         times = records["ns"].astype(np.int64) + self._epoch
         return Batch(tuple(self._columns), records, times, self._read, self._kind)

@@ -46,10 +46,11 @@ def shape_rows(
     keys."""
     computed_columns = computed_columns or {}
     if schema.is_histogram:
-        return _histograms(rows, schema, ranking, decoders, moment, computed_columns)
+        return _make_histograms(rows, schema, ranking, decoders, moment, computed_columns)
     rows = _rank(rows, schema, ranking, decoders, computed_columns)
     columns = {
-        column.name: _values(rows, schema, column, decoders, computed_columns) for column in schema.columns
+        column.name: _column_values(rows, schema, column, decoders, computed_columns)
+        for column in schema.columns
     }
     return Snapshot(moment.kind, moment.time, moment.seconds, columns)
 
@@ -67,7 +68,7 @@ def _rank(
         numerator, denominator = (rows.values[part].astype(np.float64) for part in column.ratio)
         values: Array = numerator / np.maximum(denominator, 1)
     else:
-        values = np.asarray(_values(rows, schema, column, decoders, computed_columns))
+        values = np.asarray(_column_values(rows, schema, column, decoders, computed_columns))
     order = np.argsort(values, kind="stable")
     if column in schema.counters or column.max or column.ratio:
         order = order[::-1]
@@ -75,7 +76,7 @@ def _rank(
     return Rows(rows.keys[order], rows.values[order])
 
 
-def _values(
+def _column_values(
     rows: Rows,
     schema: Schema,
     column: Column,
@@ -98,7 +99,7 @@ def _values(
     return mask_null(values, column.null)
 
 
-def _histograms(
+def _make_histograms(
     rows: Rows,
     schema: Schema,
     ranking: Ranking,
@@ -128,9 +129,9 @@ def _histograms(
             values[column.source] = gathered
     grouped = Rows(groups, values)
     named = [*schema.keys, *(column for column in schema.values if column.last)]
-    keys = {column.name: _values(grouped, schema, column, decoders, computed) for column in named}
+    keys = {column.name: _column_values(grouped, schema, column, decoders, computed) for column in named}
     further_columns = [column for column in schema.values if not column.last and column is not counter]
-    measures = {column.name: _values(grouped, schema, column, decoders) for column in further_columns}
+    measures = {column.name: _column_values(grouped, schema, column, decoders) for column in further_columns}
     assert isinstance(schema.output, Histogram)
     maxima = [values[column.source].tolist() for column in schema.maxima]
     maximum = maxima[0] if maxima else [_ANY] * len(counts)

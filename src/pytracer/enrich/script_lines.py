@@ -27,7 +27,9 @@ def format_lines(
             literal += piece
             continue
         kind = kinds[number]
-        columns.append(_column(reader, piece, kind, data[:, offset : offset + stored_size(kind)], literal))
+        columns.append(
+            _format_column(reader, piece, kind, data[:, offset : offset + stored_size(kind)], literal)
+        )
         literal = ""
         offset += stored_size(kind)
         number += 1
@@ -35,7 +37,9 @@ def format_lines(
     return list(map("".join, zip(*columns, strict=True)))
 
 
-def _column(reader: ValueReader, piece: Conversion, kind: Type, data: Array, literal: str) -> list[str]:
+def _format_column(
+    reader: ValueReader, piece: Conversion, kind: Type, data: Array, literal: str
+) -> list[str]:
     """Return the text of one conversion in each event, behind the literal text before it."""
     form = literal.replace("%", "%%")
     is_plain = isinstance(kind, IntType) and not kind.boolean and not piece.how

@@ -40,13 +40,13 @@ def show_map(
     """
     raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), WORD * script_map.key_words)
     if isinstance(script_map.value, AggregateType) and script_map.value.kind == "tseries":
-        return _series(
+        return _show_series(
             script_map, script_map.value, read_series(script_map.value, raw, words_of(values)), reader
         )
-    words = _words(script_map, values)
+    words = _aggregate_words(script_map, values)
     divisor = divisor or 1
     if script_map.has_buckets:
-        return _histograms(script_map, raw, words, reader, top, divisor)
+        return _show_histograms(script_map, raw, words, reader, top, divisor)
     entries = []
     for key, value in zip(raw, words, strict=True):
         decoded = None
@@ -62,10 +62,10 @@ def show_map(
     entries.sort(key=lambda entry: _rank(script_map, entry))
     if top:
         entries = entries[-top:]
-    return _values(script_map, entries, divisor)
+    return _show_values(script_map, entries, divisor)
 
 
-def _words(script_map: ScriptMap, values: Array) -> Array:
+def _aggregate_words(script_map: ScriptMap, values: Array) -> Array:
     """Return the words of each value, aggregated over the CPUs, shape (n, words)."""
     shape = (len(values), -1, script_map.value_words)
     words = (
@@ -91,79 +91,79 @@ def _words(script_map: ScriptMap, values: Array) -> Array:
 
 def _rank(script_map: ScriptMap, entry: _Entry) -> Any:
     if isinstance(script_map.value, (AggregateType, IntType)):
-        return _number(script_map, entry), _key_rank(entry.key)
-    return _key_rank(entry.key)
+        return _entry_number(script_map, entry), _rank_key(entry.key)
+    return _rank_key(entry.key)
 
 
-def _key_rank(key: Sequence[DecodedValue]) -> list[tuple[int, str]]:
+def _rank_key(key: Sequence[DecodedValue]) -> list[tuple[int, str]]:
     return [(part.data if isinstance(part.data, int) else 0, part.text) for part in key]
 
 
-def _signed(word: int) -> int:
+def _to_signed(word: int) -> int:
     return word - (1 << 64) if word >> 63 else word
 
 
-def _number(script_map: ScriptMap, entry: _Entry) -> int:
+def _entry_number(script_map: ScriptMap, entry: _Entry) -> int:
     value = script_map.value
     if isinstance(value, AggregateType) and value.kind in ("avg", "stats"):
-        return _average(value, entry.value)
+        return _compute_average(value, entry.value)
     is_signed = value.signed if isinstance(value, (AggregateType, IntType)) else False
-    return _signed(entry.value[0]) if is_signed else entry.value[0]
+    return _to_signed(entry.value[0]) if is_signed else entry.value[0]
 
 
-def _average(kind: AggregateType, words: Sequence[int]) -> int:
+def _compute_average(kind: AggregateType, words: Sequence[int]) -> int:
     total, count = words
     if not count:
         return 0
     if not kind.signed:
         return total // count
-    number = _signed(total)
+    number = _to_signed(total)
     return -(-number // count) if number < 0 else number // count
 
 
-def _values(script_map: ScriptMap, entries: Iterable[_Entry], divisor: int) -> ScriptOutput:
+def _show_values(script_map: ScriptMap, entries: Iterable[_Entry], divisor: int) -> ScriptOutput:
     lines, data = list[str](), dict[str, Any]()
     is_stats = isinstance(script_map.value, AggregateType) and script_map.value.kind in ("avg", "stats")
     kind = "stats" if is_stats else "map"
     last_data: Any = None
     for entry in entries:
-        decoded = _value(script_map, entry, divisor)
-        lines.append(f"{script_map.name}{_key_text(entry.key)}: {decoded.text}\n")
+        decoded = _show_value(script_map, entry, divisor)
+        lines.append(f"{script_map.name}{_format_key(entry.key)}: {decoded.text}\n")
         last_data = decoded.data
         if script_map.keys:
             data[",".join(str(part.data) for part in entry.key)] = decoded.data
     return ScriptOutput(kind, {script_map.name: data if script_map.keys else last_data}, "".join(lines))
 
 
-def _value(script_map: ScriptMap, entry: _Entry, divisor: int) -> DecodedValue:
+def _show_value(script_map: ScriptMap, entry: _Entry, divisor: int) -> DecodedValue:
     if entry.shown is not None and not isinstance(script_map.value, IntType):
         return entry.shown
     if isinstance(script_map.value, IntType) and (script_map.value.boolean or script_map.value.enum):
         assert entry.shown is not None
         return entry.shown
-    number = _divided(_number(script_map, entry), divisor)
+    number = _divide(_entry_number(script_map, entry), divisor)
     if isinstance(script_map.value, AggregateType) and script_map.value.kind == "stats":
         total, count = entry.value
-        total = _signed(total) if script_map.value.signed else total
-        data = {"count": count, "average": _average(script_map.value, entry.value), "total": total}
+        total = _to_signed(total) if script_map.value.signed else total
+        data = {"count": count, "average": _compute_average(script_map.value, entry.value), "total": total}
         return DecodedValue(
             data, "{ " + ", ".join(f".{name} = {value}" for name, value in data.items()) + " }"
         )
     return DecodedValue(number, str(number))
 
 
-def _divided(number: int, divisor: int) -> int:
+def _divide(number: int, divisor: int) -> int:
     return number // divisor if number >= 0 else -(-number // divisor)
 
 
-def _key_text(key: Sequence[DecodedValue]) -> str:
+def _format_key(key: Sequence[DecodedValue]) -> str:
     return f"[{', '.join(part.text for part in key)}]" if key else ""
 
 
 # Histograms
 
 
-def _histograms(
+def _show_histograms(
     script_map: ScriptMap, keys: Array, words: Array, reader: ValueReader, top: int, divisor: int
 ) -> ScriptOutput:
     assert isinstance(script_map.value, AggregateType)
@@ -173,34 +173,36 @@ def _histograms(
         bucket = int.from_bytes(data[-WORD:], "little")
         buckets_by_key.setdefault(data[:-WORD], {})[bucket] = value
     histograms = [(reader.read_parts(script_map.keys, raw), counts) for raw, counts in buckets_by_key.items()]
-    order = sorted(histograms, key=lambda item: (sum(item[1].values()), _key_rank(item[0])))
+    order = sorted(histograms, key=lambda item: (sum(item[1].values()), _rank_key(item[0])))
     if top:
         order = order[-top:]
     text, data_of, last_rows = list[str](), dict[str, Any](), list[Any]()
     for parts, counts in order:
-        rows = list(_rows(script_map.value, counts))
-        text.append(f"{script_map.name}{_key_text(parts)}:\n")
-        text.append(_bars(rows, divisor) + "\n")
-        last_rows = [_json_row(low, high, count) for low, high, count in rows]
+        rows = list(_iter_buckets(script_map.value, counts))
+        text.append(f"{script_map.name}{_format_key(parts)}:\n")
+        text.append(_format_bars(rows, divisor) + "\n")
+        last_rows = [_make_json_row(low, high, count) for low, high, count in rows]
         if script_map.keys:
             data_of[",".join(str(part.data) for part in parts)] = last_rows
     return ScriptOutput("hist", {script_map.name: data_of if script_map.keys else last_rows}, "".join(text))
 
 
-def _series(
+def _show_series(
     script_map: ScriptMap, kind: AggregateType, series: Mapping[bytes, Series], reader: ValueReader
 ) -> ScriptOutput:
     text, data, last = list[str](), dict[str, Any](), list[Any]()
     decoded = [(reader.read_parts(script_map.keys, raw), histogram) for raw, histogram in series.items()]
-    for parts, histogram in sorted(decoded, key=lambda item: _key_rank(item[0])):
-        text.append(f"{script_map.name}{_key_text(parts)}:\n{chart(kind, histogram)}\n")
+    for parts, histogram in sorted(decoded, key=lambda item: _rank_key(item[0])):
+        text.append(f"{script_map.name}{_format_key(parts)}:\n{chart(kind, histogram)}\n")
         last = as_json(kind, histogram)
         if script_map.keys:
             data[",".join(str(part.data) for part in parts)] = last
     return ScriptOutput("tseries", {script_map.name: data if script_map.keys else last}, "".join(text))
 
 
-def _rows(kind: AggregateType, counts: dict[int, int]) -> Iterable[tuple[int | None, int | None, int]]:
+def _iter_buckets(
+    kind: AggregateType, counts: dict[int, int]
+) -> Iterable[tuple[int | None, int | None, int]]:
     """Yield the lower bound, the upper bound (exclusive) and the count of each bucket.
 
     Empty buckets before the first and after the last count are left out.
@@ -233,15 +235,15 @@ def bucket_bounds(kind: AggregateType, bucket: int) -> tuple[int | None, int | N
 
 def _label(low: int | None, high: int | None) -> str:
     if low is None:
-        return f"(..., {_suffixed(high or 0)})"
+        return f"(..., {_format_suffixed(high or 0)})"
     if high is None:
-        return f"[{_suffixed(low)}, ...)"
+        return f"[{_format_suffixed(low)}, ...)"
     if high == low + 1:
         return f"[{low}]"
-    return f"[{_suffixed(low)}, {_suffixed(high)})"
+    return f"[{_format_suffixed(low)}, {_format_suffixed(high)})"
 
 
-def _suffixed(number: int) -> str:
+def _format_suffixed(number: int) -> str:
     decade = 0
     while number and decade < len(_SUFFIXES) - 1 and number % 1024 == 0:
         number //= 1024
@@ -249,7 +251,7 @@ def _suffixed(number: int) -> str:
     return f"{number}{_SUFFIXES[decade]}"
 
 
-def _bars(rows: Sequence[tuple[int | None, int | None, int]], divisor: int) -> str:
+def _format_bars(rows: Sequence[tuple[int | None, int | None, int]], divisor: int) -> str:
     peak = max((count for *_, count in rows), default=1) or 1
     return "".join(
         f"{_label(low, high):<16}{count // divisor:>8} |{'@' * (_WIDTH * count // peak):<{_WIDTH}}|\n"
@@ -257,7 +259,7 @@ def _bars(rows: Sequence[tuple[int | None, int | None, int]], divisor: int) -> s
     )
 
 
-def _json_row(low: int | None, high: int | None, count: int) -> dict[str, int]:
+def _make_json_row(low: int | None, high: int | None, count: int) -> dict[str, int]:
     row = {}
     if low is not None:
         row["min"] = low

@@ -87,10 +87,10 @@ def chart(kind: AggregateType, series: Series) -> str:
 
 def as_json(kind: AggregateType, series: Series) -> list[dict[str, Any]]:
     """Return a series as JSON values: its intervals that have a value."""
-    return list(_intervals(kind, series))
+    return list(_iter_intervals(kind, series))
 
 
-def _intervals(kind: AggregateType, series: Series) -> Iterable[dict[str, Any]]:
+def _iter_intervals(kind: AggregateType, series: Series) -> Iterable[dict[str, Any]]:
     for epoch, value in series.values.items():
         moment, remainder = divmod(epoch * kind.parameters[0], 10**9)
         start = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))

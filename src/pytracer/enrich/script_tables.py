@@ -36,26 +36,26 @@ def tabulate(script_map: ScriptMap, output: ScriptOutput, seconds: float) -> Map
     entries = dict(data) if script_map.keys else {"": data}
     kind = script_map.value.kind if isinstance(script_map.value, AggregateType) else ""
     if kind == "hist":
-        return _histograms(script_map, entries, seconds)
+        return _make_histograms(script_map, entries, seconds)
     if output.kind in ("hist", "tseries"):
-        rows = [(key, _span(bucket), bucket) for key, buckets in entries.items() for bucket in buckets]
+        rows = [(key, _format_span(bucket), bucket) for key, buckets in entries.items() for bucket in buckets]
         columns = {"key": [key for key, *_ in rows], "bucket": [span for _, span, _ in rows]}
         counts = [bucket.get("count", bucket.get("value")) for *_, bucket in rows]
-        return _table(script_map, columns, {"count": counts}, seconds)
+        return _make_table(script_map, columns, {"count": counts}, seconds)
     columns = {"key": list(entries)}
     if any(isinstance(value, dict) for value in entries.values()) and kind in ("stats", "avg"):
         names = list(next(iter(entries.values())))
         values = {name: [value[name] for value in entries.values()] for name in names}
-        return _table(script_map, columns, values, seconds)
-    return _table(script_map, columns, {"value": list(entries.values())}, seconds)
+        return _make_table(script_map, columns, values, seconds)
+    return _make_table(script_map, columns, {"value": list(entries.values())}, seconds)
 
 
-def _span(bucket: dict[str, Any]) -> str:
+def _format_span(bucket: dict[str, Any]) -> str:
     low, high = bucket.get("min", ""), bucket.get("max", "")
     return f"{low}..{high}" if "min" in bucket or "max" in bucket else str(bucket.get("interval_start", ""))
 
 
-def _keys(script_map: ScriptMap, texts: list[str]) -> tuple[tuple[Column, ...], dict[str, Any]]:
+def _split_keys(script_map: ScriptMap, texts: list[str]) -> tuple[tuple[Column, ...], dict[str, Any]]:
     """Return the columns of keys, and their values: none for a map with one value."""
     if not script_map.keys:
         return (), {}
@@ -65,11 +65,11 @@ def _keys(script_map: ScriptMap, texts: list[str]) -> tuple[tuple[Column, ...], 
     return (_KEY,), {"key": [" ".join(text.split()) for text in texts]}
 
 
-def _table(
+def _make_table(
     script_map: ScriptMap, named: dict[str, list[str]], values: dict[str, list[Any]], seconds: float
 ) -> MapTable:
     """Return a table, the greatest first."""
-    keys, columns = _keys(script_map, named["key"])
+    keys, columns = _split_keys(script_map, named["key"])
     if "bucket" in named:
         keys += (Column("bucket", "values from, to", decode="text"),)
         columns["bucket"] = named["bucket"]
@@ -93,8 +93,8 @@ def _table(
     return MapTable("row", time.time(), seconds, selected, schema)
 
 
-def _histograms(script_map: ScriptMap, entries: dict[str, Any], seconds: float) -> MapHistograms:
-    keys, columns = _keys(script_map, list(entries))
+def _make_histograms(script_map: ScriptMap, entries: dict[str, Any], seconds: float) -> MapHistograms:
+    keys, columns = _split_keys(script_map, list(entries))
     counts = np.zeros((len(entries), POWERS), dtype=np.uint64)
     for row, buckets in enumerate(entries.values()):
         for bucket in buckets:

@@ -75,7 +75,7 @@ class ValueReader:
         self.symbols = ScriptSymbols()
         self._cgroup: Callable[[int], str] | None = None
         self._names: dict[str, Callable[[int, str], str]] = {
-            "username": lambda value, _: _user(value),
+            "username": lambda value, _: _user_name(value),
             "probe": lambda value, _: self._target(value)[0],
             "signal_name": lambda value, _: _signal(value),
             "strerror": lambda value, _: os.strerror(value & 0x7FFFFFFF),
@@ -105,7 +105,7 @@ class ValueReader:
                 return self._string(data[offset : offset + kind.capacity])
             case BufferType():
                 length = min(_WORD.unpack_from(data, offset)[0], kind.capacity)
-                text = _escaped(data[offset + WORD : offset + WORD + length])
+                text = _escape(data[offset + WORD : offset + WORD + length])
                 return DecodedValue(text, text)
             case TupleType():
                 parts = [self.read(item, data, offset + kind.offset(n)) for n, item in enumerate(kind.items)]
@@ -253,12 +253,12 @@ def quote_for_shell(text: str) -> str:
     return text if _WORDS.fullmatch(text) else shlex.quote(text)
 
 
-def _escaped(data: bytes) -> str:
+def _escape(data: bytes) -> str:
     signs = (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data)
     return "".join("\\\\" if sign == "\\" else sign for sign in signs)
 
 
-def _user(number: int) -> str:
+def _user_name(number: int) -> str:
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

@@ -157,7 +157,7 @@ def _insert_caller(stack: Array, caller: int = 0) -> Array:
     return np.insert(stack, 1, np.uint64(caller))
 
 
-def _named_as(rows: Array, prefix: str) -> Array:
+def _rename_members(rows: Array, prefix: str) -> Array:
     """Return the members of a second stack, which have a prefix, under the names of the first one's."""
     if not prefix:
         return rows
@@ -183,7 +183,7 @@ def shape_stacks(
         if column.source.endswith("kernel_stack"):
             parts.append(names.of_kernel(values))
         elif column.source.endswith("user_stack"):
-            parts.append(names.of_user(_named_as(rows.keys, column.source.removesuffix("user_stack"))))
+            parts.append(names.of_user(_rename_members(rows.keys, column.source.removesuffix("user_stack"))))
         elif column.is_text:
             parts.append(decode(decoders[column.decode], values, column.null).tolist())
         else:

@@ -26,7 +26,7 @@ def bytecode(info: ProgramInfo, name: str, names: ReferenceFormatter) -> SideByS
         )
         for instruction in listing(info.xlated, names)
     ]
-    return SideBySide(name, _pairs(code, info.lines, [line.insn for line in info.lines]))
+    return SideBySide(name, _group_by_line(code, info.lines, [line.insn for line in info.lines]))
 
 
 def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple[SideBySide, str]:
@@ -47,10 +47,12 @@ def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple
     located_lines = sorted(
         (line for line in info.lines if line.address and begin), key=lambda line: line.address
     )
-    return SideBySide(name, _pairs(code, located_lines, [line.address for line in located_lines])), hint
+    return SideBySide(
+        name, _group_by_line(code, located_lines, [line.address for line in located_lines])
+    ), hint
 
 
-def _pairs(
+def _group_by_line(
     code: Iterable[tuple[int, CodeLine]], lines: Sequence[SourceLine], starts: Sequence[int]
 ) -> tuple[Pair, ...]:
     """Group instructions, in order, by their line of C."""

@@ -30,7 +30,7 @@ def try_programs(source: str, text: str) -> list[RefusedProgram]:
     Raises compile errors that are not about one program."""
     require_capabilities(TRACING, "pytracer explain")
     program_types = {name: kind for name, kind in functions(text) if kind in _KINDS}
-    outcome = run_in_child(lambda: _answer(source, text, program_types))
+    outcome = run_in_child(lambda: _run_child(source, text, program_types))
     if outcome.data:
         kind, payload = json.loads(outcome.data)
         if kind == "error":
@@ -42,7 +42,7 @@ def try_programs(source: str, text: str) -> list[RefusedProgram]:
     ]
 
 
-def _answer(source: str, text: str, program_types: Mapping[str, str]) -> bytes:
+def _run_child(source: str, text: str, program_types: Mapping[str, str]) -> bytes:
     """Run the child's side."""
     answer: tuple[str, object]
     try:

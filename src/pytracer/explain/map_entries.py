@@ -47,7 +47,7 @@ def entries_of(table: Map, max_columns: Collection[str] = ()) -> MapEntries:
         is_used = raw_values.any(axis=1)
         keys, values = keys[is_used], values[is_used]
     first = tuple(
-        (_text(key), _text(_merge_cpus(value, max_columns) if table.is_per_cpu else value))
+        (_format_value(key), _format_value(_merge_cpus(value, max_columns) if table.is_per_cpu else value))
         for key, value in zip(keys[:SHOWN], values[:SHOWN], strict=True)
     )
     return MapEntries(len(keys), first)
@@ -69,21 +69,23 @@ def _merge_cpus(values: Any, max_columns: Collection[str]) -> Any:
     return merged
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """Format a key or a value: numbers, structs by member, arrays of bytes as text."""
     names = value.dtype.names
     if names is not None:
-        return ", ".join(f"{name}={_text(value[name])}" for name in names if not name.startswith("__pad"))
+        return ", ".join(
+            f"{name}={_format_value(value[name])}" for name in names if not name.startswith("__pad")
+        )
     if value.dtype.kind == "S" or (value.ndim and value.dtype.itemsize == 1):
         data = value.tobytes().partition(b"\0")[0]
         return repr(from_bytes(data))
     if value.ndim:
-        return "[" + ", ".join(_several(value)) + "]"
+        return "[" + ", ".join(_format_list(value)) + "]"
     return str(value)
 
 
-def _several(values: Any) -> Iterator[str]:
+def _format_list(values: Any) -> Iterator[str]:
     for value in values.ravel()[:SHOWN]:
-        yield f"{{{_text(value)}}}" if value.dtype.names else _text(value)
+        yield f"{{{_format_value(value)}}}" if value.dtype.names else _format_value(value)
     if values.size > SHOWN:
         yield "..."

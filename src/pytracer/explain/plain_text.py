@@ -15,21 +15,21 @@ _PLACE = 34  # columns for the place of a line of C
 
 def render(page: Page, stage: str = "") -> Iterator[str]:
     """Yield the lines of the page, or of the stage of that name: harmless to a terminal."""
-    for line in _page(page, stage):
+    for line in _render_page(page, stage):
         yield harmless(line.rstrip())
 
 
-def _page(page: Page, stage: str) -> Iterator[str]:
+def _render_page(page: Page, stage: str) -> Iterator[str]:
     if not stage:
         yield page.title
         yield f"    {page.command}"
         yield from (f"    {name}: {value}" for name, value in page.facts)
     for page_stage in page.stages:
         if stage in ("", page_stage.name):
-            yield from _stage(page_stage, is_only=bool(stage))
+            yield from _render_stage(page_stage, is_only=bool(stage))
 
 
-def _stage(stage: PageStage, *, is_only: bool) -> Iterator[str]:
+def _render_stage(stage: PageStage, *, is_only: bool) -> Iterator[str]:
     """Render one stage; ``is_only``: with all folded blocks, otherwise long ones are replaced by their
     titles."""
     if not is_only:
@@ -42,14 +42,14 @@ def _stage(stage: PageStage, *, is_only: bool) -> Iterator[str]:
         yield from (f"  {name:<{width}}  {value}" for name, value in stage.facts)
     for block in stage.blocks:
         yield ""
-        lines = list(_block(block))
+        lines = list(_render_block(block))
         if is_only or not isinstance(block, Fold) or block.opened or len(lines) <= _LONG:
             yield from lines
         else:
             yield f"{lines[0]}: {len(lines) - 1} lines, which --stage {stage.name} shows"
 
 
-def _block(block: Block) -> Iterator[str]:
+def _render_block(block: Block) -> Iterator[str]:
     match block:
         case Paragraph():
             label = f"{block.label}: " if block.label else ""
@@ -57,20 +57,20 @@ def _block(block: Block) -> Iterator[str]:
         case Raw():
             yield from block.text.splitlines()
         case Grid():
-            yield from _grid(block)
+            yield from _render_grid(block)
         case SourceBlock():
-            yield from _source(block)
+            yield from _render_source(block)
         case SideBySide():
-            yield from _side_by_side(block)
+            yield from _render_side_by_side(block)
         case Fold():
             yield f"-- {block.title}"
             for number, inner in enumerate(block.blocks):
                 if number:
                     yield ""
-                yield from _block(inner)
+                yield from _render_block(inner)
 
 
-def _grid(grid: Grid) -> Iterator[str]:
+def _render_grid(grid: Grid) -> Iterator[str]:
     rows = [grid.columns, *grid.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(grid.columns))]
     for number, row in enumerate(rows):
@@ -78,7 +78,7 @@ def _grid(grid: Grid) -> Iterator[str]:
         yield f"{mark} " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
 
 
-def _source(source: SourceBlock) -> Iterator[str]:
+def _render_source(source: SourceBlock) -> Iterator[str]:
     by_line = dict(source.made)
     yield f"{source.file}:"
     for number, line in enumerate(source.lines, source.first):
@@ -87,7 +87,7 @@ def _source(source: SourceBlock) -> Iterator[str]:
         yield f"{mark}{count} {number:>4}  {line.expandtabs(4)}"
 
 
-def _side_by_side(listing: SideBySide) -> Iterator[str]:
+def _render_side_by_side(listing: SideBySide) -> Iterator[str]:
     for pair in listing.pairs:
         location = f"{pair.file}:{pair.line}" if pair.file else "no line of C"
         yield f"{location:<{_PLACE}} {pair.text}"

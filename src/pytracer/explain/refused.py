@@ -49,15 +49,15 @@ def stage_of(refused_program: RefusedProgram, text: str) -> PageStage:
     if refused_program.passed:
         return PageStage("refusal", title, "This kernel takes it.", ())
     reason, location = (
-        _compilers(refused_program.log, refused_program.program, text)
+        _parse_compiler_log(refused_program.log, refused_program.program, text)
         if refused_program.compiler
-        else _verifiers(refused_program.log, refused_program.program, text)
+        else _parse_verifier_log(refused_program.log, refused_program.program, text)
     )
     component = "The compiler" if refused_program.compiler else "The verifier"
     blocks = list[Block]()
     if location is not None:
         file, number = location
-        blocks.append(_around(file, number, text))
+        blocks.append(_make_excerpt(file, number, text))
     verdict = explain_message(reason)
     if verdict is None:
         blocks.append(Paragraph("What these words mean has not been put down here yet."))
@@ -75,7 +75,7 @@ def stage_of(refused_program: RefusedProgram, text: str) -> PageStage:
     return PageStage("refusal", title, f"{component} refused it: {reason}", tuple(blocks))
 
 
-def _verifiers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
+def _parse_verifier_log(log: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
     refusal = summarise(log)
     position = re.match(r"(?P<file>[^\s:]+):(?P<line>\d+)(?:: |$)", refusal.source)
     lines_by_file = split_by_file(text)
@@ -83,9 +83,9 @@ def _verifiers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] 
         return refusal.reason, (position["file"], int(position["line"]))
     # Older kernels log the text of the line without its place.
     matching = list(
-        _places(lines_by_file, lambda line: bool(line.strip()) and line.strip() == refusal.source)
+        _find_lines(lines_by_file, lambda line: bool(line.strip()) and line.strip() == refusal.source)
     )
-    begin = next(_places(lines_by_file, _definition(program)), None)
+    begin = next(_find_lines(lines_by_file, _match_definition(program)), None)
     if begin is not None and len(matching) > 1:  # one that is within the function
         lines = lines_by_file[begin[0]]
         end = next((n for n, line in lines.items() if n > begin[1] and line == "}"), begin[1])
@@ -95,22 +95,22 @@ def _verifiers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] 
     return refusal.reason, matching[0] if len(matching) == 1 else None
 
 
-def _compilers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
+def _parse_compiler_log(log: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
     for line in log.splitlines():
         if match := _COMPILER.match(line.strip()):
             if match["file"] and int(match["line"]):
                 return match["text"], (match["file"], int(match["line"]))
             # LLVM does not name the line: use the one at which the function begins.
-            return match["text"], next(_places(split_by_file(text), _definition(program)), None)
+            return match["text"], next(_find_lines(split_by_file(text), _match_definition(program)), None)
     return log.strip().splitlines()[-1] if log.strip() else "it ended without a word", None
 
 
-def _definition(program: str) -> Callable[[str], object]:
+def _match_definition(program: str) -> Callable[[str], object]:
     """Return a predicate for the line at which the function of that name begins."""
     return re.compile(rf"\w[\w\s*]*\b{re.escape(program)}\s*\(").match
 
 
-def _places(
+def _find_lines(
     lines_by_file: Mapping[str, Mapping[int, str]], accepts: Callable[[str], object]
 ) -> Iterator[tuple[str, int]]:
     """Yield (file, number) of the ``accepts`` lines."""
@@ -120,7 +120,7 @@ def _places(
                 yield file, number
 
 
-def _around(file: str, number: int, text: str) -> SourceBlock:
+def _make_excerpt(file: str, number: int, text: str) -> SourceBlock:
     lines = split_by_file(text).get(file, {})
     first, last = max(1, number - _AROUND), min(max(lines, default=number), number + _AROUND)
     excerpt = tuple(lines.get(line, "") for line in range(first, last + 1))

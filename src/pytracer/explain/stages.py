@@ -27,7 +27,7 @@ def page_of(observation: Observation, words: Sequence[str]) -> Page:
     """Make the page of ``pytracer WORDS``."""
     symbols = KernelSymbols()
     names = KernelReferenceFormatter({table.info.id: table.name for table in observation.tables}, symbols)
-    titles = dict(zip(observation.programs, _titles(observation.programs), strict=True))
+    titles = dict(zip(observation.programs, _make_titles(observation.programs), strict=True))
     code = {
         watched: listings.bytecode(watched.info, titles[watched], names) for watched in observation.programs
     }
@@ -40,19 +40,19 @@ def page_of(observation: Observation, words: Sequence[str]) -> Page:
     )
     tracer = observation.plan.request.tracer
     stages = (
-        _c(observation.plan, list(code.values())),
+        _make_c_stage(observation.plan, list(code.values())),
         plan_stage(observation.plan, observation.alternatives),
-        _bytecode(code),
-        _verifier(observation, titles),
-        _native(observation, titles, symbols),
-        _maps(observation.tables),
-        _attachment(observation),
-        _cost(observation, titles),
+        _make_bytecode_stage(code),
+        _make_verifier_stage(observation, titles),
+        _make_native_stage(observation, titles, symbols),
+        _make_maps_stage(observation.tables),
+        _make_attachment_stage(observation),
+        _make_cost_stage(observation, titles),
     )
     return Page(f"{tracer.name}: {tracer.summary}", f"pytracer {shlex.join(words)}", facts, stages)
 
 
-def _titles(programs: Sequence[WatchedProgram]) -> Iterator[str]:
+def _make_titles(programs: Sequence[WatchedProgram]) -> Iterator[str]:
     """Yield a unique title for each program."""
     used_titles = dict[str, int]()
     for watched in programs:
@@ -61,7 +61,7 @@ def _titles(programs: Sequence[WatchedProgram]) -> Iterator[str]:
         yield name if used_titles[name] == 1 else f"{name} ({used_titles[name]})"
 
 
-def _c(plan: Plan, code: Sequence[SideBySide]) -> PageStage:
+def _make_c_stage(plan: Plan, code: Sequence[SideBySide]) -> PageStage:
     lead = (
         "The C that BCC gets, as one text; it adds map types and helpers of its own. A number before a "
         "line is "
@@ -89,7 +89,12 @@ def plan_stage(
     blocks = list[Block]()
     for hook, description, reports in alternatives:
         rows = tuple(
-            (alternative.name, _verdict(alternative), alternative.reason, _few(alternative.probes))
+            (
+                alternative.name,
+                _format_verdict(alternative),
+                alternative.reason,
+                _format_few(alternative.probes),
+            )
             for alternative in reports
         )
         chosen_rows = frozenset(number for number, alternative in enumerate(reports) if alternative.is_chosen)
@@ -105,20 +110,20 @@ def plan_stage(
     return PageStage("plan", "The plan", lead, (*blocks, Raw("\n".join(further_lines))))
 
 
-def _verdict(alternative: AlternativeReport) -> str:
+def _format_verdict(alternative: AlternativeReport) -> str:
     if alternative.is_chosen:
         return "taken"
     return "granted" if alternative.is_supported else "not granted"
 
 
-def _few(names: Sequence[str]) -> str:
+def _format_few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _bytecode(code: dict[WatchedProgram, SideBySide]) -> PageStage:
+def _make_bytecode_stage(code: dict[WatchedProgram, SideBySide]) -> PageStage:
     blocks = list[Block]()
     for watched, listing in code.items():
-        count = f"{listing.name}: {watched.info.xlated_size // 8} instructions, {_type(watched)}"
+        count = f"{listing.name}: {watched.info.xlated_size // 8} instructions, {_type_name(watched)}"
         inner: tuple[Block, ...] = (listing,)
         if watched.copies > 1:
             inner = (Paragraph(_COPIES.format(watched.copies)), listing)
@@ -131,11 +136,11 @@ def _bytecode(code: dict[WatchedProgram, SideBySide]) -> PageStage:
     return PageStage("bytecode", "The bytecode", lead, tuple(blocks))
 
 
-def _type(watched: WatchedProgram) -> str:
+def _type_name(watched: WatchedProgram) -> str:
     return PROGRAM_NAMES.get(watched.info.type, f"type {watched.info.type}")
 
 
-def _verifier(observation: Observation, titles: dict[WatchedProgram, str]) -> PageStage:
+def _make_verifier_stage(observation: Observation, titles: dict[WatchedProgram, str]) -> PageStage:
     columns = ("program", "instructions", "looked at", "states kept", "at a time", "stack", "time")
     rows, folds = list[tuple[str, ...]](), list[Block]()
     for watched in observation.programs:
@@ -156,10 +161,16 @@ def _verifier(observation: Observation, titles: dict[WatchedProgram, str]) -> Pa
 def _work(stats: VerifierStats) -> tuple[str, ...]:
     stack = "-" if stats.stack is None else f"{'+'.join(map(str, stats.stack))} bytes"
     time = "-" if stats.time is None else f"{stats.time} us"
-    return (_number(stats.processed), _number(stats.total), _number(stats.peak), stack, time)
+    return (
+        _format_number(stats.processed),
+        _format_number(stats.total),
+        _format_number(stats.peak),
+        stack,
+        time,
+    )
 
 
-def _number(value: int | None) -> str:
+def _format_number(value: int | None) -> str:
     return "-" if value is None else str(value)
 
 
@@ -172,7 +183,9 @@ def _shorten(log: str) -> str:
     return f"{begin}\n\n... {left} characters are left out here ...\n\n{end}"
 
 
-def _native(observation: Observation, titles: dict[WatchedProgram, str], symbols: KernelSymbols) -> PageStage:
+def _make_native_stage(
+    observation: Observation, titles: dict[WatchedProgram, str], symbols: KernelSymbols
+) -> PageStage:
     def name_of(address: int) -> str:
         return symbols.names(np.array([address], np.uint64))[0]
 
@@ -193,7 +206,7 @@ def _native(observation: Observation, titles: dict[WatchedProgram, str], symbols
     return PageStage("native", "The native code", lead, (*notes, *blocks))
 
 
-def _maps(tables: Sequence[WatchedMap]) -> PageStage:
+def _make_maps_stage(tables: Sequence[WatchedMap]) -> PageStage:
     columns = ("map", "type", "key", "value", "room", "in it", "memory")
     rows, folds = list[tuple[str, ...]](), list[Block]()
     for table in tables:
@@ -214,7 +227,7 @@ def _maps(tables: Sequence[WatchedMap]) -> PageStage:
     return PageStage("maps", "The maps", lead, (Grid(columns, tuple(rows)), *folds))
 
 
-def _attachment(observation: Observation) -> PageStage:
+def _make_attachment_stage(observation: Observation) -> PageStage:
     rows = tuple((watched.program, watched.where) for watched in observation.attachments)
     map_rows = tuple(
         (watched.program, watched.where, ", ".join(f"{name} {value}" for name, value in watched.facts))
@@ -233,7 +246,7 @@ def _attachment(observation: Observation) -> PageStage:
     return PageStage("attachment", "The attachment", lead, tuple(blocks))
 
 
-def _cost(observation: Observation, titles: dict[WatchedProgram, str]) -> PageStage:
+def _make_cost_stage(observation: Observation, titles: dict[WatchedProgram, str]) -> PageStage:
     columns = ("program", "runs", "a second", "a run", "in all", "of one CPU", "skipped")
     rows = []
     for watched in observation.programs:

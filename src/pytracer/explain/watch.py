@@ -116,7 +116,7 @@ def observe(
             for resolved_hook in trace.plan.resolved_hooks
         )
         session = trace.session
-        links = tuple(_links(session))
+        links = tuple(_iter_links(session))
         uncounted = ""
         try:
             stack.enter_context(count_runs())
@@ -127,9 +127,9 @@ def observe(
         return Observation(
             plan=trace.plan,
             alternatives=alternatives,
-            programs=tuple(_programs(session, has_counts=not uncounted)),
-            tables=tuple(_tables(session)),
-            attachments=tuple(_attachments(trace.plan)),
+            programs=tuple(_iter_programs(session, has_counts=not uncounted)),
+            tables=tuple(_iter_maps(session)),
+            attachments=tuple(_iter_planned(trace.plan)),
             links=links,
             seconds=time.monotonic() - start,
             records=records if trace.schema.is_stream else None,
@@ -138,18 +138,18 @@ def observe(
         )
 
 
-def _programs(session: Session, *, has_counts: bool) -> Iterator[WatchedProgram]:
+def _iter_programs(session: Session, *, has_counts: bool) -> Iterator[WatchedProgram]:
     """Yield one program for each function and type: copies differ only in a constant."""
     loaded_programs = session.loaded
-    copies = Counter(map(_without_target, loaded_programs.programs))
+    copies = Counter(map(_drop_target, loaded_programs.programs))
     spent = dict[ProgramLoad, list[int]]()
     for load, descriptor in loaded_programs.programs.items():
         info = read_program(descriptor, code=False)
         numbers = info.run_count, info.run_time, info.recursion_misses or 0
-        sums = spent.setdefault(_without_target(load), [0, 0, 0])
+        sums = spent.setdefault(_drop_target(load), [0, 0, 0])
         sums[:] = [a + b for a, b in zip(sums, numbers, strict=True)]
     for load, descriptor in loaded_programs.programs.items():
-        kind = _without_target(load)
+        kind = _drop_target(load)
         if kind not in spent:
             continue
         runs, nanoseconds, misses = spent.pop(kind)
@@ -166,45 +166,45 @@ def _programs(session: Session, *, has_counts: bool) -> Iterator[WatchedProgram]
         )
 
 
-def _without_target(load: ProgramLoad) -> ProgramLoad:
+def _drop_target(load: ProgramLoad) -> ProgramLoad:
     """Return a load request without the parts that differ between copies: target constants and BTF ids."""
     return replace(load, constants=(), optional=False, as_=replace(load.as_, btf_id=0))
 
 
-def _tables(session: Session) -> Iterator[WatchedMap]:
+def _iter_maps(session: Session) -> Iterator[WatchedMap]:
     # ``seen`` is when a value's latest columns are of: spec/columns.py.
     max_columns = {"seen", *(column.source for column in session.plan.schema.maxima)}
     for table in session.loaded.module.maps.values():
         memory = own_file_info(table.fd).get("memlock")
-        entries = _entries(table, max_columns)
+        entries = _read_entries(table, max_columns)
         yield WatchedMap(read_map(table.fd), table.name, int(memory) if memory else None, entries)
 
 
-def _entries(table: Map, max_columns: Collection[str]) -> MapEntries:
+def _read_entries(table: Map, max_columns: Collection[str]) -> MapEntries:
     try:
         return entries_of(table, max_columns)
     except (OSError, PytracerError) as error:
         return MapEntries(None, reason=str(error))
 
 
-def _attachments(plan: Plan) -> Iterator[WatchedAttachment]:
+def _iter_planned(plan: Plan) -> Iterator[WatchedAttachment]:
     for chosen_probe in plan.probes:
         yield WatchedAttachment(chosen_probe.probe.program, chosen_probe.target)
 
 
-def _links(session: Session) -> Iterator[WatchedAttachment]:
+def _iter_links(session: Session) -> Iterator[WatchedAttachment]:
     """Yield the links with the kernel's information on them."""
     for link in session.links:
         facts = own_file_info(link.fd) if link.fd >= 0 else {}
         shown_facts = tuple((name, value) for name, value in facts.items() if name not in _DULL)
         description = f"{link.place}: {link.description}" if link.place and link.description else link.place
-        yield WatchedAttachment(_descriptor_kind(link.fd), description, shown_facts)
+        yield WatchedAttachment(_find_descriptor_kind(link.fd), description, shown_facts)
 
 
 _DULL = ("pos", "flags", "mnt_id", "ino", "scm_fds")
 
 
-def _descriptor_kind(descriptor: int) -> str:
+def _find_descriptor_kind(descriptor: int) -> str:
     """Return the kind of a descriptor: ``bpf_link``, ``perf_event``, a socket."""
     try:
         target = str(Path(f"/proc/self/fd/{descriptor}").readlink())

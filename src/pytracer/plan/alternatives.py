@@ -169,7 +169,7 @@ def reads_kernel_memory(facts: KernelInfo) -> bool:
     return any(map(facts.has_helper, _PROBE_READ))
 
 
-def _typed(probe: RawTracepoint, facts: KernelInfo) -> Probe:
+def _convert_to_typed(probe: RawTracepoint, facts: KernelInfo) -> Probe:
     """Return the same tracepoint with typed arguments, which programs may follow, if this kernel has that."""
     typed = TypedTracepoint(probe.program, optional=probe.optional, function=probe.event)
     return probe if probe.arguments or not facts.probe(typed).is_supported else typed
@@ -194,7 +194,7 @@ def _probe_all(
         if isinstance(probe, PerfSample):
             probe = resolve_tasks(probe, request)
         if isinstance(probe, RawTracepoint) and not reads_kernel_memory(facts):
-            probe = _typed(probe, facts)
+            probe = _convert_to_typed(probe, facts)
         is_uniform = is_like_last or (alternative.uniform and number > 0)
         answer = last if is_uniform else facts.probe(probe)
         if answer.is_supported and not is_uniform:

@@ -78,7 +78,7 @@ class TargetAlternative:
     risk: str = ""
 
 
-def _each(make: Callable[[str, NumberedTarget], Probe]) -> Make:
+def _make_each(make: Callable[[str, NumberedTarget], Probe]) -> Make:
     def probes(program: str, numbered: Sequence[NumberedTarget]) -> tuple[Probe, ...]:
         return tuple(
             replace(make(program, target), targets=(target.number,), optional=target.source.is_pattern)
@@ -88,16 +88,16 @@ def _each(make: Callable[[str, NumberedTarget], Probe]) -> Make:
     return probes
 
 
-def _kprobe(kind: type[Kprobe]) -> Make:
+def _make_kprobe(kind: type[Kprobe]) -> Make:
     def probe(program: str, item: NumberedTarget) -> Probe:
         target = item.target  # of several functions by one name, which, only the address tells
         address = target.address if target.symbol else 0
         return kind(program, symbols=(target.function,), offset=item.source.offset, address=address)
 
-    return _each(probe)
+    return _make_each(probe)
 
 
-def _kprobes(kind: type[Kprobes]) -> Make:
+def _make_kprobes(kind: type[Kprobes]) -> Make:
     def probes(program: str, numbered: Sequence[NumberedTarget]) -> tuple[Probe, ...]:
         sites = ((target.target.address, target.source.offset) for target in numbered)
         addresses = tuple(address and address + offset for address, offset in sites)
@@ -108,35 +108,35 @@ def _kprobes(kind: type[Kprobes]) -> Make:
     return probes
 
 
-def _typed(kind: type[Fentry]) -> Make:
-    return _each(lambda program, target: kind(program, function=target.target.function))
+def _make_typed(kind: type[Fentry]) -> Make:
+    return _make_each(lambda program, target: kind(program, function=target.target.function))
 
 
-def _event(program: str, target: NumberedTarget) -> Probe:
+def _make_event(program: str, target: NumberedTarget) -> Probe:
     category, _, event = target.target.name.partition(":")
     return Tracepoint(program, category=category, event=event)
 
 
 ALTERNATIVES: dict[str, tuple[TargetAlternative, ...]] = {
     "k": (
-        TargetAlternative("kprobe-multi", _kprobes(KprobeMulti), offsets=False),
-        TargetAlternative("kprobe", _kprobe(Kprobe)),
-        TargetAlternative("kprobe-events", _kprobes(KprobeEvents)),
+        TargetAlternative("kprobe-multi", _make_kprobes(KprobeMulti), offsets=False),
+        TargetAlternative("kprobe", _make_kprobe(Kprobe)),
+        TargetAlternative("kprobe-events", _make_kprobes(KprobeEvents)),
     ),
     "kr": (
-        TargetAlternative("kretprobe-multi", _kprobes(KretprobeMulti), offsets=False),
-        TargetAlternative("kretprobe-events", _kprobe(KretprobeEvent), offsets=False),
+        TargetAlternative("kretprobe-multi", _make_kprobes(KretprobeMulti), offsets=False),
+        TargetAlternative("kretprobe-events", _make_kprobe(KretprobeEvent), offsets=False),
         # Last, since it counts what it misses only from Linux 6.7 on.
-        TargetAlternative("kretprobe", _kprobe(Kretprobe), offsets=False),
+        TargetAlternative("kretprobe", _make_kprobe(Kretprobe), offsets=False),
     ),
-    "f": (TargetAlternative("fentry", _typed(Fentry)),),
-    "fr": (TargetAlternative("fexit", _typed(Fexit), offsets=False),),
-    "t": (TargetAlternative("tracepoint", _each(_event)),),
+    "f": (TargetAlternative("fentry", _make_typed(Fentry)),),
+    "fr": (TargetAlternative("fexit", _make_typed(Fexit), offsets=False),),
+    "t": (TargetAlternative("tracepoint", _make_each(_make_event)),),
     "rt": (
         TargetAlternative(
-            "raw-tracepoint", _each(lambda program, one: RawTracepoint(program, event=one.target.name))
+            "raw-tracepoint", _make_each(lambda program, one: RawTracepoint(program, event=one.target.name))
         ),
-        TargetAlternative("typed", _typed(TypedTracepoint)),
+        TargetAlternative("typed", _make_typed(TypedTracepoint)),
     ),
     "u": (
         TargetAlternative("uprobe-multi", one_probe_per_file(UprobeMulti)),
@@ -241,7 +241,7 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
                     notes.append(note)
     defines = list(defines_of(len(numbered), probes))
     if arguments.kinds:
-        defines.append(("PT_KINDS", _kinds_of(arguments, numbered)))
+        defines.append(("PT_KINDS", _encode_kinds(arguments, numbered)))
     if any(chosen.probe.program == arguments.enter for chosen in probes):
         defines.append(("PT_TRACKED", ""))
     return TargetPlan(
@@ -330,7 +330,7 @@ def _find(arguments: Targets, request: Request, facts: KernelInfo) -> tuple[list
     return list(numbered.values()), warnings
 
 
-def _kinds_of(arguments: Targets, numbered: Sequence[NumberedTarget]) -> str:
+def _encode_kinds(arguments: Targets, numbered: Sequence[NumberedTarget]) -> str:
     """Return the kinds of targets, as pt_kind reads them: four bits each, by number. Raises UsageError where
     one is of an unsupported kind, or if they are too many."""
     if len(numbered) > _KINDS_MAX:

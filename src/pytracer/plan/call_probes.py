@@ -75,16 +75,16 @@ def expand(
     """
     if not names_few(probe, request):
         return Support(False, reason=f"it takes 1 to {MAX_CALLS} calls by name (--{CALLS_OPTION})")
-    calls = list(_calls(probe, request, facts))
+    calls = list(_iter_calls(probe, request, facts))
     if isinstance(probe, CallFunction):
-        found = _functions(probe, calls, facts)
+        found = _make_function_probes(probe, calls, facts)
         if is_forced or isinstance(found, Support) or len(found) <= _MAX_FUNCTIONS:
             return found
         return Support(False, reason=f"it would take long to detach from {len(found)} functions")
     if isinstance(probe, CallTracepoint):
-        if facts.runs_compat and not is_forced and (reason := _misses_compat(request)):
+        if facts.runs_compat and not is_forced and (reason := _explain_compat_loss(request)):
             return Support(False, reason=reason)
-        return _tracepoints(probe, calls, facts)
+        return _make_tracepoints(probe, calls, facts)
     raise TypeError(f"no probes for {probe.kind}")
 
 
@@ -100,14 +100,14 @@ def names_few(probe: Probe, request: Request) -> bool:
     named = request.options.get(CALLS_OPTION)
     if not isinstance(named, NameSetValue) or named.exclude:
         return False
-    return len({syscalls.name_of(*syscalls.abi_of(number)) for number in _numbers(named)}) <= MAX_CALLS
+    return len({syscalls.name_of(*syscalls.abi_of(number)) for number in _unpack_numbers(named)}) <= MAX_CALLS
 
 
-def _numbers(named: NameSetValue) -> list[int]:
+def _unpack_numbers(named: NameSetValue) -> list[int]:
     return [number for key in named.keys for number in struct.unpack("Q", key)]
 
 
-def _calls(probe: CallProbe, request: Request, facts: KernelInfo) -> Iterator[_Call]:
+def _iter_calls(probe: CallProbe, request: Request, facts: KernelInfo) -> Iterator[_Call]:
     """Yield the calls of a probe that programs can make here, of all ABIs."""
     machine, numbers = facts.architecture, list[int]()
     for name in probe.calls:
@@ -117,7 +117,7 @@ def _calls(probe: CallProbe, request: Request, facts: KernelInfo) -> Iterator[_C
             continue
     named = request.options.get(CALLS_OPTION)
     if not probe.calls and isinstance(named, NameSetValue):
-        numbers = _numbers(named)
+        numbers = _unpack_numbers(named)
     for number in dict.fromkeys(numbers):
         abi, bare = syscalls.abi_of(number, machine)
         if abi not in (machine, "x32") and not facts.runs_compat:
@@ -135,7 +135,9 @@ def _function_names(abi: str, name: str) -> Iterator[str]:
         yield from (prefix + form for form in dict.fromkeys(forms))
 
 
-def _functions(probe: CallProbe, calls: list[_Call], facts: KernelInfo) -> tuple[Probe, ...] | Support:
+def _make_function_probes(
+    probe: CallProbe, calls: list[_Call], facts: KernelInfo
+) -> tuple[Probe, ...] | Support:
     types = facts.types
     if types is None:
         return Support(False, reason="the kernel has no BTF")
@@ -143,7 +145,7 @@ def _functions(probe: CallProbe, calls: list[_Call], facts: KernelInfo) -> tuple
     for call in calls:
         names_in_btf = [name for name in call.functions if types.find(BtfKind.FUNC, name) is not None]
         names_in_btf = names_in_btf or [
-            name for name in _without_arguments(call) if types.find(BtfKind.FUNC, name) is not None
+            name for name in _iter_stub_names(call) if types.find(BtfKind.FUNC, name) is not None
         ]
         # A call that a tracer names is not in every kernel. One that the user names is, or is refused so.
         if not names_in_btf and not probe.calls and call.abi != "x32":
@@ -151,19 +153,19 @@ def _functions(probe: CallProbe, calls: list[_Call], facts: KernelInfo) -> tuple
         found.update(dict.fromkeys(names_in_btf))
     if not found:
         return Support(False, reason=f"BTF knows no function of the calls {probe.target}")
-    if not facts.has_helper(TASK_PT_REGS.number) and (name := next(_opaque(found, types), "")):
+    if not facts.has_helper(TASK_PT_REGS.number) and (name := next(_iter_opaque_functions(found, types), "")):
         return Support(False, reason=f"BTF has no type for the registers that {name} is given")
     kind = Fexit if probe.at_return else Fentry
     return tuple(kind(probe.program, function=name, preempted=True) for name in found)
 
 
-def _without_arguments(call: _Call) -> Iterator[str]:
+def _iter_stub_names(call: _Call) -> Iterator[str]:
     """Yield the name of the function of a call without arguments: its other names are aliases, which BTF does
     not have."""
     yield from dict.fromkeys("__do_sys_" + name.partition("_sys_")[2] for name in call.functions)
 
 
-def _opaque(functions: Iterable[str], types: Btf) -> Iterator[str]:
+def _iter_opaque_functions(functions: Iterable[str], types: Btf) -> Iterator[str]:
     """Yield the functions whose argument points to a type that is only declared: a program cannot read it."""
     for name in functions:
         number = types.find(BtfKind.FUNC, name)
@@ -172,7 +174,7 @@ def _opaque(functions: Iterable[str], types: Btf) -> Iterator[str]:
             yield name
 
 
-def _tracepoints(probe: CallProbe, calls: list[_Call], facts: KernelInfo) -> tuple[Probe, ...] | Support:
+def _make_tracepoints(probe: CallProbe, calls: list[_Call], facts: KernelInfo) -> tuple[Probe, ...] | Support:
     types, point = facts.types, "exit" if probe.at_return else "enter"
     found = list[Probe]()
     for call in calls:
@@ -192,7 +194,7 @@ def _tracepoints(probe: CallProbe, calls: list[_Call], facts: KernelInfo) -> tup
     return tuple(found) or Support(False, reason=f"no trace events of the calls {probe.target}")
 
 
-def _misses_compat(request: Request) -> str:
+def _explain_compat_loss(request: Request) -> str:
     """Explain why the trace events of single calls would not do: 32-bit programs, which do not raise them.
 
     Where a filter or a command selects who is traced, they do, unless such a program may be among these. One

@@ -31,11 +31,11 @@ def first_registers(
     convention's. Once it contradicts the convention, the arguments behind are unknown.
     """
     register_count = REGISTERS.get(architecture, 0)
-    start = _of_result(prototype.returned, types, architecture)
+    start = _count_result_registers(prototype.returned, types, architecture)
     is_known, numbers, floats = start is not None, start or 0, 0
     registers = list[int]()
     for (_, kind), location in zip(prototype.arguments, locations, strict=True):
-        needs = _registers_needed(kind, types, architecture)
+        needs = _count_registers(kind, types, architecture)
         register = NOT_IN_REGISTER
         if needs is not None:
             fits = numbers + needs[0] <= register_count and floats + needs[1] <= _FLOATING
@@ -54,7 +54,7 @@ def first_registers(
     return registers
 
 
-def _of_result(returned: Type, types: NoTypes, architecture: str) -> int | None:
+def _count_result_registers(returned: Type, types: NoTypes, architecture: str) -> int | None:
     """Return the number of registers for the address of a large result; None if it is unknown."""
     if (
         not isinstance(returned, StructType) or architecture == "aarch64"
@@ -62,10 +62,10 @@ def _of_result(returned: Type, types: NoTypes, architecture: str) -> int | None:
         return 0
     if returned.size > _SMALL:
         return 1
-    return None if _registers_needed(returned, types, architecture) is None else 0
+    return None if _count_registers(returned, types, architecture) is None else 0
 
 
-def _registers_needed(kind: Type, types: NoTypes, architecture: str) -> Needs | None:
+def _count_registers(kind: Type, types: NoTypes, architecture: str) -> Needs | None:
     """Return the registers that an argument needs, if enough are free; None if it is unknown."""
     if isinstance(kind, (IntType, PointerType)):
         return 1, 0
@@ -76,7 +76,7 @@ def _registers_needed(kind: Type, types: NoTypes, architecture: str) -> Needs | 
         return None
     if kind.size > _SMALL:
         return (1, 0) if architecture == "aarch64" else (0, 0)
-    parts = list(_parts(kind, 0, types))
+    parts = list(_iter_scalars(kind, 0, types))
     if None in parts or not parts:
         return None
     present_parts = [part for part in parts if part is not None]
@@ -93,7 +93,7 @@ def _registers_needed(kind: Type, types: NoTypes, architecture: str) -> Needs | 
     return sum(word in numbers for word in words), sum(word in floats for word in words)
 
 
-def _parts(kind: Type, offset: int, types: NoTypes) -> Iterator[tuple[int, int, bool] | None]:
+def _iter_scalars(kind: Type, offset: int, types: NoTypes) -> Iterator[tuple[int, int, bool] | None]:
     """Yield (offset, bytes, is floating-point) of each scalar in a small struct; None for an unknown part."""
     if isinstance(kind, IntType):
         yield offset, kind.size, False
@@ -102,7 +102,7 @@ def _parts(kind: Type, offset: int, types: NoTypes) -> Iterator[tuple[int, int, 
     elif isinstance(kind, VoidType) and kind.text in _FLOATS:
         yield offset, _FLOATS[kind.text], True
     elif isinstance(kind, ArrayType) and 0 < kind.length <= _SMALL:
-        first = list(_parts(kind.of, 0, types))
+        first = list(_iter_scalars(kind.of, 0, types))
         size = _size(kind.of)
         for number in range(kind.length):
             for part in first:
@@ -112,7 +112,7 @@ def _parts(kind: Type, offset: int, types: NoTypes) -> Iterator[tuple[int, int, 
             if field.bits:
                 yield offset + field.offset // 8, 1, False
             else:
-                yield from _parts(field.type, offset + field.offset // 8, types)
+                yield from _iter_scalars(field.type, offset + field.offset // 8, types)
     else:
         yield None
 

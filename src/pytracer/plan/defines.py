@@ -50,7 +50,7 @@ def of_request(
             yield task_filter.define, ""
         elif filters_cgroups:
             yield task_filter.define, str(len(keys))
-    yield from _of_options(request)
+    yield from _iter_option_defines(request)
     names = list(slots)
     for slot, name in enumerate(names):
         yield f"PT_CFG_{name}", str(slot)
@@ -64,7 +64,7 @@ def of_request(
     yield "PT_ROWS_MAX", str(rows)
 
 
-def _of_options(request: Request) -> Iterator[Define]:
+def _iter_option_defines(request: Request) -> Iterator[Define]:
     for option in request.tracer.options:
         value = request.options.get(option.name)
         if isinstance(option, Flag) and value and option.define:

@@ -102,7 +102,7 @@ class CgroupFolders(InitialEntries):
     def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
         """See :class:`InitialEntries`."""
         for slot, path in enumerate(self.paths):
-            with _folder(path) as folder:
+            with _open_folder(path) as folder:
                 yield struct.pack("I", slot), struct.pack("I", folder)
 
 
@@ -116,7 +116,7 @@ class CgroupIds(InitialEntries):
     def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
         """See :class:`InitialEntries`."""
         for path in self.paths:
-            with _folder(path) as folder:
+            with _open_folder(path) as folder:
                 yield struct.pack("Q", os.fstat(folder).st_ino), _MEMBER
 
 
@@ -227,7 +227,10 @@ class LinkHeaders(InitialEntries):
 
     def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
         """See :class:`InitialEntries`."""
-        return ((struct.pack("I", index), struct.pack("I", length)) for index, length in _headers().items())
+        return (
+            (struct.pack("I", index), struct.pack("I", length))
+            for index, length in _read_header_lengths().items()
+        )
 
 
 @record
@@ -236,7 +239,7 @@ class LinkHeaderCount(LinkHeaders):
 
     def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
         """See :class:`InitialEntries`."""
-        headers = _headers()
+        headers = _read_header_lengths()
         if self.is_refreshed or headers.keys() & self.interfaces:
             yield struct.pack("I", 0), struct.pack("I", len(headers))
 
@@ -291,7 +294,7 @@ def initial_entries(
 
 
 @contextlib.contextmanager
-def _folder(path: str) -> Iterator[int]:
+def _open_folder(path: str) -> Iterator[int]:
     """Open a folder for the length of the block."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -300,7 +303,7 @@ def _folder(path: str) -> Iterator[int]:
         os.close(folder)
 
 
-def _headers() -> dict[int, int]:
+def _read_header_lengths() -> dict[int, int]:
     """Return the length of the link header of each interface whose header is not Ethernet's."""
     lengths = {
         index: interfaces.link_header_length(link.type)

@@ -159,7 +159,7 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
     folders = tuple(os.fsdecode(path) for path in request.filters.get(Filter.CGROUP, ()))
     on_cgroups = any(isinstance(chosen_probe.probe, OnCgroup) for chosen_probe in hooks.probes)
     rows = request.rows or ROWS_MAX
-    buffer = _whole_pages(request.buffer or BUFFER) if schema.is_stream else 0
+    buffer = _round_to_pages(request.buffer or BUFFER) if schema.is_stream else 0
     defines = {**dict(hooks.defines), **dict(targets.defines)}
     defines.update(macros.of_request(request, config.names, rows=rows, filters_cgroups=not on_cgroups))
     # A pack holds programs for kernels that could not be tried.
@@ -175,27 +175,27 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
         targets=targets,
         defines=tuple(sorted(defines.items())),
         initial_entries=tuple(entries),
-        attach_cgroups=_outermost(folders) if on_cgroups else (),
-        program=_program(request),
+        attach_cgroups=_drop_nested(folders) if on_cgroups else (),
+        program=_select_program(request),
         rows=rows,
         buffer=buffer,
         sort=sort_column(request.sort, schema),
     )
 
 
-def _program(request: Request) -> str:
+def _select_program(request: Request) -> str:
     """Return the program that a Choice of whole programs selects; ``c`` if the tracer has no such option."""
     options = [o for o in request.tracer.options if isinstance(o, Choice) and o.program]
     return choice_of(options[-1].name, request) if options else "c"
 
 
-def _outermost(folders: Sequence[str]) -> tuple[str, ...]:
+def _drop_nested(folders: Sequence[str]) -> tuple[str, ...]:
     """Return the folders that are in none of the others: a program on a cgroup also sees those below it."""
     paths = dict.fromkeys(map(PurePath, folders))
     return tuple(str(path) for path in paths if not any(parent in paths for parent in path.parents))
 
 
-def _whole_pages(size: int) -> int:
+def _round_to_pages(size: int) -> int:
     """Round up to a power of two of pages, in bytes, as rings require."""
     page = os.sysconf("SC_PAGE_SIZE")
     return page << max(-(-size // page) - 1, 0).bit_length()

@@ -100,7 +100,9 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     _check_addresses(attached.probes, numbered)
     defines = dict(defines_of(len(numbered), attached.probes))
     marks = usdt_arguments(numbered)
-    resolved = _specs_of(request, specs, _distinct(results) if is_pair else results, spec_of, is_pair=is_pair)
+    resolved = _make_specs(
+        request, specs, _rename_duplicates(results) if is_pair else results, spec_of, is_pair=is_pair
+    )
     defines |= {
         "PT_SPEC_NUMBERS": str(resolved.numbers),
         "PT_SPEC_TEXTS": str(resolved.texts),
@@ -135,7 +137,7 @@ def _resolve(
     for spec in request.probe_specs:
         found = [
             (one, scope_of(one.source, one.target, facts, signed=bool(spec.signature)))
-            for one in _targets(spec, request, facts, warnings)
+            for one in _iter_targets(spec, request, facts, warnings)
         ]
         known = dict[tuple[object, ...], tuple[ProbeSpec, list[Target]]]()
         for one in found if spec.is_bare else ():
@@ -152,7 +154,7 @@ def _resolve(
             yield from known.values()
 
 
-def _targets(
+def _iter_targets(
     spec: ProbeSpec, request: Request, facts: KernelInfo, warnings: list[str]
 ) -> Iterator[NumberedTarget]:
     """Yield the targets of a probe spec; each site of a USDT probe by itself, as its arguments differ."""
@@ -220,7 +222,7 @@ def _check_number(spec: ProbeSpec, program: GeneratedProgram) -> None:
     )
 
 
-def _distinct(results: list[tuple[ResultField, ...]]) -> list[tuple[ResultField, ...]]:
+def _rename_duplicates(results: list[tuple[ResultField, ...]]) -> list[tuple[ResultField, ...]]:
     """Rename the results that both ends of a pair have, so that each has a column of its own."""
     names = [{result.name for result in some} for some in results]
     both = names[0] & names[1] if len(names) > 1 else set()
@@ -230,7 +232,7 @@ def _distinct(results: list[tuple[ResultField, ...]]) -> list[tuple[ResultField,
     ]
 
 
-def _specs_of(
+def _make_specs(
     request: Request,
     specs: Sequence[ProbeSpec],
     results: list[tuple[ResultField, ...]],

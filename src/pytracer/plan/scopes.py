@@ -37,7 +37,7 @@ def scope_of(source: Source, target: NamedTarget, facts: KernelInfo, *, signed: 
     type_provider = NoTypes() if types is None else BtfTypes(types)
     scope = SCOPES[source.kind](source, target, type_provider, facts)
     if signed and source.kind in ("u", "ur") and not source.offset:
-        raw = _raw_registers(facts)
+        raw = _make_raw_registers(facts)
         begin = scope if scope.entry is None else scope.entry
         if begin.missing_reason == _GO:
             return scope
@@ -46,11 +46,11 @@ def scope_of(source: Source, target: NamedTarget, facts: KernelInfo, *, signed: 
     return scope
 
 
-def _what(source: Source, target: NamedTarget) -> str:
+def _describe_target(source: Source, target: NamedTarget) -> str:
     return replace(source, place="", name=target.name).text
 
 
-def _arguments(
+def _make_arguments(
     code_of: Callable[[int], str], prototype: Prototype, places: Sequence[int]
 ) -> tuple[Value, ...]:
     """Return the arguments, by the first of the registers (or words) that each is in."""
@@ -62,16 +62,16 @@ def _arguments(
     )
 
 
-def _in_words(prototype: Prototype) -> list[int]:
+def _word_indexes(prototype: Prototype) -> list[int]:
     """Return the index of the first word of each argument of a trampoline, which passes them in sequence."""
     places, following = list[int](), 0
     for _, kind in prototype.arguments:
         places.append(following)
-        following += _places(kind)
+        following += _count_registers(kind)
     return places
 
 
-def _registers_by_convention(prototype: Prototype, types: NoTypes, facts: KernelInfo) -> list[int]:
+def _find_registers(prototype: Prototype, types: NoTypes, facts: KernelInfo) -> list[int]:
     return first_registers(prototype, [None] * len(prototype.arguments), types, facts.architecture)
 
 
@@ -79,12 +79,12 @@ def _register(number: int) -> str:
     return f"pt_spec_argument(ctx, {number})"
 
 
-def _context_word(number: int) -> str:
+def _read_context_word(number: int) -> str:
     return f"pt_spec_context_word(ctx, {number})"
 
 
-def _function(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
-    description, register_count = _what(source, target), REGISTERS.get(facts.architecture, 0)
+def _make_kprobe_scope(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
+    description, register_count = _describe_target(source, target), REGISTERS.get(facts.architecture, 0)
     if source.offset:
         return Scope(description, types, missing_reason=_WITHIN)
     prototype = types.function(target.function)
@@ -93,7 +93,7 @@ def _function(source: Source, target: NamedTarget, types: NoTypes, facts: Kernel
         names = f"arg1 to arg{register_count}"
         hint = f"it is not in BTF, so there is {names}, or a signature: NAME(int number, char *text)"
         return Scope(description, types, numbered=raw, missing_reason=hint)
-    values = _arguments(_register, prototype, _registers_by_convention(prototype, types, facts))
+    values = _make_arguments(_register, prototype, _find_registers(prototype, types, facts))
     return _add_arguments(prototype, Scope(description, types), values[:register_count])
 
 
@@ -107,76 +107,86 @@ def _add_arguments(prototype: Prototype, scope: Scope, values: Sequence[Value]) 
     return replace(scope, named=operands, numbered=tuple(values), missing_reason=absent)
 
 
-def _function_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
+def _make_kretprobe_scope(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     prototype = types.function(target.function)
     code = "pt_spec_return_value(ctx)"
     returned = Value(f"((u64){code})", RAW)
     if prototype is not None:
-        returned = _returned(code, prototype.returned)
-    entry = _function(replace(source, kind="k"), target, types, facts)
+        returned = _make_return_value(code, prototype.returned)
+    entry = _make_kprobe_scope(replace(source, kind="k"), target, types, facts)
     return Scope(
-        _what(source, target), types, returned=returned, entry=entry, missing_reason="it has returned"
+        _describe_target(source, target),
+        types,
+        returned=returned,
+        entry=entry,
+        missing_reason="it has returned",
     )
 
 
-def _returned(code: str, kind: Type) -> Value:
+def _make_return_value(code: str, kind: Type) -> Value:
     if isinstance(kind, (IntType, PointerType)):
         return retype(code, kind)
     text = f"a {kind.text}" if isinstance(kind, VoidType) else f"a whole {kind.text}"
     return Value("0", VoidType("nothing" if text == "a void" else text))
 
 
-def _trampoline(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
-    description = _what(source, target)
+def _make_fentry_scope(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
+    description = _describe_target(source, target)
     prototype = types.function(target.function)
     if prototype is None:
         return Scope(description, types, missing_reason="it is not in BTF")
     return _add_arguments(
-        prototype, Scope(description, types), _arguments(_context_word, prototype, _in_words(prototype))
+        prototype,
+        Scope(description, types),
+        _make_arguments(_read_context_word, prototype, _word_indexes(prototype)),
     )
 
 
-def _trampoline_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
-    scope = _trampoline(source, target, types, facts)
-    entry = _trampoline(replace(source, kind="f"), target, types, facts)
+def _make_fexit_scope(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
+    scope = _make_fentry_scope(source, target, types, facts)
+    entry = _make_fentry_scope(replace(source, kind="f"), target, types, facts)
     prototype = types.function(target.function)
     if prototype is None:
         return replace(scope, entry=entry)
-    places = sum(_places(kind) for _, kind in prototype.arguments)
-    return replace(scope, returned=_returned(_context_word(places), prototype.returned), entry=entry)
+    places = sum(_count_registers(kind) for _, kind in prototype.arguments)
+    return replace(
+        scope, returned=_make_return_value(_read_context_word(places), prototype.returned), entry=entry
+    )
 
 
-def _places(kind: Type) -> int:
+def _count_registers(kind: Type) -> int:
     """Return the number of registers that an argument takes."""
     return max(-(-kind.size // 8), 1) if isinstance(kind, StructType) else 1
 
 
-def _raw_tracepoint(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
-    description = _what(source, target)
+def _make_raw_tp_scope(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
+    description = _describe_target(source, target)
     prototype = types.tracepoint(target.name)
     if prototype is None:
         return Scope(description, types, missing_reason="BTF does not say what it passes")
     return _add_arguments(
-        prototype, Scope(description, types), _arguments(_context_word, prototype, _in_words(prototype))
+        prototype,
+        Scope(description, types),
+        _make_arguments(_read_context_word, prototype, _word_indexes(prototype)),
     )
 
 
-def _raw_registers(facts: KernelInfo, first: int = 0) -> tuple[Value, ...]:
+def _make_raw_registers(facts: KernelInfo, first: int = 0) -> tuple[Value, ...]:
     count = REGISTERS.get(facts.architecture, 0)
     return tuple(Value(f"((u64){_register(number)})", RAW) for number in range(first, count))
 
 
-def _program_function(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
-    description = _what(source, target)
+def _make_uprobe_scope(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
+    description = _describe_target(source, target)
     if source.offset:
         return Scope(description, types, missing_reason=_WITHIN, memory=USER)
     [site] = target.sites
     if facts.is_go(site):
         return Scope(description, types, missing_reason=_GO, memory=USER)
-    raw = _raw_registers(facts)
+    raw = _make_raw_registers(facts)
     types, prototype, registers = _find_debug_info(target, types, facts)
     if prototype is not None:
-        values = _arguments(
+        values = _make_arguments(
             _register, prototype, first_registers(prototype, registers, types, facts.architecture)
         )
         variadic_registers = raw[len(values) :] if prototype.variadic else ()
@@ -201,12 +211,14 @@ def _find_debug_info(
     return all_types, all_types.function(site.name), debug_types.registers
 
 
-def _program_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
-    entry = _program_function(replace(source, kind="u"), target, types, facts)
+def _make_uretprobe_scope(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
+    entry = _make_uprobe_scope(replace(source, kind="u"), target, types, facts)
     types, prototype, _ = _find_debug_info(target, types, facts)
     code = "pt_spec_return_value(ctx)"
-    returned = Value(f"((u64){code})", RAW) if prototype is None else _returned(code, prototype.returned)
-    description = _what(source, target)
+    returned = (
+        Value(f"((u64){code})", RAW) if prototype is None else _make_return_value(code, prototype.returned)
+    )
+    description = _describe_target(source, target)
     return Scope(
         description, types, returned=returned, entry=entry, missing_reason="it has returned", memory=USER
     )
@@ -223,7 +235,7 @@ def _mark(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo
         code = f"pt_spec_usdt_argument(ctx, target, {number}, &bad)"
         values.append(Value(f"(({kind.c}){code})", kind) if isinstance(kind, IntType) else Value("0", kind))
     return Scope(
-        _what(source, target),
+        _describe_target(source, target),
         types,
         numbered=tuple(values),
         missing_reason="arguments of USDT probes have no names: arg1, arg2, ..."
@@ -233,17 +245,21 @@ def _mark(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo
     )
 
 
-def _event(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
+def _make_event_scope(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     category = target.name.partition(":")[0]
     operands = dict[str, Operand]()
     for match in _FIELD.finditer(facts.event_format(target.name)):
-        operands[match["name"]] = _field(match, types, of_call=category == _SYSTEM_CALLS)
+        operands[match["name"]] = _parse_field(match, types, of_call=category == _SYSTEM_CALLS)
     return Scope(
-        _what(source, target), types, named=operands, missing_reason="fields go by their names", record=True
+        _describe_target(source, target),
+        types,
+        named=operands,
+        missing_reason="fields go by their names",
+        record=True,
     )
 
 
-def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Lvalue:
+def _parse_field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Lvalue:
     """Return a field as the format of its event declares it. Those of system calls are 8 bytes each, of which
     the type's size counts."""
     declared, array = match["type"].strip(), match["array"] or ""
@@ -251,18 +267,18 @@ def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Lvalue:
     for word, base in (("__data_loc", "0"), ("__rel_loc", str(offset + size))):
         if declared.startswith(word):  # where it is in the record, and above 16 bits how long
             address = f"((u64)ctx + {base} + (*(volatile u32 *)(ctx + {offset}) & 0xffff))"
-            element = _element(declared[len(word) :].removesuffix("[]").strip(), types, signed=signed)
+            element = _parse_element(declared[len(word) :].removesuffix("[]").strip(), types, signed=signed)
             return Lvalue(address, 0, ArrayType(element, 0), KERNEL)
     kind: Type
     if array:
         length = int(array[1:-1]) if array[1:-1].isdecimal() else 0
-        element = _element(declared, types, size // length if length else 0, signed=signed)
+        element = _parse_element(declared, types, size // length if length else 0, signed=signed)
         kind = ArrayType(element, length or size // element.size)
     elif declared.endswith("*"):
         user = of_call or "__user" in declared
-        kind = PointerType(_named(declared, types), user=user)
+        kind = PointerType(_parse_pointed_type(declared, types), user=user)
     else:
-        scalar = _plain(declared, types)
+        scalar = _parse_number_type(declared, types)
         if of_call and scalar is not None and scalar.size <= size:
             kind = replace(scalar, char=False)
         elif scalar is not None and scalar.size == size:
@@ -274,15 +290,15 @@ def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Lvalue:
     return Lvalue("ctx", offset, kind, EITHER if isinstance(kind, PointerType) else KERNEL, direct=True)
 
 
-def _element(declared: str, types: NoTypes, size: int = 0, *, signed: bool) -> IntType:
+def _parse_element(declared: str, types: NoTypes, size: int = 0, *, signed: bool) -> IntType:
     """Return the element type of an array of ``declared``; ``size`` is 0 if the format does not say it."""
-    kind = _plain(declared, types)
+    kind = _parse_number_type(declared, types)
     if kind is not None and size in (0, kind.size):
         return replace(kind, signed=signed)
     return IntType(size if size in (1, 2, 4, 8) else 1, signed)
 
 
-def _plain(declared: str, types: NoTypes) -> IntType | None:
+def _parse_number_type(declared: str, types: NoTypes) -> IntType | None:
     """Return a number's type, by C's names or the kernel's (``key_serial_t``, ``enum NAME``)."""
     words = tuple(word for word in declared.split() if word not in ("const", "volatile"))
     kind = basic(words)
@@ -293,7 +309,7 @@ def _plain(declared: str, types: NoTypes) -> IntType | None:
     return kind if isinstance(kind, IntType) else None
 
 
-def _named(declared: str, types: NoTypes) -> Type:
+def _parse_pointed_type(declared: str, types: NoTypes) -> Type:
     """Return the type that a field of this C type points at."""
     words = [word for word in re.findall(r"\w+", declared) if word not in ("const", "volatile", "__user")]
     if declared.count("*") > 1 or not words:
@@ -305,13 +321,13 @@ def _named(declared: str, types: NoTypes) -> Type:
 
 
 SCOPES: dict[str, Callable[[Source, NamedTarget, NoTypes, KernelInfo], Scope]] = {
-    "k": _function,
-    "kr": _function_return,
-    "f": _trampoline,
-    "fr": _trampoline_return,
-    "t": _event,
-    "rt": _raw_tracepoint,
-    "u": _program_function,
-    "ur": _program_return,
+    "k": _make_kprobe_scope,
+    "kr": _make_kretprobe_scope,
+    "f": _make_fentry_scope,
+    "fr": _make_fexit_scope,
+    "t": _make_event_scope,
+    "rt": _make_raw_tp_scope,
+    "u": _make_uprobe_scope,
+    "ur": _make_uretprobe_scope,
     "usdt": _mark,
 }

@@ -30,11 +30,11 @@ def with_files(point: AttachPoint, process: int) -> list[AttachPoint]:
     """
     kind = SOURCES.get(point.parts[0])
     if kind in ("k", "kr") and len(point.parts) == 2 and _NUMBER.fullmatch(point.parts[1]):
-        return [_at_kernel_address(point)]
+        return [_resolve_kernel_address(point)]
     if kind in ("u", "ur") and len(point.parts) == 3 and _NUMBER.fullmatch(point.parts[2]):
         if "@" in point.parts[1]:
-            return _at_line(point, process)
-        return [_at_address(point, process)]
+            return _resolve_line(point, process)
+        return [_resolve_address(point, process)]
     if kind not in ("u", "ur", "usdt") or len(point.parts) < 3 or not set(point.parts[1]) & set("*?["):
         return [point]
     provider, pattern, *further_parts = point.parts
@@ -43,7 +43,7 @@ def with_files(point: AttachPoint, process: int) -> list[AttachPoint]:
     elif kind == "usdt":
         return [point]
     else:
-        files = list(_mapped(process)) if process else []
+        files = list(_iter_mapped_files(process)) if process else []
     found = [
         replace(
             point, parts=(provider, file, *further_parts), text=":".join((provider, file, *further_parts))
@@ -53,7 +53,7 @@ def with_files(point: AttachPoint, process: int) -> list[AttachPoint]:
     return found or [point]
 
 
-def _at_address(point: AttachPoint, process: int) -> AttachPoint:
+def _resolve_address(point: AttachPoint, process: int) -> AttachPoint:
     """Return an attach point with an offset in the file in place of an address, as the file numbers it."""
     provider, file, address = point.parts
     with program_files.find(file, process) as program, program.reading() as tables:
@@ -64,7 +64,7 @@ def _at_address(point: AttachPoint, process: int) -> AttachPoint:
     return replace(point, parts=(provider, file, f"+{offset:#x}"))
 
 
-def _at_kernel_address(point: AttachPoint) -> AttachPoint:
+def _resolve_kernel_address(point: AttachPoint) -> AttachPoint:
     """Return an attach point with a function of the kernel, and an offset in it, in place of an address."""
     from pytracer.arrays import np  # for this alone
     from pytracer.symbols.kernel import KernelSymbols
@@ -81,7 +81,7 @@ def _at_kernel_address(point: AttachPoint) -> AttachPoint:
     return replace(point, parts=(provider, name + offset))
 
 
-def _at_line(point: AttachPoint, process: int) -> list[AttachPoint]:
+def _resolve_line(point: AttachPoint, process: int) -> list[AttachPoint]:
     """Return attach points with offsets in the file in place of ``SOURCE:LINE``, a line of its source."""
     from pytracer.symbols.source_lines import addresses_of_line  # DWARF
 
@@ -114,6 +114,6 @@ def _is_program(path: str) -> bool:
         return False
 
 
-def _mapped(process: int) -> Iterator[str]:
+def _iter_mapped_files(process: int) -> Iterator[str]:
     for file in program_files.open_mapped(process):
         yield file.name

@@ -102,7 +102,7 @@ class SampledProbe:
     name: str
 
 
-def _fail(text: str, point: AttachPoint, message: str, hint: str = "") -> ProbeSpecError:
+def _make_error(text: str, point: AttachPoint, message: str, hint: str = "") -> ProbeSpecError:
     return ProbeSpecError(message, text, point.start, point.end, hint=hint)
 
 
@@ -111,32 +111,32 @@ def parse_attach_point(text: str, point: AttachPoint, program: str) -> Source | 
     provider, *parts = point.parts
     if provider in SOURCES:
         try:
-            return _source(SOURCES[provider], parts)
+            return _make_source(SOURCES[provider], parts)
         except UsageError as error:
-            raise _fail(text, point, error.message, error.hint) from None
+            raise _make_error(text, point, error.message, error.hint) from None
     if provider in _MOMENTS and not parts:
         probe = RunOnce(program, at_end=_MOMENTS[provider])
         return SampledProbe(probe, Rate(), False, provider)
     if provider == _BENCHMARK and len(parts) == 1 and parts[0]:
         return SampledProbe(RunOnce(program, times=_BENCHMARK_RUNS), Rate(), False, point.text)
     if provider in _TIMERS:
-        return _timer(text, point, program, _TIMERS[provider], parts)
+        return _make_timer(text, point, program, _TIMERS[provider], parts)
     if provider in _COUNTERS:
-        return _counter(text, point, program, _COUNTERS[provider], parts)
+        return _make_counter(text, point, program, _COUNTERS[provider], parts)
     if provider in _ITERATORS:
-        return _iterator(text, point, program, parts)
+        return _make_iterator(text, point, program, parts)
     if provider in _WATCHPOINTS:
-        return _watchpoint(text, point, program, parts)
+        return _make_watchpoint(text, point, program, parts)
     if provider == "self":
         return _signal(text, point, program, parts)
     if provider in _UNSUPPORTED:
-        raise _fail(text, point, f"{provider} probes are not supported", hint=_UNSUPPORTED[provider])
+        raise _make_error(text, point, f"{provider} probes are not supported", hint=_UNSUPPORTED[provider])
     if len(point.parts) == 1:
-        raise _fail(text, point, f"{provider!r} names no probe", hint="as in kprobe:vfs_read")
-    raise _fail(text, point, f"no provider {provider!r}", hint=f"providers are {', '.join(PROVIDERS)}")
+        raise _make_error(text, point, f"{provider!r} names no probe", hint="as in kprobe:vfs_read")
+    raise _make_error(text, point, f"no provider {provider!r}", hint=f"providers are {', '.join(PROVIDERS)}")
 
 
-def _source(kind: str, parts: Sequence[str]) -> Source:
+def _make_source(kind: str, parts: Sequence[str]) -> Source:
     if not parts or not parts[-1]:
         raise UsageError("the name of a probe is missing")
     if kind in ("f", "fr") and len(parts) > 1 and parts[0] == "bpf":
@@ -155,16 +155,20 @@ def _source(kind: str, parts: Sequence[str]) -> Source:
     return parse_source(":".join((kind, *qualifiers, name)))
 
 
-def _timer(text: str, point: AttachPoint, program: str, provider: str, parts: Sequence[str]) -> SampledProbe:
+def _make_timer(
+    text: str, point: AttachPoint, program: str, provider: str, parts: Sequence[str]
+) -> SampledProbe:
     if len(parts) == 1:
         unit = parts[0].lstrip("0123456789")
         count, unit = parts[0][: len(parts[0]) - len(unit)], unit or "ns"
     elif len(parts) == 2:
         unit, count = parts
     else:
-        raise _fail(text, point, f"{provider} takes a unit and a number", hint=f"{provider}:s:1")
+        raise _make_error(text, point, f"{provider} takes a unit and a number", hint=f"{provider}:s:1")
     if not count.isdecimal() or not int(count) or (unit not in UNITS and unit != "hz"):
-        raise _fail(text, point, f"{':'.join(parts)!r} is no time", hint=f"{provider}:hz:99, {provider}:s:1")
+        raise _make_error(
+            text, point, f"{':'.join(parts)!r} is no time", hint=f"{provider}:hz:99, {provider}:s:1"
+        )
     name = f"{provider}:{unit}:{count}"
     rate = Rate(frequency=int(count)) if unit == "hz" else Rate(period=int(count) * UNITS[unit])
     if provider == "interval":
@@ -174,7 +178,7 @@ def _timer(text: str, point: AttachPoint, program: str, provider: str, parts: Se
     return SampledProbe(PerfSample(program), rate, True, name)
 
 
-def _counter(
+def _make_counter(
     text: str, point: AttachPoint, program: str, provider: str, parts: Sequence[str]
 ) -> SampledProbe:
     event = EVENTS.get(parts[0]) if parts else None
@@ -185,7 +189,9 @@ def _counter(
             for name, event_number in EVENTS.items()
             if (event_number in HAPPENINGS) == (provider == "software")
         )
-        raise _fail(text, point, f"{point.text!r} names no event", hint=f"{provider}:EVENT:COUNT, of {names}")
+        raise _make_error(
+            text, point, f"{point.text!r} names no event", hint=f"{provider}:EVENT:COUNT, of {names}"
+        )
     number = int(count[1]) * 10 ** int(count[2] or 0) if count else 0
     period = number or _PERIODS.get(event, _PERIOD)
     return SampledProbe(
@@ -193,33 +199,33 @@ def _counter(
     )
 
 
-def _iterator(text: str, point: AttachPoint, program: str, parts: Sequence[str]) -> SampledProbe:
+def _make_iterator(text: str, point: AttachPoint, program: str, parts: Sequence[str]) -> SampledProbe:
     if len(parts) != 1 or not parts[0].isidentifier():
         message = "an iterator cannot be pinned" if len(parts) > 1 else "the name of an iterator is missing"
-        raise _fail(text, point, message, "iter:task")
+        raise _make_error(text, point, message, "iter:task")
     return SampledProbe(Iterator(program, of=parts[0]), Rate(), False, f"iter:{parts[0]}")
 
 
-def _watchpoint(text: str, point: AttachPoint, program: str, parts: Sequence[str]) -> SampledProbe:
+def _make_watchpoint(text: str, point: AttachPoint, program: str, parts: Sequence[str]) -> SampledProbe:
     hint = "watchpoint:ADDRESS:LENGTH:MODE, as in watchpoint:0x10000000:8:rw"
     if len(parts) != 3:
-        raise _fail(text, point, "a watchpoint has an address, a length and a mode", hint)
+        raise _make_error(text, point, "a watchpoint has an address, a length and a mode", hint)
     address, length, mode = parts
     try:
         number = int(address, 0)
     except ValueError:
-        raise _fail(text, point, f"{address!r} is no address", hint) from None
+        raise _make_error(text, point, f"{address!r} is no address", hint) from None
     if length not in ("1", "2", "4", "8"):
-        raise _fail(text, point, f"{length!r} is no length: 1, 2, 4 or 8", hint)
+        raise _make_error(text, point, f"{length!r} is no length: 1, 2, 4 or 8", hint)
     if "".join(sorted(mode)) not in ("r", "rw", "w", "x"):
-        raise _fail(text, point, f"{mode!r} is no mode: r, w, rw or x", hint)
+        raise _make_error(text, point, f"{mode!r} is no mode: r, w, rw or x", hint)
     probe = Watchpoint(program, address=number, length=int(length), mode=mode)
     return SampledProbe(probe, Rate(), True, ":".join(("watchpoint", *parts)))
 
 
 def _signal(text: str, point: AttachPoint, program: str, parts: Sequence[str]) -> SampledProbe:
     if len(parts) != 2 or parts[0] != "signal" or parts[1] not in SELF_SIGNALS:
-        raise _fail(text, point, "self has the signals SIGUSR1 and SIGUSR2", "self:signal:SIGUSR1")
+        raise _make_error(text, point, "self has the signals SIGUSR1 and SIGUSR2", "self:signal:SIGUSR1")
     number = int(signal.Signals[parts[1]])
     return SampledProbe(OnSignal(program, number=number), Rate(), False, ":".join(("self", *parts)))
 
@@ -233,7 +239,9 @@ def with_parameters(text: str, point: AttachPoint, parameters: Sequence[str]) ->
     def value(match: re.Match[str]) -> str:
         position = int(match[1])
         if not 0 < position <= len(parameters):
-            raise _fail(text, point, f"there is no parameter ${position}", "words behind a script are $1, $2")
+            raise _make_error(
+                text, point, f"there is no parameter ${position}", "words behind a script are $1, $2"
+            )
         return parameters[position - 1]
 
     filled = _PARAMETER.sub(value, point.text)

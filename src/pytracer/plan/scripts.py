@@ -93,11 +93,11 @@ def _plan(
 ) -> ScriptPlan:
     script = script_request.script
     names = list[tuple[str, str]]()
-    places = list(_places(script, request, facts, names, warnings))
+    places = list(_iter_block_targets(script, request, facts, names, warnings))
     _check_probes(script, places)
     numbered = [attach_target.target for attach_target in places if attach_target.target is not None]
     check_number([target.source for target in numbered], numbered, request)
-    state = _state(script_request, facts)
+    state = _make_state(script_request, facts)
     compiled = _compile(script, state, places, names)
     _check_options(state)
     blocks, end_programs = list[CompiledBlock](), set[int]()
@@ -144,7 +144,12 @@ def _plan(
         names=tuple(target.name for target in numbered),
         probes=tuple(probes),
         notes=attached.notes,
-        warnings=(*warnings, *state.warnings, *_unused_maps(script, state), *risks(attached.resolved_hooks)),
+        warnings=(
+            *warnings,
+            *state.warnings,
+            *_warn_unused_maps(script, state),
+            *risks(attached.resolved_hooks),
+        ),
         defines=tuple(defines.items()),
         resolved_hooks=attached.resolved_hooks,
         script=CompiledScript(
@@ -159,7 +164,7 @@ def _plan(
             ),
             end_programs=frozenset(end_programs),
             attached=len(set(names)),
-            enums=_enum_names(state, facts),
+            enums=_read_enum_names(state, facts),
         ),
         generated={GENERATED: generate_script(blocks, state.maps())},
         usdt_arguments=arguments,
@@ -177,7 +182,7 @@ def _check_options(state: ScriptState) -> None:
         raise UsageError(message, hint=hint if option_texts else "")
 
 
-def _unused_maps(script: Script, state: ScriptState) -> list[str]:
+def _warn_unused_maps(script: Script, state: ScriptState) -> list[str]:
     """Return a warning for each map that is declared and never used."""
     unused = [one for one in script.maps if not state.has_type(one.name)]
     return [
@@ -195,7 +200,7 @@ def _check_probes(script: Script, places: Sequence[_BlockTarget]) -> None:
         raise UsageError(f"the script has {len(places)} probes, and max_probes is {limit}")
 
 
-def _enum_names(state: ScriptState, facts: KernelInfo) -> dict[str, Mapping[int, str]]:
+def _read_enum_names(state: ScriptState, facts: KernelInfo) -> dict[str, Mapping[int, str]]:
     """Return the names of values for each enum of which the script stores values."""
     types = state.with_structs(NoTypes() if facts.types is None else BtfTypes(facts.types))
     stored_types = [kind for script_map in state.maps() for kind in (*script_map.keys, script_map.value)]
@@ -211,7 +216,7 @@ def _check_loops(blocks: Sequence[CompiledBlock], facts: KernelInfo) -> None:
         raise UnsupportedError(f"this kernel has no {helper}, which loops over maps and len(@map) take")
 
 
-def _state(request: ScriptRequest, facts: KernelInfo) -> ScriptState:
+def _make_state(request: ScriptRequest, facts: KernelInfo) -> ScriptState:
     return ScriptState(
         request.script,
         parameters=request.parameters,
@@ -230,7 +235,7 @@ def _state(request: ScriptRequest, facts: KernelInfo) -> ScriptState:
     )
 
 
-def _places(
+def _iter_block_targets(
     script: Script,
     request: Request,
     facts: KernelInfo,
@@ -270,7 +275,7 @@ def _places(
                 if numbered.source.kind in ("u", "usdt"):
                     [site] = numbered.target.sites
                     scope = replace(scope, variable=functools.partial(facts.variable, site))
-                names.append(_names(point, numbered))
+                names.append(_describe_probe(point, numbered))
                 yield _BlockTarget(number, scope, numbered.number, numbered)
         if len(names) == before:
             report_removed(script, block, warnings)
@@ -299,7 +304,7 @@ def attach_points(script: Script, block: ProbeBlock, request: Request) -> Iterab
             yield attach_point, len(points) > 1
 
 
-def _names(point: AttachPoint, target: NumberedTarget) -> tuple[str, str]:
+def _describe_probe(point: AttachPoint, target: NumberedTarget) -> tuple[str, str]:
     """Return the values of ``probe`` and ``func``."""
     function = target.target.name.rpartition(":")[2]
     provider, *middle, _ = point.parts

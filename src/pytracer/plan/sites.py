@@ -85,7 +85,7 @@ def one_probe_each(kind: type[UserProbe], places: Places = entries) -> Make:
                 symbol=target.target.name,
             )
             for target in numbered
-            for sites in _grouped(places(target))
+            for sites in _group_sites(places(target))
         )
 
     return probes
@@ -97,7 +97,7 @@ def one_probe_per_file(kind: type[UserProbe], places: Places = entries) -> Make:
     def probes(program: str, numbered: Sequence[NumberedTarget]) -> tuple[UserProbe, ...]:
         return tuple(
             _probe(kind, program, sites)
-            for sites in _grouped(probe_at for target in numbered for probe_at in places(target))
+            for sites in _group_sites(probe_at for target in numbered for probe_at in places(target))
         )
 
     return probes
@@ -114,20 +114,20 @@ def _probe(kind: type[UserProbe], program: str, sites: Sequence[ProbeAt]) -> Use
         symbol=",".join(names[:3]) + (",..." if len(names) > 3 else ""),
         process=first.target.process,
         sites=tuple(probe_at.site for probe_at in sites),
-        g_offset=_g_offset(first),
+        g_offset=_find_g_offset(first),
     )
 
 
-def _grouped(sites: Iterable[ProbeAt]) -> Iterable[tuple[ProbeAt, ...]]:
+def _group_sites(sites: Iterable[ProbeAt]) -> Iterable[tuple[ProbeAt, ...]]:
     """Group the sites that one probe can cover."""
     groups = dict[tuple[object, ...], list[ProbeAt]]()
     for probe_at in sites:
-        key = probe_at.target.process, probe_at.site.identity, probe_at.at, _g_offset(probe_at)
+        key = probe_at.target.process, probe_at.site.identity, probe_at.at, _find_g_offset(probe_at)
         groups.setdefault(key, []).append(probe_at)
     return map(tuple, groups.values())
 
 
-def _g_offset(probe_at: ProbeAt) -> int:
+def _find_g_offset(probe_at: ProbeAt) -> int:
     code = probe_at.target.code
     return code.g_offset if code is not None and probe_at.at & Point.GOROUTINE else 0
 

@@ -59,9 +59,11 @@ def attachments(
             place = _take_attachment(link, without_link)
         attached.append(Attachment(link.program, place, link.id))
     attached += [Attachment(item.program, item.where) for item in without_link]
-    attached += [Attachment(event.program, _named(event.where, names)) for event in holders.events]
+    attached += [Attachment(event.program, _name_place(event.where, names)) for event in holders.events]
     linked = {(item.program, item.where) for item in attached if item.link}
-    attached += [item for item in _on_cgroups(programs) if (item.program, item.where) not in linked]
+    attached += [
+        item for item in _iter_cgroup_attachments(programs) if (item.program, item.where) not in linked
+    ]
     return list(dict.fromkeys(attached))
 
 
@@ -75,23 +77,23 @@ def _take_attachment(link: LinkInfo, without_link: list[NetworkAttachment]) -> s
     return f"{link.where.partition(':')[0]}:#{link.interface} in another netns"
 
 
-def _named(place: str, names: TargetNames) -> str:
+def _name_place(place: str, names: TargetNames) -> str:
     kind, _, name = place.partition(":")
     return f"t:{names.event(name)}" if kind == "t" else place
 
 
-def _on_cgroups(programs: Mapping[int, KernelProgram]) -> Iterator[Attachment]:
+def _iter_cgroup_attachments(programs: Mapping[int, KernelProgram]) -> Iterator[Attachment]:
     """Yield the attachments on cgroups, with or without a link; queries only the types of loaded programs."""
     kinds = sorted({kind for item in programs.values() for kind in _OF_CGROUPS.get(item.type, ())})
     for path, _, folder in cgroups() if kinds else ():
-        with contextlib.suppress(OSError), _folder(folder) as descriptor:
+        with contextlib.suppress(OSError), _open_folder(folder) as descriptor:
             for kind in kinds:
                 for program, _ in query(descriptor, kind):
                     yield Attachment(program, f"cgroup/{attach_type(kind)}:{path}")
 
 
 @contextlib.contextmanager
-def _folder(path: Path) -> Iterator[int]:
+def _open_folder(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield descriptor

@@ -93,7 +93,7 @@ def listing(code: bytes, names: ReferenceFormatter | None = None) -> Iterator[By
         is_wide = code[index] == LD | _IMM | 0x18
         raw = code[index : index + (16 if is_wide else 8)]
         fields = _Fields(raw)
-        text = _text(fields, names)
+        text = _format_instruction(fields, names)
         jump = _jump(fields)
         number = index // 8
         line = f"({fields.code:02x}) {text}" if text else f"({fields.code:02x}) unknown: {raw.hex(' ')}"
@@ -131,13 +131,13 @@ def _jump(fields: _Fields) -> int | None:
     return fields.off
 
 
-def _text(fields: _Fields, names: ReferenceFormatter) -> str:
+def _format_instruction(fields: _Fields, names: ReferenceFormatter) -> str:
     if fields.kind in (ALU, ALU64):
-        return _arithmetic(fields)
+        return _format_arithmetic(fields)
     if fields.kind in (JMP, JMP32):
-        return _branch(fields, names)
+        return _format_branch(fields, names)
     if fields.kind == LD:
-        return _constant(fields, names)
+        return _format_constant(fields, names)
     if fields.kind == LDX:
         sign = {_MEM: "u", _MEMSX: "s"}.get(fields.mode)
         return f"r{fields.dst} = *({sign}{fields.width} *)(r{fields.src} {fields.off:+d})" if sign else ""
@@ -150,13 +150,13 @@ def _text(fields: _Fields, names: ReferenceFormatter) -> str:
             else ""
         )
     if fields.mode == _ATOMIC:
-        return _atomic(fields)
+        return _format_atomic(fields)
     return (
         f"*(u{fields.width} *)(r{fields.dst} {fields.off:+d}) = r{fields.src}" if fields.mode == _MEM else ""
     )
 
 
-def _arithmetic(fields: _Fields) -> str:
+def _format_arithmetic(fields: _Fields) -> str:
     letter = "r" if fields.kind == ALU64 else "w"
     dst, src = f"{letter}{fields.dst}", f"{letter}{fields.src}"
     if fields.operation == _NEGATE:
@@ -180,9 +180,9 @@ def _arithmetic(fields: _Fields) -> str:
     return f"{dst} {sign} {src}"
 
 
-def _branch(fields: _Fields, names: ReferenceFormatter) -> str:
+def _format_branch(fields: _Fields, names: ReferenceFormatter) -> str:
     if fields.operation == _CALL and fields.kind == JMP:
-        return _call(fields, names)
+        return _format_call(fields, names)
     if fields.operation == _EXIT and fields.kind == JMP:
         return "exit"
     if fields.operation == _ALWAYS:
@@ -199,14 +199,14 @@ def _branch(fields: _Fields, names: ReferenceFormatter) -> str:
     return f"if {letter}{fields.dst} {sign} {right} goto pc{fields.off:+d}"
 
 
-def _call(fields: _Fields, names: ReferenceFormatter) -> str:
+def _format_call(fields: _Fields, names: ReferenceFormatter) -> str:
     if fields.src == _OWN:  # once there is native code, how far it is stands in the offset
         return f"call pc{fields.off or fields.imm:+d}"
     name = names.function(fields.imm) if fields.src == _KERNEL else names.helper(fields.imm)
     return f"call {name or 'a function whose name is hidden'}"
 
 
-def _constant(fields: _Fields, names: ReferenceFormatter) -> str:
+def _format_constant(fields: _Fields, names: ReferenceFormatter) -> str:
     if fields.mode == _ABS:
         return f"r0 = *(u{fields.width} *)skb[{fields.imm}]"
     if fields.mode == _IND:
@@ -222,7 +222,7 @@ def _constant(fields: _Fields, names: ReferenceFormatter) -> str:
     return f"r{fields.dst} = {(fields.upper & 0xFFFFFFFF) << 32 | fields.imm & 0xFFFFFFFF:#x}"
 
 
-def _atomic(fields: _Fields) -> str:
+def _format_atomic(fields: _Fields) -> str:
     operand = f"(u{fields.width} *)(r{fields.dst} {fields.off:+d})"
     suffix = "64" if fields.width == "64" else ""
     if fields.imm == _EXCHANGE:

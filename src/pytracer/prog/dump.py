@@ -61,7 +61,7 @@ def dump_program(name: str, *, entries: int) -> ProgramDump:
         facts = row(RunCount(program, 0, 0, None), 0, table_context)
         with open_object(ObjectKind.PROGRAM, number) as descriptor:
             info = read_program(descriptor)
-        tables = tuple(_tables(info, entries))
+        tables = tuple(_iter_tables(info, entries))
     except FileNotFoundError:
         raise PytracerError(f"program {name} has gone while it was looked at") from None
     except OSError as error:
@@ -110,7 +110,7 @@ class _Lines:
         return line
 
 
-def _tables(info: ProgramInfo, entries: int) -> Iterator[tuple[KernelMap, MapContents]]:
+def _iter_tables(info: ProgramInfo, entries: int) -> Iterator[tuple[KernelMap, MapContents]]:
     for number in info.map_ids:
         with open_object(ObjectKind.MAP, number) as descriptor:
             table = read_kernel_map(descriptor)

@@ -41,7 +41,12 @@ def find_leftovers() -> list[Leftover]:
     Raises OSError or PytracerError if none of the searches works.
     """
     leftovers, problems = list[Leftover](), list[OSError | PytracerError]()
-    finders: tuple[Callable[[], Iterator[Leftover]], ...] = (_filters, _xdp, _cgroups, _kprobe_events)
+    finders: tuple[Callable[[], Iterator[Leftover]], ...] = (
+        _iter_filters,
+        _iter_xdp,
+        _iter_cgroups,
+        _iter_kprobe_events,
+    )
     for find in finders:
         try:
             leftovers += find()
@@ -52,9 +57,9 @@ def find_leftovers() -> list[Leftover]:
     return leftovers
 
 
-def _filters() -> Iterator[Leftover]:
+def _iter_filters() -> Iterator[Leftover]:
     for index in clsact.list_qdiscs():
-        name = _interface(index)
+        name = _interface_name(index)
         present = clsact.list_filters(index)
         dead = [leftover for leftover in present if leftover.owner_match and is_dead(leftover.owner_match[1])]
         for leftover in dead:
@@ -69,15 +74,15 @@ def _filters() -> Iterator[Leftover]:
             yield Leftover(f"the qdisc clsact on {name}", f"tc qdisc del dev {name} clsact")
 
 
-def _xdp() -> Iterator[Leftover]:
+def _iter_xdp() -> Iterator[Leftover]:
     for index, numbers in list_xdp_programs().items():
         for number in numbers:
             if cgroup.is_leftover(number):
-                name = _interface(index)
+                name = _interface_name(index)
                 yield Leftover(f"XDP program {number} on {name}", f"ip link set dev {name} xdp off")
 
 
-def _cgroups() -> Iterator[Leftover]:
+def _iter_cgroups() -> Iterator[Leftover]:
     dead = {number for number in iter_ids(ObjectKind.PROGRAM) if cgroup.is_leftover(number)}
     for _, _, path in cgroups() if dead else ():
         with contextlib.suppress(OSError):  # it was removed meanwhile
@@ -95,13 +100,13 @@ def _cgroups() -> Iterator[Leftover]:
                 os.close(folder)
 
 
-def _kprobe_events() -> Iterator[Leftover]:
+def _iter_kprobe_events() -> Iterator[Leftover]:
     for event in kprobe_events.list_leftovers():
         command = f"echo '-:{event}' >> {tracefs.TRACING}/kprobe_events"
         yield Leftover(f"the trace event {event}, disarmed", command)
 
 
-def _interface(index: int) -> str:
+def _interface_name(index: int) -> str:
     with contextlib.suppress(OSError):
         return shlex.quote(socket.if_indextoname(index))
     return f"#{index}"

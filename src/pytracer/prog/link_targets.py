@@ -53,7 +53,7 @@ class TargetNames:
         """Return the name of a function (or type) by its number in a kernel BTF; a module's as
         MODULE#NUMBER."""
         if btf not in self._modules:
-            self._modules[btf] = _kernel_btf(btf)
+            self._modules[btf] = _name_kernel_btf(btf)
         module = self._modules[btf]
         if module != "vmlinux":
             return f"{module}#{number}" if module else ""
@@ -96,7 +96,7 @@ def interface(index: int) -> str:
     return f"#{index}"
 
 
-def _kernel_btf(number: int) -> str:
+def _name_kernel_btf(number: int) -> str:
     """Return the name of a kernel BTF by its id: vmlinux or a module; "" if it is not the kernel's."""
     name = bytearray(_NAME)
     with contextlib.suppress(OSError):

@@ -32,7 +32,7 @@ class LinkInfo:
 
 def links(programs: Mapping[int, KernelProgram], names: TargetNames) -> list[LinkInfo]:
     """Return all links. Raises OSError."""
-    return list(_links(programs, names))
+    return list(_iter_links(programs, names))
 
 
 def holding(program: int) -> list[int]:
@@ -47,7 +47,7 @@ def holding(program: int) -> list[int]:
     return links
 
 
-def _links(programs: Mapping[int, KernelProgram], names: TargetNames) -> Iterator[LinkInfo]:
+def _iter_links(programs: Mapping[int, KernelProgram], names: TargetNames) -> Iterator[LinkInfo]:
     for number in iter_ids(ObjectKind.LINK):
         with ignore_vanished(), open_object(ObjectKind.LINK, number) as descriptor:
             link = _Raw(descriptor, programs, names)
@@ -88,12 +88,12 @@ class _Raw:
         return os.fsdecode(self.array(pointer_at, length_at, _TEXT).partition(b"\0")[0])
 
 
-def _tracing(link: _Raw) -> str:
+def _name_tracing_target(link: _Raw) -> str:
     kind = attach_type(link.word(16))
-    return f"{kind}:{_trampoline_target(link, link.word(20), link.word(24)) or '?'}"
+    return f"{kind}:{_name_trampoline_target(link, link.word(20), link.word(24)) or '?'}"
 
 
-def _trampoline_target(link: _Raw, object_id: int, number: int) -> str:
+def _name_trampoline_target(link: _Raw, object_id: int, number: int) -> str:
     """Name a trampoline's target: a kernel function or a program (since Linux 5.13, 441e8c66b23e)."""
     if not number:
         return ""
@@ -103,7 +103,7 @@ def _trampoline_target(link: _Raw, object_id: int, number: int) -> str:
     return f"program {object_id}{f' ({target.name})' if target else ''}"
 
 
-def _perf_event(link: _Raw) -> str:
+def _name_perf_target(link: _Raw) -> str:
     """Name the target of a perf link, which the kernel reports since Linux 6.6 (1b715e1b0ec5)."""
     kind = link.word(16)
     if kind in (1, 2):  # a uprobe, a return
@@ -115,33 +115,33 @@ def _perf_event(link: _Raw) -> str:
     return f"perf:{link.word(32)}/{link.long(24)}" if kind == 6 else "perf:?"
 
 
-def _kprobe_multi(link: _Raw) -> str:
+def _name_kprobe_multi(link: _Raw) -> str:
     """Name the functions, which the kernel reports since Linux 6.6 (7ac8d0d26191)."""
     kind, count = "kr" if link.word(28) & 1 else "k", link.word(24)
     if not count:
         return f"{kind}:?"
     (first,) = struct.unpack_from("Q", link.array(16, 24, 8 * count))
-    return f"{kind}:{link.names.function_at(first) if first else '?'}{_and_more(count)}"
+    return f"{kind}:{link.names.function_at(first) if first else '?'}{_format_more(count)}"
 
 
-def _uprobe_multi(link: _Raw) -> str:
+def _name_uprobe_multi(link: _Raw) -> str:
     """Name the places, which the kernel reports since Linux 6.8 (e56fdbfb06e2)."""
     kind, count = "ur" if link.word(56) & 1 else "u", link.word(52)
     if not count:
         return f"{kind}:?"
     (first,) = struct.unpack_from("Q", link.array(24, 52, 8 * count))
-    return f"{format_target(kind, link.text(16, 48), first)}{_and_more(count)}"
+    return f"{format_target(kind, link.text(16, 48), first)}{_format_more(count)}"
 
 
-def _and_more(count: int) -> str:
+def _format_more(count: int) -> str:
     return f" and {count - _MANY} more" if count > _MANY else ""
 
 
-def _cgroup(link: _Raw) -> str:
+def _name_cgroup(link: _Raw) -> str:
     return f"cgroup/{attach_type(link.word(24))}:{link.names.cgroup(link.long(16))}"
 
 
-def _on_interface(kind: str) -> Callable[[_Raw], str]:
+def _name_on_interface(kind: str) -> Callable[[_Raw], str]:
     def where(link: _Raw) -> str:
         direction = "" if kind == "xdp" else f"/{attach_type(link.word(20))}"
         return f"{kind}{direction}:{interface(link.word(16)) if link.word(16) else '(gone)'}"
@@ -153,21 +153,21 @@ _ON_INTERFACES = ("xdp", "tcx", "netkit")
 _FAMILIES = {2: "ip", 10: "ip6", 7: "bridge", 0: "any"}
 _KINDS: dict[int, tuple[str, Callable[[_Raw], str]]] = {
     1: ("raw_tracepoint", lambda link: f"rt:{link.text(16, 24)}"),
-    2: ("tracing", _tracing),
-    3: ("cgroup", _cgroup),
+    2: ("tracing", _name_tracing_target),
+    3: ("cgroup", _name_cgroup),
     4: ("iter", lambda link: f"iter:{link.text(16, 24)}"),
     5: ("netns", lambda link: f"{attach_type(link.word(20))}:netns {link.word(16)}"),
-    6: ("xdp", _on_interface("xdp")),
-    7: ("perf_event", _perf_event),
-    8: ("kprobe_multi", _kprobe_multi),
+    6: ("xdp", _name_on_interface("xdp")),
+    7: ("perf_event", _name_perf_target),
+    8: ("kprobe_multi", _name_kprobe_multi),
     9: ("struct_ops", lambda link: f"struct_ops:map {link.word(16)}"),
     10: (
         "netfilter",
         lambda link: f"netfilter:{_FAMILIES.get(link.word(16), link.word(16))}/{link.word(20)}",
     ),
-    11: ("tcx", _on_interface("tcx")),
-    12: ("uprobe_multi", _uprobe_multi),
-    13: ("netkit", _on_interface("netkit")),
+    11: ("tcx", _name_on_interface("tcx")),
+    12: ("uprobe_multi", _name_uprobe_multi),
+    13: ("netkit", _name_on_interface("netkit")),
     14: ("sockmap", lambda link: f"{attach_type(link.word(20))}:map {link.word(16)}"),
 }
 """By ``enum bpf_link_type``: the name, and a function that names the place."""

@@ -115,12 +115,12 @@ def value(btf: Btf, type_id: int, data: bytes) -> Any:
         case BtfKind.ENUM | BtfKind.ENUM64:
             is_signed = btf.enum_signed(type_id)
             number = int.from_bytes(data[: btf.size_of(type_id)], sys.byteorder, signed=is_signed)
-            return _enumerator(btf, type_id, number)
+            return _name_enumerator(btf, type_id, number)
         case BtfKind.ARRAY:
-            return _array(btf, type_id, data)
+            return _read_array(btf, type_id, data)
         case BtfKind.STRUCT | BtfKind.UNION:
             return {
-                member.name: _member(btf, member.type, member.bit_offset, member.bits, data)
+                member.name: _read_member(btf, member.type, member.bit_offset, member.bits, data)
                 for member in btf.walk(type_id)
             }
         case BtfKind.FLOAT:
@@ -129,12 +129,12 @@ def value(btf: Btf, type_id: int, data: bytes) -> Any:
             return format_bytes(data[: btf.size_of(type_id)])
 
 
-def _enumerator(btf: Btf, type_id: int, number: int) -> str | int:
+def _name_enumerator(btf: Btf, type_id: int, number: int) -> str | int:
     """Return the name of an enumeration's value, or the number if it has none."""
     return next((name for name, constant in btf.enumerators(type_id) if constant == number), number)
 
 
-def _array(btf: Btf, type_id: int, data: bytes) -> Any:
+def _read_array(btf: Btf, type_id: int, data: bytes) -> Any:
     element, length = btf.array(type_id)
     size, kind = btf.size_of(element), btf.resolve(element)
     if size == 1 and btf.kind(kind) is BtfKind.INT and btf.name(kind) == "char":
@@ -142,7 +142,7 @@ def _array(btf: Btf, type_id: int, data: bytes) -> Any:
     return [value(btf, element, data[index * size : (index + 1) * size]) for index in range(length)]
 
 
-def _member(btf: Btf, type_id: int, offset: int, bits: int, data: bytes) -> Any:
+def _read_member(btf: Btf, type_id: int, offset: int, bits: int, data: bytes) -> Any:
     if not bits:
         return value(btf, type_id, data[offset // 8 : offset // 8 + btf.size_of(type_id)])
     container = int.from_bytes(data[offset // 8 : (offset + bits + 7) // 8], sys.byteorder)
@@ -153,6 +153,6 @@ def _member(btf: Btf, type_id: int, offset: int, bits: int, data: bytes) -> Any:
         is_signed = any(
             constant < 0 for _, constant in btf.enumerators(kind)
         )  # the type's sign is not always known
-        return _enumerator(btf, kind, less if is_signed else number)
+        return _name_enumerator(btf, kind, less if is_signed else number)
     integer = btf.integer(kind)
     return bool(number) if integer.boolean else less if integer.signed else number

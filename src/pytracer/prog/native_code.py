@@ -35,7 +35,7 @@ def disassemble(
     ``machine`` is as of ``uname -m`` (default: this one); ``name_of`` names addresses outside of the code.
     All bytes are shown: those that are no instruction become ``.byte``.
     """
-    reader, hint = _reader(machine or os.uname().machine)
+    reader, hint = _make_disassembler(machine or os.uname().machine)
     if reader is None:
         rows = range(0, len(code), _ROW)
         return [
@@ -45,7 +45,7 @@ def disassemble(
     native = []
     for instruction in reader.disasm(code, address):
         text = f"{instruction.mnemonic} {instruction.op_str}".strip()
-        target = _target(instruction)
+        target = _find_target(instruction)
         if target is not None and target not in inside and name_of is not None:
             text += f" <{name_of(target)}>"
         native.append(NativeInstruction(instruction.address, bytes(instruction.bytes), text, target))
@@ -67,7 +67,7 @@ def disassemble_program(
     return instructions, hint
 
 
-def _reader(machine: str) -> tuple[Any, str]:
+def _make_disassembler(machine: str) -> tuple[Any, str]:
     import capstone
 
     modes = {
@@ -81,7 +81,7 @@ def _reader(machine: str) -> tuple[Any, str]:
     return reader, ""
 
 
-def _target(instruction: Any) -> int | None:
+def _find_target(instruction: Any) -> int | None:
     """Return the target of a jump or a call: its last operand, if that is a number."""
     if not instruction.mnemonic.startswith(("j", "call", "b", "cb", "tb")):
         return None

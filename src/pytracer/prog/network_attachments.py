@@ -45,10 +45,10 @@ def list_network_attachments(namespaces: Mapping[int, int]) -> list[NetworkAttac
     """List the programs of this network namespace, and of those that processes are in (namespace's inode ->
     process id)."""
     own_namespace = Path("/proc/thread-self/ns/net").stat().st_ino
-    attached = list(_attachments_in_namespace())
+    attached = list(_iter_attachments())
     for number, process in namespaces.items():
         if number != own_namespace:
-            attachments = _in_namespace(process, number)
+            attachments = _list_in_namespace(process, number)
             attached += [
                 replace(attachment, where=f"{attachment.where} in netns {_name(number)}")
                 for attachment in attachments
@@ -73,14 +73,14 @@ def query(target: int, kind: int) -> list[tuple[int, int]]:
     return list(zip(*words, strict=True))
 
 
-def _attachments_in_namespace() -> Iterator[NetworkAttachment]:
+def _iter_attachments() -> Iterator[NetworkAttachment]:
     """Yield the attachments in the calling thread's namespace. Kinds that cannot be queried are left out."""
     with contextlib.suppress(OSError):
         names = {number: interface.name for number, interface in interfaces.list_interfaces().items()}
         for index, programs in list_xdp_programs().items():
             for program in programs:
                 yield NetworkAttachment(program, "xdp", f"xdp:{names.get(index, f'#{index}')}", index)
-        yield from _in_traffic_control(names)
+        yield from _iter_tc_attachments(names)
         for index, name in names.items():
             for kind, family in _CHAINS.items():
                 for program, link in query(index, kind):
@@ -95,7 +95,7 @@ def _attachments_in_namespace() -> Iterator[NetworkAttachment]:
                 )
 
 
-def _in_traffic_control(names: Mapping[int, str]) -> Iterator[NetworkAttachment]:
+def _iter_tc_attachments(names: Mapping[int, str]) -> Iterator[NetworkAttachment]:
     for qdisc in read_qdisc_messages():
         index, kind = qdisc["index"], qdisc.get_attr("TCA_KIND")
         if not qdisc["handle"]:
@@ -115,7 +115,7 @@ def _in_traffic_control(names: Mapping[int, str]) -> Iterator[NetworkAttachment]
                         )
 
 
-def _in_namespace(process: int, number: int) -> list[NetworkAttachment]:
+def _list_in_namespace(process: int, number: int) -> list[NetworkAttachment]:
     """List the attachments in a process's namespace; none if it has ended, or may not be entered."""
     attached: list[NetworkAttachment] = []
 
@@ -123,7 +123,7 @@ def _in_namespace(process: int, number: int) -> list[NetworkAttachment]:
         with contextlib.suppress(OSError), open(f"/proc/{living(process)}/ns/net", "rb") as namespace:
             is_same = os.fstat(namespace.fileno()).st_ino == number  # and no process that came later
             if is_same and _libc.setns(namespace.fileno(), _CLONE_NEWNET) == 0:
-                attached.extend(_attachments_in_namespace())
+                attached.extend(_iter_attachments())
 
     thread = threading.Thread(target=enter)
     thread.start()

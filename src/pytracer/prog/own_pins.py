@@ -65,7 +65,7 @@ def pin(program: KernelProgram, links: Iterable[int]) -> Path:
             paths.append(folder)
         for kind, number, name in pin_list:
             path = folder / name
-            if path.exists() and _pins(path, kind, number):
+            if path.exists() and _is_pin_of(path, kind, number):
                 continue
             with open_object(kind, number) as descriptor:
                 pins.create_pin(descriptor, str(path))
@@ -86,7 +86,7 @@ def list_pinned() -> list[PinnedProgram]:
     if not FOLDER.is_dir():
         return []
     _check_folder()
-    return sorted(_found(), key=lambda pinned: pinned.program)
+    return sorted(_iter_pinned(), key=lambda pinned: pinned.program)
 
 
 def unpin(pinned: PinnedProgram) -> None:
@@ -116,22 +116,24 @@ def restore(pinned: PinnedProgram, links: Iterable[int] | None) -> None:
         (pinned.folder / f"link-{link}").unlink(missing_ok=True)
 
 
-def _found() -> Iterator[PinnedProgram]:
+def _iter_pinned() -> Iterator[PinnedProgram]:
     for folder in FOLDER.iterdir():
         name = _NAME.fullmatch(folder.name)
         if name is None or not stat.S_ISDIR(folder.lstat().st_mode):
             continue
         program = int(name[1])
-        if not _pins(folder / _PROGRAM, ObjectKind.PROGRAM, program, tag=name[2]):
+        if not _is_pin_of(folder / _PROGRAM, ObjectKind.PROGRAM, program, tag=name[2]):
             continue
         numbers = [int(match[1]) for path in folder.iterdir() if (match := _LINK.fullmatch(path.name))]
         links = (
-            number for number in numbers if _pins(folder / f"link-{number}", ObjectKind.LINK, number, program)
+            number
+            for number in numbers
+            if _is_pin_of(folder / f"link-{number}", ObjectKind.LINK, number, program)
         )
         yield PinnedProgram(program, name[2], folder, tuple(sorted(links)))
 
 
-def _pins(path: Path, kind: ObjectKind, number: int, program: int = 0, *, tag: str = "") -> bool:
+def _is_pin_of(path: Path, kind: ObjectKind, number: int, program: int = 0, *, tag: str = "") -> bool:
     """Return whether a pin is of that object, and of that ``program`` and ``tag`` if given."""
     with contextlib.suppress(OSError):
         pin = pins.read_pin(str(path))

@@ -68,7 +68,7 @@ def unload(names: Iterable[str]) -> tuple[list[PinnedProgramInfo], list[Pytracer
     for name in names:
         if name == TRACER_OWNED:
             ids |= dict.fromkeys(pinned)
-        elif (number := _id(name)) in pinned:
+        elif (number := _parse_id(name)) in pinned:
             ids[number] = None
         else:
             pins = f"pinned: {', '.join(map(str, pinned))}"
@@ -92,7 +92,7 @@ def _look() -> tuple[dict[int, KernelProgram], Holders]:
         raise explain(error, "looking at programs", capabilities=NEEDED) from error
 
 
-def _id(name: str) -> int:
+def _parse_id(name: str) -> int:
     """Parse a program id, with or without leading zeros; -1 if ``name`` is none."""
     return int(name) if name.isascii() and name.isdecimal() else -1
 
@@ -103,18 +103,18 @@ def _choose_programs(
     ids = list[int]()
     for name in names:
         if name == TRACER_OWNED:
-            own_programs = [number for number in programs if _tracer(number, processes)]
+            own_programs = [number for number in programs if _find_tracer(number, processes)]
             if not own_programs:
                 raise PytracerError(
                     "no tracer runs, or none that has programs",
                     hint="; ".join(describe_refused(processes)) or "pytracer prog",
                 )
             ids += own_programs
-        elif (number := _id(name)) not in programs:
+        elif (number := _parse_id(name)) not in programs:
             raise UnknownNameError(
                 "program", name, map(str, programs), where_listed="pytracer prog lists them"
             )
-        elif not _tracer(number, processes):
+        elif not _find_tracer(number, processes):
             owners = ", ".join(map(str, processes.programs.get(number, ()))) or "nobody"
             raise PytracerError(
                 f"program {name} is not one that a running pytracer loaded: nothing was pinned",
@@ -125,7 +125,7 @@ def _choose_programs(
     return list(dict.fromkeys(ids))
 
 
-def _tracer(number: int, processes: Holders) -> str:
+def _find_tracer(number: int, processes: Holders) -> str:
     """Return the tracer that loaded a program, by the mark of its process; "" for none."""
     holders = processes.programs.get(number, ())
     return next((holder.tracer for holder in holders if number in holder.loaded), "")
@@ -133,7 +133,7 @@ def _tracer(number: int, processes: Holders) -> str:
 
 def _check_attachment(number: int, links: list[int], processes: Holders) -> None:
     """Raise PytracerError if a program would not stay attached, or must not."""
-    tracer = _tracer(number, processes)
+    tracer = _find_tracer(number, processes)
     if tracer in registry.names() and isinstance(registry.get(tracer).arguments, Injection):
         raise PytracerError(
             f"program {number} makes functions fail, and ends with its pytracer: nothing was pinned"

@@ -75,7 +75,7 @@ class ProgramLister:
     def _read(self, descriptor: int, boot_time: float) -> KernelProgram:
         info = read_program(descriptor, code=False)
         if info.id not in self._names:
-            self._names[info.id] = _whole_name(descriptor, info)
+            self._names[info.id] = _full_name(descriptor, info)
         memory = int(own_file_info(descriptor).get("memlock", 0))
         return KernelProgram(info, self._names[info.id], memory, boot_time + info.load_time / 1e9)
 
@@ -94,7 +94,7 @@ def read_kernel_map(descriptor: int) -> KernelMap:
     return KernelMap(read_map(descriptor), int(own_file_info(descriptor).get("memlock", 0)))
 
 
-def _whole_name(descriptor: int, info: ProgramInfo) -> str:
+def _full_name(descriptor: int, info: ProgramInfo) -> str:
     """Return the full name: a name that the kernel cut is completed from the program's BTF."""
     if len(info.name) < _CUT or not info.btf_id:
         return info.name

@@ -35,7 +35,7 @@ def count_runs() -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise explain(error, "counting the runs of programs", capabilities=_NEEDED) from error
-        with _by_sysctl():
+        with _enable_by_sysctl():
             yield
         return
     try:
@@ -45,7 +45,7 @@ def count_runs() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _by_sysctl() -> Iterator[None]:
+def _enable_by_sysctl() -> Iterator[None]:
     try:
         saved = SYSCTL.read_text()
         if not int(saved):
@@ -101,10 +101,10 @@ class RunCounter:
 
 def subtract(earlier: Mapping[int, KernelProgram], now: Mapping[int, KernelProgram]) -> list[RunCount]:
     """Compare two readings. A new program was loaded in between: ids are not reused."""
-    return [_since(earlier.get(number), program) for number, program in now.items()]
+    return [_subtract_run(earlier.get(number), program) for number, program in now.items()]
 
 
-def _since(earlier_program: KernelProgram | None, program: KernelProgram) -> RunCount:
+def _subtract_run(earlier_program: KernelProgram | None, program: KernelProgram) -> RunCount:
     info, earlier_info = program.info, earlier_program.info if earlier_program else None
     misses = info.recursion_misses
     if misses is not None and earlier_info is not None:

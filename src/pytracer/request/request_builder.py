@@ -123,12 +123,12 @@ def build_request(
     if audit:
         follows = bool(command) and tracer.follow and not load
         check_audit(tracer, options, filter_keys, spell, top=top, follows=follows)
-    roots = _roots(tracer, filter_keys, spell("children")) if children else ()
-    named = _interfaces(tracer, arguments)
+    roots = _take_roots(tracer, filter_keys, spell("children")) if children else ()
+    named = _resolve_interfaces(tracer, arguments)
     return Request(
         tracer=tracer,
         options={
-            o.name: _value(o, options.get(o.name), spell(o.name))
+            o.name: _check_value(o, options.get(o.name), spell(o.name))
             for o in tracer.options
             if not isinstance(o, PacketFilter)
         },
@@ -136,11 +136,11 @@ def build_request(
         roots=roots,
         viewer=filter_values.viewer(filter_keys) or (roots[0] if len(roots) == 1 else 0),
         interfaces=named,
-        sources=_sources(tracer, arguments),
+        sources=_parse_sources(tracer, arguments),
         max_probes=checked("max-probes", units.positive, max_probes),
-        fault=_fault(tracer, arguments),
+        fault=_parse_fault_words(tracer, arguments),
         probe_specs=_probe_specs(tracer, arguments, options),
-        script=_script(tracer, arguments, options, script_name),
+        script=_parse_script_words(tracer, arguments, options, script_name),
         command=tuple(command),
         load=load,
         wait_all=wait_all,
@@ -154,11 +154,11 @@ def build_request(
         sort=sort,
         hooks=dict(hooks),
         headers=headers,
-        filter=_packet_filter(tracer, options, named),
+        filter=_compile_packet_filter(tracer, options, named),
     )
 
 
-def _roots(tracer: Tracer, filters: dict[Filter, tuple[bytes, ...]], name: str) -> tuple[int, ...]:
+def _take_roots(tracer: Tracer, filters: dict[Filter, tuple[bytes, ...]], name: str) -> tuple[int, ...]:
     """Take the processes out of the filters: those that are followed with their descendants. Raises
     UsageError."""
     keys = filters.pop(Filter.PID, ())
@@ -187,13 +187,13 @@ def _check_arguments(tracer: Tracer, words: Sequence[str]) -> None:
         raise UsageError(f"{tracer.name} needs {tracer.arguments.help}{example}")
 
 
-def _interfaces(tracer: Tracer, words: Sequence[str]) -> dict[int, str]:
+def _resolve_interfaces(tracer: Tracer, words: Sequence[str]) -> dict[int, str]:
     if tracer.arguments is None or tracer.arguments.encode != "interfaces":
         return {}
     return interfaces.resolve(list(words), allow_any=tracer.arguments.every)
 
 
-def _packet_filter(
+def _compile_packet_filter(
     tracer: Tracer, options: Mapping[str, object], named: Mapping[int, str]
 ) -> CompiledFilter | None:
     for option in tracer.options:
@@ -209,7 +209,7 @@ def _packet_filter(
     return None
 
 
-def _sources(tracer: Tracer, words: Sequence[str]) -> tuple[Source, ...]:
+def _parse_sources(tracer: Tracer, words: Sequence[str]) -> tuple[Source, ...]:
     named = (words or tracer.arguments.default) if isinstance(tracer.arguments, Targets) else ()
     return tuple(dict.fromkeys(map(parse_source, named)))
 
@@ -235,7 +235,7 @@ def _probe_specs(
     return tuple(map(parse, dict.fromkeys(words)))
 
 
-def _script(
+def _parse_script_words(
     tracer: Tracer, words: Sequence[str], options: Mapping[str, object], name: str
 ) -> ScriptRequest | None:
     if not isinstance(tracer.arguments, ScriptArguments):
@@ -247,7 +247,7 @@ def _script(
     return ScriptRequest(script, tuple(parameters), unsafe=bool(options.get(UNSAFE)))
 
 
-def _fault(tracer: Tracer, words: Sequence[str]) -> Fault | None:
+def _parse_fault_words(tracer: Tracer, words: Sequence[str]) -> Fault | None:
     if not isinstance(tracer.arguments, Injection):
         return None
     if len(words) > 2:
@@ -255,7 +255,7 @@ def _fault(tracer: Tracer, words: Sequence[str]) -> Fault | None:
     return parse_fault(*words)
 
 
-def _value(option: Option, value: object, name: str) -> object:
+def _check_value(option: Option, value: object, name: str) -> object:
     """Check the value of one of the tracer's options; return its default if there is none."""
     match option:
         case Flag():
@@ -263,7 +263,7 @@ def _value(option: Option, value: object, name: str) -> object:
                 raise UsageError(f"{name} is on or off, not {value!r}")
             return bool(value)
         case GroupBy():
-            return _keys(option, value, name)
+            return _check_keys(option, value, name)
         case NameSet():
             return _name_set(option, value, name)
         case Choice():
@@ -280,9 +280,9 @@ def _value(option: Option, value: object, name: str) -> object:
     return value
 
 
-def _keys(option: GroupBy, value: object, name: str) -> tuple[str, ...]:
+def _check_keys(option: GroupBy, value: object, name: str) -> tuple[str, ...]:
     key_names = option.default if value is None else value
-    words = _words(key_names, name) if key_names else []
+    words = _split_words(key_names, name) if key_names else []
     names = tuple(dict.fromkeys(words))
     valid_names = [key.name for key in option.keys]
     for word in names:
@@ -296,10 +296,10 @@ def _name_set(option: NameSet, value: object, name: str) -> NameSetValue | None:
         return None
     if isinstance(value, str):
         return parse_set(option, value, name)
-    return encode_names(option, _words(value, name), name, exclude=False)
+    return encode_names(option, _split_words(value, name), name, exclude=False)
 
 
-def _words(value: object, name: str) -> list[str]:
+def _split_words(value: object, name: str) -> list[str]:
     """Return names that are given one by one, or as text with commas."""
     if isinstance(value, str):
         return value.split(",")

@@ -34,18 +34,20 @@ def encode_names(option: NameSet, names: Sequence[str], option_name: str, *, exc
     Raises UsageError for a name that the option does not take.
     """
     if option.encode == "syscalls":
-        return NameSetValue(tuple(map(_u64, syscalls.calls_named(names))), exclude)
+        return NameSetValue(tuple(map(_pack_u64, syscalls.calls_named(names))), exclude)
     if option.names:
-        return NameSetValue(tuple(_u64(index) for index in _places(option, names, option_name)), exclude)
-    encode = {"networks": _network, "paths": _path}[option.encode]
+        return NameSetValue(
+            tuple(_pack_u64(index) for index in _find_indexes(option, names, option_name)), exclude
+        )
+    encode = {"networks": _encode_network, "paths": _encode_path}[option.encode]
     return NameSetValue(tuple(dict.fromkeys(encode(option_name, name) for name in names)), exclude)
 
 
-def _u64(number: int) -> bytes:
+def _pack_u64(number: int) -> bytes:
     return number.to_bytes(8, "little")
 
 
-def _places(option: NameSet, names: Sequence[str], option_name: str) -> list[int]:
+def _find_indexes(option: NameSet, names: Sequence[str], option_name: str) -> list[int]:
     """Return the index of each name among those that the option takes."""
     for name in names:
         if name not in option.names:
@@ -54,7 +56,7 @@ def _places(option: NameSet, names: Sequence[str], option_name: str) -> list[int
     return [option.names.index(name) for name in names]
 
 
-def _network(option: str, text: str) -> bytes:
+def _encode_network(option: str, text: str) -> bytes:
     """Encode the version and the first bits of addresses, IPv4 ones as IPv6 writes them: ``struct
     pt_network`` of probes_c/include/tcp.h."""
     try:
@@ -73,7 +75,7 @@ def _network(option: str, text: str) -> bytes:
     return struct.pack("=II16s", 32 + bits, network.version, packed)
 
 
-def _path(option: str, text: str) -> bytes:
+def _encode_path(option: str, text: str) -> bytes:
     """Encode the first bytes of paths: ``struct pt_path`` of probes_c/include/paths.h.
 
     A whole path is encoded as a prefix that includes its NUL.

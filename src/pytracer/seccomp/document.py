@@ -56,12 +56,12 @@ class JsonPiece:
 
     def unknown(self, noun: str, name: str, choices: Collection[str]) -> UsageError:
         """Return the error for an unknown name."""
-        error = UnknownNameError(noun, _short(name), choices)
+        error = UnknownNameError(noun, _shorten(name), choices)
         return UsageError(f"{self.path}: {error.message}" if self.path else error.message, hint=error.hint)
 
     def wrong(self, expected: str) -> UsageError:
         """Return the error for a value of another type."""
-        return UsageError(f"{self.path or 'a profile'} is {expected}, not {_short(self.value)}")
+        return UsageError(f"{self.path or 'a profile'} is {expected}, not {_shorten(self.value)}")
 
     def _check_type(self, kind: type, expected: str) -> Any:
         if not isinstance(self.value, kind):
@@ -72,23 +72,23 @@ class JsonPiece:
 def parse(text: bytes) -> JsonPiece:
     """Parse a whole document. Raises UsageError if it is not JSON."""
     try:
-        return JsonPiece(json.loads(text, object_pairs_hook=_object), "")
+        return JsonPiece(json.loads(text, object_pairs_hook=_make_object), "")
     except RecursionError:
         raise UsageError("it is nested too deeply") from None
     except ValueError as error:  # also of bytes that are no text, and of numbers of thousands of digits
         raise UsageError(f"it is no JSON: {error}") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:  # readers take the one or the other
-            raise UsageError(f"a field {_short(name)!r} stands twice in one object")
+            raise UsageError(f"a field {_shorten(name)!r} stands twice in one object")
         fields[name] = value
     return fields
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):

@@ -42,7 +42,7 @@ def build(profile: SeccompProfileRules) -> bytes:
         raise UnsupportedError(
             f"the numbers of system calls are not known here ({machine})", hint="libseccomp2 knows them"
         )
-    answers = {abi: _answers(profile, abi) for abi in profile.abis}
+    answers = {abi: _decide_calls(profile, abi) for abi in profile.abis}
     if not _may(answers[machine].get(syscalls.number_of(machine, "execve") or 0, profile.default)):
         raise UsageError("it lets no command be started", hint="execve is to be allowed")
     code = ClassicAssembler()
@@ -61,20 +61,20 @@ def build(profile: SeccompProfileRules) -> bytes:
                 table |= {number | X32_BIT: answer for number, answer in answers["x32"].items()}
             else:
                 range_ends = {X32_BIT: KILL_PROCESS, _NO_CALL: profile.default}
-        _Search(code, abi, profile.default).emit(_ranges(table, range_ends, profile.default))
+        _Search(code, abi, profile.default).emit(_make_ranges(table, range_ends, profile.default))
     return code.assemble()
 
 
 def _may(answer: _Answer) -> bool:
     """Return whether a call can be allowed."""
-    return any(action in (ALLOW, LOG) for action in _actions(answer))
+    return any(action in (ALLOW, LOG) for action in _iter_actions(answer))
 
 
-def _actions(answer: _Answer) -> Iterable[int]:
+def _iter_actions(answer: _Answer) -> Iterable[int]:
     return (rule.action for rule in answer) if isinstance(answer, tuple) else (answer,)
 
 
-def _answers(profile: SeccompProfileRules, abi: str) -> dict[int, _Answer]:
+def _decide_calls(profile: SeccompProfileRules, abi: str) -> dict[int, _Answer]:
     """Return the decisions for an ABI's calls that have rules, by number."""
     rules: dict[int, list[Rule]] = {}
     for rule in profile.rules:
@@ -87,10 +87,10 @@ def _answers(profile: SeccompProfileRules, abi: str) -> dict[int, _Answer]:
             rules.setdefault(multiplexer[0], []).append(
                 Rule(rule.call, rule.action, (Condition(0, "==", multiplexer[1]),))
             )
-    return {number: _answer(found) for number, found in rules.items()}
+    return {number: _decide_call(found) for number, found in rules.items()}
 
 
-def _answer(rules: list[Rule]) -> _Answer:
+def _decide_call(rules: list[Rule]) -> _Answer:
     """Combine all rules for one call. Raises UsageError if they contradict each other."""
     conditional = tuple(dict.fromkeys(rule for rule in rules if rule.conditions))
     unconditional = [rule for rule in rules if not rule.conditions]
@@ -107,7 +107,7 @@ def _answer(rules: list[Rule]) -> _Answer:
     return last.action if all(rule.action == last.action for rule in conditional) else (*conditional, last)
 
 
-def _ranges(
+def _make_ranges(
     table: dict[int, _Answer], range_ends: dict[int, _Answer], default: int
 ) -> list[tuple[int, _Answer]]:
     """Yield (first number, answer), from 0 on; each holds up to the next. ``range_ends`` do so, too."""

@@ -103,21 +103,21 @@ def read(document: JsonPiece) -> SeccompProfileRules:
     top = document.fields(_TOP)
     if "defaultAction" not in top:
         raise UsageError("it has no field 'defaultAction'")
-    default = _action(top["defaultAction"], top.get("defaultErrnoRet"), top.get("defaultErrno"))
+    default = _parse_action(top["defaultAction"], top.get("defaultErrnoRet"), top.get("defaultErrno"))
     flags = 0
     for flag in top.get("flags", ()):
         flags |= flag.one_of("flag", FLAGS)
-    all_rules = (rule for entry in top.get("syscalls", ()) for rule in _rules(entry))
+    all_rules = (rule for entry in top.get("syscalls", ()) for rule in _iter_rules(entry))
     rules = list(itertools.islice(all_rules, _MOST + 1))
     if len(rules) > _MOST:
         raise UsageError(f"it has more than {_MOST} rules")
     # A rule that says what holds anyway is none: so do the runtimes.
     return SeccompProfileRules(
-        default, _abis(top), tuple(rule for rule in rules if rule.action != default), flags
+        default, _read_abis(top), tuple(rule for rule in rules if rule.action != default), flags
     )
 
 
-def _abis(top: Mapping[str, JsonPiece]) -> tuple[str, ...]:
+def _read_abis(top: Mapping[str, JsonPiece]) -> tuple[str, ...]:
     """Return the machine's own ABI, and those of its others that the profile names."""
     native = os.uname().machine
     known_abis = syscalls.abis(native)
@@ -136,7 +136,7 @@ def _abis(top: Mapping[str, JsonPiece]) -> tuple[str, ...]:
     return tuple(abi for abi in known_abis if abi == native or abi in named)
 
 
-def _action(action: JsonPiece, number: JsonPiece | None, name: JsonPiece | None) -> int:
+def _parse_action(action: JsonPiece, number: JsonPiece | None, name: JsonPiece | None) -> int:
     if action.text in _DELEGATES:
         raise UsageError(
             f"{action.path}: {action.text} leaves it to {_DELEGATES[action.text]}, and there is none here"
@@ -155,20 +155,20 @@ def _action(action: JsonPiece, number: JsonPiece | None, name: JsonPiece | None)
     return value | code if value == ERRNO else value
 
 
-def _rules(entry: JsonPiece) -> Iterator[Rule]:
+def _iter_rules(entry: JsonPiece) -> Iterator[Rule]:
     fields = entry.fields(_ENTRY)
     if "action" not in fields:
         raise UsageError(f"{entry.path} has no field 'action'")
     if ("names" in fields) == ("name" in fields):
         raise UsageError(f"{entry.path} is to have one of the fields 'names' and 'name'")
-    action = _action(fields["action"], fields.get("errnoRet"), fields.get("errno"))
-    conditions = [_condition(piece) for piece in fields.get("args", ())]
+    action = _parse_action(fields["action"], fields.get("errnoRet"), fields.get("errno"))
+    conditions = [_parse_condition(piece) for piece in fields.get("args", ())]
     indexes = [condition.index for condition in conditions]
     # All are to hold. Where an argument has several, though, each is a rule of its own: so do the runtimes.
     several = len(set(indexes)) < len(indexes)
     cases = [(condition,) for condition in conditions] if several else [tuple(conditions)]
     names = [_name(piece) for piece in (fields["names"] if "names" in fields else [fields["name"]])]
-    if _applies(fields):
+    if _is_applicable(fields):
         yield from (Rule(name, action, case) for name in names for case in cases)
 
 
@@ -178,7 +178,7 @@ def _name(piece: JsonPiece) -> str:
     return piece.text
 
 
-def _condition(piece: JsonPiece) -> Condition:
+def _parse_condition(piece: JsonPiece) -> Condition:
     fields = piece.fields(("index", "value", "valueTwo", "op"))
     for field in ("index", "op"):
         if field not in fields:
@@ -192,16 +192,16 @@ def _condition(piece: JsonPiece) -> Condition:
     return Condition(index, operation, value)
 
 
-def _applies(fields: Mapping[str, JsonPiece]) -> bool:
+def _is_applicable(fields: Mapping[str, JsonPiece]) -> bool:
     """Return whether a Docker profile's conditions for an entry hold for the command, run as we are."""
     for field, expected in ("includes", True), ("excludes", False):
         for key, piece in (fields[field].fields(_WHEN) if field in fields else {}).items():
-            if _holds(key, piece, all if expected else any) is (not expected):
+            if _is_met(key, piece, all if expected else any) is (not expected):
                 return False
     return True
 
 
-def _holds(key: str, piece: JsonPiece, combine: Callable[[Iterable[bool]], bool]) -> bool | None:
+def _is_met(key: str, piece: JsonPiece, combine: Callable[[Iterable[bool]], bool]) -> bool | None:
     """Return whether the machine, or ``combine`` of the capabilities, meet a condition; None if it is
     empty."""
     if key == "minKernel":

@@ -85,14 +85,14 @@ class ChromeWriter:
             self._origin = time // _DAY * _DAY
             self._write({"name": "time_origin", "ph": "M", "pid": 0, "args": {"unix_ns": self._origin}})
         if time is not None:
-            event["ts"] = begin = _microseconds(time - self._origin)
+            event["ts"] = begin = _to_microseconds(time - self._origin)
             if span is not None:
-                event["dur"] = _microseconds(time - self._origin + span) - begin
+                event["dur"] = _to_microseconds(time - self._origin + span) - begin
         self._stream.write((",\n" if self._begun else "") + json.dumps(event))
         self._begun = True
 
 
-def _microseconds(nanoseconds: int) -> float:
+def _to_microseconds(nanoseconds: int) -> float:
     """Return the first multiple of 1/2048 us that is not before a time. Sums and differences of such
     numbers are exact in doubles for 50 days, and rounding them to nanoseconds returns the time."""
     return -(-nanoseconds * 256 // 125) / 2048

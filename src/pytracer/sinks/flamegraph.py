@@ -62,7 +62,7 @@ class FlameGraphSink(StackSink):
         """See :class:`~pytracer.sinks.stack_samples.StackSink`."""
         tree = call_tree((stack, counts[:1]) for stack, counts in samples.ranked())
         column = schema.counters[0]
-        title = f"{schema.tracer}: {_counted(tree.counts[-1], column)} in {samples.seconds:.1f} s"
+        title = f"{schema.tracer}: {_format_count(tree.counts[-1], column)} in {samples.seconds:.1f} s"
         picture = Picture(title, column, self._icicle, tuple(self._notes))
         self.stream.write(draw(tree, picture))
 
@@ -76,7 +76,7 @@ def draw(root: CallNode, picture: Picture) -> str:
     depth = max((frame.depth for frame in placed_nodes), default=0) + 1
     bottom = _ABOVE + depth * HEIGHT
     total = root.counts[-1]
-    frames = [_frame(frame, root, picture, depth) for frame in placed_nodes] if total else []
+    frames = [_draw_frame(frame, root, picture, depth) for frame in placed_nodes] if total else []
     height = bottom + _BELOW + HEIGHT * len(notes)
     parts = [
         tag("title", text_of(picture.title)),
@@ -88,7 +88,7 @@ def draw(root: CallNode, picture: Picture) -> str:
         tag("g", "\n".join(frames) or tag("text", "nothing seen", x=_SIDE, y=_ABOVE + 12), id="frames"),
         tag("text", " ", id="details", x=_SIDE, y=bottom + 16),
         tag("text", " ", id="matched", class_="end", x=WIDTH - _SIDE, y=bottom + 16),
-        *_legend(bottom + 32, is_diff=len(root.counts) > 1),
+        *_draw_legend(bottom + 32, is_diff=len(root.counts) > 1),
         *(
             tag("text", text_of(note), class_="note", x=_SIDE, y=bottom + 32 + HEIGHT * (index + 1))
             for index, note in enumerate(notes)
@@ -122,11 +122,11 @@ def _search_box() -> str:
     return tag("foreignObject", box, x=WIDTH - _SIDE - 250, y=6, width=250, height=26)
 
 
-def _legend(y: int, *, is_diff: bool) -> list[str]:
+def _draw_legend(y: int, *, is_diff: bool) -> list[str]:
     if is_diff:
         entries = [("#d4401f", "grew"), ("#ffffff", "as before"), ("#2f6fd0", "shrank")]
     else:
-        entries = [(_colour("", part), text) for part, text in _LEGEND]
+        entries = [(_choose_colour("", part), text) for part, text in _LEGEND]
     parts = []
     for index, (colour, text) in enumerate(entries):
         x = _SIDE + index * 90
@@ -135,16 +135,20 @@ def _legend(y: int, *, is_diff: bool) -> list[str]:
     return parts
 
 
-def _frame(placed_node: Placed, root: CallNode, picture: Picture, depth: int) -> str:
+def _draw_frame(placed_node: Placed, root: CallNode, picture: Picture, depth: int) -> str:
     node, total = placed_node.node, root.counts[-1]
     count = node.counts[-1]
     x, width = _SIDE + placed_node.begin * _SHOWN / total, count * _SHOWN / total
     row = placed_node.depth if picture.icicle else depth - 1 - placed_node.depth
     y = _ABOVE + row * HEIGHT
     name = harmless(node.name)
-    colour = _difference(node, root) if len(node.counts) > 1 else _colour(node.name, node.part)
+    colour = (
+        _choose_difference_colour(node, root)
+        if len(node.counts) > 1
+        else _choose_colour(node.name, node.part)
+    )
     content = [
-        tag("title", text_of(_tooltip(node, root, picture.column))),
+        tag("title", text_of(_format_tooltip(node, root, picture.column))),
         tag("rect", x=number(x), y=y, width=number(width), height=HEIGHT - 1, fill=colour),
     ]
     label = fitting(name, width - 6, SIZE)
@@ -160,18 +164,21 @@ def _frame(placed_node: Placed, root: CallNode, picture: Picture, depth: int) ->
     )
 
 
-def _tooltip(node: CallNode, root: CallNode, column: Column) -> str:
+def _format_tooltip(node: CallNode, root: CallNode, column: Column) -> str:
     total = root.counts[-1]
     if len(node.counts) > 1:
         before, after = node.counts
-        grown = f"{after - before:+d}" if column.unit is not Unit.NANOSECONDS else _signed(after - before)
-        shares = f"{_percent(before, root.counts[0])} to {_percent(after, total)}"
+        grown = (
+            f"{after - before:+d}" if column.unit is not Unit.NANOSECONDS else _format_signed(after - before)
+        )
+        shares = f"{_format_percent(before, root.counts[0])} to {_format_percent(after, total)}"
         return f"{node.name}: {cell(before, column)} before, {cell(after, column)} after ({grown}), {shares}"
     own_text = f", {cell(node.own[-1], column)} of its own" if node.own[-1] != node.counts[-1] else ""
-    return f"{node.name}: {_counted(node.counts[-1], column)}, {_percent(node.counts[-1], total)}{own_text}"
+    count = node.counts[-1]
+    return f"{node.name}: {_format_count(count, column)}, {_format_percent(count, total)}{own_text}"
 
 
-def _counted(count: int, column: Column) -> str:
+def _format_count(count: int, column: Column) -> str:
     return (
         f"{cell(count, column)} {column.header.lower()}"
         if column.unit is not Unit.NANOSECONDS
@@ -179,15 +186,15 @@ def _counted(count: int, column: Column) -> str:
     )
 
 
-def _signed(nanoseconds: int) -> str:
+def _format_signed(nanoseconds: int) -> str:
     return f"{'-' if nanoseconds < 0 else '+'}{duration(abs(nanoseconds))}"
 
 
-def _percent(count: int, total: int) -> str:
+def _format_percent(count: int, total: int) -> str:
     return f"{100 * count / total:.2f}%" if total else "-"
 
 
-def _colour(name: str, part: Part) -> str:
+def _choose_colour(name: str, part: Part) -> str:
     """Return a colour for a name, the same in every picture: programs are warm, the kernel is cool."""
     if part is Part.LOST:
         return "#e03131"
@@ -196,7 +203,7 @@ def _colour(name: str, part: Part) -> str:
     return f"hsl({low + seed % (high - low)},{saturation}%,{66 + (seed >> 8) % 14}%)"
 
 
-def _difference(node: CallNode, root: CallNode) -> str:
+def _choose_difference_colour(node: CallNode, root: CallNode) -> str:
     """Return red if the share of the whole grew, blue if it shrank: saturated at a tenth of the whole."""
     before, after = (counts / max(total, 1) for counts, total in zip(node.counts, root.counts, strict=True))
     strength = min(abs(after - before) * 10, 1.0)
@@ -210,6 +217,6 @@ def compare(samples: Sequence[tuple[Sequence[str], Sequence[int]]], picture: Pic
     vanished_count = sum(counts[0] for _, counts in samples if not counts[1])
     notes = picture.notes
     if vanished_count:
-        counted = _counted(vanished_count, picture.column)
+        counted = _format_count(vanished_count, picture.column)
         notes += (f"{counted} before were in stacks that are no more, and have no width",)
     return draw(root, Picture(picture.title, picture.column, picture.icicle, notes))

@@ -92,7 +92,7 @@ class HeatMapSink(PictureSink):
         begin, end = span(self._ends)
         parts, y = list[str](), ABOVE
         for panel in panels:
-            parts += _panel_parts(panel, schema.counters[0], schema.output, (begin, end), y)
+            parts += _draw_panel(panel, schema.counters[0], schema.output, (begin, end), y)
             y += round(panel.height) + 74
         total = sum(panel.count for panel in panels)
         title = f"{schema.tracer}: {schema.output.label}, {total} {schema.counters[0].name}"
@@ -118,17 +118,17 @@ def span(times: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return times[0][0] - times[0][1], times[-1][0]
 
 
-def _panel_parts(
+def _draw_panel(
     panel: Panel, counter: Column, output: Histogram, times: tuple[float, float], y: int
 ) -> Iterator[str]:
     count_text = f"{panel.count} {counter.name}"
     heading = f"{panel.name}: {count_text}" if panel.name else count_text
     yield tag("text", text_of(heading), class_="panel", x=LEFT, y=y)
     top = y + 10
-    groups = [_rows(panel, interval.counts) for interval in panel.intervals]
+    groups = [_sum_rows(panel, interval.counts) for interval in panel.intervals]
     maximum = max((int(group.max(initial=0)) for group in groups), default=0)
     yield tag("rect", class_="plot", x=LEFT, y=top, width=SHOWN, height=number(panel.height))
-    yield from _value_axis(panel, output, top)
+    yield from _draw_value_axis(panel, output, top)
     pixels = SHOWN / (times[1] - times[0])
     lines: dict[float, list[tuple[float, float, float]]] = {share: [] for share in SHARES}
     for interval, group in zip(panel.intervals, groups, strict=True):
@@ -174,7 +174,7 @@ def _panel_parts(
         yield tag("text", text_of(column.header.lower()), x=x_text + 24, y=bottom + 34)
 
 
-def _rows(panel: Panel, counts: Array) -> Array:
+def _sum_rows(panel: Panel, counts: Array) -> Array:
     """Add up the buckets of each row."""
     padded = np.zeros(panel.rows * panel.step, counts.dtype)
     part = counts[panel.first : panel.first + len(padded)]
@@ -183,7 +183,7 @@ def _rows(panel: Panel, counts: Array) -> Array:
     return added
 
 
-def _value_axis(panel: Panel, output: Histogram, top: int) -> Iterator[str]:
+def _draw_value_axis(panel: Panel, output: Histogram, top: int) -> Iterator[str]:
     """Label the powers of two, as many as there is room for."""
     next_y = 0.0
     for bucket in range(-(-panel.first // 8) * 8, panel.last + 8, 8):

@@ -30,11 +30,11 @@ def json_schema(
 
     ``is_open``: rows may have more fields, whose names are only known once probe specs are.
     """
-    kinds = {"rows": _rows(schema, is_open=is_open), "loss": _loss()}
+    kinds = {"rows": _describe_rows(schema, is_open=is_open), "loss": _describe_loss()}
     if totals:
-        kinds["totals"] = _record(("totals",), {column.name: _field(column) for column in totals})
+        kinds["totals"] = _record(("totals",), {column.name: _describe_field(column) for column in totals})
     if audit:
-        kinds["audit"] = _audit()
+        kinds["audit"] = _describe_audit()
     return {
         "$schema": _DIALECT,
         "title": f"a line of pytracer {schema.tracer} -f json",
@@ -43,11 +43,11 @@ def json_schema(
     }
 
 
-def _rows(schema: Schema, *, is_open: bool) -> Node:
-    fields = {column.name: _field(column) for column in schema.columns}
+def _describe_rows(schema: Schema, *, is_open: bool) -> Node:
+    fields = {column.name: _describe_field(column) for column in schema.columns}
     if isinstance(schema.output, Histogram):
-        fields |= {column.name: _field(column) for column in schema.output.percentiles.values()}
-        bucket = _object({"low": _COUNT, "high": _COUNT, "count": _COUNT})
+        fields |= {column.name: _describe_field(column) for column in schema.output.percentiles.values()}
+        bucket = _make_object({"low": _COUNT, "high": _COUNT, "count": _COUNT})
         text = "buckets that are not empty: the number of values from low to below high"
         fields[histogram_field(schema)] = {"type": "array", "items": bucket, "description": text}
     if schema.is_stream:
@@ -55,28 +55,28 @@ def _rows(schema: Schema, *, is_open: bool) -> Node:
     return _record(("row", "summary"), _INTERVAL | fields, is_open=is_open)
 
 
-def _loss() -> Node:
+def _describe_loss() -> Node:
     reason = _TEXT | {"examples": [*REASONS, MISSED, UNSHOWN]}
     return _record(("loss",), {"reason": reason, "lost": _COUNT, "meaning": _TEXT})
 
 
-def _audit() -> Node:
+def _describe_audit() -> Node:
     numbers = AuditResult("", 0, 0, 0, 0, "", 0.0).record()
     fields = {name: _TEXT if isinstance(value, str) else _COUNT for name, value in numbers.items()}
     return _record(("audit",), fields | {"difference": {"type": "integer"}})
 
 
 def _record(kinds: tuple[str, ...], fields: Node, *, is_open: bool = False) -> Node:
-    schema = _object({"kind": {"enum": list(kinds)}} | _TIME | fields)
+    schema = _make_object({"kind": {"enum": list(kinds)}} | _TIME | fields)
     schema["required"].remove("time")
     return schema | {"additionalProperties": is_open}
 
 
-def _object(fields: Node) -> Node:
+def _make_object(fields: Node) -> Node:
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 
-def _field(column: Column) -> Node:
+def _describe_field(column: Column) -> Node:
     text = {"description": column.help} | ({"unit": column.unit.value} if column.unit.value else {})
     if column.decode == "stack":
         return _STACK | text

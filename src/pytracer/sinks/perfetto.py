@@ -40,7 +40,7 @@ class PerfettoWriter:
             first = self._number(Track(track.pid, track.tid))
             self._describe(number, string(2, name) + numbers((5, first)))
         else:
-            self._describe(number, _thread(track, name))
+            self._describe(number, _encode_thread(track, name))
             if track.tid == track.pid:  # a process is called as its first thread
                 process_id = self._tracks.setdefault(f"process {track.pid}", len(self._tracks) + _FIRST)
                 self._describe(process_id, field(3, numbers((1, track.pid)) + string(6, name)))
@@ -50,13 +50,15 @@ class PerfettoWriter:
         begin, end = times
         number = self._number(track)
         flow_field = fixed(48, flow) if flow else b""
-        self._event(begin, _BEGIN, number, string(23, name) + _annotations(args) + flow_field)
+        self._event(begin, _BEGIN, number, string(23, name) + _encode_annotations(args) + flow_field)
         self._event(end, _END, number)
 
     def instant(self, track: Track, time: int, name: str, args: dict[str, Any], flow: int = 0) -> None:
         """See :class:`~pytracer.sinks.timeline.TimelineWriter`."""
         flow_field = fixed(47, flow) if flow else b""
-        self._event(time, _INSTANT, self._number(track), string(23, name) + _annotations(args) + flow_field)
+        self._event(
+            time, _INSTANT, self._number(track), string(23, name) + _encode_annotations(args) + flow_field
+        )
 
     def counter(self, name: str, column: Column, time: int, value: int) -> None:
         """See :class:`~pytracer.sinks.timeline.TimelineWriter`."""
@@ -80,7 +82,7 @@ class PerfettoWriter:
         if track not in self._tracks:
             self._tracks[track] = len(self._tracks) + _FIRST
             name_field = string(2, "all" if track == MACHINE else f"{track.tid}")
-            self._describe(self._tracks[track], _thread(track, "") if track.pid else name_field)
+            self._describe(self._tracks[track], _encode_thread(track, "") if track.pid else name_field)
         return self._tracks[track]
 
     def _describe(self, number: int, content: bytes) -> None:
@@ -93,11 +95,11 @@ class PerfettoWriter:
         self._stream.buffer.write(field(1, content + numbers((10, _SEQUENCE))))
 
 
-def _thread(track: Track, name: str) -> bytes:
+def _encode_thread(track: Track, name: str) -> bytes:
     return field(4, numbers((1, track.pid), (2, track.tid)) + (string(5, name) if name else b""))
 
 
-def _annotations(args: dict[str, Any]) -> bytes:
+def _encode_annotations(args: dict[str, Any]) -> bytes:
     """Return the values of an event: numbers, and text for all else; none for null."""
     parts = list[bytes]()
     for name, value in args.items():

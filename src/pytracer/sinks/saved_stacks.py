@@ -38,13 +38,13 @@ def read_stacks(lines: Iterable[str], name: str) -> SavedStacks:
     for number, line in numbered_lines:
         match = _FOLDED.fullmatch(line)
         if match is None:
-            raise _refused(name, number, "no folded stack, and no JSON")
+            raise _make_error(name, number, "no folded stack, and no JSON")
         stack = tuple(match[1].split(";"))
         counts[stack] = counts.get(stack, 0) + int(match[2])
     return SavedStacks(Column("count", "what was counted", unit=Unit.COUNT), counts)
 
 
-def _refused(name: str, number: int, reason: str) -> UsageError:
+def _make_error(name: str, number: int, reason: str) -> UsageError:
     return UsageError(
         f"{name}:{number}: {reason}", hint="write it by -f folded, or by -f json without INTERVAL"
     )
@@ -61,13 +61,13 @@ def _read_json(numbered_lines: list[tuple[int, str]], name: str) -> SavedStacks:
             elif kind == "summary":
                 rows.append(fields)
         except (ValueError, TypeError, KeyError):
-            raise _refused(name, number, "no line of -f json") from None
+            raise _make_error(name, number, "no line of -f json") from None
     if not rows:
-        raise _refused(name, numbered_lines[-1][0], "no stacks of a whole run (kind summary)")
-    schema = _schema_of(rows[0], name)
+        raise _make_error(name, numbered_lines[-1][0], "no stacks of a whole run (kind summary)")
+    schema = _guess_schema(rows[0], name)
     for row in rows:
-        if not all(isinstance(row.get(column.name), _type_of(column)) for column in schema.columns):
-            raise _refused(name, numbered_lines[-1][0], "its lines do not have the same fields")
+        if not all(isinstance(row.get(column.name), _guess_type(column)) for column in schema.columns):
+            raise _make_error(name, numbered_lines[-1][0], "its lines do not have the same fields")
     samples = StackSamples(schema)
     columns: dict[str, Values] = {
         column.name: [row[column.name] for row in rows] for column in schema.columns
@@ -82,7 +82,7 @@ def _read_json(numbered_lines: list[tuple[int, str]], name: str) -> SavedStacks:
     return SavedStacks(schema.counters[0], counts)
 
 
-def _schema_of(row: dict[str, Any], name: str) -> Schema:
+def _guess_schema(row: dict[str, Any], name: str) -> Schema:
     """Return the columns of a row by their contents: names, stacks, and numbers after the stacks."""
     keys, counters, stacks = list[Column](), list[Column](), 0
     for field, value in row.items():
@@ -101,7 +101,7 @@ def _schema_of(row: dict[str, Any], name: str) -> Schema:
     return Schema("diff", tuple(keys), tuple(counters), Stacks("", tuple(counters)))
 
 
-def _type_of(column: Column) -> Any:
+def _guess_type(column: Column) -> Any:
     if column.decode:
         return list if column.decode == "stack" else (str, type(None))
     return int

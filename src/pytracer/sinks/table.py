@@ -46,7 +46,7 @@ class TableSink:
         self._schema = schema
         self._columns = [column for column in schema.columns if self._wide or not column.wide]
         if schema.is_stream:
-            self._widths = [_width(column) for column in self._columns]
+            self._widths = [_column_width(column) for column in self._columns]
             heads = [_pad([c.header], c, w)[0] for c, w in zip(self._columns, self._widths, strict=True)]
             self._write(["  ".join([*(["TIME".ljust(_CLOCK)] if self._timestamps else []), *heads])])
 
@@ -125,7 +125,7 @@ class TableSink:
             columns.append([f"{clock(second)}.{rest:03}  " for second, rest in moments])
         for column, width in zip(self._columns, self._widths, strict=True):
             is_last = column is self._columns[-1]
-            encode = functools.partial(_event_cell, column=column, width=width, is_last=is_last)
+            encode = functools.partial(_format_event_cell, column=column, width=width, is_last=is_last)
             form = f"%{'' if column.is_text else width}s{'' if is_last else '  '}"
             columns.append(column_texts(item.column(column.name), encode, form, is_plain=is_plain(column)))
         text = join_columns([*columns, ["\n"] * len(item)])
@@ -177,12 +177,12 @@ class TableSink:
         return lines or ["nothing seen"]
 
 
-def _width(column: Column) -> int:
+def _column_width(column: Column) -> int:
     """Return the width of a column of events, in characters."""
     return max(len(column.header), column.width or (0 if column.is_text else _COMMON[column.unit]))
 
 
-def _event_cell(value: Any, column: Column, width: int, *, is_last: bool) -> str:
+def _format_event_cell(value: Any, column: Column, width: int, *, is_last: bool) -> str:
     """Return a cell of an event, text filled to its width; the last of a line ends without blanks."""
     text = cell(value, column)
     if is_last:

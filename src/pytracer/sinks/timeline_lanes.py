@@ -31,13 +31,13 @@ class Lanes:
             del self._lanes[next(iter(self._lanes))]  # the one that is longest known
         lanes = self._lanes.setdefault(track, [])
         for number, lane in enumerate(lanes):
-            if _fits(lane, times):
+            if _add_if_enclosed(lane, times):
                 return number
         lanes.append([times])
         return len(lanes) - 1
 
 
-def _fits(lane: list[tuple[int, int]], times: tuple[int, int]) -> bool:
+def _add_if_enclosed(lane: list[tuple[int, int]], times: tuple[int, int]) -> bool:
     """Add a slice to a lane if it encloses the last ones there, or begins after them."""
     begin, end = times
     if end < lane[-1][1]:

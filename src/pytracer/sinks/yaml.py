@@ -32,9 +32,9 @@ class YamlSink:
                 fields["time"] = timestamp(time // 1_000_000)
             fields |= {"time_ns": time} | span | record
             if isinstance(item, Batch):  # an event is a line in each format
-                self._stream.write(f"- {_value(fields)}\n")
+                self._stream.write(f"- {_format_value(fields)}\n")
             else:
-                lines = (f"{_scalar(name)}: {_value(value)}" for name, value in fields.items())
+                lines = (f"{_format_scalar(name)}: {_format_value(value)}" for name, value in fields.items())
                 self._stream.write("- " + "\n  ".join(lines) + "\n")
         self._stream.flush()
 
@@ -43,15 +43,19 @@ class YamlSink:
         self._stream.flush()
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(_format_value, value))}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_scalar(name)}: {_value(item)}" for name, item in value.items()) + "}"
-    return _scalar(value)
+        return (
+            "{"
+            + ", ".join(f"{_format_scalar(name)}: {_format_value(item)}" for name, item in value.items())
+            + "}"
+        )
+    return _format_scalar(value)
 
 
-def _scalar(value: Any) -> str:
+def _format_scalar(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -60,13 +64,13 @@ def _scalar(value: Any) -> str:
         return str(value)
     if value.isidentifier() and value.isascii() and value[0].islower() and value not in _WORDS:
         return value
-    return f'"{"".join(map(_character, value))}"'
+    return f'"{"".join(map(_format_character, value))}"'
 
 
 _WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")  # in YAML 1.1
 
 
-def _character(character: str) -> str:
+def _format_character(character: str) -> str:
     if character in '"\\':
         return "\\" + character
     return character if character.isprintable() else escape(character)

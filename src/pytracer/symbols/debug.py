@@ -142,7 +142,7 @@ def _open_by_link(file: Tables, resources: contextlib.ExitStack) -> Tables | Non
                 continue
             with contextlib.suppress(ElfError, OSError):
                 is_match = not build_id or debug_file.build_id() in ("", build_id)
-                if is_match and _crc(debug_file) == checksum:
+                if is_match and _compute_crc(debug_file) == checksum:
                     return debug_file
     return None
 
@@ -160,7 +160,7 @@ def _has_build_id(file: Tables, build_id: str) -> bool:
     return False
 
 
-def _crc(file: Tables) -> int:
+def _compute_crc(file: Tables) -> int:
     checksum, offset = 0, 0
     while part := os.pread(file.descriptor, _CHUNK, offset):
         file.account.check()

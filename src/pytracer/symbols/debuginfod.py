@@ -32,7 +32,7 @@ def find(build_id: str, account: Account) -> Path | None:
     if not urls or not _BUILD_ID.fullmatch(build_id):
         return None
     with contextlib.suppress(OSError):
-        folder = _folder() / build_id
+        folder = _cache_folder() / build_id
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _is_own_folder(folder):
             return None
@@ -47,7 +47,7 @@ def find(build_id: str, account: Account) -> Path | None:
     return None
 
 
-def _folder() -> Path:
+def _cache_folder() -> Path:
     if path := os.environ.get("DEBUGINFOD_CACHE_PATH"):
         return Path(path)
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

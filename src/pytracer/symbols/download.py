@@ -48,7 +48,7 @@ def _report(
 
 
 def _copy(address: str, file: IO[bytes], seconds: float, limit: int) -> bool:
-    with _opener().open(address, timeout=seconds) as answer:
+    with _make_opener().open(address, timeout=seconds) as answer:
         content_length = answer.headers.get("Content-Length")
         if content_length is not None and int(content_length) > limit:
             return False
@@ -63,7 +63,7 @@ def _copy(address: str, file: IO[bytes], seconds: float, limit: int) -> bool:
     return size > 0
 
 
-def _opener() -> request.OpenerDirector:
+def _make_opener() -> request.OpenerDirector:
     """Make an opener for HTTP alone, also after redirects: urllib's default follows them to ftp, too."""
     opener = request.OpenerDirector()
     proxies = {kind: url for kind, url in request.getproxies().items() if kind in ("http", "https")}

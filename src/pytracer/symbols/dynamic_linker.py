@@ -68,7 +68,7 @@ def loaded(program: str, environment: Mapping[str, str] | None = None) -> list[s
     first = _read(program, None)
     if first is None:
         return []
-    if _runs_as_another(program):
+    if _is_setuid_to_other(program):
         environment = {}
     files = [first]
     visited, names = {os.path.realpath(program)}, {first.name} - {""}
@@ -79,7 +79,7 @@ def loaded(program: str, environment: Mapping[str, str] | None = None) -> list[s
             requester, name = queue.pop(0)
             if name in names:
                 continue
-            for path in _candidates(name, requester, environment, root):
+            for path in _iter_candidates(name, requester, environment, root):
                 other = _read(path, requester)
                 if other is None or other.kind != first.kind:
                     continue
@@ -112,7 +112,7 @@ def resolve_library(name: str, command: Sequence[str], environment: Mapping[str,
     program = program_of(execution)
     paths = loaded(program, environment) if program else []
     paths += opened_later(paths)
-    folders = _folders(environment.get("LD_LIBRARY_PATH", ""), r"[:;]")
+    folders = _parse_folders(environment.get("LD_LIBRARY_PATH", ""), r"[:;]")
     for file_name in (name, f"lib{name}"):
         for path in paths:
             if libraries.is_called(file_name, path.rpartition("/")[2]):
@@ -125,7 +125,9 @@ def resolve_library(name: str, command: Sequence[str], environment: Mapping[str,
     return ""
 
 
-def _candidates(name: str, requester: _Object, environment: Mapping[str, str], root: Root) -> Iterator[str]:
+def _iter_candidates(
+    name: str, requester: _Object, environment: Mapping[str, str], root: Root
+) -> Iterator[str]:
     if "/" in name:
         yield name
         return
@@ -135,7 +137,7 @@ def _candidates(name: str, requester: _Object, environment: Mapping[str, str], r
             if ancestor.runpath is None:
                 yield from (f"{folder}/{name}" for folder in ancestor.rpath)
             ancestor = ancestor.by
-    folders = _folders(environment.get("LD_LIBRARY_PATH", ""), r"[:;]")
+    folders = _parse_folders(environment.get("LD_LIBRARY_PATH", ""), r"[:;]")
     yield from (f"{folder}/{name}" for folder in (*folders, *(requester.runpath or ())))
     for path in libraries.find(name, root):
         if path.rpartition("/")[2] == name:
@@ -150,12 +152,14 @@ def _read(path: str, requester: _Object | None) -> _Object | None:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
             file = elf_tables.read(descriptor)
-            entries = _dynamic(file)
+            entries = _read_dynamic(file)
         finally:
             os.close(descriptor)
         origin = str(Path(path).resolve().parent)
         paths = {
-            tag: tuple(_expand(folder, origin, file) for folder in _folders(":".join(entries.get(tag, ()))))
+            tag: tuple(
+                _expand(folder, origin, file) for folder in _parse_folders(":".join(entries.get(tag, ())))
+            )
             for tag in (_RPATH, _RUNPATH)
         }
         return _Object(
@@ -170,7 +174,7 @@ def _read(path: str, requester: _Object | None) -> _Object | None:
     return None
 
 
-def _dynamic(file: Tables) -> dict[int, list[str]]:
+def _read_dynamic(file: Tables) -> dict[int, list[str]]:
     """Return the strings of the dynamic section, by tag."""
     entries = dict[int, list[str]]()
     for section in file.sections[file.sections["type"] == _DYNAMIC]:
@@ -191,7 +195,7 @@ def _dynamic(file: Tables) -> dict[int, list[str]]:
     return entries
 
 
-def _folders(text: str, signs: str = ":") -> list[str]:
+def _parse_folders(text: str, signs: str = ":") -> list[str]:
     """Return the folders of a list; one without a name is where the user stands."""
     return [folder or "." for folder in re.split(signs, text)] if text else []
 
@@ -206,7 +210,7 @@ def _expand(folder: str, origin: str, file: Tables) -> str:
     return folder
 
 
-def _runs_as_another(path: str) -> bool:
+def _is_setuid_to_other(path: str) -> bool:
     """Return whether a file is set-user-ID or set-group-ID to another user."""
     with contextlib.suppress(OSError):
         status = Path(path).stat()

@@ -151,12 +151,12 @@ def _sort(tables: list[SymbolTable]) -> FunctionTable:
     text = np.frombuffer(strings, np.uint8)
     first, second = text[names] == ord("_"), text[names + 1] == ord("_")
     binding = np.array([2, 0, 1, 1])[np.minimum(collect(lambda table: table.bindings), 3)]
-    versioned = _have_versions(text, names)
+    versioned = _mark_versioned(text, names)
     rank = (kinds == symtab.UNTYPED) * 64 + (sizes == 0) * 32 + versioned * 16
     rank += first * 4 + (first & second) * 4 + binding
     order = np.lexsort((rank, starts))
     order = order[np.concatenate(([True], np.diff(starts[order]) != 0))] if len(order) else order
-    order = _without_inner_labels(order, starts, sizes)
+    order = _drop_inner_labels(order, starts, sizes)
     starts, sizes, limits = starts[order], sizes[order], limits[order]
     # What does not say how long it is (assembly) reaches as far as the next, within its section.
     following = np.append(starts[1:], np.maximum(limits[-1:], starts[-1:] + np.uint64(1)))
@@ -176,7 +176,7 @@ def _can_be_in_stacks(table: SymbolTable) -> Array:
     return np.ones(len(table), bool) if table.whole else table.sizes > 0
 
 
-def _without_inner_labels(order: Array, starts: Array, sizes: Array) -> Array:
+def _drop_inner_labels(order: Array, starts: Array, sizes: Array) -> Array:
     """Drop symbols without a size inside symbols with one: they are labels, such as the top of a loop."""
     begin_addresses, length = starts[order], sizes[order]
     reach = np.maximum.accumulate(np.where(length > 0, begin_addresses + length, np.uint64(0)))
@@ -184,7 +184,7 @@ def _without_inner_labels(order: Array, starts: Array, sizes: Array) -> Array:
     return np.asarray(order[~inner])
 
 
-def _have_versions(text: Array, names: Array) -> Array:
+def _mark_versioned(text: Array, names: Array) -> Array:
     """Return which names in a string table have a version, as in open@GLIBC_2.2: booleans, shape (n,).
 
     A hostile table of 128 MB may contain nothing but ``@``: then no name counts as versioned.

@@ -123,9 +123,11 @@ def read(descriptor: int, account: Account | None = None) -> Tables:
         return int(np.frombuffer(head, kind, 1, offset)[0])
 
     def table(start: int, size: int, members: list[tuple[str, str]]) -> Array:
-        return _table(descriptor, number(word, start), number("u2", size), number("u2", size + 2), members)
+        return _read_table(
+            descriptor, number(word, start), number("u2", size), number("u2", size + 2), members
+        )
 
-    sections = table(shoff, shsize, _section(width))
+    sections = table(shoff, shsize, _section_fields(width))
     section_index = number("u2", names_at)
     names = b""
     if 0 < section_index < len(sections) and sections[section_index]["type"] != NOBITS:
@@ -174,7 +176,7 @@ def name_at(strings: bytes, offset: int) -> str:
     return from_bytes(strings[offset:end])
 
 
-def _section(width: int) -> list[tuple[str, str]]:
+def _section_fields(width: int) -> list[tuple[str, str]]:
     word = _WORD[width]
     return [
         ("name", "u4"), ("type", "u4"), ("flags", word), ("addr", word), ("offset", word), ("size", word),
@@ -182,7 +184,7 @@ def _section(width: int) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def _table(descriptor: int, offset: int, size: int, count: int, members: list[tuple[str, str]]) -> Array:
+def _read_table(descriptor: int, offset: int, size: int, count: int, members: list[tuple[str, str]]) -> Array:
     dtype = np.dtype(members)
     if not offset or not count:
         return np.zeros(0, dtype)

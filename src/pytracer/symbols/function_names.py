@@ -114,7 +114,7 @@ def function_names(file: ProgramFile) -> list[str]:
 def find(file: ProgramFile, wanted_name: str) -> list[Match]:
     """Find the functions that a user's text names; none if there are none. An exact name is never a
     pattern."""
-    for reading in (_literal, _either, _match_unit, _pattern, _match_source_name):
+    for reading in (_find_literal, _find_either, _match_unit, _find_pattern, _match_source_name):
         matches = list(reading(file, wanted_name))
         if matches:
             return matches
@@ -124,10 +124,14 @@ def find(file: ProgramFile, wanted_name: str) -> list[Match]:
 def as_in_source(file: ProgramFile, wanted_name: str) -> list[str]:
     """Return the full names of C++ and Rust functions whose last part is ``wanted_name``."""
     last = re.compile(rf"(?:.*\W)?{re.escape(quoting.unquote(wanted_name))}", re.DOTALL)
-    return [text for _, text in _match_demangled(file, wanted_name) if any(map(last.fullmatch, _forms(text)))]
+    return [
+        text
+        for _, text in _match_demangled(file, wanted_name)
+        if any(map(last.fullmatch, _spell_variants(text)))
+    ]
 
 
-def _literal(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
+def _find_literal(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     """Find a name, which may be in quotes, with a version or a number behind it."""
     for name in dict.fromkeys((wanted_name, quoting.unquote(wanted_name))):
         same_name = functions_named(file, name)
@@ -149,7 +153,7 @@ def _literal(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
             yield from _add_titles(file, matches, same_name)
 
 
-def _either(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
+def _find_either(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     parts = quoting.split(wanted_name, "|")
     if len(parts) > 1:
         for part in parts:
@@ -165,14 +169,14 @@ def _match_unit(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     matches = find(file, name)
     selected = [match for match in matches if pattern.fullmatch(match.symbol.unit)]
     if len({match.symbol.address for match in selected}) != 1:
-        units_by_address = _units(file, [match.symbol for match in matches])
+        units_by_address = _find_units(file, [match.symbol for match in matches])
         selected = [
             m for m in matches if pattern.fullmatch(units_by_address.get(m.symbol.address, m.symbol.unit))
         ] or selected
     yield from selected
 
 
-def _pattern(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
+def _find_pattern(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     """Find all names that match. Local labels are left out: they may be data."""
     if not quoting.is_pattern(wanted_name):
         return
@@ -187,7 +191,7 @@ def _pattern(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
 def _match_source_name(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     """Find C++ and Rust names as in the source, with or without parameters, also by a pattern."""
     names = {wanted_name, quoting.unquote(wanted_name)}
-    candidates = [(symbol, _forms(text)) for symbol, text in _match_demangled(file, wanted_name)]
+    candidates = [(symbol, _spell_variants(text)) for symbol, text in _match_demangled(file, wanted_name)]
     matches = [symbol for symbol, forms in candidates if forms & names]
     if not matches and quoting.is_pattern(
         wanted_name
@@ -209,21 +213,21 @@ def _match_demangled(file: ProgramFile, wanted_name: str) -> Iterator[tuple[Symb
     yield from zip(candidates, names, strict=True)
 
 
-def _forms(text: str) -> set[str]:
+def _spell_variants(text: str) -> set[str]:
     """Return the ways to write a function, given its demangled name: ``int ns::f<int>(int)``, without the
     return type (shown for templates alone), without parameters, and without template arguments."""
-    end = _opening(text, text.rfind(")"), "()")
+    end = _find_opening(text, text.rfind(")"), "()")
     name = text[:end] if end > 0 else text
     forms = {text, name}
     if "operator" not in name:
-        begin = _last_blank(name) + 1
+        begin = _find_last_blank(name) + 1
         forms |= {text[begin:], name[begin:]}
         if name.endswith(">"):
-            forms.add(name[begin : max(_opening(name, len(name) - 1, "<>"), begin + 1)])
+            forms.add(name[begin : max(_find_opening(name, len(name) - 1, "<>"), begin + 1)])
     return forms
 
 
-def _opening(text: str, closing: int, pair: str) -> int:
+def _find_opening(text: str, closing: int, pair: str) -> int:
     """Return the index of the bracket that the one at ``closing`` closes; -1 if there is none."""
     depth = 0
     for position in range(closing, -1, -1):
@@ -233,7 +237,7 @@ def _opening(text: str, closing: int, pair: str) -> int:
     return -1
 
 
-def _last_blank(name: str) -> int:
+def _find_last_blank(name: str) -> int:
     """Return the index of the last blank outside of brackets; -1 if there is none."""
     depth = 0
     for position in range(len(name) - 1, -1, -1):
@@ -255,10 +259,10 @@ def _add_titles(
     for symbol in all_symbols:
         symbols_by_title.setdefault(symbol.name, {})[symbol.address] = symbol
     for symbol in matches:
-        yield Match(symbol, _title(file, symbol, symbols_by_title.get(symbol.name, {})))
+        yield Match(symbol, _make_title(file, symbol, symbols_by_title.get(symbol.name, {})))
 
 
-def _title(file: ProgramFile, symbol: Symbol, symbols_by_address: dict[int, Symbol]) -> str:
+def _make_title(file: ProgramFile, symbol: Symbol, symbols_by_address: dict[int, Symbol]) -> str:
     wanted_name = quoting.quote(symbol.name)
     other_symbols = [other for address, other in symbols_by_address.items() if address != symbol.address]
     if not other_symbols:
@@ -267,14 +271,14 @@ def _title(file: ProgramFile, symbol: Symbol, symbols_by_address: dict[int, Symb
         return wanted_name + symbol.suffix
     if symbol.unit and symbol.unit not in {other.unit for other in other_symbols}:
         return f"{quoting.quote(symbol.unit)}:{wanted_name}"
-    units_by_address = _units(file, [symbol, *other_symbols])
+    units_by_address = _find_units(file, [symbol, *other_symbols])
     unit = units_by_address.pop(symbol.address, "")
     if unit and unit not in units_by_address.values():
         return f"{quoting.quote(unit)}:{wanted_name}"
     return f"{wanted_name}@{sorted(symbols_by_address).index(symbol.address) + 1}"
 
 
-def _units(file: ProgramFile, same_title: Sequence[Symbol]) -> dict[int, str]:
+def _find_units(file: ProgramFile, same_title: Sequence[Symbol]) -> dict[int, str]:
     """Return the units of functions by address, by debug information: of a few, since that takes long to
     read."""
     if len(same_title) > _LOOKED_UP:

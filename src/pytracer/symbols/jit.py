@@ -273,8 +273,8 @@ def _parse(data: Array, base: int) -> Array:
     newlines = np.flatnonzero(data == ord("\n"))
     positions = np.concatenate(([0], newlines[:-1] + 1))
     positions = positions[newlines - positions >= _SHORTEST]
-    start, positions, is_valid = _number(data, positions)
-    size, positions, is_number = _number(data, positions)
+    start, positions, is_valid = _parse_hex(data, positions)
+    size, positions, is_number = _parse_hex(data, positions)
     end = start + size
     is_valid &= is_number & (end > start) & (data[positions] != ord("\n"))
     lines = np.zeros(int(is_valid.sum()), np.dtype(_LINE))
@@ -282,7 +282,7 @@ def _parse(data: Array, base: int) -> Array:
     return lines
 
 
-def _number(data: Array, positions: Array) -> tuple[Array, Array, Array]:
+def _parse_hex(data: Array, positions: Array) -> tuple[Array, Array, Array]:
     """Return the hexadecimal number at each place (shape (n,)), the place behind it and its blanks; if it is
     one.
 

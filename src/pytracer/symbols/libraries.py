@@ -32,33 +32,33 @@ def is_called(name: str, file: str) -> bool:
     """
     if file == name or (".so" in name and file.startswith(name + ".")):
         return True
-    return ".so" not in name and bool(re.fullmatch(_versions(name), file))
+    return ".so" not in name and bool(re.fullmatch(_version_pattern(name), file))
 
 
 def find(name: str, root: Root) -> Iterator[str]:
     """Return the paths of libraries with a name, the dynamic linker's own choice first."""
     with contextlib.suppress(OSError, OverBudgetError):
-        for library, path in _known(root):
+        for library, path in _iter_cached(root):
             if is_called(name, library):
                 yield path
     for folder in _FOLDERS:
         with contextlib.suppress(OSError, OverBudgetError):
-            yield from (f"{folder}/{file}" for file in _in_folder(name, root, folder))
+            yield from (f"{folder}/{file}" for file in _list_matching(name, root, folder))
 
 
 def names(root: Root) -> set[str]:
     """Return the names of the libraries in the dynamic linker's cache."""
     library_names = set[str]()
     with contextlib.suppress(OSError, OverBudgetError):
-        for name, _ in _known(root):
+        for name, _ in _iter_cached(root):
             library_names.add(name)
     return library_names
 
 
-def _known(root: Root) -> Iterator[tuple[str, str]]:
+def _iter_cached(root: Root) -> Iterator[tuple[str, str]]:
     """Yield (name, path) of the dynamic linker's cache, charged to the owner of the root. Raises OSError,
     OverBudgetError."""
-    account = _account(root)
+    account = _charge_root(root)
     with account.timed():
         for name, path in entries(root.read(CACHE)):
             account.check()
@@ -67,9 +67,9 @@ def _known(root: Root) -> Iterator[tuple[str, str]]:
             yield name, path
 
 
-def _in_folder(name: str, root: Root, folder: str) -> list[str]:
+def _list_matching(name: str, root: Root, folder: str) -> list[str]:
     """Return the matching files in a folder, sorted. Raises OSError, OverBudgetError."""
-    account = _account(root)
+    account = _charge_root(root)
     file_names = list[str]()
     process_name = living(root.pid) if root.pid else "self"
     with account.timed(), os.scandir(f"/proc/{process_name}/root{folder}") as files:
@@ -80,7 +80,7 @@ def _in_folder(name: str, root: Root, folder: str) -> list[str]:
     return sorted(file_names)
 
 
-def _account(root: Root) -> Account:
+def _charge_root(root: Root) -> Account:
     """Return the account that pays for reading a root: the process's user, or the system for ours."""
     credentials = owners.credentials(root.pid) if root.pid else None
     return (
@@ -104,14 +104,14 @@ def entries(data: bytes) -> Iterator[tuple[str, str]]:
         if offset + _ENTRY.size > len(data):
             return
         _, name, path, _, _ = _ENTRY.unpack_from(data, offset)
-        yield _string(data, start + name), _string(data, start + path)
+        yield _read_string(data, start + name), _read_string(data, start + path)
 
 
-def _versions(name: str) -> str:
+def _version_pattern(name: str) -> str:
     return rf"{re.escape(name)}(-[\d.]+|\.musl-\w+)?\.so(\.[\w.]+)?"
 
 
-def _string(data: bytes, start: int) -> str:
+def _read_string(data: bytes, start: int) -> str:
     """Return a string that ends within a path's length; else "": a cache of 16 MB could name thousands as
     long."""
     end = data.find(b"\0", start, start + _LONGEST)

@@ -139,7 +139,7 @@ def _find_functions(file: ProgramFile, pattern: str) -> _FoundFunctions:
                 f"{pattern} of {file.name} is data, not a function",
                 hint="a probe takes code; nm shows functions as T, t or W",
             )
-        elsewhere = _elsewhere(file, pattern)
+        elsewhere = _hint_elsewhere(file, pattern)
         title = function_names.function_names(file)
         build_id = elf_.build_id()
     hint = "nm and nm -D list them"
@@ -156,7 +156,7 @@ def _find_functions(file: ProgramFile, pattern: str) -> _FoundFunctions:
     raise make_unknown_error(f"function of {file.name}", pattern, title, hint)
 
 
-def _elsewhere(file: ProgramFile, pattern: str) -> str:
+def _hint_elsewhere(file: ProgramFile, pattern: str) -> str:
     """Return a hint at a function of that name elsewhere: in this file as a C++ or Rust name, or in a library
     that the file loads; "" if there is none."""
     if quoting.is_pattern(pattern):

@@ -138,7 +138,7 @@ def find(name: str, pid: int = 0, identity: tuple[int, int, int] = (0, 0, 0)) ->
     try:
         file = _find(name, pid, identity)
     except UsageError:  # the process may have ended: the file need not have
-        own_file = _own(name) if pid and any(identity) else None
+        own_file = _open_own(name) if pid and any(identity) else None
         if own_file is None or own_file.identity != identity:
             if own_file is not None:
                 own_file.close()
@@ -165,9 +165,9 @@ def _find(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
 def _open_named(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
     if not pid:
         with Root() as root:
-            return _by_path(name, root) if "/" in name else _find_by_name(name, root, ())
-    mappings = _mappings(pid)
-    own_file = _own(name)
+            return _open_by_path(name, root) if "/" in name else _find_by_name(name, root, ())
+    mappings = _read_mappings(pid)
+    own_file = _open_own(name)
     if own_file is not None:  # what is written is first what it is here, should the process have mapped that
         with own_file:
             for mapping in mappings:
@@ -196,24 +196,24 @@ def _open_named(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramF
             return _find_by_name(name, root, mappings)
         if name.startswith("/"):
             with contextlib.suppress(UsageError):
-                return _by_path(name, root, mappings)
+                return _open_by_path(name, root, mappings)
     with Root() as own_root:
-        file = _by_path(name, own_root)
+        file = _open_by_path(name, own_root)
         file.mapped = False
         return file
 
 
-def _own(path: str) -> ProgramFile | None:
+def _open_own(path: str) -> ProgramFile | None:
     """Open the file that a path names in our own root and folder; None if there is none."""
     with contextlib.suppress(PytracerError), Root() as root:
-        return _by_path(path, root) if "/" in path else None
+        return _open_by_path(path, root) if "/" in path else None
     return None
 
 
 def open_mapped(pid: int) -> Iterator[ProgramFile]:
     """Yield every file that a process has mapped as code, also deleted ones; each is closed when the next
     is requested. Raises as :func:`find`."""
-    for mapping in _mappings(pid):
+    for mapping in _read_mappings(pid):
         with contextlib.suppress(UsageError):
             file = _open_mapping(pid, mapping)
             if file is not None:
@@ -247,7 +247,7 @@ def running() -> Iterator[ProgramFile]:
                             yield file
 
 
-def _mappings(pid: int) -> list[Mapping]:
+def _read_mappings(pid: int) -> list[Mapping]:
     """Return the files that a process has mapped as code, once each. Raises UsageError, NotPermittedError."""
     try:
         text = memory_maps.read_code(pid)
@@ -277,7 +277,7 @@ def _open_mapping(pid: int, mapping: Mapping, account: Account | None = None) ->
     return ProgramFile(descriptor, mapping.path, holder=pid, account=account)
 
 
-def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> ProgramFile:
+def _open_by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> ProgramFile:
     try:
         descriptor = root.open(path)
     except PermissionError as error:
@@ -296,12 +296,12 @@ def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> Program
 
 
 def _find_by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> ProgramFile:
-    machine = _machine(f"/proc/{living(root.pid) if root.pid else 'self'}/exe")
+    machine = _read_machine(f"/proc/{living(root.pid) if root.pid else 'self'}/exe")
     files = dict[str, ProgramFile]()
     with contextlib.ExitStack() as resources:
         for path in [*libraries.find(name, root), *(f"{folder}/{name}" for folder in _PATH)]:
             with contextlib.suppress(UsageError):
-                file = resources.enter_context(_by_path(path, root, mappings))
+                file = resources.enter_context(_open_by_path(path, root, mappings))
                 file_name = path.rpartition("/")[2]
                 if (file.tables.width, file.tables.machine) == machine and file.identity not in {
                     other.identity for other in files.values()
@@ -313,14 +313,14 @@ def _find_by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> Program
             [file] = files.values()
             return ProgramFile(os.dup(file.descriptor), file.name, holder=file.holder, is_mapped=file.mapped)
     libraries_by_name = libraries.names(root)
-    candidates = _names_starting_with(name)
+    candidates = _list_similar_names(name)
     hint = f"did you mean {' or '.join(candidates[:_NAMED])}?" if candidates else ""
     raise UnknownNameError(
         "program or library", name, libraries_by_name, hint=hint, where_listed="a path does, too"
     )
 
 
-def _names_starting_with(name: str) -> list[str]:
+def _list_similar_names(name: str) -> list[str]:
     """Return programs whose names begin with a name, as redis-server does with redis."""
     file_names, pattern = set[str](), re.compile(rf"{re.escape(name)}[-_.\d].*")
     for folder in _PATH:
@@ -329,7 +329,7 @@ def _names_starting_with(name: str) -> list[str]:
     return sorted(file_names, key=lambda file: (len(file), file))
 
 
-def _machine(path: str) -> tuple[int, int]:
+def _read_machine(path: str) -> tuple[int, int]:
     """Return the width and machine of a program's file; (0, 0) if it cannot be read."""
     with contextlib.suppress(OSError, ElfError), open(path, "rb", buffering=0) as file:
         tables = elf_tables.read(file.fileno())

@@ -25,12 +25,12 @@ def addresses_of_line(tables: Tables, source: str, line: int) -> list[int]:
             addresses = list[int]()
             # pyelftools raises whatever comes of damage
             with contextlib.suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-                addresses = list(_rows(info.line_program_for_CU(unit), entries, source, line))
+                addresses = list(_iter_addresses(info.line_program_for_CU(unit), entries, source, line))
             found |= {min(addresses)} if addresses else set()
     return sorted(found)
 
 
-def _rows(program: Any, entries: DebugEntries, source: str, line: int) -> Iterator[int]:
+def _iter_addresses(program: Any, entries: DebugEntries, source: str, line: int) -> Iterator[int]:
     """Yield the addresses at which a statement of a line begins."""
     if program is None:
         return

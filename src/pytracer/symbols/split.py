@@ -53,12 +53,12 @@ def whole(unit: Any, program: Tables) -> Any:
     if name is None or unit.header.version != _VERSION:
         return unit
     unit_id = unit.header.dwo_id
-    for path in _paths(top, os.fsdecode(name.value), program):
+    for path in _iter_paths(top, os.fsdecode(name.value), program):
         if not path.is_file() or path.stat().st_size > _LIMIT:
             continue
         with path.open("rb") as stream:
-            sections = _sections(ELFFile(stream), unit_id, program.account)
-        info = _info(unit, sections, program.account)
+            sections = _read_sections(ELFFile(stream), unit_id, program.account)
+        info = _make_info(unit, sections, program.account)
         entries, full = DebugEntries(program.account), None
         for entry in info.iter_CUs() if info is not None else ():
             entries.spend()
@@ -70,7 +70,7 @@ def whole(unit: Any, program: Tables) -> Any:
     return unit
 
 
-def _paths(top: Any, name: str, program: Tables) -> Iterator[Path]:
+def _iter_paths(top: Any, name: str, program: Tables) -> Iterator[Path]:
     """Yield candidate paths: the package beside the program, the .dwo file in the compile folder, and
     beside the program."""
     path = Path(f"/proc/self/fd/{program.descriptor}").readlink()
@@ -82,7 +82,7 @@ def _paths(top: Any, name: str, program: Tables) -> Iterator[Path]:
     yield path.parent / Path(name).name
 
 
-def _sections(file: Any, unit_id: int, account: Account) -> dict[str, bytes]:
+def _read_sections(file: Any, unit_id: int, account: Account) -> dict[str, bytes]:
     """Return the sections of a unit in a .dwo file or package, by name. Each type unit may be in a section of
     its own."""
     sections = dict[str, bytes]()
@@ -93,10 +93,10 @@ def _sections(file: Any, unit_id: int, account: Account) -> dict[str, bytes]:
             with account.reserved(memory=min(int(section["sh_size"]), _LIMIT)):
                 sections[name[1]] = sections.get(name[1], b"") + section.data()
     index = file.get_section_by_name(".debug_cu_index")
-    return _part(sections, index.data(), unit_id) if index is not None else sections
+    return _read_part(sections, index.data(), unit_id) if index is not None else sections
 
 
-def _part(sections: dict[str, bytes], index: bytes, unit_id: int) -> dict[str, bytes]:
+def _read_part(sections: dict[str, bytes], index: bytes, unit_id: int) -> dict[str, bytes]:
     """Return a unit's part of a package's sections; {} if the unit is not in the package."""
     version, columns, rows, slots = _INDEX.unpack_from(index)
     if version != _VERSION or slots > len(index) or columns > len(_IN_PACKAGE) + 2:
@@ -122,7 +122,7 @@ def _part(sections: dict[str, bytes], index: bytes, unit_id: int) -> dict[str, b
     return part
 
 
-def _info(skeleton: Any, sections: dict[str, bytes], account: Account) -> Any:
+def _make_info(skeleton: Any, sections: dict[str, bytes], account: Account) -> Any:
     if "info" not in sections or "abbrev" not in sections:
         return None
     arguments: dict[str, Any] = dict.fromkeys(list(inspect.signature(DWARFInfo.__init__).parameters)[1:])

@@ -189,7 +189,7 @@ def _read_file(file: Tables) -> Iterator[SymbolTable]:
         units = np.where((last_mark >= 0) & (symbols["info"] >> 4 == 0), symbols["name"][last_mark], 0)
         units[units >= len(strings)] = 0
         are_chosen = _are_functions(file, symbols, strings)
-        versions, suffixes = _versions(file, number, len(symbols))
+        versions, suffixes = _read_versions(file, number, len(symbols))
         functions = symbols[are_chosen]
         yield SymbolTable(
             strings,
@@ -197,7 +197,7 @@ def _read_file(file: Tables) -> Iterator[SymbolTable]:
             functions["value"].astype(np.uint64),
             functions["size"].astype(np.uint64),
             functions["info"],
-            _limits(file, functions),
+            _section_limits(file, functions),
             units[are_chosen].astype(np.int64),
             versions[are_chosen],
             suffixes,
@@ -211,7 +211,7 @@ def _are_functions(file: Tables, symbols: Array, strings: bytes) -> Array:
     kinds = symbols["info"] & 0xF
     have_names = (symbols["shndx"] != 0) & (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
     labels = have_names & (kinds == UNTYPED)
-    limits = _limits(file, symbols)
+    limits = _section_limits(file, symbols)
     labels &= symbols["value"] < limits
     name_offsets = np.minimum(symbols["name"], len(strings) - 1).astype(np.intp)
     first = np.frombuffer(strings, np.uint8)[name_offsets]
@@ -219,7 +219,7 @@ def _are_functions(file: Tables, symbols: Array, strings: bytes) -> Array:
     return np.asarray(defined_functions(symbols, strings) | labels)
 
 
-def _limits(file: Tables, symbols: Array) -> Array:
+def _section_limits(file: Tables, symbols: Array) -> Array:
     """Return the end of the executable section of each symbol, 0 if it is in none."""
     sections = file.sections
     has_section = (symbols["shndx"] < min(len(sections), _RESERVED)) & (symbols["shndx"] > 0)
@@ -236,7 +236,7 @@ def _limits(file: Tables, symbols: Array) -> Array:
     return np.where(has_section, starts + section_of["size"].astype(np.uint64), np.uint64(0))
 
 
-def _versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, ...]]:
+def _read_versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, ...]]:
     """Return an index of suffixes for each dynamic symbol, and the suffixes."""
     unversioned: tuple[Array, tuple[str, ...]] = np.zeros(count, np.int64), ("",)
     with contextlib.suppress(ElfError, OSError):
@@ -246,7 +246,7 @@ def _versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, 
             numbers = np.frombuffer(raw[: len(raw) // 2 * 2], "u2")[:count].astype(np.int64)
             if len(numbers) < count:
                 return unversioned
-            names = _defined_versions(file)
+            names = _read_defined_versions(file)
             versions = [""]
             indices = dict[int, int]()
             for number in np.unique(numbers).tolist():
@@ -260,7 +260,7 @@ def _versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, 
     return unversioned
 
 
-def _defined_versions(file: Tables) -> dict[int, str]:
+def _read_defined_versions(file: Tables) -> dict[int, str]:
     """Return the names of the versions that a file defines, by number."""
     versions = dict[int, str]()
     for section in file.sections[file.sections["type"] == _VERDEF]:

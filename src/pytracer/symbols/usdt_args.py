@@ -69,7 +69,7 @@ _NUMBER = r"-?(?:0[xX][0-9a-fA-F]+|[1-9]\d*|0)"
 def parse(text: str, file: Tables, address: int) -> tuple[UsdtArgument, ...]:
     """Parse the arguments of the probe at ``address`` (as the file numbers it). An argument that is not
     understood has ``trouble``."""
-    parse_operand = {_X86_64: _x86, _I386: _x86, _AARCH64: _arm64}.get(file.machine)
+    parse_operand = {_X86_64: _parse_x86, _I386: _parse_x86, _AARCH64: _parse_arm64}.get(file.machine)
     locations = []
     for match in _WORD.finditer(text):
         sign, real, operand = match.groups()
@@ -114,20 +114,20 @@ _X86_MEMORY = re.compile(
 )
 
 
-def _x86(operand: str, file: Tables, address: int) -> UsdtArgument:
+def _parse_x86(operand: str, file: Tables, address: int) -> UsdtArgument:
     if re.fullmatch(rf"\$[+-]?{_NUMBER}", operand):
         return UsdtArgument(add=_sum(operand[1:]))
     if match := re.fullmatch(r"%(\w+)", operand):
-        base, shift = _x86_register(match[1])
+        base, shift = _parse_x86_register(match[1])
         return UsdtArgument(base=base, shift=shift)
     match = _X86_MEMORY.fullmatch(operand)
     if match is None:
         raise _UnreadableError("its form is not known")
     add = _sum(match["before"] or "") + _sum(match["add"] or "")
-    base, _ = _x86_register(match["base"]) if match["base"] else (NO_REGISTER, 0)
-    index, _ = _x86_register(match["index"]) if match["index"] else (NO_REGISTER, 0)
+    base, _ = _parse_x86_register(match["base"]) if match["base"] else (NO_REGISTER, 0)
+    index, _ = _parse_x86_register(match["index"]) if match["index"] else (NO_REGISTER, 0)
     if match["symbol"]:
-        add += _symbol(match["symbol"], file)
+        add += _resolve_symbol(match["symbol"], file)
         if file.kind != elf_tables.FIXED:
             # It may be loaded anywhere: the notation gives the distance of the symbol from the probe.
             add -= address
@@ -142,7 +142,7 @@ def _x86(operand: str, file: Tables, address: int) -> UsdtArgument:
     return UsdtArgument(base=base, index=index, scale=int(scale), add=_wrap(add), dereference=True)
 
 
-def _x86_register(name: str) -> tuple[int, int]:
+def _parse_x86_register(name: str) -> tuple[int, int]:
     try:
         return _X86_NAMES[name]
     except KeyError:
@@ -159,20 +159,20 @@ _ARM64_MEMORY = re.compile(
 )
 
 
-def _arm64(operand: str, _file: Tables, _address: int) -> UsdtArgument:
+def _parse_arm64(operand: str, _file: Tables, _address: int) -> UsdtArgument:
     if re.fullmatch(rf"#?{_NUMBER}", operand):
         return UsdtArgument(add=_sum(operand))
     if operand in _ARM64_ZERO:
         return UsdtArgument()
     if not operand.startswith("["):
-        return UsdtArgument(base=_arm64_register(operand))
+        return UsdtArgument(base=_parse_arm64_register(operand))
     match = _ARM64_MEMORY.fullmatch(operand)
     if match is None:
         raise _UnreadableError("its form is not known")
     index = match["index"]
     return UsdtArgument(
-        base=_arm64_register(match["base"]),
-        index=NO_REGISTER if index is None or index in _ARM64_ZERO else _arm64_register(index),
+        base=_parse_arm64_register(match["base"]),
+        index=NO_REGISTER if index is None or index in _ARM64_ZERO else _parse_arm64_register(index),
         scale=int(match["scale"] or 0),
         extend={"sxtw": INDEX_SIGNED, "uxtw": INDEX_UNSIGNED}.get(match["extend"] or "", 0),
         add=_sum(match["add"] or ""),
@@ -180,7 +180,7 @@ def _arm64(operand: str, _file: Tables, _address: int) -> UsdtArgument:
     )
 
 
-def _arm64_register(name: str) -> int:
+def _parse_arm64_register(name: str) -> int:
     try:
         return _ARM64_NAMES[name]
     except KeyError:
@@ -197,7 +197,7 @@ def _wrap(number: int) -> int:
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
-def _symbol(name: str, file: Tables) -> int:
+def _resolve_symbol(name: str, file: Tables) -> int:
     """Return the address of a symbol, most likely of data, as the file numbers it."""
     encoded = name.encode() + b"\0"
     for symbols, strings, _ in elf.symbol_tables(file):

@@ -235,7 +235,7 @@ class UserSymbols:
             elif found.program.made and _is_made(found.mapping):
                 perf_maps.setdefault(found.program.made, []).extend(indices)
             else:
-                for index, symbol in zip(indices, _names_in(found, addresses[indices]), strict=True):
+                for index, symbol in zip(indices, _read_names(found, addresses[indices]), strict=True):
                     names[index] = symbol
         for functions, indices in perf_maps.items():  # at once: each look takes time for every function
             functions_found = functions.find(addresses[indices], *self._window(pid, generation))
@@ -381,7 +381,7 @@ class UserSymbols:
             return self._files[key]
 
 
-def _names_in(found: _Found, addresses: Array) -> Iterable[str]:
+def _read_names(found: _Found, addresses: Array) -> Iterable[str]:
     """Return the names of addresses in one mapping."""
     mapping, file = found.mapping, found.file
     if _is_anonymous(mapping):

@@ -50,7 +50,7 @@ def _read(info: Any, tables: Tables, name: str, address: int) -> FunctionTypes |
     entries = DebugEntries(tables.account)
     for unit in units(info, entries, address):
         unit = split.whole(unit, tables)
-        function = _function(unit.dwarfinfo, entries, unit, address)
+        function = _find_function(unit.dwarfinfo, entries, unit, address)
         if function is not None:
             return _read_types(unit.dwarfinfo, entries, function, name, address, tables.machine)
     return None
@@ -72,11 +72,11 @@ def _read_types(
     writer.function(name, function, parameters)
     places = list(at_entry(info, entries, function, filter(None, parameters), address, machine))
     if constant(function.cu.get_top_DIE(), "DW_AT_language") not in C:
-        places = _without_guesses(function, list(filter(None, parameters)), places)
+        places = _drop_guesses(function, list(filter(None, parameters)), places)
     return FunctionTypes(Btf(writer.data(), origin="debug information", has_enum_signs=True), tuple(places))
 
 
-def _without_guesses(function: Any, parameters: list[Any], places: list[int | None]) -> list[int | None]:
+def _drop_guesses(function: Any, parameters: list[Any], places: list[int | None]) -> list[int | None]:
     """Mark the locations that the calling convention does not determine. C++ and others pass types that
     are not trivially copyable by address, so behind a struct C's convention does not hold."""
     certain_registers, unsure = list[int | None](), _is_composite(function)
@@ -95,7 +95,7 @@ def _is_composite(entry: Any) -> bool:
     return kind is not None and kind.tag in _COMPOSITES
 
 
-def _function(info: Any, entries: DebugEntries, unit: Any, address: int) -> Any:
+def _find_function(info: Any, entries: DebugEntries, unit: Any, address: int) -> Any:
     """Return the DIE of the function that begins at an address; None if the unit has none."""
     left = [unit.get_top_DIE()]
     while left:

@@ -43,16 +43,16 @@ class Definitions:
         return self._known[key]
 
     def _all(self, info: Any, tag: str, name: bytes) -> Iterator[Any]:
-        data = _bytes(info.debug_info_sec)
-        for number, offset in enumerate(_mentions(data, _bytes(info.debug_str_sec), name)):
+        data = _section_bytes(info.debug_info_sec)
+        for number, offset in enumerate(_find_mentions(data, _section_bytes(info.debug_str_sec), name)):
             if number >= _PLACES:
                 break
             self._entries.spend()
-            unit = _unit(info, offset)
+            unit = _find_unit(info, offset)
             if unit is None or not _is_c(unit):
                 continue
             for size in _CODES:
-                if _defines(unit, offset - size, offset, tag):
+                if _is_definition(unit, offset - size, offset, tag):
                     yield unit.get_DIE_from_refaddr(offset - size)
                     break
 
@@ -61,28 +61,28 @@ class Definitions:
         places = tuple(
             (
                 str(member.attributes.get("DW_AT_name") and member.attributes["DW_AT_name"].value),
-                _member_offset(member),
+                _read_member_offset(member),
             )
             for member in members
         )
         return constant(entry, "DW_AT_byte_size"), places
 
 
-def _mentions(data: bytes, strings: bytes, name: bytes) -> Iterator[int]:
+def _find_mentions(data: bytes, strings: bytes, name: bytes) -> Iterator[int]:
     """Find where .debug_info has a name, or refers to it."""
-    yield from _found(name + b"\0", data)
-    for position in _found(name + b"\0", strings):
-        yield from _found(struct.pack("=I", position), data)
+    yield from _find_text(name + b"\0", data)
+    for position in _find_text(name + b"\0", strings):
+        yield from _find_text(struct.pack("=I", position), data)
 
 
-def _found(text: bytes, data: bytes) -> Iterator[int]:
+def _find_text(text: bytes, data: bytes) -> Iterator[int]:
     position = data.find(text)
     while position >= 0:
         yield position
         position = data.find(text, position + 1)
 
 
-def _defines(unit: Any, offset: int, name_at: int, tag: str) -> bool:
+def _is_definition(unit: Any, offset: int, name_at: int, tag: str) -> bool:
     """Return True if the entry there defines a struct, whose name stands at ``name_at``."""
     if offset < unit.cu_die_offset:
         return False
@@ -95,7 +95,7 @@ def _defines(unit: Any, offset: int, name_at: int, tag: str) -> bool:
     return entry.tag == tag and name is not None and name.offset == name_at and is_whole
 
 
-def _unit(info: Any, offset: int) -> Any:
+def _find_unit(info: Any, offset: int) -> Any:
     try:
         return info.get_CU_containing(offset)
     except (KeyError, ValueError):
@@ -106,11 +106,11 @@ def _is_c(unit: Any) -> bool:
     return constant(unit.get_top_DIE(), "DW_AT_language") in C
 
 
-def _member_offset(member: Any) -> object:
+def _read_member_offset(member: Any) -> object:
     location = member.attributes.get("DW_AT_data_member_location")
     return str(location.value) if location is not None else ""
 
 
-def _bytes(section: Any) -> bytes:
+def _section_bytes(section: Any) -> bytes:
     data: bytes = section.stream.getvalue() if section is not None else b""
     return data

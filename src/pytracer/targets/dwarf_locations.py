@@ -40,7 +40,7 @@ def at_entry(
             yield None if has_normal_convention and not is_llvm else NOT_IN_REGISTER
             continue
         location = parser.parse_from_attribute(attribute, function.cu["version"], parameter)
-        register = _first(location, entries, address, base)
+        register = _find_expression(location, entries, address, base)
         if register is None:  # it has none at first, or only one that is computed: it was not passed, or is
             yield NOT_IN_REGISTER
         elif len(register) == 1 and register[0] in _REGISTERS:
@@ -49,7 +49,7 @@ def at_entry(
             yield None if has_normal_convention else NOT_IN_REGISTER
 
 
-def _first(location: Any, entries: DebugEntries, address: int, base: int) -> Any:
+def _find_expression(location: Any, entries: DebugEntries, address: int, base: int) -> Any:
     """Return the location expression that holds when code at an address begins; None if there is none.
 
     ``base`` is what places in a list count from, if that says nothing else.

@@ -108,7 +108,7 @@ class Writer:
         """Return a type's record; void for types that C cannot express."""
         tag, name = entry.tag, self._name(entry)
         if tag == "DW_TAG_base_type":
-            return _base(entry, name)
+            return _make_base(entry, name)
         if tag in _REFERRING:
             kind = _REFERRING[tag]
             return _pack_type(kind, name if kind is BtfKind.TYPEDEF else 0, self._target(entry))
@@ -141,13 +141,13 @@ class Writer:
             inherited = child.tag == "DW_TAG_inheritance"
             if not inherited and (child.tag != "DW_TAG_member" or "DW_AT_external" in child.attributes):
                 continue
-            member_offset = _offset(child)
+            member_offset = _read_offset(child)
             if member_offset is None:
                 continue  # it is computed at run time
             offset = 8 * member_offset
             bits = constant(child, "DW_AT_bit_size") or 0
             if bits:
-                offset += _bit_offset(child, bits)
+                offset += _read_bit_offset(child, bits)
             yield "" if inherited else name_of(child), self._target(child), offset, bits
 
     def _enum(self, entry: Any, name: int) -> bytes:
@@ -176,7 +176,9 @@ class Writer:
     def _array(self, entry: Any) -> bytes:
         """Return an array type; further dimensions become arrays of arrays."""
         lengths = [
-            _length(child) for child in self._entries.children(entry) if child.tag == "DW_TAG_subrange_type"
+            _read_length(child)
+            for child in self._entries.children(entry)
+            if child.tag == "DW_TAG_subrange_type"
         ]
         number = self._target(entry)
         for length in reversed(lengths[1:]):
@@ -189,7 +191,7 @@ def _pack_type(kind: BtfKind, name: int, last: int, *words: int, count: int = 0,
     return struct.pack(f"={3 + len(words)}I", name, info, last, *words)
 
 
-def _base(entry: Any, name: int) -> bytes:
+def _make_base(entry: Any, name: int) -> bytes:
     size, encoding = constant(entry, "DW_AT_byte_size") or 0, constant(entry, "DW_AT_encoding") or 0
     if encoding in _FLOATS:
         return _pack_type(BtfKind.FLOAT, name, size)
@@ -197,14 +199,14 @@ def _base(entry: Any, name: int) -> bytes:
     return _pack_type(BtfKind.INT, name, size, encoding_flags << 24 | (8 * size) & 0xFF)
 
 
-def _length(entry: Any) -> int:
+def _read_length(entry: Any) -> int:
     """Return the number of elements in one dimension, 0 if it is not part of the type."""
     count, last = constant(entry, "DW_AT_count"), constant(entry, "DW_AT_upper_bound")
     length = count if count is not None else -1 if last is None else last + 1
     return length if 0 <= length <= _U32 else 0
 
 
-def _offset(member: Any) -> int | None:
+def _read_offset(member: Any) -> int | None:
     """Return the offset of a member in bytes; None if it is computed at run time."""
     location = member.attributes.get("DW_AT_data_member_location")
     if location is None or isinstance(location.value, int):
@@ -214,7 +216,7 @@ def _offset(member: Any) -> int | None:
     return int(sum((byte & 0x7F) << 7 * index for index, byte in enumerate(location.value[1:])))
 
 
-def _bit_offset(member: Any, bits: int) -> int:
+def _read_bit_offset(member: Any, bits: int) -> int:
     """Return the offset of a bit-field in its storage; before DWARF 4 it was counted from the other end."""
     new = constant(member, "DW_AT_data_bit_offset")
     if new is not None:

@@ -28,15 +28,15 @@ def find(source: Source) -> FoundTargets:
     """See :func:`pytracer.targets.find`."""
     pattern, _, number = source.name.partition("@")
     named = functions.named(pattern if source.is_pattern else f"{pattern}|{pattern}.*")
-    versions = () if source.is_pattern else _versions(named, pattern)
+    versions = () if source.is_pattern else _list_versions(named, pattern)
     named = (
         named if source.is_pattern else {name: address for name, address in named.items() if name == pattern}
     )
     if not named:
-        raise _unknown(source)
+        raise _make_unknown_error(source)
     if number:
         _check_number(source, named, int(number))
-    why_not = _reasons(source)
+    why_not = _make_explainer(source)
     targets, skipped, refusals = list[NamedTarget](), Counter[str](), dict[str, str]()
     for name, addresses in sorted(named.items()):
         reason = why_not(name, addresses)
@@ -44,8 +44,8 @@ def find(source: Source) -> FoundTargets:
             skipped[reason] += 1
             refusals[name] = f"a function {reason}"
         else:
-            targets += _each(name, addresses, int(number or 0))
-    targets = _once(targets)
+            targets += _number_each(name, addresses, int(number or 0))
+    targets = _drop_duplicates(targets)
     if targets:
         for target in targets if source.offset else ():
             _check_offset(source, target.address)
@@ -61,13 +61,13 @@ def find(source: Source) -> FoundTargets:
     )
 
 
-def _versions(named: Iterable[str], name: str) -> tuple[str, ...]:
+def _list_versions(named: Iterable[str], name: str) -> tuple[str, ...]:
     """Return the versions that the compiler made of a function for some of its callers, which call them
     instead."""
     return tuple(sorted(version for version in named if _VERSION.fullmatch(version.removeprefix(name))))
 
 
-def _each(name: str, addresses: Sequence[int], number: int) -> list[NamedTarget]:
+def _number_each(name: str, addresses: Sequence[int], number: int) -> list[NamedTarget]:
     """Return a function, or all of one name that can be traced: numbered in the order of kallsyms, as live
     patching numbers them (sympos)."""
     if len(addresses) == 1:
@@ -91,7 +91,7 @@ def _check_number(source: Source, named: dict[str, list[int]], number: int) -> N
         raise UsageError(f"{source.text}: {several}")
 
 
-def _once(targets: Sequence[NamedTarget]) -> list[NamedTarget]:
+def _drop_duplicates(targets: Sequence[NamedTarget]) -> list[NamedTarget]:
     """Return each function once, under the name that ftrace lists, if several of its names match."""
     traceable = functions.traceable() or frozenset()
     by_address = dict[int, NamedTarget]()
@@ -103,10 +103,10 @@ def _once(targets: Sequence[NamedTarget]) -> list[NamedTarget]:
     return [target for target in targets if not target.address or by_address[target.address] is target]
 
 
-def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
+def _make_explainer(source: Source) -> Callable[[str, Sequence[int]], str]:
     """Return a function that explains why a function (name, addresses) cannot be probed; "" if it can."""
     blacklist, traceable = functions.blacklist(), functions.traceable()
-    typed = _functions_with_types(source) if source.kind in _TYPED else None
+    typed = _filter_typed(source) if source.kind in _TYPED else None
 
     def why_not(name: str, addresses: Sequence[int]) -> str:
         if name in blacklist:
@@ -141,7 +141,7 @@ def _check_offset(source: Source, address: int) -> None:
         raise UsageError(f"{source.text}: {source.name} is {size} bytes long")
 
 
-def _functions_with_types(source: Source) -> set[str]:
+def _filter_typed(source: Source) -> set[str]:
     """Return the named functions that BTF has. Raises UnsupportedError if there is no BTF."""
     try:
         types = Btf.load()
@@ -154,7 +154,7 @@ def _functions_with_types(source: Source) -> set[str]:
     return {source.name} if types.find(BtfKind.FUNC, source.name) is not None else set()
 
 
-def _unknown(source: Source) -> UnknownNameError | UnsupportedError:
+def _make_unknown_error(source: Source) -> UnknownNameError | UnsupportedError:
     """Return the error for an unknown function."""
     if not source.is_pattern:
         parts = sorted(functions.named(f"{source.name}.*"))

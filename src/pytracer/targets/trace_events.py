@@ -17,10 +17,10 @@ _TYPED = "btf_trace_"  # how BTF calls the type of a tracepoint's arguments
 
 def find(source: Source) -> FoundTargets:
     """See :func:`pytracer.targets.find`."""
-    return _raw(source) if source.kind == "rt" else _events(source)
+    return _find_raw(source) if source.kind == "rt" else _find_events(source)
 
 
-def _events(source: Source) -> FoundTargets:
+def _find_events(source: Source) -> FoundTargets:
     if _PLAIN.fullmatch(source.place) and _PLAIN.fullmatch(source.name):
         # One that is named needs no list of the 2,000 others.
         with contextlib.suppress(PytracerError):
@@ -38,7 +38,7 @@ def _events(source: Source) -> FoundTargets:
     return FoundTargets(tuple(map(NamedTarget, names)))
 
 
-def _raw(source: Source) -> FoundTargets:
+def _find_raw(source: Source) -> FoundTargets:
     all_events = raw_tracepoints()
     names = [name for name in all_events if source.matches(name)]
     if not names and all_events:

@@ -16,11 +16,11 @@ INDIRECT = "of which another is chosen when a program starts (IFUNC)"
 
 def find(source: Source) -> FoundTargets:
     """See :func:`pytracer.targets.find`."""
-    return _marks(source) if source.kind == "usdt" else _functions(source)
+    return _find_marks(source) if source.kind == "usdt" else _find_functions(source)
 
 
-def _functions(source: Source) -> FoundTargets:
-    with _file(source, source.place) as file:
+def _find_functions(source: Source) -> FoundTargets:
+    with _open_file(source, source.place) as file:
         offset_text = f"+{source.offset:#x}" if source.offset else ""
         try:
             matches = places.find(file, source.name + offset_text)
@@ -34,11 +34,14 @@ def _functions(source: Source) -> FoundTargets:
         count = len(matches.left_out)
         skipped = {f"function{'s' * (count > 1)} {INDIRECT}": count} if count else {}
         return FoundTargets(
-            tuple(targets), skipped, _add_place(source, matches.refused), _versions(file, source, matches)
+            tuple(targets),
+            skipped,
+            _add_place(source, matches.refused),
+            _list_versions(file, source, matches),
         )
 
 
-def _versions(file: ProgramFile, source: Source, matches: places.FoundFunctions) -> tuple[str, ...]:
+def _list_versions(file: ProgramFile, source: Source, matches: places.FoundFunctions) -> tuple[str, ...]:
     """Return the versions that the compiler made of a function that is named."""
     if source.is_pattern or source.offset:
         return ()
@@ -52,13 +55,13 @@ def _add_place(source: Source, refusals: Mapping[str, str]) -> dict[str, str]:
     return {f"{source.place}:{title}": reason for title, reason in refusals.items()}
 
 
-def _marks(source: Source) -> FoundTargets:
+def _find_marks(source: Source) -> FoundTargets:
     *path, provider = quoting.split(source.place, ":")
     file = ":".join(path)
     if not file and "/" in provider:
         file, provider = provider, ""
     sites = dict[str, list[ProbeSite]]()
-    for program_file, marks in _files(source, file, provider):
+    for program_file, marks in _iter_files(source, file, provider):
         for mark in marks:
             title = f"{file}:{mark.title}" if file else mark.title
             sites.setdefault(title, []).extend(_add_file(program_file, [mark.site]))
@@ -67,11 +70,13 @@ def _marks(source: Source) -> FoundTargets:
     )
 
 
-def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFile, list[usdt.UsdtProbe]]]:
+def _iter_files(
+    source: Source, file: str, provider: str
+) -> Iterator[tuple[ProgramFile, list[usdt.UsdtProbe]]]:
     """Yield the files with matching USDT probes, and the probes; each is closed when the next is
     requested."""
     if file:
-        with _file(source, file) as program_file:
+        with _open_file(source, file) as program_file:
             yield program_file, usdt.find(program_file, provider, source.name)
     elif source.command:
         yield from usdt.in_command(source.command, provider, source.name)
@@ -79,7 +84,7 @@ def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFi
         yield from usdt.in_process(source.process, provider, source.name)
 
 
-def _file(source: Source, quoted_name: str) -> ProgramFile:
+def _open_file(source: Source, quoted_name: str) -> ProgramFile:
     """Open the named file: a library or program by name is the one that the command will load."""
     name = quoting.unquote(quoted_name)
     if source.command and "/" not in name:

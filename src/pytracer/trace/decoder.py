@@ -78,7 +78,7 @@ class ResultDecoder:
         """Decode rows that were read now and cover ``seconds``."""
         moment = ReadTime(kind, time.time(), seconds)
         if self._schema.output.balance:
-            rows = _unbalanced(rows, self._schema.output.columns[0].source)
+            rows = _drop_balanced(rows, self._schema.output.columns[0].source)
         if self._symbolize is not None:
             return self._symbolize(rows, self._schema, self._ranking, self._decoders, moment)
         item = shape_rows(rows, self._schema, self._ranking, self._decoders, moment, self._computed)
@@ -98,7 +98,7 @@ class ResultDecoder:
             self._results.close()
 
 
-def _unbalanced(rows: Rows, member: str) -> Rows:
+def _drop_balanced(rows: Rows, member: str) -> Rows:
     """Return the rows in which a member is not 0."""
     is_nonzero = rows.values[member] != 0
     return Rows(rows.keys[is_nonzero], rows.values[is_nonzero])

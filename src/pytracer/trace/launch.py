@@ -73,7 +73,7 @@ class LaunchedCommand:
                 mask |= inherited.blocked_by_caller()
         if self.pid == 0:
             _redirect_or_exit(stdout, stderr)
-            _become(path, argv, gate_out, self._gate, failure_in, confinement)
+            _run_child(path, argv, gate_out, self._gate, failure_in, confinement)
         os.close(gate_out)
         os.close(failure_in)
 
@@ -146,7 +146,7 @@ def _redirect_or_exit(stdout: int | None, stderr: int | None) -> None:
         os._exit(127)
 
 
-def _become(
+def _run_child(
     path: str,
     argv: Sequence[str],
     gate: int,

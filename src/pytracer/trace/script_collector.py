@@ -116,7 +116,7 @@ class ScriptCollector(StreamCollector):
         if not announced and not self._plan.request.options.get("quiet"):
             count = self._script.attached
             text = f"Attached {count} probe{'s' * (count != 1)}\n"
-            yield _batch_of([ScriptOutput("attached_probes", {"probes": count}, text)])
+            yield _collect_batch([ScriptOutput("attached_probes", {"probes": count}, text)])
         while self.reader is not None:
             records = self.reader.read(last=last)
             if records is None:
@@ -144,7 +144,7 @@ class ScriptCollector(StreamCollector):
                 kinds.append(output.kind)
                 data.append(output.data)
                 texts.append(output.text)
-        return _batch(kinds, data, texts)
+        return _make_batch(kinds, data, texts)
 
     def _printed(self, records: Array) -> Sequence[str | None]:
         """Return the text of each event of printf(); None for other events."""
@@ -177,12 +177,12 @@ class ScriptCollector(StreamCollector):
     def read_summary(self) -> Iterator[Item]:
         """Yield the benchmarks, then the maps, if the script's settings do not say otherwise."""
         if self._benchmarks:
-            yield _batch_of(list(show_benchmarks(self._benchmarks)))
+            yield _collect_batch(list(show_benchmarks(self._benchmarks)))
         if self._script.config["print_maps_on_exit"] in ("0", "false"):
             return
         ordered = sorted(self._script.maps, key=lambda script_map: script_map.name)
         items = [self._show(script_map) for script_map in ordered if not self._map(script_map).is_empty]
-        yield _batch_of([ScriptOutput("", None, "\n"), *items])
+        yield _collect_batch([ScriptOutput("", None, "\n"), *items])
 
     def close(self) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""
@@ -298,20 +298,20 @@ class ScriptCollector(StreamCollector):
         return ScriptOutput("syscall", text, text)
 
 
-def _batch_of(outputs: Sequence[ScriptOutput]) -> Batch:
-    return _batch(*([getattr(output, name) for output in outputs] for name in ("kind", "data", "text")))
+def _collect_batch(outputs: Sequence[ScriptOutput]) -> Batch:
+    return _make_batch(*([getattr(output, name) for output in outputs] for name in ("kind", "data", "text")))
 
 
-def _batch(kinds: Sequence[str], data: Sequence[Any], texts: Sequence[str]) -> Batch:
+def _make_batch(kinds: Sequence[str], data: Sequence[Any], texts: Sequence[str]) -> Batch:
     """Return outputs as a batch: its records have the shape (n, 3), see ScriptOutput."""
     records = np.empty((len(kinds), 3), dtype=object)
     for index, values in enumerate((kinds, data, texts)):
         column = np.empty(len(kinds), dtype=object)
         column[:] = values
         records[:, index] = column
-    return Batch(_NAMES, records, np.full(len(records), time.time_ns(), dtype=np.int64), _column)
+    return Batch(_NAMES, records, np.full(len(records), time.time_ns(), dtype=np.int64), _decode_column)
 
 
-def _column(name: str, records: Array) -> Array:
+def _decode_column(name: str, records: Array) -> Array:
     column: Array = records[:, _NAMES.index(name)]
     return column

@@ -18,12 +18,12 @@ def check_options(tracer: Tracer, text: str) -> None:
     The macro of a key of rows may be missing: the struct has some keys anyway.
     """
     words = set(_WORD.findall(text))
-    for option, macro, usage in _macros(tracer):
+    for option, macro, usage in _iter_macros(tracer):
         if macro not in words:
             raise SchemaError(f"{tracer.c_file} ignores {option}: it does not have {macro}", hint=usage)
 
 
-def _macros(tracer: Tracer) -> Iterator[tuple[str, str, str]]:
+def _iter_macros(tracer: Tracer) -> Iterator[tuple[str, str, str]]:
     """Yield each option that the C reads, its macro, and how the C uses it."""
     for option in tracer.options:
         if isinstance(option, (Flag, NameSet, Number, SeccompProfile)) and option.define:

@@ -18,7 +18,7 @@ def reasons(plan: Plan, processes: Iterable[int]) -> Iterator[str]:
     """Yield messages for a trace that saw nothing; ``processes`` are those that were traced and still run."""
     if plan.files:
         files = ", ".join(harmless(file) for file in plan.files[:_FILES])
-        pid, path = _mapped_instead(plan, processes)
+        pid, path = _find_replaced_file(plan, processes)
         advice = "should a program run another file, give its path"
         if path:
             advice = f"process {pid} has mapped {quote(path)} instead: give that path"
@@ -26,14 +26,16 @@ def reasons(plan: Plan, processes: Iterable[int]) -> Iterator[str]:
     if plan.request.follows:
         roots = ", ".join(map(str, plan.request.roots[:_FILES]))
         name = f"process {roots}" if roots else harmless(plan.request.command[0])
-        hidden = f", or {restrictions} left out all of it" if (restrictions := _restrictions(plan)) else ""
+        hidden = (
+            f", or {restrictions} left out all of it" if (restrictions := _list_restrictions(plan)) else ""
+        )
         yield (
             f"nothing was seen of {name} and its descendants{hidden}; "
             "--load shows all that happens while it runs"
         )
 
 
-def _restrictions(plan: Plan) -> str:
+def _list_restrictions(plan: Plan) -> str:
     """Return the given options and filters that may leave out events."""
     request = plan.request
     conditions = {output.when for output in request.tracer.outputs}
@@ -48,17 +50,17 @@ def _restrictions(plan: Plan) -> str:
     return " or ".join(restrictions)
 
 
-def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:
+def _find_replaced_file(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:
     """Find a process that has mapped another file with the name of a probed one. Returns its id and that
     path; "" if none has, or if any process has mapped a probed file."""
     probes = (chosen_probe.probe for chosen_probe in plan.probes)
     sites = [site for probe in probes if isinstance(probe, UserProbe) for site in probe.sites]
     probed = {site.identity[:2] for site in sites}
-    names = {_stem(from_path(site.file.rpartition("/")[2])) for site in sites}
+    names = {_strip_version(from_path(site.file.rpartition("/")[2])) for site in sites}
     instead = 0, ""
     for pid in list(processes)[:_PROCESSES]:
         for mapping in memory_maps.parse(memory_maps.read(pid)):
-            if not mapping.inode or _stem(mapping.name) not in names:
+            if not mapping.inode or _strip_version(mapping.name) not in names:
                 continue
             handle = memory_maps.find_file(pid, mapping)
             if handle is None:
@@ -70,6 +72,6 @@ def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:
     return instead
 
 
-def _stem(name: str) -> str:
+def _strip_version(name: str) -> str:
     """Return the name of a library without its version."""
     return name.partition(".so")[0]

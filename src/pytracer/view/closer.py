@@ -99,13 +99,13 @@ def find_closer(
         if candidate.arguments is not None or not found:
             continue
         for output in candidate.outputs:
-            if _fits(purpose, output):
+            if _is_suitable(purpose, output):
                 yield Suggestion(
                     candidate.name, {output.when: True} if output.when else {}, found, candidate.summary
                 )
 
 
-def _fits(purpose: str, output: Output) -> bool:
+def _is_suitable(purpose: str, output: Output) -> bool:
     if purpose == "stacks":
         return isinstance(output, Stacks)
     if purpose == "events":

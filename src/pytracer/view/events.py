@@ -181,7 +181,7 @@ class EventsView(View):
             lines = list[list[str]]()
             for part in self._parts(first, count):
                 texts = [
-                    [_clock(moment) for moment in part.times.tolist()]
+                    [_format_clock(moment) for moment in part.times.tolist()]
                     if column is TIME
                     else cells(part.column(column.name), column)
                     for column in columns
@@ -202,6 +202,6 @@ TIME = Column("time", "when it happened", width=12)
 """The column of the time of an event, which every stream has."""
 
 
-def _clock(nanoseconds: int) -> str:
+def _format_clock(nanoseconds: int) -> str:
     seconds, remainder = divmod(nanoseconds, 1_000_000_000)
     return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{remainder // 1_000_000:03}"

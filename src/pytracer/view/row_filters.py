@@ -86,10 +86,10 @@ class RowFilter:
             if sign not in ("=", "!=", "~", "!~"):
                 raise UsageError(f"{name} has names: = != ~ !~ compare them, {sign} does not")
             return _Term(named, sign, value if sign in ("=", "!=") else value.lower(), None)
-        return _Term(named, sign, value, _number(value, named[0]))
+        return _Term(named, sign, value, _parse_number(value, named[0]))
 
 
-def _number(text: str, column: Column) -> int:
+def _parse_number(text: str, column: Column) -> int:
     try:
         if column.unit is Unit.NANOSECONDS and not text.isdecimal():
             return units.nanoseconds(text)
@@ -105,7 +105,7 @@ def _number(text: str, column: Column) -> int:
 def _matches(values: Any, term: _Term, column: Column) -> Array:
     """Return which values fulfil a condition, shape (n,)."""
     if isinstance(values, Coded):
-        holds = [_holds(name, term) for name in (*values.names, None)]
+        holds = [_is_fulfilled(name, term) for name in (*values.names, None)]
         return np.array(holds, dtype=bool)[values.codes]
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iuf":
         if term.sign in _COMPARE or term.number is not None:
@@ -116,15 +116,15 @@ def _matches(values: Any, term: _Term, column: Column) -> Array:
         if not column.is_text and term.sign == "~":
             return np.zeros(len(values), dtype=bool)
     rows = values.tolist() if isinstance(values, np.ndarray) else values
-    return np.array([_holds(value, term) for value in rows], dtype=bool)
+    return np.array([_is_fulfilled(value, term) for value in rows], dtype=bool)
 
 
-def _holds(value: Any, term: _Term) -> bool:
+def _is_fulfilled(value: Any, term: _Term) -> bool:
     """Return whether a value fulfils a condition; null fulfils only those that deny."""
     if isinstance(value, tuple):
         if term.sign in ("!=", "!~"):
-            return all(_holds(element, term) for element in value)
-        return any(_holds(element, term) for element in value)
+            return all(_is_fulfilled(element, term) for element in value)
+        return any(_is_fulfilled(element, term) for element in value)
     if value is None:
         return term.sign in ("!=", "!~")
     if term.number is None and term.sign in ("=", "!="):

@@ -44,7 +44,7 @@ class ScriptViews:
             else:
                 view.add(item)
         elif isinstance(item, Batch):
-            self.printed.add(_lines(item))
+            self.printed.add(_make_lines(item))
         elif isinstance(item, Loss):
             for single_view in (self.printed, *self._maps.values()):
                 single_view.add(item)
@@ -58,7 +58,7 @@ class MapView(TableView):
         self.rates.clear()
 
 
-def _lines(batch: Batch) -> Batch:
+def _make_lines(batch: Batch) -> Batch:
     """Return the output that is no map, a line each."""
     lines = [
         (kind, line, moment)

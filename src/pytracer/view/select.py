@@ -63,16 +63,16 @@ def ranks(values: Any) -> Array:
             return values
         return np.where(np.ma.getmaskarray(values), -1.0, np.ma.getdata(values).astype(np.float64))
     if isinstance(values, Coded):
-        return np.append(_places(values.names), -1)[values.codes]
-    return _places(values.tolist() if isinstance(values, np.ndarray) else values)
+        return np.append(_rank_values(values.names), -1)[values.codes]
+    return _rank_values(values.tolist() if isinstance(values, np.ndarray) else values)
 
 
-def _places(values: Sequence[Any]) -> Array:
+def _rank_values(values: Sequence[Any]) -> Array:
     """Return for each value its place among the distinct ones; -1 for None."""
     present = {value for value in values if value is not None}
-    numbers = {value: number for number, value in enumerate(sorted(present, key=_comparable))}
+    numbers = {value: number for number, value in enumerate(sorted(present, key=_make_comparable))}
     return np.array([numbers.get(value, -1) for value in values], dtype=np.int64)
 
 
-def _comparable(value: Any) -> tuple[int, Any]:
+def _make_comparable(value: Any) -> tuple[int, Any]:
     return (1, str(value)) if isinstance(value, (str, tuple)) else (0, value)

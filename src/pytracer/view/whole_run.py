@@ -20,7 +20,7 @@ class WholeRun:
         """Start without rows."""
         self._schema = schema
         self._columns = [column for column in schema.values if not column.ratio]
-        self._add = [_addition(column) for column in self._columns]
+        self._add = [_choose_addition(column) for column in self._columns]
         self._rows: dict[tuple[Any, ...], list[Any]] = {}
         self._seconds = self._time = 0.0
         self._item: Snapshot | None = None
@@ -92,7 +92,7 @@ def _list(values: Any) -> list[Any]:
     return values.tolist() if hasattr(values, "tolist") else list(values)
 
 
-def _addition(column: Column) -> Callable[[Any, Any], Any]:
+def _choose_addition(column: Column) -> Callable[[Any, Any], Any]:
     if column.last:
         return lambda left, right: left if right is None else right
     if column.max:

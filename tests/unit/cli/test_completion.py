@@ -91,8 +91,8 @@ def test_trace_events_are_known_without_tracefs(monkeypatch):
 
 
 def test_names_of_processes_are_not_executed(monkeypatch, capsys):
-    monkeypatch.setattr(module, "_pids", lambda: [("1", "a\nb\x1b[2J"), ("2 3", "x"), ("4\x1b", "x")])
-    monkeypatch.setitem(module._NAMES, "--pid", module._pids)
+    monkeypatch.setattr(module, "_list_pids", lambda: [("1", "a\nb\x1b[2J"), ("2 3", "x"), ("4\x1b", "x")])
+    monkeypatch.setitem(module._NAMES, "--pid", module._list_pids)
     assert main(["completion", "candidates", "syscalls", "--pid", ""]) == 0
     assert capsys.readouterr().out == "1\ta\\nb\\x1b[2J\n"
 

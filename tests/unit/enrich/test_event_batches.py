@@ -97,7 +97,7 @@ def test_times_are_when_it_happened():
 
 def test_times_follow_a_clock_that_was_set_and_no_other(monkeypatch):
     offset = 10**18
-    monkeypatch.setattr(event_batches, "_epoch", lambda: offset)
+    monkeypatch.setattr(event_batches, "_measure_clock_offset", lambda: offset)
     event_decoder = EventDecoder(SCHEMA, decoders({}))
     row = np.array([(5, 0, 0, b"", b"")], dtype=DTYPE)
     assert event_decoder.batch(row).times.tolist() == [10**18 + 5]

@@ -99,7 +99,7 @@ def test_the_doctor_looks_for_what_was_left_without_tracefs(monkeypatch: pytest.
     monkeypatch.setattr(leftovers.kprobe_events, "list_leftovers", withheld)
     for name in ("_xdp", "_cgroups"):
         monkeypatch.setattr(leftovers, name, lambda: iter(()))
-    monkeypatch.setattr(leftovers, "_filters", lambda: iter((leftover,)))
+    monkeypatch.setattr(leftovers, "_iter_filters", lambda: iter((leftover,)))
     assert [check.fix for check in doctor._describe_leftovers()] == [leftover.command]
     for name in ("_filters", "_xdp", "_cgroups"):
         monkeypatch.setattr(leftovers, name, withheld)

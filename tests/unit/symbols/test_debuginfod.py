@@ -104,7 +104,7 @@ def test_a_file_of_another_build_is_not_taken(server):
     server.files[path_of(other)] = SYMBOLS
     assert find(other) is None
     assert server.requests == [path_of(BUILD_ID), path_of(other)]
-    assert not list(debuginfod._folder().glob("*/*"))  # debuginfod's own client would take it
+    assert not list(debuginfod._cache_folder().glob("*/*"))  # debuginfod's own client would take it
 
 
 def test_a_server_has_so_much_time_for_a_file_however_it_drips(server, monkeypatch):
@@ -125,7 +125,7 @@ def test_a_late_file_is_discarded(server, monkeypatch):
     monkeypatch.setattr(debuginfod, "_PATIENCE", 0.5)
     assert find(BUILD_ID) is None
     server.close()  # which waits until it has served it
-    assert not list(debuginfod._folder().glob("*/*"))
+    assert not list(debuginfod._cache_folder().glob("*/*"))
 
 
 def test_each_user_has_so_much_time_for_all_files(server):
@@ -161,7 +161,7 @@ def test_an_answer_that_makes_no_sense_is_the_last_one(server, answer):
     server.raw[path_of(BUILD_ID)] = [answer]
     assert find(BUILD_ID) is None
     assert debuginfod._silent == {server.url}
-    assert not list(debuginfod._folder().glob("*/*"))
+    assert not list(debuginfod._cache_folder().glob("*/*"))
 
 
 def test_redirects_to_other_protocols_are_not_followed(server):

@@ -224,7 +224,7 @@ def test_a_library_is_the_one_that_this_machine_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(libraries, "CACHE", str(tmp_path / "cache"))
     paths = [str(folder / "libfoo.so.1").encode() for folder in (narrow, wide)]
     (tmp_path / "cache").write_bytes(cache(*((b"libfoo.so.1", path) for path in paths)))
-    monkeypatch.setattr(program_files, "_machine", lambda _: (2, 62))
+    monkeypatch.setattr(program_files, "_read_machine", lambda _: (2, 62))
     with program_files.find("libfoo") as actual:
         assert actual.name == str(wide / "libfoo.so.1")
     with program_files.find("foo") as actual:

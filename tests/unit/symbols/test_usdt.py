@@ -47,7 +47,7 @@ def elf(tmp_path):
         descriptor = os.open(path, os.O_RDONLY)
         opened.append(descriptor)
         names = b"\0.note.stapsdt\0.stapsdt.base\0"
-        sections = np.zeros(3, elf_tables._section(2))
+        sections = np.zeros(3, elf_tables._section_fields(2))
         sections[1] = (1, 7, 0, 0, 0, len(notes), 0, 0, 4, 0)
         sections[2] = (15, 1, 0, base, 0, 1, 0, 0, 1, 0)
         segments = np.zeros(2, elf_tables._SEGMENT[2])

@@ -117,7 +117,7 @@ def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None
         begin, end = image.extent(start)
         if not begin:
             return
-        code = _instructions(image, start, end)
+        code = _decode_instructions(image, start, end)
         if probe_address in code:
             return
         name = image.symbols.name(start) or f"+{function_offset:#x}"
@@ -167,7 +167,7 @@ def unprobeable(file: ProgramFile, offset: int) -> str:
         )
 
 
-def _instructions(image: ProgramImage, start: int, end: int) -> dict[int, instructions.Instruction]:
+def _decode_instructions(image: ProgramImage, start: int, end: int) -> dict[int, instructions.Instruction]:
     """Return the instructions of a function by address: those that run, and others between them except
     padding."""
     decoded = instructions.decode(image, image.read(start, min(end - start, flow.CODE_LIMIT)), start)

@@ -157,7 +157,7 @@ class Frames:
             if common.lsda != 0xFF:
                 lsda = cursor.pointer(common.lsda, self._word) or 0
             cursor.position = follows
-        rows = _rows(common, start, cursor.data[cursor.position :], self._word)
+        rows = _run_program(common, start, cursor.data[cursor.position :], self._word)
         return Frame(start, start + size, lsda, common.lsda, rows)
 
     def _common(self, address: int) -> _Common:
@@ -214,7 +214,9 @@ _OPERANDS = {
 }  # fmt: skip
 
 
-def _rows(common: _Common, start: int, program: bytes, word: int) -> tuple[tuple[int, int | None], ...]:
+def _run_program(
+    common: _Common, start: int, program: bytes, word: int
+) -> tuple[tuple[int, int | None], ...]:
     """Run the program of an entry behind that of its common one, for the CFA alone."""
     register, offset = -1, 0
     saved = list[tuple[int, int]]()

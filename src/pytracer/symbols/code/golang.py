@@ -35,11 +35,11 @@ _CHECKS = frozenset(("mov", "lea", "cmp", "sub", "add", "xor", "test", "nop"))
 def is_go(image: ProgramImage, address: int) -> bool:
     """Return whether the Go compiler generated the code at an address; cgo links C code into the same
     file."""
-    first, last = _text(image)
+    first, last = _find_text_range(image)
     return first <= address < last and image.frames.find(address) is None
 
 
-def _text(image: ProgramImage) -> tuple[int, int]:
+def _find_text_range(image: ProgramImage) -> tuple[int, int]:
     """Return the address range of Go's functions in a file; (0, 0) if there are none."""
     section = image.go_text
     if section is None:
@@ -128,7 +128,7 @@ def g_offset(image: ProgramImage) -> int:
         return THREAD_G
     size, align = int(storage[0]["memsz"]), max(int(storage[0]["align"]), 1)
     block = -(-size // align) * align
-    for value in _thread_symbols(image, b"runtime.tlsg"):
+    for value in _iter_thread_symbols(image, b"runtime.tlsg"):
         return value - block
     if size <= image.word:
         return THREAD_G
@@ -145,7 +145,7 @@ def _is_program(image: ProgramImage) -> bool:
     return bool((kinds == _INTERPRETER).any()) or not bool((kinds == _DYNAMIC).any())
 
 
-def _thread_symbols(image: ProgramImage, name: bytes) -> Iterator[int]:
+def _iter_thread_symbols(image: ProgramImage, name: bytes) -> Iterator[int]:
     for symbols, strings, _ in symtab.symbol_tables(image.tables):
         thread_symbols = symbols[symbols["info"] & 0xF == _TLS_SYMBOL]
         for symbol in thread_symbols:
@@ -155,7 +155,7 @@ def _thread_symbols(image: ProgramImage, name: bytes) -> Iterator[int]:
 
 def _find_g_offset(image: ProgramImage) -> int | None:
     """Return the offset from which code loads g."""
-    start, end = _text(image)
+    start, end = _find_text_range(image)
     raw = image.read(start, min(end - start, _SCAN))
     offsets = [
         -int.from_bytes(raw[match.end() : match.end() + 4], "little", signed=True)

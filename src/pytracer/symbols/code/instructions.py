@@ -44,7 +44,7 @@ def target(operands: str) -> int | None:
 
 
 @functools.cache
-def _reader(machine: int) -> Any:
+def _make_disassembler(machine: int) -> Any:
     import capstone
 
     if machine not in MACHINES:
@@ -60,7 +60,7 @@ def decode(image: ProgramImage, raw: bytes, address: int) -> dict[int, Instructi
     Raises UnsupportedError on a machine that is not known.
     """
     decoded = dict[int, Instruction]()
-    for position, size, mnemonic, operands in _reader(image.machine).disasm_lite(raw, address):
+    for position, size, mnemonic, operands in _make_disassembler(image.machine).disasm_lite(raw, address):
         while mnemonic.startswith(_PREFIXES) and " " in mnemonic:
             mnemonic = mnemonic.partition(" ")[2]
         decoded[position] = size, mnemonic, operands
@@ -69,6 +69,6 @@ def decode(image: ProgramImage, raw: bytes, address: int) -> dict[int, Instructi
 
 def text(image: ProgramImage, raw: bytes) -> str:
     """Return the first instruction of ``raw`` as text, with its bytes in hexadecimal."""
-    for _, size, mnemonic, operands in _reader(image.machine).disasm_lite(raw, 0, 1):
+    for _, size, mnemonic, operands in _make_disassembler(image.machine).disasm_lite(raw, 0, 1):
         return f"{mnemonic} {operands}".strip() + f" ({raw[:size].hex(' ')})"
     return raw[:8].hex(" ")

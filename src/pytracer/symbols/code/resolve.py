@@ -60,7 +60,7 @@ class Libraries:
             identical = file if other.identity == file.identity else other
             with contextlib.suppress(ElfError, OSError):
                 if identical.identity not in self._exported:
-                    self._exported[identical.identity] = _exports(identical)
+                    self._exported[identical.identity] = _read_exports(identical)
                 for address, is_ifunc in self._exported[identical.identity].get(symbol, ()):
                     offset = identical.tables.offset_of(address)
                     if offset is not None:
@@ -84,7 +84,7 @@ class Libraries:
             libraries = [file]
             visited = {file.identity}
             for library in libraries:
-                for name, paths in _needed(library.tables):
+                for name, paths in _read_needed(library.tables):
                     if len(libraries) >= _FILES_LIMIT:
                         break
                     other = self._find(name, paths, library)
@@ -121,7 +121,7 @@ class Libraries:
         self.close()
 
 
-def _exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
+def _read_exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
     """Return the functions that other files can bind to: by name, their addresses and whether they are
     IFUNCs."""
     exports = dict[str, list[tuple[int, bool]]]()
@@ -139,7 +139,7 @@ def _exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
     return exports
 
 
-def _needed(file: Tables) -> list[tuple[str, list[str]]]:
+def _read_needed(file: Tables) -> list[tuple[str, list[str]]]:
     """Return the names of the libraries that a file needs, and its search folders."""
     names, paths = list[str](), list[str]()
     with contextlib.suppress(ElfError, OSError):
@@ -153,11 +153,11 @@ def _needed(file: Tables) -> list[tuple[str, list[str]]]:
             raw = file.content(section, 1 << 16)
             for row in np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype):
                 if int(row["tag"]) == _NEEDED:
-                    names.append(_path(strings, int(row["value"])))
+                    names.append(_read_path(strings, int(row["value"])))
                 elif int(row["tag"]) in (_RPATH, _RUNPATH):
-                    paths += _path(strings, int(row["value"])).split(":")
+                    paths += _read_path(strings, int(row["value"])).split(":")
     return [(name, paths) for name in names[:_FILES_LIMIT]]
 
 
-def _path(strings: bytes, name_offset: int) -> str:
+def _read_path(strings: bytes, name_offset: int) -> str:
     return os.fsdecode(to_bytes(elf_tables.name_at(strings, name_offset)))

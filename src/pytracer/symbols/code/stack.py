@@ -31,13 +31,13 @@ def after(depth: StackDepth, instruction: Instruction, word: int) -> StackDepth:
     _, mnemonic, operands = instruction
     stack, frame = depth.stack, depth.frame
     if mnemonic.startswith("push"):
-        return StackDepth(_plus(stack, word), frame)
+        return StackDepth(_add(stack, word), frame)
     if mnemonic.startswith("pop") and mnemonic != "popcnt":
         if operands in _POINTERS:
             return StackDepth(None, frame)
-        return StackDepth(_plus(stack, -word), None if operands in _FRAMES else frame)
+        return StackDepth(_add(stack, -word), None if operands in _FRAMES else frame)
     if mnemonic == "leave":
-        return StackDepth(_plus(frame, -word))
+        return StackDepth(_add(frame, -word))
     if mnemonic == "enter":
         return UNKNOWN
     first = operands.partition(",")[0]
@@ -45,7 +45,7 @@ def after(depth: StackDepth, instruction: Instruction, word: int) -> StackDepth:
         return depth
     if mnemonic in _READERS:
         return depth
-    value = _value(depth, mnemonic, operands)
+    value = _apply_to_depth(depth, mnemonic, operands)
     if mnemonic == "xchg" and not any(f"{name}" in operands.split(", ") for name in _POINTERS | _FRAMES):
         return depth
     if first in _POINTERS:
@@ -53,7 +53,7 @@ def after(depth: StackDepth, instruction: Instruction, word: int) -> StackDepth:
     return StackDepth(None if mnemonic == "xchg" else stack, value)
 
 
-def _value(depth: StackDepth, mnemonic: str, operands: str) -> int | None:
+def _apply_to_depth(depth: StackDepth, mnemonic: str, operands: str) -> int | None:
     """Return the depth that the first operand holds after an instruction; None if unknown."""
     if mnemonic == "mov":
         source = operands.partition(", ")[2]
@@ -63,15 +63,15 @@ def _value(depth: StackDepth, mnemonic: str, operands: str) -> int | None:
         if match is None:
             return None
         number = int(match[1], 0)
-        return _plus(depth.stack, number if mnemonic == "sub" else -number)
+        return _add(depth.stack, number if mnemonic == "sub" else -number)
     if mnemonic == "lea":
         match = _FROM.fullmatch(operands)
         if match is None:
             return None
         number = int(match[4] or "0", 0)
-        return _plus(depth.stack if match[2] == "sp" else depth.frame, number if match[3] == "-" else -number)
+        return _add(depth.stack if match[2] == "sp" else depth.frame, number if match[3] == "-" else -number)
     return None
 
 
-def _plus(value: int | None, number: int) -> int | None:
+def _add(value: int | None, number: int) -> int | None:
     return None if value is None else value + number

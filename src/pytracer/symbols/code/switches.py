@@ -55,7 +55,7 @@ def find(
     ``order`` are the addresses in ``code`` ascending; ``is_inside`` returns whether a target is in the
     function.
     """
-    preceding = _preceding_code(code, order, position)
+    preceding = _collect_preceding(code, order, position)
     operands = code[order[position]][2]
     scaled = _parse_scaled(operands)
     if scaled is not None:
@@ -83,7 +83,7 @@ def find(
         elif scaled is not None and mnemonic == "movsxd":
             return _read_distances(image, earlier_code, scaled, is_inside)
         elif mnemonic == "lea":
-            start = _address(address, size, second)
+            start = _compute_address(address, size, second)
             if start is not None and is_inside(start):  # a computed place among equal pieces of code
                 return UNKNOWN
     return None
@@ -94,11 +94,11 @@ def _read_pointers(
 ) -> JumpTable | None:
     """Read a table of addresses."""
     base, index, scale, displacement = scaled
-    start = displacement if base is None else _constant(preceding, base, displacement)
+    start = displacement if base is None else _find_constant(preceding, base, displacement)
     if scale != image.word or start is None:
         return None
     entries = (image.pointer(start + number * scale) for number in range(_ENTRIES_LIMIT))
-    return _switch(entries, start, scale, _find_bound(preceding, index), is_inside)
+    return _read_table(entries, start, scale, _find_bound(preceding, index), is_inside)
 
 
 def _read_distances(
@@ -107,7 +107,7 @@ def _read_distances(
     """Read a table of distances from itself. Compilers never store the addresses of functions in this
     form."""
     base, index, scale, displacement = scaled
-    start = None if base is None else _constant(preceding, base, displacement)
+    start = None if base is None else _find_constant(preceding, base, displacement)
     if scale != 4 or start is None:
         return UNKNOWN if scale == 4 else None
     count = _find_bound(preceding, index)
@@ -115,10 +115,10 @@ def _read_distances(
     entries = (
         start - displacement + distance for (distance,) in struct.iter_unpack("<i", raw[: len(raw) & ~3])
     )
-    return _switch(entries, start, 4, count, is_inside)
+    return _read_table(entries, start, 4, count, is_inside)
 
 
-def _switch(
+def _read_table(
     entries: Iterable[int], start: int, size: int, count: int, is_inside: Callable[[int], bool]
 ) -> JumpTable | None:
     """Read a table to its end or, if that is unknown, as far as its entries are plausible."""
@@ -128,7 +128,7 @@ def _switch(
     return JumpTable(tuple(targets), 0 < count == len(targets), start, len(targets) * size)
 
 
-def _preceding_code(code: dict[int, Instruction], order: Sequence[int], position: int) -> _PrecedingCode:
+def _collect_preceding(code: dict[int, Instruction], order: Sequence[int], position: int) -> _PrecedingCode:
     """Return the instructions that lead to a jump, back to the last that does not fall through, last
     first."""
     code_before = []
@@ -154,17 +154,17 @@ def _parse_scaled(operands: str) -> _Scaled | None:
     return match[1] and family(match[1]), family(match[2]), int(match[3]), displacement
 
 
-def _constant(preceding: _PrecedingCode, register: str, displacement: int) -> int | None:
+def _find_constant(preceding: _PrecedingCode, register: str, displacement: int) -> int | None:
     """Return a register's value plus a displacement, if a ``lea`` of an address wrote the register last."""
     for address, (size, mnemonic, text) in preceding:
         first, _, second = text.partition(", ")
         if mnemonic not in _READERS and is_one(first) and family(first) == register:
-            start = _address(address, size, second) if mnemonic == "lea" else None
+            start = _compute_address(address, size, second) if mnemonic == "lea" else None
             return None if start is None else start + displacement
     return None
 
 
-def _address(address: int, size: int, operand: str) -> int | None:
+def _compute_address(address: int, size: int, operand: str) -> int | None:
     """Return the address that a memory operand means which counts from the instruction; None of another."""
     match = _RIP.fullmatch(operand)
     return match and address + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1)
