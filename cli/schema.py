@@ -11,7 +11,7 @@ from pytracer.model import Schema
 from pytracer.plan.output_choice import make_schema, output_of
 from pytracer.request import Request
 from pytracer.sinks.json_schema import json_schema
-from pytracer.spec import ProbeSpecArguments, Profile, registry
+from pytracer.spec import ProbeSpecArguments, Profile, Targets, registry
 
 _HELP = """\
 usage: pytracer schema TRACER [ARG...] [options]
@@ -42,7 +42,13 @@ def run(words: Sequence[str]) -> int:
     )
     if isinstance(schema.output, Profile):
         raise UsageError("a profile has a format of its own", hint=f"pytracer schema {tracer.name}")
-    described = json_schema(schema, totals=tracer.totals, audit=tracer.audit is not None, is_open=is_open)
+    described = json_schema(
+        schema,
+        totals=tracer.totals,
+        audit=tracer.audit is not None,
+        overhead=isinstance(tracer.arguments, Targets) and bool(tracer.arguments.end),
+        is_open=is_open,
+    )
     print(json.dumps(described, indent=2))
     return 0
 

@@ -38,6 +38,7 @@ TRACER = Tracer(
     notes=(
         "The help of funccount explains how functions and events are named, and which are not seen.",
         "The time is elapsed time. It includes waits, and the cost of probes on functions called meanwhile.",
+        "The last line says how much of each call's time is the part of the probes themselves (u:, x86-64).",
         "Each call counts, also a recursive one. Calls in progress at the start of the trace",
         "are not counted; calls that never return (exit, longjmp, exceptions) are counted as lost (unwound).",
         "Percentiles are at most 6.25 % off; AVG and MAX are exact.",

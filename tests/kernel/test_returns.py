@@ -313,3 +313,21 @@ def test_a_pack_has_the_programs_for_tail_calls(tmp_path):
     result = run("run", pack, "funccount", *words)
     result.out = "".join(line for line in result.out.splitlines(True) if line.startswith("{"))
     assert [record["count"] for record in result.of("summary")] == [CALLS], result.err
+
+
+@pytest.mark.parametrize("options", [(), ("--hook", "ur=uretprobe"), ("--hook", "u=uprobe")])
+def test_the_part_of_the_probes_is_stated(options):
+    file = workload("returns")
+    command = ("sh", "-c", f"echo | {file} many 101")
+    result = run("funclatency", "-f", "json", f"u:{file}:many", *options, "--", *command)
+    result.out = "".join(line for line in result.out.splitlines(True) if line.startswith("{"))
+    [overhead] = result.of("overhead")
+    assert [value > 0 for value in (overhead["emulated_ns"], overhead["stepped_ns"]) if value] == [True]
+    assert [record["calls"] for record in result.of("summary")] == [101]
+
+
+def test_a_count_of_calls_has_no_part_of_the_probes():
+    file = workload("returns")
+    result = run("funccount", f"ur:{file}:many", "--", "sh", "-c", f"echo | {file} many 101")
+    assert result.status == 0, result.err
+    assert "the probes' part" not in result.out + result.err

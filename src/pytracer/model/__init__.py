@@ -1,9 +1,10 @@
 """The data between the kernel and a sink: Schema, Batch, Snapshot, Histograms, StackSnapshot,
-ProfileSnapshot, Loss, Statement (AuditResult, Totals)."""
+ProfileSnapshot, Loss, Statement (AuditResult, Totals, CallOverhead)."""
 
 from pytracer.model.items import (
     AuditResult,
     Batch,
+    CallOverhead,
     Histograms,
     Item,
     Loss,
@@ -19,6 +20,7 @@ from pytracer.model.tabular import Coded
 __all__ = [
     "AuditResult",
     "Batch",
+    "CallOverhead",
     "Coded",
     "Histograms",
     "Item",

@@ -280,7 +280,34 @@ class Totals(Statement):
         return f"total: {', '.join(shown) or 'nothing'}"
 
 
-Item = Batch | Snapshot | Histograms | Loss | AuditResult | Totals
+@record
+class CallOverhead(Statement):
+    """How much of the time that is shown for each call is the probes' own, in ns: of functions whose first
+    instruction the kernel emulates, and of those where it is single-stepped. None: there are none such."""
+
+    emulated_ns: int | None
+    stepped_ns: int | None
+    time: float
+    kind = "overhead"
+
+    __repr__ = Statement.__repr__
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields as they are shown."""
+        return {"emulated_ns": self.emulated_ns, "stepped_ns": self.stepped_ns}
+
+    def table(self) -> Mapping[str, Values | Coded]:
+        """See :class:`~pytracer.model.tabular.Tabular`."""
+        return {"time": repeat_time(self.time, 1), **{name: [value] for name, value in self.record().items()}}
+
+    def describe(self) -> str:
+        """Return the numbers as a line."""
+        numbers = [f"{value / 1000:.1f} us" for value in (self.emulated_ns, self.stepped_ns) if value]
+        condition = " where a function's first instruction is single-stepped" if len(numbers) > 1 else ""
+        return f"about {', '.join(numbers)}{condition}: the probes' part of each call's time"
+
+
+Item = Batch | Snapshot | Histograms | Loss | AuditResult | Totals | CallOverhead
 
 
 def buckets(counts: list[int]) -> list[dict[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pytracer.model import AuditResult, Schema
+from pytracer.model import AuditResult, CallOverhead, Schema
 from pytracer.model.loss import MISSED, REASONS, UNSHOWN
 from pytracer.sinks.json import histogram_field
 from pytracer.spec import Column, Histogram
@@ -24,9 +24,15 @@ _STACK: Node = {"type": "array", "items": _TEXT}
 
 
 def json_schema(
-    schema: Schema, *, totals: Sequence[Column] = (), audit: bool = False, is_open: bool = False
+    schema: Schema,
+    *,
+    totals: Sequence[Column] = (),
+    audit: bool = False,
+    overhead: bool = False,
+    is_open: bool = False,
 ) -> Node:
-    """Return the schema of one line: a row, a loss, the ``totals`` of a run or (``audit``) an audit.
+    """Return the schema of one line: a row, a loss, the ``totals`` of a run, (``audit``) an audit or
+    (``overhead``) the probes' part of the times of calls.
 
     ``is_open``: rows may have more fields, whose names are only known once probe specs are.
     """
@@ -35,6 +41,8 @@ def json_schema(
         kinds["totals"] = _record(("totals",), {column.name: _describe_field(column) for column in totals})
     if audit:
         kinds["audit"] = _describe_audit()
+    if overhead:
+        kinds["overhead"] = _describe_overhead()
     return {
         "$schema": _DIALECT,
         "title": f"a line of pytracer {schema.tracer} -f json",
@@ -64,6 +72,11 @@ def _describe_audit() -> Node:
     numbers = AuditResult("", 0, 0, 0, 0, "", 0.0).record()
     fields = {name: _TEXT if isinstance(value, str) else _COUNT for name, value in numbers.items()}
     return _record(("audit",), fields | {"difference": {"type": "integer"}})
+
+
+def _describe_overhead() -> Node:
+    number = {"type": ["integer", "null"], "minimum": 0}
+    return _record(("overhead",), dict.fromkeys(CallOverhead(None, None, 0.0).record(), number))
 
 
 def _record(kinds: tuple[str, ...], fields: Node, *, is_open: bool = False) -> Node:

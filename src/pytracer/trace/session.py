@@ -14,6 +14,7 @@ from pytracer.kernel import compat
 from pytracer.model import Item, Loss, Totals
 from pytracer.plan import Plan
 from pytracer.plan.initial_entries import UNKNOWN_RUN, InitialEntries, RunFacts
+from pytracer.spec import Targets
 from pytracer.trace.collector import ResultSource, find_map, open_collector
 from pytracer.trace.link_set import LinkSet
 from pytracer.trace.loss_counter import LossCounter
@@ -104,6 +105,13 @@ class Session(ResultSource):
         yield from self.collector.read_summary()
         if self.plan.request.tracer.totals:
             yield self._totals()
+        arguments = self.plan.request.tracer.arguments
+        if isinstance(arguments, Targets) and arguments.end:
+            from pytracer.trace.call_overhead import measure_overhead
+
+            overhead = measure_overhead(self.plan)
+            if overhead is not None:
+                yield overhead
 
     def _totals(self) -> Totals:
         """Read the numbers about the whole run."""

@@ -11,6 +11,7 @@ import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link, attach_all_or_none
@@ -30,6 +31,20 @@ from pytracer.symbols.program_files import ProgramFile
 
 PMU = Path("/sys/bus/event_source/devices/uprobe")
 SEMAPHORE_SHIFT = 32  # config has a semaphore's offset in its upper half: it is in the first 4 GB of a file
+
+
+class ProbedFile(Protocol):
+    """A file to attach to: a path by which the kernel finds it, and what people call it."""
+
+    @property
+    def path(self) -> str:
+        """The path."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The name, for messages."""
+        ...
 
 
 def check_support(probe: Uprobe, prober: FeatureProber) -> Support:
@@ -68,7 +83,7 @@ def attach_with(
 
 
 def attach_sites(
-    file: ProgramFile,
+    file: ProbedFile,
     sites: Sequence[ProbeSite],
     program: int,
     *,

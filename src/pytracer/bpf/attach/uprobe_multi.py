@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.refusal import make_attach_error
-from pytracer.bpf.attach.uprobe import attach_with, describe
+from pytracer.bpf.attach.uprobe import ProbedFile, attach_with, describe
 from pytracer.bpf.prober import FeatureProber, report_unsupported, report_untried
 from pytracer.bpf.sys import ProgType, address, link_create
 from pytracer.bpf.trial import EMPTY
@@ -19,7 +19,6 @@ from pytracer.features.table.hook_features import UPROBE_MULTI
 from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.record import replace
 from pytracer.spec import ProbeSite, UprobeMulti
-from pytracer.symbols.program_files import ProgramFile
 
 ATTACH_TYPE = 48  # BPF_TRACE_UPROBE_MULTI: also the program's expected_attach_type
 ONE_THREAD = f"this kernel's uprobe.multi sees only one thread of a process (Linux {ALL_THREADS.since})"
@@ -47,7 +46,7 @@ def attach(probe: UprobeMulti, target: AttachTarget, program: int) -> list[Link]
 
 
 def attach_sites(
-    file: ProgramFile,
+    file: ProbedFile,
     sites: Sequence[ProbeSite],
     program: int,
     *,

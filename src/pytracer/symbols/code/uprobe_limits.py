@@ -20,6 +20,8 @@ _REFUSED_64 = _REFUSED_32 + bytes.fromhex("06 0e 16 1e 27 2f 37 3f 606162 82 9a 
 _ENDBRS = (bytes.fromhex("f30f1efa"), bytes.fromhex("f30f1efb"))  # endbr64 and endbr32
 _PUSHES = frozenset(bytes([code]) for code in range(0x50, 0x58))
 _DIRECT = frozenset((*range(0x70, 0x80), 0xE8, 0xE9, 0xEB))  # jumps and calls, which the kernel emulates
+_DIRECT_CODES = frozenset(bytes([code]) for code in _DIRECT)
+_NEAR_BRANCHES = frozenset(bytes([code]) for code in range(0x80, 0x90))  # behind 0x0f
 _ARGUMENTS = frozenset(("di", "si", "dx", "cx", "r8", "r9"))  # registers that arguments are passed in
 
 
@@ -56,6 +58,15 @@ def unprobeable(image: ProgramImage, address: int) -> str:
     raw = image.read(address, INSTRUCTION_LIMIT)
     reason = refusal(raw, is_64=image.machine == X86_64)
     return f"{instructions.text(image, raw)}: {reason}" if reason else ""
+
+
+def is_emulated(raw: bytes) -> bool:
+    """Return whether the kernel emulates the 64-bit instruction that ``raw`` begins with, where it
+    single-steps others: pushes, nops, direct jumps and calls."""
+    if raw[:1] == b"\x41":
+        return raw[1:2] in _PUSHES
+    is_direct = raw[:1] in _DIRECT_CODES or (raw[:1] == b"\x0f" and raw[1:2] in _NEAR_BRANCHES)
+    return is_direct or raw[:1] in _PUSHES or raw[:1] == b"\x90"
 
 
 def behind_landing(image: ProgramImage, address: int) -> int:

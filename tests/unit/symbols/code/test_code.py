@@ -352,6 +352,26 @@ def test_the_push_behind_an_endbr_is_probed(build, body, distance):
     assert analyze(file, "function").entry == start_of(file, "function") + distance
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("55", True),  # push rbp
+        ("41 54", True),  # push r12
+        ("48 55", False),  # push rbp with a prefix of no use
+        ("90", True),
+        ("e8 00 00 00 00", True),
+        ("0f 84 00 00 00 00", True),
+        ("74 00", True),
+        ("f3 0f 1e fa", False),
+        ("48 89 f8", False),
+        ("c3", False),
+        ("", False),
+    ],
+)
+def test_instructions_that_the_kernel_emulates(text, expected):
+    assert uprobe_limits.is_emulated(bytes.fromhex(text)) is expected
+
+
 def test_a_place_by_its_offset_is_code_and_where_an_instruction_begins(build):
     file = build({"work": SIMPLE + "\n lock incl (%rdi)"})
     start = start_of(file, "work")
