@@ -141,7 +141,7 @@ def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
 
 
 def received(descriptor: int) -> Counter[int]:
-    """Return what waits in a packet socket, by the last byte."""
+    """Return the packets that wait in a packet socket, by their last byte."""
     actual = Counter[int]()
     with socket.socket(fileno=os.dup(descriptor)) as waiting:
         waiting.setblocking(False)

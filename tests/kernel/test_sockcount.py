@@ -28,7 +28,7 @@ def totals(result, interface: str) -> dict[str, tuple[int, int]]:
 
 
 def counted(*words: object, sender: str):
-    """Run sockcount while every kind of frame is sent; what it said."""
+    """Return sockcount's output while every kind of frame is sent."""
     tracer = start("sockcount", "-f", "json", *words, 60)
     packets.send(sender, packets.frames())
     return stop(tracer)

@@ -61,5 +61,5 @@ def convert_to_bytes(values: Array, lengths: Array) -> Array:
 
 
 def convert_to_strings(values: Array) -> Array:
-    """Convert bytes of the C (dtype u1, shape (n, room)) to fixed-size strings (dtype ``S``), shape (n,)."""
+    """Convert bytes of the C (dtype u1, shape (n, size)) to fixed-size strings (dtype ``S``), shape (n,)."""
     return np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(-1)

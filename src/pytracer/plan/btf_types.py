@@ -123,7 +123,7 @@ class BtfTypes(NoTypes):
         return {value for _, value in self._btf.enumerators_named([name]).get(name, ())}
 
     def function(self, name: str) -> Prototype | None:
-        """Return a function of the kernel; None where BTF does not have it, or has several."""
+        """Return a function of the kernel; None if BTF does not have it, or has several."""
         type_ids = self._btf.find_all(BtfKind.FUNC, name)
         return self._prototype(type_ids[0]) if len(type_ids) == 1 else None
 

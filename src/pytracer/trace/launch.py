@@ -50,7 +50,7 @@ class LaunchedCommand:
         stdout: int | None = None,
         stderr: int | None = None,
     ) -> None:
-        """Fork. Raises UsageError where there is no such command.
+        """Fork. Raises UsageError if there is no such command.
 
         ``stdout`` and ``stderr`` are descriptors for the command to write to; None: this process's own.
 

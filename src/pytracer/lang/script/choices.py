@@ -18,7 +18,7 @@ class Choices(ScriptExpressions):
     """Translates choices."""
 
     def _conditional(self, node: syntax.Conditional) -> Value:
-        """Translate a choice; what adds code is carried out only where it is chosen."""
+        """Translate a conditional expression; only the chosen operand is evaluated."""
         condition = self.number(node.condition)
         if self.is_decided(condition):
             return self.value(node.yes if condition.constant else node.no)

@@ -104,5 +104,5 @@ class MapReads(Casts):
 
 
 def aggregate_number(kind: AggregateType) -> IntType:
-    """Return the type of the number that a program reads of what a function of AGGREGATES has made."""
+    """Return the type of the number that a program reads from an aggregate."""
     return S64 if kind.signed or kind.kind == "count" else U64

@@ -153,7 +153,7 @@ class Analysis:
                 yield _Tail(image, jump_address, target_image, choice, False)
 
     def follow(self, tail: _Tail) -> list[_Tail]:
-        """Add the exits of a function that is jumped to; the further ones that it jumps to."""
+        """Add the exits of a function that a jump reaches. Returns the functions that it jumps to in turn."""
         if tail.to is self.image and tail.target == self.start:
             self.reenters = True
             return []
