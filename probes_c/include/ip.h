@@ -19,7 +19,6 @@ enum protocol {
 enum ethertype {
     TYPE_MIN = 0x600,
     TYPE_IPV4 = 0x800,
-    TYPE_ARP = 0x806,
     TYPE_VLAN = 0x8100, // IEEE 802.1Q
     TYPE_IPV6 = 0x86dd,
     TYPE_QINQ = 0x88a8, // IEEE 802.1ad

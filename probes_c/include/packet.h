@@ -21,6 +21,7 @@ struct row_value {
 // that of _DENSE_PROTOCOLS in src/pytracer/spec/packets.py.
 #define DENSE_PROTOCOLS  8
 #define DENSE_INTERFACES 128
+#define ARP              (FRAME | 0x806)
 BPF_PERCPU_ARRAY(dense, struct row_value, DENSE_INTERFACES *DENSE_PROTOCOLS);
 
 static __always_inline u32 pt_dense_protocol(u32 protocol)
@@ -40,7 +41,7 @@ static __always_inline u32 pt_dense_protocol(u32 protocol)
         return 5;
     case LLC:
         return 6;
-    case FRAME | TYPE_ARP:
+    case ARP:
         return 7;
     default:
         return DENSE_PROTOCOLS;

@@ -10,6 +10,7 @@ import pytest
 from pytracer.bpf.asm.lessons import sockcount as lesson
 from pytracer.bpf.compile.source import read_source
 from pytracer.enrich.protocols import ETHERTYPES, direction, packet_protocol
+from pytracer.spec.packets import ROWS
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,15 @@ def test_the_c_and_the_lesson_count_under_the_same_codes():
     extensions = enumerators(text, "extension") | enumerators(text, "later_extension")
     assert sorted(extensions.values()) == sorted(lesson.EXTENSIONS)
     assert enumerators(text, "direction") == {"IN": lesson.IN, "OUT": lesson.OUT, "BOTH": lesson.BOTH}
+
+
+def test_the_c_and_python_have_one_order_of_dense_protocols():
+    text = read_source("sockcount.c")
+    codes = enumerators(text, "protocol")
+    codes["ARP"] = codes["FRAME"] | 0x0806
+    cases = re.findall(r"case (\w+):\s+return (\d+);", text[text.index("pt_dense_protocol") :])
+    assert [int(index) for _, index in cases] == list(range(len(ROWS.dense_codes)))
+    assert tuple(codes[name] for name, _ in cases) == ROWS.dense_codes
 
 
 def test_directions():

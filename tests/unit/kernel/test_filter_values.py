@@ -117,7 +117,18 @@ def test_the_kernel_tells_where_a_cgroup_is():
 
 
 def test_a_process():
-    assert filter_values.process(str(os.getpid())) == u32(os.getpid())
+    assert filter_values.processes(str(os.getpid())) == [os.getpid()]
+    assert filter_values.processes(f"{os.getpid()}, {os.getppid()},{os.getpid()}") == [
+        os.getpid(),
+        os.getppid(),
+    ]
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1.5", "0x1", "1,no-such-one"])
+def test_a_name_that_no_process_has(text):
+    with pytest.raises(UsageError, match="no process '") as caught:
+        filter_values.processes(text)
+    assert "ps -e" in caught.value.hint
 
 
 def test_a_thread(other_thread):
@@ -127,17 +138,22 @@ def test_a_thread(other_thread):
 
 def test_a_thread_is_no_process(other_thread):
     with pytest.raises(UsageError, match=f"no process {other_thread}"):
-        filter_values.process(str(other_thread))
+        filter_values.processes(str(other_thread))
 
 
-@pytest.mark.parametrize("resolve", [filter_values.process, filter_values.thread])
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "0x1", " 1", "4294967296", "9" * 40])
-def test_invalid_ids(resolve, text):
-    with pytest.raises(UsageError, match=r"is no (process|thread) id"):
-        resolve(text)
+def test_invalid_ids(text):
+    with pytest.raises(UsageError, match="is no thread id"):
+        filter_values.thread(text)
 
 
-@pytest.mark.parametrize("resolve", [filter_values.process, filter_values.thread])
+@pytest.mark.parametrize("text", ["4294967296", "9" * 40])
+def test_numbers_that_are_no_ids_of_processes(text):
+    with pytest.raises(UsageError, match="is no process id"):
+        filter_values.processes(text)
+
+
+@pytest.mark.parametrize("resolve", [filter_values.processes, filter_values.thread])
 @pytest.mark.parametrize("text", ["0", "4294967295"])
 def test_an_id_that_nothing_has(resolve, text):
     with pytest.raises(UsageError, match=f"no (process|thread) {text}") as caught:
@@ -165,7 +181,7 @@ def test_comm_is_what_the_kernel_keeps(text, key):
 
 
 def test_an_empty_comm_is_an_error():
-    with pytest.raises(UsageError, match="needs a name"):
+    with pytest.raises(UsageError, match="a name is missing"):
         filter_values.comm("")
 
 

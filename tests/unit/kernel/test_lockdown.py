@@ -97,11 +97,11 @@ def test_the_doctor_looks_for_what_was_left_without_tracefs(monkeypatch: pytest.
     leftover = leftovers.Leftover("a filter on lo ingress", "tc filter del dev lo ingress")
     monkeypatch.setattr(doctor.policy, "missing_capabilities", lambda needed: [])
     monkeypatch.setattr(leftovers.kprobe_events, "list_leftovers", withheld)
-    for name in ("_xdp", "_cgroups"):
+    for name in ("_iter_xdp", "_iter_cgroups"):
         monkeypatch.setattr(leftovers, name, lambda: iter(()))
     monkeypatch.setattr(leftovers, "_iter_filters", lambda: iter((leftover,)))
     assert [check.fix for check in doctor._describe_leftovers()] == [leftover.command]
-    for name in ("_filters", "_xdp", "_cgroups"):
+    for name in ("_iter_filters", "_iter_xdp", "_iter_cgroups"):
         monkeypatch.setattr(leftovers, name, withheld)
     [check] = doctor._describe_leftovers()
     assert check.status == UNKNOWN

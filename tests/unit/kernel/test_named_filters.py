@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,8 @@ def test_processes_are_ids_and_names(tmp_path):
     own = os.getpid()
     with subprocess.Popen([program, "60"]) as process:
         try:
+            while Path(f"/proc/{process.pid}/comm").read_text() != "nap-of-a-test\n":  # before its exec
+                time.sleep(0.001)
             assert filter_values.processes("nap-of-a-test") == [process.pid]
             assert filter_values.processes(f"{own}, nap-of-a-test,{process.pid}") == [own, process.pid]
             assert process.pid in filter_values.with_descendants([own])
