@@ -80,7 +80,7 @@ def _height(file: Path) -> int:
 
 
 def pytracer(*words: object, folder: Path | None = None) -> None:
-    """Run to the end; what a command prints is dropped."""
+    """Run pytracer to its end; what a traced command prints is dropped."""
     command = [sys.executable, "-m", "pytracer", *map(str, words)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
 

@@ -196,7 +196,7 @@ class Statement(Tabular):
 
     @property
     def difference(self) -> int:
-        """Not 0 if something is wrong."""
+        """How far the run is from what it must equal; 0 for statements that check nothing."""
         return 0
 
     def __repr__(self) -> str:

@@ -31,7 +31,7 @@ class Total:
 
     @property
     def rows(self) -> Rows | None:
-        """All of them; None where nothing was ever added."""
+        """All rows that were added, merged by key; None if none were."""
         if len(self._parts) > 1:
             self._merge()
         return self._parts[0] if self._parts else None

@@ -331,8 +331,8 @@ def _find(arguments: Targets, request: Request, facts: KernelInfo) -> tuple[list
 
 
 def _encode_kinds(arguments: Targets, numbered: Sequence[NumberedTarget]) -> str:
-    """Return the kinds of targets, as pt_kind reads them: four bits each, by number. Raises UsageError where
-    one is of an unsupported kind, or if they are too many."""
+    """Return the kinds of targets, as pt_kind reads them: four bits each, by number. Raises UsageError if
+    a target is of an unsupported kind, or if there are too many."""
     if len(numbered) > _KINDS_MAX:
         raise UsageError(f"{len(numbered)} functions to attach to, and {_KINDS_MAX} are the most here")
     kinds = 0

@@ -54,7 +54,8 @@ class ReferenceFormatter:
 
 
 class KernelReferenceFormatter(ReferenceFormatter):
-    """Names for translated instructions: a call has the function's distance from ``__bpf_call_base``."""
+    """Formats calls and maps of translated instructions, where a call has the function's distance from
+    ``__bpf_call_base``."""
 
     def __init__(self, maps: Mapping[int, str], symbols: KernelSymbols | None = None) -> None:
         """``maps`` are names by id; other maps are shown by their ids."""

@@ -146,7 +146,8 @@ class LiveApp(App[None]):
             self._go_on()
 
     def _after_answer(self, action: Callable[[], None]) -> None:
-        """Do what leaves the terminal to another program, which must not get the answer to our query."""
+        """Run an action that gives the terminal to another program, once the terminal has answered our query:
+        the other program must not read that answer."""
         if not self._pacer.is_waiting or self._then is not None:
             action()
             return

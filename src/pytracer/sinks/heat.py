@@ -30,7 +30,7 @@ class Interval:
 
     @property
     def percentiles(self) -> tuple[int, ...]:
-        """The values at :data:`SHARES`, as tables have them. Only where something was counted."""
+        """The values at :data:`SHARES`, as tables have them; something must have been counted."""
         return tuple(percentiles(self.counts[None], share, [self.most])[0] for share in SHARES)
 
 

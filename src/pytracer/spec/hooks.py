@@ -144,7 +144,7 @@ class Kprobes(Probe):
 
 @record
 class KprobeMulti(Kprobes):
-    """Many functions by one link."""
+    """The entries of many kernel functions, by one link."""
 
     @property
     def kind(self) -> str:
@@ -164,7 +164,7 @@ class KretprobeMulti(Kprobes):
 
 @record
 class KprobeEvents(Kprobes):
-    """Many functions by one trace event that is made for them in tracefs."""
+    """The entries of many kernel functions, by one trace event that is made for them in tracefs."""
 
     @property
     def kind(self) -> str:
@@ -309,7 +309,7 @@ class UserProbe(Probe):
 
 @record
 class Uprobe(UserProbe):
-    """Each by a descriptor of its own."""
+    """Places in programs, each with a descriptor of its own."""
 
     @property
     def kind(self) -> str:
@@ -319,7 +319,7 @@ class Uprobe(UserProbe):
 
 @record
 class Uretprobe(Uprobe):
-    """The returns of functions."""
+    """The returns of functions of programs, each with a descriptor of its own."""
 
     @property
     def kind(self) -> str:
@@ -329,7 +329,7 @@ class Uretprobe(Uprobe):
 
 @record
 class UprobeMulti(UserProbe):
-    """All in a file by one link."""
+    """Places in programs, by one link for each file."""
 
     @property
     def kind(self) -> str:
@@ -339,7 +339,7 @@ class UprobeMulti(UserProbe):
 
 @record
 class UretprobeMulti(UprobeMulti):
-    """The returns of functions by one link."""
+    """The returns of functions of programs, by one link for each file."""
 
     @property
     def kind(self) -> str:
