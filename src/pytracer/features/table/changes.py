@@ -29,7 +29,7 @@ ALL_THREADS = _make_change(
 TRAFFIC_CONTROL = _make_change("programs in traffic control", "4.1", "96be4325f443")
 TUN = _make_change("tun", "", "", "TUN")
 # Before, the event came behind exit_mm().
-ARGUMENTS_AT_EXIT = _make_change("memory of a process that exits", "6.16")
+ARGUMENTS_AT_EXIT = _make_change("memory of a process that exits", "6.16", "3e816361e94a")
 
 # x86's functions that system calls pass. From the mitigation of Branch History Injection on (in 6.9, and back
 # to 6.1) a function dispatches them, which is notrace from 7.0 on. The one that all exits share is inlined

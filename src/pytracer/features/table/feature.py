@@ -16,10 +16,11 @@ class Feature:
     """A feature: something that a kernel has since a version, if it was built for it.
 
     ``kind`` is hook, program, map, helper or change. ``since`` is the first Linux version that has it
-    (``5.18``; "" if it depends on the configuration alone), ``commit`` the commit that brought it, ``until``
-    the first version that no longer has it. ``options`` are the CONFIG options without which it is missing,
-    ``machines`` the only machines that have it (of all: none are named). ``number`` is its number in the
-    kernel's enum. ``noun`` names it in messages, if not ``name`` does. ``fallback`` is what pytracer uses
+    (``5.18``; "" if it depends on the configuration alone), ``until`` the first that no longer has it.
+    ``commit`` brought it; "" for what depends on the configuration or the machine alone, and for the form
+    that an event or a struct had from the beginning. ``options`` are the CONFIG options without which it is
+    missing, ``machines`` the only machines that have it (of all: none are named). ``number`` is its number in
+    the kernel's enum. ``noun`` names it in messages, if not ``name`` does. ``fallback`` is what pytracer uses
     without it; ``limits`` say what it cannot do.
     """
 
