@@ -123,7 +123,7 @@ static __always_inline int pt_on_spec(void *ctx, u32 program)
     pt_probe_read_kernel(scratch, sizeof(*scratch), zero);
     if (is_start)
         on_start(ctx, program, target, &call, &key, scratch, total);
-    else if (pt_pair_end(&key, &scratch->start, total))
+    else if (pt_pair_end(&key, &scratch->start, total, now))
         on_pair(ctx, program, target, &call, scratch, now);
     return pt_pass();
 }

@@ -4,9 +4,10 @@
 // probe_specs.h.
 //
 //     void pt_pair_begin(key, start, total)    opens a start
-//     int pt_pair_end(key, start, total)       takes out the latest start; 0 if there is none
+//     int pt_pair_end(key, start, total, now)  takes out the latest start before "now"; 0 if there is none
 //
-// Only inserts and deletes that succeed are counted, so the totals are exact whatever other CPUs do meanwhile.
+// Only inserts and deletes that succeed are counted, by atomic additions: so the totals are exact whatever other CPUs,
+// or programs that interrupt this one, do meanwhile.
 #ifdef PT_NESTED
 #define PT_PAIR_DEPTH 16
 #else
@@ -42,7 +43,7 @@ static __always_inline void pt_pair_begin(struct pt_pair_key *key, struct pt_sta
 {
     int error = 0;
 
-    total->starts++;
+    __sync_fetch_and_add(&total->starts, 1);
 #pragma unroll
     for (int depth = 0; depth < PT_PAIR_DEPTH; depth++) {
         key->depth = depth;
@@ -58,8 +59,8 @@ static __always_inline void pt_pair_begin(struct pt_pair_key *key, struct pt_sta
             __sync_fetch_and_add(&top->deeper, 1);
 #else
         if (!pt_starts.delete(key)) {
-            total->replaced++;
-            total->open--;
+            __sync_fetch_and_add(&total->replaced, 1);
+            __sync_fetch_and_add(&total->open, -1);
         }
         error = pt_starts.insert(key, start);
 #endif
@@ -67,11 +68,11 @@ static __always_inline void pt_pair_begin(struct pt_pair_key *key, struct pt_sta
     if (error)
         pt_lost(PT_LOSS_INFLIGHT_FULL);
     else
-        total->open++;
+        __sync_fetch_and_add(&total->open, 1);
 }
 
 static __always_inline int pt_pair_end(struct pt_pair_key *key, struct pt_start *start,
-                                       struct pt_total *total)
+                                       struct pt_total *total, u64 now)
 {
     struct pt_start *entry = 0;
 
@@ -83,18 +84,21 @@ static __always_inline int pt_pair_end(struct pt_pair_key *key, struct pt_start 
             break;
     }
 #ifdef PT_NESTED
-    if (entry && entry->deeper) { // the end of a start that was counted as lost
+    // Below 0 if two CPUs ended the same one.
+    if (entry && (s64)entry->deeper > 0) { // the end of a start that was counted as lost
         __sync_fetch_and_add(&entry->deeper, -1);
         return 0;
     }
 #endif
     if (entry)
         pt_probe_read_kernel(start, sizeof(*start), entry);
-    if (!entry || pt_starts.delete(key)) {
-        total->unstarted += pt_is_current_traced();
+    // What begins on another CPU after this end happened is not what ended.
+    if (!entry || start->ns > now || pt_starts.delete(key)) {
+        if (pt_is_current_traced())
+            __sync_fetch_and_add(&total->unstarted, 1);
         return 0;
     }
-    total->pairs++;
-    total->open--;
+    __sync_fetch_and_add(&total->pairs, 1);
+    __sync_fetch_and_add(&total->open, -1);
     return 1;
 }

@@ -114,6 +114,22 @@ def test_threads_and_keys():
     assert {event["tid"] == event["start_tid"] for event in result.of("event")} == {False}
 
 
+@pytest.mark.parametrize("nested", [(), ("--nested",)])
+def test_ends_and_starts_of_a_key_on_two_cpus(nested):
+    """An end does not take out a start that began after it."""
+    starts = 30_000
+    result = run(
+        "latency", "-f", "json", *usdt(), "--key", "arg1", *nested, "--", workload("pairs"), "race", starts
+    )
+    begun, paired, replaced, unstarted, left_open = totals(result)
+    assert begun == starts == paired + replaced + left_open + sum(loss["lost"] for loss in result.of("loss"))
+    assert pairs(result) == paired
+    # Those that are lost in a stack that is full lose their ends.
+    assert nested or unstarted == starts - paired
+    for row in result.of("summary"):
+        assert row["max_ns"] < 1 << 63
+
+
 def test_starts_that_do_not_fit_are_lost():
     result = traced(
         "requests", *usdt(), "--key", "arg1", "--max-open", "7", losses=[("inflight_full", TIMES - 7)]

@@ -5,6 +5,7 @@
 //     pairs nested N       a start within a start, N deep, and the ends
 //     pairs threads N      four threads, N pairs each at the same time
 //     pairs requests N     a thread starts N requests, another one ends them in the reverse order
+//     pairs race N         a thread starts the request 0 N times, another one ends it N times meanwhile
 //
 // The probe pairs:start has the number and a string, pairs:done the number and twice the number.
 #include <pthread.h>
@@ -70,6 +71,20 @@ static void *backwards(void *unused)
     return unused;
 }
 
+static void *start_often(void *unused)
+{
+    for (int i = 0; i < times; i++)
+        begin(0);
+    return unused;
+}
+
+static void *end_often(void *unused)
+{
+    for (int i = 0; i < times; i++)
+        finish(0);
+    return unused;
+}
+
 int main(int argc, char **argv)
 {
     pthread_t threads[4];
@@ -93,6 +108,11 @@ int main(int argc, char **argv)
         for (int i = 0; i < 4; i++)
             pthread_create(&threads[i], NULL, one_of_many, NULL);
         for (int i = 0; i < 4; i++)
+            pthread_join(threads[i], NULL);
+    } else if (!strcmp(argv[1], "race")) {
+        pthread_create(&threads[0], NULL, start_often, NULL);
+        pthread_create(&threads[1], NULL, end_often, NULL);
+        for (int i = 0; i < 2; i++)
             pthread_join(threads[i], NULL);
     } else {
         for (int i = 0; i < times; i++)
