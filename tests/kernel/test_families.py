@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shlex
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from support.cli import finish, run, start
+from pytracer.bpf.read.maps import Map
+from pytracer.bpf.sys import MapType, map_create
+from pytracer.plan.initial_entries import TRACED, UNKNOWN_RUN
+from pytracer.trace import descendants
+from support.cli import COMMAND, LIMIT, finish, run, start
 from support.workloads import workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
@@ -102,6 +110,43 @@ def test_rows_by_thread(tracer):
     assert counted_calls == [TIMES] * 4
     assert len({row["tid"] for row in rows}) == 4
     assert {row["comm"] for row in rows} == {"pairs"}
+
+
+def test_the_shell_that_pytracer_is_started_from():
+    """pytracer is a child of it, too, and the trace ends nevertheless."""
+    command = shlex.join([*COMMAND, "execsnoop", "-v", "-f", "json"])
+    script = f"{command} -p $$ --children & read line; cat /etc/hostname >&2; exit"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(["sh", "-c", script], text=True, **pipes) as shell:
+        for line in shell.stderr:
+            if "tracing" in line:
+                break
+        out, _ = shell.communicate("\n", timeout=LIMIT)
+    assert [json.loads(line)["comm"] for line in out.splitlines()] == ["cat"]
+
+
+def test_what_is_not_yet_known_and_what_has_ended():
+    """The map of followed processes, as it may be when programs have been attached."""
+    with server(workload("prefork")) as process, subprocess.Popen(["true"]) as ended:
+        ended.wait()
+        followed = Map(
+            "followed",
+            map_create(MapType.HASH, 4, 1, 64),
+            MapType.HASH,
+            64,
+            lambda: (np.dtype("u4"), np.dtype("u1")),
+        )
+        try:
+            for one in (process.pid, ended.pid):
+                followed.update(struct.pack("I", one), TRACED)
+            descendants.complete(followed, UNKNOWN_RUN)
+            processes, states = followed.read()
+        finally:
+            os.close(followed.fd)
+    assert process.pid in processes
+    assert ended.pid not in processes
+    assert len(processes) == 1 + WORKERS
+    assert {bytes([state]) for state in states} == {TRACED}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pytracer.budget import Account, Budget, OverBudgetError, current
 from pytracer.errors import NotPermittedError, UnknownNameError, UsageError
-from pytracer.procfs import living
+from pytracer.procfs import PROC, living
 from pytracer.spec import Filter
 from pytracer.text import harmless, to_bytes
 
@@ -47,16 +47,19 @@ def processes(text: str) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def with_descendants(roots: Iterable[int]) -> list[int]:
-    """Return those of the processes that run, with all their descendants."""
-    import psutil
-
-    found = dict[int, None]()
-    for root in roots:
-        with contextlib.suppress(psutil.Error):
-            found |= dict.fromkeys(
-                [root, *(child.pid for child in psutil.Process(root).children(recursive=True))]
-            )
+def with_descendants(roots: Iterable[int], *, hidden: int = 0) -> list[int]:
+    """Return those of the processes that exist, with all their descendants except for ``hidden``."""
+    children = dict[int, list[int]]()  # of each process; read once, as there may be many roots
+    for file in PROC.glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(file.read_bytes().rpartition(b") ")[2].split()[1])
+            if (child := int(file.parent.name)) != hidden:
+                children.setdefault(parent, []).append(child)
+    found = dict.fromkeys(root for root in roots if (PROC / str(root)).exists())
+    new = list(found)
+    while new:
+        new = [child for process in new for child in children.get(process, ()) if child not in found]
+        found |= dict.fromkeys(new)
     return list(found)
 
 

@@ -24,9 +24,13 @@ from pytracer.spec import Choice, Filter, Kprobes, NameSet, Number
 
 Entry = tuple[bytes, bytes]
 """A key and its value, in the kernel's layout."""
+FOLLOWED = "pt_followed_pids"
+"""The map of followed processes."""
 CGROUP_IDS = "pt_cgroup_ids"
 """The map of the cgroups' ids, which some programs read instead of the map of their folders."""
-_PENDING, _TRACED = 1, 2  # enum pt_trace_state in probes_c/include/task.h
+TRACED = b"\2"
+"""The state of a process whose events are shown (enum pt_trace_state in probes_c/include/task.h)."""
+_PENDING = b"\1"
 _MEMBER = b"\1"  # the value of each key of a set
 _ENDBR = 4  # bytes of an x86 instruction that a function may begin with; a probe stands behind it
 
@@ -58,11 +62,6 @@ class InitialEntries:
     @property
     def is_refreshed(self) -> bool:
         """True if the entries may change during a run."""
-        return False
-
-    @property
-    def is_repeated(self) -> bool:
-        """True if the entries may change while programs are attached: they are written again after that."""
         return False
 
     def entries(self, run: RunFacts, /) -> Iterable[Entry]:
@@ -171,28 +170,29 @@ class InjectionBounds(InitialEntries):
         yield struct.pack("I", 0), struct.pack("QQ", os.getpid(), deadline)
 
 
+def find_followed(roots: Iterable[int], run: RunFacts) -> list[int]:
+    """Return those of the processes that exist, with all their descendants.
+
+    pytracer is none of them, though the shell that it was started from may be a root.
+    """
+    return filter_values.with_descendants(roots, hidden=os.getpid() if run.is_own else 0)
+
+
 @record
 class FollowedCommand(InitialEntries):
     """The process that will execute the command, which is followed with its descendants; or the ``roots``,
-    which are followed with those that exist and those to come.
-
-    The descendants are looked up again once programs are attached: a process may fork before its forks are
-    seen.
+    which are followed with those that exist and those to come. (Those of the time until programs are attached
+    :mod:`pytracer.trace.descendants` adds.)
     """
 
     roots: tuple[int, ...] = ()
 
-    @property
-    def is_repeated(self) -> bool:
-        """See :class:`InitialEntries`."""
-        return bool(self.roots)
-
     def entries(self, run: RunFacts, /) -> Iterable[Entry]:
         """See :class:`InitialEntries`."""
-        for process in filter_values.with_descendants(self.roots) if self.roots else ():
-            yield struct.pack("I", process), bytes([_TRACED])
+        for process in find_followed(self.roots, run) if self.roots else ():
+            yield struct.pack("I", process), TRACED
         if run.command and not self.roots:
-            yield struct.pack("I", run.command), bytes([_PENDING])
+            yield struct.pack("I", run.command), _PENDING
 
 
 @record
@@ -286,7 +286,7 @@ def initial_entries(
     if request.fault is not None:
         yield InjectionBounds("pt_bounds", request.duration or 0)
     if request.follows:
-        yield FollowedCommand("pt_followed_pids", request.roots)
+        yield FollowedCommand(FOLLOWED, request.roots)
     if not schema.is_listing:  # a list is whole
         yield OwnProcess("pt_tracer")
     yield LinkHeaders("links", tuple(request.interfaces))

@@ -19,7 +19,7 @@ from pytracer.kernel import hidden
 from pytracer.model import Item, Loss, Schema, Statement, Totals
 from pytracer.model.loss import MISSED, UNSHOWN, UNSHOWN_MEANING
 from pytracer.plan import KernelInfo, Plan, make_plan
-from pytracer.plan.initial_entries import RunFacts
+from pytracer.plan.initial_entries import FOLLOWED, RunFacts
 from pytracer.request import Request
 from pytracer.trace import unseen
 from pytracer.trace.audit import Auditor
@@ -286,7 +286,7 @@ class TraceLoop:
     def _descendants(self) -> list[int]:
         """Return the descendants of the command that still run."""
         assert self._session is not None
-        family = self._session.loaded.module.maps.get("pt_followed_pids")
+        family = self._session.loaded.module.maps.get(FOLLOWED)
         if family is None or family.is_empty:
             return []
         keys, _ = family.read()

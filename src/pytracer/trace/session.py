@@ -13,8 +13,9 @@ from pytracer.bpf.attach.link import Link
 from pytracer.kernel import compat
 from pytracer.model import Item, Loss, Totals
 from pytracer.plan import Plan
-from pytracer.plan.initial_entries import UNKNOWN_RUN, InitialEntries, RunFacts
+from pytracer.plan.initial_entries import FOLLOWED, UNKNOWN_RUN, RunFacts
 from pytracer.spec import Targets
+from pytracer.trace import descendants
 from pytracer.trace.collector import ResultSource, find_map, open_collector
 from pytracer.trace.link_set import LinkSet
 from pytracer.trace.loss_counter import LossCounter
@@ -77,7 +78,8 @@ class Session(ResultSource):
             self._fill()
             before_attach()
             self._links.attach(self.loaded.programs)
-            self._fill(lambda initial: initial.is_repeated)
+            if plan.request.roots:
+                descendants.complete(find_map(plan, self.loaded.module.maps, FOLLOWED), run)
             self.started = time.monotonic()
             self.collector.start(self._links.attached)
         except BaseException:
@@ -96,12 +98,12 @@ class Session(ResultSource):
 
     def read_interval(self, *, last: bool) -> Iterator[Item]:
         """Yield the results that an interval has at its end. Before the ``last``, programs are detached."""
-        self._fill(lambda initial: initial.is_refreshed)
+        self._fill(again=True)
         yield from self.collector.read_interval(last=last)
 
     def read_summary(self) -> Iterator[Item]:
         """Yield the results of the whole run, after programs are detached."""
-        self._fill(lambda initial: initial.is_refreshed)
+        self._fill(again=True)
         yield from self.collector.read_summary()
         if self.plan.request.tracer.totals:
             yield self._totals()
@@ -148,11 +150,11 @@ class Session(ResultSource):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _fill(self, is_due: Callable[[InitialEntries], bool] = lambda _: True) -> None:
-        """Write the plan's entries into the maps, as far as they are due."""
+    def _fill(self, *, again: bool = False) -> None:
+        """Write the plan's entries into the maps; ``again``: those that may have changed."""
         maps = self.loaded.module.maps
         for initial in self.plan.initial_entries:
-            if not is_due(initial) or (initial.is_optional and initial.map not in maps):
+            if (again and not initial.is_refreshed) or (initial.is_optional and initial.map not in maps):
                 continue
             table = find_map(self.plan, maps, initial.map)
             for key, value in initial.entries(self._run):

@@ -23,7 +23,9 @@ def test_processes_are_ids_and_names(tmp_path):
                 time.sleep(0.001)
             assert filter_values.processes("nap-of-a-test") == [process.pid]
             assert filter_values.processes(f"{own}, nap-of-a-test,{process.pid}") == [own, process.pid]
-            assert process.pid in filter_values.with_descendants([own])
+            assert {own, process.pid} <= set(filter_values.with_descendants([own]))
+            assert process.pid not in filter_values.with_descendants([own], hidden=process.pid)
+            assert own in filter_values.with_descendants([os.getppid()])
         finally:
             process.kill()
 
