@@ -149,6 +149,14 @@ def test_what_is_not_yet_known_and_what_has_ended():
     assert {bytes([state]) for state in states} == {TRACED}
 
 
+def test_a_command_bounds_the_trace_of_other_processes(program):
+    with server(program) as process:
+        words = "-p", process.pid, "--children", "t:syscalls:sys_enter_getppid", "--", "true"
+        result = run("funccount", *words)
+    assert result.status == 0
+    assert result.err == f"pytracer: warning: nothing was seen of process {process.pid} and its descendants\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

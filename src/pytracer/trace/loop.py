@@ -302,7 +302,7 @@ class TraceLoop:
 
     def _warn_of_descendants(self) -> None:
         """Warn about descendants of an ended command that still run and are not followed any more."""
-        if self._command is None or self._command.poll() is None:
+        if self._command is None or not self._request.follows_command or self._command.poll() is None:
             return
         if number := len(self._descendants()):
             verb = "runs" if number == 1 else "run"

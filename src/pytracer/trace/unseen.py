@@ -24,15 +24,15 @@ def reasons(plan: Plan, processes: Iterable[int]) -> Iterator[str]:
             advice = f"process {pid} has mapped {quote(path)} instead: give that path"
         yield f"nothing was seen in {files}; {advice}"
     if plan.request.follows:
-        roots = ", ".join(map(str, plan.request.roots[:_FILES]))
-        name = f"process {roots}" if roots else harmless(plan.request.command[0])
+        roots = plan.request.roots
+        named = f"process{'es' * (len(roots) > 1)} {', '.join(map(str, roots[:_FILES]))}"
+        name = named if roots else harmless(plan.request.command[0])
         hidden = (
             f", or {restrictions} left out all of it" if (restrictions := _list_restrictions(plan)) else ""
         )
-        yield (
-            f"nothing was seen of {name} and its descendants{hidden}; "
-            "--load shows all that happens while it runs"
-        )
+        advice = "" if roots else "; --load shows all that happens while it runs"
+        whose = "their" if len(roots) > 1 else "its"
+        yield f"nothing was seen of {name} and {whose} descendants{hidden}{advice}"
 
 
 def _list_restrictions(plan: Plan) -> str:

@@ -32,3 +32,11 @@ def test_what_may_have_left_out_all(tracer, fields, left_out):
     plan = make_plan(Request(registry.get(tracer), command=("make",), **fields), FakeKernel())
     [line] = reasons(plan, ())
     assert line == f"{NOTHING}{left_out}; --load shows all that happens while it runs"
+
+
+@pytest.mark.parametrize(
+    ("roots", "named"), [((12,), "process 12 and its"), ((12, 13), "processes 12, 13 and their")]
+)
+def test_processes_with_descendants(roots, named):
+    plan = make_plan(Request(registry.get("syncsnoop"), roots=roots), FakeKernel())
+    assert list(reasons(plan, ())) == [f"nothing was seen of {named} descendants"]
