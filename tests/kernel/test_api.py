@@ -69,9 +69,9 @@ def test_events_as_data_frames(opened):
 
 def test_the_output_of_a_command_can_be_captured(tmp_path):
     with (
-        (tmp_path / "both").open("w+b") as both,
+        (tmp_path / "both").open("w+b") as output,
         pytracer.open(
-            "syscalls", command=["sh", "-c", "echo out; echo err >&2"], stdout=both, stderr=both.fileno()
+            "syscalls", command=["sh", "-c", "echo out; echo err >&2"], stdout=output, stderr=output.fileno()
         ) as trace,
     ):
         items = list(trace)

@@ -20,8 +20,8 @@ def path(tmp_path):
     return file_in(tmp_path)
 
 
-def counted(path, *words):
-    """Return the rows of a run; None where this kernel refuses, and may."""
+def run_argdist(path, *words):
+    """Return the rows of a run; None if this kernel refuses and may do so."""
     result = ended("argdist", path, *words)
     if result is None:
         return None
@@ -32,7 +32,7 @@ def counted(path, *words):
 @pytest.mark.smoke
 def test_values_are_counted_to_the_last(path):
     program = workload("argcalls")
-    rows = counted(
+    rows = run_argdist(
         path,
         "-C",
         f"p:{program}:work(int n, char *t, u64 big, short less):int,char*,int:n%3,t,less:n<20#some",
@@ -51,7 +51,7 @@ def test_values_are_counted_to_the_last(path):
 
 def test_histograms(path):
     program = workload("argcalls")
-    rows = counted(
+    rows = run_argdist(
         path,
         "-H",
         f"p:{program}:work(int n):int:n",
@@ -68,7 +68,7 @@ def test_histograms(path):
 
 def test_unreadable_values_are_null_or_lost(path):
     spec = f"u:{workload('argcalls')}:work()::*(int *)arg1"
-    [row] = counted(path, spec)
+    [row] = run_argdist(path, spec)
     assert (row["*(int *)arg1"], row["count"]) == (None, TIMES)
     result = ended("argdist", path, "-H", spec)
     assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("unread", TIMES)]
@@ -91,7 +91,7 @@ KERNEL = [(kind, alternative.name) for kind in ("kr", "fr") for alternative in A
 def test_functions_of_the_kernel(path, kind, alternative):
     name = "file->f_path.dentry->d_name.name"
     spec = f'{kind}:vfs_read():char*,long:$entry({name}),$retval:$entry({name}) == "{NAME}" && $latency'
-    rows = counted(path, spec, f"--hook={kind}={alternative}")
+    rows = run_argdist(path, spec, f"--hook={kind}={alternative}")
     if rows is None:
         return
     actual = {row["$retval"]: row["count"] for row in rows}
@@ -101,8 +101,8 @@ def test_functions_of_the_kernel(path, kind, alternative):
 
 def test_a_usdt_probe():
     with Program(workload("marks"), "forms", TIMES) as program:
-        place = f"usdt:{workload('marks')}:forms:registers"
-        words = ("-f", "json", "-p", program.pid, f"{place}():long,int:arg1,arg3", "1")
+        source = f"usdt:{workload('marks')}:forms:registers"
+        words = ("-f", "json", "-p", program.pid, f"{source}():long,int:arg1,arg3", "1")
         process = start("argdist", *words)
         program.go()
         result = finish(process)

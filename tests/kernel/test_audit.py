@@ -29,10 +29,10 @@ def audit(result):
     """Return the only audit of a run, which agrees."""
     assert result.status == 0, result.err
     assert not result.of("loss")
-    [found] = result.of("audit")
-    assert found["counted_min"] <= found["seen"] <= found["counted_max"], found
-    assert found["difference"] == 0
-    return found
+    [audit_record] = result.of("audit")
+    assert audit_record["counted_min"] <= audit_record["seen"] <= audit_record["counted_max"], audit_record
+    assert audit_record["difference"] == 0
+    return audit_record
 
 
 @pytest.mark.lab
@@ -42,10 +42,16 @@ def test_interrupts_agree(words):
     tracer = start(*words, "--audit", "-f", "json", 60)
     make_interrupts()
     result = stop(tracer)
-    [found] = result.of("audit")
-    assert found["counted_min"] > 0
-    assert SEEN * found["counted_min"] <= found["seen"] + found["lost"] <= found["counted_max"], found
-    assert (found["difference"] == 0) is (found["seen"] + found["lost"] >= found["counted_min"])
+    [audit_record] = result.of("audit")
+    assert audit_record["counted_min"] > 0
+    assert (
+        SEEN * audit_record["counted_min"]
+        <= audit_record["seen"] + audit_record["lost"]
+        <= audit_record["counted_max"]
+    ), audit_record
+    assert (audit_record["difference"] == 0) is (
+        audit_record["seen"] + audit_record["lost"] >= audit_record["counted_min"]
+    )
 
 
 @pytest.mark.lab
@@ -58,10 +64,10 @@ def test_timeslices_agree(name):
         assert (result.status, result.out) == (4, "")
         assert "no /proc/schedstat" in result.err
         return
-    [found] = result.of("audit")
-    assert found["counted_min"] > 100
-    seen = found["seen"] + found["lost"]
-    assert found["counted_min"] - BEGAN_BEFORE <= seen <= found["counted_max"], found
+    [audit_record] = result.of("audit")
+    assert audit_record["counted_min"] > 100
+    total = audit_record["seen"] + audit_record["lost"]
+    assert audit_record["counted_min"] - BEGAN_BEFORE <= total <= audit_record["counted_max"], audit_record
 
 
 @pytest.mark.lab
@@ -85,9 +91,9 @@ def test_segments_of_a_network_namespace_agree():
         result = stop(tracer)
         resetting(client)
         server.close()
-    [found] = result.of("audit")
-    assert found["counted_max"] >= 3
-    assert -UNSEEN <= found["difference"] <= 0
+    [audit_record] = result.of("audit")
+    assert audit_record["counted_max"] >= 3
+    assert -UNSEEN <= audit_record["difference"] <= 0
 
 
 @pytest.mark.lab
@@ -99,9 +105,13 @@ def test_requests_to_disks_agree(tmp_path, tracer):
         started = start(tracer, "--audit", "-f", "json")
         readers(device, {"reads": 211})
         result = stop(started)
-        [found] = result.of("audit")
-        least = SEEN * found["counted_min"] - 2 * (flushes() - before)
-        assert max(SEEN * 211, least) <= found["seen"] + found["lost"] <= found["counted_max"], found
+        [audit_record] = result.of("audit")
+        least = SEEN * audit_record["counted_min"] - 2 * (flushes() - before)
+        assert (
+            max(SEEN * 211, least)
+            <= audit_record["seen"] + audit_record["lost"]
+            <= audit_record["counted_max"]
+        ), audit_record
 
 
 def flushes() -> int:
@@ -112,9 +122,11 @@ def flushes() -> int:
 @pytest.mark.lab
 def test_tasks_that_are_created_agree():
     result = run("forksnoop", "--audit", "--load", "-f", "json", "-c", LOAD)
-    [found] = result.of("audit")
-    assert found["counted_min"] >= 101
-    assert SEEN * found["counted_min"] <= found["seen"] <= found["counted_max"], found
+    [audit_record] = result.of("audit")
+    assert audit_record["counted_min"] >= 101
+    assert SEEN * audit_record["counted_min"] <= audit_record["seen"] <= audit_record["counted_max"], (
+        audit_record
+    )
 
 
 def test_a_difference_is_reported_and_is_an_error_under_strict(monkeypatch):

@@ -126,18 +126,18 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     folder = tmp_path_factory.mktemp("bad")
     (folder / "text").write_text("neither code nor data " * 9)
     subprocess.run(["strip", "-o", folder / "stripped", workload("calls")], check=True)
-    ended = subprocess.Popen(["true"])
-    ended.wait()
+    exited = subprocess.Popen(["true"])
+    exited.wait()
     symbols = Path("/proc/kallsyms").read_text()
-    whole = set(re.findall(r" \w (\S+)$", symbols, re.M))
-    part = next(name for name in _PART.findall(symbols) if name not in whole)
+    symbol_names = set(re.findall(r" \w (\S+)$", symbols, re.M))
+    part = next(name for name in _PART.findall(symbols) if name not in symbol_names)
     return {
         "folder": folder,
         "text": folder / "text",
         "stripped": folder / "stripped",
         "marks": workload("marks"),
         "calls": workload("calls"),
-        "ended": ended.pid,
+        "ended": exited.pid,
         "part": part,
     }
 
@@ -162,11 +162,11 @@ def others() -> Iterator[dict[str, object]]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_is_one_line_and_a_hint(name, things, others):
-    bad, known = CASES[name], things | others
+def test_bad_input_is_reported_in_one_line_and_a_hint(name, things, others):
+    bad, expected = CASES[name], things | others
 
     def filled(pattern: str) -> str:
-        return re.sub(r"\{(\w+)\}", lambda name: str(known[name[1]]), pattern)
+        return re.sub(r"\{(\w+)\}", lambda name: str(expected[name[1]]), pattern)
 
     result = run(*shlex.split(filled(bad.words)), "-d", 1)
     assert result.status in (bad.status, *((5,) if bad.refused else ())), result.err

@@ -1,4 +1,4 @@
-"""Test bindsnoop against sockets that are known to the last call, and what they say of themselves."""
+"""Test bindsnoop against sockets whose calls are known, and their own getsockname()."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def events(tracer):
     return result.of("event")
 
 
-def shown(found, *names):
-    return [tuple(event[name] for name in names) for event in found]
+def columns(events, *names):
+    return [tuple(event[name] for name in names) for event in events]
 
 
 @pytest.mark.lab
@@ -48,13 +48,13 @@ def test_each_call_with_what_it_got(alternative):
         for family, host in (V4, V6):
             for kind, protocol, name in KINDS:
                 for port in (0, 4321):
-                    one = stack.enter_context(socket.socket(family, kind, protocol))
-                    one.bind((host, port))
-                    got = one.getsockname()[1]
-                    expected.append(("bind", None, name, got, host, None, inode()))
+                    client = stack.enter_context(socket.socket(family, kind, protocol))
+                    client.bind((host, port))
+                    bound_port = client.getsockname()[1]
+                    expected.append(("bind", None, name, bound_port, host, None, inode()))
                     if kind == socket.SOCK_STREAM:
-                        one.listen(23)
-                        expected.append(("listen", None, name, got, host, 23, inode()))
+                        client.listen(23)
+                        expected.append(("listen", None, name, bound_port, host, 23, inode()))
                 again = stack.enter_context(socket.socket(family, kind, protocol))
                 with pytest.raises(OSError, match="in use"):
                     again.bind((host, 4321))
@@ -70,7 +70,7 @@ def test_each_call_with_what_it_got(alternative):
             unix.listen()
         actual = events(tracer)
     names = ("call", "error", "protocol", "port", "address", "backlog", "netns")
-    assert shown(actual, *names) == expected
+    assert columns(actual, *names) == expected
     assert {(event["pid"], event["comm"]) for event in actual} == {me()}
 
 
@@ -91,8 +91,8 @@ def test_operations_of_io_uring():
     ]
     sees = not running().excuse("sockets of io_uring")
     names = ("call", "error", "protocol", "port", "address", "backlog", "comm")
-    assert shown(result.of("event"), *names) == expected * sees
-    assert shown(failed.of("event"), *names) == expected[3:7] * sees
+    assert columns(result.of("event"), *names) == expected * sees
+    assert columns(failed.of("event"), *names) == expected[3:7] * sees
 
 
 def test_32_bit_programs():
@@ -100,7 +100,7 @@ def test_32_bit_programs():
         hook = "--hook=return=raw-tracepoint"  # which sees what a 64-bit program does by int 0x80
         result = run("bindsnoop", "-f", "json", hook, "--", workload("bind32"), "4321")
     assert result.status == 0, result.err
-    assert shown(result.of("event"), "call", "error", "protocol", "port", "address", "backlog") == [
+    assert columns(result.of("event"), "call", "error", "protocol", "port", "address", "backlog") == [
         ("bind", None, "TCP", 4321, "127.0.0.1", None),
         ("listen", None, "TCP", 4321, "127.0.0.1", 7),
         ("bind", None, "TCP", 4322, "127.0.0.1", None),
@@ -117,15 +117,15 @@ def test_only_some_calls_failures_and_ports():
     }
     with namespace():
         tracers = {name: start("bindsnoop", "-f", "json", *HERE, *some) for name, some in words.items()}
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 4321))
-            one.listen(3)
+        with socket.socket() as client, socket.socket() as other:
+            client.bind(("127.0.0.1", 4321))
+            client.listen(3)
             assert other.connect_ex(("127.0.0.1", 9)) == errno.ECONNREFUSED  # bound by the kernel itself
-            with socket.socket() as taken, pytest.raises(OSError, match="in use"):
-                taken.bind(("127.0.0.1", 4321))
+            with socket.socket() as bound, pytest.raises(OSError, match="in use"):
+                bound.bind(("127.0.0.1", 4321))
             with socket.socket() as third:
                 third.bind(("127.0.0.1", 4322))
-        names = {name: shown(events(tracer), "call", "error", "port") for name, tracer in tracers.items()}
+        names = {name: columns(events(tracer), "call", "error", "port") for name, tracer in tracers.items()}
     binds = [("bind", None, 4321), ("bind", "EADDRINUSE", 4321), ("bind", None, 4322)]
     assert names == {
         "listen": [("listen", None, 4321)],

@@ -21,7 +21,7 @@ WORK = {"reads": 101, "writes": 23, "flushes": 7, "discards": 5}
 
 
 @contextlib.contextmanager
-def traced(device, *words):
+def record_requests(device, *words):
     """Yield the requests to the device during the block, by operation; filled at the end."""
     tracer = start("biolatency", "-f", "json", "--by", "disk,operation", 60, *words)
     counts: dict[str, int] = {}
@@ -43,7 +43,7 @@ def traced(device, *words):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
 def test_requests_are_counted_to_the_last_one(tmp_path, alternative):
-    with loop(tmp_path) as device, traced(device, "--hook", f"block_io={alternative}") as counts:
+    with loop(tmp_path) as device, record_requests(device, "--hook", f"block_io={alternative}") as counts:
         result = work(device, **WORK)
     assert counts == result
     assert (result["read"], result["write"], result["flush"]) == (101, 23, 7)
@@ -53,7 +53,7 @@ def test_requests_are_counted_to_the_last_one(tmp_path, alternative):
 def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
     with loop(tmp_path) as device:
         for _ in schedulers(device):
-            with traced(device, "--queued") as counts:
+            with record_requests(device, "--queued") as counts:
                 before = completed(device)
                 with device.open("r+b", buffering=0) as file:
                     # Written back in requests that are put together from many pages.
@@ -113,7 +113,7 @@ def test_rows_that_do_not_fit_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize("words", [["--", "true"], ["-p", 1], ["--comm", "dd"]])
-def test_it_cannot_pick_a_process(words):
+def test_filters_by_process_are_refused(words):
     result = run("biolatency", *words)
     assert result.status == 2
 

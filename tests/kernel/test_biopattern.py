@@ -54,10 +54,10 @@ def test_each_process_has_a_pattern_of_its_own(tmp_path):
     sequential."""
     with loop(tmp_path) as device:
         tracer = start("biopattern", "-f", "json", "--by", "pid,disk", 60)
-        created = readers(device, {"one": 211, "two": 199})
+        expected = readers(device, {"one": 211, "two": 199})
         result = stop(tracer)
     rows = {row["pid"]: row for row in result.of("summary") if row["disk"] == device.name}
-    for pid, (name, sectors) in created.items():
+    for pid, (name, sectors) in expected.items():
         row = rows[pid]
         assert (row["comm"], row["sequential"], row["random"]) == (name, len(sectors) - 1, 1)
 

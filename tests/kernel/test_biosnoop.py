@@ -21,8 +21,8 @@ HOSTILE = "a\x1b[31m\nb\\"
 
 
 @contextlib.contextmanager
-def traced(device, *words):
-    """Yield the device's requests during the block, as a list that is filled at the end."""
+def record_requests(device, *words):
+    """Yield a list that gets the device's requests of the block when it ends."""
     tracer = start("biosnoop", "-f", "json", "-d", 60, *words)
     events: list[dict] = []
     try:
@@ -42,24 +42,26 @@ def test_each_request_has_its_place_size_and_process(tmp_path, alternative):
         hook += "-queue"  # the event has the queue before the bio
     elif refused(run("biosnoop", "--dry-run", "--hook", hook), {"block_submit": alternative}):
         return
-    with loop(tmp_path) as device, traced(device, "--hook", hook) as events:
+    with loop(tmp_path) as device, record_requests(device, "--hook", hook) as events:
         before = completed(device), transferred(device)
         result = work(device, **WORK)
         after = completed(device), transferred(device)
     for name, count in result.items():
-        own = [event for event in events if event["operation"] == name and name != "flush"]
+        own_events = [event for event in events if event["operation"] == name and name != "flush"]
         if name == "flush":  # of the disk's cache: one serves all who wait
             assert [e["pid"] for e in events if e["operation"] == "flush"] == [None] * 7
             continue
         # The kernel counts a write of nothing, which no disk gets, for each flush that was asked for.
         requests = result["flush"] if name == "write" else 0
-        assert len(own) == count == after[0][name] - before[0][name] - requests
-        assert sum(event["bytes"] for event in own) == after[1][name] - before[1][name]
-        assert {event["pid"] for event in own} == {os.getpid()}
+        assert len(own_events) == count == after[0][name] - before[0][name] - requests
+        assert sum(event["bytes"] for event in own_events) == after[1][name] - before[1][name]
+        assert {event["pid"] for event in own_events} == {os.getpid()}
     for name in ("read", "write"):
-        own = [event for event in events if event["operation"] == name]
-        assert [(e["sector"], e["bytes"]) for e in own] == [(n * 8, BLOCK) for n in range(len(own))]
-        assert all(event["queue_ns"] > 0 and event["service_ns"] > 0 for event in own)
+        own_events = [event for event in events if event["operation"] == name]
+        assert [(e["sector"], e["bytes"]) for e in own_events] == [
+            (n * 8, BLOCK) for n in range(len(own_events))
+        ]
+        assert all(event["queue_ns"] > 0 and event["service_ns"] > 0 for event in own_events)
 
 
 def test_processes_that_share_a_disk_are_distinguished(tmp_path):
@@ -67,32 +69,32 @@ def test_processes_that_share_a_disk_are_distinguished(tmp_path):
     counts = {"one": 503, "two": 499, "three": 491, "four": 487}
     with loop(tmp_path) as device:
         for scheduler in schedulers(device):
-            with traced(device) as events:
-                created = readers(device, counts)
-            for pid, (name, sectors) in created.items():
-                own = [event for event in events if event["sector"] in sectors]
-                seen = [event["sector"] for event in own]
-                assert len(sectors) - len(seen) <= UNSEEN, scheduler
-                assert seen == [sector for sector in sectors if sector in seen], scheduler
-                assert {(event["pid"], event["comm"]) for event in own} == {(pid, name)}, scheduler
-            assert {event["pid"] for event in events} == set(created)
+            with record_requests(device) as events:
+                expected = readers(device, counts)
+            for pid, (name, sectors) in expected.items():
+                own_events = [event for event in events if event["sector"] in sectors]
+                actual_sectors = [event["sector"] for event in own_events]
+                assert len(sectors) - len(actual_sectors) <= UNSEEN, scheduler
+                assert actual_sectors == [sector for sector in sectors if sector in actual_sectors], scheduler
+                assert {(event["pid"], event["comm"]) for event in own_events} == {(pid, name)}, scheduler
+            assert {event["pid"] for event in events} == set(expected)
 
 
 @pytest.mark.lab
 def test_writeback_has_no_submitter(tmp_path):
     """A request of writeback names neither the flusher nor the process that wrote the pages."""
     size = 101 * BLOCK
-    with loop(tmp_path) as device, file_system(device, tmp_path) as where:
+    with loop(tmp_path) as device, file_system(device, tmp_path) as mount_point:
         libc = ctypes.CDLL(None, use_errno=True)
-        folder = os.open(where, os.O_RDONLY)
+        folder = os.open(mount_point, os.O_RDONLY)
         assert libc.syncfs(folder) == 0
-        with traced(device) as events:
-            (where / "file").write_bytes(bytes(size))
+        with record_requests(device) as events:
+            (mount_point / "file").write_bytes(bytes(size))
             assert libc.syncfs(folder) == 0  # the flusher writes, while this waits
         os.close(folder)
-    written = [event for event in events if event["operation"] == "write" and event["pid"] is None]
-    assert sum(event["bytes"] for event in written) >= size
-    assert {event["comm"] for event in written} == {None}
+    writebacks = [event for event in events if event["operation"] == "write" and event["pid"] is None]
+    assert sum(event["bytes"] for event in writebacks) >= size
+    assert {event["comm"] for event in writebacks} == {None}
     others = [event for event in events if event["pid"] is not None]
     assert sum(event["bytes"] for event in others) < size  # the file system's own blocks, in syncfs
     assert not [event for event in events if (event["comm"] or "").startswith("kworker")]
@@ -102,15 +104,15 @@ def test_writeback_has_no_submitter(tmp_path):
 def test_the_cgroup_that_is_charged(tmp_path):
     """The cgroup is the nearest one of cgroup v2 that has the controller; ids of v1 would name other
     cgroups."""
-    with loop(tmp_path) as device, traced(device, "-p", os.getpid()) as events:
+    with loop(tmp_path) as device, record_requests(device, "-p", os.getpid()) as events:
         work(device, reads=23)
     lines = [line.split(":") for line in Path("/proc/self/cgroup").read_text().splitlines()]
     if any("blkio" in controllers.split(",") for _, controllers, _ in lines):
         assert {event["cgroup"] for event in events} == {None}
     else:
-        [own] = [path for number, _, path in lines if number == "0"]
+        [own_events] = [path for number, _, path in lines if number == "0"]
         [charged] = {event["cgroup"] for event in events}
-        assert f"{own}/".replace("//", "/").startswith(charged.rstrip("/") + "/")
+        assert f"{own_events}/".replace("//", "/").startswith(charged.rstrip("/") + "/")
 
 
 def test_a_command_alone_and_only_what_is_slow(tmp_path):

@@ -37,18 +37,18 @@ def test_each_stack_is_of_the_process_that_made_the_requests(tmp_path):
     """A stack belongs to the process that made the request, not to the one that runs at its completion."""
     with loop(tmp_path) as device:
         tracer = start("biostacks", "-f", "json", "-K", 60)
-        created = readers(device, {"one": 211, "two": 199, "a\x1b[31m\n": 101})
+        expected = readers(device, {"one": 211, "two": 199, "a\x1b[31m\n": 101})
         result = stop(tracer)
-    for pid, (name, sectors) in created.items():
+    for pid, (name, sectors) in expected.items():
         rows = [row for row in result.of("summary") if row["pid"] == pid]
         assert {row["comm"] for row in rows} == {name}
         assert total(rows, "blkdev_read_iter") == (len(sectors), len(sectors) * BLOCK)
 
 
 def test_the_flusher_is_not_named(tmp_path):
-    with loop(tmp_path) as device, file_system(device, tmp_path) as where:
+    with loop(tmp_path) as device, file_system(device, tmp_path) as mount_point:
         tracer = start("biostacks", "-f", "json", "-K", 60)
-        (where / "file").write_bytes(bytes(101 * BLOCK))
+        (mount_point / "file").write_bytes(bytes(101 * BLOCK))
         os.sync()
         result = stop(tracer)
     flushed = [row for row in result.of("summary") if any("wb_w" in name for name in row["kernel"])]

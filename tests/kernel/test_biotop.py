@@ -31,11 +31,11 @@ def test_requests_and_bytes_of_each_process_and_of_the_disk(tmp_path):
     with loop(tmp_path) as device:
         for scheduler in schedulers(device):
             before = completed(device)["read"], transferred(device)["read"]
-            rows, created = summary("--by", "pid,disk", does=lambda: readers(device, COUNTS))
+            rows, expected = summary("--by", "pid,disk", does=lambda: readers(device, COUNTS))
             after = completed(device)["read"], transferred(device)["read"]
             rows = [row for row in rows if row["disk"] == device.name]
             assert {row["pid"]: (row["comm"], row["requests"], row["bytes"]) for row in rows} == {
-                pid: (name, len(sectors), len(sectors) * BLOCK) for pid, (name, sectors) in created.items()
+                pid: (name, len(sectors), len(sectors) * BLOCK) for pid, (name, sectors) in expected.items()
             }, scheduler
             assert sum(row["requests"] for row in rows) == after[0] - before[0]
             assert sum(row["bytes"] for row in rows) == after[1] - before[1]
@@ -53,18 +53,18 @@ def test_rows_by_other_keys(tmp_path, by, expected):
     with loop(tmp_path) as device:
 
         def does():
-            own = Path("/proc/thread-self/comm")
-            before = own.read_text().rstrip("\n")
-            own.write_text("biotop-test")
+            comm_file = Path("/proc/thread-self/comm")
+            before = comm_file.read_text().rstrip("\n")
+            comm_file.write_text("biotop-test")
             try:
                 return work(device, reads=101, writes=23)
             finally:
-                own.write_text(before)
+                comm_file.write_text(before)
 
         rows, _ = summary("--by", by, "-p", os.getpid(), does=does)
     keys = by.split(",")
-    seen = {tuple(row[key] for key in keys) if len(keys) > 1 else row[by]: row["requests"] for row in rows}
-    assert seen == expected
+    actual = {tuple(row[key] for key in keys) if len(keys) > 1 else row[by]: row["requests"] for row in rows}
+    assert actual == expected
     assert sum(row["bytes"] for row in rows) == 124 * BLOCK
 
 

@@ -16,7 +16,7 @@ SIZES = {512: 5, 4096: 101, 8192: 23, 65536: 7}
 
 
 def read_sizes(device):
-    """Read so many times so many bytes at once."""
+    """Read a number of times with reads of one size."""
     with mmap.mmap(-1, max(SIZES)) as memory, memoryview(memory) as page:
         fd = os.open(device, os.O_RDONLY | os.O_DIRECT)
         try:

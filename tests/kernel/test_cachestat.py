@@ -67,8 +67,8 @@ os.write(2, json.dumps(seen).encode())
 """
 
 
-def traced(tmp_path, tracer, *words):
-    """Return the rows of the workload's run, from when its files are evicted, and what it says of them."""
+def run_workload(tmp_path, tracer, *words):
+    """Return the rows of the workload's run since its files were evicted, and the counts that it printed."""
     with mounted(tmp_path) as folder:
         command = [sys.executable, "-c", WORKLOAD, str(folder), str(PAGES)]
         pipe = subprocess.PIPE
@@ -87,8 +87,8 @@ def traced(tmp_path, tracer, *words):
     "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_misses_then_hits_page_by_page(alternative, tmp_path):
-    rows, seen, _ = traced(tmp_path, "cachestat", "--by", "file", "--hook", f"return={alternative}")
-    actual = {row["file"]: row for row in rows if row["file"] in seen}
+    rows, by_name, _ = run_workload(tmp_path, "cachestat", "--by", "file", "--hook", f"return={alternative}")
+    actual = {row["file"]: row for row in rows if row["file"] in by_name}
     counts = {name: (row["hits"], row["misses"]) for name, row in actual.items()}
     assert counts[HOSTILE] == (0, PAGES)
     assert counts["again"] == (PAGES, PAGES)
@@ -102,9 +102,9 @@ def test_misses_then_hits_page_by_page(alternative, tmp_path):
     assert actual["mapped"]["hit_percent"] is None
     # The kernel's own counts: what was read from the disk, and dirtied.
     for name, row in actual.items():
-        read, dirtied = seen[name]
+        read_pages, dirtied = by_name[name]
         assert row["dirtied"] == dirtied
-        assert row["added"] == (101 if name == "written" else read), name
+        assert row["added"] == (101 if name == "written" else read_pages), name
     assert {name: actual[name]["added"] for name in (HOSTILE, "again", "steps", "mapped")} == dict.fromkeys(
         (HOSTILE, "again", "steps", "mapped"), PAGES
     )
@@ -113,10 +113,10 @@ def test_misses_then_hits_page_by_page(alternative, tmp_path):
 
 
 def test_cachetop_is_by_process(tmp_path):
-    [row], seen, pid = traced(tmp_path, "cachetop")
+    [row], by_name, pid = run_workload(tmp_path, "cachetop")
     assert row["pid"] == pid
     assert row["misses"] >= 3 * PAGES
-    assert row["dirtied"] == sum(dirtied for _, dirtied in seen.values()) == 101
+    assert row["dirtied"] == sum(dirtied for _, dirtied in by_name.values()) == 101
 
 
 def test_hostile_names_stay_on_their_line(tmp_path):

@@ -34,8 +34,8 @@ def rows(*words, code=WORKLOAD):
     return result.of("summary"), json.loads(result.err)
 
 
-def of_hostname(found):
-    return [row for row in found if row["syscall"] == "sethostname"]
+def of_hostname(events):
+    return [row for row in events if row["syscall"] == "sethostname"]
 
 
 @pytest.mark.smoke
@@ -70,7 +70,7 @@ def test_only_what_is_refused():
     assert sum(row["checks"] for row in of_hostname(actual)) == 17
 
 
-def test_by_process():
+def test_checks_are_counted_by_process():
     actual, reported = rows("--by", "pid,result,syscall")
     assert {row["result"]: row["checks"] for row in of_hostname(actual)} == reported
     assert {row["comm"] for row in of_hostname(actual)} == {"python"}

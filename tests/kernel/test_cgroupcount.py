@@ -38,17 +38,17 @@ SENT = {"UDP": (23 + 7, 23 * (20 + 8 + 30) + 7 * (40 + 8 + 100))}
 @pytest.fixture
 def folder():
     """Create a cgroup in a network namespace where only the test sends packets."""
-    with packets.namespace(ipv6=True), cgroup() as created:
-        yield created
+    with packets.namespace(ipv6=True), cgroup() as path:
+        yield path
 
 
-def counted(folder: Path, *words: object, work: str = WORK, where: Path | None = None) -> Result:
-    """Run cgroupcount while the work is done in the cgroup; what it said."""
+def count_packets(folder: Path, *words: object, work: str = WORK, cgroup_path: Path | None = None) -> Result:
+    """Run cgroupcount while the work is done in the cgroup. Returns its result."""
     try:
         tracer = start("cgroupcount", "-f", "json", "--cgroup", folder, *words, 60)
-    except Ended as ended:
-        return ended.result
-    run_in(where or folder, work)
+    except Ended as error:
+        return error.result
+    run_in(cgroup_path or folder, work)
     return stop(tracer)
 
 
@@ -67,7 +67,7 @@ def totals(result: Result, folder: Path) -> dict[str, dict[str, tuple[int, int]]
 @pytest.mark.smoke
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_packets_are_counted_in_both_directions_to_the_byte(folder, alternative):
-    result = counted(folder, "--hook", f"cgroup_packet={alternative}")
+    result = count_packets(folder, "--hook", f"cgroup_packet={alternative}")
     if not refused_by_right(result.status, result.err, {"cgroup_packet": alternative}):
         assert totals(result, folder) == {"in": SENT, "out": SENT}
     assert on(folder) == {"ingress": (), "egress": ()}
@@ -77,7 +77,7 @@ def test_raw_sockets_and_what_is_below(folder):
     below = folder / "below"
     below.mkdir()
     work = DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 5, 40, socket.SOCK_RAW, 253)'
-    result = counted(folder, work=work, where=below)
+    result = count_packets(folder, work=work, cgroup_path=below)
     present = {"other": (5, 5 * 60)}
     assert totals(result, below)["out"] == present
     assert totals(result, folder) == {"in": {}, "out": {}}
@@ -86,7 +86,10 @@ def test_raw_sockets_and_what_is_below(folder):
 def test_a_cgroup_that_is_named_twice_is_counted_once(folder):
     below = folder / "below"
     below.mkdir()
-    assert totals(counted(folder, "--cgroup", below, "--cgroup", folder, where=below), below)["out"] == SENT
+    assert (
+        totals(count_packets(folder, "--cgroup", below, "--cgroup", folder, cgroup_path=below), below)["out"]
+        == SENT
+    )
 
 
 def test_a_neighbour_is_not_counted(folder):
@@ -99,7 +102,7 @@ def test_a_neighbour_is_not_counted(folder):
 
 @pytest.mark.lab
 def test_a_filter(folder):
-    result = counted(folder, "--filter", "ip6 and udp")
+    result = count_packets(folder, "--filter", "ip6 and udp")
     assert totals(result, folder) == {alternative: {"UDP": (7, 7 * 148)} for alternative in ("in", "out")}
 
 
@@ -117,7 +120,7 @@ def test_packets_that_another_program_denies_are_counted_and_still_denied(folder
     work = DATAGRAMS.replace("            there.recv(65536)\n", "")
     work += 'send(socket.AF_INET, "127.0.0.1", 23, 30)'
     with attached(folder, POINTS["ingress"], 0, flags=2) as other:
-        result = counted(folder, "--hook", f"cgroup_packet={alternative}", work=work)
+        result = count_packets(folder, "--hook", f"cgroup_packet={alternative}", work=work)
         assert totals(result, folder)["in"] == {"UDP": (23, 23 * 58)}
         assert on(folder) == {"ingress": (other,), "egress": ()}
         run_in(folder, UNANSWERED)
@@ -129,15 +132,15 @@ def test_a_program_that_allows_none_beside_it_is_reported_and_stays(folder, alte
     below = folder / "below"
     below.mkdir()
     with attached(folder, POINTS["egress"], 1, flags=0) as other:
-        for where in (folder, below):
-            result = run("cgroupcount", "--cgroup", where, "--hook", f"cgroup_packet={alternative}", "-d", 1)
+        for path in (folder, below):
+            result = run("cgroupcount", "--cgroup", path, "--hook", f"cgroup_packet={alternative}", "-d", 1)
             assert result.status == 1
             first, hint = result.err.splitlines()
             assert f"another program on the cgroup {folder} allows none beside it, and stays" in first
             assert f"'somebody_s' (id {other})" in first
             assert hint.startswith("hint: ")
             # The program that was put on what comes in, before, is off again.
-            assert on(where) == {"ingress": (), "egress": (other,) if where == folder else ()}
+            assert on(path) == {"ingress": (), "egress": (other,) if path == folder else ()}
 
 
 @pytest.mark.lab

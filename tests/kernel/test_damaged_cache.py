@@ -26,8 +26,8 @@ def cache(monkeypatch: pytest.MonkeyPatch):
     shutil.rmtree(path)
 
 
-def counted(*before: str) -> str:
-    """Return what is said of a run, which must count right."""
+def run_counting(*before: str) -> str:
+    """Return the messages of a run, whose counts must be exact."""
     words = [
         *COMMAND,
         "syscalls",
@@ -104,22 +104,22 @@ def give_away(cache: Path) -> None:
     ],
 )
 def test_a_damaged_cache_stops_no_start(cache: Path, damage: Callable[[Path], None]) -> None:
-    counted()
+    run_counting()
     shutil.rmtree(cache / "images")
     (cache / "images").mkdir(mode=0o700)
     damage(cache)
-    assert COMPILED in counted()
+    assert COMPILED in run_counting()
     if damage not in (put_fifos, put_links, give_away):  # with a place to keep things, there is now an image
-        assert COMPILED not in counted()
+        assert COMPILED not in run_counting()
 
 
 def test_a_folder_in_the_place_of_an_image_stops_no_start(cache: Path) -> None:
-    counted()
+    run_counting()
     [image] = (cache / "images").iterdir()
     image.unlink()
     (image / "x").mkdir(parents=True)
-    assert COMPILED in counted()
-    assert COMPILED not in counted()
+    assert COMPILED in run_counting()
+    assert COMPILED not in run_counting()
 
 
 READ_ONLY = (

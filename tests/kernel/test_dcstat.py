@@ -30,7 +30,7 @@ for turn in range(23):
 
 @pytest.mark.smoke
 @pytest.mark.lab
-def test_misses_then_known_not_to_exist(tmp_path):
+def test_misses_then_negative_entries(tmp_path):
     if refused(run("dcstat", "--dry-run"), {"looked_up": "kprobe"}):
         return
     with mounted(tmp_path) as folder:

@@ -77,12 +77,12 @@ def test_detaching_of_many_probes_is_reported_and_never_skipped(program, numbers
             tracer.send_signal(numbers[1])
         result = finish(tracer)
     assert result.status == 0, result.err
-    left = re.findall(
+    remaining = re.findall(
         r"^pytracer: warning: still detaching: (\d+) probes are left$", message + result.err, re.M
     )
-    assert left
-    assert list(map(int, left)) == sorted(map(int, left), reverse=True)
-    assert int(left[0]) <= FUNCTIONS + 1  # and one that looks after the process
+    assert remaining
+    assert list(map(int, remaining)) == sorted(map(int, remaining), reverse=True)
+    assert int(remaining[0]) <= FUNCTIONS + 1  # and one that looks after the process
     if len(numbers) == 1:
         assert [record["count"] for record in result.of("summary")] == [CALLS] * FUNCTIONS
         assert not result.of("loss")

@@ -60,13 +60,13 @@ def server(families=(V4,)):
     """Run a server with a bound socket of each family. Yields its address and the questions that it
     received."""
     sockets = [socket.socket(family, socket.SOCK_DGRAM) for family, _ in families]
-    for one, (_, host) in zip(sockets, families, strict=True):
-        one.bind((host, 53))
-    numbers = [one.fileno() for one in sockets]
+    for sock, (_, host) in zip(sockets, families, strict=True):
+        sock.bind((host, 53))
+    numbers = [sock.fileno() for sock in sockets]
     words = [sys.executable, "-c", SERVER, *map(str, numbers)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, pass_fds=numbers) as process:
-        for one in sockets:
-            one.close()
+        for sock in sockets:
+            sock.close()
         assert process.stdout.readline() == "ready\n"
         requests = []
         yield process.pid, requests
@@ -86,7 +86,7 @@ def messages(result):
     return result.of("event")
 
 
-def shown(events, *names):
+def select(events, *names):
     return [tuple(event[name] for name in names) for event in events]
 
 
@@ -119,7 +119,7 @@ def test_each_message_on_both_sides_with_its_owner(alternative):
         events = messages(stop(tracer))
     assert requests == sent
     columns = ("pid", "comm", "direction", "message", "code", "answers", "type", "name")
-    assert shown(events, *columns) == expected
+    assert select(events, *columns) == expected
     for event in events:
         assert (event["latency_ns"] is None) == (event["message"] == "query")
         assert event["protocol"] == "UDP"
@@ -143,13 +143,13 @@ def test_tcp_whole_and_in_parts():
             framed = struct.pack("!H", len(answer)) + answer
             served.sendall(framed[:100])  # what follows begins no message
             served.sendall(framed[100:])
-            left = len(framed)
-            while left:
-                left -= len(client.recv(left))
+            remaining = len(framed)
+            while remaining:
+                remaining -= len(client.recv(remaining))
         events = messages(stop(tracer))
         client.close()
         served.close()
-    assert shown(events, "direction", "message", "protocol", "name") == [
+    assert select(events, "direction", "message", "protocol", "name") == [
         (direction, message, "TCP", "www.example.org")
         for _ in range(5)
         for _, direction, message in DIRECTIONS
@@ -173,7 +173,7 @@ def test_names_of_any_bytes_and_length():
         client.sendto(query(1)[:12], ("127.0.0.1", 53))
         client.sendto(b"short", ("127.0.0.1", 53))  # no header
         events = messages(stop(tracer))
-    assert shown(events, "name") == [(name,) for name in [*names.values(), None, None]]
+    assert select(events, "name") == [(name,) for name in [*names.values(), None, None]]
     assert {event["message"] for event in events} == {"query"}
 
 
@@ -202,7 +202,7 @@ def test_only_failed_only_slow_only_answers_and_another_port():
         for number in (0, 3, 5):
             ask(client, query(number))
         names = {name: messages(stop(tracer)) for name, tracer in tracers.items()}
-    assert shown(names["failed"], "direction", "code") == [
+    assert select(names["failed"], "direction", "code") == [
         (direction, code) for code in ("NXDOMAIN", "REFUSED") for direction in ("out", "in")
     ]
     assert names["slow"] == names["port"] == []
@@ -220,13 +220,13 @@ def test_an_answer_to_another_question_has_no_latency():
             tracer = start("dnssnoop", "-f", "json", *HERE, "--messages", "answers")
             client.connect(("127.0.0.1", 53))
             client.send(query(9))
-            _, where = remote.recvfrom(1000)
+            _, client_address = remote.recvfrom(1000)
             for name in (b"\3www\7another\3org\0", NAME.upper(), NAME):
                 answer = query(9, name)
-                remote.sendto(answer[:2] + b"\x81\x80" + answer[4:], where)
+                remote.sendto(answer[:2] + b"\x81\x80" + answer[4:], client_address)
             events = messages(stop(tracer))
-    known = [event["latency_ns"] is not None for event in events if event["direction"] == "in"]
-    assert known == [False, True, False]
+    has_latency = [event["latency_ns"] is not None for event in events if event["direction"] == "in"]
+    assert has_latency == [False, True, False]
 
 
 def test_a_command_and_its_server_beside_it():
@@ -238,7 +238,7 @@ def test_a_command_and_its_server_beside_it():
     with namespace(), server():
         result = run("dnssnoop", "-f", "json", "--", sys.executable, "-c", code)
     events = messages(result)
-    assert shown(events, "direction", "message") == [("out", "query"), ("in", "answer")] * 7
+    assert select(events, "direction", "message") == [("out", "query"), ("in", "answer")] * 7
     assert {event["comm"] for event in events} == {"python"}
 
 
@@ -260,4 +260,4 @@ def test_a_later_fragment_carries_no_message():
             head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(data), 1, fragment, 64, 17, 0)
             client.sendto(head + bytes([127, 0, 0, 1]) * 2 + data, ("127.0.0.1", 0))
         events = messages(stop(tracer))
-    assert shown(events, "direction", "message") == [("out", "query")]
+    assert select(events, "direction", "message") == [("out", "query")]

@@ -59,11 +59,11 @@ def test_datagrams_to_no_one_are_shown_each_and_counted_by_the_kernel(form):
         six = to_nobody(socket.AF_INET6, "::1", 23)
         after = counters()["Udp.NoPorts"], counters6()["Udp6NoPorts"]
     for ends_, times, functions, size in ((four, 101, UDP4, 109), (six, 23, UDP6, 109)):
-        own = [event for event in events if which(event) == tuple(ends_.values())]
-        assert len(own) == times
-        assert {event["reason"] for event in own} == {reason("NO_SOCKET", form)}
-        assert {event["function"].split(".")[0] for event in own} in ({name} for name in functions)
-        assert {(e["protocol"], e["bytes"], e["interface"], e["pid"]) for e in own} == {
+        own_events = [event for event in events if which(event) == tuple(ends_.values())]
+        assert len(own_events) == times
+        assert {event["reason"] for event in own_events} == {reason("NO_SOCKET", form)}
+        assert {event["function"].split(".")[0] for event in own_events} in ({name} for name in functions)
+        assert {(e["protocol"], e["bytes"], e["interface"], e["pid"]) for e in own_events} == {
             ("UDP", size, "lo", None)
         }
     assert (after[0] - before[0], after[1] - before[1]) == (101, 23)
@@ -74,7 +74,7 @@ def test_a_segment_belongs_to_its_socket_not_to_who_sends_meanwhile():
     """The segment is dropped within the sender's system call, as both ends are on one machine."""
     with namespace(), traced("dropsnoop") as events:
         client, server = pair(*V4)
-        where = which(ends(client))
+        connection = which(ends(client))
         with dropping_segments(server):
             child = os.fork()
             if not child:
@@ -84,11 +84,13 @@ def test_a_segment_belongs_to_its_socket_not_to_who_sends_meanwhile():
         server.recv(2000)
         for end in (client, server):
             end.close()
-    own = [event for event in events if which(event) == where and event["reason"] != "QUEUE_PURGE"]
-    assert own
-    assert {event["reason"] for event in own} == {reason("SOCKET_FILTER")}
-    knows = run("dropsnoop", "--dry-run", "--hook", f"drop={FORMS[0]}").status == 0
-    assert {event["pid"] for event in own} == {os.getpid() if knows else None}
+    own_events = [
+        event for event in events if which(event) == connection and event["reason"] != "QUEUE_PURGE"
+    ]
+    assert own_events
+    assert {event["reason"] for event in own_events} == {reason("SOCKET_FILTER")}
+    is_supported = run("dropsnoop", "--dry-run", "--hook", f"drop={FORMS[0]}").status == 0
+    assert {event["pid"] for event in own_events} == {os.getpid() if is_supported else None}
 
 
 def receiving(family, host):
@@ -120,8 +122,8 @@ def test_a_full_receive_buffer_is_of_who_has_the_socket(family, host, is_older):
         port = receiver.getsockname()[1]
     full = [e for e in events if e["dport"] == port and e["reason"] in (reason("SOCKET_RCVBUFF"), None)]
     assert len(full) == dropped > 50
-    knows = run("dropsnoop", "--dry-run", "--hook", f"drop={FORMS[0]}").status == 0
-    assert {(event["pid"], event["comm"]) for event in full} == {me() if knows else (None, None)}
+    is_supported = run("dropsnoop", "--dry-run", "--hook", f"drop={FORMS[0]}").status == 0
+    assert {(event["pid"], event["comm"]) for event in full} == {me() if is_supported else (None, None)}
 
 
 def test_only_of_the_process_that_has_the_socket():
@@ -159,9 +161,9 @@ def test_frames_of_no_ip_and_hostile_names():
             send("vb", [Frame("other", 7, frame)])
             result = stop(tracer)
             if form == "json":
-                own = [event for event in result.of("event") if event["interface"] == name]
-                assert len(own) == 7
-                assert {(e["saddr"], e["sport"], e["protocol"]) for e in own} == {(None, None, None)}
+                own_events = [event for event in result.of("event") if event["interface"] == name]
+                assert len(own_events) == 7
+                assert {(e["saddr"], e["sport"], e["protocol"]) for e in own_events} == {(None, None, None)}
             else:
                 assert "\x1b" not in result.out
         ip("link", "del", "vb")

@@ -1,6 +1,6 @@
 """Test that nothing of a trace stays, however it ends, for each kind of hook that tracers use.
 
-Killed, it leaves what the kernel lets go of by itself, or what the next run takes away. Where attaching
+After SIGKILL only objects stay that the kernel frees by itself, or that the next run removes. Where attaching
 fails, nothing is left at once, and that is said in a line. (A normal end is what every other test has.) That
 no program and no map is left is looked at after each kernel test: tests/conftest.py.
 """
@@ -39,13 +39,18 @@ LEFT_ALONE = {
 
 def of_each_kind() -> Iterator[object]:
     """Yield the first tracer, hook and alternative for each kind of probe, or combination of kinds."""
-    seen = set[frozenset[str]]()
+    kinds_done = set[frozenset[str]]()
     for tracer in sorted(registry.all_tracers(), key=lambda tracer: tracer.name not in PLAIN):
         for use in (use for use in hooks_of(tracer) if use.hook != FOLLOW):
             for alternative in use.hook.alternatives:
                 kinds = frozenset(probe.kind for probe in alternative.probes)
-                if kinds and not needs_names(alternative) and not kinds & LEFT_ALONE and kinds not in seen:
-                    seen.add(kinds)
+                if (
+                    kinds
+                    and not needs_names(alternative)
+                    and not kinds & LEFT_ALONE
+                    and kinds not in kinds_done
+                ):
+                    kinds_done.add(kinds)
                     marks = [pytest.mark.lab] if kinds <= IN_THE_LAB else []
                     yield pytest.param(tracer, use, alternative, id="+".join(sorted(kinds)), marks=marks)
 
@@ -65,17 +70,17 @@ EACH_KIND = pytest.mark.parametrize(("tracer", "use", "alternative"), list(of_ea
 @pytest.fixture
 def words(tracer: Tracer, use: HookUse, alternative: Alternative) -> Iterator[list[str]]:
     """Yield the command, in a network and a cgroup of its own; [] if the kernel may lack the alternative."""
-    created = [tracer.name, *use.arguments, "--hook", f"{use.hook.name}={alternative.name}"]
+    command = [tracer.name, *use.arguments, "--hook", f"{use.hook.name}={alternative.name}"]
     with packets.namespace(), cgroup() as folder:
         if any(isinstance(probe, OnCgroup) for probe in alternative.probes):
-            created += ["--cgroup", str(folder)]
+            command += ["--cgroup", str(folder)]
         if isinstance(alternative.probes[0], TaskSample):
-            created += ["-p", str(os.getpid())]
-        planned = run(*created, "--dry-run")
+            command += ["-p", str(os.getpid())]
+        planned = run(*command, "--dry-run")
         by_policy = planned.status == PolicyError.exit_code and "by a policy of the kernel" in planned.err
         if by_policy or refused_by_right(planned.status, planned.err, {use.hook.name: alternative.name}):
-            created = []
-        yield created
+            command = []
+        yield command
         assert trace_events() == []
         assert all(on(folder, points) == dict.fromkeys(points, ()) for points in CGROUP_POINTS)
 
@@ -99,14 +104,14 @@ def test_leftovers_of_a_killed_trace_are_listed_with_the_command_to_remove_them(
     assert find_leftovers() == []  # it lives
     tracer.kill()
     tracer.communicate()
-    for one in find_leftovers():
-        result = subprocess.run(one.command, shell=True, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, f"{one.command}: {result.stderr}"
+    for leftover in find_leftovers():
+        result = subprocess.run(leftover.command, shell=True, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{leftover.command}: {result.stderr}"
     assert find_leftovers() == []
 
 
 @EACH_KIND
-def test_where_attaching_fails_nothing_is_left_and_it_is_reported(words):
+def test_a_failed_attach_is_reported_and_leaves_nothing(words):
     """Descriptors run out at the last descriptor that a complete run opens, or at an earlier one."""
     if not words:
         return

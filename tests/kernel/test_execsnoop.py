@@ -1,4 +1,4 @@
-"""Test execsnoop against a workload that executes what it is told, and nothing else."""
+"""Test execsnoop against a workload that executes only the given programs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def execs(*words):
     return ["--", workload("execs"), *words]
 
 
-def seen(*words, options=()):
-    """Return what the workload executed: not it itself, which is first, and its parent's process."""
+def executed_events(*words, options=()):
+    """Return the events of the programs that the workload executed, without its own event."""
     first, *rest = events("execsnoop", *options, *execs(*words))
     assert first["comm"] == "execs"
     assert first["args"] == shlex.join([workload("execs"), *map(str, words)])
@@ -47,7 +47,9 @@ def seen(*words, options=()):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_23_are_23(alternative):
-    actual = seen("times", 23, TRUE, "a b", "", "$c", options=["--hook", f"executed={alternative}"])
+    actual = executed_events(
+        "times", 23, TRUE, "a b", "", "$c", options=["--hook", f"executed={alternative}"]
+    )
     assert [r["args"] for r in actual] == ["/bin/true 'a b' '' '$c'"] * 23
     assert len({r["pid"] for r in actual}) == 23
     assert {(r["comm"], r["err"]) for r in actual} == {("true", None)}
@@ -58,9 +60,9 @@ def test_23_are_23(alternative):
 def test_arguments_of_any_length_are_whole():
     sizes = [1, 16000, 16384 - len(TRUE) - 2, 16384, 100_000, 131_071]
     for size in sizes:  # the last is the longest that Linux takes (MAX_ARG_STRLEN)
-        assert [r["args"] for r in seen("long", size, TRUE)] == [f"{TRUE} {'y' * size}"]
+        assert [r["args"] for r in executed_events("long", size, TRUE)] == [f"{TRUE} {'y' * size}"]
     numbers = " ".join(map(str, range(1009)))
-    assert [r["args"] for r in seen("many", 1009, TRUE)] == [f"{TRUE} {numbers}"]
+    assert [r["args"] for r in executed_events("many", 1009, TRUE)] == [f"{TRUE} {numbers}"]
 
 
 def test_all_that_linux_takes():
@@ -95,14 +97,14 @@ def test_perf_rings_give_the_same():
     ]
 
 
-def test_on_a_kernel_without_loops_as_much_is_shown_as_programs_have_room_for():
+def test_arguments_are_truncated_to_the_programs_room_on_kernels_without_loops():
     long = "$(head -c 90000 /dev/zero | tr '\\0' a) $(head -c 8000 /dev/zero | tr '\\0' b)"
     numbers = " ".join(map(str, range(1, 13)))
     script = f"{workload('execs')} times 3 {TRUE} {long}; {workload('execs')} times 2 /pt/no {numbers}"
     names = ["--comm", "true", "--comm", "execs"]
     actual, lost = by_perf_rings("execsnoop", "-x", *names, "--", "sh", "-c", script, facts=Older)
-    shown = [f"{TRUE} {'a' * 90000} {'b' * 8000}"] * 3
-    assert [r["args"] for r in actual if r["comm"] == "true"] == shown
+    expected_args = [f"{TRUE} {'a' * 90000} {'b' * 8000}"] * 3
+    assert [r["args"] for r in actual if r["comm"] == "true"] == expected_args
     assert [r["args"] for r in actual if r["err"]] == ["/pt/no 1 2 3 4 5 6 7 8 9 10 11"] * 2
     assert lost == {"truncated": 2}
 
@@ -116,14 +118,14 @@ def test_a_thread_that_executes_has_the_process_id_of_its_leader():
 
 def test_without_any_argument():
     """Since Linux 5.18 (dcd46d897adb) the kernel adds an empty argument."""
-    [record] = seen("none", TRUE)
+    [record] = executed_events("none", TRUE)
     assert record["args"] in ("", "''")
 
 
 def test_execveat(tmp_path):
-    [record] = seen("at", "/bin", "true", "a")
+    [record] = executed_events("at", "/bin", "true", "a")
     assert (record["args"], record["err"]) == ("true a", None)
-    [record] = seen("handle", TRUE, "a")
+    [record] = executed_events("handle", TRUE, "a")
     assert (record["args"], record["err"]) == (f"{TRUE} a", None)
 
 
@@ -131,7 +133,7 @@ def test_a_script_is_its_interpreters(tmp_path):
     script = tmp_path / "a script"
     script.write_text("#!/bin/sh -e\ntrue\n")
     script.chmod(0o755)
-    [record] = seen("times", 1, script, "x")
+    [record] = executed_events("times", 1, script, "x")
     assert record["args"] == f"/bin/sh -e '{script}' x"
     assert record["comm"] == "a script"
 
@@ -140,7 +142,7 @@ def test_failures(tmp_path):
     plain = tmp_path / "plain"
     plain.write_text("x")
     plain.chmod(0o644)
-    both = events(
+    events_of_both = events(
         "execsnoop",
         "--failed",
         "--",
@@ -148,11 +150,11 @@ def test_failures(tmp_path):
         "-c",
         f"{workload('execs')} times 23 /pt/no 'a b' ''; {workload('execs')} times 7 {plain} c",
     )
-    failed = [(r["args"], r["err"]) for r in both if r["err"]]
+    failed = [(r["args"], r["err"]) for r in events_of_both if r["err"]]
     assert failed == [("/pt/no 'a b' ''", "ENOENT")] * 23 + [(f"{plain} c", "EACCES")] * 7
-    assert {r["comm"] for r in both if r["err"]} == {"execs"}
-    assert len([r for r in both if not r["err"]]) == 3
-    assert seen("times", 23, "/pt/no") == []  # not asked for
+    assert {r["comm"] for r in events_of_both if r["err"]} == {"execs"}
+    assert len([r for r in events_of_both if not r["err"]]) == 3
+    assert executed_events("times", 23, "/pt/no") == []  # not asked for
 
 
 @pytest.mark.lab
@@ -161,28 +163,28 @@ def test_failures_of_other_calls(alternative):
     options = ["-x", "--hook", f"return={alternative}"]
     if not granted("execsnoop", alternative, "-x"):
         return
-    [record] = seen("at", "/bin", "pt-no", "a", options=options)
+    [record] = executed_events("at", "/bin", "pt-no", "a", options=options)
     assert (record["args"], record["err"]) == ("pt-no a", "ENOENT")
-    actual = seen("compat", 23, options=options)
+    actual = executed_events("compat", 23, options=options)
     compat = 0 if alternative == NATIVE_ONLY else 23
     assert [(r["args"], r["err"]) for r in actual] == [("/nowhere b", "ENOENT")] * compat
-    [record] = seen("bad", options=options)
+    [record] = executed_events("bad", options=options)
     assert (record["args"], record["err"]) == ("''", "EFAULT")
 
 
 @pytest.mark.lab
 def test_arguments_of_failed_execs_are_truncated():
     # The path, in the first argument's place, then as many as fit, each in half the room at most.
-    [record] = seen("many", 200, "/pt/no", options=["-x"])
+    [record] = executed_events("many", 200, "/pt/no", options=["-x"])
     assert record["args"] == " ".join(["/pt/no", *map(str, range(200))])
     result = run("execsnoop", "-x", "-f", "json", *execs("long", 100_000, "/pt/no"))
     assert result.of("event")[-1]["args"] == "/pt/no " + "y" * 8191
     assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("truncated", 1)]
     result = run("execsnoop", "-x", "-f", "json", *execs("many", 5003, "/pt/no"))
-    shown = result.of("event")[-1]["args"].split(" ")
-    assert ["/pt/no", *map(str, range(5003))][: len(shown)] == shown
+    expected_args = result.of("event")[-1]["args"].split(" ")
+    assert ["/pt/no", *map(str, range(5003))][: len(expected_args)] == expected_args
     called = not feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP.number)
-    assert len(" ".join(shown)) > 8192 if called else len(shown) == 256
+    assert len(" ".join(expected_args)) > 8192 if called else len(expected_args) == 256
     assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("truncated", 1)]
 
 
@@ -234,7 +236,7 @@ def test_an_event_whose_rest_found_no_room_is_shown_cut_and_counted():
     assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("truncated", 1)]
 
 
-def test_it_follows_descendants_alone():
+def test_only_descendants_of_the_command_are_followed():
     script = f"({workload('execs')} times 5 {TRUE} in &); wait; sleep 0.2"
     other = f"for i in $(seq 50); do {TRUE} outside; done"
     outside = subprocess.Popen(["sh", "-c", other])

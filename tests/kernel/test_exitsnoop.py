@@ -36,7 +36,7 @@ open("reported", "w").write(json.dumps(reported))
 """
 
 
-def snooped(*words, command, **options):
+def run_exitsnoop(*words, command, **options):
     result = run("exitsnoop", "-f", "json", *words, "--", *command, **options)
     assert result.err == ""
     lines = [json.loads(line) for line in result.out.splitlines()]
@@ -48,7 +48,7 @@ def snooped(*words, command, **options):
     "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_codes_and_signals_are_those_of_wait(tmp_path, alternative):
-    events, _ = snooped(
+    events, _ = run_exitsnoop(
         "--hook", f"exit={alternative}", command=[sys.executable, "-c", CHILDREN], cwd=tmp_path
     )
     reported = json.loads((tmp_path / "reported").read_text())
@@ -67,7 +67,7 @@ def test_codes_and_signals_are_those_of_wait(tmp_path, alternative):
 
 def test_arguments_are_shown_as_they_are():
     hostile = "a'b\n\x1b[31m"
-    events, _ = snooped(command=["/bin/true", hostile, ""])
+    events, _ = run_exitsnoop(command=["/bin/true", hostile, ""])
     [event] = events.values()
     needs("memory of a process that exits", event["args"])
     assert event["args"].startswith("/bin/true ")
@@ -108,11 +108,11 @@ def test_a_process_exits_once_though_its_threads_exit_together():
 
 def test_each_thread_is_shown_though_all_exit_together():
     events, reported = exits("--threads")
-    shown = [(event["pid"], event["tid"]) for event in events]
-    assert sorted(shown) == sorted((pid, tid) for pid, *tids in reported for tid in tids)
+    threads = [(event["pid"], event["tid"]) for event in events]
+    assert sorted(threads) == sorted((pid, tid) for pid, *tids in reported for tid in tids)
 
 
 def test_age_is_the_time_since_the_process_was_created():
-    events, _ = snooped(command=["sleep", "0.2"])
+    events, _ = run_exitsnoop(command=["sleep", "0.2"])
     [event] = events.values()
     assert event["age_ns"] >= 200_000_000

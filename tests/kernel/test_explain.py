@@ -27,17 +27,17 @@ pytestmark = pytest.mark.kernel
 ROOT = probes_folder().resolve().parent
 
 
-def explained(*words: str) -> tuple[Observation, Page]:
+def explain(*words: str) -> tuple[Observation, Page]:
     from pytracer.features.kernel_facts import RunningKernel
 
     request, _ = tracer_parser.parse(registry.get(words[0]), words[1:])
-    seen = observe(request, RunningKernel, warn=lambda line: None)
-    return seen, stages.page_of(seen, words)
+    observed = observe(request, RunningKernel, warn=lambda line: None)
+    return observed, stages.page_of(observed, words)
 
 
 def blocks_of(page: Page, stage: str) -> list[Block]:
     """Return the blocks of a stage, those that are folded as well."""
-    (actual,) = (one for one in page.stages if one.name == stage)
+    (actual,) = (program for program in page.stages if program.name == stage)
     todo, flat = list(actual.blocks), list[Block]()
     while todo:
         block = todo.pop(0)
@@ -59,34 +59,34 @@ def besides(page: Page, stage: str) -> list[SideBySide]:
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_every_stage_is_what_the_kernel_has():
-    seen, page = explained("syscalls", "--", workload("calls"), "getppid", "23")
+    observed, page = explain("syscalls", "--", workload("calls"), "getppid", "23")
     assert tuple(stage.name for stage in page.stages) == stages.NAMES
-    programs = {one.load.program: one for one in seen.programs}
+    programs = {program.load.program: program for program in observed.programs}
     assert {"enter", "leave"} <= set(programs)
 
     bytecode = besides(page, "bytecode")
-    assert [one.name for one in bytecode] == list(programs)
-    for beside, one in zip(bytecode, programs.values(), strict=True):
+    assert [program.name for program in bytecode] == list(programs)
+    for beside, program in zip(bytecode, programs.values(), strict=True):
         code = [code for pair in beside.pairs for code in pair.code]
         wide = sum(code.text.startswith("(18)") for code in code)
-        assert len(code) + wide == one.info.xlated_size // 8
+        assert len(code) + wide == program.info.xlated_size // 8
         assert {code.target for code in code} - {""} <= {code.number for code in code}
 
     native = besides(page, "native")
     assert len(native) == len(programs)
-    for beside, one in zip(native, programs.values(), strict=True):
+    for beside, program in zip(native, programs.values(), strict=True):
         last = [code for pair in beside.pairs for code in pair.code][-1]
-        assert int(last.number, 16) < one.info.jited_size == len(one.info.jited)
+        assert int(last.number, 16) < program.info.jited_size == len(program.info.jited)
         assert any(pair.file.startswith("probes_c/") for pair in beside.pairs)
 
     # The C beside the instructions is that of the files.
     for pair in (pair for beside in (*bytecode, *native) for pair in beside.pairs):
         if pair.file.startswith("probes_c/"):
             assert (ROOT / pair.file).read_text().splitlines()[pair.line - 1].strip() == pair.text
-    own = next(block for block in blocks_of(page, "c") if isinstance(block, SourceBlock))
-    assert own.file == "probes_c/syscalls.c"
-    assert list(own.lines) == (ROOT / own.file).read_text().splitlines()
-    assert sum(count for _, count in own.made) > 0
+    own_block = next(block for block in blocks_of(page, "c") if isinstance(block, SourceBlock))
+    assert own_block.file == "probes_c/syscalls.c"
+    assert list(own_block.lines) == (ROOT / own_block.file).read_text().splitlines()
+    assert sum(count for _, count in own_block.made) > 0
 
     verified = {row["program"]: row for row in grid(page, "verifier")}
     assert set(verified) == set(programs)
@@ -98,8 +98,8 @@ def test_every_stage_is_what_the_kernel_has():
 
     maps = {row["map"]: row for row in grid(page, "maps")}
     assert {"pt_losses", "rows", "starts"} <= set(maps)
-    assert {str(table.info.id) for table in seen.tables} >= {
-        str(number) for one in seen.programs for number in one.info.map_ids
+    assert {str(table.info.id) for table in observed.tables} >= {
+        str(number) for program in observed.programs for number in program.info.map_ids
     }
 
     # 23 calls and what a process does in its life: each was a run of both programs.
@@ -110,9 +110,12 @@ def test_every_stage_is_what_the_kernel_has():
 
 
 def test_counts_are_in_the_maps():
-    seen, _ = explained("syscalls", "-e", "getppid", "--", workload("calls"), "getppid", "23")
+    observed, _ = explain("syscalls", "-e", "getppid", "--", workload("calls"), "getppid", "23")
     tables = [
-        value for table in seen.tables if table.name in ("rows", "dense") for _, value in table.entries.first
+        value
+        for table in observed.tables
+        if table.name in ("rows", "dense")
+        for _, value in table.entries.first
     ]
     assert any("calls=23" in value for value in tables)
 
@@ -121,23 +124,23 @@ def test_counts_are_in_the_maps():
 def test_packets_in_a_namespace_of_its_own():
     with packets.namespace():
         packets.veth("va", "vb")
-        seen, page = explained("sockcount", "vb", "-d", "0.2")
+        observed, page = explain("sockcount", "vb", "-d", "0.2")
     (row,) = grid(page, "attachment")
     assert row == {"program": "count", "on": "socket_filter packet socket"}
-    assert [link.where for link in seen.links] == ["vb"]
+    assert [link.where for link in observed.links] == ["vb"]
     alternatives = grid(page, "plan")
-    assert [each["alternative"] for each in alternatives if each["here"] == "taken"] == ["socket-filter"]
+    assert [entry["alternative"] for entry in alternatives if entry["here"] == "taken"] == ["socket-filter"]
 
 
 def test_streams_stacks_and_what_is_named():
-    seen, _ = explained("execsnoop", "--", workload("calls"), "getppid", "1")
-    assert seen.records == 1
-    seen, page = explained("profile", "-p", str(os.getpid()), "-d", "0.2")
-    assert seen.records is None
-    assert any(table.name for table in seen.tables)
-    seen, page = explained("funccount", "t:sched:sched_process_*", "-d", "0.2")
-    assert sum(one.copies for one in seen.programs) >= len(seen.programs)
-    assert [each["alternative"] for each in grid(page, "plan") if each["here"] == "taken"] == ["tracepoint"]
+    observed, _ = explain("execsnoop", "--", workload("calls"), "getppid", "1")
+    assert observed.records == 1
+    observed, page = explain("profile", "-p", str(os.getpid()), "-d", "0.2")
+    assert observed.records is None
+    assert any(table.name for table in observed.tables)
+    observed, page = explain("funccount", "t:sched:sched_process_*", "-d", "0.2")
+    assert sum(program.copies for program in observed.programs) >= len(observed.programs)
+    assert [row["alternative"] for row in grid(page, "plan") if row["here"] == "taken"] == ["tracepoint"]
 
 
 @pytest.mark.lab
@@ -147,16 +150,16 @@ def test_functions_by_name_are_explained_or_refused_by_right():
     result = run("explain", *words)
     if refused_by_right(result.status, result.err, {"k": "kprobe"}):
         return
-    seen, page = explained(*words)
-    assert [each["alternative"] for each in grid(page, "plan") if each["here"] == "taken"] == ["kprobe"]
-    assert {one.where for one in seen.attachments} == {"kprobe vfs_read", "kprobe vfs_write"}
-    assert sum(one.copies for one in seen.programs) in (1, 2)
-    assert len(besides(page, "bytecode")) == len(seen.programs) == 1
+    observed, page = explain(*words)
+    assert [row["alternative"] for row in grid(page, "plan") if row["here"] == "taken"] == ["kprobe"]
+    assert {program.where for program in observed.attachments} == {"kprobe vfs_read", "kprobe vfs_write"}
+    assert sum(program.copies for program in observed.programs) in (1, 2)
+    assert len(besides(page, "bytecode")) == len(observed.programs) == 1
 
 
 def test_a_program_without_c():
-    seen, page = explained("sockcount", "--program", "bytecode", "lo", "-d", "0.1")
-    assert not seen.programs[0].info.lines
+    observed, page = explain("sockcount", "--program", "bytecode", "lo", "-d", "0.1")
+    assert not observed.programs[0].info.lines
     assert "no C" in page.stages[0].lead
     (beside,) = besides(page, "bytecode")
     assert [pair.file for pair in beside.pairs] == [""]
@@ -164,25 +167,29 @@ def test_a_program_without_c():
 
 
 def test_the_command_line(tmp_path):
-    whole = run("explain", "sockcount", "lo", "-d", "0.1")
-    assert whole.status == 0, whole.err
+    all_stages = run("explain", "sockcount", "lo", "-d", "0.1")
+    assert all_stages.status == 0, all_stages.err
     for title in ("The C", "The plan", "The bytecode", "The verifier", "The native code", "The maps"):
-        assert f"== {title} =" in whole.out
-    one = run("explain", "--stage", "bytecode", "sockcount", "lo", "-d", "0.1")
-    assert "(95) exit" in one.out
-    assert "== The" not in one.out
+        assert f"== {title} =" in all_stages.out
+    one_stage = run("explain", "--stage", "bytecode", "sockcount", "lo", "-d", "0.1")
+    assert "(95) exit" in one_stage.out
+    assert "== The" not in one_stage.out
     page = tmp_path / "page.html"
     result = run("explain", "--html", page, "sockcount", "lo", "-d", "0.1")
     assert result.status == 0, result.err
     html = page.read_text()
     check_alone(html)
-    seen = parsed(html)
-    assert [named["id"] for tag, named in seen.seen if "stage" in (named.get("class") or "").split()] == [
-        f"s{number}" for number in range(1, len(stages.NAMES) + 1)
-    ]
-    ids = {named["id"] for _, named in seen.seen if "id" in named}
-    assert {named["href"].removeprefix("#") for _, named in seen.seen if named.get("href")} <= ids
-    assert "probes_c/sockcount.c" in " ".join(seen.words)
+    observed = parsed(html)
+    assert [
+        attributes["id"]
+        for tag, attributes in observed.seen
+        if "stage" in (attributes.get("class") or "").split()
+    ] == [f"s{number}" for number in range(1, len(stages.NAMES) + 1)]
+    ids = {attributes["id"] for _, attributes in observed.seen if "id" in attributes}
+    assert {
+        attributes["href"].removeprefix("#") for _, attributes in observed.seen if attributes.get("href")
+    } <= ids
+    assert "probes_c/sockcount.c" in " ".join(observed.words)
 
 
 def test_missing_permissions_are_reported():
@@ -210,7 +217,7 @@ MEANINGS = {
 }
 
 
-def refused(file: Path) -> Result:
+def explain_refused(file: Path) -> Result:
     result = run("explain", "--refused", file)
     assert result.status == 1, result.err
     return result
@@ -220,7 +227,7 @@ def refused(file: Path) -> Result:
 def test_refusals_are_explained_in_plain_words():
     file = Path(__file__).parent.parent / "support" / "refused" / "many.c"
     lines = file.read_text().splitlines()
-    result = refused(file)
+    result = explain_refused(file)
     parts = dict(
         re.findall(r"^== (\w+), a program of the kind \w+ =*\n(.*?)(?=^== |\Z)", result.out, re.M | re.S)
     )
@@ -242,7 +249,7 @@ def test_the_examples_of_the_docs_are_refused():
     folder = ROOT / "docs" / "refused"
     marks = {}
     for file in sorted(folder.glob("*.c")):
-        out = refused(file).out
+        out = explain_refused(file).out
         assert "What to do: " in out
         (marks[file.name],) = re.findall(r"^>\s+\d+  (.*)$", out, re.M)
     # LLVM does not always say where the large variable is.

@@ -23,20 +23,20 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture
-def known() -> Iterator[RunningKernel]:
+def running_kernel() -> Iterator[RunningKernel]:
     requests = RunningKernel()
     yield requests
     requests.close()
 
 
-def test_facts_that_the_syscalls_tracer_uses(known: RunningKernel) -> None:
+def test_facts_that_the_syscalls_tracer_uses(running_kernel: RunningKernel) -> None:
     for event in ("sys_enter", "sys_exit", "sched_process_exit"):
-        answer = known.probe(RawTracepoint("", event=event))
+        answer = running_kernel.probe(RawTracepoint("", event=event))
         assert (answer.is_supported, answer.name, answer.was_tried) == (True, event, True), answer
-    assert known.has_helper(113)
+    assert running_kernel.has_helper(113)
 
 
-def test_every_raw_tracepoint_that_btf_knows_and_none_else(known: RunningKernel) -> None:
+def test_every_raw_tracepoint_that_btf_knows_and_none_else(running_kernel: RunningKernel) -> None:
     """Compare the probe that needs no attachment with all events of this kernel."""
     btf = Btf.load()
     names = {
@@ -45,11 +45,11 @@ def test_every_raw_tracepoint_that_btf_knows_and_none_else(known: RunningKernel)
         if name.startswith("btf_trace_")
     }
     assert len(names) > 100
-    absent = {name for name in names if not known.probe(RawTracepoint("", event=name)).is_supported}
+    absent = {name for name in names if not running_kernel.probe(RawTracepoint("", event=name)).is_supported}
     # BTF names events of modules, and of parts that were dropped at the end of boot, too.
     assert len(absent) < len(names) / 20, absent
     for name in ("", "nonsense", "sys_ente", "sys_enterr", "sched:sched_switch"):
-        assert not known.probe(RawTracepoint("", event=name)).is_supported
+        assert not running_kernel.probe(RawTracepoint("", event=name)).is_supported
 
 
 def test_a_program_that_reads_too_far_is_never_attached() -> None:
@@ -76,8 +76,8 @@ assert not known.probe(Tracepoint('', category='sched', event='nonsense')).is_su
     assert result.returncode == 0, result.stderr
 
 
-def test_a_function_can_be_probed_where_there_are_kprobes(known: RunningKernel) -> None:
-    answer = known.probe(Kprobe("", symbols=("no_such_function_ever", "vfs_statfs")))
+def test_a_function_can_be_probed_where_there_are_kprobes(running_kernel: RunningKernel) -> None:
+    answer = running_kernel.probe(Kprobe("", symbols=("no_such_function_ever", "vfs_statfs")))
     if not kprobe.PMU.is_dir():
         assert not answer.is_supported
         assert "no kprobes" in answer.reason
@@ -85,25 +85,25 @@ def test_a_function_can_be_probed_where_there_are_kprobes(known: RunningKernel) 
     assert answer.is_supported, answer
     assert answer.name == "vfs_statfs"
     assert (
-        known.probe(Kprobe("", symbols=("no_such_function_ever",))).reason
+        running_kernel.probe(Kprobe("", symbols=("no_such_function_ever",))).reason
         == "no function no_such_function_ever"
     )
 
 
-def test_functions_are_found_by_their_whole_name(known: RunningKernel) -> None:
-    assert known.has_symbol("vfs_read")
-    assert not known.has_symbol("vfs_rea")
-    assert not known.has_symbol("no_such_function_ever")
+def test_functions_are_found_by_their_whole_name(running_kernel: RunningKernel) -> None:
+    assert running_kernel.has_symbol("vfs_read")
+    assert not running_kernel.has_symbol("vfs_rea")
+    assert not running_kernel.has_symbol("no_such_function_ever")
 
 
-def test_a_packet_socket_takes_a_filter(known: RunningKernel) -> None:
-    assert known.probe(SocketFilter("")).is_supported is Path("/proc/net/packet").exists()
+def test_a_packet_socket_takes_a_filter(running_kernel: RunningKernel) -> None:
+    assert running_kernel.probe(SocketFilter("")).is_supported is Path("/proc/net/packet").exists()
 
 
-def test_helpers_that_are_there_and_not_there(known: RunningKernel) -> None:
-    assert known.has_helper(5)  # ktime_get_ns
-    assert not known.has_helper(9999)
-    assert not known.has_helper(26)  # skb_load_bytes: there, but not for tracing
+def test_helpers_that_are_there_and_not_there(running_kernel: RunningKernel) -> None:
+    assert running_kernel.has_helper(5)  # ktime_get_ns
+    assert not running_kernel.has_helper(9999)
+    assert not running_kernel.has_helper(26)  # skb_load_bytes: there, but not for tracing
     assert helper_refusal(ProgType.SOCKET_FILTER, 26) == ""
 
 
@@ -112,13 +112,15 @@ def test_kprobe_programs_load_whatever_the_kernel() -> None:
     ctypes.CDLL(None).close(load(ProgType.KPROBE, return_code(1)))
 
 
-def test_compat_is_what_the_kernel_was_built_with(known: RunningKernel) -> None:
-    option = {"x86_64": "IA32_EMULATION", "aarch64": "COMPAT"}.get(known.architecture, "")
+def test_compat_is_what_the_kernel_was_built_with(running_kernel: RunningKernel) -> None:
+    option = {"x86_64": "IA32_EMULATION", "aarch64": "COMPAT"}.get(running_kernel.architecture, "")
     built = kernel_config(option)
     if built == "y" or not option:
-        assert known.runs_compat
-    elif built is not None and known.architecture == "x86_64":  # arm64 may say yes without CONFIG_COMPAT
-        assert not known.runs_compat
+        assert running_kernel.runs_compat
+    elif (
+        built is not None and running_kernel.architecture == "x86_64"
+    ):  # arm64 may say yes without CONFIG_COMPAT
+        assert not running_kernel.runs_compat
 
 
 def test_asking_for_linux32_leaves_the_personality_alone() -> None:

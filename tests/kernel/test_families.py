@@ -44,7 +44,7 @@ def program(tmp_path):
     return shutil.copy(workload("prefork"), tmp_path / f"prefork{os.getpid()}")
 
 
-def counted(process, *words):
+def count_rows(process, *words):
     """Return the rows of a run that ends by itself, as the last of the traced processes does."""
     tracer = start("funccount", "-f", "json", *words)
     process.stdin.write("\n")
@@ -58,28 +58,28 @@ def counted(process, *words):
 @pytest.mark.smoke
 def test_descendants_that_exist_and_those_to_come(program):
     with server(program) as process:
-        rows = counted(process, "-p", process.pid, "--children", f"u:{program}:work", "--by", "pid")
+        rows = count_rows(process, "-p", process.pid, "--children", f"u:{program}:work", "--by", "pid")
     assert [row["count"] for row in rows] == [TIMES] * (1 + WORKERS + 2 * CLIENTS)
     assert process.pid in {row["pid"] for row in rows}
 
 
 def test_without_children_there_is_the_process_alone(program):
     with server(program) as process:
-        rows = counted(process, "-p", process.pid, f"u:{program}:work", "--by", "pid")
+        rows = count_rows(process, "-p", process.pid, f"u:{program}:work", "--by", "pid")
     assert [(row["pid"], row["count"]) for row in rows] == [(process.pid, TIMES)]
 
 
 def test_processes_by_name_are_those_that_run(program):
     with server(program) as process:
-        rows = counted(process, "-p", Path(program).name, f"u:{program}:work", "--by", "pid")
+        rows = count_rows(process, "-p", Path(program).name, f"u:{program}:work", "--by", "pid")
     assert [row["count"] for row in rows] == [TIMES] * (1 + WORKERS)
 
 
 def test_children_of_several_processes(program):
     event = "t:syscalls:sys_enter_getppid"
-    with server(program) as one, server(program) as other, server(program):
-        tracer = start("funccount", "-f", "json", "-p", f"{one.pid}, {other.pid}", "--children", event)
-        for process in (one, other):
+    with server(program) as first, server(program) as other, server(program):
+        tracer = start("funccount", "-f", "json", "-p", f"{first.pid}, {other.pid}", "--children", event)
+        for process in (first, other):
             process.stdin.write("\n")
             process.stdin.flush()
         result = finish(tracer)

@@ -52,7 +52,7 @@ SENT = [
 ] + [packets.ethernet("ARP", 5, 0x0806, bytes(28))]
 
 
-def counted(*words: object, sent: list[packets.Frame]) -> Result:
+def count_packets(*words: object, sent: list[packets.Frame]) -> Result:
     with packets.namespace():
         packets.veth()
         tracer = start("fanoutcount", "-f", "json", "vb", "-n", WORKERS, *words, 60)
@@ -67,10 +67,10 @@ def shares(result: Result) -> dict[int, tuple[int, int]]:
 
 
 def expected(*, hosts: bool) -> dict[int, tuple[int, int]]:
-    created = Counter[int]()
+    counts = Counter[int]()
     for a, b, ports, times in FLOWS:
-        created[worker(a, b, ports, hosts=hosts)] += times
-    numbers = {number: (times, 58 * times) for number, times in created.items()}
+        counts[worker(a, b, ports, hosts=hosts)] += times
+    numbers = {number: (times, 58 * times) for number, times in counts.items()}
     packets_, size = numbers.get(0, (0, 0))
     return numbers | {0: (packets_ + 5, size + 5 * 28)}
 
@@ -78,25 +78,25 @@ def expected(*, hosts: bool) -> dict[int, tuple[int, int]]:
 @pytest.mark.lab
 @pytest.mark.smoke
 @pytest.mark.parametrize("spread", ["flow", "hosts"])
-def test_each_packet_is_its_flows(spread):
-    actual = shares(counted("--spread", spread, sent=SENT))
+def test_each_packet_is_counted_for_its_flow(spread):
+    actual = shares(count_packets("--spread", spread, sent=SENT))
     assert actual == expected(hosts=spread == "hosts")
     assert len(actual) == WORKERS
 
 
-def test_both_directions_and_all_fragments_of_hosts_are_one_workers():
+def test_both_directions_and_all_fragments_of_a_flow_go_to_one_worker():
     sent = [
         packets.ethernet("UDP", 7, packets.ETH_P_IP, datagram(1, 2, (1000, 53))),
         packets.ethernet("UDP", 5, packets.ETH_P_IP, datagram(2, 1, (53, 1000))),
         packets.ethernet("UDP", 3, packets.ETH_P_IP, datagram(1, 2, (1000, 53), 0x2000)),
         packets.ethernet("UDP", 2, packets.ETH_P_IP, datagram(1, 2, (99, 98), 185)),
     ]
-    assert shares(counted("--spread", "hosts", sent=sent)) == {
+    assert shares(count_packets("--spread", "hosts", sent=sent)) == {
         worker(1, 2, (0, 0), hosts=True): (17, 17 * 58)
     }
     by_flow = Counter({worker(1, 2, (1000, 53)): 12})
     by_flow[worker(1, 2, (0, 0), hosts=True)] += 5
-    assert {number: times for number, (times, _) in shares(counted(sent=sent)).items()} == by_flow
+    assert {number: times for number, (times, _) in shares(count_packets(sent=sent)).items()} == by_flow
 
 
 def test_ipv6_and_a_filter():
@@ -104,11 +104,13 @@ def test_ipv6_and_a_filter():
         packets.ethernet("UDP", 11, packets.ETH_P_IPV6, packets.ipv6(17, packets.UDP)),
         packets.ethernet("TCP", 3, packets.ETH_P_IP, packets.ipv4(6, packets.TCP)),
     ]
-    assert [actual for _, actual in shares(counted("--filter", "ip6", sent=sent)).items()] == [(11, 11 * 48)]
+    assert [actual for _, actual in shares(count_packets("--filter", "ip6", sent=sent)).items()] == [
+        (11, 11 * 48)
+    ]
 
 
-def test_by_cpu_every_packet_is_some_workers():
-    assert sum(times for times, _ in shares(counted("--spread", "cpu", sent=SENT)).values()) == sum(
+def test_by_cpu_every_packet_is_counted_by_one_worker():
+    assert sum(times for times, _ in shares(count_packets("--spread", "cpu", sent=SENT)).values()) == sum(
         frame.times for frame in SENT
     )
 
@@ -131,7 +133,7 @@ def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
         for number in range(WORKERS):
             data = datagram(1, 2, (9, 9))[:28] + bytes([number]) * 30
             packets.send("va", [packets.ethernet("UDP", 7 + number, packets.ETH_P_IP, data)])
-        assert [received(link.fd) for link in links] == [
+        assert [read_packets(link.fd) for link in links] == [
             Counter({number: 7 + number}) for number in range(WORKERS)
         ]
         for link in links:
@@ -140,7 +142,7 @@ def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
     os.close(keeping)
 
 
-def received(descriptor: int) -> Counter[int]:
+def read_packets(descriptor: int) -> Counter[int]:
     """Return the packets that wait in a packet socket, by their last byte."""
     actual = Counter[int]()
     with socket.socket(fileno=os.dup(descriptor)) as waiting:
@@ -163,7 +165,7 @@ def test_the_groups_of_others_keep_their_packets():
         tracer = start("fanoutcount", "-f", "json", "vb", "-n", WORKERS, 60)
         packets.send("va", SENT[:10])  # for which a socket has room
         assert sum(times for times, _ in shares(stop(tracer)).values()) == sum(range(1, 11))
-        assert received(other[0].fd).total() == sum(range(1, 11))
+        assert read_packets(other[0].fd).total() == sum(range(1, 11))
         other.pop().close()
     os.close(keeping)
 
@@ -197,9 +199,9 @@ def test_an_error_midway_leaves_nothing(monkeypatch):
     keeping = prog_load(ProgType.SOCKET_FILTER, return_code(0))
     with packets.namespace():
         _, near = packets.veth()
-        place = AttachTarget("", {near: "vb"}, members=WORKERS)
+        target = AttachTarget("", {near: "vb"}, members=WORKERS)
         with pytest.raises(PytracerError, match="a fanout group on vb"):
-            packet_fanout.attach(PacketFanout(""), place, keeping)
+            packet_fanout.attach(PacketFanout(""), target, keeping)
         assert sockets() == 0
     os.close(keeping)
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[tuple[str, str], dict[str, Any]]:
+def feature_records() -> dict[tuple[str, str], dict[str, Any]]:
     """Return all features by (kind, name), probed in a process of its own, since that may enter a mount
     namespace."""
     command = [sys.executable, "-W", "error", "-m", "pytracer", "doctor", "-f", "json"]
@@ -30,33 +30,42 @@ def found() -> dict[tuple[str, str], dict[str, Any]]:
     return {(record["group"], record["name"]): record for record in records if record["kind"] == "feature"}
 
 
-def granted(record: dict[str, Any]) -> bool:
+def is_granted(record: dict[str, Any]) -> bool:
     return bool(record["status"] == feature_table.GRANTED)
 
 
-def test_everything_was_tried(found: dict[tuple[str, str], dict[str, Any]]) -> None:
-    assert len(found) == len(feature_table.FEATURES)
-    assert {record["status"] for record in found.values()} <= {"granted", "absent", "refused", "untried"}
-    without_reason = [key for key, record in found.items() if not granted(record) and not record["found"]]
+def test_everything_was_tried(feature_records: dict[tuple[str, str], dict[str, Any]]) -> None:
+    assert len(feature_records) == len(feature_table.FEATURES)
+    assert {record["status"] for record in feature_records.values()} <= {
+        "granted",
+        "absent",
+        "refused",
+        "untried",
+    }
+    without_reason = [
+        key for key, record in feature_records.items() if not is_granted(record) and not record["found"]
+    ]
     assert not without_reason
-    assert granted(found["hook", "raw tracepoint"])
+    assert is_granted(feature_records["hook", "raw tracepoint"])
 
 
 @pytest.mark.parametrize("kind", ["program", "map"])
-def test_bpftool_agrees(found: dict[tuple[str, str], dict[str, Any]], kind: str) -> None:
+def test_bpftool_agrees(feature_records: dict[tuple[str, str], dict[str, Any]], kind: str) -> None:
     """Compare with bpftool where it is installed."""
     if shutil.which("bpftool") is None:
         return
     result = subprocess.run(["bpftool", "feature", "probe"], capture_output=True, text=True, check=False)
     pattern = rf"^eBPF {kind}_type (\w+) is (NOT )?available$"
     other = {name: not absent for name, absent in re.findall(pattern, result.stdout, re.M)}
-    own = {name: granted(record) for (group, name), record in found.items() if group == kind}
+    own_names = {
+        name: is_granted(record) for (group, name), record in feature_records.items() if group == kind
+    }
     if kind == "program":
         # It asks for fentry, which a policy may refuse where other programs of the type are granted.
-        own["tracing"] = granted(found["hook", "fentry"])
-    both = own.keys() & other.keys()
-    assert len(both) > 25
-    assert {name: own[name] for name in both} == {name: other[name] for name in both}
+        own_names["tracing"] = is_granted(feature_records["hook", "fentry"])
+    common = own_names.keys() & other.keys()
+    assert len(common) > 25
+    assert {name: own_names[name] for name in common} == {name: other[name] for name in common}
 
 
 @pytest.mark.parametrize(
@@ -77,17 +86,21 @@ def test_numbers_are_those_of_the_kernel(kind: str, enum: str, prefix: str) -> N
             assert kernels.get(feature.name, feature.number) == feature.number, feature.name
 
 
-def test_helpers_are_seen_as_the_kernel_has_them(found: dict[tuple[str, str], dict[str, Any]]) -> None:
-    assert granted(found["helper", "ktime_get_ns"])
-    assert granted(found["helper", "get_current_pid_tgid"])
+def test_helpers_are_seen_as_the_kernel_has_them(
+    feature_records: dict[tuple[str, str], dict[str, Any]],
+) -> None:
+    assert is_granted(feature_records["helper", "ktime_get_ns"])
+    assert is_granted(feature_records["helper", "get_current_pid_tgid"])
 
 
-def test_a_policy_is_distinguished_from_absence(found: dict[tuple[str, str], dict[str, Any]]) -> None:
+def test_a_policy_is_distinguished_from_absence(
+    feature_records: dict[tuple[str, str], dict[str, Any]],
+) -> None:
     """Hooks that attach by the same kernel interface have the same status."""
-    for one, other in (("fentry", "fexit"), ("kprobe", "kretprobe"), ("uprobe", "uretprobe")):
-        assert found["hook", one]["status"] == found["hook", other]["status"]
+    for entry_hook, other in (("fentry", "fexit"), ("kprobe", "kretprobe"), ("uprobe", "uretprobe")):
+        assert feature_records["hook", entry_hook]["status"] == feature_records["hook", other]["status"]
     if not Path("/sys/bus/event_source/devices/kprobe").is_dir():
-        assert found["hook", "kprobe"]["status"] == feature_table.ABSENT
+        assert feature_records["hook", "kprobe"]["status"] == feature_table.ABSENT
 
 
 def test_the_table_is_for_people() -> None:

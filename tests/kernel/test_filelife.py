@@ -65,8 +65,8 @@ def command(tmp_path):
     return [sys.executable, "-c", WORKLOAD, str(tmp_path), str(COUNT)]
 
 
-def names(found, tmp_path):
-    return Counter(event["path"].removeprefix(f"{tmp_path}/") for event in found)
+def names(events, tmp_path):
+    return Counter(event["path"].removeprefix(f"{tmp_path}/") for event in events)
 
 
 EXPECTED = dict.fromkeys(("plain", "open", "replaced", "renamed"), COUNT)

@@ -15,8 +15,8 @@ from support.workloads import workload
 pytestmark = pytest.mark.kernel
 
 
-def traced(tmp_path, *words):
-    """Return the result, and what the kernel counted of the program meanwhile."""
+def run_workload(tmp_path, *words):
+    """Return the result, and the kernel's counts of the program during the run."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command(tmp_path), stdin=pipe, stderr=pipe, text=True) as process:
         tracer = start("filetop", "-f", "json", 60, "-p", process.pid, *words)
@@ -32,7 +32,7 @@ def traced(tmp_path, *words):
     "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_each_read_and_write_of_each_file(alternative, tmp_path):
-    result, _ = traced(tmp_path, "--hook", f"return={alternative}")
+    result, _ = run_workload(tmp_path, "--hook", f"return={alternative}")
     rows = result.of("summary")
     actual = {
         row["file"]: (row["reads"], row["writes"], row["read_bytes"], row["write_bytes"])
@@ -41,7 +41,11 @@ def test_each_read_and_write_of_each_file(alternative, tmp_path):
     }
     names = {name: tuple(COUNT * number for number in completed) for name, completed in DONE.items()}
     assert actual.keys() == names.keys()
-    assert all(seen <= every for name in names for seen, every in zip(actual[name], names[name], strict=True))
+    assert all(
+        actual_count <= every
+        for name in names
+        for actual_count, every in zip(actual[name], names[name], strict=True)
+    )
     assert sum(sum(names[name][:2]) - sum(actual[name][:2]) for name in names) <= result.missed
     assert actual == names or result.missed
     assert {row["inode"] for row in rows} >= {(tmp_path / name).stat().st_ino for name in DONE}
@@ -58,9 +62,11 @@ def test_reads_and_writes_by_io_uring(alternative, tmp_path):
     result = run("filetop", "-f", "json", *hook, "--", workload("rings"), "files", 23, file)
     assert result.status == 0, result.err
     rows = [row for row in result.of("summary") if row["file"] == file.name]
-    seen = [(row["comm"], row["reads"], row["writes"], row["read_bytes"], row["write_bytes"]) for row in rows]
+    actual_count = [
+        (row["comm"], row["reads"], row["writes"], row["read_bytes"], row["write_bytes"]) for row in rows
+    ]
     has_requests = not running().excuse("requests in the events of io_uring")
-    assert seen == ([("rings", 23, 23, 23 * 16, 23 * 16)] if has_requests else [])
+    assert actual_count == ([("rings", 23, 23, 23 * 16, 23 * 16)] if has_requests else [])
 
 
 def test_without_the_events_of_io_uring(tmp_path):
@@ -71,20 +77,20 @@ def test_without_the_events_of_io_uring(tmp_path):
 
 
 def test_the_kernel_counts_the_same_bytes(tmp_path):
-    result, counted = traced(tmp_path, "--all", "--by", "pid")
+    result, kernel_counts = run_workload(tmp_path, "--all", "--by", "pid")
     assert not result.of("loss")
     [row] = result.of("summary")
     # Beside it, the program reads the line that lets it begin, and its counters, of which the
     # kernel has counted the first; and writes the report.
     start = len("\n")
-    report = len(json.dumps(counted))
-    proc = row["read_bytes"] - counted["rchar"] - start
+    report = len(json.dumps(kernel_counts))
+    proc = row["read_bytes"] - kernel_counts["rchar"] - start
     assert 0 < proc < 1000
-    assert row["write_bytes"] - counted["wchar"] == report
+    assert row["write_bytes"] - kernel_counts["wchar"] == report
 
 
 def test_pipes_are_requested(tmp_path):
-    result, _ = traced(tmp_path, "--all", "--by", "file")
+    result, _ = run_workload(tmp_path, "--all", "--by", "file")
     assert not result.of("loss")
     rows = result.of("summary")
     pipes = [row for row in rows if row["type"] == "pipe" and row["reads"] and row["writes"]]

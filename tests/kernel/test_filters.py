@@ -39,8 +39,8 @@ EXPRESSIONS = (
 )
 
 
-def counted(name: str, *words: object, sender: str = "va") -> dict[str, tuple[int, int]]:
-    """Return what a tracer counted of every kind of frame."""
+def count_packets(name: str, *words: object, sender: str = "va") -> dict[str, tuple[int, int]]:
+    """Return a tracer's counts of every kind of frame."""
     tracer = start(name, "-f", "json", *words, 60)
     packets.send(sender, packets.frames())
     os.killpg(tracer.pid, signal.SIGTERM)
@@ -54,7 +54,7 @@ def number(rows: dict[str, tuple[int, int]]) -> int:
     return sum(count for count, _ in rows.values())
 
 
-def written(path: Path, sent: list[packets.Frame]) -> str:
+def tcpdump_output(path: Path, sent: list[packets.Frame]) -> str:
     """Return the frames as tcpdump reads them from a file."""
     with path.open("wb") as file:
         file.write(struct.pack("IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, LinkType.ETHERNET.value))
@@ -101,15 +101,17 @@ def test_every_packet_is_judged_as_tcpdump_does(context, expression, tmp_path):
     instructions = prologue(CompiledFilter(expression, LinkType.ETHERNET, code), context, PASSES[context])
     verdicts = judged(instructions, context, [frame.data for frame in sent])
     matched = sum(frame.times for frame, message in zip(sent, verdicts, strict=True) if message)
-    assert matched == tcpdump(written(tmp_path / "frames.pcap", sent), expression)
+    assert matched == tcpdump(tcpdump_output(tmp_path / "frames.pcap", sent), expression)
 
 
 def test_frames_of_a_filter_are_those_of_tcpdump(tmp_path):
-    file = written(tmp_path / "frames.pcap", packets.frames())
+    file = tcpdump_output(tmp_path / "frames.pcap", packets.frames())
     with packets.namespace():
         packets.veth()
         for expression in ("tcp", "vlan 42 and udp"):
-            assert number(counted("xdpcount", "vb", "--filter", expression)) == tcpdump(file, expression)
+            assert number(count_packets("xdpcount", "vb", "--filter", expression)) == tcpdump(
+                file, expression
+            )
 
 
 @pytest.mark.parametrize("name", ["sockcount", "tccount"])
@@ -128,7 +130,7 @@ def test_packets_of_a_filter_are_those_of_tcpdump_on_the_interface(name, tmp_pat
                 if "listening on" in line:
                     break
             try:
-                rows = counted(name, "vb", "--filter", expression)
+                rows = count_packets(name, "vb", "--filter", expression)
                 assert number(rows) > 0
                 # It writes what it was given when it comes to it.
                 wait_for(lambda: tcpdump(str(file), "") >= number(rows), "tcpdump saw as many")  # noqa: B023
@@ -147,7 +149,7 @@ def test_a_filter_goes_before_both_programs_and_any_cache(program, tmp_path, mon
         words = ("vb", "--program", program, "--filter", "arp or icmp6")
         expected = packets.expected(packets.frames(), received=True)
         for _ in ("cold", "warm"):
-            rows = counted("sockcount", *words)
+            rows = count_packets("sockcount", *words)
             assert rows["ICMPv6"][0] == 7 - 2  # two are behind extension headers
             assert {"ARP": rows["ARP"], "ICMPv6": expected["ICMPv6"][0]} == {
                 "ARP": expected["ARP"],
@@ -159,7 +161,7 @@ def test_a_filter_goes_before_both_programs_and_any_cache(program, tmp_path, mon
 def test_on_all_interfaces_a_filter_begins_at_the_network_header():
     with packets.namespace():
         packets.veth()
-        udp = counted("sockcount", "any", "--filter", "ip proto 17")
+        udp = count_packets("sockcount", "any", "--filter", "ip proto 17")
         refused = run("sockcount", "any", "--filter", "greater 100", "-d", 1)
     expected = packets.expected([f for f in packets.frames() if f.protocol == "UDP"], received=True)
     assert 0 < number(udp) < expected["UDP"][0]  # not those of IPv6
@@ -167,7 +169,7 @@ def test_on_all_interfaces_a_filter_begins_at_the_network_header():
     assert "from the network header on" in refused.err
 
 
-def test_on_an_interface_that_is_down_tags_are_looked_for_all_the_same():
+def test_tags_are_filtered_on_an_interface_that_is_down():
     with packets.namespace():
         packets.veth()
         up = compile_for("vlan 42", {socket.if_nametoindex("vb"): "vb"}, frames=False)

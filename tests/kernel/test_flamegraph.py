@@ -52,9 +52,9 @@ def test_the_total_of_every_format_is_that_of_the_table(tracer, arguments, comma
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     samples = result.stdout.partition("Samples:")[2].partition("Locations")[0]
-    place = samples.splitlines()[1].split().index(f"{column}/{_unit(column)}[dflt]")
+    column_index = samples.splitlines()[1].split().index(f"{column}/{_unit(column)}[dflt]")
     counts = re.findall(r"^ *([\d ]+):", samples, re.M)
-    assert sum(int(line.split()[place]) for line in counts) == total
+    assert sum(int(line.split()[column_index]) for line in counts) == total
 
 
 def _unit(column):

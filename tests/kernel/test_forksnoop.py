@@ -42,7 +42,7 @@ os.write(2, json.dumps([os.getpid(), os.getppid(), forked, spawned, threads, nes
 """
 
 
-def snooped(*words, code=WORKLOAD):
+def run_forksnoop(*words, code=WORKLOAD):
     return events_and_report("forksnoop", *words, "--", sys.executable, "-c", code)
 
 
@@ -51,7 +51,7 @@ def snooped(*words, code=WORKLOAD):
     "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_processes_and_threads_are_those_that_were_created(alternative):
-    events, [[me, parent, forked, spawned, threads, [[thread, child]]]] = snooped(
+    events, [[me, parent, forked, spawned, threads, [[thread, child]]]] = run_forksnoop(
         "--hook", f"new={alternative}"
     )
     assert {event["pid"] for event in events} == {me}
@@ -70,9 +70,9 @@ def test_processes_and_threads_are_those_that_were_created(alternative):
 
 
 def test_kinds_can_be_selected_alone():
-    events, [[_, _, forked, spawned, _, [[_, child]]]] = snooped("--processes")
+    events, [[_, _, forked, spawned, _, [[_, child]]]] = run_forksnoop("--processes")
     assert [event["child_pid"] for event in events] == [*forked, *spawned, child]
-    events, [[me, _, _, _, threads, _]] = snooped("--threads")
+    events, [[me, _, _, _, threads, _]] = run_forksnoop("--threads")
     assert [event["child_tid"] for event in events] == threads
     assert {event["child_pid"] for event in events} == {me}
     assert run("forksnoop", "--threads", "--processes", "--dry-run").status == 2
@@ -90,7 +90,7 @@ def test_a_thread_that_no_library_made_is_seen():
         "        os._exit(0)\n"
         "    os.waitpid(child, 0)\n"
     )
-    events, _ = snooped(code=code)
+    events, _ = run_forksnoop(code=code)
     assert len(events) == 23
 
 

@@ -52,7 +52,7 @@ def test_each_operation_is_in_one_bucket(alternative, tmp_path):
         assert row["avg_ns"] <= row["max_ns"] <= row["total_ns"]
 
 
-def test_by_process_and_name(tmp_path):
+def test_latencies_are_counted_by_process_and_name(tmp_path):
     rows, missed = histograms(tmp_path, "--by", "pid,comm,operation")
     [row] = [row for row in rows if row["operation"] == "sync"]
     assert row["comm"] == "python"

@@ -16,7 +16,7 @@ from support.workloads import workload
 pytestmark = pytest.mark.kernel
 
 
-def traced(tmp_path, *words, before=()):
+def run_workload(tmp_path, *words, before=()):
     script = 'echo | "$@"'
     every_word = ["-f", "json", *words, "--", "sh", "-c", script, "sh", *before, *command(tmp_path)]
     result = run("fsslower", *every_word)
@@ -24,8 +24,8 @@ def traced(tmp_path, *words, before=()):
     return [event for event in result.of("event") if event["file"] in DONE], result
 
 
-def operations(found):
-    return by_count((event["file"], event["operation"], event["bytes"]) for event in found)
+def operations(events):
+    return by_count((event["file"], event["operation"], event["bytes"]) for event in events)
 
 
 @pytest.mark.lab
@@ -34,10 +34,10 @@ def operations(found):
 )
 def test_each_operation_is_seen_once(alternative, tmp_path):
     with mounted(tmp_path) as folder:
-        actual, result = traced(folder, "--min", "0", "--hook", f"return={alternative}")
-    seen, created = Counter(operations(actual)), Counter(every(OPERATIONS))
-    assert seen <= created
-    assert (created - seen).total() <= result.missed
+        actual, result = run_workload(folder, "--min", "0", "--hook", f"return={alternative}")
+    actual_operations, expected = Counter(operations(actual)), Counter(every(OPERATIONS))
+    assert actual_operations <= expected
+    assert (expected - actual_operations).total() <= result.missed
     assert {event["fs"] for event in actual} == {"ext4"}
     assert all(event["took_ns"] > 0 for event in actual)
     assert len({event["pid"] for event in actual}) == 1
@@ -55,8 +55,10 @@ def test_operations_by_io_uring(tmp_path):
         event for event in result.of("event") if event["file"] == "ring" and event["operation"] != "open"
     ]
     expected = {("write", 16): 23, ("read", 16): 23, ("sync", 0): 2}
-    seen = Counter((event["operation"], event["bytes"]) for event in events)
-    assert seen == (expected if not running().excuse("requests in the events of io_uring") else {})
+    actual_operations = Counter((event["operation"], event["bytes"]) for event in events)
+    assert actual_operations == (
+        expected if not running().excuse("requests in the events of io_uring") else {}
+    )
     assert {(event["comm"], event["fs"], event["offset"]) for event in events} <= {("rings", "ext4", None)}
     assert all(event["took_ns"] > 0 and event["pid"] == event["tid"] for event in events)
 
@@ -64,7 +66,7 @@ def test_operations_by_io_uring(tmp_path):
 def test_writes_that_wait_for_the_disk_are_reported(tmp_path):
     """With O_SYNC the write itself waits, and no fsync follows."""
     with mounted(tmp_path) as folder:
-        actual, _ = traced(folder, "--min", "0")
+        actual, _ = run_workload(folder, "--min", "0")
     waited = [event for event in actual if event["file"] == "synchronous" and event["operation"] == "write"]
     assert [event["sync"] for event in waited] == [1] * COUNT
     assert {event["sync"] for event in actual if event["file"] == "written"} == {0}
@@ -73,17 +75,17 @@ def test_writes_that_wait_for_the_disk_are_reported(tmp_path):
 def test_strace_times_the_same_calls(tmp_path):
     calls = "openat,read,pread64,readv,preadv,write,pwrite64,writev,pwritev,fsync"
     strace = ["strace", "-T", "-y", "-e", f"trace={calls}"]
-    actual, result = traced(tmp_path, "--min", "0", "--comm", "python", before=strace)
+    actual, result = run_workload(tmp_path, "--min", "0", "--comm", "python", before=strace)
     lines = re.findall(r"^fsync\(\d+<[^>]*/written>.* <([\d.]+)>$", result.err, re.M)
     took = [float(time) * 1e9 for time in lines]
-    own = [event["took_ns"] for event in actual if event["operation"] == "sync"]
-    assert len(took) == len(own) == COUNT
+    durations = [event["took_ns"] for event in actual if event["operation"] == "sync"]
+    assert len(took) == len(durations) == COUNT
     # strace stops the program within the call: each took longer for it.
-    assert all(mine <= its + 1000 for mine, its in zip(own, took, strict=True))
+    assert all(own_duration <= its + 1000 for own_duration, its in zip(durations, took, strict=True))
 
 
 def test_only_long_ones_and_hostile_names(tmp_path):
-    assert traced(tmp_path, "--min", "100s")[0] == []
+    assert run_workload(tmp_path, "--min", "100s")[0] == []
     words = ["--min", "0", "--", "sh", "-c", 'echo | "$@"', "sh", *command(tmp_path)]
     text = run("fsslower", *words).out
     assert "\x1b" not in text

@@ -32,8 +32,8 @@ FUNCTION = "__x64_sys_close"  # with an argument: one that does not use it may b
 NAMES = dict.fromkeys(("k", "kr", "f", "fr"), FUNCTION) | {"t": "syscalls:sys_enter_close", "rt": "sys_enter"}
 
 
-def counted(*words, script="", options=()):
-    """Return what was counted of a workload, by target; None where this kernel refuses, and may."""
+def count_calls(*words, script="", options=()):
+    """Return the counts of a workload by target; None if this kernel refuses and may do so."""
     command = ["--", workload("calls"), "fail", str(CALLS)] if not script else ["--", "sh", "-c", script]
     result = run("funccount", "-f", "json", *options, *words, *command)
     hooks = dict(option.split("=") for option in options if "=" in option)
@@ -54,15 +54,15 @@ def _no_event_is_left():
 @pytest.mark.parametrize(("kind", "alternative"), EVERY, ids=lambda value: value)
 def test_every_alternative_counts_to_the_last_call(kind, alternative):
     name = NAMES[kind]
-    seen = counted(f"{kind}:{name}", options=["--hook", f"{kind}={alternative}"])
-    if seen is None:
+    counts = count_calls(f"{kind}:{name}", options=["--hook", f"{kind}={alternative}"])
+    if counts is None:
         return
     expected = CALLS
     if kind == "rt":  # every system call: of those there are more, and as many for each run
-        assert seen == counted(f"{kind}:{name}", options=["--hook", f"{kind}={alternative}"])
-        assert seen[f"rt:{name}"] >= CALLS
-        expected = seen[f"rt:{name}"]
-    assert seen == {f"{kind}:{name}": expected}
+        assert counts == count_calls(f"{kind}:{name}", options=["--hook", f"{kind}={alternative}"])
+        assert counts[f"rt:{name}"] >= CALLS
+        expected = counts[f"rt:{name}"]
+    assert counts == {f"{kind}:{name}": expected}
 
 
 @pytest.mark.lab
@@ -70,10 +70,10 @@ def test_every_alternative_counts_to_the_last_call(kind, alternative):
 def test_many_of_several_kinds_at_once():
     """Patterns and single names: the count of each target is known."""
     script = f"{workload('calls')} sleep 7; {workload('calls')} signal 5"
-    seen = counted(
+    counts = count_calls(
         "t:syscalls:sys_exit_ki??", "t:syscalls:sys_enter_*sleep", "rt:sched_process_f*k", script=script
     )
-    assert seen == {
+    assert counts == {
         "t:syscalls:sys_enter_nanosleep": 7,
         "t:syscalls:sys_exit_kill": 5,
         "rt:sched_process_fork": 2,
@@ -84,14 +84,14 @@ def test_many_of_several_kinds_at_once():
 @pytest.mark.parametrize("alternative", ["kprobe-multi", "kprobe", "kprobe-events"])
 def test_functions_by_pattern(alternative):
     script = f"{workload('calls')} getppid {CALLS}; {workload('calls')} signal 5"
-    seen = counted(
+    counts = count_calls(
         "__x64_sys_getpp*d", "k:__x64_sys_kill", options=["--hook", f"k={alternative}"], script=script
     )
-    if seen is None:
+    if counts is None:
         return
-    assert seen["k:__x64_sys_getppid"] >= CALLS  # the shell's own, if any, are the same each time
-    assert seen["k:__x64_sys_kill"] == 5
-    assert set(seen) == {"k:__x64_sys_getppid", "k:__x64_sys_kill"}
+    assert counts["k:__x64_sys_getppid"] >= CALLS  # the shell's own, if any, are the same each time
+    assert counts["k:__x64_sys_kill"] == 5
+    assert set(counts) == {"k:__x64_sys_getppid", "k:__x64_sys_kill"}
 
 
 @pytest.mark.lab
@@ -107,15 +107,17 @@ def test_a_place_within_a_function():
     assert beyond.status == 2, beyond.err
     assert "bytes long" in beyond.err
     # Behind what calls the tracer, five bytes, which ENDBR may stand before, four.
-    behind = (at for at in (9, 5) if run("funccount", "--dry-run", f"{FUNCTION}+{at}").status == 0)
-    at = next(behind)
+    behind = (
+        offset for offset in (9, 5) if run("funccount", "--dry-run", f"{FUNCTION}+{offset}").status == 0
+    )
+    offset = next(behind)
     for alternative in ("kprobe", "kprobe-events"):
-        seen = counted(f"{FUNCTION}+{at}", options=["--hook", f"k={alternative}"])
-        assert seen == {f"k:{FUNCTION}+{at:#x}": CALLS}
+        counts = count_calls(f"{FUNCTION}+{offset}", options=["--hook", f"k={alternative}"])
+        assert counts == {f"k:{FUNCTION}+{offset:#x}": CALLS}
 
 
 @pytest.mark.lab
-def test_by_thread_name_and_process():
+def test_calls_are_counted_by_thread_name_and_process():
     script = f"{workload('calls')} getppid {CALLS}; {workload('calls')} getppid {CALLS}"
     words = ["t:syscalls:sys_enter_getppid", "--", "sh", "-c", script]
     by = {}
@@ -165,13 +167,13 @@ def test_a_killed_tracer_leaves_nothing():
     # What tracefs keeps is disarmed, and the next run takes it away.
     assert len(trace_events()) == len(hooks) // 2
     if hooks:
-        assert counted(*words, options=hooks) == dict.fromkeys(words, CALLS)
+        assert count_calls(*words, options=hooks) == dict.fromkeys(words, CALLS)
 
 
-def test_one_pack_serves_whatever_is_named(tmp_path):
+def test_one_pack_serves_any_source(tmp_path):
     pack, command = tmp_path / "count.pack", ["--", workload("calls"), "fail", CALLS]
-    created = run("pack", "funccount t:x:y -- true", "-o", pack)
-    assert created.status == 0, created.err
+    packing = run("pack", "funccount t:x:y -- true", "-o", pack)
+    assert packing.status == 0, packing.err
     for name in ("t:syscalls:sys_enter_close", "t:syscalls:sys_exit_cl*e"):
         result = run("run", pack, "funccount", "-f", "json", name, *command)
         assert result.status == 0, result.err

@@ -34,7 +34,7 @@ def script(what: str) -> list[str]:
 
 
 def counting(*words: object, **options: object):
-    """Return the workload said "ready" into the same output: only what funccount said."""
+    """Return funccount's own lines of an output that also has the workload's "ready"."""
     result = run("funccount", "-f", "json", *words, **options)
     result.out = "".join(line for line in result.out.splitlines(True) if line.startswith("{"))
     return result
@@ -79,12 +79,12 @@ def test_a_probe_by_its_provider_in_a_process(tmp_path):
         assert totals(program.seen_by("funccount", "usdt:f*:fire?", 60)) == {"usdt:forms:fired": TIMES}
 
 
-def test_a_probe_by_its_provider_in_whatrun_cnt(tmp_path):
+def test_a_probe_is_found_by_its_provider_in_running_programs(tmp_path):
     """Two running programs have the probe, in two files; a third has exited."""
     copy = shutil.copy(workload("marks"), tmp_path / "other")
-    with working(TIMES, "forms") as one, Program(copy, "forms", 7) as other:
+    with working(TIMES, "forms") as program, Program(copy, "forms", 7) as other:
         tracer = start("funccount", "-f", "json", "usdt:forms:bare", 60)
-        one.go()
+        program.go()
         other.go()
         tracer.terminate()
         assert totals(finish(tracer)) == {"usdt:forms:bare": TIMES + 7}
@@ -115,14 +115,14 @@ def test_a_killed_tracer_leaves_nothing_in_the_program():
 def test_the_files_of_a_container_are_meant_by_their_names_there(tmp_path):
     """In the container's mount namespace the name means another library: with --mntns, for all its
     processes."""
-    own, other = tmp_path / "libanswer.so", tmp_path / "theirs"
-    build_library(own, 1)
+    own_file, other = tmp_path / "libanswer.so", tmp_path / "theirs"
+    build_library(own_file, 1)
     build_library(other, 2)
-    code = f"import ctypes; lib = ctypes.CDLL('{own}'); print('ready', flush=True); input()\n"
+    code = f"import ctypes; lib = ctypes.CDLL('{own_file}'); print('ready', flush=True); input()\n"
     code += f"for _ in range({TIMES}): lib.answer()"
-    script = f'mount --bind {other} {own} && exec {sys.executable} -c "{code}"'
+    script = f'mount --bind {other} {own_file} && exec {sys.executable} -c "{code}"'
     with Program("unshare", "-m", "sh", "-c", script) as program:
-        word = f"u:{own}:answer"
+        word = f"u:{own_file}:answer"
         tracer = start("funccount", "-f", "json", word, "--mntns", program.pid, 60)
         program.go()
         tracer.terminate()

@@ -40,20 +40,20 @@ def of_functions(what, times, ms, *names, options=()):
         return program.seen_by("funclatency", *options, *(f"u:{workload('timed')}:{name}" for name in names))
 
 
-def check(found, calls, least, longest=0):
+def check(rows, calls, least, longest=0):
     """Check the number of calls, the minimum time of all, and the time of one long call."""
     longest = longest or least
-    assert found["calls"] == calls
-    assert sum(bucket["count"] for bucket in found["latency_ns"]) == calls
-    assert all(bucket["high"] > least * MS for bucket in found["latency_ns"])
-    assert found["total_ns"] >= (calls - 1) * least * MS + longest * MS
-    assert found["avg_ns"] == found["total_ns"] // calls
-    assert found["max_ns"] >= longest * MS
-    shares = [found[name] for name in ("p50_ns", "p90_ns", "p99_ns", "p999_ns")]
+    assert rows["calls"] == calls
+    assert sum(bucket["count"] for bucket in rows["latency_ns"]) == calls
+    assert all(bucket["high"] > least * MS for bucket in rows["latency_ns"])
+    assert rows["total_ns"] >= (calls - 1) * least * MS + longest * MS
+    assert rows["avg_ns"] == rows["total_ns"] // calls
+    assert rows["max_ns"] >= longest * MS
+    shares = [rows[name] for name in ("p50_ns", "p90_ns", "p99_ns", "p999_ns")]
     assert shares == sorted(shares)
     assert shares[0] >= least * MS * (1 - ERROR)
-    assert shares[-1] <= found["max_ns"]
-    assert shares[-1] >= found["max_ns"] * (1 - 2 * ERROR)  # of fewer than a thousand it is the greatest
+    assert shares[-1] <= rows["max_ns"]
+    assert shares[-1] >= rows["max_ns"] * (1 - 2 * ERROR)  # of fewer than a thousand it is the greatest
 
 
 @pytest.mark.lab
@@ -73,8 +73,8 @@ def test_every_alternative_sees_every_call_and_how_long_it_took(kind, part, alte
         ]
         result = run("funclatency", "-f", "json", *words)
     if not refused(result, {part: alternative}):
-        [found] = histograms(result).values()
-        check(found, CALLS, 2)
+        [row] = histograms(result).values()
+        check(row, CALLS, 2)
 
 
 @pytest.mark.lab
@@ -100,8 +100,8 @@ def test_returns_that_the_kernel_does_not_show_are_no_other_calls():
     """The kernel keeps 64 return addresses of a task: of 100 nested calls it shows no return of the inner
     36."""
     result = of_functions("twice", 100, 1, "nest", options=["--hook", "ur=uretprobe"])
-    [found] = histograms(result, "no_return").values()
-    check(found, 2 * 64, 37, longest=100)
+    [row] = histograms(result, "no_return").values()
+    check(row, 2 * 64, 37, longest=100)
     assert [record["lost"] for record in result.of("loss")] == [36]
 
 
@@ -124,7 +124,7 @@ def test_a_call_under_way_when_the_trace_begins_does_not_count():
 
 
 @pytest.mark.lab
-def test_nothing_is_left_of_tasks_that_died_in_a_call():
+def test_tasks_that_died_in_a_call_leave_no_entries():
     target = f"u:{workload('timed')}:quit"
     with (
         Program(workload("timed"), "dies", CALLS, 1) as program,
@@ -147,27 +147,27 @@ def test_nothing_is_left_of_tasks_that_died_in_a_call():
 
 
 @pytest.mark.lab
-def test_by_process_and_intervals_add_up():
+def test_intervals_by_process_add_up_to_the_summary():
     words = [f"u:{workload('timed')}:nap", "--by", "pid,target"]
     with Program(workload("timed"), "nap", CALLS, 100) as program:
         result = program.seen_by("funclatency", *words, 0.5)
-    rows, [whole] = result.of("row"), result.of("summary")
-    assert whole["comm"] == "timed"
-    check(whole, CALLS, 100)
+    rows, [summary] = result.of("row"), result.of("summary")
+    assert summary["comm"] == "timed"
+    check(summary, CALLS, 100)
     assert len(rows) > 1
     for name in ("calls", "total_ns"):
-        assert sum(row[name] for row in rows) == whole[name]
-    assert max(row["max_ns"] for row in rows) == whole["max_ns"]
+        assert sum(row[name] for row in rows) == summary[name]
+    assert max(row["max_ns"] for row in rows) == summary["max_ns"]
 
 
 def test_calls_that_find_no_room_are_lost(monkeypatch):
     words = {"max_rows": 1, "command": ["sh", "-c", f"echo | {workload('timed')} nested 23 1"]}
     with pytracer.open("funclatency", f"u:{workload('timed')}:nest", **words) as trace:
         items = list(trace)
-    [shown] = (item for item in items if isinstance(item, Histograms))
+    [histograms_item] = (item for item in items if isinstance(item, Histograms))
     lost = sum(item.lost for item in items if isinstance(item, Loss) and item.reason == "map_full")
     assert lost > 0
-    assert int(shown.counts.sum()) + lost == CALLS
+    assert int(histograms_item.counts.sum()) + lost == CALLS
 
 
 @pytest.mark.parametrize("source", ["t:sched:sched_switch", "rt:sched_switch", "kr:vfs_read"])

@@ -32,34 +32,34 @@ def events(result):
 def of_program(what, times, ms, name, *words):
     with Program(workload("timed"), what, times, ms) as program:
         target = f"u:{workload('timed')}:{name}"
-        seen = events(program.seen_by("funcslower", *words, target))
-        assert all((event["pid"], event["target"]) == (program.pid, target) for event in seen)
-        return seen
+        slow_calls = events(program.seen_by("funcslower", *words, target))
+        assert all((event["pid"], event["target"]) == (program.pid, target) for event in slow_calls)
+        return slow_calls
 
 
 @pytest.mark.lab
 @pytest.mark.smoke
 def test_calls_that_take_long_are_shown_with_what_they_got_and_returned():
     """Of 23 nested calls, the nth takes n naps of 2 ms and returns n."""
-    seen = of_program("nested", CALLS, 2, "nest", "--min", "0", "--args")
-    assert [int(event["returned"], 16) for event in seen] == list(range(1, CALLS + 1))
-    assert [int(event["args"].split(", ")[0], 16) for event in seen] == list(range(1, CALLS + 1))
-    assert all(event["latency_ns"] >= 2 * MS * number for number, event in enumerate(seen, 1))
-    assert {event["comm"] for event in seen} == {"timed"}
+    slow_calls = of_program("nested", CALLS, 2, "nest", "--min", "0", "--args")
+    assert [int(event["returned"], 16) for event in slow_calls] == list(range(1, CALLS + 1))
+    assert [int(event["args"].split(", ")[0], 16) for event in slow_calls] == list(range(1, CALLS + 1))
+    assert all(event["latency_ns"] >= 2 * MS * number for number, event in enumerate(slow_calls, 1))
+    assert {event["comm"] for event in slow_calls} == {"timed"}
 
 
 @pytest.mark.parametrize(("limit", "most"), [("20ms", 10), ("20", 10), ("20000us", 10), ("10000s", CALLS)])
 def test_calls_that_do_not_are_not_shown(limit, most):
     """A sleep is never too short: those that slept long enough are shown, perhaps with some more."""
-    seen = of_program("nested", CALLS, 2, "nest", "-m", limit)
-    shown = [int(event["returned"], 16) for event in seen]
-    assert shown == list(range(CALLS - len(shown) + 1, CALLS + 1))
+    slow_calls = of_program("nested", CALLS, 2, "nest", "-m", limit)
+    returned_values = [int(event["returned"], 16) for event in slow_calls]
+    assert returned_values == list(range(CALLS - len(returned_values) + 1, CALLS + 1))
     if limit == "10000s":
-        assert not shown
+        assert not returned_values
     else:
-        assert len(shown) >= CALLS - most + 1
-        assert all(event["latency_ns"] >= 20 * MS for event in seen)
-        assert "args" not in seen[0]
+        assert len(returned_values) >= CALLS - most + 1
+        assert all(event["latency_ns"] >= 20 * MS for event in slow_calls)
+        assert "args" not in slow_calls[0]
 
 
 @pytest.mark.lab
@@ -70,11 +70,11 @@ def test_functions_of_the_kernel_by_every_alternative(kind, part, alternative):
     result = run("funcslower", "-f", "json", *words, "--", workload("calls"), "fail", CALLS)
     if refused(result, {part: alternative}):
         return
-    seen = events(result)
-    assert len(seen) == CALLS
-    assert {event["returned"] for event in seen} == {"0xfffffffffffffff7"}
-    assert all(event["latency_ns"] > 0 for event in seen)
-    arguments = [[int(text, 16) for text in event["args"].split(", ")] for event in seen]
+    slow_calls = events(result)
+    assert len(slow_calls) == CALLS
+    assert {event["returned"] for event in slow_calls} == {"0xfffffffffffffff7"}
+    assert all(event["latency_ns"] > 0 for event in slow_calls)
+    arguments = [[int(text, 16) for text in event["args"].split(", ")] for event in slow_calls]
     assert {len(args) for args in arguments} == {1 if kind == "f" else 6}
     assert len({args[0] for args in arguments}) == 1
     # On the stack of the kernel: the half that it has of the addresses begins there with five page levels.

@@ -99,10 +99,12 @@ def test_every_member_of_the_big_structs_is_where_btf_has_it(btf: Btf, cache: Ca
 
 
 def test_every_member_of_some_hundred_structs_is_where_btf_has_it(btf: Btf, cache: CacheDir) -> None:
-    named = [
+    named_structs = [
         i for i in btf.ids(*COMPOSITES) if btf.name(i) and not btf.name(i).startswith(("bpf_", "sk_", "__"))
     ]
-    text, meant = naming_everything(btf, random.Random(23).sample(named, min(300, len(named))))
+    text, meant = naming_everything(
+        btf, random.Random(23).sample(named_structs, min(300, len(named_structs)))
+    )
     tree = make_tree(text, cache)
     assert_all_checked(btf, [i for i in meant if btf.name(i) != "pt_regs"], tree.checks)
     assert_bytecode(tree.checks, tree.path)
@@ -302,14 +304,14 @@ def test_values_read_are_the_true_ones(cache: CacheDir, btf: Btf, cflags: list[s
         program.attach_raw_tracepoint(tp=b"sys_enter", fn_name=b"entered")
         os.getppid()
         program.detach_raw_tracepoint(tp=b"sys_enter")
-        seen = program["seen"][ctypes.c_int(0)]
+        values_read = program["seen"][ctypes.c_int(0)]
     stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    assert seen.tgid == os.getpid()
-    assert seen.parent == os.getppid()
-    assert seen.netns == Path("/proc/self/ns/net").stat().st_ino
-    assert seen.start * os.sysconf("SC_CLK_TCK") // 10**9 == int(stat[19])
-    assert seen.comm.decode() == Path("/proc/self/comm").read_text().strip()
-    assert seen.status == 0
+    assert values_read.tgid == os.getpid()
+    assert values_read.parent == os.getppid()
+    assert values_read.netns == Path("/proc/self/ns/net").stat().st_ino
+    assert values_read.start * os.sysconf("SC_CLK_TCK") // 10**9 == int(stat[19])
+    assert values_read.comm.decode() == Path("/proc/self/comm").read_text().strip()
+    assert values_read.status == 0
 
 
 def test_a_tree_is_kept_and_found_again(cache: CacheDir) -> None:
@@ -345,7 +347,7 @@ def test_trees_that_nothing_uses_are_dropped(cache: CacheDir) -> None:
     assert (old.exists(), used.exists(), half.exists()) == (False, True, False)
 
 
-def test_two_starts_at_once_both_get_the_tree(cache: CacheDir) -> None:
+def test_two_concurrent_starts_both_get_the_tree(cache: CacheDir) -> None:
     trees = []
     threads = [
         threading.Thread(target=lambda: trees.append(make_tree("struct file f_op", cache))) for _ in range(4)

@@ -41,7 +41,7 @@ def test_a_histogram_of_each_interval(tmp_path):
     assert 4 <= len({cell.get("x") for cell in actual}) <= 10  # each burst is in an interval, or two
 
 
-def test_it_adds_up_to_the_json_of_the_same_run(tmp_path):
+def test_a_heatmap_adds_up_to_the_json_of_the_same_run(tmp_path):
     names = ("heatmap", "json")
     with loop(tmp_path) as device:
         request = build_request(registry.get("biolatency"), interval=0.1, duration=1.0)

@@ -1,6 +1,6 @@
 """Test that the host compiles an image that is identical to one compiled in the machine.
 
-Here both are this machine: the other end gets copies of what its kernel says of itself, as from a VM.
+Here both are this machine: the other end gets copies of the kernel's files, as from a VM.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def test_the_image_is_the_same_to_the_last_byte(folder, tmp_path, monkeypatch, l
         result = run(*line.split(), "-v", "--", "true", env=environment)
         assert result.status == 0, result.err
         assert way in result.err
-        (created,) = images.iterdir()
-        (tmp_path / (created.name + way[:2])).write_bytes(created.read_bytes())
-        created.unlink()
+        (image_path,) = images.iterdir()
+        (tmp_path / (image_path.name + way[:2])).write_bytes(image_path.read_bytes())
+        image_path.unlink()
     first, second = sorted(tmp_path.glob("*.image*"))
     assert first.read_bytes() == second.read_bytes()
 
@@ -95,7 +95,7 @@ def test_the_compilers_message_arrives(folder):
         compile_remotely(folder, *RECIPE)
 
 
-def test_nothing_is_compiled_for_another_kernel(folder, monkeypatch):
+def test_the_host_compiler_is_refused_for_another_kernel(folder, monkeypatch):
     monkeypatch.setattr(remote, "kernel_identity", lambda _: "6.99.0-other")
     with pytest.raises(BuildError, match=r"broken\.c is for 6\.99\.0-other, and this compiler for "):
         compile_remotely(folder, *RECIPE)
@@ -109,5 +109,5 @@ def test_every_tracer_is_compiled_for_a_kernel_that_has_all_trace_events():
     assert {request.name for request in requests} == expected
     flags = [set(request.cflags) for request in requests if request.name == "syscalls.c"]
     for alternative in ("RAW_TRACEPOINT", "TRACEPOINT"):
-        assert any(f"-DHOOK_SYSCALL_{alternative}" in each for each in flags)
-    assert any(flag.startswith("-DPT_FOLLOW=") for each in flags for flag in each)
+        assert any(f"-DHOOK_SYSCALL_{alternative}" in line for line in flags)
+    assert any(flag.startswith("-DPT_FOLLOW=") for line in flags for flag in line)

@@ -1,4 +1,4 @@
-"""Test httpsnoop against a server of the test's own, which says what it was asked and answered."""
+"""Test httpsnoop against a server of the test's own, which records its requests and responses."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def events(tracer):
     return result.of("event")
 
 
-def shown(found, *names):
-    return [tuple(event[name] for name in names) for event in found]
+def columns(events, *names):
+    return [tuple(event[name] for name in names) for event in events]
 
 
 @pytest.mark.lab
@@ -86,7 +86,7 @@ def test_each_request_on_both_sides_with_its_owner(alternative):
     hooks = ["--hook", f"cgroup_packet={alternative}", "--hook", f"created={alternative}"]
     if refused(run("httpsnoop", "--dry-run", *hooks), {"cgroup_packet": alternative, "created": alternative}):
         return
-    expected, sent, got = [], [], []
+    expected, sent, received = [], [], []
     with namespace(ipv6=True):
         tracer = start("httpsnoop", "-f", "json", *HERE, *hooks)
         for family, host in (V4, V6):
@@ -103,11 +103,11 @@ def test_each_request_on_both_sides_with_its_owner(alternative):
                     for owner, direction in (((server, "server"), "in"), (me(), "out")):
                         expected.append((*owner, direction, status, method.decode(), path.decode(), host))
                 client.close()
-            got += requests
+            received += requests
         actual = events(tracer)
-    assert got == sent
+    assert received == sent
     names = ("pid", "comm", "direction", "status", "method", "path", "peer")
-    assert shown(actual, *names) == expected
+    assert columns(actual, *names) == expected
     assert all(event["latency_ns"] >= HOLD * 1e9 for event in actual)
 
 
@@ -135,15 +135,15 @@ def test_pipelined_interim_unanswered_and_cut():
         server.close()
         actual = events(tracer)
     of_client = [event for event in actual if event["direction"] == "out"]
-    assert sorted(shown(of_client, "method", "path", "status"), key=str) == [
+    assert sorted(columns(of_client, "method", "path", "status"), key=str) == [
         ("GET", "/0", 200),
         ("GET", "/1", None),
         ("GET", "/2", None),
         ("HEAD", "/\x1b", 101),
         ("PUT", "/never", None),
     ]
-    known = [event["path"] for event in of_client if event["latency_ns"] is not None]
-    assert known == ["/0", "/\x1b"]
+    answered_paths = [event["path"] for event in of_client if event["latency_ns"] is not None]
+    assert answered_paths == ["/0", "/\x1b"]
     assert len(actual) == 2 * len(of_client)
 
 
@@ -179,7 +179,7 @@ def test_retransmissions_are_counted_once():
             server.sendall(answer(404))
             assert client.recv(1000) == answer(404)
         actual = events(tracer)
-    assert sorted(shown(actual, "path", "status", "direction"), key=str) == [
+    assert sorted(columns(actual, "path", "status", "direction"), key=str) == [
         ("/one", 200, "in"),
         ("/one", 200, "out"),
         ("/two", 404, "in"),
@@ -197,7 +197,7 @@ def test_a_long_line_is_cut_and_counted():
             server.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             assert client.recv(1000)
             result = stop(tracer)
-    assert shown(result.of("event"), "path", "status") == [("/" + "x" * 251, 200)] * 2
+    assert columns(result.of("event"), "path", "status") == [("/" + "x" * 251, 200)] * 2
     assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("truncated", 2)]
 
 
@@ -210,7 +210,7 @@ def test_only_failed_only_slow_another_port_and_hostile_names():
         for path in (b"/200", b"/\x1b[31m500", b"/204"):
             ask(client, request(b"GET", path))
         client.close()
-        names = {name: shown(events(tracer), "path", "status") for name, tracer in tracers.items()}
+        names = {name: columns(events(tracer), "path", "status") for name, tracer in tracers.items()}
         out = stop(table).out
     assert names["failed"] == [("/\x1b[31m500", 500)] * 2
     assert names["slow"] == names["port"] == []
@@ -228,4 +228,4 @@ def test_a_command_and_its_server_beside_it():
     with namespace(), serving("127.0.0.1", 3):
         result = run("httpsnoop", "-f", "json", "--", sys.executable, "-c", code)
     assert result.status == 0, result.err
-    assert shown(result.of("event"), "direction", "status", "path") == [("out", 200, "/200")] * 3
+    assert columns(result.of("event"), "direction", "status", "path") == [("out", 200, "/200")] * 3

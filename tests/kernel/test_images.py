@@ -59,7 +59,7 @@ def alternatives(result: Result) -> list[str]:
 
 
 def syscalls() -> Result:
-    """Return a run whose counts are known, checked."""
+    """Run syscalls on a workload of known counts, and check them. Returns the result."""
     result = run("syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", 23)
     check_calls(result)
     return result
@@ -91,7 +91,7 @@ def test_syscalls_cold_and_warm_count_the_same(cache: Path) -> None:
     image = decode(image_file(cache).read_bytes())
     assert {program.name for program in image.programs} >= {"enter", "leave", "gone", "pt_fork"}
     assert image.kernel == os.uname().release
-    assert any("libbcc" in created for created in image.made_by)
+    assert any("libbcc" in maker for maker in image.made_by)
 
 
 def interface_counts() -> tuple[dict[str, tuple[int, int]], bool]:
@@ -141,8 +141,8 @@ def _rewrite(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
 
 def _flip(data: bytes) -> bytes:
     """Flip a byte of the instructions."""
-    at = data.index(b'"code":"') + 100
-    return data[:at] + (b"A" if data[at] != ord("A") else b"B") + data[at + 1 :]
+    position = data.index(b'"code":"') + 100
+    return data[:position] + (b"A" if data[position] != ord("A") else b"B") + data[position + 1 :]
 
 
 def _writable(path: Path) -> None:
@@ -241,14 +241,14 @@ def test_an_image_that_the_kernel_refuses_is_made_again(
     assert not list((tmp_path / "tmp").iterdir())  # no log of what the user need not care about
 
 
-def test_two_first_starts_at_once(cache: Path) -> None:
+def test_two_concurrent_first_starts(cache: Path) -> None:
     words = ["syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", "23"]
-    both = [
+    statuses = [
         subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     results = []
-    for process in both:
+    for process in statuses:
         out, err = process.communicate(timeout=LIMIT)
         results.append(Result(process.returncode, out, err))
         check_calls(results[-1])
@@ -297,24 +297,24 @@ def long_program() -> bytes:
 def test_a_refusal_is_in_the_verifiers_words(kind: ProgType, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     loaded = module(NO_RESULT)
-    with pytest.raises(VerifierError) as caught:
+    with pytest.raises(VerifierError) as excinfo:
         loaded.load("program", kind)
     loaded.close()
-    assert caught.value.message == "the verifier refused test.c:program: R0 !read_ok"
+    assert excinfo.value.message == "the verifier refused test.c:program: R0 !read_ok"
     (log,) = (tmp_path / "tmp").iterdir()
-    assert caught.value.hint == f"the whole log is in {log}"
-    assert log.read_text() == caught.value.detail
-    assert "R0 !read_ok" in caught.value.detail
+    assert excinfo.value.hint == f"the whole log is in {log}"
+    assert log.read_text() == excinfo.value.detail
+    assert "R0 !read_ok" in excinfo.value.detail
 
 
 @pytest.mark.lab
 def test_a_refusal_after_a_long_look_keeps_its_reason(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     loaded = module(long_program())
-    with pytest.raises(VerifierError, match="R1 !read_ok") as caught:
+    with pytest.raises(VerifierError, match="R1 !read_ok") as excinfo:
         loaded.load("program", ProgType.SOCKET_FILTER)
     loaded.close()
-    assert len(caught.value.detail) > 10_000
+    assert len(excinfo.value.detail) > 10_000
 
 
 @pytest.mark.lab
@@ -322,10 +322,10 @@ def test_a_log_that_does_not_fit_is_reported(tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr(loader, "_LOG", 4096)
     loaded = module(long_program())
-    with pytest.raises(VerifierError, match="the log is longer than") as caught:
+    with pytest.raises(VerifierError, match="the log is longer than") as excinfo:
         loaded.load("program", ProgType.SOCKET_FILTER)
     loaded.close()
-    assert len(caught.value.detail) < 4096
+    assert len(excinfo.value.detail) < 4096
 
 
 @pytest.mark.lab
@@ -368,10 +368,10 @@ def test_a_refusal_without_words_is_explained(
 ) -> None:
     loaded = module(FINE)
     message = refusing(monkeypatch, number)
-    with pytest.raises(kind, match=r"loading test\.c:program") as caught:
+    with pytest.raises(kind, match=r"loading test\.c:program") as excinfo:
         loaded.load("program", ProgType.SOCKET_FILTER)
     loaded.close()
-    assert not isinstance(caught.value, VerifierError)
+    assert not isinstance(excinfo.value, VerifierError)
     assert message == asked
 
 

@@ -1,4 +1,4 @@
-"""Test inject: as many calls fail as were asked for, and nobody else's; on a kernel that is built for it."""
+"""Test inject: exactly the requested calls fail; on a kernel with CONFIG_FUNCTION_ERROR_INJECTION."""
 
 from __future__ import annotations
 
@@ -71,20 +71,20 @@ class Maker:
 
 @pytest.fixture
 def maker(tmp_path: Path) -> Iterator[Maker]:
-    one = Maker(tmp_path)
-    yield one
-    one.close()
+    new_maker = Maker(tmp_path)
+    yield new_maker
+    new_maker.close()
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Iterator[Maker]:
-    one = Maker(tmp_path)
-    yield one
-    one.close()
+def other_maker(tmp_path: Path) -> Iterator[Maker]:
+    new_maker = Maker(tmp_path)
+    yield new_maker
+    new_maker.close()
 
 
-def made(folder, count, *words):
-    """Return what a command that makes folders printed, and what was counted."""
+def run_injection(folder, count, *words):
+    """Return the output of a command that makes folders, and the counts of inject."""
     command = [sys.executable, "-S", "-c", MAKE, folder, count]
     result = run("inject", MKDIR, "ENOSPC", "-f", "json", "-o", "/dev/stderr", *words, "--", *command)
     assert result.status == 0, result.err
@@ -97,21 +97,21 @@ def made(folder, count, *words):
     return [number for number, _ in failed]
 
 
-def test_all_calls_of_a_command_fail_and_no_others(tmp_path, other):
-    assert made(tmp_path, 23) == list(range(1, 24))
-    assert other.make() == 0
+def test_all_calls_of_a_command_fail_and_no_others(tmp_path, other_maker):
+    assert run_injection(tmp_path, 23) == list(range(1, 24))
+    assert other_maker.make() == 0
 
 
-def test_every_third_and_no_more_than_five(tmp_path):
-    assert made(tmp_path, 23, "--every", 3, "--times", 5) == [3, 6, 9, 12, 15]
+def test_every_third_call_fails_up_to_a_limit_of_five(tmp_path):
+    assert run_injection(tmp_path, 23, "--every", 3, "--times", 5) == [3, 6, 9, 12, 15]
 
 
-def test_some_of_a_hundred(tmp_path):
-    failed = made(tmp_path, 1000, "--probability", 50)
+def test_a_percentage_of_calls_fails(tmp_path):
+    failed = run_injection(tmp_path, 1000, "--probability", 50)
     assert 300 < len(failed) < 700  # the bounds are twelve deviations away
 
 
-def test_as_many_as_asked_on_all_cpus_together(tmp_path):
+def test_the_limit_holds_across_all_cpus(tmp_path):
     script = 'for i in 1 2 3 4; do "$@" & done; wait'
     command = ["sh", "-c", script, "sh", sys.executable, "-S", "-c", MAKE, tmp_path, 250]
     result = run("inject", MKDIR, "EIO", "--times", 101, "-o", "/dev/null", "--", *command)
@@ -120,17 +120,17 @@ def test_as_many_as_asked_on_all_cpus_together(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1000 - 101
 
 
-def test_one_process_is_hit_and_the_other_is_not(maker, other):
+def test_calls_of_the_selected_process_alone_fail(maker, other_maker):
     process = start("inject", MKDIR, "EROFS", "-p", maker.pid, "-f", "json", 60)
     assert [maker.make() for _ in range(7)] == [errno.EROFS] * 7
-    assert [other.make() for _ in range(5)] == [0] * 5
+    assert [other_maker.make() for _ in range(5)] == [0] * 5
     result = stop(process, signal.SIGTERM)
     assert result.status == 0
     assert [(r["pid"], r["calls"], r["failed"]) for r in result.of("summary")] == [(maker.pid, 7, 7)]
     assert maker.make() == 0
 
 
-def test_nothing_fails_after_it_was_killed(maker):
+def test_no_call_fails_after_the_tracer_was_killed(maker):
     process = start("inject", MKDIR, "EROFS", "-p", maker.pid)
     assert maker.make() == errno.EROFS
     os.killpg(process.pid, signal.SIGKILL)
@@ -138,7 +138,7 @@ def test_nothing_fails_after_it_was_killed(maker):
     wait_for(lambda: maker.make() == 0, "it is over")
 
 
-def test_it_ends_in_time_even_if_it_is_stopped(maker):
+def test_injection_ends_in_time_though_the_tracer_is_stopped(maker):
     process = start("inject", MKDIR, "EROFS", "-p", maker.pid, "-d", 5)
     assert maker.make() == errno.EROFS
     os.killpg(process.pid, signal.SIGSTOP)
@@ -158,7 +158,7 @@ def test_it_ends_in_time_even_if_it_is_stopped(maker):
         ([MKDIR, "EIO"], 2, "--everyone"),
     ],
 )
-def test_refused(words, status, message):
+def test_invalid_requests_are_refused(words, status, message):
     result = run("inject", *words)
     assert (result.status, len(result.err.splitlines())) == (status, 2)
     assert message in result.err

@@ -1,4 +1,4 @@
-"""Test what is read of programs in the kernel against what bpftool reads of them."""
+"""Test the dumps of programs in the kernel against those of bpftool."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def bpftool(*words: object) -> list[dict[str, str]]:
     return parsed
 
 
-def theirs(shown: str) -> str:
+def bpftool_text(line: str) -> str:
     """Return bpftool's text of an instruction, without the distance that follows a helper's name."""
-    return re.sub(r"(call [^#]+)#.*", r"\1", shown)
+    return re.sub(r"(call [^#]+)#.*", r"\1", line)
 
 
-def same(ours: str, shown: str) -> bool:
+def same(own_text: str, reference: str) -> bool:
     """Compare two texts. bpftool may be older than the kernel, and not know moves that add a CPU's offset
     (Linux 6.10)."""
-    return ours == shown or re.sub(r"&\(void __percpu \*\)\((r\d)\)", r"\1", ours) == shown
+    return own_text == reference or re.sub(r"&\(void __percpu \*\)\((r\d)\)", r"\1", own_text) == reference
 
 
 @pytest.mark.lab
@@ -69,47 +69,49 @@ def same(ours: str, shown: str) -> bool:
 def test_the_same_instructions_as_bpftool(words):
     with loaded(*words) as actual:
         for info in actual:
-            own = list(listing(info.xlated, KernelReferenceFormatter({})))
-            shown = [
-                one["disasm"] for one in bpftool("prog", "dump", "xlated", "id", info.id) if "disasm" in one
+            own_lines = list(listing(info.xlated, KernelReferenceFormatter({})))
+            reference = [
+                entry["disasm"]
+                for entry in bpftool("prog", "dump", "xlated", "id", info.id)
+                if "disasm" in entry
             ]
-            assert len(own) == len(shown)
+            assert len(own_lines) == len(reference)
             differ = [
-                (one.text, text)
-                for one, text in zip(own, map(theirs, shown), strict=True)
-                if not same(one.text, text)
+                (entry.text, text)
+                for entry, text in zip(own_lines, map(bpftool_text, reference), strict=True)
+                if not same(entry.text, text)
             ]
             assert not differ
-            assert sum(len(one.raw) for one in own) == info.xlated_size == len(info.xlated)
+            assert sum(len(entry.raw) for entry in own_lines) == info.xlated_size == len(info.xlated)
 
 
 @pytest.mark.lab
 def test_a_program_is_dumped_completely():
     with loaded("sockcount", "lo") as (info,):
-        (shown,) = (one for one in bpftool("prog", "show") if one["id"] == info.id)
+        (reference,) = (entry for entry in bpftool("prog", "show") if entry["id"] == info.id)
         assert (info.tag, info.name, info.uid, info.gpl) == (
-            shown["tag"],
+            reference["tag"],
             "count",
             0,
-            shown["gpl_compatible"],
+            reference["gpl_compatible"],
         )
         assert info.type == ProgType.SOCKET_FILTER
-        assert (info.xlated_size, info.jited_size) == (shown["bytes_xlated"], shown["bytes_jited"])
-        assert sorted(info.map_ids) == sorted(shown["map_ids"])
+        assert (info.xlated_size, info.jited_size) == (reference["bytes_xlated"], reference["bytes_jited"])
+        assert sorted(info.map_ids) == sorted(reference["map_ids"])
         # Native code: every byte of it, where the kernel says that it is.
         (function,) = info.functions
         assert function.name == "count"
         assert function.size == info.jited_size == len(info.jited)
         code, hint = disassemble(info.jited, function.address)
         assert not hint
-        assert b"".join(one.raw for one in code) == info.jited
-        assert all(one.text for one in code)
+        assert b"".join(entry.raw for entry in code) == info.jited
+        assert all(entry.text for entry in code)
         # Lines: in order, within the program, and where the native code begins.
         assert len(info.lines) > 10
         numbers = [line.insn for line in info.lines]
         assert numbers == sorted(set(numbers))
         assert numbers[-1] < info.xlated_size / 8
-        starts = {one.address for one in code}
+        starts = {entry.address for entry in code}
         assert starts.issuperset(line.address for line in info.lines)
         assert info.lines[0].file == "probes_c/sockcount.c"
         btf = Btf(read_btf(info.btf_id))
@@ -123,13 +125,13 @@ def test_each_function_is_where_the_kernel_put_it():
     if feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP.number):
         names.pop()
     with loaded("execsnoop") as actual:
-        [info] = (one for one in actual if one.name == "executed")
+        [info] = (entry for entry in actual if entry.name == "executed")
         assert [function.name for function in info.functions] == names
         code, _ = disassemble_program(info)
-        starts = {one.address for one in code}
+        starts = {entry.address for entry in code}
         assert starts.issuperset(line.address for line in info.lines)
         assert starts.issuperset(function.address for function in info.functions)
-        assert b"".join(one.raw for one in code) == info.jited
+        assert b"".join(entry.raw for entry in code) == info.jited
         for function in info.functions:
             [first] = (line.address for line in info.lines if line.insn == function.insn)
             assert function.address <= first < function.address + function.size
@@ -143,17 +145,17 @@ def test_lines_of_c_are_those_of_the_files(tmp_path, monkeypatch):
     for _ in range(2):
         with loaded("sockcount", "lo") as (info,):
             reported.append([(line.insn, line.file, line.line, line.text) for line in info.lines])
-            shown = bpftool("prog", "dump", "xlated", "id", info.id, "linum")
+            reference = bpftool("prog", "dump", "xlated", "id", info.id, "linum")
             assert {f"{line.file}:{line.line}" for line in info.lines} >= {
-                f"{one['file']}:{one['line_num']}" for one in shown if "file" in one
+                f"{entry['file']}:{entry['line_num']}" for entry in reference if "file" in entry
             }
     assert reported[0] == reported[1]
     assert list((tmp_path / "images").iterdir())
-    own = [one for one in reported[0] if one[1].startswith("probes_c/")]
-    assert len(own) > 10
-    for _, file, number, text in own:
+    own_lines = [entry for entry in reported[0] if entry[1].startswith("probes_c/")]
+    assert len(own_lines) > 10
+    for _, file, number, text in own_lines:
         assert (ROOT / file).read_text().splitlines()[number - 1].strip() == text
-    assert "u64 *value = pt_config.lookup(&slot);" in [text for *_, text in own]
+    assert "u64 *value = pt_config.lookup(&slot);" in [text for *_, text in own_lines]
 
 
 @pytest.mark.lab
@@ -175,7 +177,7 @@ def test_a_bare_program_and_a_map():
     finally:
         os.close(fd)
     assert (info.name, info.xlated_size, info.lines, info.map_ids, info.btf_id) == ("bare", 16, (), (), 0)
-    assert [one.text for one in listing(info.xlated)] == ["(b7) r0 = 0", "(95) exit"]
+    assert [entry.text for entry in listing(info.xlated)] == ["(b7) r0 = 0", "(95) exit"]
     assert (brief.id, brief.xlated, brief.jited) == (info.id, b"", b"")
     fd = map_create(MapType.HASH, 4, 12, 77, 1, name="some")
     try:

@@ -20,16 +20,18 @@ def hardirqs():
     """Return how often each interrupt with a number was handled."""
     actual = {}
     for line in Path("/proc/interrupts").read_text().splitlines()[1:]:
-        number, _, rest = line.partition(":")
+        number, _, counts = line.partition(":")
         if number.strip().isdecimal():
-            actual[int(number)] = sum(map(int, re.match(r"[\s\d]*", rest)[0].split()))
+            actual[int(number)] = sum(map(int, re.match(r"[\s\d]*", counts)[0].split()))
     return actual
 
 
 def softirqs():
     """Return how often softirqs of each kind ran."""
     lines = Path("/proc/softirqs").read_text().splitlines()[1:]
-    return {name.strip(): sum(map(int, rest.split())) for name, _, rest in (x.partition(":") for x in lines)}
+    return {
+        name.strip(): sum(map(int, counts.split())) for name, _, counts in (x.partition(":") for x in lines)
+    }
 
 
 def compare(tracer, key, counts, *words):
@@ -46,8 +48,8 @@ def compare(tracer, key, counts, *words):
     rows = {row[key]: row for row in result.of("summary")}
     missed = sum(loss["lost"] for loss in result.of("loss"))
     for name, least in within.items():
-        own = rows[name]["count"] if name in rows else 0
-        assert SEEN * least - missed <= own <= beyond[name], name
+        own_count = rows[name]["count"] if name in rows else 0
+        assert SEEN * least - missed <= own_count <= beyond[name], name
     assert rows
     for row in rows.values():
         assert row["max_ns"] <= row["total_ns"]

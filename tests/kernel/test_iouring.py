@@ -26,7 +26,7 @@ def message(err):
 
 
 def operations(mode, count, *words, by="operation"):
-    """Return the rows of a run by operation. Their sums must be what the program says."""
+    """Return the rows of a run by operation. Their sums must equal the program's own counts."""
     result = run("iouring", "-f", "json", "--by", by, *words, "--", workload("rings"), mode, count)
     assert result.status == 0, result.err
     assert not result.of("loss")
@@ -81,7 +81,7 @@ def test_fixed_files():
 
 
 @pytest.mark.lab
-def test_one_poll_that_completes_many_times():
+def test_a_multishot_poll_completes_many_times():
     needs(MULTISHOT, not running().excuse(MULTISHOT))
     rows = operations("multishot", 23)
     # It ends as it is cancelled.

@@ -32,7 +32,7 @@ def own_calls(*words: str) -> tuple[int, list[dict[str, object]]]:
 
 
 @pytest.mark.parametrize("filters", [(), ("-u", "0"), ("--mntns", "/proc/self/ns/mnt")])
-def test_it_is_not_shown(filters):
+def test_pytracer_itself_is_not_shown(filters):
     busy = [sys.executable, "-c", "import os, time\nwhile True: time.sleep(0.01); os.getppid()"]
     with subprocess.Popen(busy) as other:
         try:
@@ -44,7 +44,7 @@ def test_it_is_not_shown(filters):
 
 
 @pytest.mark.parametrize("option", ["-p", "--tid"])
-def test_it_is_shown_where_it_is_named(option):
+def test_pytracer_itself_is_shown_if_selected(option):
     calls, rows = own_calls(option, "$$", "-d", "1")
     assert calls > 0
     assert len({row["pid"] for row in rows}) == 1
@@ -67,7 +67,7 @@ def test_helpers_are_not_shown_but_children_of_who_uses_the_library(waiting):
     assert (child.pid in pids) is (waiting is not EventLoop)
 
 
-def test_it_is_not_shown_where_it_is_not_the_task_that_runs():
+def test_pytracer_itself_is_not_shown_by_events_of_other_tasks():
     """Scheduler events are about tasks other than the current one."""
     words = ["runqlat", "--by", "pid", "-f", "json", "-d", "2"]
     process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, text=True)

@@ -96,8 +96,8 @@ def test_a_lock_that_is_held_for_50_ms_is_waited_for_as_long(lock, alternative):
     if refused(run("klockstat", "--dry-run", *hook), {"contention": alternative}):
         return
     actual, times, missed = rows(lock, *hook, "--by", "type,lock,comm,pid,holder", "--min", "10ms")
-    [one] = {(row["type"], row["comm"], row["pid"], row["holder"], row["holder_comm"]) for row in actual}
-    assert one == (TYPES[lock], "waits", times["pid"], times["pid"], "holds\x1b")
+    [key] = {(row["type"], row["comm"], row["pid"], row["holder"], row["holder_comm"]) for row in actual}
+    assert key == (TYPES[lock], "waits", times["pid"], times["pid"], "holds\x1b")
     assert len({row["lock"] for row in actual}) == 1
     # No longer than the reader itself measured, from before its call until it ran again.
     waits, total = (sum(row[name] for row in actual) for name in ("waits", "total_ns"))

@@ -24,39 +24,39 @@ def events(*words):
 @pytest.mark.smoke
 def test_fields_of_a_trace_event(tmp_path):
     script = f"import os; os.access({str(tmp_path)!r}, 4)"
-    found = [
+    found_events = [
         event
         for event in events("t:syscalls:sys_enter_access", "--", "python3", "-c", script)
         if event["filename"] == str(tmp_path)
     ]
-    assert [(event["mode"], event["text"]) for event in found] == [(4, f"filename={tmp_path} mode=4")]
-    assert not any(name.startswith("common_") for name in found[0])
+    assert [(event["mode"], event["text"]) for event in found_events] == [(4, f"filename={tmp_path} mode=4")]
+    assert not any(name.startswith("common_") for name in found_events[0])
 
 
 def test_arguments_of_functions_by_debug_information():
     program = workload("typed")
-    found = events(f"u:{program}:insert", f"ur:{program}:insert", "--", program, TIMES)
-    begun = [event for event in found if event["probe"].startswith("u:")]
+    found_events = events(f"u:{program}:insert", f"ur:{program}:insert", "--", program, TIMES)
+    begun = [event for event in found_events if event["probe"].startswith("u:")]
     assert [event["times"] for event in begun] == list(range(TIMES))
     assert all("weight" not in event for event in begun)  # a fraction cannot be shown
     assert {event["shade"] for event in begun} <= {-1, 7}
-    returned = [event["retval"] for event in found if event["probe"].startswith("ur:")]
+    returned = [event["retval"] for event in found_events if event["probe"].startswith("ur:")]
     assert returned == [event["node"] for event in begun]
     assert begun[0]["text"].startswith("list=0x")
 
 
 def test_arguments_of_usdt_probes_by_position():
     program = workload("pairs")
-    found = events(f"usdt:{program}:pairs:*", "--", program, "plain", TIMES)
-    done = [event for event in found if event["probe"].endswith(":done")]
+    found_events = events(f"usdt:{program}:pairs:*", "--", program, "plain", TIMES)
+    done = [event for event in found_events if event["probe"].endswith(":done")]
     assert [event["text"] for event in done] == [f"arg1={n} arg2={2 * n}" for n in range(TIMES)]
-    assert len(found) == 2 * TIMES
+    assert len(found_events) == 2 * TIMES
 
 
 def test_an_empty_format_shows_nothing():
-    found = events('t:syscalls:sys_enter_getppid ""', "t:syscalls:sys_enter_getpgid", "--", *calls())
-    assert [event["text"] for event in found] == ["", "pid=0"]
-    assert [event["arg:pid"] for event in found] == [None, 0]
+    found_events = events('t:syscalls:sys_enter_getppid ""', "t:syscalls:sys_enter_getpgid", "--", *calls())
+    assert [event["text"] for event in found_events] == ["", "pid=0"]
+    assert [event["arg:pid"] for event in found_events] == [None, 0]
 
 
 def calls():

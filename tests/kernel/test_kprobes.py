@@ -30,8 +30,8 @@ DEBIANS = GRANTED.get(".".join(platform.release().split(".")[:2])) if "cloud" in
 SLEEPERS, NAPS = 40, 3
 
 
-def granted(alternative: str) -> bool:
-    """Return whether this kernel has the way; what it says is held against what is known of it."""
+def is_granted(alternative: str) -> bool:
+    """Return True if this kernel has the alternative; a refusal must be declared in support/needs.py."""
     planned = run("syscalls", "--dry-run", "--hook", f"syscall={alternative}")
     assert planned.status in ((0, 4) if DEBIANS is not None else (0, 4, 5)), planned.err
     if DEBIANS is not None:
@@ -49,7 +49,7 @@ def _no_event_is_left():
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_counts_are_exact(alternative):
-    if not granted(alternative):
+    if not is_granted(alternative):
         return
     does = "getppid 23", "fail 7", "compat 23", "signal 23", "unknown 5"
     script = "".join(f"{workload('calls')} {what}\n" for what in does)
@@ -92,7 +92,7 @@ def test_counts_are_exact(alternative):
 @pytest.mark.alone  # the next run of another test would take away what tracefs keeps
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_calls_in_flight_are_not_counted_and_a_killed_tracer_is_cleaned_up_after(alternative):
-    if not granted(alternative):
+    if not is_granted(alternative):
         return
     code = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\n"
     code += "for _ in range(23): os.getppid()\nprint(flush=True)\nsys.stdin.readline()\n"
@@ -125,11 +125,11 @@ def test_the_best_kprobe_alternative_is_taken_by_the_familys_name():
         return
     best = re.search(r"hook +syscall: ([\w-]+)", planned.out)
     assert best is not None, planned.err
-    assert best[1] == next(alternative for alternative in ALTERNATIVES if granted(alternative))
+    assert best[1] == next(alternative for alternative in ALTERNATIVES if is_granted(alternative))
 
 
 def test_a_probe_that_cannot_be_made_takes_the_others_back():
-    if not granted("kprobe-events"):
+    if not is_granted("kprobe-events"):
         return
     code = """
 from pytracer.record import replace

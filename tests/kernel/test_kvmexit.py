@@ -70,10 +70,10 @@ def is_seen(reasons):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_each_instruction_that_exits_is_counted():
-    seen = exits("-f", "json", "--by", "pid,tid,reason")
-    if seen is None:
+    actual = exits("-f", "json", "--by", "pid,tid,reason")
+    if actual is None:
         return
-    result, pid, reasons = seen
+    result, pid, reasons = actual
     rows = {row["reason"]: row for row in result.of("summary")}
     if not is_seen(reasons):
         assert not rows
@@ -89,10 +89,10 @@ def test_each_instruction_that_exits_is_counted():
 
 @pytest.mark.lab
 def test_hostile_names_stay_text_and_rows_add_up():
-    seen = exits("--by", "comm")
-    if seen is None:
+    rows = exits("--by", "comm")
+    if rows is None:
         return
-    result, _, reasons = seen
+    result, _, reasons = rows
     assert "\x1b" not in result.out
     if is_seen(reasons):
         row = next(line.split() for line in result.out.splitlines() if line.startswith(r"vm\n\x1b[31m"))

@@ -20,7 +20,7 @@ def usdt(arguments="", end_arguments=""):
     return f"{probe}:start {arguments}", f"{probe}:done {end_arguments}"
 
 
-def traced(mode, *words, times=TIMES, losses=()):
+def measure(mode, *words, times=TIMES, losses=()):
     """Return the result of tracing the workload."""
     result = run("latency", "-f", "json", *words, "--", workload("pairs"), mode, times)
     assert result.status == 0, result.err
@@ -46,7 +46,7 @@ def pairs(result):
 @pytest.mark.lab
 @pytest.mark.smoke
 def test_pairs_of_usdt_probes():
-    result = traced("plain", *usdt())
+    result = measure("plain", *usdt())
     assert pairs(result) == TIMES
     assert totals(result) == (TIMES, TIMES, 0, 0, 0)
     [row] = result.of("summary")
@@ -58,26 +58,26 @@ def test_pairs_of_usdt_probes():
 @pytest.mark.lab
 def test_pairs_of_functions_and_of_two_kinds_of_events():
     program = workload("pairs")
-    result = traced("plain", f"u:{program}:begin", f"ur:{program}:finish")
+    result = measure("plain", f"u:{program}:begin", f"ur:{program}:finish")
     assert (pairs(result), totals(result)) == (TIMES, (TIMES, TIMES, 0, 0, 0))
-    mixed = traced("plain", usdt()[0], "t:syscalls:sys_exit_clock_nanosleep")
+    mixed = measure("plain", usdt()[0], "t:syscalls:sys_exit_clock_nanosleep")
     assert (pairs(mixed), totals(mixed)) == (TIMES, (TIMES, TIMES, 0, 0, 0))
 
 
 @pytest.mark.lab
 def test_pairs_of_trace_events():
-    events = [f"t:syscalls:sys_{at}_clock_nanosleep" for at in ("enter", "exit")]
-    result = traced("plain", *events)
+    events = [f"t:syscalls:sys_{point}_clock_nanosleep" for point in ("enter", "exit")]
+    result = measure("plain", *events)
     assert (pairs(result), totals(result)) == (TIMES, (TIMES, TIMES, 0, 0, 0))
 
 
 def test_ends_that_fail():
     starts_only = len(range(0, TIMES, 3))
-    result = traced("failing", *usdt())
+    result = measure("failing", *usdt())
     assert totals(result) == (TIMES, TIMES - starts_only, starts_only, 2, 0)
     assert pairs(result) == TIMES - starts_only
     # By key nothing is replaced; the two ends of what never began have no start.
-    by_key = traced("failing", *usdt(), "--key", "arg1")
+    by_key = measure("failing", *usdt(), "--key", "arg1")
     assert totals(by_key) == (TIMES, TIMES - starts_only, 0, 2, starts_only)
     lines = run("latency", *usdt(), "--", workload("pairs"), "failing", TIMES).out.splitlines()
     assert lines[-1] == (
@@ -88,14 +88,14 @@ def test_ends_that_fail():
 
 
 def test_nested_pairs():
-    assert totals(traced("nested", *usdt(), times=13)) == (13, 1, 12, 12, 0)
-    result = traced("nested", *usdt('"%d", arg1', '"%d", arg1'), "--nested", "--min", "0", times=13)
+    assert totals(measure("nested", *usdt(), times=13)) == (13, 1, 12, 12, 0)
+    result = measure("nested", *usdt('"%d", arg1', '"%d", arg1'), "--nested", "--min", "0", times=13)
     assert totals(result) == (13, 13, 0, 0, 0)
     assert [(e["start:arg1"], e["end:arg1"]) for e in result.of("event")] == [
         (n, n) for n in range(12, -1, -1)
     ]
     # Sixteen fit. Those on top of them are lost, with their ends.
-    result = traced(
+    result = measure(
         "nested", *usdt('"%d", arg1', '"%d", arg1'), "--nested", "-m", "0", losses=[("inflight_full", 7)]
     )
     assert totals(result) == (TIMES, 16, 0, 0, 0)
@@ -105,11 +105,11 @@ def test_nested_pairs():
 
 
 def test_threads_and_keys():
-    assert totals(traced("threads", *usdt())) == (4 * TIMES, 4 * TIMES, 0, 0, 0)
+    assert totals(measure("threads", *usdt())) == (4 * TIMES, 4 * TIMES, 0, 0, 0)
     # One thread starts and another one ends.
-    assert totals(traced("requests", *usdt())) == (TIMES, 0, TIMES - 1, TIMES, 1)
-    assert totals(traced("requests", *usdt(), "--key", "arg1")) == (TIMES, TIMES, 0, 0, 0)
-    result = traced("requests", *usdt(), "--key", "arg1 * 2", "--end-key", "arg2", "--min", "0")
+    assert totals(measure("requests", *usdt())) == (TIMES, 0, TIMES - 1, TIMES, 1)
+    assert totals(measure("requests", *usdt(), "--key", "arg1")) == (TIMES, TIMES, 0, 0, 0)
+    result = measure("requests", *usdt(), "--key", "arg1 * 2", "--end-key", "arg2", "--min", "0")
     assert totals(result) == (TIMES, TIMES, 0, 0, 0)
     assert {event["tid"] == event["start_tid"] for event in result.of("event")} == {False}
 
@@ -131,7 +131,7 @@ def test_ends_and_starts_of_a_key_on_two_cpus(nested):
 
 
 def test_starts_that_do_not_fit_are_lost():
-    result = traced(
+    result = measure(
         "requests", *usdt(), "--key", "arg1", "--max-open", "7", losses=[("inflight_full", TIMES - 7)]
     )
     assert totals(result) == (TIMES, 7, 0, TIMES - 7, 0)
@@ -140,7 +140,7 @@ def test_starts_that_do_not_fit_are_lost():
 @pytest.mark.lab
 def test_slow_pairs_with_the_fields_of_both_ends():
     begin, end = usdt('"%d %s", arg1, arg2@user', '"%d", arg2')
-    result = traced("plain", begin, end, "--by", "arg1 % 5", "--min", SLOW // 1_000_000)
+    result = measure("plain", begin, end, "--by", "arg1 % 5", "--min", SLOW // 1_000_000)
     events = result.of("event")
     slow = {event["arg1"]: event for event in events}
     assert set(range(0, TIMES, 5)) <= set(slow)
@@ -151,11 +151,11 @@ def test_slow_pairs_with_the_fields_of_both_ends():
         assert (event["arg2"], event["arg1 % 5"]) == (2 * number, number % 5)
         assert event["text"] == f"{number} request {number % 3} {2 * number}"
         assert event["comm"] == "pairs"
-    assert pairs(traced("plain", begin, end)) == TIMES
+    assert pairs(measure("plain", begin, end)) == TIMES
 
 
 def test_histograms_by_values_of_both_ends():
-    result = traced("plain", *usdt(), "--by", "(char *)arg2, arg1 % 2", "--end-by", "arg2 % 4")
+    result = measure("plain", *usdt(), "--by", "(char *)arg2, arg1 % 2", "--end-by", "arg2 % 4")
     rows = {(r["(char *)arg2"], r["arg1 % 2"], r["arg2 % 4"]): r["pairs"] for r in result.of("summary")}
     numbers = [(f"request {n % 3}", n % 2, 2 * n % 4) for n in range(TIMES)]
     assert rows == {key: numbers.count(key) for key in numbers}

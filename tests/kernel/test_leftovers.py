@@ -38,17 +38,17 @@ def alone_requests(monkeypatch):
     return []
 
 
-def left(before, alone_requests):
+def find_new_leftovers(before, alone_requests):
     return leftovers.find_leftovers(before, lambda: alone_requests.append(1))
 
 
-def test_what_this_process_holds_is_found(alone_requests):
+def test_objects_that_this_process_holds_are_found(alone_requests):
     before = leftovers.loaded()
     program = prog_load(ProgType.SOCKET_FILTER, return_code(0), name="left")
-    mine = ("program", program_info(program)[0])
-    assert mine in left(before, alone_requests)
+    own_program = ("program", program_info(program)[0])
+    assert own_program in find_new_leftovers(before, alone_requests)
     os.close(program)
-    assert mine not in left(before, alone_requests)
+    assert own_program not in find_new_leftovers(before, alone_requests)
 
 
 @pytest.mark.parametrize(
@@ -65,39 +65,39 @@ def test_processes_are_identified_by_their_mark(alone_requests, mark, expected):
         env=os.environ | {name: value},
     ) as process:
         other = ("program", int(process.stdout.readline()))
-        assert (other in left(before, alone_requests)) is expected
+        assert (other in find_new_leftovers(before, alone_requests)) is expected
 
 
 def test_objects_without_a_holder_are_checked_again_alone(alone_requests):
     before = leftovers.loaded()
     ingress = POINTS["ingress"]
     with cgroup() as folder:
-        where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         program = prog_load(ProgType.CGROUP_SKB, return_code(1), attach_type=ingress, name="left")
-        bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, ingress, 0))
+        bpf(Command.PROG_ATTACH, struct.pack("IIII", folder_fd, program, ingress, 0))
         unheld = ("program", program_info(program)[0])
-        assert unheld in left(before, alone_requests)
+        assert unheld in find_new_leftovers(before, alone_requests)
         assert alone_requests == []  # this process holds it
         os.close(program)
-        assert unheld in left(before, alone_requests)
+        assert unheld in find_new_leftovers(before, alone_requests)
         assert alone_requests == [1]
-        bpf(Command.PROG_DETACH, struct.pack("III", where, 0, ingress))
-        os.close(where)
+        bpf(Command.PROG_DETACH, struct.pack("III", folder_fd, 0, ingress))
+        os.close(folder_fd)
 
 
 def test_objects_that_another_test_removes_in_time_are_no_leftovers(alone_requests):
     before = leftovers.loaded()
     ingress = POINTS["ingress"]
     with cgroup() as folder:
-        where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         program = prog_load(ProgType.CGROUP_SKB, return_code(1), attach_type=ingress, name="beside")
-        bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, ingress, 0))
+        bpf(Command.PROG_ATTACH, struct.pack("IIII", folder_fd, program, ingress, 0))
         other = ("program", program_info(program)[0])
         os.close(program)
 
         def wait_until_alone():
-            bpf(Command.PROG_DETACH, struct.pack("III", where, 0, ingress))
-            os.close(where)
+            bpf(Command.PROG_DETACH, struct.pack("III", folder_fd, 0, ingress))
+            os.close(folder_fd)
 
         assert other in leftovers.loaded()
         assert other not in leftovers.find_leftovers(before, wait_until_alone)
@@ -105,7 +105,10 @@ def test_objects_that_another_test_removes_in_time_are_no_leftovers(alone_reques
 
 def test_a_process_that_proc_hides_has_not_ended():
     """Its filters would be removed as those of a killed tracer."""
-    own, never = name_owner(os.getpid()), name_owner(os.getpid()).replace(f"_{os.getpid()}_", "_4194303_")
+    own_name, never = (
+        name_owner(os.getpid()),
+        name_owner(os.getpid()).replace(f"_{os.getpid()}_", "_4194303_"),
+    )
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
@@ -116,7 +119,7 @@ def test_a_process_that_proc_hides_has_not_ended():
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
             assert name_owner(os.getppid()) == ""
-            states = [is_dead(own), is_dead_short(encode_short_name(own)), is_dead(never)]
+            states = [is_dead(own_name), is_dead_short(encode_short_name(own_name)), is_dead(never)]
             os._exit(0 if states == [False, False, True] else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

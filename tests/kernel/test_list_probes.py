@@ -34,14 +34,14 @@ def test_functions_and_the_alternatives_are_those_that_funccount_takes():
     assert {"k:vfs_read", "f:vfs_read"} <= set(by_name)
     for name in ("k:vfs_read", "f:vfs_read"):
         planned = run("funccount", "--dry-run", name)
-        taken = re.search(r"^hook +\w+: ([\w-]+)", planned.out, re.M)
-        assert (taken[1] if taken else None) == next(iter(by_name[name]), None), planned.err
-        if taken is None:
+        alternative = re.search(r"^hook +\w+: ([\w-]+)", planned.out, re.M)
+        assert (alternative[1] if alternative else None) == next(iter(by_name[name]), None), planned.err
+        if alternative is None:
             assert re.search(f"{name[0]}:vfs_\\S+: not .*: .+", listed.err)
 
 
 @pytest.mark.lab
-def test_what_a_process_has():
+def test_probes_of_a_process_are_listed():
     program = workload("marks")
     with subprocess.Popen([program, "forms", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:

@@ -112,7 +112,7 @@ def state(term):
     return Path(f"/proc/{term.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_it_can_be_stopped_and_continued(busy):
+def test_the_screen_survives_stop_and_continue_signals(busy):
     with Terminal("syscalls", "--live", "-p", busy) as term:
         term.wait_for("getppid")
         term.type("\x1a")
@@ -131,7 +131,7 @@ def test_it_can_be_stopped_and_continued(busy):
         assert term.is_restored()
 
 
-def test_it_grows_with_the_window_and_over_a_slow_line(busy):
+def test_the_screen_grows_with_the_window_and_over_a_slow_line(busy):
     with Terminal("syscalls", "--live", "-p", busy, slow=9600) as term:
         term.wait_for("getppid")
         term.wait_for(lambda _: term.lines[-1].startswith("space pause"), "keys at the end")
@@ -150,8 +150,10 @@ def test_few_colours_and_none(busy, env, codes):
         term.type("q")
         term.finish()
     sets = re.findall(r"\x1b\[([\d;]*)m", term.sent.decode())
-    colours = {code for one in sets for code in one.split(";")} & {str(code) for code in range(30, 50)}
-    colours |= {code for one in sets for code in one.split(";") if code in {str(n) for n in range(90, 108)}}
+    colours = {code for parts in sets for code in parts.split(";")} & {str(code) for code in range(30, 50)}
+    colours |= {
+        code for parts in sets for code in parts.split(";") if code in {str(n) for n in range(90, 108)}
+    }
     assert colours <= {"39", "49", *(("36", "90") if codes else ())}
     assert not re.search(r"[34]8;[25]", term.sent.decode())
 
@@ -171,7 +173,7 @@ def test_a_row_leads_to_what_looks_closer_and_back(busy):
         assert term.is_restored()
 
 
-def test_it_needs_a_terminal_and_the_format_of_a_screen():
+def test_live_needs_a_terminal_and_the_table_format():
     result = run("syscalls", "--live")
     assert (result.status, "needs a terminal" in result.err) == (2, True)
     result = run("syscalls", "--live", "-f", "json")

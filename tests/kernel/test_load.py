@@ -38,10 +38,10 @@ def server(tmp_path):
 @pytest.mark.parametrize("kind", ["pid", "cgroup"])
 def test_named_tasks_are_traced_and_the_command_is_not(server, kind):
     process, folder, fifo = server
-    named = ["-p", process.pid] if kind == "pid" else ["--cgroup", folder]
+    filter_words = ["-p", process.pid] if kind == "pid" else ["--cgroup", folder]
     # Three lines for the server, each answered, and calls of the command's own.
     load = f"for i in 1 2 3; do echo > {fifo}; read <&3; done; exec {' '.join(CALLS)}"
-    words = ["syscalls", "-f", "json", "-e", "getppid", "--by", "pid,syscall", *named]
+    words = ["syscalls", "-f", "json", "-e", "getppid", "--by", "pid,syscall", *filter_words]
     os.set_inheritable(process.stdout.fileno(), True)
     command = ["bash", "-c", f"exec 3<&{process.stdout.fileno()}; {load}"]
     result = run(*words, "--", *command, pass_fds=[process.stdout.fileno()])
@@ -55,12 +55,12 @@ def test_other_filters_narrow_the_commands_family(filtered):
     assert [row["calls"] for row in result.of("summary")] == [23]
 
 
-def test_where_nothing_is_seen_of_a_command_load_is_named():
+def test_an_empty_trace_of_a_command_names_load():
     result = run("syscalls", "-f", "json", "--comm", "nobody", "--", "true")
     assert (result.status, result.out) == (0, "")
     hint = "--load shows all that happens while it runs"
-    seen = "nothing was seen of true and its descendants, or --comm left out all of it"
-    assert result.err == f"pytracer: warning: {seen}; {hint}\n"
+    expected = "nothing was seen of true and its descendants, or --comm left out all of it"
+    assert result.err == f"pytracer: warning: {expected}; {hint}\n"
 
 
 def test_load_does_for_what_follows_no_command():

@@ -1,6 +1,6 @@
 """Test each loss reason, forced by a workload with a known number of events: made = shown + lost.
 
-A new reason needs an entry in ``FORCED``; without one its test fails and says so.
+A new reason needs an entry in ``FORCED``; without one its test fails.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def stacks(folder: Path) -> Forced:
     with Program(workload("stacked"), 23) as program:
         result = program.seen_by("stackcount", f"u:{workload('stacked')}:*", "--max-stacks", 1)
     with Program(workload("stacked"), 23) as program:
-        created = summed(program.seen_by("stackcount", f"u:{workload('stacked')}:*"), "hits")
-    return Forced(result, created, summed(result, "hits"))
+        expected = summed(program.seen_by("stackcount", f"u:{workload('stacked')}:*"), "hits")
+    return Forced(result, expected, summed(result, "hits"))
 
 
 def returns(folder: Path) -> Forced:
@@ -225,16 +225,16 @@ def missed(folder: Path) -> Forced:
 
 def loops(_folder: Path) -> Forced:
     """Return a script of five loops within a loop, of which three never end by themselves."""
-    inner = "$j = 0; while (true) { if (++$j == 7 && $i > 2) { @ended++; break; } }"
-    result = run("script", "-f", "json", "-e", f"begin {{ $i = 0; while ($i < 5) {{ {inner} $i++; }} }}")
+    inner_loop = "$j = 0; while (true) { if (++$j == 7 && $i > 2) { @ended++; break; } }"
+    result = run("script", "-f", "json", "-e", f"begin {{ $i = 0; while ($i < 5) {{ {inner_loop} $i++; }} }}")
     outputs = [(line["type"], line["data"]) for line in result.lines]
     losses = [
         {"kind": "loss", "reason": data["reason"], "lost": data["events"]}
         for kind, data in outputs
         if kind == "lost_events"
     ]
-    ended = sum(data["@ended"] for kind, data in outputs if kind == "map")
-    return Forced(Result(result.status, "\n".join(map(json.dumps, losses)), result.err), 5, ended)
+    error = sum(data["@ended"] for kind, data in outputs if kind == "map")
+    return Forced(Result(result.status, "\n".join(map(json.dumps, losses)), result.err), 5, error)
 
 
 def compat(_folder: Path) -> Forced:
@@ -270,12 +270,12 @@ def test_made_equals_shown_plus_lost(reason, tmp_path):
     for workload_of in FORCED[reason]:
         folder = tmp_path / workload_of.__name__
         folder.mkdir()
-        result, created, shown = workload_of(folder)
+        result, expected, shown_count = workload_of(folder)
         assert result.status == 0, result.err
         assert {loss["reason"] for loss in result.of("loss")} == {reason}
         lost = sum(loss["lost"] for loss in result.of("loss"))
         assert lost > 0
-        assert created == shown + lost
+        assert expected == shown_count + lost
 
 
 def test_every_workload_forces_a_reason_that_there_is():
@@ -345,6 +345,6 @@ def test_events_that_a_stuck_reader_does_not_read_are_counted_and_reported(form,
 
 
 def waiting(pipe: IO[str], after: float = 0) -> int:
-    """Return the bytes that wait in a pipe, so many seconds from now."""
+    """Return the number of bytes that wait in a pipe after some seconds."""
     time.sleep(after)
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)

@@ -43,9 +43,9 @@ def test_files_as_they_are_opened_or_why_not():
     needs("BTF", Path("/sys/kernel/btf/vmlinux").exists())
     assert modules is not None
     if "bpf" not in modules:
-        with pytest.raises(UnsupportedError, match="bpf is not among the security modules") as caught:
+        with pytest.raises(UnsupportedError, match="bpf is not among the security modules") as excinfo:
             TraceLoop(request, RunningKernel)
-        assert "lsm=...,bpf" in caught.value.message
+        assert "lsm=...,bpf" in excinfo.value.message
         return
     if (
         RunningKernel().probe(Lsm("", function="file_open")).is_forbidden
@@ -56,12 +56,12 @@ def test_files_as_they_are_opened_or_why_not():
     with TraceLoop(request, RunningKernel) as trace:
         items = list(trace)
     assert not [item for item in items if isinstance(item, Loss)]
-    [shown] = [item for item in items if isinstance(item, Snapshot)]
-    assert [row["asked"] for row in shown.rows()] == [23]
+    [snapshot] = [item for item in items if isinstance(item, Snapshot)]
+    assert [row["asked"] for row in snapshot.rows()] == [23]
 
 
 @pytest.mark.parametrize(("kind", "alternative"), [("f", "fentry"), ("k", "kprobe")])
-def test_its_function_is_counted_or_refused_where_nobody_calls_it(kind, alternative):
+def test_an_lsm_hook_is_counted_or_refused(kind, alternative):
     command = (workload("opens"), "openat", "0", "23", "/dev/null")
     function = f"{kind}:bpf_lsm_file_open"
     result = run("funccount", "-f", "json", "--hook", f"{kind}={alternative}", function, "--", *command)

@@ -28,7 +28,7 @@ NO_PREALLOC, CREATE = 1, 1  # BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE
 
 
 @pytest.fixture
-def made():
+def close_later():
     """Collect descriptors, and close them at the end."""
     raise_memlock()
     with contextlib.ExitStack() as stack:
@@ -83,8 +83,8 @@ def count_up(a):
     a.exit()
 
 
-def test_lru_gives_up_what_was_not_used_for_long(made):
-    table = made(map_create(MapType.LRU_HASH, 4, 4, 256))
+def test_lru_gives_up_what_was_not_used_for_long(close_later):
+    table = close_later(map_create(MapType.LRU_HASH, 4, 4, 256))
     for number in range(1009):
         map_update(table, u32(number), u32(number))
     stored = [number for number in range(1009) if lookup(table, u32(number)) is not None]
@@ -93,8 +93,8 @@ def test_lru_gives_up_what_was_not_used_for_long(made):
     assert 0 not in stored
 
 
-def test_a_trie_gives_what_has_most_bits_in_common(made):
-    table = made(map_create(MapType.LPM_TRIE, 8, 4, 23, NO_PREALLOC))
+def test_a_trie_gives_what_has_most_bits_in_common(close_later):
+    table = close_later(map_create(MapType.LPM_TRIE, 8, 4, 23, NO_PREALLOC))
     for bits, octets, value in ((0, (0,) * 4, 1), (8, (10, 0, 0, 0), 2), (24, (10, 1, 2, 0), 3)):
         map_update(table, struct.pack("I4B", bits, *octets), u32(value))
     requests = {(10, 1, 2, 3): 3, (10, 1, 3, 3): 2, (192, 0, 2, 1): 1}
@@ -109,12 +109,12 @@ def test_a_trie_gives_what_has_most_bits_in_common(made):
         a.load(Size.W, R0, R0, 0)
         a.label("out")
         a.exit()
-        assert run(made(program(a))) == value
+        assert run(close_later(program(a))) == value
 
 
 @pytest.mark.parametrize(("kind", "order"), [(MapType.QUEUE, 1), (STACK, -1)], ids=["queue", "stack"])
-def test_queues_and_stacks(made, kind, order):
-    table = made(map_create(kind, 0, 4, 23))
+def test_queues_and_stacks(close_later, kind, order):
+    table = close_later(map_create(kind, 0, 4, 23))
     for number in range(23):
         map_update(table, b"", u32(number))
     with pytest.raises(OSError, match=os.strerror(errno.E2BIG)):
@@ -130,11 +130,11 @@ def test_queues_and_stacks(made, kind, order):
     a.label("empty")
     a.mov(R0, -1)
     a.exit()
-    popped = made(program(a))
+    popped = close_later(program(a))
     numbers = list(range(23))[::order]
     assert [run(popped) for _ in range(11)] == numbers[:11]
-    taken = [element(LOOKUP_AND_DELETE, table, b"", bytes(4)) for _ in range(12)]
-    assert [struct.unpack("I", value)[0] for value in taken] == numbers[11:]
+    values = [element(LOOKUP_AND_DELETE, table, b"", bytes(4)) for _ in range(12)]
+    assert [struct.unpack("I", value)[0] for value in values] == numbers[11:]
     assert run(popped) == -1
     a = Assembler()
     a.store(Size.W, R10, -4, 101)
@@ -143,14 +143,14 @@ def test_queues_and_stacks(made, kind, order):
     a.mov(R3, 0)
     a.call(HelperId.map_push_elem)
     a.exit()
-    assert run(made(program(a))) == 0
+    assert run(close_later(program(a))) == 0
     assert element(Command.MAP_LOOKUP_ELEM, table, b"", bytes(4)) == u32(101)
 
 
 @pytest.mark.parametrize("kind", [MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS])
-def test_maps_in_a_map_can_be_changed_for_others(made, kind):
-    inner = [made(map_create(MapType.ARRAY, 4, 4, 1)) for _ in range(2)]
-    outer = made(map_create(kind, 4, 4, 1, inner=inner[0]))
+def test_maps_in_a_map_can_be_changed_for_others(close_later, kind):
+    inner_maps = [close_later(map_create(MapType.ARRAY, 4, 4, 1)) for _ in range(2)]
+    outer = close_later(map_create(kind, 4, 4, 1, inner=inner_maps[0]))
     a = Assembler()
     a.store(Size.W, R10, -4, 0)
     a.load_map(R1, outer)
@@ -163,25 +163,25 @@ def test_maps_in_a_map_can_be_changed_for_others(made, kind):
     at_stack(a, R2, -4)
     a.call(HelperId.map_lookup_elem)
     count_up(a)
-    counts = made(program(a))
+    counts = close_later(program(a))
     assert run(counts) == 0
-    for table, times in ((inner[0], 23), (inner[1], 7), (inner[0], 1)):
+    for table, times in ((inner_maps[0], 23), (inner_maps[1], 7), (inner_maps[0], 1)):
         map_update(outer, u32(0), u32(table))
         for _ in range(times):
             run(counts)
-    assert [lookup(table, u32(0)) for table in inner] == [u32(24), u32(7)]
+    assert [lookup(table, u32(0)) for table in inner_maps] == [u32(24), u32(7)]
 
 
-def test_a_program_goes_on_in_others(made):
-    counted = made(map_create(MapType.ARRAY, 4, 4, 1))
-    programs = made(map_create(MapType.PROG_ARRAY, 4, 4, 2))
+def test_a_program_goes_on_in_others(close_later):
+    counter_map = close_later(map_create(MapType.ARRAY, 4, 4, 1))
+    programs = close_later(map_create(MapType.PROG_ARRAY, 4, 4, 2))
 
     def step(number):
         """Count, and call the other program until 23 runs are counted."""
         a = Assembler()
         a.mov(R6, R1)
         a.store(Size.W, R10, -4, 0)
-        a.load_map(R1, counted)
+        a.load_map(R1, counter_map)
         at_stack(a, R2, -4)
         a.call(HelperId.map_lookup_elem)
         a.jump_if(R0, "==", 0, "out")
@@ -196,31 +196,33 @@ def test_a_program_goes_on_in_others(made):
         a.label("out")
         a.mov(R0, 100 + number)
         a.exit()
-        return made(program(a))
+        return close_later(program(a))
 
     steps = [step(0), step(1)]
     for number, one in enumerate(steps):
         map_update(programs, u32(number), u32(one))
     assert run(steps[0]) == 100  # the first did the last of 23
-    assert lookup(counted, u32(0)) == u32(23)
+    assert lookup(counter_map, u32(0)) == u32(23)
     element(Command.MAP_DELETE_ELEM, programs, u32(1))
-    map_update(counted, u32(0), u32(0))
+    map_update(counter_map, u32(0), u32(0))
     assert run(steps[0]) == 100  # nowhere to go on
-    assert lookup(counted, u32(0)) == u32(1)
+    assert lookup(counter_map, u32(0)) == u32(1)
 
 
-def granted(name):
-    [feature] = [one for one in feature_table.FEATURES if (one.kind, one.name) == ("map", name)]
+def is_granted(name):
+    [feature] = [
+        candidate for candidate in feature_table.FEATURES if (candidate.kind, candidate.name) == ("map", name)
+    ]
     return feature_table.probe(feature).status == feature_table.GRANTED
 
 
-def test_storage_is_each_tasks_own(made):
-    can = granted("task_storage") and not feature_table.helper_refusal(
+def test_storage_is_each_tasks_own(close_later):
+    can = is_granted("task_storage") and not feature_table.helper_refusal(
         ProgType.RAW_TRACEPOINT, HelperId.task_storage_get
     )
     needs("task storage", can)
-    types = made(local_storage.storage_types(4))
-    table = made(map_create(MapType.TASK_STORAGE, 4, 4, 0, NO_PREALLOC, btf=types))
+    types = close_later(local_storage.storage_types(4))
+    table = close_later(map_create(MapType.TASK_STORAGE, 4, 4, 0, NO_PREALLOC, btf=types))
     a = Assembler()
     a.call(HelperId.get_current_task_btf)
     a.mov(R2, R0)
@@ -229,19 +231,19 @@ def test_storage_is_each_tasks_own(made):
     a.mov(R4, CREATE)
     a.call(HelperId.task_storage_get)
     count_up(a)
-    counts = made(program(a))
-    seen = []
-    thread = threading.Thread(target=lambda: seen.extend(run(counts) for _ in range(7)))
+    counts = close_later(program(a))
+    values_by_task = []
+    thread = threading.Thread(target=lambda: values_by_task.extend(run(counts) for _ in range(7)))
     assert [run(counts) for _ in range(23)] == list(range(1, 24))
     thread.start()
     thread.join()
-    assert seen == list(range(1, 8))
+    assert values_by_task == list(range(1, 8))
     assert run(counts) == 24
 
 
-def test_a_bloom_filter_misses_nothing(made):
-    needs("bloom filter", granted("bloom_filter"))
-    table = made(map_create(BLOOM_FILTER, 0, 4, 101))
+def test_a_bloom_filter_misses_nothing(close_later):
+    needs("bloom filter", is_granted("bloom_filter"))
+    table = close_later(map_create(BLOOM_FILTER, 0, 4, 101))
     for number in range(101):
         map_update(table, b"", u32(number))
 
@@ -262,4 +264,4 @@ def test_a_bloom_filter_misses_nothing(made):
     at_stack(a, R2, -4)
     a.call(HelperId.map_peek_elem)
     a.exit()
-    assert run(made(program(a))) == 0
+    assert run(close_later(program(a))) == 0

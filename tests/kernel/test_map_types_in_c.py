@@ -109,7 +109,7 @@ USES = [
 
 
 @pytest.mark.smoke
-def test_as_bcc_compiles_it():
+def test_maps_of_each_type_compiled_by_bcc():
     module = kinds()
     try:
         for use in USES:
@@ -135,8 +135,8 @@ def test_storage_is_each_tasks_own():
         assert module.maps["stored"].type == MapType.TASK_STORAGE
         again = ImageModule("stored.c", decode(module.image("a key", ("kept",)).encode()))
         try:
-            for one in (module, again):
-                program = loaded(one, "kept")
+            for loaded_module in (module, again):
+                program = loaded(loaded_module, "kept")
                 assert [run(program) for _ in range(23)] == list(range(1, 24))
                 child = os.fork()
                 if not child:

@@ -68,7 +68,7 @@ def test_every_combination_is_exact_or_refused_by_right(tracer, wanted, headers,
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
     words = [word for hook, alternative in wanted.items() for word in ("--hook", f"{hook}={alternative}")]
     for cache in ("cold", "warm"):
-        result, seen, created = KNOWN[tracer](*words, "--headers", headers)
+        result, actual, expected = KNOWN[tracer](*words, "--headers", headers)
         if result.status == 1 and headers == "package" and not PACKAGE.exists():
             # No property of the kernel, and said so. The lab's kernels all have theirs.
             assert not IN_THE_LAB.exists(), result.err
@@ -76,6 +76,6 @@ def test_every_combination_is_exact_or_refused_by_right(tracer, wanted, headers,
             return
         if refused_by_right(result.status, result.err, wanted):
             return
-        assert seen == created
+        assert actual == expected
         if headers == "btf":
             assert bool(WARM.search(result.err)) is (cache == "warm"), result.err

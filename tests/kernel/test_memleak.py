@@ -24,9 +24,9 @@ def leaked(*words, threads=0):
     rows = result.of("summary")
     actual = {}
     for name in (*LEAKED, "free_all", "race"):
-        own = [row for row in rows if any(frame.partition("+")[0] == name for frame in row["user"])]
-        if own:
-            actual[name] = sum(row["blocks"] for row in own), sum(row["bytes"] for row in own)
+        own_rows = [row for row in rows if any(frame.partition("+")[0] == name for frame in row["user"])]
+        if own_rows:
+            actual[name] = sum(row["blocks"] for row in own_rows), sum(row["bytes"] for row in own_rows)
     return actual, rows, result
 
 

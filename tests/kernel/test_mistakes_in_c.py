@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class Mistake(NamedTuple):
-    """A tracer, changes of its C and of its declaration, and what the message and the hint say."""
+    """A tracer, changes of its C and of its declaration, and the expected message and hint."""
 
     tracer: str
     in_c: dict[str, str]

@@ -53,7 +53,7 @@ os.write(2, json.dumps([errors, names]).encode() + b"\\n")
 """
 
 
-def snooped(*words, workload, args):
+def run_modulesnoop(*words, workload, args):
     result = run("modulesnoop", *words, "--", sys.executable, "-c", workload, *args)
     assert result.status == 0, result.err
     return result, json.loads(next(line for line in result.err.splitlines() if line.startswith("[")))
@@ -67,7 +67,7 @@ def test_refused_calls_are_shown_with_their_errors(alternative, tmp_path):
     file = tmp_path / "no\nmodule.ko"
     file.write_bytes(b"none")
     words = ["--hook", f"return={alternative}", "-f", "json"]
-    result, (pid, ppid, errors) = snooped(*words, workload=REFUSED, args=[file])
+    result, (pid, ppid, errors) = run_modulesnoop(*words, workload=REFUSED, args=[file])
     events = result.of("event")
     assert [errno.errorcode[error] for error in errors] == [event["err"] for event in events]
     assert {(event["pid"], event["ppid"], event["uid"]) for event in events} == {(pid, ppid, os.getuid())}
@@ -82,7 +82,7 @@ def test_refused_calls_are_shown_with_their_errors(alternative, tmp_path):
 def test_hostile_names_stay_text(tmp_path):
     file = tmp_path / "no\nmodule.ko"
     file.write_bytes(b"none")
-    result, _ = snooped("--wide", workload=REFUSED, args=[file])
+    result, _ = run_modulesnoop("--wide", workload=REFUSED, args=[file])
     assert "\x1b" not in result.out
     assert len(result.out.splitlines()) == 1 + 17 + 2
 
@@ -92,17 +92,17 @@ def test_hostile_names_stay_text(tmp_path):
 def test_modules_by_the_name_that_the_kernel_gives_them(tmp_path):
     if not HAS_MODULES:  # then the calls fail, as the test above shows: with ENOSYS
         words = ["-f", "json", "--hook", "module=none"]
-        _, (_, _, errors) = snooped(*words, workload=REFUSED, args=["/dev/null"])
+        _, (_, _, errors) = run_modulesnoop(*words, workload=REFUSED, args=["/dev/null"])
         assert set(errors) == {errno.ENOSYS}
         return
     packed = next(Path(f"/lib/modules/{os.uname().release}").rglob("dummy.ko*"))
     plain = tmp_path / "other.ko"
     plain.write_bytes(unpacked(packed))
-    result, (errors, names) = snooped("-f", "json", workload=LOADED, args=[plain])
+    result, (errors, names) = run_modulesnoop("-f", "json", workload=LOADED, args=[plain])
     assert errors == [0, errno.EEXIST, 0, errno.ENOENT, 0, 0]
     assert names == [True, False]
-    shown = [(e["event"], e["err"], e["file"], e["module"], e["parameters"]) for e in result.of("event")]
-    assert shown == [
+    calls = [(e["event"], e["err"], e["file"], e["module"], e["parameters"]) for e in result.of("event")]
+    assert calls == [
         ("load", None, "other.ko", "dummy", "numdummies=0"),
         ("load", "EEXIST", "other.ko", None, "numdummies=0"),
         ("unload", None, None, "dummy", None),

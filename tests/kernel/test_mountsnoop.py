@@ -58,8 +58,8 @@ os.write(2, json.dumps([os.getpid(), namespace, counts, [context, tree, copy, ag
 def test_each_call_is_seen_with_its_strings(alternative, tmp_path):
     if not granted("mountsnoop", alternative):
         return
-    place = str(tmp_path)
-    words = ["--hook", f"return={alternative}", "--", sys.executable, "-c", WORKLOAD, place]
+    mount_point = str(tmp_path)
+    words = ["--hook", f"return={alternative}", "--", sys.executable, "-c", WORKLOAD, mount_point]
     events, [[pid, namespace, counts, [context, tree, copy, again]]] = events_and_report("mountsnoop", *words)
     assert counts == [17, 6, 7]
     assert {event["pid"] for event in events} == {pid}
@@ -75,22 +75,24 @@ def test_each_call_is_seen_with_its_strings(alternative, tmp_path):
     actual = {
         event["call"]: [other for other in events if other["call"] == event["call"]] for event in events
     }
-    created = actual["mount"][1:18]
-    assert [(event["source"], event["target"], event["type"], event["err"]) for event in created] == [
-        ("source", f"{place}/{number}", "tmpfs", None) for number in range(17)
+    mount_events = actual["mount"][1:18]
+    assert [(event["source"], event["target"], event["type"], event["err"]) for event in mount_events] == [
+        ("source", f"{mount_point}/{number}", "tmpfs", None) for number in range(17)
     ]
     assert actual["mount"][0]["flags"] == "0x44000"
     assert actual["mount"][18]["err"] == "ENOENT"
-    assert [event["target"] for event in actual["umount2"]] == [f"{place}/{number}" for number in range(11)]
+    assert [event["target"] for event in actual["umount2"]] == [
+        f"{mount_point}/{number}" for number in range(11)
+    ]
     assert {event["flags"] for event in actual["umount2"]} == {"0x2"}
     [opened], [mounted], [moved] = actual["fsopen"], actual["fsmount"], actual["move_mount"]
     assert (opened["type"], opened["result"]) == ("tmpfs", context)
     assert (mounted["fd"], mounted["result"]) == (context, tree)
-    assert (moved["fd"], moved["target"], moved["err"]) == (tree, f"{place}/0", None)
+    assert (moved["fd"], moved["target"], moved["err"]) == (tree, f"{mount_point}/0", None)
     size, create = actual["fsconfig"]
     assert (size["source"], size["target"], create["source"]) == ("size", "64k", None)
-    assert (actual["open_tree"][0]["target"], actual["open_tree"][0]["result"]) == (f"{place}/0", copy)
-    assert (actual["fspick"][0]["target"], actual["fspick"][0]["result"]) == (f"{place}/0", again)
+    assert (actual["open_tree"][0]["target"], actual["open_tree"][0]["result"]) == (f"{mount_point}/0", copy)
+    assert (actual["fspick"][0]["target"], actual["fspick"][0]["result"]) == (f"{mount_point}/0", again)
     for event in actual.get("mount_setattr", ()):
         assert (event["fd"], event["err"] == "ENOSYS") == (copy, running().version < (5, 12))
 

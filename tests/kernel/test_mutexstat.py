@@ -32,7 +32,7 @@ def mutexes(*words):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_holds_and_waits_by_the_function_that_takes_the_mutex():
-    sums, own, _ = mutexes()
+    sums, own_rows, _ = mutexes()
     counts = {name: (row["holds"], row["waits"]) for name, row in sums.items()}
     assert counts == {
         "hold_it": (ROUNDS, 0),
@@ -41,10 +41,10 @@ def test_holds_and_waits_by_the_function_that_takes_the_mutex():
         "try_twice": (ROUNDS, 0),  # the second one is refused, and does not wait
         "wait_for_condition": (2 * ROUNDS, 0),
     }
-    least, most, waited = own["hold_it"]
+    least, most, waited = own_rows["hold_it"]
     assert least <= sums["hold_it"]["held_ns"] <= most
     assert ROUNDS * PAUSE <= sums["wait_for_it"]["total_ns"] <= waited
-    least, most, waited = own["wait_for_condition"]
+    least, most, waited = own_rows["wait_for_condition"]
     assert waited >= ROUNDS * PAUSE > most - waited  # or the machine was too slow to tell
     assert least <= sums["wait_for_condition"]["held_ns"] <= most - ROUNDS * PAUSE / 2
 

@@ -74,7 +74,7 @@ def program(tmp_path_factory):
     return compiled(folder, "program", a=SUB % (1, "a"), b=SUB % (2, "b"), m=MAIN)
 
 
-def counted(*words: object, tracer: str = "funccount") -> dict[str, int]:
+def count_calls(*words: object, tracer: str = "funccount") -> dict[str, int]:
     result = run(tracer, "-f", "json", *words)
     assert result.status == 0, result.err
     assert not result.of("loss")
@@ -84,29 +84,29 @@ def counted(*words: object, tracer: str = "funccount") -> dict[str, int]:
 @pytest.mark.parametrize("alternative", [alternative.name for alternative in ALTERNATIVES["u"]])
 def test_two_static_functions_of_one_name_are_two_rows(program, alternative):
     words = ["--hook", f"u={alternative}"]
-    assert counted(*words, f"u:{program}:sub", "--", program) == {
+    assert count_calls(*words, f"u:{program}:sub", "--", program) == {
         f"u:{program}:a.c:sub": 3,
         f"u:{program}:b.c:sub": 5,
     }
     for name, count in (("a.c:sub", 3), ("b.c:sub", 5)):
-        assert counted(*words, f"u:{program}:{name}", "--", program) == {f"u:{program}:{name}": count}
+        assert count_calls(*words, f"u:{program}:{name}", "--", program) == {f"u:{program}:{name}": count}
 
 
 def test_every_version_of_a_function_is_counted(program):
     """The dynamic linker chose which versions a program calls."""
-    seen = counted("u:libc:pthread_cond_wait", "u:libc:pthread_cond_sign*", "--", program)
-    assert {name.partition("@")[0]: count for name, count in seen.items()} == {
+    counts = count_calls("u:libc:pthread_cond_wait", "u:libc:pthread_cond_sign*", "--", program)
+    assert {name.partition("@")[0]: count for name, count in counts.items()} == {
         "u:libc:pthread_cond_wait": 7,
         "u:libc:pthread_cond_signal": 7,
     }
-    for name in seen:
-        assert counted(name, "--", program) == {name: 7}
+    for name in counts:
+        assert count_calls(name, "--", program) == {name: 7}
 
 
 def test_names_of_one_function_are_one_row(tmp_path):
     program = compiled(tmp_path, "aliases", aliases=ALIASES)
     for names in ([f"u:{program}:f", f"u:{program}:g"], [f"u:{program}:?"], [f"u:{program}:g|f"]):
-        assert counted(*names, "--", program) == {f"u:{program}:f|g": 7}
+        assert count_calls(*names, "--", program) == {f"u:{program}:f|g": 7}
 
 
 VERSIONS = """static __attribute__((noinline)) int sub(int a, int b) { __asm__ volatile(""); return a + b; }
@@ -120,7 +120,7 @@ def test_versions_that_the_compiler_made_of_a_function_are_reported(tmp_path):
     program = compiled(tmp_path, "versions", "-O3", versions=VERSIONS)
     alone = run("funccount", f"u:{program}:sub", "--", program)
     assert ":sub: the compiler made versions of it that are not seen: sub.constprop.0" in alone.err
-    counts = counted(f"u:{program}:sub*", "--", program)
+    counts = count_calls(f"u:{program}:sub*", "--", program)
     assert counts.pop(f"u:{program}:sub") == 3
     [(version, count)] = counts.items()
     assert version.startswith(f"u:{program}:sub.constprop.0")
@@ -132,16 +132,18 @@ def test_versions_of_a_function_of_the_kernel_are_reported_and_of_others_nothing
     names = Counter(re.findall(r"^\w+ [tT] (\S+)$", Path("/proc/kallsyms").read_text(), re.M))
     listed = functions.traceable() or frozenset()
     versions = [name for name in names if re.match(r"\w+\.(constprop|isra)\.", name)]
-    both = {name: of for of in versions if names[name := of.partition(".")[0]] == 1 and name in listed}
-    for name in ("vfs_read", *list(both)[:2]):
+    only_versions = {
+        name: of for of in versions if names[name := of.partition(".")[0]] == 1 and name in listed
+    }
+    for name in ("vfs_read", *list(only_versions)[:2]):
         result = run("funccount", "-v", f"k:{name}", "-d", 0.1)
         if refused(result, {"k": "kprobe"}):
             return
-        assert both  # each of Debian's kernels has some
+        assert only_versions  # each of Debian's kernels has some
         assert result.status == 0, result.err
         messages = re.search(r"the compiler made versions of it that are not seen: (.+)", result.err)
         assert (messages[1].split(", ") if messages else []) == sorted(
-            one for one in versions if one.partition(".")[0] == name
+            record for record in versions if record.partition(".")[0] == name
         )
 
 
@@ -168,16 +170,16 @@ def test_all_functions_of_the_kernel_that_have_one_name(kind, alternative):
         records = [record for record in result.of("summary") if record["count"]]
         return {record["target"]: record["count"] for record in records}
 
-    one = of(SHARED, ONE)
-    if one is None:
+    version = of(SHARED, ONE)
+    if version is None:
         return
-    other = of(SHARED, OTHER)
-    assert len(one) == len(other) == 1
-    assert not set(one) & set(other)
-    [(first, per_one)], [(second, per_other)] = one.items(), other.items()
+    second_function = of(SHARED, OTHER)
+    assert len(version) == len(second_function) == 1
+    assert not set(version) & set(second_function)
+    [(first, per_one)], [(second, per_other)] = version.items(), second_function.items()
     assert re.fullmatch(rf"{kind}:{SHARED}@\d+", first)
     assert of(SHARED, *[ONE] * 3, *[OTHER] * 5) == {first: 3 * per_one, second: 5 * per_other}
-    assert of(first.partition(":")[2], ONE, OTHER) == one
+    assert of(first.partition(":")[2], ONE, OTHER) == version
 
 
 def library(folder: Path, answer: int) -> Path:
@@ -192,28 +194,28 @@ ASKS = "int answer(void); int main(void) { int n = 0; while (n < 3) n += answer(
 
 
 def test_a_library_by_name_is_the_one_that_the_command_loads(tmp_path, monkeypatch):
-    one, two = library(tmp_path / "one", 1), library(tmp_path / "two", 2)
-    options = [f"-L{one.parent}", "-Wl,-rpath,$ORIGIN/one", "-Wl,--no-as-needed", "-lanswer"]
+    first, second = library(tmp_path / "one", 1), library(tmp_path / "two", 2)
+    options = [f"-L{first.parent}", "-Wl,-rpath,$ORIGIN/one", "-Wl,--no-as-needed", "-lanswer"]
     (tmp_path / "asks.c").write_text(ASKS)
     subprocess.run(["gcc", "-O1", "-o", "asks", "asks.c", *options], cwd=tmp_path, check=True)
     words = ["u:answer:answer", "--", tmp_path / "asks"]
-    assert counted(*words) == {"u:answer:answer": 3}
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(two.parent))
-    assert counted(*words) == {"u:answer:answer": 3}
+    assert count_calls(*words) == {"u:answer:answer": 3}
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(second.parent))
+    assert count_calls(*words) == {"u:answer:answer": 3}
     monkeypatch.delenv("LD_LIBRARY_PATH")
     (tmp_path / "late").mkdir()
-    two = two.rename(tmp_path / "late/libanswer.so")
-    by_env = ["env", "-u", "LD_PRELOAD", f"LD_LIBRARY_PATH={two.parent}", tmp_path / "asks"]
+    second = second.rename(tmp_path / "late/libanswer.so")
+    by_env = ["env", "-u", "LD_PRELOAD", f"LD_LIBRARY_PATH={second.parent}", tmp_path / "asks"]
     subprocess.run(
         ["gcc", "-O1", "-o", "asks", "asks.c", *options[:1], *options[2:]], cwd=tmp_path, check=True
     )
-    assert counted("u:answer:answer", "--", *by_env) == {"u:answer:answer": 3}
-    by_shell = ["sh", "-c", f"LD_LIBRARY_PATH={two.parent} {tmp_path}/asks"]
-    assert counted("u:answer:answer", "--", *by_shell) == {"u:answer:answer": 3}
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(two.parent))
-    unseen = run("funccount", f"u:{one}:answer", "--", tmp_path / "asks")
+    assert count_calls("u:answer:answer", "--", *by_env) == {"u:answer:answer": 3}
+    by_shell = ["sh", "-c", f"LD_LIBRARY_PATH={second.parent} {tmp_path}/asks"]
+    assert count_calls("u:answer:answer", "--", *by_shell) == {"u:answer:answer": 3}
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(second.parent))
+    unseen = run("funccount", f"u:{first}:answer", "--", tmp_path / "asks")
     assert unseen.status == 0
-    assert f"nothing was seen in {one}" in unseen.err
+    assert f"nothing was seen in {first}" in unseen.err
 
 
 OPENS = (
@@ -224,15 +226,15 @@ OPENS = (
 
 @pytest.mark.parametrize("same", [False, True])
 def test_a_library_that_was_opened_later_from_elsewhere_is_named(tmp_path, same):
-    one, two = library(tmp_path / "one", 1), library(tmp_path / "two", 2)
+    first, second = library(tmp_path / "one", 1), library(tmp_path / "two", 2)
     with subprocess.Popen(
-        [sys.executable, "-c", OPENS, one if same else two],
+        [sys.executable, "-c", OPENS, first if same else second],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout.readline() == "\n"
-        tracer = start("funccount", f"u:{one}:answer", "-p", process.pid)
+        tracer = start("funccount", f"u:{first}:answer", "-p", process.pid)
         process.stdin.write("\n")
         process.stdin.flush()
         assert process.stdout.readline() == "\n"
@@ -240,35 +242,35 @@ def test_a_library_that_was_opened_later_from_elsewhere_is_named(tmp_path, same)
         process.communicate("\n")
     assert result.status == 0
     warned = [line for line in result.err.splitlines() if "nothing was seen" in line]
-    instead = f"process {process.pid} has mapped {two} instead: give that path"
-    assert warned == ([] if same else [f"pytracer: warning: nothing was seen in {one}; {instead}"])
+    instead = f"process {process.pid} has mapped {second} instead: give that path"
+    assert warned == ([] if same else [f"pytracer: warning: nothing was seen in {first}; {instead}"])
 
 
 def test_a_deleted_file_is_named_as_it_was(tmp_path, monkeypatch):
-    one = library(tmp_path / "one", 1)
-    monkeypatch.chdir(one.parent)
+    library_path = library(tmp_path / "one", 1)
+    monkeypatch.chdir(library_path.parent)
     with subprocess.Popen(
-        [sys.executable, "-c", OPENS, one], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", OPENS, library_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout.readline() == "\n"
         process.stdin.write("\n")
         process.stdin.flush()
         assert process.stdout.readline() == "\n"
-        one.unlink()
-        result = run("funccount", f"u:./{one.name}:answer", "-p", process.pid, "-v", "-d", "0.1")
+        library_path.unlink()
+        result = run("funccount", f"u:./{library_path.name}:answer", "-p", process.pid, "-v", "-d", "0.1")
         process.communicate("\n")
     assert result.status == 0, result.err
-    assert f"attached hit to uprobe_multi {one} (deleted):answer" in result.err.replace(
+    assert f"attached hit to uprobe_multi {library_path} (deleted):answer" in result.err.replace(
         "uprobe /", "uprobe_multi /"
     )
 
 
 def test_a_file_behind_a_bind_mount_is_known_by_device_and_inode(tmp_path, monkeypatch):
     """The process has mapped another file at that path."""
-    one, two = library(tmp_path / "one", 1), library(tmp_path / "two", 2)
-    mounted = f'mount --bind {one} {two} && exec "$@"'
-    command = ["unshare", "-m", "sh", "-c", mounted, "sh", sys.executable, "-c", OPENS, two]
-    monkeypatch.chdir(one.parent)
+    first, second = library(tmp_path / "one", 1), library(tmp_path / "two", 2)
+    mounted = f'mount --bind {first} {second} && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", mounted, "sh", sys.executable, "-c", OPENS, second]
+    monkeypatch.chdir(first.parent)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "\n"
         process.stdin.write("\n")
@@ -307,6 +309,6 @@ def test_a_probe_by_its_provider_is_looked_for_in_what_the_command_will_load(tmp
     words = ["usdt:alone:bare", "--", program, "alone", 23]
     result = run("funccount", "-f", "json", *words, input="\n")
     records = [json.loads(line) for line in result.out.splitlines() if line.startswith("{")]
-    assert [(one["target"], one["count"]) for one in records if one["kind"] == "summary"] == [
+    assert [(record["target"], record["count"]) for record in records if record["kind"] == "summary"] == [
         ("usdt:alone:bare", 23)
     ]

@@ -12,14 +12,14 @@ from support.wakers import PIPES, ROUNDS, TIMERS, is_count
 pytestmark = pytest.mark.kernel
 
 
-def traced(code, *words):
+def sleep_stacks(code, *words):
     result = run("offwaketime", "--min", "5ms", *words, "--", sys.executable, "-c", code)
     assert result.status == 0, result.err
     return result
 
 
 def rows(code, *words):
-    result = traced(code, "-f", "json", "--by", "pid,comm,waker_pid,waker", *words)
+    result = sleep_stacks(code, "-f", "json", "--by", "pid,comm,waker_pid,waker", *words)
     assert not result.of("loss")
     return result.of("summary"), result.err
 
@@ -28,25 +28,25 @@ def names(row, part, name):
     return any(name in frame for frame in row[part])
 
 
-def place(frames, name):
-    """Return the first frame that has this in its name; -1: none."""
+def frame_index(frames, name):
+    """Return the index of the first frame whose name contains a text, or -1."""
     return next((number for number, frame in enumerate(frames) if name in frame), -1)
 
 
 @pytest.mark.smoke
 @pytest.mark.lab
-def test_both_stacks_and_both_processes():
+def test_rows_have_the_stacks_of_sleeper_and_waker():
     actual, messages = rows(PIPES)
     waker, child = map(int, messages.splitlines()[0].split())
     slept = [row for row in actual if row["comm"] == "sleeper"]
     assert {row["pid"] for row in slept} == {child}
     # Never a bystander: all sleeps are ended by the process at the other end of the pipe.
     assert {(row["waker_pid"], row["waker"]) for row in slept} == {(waker, "waker\n\x1b[31m")}
-    written = [row for row in slept if names(row, "waker_kernel", "write")]
-    assert is_count(sum(row["count"] for row in written), ROUNDS)
+    writer_rows = [row for row in slept if names(row, "waker_kernel", "write")]
+    assert is_count(sum(row["count"] for row in writer_rows), ROUNDS)
     assert is_count(sum(row["count"] for row in slept), ROUNDS + 1)  # the last is the close
-    assert sum(row["total_ns"] for row in written) >= (ROUNDS - 3) * 5_000_000
-    for row in written:
+    assert sum(row["total_ns"] for row in writer_rows) >= (ROUNDS - 3) * 5_000_000
+    for row in writer_rows:
         assert names(row, "kernel", "read")
         assert names(row, "kernel", "schedule")
         assert not names(row, "kernel", "write")
@@ -67,16 +67,18 @@ def test_a_timer_is_not_the_task_that_it_interrupts():
 
 
 def test_folded_lines_and_tables_have_both_and_are_text():
-    folded = traced(PIPES, "-f", "folded", "-K").out
+    folded = sleep_stacks(PIPES, "-f", "folded", "-K").out
     assert "\x1b" not in folded
     lines = [line for line in folded.splitlines() if line.startswith("sleeper;waker\\n\\x1b[31m;")]
     frames = [line.rpartition(" ")[0].split(";")[2:] for line in lines]
     assert any("--" in stack for stack in frames)
     for stack in frames:
         blocked, woken = stack[: stack.index("--")], stack[stack.index("--") + 1 :]
-        assert place(blocked, "read") < place(blocked, "schedule")  # innermost last
-        assert place(woken, "wake") < max(place(woken, "write"), place(woken, "release"))  # innermost first
-    table = traced(PIPES, "-K").out
+        assert frame_index(blocked, "read") < frame_index(blocked, "schedule")  # innermost last
+        assert frame_index(woken, "wake") < max(
+            frame_index(woken, "write"), frame_index(woken, "release")
+        )  # innermost first
+    table = sleep_stacks(PIPES, "-K").out
     assert "\x1b" not in table
     assert "  -- woken by\n" in table
     assert "waker waker\\n\\x1b[31m" in table

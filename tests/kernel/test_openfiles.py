@@ -1,4 +1,4 @@
-"""Test openfiles against processes that open what the test says."""
+"""Test openfiles against processes whose open files are known."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ def listed(*words):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_every_file_of_a_process_once(tmp_path):
-    whole = "PT_HAS_D_PATH" in run("openfiles", "--dry-run").out
-    if not whole:  # the kernel makes no paths for iterators, and is to have an excuse
+    has_whole_paths = "PT_HAS_D_PATH" in run("openfiles", "--dry-run").out
+    if not has_whole_paths:  # the kernel makes no paths for iterators, and is to have an excuse
         assert running().excuse("paths of iterators")
     with holding(tmp_path) as process:
         entries = listed("-p", process.pid)
         comm = Path(f"/proc/{process.pid}/comm").read_text().strip()
-        known = {int(fd.name): str(fd.readlink()) for fd in Path(f"/proc/{process.pid}/fd").iterdir()}
-        inodes = {fd: Path(f"/proc/{process.pid}/fd/{fd}").stat().st_ino for fd in known}
+        targets_by_fd = {int(fd.name): str(fd.readlink()) for fd in Path(f"/proc/{process.pid}/fd").iterdir()}
+        inodes = {fd: Path(f"/proc/{process.pid}/fd/{fd}").stat().st_ino for fd in targets_by_fd}
     assert {(e["pid"], e["comm"]) for e in entries} == {(process.pid, comm)}
     assert {e["fd"]: e["inode"] for e in entries} == inodes
-    assert len(entries) == len(known)
-    if whole:
-        assert {e["fd"]: e["path"] for e in entries} == known
-    mine = [e for e in entries if e["inode"] in {(tmp_path / str(n)).stat().st_ino for n in range(23)}]
-    assert sorted(e["path"].rpartition("/")[2] for e in mine) == sorted(map(str, range(23)))
-    assert {(e["type"], e["flags"], e["offset"]) for e in mine} == {("file", "WRONLY|APPEND", 0)}
+    assert len(entries) == len(targets_by_fd)
+    if has_whole_paths:
+        assert {e["fd"]: e["path"] for e in entries} == targets_by_fd
+    own_entries = [e for e in entries if e["inode"] in {(tmp_path / str(n)).stat().st_ino for n in range(23)}]
+    assert sorted(e["path"].rpartition("/")[2] for e in own_entries) == sorted(map(str, range(23)))
+    assert {(e["type"], e["flags"], e["offset"]) for e in own_entries} == {("file", "WRONLY|APPEND", 0)}
     assert {e["type"] for e in entries if e["fd"] < 2} == {"pipe"}
 
 
@@ -104,13 +104,13 @@ def test_filters(which, tmp_path):
 def cgroup(process):
     """Create a cgroup above the one of the process."""
     folder = filter_values.cgroup2_roots()[0] / f"pytracer-test-{os.getpid()}"
-    inner = folder / "inner"
-    inner.mkdir(parents=True)
-    (inner / "cgroup.procs").write_text(str(process))
+    inner_cgroup = folder / "inner"
+    inner_cgroup.mkdir(parents=True)
+    (inner_cgroup / "cgroup.procs").write_text(str(process))
     yield folder
     os.kill(process, signal.SIGKILL)
-    wait_for(lambda: not (inner / "cgroup.procs").read_text(), "its end")
-    inner.rmdir()
+    wait_for(lambda: not (inner_cgroup / "cgroup.procs").read_text(), "its end")
+    inner_cgroup.rmdir()
     folder.rmdir()
 
 
@@ -140,14 +140,14 @@ def test_processes_with_open_files_below_a_folder(tmp_path):
     (tmp_path / "other").mkdir()
     with holding(tmp_path), holding(tmp_path / "other", count=7) as process:
         below = listed("-p", process.pid, "--path", f"{tmp_path}/other/*")
-        one = listed("-p", process.pid, "--path", f"{tmp_path}/other/3")
-        rest = listed("-p", process.pid, "--path", f"!{tmp_path}/*")
+        selected = listed("-p", process.pid, "--path", f"{tmp_path}/other/3")
+        excluded = listed("-p", process.pid, "--path", f"!{tmp_path}/*")
     assert [(e["pid"], e["path"]) for e in below] == [
         (process.pid, f"{tmp_path}/other/{number}") for number in range(7)
     ]
-    assert [e["path"] for e in one] == [f"{tmp_path}/other/3"]
-    assert {e["fd"] for e in rest} >= {0, 1, 2}
-    assert not [e for e in rest if e["path"].startswith(str(tmp_path))]
+    assert [e["path"] for e in selected] == [f"{tmp_path}/other/3"]
+    assert {e["fd"] for e in excluded} >= {0, 1, 2}
+    assert not [e for e in excluded if e["path"].startswith(str(tmp_path))]
 
 
 DEEP = """
@@ -162,12 +162,12 @@ def test_paths_that_are_too_long_are_names_and_counted(tmp_path):
     needs("paths of iterators", "PT_HAS_D_PATH" in run("openfiles", "--dry-run").out)
     with holding(tmp_path, count=0, prelude=f"os.chdir({str(tmp_path)!r}){DEEP}") as process:
         words = ("openfiles", "-f", "json", "-p", process.pid)
-        whole, some = run(*words), run(*words, "--path", f"{tmp_path}/*")
+        has_whole_paths, some = run(*words), run(*words, "--path", f"{tmp_path}/*")
     shutil.rmtree(tmp_path / ("d" * 200))
-    names = [entry["path"] for entry in whole.of("entry") if "APPEND" in entry["flags"]]
+    names = [entry["path"] for entry in has_whole_paths.of("entry") if "APPEND" in entry["flags"]]
     assert names == [f"{number:0200}" for number in range(1009)]
     assert not some.of("entry")
-    for result in (whole, some):
+    for result in (has_whole_paths, some):
         assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("truncated", 1009)]
 
 

@@ -1,4 +1,4 @@
-"""Test opensnoop against a workload that opens what it is told, and nothing else."""
+"""Test opensnoop against a workload that opens only the given files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def opens(kind, flags, count, *path):
     return ["--", workload("opens"), kind, flags, count, *path]
 
 
-def shown(fd, path, *, flags="RDONLY", err=None):
+def open_event(fd, path, *, flags="RDONLY", err=None):
     return {"kind": "event", "comm": "opens", "fd": fd, "err": err, "flags": flags, "path": path}
 
 
@@ -51,11 +51,11 @@ def test_every_call_of_every_abi_is_seen_once(alternative, tmp_path):
     for kind in [*kinds, *(f"compat-{kind}" for kind in kinds)]:
         script += f"{workload('opens')} {kind} {WRITE} 23 '{path}'; "
         if kind in kinds or not is_native_only:
-            expected += [shown(3 + number, path, flags="WRONLY|CREAT|CLOEXEC") for number in range(23)]
+            expected += [open_event(3 + number, path, flags="WRONLY|CREAT|CLOEXEC") for number in range(23)]
     for kind in ("creat", "compat-creat"):
         script += f"{workload('opens')} {kind} 0 23 '{path}'; "
         if kind == "creat" or not is_native_only:
-            expected += [shown(3 + number, path, flags="WRONLY|CREAT|TRUNC") for number in range(23)]
+            expected += [open_event(3 + number, path, flags="WRONLY|CREAT|TRUNC") for number in range(23)]
     if not granted("opensnoop", alternative):
         return
     actual = events("opensnoop", "--hook", f"return={alternative}", "--", "sh", "-c", script)
@@ -80,7 +80,7 @@ def test_opens_by_io_uring(tmp_path):
 
 
 def test_nothing_of_the_launcher_is_seen():
-    assert without_pid(events("opensnoop", *opens("open", 0, 1, "/dev/null"))) == [shown(3, "/dev/null")]
+    assert without_pid(events("opensnoop", *opens("open", 0, 1, "/dev/null"))) == [open_event(3, "/dev/null")]
 
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
@@ -102,7 +102,7 @@ def test_an_open_that_a_signal_interrupts_did_not_fail(alternative, tmp_path):
 def test_failures_are_named_and_can_be_selected_alone():
     script = f"{workload('opens')} openat 0 23 /pt/not/there; {workload('opens')} open 0 7 /dev/null"
     words = ["--comm", "opens", "--", "sh", "-c", script]
-    failed = [shown(None, "/pt/not/there", err="ENOENT")] * 23
+    failed = [open_event(None, "/pt/not/there", err="ENOENT")] * 23
     assert without_pid(events("opensnoop", "-x", *words)) == failed
     everything = events("opensnoop", *words)
     assert [r["err"] for r in everything] == ["ENOENT"] * 23 + [None] * 7
@@ -113,16 +113,16 @@ def test_x32_calls_are_seen_whether_the_kernel_has_them_or_not(alternative):
     if not granted("opensnoop", alternative):
         return
     hook = f"--hook=return={alternative}"
-    found = without_pid(events("opensnoop", hook, *opens("x32-openat", 0, 1, "/dev/null")))
+    actual = without_pid(events("opensnoop", hook, *opens("x32-openat", 0, 1, "/dev/null")))
     # Where the kernel has no such calls it runs none of its functions.
-    if alternative == "fexit" and not found:
+    if alternative == "fexit" and not actual:
         return
-    [record] = found
-    assert record in (shown(3, "/dev/null"), shown(None, "/dev/null", err="ENOSYS"))
+    [record] = actual
+    assert record in (open_event(3, "/dev/null"), open_event(None, "/dev/null", err="ENOSYS"))
 
 
 def test_an_address_that_is_not_there_is_no_loss():
-    assert without_pid(events("opensnoop", *opens("bad", 0, 1))) == [shown(None, "", err="EFAULT")]
+    assert without_pid(events("opensnoop", *opens("bad", 0, 1))) == [open_event(None, "", err="EFAULT")]
 
 
 @pytest.mark.smoke
@@ -131,11 +131,11 @@ def test_a_path_as_long_as_can_be_is_whole_and_a_longer_one_counted():
     path = "/" + "p" * 4094
     assert (
         without_pid(events("opensnoop", *opens("openat", 0, 3, path)))
-        == [shown(None, path, err="ENAMETOOLONG")] * 3
+        == [open_event(None, path, err="ENAMETOOLONG")] * 3
     )
     result = run("opensnoop", "-f", "json", "--strict", *opens("openat", 0, 23))
     assert result.status == 3
-    assert without_pid(result.of("event")) == [shown(None, "x" * 4095, err="ENAMETOOLONG")] * 23
+    assert without_pid(result.of("event")) == [open_event(None, "x" * 4095, err="ENAMETOOLONG")] * 23
     assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("truncated", 23)]
 
 
@@ -178,8 +178,8 @@ def test_perf_rings_of_several_processors_give_the_same():
 @pytest.mark.lab
 def test_perf_rings_give_the_same():
     actual, lost = by_perf_rings("opensnoop", *opens("openat", 0, 101, "/pt/not/there"))
-    expected = [shown(None, "/pt/not/there", err="ENOENT")] * 101
-    assert without_pid(actual) == [{k: v for k, v in one.items() if k != "kind"} for one in expected]
+    expected = [open_event(None, "/pt/not/there", err="ENOENT")] * 101
+    assert without_pid(actual) == [{k: v for k, v in event.items() if k != "kind"} for event in expected]
     assert not lost
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pack_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a pack for the running kernel."""
     needs("BTF", VMLINUX.exists())
     values = os.environ.get("PYTRACER_TEST_PACK")
@@ -49,7 +49,7 @@ def no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no BCC there" in run("syscalls", "-d", "1").err
 
 
-def refused(result: Result, status: int, *words: str) -> None:
+def assert_refused(result: Result, status: int, *words: str) -> None:
     lines = result.err.splitlines()
     assert result.status == status, result.err
     assert [line.partition(": ")[0] for line in lines] == ["pytracer", "hint"]
@@ -65,17 +65,17 @@ def has_compiler(process: int) -> bool:
 
 
 @pytest.mark.parametrize("tracer", KNOWN)
-def test_every_tracer_is_exact(made: Path, tracer: str) -> None:
-    result, seen, work = KNOWN[tracer](*WITHOUT_TRACE_EVENTS.get(tracer, ()), before=("run", made))
+def test_every_tracer_is_exact(pack_path: Path, tracer: str) -> None:
+    result, actual, work = KNOWN[tracer](*WITHOUT_TRACE_EVENTS.get(tracer, ()), before=("run", pack_path))
     assert result.status == 0, result.err
-    assert f"loaded from {made} in " in result.err
-    assert seen == work
+    assert f"loaded from {pack_path} in " in result.err
+    assert actual == work
 
 
-def test_every_interface_packet_is_counted_and_no_compiler_is_there(made: Path) -> None:
+def test_every_interface_packet_is_counted_and_no_compiler_is_there(pack_path: Path) -> None:
     with packets.namespace():
         packets.veth("va", "vb")
-        tracer = start("sockcount", "-f", "json", "vb", 60, before=("run", made))
+        tracer = start("sockcount", "-f", "json", "vb", 60, before=("run", pack_path))
         assert not has_compiler(tracer.pid)
         packets.send("va", packets.frames())
         result = stop(tracer)
@@ -84,10 +84,10 @@ def test_every_interface_packet_is_counted_and_no_compiler_is_there(made: Path) 
     assert rows == packets.expected(packets.frames(), received=True)
 
 
-def test_on_a_machine_without_bcc_or_llvm_or_headers(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pack_runs_without_bcc_or_llvm_or_headers(pack_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are hidden in a mount namespace, not by a variable."""
     monkeypatch.delenv("PYTRACER_BCC")
-    words = [*COMMAND, "run", made, "syscalls", "-f", "json", "--", workload("calls"), "getppid", 23]
+    words = [*COMMAND, "run", pack_path, "syscalls", "-f", "json", "--", workload("calls"), "getppid", 23]
     hidden = ["unshare", "-m", "--propagation", "private", "sh", "-c", HIDE + '\nexec "$@"', "sh"]
     without = subprocess.run(
         [*hidden, *COMMAND, "syscalls", "-d", "1"], capture_output=True, text=True, check=False
@@ -99,47 +99,47 @@ def test_on_a_machine_without_bcc_or_llvm_or_headers(made: Path, monkeypatch: py
     assert {r["syscall"]: r["calls"] for r in result.of("summary")} == {"execve": 1, "getppid": 23}
 
 
-def test_values_that_change_from_run_to_run_are_not_packed(made: Path) -> None:
+def test_values_that_change_from_run_to_run_are_not_packed(pack_path: Path) -> None:
     for times in (7, 101):
         result = run(
-            "run", made, "syscalls", "--latency", "-f", "json", "--", workload("calls"), "fail", times
+            "run", pack_path, "syscalls", "--latency", "-f", "json", "--", workload("calls"), "fail", times
         )
         assert result.status == 0, result.err
         (close,) = [r for r in result.of("summary") if r["syscall"] == "close"]
         assert sum(bucket["count"] for bucket in close["latency_ns"]) == times
 
 
-def test_options_that_were_not_packed_are_refused(made: Path) -> None:
+def test_options_that_were_not_packed_are_refused(pack_path: Path) -> None:
     for words in (["--by", "comm"], ["-u", "root"], ["--errno"], ["--max-rows", "7"]):
-        result = run("run", made, "syscalls", *words, "-d", "1")
-        refused(result, 4, f"{made} holds syscalls for this kernel, but not with these options")
+        result = run("run", pack_path, "syscalls", *words, "-d", "1")
+        assert_refused(result, 4, f"{pack_path} holds syscalls for this kernel, but not with these options")
         assert result.err.endswith(f"hint: it holds {'; '.join(SYSCALLS)}\n")
 
 
-def test_a_trace_event_is_refused(made: Path) -> None:
-    result = run("run", made, "syscalls", "--hook", "syscall=tracepoint", "-d", "1")
-    refused(result, 4, "trace event raw_syscalls:sys_enter, which no pack can hold")
+def test_a_trace_event_is_refused(pack_path: Path) -> None:
+    result = run("run", pack_path, "syscalls", "--hook", "syscall=tracepoint", "-d", "1")
+    assert_refused(result, 4, "trace event raw_syscalls:sys_enter, which no pack can hold")
 
 
-def test_commands_without_a_compiler_work_as_usual(made: Path) -> None:
+def test_commands_without_a_compiler_work_as_usual(pack_path: Path) -> None:
     with packets.namespace():
-        result = run("run", made, "sockcount", "lo", "--program", "bytecode", "-f", "json", "-d", "0.1")
+        result = run("run", pack_path, "sockcount", "lo", "--program", "bytecode", "-f", "json", "-d", "0.1")
     assert result.status == 0, result.err
 
 
-def test_a_kernel_that_was_not_packed_is_refused(made: Path, tmp_path: Path) -> None:
+def test_a_kernel_that_was_not_packed_is_refused(pack_path: Path, tmp_path: Path) -> None:
     """The pack is for a kernel whose BTF differs."""
-    pack = decode(made.read_bytes())
+    pack = decode(pack_path.read_bytes())
     ((digest, _),) = pack.kernels.items()
     data = pack.encode()
     other = type(pack)({digest[::-1]: "6.99"}, pack.entries, pack.images).encode()
-    assert data == made.read_bytes()
+    assert data == pack_path.read_bytes()
     (tmp_path / "other.pack").write_bytes(other)
     result = run("run", tmp_path / "other.pack", "syscalls", "-d", "1")
-    refused(result, 4, f"has no image for this kernel ({os.uname().release})", "it was made for 6.99")
+    assert_refused(result, 4, f"has no image for this kernel ({os.uname().release})", "it was made for 6.99")
 
 
-def test_a_pack_of_another_version_of_the_c_is_refused(made: Path, tmp_path: Path) -> None:
+def test_a_pack_of_another_version_of_the_c_is_refused(pack_path: Path, tmp_path: Path) -> None:
     import pytracer
 
     copy = tmp_path / "pytracer"
@@ -147,11 +147,11 @@ def test_a_pack_of_another_version_of_the_c_is_refused(made: Path, tmp_path: Pat
     shutil.copytree(Path(pytracer.__file__).parent, copy, symlinks=False, ignore=ignore)
     with (copy / "probes_c/syscalls.c").open("a") as file:
         file.write("// changed\n")
-    result = run("run", made, "syscalls", "-d", "1", env={"PYTHONPATH": str(tmp_path)})
-    refused(result, 4, "was not made from this syscalls.c", "make it again")
+    result = run("run", pack_path, "syscalls", "-d", "1", env={"PYTHONPATH": str(tmp_path)})
+    assert_refused(result, 4, "was not made from this syscalls.c", "make it again")
 
 
-def test_two_kernels_in_one_pack(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_kernels_in_one_pack(pack_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pack is for the running kernel, by a copy of its BTF, and for one whose BTF has trailing bytes."""
     monkeypatch.delenv("PYTRACER_BCC")
     shutil.copy(VMLINUX, tmp_path / "here.btf")
@@ -175,10 +175,10 @@ def test_two_kernels_in_one_pack(made: Path, tmp_path: Path, monkeypatch: pytest
 def test_tracers_that_cannot_be_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTRACER_BCC")
     target = tmp_path / "x.pack"
-    refused(run("pack", "syscals", "-o", target), 2, "did you mean syscalls?")
-    refused(run("pack", "syscalls --hook syscall=tracepoint", "-o", target), 4, "not in BTF")
+    assert_refused(run("pack", "syscals", "-o", target), 2, "did you mean syscalls?")
+    assert_refused(run("pack", "syscalls --hook syscall=tracepoint", "-o", target), 4, "not in BTF")
     (tmp_path / "rubbish.btf").write_bytes(b"rubbish")
     result = run("pack", "syscalls", "-o", target, "--btf", tmp_path / "rubbish.btf")
-    refused(result, 1, "rubbish.btf", "--btf takes")
+    assert_refused(result, 1, "rubbish.btf", "--btf takes")
     assert not target.exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

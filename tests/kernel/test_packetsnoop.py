@@ -14,7 +14,7 @@ SOURCE, TARGET = "192.0.2.1", "192.0.2.2"
 PORTS = bytes.fromhex("03e8 0035")
 
 
-def seen(result) -> list[tuple[object, ...]]:
+def packet_tuples(result) -> list[tuple[object, ...]]:
     assert result.status == 0, result.err
     assert not result.of("loss")
     names = ("direction", "protocol", "saddr", "sport", "daddr", "dport", "bytes")
@@ -22,7 +22,7 @@ def seen(result) -> list[tuple[object, ...]]:
 
 
 def expected(direction: str, frames: list[packets.Frame]) -> list[tuple[object, ...]]:
-    """Return what is shown of frames, but for the addresses and ports of IP. Tags that a device took off
+    """Return the expected rows of frames, without the addresses and ports of IP. Tags that a device took off
     count."""
     return [(direction, frame.protocol, len(frame.data)) for frame in frames for _ in range(frame.times)]
 
@@ -34,7 +34,7 @@ def test_every_kind_of_packet_is_shown_once_in_each_direction():
         packets.veth()
         tracers = [start("packetsnoop", "-f", "json", name) for name in ("va", "vb")]
         packets.send("va", packets.frames())
-        out, into = (seen(stop(tracer)) for tracer in tracers)
+        out, into = (packet_tuples(stop(tracer)) for tracer in tracers)
     for direction, actual in (("out", out), ("in", into)):
         assert [(alternative, protocol, size) for alternative, protocol, *_, size in actual] == expected(
             direction, packets.frames()
@@ -58,7 +58,7 @@ def test_the_ends_of_packets():
         packets.veth()
         tracer = start("packetsnoop", "-f", "json", "vb", "--direction", "in")
         packets.send("va", sent)
-        actual = seen(stop(tracer))
+        actual = packet_tuples(stop(tracer))
     assert actual == [
         *[("in", "UDP", SOURCE, 1000, TARGET, 53, 42)] * 3,
         *[("in", "TCP", SOURCE, 1000, TARGET, 53, 62)] * 2,
@@ -77,7 +77,7 @@ def test_a_filter_and_one_direction():
         for ports in (PORTS, bytes(4)):
             packet = packets.ipv4(17, ports + bytes(4))
             packets.send("lo", [packets.ethernet("UDP", 23, packets.ETH_P_IP, packet)])
-        assert seen(stop(tracer)) == [("out", "UDP", SOURCE, 1000, TARGET, 53, 42)] * 23
+        assert packet_tuples(stop(tracer)) == [("out", "UDP", SOURCE, 1000, TARGET, 53, 42)] * 23
 
 
 def test_events_that_do_not_fit_are_counted():
@@ -97,4 +97,4 @@ def test_an_interface_that_disappears_is_reported_and_ends_it():
         packets.ip("link", "del", "vb")
         result = finish(tracer)
     assert result.err.count("warning: interface vb: network is down") == 1
-    assert len(seen(result)) == 7
+    assert len(packet_tuples(result)) == 7

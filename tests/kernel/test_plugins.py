@@ -35,12 +35,12 @@ def plugins(mode, milliseconds=0, rounds=ROUNDS):
 
 
 def command(*words):
-    """Return the same as a command that begins at once, and says nothing."""
+    """Return the same as a command that begins at once and prints nothing."""
     return ["sh", "-c", 'echo | exec "$@" >/dev/null', "sh", *plugins(*words)]
 
 
-def seen(result, kind, counter):
-    """Return how often each of the callers was seen with each name of what it called; "" calls where no name
+def hits_by_name(result, kind, counter):
+    """Return how often each caller was seen with each name of its callee; "" counts calls where no name
     is known."""
     assert not result.of("loss")
     return names_seen(result, kind, counter)
@@ -56,14 +56,14 @@ def names_seen(result, kind="summary", counter="hits"):
         if not callers and "[unloaded]" in record["user"]:
             counts["", "[unloaded]"] += record[counter]
         for caller in callers:
-            place = record["user"].index(caller)
-            callee = record["user"][place - 1] if place else ""
+            frame_index = record["user"].index(caller)
+            callee = record["user"][frame_index - 1] if frame_index else ""
             counts[caller, "" if callee == CLOCK else callee] += record[counter]
     return counts
 
 
 def checked(result, expected):
-    """Return the same of a trace in which every call is counted, or said to be missed."""
+    """Return the same of a trace in which every call is counted or reported as missed."""
     lost = result.of("loss")
     assert {loss["reason"] for loss in lost} <= {"missed"}
     actual, missed = names_seen(result), sum(loss["lost"] for loss in lost)
@@ -124,17 +124,17 @@ def test_code_that_is_moved_has_the_name_of_its_time(alternative):
 
 
 @pytest.mark.parametrize("mode", ["move", "child"])
-def test_of_code_that_is_moved_all_calls_are_counted_in_time(mode):
+def test_all_calls_of_moved_code_are_counted(mode):
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command(mode, 400))
-    assert seen(result, "summary", "hits") == calls()
+    assert hits_by_name(result, "summary", "hits") == calls()
 
 
 @pytest.mark.parametrize("mode", ["move", "child"])
-def test_of_code_that_is_moved_at_once_no_name_is_anothers(mode):
+def test_immediately_moved_code_gets_no_wrong_names(mode):
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command(mode, 0, 50))
-    assert seen(result, "summary", "hits").keys() <= PAIRS.items() | NAMELESS
-    whole = sum(record["hits"] for record in result.of("summary"))
-    assert whole >= 2 * 50 * THREADS * CALLS
+    assert hits_by_name(result, "summary", "hits").keys() <= PAIRS.items() | NAMELESS
+    total = sum(record["hits"] for record in result.of("summary"))
+    assert total >= 2 * 50 * THREADS * CALLS
 
 
 def test_data_that_is_moved_changes_no_names():
@@ -148,18 +148,18 @@ def test_data_that_is_moved_changes_no_names():
     assert "[unloaded]" not in rows[0]["user"]
 
 
-def test_of_a_process_that_was_there_before():
+def test_a_process_that_was_running_before_the_trace():
     with Program(*plugins("plain", 20)) as program:
         result = program.seen_by("stackcount", "-U", EVENT)
-    assert seen(result, "summary", "hits") == calls()
+    assert hits_by_name(result, "summary", "hits") == calls()
 
 
 def test_the_summary_is_the_sum_of_its_rows():
     with Program(*plugins("plain", 70, rounds=5)) as program:
         result = program.seen_by("stackcount", "-U", "-T", EVENT, 0.1)
-    rows = seen(result, "row", "hits")
+    rows = hits_by_name(result, "row", "hits")
     assert len({record["time"] for record in result.of("row")}) > 1
-    assert rows == seen(result, "summary", "hits") == calls(5)
+    assert rows == hits_by_name(result, "summary", "hits") == calls(5)
 
 
 @pytest.mark.parametrize("interval", [(), (0.1,)], ids=["whole", "interval"])
@@ -167,19 +167,19 @@ def test_the_summary_is_the_sum_of_its_rows():
 def test_no_sample_of_one_goes_to_the_other(mode, interval):
     words = ["-U", "-F", 499, "-f", "json", *interval]
     result = run("profile", *words, "--", *command(mode, 100))
-    actual = seen(result, "summary", "samples")
+    actual = hits_by_name(result, "summary", "samples")
     assert actual.keys() == PAIRS.items() | (actual.keys() & {(caller, "") for caller in PAIRS})
     if interval:
-        assert seen(result, "row", "samples") == actual
+        assert hits_by_name(result, "row", "samples") == actual
 
 
-def test_where_no_hook_tells_no_name_is_anothers():
+def test_moved_code_gets_no_wrong_names_without_a_hook():
     """Only the kernel's mmap records are left: they have the time of a mapping, but not its order with
     samples."""
     words = ["--hook", "mapping=none"]
     with Program(*plugins("plain", 20)) as program:
         result = program.seen_by("stackcount", "-U", *words, EVENT)
-    actual = seen(result, "summary", "hits")
+    actual = hits_by_name(result, "summary", "hits")
     assert sum(actual.values()) == sum(calls().values())
     assert actual.keys() <= PAIRS.items() | NAMELESS
 
@@ -189,7 +189,7 @@ def test_functions_that_were_made_at_one_address(interval):
     """Lines of perf maps have no times: a sample taken while a function is replaced may belong to either."""
     words = ["-U", "-F", 199, "-f", "json", *interval]
     result = run("profile", *words, "--", workload("jitted"), 2000, "one", "two")
-    actual = seen(result, "summary", "samples")
+    actual = hits_by_name(result, "summary", "samples")
     assert actual["first", "one"] > 0
     assert actual["second", "two"] > 0
     assert actual.keys() <= {(caller, name) for caller, name in (
@@ -197,13 +197,13 @@ def test_functions_that_were_made_at_one_address(interval):
         ("first", ""), ("second", ""), ("", "[unloaded]"),
     )}  # fmt: skip
     if interval:
-        assert seen(result, "row", "samples") == actual
+        assert hits_by_name(result, "row", "samples") == actual
 
 
 def test_whatever_comes_fast_no_name_is_anothers():
     """Load hundreds of plugins, each for less time than it takes to read a memory map."""
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command("plain", 0, 200))
-    actual = seen(result, "summary", "hits")
+    actual = hits_by_name(result, "summary", "hits")
     assert sum(actual.values()) == sum(calls(200).values())
     assert actual.keys() <= PAIRS.items() | NAMELESS
 
@@ -227,6 +227,6 @@ def test_code_in_shared_memory_has_the_names_of_the_perf_map_or_none(kind, names
     """The kernel shows such memory as the file /dev/zero, which has no symbols."""
     words = ["-U", "-F", 199, "-f", "json"]
     result = run("profile", *words, "--", workload("jitted"), 1000, "one", "two", kind)
-    actual = {name for _, name in seen(result, "summary", "samples")}
+    actual = {name for _, name in hits_by_name(result, "summary", "samples")}
     assert names <= actual
     assert actual <= {*names, "[unloaded]", ""}

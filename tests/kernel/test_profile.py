@@ -101,19 +101,19 @@ def test_lost_and_shown_samples_add_up_to_all():
     command = ["sh", "-c", f"{workload('spin')} user 300; {workload('spin')} kernel 300"]
     with pytracer.open("profile", command=command, max_stacks=1, frequency=499) as trace:
         items = list(trace)
-        samples = sum(one.samples for one in trace.session.collector._maps.images().values())
-    shown = sum(sum(item.columns["samples"]) for item in items if isinstance(item, StackSnapshot))
+        samples = sum(image.samples for image in trace.session.collector._maps.images().values())
+    shown_samples = sum(sum(item.columns["samples"]) for item in items if isinstance(item, StackSnapshot))
     lost = {item.reason: item.lost for item in items if isinstance(item, Loss)}
     assert lost["stacks_full"] > 0  # two places for a stack, and there were more than two
-    assert shown > 0
-    assert shown + sum(lost.values()) == samples
+    assert shown_samples > 0
+    assert shown_samples + sum(lost.values()) == samples
 
 
 def test_rows_beyond_those_that_fit_are_lost():
     command = ["sh", "-c", f"{workload('spin')} user 200; {workload('spin')} kernel 200"]
     with pytracer.open("profile", command=command, max_rows=1, frequency=499) as trace:
         items = list(trace)
-        samples = sum(one.samples for one in trace.session.collector._maps.images().values())
+        samples = sum(image.samples for image in trace.session.collector._maps.images().values())
     (stacks,) = (item for item in items if isinstance(item, StackSnapshot))
     lost: Counter[str] = Counter()
     for item in items:
@@ -137,7 +137,7 @@ def test_the_image_is_computed_alike_on_both_sides():
     with spinning() as process, pytracer.open("profile", pid=process.pid, duration=0.5) as trace:
         assert isinstance(list(trace)[-1], StackSnapshot)
         images = trace.session.collector._maps.images()
-        assert {pid: one.image for pid, one in images.items()} == {
+        assert {pid: image.image for pid, image in images.items()} == {
             process.pid: memory_maps.image_of(process.pid)
         }
 
@@ -158,19 +158,19 @@ def test_filters(by, own_cgroup):
         assert other.poll() is None
 
 
-def test_one_part_alone():
+def test_stacks_of_user_or_kernel_alone():
     kernel = profile("-K", "--", workload("spin"), "kernel", 300)
     assert all(record["user"] == [] for record in kernel)
     assert any(record["kernel"] for record in kernel)
     user = profile("-U", "--", workload("spin"), "kernel", 300)
     assert all(record["kernel"] == [] for record in user)
     assert any("main" in record["user"] for record in user)
-    both = run("profile", "-U", "-K", "--", "true")
-    assert both.status == 2
-    assert "do not go together" in both.err
+    result = run("profile", "-U", "-K", "--", "true")
+    assert result.status == 2
+    assert "do not go together" in result.err
 
 
-def test_idle_threads_are_shown_to_those_who_ask():
+def test_idle_threads_are_shown_on_request():
     names = [word for cpu in online_cpus() for word in ("--comm", f"swapper/{cpu}")]
     result = run("profile", "-f", "json", *names, "-d", 0.5)
     assert result.status == 0
@@ -211,15 +211,15 @@ def test_a_program_that_was_deleted_while_it_ran_has_names(tmp_path):
 
 
 @pytest.mark.lab
-def test_functions_that_a_program_made_are_those_it_says():
+def test_functions_of_a_jit_have_the_names_of_its_perf_map():
     records = profile("--", workload("spin"), "made", 500)
-    created = [record["user"] for record in records if record["user"][:1] == ["made;to measure"]]
-    assert created
-    assert all("main" in user for user in created)
+    stacks = [record["user"] for record in records if record["user"][:1] == ["made;to measure"]]
+    assert stacks
+    assert all("main" in user for user in stacks)
 
 
 @pytest.mark.parametrize("of", [["--user", "--map-root-user"], []])
-def test_functions_that_a_program_made_in_a_container(of):
+def test_functions_of_a_jit_in_a_container_have_names(of):
     """The container has a /tmp and a PID namespace of its own."""
     # What it runs is in the /tmp that it then has no more.
     shell = 'exec 9< "$1" && mount -t tmpfs none /tmp && exec /proc/self/fd/9 made 500'
@@ -234,7 +234,7 @@ def test_a_program_of_32_bits():
     assert all(user[:4] == ["spin", "b", "a", "_start"] for user in spins)
 
 
-def test_names_of_cpp_are_as_they_were_written(tmp_path):
+def test_cpp_names_are_demangled(tmp_path):
     source = tmp_path / "loop.c"  # what a compiler of C++ would call it is all that counts
     source.write_text(
         "#include <time.h>\n"
@@ -261,7 +261,7 @@ def stripped(folder, debug):
     return str(program)
 
 
-def test_symbols_that_were_taken_out_are_found_by_the_build_id(tmp_path, monkeypatch):
+def test_stripped_symbols_are_found_by_the_build_id(tmp_path, monkeypatch):
     monkeypatch.setattr("pytracer.symbols.debug.FOLDER", tmp_path / "debug")
     program = stripped(tmp_path, lambda build_id: tmp_path / "debug" / build_id[:2] / f"{build_id[2:]}.debug")
     with pytracer.open("profile", command=[program, "user", "300"]) as trace:
@@ -285,7 +285,7 @@ def test_symbols_that_a_server_has_are_requested(tmp_path, monkeypatch):
     assert path_of(names[0]) in server.requests
 
 
-def test_a_name_cannot_break_a_line():
+def test_a_hostile_name_stays_on_its_line():
     result = run("profile", "-U", "-f", "folded", "--", workload("spin"), "user", 300, "a;b 7\n\x1b[2J")
     assert result.status == 0
     lines = [re.fullmatch(r"(.+) (\d+)", line) for line in result.out.split("\n")[:-1]]
@@ -317,12 +317,12 @@ def touching(records):
 
 
 def in_threads(pages, **options):
-    """Return the page faults of a process of whose seven threads four are there to begin with."""
+    """Return the page faults of a process with seven threads, four of which run before the trace."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with spinning("threads", pages, path=workload("faults"), **pipes) as process:
         process.stdout.read(1)
         with pytracer.open("profile", event="page-faults", pid=process.pid, **options) as trace:
-            others = [one for one in trace.plan.probes if one.probe.kind != "task_sample"]
+            others = [probe for probe in trace.plan.probes if probe.probe.kind != "task_sample"]
             assert len(trace.session.links) == 4 + len(others)  # which see what is mapped
             process.stdin.write(b"g")
             process.stdin.flush()
@@ -358,19 +358,19 @@ def test_tasks_are_sampled_where_that_misses_none_of_them():
 
 
 @pytest.mark.lab
-def test_threads_that_there_are_and_will_be_are_sampled():
+def test_existing_and_later_threads_are_sampled():
     assert touching(in_threads(101)) == 7 * 101
 
 
 @pytest.mark.lab
-def test_one_of_so_many():
+def test_a_sample_is_taken_of_every_n_events():
     # Counted in each thread; what it faults on beside, its stack and such, may bring it to a third.
     # On a host, a policy may keep a program from running now and then.
     least = 7 * 2 if LAB else 7
     assert least <= touching(in_threads(130, period=50, hook={"sample": "task"})) <= 7 * 3
 
 
-def test_the_counters_of_cpus_or_why_not():
+def test_hardware_counters_or_the_reason_for_their_absence():
     result = run("profile", "--event", "cycles", "-f", "json", "--", workload("spin"), "user", 300)
     has = next(f for f in feature_table.FEATURES if f.name == "hardware counter")
     if feature_table.probe(has).status == feature_table.GRANTED:
@@ -382,13 +382,13 @@ def test_the_counters_of_cpus_or_why_not():
         assert "this machine does not count cycles" in result.err
 
 
-def test_two_rates_do_not_go_together():
+def test_two_rates_are_refused():
     result = run("profile", "-F", 99, "--period", 7, "--", "true")
     assert result.status == 2
     assert "--frequency and --period do not go together" in result.err
 
 
-def test_too_often():
+def test_a_rate_above_the_kernels_limit_is_refused():
     limit = read_sysctl("kernel.perf_event_max_sample_rate")
     result = run("profile", "-F", limit + 1, "--", "true")
     assert result.status == 2

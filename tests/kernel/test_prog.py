@@ -52,18 +52,18 @@ def our_programs() -> Iterator[set[int]]:
     with contextlib.ExitStack() as stack:
         table = array(7, "test_counts")
         stack.callback(os.close, table)
-        created = [
+        descriptors = [
             (ProgType.SOCKET_FILTER, return_code(0), "test_socket"),
             (ProgType.XDP, return_code(2), "test_xdp"),
             (ProgType.SCHED_CLS, return_code(-1), ""),
             (ProgType.RAW_TRACEPOINT, counts(table, os.getpid()), "test_raw"),
             (ProgType.TRACEPOINT, counts(table, os.getpid()), "test_fifteen_ch"),
         ]
-        yield {stack.enter_context(program(kind, code, name=name))[1] for kind, code, name in created}
+        yield {stack.enter_context(program(kind, code, name=name))[1] for kind, code, name in descriptors}
 
 
-def theirs(info: Any) -> dict[str, Any]:
-    """Return a program of ours in bpftool's words."""
+def bpftool_record(info: Any) -> dict[str, Any]:
+    """Return one of our programs with bpftool's field names."""
     message = {
         "id": info.id,
         "type": info.type,
@@ -84,14 +84,14 @@ def theirs(info: Any) -> dict[str, Any]:
 
 @pytest.mark.lab
 def test_programs_and_maps_are_what_bpftool_shows():
-    with our_programs() as own:
-        shown, actual = by_id(bpftool("prog", "show")), ProgramLister().list()
-        assert own <= shown.keys() & actual.keys()
-        for id_ in own:
-            assert shown[id_] == theirs(actual[id_])
-        used = {number for id_ in own for number in actual[id_].info.map_ids}
+    with our_programs() as own_programs:
+        reference, actual = by_id(bpftool("prog", "show")), ProgramLister().list()
+        assert own_programs <= reference.keys() & actual.keys()
+        for id_ in own_programs:
+            assert reference[id_] == bpftool_record(actual[id_])
+        used = {number for id_ in own_programs for number in actual[id_].info.map_ids}
         assert len(used) == 1
-        shown, maps = by_id(bpftool("map", "show")), list_maps()
+        reference, maps = by_id(bpftool("map", "show")), list_maps()
         for id_ in used:
             info = maps[id_].info
             expected = {
@@ -104,18 +104,20 @@ def test_programs_and_maps_are_what_bpftool_shows():
                 "max_entries": info.max_entries,
                 "bytes_memlock": maps[id_].memory,
             }
-            assert {name: shown[id_][name] for name in expected} == expected
-    assert not own & ProgramLister().list().keys()
+            assert {name: reference[id_][name] for name in expected} == expected
+    assert not own_programs & ProgramLister().list().keys()
 
 
 @pytest.mark.alone
 def test_tracers_of_their_own_are_what_bpftool_shows():
     tracer = start("syscalls", "-f", "json", 60)
-    shown, actual = by_id(bpftool("prog", "show")), ProgramLister().list()
-    mine = {one["id"] for one in run("prog", 0.1, "-f", "json").records if tracer.pid in one["pids"]}
-    assert len(mine) >= 4
-    for id_ in mine:
-        assert shown[id_] == theirs(actual[id_])
+    reference, actual = by_id(bpftool("prog", "show")), ProgramLister().list()
+    own_ids = {
+        record["id"] for record in run("prog", 0.1, "-f", "json").records if tracer.pid in record["pids"]
+    }
+    assert len(own_ids) >= 4
+    for id_ in own_ids:
+        assert reference[id_] == bpftool_record(actual[id_])
     assert stop(tracer).status == 0
 
 
@@ -124,24 +126,24 @@ def test_tracers_of_their_own_are_what_bpftool_shows():
 def test_a_tracer_is_listed_with_its_owner_and_its_places():
     tracer = start("syscalls", "-f", "json", "-p", os.getpid(), 60)
     result = run("prog", 0.1, "-f", "json")
-    mine = [one for one in result.of("row") if one["pids"] == [tracer.pid]]
+    own_rows = [record for record in result.of("row") if record["pids"] == [tracer.pid]]
     assert stop(tracer).status == 0
-    assert mine, result.err
-    assert {one["owner"][0] for one in mine} == {f"pytracer syscalls ({tracer.pid})"}
-    assert all(one["attached"] and one["uid"] == 0 and one["memory"] >= 4096 for one in mine)
-    assert all(one["map_memory"] > 0 for one in mine)
-    assert any(one["runs"] for one in mine)
+    assert own_rows, result.err
+    assert {record["owner"][0] for record in own_rows} == {f"pytracer syscalls ({tracer.pid})"}
+    assert all(record["attached"] and record["uid"] == 0 and record["memory"] >= 4096 for record in own_rows)
+    assert all(record["map_memory"] > 0 for record in own_rows)
+    assert any(record["runs"] for record in own_rows)
 
 
 @pytest.mark.lab
 def test_links_are_what_bpftool_shows():
     with program(ProgType.RAW_TRACEPOINT, return_code(0), name="test_raw") as (descriptor, id_):
         link = raw_tracepoint_open("sched_process_fork", descriptor)
-        shown = [one for one in bpftool("link", "show") if one["prog_id"] == id_]
-        actual = [one for one in links(ProgramLister().list(), TargetNames()) if one.program == id_]
+        reference = [record for record in bpftool("link", "show") if record["prog_id"] == id_]
+        actual = [record for record in links(ProgramLister().list(), TargetNames()) if record.program == id_]
         os.close(link)
-    assert [(one["id"], one["prog_id"], f"rt:{one['tp_name']}") for one in shown] == [
-        (one.id, one.program, one.where) for one in actual
+    assert [(record["id"], record["prog_id"], f"rt:{record['tp_name']}") for record in reference] == [
+        (record.id, record.program, record.where) for record in actual
     ]
     assert len(actual) == 1
 
@@ -151,21 +153,21 @@ def test_programs_on_perf_events_are_what_bpftool_shows():
     event = tracefs.event_id("sched", "sched_process_fork")
     with program(ProgType.TRACEPOINT, return_code(1)) as (descriptor, id_):
         on = attach_program(pack_event_attr(2, event), descriptor)
-        shown = [one for one in bpftool("perf", "show") if one["prog_id"] == id_]
+        reference = [record for record in bpftool("perf", "show") if record["prog_id"] == id_]
         events = find_holders().events
         places = attachments(ProgramLister().list(), find_holders(), TargetNames())
         os.close(on)
-    assert [(one["pid"], one["fd"], f"t:{one['tracepoint']}") for one in shown] == [
-        (one.process, one.descriptor, one.where) for one in events if one.program == id_
+    assert [(record["pid"], record["fd"], f"t:{record['tracepoint']}") for record in reference] == [
+        (record.process, record.descriptor, record.where) for record in events if record.program == id_
     ]
-    assert [one.where for one in places if one.program == id_] == ["t:sched:sched_process_fork"]
+    assert [record.where for record in places if record.program == id_] == ["t:sched:sched_process_fork"]
 
 
 def on_network() -> dict[tuple[str, str], int]:
     """Return what bpftool shows of the network namespace: (kind, interface) -> the program's id."""
-    [shown] = bpftool("net", "show")
-    actual = {("xdp", one["devname"]): one["id"] for one in shown["xdp"]}
-    return actual | {(one["kind"], one["devname"]): one["id"] for one in shown["tc"]}
+    [reference] = bpftool("net", "show")
+    actual = {("xdp", record["devname"]): record["id"] for record in reference["xdp"]}
+    return actual | {(record["kind"], record["devname"]): record["id"] for record in reference["tc"]}
 
 
 @pytest.mark.lab
@@ -173,33 +175,33 @@ def test_programs_on_interfaces_are_what_bpftool_shows():
     with packets.namespace(), program(ProgType.SCHED_CLS, return_code(-1), name="test_tc") as (tc, tc_id):
         first, second = packets.veth()
         with program(ProgType.XDP, return_code(2), name="test_xdp") as (frames, xdp_id):
-            created = clsact._create_qdisc(second)
-            assert created
-            one = clsact.TrafficControlFilter(second, tcx.EGRESS, 7, 7, "test")
-            clsact._request_filter(one, clsact._NEWFILTER, 0x600, tc)
+            has_created_qdisc = clsact._create_qdisc(second)
+            assert has_created_qdisc
+            tc_filter = clsact.TrafficControlFilter(second, tcx.EGRESS, 7, 7, "test")
+            clsact._request_filter(tc_filter, clsact._NEWFILTER, 0x600, tc)
             link = link_create(frames, 37, target=first, flags=xdp.GENERIC)
-            shown = on_network()
+            reference = on_network()
             places = set(attachments(ProgramLister().list(), find_holders(), TargetNames()))
             link_id = next(
-                one.id for one in links(ProgramLister().list(), TargetNames()) if one.program == xdp_id
+                link.id for link in links(ProgramLister().list(), TargetNames()) if link.program == xdp_id
             )
             os.close(link)
             clsact._remove_qdisc(second)
-    assert shown == {("xdp", "va"): xdp_id, ("clsact/egress", "vb"): tc_id}
+    assert reference == {("xdp", "va"): xdp_id, ("clsact/egress", "vb"): tc_id}
     assert Attachment(xdp_id, "xdp:va", link_id) in places
     assert Attachment(tc_id, "tc/egress:vb") in places
-    assert [one.where for one in places if one.program == xdp_id] == ["xdp:va"]
+    assert [target.where for target in places if target.program == xdp_id] == ["xdp:va"]
 
 
-def test_interfaces_of_another_namespace_are_not_mismistaken_for_ours():
+def test_interfaces_of_another_namespace_are_not_mistaken_for_ours():
     with packets.namespace():
-        other = Path("/proc/thread-self/ns/net").stat().st_ino
+        namespace_inode = Path("/proc/thread-self/ns/net").stat().st_ino
         tracer = start("tccount", "-f", "json", "lo", 60)
     result = run("prog", 0.1, "-f", "json")
-    [mine] = [one for one in result.of("row") if one["pids"] == [tracer.pid]]
+    [own_row] = [record for record in result.of("row") if record["pids"] == [tracer.pid]]
     assert stop(tracer).status == 0
-    assert len(mine["attached"]) == 1
-    assert mine["attached"][0].endswith(f"ingress:lo in netns {other}")
+    assert len(own_row["attached"]) == 1
+    assert own_row["attached"][0].endswith(f"ingress:lo in netns {namespace_inode}")
 
 
 @pytest.mark.lab
@@ -209,26 +211,30 @@ def test_programs_on_cgroups_are_found_by_links_and_without():
         try:
             link = link_create(descriptor, CGROUP_EGRESS, target=opened_folder)
             by_link = [
-                one
-                for one in attachments(ProgramLister().list(), find_holders(), TargetNames())
-                if one.program == id_
+                record
+                for record in attachments(ProgramLister().list(), find_holders(), TargetNames())
+                if record.program == id_
             ]
-            [shown] = [one for one in bpftool("link", "show") if one["prog_id"] == id_]
+            [reference] = [record for record in bpftool("link", "show") if record["prog_id"] == id_]
             inode = folder.stat().st_ino
             os.close(link)
             bpf(Command.PROG_ATTACH, struct.pack("IIII", opened_folder, descriptor, CGROUP_EGRESS, 0))
             without = [
-                one
-                for one in attachments(ProgramLister().list(), find_holders(), TargetNames())
-                if one.program == id_
+                record
+                for record in attachments(ProgramLister().list(), find_holders(), TargetNames())
+                if record.program == id_
             ]
         finally:
             os.close(opened_folder)
-    [place] = by_link
-    assert (shown["id"], shown["cgroup_id"], shown["type"]) == (place.link, inode, "cgroup")
-    assert shown["attach_type"].endswith("egress")
-    assert place.where == f"cgroup/egress:/{folder.name}"
-    assert without == [Attachment(id_, place.where)]
+    [attachment] = by_link
+    assert (reference["id"], reference["cgroup_id"], reference["type"]) == (
+        attachment.link,
+        inode,
+        "cgroup",
+    )
+    assert reference["attach_type"].endswith("egress")
+    assert attachment.where == f"cgroup/egress:/{folder.name}"
+    assert without == [Attachment(id_, attachment.where)]
 
 
 def ran(id_: int) -> tuple[int, int]:
@@ -251,8 +257,8 @@ def test_runs_are_counted_to_the_last_one_and_only_while_requested():
         assert time > 0
         filtered.send(5)
         assert ran(filtered.id) == (count, time)
-        [shown] = [one for one in bpftool("prog", "show") if one["id"] == filtered.id]
-        assert (shown["run_cnt"], shown["run_time_ns"]) == (count, time)
+        [reference] = [record for record in bpftool("prog", "show") if record["id"] == filtered.id]
+        assert (reference["run_cnt"], reference["run_time_ns"]) == (count, time)
 
 
 @pytest.mark.lab
@@ -285,12 +291,12 @@ def test_the_list_and_the_top_count_the_same_runs(disposition):
         assert '"row"' in first
         filtered.send(101)
         watch.send_signal(signal.SIGINT)
-        rest, _ = watch.communicate()
-        records = [json.loads(line) for line in (first + rest).splitlines()]
-        mine = [one for one in records if one["id"] == filtered.id]
+        output, _ = watch.communicate()
+        records = [json.loads(line) for line in (first + output).splitlines()]
+        own_records = [record for record in records if record["id"] == filtered.id]
         assert watch.returncode == 0
-        assert sum(one["runs"] for one in mine if one["kind"] == "row") == 101
-        assert [one["runs"] for one in mine if one["kind"] == "summary"] == [101]
+        assert sum(record["runs"] for record in own_records if record["kind"] == "row") == 101
+        assert [record["runs"] for record in own_records if record["kind"] == "summary"] == [101]
         assert ran(filtered.id)[0] == 101
 
 
@@ -329,13 +335,13 @@ def test_a_sysctl_that_was_on_stays_on():
         assert ran(filtered.id)[0] == count
 
 
-def test_without_privileges_it_says_what_it_needs():
+def test_missing_privileges_are_reported():
     result = python("-m", "pytracer", "prog")
     assert result.returncode == 5
     assert result.stderr.startswith("pytracer: error: pytracer prog needs CAP_SYS_ADMIN")
 
 
-def test_it_says_which_holders_it_may_not_look_for():
+def test_holders_that_may_not_be_inspected_are_reported():
     without = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
     inside = ["unshare", "--pid", "--fork", "--mount-proc"]
     expected = [(without, "may not be read without CAP_SYS_PTRACE"), (inside, "outside it are hidden")]
@@ -346,10 +352,10 @@ def test_it_says_which_holders_it_may_not_look_for():
                 (["prog", "show", id_], "owner and attached"),
             ):
                 command = [*before, *COMMAND, *map(str, words)]
-                shown = subprocess.run(command, capture_output=True, text=True, check=True)
-                [line] = [line for line in shown.stderr.splitlines() if why in line]
+                listing = subprocess.run(command, capture_output=True, text=True, check=True)
+                [line] = [line for line in listing.stderr.splitlines() if why in line]
                 assert line.endswith(f"; {which} lack theirs")
-                assert "attach target holds it" not in shown.stdout
+                assert "attach target holds it" not in listing.stdout
         assert "CAP_SYS_PTRACE" not in run("prog").err
 
 
@@ -403,13 +409,17 @@ def test_a_whole_name_comes_from_the_types_of_a_program():
 
 
 @contextlib.contextmanager
-def traced(*words: object) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+def start_tracer(*words: object) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """Start a tracer, and yield it with the ids of its programs."""
     tracer = start(*words)  # type: ignore[arg-type]
     try:
-        mine = [one["id"] for one in run("prog", 0.1, "-f", "json").of("row") if tracer.pid in one["pids"]]
-        assert mine
-        yield tracer, mine
+        own_ids = [
+            record["id"]
+            for record in run("prog", 0.1, "-f", "json").of("row")
+            if tracer.pid in record["pids"]
+        ]
+        assert own_ids
+        yield tracer, own_ids
     finally:
         tracer.kill()
         tracer.communicate()
@@ -423,8 +433,8 @@ def unpinned():
     """Unpin and unmount everything at the end."""
     mounts = set(pins.list_mounts())
     yield
-    left = run("prog", "unload")
-    assert left.status == 0, left.err
+    result = run("prog", "unload")
+    assert result.status == 0, result.err
     assert not FOLDER.exists()
     assert set(pins.list_mounts()) == mounts
 
@@ -433,76 +443,79 @@ def unpinned():
 @pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
 def test_a_program_pinned_with_links_counts_until_it_is_unloaded():
-    with traced("syscalls", "-f", "json", *RAW, 60) as (_, mine):
+    with start_tracer("syscalls", "-f", "json", *RAW, 60) as (_, own_ids):
         result = run("prog", "pin", "tracer-owned", "--attached", "-f", "json")
         assert result.status == 0, result.err
-        stored = {one["id"]: one for one in result.of("pinned")}
-        assert sorted(stored) == mine
-        assert all(one["links"] for one in stored.values())
-        assert all(Path(one["path"]).stat().st_mode & 0o777 == 0o700 for one in stored.values())
+        stored = {record["id"]: record for record in result.of("pinned")}
+        assert sorted(stored) == own_ids
+        assert all(record["links"] for record in stored.values())
+        assert all(Path(record["path"]).stat().st_mode & 0o777 == 0o700 for record in stored.values())
         assert FOLDER.stat().st_mode & 0o777 == 0o700
-        assert run("prog", "pin", mine[0], "--attached").status == 0  # again is no work
-        with open_object(ObjectKind.PROGRAM, mine[0]) as descriptor:
-            assert pins.read_pin(f"{stored[mine[0]]['path']}/program").id == program_info(descriptor)[0]
-    shown = {one["id"]: one for one in run("prog", 0.2, "-f", "json").of("row")}
-    assert stored.keys() <= shown.keys()
-    for id_, one in stored.items():
-        assert shown[id_]["pids"] == []
-        assert shown[id_]["attached"]
-        assert shown[id_]["pins"] == [
-            f"{one['path']}/program",
-            *(f"{one['path']}/link-{n}" for n in one["links"]),
+        assert run("prog", "pin", own_ids[0], "--attached").status == 0  # again is no work
+        with open_object(ObjectKind.PROGRAM, own_ids[0]) as descriptor:
+            assert pins.read_pin(f"{stored[own_ids[0]]['path']}/program").id == program_info(descriptor)[0]
+    rows = {record["id"]: record for record in run("prog", 0.2, "-f", "json").of("row")}
+    assert stored.keys() <= rows.keys()
+    for id_, record in stored.items():
+        assert rows[id_]["pids"] == []
+        assert rows[id_]["attached"]
+        assert rows[id_]["pins"] == [
+            f"{record['path']}/program",
+            *(f"{record['path']}/link-{n}" for n in record["links"]),
         ]
-    assert any(shown[id_]["runs"] for id_ in stored)
-    assert run("prog", "unload", mine[0]).out.startswith(f"unpinned {mine[0]} ")
-    wait_for(lambda: mine[0] not in iter_ids(ObjectKind.PROGRAM), "the program goes with its pin")
-    assert set(mine[1:]) <= set(iter_ids(ObjectKind.PROGRAM))
-    assert [one["id"] for one in run("prog", "unload", "-f", "json").of("unpinned")] == mine[1:]
-    wait_for(lambda: not set(mine) & set(iter_ids(ObjectKind.PROGRAM)), "all go with their pins")
+    assert any(rows[id_]["runs"] for id_ in stored)
+    assert run("prog", "unload", own_ids[0]).out.startswith(f"unpinned {own_ids[0]} ")
+    wait_for(lambda: own_ids[0] not in iter_ids(ObjectKind.PROGRAM), "the program goes with its pin")
+    assert set(own_ids[1:]) <= set(iter_ids(ObjectKind.PROGRAM))
+    assert [record["id"] for record in run("prog", "unload", "-f", "json").of("unpinned")] == own_ids[1:]
+    wait_for(lambda: not set(own_ids) & set(iter_ids(ObjectKind.PROGRAM)), "all go with their pins")
 
 
 @pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
 def test_trace_events_stay_attached_too():
     events = ("--hook", "syscall=tracepoint", "--hook", "exit=tracepoint", "--hook", "switch=tracepoint")
-    with traced("syscalls", "-f", "json", *events, 60) as (_, mine):
-        assert run("prog", "pin", *mine, "--attached").status == 0
-    shown = {one["id"]: one for one in run("prog", 0.1, "-f", "json").of("row")}
-    assert {place for id_ in mine for place in shown[id_]["attached"]} == {
+    with start_tracer("syscalls", "-f", "json", *events, 60) as (_, own_ids):
+        assert run("prog", "pin", *own_ids, "--attached").status == 0
+    rows = {record["id"]: record for record in run("prog", 0.1, "-f", "json").of("row")}
+    assert {target for id_ in own_ids for target in rows[id_]["attached"]} == {
         "t:raw_syscalls:sys_enter",
         "t:raw_syscalls:sys_exit",
         "t:sched:sched_process_exit",
         "t:sched:sched_switch",
     }
-    assert any(shown[id_]["runs"] for id_ in mine)
+    assert any(rows[id_]["runs"] for id_ in own_ids)
 
 
 @pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
 def test_a_program_pinned_without_links_stays_without_running():
-    with traced("sockcount", "-f", "json", "lo", 60) as (_, [mine]):
-        refused = run("prog", "pin", mine, "--attached")
+    with start_tracer("sockcount", "-f", "json", "lo", 60) as (_, [own_id]):
+        refused = run("prog", "pin", own_id, "--attached")
         assert refused.status == 1
         assert "is not on links alone" in refused.err
-        assert run("prog", "pin", mine).status == 0
-        stays = run("prog", "unload", mine)
+        assert run("prog", "pin", own_id).status == 0
+        stays = run("prog", "unload", own_id)
         assert f"still held by pytracer sockcount ({_.pid})" in stays.out
-        for words in ((f"0{mine}", f"0{mine}"), (mine, "tracer-owned")):
-            assert [run("prog", *both).status for both in zip(("pin", "unload"), words, strict=True)] == [
+        for words in ((f"0{own_id}", f"0{own_id}"), (own_id, "tracer-owned")):
+            assert [
+                run("prog", *words_of_command).status
+                for words_of_command in zip(("pin", "unload"), words, strict=True)
+            ] == [
                 0,
                 0,
             ]
             assert not FOLDER.exists()
-        assert run("prog", "pin", mine).status == 0
-    [shown] = [one for one in run("prog", 0.1, "-f", "json").of("row") if one["id"] == mine]
-    assert (shown["pids"], shown["attached"]) == ([], [])
-    assert run("prog", "show", mine).status == 0
+        assert run("prog", "pin", own_id).status == 0
+    [row] = [record for record in run("prog", 0.1, "-f", "json").of("row") if record["id"] == own_id]
+    assert (row["pids"], row["attached"]) == ([], [])
+    assert run("prog", "show", own_id).status == 0
 
 
 @pytest.mark.lab
 @pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
-def test_nothing_is_pinned_or_unloaded_that_is_not_pytracers():
+def test_programs_of_others_are_neither_pinned_nor_unloaded():
     with program(ProgType.SOCKET_FILTER, return_code(0), name="somebodys") as (descriptor, id_):
         refused = run("prog", "pin", id_)
         assert refused.status == 1
@@ -510,22 +523,22 @@ def test_nothing_is_pinned_or_unloaded_that_is_not_pytracers():
         assert run("prog", "unload", id_).err.startswith(
             f"pytracer: error: {id_} is no program that pytracer pinned\n"
         )
-        with traced("syscalls", "-f", "json", 60) as (_, mine):
-            assert run("prog", "pin", *mine, id_).status == 1
+        with start_tracer("syscalls", "-f", "json", 60) as (_, own_ids):
+            assert run("prog", "pin", *own_ids, id_).status == 1
             assert not FOLDER.exists()
-            assert run("prog", "pin", mine[0]).status == 0
-        other = FOLDER / "theirs"
-        pins.create_pin(descriptor, str(other))
-        folder = next(path for path in FOLDER.iterdir() if path != other)
+            assert run("prog", "pin", own_ids[0]).status == 0
+        foreign_pin = FOLDER / "theirs"
+        pins.create_pin(descriptor, str(foreign_pin))
+        folder = next(path for path in FOLDER.iterdir() if path != foreign_pin)
         pins.create_pin(descriptor, str(folder / "link-7"))
         refused = run("prog", "unload")
         assert refused.status == 1
         assert f"{folder}/link-7 is not pytracer's: nothing was removed" in refused.err
         (folder / "link-7").unlink()
         assert run("prog", "unload").status == 0
-        assert other.exists()
+        assert foreign_pin.exists()
         assert not folder.exists()
-        other.unlink()
+        foreign_pin.unlink()
         FOLDER.rmdir()
     if (str(BPFFS), "pytracer") in pins.list_mounts():
         subprocess.run(["umount", BPFFS], check=True)
@@ -539,13 +552,19 @@ def test_a_program_is_shown_with_what_is_in_its_maps():
             update(table, slot, count)
         result = run("prog", "show", id_, "-f", "json")
         text = run("prog", "show", id_)
-        shown = bpftool("prog", "dump", "xlated", "id", id_)
+        reference = bpftool("prog", "dump", "xlated", "id", id_)
         [map_id] = result.of("program")[0]["maps"]
-        other = bpftool("map", "dump", "id", map_id)
+        map_dump = bpftool("map", "dump", "id", map_id)
     os.close(table)
     assert result.status == 0, result.err
-    [found] = result.of("map")
-    assert (found["id"], found["name"], found["type"], found["entries"], found["zero"]) == (
+    [map_record] = result.of("map")
+    assert (
+        map_record["id"],
+        map_record["name"],
+        map_record["type"],
+        map_record["entries"],
+        map_record["zero"],
+    ) == (
         map_id,
         "test_counts",
         "array",
@@ -553,15 +572,17 @@ def test_a_program_is_shown_with_what_is_in_its_maps():
         5,
     )
     assert "  (5 more zero entries left out)\n" in text.out
-    assert [(one["key"], one["value"]) for one in result.of("entry")] == [(1, 23), (5, 101)]
+    assert [(record["key"], record["value"]) for record in result.of("entry")] == [(1, 23), (5, 101)]
     used = {
-        int("".join(byte[2:] for byte in reversed(one["key"])), 16): one["value"]
-        for one in other
-        if set(one["value"]) != {"0x00"}
+        int("".join(byte[2:] for byte in reversed(record["key"])), 16): record["value"]
+        for record in map_dump
+        if set(record["value"]) != {"0x00"}
     }
     assert used == {1: ["0x17", *["0x00"] * 7], 5: ["0x65", *["0x00"] * 7]}
-    assert len(result.of("instruction")) == len([one for one in shown if "disasm" in one])
-    assert sum(len(one["bytes"]) // 2 for one in result.of("native")) == result.of("program")[0]["native"]
+    assert len(result.of("instruction")) == len([record for record in reference if "disasm" in record])
+    assert (
+        sum(len(record["bytes"]) // 2 for record in result.of("native")) == result.of("program")[0]["native"]
+    )
     assert text.status == 0
     assert "  1: 23\n  5: 101\n" in text.out
     assert f"program {id_}: test_raw\n" in text.out
@@ -592,14 +613,18 @@ def test_contents_are_shown_by_the_types_that_came_with_the_map():
 
 @pytest.mark.lab
 def test_instructions_stand_beside_the_lines_they_come_from():
-    with traced("syscalls", "-f", "json", 60) as (_, mine):
-        records = [one for id_ in mine for one in run("prog", "show", id_, "-f", "json").records]
+    with start_tracer("syscalls", "-f", "json", 60) as (_, own_ids):
+        records = [record for id_ in own_ids for record in run("prog", "show", id_, "-f", "json").records]
     text = (Path(__file__).parents[2] / "probes_c/syscalls.c").read_text().splitlines()
     for kind in ("instruction", "native"):
-        shown = [one for one in records if one["kind"] == kind and "line" in one]
-        own = {(one["line"], one["source"]) for one in shown if one["file"] == "probes_c/syscalls.c"}
-        assert own
-        assert all(text[number - 1].strip() == source.strip() for number, source in own)
+        shown_lines = [record for record in records if record["kind"] == kind and "line" in record]
+        own_programs = {
+            (record["line"], record["source"])
+            for record in shown_lines
+            if record["file"] == "probes_c/syscalls.c"
+        }
+        assert own_programs
+        assert all(text[number - 1].strip() == source.strip() for number, source in own_programs)
 
 
 def test_missing_programs_are_an_error():
@@ -618,20 +643,20 @@ TOLD = {"k": (6, 6), "kr": (6, 6), "f": (5, 13), "fr": (5, 13), "t": (6, 6), "rt
     [f"{kind}:{FUNCTION}" for kind in ("k", "kr", "f", "fr")]
     + ["t:syscalls:sys_enter_close", "rt:sys_enter"],
 )
-def test_places_are_named_as_users_name_them(source):
+def test_attach_targets_have_the_names_that_users_know(source):
     """Attach points have the names that users write, or none if the kernel does not report them."""
     refused = Result(0, "", "")
     try:
         tracer = start("funccount", "-f", "json", source, 60)
-    except Ended as ended:
-        refused = ended.result
+    except Ended as error:
+        refused = error.result
     if refused.status:
         assert refused.status in (4, 5), refused.err
         assert "cloud" not in platform.release(), refused.err  # Debian's have them all
         return
     rows = run("prog", 0.1, "-f", "json").of("row")
     assert stop(tracer).status == 0
-    [row] = [one for one in rows if one["pids"] == [tracer.pid]]
+    [row] = [record for record in rows if record["pids"] == [tracer.pid]]
     kind = source.partition(":")[0]
     assert row["attached"] in (
         [source],

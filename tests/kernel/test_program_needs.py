@@ -27,7 +27,7 @@ GET_CURRENT_PID_TGID, SKB_LOAD_BYTES, OVERRIDE_RETURN, GET_TASK_STACK = 14, 26, 
 
 
 @pytest.fixture
-def known():
+def running_kernel():
     kernel = RunningKernel()
     yield kernel
     kernel.close()
@@ -49,29 +49,34 @@ class WithoutTaskStacks(Without):
     type, helper = ProgType.TRACING, GET_TASK_STACK
 
 
-def test_helpers_are_those_of_the_type(known):
+def test_helpers_are_those_of_the_type(running_kernel):
     raw, packet = RawTracepoint("", event="sys_enter"), SocketFilter("")
-    assert known.describe_lack(raw, ProgramUses((GET_CURRENT_PID_TGID,))) == ""
-    assert known.describe_lack(packet, ProgramUses((SKB_LOAD_BYTES,))) == ""
-    assert "no bpf_skb_load_bytes for its program" in known.describe_lack(raw, ProgramUses((SKB_LOAD_BYTES,)))
-    assert "no bpf_override_return" in known.describe_lack(packet, ProgramUses((OVERRIDE_RETURN,)))
-    assert known.describe_lack(raw, ProgramUses((9999,))) == "this kernel has no helper 9999 for its program"
+    assert running_kernel.describe_lack(raw, ProgramUses((GET_CURRENT_PID_TGID,))) == ""
+    assert running_kernel.describe_lack(packet, ProgramUses((SKB_LOAD_BYTES,))) == ""
+    assert "no bpf_skb_load_bytes for its program" in running_kernel.describe_lack(
+        raw, ProgramUses((SKB_LOAD_BYTES,))
+    )
+    assert "no bpf_override_return" in running_kernel.describe_lack(packet, ProgramUses((OVERRIDE_RETURN,)))
+    assert (
+        running_kernel.describe_lack(raw, ProgramUses((9999,)))
+        == "this kernel has no helper 9999 for its program"
+    )
 
 
-def test_fields_are_those_of_the_context(known):
+def test_fields_are_those_of_the_context(running_kernel):
     length, mark, beyond = (0, 4), (8, 4), (4000, 4)
-    assert known.describe_lack(SocketFilter(""), ProgramUses(context=(length, mark))) == ""
-    assert known.describe_lack(Xdp(""), ProgramUses(context=(length,))) == ""
-    actual = known.describe_lack(SocketFilter(""), ProgramUses(context=(length, beyond)))
+    assert running_kernel.describe_lack(SocketFilter(""), ProgramUses(context=(length, mark))) == ""
+    assert running_kernel.describe_lack(Xdp(""), ProgramUses(context=(length,))) == ""
+    actual = running_kernel.describe_lack(SocketFilter(""), ProgramUses(context=(length, beyond)))
     assert actual == "this kernel's context has no field at offset 4000"
 
 
-def test_tracers_that_run_here_are_not_refused(known):
+def test_tracers_that_run_here_are_not_refused(running_kernel):
     """Every tracer of this package compiles and loads here, so no trial may fail."""
     for tracer in registry.all_tracers():
         messages = list[str]()
         with contextlib.suppress(UnsupportedError, PolicyError):
-            messages += make_plan(asking(tracer), known).hooks.notes
+            messages += make_plan(asking(tracer), running_kernel).hooks.notes
         assert not [line for line in messages if "for its program" in line or "context" in line], tracer.name
 
 
@@ -85,11 +90,11 @@ def test_another_alternative_is_used_and_counts_as_exactly():
     assert [row["calls"] for row in rows if row["syscall"] == "getppid"] == [23]
 
 
-def test_without_another_alternative_the_reason_names_the_helper(known, monkeypatch):
+def test_without_another_alternative_the_reason_names_the_helper(running_kernel, monkeypatch):
     probe = registry.get("tasks").hooks[0].alternatives[0].probes[0]
-    needs("tasks=iterator", known.probe(probe).is_supported)
+    needs("tasks=iterator", running_kernel.probe(probe).is_supported)
     monkeypatch.setattr(program_loading, "open_programs", lambda *_, **__: pytest.fail("compiled"))
     request, _ = tracer_parser.parse(registry.get("tasks"), [])
-    with pytest.raises(UnsupportedError) as caught:
+    with pytest.raises(UnsupportedError) as excinfo:
         TraceLoop(request, WithoutTaskStacks)
-    assert "this kernel has no bpf_get_task_stack for its program (Linux 5.9)" in caught.value.message
+    assert "this kernel has no bpf_get_task_stack for its program (Linux 5.9)" in excinfo.value.message

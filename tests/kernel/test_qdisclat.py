@@ -67,10 +67,10 @@ def test_each_packet_that_waited_is_counted_once(form):
         wait_for(lambda: sent()[0] - before >= 101, "packets that leave the queue")
         after, dropped = sent()
         result = stop(tracer)
-        where = inode()
+        namespace_inode = inode()
     assert result.status == 0, result.err
     [row] = result.of("summary")
-    assert (row["interface"], row["queue"], row["qdisc"], row["netns"]) == ("va", 0, "tbf", where)
+    assert (row["interface"], row["queue"], row["qdisc"], row["netns"]) == ("va", 0, "tbf", namespace_inode)
     assert (row["packets"], dropped) == (after - before, 0) == (101, 0)
     assert sum(bucket["count"] for bucket in row["wait_ns"]) == 101
     assert 0 < row["max_ns"] < row["total_ns"]

@@ -51,7 +51,7 @@ os.write(2, json.dumps([read, sum(kept), sum(kept[:steps]), sum(cached())]).enco
 """
 
 
-def traced(tmp_path, *words):
+def run_workload(tmp_path, *words):
     pipe = subprocess.PIPE
     with mounted(tmp_path) as folder:
         command = [sys.executable, "-c", WORKLOAD, str(folder / "file"), str(PAGES), str(STEPS)]
@@ -70,22 +70,22 @@ def traced(tmp_path, *words):
 )
 def test_pages_read_ahead_are_used_or_not(alternative, tmp_path):
     words = ["-f", "json", "--by", "pid", "--hook", f"return={alternative}"]
-    result, (read, kept, kept_of_read, left), pid = traced(tmp_path, *words)
+    result, (read_pages, kept_pages, kept_of_read, left_pages), pid = run_workload(tmp_path, *words)
     [row] = result.of("summary")
     assert result.of("loss") == []
     assert row["pid"] == pid
-    assert (kept_of_read, left) == (STEPS, 0)
+    assert (kept_of_read, left_pages) == (STEPS, 0)
     # All that was read from the disk was a miss or ahead of one; what was ahead and then read was no miss.
-    assert kept == read
+    assert kept_pages == read_pages
     misses = STEPS - row["used"]
     assert misses > 0
-    assert row["ahead"] == read - misses
-    assert row["unused"] == kept - STEPS
+    assert row["ahead"] == read_pages - misses
+    assert row["unused"] == kept_pages - STEPS
     assert row["used"] + row["unused"] == row["ahead"]
     assert row["total_ns"] >= row["max_ns"] > 0
 
 
 def test_hostile_names_stay_on_their_line(tmp_path):
-    result, _, _ = traced(tmp_path, "--by", "comm")
+    result, _, _ = run_workload(tmp_path, "--by", "comm")
     assert "\x1b" not in result.out
     assert r"reads\n\x1b[31m" in result.out

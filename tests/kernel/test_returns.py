@@ -23,13 +23,15 @@ PANICS = len(range(0, CALLS, 3))
 
 
 def said_by(file: str, *words: object) -> str:
-    """Return what a program says that nobody traces."""
+    """Return the output of a program that is not traced."""
     with Program(file, *words) as program:
         return program.go()
 
 
-def traced(tracer: str, file: str, words: tuple[object, ...], *names: str, options: tuple[object, ...] = ()):
-    """Trace a process, which says what it says otherwise. Returns the records of the whole run by target or
+def trace_process(
+    tracer: str, file: str, words: tuple[object, ...], *names: str, options: tuple[object, ...] = ()
+):
+    """Trace a process, whose output must not change. Returns the records of the whole run by target or
     question, and what was lost."""
     expected = said_by(file, *words)
     with Program(file, *words) as program:
@@ -42,19 +44,19 @@ def traced(tracer: str, file: str, words: tuple[object, ...], *names: str, optio
 def calls_of(file: str, words: tuple[object, ...], *functions: str, options: tuple[object, ...] = ()):
     """Return how many calls funclatency saw return, by function, and what was lost."""
     names = [f"u:{file}:{function}" for function in functions]
-    result, lost = traced("funclatency", file, words, *names, options=options)
+    result, lost = trace_process("funclatency", file, words, *names, options=options)
     records = {record["target"].rpartition(":")[2]: record["calls"] for record in result.of("summary")}
     return records, lost
 
 
 def results_of(file: str, words: tuple[object, ...], function: str, asked: str = "retval"):
     """Return what trace saw a function return, in the order of time, and what was lost."""
-    result, lost = traced("trace", file, words, f'ur:{file}:{function} "%d", {asked}')
+    result, lost = trace_process("trace", file, words, f'ur:{file}:{function} "%d", {asked}')
     return [int(record["text"]) for record in result.of("event")], lost
 
 
-def many(n: int) -> int:
-    """Return the function of tests/workloads/returns.c, where it does not depend on calls before."""
+def expected_result(n: int) -> int:
+    """Return the result of the function in returns.c, if it does not depend on earlier calls."""
     return {1: 1, 2: n * 5, 3: n - 7, 4: 11, 6: 15, 8: -1}[n % 9]
 
 
@@ -64,7 +66,7 @@ def test_each_of_many_returns_is_seen_with_its_result():
     assert len(actual) == CALLS
     assert not lost
     assert {n: actual[n] for n in range(CALLS) if n % 9 not in (0, 5, 7)} == {
-        n: many(n) for n in range(CALLS) if n % 9 not in (0, 5, 7)
+        n: expected_result(n) for n in range(CALLS) if n % 9 not in (0, 5, 7)
     }
 
 
@@ -85,17 +87,17 @@ def test_a_tail_call_returns_what_its_callee_returns():
     actual, lost = results_of(file, ("tail", CALLS), "relay", "$entry(arg1)")
     assert (actual, lost) == (list(range(CALLS)), {})
     actual, _ = results_of(file, ("tail", CALLS), "relay")
-    known = [n for n in range(CALLS) if n % 3 and n % 9 not in (0, 5, 7)]
-    assert {n: actual[n] for n in known} == {n: many(n) for n in known}
+    predictable = [n for n in range(CALLS) if n % 3 and n % 9 not in (0, 5, 7)]
+    assert {n: actual[n] for n in predictable} == {n: expected_result(n) for n in predictable}
     assert all(actual[n] == -2 for n in range(0, CALLS, 3))
-    counted, lost = calls_of(file, ("tail", CALLS), "relay", "many", "copy")
-    assert counted == {"relay": CALLS, "many": CALLS + len([n for n in range(CALLS) if n % 3]), "copy": CALLS}
+    counts, lost = calls_of(file, ("tail", CALLS), "relay", "many", "copy")
+    assert counts == {"relay": CALLS, "many": CALLS + len([n for n in range(CALLS) if n % 3]), "copy": CALLS}
     assert not lost
 
 
 def test_returns_alone_of_what_calls_in_its_tail():
     file = workload("returns")
-    result, lost = traced("funccount", file, ("tail", CALLS), f"ur:{file}:relay", f"ur:{file}:copy")
+    result, lost = trace_process("funccount", file, ("tail", CALLS), f"ur:{file}:relay", f"ur:{file}:copy")
     assert {record["count"] for record in result.of("summary")} == {CALLS}
     assert not lost
 
@@ -159,7 +161,9 @@ def test_stacks_of_go_grow_and_move_in_calls():
 
 def test_a_function_of_go_begins_once_though_its_stack_grows():
     file = workload("returns.go")
-    result, lost = traced("funccount", file, ("grow", CALLS), f"u:{file}:main.Grow", f"ur:{file}:main.Grow")
+    result, lost = trace_process(
+        "funccount", file, ("grow", CALLS), f"u:{file}:main.Grow", f"ur:{file}:main.Grow"
+    )
     assert [record["count"] for record in result.of("summary")] == [101 * CALLS] * 2
     assert not lost
 
@@ -255,16 +259,16 @@ def test_several_processes_at_once():
 
 def test_the_return_probe_is_taken_with_a_warning():
     file = workload("returns")
-    result, lost = traced(
+    result, lost = trace_process(
         "funclatency", file, ("deep", CALLS), f"u:{file}:deep", options=("--hook", "ur=uretprobe")
     )
     assert [record["calls"] for record in result.of("summary")] == [CALLS]
     assert not lost
     forced = run("funclatency", f"u:{file}:deep", "--hook", "ur=uretprobe", "--dry-run")
     assert "the kernel's return probe overwrites return addresses" in forced.out
-    left = run("funclatency", f"u:{file}:deep", "--dry-run")
-    assert "return-sites" in left.out
-    assert "overwrites" not in left.out + left.err
+    forced_result = run("funclatency", f"u:{file}:deep", "--dry-run")
+    assert "return-sites" in forced_result.out
+    assert "overwrites" not in forced_result.out + forced_result.err
 
 
 def test_code_that_cannot_be_read_is_refused(tmp_path):
@@ -307,8 +311,8 @@ def test_a_file_that_is_written_to_while_it_is_looked_at_is_refused(tmp_path):
 def test_a_pack_has_the_programs_for_tail_calls(tmp_path):
     needs("BTF", VMLINUX.exists())
     file, pack = workload("returns"), tmp_path / "returns.pack"
-    created = run("pack", f"funccount ur:{file}:relay -- true", "-o", pack)
-    assert created.status == 0, created.err
+    packing = run("pack", f"funccount ur:{file}:relay -- true", "-o", pack)
+    assert packing.status == 0, packing.err
     words = ["-f", "json", f"ur:{file}:relay", "--", "sh", "-c", f"echo | {file} tail {CALLS}"]
     result = run("run", pack, "funccount", *words)
     result.out = "".join(line for line in result.out.splitlines(True) if line.startswith("{"))

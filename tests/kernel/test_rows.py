@@ -67,10 +67,10 @@ TRACER = Tracer(
 )
 
 
-def traced(
+def collect(
     count: int, *, interval: float | None = OFTEN, rows: int | None = None, **options: object
 ) -> list[Item]:
-    """Return everything that a trace of so many calls on each CPU gave."""
+    """Return all items of a trace of ``count`` calls on each CPU."""
     with calls(count, CPUS) as process:
         pid = process.pid.to_bytes(4, sys.byteorder)
         request = Request(TRACER, filters={Filter.PID: (pid,)}, options=options, interval=interval, rows=rows)
@@ -90,8 +90,8 @@ def table(items: list[Item], kind: str) -> dict[int, tuple[int, int]]:
     return {number: (calls[number], sums[number]) for number in calls}
 
 
-def made(count: int, bits: int) -> dict[int, tuple[int, int]]:
-    """Return what was made, likewise."""
+def expected_rows(count: int, bits: int) -> dict[int, tuple[int, int]]:
+    """Return the expected rows in the same form."""
     calls, sums = Counter[int](), Counter[int]()
     for serial in (thread << THREAD | number for thread in range(CPUS) for number in range(count)):
         calls[serial % (1 << bits)] += 1
@@ -104,7 +104,7 @@ def readings(items: list[Item]) -> int:
     return sum(isinstance(item, Snapshot) and item.kind == "row" and len(item) > 0 for item in items)
 
 
-def counted(items: list[Item]) -> int:
+def total_calls(items: list[Item]) -> int:
     """Return the calls of the summary."""
     return sum(calls for calls, _ in table(items, "summary").values())
 
@@ -118,28 +118,28 @@ def check(items: list[Item], count: int, bits: int) -> None:
     assert readings(items) > 2
     lost = losses(items)
     assert set(lost) <= {"missed"}
-    seen, expected = table(items, "summary"), made(count, bits)
-    assert table(items, "row") == seen
+    actual, expected = table(items, "summary"), expected_rows(count, bits)
+    assert table(items, "row") == actual
     if lost:
-        assert 0 <= count * CPUS - counted(items) <= lost["missed"]
-        assert all(calls <= expected[number][0] for number, (calls, _) in seen.items())
+        assert 0 <= count * CPUS - total_calls(items) <= lost["missed"]
+        assert all(calls <= expected[number][0] for number, (calls, _) in actual.items())
     else:
-        assert seen == expected
+        assert actual == expected
 
 
 @pytest.mark.lab
 def test_a_flood_that_is_read_all_the_time():
-    check(traced(200_000, bits=8), 200_000, 8)
+    check(collect(200_000, bits=8), 200_000, 8)
 
 
 def test_rows_that_come_once_need_room_for_one_interval_only():
     """Each number has a row, the same on all CPUs. A busy machine may make too many in one interval."""
-    items = traced(100_000, bits=17, rows=60_000)
+    items = collect(100_000, bits=17, rows=60_000)
     lost = losses(items)
     if not lost:
         check(items, 100_000, 17)
     assert len(table(items, "summary")) > 60_000
-    assert counted(items) + lost.get("map_full", 0) == 100_000 * CPUS
+    assert total_calls(items) + lost.get("map_full", 0) == 100_000 * CPUS
 
 
 @pytest.fixture(params=["map", "membarrier"])
@@ -154,7 +154,7 @@ def grace_period(request, monkeypatch):
 @pytest.mark.lab
 @pytest.mark.usefixtures("grace_period")
 def test_a_drain_waits_for_running_programs():
-    check(traced(1000, bits=4, slow=True), 1000, 4)
+    check(collect(1000, bits=4, slow=True), 1000, 4)
 
 
 def test_without_batches_rows_are_taken_one_by_one(monkeypatch):
@@ -167,25 +167,25 @@ def test_without_batches_rows_are_taken_one_by_one(monkeypatch):
         return bpf_inout(command, attr)
 
     monkeypatch.setattr(maps, "bpf_inout", old)
-    check(traced(200_000, bits=8), 200_000, 8)
+    check(collect(200_000, bits=8), 200_000, 8)
     assert refused[Command.MAP_LOOKUP_AND_DELETE_BATCH] > 2
 
 
 def test_without_a_way_to_wait_rows_stay(monkeypatch):
     monkeypatch.setattr(aggregates, "open_grace_period", lambda: None)
-    check(traced(200_000, bits=8), 200_000, 8)
-    items = traced(20_000, bits=17, rows=4000)
+    check(collect(200_000, bits=8), 200_000, 8)
+    items = collect(20_000, bits=17, rows=4000)
     assert len(table(items, "summary")) == 4000
-    assert losses(items) == {"map_full": 20_000 * CPUS - counted(items)}
+    assert losses(items) == {"map_full": 20_000 * CPUS - total_calls(items)}
 
 
 def test_only_rows_that_do_not_fit_between_two_readings_are_lost():
-    items = traced(100_000, bits=17, rows=500)
+    items = collect(100_000, bits=17, rows=500)
     lost = losses(items)
     assert set(lost) == {"map_full"}
     assert readings(items) >= 2
     assert table(items, "row") == table(items, "summary")
-    assert 500 < counted(items) == 100_000 * CPUS - lost["map_full"]
+    assert 500 < total_calls(items) == 100_000 * CPUS - lost["map_full"]
 
 
 def test_rows_are_read_also_where_none_are_shown():

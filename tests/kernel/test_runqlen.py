@@ -49,7 +49,7 @@ def sampled(*words):
 
 @pytest.mark.smoke
 @pytest.mark.lab
-def test_as_many_wait_as_fight_for_the_cpu():
+def test_the_run_queue_holds_the_competing_tasks():
     """The running process does not wait; a host may run other tasks on this CPU."""
     cpu = max(os.sched_getaffinity(0))
     with spinning(cpu):

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kernel
 OPENS = [workload("opens"), "openat", "0", "23", "/pt/not/there"]
 
 
-def traced(tracer, *arguments, **options):
+def run_outputs(tracer, *arguments, **options):
     """Run a tracer. Returns its rows, table, view, screen, and the page's picture."""
     with pytracer.open(tracer, *arguments, **options) as trace:
         items = list(trace)
@@ -57,48 +57,51 @@ def page_of(view):
 
 
 def test_a_table():
-    rows, table, view, _, _ = traced("syscalls", command=OPENS)
+    rows, table, view, _, _ = run_outputs("syscalls", command=OPENS)
     expected = [line.split() for line in table.partition("whole run")[2].splitlines()[2:] if line]
     assert sum(row["calls"] for row in rows if row["kind"] == "summary") == sum(
-        int(one[1]) for one in expected
+        int(fields[1]) for fields in expected
     )
     screen = screen_of(view, "syscalls", 70)  # with room for no more columns than the table has
-    assert [one[: len(expected[0])] for one in screen] == expected
+    assert [fields[: len(expected[0])] for fields in screen] == expected
     assert page_of(view) == expected
 
 
 def test_events():
-    rows, table, view, screen, _ = traced("opensnoop", command=OPENS)
+    rows, table, view, screen, _ = run_outputs("opensnoop", command=OPENS)
     expected = [line.split() for line in table.splitlines()[1:]]
     assert len(rows) == len(expected) == 23
-    assert [one[1:] for one in screen if one] == expected
-    assert [one[1:] for one in page_of(view)] == expected
+    assert [fields[1:] for fields in screen if fields] == expected
+    assert [fields[1:] for fields in page_of(view)] == expected
 
 
 def test_histograms():
-    rows, table, view, screen, picture = traced("syscalls", latency=True, interval=0.1, command=OPENS)
-    whole = {row["syscall"]: row for row in rows if row["kind"] == "summary"}
-    assert whole["openat"]["calls"] >= 23
-    shown = table.partition("whole run")[2]
-    for at, row in enumerate(view.rows(0, len(view))):
+    rows, table, view, screen, picture = run_outputs("syscalls", latency=True, interval=0.1, command=OPENS)
+    summaries = {row["syscall"]: row for row in rows if row["kind"] == "summary"}
+    assert summaries["openat"]["calls"] >= 23
+    summary_text = table.partition("whole run")[2]
+    for index, row in enumerate(view.rows(0, len(view))):
         buckets = re.findall(
-            r"\S+, .*?\) +\d+ \|", shown.partition(f"{row['syscall']}: ")[2].partition("total")[0]
+            r"\S+, .*?\) +\d+ \|", summary_text.partition(f"{row['syscall']}: ")[2].partition("total")[0]
         )
         detail = "\n".join(describe(view, row))
         assert buckets
-        assert [one for one in buckets if " ".join(one.split()) not in " ".join(detail.split())] == []
-        assert (screen[at][0], int(screen[at][1])) == (row["syscall"], whole[row["syscall"]]["calls"])
-    assert [one[:2] for one in page_of(view)] == [one[:2] for one in screen]
-    total = sum(row["calls"] for row in whole.values())
+        assert [line for line in buckets if " ".join(line.split()) not in " ".join(detail.split())] == []
+        assert (screen[index][0], int(screen[index][1])) == (
+            row["syscall"],
+            summaries[row["syscall"]]["calls"],
+        )
+    assert [line[:2] for line in page_of(view)] == [line[:2] for line in screen]
+    total = sum(row["calls"] for row in summaries.values())
     assert f'data-total="{total}"' in picture.draw()
 
 
 def test_stacks():
-    rows, _, view, screen, picture = traced(
+    rows, _, view, screen, picture = run_outputs(
         "stackcount", "t:raw_syscalls:sys_enter", interval=0.1, command=OPENS
     )
     hits = sorted(row["hits"] for row in rows if row["kind"] == "summary")
     assert sum(hits) > 23
-    assert sorted(int(one[-2]) for one in screen) == hits  # behind it is the trend
+    assert sorted(int(line[-2]) for line in screen) == hits  # behind it is the trend
     assert sorted(row["hits"] for row in view.rows(0, len(view))) == hits
     assert f'data-total="{sum(hits)}"' in picture.draw()

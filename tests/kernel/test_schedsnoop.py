@@ -17,7 +17,7 @@ from support.wakers import PIPES, ROUNDS, TIMERS, is_count
 pytestmark = pytest.mark.kernel
 
 
-def traced(*command):
+def run_command(*command):
     result = run("schedsnoop", "-f", "json", "--", *command)
     assert result.status == 0, result.err
     assert not result.of("loss")
@@ -27,7 +27,7 @@ def traced(*command):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_turns_are_those_that_the_kernel_counts():
-    result = traced(*cpu_contention.command())
+    result = run_command(*cpu_contention.command())
     kernel = cpu_contention.counted(result.err)
     assert len(kernel) == 3
     for pid, numbers in kernel.items():
@@ -48,7 +48,7 @@ def test_turns_are_those_that_the_kernel_counts():
 
 @pytest.mark.lab
 def test_the_waker_is_the_process_at_the_other_end():
-    result = traced(sys.executable, "-c", PIPES)
+    result = run_command(sys.executable, "-c", PIPES)
     waker, child = map(int, result.err.splitlines()[0].split())
     woken = [
         event
@@ -56,19 +56,19 @@ def test_the_waker_is_the_process_at_the_other_end():
         if event["pid"] == child and (event["slept_ns"] or 0) > 5_000_000
     ]
     assert is_count(len(woken), ROUNDS + 1)  # the last is the close
-    assert {(one["waker_pid"], one["waker_tid"], one["waker_comm"]) for one in woken} == {
+    assert {(row["waker_pid"], row["waker_tid"], row["waker_comm"]) for row in woken} == {
         (waker, waker, "waker\n\x1b[31m")
     }
 
 
 def test_a_timer_is_no_waker():
-    events = traced(sys.executable, "-c", TIMERS).of("event")
+    events = run_command(sys.executable, "-c", TIMERS).of("event")
     slept = [event for event in events if (event["slept_ns"] or 0) > 9_000_000]
     assert is_count(len(slept), ROUNDS)
-    assert sum(one["waker_tid"] is None for one in slept) >= ROUNDS - 3
+    assert sum(row["waker_tid"] is None for row in slept) >= ROUNDS - 3
 
 
-def test_its_timeline_is_the_table():
+def test_the_timeline_has_the_rows_of_the_table():
     """Each time is a slice of the thread, time on a CPU also one of the CPU, and each wakeup is a flow."""
     command = [sys.executable, "-c", PIPES]
     with (
@@ -101,14 +101,14 @@ def test_its_timeline_is_the_table():
         actual = timeline(form, trace.schema, *items)
         on_cpu = [slice_ for slice_ in actual.slices if is_cpu(slice_[0])]
         assert sorted(actual.flows) == sorted(flows)
-        assert sorted((cpu_of(at), *rest) for at, *rest in on_cpu) == sorted(cpus)
-        rest = [one for one in actual.slices if not is_cpu(one[0]) and not one[3].startswith("wakes ")]
-        assert sorted(rest) == sorted(threads)
+        assert sorted((cpu_of(track), *others) for track, *others in on_cpu) == sorted(cpus)
+        others = [one for one in actual.slices if not is_cpu(one[0]) and not one[3].startswith("wakes ")]
+        assert sorted(others) == sorted(threads)
 
 
-def is_cpu(at):
-    return at[0] == 1 << 30 if isinstance(at, tuple) else at.startswith("CPU")
+def is_cpu(track):
+    return track[0] == 1 << 30 if isinstance(track, tuple) else track.startswith("CPU")
 
 
-def cpu_of(at):
-    return at[1] if isinstance(at, tuple) else int(at.removeprefix("CPU "))
+def cpu_of(track):
+    return track[1] if isinstance(track, tuple) else int(track.removeprefix("CPU "))

@@ -19,21 +19,25 @@ OPENS = "import os\nfor n in range(23): os.close(os.open('/dev/null', os.O_RDONL
 WORKLOAD = ("--", sys.executable, "-S", "-c", OPENS)
 
 
-def output(text, *rest, **given):
+def output(text, *arguments, **options):
     """Return the standard output of a script."""
-    result = run("script", "-q", "-e", text, *rest, **given)
+    result = run("script", "-q", "-e", text, *arguments, **options)
     assert result.status == 0, result.err
     return result.out
 
 
-def values(text, *rest):
+def values(text, *arguments):
     """Return what a script prints, as JSON has it: pairs of type and data."""
-    lines = output(text, *rest, "-f", "json").splitlines() if "--" not in rest else json_lines(text, rest)
+    lines = (
+        output(text, *arguments, "-f", "json").splitlines()
+        if "--" not in arguments
+        else json_lines(text, arguments)
+    )
     return [(line["type"], line["data"]) for line in map(json.loads, lines)]
 
 
-def json_lines(text, rest):
-    return output(text, "-f", "json", *rest).splitlines()
+def json_lines(text, arguments):
+    return output(text, "-f", "json", *arguments).splitlines()
 
 
 @pytest.mark.smoke
@@ -106,7 +110,7 @@ EXPRESSIONS = {
 
 def test_expressions():
     """All expressions are in one script, since a start takes longer than they do."""
-    text = STRUCTS + "begin { " + " ".join(f"print({one});" for one in EXPRESSIONS) + " }"
+    text = STRUCTS + "begin { " + " ".join(f"print({expression});" for expression in EXPRESSIONS) + " }"
     result = run("script", "-q", "-f", "json", "-e", text, "42", "text")
     assert result.status == 0, result.err
     lines = [json.loads(line)["data"] for line in result.out.splitlines()][: len(EXPRESSIONS)]
@@ -119,7 +123,7 @@ def test_maps_of_each_function():
         "@max = max($i); @stats = stats($i); @hist = hist($i); @lhist = lhist($i, 0, 10, 5); "
         '@[$i % 2, "k"] = $i; $i++; } delete(@, (0, "k")); }'
     )
-    actual = {name: data for _, one in values(text) for name, data in one.items()}
+    actual = {name: data for _, expression in values(text) for name, data in expression.items()}
     assert actual["@count"] == 10
     assert (actual["@sum"], actual["@avg"], actual["@min"], actual["@max"]) == (45, 4, 0, 9)
     assert actual["@stats"] == {"count": 10, "average": 4, "total": 45}
@@ -136,7 +140,7 @@ def test_loops_of_any_length_are_checked_once():
         "while (true) { $j = 0; while (1) { if (++$j > 300) { break; } @n++; } "
         "if ($i++ > 1100) { return; } } @never = 1; }"
     )
-    actual = {name: data for _, one in values(text) for name, data in one.items()}
+    actual = {name: data for _, expression in values(text) for name, data in expression.items()}
     assert sum(row["count"] for row in actual["@"]) == 1024
     assert actual["@n"] == 300 * (1100 - 1024 + 2)
     assert "@never" not in actual
@@ -147,7 +151,7 @@ def test_a_loop_without_end_is_ended_and_said():
     result = run("script", "-f", "json", "-e", "begin { while (1) { @n++; } @after = 1; }")
     assert result.status == 0, result.err
     records = [json.loads(line) for line in result.out.splitlines()]
-    [lost] = [one["data"] for one in records if one["type"] == "lost_events"]
+    [lost] = [expression["data"] for expression in records if expression["type"] == "lost_events"]
     assert lost == {"events": 1, "reason": "loop_cut"}
     assert {"type": "map", "data": {"@n": 1 << 20}} in records
     assert {"type": "map", "data": {"@after": 1}} in records
@@ -242,8 +246,8 @@ def test_mistakes_are_pointed_at_before_anything_is_attached(text, message, wron
     start = marks.index("~")
     end = start + len(marks.strip())
     assert line[start:end] == wrong
-    place = f"stdin:1:{start + 1}-{end + 1}: ERROR: "
-    assert error == place + message if message else error.startswith(place)
+    position = f"stdin:1:{start + 1}-{end + 1}: ERROR: "
+    assert error == position + message if message else error.startswith(position)
 
 
 def test_a_mistake_in_a_script_of_several_lines_is_shown_with_its_line(tmp_path):
@@ -256,7 +260,7 @@ def test_a_mistake_in_a_script_of_several_lines_is_shown_with_its_line(tmp_path)
     assert excerpt == [" print(nonsense);", "       ~~~~~~~~"]
 
 
-def test_nothing_that_a_user_wrote_is_in_the_c():
+def test_the_c_contains_no_text_of_the_user():
     text = 'begin { @evil_name["*/ evil_text /*"] = 1; $evil_variable = 2; print($evil_variable); }'
     result = run("script", "--emit-c", "-e", text)
     assert result.status == 0, result.err
@@ -281,17 +285,19 @@ def test_a_full_map_is_a_loss():
 
 def test_named_parameters_stand_before_a_command():
     values = ('"size", 5', '"flag"', '"text", "none"')
-    text = f"begin {{ {' '.join(f'print(getopt({one}));' for one in values)} print(cpid > 0); }}"
+    text = (
+        f"begin {{ {' '.join(f'print(getopt({expression}));' for expression in values)} print(cpid > 0); }}"
+    )
     assert output(text, "--", "--size=7", "--flag") == "7\ntrue\nnone\nfalse\n\n"
     actual = output(text, "--", "--text=some", "--", "true")
     assert actual == "5\nfalse\nsome\ntrue\n\n"
 
 
 def test_names_of_traced_processes_are_not_executed(tmp_path):
-    created = tmp_path / "made"
+    marker_file = tmp_path / "made"
     text = 'begin { system("echo %s", str($1)); system("echo %d", 5); }'
-    assert output(text, f"a; touch {created}", "--unsafe") == f"a; touch {created}\n5\n\n"
-    assert not created.exists()
+    assert output(text, f"a; touch {marker_file}", "--unsafe") == f"a; touch {marker_file}\n5\n\n"
+    assert not marker_file.exists()
 
 
 def test_second_start_loads_no_compiler():

@@ -15,9 +15,9 @@ from support.cli import run
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 
 
-def values(text, *rest):
+def values(text, *arguments):
     """Return what a script prints, as JSON has it."""
-    result = run("script", "-q", "-f", "json", "-e", text, *rest)
+    result = run("script", "-q", "-f", "json", "-e", text, *arguments)
     assert result.status == 0, result.err
     return [json.loads(line)["data"] for line in result.out.splitlines()]
 
@@ -80,7 +80,7 @@ def test_expressions():
     """All expressions are in one script, since a start takes longer than they do."""
     text = "enum color { RED, BLUE = 7 }; enum { FIRST = 1 }; "
     text += "macro width(T) { sizeof(T) } macro as_type(T, x) { (T)x } begin { "
-    text += " ".join(f"print({one});" for one in EXPRESSIONS) + " }"
+    text += " ".join(f"print({expression});" for expression in EXPRESSIONS) + " }"
     assert dict(zip(EXPRESSIONS, values(text), strict=True)) == EXPRESSIONS
 
 
@@ -187,7 +187,7 @@ def test_a_time_series_has_the_values_of_its_intervals():
         "@last[@n % 2] = tseries(@n, 50ms, 1000); "
         "if (@n == 23) { exit(); } }"
     )
-    actual = {name: data for one in values(text) for name, data in one.items()}
+    actual = {name: data for item in values(text) for name, data in item.items()}
     assert sum(interval["value"] for interval in actual["@sum"]) == 2 * actual["@n"]
     assert all(interval["interval_start"][-8:] in ("00000000", "50000000") for interval in actual["@sum"])
     assert (

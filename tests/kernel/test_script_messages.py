@@ -1,4 +1,4 @@
-"""What scripts say about themselves: warnings before they run and as they run, and missing probes."""
+"""Test the messages about scripts: warnings before and during a run, and missing probes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def output(text, *words, **settings):
 def warnings(text, *words, **settings):
     """Run a script; its lines with a warning or an error."""
     result = run("script", "-q", "-e", text, *words, **settings)
-    found = (line for line in result.err.splitlines() if "WARNING: " in line or "ERROR: " in line)
-    return result.status, result.out, list(found)
+    messages = (line for line in result.err.splitlines() if "WARNING: " in line or "ERROR: " in line)
+    return result.status, result.out, list(messages)
 
 
 @pytest.mark.parametrize(
@@ -75,16 +75,16 @@ def test_missing_probes(setting):
     point = "tracepoint:syscalls:sys_enter_no"
     text = f"config = {{ missing_probes = {setting} }} {point} {{ }} begin {{ print(1); }}"
     start = text.index(point) + 1
-    place = f"stdin:1:{start}-{start + len(point)}"
+    position = f"stdin:1:{start}-{start + len(point)}"
     expected = {
-        "error": (2, "", [f"{place}: ERROR: No matches for tracepoint syscalls:sys_enter_no."]),
+        "error": (2, "", [f"{position}: ERROR: No matches for tracepoint syscalls:sys_enter_no."]),
         "ignore": (0, "1\n\n", []),
         "warn": (
             0,
             "1\n\n",
             [
-                f"{place}: WARNING: No matches for tracepoint syscalls:sys_enter_no. Skipping.",
-                f"{place}: WARNING: Probe has no valid attach points. It is being removed which may cause "
+                f"{position}: WARNING: No matches for tracepoint syscalls:sys_enter_no. Skipping.",
+                f"{position}: WARNING: Probe has no valid attach points. It is being removed which may cause "
                 "issues with program behavior.",
             ],
         ),
@@ -116,7 +116,9 @@ def test_the_clock_of_time_series_can_be_a_map():
     settings = {"env": {"BPFTRACE_DUMMY_TS_MAP": "@now", "TZ": "UTC"}}
     [line] = output(text, "-f", "json", **settings).splitlines()
     values = json.loads(line)["data"]["@s"]
-    assert [(one["interval_start"][-12:], one["value"]) for one in values if one["value"] is not None] == [
+    assert [
+        (value["interval_start"][-12:], value["value"]) for value in values if value["value"] is not None
+    ] == [
         ("00.100000000", 5),
         ("00.300000000", 7),
     ]
@@ -170,11 +172,11 @@ def test_all_probes_of_a_signal_run_in_their_order():
 
 
 def test_functions_and_addresses_that_the_kernel_does_not_have():
-    place = "stdin:1:1-16"
+    position = "stdin:1:1-16"
     untraceable = 'either non-existing, inlined, or marked as "notrace"'
     assert warnings("kprobe:nonsense { }", "--unsafe")[2] == [
-        f"{place}: WARNING: nonsense is not traceable ({untraceable}); attaching to it will likely fail",
-        f"{place}: ERROR: Unable to attach probe: kprobe:nonsense",
+        f"{position}: WARNING: nonsense is not traceable ({untraceable}); attaching to it will likely fail",
+        f"{position}: ERROR: Unable to attach probe: kprobe:nonsense",
     ]
     assert warnings("kprobe:0x12345678 { }") == (2, "", ["ERROR: Unable to attach probe: kprobe:305419896"])
 
@@ -202,8 +204,8 @@ def test_only_listed_functions_are_probed(tmp_path):
     listed = tmp_path / "functions"
     listed.write_text("vfs_open\n")
     text = "kprobe:vfs_read { } begin { exit(); }"
-    found = warnings(text, f"--traceable-functions={listed}")[2]
-    assert found[-1] == "stdin:1:1-16: ERROR: No matches for kprobe vfs_read."
+    messages = warnings(text, f"--traceable-functions={listed}")[2]
+    assert messages[-1] == "stdin:1:1-16: ERROR: No matches for kprobe vfs_read."
 
 
 def test_iterators_go_on_after_exit():
@@ -217,8 +219,8 @@ def test_iterators_go_on_after_exit():
     words = [sys.executable, "-S", "-c", code]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"up\n"
-        found = output(text, process.pid).split()
+        messages = output(text, process.pid).split()
         threads = [path.name for path in Path(f"/proc/{process.pid}/task").iterdir()]
         process.kill()
-    assert sorted(found) == sorted(threads)
-    assert len(found) == 7
+    assert sorted(messages) == sorted(threads)
+    assert len(messages) == 7

@@ -30,8 +30,8 @@ for n in range(23):
 """
 
 
-def output(text, *rest):
-    result = run("script", "-q", "-e", text, *rest)
+def output(text, *arguments):
+    result = run("script", "-q", "-e", text, *arguments)
     assert result.status == 0, result.err
     return result.out
 

@@ -28,20 +28,20 @@ LINE, LOOP, NONE = 4, 8, 999
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """A program with debug information, and a copy without, whose debug file is in a folder."""
+    """Build a program with debug information, and a copy whose debug file is in a folder."""
     folder = tmp_path_factory.mktemp("sources")
     (folder / "counted.c").write_text(PROGRAM)
-    whole, bare = folder / "counted", folder / "bare"
-    build = ["gcc", "-g", "-O0", "-Wl,--build-id", "-o", whole, folder / "counted.c"]
+    full, bare = folder / "counted", folder / "bare"
+    build = ["gcc", "-g", "-O0", "-Wl,--build-id", "-o", full, folder / "counted.c"]
     subprocess.run(build, check=True)
     (folder / "debug").mkdir()
-    subprocess.run(["objcopy", "--only-keep-debug", whole, folder / "debug/bare.debug"], check=True)
-    shutil.copy(whole, bare)
+    subprocess.run(["objcopy", "--only-keep-debug", full, folder / "debug/bare.debug"], check=True)
+    shutil.copy(full, bare)
     subprocess.run(["strip", bare], check=True)
-    return whole, bare
+    return full, bare
 
 
-def counted(point, file, *words):
+def count_hits(point, file, *words):
     """Count how often a probe is hit in one run of a program."""
     result = run("script", "-q", "-e", f"uprobe:{point} {{ @ = count(); }}", "-c", file, *words)
     assert result.status == 0, result.err
@@ -49,24 +49,24 @@ def counted(point, file, *words):
 
 
 def test_a_line_is_probed_once_each_time_it_runs(program):
-    whole, _ = program
-    assert counted(f"{whole}@counted.c:{LINE}", whole) == "\n@: 23\n"
-    assert counted(f"{whole}@{whole.parent}/counted.c:{LOOP}", whole) == "\n@: 23\n"
+    full, _ = program
+    assert count_hits(f"{full}@counted.c:{LINE}", full) == "\n@: 23\n"
+    assert count_hits(f"{full}@{full.parent}/counted.c:{LOOP}", full) == "\n@: 23\n"
 
 
 def test_debug_files_are_searched_where_the_user_says(program):
     _, bare = program
     point, folder = f"{bare}@counted.c:{LINE}", bare.parent / "debug"
-    assert counted(point, bare, f"--debuginfo={folder}") == "\n@: 23\n"
-    assert counted(point, bare, "--debuginfo=debug") == "\n@: 23\n"  # from the folder of the file
+    assert count_hits(point, bare, f"--debuginfo={folder}") == "\n@: 23\n"
+    assert count_hits(point, bare, "--debuginfo=debug") == "\n@: 23\n"  # from the folder of the file
     assert run("script", "-e", f"uprobe:{point} {{ }}").status == 2
     listed = run("script", "-lv", f"uprobe:{bare}:hit", f"--debuginfo={folder}").out.splitlines()
     assert listed[1:] == ["    int count"]
 
 
 def test_a_line_without_code_is_an_error(program):
-    whole, _ = program
-    result = run("script", "-e", f"uprobe:{whole}@counted.c:{NONE} {{ }}")
+    full, _ = program
+    result = run("script", "-e", f"uprobe:{full}@counted.c:{NONE} {{ }}")
     assert (result.status, f"from line {NONE} of counted.c" in result.err) == (2, True)
-    result = run("script", "-e", f"uprobe:{whole}:0x10 {{ }}")
-    assert result.err.splitlines()[0] == f"ERROR: Could not resolve address: {whole}:0x10"
+    result = run("script", "-e", f"uprobe:{full}:0x10 {{ }}")
+    assert result.err.splitlines()[0] == f"ERROR: Could not resolve address: {full}:0x10"

@@ -71,7 +71,7 @@ def program(tmp_path_factory):
 def test_structs_and_arrays_are_values(program):
     """All in one script: a start takes longer than they do."""
     text = "uprobe:$1:hit { $o = args.one; $p = args.other; $count = args.count; "
-    text += " ".join(f"print({one});" for one in VALUES) + " @by[*$o, 1] = 2; }"
+    text += " ".join(f"print({expression});" for expression in VALUES) + " @by[*$o, 1] = 2; }"
     result = run("script", "-q", "-f", "json", "-e", text, program, "-c", str(program))
     assert result.status == 0, result.err
     *printed, by = [json.loads(line)["data"] for line in result.out.splitlines()]
@@ -137,8 +137,8 @@ def test_functions_of_programs_have_names_in_maps_and_events(deep):
 
 
 def test_patterns_of_files_and_the_files_of_a_process(deep, tmp_path):
-    other = tmp_path / "none"
-    other.write_text("no program")
+    other_file = tmp_path / "none"
+    other_file.write_text("no program")
     text = f"uprobe:{deep.parent}/*:inn* {{ @[probe, func] = count(); }}"
     assert run("script", "-q", "-e", text, "-c", str(deep)).out == f"\n@[uprobe:{deep}:inner, inner]: 23\n"
     symbols = subprocess.run(["nm", deep], capture_output=True, text=True, check=True).stdout

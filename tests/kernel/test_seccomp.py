@@ -124,8 +124,8 @@ def test_actions(profile, action, status):
 def test_calls_of_another_abi_are_as_the_profile_says(profile):
     compat = [workload("calls"), "compat", 23]
     assert under(profile(), *compat)[0].status == 128 + signal.SIGSYS
-    named = profile([denied("getppid")], architectures=["SCMP_ARCH_X86"])
-    result, calls = under(named, *compat)
+    path = profile([denied("getppid")], architectures=["SCMP_ARCH_X86"])
+    result, calls = under(path, *compat)
     assert result.status == 0
     assert calls["i386:getppid"]["denied"] == 23
     result, calls = under(profile(architectures=["SCMP_ARCH_X86"]), *compat)
@@ -161,7 +161,7 @@ def test_descendants_are_under_it_too_and_gain_nothing(profile):
     assert calls["getppid"]["calls"] == 0
 
 
-def test_new_tasks_are_not_mismistaken_for_denied(profile):
+def test_new_tasks_are_not_mistaken_for_denied(profile):
     code = "import os, threading\nfor _ in range(7):\n  pid = os.fork()\n  if not pid: os._exit(0)\n"
     code += "  os.waitpid(pid, 0)\n  t = threading.Thread(target=int); t.start(); t.join()"
     result, calls = under(profile(), sys.executable, "-S", "-c", code)
@@ -204,7 +204,7 @@ def test_calls_without_a_name_are_reported(recorded, tmp_path):
 def test_the_kernel_takes_what_an_interpreter_understands(profile):
     """Call numbers without effect, under a filter with a distinct action for each."""
     names = ["getppid", "getpid", "getuid", "getgid", "geteuid", "getegid", "getpgrp", "gettid"]
-    path = profile([denied(name, errnoRet=100 + at) for at, name in enumerate(names)])
+    path = profile([denied(name, errnoRet=100 + index) for index, name in enumerate(names)])
     from pytracer.kernel.syscalls import number_of
     from pytracer.seccomp import confinement
 

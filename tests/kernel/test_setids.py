@@ -1,4 +1,4 @@
-"""Test setids beside what /proc/PID/status says of the thread after each call."""
+"""Test setids against /proc/PID/status of the thread after each call."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ NAMES = {
 }  # fmt: skip
 
 
-def snooped(*words, code=WORKLOAD):
+def run_setids(*words, code=WORKLOAD):
     return events_and_report("setids", *words, "--", sys.executable, "-c", code)
 
 
-def asked(args, place):
-    return None if len(args) <= place or args[place] == -1 else args[place]
+def requested_ids(args, position):
+    return None if len(args) <= position or args[position] == -1 else args[position]
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_ids_are_those_that_proc_tells(alternative):
+def test_ids_are_those_in_proc(alternative):
     if not granted("setids", alternative):
         return
-    events, reported = snooped("--hook", f"return={alternative}")
+    events, reported = run_setids("--hook", f"return={alternative}")
     assert len(events) == len(reported) == 30
     for event, (number, args, (uids, gids)) in zip(events, reported, strict=True):
         assert event["call"] == NAMES[number]
@@ -69,7 +69,7 @@ def test_ids_are_those_that_proc_tells(alternative):
             assert (event["real"], event["groups"]) == (None, 0)
         else:
             assert [event[name] for name in ("real", "effective", "saved")] == [
-                asked(args, place) for place in range(3)
+                requested_ids(args, position) for position in range(3)
             ]
     refused = [event for event in events if event["err"]]
     assert [(event["call"], event["err"]) for event in refused] == [
@@ -79,7 +79,7 @@ def test_ids_are_those_that_proc_tells(alternative):
 
 
 def test_failures_can_be_selected_alone():
-    events, _ = snooped("--failed")
+    events, _ = run_setids("--failed")
     assert [event["call"] for event in events] == ["setuid", "setresuid"]
 
 

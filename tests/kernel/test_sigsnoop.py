@@ -1,4 +1,4 @@
-"""Test sigsnoop beside what the processes that are sent the signals are told of them (siginfo_t)."""
+"""Test sigsnoop against the siginfo_t that the receivers of the signals get."""
 
 from __future__ import annotations
 
@@ -59,33 +59,33 @@ report(me, child, take(signals))
 )
 
 
-def traced(code, *words):
+def run_workload(code, *words):
     return events_and_report("sigsnoop", *words, "--", sys.executable, "-c", code)
 
 
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_each_kind_of_send_is_seen_as_by_the_receiver():
-    events, [[me, child, taken]] = traced(SENDERS)
-    own = [event for event in events if event["to_pid"] == me and event["signal"] != "SIGCHLD"]
-    assert {event["pid"] for event in own} == {child}
-    assert {sender for _, _, sender in taken} == {child}
-    sent = [event for event in own if event["result"] == "sent"]
+    events, [[me, child, receiver]] = run_workload(SENDERS)
+    own_events = [event for event in events if event["to_pid"] == me and event["signal"] != "SIGCHLD"]
+    assert {event["pid"] for event in own_events} == {child}
+    assert {sender for _, _, sender in receiver} == {child}
+    sent = [event for event in own_events if event["result"] == "sent"]
     codes = {0: "SI_USER", -1: "SI_QUEUE"}
     by_number = {int(number): number.name for number in signal.Signals}
     by_number |= {signal.SIGRTMIN + n: f"SIGRTMIN+{n}" for n in range(1, 5)}
     # The C library makes SI_USER of SI_TKILL in sigtimedwait(3).
     assert sorted((event["signal"], event["code"].replace("TKILL", "USER")) for event in sent) == sorted(
-        (by_number[number], codes[code]) for number, code, _ in taken
+        (by_number[number], codes[code]) for number, code, _ in receiver
     )
     real_time = [event for event in sent if event["signal"].startswith("SIGRT")]
     assert len(real_time) == 5 * 23
     by_thread = [event for event in real_time if event["to_tid"]]
     assert [event["code"] for event in by_thread] == ["SI_TKILL"] * 2 * 23  # tgkill, tkill
-    again = [event["signal"] for event in own if event["result"] != "sent"]
+    again = [event["signal"] for event in own_events if event["result"] != "sent"]
     standard = {event["signal"] for event in sent} - {event["signal"] for event in real_time}
     assert sorted(again) == sorted(standard)
-    assert {event["result"] for event in own} == {"sent", "pending"}
+    assert {event["result"] for event in own_events} == {"sent", "pending"}
 
 
 KERNELS = (
@@ -116,14 +116,14 @@ report(os.getpid(), faulty, died.si_pid, [alarm.si_code, pipe.si_code, died.si_c
 
 
 def test_signals_of_the_kernel_have_no_sender():
-    events, [[me, faulty, died, codes]] = traced(KERNELS)
+    events, [[me, faulty, died, codes]] = run_workload(KERNELS)
     assert codes == [0x80, 0, 1]
-    mine = {event["signal"]: event for event in events if event["to_pid"] == me}
-    alarm, pipe = mine["SIGALRM"], mine["SIGPIPE"]
+    own_events = {event["signal"]: event for event in events if event["to_pid"] == me}
+    alarm, pipe = own_events["SIGALRM"], own_events["SIGPIPE"]
     assert (alarm["pid"], alarm["comm"], alarm["code"]) == (None, None, "SI_KERNEL")
     assert (pipe["pid"], pipe["code"]) == (me, "SI_USER")  # as if it had sent it itself
-    ended = [event for event in events if event["signal"] == "SIGCHLD" and event["to_pid"] == me]
-    assert (ended[0]["pid"], ended[0]["code"]) == (died, "CLD_EXITED")
+    error = [event for event in events if event["signal"] == "SIGCHLD" and event["to_pid"] == me]
+    assert (error[0]["pid"], error[0]["code"]) == (died, "CLD_EXITED")
     [fault] = [event for event in events if event["signal"] == "SIGSEGV"]
     assert (fault["pid"], fault["to_pid"], fault["code"]) == (faulty, faulty, "SEGV_MAPERR")
 
@@ -153,7 +153,7 @@ report(count)
 
 
 def test_delivered_signals_have_their_handler():
-    events, [[count]] = traced(HANDLED, "--delivered", "--signal", "SIGUSR1,SIGUSR2,SIGQUIT")
+    events, [[count]] = run_workload(HANDLED, "--delivered", "--signal", "SIGUSR1,SIGUSR2,SIGQUIT")
     actual = [(event["signal"], event["result"]) for event in events]
     assert count == 23
     assert actual.count(("SIGUSR1", "sent")) == actual.count(("SIGUSR1", "handler")) == 23
@@ -164,7 +164,7 @@ def test_delivered_signals_have_their_handler():
 
 
 def test_only_the_signals_that_are_named():
-    events, _ = traced(HANDLED, "--signal", "!SIGUSR1,SIGUSR2")
+    events, _ = run_workload(HANDLED, "--signal", "!SIGUSR1,SIGUSR2")
     assert {"SIGQUIT"} <= {event["signal"] for event in events}
     assert not {"SIGUSR1", "SIGUSR2"} & {event["signal"] for event in events}
     refused = run("sigsnoop", "--signal", "SIGNONE", "--dry-run")

@@ -76,7 +76,7 @@ def test_kmalloc_is_shown_by_size():
         assert row["bytes"] == size * row["allocations"]
 
 
-def test_by_process():
+def test_allocations_are_counted_by_process():
     actual, _ = rows("--by", "pid,cache")
     [row] = [row for row in actual if row["cache"] == "eventpoll_epi"]
     assert (row["allocations"], row["comm"]) == (OBJECTS, "python")

@@ -27,7 +27,7 @@ def totals(result, interface: str) -> dict[str, tuple[int, int]]:
     }
 
 
-def counted(*words: object, sender: str):
+def count_packets(*words: object, sender: str):
     """Return sockcount's output while every kind of frame is sent."""
     tracer = start("sockcount", "-f", "json", *words, 60)
     packets.send(sender, packets.frames())
@@ -39,7 +39,7 @@ def counted(*words: object, sender: str):
 def test_every_protocol_is_counted_to_the_packet_and_byte(program):
     with packets.namespace():
         packets.veth("va", "vb")
-        result = counted("vb", "--program", program, sender="va")
+        result = count_packets("vb", "--program", program, sender="va")
     assert totals(result, "vb") == packets.expected(packets.frames(), received=True)
     assert {"TCP", "UDP", "ICMP", "ICMPv6", "ARP", "other"} <= set(totals(result, "vb"))
 
@@ -47,7 +47,7 @@ def test_every_protocol_is_counted_to_the_packet_and_byte(program):
 def test_an_interface_with_a_large_number_has_the_same_rows():
     with packets.namespace():
         assert packets.veth("va", "vb", index=5000)[1] == 5000
-        result = counted("vb", sender="va")
+        result = count_packets("vb", sender="va")
     assert totals(result, "vb") == packets.expected(packets.frames(), received=True)
 
 
@@ -69,12 +69,12 @@ def test_on_lo_each_packet_is_seen_once_a_direction(program, direction, times):
 def test_several_interfaces_and_any():
     with packets.namespace():
         packets.veth("va", "vb")
-        both = counted("va", "vb", "--direction", "both", sender="va")
-        everything = counted("any", "--direction", "both", sender="va")
-    received = packets.expected(packets.frames(), received=True)
+        totals_ = count_packets("va", "vb", "--direction", "both", sender="va")
+        everything = count_packets("any", "--direction", "both", sender="va")
+    is_received = packets.expected(packets.frames(), received=True)
     sent = packets.expected(packets.frames(), received=False)
-    for result in (both, everything):
-        assert totals(result, "vb") == received
+    for result in (totals_, everything):
+        assert totals(result, "vb") == is_received
         assert totals(result, "va") == sent
 
 
@@ -122,7 +122,7 @@ def test_a_command_cannot_be_traced_by_it():
 
 
 @pytest.mark.parametrize("words", [["sockcount"], ["sockcount", 1, 5]])
-def test_it_needs_an_interface(words):
+def test_an_interface_is_required(words):
     result = run(*words)
     assert result.status == 2
     assert "sockcount needs interfaces" in result.err
@@ -157,5 +157,5 @@ def test_tap_and_tun_devices_in_both_directions(program):
                 for _ in range(frame.times):
                     os.write(fd, frame.data)
             packets.send(name, sent, ethertype)
-            for tracer, received in zip(tracers, (True, False), strict=True):
-                assert packets.totals(stop(tracer), name) == packets.expected(sent, received=received)
+            for tracer, is_received in zip(tracers, (True, False), strict=True):
+                assert packets.totals(stop(tracer), name) == packets.expected(sent, received=is_received)

@@ -84,7 +84,7 @@ class Counter:
         return dict(zip(REASONS, values.sum(axis=1).tolist(), strict=True))
 
     def arrived(self, number: int) -> Rows:
-        """Return the rows once so many packets were counted: what was sent may still be on its way."""
+        """Return the rows once ``number`` packets were counted: sent packets may still be on their way."""
         deadline = time.monotonic() + LIMIT
         while self.total() < number and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -113,31 +113,31 @@ def number(sent: list[Frame]) -> int:
     return sum(frame.times for frame in sent)
 
 
-def add(one: dict[str, tuple[int, int]], other: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    both = {}
-    for name in one | other:
-        (packets_a, bytes_a), (packets_b, bytes_b) = one.get(name, (0, 0)), other.get(name, (0, 0))
-        both[name] = packets_a + packets_b, bytes_a + bytes_b
-    return both
+def add(first: dict[str, tuple[int, int]], second: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    sums = {}
+    for name in first | second:
+        (packets_a, bytes_a), (packets_b, bytes_b) = first.get(name, (0, 0)), second.get(name, (0, 0))
+        sums[name] = packets_a + packets_b, bytes_a + bytes_b
+    return sums
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=["in", "out", "both"])
 def test_every_protocol_by_interface_and_direction(counter, namespace, direction):
-    one, other = packets.veth()
+    first, other = packets.veth()
     counter.direct(direction)
-    counter.attach(one, other)
+    counter.attach(first, other)
     remote, back = frames(), [packets.ethernet("ARP", 17, 0x0806, bytes(28))]
     send("va", remote)
     send("vb", back)
     rows = counter.arrived((number(remote) + number(back)) * (2 if direction == BOTH else 1))
-    left = expected(remote, received=False), expected(back, received=False)
-    came = expected(remote, received=True), expected(back, received=True)
+    outgoing = expected(remote, received=False), expected(back, received=False)
+    incoming = expected(remote, received=True), expected(back, received=True)
     if direction == OUT:
-        assert rows == {one: left[0], other: left[1]}
+        assert rows == {first: outgoing[0], other: outgoing[1]}
     elif direction == IN:
-        assert rows == {other: came[0], one: came[1]}
+        assert rows == {other: incoming[0], first: incoming[1]}
     else:
-        assert rows == {one: add(left[0], came[1]), other: add(came[0], left[1])}
+        assert rows == {first: add(outgoing[0], incoming[1]), other: add(incoming[0], outgoing[1])}
     assert set(counter.lost().values()) == {0}
 
 
@@ -148,32 +148,36 @@ def test_loopback_shows_each_packet_once_in_each_direction(counter, namespace, d
     counter.attach(lo)
     sent = frames()
     send("lo", sent)
-    left, came = expected(sent, received=False), expected(sent, received=True)
-    selected = {IN: came, OUT: left, BOTH: add(left, came)}[direction]
+    outgoing, incoming = expected(sent, received=False), expected(sent, received=True)
+    selected = {IN: incoming, OUT: outgoing, BOTH: add(outgoing, incoming)}[direction]
     assert counter.arrived(number(sent) * (2 if direction == BOTH else 1)) == {lo: selected}
 
 
 def test_any_is_every_interface_each_with_rows_of_its_own(counter, namespace):
-    one, other = packets.veth()
+    first, other = packets.veth()
     lo = socket.if_nametoindex("lo")
     counter.direct(BOTH)
     counter.attach(0)
     sent = frames()
     send("va", sent)
     send("lo", sent)
-    left, came = expected(sent, received=False), expected(sent, received=True)
-    assert counter.arrived(4 * number(sent)) == {one: left, other: came, lo: add(left, came)}
+    outgoing, incoming = expected(sent, received=False), expected(sent, received=True)
+    assert counter.arrived(4 * number(sent)) == {
+        first: outgoing,
+        other: incoming,
+        lo: add(outgoing, incoming),
+    }
 
 
 def test_a_direction_changed_meanwhile_counts_from_then_on(counter, namespace):
-    one, other = packets.veth()
-    counter.attach(one, other)
+    first, other = packets.veth()
+    counter.attach(first, other)
     rows: Rows = {}
     for direction in (IN, OUT):
         counter.direct(direction)
         send("va", [packets.ethernet("LLDP", 11, 0x88CC, bytes(46))])
         rows = counter.arrived(11 * (direction + 1))
-    assert rows == {one: {"LLDP": (11, 660)}, other: {"LLDP": (11, 660)}}
+    assert rows == {first: {"LLDP": (11, 660)}, other: {"LLDP": (11, 660)}}
 
 
 @pytest.fixture
@@ -196,8 +200,8 @@ def test_a_link_without_a_header(counter, namespace, direction):
                 os.write(fd, frame.data)
         back = [Frame("UDP", 29, packets.ipv4(17, bytes(72)))]
         send("tun7", back, packets.ETH_P_IP)
-        came, left = expected(sent, received=True), expected(back, received=False)
-        selected = {IN: came, OUT: left, BOTH: add(came, left)}[direction]
+        incoming, outgoing = expected(sent, received=True), expected(back, received=False)
+        selected = {IN: incoming, OUT: outgoing, BOTH: add(incoming, outgoing)}[direction]
         assert counter.arrived(sum(count for count, _ in selected.values())) == {tun.index: selected}
 
 
@@ -217,22 +221,22 @@ def test_a_link_without_a_header_may_carry_what_is_no_ip(counter, namespace):
 
 
 def test_an_ethernet_link_may_be_in_the_map_of_links(counter, namespace):
-    one, other = packets.veth()
+    first, other = packets.veth()
     for index, interface in list_interfaces().items():
         counter.link(index, link_header_length(interface.type))
-    counter.attach(one, other)
+    counter.attach(first, other)
     sent = frames()
     send("va", sent)
     assert counter.arrived(number(sent)) == {other: expected(sent, received=True)}
 
 
 def test_interfaces_are_those_of_the_namespace_with_all_their_names(namespace):
-    one, other = packets.veth()
+    first, other = packets.veth()
     packets.ip("link", "property", "add", "dev", "va", "altname", "the-far-end-of-vb", "altname", "uplink")
     actual = list_interfaces()
-    assert actual[one] == Interface("va", one, 1, ("the-far-end-of-vb", "uplink"))
+    assert actual[first] == Interface("va", first, 1, ("the-far-end-of-vb", "uplink"))
     assert actual[other] == Interface("vb", other, 1)
-    assert resolve(["uplink", "vb", "va"]) == {one: "uplink", other: "vb"}
+    assert resolve(["uplink", "vb", "va"]) == {first: "uplink", other: "vb"}
 
 
 def test_the_socket_gets_nothing(counter, namespace):
@@ -289,12 +293,12 @@ def test_a_rejected_program_is_reported_with_the_verifier_log(monkeypatch, tmp_p
         module.program = Assembler()
         module.program.load(lesson.W, R0, R0, 0)
         module.program.exit()
-        with pytest.raises(VerifierError, match="the verifier refused sockcount:count: ") as caught:
+        with pytest.raises(VerifierError, match="the verifier refused sockcount:count: ") as excinfo:
             module.load("count", ProgType.SOCKET_FILTER)
-        assert "R0 !read_ok" in caught.value.detail
+        assert "R0 !read_ok" in excinfo.value.detail
         (log,) = tmp_path.iterdir()
-        assert str(log) in caught.value.hint
-        assert log.read_text() == caught.value.detail
+        assert str(log) in excinfo.value.hint
+        assert log.read_text() == excinfo.value.detail
     finally:
         module.close()
 
@@ -327,19 +331,19 @@ def held() -> list[str]:
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # the folder's own descriptor
             actual.append(str(entry.readlink()))
-    own = ("anon_inode:bpf", "anon_inode:btf", "socket:", "net:")
-    return sorted(name for name in actual if name.startswith(own))
+    own_kinds = ("anon_inode:bpf", "anon_inode:btf", "socket:", "net:")
+    return sorted(name for name in actual if name.startswith(own_kinds))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_nothing_is_left(program):
+def test_closed_programs_leave_no_descriptors(program):
     local = Path("/proc/thread-self/ns/net")
     before, home = held(), local.stat().st_ino
     with packets.namespace():
-        created = Counter(program)
-        created.attach(*packets.veth())
+        counter = Counter(program)
+        counter.attach(*packets.veth())
         assert len(held()) > len(before)
-        created.close()
-        created.close()
+        counter.close()
+        counter.close()
     assert held() == before
     assert local.stat().st_ino == home

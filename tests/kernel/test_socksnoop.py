@@ -39,19 +39,19 @@ for family, any_, there in ((socket.AF_INET, "0.0.0.0", "127.0.0.1"), (socket.AF
 
 def expected() -> list[tuple[object, ...]]:
     """Return (call, family, type, protocol, address, port) of each event of WORK, in order."""
-    created: list[tuple[object, ...]] = []
+    calls: list[tuple[object, ...]] = []
     for family, any_, remote in (("IPv4", "0.0.0.0", "127.0.0.1"), ("IPv6", "::", "::1")):
         tcp, udp = (family, "stream", "TCP"), (family, "dgram", "UDP")
-        created += [("socket", *tcp, None, None)]
-        created += [(call, *tcp, remote, 4321) for call in ("bind", "bound")]
-        created += [("socket", *tcp, None, None), ("connect", *tcp, remote, 4321)] * 23
-        created += [("socket", *udp, None, None)]
-        created += [(call, *udp, any_, 4322) for call in ("bind", "bound")]
-        created += [("send", *udp, remote, 9)] * 7 + [("connect", *udp, remote, 9)]
-    return created
+        calls += [("socket", *tcp, None, None)]
+        calls += [(call, *tcp, remote, 4321) for call in ("bind", "bound")]
+        calls += [("socket", *tcp, None, None), ("connect", *tcp, remote, 4321)] * 23
+        calls += [("socket", *udp, None, None)]
+        calls += [(call, *udp, any_, 4322) for call in ("bind", "bound")]
+        calls += [("send", *udp, remote, 9)] * 7 + [("connect", *udp, remote, 9)]
+    return calls
 
 
-def seen(result: Result) -> list[tuple[object, ...]]:
+def call_tuples(result: Result) -> list[tuple[object, ...]]:
     assert result.status == 0, result.err
     assert not result.of("loss")
     names = ("call", "family", "type", "protocol", "address", "port")
@@ -61,8 +61,8 @@ def seen(result: Result) -> list[tuple[object, ...]]:
 @pytest.fixture
 def folder():
     """Create a cgroup, in a network that only the test uses."""
-    with packets.namespace(ipv6=True), cgroup() as created:
-        yield created
+    with packets.namespace(ipv6=True), cgroup() as path:
+        yield path
 
 
 @pytest.mark.lab
@@ -71,14 +71,14 @@ def folder():
 def test_every_call_is_shown_with_its_address(folder, alternative):
     try:
         tracer = start("socksnoop", "-f", "json", "--cgroup", folder, "--hook", f"sockets={alternative}")
-    except Ended as ended:
-        result, process = ended.result, 0
+    except Ended as error:
+        result, process = error.result, 0
     else:
         process = run_in(folder, WORK)
         result = stop(tracer)
     if refused_by_right(result.status, result.err, {"sockets": alternative}):
         return
-    assert seen(result) == expected()
+    assert call_tuples(result) == expected()
     assert {(record["pid"], record["comm"]) for record in result.of("event")} == {(process, "python")}
 
 
@@ -86,9 +86,9 @@ def test_every_call_is_shown_with_its_address(folder, alternative):
 def test_a_port_that_the_kernel_chooses(folder):
     tracer = start("socksnoop", "-f", "json", "--cgroup", folder, "-e", "bind,bound")
     run_in(folder, "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")
-    (bind, *_, asked), (bound, *_, got) = seen(stop(tracer))
-    assert (bind, asked, bound) == ("bind", 0, "bound")
-    assert got > 0
+    (bind, *_, requested_port), (bound, *_, bound_port) = call_tuples(stop(tracer))
+    assert (bind, requested_port, bound) == ("bind", 0, "bound")
+    assert bound_port > 0
 
 
 def test_all_but_some_calls_and_a_filter_by_user(folder):
@@ -97,7 +97,9 @@ def test_all_but_some_calls_and_a_filter_by_user(folder):
     )
     run_in(folder, WORK)
     run_in(folder, f"import os; os.setuid({worker_ids.UID})\n" + WORK)
-    assert seen(stop(tracer)) == [event for event in expected() if event[0] not in ("socket", "connect")]
+    assert call_tuples(stop(tracer)) == [
+        event for event in expected() if event[0] not in ("socket", "connect")
+    ]
 
 
 def test_a_command_and_what_it_starts(folder):
@@ -114,7 +116,7 @@ def test_a_command_and_what_it_starts(folder):
     words = ("-f", "json", "--cgroup", folder, "-e", "send", "--", *command)
     tracer = start("socksnoop", *words, preexec_fn=enter)
     run_in(folder, DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 23, 30)')
-    events = seen(finish(tracer))
+    events = call_tuples(finish(tracer))
     selected = [event for event in expected() if event[0] == "send"]
     ports = {event[-1] for event in selected}
     assert [event for event in events if event[-1] in ports] == selected
@@ -123,7 +125,7 @@ def test_a_command_and_what_it_starts(folder):
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_nothing_is_left_by_an_error_midway_or_a_killed_process(folder, alternative):
+def test_a_failed_attach_or_a_killed_process_leaves_no_program(folder, alternative):
     """Another owner's program allows none beside it: the programs that were attached before are detached."""
     words = ("--cgroup", folder, "--hook", f"sockets={alternative}")
     other = attached(folder, ADDRESSES["bind4"], 1, flags=0, kind=ProgType.CGROUP_SOCK_ADDR)
@@ -148,7 +150,7 @@ def there(folder):
 def test_a_family_that_is_not_seen(folder):
     tracer = start("socksnoop", "-f", "json", "--cgroup", folder)
     run_in(folder, "import socket\nsocket.socketpair(); socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)")
-    assert seen(stop(tracer)) == []
+    assert call_tuples(stop(tracer)) == []
 
 
 def test_an_unknown_call():

@@ -72,8 +72,8 @@ def test_openssl_carries_what_was_sent(certificate):
     assert [data for data in sent if data.startswith(b"answer")] == [b"answer " + text for text in questions]
     assert len(sent) == 47
     assert all(len(to_bytes(event["data"])) == event["bytes"] for event in events)
-    rest = joined(events, "in")[-16384:]
-    assert hashlib.sha256(rest).hexdigest() == result.err.strip()
+    tail = joined(events, "in")[-16384:]
+    assert hashlib.sha256(tail).hexdigest() == result.err.strip()
     assert sorted(joined(events, "in")) == sorted(joined(events, "out"))
     assert len({event["session"] for event in events}) == 2
 

@@ -50,14 +50,14 @@ def test_the_kernels_part_by_every_alternative(kind, alternative):
     result = run("stackcount", "-f", "json", *words, *command)
     if refused(result, {kind: alternative}):
         return
-    seen = stacks(result)
-    assert all(kernel and not user for kernel, user in seen)
+    counts = stacks(result)
+    assert all(kernel and not user for kernel, user in counts)
     # Of the events of single calls older kernels have no part of their own: these two see all calls.
-    assert sum(seen.values()) > CALLS if kind in ("t", "rt") else sum(seen.values()) == CALLS
+    assert sum(counts.values()) > CALLS if kind in ("t", "rt") else sum(counts.values()) == CALLS
     if kind == "kr" and running().excuse("stacks of kretprobes"):
-        assert {kernel for kernel, _ in seen} == {("kretprobe_trampoline",)}
+        assert {kernel for kernel, _ in counts} == {("kretprobe_trampoline",)}
         return
-    for kernel, _ in seen:
+    for kernel, _ in counts:
         assert "do_syscall_64" in kernel
         assert not any(re.match("bpf_|__traceiter|perf_", name) for name in kernel), kernel
         if kind in ("k", "f"):
@@ -75,12 +75,12 @@ def test_the_programs_part_by_every_alternative(kind, alternative):
     result = of_a_process("--hook", f"{kind}={alternative}", name)
     if refused(result, {kind: alternative}):
         return
-    seen = {user: count for (_, user), count in stacks(result).items()}
+    counts = {user: count for (_, user), count in stacks(result).items()}
     start = () if alternative.startswith("uretprobe") else ("leaf",)  # which has returned by then
-    assert {user[: len(start) + 3]: count for user, count in seen.items() if "outer" in user} == {
+    assert {user[: len(start) + 3]: count for user, count in counts.items() if "outer" in user} == {
         (*start, *OUTER): CALLS
     }
-    assert {user[: len(start) + 2]: count for user, count in seen.items() if "outer" not in user} == {
+    assert {user[: len(start) + 2]: count for user, count in counts.items() if "outer" not in user} == {
         (*start, *OTHER): CALLS + 1
     }
 
@@ -114,8 +114,8 @@ def test_stacks_of_one_part_are_one_row_whoever_they_are_of():
     words = ["t:syscalls:sys_enter_getppid", "--comm", "calls", "--", "sh", "-c", script]
     once = run("stackcount", "-K", "-f", "json", *words)
     assert [record["hits"] for record in once.of("summary")] == [2 * CALLS]
-    each = run("stackcount", "-K", "-f", "json", "--by", "pid", *words)
-    assert [record["hits"] for record in each.of("summary")] == [CALLS, CALLS]
+    by_pid = run("stackcount", "-K", "-f", "json", "--by", "pid", *words)
+    assert [record["hits"] for record in by_pid.of("summary")] == [CALLS, CALLS]
 
 
 def test_stacks_that_do_not_fit_are_lost():
@@ -123,8 +123,8 @@ def test_stacks_that_do_not_fit_are_lost():
         words = [f"u:{workload('stacked')}:*", "t:syscalls:*close", "--max-stacks", 1, "--strict"]
         result = program.seen_by("stackcount", *words)
     assert result.status == 3
-    shown, lost = (
+    shown_hits, lost = (
         sum(r[of] for r in result.of(kind)) for kind, of in (("summary", "hits"), ("loss", "lost"))
     )
     assert lost > 0
-    assert shown + lost >= 2 * (2 * CALLS + 1)
+    assert shown_hits + lost >= 2 * (2 * CALLS + 1)

@@ -24,10 +24,10 @@ COMPAT_BY_PATH = (
 COMPAT_BY_FD = ("fstat", "oldfstat", "fstat64", "fstatfs", "fstatfs64")
 
 
-def ours(found, path):
+def own_calls_of(events, path):
     """Return the calls of the program's loop: of its path, of its descriptor, and of no device."""
     return [
-        event for event in found if event["path"] == path or event["fd"] == 987 or "ustat" in event["call"]
+        event for event in events if event["path"] == path or event["fd"] == 987 or "ustat" in event["call"]
     ]
 
 
@@ -38,7 +38,7 @@ def test_each_call_of_each_abi_is_seen(alternative, tmp_path):
         return
     path = str(tmp_path)
     words = ["--hook", f"return={alternative}", "--comm", "stats", "--", workload("stats"), COUNT, path]
-    actual = ours(events("statsnoop", *words), path)
+    actual = own_calls_of(events("statsnoop", *words), path)
     expected = [*BY_PATH, *BY_FD, "ustat"]
     if alternative != NATIVE_ONLY:
         expected += [f"i386:{call}" for call in (*COMPAT_BY_PATH, *COMPAT_BY_FD, "ustat")]
@@ -58,7 +58,7 @@ def test_strace_counts_the_same(tmp_path):
     result = run("statsnoop", "-f", "json", "--comm", "stats", "--", *strace, workload("stats"), COUNT, path)
     witnessed = [line for line in result.err.splitlines() if path in line or "987" in line or "ustat" in line]
     counts = Counter(re.findall(r"^(\w+)\(", "\n".join(witnessed), re.M))
-    native = [event["call"] for event in ours(result.of("event"), path) if ":" not in event["call"]]
+    native = [event["call"] for event in own_calls_of(result.of("event"), path) if ":" not in event["call"]]
     # strace shows calls of the other ABI by the same names, if it knows them to be asked for.
     assert all(counts[call] >= native.count(call) == COUNT for call in calls)
 

@@ -45,7 +45,7 @@ def descriptors() -> int:
 
 
 def events(kind: str, count: int, threads: int = 1, *defines: str, buffer: int = LARGE):
-    """Return everything that a trace of so many calls gave."""
+    """Return all items of a trace of a number of calls."""
     with calls(count, threads) as process, trace(kind, process, *defines, buffer=buffer) as open_trace:
         go(process)
         items = list(open_trace)
@@ -53,8 +53,8 @@ def events(kind: str, count: int, threads: int = 1, *defines: str, buffer: int =
         return items
 
 
-def whole(items) -> None:
-    """Check that texts are those that the call of that number wrote."""
+def check_texts(items) -> None:
+    """Check that each text is that of its call's number."""
     for serial, message in zip(column(items, "serial").tolist(), column(items, "text"), strict=True):
         assert message == text(serial % (1 << THREAD))
 
@@ -65,7 +65,7 @@ def test_each_event_comes_once_in_its_order_with_its_text(kind):
     items = events(kind, 101, 1, "TEXT")
     assert losses(items) == {}
     assert column(items, "serial").tolist() == list(range(101))
-    whole(items)
+    check_texts(items)
 
 
 @pytest.mark.parametrize("defines", [(), ("TEXT",)], ids=["fixed", "text"])
@@ -80,14 +80,14 @@ def test_many_events_on_every_cpu(kind, defines):
     assert set((serials >> THREAD).tolist()) == set(range(threads))
     for cpu in set(cpus.tolist()):
         for thread in range(threads):
-            mine = serials[(serials >> THREAD == thread) & (cpus == cpu)].astype("i8")
-            assert (np.diff(mine) > 0).all()
+            thread_serials = serials[(serials >> THREAD == thread) & (cpus == cpu)].astype("i8")
+            assert (np.diff(thread_serials) > 0).all()
     for batch in batches(items):
         assert (np.diff(batch.times) >= 0).all()
     if kind == "perf":
         assert (np.diff(column(items, "time").astype("i8")) >= 0).all()
     if defines:
-        whole(items)
+        check_texts(items)
 
 
 @pytest.mark.parametrize("size", [1, 16 << 10])
@@ -99,7 +99,7 @@ def test_a_small_ring_goes_round_and_round(kind, size):
     assert (np.diff(serials.astype("i8")) > 0).all()
     assert len(serials) + sum(losses(items).values()) == 200_000
     assert set(losses(items)) <= {"ring_full", "missed"}
-    whole(items)
+    check_texts(items)
 
 
 def test_discarded_records_are_skipped():
@@ -108,11 +108,11 @@ def test_discarded_records_are_skipped():
     assert column(items, "serial").tolist() == list(range(0, 100_000, 3))
 
 
-@pytest.mark.parametrize(("kind", "made"), [("ring", 10_000_000), ("perf", 1_000_000)])
-def test_a_slow_reader_of_a_ring_that_is_too_small(kind, made):
+@pytest.mark.parametrize(("kind", "total"), [("ring", 10_000_000), ("perf", 1_000_000)])
+def test_a_slow_reader_of_a_ring_that_is_too_small(kind, total):
     """The events made are those shown and lost, and they do not accumulate in memory."""
-    shown, lost, after = 0, 0, -1
-    with calls(made) as process, trace(kind, process, buffer=256 << 10) as open_trace:
+    shown_count, lost, after = 0, 0, -1
+    with calls(total) as process, trace(kind, process, buffer=256 << 10) as open_trace:
         resident = memory()
         most = 0
         go(process)
@@ -125,12 +125,12 @@ def test_a_slow_reader_of_a_ring_that_is_too_small(kind, made):
             assert serials[0] > after
             assert (np.diff(serials) > 0).all()
             after = int(serials[-1])
-            shown += len(item)
+            shown_count += len(item)
             most = max(most, memory() - resident)
             time.sleep(0.02)
-    assert shown > 0
+    assert shown_count > 0
     assert lost > 0
-    assert shown + lost == made
+    assert shown_count + lost == total
     assert most < 32 << 20
 
 
@@ -140,7 +140,7 @@ def memory() -> int:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_can_be_left_in_the_middle_of_a_flood(kind):
+def test_a_trace_can_be_closed_in_the_middle_of_a_flood(kind):
     with calls(50_000_000) as process, trace(kind, process) as open_trace:
         go(process)
         for item in open_trace:
@@ -152,7 +152,7 @@ def test_it_can_be_left_in_the_middle_of_a_flood(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_can_be_stopped_in_the_middle_of_a_flood(kind):
+def test_a_trace_can_be_stopped_in_the_middle_of_a_flood(kind):
     with calls(50_000_000) as process, trace(kind, process) as open_trace:
         go(process)
         items = []
@@ -175,7 +175,7 @@ def test_a_flood_ends_in_time(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_traces_at_once(kind):
+def test_two_concurrent_traces(kind):
     gathered: dict[str, list] = {}
 
     def gather(name, open_trace):
@@ -184,10 +184,13 @@ def test_two_traces_at_once(kind):
     with (
         calls(20_000) as first,
         calls(30_000) as second,
-        trace("perf", first, buffer=LARGE) as one,
-        trace(kind, second, "TEXT", buffer=LARGE) as other,
+        trace("perf", first, buffer=LARGE) as first_trace,
+        trace(kind, second, "TEXT", buffer=LARGE) as second_trace,
     ):
-        threads = [threading.Thread(target=gather, args=pair) for pair in (("one", one), ("other", other))]
+        threads = [
+            threading.Thread(target=gather, args=pair)
+            for pair in (("one", first_trace), ("other", second_trace))
+        ]
         for thread in threads:
             thread.start()
         go(first)
@@ -266,9 +269,9 @@ def test_losses_are_records_and_strict_makes_them_an_error(serials, strict):
     assert ("pytracer: error: " in result.err) == strict
     lost = result.of("loss")
     assert {record["reason"] for record in lost} <= {"ring_full", "missed"}
-    shown = result.of("event")
-    assert len(shown) + sum(record["lost"] for record in lost) == 1_000_000
-    assert [record["serial"] for record in shown] == sorted(record["serial"] for record in shown)
+    shown_count = result.of("event")
+    assert len(shown_count) + sum(record["lost"] for record in lost) == 1_000_000
+    assert [record["serial"] for record in shown_count] == sorted(record["serial"] for record in shown_count)
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])

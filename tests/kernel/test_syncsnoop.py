@@ -37,13 +37,13 @@ libc.sync() if len(sys.argv) > 2 else None
 COUNTS = {"fsync": 28, "fdatasync": 17, "msync": 13, "sync_file_range": 11, "syncfs": 7}
 
 
-def snooped(*words, command):
+def run_syncsnoop(*words, command):
     result = run("syncsnoop", *words, "-f", "json", "--", *command)
     assert result.status == 0, result.err
     return result.of("event"), result
 
 
-def counted(events):
+def count_by_call(events):
     calls = [event["call"] for event in events]
     return {call: calls.count(call) for call in calls}
 
@@ -55,8 +55,8 @@ def counted(events):
 def test_each_call_is_seen_once(tmp_path, alternative):
     path = tmp_path / "some file"
     command = [sys.executable, "-c", WORKLOAD, str(path)]
-    events, _ = snooped("--hook", f"return={alternative}", command=command)
-    assert counted(events) == COUNTS
+    events, _ = run_syncsnoop("--hook", f"return={alternative}", command=command)
+    assert count_by_call(events) == COUNTS
     of_file = [event for event in events if event["call"] != "msync" and not event["err"]]
     assert {event["file"] for event in of_file} == {"some file"}
     assert len({event["fd"] for event in of_file}) == 1
@@ -69,17 +69,17 @@ def test_each_call_is_seen_once(tmp_path, alternative):
 def test_strace_counts_the_same(tmp_path):
     calls = ",".join([*COUNTS, "sync"])
     command = [sys.executable, "-c", WORKLOAD, str(tmp_path / "file"), "sync"]
-    events, result = snooped(command=["strace", "-f", "-e", f"trace={calls}", *command])
+    events, result = run_syncsnoop(command=["strace", "-f", "-e", f"trace={calls}", *command])
     witnessed = re.findall(r"^(?:\[pid +\d+\] )?(\w+)\(", result.err, re.M)
-    assert counted(events) == COUNTS | {"sync": 1}
+    assert count_by_call(events) == COUNTS | {"sync": 1}
     assert {call: witnessed.count(call) for call in set(witnessed)} == COUNTS | {"sync": 1}
 
 
 def test_only_those_that_failed_or_took_long(tmp_path):
     command = [sys.executable, "-c", WORKLOAD, str(tmp_path / "file")]
-    events, _ = snooped("-x", command=command)
-    assert counted(events) == {"fsync": 5}
-    assert snooped("--min", "3600s", command=command)[0] == []
+    events, _ = run_syncsnoop("-x", command=command)
+    assert count_by_call(events) == {"fsync": 5}
+    assert run_syncsnoop("--min", "3600s", command=command)[0] == []
 
 
 def test_hostile_names_stay_text(tmp_path):
@@ -93,7 +93,7 @@ def test_hostile_names_stay_text(tmp_path):
 
 @pytest.mark.lab
 def test_syncs_by_io_uring(tmp_path):
-    actual, _ = snooped(command=[workload("rings"), "files", 5, tmp_path / "ring"])
+    actual, _ = run_syncsnoop(command=[workload("rings"), "files", 5, tmp_path / "ring"])
     calls = [(event["comm"], event["call"], event["fd"], event["err"], event["file"]) for event in actual]
     sees = not running().excuse("requests in the events of io_uring")
     assert calls == [("rings", call, None, None, "ring") for call in ("fsync", "fdatasync") * sees]

@@ -1,4 +1,4 @@
-"""Test syscalls against workloads whose calls are known to the last one."""
+"""Test syscalls against workloads whose calls are known exactly."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def gated(count: int, *, prelude: str = "", **options):
             process.communicate("\n")
 
 
-def counted(*filters: object, others: list, wanted: list) -> int:
-    """Return how many getppid calls the filter lets through when ``wanted`` and ``others`` both make
+def count_getppid(*filters: object, others: list, wanted: list) -> int:
+    """Return the number of getppid calls that the filter passes when ``wanted`` and ``others`` both make
     theirs."""
     tracer = start("syscalls", "-f", "json", "-e", "getppid", "-d", 60, 60, *filters)
     for process in [*others, *wanted]:
@@ -197,7 +197,7 @@ def test_unknown_numbers_keep_their_number():
 
 
 @pytest.mark.parametrize(
-    ("expression", "seen"),
+    ("expression", "expected"),
     [
         ("getppid", {"getppid"}),
         ("!getppid", {"execve"}),
@@ -206,8 +206,8 @@ def test_unknown_numbers_keep_their_number():
         ("syscall_110", {"getppid"}),
     ],
 )
-def test_calls_can_be_chosen(expression, seen):
-    assert set(summary("-e", expression, "--", workload("calls"), "getppid", 23)) == seen
+def test_calls_can_be_chosen(expression, expected):
+    assert set(summary("-e", expression, "--", workload("calls"), "getppid", 23)) == expected
 
 
 def test_latency_histogram():
@@ -224,12 +224,12 @@ def test_latency_histogram():
 
 def test_filter_by_process():
     with gated(23) as selected, gated(29) as other:
-        assert counted("-p", selected.pid, wanted=[selected], others=[other]) == 23
+        assert count_getppid("-p", selected.pid, wanted=[selected], others=[other]) == 23
 
 
 def test_filter_by_several_processes():
-    with gated(23) as one, gated(29) as two, gated(31) as other:
-        assert counted("-p", one.pid, "-p", two.pid, wanted=[one, two], others=[other]) == 52
+    with gated(23) as first, gated(29) as second, gated(31) as other:
+        assert count_getppid("-p", first.pid, "-p", second.pid, wanted=[first, second], others=[other]) == 52
 
 
 def test_filter_by_thread():
@@ -257,12 +257,12 @@ def test_filter_by_thread():
 def test_filter_by_command_name():
     rename = f"open('/proc/self/comm', 'w').write({worker_ids.NAME!r})"
     with gated(23, prelude=rename) as selected, gated(29) as other:
-        assert counted("--comm", worker_ids.NAME, wanted=[selected], others=[other]) == 23
+        assert count_getppid("--comm", worker_ids.NAME, wanted=[selected], others=[other]) == 23
 
 
 def test_filter_by_user():
     with gated(23, prelude=f"os.setuid({worker_ids.UID})") as selected, gated(29) as other:
-        assert counted("-u", worker_ids.UID, wanted=[selected], others=[other]) == 23
+        assert count_getppid("-u", worker_ids.UID, wanted=[selected], others=[other]) == 23
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ def test_filter_by_cgroup_and_those_below(cgroup):
     below.mkdir()
     with gated(23) as selected, gated(29) as other:
         (below / "cgroup.procs").write_text(str(selected.pid))
-        assert counted("--cgroup", cgroup, wanted=[selected], others=[other]) == 23
+        assert count_getppid("--cgroup", cgroup, wanted=[selected], others=[other]) == 23
 
 
 def test_filter_by_container(cgroup):
@@ -286,7 +286,7 @@ def test_filter_by_container(cgroup):
     payload.mkdir()
     with gated(23) as selected, gated(29) as other:
         (payload / "cgroup.procs").write_text(str(selected.pid))
-        assert counted("--container", worker_ids.NAME, wanted=[selected], others=[other]) == 23
+        assert count_getppid("--container", worker_ids.NAME, wanted=[selected], others=[other]) == 23
 
 
 @pytest.mark.lab
@@ -295,12 +295,14 @@ def test_filter_by_namespace(option, flag):
     unshare = "import ctypes; assert ctypes.CDLL(None).unshare(%d) == 0"
     number = {"--net": 0x40000000, "--mount": 0x00020000}[flag]
     with gated(23, prelude=unshare % number) as selected, gated(29) as other:
-        assert counted(option, selected.pid, wanted=[selected], others=[other]) == 23
+        assert count_getppid(option, selected.pid, wanted=[selected], others=[other]) == 23
 
 
 def test_filters_of_different_kinds_must_all_hold():
     with gated(23) as selected, gated(29) as other:
-        nobody = counted("-p", selected.pid, "--comm", "somebody-else", wanted=[selected], others=[other])
+        nobody = count_getppid(
+            "-p", selected.pid, "--comm", "somebody-else", wanted=[selected], others=[other]
+        )
         assert nobody == 0
 
 
@@ -348,11 +350,11 @@ def test_a_full_map_is_counted_as_loss():
     script = f"for i in 1 2 3 4 5; do {workload('calls')} getppid 23; done"
     result = run("syscalls", "-f", "json", "--strict", *words, "bash", "-c", script)
     assert result.status == 3
-    seen = sum(record["calls"] for record in result.of("summary"))
+    shown_calls = sum(record["calls"] for record in result.of("summary"))
     lost = sum(record["lost"] for record in result.of("loss") if record["reason"] == "map_full")
     everything = run("syscalls", "-f", "json", *words[2:], "bash", "-c", script)
     assert lost > 0
-    assert seen + lost == sum(record["calls"] for record in everything.of("summary"))
+    assert shown_calls + lost == sum(record["calls"] for record in everything.of("summary"))
     assert not everything.of("loss")
 
 
@@ -420,7 +422,7 @@ def test_the_command_stays_in_the_machines_mount_namespace():
     assert Path("/proc/self/mounts").read_text() == mounted
 
 
-def test_in_a_pid_namespace_of_its_own_process_ids_are_refused():
+def test_process_ids_are_refused_in_another_pid_namespace():
     words = [sys.executable, "-m", "pytracer", "syscalls", "-d", "0.2"]
     unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
     result = subprocess.run([*unshare, *words, "-p", "1"], capture_output=True, text=True, check=False)
@@ -443,7 +445,7 @@ print(flush=True); sys.stdin.readline()
 """
 
 
-def test_calls_under_way_while_attaching_are_not_mismistaken_for_others():
+def test_calls_under_way_while_attaching_are_not_mistaken_for_others():
     """Every open fails, so a call without an error would be an entry with another call's return."""
     busy = subprocess.Popen(
         [sys.executable, "-c", CHURN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -581,14 +583,14 @@ def test_a_command_that_will_not_end_is_killed():
     assert finish(tracer).status == 128 + signal.SIGKILL
 
 
-def test_it_ends_with_the_last_of_the_processes_it_was_given():
-    with gated(23) as one, gated(29) as two:
-        tracer = start("syscalls", "-f", "json", "-e", "getppid", "-p", one.pid, "-p", two.pid, 60)
-        one.go()
-        two.go()
-        one.communicate("\n")
+def test_a_trace_ends_with_the_last_of_its_selected_processes():
+    with gated(23) as first, gated(29) as second:
+        tracer = start("syscalls", "-f", "json", "-e", "getppid", "-p", first.pid, "-p", second.pid, 60)
+        first.go()
+        second.go()
+        first.communicate("\n")
         assert tracer.poll() is None
-        two.communicate("\n")
+        second.communicate("\n")
         result = finish(tracer)
     assert result.status == 0
     assert [record["calls"] for record in result.of("summary")] == [52]

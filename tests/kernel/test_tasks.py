@@ -32,7 +32,7 @@ def listed(*words):
 
 
 def state(process):
-    """Return what /proc says of a process."""
+    """Return the state of a process in /proc."""
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
 
 
@@ -44,7 +44,7 @@ def test_every_thread_of_a_process_once_and_where_it_sleeps():
         wait_for(lambda: all((t / "stat").read_text().split()[2] == "S" for t in tasks.iterdir()), "sleep")
         tids = {int(task.name) for task in tasks.iterdir()}
         entries = listed("-p", process.pid)
-        [one] = listed("--tid", max(tids))
+        [row] = listed("--tid", max(tids))
     assert len(tids) == 24
     assert sorted(e["tid"] for e in entries) == sorted(tids)
     assert {(e["pid"], e["state"]) for e in entries} == {(process.pid, "S")}
@@ -52,7 +52,7 @@ def test_every_thread_of_a_process_once_and_where_it_sleeps():
     assert "read" in first["stack"]
     others = [e for e in entries if e["tid"] != process.pid]
     assert all("nanosleep" in e["stack"] or "select" in e["stack"] for e in others)
-    assert one in others
+    assert row in others
 
 
 @pytest.mark.lab
@@ -63,11 +63,11 @@ def test_states_are_those_of_ps():
     ):
         os.kill(stops.pid, signal.SIGSTOP)
         wait_for(lambda: state(stops.pid) == "T", "a stop")
-        with subprocess.Popen(["true"]) as ended:
-            wait_for(lambda: state(ended.pid) == "Z", "an end")
-            entries = listed(*(word for p in (runs, stops, ended) for word in ("-p", p.pid)))
+        with subprocess.Popen(["true"]) as error:
+            wait_for(lambda: state(error.pid) == "Z", "an end")
+            entries = listed(*(word for p in (runs, stops, error) for word in ("-p", p.pid)))
     states = {e["pid"]: e["state"] for e in entries}
-    assert states == {runs.pid: "R", stops.pid: "T", ended.pid: "Z"}
+    assert states == {runs.pid: "R", stops.pid: "T", error.pid: "Z"}
     [stopped] = [e["stack"] for e in entries if e["pid"] == stops.pid]
     assert "get_signal" in stopped
 

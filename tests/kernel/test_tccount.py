@@ -21,12 +21,12 @@ ALTERNATIVES = ("tcx", "clsact")
 SEND = {"in": "va", "out": "vb"}  # by which vb sees them so
 
 
-def counted(*words: object, sender: str = "va", sent: list[packets.Frame] | None = None) -> Result:
-    """Run tccount while packets are sent; what it said."""
+def count_packets(*words: object, sender: str = "va", sent: list[packets.Frame] | None = None) -> Result:
+    """Run tccount while packets are sent. Returns its result."""
     try:
         tracer = start("tccount", "-f", "json", *words, 60)
-    except Ended as ended:
-        return ended.result
+    except Ended as error:
+        return error.result
     packets.send(sender, packets.frames() if sent is None else sent)
     result = stop(tracer)
     result.err = "".join(tracer.messages) + result.err
@@ -46,11 +46,11 @@ def tc(*words: str) -> str:
 def test_every_packet_is_counted_in_both_directions():
     with packets.namespace():
         packets.veth()
-        result = counted("vb")
-        both = counted("va", "vb", "--direction", "both", "--filter", "ether proto 0x88cc")
+        result = count_packets("vb")
+        both_counts = count_packets("va", "vb", "--direction", "both", "--filter", "ether proto 0x88cc")
     assert packets.totals(result) == wanted("in")
     for interface, direction in (("va", "out"), ("vb", "in")):
-        assert packets.totals(both, interface) == {"LLDP": wanted(direction)["LLDP"]}
+        assert packets.totals(both_counts, interface) == {"LLDP": wanted(direction)["LLDP"]}
 
 
 @pytest.mark.lab
@@ -59,7 +59,7 @@ def test_both_alternatives_to_attach(alternative):
     with packets.namespace():
         packets.veth()
         for direction, sender in SEND.items():
-            result = counted(
+            result = count_packets(
                 "vb", "--direction", direction, "--hook", f"traffic={alternative}", sender=sender
             )
             if refused_by_right(result.status, result.err, {"traffic": alternative}):
@@ -75,7 +75,7 @@ def test_on_lo_each_packet_is_seen_once_a_direction(alternative):
     with packets.namespace():
         for direction, times in (("in", 1), ("out", 1), ("both", 2)):
             words = ("lo", "--direction", direction, "--hook", f"traffic={alternative}")
-            udp, size = packets.totals(counted(*words, sender="lo", sent=sent), "lo")["UDP"]
+            udp, size = packets.totals(count_packets(*words, sender="lo", sent=sent), "lo")["UDP"]
             assert (udp, size) == (101 * times, 101 * times * len(sent[0].data))
 
 
@@ -109,7 +109,7 @@ def test_the_filters_and_qdiscs_of_others_stay_and_decide():
         match = ("u32", "match", "ip", "protocol", "99", "0xff", "classid", "1:1")
         tc("filter", "add", "dev", "vb", "ingress", "protocol", "ip", "prio", "1", *match)
         before = tc("qdisc", "show"), tc("filter", "show", "dev", "vb", "ingress")
-        result = counted("vb", "--hook", "traffic=clsact")
+        result = count_packets("vb", "--hook", "traffic=clsact")
         assert packets.totals(result) == wanted("in")
         assert "vb: clsact ingress, priority 2" in result.err
         assert "what filters before it take away is not seen" in result.err
@@ -127,18 +127,18 @@ def test_packets_that_another_filter_drops_are_counted_and_still_dropped():
         clsact._request_filter(foreign, clsact._NEWFILTER, 0x600, dropping)
         os.close(dropping)
         for alternative in ALTERNATIVES:
-            assert packets.totals(counted("vb", "--hook", f"traffic={alternative}")) == wanted("in")
+            assert packets.totals(count_packets("vb", "--hook", f"traffic={alternative}")) == wanted("in")
             assert clsact.list_filters(other) == [foreign]
-        shown = tc("-s", "filter", "show", "dev", "vb", "ingress")
-        assert "somebody's" in shown
+        output = tc("-s", "filter", "show", "dev", "vb", "ingress")
+        assert "somebody's" in output
         tc("qdisc", "del", "dev", "vb", "clsact")
 
 
-def test_an_ingress_qdisc_of_another_is_shared_or_told():
+def test_an_ingress_qdisc_of_another_is_shared_or_reported():
     with packets.namespace():
         packets.veth()
         tc("qdisc", "add", "dev", "vb", "ingress")
-        assert packets.totals(counted("vb", "--hook", "traffic=clsact")) == wanted("in")
+        assert packets.totals(count_packets("vb", "--hook", "traffic=clsact")) == wanted("in")
         result = run("tccount", "vb", "--direction", "both", "--hook", "traffic=clsact", "-d", 1)
         assert result.status == 1
         assert "vb has an ingress qdisc of another program" in result.err.splitlines()[0]
@@ -151,10 +151,10 @@ def test_two_runs_share_a_qdisc_and_the_last_takes_it_away():
         packets.veth()
         first, second = (start("tccount", "-f", "json", "vb", "--hook", "traffic=clsact", 60) for _ in "ab")
         packets.send("va", packets.frames())
-        for tracer, left in ((first, True), (second, False)):
+        for tracer, is_qdisc_left in ((first, True), (second, False)):
             os.killpg(tracer.pid, signal.SIGINT)
             assert packets.totals(finish(tracer)) == wanted("in")
-            assert ("clsact" in tc("qdisc", "show")) is left
+            assert ("clsact" in tc("qdisc", "show")) is is_qdisc_left
 
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES)

@@ -23,23 +23,23 @@ def test_each_connection_that_is_made_is_shown_once(alternative):
     hooks = ["--hook", f"tcp_state={alternative}"]
     if refused(run("tcpconnlat", "--dry-run", *hooks), {"tcp_state": alternative}):
         return
-    created = []
+    connected = []
     with namespace(ipv6=True), traced("tcpconnlat", *hooks) as events:
         before = counters()
         for family, host in (V4, V6):
             for _ in range(23):
-                both = pair(family, host)
-                created.append(which(ends(both[0])))
-                for end in both:
+                connection = pair(family, host)
+                connected.append(which(ends(connection[0])))
+                for end in connection:
                     end.close()
         after = counters()
-    assert [which(event) for event in events] == created
+    assert [which(event) for event in events] == connected
     assert {(event["pid"], event["comm"]) for event in events} == {me()}
     assert all(event["latency_ns"] > 0 for event in events)
     assert len(events) == after["Tcp.ActiveOpens"] - before["Tcp.ActiveOpens"]
 
 
-def test_nothing_is_kept_of_connections_that_fail_or_are_given_up():
+def test_failed_or_abandoned_connections_leave_no_entries():
     with namespace():
         tracer = start("tcpconnlat", "-f", "json", "-d", 60, "--netns", "/proc/self/ns/net")
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -52,9 +52,9 @@ def test_nothing_is_kept_of_connections_that_fail_or_are_given_up():
                 alone.setblocking(False)
                 alone.connect_ex(("127.0.0.1", free))
         assert entries(tracer.pid, "connections") == 0
-        both = pair(*V4)
+        connection = pair(*V4)
         assert entries(tracer.pid, "connections") == 2
-        for end in both:
+        for end in connection:
             end.close()
         assert entries(tracer.pid, "connections") == 0
         result = stop(tracer)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.kernel
 
 
 def carry(source, target, size):
-    """Send so many bytes, and receive them all."""
+    """Send a number of bytes, and receive them all."""
     thread = threading.Thread(target=source.sendall, args=(bytes(size),))
     thread.start()
     while size:
@@ -27,10 +27,10 @@ def carry(source, target, size):
     thread.join()
 
 
-def established(where):
+def established(address):
     """Return whether the kernel has such a connection."""
     stdout = subprocess.run(["ss", "-Htn"], check=True, capture_output=True, text=True).stdout
-    return f"{where[0]}:{where[1]} " in stdout
+    return f"{address[0]}:{address[1]} " in stdout
 
 
 @pytest.mark.lab
@@ -55,8 +55,8 @@ def test_each_connection_has_its_bytes_in_each_direction_and_its_process(alterna
                 assert second.recv(1) == b""
                 second.close()
         after = counters()
-    seen = {which(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
-    assert seen == expected
+    actual = {which(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
+    assert actual == expected
     assert len(events) == 92
     assert all(event["duration_ns"] > 0 for event in events)
     for end in ("ActiveOpens", "PassiveOpens"):
@@ -79,8 +79,13 @@ def test_bytes_of_connections_that_are_reset_or_half_closed():
         carry(server, client, 23)
         resetting(server)
         client.close()
-    seen = {which(e): (e["tx_bytes"], e["rx_bytes"]) for e in events}
-    assert seen == {half[0]: (0, 100_003), half[1]: (100_003, 0), reset[0]: (1009, 23), reset[1]: (23, 1009)}
+    actual = {which(e): (e["tx_bytes"], e["rx_bytes"]) for e in events}
+    assert actual == {
+        half[0]: (0, 100_003),
+        half[1]: (100_003, 0),
+        reset[0]: (1009, 23),
+        reset[1]: (23, 1009),
+    }
 
 
 @pytest.mark.lab
@@ -91,15 +96,15 @@ def test_connections_older_than_the_trace():
         closed, stored = pair(*V4), pair(*V4)
         for source, target in (closed, closed[::-1]):
             carry(source, target, 1009)
-        mine = {which(ends(end)): (*me(), 1009, 1009) for end in closed}
+        own_connections = {which(ends(end)): (*me(), 1009, 1009) for end in closed}
         reset, closers = which(ends(stored[0])), which(ends(stored[1]))
         with traced("tcplife") as events:
             for end in closed:
                 end.close()
             resetting(stored[1])
         stored[0].close()
-    seen = {which(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
-    assert seen == mine | {reset: (*me(), 0, 0), closers: (*me(), 0, 0)}
+    actual = {which(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
+    assert actual == own_connections | {reset: (*me(), 0, 0), closers: (*me(), 0, 0)}
     assert {event["duration_ns"] for event in events} == {None}
 
 
@@ -115,8 +120,8 @@ def test_without_iterators_one_older_than_the_trace_belongs_to_who_closes_it():
             nobodys = which(ends(stored[0]))
             resetting(stored[1])
         stored[0].close()
-    seen = {which(event): (event["pid"], event["comm"]) for event in events}
-    assert seen == dict.fromkeys(closers, me()) | {nobodys: (None, None)}
+    actual = {which(event): (event["pid"], event["comm"]) for event in events}
+    assert actual == dict.fromkeys(closers, me()) | {nobodys: (None, None)}
 
 
 @pytest.mark.lab
@@ -125,7 +130,7 @@ def test_the_owner_of_an_old_connection_need_not_do_anything(words):
     """Another process owns the connection, and sleeps while this one resets it."""
     with namespace():
         client, server = pair(*V4)
-        where = which(ends(client))
+        connection = which(ends(client))
         ready, start = os.pipe()
         child = os.fork()
         if not child:
@@ -136,12 +141,12 @@ def test_the_owner_of_an_old_connection_need_not_do_anything(words):
         client.close()
         with traced("tcplife", *(str(child) if word == "PID" else word for word in words)) as events:
             resetting(server)
-            wait_for(lambda: not established(where), "the end of the connection")
+            wait_for(lambda: not established(connection), "the end of the connection")
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         for end in (ready, start):
             os.close(end)
-    assert [event["pid"] for event in events if which(event) == where] == [child]
+    assert [event["pid"] for event in events if which(event) == connection] == [child]
 
 
 def test_the_end_of_a_process_and_packets_that_come_later_name_no_stranger():

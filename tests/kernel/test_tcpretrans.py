@@ -30,7 +30,7 @@ pytestmark = pytest.mark.kernel
 
 
 def retransmitted(end, times):
-    """Wait until so many segments were sent again."""
+    """Wait until a number of segments were retransmitted."""
     wait_for(lambda: tcp_info(end)["total_retrans"] >= times, "segments that are sent again")
 
 
@@ -39,12 +39,12 @@ def retransmitted(end, times):
     "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
 )
 def test_each_segment_is_shown_and_all_are_what_the_kernel_counts(alternative):
-    created, reported = {}, {}
+    retransmits, reported = {}, {}
     with namespace(ipv6=True), traced("tcpretrans", "--hook", f"retransmit={alternative}") as events:
         before = counters()["Tcp.RetransSegs"]
         for family, host in (V4, V6):
             client, server = pair(family, host)
-            created[which(ends(client))] = client
+            retransmits[which(ends(client))] = client
             with dropping_segments(server):
                 client.send(bytes(1009))
                 retransmitted(client, 3)
@@ -56,14 +56,14 @@ def test_each_segment_is_shown_and_all_are_what_the_kernel_counts(alternative):
     assert after - before == sum(reported.values())
     assert 0 <= after - before - sum(event["segments"] for event in events) <= UNSEEN
     for connection, times in reported.items():
-        own = [event for event in events if which(event) == connection]
+        own_events = [event for event in events if which(event) == connection]
         assert times >= 3
-        assert 0 <= times - sum(event["segments"] for event in own) <= UNSEEN
-        assert {(event["pid"], event["comm"]) for event in own} == {me()}
-        assert {(event["bytes"], event["state"]) for event in own} == {(1009, "ESTABLISHED")}
+        assert 0 <= times - sum(event["segments"] for event in own_events) <= UNSEEN
+        assert {(event["pid"], event["comm"]) for event in own_events} == {me()}
+        assert {(event["bytes"], event["state"]) for event in own_events} == {(1009, "ESTABLISHED")}
         # A loss probe comes first, if the kernel has seen a round trip; timeouts follow.
-        assert {event["type"] for event in own[1:]} == {"timeout"}
-        assert own[0]["type"] in ("probe", "timeout")
+        assert {event["type"] for event in own_events[1:]} == {"timeout"}
+        assert own_events[0]["type"] in ("probe", "timeout")
 
 
 def test_a_loss_that_the_other_end_tells_of_is_sent_again_fast():
@@ -90,7 +90,7 @@ def test_retransmitted_handshakes():
             client.setblocking(False)
             with dropping_segments(listener):
                 assert client.connect_ex(listener.getsockname()) == errno.EINPROGRESS
-                own = client.getsockname()[1]
+                own_events = client.getsockname()[1]
                 retransmitted(client, 1)
             client.close()
             with socket.socket() as client:
@@ -101,7 +101,7 @@ def test_retransmitted_handshakes():
                 resetting(client)
         after = counters()["Tcp.RetransSegs"]
     assert 0 <= after - before - sum(event["segments"] for event in events) <= UNSEEN
-    first = [event for event in events if event["sport"] == own]
+    first = [event for event in events if event["sport"] == own_events]
     assert [(e["type"], e["state"], e["dport"], e["pid"]) for e in first] == [
         ("SYN", "SYN_SENT", port, os.getpid())
     ] * len(first)
@@ -128,7 +128,7 @@ def test_a_connection_older_than_the_trace(sockets, owner):
 
 def test_only_those_of_a_process_and_a_network():
     with namespace():
-        for words, shown in (
+        for words, expected in (
             (["-p", os.getpid()], True),
             (["-p", os.getppid()], False),
             (["--net", "192.0.2.0/24"], False),
@@ -140,4 +140,4 @@ def test_only_those_of_a_process_and_a_network():
                     retransmitted(client, 1)
                 resetting(client)
                 server.close()
-            assert bool(events) == shown
+            assert bool(events) == expected

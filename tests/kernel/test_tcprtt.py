@@ -1,4 +1,4 @@
-"""Test tcprtt beside what the kernel says of the same connections (TCP_INFO)."""
+"""Test tcprtt against TCP_INFO of the same connections."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def rows_of(tracer):
     return result.of("summary")
 
 
-def segments(made):
+def segments(connections):
     """Return how many came in by each connection while it was established: all but the answer to its SYN."""
-    places = {client: ends(client) for client, _ in made}
+    places = {client: ends(client) for client, _ in connections}
     return {(p["saddr"], p["sport"]): tcp_info(client)["segs_in"] - 1 for client, p in places.items()}
 
 
@@ -37,22 +37,22 @@ def test_the_estimate_and_the_segments_are_those_of_the_kernel(alternative):
         return
     with namespace(ipv6=True):
         tracer = start("tcprtt", "-f", "json", *HERE, *hooks, "--by", "local,pid", 60)
-        created = [pair(family, host) for family, host in (V4, V6) for _ in range(7)]
-        for number, (client, server) in enumerate(created):
+        connections = [pair(family, host) for family, host in (V4, V6) for _ in range(7)]
+        for number, (client, server) in enumerate(connections):
             for _ in range(number * 3 + 1):
                 server.send(b"x" * 101)
                 assert len(client.recv(101)) == 101
                 client.send(b"y")
                 assert server.recv(1) == b"y"
-        before = segments(created)
+        before = segments(connections)
         rows = rows_of(tracer)
-        after = segments(created)  # an acknowledgement may have been delayed until the trace was over
-        for both in created:
-            for end in both:
+        after = segments(connections)  # an acknowledgement may have been delayed until the trace was over
+        for connection in connections:
+            for end in connection:
                 end.close()
-    seen = {(row["saddr"], row["sport"]): row for row in rows}
-    assert {(seen[place]["pid"], seen[place]["comm"]) for place in before} == {me()}
-    assert all(before[place] <= seen[place]["segments"] <= after[place] for place in before)
+    by_source = {(row["saddr"], row["sport"]): row for row in rows}
+    assert {(by_source[endpoint]["pid"], by_source[endpoint]["comm"]) for endpoint in before} == {me()}
+    assert all(before[endpoint] <= by_source[endpoint]["segments"] <= after[endpoint] for endpoint in before)
     assert all(sum(b["count"] for b in row["srtt_ns"]) == row["segments"] for row in rows)
 
 
@@ -71,10 +71,10 @@ def test_a_segment_counts_with_the_estimate_at_its_time():
         client.recv(1)
         assert tcp_info(client)["segs_in"] == before["segs_in"] + 1
         rows = rows_of(tracer)
-        place = ends(client)
+        endpoint = ends(client)
         for end in (client, server):
             end.close()
-    [row] = [row for row in rows if row["sport"] == place["sport"]]
+    [row] = [row for row in rows if row["sport"] == endpoint["sport"]]
     assert (row["segments"], row["max_ns"]) == (1, before["rtt"] * 1000)
     [bucket] = [bucket for bucket in row["srtt_ns"] if bucket["count"]]
     assert bucket["low"] <= before["rtt"] * 1000 < bucket["high"]

@@ -32,25 +32,25 @@ def test_every_state_of_both_ends(alternative):
     if refused(run("tcpstates", "--dry-run", *hooks), {"tcp_state": alternative}):
         return
     with namespace(ipv6=True), traced("tcpstates", *hooks) as events:
-        before, created = counters(), []
+        before, connections = counters(), []
         for family, host in (V4, V6):
             for _ in range(23):
                 client, server = pair(family, host)
-                created.append((which(ends(client)), which(ends(server))))
+                connections.append((which(ends(client)), which(ends(server))))
                 client.close()
                 assert server.recv(1) == b""
                 server.close()
         after = counters()
-    for client, server in created:
+    for client, server in connections:
         assert (client[:2], client[2:]) == (server[2:], server[:2])
         # Before it has a port, a socket that connects is at port 0.
-        own = [event for event in events if which(event) == client]
-        assert [(e["old"], e["new"]) for e in own] == steps(CLIENT)[1:]
-        assert {e["pid"] for e in own} == {os.getpid()}
-        assert all(e["duration_ns"] > 0 for e in own)
-        own = [event for event in events if which(event) == server and event["old"] != "LISTEN"]
-        assert [(e["old"], e["new"]) for e in own] == steps(SERVER)[1:]
-        assert {e["pid"] for e in own if e["old"] not in ("SYN_RECV",)} == {os.getpid()}
+        own_events = [event for event in events if which(event) == client]
+        assert [(e["old"], e["new"]) for e in own_events] == steps(CLIENT)[1:]
+        assert {e["pid"] for e in own_events} == {os.getpid()}
+        assert all(e["duration_ns"] > 0 for e in own_events)
+        own_events = [event for event in events if which(event) == server and event["old"] != "LISTEN"]
+        assert [(e["old"], e["new"]) for e in own_events] == steps(SERVER)[1:]
+        assert {e["pid"] for e in own_events if e["old"] not in ("SYN_RECV",)} == {os.getpid()}
     changes = [(event["old"], event["new"]) for event in events]
     assert changes.count(("CLOSE", "SYN_SENT")) == after["Tcp.ActiveOpens"] - before["Tcp.ActiveOpens"] == 46
     opened = changes.count(("SYN_RECV", "ESTABLISHED"))

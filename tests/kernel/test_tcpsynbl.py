@@ -69,8 +69,14 @@ def test_each_connection_finds_those_before_it(alternative):
                 actual.append(queued(listener))
                 clients.append(connected(listener))
                 assert actual == [0, 1, 2, 3, 4, 5, 3]
-                place = (host, listener.getsockname()[1], inode())
-                expected[place] = (len(actual), sum(actual), sum(actual) // len(actual), max(actual), BACKLOG)
+                listener_key = (host, listener.getsockname()[1], inode())
+                expected[listener_key] = (
+                    len(actual),
+                    sum(actual),
+                    sum(actual) // len(actual),
+                    max(actual),
+                    BACKLOG,
+                )
                 for client in clients:
                     client.close()
         actual = rows(tracer)

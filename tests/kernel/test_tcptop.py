@@ -33,7 +33,7 @@ def test_bytes_in_each_direction_of_each_connection(alternative):
     hook = ["--hook", f"socket_bytes={alternative}"]
     if refused(run("tcptop", "--dry-run", *hook), {"socket_bytes": alternative}):
         return
-    expected, received = {}, {}
+    expected, received_bytes = {}, {}
     with namespace(ipv6=True):
         tracer = start("tcptop", "-f", "json", *HERE, *hook, "--by", "pid,local,peer", 60)
         for family, host in (V4, V6):
@@ -43,25 +43,25 @@ def test_bytes_in_each_direction_of_each_connection(alternative):
                 os.write(client.fileno(), bytes(1000))
                 size = number + 1100
                 assert server.recv(5000, socket.MSG_PEEK)  # it stays there, and is not received yet
-                left = size
-                while left:
-                    left -= len(os.read(server.fileno(), left))
+                remaining = size
+                while remaining:
+                    remaining -= len(os.read(server.fileno(), remaining))
                 server.send(bytes(23))
                 assert len(client.recv(100)) == 23
                 expected[which(ends(client))] = (*me(), size, 23)
                 expected[which(ends(server))] = (*me(), 23, size)
-                received[which(ends(server))] = tcp_info(server)["bytes_received"]
+                received_bytes[which(ends(server))] = tcp_info(server)["bytes_received"]
                 client.close()
                 server.close()
         rows = summary(tracer)
-    seen = {which(row): (row["pid"], row["comm"], row["tx_bytes"], row["rx_bytes"]) for row in rows}
-    assert seen == expected
-    assert {place: seen[place][3] for place in received} == received
+    actual = {which(row): (row["pid"], row["comm"], row["tx_bytes"], row["rx_bytes"]) for row in rows}
+    assert actual == expected
+    assert {connection: actual[connection][3] for connection in received_bytes} == received_bytes
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_what_splice_takes_counts(alternative):
+def test_bytes_that_splice_receives_are_counted(alternative):
     """splice(2) receives no message: the event of the socket does not report it."""
     if not granted("tcptop", alternative):
         return
@@ -69,30 +69,30 @@ def test_what_splice_takes_counts(alternative):
         tracer = start("tcptop", "-f", "json", *HERE, "--hook", f"return={alternative}", "--by", "local", 60)
         client, server = pair(*V4)
         pipe = os.pipe()
-        left = 10_007
-        while left > 23:
+        remaining = 10_007
+        while remaining > 23:
             client.sendall(bytes(1_000))
-            left -= os.splice(server.fileno(), pipe[1], 1_000)
+            remaining -= os.splice(server.fileno(), pipe[1], 1_000)
             os.read(pipe[0], 1_000)
-            if left < 1_000:
-                client.sendall(bytes(left))
-                left -= len(server.recv(left, socket.MSG_WAITALL))
+            if remaining < 1_000:
+                client.sendall(bytes(remaining))
+                remaining -= len(server.recv(remaining, socket.MSG_WAITALL))
         os.write(pipe[1], bytes(101))
         os.splice(pipe[0], client.fileno(), 101)  # the other way it is a message
         server.recv(101, socket.MSG_WAITALL)
-        received = tcp_info(server)["bytes_received"]
+        received_bytes = tcp_info(server)["bytes_received"]
         local, remote = ends(client)["sport"], ends(server)["sport"]
         for end in (client, server):
             end.close()
         for end in pipe:
             os.close(end)
         rows = {row["sport"]: (row["tx_bytes"], row["rx_bytes"]) for row in summary(tracer)}
-    assert rows == {local: (received, 0), remote: (0, received)}
-    assert received == 10_007 + 101
+    assert rows == {local: (received_bytes, 0), remote: (0, received_bytes)}
+    assert received_bytes == 10_007 + 101
 
 
 @pytest.mark.lab
-def test_sendfile_counts(tmp_path):
+def test_bytes_that_sendfile_sends_are_counted(tmp_path):
     """sendfile(2) had a kernel function of its own until Linux 6.5."""
     file = tmp_path / "file"
     file.write_bytes(bytes(10_007))
@@ -101,9 +101,9 @@ def test_sendfile_counts(tmp_path):
         client, server = pair(*V4)
         with file.open("rb") as source:
             assert os.sendfile(client.fileno(), source.fileno(), 0, 20_000) == 10_007
-        left = 10_007
-        while left:
-            left -= len(server.recv(left))
+        remaining = 10_007
+        while remaining:
+            remaining -= len(server.recv(remaining))
         local, remote = ends(client)["sport"], ends(server)["sport"]
         client.close()
         server.close()
@@ -133,17 +133,17 @@ def test_a_socket_that_two_processes_use_and_one_older_than_the_trace():
 def test_other_sockets_are_left_out_and_filters_hold():
     with namespace():
         tracer = start("tcptop", "-f", "json", *HERE, "-p", os.getppid(), 60)
-        both = pair(*V4)
-        both[0].send(bytes(101))
+        connection = pair(*V4)
+        connection[0].send(bytes(101))
         assert not summary(tracer)
         tracer = start("tcptop", "-f", "json", *HERE, 60)
-        one, other = socket.socketpair()
-        one.send(b"local")
-        other.recv(100)
+        unix_client, unix_server = socket.socketpair()
+        unix_client.send(b"local")
+        unix_server.recv(100)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
             datagrams.sendto(b"x" * 101, ("127.0.0.1", 9))
         assert not summary(tracer)
-        for end in (*both, one, other):
+        for end in (*connection, unix_client, unix_server):
             end.close()
 
 

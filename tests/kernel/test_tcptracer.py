@@ -31,9 +31,9 @@ HERE = "/proc/self/ns/net"  # the tracer is started in the namespace it looks at
 
 
 @contextlib.contextmanager
-def traced(*words, netns=(HERE,), lossy=False):
+def record_events(*words, netns=(HERE,), lossy=False):
     """Yield the events of the block in the namespace, as a list that is filled at the end."""
-    filters = [word for where in netns for word in ("--netns", where)]
+    filters = [word for namespace_path in netns for word in ("--netns", namespace_path)]
     tracer = start("tcptracer", "-f", "json", "-d", 60, *filters, *words)
     events: list[dict] = []
     try:
@@ -45,10 +45,10 @@ def traced(*words, netns=(HERE,), lossy=False):
     events += result.records if lossy else result.of("event")
 
 
-def me(**other):
+def me(**fields):
     """Return the columns that tell who and where."""
     comm, netns = Path("/proc/self/comm").read_text().rstrip("\n"), inode()
-    return {"kind": "event", "pid": os.getpid(), "comm": comm, "netns": netns, "errno": ""} | other
+    return {"kind": "event", "pid": os.getpid(), "comm": comm, "netns": netns, "errno": ""} | fields
 
 
 def lasted(events):
@@ -59,7 +59,7 @@ def lasted(events):
 
 
 def alternatives():
-    """Return the alternatives of both hooks, paired so that each is there."""
+    """Return pairs of alternatives of the two hooks, in which each alternative occurs."""
     states, accepts = (
         [alternative.name for alternative in hook.alternatives] for hook in (TCP_STATE, TCP_ACCEPT)
     )
@@ -78,7 +78,7 @@ def test_every_alternative_shows_each_connection_once_and_in_order(alternative):
         assert "no kprobes" in planned.err
         return
     expected = []
-    with namespace(ipv6=True), traced(*hooks) as events:
+    with namespace(ipv6=True), record_events(*hooks) as events:
         for family, host in (V4, V6):
             for _ in range(23):
                 client, server = pair(family, host)
@@ -118,13 +118,13 @@ FIRST, SECOND = "127.0.0.1", "127.0.0.2"  # who connects to either on the loopba
     ],
 )
 def test_only_where_the_other_end_is(which, connected, accepted):
-    with namespace(ipv6=True), traced("--net", which) as events:
+    with namespace(ipv6=True), record_events("--net", which) as events:
         for family, host in (V4, V6, (socket.AF_INET, SECOND)):
             for _ in range(23):
                 for end in pair(family, host):
                     end.close()
-    seen = {kind: Counter(e["daddr"] for e in events if e["type"] == kind) for kind in ("connect", "accept")}
-    assert seen == {"connect": connected, "accept": accepted}
+    peers = {kind: Counter(e["daddr"] for e in events if e["type"] == kind) for kind in ("connect", "accept")}
+    assert peers == {"connect": connected, "accept": accepted}
     assert Counter(e["daddr"] for e in events if e["type"] == "close") == Counter(connected) + Counter(
         accepted
     )
@@ -133,7 +133,7 @@ def test_only_where_the_other_end_is(which, connected, accepted):
 @pytest.mark.lab
 def test_forked_acceptors_own_what_they_accept_and_their_end_closes_it():
     children = []
-    with namespace(), traced() as events, socket.create_server(("127.0.0.1", 0)) as listener:
+    with namespace(), record_events() as events, socket.create_server(("127.0.0.1", 0)) as listener:
         for _ in range(23):
             child = os.fork()
             if not child:
@@ -157,12 +157,12 @@ def test_forked_acceptors_own_what_they_accept_and_their_end_closes_it():
         accept, close = (e for e in served if e["pid"] == pid)
         assert {**accept, "type": "close", "duration_ns": close["duration_ns"]} == close
     assert {event["netns"] for event in events} == {netns}
-    mine = Counter(e["type"] for e in events if e["pid"] == os.getpid())
-    assert mine == {"connect": 23, "close": 23}
+    own_counts = Counter(e["type"] for e in events if e["pid"] == os.getpid())
+    assert own_counts == {"connect": 23, "close": 23}
 
 
 def test_mapped_addresses_are_shown_as_ipv4():
-    with namespace(ipv6=True), traced() as events, socket.socket(socket.AF_INET6) as client:
+    with namespace(ipv6=True), record_events() as events, socket.socket(socket.AF_INET6) as client:
         with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
             client.connect(("::ffff:127.0.0.1", listener.getsockname()[1]))
             listener.accept()[0].close()
@@ -173,7 +173,7 @@ def test_mapped_addresses_are_shown_as_ipv4():
 
 def test_accept_by_other_calls():
     libc = ctypes.CDLL(None, use_errno=True)
-    with namespace(), traced("-e", "accept") as events:
+    with namespace(), record_events("-e", "accept") as events:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)
             assert libc.accept(listener.fileno(), None, None) == -1  # shows nothing
@@ -195,7 +195,7 @@ def test_accept_by_other_calls():
 
 def test_accept_by_32_bit_calls():
     # Those by int 0x80 of a 64-bit program, which no trace event of a single call shows.
-    with namespace(), traced("--hook", "tcp_accept=raw-tracepoint") as events:
+    with namespace(), record_events("--hook", "tcp_accept=raw-tracepoint") as events:
         process = subprocess.Popen([workload("accept32"), "7"])
         assert process.wait(timeout=60) == 0
     assert {event["pid"] for event in events} == {process.pid}
@@ -216,11 +216,11 @@ def test_two_namespaces_are_distinguished():
         stack.callback(os.close, first)
         with namespace():
             path = f"/proc/{os.getpid()}/fd/{first}"
-            both = stack.enter_context(traced(netns=(HERE, path)))
-            only = stack.enter_context(traced(netns=(path,)))
-            inner = connections(23)
+            events_of_both = stack.enter_context(record_events(netns=(HERE, path)))
+            only = stack.enter_context(record_events(netns=(path,)))
+            inner_connections = connections(23)
         outer = connections(7)
-    assert Counter(event["netns"] for event in both) == {inner: 4 * 23, outer: 4 * 7}
+    assert Counter(event["netns"] for event in events_of_both) == {inner_connections: 4 * 23, outer: 4 * 7}
     assert Counter(event["netns"] for event in only) == {outer: 4 * 7}
 
 
@@ -229,7 +229,7 @@ def test_a_connection_older_than_the_trace_belongs_to_the_closing_process():
         closed, shut, halves, reset, stored = (pair(*V4) for _ in range(5))
         expected = [ends(closed[0]), ends(closed[1]), ends(shut[0]), ends(shut[1])]
         expected += [ends(halves[1]), ends(halves[0]), ends(reset[0]), ends(reset[1])]
-        with traced() as events:
+        with record_events() as events:
             for end in closed:
                 end.close()
             for end in shut:
@@ -251,7 +251,7 @@ def test_a_connection_older_than_the_trace_belongs_to_the_closing_process():
 
 
 def test_a_half_closed_connection_is_open():
-    with namespace(), traced("-e", "!connect,accept") as events:
+    with namespace(), record_events("-e", "!connect,accept") as events:
         client, server = pair(*V4)
         remote, local = ends(client), ends(server)
         client.shutdown(socket.SHUT_WR)
@@ -265,7 +265,7 @@ def test_a_half_closed_connection_is_open():
 
 
 def test_connections_that_were_not_accepted_are_not_shown():
-    with namespace(), traced() as events:
+    with namespace(), record_events() as events:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             client = socket.create_connection(listener.getsockname())
             remote = ends(client)
@@ -275,7 +275,11 @@ def test_connections_that_were_not_accepted_are_not_shown():
 
 
 def test_a_connect_that_is_given_up_fails_without_an_error():
-    with namespace(), traced() as events, socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+    with (
+        namespace(),
+        record_events() as events,
+        socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
+    ):
         full, late = socket.create_connection(listener.getsockname()), socket.socket()
         late.setblocking(False)
         assert late.connect_ex(listener.getsockname()) == errno.EINPROGRESS
@@ -285,7 +289,7 @@ def test_a_connect_that_is_given_up_fails_without_an_error():
 
 
 def test_an_unreachable_host_fails_with_its_error():
-    with namespace(), traced("-e", "fail") as events:
+    with namespace(), record_events("-e", "fail") as events:
         veth("va", "vb")  # at whose other end nobody answers
         ip("address", "add", "192.0.2.1/24", "dev", "va")
         with socket.socket() as alone:
@@ -314,10 +318,10 @@ def script(count, name=b"worker"):
 
 def test_a_command_and_its_children():
     with namespace():
-        other = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=-1)
+        other_process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=-1)
         shell = ["sh", "-c", '"$@" & "$@" & wait', "sh", *script(23)]
         result = run("tcptracer", "-f", "json", "--", *shell)
-        other.communicate()
+        other_process.communicate()
     assert result.status == 0, result.err
     events = result.of("event")
     assert len({event["pid"] for event in events}) == 2
@@ -328,11 +332,16 @@ def test_a_command_and_its_children():
 
 def test_filters():
     with namespace():
-        mine = ["-p", os.getpid()], ["--tid", os.getpid()], ["--comm", me()["comm"]], ["-u", os.getuid()]
+        own_filters = (
+            ["-p", os.getpid()],
+            ["--tid", os.getpid()],
+            ["--comm", me()["comm"]],
+            ["-u", os.getuid()],
+        )
         with contextlib.ExitStack() as stack:
-            same = [stack.enter_context(traced(*words)) for words in mine]
-            worker = stack.enter_context(traced("--comm", "worker", "--mntns", "/proc/self/ns/mnt"))
-            nobody = stack.enter_context(traced("-u", 65534))
+            same = [stack.enter_context(record_events(*words)) for words in own_filters]
+            worker = stack.enter_context(record_events("--comm", "worker", "--mntns", "/proc/self/ns/mnt"))
+            nobody = stack.enter_context(record_events("-u", 65534))
             subprocess.run(script(7), check=True)
             client, server = pair(*V4)
             expected = [(kind, os.getpid()) for kind in ("connect", "accept", "close", "close")]
@@ -347,7 +356,7 @@ def test_filters():
 
 def test_hostile_names():
     name = b"a\"\x1b[2J\xff'\\"
-    with namespace(), traced() as events:
+    with namespace(), record_events() as events:
         subprocess.run(script(1, name), check=True)
     assert {event["comm"] for event in events} == {"a\"\x1b[2J\\xff'\\\\"}
     with namespace():
@@ -360,7 +369,7 @@ def test_hostile_names():
 
 
 def test_events_that_do_not_fit_into_the_ring_are_counted():
-    with namespace(), traced("--buffer", "4k", lossy=True) as records:
+    with namespace(), record_events("--buffer", "4k", lossy=True) as records:
         for _ in range(1009):
             for end in pair(*V4):
                 end.close()
@@ -418,7 +427,7 @@ def test_unknown_types_are_refused_with_those_there_are():
 
 
 def test_a_reset_after_the_trace_began_has_its_owner():
-    with namespace(), traced() as events:
+    with namespace(), record_events() as events:
         client, server = pair(*V4)
         remote, local = ends(client), ends(server)
         resetting(client)

@@ -23,4 +23,6 @@ def test_events_have_the_time_of_day(words):
     times = [datetime.fromisoformat(json.loads(line)["time"]) for line in result.stdout.splitlines()]
     assert times
     # They are shown to the millisecond, which is cut.
-    assert all(before.replace(microsecond=before.microsecond // 1000 * 1000) <= one <= after for one in times)
+    assert all(
+        before.replace(microsecond=before.microsecond // 1000 * 1000) <= moment <= after for moment in times
+    )

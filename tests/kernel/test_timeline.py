@@ -15,7 +15,7 @@ pytestmark = pytest.mark.kernel
 GC = "import gc; gc.disable(); [gc.collect() for _ in range(7)]"
 
 
-def traced(tracer, *arguments, command, **options):
+def run_formats(tracer, *arguments, command, **options):
     """Run a tracer in all formats. Returns its rows from the JSON, and its timelines."""
     with pytracer.open(tracer, *arguments, command=command, **options) as trace:
         items = list(trace)
@@ -26,19 +26,19 @@ def traced(tracer, *arguments, command, **options):
 
 def test_latencies_are_slices():
     script = "for i in 1 2 3 4 5 6 7; do sync /etc/hostname; done"
-    rows, timelines = traced("syncsnoop", command=["sh", "-c", script])
+    rows, timelines = run_formats("syncsnoop", command=["sh", "-c", script])
     expected = sorted(
         (row["pid"], row["time_ns"] - row["took_ns"], row["time_ns"], row["call"]) for row in rows
     )
     assert len(expected) == 7
     for actual in timelines:
-        assert sorted((at[0], *rest) for at, *rest in actual.slices) == expected
+        assert sorted((track[0], *fields) for track, *fields in actual.slices) == expected
         assert set(actual.names.values()) == {"sync"}
 
 
 def test_pairs_of_probes_are_slices():
     specs = ('t:raw_syscalls:sys_enter "%d", id', 't:raw_syscalls:sys_exit "%d", id')
-    rows, timelines = traced("trace", *specs, command=[workload("calls"), "getppid", "23"])
+    rows, timelines = run_formats("trace", *specs, command=[workload("calls"), "getppid", "23"])
     begins, expected = {}, []
     for row in rows:
         thread = (row["pid"], row["tid"])
@@ -63,7 +63,7 @@ def test_garbage_collections_are_slices(tmp_path):
 
 def test_tables_are_counters():
     command = [workload("calls"), "getppid", "23"]
-    rows, timelines = traced("syscalls", command=command, interval=0.05)
+    rows, timelines = run_formats("syscalls", command=command, interval=0.05)
     expected = {
         ("getppid calls", row["calls"]) for row in rows if (row["kind"], row["syscall"]) == ("row", "getppid")
     }

@@ -86,8 +86,8 @@ def test_rows_equal_the_kernels_counts(worker, alternative):
     result = stop(tracer)
     assert result.of("loss") == []
     [row] = result.of("summary")
-    shown = {name: row[name] for name in before}
-    assert shown == {name: after[name] - before[name] for name in before}
+    counts = {name: row[name] for name in before}
+    assert counts == {name: after[name] - before[name] for name in before}
     assert row["pid"] == worker.pid
     assert row["minor_faults"] >= 3 * PAGES
     assert row["tx_bytes"] == 3 * 7 * 100
@@ -125,9 +125,9 @@ def test_bytes_in_both_directions():
         tracer = start("top", "-f", "json", "--", sys.executable, "-c", code)
         peer, _ = server.accept()
         with peer:
-            received = 0
-            while received < 1000:
-                received += len(peer.recv(1000))
+            received_bytes = 0
+            while received_bytes < 1000:
+                received_bytes += len(peer.recv(1000))
             peer.sendall(bytes(70))
         result = finish(tracer)
     [row] = result.of("summary")

@@ -22,7 +22,7 @@ def path(tmp_path):
     return file_in(tmp_path)
 
 
-def traced(path, *specs, options=(), losses=()):
+def trace_events(path, *specs, options=(), losses=()):
     """Return the events of a run; None as before."""
     result = ended("trace", path, *options, *specs)
     if result is None:
@@ -37,7 +37,7 @@ def column(events, name):
 
 @pytest.mark.smoke
 def test_fields_of_a_trace_event(path):
-    events = traced(
+    events = trace_events(
         path,
         't:syscalls:sys_enter_openat (flags < 4 && !STRCMP("/no/such/22", args->filename)) '
         '"%s %d|%5u|%#x", args->filename, flags, flags, args->mode',
@@ -67,14 +67,14 @@ def test_functions_of_a_program(path, kind, alternative):
     else:
         spec = f"{source}{WORK} ($entry(number) % 5 == 0 && (int)retval)"
         spec += ' "%d %d %s %d", retval, $entry(number), $entry(text), $latency > 0'
-    events = traced(path, spec, options=[f"--hook={kind}={alternative}"])
+    events = trace_events(path, spec, options=[f"--hook={kind}={alternative}"])
     if events is None:
         return
-    shown = {
+    expected = {
         "u": [f"{i} text {i} {1 << 40 | i:x} {-i} {chr(97 + i)} {i % 2}" for i in numbers],
         "ur": [f"{i - 10} {i} text {i} 1" for i in numbers],
     }
-    assert column(events, "text") == shown[kind]
+    assert column(events, "text") == expected[kind]
     if kind == "u":
         assert column(events, "number") == numbers
         assert column(events, "arg:text") == [f"text {i}" for i in numbers]
@@ -86,7 +86,7 @@ def test_functions_of_a_program(path, kind, alternative):
 def test_registers_have_no_types_and_formats_say_how_they_are_read(path):
     """Registers have no types; the format says how to read them, as in BCC."""
     program = workload("argcalls")
-    events = traced(
+    events = trace_events(
         path,
         f'p:{program}:work (arg1 == 3) "%d %s %hd %u", arg1, arg2, arg4, arg4',
         f'r:{program}:work ((int)retval == -7) "%d %lu %x", retval, retval, retval',
@@ -101,7 +101,7 @@ def test_registers_have_no_types_and_formats_say_how_they_are_read(path):
 
 
 def test_calls_within_each_other_are_distinguished(path):
-    events = traced(path, f'ur:{workload("argcalls")}:deep(int more) "%d %d", retval, $entry(more)')
+    events = trace_events(path, f'ur:{workload("argcalls")}:deep(int more) "%d %d", retval, $entry(more)')
     assert column(events, "text") == ["100 0", "101 1", "102 2"]
 
 
@@ -110,15 +110,15 @@ def test_arguments_of_a_usdt_probe(alternative):
     """In every form, at sites that have them elsewhere; unreadable arguments are refused by name."""
     program = Program(workload("marks"), "forms", TIMES)
     with program:
-        place = f"usdt:{workload('marks')}:forms"
+        probe = f"usdt:{workload('marks')}:forms"
         result = program.seen_by(
             "trace",
             "--hook",
             f"usdt={alternative}",
-            f"{place}:registers (arg1 == 0x1020304050607080 && arg2 < 0)"
+            f"{probe}:registers (arg1 == 0x1020304050607080 && arg2 < 0)"
             ' "%lx %d %d %u", arg1, arg2, arg3, arg4',
-            f'{place}:nowhere "%d %d", arg1, arg2',
-            f"{place}:bare",
+            f'{probe}:nowhere "%d %d", arg1, arg2',
+            f"{probe}:bare",
         )
     if refused(result, {"usdt": alternative}):
         return
@@ -134,18 +134,18 @@ def test_arguments_of_a_usdt_probe(alternative):
 
 def test_truncated_texts_are_counted_and_unreadable_values_are_null(path):
     spec = f'u:{workload("argcalls")}:work (arg1 == 22) "%s|%s|%d", arg2, (char *)arg1, *(int *)arg1'
-    [event] = traced(path, spec, options=["-z", "5"], losses=["truncated"])
+    [event] = trace_events(path, spec, options=["-z", "5"], losses=["truncated"])
     assert event["text"] == "text|-|-"
     assert (event["arg2"], event["(char *)arg1"], event["*(int *)arg1"]) == ("text", None, None)
-    [event] = traced(path, spec, options=["-z", "8"])
+    [event] = trace_events(path, spec, options=["-z", "8"])
     assert event["arg2"] == "text 22"
 
 
 def test_a_filter_that_cannot_be_read_is_not_true(path):
     program = workload("argcalls")
-    assert traced(path, f"u:{program}:work (*(int *)arg1 == 0)") == []
-    assert traced(path, f"u:{program}:work (arg1 / (arg1 - arg1) == 0)") == []
-    assert len(traced(path, f"u:{program}:work (arg1 < 5u || *(int *)arg1)")) == 5
+    assert trace_events(path, f"u:{program}:work (*(int *)arg1 == 0)") == []
+    assert trace_events(path, f"u:{program}:work (arg1 / (arg1 - arg1) == 0)") == []
+    assert len(trace_events(path, f"u:{program}:work (arg1 < 5u || *(int *)arg1)")) == 5
 
 
 KERNEL = [
@@ -170,7 +170,7 @@ def test_functions_of_the_kernel(path, kind, alternative):
     options = [f"--hook={kind}={alternative}"]
     if returns:
         options += ["--hook=k=kprobe"] if kind == "kr" else []
-    events = traced(path, spec, options=options)
+    events = trace_events(path, spec, options=options)
     if events is None:
         return
     end = " {} 1" if returns else ""
@@ -179,7 +179,7 @@ def test_functions_of_the_kernel(path, kind, alternative):
 
 @pytest.mark.smoke
 def test_a_function_of_the_kernel_and_a_raw_tracepoint(path):
-    events = traced(
+    events = trace_events(
         path,
         f'k:vfs_read (file->f_path.dentry->d_name.name == "{NAME}") "%s %d %d", '
         "file->f_path.dentry->d_name.name, count, *pos",
@@ -194,7 +194,7 @@ def test_a_function_of_the_kernel_and_a_raw_tracepoint(path):
 
 def test_a_raw_tracepoint_by_every_alternative(path):
     for alternative in ALTERNATIVES["rt"]:
-        events = traced(
+        events = trace_events(
             path,
             'rt:sched_process_exit "%s %d", p->comm, p->pid == $tid',
             options=[f"--hook=rt={alternative.name}"],
@@ -218,8 +218,8 @@ def test_a_kernel_without_the_ring_buffer(path, facts):
     assert not lost
     start = [event["text"] for event in actual if event["probe"].startswith("u:")]
     assert start == [f"{i} text {i}" for i in NUMBERS if i != 3]
-    ended = [event["text"] for event in actual if event["probe"].startswith("ur:")]
-    assert ended == [f"{i - 10} {i}" for i in NUMBERS]
+    error = [event["text"] for event in actual if event["probe"].startswith("ur:")]
+    assert error == [f"{i - 10} {i}" for i in NUMBERS]
 
 
 def test_the_same_question_is_compiled_once(path):
@@ -249,8 +249,8 @@ def test_invalid_specs_are_refused_with_a_mark_below_the_error(spec):
     result = run("trace", "-v", text)
     assert result.status == 2
     lines = result.err.splitlines()
-    at = lines.index(f"  {text}")
-    assert lines[at + 1] == "  " + " " * text.index(wrong) + "^" + "~" * (len(wrong) - 1)
-    assert lines[at - 1].startswith("pytracer: error: ")
+    index = lines.index(f"  {text}")
+    assert lines[index + 1] == "  " + " " * text.index(wrong) + "^" + "~" * (len(wrong) - 1)
+    assert lines[index - 1].startswith("pytracer: error: ")
     assert "compiled" not in result.err
     assert "attached" not in result.err

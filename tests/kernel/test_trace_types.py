@@ -11,8 +11,8 @@ pytestmark = pytest.mark.kernel
 TIMES = 23
 
 
-def shown(spec: str) -> list[str]:
-    """Return the lines that a question about the program came to."""
+def trace_lines(spec: str) -> list[str]:
+    """Return the lines that a probe spec of the program prints."""
     result = run("trace", "-f", "json", spec.format(workload("typed")), "--", workload("typed"), TIMES)
     assert result.status == 0, result.err
     return [record["text"] for record in result.of("event")]
@@ -23,7 +23,7 @@ def shown(spec: str) -> list[str]:
 def test_arguments_have_names_and_types_and_what_they_point_at_has_members():
     spec = '"%d %s %d %d %d %d %s %d"'
     spec += ", node->key, node->name, node->at[0], node->at[1], node->low, node->high, list->title, shade"
-    assert shown(f"u:{{}}:insert {spec}") == [
+    assert trace_lines(f"u:{{}}:insert {spec}") == [
         f"{i} node {i} {10 * i} {-i} {i % 8} {i % 32} all of them {7 if i % 2 else -1}" for i in range(TIMES)
     ]
 
@@ -33,11 +33,11 @@ def test_return_values_have_their_type_and_enumerators_their_names():
     spec = (
         'ur:{}:insert ($entry(shade) == GREEN && retval->next->next) "%d %s", retval->next->key, retval->name'
     )
-    assert shown(spec) == [f"{i - 1} node {i}" for i in range(TIMES) if i % 2 and i > 1]
+    assert trace_lines(spec) == [f"{i - 1} node {i}" for i in range(TIMES) if i % 2 and i > 1]
 
 
 def test_numbers_with_a_fraction_are_in_other_registers_and_are_not_shown():
-    assert shown('u:{}:insert "%d", times') == [str(i) for i in range(TIMES)]
+    assert trace_lines('u:{}:insert "%d", times') == [str(i) for i in range(TIMES)]
     refused = run("trace", f'u:{workload("typed")}:insert "%d", weight')
     assert refused.status == 2
     assert "double" in refused.err.splitlines()[0]
@@ -45,18 +45,18 @@ def test_numbers_with_a_fraction_are_in_other_registers_and_are_not_shown():
 
 def test_a_cast_finds_the_programs_own_types():
     spec = 'u:{}:insert "%d %s", ((struct node *)arg2)->key, ((struct list *)arg1)->title'
-    assert shown(spec) == [f"{i} all of them" for i in range(TIMES)]
+    assert trace_lines(spec) == [f"{i} all of them" for i in range(TIMES)]
 
 
 def test_registers_are_those_that_debug_information_names():
     """After a struct passed by value, and with the implicit argument for a large result."""
-    assert shown('u:{}:size "%d", more') == [str(i) for i in range(TIMES)]
-    assert shown('u:{}:wide "%ld", first') == [str(i) for i in range(TIMES)]
-    assert shown('u:{}:wide(void *made, long first) "%ld", first') == [str(i) for i in range(TIMES)]
+    assert trace_lines('u:{}:size "%d", more') == [str(i) for i in range(TIMES)]
+    assert trace_lines('u:{}:wide "%ld", first') == [str(i) for i in range(TIMES)]
+    assert trace_lines('u:{}:wide(void *made, long first) "%ld", first') == [str(i) for i in range(TIMES)]
 
 
 def test_a_signature_counts_for_more():
-    assert shown('u:{}:insert(void *list, int *first) "%d", *first') == [str(i) for i in range(TIMES)]
+    assert trace_lines('u:{}:insert(void *list, int *first) "%d", *first') == [str(i) for i in range(TIMES)]
 
 
 def test_near_names_are_suggested_and_the_mark_is_below_the_users_text():

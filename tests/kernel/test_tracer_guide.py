@@ -1,4 +1,4 @@
-"""The C of docs/writing-tracers.md that is in no example compiles, and does what the guide says."""
+"""Test that the C of docs/writing-tracers.md that is in no example compiles and works as described."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def code(first_line: str) -> str:
     return textwrap.dedent(block)
 
 
-def traced(folder: Path, name: str, declaration: str, c: str, *words: object):
+def run_tracer(folder: Path, name: str, declaration: str, c: str, *words: object):
     (folder / f"{name}.py").write_text(declaration)
     (folder / f"{name}.c").write_text(c)
     result = run("--tracers", folder, name, "-f", "json", *words)
@@ -75,9 +75,11 @@ def traced(folder: Path, name: str, declaration: str, c: str, *words: object):
 def test_the_tracer_of_a_system_call(tmp_path, alternative):
     script = "cd /tmp; cd /pt/not/there 2>/dev/null; cd /"
     hook = ["--hook", f"return={alternative}"]
-    result = traced(tmp_path, "chdirs", CHDIRS, code('#include "task.h"'), *hook, "--", "sh", "-c", script)
-    seen = [(event["path"], event["err"]) for event in result.of("event")]
-    assert seen == [("/tmp", None), ("/pt/not/there", "ENOENT"), ("/", None)]
+    result = run_tracer(
+        tmp_path, "chdirs", CHDIRS, code('#include "task.h"'), *hook, "--", "sh", "-c", script
+    )
+    opens = [(event["path"], event["err"]) for event in result.of("event")]
+    assert opens == [("/tmp", None), ("/pt/not/there", "ENOENT"), ("/", None)]
 
 
 def test_the_map_from_one_event_to_the_next(tmp_path):
@@ -85,7 +87,7 @@ def test_the_map_from_one_event_to_the_next(tmp_path):
     c = code("struct start {")
     assert "... // count ns" in c
     c = ROWS + c.replace("... // count ns", COUNT)
-    result = traced(tmp_path, "firstruns", FIRSTRUNS, c, "--", "sh", "-c", script)
+    result = run_tracer(tmp_path, "firstruns", FIRSTRUNS, c, "--", "sh", "-c", script)
     [row] = result.of("summary")
     assert row["children"] == 23
     assert row["total"] > 0

@@ -27,9 +27,9 @@ def test_the_kernel_refuses_these_instructions(tmp_path):
     refused = set()
     with path.open("rb") as opened, program_files.find(str(path)) as file, Counter() as counter:
         mapped = mmap.mmap(opened.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
-        for at, code in enumerate(codes):
+        for index, code in enumerate(codes):
             try:
-                counter.attach(file, [ProbeSite(code.hex(), 0x1000 + at * _ROOM)])
+                counter.attach(file, [ProbeSite(code.hex(), 0x1000 + index * _ROOM)])
             except PytracerError:
                 refused.add(code)
         mapped.close()

@@ -45,8 +45,8 @@ def alternative(request):
     return request.param
 
 
-def probe(alternative: str, file: str, symbol: str = "", *, at_return: bool = False, **rest):
-    return KINDS[alternative, at_return]("", file=file, symbol=symbol, **rest)
+def probe(alternative: str, file: str, symbol: str = "", *, at_return: bool = False, **fields):
+    return KINDS[alternative, at_return]("", file=file, symbol=symbol, **fields)
 
 
 @pytest.mark.smoke
@@ -176,19 +176,19 @@ def test_a_file_that_the_process_has_not_mapped_is_reported(alternative):
 
 def test_a_library_of_another_mount_namespace_is_the_one_that_is_probed(alternative, tmp_path):
     """Two libraries have one path: ours, and one in the mount namespace of a process."""
-    own, other = tmp_path / "libanswer.so", tmp_path / "theirs"
-    for path, answer in ((own, 1), (other, 2)):
+    own_file, other = tmp_path / "libanswer.so", tmp_path / "theirs"
+    for path, answer in ((own_file, 1), (other, 2)):
         build_library(path, answer)
-    code = f"import ctypes; lib = ctypes.CDLL('{own}'); print('ready', flush=True); input()\n"
+    code = f"import ctypes; lib = ctypes.CDLL('{own_file}'); print('ready', flush=True); input()\n"
     code += f"assert [lib.answer() for _ in range({TIMES})] == [2] * {TIMES}"
-    script = f'mount --bind {other} {own} && exec {sys.executable} -c "{code}"'
+    script = f'mount --bind {other} {own_file} && exec {sys.executable} -c "{code}"'
     with (
         Program("unshare", "-m", "sh", "-c", script) as program,
         Counter(alternative) as of_it,
         Counter(alternative) as of_us,
     ):
-        of_us.put(probe(alternative, str(own), "answer"))
-        of_it.put(probe(alternative, str(own), "answer", process=program.pid))
+        of_us.put(probe(alternative, str(own_file), "answer"))
+        of_it.put(probe(alternative, str(own_file), "answer", process=program.pid))
         program.go()
         assert (of_it[0], of_us[0]) == (TIMES, 0)
 

@@ -38,8 +38,8 @@ def alternative(request):
     return request.param
 
 
-def probe(alternative: str, mark: str, **rest):
-    return {"pmu": Uprobe, "multi": UprobeMulti}[alternative]("", usdt=mark, **rest)
+def probe(alternative: str, mark: str, **fields):
+    return {"pmu": Uprobe, "multi": UprobeMulti}[alternative]("", usdt=mark, **fields)
 
 
 def test_a_probe_is_counted_and_its_semaphore_is_up_as_long_as_it_is_attached(alternative):
@@ -54,15 +54,15 @@ def test_a_probe_is_counted_and_its_semaphore_is_up_as_long_as_it_is_attached(al
 def test_a_semaphore_is_up_until_the_last_has_gone(alternative):
     with (
         working(1, "forms") as program,
-        Counter(alternative) as one,
-        Counter(alternative) as other,
+        Counter(alternative) as first,
+        Counter(alternative) as second,
         Counter(alternative) as gone,
     ):
-        for counter in (one, other, gone):
+        for counter in (first, second, gone):
             counter.put(probe(alternative, "forms:re*", file=workload("marks"), process=program.pid))
         gone.detach()
         assert program.go() == "semaphore 1\n"
-        assert (one[0], other[0], gone[0]) == (1, 1, 0)
+        assert (first[0], second[0], gone[0]) == (1, 1, 0)
 
 
 def test_a_probe_without_a_semaphore(alternative):
@@ -112,9 +112,9 @@ def test_pythons_own_probes(alternative):
 
 def test_missing_names_are_reported():
     with program_files.find(workload("marks")) as file:
-        with pytest.raises(UsageError) as caught:
+        with pytest.raises(UsageError) as excinfo:
             usdt.find(file, "forms", "regsters")
-        assert caught.value.hint.startswith("did you mean forms:registers or")
+        assert excinfo.value.hint.startswith("did you mean forms:registers or")
     with program_files.find(workload("calls")) as file, pytest.raises(UsageError, match="has no USDT probes"):
         usdt.find(file, "", "registers")
     with working(1) as program, pytest.raises(UsageError, match=f"of process {program.pid} 'fomrs:bare'"):
@@ -145,9 +145,9 @@ class Reader:
 
     def read(self, file, mark, program: Program):
         """Return the (error, value) of each argument of a mark that ``program`` passes once or more."""
-        for place, one in enumerate([mark] if not self.cookies else [mark, mark]):
-            data = b"".join(argument.pack() for argument in one.arguments)
-            self.module.maps["pt_usdt"].update(struct.pack("I", place), data.ljust(12 * 16, b"\0"))
+        for index, site in enumerate([mark] if not self.cookies else [mark, mark]):
+            data = b"".join(argument.pack() for argument in site.arguments)
+            self.module.maps["pt_usdt"].update(struct.pack("I", index), data.ljust(12 * 16, b"\0"))
         cookie = 1 if self.cookies else 0
         options = {"process": program.pid, "cookies": [cookie] if self.cookies else []}
         if has_multi():
@@ -159,11 +159,11 @@ class Reader:
         finally:
             for link in links:
                 link.close()
-        _, seen = self.module.maps["seen"].read()
-        assert seen[cookie]["count"] == 1
-        read = list(zip(seen[cookie]["errors"].tolist(), seen[cookie]["values"].tolist(), strict=True))
+        _, rows = self.module.maps["seen"].read()
+        assert rows[cookie]["count"] == 1
+        pairs = list(zip(rows[cookie]["errors"].tolist(), rows[cookie]["values"].tolist(), strict=True))
         self.module.maps["seen"].update(struct.pack("I", cookie), bytes(25 * 8))
-        return read
+        return pairs
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +219,6 @@ def test_arguments_of_pythons_own_probes(reader):
 def test_a_file_that_is_no_program(data, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(data)
-    with pytest.raises(UsageError, match="not an ELF file") as caught:
+    with pytest.raises(UsageError, match="not an ELF file") as excinfo:
         program_files.find(str(path))
-    assert caught.value.hint == ("it is a script: trace what runs it, /bin/sh" if b"sh" in data else "")
+    assert excinfo.value.hint == ("it is a script: trace what runs it, /bin/sh" if b"sh" in data else "")

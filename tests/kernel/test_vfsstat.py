@@ -40,11 +40,11 @@ def test_each_call_is_counted(alternative, tmp_path):
     if refused(run("vfsstat", "--dry-run", *hook), {"called": alternative}):
         return
     with mounted(tmp_path) as folder:  # an overlay calls the functions once more, of the file system below it
-        [row], counted, text = named_rows("vfsstat", folder, WORK, *hook)
+        [row], counts, text = named_rows("vfsstat", folder, WORK, *hook)
     # The write that takes the name away begins under it; the one that gives it does not.
     names = {name: row[name] for name in row if name.endswith("s") and name not in ("kind", "seconds")}
     expected = {"reads": 19, "writes": 24, "opens": 8, "unlinks": 7, "renames": 2}
     assert names == expected | {"mkdirs": 3}
-    assert row["writes"] + 1 == counted["syscw"]
-    assert row["reads"] <= counted["syscr"]  # which has those of the counters themselves
+    assert row["writes"] + 1 == counts["syscw"]
+    assert row["reads"] <= counts["syscr"]  # which has those of the counters themselves
     assert "\x1b" not in text

@@ -26,8 +26,8 @@ def test_a_thread_is_woken_by_the_one_that_writes():
     by_waker = [row for row in actual if row["comm"] == "waker\n\x1b[31m"]
     assert is_count(sum(row["count"] for row in by_waker), ROUNDS + 1)  # the last is the close
     assert sum(row["count"] for row in actual) == sum(row["count"] for row in by_waker)
-    written = [row for row in by_waker if any("write" in frame for frame in row["kernel"])]
-    assert is_count(sum(row["count"] for row in written), ROUNDS)
+    writer_rows = [row for row in by_waker if any("write" in frame for frame in row["kernel"])]
+    assert is_count(sum(row["count"] for row in writer_rows), ROUNDS)
     assert sum(row["total_ns"] for row in by_waker) >= ROUNDS * 5_000_000
     assert len({row["pid"] for row in by_waker}) == 1
 

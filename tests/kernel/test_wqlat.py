@@ -35,11 +35,11 @@ def test_each_work_item_is_counted_once():
     assert row["run_ns"] > 0
 
 
-def test_by_workqueue_and_cpu():
+def test_work_is_counted_by_workqueue_and_cpu():
     rows = summary("--by", "function,workqueue,cpu")
-    own = {row["cpu"]: row for row in rows if row["function"] == "refresh_vm_stats"}
-    assert {cpu: row["items"] for cpu, row in own.items()} == dict.fromkeys(range(os.cpu_count()), TIMES)
-    assert {row["workqueue"] for row in own.values()} == {"events"}  # schedule_on_each_cpu
+    own_rows = {row["cpu"]: row for row in rows if row["function"] == "refresh_vm_stats"}
+    assert {cpu: row["items"] for cpu, row in own_rows.items()} == dict.fromkeys(range(os.cpu_count()), TIMES)
+    assert {row["workqueue"] for row in own_rows.values()} == {"events"}  # schedule_on_each_cpu
 
 
 def test_histograms_have_each_item():

@@ -25,8 +25,8 @@ ALTERNATIVES = ("xdp-link", "xdp-netlink")
 FILTER = "udp[8:2] = 0x7878 or arp or (vlan 42 and ip)"
 
 
-def counted(*words: object, sender: str = "va", sent: list[packets.Frame] | None = None) -> Result:
-    """Run xdpcount while frames are sent; what it said."""
+def count_packets(*words: object, sender: str = "va", sent: list[packets.Frame] | None = None) -> Result:
+    """Run xdpcount while frames are sent. Returns its result."""
     tracer = start("xdpcount", "-f", "json", *words, 60)
     packets.send(sender, packets.frames() if sent is None else sent)
     result = stop(tracer)
@@ -39,8 +39,8 @@ def counted(*words: object, sender: str = "va", sent: list[packets.Frame] | None
 def test_every_frame_is_counted_in_the_driver_and_behind_it():
     with packets.namespace():
         packets.veth()
-        result = counted("vb")  # with the tags: nobody has taken them off yet
-        filtered = counted("vb", "--mode", "generic", "--filter", FILTER)
+        result = count_packets("vb")  # with the tags: nobody has taken them off yet
+        filtered = count_packets("vb", "--mode", "generic", "--filter", FILTER)
     assert "vb: native XDP" in result.err
     assert packets.totals(result) == packets.expected(packets.frames(), received=False)
     assert "vb: generic XDP" in filtered.err
@@ -55,7 +55,7 @@ def test_both_alternatives_to_attach_and_nothing_is_left(alternative):
     with packets.namespace():
         packets.veth()
         for mode in MODES:
-            result = counted("va", "vb", "--mode", mode, "--hook", f"frame={alternative}")
+            result = count_packets("va", "vb", "--mode", mode, "--hook", f"frame={alternative}")
             assert packets.totals(result) == packets.expected(packets.frames(), received=False)
             assert packets.totals(result, "va") == {}
             assert list_xdp_programs() == {}
@@ -64,7 +64,7 @@ def test_both_alternatives_to_attach_and_nothing_is_left(alternative):
 def test_on_lo_frames_are_counted_behind_the_driver_and_that_is_reported():
     with packets.namespace():
         sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
-        result = counted("lo", sender="lo", sent=sent)
+        result = count_packets("lo", sender="lo", sent=sent)
         refused = run("xdpcount", "lo", "--mode", "native", "-d", 1)
     assert packets.totals(result, "lo") == packets.expected(sent, received=False)
     assert "warning: interface lo: generic XDP, for its driver has none" in result.err
@@ -151,9 +151,11 @@ def test_leftovers_of_a_killed_process_are_removed_by_the_next_run(alternative):
 
 
 def test_a_sweep_leaves_the_programs_of_the_living_and_of_others():
-    mine = encode_short_name(name_owner(os.getpid()))
-    assert len(mine) == 15
-    loaded = [prog_load(ProgType.XDP, return_code(xdp.PASS), name=name) for name in (mine, "ptsomebody_else")]
+    own_name = encode_short_name(name_owner(os.getpid()))
+    assert len(own_name) == 15
+    loaded = [
+        prog_load(ProgType.XDP, return_code(xdp.PASS), name=name) for name in (own_name, "ptsomebody_else")
+    ]
     with packets.namespace():
         for index, program in zip(packets.veth(), loaded, strict=True):
             xdp_netlink._set_program(index, program, xdp.GENERIC)

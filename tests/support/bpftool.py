@@ -29,7 +29,7 @@ SO_ATTACH_BPF = 50
 
 
 def bpftool(*words: object) -> list[dict[str, Any]]:
-    """Return what it shows, as JSON."""
+    """Run bpftool, and return its JSON."""
     process = subprocess.run(["bpftool", "-j", *map(str, words)], capture_output=True, text=True, check=True)
     output = json.loads(process.stdout)
     assert isinstance(output, list), output

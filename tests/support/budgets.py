@@ -11,5 +11,5 @@ UID = 4_000_000_000
 
 
 def of(**limits: Any) -> Budget:
-    """Return a budget whose users may spend no more than these limits, and as much as ever of the others."""
+    """Return a budget with these limits; the other limits stay as they are."""
     return Budget(user=replace(USER, **limits), run=RUN)

@@ -82,7 +82,7 @@ def attached(
 
 
 def on(folder: Path, points: Mapping[str, int] = POINTS) -> dict[str, tuple[int, ...]]:
-    """Return the programs on a cgroup, by the points of a kind; of packets, if nothing is said."""
+    """Return the programs on a cgroup by attach point; the points of packets by default."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         return {point: on_cgroups.query_attached(descriptor, number) for point, number in points.items()}

@@ -17,7 +17,7 @@ def decode(program: bytes) -> list[tuple[int, int, int, int]]:
 
 
 def run(program: Sequence[tuple[int, int, int, int]], data: bytes) -> int:
-    """Return what it returns for ``data``, words in this machine's order."""
+    """Return the program's result for ``data``, whose words are in this machine's order."""
     index = a = 0
     while True:
         code, jt, jf, k = program[index]

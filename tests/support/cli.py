@@ -78,7 +78,7 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start it (``before`` are words before the tracer), and return once its probes are attached.
 
-    It says so with -v, after what is in ``messages``.
+    With -v it reports that, after ``messages``.
     """
     process = subprocess.Popen(
         [*COMMAND, *map(str, before), tracer, "-v", *map(str, words)],

@@ -77,7 +77,7 @@ def oldest() -> FakeKernel:
 
 
 def asking(tracer: Tracer, **fields: Any) -> Request:
-    """Return a request for a tracer, with a command if it can follow one, and what it cannot do without."""
+    """Return a request for a tracer, with a command if it can follow one, and its required arguments."""
     fields = {"command": ("true",) if tracer.follow else ()} | fields
     if isinstance(tracer.arguments, Injection):
         fields = {"filters": {Filter.PID: (bytes(4),)}, "fault": Fault("should_failslab", "ENOMEM")} | fields

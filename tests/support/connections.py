@@ -31,7 +31,7 @@ def pair(family: int, host: str) -> tuple[socket.socket, socket.socket]:
 
 
 def ends(end: socket.socket) -> dict[str, Any]:
-    """Return what a socket says of itself, as tracers show it."""
+    """Return a socket's own addresses and ports, as tracers show them."""
     (saddr, sport), (daddr, dport) = end.getsockname()[:2], end.getpeername()[:2]
     return {"saddr": saddr, "sport": sport, "daddr": daddr, "dport": dport}
 
@@ -122,7 +122,7 @@ def dropping_segments(end: socket.socket, first: int | None = None) -> Iterator[
 
 
 def tcp_info(end: socket.socket) -> dict[str, int]:
-    """Return what the kernel says of a connection."""
+    """Return the kernel's TCP_INFO of a connection."""
     info = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
     places = {
         "rtt": ("I", 68),

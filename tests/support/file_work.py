@@ -84,7 +84,7 @@ OPERATIONS: dict[tuple[str, str, int], int] = {
 
 
 def command(folder: Path) -> list[str]:
-    """Return the program on a folder, in which it gets what it reads."""
+    """Return a command that runs the program on a folder with the files that it reads."""
     (folder / HOSTILE).write_bytes(bytes(5000))
     return [sys.executable, "-c", _PROGRAM, str(folder), str(COUNT)]
 

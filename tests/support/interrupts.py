@@ -1,4 +1,4 @@
-"""Raise interrupts, and know how many of them a program is sure to see."""
+"""Raise interrupts, of which a program sees a known number."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def biolatency(*words: object, before: Words = ()) -> Seen:
 
 
 def profile(*words: object, before: Words = ()) -> Seen:
-    """Return a loop, three functions deep; how often it is found there is not known."""
+    """Return a loop, three functions deep; its number of samples is not known."""
     result = _run("profile", words, before, workload("spin"), "user", 500)
     rows = {tuple(r["user"][1:4]) for r in _records(result) if r["user"][:1] == ["spin"]}
     return Seen(result, rows, {("b", "a", "main")})
@@ -220,7 +220,7 @@ def _meanwhile(tracer: str, words: Words, before: Words, workload: Callable[[], 
 
 
 def _records(result: Result, *other: str) -> list[dict[str, Any]]:
-    """Return what it saw; no loss, nothing else."""
+    """Return the records of a run, which must have no losses."""
     if result.status:
         return []
     assert {record["kind"] for record in result.records} <= {"summary", "row", "event", "entry", *other}, (

@@ -31,7 +31,7 @@ DEBIANS = "cloud" in platform.release()
 class Need:
     """What an alternative or a test requires: all these ``features`` of the table.
 
-    ``says`` matches the reason that pytracer must give where it is refused.
+    ``says`` matches the reason that pytracer must give if it is refused.
     """
 
     features: tuple[Feature, ...]

@@ -159,7 +159,7 @@ def _call(r: list[int], memory: dict[int, int], packet: bytes, stack: int) -> No
 
 
 def attached(code: Sequence[ClassicInstruction], packets_sent: Sequence[bytes]) -> list[bool]:
-    """Return what the kernel's own classic BPF says of each packet."""
+    """Return the verdict of the kernel's classic BPF on each packet."""
     program = b"".join(struct.pack("HBBI", *instruction) for instruction in code)
     buffer = ctypes.create_string_buffer(program, len(program))
     filtered = struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer))

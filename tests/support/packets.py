@@ -161,7 +161,7 @@ def expected(frames_sent: Iterable[Frame], *, received: bool) -> dict[str, tuple
 
 
 def send(interface: str, frames_sent: Iterable[Frame], ethertype: int = 0) -> None:
-    """Send frames by an interface; where they have no link header, ``ethertype`` says what they are."""
+    """Send frames by an interface; if they have no link header, ``ethertype`` is their type."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packets:
         for frame in frames_sent:
             for _ in range(frame.times):
@@ -202,7 +202,7 @@ def attached() -> str:
 
 
 def ip(*words: str) -> str:
-    """Run ip(8) in the namespace of the calling thread; what it prints."""
+    """Run ip(8) in the namespace of the calling thread. Returns its output."""
     return subprocess.run(["ip", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 

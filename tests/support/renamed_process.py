@@ -31,7 +31,7 @@ os.write(2, json.dumps({{key: ended[key] - begun[key] for key in ended}}).encode
 def named_rows(
     tracer: str, folder: Path, work: str, *words: object, before: str = ""
 ) -> tuple[list[dict[str, Any]], dict[str, int], str]:
-    """Return the rows by name of what ``work`` does in the folder, what /proc/self/io counts, and a table."""
+    """Return the rows by name while ``work`` runs in the folder, the counts of /proc/self/io, and a table."""
     command = [sys.executable, "-c", _PROGRAM.format(work=work, before=before), folder]
     result = run(tracer, "-f", "json", "--by", "comm", *words, "--", *command)
     assert result.status == 0, result.err

@@ -76,7 +76,7 @@ def column(items: list[Item], name: str) -> np.ndarray:
 
 
 def text(number: int) -> str:
-    """Return what the call of this number points at, as far as there is room."""
+    """Return the text that the call of this number points at, truncated to the room."""
     return chr(ord("a") + number % 26) * min(number * 7 % 300, LETTERS)
 
 

@@ -144,7 +144,7 @@ def has_multi_for_processes() -> bool:
 
 
 def has_cookies() -> bool:
-    """Return whether a program can be told what it runs for."""
+    """Return whether programs get attach cookies."""
     return not helper_refusal(ProgType.KPROBE, _GET_ATTACH_COOKIE)
 
 

@@ -34,7 +34,7 @@ TIMERS = f"import time\nfor _ in range({ROUNDS}): time.sleep(0.01)"
 
 
 def is_count(count: int, expected: int) -> bool:
-    """Return True if so many were seen: all in the lab, all but a few on a host.
+    """Return True if the number matches: all in the lab, all but a few on a host.
 
     There a policy may keep programs from running while some of its own tasks are current.
     """

@@ -36,8 +36,8 @@ def test_public_names():
 
 
 def test_every_error_and_item_is_public():
-    own = {name for name, value in vars(errors).items() if str(value).startswith("<class 'pytracer")}
-    assert {*own, "Batch", "Snapshot", "StackSnapshot", "Histograms", "ProfileSnapshot", "Loss"} <= set(
+    own_names = {name for name, value in vars(errors).items() if str(value).startswith("<class 'pytracer")}
+    assert {*own_names, "Batch", "Snapshot", "StackSnapshot", "Histograms", "ProfileSnapshot", "Loss"} <= set(
         pytracer.__all__
     )
 
@@ -54,13 +54,13 @@ def test_a_declaration_serves_as_well_as_its_name(requests):
 
 
 def test_an_unknown_option_is_an_error_with_near_names(requests):
-    with pytest.raises(UnknownOptionError, match="'latencie'") as caught:
+    with pytest.raises(UnknownOptionError, match="'latencie'") as excinfo:
         pytracer.open("syscalls", latencie=True)
-    assert isinstance(caught.value, TypeError)
-    assert caught.value.hint == "did you mean latency?"
-    with pytest.raises(TypeError, match="'duratoin'") as caught:
+    assert isinstance(excinfo.value, TypeError)
+    assert excinfo.value.hint == "did you mean latency?"
+    with pytest.raises(TypeError, match="'duratoin'") as excinfo:
         pytracer.open("syscalls", duratoin=1)
-    assert caught.value.hint == "did you mean duration?"
+    assert excinfo.value.hint == "did you mean duration?"
     assert not requests
 
 
@@ -88,24 +88,24 @@ def test_a_default_duration_is_kept(requests):
 
 def test_the_command_line_loads_no_more_than_it_needs():
     """The names of the API are imported late: asyncio alone takes as long as all the rest."""
-    seen = "import pytracer, pytracer.cli.main, sys; print('asyncio' in sys.modules, 'numpy' in sys.modules)"
-    message = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True).stdout
+    code = "import pytracer, pytracer.cli.main, sys; print('asyncio' in sys.modules, 'numpy' in sys.modules)"
+    message = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert message.split() == ["False", "False"]
 
 
 def test_options_mean_what_they_mean_on_the_command_line(requests):
-    me = os.getpid()
-    pytracer.open("syscalls", pid=me, latency=True, duration=2.5, max_rows=99, errno=False, sort=None)
+    own_pid = os.getpid()
+    pytracer.open("syscalls", pid=own_pid, latency=True, duration=2.5, max_rows=99, errno=False, sort=None)
     [request] = requests
-    assert request.filters == {Filter.PID: (me.to_bytes(4, sys.byteorder),)}
+    assert request.filters == {Filter.PID: (own_pid.to_bytes(4, sys.byteorder),)}
     assert request.options["latency"] is True
     assert request.options["errno"] is False
     assert (request.duration, request.rows, request.command) == (2.5, 99, ())
 
 
 def test_lists(requests):
-    me, parent = os.getpid(), os.getppid()
-    pytracer.open("syscalls", pid=[me, parent], by=("pid", "syscall"), uid=0)
+    own_pid, parent = os.getpid(), os.getppid()
+    pytracer.open("syscalls", pid=[own_pid, parent], by=("pid", "syscall"), uid=0)
     [request] = requests
     assert len(request.filters[Filter.PID]) == 2
     assert request.options["by"] == ("pid", "syscall")
@@ -114,9 +114,9 @@ def test_lists(requests):
 def test_a_set_of_names(requests):
     pytracer.open("syscalls", calls=["openat", "read"])
     pytracer.open("syscalls", calls="openat,read")
-    listed, written = (request.options["calls"] for request in requests)
+    listed, numbers = (request.options["calls"] for request in requests)
     assert isinstance(listed, NameSetValue)
-    assert listed == written
+    assert listed == numbers
 
 
 def test_intervals_commands_and_arguments(requests):

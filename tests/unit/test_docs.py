@@ -131,8 +131,8 @@ def test_classes_that_pages_name_exist(name):
         for path in (ROOT / folder).rglob("*.py")
         for actual in re.findall(r"^ *class (\w+)", path.read_text(), re.M)
     }
-    named = re.findall(r"`([A-Z][A-Za-z]*[a-z][A-Za-z]*)(?:\.\w+)?`", (ROOT / "docs" / name).read_text())
-    assert set(named) - defined == set()
+    classes = re.findall(r"`([A-Z][A-Za-z]*[a-z][A-Za-z]*)(?:\.\w+)?`", (ROOT / "docs" / name).read_text())
+    assert set(classes) - defined == set()
 
 
 def test_no_merge_was_left_half_done():
@@ -161,18 +161,18 @@ def subclasses(cls):
 
 
 def test_the_budgets_are_those_of_the_code():
-    def row(what: str, text: Callable[[Limits], str]) -> str:
-        return f"| {what} | {text(USER)} | {text(RUN)} |"
+    def row(label: str, text: Callable[[Limits], str]) -> str:
+        return f"| {label} | {text(USER)} | {text(RUN)} |"
 
     page = (ROOT / "docs" / "security.md").read_text()
     for line in (
         row(
             "CPU time (`cpu`, and `share` of the run's time)",
-            lambda one: f"{one.cpu:g} s, {100 * one.share:g} %",
+            lambda budget: f"{budget.cpu:g} s, {100 * budget.share:g} %",
         ),
-        row("waiting for debuginfod (`wait`)", lambda one: f"{one.wait:g} s"),
-        row("memory that is kept (`memory`)", lambda one: f"{one.memory >> 20} MiB"),
-        row("symbols, lines of perf maps, mappings (`entries`)", lambda one: f"{one.entries:,}"),
+        row("waiting for debuginfod (`wait`)", lambda budget: f"{budget.wait:g} s"),
+        row("memory that is kept (`memory`)", lambda budget: f"{budget.memory >> 20} MiB"),
+        row("symbols, lines of perf maps, mappings (`entries`)", lambda budget: f"{budget.entries:,}"),
         f"| one table of an ELF file | {elf_tables.TABLE_LIMIT >> 20} MiB | `symbols/elf_tables.py` |",
         f"| a name | {elf_tables.NAME_LIMIT:,} bytes | `symbols/elf_tables.py` |",
         f"| debug information, unpacked | {dwarf._LIMIT >> 20} MiB | `symbols/dwarf.py` |",

@@ -115,7 +115,7 @@ def test_the_other_bcc_package_is_reported(machine: Path, monkeypatch: pytest.Mo
 
 
 def library(*needed: str) -> bytes:
-    """Return a shared library with nothing in it but what it needs."""
+    """Return a shared library that contains only its list of needed libraries."""
     strings = b"\0"
     dynamic = b""
     for name in needed:
@@ -128,8 +128,10 @@ def library(*needed: str) -> bytes:
     head = ident + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
     size = start + len(strings) + len(dynamic)
     segments = struct.pack("<IIQQQQQQ", 1, 4, 0, base, base, size, size, 8)
-    at = start + len(strings)
-    segments += struct.pack("<IIQQQQQQ", 2, 4, at, base + at, base + at, len(dynamic), len(dynamic), 8)
+    offset = start + len(strings)
+    segments += struct.pack(
+        "<IIQQQQQQ", 2, 4, offset, base + offset, base + offset, len(dynamic), len(dynamic), 8
+    )
     return head + segments + strings + dynamic
 
 
@@ -163,7 +165,7 @@ def test_an_elf_file_says_what_it_needs(tmp_path: Path) -> None:
     assert shared_libraries.list_needed(path) == ["liba.so.1", "libb.so.2"]
 
 
-def test_nothing_granted_is_a_failure() -> None:
+def test_doctor_fails_if_nothing_is_granted() -> None:
     assert doctor._summarize((hook("kprobe", feature_table.ABSENT),)).status == doctor.FAIL
     assert doctor._summarize((hook("kprobe", feature_table.GRANTED),)).status == doctor.OK
     assert doctor._summarize((hook("kprobe", feature_table.UNTRIED, "why"),)).status == doctor.UNKNOWN
@@ -280,7 +282,7 @@ def test_a_wrong_word_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
     assert "--format" in capsys.readouterr().out
 
 
-def test_it_works_without_privileges() -> None:
+def test_doctor_works_without_privileges() -> None:
     """On the real machine, without privileges."""
     result = unprivileged.python("-m", "pytracer", "doctor", "-f", "json")
     assert result.stderr == ""
@@ -296,7 +298,7 @@ def test_it_works_without_privileges() -> None:
 
 
 @pytest.mark.parametrize(
-    ("restrict", "paranoid", "found"),
+    ("restrict", "paranoid", "expected"),
     [
         (0, 1, "0: kernel addresses are shown to all"),
         (0, 2, "0: kernel addresses are shown with CAP_SYSLOG, as kernel.perf_event_paranoid is above 1"),
@@ -304,16 +306,16 @@ def test_it_works_without_privileges() -> None:
         (2, 1, "2: kernel addresses are hidden: stacks have no kernel names"),
     ],
 )
-def test_users_that_see_kernel_addresses(machine: Path, restrict: int, paranoid: int, found: str) -> None:
+def test_users_that_see_kernel_addresses(machine: Path, restrict: int, paranoid: int, expected: str) -> None:
     folder = machine / "proc/sys/kernel"
     folder.mkdir(parents=True)
     (folder / "kptr_restrict").write_text(f"{restrict}\n")
     (folder / "perf_event_paranoid").write_text(f"{paranoid}\n")
-    assert by_name(doctor._describe_policies())["kernel.kptr_restrict"].found == found
+    assert by_name(doctor._describe_policies())["kernel.kptr_restrict"].found == expected
 
 
 @pytest.mark.parametrize(
-    ("release", "config", "why"),
+    ("release", "config", "reason"),
     [
         ("5.17.0-x", "# CONFIG_FPROBE is not set\n", "it came with Linux 5.18"),
         ("6.1.0-x", "# CONFIG_FPROBE is not set\n", "this kernel is built without CONFIG_FPROBE"),
@@ -323,12 +325,12 @@ def test_users_that_see_kernel_addresses(machine: Path, restrict: int, paranoid:
     ],
 )
 def test_a_missing_feature_is_explained_by_a_version_or_an_option(
-    machine: Path, monkeypatch: pytest.MonkeyPatch, release: str, config: str | None, why: str
+    machine: Path, monkeypatch: pytest.MonkeyPatch, release: str, config: str | None, reason: str
 ) -> None:
     if config is not None:
         (machine / "config.gz").write_bytes(gzip.compress(config.encode()))
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release=release))
-    assert explain_absence(KPROBE_MULTI) == why
+    assert explain_absence(KPROBE_MULTI) == reason
 
 
 def test_every_hook_has_a_probe() -> None:
@@ -382,7 +384,7 @@ def test_security_hooks_that_are_never_called_are_absent(
     monkeypatch: pytest.MonkeyPatch, modules: tuple[str, ...], status: str
 ) -> None:
     monkeypatch.setattr(hook_probes, "_find_btf_id", lambda kind, name: 1)
-    monkeypatch.setattr(hook_probes, "load", lambda *words, **rest: os.open("/dev/null", os.O_RDONLY))
+    monkeypatch.setattr(hook_probes, "load", lambda *words, **options: os.open("/dev/null", os.O_RDONLY))
     monkeypatch.setattr(hook_probes.policy, "read_lsms", lambda: modules)
     result = feature_table.probe(LSM)
     assert result.status == status

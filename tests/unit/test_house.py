@@ -29,8 +29,8 @@ def tracer(request):
     return request.param
 
 
-def asking(tracer, **fields):
-    """Return a request for it, with what it cannot do without."""
+def make_request(tracer, **fields):
+    """Return a request for the tracer, with its required arguments."""
     if isinstance(tracer.arguments, Injection):
         fields = {"filters": {Filter.PID: (bytes(4),)}} | fields
         return Request(tracer, fault=Fault("should_failslab", "ENOMEM"), **fields)
@@ -41,7 +41,7 @@ def hooks_of(tracer):
     """Return a tracer's hooks, and those that its flags and outputs add."""
     flags = [option for option in tracer.options if isinstance(option, Flag)]
     bringing = (*flags, *tracer.outputs)
-    return [*tracer.hooks, *dict.fromkeys(hook for one in bringing for hook in one.hooks)]
+    return [*tracer.hooks, *dict.fromkeys(hook for other in bringing for hook in other.hooks)]
 
 
 def test_there_are_tracers():
@@ -109,7 +109,7 @@ def test_c_file_is_licensed_and_small(tracer):
 
 
 def test_default_table_fits_80_columns(tracer):
-    plan = make_plan(asking(tracer), KERNEL)
+    plan = make_plan(make_request(tracer), KERNEL)
     text = io.StringIO()
     sink = make_sink("table", text, timestamps=False, terminal=False)
     sink.open(plan.schema)
@@ -125,7 +125,7 @@ def test_default_table_fits_80_columns(tracer):
 
 
 def widest(column):
-    """Return a value as wide as they come in practice: where a column says how wide that is, such a one."""
+    """Return a value of the greatest width in practice: the column's declared width, if it has one."""
     if column.decode == "stack":
         return ("entry_SYSCALL_64_after_hwframe", "nf_hook_direct_egress.constprop.0")
     if column.is_text:
@@ -148,7 +148,7 @@ def test_column_names_are_unique(tracer):
     for output in tracer.outputs:
         flag = {output.when: True} if output.when else {}
         command = ("true",) if tracer.follow else ()
-        schema: Schema = make_plan(asking(tracer, options=flag, command=command), KERNEL).schema
+        schema: Schema = make_plan(make_request(tracer, options=flag, command=command), KERNEL).schema
         names = [column.name for column in schema.columns]
         assert len(names) == len(set(names))
         assert "kind" not in names  # of JSON's records
@@ -166,12 +166,12 @@ def test_stacks_have_the_names_of_their_time(tracer):
 
 def test_a_hook_of_one_name_has_the_same_alternatives_in_all_tracers_that_name_them():
     """``--hook NAME=ALTERNATIVE`` is looked up by name in the table of what kernels lack."""
-    known: dict[tuple[str, str], set[str]] = {}
+    alternatives: dict[tuple[str, str], set[str]] = {}
     for tracer in registry.all_tracers():
         for hook in tracer.hooks:
             for alternative in hook.alternatives:
                 kinds = " ".join(sorted({probe.kind for probe in alternative.probes}))
-                known.setdefault((hook.name, alternative.name), set()).add(kinds)
-    assert {name: kinds for name, kinds in known.items() if len(kinds) > 1} == {}
+                alternatives.setdefault((hook.name, alternative.name), set()).add(kinds)
+    assert {name: kinds for name, kinds in alternatives.items() if len(kinds) > 1} == {}
     names = {hook.name: hook.what for tracer in registry.all_tracers() for hook in tracer.hooks}
     assert names["sockets"] != names["open_sockets"]

@@ -62,10 +62,10 @@ def room_of(module: str) -> str:
     for inner in INNER:
         if module == inner or module.startswith(f"{inner}."):
             return inner
-    first, *rest = module.split(".")
-    if first != "bpf" or not rest:
+    first, *parts = module.split(".")
+    if first != "bpf" or not parts:
         return first
-    return f"bpf.{rest[0]}"
+    return f"bpf.{parts[0]}"
 
 
 def module_of(path: Path) -> str:
@@ -86,8 +86,8 @@ def imports_of(path: Path) -> set[str]:
                 modules.add(node.module or "")
         elif isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
-    inside = {module.removeprefix("pytracer.") for module in modules if module.startswith("pytracer.")}
-    return {room_of(module) for module in inside} - {"__version__"}
+    internal = {module.removeprefix("pytracer.") for module in modules if module.startswith("pytracer.")}
+    return {room_of(module) for module in internal} - {"__version__"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

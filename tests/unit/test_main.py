@@ -21,7 +21,7 @@ from pytracer.__main__ import command
 """
 
 
-def ended(code: str, **streams: int) -> tuple[int, list[str]]:
+def run_process(code: str, **streams: int) -> tuple[int, list[str]]:
     """Run code after MAIN in a process; return its exit status and the lines that it printed."""
     environment = os.environ | {"PYTHONUNBUFFERED": ""}
     process = subprocess.run(
@@ -32,11 +32,11 @@ def ended(code: str, **streams: int) -> tuple[int, list[str]]:
 
 def test_the_exit_status_stays_once_all_is_shown():
     interrupts = "os._exit = lambda status: signal.raise_signal(signal.SIGINT)\n"
-    assert ended(interrupts + "sys.exit(command())")[0] == 3
+    assert run_process(interrupts + "sys.exit(command())")[0] == 3
 
 
 def test_the_process_ends_with_what_is_to_happen_at_its_exit():
-    assert ended("command()\nprint('torn down')") == (3, ["shown", "at exit"])
+    assert run_process("command()\nprint('torn down')") == (3, ["shown", "at exit"])
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,12 @@ def test_the_process_ends_with_what_is_to_happen_at_its_exit():
 )
 def test_the_process_ends_as_usual_beside(code):
     code += "\nstatus = command()\nprint('goes on', status)\nif 'stop' in globals(): stop.set()"
-    assert ended(code)[1] == ["shown", "goes on 3", "at exit"]
+    assert run_process(code)[1] == ["shown", "goes on 3", "at exit"]
 
 
 def test_a_full_disk_is_reported_at_the_end():
     code = "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)\nsys.exit(command())"
-    status, _ = ended(code, stderr=subprocess.DEVNULL)
+    status, _ = run_process(code, stderr=subprocess.DEVNULL)
     assert status == 120  # Python's own, for output that could not be flushed
 
 
@@ -77,4 +77,4 @@ with startup.without_blas_threads():
     print(os.environ["OPENBLAS_NUM_THREADS"])
 print(os.environ["OPENBLAS_NUM_THREADS"])
 """
-    assert ended(code)[1][:6] == ["False True 0", "1 False", "False", "True", "7", "7"]
+    assert run_process(code)[1][:6] == ["False True 0", "1 False", "False", "True", "7", "7"]

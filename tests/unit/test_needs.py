@@ -28,7 +28,7 @@ def feature(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("where", "excuse"),
+    ("survey", "excuse"),
     [
         (kernel(), ""),
         (kernel("5.2.0"), ""),
@@ -41,8 +41,8 @@ def feature(monkeypatch):
         (kernel(FOO="m"), ""),
     ],
 )
-def test_reasons_that_excuse_a_kernel(feature, where, excuse):
-    assert where.excuse("hook=foo") == excuse
+def test_reasons_that_excuse_a_kernel(feature, survey, excuse):
+    assert survey.excuse("hook=foo") == excuse
 
 
 def test_a_configuration_that_cannot_be_read_is_no_excuse(feature):
@@ -74,9 +74,9 @@ def test_a_refusal_needs_an_excuse_the_right_status_and_the_right_reason(feature
 def test_a_running_feature_must_not_be_excused(feature):
     assert not refused_by_right(0, "", feature, kernel())
     assert not refused_by_right(0, "", feature, kernel("4.19.0"))  # a backport
-    for where in (kernel("7.2.0"), kernel(FOO="n")):
+    for survey in (kernel("7.2.0"), kernel(FOO="n")):
         with pytest.raises(AssertionError, match="out of date"):
-            refused_by_right(0, "", feature, where)
+            refused_by_right(0, "", feature, survey)
 
 
 def test_every_alternative_of_every_tracer_has_its_place_in_the_table():
@@ -84,7 +84,7 @@ def test_every_alternative_of_every_tracer_has_its_place_in_the_table():
         f"{hook.name}={alternative.name}" for hook in needs.hooks() for alternative in hook.alternatives
     }
     alternatives |= {
-        f"{kind}={alternative.name}" for kind, named in ALTERNATIVES.items() for alternative in named
+        f"{kind}={alternative.name}" for kind, rows in ALTERNATIVES.items() for alternative in rows
     }
     assert {name for name in NEEDS if "=" in name} <= alternatives
     for name in alternatives:

@@ -44,8 +44,8 @@ def make(*words: object, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_new_tracer_can_be_planned(tmp_path, shape):
-    created = make("mine", "--shape", shape, "--into", tmp_path)
-    assert (created.returncode, created.stderr) == (0, "")
+    result = make("mine", "--shape", shape, "--into", tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.c", "mine.py"]
     registry.add_folder(tmp_path)
     tracer = registry.get("mine")
@@ -57,35 +57,35 @@ def test_a_new_tracer_can_be_planned(tmp_path, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_in_the_checkout_it_has_a_test_under_its_name(tmp_path, shape):
+def test_a_new_tracer_in_the_checkout_has_a_test_of_its_name(tmp_path, shape):
     for folder in ("tracers", "probes_c", "scripts"):
         (tmp_path / folder).mkdir()
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     shutil.copytree(ROOT / "tests/kernel/examples", tmp_path / "tests/kernel/examples")
     shutil.copy(ROOT / "scripts/new-tracer", tmp_path / "scripts")
-    created = make("mine", "--shape", shape, root=tmp_path)
+    result = make("mine", "--shape", shape, root=tmp_path)
     paths = ["tracers/mine.py", "probes_c/mine.c", "tests/kernel/test_mine.py"]
-    *printed, last = created.stdout.splitlines()
+    *printed, last = result.stdout.splitlines()
     assert printed == paths
     assert "replace the sentences" in last
     assert 'run("mine", ' in (tmp_path / paths[2]).read_text()
-    again = make("mine", "--shape", shape, root=tmp_path)
-    assert (again.returncode, again.stdout) == (1, "")
-    assert "tracers/mine.py exists" in again.stderr
+    second_run = make("mine", "--shape", shape, root=tmp_path)
+    assert (second_run.returncode, second_run.stdout) == (1, "")
+    assert "tracers/mine.py exists" in second_run.stderr
 
 
 @pytest.mark.parametrize("words", [("Mine",), ("1st",), ("a-b",), ("mine", "--into", "/nonexistent")])
 def test_names_and_folders_are_checked(words):
-    created = make(*words, "--shape", "table")
-    assert created.returncode == 2
-    assert "error: " in created.stderr
+    result = make(*words, "--shape", "table")
+    assert result.returncode == 2
+    assert "error: " in result.stderr
 
 
 @pytest.mark.parametrize("name", ["list", "run"])
 def test_names_of_commands_are_refused(tmp_path, name):
-    created = make(name, "--shape", "table", "--into", tmp_path)
-    assert created.returncode == 2
-    assert f"{name!r} is the name of a command" in created.stderr
+    result = make(name, "--shape", "table", "--into", tmp_path)
+    assert result.returncode == 2
+    assert f"{name!r} is the name of a command" in result.stderr
     assert make("mine", "--shape", "table", "--into", tmp_path).returncode == 0
     text = (tmp_path / "mine.py").read_text()
     (tmp_path / f"{name}.py").write_text(text.replace('"mine"', f'"{name}"'))
@@ -108,13 +108,13 @@ def test_earlier_folders_go_first(tmp_path, monkeypatch):
     assert registry.get("mine").c_file == f"{tmp_path}/two/mine.c"
 
 
-@pytest.mark.parametrize("which", ["folder", "file"])
-def test_code_that_others_can_write_is_not_run(tmp_path, monkeypatch, which):
+@pytest.mark.parametrize("writable", ["folder", "file"])
+def test_code_that_others_can_write_is_not_run(tmp_path, monkeypatch, writable):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "mine.py").write_text("raise SystemExit('it was run')\n")
     monkeypatch.setenv(registry.VARIABLE, str(folder))
-    (folder if which == "folder" else folder / "mine.py").chmod(0o777)
+    (folder if writable == "folder" else folder / "mine.py").chmod(0o777)
     with pytest.raises(UsageError, match="can be written by others"):
         registry.get("mine")
     with pytest.raises(UsageError, match="No such file"):
@@ -233,11 +233,11 @@ MISTAKES = {
 def test_a_mistake_in_a_declaration_is_one_line_that_names_the_file(tmp_path, declaration):
     (tmp_path / "mine.py").write_text(HEAD + declaration)
     registry.add_folder(tmp_path)
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         registry.get("mine")
-    assert caught.value.message.startswith(f"{tmp_path}/{MISTAKES[declaration]}")
-    assert "\n" not in caught.value.message + caught.value.hint
-    assert caught.value.exit_code == 2
+    assert excinfo.value.message.startswith(f"{tmp_path}/{MISTAKES[declaration]}")
+    assert "\n" not in excinfo.value.message + excinfo.value.hint
+    assert excinfo.value.exit_code == 2
 
 
 @pytest.mark.parametrize("name", registry.names())
@@ -251,10 +251,10 @@ def test_an_unknown_decoder_names_the_column():
     output = tracer.outputs[0]
     column = replace(output.columns[0], decode="erno")
     schema = Schema(tracer.name, (), (column,), output)
-    with pytest.raises(SchemaError) as caught:
+    with pytest.raises(SchemaError) as excinfo:
         check_decoders(schema, decoders({}), "tracers/tccount.py")
-    assert caught.value.message == "tracers/tccount.py: column 'packets' has the unknown decoder 'erno'"
-    assert caught.value.hint == "did you mean errno?"
+    assert excinfo.value.message == "tracers/tccount.py: column 'packets' has the unknown decoder 'erno'"
+    assert excinfo.value.hint == "did you mean errno?"
 
 
 @pytest.mark.parametrize(
@@ -268,8 +268,8 @@ def test_a_decoder_that_does_not_fit_the_c_names_the_column(decoder, numeric, me
     tracer = registry.get("tccount")
     column = replace(tracer.outputs[0].columns[0], decode=decoder)
     schema = Schema(tracer.name, (), (column,), tracer.outputs[0])
-    with pytest.raises(SchemaError) as caught:
+    with pytest.raises(SchemaError) as excinfo:
         check_decoders(schema, decoders({}), "tracers/tccount.py", {"packets": numeric})
-    assert caught.value.message == f"tracers/tccount.py: column 'packets' {message}"
-    assert caught.value.hint
+    assert excinfo.value.message == f"tracers/tccount.py: column 'packets' {message}"
+    assert excinfo.value.hint
     check_decoders(schema, decoders({}), "tracers/tccount.py", {"packets": not numeric})

@@ -22,8 +22,8 @@ def build(tree: Path, kind: str, into: Path) -> Path:
     result = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "Deprecat" not in result.stderr, result.stderr
-    (created,) = into.iterdir()
-    return created
+    (archive,) = into.iterdir()
+    return archive
 
 
 @pytest.fixture(scope="module")

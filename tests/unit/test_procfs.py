@@ -1,4 +1,4 @@
-"""Test that processes without their main thread are read by another thread of theirs."""
+"""Test that a process whose main thread has exited is read through another of its threads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def headless() -> Iterator[int]:
         process.kill()
 
 
-def test_which_thread_shows_a_process(headless: int) -> None:
+def test_a_living_thread_stands_for_an_exited_main_thread(headless: int) -> None:
     assert has_ended(headless)
     assert living(headless) not in (headless, 0)
     assert not has_ended(living(headless))
@@ -37,7 +37,7 @@ def test_which_thread_shows_a_process(headless: int) -> None:
     assert living(1 << 30) == 1 << 30
 
 
-def test_its_memory_root_files_and_namespaces_are_seen(headless: int) -> None:
+def test_memory_root_files_and_namespaces_of_a_headless_process_are_found(headless: int) -> None:
     assert memory_maps.image_of(headless)
     mappings = memory_maps.parse(memory_maps.read(headless))
     [mapping] = [mapping for mapping in mappings if mapping.name == "marks"]
@@ -50,15 +50,15 @@ def test_its_memory_root_files_and_namespaces_are_seen(headless: int) -> None:
     with program_files.find("marks", headless) as file:
         assert file.mapped
         assert file.name == workload("marks")
-    for of in (filter_values.network_namespace, filter_values.mount_namespace):
-        assert of(str(headless)) == of(str(os.getpid()))
+    for resolve in (filter_values.network_namespace, filter_values.mount_namespace):
+        assert resolve(str(headless)) == resolve(str(os.getpid()))
 
 
-def test_its_functions_have_names(headless: int) -> None:
+def test_functions_of_a_headless_process_have_names(headless: int) -> None:
     symbols = UserSymbols()
     assert symbols.notice(headless)
     image = memory_maps.image_of(headless)
-    [mapping] = [one for one in memory_maps.parse(memory_maps.read(headless)) if one.name == "marks"]
+    [mapping] = [item for item in memory_maps.parse(memory_maps.read(headless)) if item.name == "marks"]
     [name] = symbols.names(headless, image, None, np.array([mapping.start + 8], np.uint64))
     assert name != UNKNOWN
     symbols.close()

@@ -55,15 +55,15 @@ class Like:
 
 
 @pytest.mark.parametrize(
-    ("values", "named"),
+    ("values", "keywords"),
     [((1,), {}), ((1, 2), {}), ((), {"x": 1, "y": 3}), ((1,), {"tags": {"a": 1}}), ((1, 2, {"b": 2}), {})],
 )
-def test_fields_are_filled_like_a_dataclass_fills_them(values, named):
-    assert as_dict(Point(*values, **named)) == dataclasses.asdict(Like(*values, **named))
+def test_fields_are_filled_like_a_dataclass_fills_them(values, keywords):
+    assert as_dict(Point(*values, **keywords)) == dataclasses.asdict(Like(*values, **keywords))
 
 
 @pytest.mark.parametrize(
-    ("values", "named"),
+    ("values", "keywords"),
     [
         ((), {}),
         ((), {"y": 1}),
@@ -73,19 +73,19 @@ def test_fields_are_filled_like_a_dataclass_fills_them(values, named):
         ((1,), {"kind": "b"}),
     ],
 )
-def test_wrong_arguments_are_refused_like_a_dataclass_does(values, named):
+def test_wrong_arguments_are_refused_like_a_dataclass_does(values, keywords):
     for cls in (Point, Like):
         with pytest.raises(TypeError):
-            cls(*values, **named)
+            cls(*values, **keywords)
 
 
 def test_the_fields_of_the_base_come_first_and_keep_their_place():
-    named = Named(1, name="n")
-    assert as_dict(named) == {"x": 1, "y": 7, "tags": {}, "name": "n"}
+    record = Named(1, name="n")
+    assert as_dict(record) == {"x": 1, "y": 7, "tags": {}, "name": "n"}
     assert Named.__match_args__ == ("x", "y", "tags", "name")
     assert Point.__match_args__ == ("x", "y", "tags")
-    assert named.total == 8
-    assert named.kind == "point"
+    assert record.total == 8
+    assert record.kind == "point"
 
 
 def test_default_factories_are_not_shared():
@@ -95,7 +95,7 @@ def test_default_factories_are_not_shared():
     assert not hasattr(Point, "tags")
 
 
-def test_nothing_can_be_changed():
+def test_records_are_immutable():
     point = Point(1)
     with pytest.raises(AttributeError, match="'x' cannot be changed"):
         point.x = 2
@@ -106,7 +106,7 @@ def test_nothing_can_be_changed():
     assert as_dict(point) == {"x": 1, "y": 0, "tags": {}}
 
 
-def test_equal_are_records_of_one_class_with_equal_fields():
+def test_records_of_one_class_with_equal_fields_are_equal():
     assert Point(1, 2) == Point(1, 2)
     assert Point(1, 2) != Point(1, 3)
     assert Named(1, 2) != Point(1, 2)
@@ -124,7 +124,7 @@ def test_methods_of_the_class_stay():
     assert repr(Point(1)) == "Point(x=1, y=0, tags={})"
 
 
-def test_replace_makes_another_with_some_fields_changed():
+def test_replace_returns_a_copy_with_some_fields_changed():
     point = Named(1, name="a")
     other = replace(point, y=5)
     assert (other, type(other)) == (Named(1, 5, name="a"), Named)
@@ -133,7 +133,7 @@ def test_replace_makes_another_with_some_fields_changed():
         replace(point, z=1)
 
 
-def test_they_can_be_matched_by_place():
+def test_records_match_positional_patterns():
     match Named(1, 2):
         case Named(x, y):
             assert (x, y) == (1, 2)

@@ -104,14 +104,14 @@ def printing(request) -> tuple[str, Start]:
     return request.param, start(*PRINTING[request.param])
 
 
-def test_what_only_prints_loads_little(printing):
+def test_commands_that_only_print_load_few_modules(printing):
     name, run = printing
     allowed = WITH_OPTIONS if name in ("candidates", "tracer") else set()
     assert run.output
     assert not run.modules & ({*NOT_TO_PRINT} - allowed)
 
 
-def test_what_only_prints_opens_no_file_of_the_machine(printing):
+def test_commands_that_only_print_open_no_files_of_the_machine(printing):
     _, run = printing
     assert not run.opened("'/sys/") + run.opened("'/proc/")
     assert run.processes == 0

@@ -20,7 +20,7 @@ from pytracer.sinks.folded import escape_name
 from pytracer.sinks.formatting import cell
 from pytracer.spec import Column, quoting
 from pytracer.text import clip, from_bytes, from_path, harmless, to_bytes
-from unit.sinks.test_sinks import BY_PROCESS, by_process, shown
+from unit.sinks.test_sinks import BY_PROCESS, by_process, render
 
 PARTS = [
     b"\\", b"\\", b"x", b"n", b"u", b"U", b"t", b"0", b"e", b"9", b"\n", b"\r", b"\t", b"\x1b", b"\x7f",
@@ -45,9 +45,9 @@ CHOSEN = [
 def strings() -> list[bytes]:
     """Yield strings without NUL: chosen ones, parts of escapes, and random bytes."""
     source = random.Random(20)
-    created = [b"".join(source.choices(PARTS, k=source.randrange(1, 7))) for _ in range(4000)]
-    created += [bytes(source.choices(range(1, 256), k=source.randrange(1, 16))) for _ in range(1000)]
-    return list(dict.fromkeys([*CHOSEN, *created]))
+    random_strings = [b"".join(source.choices(PARTS, k=source.randrange(1, 7))) for _ in range(4000)]
+    random_strings += [bytes(source.choices(range(1, 256), k=source.randrange(1, 16))) for _ in range(1000)]
+    return list(dict.fromkeys([*CHOSEN, *random_strings]))
 
 
 STRINGS = strings()
@@ -55,37 +55,38 @@ STRINGS = strings()
 
 def in_output(form: str, *options: str) -> list[str]:
     """Return what column comm is read as, of an output that has all of the strings."""
-    one = by_process("row")
+    snapshot = by_process("row")
     columns = {
-        name: np.asarray(values)[:1].repeat(len(STRINGS)).tolist() for name, values in one.columns.items()
+        name: np.asarray(values)[:1].repeat(len(STRINGS)).tolist()
+        for name, values in snapshot.columns.items()
     }
     columns["comm"] = [text(value) for value in STRINGS]
-    written = shown(form, BY_PROCESS, [Snapshot(one.kind, one.time, one.seconds, columns)])
+    quoted = render(form, BY_PROCESS, [Snapshot(snapshot.kind, snapshot.time, snapshot.seconds, columns)])
     if form == "json":
-        return [json.loads(line)["comm"] for line in written.splitlines()]
+        return [json.loads(line)["comm"] for line in quoted.splitlines()]
     return [row["comm"].removeprefix("'") if row["comm"][:1] == "'" else row["comm"]
-            for row in csv.DictReader(io.StringIO(written))]  # fmt: skip
+            for row in csv.DictReader(io.StringIO(quoted))]  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])
 def test_outputs_can_be_read_back(form):
-    read = in_output(form)
-    assert [to_bytes(one) for one in read] == STRINGS
-    assert len(set(read)) == len(STRINGS)
+    output = in_output(form)
+    assert [to_bytes(value) for value in output] == STRINGS
+    assert len(set(output)) == len(STRINGS)
 
 
 def test_cells_of_tables_can_be_read_back():
     cells = [cell(text(value), Column("comm", "")) for value in STRINGS]
-    assert [to_bytes(one) for one in cells] == STRINGS
+    assert [to_bytes(string) for string in cells] == STRINGS
     assert len(set(cells)) == len(STRINGS)
-    assert all(one.isprintable() for one in cells)
+    assert all(string.isprintable() for string in cells)
 
 
 def test_parts_of_stacks_can_be_read_back():
     parts = [escape_name(text(value)) for value in STRINGS]
-    assert [to_bytes("" if one == "[no name]" else one) for one in parts] == STRINGS
+    assert [to_bytes("" if string == "[no name]" else string) for string in parts] == STRINGS
     assert len(set(parts)) == len(STRINGS)
-    assert not any(";" in one for one in parts)
+    assert not any(";" in string for string in parts)
 
 
 def test_texts_of_events_can_be_read_back():
@@ -96,33 +97,35 @@ def test_texts_of_events_can_be_read_back():
 
 
 def test_a_shell_reads_arguments_back():
-    shown = arguments(b"".join(value + b"\0" for value in STRINGS))
-    assert shown.isprintable()
-    script = f"for word in {shown}; do printf '%s\\0' \"$word\"; done"
-    read = subprocess.run(["bash"], input=script.encode(), capture_output=True, env={"LC_ALL": "C.UTF-8"})
-    assert read.stdout.split(b"\0")[:-1] == STRINGS
+    string = arguments(b"".join(value + b"\0" for value in STRINGS))
+    assert string.isprintable()
+    script = f"for word in {string}; do printf '%s\\0' \"$word\"; done"
+    output = subprocess.run(["bash"], input=script.encode(), capture_output=True, env={"LC_ALL": "C.UTF-8"})
+    assert output.stdout.split(b"\0")[:-1] == STRINGS
     assert len({arguments(value + b"\0") for value in STRINGS}) == len(STRINGS)
 
 
 def test_names_that_are_shown_name_the_same_again():
     names = [text(value) for value in STRINGS if value]
-    written = [quoting.quote(name) for name in names]
-    assert len(set(written)) == len(names)
-    for values in (written, [harmless(one) for one in written]):
-        assert [to_bytes(quoting.unquote(one)) for one in values] == [to_bytes(name) for name in names]
-        assert all(quoting.split(one, ":") == [one] for one in values)
+    quoted = [quoting.quote(name) for name in names]
+    assert len(set(quoted)) == len(names)
+    for values in (quoted, [harmless(string) for string in quoted]):
+        assert [to_bytes(quoting.unquote(string)) for string in values] == [to_bytes(name) for name in names]
+        assert all(quoting.split(string, ":") == [string] for string in values)
 
 
 def test_paths_that_are_shown_name_the_same_file_again():
     paths = [os.fsdecode(value) for value in STRINGS if value]
-    written = [quoting.quote(path) for path in paths]
-    for values in (written, [harmless(one) for one in written]):
-        assert [os.fsencode(quoting.unquote(one)) for one in values] == [os.fsencode(path) for path in paths]
+    quoted = [quoting.quote(path) for path in paths]
+    for values in (quoted, [harmless(string) for string in quoted]):
+        assert [os.fsencode(quoting.unquote(string)) for string in values] == [
+            os.fsencode(path) for path in paths
+        ]
 
 
 def test_escapes_are_never_cut():
-    shown = from_bytes(b"\xff\\a\xff")
-    assert [clip(shown, length) for length in range(5)] == ["", r"\xff", r"\xff\\", r"\xff\\a", shown]
+    string = from_bytes(b"\xff\\a\xff")
+    assert [clip(string, length) for length in range(5)] == ["", r"\xff", r"\xff\\", r"\xff\\a", string]
     assert clip("abc", 2) == "ab"
     [show] = parse_format('"%-6.2s"', 1, 7)
     assert show.show(from_bytes(b"a\\b")) == "a\\\\   "

@@ -26,18 +26,18 @@ turn.close()
 
 @pytest.fixture
 def places(tmp_path):
-    created = [tmp_path / "turn", tmp_path / "door"]
-    for path in created:
+    paths = [tmp_path / "turn", tmp_path / "door"]
+    for path in paths:
         path.mkdir()
-    return [str(path) for path in created]
+    return [str(path) for path in paths]
 
 
 @contextlib.contextmanager
-def other(how, places):
-    """Start another run's process that has taken its turn, or is about to."""
+def other(mode, places):
+    """Start a process of another run that holds the lock, or waits for it."""
     tests = str(Path(__file__).parent.parent)
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, how, *places],
+        [sys.executable, "-c", HOLD, mode, *places],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -49,7 +49,7 @@ def other(how, places):
             process.kill()
 
 
-def test_those_that_share_run_side_by_side(places):
+def test_shared_runs_run_side_by_side(places):
     with other("beside", places) as process:
         assert process.stdout.readline() == "has\n"
         messages = []
@@ -59,8 +59,8 @@ def test_those_that_share_run_side_by_side(places):
         assert messages == []
 
 
-@pytest.mark.parametrize(("first", "alone"), [("alone", False), ("beside", True), ("alone", True)])
-def test_one_that_is_alone_is_waited_for_and_that_is_reported(places, first, alone):
+@pytest.mark.parametrize(("first", "is_exclusive"), [("alone", False), ("beside", True), ("alone", True)])
+def test_an_exclusive_run_is_waited_for_and_the_wait_is_reported(places, first, is_exclusive):
     with other(first, places) as process:
         assert process.stdout.readline() == "has\n"
         messages = []
@@ -70,7 +70,7 @@ def test_one_that_is_alone_is_waited_for_and_that_is_reported(places, first, alo
             process.stdin.close()  # which ends its turn
 
         turn = Turn(say, *places)
-        turn.take(is_exclusive=alone)
+        turn.take(is_exclusive=is_exclusive)
         turn.close()
         assert messages == [f"waiting for the kernel tests of process {process.pid} in {Path.cwd()}"]
 

@@ -137,7 +137,7 @@ def test_only_the_named_folder_is_written(tmp_path):
     assert hostname.exists() == before
 
 
-def test_even_a_guest_that_mounts_it_for_writing_cannot_write(tmp_path):
+def test_a_guest_cannot_write_though_it_remounts_the_checkout_for_writing(tmp_path):
     (tmp_path / "file").write_text("as it was")
     script = f"mkdir /mine && mount -t virtiofs hostroot /mine; echo new > /mine{tmp_path}/file"
     result = lab("sh", "-c", script)
@@ -237,7 +237,7 @@ def test_a_signal_ends_all_of_it(number):
         assert f"ended by signal {number}" in running.stderr.read()
 
 
-def test_even_killed_it_leaves_no_process(mark):
+def test_a_killed_lab_leaves_no_process(mark):
     with subprocess.Popen(
         command("sh", "-c", "echo begun; sleep 1000"), stdout=subprocess.PIPE, text=True
     ) as running:

@@ -57,7 +57,7 @@ def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_it_counts_exactly_where_there_is_no_compiler(packed: Path, kernel: str) -> None:
+def test_a_pack_counts_exactly_without_a_compiler(packed: Path, kernel: str) -> None:
     result = lab(
         kernel,
         *("bash", "-c", GUEST, "guest", sys.executable, " or ".join(TESTS)),

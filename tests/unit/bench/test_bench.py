@@ -13,14 +13,14 @@ from bench.performance_page import Group
 from bench.work import gated, work
 
 
-def measured(ours, peer, target=None, **options):
-    return result("x", "what it costs", "somebody", ours, peer, target=target, unit="ns", **options)
+def measured(own, peer, target=None, **options):
+    return result("x", "what it costs", "somebody", own, peer, target=target, unit="ns", **options)
 
 
 def test_a_ratio_is_of_the_medians_and_its_spread_of_the_rounds():
-    one = measured([2.0, 3.0, 10.0], [4.0, 3.0, 5.0], 0.8)
-    assert (one.ratio, one.low, one.high) == (3.0 / 4.0, 0.5, 2.0)
-    assert one.holds is True
+    result = measured([2.0, 3.0, 10.0], [4.0, 3.0, 5.0], 0.8)
+    assert (result.ratio, result.low, result.high) == (3.0 / 4.0, 0.5, 2.0)
+    assert result.holds is True
     assert measured([2.0], [1.0], 3, at_most=False).holds is False
     assert measured([2.0], [1.0]).holds is None
 
@@ -31,10 +31,10 @@ def test_a_peer_that_costs_nothing_is_none():
 
 
 def test_turns_are_taken_in_both_orders():
-    taken = []
-    takers = [lambda name=name: taken.append(name) or float(len(taken)) for name in "abc"]
+    order = []
+    takers = [lambda name=name: order.append(name) or float(len(order)) for name in "abc"]
     assert in_turns(2, *takers) == [[1, 6], [2, 5], [3, 4]]
-    assert "".join(taken) == "abccba"
+    assert "".join(order) == "abccba"
 
 
 def test_results_with_and_without_a_target():
@@ -82,8 +82,8 @@ def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measu
 
     present = cost.Peer("with", "somebody", lambda: 3.0, 2)
     peers = (cost.Peer("without", "nobody", gone), cost.Peer("broken", "nobody", fails), present)
-    one = cost.Measure("a call", lambda: 1.0, contextlib.nullcontext, peers)
-    monkeypatch.setattr(cost, "MEASURES", (one,))
+    result = cost.Measure("a call", lambda: 1.0, contextlib.nullcontext, peers)
+    monkeypatch.setattr(cost, "MEASURES", (result,))
     *missing, measure = cost.measures(2)
     assert [str(item).rstrip() for item in missing] == [
         "without: no-such-tracer is not installed",
@@ -93,7 +93,7 @@ def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measu
 
 
 def test_sizes_that_cannot_be_had_end_their_kind_alone(monkeypatch):
-    def some(most):
+    def some(limit):
         yield "a process", 1, 2.5, "ns"
         work("processes", "1", prefix=("false",))
 
@@ -101,8 +101,8 @@ def test_sizes_that_cannot_be_had_end_their_kind_alone(monkeypatch):
     monkeypatch.setattr(sizes, "keys", lambda most: iter([("a key", most, 1.0, "ns")]))
     monkeypatch.setattr(sizes, "processes", some)
     rows = [row if isinstance(row, tuple) else str(row) for row in sizes.rows(quick=True)]
-    one = [("a process", 1, 2.5, "ns"), "false does not run here: "]
-    assert rows == [*one, ("a key", 5, 1.0, "ns"), *one]
+    result = [("a process", 1, 2.5, "ns"), "false does not run here: "]
+    assert rows == [*result, ("a key", 5, 1.0, "ns"), *result]
 
 
 def test_work_that_does_not_wait_is_not_waited_for():

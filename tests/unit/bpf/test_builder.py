@@ -27,7 +27,7 @@ RETURN = bytes.fromhex("b700000000000000 9500000000000000")
 
 
 class Module:
-    """A module whose programs load, unless the name says otherwise."""
+    """A module whose programs load, except those whose name requests a failure."""
 
     def __init__(self, name: str, *_: object, **__: object) -> None:
         self.name = name
@@ -160,10 +160,10 @@ def test_a_compiler_that_dies_is_an_error(folder: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Module, "image", die)
     log = MessageLog()
-    with pytest.raises(BuildError) as caught:
+    with pytest.raises(BuildError) as excinfo:
         log.open()
-    assert caught.value.message == "tracer.c does not compile: the compiler died of SIGSEGV"
-    assert "pytracer cache clear" in caught.value.hint
+    assert excinfo.value.message == "tracer.c does not compile: the compiler died of SIGSEGV"
+    assert "pytracer cache clear" in excinfo.value.hint
     assert not log.warned
 
 
@@ -174,11 +174,11 @@ def test_a_compiler_that_dies_over_kept_types_gets_new_ones(
     tree.mkdir(parents=True, mode=0o700)
     image = Module.image
 
-    def die(self: Module, *rest: Any) -> Image:
+    def die(self: Module, *options: Any) -> Image:
         if tree.exists():
             faulthandler.disable()
             os.kill(os.getpid(), signal.SIGSEGV)
-        return image(self, *rest)
+        return image(self, *options)
 
     monkeypatch.setattr(Module, "image", die)
     actual = headers.Headers("btf", tree, "types", cached=True)
@@ -196,9 +196,9 @@ def test_compiler_warnings_are_repeated(folder: Path, monkeypatch: pytest.Monkey
         raise SchemaError("no such column", hint="a hint", detail="much")
 
     monkeypatch.setattr(Module, "image", refuse)
-    with pytest.raises(SchemaError) as caught:
+    with pytest.raises(SchemaError) as excinfo:
         MessageLog().open()
-    assert (caught.value.message, caught.value.hint, caught.value.detail) == (
+    assert (excinfo.value.message, excinfo.value.hint, excinfo.value.detail) == (
         "no such column",
         "a hint",
         "much",

@@ -30,7 +30,7 @@ def instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, immediat
     return struct.pack("=BBhi", code, src << 4 | dst, offset, immediate)
 
 
-def wide(src: int, immediate: int, *, upper: int = 0) -> bytes:
+def wide_load(src: int, immediate: int, *, upper: int = 0) -> bytes:
     """Return a load of 64 bits, two instructions long."""
     return instruction(LD_IMM64, 1, src, 0, immediate) + instruction(0, immediate=upper)
 
@@ -42,37 +42,37 @@ SLOTS = MapSpec("slots", 2, 4, 8, 3, 0, '"int"', '"u64"')
 
 def image() -> Image:
     """Return two maps; a program that refers to both, one of them twice, and one that refers to none."""
-    code = wide(MAP_FD, 0) + wide(0, 7) + wide(MAP_FD, 0) + wide(MAP_FD, 0) + RETURN
+    code = wide_load(MAP_FD, 0) + wide_load(0, 7) + wide_load(MAP_FD, 0) + wide_load(MAP_FD, 0) + RETURN
     enter = ProgramSpec("enter", code, {0: "rows", 32: "slots", 48: "rows"})
     return Image(
         "a key", "6.18.0", ("/lib/libbcc.so 5 7",), (ROWS, SLOTS), (enter, ProgramSpec("no", RETURN, {}))
     )
 
 
-def altered(change: Callable[[dict[str, Any]], object]) -> bytes:
-    """Return the bytes of an image that says something else, with a checksum that is right."""
+def alter(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """Return the bytes of a changed image, with a correct checksum."""
     body = json.loads(image().encode()[len(MAGIC) + 65 :])
     change(body)
-    return sealed(json.dumps(body).encode())
+    return seal(json.dumps(body).encode())
 
 
-def sealed(text: bytes) -> bytes:
+def seal(text: bytes) -> bytes:
     return MAGIC + hashlib.sha256(text).hexdigest().encode() + b"\n" + text
 
 
 def coded(code: bytes, references: dict[str, str]) -> bytes:
-    """Return an image whose first program is this."""
+    """Return an image with this code as its first program."""
 
     def change(body: dict[str, Any]) -> None:
         body["programs"][0] |= {"code": code.hex(), "references": references}
 
-    return altered(change)
+    return alter(change)
 
 
 def test_data_round_trips():
     assert decode(image().encode()) == image()
-    assert altered(lambda body: None).startswith(MAGIC)
-    assert decode(altered(lambda body: None)) == image()
+    assert alter(lambda body: None).startswith(MAGIC)
+    assert decode(alter(lambda body: None)) == image()
 
 
 def test_cut_at_any_length_it_is_no_image():
@@ -84,11 +84,11 @@ def test_cut_at_any_length_it_is_no_image():
 
 def test_with_any_byte_flipped_it_is_no_image():
     data = bytearray(image().encode())
-    for at in range(len(data)):
-        data[at] ^= 1 << at % 8
+    for index in range(len(data)):
+        data[index] ^= 1 << index % 8
         with pytest.raises(ImageError):
             decode(bytes(data))
-        data[at] ^= 1 << at % 8
+        data[index] ^= 1 << index % 8
     assert decode(bytes(data)) == image()
 
 
@@ -108,11 +108,11 @@ def test_another_version_is_not_read(magic):
 )
 def test_complete_files_of_another_kind(text):
     with pytest.raises(ImageError, match="something else"):
-        decode(sealed(text))
+        decode(seal(text))
 
 
 @pytest.mark.parametrize(
-    ("where", "value"),
+    ("path", "value"),
     [
         (("key",), 7),
         (("kernel",), None),
@@ -141,44 +141,44 @@ def test_complete_files_of_another_kind(text):
         (("programs", 0, "references"), {"0": 7, "32": "slots", "48": "rows"}),
     ],
 )
-def test_values_of_another_kind_are_refused(where, value):
+def test_values_of_another_kind_are_refused(path, value):
     def change(body: Any) -> None:
-        for step in where[:-1]:
+        for step in path[:-1]:
             body = body[step]
-        body[where[-1]] = value
+        body[path[-1]] = value
 
     with pytest.raises(ImageError, match="something else"):
-        decode(altered(change))
+        decode(alter(change))
 
 
 @pytest.mark.parametrize(
-    "where", [("key",), ("kernel",), ("made_by",), ("maps",), ("programs",), ("maps", 0, "flags")]
+    "path", [("key",), ("kernel",), ("made_by",), ("maps",), ("programs",), ("maps", 0, "flags")]
 )
-def test_missing_fields_are_refused(where):
+def test_missing_fields_are_refused(path):
     def change(body: Any) -> None:
-        for step in where[:-1]:
+        for step in path[:-1]:
             body = body[step]
-        del body[where[-1]]
+        del body[path[-1]]
 
     with pytest.raises(ImageError, match="something else"):
-        decode(altered(change))
+        decode(alter(change))
 
 
 def test_a_reference_to_a_map_that_is_not_there():
     with pytest.raises(ImageError, match="enter refers to a map that is not in the image"):
-        decode(altered(lambda body: body["maps"].pop()))
+        decode(alter(lambda body: body["maps"].pop()))
 
 
 def test_a_reference_that_is_not_listed():
     with pytest.raises(ImageError, match="refers to other maps than it says"):
-        decode(altered(lambda body: body["programs"][0]["references"].pop("48")))
+        decode(alter(lambda body: body["programs"][0]["references"].pop("48")))
 
 
 @pytest.mark.parametrize("offset", ["16", "8", "64", "1", "-32", "8000"])
 def test_a_listed_reference_where_none_is(offset):
     """Offset 16 is a number, 8 the second half of a reference, the rest no loads at all."""
     with pytest.raises(ImageError, match="refers to other maps than it says"):
-        decode(altered(lambda body: body["programs"][0]["references"].update({offset: "rows"})))
+        decode(alter(lambda body: body["programs"][0]["references"].update({offset: "rows"})))
 
 
 @pytest.mark.parametrize("code", [b"", RETURN[:-1], RETURN + b"\0", b"\x95"])
@@ -193,13 +193,13 @@ def test_a_reference_of_another_kind():
     """Such as a reference to a map's value, which old BCC does not make, and which images cannot
     represent."""
     with pytest.raises(ImageError, match="of kind 2"):
-        decode(coded(wide(MAP_VALUE, 0) + RETURN, {"0": "rows"}))
+        decode(coded(wide_load(MAP_VALUE, 0) + RETURN, {"0": "rows"}))
     with pytest.raises(ImageError, match="of kind 2"):
-        unlink_maps("enter", wide(MAP_VALUE, 5) + RETURN, {5: "rows"})
+        unlink_maps("enter", wide_load(MAP_VALUE, 5) + RETURN, {5: "rows"})
 
 
 def test_a_reference_to_a_function_is_kept():
-    code = wide(MAP_FD, 5) + encode_reference(wide(0, 0), 2) + RETURN + RETURN
+    code = wide_load(MAP_FD, 5) + encode_reference(wide_load(0, 0), 2) + RETURN + RETURN
     blank = unlink_maps("enter", code, {5: "rows"})
     assert blank.references == {0: "rows"}
     assert blank.link({"rows": 5}) == code
@@ -208,15 +208,19 @@ def test_a_reference_to_a_function_is_kept():
 
 def test_constants_are_found():
     code = (
-        wide(MAP_FD, 5) + wide(0, 7, upper=1) + encode_reference(wide(0, 0), 1) + wide(0, LD_IMM64) + RETURN
+        wide_load(MAP_FD, 5)
+        + wide_load(0, 7, upper=1)
+        + encode_reference(wide_load(0, 0), 1)
+        + wide_load(0, LD_IMM64)
+        + RETURN
     )
     assert list(iter_constants(code)) == [(16, 1 << 32 | 7), (48, LD_IMM64)]
 
 
-@pytest.mark.parametrize("what", ["maps", "programs"])
-def test_two_of_one_name(what):
+@pytest.mark.parametrize("section", ["maps", "programs"])
+def test_two_maps_or_programs_of_one_name_are_refused(section):
     with pytest.raises(ImageError, match="two maps or programs of one name"):
-        decode(altered(lambda body: body[what].append(body[what][0])))
+        decode(alter(lambda body: body[section].append(body[section][0])))
 
 
 def test_a_map_of_maps_that_are_not_there():
@@ -224,20 +228,22 @@ def test_a_map_of_maps_that_are_not_there():
         body["maps"][0]["inner"] = "others"
 
     with pytest.raises(ImageError, match="a map of maps of which none is in it"):
-        decode(altered(change))
-    assert decode(altered(lambda body: body["maps"][0].update(inner="slots"))).maps[0].inner == "slots"
+        decode(alter(change))
+    assert decode(alter(lambda body: body["maps"][0].update(inner="slots"))).maps[0].inner == "slots"
 
 
 def test_map_references_are_taken_out_and_put_in():
-    code = wide(MAP_FD, 5) + wide(0, 5) + wide(MAP_FD, 1000) + RETURN
+    code = wide_load(MAP_FD, 5) + wide_load(0, 5) + wide_load(MAP_FD, 1000) + RETURN
     blank = unlink_maps("enter", code, {5: "rows", 1000: "slots", 6: "other"})
     assert blank == ProgramSpec(
-        "enter", wide(MAP_FD, 0) + wide(0, 5) + wide(MAP_FD, 0) + RETURN, {0: "rows", 32: "slots"}
+        "enter",
+        wide_load(MAP_FD, 0) + wide_load(0, 5) + wide_load(MAP_FD, 0) + RETURN,
+        {0: "rows", 32: "slots"},
     )
     assert blank.link({"rows": 5, "slots": 1000}) == code
-    again = blank.link({"rows": 23, "slots": 7})
-    assert again == wide(MAP_FD, 23) + wide(0, 5) + wide(MAP_FD, 7) + RETURN
-    assert blank.code == wide(MAP_FD, 0) + wide(0, 5) + wide(MAP_FD, 0) + RETURN
+    relinked = blank.link({"rows": 23, "slots": 7})
+    assert relinked == wide_load(MAP_FD, 23) + wide_load(0, 5) + wide_load(MAP_FD, 7) + RETURN
+    assert blank.code == wide_load(MAP_FD, 0) + wide_load(0, 5) + wide_load(MAP_FD, 0) + RETURN
 
 
 def test_the_second_half_of_a_load_is_no_load():
@@ -249,7 +255,7 @@ def test_the_second_half_of_a_load_is_no_load():
 
 def test_a_map_that_is_somebody_elses():
     with pytest.raises(ImageError, match="enter refers to a map that is not its own"):
-        unlink_maps("enter", wide(MAP_FD, 5) + RETURN, {6: "rows"})
+        unlink_maps("enter", wide_load(MAP_FD, 5) + RETURN, {6: "rows"})
 
 
 def test_a_program_that_is_not_there():
@@ -262,13 +268,13 @@ def test_constants_are_replaced_whole_and_nothing_else_is():
     magic, other = 0x7079547261636500, 0x7079547261636501
     low, high = magic & 0xFFFFFFFF, magic >> 32
     code = (
-        wide(0, low, upper=high)
-        + wide(MAP_FD, low, upper=high)  # a map's descriptor, as it were
-        + wide(0, low, upper=high + 1)
-        + wide(0, low + 1, upper=high)
+        wide_load(0, low, upper=high)
+        + wide_load(MAP_FD, low, upper=high)  # a map's descriptor, as it were
+        + wide_load(0, low, upper=high + 1)
+        + wide_load(0, low + 1, upper=high)
         + instruction(0xB7, immediate=low)
         + RETURN
     )
     assert patch_constants(code, {}) == code
-    assert patch_constants(code, {magic: 7 << 32 | 5}) == wide(0, 5, upper=7) + code[16:]
-    assert patch_constants(code, {other: 9})[48:64] == wide(0, 9)
+    assert patch_constants(code, {magic: 7 << 32 | 5}) == wide_load(0, 5, upper=7) + code[16:]
+    assert patch_constants(code, {other: 9})[48:64] == wide_load(0, 9)

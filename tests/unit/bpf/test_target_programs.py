@@ -37,7 +37,7 @@ EVENTS = KprobeEvents("hit", targets=(5, 9), patterns=("k:vfs_*",), addresses=(0
 
 
 @pytest.mark.parametrize(
-    ("probe", "tells", "target", "as_"),
+    ("probe", "id_source", "target", "as_"),
     [
         (NAMED, TargetIdSource.PROGRAM, 3, LoadAttributes(ProgType.RAW_TRACEPOINT)),
         (Kprobe("hit", targets=(3,)), TargetIdSource.COOKIE, 0x7FFFFFFE, LoadAttributes(ProgType.KPROBE)),
@@ -50,8 +50,8 @@ EVENTS = KprobeEvents("hit", targets=(5, 9), patterns=("k:vfs_*",), addresses=(0
         (EVENTS, TargetIdSource.ADDRESS, 0x7FFFFFFF, LoadAttributes(ProgType.KPROBE)),
     ],
 )
-def test_a_program_is_loaded_with_a_number_or_with_where_to_get_it(probe, tells, target, as_):
-    load = make_program_load(replace(probe, at=Point.ENTRY), tells)
+def test_a_program_is_loaded_with_a_number_or_with_where_to_get_it(probe, id_source, target, as_):
+    load = make_program_load(replace(probe, at=Point.ENTRY), id_source)
     assert (load.program, load.as_, load.optional) == ("hit", as_, False)
     assert dict(load.constants) == {TARGET: target, RESULT: 1, POINT: 1, ARGUMENTS: 64, G_OFFSET: 0}
 
@@ -67,8 +67,8 @@ def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, ki
     monkeypatch.setattr(fentry, "_count_words", lambda number: 3)
     load = make_program_load(kind("hit", function="vfs_read", targets=(3,)), TargetIdSource.PROGRAM)
     words = 0 if kind is TypedTracepoint else 3
-    known = 70 if kind is TypedTracepoint else 7
-    assert load.as_ == LoadAttributes(ProgType.TRACING, number, known, result=0, arguments=words)
+    address = 70 if kind is TypedTracepoint else 7
+    assert load.as_ == LoadAttributes(ProgType.TRACING, number, address, result=0, arguments=words)
     assert dict(load.constants) == {TARGET: 3, RESULT: 0, POINT: 0, ARGUMENTS: words, G_OFFSET: 0}
 
 
@@ -79,7 +79,7 @@ def test_typed_tracepoints_have_a_caveat_where_raw_ones_have(monkeypatch, kind, 
         fentry, "load_attributes", lambda probe: LoadAttributes(ProgType.TRACING, 23, 7, result=0)
     )
     for name in ("load", "raw_tracepoint_open"):
-        monkeypatch.setattr(fentry, name, lambda *words, **rest: os.open("/dev/null", os.O_RDONLY))
+        monkeypatch.setattr(fentry, name, lambda *words, **options: os.open("/dev/null", os.O_RDONLY))
     monkeypatch.setattr(FeatureProber, "missing_capabilities", [])
     for preempts in (False, True):
         monkeypatch.setattr(FeatureProber, "may_preempt", preempts)
@@ -98,10 +98,10 @@ class Kernel:
         self.attaching = TargetAttacher(self.warned.append)
         monkeypatch.setattr(target_programs, "attacher_of", lambda _: SimpleNamespace(attach=self.put))
 
-    def put(self, _probe: object, place: AttachTarget, _program: int) -> list[Link]:
-        self.places.append(place)
-        if place.name in self.fails:
-            raise self.fails[place.name]
+    def put(self, _probe: object, target: AttachTarget, _program: int) -> list[Link]:
+        self.places.append(target)
+        if target.name in self.fails:
+            raise self.fails[target.name]
         return [Link(-1)]
 
 
@@ -113,7 +113,7 @@ def kernel(monkeypatch):
 def test_cookies_are_given_where_programs_are_identified_by_them(kernel):
     kernel.attaching.attach(NAMED, TargetIdSource.PROGRAM, AttachTarget("a"), 7)
     kernel.attaching.attach(NAMED, TargetIdSource.COOKIE, AttachTarget("b"), 7)
-    assert [place.cookies for place in kernel.places] == [(), (3,)]
+    assert [target.cookies for target in kernel.places] == [(), (3,)]
     kernel.attaching.report_failures()
     assert kernel.warned == []
 
@@ -148,15 +148,15 @@ def test_a_pattern_of_which_nothing_can_be_attached_to_is_an_error(kernel):
 
 
 @pytest.mark.parametrize(
-    ("kind", "what", "count"), [(7, 4, 5), (7, 3, 5), (7, 1, 0), (8, 4, 0), (None, 0, 0)]
+    ("kind", "field", "count"), [(7, 4, 5), (7, 3, 5), (7, 1, 0), (8, 4, 0), (None, 0, 0)]
 )
-def test_missed_runs_of_kprobe_links(monkeypatch, kind, what, count):
+def test_missed_runs_of_kprobe_links(monkeypatch, kind, field, count):
     def info(fd: int, buffer: bytearray) -> None:
         struct.pack("I", fd)  # raises struct.error of what is no descriptor, as the real one does
         if kind is None:
             raise OSError(errno.EINVAL, "")
         struct.pack_into("=I", buffer, 0, kind)
-        struct.pack_into("=I", buffer, 16, what)
+        struct.pack_into("=I", buffer, 16, field)
         struct.pack_into("=Q", buffer, 48, 5)
 
     monkeypatch.setattr(perf, "object_info", info)
@@ -177,7 +177,7 @@ def test_missed_runs_of_kprobe_links(monkeypatch, kind, what, count):
         (7, 0, 0, ""),
     ],
 )
-def test_whether_a_trampoline_can_be_had(monkeypatch, number, loads, attaches, reason):
+def test_support_for_trampolines(monkeypatch, number, loads, attaches, reason):
     def answer(error: int) -> int:
         if error:
             raise OSError(error, os.strerror(error))
@@ -201,10 +201,10 @@ def test_whether_a_trampoline_can_be_had(monkeypatch, number, loads, attaches, r
     [((), True, [(0,)]), ((), False, [(0,), ()]), ((7,), True, [(7,)]), ((7,), False, [(7,)])],
 )
 def test_a_trace_event_is_a_link_where_there_are_links(monkeypatch, cookies, has_links, expected):
-    seen = []
+    actual = []
 
     def attach(_attr: bytes, _program: int, cookies: tuple[int, ...] = ()) -> int:
-        seen.append(cookies)
+        actual.append(cookies)
         if cookies and not has_links:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return 5
@@ -215,4 +215,4 @@ def test_a_trace_event_is_a_link_where_there_are_links(monkeypatch, cookies, has
             perf.attach_linked(b"", 3, cookies)
     else:
         assert perf.attach_linked(b"", 3, cookies) == 5
-    assert seen == expected
+    assert actual == expected

@@ -15,7 +15,7 @@ from pytracer.kernel import distro
 
 
 @pytest.fixture
-def bare(monkeypatch):
+def no_bcc(monkeypatch):
     """Simulate a machine without BCC: nothing by path, nothing importable, nothing imported."""
     monkeypatch.delenv("PYTRACER_BCC", raising=False)
     monkeypatch.setattr(toolchain, "PATTERNS", ())
@@ -43,17 +43,17 @@ def make_crystals(folder):
     return folder
 
 
-def test_the_crystal_lattice_library_is_distinguished(bare, tmp_path, monkeypatch):
+def test_the_crystal_lattice_library_is_distinguished(no_bcc, tmp_path, monkeypatch):
     folder = make_crystals(tmp_path / "bcc")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ToolchainError) as caught:
+    with pytest.raises(ToolchainError) as excinfo:
         toolchain.find_bcc()
-    assert str(folder) in caught.value.message
-    assert "crystal-lattice" in caught.value.message
-    assert caught.value.hint == "pip uninstall bcc; sudo apt-get install python3-bpfcc"
+    assert str(folder) in excinfo.value.message
+    assert "crystal-lattice" in excinfo.value.message
+    assert excinfo.value.hint == "pip uninstall bcc; sudo apt-get install python3-bpfcc"
 
 
-def test_the_crystal_lattice_library_does_not_stand_in_the_way(bare, tmp_path, monkeypatch):
+def test_the_crystal_lattice_library_does_not_stand_in_the_way(no_bcc, tmp_path, monkeypatch):
     make_crystals(tmp_path / "pip" / "bcc")
     monkeypatch.syspath_prepend(tmp_path / "pip")
     real = make_bcc(tmp_path / "dist-packages" / "bcc")
@@ -64,14 +64,14 @@ def test_the_crystal_lattice_library_does_not_stand_in_the_way(bare, tmp_path, m
     assert toolchain.import_bcc() is module
 
 
-def test_bcc_on_the_path_of_python_is_found(bare, tmp_path, monkeypatch):
+def test_bcc_on_the_path_of_python_is_found(no_bcc, tmp_path, monkeypatch):
     folder = make_bcc(tmp_path / "bcc")
     monkeypatch.syspath_prepend(tmp_path)
     assert toolchain.find_bcc() == folder
     assert toolchain.bcc_version() == "0.31.0"
 
 
-def test_the_environment_variable_comes_first(bare, tmp_path, monkeypatch):
+def test_the_environment_variable_comes_first(no_bcc, tmp_path, monkeypatch):
     make_bcc(tmp_path / "other" / "bcc")
     monkeypatch.setattr(toolchain, "PATTERNS", (str(tmp_path / "other" / "bcc"),))
     expected = make_bcc(tmp_path / "wanted")
@@ -79,7 +79,7 @@ def test_the_environment_variable_comes_first(bare, tmp_path, monkeypatch):
     assert toolchain.find_bcc() == expected
 
 
-def test_a_wrong_environment_variable_is_an_error(bare, tmp_path, monkeypatch):
+def test_a_wrong_environment_variable_is_an_error(no_bcc, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTRACER_BCC", str(tmp_path))
     with pytest.raises(ToolchainError, match=r"PYTRACER_BCC=.*: no BCC there"):
         toolchain.find_bcc()
@@ -88,16 +88,16 @@ def test_a_wrong_environment_variable_is_an_error(bare, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text", ["import no_such_module_at_all", "raise OSError('libbcc.so.0: cannot open shared object file')"]
 )
-def test_a_bcc_that_does_not_load_is_an_error_and_leaves_nothing(bare, tmp_path, monkeypatch, text):
+def test_a_bcc_that_does_not_load_is_an_error_and_leaves_nothing(no_bcc, tmp_path, monkeypatch, text):
     folder = make_bcc(tmp_path / "bcc", text)
     monkeypatch.setenv("PYTRACER_BCC", str(folder))
-    with pytest.raises(ToolchainError, match="does not load") as caught:
+    with pytest.raises(ToolchainError, match="does not load") as excinfo:
         toolchain.import_bcc()
-    assert caught.value.hint == "sudo apt-get install python3-bpfcc"
+    assert excinfo.value.hint == "sudo apt-get install python3-bpfcc"
     assert "bcc" not in sys.modules
 
 
-def test_pythons_warnings_about_bcc_are_no_failure(bare, tmp_path, monkeypatch):
+def test_pythons_warnings_about_bcc_are_no_failure(no_bcc, tmp_path, monkeypatch):
     text = "import warnings\nwarnings.warn('_pack_ without _layout_', DeprecationWarning)\nBPF = 1\n"
     monkeypatch.setenv("PYTRACER_BCC", str(make_bcc(tmp_path / "bcc", text)))
     with warnings.catch_warnings():
@@ -105,7 +105,7 @@ def test_pythons_warnings_about_bcc_are_no_failure(bare, tmp_path, monkeypatch):
         assert toolchain.import_bcc().BPF == 1
 
 
-def test_an_import_that_was_interrupted_is_made_again(bare, tmp_path, monkeypatch):
+def test_an_import_that_was_interrupted_is_made_again(no_bcc, tmp_path, monkeypatch):
     folder = make_bcc(tmp_path / "bcc", "raise KeyboardInterrupt\nBPF = 1\n")
     monkeypatch.setenv("PYTRACER_BCC", str(folder))
     with pytest.raises(KeyboardInterrupt):
@@ -146,7 +146,7 @@ def test_a_version_that_is_not_stated(tmp_path):
         ),
     ],
 )
-def test_no_bcc_names_the_command_that_installs_it(bare, monkeypatch, release, command):
+def test_no_bcc_names_the_command_that_installs_it(no_bcc, monkeypatch, release, command):
     def freedesktop_os_release():
         if release is None:
             raise OSError("no os-release")
@@ -154,10 +154,10 @@ def test_no_bcc_names_the_command_that_installs_it(bare, monkeypatch, release, c
 
     monkeypatch.setattr(platform, "freedesktop_os_release", freedesktop_os_release)
     monkeypatch.setattr(distro.shutil, "which", lambda name: None)
-    with pytest.raises(ToolchainError) as caught:
+    with pytest.raises(ToolchainError) as excinfo:
         toolchain.find_bcc()
-    assert caught.value.message == "BCC, the BPF Compiler Collection, is not installed"
-    assert caught.value.hint == command
+    assert excinfo.value.message == "BCC, the BPF Compiler Collection, is not installed"
+    assert excinfo.value.hint == command
 
 
 def test_a_package_manager_that_is_there_names_the_distribution(monkeypatch):

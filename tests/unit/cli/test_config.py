@@ -24,22 +24,22 @@ def files(tmp_path, monkeypatch):
     return tmp_path / "etc.toml", tmp_path / "pytracer" / "config.toml"
 
 
-def given(*words, tracer=SYSCALLS):
+def parse_options(*words, tracer=SYSCALLS):
     return tracer_parser.parse(tracer, words)[1]
 
 
 def test_without_files_nothing_is_another(files):
-    assert (given().format, given().defaults, given().warnings) == ("table", [], [])
+    assert (parse_options().format, parse_options().defaults, parse_options().warnings) == ("table", [], [])
 
 
 def test_the_command_line_goes_before_the_user_and_the_user_before_the_system(files):
     system, user = files
     system.write_text('[defaults]\nformat = "csv"\ntop = 7\nwide = true\n')
-    assert (given().format, given().top) == ("csv", 7)
+    assert (parse_options().format, parse_options().top) == ("csv", 7)
     user.write_text('[defaults]\nformat = "json"\n')
-    assert (given().format, given().top) == ("json", 7)
-    assert (given("-f", "table").format, given("--top", "5").top) == ("table", 5)
-    assert (given("--no-config").format, given("--no-config").top) == ("table", None)
+    assert (parse_options().format, parse_options().top) == ("json", 7)
+    assert (parse_options("-f", "table").format, parse_options("--top", "5").top) == ("table", 5)
+    assert (parse_options("--no-config").format, parse_options("--no-config").top) == ("table", None)
 
 
 def test_a_tracers_own_section(files):
@@ -47,17 +47,17 @@ def test_a_tracers_own_section(files):
         '[defaults]\nformat = "csv"\n[tracer.syscalls]\nby = "pid"\nformat = "json"\nstrict = true\n'
         "[tracer.other]\nunknown = 1\n"
     )
-    request, seen = tracer_parser.parse(SYSCALLS, [])
-    assert (request.options["by"], seen.format, seen.strict) == (("pid",), "json", True)
-    assert given(tracer=OPENSNOOP).format == "csv"
+    request, parsed = tracer_parser.parse(SYSCALLS, [])
+    assert (request.options["by"], parsed.format, parsed.strict) == (("pid",), "json", True)
+    assert parse_options(tracer=OPENSNOOP).format == "csv"
 
 
 def test_options_of_other_tracers_are_ignored(files):
     files[1].write_text('[defaults]\nformat = "flamegraph"\ntop = 7\nbuffer = "1M"\nicicle = true\n')
-    seen = given(tracer=OPENSNOOP)
-    assert (seen.format, seen.top, seen.buffer) == ("table", None, 1 << 20)
-    seen = given(tracer=registry.get("profile"))
-    assert (seen.format, seen.top, seen.icicle) == ("flamegraph", 7, True)
+    parsed = parse_options(tracer=OPENSNOOP)
+    assert (parsed.format, parsed.top, parsed.buffer) == ("table", None, 1 << 20)
+    parsed = parse_options(tracer=registry.get("profile"))
+    assert (parsed.format, parsed.top, parsed.icicle) == ("flamegraph", 7, True)
 
 
 @pytest.mark.parametrize(
@@ -79,18 +79,18 @@ def test_options_of_other_tracers_are_ignored(files):
 )
 def test_mistakes_name_the_file(files, text, message):
     files[1].write_text(text)
-    with pytest.raises(UsageError) as caught:
-        given()
-    assert message in caught.value.message
-    assert "config.toml" in caught.value.message + caught.value.hint
+    with pytest.raises(UsageError) as excinfo:
+        parse_options()
+    assert message in excinfo.value.message
+    assert "config.toml" in excinfo.value.message + excinfo.value.hint
 
 
 def test_a_file_that_others_can_write_is_not_read(files):
     files[1].write_text('[defaults]\nformat = "json"\n')
     files[1].chmod(0o666)
-    seen = given()
-    assert seen.format == "table"
-    [warning] = seen.warnings
+    parsed = parse_options()
+    assert parsed.format == "table"
+    [warning] = parsed.warnings
     assert "can be written by others" in warning
 
 
@@ -98,14 +98,14 @@ def test_a_file_that_others_can_write_is_not_read(files):
 def test_a_file_of_another_user_is_not_read(files):
     files[1].write_text('[defaults]\nformat = "json"\n')
     os.chown(files[1], 65534, 65534)
-    seen = given()
-    assert seen.format == "table"
-    assert "belongs to another user (uid 65534)" in seen.warnings[0]
+    parsed = parse_options()
+    assert parsed.format == "table"
+    assert "belongs to another user (uid 65534)" in parsed.warnings[0]
 
 
 def test_only_regular_files_are_read(files):
     os.mkfifo(files[1])
-    assert "no regular file" in given().warnings[0]
+    assert "no regular file" in parse_options().warnings[0]
 
 
 def test_a_dry_run_shows_where_defaults_come_from(files, capsys):

@@ -12,7 +12,7 @@ from pytracer.cli.main import COMMANDS, main
 from pytracer.spec import registry
 
 
-def plain(page):
+def plain_text(page):
     """Return the text of a page, without roff."""
     text = re.sub(r"\\f[BIR]", "", page).replace("\\-", "-").replace("\\&", "")
     return text.replace("\\e", "\\")
@@ -21,7 +21,7 @@ def plain(page):
 @pytest.mark.parametrize("tracer", registry.all_tracers(), ids=lambda tracer: tracer.name)
 def test_a_page_has_every_option_column_and_example(tracer):
     page = man._page_of(tracer)
-    text = plain(page)
+    text = plain_text(page)
     for action in tracer_parser.build(tracer)._actions:
         if action.option_strings and action.help != argparse.SUPPRESS:
             assert ", ".join(action.option_strings) in text
@@ -41,7 +41,7 @@ def test_all_pages_can_be_written(tmp_path, capsys):
     assert main(["man", "--into", str(tmp_path)]) == 0
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"pytracer.1", *(f"pytracer-{name}.1" for name in registry.names())}
-    overview = plain((tmp_path / "pytracer.1").read_text())
+    overview = plain_text((tmp_path / "pytracer.1").read_text())
     assert all(name in overview for name in (*COMMANDS, *registry.names()))
     assert main(["man", "--into", "/no/such/folder"]) == 2
     assert main(["man", "no-such-tracer"]) == 2

@@ -90,12 +90,12 @@ def values(tracer, tmp_path, monkeypatch):
     return actual
 
 
-def planned(tracer, words):
-    """Return what the plan and those who carry it out are told."""
+def plan_words(tracer, words):
+    """Return the plan's values, and the arguments of the code that runs the plan."""
     needed = []
     if isinstance(tracer.arguments, Injection):
-        whose = [] if "--everyone" in words else ["-p", str(os.getppid())]
-        needed = ["should_failslab", "ENOMEM", *whose]
+        task_words = [] if "--everyone" in words else ["-p", str(os.getppid())]
+        needed = ["should_failslab", "ENOMEM", *task_words]
     elif tracer.arguments:
         needed = list(tracer.arguments.examples[: tracer.arguments.minimum]) or ["lo"]
     command = words[words.index("--") :] if "--" in words else []
@@ -127,7 +127,9 @@ def has_effect(tracer, values, words):
     """Return whether these words are accepted and change something, with one of the outputs."""
     for before, after in contexts(tracer, values):
         try:
-            plain, changed = (planned(tracer, [*before, *more, *after]) for more in ([], words))
+            plain, changed = (
+                plan_words(tracer, [*before, *option_words_, *after]) for option_words_ in ([], words)
+            )
         except PytracerError:
             continue
         if plain != changed:
@@ -135,7 +137,7 @@ def has_effect(tracer, values, words):
     return False
 
 
-def tries(action, tracer, values):
+def option_words(action, tracer, values):
     """Return the ways to give an option."""
     name = action.option_strings[-1]
     if name in ("-c", "--load"):  # where a command cannot be followed they go together
@@ -163,15 +165,15 @@ def test_all_that_the_help_offers_works(tracer, values):
         if not action.option_strings or action.help == argparse.SUPPRESS:
             continue
         if action.option_strings[-1] not in NOT_IN_THE_PLAN:
-            alternatives = tries(action, tracer, values)
+            alternatives = option_words(action, tracer, values)
             assert any(has_effect(tracer, values, words) for words in alternatives), alternatives
 
 
 def test_options_outside_the_help_are_refused_with_the_reason(tracer, values):
-    shown = tracer_parser.build(tracer).format_help()
-    assert ("INTERVAL" in shown.partition("\n")[0]) is has_effect(tracer, values, ["1", "2"])
+    help_text = tracer_parser.build(tracer).format_help()
+    assert ("INTERVAL" in help_text.partition("\n")[0]) is has_effect(tracer, values, ["1", "2"])
     passed = {"INTERVAL": ["1", "2"]} | {name: [name, value] for name, (_, value) in NOT_FOR_ALL.items()}
     for name, words in passed.items():
-        if name not in shown:
+        if name not in help_text:
             with pytest.raises(UsageError, match=f"{name} is for .*: {tracer.name} "):
-                planned(tracer, words)
+                plan_words(tracer, words)

@@ -27,13 +27,13 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 def test_an_interrupted_write_is_completed(unbuffered):
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with subprocess.Popen([sys.executable, "-c", WRITER], stdout=subprocess.PIPE, env=environment) as writer:
-        read = b""
+        read_fd = b""
         while data := os.read(writer.stdout.fileno(), 4096):
-            read += data
-            if len(read) < 300_000:  # slowly: so that the writer has to wait, and is interrupted
+            read_fd += data
+            if len(read_fd) < 300_000:  # slowly: so that the writer has to wait, and is interrupted
                 time.sleep(0.005)
     assert writer.returncode == 0
-    assert read == b"y" * 1_000_000 + b"\n"
+    assert read_fd == b"y" * 1_000_000 + b"\n"
 
 
 @pytest.mark.parametrize("words", [["list"], ["cache"], ["list-probes", "--help"], ["explain", "--help"]])
@@ -80,11 +80,13 @@ def test_a_closed_descriptor_is_not_reused_and_stays_closed_for_a_command():
         "inherited = [fd for fd in (0, 1, 2) if os.get_inheritable(fd)]\n"
         "open(sys.argv[1], 'w').write(repr((numbers, inherited)))"
     )
-    read, write = os.pipe()
-    shell = f'exec <&- 2>&-; exec {sys.executable} -c "{code}" /dev/fd/{write}'
-    result = subprocess.run(["bash", "-c", shell], pass_fds=[write], stdout=subprocess.DEVNULL, check=False)
-    os.close(write)
-    with os.fdopen(read) as file:
+    read_fd, write_fd = os.pipe()
+    shell = f'exec <&- 2>&-; exec {sys.executable} -c "{code}" /dev/fd/{write_fd}'
+    result = subprocess.run(
+        ["bash", "-c", shell], pass_fds=[write_fd], stdout=subprocess.DEVNULL, check=False
+    )
+    os.close(write_fd)
+    with os.fdopen(read_fd) as file:
         assert (result.returncode, file.read()) == (
             0,
             repr(({0: "/dev/null", 1: "/dev/null", 2: "/dev/null"}, [1])),
@@ -100,20 +102,20 @@ def test_a_file_that_may_not_grow_is_named(tmp_path, shell):
 
 def test_output_that_does_not_block_is_written_whole():
     """Another process that shares the pipe made it non-blocking."""
-    read, write = os.pipe()
-    os.set_blocking(write, False)
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
     code = "from pytracer.cli.output import take_streams\ntake_streams(); print('y' * 1_000_000)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=write) as writer:
-        os.close(write)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=write_fd) as writer:
+        os.close(write_fd)
         size = 0
-        while data := os.read(read, 1 << 16):
+        while data := os.read(read_fd, 1 << 16):
             size += len(data)
-        os.close(read)
+        os.close(read_fd)
     assert (writer.returncode, size) == (0, 1_000_001)
 
 
 @pytest.mark.parametrize("words", ["syscalls -d 1", "prog", "explain syscalls", "openfiles -p 1", "doctor"])
-def test_where_proc_is_missing_that_is_the_reason(words):
+def test_a_missing_proc_is_reported_as_the_reason(words):
     if os.geteuid():
         pytest.skip("needs root")
     shell = 'exec unshare -m bash -c \'umount -l /proc; exec "$@"\' bash "$@"'

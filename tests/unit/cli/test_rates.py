@@ -43,8 +43,8 @@ class Counter:
 
 
 def test_each_second_and_in_all(clock):
-    messages, inner = [], Counter()
-    sink = rates.RateSink(inner, messages.append)
+    messages, expected = [], Counter()
+    sink = rates.RateSink(expected, messages.append)
     sink.open(OPENSNOOP)
     sink.emit(batch(10))
     assert messages == []
@@ -55,7 +55,7 @@ def test_each_second_and_in_all(clock):
     clock[0] += 0.5
     sink.close()
     assert messages[1:] == ["40 events in 2.5 s, 7 lost"]
-    assert len(inner.items) == 4
+    assert len(expected.items) == 4
 
 
 def test_tables_have_no_rate(clock):

@@ -66,6 +66,6 @@ def test_without_a_terminal_nothing_is_reported():
     ],
 )
 def test_a_trace_of_events_says_what_it_waits_for(words, text):
-    tracer, *rest = words
-    request, _ = tracer_parser.parse(registry.get(tracer), rest)
+    tracer, *arguments = words
+    request, _ = tracer_parser.parse(registry.get(tracer), arguments)
     assert describe_wait(make_plan(request, FakeKernel())) == text

@@ -29,10 +29,10 @@ def parse(*words, tracer=SYSCALLS):
 
 
 def error_of(*words, tracer=SYSCALLS):
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         parse(*words, tracer=tracer)
-    assert caught.value.exit_code == 2
-    return caught.value
+    assert excinfo.value.exit_code == 2
+    return excinfo.value
 
 
 def u32(number):
@@ -205,7 +205,7 @@ def test_options_of_commands_need_a_command(flag):
 
 
 @pytest.mark.parametrize(
-    ("words", "which", "keys"),
+    ("words", "filter_kind", "keys"),
     [
         (f"-p {os.getpid()} --pid 1", Filter.PID, (u32(os.getpid()), u32(1))),
         (f"--tid {os.getpid()}", Filter.TID, (u32(os.getpid()),)),
@@ -225,7 +225,7 @@ def test_options_of_commands_need_a_command(flag):
         "cgroup",
     ],  # a process id would differ between workers
 )
-def test_filters(monkeypatch, words, which, keys):
+def test_filters(monkeypatch, words, filter_kind, keys):
     for name, resolve in {
         Filter.CGROUP: str.encode,
         Filter.NETNS: str.encode,
@@ -233,7 +233,7 @@ def test_filters(monkeypatch, words, which, keys):
     }.items():
         monkeypatch.setitem(request_builder._RESOLVERS, name, resolve)
     monkeypatch.setattr(filter_values, "container", lambda text: ("cgroup", f"the cgroup of {text}".encode()))
-    assert parse(*words.split()).filters == {which: keys}
+    assert parse(*words.split()).filters == {filter_kind: keys}
 
 
 def test_a_container_may_be_a_mount_namespace(monkeypatch):
@@ -286,8 +286,8 @@ def test_a_filter_that_names_nothing(words, message):
 )
 def test_options(monkeypatch, words, options):
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
-    got = parse(*words.split()).options
-    assert {name: got[name] for name in options} == options
+    actual = parse(*words.split()).options
+    assert {name: actual[name] for name in options} == options
 
 
 @pytest.mark.parametrize(
@@ -347,10 +347,10 @@ def test_paths(words, keys, exclude):
     ],
 )
 def test_invalid_networks_and_paths(tracer, word, message, hint):
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         parse(word, tracer=registry.get(tracer))
-    assert message in caught.value.message
-    assert hint in caught.value.hint
+    assert message in excinfo.value.message
+    assert hint in excinfo.value.hint
 
 
 @pytest.mark.parametrize("names", ["open", "connect,", "", "!", "!connect,open", "CONNECT"])
@@ -478,23 +478,23 @@ def test_version(word, capsys):
 
 
 def test_a_reader_that_has_gone_is_no_error():
-    read, write = os.pipe()
-    os.close(read)
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
     result = subprocess.run(
         [sys.executable, "-m", "pytracer", "list"],
-        stdout=write,
+        stdout=write_fd,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": ""},
         check=False,
     )
-    os.close(write)
+    os.close(write_fd)
     assert (result.returncode, result.stderr) == (0, b"")
 
 
 # Errors.
 
 
-def failing(monkeypatch, error):
+def fail_with(monkeypatch, error):
     def run(*_, **__):
         raise error
 
@@ -514,19 +514,19 @@ def failing(monkeypatch, error):
     ids=lambda value: type(value).__name__,
 )
 def test_an_error_is_one_line_a_hint_and_its_exit_status(monkeypatch, capsys, error, status):
-    failing(monkeypatch, error)
+    fail_with(monkeypatch, error)
     assert main(["syscalls"]) == status
     assert capsys.readouterr() == ("", "pytracer: error: went wrong\nhint: do this\n")
 
 
 def test_an_error_without_a_hint_is_one_line(monkeypatch, capsys):
-    failing(monkeypatch, PytracerError("went\nwrong"))
+    fail_with(monkeypatch, PytracerError("went\nwrong"))
     assert main(["syscalls"]) == 1
     assert capsys.readouterr().err == "pytracer: error: went wrong\n"
 
 
 def test_debug_shows_the_detail_and_the_traceback(monkeypatch, capsys):
-    failing(monkeypatch, BuildError("does not compile", detail="what the compiler said"))
+    fail_with(monkeypatch, BuildError("does not compile", detail="what the compiler said"))
     assert main(["syscalls"]) == 1
     assert "what the compiler said" not in capsys.readouterr().err
     assert main(["syscalls", "--debug"]) == 1
@@ -536,7 +536,7 @@ def test_debug_shows_the_detail_and_the_traceback(monkeypatch, capsys):
 
 
 def test_a_defect_is_called_one(monkeypatch, capsys):
-    failing(monkeypatch, ZeroDivisionError("oh\x1b[2J"))
+    fail_with(monkeypatch, ZeroDivisionError("oh\x1b[2J"))
     assert main(["syscalls"]) == 1
     assert capsys.readouterr().err == (
         "pytracer: error: ZeroDivisionError: oh\\x1b[2J\n"
@@ -544,19 +544,19 @@ def test_a_defect_is_called_one(monkeypatch, capsys):
     )
     with pytest.raises(ZeroDivisionError):
         main(["syscalls", "--debug"])
-    failing(monkeypatch, struct.error("argument out of range"))
+    fail_with(monkeypatch, struct.error("argument out of range"))
     assert main(["syscalls"]) == 1
     assert capsys.readouterr().err.startswith("pytracer: error: struct.error: argument out of range\n")
 
 
 def test_debug_of_the_command_is_the_commands(monkeypatch, capsys):
-    failing(monkeypatch, PytracerError("went wrong"))
+    fail_with(monkeypatch, PytracerError("went wrong"))
     main(["syscalls", "--", "ls", "--debug"])
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_an_interruption_is_130_as_in_a_shell(monkeypatch, capsys):
-    failing(monkeypatch, KeyboardInterrupt())
+    fail_with(monkeypatch, KeyboardInterrupt())
     assert main(["syscalls"]) == 130
     assert capsys.readouterr().err == ""
 
@@ -571,11 +571,11 @@ def test_an_interruption_is_130_as_in_a_shell(monkeypatch, capsys):
         (["syscalls", "-o", "/nowhere/at/all"], "cannot write '/nowhere/at/all'", ""),
     ],
 )
-def test_what_makes_no_sense(monkeypatch, capsys, words, message, hint):
+def test_contradictory_options_are_refused(monkeypatch, capsys, words, message, hint):
     assert main(words) == 2
-    first, *rest = capsys.readouterr().err.splitlines()
+    first, *lines = capsys.readouterr().err.splitlines()
     assert first.startswith(f"pytracer: error: {message}")
-    assert hint in "".join(rest)
+    assert hint in "".join(lines)
 
 
 HOSTILE = "a\x1b[2J\x07\x9b\u202e\udcff"
@@ -637,15 +637,15 @@ def test_emit_c_prints_the_macros_and_then_the_c(monkeypatch, capsys):
 
 @pytest.mark.parametrize("status", [0, 3, 143])
 def test_the_exit_status_is_that_of_the_run(monkeypatch, status, tmp_path):
-    seen = {}
+    calls = {}
 
     def run(request, facts, sink, *, log, warn, ready, is_strict, output):
-        seen.update(command=request.command, strict=is_strict)
+        calls.update(command=request.command, strict=is_strict)
         return status
 
     monkeypatch.setattr("pytracer.trace.run_tracer.run", run)
     assert main(["syscalls", "--strict", "-o", str(tmp_path / "out"), "--", "ls", "-l"]) == status
-    assert seen == {"command": ("ls", "-l"), "strict": True}
+    assert calls == {"command": ("ls", "-l"), "strict": True}
     assert (tmp_path / "out").read_text() == ""
 
 

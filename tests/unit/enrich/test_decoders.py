@@ -63,7 +63,7 @@ def test_every_error_of_the_c_library_has_its_name():
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "expected"),
     [
         (b"bash", "bash"),
         (b"", ""),
@@ -76,8 +76,8 @@ def test_every_error_of_the_c_library_has_its_name():
         (b"\x1b[2J", "\x1b[2J"),  # making it harmless is the sinks' business
     ],
 )
-def test_text(value, shown):
-    assert text(value) == shown
+def test_text(value, expected):
+    assert text(value) == expected
 
 
 def test_decode_keeps_the_order_and_runs_once_for_each_distinct_value():
@@ -115,7 +115,7 @@ def test_interfaces_have_the_name_the_user_gave_else_the_kernels_else_a_number()
 
 
 @pytest.mark.parametrize(
-    ("words", "shown"),
+    ("words", "expected"),
     [
         ([], ""),
         ([b""], "''"),
@@ -128,8 +128,8 @@ def test_interfaces_have_the_name_the_user_gave_else_the_kernels_else_a_number()
         (["\u202e\U000e0001".encode()], r"$'\u202e\U000e0001'"),
     ],
 )
-def test_arguments(words, shown):
-    assert arguments(b"".join(word + b"\0" for word in words)) == shown
+def test_arguments(words, expected):
+    assert arguments(b"".join(word + b"\0" for word in words)) == expected
 
 
 def test_arguments_that_were_cut_end_where_they_do():
@@ -138,14 +138,14 @@ def test_arguments_that_were_cut_end_where_they_do():
 
 def test_no_two_lists_of_arguments_are_shown_alike():
     parts = [b"", b" ", b"'", b"\\", b"a", b"\xff", b"\n", b"$"]
-    words = sorted({one + two for one in parts for two in parts})
+    words = sorted({first + second for first in parts for second in parts})
     lists = [[a] for a in words] + [[a, b] for a in words for b in words]
-    shown = {arguments(b"".join(word + b"\0" for word in one)) for one in lists}
-    assert len(shown) == len(lists)
+    texts = {arguments(b"".join(word + b"\0" for word in first)) for first in lists}
+    assert len(texts) == len(lists)
 
 
 @pytest.mark.parametrize(
-    ("flags", "shown"),
+    ("flags", "expected"),
     [
         (0, "RDONLY"),
         (os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, "RDWR|CREAT|EXCL|CLOEXEC"),
@@ -157,8 +157,8 @@ def test_no_two_lists_of_arguments_are_shown_alike():
         (1 << 63 | os.O_PATH, "RDONLY|PATH|0x8000000000000000"),
     ],
 )
-def test_open_flags(flags, shown):
-    assert open_flags(flags) == shown
+def test_open_flags(flags, expected):
+    assert open_flags(flags) == expected
 
 
 def test_absent_values_have_no_name():
@@ -180,7 +180,7 @@ def test_bytes_are_as_long_as_requested():
 
 
 @pytest.mark.parametrize(
-    ("packed", "shown"),
+    ("packed", "expected"),
     [
         ("00000000000000000000ffffc0000201", "192.0.2.1"),
         ("00000000000000000000ffff0a000000", "10.0.0.0"),
@@ -192,11 +192,11 @@ def test_bytes_are_as_long_as_requested():
         ("20010db800010002000300040005ff00", "2001:db8:1:2:3:4:5:ff00"),
     ],
 )
-def test_addresses(packed, shown):
-    assert address(bytes.fromhex(packed)) == shown
+def test_addresses(packed, expected):
+    assert address(bytes.fromhex(packed)) == expected
     # NumPy takes the NULs off the end of bytes, and gives each distinct value once.
     column = np.frombuffer(bytes.fromhex(packed) * 3, dtype="u1").reshape(3, 16)
-    assert decode(address, column.view("S16").reshape(-1)).tolist() == [shown] * 3
+    assert decode(address, column.view("S16").reshape(-1)).tolist() == [expected] * 3
 
 
 def test_reasons_of_drops_are_those_of_the_kernels_types():
@@ -266,9 +266,9 @@ def test_registers():
 @pytest.mark.parametrize("name", OF_BYTES)
 @pytest.mark.parametrize("value", [b"\xff" * 16, b"\0" * 16, bytes(range(128, 144))])
 def test_the_decoders_of_bytes_raise_neither(name, value):
-    shown = decoders({})[name](value)
-    assert harmless(shown).isprintable()
-    assert shown.isprintable() or name == "payload"  # which has whatever is no text, too
+    decoded = decoders({})[name](value)
+    assert harmless(decoded).isprintable()
+    assert decoded.isprintable() or name == "payload"  # which has whatever is no text, too
 
 
 def test_disks_have_their_name_else_a_number(tmp_path):
@@ -287,8 +287,8 @@ def test_disks_have_their_name_else_a_number(tmp_path):
 
 
 def test_operations_of_disks():
-    named = [block_operation(number) for number in (0, 1, 2, 3, 9, 7, 255)]
-    assert named == ["read", "write", "flush", "discard", "write-zeroes", "operation_7", "other"]
+    names = [block_operation(number) for number in (0, 1, 2, 3, 9, 7, 255)]
+    assert names == ["read", "write", "flush", "discard", "write-zeroes", "operation_7", "other"]
 
 
 def test_targets_are_named_by_number():
@@ -299,12 +299,12 @@ def test_targets_are_named_by_number():
 def test_cgroups_are_paths_and_keep_them(tmp_path, monkeypatch):
     monkeypatch.setattr("pytracer.kernel.filter_values.cgroup2_roots", lambda: [tmp_path])
     monkeypatch.setattr("pytracer.enrich.cgroups.cgroup_path", lambda _: None)  # it takes a capability
-    below = tmp_path / "system.slice" / ".hidden"
-    below.mkdir(parents=True)
-    decoder, number = cgroup_decoder(), below.stat().st_ino
+    subfolder = tmp_path / "system.slice" / ".hidden"
+    subfolder.mkdir(parents=True)
+    decoder, number = cgroup_decoder(), subfolder.stat().st_ino
     assert decoder(tmp_path.stat().st_ino) == "/"
     assert decoder(number) == "/system.slice/.hidden"
-    below.rmdir()
+    subfolder.rmdir()
     assert decoder(number) == "/system.slice/.hidden"
     assert decoder(1 << 60) == f"cgroup_{1 << 60}"
 
@@ -340,23 +340,23 @@ def test_ip_protocols_are_those_of_linux_and_three_more():
     """OSPF and VRRP are not in Linux's header; SMC is since 6.11."""
     header = "".join(Path("/usr/include/linux", name).read_text() for name in ("in.h", "in6.h"))
     linux = {(int(number), name) for name, number in re.findall(r"IPPROTO_(\w+)\s*=?\s*(\d+)", header)}
-    named = {number: ip_protocol(number) for number in range(65536)}
-    named = {number: name for number, name in named.items() if name != f"protocol_{number}"}
+    names = {number: ip_protocol(number) for number in range(65536)}
+    names = {number: name for number, name in names.items() if name != f"protocol_{number}"}
     others = {(89, "OSPF"), (112, "VRRP"), (256, "SMC")}
-    assert named.items() >= others
-    assert {(number, name.upper()) for number, name in named.items() - others} <= linux
+    assert names.items() >= others
+    assert {(number, name.upper()) for number, name in names.items() - others} <= linux
 
 
 def test_socket_types_are_those_of_the_c_library():
-    named = {number: socket_type(number) for number in range(99)}
-    kinds = {kind.value: kind.name for kind in socket.SocketKind if kind.value in named}
+    names = {number: socket_type(number) for number in range(99)}
+    kinds = {kind.value: kind.name for kind in socket.SocketKind if kind.value in names}
     expected = {number: name.removeprefix("SOCK_").lower() for number, name in kinds.items()} | {6: "DCCP"}
-    assert {number: name for number, name in named.items() if name != f"type_{number}"} == expected
+    assert {number: name for number, name in names.items() if name != f"type_{number}"} == expected
 
 
 def test_an_address_that_is_none_is_not_shown():
-    none, some = b"\xff" * 16, bytes(15) + b"\1"
-    coded = decode(address, np.array([none, some], dtype="S16"), none)
+    none, present = b"\xff" * 16, bytes(15) + b"\1"
+    coded = decode(address, np.array([none, present], dtype="S16"), none)
     assert list(coded.tolist()) == [None, "::1"]
 
 

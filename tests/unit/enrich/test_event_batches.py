@@ -58,7 +58,7 @@ def test_bytes_end_where_their_length_says_or_else_with_their_room():
     assert row == {"args": "a b", "path": "c d"}
 
 
-def test_nothing_happened():
+def test_an_empty_batch_has_no_rows():
     assert list(batch().value_rows()) == []
     assert len(batch()) == 0
     assert {name: len(values) for name, values in batch().to_numpy().items()} == dict.fromkeys(
@@ -121,12 +121,12 @@ def test_a_number_or_a_name_that_is_not_there_is_null():
     columns = (Column("pid", "process id", null=7), Column("comm", "its name", decode="text"))
     columns += (Column("err", "the error", field="took", decode="errno", null=0),)
     schema = Schema("files", (), columns, Stream(columns=()))
-    some = EventDecoder(schema, decoders({})).batch(np.array(THREE, dtype=DTYPE)[1:])
-    assert some.to_arrow().select(["pid", "err"]).to_pydict() == {
+    batch = EventDecoder(schema, decoders({})).batch(np.array(THREE, dtype=DTYPE)[1:])
+    assert batch.to_arrow().select(["pid", "err"]).to_pydict() == {
         "pid": [2**32 - 1, None],
         "err": [None, "EIO"],
     }
-    frame = some.to_pandas()
+    frame = batch.to_pandas()
     assert frame["pid"].tolist() == [2**32 - 1, pandas.NA]
     assert frame["pid"].dtype == "UInt32"
     assert frame["err"].isna().tolist() == [True, False]

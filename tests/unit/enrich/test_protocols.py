@@ -67,8 +67,8 @@ def test_ethertypes_are_those_of_linux_and_some_of_ieee():
     numbers = {name: number for number, name in ETHERTYPES.items()}
     assert {name: numbers.pop(name) for name in IEEE} == IEEE
     macros = {LINUX.get(name, name.upper()): number for name, number in numbers.items()}
-    known = {macro: int(linux[macro], 16) for macro in macros if macro in linux or macro not in newer}
-    assert {macro: number for macro, number in macros.items() if macro in known} == known
+    ethertypes = {macro: int(linux[macro], 16) for macro in macros if macro in linux or macro not in newer}
+    assert {macro: number for macro, number in macros.items() if macro in ethertypes} == ethertypes
 
 
 def test_every_code_has_a_name_of_its_own():
@@ -97,8 +97,8 @@ def test_the_c_and_the_lesson_count_under_the_same_codes():
     codes = enumerators(text, "protocol")
     assert codes == {name: getattr(lesson, name) for name in codes}
     assert packet_protocol(codes["FRAME"] | 0x0806) == "ARP"
-    shown = {name: packet_protocol(code) for name, code in codes.items() if name != "FRAME"}
-    assert {name: text.lower() for name, text in shown.items()} == {name: name.lower() for name in shown}
+    names = {name: packet_protocol(code) for name, code in codes.items() if name != "FRAME"}
+    assert {name: text.lower() for name, text in names.items()} == {name: name.lower() for name in names}
     types = enumerators(text, "ethertype")
     assert types == {
         "TYPE_MIN": lesson.TYPE_MIN,

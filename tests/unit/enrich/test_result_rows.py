@@ -20,7 +20,7 @@ SYSCALLS = registry.get("syscalls")
 NOW = ReadTime("row", 12.5, 1.0)
 
 
-def shaped(rows: Rows, sort: str, top: int | None = None, **options: object):
+def sorted_rows(rows: Rows, sort: str, top: int | None = None, **options: object):
     schema = make_plan(Request(SYSCALLS, options=options), FakeKernel()).schema
     return shape_rows(rows, schema, Ranking(sort, top), decoders({}), NOW)
 
@@ -51,12 +51,12 @@ ROWS = calls((READ, 2, 0, 500), (CLOSE, 9, 3, 90), (WRITE, 5, 1, 2**63))
 )
 def test_numbers_from_the_greatest_names_from_the_first(monkeypatch, sort, order):
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
-    assert shaped(ROWS, sort).columns["syscall"] == order
-    assert shaped(ROWS, sort, top=2).columns["syscall"] == order[:2]
+    assert sorted_rows(ROWS, sort).columns["syscall"] == order
+    assert sorted_rows(ROWS, sort, top=2).columns["syscall"] == order[:2]
 
 
 def test_values_are_exact_and_a_mean_of_nothing_is_none():
-    item = shaped(calls((READ, 3, 1, 2**63 + 1), (WRITE, 0, 0, 0)), "total_ns")
+    item = sorted_rows(calls((READ, 3, 1, 2**63 + 1), (WRITE, 0, 0, 0)), "total_ns")
     assert list(item.columns["total_ns"]) == [2**63 + 1, 0]
     assert item.columns["avg_ns"] == [(2**63 + 1) // 3, None]
     assert (item.kind, item.time, item.seconds) == ("row", 12.5, 1.0)
@@ -78,7 +78,7 @@ def test_computed_columns_are_made_of_the_keys_beside_those_that_were_counted():
 
 
 def test_no_rows():
-    assert len(shaped(calls(), "calls")) == 0
+    assert len(sorted_rows(calls(), "calls")) == 0
 
 
 def test_histograms_group_slots_and_take_the_latest_name():
@@ -102,7 +102,7 @@ def test_histograms_group_slots_and_take_the_latest_name():
             ("comm", "S16"),
         ],
     )
-    item = shaped(Rows(keys, values), "", latency=True, by=("pid",))
+    item = sorted_rows(Rows(keys, values), "", latency=True, by=("pid",))
     assert list(item.keys["pid"]) == [8, 7]  # the one with more in it first
     assert item.keys["comm"] == ["other", "new"]
     assert {slot: int(count) for slot, count in enumerate(item.counts[1]) if count} == {9: 2, 10: 3, 12: 1}
@@ -116,9 +116,9 @@ def test_histograms_group_slots_and_take_the_latest_name():
         "p99_ns": [607, 4863],
         "p999_ns": [607, 4863],
     }
-    assert len(shaped(Rows(keys, values), "", top=1, latency=True, by=("pid",))) == 1
+    assert len(sorted_rows(Rows(keys, values), "", top=1, latency=True, by=("pid",))) == 1
     ranked = {
-        name: list(shaped(Rows(keys, values), name, latency=True, by=("pid",)).keys["pid"])
+        name: list(sorted_rows(Rows(keys, values), name, latency=True, by=("pid",)).keys["pid"])
         for name in ("pid", "comm", "calls", "total_ns", "avg_ns", "max_ns", "p50_ns")
     }
     assert ranked == {
@@ -130,5 +130,5 @@ def test_histograms_group_slots_and_take_the_latest_name():
         "max_ns": [7, 8],
         "p50_ns": [7, 8],
     }
-    top = shaped(Rows(keys, values), "max_ns", top=1, latency=True, by=("pid",))
+    top = sorted_rows(Rows(keys, values), "max_ns", top=1, latency=True, by=("pid",))
     assert (list(top.keys["pid"]), list(top.values["p99_ns"]), top.counts.sum()) == ([7], [4863], 6)

@@ -33,19 +33,17 @@ KINDS = (
 
 
 def test_lines_are_those_of_each_event():
-    chance = random.Random(1)
+    rng = random.Random(1)
     width = sum(map(stored_size, KINDS))
     rows = [bytearray(width) for _ in range(300)]
     for row in rows:
-        at = 0
+        index = 0
         for kind in KINDS:
             size = stored_size(kind)
-            content = chance.choice(
-                [b"", b"\0" * size, b"\xff" * size, chance.randbytes(size), b"ab\0cd", b"\x01"]
-            )
-            row[at : at + size] = content.ljust(size, b"\0")[:size]
-            at += size
-        row[-32:] = chance.choice([b"%d %s\0stale", b"last\n\x1b", b"x" * 31]).ljust(32, b"\0")
+            content = rng.choice([b"", b"\0" * size, b"\xff" * size, rng.randbytes(size), b"ab\0cd", b"\x01"])
+            row[index : index + size] = content.ljust(size, b"\0")[:size]
+            index += size
+        row[-32:] = rng.choice([b"%d %s\0stale", b"last\n\x1b", b"x" * 31]).ljust(32, b"\0")
     data = np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(len(rows), width)
     reader = ValueReader((), trailer="..", string_size=64, clock=0, enums={"color": {1: "RED"}})
     pieces = parse_format(FORMAT, 0, len(FORMAT), script=True)

@@ -18,12 +18,12 @@ READER = ValueReader((), trailer="..", string_size=64, clock=0)
 TEXT = StringType(8)
 
 
-def shown(value, rows, *, keys=(S64,), top=0, divisor=0):
+def map_rows(value, rows, *, keys=(S64,), top=0, divisor=0):
     """Show a map: ``rows`` are pairs of key words and value words, of each CPU for aggregates."""
-    one = ScriptMap("@", 0, keys, value)
+    text = ScriptMap("@", 0, keys, value)
     key_words = np.array([key for key, _ in rows], dtype=np.int64).view(np.uint64)
     values = np.array([words for _, words in rows], dtype=np.int64).view(np.uint64)
-    return show_map(one, key_words.reshape(len(rows), one.key_words), values, READER, top, divisor)
+    return show_map(text, key_words.reshape(len(rows), text.key_words), values, READER, top, divisor)
 
 
 def word(text):
@@ -31,11 +31,11 @@ def word(text):
 
 
 def test_the_greatest_value_is_the_last_and_ties_are_by_key():
-    actual = shown(S64, [((3,), (5,)), ((1,), (-2,)), ((2,), (5,))])
+    actual = map_rows(S64, [((3,), (5,)), ((1,), (-2,)), ((2,), (5,))])
     assert actual.text == "@[1]: -2\n@[2]: 5\n@[3]: 5\n"
     assert actual.data == {"@": {"1": -2, "2": 5, "3": 5}}
     assert (
-        shown(S64, [((3,), (50,)), ((1,), (-2,)), ((2,), (60,))], top=2, divisor=10).text
+        map_rows(S64, [((3,), (50,)), ((1,), (-2,)), ((2,), (60,))], top=2, divisor=10).text
         == "@[3]: 5\n@[2]: 6\n"
     )
 
@@ -53,25 +53,25 @@ def test_the_greatest_value_is_the_last_and_ties_are_by_key():
     ],
 )
 def test_values_of_all_cpus_are_one(kind, cpus, text):
-    assert shown(AggregateType(kind, signed=True), [((0,), cpus)], keys=()).text == f"@: {text}\n"
+    assert map_rows(AggregateType(kind, signed=True), [((0,), cpus)], keys=()).text == f"@: {text}\n"
 
 
 def test_unassigned_maps_are_0():
-    assert shown(S64, [], keys=()).text == "@: 0\n"
-    assert shown(S64, []).text == ""
+    assert map_rows(S64, [], keys=()).text == "@: 0\n"
+    assert map_rows(S64, []).text == ""
 
 
 def test_keys_of_several_parts_and_tuples():
     rows = [((word("a"), 1), (word("x"),)), ((word("b"), 2), (word("y"),))]
-    actual = shown(TEXT, rows, keys=(TEXT, U64))
+    actual = map_rows(TEXT, rows, keys=(TEXT, U64))
     assert actual.text == "@[a, 1]: x\n@[b, 2]: y\n"
     assert actual.data == {"@": {"a,1": "x", "b,2": "y"}}
-    assert shown(TupleType((TEXT, S64)), [((0,), (word("t"), 7))], keys=()).text == "@: (t, 7)\n"
+    assert map_rows(TupleType((TEXT, S64)), [((0,), (word("t"), 7))], keys=()).text == "@: (t, 7)\n"
 
 
 def test_histograms_are_from_the_first_bucket_to_the_last():
     rows = [((0, 0), [(1,)]), ((0, 3), [(2,)]), ((0, 5), [(4,)])]
-    actual = shown(AggregateType("hist", True, (0,)), [((b,), v) for (_, b), v in rows], keys=())
+    actual = map_rows(AggregateType("hist", True, (0,)), [((b,), v) for (_, b), v in rows], keys=())
     lines = actual.text.splitlines()
     assert [line.split("|")[0].rstrip() for line in lines[1:-1]] == [
         "(..., 0)               1",
@@ -104,8 +104,8 @@ def test_bounds_of_buckets(kind, bounds):
 
 def test_strings_that_were_cut_say_so():
     kind = StringType(64)
-    whole, cut = b"a" * 62 + b"\0\0", b"a" * 63 + b"\0"
-    assert READER.read(kind, whole, 0).text == "a" * 62
+    full, cut = b"a" * 62 + b"\0\0", b"a" * 63 + b"\0"
+    assert READER.read(kind, full, 0).text == "a" * 62
     assert READER.read(kind, cut, 0).text == "a" * 63 + ".."
 
 
@@ -119,10 +119,10 @@ def test_hostile_strings_are_harmless_as_text_and_whole_as_data():
 
 def test_strings_that_differ_have_texts_that_differ():
     strings = [b"\xe9", rb"\xe9", b"\n", rb"\n", b"\\", b"\\\\"]
-    values = [READER.read(TEXT, one.ljust(8, b"\0"), 0) for one in strings]
+    values = [READER.read(TEXT, text.ljust(8, b"\0"), 0) for text in strings]
     assert len({value.text for value in values}) == len({value.data for value in values}) == len(strings)
-    for one, value in zip(strings, values, strict=True):
-        assert to_bytes(value.text) == to_bytes(value.data) == os.fsencode(as_traced(value.text)) == one
+    for text, value in zip(strings, values, strict=True):
+        assert to_bytes(value.text) == to_bytes(value.data) == os.fsencode(as_traced(value.text)) == text
 
 
 @pytest.mark.parametrize(

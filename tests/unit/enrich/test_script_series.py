@@ -9,22 +9,24 @@ from pytracer.enrich.script_series import Series, as_json, chart, read_series
 from pytracer.lang.script.types import SERIES, AggregateType
 
 
-def kind(how="last", number=5):
-    return AggregateType("tseries", signed=True, parameters=(10**8, number, SERIES.index(how)))
+def kind(aggregate="last", number=5):
+    return AggregateType("tseries", signed=True, parameters=(10**8, number, SERIES.index(aggregate)))
 
 
-def read(how, *cells, number=5):
+def read(aggregate, *cells, number=5):
     """Read (key, the words of each CPU) as they lie in the map."""
     keys = np.array([[key, 0] for key, *_ in cells], np.uint64).view(np.uint8).reshape(len(cells), 16)
     values = np.array([cpus for _, *cpus in cells], np.int64).view(np.uint64)
-    actual = read_series(kind(how, number), keys, values)
+    actual = read_series(kind(aggregate, number), keys, values)
     return {int.from_bytes(key, "little"): series for key, series in actual.items()}
 
 
-@pytest.mark.parametrize(("how", "value"), [("last", -4), ("sum", -3), ("min", -4), ("max", 1), ("avg", -1)])
-def test_values_of_all_cpus_are_one(how, value):
+@pytest.mark.parametrize(
+    ("aggregate", "value"), [("last", -4), ("sum", -3), ("min", -4), ("max", 1), ("avg", -1)]
+)
+def test_values_of_all_cpus_are_one(aggregate, value):
     # Of "last", the third word is the time; of avg the number of values.
-    parsed = read(how, (1, (8, 1, 2), (8, -4, 9 if how == "last" else 1)))
+    parsed = read(aggregate, (1, (8, 1, 2), (8, -4, 9 if aggregate == "last" else 1)))
     assert parsed[1].values == {7: value}
 
 

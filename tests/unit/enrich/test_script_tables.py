@@ -13,7 +13,7 @@ NUMBER = IntType(8, False)
 TEXT = StringType(16)
 
 
-def shown(value, kind, data, keys=(TEXT,)):
+def show_map(value, kind, data, keys=(TEXT,)):
     """Return the rows of a map on the screen."""
     item = tabulate(ScriptMap("@m", 0, keys, value), ScriptOutput(kind, {"@m": data}, ""), 2.0)
     view = MapView(item.schema)
@@ -24,22 +24,22 @@ def shown(value, kind, data, keys=(TEXT,)):
 
 
 def test_the_greatest_comes_first():
-    rows = shown(AggregateType("count"), "map", {"a": 3, "b": 7})
+    rows = show_map(AggregateType("count"), "map", {"a": 3, "b": 7})
     assert rows == [{"key": "b", "value": 7}, {"key": "a", "value": 3}]
-    assert shown(NUMBER, "map", 5, keys=()) == [{"value": 5}]
-    assert shown(TEXT, "map", {"a": "x"}) == [{"key": "a", "value": "x"}]
+    assert show_map(NUMBER, "map", 5, keys=()) == [{"value": 5}]
+    assert show_map(TEXT, "map", {"a": "x"}) == [{"key": "a", "value": "x"}]
 
 
 def test_statistics_have_columns():
     data = {"a": {"count": 2, "average": 3, "total": 6}}
-    assert shown(AggregateType("stats"), "stats", data) == [
+    assert show_map(AggregateType("stats"), "stats", data) == [
         {"key": "a", "count": 2, "average": 3, "total": 6}
     ]
-    assert shown(AggregateType("avg"), "stats", {"a": 3}) == [{"key": "a", "value": 3}]
+    assert show_map(AggregateType("avg"), "stats", {"a": 3}) == [{"key": "a", "value": 3}]
 
 
 def test_stacks_are_stacks():
-    [row] = shown(AggregateType("count"), "map", {"f+1\ng+2": 3}, keys=(StackType(True, 4, ""),))
+    [row] = show_map(AggregateType("count"), "map", {"f+1\ng+2": 3}, keys=(StackType(True, 4, ""),))
     assert row == {"stack": ("f+1", "g+2"), "value": 3}
 
 

@@ -83,7 +83,7 @@ def _utc(monkeypatch):
     time.tzset()
 
 
-def shown(form, items, *, timestamps=False):
+def render(form, items, *, timestamps=False):
     stream = io.StringIO()
     sink = make_sink(form, stream, timestamps=timestamps, terminal=False)
     sink.open(SCHEMA)
@@ -97,7 +97,7 @@ def shown(form, items, *, timestamps=False):
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case, form):
     items, timestamps = CASES[case]
-    text = shown(form, items, timestamps=timestamps)
+    text = render(form, items, timestamps=timestamps)
     path = GOLDEN / f"{case}.{SUFFIX[form]}"
     if os.environ.get("PYTRACER_UPDATE_GOLDEN"):
         path.write_text(text)
@@ -105,17 +105,17 @@ def test_golden(case, form):
 
 
 def test_names_of_functions_do_not_reach_the_terminal_as_they_are():
-    named = stacks("summary")
-    named.columns["kernel"][0] = ("vfs_read\x1b[2J",)
-    named.columns["user"][0] = ("f\u202e(\r)", "main\x9b")
-    text = shown("table", [named])
+    names = stacks("summary")
+    names.columns["kernel"][0] = ("vfs_read\x1b[2J",)
+    names.columns["user"][0] = ("f\u202e(\r)", "main\x9b")
+    text = render("table", [names])
     assert [character for character in text if character != "\n" and not character.isprintable()] == []
     assert text.splitlines()[3:7] == ["  vfs_read\\x1b[2J", "  --", "  f\\u202e(\\r)", "  main\\u009b"]
 
 
 def test_every_golden_file_has_a_test():
-    mine = {f"{case}.{SUFFIX[form]}" for case in CASES for form in FILES}
-    assert {path.name for path in GOLDEN.glob("profile-*")} == mine
+    own_files = {f"{case}.{SUFFIX[form]}" for case in CASES for form in FILES}
+    assert {path.name for path in GOLDEN.glob("profile-*")} == own_files
 
 
 def test_folded_stacks_have_the_names_that_rows_are_distinguished_by():
@@ -144,7 +144,7 @@ def test_folded_stacks_of_no_process_begin_with_a_dash():
     assert stream.getvalue() == "-;g;f 23\n"
 
 
-def test_how_a_probe_came_to_run_is_no_part_of_a_stack():
+def test_frames_of_the_probe_mechanism_are_left_out_of_a_stack():
     names = StackNames(lambda _: np.zeros(3, np.uint64), 127, annotate=False, probed=True)
     names.kernel.names = lambda addresses: ["bpf_trampoline_6442464113"] * len(addresses)
     assert names.of_kernel(np.array([1, 1])) == [(), ()]
@@ -162,7 +162,7 @@ def test_how_a_probe_came_to_run_is_no_part_of_a_stack():
 
 
 @pytest.mark.parametrize(
-    ("stack", "shown"),
+    ("stack", "render"),
     [
         (("a", "b"), ("a", "b")),
         (("a", ASTRAY, "b"), ("a", ASTRAY)),
@@ -170,12 +170,12 @@ def test_how_a_probe_came_to_run_is_no_part_of_a_stack():
         ((), ()),
     ],
 )
-def test_stacks_end_where_frame_pointers_do(stack, shown):
-    assert _cut_at_wrong_frame(stack) == shown
+def test_stacks_end_where_frame_pointers_do(stack, render):
+    assert _cut_at_wrong_frame(stack) == render
 
 
 @pytest.mark.parametrize(
-    ("stack", "caller", "whole"),
+    ("stack", "caller", "with_caller"),
     [
         ([1, 3], 2, [1, 2, 3]),
         ([1, 2, 3], 2, [1, 2, 3]),
@@ -184,12 +184,12 @@ def test_stacks_end_where_frame_pointers_do(stack, shown):
         ([], 2, []),
     ],
 )
-def test_the_caller_of_what_has_no_frame_yet(stack, caller, whole):
-    assert _insert_caller(np.array(stack, np.uint64), caller).tolist() == whole
+def test_the_caller_of_what_has_no_frame_yet(stack, caller, with_caller):
+    assert _insert_caller(np.array(stack, np.uint64), caller).tolist() == with_caller
 
 
 def test_folded_lines_are_frames_and_a_number():
-    lines = shown("folded", [stacks("row"), LOST, stacks("summary")]).splitlines()
+    lines = render("folded", [stacks("row"), LOST, stacks("summary")]).splitlines()
     parsed = [re.fullmatch(r"(\S.*) (\d+)", line) for line in lines]
     assert all(parsed)
     assert [int(line[2]) for line in parsed] == [2**63, 124, 12, 7]  # make's two processes are one
@@ -203,19 +203,19 @@ def test_folded_lines_of_one_count_are_in_the_order_of_their_names():
     def losses(*reasons):
         return [Loss(reason, 5, "", NOON) for reason in reasons]
 
-    lines = shown("folded", losses("b", "c", "a")).splitlines()
+    lines = render("folded", losses("b", "c", "a")).splitlines()
     assert lines == ["[lost];a 5", "[lost];b 5", "[lost];c 5"]
 
 
 def test_json_has_arrays_innermost_first():
-    record = json.loads(shown("json", [stacks("summary")]).splitlines()[0])
+    record = json.loads(render("json", [stacks("summary")]).splitlines()[0])
     assert record["kernel"] == ["vfs_read", "do_syscall_64"]
     assert record["user"] == ["read", "main"]
     assert record["samples"] == 101
 
 
 def test_csv_has_a_cell_a_part():
-    rows = list(csv.DictReader(io.StringIO(shown("csv", [stacks("summary")]))))
+    rows = list(csv.DictReader(io.StringIO(render("csv", [stacks("summary")]))))
     assert rows[0]["user"] == "read;main"
     assert rows[2]["user"].split(";") == [r"f(int\x3b char)", "a.so+0x10", "[unknown]"]
 
@@ -236,12 +236,12 @@ class Names:
         return None
 
     def names(self, *arguments):
-        *who, addresses = arguments
-        self.requests.append((*who, addresses.tolist()))
+        *identity, addresses = arguments
+        self.requests.append((*identity, addresses.tolist()))
         return [f"{self.prefix}{address // 16}" for address in addresses.tolist()]
 
 
-def shaped(*rows, top=None, annotate=False):
+def stack_table(*rows, top=None, annotate=False):
     """Return rows of (pid, image, kernel, user, comm, samples)."""
     names = StackNames(lambda number: np.array(STACKS.get(number, []), np.uint64), depth=5, annotate=annotate)
     names.kernel, names.user = Names("k"), Names("u")
@@ -269,7 +269,7 @@ def shaped(*rows, top=None, annotate=False):
 
 
 def test_frames_are_where_calls_were_made():
-    item, names = shaped((1, 9, 1, 2, b"x", 3))
+    item, names = stack_table((1, 9, 1, 2, b"x", 3))
     assert item.columns["kernel"] == [("k1", "k2")]
     assert item.columns["user"] == [("u1", "u2", "u3")]
     # the innermost is where it is, the others are where a call returns to
@@ -281,7 +281,9 @@ def test_code_where_none_is_mapped_is_unknown_though_nothing_else_is():
     """No other frame has that name already."""
     names = StackNames(lambda number: np.array(STACKS[number], np.uint64), depth=9, annotate=False)
     names.user = Names("u")
-    names.user.names = lambda *args: [ASTRAY if at < 0x20 else f"u{at // 16}" for at in args[-1].tolist()]
+    names.user.names = lambda *args: [
+        ASTRAY if address < 0x20 else f"u{address // 16}" for address in args[-1].tolist()
+    ]
     rows = np.array(
         [(1, 9, 5, 2)], [("pid", "u4"), ("image", "u8"), ("generation", "u8"), ("user_stack", "i4")]
     )
@@ -291,7 +293,7 @@ def test_code_where_none_is_mapped_is_unknown_though_nothing_else_is():
 
 
 def test_rows_that_look_alike_are_one():
-    item, _ = shaped((1, 9, 1, -1, b"x", 3), (1, 9, 3, -1, b"x", 4), (2, 9, 1, -1, b"x", 5))
+    item, _ = stack_table((1, 9, 1, -1, b"x", 3), (1, 9, 3, -1, b"x", 4), (2, 9, 1, -1, b"x", 5))
     assert list(item.value_rows()) == [
         {"pid": 1, "comm": "x", "kernel": ("k1", "k2"), "user": (), "samples": 7},
         {"pid": 2, "comm": "x", "kernel": ("k1", "k2"), "user": (), "samples": 5},
@@ -299,24 +301,24 @@ def test_rows_that_look_alike_are_one():
 
 
 def test_the_most_frequent_come_first_and_the_others_are_cut():
-    item, _ = shaped((1, 9, 1, -1, b"x", 3), (1, 9, -1, 1, b"x", 40), (1, 9, -1, -1, b"x", 5), top=2)
+    item, _ = stack_table((1, 9, 1, -1, b"x", 3), (1, 9, -1, 1, b"x", 40), (1, 9, -1, -1, b"x", 5), top=2)
     assert item.columns["samples"].tolist() == [40, 5]
 
 
 def test_a_stack_as_deep_as_can_be_may_have_been_deeper():
-    item, _ = shaped((1, 9, 4, -1, b"x", 3))
+    item, _ = stack_table((1, 9, 4, -1, b"x", 3))
     assert item.columns["kernel"][0][-1] == "[cut]"
     assert len(item.columns["kernel"][0]) == 6
 
 
 def test_the_kernels_functions_can_be_marked():
-    item, _ = shaped((1, 9, 1, 1, b"x", 3), annotate=True)
+    item, _ = stack_table((1, 9, 1, 1, b"x", 3), annotate=True)
     assert item.columns["kernel"] == [("k1_[k]", "k2_[k]")]
     assert item.columns["user"] == [("u1", "u2")]
 
 
 def test_nothing():
-    item, _ = shaped()
+    item, _ = stack_table()
     assert len(item) == 0
 
 
@@ -351,7 +353,7 @@ class OnlyNamed(FakeKernel):
         return super().probe(probe)
 
 
-def test_how_often_samples_are_taken_goes_to_the_attachment():
+def test_the_sampling_rate_is_passed_to_the_attachment():
     assert chosen().rate == Rate(frequency=99)
     assert chosen().target == "perf_sample cpu-clock (99 Hz)"
     assert chosen("-F", "999").rate == Rate(frequency=999)
@@ -362,15 +364,15 @@ def test_how_often_samples_are_taken_goes_to_the_attachment():
     assert chosen("--event", "cycles", "--period", "1000").target == "perf_sample cycles (one of 1000)"
 
 
-def test_of_which_tasks_samples_are_taken_goes_to_the_attachment():
-    me = os.getpid()
+def test_the_sampled_tasks_are_passed_to_the_attachment():
+    own_pid = os.getpid()
     assert chosen().probe == PerfSample("sample")
-    assert chosen("-p", str(me)).probe == TaskSample("sample", processes=(me,))
-    assert chosen("-p", str(me), "--tid", "1").probe == TaskSample("sample", threads=(1,))
+    assert chosen("-p", str(own_pid)).probe == TaskSample("sample", processes=(own_pid,))
+    assert chosen("-p", str(own_pid), "--tid", "1").probe == TaskSample("sample", threads=(1,))
     assert chosen("--", "true").probe == TaskSample("sample", command=True)
-    assert chosen("-p", str(me), "--", "true").probe == TaskSample("sample", processes=(me,))
-    each = chosen("-p", str(me), "--event", "page-faults").probe
-    assert each == TaskSample("sample", event="page-faults", processes=(me,), each=True)
+    assert chosen("-p", str(own_pid), "--", "true").probe == TaskSample("sample", processes=(own_pid,))
+    probe = chosen("-p", str(own_pid), "--event", "page-faults").probe
+    assert probe == TaskSample("sample", event="page-faults", processes=(own_pid,), each=True)
 
 
 def test_every_event_can_be_opened():
@@ -388,7 +390,7 @@ def test_every_event_can_be_opened():
         (["1", "5", "-f", "folded"], "INTERVAL does not go with folded"),
     ],
 )
-def test_what_makes_no_sense(words, message):
+def test_contradictory_requests_are_refused(words, message):
     with pytest.raises(UsageError) as raised:
         defines(*words)
     assert message in raised.value.message

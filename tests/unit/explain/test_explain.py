@@ -33,45 +33,50 @@ from support.html import Checked, check_alone, parsed
 EVIL = "</pre></script><script>alert(1)</script>\x1b[31m\" onmouseover='x' &amp;\u202e"
 
 
-def page(evil: str = EVIL) -> Page:
+def page(hostile: str = EVIL) -> Page:
     """Make a page with every kind of block, with the same string wherever one can be."""
-    code = (CodeLine("0", f"(b7) r0 = {evil}", "2"), CodeLine("2", evil))
+    code = (CodeLine("0", f"(b7) r0 = {hostile}", "2"), CodeLine("2", hostile))
     blocks = (
-        Paragraph(evil, evil),
-        Raw(f"{evil}\nsecond"),
-        Grid((evil, "b"), ((evil, "2"), ("3", evil)), frozenset({0})),
-        SourceBlock(evil, 7, (evil, "int x; /* of several"), ((7, 2),), frozenset({8})),
-        SideBySide(evil, (Pair(evil, 7, evil, code), Pair("", 0, "", (CodeLine("4", "exit"),)))),
-        Fold(evil, (Paragraph(evil),), opened=True),
+        Paragraph(hostile, hostile),
+        Raw(f"{hostile}\nsecond"),
+        Grid((hostile, "b"), ((hostile, "2"), ("3", hostile)), frozenset({0})),
+        SourceBlock(hostile, 7, (hostile, "int x; /* of several"), ((7, 2),), frozenset({8})),
+        SideBySide(hostile, (Pair(hostile, 7, hostile, code), Pair("", 0, "", (CodeLine("4", "exit"),)))),
+        Fold(hostile, (Paragraph(hostile),), opened=True),
     )
     return Page(
-        f"{evil}: {evil}", evil, ((evil, evil),), (PageStage("c", evil, evil, blocks, ((evil, evil),)),)
+        f"{hostile}: {hostile}",
+        hostile,
+        ((hostile, hostile),),
+        (PageStage("c", hostile, hostile, blocks, ((hostile, hostile),)),),
     )
 
 
 def shape(page: Checked) -> list[tuple[str, list[str]]]:
     """Return the elements without those that colour C."""
     colours = {"tk", "tt", "tc", "tn", "ts"}
-    return [(tag, sorted(named)) for tag, named in page.seen if named.get("class") not in colours]
+    return [
+        (tag, sorted(attributes)) for tag, attributes in page.seen if attributes.get("class") not in colours
+    ]
 
 
 def test_whatever_is_in_a_page_it_is_only_text():
-    mild, evil = parsed(render(page("mild"))), parsed(render(page()))
-    assert shape(evil) == shape(mild)
-    assert [tag for tag, _ in evil.seen].count("script") == 1
+    mild, hostile = parsed(render(page("mild"))), parsed(render(page()))
+    assert shape(hostile) == shape(mild)
+    assert [tag for tag, _ in hostile.seen].count("script") == 1
     assert "\x1b" not in render(page())
     assert "\u202e" not in render(page())
-    assert any("</pre></script>" in words for words in evil.words)
+    assert any("</pre></script>" in words for words in hostile.words)
 
 
 def test_colours_change_nothing_but_colours(monkeypatch):
     coloured = render(page("int x = 7; // seven"))
     real = builtins.__import__
 
-    def missing(name, *rest):
+    def missing(name, *options):
         if name.startswith("pygments"):
             raise ImportError(name)
-        return real(name, *rest)
+        return real(name, *options)
 
     monkeypatch.setattr(builtins, "__import__", missing)
     plain = render(page("int x = 7; // seven"))
@@ -79,7 +84,7 @@ def test_colours_change_nothing_but_colours(monkeypatch):
     assert "".join(parsed(coloured).words) == "".join(parsed(plain).words)
 
 
-def test_nothing_comes_from_outside():
+def test_the_page_loads_nothing_from_outside():
     check_alone(render(page("mild")))
 
 
@@ -93,35 +98,38 @@ def test_jumps_lead_to_instructions_of_the_page():
 def test_text_is_harmless_and_whole():
     lines = list(plain_text.render(page()))
     assert all(line.isprintable() for line in lines)
-    shown = "\n".join(plain_text.render(page("mild")))
-    assert "*" in next(line for line in shown.splitlines() if line.endswith(" 2"))
-    assert ">       8  int x; /* of several" in shown
-    assert "      2    7  mild" not in shown
-    assert "   2    7  mild" in shown
-    assert "    0: (b7) r0 = mild  -> 2" in shown
+    text = "\n".join(plain_text.render(page("mild")))
+    assert "*" in next(line for line in text.splitlines() if line.endswith(" 2"))
+    assert ">       8  int x; /* of several" in text
+    assert "      2    7  mild" not in text
+    assert "   2    7  mild" in text
+    assert "    0: (b7) r0 = mild  -> 2" in text
 
 
 def test_long_folds_are_for_their_stage():
     long = Fold("the log", (Raw("\n".join(f"line {n}" for n in range(99))),))
-    whole = Page("t", "c", (), (PageStage("verifier", "The verifier", "lead", (long,)),))
-    assert "-- the log: 99 lines, which --stage verifier shows" in list(plain_text.render(whole))
-    assert "line 98" in list(plain_text.render(whole, "verifier"))
-    assert not list(plain_text.render(whole, "maps"))
+    full_page = Page("t", "c", (), (PageStage("verifier", "The verifier", "lead", (long,)),))
+    assert "-- the log: 99 lines, which --stage verifier shows" in list(plain_text.render(full_page))
+    assert "line 98" in list(plain_text.render(full_page, "verifier"))
+    assert not list(plain_text.render(full_page, "maps"))
 
 
 def test_every_alternative_is_reported():
     request = Request(registry.get("syscalls"))
     kernel = FakeKernel(raw_tracepoints=set(), functions={"x64_sys_call"})
     plan = make_plan(request, kernel)
-    actual = {one.hook.name: list(report_alternatives(one, request, kernel)) for one in plan.resolved_hooks}
+    actual = {
+        resolved.hook.name: list(report_alternatives(resolved, request, kernel))
+        for resolved in plan.resolved_hooks
+    }
     calls = actual["syscall"]
     assert [alternative.name for alternative in calls] == [
         a.name for a in plan.resolved_hooks[0].hook.alternatives
     ]
-    taken = [alternative for alternative in calls if alternative.is_chosen]
-    assert [alternative.name for alternative in taken] == ["tracepoint"]
-    assert taken[0].reason == "the best that this kernel grants"
-    assert any("raw_syscalls:sys_enter" in probe for probe in taken[0].probes)
+    chosen = [alternative for alternative in calls if alternative.is_chosen]
+    assert [alternative.name for alternative in chosen] == ["tracepoint"]
+    assert chosen[0].reason == "the best that this kernel grants"
+    assert any("raw_syscalls:sys_enter" in probe for probe in chosen[0].probes)
     refused = {alternative.name: alternative.reason for alternative in calls if not alternative.is_supported}
     assert refused["fentry"] == "it takes 1 to 8 calls by name (--calls)"
     assert "sys_enter" in refused["raw-tracepoint"]
@@ -134,7 +142,7 @@ def test_a_requested_alternative():
     request = Request(registry.get("syscalls"), hooks={"syscall": "tracepoint"})
     plan = make_plan(request, FakeKernel())
     reports = report_alternatives(plan.resolved_hooks[0], request, FakeKernel())
-    first, second = (one for one in reports if one.name in ("raw-tracepoint", "tracepoint"))
+    first, second = (report for report in reports if report.name in ("raw-tracepoint", "tracepoint"))
     assert (first.is_chosen, first.is_supported, first.reason) == (
         False,
         True,
@@ -207,8 +215,8 @@ def test_explanations_of_refusals(words, meaning):
 
 def test_unexplained_messages():
     assert explain_message("something quite new") is None
-    one = refused.RefusedProgram("f", "xdp", "0: (95) exit\nsomething quite new\n")
-    stage = refused.stage_of(one, "")
+    program = refused.RefusedProgram("f", "xdp", "0: (95) exit\nsomething quite new\n")
+    stage = refused.stage_of(program, "")
     assert stage.lead == "The verifier refused it: something quite new"
     assert any(isinstance(block, Paragraph) and "not been put down" in block.text for block in stage.blocks)
 
@@ -220,9 +228,9 @@ C = '#line 1 "a.c"\nint f(struct __sk_buff *skb)\n{\n    u64 *p = m.lookup(&key)
 def test_the_line_is_found_with_and_without_its_place(message):
     log = f"{message}\n7: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem access 'map_value_or_null'\n"
     stage = refused.stage_of(refused.RefusedProgram("f", "socket_filter", log), C)
-    (shown,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
-    assert (shown.file, shown.marked) == ("a.c", {4})
-    assert shown.lines[4 - shown.first] == "    return *p;"
+    (source_block,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
+    assert (source_block.file, source_block.marked) == ("a.c", {4})
+    assert source_block.lines[4 - source_block.first] == "    return *p;"
 
 
 def test_a_line_that_stands_in_several_functions_is_that_of_the_program():
@@ -230,16 +238,16 @@ def test_a_line_that_stands_in_several_functions_is_that_of_the_program():
     log = "; return *p;\n7: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem access 'inv'\n"
     for program, line in (("f", 4), ("g", 9)):
         stage = refused.stage_of(refused.RefusedProgram(program, "socket_filter", log), text)
-        (shown,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
-        assert shown.marked == {line}
+        (source_block,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
+        assert source_block.marked == {line}
 
 
-@pytest.mark.parametrize(("place", "line"), [("3:9", 3), ("0:0", 1)])
-def test_compiler_errors_are_found(place, line):
-    message = f"error: a.c:{place}: in function f i32 (ptr): Looks like the BPF stack limit is exceeded.\n"
+@pytest.mark.parametrize(("position", "line"), [("3:9", 3), ("0:0", 1)])
+def test_compiler_errors_are_found(position, line):
+    message = f"error: a.c:{position}: in function f i32 (ptr): Looks like the BPF stack limit is exceeded.\n"
     stage = refused.stage_of(refused.RefusedProgram("f", "", message, compiler=True), C)
-    (shown,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
-    assert shown.marked == {line}
+    (source_block,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
+    assert source_block.marked == {line}
     assert any(isinstance(block, Paragraph) and "512 bytes of stack" in block.text for block in stage.blocks)
 
 

@@ -53,7 +53,7 @@ def test_values_of_all_cpus_are_added_up(monkeypatch):
     assert plain == MapEntries(1, (("0", "15"),))
 
 
-def test_of_some_numbers_the_greatest_counts(monkeypatch):
+def test_the_maximum_of_per_cpu_values(monkeypatch):
     values = np.zeros((1, 3), VALUE)
     values["count"], values["seen"] = [[1, 2, 20]], [[7, 9, 8]]
     actual = entries(monkeypatch, MapType.PERCPU_ARRAY, np.array([0], "u4"), values, greatest={"seen"})

@@ -128,32 +128,32 @@ def without_cap_bpf(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Kernel:
     return kernel
 
 
-def test_it_answers_what_a_plan_asks() -> None:
+def test_running_kernel_answers_the_questions_of_a_plan() -> None:
     answers: KernelInfo = RunningKernel()
     assert answers.architecture == os.uname().machine
 
 
 def test_a_raw_tracepoint_is_found_without_being_attached_to(kernel: Kernel) -> None:
     kernel.opens = {"sys_enter": errno.EINVAL}
-    known = RunningKernel()
-    assert known.probe(raw("sys_enter")) == Support(True, "sys_enter")
-    assert known.probe(raw("nonsense")) == Support(False, reason="no raw tracepoint nonsense")
+    facts = RunningKernel()
+    assert facts.probe(raw("sys_enter")) == Support(True, "sys_enter")
+    assert facts.probe(raw("nonsense")) == Support(False, reason="no raw tracepoint nonsense")
     assert kernel.calls == ["load 17", "open sys_enter", "open nonsense"]
 
 
 def test_each_probe_runs_once(kernel: Kernel) -> None:
-    known = RunningKernel()
-    assert known.probe(raw("x")) is known.probe(raw("x"))
-    assert known.probe(function("vfs_read")) is known.probe(function("vfs_read"))
-    assert known.probe(SocketFilter("")) is known.probe(SocketFilter(""))
+    facts = RunningKernel()
+    assert facts.probe(raw("x")) is facts.probe(raw("x"))
+    assert facts.probe(function("vfs_read")) is facts.probe(function("vfs_read"))
+    assert facts.probe(SocketFilter("")) is facts.probe(SocketFilter(""))
     assert kernel.calls == ["load 17", "open x", "load 2", "attach", "load 1"]
 
 
 def test_a_kernel_that_does_not_know_the_program_type(kernel: Kernel) -> None:
     kernel.loads = {17: errno.EINVAL}
-    known = RunningKernel()
-    assert known.probe(raw("x")) == Support(False, reason=NO_RAW_TRACEPOINTS)
-    assert not known.probe(raw("y")).is_supported
+    facts = RunningKernel()
+    assert facts.probe(raw("x")) == Support(False, reason=NO_RAW_TRACEPOINTS)
+    assert not facts.probe(raw("y")).is_supported
     assert kernel.calls == ["load 17"]
 
 
@@ -161,27 +161,27 @@ def test_a_kernel_that_does_not_know_the_program_type(kernel: Kernel) -> None:
 def test_a_trial_without_descriptors_or_memory_is_no_answer(kernel: Kernel, number: int) -> None:
     """The result is not stored, since there may be some later."""
     kernel.loads, kernel.sleeps, kernel.opens = {17: number, 2: number}, number, {"x": errno.EINVAL}
-    known = RunningKernel()
+    facts = RunningKernel()
     for probe in (raw("x"), function("vfs_read"), function("is_not_there")):
-        with pytest.raises(ResourcesError) as caught:
-            known.probe(probe)
-        assert caught.value.hint
-    for ask in (lambda: known.has_loops, lambda: known.may_preempt, lambda: known.has_helper(1)):
+        with pytest.raises(ResourcesError) as excinfo:
+            facts.probe(probe)
+        assert excinfo.value.hint
+    for ask in (lambda: facts.has_loops, lambda: facts.may_preempt, lambda: facts.has_helper(1)):
         with pytest.raises(ResourcesError):
             ask()
     kernel.loads, kernel.sleeps = {}, errno.EINVAL
-    assert known.probe(raw("x")) == Support(True, "x")
+    assert facts.probe(raw("x")) == Support(True, "x")
 
 
 def test_a_refusal_is_distinguished_from_absence(kernel: Kernel) -> None:
     kernel.opens = {"x": errno.EPERM}
     kernel.loads = {1: errno.EACCES}
     kernel.attaches = [errno.EPERM]
-    known = RunningKernel()
+    facts = RunningKernel()
     refused = Support(False, reason="refused by somebody", is_forbidden=True)
-    assert known.probe(raw("x")) == refused
-    assert known.probe(SocketFilter("")) == refused
-    assert known.probe(function("vfs_read")) == refused
+    assert facts.probe(raw("x")) == refused
+    assert facts.probe(SocketFilter("")) == refused
+    assert facts.probe(function("vfs_read")) == refused
 
 
 @pytest.mark.parametrize(
@@ -221,16 +221,16 @@ def test_reasons_for_missing_counters_and_privileges(kernel: Kernel, monkeypatch
 def test_a_trace_event_is_tried_once_a_category(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracepoint.tracefs, "has_event", lambda category, event: event != "none")
     monkeypatch.setattr(tracepoint.tracefs, "event_id", lambda category, event: 7)
-    known = RunningKernel()
-    assert known.probe(event("sched", "a")) == Support(True, "sched:a")
-    assert known.probe(event("sched", "b")) == Support(True, "sched:b")
-    assert known.probe(event("sched", "none")) == Support(False, reason="no trace event sched:none")
+    facts = RunningKernel()
+    assert facts.probe(event("sched", "a")) == Support(True, "sched:a")
+    assert facts.probe(event("sched", "b")) == Support(True, "sched:b")
+    assert facts.probe(event("sched", "none")) == Support(False, reason="no trace event sched:none")
     assert kernel.calls == ["load 5", "attach"]
     kernel.attaches = [errno.EINVAL]
-    assert known.probe(event("syscalls", "a")) == Support(
+    assert facts.probe(event("syscalls", "a")) == Support(
         False, reason="the trace event syscalls:a takes no program"
     )
-    assert not known.probe(event("syscalls", "b")).is_supported
+    assert not facts.probe(event("syscalls", "b")).is_supported
     assert kernel.calls == ["load 5", "attach", "attach"]
 
 
@@ -259,7 +259,7 @@ def test_the_first_function_that_can_be_probed_is_taken(kernel: Kernel) -> None:
         ("moved", errno.EBUSY, "moved cannot be probed (Device or resource busy)"),
     ],
 )
-def test_why_a_function_cannot_be_probed(kernel: Kernel, symbol: str, number: int, reason: str) -> None:
+def test_reasons_for_unprobeable_functions(kernel: Kernel, symbol: str, number: int, reason: str) -> None:
     kernel.attaches = [number]
     assert RunningKernel().probe(function(symbol)) == Support(False, reason=reason)
 
@@ -271,51 +271,51 @@ EVENTS = KprobeEvents("", patterns=PATTERNS)
 
 
 @pytest.fixture
-def many(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+def multi_results(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Set the results for many functions at once: the errno of the link, and its count."""
-    says: dict[str, object] = {
+    results: dict[str, object] = {
         "link": 0,
         "missed": 0,
         "found": KernelFunctions(PATTERNS, {16: "f"}, ("f_hidden",)),
     }
 
     def matching(patterns: tuple[str, ...]) -> KernelFunctions:
-        if isinstance(says["found"], Exception):
-            raise says["found"]
-        return says["found"]
+        if isinstance(results["found"], Exception):
+            raise results["found"]
+        return results["found"]
 
     monkeypatch.setattr(kprobe_multi.functions, "matching", matching)
-    monkeypatch.setattr(kprobe_multi, "create_link", lambda *_, **__: kernel._answer(says["link"]))
-    monkeypatch.setattr(kprobe_multi, "read_missed", lambda _: says["missed"])
-    return says
+    monkeypatch.setattr(kprobe_multi, "create_link", lambda *_, **__: kernel._answer(results["link"]))
+    monkeypatch.setattr(kprobe_multi, "read_missed", lambda _: results["missed"])
+    return results
 
 
-def test_many_functions_are_tried_by_one(many: dict[str, object]) -> None:
+def test_many_functions_are_tried_by_one(multi_results: dict[str, object]) -> None:
     granted = Support(True, "1 functions (f*)", reason="not seen, since they cannot be probed: f_hidden")
-    known = RunningKernel()
-    assert known.probe(ENTRIES) == replace(granted, target_id_source=TargetIdSource.COOKIE)
-    assert known.probe(RETURNS) == replace(granted, target_id_source=TargetIdSource.COOKIE)
-    assert known.probe(EVENTS) == replace(granted, target_id_source=TargetIdSource.ADDRESS)
+    facts = RunningKernel()
+    assert facts.probe(ENTRIES) == replace(granted, target_id_source=TargetIdSource.COOKIE)
+    assert facts.probe(RETURNS) == replace(granted, target_id_source=TargetIdSource.COOKIE)
+    assert facts.probe(EVENTS) == replace(granted, target_id_source=TargetIdSource.ADDRESS)
 
 
-def test_returns_that_are_missed_in_silence_are_not_taken(many: dict[str, object]) -> None:
-    many["missed"] = None
-    known = RunningKernel()
-    assert known.probe(ENTRIES).is_supported
-    assert known.probe(RETURNS).reason.startswith("this kernel does not count")
+def test_returns_that_are_missed_in_silence_are_not_taken(multi_results: dict[str, object]) -> None:
+    multi_results["missed"] = None
+    facts = RunningKernel()
+    assert facts.probe(ENTRIES).is_supported
+    assert facts.probe(RETURNS).reason.startswith("this kernel does not count")
 
 
-def test_a_kernel_without_links_on_many_functions(many: dict[str, object]) -> None:
-    many["link"] = errno.EINVAL
+def test_a_kernel_without_links_on_many_functions(multi_results: dict[str, object]) -> None:
+    multi_results["link"] = errno.EINVAL
     answer = RunningKernel().probe(ENTRIES)
     assert answer == Support(False, reason="this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)")
 
 
-def test_functions_that_are_not_there_or_not_shown(many: dict[str, object]) -> None:
-    many["found"] = UnsupportedError("no function f*")
+def test_functions_that_are_not_there_or_not_shown(multi_results: dict[str, object]) -> None:
+    multi_results["found"] = UnsupportedError("no function f*")
     assert RunningKernel().probe(ENTRIES) == Support(False, reason="no function f*")
     assert RunningKernel().probe(EVENTS) == Support(False, reason="no function f*")
-    many["found"] = NotPermittedError("hidden")
+    multi_results["found"] = NotPermittedError("hidden")
     for answer in (
         RunningKernel().probe(ENTRIES),
         RunningKernel().probe(EVENTS),
@@ -324,9 +324,9 @@ def test_functions_that_are_not_there_or_not_shown(many: dict[str, object]) -> N
 
 
 def test_without_privileges_many_functions_are_not_looked_up(
-    without_cap_bpf: Kernel, many: dict[str, object]
+    without_cap_bpf: Kernel, multi_results: dict[str, object]
 ) -> None:
-    many["found"] = NotPermittedError("never asked")
+    multi_results["found"] = NotPermittedError("never asked")
     for answer in (
         RunningKernel().probe(RETURNS),
         RunningKernel().probe(EVENTS),
@@ -343,28 +343,28 @@ def test_a_kernel_without_kprobes(kernel: Kernel, monkeypatch: pytest.MonkeyPatc
 
 
 def test_without_privileges_nothing_is_tried(without_cap_bpf: Kernel) -> None:
-    known = RunningKernel()
+    facts = RunningKernel()
     for answer in (
-        known.probe(raw("sys_enter")),
-        known.probe(event("sched", "sched_switch")),
-        known.probe(function("vfs_read")),
-        known.probe(SocketFilter("")),
-        known.probe(PerfSample("")),
+        facts.probe(raw("sys_enter")),
+        facts.probe(event("sched", "sched_switch")),
+        facts.probe(function("vfs_read")),
+        facts.probe(SocketFilter("")),
+        facts.probe(PerfSample("")),
     ):
         assert (answer.is_supported, answer.was_tried, answer.reason) == (
             True,
             False,
             "not tried: needs root",
         )
-    assert known.has_helper(113)
-    assert known.has_loops
+    assert facts.has_helper(113)
+    assert facts.has_loops
     assert without_cap_bpf.calls == []
 
 
 def test_without_privileges_functions_are_still_looked_up(without_cap_bpf: Kernel) -> None:
-    known = RunningKernel()
-    assert known.probe(function("newer", "moved")).name == "moved"
-    assert known.probe(function("newer", "newest")) == Support(
+    facts = RunningKernel()
+    assert facts.probe(function("newer", "moved")).name == "moved"
+    assert facts.probe(function("newer", "newest")) == Support(
         False, reason="no function newer or newest", was_tried=False
     )
 
@@ -378,10 +378,10 @@ def test_a_helper_is_tried_in_a_program_that_loads(kernel: Kernel, monkeypatch: 
 
     monkeypatch.setattr(kernel_facts, "helper_refusal", refusal)
     kernel.loads = {ProgType.RAW_TRACEPOINT: errno.EINVAL}
-    known = RunningKernel()
-    assert known.has_helper(113)
-    assert known.has_helper(113)
-    assert not known.has_helper(999)
+    facts = RunningKernel()
+    assert facts.has_helper(113)
+    assert facts.has_helper(113)
+    assert not facts.has_helper(999)
     assert requests == [(ProgType.KPROBE, 113), (ProgType.KPROBE, 999)]
 
 
@@ -408,11 +408,11 @@ def test_programs_are_identified_by_a_cookie_where_there_are_cookies(
         return refusal
 
     monkeypatch.setattr(prober, "helper_refusal", message)
-    known = RunningKernel()
-    assert known.probe(function("vfs_read")).target_id_source is TargetIdSource.PROGRAM
+    facts = RunningKernel()
+    assert facts.probe(function("vfs_read")).target_id_source is TargetIdSource.PROGRAM
     assert requests == []
     for number in range(3):
-        answer = known.probe(replace(function("vfs_read"), offset=number, targets=(number,)))
+        answer = facts.probe(replace(function("vfs_read"), offset=number, targets=(number,)))
         assert answer.target_id_source is (TargetIdSource.PROGRAM if refusal else TargetIdSource.COOKIE)
     assert requests == [174]
 
@@ -482,10 +482,10 @@ def test_compat_is_seen_by_its_sysctl(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_raw_tracepoint_has_a_caveat_where_its_programs_may_sleep(kernel: Kernel) -> None:
     kernel.opens = {"sys_enter": errno.EINVAL}
     kernel.sleeps = 0
-    known = RunningKernel()
-    assert "preempted" in known.probe(raw("sys_enter")).caveat
-    assert not known.probe(replace(raw("sys_enter"), preempted=False)).caveat
-    absent = known.probe(raw("absent"))
+    facts = RunningKernel()
+    assert "preempted" in facts.probe(raw("sys_enter")).caveat
+    assert not facts.probe(replace(raw("sys_enter"), preempted=False)).caveat
+    absent = facts.probe(raw("absent"))
     assert (absent.is_supported, absent.caveat) == (False, "")
 
 
@@ -493,20 +493,20 @@ def descriptors() -> set[str]:
     return {entry.name for entry in Path("/proc/self/fd").iterdir()}
 
 
-def test_nothing_stays_open(kernel: Kernel) -> None:
+def test_closed_kernel_facts_leave_no_descriptors(kernel: Kernel) -> None:
     gc.collect()  # what earlier tests dropped is none of this
     before = descriptors()
-    known = RunningKernel()
-    known.probe(raw("x"))
-    known.probe(function("vfs_read"))
-    known.probe(SocketFilter(""))
+    facts = RunningKernel()
+    facts.probe(raw("x"))
+    facts.probe(function("vfs_read"))
+    facts.probe(SocketFilter(""))
     assert len(descriptors()) > len(before)
-    del known
+    del facts
     gc.collect()
     assert descriptors() == before
 
 
-def test_nobody_gets_answers_too() -> None:
+def test_an_unprivileged_user_gets_answers_too() -> None:
     """On the real machine, without privileges."""
     code = (
         "from pytracer.features.kernel_facts import RunningKernel\n"
@@ -523,11 +523,11 @@ def test_nobody_gets_answers_too() -> None:
 
 def test_the_arguments_of_a_raw_tracepoint_are_identified_by_reading_the_last(kernel: Kernel) -> None:
     kernel.opens = {"long": 0, "short": errno.EINVAL, "refused": errno.EPERM}
-    known = RunningKernel()
-    assert known.probe(raw("long", 2)) == Support(True, "long")
-    assert known.probe(raw("long", 2)) is known.probe(raw("long", 2))
-    assert known.probe(raw("short", 0)) == Support(True, "short")
+    facts = RunningKernel()
+    assert facts.probe(raw("long", 2)) == Support(True, "long")
+    assert facts.probe(raw("long", 2)) is facts.probe(raw("long", 2))
+    assert facts.probe(raw("short", 0)) == Support(True, "short")
     reason = "the raw tracepoint short has fewer arguments"
-    assert known.probe(raw("short", 2)) == Support(False, reason=reason)
-    assert known.probe(raw("refused", 2)).is_forbidden
-    assert not known.probe(raw("absent", 2)).is_supported
+    assert facts.probe(raw("short", 2)) == Support(False, reason=reason)
+    assert facts.probe(raw("refused", 2)).is_forbidden
+    assert not facts.probe(raw("absent", 2)).is_supported

@@ -52,7 +52,7 @@ def test_uses_are_looked_up_by_alternative_and_flags(program, alternative, flags
     assert FOUND.of(program, alternative, flags) == uses
 
 
-def test_nothing_is_known_of_tracers_from_elsewhere():
+def test_tracers_outside_of_the_table_have_no_needs():
     assert uses_of("tasks", "/home/me/tasks.c").of("listed", "tasks=iterator") is NOTHING
     assert uses_of("mine", "mine.c").of("f", "h=a") is NOTHING
     assert GET_TASK_STACK in uses_of("tasks", "tasks.c").of("listed", "tasks=iterator").helpers
@@ -63,7 +63,7 @@ def test_uses_of_every_tracer_are_in_the_tables(tracer):
     """tests/kernel/test_floor.py tests by compiling that each line exists and is up to date."""
     line = recorded(tracer.name) or {"programs": {}, "maps": {}}
     used = {
-        number for kinds in line["programs"].values() for one in kinds.values() for number in one["helpers"]
+        number for kinds in line["programs"].values() for kind in kinds.values() for number in kind["helpers"]
     }
     assert used <= helpers.BY_NUMBER.keys()
     assert {number for types in line["maps"].values() for number in types} <= map_types.BY_NUMBER.keys()
@@ -127,8 +127,8 @@ def trials(monkeypatch):
     return Trials(monkeypatch)
 
 
-def lack(how, **uses):
-    return describe_lack(ProgramNeeds(), how, ProgramUses(**uses))
+def lack(alternative, **uses):
+    return describe_lack(ProgramNeeds(), alternative, ProgramUses(**uses))
 
 
 KPROBE, CGROUP = LoadAttributes(ProgType.KPROBE), LoadAttributes(ProgType.CGROUP_SKB, 0)

@@ -107,7 +107,7 @@ def test_enums_of_old_btf_are_taken_as_signed() -> None:
 
 
 @pytest.mark.parametrize("tidy", [True, False])
-def test_of_several_by_one_name_the_fullest_is_found(tidy: bool) -> None:
+def test_the_fullest_of_several_types_of_one_name_is_found(tidy: bool) -> None:
     b = basic(tidy=tidy)
     b.add(BtfKind.FWD, "thing", 0)
     small = b.struct("thing", 4, ("x", INT, 0))
@@ -188,9 +188,9 @@ def test_unknown_kinds_and_versions_are_errors() -> None:
 
 
 def test_load_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(HeadersError) as caught:
+    with pytest.raises(HeadersError) as excinfo:
         Btf.load(tmp_path / "vmlinux")
-    assert "CONFIG_DEBUG_INFO_BTF" in caught.value.hint
+    assert "CONFIG_DEBUG_INFO_BTF" in excinfo.value.hint
     (tmp_path / "vmlinux").write_bytes(basic().data())
     assert len(Btf.load(tmp_path / "vmlinux")) == 4
 

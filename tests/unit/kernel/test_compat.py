@@ -15,11 +15,11 @@ from support.workloads import workload
 SYSCALL = ("t:syscalls:sys_enter_read",)
 
 
-def named(pids, command):
+def task_filters(pids, command):
     return SimpleNamespace(processes=tuple(pids), command=command)
 
 
-def test_which_programs_are_32_bit():
+def test_thirty_two_bit_programs_are_recognized():
     assert compat.is_32_bit(workload("spin32"))
     assert not compat.is_32_bit(sys.executable)
     assert not compat.is_32_bit("/nowhere")
@@ -29,15 +29,15 @@ def test_which_programs_are_32_bit():
     ("targets", "warned"), [(SYSCALL, True), (("t:raw_syscalls:sys_enter", "k:vfs_read"), False), ((), False)]
 )
 def test_commands_and_processes_that_are_warned_of(targets, warned):
-    own = os.getpid()
-    assert list(compat.warnings(targets, named([own], ["true"]))) == []
-    command = list(compat.warnings(targets, named([], [workload("spin32")])))
+    own_pid = os.getpid()
+    assert list(compat.warnings(targets, task_filters([own_pid], ["true"]))) == []
+    command = list(compat.warnings(targets, task_filters([], [workload("spin32")])))
     with subprocess.Popen([workload("spin32")]) as running:
-        process = list(compat.warnings(targets, named([own, running.pid], [])))
+        process = list(compat.warnings(targets, task_filters([own_pid, running.pid], [])))
         running.kill()
-    for actual, who in ((command, workload("spin32")), (process, f"process {running.pid}")):
+    for actual, subject in ((command, workload("spin32")), (process, f"process {running.pid}")):
         assert bool(actual) is warned
-        assert all(one.startswith(f"{who} is a 32-bit program: ") for one in actual)
+        assert all(line.startswith(f"{subject} is a 32-bit program: ") for line in actual)
 
 
 def test_a_32_bit_program_that_runs_is_found(tmp_path):

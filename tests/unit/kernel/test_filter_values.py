@@ -56,7 +56,7 @@ def cgroups(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def engines(tmp_path, monkeypatch):
-    """Use folders for Docker's and podman's files, of which there are none yet."""
+    """Use empty folders for Docker's and podman's files."""
     monkeypatch.setattr(filter_values, "_DOCKER", tmp_path / "docker")
     monkeypatch.setattr(filter_values, "_PODMAN", tmp_path / "podman.json")
     return tmp_path
@@ -79,14 +79,14 @@ def test_all_cgroups_parents_first(cgroups):
     assert all(folder.stat().st_ino == number for _, number, folder in actual)
 
 
-def test_of_a_user_with_too_many_cgroups_some_are_left_out_and_others_are_not(cgroups, monkeypatch):
+def test_cgroups_beyond_a_users_budget_are_left_out(cgroups, monkeypatch):
     for number in range(30):
         (cgroups / "theirs" / str(number)).mkdir(parents=True)
     (cgroups / "zebra").mkdir()
     stat = Path.stat
 
-    def of_another(path, **rest):
-        actual = list(stat(path, **rest))
+    def of_another(path, **options):
+        actual = list(stat(path, **options))
         actual[4] = budgets.UID if "theirs" in path.parts else 0
         return os.stat_result(actual)
 
@@ -104,10 +104,10 @@ def test_of_a_user_with_too_many_cgroups_some_are_left_out_and_others_are_not(cg
 
 def test_the_kernel_tells_where_a_cgroup_is():
     """The kernel answers without a walk through the tree; the walk is what it is compared to."""
-    known = {number: path for path, number, _ in filter_values.cgroups()}
-    answers = {number: filter_values.cgroup_path(number) for number in known}
+    paths_by_id = {number: path for path, number, _ in filter_values.cgroups()}
+    answers = {number: filter_values.cgroup_path(number) for number in paths_by_id}
     if os.geteuid() == 0:
-        assert answers == known
+        assert answers == paths_by_id
         assert filter_values.cgroup_path(1 << 60) == ""
     else:
         assert set(answers.values()) == {None}
@@ -126,9 +126,9 @@ def test_a_process():
 
 @pytest.mark.parametrize("text", ["x", "-1", "1.5", "0x1", "1,no-such-one"])
 def test_a_name_that_no_process_has(text):
-    with pytest.raises(UsageError, match="no process '") as caught:
+    with pytest.raises(UsageError, match="no process '") as excinfo:
         filter_values.processes(text)
-    assert "ps -e" in caught.value.hint
+    assert "ps -e" in excinfo.value.hint
 
 
 def test_a_thread(other_thread):
@@ -156,9 +156,9 @@ def test_numbers_that_are_no_ids_of_processes(text):
 @pytest.mark.parametrize("resolve", [filter_values.processes, filter_values.thread])
 @pytest.mark.parametrize("text", ["0", "4294967295"])
 def test_an_id_that_nothing_has(resolve, text):
-    with pytest.raises(UsageError, match=f"no (process|thread) {text}") as caught:
+    with pytest.raises(UsageError, match=f"no (process|thread) {text}") as excinfo:
         resolve(text)
-    assert "ps -e" in caught.value.hint
+    assert "ps -e" in excinfo.value.hint
 
 
 # Names of processes and users.
@@ -193,11 +193,11 @@ def test_a_user(text, number):
 
 
 def test_a_user_who_is_not_there(monkeypatch):
-    known = [pwd.struct_passwd((name, "x", 1, 1, "", "/", "/bin/sh")) for name in ("alice", "bob")]
-    monkeypatch.setattr(pwd, "getpwall", lambda: known)
-    with pytest.raises(UnknownNameError) as caught:
+    users = [pwd.struct_passwd((name, "x", 1, 1, "", "/", "/bin/sh")) for name in ("alice", "bob")]
+    monkeypatch.setattr(pwd, "getpwall", lambda: users)
+    with pytest.raises(UnknownNameError) as excinfo:
         filter_values.user("alicia")
-    assert (caught.value.message, caught.value.hint) == ("no user 'alicia'", "did you mean alice?")
+    assert (excinfo.value.message, excinfo.value.hint) == ("no user 'alicia'", "did you mean alice?")
 
 
 @pytest.mark.parametrize("text", ["4294967296", "9" * 30])
@@ -227,24 +227,26 @@ def test_the_whole_tree_is_a_cgroup(cgroups):
 def test_no_cgroup(cgroups, text):
     (cgroups.parent / "outside").mkdir()
     (cgroups / "file").touch()
-    with pytest.raises(UsageError, match="no cgroup") as caught:
+    with pytest.raises(UsageError, match="no cgroup") as excinfo:
         filter_values.cgroup(text)
-    assert caught.value.hint == f"a folder below {cgroups}"
+    assert excinfo.value.hint == f"a folder below {cgroups}"
 
 
 def test_a_cgroup_where_none_is_mounted(monkeypatch):
     monkeypatch.setattr(filter_values, "cgroup2_roots", list)
-    with pytest.raises(UsageError, match="no cgroup") as caught:
+    with pytest.raises(UsageError, match="no cgroup") as excinfo:
         filter_values.cgroup("system.slice")
-    assert "no cgroup2 is mounted" in caught.value.hint
+    assert "no cgroup2 is mounted" in excinfo.value.hint
 
 
 @pytest.mark.parametrize(
-    ("where", "root"),
+    ("mount_lines", "root"),
     [("/sys/fs/cgroup", "/sys/fs/cgroup"), (r"/with\040blank", "/with blank"), ("/mit-ä", "/mit-ä")],
 )
-def test_where_cgroup2_is_mounted(monkeypatch, where, root):
-    mounts = f"proc /proc proc rw 0 0\ncgroup2 {where} cgroup2 rw,nosuid 0 0\ncgroup /old cgroup rw 0 0\n"
+def test_the_mount_point_of_cgroup2(monkeypatch, mount_lines, root):
+    mounts = (
+        f"proc /proc proc rw 0 0\ncgroup2 {mount_lines} cgroup2 rw,nosuid 0 0\ncgroup /old cgroup rw 0 0\n"
+    )
     monkeypatch.setattr(Path, "read_text", lambda path, *_, **__: mounts)
     assert filter_values.cgroup2_roots() == [Path(root)]
 
@@ -294,14 +296,14 @@ def test_a_container_without_a_cgroup_is_its_mount_namespace(cgroups, engines):
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("engine", ["docker", "podman"])
 def test_a_name_comes_before_the_beginning_of_an_id(cgroups, engines, monkeypatch, engine, order):
-    both = [(OTHER_ID, "web"), (ID, "db")][::order]  # the id of the one begins with the other's name
+    containers = [(OTHER_ID, "web"), (ID, "db")][::order]  # the id of the one begins with the other's name
     if engine == "docker":
-        for ident, name in both:
+        for ident, name in containers:
             docker(engines, ident, name)
-        files = [engines / "docker" / ident / "config.v2.json" for ident, _ in both]
+        files = [engines / "docker" / ident / "config.v2.json" for ident, _ in containers]
         monkeypatch.setattr(Path, "glob", lambda path, pattern: iter(files))
     else:
-        listed = [{"id": ident, "names": [name]} for ident, name in both]
+        listed = [{"id": ident, "names": [name]} for ident, name in containers]
         (engines / "podman.json").write_text(json.dumps(listed))
     for ident in (ID, OTHER_ID):
         (cgroups / f"docker-{ident}.scope").mkdir()
@@ -334,9 +336,9 @@ def test_no_container(cgroups, engines, folder, name):
     docker(engines, OTHER_ID, "stopped")
     if folder:
         (cgroups / folder).mkdir(parents=True)
-    with pytest.raises(UsageError, match=f"no running container '{name}'") as caught:
+    with pytest.raises(UsageError, match=f"no running container '{name}'") as excinfo:
         filter_values.container(name)
-    assert "docker" in caught.value.hint
+    assert "docker" in excinfo.value.hint
 
 
 # Namespaces.

@@ -22,60 +22,60 @@ MADE_UP = (
 
 
 @pytest.fixture
-def made_up(monkeypatch):
+def fake_interfaces(monkeypatch):
     monkeypatch.setattr(interfaces, "list_interfaces", lambda: {i.index: i for i in MADE_UP})
 
 
-def test_those_of_this_machine():
+def test_interfaces_of_this_machine():
     actual = interfaces.list_interfaces()
     assert {index: interface.name for index, interface in actual.items()} == dict(socket.if_nameindex())
     for interface in actual.values():
         assert interface.type == int(Path(f"/sys/class/net/{interface.name}/type").read_text())
 
 
-def test_names_to_indexes(made_up):
+def test_names_to_indexes(fake_interfaces):
     assert resolve(["lo"]) == {1: "lo"}
     assert list(resolve(["tun0", "lo"]).items()) == [(7, "tun0"), (1, "lo")]
     assert resolve([]) == {}
 
 
-def test_a_name_given_twice_is_one_interface(made_up):
+def test_a_name_given_twice_is_one_interface(fake_interfaces):
     assert resolve(["lo", "lo"]) == {1: "lo"}
     assert resolve(["enp0s3", "eth0"]) == {2: "enp0s3"}
 
 
-def test_an_alternative_name_stays_as_it_was_given(made_up):
+def test_an_alternative_name_stays_as_it_was_given(fake_interfaces):
     assert resolve(["uplink-to-the-outside"]) == {2: "uplink-to-the-outside"}
 
 
-def test_any_is_all_of_them_and_stands_alone(made_up):
+def test_any_is_all_of_them_and_stands_alone(fake_interfaces):
     assert resolve(["any"]) == {0: "any"}
     assert resolve(["lo", "any", "eth0"]) == {0: "any"}
     with pytest.raises(UnknownNameError):
         resolve(["any", "eth7"])
 
 
-def test_any_may_be_refused(made_up):
-    with pytest.raises(UsageError, match="'any' will not do") as caught:
+def test_any_may_be_refused(fake_interfaces):
+    with pytest.raises(UsageError, match="'any' will not do") as excinfo:
         resolve(["any"], allow_any=False)
-    assert caught.value.hint == "there is lo, eth0, tun0"
+    assert excinfo.value.hint == "there is lo, eth0, tun0"
 
 
-def test_an_unknown_name_lists_those_there_are(made_up):
-    with pytest.raises(UnknownNameError) as caught:
+def test_an_unknown_name_lists_those_there_are(fake_interfaces):
+    with pytest.raises(UnknownNameError) as excinfo:
         resolve(["lo", "eth7"])
-    assert caught.value.message == "no network interface 'eth7'"
-    assert caught.value.hint == "there is lo, eth0, tun0, any"
-    assert caught.value.exit_code == 2
+    assert excinfo.value.message == "no network interface 'eth7'"
+    assert excinfo.value.hint == "there is lo, eth0, tun0, any"
+    assert excinfo.value.exit_code == 2
 
 
 def test_a_host_of_many_interfaces_lists_the_first(monkeypatch):
-    many = {i: Interface(f"veth{i}", i, 1) for i in range(1, 1001)}
-    monkeypatch.setattr(interfaces, "list_interfaces", lambda: many)
-    with pytest.raises(UnknownNameError) as caught:
+    veths = {i: Interface(f"veth{i}", i, 1) for i in range(1, 1001)}
+    monkeypatch.setattr(interfaces, "list_interfaces", lambda: veths)
+    with pytest.raises(UnknownNameError) as excinfo:
         resolve(["lo"])
-    assert caught.value.hint.startswith("there is veth1, veth2, ")
-    assert caught.value.hint.endswith(
+    assert excinfo.value.hint.startswith("there is veth1, veth2, ")
+    assert excinfo.value.hint.endswith(
         f"veth{interfaces.HINT_MAX}, any, and {1000 - interfaces.HINT_MAX} more"
     )
 

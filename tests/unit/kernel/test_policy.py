@@ -65,14 +65,14 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
             path.write_text(text) if text else path.unlink(missing_ok=True)
         monkeypatch.setattr(policy, "in_initial_namespace", lambda kind: initial if kind == "user" else True)
         monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release=release))
-        monkeypatch.setattr(policy.resource, "getrlimit", lambda which: (memlock, memlock))
+        monkeypatch.setattr(policy.resource, "getrlimit", lambda limit: (memlock, memlock))
         monkeypatch.setattr(policy.os, "geteuid", lambda: euid)
 
     make()
     return make
 
 
-def refused(number: int = errno.EPERM, needed: Sequence[str] = policy.TRACING) -> PytracerError:
+def explain_refusal(number: int = errno.EPERM, needed: Sequence[str] = policy.TRACING) -> PytracerError:
     return policy.explain(OSError(number, os.strerror(number)), "raw tracepoint x", capabilities=needed)
 
 
@@ -108,7 +108,7 @@ def test_an_old_kernel_gets_only_commands_that_it_knows(machine: Machine) -> Non
 def test_root_of_a_user_namespace_has_no_say_over_the_kernel(machine: Machine) -> None:
     machine(initial=False)
     assert policy.missing_capabilities((*policy.TRACING, "CAP_NET_RAW")) == ["CAP_BPF", "CAP_PERFMON"]
-    error = refused()
+    error = explain_refusal()
     assert type(error) is NotPermittedError
     assert "in a user namespace only" in error.message
     assert "user namespace" in error.hint
@@ -117,18 +117,18 @@ def test_root_of_a_user_namespace_has_no_say_over_the_kernel(machine: Machine) -
 def test_require_names_what_is_missing_in_one_line(machine: Machine) -> None:
     policy.require_capabilities(policy.TRACING, "tracing")
     machine(0, euid=1000)
-    with pytest.raises(NotPermittedError) as caught:
+    with pytest.raises(NotPermittedError) as excinfo:
         policy.require_capabilities(policy.TRACING, "tracing")
-    assert type(caught.value) is NotPermittedError
-    assert caught.value.exit_code == 5
-    assert caught.value.message == "tracing needs CAP_BPF and CAP_PERFMON, which this process does not have"
-    assert "sudo" in caught.value.hint
-    assert "--cap-add=BPF --cap-add=PERFMON" in caught.value.hint
+    assert type(excinfo.value) is NotPermittedError
+    assert excinfo.value.exit_code == 5
+    assert excinfo.value.message == "tracing needs CAP_BPF and CAP_PERFMON, which this process does not have"
+    assert "sudo" in excinfo.value.hint
+    assert "--cap-add=BPF --cap-add=PERFMON" in excinfo.value.hint
 
 
 def test_root_without_capabilities_gets_no_hint_about_sudo(machine: Machine) -> None:
     machine(0)
-    hint = refused().hint
+    hint = explain_refusal().hint
     assert "sudo" not in hint
     assert "CapabilityBoundingSet" in hint
 
@@ -136,11 +136,11 @@ def test_root_without_capabilities_gets_no_hint_about_sudo(machine: Machine) -> 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES])
 def test_a_refusal_without_capabilities_is_not_a_policy(machine: Machine, number: int) -> None:
     machine(0, seccomp=2, lockdown="none integrity [confidentiality]")
-    assert type(refused(number)) is NotPermittedError
+    assert type(explain_refusal(number)) is NotPermittedError
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
+    ("options", "policy_name"),
     [
         ({"seccomp": 2}, "seccomp filter"),
         ({"lockdown": "none integrity [confidentiality]"}, "lockdown=confidentiality"),
@@ -152,28 +152,28 @@ def test_a_refusal_without_capabilities_is_not_a_policy(machine: Machine, number
     ],
 )
 def test_a_refusal_names_the_policy_in_force(
-    machine: Machine, options: dict[str, object], named: str
+    machine: Machine, options: dict[str, object], policy_name: str
 ) -> None:
     machine(**options)
-    error = refused()
+    error = explain_refusal()
     assert isinstance(error, PolicyError)
-    assert named in error.message
+    assert policy_name in error.message
     assert "root" not in error.message
     assert error.exit_code == 5
 
 
 def test_the_likeliest_policy_comes_first(machine: Machine) -> None:
     machine(seccomp=2, lockdown="none [integrity] confidentiality", lsms="selinux")
-    message = refused().message
+    message = explain_refusal().message
     assert message.index("seccomp") < message.index("selinux") < message.index("lockdown=integrity")
 
 
 def test_a_refusal_by_nobody_says_what_was_ruled_out(machine: Machine) -> None:
-    error = refused()
+    error = explain_refusal()
     assert isinstance(error, PolicyError)
     assert "no seccomp filter, no lockdown, no security module that would" in error.message
     machine(lockdown="", lsms="")
-    assert "lockdown cannot be seen, security modules cannot be seen" in refused().message
+    assert "lockdown cannot be seen, security modules cannot be seen" in explain_refusal().message
 
 
 def test_a_kernel_without_lockdown_has_none(machine: Machine) -> None:
@@ -185,22 +185,22 @@ def test_a_kernel_without_lockdown_has_none(machine: Machine) -> None:
     "number", [errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV, errno.E2BIG, 524]
 )
 def test_an_unknown_command_of_bpf_is_unsupported(machine: Machine, number: int) -> None:
-    error = refused(number)
+    error = explain_refusal(number)
     assert isinstance(error, UnsupportedError)
     assert error.exit_code == 4
     assert "Unknown error" not in error.message
 
 
 def test_enosys_is_a_refusal_where_a_filter_is_on(machine: Machine) -> None:
-    assert isinstance(refused(errno.ENOSYS), UnsupportedError)
+    assert isinstance(explain_refusal(errno.ENOSYS), UnsupportedError)
     machine(seccomp=2)
-    assert isinstance(refused(errno.ENOSYS), PolicyError)
+    assert isinstance(explain_refusal(errno.ENOSYS), PolicyError)
 
 
 def test_other_errors_are_reported_in_words(machine: Machine) -> None:
-    assert type(refused(errno.EIO)) is PytracerError
-    assert refused(errno.EIO).message == "raw tracepoint x: Input/output error"
-    assert "no reason" in refused(0).message
+    assert type(explain_refusal(errno.EIO)) is PytracerError
+    assert explain_refusal(errno.EIO).message == "raw tracepoint x: Input/output error"
+    assert "no reason" in explain_refusal(0).message
 
 
 def test_attaching_has_an_error_of_its_own(machine: Machine) -> None:
@@ -241,14 +241,14 @@ def test_an_unprivileged_user_sees_the_missing_capabilities() -> None:
 
 
 @pytest.mark.parametrize(
-    ("restrict", "paranoid", "shown"),
+    ("restrict", "paranoid", "is_shown"),
     [(0, 1, True), (0, -1, True), (0, 2, None), (0, 3, None), (0, None, None), (1, 1, None), (2, -1, False)],
 )
 def test_addresses_are_shown_to_all_only_where_perf_may_profile_the_kernel(
-    restrict: int, paranoid: int | None, shown: bool | None
+    restrict: int, paranoid: int | None, is_shown: bool | None
 ) -> None:
     sysctls = {"kernel.kptr_restrict": restrict, "kernel.perf_event_paranoid": paranoid}
-    assert policy.shows_addresses(sysctls) is shown
+    assert policy.shows_addresses(sysctls) is is_shown
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_hooks_of_bpf_are_called_where_it_is_a_security_module(
 
 def test_an_offset_within_an_instruction_is_no_multibyte_character(machine: Machine) -> None:
     machine()
-    error = refused(errno.EILSEQ)
+    error = explain_refusal(errno.EILSEQ)
     assert error.message == "raw tracepoint x: the offset lies within an instruction"
 
 

@@ -1,4 +1,4 @@
-"""Test that the kernel's BTF is read only for what no earlier run has asked."""
+"""Test that the kernel's BTF is read only for questions without a cached answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.btf_builder import INT, basic
 
 @pytest.fixture
 def reads(monkeypatch, tmp_path) -> list[Btf]:
-    """Let the kernel's BTF have a struct and a function; the list gets what is read of it."""
+    """Replace the kernel's BTF with one of a struct and a function; the list records each read."""
     b = basic()
     pair = b.struct("pair", 8, ("first", INT, 0))
     b.add(BtfKind.FUNC, "pair", b.add(BtfKind.FUNC_PROTO, "", INT))
@@ -44,18 +44,18 @@ def test_without_answers_the_types_are_read_at_once(reads):
 def test_with_answers_they_are_read_for_a_new_question(reads):
     first = RunningTypes({})
     kinds = (BtfKind.FUNC, BtfKind.STRUCT)
-    found = [first.find(kind, name) for kind in kinds for name in ("pair", "none")]
+    type_ids = [first.find(kind, name) for kind in kinds for name in ("pair", "none")]
     words = first.remember("words", lambda: 7)
     assert first.has_new
     second = RunningTypes(dict(first.answers))
-    assert [second.find(kind, name) for kind in kinds for name in ("pair", "none")] == found
+    assert [second.find(kind, name) for kind in kinds for name in ("pair", "none")] == type_ids
     assert second.remember("words", lambda: 8) == words
     assert len(reads) == 1
     assert not second.has_new
     assert second.find(BtfKind.FUNC, "other") is None
     assert len(reads) == 2
     assert second.has_new
-    assert [member.name for member in second.members(found[2])] == ["first"]
+    assert [member.name for member in second.members(type_ids[2])] == ["first"]
     assert second.find_all(kinds, "pair") == first.find_all(kinds, "pair")
     assert len(reads) == 2
 

@@ -168,10 +168,10 @@ def test_names_of_calls_round_trip(machine):
     ],
 )
 def test_unknown_names(name, message, hint):
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownNameError) as excinfo:
         syscalls.calls_of(name, "x86_64")
-    assert caught.value.message == message
-    assert hint in caught.value.hint
+    assert excinfo.value.message == message
+    assert hint in excinfo.value.hint
 
 
 @needs_names

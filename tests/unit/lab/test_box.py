@@ -35,10 +35,10 @@ menuentry 'Linux 5.10' --class debian $menuentry_id_option 'gnulinux-5.10-advanc
 """
 
 
-def shell(words: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def shell(words: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Return a line of shell with the functions of scripts/kernel."""
     command = ["bash", "-c", f'source "$1"; shift; {words}', "box", str(ROOT / "scripts/kernel"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, input=given)
+    return subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)
 
 
 def script(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -58,11 +58,11 @@ def script(*arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_the_menu_entry_is_the_kernels_own_and_no_recovery(version, entry):
-    assert shell('entry_of "$1"', version, given=MENU).stdout == f"{entry}\n"
+    assert shell('entry_of "$1"', version, stdin=MENU).stdout == f"{entry}\n"
 
 
 def test_a_menu_without_the_kernel_is_a_failure():
-    result = shell('entry_of "$1"', "6.12", given=MENU)
+    result = shell('entry_of "$1"', "6.12", stdin=MENU)
     assert (result.returncode != 0, result.stdout) == (True, "")
 
 
@@ -136,14 +136,14 @@ def repository(folder: Path, codename: str, packages: str) -> str:
     return f"deb [trusted=yes] file:{folder} ./\n"
 
 
-def package(name: str, version: str, more: str = "", status: str = "") -> str:
+def package(name: str, version: str, extra_fields: str = "", status: str = "") -> str:
     data = f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: us <us@example.org>\n"
     data += (
         "Status: install ok installed\n"
         if status
         else f"Filename: ./{name}.deb\nSize: 1\nSHA256: {'0' * 64}\n"
     )
-    return f"{data}Description: test\n{more}\n"
+    return f"{data}Description: test\n{extra_fields}\n"
 
 
 OWN = [("bash", "1", ""), ("linux-base", "4.12", ""), ("linux-image-cloud-amd64", "6.1", "")]
@@ -161,15 +161,15 @@ OTHER = [
 def root(tmp_path):
     """Create an apt root with bookworm installed, and with the kernel of a suite named in the test."""
 
-    def make(where: str):
+    def make(folder: str):
         for name in ("lists/partial", "cache/archives/partial", "state", "log"):
             (tmp_path / name).mkdir(parents=True)
-        (tmp_path / "status").write_text("".join(package(*each, status="installed") for each in OWN))
-        own = repository(tmp_path / "own", "bookworm", "".join(package(*each) for each in OWN))
-        other = repository(tmp_path / "other", "sid", "".join(package(*each) for each in OTHER))
-        (tmp_path / "sources.list").write_text(own + other)
+        (tmp_path / "status").write_text("".join(package(*fields, status="installed") for fields in OWN))
+        own_repository = repository(tmp_path / "own", "bookworm", "".join(package(*fields) for fields in OWN))
+        other = repository(tmp_path / "other", "sid", "".join(package(*fields) for fields in OTHER))
+        (tmp_path / "sources.list").write_text(own_repository + other)
         (tmp_path / "only.list").write_text(other)
-        (tmp_path / "preferences").write_text(shell('pin "$@"', "sid", "-", where).stdout)
+        (tmp_path / "preferences").write_text(shell('pin "$@"', "sid", "-", folder).stdout)
         settings = {
             "Dir::Etc::sourcelist": "sources.list", "Dir::Etc::preferences": "preferences", "Dir::Log": "log",
             "Dir::State": "state", "Dir::State::lists": "lists", "Dir::State::status": "status",
@@ -208,10 +208,10 @@ def test_an_upgrade_brings_no_program_and_no_other_kernel(root):
 
 
 @apt
-@pytest.mark.parametrize(("where", "there"), [("mirror", False), ("archive", True)])
-def test_only_from_the_archive_what_no_other_suite_has(root, where, there):
-    run = root(where)
-    if there:
+@pytest.mark.parametrize(("folder", "is_present"), [("mirror", False), ("archive", True)])
+def test_only_from_the_archive_what_no_other_suite_has(root, folder, is_present):
+    run = root(folder)
+    if is_present:
         assert run("--simulate", "install", "only-there") == ["only-there (2"]
         assert run("--simulate", "dist-upgrade") == ["linux-base [4.12]"]
     else:
@@ -256,8 +256,8 @@ def test_hooks_of_several_folders_run_in_one_order_and_the_first_folders_win(tmp
         hook.write_text(f'#!/bin/sh\necho {name} "$@"\n')
         hook.chmod(0o755)
     words = 'shim; PATH=$shim:$PATH run-parts --arg=V "$@"; rm -r "$shim"'
-    both = shell(words, str(tmp_path / "first"), str(tmp_path / "second"))
-    assert both.stdout == "second/10-y V\nfirst/20-x V\n"
+    result = shell(words, str(tmp_path / "first"), str(tmp_path / "second"))
+    assert result.stdout == "second/10-y V\nfirst/20-x V\n"
     assert shell(words, str(tmp_path / "second")).stdout == "second/10-y V\nsecond/20-x V\n"
 
 
@@ -265,7 +265,7 @@ def test_hooks_of_several_folders_run_in_one_order_and_the_first_folders_win(tmp
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch):
+def box_class(tmp_path, monkeypatch):
     """Make a box of an empty cache, with nothing in the environment."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for variable in (box.KERNEL_VARIABLE, box.BOX_VARIABLE):
@@ -273,17 +273,17 @@ def made(tmp_path, monkeypatch):
     return box.Box
 
 
-def test_one_box_serves_all_kernels(made, monkeypatch):
-    one = made()
-    assert one.name == "debian/bookworm64"
+def test_one_box_serves_all_kernels(box_class, monkeypatch):
+    first_box = box_class()
+    assert first_box.name == "debian/bookworm64"
     assert '"debian/bookworm64"' in (ROOT / "Vagrantfile").read_text()
     for kernel in kernels.KERNELS:
         monkeypatch.setenv(box.KERNEL_VARIABLE, kernel.name)
-        assert (made().name, made().file) == (one.name, one.file)
+        assert (box_class().name, box_class().file) == (first_box.name, first_box.file)
 
 
 @pytest.mark.parametrize("wanted", ["6.9", "4.19"])
-def test_a_kernel_that_the_box_has_no_packages_of(made, monkeypatch, capsys, wanted):
+def test_a_kernel_that_the_box_has_no_packages_of(box_class, monkeypatch, capsys, wanted):
     monkeypatch.setenv(box.KERNEL_VARIABLE, wanted)
     assert box.main(["add"]) == 1
     message = f"no kernel {wanted} for the box (PYTRACER_KERNEL is one of 5.10, 6.1, 6.12, newest)"
@@ -299,7 +299,7 @@ def test_missing_packages_are_reported_with_the_command_to_install_them(monkeypa
     )
 
 
-def test_no_space_is_reported_before_anything_is_made(made, monkeypatch, tmp_path, capsys):
+def test_no_space_is_reported_before_anything_is_made(box_class, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(host.shutil, "disk_usage", lambda path: SimpleNamespace(free=5 << 20))
     monkeypatch.setattr(box, "need", lambda programs: None)
     monkeypatch.setattr(box, "need_root", lambda action: None)
@@ -310,7 +310,7 @@ def test_no_space_is_reported_before_anything_is_made(made, monkeypatch, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_vagrants_list_is_read_for_one_box_and_libvirt(made, monkeypatch):
+def test_vagrants_list_is_read_for_one_box_and_libvirt(box_class, monkeypatch):
     listed = "".join(
         f"1,,box-name,{name}\n1,,box-provider,{provider}\n1,,box-version,{version}\n"
         for name, provider, version in [
@@ -319,9 +319,9 @@ def test_vagrants_list_is_read_for_one_box_and_libvirt(made, monkeypatch):
             ("debian/trixie64", "libvirt", "3"),
         ]
     )
-    monkeypatch.setattr(box_try, "vagrant", lambda *words, **more: SimpleNamespace(stdout=listed))
-    assert made().versions("debian/bookworm64") == ["0"]
-    assert made().versions("debian/sid64") == []
+    monkeypatch.setattr(box_try, "vagrant", lambda *words, **options: SimpleNamespace(stdout=listed))
+    assert box_class().versions("debian/bookworm64") == ["0"]
+    assert box_class().versions("debian/sid64") == []
 
 
 def test_vagrant_gets_no_option_that_undoes_machine_readable(tmp_path, monkeypatch):
@@ -332,27 +332,27 @@ def test_vagrant_gets_no_option_that_undoes_machine_readable(tmp_path, monkeypat
     assert box_try.vagrant(["box", "list"], tmp_path, capture=True).stdout == "box list\n"
 
 
-def test_clean_removes_what_was_added_and_nothing_else(made, monkeypatch, tmp_path):
-    one = made()
-    one.folder.mkdir(parents=True)
-    one.mark.write_text('{"ours": "bookworm-0.box"}')
+def test_clean_removes_what_was_added_and_nothing_else(box_class, monkeypatch, tmp_path):
+    first_box = box_class()
+    first_box.folder.mkdir(parents=True)
+    first_box.mark.write_text('{"ours": "bookworm-0.box"}')
     (tmp_path / "pytracer-lab/6.1.json").write_text("{}")
     requests = []
     monkeypatch.setattr(box, "which", lambda program: program)
-    monkeypatch.setattr(one, "versions", lambda name: [box.VERSION])
-    monkeypatch.setattr(box_try, "vagrant", lambda words, where, **more: requests.append(words))
-    one.clean()
+    monkeypatch.setattr(first_box, "versions", lambda name: [box.VERSION])
+    monkeypatch.setattr(box_try, "vagrant", lambda words, folder, **options: requests.append(words))
+    first_box.clean()
     assert [(words[:2], words[-1]) for words in requests] == [(["box", "remove"], "ours")]
     assert [path.name for path in (tmp_path / "pytracer-lab").iterdir()] == ["6.1.json"]
 
 
 def test_the_number_behind_a_package_without_one():
-    shown = "Package: linux-image-cloud-amd64\nDepends: linux-base-cloud-amd64 (= 7.2.13-1), "
-    assert box_kernels.numbered(shown + "linux-image-7.2.13+deb14-cloud-amd64 (= 7.2.13-1)\n") == (
+    index_text = "Package: linux-image-cloud-amd64\nDepends: linux-base-cloud-amd64 (= 7.2.13-1), "
+    assert box_kernels.numbered(index_text + "linux-image-7.2.13+deb14-cloud-amd64 (= 7.2.13-1)\n") == (
         "linux-image-7.2.13+deb14-cloud-amd64"
     )
     with pytest.raises(LabError, match="depends on no kernel"):
-        box_kernels.numbered(shown + "kmod\n")
+        box_kernels.numbered(index_text + "kmod\n")
 
 
 def test_wheels_are_those_that_the_project_names():

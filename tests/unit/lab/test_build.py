@@ -1,4 +1,4 @@
-"""Test kernel builds without building: the steps, their commands, and what is stored."""
+"""Test kernel builds without building: the steps, their commands and the stored files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ env >"$LAB_TEST/environment"
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
+def build_environment(tmp_path, monkeypatch):
     """Use a cache, a make and fragments of the test's own. Returns the folder where make writes its log."""
     notes = tmp_path / "notes"
     (tmp_path / "bin").mkdir()
@@ -113,7 +113,7 @@ ONE = Variant("one", "6.1", ("one.config",), "a test")
 # ---- what is asked for
 
 
-def test_variants_are_not_mismistaken_for_anything_else():
+def test_variants_are_not_mistaken_for_anything_else():
     names = [variant.name for variant in VARIANTS]
     assert len(set(names)) == len(names)
     assert not set(names) & {*cli.ACTIONS, *(kernel.name for kernel in kernels.KERNELS)}
@@ -149,7 +149,7 @@ def test_every_variant_is_in_the_guide():
     assert rows == [variant.name for variant in VARIANTS]
 
 
-def test_of_two_fragments_the_later_one_is_right(tmp_path):
+def test_the_later_of_two_fragments_takes_precedence(tmp_path):
     (tmp_path / "a").write_text('# A comment\n\nCONFIG_A=y\nCONFIG_S="a b"\nCONFIG_N=5  \n')
     (tmp_path / "b").write_text("# CONFIG_A is not set\n")
     requests = kconfig.merged([tmp_path / "a", tmp_path / "b"])
@@ -176,7 +176,7 @@ def test_dropped_or_changed_options_are_found():
 # ---- what is done about it
 
 
-def test_a_kernel_is_built_once_and_is_placed_as_packages_do(world, source, capsys):
+def test_a_kernel_is_built_once_and_is_placed_as_packages_do(build_environment, source, capsys):
     build.build([ONE])
     actual = build.built(ONE)
     assert (actual.release, actual.version) == ("6.1.9-x", "6.1.9-1")
@@ -195,19 +195,19 @@ def test_a_kernel_is_built_once_and_is_placed_as_packages_do(world, source, caps
     )
 
 
-def test_make_gets_exactly_the_needed_variables(world, source):
+def test_make_gets_exactly_the_needed_variables(build_environment, source):
     build.build([ONE])
-    configured, compiled = (world / "calls").read_text().splitlines()
+    configured, compiled = (build_environment / "calls").read_text().splitlines()
     assert configured.endswith(" allnoconfig")
     assert compiled.endswith(" bzImage")
     assert "ARCH=x86_64" in compiled
     assert "LOCALVERSION=-one" in compiled
-    environment = (world / "environment").read_text().splitlines()
+    environment = (build_environment / "environment").read_text().splitlines()
     assert "KBUILD_BUILD_HOST=pytracer" in environment
     assert not [line for line in environment if line.startswith("XDG_CACHE_HOME=")]
 
 
-def test_headers_go_with_a_kernel_that_is_to_have_them(world, source):
+def test_headers_go_with_a_kernel_that_is_to_have_them(build_environment, source):
     variant = replace(ONE, headers=True)
     tree = build.image(variant).tree
     headers = tree / "usr/src/linux-headers-6.1.9-x"
@@ -217,7 +217,7 @@ def test_headers_go_with_a_kernel_that_is_to_have_them(world, source):
     assert not (headers / "drivers").exists()
 
 
-def test_another_source_or_fragment_is_another_kernel(world, source, tmp_path):
+def test_another_source_or_fragment_is_another_kernel(build_environment, source, tmp_path):
     build.build([ONE])
     first = build.built(ONE)
     (tmp_path / "one.config").write_text("# told otherwise\nCONFIG_ONE=y\n")
@@ -236,38 +236,38 @@ def test_another_source_or_fragment_is_another_kernel(world, source, tmp_path):
     assert [path.name for path in stored.glob("*.deb")] == ["linux-source-6.1_6.1.10-1_all.deb"]
 
 
-def test_an_option_that_is_not_to_be_had_is_named(world, source, tmp_path):
+def test_an_option_that_is_not_to_be_had_is_named(build_environment, source, tmp_path):
     (tmp_path / "one.config").write_text("CONFIG_ONE=y\nCONFIG_DROPPED=y\n")
     with pytest.raises(LabError, match=r"one: not to be had in this kernel: DROPPED=y \(is n\)$"):
         build.build([ONE])
-    assert "bzImage" not in (world / "calls").read_text()
+    assert "bzImage" not in (build_environment / "calls").read_text()
     assert build.built(ONE) is None
     assert [path.name for path in build.folder_of_all().iterdir()] == ["one.log"]
 
 
-def test_where_the_compiler_fails_the_logs_end_is_shown(world, source, capsys):
-    (world / "fail").touch()
+def test_a_compiler_failure_shows_the_end_of_the_log(build_environment, source, capsys):
+    (build_environment / "fail").touch()
     with pytest.raises(LabError, match="one: make bzImage failed") as error:
         build.build([ONE])
     log = build.folder_of_all() / "one.log"
     assert str(log) in error.value.hint
-    shown = capsys.readouterr().err
-    assert "  | x.c:1: error: no\n" in shown
-    assert "  | 100\n" in shown
-    assert "  | 50\n" not in shown
+    output = capsys.readouterr().err
+    assert "  | x.c:1: error: no\n" in output
+    assert "  | 100\n" in output
+    assert "  | 50\n" not in output
     assert [path.name for path in build.folder_of_all().iterdir()] == ["one.log"]
 
 
-def test_a_signal_ends_all_that_make_has_started(world, tmp_path):
+def test_a_signal_ends_all_that_make_has_started(build_environment, tmp_path):
     class Stop(BaseException):
         pass
 
     def stop(*_):
-        if (world / "child").exists() and (world / "child").read_text():
+        if (build_environment / "child").exists() and (build_environment / "child").read_text():
             raise Stop
         signal.setitimer(signal.ITIMER_REAL, 0.05)
 
-    (world / "hang").touch()
+    (build_environment / "hang").touch()
     make = compile.Make("one", tmp_path, tmp_path / "work", tmp_path / "log")
     before = signal.signal(signal.SIGALRM, stop)
     try:
@@ -277,24 +277,24 @@ def test_a_signal_ends_all_that_make_has_started(world, tmp_path):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    child = Path("/proc") / (world / "child").read_text().strip()
+    child = Path("/proc") / (build_environment / "child").read_text().strip()
     deadline = time.monotonic() + 10
     while is_alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_alive(child)
 
 
-def test_even_if_the_lab_is_killed_make_ends(world, tmp_path):
-    (world / "hang").touch()
+def test_make_ends_if_the_lab_is_killed(build_environment, tmp_path):
+    (build_environment / "hang").touch()
     code = (
         f"import sys; sys.path.append({str(ROOT)!r}); from pathlib import Path; from lab.compile import Make;"
         f"root = Path({str(tmp_path)!r}); Make('one', root, root / 'work', root / 'log')('bzImage')"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as running:
         deadline = time.monotonic() + 20
-        while not (world / "child").exists() and time.monotonic() < deadline:
+        while not (build_environment / "child").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        child = Path("/proc") / (world / "child").read_text().strip()
+        child = Path("/proc") / (build_environment / "child").read_text().strip()
         make = Path("/proc") / child.joinpath("stat").read_text().rpartition(")")[2].split()[1]
         running.kill()
     os.kill(int(child.name), signal.SIGKILL)
@@ -310,20 +310,20 @@ def is_alive(process: Path) -> bool:
         return False
 
 
-def test_incomplete_builds_are_removed_and_other_files_are_not(world, source):
-    place = build.folder_of_all()
-    (place / "new-x/source").mkdir(parents=True)
-    (place / "old-1").mkdir()
-    (place / "other-1").mkdir()
-    (place / "other.json").write_text(json.dumps({"tree": "other-1"}))
+def test_incomplete_builds_are_removed_and_other_files_are_not(build_environment, source):
+    lock_folder = build.folder_of_all()
+    (lock_folder / "new-x/source").mkdir(parents=True)
+    (lock_folder / "old-1").mkdir()
+    (lock_folder / "other-1").mkdir()
+    (lock_folder / "other.json").write_text(json.dumps({"tree": "other-1"}))
     build.build([ONE])
-    assert not (place / "new-x").exists()
-    assert not (place / "old-1").exists()
-    assert (place / "other-1").is_dir()
+    assert not (lock_folder / "new-x").exists()
+    assert not (lock_folder / "old-1").exists()
+    assert (lock_folder / "other-1").is_dir()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"name": 1}', "null"])
-def test_a_damaged_manifest_is_none(world, source, text):
+def test_a_damaged_manifest_is_none(build_environment, source, text):
     build.build([ONE])
     (build.folder_of_all() / "one.json").write_text(text)
     assert build.built(ONE) is None
@@ -338,7 +338,7 @@ def test_a_suite_without_source(source, monkeypatch):
 # ---- the command line
 
 
-def test_built_kernels_are_listed(world, source, monkeypatch, capsys):
+def test_built_kernels_are_listed(build_environment, source, monkeypatch, capsys):
     monkeypatch.setattr(cli, "VARIANTS", (ONE,))
     assert cli.main(["list"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(kernels.KERNELS)
@@ -353,7 +353,7 @@ def test_all_or_those_that_are_named_are_built(monkeypatch):
     monkeypatch.setattr(build, "build", requests.append)
     assert cli.main(["build"]) == 0
     assert cli.main(["build", "bare"]) == 0
-    assert [[variant.name for variant in each] for each in requests] == [
+    assert [[variant.name for variant in batch] for batch in requests] == [
         [variant.name for variant in VARIANTS],
         ["bare"],
     ]

@@ -30,7 +30,9 @@ def test_every_hook_that_is_tried_is_in_the_table_of_features():
 def test_costs_of_maps_are_measured_for_probed_types():
     probed = {feature.name for feature in feature_table.FEATURES if feature.kind == "map"}
     assert map_costs.OPERATIONS.keys() <= probed
-    assert {one.hook for some in map_costs.OPERATIONS.values() for one in some} <= set(hook_costs.MEASURED)
+    assert {
+        operation.hook for operations in map_costs.OPERATIONS.values() for operation in operations
+    } <= set(hook_costs.MEASURED)
 
 
 def test_every_kernel_has_a_result_for_each_hook_or_says_why_not():
@@ -45,7 +47,7 @@ def test_every_kernel_has_a_result_for_each_hook_or_says_why_not():
 
 
 @pytest.mark.parametrize(
-    ("found", "shown"),
+    ("measured", "expected"),
     [
         ({"ns": [134.2, 288.6]}, "134 + 154"),
         ({"ns": [20.0, 174.0]}, "yes"),
@@ -53,22 +55,25 @@ def test_every_kernel_has_a_result_for_each_hook_or_says_why_not():
         ({"status": "absent", "reason": "no kprobes"}, "no: no kprobes"),
     ],
 )
-def test_a_cell_says_what_a_hook_costs_or_why_it_is_not_there(found, shown):
-    record = {"hook": "kprobe", "status": "granted", "noise": 5.0, **found}
-    assert hook_costs.cell({"hooks": [record]}, "kprobe") == shown
+def test_a_cell_says_what_a_hook_costs_or_why_it_is_not_there(measured, expected):
+    record = {"hook": "kprobe", "status": "granted", "noise": 5.0, **measured}
+    assert hook_costs.cell({"hooks": [record]}, "kprobe") == expected
     assert hook_costs.cell(None, "kprobe") == hook_costs.UNTRIED
 
 
 @pytest.mark.parametrize(
-    ("found", "shown"),
+    ("measured", "expected"),
     [
         ({"ns": {"look up": 145.3, "update": 441.4}}, "look up 145, update 441"),
         ({"ns": {}}, "yes"),
         ({"status": "absent", "ns": {}}, "no"),
     ],
 )
-def test_a_cell_says_what_is_done_with_a_map_takes(found, shown):
-    assert hook_costs.operations({"maps": [{"map": "hash", "status": "granted", **found}]}, "hash") == shown
+def test_a_cell_says_what_is_done_with_a_map_takes(measured, expected):
+    assert (
+        hook_costs.operations({"maps": [{"map": "hash", "status": "granted", **measured}]}, "hash")
+        == expected
+    )
     assert hook_costs.operations(None, "hash") == hook_costs.UNTRIED
 
 

@@ -48,7 +48,7 @@ def test_kernels_for_those_who_do_not_speak_python():
             check=False,
         )
 
-    assert [each["name"] for each in json.loads(requests("--json").stdout)] == requests().stdout.split()
+    assert [kernel["name"] for kernel in json.loads(requests("--json").stdout)] == requests().stdout.split()
     table = requests("--markdown").stdout.splitlines()
     assert len(table) == 2 + len(kernels.KERNELS)
     assert all(line.count("|") == 4 for line in table)
@@ -126,9 +126,9 @@ def test_options_stand_before_or_after_the_kernel():
 def test_environment_passed_on():
     now = {"PATH": "/bin", "SECRET": "s", "PYTRACER_BCC": "x", "LC_ALL": "C", "MINE": "m"}
     assert cli.environment([], now) == {"PATH": "/bin", "PYTRACER_BCC": "x", "LC_ALL": "C"}
-    named = cli.environment(["MINE", "NEW=a=b", "ABSENT"], now)
-    assert (named["MINE"], named["NEW"]) == ("m", "a=b")
-    assert "ABSENT" not in named
+    variables = cli.environment(["MINE", "NEW=a=b", "ABSENT"], now)
+    assert (variables["MINE"], variables["NEW"]) == ("m", "a=b")
+    assert "ABSENT" not in variables
     with pytest.raises(LabError, match="not the name of a variable"):
         cli.environment(["a b=c"], now)
 
@@ -164,20 +164,20 @@ def test_time_limits():
     assert (late.status, boot.status) == (124, 125)
     assert "within 20 s" in late.message
     assert "did not come up within 180 s" in boot.message
-    stuck = "[ 60.1] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [x:12]\n"
-    assert "soft lockup" in console.judge(stuck, status=None, has_started=True, out_of_time=20).message
-    assert console.judge(stuck, status=None, has_started=True, out_of_time=20).status == 124
+    lockup_line = "[ 60.1] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [x:12]\n"
+    assert "soft lockup" in console.judge(lockup_line, status=None, has_started=True, out_of_time=20).message
+    assert console.judge(lockup_line, status=None, has_started=True, out_of_time=20).status == 124
 
 
 def test_a_lost_vm_and_a_guest_that_could_not_be_set_up():
     lost = console.judge("", status=None, has_started=True)
     assert (lost.status, lost.retry) == (125, False)
     assert "lost while the command ran" in lost.message
-    own = console.judge("lab-guest: cannot mount an overlay\n", status=None, has_started=False)
-    assert (own.status, "cannot mount an overlay" in own.message) == (125, True)
+    verdict = console.judge("lab-guest: cannot mount an overlay\n", status=None, has_started=False)
+    assert (verdict.status, "cannot mount an overlay" in verdict.message) == (125, True)
 
 
-def test_words_of_programs_are_not_mismistaken_for_a_crash():
+def test_words_of_programs_are_not_mistaken_for_a_crash():
     assert console.crash("[ 1.0] foo: prints Oops and BUG: nothing\n") is None
     assert console.crash("[ 1.0] BUG: workqueue lockup - pool\n") is None
 
@@ -201,21 +201,21 @@ def test_the_console_reaches_no_terminal_raw():
 
 def test_output_is_passed_on_up_to_the_mark():
     for size in (1, 2, 7, 100):
-        got = []
-        stream = Marked("<mark>", got.append)
+        output = []
+        stream = Marked("<mark>", output.append)
         data = b"a<ma<mark b<<mark>ignored"
-        for at in range(0, len(data), size):
-            stream.feed(data[at : at + size])
-        assert (b"".join(got), stream.ended) == (b"a<ma<mark b<", True)
+        for index in range(0, len(data), size):
+            stream.feed(data[index : index + size])
+        assert (b"".join(output), stream.ended) == (b"a<ma<mark b<", True)
 
 
 def test_output_that_looks_like_the_mark_is_not_lost():
-    got = []
-    stream = Marked("<mark>", got.append)
+    output = []
+    stream = Marked("<mark>", output.append)
     stream.feed(b"line\n<ma")
-    assert got == [b"line\n"]
+    assert output == [b"line\n"]
     stream.flush()
-    assert b"".join(got) == b"line\n<ma"
+    assert b"".join(output) == b"line\n<ma"
     assert new_mark() != new_mark()
 
 

@@ -53,7 +53,7 @@ def archive(cache, monkeypatch):
     return Archive
 
 
-def kept(folder):
+def cache_names(folder):
     return sorted(path.name for path in folder.iterdir() if path.name != "debs")
 
 
@@ -98,7 +98,7 @@ def test_a_root_is_made_once_and_again_when_the_suite_moved_on(archive, cache):
     archive.versions[suites.BCC] = "0.32.0-1"
     second = suites.fetch(kernel)
     assert (second.bcc, archive.installs) == ("0.32.0", 2)
-    assert kept(cache / "suites") == [second.root, "trixie.json"]
+    assert cache_names(cache / "suites") == [second.root, "trixie.json"]
 
 
 def test_a_root_that_a_vm_uses_stays(archive, cache):
@@ -107,7 +107,7 @@ def test_a_root_that_a_vm_uses_stays(archive, cache):
     archive.versions[suites.BCC] = "0.32.0-1"
     with locked(first.folder, fcntl.LOCK_SH):
         second = suites.fetch(kernel)
-    assert kept(cache / "suites") == sorted([first.root, second.root, "trixie.json"])
+    assert cache_names(cache / "suites") == sorted([first.root, second.root, "trixie.json"])
 
 
 def test_a_failed_update_leaves_the_old_suite(archive, cache):
@@ -117,13 +117,13 @@ def test_a_failed_update_leaves_the_old_suite(archive, cache):
     with pytest.raises(LabError, match="debootstrap failed"):
         suites.fetch(kernel)
     assert suites.cached("trixie") == first
-    assert kept(cache / "suites") == [first.root, "trixie.json"]
+    assert cache_names(cache / "suites") == [first.root, "trixie.json"]
 
 
 def test_leftovers_of_a_killed_install_are_removed_by_the_next(archive, cache):
     (cache / "suites/new-left/root/usr").mkdir(parents=True)
     first = suites.fetch(suites.find("trixie"))
-    assert kept(cache / "suites") == [first.root, "trixie.json"]
+    assert cache_names(cache / "suites") == [first.root, "trixie.json"]
 
 
 def test_a_broken_manifest_and_a_lost_folder_are_no_root(archive, cache):
@@ -170,13 +170,13 @@ def set_up(archive, monkeypatch):
 
 def test_an_environment_is_made_once_for_a_root_and_a_checkout(set_up, archive, cache, monkeypatch):
     suite = suites.fetch(suites.find("trixie"))
-    created = suites.environment(suite)
-    assert suites.environment(suite) == created
+    environment = suites.environment(suite)
+    assert suites.environment(suite) == environment
     assert set_up.runs == 1
     archive.versions[suites.BCC] = "0.32.0-1"
     newer = suites.environment(suites.fetch(suites.find("trixie")))
-    assert kept(cache / "environments") == [newer.name]
-    assert newer != created
+    assert cache_names(cache / "environments") == [newer.name]
+    assert newer != environment
     assert set_up.runs == 2
 
 
@@ -189,12 +189,12 @@ def test_environments_of_other_checkouts_stay_as_long_as_those(set_up, cache, mo
     with monkeypatch.context() as remote:
         remote.setattr(suites, "CHECKOUT", other)
         foreign = suites.environment(suite)
-    own = suites.environment(suite)
-    assert kept(cache / "environments") == sorted([foreign.name, own.name])
+    own_environment = suites.environment(suite)
+    assert cache_names(cache / "environments") == sorted([foreign.name, own_environment.name])
     shutil.rmtree(other)
-    shutil.rmtree(own)
-    assert suites.environment(suite) == own
-    assert kept(cache / "environments") == [own.name]
+    shutil.rmtree(own_environment)
+    assert suites.environment(suite) == own_environment
+    assert cache_names(cache / "environments") == [own_environment.name]
 
 
 def test_a_set_up_that_failed_leaves_no_environment(set_up, cache):
@@ -202,7 +202,7 @@ def test_a_set_up_that_failed_leaves_no_environment(set_up, cache):
     set_up.broken = True
     with pytest.raises(LabError, match="scripts/setup in trixie failed"):
         suites.environment(suite)
-    assert kept(cache / "environments") == []
+    assert cache_names(cache / "environments") == []
 
 
 def test_the_set_up_sees_the_checkout_at_its_own_path_and_the_root_stays(tmp_path):
@@ -248,8 +248,8 @@ def reported(job):
 
 def test_the_guest_finds_the_kernels_files_among_the_hosts(tmp_path):
     assert reported(initramfs.Job(("true",))) == "/k/modules|/k||"
-    named = reported(initramfs.Job(("true",), user_space=space(tmp_path)))
-    assert named == f"{initramfs.HOST}/k/modules|{initramfs.HOST}/k|{tmp_path}/root|{tmp_path}/checkout"
+    names = reported(initramfs.Job(("true",), user_space=space(tmp_path)))
+    assert names == f"{initramfs.HOST}/k/modules|{initramfs.HOST}/k|{tmp_path}/root|{tmp_path}/checkout"
 
 
 def test_the_command_starts_in_a_folder_that_the_suite_has(tmp_path, monkeypatch):

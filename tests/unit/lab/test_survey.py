@@ -69,15 +69,13 @@ def test_each_tracer_was_tried_by_every_alternative_or_not_at_all(name):
     """A newer tracer is missing until scripts/record --kernels runs; none is there with some runs only."""
     record = survey.load()[name]
     for tracer in {run["tracer"] for run in record["runs"]}:
-        created = {
+        tried = {
             (run["hook"], run["alternative"], run["headers"])
             for run in record["runs"]
             if run["tracer"] == tracer
         }
         runs = list_runs(registry.get(tracer), forced=True)
-        assert created == {(run.hook, run.alternative, run.headers) for run in runs}, (
-            "scripts/record --kernels"
-        )
+        assert tried == {(run.hook, run.alternative, run.headers) for run in runs}, "scripts/record --kernels"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,7 +103,7 @@ def test_results_of_runs_agree_with_the_feature_table(name):
             assert "took it away" not in excuse, run
             continue
         options = {
-            option for need in needs.needed(expected) for one in need.features for option in one.options
+            option for need in needs.needed(expected) for entry in need.features for option in entry.options
         }
         assert excuse or any(f"CONFIG_{option}" in run["reason"] for option in options), run
 
@@ -124,10 +122,10 @@ def test_cells():
     assert (
         survey.cell(run(headers="package", status=1, reason="there is no /x"), "", "") == "no: there is no /x"
     )
-    taken = run(used={"h": ["tracepoint", "a:b", "a:c"]})
-    assert survey.cell(taken, "h", "") == "tracepoint"
-    assert survey.cell(taken, "h", "tracepoint") == "a:b, a:c"
-    assert survey.cell(taken) == "yes"
+    alternatives = run(used={"h": ["tracepoint", "a:b", "a:c"]})
+    assert survey.cell(alternatives, "h", "") == "tracepoint"
+    assert survey.cell(alternatives, "h", "tracepoint") == "a:b, a:c"
+    assert survey.cell(alternatives) == "yes"
     assert (
         survey.cell(run(used={"h": ["tracepoint", "a:b"]}, saw=False), "h", "tracepoint")
         == "a:b (saw nothing)"
@@ -185,27 +183,27 @@ def test_the_alternative_that_was_used(attached, forced, alternative):
 def test_tracers_of_targets_are_run_for_each_kind_and_alternative():
     """A newer kind is missing until OF_EACH_KIND has a word for it."""
     requests = [
-        one for word in OF_EACH_KIND for one in hooks_of_source(Targets("T", "targets", begin="hit"), word)
+        hook for word in OF_EACH_KIND for hook in hooks_of_source(Targets("T", "targets", begin="hit"), word)
     ]
     assert [
-        (one.hook.name, [alternative.name for alternative in one.hook.alternatives]) for one in requests
+        (hook.hook.name, [alternative.name for alternative in hook.hook.alternatives]) for hook in requests
     ] == [(kind, [alternative.name for alternative in ALTERNATIVES[kind]]) for kind in SPELLINGS]
     assert all(
         probe.program == "hit"
-        for one in requests
-        for alternative in one.hook.alternatives
+        for hook in requests
+        for alternative in hook.hook.alternatives
         for probe in alternative.probes
     )
 
 
 def test_tracers_of_calls_are_run_for_kinds_with_returns():
-    both = Targets("T", "targets", begin="began", end="ended")
-    requests = [one for word in OF_EACH_KIND for one in hooks_of_source(both, word)]
-    assert [one.hook.name for one in requests] == ["k", "kr", "f", "fr", "u", "ur"]
-    assert [one.arguments[0][: len("u:")] for one in requests[::2]] == ["k:", "f:", "u:"]
-    assert [one.hook.alternatives[0].probes[0].program for one in requests] == ["began", "ended"] * 3
+    targets = Targets("T", "targets", begin="began", end="ended")
+    requests = [hook for word in OF_EACH_KIND for hook in hooks_of_source(targets, word)]
+    assert [hook.hook.name for hook in requests] == ["k", "kr", "f", "fr", "u", "ur"]
+    assert [hook.arguments[0][: len("u:")] for hook in requests[::2]] == ["k:", "f:", "u:"]
+    assert [hook.hook.alternatives[0].probes[0].program for hook in requests] == ["began", "ended"] * 3
     attached = [("began", "kprobe_multi", "k:vfs_read"), ("ended", "kretprobe", "vfs_read")]
-    assert [find_used(one.hook, attached)[:1] for one in requests[:2]] == [["kprobe-multi"], ["kretprobe"]]
+    assert [find_used(hook.hook, attached)[:1] for hook in requests[:2]] == [["kprobe-multi"], ["kretprobe"]]
 
 
 def test_an_alternative_that_needs_no_attachment():
@@ -236,7 +234,7 @@ def test_a_survey_that_ends_early_keeps_the_tracers_it_is_through_with(monkeypat
     assert survey.main(["5.10"]) == 125
     record = survey.load()["5.10"]
     assert record["release"] == "5.10.1"
-    assert [(each["tracer"], each["alternative"]) for each in record["runs"]] == [
+    assert [(run_record["tracer"], run_record["alternative"]) for run_record in record["runs"]] == [
         ("syscalls", ""),
         ("syscalls", "kprobe"),
     ]
@@ -289,8 +287,8 @@ def test_a_new_alternative_is_added_to_the_record(monkeypatch, tmp_path):
 
 def test_only_existing_alternatives_are_tried_alone():
     tracer = registry.get("execsnoop")
-    created = forced_runs(tracer, ["follow=tracepoint", "follow=nonsense", "nonsense=tracepoint"])
-    assert [(run.hook, run.alternative) for run in created] == [("follow", "tracepoint")]
+    tried = forced_runs(tracer, ["follow=tracepoint", "follow=nonsense", "nonsense=tracepoint"])
+    assert [(run.hook, run.alternative) for run in tried] == [("follow", "tracepoint")]
 
 
 def test_an_alternative_that_was_refused_is_not_the_one_that_was_taken():
@@ -304,19 +302,19 @@ def test_an_alternative_that_was_refused_is_not_the_one_that_was_taken():
 
 
 def test_a_page_of_two_kernels():
-    taken = {"h": ["kprobe", "f"]}
+    alternatives = {"h": ["kprobe", "f"]}
     data = {
         "5.10": {
             "release": "5.10.0-1",
             "bcc": "0.26.0",
             "runs": [
-                run(used=taken),
+                run(used=alternatives),
                 run("h", "fentry", status=4, reason="this kernel has no way to see: fentry: no a|b"),
-                run("h", "kprobe", used=taken),
-                run(headers="btf", used=taken),
+                run("h", "kprobe", used=alternatives),
+                run(headers="btf", used=alternatives),
             ],
         },
-        "6.1": {"release": "6.1.0-2", "bcc": "0.26.0", "runs": [run(used=taken)]},
+        "6.1": {"release": "6.1.0-2", "bcc": "0.26.0", "runs": [run(used=alternatives)]},
     }
     text = survey.page(data)
     assert "|  | 5.10 | 6.1 | 6.12 | newest |\n" in text

@@ -39,8 +39,8 @@ def test_counts_of_tests(line, status, expected):
 
 
 def test_kernels_come_first_and_the_rest_is_pytests():
-    _, kernels, rest, *_ = testing.split(["5.10", "newest", "-k", "6.1"])
-    assert ([kernel.name for kernel in kernels], rest) == (["5.10", "newest"], ["-k", "6.1"])
+    _, kernels, pytest_words, *_ = testing.split(["5.10", "newest", "-k", "6.1"])
+    assert ([kernel.name for kernel in kernels], pytest_words) == (["5.10", "newest"], ["-k", "6.1"])
     assert testing.split([])[1:3] == (ALL, [])
     assert testing.split(["-x"])[1:3] == (ALL, ["-x"])
     assert testing.split(["-x"]).beside
@@ -89,9 +89,9 @@ def test_kernels_run_side_by_side_and_every_end_counts(monkeypatch, capsys):
     total, lines = testing.run_all(testing.CommandLine(2, [*KERNELS], [], "", 60))
     assert total == Counts(10, 2, 1)
     assert len(lines) == 4
-    shown = capsys.readouterr().out.splitlines()
-    assert "   6.1 | no end" in shown
-    assert "newest | == 5 passed, 1 skipped in 1.00s ==" in shown
+    output = capsys.readouterr().out.splitlines()
+    assert "   6.1 | no end" in output
+    assert "newest | == 5 passed, 1 skipped in 1.00s ==" in output
 
 
 def test_the_last_line_is_the_count_alone(monkeypatch, capsys):

@@ -54,15 +54,15 @@ def test_each_width_and_sign_by_each_conversion(kind, length):
         if kind.signed and value >> 8 * kind.size - 1:
             value -= 1 << 8 * kind.size
         form = f"%{length}{sign}"
-        whole = form if length in ("hh", "h") or kind.size < 8 else f"%ll{sign}"
-        shown = widen(number(value, kind), conversion(form))
-        assert shown.constant is not None
-        assert conversion(form).show(shown.constant) == printed(whole, value), (form, value)
+        full_form = form if length in ("hh", "h") or kind.size < 8 else f"%ll{sign}"
+        widened = widen(number(value, kind), conversion(form))
+        assert widened.constant is not None
+        assert conversion(form).show(widened.constant) == printed(full_form, value), (form, value)
 
 
-def test_of_a_register_the_conversion_tells_how_much_there_is():
-    shown = {"%d": -1, "%u": 4294967295, "%ld": 0x1FFFFFFFF, "%hhx": 255, "%hd": -1}
-    for form, expected in shown.items():
+def test_the_conversion_sets_the_width_of_a_register():
+    expected_values = {"%d": -1, "%u": 4294967295, "%ld": 0x1FFFFFFFF, "%hhx": 255, "%hd": -1}
+    for form, expected in expected_values.items():
         assert widen(number(0x1FFFFFFFF, RAW), conversion(form)).constant == expected
 
 
@@ -74,7 +74,7 @@ def test_bit_fields_are_promoted_by_their_width():
 
 
 @pytest.mark.parametrize(("message", "plain", "sign"), [(0, 0, True), (1, 0, False), (1, 1, True)])
-def test_whether_the_kernels_char_is_signed(message, plain, sign):
+def test_the_signedness_of_char_by_architecture(message, plain, sign):
     """If BTF has an encoding for "signed char", its absence on "char" means unsigned; old BTF has it on
     neither."""
     b = Builder()

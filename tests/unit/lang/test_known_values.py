@@ -13,13 +13,13 @@ from support.probe_spec_kernel import kernel
 KERNEL = kernel()
 
 
-def shown(text):
+def names_and_conversions(text):
     """Return the names and conversions of the values, for each set of them."""
     plan = make_plan(Request(registry.get("trace"), probe_specs=(parse_trace(text),)), KERNEL)
     return [
         [
-            (one.text, conversion.sign)
-            for one, conversion in zip(spec.expressions, spec.conversions, strict=True)
+            (expression.text, conversion.sign)
+            for expression, conversion in zip(spec.expressions, spec.conversions, strict=True)
         ]
         for spec in plan.probe_specs.specs
     ]
@@ -38,4 +38,4 @@ def shown(text):
     ],
 )
 def test_known_values(text, values):
-    assert shown(text) == [values]
+    assert names_and_conversions(text) == [values]

@@ -1,4 +1,4 @@
-"""Test the two ends of latency: what is parsed, planned and shown of them."""
+"""Test the start and end probe specs of latency: parsing, planning and output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KERNEL = kernel()
 ENDS = ('k:vfs_read "%d", count', 'kr:vfs_read "%d %s", retval, $comm')
 
 
-def planned(*words, **options):
+def plan_words(*words, **options):
     options = {name.replace("_", "-"): value for name, value in options.items()}
     return make_plan(build_request(LATENCY, words or ENDS, options=options), KERNEL)
 
@@ -31,7 +31,10 @@ def planned(*words, **options):
 def test_keys_and_groups():
     start, end = parse_pair(*ENDS, key="arg1", by="$pid, $comm", end_by="retval")
     assert start.key == end.key is not None
-    assert [[one.text for one in spec.by] for spec in (start, end)] == [["$pid", "$comm"], ["retval"]]
+    assert [[expression.text for expression in spec.by] for spec in (start, end)] == [
+        ["$pid", "$comm"],
+        ["retval"],
+    ]
     start, end = parse_pair(*ENDS, key="arg1", end_key="$tid")
     assert (start.key.text, end.key.text) == ("arg1", "$tid")
 
@@ -58,15 +61,15 @@ def test_the_same_event_needs_filters():
 
 def test_a_mistake_in_a_key_is_marked_in_the_key():
     with pytest.raises(ProbeSpecError) as raised:
-        planned(key="count + nosuch")
+        plan_words(key="count + nosuch")
     assert raised.value.text == "count + nosuch"
 
 
 def test_columns_of_pairs():
-    plan = planned(min="1ms", by="$pid")
+    plan = plan_words(min="1ms", by="$pid")
     computed = [column.name for column in plan.schema.columns if column.computed]
     assert computed == ["count", "$pid", "retval", "$comm", "text"]
-    assert [[one.member for one in some] for some in plan.probe_specs.fields] == [
+    assert [[field.member for field in fields] for fields in plan.probe_specs.fields] == [
         [STARTED] * 2,
         ["results"] * 2,
     ]
@@ -74,7 +77,7 @@ def test_columns_of_pairs():
 
 
 def test_columns_of_both_ends_have_names_of_their_own():
-    plan = planned('k:vfs_read "%d", $cpu', 'kr:vfs_read "%d", $cpu', min="0")
+    plan = plan_words('k:vfs_read "%d", $cpu', 'kr:vfs_read "%d", $cpu', min="0")
     assert [column.name for column in plan.schema.columns if column.computed] == [
         "start:$cpu",
         "end:$cpu",
@@ -83,7 +86,7 @@ def test_columns_of_both_ends_have_names_of_their_own():
 
 
 def test_histograms_have_the_groups_alone():
-    plan = planned(by="count", end_by="$comm")
+    plan = plan_words(by="count", end_by="$comm")
     assert [column.name for column in plan.schema.keys] == ["count", "$comm"]
     assert "PT_SPEC_EVENTS" not in dict(plan.defines)
 
@@ -99,20 +102,20 @@ def test_equal_keys_are_one_group_in_all_slots():
 
 def test_totals_in_each_format():
     totals = Totals({"starts": 3, "open": 0}, {"starts": "things", "open": "open things"}, 1.5)
-    shown = {}
+    outputs = {}
     for form in ("json", "csv", "table", "markdown"):
         text = io.StringIO()
         sink = make_sink(form, text, timestamps=False, terminal=False)
-        sink.open(planned().schema)
+        sink.open(plan_words().schema)
         sink.emit(totals)
         sink.close()
-        shown[form] = text.getvalue().splitlines()
-    assert json.loads(shown["json"][-1]) == {
+        outputs[form] = text.getvalue().splitlines()
+    assert json.loads(outputs["json"][-1]) == {
         "kind": "totals",
         "time_ns": 1_500_000_000,
         "starts": 3,
         "open": 0,
     }
-    assert "total: 3 things" in shown["csv"][-1]
-    assert shown["table"] == ["total: 3 things"]
-    assert "total: 3 things" in shown["markdown"][0]
+    assert "total: 3 things" in outputs["csv"][-1]
+    assert outputs["table"] == ["total: 3 things"]
+    assert "total: 3 things" in outputs["markdown"][0]

@@ -31,19 +31,19 @@ OURS = re.compile(
 )
 
 
-def planned(*texts, facts=KERNEL):
+def plan_specs(*texts, facts=KERNEL):
     return make_plan(Request(TRACE, probe_specs=tuple(map(parse_trace, texts))), facts)
 
 
 def c_of(*texts):
-    return planned(*texts).generated["generated_specs.h"]
+    return plan_specs(*texts).generated["generated_specs.h"]
 
 
-def refused(text, read=parse_trace):
-    """Return the error of a spec: message, what it points at, hint."""
-    with pytest.raises(ProbeSpecError) as caught:
-        make_plan(Request(TRACE, probe_specs=(read(text),)), KERNEL)
-    error = caught.value
+def error_of(text, parse=parse_trace):
+    """Return the error of a spec: message, marked text, hint."""
+    with pytest.raises(ProbeSpecError) as excinfo:
+        make_plan(Request(TRACE, probe_specs=(parse(text),)), KERNEL)
+    error = excinfo.value
     assert error.text == text
     assert 0 <= error.start < error.end
     return error.message, text[error.start : error.end], error.hint
@@ -96,7 +96,7 @@ def test_parts_of_a_question():
     spec = parse_trace('  k:vfs_read (count > 3)  "a %s\\t%-5d%%\\x41",  file -> dentry->d_name , count+1')
     assert spec.source.text == "k:vfs_read"
     assert spec.filter is not None
-    assert [one.text for one in spec.expressions] == ["file -> dentry->d_name", "count+1"]
+    assert [expression.text for expression in spec.expressions] == ["file -> dentry->d_name", "count+1"]
     first, second = spec.conversions
     assert (first.sign, second.how, second.show(7)) == ("s", "-5", "7    ")
     assert spec.pieces == ("a ", first, "\t", second, "%A")
@@ -106,9 +106,12 @@ def test_parts_of_a_distribution():
     spec = parse_distribution(
         "p:c:write(int fd, const void *buf, size_t count):size_t,u32:count,fd:fd==1#large ones"
     )
-    assert [one.name for one in spec.signature] == ["fd", "buf", "count"]
-    assert [one.type.text for one in spec.signature] == ["int", "void *", "size_t"]
-    assert [(one.text, one.type.text) for one in spec.expressions] == [("count", "size_t"), ("fd", "u32")]
+    assert [argument.name for argument in spec.signature] == ["fd", "buf", "count"]
+    assert [argument.type.text for argument in spec.signature] == ["int", "void *", "size_t"]
+    assert [(argument.text, argument.type.text) for argument in spec.expressions] == [
+        ("count", "size_t"),
+        ("fd", "u32"),
+    ]
     assert spec.label == "large ones"
     assert spec.filter is not None
     assert parse_distribution("k:vfs_read()::a ? b : c:d").filter is not None
@@ -292,19 +295,19 @@ CASES = [(probe, *case) for probe, cases in GOOD.items() for case in cases]
 def test_specs_that_can_be_planned(probe, form, expression, slot):
     """The generated C has only words of pytracer."""
     text = f'{probe} ({expression if form != "%s" else 1}) "[{form}]", {expression}'
-    plan = planned(text)
+    plan = plan_specs(text)
     assert plan.probe_specs is not None
     [[result]] = plan.probe_specs.fields
     assert (result.name, result.slot) == (expression, slot)
-    written = plan.generated["generated_specs.h"]
-    words = set(re.findall(r"\w+", written))
+    generated = plan.generated["generated_specs.h"]
+    words = set(re.findall(r"\w+", generated))
     assert all(OURS.fullmatch(word) for word in words), {word for word in words if not OURS.fullmatch(word)}
-    assert written.count("(") == written.count(")")
-    assert '"' not in written
+    assert generated.count("(") == generated.count(")")
+    assert '"' not in generated
 
 
 @pytest.mark.parametrize(
-    ("expression", "written"),
+    ("expression", "generated"),
     [
         ("first / 7", "((s32)pt_spec_divide_signed("),
         ("first % 7", "((s32)pt_spec_modulo_signed("),
@@ -312,8 +315,8 @@ def test_specs_that_can_be_planned(probe, form, expression, slot):
         ("last % (unsigned long)first", "((u64)pt_spec_modulo("),
     ],
 )
-def test_division_is_signed_as_in_c(expression, written):
-    assert written in c_of(f'f:by_value "%d", {expression}')
+def test_division_is_signed_as_in_c(expression, generated):
+    assert generated in c_of(f'f:by_value "%d", {expression}')
 
 
 WRONG = {
@@ -463,9 +466,9 @@ WRONG = {
 
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: text[:60])
 def test_errors_and_their_positions(text):
-    message, at, hint = refused(text)
-    where, expected = WRONG[text]
-    assert at == where
+    message, position, hint = error_of(text)
+    expected_position, expected = WRONG[text]
+    assert position == expected_position
     assert expected in hint
     assert message
     assert "\n" not in message + hint
@@ -490,7 +493,7 @@ BCC_FORMS = {
 
 @pytest.mark.parametrize("text", BCC_FORMS)
 def test_forms_that_bcc_describes(text):
-    [results] = planned(text).probe_specs.fields
+    [results] = plan_specs(text).probe_specs.fields
     slot = results[0].slot.value
     assert slot == BCC_FORMS[text] or (BCC_FORMS[text] == "number" and slot in ("signed", "unsigned"))
 
@@ -529,7 +532,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_gets_into_the_c(text):
     """Hostile text is refused as a filter, an argument, a signature, a type, or a probe."""
-    for whole in (
+    for line in (
         f"k:vfs_read ({text})",
         f'k:vfs_read "%d", {text}',
         f"u:x:work(int {text}) (1)",
@@ -537,15 +540,15 @@ def test_no_text_gets_into_the_c(text):
         f"k:vfs_read (({text} *)count)",
         f"{text}",
     ):
-        with pytest.raises(UsageError) as caught:
-            planned(whole)
-        assert "\n" not in caught.value.message.replace(text, "")
+        with pytest.raises(UsageError) as excinfo:
+            plan_specs(line)
+        assert "\n" not in excinfo.value.message.replace(text, "")
 
 
 @pytest.mark.parametrize("word", ["PT_TARGETS", "bad", "ctx", "call", "text_", "pt_spec_load", "u64"])
 def test_words_of_the_c_mean_nothing_to_users(word):
-    message, at, _ = refused(f"k:vfs_read ({word})")
-    assert at == word
+    message, position, _ = error_of(f"k:vfs_read ({word})")
+    assert position == word
     assert "has no argument" in message
     plain = c_of("u:x:work(int n) (n > 3)")
     assert c_of(f"u:x:work(int {word}) ({word} > 3)") == plain
@@ -553,18 +556,18 @@ def test_words_of_the_c_mean_nothing_to_users(word):
 
 def test_quoted_text_becomes_numbers():
     text = 'a"; } evil() { /* */ \\n%s'
-    written = c_of('k:vfs_read (buf == "a\\"; } evil() { /* */ \\\\n%s") "%%s \\"; } evil(){ %d", count')
-    assert "evil" not in written
+    generated = c_of('k:vfs_read (buf == "a\\"; } evil() { /* */ \\\\n%s") "%%s \\"; } evil(){ %d", count')
+    assert "evil" not in generated
     data = text.encode()[:8]
-    assert f"{int.from_bytes(data, 'little'):#x}ULL" in written
+    assert f"{int.from_bytes(data, 'little'):#x}ULL" in generated
 
 
 def test_programs_are_shared_where_they_are_alike():
-    one = planned('k:vfs_read "%d", count', "k:nothing", "k:nothing (1)")
-    written = one.generated["generated_specs.h"]
-    assert re.findall(r"^int (\w+)\(", written, re.M) == ["spec_0", "spec_1", "spec_2"]
-    assert [chosen.probe.program for chosen in one.probes] == ["spec_0", "spec_1", "spec_2"]
-    assert one.probe_specs.of == (0, 1, 2)
+    plan = plan_specs('k:vfs_read "%d", count', "k:nothing", "k:nothing (1)")
+    generated = plan.generated["generated_specs.h"]
+    assert re.findall(r"^int (\w+)\(", generated, re.M) == ["spec_0", "spec_1", "spec_2"]
+    assert [chosen.probe.program for chosen in plan.probes] == ["spec_0", "spec_1", "spec_2"]
+    assert plan.probe_specs.of == (0, 1, 2)
 
 
 DISTRIBUTIONS = {
@@ -635,11 +638,11 @@ WRONG_DISTRIBUTIONS = {
 
 @pytest.mark.parametrize("text", WRONG_DISTRIBUTIONS)
 def test_uncountable_expressions(text):
-    with pytest.raises(ProbeSpecError) as caught:
+    with pytest.raises(ProbeSpecError) as excinfo:
         distributed(text)
-    where, expected = WRONG_DISTRIBUTIONS[text]
-    assert text[caught.value.start : caught.value.end] == where
-    assert expected in caught.value.hint
+    expected_position, expected = WRONG_DISTRIBUTIONS[text]
+    assert text[excinfo.value.start : excinfo.value.end] == expected_position
+    assert expected in excinfo.value.hint
 
 
 def test_columns_of_numbers_are_no_text():
@@ -653,10 +656,10 @@ def test_columns_of_numbers_are_no_text():
 
 
 @pytest.mark.parametrize("text", ["   k:nosuch(int n) (n > 3)", 'k:nosuch "[%d]", count'])
-def test_where_there_is_no_such_probe_the_error_points_at_it(text):
-    with pytest.raises(ProbeSpecError) as caught:
-        planned(text)
-    assert caught.value.text[caught.value.start : caught.value.end] == "k:nosuch"
+def test_the_error_points_at_a_missing_probe(text):
+    with pytest.raises(ProbeSpecError) as excinfo:
+        plan_specs(text)
+    assert excinfo.value.text[excinfo.value.start : excinfo.value.end] == "k:nosuch"
 
 
 def test_a_histogram_is_of_one_number():
@@ -668,9 +671,9 @@ def test_a_histogram_is_of_one_number():
         ("k:vfs_read()::count,fast", "count,fast"),
         ("k:vfs_read()::buf", "buf"),
     ):
-        with pytest.raises(ProbeSpecError, match="a histogram is of one number") as caught:
+        with pytest.raises(ProbeSpecError, match="a histogram is of one number") as excinfo:
             distributed(text, histogram=True)
-        assert text[caught.value.start : caught.value.end] == wrong
+        assert text[excinfo.value.start : excinfo.value.end] == wrong
 
 
 def test_texts_of_a_record_have_so_much_room():
@@ -681,15 +684,15 @@ def test_texts_of_a_record_have_so_much_room():
 
     assert asked(7, 4096) == "4096"
     assert asked(8, 4089) == "4089"  # 40 bytes, a number, a word, and these: 32768 with what is between
-    for texts, room, most in ((8, 4090, 4089), (9, 4096, 3635)):
-        with pytest.raises(UsageError, match=f"{texts} texts of {room} bytes") as caught:
+    for texts, room, longest in ((8, 4090, 4089), (9, 4096, 3635)):
+        with pytest.raises(UsageError, match=f"{texts} texts of {room} bytes") as excinfo:
             asked(texts, room)
-        assert caught.value.hint == f"-z {most} at most"
+        assert excinfo.value.hint == f"-z {longest} at most"
 
 
 def test_the_c_gets_the_sizes_of_a_record():
     def sizes(*texts):
-        defines = dict(planned(*texts).defines)
+        defines = dict(plan_specs(*texts).defines)
         return [defines[f"PT_SPEC_{name}"] for name in ("PROGRAMS", "NUMBERS", "TEXTS", "TEXT_SIZE")]
 
     assert sizes('k:vfs_read ""') == ["1", "1", "1", "80"]
@@ -724,7 +727,7 @@ format:
 def test_fields_of_trace_events_have_the_types_of_the_format(category):
     facts = kernel(formats={f"{category}:b": FIELDS})
     scope = scope_of(parse_source(f"t:{category}:b"), NamedTarget(f"{category}:b"), facts)
-    names = {name: (place.offset, place.type) for name, place in scope.named.items()}
+    names = {name: (named_value.offset, named_value.type) for name, named_value in scope.named.items()}
     offset, file = names.pop("file")
     assert (offset, file.to.text) == (96, "struct file")
     assert names == {
@@ -742,11 +745,11 @@ def test_fields_of_trace_events_have_the_types_of_the_format(category):
     }
 
 
-def test_of_the_eight_bytes_of_a_system_call_s_field_the_type_counts():
+def test_fields_of_system_calls_have_the_width_of_their_type():
     facts = kernel(formats={"syscalls:b": FIELDS})
-    named = scope_of(parse_source("t:syscalls:b"), NamedTarget("syscalls:b"), facts).named
-    assert (named["wide"].type, named["large"].type) == (IntType(4, True), IntType(8, False))
-    assert named["list"].type == PointerType(PointerType(VoidType()), user=True)
+    named_values = scope_of(parse_source("t:syscalls:b"), NamedTarget("syscalls:b"), facts).named
+    assert (named_values["wide"].type, named_values["large"].type) == (IntType(4, True), IntType(8, False))
+    assert named_values["list"].type == PointerType(PointerType(VoidType()), user=True)
 
 
 @pytest.mark.parametrize(
@@ -791,12 +794,12 @@ def test_a_signature_says_more_than_debug_information():
 
     def seen(source, **how):
         scope = scope_of(parse_source(source), target, facts, **how)
-        return [set(at.named) for at in (scope, scope.entry) if at is not None]
+        return [set(position.named) for position in (scope, scope.entry) if position is not None]
 
-    named = set("abcdefg")
-    assert seen("u:x:many") == [named]
+    expected = set("abcdefg")
+    assert seen("u:x:many") == [expected]
     assert seen("u:x:many", signed=True) == [set()]
-    assert seen("ur:x:many") == [set(), named]
+    assert seen("ur:x:many") == [set(), expected]
     assert seen("ur:x:many", signed=True) == [set(), set()]
 
 
@@ -812,9 +815,9 @@ def test_arguments_of_go_are_not_read_from_the_registers_of_c():
 
 
 def test_a_member_of_what_is_passed_by_value_is_refused_for_that():
-    message, at, _ = refused('f:by_value "%d", arg2.x')
+    message, position, _ = error_of('f:by_value "%d", arg2.x')
     assert "passed by value" in message
-    assert at == "arg2"
+    assert position == "arg2"
 
 
 def test_probe_specs_about_one_probe_are_distinguished_by_all_of_them():
@@ -823,15 +826,15 @@ def test_probe_specs_about_one_probe_are_distinguished_by_all_of_them():
 
 
 def test_saved_values_need_a_program_at_the_entry():
-    plan = planned("kr:vfs_read ($entry(count) == 3 && $entry(count) != retval)")
+    plan = plan_specs("kr:vfs_read ($entry(count) == 3 && $entry(count) != retval)")
     assert [chosen.probe.program for chosen in plan.probes] == ["entry_0", "spec_0"]
     assert dict(plan.defines)["PT_SPEC_ENTRY_VALUES"] == "1"
-    assert "PT_SPEC_CALLS" not in dict(planned("kr:vfs_read (retval)").defines)
-    assert dict(planned("ur:x:work ($latency > 3)").defines)["PT_SPEC_ENTRY_VALUES"] == "1"
+    assert "PT_SPEC_CALLS" not in dict(plan_specs("kr:vfs_read (retval)").defines)
+    assert dict(plan_specs("ur:x:work ($latency > 3)").defines)["PT_SPEC_ENTRY_VALUES"] == "1"
 
 
 def test_columns_are_named_after_the_expressions():
-    plan = planned(
+    plan = plan_specs(
         'k:vfs_read "%d %s %d %d", count + 1, $comm, count  +  1, file->f_pos',
         't:sched:sched_process_exec "%s %d", comm, pid',
     )
@@ -858,12 +861,12 @@ def test_conversions():
 
 def test_u_of_bcc_may_be_a_usdt_probe():
     found_targets = FoundTargets((replace(mark(8), name="x:p:m"),))
-    with pytest.raises(ProbeSpecError) as caught:
-        planned("u:x:m", facts=FakeKernel(named={"usdt:x:*:m": found_targets}))
-    assert caught.value.hint == "there is a USDT probe: usdt:x:p:m"
+    with pytest.raises(ProbeSpecError) as excinfo:
+        plan_specs("u:x:m", facts=FakeKernel(named={"usdt:x:*:m": found_targets}))
+    assert excinfo.value.hint == "there is a USDT probe: usdt:x:p:m"
 
 
-def test_two_probe_specs_about_a_function_that_is_known_by_its_address():
+def test_two_probe_specs_of_a_function_at_one_address():
     class ByAddress(FakeKernel):
         def probe(self, probe):
             result = super().probe(probe)
@@ -873,18 +876,18 @@ def test_two_probe_specs_about_a_function_that_is_known_by_its_address():
                 else result
             )
 
-    where = {
+    addresses = {
         "k:vfs_read": FoundTargets((NamedTarget("vfs_read", 0x100),)),
         "k:nothing": FoundTargets((NamedTarget("nothing", 0x200),)),
     }
-    facts = ByAddress(types=KERNEL.types, named=where, patterns=None)
-    assert len(planned("k:vfs_read (count)", "k:nothing", facts=facts).probes) == 2
+    facts = ByAddress(types=KERNEL.types, named=addresses, patterns=None)
+    assert len(plan_specs("k:vfs_read (count)", "k:nothing", facts=facts).probes) == 2
     with pytest.raises(UsageError, match="two probe specs about k:vfs_read"):
-        planned("k:vfs_read (count)", "k:vfs_read", facts=facts)
+        plan_specs("k:vfs_read (count)", "k:vfs_read", facts=facts)
 
 
 def test_usdt_arguments_go_where_the_c_looks_for_them():
-    plan = planned('usdt:p:m "%d", arg1')
+    plan = plan_specs('usdt:p:m "%d", arg1')
     assert set(plan.targets.usdt_arguments) == {0}
     assert len(plan.targets.usdt_arguments[0]) == 192
     assert dict(plan.defines)["PT_USDT_SITES"] == dict(plan.defines)["PT_TARGETS"]

@@ -28,8 +28,8 @@ def test_sizes_and_signs_are_those_of_the_compiler(tmp_path):
     program = compiled(tmp_path, {"types.c": source}, "-fsigned-char")  # as it is taken to be everywhere
     message = subprocess.run([program], stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
     kinds = {text: basic(tuple(text.split())) for text in KNOWN}
-    known = {text: f"{kind.size} {kind.signed:d}" for text, kind in kinds.items()}
-    assert known == dict(zip(KNOWN, message, strict=True))
+    actual = {text: f"{kind.size} {kind.signed:d}" for text, kind in kinds.items()}
+    assert actual == dict(zip(KNOWN, message, strict=True))
     assert [text for text, kind in kinds.items() if kind.char] == ["char"]
 
 

@@ -33,8 +33,8 @@ def bucket_of(tmp_path_factory):
 
 
 def test_every_value_has_the_bucket_that_the_c_puts_it_in(bucket_of):
-    chance = random.Random(23)
-    for value in EDGES + [chance.getrandbits(chance.randrange(1, 65)) for _ in range(1000)]:
+    rng = random.Random(23)
+    for value in EDGES + [rng.getrandbits(rng.randrange(1, 65)) for _ in range(1000)]:
         low, high = bounds(bucket_of(value))
         assert low <= value < high
 
@@ -58,14 +58,14 @@ def test_powers_of_two_are_their_parts_together(bucket_of):
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99, 0.999])
 def test_percentiles_are_right_to_a_sixteenth(bucket_of, share):
-    chance = random.Random(101)
-    values = sorted(int(2 ** (40 * chance.random())) for _ in range(997))
+    rng = random.Random(101)
+    values = sorted(int(2 ** (40 * rng.random())) for _ in range(997))
     counts = np.zeros((1, BUCKETS), np.uint64)
     for value in values:
         counts[0, bucket_of(value)] += np.uint64(1)
-    [found] = percentiles(counts, share, [values[-1]])
+    [percentile] = percentiles(counts, share, [values[-1]])
     exact = values[-(-int(share * 1000) * len(values) // 1000) - 1]
-    assert abs(found - exact) <= ERROR * exact
+    assert abs(percentile - exact) <= ERROR * exact
 
 
 def test_no_percentile_is_more_than_the_greatest():

@@ -31,27 +31,27 @@ def array_of(raw: list[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(raw), dtype=KEYS)
 
 
-def random_key(chance: random.Random) -> bytes:
+def random_key(rng: random.Random) -> bytes:
     """Return a key of few distinct bytes, so that keys share prefixes and differ in NULs, embedded and
     trailing."""
-    return bytes(chance.choice((0, 0, 1, 0x80, 0xFF)) for _ in range(KEYS.itemsize))
+    return bytes(rng.choice((0, 0, 1, 0x80, 0xFF)) for _ in range(KEYS.itemsize))
 
 
-def reading(chance: random.Random, grow_from: dict[bytes, list[int]]) -> dict[bytes, list[int]]:
+def reading(rng: random.Random, grow_from: dict[bytes, list[int]]) -> dict[bytes, list[int]]:
     """Return a later reading: some rows grow, some do not, some go, some come."""
     now = {
-        key: [value + chance.choice((0, 0, 1, 2**40)) for value in values]
+        key: [value + rng.choice((0, 0, 1, 2**40)) for value in values]
         for key, values in grow_from.items()
-        if chance.random() < 0.8
+        if rng.random() < 0.8
     }
-    for _ in range(chance.randrange(20)):
-        now.setdefault(random_key(chance), [chance.randrange(2**63) for _ in COUNTERS])
+    for _ in range(rng.randrange(20)):
+        now.setdefault(random_key(rng), [rng.randrange(2**63) for _ in COUNTERS])
     return now
 
 
-def rows_of(table: dict[bytes, list[int]], chance: random.Random) -> Rows:
+def rows_of(table: dict[bytes, list[int]], rng: random.Random) -> Rows:
     raw = list(table)
-    chance.shuffle(raw)  # a hash map has no order
+    rng.shuffle(raw)  # a hash map has no order
     values = np.zeros(len(raw), dtype=VALUES)
     for number, key in enumerate(raw):
         for name, value in zip(COUNTERS, table[key], strict=True):
@@ -61,7 +61,7 @@ def rows_of(table: dict[bytes, list[int]], chance: random.Random) -> Rows:
 
 def table_of(rows: Rows) -> dict[bytes, list[int]]:
     raw = rows.keys.tobytes()
-    keys = [raw[at : at + KEYS.itemsize] for at in range(0, len(raw), KEYS.itemsize)]
+    keys = [raw[offset : offset + KEYS.itemsize] for offset in range(0, len(raw), KEYS.itemsize)]
     values = [[int(row[name]) for name in COUNTERS] for row in rows.values]
     assert len(set(keys)) == len(keys)
     return dict(zip(keys, values, strict=True))
@@ -77,16 +77,14 @@ def naive_since(now: dict[bytes, list[int]], before: dict[bytes, list[int]]) -> 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_since_against_a_dictionary(seed):
-    chance = random.Random(seed)
-    before = reading(chance, {})
-    now = reading(chance, before)
-    assert table_of(subtract(rows_of(now, chance), rows_of(before, chance), PLAIN)) == naive_since(
-        now, before
-    )
+    rng = random.Random(seed)
+    before = reading(rng, {})
+    now = reading(rng, before)
+    assert table_of(subtract(rows_of(now, rng), rows_of(before, rng), PLAIN)) == naive_since(now, before)
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "left"),
+    ("before", "now", "difference"),
     [
         pytest.param({}, {b"a": 3}, {b"a": 3}, id="appeared"),
         pytest.param({b"a": 3}, {}, {}, id="gone"),
@@ -99,23 +97,25 @@ def test_since_against_a_dictionary(seed):
         pytest.param({b"": 1}, {b"": 3, b"\0\0\0\0\0\1": 1}, {b"": 2, b"\0\0\0\0\0\1": 1}, id="all-nul"),
     ],
 )
-def test_since(before, now, left):
-    chance = random.Random(0)
-    wide = [{key.ljust(KEYS.itemsize, b"\0"): [n, 0] for key, n in t.items()} for t in (before, now, left)]
-    assert table_of(subtract(rows_of(wide[1], chance), rows_of(wide[0], chance), PLAIN)) == wide[2]
+def test_since(before, now, difference):
+    rng = random.Random(0)
+    wide = [
+        {key.ljust(KEYS.itemsize, b"\0"): [n, 0] for key, n in t.items()} for t in (before, now, difference)
+    ]
+    assert table_of(subtract(rows_of(wide[1], rng), rows_of(wide[0], rng), PLAIN)) == wide[2]
 
 
 def test_since_keeps_both_readings_as_they_were():
-    chance = random.Random(1)
-    before, now = rows_of({b"k" * 12: [1, 2]}, chance), rows_of({b"k" * 12: [5, 6]}, chance)
+    rng = random.Random(1)
+    before, now = rows_of({b"k" * 12: [1, 2]}, rng), rows_of({b"k" * 12: [5, 6]}, rng)
     subtract(now, before, PLAIN)
     assert list(table_of(now).values()) == [[5, 6]]
     assert list(table_of(before).values()) == [[1, 2]]
 
 
 def test_since_keeps_the_newest_name():
-    chance = random.Random(2)
-    before, now = rows_of({b"k" * 12: [1, 0]}, chance), rows_of({b"k" * 12: [2, 0]}, chance)
+    rng = random.Random(2)
+    before, now = rows_of({b"k" * 12: [1, 0]}, rng), rows_of({b"k" * 12: [2, 0]}, rng)
     before.values["comm"], now.values["comm"] = b"bash", b"ls"
     assert subtract(now, before, NAMED).values["comm"].tolist() == [b"ls"]
 
@@ -123,23 +123,23 @@ def test_since_keeps_the_newest_name():
 @pytest.mark.parametrize("cpus", [1, 2, 7])
 @pytest.mark.parametrize("seed", range(10))
 def test_sum_cpus_against_a_loop(seed, cpus):
-    chance = random.Random(seed)
-    count = chance.randrange(1, 30)
+    rng = random.Random(seed)
+    count = rng.randrange(1, 30)
     values = np.zeros((count, cpus), dtype=VALUES)
     for cell in np.nditer(values, op_flags=[["writeonly"]], flags=["external_loop"], order="C"):
         for number in range(len(cell)):
             cell[number] = (
-                chance.randrange(2**60),
-                chance.randrange(2**60),
-                chance.choice((0, chance.randrange(1, 2**63))),
-                chance.choice((b"ls", b"bash", b"\xff\x00x", b"")),
+                rng.randrange(2**60),
+                rng.randrange(2**60),
+                rng.choice((0, rng.randrange(1, 2**63))),
+                rng.choice((b"ls", b"bash", b"\xff\x00x", b"")),
             )
     keys = array_of([number.to_bytes(KEYS.itemsize, "big") for number in range(count)])
-    got = sum_cpus(keys, values, NAMED)
-    assert got.keys.tobytes() == keys.tobytes()
+    actual = sum_cpus(keys, values, NAMED)
+    assert actual.keys.tobytes() == keys.tobytes()
     for number in range(count):
         copies = values[number].tolist()
-        calls, time, _seen, comm = got.values[number].tolist()
+        calls, time, _seen, comm = actual.values[number].tolist()
         assert calls == sum(copy[0] for copy in copies)
         assert time == sum(copy[1] for copy in copies)
         assert comm == max(copies, key=lambda copy: copy[2])[3]
@@ -153,8 +153,8 @@ def test_sum_cpus_is_exact_beyond_what_a_float_holds():
 
 def test_sum_cpus_passes_values_of_one_copy_on():
     values = np.array([(1, 2, 3, b"ls")], dtype=VALUES)
-    got = sum_cpus(array_of([b"k" * 12]), values, NAMED)
-    assert got.values.tolist() == [(1, 2, 3, b"ls")]
+    actual = sum_cpus(array_of([b"k" * 12]), values, NAMED)
+    assert actual.values.tolist() == [(1, 2, 3, b"ls")]
 
 
 def test_an_empty_map():
@@ -182,19 +182,19 @@ def test_columns_of_different_length_are_no_table():
         list(Snapshot("row", 0.0, 1.0, {"a": [1, 2], "b": [1]}).value_rows())
 
 
-def named(chance: random.Random, readings: int) -> list[list[tuple[bytes, int, int, int, bytes]]]:
+def random_readings(rng: random.Random, readings: int) -> list[list[tuple[bytes, int, int, int, bytes]]]:
     """Return readings: rows of (key, calls, time, seen, comm), each with distinct keys, few keys in all."""
-    keys = [random_key(chance) for _ in range(12)]
+    keys = [random_key(rng) for _ in range(12)]
     return [
         [
             (
                 key,
-                chance.randrange(2**60),
-                chance.randrange(2**60),
-                chance.randrange(2**63),
+                rng.randrange(2**60),
+                rng.randrange(2**60),
+                rng.randrange(2**63),
                 bytes([97 + n % 26]),
             )
-            for key in dict.fromkeys(chance.choices(keys, k=chance.randrange(9)))
+            for key in dict.fromkeys(rng.choices(keys, k=rng.randrange(9)))
         ]
         for n in range(readings)
     ]
@@ -208,36 +208,36 @@ def rows_as_read(reading: list[tuple[bytes, int, int, int, bytes]]) -> Rows:
 
 
 def added(readings: list[list[tuple[bytes, int, int, int, bytes]]]) -> dict[bytes, tuple[int, int, bytes]]:
-    """Return what they come to, by a dictionary."""
+    """Return the totals, computed with a dictionary."""
     total: dict[bytes, tuple[int, int, int, bytes]] = {}
-    for key, calls, time, seen, comm in (row for reading in readings for row in reading):
+    for key, calls, time, last_seen, comm in (row for reading in readings for row in reading):
         before = total.get(key, (0, 0, -1, b""))
-        newest = (seen, comm) if seen > before[2] else before[2:]
+        newest = (last_seen, comm) if last_seen > before[2] else before[2:]
         total[key] = (before[0] + calls, before[1] + time, *newest)
     return {key: (calls, time, comm) for key, (calls, time, _, comm) in total.items()}
 
 
-def shown(rows: Rows) -> dict[bytes, tuple[int, int, bytes]]:
+def totals_by_key(rows: Rows) -> dict[bytes, tuple[int, int, bytes]]:
     raw = rows.keys.tobytes()
-    keys = [raw[at : at + KEYS.itemsize] for at in range(0, len(raw), KEYS.itemsize)]
+    keys = [raw[offset : offset + KEYS.itemsize] for offset in range(0, len(raw), KEYS.itemsize)]
     assert len(set(keys)) == len(keys)
     return {key: (v[0], v[1], v[3]) for key, v in zip(keys, rows.values.tolist(), strict=True)}
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_readings_add_up(seed):
-    chance = random.Random(seed)
-    readings = named(chance, chance.randrange(1, 20))
+    rng = random.Random(seed)
+    readings = random_readings(rng, rng.randrange(1, 20))
     total = Total(NAMED)
     assert total.rows is None
     for number, reading in enumerate(readings, 1):
         total.add(rows_as_read(reading))
-        if chance.random() < 0.2:
+        if rng.random() < 0.2:
             assert total.rows is not None
-            assert shown(total.rows) == added(readings[:number])
+            assert totals_by_key(total.rows) == added(readings[:number])
     assert total.rows is not None
-    assert shown(total.rows) == added(readings)
-    assert shown(merge([rows_as_read(reading) for reading in readings], NAMED)) == added(readings)
+    assert totals_by_key(total.rows) == added(readings)
+    assert totals_by_key(merge([rows_as_read(reading) for reading in readings], NAMED)) == added(readings)
 
 
 def test_padding_of_keys_stays_as_the_kernel_gave_it():
@@ -272,7 +272,7 @@ def test_many_readings_beside_a_great_total_are_merged_seldom(monkeypatch):
     monkeypatch.setattr(ledger, "merge", counting)
     total = Total(PLAIN)
     for number in range(2000):
-        keys = array_of([(number * 10 + one).to_bytes(KEYS.itemsize, "big") for one in range(10)])
+        keys = array_of([(number * 10 + index).to_bytes(KEYS.itemsize, "big") for index in range(10)])
         values = np.zeros(10, VALUES)
         values["calls"] = 1
         total.add(Rows(keys, values))
@@ -294,34 +294,34 @@ def test_readings_are_merged_once_they_are_more_than_the_rows():
 @pytest.mark.parametrize("stands", [True, False])
 @pytest.mark.parametrize("seed", range(10))
 def test_a_ledger_of_rows_that_are_taken_and_rows_that_stay(seed, stands, shows):
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     book = Ledger(PLAIN)
     standing: dict[bytes, list[int]] = {}
     intervals: dict[bytes, list[int]] = {}
-    whole: dict[bytes, list[int]] = {}
+    totals: dict[bytes, list[int]] = {}
 
     def count(table: dict[bytes, list[int]], key: bytes, values: list[int]) -> None:
         old = table.get(key, [0, 0])
         table[key] = [a + b for a, b in zip(old, values, strict=True)]
 
     def stood() -> Rows | None:
-        return rows_of(standing, chance) if stands else None
+        return rows_of(standing, rng) if stands else None
 
-    for _ in range(chance.randrange(1, 12)):
-        taken = {b"t" * 9 + random_key(chance)[:3]: [chance.randrange(1, 9)] * 2 for _ in range(3)}
-        book.add_drained(rows_of(taken, chance))
-        for key, values in taken.items():
-            count(whole, key, values)
+    for _ in range(rng.randrange(1, 12)):
+        taken_rows = {b"t" * 9 + random_key(rng)[:3]: [rng.randrange(1, 9)] * 2 for _ in range(3)}
+        book.add_drained(rows_of(taken_rows, rng))
+        for key, values in taken_rows.items():
+            count(totals, key, values)
         if stands:
-            key = b"s" * 9 + random_key(chance)[:3]
+            key = b"s" * 9 + random_key(rng)[:3]
             count(standing, key, [1, 2])
-            count(whole, key, [1, 2])
-        if shows and chance.random() < 0.5:
+            count(totals, key, [1, 2])
+        if shows and rng.random() < 0.5:
             for key, values in table_of(book.interval(stood())).items():
                 count(intervals, key, values)
-            assert intervals == whole
-    assert table_of(book.total(stood())) == whole
-    assert table_of(book.total(stood())) == whole
+            assert intervals == totals
+    assert table_of(book.total(stood())) == totals
+    assert table_of(book.total(stood())) == totals
 
 
 def test_rows_of_an_array_have_its_indexes_for_keys():
@@ -349,13 +349,13 @@ def test_indexes_of_an_array_are_split_into_two_keys():
     assert rows.values["calls"].tolist() == [5, 1, 2]
 
 
-def test_of_the_greatest_there_is_no_sum():
+def test_maxima_are_not_summed():
     longest = Column("max_ns", "", unit=Unit.NANOSECONDS, max=True)
     schema = Schema("fake", (KEY,), (CALLS, longest), TABLE)
     keys = np.array([(b"a",), (b"b",)], dtype=[("id", "S8")])
     values = np.array([[(1, 7), (2, 5)], [(3, 0), (4, 9)]], dtype=[("calls", "u8"), ("max_ns", "u8")])
-    one = sum_cpus(keys, values, schema)
-    assert one.values.tolist() == [(3, 7), (7, 9)]
-    other = Rows(keys[:1], np.array([(1, 6)], dtype=one.values.dtype))
-    assert merge([one, other], schema).values.tolist() == [(4, 7), (7, 9)]
-    assert subtract(merge([one, other], schema), one, schema).values.tolist() == [(1, 7)]
+    first = sum_cpus(keys, values, schema)
+    assert first.values.tolist() == [(3, 7), (7, 9)]
+    second = Rows(keys[:1], np.array([(1, 6)], dtype=first.values.dtype))
+    assert merge([first, second], schema).values.tolist() == [(4, 7), (7, 9)]
+    assert subtract(merge([first, second], schema), first, schema).values.tolist() == [(1, 7)]

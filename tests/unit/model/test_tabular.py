@@ -72,14 +72,14 @@ def test_a_person_can_read_them():
     assert "9223372036854775808" in repr(TABLE)
     assert "main;work" in repr(STACKS)
     assert repr(LOSS) == "Loss (ring_full): 23 events that found the ring full"
-    many = Snapshot("row", TIME, 1.0, {"n": list(range(101))})
-    assert repr(many).splitlines()[-1] == "and 91 more"
-    assert len(repr(many).splitlines()) == 14
+    snapshot = Snapshot("row", TIME, 1.0, {"n": list(range(101))})
+    assert repr(snapshot).splitlines()[-1] == "and 91 more"
+    assert len(repr(snapshot).splitlines()) == 14
 
 
 def test_a_representation_escapes_hostile_names():
-    evil = Snapshot("row", TIME, 1.0, {"comm": ["<script>x</script>", "\x1b[2J"]})
-    assert "\x1b" not in repr(evil)
-    page = evil._repr_html_()
+    hostile = Snapshot("row", TIME, 1.0, {"comm": ["<script>x</script>", "\x1b[2J"]})
+    assert "\x1b" not in repr(hostile)
+    page = hostile._repr_html_()
     assert "<script" not in page
     assert "\x1b" not in page

@@ -105,15 +105,15 @@ def test_examples_are_sources(spelling):
     ],
 )
 def test_invalid_sources(text, message, hint):
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         parse_source(text)
-    assert message in caught.value.message
-    assert hint in caught.value.hint
-    assert caught.value.exit_code == 2
+    assert message in excinfo.value.message
+    assert hint in excinfo.value.hint
+    assert excinfo.value.exit_code == 2
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "place", "matches"),
+    ("text", "name", "path", "matches"),
     [
         ("t:sch*:sched_*", "sched_switch", "sched", True),
         ("t:sched:*", "x", "schedule", False),
@@ -122,8 +122,8 @@ def test_invalid_sources(text, message, hint):
         ("k:a.b", "aXb", "", False),
     ],
 )
-def test_patterns(text, name, place, matches):
-    assert parse_source(text).matches(name, place) is matches
+def test_patterns(text, name, path, matches):
+    assert parse_source(text).matches(name, path) is matches
 
 
 # Plans.
@@ -155,7 +155,9 @@ def of_file(*names, file="/x", inode=1, sites=1):
     return tuple(
         NamedTarget(
             f"{file}:{name}",
-            sites=tuple(ProbeSite(name, n + at, file=file, identity=(1, inode)) for at in range(sites)),
+            sites=tuple(
+                ProbeSite(name, n + offset, file=file, identity=(1, inode)) for offset in range(sites)
+            ),
         )
         for n, name in enumerate(names)
     )
@@ -199,7 +201,7 @@ def test_or_one_for_each_target_and_file():
     ]
 
 
-def test_one_process_that_is_named_is_the_one_that_is_looked_into():
+def test_a_selected_process_is_the_one_that_is_inspected():
     requests = []
 
     class Kernel(FakeKernel):
@@ -292,9 +294,9 @@ def test_an_offset_inside_a_function_has_no_return():
 
 
 def test_a_pattern_that_matches_too_much():
-    with pytest.raises(UsageError, match=r"vfs_\*: 2 to attach to, and --max-probes is 1") as caught:
+    with pytest.raises(UsageError, match=r"vfs_\*: 2 to attach to, and --max-probes is 1") as excinfo:
         plan_of("vfs_*", max_probes=1)
-    assert "--max-probes 2" in caught.value.hint
+    assert "--max-probes 2" in excinfo.value.hint
     assert plan_of("vfs_*", max_probes=2)
 
 
@@ -321,8 +323,8 @@ def test_each_offset_within_a_function_is_probed():
             odd = isinstance(probe, Kprobe) and probe.offset % 2
             return Support(False, reason="no instruction begins there") if odd else answer
 
-    named = {f"k:vfs_read+{n:#x}": FoundTargets((NamedTarget("vfs_read"),)) for n in (4, 5)}
-    kernel = Picky(named=named, functions={"vfs_read"}, patterns=set(), refuses={"kprobe_events"})
+    targets = {f"k:vfs_read+{n:#x}": FoundTargets((NamedTarget("vfs_read"),)) for n in (4, 5)}
+    kernel = Picky(named=targets, functions={"vfs_read"}, patterns=set(), refuses={"kprobe_events"})
     with pytest.raises(PolicyError, match="no instruction begins there"):
         plan_of("k:vfs_read+4", "k:vfs_read+5", kernel=kernel)
     plan_of("k:vfs_read+4", kernel=kernel)
@@ -338,6 +340,6 @@ def test_each_offset_within_a_function_is_probed():
     ],
 )
 def test_near_names_are_suggested(text, hint):
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         parse_source(text)
-    assert hint in caught.value.hint
+    assert hint in excinfo.value.hint

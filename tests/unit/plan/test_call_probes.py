@@ -27,7 +27,7 @@ OPENS = (
 @pytest.fixture(autouse=True)
 def no_32_bit_programs(monkeypatch):
     monkeypatch.setattr(compat, "running_32_bit", lambda: "")
-    monkeypatch.setattr(compat, "named_32_bit", lambda named: iter(()))
+    monkeypatch.setattr(compat, "named_32_bit", lambda call_options: iter(()))
 
 
 def kernel(*functions, **facts):
@@ -48,7 +48,7 @@ def attached(plan, *programs):
     ]
 
 
-def named(*calls, exclude=False):
+def call_options(*calls, exclude=False):
     keys = tuple(struct.pack("Q", call) for call in syscalls.calls_named(calls, "x86_64"))
     return {"calls": NameSetValue(keys, exclude)}
 
@@ -70,7 +70,7 @@ def test_many_functions_are_passed_over_unless_they_are_asked_for():
     assert len(attached(forced, "returned")) == len(functions)
 
 
-def test_those_of_32_bit_programs_are_left_out_where_none_can_run():
+def test_probes_of_32_bit_programs_are_left_out_where_none_can_run():
     plan = plan_of(OPENSNOOP, kernel(*OPENS, runs_compat=False))
     assert sorted(attached(plan, "returned")) == sorted(f"fexit {name}" for name in OPENS if "x64" in name)
 
@@ -83,8 +83,8 @@ def test_without_trampolines_the_events_of_the_calls_serve_who_is_selected():
     everyone = plan_of(OPENSNOOP, without)
     assert attached(everyone, "returned") == ["raw_tracepoint sys_exit"]
     assert "32-bit programs do not raise them, and all are traced" in everyone.hooks.notes[0]
-    alone = plan_of(OPENSNOOP, kernel(*OPENS, refuses={"fexit"}, runs_compat=False))
-    assert attached(alone, "returned") == events
+    plan = plan_of(OPENSNOOP, kernel(*OPENS, refuses={"fexit"}, runs_compat=False))
+    assert attached(plan, "returned") == events
     forced = plan_of(OPENSNOOP, without, hooks={"return": "call-tracepoints"})
     assert attached(forced, "returned") == events
 
@@ -97,7 +97,7 @@ def test_a_32_bit_program_that_may_be_meant_is_seen(filters, scanned, monkeypatc
     monkeypatch.setattr(compat, "running_32_bit", lambda: "process 7")
     plan = plan_of(OPENSNOOP, without, filters=filters)
     assert (attached(plan, "returned") == ["raw_tracepoint sys_exit"]) is scanned
-    monkeypatch.setattr(compat, "named_32_bit", lambda named: iter(["process 8"]))
+    monkeypatch.setattr(compat, "named_32_bit", lambda call_options: iter(["process 8"]))
     plan = plan_of(OPENSNOOP, without, filters=filters)
     assert attached(plan, "returned") == ["raw_tracepoint sys_exit"]
     assert "process 8 may be a 32-bit program" in plan.hooks.notes[0]
@@ -115,7 +115,9 @@ def test_a_call_without_an_event_is_not_left_out():
 
 
 def test_few_calls_that_the_user_names_need_no_program_at_context_switches():
-    plan = plan_of(SYSCALLS, kernel("__x64_sys_newstat", "__ia32_compat_sys_newstat"), options=named("stat"))
+    plan = plan_of(
+        SYSCALLS, kernel("__x64_sys_newstat", "__ia32_compat_sys_newstat"), options=call_options("stat")
+    )
     assert sorted(attached(plan, "enter", "leave", "pt_switched")) == [
         "fentry __ia32_compat_sys_newstat",
         "fentry __x64_sys_newstat",
@@ -129,8 +131,8 @@ def test_few_calls_that_the_user_names_need_no_program_at_context_switches():
     "options",
     [
         {},
-        named("stat", exclude=True),
-        named(*["read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek"]),
+        call_options("stat", exclude=True),
+        call_options(*["read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek"]),
     ],
 )
 def test_many_calls_are_seen_at_all_entries_and_exits(options):
@@ -139,7 +141,7 @@ def test_many_calls_are_seen_at_all_entries_and_exits(options):
 
 
 def test_a_call_whose_function_is_unknown_is_not_left_out():
-    plan = plan_of(SYSCALLS, kernel("__x64_sys_read"), options=named("read", "stat"), filters=PROCESS)
+    plan = plan_of(SYSCALLS, kernel("__x64_sys_read"), options=call_options("read", "stat"), filters=PROCESS)
     assert attached(plan, "enter") == [
         "tracepoint syscalls:sys_enter_read",
         "tracepoint syscalls:sys_enter_newstat",
@@ -148,12 +150,12 @@ def test_a_call_whose_function_is_unknown_is_not_left_out():
 
 def test_calls_whose_return_raises_no_event():
     without = kernel("__x64_sys_execve", refuses={"fentry"})
-    plan = plan_of(SYSCALLS, without, options=named("execve"), filters=PROCESS)
+    plan = plan_of(SYSCALLS, without, options=call_options("execve"), filters=PROCESS)
     assert attached(plan, "enter") == ["raw_tracepoint sys_enter"]
     assert "execve may return without a trace event" in plan.hooks.notes[0]
 
 
-def test_what_was_asked_for_and_cannot_be_is_refused():
+def test_an_unsupported_requested_alternative_is_refused():
     with pytest.raises(UnsupportedError, match="it takes 1 to 8 calls by name"):
         plan_of(SYSCALLS, kernel(), hooks={"syscall": "fentry"})
     with pytest.raises(UnsupportedError, match="no BTF"):
@@ -161,7 +163,7 @@ def test_what_was_asked_for_and_cannot_be_is_refused():
 
 
 def test_a_function_without_arguments_has_one_name_in_btf():
-    plan = plan_of(SYSCALLS, kernel("__do_sys_getppid"), options=named("getppid"))
+    plan = plan_of(SYSCALLS, kernel("__do_sys_getppid"), options=call_options("getppid"))
     assert attached(plan, "enter", "leave") == ["fentry __do_sys_getppid", "fexit __do_sys_getppid"]
 
 

@@ -71,7 +71,7 @@ def program(tmp_path_factory):
     return compiled(tmp_path_factory.mktemp("passing"), {"p.c": SOURCE}, "-g", "-fno-toplevel-reorder")
 
 
-def described(program, name):
+def describe(program, name):
     with program_files.find(str(program)) as file:
         actual = debug_info.describe(file, name, places.find(file, name).sites[0].offset)
     assert actual is not None
@@ -81,17 +81,17 @@ def described(program, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_convention_says_what_the_compiler_does(program, name):
-    reported, prototype, types = described(program, name)
-    assert any(place not in (None, NOT_IN_REGISTER) for place in reported)
+    reported, prototype, types = describe(program, name)
+    assert any(location not in (None, NOT_IN_REGISTER) for location in reported)
     computed = first_registers(prototype, [None] * len(reported), types, "x86_64")
-    for (argument, _), message, place in zip(prototype.arguments, reported, computed, strict=True):
+    for (argument, _), message, location in zip(prototype.arguments, reported, computed, strict=True):
         if argument not in ("by_value", "f"):
-            assert place == message, argument
+            assert location == message, argument
 
 
 @pytest.mark.parametrize("name", ["t_odd", "t_wrapped"])
 def test_behind_what_is_not_known_nothing_is_known(program, name):
-    reported, prototype, types = described(program, name)
+    reported, prototype, types = describe(program, name)
     assert first_registers(prototype, [None] * len(reported), types, "x86_64") == [
         0,
         NOT_IN_REGISTER,
@@ -110,11 +110,11 @@ def test_arm64_passes_large_structs_by_address_and_floats_by_themselves(program)
         "r_large": [0, 1],
         "eight": [*[NOT_IN_REGISTER] * 8, 0, 1, 3],
     }.items():
-        reported, prototype, types = described(program, name)
+        reported, prototype, types = describe(program, name)
         assert first_registers(prototype, [None] * len(reported), types, "aarch64") == expected, name
 
 
 def test_types_of_the_program_and_of_the_kernel_are_both_suggested(program):
-    _, _, types = described(program, "t_one")
-    both = ProgramTypes(types._own._btf, BtfTypes(kernel_types()))
-    assert {"one", "file"} <= both.names("struct")
+    _, _, types = describe(program, "t_one")
+    types_of_both = ProgramTypes(types._own._btf, BtfTypes(kernel_types()))
+    assert {"one", "file"} <= types_of_both.names("struct")

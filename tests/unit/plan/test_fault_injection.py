@@ -32,7 +32,7 @@ KERNEL = FakeKernel(functions=set(LIST) | {"vfs_mkdir"}, injectable=LIST)
 SLOTS = ("PT_CFG_EVERY", "PT_CFG_PERCENT", "PT_CFG_TIMES")
 
 
-def planned(line, kernel=KERNEL):
+def plan_line(line, kernel=KERNEL):
     request, _ = tracer_parser.parse(registry.get("inject"), line.split())
     return make_plan(request, kernel)
 
@@ -53,22 +53,22 @@ def slot(plan, name):
     ],
 )
 def test_injected_errors(words, value):
-    plan = planned(f"{words} -- true")
+    plan = plan_line(f"{words} -- true")
     assert slot(plan, "RETURNS") == value % (1 << 64)
     [chosen] = [chosen for chosen in plan.probes if isinstance(chosen.probe, Override)]
     assert (chosen.name, chosen.probe.program) == (words.split()[0], "hit")
 
 
-def test_how_often():
-    plan = planned("give NULL -- true")
+def test_the_frequency_of_faults_is_parsed():
+    plan = plan_line("give NULL -- true")
     assert [slot(plan, name) for name in ("EVERY", "PERCENT", "TIMES")] == [1, 100, 0]
-    plan = planned("give NULL --every 7 --probability 5 --times 3 -- true")
+    plan = plan_line("give NULL --every 7 --probability 5 --times 3 -- true")
     assert [slot(plan, name) for name in ("EVERY", "PERCENT", "TIMES")] == [7, 5, 3]
     slots = [value for name, value in plan.defines if name in ("PT_CFG_RETURNS", *SLOTS)]
     assert sorted(slots) == ["0", "1", "2", "3"]
 
 
-def test_it_ends_by_itself():
+def test_fault_injection_ends_by_itself():
     request, values = tracer_parser.parse(registry.get("inject"), ["give", "NULL", "--everyone"])
     assert request.duration == values.duration == 60
     request, _ = tracer_parser.parse(registry.get("inject"), ["give", "NULL", "--everyone", "-d", "3"])
@@ -88,25 +88,25 @@ def test_it_ends_by_itself():
         ("__x64_sys_mkdir EIO 1 5", "would fail for every process", "--everyone"),
     ],
 )
-def test_what_makes_no_sense(line, message, hint):
-    with pytest.raises(UsageError, match=message) as caught:
-        planned(line)
-    assert hint in caught.value.hint
-    assert caught.value.exit_code == 2
+def test_contradictory_requests_are_refused(line, message, hint):
+    with pytest.raises(UsageError, match=message) as excinfo:
+        plan_line(line)
+    assert hint in excinfo.value.hint
+    assert excinfo.value.exit_code == 2
 
 
 def test_all_processes_may_be_affected():
-    assert planned("__x64_sys_mkdir EIO --everyone").probes
-    assert planned("__x64_sys_mkdir EIO -u 0").probes
+    assert plan_line("__x64_sys_mkdir EIO --everyone").probes
+    assert plan_line("__x64_sys_mkdir EIO -u 0").probes
 
 
 def test_a_function_that_does_not_allow_it_and_those_like_it_that_do():
-    with pytest.raises(UnsupportedError, match="vfs_mkdir is not among the 8 functions") as caught:
-        planned("mkdir EIO -- true".replace("mkdir", "vfs_mkdir", 1))
-    assert caught.value.hint
-    with pytest.raises(UnsupportedError) as caught:
-        planned("mkdir EIO -- true")
-    assert caught.value.hint == "these are: __ia32_sys_mkdir, __x64_sys_mkdir, __x64_sys_mkdirat"
+    with pytest.raises(UnsupportedError, match="vfs_mkdir is not among the 8 functions") as excinfo:
+        plan_line("mkdir EIO -- true".replace("mkdir", "vfs_mkdir", 1))
+    assert excinfo.value.hint
+    with pytest.raises(UnsupportedError) as excinfo:
+        plan_line("mkdir EIO -- true")
+    assert excinfo.value.hint == "these are: __ia32_sys_mkdir, __x64_sys_mkdir, __x64_sys_mkdirat"
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,11 @@ def test_like_names(name, first):
 
 
 def test_a_kernel_that_was_not_built_for_it():
-    with pytest.raises(UnsupportedError, match="CONFIG_FUNCTION_ERROR_INJECTION") as caught:
-        planned("__x64_sys_mkdir EIO -- true", FakeKernel(injectable=None))
-    assert "CONFIG_BPF_KPROBE_OVERRIDE" in caught.value.hint
+    with pytest.raises(UnsupportedError, match="CONFIG_FUNCTION_ERROR_INJECTION") as excinfo:
+        plan_line("__x64_sys_mkdir EIO -- true", FakeKernel(injectable=None))
+    assert "CONFIG_BPF_KPROBE_OVERRIDE" in excinfo.value.hint
     with pytest.raises(UnsupportedError, match="no function __x64_sys_mkdir"):
-        planned("__x64_sys_mkdir EIO -- true", FakeKernel(injectable=LIST))
+        plan_line("__x64_sys_mkdir EIO -- true", FakeKernel(injectable=LIST))
 
 
 @pytest.mark.parametrize(

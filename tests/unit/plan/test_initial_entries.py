@@ -26,25 +26,25 @@ def plan_of(tracer: str, **request):
 
 
 def entries_of(plan, name: str, run: RunFacts = UNKNOWN_RUN) -> dict[bytes, bytes]:
-    [one] = [one for one in plan.initial_entries if one.map == name]
-    return dict(one.entries(run))
+    [entry] = [entry for entry in plan.initial_entries if entry.map == name]
+    return dict(entry.entries(run))
 
 
 def names(plan) -> list[str]:
-    return [one.map for one in plan.initial_entries]
+    return [entry.map for entry in plan.initial_entries]
 
 
 def u32(number: int) -> bytes:
     return struct.pack("I", number)
 
 
-def named(plan: TargetPlan) -> dict[str, dict[bytes, bytes]]:
+def entries_by_map(plan: TargetPlan) -> dict[str, dict[bytes, bytes]]:
     request = Request(registry.get("syscalls"))
-    created = make_plan(request, FakeKernel())
+    full_plan = make_plan(request, FakeKernel())
     entries = initial_entries.initial_entries(
-        request, created.schema, ConfigValues("pt_config", (), ()), plan, ()
+        request, full_plan.schema, ConfigValues("pt_config", (), ()), plan, ()
     )
-    return {one.map: dict(one.entries(UNKNOWN_RUN)) for one in entries if one.map.startswith("pt_")}
+    return {entry.map: dict(entry.entries(UNKNOWN_RUN)) for entry in entries if entry.map.startswith("pt_")}
 
 
 def test_values_that_change_from_run_to_run_are_written_by_slot():
@@ -59,7 +59,7 @@ def test_keys_of_filters_are_members_of_a_set():
 
 def test_cgroups_are_given_as_open_folders_and_by_id(tmp_path):
     plan = plan_of("syscalls", filters={Filter.CGROUP: (os.fsencode(tmp_path),)})
-    folders = next(one for one in plan.initial_entries if one.map == "pt_cgroups")
+    folders = next(entry for entry in plan.initial_entries if entry.map == "pt_cgroups")
     for key, value in folders.entries(UNKNOWN_RUN):
         assert key == u32(0)
         assert os.path.samestat(os.fstat(struct.unpack("I", value)[0]), tmp_path.stat())
@@ -75,8 +75,10 @@ def test_a_cgroups_descriptor_is_closed_once_it_is_written(tmp_path):
 
 def test_functions_are_known_by_their_address_and_behind_an_endbr():
     probes = (ChosenProbe(ADDRESSES, "2 functions", target_id_source=TargetIdSource.ADDRESS),)
-    written = named(TargetPlan(probes=probes))["pt_addresses"]
-    assert {struct.unpack("Q", at)[0]: struct.unpack("I", number)[0] for at, number in written.items()} == {
+    addresses = entries_by_map(TargetPlan(probes=probes))["pt_addresses"]
+    assert {
+        struct.unpack("Q", address)[0]: struct.unpack("I", number)[0] for address, number in addresses.items()
+    } == {
         0x1000: 5,
         0x1004: 5,
         0x2000: 9,
@@ -86,11 +88,11 @@ def test_functions_are_known_by_their_address_and_behind_an_endbr():
 
 def test_functions_that_are_known_by_a_cookie_are_in_no_map():
     probes = (ChosenProbe(ADDRESSES, "2 functions", target_id_source=TargetIdSource.COOKIE),)
-    assert "pt_addresses" not in named(TargetPlan(probes=probes))
+    assert "pt_addresses" not in entries_by_map(TargetPlan(probes=probes))
 
 
 def test_arguments_of_usdt_probes_are_written_by_target():
-    assert named(ProbeSpecPlan(usdt_arguments={3: b"abc"}))["pt_usdt"] == {u32(3): b"abc"}
+    assert entries_by_map(ProbeSpecPlan(usdt_arguments={3: b"abc"}))["pt_usdt"] == {u32(3): b"abc"}
 
 
 def test_a_followed_command_is_written_once_its_process_is_known():
@@ -107,8 +109,8 @@ def test_a_command_that_is_only_the_load_is_not_followed():
 @pytest.mark.parametrize("initial", [True, None])
 def test_pytracers_own_process_is_left_out(monkeypatch, initial):
     monkeypatch.setattr(initial_entries, "in_initial_namespace", lambda _: initial)
-    own = {u32(0): struct.pack("II", os.getpid(), 77)}
-    assert entries_of(plan_of("syscalls"), "pt_tracer", COMMAND) == own
+    expected = {u32(0): struct.pack("II", os.getpid(), 77)}
+    assert entries_of(plan_of("syscalls"), "pt_tracer", COMMAND) == expected
 
 
 def test_the_process_of_a_program_that_uses_the_library_is_not_left_out():
@@ -151,6 +153,6 @@ def test_interfaces_without_an_ethernet_header_are_written(monkeypatch, wanted, 
     )
     plan = plan_of("sockcount", interfaces=wanted)
     assert entries_of(plan, "links") == {u32(3): u32(0), u32(4): u32(0)}
-    assert entries_of(plan, "pt_links") == {u32(at): u32(number) for at, number in count.items()}
-    refreshed = [one.map for one in plan.initial_entries if one.is_refreshed]
+    assert entries_of(plan, "pt_links") == {u32(address): u32(number) for address, number in count.items()}
+    refreshed = [entry.map for entry in plan.initial_entries if entry.is_refreshed]
     assert refreshed == (["links", "pt_links"] if 0 in wanted else [])

@@ -154,16 +154,16 @@ def test_the_next_one_is_taken_where_the_best_is_refused():
 
 
 def test_no_alternative_is_an_error_with_every_reason():
-    with pytest.raises(UnsupportedError) as caught:
+    with pytest.raises(UnsupportedError) as excinfo:
         plan_of(RANKED, NO_TRACEPOINTS)
-    assert caught.value.exit_code == 4
-    assert caught.value.message == (
+    assert excinfo.value.exit_code == 4
+    assert excinfo.value.message == (
         "this kernel has no way to see where things begin: "
         "raw-tracepoint: no raw_tracepoint begin; "
         "tracepoint: no tracepoint things:begin; "
         "kprobe: no function begin_new or begin_old"
     )
-    assert "pytracer doctor" in caught.value.hint
+    assert "pytracer doctor" in excinfo.value.hint
 
 
 def test_the_last_resort_is_taken():
@@ -182,9 +182,9 @@ def test_the_last_resort_is_taken():
     ids=["both", "the-best", "the-last"],
 )
 def test_a_refusal_by_policy_is_distinguished(kernel):
-    with pytest.raises(PolicyError, match="refused by policy") as caught:
+    with pytest.raises(PolicyError, match="refused by policy") as excinfo:
         plan_of(RANKED, kernel)
-    assert caught.value.exit_code == 5
+    assert excinfo.value.exit_code == 5
 
 
 PROBED = Tracer(
@@ -254,9 +254,9 @@ def test_a_forced_alternative_is_taken():
 
 
 def test_a_forced_alternative_has_no_stand_in():
-    with pytest.raises(UnsupportedError) as caught:
+    with pytest.raises(UnsupportedError) as excinfo:
         plan_of(kernel=NO_RAW, hooks={"syscall": "raw-tracepoint"})
-    assert caught.value.message.endswith("raw-tracepoint: no raw_tracepoint sys_enter")
+    assert excinfo.value.message.endswith("raw-tracepoint: no raw_tracepoint sys_enter")
 
 
 @pytest.mark.parametrize(
@@ -268,11 +268,11 @@ def test_a_forced_alternative_has_no_stand_in():
     ],
 )
 def test_unknown_hooks_and_alternatives(hooks, message, hint):
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownNameError) as excinfo:
         plan_of(hooks=hooks)
-    assert caught.value.message == message
-    assert hint in caught.value.hint
-    assert caught.value.exit_code == 2
+    assert excinfo.value.message == message
+    assert hint in excinfo.value.hint
+    assert excinfo.value.exit_code == 2
 
 
 EXIT = "syscall_exit_to_user_mode_prepare"
@@ -330,7 +330,7 @@ HOOKS = {
 
 
 @pytest.mark.parametrize(
-    ("request_", "more"),
+    ("request_", "expected"),
     [
         ({}, {"BY_SYSCALL": ""}),
         ({"options": {"by": ("pid", "comm")}}, {"BY_PID": "", "BY_COMM": ""}),
@@ -359,8 +359,8 @@ HOOKS = {
         ({"filters": {Filter.CGROUP: (b"/a", b"/b")}}, {"BY_SYSCALL": "", "PT_FILTER_CGROUP": "2"}),
     ],
 )
-def test_macros(request_, more):
-    assert defines_of(**request_) == ALWAYS | HOOKS | more
+def test_macros(request_, expected):
+    assert defines_of(**request_) == ALWAYS | HOOKS | expected
 
 
 def test_a_flag_brings_its_own_hooks():
@@ -399,9 +399,9 @@ def test_macros_are_sorted_and_written_as_the_compiler_takes_them():
 
 def test_values_that_change_from_run_to_run_change_no_macro():
     first, second = (NameSetValue((bytes([number]) + bytes(7),), False) for number in range(2))
-    one = defines_of(filters={Filter.PID: (b"\1\0\0\0",)}, options={"calls": first})
-    two = defines_of(filters={Filter.PID: (b"\2\0\0\0",) * 2}, options={"calls": second})
-    assert one == two
+    first_defines = defines_of(filters={Filter.PID: (b"\1\0\0\0",)}, options={"calls": first})
+    second_defines = defines_of(filters={Filter.PID: (b"\2\0\0\0",) * 2}, options={"calls": second})
+    assert first_defines == second_defines
 
 
 # Where programs are put.
@@ -420,19 +420,19 @@ def test_programs_on_cgroups_are_put_on_those_that_are_named():
 
 
 def test_nested_cgroups_are_attached_to_once():
-    named = (b"/a/b", b"/a", b"/a", b"/ab", b"/c/d", b"/c/d/e/f")
-    request = Request(registry.get("cgroupcount"), filters={Filter.CGROUP: named})
+    paths = (b"/a/b", b"/a", b"/a", b"/ab", b"/c/d", b"/c/d/e/f")
+    request = Request(registry.get("cgroupcount"), filters={Filter.CGROUP: paths})
     assert make_plan(request, FakeKernel()).attach_cgroups == ("/a", "/ab", "/c/d")
 
 
 def test_a_kernel_without_links_for_cgroups_has_another_alternative():
     plan = make_plan(Request(registry.get("socksnoop")), FakeKernel(refuses={"cgroup_sock"}))
-    kinds = [one.probe.kind for one in plan.probes]
+    kinds = [chosen_probe.probe.kind for chosen_probe in plan.probes]
     assert set(kinds) == {"cgroup_sock_attach", "cgroup_sock_addr_attach"}
     assert len(kinds) == 9
 
 
-def test_how_many_share_is_reported():
+def test_the_number_of_group_members_is_reported():
     request = Request(registry.get("fanoutcount"), options={"workers": 8}, interfaces={1: "lo"})
     [chosen] = make_plan(request, FakeKernel()).probes
     assert (chosen.members, chosen.target) == (8, "packet_fanout packet sockets (8 in a group)")
@@ -533,9 +533,9 @@ def test_flags_pick_the_output(options, kind, sort):
 
 
 def test_flags_that_pick_two_outputs_contradict_each_other():
-    with pytest.raises(UsageError, match="--latency and --errno do not go together") as caught:
+    with pytest.raises(UsageError, match="--latency and --errno do not go together") as excinfo:
         plan_of(options={"latency": True, "errno": True})
-    assert caught.value.exit_code == 2
+    assert excinfo.value.exit_code == 2
 
 
 @pytest.mark.parametrize("sort", ["calls", "avg_ns", "syscall"])
@@ -552,9 +552,9 @@ def test_rows_are_sorted_by_any_column(sort):
     ],
 )
 def test_a_column_that_is_not_shown_cannot_be_sorted_by(sort, options, hint):
-    with pytest.raises(UnknownNameError, match=f"no column '{sort}'") as caught:
+    with pytest.raises(UnknownNameError, match=f"no column '{sort}'") as excinfo:
         plan_of(sort=sort, options=options)
-    assert hint in caught.value.hint
+    assert hint in excinfo.value.hint
 
 
 # What --dry-run prints.
@@ -677,14 +677,14 @@ def test_an_event_that_is_younger_is_left_out():
 )
 def test_the_probe_named_by_an_alternative_is_chosen(tracer, options, chosen):
     plan = make_plan(Request(registry.get(tracer), options=options), FakeKernel())
-    assert [one.choice for one in plan.probes] == [chosen]
-    assert all(one.target.endswith(f" ({chosen})") for one in plan.probes if chosen)
+    assert [chosen_probe.choice for chosen_probe in plan.probes] == [chosen]
+    assert all(chosen_probe.target.endswith(f" ({chosen})") for chosen_probe in plan.probes if chosen)
 
 
 def test_without_links_rtnetlink_attaches():
     for tracer, alternative in (("xdpcount", "xdp"), ("tccount", "tcx")):
         plan = make_plan(Request(registry.get(tracer)), FakeKernel(refuses={alternative}))
-        assert [one.probe.kind for one in plan.probes] == [
+        assert [chosen_probe.probe.kind for chosen_probe in plan.probes] == [
             {"xdp": "xdp_netlink", "tcx": "clsact"}[alternative]
         ]
 

@@ -18,22 +18,22 @@ KERNEL = kernel()
 UNSAFE = "is unsafe. To use you need the --unsafe flag"
 
 
-def planned(text, facts=KERNEL, **given):
-    return make_plan(Request(SCRIPT, script=ScriptRequest(parse_script(text), **given)), facts)
+def plan_script(text, facts=KERNEL, **options):
+    return make_plan(Request(SCRIPT, script=ScriptRequest(parse_script(text), **options)), facts)
 
 
-def maps(text, **given):
-    return {one.name: one for one in planned(text, **given).script.maps}
+def maps(text, **options):
+    return {script_map.name: script_map for script_map in plan_script(text, **options).script.maps}
 
 
-def refused(text):
-    with pytest.raises(ProbeSpecError) as caught:
-        planned(text)
-    return caught.value.message, text[caught.value.start : caught.value.end]
+def error_of(text):
+    with pytest.raises(ProbeSpecError) as excinfo:
+        plan_script(text)
+    return excinfo.value.message, text[excinfo.value.start : excinfo.value.end]
 
 
 def test_begin_is_attached_first_and_end_last():
-    plan = planned("end { } kprobe:vfs_read { @ = count(); } begin { }")
+    plan = plan_script("end { } kprobe:vfs_read { @ = count(); } begin { }")
     # The last probe of a plan is attached first, and detached last.
     first, second = plan.probes[-1].probe, plan.probes[-2].probe
     assert isinstance(first, RunOnce)
@@ -59,44 +59,44 @@ def test_begin_is_attached_first_and_end_last():
     ],
 )
 def test_timers_and_counters(point, kind, frequency, period):
-    [chosen] = planned(f"{point} {{ @++; }}").probes
+    [chosen] = plan_script(f"{point} {{ @++; }}").probes
     assert type(chosen.probe) is kind
     assert (chosen.rate.frequency, chosen.rate.period) == (frequency, period)
 
 
 def test_types_of_maps_are_known_over_all_blocks():
-    known = maps(
+    script_maps = maps(
         "kprobe:vfs_read { @n[tid] = @start; @wide[1] = 1; @text = comm; } "
         'kretprobe:vfs_read { @start = nsecs; @wide[1 << 40] = 1; @text = "a longer text than comm"; '
         "@h[comm] = hist(retval); @l = lhist(1, 0, 9, 3); @s = stats(-1); @c = count(); print(@c + 1); }"
     )
-    assert known["@n"].value == known["@start"].value
-    assert known["@n"].value.size == 8
-    assert known["@wide"].keys[0].size == 8
-    assert known["@text"].value.capacity == len("a longer text than comm") + 1
-    assert known["@h"].key_words == 3
-    assert known["@h"].is_per_cpu
-    assert known["@l"].value.parameters == (0, 9, 3)
-    assert known["@s"].value_words == 2
-    assert known["@c"].is_shared  # a program reads it
+    assert script_maps["@n"].value == script_maps["@start"].value
+    assert script_maps["@n"].value.size == 8
+    assert script_maps["@wide"].keys[0].size == 8
+    assert script_maps["@text"].value.capacity == len("a longer text than comm") + 1
+    assert script_maps["@h"].key_words == 3
+    assert script_maps["@h"].is_per_cpu
+    assert script_maps["@l"].value.parameters == (0, 9, 3)
+    assert script_maps["@s"].value_words == 2
+    assert script_maps["@c"].is_shared  # a program reads it
 
 
 def test_a_map_of_strings_may_be_read_before_it_is_assigned():
-    known = maps(
+    script_maps = maps(
         "begin { @copy = @text; @pair = (1, @text); $x = @text; @n[@text] = 1; } end { @text = comm; }"
     )
-    assert known["@copy"].value == known["@text"].value == known["@pair"].value.items[1]
-    assert known["@n"].keys == (known["@text"].value,)
+    assert script_maps["@copy"].value == script_maps["@text"].value == script_maps["@pair"].value.items[1]
+    assert script_maps["@n"].keys == (script_maps["@text"].value,)
 
 
 def test_settings_and_declarations_of_maps():
-    known = maps("config = { max_map_keys = 7 } let @a = lruhash(3); begin { @a[1] = 1; @b[1] = 1; }")
-    assert (known["@a"].capacity, known["@a"].evicts) == (3, True)
-    assert (known["@b"].capacity, known["@b"].evicts) == (7, False)
+    script_maps = maps("config = { max_map_keys = 7 } let @a = lruhash(3); begin { @a[1] = 1; @b[1] = 1; }")
+    assert (script_maps["@a"].capacity, script_maps["@a"].evicts) == (3, True)
+    assert (script_maps["@b"].capacity, script_maps["@b"].evicts) == (7, False)
 
 
 def test_targets_of_which_the_c_is_the_same_share_a_program():
-    plan = planned("kprobe:vfs_read, kretprobe:vfs_read { @[probe] = count(); }")
+    plan = plan_script("kprobe:vfs_read, kretprobe:vfs_read { @[probe] = count(); }")
     programs = {chosen.probe.program for chosen in plan.probes}
     assert len(programs) == 1
     assert [names[0] for names in plan.script.targets] == ["kprobe:vfs_read", "kretprobe:vfs_read"]
@@ -106,29 +106,29 @@ def test_loops_are_functions_where_the_kernel_calls_them():
     text = (
         "begin { @a[1] = 1; for ($kv : @a) { @b = $kv.1; } for ($i : 0..1000) { @c = $i; } print(len(@a)); }"
     )
-    assert planned(text).generated["generated_script.h"].count("struct script_walk *walk)") == 3
+    assert plan_script(text).generated["generated_script.h"].count("struct script_walk *walk)") == 3
     old = replace_helpers(LOOP.number)
-    assert planned(text, old).generated["generated_script.h"].count("struct script_walk *walk)") == 2
+    assert plan_script(text, old).generated["generated_script.h"].count("struct script_walk *walk)") == 2
     with pytest.raises(UnsupportedError, match=r"bpf_for_each_map_elem \(Linux 5\.13\)"):
-        planned(text, replace_helpers(FOR_EACH_MAP_ELEM.number))
+        plan_script(text, replace_helpers(FOR_EACH_MAP_ELEM.number))
 
 
 def test_the_least_of_all_cpus_is_read_where_the_kernel_lets_programs_read_them():
     text = "begin { @a = min(1); print(@a + 1); @b = max(-1); }"
-    known = {one.name: one for one in planned(text).script.maps}
-    assert known["@a"].is_per_cpu
-    assert (known["@a"].read_cpus > 0, known["@b"].read_cpus) == (True, 0)
+    script_maps = {script_map.name: script_map for script_map in plan_script(text).script.maps}
+    assert script_maps["@a"].is_per_cpu
+    assert (script_maps["@a"].read_cpus > 0, script_maps["@b"].read_cpus) == (True, 0)
     with pytest.raises(ProbeSpecError, match=r"bpf_map_lookup_percpu_elem \(Linux 5\.19\)"):
-        planned(text, replace_helpers(MAP_LOOKUP_PERCPU_ELEM.number))
+        plan_script(text, replace_helpers(MAP_LOOKUP_PERCPU_ELEM.number))
 
 
 def test_paths_of_iterators_are_refused_by_kernels_that_make_none():
     with pytest.raises(ProbeSpecError, match=r"this kernel makes no paths for iterators \(Linux 5\.12\)"):
-        planned("iter:task_file { path(1); }", replace_helpers(FOR_EACH_MAP_ELEM.number))
+        plan_script("iter:task_file { path(1); }", replace_helpers(FOR_EACH_MAP_ELEM.number))
 
 
 def test_only_the_branch_that_is_known_to_be_taken_is_compiled():
-    generated = planned(
+    generated = plan_script(
         "macro of(x) { if comptime (is_str(x)) { len(x) } else { x } } begin { @ = of(7); "
         'if (probetype == "kprobe") { nonsense(); } else { @a = of("text"); } }'
     ).generated["generated_script.h"]
@@ -136,22 +136,25 @@ def test_only_the_branch_that_is_known_to_be_taken_is_compiled():
 
 
 def replace_helpers(missing):
-    created = kernel()
-    created.helpers = set(range(1, 250)) - {missing}
-    return created
+    facts = kernel()
+    facts.helpers = set(range(1, 250)) - {missing}
+    return facts
 
 
 def test_text_of_the_user_is_not_in_the_c():
     text = 'begin { @evil_map["evil */ text"] = 1; $evil_variable = 1; printf("evil %d", $evil_variable); }'
-    assert "evil" not in planned(text).generated["generated_script.h"]
+    assert "evil" not in plan_script(text).generated["generated_script.h"]
 
 
 def test_parameters():
-    assert "0x2aULL" in planned("begin { @ = $1; }", parameters=("42",)).generated["generated_script.h"]
-    assert "0x1ffULL" in planned("begin { @ = $1; }", parameters=("0777",)).generated["generated_script.h"]
-    named = {"size": "9"}
+    assert "0x2aULL" in plan_script("begin { @ = $1; }", parameters=("42",)).generated["generated_script.h"]
     assert (
-        "0x9ULL" in planned('begin { @ = getopt("size", 5); }', named=named).generated["generated_script.h"]
+        "0x1ffULL" in plan_script("begin { @ = $1; }", parameters=("0777",)).generated["generated_script.h"]
+    )
+    parameters = {"size": "9"}
+    assert (
+        "0x9ULL"
+        in plan_script('begin { @ = getopt("size", 5); }', named=parameters).generated["generated_script.h"]
     )
 
 
@@ -216,7 +219,7 @@ def test_parameters():
     ],
 )
 def test_mistakes_are_pointed_at(text, message, wrong):
-    assert refused(text) == (message, wrong)
+    assert error_of(text) == (message, wrong)
 
 
 def test_scripts_for_a_command_alone_filter_what_programs_see():

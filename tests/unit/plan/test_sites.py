@@ -63,14 +63,14 @@ def kernel(**options):
     targets = {
         name: NamedTarget(f"/p:{name}", sites=(site(name, offset),)) for name, offset in starts.items()
     }
-    named = {
+    files = {
         f"{kind}:/p:{name}": FoundTargets((target,))
         for kind in ("u", "ur")
         for name, target in targets.items()
     }
     for kind in ("u", "ur"):
-        named[f"{kind}:/p:*"] = FoundTargets(tuple(targets.values()))
-    return Kernel(named=named, codes=CODES, **options)
+        files[f"{kind}:/p:*"] = FoundTargets(tuple(targets.values()))
+    return Kernel(named=files, codes=CODES, **options)
 
 
 def plan_of(tracer, *words, facts=None, **request):
@@ -80,7 +80,7 @@ def plan_of(tracer, *words, facts=None, **request):
 
 def probes(plan):
     return [
-        (c.probe.program, c.probe.kind, c.probe.at, [each.offset for each in c.probe.sites])
+        (c.probe.program, c.probe.kind, c.probe.at, [site.offset for site in c.probe.sites])
         for c in plan.probes
     ]
 
@@ -134,7 +134,7 @@ def test_goroutines_begin_behind_the_stack_check():
     assert returns.probe.at == RETURN | Point.GOROUTINE
     assert (begins.probe.g_offset, returns.probe.g_offset) == (-16, -16)
     [hit] = plan_of("funccount", "u:/p:main.work").probes
-    assert ([each.offset for each in hit.probe.sites], hit.probe.at) == ([0x40A], Point.ENTRY | Point.PROGRAM)
+    assert ([site.offset for site in hit.probe.sites], hit.probe.at) == ([0x40A], Point.ENTRY | Point.PROGRAM)
 
 
 def test_a_function_that_never_returns_still_begins():
@@ -144,7 +144,7 @@ def test_a_function_that_never_returns_still_begins():
 def test_questions_about_returns_are_tracked_likewise():
     requests = {"probe_specs": (parse_trace("ur:/p:jumps"), parse_trace("ur:/p:plain"))}
     plan = make_plan(Request(registry.get("trace"), **requests), kernel())
-    assert [(program, at) for program, _, at, _ in probes(plan)] == [
+    assert [(program, point) for program, _, point, _ in probes(plan)] == [
         ("entry_0", ENTRY),
         ("spec_0", RETURN),
         ("spec_0", RETURN | Point.TAIL),
@@ -157,10 +157,10 @@ def test_questions_about_returns_are_tracked_likewise():
 
 
 def test_code_that_cannot_be_read_is_refused_and_left_out_of_patterns():
-    with pytest.raises(UnreadableCodeError, match="/p:odd: no instruction at 0x609") as caught:
+    with pytest.raises(UnreadableCodeError, match="/p:odd: no instruction at 0x609") as excinfo:
         plan_of("funclatency", "u:/p:odd")
-    assert caught.value.exit_code == 4
-    assert "--hook ur=uretprobe" in caught.value.hint
+    assert excinfo.value.exit_code == 4
+    assert "--hook ur=uretprobe" in excinfo.value.hint
     plan = plan_of("funclatency", "u:/p:*")
     assert len(plan.targets.names) == 5
     [warning] = plan.targets.warnings
@@ -169,9 +169,9 @@ def test_code_that_cannot_be_read_is_refused_and_left_out_of_patterns():
 
 def test_the_return_probe_is_taken_only_if_it_is_requested():
     facts = kernel(refuses={"uprobe_multi", "uprobe"})
-    with pytest.raises(Exception, match="return-sites-multi, return-sites: refused") as caught:
+    with pytest.raises(Exception, match="return-sites-multi, return-sites: refused") as excinfo:
         plan_of("funccount", "ur:/p:plain", facts=facts)
-    assert "uretprobe" not in str(caught.value)
+    assert "uretprobe" not in str(excinfo.value)
     plan = plan_of("funclatency", "u:/p:odd", hooks={"ur": "uretprobe"})
     assert probes(plan) == [
         ("begins", "uprobe_multi", Point.ENTRY | Point.PROGRAM, [0x600]),
@@ -211,7 +211,7 @@ def test_explain_names_the_risk():
 def test_too_many_instructions_are_refused_with_their_number():
     with pytest.raises(
         UsageError, match=r"6 instructions at which calls end, and --max-probes is 5"
-    ) as caught:
+    ) as excinfo:
         plan_of("funclatency", *(f"u:/p:{name}" for name in ("plain", "other", "jumps")), max_probes=5)
-    assert "--max-probes 6" in caught.value.hint
+    assert "--max-probes 6" in excinfo.value.hint
     assert plan_of("funclatency", "u:/p:plain", "u:/p:other", max_probes=5)

@@ -67,9 +67,9 @@ TEXTS = [
 @little
 @pytest.mark.parametrize(("fields", "text"), TEXTS, ids=[text for _, text in TEXTS])
 def test_texts(fields, text):
-    (one,) = listing(encoded(*fields))
-    assert one.text == f"({fields[0]:02x}) {text}"
-    assert one.raw == encoded(*fields)
+    (instruction,) = listing(encoded(*fields))
+    assert instruction.text == f"({fields[0]:02x}) {text}"
+    assert instruction.raw == encoded(*fields)
 
 
 @little
@@ -82,7 +82,7 @@ def test_constants_of_two_instructions():
         return encoded(0x18, 1, src, 0, low) + encoded(0, 0, 0, 0, high)
 
     code = wide(0, -1, 1) + wide(1, 5) + wide(1, 6) + wide(2, 5, 12) + wide(4, 7) + encoded(0x95)
-    assert [(one.number, one.text) for one in listing(code, Mine())] == [
+    assert [(instruction.number, instruction.text) for instruction in listing(code, Mine())] == [
         (0, "(18) r1 = 0x1ffffffff"),
         (2, "(18) r1 = map[rows]"),
         (4, "(18) r1 = map[id:6]"),
@@ -100,7 +100,7 @@ def test_jumps_know_where_to():
     a.store(W, R10, -4, R0)
     a.label("out")
     a.exit()
-    assert [(one.number, one.target) for one in listing(a.assemble())] == [
+    assert [(instruction.number, instruction.target) for instruction in listing(a.assemble())] == [
         (0, None),
         (1, 5),
         (2, None),
@@ -112,8 +112,8 @@ def test_jumps_know_where_to():
 @little
 @pytest.mark.parametrize("code", [0x8F, 0xE7, 0xF5, 0x66 | 0x80, 0x00, 0xA2])
 def test_unknown_instructions_are_shown_in_hexadecimal(code):
-    (one,) = listing(encoded(code, 1, 2, 3, 4))
-    assert one.text == f"({code:02x}) unknown: {code:02x} 21 03 00 04 00 00 00"
+    (instruction,) = listing(encoded(code, 1, 2, 3, 4))
+    assert instruction.text == f"({code:02x}) unknown: {code:02x} 21 03 00 04 00 00 00"
 
 
 def test_helpers_by_the_kernels_symbols(tmp_path):
@@ -136,8 +136,8 @@ def test_a_hidden_helper_is_reported_as_hidden(tmp_path):
     symbols = tmp_path / "kallsyms"
     symbols.write_text("0000000000000000 T _stext\n0000000000000000 T __bpf_call_base\n")
     code = struct.pack("=BBhi", 0x85, 0, 0, 0x230)
-    (one,) = listing(code, KernelReferenceFormatter({}, KernelSymbols(symbols)))
-    assert one.text == "(85) call a function whose name is hidden"
+    (instruction,) = listing(code, KernelReferenceFormatter({}, KernelSymbols(symbols)))
+    assert instruction.text == "(85) call a function whose name is hidden"
 
 
 def test_a_cut_instruction_is_left_out():
@@ -151,9 +151,11 @@ X86 = bytes.fromhex("55 48 89 e5 e8 10 00 00 00 eb 00 c3")
 
 
 def test_x86():
-    actual, hint = native_code.disassemble(X86, 0x1000, machine="x86_64", name_of=lambda at: f"f_{at:x}")
+    actual, hint = native_code.disassemble(
+        X86, 0x1000, machine="x86_64", name_of=lambda address: f"f_{address:x}"
+    )
     assert hint == ""
-    assert [(one.address, one.text, one.target) for one in actual] == [
+    assert [(instruction.address, instruction.text, instruction.target) for instruction in actual] == [
         (0x1000, "push rbp", None),
         (0x1001, "mov rbp, rsp", None),
         (0x1004, "call 0x1019 <f_1019>", 0x1019),
@@ -166,7 +168,7 @@ def test_arm64():
     code = bytes.fromhex("fd7bbfa9 c0035fd6 05000014 40000034")
     actual, hint = native_code.disassemble(code, 0x1000, machine="aarch64")
     assert hint == ""
-    assert [(one.text, one.target) for one in actual] == [
+    assert [(instruction.text, instruction.target) for instruction in actual] == [
         ("stp x29, x30, [sp, #-0x10]!", None),
         ("ret", None),
         ("b #0x101c", 0x101C),
@@ -177,12 +179,15 @@ def test_arm64():
 def test_all_bytes_are_shown():
     code = b"\x55" + bytes([0x06]) * 5 + b"\xc3"  # 06 is no instruction in 64-bit mode
     actual, _ = native_code.disassemble(code, 0, machine="x86_64")
-    assert b"".join(one.raw for one in actual) == code
+    assert b"".join(instruction.raw for instruction in actual) == code
     assert actual[-1].text == "ret"
     assert actual[1].text.startswith(".byte")
 
 
-def test_of_another_machine_bytes_are_shown():
+def test_code_of_another_machine_is_shown_as_bytes():
     actual, hint = native_code.disassemble(bytes(20), 0x10, machine="s390x")
-    assert [(one.address, len(one.raw), one.text) for one in actual] == [(0x10, 16, ""), (0x20, 4, "")]
+    assert [(instruction.address, len(instruction.raw), instruction.text) for instruction in actual] == [
+        (0x10, 16, ""),
+        (0x20, 4, ""),
+    ]
     assert "s390x" in hint

@@ -32,16 +32,16 @@ def test_values_are_read_by_their_types():
     unsigned = builder.int("unsigned int", 4, encoding=0)
     colour = builder.enum("colour", {"RED": 1, "BLUE": 2})
     comm, numbers = builder.array(CHAR, 8), builder.array(unsigned, 2)
-    inner = builder.struct("inner", 8, ("x", unsigned, 0), ("y", INT, 32))
+    inner_struct = builder.struct("inner", 8, ("x", unsigned, 0), ("y", INT, 32))
     unnamed = builder.struct("", 4, ("a", unsigned, 0), ("b", unsigned, 0), union=True)
-    whole = builder.typedef(
+    outer_type = builder.typedef(
         "whole_t",
         builder.struct(
             "whole",
             56,
             ("comm", comm, 0),
             ("numbers", numbers, 8 * BIT),
-            ("inner", inner, 16 * BIT),
+            ("inner", inner_struct, 16 * BIT),
             ("colour", colour, 24 * BIT),
             ("other", colour, 28 * BIT),
             ("small", signed, 32 * BIT),
@@ -52,7 +52,7 @@ def test_values_are_read_by_their_types():
         ),
     )
     data = struct.pack("=8sIIIiIIbBxxIQq", b"sleep", 7, 8, 9, -9, 2, 77, -1, 1, 23, 0xFFFF8880, -101)
-    assert by_type(builder.btf(), whole)(data) == {
+    assert by_type(builder.btf(), outer_type)(data) == {
         "comm": "sleep",
         "numbers": [7, 8],
         "inner": {"x": 9, "y": -9},
@@ -86,7 +86,7 @@ def test_bit_fields_have_signs_and_names():
     assert by_type(builder.btf(), fields)(data) == {"less": -5, "on": True, "colour": "BLUE", "other": 5}
 
 
-def test_of_what_no_type_is_known_numbers_and_bytes_are_shown():
+def test_values_without_a_type_are_shown_as_numbers_and_bytes():
     assert format_bytes(struct.pack("=Q", 1 << 63)) == 1 << 63
     assert format_bytes(b"\1\2\3") == "01 02 03"
     assert format_bytes(b"") == ""
@@ -120,9 +120,9 @@ FIRST, SECOND = SourceLine(0, "a.c", 3, 1, "\tint x = 1;"), SourceLine(2, "a.c",
 
 def test_a_line_of_c_stands_once_where_it_begins():
     lines = _Lines([(2, SECOND), (0, FIRST)])
-    assert [lines.new(at) for at in range(4)] == [FIRST, None, SECOND, None]
+    assert [lines.new(index) for index in range(4)] == [FIRST, None, SECOND, None]
     hidden = _Lines([])
-    assert [hidden.new(at) for at in range(2)] == [None, None]
+    assert [hidden.new(index) for index in range(2)] == [None, None]
 
 
 FACTS = {
@@ -162,16 +162,16 @@ def test_a_program_is_shown_with_its_c():
     assert "; a.c:3  int x = 1;\n      0: (b7) r0 = 1\n      1: (05) goto pc+1  -> 3\n" in text
     assert "      0: nop\n; a.c:4  return x;\n      1: c3\n  (read by nobody)" in text
     records = list(prog_show._records(program_dump))
-    assert [one["kind"] for one in records] == [
+    assert [record["kind"] for record in records] == [
         "program", "map", "entry", "map", "map", "instruction", "instruction", "native", "native",
     ]  # fmt: skip
     assert records[5] | {"file": "a.c", "line": 3, "source": "\tint x = 1;"} == records[5]
 
 
 def test_entries_of_arrays_that_are_0_are_counted():
-    def lines(inside):
+    def lines(indented):
         return list(
-            prog_show._maps(ProgramDump(FACTS, None, ((KernelMap(INFO, 100), inside),), (), (), 0, ""))
+            prog_show._maps(ProgramDump(FACTS, None, ((KernelMap(INFO, 100), indented),), (), (), 0, ""))
         )[2:]
 
     assert lines(MapContents(2, ((1, 7), (3, 8)), zero=2)) == [

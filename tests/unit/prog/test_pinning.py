@@ -73,9 +73,9 @@ def test_a_program_and_its_links_are_pinned_and_unpinned(bpffs):
     assert sorted(path.name for path in folder.iterdir()) == ["link-12", "link-9", "program"]
     assert folder.stat().st_mode & 0o777 == 0o700
     assert own_pins.pin(Program(7), [9]) == folder  # again
-    [one] = own_pins.list_pinned()
-    assert (one.program, one.tag, one.links) == (7, TAG, (9, 12))
-    own_pins.unpin(one)
+    [pin] = own_pins.list_pinned()
+    assert (pin.program, pin.tag, pin.links) == (7, TAG, (9, 12))
+    own_pins.unpin(pin)
     assert not own_pins.FOLDER.exists()
     assert own_pins.list_pinned() == []
 
@@ -99,13 +99,13 @@ def test_a_pin_that_differs_from_its_name_is_not_pytracers(bpffs):
         (own_pins.FOLDER / name / "program").write_text(text)
     (folder / "link-13").write_text(f"LINK 13 8 {TAG}")  # a link of another program
     (own_pins.FOLDER / "file").write_text("")
-    [one] = own_pins.list_pinned()
-    assert (one.program, one.links) == (7, (9,))
+    [pin] = own_pins.list_pinned()
+    assert (pin.program, pin.links) == (7, (9,))
     with pytest.raises(PytracerError, match="link-13 is not pytracer's: nothing was removed"):
-        own_pins.unpin(one)
+        own_pins.unpin(pin)
     assert len(list(folder.iterdir())) == 3
     (folder / "link-13").unlink()
-    own_pins.unpin(one)
+    own_pins.unpin(pin)
     assert len(list(own_pins.FOLDER.iterdir())) == 5
 
 
@@ -132,7 +132,7 @@ def running(bpffs, monkeypatch):
 
 def test_only_programs_of_a_running_tracer_are_pinned(running):
     stored = pinning.pin(["7", "8", "7"], attached=False)
-    assert [(one.pin.program, one.pin.links, one.name) for one in stored] == [
+    assert [(pin.pin.program, pin.pin.links, pin.name) for pin in stored] == [
         (7, (), "enter"),
         (8, (), "enter"),
     ]
@@ -143,11 +143,11 @@ def test_only_programs_of_a_running_tracer_are_pinned(running):
         pinning.pin(["11"], attached=False)
     with pytest.raises(UnknownNameError, match="no program 'enter'"):
         pinning.pin(["enter"], attached=False)
-    assert [one.pin.program for one in pinning.unload([])[0]] == [7, 8]
+    assert [pin.pin.program for pin in pinning.unload([])[0]] == [7, 8]
 
 
 def test_all_that_tracers_loaded(running):
-    assert [one.pin.program for one in pinning.pin(["tracer-owned"], attached=False)] == [7, 8, 10]
+    assert [pin.pin.program for pin in pinning.pin(["tracer-owned"], attached=False)] == [7, 8, 10]
     pinning.unload([])
     running.programs.clear()
     with pytest.raises(PytracerError, match="no tracer runs"):
@@ -167,12 +167,12 @@ def test_programs_that_cannot_stay_attached_are_refused_before_pinning(running):
     assert not own_pins.FOLDER.exists()
 
 
-def test_of_several_none_is_pinned_where_one_cannot_be(running, bpffs):
+def test_several_programs_are_all_pinned_or_none(running, bpffs):
     pinning.pin(["7"], attached=False)
     bpffs.refuse = "10-"
     with pytest.raises(PytracerError, match="pinning program 10"):
         pinning.pin(["tracer-owned"], attached=False)
-    assert [one.program for one in own_pins.list_pinned()] == [7]
+    assert [pin.program for pin in own_pins.list_pinned()] == [7]
 
 
 def test_links_are_not_pinned_either_where_one_cannot_be(running, bpffs, monkeypatch):
@@ -182,7 +182,7 @@ def test_links_are_not_pinned_either_where_one_cannot_be(running, bpffs, monkeyp
     bpffs.refuse = "8-"
     with pytest.raises(PytracerError, match="pinning program 8"):
         pinning.pin(["7", "8"], attached=True)
-    assert [(one.program, one.links) for one in own_pins.list_pinned()] == [(7, ())]
+    assert [(pin.program, pin.links) for pin in own_pins.list_pinned()] == [(7, ())]
 
 
 def test_only_what_was_pinned_is_unloaded(running):
@@ -190,23 +190,23 @@ def test_only_what_was_pinned_is_unloaded(running):
     stored, [refused] = pinning.unload(["7"])
     assert stored == []
     assert (refused.message, refused.hint) == ("7 is no program that pytracer pinned", "pinned: 8")
-    assert [one.program for one in own_pins.list_pinned()] == [8]
+    assert [pin.program for pin in own_pins.list_pinned()] == [8]
 
 
-def test_of_several_each_that_can_be_is_unloaded(running, monkeypatch, capsys):
+def test_each_of_several_programs_that_can_be_unloaded_is_unloaded(running, monkeypatch, capsys):
     """Every failure is reported, and the exit status is that of the worst."""
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda _: [])
     pinning.pin(["7", "8", "10"], attached=False)
     strange = next(own_pins.FOLDER.glob("8-*")) / "theirs"
     strange.touch()
-    with pytest.raises(PytracerError) as caught:
+    with pytest.raises(PytracerError) as excinfo:
         prog_pin.unload(["8", "7", "/sys/fs/bpf/x", "10"])
     message = capsys.readouterr()
     assert [line.split()[:2] for line in message.out.splitlines()] == [["unpinned", "7"], ["unpinned", "10"]]
-    both = f"{message.err}{caught.value.message}"
-    assert f"{strange} is not pytracer's: nothing was removed" in both
-    assert "/sys/fs/bpf/x is no program that pytracer pinned" in both
-    assert [one.program for one in own_pins.list_pinned()] == [8]
+    text = f"{message.err}{excinfo.value.message}"
+    assert f"{strange} is not pytracer's: nothing was removed" in text
+    assert "/sys/fs/bpf/x is no program that pytracer pinned" in text
+    assert [pin.program for pin in own_pins.list_pinned()] == [8]
     strange.unlink()
     assert len(pinning.unload([])[0]) == 1
 

@@ -46,15 +46,15 @@ def info(number: int = 7, **fields: object) -> ProgramInfo:
 
 
 def program(number: int = 7, **fields: object) -> KernelProgram:
-    known = info(number, **fields)
-    return KernelProgram(known, known.name, 4096, 1000.0)
+    program_info = info(number, **fields)
+    return KernelProgram(program_info, program_info.name, 4096, 1000.0)
 
 
 class KnownNames(TargetNames):
     """Names that do not need a kernel."""
 
-    def function_at(self, where: int) -> str:
-        return {0xFFFF0010: "vfs_read"}.get(where, hex(where))
+    def function_at(self, address: int) -> str:
+        return {0xFFFF0010: "vfs_read"}.get(address, hex(address))
 
     def function(self, btf: int, number: int) -> str:
         return {(1, 23): "bpf_lsm_file_open", (1, 24): "vfs_read"}.get((btf, number), "")
@@ -70,13 +70,13 @@ def link_info(kind: int, *fields: tuple[int, str, int]) -> bytes:
     """Return a struct bpf_link_info of link 9, on program 7: fields are (offset, format, value)."""
     data = bytearray(128)
     struct.pack_into("III", data, 0, kind, 9, 7)
-    for at, form, value in fields:
-        struct.pack_into(form, data, at, value)
+    for offset, form, value in fields:
+        struct.pack_into(form, data, offset, value)
     return bytes(data)
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields", "pointed", "where"),
+    ("kind", "fields", "pointed", "expected"),
     [
         (1, [], {16: b"sched_switch\0"}, "rt:sched_switch"),
         (2, [(16, "I", 24), (20, "I", 1), (24, "I", 24)], {}, "f:vfs_read"),
@@ -105,23 +105,23 @@ def link_info(kind: int, *fields: tuple[int, str, int]) -> bytes:
         (99, [], {}, ""),
     ],
 )
-def test_where_a_link_holds_its_program(monkeypatch, kind, fields, pointed, where):
+def test_a_link_holds_its_program(monkeypatch, kind, fields, pointed, expected):
     def reported(_descriptor: int, room: bytearray) -> int:
-        for at, data in pointed.items():
-            pointer = struct.unpack_from("Q", room, at)[0]
+        for offset, data in pointed.items():
+            pointer = struct.unpack_from("Q", room, offset)[0]
             if pointer:
                 ctypes.memmove(pointer, data, len(data))
         requests = bytes(room)
         room[:] = link_info(kind, *fields)
-        for at in pointed:
-            room[at : at + 8] = requests[at : at + 8]
+        for offset in pointed:
+            room[offset : offset + 8] = requests[offset : offset + 8]
         return 64
 
     monkeypatch.setattr(links, "object_info", reported)
     monkeypatch.setattr(links, "iter_ids", lambda _: [9])
     monkeypatch.setattr(links, "open_object", lambda _kind, number: contextlib.nullcontext(number))
-    [found] = links.links({7: program()}, KnownNames())
-    assert (found.id, found.program, found.where) == (9, 7, where)
+    [link] = links.links({7: program()}, KnownNames())
+    assert (link.id, link.program, link.where) == (9, 7, expected)
 
 
 def test_programs_unloaded_meanwhile_are_left_out(monkeypatch):
@@ -184,15 +184,15 @@ def test_holders_are_found_and_those_that_end_meanwhile_are_not(tmp_path, monkey
     assert actual.links == {9: [agent]}
 
 
-def test_of_a_user_who_is_over_the_budget_no_process_is_looked_into(tmp_path, monkeypatch):
+def test_processes_of_users_over_the_budget_are_not_inspected(tmp_path, monkeypatch):
     info = "pos:\t0\nprog_type:\t17\nmemlock:\t4096\nprog_id:\t7\n"
     for number in (100, 101):
         a_process(tmp_path, number, "agent", {3: "anon_inode:bpf-prog"}, {3: info})
     budget, messages = budgets.of(cpu=0.0, share=0.0), []
     budget.listen(messages.append)
 
-    def account(_: int, what: str) -> Account:
-        return budget.account(budgets.UID if what == "process 101" else 0, what)
+    def account(_: int, reason: str) -> Account:
+        return budget.account(budgets.UID if reason == "process 101" else 0, reason)
 
     monkeypatch.setattr(holders, "current", lambda: SimpleNamespace(account=account))
     monkeypatch.setattr(holders, "PROC", tmp_path)
@@ -203,11 +203,11 @@ def test_of_a_user_who_is_over_the_budget_no_process_is_looked_into(tmp_path, mo
 
 def test_a_mark_is_read_back_while_its_descriptor_is_open(monkeypatch):
     monkeypatch.setattr(process_mark, "program_info", lambda descriptor: (descriptor + 100, "enter"))
-    created = process_mark.set_mark("syscalls", [7, 8])
+    mark = process_mark.set_mark("syscalls", [7, 8])
     try:
         assert process_mark.read_mark(Path("/proc/self")) == ("syscalls", frozenset({107, 108}))
     finally:
-        os.close(created)
+        os.close(mark)
     assert process_mark.read_mark(Path("/proc/self")) == ("", frozenset())
 
 
@@ -215,12 +215,12 @@ def test_a_mark_is_read_back_while_its_descriptor_is_open(monkeypatch):
     "messages", [b'{"tracer": "a", "programs": [Infinity]}', b"[" * 100_000, b"7", b"\xff", b"{}"]
 )
 def test_a_mark_that_somebody_else_wrote_is_none(messages):
-    created = os.memfd_create("pytracer")
+    mark = os.memfd_create("pytracer")
     try:
-        os.write(created, messages)
+        os.write(mark, messages)
         assert process_mark.read_mark(Path("/proc/self"))[1] == frozenset()
     finally:
-        os.close(created)
+        os.close(mark)
 
 
 def test_runs_of_a_program_between_two_readings():
@@ -260,7 +260,7 @@ KNOWN = program_tables.TableContext(
 )
 
 
-def shown(form: str, view: str = "list", *, wide: bool = False) -> str:
+def render(form: str, view: str = "list", *, wide: bool = False) -> str:
     row = program_tables.row(
         RunCount(program(run_count=50, run_time=5000, name="enter"), 23, 2300, 1), 2.0, KNOWN
     )
@@ -273,7 +273,7 @@ def shown(form: str, view: str = "list", *, wide: bool = False) -> str:
 
 
 def test_a_row_has_all_that_is_known():
-    record = json.loads(shown("json"))
+    record = json.loads(render("json"))
     assert list(record) == ["kind", "time_ns", "interval_ns", *program_tables.COLUMNS]
     assert record["owner"] == [f"{HOSTILE} (100)", "pytracer syscalls (101)", "/sys/fs/bpf/x"]
     assert record["attached"] == ["rt:sys_enter", f"u:/tmp/{HOSTILE}:0x1"]
@@ -290,19 +290,19 @@ def test_a_row_has_all_that_is_known():
 
 @pytest.mark.parametrize("form", ["table", "csv"])
 def test_names_cannot_mislead_a_terminal(form):
-    text = shown(form, wide=True)
+    text = render(form, wide=True)
     assert "\x1b" not in text
     assert r"a\x1b[2Jb" in text
 
 
 def test_tables_show_the_first_of_several_and_how_many_more():
-    assert r"a\x1b[2Jb (100) +2  rt:sys_enter +1" in shown("table")
-    assert "23      11.5  2.300 us" in shown("table", "top")
+    assert r"a\x1b[2Jb (100) +2  rt:sys_enter +1" in render("table")
+    assert "23      11.5  2.300 us" in render("table", "top")
 
 
 def test_csv_has_all_of_several():
-    assert "rt:sys_enter;u:/tmp/" in shown("csv")
-    assert ",100;101,9,/sys/fs/bpf/x," in shown("csv")
+    assert "rt:sys_enter;u:/tmp/" in render("csv")
+    assert ",100;101,9,/sys/fs/bpf/x," in render("csv")
 
 
 def test_rows_are_ranked_and_what_is_not_known_comes_last():
@@ -312,10 +312,10 @@ def test_rows_are_ranked_and_what_is_not_known_comes_last():
         )
         for number, name, runs in ((1, "b", 5), (2, "a", 0), (3, "c", 23))
     ]
-    assert [one["id"] for one in program_tables.rank(rows, "runs")] == [3, 1, 2]
-    assert [one["id"] for one in program_tables.rank(rows, "name")] == [2, 1, 3]
-    assert [one["id"] for one in program_tables.rank(rows, "avg_ns")] == [1, 3, 2]
-    assert [one["id"] for one in program_tables.rank(rows, "id")] == [1, 2, 3]
+    assert [row["id"] for row in program_tables.rank(rows, "runs")] == [3, 1, 2]
+    assert [row["id"] for row in program_tables.rank(rows, "name")] == [2, 1, 3]
+    assert [row["id"] for row in program_tables.rank(rows, "avg_ns")] == [1, 3, 2]
+    assert [row["id"] for row in program_tables.rank(rows, "id")] == [1, 2, 3]
     with pytest.raises(UnknownNameError, match="no column 'run'"):
         program_tables.rank([], "run")
 
@@ -326,7 +326,7 @@ def test_a_link_on_an_interface_takes_the_place_that_was_found_there():
         NetworkAttachment(8, "xdp", "xdp:eth0", 2),
     ]
     assert _take_attachment(LinkInfo(9, "xdp", 7, "xdp:lo", 1), loose) == "xdp:lo in netns blue"
-    assert [one.program for one in loose] == [8]
+    assert [row.program for row in loose] == [8]
     assert _take_attachment(LinkInfo(10, "xdp", 7, "xdp:lo", 1), loose) == "xdp:#1 in another netns"
 
 

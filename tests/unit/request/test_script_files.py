@@ -49,6 +49,6 @@ def test_a_failed_import_is_marked(folder, path, message):
     (folder / "open").mkdir()
     (folder / "open").chmod(0o777)
     (folder / "open" / "x.bt").write_text("begin { }")
-    with pytest.raises(ProbeSpecError) as caught:
+    with pytest.raises(ProbeSpecError) as excinfo:
         parse(folder, f'import "{path}"; begin {{ }}')
-    assert caught.value.message == message
+    assert excinfo.value.message == message

@@ -1,4 +1,4 @@
-"""The screen by Textual's own pilot: keys, and what is then shown."""
+"""Test the screen with Textual's pilot: keys and the resulting display."""
 
 from __future__ import annotations
 
@@ -152,9 +152,9 @@ def test_losses_are_on_the_screen():
 def test_no_more_rows_are_made_than_there_is_room_for():
     rows = {("read", pid): (pid, pid) for pid in range(1, 5000)}
     view = view_of(rows)
-    created = []
+    fetched = []
     cells = view.cells
-    view.cells = lambda first, count, columns: created.append((first, count)) or cells(first, count, columns)
+    view.cells = lambda first, count, columns: fetched.append((first, count)) or cells(first, count, columns)
 
     async def steps(app, pilot):
         await pilot.press("end")
@@ -167,7 +167,7 @@ def test_no_more_rows_are_made_than_there_is_room_for():
         assert len(lines(app)) == 37
 
     drive(view, steps)
-    assert max(count for _, count in created) == 36
+    assert max(count for _, count in fetched) == 36
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50), (20, 5), (3, 2)])
@@ -190,7 +190,7 @@ def test_q_and_ctrl_c_leave():
         drive(view_of(FIRST), steps)
 
 
-def test_it_draws_and_leaves_when_the_terminal_has_shown_the_last_frame():
+def test_the_app_exits_after_the_terminal_has_shown_the_last_frame():
     async def steps(app, pilot):
         app._pacer.add_query(0.0)
         app.on_cursor_position()

@@ -1,4 +1,4 @@
-"""Files that are saved: what is on the screen, and never over another file."""
+"""Test saving: the file has the displayed rows, and no other file is overwritten."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def test_files_that_cannot_be_written(view, tmp_path, name):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "link.csv"]
 
 
-def test_nothing_yet(tmp_path):
+def test_saving_without_data(tmp_path):
     with pytest.raises(UsageError):
         saving.save(view_of(), str(tmp_path / "a.csv"))

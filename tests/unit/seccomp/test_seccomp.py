@@ -52,7 +52,7 @@ def compare(index, operation, value, second=0):
     return {"index": index, "op": f"SCMP_CMP_{operation}", "value": value, "valueTwo": second}
 
 
-def ours(profile):
+def decode_own(profile):
     return classic_bpf.decode(build(read(JsonPiece(profile, ""))))
 
 
@@ -62,7 +62,7 @@ def verdict(profile, name, *args, abi="x86_64", arch=None):
     if abi == "x32":
         number |= syscalls.X32_BIT
     arch = arch or {"i386": classic_bpf.I386}.get(abi, classic_bpf.NATIVE)
-    return classic_bpf.run(ours(profile), classic_bpf.call(number, arch, args))
+    return classic_bpf.run(decode_own(profile), classic_bpf.call(number, arch, args))
 
 
 # What libseccomp makes of the same profile.
@@ -109,16 +109,19 @@ ASKING = COMPARISONS | {name: profile for name, profile in AGREED.items() if "ar
 
 @pytest.mark.parametrize("case", AGREED)
 def test_libseccomp_agrees_on_every_call(case):
-    mine, other = ours(AGREED[case]), libseccomp.program(AGREED[case])
+    own_program, other = decode_own(AGREED[case]), libseccomp.program(AGREED[case])
     for arch in (classic_bpf.NATIVE, classic_bpf.I386, classic_bpf.ARM64, 0):
         for number in NUMBERS:
             data = classic_bpf.call(number, arch, (5, 6, 5, 1))
-            assert classic_bpf.run(mine, data) == classic_bpf.run(other, data), (hex(arch), hex(number))
+            assert classic_bpf.run(own_program, data) == classic_bpf.run(other, data), (
+                hex(arch),
+                hex(number),
+            )
 
 
 @pytest.mark.parametrize("case", ASKING)
 def test_libseccomp_agrees_on_every_argument(case):
-    mine, foreign = ours(ASKING[case]), libseccomp.program(ASKING[case])
+    own_program, foreign = decode_own(ASKING[case]), libseccomp.program(ASKING[case])
     names = {name for entry in ASKING[case]["syscalls"] if "args" in entry for name in entry["names"]}
     for name, (abi, arch) in itertools.product(
         names, (("x86_64", classic_bpf.NATIVE), ("i386", classic_bpf.I386))
@@ -127,7 +130,7 @@ def test_libseccomp_agrees_on_every_argument(case):
         for value, other in itertools.product(VALUES, (5, 7)):
             for args in ((value, other, other), (other, value, other), (5, other, value)):
                 data = classic_bpf.call(number, arch, args)
-                assert classic_bpf.run(mine, data) == classic_bpf.run(foreign, data), (name, abi, args)
+                assert classic_bpf.run(own_program, data) == classic_bpf.run(foreign, data), (name, abi, args)
 
 
 # What a profile means.
@@ -184,7 +187,7 @@ def test_actions(fields, answer):
 
 
 @pytest.mark.parametrize(
-    ("condition", "holds"),
+    ("condition", "is_met"),
     [
         ({"includes": {"arches": ["amd64"]}}, True),
         ({"includes": {"arches": ["arm64", "s390x"]}}, False),
@@ -202,12 +205,12 @@ def test_actions(fields, answer):
         ({"includes": {"arches": ["amd64"]}, "excludes": {"caps": ["CAP_CHOWN"]}}, False),
     ],
 )
-def test_dockers_conditions_of_entries(monkeypatch, condition, holds):
+def test_dockers_conditions_of_entries(monkeypatch, condition, is_met):
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release="6.1.0-56-cloud", machine="x86_64"))
     monkeypatch.setattr(
         "pytracer.seccomp.oci_profile.effective_capabilities", lambda: frozenset({"CAP_CHOWN"})
     )
-    assert verdict(document(allow("mount", **condition)), "mount") == (ALLOW if holds else EPERM)
+    assert verdict(document(allow("mount", **condition)), "mount") == (ALLOW if is_met else EPERM)
 
 
 def test_a_rule_without_conditions_for_a_call_of_sub_calls_leaves_the_rules_for_these():
@@ -320,26 +323,26 @@ def test_a_file_that_cannot_be_read(name):
 
 
 def test_near_names_are_shown():
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         read(JsonPiece(document(allow("openatt")), ""))
-    assert "did you mean openat" in caught.value.hint
+    assert "did you mean openat" in excinfo.value.hint
 
 
-def test_where_the_numbers_of_calls_are_not_known_it_is_reported(monkeypatch):
+def test_an_architecture_with_unknown_call_numbers_is_reported(monkeypatch):
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="riscv64"))
-    with pytest.raises(Exception, match="not known here") as caught:
-        ours({"defaultAction": "SCMP_ACT_ALLOW"})
-    assert caught.value.exit_code == 4
+    with pytest.raises(Exception, match="not known here") as excinfo:
+        decode_own({"defaultAction": "SCMP_ACT_ALLOW"})
+    assert excinfo.value.exit_code == 4
 
 
 # A profile of what was called.
 
 
-def counted(*labels):
+def profile_of_calls(*labels):
     return profile(Snapshot("summary", 0.0, 1.0, {"syscall": labels, "calls": [1] * len(labels)}))
 
 
-def written(*items):
+def write_profile(*items):
     text = io.StringIO()
     sink = make_sink("seccomp", text, timestamps=False, terminal=False)
     for item in items:
@@ -349,11 +352,13 @@ def written(*items):
 
 
 def test_a_profile_is_the_same_whatever_the_order():
-    assert written(counted("read", "openat", "close")) == written(counted("close", "read", "openat"))
+    assert write_profile(profile_of_calls("read", "openat", "close")) == write_profile(
+        profile_of_calls("close", "read", "openat")
+    )
 
 
 def test_calls_of_every_command_and_of_the_runtime_are_listed_separately():
-    parsed = json.loads(written(counted("read", "openat")))
+    parsed = json.loads(write_profile(profile_of_calls("read", "openat")))
     assert parsed["defaultAction"] == "SCMP_ACT_ERRNO"
     assert parsed["architectures"] == ["SCMP_ARCH_X86_64"]
     command, runtime = (entry["names"] for entry in parsed["syscalls"])
@@ -363,29 +368,29 @@ def test_calls_of_every_command_and_of_the_runtime_are_listed_separately():
 
 
 def test_other_abis_are_architectures_of_the_profile():
-    created = counted("i386:read", "x32:write", "close")
-    assert created.architectures == ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32")
-    assert {"read", "write", "close", "sigreturn"} <= set(created.calls)
+    recorded = profile_of_calls("i386:read", "x32:write", "close")
+    assert recorded.architectures == ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32")
+    assert {"read", "write", "close", "sigreturn"} <= set(recorded.calls)
 
 
 def test_calls_without_a_name_are_reported_and_left_out():
-    created = counted("syscall_999", "i386:syscall_998", "read")
-    assert created.unnamed == ("i386:syscall_998", "syscall_999")
-    assert created.calls == counted("read").calls
+    recorded = profile_of_calls("syscall_999", "i386:syscall_998", "read")
+    assert recorded.unnamed == ("i386:syscall_998", "syscall_999")
+    assert recorded.calls == profile_of_calls("read").calls
 
 
 def test_a_recorded_profile_can_be_enforced(tmp_path):
     path = tmp_path / "profile"
-    path.write_text(written(counted(*EVERYTHING[::3])))
+    path.write_text(write_profile(profile_of_calls(*EVERYTHING[::3])))
     program = classic_bpf.decode(seccomp.confinement(str(path)).program)
     allowed = {n for n in range(600) if classic_bpf.run(program, classic_bpf.call(n)) == ALLOW}
-    named = {name for entry in json.loads(path.read_text())["syscalls"] for name in entry["names"]}
-    assert allowed == {syscalls.number_of("x86_64", name) for name in named}
+    names = {name for entry in json.loads(path.read_text())["syscalls"] for name in entry["names"]}
+    assert allowed == {syscalls.number_of("x86_64", name) for name in names}
 
 
 def test_a_profile_that_may_lack_a_call_is_not_written():
     with pytest.raises(LossError, match="2 lost"):
-        written(Loss("follow_full", 2, "descendants", 0.0), counted("read"))
+        write_profile(Loss("follow_full", 2, "descendants", 0.0), profile_of_calls("read"))
 
 
 @pytest.mark.parametrize(
@@ -430,6 +435,6 @@ def test_the_filter_goes_with_the_request(tmp_path):
 
 
 def test_a_profile_is_a_table_too():
-    created = counted("read", "openat")
-    assert isinstance(created, ProfileSnapshot)
-    assert [row["syscall"] for row in created.rows()] == ["read", "openat"]
+    recorded = profile_of_calls("read", "openat")
+    assert isinstance(recorded, ProfileSnapshot)
+    assert [row["syscall"] for row in recorded.rows()] == ["read", "openat"]

@@ -1,4 +1,4 @@
-"""Test that lines made of columns are those that a loop over the rows makes."""
+"""Test that lines formatted by column equal the lines formatted row by row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def batch():
     return Batch(tuple(COLUMNS), records, times, lambda name, _: COLUMNS[name])
 
 
-def shown(form, *, timestamps=False):
+def render(form, *, timestamps=False):
     columns = tuple(
         Column(name, "a help", unit=Unit.NONE, decode="text" if isinstance(values, Coded) else "")
         for name, values in COLUMNS.items()
@@ -45,7 +45,7 @@ def shown(form, *, timestamps=False):
 
 @pytest.mark.parametrize("timestamps", [False, True])
 def test_json_is_that_of_each_row(timestamps):
-    lines = [json.loads(line) for line in shown("json", timestamps=timestamps)]
+    lines = [json.loads(line) for line in render("json", timestamps=timestamps)]
     expected = [
         {"kind": "event", "time_ns": time} | row
         for time, row in zip(batch().times.tolist(), batch().value_rows(), strict=True)
@@ -53,11 +53,11 @@ def test_json_is_that_of_each_row(timestamps):
     assert all("time" in line for line in lines) == timestamps
     assert [{name: value for name, value in line.items() if name != "time"} for line in lines] == expected
     assert list(lines[0])[:2] == (["kind", "time"] if timestamps else ["kind", "time_ns"])
-    assert all(line.isascii() for line in shown("json"))
+    assert all(line.isascii() for line in render("json"))
 
 
 def test_csv_is_read_back():
-    head, *rows = csv.reader(shown("csv"))
+    head, *rows = csv.reader(render("csv"))
     assert head == ["kind", *COLUMNS, "reason", "lost"]
     assert [row[1:4] for row in rows[:2]] == [["1", "3", "0.5"], ["4294967295", "", "1e-09"]]
     assert [row[5] for row in rows] == [
@@ -74,7 +74,7 @@ def test_csv_is_read_back():
 
 
 def test_lines_of_tables_end_without_blanks():
-    lines = shown("table")[1:]
+    lines = render("table")[1:]
     assert len(lines) == 8
     assert all(line == line.rstrip() for line in lines)
     assert [line.split()[0] for line in lines][:2] == ["1", "4294967295"]

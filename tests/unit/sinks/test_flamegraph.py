@@ -34,7 +34,7 @@ COUNT = Column("count", "", unit=Unit.COUNT)
 def summary(*rows, schema=SCHEMA):
     """Return rows of pid, comm, kernel, user, counters."""
     names = [column.name for column in schema.columns]
-    columns = {name: [row[at] for row in rows] for at, name in enumerate(names)}
+    columns = {name: [row[index] for row in rows] for index, name in enumerate(names)}
     counters = {column.name: np.array(columns[column.name], dtype="u8") for column in schema.counters}
     return StackSnapshot("summary", 1_699_963_200.25, 2.5, columns | counters)
 
@@ -47,7 +47,7 @@ RUN = summary(
 )
 
 
-def shown(form, items, schema=SCHEMA, **options):
+def render(form, items, schema=SCHEMA, **options):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     sink = make_sink(form, stream, timestamps=False, terminal=False, **options)
     sink.open(schema)
@@ -72,7 +72,7 @@ def frames(svg):
 
 
 def test_frames_are_as_wide_as_their_counts():
-    svg = shown("flamegraph", [RUN, LOST])
+    svg = render("flamegraph", [RUN, LOST])
     assert ElementTree.fromstring(svg).get("data-total") == str(101 + 23 + 7 + 1 + 12)
     assert frames(svg) == {
         ("all", 0): (0, 144, "name"),
@@ -90,13 +90,13 @@ def test_frames_are_as_wide_as_their_counts():
 
 
 def test_losses_are_shown_below():
-    assert "lost: 12 samples without a place" in shown("flamegraph", [RUN, LOST]).decode()
+    assert "lost: 12 samples without a place" in render("flamegraph", [RUN, LOST]).decode()
 
 
 def test_callers_are_below_or_above():
     rows = {}
     for icicle in (False, True):
-        root = ElementTree.fromstring(shown("flamegraph", [RUN], icicle=icicle))
+        root = ElementTree.fromstring(render("flamegraph", [RUN], icicle=icicle))
         for name in ("all", "vfs_read"):
             [g] = root.findall(f".//{SVG}g[@data-name='{name}']")
             rows[name, icicle] = int(g.find(f"{SVG}rect").get("y"))
@@ -105,14 +105,14 @@ def test_callers_are_below_or_above():
 
 def test_counts_of_time_are_written_as_time():
     row = (7, "sleep", ("schedule",), ("nap",), 1_500_000_000, 3)
-    svg = shown("flamegraph", [summary(row, schema=OFFCPU)], OFFCPU).decode()
+    svg = render("flamegraph", [summary(row, schema=OFFCPU)], OFFCPU).decode()
     assert "nap: 1.500 s, 100.00%, 0 ns of its own" in svg
     assert 'data-total="1500000000"' in svg
 
 
 def test_wakers_are_behind_a_line():
     row = ("sleeper", "waker", ("schedule",), ("nap",), ("try_to_wake_up",), ("kick",), 1000, 1)
-    svg = shown("flamegraph", [summary(row, schema=WAKERS)], WAKERS)
+    svg = render("flamegraph", [summary(row, schema=WAKERS)], WAKERS)
     assert sorted(frames(svg), key=lambda frame: frame[1]) == [
         ("all", 0), ("sleeper", 1), ("waker", 2), ("nap", 3), ("schedule", 4), ("--", 5),
         ("try_to_wake_up", 6), ("kick", 7),
@@ -120,17 +120,17 @@ def test_wakers_are_behind_a_line():
 
 
 def test_an_empty_run_is_a_picture():
-    assert b"nothing seen" in shown("flamegraph", [summary()])
+    assert b"nothing seen" in render("flamegraph", [summary()])
 
 
 def test_hostile_names_are_text():
-    svg = shown("flamegraph", [summary((1, HOSTILE, (HOSTILE,), (HOSTILE,), 7))]).decode()
+    svg = render("flamegraph", [summary((1, HOSTILE, (HOSTILE,), (HOSTILE,), 7))]).decode()
     root = ElementTree.fromstring(svg)
     assert [element.tag for element in root.iter(f"{SVG}script")] == [f"{SVG}script"]
     assert "alert" not in root.find(f"{SVG}script").text
     assert len(root.findall(f".//{SVG}g[@data-name]")) == 4
     assert svg.count("<script") == svg.count("]]>") == 1
-    assert not [one for one in svg if not one.isprintable() and one != "\n"]
+    assert not [character for character in svg if not character.isprintable() and character != "\n"]
     escaped = "\\x00\\x1b[2J\\ud800\\ufffe\\u202e"
     names = {g.get("data-name") for g in root.findall(f".//{SVG}g[@data-name]")}
     assert names == {"all", HOSTILE.partition("\x00")[0] + escaped}
@@ -141,12 +141,12 @@ def test_the_narrowest_of_too_many_frames_are_left_out():
     placed, left_out = call_tree.place(root, limit=8)
     assert left_out == 16
     assert placed[0].node.name == "all"
-    assert {one.node.name for one in placed} == {"all", *(f"f{n}" for n in range(17, 24))}
-    assert len({one.begin for one in placed[1:]}) == 7
+    assert {frame.node.name for frame in placed} == {"all", *(f"f{n}" for n in range(17, 24))}
+    assert len({frame.begin for frame in placed[1:]}) == 7
 
 
 def test_folded_stacks_can_be_read_back():
-    folded = shown("folded", [RUN, LOST]).decode()
+    folded = render("folded", [RUN, LOST]).decode()
     saved = read_stacks(folded.splitlines(), "a")
     assert sum(saved.counts.values()) == 144
     assert "".join(f"{';'.join(stack)} {count}\n" for stack, count in saved.counts.items()) == folded
@@ -155,8 +155,8 @@ def test_folded_stacks_can_be_read_back():
 def test_json_can_be_read_back_as_folded_stacks_are():
     hostile = summary((1, "a;b\n", (HOSTILE,), ("f(int; char)",), 5), (2, "[no name]", (), ("",), 3))
     for items in ([RUN, LOST], [hostile]):
-        of_json = read_stacks(shown("json", items).decode().splitlines(), "a")
-        of_folded = read_stacks(shown("folded", items).decode().splitlines(), "a")
+        of_json = read_stacks(render("json", items).decode().splitlines(), "a")
+        of_folded = read_stacks(render("folded", items).decode().splitlines(), "a")
         assert of_json.counts == of_folded.counts
         assert of_json.column.name == "samples"
 
@@ -203,7 +203,7 @@ def test_two_runs_are_compared_by_their_shares():
 
 def test_speedscope_has_a_profile_for_each_counter():
     rows = ((7, "sleep", ("schedule",), ("nap",), 1_500, 3), (8, "sleep", (), ("spin",), 500, 1))
-    document = json.loads(shown("speedscope", [summary(*rows, schema=OFFCPU)], OFFCPU))
+    document = json.loads(render("speedscope", [summary(*rows, schema=OFFCPU)], OFFCPU))
     names = [frame["name"] for frame in document["shared"]["frames"]]
     time, count = document["profiles"]
     assert (time["unit"], time["endValue"], count["unit"], count["endValue"]) == (
@@ -215,7 +215,7 @@ def test_speedscope_has_a_profile_for_each_counter():
     for profile, weights in ((time, [1500, 500]), (count, [3, 1])):
         assert profile["type"] == "sampled"
         assert profile["weights"] == weights
-        assert [[names[at] for at in stack] for stack in profile["samples"]] == [
+        assert [[names[index] for index in stack] for stack in profile["samples"]] == [
             ["sleep", "nap", "schedule"],
             ["sleep", "spin"],
         ]
@@ -223,33 +223,33 @@ def test_speedscope_has_a_profile_for_each_counter():
 
 def fields(data):
     """Yield the fields of a message: (number, value), where the value is a number or bytes."""
-    at = 0
+    index = 0
 
     def number():
-        nonlocal at
+        nonlocal index
         value = shift = 0
         while True:
-            byte = data[at]
-            at += 1
+            byte = data[index]
+            index += 1
             value |= (byte & 0x7F) << shift
             shift += 7
             if byte < 0x80:
                 return value
 
-    while at < len(data):
+    while index < len(data):
         key = number()
         if key & 7 == 0:
             yield key >> 3, number()
         else:
             assert key & 7 == 2
             size = number()
-            yield key >> 3, data[at : at + size]
-            at += size
+            yield key >> 3, data[index : index + size]
+            index += size
 
 
 def test_pprof_has_every_counter_and_label():
     rows = ((7, "sleep", ("schedule",), ("nap",), 1 << 40, 3), (8, "a\n", (), ("spin",), 500, 1))
-    data = gzip.decompress(shown("pprof", [summary(*rows, schema=OFFCPU), LOST], OFFCPU))
+    data = gzip.decompress(render("pprof", [summary(*rows, schema=OFFCPU), LOST], OFFCPU))
     profile = list(fields(data))
     strings = [value.decode() for number, value in profile if number == 6]
     assert strings[0] == ""
@@ -263,17 +263,17 @@ def test_pprof_has_every_counter_and_label():
 
     def split(value):
         start = 0
-        for at, byte in enumerate(value):
+        for index, byte in enumerate(value):
             if byte < 0x80:
-                yield value[start : at + 1]
-                start = at + 1
+                yield value[start : index + 1]
+                start = index + 1
 
     samples = []
     for number, value in profile:
         if number == 2:
             sample = dict(fields(value))
             label = dict(fields(sample[3])) if 3 in sample else {}
-            names = [functions[of_locations[one]] for one in packed(sample[1])]
+            names = [functions[of_locations[frame]] for frame in packed(sample[1])]
             samples.append(
                 (names, packed(sample[2]), strings[label[1]] if label else "", label and strings[label[2]])
             )
@@ -290,7 +290,7 @@ def test_gos_pprof_reads_it(tmp_path):
     go = shutil.which("go")
     assert go, "scripts/setup --dev installs it"
     file = tmp_path / "profile.pb.gz"
-    file.write_bytes(shown("pprof", [RUN, LOST]))
+    file.write_bytes(render("pprof", [RUN, LOST]))
     environment = {
         "HOME": str(tmp_path),
         "PATH": "/usr/bin:/bin",

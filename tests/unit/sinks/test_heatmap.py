@@ -39,23 +39,23 @@ def _utc(monkeypatch):
     clock.cache_clear()
 
 
-def interval(at, disks, seconds=1.0):
+def interval(time, disks, seconds=1.0):
     """Return the histograms of an interval: the values of each disk."""
     fine = np.zeros((len(disks), BUCKETS), dtype="u8")
     for row, values in enumerate(disks.values()):
         for value in values:
             fine[row, bucket_of(value)] += 1
-    most = [max(values) for values in disks.values()]
-    values = {"total_ns": [sum(v) for v in disks.values()], "avg_ns": [1] * len(disks), "max_ns": most}
+    maxima = [max(values) for values in disks.values()]
+    values = {"total_ns": [sum(v) for v in disks.values()], "avg_ns": [1] * len(disks), "max_ns": maxima}
     names = {"p50_ns": 0.5, "p90_ns": 0.9, "p99_ns": 0.99, "p999_ns": 0.999}
-    values |= {name: percentiles(fine, share, most) for name, share in names.items()}
+    values |= {name: percentiles(fine, share, maxima) for name, share in names.items()}
     counts = by_power(fine) if disks else np.zeros((0, 64))
-    return Histograms("row", NOON + at, seconds, {"disk": list(disks)}, "requests", counts, values, fine)
+    return Histograms("row", NOON + time, seconds, {"disk": list(disks)}, "requests", counts, values, fine)
 
 
-def stacks(at, samples, seconds=0.02):
+def stacks(time, samples, seconds=0.02):
     columns = {"pid": [1], "comm": ["a"], "kernel": [()], "user": [("f",)], "samples": [samples]}
-    return StackSnapshot("row", NOON + at, seconds, columns)
+    return StackSnapshot("row", NOON + time, seconds, columns)
 
 
 class Terminal(io.StringIO):
@@ -65,7 +65,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown(schema, items, stream=None):
+def render(schema, items, stream=None):
     stream = stream or io.StringIO()
     sink = make_sink("heatmap", stream, timestamps=False, terminal=False)
     sink.open(schema)
@@ -91,7 +91,7 @@ def test_the_bucket_of_a_value_is_the_one_with_its_bounds():
 
 
 def test_cells_are_where_their_time_and_value_are():
-    svg = shown(BIOLATENCY, [interval(1, {"sda": [1000, 1001, 5000]}), interval(2, {"sda": [5000]})])
+    svg = render(BIOLATENCY, [interval(1, {"sda": [1000, 1001, 5000]}), interval(2, {"sda": [5000]})])
     assert ElementTree.fromstring(svg).get("data-total") == "4"
     actual = cells(svg)
     low, high, later = (
@@ -105,23 +105,23 @@ def test_cells_are_where_their_time_and_value_are():
 
 
 def test_an_interval_without_requests_takes_its_time():
-    full = shown(
+    full = render(
         BIOLATENCY, [interval(1, {"sda": [9]}), interval(2, {"sda": [9]}), interval(3, {"sda": [9]})]
     )
-    holes = shown(BIOLATENCY, [interval(1, {"sda": [9]}), interval(2, {}), interval(3, {"sda": [9]})])
-    both = (sorted(x for x, _, _ in cells(svg).values()) for svg in (full, holes))
-    assert next(both)[::2] == next(both)
+    holes = render(BIOLATENCY, [interval(1, {"sda": [9]}), interval(2, {}), interval(3, {"sda": [9]})])
+    positions = (sorted(x for x, _, _ in cells(svg).values()) for svg in (full, holes))
+    assert next(positions)[::2] == next(positions)
 
 
 def test_each_key_has_a_picture_the_largest_first():
-    svg = shown(BIOLATENCY, [interval(1, {"sda": [9], "sdb": [8] * 5}), LOST])
+    svg = render(BIOLATENCY, [interval(1, {"sda": [9], "sdb": [8] * 5}), LOST])
     texts = [element.text for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
     assert texts.index("sdb: 5 requests") < texts.index("sda: 1 requests")
     assert "lost: 12 rows that did not fit" in texts
 
 
 def test_more_keys_than_are_drawn_are_counted():
-    svg = shown(BIOLATENCY, [interval(1, {f"sd{n}": [9] * (n + 1) for n in range(15)})])
+    svg = render(BIOLATENCY, [interval(1, {f"sd{n}": [9] * (n + 1) for n in range(15)})])
     assert "3 more with 6 requests are not drawn" in svg
     assert ElementTree.fromstring(svg).get("data-total") == str(sum(range(4, 16)))
 
@@ -129,23 +129,23 @@ def test_more_keys_than_are_drawn_are_counted():
 def test_percentiles_are_those_of_the_table():
     values = [10 * number for number in range(1, 102)]
     item = interval(1, {"sda": values})
-    [(name, one)] = heat.intervals_of(item, BIOLATENCY)
+    [(name, heat_interval)] = heat.intervals_of(item, BIOLATENCY)
     assert name == "sda"
-    assert one.percentiles == (item.values["p50_ns"][0], item.values["p99_ns"][0])
-    lines = list(ElementTree.fromstring(shown(BIOLATENCY, [item])).iter(f"{SVG}path"))
+    assert heat_interval.percentiles == (item.values["p50_ns"][0], item.values["p99_ns"][0])
+    lines = list(ElementTree.fromstring(render(BIOLATENCY, [item])).iter(f"{SVG}path"))
     assert len([path for path in lines if path.get("class") == "line"]) == 2
 
 
 def test_many_intervals_are_added_up():
     items = [interval(n, {"sda": [9] * 3}) for n in range(1, 1001)]
-    actual = cells(shown(BIOLATENCY, items))
+    actual = cells(render(BIOLATENCY, items))
     assert sum(count for _, _, count in actual.values()) == 3000
     assert len(actual) <= heatmap._COLUMNS_MAX
     assert "3 s, [9, 10)" not in actual
 
 
 def test_wide_ranges_have_fewer_rows():
-    svg = shown(BIOLATENCY, [interval(1, {"sda": [1, 1 << 40]})])
+    svg = render(BIOLATENCY, [interval(1, {"sda": [1, 1 << 40]})])
     assert {tooltip.partition("[")[2] for tooltip in cells(svg)} == {
         "0 ns, 4 ns): 1 requests",
         "1100 s, 1649 s): 1 requests",
@@ -157,20 +157,20 @@ def test_counts_by_power_of_two_alone_do():
     plain = Histograms(*(getattr(item, name) for name in (
         "kind", "time", "seconds", "keys", "counter", "counts", "values",
     )))  # fmt: skip
-    [(_, one)] = heat.intervals_of(plain, BIOLATENCY)
-    assert np.flatnonzero(one.counts).tolist() == [bucket_of(512), bucket_of(4096)]
+    [(_, heat_interval)] = heat.intervals_of(plain, BIOLATENCY)
+    assert np.flatnonzero(heat_interval.counts).tolist() == [bucket_of(512), bucket_of(4096)]
 
 
 def test_hostile_names_are_text():
-    for svg in (shown(BIOLATENCY, [interval(1, {HOSTILE: [9]})]),):
+    for svg in (render(BIOLATENCY, [interval(1, {HOSTILE: [9]})]),):
         root = ElementTree.fromstring(svg)
         assert len(list(root.iter(f"{SVG}script"))) == svg.count("<script") == svg.count("]]>") == 1
-        assert not [one for one in svg if not one.isprintable() and one != "\n"]
+        assert not [character for character in svg if not character.isprintable() and character != "\n"]
 
 
-def test_nothing_seen_is_a_picture():
+def test_a_heatmap_without_data_is_a_picture():
     for schema in (BIOLATENCY, PROFILE):
-        assert "nothing seen" in shown(schema, [])
+        assert "nothing seen" in render(schema, [])
 
 
 def test_colours_go_from_pale_to_dark():
@@ -182,7 +182,7 @@ def test_colours_go_from_pale_to_dark():
 
 def test_stacks_are_by_part_of_a_second():
     items = [stacks(0.77, 7), stacks(0.79, 2), stacks(1.77, 3), stacks(1.90, 0)]
-    svg = shown(PROFILE, items)
+    svg = render(PROFILE, items)
     assert ElementTree.fromstring(svg).get("data-total") == "12"
     actual = cells(svg)
     assert {tooltip: count for tooltip, (_, _, count) in actual.items()} == {
@@ -194,7 +194,7 @@ def test_stacks_are_by_part_of_a_second():
 def test_a_terminal_has_a_line_for_each_key_and_interval(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     items = [interval(1, {"sda": [1000, 1000, 5000], "b\x1b": [9000]}), LOST, interval(2, {"sda": [1 << 30]})]
-    axis, sda, other, lost, wider, later = shown(BIOLATENCY, items, Terminal()).splitlines()
+    axis, sda, other, lost, wider, later = render(BIOLATENCY, items, Terminal()).splitlines()
     assert sda.startswith("12:00:01  sda   |")
     assert sda.endswith("|      3  p50 991 ns, p99 4.863 us")
     assert other.startswith("12:00:01  b\\x1b |")
@@ -207,7 +207,7 @@ def test_a_terminal_has_a_line_for_each_key_and_interval(monkeypatch):
 
 
 def test_a_terminal_has_a_line_for_each_second_of_stacks():
-    first, second = shown(
+    first, second = render(
         PROFILE, [stacks(0.77, 7), stacks(1.27, 3), stacks(1.79, 1)], Terminal()
     ).splitlines()
     assert first == "12:00:01 |█" + " " * 24 + "▓" + " " * 24 + "| 10 samples"

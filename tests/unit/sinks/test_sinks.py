@@ -49,7 +49,7 @@ def schema_of(tracer, **options):
     return make_plan(Request(registry.get(tracer), options=options), FakeKernel()).schema
 
 
-def syscalls(kind, at, seconds):
+def syscalls(kind, time, seconds):
     """Return two calls; the averages as the session makes them."""
     columns = {
         "syscall": ["read", "syscall_999"],
@@ -59,7 +59,7 @@ def syscalls(kind, at, seconds):
         "total_ns": np.array([23_456_789, 999], dtype="u8"),
         "avg_ns": [232_245, 142],
     }
-    return Snapshot(kind, at, seconds, columns)
+    return Snapshot(kind, time, seconds, columns)
 
 
 def by_process(kind):
@@ -112,7 +112,7 @@ def packets(kind):
     return Snapshot(kind, NOON, 1.0, columns)
 
 
-def happened(tracer, *rows):
+def event_batch(tracer, *rows):
     """Return a batch of events: each a millisecond after the other, the columns' raw values in their
     order."""
     schema = schema_of(tracer)
@@ -121,13 +121,13 @@ def happened(tracer, *rows):
     records = np.array(
         [(number * 1_000_000, *row) for number, row in enumerate(rows)], [("ns", "u8"), *fields]
     )
-    created = EventDecoder(schema, decoders({})).batch(records)
+    batch = EventDecoder(schema, decoders({})).batch(records)
     times = records["ns"].astype("i8") + int(NOON * 4) * 250_000_000
-    return Batch(created.names, created.records, times, created.read)
+    return Batch(batch.names, batch.records, times, batch.read)
 
 
 def opens():
-    return happened(
+    return event_batch(
         "opensnoop",
         (7, b"ls", 3, 0, 0o2000000, b"/etc/ld.so.cache"),
         (4_194_304, b"fifteen-letters", 1_048_575, 0, 0o2000101, b"x" * 100),
@@ -137,7 +137,7 @@ def opens():
 
 
 def executions():
-    return happened(
+    return event_batch(
         "execsnoop",
         (7, 1, 0, 0, b"ls", 0, b"ls\0-l\0a b\0\0"),
         (4_194_304, 4_194_303, 65_534, 0, b"fifteen-letters", 13, b"/nowhere/x\0\xff\x1b[2J\0"),
@@ -150,11 +150,11 @@ def connections():
     name."""
     kind = np.dtype("u8,u8,u4,u4,u4,u4,u4,i4,(16,)u1,(16,)u1,S16")
     kind.names = ("ns", "duration_ns", "type", "pid", "netns", "sport", "dport", "error", *ENDS, "comm")
-    one, other = (list(socket.inet_pton(socket.AF_INET6, a)) for a in ("::ffff:192.0.2.1", "2001:db8::1"))
+    ipv4, ipv6 = (list(socket.inet_pton(socket.AF_INET6, a)) for a in ("::ffff:192.0.2.1", "2001:db8::1"))
     rows = [
-        (0, 1_234_567, 0, 4711, 4_026_531_833, 53422, 443, 0, one, one, b"curl"),
-        (1, 23_000_000_000, 2, 0, 4_026_531_833, 443, 53422, 0, one, one, b""),
-        (2_000_000, 23_456, 3, 4_194_304, 4_026_532_178, 65535, 1, 111, other, other, b"a b\x1b[2J"),
+        (0, 1_234_567, 0, 4711, 4_026_531_833, 53422, 443, 0, ipv4, ipv4, b"curl"),
+        (1, 23_000_000_000, 2, 0, 4_026_531_833, 443, 53422, 0, ipv4, ipv4, b""),
+        (2_000_000, 23_456, 3, 4_194_304, 4_026_532_178, 65535, 1, 111, ipv6, ipv6, b"a b\x1b[2J"),
     ]
     batch = EventDecoder(TCPTRACER, decoders({})).batch(np.array(rows, dtype=kind))
     return replace(batch, times=batch.records["ns"].astype("i8") + int(NOON * 4) * 250_000_000)
@@ -180,7 +180,7 @@ FILES = events(
 )
 
 
-def nothing(schema, kind="row"):
+def empty_snapshot(schema, kind="row"):
     return Snapshot(kind, NOON, 1.0, {column.name: [] for column in schema.columns})
 
 
@@ -213,7 +213,7 @@ def test_text_that_a_spreadsheet_would_run_is_guarded_in_csv(text):
         stream = io.StringIO()
         sink = make_sink("csv", stream, timestamps=False, terminal=False, raw=raw)
         sink.open(BY_PROCESS)
-        sink.emit(named(text))
+        sink.emit(row_with_name(text))
         sink.close()
         return next(csv.DictReader(io.StringIO(stream.getvalue())))["comm"]
 
@@ -255,11 +255,11 @@ CASES = {  # name: schema, items, timestamps
     "syscalls-latency": (LATENCY, [latency("row"), LOST, latency("summary")], False),
     "syscalls-timestamps": (SYSCALLS, [syscalls("row", NOON, 1.0), LOST], True),
     "syscalls-latency-timestamps": (LATENCY, [latency("row"), LOST], True),
-    "syscalls-empty": (SYSCALLS, [nothing(SYSCALLS), nothing(SYSCALLS, "summary")], False),
+    "syscalls-empty": (SYSCALLS, [empty_snapshot(SYSCALLS), empty_snapshot(SYSCALLS, "summary")], False),
     "syscalls-latency-empty": (LATENCY, [NO_HISTOGRAM], False),
     "sockcount-run": (SOCKCOUNT, [packets("row"), LOST, packets("summary")], False),
     "sockcount-timestamps": (SOCKCOUNT, [packets("row")], True),
-    "sockcount-empty": (SOCKCOUNT, [nothing(SOCKCOUNT)], False),
+    "sockcount-empty": (SOCKCOUNT, [empty_snapshot(SOCKCOUNT)], False),
     "opensnoop-run": (OPENSNOOP, [opens(), CUT, opens()], False),
     "opensnoop-timestamps": (OPENSNOOP, [opens(), CUT], True),
     "execsnoop-run": (EXECSNOOP, [executions()], False),
@@ -275,31 +275,31 @@ CASES = {  # name: schema, items, timestamps
 def test_json_is_as_its_schema_says(case):
     schema, items, timestamps = CASES[case]
     validator = Draft202012Validator(json_schema(schema))
-    lines = shown("json", schema, items, timestamps=timestamps).splitlines()
+    lines = render("json", schema, items, timestamps=timestamps).splitlines()
     for line in lines:
         validator.validate(json.loads(line))
         assert not validator.is_valid(json.loads(line) | {"more": 1})
-        assert not validator.is_valid(without(json.loads(line), "time_ns"))
+        assert not validator.is_valid(without_key(json.loads(line), "time_ns"))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_yaml_is_what_json_is(case):
     schema, items, timestamps = CASES[case]
-    text = shown("yaml", schema, items, timestamps=timestamps)
-    assert not [one for one in text if not one.isprintable() and one != "\n"]
-    lines = shown("json", schema, items, timestamps=timestamps).splitlines()
+    text = render("yaml", schema, items, timestamps=timestamps)
+    assert not [character for character in text if not character.isprintable() and character != "\n"]
+    lines = render("json", schema, items, timestamps=timestamps).splitlines()
     assert (yaml.safe_load(text) or []) == [json.loads(line) for line in lines]
 
 
-def test_nothing_in_markdown_is_markup():
+def test_markdown_escapes_all_markup():
     hostile = "# <img src=x onerror=alert(1)> | *a* [b](c) `d`\n| e & \\"
     item = Snapshot("row", NOON, 1.0, syscalls("row", NOON, 1.0).columns | {"syscall": [hostile, "-"]})
-    rows = [line for line in shown("markdown", SYSCALLS, [item]).splitlines() if line.startswith("|")]
+    rows = [line for line in render("markdown", SYSCALLS, [item]).splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
     assert rows[2].startswith(r"| \# \<img src=x onerror=alert(1)\> \| \*a\* \[b\](c) \`d\`\\n\| e \& \\ |")
 
 
-def without(record, name):
+def without_key(record, name):
     return {key: value for key, value in record.items() if key != name}
 
 
@@ -319,7 +319,7 @@ def _utc(monkeypatch):
     tzset()
 
 
-def shown(form, schema, items, *, timestamps=False, terminal=False, wide=False):
+def render(form, schema, items, *, timestamps=False, terminal=False, wide=False):
     stream = io.StringIO()
     sink = make_sink(form, stream, timestamps=timestamps, terminal=terminal, wide=wide)
     sink.open(schema)
@@ -333,7 +333,7 @@ def shown(form, schema, items, *, timestamps=False, terminal=False, wide=False):
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case, form):
     schema, items, timestamps = CASES[case]
-    text = shown(form, schema, items, timestamps=timestamps)
+    text = render(form, schema, items, timestamps=timestamps)
     path = GOLDEN / f"{case}.{SUFFIX[form]}"
     if os.environ.get("PYTRACER_UPDATE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)
@@ -342,9 +342,9 @@ def test_golden(case, form):
 
 
 def test_every_golden_file_has_a_test():
-    mine = {f"{case}.{SUFFIX[form]}" for case in CASES for form in FORMATS}
+    own_files = {f"{case}.{SUFFIX[form]}" for case in CASES for form in FORMATS}
     prefixes = tuple({case.partition("-")[0] for case in CASES})
-    assert {path.name for path in GOLDEN.iterdir() if path.name.startswith(prefixes)} == mine
+    assert {path.name for path in GOLDEN.iterdir() if path.name.startswith(prefixes)} == own_files
 
 
 # What must hold whatever the golden files say.
@@ -353,7 +353,7 @@ def test_every_golden_file_has_a_test():
 @pytest.mark.parametrize("case", CASES)
 def test_json_is_one_object_a_line_with_the_columns_names(case):
     schema, items, timestamps = CASES[case]
-    for line in shown("json", schema, items, timestamps=timestamps).splitlines():
+    for line in render("json", schema, items, timestamps=timestamps).splitlines():
         record = json.loads(line)
         assert ("time" in record) == timestamps
         if record["kind"] == "loss":
@@ -367,14 +367,14 @@ def test_json_is_one_object_a_line_with_the_columns_names(case):
 @pytest.mark.parametrize("case", CASES)
 def test_csv_is_as_wide_as_its_header(case):
     schema, items, timestamps = CASES[case]
-    header, *rows = csv.reader(io.StringIO(shown("csv", schema, items, timestamps=timestamps)))
+    header, *rows = csv.reader(io.StringIO(render("csv", schema, items, timestamps=timestamps)))
     assert len(header) == len(set(header))
     assert {column.name for column in schema.columns} < set(header)
     assert {len(row) for row in rows} <= {len(header)}
 
 
 def test_wide_tables_have_every_column():
-    narrow, wide = (shown("table", TCPTRACER, [connections()], wide=wide).splitlines() for wide in (0, 1))
+    narrow, wide = (render("table", TCPTRACER, [connections()], wide=wide).splitlines() for wide in (0, 1))
     assert narrow[0].split() == [column.header for column in TCPTRACER.columns if not column.wide]
     assert wide[0].split() == [column.header for column in TCPTRACER.columns]
     assert wide[1].split()[-3:] == ["4026531833", "1.235", "ms"]
@@ -383,30 +383,30 @@ def test_wide_tables_have_every_column():
 
 
 def test_numbers_stay_exact():
-    record = json.loads(shown("json", BY_PROCESS, [by_process("row")]).splitlines()[1])
+    record = json.loads(render("json", BY_PROCESS, [by_process("row")]).splitlines()[1])
     assert record["total_ns"] == 2**64 - 1
-    rows = list(csv.DictReader(io.StringIO(shown("csv", BY_PROCESS, [by_process("row")]))))
+    rows = list(csv.DictReader(io.StringIO(render("csv", BY_PROCESS, [by_process("row")]))))
     assert rows[1]["total_ns"] == str(2**64 - 1)
     assert rows[0]["avg_ns"] == ""
 
 
 def test_buckets_of_json_and_csv_are_the_same():
-    records = [json.loads(line) for line in shown("json", LATENCY, [latency("row")]).splitlines()]
-    rows = csv.DictReader(io.StringIO(shown("csv", LATENCY, [latency("row")])))
-    got = [(row["syscall"], int(row["low"]), int(row["high"]), int(row["count"])) for row in rows]
-    assert got == [
+    records = [json.loads(line) for line in render("json", LATENCY, [latency("row")]).splitlines()]
+    rows = csv.DictReader(io.StringIO(render("csv", LATENCY, [latency("row")])))
+    actual = [(row["syscall"], int(row["low"]), int(row["high"]), int(row["count"])) for row in rows]
+    assert actual == [
         (record["syscall"], bucket["low"], bucket["high"], bucket["count"])
         for record in records
         for bucket in record["latency_ns"]
     ]
-    assert got[0] == ("read", 0, 2, 1)
-    assert got[-1] == ("futex", 2**63, 2**64, 3)
+    assert actual[0] == ("read", 0, 2, 1)
+    assert actual[-1] == ("futex", 2**63, 2**64, 3)
 
 
 def test_timestamps_carry_the_offset_of_the_time_zone(monkeypatch):
     monkeypatch.setenv("TZ", "XXX-5:30")
     tzset()
-    record = json.loads(shown("json", SOCKCOUNT, [packets("row")], timestamps=True).splitlines()[0])
+    record = json.loads(render("json", SOCKCOUNT, [packets("row")], timestamps=True).splitlines()[0])
     assert record["time"] == "2023-11-14T17:30:00.250+05:30"
 
 
@@ -455,7 +455,7 @@ HOSTILE = {
 }
 
 
-def named(comm):
+def row_with_name(comm):
     item = by_process("row")
     return Snapshot(item.kind, item.time, item.seconds, item.columns | {"comm": [comm, "next"]})
 
@@ -464,7 +464,7 @@ def named(comm):
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 def test_tables_show_hostile_strings_as_text_on_one_line(hostile, terminal, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    text = shown("table", BY_PROCESS, [named(hostile)], terminal=terminal)
+    text = render("table", BY_PROCESS, [row_with_name(hostile)], terminal=terminal)
     assert len(text.encode().splitlines()) == 4  # title, header, two rows
     assert [c for c in text if c != "\n" and not c.isprintable()] == []
     lines = text.splitlines()
@@ -473,14 +473,14 @@ def test_tables_show_hostile_strings_as_text_on_one_line(hostile, terminal, monk
 
 
 def test_blanks_that_a_name_begins_with_stay():
-    *_, first, second = shown("table", BY_PROCESS, [named("  a")]).splitlines()
+    *_, first, second = render("table", BY_PROCESS, [row_with_name("  a")]).splitlines()
     begin = second.index("next")
     assert first[begin : begin + 4] == "  a "
 
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 def test_csv_shows_hostile_strings_as_text_on_one_line(hostile):
-    text = shown("csv", BY_PROCESS, [named(hostile)])
+    text = render("csv", BY_PROCESS, [row_with_name(hostile)])
     assert len(text.encode().splitlines()) == 3
     assert [c for c in text if c != "\n" and not c.isprintable()] == []
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -491,7 +491,7 @@ def test_csv_shows_hostile_strings_as_text_on_one_line(hostile):
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 def test_json_gives_hostile_strings_back_and_is_ascii(hostile):
-    text = shown("json", BY_PROCESS, [named(hostile)])
+    text = render("json", BY_PROCESS, [row_with_name(hostile)])
     first, second = text.splitlines()
     assert json.loads(first)["comm"] == hostile
     assert json.loads(second)["comm"] == "next"
@@ -501,7 +501,7 @@ def test_json_gives_hostile_strings_back_and_is_ascii(hostile):
 @pytest.mark.parametrize("form", ["table", "csv"])
 def test_hostile_keys_of_histograms_are_shown_as_text(form):
     item = Histograms("row", NOON, 1.0, {"syscall": ["\x1b[2J\n"]}, "calls", latency("row").counts[:1])
-    text = shown(form, LATENCY, [item])
+    text = render(form, LATENCY, [item])
     assert "\\x1b[2J\\n" in text
     assert "\x1b" not in text
 
@@ -551,7 +551,7 @@ def screen(monkeypatch, request):
     return Screen(columns, lines)
 
 
-def many(rows, at=NOON):
+def many_rows(rows, time=NOON):
     columns = {
         "syscall": [f"syscall_{900 + number}" for number in range(rows)],
         "calls": np.arange(rows, dtype="u8"),
@@ -560,11 +560,11 @@ def many(rows, at=NOON):
         "total_ns": np.full(rows, 12_345_678_901, dtype="u8"),
         "avg_ns": [1] * rows,
     }
-    return Snapshot("row", at, 1.0, columns)
+    return Snapshot("row", time, 1.0, columns)
 
 
 def test_an_interval_overwrites_the_one_before(screen):
-    screen.write(shown("table", SYSCALLS, [many(9), many(2, NOON + 1)], terminal=True))
+    screen.write(render("table", SYSCALLS, [many_rows(9), many_rows(2, NOON + 1)], terminal=True))
     assert [line[:11] for line in screen.lines] == [
         "12:00:01, 1",
         "SYSCALL    ",
@@ -575,16 +575,16 @@ def test_an_interval_overwrites_the_one_before(screen):
 
 
 def test_the_summary_overwrites_the_last_interval_and_is_whole(screen):
-    whole = Snapshot("summary", NOON, 9.0, many(100).columns)
-    screen.write(shown("table", SYSCALLS, [many(3), whole], terminal=True))
+    summary = Snapshot("summary", NOON, 9.0, many_rows(100).columns)
+    screen.write(render("table", SYSCALLS, [many_rows(3), summary], terminal=True))
     assert screen.lines[0] == "whole run, 9.0 s"
     assert screen.lines[-2].startswith("syscall_999")
     assert len(screen.lines) == 103
 
 
 def test_nothing_overwrites_the_summary(screen):
-    whole = Snapshot("summary", NOON, 9.0, many(1).columns)
-    screen.write(shown("table", SYSCALLS, [whole, many(2, NOON + 1)], terminal=True))
+    summary = Snapshot("summary", NOON, 9.0, many_rows(1).columns)
+    screen.write(render("table", SYSCALLS, [summary, many_rows(2, NOON + 1)], terminal=True))
     assert [line[:11] for line in screen.lines] == [
         "whole run, ",
         "SYSCALL    ",
@@ -599,7 +599,12 @@ def test_nothing_overwrites_the_summary(screen):
 
 def test_a_loss_stays_on_the_screen(screen):
     screen.write(
-        shown("table", SYSCALLS, [many(1), LOST, many(1, NOON + 1), many(2, NOON + 2)], terminal=True)
+        render(
+            "table",
+            SYSCALLS,
+            [many_rows(1), LOST, many_rows(1, NOON + 1), many_rows(2, NOON + 2)],
+            terminal=True,
+        )
     )
     text = "\n".join(screen.lines)
     assert "lost: 12 rows that did not fit into the map of rows" in text
@@ -609,17 +614,17 @@ def test_a_loss_stays_on_the_screen(screen):
 
 
 @pytest.mark.parametrize("screen", [(80, 24), (30, 10), (20, 8)], indirect=True)
-@pytest.mark.parametrize("item", [many(50), latency("row")], ids=["table", "histogram"])
+@pytest.mark.parametrize("item", [many_rows(50), latency("row")], ids=["table", "histogram"])
 def test_tables_never_scroll_or_wrap(screen, item):
     schema = LATENCY if isinstance(item, Histograms) else SYSCALLS
-    screen.write(shown("table", schema, [item, item, item], terminal=True))
+    screen.write(render("table", schema, [item, item, item], terminal=True))
     assert screen.top == 0
     assert len(screen.lines) <= screen.height
     assert sum(line.startswith("12:00:00") for line in screen.lines) == 1
 
 
 def test_hidden_rows_are_reported(screen):
-    screen.write(shown("table", SYSCALLS, [many(50)], terminal=True))
+    screen.write(render("table", SYSCALLS, [many_rows(50)], terminal=True))
     assert re.match(r"\.\.\. and (\d+) more lines", screen.lines[-2])
     hidden = int(screen.lines[-2].split()[2])
     shown_rows = sum(line.startswith("syscall_") for line in screen.lines)
@@ -627,24 +632,29 @@ def test_hidden_rows_are_reported(screen):
 
 
 @pytest.mark.parametrize(
-    ("screen", "kept"), [((80, 5), 3), ((80, 7), 3), ((80, 8), 4), ((80, 10), 6)], indirect=["screen"]
+    ("screen", "kept_lines"), [((80, 5), 3), ((80, 7), 3), ((80, 8), 4), ((80, 10), 6)], indirect=["screen"]
 )
-def test_four_lines_of_the_screen_are_left_free_unless_it_is_too_small(screen, kept):
-    lines = shown("table", SYSCALLS, [many(5)], terminal=True).splitlines()
-    whole = shown("table", SYSCALLS, [many(5)]).splitlines()
-    assert lines == [*whole[:kept], f"... and {7 - kept} more lines; --top N, or a pipe, for a choice"]
+def test_four_lines_of_the_screen_are_left_free_unless_it_is_too_small(screen, kept_lines):
+    lines = render("table", SYSCALLS, [many_rows(5)], terminal=True).splitlines()
+    summary = render("table", SYSCALLS, [many_rows(5)]).splitlines()
+    assert lines == [
+        *summary[:kept_lines],
+        f"... and {7 - kept_lines} more lines; --top N, or a pipe, for a choice",
+    ]
 
 
 @pytest.mark.parametrize("screen", [(80, 11)], indirect=True)
 def test_rows_that_fit_are_shown_whole(screen):
-    assert shown("table", SYSCALLS, [many(5)], terminal=True) == shown("table", SYSCALLS, [many(5)])
+    assert render("table", SYSCALLS, [many_rows(5)], terminal=True) == render(
+        "table", SYSCALLS, [many_rows(5)]
+    )
 
 
 @pytest.mark.parametrize("text", ["plain", "\u6f22\u5b57", "e\u0301clair", "\U0001f389"])
 def test_columns_stand_below_one_another_whatever_the_characters_are(text):
-    item = many(2)
+    item = many_rows(2)
     item.columns["syscall"][:] = ["a name of some length", text]
-    lines = shown("table", SYSCALLS, [item]).splitlines()[1:]
+    lines = render("table", SYSCALLS, [item]).splitlines()[1:]
     assert len(lines) == 3
     assert len({formatting.display_width(line) for line in lines}) == 1
     assert formatting.display_width("\u6f22e\u0301") == 3
@@ -669,12 +679,12 @@ def test_a_line_is_cut_to_the_columns_that_its_characters_take(line, columns, cu
 def test_wide_characters_do_not_wrap(screen):
     item = by_process("row")
     wide = Snapshot("row", NOON, 1.0, item.columns | {"comm": ["漢字漢字漢"] * 2})
-    screen.write(shown("table", BY_PROCESS, [wide, wide], terminal=True))
+    screen.write(render("table", BY_PROCESS, [wide, wide], terminal=True))
     assert sum(line.startswith("12:00:00") for line in screen.lines) == 1
 
 
 def test_a_pipe_gets_one_table_after_the_other_without_escapes():
-    text = shown("table", SYSCALLS, [many(2), many(2, NOON + 1)])
+    text = render("table", SYSCALLS, [many_rows(2), many_rows(2, NOON + 1)])
     assert "\x1b" not in text
     assert text.count("\n\n") == 1
     assert len(text.splitlines()) == 9
@@ -695,7 +705,7 @@ def test_every_item_is_flushed(form):
     stream = Stream()
     sink = make_sink(form, stream, timestamps=False, terminal=False)
     sink.open(SYSCALLS)
-    for item in (many(1), LOST):
+    for item in (many_rows(1), LOST):
         sink.emit(item)
         assert stream.getvalue()
         assert not stream.unflushed

@@ -31,18 +31,18 @@ def schema_of(tracer):
     return make_plan(Request(registry.get(tracer)), FakeKernel()).schema
 
 
-def happened(tracer, *rows):
+def event_batch(tracer, *rows):
     schema = schema_of(tracer)
     kinds = [(column.source, "S64" if column.decode == "text" else "i8") for column in schema.columns]
     records = np.array([(number, *row) for number, row in enumerate(rows)], [("ns", "u8"), *kinds])
-    created = EventDecoder(schema, decoders({})).batch(records)
-    return schema, Batch(created.names, created.records, records["ns"].astype("i8") + NOON, created.read)
+    batch = EventDecoder(schema, decoders({})).batch(records)
+    return schema, Batch(batch.names, batch.records, records["ns"].astype("i8") + NOON, batch.read)
 
 
 def batch(schema, *rows):
     """Return a batch of rows that are (time, a value for each column) already."""
     names = tuple(column.name for column in schema.columns)
-    columns = {name: np.array([row[at] for row in rows], object) for at, name in enumerate(names, 1)}
+    columns = {name: np.array([row[index] for row in rows], object) for index, name in enumerate(names, 1)}
     times = np.array([NOON + row[0] for row in rows], "i8")
     numbers = np.arange(len(rows))
     return Batch(names, numbers, times, lambda name, records: columns[name][records])
@@ -50,11 +50,11 @@ def batch(schema, *rows):
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_events_without_a_time_are_instants(form):
-    schema, events = happened("opensnoop", (7, b"ls", 3, 0, 0, b"/etc/a\x1b\n"), (8, b"sh", 3, 0, 0, b"b"))
+    schema, events = event_batch("opensnoop", (7, b"ls", 3, 0, 0, b"/etc/a\x1b\n"), (8, b"sh", 3, 0, 0, b"b"))
     lost = Loss("ring_full", 23, "events that found the ring full", NOON / 1e9)
     actual = timeline(form, schema, events, lost)
-    assert [one[1:] for one in actual.instants if one[0] == (7, 7)] == [(NOON, "/etc/a\x1b\n")]
-    assert [one[1:] for one in actual.instants if one[0] == (8, 8)] == [(NOON + 1, "b")]
+    assert [instant[1:] for instant in actual.instants if instant[0] == (7, 7)] == [(NOON, "/etc/a\x1b\n")]
+    assert [instant[1:] for instant in actual.instants if instant[0] == (8, 8)] == [(NOON + 1, "b")]
     assert [name for *_, name in actual.instants if "lost" in name] == [
         "lost: 23 events that found the ring full"
     ]
@@ -75,9 +75,9 @@ def test_events_with_a_time_are_slices_that_end_then(form):
 @pytest.mark.parametrize("form", FORMATS)
 def test_times_follow_each_other(form):
     schema = schema_of("biosnoop")
-    known = (100, 7, "dd", "vda", "read", 8, 4096, 30, 50, None)
+    fields = (100, 7, "dd", "vda", "read", 8, 4096, 30, 50, None)
     unknown = (200, 7, "dd", "vda", "read", 16, 4096, None, 50, None)
-    actual = timeline(form, schema, batch(schema, known, unknown))
+    actual = timeline(form, schema, batch(schema, fields, unknown))
     assert [(begin - NOON, end - NOON, name) for _, begin, end, name in actual.slices] == [
         (20, 50, "vda: queue"), (50, 100, "vda: service"), (150, 200, "vda: service"),
     ]  # fmt: skip
@@ -90,7 +90,7 @@ def test_overlapping_slices_have_rows_of_their_own(form):
         (end, 7, "dd", "vda", "read", 8, 512, None, length, None) for end, length in ((100, 60), (120, 60))
     ]
     actual = timeline(form, schema, batch(schema, *rows))
-    first, second = sorted(actual.slices, key=lambda one: one[1])
+    first, second = sorted(actual.slices, key=lambda item: item[1])
     assert (first[0], first[1] - NOON, first[2] - NOON) == ((7, 7), 40, 100)
     assert second[0] == ((7, 7 + (1 << 22)) if form == "chrome" else "dd (2)")
     assert (second[1] - NOON, second[2] - NOON) == (60, 120)
@@ -109,10 +109,10 @@ def test_pairs_of_probes_are_slices(form):
         (40, 8, 8, "sh", "t:syscalls:sys_enter_read", "3"),  # never ends
     ]
     actual = timeline(form, schema, batch(schema, *rows))
-    assert [(at, begin - NOON, end - NOON, name) for at, begin, end, name in actual.slices] == [
+    assert [(track, begin - NOON, end - NOON, name) for track, begin, end, name in actual.slices] == [
         ((7, 7), 0, 30, "gc"), ((7, 7), 10, 20, "sys 1"),
     ]  # fmt: skip
-    assert [(at, time - NOON, name) for at, time, name in actual.instants] == [
+    assert [(track, time - NOON, name) for track, time, name in actual.instants] == [
         ((7, 7), 11, "sched_wakeup"), ((8, 8), 5, "sys_exit 59"), ((8, 8), 40, "sys_read 3"),
     ]  # fmt: skip
 
@@ -138,7 +138,7 @@ def test_time_on_a_cpu_is_there_too_and_flows_come_from_the_waker(form):
         form, TURNS, batch(TURNS, (100, 7, "make", 3, 9, 20, 50), (180, 7, "make", 3, None, 0, 10))
     )
     cpu = (1 << 30, 3) if form == "chrome" else "CPU 3"
-    times = {(at, begin - NOON, end - NOON) for at, begin, end, name in actual.slices if end > begin}
+    times = {(track, begin - NOON, end - NOON) for track, begin, end, name in actual.slices if end > begin}
     assert times == {((7, 7), 30, 50), ((7, 7), 50, 100), (cpu, 50, 100), ((7, 7), 170, 180), (cpu, 170, 180)}
     assert [(a, b - NOON, c, d - NOON) for a, b, c, d in actual.flows] == [((9, 9), 30, (7, 7), 50)]
 
@@ -149,7 +149,7 @@ def test_tables_are_counters(form):
     names = [column.name for column in schema.values]
 
     def table(time, kind):
-        rows = {"pid": [7], "comm": ["a"], **{n: [at] for at, n in enumerate(names, time)}}
+        rows = {"pid": [7], "comm": ["a"], **{n: [value] for value, n in enumerate(names, time)}}
         expected = {column.name for column in schema.columns}
         return Snapshot(kind, float(time), 1.0, {n: v for n, v in rows.items() if n in expected})
 
@@ -169,8 +169,8 @@ def test_hostile_names_are_text(form):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_nothing_seen_is_no_event(form):
-    schema, events = happened("opensnoop")
+def test_a_timeline_without_data_has_no_events(form):
+    schema, events = event_batch("opensnoop")
     assert timeline(form, schema, events).args == []
 
 
@@ -205,16 +205,16 @@ def test_an_end_closes_the_last_of_its_name():
     for time in (1, 2):
         assert not list(pairs.add(7, "t:lock:contention_begin", time, "", {}))
     assert not list(pairs.add(7, "t:x:other_start", 3, "", {}))
-    alone, pair = pairs.add(7, "t:lock:contention_end", 9, "", {})
-    assert (alone.name, alone.time, alone.end) == ("other", 3, None)
+    unpaired, pair = pairs.add(7, "t:lock:contention_end", 9, "", {})
+    assert (unpaired.name, unpaired.time, unpaired.end) == ("other", 3, None)
     assert (pair.time, pair.end) == (2, 9)
-    assert [one.time for one in pairs.rest()] == [1]
+    assert [span.time for span in pairs.rest()] == [1]
     assert not list(pairs.rest())
 
 
 def test_the_number_of_unfinished_slices_is_bounded():
     pairs = Pairs()
-    times = [one for time in range(1000) for one in pairs.add(7, "t:a:b_begin", time, "", {})]
+    times = [span for time in range(1000) for span in pairs.add(7, "t:a:b_begin", time, "", {})]
     assert len(times) == 1000 - 256
     assert times[0].time == 0
 

@@ -40,7 +40,7 @@ def test_a_package_with_a_tracer_is_found(site, name):
     assert "plugged" in registry.names()
 
 
-def test_where_packages_may_be_elsewhere_importlib_is_asked(site, monkeypatch):
+def test_importlib_finds_packages_outside_of_the_path(site, monkeypatch):
     assert not registry._may_have_entry_points()
     with zipfile.ZipFile(site / "packed.zip", "w") as packed:
         packed.writestr("plugin-1.dist-info/entry_points.txt", "[pytracer.tracers]\nzipped = plugin:TRACER\n")

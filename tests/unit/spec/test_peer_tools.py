@@ -35,15 +35,15 @@ def test_no_tracer_has_such_a_name():
     ],
 )
 def test_the_hint_has_the_words_that_do_it(name, line):
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownNameError) as excinfo:
         registry.get(name)
-    assert caught.value.hint == f"pytracer {line} does it"
+    assert excinfo.value.hint == f"pytracer {line} does it"
 
 
 def test_other_names_get_near_ones():
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownNameError) as excinfo:
         registry.get("opensnop")
-    assert "opensnoop" in caught.value.hint
-    with pytest.raises(UnknownNameError) as caught:
+    assert "opensnoop" in excinfo.value.hint
+    with pytest.raises(UnknownNameError) as excinfo:
         registry.get("nothing-bpfcc")
-    assert "does it" not in caught.value.hint
+    assert "does it" not in excinfo.value.hint

@@ -18,8 +18,8 @@ SYMBOLS = build(build_id=bytes.fromhex(BUILD_ID))
 FOUND = b"HTTP/1.1 200 OK\r\n"
 
 
-def find(build_id, of=None):
-    return debuginfod.find(build_id, of or account())
+def find(build_id, owner=None):
+    return debuginfod.find(build_id, owner or account())
 
 
 def account():

@@ -28,19 +28,19 @@ def library(folder, name, source, *options):
 @pytest.fixture
 def tree(tmp_path):
     """Build two copies of each library; the program's middle one needs the leaf."""
-    for place in ("one", "two"):
-        library(tmp_path / place, "libleaf.so", LEAF)
+    for folder in ("one", "two"):
+        library(tmp_path / folder, "libleaf.so", LEAF)
         library(
-            tmp_path / place, "libmiddle.so", MIDDLE, "-L.", f"-L{tmp_path / place}", "-Wl,--no-as-needed"
+            tmp_path / folder, "libmiddle.so", MIDDLE, "-L.", f"-L{tmp_path / folder}", "-Wl,--no-as-needed"
         )
     return tmp_path
 
 
 def program(tree, *options, middle=()):
     middle = list(middle)
-    for place in ("one", "two"):
+    for folder in ("one", "two"):
         command = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libmiddle.so", "-o", "libmiddle.so", "libmiddle.c"]
-        subprocess.run([*command, *middle, "-L.", "-lleaf"], cwd=tree / place, check=True)
+        subprocess.run([*command, *middle, "-L.", "-lleaf"], cwd=tree / folder, check=True)
     (tree / "main.c").write_text(MAIN)
     command = ["gcc", "-o", "main", "main.c", "-Lone", "-lmiddle", "-Wl,-rpath-link,one", *options]
     subprocess.run(command, cwd=tree, check=True)
@@ -52,7 +52,7 @@ def by_the_linker(path, environment):
     variables = {**os.environ, **environment, "LD_TRACE_LOADED_OBJECTS": "1"}
     message = subprocess.run([path], env=variables, capture_output=True, text=True, check=True).stdout
     matches = re.findall(r"^\t(?:\S+ => )?(\S+) \(", message, re.M)
-    return [os.path.realpath(each) for each in matches if "vdso" not in each]
+    return [os.path.realpath(match) for match in matches if "vdso" not in match]
 
 
 RPATH, RUNPATH = "-Wl,--disable-new-dtags", "-Wl,--enable-new-dtags"
@@ -166,8 +166,8 @@ def test_programs_executed_by_wrappers(tmp_path, monkeypatch, command, program):
     for name in ("prog", "kill", "folder/other"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
-    known = {"PATH": str(tmp_path), "LD_LIBRARY_PATH": "/x"}
-    actual = commands.find_execution(command, known)
+    environment = {"PATH": str(tmp_path), "LD_LIBRARY_PATH": "/x"}
+    actual = commands.find_execution(command, environment)
     assert actual.program == program
     assert ("LD_LIBRARY_PATH" in actual.environment) == (command[0] != "sudo")
 
@@ -187,9 +187,9 @@ def test_the_environment_says_which_library_and_which_program(tree, monkeypatch,
 
 def test_a_hint_names_the_library_of_a_function(tree, monkeypatch):
     main = program(tree, "-Wl,-rpath,$ORIGIN/one")
-    with program_files.find(str(main)) as file, pytest.raises(UnknownNameError) as caught:
+    with program_files.find(str(main)) as file, pytest.raises(UnknownNameError) as excinfo:
         places.find(file, "middle")
-    assert caught.value.hint == f"it is in a library that {main} loads: {tree / 'one/libmiddle.so'}:middle"
+    assert excinfo.value.hint == f"it is in a library that {main} loads: {tree / 'one/libmiddle.so'}:middle"
 
 
 def test_a_hint_names_the_mangled_symbol(tmp_path):
@@ -198,15 +198,15 @@ def test_a_hint_names_the_mangled_symbol(tmp_path):
     )
     path = compiled(tmp_path, {"program.cc": source + "int main() { return ns::Foo{}.bar(1); }\n"})
     with program_files.find(str(path)) as file:
-        with pytest.raises(UnknownNameError) as caught:
+        with pytest.raises(UnknownNameError) as excinfo:
             places.find(file, "bar")
-        assert caught.value.hint == 'did you mean "ns::Foo::bar(int)"?'
+        assert excinfo.value.hint == 'did you mean "ns::Foo::bar(int)"?'
         assert places.find(file, '"ns::Foo::bar(int)"').sites
 
 
 def test_a_program_whose_name_begins_so_is_suggested(tmp_path, monkeypatch):
     (tmp_path / "somedb-server").touch()
     monkeypatch.setattr(program_files, "_PATH", (str(tmp_path),))
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownNameError) as excinfo:
         program_files.find("somedb")
-    assert caught.value.hint == "did you mean somedb-server?"
+    assert excinfo.value.hint == "did you mean somedb-server?"

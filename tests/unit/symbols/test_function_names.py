@@ -18,25 +18,25 @@ int run_%s(int n) { return sub(n); }
 MAIN = "int run_a(int); int run_b(int); int main(void) { return run_a(1) + run_b(2); }\n"
 
 
-def titles(path, written):
+def titles(path, pattern):
     with program_files.find(str(path)) as file:
-        return sorted(places.find(file, written).titles)
+        return sorted(places.find(file, pattern).titles)
 
 
-def offsets(path, written):
+def offsets(path, pattern):
     with program_files.find(str(path)) as file:
-        return [site.offset for site in places.find(file, written).sites]
+        return [site.offset for site in places.find(file, pattern).sites]
 
 
 def test_static_functions_of_two_units_are_two_and_each_can_be_selected(tmp_path):
     program = compiled(tmp_path, {"a.c": SUB % (1, "a"), "b.c": SUB % (2, "b"), "m.c": MAIN}, "-O1")
     assert titles(program, "sub") == ["a.c:sub", "b.c:sub"]
-    both = offsets(program, "sub")
-    assert len(both) == 2
+    offset_list = offsets(program, "sub")
+    assert len(offset_list) == 2
     for title in ("a.c:sub", "b.c:sub", "sub@1", "sub@2"):
         assert len(offsets(program, title)) == 1
-    assert {*offsets(program, "a.c:sub"), *offsets(program, "b.c:sub")} == set(both)
-    assert [*offsets(program, "sub@1"), *offsets(program, "sub@2")] == both
+    assert {*offsets(program, "a.c:sub"), *offsets(program, "b.c:sub")} == set(offset_list)
+    assert [*offsets(program, "sub@1"), *offsets(program, "sub@2")] == offset_list
     assert titles(program, "?.c:sub") == ["a.c:sub", "b.c:sub"]
     assert titles(program, "s?b") == ["a.c:sub", "b.c:sub"]
     with pytest.raises(UnknownNameError):
@@ -110,13 +110,13 @@ def test_names_of_one_place_are_one_function_with_all_its_names(tmp_path):
     ],
 )
 def test_quoting_is_read_back(name):
-    written = quoting.quote(name)
-    assert quoting.unquote(written) == name
-    assert not quoting.is_pattern(written)
-    assert quoting.split(written, ":") == [written]
-    assert quoting.split(written, "|") == [written]
-    assert quoting.matcher(written).fullmatch(name)
-    assert quoting.quote(quoting.unquote(written)) == written
+    quoted = quoting.quote(name)
+    assert quoting.unquote(quoted) == name
+    assert not quoting.is_pattern(quoted)
+    assert quoting.split(quoted, ":") == [quoted]
+    assert quoting.split(quoted, "|") == [quoted]
+    assert quoting.matcher(quoted).fullmatch(name)
+    assert quoting.quote(quoting.unquote(quoted)) == quoted
 
 
 def test_patterns_around_quotes():
@@ -189,13 +189,13 @@ def test_every_name_of_a_file_is_found_again_as_it_is_shown_and_as_it_stands(bin
             addresses.setdefault(symbol.name, set()).add(symbol.address)
         assert len(addresses) > 10
         for name, expected in addresses.items():
-            for written in {name, quoting.quote(name)}:
-                source = parse_source(f"u:{quoting.quote(binary)}:{written}")
+            for quoted in {name, quoting.quote(name)}:
+                source = parse_source(f"u:{quoting.quote(binary)}:{quoted}")
                 assert parse_source(source.text) == source
                 assert quoting.unquote(source.place) == binary
                 assert not source.offset
                 matches = function_names.find(file, source.name)
-                assert {match.symbol.address for match in matches} == expected, written
+                assert {match.symbol.address for match in matches} == expected, quoted
 
 
 def test_names_shown_for_a_pattern_are_unique(binary):
@@ -204,19 +204,19 @@ def test_names_shown_for_a_pattern_are_unique(binary):
         matches = places.find(file, expected)
         assert len(set(matches.titles)) == len(matches.sites) > 2
         for site, title in zip(matches.sites, matches.titles, strict=True):
-            assert [one.offset for one in places.find(file, title).sites] == [site.offset]
+            assert [place.offset for place in places.find(file, title).sites] == [site.offset]
 
 
 def test_cpp_functions_are_found_as_stacks_show_them(tmp_path):
     program = compiled(tmp_path, {"program.cc": CPP})
     with program_files.find(str(program)) as file, file.reading():
-        known = function_names.symbols(file, bool)
-        shown = Demangler().names(one.name for one in known)
-        for one, text in zip(known, shown, strict=True):
-            assert one.address in {match.symbol.address for match in function_names.find(file, text)}, text
+        symbols = function_names.symbols(file, bool)
+        names = Demangler().names(place.name for place in symbols)
+        for place, text in zip(symbols, names, strict=True):
+            assert place.address in {match.symbol.address for match in function_names.find(file, text)}, text
     assert len(offsets(program, "int flag<true, 100ul>(wchar_t, std::ostream*)")) == 1
-    one = "ns::Foo::bar(int, char*)"
-    assert len(offsets(program, one)) == len(offsets(program, quoting.quote(one))) == 1
+    place = "ns::Foo::bar(int, char*)"
+    assert len(offsets(program, place)) == len(offsets(program, quoting.quote(place))) == 1
     assert len(offsets(program, "ns::Foo::bar")) == 2
     assert len(offsets(program, "ns::Foo::operator[]")) == 1
     assert len(offsets(program, "ns::twice")) == 2

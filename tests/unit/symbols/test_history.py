@@ -140,41 +140,41 @@ def symbols(tmp_path):
     symbols.close()
 
 
-def mapped(symbols, name, start=START):
+def map_file(symbols, name, start=START):
     """Return the mapping of a file with a function of that name."""
     path = symbols.folder / name
     path.write_bytes(build([Symbol(name.encode(), 0x401000, 0x100)]))
-    at = path.stat()
-    device = f"{os.major(at.st_dev):02x}:{os.minor(at.st_dev):02x}"
-    return Mapping(start, start + 0x2000, 0, device, at.st_ino, str(path))
+    status = path.stat()
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+    return Mapping(start, start + 0x2000, 0, device, status.st_ino, str(path))
 
 
-def name(symbols, generation, pid=PID, image=IMAGE, at=START + 0x1010):
-    [found] = symbols.names(pid, image, generation, np.array([at], np.uint64))
-    return found
+def name(symbols, generation, pid=PID, image=IMAGE, address=START + 0x1010):
+    [label] = symbols.names(pid, image, generation, np.array([address], np.uint64))
+    return label
 
 
 def test_a_sample_has_the_name_of_its_time(symbols):
-    assert symbols.add_mapped(PID, mapped(symbols, "alpha"), 10)
-    assert symbols.add_mapped(PID, mapped(symbols, "beta"), 20)
+    assert symbols.add_mapped(PID, map_file(symbols, "alpha"), 10)
+    assert symbols.add_mapped(PID, map_file(symbols, "beta"), 20)
     assert [name(symbols, time) for time in (9, 10, 19, 20, 99)] == [
         UNLOADED, "alpha", "alpha", "beta", "beta",
     ]  # fmt: skip
-    assert name(symbols, 15, at=END) == UNKNOWN  # no exec was seen, nor a map read
+    assert name(symbols, 15, address=END) == UNKNOWN  # no exec was seen, nor a map read
     symbols.mark_unseen(PID, 20)
     assert [name(symbols, time) for time in (15, 20)] == [UNLOADED, "beta"]
 
 
 def test_another_file_of_that_name_is_not_what_was_mapped(symbols):
-    was = mapped(symbols, "alpha")
+    was = map_file(symbols, "alpha")
     Path(was.path).rename(was.path + ".old")
-    mapped(symbols, "alpha")
+    map_file(symbols, "alpha")
     assert not symbols.add_mapped(PID, was, 10)
     assert name(symbols, 10) == UNLOADED
 
 
 def test_after_losses_nothing_older_counts(symbols):
-    symbols.add_mapped(PID, mapped(symbols, "alpha"), 10)
+    symbols.add_mapped(PID, map_file(symbols, "alpha"), 10)
     symbols.add_break(20, 30)
     assert [name(symbols, time) for time in (10, 19, 20, 29, 30)] == ["alpha", "alpha", *[UNLOADED] * 3]
 
@@ -182,11 +182,11 @@ def test_after_losses_nothing_older_counts(symbols):
 def test_while_code_is_moved_nothing_is_known(symbols):
     """Another process is not affected."""
     for pid in (PID, PARENT):
-        symbols.add_mapped(pid, mapped(symbols, "alpha"), 10)
+        symbols.add_mapped(pid, map_file(symbols, "alpha"), 10)
     symbols.add_move(PID, 20, 30)
     assert [name(symbols, time) for time in (10, 19, 20, 29, 30)] == ["alpha", "alpha", *[UNLOADED] * 3]
     assert [name(symbols, time, PARENT) for time in (10, 29, 30)] == ["alpha"] * 3
-    symbols.add_mapped(PID, mapped(symbols, "beta"), 40)
+    symbols.add_mapped(PID, map_file(symbols, "beta"), 40)
     assert name(symbols, 40) == "beta"
 
 
@@ -198,28 +198,28 @@ def test_overlapping_intervals_are_one():
 
 
 def test_an_executed_program_has_nothing_of_the_one_before(symbols):
-    symbols.add_mapped(PID, mapped(symbols, "alpha"), 10)
+    symbols.add_mapped(PID, map_file(symbols, "alpha"), 10)
     symbols.add_exec(PID, 20)
     assert name(symbols, 15) == "alpha"
     assert name(symbols, 25) == UNLOADED
-    assert name(symbols, 25, at=END) == ASTRAY
-    symbols.add_mapped(PID, mapped(symbols, "beta"), 30)
+    assert name(symbols, 25, address=END) == ASTRAY
+    symbols.add_mapped(PID, map_file(symbols, "beta"), 30)
     assert name(symbols, 30) == "beta"
 
 
 def test_a_child_has_what_its_parent_had_at_the_fork(symbols):
-    symbols.add_mapped(PARENT, mapped(symbols, "alpha"), 10)
+    symbols.add_mapped(PARENT, map_file(symbols, "alpha"), 10)
     symbols.add_fork(PID, PARENT, 20)
-    symbols.add_mapped(PARENT, mapped(symbols, "beta"), 30)
+    symbols.add_mapped(PARENT, map_file(symbols, "beta"), 30)
     assert [name(symbols, time) for time in (20, 40)] == ["alpha", "alpha"]
-    symbols.add_mapped(PID, mapped(symbols, "gamma"), 50)
+    symbols.add_mapped(PID, map_file(symbols, "gamma"), 50)
     assert [name(symbols, time) for time in (40, 50)] == ["alpha", "gamma"]
     symbols.add_fork(PID, PARENT, 60)  # the id is another's by now
     assert [name(symbols, time) for time in (55, 65)] == ["gamma", "beta"]
 
 
 def test_children_of_children(symbols):
-    symbols.add_mapped(PARENT, mapped(symbols, "alpha"), 10)
+    symbols.add_mapped(PARENT, map_file(symbols, "alpha"), 10)
     symbols.add_fork(PID, PARENT, 20)
     symbols.add_fork(PID + 2, PID, 30)
     assert name(symbols, 40, pid=PID + 2) == "alpha"

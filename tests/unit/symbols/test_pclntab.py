@@ -46,8 +46,8 @@ def programs(request, tmp_path_factory):
         compiled(folder, {"main.go": SOURCE}, mode, *options, output=name)
         for name, options in (("whole", []), ("stripped", [STRIP]))
     ]
-    with program_files.find(str(names[0])) as whole, program_files.find(str(names[1])) as stripped:
-        yield whole, stripped
+    with program_files.find(str(names[0])) as full, program_files.find(str(names[1])) as stripped:
+        yield full, stripped
 
 
 def starts(table):
@@ -59,21 +59,21 @@ def starts(table):
 
 
 def test_the_functions_of_a_stripped_program_are_those_of_its_symbols(programs):
-    whole, stripped = programs
-    with whole.reading() as read_whole, stripped.reading() as read_stripped:
-        [symbols] = [table for table in whole.symbols if table.whole]
-        known = starts(pclntab.read(read_whole))
+    full, stripped = programs
+    with full.reading() as read_whole, stripped.reading() as read_stripped:
+        [symbols] = [table for table in full.symbols if table.whole]
+        functions = starts(pclntab.read(read_whole))
         assert starts(pclntab.read(read_stripped)) == set().union(*map(starts, stripped.symbols))
         names = {name for name, _ in starts(pclntab.read(read_stripped))}
-    assert len(known) > 1000
-    assert known <= starts(symbols)
+    assert len(functions) > 1000
+    assert functions <= starts(symbols)
     assert {"main.main", "main.Work", "runtime.mallocgc"} <= names
     assert any(name.startswith("main.(*Pair[") and name.endswith(".Swap") for name in names)
 
 
 def test_a_function_of_a_stripped_program_can_be_named_and_its_returns_are_found(programs):
-    whole, stripped = programs
-    for file in (whole, stripped):
+    full, stripped = programs
+    for file in (full, stripped):
         [site] = places.find(file, "main.Work").sites
         code = analyze(file, site)
         assert code.goroutine
@@ -84,14 +84,14 @@ def test_a_function_of_a_stripped_program_can_be_named_and_its_returns_are_found
 
 def test_addresses_of_a_stripped_program_have_names(programs):
     _, stripped = programs
-    with stripped.reading() as read:
-        known = pclntab.read(read)
-    names = [elf_tables.name_at(known.strings, name) for name in known.names.tolist()]
-    at = names.index("main.Work")
-    start, size = int(known.starts[at]), int(known.sizes[at])
+    with stripped.reading() as reader:
+        table = pclntab.read(reader)
+    names = [elf_tables.name_at(table.strings, name) for name in table.names.tolist()]
+    index = names.index("main.Work")
+    start, size = int(table.starts[index]), int(table.sizes[index])
     functions = elf.read(stripped.descriptor).functions
-    inside = np.array([start, start + 1, start + size - 1], np.uint64)
-    assert functions.find(inside) == ["main.Work"] * 3
+    program_counters = np.array([start, start + 1, start + size - 1], np.uint64)
+    assert functions.find(program_counters) == ["main.Work"] * 3
 
 
 # Tables of every layout, made here.
@@ -100,7 +100,7 @@ NAMES = ["main.a", "", "main.b", "main.c"]
 BASE = 0x1000
 
 
-def made(magic: int, word: int = 8) -> bytes:
+def build_table(magic: int, word: int = 8) -> bytes:
     """Return a table of four functions of 16 bytes each, the second without a name."""
     letter = "Q" if word == 8 else "I"
     head = struct.pack("=IBBBB", magic, 0, 0, 1, word)
@@ -110,24 +110,24 @@ def made(magic: int, word: int = 8) -> bytes:
         names += name.encode() + b"\0"
     short = magic in (0xFFFFFFF0, 0xFFFFFFF1)
     entry = "I" if short else letter
-    begins = [at * 16 + (0 if short else BASE) for at in range(5)]
+    begins = [index * 16 + (0 if short else BASE) for index in range(5)]
     start = struct.calcsize(f"={2 * 4 + 1}{entry}")
     described, offsets = b"", []
     if magic == 0xFFFFFFFB:
         table = 8 + word
-        at = table + start + 4
-        names_at = at + 4 * (word + 4)
-        for begin, place in zip(begins[:4], places_of, strict=True):
-            offsets.append(at + len(described))
-            described += struct.pack(f"={letter}i", begin, names_at + place)
-        pairs = [each for both in zip(begins[:4], offsets, strict=True) for each in both] + begins[-1:]
+        index = table + start + 4
+        names_at = index + 4 * (word + 4)
+        for begin, offset in zip(begins[:4], places_of, strict=True):
+            offsets.append(index + len(described))
+            described += struct.pack(f"={letter}i", begin, names_at + offset)
+        pairs = [value for pair in zip(begins[:4], offsets, strict=True) for value in pair] + begins[-1:]
         return (
             head + struct.pack(f"={letter}", 4) + struct.pack(f"=9{letter}I", *pairs, 0) + described + names
         )
-    for begin, place in zip(begins[:4], places_of, strict=True):
+    for begin, offset in zip(begins[:4], places_of, strict=True):
         offsets.append(start + len(described))
-        described += struct.pack(f"={entry}i", begin, place)
-    pairs = [each for both in zip(begins[:4], offsets, strict=True) for each in both] + begins[-1:]
+        described += struct.pack(f"={entry}i", begin, offset)
+    pairs = [value for pair in zip(begins[:4], offsets, strict=True) for value in pair] + begins[-1:]
     words = 8 if short else 7
     names_at = 8 + words * word
     code_at = names_at + len(names)
@@ -174,9 +174,9 @@ class File:
 
 @pytest.mark.parametrize("magic", MAGICS)
 def test_each_layout(magic):
-    parsed = pclntab.read(File(made(magic)))
+    parsed = pclntab.read(File(build_table(magic)))
     assert parsed is not None
-    assert [elf_tables.name_at(parsed.strings, at) for at in parsed.names.tolist()] == [
+    assert [elf_tables.name_at(parsed.strings, offset) for offset in parsed.names.tolist()] == [
         "main.a",
         "main.b",
         "main.c",
@@ -187,16 +187,16 @@ def test_each_layout(magic):
 
 @pytest.mark.parametrize("magic", MAGICS)
 def test_damaged_tables_are_an_error_or_empty(magic):
-    data = made(magic)
+    data = build_table(magic)
     for size in range(len(data)):
         read(File(data[:size]))
-    chance = random.Random(magic)
+    rng = random.Random(magic)
     for _ in range(3000):
         changed = bytearray(data)
-        for _ in range(chance.randint(1, 8)):
-            at = chance.randrange(len(data))
-            changed[at : at + chance.choice((1, 2, 4, 8))] = chance.choice(
-                (b"\xff", b"\0", b"\x7f\xff\xff\xff", b"\xff" * 8, bytes([chance.randrange(256)]))
+        for _ in range(rng.randint(1, 8)):
+            position = rng.randrange(len(data))
+            changed[position : position + rng.choice((1, 2, 4, 8))] = rng.choice(
+                (b"\xff", b"\0", b"\x7f\xff\xff\xff", b"\xff" * 8, bytes([rng.randrange(256)]))
             )
         read(File(bytes(changed)))
 

@@ -22,14 +22,14 @@ from support.elf_builder import Symbol, build
 def file(tmp_path):
     opened = []
 
-    def of(*symbols, **rest):
-        (tmp_path / "program").write_bytes(build(symbols, **rest))
+    def of(*symbols, **fields):
+        (tmp_path / "program").write_bytes(build(symbols, **fields))
         opened.append(program_files.find(str(tmp_path / "program")))
         return opened[-1]
 
     yield of
-    for each in opened:
-        each.close()
+    for descriptor in opened:
+        descriptor.close()
 
 
 @pytest.mark.parametrize("width", [1, 2])
@@ -56,7 +56,7 @@ def test_several_names_of_one_place_are_one(file):
     assert places.find(program, "*read").sites == (ProbeSite("read", 0x1000),)
 
 
-def test_both_tables_are_looked_into(tmp_path):
+def test_both_symbol_tables_are_searched(tmp_path):
     data = build([Symbol(b"inside", 0x401000, 8)], [Symbol(b"exported", 0x401010, 8)])
     (tmp_path / "program").write_bytes(data)
     with program_files.find(str(tmp_path / "program")) as program:
@@ -74,24 +74,24 @@ def test_an_ifunc_is_reported(file):
 
 def test_an_unknown_function_is_an_error_that_suggests_others(file):
     program = file(Symbol(b"work", 0x401000, 8))
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownNameError) as excinfo:
         places.find(program, "wrok")
-    assert caught.value.hint == "did you mean work?"
+    assert excinfo.value.hint == "did you mean work?"
     with pytest.raises(UsageError, match="no code at offset 0x9"):
         places.find(program, "+0x9")
     with pytest.raises(UsageError, match="probed from its beginning"):
         places.find(program, "work+2", at_return=True)
-    many = [Symbol(b"function_%d" % n, 0x401000 + n % 0xF00, 1) for n in range(5000)]
-    with pytest.raises(UnknownNameError) as caught:
-        places.find(file(*many), "functoin_4999")
-    assert "did you mean function_" in caught.value.hint
+    symbols = [Symbol(b"function_%d" % n, 0x401000 + n % 0xF00, 1) for n in range(5000)]
+    with pytest.raises(UnknownNameError) as excinfo:
+        places.find(file(*symbols), "functoin_4999")
+    assert "did you mean function_" in excinfo.value.hint
 
 
 def test_a_stripped_file_says_how_to_go_on(file):
-    with pytest.raises(UsageError, match="has no symbols of functions") as caught:
+    with pytest.raises(UsageError, match="has no symbols of functions") as excinfo:
         places.find(file(build_id=b"\xab\xcd"), "work")
-    assert "build id abcd" in caught.value.hint
-    assert "+0x1040" in caught.value.hint
+    assert "build id abcd" in excinfo.value.hint
+    assert "+0x1040" in excinfo.value.hint
 
 
 def test_symbols_that_were_taken_out_are_found_by_the_build_id(file, tmp_path, monkeypatch):
@@ -108,13 +108,13 @@ def test_symbols_that_were_taken_out_are_found_by_the_build_id(file, tmp_path, m
 def test_symbols_that_are_packed_in_the_file(tmp_path):
     """Fedora keeps dynamic symbols plain and the rest compressed in .gnu_debugdata."""
     code = "int kept(void) { return 1; } static int __attribute__((noinline, used)) inner(void) { return 2; }"
-    library, rest = tmp_path / "library.so", tmp_path / "rest"
+    library, others = tmp_path / "library.so", tmp_path / "rest"
     command = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", library]
     subprocess.run(command, input=code, text=True, check=True)
     with program_files.find(str(library)) as program:
         [expected] = places.find(program, "inner").sites
-    subprocess.run(["objcopy", "--only-keep-debug", library, rest], check=True)
-    (tmp_path / "packed").write_bytes(lzma.compress(rest.read_bytes()))
+    subprocess.run(["objcopy", "--only-keep-debug", library, others], check=True)
+    (tmp_path / "packed").write_bytes(lzma.compress(others.read_bytes()))
     subprocess.run(["strip", library], check=True)
     with program_files.find(str(library)) as program, pytest.raises(UnknownNameError):
         places.find(program, "inner")
@@ -165,9 +165,9 @@ def cache(*entries, before=b""):
     strings, table = b"", b""
     start = 48 + 24 * len(entries)
     for name, path in entries:
-        at = start + len(strings)
+        offset = start + len(strings)
         strings += name + b"\0" + path + b"\0"
-        table += struct.pack("=iIIIQ", 0x303, at, at + len(name) + 1, 0, 0)
+        table += struct.pack("=iIIIQ", 0x303, offset, offset + len(name) + 1, 0, 0)
     return (
         before + b"glibc-ld.so.cache1.1" + struct.pack("=II20x", len(entries), len(strings)) + table + strings
     )
@@ -179,9 +179,9 @@ def test_the_cache_of_the_dynamic_linker():
     assert list(libraries.entries(cache(*entries))) == expected
     assert list(libraries.entries(cache(*entries, before=b"ld.so-1.7.0\0" + bytes(24)))) == expected
     assert list(libraries.entries(b"something else")) == []
-    whole = cache(*entries)
-    for size in range(len(whole)):
-        list(libraries.entries(whole[:size]))
+    cache_data = cache(*entries)
+    for size in range(len(cache_data)):
+        list(libraries.entries(cache_data[:size]))
 
 
 def test_a_cache_of_the_dynamic_linker_that_names_megabytes_names_nothing():
@@ -235,17 +235,17 @@ def test_a_library_is_the_one_that_this_machine_runs(tmp_path, monkeypatch):
     )
     with pytest.raises(UsageError, match=r"libfoo may be libfoo\.so\.1 or libfoo\.so\.2"):
         program_files.find("libfoo")
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownNameError) as excinfo:
         program_files.find("libfo")
-    assert "libfoo.so" in caught.value.hint
+    assert "libfoo.so" in excinfo.value.hint
 
 
 @pytest.mark.parametrize(
-    ("path", "why"),
+    ("path", "reason"),
     [("/dev/null", "no file with code"), ("/", "no file with code"), ("/no/such", "No such file")],
 )
-def test_a_missing_file(path, why):
-    with pytest.raises(UsageError, match=why):
+def test_a_missing_file(path, reason):
+    with pytest.raises(UsageError, match=reason):
         program_files.find(path)
 
 
@@ -260,7 +260,7 @@ def test_this_process_has_mapped_what_it_runs():
         assert actual.mapped
         assert "libc" in actual.name
     exe = Path("/proc/self/exe").stat()
-    assert (exe.st_dev, exe.st_ino) in {each.identity[:2] for each in program_files.open_mapped(os.getpid())}
+    assert (exe.st_dev, exe.st_ino) in {file.identity[:2] for file in program_files.open_mapped(os.getpid())}
     with pytest.raises(UsageError, match="was replaced just now"):
         program_files.find("libc", 0, (1, 2, 3))
 

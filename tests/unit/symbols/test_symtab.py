@@ -52,9 +52,9 @@ datum:
 """
 
 
-def found(path, written):
+def find_sites(path, pattern):
     with program_files.find(str(path)) as file:
-        return [site.name for site in places.find(file, written).sites]
+        return [site.name for site in places.find(file, pattern).sites]
 
 
 def stack(path, *names, offset=0):
@@ -71,13 +71,13 @@ def assembled(tmp_path):
 
 def test_labels_of_assembler_code_are_functions(assembled):
     for name in ("before", "asmfunc", "sized", "inner", "last"):
-        assert found(assembled, name) == [name]
+        assert find_sites(assembled, name) == [name]
     # By a pattern only those that other units can call: a local label may be of data.
-    assert set(found(assembled, "*")) == {"before", "sized", "last", "_start"}
+    assert set(find_sites(assembled, "*")) == {"before", "sized", "last", "_start"}
     nothing = "no function"
     for name, reason in (("table", "is data, not a function"), ("datum", nothing), ("_end", nothing)):
         with pytest.raises(Exception, match=reason):
-            found(assembled, name)
+            find_sites(assembled, name)
 
 
 def test_stacks_do_not_give_them_to_their_neighbours(assembled):
@@ -102,7 +102,12 @@ nested:
     .size outer, .-outer
 """
     program = compiled(tmp_path, {"program.s": source}, "-nostdlib", "-static")
-    assert [stack(program, "outer", offset=at)[0] for at in range(4)] == ["outer", "nested", "outer", "outer"]
+    assert [stack(program, "outer", offset=offset)[0] for offset in range(4)] == [
+        "outer",
+        "nested",
+        "outer",
+        "outer",
+    ]
 
 
 CODE = """static __attribute__((noinline)) int inner(int x) { __asm__ volatile(""); return x + 1; }
@@ -115,7 +120,7 @@ def library(tmp_path):
     return compiled(tmp_path, {"l.c": CODE}, "-g", "-shared", "-fPIC", "-Wl,--build-id=none", output="l.so")
 
 
-def take_out(path, debug):
+def split_debug(path, debug):
     subprocess.run(["objcopy", "--only-keep-debug", path, debug], check=True)
     subprocess.run(["strip", path], check=True)
 
@@ -125,7 +130,7 @@ def test_packed_symbols_are_for_stacks_too(tmp_path):
     expected = stack(path, "inner", "kept")
     with program_files.find(str(path)) as file:
         places_of = {name: places.find(file, name).sites[0].offset for name in ("inner", "kept")}
-    take_out(path, tmp_path / "debug")
+    split_debug(path, tmp_path / "debug")
     (tmp_path / "packed").write_bytes(lzma.compress((tmp_path / "debug").read_bytes()))
     subprocess.run(["objcopy", "--add-section", f".gnu_debugdata={tmp_path / 'packed'}", path], check=True)
     (tmp_path / "debug").unlink()
@@ -137,17 +142,17 @@ def test_packed_symbols_are_for_stacks_too(tmp_path):
 @pytest.mark.parametrize("folder", [".", ".debug", "root"])
 def test_a_debug_file_is_found_by_its_link(tmp_path, folder, monkeypatch):
     path = library(tmp_path)
-    where = tmp_path / folder
+    debug_folder = tmp_path / folder
     if folder == "root":
         monkeypatch.setattr("pytracer.symbols.debug.ROOT", tmp_path / "root")
-        where = tmp_path / "root" / str(tmp_path).lstrip("/")
-    where.mkdir(parents=True, exist_ok=True)
-    debug = where / "l.so.debug"
-    take_out(path, debug)
+        debug_folder = tmp_path / "root" / str(tmp_path).lstrip("/")
+    debug_folder.mkdir(parents=True, exist_ok=True)
+    debug = debug_folder / "l.so.debug"
+    split_debug(path, debug)
     with pytest.raises(Exception, match="no function"):
-        found(path, "inner")
+        find_sites(path, "inner")
     subprocess.run(["objcopy", f"--add-gnu-debuglink={debug}", path], check=True)
-    assert found(path, "inner") == ["inner"]
+    assert find_sites(path, "inner") == ["inner"]
     assert stack(path, "inner") == ["inner"]
     with debug.open("r+b") as file:  # another file by that name
         file.seek(-1, os.SEEK_END)
@@ -155,7 +160,7 @@ def test_a_debug_file_is_found_by_its_link(tmp_path, folder, monkeypatch):
         file.seek(-1, os.SEEK_END)
         file.write(bytes([last ^ 1]))
     with pytest.raises(Exception, match="no function"):
-        found(path, "inner")
+        find_sites(path, "inner")
 
 
 SPLIT = """struct point { int x, y; };
@@ -169,16 +174,16 @@ __attribute__((noinline)) int NAME(struct pair by_value, int k)
 @pytest.mark.parametrize("moved", [False, True], ids=["where it was compiled", "beside the program"])
 def test_split_debug_information_is_read_from_its_files(tmp_path, moved):
     """Two units have a file each, which has types, registers and units."""
-    where = tmp_path / "built"
-    where.mkdir()
+    debug_folder = tmp_path / "built"
+    debug_folder.mkdir()
     for name in ("one", "two"):
-        (where / f"{name}.c").write_text(SPLIT)
+        (debug_folder / f"{name}.c").write_text(SPLIT)
         command = ["gcc", "-O1", "-g", "-gdwarf-5", "-gsplit-dwarf", f"-DNAME={name}", "-c", f"{name}.c"]
-        subprocess.run(command, cwd=where, check=True)
-    program = compiled(where, {"m.c": "int main(void) { return 0; }\n"}, "one.o", "two.o")
+        subprocess.run(command, cwd=debug_folder, check=True)
+    program = compiled(debug_folder, {"m.c": "int main(void) { return 0; }\n"}, "one.o", "two.o")
     if moved:
-        where = where.rename(tmp_path / "moved")
-        program = where / program.name
+        debug_folder = debug_folder.rename(tmp_path / "moved")
+        program = debug_folder / program.name
     with program_files.find(str(program)) as file:
         for name in ("one", "two"):
             [site] = places.find(file, name).sites
@@ -192,7 +197,7 @@ def test_split_debug_information_is_read_from_its_files(tmp_path, moved):
             types = ProgramTypes(actual.types, NoTypes())
             [(_, pointer), (_, _)] = types.function("sub").arguments
             assert set(types.members(pointer.to)) == {"x", "y"}
-    for path in where.glob("*.dwo"):
+    for path in debug_folder.glob("*.dwo"):
         path.unlink()
     with program_files.find(str(program)) as file:
         assert debug_info.describe(file, "one", places.find(file, "one").sites[0].offset) is None

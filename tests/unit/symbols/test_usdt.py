@@ -28,9 +28,9 @@ BASE, CODE, DATA = 0x9000, 0x1000, 0x5000
 
 
 def note(
-    provider, name, arguments=b"", *, place=CODE + 0x10, base=BASE, semaphore=0, owner=b"stapsdt\0", width=2
+    provider, name, arguments=b"", *, address=CODE + 0x10, base=BASE, semaphore=0, owner=b"stapsdt\0", width=2
 ):
-    data = struct.pack("QQQ" if width == 2 else "III", place, base, semaphore)
+    data = struct.pack("QQQ" if width == 2 else "III", address, base, semaphore)
     data += b"\0".join((provider, name, arguments)) + b"\0"
     pad = bytes(-len(data) % 4)
     return struct.pack("III", len(owner), len(data), 3) + owner + data + pad
@@ -62,17 +62,17 @@ def elf(tmp_path):
 
 def test_a_note_says_where_and_what(elf):
     notes = note(b"app", b"start") + note(
-        b"app", b"done", b"8@%rax -4@$5", place=CODE + 0x20, semaphore=DATA + 2
+        b"app", b"done", b"8@%rax -4@$5", address=CODE + 0x20, semaphore=DATA + 2
     )
     start, result = usdt.usdt_probes(elf(notes))
     assert (start.title, start.site, start.arguments) == ("app:start", ProbeSite("app:start", 0x410), ())
     assert replace(result.site, arguments=()) == ProbeSite("app:done", 0x420, 0x802)
-    assert [one.size for one in result.site.arguments] == [8, -4]
+    assert [operand.size for operand in result.site.arguments] == [8, -4]
     assert [argument.text for argument in result.arguments] == ["8@%rax", "-4@$5"]
 
 
 def test_a_file_that_was_moved_since_is_put_right(elf):
-    [mark] = usdt.usdt_probes(elf(note(b"a", b"b", place=0x10, base=BASE - CODE, semaphore=DATA - CODE)))
+    [mark] = usdt.usdt_probes(elf(note(b"a", b"b", address=0x10, base=BASE - CODE, semaphore=DATA - CODE)))
     assert mark.site == ProbeSite("a:b", 0x410, 0x800)
 
 
@@ -87,33 +87,33 @@ def test_a_semaphore_that_is_in_no_file_cannot_be_counted(elf):
 
 
 def test_foreign_notes_are_skipped(elf):
-    notes = note(b"a", b"b", owner=b"GNU\0") + note(b"a", b"nowhere", place=0x9999) + note(b"a", b"kept")
+    notes = note(b"a", b"b", owner=b"GNU\0") + note(b"a", b"nowhere", address=0x9999) + note(b"a", b"kept")
     assert [mark.name for mark in usdt.usdt_probes(elf(notes))] == ["kept"]
 
 
 def test_broken_notes_are_none_or_others(elf):
-    whole = note(b"app", b"start", b"8@%rax") * 3
-    chance = random.Random(7)
+    notes = note(b"app", b"start", b"8@%rax") * 3
+    rng = random.Random(7)
     for _ in range(300):
-        broken = bytearray(whole)
-        for _ in range(chance.randrange(1, 6)):
-            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        broken = bytearray(notes)
+        for _ in range(rng.randrange(1, 6)):
+            broken[rng.randrange(len(broken))] = rng.randrange(256)
         try:
-            list(usdt.usdt_probes(elf(bytes(broken[: chance.randrange(len(broken))]))))
+            list(usdt.usdt_probes(elf(bytes(broken[: rng.randrange(len(broken))]))))
         except ElfError:
             pass
 
 
 def test_patterns_are_of_whole_names(elf):
-    known = list(
+    symbols = list(
         usdt.usdt_probes(elf(note(b"py", b"gc__start") + note(b"py", b"gc__done") + note(b"rb", b"gc__done")))
     )
     for provider, name, count in (("", "gc__*", 3), ("py", "gc__*", 2), ("", "gc", 0), ("?b", "*done", 1)):
-        assert len(usdt.matching(known, provider, name)) == count
-    with pytest.raises(UsageError) as caught:
-        raise usdt.none_called("x", "py", "gc_start", known)
-    assert caught.value.message == "no USDT probe of x 'py:gc_start'"
-    assert caught.value.hint.startswith("did you mean py:gc__start")
+        assert len(usdt.matching(symbols, provider, name)) == count
+    with pytest.raises(UsageError) as excinfo:
+        raise usdt.none_called("x", "py", "gc_start", symbols)
+    assert excinfo.value.message == "no USDT probe of x 'py:gc_start'"
+    assert excinfo.value.hint.startswith("did you mean py:gc__start")
 
 
 def parsed(text, elf, machine, width=2):
@@ -191,7 +191,7 @@ def test_arm64(text, expected, elf):
 
 
 @pytest.mark.parametrize(
-    ("machine", "text", "why"),
+    ("machine", "text", "reason"),
     [
         (X86_64, "8f@%xmm0", "floating-point"),
         (X86_64, "8f@.LC1(%rip)", "floating-point"),
@@ -209,10 +209,10 @@ def test_arm64(text, expected, elf):
         (RISCV, "8@a0", "machine"),
     ],
 )
-def test_only_the_unreadable_argument_is_null(machine, text, why, elf):
+def test_only_the_unreadable_argument_is_null(machine, text, reason, elf):
     good = "8@x3" if machine == AARCH64 else "8@%rax"
     first, bad, last = parsed(f"{good} {text} {good}", elf, machine)
-    assert why in bad.problem
+    assert reason in bad.problem
     assert bad.pack() == struct.pack("=qHHBBBB", 0, NO, NO, 0, 0, 0, 0)
     assert first == last
     assert bool(first.problem) is (machine == RISCV)
@@ -251,12 +251,12 @@ table:
 2:  .balign 4
 """
     program = compiled(tmp_path, {"p.s": source}, "-shared", "-nostdlib")
-    with program_files.find(str(program)) as file, file.reading() as read:
-        [mark] = usdt.usdt_probes(read)
+    with program_files.find(str(program)) as file, file.reading() as reader:
+        [mark] = usdt.usdt_probes(reader)
         [argument] = mark.arguments
         table = next(
             int(symbol["value"])
-            for symbols, strings, _ in symtab.symbol_tables(read)
+            for symbols, strings, _ in symtab.symbol_tables(reader)
             for symbol in symbols
             if strings[symbol["name"] :].startswith(b"table\0")
         )

@@ -34,7 +34,7 @@ def addresses(*numbers):
 
 
 @pytest.fixture
-def read(tmp_path):
+def read_elf(tmp_path):
     def of(data):
         path = tmp_path / "file"
         path.write_bytes(data)
@@ -48,13 +48,13 @@ def read(tmp_path):
 
 
 @pytest.mark.parametrize("width", [1, 2])
-def test_functions_have_a_beginning_and_an_end(read, width):
+def test_functions_have_a_beginning_and_an_end(read_elf, width):
     symbols = [
         Symbol(b"two", 0x401040, 0x10),
         Symbol(b"one", 0x401000, 0x20),
         Symbol(b"data", 0x401030, 8, 1),
     ]
-    parsed = read(build(symbols, width=width))
+    parsed = read_elf(build(symbols, width=width))
     assert parsed.whole
     names = parsed.functions.find(
         addresses(0x400FFF, 0x401000, 0x40101F, 0x401020, 0x401034, 0x401040, 0x401050)
@@ -62,29 +62,29 @@ def test_functions_have_a_beginning_and_an_end(read, width):
     assert names == [None, "one", "one", None, None, "two", None]
 
 
-def test_places_in_the_file_are_addresses(read):
-    parsed = read(build([], offset=0x2000, vaddr=0x5000))
+def test_places_in_the_file_are_addresses(read_elf):
+    parsed = read_elf(build([], offset=0x2000, vaddr=0x5000))
     assert parsed.address_of(addresses(0x2000, 0x2FFF, 0x3000)).tolist() == [0x5000, 0x5FFF, 0x3000]
     assert parsed.functions.find(addresses(0x5000)) == [None]
 
 
-def test_a_symbol_without_a_size_extends_to_the_next(read):
+def test_a_symbol_without_a_size_extends_to_the_next(read_elf):
     symbols = [Symbol(b"assembly", 0x401000, 0), Symbol(b"next", 0x401040, 4)]
-    assert read(build(symbols)).functions.find(addresses(0x40103F, 0x401044)) == ["assembly", None]
+    assert read_elf(build(symbols)).functions.find(addresses(0x40103F, 0x401044)) == ["assembly", None]
     # but not where there may be others in between
-    assert read(build([], symbols)).functions.find(addresses(0x40103F, 0x401043)) == [None, "next"]
+    assert read_elf(build([], symbols)).functions.find(addresses(0x40103F, 0x401043)) == [None, "next"]
 
 
-def test_symbols_for_linking_do_where_there_are_no_others(read):
+def test_symbols_for_linking_do_where_there_are_no_others(read_elf):
     dynamic = [Symbol(b"exported", 0x401000, 16)]
-    parsed = read(build([], dynamic))
+    parsed = read_elf(build([], dynamic))
     assert not parsed.whole
     assert parsed.functions.find(addresses(0x401008)) == ["exported"]
-    parsed = read(build([Symbol(b"inside", 0x401000, 16)], dynamic))
+    parsed = read_elf(build([Symbol(b"inside", 0x401000, 16)], dynamic))
     assert parsed.functions.find(addresses(0x401008)) == ["inside"]
 
 
-def test_of_several_names_the_plainest(read):
+def test_the_plainest_of_several_names_is_chosen(read_elf):
     names = [
         Symbol(b"__read", 0x401000, 16),
         Symbol(b"read", 0x401000, 16, binding=2),
@@ -93,16 +93,16 @@ def test_of_several_names_the_plainest(read):
         Symbol(b"read@OLD_1.0", 0x401000, 16),
     ]
     for order in (names, names[::-1]):
-        assert read(build(order)).functions.find(addresses(0x401001)) == ["read"]
+        assert read_elf(build(order)).functions.find(addresses(0x401001)) == ["read"]
 
 
-def test_undefined_and_nameless_symbols_are_none(read):
+def test_undefined_and_nameless_symbols_are_none(read_elf):
     symbols = [Symbol(b"elsewhere", 0x401000, 16, section=0), Symbol(b"kept", 0x401100, 16)]
-    assert read(build(symbols)).functions.find(addresses(0x401000, 0x401100)) == [None, "kept"]
+    assert read_elf(build(symbols)).functions.find(addresses(0x401000, 0x401100)) == [None, "kept"]
 
 
-def test_a_name_without_an_end_is_cut(read):
-    assert read(build([Symbol(b"x" * 10_000, 0x401000, 16)])).functions.find(addresses(0x401000)) == [
+def test_a_name_without_an_end_is_cut(read_elf):
+    assert read_elf(build([Symbol(b"x" * 10_000, 0x401000, 16)])).functions.find(addresses(0x401000)) == [
         "x" * 4096
     ]
 
@@ -123,42 +123,40 @@ def test_tables_larger_than_may_be_spent_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("filling", [b"\0", b"@"])
-def test_strings_that_are_nothing_but_ends_or_marks_take_no_memory(read, filling):
+def test_strings_that_are_nothing_but_ends_or_marks_take_no_memory(read_elf, filling):
     """128 MB of them would be a list of 1 GB."""
     symbols = [Symbol(b"one", 0x401000, 16), Symbol(filling * (1 << 20), 0x402000, 16, 1)]
     data = build(symbols)
     tracemalloc.start()
-    parsed = read(data)
+    parsed = read_elf(data)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert parsed.functions.find(addresses(0x401000)) == ["one"]
     assert peak < 6 << 20
 
 
-def test_build_id(read):
-    assert read(build(build_id=bytes(range(20)))).build_id == bytes(range(20)).hex()
-    assert read(build()).build_id == ""
+def test_build_id(read_elf):
+    assert read_elf(build(build_id=bytes(range(20)))).build_id == bytes(range(20)).hex()
+    assert read_elf(build()).build_id == ""
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF", b"MZ" + bytes(100), b"\x7fELF\x02\x02\x01" + bytes(100)])
-def test_files_that_are_no_elf_of_this_machine(read, data):
+def test_files_that_are_no_elf_of_this_machine(read_elf, data):
     with pytest.raises(ElfError):
-        read(data)
+        read_elf(data)
 
 
-def test_broken_files_are_an_error_or_have_other_symbols(read):
-    whole = build([Symbol(b"one", 0x401000, 0x20)], [Symbol(b"two", 0x401040, 0x20)], build_id=bytes(20))
-    used = len(whole.rstrip(b"\0")) + 64
-    chance = random.Random(23)
+def test_broken_files_are_an_error_or_have_other_symbols(read_elf):
+    original = build([Symbol(b"one", 0x401000, 0x20)], [Symbol(b"two", 0x401040, 0x20)], build_id=bytes(20))
+    used = len(original.rstrip(b"\0")) + 64
+    rng = random.Random(23)
     outcomes = set()
     for _ in range(2000):
-        data = bytearray(whole[: chance.choice([len(whole), chance.randrange(used)])])
-        for _ in range(chance.randrange(4)):
-            data[chance.randrange(min(used, len(data) or 1))] = (
-                chance.choice([0, 1, 0x7F, 0xFF]) if data else 0
-            )
+        data = bytearray(original[: rng.choice([len(original), rng.randrange(used)])])
+        for _ in range(rng.randrange(4)):
+            data[rng.randrange(min(used, len(data) or 1))] = rng.choice([0, 1, 0x7F, 0xFF]) if data else 0
         try:
-            parsed = read(bytes(data))
+            parsed = read_elf(bytes(data))
         except ElfError:
             outcomes.add("error")
             continue
@@ -238,7 +236,7 @@ ffffffffc0003000 t ftrace_trampoline\t[__builtin__ftrace]
         (0xFFFFFFFFC0003010, ""),
     ],
 )
-def test_how_far_symbols_reach_outside_of_the_kernel_proper(tmp_path, address, name):
+def test_the_extent_of_symbols_outside_of_the_kernel_image(tmp_path, address, name):
     path = tmp_path / "kallsyms"
     path.write_text(RUN_TIME)
     symbols = KernelSymbols(path, lambda: [(0xFFFFFFFFC0000000, 0xFFFFFFFFC0000080)])
@@ -290,11 +288,11 @@ def test_this_very_process():
 def test_another_image_is_another_program():
     symbols = UserSymbols()
     assert symbols.notice(os.getpid())
-    place = addresses(address_of(ctypes.CDLL(None).getppid))
+    target = addresses(address_of(ctypes.CDLL(None).getppid))
     image = memory_maps.image_of(os.getpid())
-    assert symbols.names(os.getpid(), image + 1, None, place) == [UNKNOWN]
+    assert symbols.names(os.getpid(), image + 1, None, target) == [UNKNOWN]
     # a child that was forked has the same, and may be gone before anyone can look
-    assert symbols.names(os.getpid() + 1, image, None, place) == ["getppid"]
+    assert symbols.names(os.getpid() + 1, image, None, target) == ["getppid"]
     symbols.close()
 
 
@@ -309,9 +307,9 @@ def test_a_process_that_ended_keeps_what_was_noticed():
     start = next(m for m in memory_maps.parse(memory_maps.read(process.pid)) if "libc.so" in m.name)
     process.communicate(b"\n")
     assert not symbols.notice(process.pid)
-    own = next(m for m in memory_maps.parse(memory_maps.read(os.getpid())) if "libc.so" in m.name)
-    place = address_of(ctypes.CDLL(None).getppid) - own.start + start.start
-    assert symbols.names(process.pid, image, None, addresses(place)) == ["getppid"]
+    mapping = next(m for m in memory_maps.parse(memory_maps.read(os.getpid())) if "libc.so" in m.name)
+    target = address_of(ctypes.CDLL(None).getppid) - mapping.start + start.start
+    assert symbols.names(process.pid, image, None, addresses(target)) == ["getppid"]
     symbols.close()
 
 
@@ -319,7 +317,7 @@ def test_a_file_that_was_written_anew_is_another(tmp_path):
     """It may have the same inode."""
     symbols = UserSymbols()
     path = tmp_path / "code"
-    seen = []
+    actual = []
     for name in (b"first", b"second"):
         path.write_bytes(build([Symbol(name, 0x401000, 0x100)]))
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0x2000, prot=mmap.PROT_READ | mmap.PROT_EXEC):
@@ -327,11 +325,11 @@ def test_a_file_that_was_written_anew_is_another(tmp_path):
             start = next(
                 m for m in memory_maps.parse(memory_maps.read(os.getpid())) if m.path == str(path)
             ).start
-            seen += symbols.names(
+            actual += symbols.names(
                 os.getpid(), memory_maps.image_of(os.getpid()), None, addresses(start + 0x1010)
             )
         assert symbols.notice(os.getpid())  # without it
-    assert seen == ["first", "second"]
+    assert actual == ["first", "second"]
     symbols.close()
 
 
@@ -374,7 +372,7 @@ def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
     budget.listen(messages.append)
     user = [budgets.UID]
     monkeypatch.setattr("pytracer.symbols.owners.credentials_of", lambda *_: user[0])
-    place = addresses(address_of(ctypes.CDLL(None).getppid))
+    target = addresses(address_of(ctypes.CDLL(None).getppid))
     symbols = UserSymbols(budget)
     names = []
     children = [subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) for _ in range(2)]
@@ -389,7 +387,7 @@ def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
             next(m for m in memory_maps.parse(memory_maps.read(pid)) if "libc.so" in m.name)
             for pid in (child.pid, os.getpid())
         )
-        moved = place - np.uint64(local.start) + np.uint64(remote.start)
+        moved = target - np.uint64(local.start) + np.uint64(remote.start)
         names += symbols.names(child.pid, memory_maps.image_of(child.pid), None, moved)
         child.communicate(b"\n")
     symbols.close()
@@ -439,8 +437,8 @@ def test_within_a_user_namespace_who_made_it_is_to_blame():
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    known = owners.credentials(process.pid)
-    assert owners.credentials_of(process.pid, known.uid) == uid
+    credentials = owners.credentials(process.pid)
+    assert owners.credentials_of(process.pid, credentials.uid) == uid
     process.communicate(b"\n")
     assert owners.credentials_of(os.getpid(), 12345) == 12345
 
@@ -457,18 +455,18 @@ def test_functions_that_were_made(own_map):
     own_map.write_bytes(
         b"1000 20 one\n0x2000 0x10 two words\nnonsense\n3000 10 \xff;\n1000 8 again\n4000 10 unfin"
     )
-    created = perf_map()
-    assert created
-    names = created.find(addresses(0x1000, 0x1008, 0x2001, 0x3000, 0x4000))
+    perf_functions = perf_map()
+    assert perf_functions
+    names = perf_functions.find(addresses(0x1000, 0x1008, 0x2001, 0x3000, 0x4000))
     assert names == ["again", "one", "two words", r"\xff;", None]
     with own_map.open("ab") as file:
         file.write(b"ished\n")
-    assert created.find(addresses(0x4000)) == ["unfinished"]
-    created.close()
+    assert perf_functions.find(addresses(0x4000)) == ["unfinished"]
+    perf_functions.close()
 
 
 @pytest.mark.parametrize(("name", "is_dump"), [("jit-{pid}.dump", True), ("jit-{pid}.so", False)])
-def test_of_a_jitdump_a_message_says_that_it_is_not_read(tmp_path, name, is_dump):
+def test_an_unread_jitdump_is_reported(tmp_path, name, is_dump):
     """perf finds a jitdump because it is mapped with code."""
     path = tmp_path / name.format(pid=os.getpid())
     path.write_bytes(bytes(mmap.PAGESIZE))
@@ -498,11 +496,11 @@ def test_of_a_jitdump_a_message_says_that_it_is_not_read(tmp_path, name, is_dump
 )
 def test_runtimes_that_write_perf_maps(own_map, line, start, size, name):
     own_map.write_bytes(line + b"\n")
-    created = perf_map()
+    perf_functions = perf_map()
     name = name or line.decode().split(" ", 2)[2]
-    matches = created.find(addresses(start - 1, start, start + size - 1, start + size))
+    matches = perf_functions.find(addresses(start - 1, start, start + size - 1, start + size))
     assert matches == [None, name, name, None]
-    created.close()
+    perf_functions.close()
 
 
 @pytest.mark.parametrize(
@@ -529,66 +527,66 @@ def test_runtimes_that_write_perf_maps(own_map, line, start, size, name):
 )
 def test_lines_that_say_nothing_do_no_harm_to_others(own_map, line):
     own_map.write_bytes(b"2000 10 before\n" + line + b"\n3000 10 after\n")
-    created = perf_map()
-    assert created.find(addresses(0x1000, 0x2000, 0x3000)) == [None, "before", "after"]
-    created.close()
+    perf_functions = perf_map()
+    assert perf_functions.find(addresses(0x1000, 0x2000, 0x3000)) == [None, "before", "after"]
+    perf_functions.close()
 
 
 def test_later_functions_are_in_place_of_earlier_ones_as_far_as_they_reach(own_map):
-    chance = random.Random(23)
-    lines = [(chance.randrange(4000), chance.choice([1, 7, 100, 5000])) for _ in range(3000)]
-    created, expected = None, [None] * 4000
+    rng = random.Random(23)
+    lines = [(rng.randrange(4000), rng.choice([1, 7, 100, 5000])) for _ in range(3000)]
+    perf_functions, expected = None, [None] * 4000
     for part in (lines[:1000], lines[1000:1001], lines[1001:]):
         with own_map.open("ab") as file:
             for start, size in part:
                 name = f"f{start}_{size}"
                 file.write(b"%x %x %s\n" % (start, size, name.encode()))
                 expected[start : start + size] = [name] * len(expected[start : start + size])
-        created = created or perf_map()
-        assert created.find(np.arange(4000, dtype=np.uint64)) == expected
-    created.close()
+        perf_functions = perf_functions or perf_map()
+        assert perf_functions.find(np.arange(4000, dtype=np.uint64)) == expected
+    perf_functions.close()
 
 
 def test_only_what_was_added_is_read(own_map, monkeypatch):
     own_map.write_bytes(b"1000 20 one\n" * 1000)
-    created, parsed = perf_map(), []
+    perf_functions, parsed = perf_map(), []
     monkeypatch.setattr(
         jit, "_parse", lambda data, base, parse=jit._parse: parsed.append(len(data)) or parse(data, base)
     )
     for _ in range(2):
-        assert created.find(addresses(0x1000)) == ["one"]
+        assert perf_functions.find(addresses(0x1000)) == ["one"]
     with own_map.open("ab") as file:
         file.write(b"2000 20 two\n300")
-    assert created.find(addresses(0x1000, 0x2000)) == ["one", "two"]
+    assert perf_functions.find(addresses(0x1000, 0x2000)) == ["one", "two"]
     with own_map.open("ab") as file:
         file.write(b"0 10 three\n")
-    assert created.find(addresses(0x2000, 0x3000)) == ["two", "three"]
+    assert perf_functions.find(addresses(0x2000, 0x3000)) == ["two", "three"]
     assert parsed == [12_000, 12, 14]
-    created.close()
+    perf_functions.close()
 
 
 def test_a_list_that_is_written_anew_is_read_anew(own_map):
     """HotSpot writes into the same file again: shorter, longer, or of the same length."""
     own_map.write_bytes(b"1000 20 one\n2000 20 two\n")
-    created = perf_map()
-    assert created.find(addresses(0x1000, 0x2000)) == ["one", "two"]
+    perf_functions = perf_map()
+    assert perf_functions.find(addresses(0x1000, 0x2000)) == ["one", "two"]
     for text in (b"1000 20 six\n", b"1000 20 two\n" * 100, b"1000 20 ten\n" * 100):
         own_map.write_bytes(text)
         os.utime(own_map, ns=(0, own_map.stat().st_mtime_ns + 1))  # in less than the clock's resolution
-        assert created.find(addresses(0x1000, 0x2000)) == [text.split()[2].decode(), None]
-    created.close()
+        assert perf_functions.find(addresses(0x1000, 0x2000)) == [text.split()[2].decode(), None]
+    perf_functions.close()
 
 
 def test_lines_longer_than_what_is_read_at_once_are_skipped_and_others_are_not(own_map, monkeypatch):
     monkeypatch.setattr(jit, "_PIECE", 64)
     name = b"n" * 10_000
     own_map.write_bytes(b"1000 10 one\n2000 10 " + name + b"\n3000 10 three\n4000 10 " + b"x" * 500)
-    created = perf_map()
-    assert created.find(addresses(0x1000, 0x3000, 0x4000)) == ["one", "three", None]
+    perf_functions = perf_map()
+    assert perf_functions.find(addresses(0x1000, 0x3000, 0x4000)) == ["one", "three", None]
     with own_map.open("ab") as file:
         file.write(b"y" * 32 + b"\n5000 10 five\n")
-    assert created.find(addresses(0x3000, 0x5000)) == ["three", "five"]
-    created.close()
+    assert perf_functions.find(addresses(0x3000, 0x5000)) == ["three", "five"]
+    perf_functions.close()
 
 
 def test_a_list_over_the_budget_is_read_as_far_as_it_may_be_and_that_is_reported(own_map):
@@ -692,18 +690,18 @@ def test_functions_that_were_made_where_others_had_been(own_map):
     function."""
     times = [time.monotonic_ns()]
     own_map.write_bytes(b"1000 20 one\n3000 20 alone\n")
-    created = perf_map()
-    created.update()
+    perf_functions = perf_map()
+    perf_functions.update()
     times.append(time.monotonic_ns())
-    created.update()
+    perf_functions.update()
     times.append(time.monotonic_ns())
     with own_map.open("ab") as file:
         file.write(b"1010 20 two\n")
-    created.update()
+    perf_functions.update()
     times.append(time.monotonic_ns())
 
     def names(since, until):
-        return created.find(addresses(0x1000, 0x1010, 0x2000, 0x3000), since, until)
+        return perf_functions.find(addresses(0x1000, 0x1010, 0x2000, 0x3000), since, until)
 
     assert names(times[1], times[1] + 1) == ["one", "one", None, "alone"]
     assert names(times[1], jit.LATEST) == ["one", "[unloaded]", None, "alone"]
@@ -713,4 +711,4 @@ def test_functions_that_were_made_where_others_had_been(own_map):
     with own_map.open("ab") as file:
         file.write(b"1010 20 three\n1010 20 four\n1010 20 three\n3000 20 alone\n")
     assert names(times[3], jit.LATEST) == ["one", "[unloaded]", None, "alone"]
-    created.close()
+    perf_functions.close()

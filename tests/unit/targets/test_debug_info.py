@@ -42,14 +42,14 @@ def compiled(folder: Path, *options: str, text: str = "", language: str = "c") -
     return path
 
 
-def described(path: Path, name: str) -> FunctionTypes | None:
+def describe(path: Path, name: str) -> FunctionTypes | None:
     with program_files.find(str(path)) as file:
         [site] = places.functions(file, name).sites
         return debug_info.describe(file, site.name, site.offset)
 
 
 def types_of(path: Path, name: str) -> Btf | None:
-    actual = described(path, name)
+    actual = describe(path, name)
     return None if actual is None else actual.types
 
 
@@ -151,7 +151,7 @@ PLACES = {"insert": (0, 1, NOT_IN_REGISTER, 2, 3), "size": (0, 1), "wide": (1,)}
 def test_locations_of_arguments_are_known_if_the_compiler_recorded_them(tmp_path, name):
     count = len(PLACES[name])
     for option, expected in (("-O2", PLACES[name]), ("-O0", (None,) * count)):
-        actual = described(compiled(tmp_path, option), name)
+        actual = describe(compiled(tmp_path, option), name)
         assert actual is not None
         assert actual.registers == expected
 
@@ -219,10 +219,10 @@ SHARED = """
 
 
 @pytest.mark.parametrize(
-    ("build_id", "place"),
+    ("build_id", "folder"),
     [("known id", "shared"), ("other id", "shared"), ("known id", "6b/6e6f776e206964.debug")],
 )
-def test_debug_information_that_several_files_share(tmp_path, monkeypatch, build_id, place):
+def test_debug_information_that_several_files_share(tmp_path, monkeypatch, build_id, folder):
     """Beside the program, or found by the build id in the program."""
     monkeypatch.setattr(debug, "FOLDER", tmp_path)
     texts = {
@@ -232,8 +232,8 @@ def test_debug_information_that_several_files_share(tmp_path, monkeypatch, build
     for name, text in texts.items():
         command = ["gcc", "-x", "assembler", "-", "-o", name, *(["-c"] if name == "shared" else [])]
         subprocess.run(command, cwd=tmp_path, input=text, text=True, check=True)
-    (tmp_path / place).parent.mkdir(exist_ok=True)
-    (tmp_path / "shared").rename(tmp_path / place)
+    (tmp_path / folder).parent.mkdir(exist_ok=True)
+    (tmp_path / "shared").rename(tmp_path / folder)
     btf = types_of(tmp_path / "program", "taken")
     if build_id == "other id":
         assert btf is None
@@ -245,7 +245,7 @@ def test_debug_information_that_several_files_share(tmp_path, monkeypatch, build
 
 def test_an_entry_that_is_its_own_sibling_is_no_endless_loop(tmp_path):
     path = compiled(tmp_path)
-    whole = bytearray(path.read_bytes())
+    data = bytearray(path.read_bytes())
     with path.open("rb") as stream:
         elf = ELFFile(stream)
         begin = elf.get_section_by_name(".debug_info")["sh_offset"]
@@ -254,8 +254,8 @@ def test_an_entry_that_is_its_own_sibling_is_no_endless_loop(tmp_path):
                 sibling = entry.attributes.get("DW_AT_sibling")
                 if sibling is not None:
                     assert sibling.form == "DW_FORM_ref4"
-                    struct.pack_into("=I", whole, begin + sibling.offset, entry.offset - unit.cu_offset)
-    path.write_bytes(whole)
+                    struct.pack_into("=I", data, begin + sibling.offset, entry.offset - unit.cu_offset)
+    path.write_bytes(data)
     assert parameters(types_of(path, "insert"), "insert") == INSERT
 
 
@@ -273,33 +273,33 @@ def test_large_sections_are_not_read(tmp_path, packed):
     with program_files.find(str(path)) as file, file.reading() as tables:
         section = tables.section(b".debug_info")
         number = list(tables.sections["offset"]).index(section["offset"])
-        whole = bytearray(path.read_bytes())
-        [headers] = struct.unpack_from("=Q", whole, 40)
+        data = bytearray(path.read_bytes())
+        [headers] = struct.unpack_from("=Q", data, 40)
         # sh_size, or ch_size of what the section begins with
-        at = int(section["offset"]) + 8 if packed else headers + 64 * number + 32
-        [before] = struct.unpack_from("=Q", whole, at)
+        position = int(section["offset"]) + 8 if packed else headers + 64 * number + 32
+        [before] = struct.unpack_from("=Q", data, position)
         assert before > (0 if packed else int(section["size"]) - 1)
-        struct.pack_into("=Q", whole, at, 1 << 40)
-    path.write_bytes(whole)
+        struct.pack_into("=Q", data, position, 1 << 40)
+    path.write_bytes(data)
     assert types_of(path, "insert") is None
 
 
 def test_whatever_is_wrong_with_it_is_as_if_there_were_none(tmp_path):
     """Change bytes of all debug sections at random: there are types or none, but no error."""
     path = compiled(tmp_path)
-    whole = path.read_bytes()
+    content = path.read_bytes()
     with program_files.find(str(path)) as file, file.reading() as tables:
         [site] = places.functions(file, "insert").sites
         names = (b".debug_info", b".debug_abbrev", b".debug_str", b".debug_aranges", b".debug_line")
         sections = [tables.section(name) for name in names]
-    chance = random.Random(1)
+    rng = random.Random(1)
     none = 0
     for _ in range(300):
-        data = bytearray(whole)
+        data = bytearray(content)
         for section in sections:
-            for _ in range(chance.choice((0, 1, 3, 50))):
-                at = int(section["offset"]) + chance.randrange(int(section["size"]))
-                data[at] = chance.randrange(256)
+            for _ in range(rng.choice((0, 1, 3, 50))):
+                position = int(section["offset"]) + rng.randrange(int(section["size"]))
+                data[position] = rng.randrange(256)
         path.write_bytes(data)
         with program_files.find(str(path)) as file:
             none += debug_info.describe(file, site.name, site.offset) is None

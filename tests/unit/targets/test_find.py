@@ -141,11 +141,11 @@ def test_trampolines_are_for_what_btf_knows() -> None:
         ("k:vfs_n*", "matches no function that can be probed: 1 that may not be traced", ""),
     ],
 )
-def test_why_a_function_cannot_be_attached_to(text: str, message: str, hint: str) -> None:
-    with pytest.raises(UnsupportedError) as caught:
+def test_reasons_for_unattachable_functions(text: str, message: str, hint: str) -> None:
+    with pytest.raises(UnsupportedError) as excinfo:
         find(parse_source(text))
-    assert message in caught.value.message
-    assert hint in caught.value.hint
+    assert message in excinfo.value.message
+    assert hint in excinfo.value.hint
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,9 @@ def test_why_a_function_cannot_be_attached_to(text: str, message: str, hint: str
     ],
 )
 def test_near_names(text: str, hint: str) -> None:
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownNameError) as excinfo:
         find(parse_source(text))
-    assert hint in caught.value.hint
+    assert hint in excinfo.value.hint
 
 
 def test_a_place_must_be_within_the_function() -> None:
@@ -237,6 +237,6 @@ def test_hooks_of_security_modules_by_bpf_are_called_where_bpf_is_one(
             NamedTarget("bpf_lsm_file_open", 0xFFFFFFFF81000090),
         )
         return
-    with pytest.raises(UnsupportedError) as caught:
+    with pytest.raises(UnsupportedError) as excinfo:
         find(parse_source("k:bpf_lsm_file_open"))
-    assert "without callers: bpf is not among the security modules in force" in caught.value.message
+    assert "without callers: bpf is not among the security modules in force" in excinfo.value.message

@@ -63,7 +63,7 @@ def test_the_status_of_a_signal_is_that_of_a_shell(number):
     assert shell(f"kill -{int(number)} $$") == 128 + number
 
 
-def test_it_does_not_execute_before_its_release(tmp_path):
+def test_a_command_does_not_execute_before_its_release(tmp_path):
     mark = tmp_path / "mark"
     launched = LaunchedCommand(["touch", str(mark)])
     time.sleep(0.1)
@@ -75,7 +75,7 @@ def test_it_does_not_execute_before_its_release(tmp_path):
     assert mark.exists()
 
 
-def test_it_keeps_its_process_id_arguments_and_environment(tmp_path, monkeypatch):
+def test_a_command_keeps_its_process_id_arguments_and_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTRACER_TEST", "a b")
     out = tmp_path / "out"
     launched = LaunchedCommand(["sh", "-c", 'echo "$$|$0|$1|$PYTRACER_TEST" > "$2"', "name", "x y", str(out)])
@@ -104,9 +104,9 @@ def test_a_file_that_the_kernel_will_not_execute(tmp_path):
     path.write_bytes(b"\x7fELF, but no more")
     path.chmod(0o755)
     launched = LaunchedCommand([str(path)])
-    with pytest.raises(PytracerError, match=r"cannot execute .*rubbish': Exec format error") as caught:
+    with pytest.raises(PytracerError, match=r"cannot execute .*rubbish': Exec format error") as excinfo:
         launched.release()
-    assert caught.value.exit_code == 1
+    assert excinfo.value.exit_code == 1
     assert launched.poll() == 127
     launched.terminate()
 
@@ -136,7 +136,7 @@ def test_terminate_after_the_release_asks_it_to_end():
     assert launched.status == 128 + signal.SIGTERM
 
 
-def test_it_ends_unexecuted_where_the_tracer_is_killed(tmp_path):
+def test_an_unreleased_command_ends_unexecuted_if_the_tracer_is_killed(tmp_path):
     mark = tmp_path / "mark"
     code = (
         "import os, signal, sys; from pytracer.trace.launch import LaunchedCommand;"
@@ -184,16 +184,16 @@ def test_a_command_ignores_what_the_caller_does_and_catches_nothing(tmp_path, ig
     handlers = dict.fromkeys(HANDLED, lambda *_: None) | dict.fromkeys(ignored, signal.SIG_IGN)
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        taken = {n: inherited.handle(n, lambda *_: None) for n in ignored}  # as run.Signals does
-        seen = masks(tmp_path)
-        for number, handler in taken.items():
+        old_handlers = {n: inherited.handle(n, lambda *_: None) for n in ignored}  # as run.Signals does
+        actual = masks(tmp_path)
+        for number, handler in old_handlers.items():
             inherited.handle(number, handler)
         after = masks(tmp_path)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    assert seen["SigIgn"] == after["SigIgn"] == bits(*ignored)
-    assert seen["SigBlk"] == 0
+    assert actual["SigIgn"] == after["SigIgn"] == bits(*ignored)
+    assert actual["SigBlk"] == 0
 
 
 @pytest.mark.parametrize("ignored", [(), (signal.SIGPIPE,), (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)])
@@ -212,7 +212,7 @@ def test_a_command_has_the_callers_signal_mask(tmp_path):
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def test_where_the_caller_ignores_the_ends_of_children_the_command_is_seen_to_end():
+def test_the_commands_exit_is_seen_though_the_caller_ignores_sigchld():
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         assert shell("exit 7") == 0  # the kernel keeps no status
@@ -235,20 +235,20 @@ def test_a_command_has_the_callers_umask(tmp_path):
 LIMITS = [(resource.RLIMIT_NOFILE, "n"), (resource.RLIMIT_MEMLOCK, "l")]
 
 
-@pytest.mark.parametrize(("which", "letter"), LIMITS)
-def test_a_command_has_the_limits_that_the_caller_had_before_we_raised_them(which, letter):
+@pytest.mark.parametrize(("limit", "letter"), LIMITS)
+def test_a_command_has_the_limits_that_the_caller_had_before_we_raised_them(limit, letter):
     """In a process of its own, since not every user may raise limits again."""
     units = 1024 if letter == "l" else 1
     code = (
         "import resource, sys, time; from pytracer import inherited\n"
         "from pytracer.trace.launch import LaunchedCommand\n"
-        f"soft = 64 * {units}; hard = resource.getrlimit({which})[1]\n"
-        f"resource.setrlimit({which}, (soft, hard))\n"
-        f"for n in (80, 90): inherited.raise_limit({which}, n * {units}, hard)\n"
+        f"soft = 64 * {units}; hard = resource.getrlimit({limit})[1]\n"
+        f"resource.setrlimit({limit}, (soft, hard))\n"
+        f"for n in (80, 90): inherited.raise_limit({limit}, n * {units}, hard)\n"
         f"one = LaunchedCommand(['bash', '-c', 'ulimit -S{letter}']); one.release()\n"
         "while one.poll() is None: time.sleep(0.01)\n"
-        f"assert resource.getrlimit({which})[0] == 90 * {units}\n"
-        f"resource.setrlimit({which}, (70 * {units}, hard))  # the program itself: it wants that\n"
+        f"assert resource.getrlimit({limit})[0] == 90 * {units}\n"
+        f"resource.setrlimit({limit}, (70 * {units}, hard))  # the program itself: it wants that\n"
         f"one = LaunchedCommand(['bash', '-c', 'ulimit -S{letter}']); one.release()\n"
         "while one.poll() is None: time.sleep(0.01)\n"
     )
@@ -262,14 +262,14 @@ def test_a_command_has_the_limits_that_the_caller_had_before_we_raised_them(whic
     assert (result.stdout.split(), result.stderr) == (["64", "70"], "")
 
 
-def test_it_inherits_the_callers_descriptors(tmp_path):
+def test_a_command_inherits_the_callers_descriptors(tmp_path):
     with (tmp_path / "theirs").open("w") as other:
         os.set_inheritable(other.fileno(), True)
         assert run("bash", "-c", f"echo yes >&{other.fileno()}") == 0
     assert (tmp_path / "theirs").read_text() == "yes\n"
 
 
-def test_it_inherits_no_descriptor_of_pytracer(tmp_path):
+def test_a_command_inherits_no_descriptor_of_pytracer(tmp_path):
     inheritable = {fd for fd in descriptors() if is_inheritable(int(fd))}
     assert {"0", "1", "2"} <= inheritable
     out = tmp_path / "fds"

@@ -29,13 +29,13 @@ from support.serials import tracer
 
 
 @pytest.fixture
-def made(monkeypatch):
+def session_class(monkeypatch):
     monkeypatch.setattr(loop, "Session", type("Of", (Made,), {}))
     monkeypatch.setattr(loop, "check_request", lambda _: None)
     return loop.Session
 
 
-def opened(kind=TraceLoop, *, follow=False, **request) -> TraceLoop:
+def open_loop(kind=TraceLoop, *, follow=False, **request) -> TraceLoop:
     return kind(Request(tracer(), **request), FakeKernel)
 
 
@@ -44,9 +44,9 @@ def flood():
         yield batch(100_000)
 
 
-def pouring(made) -> None:
-    made.awake = True
-    made.source = staticmethod(flood)
+def pouring_session(session_class) -> None:
+    session_class.awake = True
+    session_class.source = staticmethod(flood)
 
 
 @pytest.fixture(autouse=True)
@@ -56,26 +56,26 @@ def _no_descriptor_is_left():
     assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
 
 
-def test_stop_from_another_thread_wakes_it_up(made):
-    with opened() as open_trace:
+def test_stop_from_another_thread_wakes_it_up(session_class):
+    with open_loop() as open_trace:
         thread = threading.Timer(0.05, open_trace.stop)
         thread.start()
         assert list(open_trace) == []
         thread.join()
 
 
-def test_the_rest_of_the_ring_is_shown_after_detaching(made):
-    made.rest = 3
-    with opened() as open_trace:
+def test_the_rest_of_the_ring_is_shown_after_detaching(session_class):
+    session_class.rest = 3
+    with open_loop() as open_trace:
         open_trace.stop()
         assert [len(item) for item in open_trace] == [1, 1, 1]
         assert open_trace._session.detached == 1
 
 
-def test_a_flood_does_not_keep_from_stopping(made):
-    pouring(made)
-    made.rest = 1
-    with opened() as open_trace:
+def test_a_flood_does_not_keep_from_stopping(session_class):
+    pouring_session(session_class)
+    session_class.rest = 1
+    with open_loop() as open_trace:
         sizes = []
         for item in open_trace:
             sizes.append(len(item))
@@ -84,74 +84,76 @@ def test_a_flood_does_not_keep_from_stopping(made):
     assert sizes == [100_000] * 5 + [1]
 
 
-def test_a_flood_does_not_keep_from_ending_in_time_nor_from_telling_of_losses(made):
-    pouring(made)
-    made.losing = ((Loss("ring_full", 2, "", 0),), (Loss("ring_full", 3, "", 0),), ())
-    with opened(duration=1.2) as open_trace:  # losses are told every second, and at the end
+def test_a_flood_does_not_keep_from_ending_in_time_nor_from_telling_of_losses(session_class):
+    pouring_session(session_class)
+    session_class.losing = ((Loss("ring_full", 2, "", 0),), (Loss("ring_full", 3, "", 0),), ())
+    with open_loop(duration=1.2) as open_trace:  # losses are told every second, and at the end
         losses = [item.lost for item in open_trace if isinstance(item, Loss)]
         assert losses == [2, 3]
         assert open_trace.lost == 5
 
 
-def test_a_flood_does_not_outlive_the_traced_process(made):
-    pouring(made)
+def test_a_flood_does_not_outlive_the_traced_process(session_class):
+    pouring_session(session_class)
     work = subprocess.Popen(["sleep", "0.05"])
-    with opened(filters={Filter.PID: (work.pid.to_bytes(4, sys.byteorder),)}) as open_trace:
+    with open_loop(filters={Filter.PID: (work.pid.to_bytes(4, sys.byteorder),)}) as open_trace:
         assert sum(1 for _ in open_trace) > 0
     assert work.wait() == 0
 
 
-def test_small_batches_are_fetched_now_and_then(made):
+def test_small_batches_are_fetched_now_and_then(session_class):
     """A stream with few events is left alone for a while after each read."""
-    looks = 0
+    read_count = 0
 
     def trickle():
-        nonlocal looks
-        looks += 1
+        nonlocal read_count
+        read_count += 1
         while True:
             yield batch()
 
-    made.awake = True
-    made.source = staticmethod(trickle)
-    with opened(duration=0.2) as open_trace:
-        assert sum(1 for _ in open_trace) == looks
+    session_class.awake = True
+    session_class.source = staticmethod(trickle)
+    with open_loop(duration=0.2) as open_trace:
+        assert sum(1 for _ in open_trace) == read_count
 
 
-def test_small_batches_that_one_look_gave_are_not_waited_for(made):
-    looks = []
+def test_small_batches_that_one_look_gave_are_not_waited_for(session_class):
+    read_count = []
 
     def events():
-        looks.append(len(looks))
-        for left in reversed(range(50 if looks == [0] else 0)):
-            open_trace._session.has_pending = left > 0
+        read_count.append(len(read_count))
+        for remaining in reversed(range(50 if read_count == [0] else 0)):
+            open_trace._session.has_pending = remaining > 0
             yield batch()
 
-    made.awake = True
-    made.source = staticmethod(events)
-    with opened(duration=0.2) as open_trace:
-        seen = [len(looks) for _ in open_trace]
-    assert seen == [1] * 50
+    session_class.awake = True
+    session_class.source = staticmethod(events)
+    with open_loop(duration=0.2) as open_trace:
+        look_counts = [len(read_count) for _ in open_trace]
+    assert look_counts == [1] * 50
 
 
-def test_a_stream_that_is_readable_and_gives_nothing_is_not_asked_again_at_once(made):
+def test_a_stream_that_is_readable_and_gives_nothing_is_not_asked_again_at_once(session_class):
     """The first record is still being written, by a CPU that is busy with something else."""
-    looks = 0
+    read_count = 0
 
     def busy():
-        nonlocal looks
-        looks += 1
+        nonlocal read_count
+        read_count += 1
         return iter(())
 
-    made.awake = True
-    made.source = staticmethod(busy)
-    with opened(duration=0.2) as open_trace:
+    session_class.awake = True
+    session_class.source = staticmethod(busy)
+    with open_loop(duration=0.2) as open_trace:
         assert list(open_trace) == []
-    assert 1 < looks <= 2 * 0.2 / result_loop.NAP + 2  # a nap after each; it may last longer, never shorter
+    assert (
+        1 < read_count <= 2 * 0.2 / result_loop.NAP + 2
+    )  # a nap after each; it may last longer, never shorter
 
 
 @pytest.mark.parametrize("pidfd", [True, False])
 @pytest.mark.parametrize("status", [0, 7])
-def test_the_commands_end_is_seen_without_a_signal_handler(monkeypatch, made, pidfd, status):
+def test_the_commands_end_is_seen_without_a_signal_handler(monkeypatch, session_class, pidfd, status):
     if not pidfd:
 
         def absent(*_):
@@ -159,7 +161,7 @@ def test_the_commands_end_is_seen_without_a_signal_handler(monkeypatch, made, pi
 
         monkeypatch.setattr(os, "pidfd_open", absent)
     monkeypatch.setattr(loop, "make_plan", lambda request, facts: PLAN)
-    with opened(command=("sh", "-c", f"exit {status}")) as open_trace:
+    with open_loop(command=("sh", "-c", f"exit {status}")) as open_trace:
         assert list(open_trace) == []
     assert open_trace.status == status
 
@@ -167,9 +169,9 @@ def test_the_commands_end_is_seen_without_a_signal_handler(monkeypatch, made, pi
 PLAN = loop.make_plan(Request(tracer()), FakeKernel())
 
 
-def test_a_trace_that_is_over_before_its_command_ends_it(monkeypatch, made):
+def test_a_trace_that_is_over_before_its_command_ends_it(monkeypatch, session_class):
     monkeypatch.setattr(loop, "make_plan", lambda request, facts: PLAN)
-    with opened(command=("sleep", "60")) as open_trace:
+    with open_loop(command=("sleep", "60")) as open_trace:
         items = iter(open_trace)
         open_trace.stop()
         assert list(items) == []
@@ -178,33 +180,33 @@ def test_a_trace_that_is_over_before_its_command_ends_it(monkeypatch, made):
         os.kill(pid, 0)
 
 
-def test_it_is_iterated_once_and_while_it_is_open(made):
-    with opened() as open_trace:
+def test_a_trace_is_iterated_once_and_while_it_is_open(session_class):
+    with open_loop() as open_trace:
         open_trace.stop()
         list(open_trace)
         with pytest.raises(RuntimeError, match="once"):
             iter(open_trace)
-    other = opened()
+    other = open_loop()
     other.close()
     with pytest.raises(RuntimeError, match="closed"):
         iter(other)
 
 
-def test_leaving_early_and_errors_of_the_caller_close_it_once(made):
-    pouring(made)
-    with opened() as early:
+def test_leaving_early_and_errors_of_the_caller_close_it_once(session_class):
+    pouring_session(session_class)
+    with open_loop() as early:
         for _ in early:
             break
     assert early._session.closed == 1
     early.close()
     assert early._session.closed == 1
-    broken = opened()
+    broken = open_loop()
     with pytest.raises(ZeroDivisionError), broken:
         next(iter(broken)).records[0] = 1 // 0
     assert broken._session.closed == 1
 
 
-def test_a_failed_start_leaves_nothing(monkeypatch, made):
+def test_a_failed_start_leaves_nothing(monkeypatch, session_class):
     def no_facts():
         raise PytracerError("no kernel today")
 
@@ -212,9 +214,9 @@ def test_a_failed_start_leaves_nothing(monkeypatch, made):
         TraceLoop(Request(tracer(), command=("sleep", "60")), no_facts)
 
 
-def test_stopping_a_closed_trace_writes_to_no_other_file(made):
+def test_stopping_a_closed_trace_writes_to_no_other_file(session_class):
     with tempfile.TemporaryFile() as file:
-        open_trace = opened()
+        open_trace = open_loop()
         numbers = [open_trace._events._read, open_trace._events._write]
         open_trace.close()
         for number in numbers:
@@ -225,20 +227,20 @@ def test_stopping_a_closed_trace_writes_to_no_other_file(made):
         assert file.seek(0, os.SEEK_END) == 0
 
 
-def test_async_iteration(made):
-    made.rest = 2
+def test_async_iteration(session_class):
+    session_class.rest = 2
 
     async def run():
-        with opened(api.Trace) as open_trace:
+        with open_loop(api.Trace) as open_trace:
             asyncio.get_running_loop().call_later(0.05, open_trace.stop)
             return [len(item) async for item in open_trace]
 
     assert asyncio.run(run()) == [1, 1]
 
 
-def test_async_iteration_that_is_cancelled_waits_for_its_thread(made):
+def test_async_iteration_that_is_cancelled_waits_for_its_thread(session_class):
     async def run():
-        with opened(api.Trace) as open_trace:
+        with open_loop(api.Trace) as open_trace:
 
             async def consume():
                 async for _ in open_trace:
@@ -257,10 +259,10 @@ def test_async_iteration_that_is_cancelled_waits_for_its_thread(made):
 
 def test_waiting_for_a_stream_and_for_processes():
     waiting = EventLoop()
-    read, write = os.pipe()
+    read_fd, write_fd = os.pipe()
     try:
-        os.write(write, b"x")
-        waiting.wait(None, read)
+        os.write(write_fd, b"x")
+        waiting.wait(None, read_fd)
         waiting.wait(0)
         work = subprocess.Popen(["true"])
         assert waiting.watch_exit([work.pid])
@@ -274,11 +276,11 @@ def test_waiting_for_a_stream_and_for_processes():
             waiting.stop()
         waiting.wait(None)
         assert waiting.stop_requested(command=False)
-        assert select.select([read], [], [], 0)[0]
+        assert select.select([read_fd], [], [], 0)[0]
     finally:
         waiting.close()
-        os.close(read)
-        os.close(write)
+        os.close(read_fd)
+        os.close(write_fd)
 
 
 def clock(**request) -> Clock:
@@ -286,35 +288,35 @@ def clock(**request) -> Clock:
 
 
 def test_a_clock_ticks_every_interval():
-    at = clock(interval=0.5)
-    assert at.next == 100.5
-    assert not at.is_due(100.4)
-    assert not at.tick(100.4)
-    assert at.is_due(100.5)
-    assert at.tick(100.5)
-    assert at.next == 101.0
-    assert at.tick(107.25)  # a pause: one tick for all that it missed
-    assert at.next == 107.5
-    assert not at.tick(107.4)
+    ticker = clock(interval=0.5)
+    assert ticker.next == 100.5
+    assert not ticker.is_due(100.4)
+    assert not ticker.tick(100.4)
+    assert ticker.is_due(100.5)
+    assert ticker.tick(100.5)
+    assert ticker.next == 101.0
+    assert ticker.tick(107.25)  # a pause: one tick for all that it missed
+    assert ticker.next == 107.5
+    assert not ticker.tick(107.4)
 
 
 def test_a_clock_counts_and_comes_to_its_end():
-    at = clock(interval=10.0, count=2, duration=15.0)
-    assert at.tick(110.0)
-    assert not at.is_complete
-    assert at.next == 115.0
-    assert not at.is_over(114.9)
-    assert at.is_over(115.0)
-    assert at.tick(120.0)
-    assert at.is_complete
+    ticker = clock(interval=10.0, count=2, duration=15.0)
+    assert ticker.tick(110.0)
+    assert not ticker.is_complete
+    assert ticker.next == 115.0
+    assert not ticker.is_over(114.9)
+    assert ticker.is_over(115.0)
+    assert ticker.tick(120.0)
+    assert ticker.is_complete
 
 
 def test_a_clock_without_an_interval():
-    at = Clock(Request(tracer()), None, 100.0)
-    assert at.next is None
-    assert not at.is_due(1e9)
-    assert not at.tick(1e9)
-    assert not at.is_over(1e9)
+    ticker = Clock(Request(tracer()), None, 100.0)
+    assert ticker.next is None
+    assert not ticker.is_due(1e9)
+    assert not ticker.tick(1e9)
+    assert not ticker.is_over(1e9)
 
 
 def test_a_process_is_one_whatever_its_name_is():

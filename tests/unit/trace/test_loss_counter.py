@@ -38,34 +38,34 @@ class Lossy:
 
 
 @pytest.fixture
-def lossy(monkeypatch):
+def loss_machine(monkeypatch):
     return Lossy(monkeypatch)
 
 
-def test_a_loss_is_reported_once(lossy):
-    assert lossy.new() == {}
-    lossy.by_reason[MAP_FULL] = 5
-    assert lossy.new() == {MAP_FULL: 5}
-    lossy.by_reason[MAP_FULL] = 7
-    assert lossy.new() == {MAP_FULL: 2}
-    assert lossy.new() == {}
+def test_a_loss_is_reported_once(loss_machine):
+    assert loss_machine.new() == {}
+    loss_machine.by_reason[MAP_FULL] = 5
+    assert loss_machine.new() == {MAP_FULL: 5}
+    loss_machine.by_reason[MAP_FULL] = 7
+    assert loss_machine.new() == {MAP_FULL: 2}
+    assert loss_machine.new() == {}
 
 
-def test_runs_that_were_skipped_are_counted_by_programs_and_by_links(lossy):
-    lossy.skipped, lossy.links.missed = 2, 3
-    assert lossy.new() == {MISSED: 2 + 2 + 3}
+def test_runs_that_were_skipped_are_counted_by_programs_and_by_links(loss_machine):
+    loss_machine.skipped, loss_machine.links.missed = 2, 3
+    assert loss_machine.new() == {MISSED: 2 + 2 + 3}
 
 
-def test_records_without_room_count_once_whether_the_c_or_the_reader_knows_them(lossy):
+def test_records_without_room_count_once_whether_the_c_or_the_reader_knows_them(loss_machine):
     """Before Linux 5.1 only the reader counts them, since then both may count the same records."""
-    lossy.collector.lost = 4
-    assert lossy.new() == {RING_FULL: 4}
-    lossy.by_reason[RING_FULL] = 4
-    assert lossy.new() == {}
-    lossy.by_reason[RING_FULL] = 6
-    assert lossy.new() == {RING_FULL: 2}
+    loss_machine.collector.lost = 4
+    assert loss_machine.new() == {RING_FULL: 4}
+    loss_machine.by_reason[RING_FULL] = 4
+    assert loss_machine.new() == {}
+    loss_machine.by_reason[RING_FULL] = 6
+    assert loss_machine.new() == {RING_FULL: 2}
 
 
-def test_strings_that_the_c_cut_and_those_that_the_reader_cut_add_up(lossy):
-    lossy.by_reason[TRUNCATED], lossy.collector.truncated = 3, 4
-    assert lossy.new() == {TRUNCATED: 7}
+def test_strings_that_the_c_cut_and_those_that_the_reader_cut_add_up(loss_machine):
+    loss_machine.by_reason[TRUNCATED], loss_machine.collector.truncated = 3, 4
+    assert loss_machine.new() == {TRUNCATED: 7}

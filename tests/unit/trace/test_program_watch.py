@@ -19,8 +19,8 @@ class Programs:
         return Snapshot(kind, 0.0, 0.1, {"id": [7], "name": [f"{sort} {top}"]})
 
 
-def schedule(**given: float) -> argparse.Namespace:
-    return argparse.Namespace(**{"interval": None, "count": None, "duration": None, **given})
+def schedule(**fields: float) -> argparse.Namespace:
+    return argparse.Namespace(**{"interval": None, "count": None, "duration": None, **fields})
 
 
 @pytest.fixture

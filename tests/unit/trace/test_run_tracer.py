@@ -64,7 +64,7 @@ class Shown:
 
 
 @pytest.fixture
-def made(monkeypatch):
+def session_class(monkeypatch):
     """Return a session with a batch, and three more in the ring once everything is detached."""
     monkeypatch.setattr(loop, "Session", type("Of", (Made,), {"awake": True, "rest": 3, "size": EVENTS}))
     monkeypatch.setattr(loop, "check_request", lambda _: None)
@@ -78,7 +78,7 @@ def _nothing_is_shown_in_any_case(monkeypatch):
     monkeypatch.setattr(run_tracer, "LEAST", 0)
 
 
-def ended(sink, *, strict: bool = False, **request) -> tuple[int, list[str]]:
+def run_to_end(sink, *, strict: bool = False, **request) -> tuple[int, list[str]]:
     """Return the exit status, and the warnings."""
     warnings = []
     status = run_tracer.run(
@@ -94,83 +94,91 @@ def ended(sink, *, strict: bool = False, **request) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_after_a_signal_events_are_shown_for_a_moment_and_the_rest_is_counted(monkeypatch, made, number):
+def test_after_a_signal_events_are_shown_for_a_moment_and_the_rest_is_counted(
+    monkeypatch, session_class, number
+):
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     sink = Shown(number)
-    assert ended(sink)[0] == 0
+    assert run_to_end(sink)[0] == 0
     assert 0 < sink.events <= run_tracer._ROWS
     assert sink.losses == {"unshown": 4 * EVENTS - sink.events}
     assert sink.is_closed
 
 
-def test_events_shown_in_time_are_not_lost(monkeypatch, made):
+def test_events_shown_in_time_are_not_lost(monkeypatch, session_class):
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 60.0)
     sink = Shown(signal.SIGINT)
-    ended(sink)
+    run_to_end(sink)
     assert (sink.events, sink.losses) == (4 * EVENTS, {})
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
-def test_the_events_of_a_short_trace_are_all_shown_on_a_slow_machine(monkeypatch, made):
+def test_the_events_of_a_short_trace_are_all_shown_on_a_slow_machine(monkeypatch, session_class):
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     monkeypatch.setattr(run_tracer, "LEAST", 4 * EVENTS)
     sink = Shown(signal.SIGINT)
-    ended(sink)
+    run_to_end(sink)
     assert (sink.events, sink.losses) == (4 * EVENTS, {})
 
 
-def test_where_time_ended_it_everything_is_shown(monkeypatch, made):
+def test_everything_is_shown_after_the_duration(monkeypatch, session_class):
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
-    made.source, made.rest = staticmethod(lambda: iter(())), 4  # time may be up before anything is read
+    session_class.source, session_class.rest = (
+        staticmethod(lambda: iter(())),
+        4,
+    )  # time may be up before anything is read
     sink = Shown()
-    ended(sink, duration=0.01)
+    run_to_end(sink, duration=0.01)
     assert (sink.events, sink.losses) == (4 * EVENTS, {})
 
 
 @pytest.mark.parametrize(("status", "everything"), [("exit 3", True), ("kill -INT $$", False)])
-def test_where_the_command_ended_it_everything_is_shown(monkeypatch, made, status, everything):
+def test_everything_is_shown_after_the_command_ended(monkeypatch, session_class, status, everything):
     """Ctrl-C that ended the command was meant for pytracer, too."""
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     plan = loop.make_plan(Request(tracer()), FakeKernel())
     monkeypatch.setattr(loop, "make_plan", lambda request, facts: plan)
-    made.source, made.rest = staticmethod(lambda: iter(())), 4
+    session_class.source, session_class.rest = staticmethod(lambda: iter(())), 4
     sink = Shown()
     sink.open = lambda _: os.kill(os.getpid(), signal.SIGINT)  # which a shell's command gets, too
-    ended(sink, command=("sh", "-c", status))
+    run_to_end(sink, command=("sh", "-c", status))
     assert (sink.events == 4 * EVENTS) == everything
     assert sink.events + sum(sink.losses.values()) == 4 * EVENTS
 
 
-def test_unshown_events_are_a_loss_under_strict(monkeypatch, made):
+def test_unshown_events_are_a_loss_under_strict(monkeypatch, session_class):
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     sink = Shown(signal.SIGINT)
     with pytest.raises(LossError, match=r"\d+ lost"):
-        ended(sink, strict=True)
+        run_to_end(sink, strict=True)
 
 
-def test_other_losses_are_reported_though_the_output_was_ended(monkeypatch, made):
+def test_other_losses_are_reported_though_the_output_was_ended(monkeypatch, session_class):
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
-    made.losing = ((Loss("ring_full", 3, "", 0),),)
+    session_class.losing = ((Loss("ring_full", 3, "", 0),),)
     sink = Shown(signal.SIGINT)
-    ended(sink)
+    run_to_end(sink)
     assert sink.losses["ring_full"] == 3
 
 
-def test_a_write_that_waits_for_its_reader_does_not_keep_anything_attached(monkeypatch, made):
+def test_a_write_that_waits_for_its_reader_does_not_keep_anything_attached(monkeypatch, session_class):
     monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.05)
-    for_ever = threading.Event()
-    sink = Shown(signal.SIGTERM, then=for_ever.wait, full=True)
-    status, warnings = ended(sink)
+    blocked = threading.Event()
+    sink = Shown(signal.SIGTERM, then=blocked.wait, full=True)
+    status, warnings = run_to_end(sink)
     assert (status, sink.dropped, sink.events) == (0, 1, 0)
     assert warnings == [f"lost: {4 * EVENTS} {loop.UNSHOWN_MEANING}"]
 
 
-def test_a_signal_before_the_output_was_opened_limits_it_too(monkeypatch, made):
+def test_a_signal_before_the_output_was_opened_limits_it_too(monkeypatch, session_class):
     monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.05)
-    opened, for_ever = made.__init__, threading.Event()
-    made.__init__ = lambda self, *a, **k: (opened(self, *a, **k), os.kill(os.getpid(), signal.SIGTERM))[0]
-    sink = Shown(then=for_ever.wait, full=True)
-    status, warnings = ended(sink)
+    opened, blocked = session_class.__init__, threading.Event()
+    session_class.__init__ = lambda self, *a, **k: (
+        opened(self, *a, **k),
+        os.kill(os.getpid(), signal.SIGTERM),
+    )[0]
+    sink = Shown(then=blocked.wait, full=True)
+    status, warnings = run_to_end(sink)
     assert (status, sink.dropped, sink.events) == (0, 1, 0)
     assert warnings == [f"lost: {3 * EVENTS} {loop.UNSHOWN_MEANING}"]
 
@@ -180,20 +188,20 @@ def test_a_write_that_waits_is_given_up_within_a_second():
     assert run_tracer.TEXT_LIMIT <= run_tracer.STUCK_LIMIT <= 0.7
 
 
-def test_lines_that_the_reader_can_still_have_are_not_lost(monkeypatch, made):
+def test_lines_that_the_reader_can_still_have_are_not_lost(monkeypatch, session_class):
     monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.05)
-    for_ever = threading.Event()
+    blocked = threading.Event()
     sink = Shown(signal.SIGTERM, full=True)
 
     def write() -> None:
         sink.lines = 23
-        for_ever.wait()
+        blocked.wait()
 
     sink.then = write
-    assert ended(sink) == (0, [f"lost: {4 * EVENTS - 23} {loop.UNSHOWN_MEANING}"])
+    assert run_to_end(sink) == (0, [f"lost: {4 * EVENTS - 23} {loop.UNSHOWN_MEANING}"])
 
 
-def test_slow_formatting_without_waiting_is_shown(monkeypatch, made):
+def test_slow_formatting_without_waiting_is_shown(monkeypatch, session_class):
     """Formatting events takes seconds on a slow machine."""
     monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.01)
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 60.0)
@@ -207,51 +215,51 @@ def test_slow_formatting_without_waiting_is_shown(monkeypatch, made):
             pass
 
     sink.then = work
-    assert ended(sink) == (0, [])
+    assert run_to_end(sink) == (0, [])
     assert (sink.events, sink.losses, sink.dropped) == (4 * EVENTS, {}, 0)
 
 
 @pytest.mark.parametrize("when", ["emit", "close"])
-def test_neither_a_loss_nor_the_last_flush_waits_for_a_reader(monkeypatch, made, when):
+def test_neither_a_loss_nor_the_last_flush_waits_for_a_reader(monkeypatch, session_class, when):
     """Text that is not written then goes to standard error."""
     monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.05)
-    for_ever = threading.Event()
+    blocked = threading.Event()
     sink = Shown(signal.SIGINT, full=True)
-    made.losing = ((Loss("ring_full", 3, "of the ring", 0),),)
+    session_class.losing = ((Loss("ring_full", 3, "of the ring", 0),),)
     plain = getattr(sink, when)
 
     def waits(*items) -> None:
         if not sink.dropped and not any(isinstance(item, Batch) for item in items):
-            for_ever.wait()
+            blocked.wait()
         plain(*items)
 
     setattr(sink, when, waits)
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 60.0)
-    status, warnings = ended(sink)
+    status, warnings = run_to_end(sink)
     assert (status, sink.dropped, sink.events, sink.is_closed) == (0, 1, 4 * EVENTS, True)
     assert warnings == (["lost: 3 of the ring"] if when == "emit" else [])
 
 
-def test_a_second_interrupt_skips_the_output_and_removes_everything(monkeypatch, made):
+def test_a_second_interrupt_skips_the_output_and_removes_everything(monkeypatch, session_class):
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 60.0)
     monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 60.0)
-    for_ever = threading.Event()
+    blocked = threading.Event()
 
     def wait() -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        for_ever.wait()
+        blocked.wait()
 
     closed = []
-    monkeypatch.setattr(made, "close", lambda self: (closed.append(self.detached), Made.close(self)))
+    monkeypatch.setattr(session_class, "close", lambda self: (closed.append(self.detached), Made.close(self)))
     sink = Shown(signal.SIGINT, then=wait)
-    status, warnings = ended(sink)
+    status, warnings = run_to_end(sink)
     assert (status, sink.dropped, sink.events) == (0, 1, 0)
     assert warnings == [f"lost: {4 * EVENTS} {loop.UNSHOWN_MEANING}"]
     assert len(closed) == 1
     assert closed[0] > 0
 
 
-def test_lines_of_json_are_whole_where_events_end(monkeypatch, made, tmp_path):
+def test_lines_of_json_are_whole_where_events_end(monkeypatch, session_class, tmp_path):
     monkeypatch.setattr(run_tracer, "TEXT_LIMIT", 0.0)
     with (tmp_path / "out").open("w") as file:
         sink = Shown(signal.SIGINT)
@@ -259,21 +267,21 @@ def test_lines_of_json_are_whole_where_events_end(monkeypatch, made, tmp_path):
         sink.open, sink.close = real.open, real.close
         emit = sink.emit
         sink.emit = lambda item: (emit(item), real.emit(item))
-        ended(sink)
+        run_to_end(sink)
     lines = (tmp_path / "out").read_text().splitlines()
     assert len(lines) == sink.events + 1
     assert lines[-1].startswith('{"kind": "loss", "time_ns": ')
     assert '"reason": "unshown"' in lines[-1]
 
 
-def test_a_batch_is_shown_in_its_order(monkeypatch, made):
+def test_a_batch_is_shown_in_its_order(monkeypatch, session_class):
     records = np.zeros(EVENTS, dtype=batch().records.dtype)
     records["serial"] = range(EVENTS)
-    whole = Batch(("serial",), records, records["ns"].astype("i8"), lambda name, rows: rows[name])
-    batches = iter([whole])
-    made.source, made.rest = staticmethod(lambda: batches), 0
+    complete = Batch(("serial",), records, records["ns"].astype("i8"), lambda name, rows: rows[name])
+    batches = iter([complete])
+    session_class.source, session_class.rest = staticmethod(lambda: batches), 0
     sink = Shown()
-    ended(sink, duration=0.01)
+    run_to_end(sink, duration=0.01)
     assert np.concatenate([item.column("serial") for item in sink.items]).tolist() == list(range(EVENTS))
 
 

@@ -28,9 +28,11 @@ def test_an_option_that_the_c_does_not_read(option, parts):
     tracer = replace(registry.get("setids"), options=(option,))
     check_options(tracer, f"#if defined({macro})\n")
     for text in (f"// {macro}\n", f"int x{macro}, {macro}_PAGES, MY_{macro};\n"):
-        with pytest.raises(SchemaError, match=f"setids.c ignores {name}: it does not have {macro}") as caught:
+        with pytest.raises(
+            SchemaError, match=f"setids.c ignores {name}: it does not have {macro}"
+        ) as excinfo:
             check_options(tracer, text)
-        assert usage in caught.value.hint
+        assert usage in excinfo.value.hint
 
 
 @pytest.mark.parametrize("option", [Flag("latency", ""), Choice("event", "", choices=("a",))])

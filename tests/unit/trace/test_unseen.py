@@ -28,7 +28,7 @@ NOTHING = "nothing was seen of make and its descendants"
         ("syscalls", {"filters": {Filter.UID: (bytes(4),)}}, ", or --uid left out all of it"),
     ],
 )
-def test_what_may_have_left_out_all(tracer, fields, left_out):
+def test_filters_that_may_have_excluded_every_event_are_named(tracer, fields, left_out):
     plan = make_plan(Request(registry.get(tracer), command=("make",), **fields), FakeKernel())
     [line] = reasons(plan, ())
     assert line == f"{NOTHING}{left_out}; --load shows all that happens while it runs"

@@ -20,7 +20,7 @@ def number(value):
 
 
 @pytest.mark.parametrize(
-    ("row", "found"),
+    ("row", "expected"),
     [
         ({"pid": 7, "tid": 8, "comm": "a"}, {Filter.TID: ["8"]}),
         ({"pid": 7, "comm": "a"}, {Filter.PID: ["7"]}),
@@ -29,8 +29,8 @@ def number(value):
         ({"disk": "sda"}, {}),
     ],
 )
-def test_rows_name_tasks(row, found):
-    assert narrow(row, SYSCALLS) == found
+def test_rows_name_tasks(row, expected):
+    assert narrow(row, SYSCALLS) == expected
 
 
 RUN = {
@@ -62,7 +62,7 @@ def test_filters_of_the_run_hold_closer_by_too():
 
 
 @pytest.mark.parametrize(
-    ("which", "resolve"),
+    ("words", "resolve"),
     [
         (Filter.COMM, comm),
         (Filter.UID, user),
@@ -70,9 +70,9 @@ def test_filters_of_the_run_hold_closer_by_too():
         (Filter.MNTNS, mount_namespace),
     ],
 )
-def test_words_of_filters_select_the_same(which, resolve):
-    [key] = RUN[which]
-    assert resolve(word_of(which, key)) == key
+def test_words_of_filters_select_the_same(words, resolve):
+    [key] = RUN[words]
+    assert resolve(word_of(words, key)) == key
 
 
 def test_drill_downs_follow_the_declarations_of_tracers():

@@ -48,7 +48,7 @@ def test_only_the_rows_that_are_requested_are_made():
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("", ["read", "write", HOSTILE]),
         ("WRITE", ["write"]),
@@ -64,11 +64,11 @@ def test_only_the_rows_that_are_requested_are_made():
         ("syscall~\\x1b", [HOSTILE]),
     ],
 )
-def test_filters(text, found):
+def test_filters(text, expected):
     view = view_of(FIRST)
     view.set_filter(text)
-    assert calls(view) == found
-    assert len(view) == len(found)
+    assert calls(view) == expected
+    assert len(view) == len(expected)
 
 
 @pytest.mark.parametrize("text", ["nothing=1", "calls=many", "total_ns>soon", "syscall>read"])
@@ -98,7 +98,7 @@ def test_a_paused_table_stays_and_intervals_can_be_walked():
     assert calls(view) == ["read"]
 
 
-def test_how_a_row_went():
+def test_the_trend_of_a_row():
     view = view_of(FIRST, {("write", 7): (1, 1)}, {("read", 7): (2, 8)})
     [row] = view.rows(0, 1)
     assert view.trend(row) == [5, None, 2]
@@ -109,8 +109,8 @@ def test_how_a_row_went():
 
 def test_old_intervals_go_when_there_are_many():
     view = make_view(SYSCALLS)
-    for at in range(700):
-        view.add(table(at, {("read", at): (1, 1)}))
+    for number in range(700):
+        view.add(table(number, {("read", number): (1, 1)}))
     view.step(-700)
     assert view.title().endswith("1 of 600")
     assert view.rows(0, 1)[0]["pid"] == 100
@@ -274,7 +274,7 @@ def test_events_a_second():
     assert list(view.rates) == [100, 20]
 
 
-def test_some_rows_of_an_item():
+def test_a_range_of_rows_of_an_item():
     part = take(batch(0, 5), np.array([3, 1]))
     assert [row["pid"] for row in part.value_rows()] == [3, 1]
     assert take(table(0, FIRST), slice(1, 2)).columns["syscall"] == ["write"]

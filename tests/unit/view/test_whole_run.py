@@ -15,22 +15,22 @@ from support.view_items import FIRST, NOON, schema, table, view_of
 SECOND = {("read", 7): (2, 9_000), ("open", 8): (40, 1_000)}
 
 
-def whole(view):
+def whole_run_rows(view):
     view.show_whole_run()
     return {(row["syscall"], row["pid"]): row for row in view.rows(0, 100)}
 
 
 def test_counters_are_added_and_quotients_made_again():
     view = view_of(FIRST, SECOND)
-    rows = whole(view)
+    rows = whole_run_rows(view)
     assert next(iter(rows)) == ("open", 8)  # the greatest counter first
-    read = rows["read", 7]
-    assert (read["calls"], read["total_ns"], read["avg_ns"]) == (7, 14_000, 2000)
+    read_row = rows["read", 7]
+    assert (read_row["calls"], read_row["total_ns"], read_row["avg_ns"]) == (7, 14_000, 2000)
     assert rows["write", 7]["calls"] == 3
     assert view.title().startswith("whole run, 2.0 s")
     assert not view.paused
     view.add(table(2, SECOND))
-    assert whole(view)["read", 7]["calls"] == 9
+    assert whole_run_rows(view)["read", 7]["calls"] == 9
     view.set_filter("calls>8")
     view.sort_by("calls", descending=False)
     assert [row["calls"] for row in view.rows(0, 9)] == [9, 80]
@@ -42,7 +42,7 @@ def test_intervals_that_are_not_kept_any_more_count(monkeypatch):
     monkeypatch.setattr(tables_module, "INTERVALS", 2)
     view = view_of(*[FIRST] * 5)
     assert view.kept == range(3, 5)
-    assert whole(view)["read", 7]["calls"] == 25
+    assert whole_run_rows(view)["read", 7]["calls"] == 25
     view.step(-1)
     assert view.rows(0, 1)[0]["calls"] == 5
 
@@ -50,9 +50,9 @@ def test_intervals_that_are_not_kept_any_more_count(monkeypatch):
 def test_stacks_are_added_by_their_frames():
     view = make_view(schema("offcputime"))
     keys = [column.name for column in view.schema.keys]
-    for counted in (1, 3):
+    for count in (1, 3):
         columns = {name: [("f", "g")] if name in ("kernel", "user") else [7] for name in keys}
-        columns |= {column.name: np.array([counted]) for column in view.schema.values}
+        columns |= {column.name: np.array([count]) for column in view.schema.values}
         view.add(StackSnapshot("row", NOON, 1.0, columns))
     view.show_whole_run()
     [row] = view.rows(0, 9)
@@ -60,7 +60,7 @@ def test_stacks_are_added_by_their_frames():
     assert isinstance(view.shown(), StackSnapshot)
 
 
-def test_one_can_look_elsewhere_while_another_looks_at_the_newest():
+def test_two_viewers_select_intervals_independently():
     view = view_of(FIRST, SECOND)
     assert isinstance(view, TableView)
     revision = view.revision
@@ -77,7 +77,7 @@ def test_histograms_are_not_added_and_keys_are_bounded(monkeypatch):
     assert not WholeRun.can_add(schema("biolatency"))
     monkeypatch.setattr("pytracer.view.whole_run.ROWS", 1)
     view = view_of(FIRST)
-    assert list(whole(view)) == [("read", 7)]
+    assert list(whole_run_rows(view)) == [("read", 7)]
     assert "without 2 rows" in view.title()
     assert isinstance(make_view(schema("opensnoop")), EventsView)
 

@@ -184,10 +184,10 @@ def test_no_command_is_started_unless_it_is_allowed(page, tmp_path):
         assert answer.status == 400
         assert "--allow-commands" in answer.json["hint"]
     assert not mark.exists()
-    told = tracers(page, X_Pytracer_Token=page.token).json
-    assert told["commands"] is False
-    assert "inject" not in {one["name"] for one in told["tracers"]}
-    assert "syscalls" in {one["name"] for one in told["tracers"]}
+    description = tracers(page, X_Pytracer_Token=page.token).json
+    assert description["commands"] is False
+    assert "inject" not in {tracer["name"] for tracer in description["tracers"]}
+    assert "syscalls" in {tracer["name"] for tracer in description["tracers"]}
 
 
 def test_clients_are_bounded_and_room_comes_back(page):

@@ -83,9 +83,9 @@ def test_documents_are_bounded():
 
 
 def test_every_tracer_is_offered():
-    names = {one["name"] for one in describe(allow_commands=True)}
+    names = {described["name"] for described in describe(allow_commands=True)}
     assert names == {tracer.name for tracer in registry.all_tracers()}
-    assert {"inject"} == names - {one["name"] for one in describe(allow_commands=False)}
+    assert {"inject"} == names - {described["name"] for described in describe(allow_commands=False)}
 
 
 def test_a_form_makes_the_same_request_as_the_command_line():
@@ -125,12 +125,12 @@ def test_rows_are_the_newest_and_bounded():
     columns = {name: list(range(count)) for name in names} | {"syscall": [f"call{n}" for n in range(count)]}
     view.add(Snapshot("row", 1.0, 1.0, columns))
     view.add(Loss("map_full", 7, "rows that found no room", 1.0))
-    shown = describe_rows(view, 0)
-    assert len(shown["cells"]) == len(shown["sort"]) == ROWS
-    assert shown["total"] == count
-    assert shown["losses"] == ["lost: 7 rows that found no room"]
-    assert shown["cells"][0][0] == "call0"
-    assert shown["sort"][5][1] == 5.0
+    description = describe_rows(view, 0)
+    assert len(description["cells"]) == len(description["sort"]) == ROWS
+    assert description["total"] == count
+    assert description["losses"] == ["lost: 7 rows that found no room"]
+    assert description["cells"][0][0] == "call0"
+    assert description["sort"][5][1] == 5.0
 
 
 def test_flame_graphs_add_intervals_up():

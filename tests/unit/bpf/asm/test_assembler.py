@@ -14,7 +14,7 @@ from pytracer.errors import BuildError
 little = pytest.mark.skipif(sys.byteorder != "little", reason="the bytes below are a little-endian machine's")
 
 
-def one(method: str, *arguments: object, **options: object) -> bytes:
+def assemble_one(method: str, *arguments: object, **options: object) -> bytes:
     """Return the bytes of a program that is one call of the assembler."""
     a = Assembler()
     getattr(a, method)(*arguments, **options)
@@ -64,7 +64,7 @@ ENCODINGS = [
 @little
 @pytest.mark.parametrize(("call", "options", "expected"), ENCODINGS, ids=lambda value: str(value)[:40])
 def test_encoding(call, options, expected):
-    assert one(*call, **options).hex() == expected
+    assert assemble_one(*call, **options).hex() == expected
 
 
 @pytest.mark.parametrize(("condition", "code"), assembler.CONDITIONS.items())
@@ -154,7 +154,7 @@ def test_a_label_too_far_away():
 )
 def test_values_that_do_not_fit_are_refused(call, options, message):
     with pytest.raises(BuildError, match=message):
-        one(*call, **options)
+        assemble_one(*call, **options)
 
 
 def test_a_listing():

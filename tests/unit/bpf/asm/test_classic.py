@@ -32,7 +32,7 @@ def words(*values: int) -> bytes:
         ("alu", ("^=", 1), (0xA4, 0, 0, 1)),
     ],
 )
-def test_one_instruction(method, arguments, encoded):
+def test_single_instructions_are_translated(method, arguments, encoded):
     assert assembled(lambda a: getattr(a, method)(*arguments)) == [encoded]
 
 
@@ -105,14 +105,14 @@ def test_a_jump_put_in_may_push_another_label_out_of_reach():
             a.load(0)
             for number in range(len(places)):
                 a.jump_if("==", number, str(number))
-            for at in range(length):
-                if at in places:
-                    a.label(str(places.index(at)))
-                a.ret(at)
+            for index in range(length):
+                if index in places:
+                    a.label(str(places.index(index)))
+                a.ret(index)
 
         program = assembled(write)
-        for number, place in enumerate(places):
-            assert run(program, words(number)) == place
+        for number, position in enumerate(places):
+            assert run(program, words(number)) == position
         assert run(program, words(60)) == 0
 
 
@@ -127,13 +127,13 @@ def test_unconditional_jumps():
     assert run(assembled(write), b"") == 5
 
 
-def back(a):
+def jump_back(a):
     a.label("top")
     a.load(0)
     a.jump("top")
 
 
-def beyond(a):
+def jump_beyond(a):
     a.jump_if("==", 1, "end")
     a.ret(0)
     a.label("end")
@@ -149,8 +149,8 @@ def twice(a):
     ("write", "message"),
     [
         (lambda a: a.jump("nowhere"), "no such label"),
-        (back, "only jumps forward"),
-        (beyond, "leaves the program"),
+        (jump_back, "only jumps forward"),
+        (jump_beyond, "leaves the program"),
         (twice, "defined twice"),
         (lambda a: a.label(""), "needs a name"),
         (lambda a: a.ret(1 << 32), "32 bits"),
@@ -160,6 +160,6 @@ def twice(a):
         (lambda a: [a.ret(0) for _ in range(MOST + 1)], "4097 instructions; the kernel takes 4096"),
     ],
 )
-def test_refused(write, message):
+def test_invalid_programs_are_refused(write, message):
     with pytest.raises(BuildError, match=message):
         assembled(write)

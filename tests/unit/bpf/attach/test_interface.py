@@ -1,4 +1,4 @@
-"""Test programs on interfaces that disappear: messages, and what is left alone."""
+"""Test programs on interfaces that disappear: messages, and qdiscs and filters that must stay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEAD = f"pytracer_{HERE}_1_1"  # process 1 was not born so early
 
 
 class OneLink(InterfaceLink):
-    """A link that is attached as long as the test says so."""
+    """A link that is attached until the test detaches it."""
 
     attached = True
 
@@ -40,12 +40,12 @@ def test_a_detached_program_is_reported_once(index, attached, message):
 def refusing(*errors: int):
     """Return what refuses with one error after the other, and takes what comes then; the modes it was asked
     for."""
-    left, requests = list(errors), []
+    remaining, requests = list(errors), []
 
     def attach(mode: int) -> int:
         requests.append(mode)
-        if left:
-            raise OSError(left.pop(0), "")
+        if remaining:
+            raise OSError(remaining.pop(0), "")
         return 7
 
     return attach, requests
@@ -68,7 +68,7 @@ def test_a_requested_mode_is_the_only_one_tried():
 
 
 @pytest.mark.parametrize("number", [errno.EBUSY, errno.EEXIST])
-def test_another_program_is_not_got_round(number, monkeypatch):
+def test_a_program_of_others_is_not_bypassed(number, monkeypatch):
     monkeypatch.setattr(xdp, "list_xdp_programs", lambda: {2: (42,)})
     monkeypatch.setattr(xdp, "describe_program", lambda number: f"somebody's, {number}")
     attach, requests = refusing(number)
@@ -101,11 +101,13 @@ class Traffic:
         else:
             self.qdiscs[index] = "clsact"
 
-    def filter(self, one: clsact.TrafficControlFilter, kind: int, _flags: int, _program: int = -1) -> None:
+    def filter(
+        self, tc_filter: clsact.TrafficControlFilter, kind: int, _flags: int, _program: int = -1
+    ) -> None:
         if kind == clsact._DELFILTER:
-            self.there.remove(one)
+            self.there.remove(tc_filter)
         else:
-            self.there.append(one)
+            self.there.append(tc_filter)
 
     def filters(self, index: int, *directions: int) -> list[clsact.TrafficControlFilter]:
         return [
@@ -120,14 +122,16 @@ def traffic(monkeypatch):
     return Traffic(monkeypatch)
 
 
-def theirs(index: int, priority: int, name: str = "somebody's") -> clsact.TrafficControlFilter:
+def foreign_filter(index: int, priority: int, name: str = "somebody's") -> clsact.TrafficControlFilter:
     return clsact.TrafficControlFilter(index, tcx.INGRESS, priority, 1, name)
 
 
 def test_a_qdisc_that_was_made_goes_with_its_last_filter(traffic):
     first, _ = clsact._attach(2, "eth0", tcx.INGRESS, 3)
     second, _ = clsact._attach(2, "eth0", tcx.EGRESS, 3)
-    assert [one.name for one in (first, second)] == [f"pytracer_{name_owner(os.getpid())}_made"] * 2
+    assert [tc_filter.name for tc_filter in (first, second)] == [
+        f"pytracer_{name_owner(os.getpid())}_made"
+    ] * 2
     clsact.remove(first)
     assert traffic.qdiscs == {2: "clsact"}
     clsact.remove(second)
@@ -135,19 +139,19 @@ def test_a_qdisc_that_was_made_goes_with_its_last_filter(traffic):
 
 
 def test_a_qdisc_that_somebody_uses_meanwhile_stays(traffic):
-    created, _ = clsact._attach(2, "eth0", tcx.INGRESS, 3)
-    traffic.there.append(theirs(2, 9))
-    clsact.remove(created)
-    assert (traffic.qdiscs, traffic.there) == ({2: "clsact"}, [theirs(2, 9)])
+    qdisc, _ = clsact._attach(2, "eth0", tcx.INGRESS, 3)
+    traffic.there.append(foreign_filter(2, 9))
+    clsact.remove(qdisc)
+    assert (traffic.qdiscs, traffic.there) == ({2: "clsact"}, [foreign_filter(2, 9)])
 
 
 def test_the_qdisc_of_another_stays_and_its_priorities_are_left_alone(traffic):
     traffic.qdiscs[2] = "clsact"
-    traffic.there += [theirs(2, 1), theirs(2, 2), theirs(2, 4)]
-    created, note = clsact._attach(2, "eth0", tcx.INGRESS, 3)
-    assert (created.priority, created.owner_match[2]) == (3, None)
+    traffic.there += [foreign_filter(2, 1), foreign_filter(2, 2), foreign_filter(2, 4)]
+    qdisc, note = clsact._attach(2, "eth0", tcx.INGRESS, 3)
+    assert (qdisc.priority, qdisc.owner_match[2]) == (3, None)
     assert note == "what filters before it take away is not seen"
-    clsact.remove(created)
+    clsact.remove(qdisc)
     assert traffic.qdiscs == {2: "clsact"}
     assert len(traffic.there) == 3
 
@@ -159,30 +163,34 @@ def test_an_ingress_qdisc_takes_nothing_for_egress(traffic):
         clsact._attach(2, "eth0", tcx.EGRESS, 3)
 
 
-def test_only_what_the_dead_left_is_swept(traffic):
+def test_only_leftovers_of_dead_processes_are_swept(traffic):
     alive = f"pytracer_{name_owner(os.getpid())}"
     elsewhere = f"pytracer_{HERE + 1}_1_1_made"
     traffic.qdiscs = dict.fromkeys((2, 3, 4, 5), "clsact")
     traffic.there = [
-        theirs(2, 1, f"{DEAD}_made"),
-        theirs(3, 1, f"{DEAD}_made"),
-        theirs(3, 2, alive),
-        theirs(4, 1, DEAD),
-        theirs(5, 1, elsewhere),
-        theirs(5, 2, f"not_{DEAD}"),
+        foreign_filter(2, 1, f"{DEAD}_made"),
+        foreign_filter(3, 1, f"{DEAD}_made"),
+        foreign_filter(3, 2, alive),
+        foreign_filter(4, 1, DEAD),
+        foreign_filter(5, 1, elsewhere),
+        foreign_filter(5, 2, f"not_{DEAD}"),
     ]
     clsact.sweep()
-    assert traffic.there == [theirs(3, 2, alive), theirs(5, 1, elsewhere), theirs(5, 2, f"not_{DEAD}")]
+    assert traffic.there == [
+        foreign_filter(3, 2, alive),
+        foreign_filter(5, 1, elsewhere),
+        foreign_filter(5, 2, f"not_{DEAD}"),
+    ]
     assert set(traffic.qdiscs) == {3, 4, 5}
 
 
-def test_only_programs_of_the_dead_are_taken_off(monkeypatch):
+def test_only_programs_of_dead_processes_are_detached(monkeypatch):
     names = {
         11: encode_short_name(DEAD.removeprefix("pytracer_")),
         12: encode_short_name(name_owner(os.getpid())),
         13: "xdp_dispatcher",
     }
-    off = []
+    detached = []
     opened: dict[int, int] = {}
 
     def by_id(number: int) -> int:
@@ -194,7 +202,7 @@ def test_only_programs_of_the_dead_are_taken_off(monkeypatch):
     monkeypatch.setattr(xdp_netlink, "program_by_id", by_id)
     monkeypatch.setattr(xdp_netlink, "program_info", lambda fd: (opened[fd], names[opened[fd]]))
     monkeypatch.setattr(
-        xdp_netlink, "_set_program", lambda index, program, _flags: off.append((index, program))
+        xdp_netlink, "_set_program", lambda index, program, _flags: detached.append((index, program))
     )
     xdp_netlink.sweep()
-    assert off == [(2, -1)]
+    assert detached == [(2, -1)]

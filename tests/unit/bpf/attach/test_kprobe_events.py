@@ -43,7 +43,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     functions.matching.cache_clear()
 
 
-def test_functions_are_probed_once_whatever_they_are_called(kernel: Path) -> None:
+def test_functions_with_several_names_are_probed_once(kernel: Path) -> None:
     actual = functions.matching(WANTED)
     assert actual.names == {0xFFFFFFFF81000000: "__ia32_sys_read", 0xFFFFFFFF81000020: "__x64_sys_fork"}
     assert actual.hidden == ("__x64_sys_hidden",)
@@ -51,7 +51,7 @@ def test_functions_are_probed_once_whatever_they_are_called(kernel: Path) -> Non
     assert actual.describe == "2 functions (__x64_sys_*, __ia32_sys_*)"
 
 
-def test_all_seen_is_no_note(kernel: Path) -> None:
+def test_full_coverage_needs_no_note(kernel: Path) -> None:
     assert functions.matching(("__ia32_sys_*",)).note == ""
 
 
@@ -60,7 +60,7 @@ def test_no_such_function(kernel: Path) -> None:
         functions.matching(("__arm64_sys_*",))
 
 
-def test_hidden_addresses_are_not_mismistaken_for_one_function(kernel: Path) -> None:
+def test_hidden_addresses_are_not_mistaken_for_one_function(kernel: Path) -> None:
     zeros = "".join(f"{'0' * 16}{line[16:]}\n" for line in SYMBOLS.splitlines())
     functions.SYMBOLS.write_text(zeros)
     with pytest.raises(NotPermittedError, match="hides the addresses"):
@@ -146,9 +146,9 @@ def test_created_events_are_removed_if_others_fail(events: Tracefs, fails: str) 
 def test_an_event_that_somebody_uses_is_not_left_in_silence(events: Tracefs) -> None:
     link = kprobe_events.attach_event(FOUND, 3, "enter")
     events.fails = {"-": errno.EBUSY}
-    with pytest.raises(AttachError, match="cannot take the trace event pytracer/enter_") as caught:
+    with pytest.raises(AttachError, match="cannot take the trace event pytracer/enter_") as excinfo:
         link.close()
-    assert "kprobe_events" in (caught.value.hint or "")
+    assert "kprobe_events" in (excinfo.value.hint or "")
 
 
 def test_only_leftovers_of_dead_processes_are_removed(events: Tracefs) -> None:

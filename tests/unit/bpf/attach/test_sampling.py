@@ -16,7 +16,7 @@ PLACE = AttachTarget("page-faults", rate=Rate(period=1))
 
 
 @pytest.fixture
-def opened(monkeypatch):
+def opened_events(monkeypatch):
     """Record the tasks and CPUs that events were opened for, and the open descriptors."""
     requests = []
 
@@ -38,13 +38,13 @@ def closed(links):
         link.close()
 
 
-def test_one_for_each_cpu(monkeypatch, opened):
+def test_one_event_is_opened_for_each_cpu(monkeypatch, opened_events):
     monkeypatch.setattr(perf_sample, "online_cpus", lambda: [0, 3])
     closed(perf_sample.attach(PerfSample(""), PLACE, 7))
-    assert opened == [(-1, 0), (-1, 3)]
+    assert opened_events == [(-1, 0), (-1, 3)]
 
 
-def test_an_error_midway_leaves_nothing_open(monkeypatch, opened):
+def test_an_error_midway_leaves_nothing_open(monkeypatch, opened_events):
     monkeypatch.setattr(perf_sample, "online_cpus", lambda: [0, 1, 2])
     calls = iter([0, 0, 0, 0, OSError(errno.EEXIST, "there is one")])
 
@@ -57,11 +57,11 @@ def test_an_error_midway_leaves_nothing_open(monkeypatch, opened):
     before = descriptors()
     with pytest.raises(AttachError):
         perf_sample.attach(PerfSample(""), PLACE, 7)
-    assert len(opened) == 3
+    assert len(opened_events) == 3
     assert descriptors() == before
 
 
-def test_more_samples_than_the_kernel_takes(monkeypatch, opened):
+def test_more_samples_than_the_kernel_takes(monkeypatch, opened_events):
     def refuse(*_words):
         raise OSError(errno.EINVAL, "no")
 
@@ -73,26 +73,26 @@ def test_more_samples_than_the_kernel_takes(monkeypatch, opened):
         )
 
 
-def test_one_for_each_thread_of_each_process(monkeypatch, opened):
+def test_one_event_is_opened_for_each_thread_of_each_process(monkeypatch, opened_events):
     monkeypatch.setattr(
         task_sample, "list_tasks", lambda processes: {p * 10 + n for p in processes for n in (0, 1)}
     )
     closed(task_sample.attach(TaskSample("", processes=(1, 2)), PLACE, 7))
-    assert opened == [(10, -1), (11, -1), (20, -1), (21, -1)]
+    assert opened_events == [(10, -1), (11, -1), (20, -1), (21, -1)]
 
 
-def test_threads_that_are_born_meanwhile_have_it_done_anew(monkeypatch, opened):
-    seen = iter([{1}, {1, 2}, {1, 2}, {1, 2, 3}, {2, 3}, {2, 3}])
-    monkeypatch.setattr(task_sample, "list_tasks", lambda _processes: next(seen))
+def test_threads_created_meanwhile_make_it_attach_again(monkeypatch, opened_events):
+    task_sets = iter([{1}, {1, 2}, {1, 2}, {1, 2, 3}, {2, 3}, {2, 3}])
+    monkeypatch.setattr(task_sample, "list_tasks", lambda _processes: next(task_sets))
     before = descriptors()
     links = task_sample.attach(TaskSample("", processes=(1,)), PLACE, 7)
-    assert opened == [(1, -1), (1, -1), (2, -1), (2, -1), (3, -1)]
+    assert opened_events == [(1, -1), (1, -1), (2, -1), (2, -1), (3, -1)]
     assert len(links) == 2
     closed(links)
     assert descriptors() == before
 
 
-def test_a_process_that_creates_threads_too_fast_is_sampled_by_cpus(monkeypatch, opened):
+def test_a_process_that_creates_threads_too_fast_is_sampled_by_cpus(monkeypatch, opened_events):
     monkeypatch.setattr(perf_sample, "online_cpus", lambda: [0])
     threads = set()
 
@@ -103,12 +103,12 @@ def test_a_process_that_creates_threads_too_fast_is_sampled_by_cpus(monkeypatch,
     monkeypatch.setattr(task_sample, "list_tasks", tasks)
     before = descriptors()
     links = task_sample.attach(TaskSample("", processes=(1,)), PLACE, 7)
-    assert opened[-1] == (-1, 0)
+    assert opened_events[-1] == (-1, 0)
     closed(links)
     assert descriptors() == before
 
 
-def test_a_thread_that_has_ended_is_left_out(monkeypatch, opened):
+def test_a_thread_that_has_ended_is_left_out(monkeypatch, opened_events):
     really = perf_sample.perf_event_open
 
     def perf_event_open(attr, task, cpu):
@@ -119,4 +119,4 @@ def test_a_thread_that_has_ended_is_left_out(monkeypatch, opened):
     monkeypatch.setattr(perf_sample, "perf_event_open", perf_event_open)
     monkeypatch.setattr(task_sample, "_is_alive", lambda thread: thread != 2)
     closed(task_sample.attach(TaskSample("", threads=(1, 2)), PLACE, 7))
-    assert opened[-1] == (1, -1)
+    assert opened_events[-1] == (1, -1)

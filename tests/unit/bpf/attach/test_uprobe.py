@@ -51,7 +51,7 @@ def kernel(monkeypatch, tmp_path):
             self.attached.append((attr, cookies, process))
             return os.open(os.devnull, os.O_RDONLY)
 
-        def link(self, program, attach_type, rest, *, target=0):
+        def link(self, program, attach_type, options, *, target=0):
             number = self.refuses.pop(0)
             raise OSError(number, os.strerror(number))
 
@@ -88,7 +88,7 @@ def test_attributes_of_an_attachment(kernel, program):
     assert (struct.unpack_from("Q", second, 8)[0], other) == (0, (4,))
 
 
-def test_there_are_no_uprobes(kernel, program, monkeypatch, tmp_path):
+def test_uprobes_are_unsupported_without_a_pmu(kernel, program, monkeypatch, tmp_path):
     monkeypatch.setattr(uprobe, "PMU", tmp_path / "none")
     probe = Uprobe("", file=program, symbol="work")
     assert requests(probe).reason == UPROBE.absence
@@ -109,7 +109,7 @@ def test_a_kernel_that_counts_no_semaphores_is_not_trusted_with_them(kernel, pro
     ("number", "error"),
     [(errno.EPERM, PolicyError), (errno.EIO, AttachError), (errno.EINVAL, UnsupportedError)],
 )
-def test_one_place_that_is_refused_takes_the_others_back(kernel, program, number, error):
+def test_one_refused_site_detaches_the_others(kernel, program, number, error):
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     kernel.refuses = [0, number]
     with pytest.raises(error, match="program:"):
@@ -134,7 +134,7 @@ def test_a_refusal_is_distinguished_from_absence(kernel, program):
         (0, [errno.EPERM], "refused by somebody"),
     ],
 )
-def test_links_are_taken_where_they_see_all(kernel, program, process, refuses, reason):
+def test_links_are_used_where_they_lose_no_events(kernel, program, process, refuses, reason):
     kernel.refuses = list(refuses)
     answer = requests(UprobeMulti("", file=program, symbol="work", process=process))
     assert (answer.is_supported, answer.reason) == (not reason, reason)

@@ -65,9 +65,9 @@ def test_a_requested_folder_must_work(home: Path, tmp_path: Path, monkeypatch: p
     (tmp_path / "file").touch()
     for name, reason in (("open", "written by others"), ("file", "not a folder"), ("a/b/c", "cannot make")):
         monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path / name))
-        with pytest.raises(CacheError, match=reason) as caught:
+        with pytest.raises(CacheError, match=reason) as excinfo:
             cache_dir()
-        assert caught.value.hint
+        assert excinfo.value.hint
 
 
 def test_a_folder_that_others_can_write_is_skipped_with_a_note(
@@ -101,7 +101,7 @@ def test_a_read_only_folder_is_used(home: Path, monkeypatch: pytest.MonkeyPatch,
     assert not actual.work_folder("headers").is_relative_to(first.path)
 
 
-def test_where_nothing_can_be_written_that_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache_directory_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.rmdir()
     monkeypatch.setattr(directory, "_temporary", None)
 
@@ -109,9 +109,9 @@ def test_where_nothing_can_be_written_that_is_reported(home: Path, monkeypatch: 
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("tempfile.mkdtemp", read_only)
-    with pytest.raises(CacheError, match="neither the cache nor a temporary one") as caught:
+    with pytest.raises(CacheError, match="neither the cache nor a temporary one") as excinfo:
         cache_dir()
-    assert "TMPDIR" in caught.value.hint
+    assert "TMPDIR" in excinfo.value.hint
 
 
 @pytest.mark.parametrize("obstacle", ["file", "fifo", "folder"])

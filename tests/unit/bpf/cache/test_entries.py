@@ -29,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CacheDir:
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Path:
+def outside_folder(tmp_path: Path) -> Path:
     """Create a folder outside the cache, with a file of 1000 bytes."""
     folder = tmp_path / "outside"
     folder.mkdir()
@@ -67,10 +67,10 @@ def test_everything_is_listed_with_its_kernel_and_size(cache: CacheDir) -> None:
     image, btf, package, kheaders = fill(cache)
     then = time.time() - 10 * DAY
     os.utime(image, (then, then))
-    actual = {one.path: one for one in list_entries(cache)}
+    actual = {entry.path: entry for entry in list_entries(cache)}
     assert list(actual) == [image, btf, kheaders, package]
-    seen = {path: (one.kind, one.name, one.kernel) for path, one in actual.items()}
-    assert seen == {
+    actual_entries = {path: (entry.kind, entry.name, entry.kernel) for path, entry in actual.items()}
+    assert actual_entries == {
         image: ("image", "syscalls", "6.99.0-test"),
         btf: ("headers", "btf", "6.99.1-test"),
         package: ("headers", "package", "6.99.2-test"),
@@ -84,8 +84,8 @@ def test_everything_is_listed_with_its_kernel_and_size(cache: CacheDir) -> None:
 def test_a_damaged_image_is_listed_too(cache: CacheDir) -> None:
     path = put_image(cache)
     path.write_bytes(b"rubbish")
-    (one,) = list_entries(cache)
-    assert (one.kernel, one.size) == ("", 7)
+    (entry,) = list_entries(cache)
+    assert (entry.kernel, entry.size) == ("", 7)
 
 
 def test_an_empty_cache(cache: CacheDir) -> None:
@@ -101,10 +101,10 @@ def test_clear_drops_what_is_listed_and_what_was_left_half_made(cache: CacheDir)
             path = cache.path / folder / name
             path.mkdir()
             os.utime(path, (time.time() - age * DAY,) * 2)
-    assert {one.path for one in clear(cache)} == set(created)
+    assert {entry.path for entry in clear(cache)} == set(created)
     assert not any(path.exists() for path in created)
-    left = sorted(str(path.relative_to(cache.path)) for path in cache.path.rglob("*"))
-    assert left == ["headers", "headers/.new-alive", "images", "images/.new-alive"]
+    remaining = sorted(str(path.relative_to(cache.path)) for path in cache.path.rglob("*"))
+    assert remaining == ["headers", "headers/.new-alive", "images", "images/.new-alive"]
     assert clear(cache) == []
 
 
@@ -112,19 +112,19 @@ def test_an_entry_that_cannot_be_removed_does_not_stop_others(
     cache: CacheDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created = fill(cache)
-    stuck = {path for path in created if path.is_file()}
+    unremovable = {path for path in created if path.is_file()}
     unlink = Path.unlink
 
     def refuse(self: Path, missing_ok: bool = False) -> None:
-        if self in stuck:
+        if self in unremovable:
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         unlink(self, missing_ok=missing_ok)
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(CacheError, match=f"^cannot remove .*: {os.strerror(errno.EPERM)}$") as caught:
+    with pytest.raises(CacheError, match=f"^cannot remove .*: {os.strerror(errno.EPERM)}$") as excinfo:
         clear(cache)
-    assert caught.value.hint == "all else is dropped"
-    assert {path for path in created if path.exists()} == stuck
+    assert excinfo.value.hint == "all else is dropped"
+    assert {path for path in created if path.exists()} == unremovable
 
 
 def test_foreign_files_stay(cache: CacheDir) -> None:
@@ -136,45 +136,47 @@ def test_foreign_files_stay(cache: CacheDir) -> None:
         (cache.path / name).write_text("mine")
     (cache.path / "headers" / ("f" * 32)).write_text("a file, no folder")
     before = {path for path in cache.path.rglob("*") if path.is_file()}
-    gone = {path for one in clear(cache) for path in before if path.is_relative_to(one.path)}
+    gone = {path for entry in clear(cache) for path in before if path.is_relative_to(entry.path)}
     assert len(gone) == 4
     assert {path for path in cache.path.rglob("*") if path.is_file()} == before - gone
 
 
-def test_links_are_not_followed(cache: CacheDir, outside: Path) -> None:
+def test_links_are_not_followed(cache: CacheDir, outside_folder: Path) -> None:
     """Neither links in place of an image or a tree, nor links inside a tree."""
     tree = put_tree(cache, f"package-{DIGEST}", "include/linux/kconfig.h", "")
-    (tree / "arch").symlink_to(outside)
-    (tree / "include" / "file.h").symlink_to(outside / "precious")
-    (cache.path / "headers" / ("a" * 32)).symlink_to(outside)
-    (cache.folder("images") / f"x.c-{DIGEST}.image").symlink_to(outside / "precious")
-    assert [one.path for one in list_entries(cache)] == [tree]
+    (tree / "arch").symlink_to(outside_folder)
+    (tree / "include" / "file.h").symlink_to(outside_folder / "precious")
+    (cache.path / "headers" / ("a" * 32)).symlink_to(outside_folder)
+    (cache.folder("images") / f"x.c-{DIGEST}.image").symlink_to(outside_folder / "precious")
+    assert [entry.path for entry in list_entries(cache)] == [tree]
     assert next(list_entries(cache)).size < 1000
-    assert [one.path for one in clear(cache)] == [tree]
+    assert [entry.path for entry in clear(cache)] == [tree]
     assert not tree.exists()
-    assert (outside / "precious").stat().st_size == 1000
+    assert (outside_folder / "precious").stat().st_size == 1000
 
 
-def test_a_link_that_was_left_half_made_goes_and_not_what_it_leads_to(cache: CacheDir, outside: Path) -> None:
+def test_a_link_that_was_left_half_made_goes_and_not_what_it_leads_to(
+    cache: CacheDir, outside_folder: Path
+) -> None:
     link = cache.folder("images") / ".new-link"
-    link.symlink_to(outside)
+    link.symlink_to(outside_folder)
     os.utime(link, (1, 1), follow_symlinks=False)
     clear(cache)
     assert not link.is_symlink()
-    assert (outside / "precious").exists()
+    assert (outside_folder / "precious").exists()
 
 
 @pytest.mark.parametrize("folder", ["images", "headers"])
-def test_a_folder_that_is_a_link_is_not_touched(cache: CacheDir, outside: Path, folder: str) -> None:
-    outside.chmod(0o700)
-    (outside / f"x.c-{DIGEST}.image").write_text("precious, too")
-    (outside / DIGEST).mkdir()
-    (cache.path / folder).symlink_to(outside)
+def test_a_folder_that_is_a_link_is_not_touched(cache: CacheDir, outside_folder: Path, folder: str) -> None:
+    outside_folder.chmod(0o700)
+    (outside_folder / f"x.c-{DIGEST}.image").write_text("precious, too")
+    (outside_folder / DIGEST).mkdir()
+    (cache.path / folder).symlink_to(outside_folder)
     for look in (lambda: list(list_entries(cache)), lambda: clear(cache)):
-        with pytest.raises(CacheError, match="is not a folder") as caught:
+        with pytest.raises(CacheError, match="is not a folder") as excinfo:
             look()
-        assert str(cache.path / folder) in caught.value.hint
-    assert sorted(path.name for path in outside.iterdir()) == sorted(
+        assert str(cache.path / folder) in excinfo.value.hint
+    assert sorted(path.name for path in outside_folder.iterdir()) == sorted(
         ["precious", DIGEST, f"x.c-{DIGEST}.image"]
     )
 

@@ -221,10 +221,10 @@ def test_compiler_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert image_cache.compiler_identity() != created
 
 
-@pytest.mark.parametrize("seen", [(), ("/usr/lib/libLLVM-14.so.1", "/usr/lib/libc.so.6")])
-def test_the_compiler_must_be_known(monkeypatch: pytest.MonkeyPatch, seen: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("libraries", [(), ("/usr/lib/libLLVM-14.so.1", "/usr/lib/libc.so.6")])
+def test_the_compiler_must_be_known(monkeypatch: pytest.MonkeyPatch, libraries: tuple[str, ...]) -> None:
     """An update of the compiler would go unnoticed."""
-    monkeypatch.setattr(image_cache, "_read_maps", lambda: maps(*seen))
+    monkeypatch.setattr(image_cache, "_read_maps", lambda: maps(*libraries))
     with pytest.raises(ImageError, match="cannot be seen"):
         image_cache.compiler_identity()
 
@@ -244,8 +244,8 @@ def test_this_process_has_not_compiled() -> None:
 
 def test_a_library_that_was_replaced_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libbcc.so.0").touch()
-    seen = maps(tmp_path / "libbcc.so.0", f"{tmp_path}/libLLVM-14.so.1 (deleted)")
-    monkeypatch.setattr(image_cache, "_read_maps", lambda: seen)
+    maps_text = maps(tmp_path / "libbcc.so.0", f"{tmp_path}/libLLVM-14.so.1 (deleted)")
+    monkeypatch.setattr(image_cache, "_read_maps", lambda: maps_text)
     with pytest.raises(ImageError, match="was replaced"):
         image_cache.compiler_identity()
 
@@ -269,7 +269,7 @@ def image(tmp_path: Path) -> Image:
     return Image(KEY, RELEASE, (identity.file_identity(maker),), (rows,), (program,))
 
 
-def where(cache: CacheDir) -> Path:
+def only_image(cache: CacheDir) -> Path:
     (actual,) = (cache.path / "images").glob("*.image")
     return actual
 
@@ -280,15 +280,15 @@ def test_stored_images_are_found(cache: CacheDir, image: Image) -> None:
     assert look_up(cache, RECIPE, KEY) == image
     assert look_up(cache, RECIPE, "f" * 64) is None
     assert look_up(cache, replace(RECIPE, name="other.c"), KEY) is None
-    assert where(cache).stat().st_mode & 0o777 == 0o600
-    assert where(cache).parent.stat().st_mode & 0o777 == 0o700
+    assert only_image(cache).stat().st_mode & 0o777 == 0o600
+    assert only_image(cache).parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_tracer_from_elsewhere_is_kept_in_the_same_folder(cache: CacheDir, image: Image) -> None:
     foreign = replace(RECIPE, name="/usr/share/../other/tracer.c")
     store(cache, foreign, image)
     assert look_up(cache, foreign, KEY) == image
-    assert where(cache).name.startswith("tracer.c-")
+    assert only_image(cache).name.startswith("tracer.c-")
 
 
 def test_a_key_that_only_begins_alike_is_another(cache: CacheDir, image: Image) -> None:
@@ -313,17 +313,17 @@ def test_images_without_a_compiler_are_not_stored(cache: CacheDir, image: Image)
 
 def test_images_without_a_compiler_are_not_used(cache: CacheDir, image: Image) -> None:
     store(cache, RECIPE, image)
-    where(cache).write_bytes(replace(image, made_by=()).encode())
+    only_image(cache).write_bytes(replace(image, made_by=()).encode())
     assert look_up(cache, RECIPE, KEY) is None
 
 
 def test_damage_is_no_image(cache: CacheDir, image: Image) -> None:
     store(cache, RECIPE, image)
-    data = where(cache).read_bytes()
+    data = only_image(cache).read_bytes()
     for bad in (b"", data[:-1], data + b" ", data.replace(b"rows", b"cows")):
-        where(cache).write_bytes(bad)
+        only_image(cache).write_bytes(bad)
         assert look_up(cache, RECIPE, KEY) is None
-    where(cache).write_bytes(data)
+    only_image(cache).write_bytes(data)
     assert look_up(cache, RECIPE, KEY) == image
 
 
@@ -359,7 +359,7 @@ def test_a_file_that_others_had_a_hand_in_is_not_used(
     cache: CacheDir, image: Image, spoil: Callable[[Path], None]
 ) -> None:
     store(cache, RECIPE, image)
-    spoil(where(cache))
+    spoil(only_image(cache))
     assert look_up(cache, RECIPE, KEY) is None
     store(cache, RECIPE, image)  # puts a good one in its place
     assert look_up(cache, RECIPE, KEY) == image
@@ -372,9 +372,9 @@ def test_a_folder_that_others_had_a_hand_in_is_not_used(
     store(cache, RECIPE, image)
     spoil(cache.path / "images")
     assert look_up(cache, RECIPE, KEY) is None
-    with pytest.raises(CacheError) as caught:
+    with pytest.raises(CacheError) as excinfo:
         store(cache, RECIPE, image)
-    assert caught.value.hint.startswith("remove ")
+    assert excinfo.value.hint.startswith("remove ")
 
 
 def test_a_cache_that_takes_nothing_is_no_reason_to_stop(
@@ -422,18 +422,18 @@ def test_the_oldest_go_when_they_are_too_big(
 
 def test_incomplete_files_are_removed_and_files_being_written_stay(cache: CacheDir, image: Image) -> None:
     folder = cache.folder("images")
-    dead, alive = _aged(folder, ".new-dead", 2), _aged(folder, ".new-alive", 0)
+    dead_file, alive = _aged(folder, ".new-dead", 2), _aged(folder, ".new-alive", 0)
     other = _aged(folder, "something-else", 900)
     store(cache, RECIPE, image)
-    assert (dead.exists(), alive.exists(), other.exists()) == (False, True, True)
+    assert (dead_file.exists(), alive.exists(), other.exists()) == (False, True, True)
 
 
 def test_use_is_noted_so_that_what_is_used_stays(cache: CacheDir, image: Image) -> None:
     store(cache, RECIPE, image)
     then = time.time() - 10 * 86400
-    os.utime(where(cache), (then, then))
+    os.utime(only_image(cache), (then, then))
     assert look_up(cache, RECIPE, KEY) == image
-    assert where(cache).stat().st_mtime > then + 86400
+    assert only_image(cache).stat().st_mtime > then + 86400
 
 
 _WRITER = """
@@ -450,20 +450,20 @@ for _ in range(100):
 def test_writers_and_readers_at_once(cache: CacheDir, image: Image) -> None:
     """A reader sees a whole image: one writer's or the other's."""
     store(cache, RECIPE, image)
-    both = [image, replace(image, kernel="x" * 100_000)]
+    images = [image, replace(image, kernel="x" * 100_000)]
     writers = []
-    for one in both * 2:
+    for written_image in images * 2:
         command = [sys.executable, "-c", _WRITER, str(cache.path)]
         writer = subprocess.Popen(command, stdin=subprocess.PIPE)
         assert writer.stdin is not None
-        writer.stdin.write(one.encode())
+        writer.stdin.write(written_image.encode())
         writer.stdin.close()
         writers.append(writer)
-    seen = set()
+    maps_text = set()
     while any(writer.poll() is None for writer in writers):
         actual = look_up(cache, RECIPE, KEY)
-        assert actual in both
-        seen.add(both.index(actual))
+        assert actual in images
+        maps_text.add(images.index(actual))
     assert [writer.returncode for writer in writers] == [0] * 4
-    assert seen
-    assert [path.name for path in (cache.path / "images").iterdir()] == [where(cache).name]
+    assert maps_text
+    assert [path.name for path in (cache.path / "images").iterdir()] == [only_image(cache).name]

@@ -72,36 +72,36 @@ def a_pack() -> Pack:
     return Pack({BTF: "6.98", OTHER: "6.99"}, entries, (image("enter", "leave"), image("enter")))
 
 
-def recipe(*cflags: str, text: str = TEXT, programs: tuple[str, ...] = ("enter",), **more: Any) -> Recipe:
-    return Recipe("tracer.c", text, cflags, programs, **more)
+def recipe(*cflags: str, text: str = TEXT, programs: tuple[str, ...] = ("enter",), **fields: Any) -> Recipe:
+    return Recipe("tracer.c", text, cflags, programs, **fields)
 
 
-def sealed(content: bytes) -> bytes:
+def seal(content: bytes) -> bytes:
     return MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
-def altered(change: Callable[[Any], object]) -> bytes:
-    """Return the bytes of a pack that says something else, with a checksum that is right."""
+def alter(change: Callable[[Any], object]) -> bytes:
+    """Return the bytes of a changed pack, with a correct checksum."""
     body = json.loads(zlib.decompress(a_pack().encode()[len(MAGIC) + 65 :]))
     change(body)
-    return sealed(zlib.compress(json.dumps(body).encode()))
+    return seal(zlib.compress(json.dumps(body).encode()))
 
 
 def test_data_round_trips() -> None:
     assert decode(a_pack().encode()) == a_pack()
-    assert decode(altered(lambda body: None)) == a_pack()
+    assert decode(alter(lambda body: None)) == a_pack()
     assert a_pack().tracers == ["tracer"]
 
 
 def test_cut_or_flipped_anywhere_it_is_no_pack() -> None:
     data = bytearray(a_pack().encode())
-    for at in range(len(data)):
+    for position in range(len(data)):
         with pytest.raises(PackError):
-            decode(bytes(data[:at]))
-        data[at] ^= 1 << at % 8
+            decode(bytes(data[:position]))
+        data[position] ^= 1 << position % 8
         with pytest.raises(PackError):
             decode(bytes(data))
-        data[at] ^= 1 << at % 8
+        data[position] ^= 1 << position % 8
     with pytest.raises(PackError, match="damaged"):
         decode(bytes(data) + b"\n")
 
@@ -109,27 +109,27 @@ def test_cut_or_flipped_anywhere_it_is_no_pack() -> None:
 @pytest.mark.parametrize("text", [b"", b"null", b"[]", b"{}", b"\xff", b"[" * 100_000, b"7"])
 def test_complete_files_of_another_kind(text: bytes) -> None:
     with pytest.raises(PackError, match="something else"):
-        decode(sealed(zlib.compress(text)))
+        decode(seal(zlib.compress(text)))
     with pytest.raises(PackError, match="something else"):
-        decode(sealed(text))
+        decode(seal(text))
 
 
 def test_damaged_or_trailing_compressed_data() -> None:
     content = a_pack().encode()[len(MAGIC) + 65 :]
     for bad in (content[:-1], content + b"more", content + content, content[:20]):
         with pytest.raises(PackError, match="something else"):
-            decode(sealed(bad))
+            decode(seal(bad))
 
 
 def test_a_small_file_that_would_fill_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pack, "MAX_CONTENT", 10_000)
     with pytest.raises(PackError, match="something else"):
-        decode(altered(lambda body: body.update(more="x" * 1_000_000)))
+        decode(alter(lambda body: body.update(more="x" * 1_000_000)))
     assert decode(a_pack().encode()) == a_pack()
 
 
 @pytest.mark.parametrize(
-    ("where", "value"),
+    ("path", "value"),
     [
         (("kernels",), []),
         (("kernels", BTF), 7),
@@ -150,22 +150,22 @@ def test_a_small_file_that_would_fill_memory_is_refused(monkeypatch: pytest.Monk
         (("images", 0), "pytracer image 4\nno image"),
     ],
 )
-def test_values_of_another_kind_are_refused(where: tuple[Any, ...], value: object) -> None:
+def test_values_of_another_kind_are_refused(path: tuple[Any, ...], value: object) -> None:
     def change(body: Any) -> None:
-        for step in where[:-1]:
+        for step in path[:-1]:
             body = body[step]
-        body[where[-1]] = value
+        body[path[-1]] = value
 
     with pytest.raises(PackError, match="something else"):
-        decode(altered(change))
+        decode(alter(change))
 
 
 def test_the_image_of_a_plan_is_found() -> None:
-    whole, one = a_pack().images
-    assert a_pack().find(recipe("-DA"), BTF, "x") == whole
-    assert a_pack().find(recipe("-DA", programs=("enter", "leave")), BTF, "x") == whole
-    assert a_pack().find(recipe("-DA", "-DB"), BTF, "x") == one
-    assert a_pack().find(recipe("-DA"), OTHER, "x") == whole
+    first, one_pack = a_pack().images
+    assert a_pack().find(recipe("-DA"), BTF, "x") == first
+    assert a_pack().find(recipe("-DA", programs=("enter", "leave")), BTF, "x") == first
+    assert a_pack().find(recipe("-DA", "-DB"), BTF, "x") == one_pack
+    assert a_pack().find(recipe("-DA"), OTHER, "x") == first
 
 
 @pytest.mark.parametrize(
@@ -182,10 +182,10 @@ def test_the_image_of_a_plan_is_found() -> None:
     ],
 )
 def test_missing_names_are_reported(recipe: Recipe, btf: str, message: str, hint: str) -> None:
-    with pytest.raises(UnsupportedError, match=re.escape(message)) as caught:
+    with pytest.raises(UnsupportedError, match=re.escape(message)) as excinfo:
         a_pack().find(recipe, btf, "x")
-    assert hint in caught.value.hint
-    assert caught.value.exit_code == 4
+    assert hint in excinfo.value.hint
+    assert excinfo.value.exit_code == 4
 
 
 def test_files_that_are_no_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_a_kernel_without_btf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def one(tmp_path: Path) -> str:
+def one_pack(tmp_path: Path) -> str:
     """Make a pack of one tracer."""
     path = tmp_path / "one"
     path.write_bytes(
@@ -234,7 +234,7 @@ def one(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> str:
+def two_packs(tmp_path: Path) -> str:
     """Make a pack of two tracers."""
     entries = tuple(PackEntry(BTF, name, name, "", (), 0) for name in ("syscalls", "sockcount"))
     path = tmp_path / "two"
@@ -242,29 +242,33 @@ def two(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_the_tracer_may_be_left_out_where_there_is_one(one: str) -> None:
-    assert chosen([one]) == (one, "syscalls", [])
-    assert chosen([one, "1", "5"]) == (one, "syscalls", ["1", "5"])
-    assert chosen([one, "--", "sockcount"]) == (one, "syscalls", ["--", "sockcount"])
-    assert chosen([one, "syscalls", "--", "ls", "--headers"]) == (one, "syscalls", ["--", "ls", "--headers"])
+def test_the_tracer_may_be_left_out_where_there_is_one(one_pack: str) -> None:
+    assert chosen([one_pack]) == (one_pack, "syscalls", [])
+    assert chosen([one_pack, "1", "5"]) == (one_pack, "syscalls", ["1", "5"])
+    assert chosen([one_pack, "--", "sockcount"]) == (one_pack, "syscalls", ["--", "sockcount"])
+    assert chosen([one_pack, "syscalls", "--", "ls", "--headers"]) == (
+        one_pack,
+        "syscalls",
+        ["--", "ls", "--headers"],
+    )
 
 
-def test_one_of_several_is_named(two: str) -> None:
-    assert chosen([two, "sockcount", "lo"]) == (two, "sockcount", ["lo"])
-    for words in ([two], [two, "-d", "1"], [two, "syscals"]):
-        with pytest.raises(UsageError, match="more than one tracer") as caught:
+def test_one_of_several_packs_is_named(two_packs: str) -> None:
+    assert chosen([two_packs, "sockcount", "lo"]) == (two_packs, "sockcount", ["lo"])
+    for words in ([two_packs], [two_packs, "-d", "1"], [two_packs, "syscals"]):
+        with pytest.raises(UsageError, match="more than one tracer") as excinfo:
             chosen(words)
-        assert caught.value.hint == "there is sockcount, syscalls"
+        assert excinfo.value.hint == "there is sockcount, syscalls"
 
 
-def test_words_that_make_no_sense(one: str) -> None:
-    for words in ([], ["-v", one]):
+def test_words_that_make_no_sense(one_pack: str) -> None:
+    for words in ([], ["-v", one_pack]):
         with pytest.raises(UsageError, match="needs the file"):
             chosen(words)
     with pytest.raises(UnknownNameError, match="no tracer in"):
-        chosen([one, "sockcount", "lo"])
+        chosen([one_pack, "sockcount", "lo"])
     with pytest.raises(UsageError, match="--headers"):
-        chosen([one, "--headers", "btf"])
+        chosen([one_pack, "--headers", "btf"])
 
 
 @pytest.mark.parametrize(
@@ -370,9 +374,9 @@ def test_btf_of_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "arm.btf").write_bytes(built.data())
     kernel = packing.PackKernel("arm", tmp_path / "arm.btf")
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
-    with pytest.raises(UnsupportedError, match="is of a kernel for aarch64") as caught:
+    with pytest.raises(UnsupportedError, match="is of a kernel for aarch64") as excinfo:
         packing._read(kernel)
-    assert caught.value.hint == "run pytracer pack on aarch64"
+    assert excinfo.value.hint == "run pytracer pack on aarch64"
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="aarch64"))
     assert packing._read(kernel)[1] == hashlib.sha256(built.data()).hexdigest()
 
@@ -391,12 +395,12 @@ def test_every_alternative_that_needs_no_trace_event_is_planned() -> None:
     proto = built.add(BtfKind.FUNC_PROTO, "", 0)
     for function in ("x64_sys_call", "syscall_exit_to_user_mode_prepare"):  # the optional one is absent
         built.add(BtfKind.FUNC, function, proto)
-    many = list(packing._iter_plans(request, built.btf(), kernel))
-    flags = {tuple(plan.cflags) for plan, _ in many}
-    assert len(flags) == len(many) == 4
-    assert sum("-DPT_COMPAT" in one for one in flags) == 2
-    assert sum("-DHOOK_SYSCALL_KPROBE_DISPATCH" in one for one in flags) == 2
-    assert not any("PT_HAS_PROBE_READ_KERNEL" in flag for one in flags for flag in one)
+    plans = list(packing._iter_plans(request, built.btf(), kernel))
+    flags = {tuple(plan.cflags) for plan, _ in plans}
+    assert len(flags) == len(plans) == 4
+    assert sum("-DPT_COMPAT" in one_pack for one_pack in flags) == 2
+    assert sum("-DHOOK_SYSCALL_KPROBE_DISPATCH" in one_pack for one_pack in flags) == 2
+    assert not any("PT_HAS_PROBE_READ_KERNEL" in flag for one_pack in flags for flag in one_pack)
     with pytest.raises(UnsupportedError, match="cannot be packed for test"):
         list(packing._iter_plans(request, basic().btf(), kernel))
 
@@ -483,14 +487,14 @@ def test_a_pack_with_wrong_contents_is_refused_with_a_hint(monkeypatch: pytest.M
     held = Pack({BTF: "here"}, (PackEntry(BTF, "tracer", "tracer", pack.digest(C), (), 0),), (spoilt,))
     monkeypatch.setattr(pack, "load", lambda _: held)
     monkeypatch.setattr(pack, "btf_digest", lambda _: BTF)
-    with pytest.raises(PackError) as caught:
+    with pytest.raises(PackError) as excinfo:
         pack.image_for(recipe(text=C, pack="file"))
-    assert caught.value.message == "file holds a map 'stacks' of a size that no STACK_TRACE has"
-    assert caught.value.hint
+    assert excinfo.value.message == "file holds a map 'stacks' of a size that no STACK_TRACE has"
+    assert excinfo.value.hint
 
 
 @pytest.mark.parametrize("tracer", registry.names())
-def test_of_every_hook_btf_tells_whether_it_is_there(tracer: str) -> None:
+def test_btf_decides_whether_each_hook_exists(tracer: str) -> None:
     facts = BtfKernelInfo(basic().btf(), runs_compat=False)
     for hook in registry.get(tracer).hooks:
         for alternative in hook.alternatives:

@@ -122,7 +122,7 @@ def test_damaged_folders_are_made_again(path: Path, damage: Callable[[Path], Non
     publish(path, fill)
     assert is_intact(path)
     assert (path / "include/linux/kconfig.h").read_text() == "struct task_struct;"
-    assert [each.name for each in path.parent.iterdir() if each.name != "elsewhere"] == ["headers"]
+    assert [entry.name for entry in path.parent.iterdir() if entry.name != "elsewhere"] == ["headers"]
 
 
 def test_a_second_writer_leaves_the_first_ones_folder(path: Path) -> None:
@@ -157,9 +157,9 @@ def test_all_is_on_the_disk_before_it_has_its_name(path: Path, monkeypatch: pyte
     monkeypatch.setattr(Path, "rename", named)
     monkeypatch.setattr(os, "fsync", flushed)
     publish(path, fill)
-    at = result.index("name")
-    assert {"kconfig.h", sealed.LIST, "linux", "include"} <= set(result[:at])
-    assert result[at + 1 :] == [path.parent.name]
+    index = result.index("name")
+    assert {"kconfig.h", sealed.LIST, "linux", "include"} <= set(result[:index])
+    assert result[index + 1 :] == [path.parent.name]
 
 
 def test_large_trees_are_compared_by_size(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Test the file that keeps what starts asked of the kernel's BTF."""
+"""Test the file that caches the answers of the kernel's BTF."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root keeps answe
 
 
 class Types:
-    """What the run asked of the BTF."""
+    """BTF that records the questions of a run."""
 
     def __init__(self, answers: dict[str, int]) -> None:
         self.answers = answers
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_not_used(cache, monkeypatch, change):
 
 
 @pytest.mark.parametrize("name", ["types", "types/*"])
-def test_what_others_can_write_is_not_used(cache, monkeypatch, name):
+def test_files_that_others_can_write_are_not_used(cache, monkeypatch, name):
     keep(monkeypatch, ANSWERS)
     [path] = cache.glob(name)
     path.chmod(path.stat().st_mode | 0o022)

@@ -29,12 +29,12 @@ def test_a_program_that_has_nothing_called_stays_as_it_is():
 def test_callbacks_are_appended_once_in_order():
     """The first has the second called twice, and the third, which has the second called as well."""
     code = {"main": function(1, 3, 1), "pt_loop_1": function(), "pt_loop_3": function(1, register=R6)}
-    whole = collect_bodies("main", code.__getitem__)
-    assert [(part.name, part.at) for part in whole] == [("main", 0), ("pt_loop_1", 8), ("pt_loop_3", 12)]
-    linked = link_bodies(whole)
+    bodies = collect_bodies("main", code.__getitem__)
+    assert [(part.name, part.at) for part in bodies] == [("main", 0), ("pt_loop_1", 8), ("pt_loop_3", 12)]
+    linked = link_bodies(bodies)
     assert linked[64:80] == ENTRY
     assert linked[96:112] == ENTRY
-    assert [linked[at : at + 16] for at in (0, 16, 32)] == [
+    assert [linked[offset : offset + 16] for offset in (0, 16, 32)] == [
         encode_reference(code["main"][:16], distance) for distance in (8 - 1, 12 - 3, 8 - 5)
     ]
     assert linked[112:128] == encode_reference(code["pt_loop_3"][:16], 8 - 15)

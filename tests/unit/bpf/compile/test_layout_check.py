@@ -44,12 +44,12 @@ def test_right_offsets_pass() -> None:
 
 
 def test_a_wrong_offset_is_named() -> None:
-    with pytest.raises(SchemaError) as caught:
+    with pytest.raises(SchemaError) as excinfo:
         verify(address(0, 2828) + address(1, 3000) + END, CHECKS)
-    assert caught.value.message == (
+    assert excinfo.value.message == (
         "struct task_struct.tgid is at offset 2812 in this kernel, but was compiled to offset 2828"
     )
-    assert caught.value.hint
+    assert excinfo.value.hint
 
 
 def test_a_missing_store_is_an_error() -> None:

@@ -20,24 +20,28 @@ LINES = [
 
 def read(btf: Btf, reported: FuncLineInfo) -> list[tuple[int, str, int, str]]:
     records = RECORD.iter_unpack(reported.lines)
-    return [(insn, btf.string(file), place >> 10, btf.string(text)) for insn, file, text, place in records]
+    return [
+        (insn, btf.string(file), position >> 10, btf.string(text)) for insn, file, text, position in records
+    ]
 
 
 def functions(btf: Btf, reported: FuncLineInfo) -> list[tuple[int, str]]:
     infos = list(FUNCTION.iter_unpack(reported.functions))
     assert [btf.kind(kind) for _, kind in infos] == [BtfKind.FUNC] * len(infos)
-    return [(at, btf.name(kind)) for at, kind in infos]
+    return [(offset, btf.name(kind)) for offset, kind in infos]
 
 
 def test_encoded_tables_can_be_decoded():
-    some = {"first": LINES, "second": LINES[:1], "bare": []}
-    data, reported = encode({name: [LineTableFunction(name, 0, lines)] for name, lines in some.items()})
+    tables = {"first": LINES, "second": LINES[:1], "bare": []}
+    data, reported = encode({name: [LineTableFunction(name, 0, lines)] for name, lines in tables.items()})
     btf = Btf(data)
-    assert {name: functions(btf, reported[name]) for name in reported} == {name: [(0, name)] for name in some}
+    assert {name: functions(btf, reported[name]) for name in reported} == {
+        name: [(0, name)] for name in tables
+    }
     [(_, kind)] = FUNCTION.iter_unpack(reported["first"].functions)
     proto = btf.func_proto(btf.target(kind))
     assert (btf.name(proto.returns), btf.size_of(proto.returns), list(proto.params)) == ("int", 4, [])
-    assert read(btf, reported["first"]) == [(one.insn, one.file, one.number, one.text) for one in LINES]
+    assert read(btf, reported["first"]) == [(line.insn, line.file, line.number, line.text) for line in LINES]
     assert read(btf, reported["second"]) == [(0, "probes_c/a.c", 3, "{")]
     assert reported["bare"].lines == b""
 
@@ -45,8 +49,10 @@ def test_encoded_tables_can_be_decoded():
 def test_a_program_of_several_functions():
     """The kernel requires a line for the first instruction of each function, or none at all."""
     body = Line(7, "probes_c/include/b.h", 3, "{")
-    whole = [LineTableFunction("main", 0, LINES), LineTableFunction("body", 7, [body])]
-    data, reported = encode({"main": whole, "other": [LineTableFunction("other", 0, []), whole[1]]})
+    both_functions = [LineTableFunction("main", 0, LINES), LineTableFunction("body", 7, [body])]
+    data, reported = encode(
+        {"main": both_functions, "other": [LineTableFunction("other", 0, []), both_functions[1]]}
+    )
     btf = Btf(data)
     assert functions(btf, reported["main"]) == [(0, "main"), (7, "body")]
     assert functions(btf, reported["other"]) == [(0, "other"), (7, "body")]
@@ -91,8 +97,8 @@ def test_code_before_a_program_has_a_line_of_its_own():
     ],
 )
 def test_lines_and_functions_of_no_program_are_reported(places, fits):
-    lines = b"".join(RECORD.pack(at, 1, 1, 1 << 10) for at in places)
-    functions = b"".join(FUNCTION.pack(at, 3) for at in places)
+    lines = b"".join(RECORD.pack(offset, 1, 1, 1 << 10) for offset in places)
+    functions = b"".join(FUNCTION.pack(offset, 3) for offset in places)
     assert FuncLineInfo(b"", lines).matches(bytes(32)) is fits
     assert FuncLineInfo(functions, b"").matches(bytes(32)) is fits
     assert not FuncLineInfo(b"", lines + b"x").matches(bytes(32))
@@ -102,12 +108,15 @@ def test_lines_and_functions_of_no_program_are_reported(places, fits):
 def test_lines_that_bcc_knows(monkeypatch):
     """BCC reports the positions; the text comes from the C that it compiled."""
     text = read_source("sockcount.c")
-    at = {
+    offset = {
         words.strip(): (file, number)
         for file, lines in split_by_file(text).items()
         for number, words in lines.items()
     }
-    lookup, brace = at["u64 *value = pt_config.lookup(&slot);"], at["int count(struct __sk_buff *skb)"]
+    lookup, brace = (
+        offset["u64 *value = pt_config.lookup(&slot);"],
+        offset["int count(struct __sk_buff *skb)"],
+    )
     reported = [
         SourceLine(0, "/cache/headers/12/sockcount.c", brace[1], 0, ""),
         SourceLine(1, "/cache/headers/12/sockcount.c", 0, 0, ""),

@@ -23,13 +23,13 @@ def _kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "kernel_identity", lambda _: "6.99.0-test")
 
 
-def answer(folder: Path, outcome: bytes, seen: list[CompileRequest]) -> threading.Thread:
+def answer(folder: Path, outcome: bytes, received: list[CompileRequest]) -> threading.Thread:
     """Answer one request in another thread."""
 
     def work() -> None:
         while not (actual := list(folder.glob(f"*{REQUEST}"))):
             time.sleep(0.01)
-        seen.append(CompileRequest.decode(actual[0].read_bytes()))
+        received.append(CompileRequest.decode(actual[0].read_bytes()))
         actual[0].unlink()
         (folder / "new").write_bytes(outcome)
         (folder / "new").rename(actual[0].with_suffix(ANSWER))
@@ -39,7 +39,7 @@ def answer(folder: Path, outcome: bytes, seen: list[CompileRequest]) -> threadin
     return thread
 
 
-def failing(error: PytracerError) -> bytes:
+def encode_failure(error: PytracerError) -> bytes:
     def compiled() -> Image:
         raise error
 
@@ -47,11 +47,11 @@ def failing(error: PytracerError) -> bytes:
 
 
 def test_the_image_comes_back_and_no_file_is_left(tmp_path: Path) -> None:
-    seen = list[CompileRequest]()
-    other = answer(tmp_path, encode_outcome(lambda: IMAGE), seen)
+    received = list[CompileRequest]()
+    other = answer(tmp_path, encode_outcome(lambda: IMAGE), received)
     assert compile_remotely(tmp_path, *REST) == IMAGE
     other.join()
-    assert seen == [CompileRequest("6.99.0-test", *REST, ())]
+    assert received == [CompileRequest("6.99.0-test", *REST, ())]
     assert not list(tmp_path.iterdir())
 
 
@@ -63,12 +63,12 @@ def test_the_image_comes_back_and_no_file_is_left(tmp_path: Path) -> None:
         ImageError("i"),
     ],
 )
-def test_so_does_the_compilers_error(tmp_path: Path, error: PytracerError) -> None:
-    other = answer(tmp_path, failing(error), [])
-    with pytest.raises(type(error)) as caught:
+def test_the_compilers_error_comes_back_and_no_file_is_left(tmp_path: Path, error: PytracerError) -> None:
+    other = answer(tmp_path, encode_failure(error), [])
+    with pytest.raises(type(error)) as excinfo:
         compile_remotely(tmp_path, *REST)
     other.join()
-    assert (caught.value.message, caught.value.hint, caught.value.detail) == (
+    assert (excinfo.value.message, excinfo.value.hint, excinfo.value.detail) == (
         error.message,
         error.hint,
         error.detail,
@@ -94,6 +94,6 @@ def test_without_an_answer_no_other_compiler_runs(tmp_path: Path, monkeypatch: p
         compile_remotely(tmp_path / "none", *REST)
 
 
-def test_it_can_be_interrupted(tmp_path: Path) -> None:
+def test_a_remote_compilation_can_be_interrupted(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         compile_remotely(tmp_path, *REST, stop_requested=lambda: True)

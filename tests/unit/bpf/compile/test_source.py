@@ -30,7 +30,7 @@ def places(text):
     return actual
 
 
-def written(path):
+def file_lines(path):
     """Return the same of a file, own includes left out."""
     lines = enumerate(path.read_text().splitlines(), 1)
     return [
@@ -69,7 +69,7 @@ def test_every_line_of_our_files_keeps_its_place(name):
     folder = source.probes_folder()
     for file in {file for file, _, _ in actual}:
         path = folder / name if file == name else folder / "include" / file
-        assert [place for place in actual if place[0] == file] == written(path)
+        assert [position for position in actual if position[0] == file] == file_lines(path)
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in source.probes_folder().glob("*.c")))
@@ -92,9 +92,9 @@ def test_no_include_is_left_out_because_a_condition_held_the_first(name):
 
 def test_an_absolute_path_is_taken_as_it_is(probes, tmp_path):
     (probes / "include" / "a.h").write_text("int a;\n")
-    own = tmp_path / "elsewhere.c"
-    own.write_text('#include "a.h"\nint own;\n')
-    assert places(source.read_source(str(own))) == [("a.h", 1, "int a;"), ("elsewhere.c", 2, "int own;")]
+    own_file = tmp_path / "elsewhere.c"
+    own_file.write_text('#include "a.h"\nint own;\n')
+    assert places(source.read_source(str(own_file))) == [("a.h", 1, "int a;"), ("elsewhere.c", 2, "int own;")]
 
 
 def test_a_comment_is_no_include(probes):

@@ -11,27 +11,27 @@ OTHERS = Map("others", 6, MapType.ARRAY, 3, tuple)
 
 
 def test_functions_are_named_for_the_array_and_their_place():
-    known = {"steps_2", "steps_0", "steps_3", "steps_x", "steps", "other_1"}
-    assert list(tail_calls.functions("steps", 3, known)) == [(0, "steps_0"), (2, "steps_2")]
+    functions = {"steps_2", "steps_0", "steps_3", "steps_x", "steps", "other_1"}
+    assert list(tail_calls.functions("steps", 3, functions)) == [(0, "steps_0"), (2, "steps_2")]
 
 
 def test_each_array_is_filled_once(monkeypatch):
     """Also if its functions refer to it again; other maps are not touched."""
     filled, loaded = [], []
     monkeypatch.setattr(tail_calls, "map_update", lambda *words: filled.append(words))
-    some = tail_calls.TailCalls(
+    calls = tail_calls.TailCalls(
         {"steps": STEPS, "others": OTHERS}, {"begin", "steps_0", "steps_1", "others_0"}
     )
 
     def load(name: str) -> int:
         loaded.append(name)
-        some.fill(["steps"], load)
+        calls.fill(["steps"], load)
         return 100 + len(loaded)
 
-    some.fill(["others"], load)
+    calls.fill(["others"], load)
     assert not loaded
-    some.fill(["steps", "others"], load)
-    some.fill(["steps"], load)
+    calls.fill(["steps", "others"], load)
+    calls.fill(["steps"], load)
     assert loaded == ["steps_0", "steps_1"]
     assert filled == [(5, bytes(4), bytes([101, 0, 0, 0])), (5, bytes([1, 0, 0, 0]), bytes([102, 0, 0, 0]))]
 

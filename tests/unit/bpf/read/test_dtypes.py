@@ -11,7 +11,7 @@ from pytracer.bpf.read.dtypes import dtype_of
 from pytracer.errors import SchemaError
 
 
-def described(node) -> bytes:
+def describe(node) -> bytes:
     return json.dumps(node).encode()
 
 
@@ -31,7 +31,7 @@ def described(node) -> bytes:
     ],
 )
 def test_plain_types(name, dtype):
-    assert dtype_of(described(name), np.dtype(dtype).itemsize) == np.dtype(dtype)
+    assert dtype_of(describe(name), np.dtype(dtype).itemsize) == np.dtype(dtype)
 
 
 U64 = "unsigned long long"
@@ -77,24 +77,24 @@ LAYOUTS = [  # description, size, {member: offset}, as a C compiler for BPF lays
 
 @pytest.mark.parametrize(("node", "size", "offsets"), LAYOUTS)
 def test_offsets(node, size, offsets):
-    dtype = dtype_of(described(node), size)
+    dtype = dtype_of(describe(node), size)
     assert dtype.itemsize == size
     assert {name: dtype.fields[name][1] for name in dtype.names} == offsets
 
 
 def test_members_of_a_union_share_their_bytes():
-    dtype = dtype_of(described(UNION), 8)
+    dtype = dtype_of(describe(UNION), 8)
     value = np.frombuffer((5).to_bytes(8, "little"), dtype=dtype)[0]
     assert (int(value["wide"]), int(value["narrow"])) == (5, 5)
 
 
 def test_arrays_of_characters_are_strings():
-    dtype = dtype_of(described(["s", [["comm", "char", [4]]], "struct"]), 4)
+    dtype = dtype_of(describe(["s", [["comm", "char", [4]]], "struct"]), 4)
     assert np.frombuffer(b"l\0s\0", dtype=dtype)["comm"].tolist() == [b"l\0s"]
 
 
 def test_arrays_of_u8_are_bytes():
-    dtype = dtype_of(described(["s", [["mac", "unsigned char", [4]]], "struct"]), 4)
+    dtype = dtype_of(describe(["s", [["mac", "unsigned char", [4]]], "struct"]), 4)
     assert np.frombuffer(b"l\0s\0", dtype=dtype)["mac"].tolist() == [[108, 0, 115, 0]]
 
 
@@ -115,7 +115,7 @@ def test_arrays_of_u8_are_bytes():
 )
 def test_types_that_cannot_be_laid_out_are_an_error(node, size, message):
     with pytest.raises(SchemaError, match=message):
-        dtype_of(described(node), size)
+        dtype_of(describe(node), size)
 
 
 @pytest.mark.parametrize(

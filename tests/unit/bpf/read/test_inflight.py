@@ -49,32 +49,32 @@ def proc(tmp_path):
     return tmp_path
 
 
-def test_only_old_calls_of_ended_threads_are_taken_out(clock, proc):
+def test_only_old_calls_of_ended_threads_are_removed(clock, proc):
     table = Table({1: (50, 7), 2: (50, 8), 3: (101, 8), 4: (50, 0), 5: (99, 9)})
-    under_way = InflightCalls(table, proc)
+    inflight_calls = InflightCalls(table, proc)
     clock[0] += PAUSE + 2
-    under_way.sweep()
+    inflight_calls.sweep()
     assert set(table.content) == {1, 3, 4}  # of a living thread, recent, of an idle thread
     clock[0] += PAUSE
-    under_way.sweep()
+    inflight_calls.sweep()
     assert set(table.content) == {1, 4}
 
 
-def test_there_is_a_pause_between_two_looks(clock, proc):
+def test_the_scan_pauses_between_two_passes(clock, proc):
     table = Table({1: (50, 8)})
-    under_way = InflightCalls(table, proc)
+    inflight_calls = InflightCalls(table, proc)
     clock[0] += PAUSE / 2
-    under_way.sweep()
+    inflight_calls.sweep()
     assert set(table.content) == {1}
     clock[0] += PAUSE / 2
-    under_way.sweep()
+    inflight_calls.sweep()
     assert not table.content
 
 
-def test_in_another_namespace_of_processes_nothing_is_taken_out(clock, proc, monkeypatch):
+def test_nothing_is_removed_in_another_pid_namespace(clock, proc, monkeypatch):
     monkeypatch.setattr(inflight, "in_initial_namespace", lambda kind: False)
     table = Table({1: (50, 8)})
-    under_way = InflightCalls(table, proc)
+    inflight_calls = InflightCalls(table, proc)
     clock[0] += 10 * PAUSE
-    under_way.sweep()
+    inflight_calls.sweep()
     assert set(table.content) == {1}

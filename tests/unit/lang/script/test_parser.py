@@ -71,15 +71,15 @@ def test_predicates(text):
     ],
 )
 def test_numbers(text, value):
-    created = expression(text)
-    assert isinstance(created, NumberLiteral)
-    assert created.value == value
+    node = expression(text)
+    assert isinstance(node, NumberLiteral)
+    assert node.value == value
 
 
 def test_literals_behind_each_other_are_one():
-    created = expression('"a" "b"')
-    assert isinstance(created, TextLiteral)
-    assert created.value == "ab"
+    node = expression('"a" "b"')
+    assert isinstance(node, TextLiteral)
+    assert node.value == "ab"
 
 
 def test_tuples_records_and_parentheses():
@@ -98,17 +98,17 @@ def test_a_name_before_an_operand_is_a_type():
 
 
 def test_blocks_have_the_value_of_their_last_expression():
-    created = expression("{ $a = 1; $a + 1 }")
-    assert isinstance(created, syntax.BlockExpression)
-    assert isinstance(created.last, Binary)
+    node = expression("{ $a = 1; $a + 1 }")
+    assert isinstance(node, syntax.BlockExpression)
+    assert isinstance(node.last, Binary)
     [block] = statements("{ $a = 1; $a }")
     assert isinstance(block, syntax.Block)
 
 
 def test_an_if_with_two_values_is_an_expression():
-    created = expression("if ($a) { 1 } else if ($b) { $c = 2; $c } else { 3 }")
-    assert isinstance(created, Conditional)
-    assert isinstance(created.no, Conditional)
+    node = expression("if ($a) { 1 } else if ($b) { $c = 2; $c } else { 3 }")
+    assert isinstance(node, Conditional)
+    assert isinstance(node.no, Conditional)
     [statement] = statements("if ($a) { 1 } else { $b = 2; }")
     assert isinstance(statement, syntax.If)
     chosen = expression("$a ?: 5")
@@ -155,11 +155,11 @@ def test_structs_within_structs():
         "struct a { char c; struct b { int x, *y; } in; union { int i; long l; }; } __attribute__((packed))\n"
         "struct d { int z[2][3]; } __attribute__((aligned(16), packed)); begin { }"
     )
-    assert [one.name for one in script.structs] == ["b", "a.1", "a", "d"]
-    inner, unnamed, outer, last = script.structs
-    assert [(one.name, one.type.stars) for one in inner.fields] == [("x", 0), ("y", 1)]
+    assert [struct.name for struct in script.structs] == ["b", "a.1", "a", "d"]
+    inner_struct, unnamed, outer, last = script.structs
+    assert [(struct.name, struct.type.stars) for struct in inner_struct.fields] == [("x", 0), ("y", 1)]
     assert unnamed.kind == "union"
-    assert [(one.name, one.type.text) for one in outer.fields] == [
+    assert [(struct.name, struct.type.text) for struct in outer.fields] == [
         ("c", "char"),
         ("in", "struct b"),
         ("", "union a.1"),
@@ -212,10 +212,10 @@ def test_structs_within_structs():
     ],
 )
 def test_mistakes_are_pointed_at(text, message, wrong):
-    with pytest.raises(ProbeSpecError) as caught:
+    with pytest.raises(ProbeSpecError) as excinfo:
         parse_script(text)
-    assert caught.value.message == message
-    assert text[caught.value.start : caught.value.end].strip() == wrong
+    assert excinfo.value.message == message
+    assert text[excinfo.value.start : excinfo.value.end].strip() == wrong
 
 
 def test_the_environment_has_settings_as_well():

@@ -1,4 +1,4 @@
-"""Positions in the files of a script: what messages say about where something is."""
+"""Test the positions in the files of a script that messages name."""
 
 import pytest
 
@@ -25,6 +25,6 @@ def test_marks_end_with_the_line():
 
 
 def test_errors_of_the_parser_say_where_they_are():
-    with pytest.raises(ProbeSpecError) as caught:
+    with pytest.raises(ProbeSpecError) as excinfo:
         parse_script("begin {\n  x y;\n}", "file.bt")
-    assert caught.value.place == "file.bt:2:5-6"
+    assert excinfo.value.place == "file.bt:2:5-6"

@@ -26,7 +26,7 @@ BOOL = IntType(1, False, boolean=True)
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "both"),
+    ("first", "second", "common"),
     [
         (S8, S32, S32),
         (U8, U32, U32),
@@ -46,12 +46,12 @@ BOOL = IntType(1, False, boolean=True)
         (StackType(False, 3), StackType(False, 9), StackType(False, 9)),
     ],
 )
-def test_a_type_that_holds_both(one, other, both):
-    assert unify(one, other) == both
+def test_a_type_that_holds_both(first, second, common):
+    assert unify(first, second) == common
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         (S8, StringType(4)),
         (TupleType((S8,)), TupleType((S8, S8))),
@@ -61,9 +61,9 @@ def test_a_type_that_holds_both(one, other, both):
         (InetType(), StringType(16)),
     ],
 )
-def test_nothing_holds_both(one, other):
-    assert unify(one, other) is None
-    assert unify(other, one) is None
+def test_types_without_a_common_type_do_not_unify(first, second):
+    assert unify(first, second) is None
+    assert unify(second, first) is None
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,11 @@ def build(tmp_path):
             )
         source = tmp_path / f"{name}{suffix}"
         source.write_text(text)
-        created = tmp_path / name
+        path = tmp_path / name
         compiler = "g++" if suffix == ".cc" else "gcc"
-        words = [compiler, "-shared", "-fPIC", "-o", str(created), str(source), *options]
+        words = [compiler, "-shared", "-fPIC", "-o", str(path), str(source), *options]
         subprocess.run(words, check=True)
-        opened.append(program_files.find(str(created)))
+        opened.append(program_files.find(str(path)))
         return opened[-1]
 
     yield of
@@ -58,7 +58,7 @@ def analyze(file: program_files.ProgramFile, name: str, **options) -> FunctionCo
 
 
 def exits(file: program_files.ProgramFile, name: str, **options) -> list[tuple[ExitKind, str]]:
-    return [(one.kind, one.site.name) for one in analyze(file, name, **options).exits]
+    return [(item.kind, item.site.name) for item in analyze(file, name, **options).exits]
 
 
 SIMPLE = """
@@ -76,8 +76,8 @@ def test_each_return_instruction_is_an_exit(build):
     actual = analyze(file, "work")
     assert exits(file, "work") == [(RETURN, "work+0x9"), (RETURN, "work+0xc")]
     assert actual.entry == start_of(file, "work")
-    assert [one.site.offset - actual.entry for one in actual.exits] == [9, 12]
-    assert {(one.site.file, one.site.identity) for one in actual.exits} == {(file.name, file.identity)}
+    assert [item.site.offset - actual.entry for item in actual.exits] == [9, 12]
+    assert {(item.site.file, item.site.identity) for item in actual.exits} == {(file.name, file.identity)}
     assert not actual.restarts
     assert not actual.goroutine
 
@@ -123,8 +123,8 @@ def test_a_cold_part_belongs_to_the_function(build):
     cold = [site for site in places.find(file, "work*").sites if site.name == "work.cold"]
     actual = analyze(file, "work")
     assert cold
-    assert {one.kind for one in actual.exits} == {RETURN}
-    assert any(one.site.offset < start_of(file, "work") for one in actual.exits) or len(actual.exits) == 1
+    assert {item.kind for item in actual.exits} == {RETURN}
+    assert any(item.site.offset < start_of(file, "work") for item in actual.exits) or len(actual.exits) == 1
 
 
 def test_a_jump_with_a_frame_on_the_stack_leads_to_a_part_of_the_function(build):
@@ -188,7 +188,7 @@ def test_a_computed_goto_stays_in_its_frame(build):
         assert len(exits(file, "work")) >= 1
 
 
-def test_where_exceptions_land_is_followed(build):
+def test_exception_landing_pads_are_followed(build):
     source = """
         extern "C" int risky(int); extern "C" void note(int);
         extern "C" int work(int x) {
@@ -199,7 +199,7 @@ def test_where_exceptions_land_is_followed(build):
     """
     file = build(source, "-O2", suffix=".cc")
     assert {kind for kind, _ in exits(file, "work")} == {RETURN}
-    assert objdump_returns(file, "work") <= {one.site.offset for one in analyze(file, "work").exits}
+    assert objdump_returns(file, "work") <= {item.site.offset for item in analyze(file, "work").exits}
 
 
 def objdump_returns(file: program_files.ProgramFile, name: str) -> set[int]:
@@ -230,10 +230,10 @@ def test_a_skipped_lock_prefix_is_no_overlap(build):
 )
 def test_ambiguous_code_is_refused_with_the_reason(build, body, reason):
     file = build({"work": body.replace(".cfi", "#")})
-    with pytest.raises(UnreadableCodeError, match=reason) as caught:
+    with pytest.raises(UnreadableCodeError, match=reason) as excinfo:
         analyze(file, "work")
-    assert caught.value.exit_code == 4
-    assert "work of " in caught.value.message
+    assert excinfo.value.exit_code == 4
+    assert "work of " in excinfo.value.message
 
 
 def test_a_return_that_cannot_be_probed_is_refused(build):
@@ -252,12 +252,14 @@ def test_functions_of_libraries_that_are_jumped_to(build, tmp_path):
     """Through the PLT, or without one through the GOT, into a library that the file needs."""
     library = build({"help": "nop\n ret", "other": "ret"}, name="libhelp.so")
     link = ["-nostdlib", f"-L{tmp_path}", "-lhelp", f"-Wl,-rpath,{tmp_path}"]
-    for how in ("help@PLT", "*help@GOTPCREL(%rip)"):
-        rest = {"neighbour": "call other@PLT\n call third@PLT\n ret"}  # which have places in the PLT, too
-        file = build({"work": f"jmp {how}", **rest}, *link, name="user.so")
+    for operand in ("help@PLT", "*help@GOTPCREL(%rip)"):
+        functions = {
+            "neighbour": "call other@PLT\n call third@PLT\n ret"
+        }  # which have places in the PLT, too
+        file = build({"work": f"jmp {operand}", **functions}, *link, name="user.so")
         with code.Libraries() as libraries:
             actual = analyze(file, "work", resolve=libraries)
-            assert [(one.kind, one.site.name) for one in actual.exits] == [(TAIL, "help+0x1")]
+            assert [(item.kind, item.site.name) for item in actual.exits] == [(TAIL, "help+0x1")]
             assert actual.exits[0].site.identity == library.identity
             assert actual.exits[0].site.offset == start_of(library, "help") + 1
             assert actual.tail_callees == ("help",)
@@ -280,7 +282,7 @@ def test_all_functions_that_an_ifunc_may_choose_are_jumped_to(build):
     file = build(source, "-O2", suffix=".c")
     with code.Libraries() as libraries:
         actual = analyze(file, "work", resolve=libraries)
-    assert {(one.kind, one.site.name.partition("+")[0]) for one in actual.exits} == {
+    assert {(item.kind, item.site.name.partition("+")[0]) for item in actual.exits} == {
         (TAIL, "fast"),
         (TAIL, "slow"),
     }
@@ -290,9 +292,9 @@ def test_a_place_within_an_instruction_is_refused(build):
     file = build({"work": SIMPLE})
     start = start_of(file, "work")
     code.check_boundary(file, start, start + 2)
-    with pytest.raises(UsageError, match=r"work\+0x1 is within an instruction: test edi, edi") as caught:
+    with pytest.raises(UsageError, match=r"work\+0x1 is within an instruction: test edi, edi") as excinfo:
         code.check_boundary(file, start, start + 1)
-    assert caught.value.hint == "instructions begin at +0x0 and +0x2"
+    assert excinfo.value.hint == "instructions begin at +0x0 and +0x2"
     with pytest.raises(UsageError, match="outside of the function: it is 14 bytes long"):
         code.check_boundary(file, start, start + 14)
 
@@ -377,12 +379,12 @@ def test_a_place_by_its_offset_is_code_and_where_an_instruction_begins(build):
     start = start_of(file, "work")
     assert places.find(file, f"+{start + 2:#x}").sites == (ProbeSite(f"+{start + 2:#x}", start + 2),)
     assert places.find(file, "work+2").sites == (ProbeSite("work+2", start + 2),)
-    for place in (f"+{start + 1:#x}", "work+1"):
+    for source in (f"+{start + 1:#x}", "work+1"):
         with pytest.raises(UsageError, match="is within an instruction: test edi, edi"):
-            places.find(file, place)
-    for place in (f"+{start + 14:#x}", "work+14"):
+            places.find(file, source)
+    for source in (f"+{start + 14:#x}", "work+14"):
         with pytest.raises(UnsupportedError, match=r"lock inc .* lock prefix"):
-            places.find(file, place)
+            places.find(file, source)
 
 
 def test_functions_that_a_pattern_leaves_out_are_reported_with_the_instruction(build):
@@ -423,11 +425,13 @@ def test_unprobeable_functions_are_listed_with_the_reason(build, capsys):
 
 
 @pytest.mark.parametrize("options", [[], ["-s"]])
-@pytest.mark.parametrize("what", ["table", "table+4", "thread"])
-def test_data_is_no_function_and_that_is_reported(build, what, options):
+@pytest.mark.parametrize("symbol", ["table", "table+4", "thread"])
+def test_data_is_no_function_and_that_is_reported(build, symbol, options):
     text = "int table[9] = {1}; _Thread_local int thread = 1; int f(void) { return table[1] + thread; }"
     file = build(text, *options, suffix=".c")
-    with pytest.raises(UsageError, match=f"^{what.partition('+')[0]} of .*code.so is data, not a function$"):
-        places.find(file, what)
+    with pytest.raises(
+        UsageError, match=f"^{symbol.partition('+')[0]} of .*code.so is data, not a function$"
+    ):
+        places.find(file, symbol)
     with pytest.raises(UnknownNameError):
         places.find(file, "tabel")

@@ -82,11 +82,13 @@ def compare(path: str) -> tuple[int, int, int]:
             except PytracerError:
                 continue
             readable += 1
-            own = {image.address_of(one.site.offset) for one in actual.exits if one.site.file == file.name}
-            assert own <= instructions, site.name
+            own_addresses = {
+                image.address_of(item.site.offset) for item in actual.exits if item.site.file == file.name
+            }
+            assert own_addresses <= instructions, site.name
             begin, end = image.extent(image.address_of(site.offset))
-            inside = returns[bisect.bisect_left(returns, begin) : bisect.bisect_left(returns, end)]
-            incomplete += not own.issuperset(inside)
+            own_returns = returns[bisect.bisect_left(returns, begin) : bisect.bisect_left(returns, end)]
+            incomplete += not own_addresses.issuperset(own_returns)
         return len(sites), readable, incomplete
 
 
@@ -148,36 +150,40 @@ func main() { os.Exit(small(deep(huge(3)))) }
             assert not actual.restarts
             assert (entry > start) == is_checked
             assert entry in instructions
-            assert {one.kind for one in actual.exits} == {RETURN}
+            assert {item.kind for item in actual.exits} == {RETURN}
             # Whoever was found by the place that is probed is the same function.
             assert code.analyze(file, ProbeSite(name, actual.entry)) == actual
             assert code.entry(file, ProbeSite(name, image.offset_of(start))) == actual.entry
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
+def mixed_library(tmp_path_factory):
     """Build a library with every kind of table that is read."""
     folder = tmp_path_factory.mktemp("mixed")
     return compiled(folder, {"mixed.cc": MIXED}, "-shared", "-fPIC", output="mixed.so")
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_broken_file_is_an_error_that_is_expected(mixed, tmp_path, seed):
+def test_a_broken_file_is_an_error_that_is_expected(mixed_library, tmp_path, seed):
     """Change bytes of all tables and of the code at random, and truncate the file."""
     chosen = random.Random(seed)
-    good = mixed.read_bytes()
-    with program_files.find(str(mixed)) as file:
+    good = mixed_library.read_bytes()
+    with program_files.find(str(mixed_library)) as file:
         sections = [
-            each for each in file.tables.sections if each["size"] and each["type"] != elf_tables.NOBITS
+            section
+            for section in file.tables.sections
+            if section["size"] and section["type"] != elf_tables.NOBITS
         ]
-        ranges = [(int(each["offset"]), int(each["size"])) for each in sections] + [(0, 64 + 12 * 56)]
+        ranges = [(int(section["offset"]), int(section["size"])) for section in sections] + [
+            (0, 64 + 12 * 56)
+        ]
         sites = places.find(file, "*").sites
     for _ in range(5):
         data = bytearray(good)
         for _ in range(chosen.choice((1, 2, 8))):
             start, size = chosen.choice(ranges)
-            at = start + chosen.randrange(size)
-            data[at] = chosen.choice((0, 1, 0x7F, 0x80, 0xFF, chosen.randrange(256)))
+            offset = start + chosen.randrange(size)
+            data[offset] = chosen.choice((0, 1, 0x7F, 0x80, 0xFF, chosen.randrange(256)))
         if chosen.random() < 0.1:
             del data[chosen.randrange(len(data)) :]
         (tmp_path / "broken.so").write_bytes(bytes(data))
@@ -232,7 +238,7 @@ def test_many_functions_that_jump_to_the_next(tmp_path):
     path = compiled(tmp_path, {"many.s": text}, "-shared", output="many.so")
     with program_files.find(str(path)) as file:
         [site] = places.find(file, "f0").sites
-        kinds = [one.kind for one in code.analyze(file, site).exits]
+        kinds = [item.kind for item in code.analyze(file, site).exits]
     assert kinds.count(ExitKind.RETURN) == 1
     assert 200 < kinds.count(ExitKind.TAIL_RETURN) < 600
     assert kinds.count(ExitKind.INDIRECT) == 1

@@ -19,26 +19,24 @@ def write(builder: Builder, text: str, **options: object) -> Header:
     return write_header(builder.btf(), SourceWords.of(text, tracefs=()), **options)  # type: ignore[arg-type]
 
 
-def block(written: Header, head: str) -> str:
+def block(header: Header, head: str) -> str:
     """Return one definition with normalized white space."""
-    match = re.search(
-        rf"^{re.escape(head)}.*?^\}}[^;]*;|^{re.escape(head)}[^\n]*;", written.text, re.M | re.S
-    )
-    assert match is not None, f"no {head} in\n{written.text}"
+    match = re.search(rf"^{re.escape(head)}.*?^\}}[^;]*;|^{re.escape(head)}[^\n]*;", header.text, re.M | re.S)
+    assert match is not None, f"no {head} in\n{header.text}"
     return " ".join(match.group().split())
 
 
 def test_only_named_members_are_written_and_the_rest_is_padding() -> None:
     b = basic()
     b.struct("task", 32, ("state", INT, 0), ("flags", LONG, 64), ("pid", INT, 128), ("tail", LONG, 192))
-    written = write(b, "int f(struct task *t) { return t->pid; }")
-    assert block(written, "struct task") == (
+    header = write(b, "int f(struct task *t) { return t->pid; }")
+    assert block(header, "struct task") == (
         "struct task { unsigned char __pad_0[16]; int pid; unsigned char __pad_2[12]; } "
         "__attribute__((packed, aligned(8)));"
     )
-    assert written.checks == (MemberOffset("struct task", "pid", 16),)
-    assert "flags" not in written.text
-    assert '_Static_assert(sizeof(struct task) == 32, "struct task");' in written.text
+    assert header.checks == (MemberOffset("struct task", "pid", 16),)
+    assert "flags" not in header.text
+    assert '_Static_assert(sizeof(struct task) == 32, "struct task");' in header.text
 
 
 def test_structs_that_the_text_does_not_name_are_not_written() -> None:
@@ -55,18 +53,18 @@ def test_pointers_are_followed_to_what_is_named_there() -> None:
     proxy = b.struct("proxy", 8, ("net", b.ptr(b.typedef("net_t", net)), 0))
     other = b.struct("other", 8, ("x", INT, 0))
     b.struct("task", 16, ("proxy", b.ptr(proxy), 0), ("other", b.ptr(other), 64))
-    written = write(b, "struct task *t; t->proxy->net->ns.inum; t->other;")
-    assert written.checks == (
+    header = write(b, "struct task *t; t->proxy->net->ns.inum; t->other;")
+    assert header.checks == (
         MemberOffset("struct task", "proxy", 0),
         MemberOffset("struct task", "other", 8),
         MemberOffset("struct proxy", "net", 0),
         MemberOffset("struct ns", "inum", 4),
         MemberOffset("struct net", "ns", 8),
     )
-    assert "struct other *other;" in written.text
+    assert "struct other *other;" in header.text
     # What is held by value has to come first, what is only pointed to does not have to come at all.
-    assert written.text.index("struct ns {") < written.text.index("struct net {")
-    assert "struct other {" not in written.text
+    assert header.text.index("struct ns {") < header.text.index("struct net {")
+    assert "struct other {" not in header.text
 
 
 def test_unnamed_inner_structs_are_kept_where_something_in_them_is_named() -> None:
@@ -74,13 +72,13 @@ def test_unnamed_inner_structs_are_kept_where_something_in_them_is_named() -> No
     inner = b.struct("", 8, ("x", INT, 0), ("y", INT, 32))
     either = b.struct("", 8, ("whole", LONG, 0), ("", inner, 0), union=True)
     b.struct("outer", 24, ("a", LONG, 0), ("", either, 64), ("b", LONG, 128))
-    written = write(b, "struct outer *o; o->y;")
-    assert block(written, "struct outer") == (
+    header = write(b, "struct outer *o; o->y;")
+    assert block(header, "struct outer") == (
         "struct outer { unsigned char __pad_0[8]; union { struct { unsigned char __pad_3[4]; int y; } "
         "__attribute__((packed)); unsigned char __all_6[8]; } __attribute__((packed)); "
         "unsigned char __pad_8[8]; } __attribute__((packed, aligned(8)));"
     )
-    assert written.checks == (MemberOffset("struct outer", "y", 12),)
+    assert header.checks == (MemberOffset("struct outer", "y", 12),)
     assert "union" not in block(write(b, "struct outer *o; o->b;"), "struct outer")
 
 
@@ -88,9 +86,9 @@ def test_a_tagged_struct_without_a_name_is_opened_in_place() -> None:
     """Kernels from 7.0 on have such structs; plain C does not."""
     b = basic()
     b.struct("outer", 16, ("a", LONG, 0), ("", b.struct("group", 8, ("x", INT, 0), ("y", INT, 32)), 64))
-    written = write(b, "struct outer *o; o->y; struct group g;")
-    assert "struct { unsigned char __pad_2[4]; int y; }" in block(written, "struct outer")
-    assert MemberOffset("struct outer", "y", 12) in written.checks
+    header = write(b, "struct outer *o; o->y; struct group g;")
+    assert "struct { unsigned char __pad_2[4]; int y; }" in block(header, "struct outer")
+    assert MemberOffset("struct outer", "y", 12) in header.checks
 
 
 def test_bit_fields_stand_in_a_wrapper_of_their_own_bytes() -> None:
@@ -99,8 +97,8 @@ def test_bit_fields_stand_in_a_wrapper_of_their_own_bytes() -> None:
     b.bits(
         "flags", 8, ("whole", INT, 0, 0), ("a", unsigned, 32, 3), ("b", unsigned, 35, 1), ("c", INT, 41, 7)
     )
-    written = write(b, "struct flags f; f.b; f.c;")
-    assert block(written, "struct flags") == (
+    header = write(b, "struct flags f; f.b; f.c;")
+    assert block(header, "struct flags") == (
         "struct flags { unsigned char __pad_0[4]; "
         "union { unsigned char __bits_1[1]; struct { unsigned char : 3; unsigned int b : 1; } "
         "__attribute__((packed)); } __attribute__((packed)); "
@@ -108,7 +106,7 @@ def test_bit_fields_stand_in_a_wrapper_of_their_own_bytes() -> None:
         "__attribute__((packed)); } __attribute__((packed)); "
         "unsigned char __pad_3[2]; } __attribute__((packed, aligned(4)));"
     )
-    assert written.checks == (
+    assert header.checks == (
         MemberOffset("struct flags", "__bits_1", 4),
         MemberOffset("struct flags", "__bits_2", 5),
     )
@@ -168,18 +166,18 @@ def test_a_second_struct_of_the_same_name_is_distinguished() -> None:
     small = b.struct("twin", 4, ("x", INT, 0))
     large = b.struct("twin", 8, ("x", INT, 0), ("y", INT, 32))
     b.struct("user", 24, ("one", b.ptr(small), 0), ("two", b.ptr(large), 64), ("own", small, 128))
-    written = write(b, "struct user u; u.one->x; u.two->y; u.own.x")
+    header = write(b, "struct user u; u.one->x; u.two->y; u.own.x")
     assert f"struct twin___{small} *one; struct twin *two; struct twin___{small} own;" in block(
-        written, "struct user"
+        header, "struct user"
     )
-    assert f"struct twin___{small} {{" in written.text
-    assert "struct twin {" in written.text
+    assert f"struct twin___{small} {{" in header.text
+    assert "struct twin {" in header.text
 
 
 def test_struct_and_typedef_of_one_name_live_side_by_side() -> None:
     b = basic()
-    one = b.struct("thing", 4, ("x", INT, 0))
-    b.typedef("thing", b.ptr(one))
+    first = b.struct("thing", 4, ("x", INT, 0))
+    b.typedef("thing", b.ptr(first))
     b.typedef("kuid_t", b.struct("", 4, ("val", INT, 0)))
     b.typedef("pid_t", INT)
     b.typedef("handler_t", b.ptr(b.add(BtfKind.FUNC_PROTO, "", 0)))
@@ -192,8 +190,8 @@ def test_struct_and_typedef_of_one_name_live_side_by_side() -> None:
 
 def test_types_defined_in_the_text_are_not_defined_again() -> None:
     b = basic()
-    own = b.struct("key_t", 4, ("x", INT, 0))
-    b.struct("user", 8, ("key", own, 0))
+    key_struct = b.struct("key_t", 4, ("x", INT, 0))
+    b.struct("user", 8, ("key", key_struct, 0))
     b.typedef("start", INT)
     b.typedef("mine_t", INT)
     b.typedef("helper", INT)
@@ -211,7 +209,7 @@ u->key
 """
     actual = write(b, text).text
     assert "struct key_t {" not in actual
-    assert f"struct key_t___{own} key;" in actual
+    assert f"struct key_t___{key_struct} key;" in actual
     assert "enum { OTHER = 6 };" in actual
     for name in ("start", "mine_t", "helper", "OWN_A", "OWN_C", "ETH_P_IP"):
         assert not re.search(rf"\b{name}\b", actual), name
@@ -271,11 +269,11 @@ def test_macros_come_as_named_and_bring_the_members_they_name() -> None:
 def test_base_structs_are_whole() -> None:
     b = basic()
     b.struct("pt_regs", 16, ("di", LONG, 0), ("si", LONG, 64))
-    written = write(b, "")
-    assert block(written, "struct pt_regs") == (
+    header = write(b, "")
+    assert block(header, "struct pt_regs") == (
         "struct pt_regs { long int di; long int si; } __attribute__((packed, aligned(8)));"
     )
-    assert written.checks == ()
+    assert header.checks == ()
 
 
 def test_damaged_btf_is_an_error() -> None:
@@ -321,10 +319,10 @@ struct task_struct *t = "struct string";
 
 
 def test_the_digest_depends_on_names_only() -> None:
-    one = SourceWords.of("struct a *x; /* one */ x->b;", tracefs=()).digest()
-    assert one == SourceWords.of("struct  a *x;\n\nx->b; x->b; // two", tracefs=()).digest()
-    assert one != SourceWords.of("struct a *x; x->c;", tracefs=()).digest()
-    assert one != SourceWords.of("union a *x; x->b;", tracefs=()).digest()
+    first = SourceWords.of("struct a *x; /* one */ x->b;", tracefs=()).digest()
+    assert first == SourceWords.of("struct  a *x;\n\nx->b; x->b; // two", tracefs=()).digest()
+    assert first != SourceWords.of("struct a *x; x->c;", tracefs=()).digest()
+    assert first != SourceWords.of("union a *x; x->b;", tracefs=()).digest()
 
 
 def test_optional_members_have_a_macro() -> None:

@@ -76,9 +76,9 @@ def test_a_package_in_two_halves_is_joined(tmp_path: Path, cache: CacheDir, by: 
 
 
 def test_a_package_that_is_not_there_or_not_whole(tmp_path: Path, cache: CacheDir) -> None:
-    with pytest.raises(HeadersError, match="there is no") as caught:
+    with pytest.raises(HeadersError, match="there is no") as excinfo:
         packaged.find_package(lambda: cache, modules=tmp_path)
-    assert caught.value.hint
+    assert excinfo.value.hint
     (tmp_path / RELEASE / "build").mkdir(parents=True)
     with pytest.raises(HeadersError, match="not complete"):
         packaged.find_package(lambda: cache, modules=tmp_path)
@@ -148,9 +148,9 @@ def test_an_archive_that_reaches_outside_is_refused(tmp_path: Path, cache: Cache
 
 def test_an_archive_that_is_missing_damaged_or_empty(tmp_path: Path, cache: CacheDir) -> None:
     path = tmp_path / "k.tar.xz"
-    with pytest.raises(HeadersError) as caught:
+    with pytest.raises(HeadersError) as excinfo:
         packaged.unpack_kheaders(cache, archive=path)
-    assert "modprobe kheaders" in caught.value.hint
+    assert "modprobe kheaders" in excinfo.value.hint
     path.write_bytes(archive(tmp_path / "good.tar.xz", KCONFIG).read_bytes()[:100])
     with pytest.raises(HeadersError, match="cannot unpack"):
         packaged.unpack_kheaders(cache, archive=path)
@@ -158,7 +158,7 @@ def test_an_archive_that_is_missing_damaged_or_empty(tmp_path: Path, cache: Cach
         packaged.unpack_kheaders(cache, archive=archive(path, "README"))
 
 
-def test_nothing_at_all_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_headers_name_the_package_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object, **__: object) -> None:
         raise HeadersError("there is none")
 
@@ -166,10 +166,10 @@ def test_nothing_at_all_says_what_to_install(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(packaged, "find_package", missing)
     monkeypatch.setattr(packaged, "unpack_kheaders", missing)
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
-    with pytest.raises(HeadersError, match="no kernel types") as caught:
+    with pytest.raises(HeadersError, match="no kernel types") as excinfo:
         find_headers("")
-    assert caught.value.hint == packaged.install_hint()
-    assert caught.value.detail.count("there is none") == 3
+    assert excinfo.value.hint == packaged.install_hint()
+    assert excinfo.value.detail.count("there is none") == 3
     for source in ("btf", "package", "kheaders"):
         with pytest.raises(HeadersError, match="there is none"):
             find_headers("", prefer=source)

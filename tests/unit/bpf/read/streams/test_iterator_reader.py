@@ -36,7 +36,7 @@ def read(source):
     return batches
 
 
-def test_nothing():
+def test_an_empty_iterator_has_no_records():
     assert read(reader([], FIXED)) == []
 
 

@@ -60,7 +60,7 @@ class Machine:
         self.write(cpu, LOST, 0, when, struct.pack("QQ", 1, 23))
 
 
-def mapped(pid: int, when: int, path: str = "/lib/a") -> Mapped:
+def mapping_event(pid: int, when: int, path: str = "/lib/a") -> Mapped:
     return Mapped(pid, when, Mapping(0x7000, 0xA000, 0x1000, "08:11", 99, path))
 
 
@@ -80,7 +80,7 @@ def test_requests_use_the_numbers_of_the_kernels_header(machine, events, tmp_pat
     assert machine.attr == perf_attr(tmp_path, ATTR)
 
 
-def test_nothing_stays_open(machine):
+def test_closed_mmap_events_leave_no_descriptors(machine):
     events = MappingEvents()
     assert [os.fstat(fd).st_size > SIZE for fd in machine.opened] == [True, True]
     events.close()
@@ -102,31 +102,31 @@ def test_mappings_executions_and_forks_in_the_order_of_time(machine, events):
     assert events.mapped_by([7]) == [
         Mapped(7, 10, parent=3),
         Mapped(7, 20),
-        mapped(7, 30),
-        mapped(7, 40, ""),
+        mapping_event(7, 30),
+        mapping_event(7, 40, ""),
     ]
 
 
-def test_each_is_given_once_also_to_those_who_ask_late(machine, events):
+def test_each_event_is_returned_once_also_to_late_requests(machine, events):
     machine.maps(0, 7, 1)
     machine.maps(0, 8, 2)
     events.drain()
-    assert events.mapped_by([7]) == [mapped(7, 1)]
+    assert events.mapped_by([7]) == [mapping_event(7, 1)]
     assert events.mapped_by([7]) == []
     machine.maps(0, 7, 3)
     machine.maps(0, 8, 4)
     events.drain()
-    assert events.mapped_by([7, 8]) == [mapped(8, 2), mapped(7, 3), mapped(8, 4)]
+    assert events.mapped_by([7, 8]) == [mapping_event(8, 2), mapping_event(7, 3), mapping_event(8, 4)]
     assert events.mapped_by([7, 8]) == []
 
 
-def test_of_unrequested_processes_the_last_one_stays(machine, events, monkeypatch):
+def test_the_last_event_of_unrequested_processes_stays(machine, events, monkeypatch):
     monkeypatch.setattr(mmap_events, "_KEPT", 2 * 96)
     for when in (1, 2, 3):
         machine.maps(0, 8, when)
         events.drain()
         assert events.mapped_by([7]) == []
-    assert events.mapped_by([8]) == [mapped(8, 2), mapped(8, 3)]
+    assert events.mapped_by([8]) == [mapping_event(8, 2), mapping_event(8, 3)]
 
 
 def test_losses_lie_between_the_records_around_them(machine, events):
@@ -139,7 +139,7 @@ def test_losses_lie_between_the_records_around_them(machine, events):
     assert events.drain() == [(140, 150), (0, 160)]
 
 
-def test_a_full_ring_has_lost_what_the_kernel_has_not_told_yet(machine, events, monkeypatch):
+def test_a_full_ring_counts_losses_that_the_kernel_has_not_reported_yet(machine, events, monkeypatch):
     monkeypatch.setattr(mmap_events, "_LONGEST", SIZE - 3 * 96)
     for when in (1, 2, 3):
         machine.maps(0, 7, when)
@@ -160,4 +160,4 @@ def test_a_cpu_that_comes_up_is_read_within_a_second(machine, events):
     machine.maps(5, 7, 1)
     machine.now += 1_000_000_000
     assert events.drain() == []
-    assert events.mapped_by([7]) == [mapped(7, 1)]
+    assert events.mapped_by([7]) == [mapping_event(7, 1)]

@@ -22,7 +22,7 @@ ROOM = 64
 ARGS = np.dtype([("ns", "u8"), ("args_len", "u4"), ("args_at", "u4"), ("args", "u1", (ROOM,))], align=True)
 
 
-def laid_out(contents: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def lay_out(contents: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lay records out as in a ring. Returns bytes, offsets, lengths."""
     padded = [content.ljust(-(-len(content) // 8) * 8, b"\xee") for content in contents]
     sizes = np.array([len(content) for content in padded])
@@ -36,7 +36,7 @@ def path_record(ns: int, path: bytes) -> bytes:
 
 def test_strings_have_as_much_room_as_the_longest_needs():
     paths = [b"a", b"b" * 300, b"", b"c" * 17]
-    actual = gather(*laid_out([path_record(n, path) for n, path in enumerate(paths)]), PATH)
+    actual = gather(*lay_out([path_record(n, path) for n, path in enumerate(paths)]), PATH)
     assert actual["path"].tolist() == paths
     assert actual["ns"].tolist() == [0, 1, 2, 3]
     assert actual["pid"].tolist() == [7] * 4
@@ -44,21 +44,21 @@ def test_strings_have_as_much_room_as_the_longest_needs():
 
 
 def test_a_string_never_has_more_room_than_the_type():
-    [found] = gather(*laid_out([path_record(1, b"a" * 4095) + b"\xee" * 20]), PATH)
-    assert found["path"] == b"a" * 4095
-    assert found.dtype.itemsize == PATH.itemsize
+    [gathered] = gather(*lay_out([path_record(1, b"a" * 4095) + b"\xee" * 20]), PATH)
+    assert gathered["path"] == b"a" * 4095
+    assert gathered.dtype.itemsize == PATH.itemsize
 
 
 def test_records_without_a_string_keep_their_type():
     content = np.array([(5, 6)], dtype=PLAIN).tobytes()
-    actual = gather(*laid_out([content, content]), PLAIN)
+    actual = gather(*lay_out([content, content]), PLAIN)
     assert actual.dtype == PLAIN
     assert actual.tolist() == [(5, 6)] * 2
     assert string_member(PLAIN) is None
     assert resize_dtype(PLAIN, 100) is PLAIN
 
 
-def test_nothing_gathered():
+def test_reassembly_without_records():
     none = np.zeros(0, dtype=np.intp)
     assert len(gather(np.zeros(0, "u1"), none, none, PATH)) == 0
     assert count_fitting(none) == 0
@@ -76,13 +76,13 @@ def test_no_more_at_once_than_there_is_memory_for():
 
 def test_compacted_records_are_the_same():
     contents = [path_record(n, b"x" * n) for n in range(50)]
-    data, offsets, lengths = laid_out(contents)
+    data, offsets, lengths = lay_out(contents)
     chosen = np.array([40, 3, 17, 0, 49])
     less, places = compact(data, offsets[chosen], lengths[chosen])
     assert len(less) <= lengths[chosen].sum() + 4 * len(chosen)
-    assert [less[at : at + size].tobytes() for at, size in zip(places, lengths[chosen], strict=True)] == [
-        contents[number] for number in chosen
-    ]
+    assert [
+        less[offset : offset + size].tobytes() for offset, size in zip(places, lengths[chosen], strict=True)
+    ] == [contents[number] for number in chosen]
     nothing = np.zeros(0, dtype=np.intp)
     assert [len(part) for part in compact(data, nothing, nothing)] == [0, 0]
 
@@ -115,14 +115,14 @@ class Given:
 
 def event(ns: int, content: bytes) -> list[np.ndarray]:
     """Return the records that the C makes of an event."""
-    created = []
-    for at in range(0, max(len(content), 1), ROOM):
+    parts = []
+    for offset in range(0, max(len(content), 1), ROOM):
         record = np.zeros(1, dtype=ARGS)
-        record["ns"], record["args_len"], record["args_at"] = ns, len(content), at
-        part = np.frombuffer(content[at : at + ROOM], dtype="u1")
+        record["ns"], record["args_len"], record["args_at"] = ns, len(content), offset
+        part = np.frombuffer(content[offset : offset + ROOM], dtype="u1")
         record["args"][0, : len(part)] = part
-        created.append(record)
-    return created
+        parts.append(record)
+    return parts
 
 
 def read_all(reader: ReassemblingReader, *, last: bool = True) -> list[tuple[int, bytes]]:
@@ -141,22 +141,32 @@ def test_events_of_one_read_stay_until_requested():
     reader = ReassemblingReader(
         Given(np.concatenate([*event(1, b"a"), *event(2, LONG), *event(3, b"b")])), ARGS
     )
-    looks = []
+    read_count = []
     while (batch := reader.read(last=True)) is not None:
-        looks.append((batch["ns"].tolist(), reader.has_pending))
-    assert looks == [([1], True), ([2], True), ([3], False)]
+        read_count.append((batch["ns"].tolist(), reader.has_pending))
+    assert read_count == [([1], True), ([2], True), ([3], False)]
 
 
-def test_which_types_are_of_events_in_parts():
+def test_types_of_split_events():
     assert is_fragmented(ARGS)
     assert not is_fragmented(PATH)
     assert not is_fragmented(PLAIN)
 
 
 def test_parts_are_put_together_whatever_lies_between_them():
-    one, two = event(1, LONG), event(2, LONG[::-1])
-    mixed = [one[0], two[0], event(3, b"ab")[0], one[1], two[1], two[2], one[2], one[3], event(4, b"")[0]]
-    mixed += [two[3], one[4], two[4]]
+    first, second = event(1, LONG), event(2, LONG[::-1])
+    mixed = [
+        first[0],
+        second[0],
+        event(3, b"ab")[0],
+        first[1],
+        second[1],
+        second[2],
+        first[2],
+        first[3],
+        event(4, b"")[0],
+    ]
+    mixed += [second[3], first[4], second[4]]
     expected = [(3, b"ab"), (4, b""), (1, LONG), (2, LONG[::-1])]
     for cut in range(len(mixed) + 1):  # wherever one read ends and the next begins
         batches = [np.concatenate(part) for part in (mixed[:cut], mixed[cut:]) if part]

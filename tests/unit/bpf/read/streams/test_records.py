@@ -13,22 +13,22 @@ from pytracer.enrich.decode import decode
 
 
 def walk(step: list[int]) -> tuple[list[int], int]:
-    places, at = [], 0
-    while at < len(step) and step[at]:
-        places.append(at)
-        at += step[at]
-    return places, at
+    places, offset = [], 0
+    while offset < len(step) and step[offset]:
+        places.append(offset)
+        offset += step[offset]
+    return places, offset
 
 
 @pytest.mark.parametrize("longest", [1, 2, 9, 100, 5000, 20_000])
 @pytest.mark.parametrize("seed", range(4))
 def test_chain_goes_where_a_walk_goes(seed, longest):
-    chance = random.Random(seed)
-    words = chance.choice([1, 4095, 4096, 4097, 8192, 40_000])
-    step = [chance.randint(1, longest) for _ in range(words)]
+    rng = random.Random(seed)
+    words = rng.choice([1, 4095, 4096, 4097, 8192, 40_000])
+    step = [rng.randint(1, longest) for _ in range(words)]
     if seed % 2:
         for _ in range(words // 1000 + 1):
-            step[chance.randrange(words)] = 0
+            step[rng.randrange(words)] = 0
     places, end = record_offsets(np.array(step, dtype=np.intp))
     assert (places.tolist(), end) == walk(step)
 
@@ -48,10 +48,11 @@ def test_chain_ends_on_the_border_of_a_block():
         assert len(places) == last
 
 
-def laid_out(data: bytes, offsets: list[int], lengths: list[int], dtype: np.dtype) -> list[bytes]:
+def cut_out(data: bytes, offsets: list[int], lengths: list[int], dtype: np.dtype) -> list[bytes]:
     size = dtype.itemsize
     return [
-        data[at : at + length][:size].ljust(size, b"\0") for at, length in zip(offsets, lengths, strict=True)
+        data[offset : offset + length][:size].ljust(size, b"\0")
+        for offset, length in zip(offsets, lengths, strict=True)
     ]
 
 
@@ -59,15 +60,15 @@ def laid_out(data: bytes, offsets: list[int], lengths: list[int], dtype: np.dtyp
 @pytest.mark.parametrize("gathered", [1, 64, 1 << 18])
 def test_gather_pads_what_is_short_and_cuts_what_is_long(monkeypatch, size, gathered):
     monkeypatch.setattr(records, "_GATHERED", gathered)
-    chance = random.Random(size)
-    data = chance.randbytes(4096)
-    offsets = sorted(chance.randrange(0, 4096, 4) for _ in range(100))
-    lengths = [chance.randint(0, min(2 * size, 4096 - at)) for at in offsets]
+    rng = random.Random(size)
+    data = rng.randbytes(4096)
+    offsets = sorted(rng.randrange(0, 4096, 4) for _ in range(100))
+    lengths = [rng.randint(0, min(2 * size, 4096 - offset)) for offset in offsets]
     offsets.append(4096 - 4)  # at the very end
     lengths.append(min(size, 4))
     dtype = np.dtype([("all", f"V{size}")])
     rows = gather(np.frombuffer(data, np.uint8), np.array(offsets), np.array(lengths), dtype)
-    assert [row.tobytes() for row in rows] == laid_out(data, offsets, lengths, dtype)
+    assert [row.tobytes() for row in rows] == cut_out(data, offsets, lengths, dtype)
 
 
 def test_gather_of_nothing():
@@ -78,7 +79,7 @@ def test_gather_of_nothing():
     assert empty["ns"].tolist() == [0]
 
 
-def test_in_order_sorts_by_time_and_leaves_equals_alone():
+def test_in_order_sorts_by_time_and_is_stable():
     rows = np.array([(3, 1), (1, 2), (3, 3), (2, 4)], dtype=[("ns", "u8"), ("n", "u4")])
     assert sort_by_time(rows)["n"].tolist() == [2, 4, 1, 3]
     assert sort_by_time(rows[:0]) is not None
@@ -88,13 +89,13 @@ def test_in_order_sorts_by_time_and_leaves_equals_alone():
 
 @pytest.mark.parametrize("width", [1, 2, 16, 100])
 def test_cut_drops_what_lies_behind_the_end(width):
-    chance = random.Random(width)
-    raw = [bytes(chance.choice([0, 65, 66, 255]) for _ in range(width)) for _ in range(200)]
+    rng = random.Random(width)
+    raw = [bytes(rng.choice([0, 65, 66, 255]) for _ in range(width)) for _ in range(200)]
     raw += [b"\0" * width, b"\xff" * width]
     values = np.frombuffer(b"".join(raw), dtype=f"S{width}")
-    shown = decode(bytes.hex, values, ends_at_nul=True)
-    assert shown.tolist() == [one.partition(b"\0")[0].hex() for one in raw]
-    assert len(set(shown.names)) == len(shown.names)
+    decoded = decode(bytes.hex, values, ends_at_nul=True)
+    assert decoded.tolist() == [value.partition(b"\0")[0].hex() for value in raw]
+    assert len(set(decoded.names)) == len(decoded.names)
     assert len(decode(bytes.hex, values[:0], ends_at_nul=True)) == 0
     assert decode(bytes.hex, values, b"", ends_at_nul=True).tolist()[200] is None
 

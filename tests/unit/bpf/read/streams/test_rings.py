@@ -39,7 +39,7 @@ def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def everything(reader, **how) -> list:
+def read_all(reader, **how) -> list:
     actual = []
     while (batch := reader.read(**how)) is not None:
         actual.append(batch)
@@ -60,34 +60,34 @@ def bpf():
 def test_a_ring_gives_all_records_once_and_in_order(monkeypatch, bpf, kind, chunk, begin, discards):
     monkeypatch.setattr(ringbuf, "CHUNK", max(chunk, 600 if kind == "long" else 0))
     monkeypatch.setattr(records, "_ROWS", 5 * LONG.itemsize)
-    chance = random.Random(chunk + begin)
+    rng = random.Random(chunk + begin)
     bpf.begin(begin)
     reader = RingReader(bpf.fd, bpf.size, FIXED if kind == "fixed" else LONG)
     expected: dict[int, bytes] = {}
-    got: list = []
+    actual: list = []
     open_records: list[tuple[int, int, bytes]] = []
     for serial in range(1000):
-        text = None if kind == "fixed" else chance.randbytes(chance.randint(0, 499)).replace(b"\0", b"x")
+        text = None if kind == "fixed" else rng.randbytes(rng.randint(0, 499)).replace(b"\0", b"x")
         data = event(serial, text)
-        at = bpf.reserve(len(data))
-        while at is None:  # full: as many as are complete are read
+        offset = bpf.reserve(len(data))
+        while offset is None:  # full: as many as are complete are read
             while open_records:
-                finish(bpf, open_records.pop(0), chance.random() < discards, expected)
-            got += everything(reader)
-            at = bpf.reserve(len(data))
-        open_records.append((at, serial, data))
-        chance.shuffle(open_records)
-        while open_records and chance.random() < 0.6:
-            finish(bpf, open_records.pop(), chance.random() < discards, expected)
-        if chance.random() < 0.1:
-            got += everything(reader)
+                finish(bpf, open_records.pop(0), rng.random() < discards, expected)
+            actual += read_all(reader)
+            offset = bpf.reserve(len(data))
+        open_records.append((offset, serial, data))
+        rng.shuffle(open_records)
+        while open_records and rng.random() < 0.6:
+            finish(bpf, open_records.pop(), rng.random() < discards, expected)
+        if rng.random() < 0.1:
+            actual += read_all(reader)
     for record in open_records:
         finish(bpf, record, False, expected)
-    got += everything(reader)
+    actual += read_all(reader)
     reader.close()
-    assert serials(got) == sorted(expected)
+    assert serials(actual) == sorted(expected)
     if kind == "long":
-        texts = [text for batch in got for text in batch["text"].tolist()]
+        texts = [text for batch in actual for text in batch["text"].tolist()]
         assert texts == [expected[serial][12:-1] for serial in sorted(expected)]
 
 
@@ -104,20 +104,20 @@ def test_dropped_records_are_counted_and_discarded_ones_are_not(bpf, kind):
         counts.append(reader.discard())
     assert counts == [0, 23 - 5, 101 - 21]
     assert reader.read() is None
-    at = bpf.reserve(12 if text is None else 12 + len(text) + 1)
+    offset = bpf.reserve(12 if text is None else 12 + len(text) + 1)
     assert reader.discard() == 0  # it is being written, and stays
-    bpf.commit(at, event(7, text))
+    bpf.commit(offset, event(7, text))
     assert serials([reader.read()]) == [7]
     reader.close()
 
 
 def finish(bpf, record, discard, wanted):
-    at, serial, data = record
+    offset, serial, data = record
     if discard:
-        bpf.discard(at, len(data))
+        bpf.discard(offset, len(data))
     else:
         wanted[serial] = data
-        bpf.commit(at, data)
+        bpf.commit(offset, data)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -126,16 +126,16 @@ def test_a_batch_is_no_view_of_the_ring(bpf, count):
     reader = RingReader(bpf.fd, bpf.size, FIXED)
     for serial in range(count):
         bpf.commit(bpf.reserve(12), event(serial))
-    taken = reader.read()
+    batch = reader.read()
     for serial in range(1000):
-        at = bpf.reserve(12)
-        if at is None:
+        offset = bpf.reserve(12)
+        if offset is None:
             reader.read()
-            at = bpf.reserve(12)
-        bpf.commit(at, event(serial + 7000))
-    assert taken["serial"].tolist() == list(range(count))
+            offset = bpf.reserve(12)
+        bpf.commit(offset, event(serial + 7000))
+    assert batch["serial"].tolist() == list(range(count))
     reader.close()
-    assert taken["ns"].tolist() == list(range(count))
+    assert batch["ns"].tolist() == list(range(count))
 
 
 def test_a_record_being_written_holds_up_those_behind_it_and_no_others(bpf):
@@ -144,9 +144,9 @@ def test_a_record_being_written_holds_up_those_behind_it_and_no_others(bpf):
     bpf.commit(third, event(3))
     assert reader.read() is None
     bpf.commit(first, event(1))
-    assert serials(everything(reader)) == [1]
+    assert serials(read_all(reader)) == [1]
     bpf.discard(second, 12)
-    assert serials(everything(reader)) == [3]
+    assert serials(read_all(reader)) == [3]
     assert reader.read() is None
     reader.close()
 
@@ -155,12 +155,12 @@ def test_records_that_arrive_during_a_read_are_left_for_the_next(monkeypatch, bp
     """A flood of discarded records must not occupy the reader forever."""
     reader = RingReader(bpf.fd, bpf.size, FIXED)
     look = reader._records
-    looks = 0
+    read_count = 0
 
     def meanwhile(data):
-        nonlocal looks
-        looks += 1
-        assert looks < 3
+        nonlocal read_count
+        read_count += 1
+        assert read_count < 3
         actual = look(data)
         bpf.discard(bpf.reserve(12), 12)
         return actual
@@ -175,22 +175,22 @@ def test_records_in_the_order_of_their_time(bpf):
     reader = RingReader(bpf.fd, bpf.size, FIXED)
     for serial in (2, 1, 3):
         bpf.commit(bpf.reserve(12), event(serial))
-    assert serials(everything(reader)) == [1, 2, 3]
+    assert serials(read_all(reader)) == [1, 2, 3]
     reader.close()
 
 
-def with_a_long_one_among_them() -> list[bytes]:
+def events_with_one_long() -> list[bytes]:
     return [event(serial, b"x" * 400 if serial == 7 else b"") for serial in range(20)]
 
 
 def test_short_records_beside_a_long_one_do_not_fill_the_memory(monkeypatch, bpf):
     monkeypatch.setattr(records, "_ROWS", 3 * 413)
     reader = RingReader(bpf.fd, bpf.size, LONG)
-    for data in with_a_long_one_among_them():
+    for data in events_with_one_long():
         bpf.commit(bpf.reserve(len(data)), data)
-    got = everything(reader)
-    assert [(len(batch), batch.dtype.itemsize) for batch in got] == [(7, 16), (3, 416), (10, 16)]
-    assert serials(got) == list(range(20))
+    actual = read_all(reader)
+    assert [(len(batch), batch.dtype.itemsize) for batch in actual] == [(7, 16), (3, 416), (10, 16)]
+    assert serials(actual) == list(range(20))
     reader.close()
 
 
@@ -198,15 +198,15 @@ def test_perf_short_records_beside_a_long_one_do_not_fill_the_memory(monkeypatch
     monkeypatch.setattr(records, "_ROWS", 3 * 424)
     machine = Machine(monkeypatch, [0, 1])
     reader = machine.reader(LONG)
-    for serial, data in enumerate(with_a_long_one_among_them()):
+    for serial, data in enumerate(events_with_one_long()):
         assert machine.rings[serial % 2].sample(data)
-    got = everything(reader, last=True)
-    assert [(len(batch), batch.dtype.itemsize) for batch in got] == [(7, 24), (3, 424), (10, 24)]
-    assert serials(got) == list(range(20))
+    actual = read_all(reader, last=True)
+    assert [(len(batch), batch.dtype.itemsize) for batch in actual] == [(7, 24), (3, 424), (10, 24)]
+    assert serials(actual) == list(range(20))
     reader.close()
 
 
-def test_nothing_of_a_ring_stays_open(bpf):
+def test_a_closed_ring_leaves_no_descriptors_or_mappings(bpf):
     before = descriptors()
     for _ in range(3):
         reader = RingReader(bpf.fd, bpf.size, FIXED)
@@ -270,18 +270,18 @@ def test_perf_rings_are_merged_by_time_whatever_was_read_when(monkeypatch):
     reader = machine.reader()
     for ring_, begin in zip(machine.rings.values(), (0, 2**32 - 64, 2**48 + 8), strict=True):
         ring_.begin(begin)
-    chance = random.Random(1)
-    got, created = [], 0
+    rng = random.Random(1)
+    actual, count = [], 0
     for _ in range(2000):
-        machine.now += chance.randint(1, 200_000)
-        created += machine.put(chance.choice([0, 0, 0, 1, 5]), machine.now, created)
-        if chance.random() < 0.02:
-            got += everything(reader)
-    got += everything(reader, last=True)
+        machine.now += rng.randint(1, 200_000)
+        count += machine.put(rng.choice([0, 0, 0, 1, 5]), machine.now, count)
+        if rng.random() < 0.02:
+            actual += read_all(reader)
+    actual += read_all(reader, last=True)
     reader.close()
-    assert created > 1500
-    assert serials(got) == list(range(created))
-    assert max(map(len, got)) <= 30
+    assert count > 1500
+    assert serials(actual) == list(range(count))
+    assert max(map(len, actual)) <= 30
 
 
 def test_perf_what_is_young_is_held_until_nothing_older_can_come(monkeypatch):
@@ -293,8 +293,8 @@ def test_perf_what_is_young_is_held_until_nothing_older_can_come(monkeypatch):
     assert reader.read() is None
     machine.now += 10_000_000
     machine.put(1, machine.now, 3)
-    assert serials(everything(reader)) == [1, 2]
-    assert serials(everything(reader, last=True)) == [3]
+    assert serials(read_all(reader)) == [1, 2]
+    assert serials(read_all(reader, last=True)) == [3]
     reader.close()
 
 
@@ -306,7 +306,7 @@ def test_perf_strings_and_what_the_kernel_says_it_lost(monkeypatch):
         assert machine.rings[0].sample(event(serial, text))
     assert machine.rings[0].lost(23)
     assert machine.rings[0].lost(1 << 40)
-    [batch] = everything(reader, last=True)
+    [batch] = read_all(reader, last=True)
     assert [text.partition(b"\0")[0] for text in batch["text"].tolist()] == texts
     assert reader.lost == 23 + (1 << 40)
     reader.close()
@@ -321,7 +321,7 @@ def test_perf_reports_of_losses_take_no_space(monkeypatch):
         assert machine.rings[0].lost(2)
     machine.put(0, machine.now, 1)
     assert reader.read() is None
-    assert serials(everything(reader, last=True)) == [1]
+    assert serials(read_all(reader, last=True)) == [1]
     assert reader.lost == 100
     reader.close()
 
@@ -339,13 +339,13 @@ def test_perf_cpus_come_and_go(monkeypatch):
     first = machine.rings[1]
     machine.cpus = [0]  # it goes with a record unread
     machine.now += 2_000_000_000
-    assert serials(everything(reader)) == [1]
+    assert serials(read_all(reader)) == [1]
     machine.cpus = [0, 1]
     machine.now += 2_000_000_000
     reader.read()
     assert machine.rings[1] is not first
     machine.put(1, machine.now, 2)
-    assert serials(everything(reader, last=True)) == [2]
+    assert serials(read_all(reader, last=True)) == [2]
     open_now = descriptors()
     reader.close()
     # Of each of the two rings that are left, the descriptor and the mapping's.
