@@ -103,7 +103,6 @@ def test_the_c_and_the_lesson_count_under_the_same_codes():
     assert types == {
         "TYPE_MIN": lesson.TYPE_MIN,
         "TYPE_IPV4": lesson.IPV4,
-        "TYPE_ARP": 0x0806,  # the lesson knows it as any other ethertype
         "TYPE_VLAN": lesson.VLAN,
         "TYPE_IPV6": lesson.IPV6,
         "TYPE_QINQ": lesson.QINQ,
