@@ -224,14 +224,14 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
     for (kind, inside), group in groups.items():
         parts = [(arguments.begin, kind)]
         if arguments.end:
-            parts.append((arguments.end, SPELLINGS[kind].end))
-        for program, part in parts:
-            if not part or (arguments.end and inside):  # a site within a function has no return
+            if inside or not SPELLINGS[kind].end:  # a site within a function has no return
                 raise UsageError(
                     f"{request.tracer.name} needs what begins and returns, not {group[0].source.text}",
                     hint="functions do: "
                     + ", ".join(f"{s.kind}:{s.of.upper()}" for s in SPELLINGS.values() if s.end),
                 )
+            parts.append((arguments.end, SPELLINGS[kind].end))
+        for program, part in parts:
             tracked = [target for target in group if is_tracked(target)] if arguments.enter else []
             for function, part_targets, members in ((arguments.enter, "u", tracked), (program, part, group)):
                 if members:
