@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -45,31 +46,31 @@ def run(words: Sequence[str]) -> int:
     )
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(words)
-    facts = RunningKernel()
-    if not options.patterns and not options.pid:
-        raise UsageError("list-probes needs a pattern, or a process", hint="pytracer list-probes --help")
-    processes = filter_values.processes(options.pid) if options.pid else [0]
-    patterns = list(dict.fromkeys(map(parse_source, options.patterns or [_ALL])))
-    sources = [
-        replace(pattern, process=process)
-        for pattern in patterns
-        for process in (processes if pattern.kind in IN_PROGRAMS else [0])
-    ]
-    shown = set[str]()
-    write = _json if options.format == "json" else _text
-    for source, targets in [(source, _find(source, facts)) for source in sources]:
-        alternatives, reasons = _alternatives(source, targets, facts) if targets.targets else ([], [])
-        for target in targets.targets:
-            name = name_of(source, target)
-            if name not in shown:  # processes of one program have the same
-                write(name, alternatives, _fields(source, target))
-            shown.add(name)
-        for name, reason in targets.refused.items():
-            write(name_of(source, NamedTarget(name)), (), (), reason)
-        for count, reason in ((count, reason) for reason, count in targets.skipped.items()):
-            print(f"pytracer: {source.text}: left out: {count} {reason}", file=sys.stderr)
-        for reason in reasons:
-            print(f"pytracer: {source.text}: {harmless(reason)}", file=sys.stderr)
+    with contextlib.closing(RunningKernel()) as facts:
+        if not options.patterns and not options.pid:
+            raise UsageError("list-probes needs a pattern, or a process", hint="pytracer list-probes --help")
+        processes = filter_values.processes(options.pid) if options.pid else [0]
+        patterns = list(dict.fromkeys(map(parse_source, options.patterns or [_ALL])))
+        sources = [
+            replace(pattern, process=process)
+            for pattern in patterns
+            for process in (processes if pattern.kind in IN_PROGRAMS else [0])
+        ]
+        shown = set[str]()
+        write = _json if options.format == "json" else _text
+        for source, targets in [(source, _find(source, facts)) for source in sources]:
+            alternatives, reasons = _alternatives(source, targets, facts) if targets.targets else ([], [])
+            for target in targets.targets:
+                name = name_of(source, target)
+                if name not in shown:  # processes of one program have the same
+                    write(name, alternatives, _fields(source, target))
+                shown.add(name)
+            for name, reason in targets.refused.items():
+                write(name_of(source, NamedTarget(name)), (), (), reason)
+            for count, reason in ((count, reason) for reason, count in targets.skipped.items()):
+                print(f"pytracer: {source.text}: left out: {count} {reason}", file=sys.stderr)
+            for reason in reasons:
+                print(f"pytracer: {source.text}: {harmless(reason)}", file=sys.stderr)
     return 0
 
 

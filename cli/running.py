@@ -63,7 +63,8 @@ def print_instead(options: argparse.Namespace, request: Request, extra: Sequence
     from pytracer.features.kernel_facts import RunningKernel
     from pytracer.plan import make_plan
 
-    plan = make_plan(request, RunningKernel())
+    with contextlib.closing(RunningKernel()) as facts:
+        plan = make_plan(request, facts)
     if options.dry_run:
         for line in (*plan.describe(), *extra):
             print(one_line(line))

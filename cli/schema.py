@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 
@@ -58,4 +59,5 @@ def _planned_schema(request: Request) -> Schema:
     from pytracer.features.kernel_facts import RunningKernel
     from pytracer.plan import make_plan
 
-    return make_plan(request, RunningKernel()).schema
+    with contextlib.closing(RunningKernel()) as facts:
+        return make_plan(request, facts).schema

@@ -6,7 +6,10 @@ from pytracer import startup
 def command() -> int:
     """Run the command line. Returns the exit status, which one more Ctrl-C does not change any more."""
     startup.begin()
-    from pytracer.cli.main import main  # most of a start
+    try:
+        from pytracer.cli.main import main  # most of a start
+    except KeyboardInterrupt:
+        return 130
 
     status = main()
     startup.leave(status)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pytracer.bpf import prober
+from pytracer.cli.main import main
 from support.cli import COMMAND, finish, start
 from support.workloads import workload
 
@@ -80,3 +82,26 @@ def test_other_signals_that_are_ignored_do_not_end_it(number):
     result = finish(tracer)
     assert result.status == 0
     assert [record["calls"] for record in result.of("summary")] == [23]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("doctor",),
+        ("list-probes", "t:sched:sched_switch"),
+        ("schema", "trace", "t:sched:sched_switch"),
+        ("opensnoop", "--dry-run"),
+    ],
+)
+def test_an_interrupt_while_the_kernel_closes_trials(words, monkeypatch):
+    """It would be ignored, with a traceback, if the end of an object closed them."""
+    close = prober._close_trials
+
+    def interrupted(programs, events):
+        is_due = bool(events)  # which take their time
+        close(programs, events)
+        if is_due:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(prober, "_close_trials", interrupted)
+    assert main(words) == 128 + signal.SIGINT

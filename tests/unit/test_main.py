@@ -35,6 +35,14 @@ def test_the_exit_status_stays_once_all_is_shown():
     assert run_process(interrupts + "sys.exit(command())")[0] == 3
 
 
+def test_an_interrupt_while_modules_are_loaded():
+    interrupts = (
+        "sys.modules.pop('pytracer.cli.main'); sys.path_hooks.insert(0, lambda _: signal.raise_signal(2))\n"
+    )
+    clear = "sys.path_importer_cache.clear()\n"
+    assert run_process(f"{interrupts}{clear}sys.exit(command())")[0] == 130
+
+
 def test_the_process_ends_with_what_is_to_happen_at_its_exit():
     assert run_process("command()\nprint('torn down')") == (3, ["shown", "at exit"])
 

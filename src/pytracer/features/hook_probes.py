@@ -7,6 +7,7 @@ PytracerError if there is more to say than an errno.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -61,7 +62,9 @@ def raw_tracepoint() -> str:
 
 def tracepoint() -> str:
     """Attach to a trace event of tracefs."""
-    answer = RunningKernel().probe(Tracepoint("", category="task", event=_QUIET_EVENT))
+    # Not at the end of the object: Ctrl-C would be ignored while the kernel closes the event.
+    with contextlib.closing(RunningKernel()) as kernel:
+        answer = kernel.probe(Tracepoint("", category="task", event=_QUIET_EVENT))
     if not answer.is_supported:
         raise (PolicyError if answer.is_forbidden else UnsupportedError)(answer.reason)
     return ""
