@@ -49,8 +49,11 @@ BPF_ARRAY(nothing, struct scratch, 1);
 static __always_inline void on_start(void *ctx, u32 program, u32 target, struct pt_call *call,
                                      struct pt_pair_key *key, struct scratch *scratch, struct pt_total *total)
 {
+    u64 id = bpf_get_current_pid_tgid();
+
     pt_spec_evaluate(ctx, program, target, call, &scratch->start.results);
-    scratch->start.tid = bpf_get_current_pid_tgid();
+    scratch->start.pid = id >> 32;
+    scratch->start.tid = id;
     scratch->start.target = target;
     scratch->start.ns = bpf_ktime_get_ns(); // last, so that the time of this program is not in it
     pt_pair_begin(key, &scratch->start, total);

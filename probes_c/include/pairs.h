@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Pairs of events: starts that are open until an event with the same key ends them. PT_OPEN_MAX is the number of open
-// starts; with PT_NESTED the starts of one key are a stack, else a start replaces the one before. Include it behind
-// probe_specs.h.
+// starts; with PT_NESTED the starts of one key are a stack, else a start replaces the one before. With PT_PAIR_OF_THREAD
+// the key is the current task. Include it behind probe_specs.h.
 //
 //     void pt_pair_begin(key, start, total)    opens a start
 //     int pt_pair_end(key, start, total, now)  takes out the latest start before "now"; 0 if there is none
@@ -23,6 +23,7 @@ struct pt_pair_key {
 struct pt_start {
     u64 ns;
     u64 deeper; // starts on top of this one that did not fit into the stack
+    u32 pid;
     u32 tid;
     u32 target;
     struct pt_results results;
@@ -71,6 +72,20 @@ static __always_inline void pt_pair_begin(struct pt_pair_key *key, struct pt_sta
         __sync_fetch_and_add(&total->open, 1);
 }
 
+// The kernel uses the task_struct of a thread that ended for a new one, which did not start what that one left open. From
+// its exec on a thread has the id of its process.
+static __always_inline int pt_may_end(struct pt_start *start)
+{
+#ifdef PT_PAIR_OF_THREAD
+    u64 id = bpf_get_current_pid_tgid();
+    u32 pid = id >> 32, tid = id;
+
+    return start->tid == tid || (start->pid == pid && tid == pid);
+#else
+    return 1;
+#endif
+}
+
 static __always_inline int pt_pair_end(struct pt_pair_key *key, struct pt_start *start,
                                        struct pt_total *total, u64 now)
 {
@@ -93,7 +108,7 @@ static __always_inline int pt_pair_end(struct pt_pair_key *key, struct pt_start 
     if (entry)
         pt_probe_read_kernel(start, sizeof(*start), entry);
     // What begins on another CPU after this end happened is not what ended.
-    if (!entry || start->ns > now || pt_starts.delete(key)) {
+    if (!entry || start->ns > now || !pt_may_end(start) || pt_starts.delete(key)) {
         if (pt_is_current_traced())
             __sync_fetch_and_add(&total->unstarted, 1);
         return 0;

@@ -114,6 +114,16 @@ def test_threads_and_keys():
     assert {event["tid"] == event["start_tid"] for event in result.of("event")} == {False}
 
 
+def test_a_thread_does_not_end_what_one_before_it_started():
+    """The kernel uses the task_struct of a thread that ended again."""
+    starts, paired, _, unstarted, _ = totals(measure("ended", *usdt(), times=4 * TIMES))
+    assert (starts, paired, unstarted) == (4 * TIMES, 0, 4 * TIMES)
+
+
+def test_a_thread_has_another_id_after_its_exec():
+    assert totals(measure("exec", *usdt(), times=1)) == (1, 1, 0, 0, 0)
+
+
 @pytest.mark.parametrize("nested", [(), ("--nested",)])
 def test_ends_and_starts_of_a_key_on_two_cpus(nested):
     """An end does not take out a start that began after it."""

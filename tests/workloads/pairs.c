@@ -6,6 +6,8 @@
 //     pairs threads N      four threads, N pairs each at the same time
 //     pairs requests N     a thread starts N requests, another one ends them in the reverse order
 //     pairs race N         a thread starts the request 0 N times, another one ends it N times meanwhile
+//     pairs ended N        N times a thread starts and ends, and then another one ends what it did not start
+//     pairs exec           a thread that is not the first starts, and ends after its exec
 //
 // The probe pairs:start has the number and a string, pairs:done the number and twice the number.
 #include <pthread.h>
@@ -85,6 +87,25 @@ static void *end_often(void *unused)
     return unused;
 }
 
+static void *start_once(void *unused)
+{
+    begin(0);
+    return unused;
+}
+
+static void *end_once(void *unused)
+{
+    finish(0);
+    return unused;
+}
+
+static void *execute(void *unused)
+{
+    begin(0);
+    execl("/proc/self/exe", "pairs", "executed", "1", NULL);
+    return unused;
+}
+
 int main(int argc, char **argv)
 {
     pthread_t threads[4];
@@ -109,6 +130,17 @@ int main(int argc, char **argv)
             pthread_create(&threads[i], NULL, one_of_many, NULL);
         for (int i = 0; i < 4; i++)
             pthread_join(threads[i], NULL);
+    } else if (!strcmp(argv[1], "ended")) {
+        for (int i = 0; i < 2 * times; i++) {
+            pthread_create(&threads[0], NULL, i % 2 ? end_once : start_once, NULL);
+            pthread_join(threads[0], NULL);
+            usleep(2000); // until the kernel has freed the thread
+        }
+    } else if (!strcmp(argv[1], "exec")) {
+        pthread_create(&threads[0], NULL, execute, NULL);
+        pthread_join(threads[0], NULL);
+    } else if (!strcmp(argv[1], "executed")) {
+        finish(0);
     } else if (!strcmp(argv[1], "race")) {
         pthread_create(&threads[0], NULL, start_often, NULL);
         pthread_create(&threads[1], NULL, end_often, NULL);
