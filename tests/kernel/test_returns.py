@@ -330,6 +330,12 @@ def test_the_part_of_the_probes_is_stated(options):
     assert [record["calls"] for record in result.of("summary")] == [101]
 
 
+def test_where_nothing_was_called_the_probes_have_no_part():
+    result = run("funclatency", "-f", "json", f"u:{workload('returns')}:many", "--", "true")
+    assert result.status == 0, result.err
+    assert not result.of("overhead")
+
+
 def test_a_count_of_calls_has_no_part_of_the_probes():
     file = workload("returns")
     result = run("funccount", f"ur:{file}:many", "--", "sh", "-c", f"echo | {file} many 101")

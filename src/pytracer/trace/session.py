@@ -11,7 +11,7 @@ from pytracer import budget
 from pytracer.bpf import process_mark
 from pytracer.bpf.attach.link import Link
 from pytracer.kernel import compat
-from pytracer.model import Item, Loss, Totals
+from pytracer.model import Histograms, Item, Loss, Totals
 from pytracer.plan import Plan
 from pytracer.plan.initial_entries import FOLLOWED, UNKNOWN_RUN, RunFacts
 from pytracer.spec import Targets
@@ -104,11 +104,14 @@ class Session(ResultSource):
     def read_summary(self) -> Iterator[Item]:
         """Yield the results of the whole run, after programs are detached."""
         self._fill(again=True)
-        yield from self.collector.read_summary()
+        has_calls = self.plan.schema.is_stream  # whose events have been read
+        for item in self.collector.read_summary():
+            has_calls = has_calls or (isinstance(item, Histograms) and len(item) > 0)
+            yield item
         if self.plan.request.tracer.totals:
             yield self._totals()
         arguments = self.plan.request.tracer.arguments
-        if isinstance(arguments, Targets) and arguments.end:
+        if has_calls and isinstance(arguments, Targets) and arguments.end:
             from pytracer.trace.call_overhead import measure_overhead
 
             overhead = measure_overhead(self.plan)
