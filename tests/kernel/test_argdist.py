@@ -40,8 +40,10 @@ def test_values_are_counted_to_the_last(path):
         f"r:{program}:deep()",
         't:syscalls:sys_enter_openat():int:flags & 3:STRCMP("/no/such/7", filename)',
     )
-    some = {(row["n%3"], row["t"], row["less"]): row["count"] for row in rows if row["probe"] == "some"}
-    assert some == {(i % 3, f"text {i}", -i): 1 for i in range(20)}
+    rows_of_some = {
+        (row["n%3"], row["t"], row["less"]): row["count"] for row in rows if row["probe"] == "some"
+    }
+    assert rows_of_some == {(i % 3, f"text {i}", -i): 1 for i in range(20)}
     by_five = {row["n%5"]: row["count"] for row in rows if row["n%5"] is not None}
     assert by_five == Counter(i % 5 for i in NUMBERS)
     returned = {row["$retval"]: row["count"] for row in rows if row["probe"] == f"ur:{program}:deep"}

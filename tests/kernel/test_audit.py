@@ -106,9 +106,9 @@ def test_requests_to_disks_agree(tmp_path, tracer):
         readers(device, {"reads": 211})
         result = stop(started)
         [audit_record] = result.of("audit")
-        least = SEEN * audit_record["counted_min"] - 2 * (flushes() - before)
+        minimum = SEEN * audit_record["counted_min"] - 2 * (flushes() - before)
         assert (
-            max(SEEN * 211, least)
+            max(SEEN * 211, minimum)
             <= audit_record["seen"] + audit_record["lost"]
             <= audit_record["counted_max"]
         ), audit_record

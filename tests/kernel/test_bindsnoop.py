@@ -55,9 +55,9 @@ def test_each_call_with_what_it_got(alternative):
                     if kind == socket.SOCK_STREAM:
                         client.listen(23)
                         expected.append(("listen", None, name, bound_port, host, 23, inode()))
-                again = stack.enter_context(socket.socket(family, kind, protocol))
+                second_socket = stack.enter_context(socket.socket(family, kind, protocol))
                 with pytest.raises(OSError, match="in use"):
-                    again.bind((host, 4321))
+                    second_socket.bind((host, 4321))
                 expected.append(("bind", "EADDRINUSE", name, 4321, host, None, inode()))
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
             raw.bind(("127.0.0.1", 0))
@@ -89,10 +89,10 @@ def test_operations_of_io_uring():
         *[(*refused, *v4, None, "rings")] * 4,
         ("bind", None, *v6, None, "rings"),
     ]
-    sees = not running().excuse("sockets of io_uring")
+    sees_io_uring = not running().excuse("sockets of io_uring")
     names = ("call", "error", "protocol", "port", "address", "backlog", "comm")
-    assert columns(result.of("event"), *names) == expected * sees
-    assert columns(failed.of("event"), *names) == expected[3:7] * sees
+    assert columns(result.of("event"), *names) == expected * sees_io_uring
+    assert columns(failed.of("event"), *names) == expected[3:7] * sees_io_uring
 
 
 def test_32_bit_programs():
@@ -116,7 +116,10 @@ def test_only_some_calls_failures_and_ports():
         "port": ["--port", "4322"],
     }
     with namespace():
-        tracers = {name: start("bindsnoop", "-f", "json", *HERE, *some) for name, some in words.items()}
+        tracers = {
+            name: start("bindsnoop", "-f", "json", *HERE, *filter_words)
+            for name, filter_words in words.items()
+        }
         with socket.socket() as client, socket.socket() as other:
             client.bind(("127.0.0.1", 4321))
             client.listen(3)

@@ -74,20 +74,23 @@ def test_packets_are_counted_in_both_directions_to_the_byte(folder, alternative)
 
 
 def test_raw_sockets_and_what_is_below(folder):
-    below = folder / "below"
-    below.mkdir()
+    child_cgroup = folder / "below"
+    child_cgroup.mkdir()
     work = DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 5, 40, socket.SOCK_RAW, 253)'
-    result = count_packets(folder, work=work, cgroup_path=below)
+    result = count_packets(folder, work=work, cgroup_path=child_cgroup)
     present = {"other": (5, 5 * 60)}
-    assert totals(result, below)["out"] == present
+    assert totals(result, child_cgroup)["out"] == present
     assert totals(result, folder) == {"in": {}, "out": {}}
 
 
 def test_a_cgroup_that_is_named_twice_is_counted_once(folder):
-    below = folder / "below"
-    below.mkdir()
+    child_cgroup = folder / "below"
+    child_cgroup.mkdir()
     assert (
-        totals(count_packets(folder, "--cgroup", below, "--cgroup", folder, cgroup_path=below), below)["out"]
+        totals(
+            count_packets(folder, "--cgroup", child_cgroup, "--cgroup", folder, cgroup_path=child_cgroup),
+            child_cgroup,
+        )["out"]
         == SENT
     )
 
@@ -129,10 +132,10 @@ def test_packets_that_another_program_denies_are_counted_and_still_denied(folder
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_a_program_that_allows_none_beside_it_is_reported_and_stays(folder, alternative):
-    below = folder / "below"
-    below.mkdir()
+    child_cgroup = folder / "below"
+    child_cgroup.mkdir()
     with attached(folder, POINTS["egress"], 1, flags=0) as other:
-        for path in (folder, below):
+        for path in (folder, child_cgroup):
             result = run("cgroupcount", "--cgroup", path, "--hook", f"cgroup_packet={alternative}", "-d", 1)
             assert result.status == 1
             first, hint = result.err.splitlines()

@@ -136,8 +136,8 @@ def test_a_read_only_cache_is_used(cache: Path) -> None:
     words = [*COMMAND, "syscalls", "-v", "-f", "csv", "-e", "getppid", "--", str(present), "getppid", "23"]
     try:
         for stored in (False, True):
-            inside = ["unshare", "-m", "sh", "-c", READ_ONLY, str(cache), *words]
-            result = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=300)
+            command = ["unshare", "-m", "sh", "-c", READ_ONLY, str(cache), *words]
+            result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
             assert result.returncode == 0, result.stderr
             assert ",getppid,23," in result.stdout
             assert f"cannot write in {cache}" in result.stderr

@@ -30,8 +30,8 @@ def reclaimed(tmp_path, *words):
     # Pages of a disk can be reclaimed wherever tmp_path is; those of a file in memory cannot. The file
     # behind the disk is allocated before, or it would be charged to the cgroup.
     with loop(tmp_path) as disk, memory_cgroup(LIMIT) as folder:
-        with open(tmp_path / "disk", "r+b") as behind:
-            behind.write(bytes(64 << 20))
+        with open(tmp_path / "disk", "r+b") as disk_file:
+            disk_file.write(bytes(64 << 20))
         command = [sys.executable, "-c", WORKLOAD, str(folder), str(disk)]
         result = run("drsnoop", *words, "--", *command)
         assert result.status == 0, result.err

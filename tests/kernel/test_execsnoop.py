@@ -246,13 +246,13 @@ def test_only_descendants_of_the_command_are_followed():
     assert not [r for r in actual if "outside" in r["args"]]
 
 
-@pytest.mark.parametrize("which", ["-p", "-u", "--netns"])
-def test_filters(which):
+@pytest.mark.parametrize("filter_kind", ["-p", "-u", "--netns"])
+def test_filters(filter_kind):
     """One process executes while it is traced, and another one beside it."""
     prelude = {
         "-u": f"import os; os.setuid({worker_ids.UID})\n",
         "--netns": "import ctypes; assert ctypes.CDLL(None).unshare(0x40000000) == 0\n",
-    }.get(which, "")
+    }.get(filter_kind, "")
     code = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nos.execv('/bin/true', ['true', %r])"
     selected, other = (
         subprocess.Popen(
@@ -264,11 +264,13 @@ def test_filters(which):
         for word in ("in", "out")
     )
     assert (selected.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
-    tracer = start("execsnoop", "-f", "json", which, worker_ids.UID if which == "-u" else selected.pid)
+    tracer = start(
+        "execsnoop", "-f", "json", filter_kind, worker_ids.UID if filter_kind == "-u" else selected.pid
+    )
     other.communicate("\n")
     selected.communicate("\n")
     # With -p it ends when the process does.
-    result = finish(tracer) if which == "-p" else stop(tracer, signal.SIGTERM)
+    result = finish(tracer) if filter_kind == "-p" else stop(tracer, signal.SIGTERM)
     [record] = result.of("event")
     assert (record["pid"], record["args"]) == (selected.pid, "true in")
 

@@ -161,8 +161,8 @@ def test_a_program_without_c():
     observed, page = explain("sockcount", "--program", "bytecode", "lo", "-d", "0.1")
     assert not observed.programs[0].info.lines
     assert "no C" in page.stages[0].lead
-    (beside,) = besides(page, "bytecode")
-    assert [pair.file for pair in beside.pairs] == [""]
+    (block,) = besides(page, "bytecode")
+    assert [pair.file for pair in block.pairs] == [""]
     assert int(grid(page, "verifier")[0]["looked at"]) > 0
 
 

@@ -124,11 +124,11 @@ def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
         + instruction(0x95)
     )
     choosing = prog_load(ProgType.SOCKET_FILTER, last)
-    keeping = prog_load(ProgType.SOCKET_FILTER, return_code(0xFFFF))
+    program = prog_load(ProgType.SOCKET_FILTER, return_code(0xFFFF))
     links = list[Link]()
     with packets.namespace(), attach_all_or_none(links):
         _, near = packets.veth()
-        for link in packet_fanout.join_group(near, "vb", choosing, keeping, WORKERS):
+        for link in packet_fanout.join_group(near, "vb", choosing, program, WORKERS):
             links.append(link)
         for number in range(WORKERS):
             data = datagram(1, 2, (9, 9))[:28] + bytes([number]) * 30
@@ -139,7 +139,7 @@ def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
         for link in links:
             link.close()
     os.close(choosing)
-    os.close(keeping)
+    os.close(program)
 
 
 def read_packets(descriptor: int) -> Counter[int]:
@@ -156,18 +156,18 @@ def read_packets(descriptor: int) -> Counter[int]:
 
 def test_the_groups_of_others_keep_their_packets():
     """Another owner's group has the number that ours would get."""
-    keeping = prog_load(ProgType.SOCKET_FILTER, return_code(0xFFFF))
+    program = prog_load(ProgType.SOCKET_FILTER, return_code(0xFFFF))
     other = list[Link]()
     with packets.namespace(), attach_all_or_none(other):
         _, near = packets.veth()
-        for link in packet_fanout.join_group(near, "vb", keeping, keeping, 1):
+        for link in packet_fanout.join_group(near, "vb", program, program, 1):
             other.append(link)
         tracer = start("fanoutcount", "-f", "json", "vb", "-n", WORKERS, 60)
         packets.send("va", SENT[:10])  # for which a socket has room
         assert sum(times for times, _ in shares(stop(tracer)).values()) == sum(range(1, 11))
         assert read_packets(other[0].fd).total() == sum(range(1, 11))
         other.pop().close()
-    os.close(keeping)
+    os.close(program)
 
 
 def sockets() -> int:
@@ -196,14 +196,14 @@ def test_an_error_midway_leaves_nothing(monkeypatch):
         return 1
 
     monkeypatch.setattr(packet_fanout, "_join", join)
-    keeping = prog_load(ProgType.SOCKET_FILTER, return_code(0))
+    keep_all = prog_load(ProgType.SOCKET_FILTER, return_code(0))
     with packets.namespace():
         _, near = packets.veth()
         target = AttachTarget("", {near: "vb"}, members=WORKERS)
         with pytest.raises(PytracerError, match="a fanout group on vb"):
-            packet_fanout.attach(PacketFanout(""), target, keeping)
+            packet_fanout.attach(PacketFanout(""), target, keep_all)
         assert sockets() == 0
-    os.close(keeping)
+    os.close(keep_all)
 
 
 def test_an_interface_that_disappears_is_reported_and_ends_it():

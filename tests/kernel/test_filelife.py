@@ -127,9 +127,9 @@ def test_calls_of_32_bit_programs_create_as_well(tmp_path):
 @pytest.mark.lab
 def test_io_uring_creates_renames_and_removes(tmp_path):
     actual = events("filelife", "--", workload("rings"), "removes", COUNT, tmp_path)
-    sees = not running().excuse("requests in the events of io_uring")
+    sees_io_uring = not running().excuse("requests in the events of io_uring")
     expected = [("unlinkat", "plain"), ("renameat", "./new"), ("unlinkat", "new")] * COUNT
-    assert [(event["call"], event["path"]) for event in actual] == expected * sees
+    assert [(event["call"], event["path"]) for event in actual] == expected * sees_io_uring
     assert all((event["comm"], event["creator"]) == ("rings", event["pid"]) for event in actual)
     assert all(event["age_ns"] > 0 for event in actual)
 

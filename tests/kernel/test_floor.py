@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.matrix]
 @pytest.mark.parametrize("tracer", registry.all_tracers(), ids=lambda tracer: tracer.name)
 def test_every_alternative_compiles_and_uses_what_the_table_says(tracer):
     floor = Floor(tracer)
-    for variant, why in floor.missing.items():
-        assert "=" in variant, why
-        assert running().excuse(variant), f"{variant}: {why}"
+    for variant, reason in floor.missing.items():
+        assert "=" in variant, reason
+        assert running().excuse(variant), f"{variant}: {reason}"
     assert floor.uses == recorded(tracer.name), f"scripts/record --uses {tracer.name}"

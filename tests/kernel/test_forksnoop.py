@@ -51,16 +51,16 @@ def run_forksnoop(*words, code=WORKLOAD):
     "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_processes_and_threads_are_those_that_were_created(alternative):
-    events, [[me, parent, forked, spawned, threads, [[thread, child]]]] = run_forksnoop(
+    events, [[own_pid, parent, forked, spawned, threads, [[thread, child]]]] = run_forksnoop(
         "--hook", f"new={alternative}"
     )
-    assert {event["pid"] for event in events} == {me}
+    assert {event["pid"] for event in events} == {own_pid}
     assert {event["ppid"] for event in events} == {parent}
     assert {event["uid"] for event in events} == {os.getuid()}
-    processes = [event for event in events if event["child_pid"] != me]
+    processes = [event for event in events if event["child_pid"] != own_pid]
     assert [event["child_tid"] for event in processes] == [*forked, *spawned, child]
     assert all(event["child_pid"] == event["child_tid"] for event in processes)
-    assert [event["child_tid"] for event in events if event["child_pid"] == me] == threads
+    assert [event["child_tid"] for event in events if event["child_pid"] == own_pid] == threads
     assert len(events) == 17 + 13 + 12 + 1
     assert [event["tid"] for event in events if event["child_tid"] == child] == [thread]
     by_child = {event["child_tid"]: event["flags"].split("|") for event in events}
@@ -72,9 +72,9 @@ def test_processes_and_threads_are_those_that_were_created(alternative):
 def test_kinds_can_be_selected_alone():
     events, [[_, _, forked, spawned, _, [[_, child]]]] = run_forksnoop("--processes")
     assert [event["child_pid"] for event in events] == [*forked, *spawned, child]
-    events, [[me, _, _, _, threads, _]] = run_forksnoop("--threads")
+    events, [[own_pid, _, _, _, threads, _]] = run_forksnoop("--threads")
     assert [event["child_tid"] for event in events] == threads
-    assert {event["child_pid"] for event in events} == {me}
+    assert {event["child_pid"] for event in events} == {own_pid}
     assert run("forksnoop", "--threads", "--processes", "--dry-run").status == 2
 
 

@@ -77,11 +77,14 @@ def test_strace_times_the_same_calls(tmp_path):
     strace = ["strace", "-T", "-y", "-e", f"trace={calls}"]
     actual, result = run_workload(tmp_path, "--min", "0", "--comm", "python", before=strace)
     lines = re.findall(r"^fsync\(\d+<[^>]*/written>.* <([\d.]+)>$", result.err, re.M)
-    took = [float(time) * 1e9 for time in lines]
+    reference = [float(time) * 1e9 for time in lines]
     durations = [event["took_ns"] for event in actual if event["operation"] == "sync"]
-    assert len(took) == len(durations) == COUNT
+    assert len(reference) == len(durations) == COUNT
     # strace stops the program within the call: each took longer for it.
-    assert all(own_duration <= its + 1000 for own_duration, its in zip(durations, took, strict=True))
+    assert all(
+        own_duration <= reference_duration + 1000
+        for own_duration, reference_duration in zip(durations, reference, strict=True)
+    )
 
 
 def test_only_long_ones_and_hostile_names(tmp_path):

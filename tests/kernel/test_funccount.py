@@ -96,21 +96,21 @@ def test_functions_by_pattern(alternative):
 
 @pytest.mark.lab
 def test_a_place_within_a_function():
-    inside = run("funccount", "--dry-run", "--hook", "k=kprobe", f"{FUNCTION}+1")
-    assert inside.status == 4, inside.out
-    if not DEBIANS and "no kprobes" in inside.err:
+    within_instruction = run("funccount", "--dry-run", "--hook", "k=kprobe", f"{FUNCTION}+1")
+    assert within_instruction.status == 4, within_instruction.out
+    if not DEBIANS and "no kprobes" in within_instruction.err:
         return
-    assert f"no instruction begins at {FUNCTION}+0x1" in inside.err
+    assert f"no instruction begins at {FUNCTION}+0x1" in within_instruction.err
     events = run("funccount", "--dry-run", "--hook", "k=kprobe-events", f"{FUNCTION}+1")
     assert (events.status, f"no instruction begins at {FUNCTION}+0x1" in events.err) == (4, True)
-    beyond = run("funccount", "--dry-run", f"{FUNCTION}+100000")
-    assert beyond.status == 2, beyond.err
-    assert "bytes long" in beyond.err
+    beyond_function = run("funccount", "--dry-run", f"{FUNCTION}+100000")
+    assert beyond_function.status == 2, beyond_function.err
+    assert "bytes long" in beyond_function.err
     # Behind what calls the tracer, five bytes, which ENDBR may stand before, four.
-    behind = (
+    later_offset = (
         offset for offset in (9, 5) if run("funccount", "--dry-run", f"{FUNCTION}+{offset}").status == 0
     )
-    offset = next(behind)
+    offset = next(later_offset)
     for alternative in ("kprobe", "kprobe-events"):
         counts = count_calls(f"{FUNCTION}+{offset}", options=["--hook", f"k={alternative}"])
         assert counts == {f"k:{FUNCTION}+{offset:#x}": CALLS}
@@ -120,14 +120,14 @@ def test_a_place_within_a_function():
 def test_calls_are_counted_by_thread_name_and_process():
     script = f"{workload('calls')} getppid {CALLS}; {workload('calls')} getppid {CALLS}"
     words = ["t:syscalls:sys_enter_getppid", "--", "sh", "-c", script]
-    by = {}
+    by_thread = {}
     for key in ("comm,target", "pid"):
         result = run("funccount", "-f", "json", "--by", key, *words)
         assert result.status == 0, result.err
-        by[key] = result.of("summary")
-    calls = [record for record in by["comm,target"] if record["comm"] == "calls"]
+        by_thread[key] = result.of("summary")
+    calls = [record for record in by_thread["comm,target"] if record["comm"] == "calls"]
     assert [record["count"] for record in calls] == [2 * CALLS]
-    pids = [record["count"] for record in by["pid"] if record["comm"] == "calls"]
+    pids = [record["count"] for record in by_thread["pid"] if record["comm"] == "calls"]
     assert pids == [CALLS, CALLS]
 
 
@@ -149,16 +149,20 @@ def test_a_filter_and_an_interval():
 def test_another_target_does_not_take_the_compiler():
     command = ["--", workload("calls"), "getppid", "1"]
     assert run("funccount", "t:syscalls:sys_enter_getppid", *command).status == 0
-    again = run("funccount", "-v", "rt:sys_exit", "t:sched:sched_process_*", *command)
-    assert "the cached image" in again.err
+    second_run = run("funccount", "-v", "rt:sys_exit", "t:sched:sched_process_*", *command)
+    assert "the cached image" in second_run.err
 
 
 @pytest.mark.lab
 @pytest.mark.alone  # the next run of another test would take away what tracefs keeps
 def test_a_killed_tracer_leaves_nothing():
-    spelled = {"k": "kprobe-events", "kr": "kretprobe-events"}
-    words = [f"{kind}:{FUNCTION}" for kind in spelled]
-    hooks = [word for kind, alternative in spelled.items() for word in ("--hook", f"{kind}={alternative}")]
+    event_alternatives = {"k": "kprobe-events", "kr": "kretprobe-events"}
+    words = [f"{kind}:{FUNCTION}" for kind in event_alternatives]
+    hooks = [
+        word
+        for kind, alternative in event_alternatives.items()
+        for word in ("--hook", f"{kind}={alternative}")
+    ]
     if run("funccount", "--dry-run", *words, *hooks).status:
         words, hooks = ["t:sched:sched_process_*", "rt:sched_switch"], []
     tracer = start("funccount", *hooks, *words, "60")

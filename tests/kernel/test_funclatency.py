@@ -35,23 +35,23 @@ def histograms(result, *losses):
     return {record["target"]: record for record in result.of("summary")}
 
 
-def of_functions(what, times, ms, *names, options=()):
-    with Program(workload("timed"), what, times, ms) as program:
+def of_functions(mode, times, ms, *names, options=()):
+    with Program(workload("timed"), mode, times, ms) as program:
         return program.seen_by("funclatency", *options, *(f"u:{workload('timed')}:{name}" for name in names))
 
 
-def check(rows, calls, least, longest=0):
+def check(rows, calls, minimum, maximum=0):
     """Check the number of calls, the minimum time of all, and the time of one long call."""
-    longest = longest or least
+    maximum = maximum or minimum
     assert rows["calls"] == calls
     assert sum(bucket["count"] for bucket in rows["latency_ns"]) == calls
-    assert all(bucket["high"] > least * MS for bucket in rows["latency_ns"])
-    assert rows["total_ns"] >= (calls - 1) * least * MS + longest * MS
+    assert all(bucket["high"] > minimum * MS for bucket in rows["latency_ns"])
+    assert rows["total_ns"] >= (calls - 1) * minimum * MS + maximum * MS
     assert rows["avg_ns"] == rows["total_ns"] // calls
-    assert rows["max_ns"] >= longest * MS
+    assert rows["max_ns"] >= maximum * MS
     shares = [rows[name] for name in ("p50_ns", "p90_ns", "p99_ns", "p999_ns")]
     assert shares == sorted(shares)
-    assert shares[0] >= least * MS * (1 - ERROR)
+    assert shares[0] >= minimum * MS * (1 - ERROR)
     assert shares[-1] <= rows["max_ns"]
     assert shares[-1] >= rows["max_ns"] * (1 - 2 * ERROR)  # of fewer than a thousand it is the greatest
 
@@ -81,7 +81,7 @@ def test_every_alternative_sees_every_call_and_how_long_it_took(kind, part, alte
 @pytest.mark.smoke
 def test_calls_within_calls_are_each_one_value():
     actual = histograms(of_functions("nested", CALLS, 2, "nest"))[f"u:{workload('timed')}:nest"]
-    check(actual, CALLS, 2, longest=2 * CALLS)
+    check(actual, CALLS, 2, maximum=2 * CALLS)
     assert actual["total_ns"] >= 2 * MS * CALLS * (CALLS + 1) // 2
     # The nth within takes as long as n naps: so many are above each power of two.
     for bucket in actual["latency_ns"]:
@@ -92,7 +92,7 @@ def test_calls_within_calls_are_each_one_value():
 @pytest.mark.lab
 def test_calls_within_calls_are_seen_however_deep():
     actual = histograms(of_functions("twice", 100, 1, "nest"))[f"u:{workload('timed')}:nest"]
-    check(actual, 2 * 100, 1, longest=100)
+    check(actual, 2 * 100, 1, maximum=100)
 
 
 @pytest.mark.lab
@@ -101,14 +101,14 @@ def test_returns_that_the_kernel_does_not_show_are_no_other_calls():
     36."""
     result = of_functions("twice", 100, 1, "nest", options=["--hook", "ur=uretprobe"])
     [row] = histograms(result, "no_return").values()
-    check(row, 2 * 64, 37, longest=100)
+    check(row, 2 * 64, 37, maximum=100)
     assert [record["lost"] for record in result.of("loss")] == [36]
 
 
 @pytest.mark.lab
 def test_threads_are_distinguished():
     actual = histograms(of_functions("both", CALLS, 2, "nap"))[f"u:{workload('timed')}:nap"]
-    check(actual, CALLS + 1, 2, longest=2 * CALLS)
+    check(actual, CALLS + 1, 2, maximum=2 * CALLS)
 
 
 @pytest.mark.lab

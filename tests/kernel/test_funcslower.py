@@ -29,8 +29,8 @@ def events(result):
     return result.of("event")
 
 
-def of_program(what, times, ms, name, *words):
-    with Program(workload("timed"), what, times, ms) as program:
+def of_program(mode, times, ms, name, *words):
+    with Program(workload("timed"), mode, times, ms) as program:
         target = f"u:{workload('timed')}:{name}"
         slow_calls = events(program.seen_by("funcslower", *words, target))
         assert all((event["pid"], event["target"]) == (program.pid, target) for event in slow_calls)
@@ -48,8 +48,8 @@ def test_calls_that_take_long_are_shown_with_what_they_got_and_returned():
     assert {event["comm"] for event in slow_calls} == {"timed"}
 
 
-@pytest.mark.parametrize(("limit", "most"), [("20ms", 10), ("20", 10), ("20000us", 10), ("10000s", CALLS)])
-def test_calls_that_do_not_are_not_shown(limit, most):
+@pytest.mark.parametrize(("limit", "maximum"), [("20ms", 10), ("20", 10), ("20000us", 10), ("10000s", CALLS)])
+def test_calls_that_do_not_are_not_shown(limit, maximum):
     """A sleep is never too short: those that slept long enough are shown, perhaps with some more."""
     slow_calls = of_program("nested", CALLS, 2, "nest", "-m", limit)
     returned_values = [int(event["returned"], 16) for event in slow_calls]
@@ -57,7 +57,7 @@ def test_calls_that_do_not_are_not_shown(limit, most):
     if limit == "10000s":
         assert not returned_values
     else:
-        assert len(returned_values) >= CALLS - most + 1
+        assert len(returned_values) >= CALLS - maximum + 1
         assert all(event["latency_ns"] >= 20 * MS for event in slow_calls)
         assert "args" not in slow_calls[0]
 

@@ -68,12 +68,12 @@ def compiled(text: str, source: Path, cflags: Sequence[str] = ()) -> Iterator[An
 def naming_everything(btf: Btf, ids: Sequence[int]) -> tuple[str, list[int]]:
     """Return a text that names these structs and all their members, and those of them that their name
     means."""
-    meant = [i for i in ids if btf.find(COMPOSITES, btf.name(i)) == i]
+    expected = [i for i in ids if btf.find(COMPOSITES, btf.name(i)) == i]
     lines = []
-    for i in meant:
+    for i in expected:
         keyword = "union" if btf.kind(i) is BtfKind.UNION else "struct"
         lines.append(f"{keyword} {btf.name(i)}; {' '.join(m.name for m in btf.walk(i))}")
-    return "\n".join(lines), meant
+    return "\n".join(lines), expected
 
 
 def assert_all_checked(btf: Btf, ids: Sequence[int], checks: Sequence[MemberOffset]) -> None:
@@ -92,9 +92,9 @@ def assert_bytecode(checks: Sequence[MemberOffset], source: Path) -> None:
 
 def test_every_member_of_the_big_structs_is_where_btf_has_it(btf: Btf, cache: CacheDir) -> None:
     names = [i for name in BIG.split() if (i := btf.find(COMPOSITES, name))]
-    text, meant = naming_everything(btf, names)
+    text, expected = naming_everything(btf, names)
     tree = make_tree(text, cache)
-    assert_all_checked(btf, meant, tree.checks)
+    assert_all_checked(btf, expected, tree.checks)
     assert_bytecode(tree.checks, tree.path)
 
 
@@ -102,11 +102,11 @@ def test_every_member_of_some_hundred_structs_is_where_btf_has_it(btf: Btf, cach
     named_structs = [
         i for i in btf.ids(*COMPOSITES) if btf.name(i) and not btf.name(i).startswith(("bpf_", "sk_", "__"))
     ]
-    text, meant = naming_everything(
+    text, expected = naming_everything(
         btf, random.Random(23).sample(named_structs, min(300, len(named_structs)))
     )
     tree = make_tree(text, cache)
-    assert_all_checked(btf, [i for i in meant if btf.name(i) != "pt_regs"], tree.checks)
+    assert_all_checked(btf, [i for i in expected if btf.name(i) != "pt_regs"], tree.checks)
     assert_bytecode(tree.checks, tree.path)
 
 
@@ -114,8 +114,8 @@ def test_every_typedef_and_enum_has_its_size(btf: Btf, cache: CacheDir) -> None:
     sizes: dict[str, int] = {}
     for i in btf.ids(BtfKind.TYPEDEF, *ENUMS):
         prefix = "" if btf.kind(i) is BtfKind.TYPEDEF else "enum "
-        meant = btf.find(BtfKind.TYPEDEF if not prefix else ENUMS, btf.name(i))
-        if meant == i and re.fullmatch(r"[A-Za-z_]\w*", btf.name(i)):
+        expected = btf.find(BtfKind.TYPEDEF if not prefix else ENUMS, btf.name(i))
+        if expected == i and re.fullmatch(r"[A-Za-z_]\w*", btf.name(i)):
             with contextlib.suppress(HeadersError):
                 sizes[prefix + btf.name(i)] = btf.size_of(i)
     # What a struct and an enum are both called can be only one of them in C.
@@ -129,13 +129,13 @@ def test_every_typedef_and_enum_has_its_size(btf: Btf, cache: CacheDir) -> None:
 
 def test_a_wrong_expectation_is_found(btf: Btf, cache: CacheDir) -> None:
     tree = make_tree("struct task_struct tgid pid", cache)
-    wrong = [c._replace(offset=c.offset + 4) if c.member == "tgid" else c for c in tree.checks]
+    wrong_checks = [c._replace(offset=c.offset + 4) if c.member == "tgid" else c for c in tree.checks]
     with compiled(layout_check.check_functions(tree.checks), tree.path) as program:
         code = program.dump_func(f"{layout_check.FUNCTION}_0")
     offset = btf.member_offset("task_struct", "tgid")
     assert offset is not None
     with pytest.raises(SchemaError, match=rf"task_struct\.tgid .* {offset + 4} .* {offset}$"):
-        layout_check.verify(code, wrong)
+        layout_check.verify(code, wrong_checks)
 
 
 def test_the_check_sees_what_offsetof_does_not(cache: CacheDir) -> None:
@@ -316,9 +316,9 @@ def test_values_read_are_the_true_ones(cache: CacheDir, btf: Btf, cflags: list[s
 
 def test_a_tree_is_kept_and_found_again(cache: CacheDir) -> None:
     first = make_tree(READS, cache)
-    again = make_tree(READS + "/* another comment */", cache)
-    assert (first.cached, again.cached) == (False, True)
-    assert (again.path, again.checks) == (first.path, first.checks)
+    second = make_tree(READS + "/* another comment */", cache)
+    assert (first.cached, second.cached) == (False, True)
+    assert (second.path, second.checks) == (first.path, first.checks)
     assert make_tree(READS + "pid", cache).path != first.path
 
 
@@ -327,8 +327,8 @@ def test_a_tampered_tree_is_made_anew(cache: CacheDir) -> None:
     kconfig = tree.path / "include/linux/kconfig.h"
     text = kconfig.read_text()
     kconfig.chmod(0o666)
-    again = make_tree("struct task_struct pid", cache)
-    assert not again.cached
+    second = make_tree("struct task_struct pid", cache)
+    assert not second.cached
     assert kconfig.read_text() == text
     assert kconfig.stat().st_mode & 0o022 == 0
     kconfig.unlink()

@@ -204,7 +204,10 @@ def test_a_long_line_is_cut_and_counted():
 def test_only_failed_only_slow_another_port_and_hostile_names():
     words = {"failed": ["-x"], "slow": ["--min", "100s"], "port": ["--port", "80"], "plain": []}
     with namespace(), serving("127.0.0.1") as _, socket.socket() as client:
-        tracers = {name: start("httpsnoop", "-f", "json", *HERE, *some) for name, some in words.items()}
+        tracers = {
+            name: start("httpsnoop", "-f", "json", *HERE, *filter_words)
+            for name, filter_words in words.items()
+        }
         table = start("httpsnoop", *HERE)
         client.connect(("127.0.0.1", 8080))
         for path in (b"/200", b"/\x1b[31m500", b"/204"):

@@ -231,12 +231,12 @@ def test_an_image_that_the_kernel_refuses_is_made_again(
 ) -> None:
     syscalls()
     path = image_file(cache)
-    good = decode(path.read_bytes())
-    path.write_bytes(change(good).encode())
+    original = decode(path.read_bytes())
+    path.write_bytes(change(original).encode())
     result = syscalls()
     assert f"pytracer: the cached image cannot be used: {message}\n" in result.err
     assert alternatives(result) == [COMPILED]
-    assert decode(path.read_bytes()) == good
+    assert decode(path.read_bytes()) == original
     assert alternatives(syscalls()) == [FROM_IMAGE]
     assert not list((tmp_path / "tmp").iterdir())  # no log of what the user need not care about
 
@@ -353,7 +353,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, *errors: int) -> list[bool]:
 
 
 @pytest.mark.parametrize(
-    ("number", "kind", "asked"),
+    ("number", "kind", "verbose_loads"),
     [
         (errno.EPERM, NotPermittedError, [False]),
         (errno.ENOMEM, PytracerError, [False]),
@@ -364,7 +364,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, *errors: int) -> list[bool]:
     ],
 )
 def test_a_refusal_without_words_is_explained(
-    monkeypatch: pytest.MonkeyPatch, number: int, kind: type[PytracerError], asked: list[bool]
+    monkeypatch: pytest.MonkeyPatch, number: int, kind: type[PytracerError], verbose_loads: list[bool]
 ) -> None:
     loaded = module(FINE)
     message = refusing(monkeypatch, number)
@@ -372,7 +372,7 @@ def test_a_refusal_without_words_is_explained(
         loaded.load("program", ProgType.SOCKET_FILTER)
     loaded.close()
     assert not isinstance(excinfo.value, VerifierError)
-    assert message == asked
+    assert message == verbose_loads
 
 
 def test_a_kernel_that_answers_differently_the_second_time(monkeypatch: pytest.MonkeyPatch) -> None:

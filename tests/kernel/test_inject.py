@@ -89,7 +89,7 @@ def run_injection(folder, count, *words):
     result = run("inject", MKDIR, "ENOSPC", "-f", "json", "-o", "/dev/stderr", *words, "--", *command)
     assert result.status == 0, result.err
     failed = [tuple(map(int, line.split())) for line in result.out.splitlines()]
-    assert {why for _, why in failed} <= {errno.ENOSPC}
+    assert {error for _, error in failed} <= {errno.ENOSPC}
     [record] = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
     assert record["kind"] == "summary"
     assert record["calls"] == count

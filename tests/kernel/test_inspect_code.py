@@ -163,8 +163,8 @@ def test_lines_stay_with_their_instructions_behind_a_filter():
     with loaded("sockcount", "lo", "--filter", "tcp port 443") as (info,):
         assert (info.lines[0].file, info.lines[0].insn) == ("--filter", 0)
         first = next(line for line in info.lines if line.file == "probes_c/sockcount.c")
-        with loaded("sockcount", "lo") as (bare,):
-            assert first.text == bare.lines[0].text
+        with loaded("sockcount", "lo") as (program,):
+            assert first.text == program.lines[0].text
             assert first.insn > 10
 
 
@@ -200,7 +200,7 @@ def test_addresses_in_programs_are_named_and_those_behind_are_not():
         symbols = KernelSymbols(programs=program_ranges)
         [function] = [part for info in actual if info.name == "hit" for part in info.functions]
         end = function.address + function.size
-        inside = np.array([function.address, function.address + 1, end - 1], np.uint64)
-        [name] = set(symbols.names(inside))
+        addresses = np.array([function.address, function.address + 1, end - 1], np.uint64)
+        [name] = set(symbols.names(addresses))
         assert re.fullmatch("bpf_prog_[0-9a-f]{16}_hit", name)
         assert symbols.names(np.array([end], np.uint64)) != [name]

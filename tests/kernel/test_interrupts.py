@@ -39,17 +39,17 @@ def compare(tracer, key, counts, *words):
     rows."""
     outside = counts()
     process = start(tracer, "-f", "json", *words, 60)
-    inside = counts()
+    after = counts()
     make_interrupts()
-    within = {name: count - inside.get(name, 0) for name, count in counts().items()}
+    within = {name: count - after.get(name, 0) for name, count in counts().items()}
     result = stop(process)
-    beyond = {name: count - outside.get(name, 0) for name, count in counts().items()}
+    upper = {name: count - outside.get(name, 0) for name, count in counts().items()}
     assert result.status == 0, result.err
     rows = {row[key]: row for row in result.of("summary")}
     missed = sum(loss["lost"] for loss in result.of("loss"))
-    for name, least in within.items():
+    for name, minimum in within.items():
         own_count = rows[name]["count"] if name in rows else 0
-        assert SEEN * least - missed <= own_count <= beyond[name], name
+        assert SEEN * minimum - missed <= own_count <= upper[name], name
     assert rows
     for row in rows.values():
         assert row["max_ns"] <= row["total_ns"]

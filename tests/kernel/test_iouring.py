@@ -31,11 +31,11 @@ def operations(mode, count, *words, by="operation"):
     assert result.status == 0, result.err
     assert not result.of("loss")
     rows = result.of("summary")
-    submitted, completed, failed, more = (sum(row[name] for row in rows) for name in COUNTS)
+    submitted, completed, failed, multishot = (sum(row[name] for row in rows) for name in COUNTS)
     if IS_TIMED:
-        assert (submitted, completed + more, failed, more) == message(result.err)
+        assert (submitted, completed + multishot, failed, multishot) == message(result.err)
     else:  # each completion counts as one of a request
-        assert (submitted, completed, failed, more) == (*message(result.err)[:3], 0)
+        assert (submitted, completed, failed, multishot) == (*message(result.err)[:3], 0)
     return {row["operation"]: row for row in rows}
 
 

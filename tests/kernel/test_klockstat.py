@@ -112,12 +112,12 @@ def test_a_lock_that_is_held_for_50_ms_is_seen_to_be_held_as_long(lock, alternat
     if refused(run("klockstat", "--held", "--dry-run", *hook), {"held": alternative}):
         return
     actual, times, missed = rows(lock, "--held", *hook, "--by", "type,lock,comm", "--min", "10ms")
-    holds = [row for row in actual if row["comm"].startswith("holds")]
+    holder_rows = [row for row in actual if row["comm"].startswith("holds")]
     waits = [row for row in actual if row["comm"] == "waits"]  # they may hold it long, where CPUs are scarce
-    assert {row["type"] for row in holds + waits} == {TYPES[lock]}
-    assert len({row["lock"] for row in holds + waits}) == 1
-    assert not any(row["waits"] for row in holds)
-    held = sum(row["holds"] for row in holds), sum(row["held_ns"] for row in holds)
+    assert {row["type"] for row in holder_rows + waits} == {TYPES[lock]}
+    assert len({row["lock"] for row in holder_rows + waits}) == 1
+    assert not any(row["waits"] for row in holder_rows)
+    held = sum(row["holds"] for row in holder_rows), sum(row["held_ns"] for row in holder_rows)
     waited = sum(row["waits"] for row in waits), sum(row["total_ns"] for row in waits)
     assert is_all(*held, times["holds"], missed)
     assert is_all(*waited, times["waits"], missed)

@@ -133,9 +133,9 @@ def test_storage_is_each_tasks_own():
     module = compiled("stored.c", [])
     try:
         assert module.maps["stored"].type == MapType.TASK_STORAGE
-        again = ImageModule("stored.c", decode(module.image("a key", ("kept",)).encode()))
+        second_module = ImageModule("stored.c", decode(module.image("a key", ("kept",)).encode()))
         try:
-            for loaded_module in (module, again):
+            for loaded_module in (module, second_module):
                 program = loaded(loaded_module, "kept")
                 assert [run(program) for _ in range(23)] == list(range(1, 24))
                 child = os.fork()
@@ -143,6 +143,6 @@ def test_storage_is_each_tasks_own():
                     os._exit(run(program))
                 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
         finally:
-            again.close()
+            second_module.close()
     finally:
         module.close()

@@ -60,7 +60,9 @@ def test_each_call_is_seen_with_its_strings(alternative, tmp_path):
         return
     mount_point = str(tmp_path)
     words = ["--hook", f"return={alternative}", "--", sys.executable, "-c", WORKLOAD, mount_point]
-    events, [[pid, namespace, counts, [context, tree, copy, again]]] = events_and_report("mountsnoop", *words)
+    events, [[pid, namespace, counts, [context, tree, copy, remount]]] = events_and_report(
+        "mountsnoop", *words
+    )
     assert counts == [17, 6, 7]
     assert {event["pid"] for event in events} == {pid}
     assert {event["mntns"] for event in events} == {namespace}
@@ -92,7 +94,7 @@ def test_each_call_is_seen_with_its_strings(alternative, tmp_path):
     size, create = actual["fsconfig"]
     assert (size["source"], size["target"], create["source"]) == ("size", "64k", None)
     assert (actual["open_tree"][0]["target"], actual["open_tree"][0]["result"]) == (f"{mount_point}/0", copy)
-    assert (actual["fspick"][0]["target"], actual["fspick"][0]["result"]) == (f"{mount_point}/0", again)
+    assert (actual["fspick"][0]["target"], actual["fspick"][0]["result"]) == (f"{mount_point}/0", remount)
     for event in actual.get("mount_setattr", ()):
         assert (event["fd"], event["err"] == "ENOSYS") == (copy, running().version < (5, 12))
 

@@ -41,12 +41,12 @@ def test_holds_and_waits_by_the_function_that_takes_the_mutex():
         "try_twice": (ROUNDS, 0),  # the second one is refused, and does not wait
         "wait_for_condition": (2 * ROUNDS, 0),
     }
-    least, most, waited = own_rows["hold_it"]
-    assert least <= sums["hold_it"]["held_ns"] <= most
+    minimum, maximum, waited = own_rows["hold_it"]
+    assert minimum <= sums["hold_it"]["held_ns"] <= maximum
     assert ROUNDS * PAUSE <= sums["wait_for_it"]["total_ns"] <= waited
-    least, most, waited = own_rows["wait_for_condition"]
-    assert waited >= ROUNDS * PAUSE > most - waited  # or the machine was too slow to tell
-    assert least <= sums["wait_for_condition"]["held_ns"] <= most - ROUNDS * PAUSE / 2
+    minimum, maximum, waited = own_rows["wait_for_condition"]
+    assert waited >= ROUNDS * PAUSE > maximum - waited  # or the machine was too slow to tell
+    assert minimum <= sums["wait_for_condition"]["held_ns"] <= maximum - ROUNDS * PAUSE / 2
 
 
 def test_only_long_ones_and_by_mutex():

@@ -118,8 +118,8 @@ int main(void) { for (int i = 0; i < 5; i++) sub(i, 7); for (int i = 0; i < 3; i
 def test_versions_that_the_compiler_made_of_a_function_are_reported(tmp_path):
     """Five calls go to a clone that has its second argument as a constant."""
     program = compiled(tmp_path, "versions", "-O3", versions=VERSIONS)
-    alone = run("funccount", f"u:{program}:sub", "--", program)
-    assert ":sub: the compiler made versions of it that are not seen: sub.constprop.0" in alone.err
+    warned = run("funccount", f"u:{program}:sub", "--", program)
+    assert ":sub: the compiler made versions of it that are not seen: sub.constprop.0" in warned.err
     counts = count_calls(f"u:{program}:sub*", "--", program)
     assert counts.pop(f"u:{program}:sub") == 3
     [(version, count)] = counts.items()
@@ -133,7 +133,9 @@ def test_versions_of_a_function_of_the_kernel_are_reported_and_of_others_nothing
     listed = functions.traceable() or frozenset()
     versions = [name for name in names if re.match(r"\w+\.(constprop|isra)\.", name)]
     only_versions = {
-        name: of for of in versions if names[name := of.partition(".")[0]] == 1 and name in listed
+        name: version
+        for version in versions
+        if names[name := version.partition(".")[0]] == 1 and name in listed
     }
     for name in ("vfs_read", *list(only_versions)[:2]):
         result = run("funccount", "-v", f"k:{name}", "-d", 0.1)
@@ -159,7 +161,7 @@ def test_all_functions_of_the_kernel_that_have_one_name(kind, alternative):
     names = re.findall(rf"^\w+ [tT] ({SHARED})$", Path("/proc/kallsyms").read_text(), re.M)
     assert len(names) > 1
 
-    def of(name: str, *paths: str) -> dict[str, int] | None:
+    def count_function(name: str, *paths: str) -> dict[str, int] | None:
         script = "; ".join(f"cat {path} >/dev/null" for path in paths)
         options = ["--hook", f"{kind}={alternative}"]
         result = run("funccount", "-f", "json", *options, f"{kind}:{name}", "--", "sh", "-c", script)
@@ -170,16 +172,16 @@ def test_all_functions_of_the_kernel_that_have_one_name(kind, alternative):
         records = [record for record in result.of("summary") if record["count"]]
         return {record["target"]: record["count"] for record in records}
 
-    version = of(SHARED, ONE)
+    version = count_function(SHARED, ONE)
     if version is None:
         return
-    second_function = of(SHARED, OTHER)
+    second_function = count_function(SHARED, OTHER)
     assert len(version) == len(second_function) == 1
     assert not set(version) & set(second_function)
     [(first, per_one)], [(second, per_other)] = version.items(), second_function.items()
     assert re.fullmatch(rf"{kind}:{SHARED}@\d+", first)
-    assert of(SHARED, *[ONE] * 3, *[OTHER] * 5) == {first: 3 * per_one, second: 5 * per_other}
-    assert of(first.partition(":")[2], ONE, OTHER) == version
+    assert count_function(SHARED, *[ONE] * 3, *[OTHER] * 5) == {first: 3 * per_one, second: 5 * per_other}
+    assert count_function(first.partition(":")[2], ONE, OTHER) == version
 
 
 def library(folder: Path, answer: int) -> Path:

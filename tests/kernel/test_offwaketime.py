@@ -56,10 +56,10 @@ def test_rows_have_the_stacks_of_sleeper_and_waker():
 
 def test_a_timer_is_not_the_task_that_it_interrupts():
     """A timer ends every sleep, and interrupts a process that spins."""
-    beside = (
+    busy_loop = (
         "import os, time\nif not os.fork():\n    while time.process_time() < 0.3: pass\n    os._exit(0)\n"
     )
-    actual, _ = rows(beside + TIMERS)
+    actual, _ = rows(busy_loop + TIMERS)
     slept = [row for row in actual if names(row, "kernel", "nanosleep")]
     assert {(row["waker"], row["waker_pid"]) for row in slept} == {(None, None)}
     assert not any(row["waker_kernel"] or row["waker_user"] for row in slept)

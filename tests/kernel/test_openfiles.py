@@ -87,15 +87,15 @@ PRELUDES = {
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("which", ["--pid", "--cgroup", *PRELUDES])
-def test_filters(which, tmp_path):
+@pytest.mark.parametrize("filter_kind", ["--pid", "--cgroup", *PRELUDES])
+def test_filters(filter_kind, tmp_path):
     with contextlib.ExitStack() as stack:
         stack.enter_context(holding(tmp_path))
-        selected = stack.enter_context(holding(tmp_path, prelude=PRELUDES.get(which, "")))
-        values = {"--uid": worker_ids.UID, "--comm": worker_ids.NAME}.get(which, selected.pid)
-        if which == "--cgroup":
+        selected = stack.enter_context(holding(tmp_path, prelude=PRELUDES.get(filter_kind, "")))
+        values = {"--uid": worker_ids.UID, "--comm": worker_ids.NAME}.get(filter_kind, selected.pid)
+        if filter_kind == "--cgroup":
             values = stack.enter_context(cgroup(selected.pid))
-        entries = listed(which, values)
+        entries = listed(filter_kind, values)
     assert {e["pid"] for e in entries} == {selected.pid}
     assert sum(e["path"].rpartition("/")[2].isdecimal() for e in entries if e["type"] == "file") == 23
 
@@ -139,10 +139,10 @@ def test_processes_with_open_files_below_a_folder(tmp_path):
     needs("paths of iterators", "PT_HAS_D_PATH" in run("openfiles", "--dry-run").out)
     (tmp_path / "other").mkdir()
     with holding(tmp_path), holding(tmp_path / "other", count=7) as process:
-        below = listed("-p", process.pid, "--path", f"{tmp_path}/other/*")
+        below_folder = listed("-p", process.pid, "--path", f"{tmp_path}/other/*")
         selected = listed("-p", process.pid, "--path", f"{tmp_path}/other/3")
         excluded = listed("-p", process.pid, "--path", f"!{tmp_path}/*")
-    assert [(e["pid"], e["path"]) for e in below] == [
+    assert [(e["pid"], e["path"]) for e in below_folder] == [
         (process.pid, f"{tmp_path}/other/{number}") for number in range(7)
     ]
     assert [e["path"] for e in selected] == [f"{tmp_path}/other/3"]
@@ -162,12 +162,12 @@ def test_paths_that_are_too_long_are_names_and_counted(tmp_path):
     needs("paths of iterators", "PT_HAS_D_PATH" in run("openfiles", "--dry-run").out)
     with holding(tmp_path, count=0, prelude=f"os.chdir({str(tmp_path)!r}){DEEP}") as process:
         words = ("openfiles", "-f", "json", "-p", process.pid)
-        has_whole_paths, some = run(*words), run(*words, "--path", f"{tmp_path}/*")
+        has_whole_paths, selected = run(*words), run(*words, "--path", f"{tmp_path}/*")
     shutil.rmtree(tmp_path / ("d" * 200))
     names = [entry["path"] for entry in has_whole_paths.of("entry") if "APPEND" in entry["flags"]]
     assert names == [f"{number:0200}" for number in range(1009)]
-    assert not some.of("entry")
-    for result in (has_whole_paths, some):
+    assert not selected.of("entry")
+    for result in (has_whole_paths, selected):
         assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("truncated", 1009)]
 
 

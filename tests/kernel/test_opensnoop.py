@@ -228,13 +228,13 @@ def test_paths_that_are_wanted_by_the_other_hook():
 WAITS = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nfor _ in range(23): os.open(%r, 0)"
 
 
-@pytest.mark.parametrize("which", ["-p", "--tid", "-u", "--mntns"])
-def test_filters(which):
+@pytest.mark.parametrize("filter_kind", ["-p", "--tid", "-u", "--mntns"])
+def test_filters(filter_kind):
     """One process opens 23 times while it is traced, and ends; another one opens beside it."""
     prelude = {
         "-u": f"import os; os.setuid({worker_ids.UID})\n",
         "--mntns": "import ctypes; assert ctypes.CDLL(None).unshare(0x20000) == 0\n",
-    }.get(which, "")
+    }.get(filter_kind, "")
     selected, other = (
         subprocess.Popen(
             [sys.executable, "-c", prelude * selected + WAITS % path],
@@ -245,11 +245,11 @@ def test_filters(which):
         for selected, path in ((True, "/dev/null"), (False, "/dev/zero"))
     )
     assert (selected.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
-    values = worker_ids.UID if which == "-u" else selected.pid
-    tracer = start("opensnoop", "-f", "json", which, values)
+    values = worker_ids.UID if filter_kind == "-u" else selected.pid
+    tracer = start("opensnoop", "-f", "json", filter_kind, values)
     other.communicate("\n")
     selected.communicate("\n")
     # With -p it ends when the process does.
-    result = finish(tracer) if which == "-p" else stop(tracer, signal.SIGTERM)
+    result = finish(tracer) if filter_kind == "-p" else stop(tracer, signal.SIGTERM)
     assert [r["path"] for r in result.of("event") if r["path"].startswith("/dev/")] == ["/dev/null"] * 23
     assert {r["pid"] for r in result.of("event")} == {selected.pid}

@@ -89,10 +89,10 @@ def test_a_pack_runs_without_bcc_or_llvm_or_headers(pack_path: Path, monkeypatch
     monkeypatch.delenv("PYTRACER_BCC")
     words = [*COMMAND, "run", pack_path, "syscalls", "-f", "json", "--", workload("calls"), "getppid", 23]
     hidden = ["unshare", "-m", "--propagation", "private", "sh", "-c", HIDE + '\nexec "$@"', "sh"]
-    without = subprocess.run(
+    without_modules = subprocess.run(
         [*hidden, *COMMAND, "syscalls", "-d", "1"], capture_output=True, text=True, check=False
     )
-    assert "BCC, the BPF Compiler Collection, is not installed" in without.stderr
+    assert "BCC, the BPF Compiler Collection, is not installed" in without_modules.stderr
     completed = subprocess.run([*hidden, *map(str, words)], capture_output=True, text=True, check=False)
     result = Result(completed.returncode, completed.stdout, completed.stderr)
     assert result.status == 0, result.err

@@ -65,13 +65,13 @@ def own_cgroup():
 def test_every_stack_of_a_loop_is_that_of_its_calls():
     start = time.monotonic()
     records = profile("--", workload("spin"), "user", 500)
-    most = 99 * (time.monotonic() - start) * len(online_cpus())
+    maximum = 99 * (time.monotonic() - start) * len(online_cpus())
     spins = [record for record in records if record["user"][:1] == ["spin"]]
     assert spins
     for record in spins:  # the command had ended before anything was looked up
         assert record["user"][1:4] == CALLERS
         assert record["comm"] == "spin"
-    assert 0 < sum(record["samples"] for record in records) <= most
+    assert 0 < sum(record["samples"] for record in records) <= maximum
     assert len({record["pid"] for record in spins}) == 1
 
 
@@ -142,17 +142,19 @@ def test_the_image_is_computed_alike_on_both_sides():
         }
 
 
-@pytest.mark.parametrize("by", ["pid", "tid", "comm", "uid", "cgroup"])
-def test_filters(by, own_cgroup):
-    user = {"user": worker_ids.UID} if by == "uid" else {}
+@pytest.mark.parametrize("filter_kind", ["pid", "tid", "comm", "uid", "cgroup"])
+def test_filters(filter_kind, own_cgroup):
+    user = {"user": worker_ids.UID} if filter_kind == "uid" else {}
     with (
         spinning("user", 20000, "other") as other,
         spinning("user", 20000, worker_ids.NAME, **user) as process,
     ):
         (own_cgroup / "cgroup.procs").write_text(str(process.pid))
-        value = {"comm": worker_ids.NAME, "uid": worker_ids.UID, "cgroup": own_cgroup}.get(by, process.pid)
+        value = {"comm": worker_ids.NAME, "uid": worker_ids.UID, "cgroup": own_cgroup}.get(
+            filter_kind, process.pid
+        )
         wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == f"{worker_ids.NAME}\n", "the name")
-        records = profile(f"--{by}", value, "-F", 999, "-d", 1)
+        records = profile(f"--{filter_kind}", value, "-F", 999, "-d", 1)
         assert {record["pid"] for record in records} == {process.pid}
         assert {record["comm"] for record in records} == {worker_ids.NAME}
         assert other.poll() is None
@@ -218,13 +220,24 @@ def test_functions_of_a_jit_have_the_names_of_its_perf_map():
     assert all("main" in user for user in stacks)
 
 
-@pytest.mark.parametrize("of", [["--user", "--map-root-user"], []])
-def test_functions_of_a_jit_in_a_container_have_names(of):
+@pytest.mark.parametrize("unshare_options", [["--user", "--map-root-user"], []])
+def test_functions_of_a_jit_in_a_container_have_names(unshare_options):
     """The container has a /tmp and a PID namespace of its own."""
     # What it runs is in the /tmp that it then has no more.
     shell = 'exec 9< "$1" && mount -t tmpfs none /tmp && exec /proc/self/fd/9 made 500'
-    inside = ["unshare", *of, "--mount", "--pid", "--fork", "sh", "-c", shell, "sh", workload("spin")]
-    assert any(record["user"][:1] == ["made;to measure"] for record in profile("--", *inside))
+    container = [
+        "unshare",
+        *unshare_options,
+        "--mount",
+        "--pid",
+        "--fork",
+        "sh",
+        "-c",
+        shell,
+        "sh",
+        workload("spin"),
+    ]
+    assert any(record["user"][:1] == ["made;to measure"] for record in profile("--", *container))
 
 
 def test_a_program_of_32_bits():
@@ -366,8 +379,8 @@ def test_existing_and_later_threads_are_sampled():
 def test_a_sample_is_taken_of_every_n_events():
     # Counted in each thread; what it faults on beside, its stack and such, may bring it to a third.
     # On a host, a policy may keep a program from running now and then.
-    least = 7 * 2 if LAB else 7
-    assert least <= touching(in_threads(130, period=50, hook={"sample": "task"})) <= 7 * 3
+    minimum = 7 * 2 if LAB else 7
+    assert minimum <= touching(in_threads(130, period=50, hook={"sample": "task"})) <= 7 * 3
 
 
 def test_hardware_counters_or_the_reason_for_their_absence():

@@ -152,11 +152,11 @@ def test_links_are_what_bpftool_shows():
 def test_programs_on_perf_events_are_what_bpftool_shows():
     event = tracefs.event_id("sched", "sched_process_fork")
     with program(ProgType.TRACEPOINT, return_code(1)) as (descriptor, id_):
-        on = attach_program(pack_event_attr(2, event), descriptor)
+        link = attach_program(pack_event_attr(2, event), descriptor)
         reference = [record for record in bpftool("perf", "show") if record["prog_id"] == id_]
         events = find_holders().events
         places = attachments(ProgramLister().list(), find_holders(), TargetNames())
-        os.close(on)
+        os.close(link)
     assert [(record["pid"], record["fd"], f"t:{record['tracepoint']}") for record in reference] == [
         (record.process, record.descriptor, record.where) for record in events if record.program == id_
     ]
@@ -219,7 +219,7 @@ def test_programs_on_cgroups_are_found_by_links_and_without():
             inode = folder.stat().st_ino
             os.close(link)
             bpf(Command.PROG_ATTACH, struct.pack("IIII", opened_folder, descriptor, CGROUP_EGRESS, 0))
-            without = [
+            without_links = [
                 record
                 for record in attachments(ProgramLister().list(), find_holders(), TargetNames())
                 if record.program == id_
@@ -234,7 +234,7 @@ def test_programs_on_cgroups_are_found_by_links_and_without():
     )
     assert reference["attach_type"].endswith("egress")
     assert attachment.where == f"cgroup/egress:/{folder.name}"
-    assert without == [Attachment(id_, attachment.where)]
+    assert without_links == [Attachment(id_, attachment.where)]
 
 
 def ran(id_: int) -> tuple[int, int]:
@@ -267,10 +267,10 @@ def test_23_calls_of_getppid_are_23_runs():
     event = tracefs.event_id("syscalls", "sys_enter_getppid")
     table = array(2)
     with count_runs(), program(ProgType.TRACEPOINT, counts(table, os.getpid())) as (descriptor, id_):
-        on = attach_program(pack_event_attr(2, event), descriptor)
+        link = attach_program(pack_event_attr(2, event), descriptor)
         for _ in range(23):
             os.getppid()
-        os.close(on)
+        os.close(link)
         count, _ = ran(id_)
         assert number(table, 1) == 23
         assert number(table, 0) == count
@@ -342,19 +342,22 @@ def test_missing_privileges_are_reported():
 
 
 def test_holders_that_may_not_be_inspected_are_reported():
-    without = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
-    inside = ["unshare", "--pid", "--fork", "--mount-proc"]
-    expected = [(without, "may not be read without CAP_SYS_PTRACE"), (inside, "outside it are hidden")]
+    without_links = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
+    pid_namespace = ["unshare", "--pid", "--fork", "--mount-proc"]
+    expected = [
+        (without_links, "may not be read without CAP_SYS_PTRACE"),
+        (pid_namespace, "outside it are hidden"),
+    ]
     with program(ProgType.SOCKET_FILTER, return_code(0)) as (_, id_):  # else there is no holder
-        for before, why in expected:
-            for words, which in (
+        for before, reason in expected:
+            for words, holders in (
                 (["prog"], "OWNER and ATTACHED"),
                 (["prog", "show", id_], "owner and attached"),
             ):
                 command = [*before, *COMMAND, *map(str, words)]
                 listing = subprocess.run(command, capture_output=True, text=True, check=True)
-                [line] = [line for line in listing.stderr.splitlines() if why in line]
-                assert line.endswith(f"; {which} lack theirs")
+                [line] = [line for line in listing.stderr.splitlines() if reason in line]
+                assert line.endswith(f"; {holders} lack theirs")
                 assert "attach target holds it" not in listing.stdout
         assert "CAP_SYS_PTRACE" not in run("prog").err
 
@@ -495,8 +498,8 @@ def test_a_program_pinned_without_links_stays_without_running():
         assert refused.status == 1
         assert "is not on links alone" in refused.err
         assert run("prog", "pin", own_id).status == 0
-        stays = run("prog", "unload", own_id)
-        assert f"still held by pytracer sockcount ({_.pid})" in stays.out
+        unload = run("prog", "unload", own_id)
+        assert f"still held by pytracer sockcount ({_.pid})" in unload.out
         for words in ((f"0{own_id}", f"0{own_id}"), (own_id, "tracer-owned")):
             assert [
                 run("prog", *words_of_command).status

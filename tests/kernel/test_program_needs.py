@@ -38,9 +38,9 @@ class Without(RunningKernel):
 
     type, helper = ProgType.RAW_TRACEPOINT, GET_CURRENT_PID_TGID
 
-    def may_call(self, how: LoadAttributes, number: int) -> bool:
+    def may_call(self, attributes: LoadAttributes, number: int) -> bool:
         """See RunningKernel."""
-        return (how.type, number) != (self.type, self.helper) and super().may_call(how, number)
+        return (attributes.type, number) != (self.type, self.helper) and super().may_call(attributes, number)
 
 
 class WithoutTaskStacks(Without):
@@ -64,10 +64,10 @@ def test_helpers_are_those_of_the_type(running_kernel):
 
 
 def test_fields_are_those_of_the_context(running_kernel):
-    length, mark, beyond = (0, 4), (8, 4), (4000, 4)
+    length, mark, invalid = (0, 4), (8, 4), (4000, 4)
     assert running_kernel.describe_lack(SocketFilter(""), ProgramUses(context=(length, mark))) == ""
     assert running_kernel.describe_lack(Xdp(""), ProgramUses(context=(length,))) == ""
-    actual = running_kernel.describe_lack(SocketFilter(""), ProgramUses(context=(length, beyond)))
+    actual = running_kernel.describe_lack(SocketFilter(""), ProgramUses(context=(length, invalid)))
     assert actual == "this kernel's context has no field at offset 4000"
 
 

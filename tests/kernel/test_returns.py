@@ -49,9 +49,9 @@ def calls_of(file: str, words: tuple[object, ...], *functions: str, options: tup
     return records, lost
 
 
-def results_of(file: str, words: tuple[object, ...], function: str, asked: str = "retval"):
+def results_of(file: str, words: tuple[object, ...], function: str, expression: str = "retval"):
     """Return what trace saw a function return, in the order of time, and what was lost."""
-    result, lost = trace_process("trace", file, words, f'ur:{file}:{function} "%d", {asked}')
+    result, lost = trace_process("trace", file, words, f'ur:{file}:{function} "%d", {expression}')
     return [int(record["text"]) for record in result.of("event")], lost
 
 
@@ -111,16 +111,16 @@ def test_an_indirect_tail_call_ends_without_a_result():
 
 
 @pytest.mark.parametrize(
-    ("what", "function"),
+    ("mode", "function"),
     [("jumps", "leave"), ("escapes", "stuck"), ("cancel", "await"), ("exits", "finish")],
 )
-def test_calls_that_never_return_are_counted_as_such(what, function):
-    assert calls_of(workload("returns"), (what, CALLS), function) == ({}, {"unwound": CALLS})
+def test_calls_that_never_return_are_counted_as_such(mode, function):
+    assert calls_of(workload("returns"), (mode, CALLS), function) == ({}, {"unwound": CALLS})
 
 
-@pytest.mark.parametrize("what", ["contexts", "moves"])
-def test_coroutines_end_in_any_order_and_on_other_threads(what):
-    actual, lost = results_of(workload("returns"), (what, CALLS), "yields", "$entry(arg1)")
+@pytest.mark.parametrize("mode", ["contexts", "moves"])
+def test_coroutines_end_in_any_order_and_on_other_threads(mode):
+    actual, lost = results_of(workload("returns"), (mode, CALLS), "yields", "$entry(arg1)")
     assert (actual, lost) == ([(n * 7 + 3) % CALLS for n in range(CALLS)], {})
 
 

@@ -70,9 +70,9 @@ def test_filters_look_at_the_task_that_waits():
     with cgroup() as folder:
         tracer = start("runqlat", "-f", "json", "--cgroup", folder, "--by", "pid", 60)
         run_in(folder.parent, sleeps)
-        inside = run_in(folder, sleeps)
+        waiter = run_in(folder, sleeps)
         result = stop(tracer)
     assert result.status == 0, result.err
     [row] = result.of("summary")
-    assert row["pid"] == inside
+    assert row["pid"] == waiter
     assert row["waits"] >= SEEN * 23

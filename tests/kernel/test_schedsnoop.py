@@ -38,10 +38,10 @@ def test_turns_are_those_that_the_kernel_counts():
         assert len({turn["cpu"] for turn in turns[len(turns) // 2 :]}) == 1  # from when it stays on one
         preempted = [turn["preempted"] for turn in turns]
         after = [turn["slept_ns"] is None for turn in turns]
-        wrong = [
+        mismatches = [
             before for before, unslept in zip(preempted, after[1:], strict=False) if before and not unslept
         ]
-        assert len(wrong) <= (
+        assert len(mismatches) <= (
             0 if cpu_contention.LAB else len(turns) // 10
         )  # a switch between them was not seen
 

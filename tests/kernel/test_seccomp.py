@@ -88,8 +88,8 @@ def test_a_command_runs_under_what_was_recorded_of_it(recorded, command):
     result, calls = under(path, *command)
     assert result.status == 0, result.err
     assert sum(record["denied"] for record in calls.values()) == 0
-    alone = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert result.out == alone.stdout
+    plain_run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.out == plain_run.stdout
 
 
 def test_the_program_sees_eperm(recorded):
@@ -114,10 +114,10 @@ def test_the_program_sees_eperm(recorded):
 def test_actions(profile, action, status):
     result, calls = under(profile([denied("getppid", **action)]), workload("calls"), "getppid", 23)
     assert result.status == status
-    answered = action["action"] == "SCMP_ACT_ERRNO"
+    is_errno = action["action"] == "SCMP_ACT_ERRNO"
     logged = action["action"] == "SCMP_ACT_LOG"
     record = calls.get("getppid", {"calls": 0, "denied": 0})
-    assert (record["calls"], record["denied"]) == (23 if logged else 0, 23 if answered else 0)
+    assert (record["calls"], record["denied"]) == (23 if logged else 0, 23 if is_errno else 0)
 
 
 @pytest.mark.lab

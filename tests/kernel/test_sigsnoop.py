@@ -66,8 +66,8 @@ def run_workload(code, *words):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_each_kind_of_send_is_seen_as_by_the_receiver():
-    events, [[me, child, receiver]] = run_workload(SENDERS)
-    own_events = [event for event in events if event["to_pid"] == me and event["signal"] != "SIGCHLD"]
+    events, [[own_pid, child, receiver]] = run_workload(SENDERS)
+    own_events = [event for event in events if event["to_pid"] == own_pid and event["signal"] != "SIGCHLD"]
     assert {event["pid"] for event in own_events} == {child}
     assert {sender for _, _, sender in receiver} == {child}
     sent = [event for event in own_events if event["result"] == "sent"]
@@ -82,9 +82,9 @@ def test_each_kind_of_send_is_seen_as_by_the_receiver():
     assert len(real_time) == 5 * 23
     by_thread = [event for event in real_time if event["to_tid"]]
     assert [event["code"] for event in by_thread] == ["SI_TKILL"] * 2 * 23  # tgkill, tkill
-    again = [event["signal"] for event in own_events if event["result"] != "sent"]
+    unsent_signals = [event["signal"] for event in own_events if event["result"] != "sent"]
     standard = {event["signal"] for event in sent} - {event["signal"] for event in real_time}
-    assert sorted(again) == sorted(standard)
+    assert sorted(unsent_signals) == sorted(standard)
     assert {event["result"] for event in own_events} == {"sent", "pending"}
 
 
@@ -116,14 +116,14 @@ report(os.getpid(), faulty, died.si_pid, [alarm.si_code, pipe.si_code, died.si_c
 
 
 def test_signals_of_the_kernel_have_no_sender():
-    events, [[me, faulty, died, codes]] = run_workload(KERNELS)
+    events, [[own_pid, faulty, killed, codes]] = run_workload(KERNELS)
     assert codes == [0x80, 0, 1]
-    own_events = {event["signal"]: event for event in events if event["to_pid"] == me}
+    own_events = {event["signal"]: event for event in events if event["to_pid"] == own_pid}
     alarm, pipe = own_events["SIGALRM"], own_events["SIGPIPE"]
     assert (alarm["pid"], alarm["comm"], alarm["code"]) == (None, None, "SI_KERNEL")
-    assert (pipe["pid"], pipe["code"]) == (me, "SI_USER")  # as if it had sent it itself
-    error = [event for event in events if event["signal"] == "SIGCHLD" and event["to_pid"] == me]
-    assert (error[0]["pid"], error[0]["code"]) == (died, "CLD_EXITED")
+    assert (pipe["pid"], pipe["code"]) == (own_pid, "SI_USER")  # as if it had sent it itself
+    error = [event for event in events if event["signal"] == "SIGCHLD" and event["to_pid"] == own_pid]
+    assert (error[0]["pid"], error[0]["code"]) == (killed, "CLD_EXITED")
     [fault] = [event for event in events if event["signal"] == "SIGSEGV"]
     assert (fault["pid"], fault["to_pid"], fault["code"]) == (faulty, faulty, "SEGV_MAPERR")
 

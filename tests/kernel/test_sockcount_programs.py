@@ -126,12 +126,12 @@ def test_every_protocol_by_interface_and_direction(counter, namespace, direction
     first, other = packets.veth()
     counter.direct(direction)
     counter.attach(first, other)
-    remote, back = frames(), [packets.ethernet("ARP", 17, 0x0806, bytes(28))]
+    remote, reverse = frames(), [packets.ethernet("ARP", 17, 0x0806, bytes(28))]
     send("va", remote)
-    send("vb", back)
-    rows = counter.arrived((number(remote) + number(back)) * (2 if direction == BOTH else 1))
-    outgoing = expected(remote, received=False), expected(back, received=False)
-    incoming = expected(remote, received=True), expected(back, received=True)
+    send("vb", reverse)
+    rows = counter.arrived((number(remote) + number(reverse)) * (2 if direction == BOTH else 1))
+    outgoing = expected(remote, received=False), expected(reverse, received=False)
+    incoming = expected(remote, received=True), expected(reverse, received=True)
     if direction == OUT:
         assert rows == {first: outgoing[0], other: outgoing[1]}
     elif direction == IN:
@@ -198,9 +198,9 @@ def test_a_link_without_a_header(counter, namespace, direction):
         for frame in sent:
             for _ in range(frame.times):
                 os.write(fd, frame.data)
-        back = [Frame("UDP", 29, packets.ipv4(17, bytes(72)))]
-        send("tun7", back, packets.ETH_P_IP)
-        incoming, outgoing = expected(sent, received=True), expected(back, received=False)
+        reverse = [Frame("UDP", 29, packets.ipv4(17, bytes(72)))]
+        send("tun7", reverse, packets.ETH_P_IP)
+        incoming, outgoing = expected(sent, received=True), expected(reverse, received=False)
         selected = {IN: incoming, OUT: outgoing, BOTH: add(incoming, outgoing)}[direction]
         assert counter.arrived(sum(count for count, _ in selected.values())) == {tun.index: selected}
 
@@ -252,8 +252,8 @@ def test_the_socket_gets_nothing(counter, namespace):
 def test_packets_that_do_not_fit_are_counted_as_lost(counter, namespace):
     _, other = packets.veth()
     counter.attach(other)
-    told_apart = [kind for kind in range(0x600, 0x10000) if kind not in (0x0800, 0x86DD, 0x8100, 0x88A8)]
-    sent = [packets.ethernet("", 1, kind, b"") for kind in told_apart[: ROWS + 101]]
+    other_protocols = [kind for kind in range(0x600, 0x10000) if kind not in (0x0800, 0x86DD, 0x8100, 0x88A8)]
+    sent = [packets.ethernet("", 1, kind, b"") for kind in other_protocols[: ROWS + 101]]
     send("va", sent)
     deadline = time.monotonic() + LIMIT
     while counter.total() + counter.lost()["map_full"] < len(sent) and time.monotonic() < deadline:

@@ -124,7 +124,7 @@ def test_stacks_that_do_not_fit_are_lost():
         result = program.seen_by("stackcount", *words)
     assert result.status == 3
     shown_hits, lost = (
-        sum(r[of] for r in result.of(kind)) for kind, of in (("summary", "hits"), ("loss", "lost"))
+        sum(r[column] for r in result.of(kind)) for kind, column in (("summary", "hits"), ("loss", "lost"))
     )
     assert lost > 0
     assert shown_hits + lost >= 2 * (2 * CALLS + 1)

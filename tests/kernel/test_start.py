@@ -36,14 +36,14 @@ SLOW = (
 
 
 @pytest.fixture(scope="module", params=STARTS)
-def again(request, tmp_path_factory) -> tuple[Start, Start]:
+def second_start(request, tmp_path_factory) -> tuple[Start, Start]:
     """The first start with a new cache, and the second."""
     cache = tmp_path_factory.mktemp("cache")
     return start(*STARTS[request.param], cache=cache), start(*STARTS[request.param], cache=cache)
 
 
-def test_the_second_start_takes_the_image(again):
-    first, second = again
+def test_the_second_start_takes_the_image(second_start):
+    first, second = second_start
     assert "pytracer.bpf.compile.compiler" in first.modules
     assert [file for file in second.opened(".image") if "images/" in file]
     assert not first.opened(".image")
@@ -51,19 +51,19 @@ def test_the_second_start_takes_the_image(again):
 
 
 @pytest.mark.parametrize("module", SLOW)
-def test_the_second_start_does_without(again, module):
-    assert module not in again[1].modules
+def test_the_second_start_does_without(second_start, module):
+    assert module not in second_start[1].modules
 
 
 @pytest.mark.parametrize(
     "name", ["btf/vmlinux", "kallsyms", "available_events", "available_filter", "vmlinuz"]
 )
-def test_the_second_start_does_not_read(again, name):
-    assert not again[1].opened(name)
+def test_the_second_start_does_not_read(second_start, name):
+    assert not second_start[1].opened(name)
 
 
-def test_no_process_is_started_but_the_command(again):
-    _, second = again
+def test_no_process_is_started_but_the_command(second_start):
+    _, second = second_start
     assert second.processes <= 1
 
 

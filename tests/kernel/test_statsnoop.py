@@ -87,6 +87,6 @@ def test_hostile_paths_are_text_on_one_line():
 def test_statx_by_io_uring(tmp_path):
     path = str(tmp_path / "ring")
     actual = events("statsnoop", "--path", path, "--", workload("rings"), "opens", 5, path)
-    sees = not running().excuse("requests in the events of io_uring")
+    sees_io_uring = not running().excuse("requests in the events of io_uring")
     calls = [(event["comm"], event["call"], event["fd"], event["err"]) for event in actual]
-    assert calls == [("rings", "statx", None, None)] * sees
+    assert calls == [("rings", "statx", None, None)] * sees_io_uring

@@ -32,8 +32,8 @@ LARGE = 64 << 20  # nothing may be lost
 
 @pytest.fixture(autouse=True)
 def _can(request):
-    of = getattr(request.node, "callspec", None)
-    if (of and of.params.get("kind") == "ring") or "discards" in request.node.name:
+    callspec = getattr(request.node, "callspec", None)
+    if (callspec and callspec.params.get("kind") == "ring") or "discards" in request.node.name:
         needs("ringbuf", FACTS["ring"]().has_map_type(27))
     before = descriptors()
     yield
@@ -114,7 +114,7 @@ def test_a_slow_reader_of_a_ring_that_is_too_small(kind, total):
     shown_count, lost, after = 0, 0, -1
     with calls(total) as process, trace(kind, process, buffer=256 << 10) as open_trace:
         resident = memory()
-        most = 0
+        maximum = 0
         go(process)
         for item in open_trace:
             if isinstance(item, Loss):
@@ -126,12 +126,12 @@ def test_a_slow_reader_of_a_ring_that_is_too_small(kind, total):
             assert (np.diff(serials) > 0).all()
             after = int(serials[-1])
             shown_count += len(item)
-            most = max(most, memory() - resident)
+            maximum = max(maximum, memory() - resident)
             time.sleep(0.02)
     assert shown_count > 0
     assert lost > 0
     assert shown_count + lost == total
-    assert most < 32 << 20
+    assert maximum < 32 << 20
 
 
 def memory() -> int:
@@ -208,8 +208,8 @@ def test_a_cpu_that_comes_up_gets_a_ring(monkeypatch):
     if len(every) < 2:
         every = [*every, absent]
     monkeypatch.setattr(perf_buffer, "_CPUS", 0)
-    some = [cpu for cpu in every if cpu != absent]
-    monkeypatch.setattr(perf_buffer, "online_cpus", lambda: some)
+    other_cpus = [cpu for cpu in every if cpu != absent]
+    monkeypatch.setattr(perf_buffer, "online_cpus", lambda: other_cpus)
     with calls(3_000_000) as process:
         os.sched_setaffinity(process.pid, {absent})
         with trace("perf", process, buffer=LARGE) as open_trace:

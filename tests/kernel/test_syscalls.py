@@ -274,10 +274,10 @@ def cgroup():
 
 @pytest.mark.lab
 def test_filter_by_cgroup_and_those_below(cgroup):
-    below = cgroup / "below"
-    below.mkdir()
+    child_cgroup = cgroup / "below"
+    child_cgroup.mkdir()
     with gated(23) as selected, gated(29) as other:
-        (below / "cgroup.procs").write_text(str(selected.pid))
+        (child_cgroup / "cgroup.procs").write_text(str(selected.pid))
         assert count_getppid("--cgroup", cgroup, wanted=[selected], others=[other]) == 23
 
 
@@ -300,10 +300,10 @@ def test_filter_by_namespace(option, flag):
 
 def test_filters_of_different_kinds_must_all_hold():
     with gated(23) as selected, gated(29) as other:
-        nobody = count_getppid(
+        unmatched = count_getppid(
             "-p", selected.pid, "--comm", "somebody-else", wanted=[selected], others=[other]
         )
-        assert nobody == 0
+        assert unmatched == 0
 
 
 @pytest.mark.lab
@@ -575,9 +575,9 @@ def test_a_command_that_outlasts_the_run_is_ended():
 
 
 def test_a_command_that_will_not_end_is_killed():
-    stubborn = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    stubborn += "print(flush=True)\ntime.sleep(1000)"
-    tracer = start("syscalls", "-f", "json", "--", sys.executable, "-c", stubborn)
+    ignore_sigterm = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    ignore_sigterm += "print(flush=True)\ntime.sleep(1000)"
+    tracer = start("syscalls", "-f", "json", "--", sys.executable, "-c", ignore_sigterm)
     assert tracer.stdout.readline() == "\n"
     os.kill(tracer.pid, signal.SIGTERM)
     assert finish(tracer).status == 128 + signal.SIGKILL

@@ -78,9 +78,9 @@ def test_threads_of_the_kernel_are_there():
 
 
 def test_in_a_pid_namespace_it_says_that_others_are_hidden():
-    inside = ["unshare", "--pid", "--fork", "--mount-proc"]
+    pid_namespace = ["unshare", "--pid", "--fork", "--mount-proc"]
     for tracer in ("tasks", "openfiles"):
-        words = [*inside, *COMMAND, tracer, "-f", "json"]
+        words = [*pid_namespace, *COMMAND, tracer, "-f", "json"]
         result = subprocess.run(words, capture_output=True, text=True, check=True)
         assert "processes outside it are hidden, and not listed" in result.stderr
     assert "hidden" not in run("tasks", "-p", os.getpid()).err

@@ -45,12 +45,12 @@ def test_failed_or_abandoned_connections_leave_no_entries():
         with socket.create_server(("127.0.0.1", 0)) as listener:
             free = listener.getsockname()[1]
         for _ in range(101):
-            with socket.socket() as alone:
-                assert alone.connect_ex(("127.0.0.1", free)) == errno.ECONNREFUSED
+            with socket.socket() as unused:
+                assert unused.connect_ex(("127.0.0.1", free)) == errno.ECONNREFUSED
         for _ in range(23):
-            with socket.socket() as alone:
-                alone.setblocking(False)
-                alone.connect_ex(("127.0.0.1", free))
+            with socket.socket() as unused:
+                unused.setblocking(False)
+                unused.connect_ex(("127.0.0.1", free))
         assert entries(tracer.pid, "connections") == 0
         connection = pair(*V4)
         assert entries(tracer.pid, "connections") == 2

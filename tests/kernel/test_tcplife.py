@@ -45,11 +45,11 @@ def test_each_connection_has_its_bytes_in_each_direction_and_its_process(alterna
         for family, host in (V4, V6):
             for number in range(23):
                 client, server = pair(family, host)
-                remote, back = number * 1009, number * 101 + 1
+                remote, reply_size = number * 1009, number * 101 + 1
                 carry(client, server, remote)
-                carry(server, client, back)
-                expected[which(ends(client))] = (*me(), remote, back)
-                expected[which(ends(server))] = (*me(), back, remote)
+                carry(server, client, reply_size)
+                expected[which(ends(client))] = (*me(), remote, reply_size)
+                expected[which(ends(server))] = (*me(), reply_size, remote)
                 first, second = (client, server) if number % 2 else (server, client)
                 first.close()
                 assert second.recv(1) == b""
@@ -117,11 +117,11 @@ def test_without_iterators_one_older_than_the_trace_belongs_to_who_closes_it():
         with traced("tcplife", "--hook", "open_sockets=none") as events:
             for end in closed:
                 end.close()
-            nobodys = which(ends(stored[0]))
+            unowned = which(ends(stored[0]))
             resetting(stored[1])
         stored[0].close()
     actual = {which(event): (event["pid"], event["comm"]) for event in events}
-    assert actual == dict.fromkeys(closers, me()) | {nobodys: (None, None)}
+    assert actual == dict.fromkeys(closers, me()) | {unowned: (None, None)}
 
 
 @pytest.mark.lab
@@ -180,8 +180,8 @@ def test_unaccepted_connections_have_no_owner_and_failed_ones_are_not_shown():
             client = socket.create_connection(listener.getsockname())
             free = listener.getsockname()[1]
         client.close()
-        with socket.socket() as alone:
-            assert alone.connect_ex(("127.0.0.1", free))
+        with socket.socket() as refused_client:
+            assert refused_client.connect_ex(("127.0.0.1", free))
     assert sorted((event["sport"] == free, event["pid"]) for event in events if event["pid"]) == [
         (False, os.getpid())
     ]

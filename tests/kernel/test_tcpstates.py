@@ -64,8 +64,8 @@ def test_failed_and_reset_connections():
             free = listener.getsockname()[1]
         before = counters()
         for _ in range(7):
-            with socket.socket() as alone:
-                assert alone.connect_ex(("127.0.0.1", free)) == errno.ECONNREFUSED
+            with socket.socket() as refused_client:
+                assert refused_client.connect_ex(("127.0.0.1", free)) == errno.ECONNREFUSED
         failed = counters()["Tcp.AttemptFails"] - before["Tcp.AttemptFails"]
         client, server = pair(*V4)
         remote = which(ends(client))

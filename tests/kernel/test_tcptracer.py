@@ -94,10 +94,15 @@ def test_every_alternative_shows_each_connection_once_and_in_order(alternative):
             with socket.create_server((host, 0), family=family) as listener:
                 free = listener.getsockname()[1]
             for _ in range(7):
-                with socket.socket(family) as alone:
-                    alone.bind((host, 0))
-                    local = {"saddr": host, "sport": alone.getsockname()[1], "daddr": host, "dport": free}
-                    assert alone.connect_ex((host, free)) == errno.ECONNREFUSED
+                with socket.socket(family) as refused_client:
+                    refused_client.bind((host, 0))
+                    local = {
+                        "saddr": host,
+                        "sport": refused_client.getsockname()[1],
+                        "daddr": host,
+                        "dport": free,
+                    }
+                    assert refused_client.connect_ex((host, free)) == errno.ECONNREFUSED
                 expected.append(me(type="fail", **local) | {"errno": "ECONNREFUSED"})
     assert lasted(events) == expected
 
@@ -107,7 +112,7 @@ FIRST, SECOND = "127.0.0.1", "127.0.0.2"  # who connects to either on the loopba
 
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    ("which", "connected", "accepted"),
+    ("peer_filter", "connected", "accepted"),
     [
         ("127.0.0.0/8", {FIRST: 23, SECOND: 23}, {FIRST: 46}),
         (SECOND, {SECOND: 23}, {}),
@@ -117,8 +122,8 @@ FIRST, SECOND = "127.0.0.1", "127.0.0.2"  # who connects to either on the loopba
         ("192.0.2.0/24", {}, {}),
     ],
 )
-def test_only_where_the_other_end_is(which, connected, accepted):
-    with namespace(ipv6=True), record_events("--net", which) as events:
+def test_only_where_the_other_end_is(peer_filter, connected, accepted):
+    with namespace(ipv6=True), record_events("--net", peer_filter) as events:
         for family, host in (V4, V6, (socket.AF_INET, SECOND)):
             for _ in range(23):
                 for end in pair(family, host):
@@ -292,9 +297,9 @@ def test_an_unreachable_host_fails_with_its_error():
     with namespace(), record_events("-e", "fail") as events:
         veth("va", "vb")  # at whose other end nobody answers
         ip("address", "add", "192.0.2.1/24", "dev", "va")
-        with socket.socket() as alone:
-            alone.setsockopt(socket.IPPROTO_TCP, 18, 100)  # TCP_USER_TIMEOUT, ms
-            error = alone.connect_ex(("192.0.2.2", 80))
+        with socket.socket() as refused_client:
+            refused_client.setsockopt(socket.IPPROTO_TCP, 18, 100)  # TCP_USER_TIMEOUT, ms
+            error = refused_client.connect_ex(("192.0.2.2", 80))
     assert error in (errno.EHOSTUNREACH, errno.ETIMEDOUT)
     assert [event["errno"] for event in events] == [errno.errorcode[error]]
     assert [(event["saddr"], event["daddr"]) for event in events] == [("192.0.2.1", "192.0.2.2")]
@@ -341,7 +346,7 @@ def test_filters():
         with contextlib.ExitStack() as stack:
             same = [stack.enter_context(record_events(*words)) for words in own_filters]
             worker = stack.enter_context(record_events("--comm", "worker", "--mntns", "/proc/self/ns/mnt"))
-            nobody = stack.enter_context(record_events("-u", 65534))
+            unmatched = stack.enter_context(record_events("-u", 65534))
             subprocess.run(script(7), check=True)
             client, server = pair(*V4)
             expected = [(kind, os.getpid()) for kind in ("connect", "accept", "close", "close")]
@@ -351,7 +356,7 @@ def test_filters():
         assert [(event["type"], event["pid"]) for event in events] == expected
     assert len(same[3]) == 4 * 8
     assert len(worker) == 4 * 7
-    assert nobody == []
+    assert unmatched == []
 
 
 def test_hostile_names():

@@ -245,12 +245,12 @@ WRONG = {
 @pytest.mark.parametrize("spec", WRONG)
 def test_invalid_specs_are_refused_with_a_mark_below_the_error(spec):
     program = workload("argcalls")
-    text, wrong = spec.format(program), WRONG[spec].format(program)
+    text, marked = spec.format(program), WRONG[spec].format(program)
     result = run("trace", "-v", text)
     assert result.status == 2
     lines = result.err.splitlines()
     index = lines.index(f"  {text}")
-    assert lines[index + 1] == "  " + " " * text.index(wrong) + "^" + "~" * (len(wrong) - 1)
+    assert lines[index + 1] == "  " + " " * text.index(marked) + "^" + "~" * (len(marked) - 1)
     assert lines[index - 1].startswith("pytracer: error: ")
     assert "compiled" not in result.err
     assert "attached" not in result.err

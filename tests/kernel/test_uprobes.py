@@ -110,14 +110,14 @@ def test_cookies_tell_places_apart(alternative):
             assert (counter[3], counter[5]) == (2 * TIMES, TIMES + 1)
 
 
-@pytest.mark.parametrize("what", ["replaced", "deleted"])
-def test_renaming_the_file_changes_nothing(alternative, what, tmp_path):
+@pytest.mark.parametrize("operation", ["replaced", "deleted"])
+def test_renaming_the_file_changes_nothing(alternative, operation, tmp_path):
     copy = tmp_path / "marks"
     shutil.copy(workload("marks"), copy)
     with Program(copy, "work", TIMES) as program, Counter(alternative) as counter:
         counter.put(probe(alternative, str(copy), "work"))
         copy.unlink()
-        if what == "replaced":
+        if operation == "replaced":
             shutil.copy(workload("spin"), copy)
         program.go()
         assert counter[0] == 2 * TIMES
@@ -225,8 +225,8 @@ def test_half_an_attachment_is_removed(alternative):
 def test_the_kernel_is_probed_before_attaching(alternative):
     facts = RunningKernel()
     try:
-        good = facts.probe(probe(alternative, workload("marks"), "work*"))
-        assert (good.is_supported, good.name) == (True, f"{workload('marks')}:work* (2 places)")
+        support = facts.probe(probe(alternative, workload("marks"), "work*"))
+        assert (support.is_supported, support.name) == (True, f"{workload('marks')}:work* (2 places)")
         bad = facts.probe(probe(alternative, workload("marks"), "wrok"))
         assert not bad.is_supported
         assert bad.reason == f"no function of {workload('marks')} 'wrok'"

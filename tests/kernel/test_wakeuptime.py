@@ -34,10 +34,10 @@ def test_a_thread_is_woken_by_the_one_that_writes():
 
 def test_a_timer_is_not_the_task_that_it_interrupts():
     """A timer ends every sleep, and interrupts a process that spins."""
-    beside = (
+    busy_loop = (
         "import os, time\nif not os.fork():\n    while time.process_time() < 0.3: pass\n    os._exit(0)\n"
     )
-    actual = rows(beside + TIMERS)
+    actual = rows(busy_loop + TIMERS)
     assert {(row["comm"], row["pid"]) for row in actual} == {(None, None)}
     assert not any(row["kernel"] or row["user"] for row in actual)
     assert is_count(sum(row["count"] for row in actual), ROUNDS)
