@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from support import leftovers
-from support.needs import Excused
+from support.needs import DeclaredSkip
 from support.turns import Turn
 
 leftovers.mark_environment()
@@ -48,7 +48,7 @@ def pytest_runtest_makereport(item, call):
     """Fail a kernel test that skips without a declared reason if PYTRACER_NO_SKIP is set."""
     outcome = yield
     report = outcome.get_result()
-    if report.skipped and isinstance(call.excinfo.value, Excused):
+    if report.skipped and isinstance(call.excinfo.value, DeclaredSkip):
         return
     if report.skipped and item.get_closest_marker("kernel") and os.environ.get("PYTRACER_NO_SKIP"):
         report.outcome = "failed"
@@ -67,7 +67,7 @@ def _nothing_left(request: pytest.FixtureRequest):
     turn = Turn(lambda line: _say(request.config, line))
     try:
         turn.take(is_exclusive=request.node.get_closest_marker("alone") is not None)
-        before = leftovers.loaded()
+        before = leftovers.loaded_ids()
         yield
         left = leftovers.find_leftovers(before, lambda: turn.take(is_exclusive=True))
         if left:

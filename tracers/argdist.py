@@ -1,4 +1,4 @@
-"""argdist: how often each value occurs of what is asked of functions and events, or histograms of them."""
+"""argdist: counts or histograms of the values of expressions at functions and events."""
 
 from pytracer.spec import Column, Flag, Histogram, ProbeSpecArguments, Table, Tracer, Unit
 from pytracer.spec.common import COMPAT_NOTE, STRING_SIZE

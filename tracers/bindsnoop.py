@@ -6,7 +6,7 @@ from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.io_uring import RING_FILES
 from pytracer.spec.tcp import NETNS
 
-NONE = b"\xff" * 16
+NO_ADDRESS = b"\xff" * 16
 
 TRACER = Tracer(
     name="bindsnoop",
@@ -36,7 +36,7 @@ TRACER = Tracer(
                 Column("error", "why it failed", decode="errno", null=0, width=10),
                 Column("protocol", "the protocol of the socket", decode="ip_protocol", width=8),
                 Column("port", "the port that it got, or that was refused", null=-1, width=5),
-                Column("address", "that address", decode="address", null=NONE, width=15),
+                Column("address", "that address", decode="address", null=NO_ADDRESS, width=15),
                 Column("backlog", "connections that may wait to be accepted", null=-1, wide=True),
                 Column("interface", "the interface it is bound to", decode="interface", null=0, wide=True),
                 NETNS,

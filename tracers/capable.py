@@ -8,7 +8,7 @@ from pytracer.spec.hooks import Alternative, Fexit, Hook, Kprobe, Kretprobe, Raw
 NO_CALL = 0xFFFFFFFFFFFFFFFF
 CHECKS = (Column("checks", "number of checks", unit=Unit.COUNT),)
 NAME = ("cap_capable",)
-CHECKED = Hook(
+CAPABILITY_CHECK = Hook(
     "checked",
     "capabilities are checked",
     (
@@ -31,7 +31,7 @@ TRACER = Tracer(
     group="processes",
     summary="capability checks: capability, system call, granted or refused",
     description="Counts the kernel's checks for capabilities, by capability, system call and result.",
-    hooks=(CHECKED,),
+    hooks=(CAPABILITY_CHECK,),
     filters=TASK_FILTERS,
     follow=True,
     options=(
@@ -44,7 +44,7 @@ TRACER = Tracer(
     ),
     outputs=(
         Table("rows", CHECKS, sort="checks"),
-        Stacks("rows", CHECKS, when="stacks", hooks=(CHECKED, MAPPING)),
+        Stacks("rows", CHECKS, when="stacks", hooks=(CAPABILITY_CHECK, MAPPING)),
     ),
     examples=(
         ("capable", "every check of the machine, a table a second"),

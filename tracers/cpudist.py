@@ -4,7 +4,7 @@ from pytracer.spec import Audit, Column, Flag, GroupBy, Histogram, Key, Tracer, 
 from pytracer.spec.common import BY_COMM, BY_PROCESS, BY_THREAD, CONTEXT_SWITCH, times
 from pytracer.spec.filters import TASK_FILTERS
 
-STAYS = Column("stays", "times on a CPU, or off, that ended", unit=Unit.COUNT)
+PERIODS = Column("stays", "times on a CPU, or off, that ended", unit=Unit.COUNT)
 
 TRACER = Tracer(
     name="cpudist",
@@ -28,7 +28,7 @@ TRACER = Tracer(
             ),
         ),
     ),
-    outputs=(Histogram("rows", (STAYS, *times("stays")), label="duration"),),
+    outputs=(Histogram("rows", (PERIODS, *times("stays")), label="duration"),),
     examples=(
         ("cpudist -d 10", "the whole machine for ten seconds"),
         ("cpudist --off --by comm -- make", "how long the threads of a build sleep or wait, by name"),

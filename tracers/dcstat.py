@@ -6,7 +6,7 @@ from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.hooks import Alternative, Hook, Kretprobe
 
 NAMES = ("lookup_fast", "lookup_fast.isra.0")
-LOOKED_UP = Hook(
+LOOKUP = Hook(
     "looked_up",
     "parts of paths are looked up in the directory cache",
     # A static function: compilers that change its arguments give it a suffix.
@@ -18,7 +18,7 @@ TRACER = Tracer(
     group="files",
     summary="look-ups in the directory cache: found, known not to exist, or missing",
     description="Counts look-ups of path components in the directory cache (dentries), by their results.",
-    hooks=(LOOKED_UP,),
+    hooks=(LOOKUP,),
     filters=TASK_FILTERS,
     follow=True,
     options=(GroupBy("by", "the key of a row; several with commas", keys=TASK_KEYS),),

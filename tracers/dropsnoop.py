@@ -7,7 +7,7 @@ from pytracer.spec.outputs import KERNEL_FRAMES
 from pytracer.spec.packets import CREATED_IF_ANY, DROPPED
 from pytracer.spec.tcp import OWNERS
 
-NONE = b"\xff" * 16
+NO_ADDRESS = b"\xff" * 16
 REASON = Column("reason", "the reason, as the kernel names it", decode="drop_reason", null=0, width=20)
 HOOKS = (*OWNERS, CREATED_IF_ANY, DROPPED)
 
@@ -25,9 +25,9 @@ TRACER = Tracer(
             columns=(
                 REASON,
                 Column("function", "the function that drops it", field="place", decode="function", width=22),
-                Column("saddr", "source address", decode="address", null=NONE, width=15, wide=True),
+                Column("saddr", "source address", decode="address", null=NO_ADDRESS, width=15, wide=True),
                 Column("sport", "source port", null=-1, width=5, wide=True),
-                Column("daddr", "destination address", decode="address", null=NONE, width=15),
+                Column("daddr", "destination address", decode="address", null=NO_ADDRESS, width=15),
                 Column("dport", "destination port", null=-1, width=5),
                 Column("pid", "the process that has its socket; none: not known", null=0, width=7),
                 Column("comm", "its name, then", decode="text", null=b"", width=9, wide=True),

@@ -6,8 +6,8 @@ from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.hooks import Alternative, Hook, RawTracepoint
 
 PROBES = tuple(
-    RawTracepoint(f"{whose}_{end}", event=f"mm_vmscan_{whose}_reclaim_{end}")
-    for whose in ("direct", "memcg")
+    RawTracepoint(f"{scope}_{end}", event=f"mm_vmscan_{scope}_reclaim_{end}")
+    for scope in ("direct", "memcg")
     for end in ("begin", "end")
 )
 RECLAIM = Hook(

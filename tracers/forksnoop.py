@@ -4,7 +4,7 @@ from pytracer.spec import Alternative, Audit, Column, Flag, Hook, RawTracepoint,
 from pytracer.spec.filters import TASK_FILTERS
 
 # sched_process_fork is not raised for the workers of io_uring (Linux 5.12) and vhost (6.4); task_newtask is.
-NEW = Hook(
+NEW_TASK = Hook(
     "new",
     "tasks are created",
     (
@@ -18,7 +18,7 @@ TRACER = Tracer(
     group="processes",
     summary="processes and threads as they are created, and by whom",
     description="Shows each process and thread that is created, by whichever call, and by which process.",
-    hooks=(NEW,),
+    hooks=(NEW_TASK,),
     filters=TASK_FILTERS,
     audit=Audit("forks", tolerance="what pytracer itself creates is not shown"),
     follow=True,

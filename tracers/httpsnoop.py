@@ -6,7 +6,7 @@ from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.packets import CGROUP_PACKET, CREATED, OWNER, PEER
 from pytracer.spec.tcp import NETNS, SOCKETS
 
-CLOSED = Hook(
+CLOSE = Hook(
     "closed",
     "connections are closed",
     (Alternative("raw-tracepoint", (RawTracepoint("closed", event="inet_sock_set_state"),)),),
@@ -17,7 +17,7 @@ TRACER = Tracer(
     group="network",
     summary="HTTP/1 requests: methods, paths, statuses, how long, by whom",
     description="Shows each HTTP/1 request that is sent or received, as the response to it begins.",
-    hooks=(CGROUP_PACKET, CREATED, SOCKETS, CLOSED),
+    hooks=(CGROUP_PACKET, CREATED, SOCKETS, CLOSE),
     filters=TASK_FILTERS,
     follow=True,
     options=(

@@ -1,4 +1,4 @@
-"""inject: functions of the kernel that fail when they are told to."""
+"""inject: kernel functions that return an error on request."""
 
 from pytracer.spec import (
     Alternative,

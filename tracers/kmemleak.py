@@ -1,4 +1,4 @@
-"""kmemleak: what the kernel allocates and does not free."""
+"""kmemleak: memory that the kernel allocates and does not free."""
 
 from pytracer.spec import Column, Flag, Number, Stacks, Tracer, Unit
 from pytracer.spec.common import STACK_OPTIONS

@@ -1,4 +1,4 @@
-"""memleak: what programs allocate and do not free."""
+"""memleak: memory that programs allocate and do not free."""
 
 from pytracer.spec import Column, Key, Number, Stacks, Targets, Tracer, Unit
 from pytracer.spec.common import MAPPING, STACK_OPTIONS

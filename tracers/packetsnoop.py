@@ -3,7 +3,7 @@
 from pytracer.spec import Alternative, Arguments, Choice, Column, Hook, SocketFilter, Stream, Tracer, Unit
 from pytracer.spec.packets import DIRECTION_HELP, DIRECTIONS, packet_filter
 
-NONE = b"\xff" * 16
+NO_ADDRESS = b"\xff" * 16
 
 TRACER = Tracer(
     name="packetsnoop",
@@ -24,9 +24,9 @@ TRACER = Tracer(
                 Column("interface", "the interface", decode="interface", label="IF", width=8),
                 Column("direction", "in or out", decode="direction", label="DIR", width=3),
                 Column("protocol", "what the packet carries", decode="packet_protocol", width=9),
-                Column("saddr", "source address", decode="address", null=NONE, width=15),
+                Column("saddr", "source address", decode="address", null=NO_ADDRESS, width=15),
                 Column("sport", "source port", null=-1, width=5),
-                Column("daddr", "destination address", decode="address", null=NONE, width=15),
+                Column("daddr", "destination address", decode="address", null=NO_ADDRESS, width=15),
                 Column("dport", "destination port", null=-1, width=5),
                 Column("bytes", "bytes, link header and VLAN tags included", unit=Unit.BYTES, width=5),
             )

@@ -6,7 +6,7 @@ from pytracer.spec.file_work import PAGE_ADDED
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.hooks import Alternative, Hook
 
-REMOVED = Hook(
+REMOVAL = Hook(
     "removed",
     "pages leave the page cache",
     (Alternative("raw-tracepoint", (RawTracepoint("removed", event="mm_filemap_delete_from_page_cache"),)),),
@@ -17,7 +17,7 @@ TRACER = Tracer(
     group="files",
     summary="pages that reads of files read ahead, and whether they were read or left the cache before",
     description="Counts pages that are read ahead, those that are read then, and those that never are.",
-    hooks=(RETURN, PAGE_ADDED, REMOVED),
+    hooks=(RETURN, PAGE_ADDED, REMOVAL),
     filters=TASK_FILTERS,
     follow=True,
     options=(GroupBy("by", "the key of a row; several with commas", keys=TASK_KEYS),),

@@ -5,8 +5,8 @@ from pytracer.spec.common import TASK_KEYS
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.hooks import Alternative, Hook, Kprobe, RawTracepoint
 
-OTHERS = ("kmem_cache_alloc_node", "kmem_cache_alloc_lru")
-FUNCTIONS = ("kmem_cache_alloc", *OTHERS)
+OTHER_FUNCTIONS = ("kmem_cache_alloc_node", "kmem_cache_alloc_lru")
+FUNCTIONS = ("kmem_cache_alloc", *OTHER_FUNCTIONS)
 VALUES = (
     Column("allocations", "objects allocated", unit=Unit.COUNT),
     Column("bytes", "their size in the cache", unit=Unit.BYTES),
@@ -28,7 +28,7 @@ SLAB = Hook(
             "kprobe",
             (
                 *(
-                    Kprobe("allocates", symbols=(f"{name}_noprof", name), optional=name in OTHERS)
+                    Kprobe("allocates", symbols=(f"{name}_noprof", name), optional=name in OTHER_FUNCTIONS)
                     for name in FUNCTIONS
                 ),
                 RawTracepoint("kmalloced", event="kmalloc", arguments=5),

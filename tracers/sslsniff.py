@@ -1,4 +1,4 @@
-"""sslsniff: what TLS carries, before it is encrypted and after it is decrypted."""
+"""sslsniff: data of TLS connections, before encryption and after decryption."""
 
 from pytracer.spec import Column, NameSet, Number, Stream, Targets, Tracer, Unit
 from pytracer.spec.common import TASK_COLUMNS

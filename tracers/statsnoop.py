@@ -1,4 +1,4 @@
-"""statsnoop: whose attributes are asked for."""
+"""statsnoop: calls that read attributes of files."""
 
 from pytracer.spec import Column, Stream, Tracer
 from pytracer.spec.common import ERROR, ONLY_FAILED, ONLY_PATHS, TASK_COLUMNS, return_of

@@ -12,7 +12,7 @@ DENIED = Column("denied", "calls that the profile answered with an error", unit=
 TOTAL, AVERAGE, MAX = times("calls")
 CALL = Column("syscall", "the system call", field="call", decode="syscall")
 ERRNO = Column("errno", "the error, by name (ERESTART*: interrupted)", field="error", decode="errno")
-COUNTED = (CALLS, ERRORS, INTERRUPTED)
+COUNTERS = (CALLS, ERRORS, INTERRUPTED)
 KEYS = (Key("syscall", (CALL,)), *TASK_KEYS)
 
 TRACER = Tracer(
@@ -32,12 +32,12 @@ TRACER = Tracer(
         *SECCOMP,
     ),
     outputs=(
-        Table("rows", (*COUNTED, TOTAL, AVERAGE), sort="total_ns", dense="dense"),
+        Table("rows", (*COUNTERS, TOTAL, AVERAGE), sort="total_ns", dense="dense"),
         Histogram("rows", (CALLS, TOTAL, AVERAGE, MAX), when="latency", label="latency"),
         Table("rows", (ERRORS, SIGNAL), when="errno", keys=(ERRNO,), sort="errors"),
         Table("rows", (CALLS,), when="count", sort="calls", dense="dense", hooks=(SYSCALL_BEGINS,)),
         Profile("rows", (CALLS,), when="profile", sort="calls", dense="dense", hooks=(SYSCALL_BEGINS,)),
-        Table("rows", (*COUNTED, DENIED), when="enforce", sort="denied", dense="dense", hooks=ANSWERED),
+        Table("rows", (*COUNTERS, DENIED), when="enforce", sort="denied", dense="dense", hooks=ANSWERED),
     ),
     examples=(
         ("syscalls", "every system call of the machine, a table a second"),

@@ -4,7 +4,7 @@ from pytracer.spec import Column, Stream, Tracer, Unit
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.tcp import NETNS, OWNER_NOTES, OWNERS, connection_columns, connection_options
 
-LASTED = "from when it was established; none: before the trace"
+DURATION_HELP = "from when it was established; none: before the trace"
 
 TRACER = Tracer(
     name="tcplife",
@@ -21,7 +21,7 @@ TRACER = Tracer(
                 *connection_columns("saddr"),
                 Column("tx_bytes", "bytes of data that were sent", label="TX", unit=Unit.BYTES, width=8),
                 Column("rx_bytes", "bytes of data that were received", label="RX", unit=Unit.BYTES, width=8),
-                Column("duration_ns", LASTED, label="TIME", unit=Unit.NANOSECONDS, null=0, width=8),
+                Column("duration_ns", DURATION_HELP, label="TIME", unit=Unit.NANOSECONDS, null=0, width=8),
                 NETNS,
             )
         ),

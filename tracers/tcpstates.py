@@ -4,7 +4,7 @@ from pytracer.spec import Column, Stream, Tracer, Unit
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.tcp import NETNS, OWNER_NOTES, OWNERS, connection_columns, connection_options
 
-LASTED = "how long it was in the state before; none: since before the trace"
+DURATION_HELP = "how long it was in the state before; none: since before the trace"
 
 TRACER = Tracer(
     name="tcpstates",
@@ -21,7 +21,7 @@ TRACER = Tracer(
                 *connection_columns("comm", "saddr"),
                 Column("old", "state before", decode="tcp_state", width=11),
                 Column("new", "state from now on", decode="tcp_state", width=11),
-                Column("duration_ns", LASTED, label="TIME", unit=Unit.NANOSECONDS, null=0, width=9),
+                Column("duration_ns", DURATION_HELP, label="TIME", unit=Unit.NANOSECONDS, null=0, width=9),
                 NETNS,
             )
         ),

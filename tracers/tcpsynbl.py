@@ -6,7 +6,7 @@ from pytracer.spec.tcp import LISTENER_KEYS, TCP_CLONE
 CONNECTIONS = Column("connections", "connections that were established", "", "CONNS", Unit.COUNT, width=7)
 WAITING = Column("waiting", "the sum of what they found waiting", unit=Unit.COUNT, width=8)
 AVERAGE = Column("avg_waiting", "on average", label="AVG", ratio=("waiting", "connections"), width=4)
-MOST = Column("max_waiting", "at most", label="MAX", max=True, width=5)
+MAX_WAITING = Column("max_waiting", "at most", label="MAX", max=True, width=5)
 
 TRACER = Tracer(
     name="tcpsynbl",
@@ -26,13 +26,15 @@ TRACER = Tracer(
                 CONNECTIONS,
                 WAITING,
                 AVERAGE,
-                MOST,
+                MAX_WAITING,
                 Column("backlog", "how many may wait: listen(2), somaxconn", max=True, width=7),
                 Column("max_half_open", "requests not established yet", "", "SYN", max=True, width=5),
             ),
             sort="max_waiting",
         ),
-        Histogram("rows", (CONNECTIONS, WAITING, MOST), when="histogram", unit=Unit.COUNT, label="waiting"),
+        Histogram(
+            "rows", (CONNECTIONS, WAITING, MAX_WAITING), when="histogram", unit=Unit.COUNT, label="waiting"
+        ),
     ),
     examples=(
         ("tcpsynbl", "every socket that connections come to, a table a second"),

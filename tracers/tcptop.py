@@ -1,4 +1,4 @@
-"""tcptop: what programs send and receive by TCP."""
+"""tcptop: bytes that programs send and receive by TCP."""
 
 from pytracer.spec import GroupBy, Table, Tracer
 from pytracer.spec.common import ONLY_NETWORKS, return_of

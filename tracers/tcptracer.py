@@ -6,7 +6,7 @@ from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.tcp import TCP_ACCEPT, TCP_STATE
 
 TYPES = ("connect", "accept", "close", "fail")  # enum type in probes_c/tcptracer.c
-LASTED = "how long it was open (close) or took to be (connect, fail); 0: opened before the trace"
+DURATION_HELP = "how long it was open (close) or took to be (connect, fail); 0: opened before the trace"
 
 TRACER = Tracer(
     name="tcptracer",
@@ -38,7 +38,7 @@ TRACER = Tracer(
                 Column("daddr", "address of the other end", decode="address", width=15),
                 Column("dport", "port of the other end", width=5),
                 Column("netns", "network namespace of the socket (inode number)", width=10, wide=True),
-                Column("duration_ns", LASTED, label="DURATION", unit=Unit.NANOSECONDS, wide=True),
+                Column("duration_ns", DURATION_HELP, label="DURATION", unit=Unit.NANOSECONDS, wide=True),
                 Column("errno", "why it failed", field="error", decode="connection_error", wide=True),
             )
         ),

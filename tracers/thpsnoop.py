@@ -5,13 +5,13 @@ from pytracer.spec.common import BY_PROCESS
 from pytracer.spec.filters import TASK_FILTERS
 
 EVENTS = (("scanned", "mm_khugepaged_scan_pmd"), ("collapsed", "mm_collapse_huge_page"))
-OF_FILES = (("scanned_file", "mm_khugepaged_scan_file"), ("collapsed_file", "mm_khugepaged_collapse_file"))
+FILE_EVENTS = (("scanned_file", "mm_khugepaged_scan_file"), ("collapsed_file", "mm_khugepaged_collapse_file"))
 COLLAPSE = Hook(
     "collapse",
     "pages are collapsed into huge pages",
     tuple(
         Alternative(name, tuple(Tracepoint(p, category="huge_memory", event=e) for p, e in events))
-        for name, events in (("tracepoint", EVENTS + OF_FILES), ("tracepoint-anonymous", EVENTS))
+        for name, events in (("tracepoint", EVENTS + FILE_EVENTS), ("tracepoint-anonymous", EVENTS))
     ),
 )
 KEYS = (

@@ -1,4 +1,4 @@
-"""top: what processes take of the machine."""
+"""top: use of CPUs, memory and disks by process."""
 
 from pytracer.spec import Column, GroupBy, Number, Table, Tracer, Unit
 from pytracer.spec.common import BY_COMM, BY_PROCESS, BY_THREAD, CONTEXT_SWITCH, SAMPLED, SYSCALL_EVENT

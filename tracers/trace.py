@@ -1,4 +1,4 @@
-"""trace: what is asked of functions, trace events and USDT probes, as they happen."""
+"""trace: values of expressions at functions, trace events and USDT probes, as they occur."""
 
 from pytracer.spec import Column, ProbeSpecArguments, Stream, Tracer
 from pytracer.spec.common import COMPAT_NOTE, STRING_SIZE

@@ -13,7 +13,7 @@ FUNCTIONS = {
     "renames": "vfs_rename",
     "mkdirs": "vfs_mkdir",
 }
-CALLED = Hook(
+CALL = Hook(
     "called",
     "functions of the virtual file system are called",
     (
@@ -27,7 +27,7 @@ TRACER = Tracer(
     group="files",
     summary="rates of the kernel's file operations: reads, writes, opens, ...",
     description="Counts calls of functions of the kernel's virtual file system, also its own calls.",
-    hooks=(CALLED,),
+    hooks=(CALL,),
     filters=TASK_FILTERS,
     follow=True,
     options=(GroupBy("by", "the key of a row; several with commas", keys=TASK_KEYS),),

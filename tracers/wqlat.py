@@ -20,11 +20,11 @@ WORK = Hook(
     ),
 )
 ITEMS = Column("items", "work items that began to run", unit=Unit.COUNT)
-WAITED = (
+WAIT_COLUMNS = (
     Column("wait_ns", "time until they ran", label="WAITED", unit=Unit.NANOSECONDS),
     Column("max_wait_ns", "the longest", label="MAX", unit=Unit.NANOSECONDS, max=True),
 )
-RAN = Column("run_ns", "time that they ran", label="RAN", unit=Unit.NANOSECONDS)
+RUN_TIME = Column("run_ns", "time that they ran", label="RAN", unit=Unit.NANOSECONDS)
 
 TRACER = Tracer(
     name="wqlat",
@@ -46,8 +46,8 @@ TRACER = Tracer(
         Flag("latency", "histograms of the time they wait", define="LATENCY"),
     ),
     outputs=(
-        Table("rows", (ITEMS, *WAITED, RAN), sort="run_ns"),
-        Histogram("rows", (ITEMS, *WAITED), when="latency", label="latency"),
+        Table("rows", (ITEMS, *WAIT_COLUMNS, RUN_TIME), sort="run_ns"),
+        Histogram("rows", (ITEMS, *WAIT_COLUMNS), when="latency", label="latency"),
     ),
     examples=(
         ("wqlat", "what the kernel does on the side, a table a second"),

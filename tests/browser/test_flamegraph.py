@@ -50,7 +50,9 @@ def picture(*rows):
     sink.open(SCHEMA)
     names = [column.name for column in SCHEMA.columns]
     sink.emit(
-        StackSnapshot("summary", 0.0, 1.0, {name: [row[at] for row in rows] for at, name in enumerate(names)})
+        StackSnapshot(
+            "summary", 0.0, 1.0, {name: [row[index] for row in rows] for index, name in enumerate(names)}
+        )
     )
     sink.close()
     return stream.getvalue()
@@ -99,12 +101,12 @@ def test_a_search_marks_and_adds_up(svg, tmp_path):
       return [all, none, wrong, marked, zoomed, document.querySelectorAll("g.found").length, shown().length];
     """
     )
-    whole, none, wrong, marked, zoomed, left, frames = evaluate(tmp_path, svg, script)
+    whole, none, wrong, highlighted, zoomed, cleared, frames = evaluate(tmp_path, svg, script)
     assert whole == "4 frames match, 70.00% of what is shown"  # a match in a match is counted once
     assert none == wrong == "0 frames match, 0.00% of what is shown"
-    assert marked == 2
+    assert highlighted == 2
     assert zoomed == "1 frames match, 66.67% of what is shown"
-    assert (left, frames) == (0, 9)
+    assert (cleared, frames) == (0, 9)
 
 
 def test_the_mouse_shows_exact_counts(svg, tmp_path):

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from support.devtools import browser
-from support.pages import serving
+from support.pages import serve_page
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -49,34 +49,34 @@ class OtherSite(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory):
+def page_tab(tmp_path_factory):
     """Open a page without runs in a browser."""
-    with serving("--allow-commands") as page, browser(tmp_path_factory.mktemp("browser")) as tab:
+    with serve_page("--allow-commands") as page, browser(tmp_path_factory.mktemp("browser")) as tab:
         tab.resize(1200, 900)
         tab.open(page.url)
         tab.wait_for("document.querySelectorAll('#tracer option').length > 50")
         yield page, tab
 
 
-def run(opened, tracer, **sent):
+def run(page_tab, tracer, **sent):
     """Start a run, and have the page show it."""
-    page, tab = opened
+    page, tab = page_tab
     number = page.start(tracer, **sent)
     tab.wait_for(CHOOSE.replace("NUMBER", str(number)))
     tab.wait_for(f"state.shown && state.shown.run === {number}")
     return page, tab, number
 
 
-def test_the_token_is_taken_out_of_the_address(opened):
-    page, tab = opened
+def test_the_token_is_removed_from_the_address(page_tab):
+    page, tab = page_tab
     assert tab.evaluate("location.href") == f"http://127.0.0.1:{page.port}/"
     assert not [url for url in tab.requested() if page.token in url]
     assert {url.split("/")[2] for url in tab.requested() if url.startswith("http")} == {page.host}
     assert tab.evaluate("document.cookie") == ""
 
 
-def test_the_form_starts_a_tracer_and_the_button_stops_it(opened):
-    page, tab = opened
+def test_the_form_starts_a_tracer_and_the_button_stops_it(page_tab):
+    page, tab = page_tab
     command = f"{workload('calls')} getppid 23"
     tab.evaluate(f"""
       element("tracer").value = "syscalls";
@@ -107,9 +107,9 @@ def test_the_form_starts_a_tracer_and_the_button_stops_it(opened):
     tab.wait_for("document.querySelector('#runs [aria-current=true] .state').textContent === 'ended'")
 
 
-def test_hostile_names_are_text(opened):
+def test_hostile_names_are_text(page_tab):
     command = shlex.join([workload("opens"), "openat", "0", "7", HOSTILE])
-    _, tab, _ = run(opened, "opensnoop", filters={"comm": ["opens"]}, command=command)
+    _, tab, _ = run(page_tab, "opensnoop", filters={"comm": ["opens"]}, command=command)
     tab.wait_for(f"{ROW} === 7")
     path = "document.querySelector('#rows tbody tr').lastChild"
     assert tab.evaluate(f"{path}.textContent") == HOSTILE
@@ -130,19 +130,19 @@ def number_of(tab, name):
     return next((int(row[1]) for row in rows if row[0] == name), 0)
 
 
-def test_earlier_intervals_add_up_to_the_whole_run(opened):
+def test_earlier_intervals_add_up_to_the_whole_run(page_tab):
     script = f"for n in 1 2 3 4 5; do {workload('calls')} getppid 23; sleep 0.3; done"
     command = shlex.join(["sh", "-c", script])
-    _, tab, _ = run(opened, "syscalls", filters={"comm": ["calls"]}, command=command, interval="0.5")
+    _, tab, _ = run(page_tab, "syscalls", filters={"comm": ["calls"]}, command=command, interval="0.5")
     tab.wait_for("state.shown.title.startsWith('whole run')")
     last = tab.evaluate("state.shown.at")
     assert last >= 3
     counts = []
-    for at in range(last - 1, -1, -1):
+    for index in range(last - 1, -1, -1):
         assert tab.evaluate("element('earlier').disabled") is False
         tab.evaluate("element('earlier').click()")
-        tab.wait_for(f"state.shown.at === {at}")
-        assert f"{at + 1} of {last + 1}, paused" in tab.evaluate("element('title').textContent")
+        tab.wait_for(f"state.shown.at === {index}")
+        assert f"{index + 1} of {last + 1}, paused" in tab.evaluate("element('title').textContent")
         counts.append(number_of(tab, "getppid"))
     assert tab.evaluate("element('earlier').disabled") is True
     assert sum(counts) == 115
@@ -153,9 +153,9 @@ def test_earlier_intervals_add_up_to_the_whole_run(opened):
     tab.wait_for(f"state.shown.at === {last}")
 
 
-def test_earlier_events(opened):
+def test_earlier_events(page_tab):
     command = shlex.join([workload("opens"), "openat", "0", "700", "/pt/not/there"])
-    _, tab, _ = run(opened, "opensnoop", filters={"comm": ["opens"]}, command=command)
+    _, tab, _ = run(page_tab, "opensnoop", filters={"comm": ["opens"]}, command=command)
     tab.wait_for("state.shown.total === 700")
     tab.evaluate(
         "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft', bubbles: true}))"
@@ -167,24 +167,30 @@ def test_earlier_events(opened):
     tab.wait_for("state.shown.at === 400")
 
 
-def test_a_row_leads_to_its_process_and_its_events(opened):
+def test_a_row_leads_to_its_process_and_its_events(page_tab):
     code = "import os, time\nwhile True: os.path.exists('/pt/not/there'); time.sleep(0.01)"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         pid = str(process.pid)
-        _, tab, number = run(opened, "syscalls", options={"by": "pid"}, filters={"pid": [pid], "uid": ["0"]})
+        _, tab, number = run(
+            page_tab, "syscalls", options={"by": "pid"}, filters={"pid": [pid], "uid": ["0"]}
+        )
         tab.wait_for(f"{ROW} === 1")
         tab.evaluate("document.querySelector('#rows tbody tr').click()")
         tab.wait_for("!element('detail').hidden")
         assert f"pid          {pid}" in tab.evaluate("element('about-row').textContent")
-        chosen = {number}
-        own = f"-p {pid} --uid 0"  # the run's filters hold, too
-        for command in (f"top {own} --by tid,comm", f"profile {own}", f"statsnoop {own}"):
+        selected_pids = {number}
+        run_filters = f"-p {pid} --uid 0"  # the run's filters hold, too
+        for command in (
+            f"top {run_filters} --by tid,comm",
+            f"profile {run_filters}",
+            f"statsnoop {run_filters}",
+        ):
             closer = f"""Array.from(document.querySelectorAll('#closer button')).find(
                 one => one.firstChild.textContent === 'pytracer {command}')"""
             assert tab.evaluate(f"{closer} !== undefined"), command
             tab.evaluate(f"{closer}.click()")
-            tab.wait_for(f"state.run > {max(chosen)}")
-            chosen.add(tab.evaluate("state.run"))
+            tab.wait_for(f"state.run > {max(selected_pids)}")
+            selected_pids.add(tab.evaluate("state.run"))
             tab.wait_for(f"state.shown && {ROW} > 0")
             assert tab.evaluate("element('detail').hidden") is True
             tab.evaluate("element('stop').click()")
@@ -197,9 +203,9 @@ def test_a_row_leads_to_its_process_and_its_events(opened):
         process.kill()
 
 
-def test_pictures_are_in_frames_without_an_origin(opened):
+def test_pictures_are_in_frames_without_an_origin(page_tab):
     burn = f"{workload('calls')} getppid 5000000"
-    _, tab, _ = run(opened, "profile", command=burn)
+    _, tab, _ = run(page_tab, "profile", command=burn)
     tab.wait_for("state.shown.title.startsWith('whole run')")
     tab.evaluate("element('draw').click()")
     frame = "document.querySelector('#picture iframe')"
@@ -209,15 +215,15 @@ def test_pictures_are_in_frames_without_an_origin(opened):
     assert tab.evaluate(f"fetch({frame}.src).then(answer => answer.status)") == 404
 
 
-def test_a_tracer_is_explained(opened):
-    _, tab = opened
+def test_a_tracer_is_explained(page_tab):
+    _, tab = page_tab
     tab.evaluate("element('tracer').value = 'exitsnoop'; showForm(); element('explain').click()")
     tab.wait_for("document.querySelector('#frame iframe') !== null")
     assert tab.evaluate("element('trouble').hidden") is True
 
 
-def test_a_mistake_is_reported_with_its_hint(opened):
-    _, tab = opened
+def test_a_mistake_is_reported_with_its_hint(page_tab):
+    _, tab = page_tab
     tab.evaluate(
         "element('tracer').value = 'syscalls'; showForm(); "
         "element('form').elements['option:by'].value = 'nonsense'; element('start').click()"
@@ -225,8 +231,8 @@ def test_a_mistake_is_reported_with_its_hint(opened):
     assert "nonsense" in tab.wait_for("!element('trouble').hidden && element('trouble').textContent")
 
 
-def test_other_sites_get_nothing(opened, tmp_path):
-    page, _ = opened
+def test_other_sites_get_nothing(page_tab, tmp_path):
+    page, _ = page_tab
     site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), OtherSite)
     threading.Thread(target=site.serve_forever, daemon=True).start()
     runs = len(next(page.stream(0))["runs"])
@@ -248,9 +254,9 @@ def test_other_sites_get_nothing(opened, tmp_path):
     assert len(next(page.stream(0))["runs"]) == runs
 
 
-def test_the_console_has_no_complaint(opened):
-    _, tab = opened
-    refused = (
+def test_the_console_has_no_complaint(page_tab):
+    _, tab = page_tab
+    expected_complaints = (
         "400",
         "404",
         "eval",
@@ -258,4 +264,8 @@ def test_the_console_has_no_complaint(opened):
         "TrustedScript",
         "require-trusted-types-for",
     )  # what the tests above tried
-    assert [one for one in tab.complaints() if not any(part in one for part in refused)] == []
+    assert [
+        complaint
+        for complaint in tab.complaints()
+        if not any(part in complaint for part in expected_complaints)
+    ] == []

@@ -9,8 +9,8 @@ import pytest
 
 import pytracer
 from support.devtools import browser
-from support.timelines import read, written
-from support.viewers import open_perfetto, perfetto_files, query, served
+from support.timelines import read, write_items
+from support.viewers import open_perfetto, perfetto_files, query, serve_folder
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -34,7 +34,7 @@ MISTAKES = "select name, value from stats where value > 0 and severity <> 'info'
 def viewer(tmp_path_factory):
     """A tab, the viewer's files, and the address at which a server has them."""
     files = perfetto_files(tmp_path_factory.mktemp("perfetto"))
-    with served(files) as address, browser(tmp_path_factory.mktemp("browser")) as tab:
+    with serve_folder(files) as address, browser(tmp_path_factory.mktemp("browser")) as tab:
         yield tab, files, address
 
 
@@ -47,12 +47,12 @@ def viewer(tmp_path_factory):
         ("perfetto", "syscalls", (), CALLER, 0.05),
     ],
 )
-def test_the_trace_processor_reads_what_was_written(viewer, form, tracer, arguments, command, interval):
+def test_the_trace_processor_reads_every_written_item(viewer, form, tracer, arguments, command, interval):
     tab, files, address = viewer
     options = {"interval": interval} if interval else {}
     with pytracer.open(tracer, *arguments, command=command, **options) as trace:
         items = list(trace)
-    content = written(form, trace.schema, *items)
+    content = write_items(form, trace.schema, *items)
     expected = read(content)
     (files / "timeline").write_bytes(content)
     open_perfetto(tab, address, "timeline")
@@ -60,9 +60,9 @@ def test_the_trace_processor_reads_what_was_written(viewer, form, tracer, argume
     origin = json.loads(content)[0]["args"]["unix_ns"] if form == "chrome" else 0
     slices = []
     for pid, tid, name, begin, duration, label in query(tab, SLICES):
-        at, begin = name or (int(pid), int(tid) if tid != CPUS else 0), int(begin) + origin
-        slices.append((at, begin, begin + int(duration), label))
-    empty = [(at, time, time, name) for at, time, name in expected.instants]
+        track, begin = name or (int(pid), int(tid) if tid != CPUS else 0), int(begin) + origin
+        slices.append((track, begin, begin + int(duration), label))
+    empty = [(track, time, time, name) for track, time, name in expected.instants]
     assert sorted(slices, key=repr) == sorted([*expected.slices, *empty], key=repr)
     counters = [(name, int(time) + origin, int(value)) for name, time, value in query(tab, COUNTERS)]
     assert sorted(counters) == expected.counters

@@ -8,7 +8,7 @@ import pytest
 
 from pytracer.plan.attach_targets import ALTERNATIVES
 from support.cli import finish, start
-from support.spec_workload import NAME, NUMBERS, TIMES, ended, file_in
+from support.spec_workload import NAME, NUMBERS, TIMES, file_in, run_spec
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -22,7 +22,7 @@ def path(tmp_path):
 
 def run_argdist(path, *words):
     """Return the rows of a run; None if this kernel refuses and may do so."""
-    result = ended("argdist", path, *words)
+    result = run_spec("argdist", path, *words)
     if result is None:
         return None
     assert not result.of("loss")
@@ -72,14 +72,14 @@ def test_unreadable_values_are_null_or_lost(path):
     spec = f"u:{workload('argcalls')}:work()::*(int *)arg1"
     [row] = run_argdist(path, spec)
     assert (row["*(int *)arg1"], row["count"]) == (None, TIMES)
-    result = ended("argdist", path, "-H", spec)
+    result = run_spec("argdist", path, "-H", spec)
     assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("unread", TIMES)]
 
 
 def test_negative_values_are_lost_in_a_histogram(path):
     work = f"u:{workload('argcalls')}:work"
     signature = "(int n, char *t, u64 big, short less)"
-    result = ended("argdist", path, "-H", f"{work}{signature}::less#less", f"{work}(int n)::~(u64)n#great")
+    result = run_spec("argdist", path, "-H", f"{work}{signature}::less#less", f"{work}(int n)::~(u64)n#great")
     assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("negative", TIMES - 1)]
     rows = result.of("summary")
     actual = {row["probe"]: [(b["low"], b["high"], b["count"]) for b in row["values"]] for row in rows}

@@ -18,7 +18,7 @@ from pytracer.bpf.attach.interface import list_xdp_programs
 from pytracer.bpf.sys import ProgType, link_create, prog_load
 from pytracer.bpf.trial import return_code
 from support import packets
-from support.cgroups import attached, cgroup, on
+from support.cgroups import attached, cgroup, programs_on
 from support.cli import Result, finish, run, start
 from support.workloads import workload
 
@@ -153,9 +153,9 @@ def others() -> Iterator[dict[str, object]]:
     with packets.namespace(), cgroup() as folder, attached(folder, POINTS["egress"], 1, flags=0):
         link = link_create(frames, 37, target=1, flags=xdp.GENERIC)
         try:
-            before = list_xdp_programs(), on(folder)
+            before = list_xdp_programs(), programs_on(folder)
             yield {"cgroup": folder}
-            assert (list_xdp_programs(), on(folder)) == before
+            assert (list_xdp_programs(), programs_on(folder)) == before
         finally:
             os.close(link)
             os.close(frames)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from support import worker_ids
-from support.calls import ALTERNATIVES, granted
+from support.calls import ALTERNATIVES, is_granted
 from support.cli import run, start, stop
-from support.connections import V4, V6, inode, me
+from support.connections import V4, V6, inode, own_process
 from support.needs import running
 from support.packets import namespace
 from support.workloads import workload
@@ -37,9 +37,9 @@ def columns(events, *names):
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_each_call_with_what_it_got(alternative):
+def test_each_call_is_shown_with_its_bound_address(alternative):
     """Every protocol has a name, and a port that the kernel chose is the port of the socket."""
-    if not granted("bindsnoop", alternative):
+    if not is_granted("bindsnoop", alternative):
         return
     hook = ["--hook", f"return={alternative}"]
     expected = []
@@ -71,7 +71,7 @@ def test_each_call_with_what_it_got(alternative):
         actual = events(tracer)
     names = ("call", "error", "protocol", "port", "address", "backlog", "netns")
     assert columns(actual, *names) == expected
-    assert {(event["pid"], event["comm"]) for event in actual} == {me()}
+    assert {(event["pid"], event["comm"]) for event in actual} == {own_process()}
 
 
 @pytest.mark.lab

@@ -13,7 +13,7 @@ import pytest
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.spec import RawTracepoint
 from support.cli import run, start, stop
-from support.disks import BLOCK, completed, loop, schedulers, work
+from support.disks import BLOCK, completed_requests, loop, schedulers, work
 
 pytestmark = pytest.mark.kernel
 MEASURES = {"total_ns", "avg_ns", "max_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns"}
@@ -54,7 +54,7 @@ def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
     with loop(tmp_path) as device:
         for _ in schedulers(device):
             with record_requests(device, "--queued") as counts:
-                before = completed(device)
+                before = completed_requests(device)
                 with device.open("r+b", buffering=0) as file:
                     # Written back in requests that are put together from many pages.
                     for number in range(1009):
@@ -62,7 +62,7 @@ def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
                         file.write(bytes(BLOCK))
                     os.fsync(file.fileno())
                 result = work(device, **WORK)
-                after = completed(device)
+                after = completed_requests(device)
             flushes = counts.pop("flush")
             counts["write"] += flushes  # each was asked for by a write of nothing, which no disk gets
             grown = {name: after[name] - before[name] for name in after if after[name] > before[name]}
@@ -75,19 +75,19 @@ def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
 def test_keys_of_histograms(tmp_path, by, keys):
     with loop(tmp_path) as device:
         tracer = start("biolatency", "-f", "json", "--by", by, 60)
-        completed = work(device, **WORK)
+        completed_requests = work(device, **WORK)
         result = stop(tracer)
     assert {frozenset(r) for r in result.of("summary")} == {
         frozenset({"kind", "requests", "latency_ns"} | MEASURES | keys)
     }
     totals = {record[by]: record["requests"] for record in result.of("summary")}
     if by == "disk":
-        assert totals[device.name] == sum(completed.values())
+        assert totals[device.name] == sum(completed_requests.values())
     else:
-        assert all(totals[name] >= count for name, count in completed.items())
+        assert all(totals[name] >= count for name, count in completed_requests.items())
 
 
-def test_a_disk_that_is_gone_keeps_its_name_where_it_was_shown(tmp_path):
+def test_a_removed_disk_keeps_its_shown_name(tmp_path):
     with loop(tmp_path) as device:
         tracer = start("biolatency", "--by", "disk", 0.1)
         work(device, reads=23)
@@ -102,14 +102,14 @@ def test_a_disk_that_is_gone_keeps_its_name_where_it_was_shown(tmp_path):
 def test_rows_that_do_not_fit_are_counted(tmp_path):
     with loop(tmp_path) as device:
         tracer = start("biolatency", "-f", "json", "--by", "disk,operation", "--max-rows", 1, "--strict", 60)
-        completed = work(device, **WORK)
+        completed_requests = work(device, **WORK)
         result = stop(tracer)
     assert result.status == 3
     shown = sum(record["requests"] for record in result.of("summary"))
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "map_full")
     assert len(result.of("summary")) == 1
     assert lost >= 2  # three operations or four, one row
-    assert shown + lost >= sum(completed.values())
+    assert shown + lost >= sum(completed_requests.values())
 
 
 @pytest.mark.parametrize("words", [["--", "true"], ["-p", 1], ["--comm", "dd"]])

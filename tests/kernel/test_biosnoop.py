@@ -12,8 +12,18 @@ import pytest
 
 from support.cli import run, start, stop
 from support.cpu_contention import UNSEEN
-from support.disks import BLOCK, READER, completed, file_system, loop, readers, schedulers, transferred, work
-from support.needs import refused
+from support.disks import (
+    BLOCK,
+    READER,
+    completed_requests,
+    file_system,
+    loop,
+    readers,
+    schedulers,
+    transferred_bytes,
+    work,
+)
+from support.needs import was_refused
 
 pytestmark = pytest.mark.kernel
 WORK = {"reads": 101, "writes": 23, "flushes": 7, "discards": 5}
@@ -40,12 +50,12 @@ def test_each_request_has_its_place_size_and_process(tmp_path, alternative):
     hook = f"block_submit={alternative}"
     if alternative == "bio" and run("biosnoop", "--dry-run", "--hook", f"{hook}-queue").status == 0:
         hook += "-queue"  # the event has the queue before the bio
-    elif refused(run("biosnoop", "--dry-run", "--hook", hook), {"block_submit": alternative}):
+    elif was_refused(run("biosnoop", "--dry-run", "--hook", hook), {"block_submit": alternative}):
         return
     with loop(tmp_path) as device, record_requests(device, "--hook", hook) as events:
-        before = completed(device), transferred(device)
+        before = completed_requests(device), transferred_bytes(device)
         result = work(device, **WORK)
-        after = completed(device), transferred(device)
+        after = completed_requests(device), transferred_bytes(device)
     for name, count in result.items():
         own_events = [event for event in events if event["operation"] == name and name != "flush"]
         if name == "flush":  # of the disk's cache: one serves all who wait
@@ -115,7 +125,7 @@ def test_the_cgroup_that_is_charged(tmp_path):
         assert f"{own_events}/".replace("//", "/").startswith(charged.rstrip("/") + "/")
 
 
-def test_a_command_alone_and_only_what_is_slow(tmp_path):
+def test_only_slow_requests_of_the_command_are_shown(tmp_path):
     with loop(tmp_path) as device:
         command = [sys.executable, "-c", READER, device, 7, 23, HOSTILE]
         readers(device, {"bystander": 7})
@@ -132,7 +142,7 @@ def test_a_command_alone_and_only_what_is_slow(tmp_path):
 def test_events_that_do_not_fit_are_counted(tmp_path):
     with loop(tmp_path) as device:
         tracer = start("biosnoop", "-f", "json", "--buffer", "4k", "-p", os.getpid(), "-d", 60)
-        completed = work(device, reads=2003)
+        completed_requests = work(device, reads=2003)
         result = stop(tracer)
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "ring_full")
-    assert len(result.of("event")) + lost == completed["read"]
+    assert len(result.of("event")) + lost == completed_requests["read"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import start, stop
-from support.disks import BLOCK, completed, loop, readers, schedulers, transferred, work
+from support.disks import BLOCK, completed_requests, loop, readers, schedulers, transferred_bytes, work
 
 pytestmark = pytest.mark.kernel
 COUNTS = {"one": 211, "two": 101, "three": 23}
@@ -17,11 +17,11 @@ COUNTS = {"one": 211, "two": 101, "three": 23}
 def summary(*words, does):
     """Return the rows of the whole run while ``does()`` is done."""
     tracer = start("biotop", "-f", "json", 60, *words)
-    completed = does()
+    completed_requests = does()
     result = stop(tracer)
     assert result.status == 0, result.err
     assert {loss["reason"] for loss in result.of("loss")} <= {"missed"}  # another disk's
-    return result.of("summary"), completed
+    return result.of("summary"), completed_requests
 
 
 @pytest.mark.smoke
@@ -30,9 +30,9 @@ def test_requests_and_bytes_of_each_process_and_of_the_disk(tmp_path):
     """Processes that share the disk's queue have their own rows, and the sum is what the kernel counts."""
     with loop(tmp_path) as device:
         for scheduler in schedulers(device):
-            before = completed(device)["read"], transferred(device)["read"]
+            before = completed_requests(device)["read"], transferred_bytes(device)["read"]
             rows, expected = summary("--by", "pid,disk", does=lambda: readers(device, COUNTS))
-            after = completed(device)["read"], transferred(device)["read"]
+            after = completed_requests(device)["read"], transferred_bytes(device)["read"]
             rows = [row for row in rows if row["disk"] == device.name]
             assert {row["pid"]: (row["comm"], row["requests"], row["bytes"]) for row in rows} == {
                 pid: (name, len(sectors), len(sectors) * BLOCK) for pid, (name, sectors) in expected.items()
@@ -72,9 +72,9 @@ def test_rows_that_do_not_fit_are_counted(tmp_path):
     with loop(tmp_path) as device:
         words = ["--by", "pid,operation", "--max-rows", 1, "-p", os.getpid()]
         tracer = start("biotop", "-f", "json", 60, *words)
-        completed = work(device, reads=101, writes=23)
+        completed_requests = work(device, reads=101, writes=23)
         result = stop(tracer)
     shown = sum(row["requests"] for row in result.of("summary"))
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "map_full")
     assert shown in (101, 23)
-    assert shown + lost == sum(completed.values())
+    assert shown + lost == sum(completed_requests.values())

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from support.cli import run, start, stop
-from support.disks import BLOCK, READER, loop, transferred
+from support.disks import BLOCK, READER, loop, transferred_bytes
 
 pytestmark = pytest.mark.kernel
 SIZES = {512: 5, 4096: 101, 8192: 23, 65536: 7}
@@ -31,11 +31,11 @@ def read_sizes(device):
 @pytest.mark.lab
 def test_sizes_are_those_of_the_requests(tmp_path):
     with loop(tmp_path) as device:
-        before = transferred(device)["read"]
+        before = transferred_bytes(device)["read"]
         tracer = start("bitesize", "-f", "json", "-p", os.getpid(), 60)
         read_sizes(device)
         result = stop(tracer)
-        after = transferred(device)["read"]
+        after = transferred_bytes(device)["read"]
     assert result.status == 0, result.err
     [row] = result.of("summary")
     assert {b["low"]: b["count"] for b in row["size_bytes"] if b["count"]} == SIZES

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from support.cli import run
-from support.needs import refused
+from support.needs import was_refused
 
 pytestmark = pytest.mark.kernel
 # sethostname(2) asks once for CAP_SYS_ADMIN over the UTS namespace, which is the process's own.
@@ -58,13 +58,13 @@ def test_results_of_checks_are_those_of_the_calls():
 def test_each_alternative(alternative):
     words = ["--hook", f"checked={alternative}"]
     probe = run("capable", *words, "--", "true")
-    if refused(probe, {"checked": alternative}):
+    if was_refused(probe, {"checked": alternative}):
         return
     actual, reported = rows(*words)
     assert {row["result"]: row["checks"] for row in of_hostname(actual)} == reported
 
 
-def test_only_what_is_refused():
+def test_only_refused_checks_are_shown():
     actual, _ = rows("--refused", "--by", "result,syscall")
     assert {row["result"] for row in actual} == {"refused"}
     assert sum(row["checks"] for row in of_hostname(actual)) == 17

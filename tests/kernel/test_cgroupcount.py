@@ -10,8 +10,8 @@ import pytest
 
 from pytracer.bpf.attach.cgroup_skb import POINTS
 from support import packets, worker_ids
-from support.cgroups import DATAGRAMS, attached, cgroup, on, run_in
-from support.cli import Ended, Result, finish, run, start, stop
+from support.cgroups import DATAGRAMS, attached, cgroup, programs_on, run_in
+from support.cli import EarlyExit, Result, finish, run, start, stop
 from support.needs import refused_by_right
 
 pytestmark = pytest.mark.kernel
@@ -46,7 +46,7 @@ def count_packets(folder: Path, *words: object, work: str = WORK, cgroup_path: P
     """Run cgroupcount while the work is done in the cgroup. Returns its result."""
     try:
         tracer = start("cgroupcount", "-f", "json", "--cgroup", folder, *words, 60)
-    except Ended as error:
+    except EarlyExit as error:
         return error.result
     run_in(cgroup_path or folder, work)
     return stop(tracer)
@@ -70,10 +70,10 @@ def test_packets_are_counted_in_both_directions_to_the_byte(folder, alternative)
     result = count_packets(folder, "--hook", f"cgroup_packet={alternative}")
     if not refused_by_right(result.status, result.err, {"cgroup_packet": alternative}):
         assert totals(result, folder) == {"in": SENT, "out": SENT}
-    assert on(folder) == {"ingress": (), "egress": ()}
+    assert programs_on(folder) == {"ingress": (), "egress": ()}
 
 
-def test_raw_sockets_and_what_is_below(folder):
+def test_raw_sockets_and_child_cgroups_are_counted(folder):
     child_cgroup = folder / "below"
     child_cgroup.mkdir()
     work = DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 5, 40, socket.SOCK_RAW, 253)'
@@ -125,7 +125,7 @@ def test_packets_that_another_program_denies_are_counted_and_still_denied(folder
     with attached(folder, POINTS["ingress"], 0, flags=2) as other:
         result = count_packets(folder, "--hook", f"cgroup_packet={alternative}", work=work)
         assert totals(result, folder)["in"] == {"UDP": (23, 23 * 58)}
-        assert on(folder) == {"ingress": (other,), "egress": ()}
+        assert programs_on(folder) == {"ingress": (other,), "egress": ()}
         run_in(folder, UNANSWERED)
 
 
@@ -143,20 +143,20 @@ def test_a_program_that_allows_none_beside_it_is_reported_and_stays(folder, alte
             assert f"'somebody_s' (id {other})" in first
             assert hint.startswith("hint: ")
             # The program that was put on what comes in, before, is off again.
-            assert on(path) == {"ingress": (), "egress": (other,) if path == folder else ()}
+            assert programs_on(path) == {"ingress": (), "egress": (other,) if path == folder else ()}
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
-def test_a_killed_process_leaves_nothing_or_what_the_next_takes_off(folder, alternative):
+def test_leftovers_of_a_killed_process_are_detached_by_the_next_run(folder, alternative):
     words = ("--cgroup", folder, "--hook", f"cgroup_packet={alternative}")
     tracer = start("cgroupcount", *words, 60)
     with attached(folder, POINTS["egress"], 1) as other:
         tracer.kill()
         tracer.communicate()
-        assert len(on(folder)["ingress"]) == (alternative == "cgroup-attach")
+        assert len(programs_on(folder)["ingress"]) == (alternative == "cgroup-attach")
         assert run("cgroupcount", *words, "-d", 0.1).status == 0
-        assert on(folder) == {"ingress": (), "egress": (other,)}
+        assert programs_on(folder) == {"ingress": (), "egress": (other,)}
 
 
 @pytest.mark.lab
@@ -181,7 +181,7 @@ def test_an_error_midway_leaves_nothing(folder):
     with attached(folder / "b", POINTS["egress"], 1, flags=0):
         result = run("cgroupcount", "--cgroup", folder / "a", "--cgroup", folder / "b", "-d", 1)
         assert result.status == 1
-        assert on(folder / "a") == {"ingress": (), "egress": ()}
+        assert programs_on(folder / "a") == {"ingress": (), "egress": ()}
 
 
 def test_a_folder_that_is_no_cgroup_of_version_2():

@@ -12,11 +12,11 @@ pytestmark = pytest.mark.kernel
 
 @pytest.mark.smoke
 @pytest.mark.lab
-def test_time_on_a_cpu_is_what_the_kernel_counts():
+def test_time_on_a_cpu_equals_the_kernels_count():
     result = run("cpudist", "--by", "pid", "-f", "json", "--", *cpu_contention.command())
     assert result.status == 0, result.err
     rows = {record["pid"]: record for record in result.of("summary")}
-    kernel = cpu_contention.counted(result.err)
+    kernel = cpu_contention.read_counts(result.err)
     assert len(kernel) == 3
     for pid, numbers in kernel.items():
         assert cpu_contention.is_count(rows[pid]["stays"], numbers.runs)
@@ -27,7 +27,7 @@ def test_time_off_a_cpu():
     sleeps = 23
     result = run("cpudist", "--off", "--by", "pid", "-f", "json", "--", *cpu_contention.command(1, sleeps))
     assert result.status == 0, result.err
-    [pid] = cpu_contention.counted(result.err)
+    [pid] = cpu_contention.read_counts(result.err)
     [row] = [record for record in result.of("summary") if record["pid"] == pid]
     assert row["stays"] >= sleeps
     assert row["total_ns"] >= sleeps * 10_000_000

@@ -6,7 +6,7 @@ import pytest
 
 from support.cli import run
 from support.filesystems import mounted
-from support.needs import refused
+from support.needs import was_refused
 from support.renamed_process import named_rows
 
 pytestmark = pytest.mark.kernel
@@ -31,7 +31,7 @@ for turn in range(23):
 @pytest.mark.smoke
 @pytest.mark.lab
 def test_misses_then_negative_entries(tmp_path):
-    if refused(run("dcstat", "--dry-run"), {"looked_up": "kprobe"}):
+    if was_refused(run("dcstat", "--dry-run"), {"looked_up": "kprobe"}):
         return
     with mounted(tmp_path) as folder:
         (folder / "there").touch()

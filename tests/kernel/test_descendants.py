@@ -40,7 +40,7 @@ def executed(result) -> list[str]:
 
 
 @pytest.mark.parametrize("count", RUN)
-def test_the_end_of_the_command_ends_it_and_says_how_many_still_run(gate, count):
+def test_the_commands_exit_ends_the_trace_and_reports_running_descendants(gate, count):
     read_fd, write_fd = gate
     result = run("execsnoop", "-f", "json", "--", *outlived(read_fd, count), pass_fds=[read_fd])
     os.close(write_fd)
@@ -78,7 +78,7 @@ def test_no_message_if_no_descendant_is_left():
     assert (result.status, result.err) == (3, "")
 
 
-def test_a_profile_has_what_descendants_call(tmp_path):
+def test_a_profile_has_the_calls_of_descendants(tmp_path):
     marker_file = tmp_path / "made"
     script = f"(sleep 0.8; mkdir {marker_file}) & sleep 0.2; exit 0"
     result = run("syscalls", "--profile", "-o", tmp_path / "profile", "--", "sh", "-c", script)

@@ -14,7 +14,7 @@ from pytracer.model import Batch
 from support import packets
 from support.cgroups import cgroup
 from support.cli import finish
-from support.compilers import compiled
+from support.compilers import compile_files
 from support.uprobes import Program
 
 pytestmark = pytest.mark.kernel
@@ -48,7 +48,7 @@ def program(tmp_path_factory):
             getchar();
         }}
     """
-    return compiled(tmp_path_factory.mktemp("many"), {"many.c": text}, "-fno-inline", "-fno-ipa-icf")
+    return compile_files(tmp_path_factory.mktemp("many"), {"many.c": text}, "-fno-inline", "-fno-ipa-icf")
 
 
 @pytest.mark.lab

@@ -13,8 +13,8 @@ import sys
 import pytest
 
 from support.cli import run, start, stop
-from support.connections import V4, V6, me
-from support.needs import refused
+from support.connections import V4, V6, own_process
+from support.needs import was_refused
 from support.packets import namespace
 
 pytestmark = pytest.mark.kernel
@@ -98,7 +98,7 @@ def test_each_message_on_both_sides_with_its_owner(alternative):
     """The sockets of both sides are older than the trace; the server answers while the client waits."""
     hooks = ["--hook", f"cgroup_packet={alternative}", "--hook", f"created={alternative}"]
     selected = {"cgroup_packet": alternative, "created": alternative}
-    if refused(run("dnssnoop", "--dry-run", *hooks), selected):
+    if was_refused(run("dnssnoop", "--dry-run", *hooks), selected):
         return
     expected = []
     with namespace(ipv6=True), server((V4, V6)) as (resolver, requests):
@@ -112,7 +112,7 @@ def test_each_message_on_both_sides_with_its_owner(alternative):
                     sent.append(query(number, kind=kind).hex())
                     ask(client, bytes.fromhex(sent[-1]))
                     for role, direction, message in DIRECTIONS:
-                        owner = me() if role == "client" else (resolver, "resolver")
+                        owner = own_process() if role == "client" else (resolver, "resolver")
                         answer = (code, 7) if message == "answer" else (None, None)
                         expected.append((*owner, direction, message, *answer, type_, "www.example.org"))
             client.close()
@@ -154,7 +154,7 @@ def test_tcp_whole_and_in_parts():
         for _ in range(5)
         for _, direction, message in DIRECTIONS
     ]
-    assert {(event["pid"], event["comm"]) for event in events if event["port"] == 53} == {me()}
+    assert {(event["pid"], event["comm"]) for event in events if event["port"] == 53} == {own_process()}
 
 
 def test_names_of_any_bytes_and_length():

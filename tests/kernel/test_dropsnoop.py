@@ -12,8 +12,18 @@ import pytest
 
 from pytracer.kernel.btf import Btf, BtfKind
 from support.cli import run, start, stop
-from support.connections import V4, V6, counters, dropping_segments, ends, me, pair, traced, which
-from support.needs import refused
+from support.connections import (
+    V4,
+    V6,
+    connection_key,
+    counters,
+    dropping_segments,
+    ends,
+    own_process,
+    pair,
+    record_events,
+)
+from support.needs import was_refused
 from support.packets import Frame, ip, namespace, send, veth
 
 pytestmark = pytest.mark.kernel
@@ -51,15 +61,15 @@ def to_nobody(family, host, times):
 @pytest.mark.parametrize("form", [*FORMS[:2], pytest.param(FORMS[2], marks=pytest.mark.smoke)])
 def test_datagrams_to_no_one_are_shown_each_and_counted_by_the_kernel(form):
     hook = ["--hook", f"drop={form}"]
-    if refused(run("dropsnoop", "--dry-run", *hook), {"drop": form}):
+    if was_refused(run("dropsnoop", "--dry-run", *hook), {"drop": form}):
         return
-    with namespace(ipv6=True), traced("dropsnoop", *hook) as events:
+    with namespace(ipv6=True), record_events("dropsnoop", *hook) as events:
         before = counters()["Udp.NoPorts"], counters6()["Udp6NoPorts"]
         four = to_nobody(socket.AF_INET, "127.0.0.1", 101)
         six = to_nobody(socket.AF_INET6, "::1", 23)
         after = counters()["Udp.NoPorts"], counters6()["Udp6NoPorts"]
     for ends_, times, functions, size in ((four, 101, UDP4, 109), (six, 23, UDP6, 109)):
-        own_events = [event for event in events if which(event) == tuple(ends_.values())]
+        own_events = [event for event in events if connection_key(event) == tuple(ends_.values())]
         assert len(own_events) == times
         assert {event["reason"] for event in own_events} == {reason("NO_SOCKET", form)}
         assert {event["function"].split(".")[0] for event in own_events} in ({name} for name in functions)
@@ -72,9 +82,9 @@ def test_datagrams_to_no_one_are_shown_each_and_counted_by_the_kernel(form):
 @pytest.mark.lab
 def test_a_segment_belongs_to_its_socket_not_to_who_sends_meanwhile():
     """The segment is dropped within the sender's system call, as both ends are on one machine."""
-    with namespace(), traced("dropsnoop") as events:
+    with namespace(), record_events("dropsnoop") as events:
         client, server = pair(*V4)
-        connection = which(ends(client))
+        connection = connection_key(ends(client))
         with dropping_segments(server):
             child = os.fork()
             if not child:
@@ -85,7 +95,7 @@ def test_a_segment_belongs_to_its_socket_not_to_who_sends_meanwhile():
         for end in (client, server):
             end.close()
     own_events = [
-        event for event in events if which(event) == connection and event["reason"] != "QUEUE_PURGE"
+        event for event in events if connection_key(event) == connection and event["reason"] != "QUEUE_PURGE"
     ]
     assert own_events
     assert {event["reason"] for event in own_events} == {reason("SOCKET_FILTER")}
@@ -109,7 +119,7 @@ def test_a_full_receive_buffer_is_of_who_has_the_socket(family, host, is_older):
     errors = "Udp.RcvbufErrors" if family == socket.AF_INET else "Udp6RcvbufErrors"
     with namespace(ipv6=True), contextlib.ExitStack() as stack:
         older = stack.enter_context(receiving(family, host)) if is_older else None
-        events = stack.enter_context(traced("dropsnoop"))
+        events = stack.enter_context(record_events("dropsnoop"))
         receiver = older or stack.enter_context(receiving(family, host))
         child = os.fork()
         if not child:
@@ -123,11 +133,13 @@ def test_a_full_receive_buffer_is_of_who_has_the_socket(family, host, is_older):
     full = [e for e in events if e["dport"] == port and e["reason"] in (reason("SOCKET_RCVBUFF"), None)]
     assert len(full) == dropped > 50
     is_supported = run("dropsnoop", "--dry-run", "--hook", f"drop={FORMS[0]}").status == 0
-    assert {(event["pid"], event["comm"]) for event in full} == {me() if is_supported else (None, None)}
+    assert {(event["pid"], event["comm"]) for event in full} == {
+        own_process() if is_supported else (None, None)
+    }
 
 
 def test_only_of_the_process_that_has_the_socket():
-    with namespace(), traced("dropsnoop", "-p", os.getpid()) as events:
+    with namespace(), record_events("dropsnoop", "-p", os.getpid()) as events:
         with receiving(*V4) as receiver:
             for _ in range(101):
                 receiver.sendto(bytes(1009), receiver.getsockname())
@@ -170,7 +182,7 @@ def test_frames_of_no_ip_and_hostile_names():
 
 
 def test_only_of_a_process():
-    with namespace(), traced("dropsnoop", "-p", os.getppid()) as events:
+    with namespace(), record_events("dropsnoop", "-p", os.getppid()) as events:
         to_nobody(socket.AF_INET, "127.0.0.1", 23)
     assert not events
     assert run("dropsnoop", "-f", "json", "--", sys.executable, "-c", "pass").status == 0

@@ -24,7 +24,7 @@ from pytracer.spec import Alternative, OnCgroup, TaskSample, Tracer, registry
 from pytracer.spec.calls import needs_names
 from pytracer.spec.common import FOLLOW
 from support import packets
-from support.cgroups import cgroup, on
+from support.cgroups import cgroup, programs_on
 from support.cli import finish, run, start
 from support.needs import refused_by_right
 from support.trace_events import trace_events
@@ -82,7 +82,7 @@ def words(tracer: Tracer, use: HookUse, alternative: Alternative) -> Iterator[li
             command = []
         yield command
         assert trace_events() == []
-        assert all(on(folder, points) == dict.fromkeys(points, ()) for points in CGROUP_POINTS)
+        assert all(programs_on(folder, points) == dict.fromkeys(points, ()) for points in CGROUP_POINTS)
 
 
 @EACH_KIND

@@ -210,7 +210,7 @@ def test_a_folder_of_headers_beside_the_user_is_not_compiled(tmp_path):
     assert result.of("summary")
 
 
-def test_a_reader_that_goes_away_ends_it():
+def test_a_closed_output_ends_the_trace():
     result = subprocess.run(
         [
             "bash",

@@ -17,9 +17,9 @@ from pytracer.features.table.helpers import LOOP
 from pytracer.spec.common import EXECUTED
 from support import worker_ids
 from support.calls import ALTERNATIVES as CALL_ALTERNATIVES
-from support.calls import NATIVE_ONLY, granted
+from support.calls import NATIVE_ONLY, is_granted
 from support.cli import finish, run, start, stop
-from support.stream import Older, by_perf_rings, events
+from support.stream import OldKernel, by_perf_rings, events
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -65,7 +65,7 @@ def test_arguments_of_any_length_are_whole():
     assert [r["args"] for r in executed_events("many", 1009, TRUE)] == [f"{TRUE} {numbers}"]
 
 
-def test_all_that_linux_takes():
+def test_the_longest_arguments_that_linux_accepts():
     """45 arguments of 128 KB are nearly the 6 MB that an unlimited stack allows."""
     code = (
         "import os, resource as r\nr.setrlimit(r.RLIMIT_STACK, (r.RLIM_INFINITY,) * 2)\n"
@@ -102,7 +102,7 @@ def test_arguments_are_truncated_to_the_programs_room_on_kernels_without_loops()
     numbers = " ".join(map(str, range(1, 13)))
     script = f"{workload('execs')} times 3 {TRUE} {long}; {workload('execs')} times 2 /pt/no {numbers}"
     names = ["--comm", "true", "--comm", "execs"]
-    actual, lost = by_perf_rings("execsnoop", "-x", *names, "--", "sh", "-c", script, facts=Older)
+    actual, lost = by_perf_rings("execsnoop", "-x", *names, "--", "sh", "-c", script, facts=OldKernel)
     expected_args = [f"{TRUE} {'a' * 90000} {'b' * 8000}"] * 3
     assert [r["args"] for r in actual if r["comm"] == "true"] == expected_args
     assert [r["args"] for r in actual if r["err"]] == ["/pt/no 1 2 3 4 5 6 7 8 9 10 11"] * 2
@@ -161,7 +161,7 @@ def test_failures(tmp_path):
 @pytest.mark.parametrize("alternative", CALL_ALTERNATIVES)
 def test_failures_of_other_calls(alternative):
     options = ["-x", "--hook", f"return={alternative}"]
-    if not granted("execsnoop", alternative, "-x"):
+    if not is_granted("execsnoop", alternative, "-x"):
         return
     [record] = executed_events("at", "/bin", "pt-no", "a", options=options)
     assert (record["args"], record["err"]) == ("pt-no a", "ENOENT")
@@ -288,7 +288,7 @@ def test_a_setuid_program_has_both_users(tmp_path):
     assert (record["uid"], record["euid"]) == (os.getuid(), os.geteuid())
 
 
-def test_a_script_without_an_interpreter_is_what_the_shell_makes_of_it(tmp_path):
+def test_a_script_without_an_interpreter_is_run_by_the_shell(tmp_path):
     script = tmp_path / "script"
     script.write_text(f"{TRUE} a\n")
     script.chmod(0o755)

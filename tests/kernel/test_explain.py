@@ -58,7 +58,7 @@ def besides(page: Page, stage: str) -> list[SideBySide]:
 
 @pytest.mark.smoke
 @pytest.mark.lab
-def test_every_stage_is_what_the_kernel_has():
+def test_every_stage_equals_the_loaded_program():
     observed, page = explain("syscalls", "--", workload("calls"), "getppid", "23")
     assert tuple(stage.name for stage in page.stages) == stages.NAMES
     programs = {program.load.program: program for program in observed.programs}
@@ -132,7 +132,7 @@ def test_packets_in_a_namespace_of_its_own():
     assert [entry["alternative"] for entry in alternatives if entry["here"] == "taken"] == ["socket-filter"]
 
 
-def test_streams_stacks_and_what_is_named():
+def test_streams_stacks_and_named_targets_are_explained():
     observed, _ = explain("execsnoop", "--", workload("calls"), "getppid", "1")
     assert observed.records == 1
     observed, page = explain("profile", "-p", str(os.getpid()), "-d", "0.2")
@@ -260,7 +260,7 @@ def test_the_examples_of_the_docs_are_refused():
     }
 
 
-def test_a_signal_ends_the_watching_and_takes_off_what_nothing_else_would():
+def test_a_signal_ends_the_run_and_detaches_programs():
     """No descriptor holds a program that netlink attached to an interface."""
     words = ["xdpcount", "vb", "--hook", "frame=xdp-netlink", "-d", "60", "--stage", "attachment"]
     with packets.namespace():

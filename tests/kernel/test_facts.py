@@ -36,7 +36,7 @@ def test_facts_that_the_syscalls_tracer_uses(running_kernel: RunningKernel) -> N
     assert running_kernel.has_helper(113)
 
 
-def test_every_raw_tracepoint_that_btf_knows_and_none_else(running_kernel: RunningKernel) -> None:
+def test_exactly_the_raw_tracepoints_in_btf_exist(running_kernel: RunningKernel) -> None:
     """Compare the probe that needs no attachment with all events of this kernel."""
     btf = Btf.load()
     names = {
@@ -61,7 +61,7 @@ def test_a_program_that_reads_too_far_is_never_attached() -> None:
         ctypes.CDLL(None).close(program)
 
 
-def test_a_trace_event_takes_a_program() -> None:
+def test_a_program_attaches_to_a_trace_event() -> None:
     # In a process of its own: to see tracefs it may take a mount namespace.
     code = """
 from pytracer.features.kernel_facts import RunningKernel
@@ -96,7 +96,7 @@ def test_functions_are_found_by_their_whole_name(running_kernel: RunningKernel) 
     assert not running_kernel.has_symbol("no_such_function_ever")
 
 
-def test_a_packet_socket_takes_a_filter(running_kernel: RunningKernel) -> None:
+def test_a_filter_attaches_to_a_packet_socket(running_kernel: RunningKernel) -> None:
     assert running_kernel.probe(SocketFilter("")).is_supported is Path("/proc/net/packet").exists()
 
 
@@ -107,12 +107,12 @@ def test_helpers_that_are_there_and_not_there(running_kernel: RunningKernel) -> 
     assert helper_refusal(ProgType.SOCKET_FILTER, 26) == ""
 
 
-def test_kprobe_programs_load_whatever_the_kernel() -> None:
+def test_kprobe_programs_load_on_every_kernel() -> None:
     """A kernel before 5.0 requires its version in the program; a later one ignores it."""
     ctypes.CDLL(None).close(load(ProgType.KPROBE, return_code(1)))
 
 
-def test_compat_is_what_the_kernel_was_built_with(running_kernel: RunningKernel) -> None:
+def test_compat_equals_the_kernels_configuration(running_kernel: RunningKernel) -> None:
     option = {"x86_64": "IA32_EMULATION", "aarch64": "COMPAT"}.get(running_kernel.architecture, "")
     built = kernel_config(option)
     if built == "y" or not option:

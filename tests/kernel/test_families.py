@@ -56,7 +56,7 @@ def count_rows(process, *words):
 
 
 @pytest.mark.smoke
-def test_descendants_that_exist_and_those_to_come(program):
+def test_existing_and_later_descendants_are_traced(program):
     with server(program) as process:
         rows = count_rows(process, "-p", process.pid, "--children", f"u:{program}:work", "--by", "pid")
     assert [row["count"] for row in rows] == [TIMES] * (1 + WORKERS + 2 * CLIENTS)
@@ -87,7 +87,7 @@ def test_children_of_several_processes(program):
     assert row["count"] == 2 * TIMES * (1 + WORKERS + 2 * CLIENTS)
 
 
-def test_a_trace_goes_on_while_descendants_run(tmp_path):
+def test_a_trace_continues_while_descendants_run(tmp_path):
     """The first process has ended long before its child makes a call."""
     go = tmp_path / "go"
     script = f"(while [ ! -e {go} ]; do sleep 0.01; done; cat /etc/hostname >/dev/null) & read line"
@@ -125,7 +125,7 @@ def test_the_shell_that_pytracer_is_started_from():
     assert [json.loads(line)["comm"] for line in out.splitlines()] == ["cat"]
 
 
-def test_what_is_not_yet_known_and_what_has_ended():
+def test_unknown_and_exited_descendants():
     """The map of followed processes, as it may be when programs have been attached."""
     with server(workload("prefork")) as process, subprocess.Popen(["true"]) as ended:
         ended.wait()

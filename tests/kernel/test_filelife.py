@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from support.calls import ALTERNATIVES, granted
+from support.calls import ALTERNATIVES, is_granted
 from support.cli import run
 from support.needs import running
 from support.stream import events
@@ -77,7 +77,7 @@ EXPECTED |= dict.fromkeys(("a/same", "b/same", "c/same", "d/same", HOSTILE), 1)
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_each_file_that_is_removed_is_seen_once(alternative, tmp_path):
     """No file that existed before is shown, and none for a failed call or a second name."""
-    if not granted("filelife", alternative):
+    if not is_granted("filelife", alternative):
         return
     actual = events("filelife", "--hook", f"return={alternative}", "--", *command(tmp_path))
     assert names(actual, tmp_path) == EXPECTED

@@ -9,7 +9,7 @@ import pytest
 
 from support.cli import run, start, stop
 from support.file_work import COUNT, DONE, command
-from support.needs import refused, running
+from support.needs import running, was_refused
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -56,7 +56,7 @@ def test_each_read_and_write_of_each_file(alternative, tmp_path):
 def test_reads_and_writes_by_io_uring(alternative, tmp_path):
     """The rows belong to the process that submits; completions run in any task."""
     hook = ["--hook", f"ring_file={alternative}"]
-    if refused(run("filetop", "--dry-run", *hook), {"ring_file": alternative}):
+    if was_refused(run("filetop", "--dry-run", *hook), {"ring_file": alternative}):
         return
     file = tmp_path / "ring\x1b"
     result = run("filetop", "-f", "json", *hook, "--", workload("rings"), "files", 23, file)

@@ -17,7 +17,7 @@ from pytracer.errors import UsageError
 from pytracer.kernel.pcap import CompiledFilter, LinkType, compile_filter, compile_for
 from support import packets
 from support.cli import finish, run, start, wait_for
-from support.packet_filters import PASSES, attached, classic, judged, random_program
+from support.packet_filters import PASSES, classic, kernel_verdicts, program_verdicts, random_program
 
 pytestmark = pytest.mark.kernel
 EXPRESSIONS = (
@@ -85,8 +85,8 @@ def test_random_filters_are_those_of_the_kernels_own_classic_bpf(context):
             continue  # none of its ends says yes
         sent = [dice.randbytes(dice.choice([14, 20, 40, 64, 80])) for _ in range(8)]
         sent += [frame.data for frame in dice.sample(packets.frames(), 2)]
-        verdicts = judged(instructions, context, sent)
-        for packet, expected, message in zip(sent, attached(code, sent), verdicts, strict=True):
+        verdicts = program_verdicts(instructions, context, sent)
+        for packet, expected, message in zip(sent, kernel_verdicts(code, sent), verdicts, strict=True):
             agreed[expected] += 1
             assert expected is classic(code, packet), code
             assert message is expected, code
@@ -99,7 +99,7 @@ def test_every_packet_is_judged_as_tcpdump_does(context, expression, tmp_path):
     code = compile_filter(expression, LinkType.ETHERNET)
     sent = packets.frames()
     instructions = prologue(CompiledFilter(expression, LinkType.ETHERNET, code), context, PASSES[context])
-    verdicts = judged(instructions, context, [frame.data for frame in sent])
+    verdicts = program_verdicts(instructions, context, [frame.data for frame in sent])
     matched = sum(frame.times for frame, message in zip(sent, verdicts, strict=True) if message)
     assert matched == tcpdump(tcpdump_output(tmp_path / "frames.pcap", sent), expression)
 
@@ -141,7 +141,7 @@ def test_packets_of_a_filter_are_those_of_tcpdump_on_the_interface(name, tmp_pat
 
 
 @pytest.mark.parametrize("program", ["c", "bytecode"])
-def test_a_filter_goes_before_both_programs_and_any_cache(program, tmp_path, monkeypatch):
+def test_a_filter_runs_before_both_programs_and_any_cache(program, tmp_path, monkeypatch):
     tmp_path.chmod(0o700)
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
     with packets.namespace():

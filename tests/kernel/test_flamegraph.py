@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from support.cli import run
-from support.formats import written
+from support.formats import write_items
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -30,7 +30,7 @@ SVG = "{http://www.w3.org/2000/svg}"
     ],
 )
 def test_the_total_of_every_format_is_that_of_the_table(tracer, arguments, command, column, tmp_path):
-    out = written(tracer, arguments, command)
+    out = write_items(tracer, arguments, command)
     records = [json.loads(line) for line in out["json"].splitlines()]
     total = sum(record.get(column, record.get("lost", 0)) for record in records)
     assert total > 0

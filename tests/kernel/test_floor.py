@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from pytracer.spec import registry
-from support.compiled_uses import Floor, recorded
+from support.compiled_uses import Floor, recorded_uses
 from support.needs import running
 
 pytestmark = [pytest.mark.kernel, pytest.mark.matrix]
 
 
 @pytest.mark.parametrize("tracer", registry.all_tracers(), ids=lambda tracer: tracer.name)
-def test_every_alternative_compiles_and_uses_what_the_table_says(tracer):
+def test_every_alternative_compiles_and_uses_the_features_in_the_table(tracer):
     floor = Floor(tracer)
     for variant, reason in floor.missing.items():
         assert "=" in variant, reason
         assert running().excuse(variant), f"{variant}: {reason}"
-    assert floor.uses == recorded(tracer.name), f"scripts/record --uses {tracer.name}"
+    assert floor.uses == recorded_uses(tracer.name), f"scripts/record --uses {tracer.name}"

@@ -14,7 +14,7 @@ from pytracer.plan.attach_targets import ALTERNATIVES
 from pytracer.plan.named_target import IN_PROGRAMS
 from pytracer.spec import SPELLINGS
 from support.cli import run, start
-from support.needs import DEBIANS, refused
+from support.needs import DEBIANS, was_refused
 from support.trace_events import trace_events
 from support.workloads import workload
 
@@ -37,7 +37,7 @@ def count_calls(*words, script="", options=()):
     command = ["--", workload("calls"), "fail", str(CALLS)] if not script else ["--", "sh", "-c", script]
     result = run("funccount", "-f", "json", *options, *words, *command)
     hooks = dict(option.split("=") for option in options if "=" in option)
-    if refused(result, hooks):
+    if was_refused(result, hooks):
         return None
     assert result.status == 0, result.err
     assert not result.of("loss")
@@ -146,7 +146,7 @@ def test_a_filter_and_an_interval():
     assert out.count(f'"count":{CALLS}') + out.count(f'"count": {CALLS}') == 2  # the interval, and the run
 
 
-def test_another_target_does_not_take_the_compiler():
+def test_another_target_needs_no_compiler():
     command = ["--", workload("calls"), "getppid", "1"]
     assert run("funccount", "t:syscalls:sys_enter_getppid", *command).status == 0
     second_run = run("funccount", "-v", "rt:sys_exit", "t:sched:sched_process_*", *command)

@@ -11,7 +11,7 @@ from pytracer.plan.attach_targets import ALTERNATIVES
 from pytracer.plan.named_target import IN_PROGRAMS
 from support.cli import finish, run, start
 from support.needs import refused_by_right
-from support.uprobes import Program, build_library, working
+from support.uprobes import Program, build_library, working_program
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -60,7 +60,7 @@ def test_every_alternative_counts_to_the_last_call(kind, alternative):
 @pytest.mark.smoke
 def test_all_kinds_at_once_in_one_process():
     """A function of the program, a function of a library, an offset, and kernel events."""
-    with working(TIMES) as program:
+    with working_program(TIMES) as program:
         words = [
             f"u:{workload('marks')}:work_more",
             "u:libc:getppid",
@@ -82,7 +82,7 @@ def test_a_probe_by_its_provider_in_a_process(tmp_path):
 def test_a_probe_is_found_by_its_provider_in_running_programs(tmp_path):
     """Two running programs have the probe, in two files; a third has exited."""
     copy = shutil.copy(workload("marks"), tmp_path / "other")
-    with working(TIMES, "forms") as program, Program(copy, "forms", 7) as other:
+    with working_program(TIMES, "forms") as program, Program(copy, "forms", 7) as other:
         tracer = start("funccount", "-f", "json", "usdt:forms:bare", 60)
         program.go()
         other.go()
@@ -94,7 +94,7 @@ def test_a_probe_is_found_by_its_provider_in_running_programs(tmp_path):
 @pytest.mark.parametrize("alternative", [alternative.name for alternative in ALTERNATIVES["u"]])
 def test_a_process_whose_main_thread_has_ended(alternative):
     """Another process of the same program is not counted."""
-    with working(TIMES, "headless") as program, working(7) as other:
+    with working_program(TIMES, "headless") as program, working_program(7) as other:
         tracer = start(
             "funccount", "-f", "json", "-p", program.pid, "--hook", f"u={alternative}", "u:marks:work", 60
         )
@@ -105,7 +105,7 @@ def test_a_process_whose_main_thread_has_ended(alternative):
 
 
 def test_a_killed_tracer_leaves_nothing_in_the_program():
-    with working(TIMES, "forms") as program:
+    with working_program(TIMES, "forms") as program:
         tracer = start("funccount", f"usdt:{workload('marks')}:forms:*", "-p", program.pid, 60)
         tracer.kill()
         tracer.communicate()
@@ -130,6 +130,6 @@ def test_the_files_of_a_container_are_meant_by_their_names_there(tmp_path):
 
 
 def test_a_process_that_ends_ends_the_trace():
-    with working(TIMES) as program:
+    with working_program(TIMES) as program:
         word = f"u:{workload('marks')}:work"
         assert totals(program.seen_by("funccount", word)) == {word: 2 * TIMES}

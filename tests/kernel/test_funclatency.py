@@ -9,7 +9,7 @@ from pytracer.model import Histograms, Loss
 from pytracer.model.buckets import ERROR
 from pytracer.plan.attach_targets import ALTERNATIVES
 from support.cli import run, wait_for
-from support.needs import refused
+from support.needs import was_refused
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -72,7 +72,7 @@ def test_every_alternative_sees_every_call_and_how_long_it_took(kind, part, alte
             CALLS,
         ]
         result = run("funclatency", "-f", "json", *words)
-    if not refused(result, {part: alternative}):
+    if not was_refused(result, {part: alternative}):
         [row] = histograms(result).values()
         check(row, CALLS, 2)
 

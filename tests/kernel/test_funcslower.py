@@ -6,7 +6,7 @@ import pytest
 
 from pytracer.plan.attach_targets import ALTERNATIVES
 from support.cli import run
-from support.needs import refused
+from support.needs import was_refused
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -39,7 +39,7 @@ def of_program(mode, times, ms, name, *words):
 
 @pytest.mark.lab
 @pytest.mark.smoke
-def test_calls_that_take_long_are_shown_with_what_they_got_and_returned():
+def test_slow_calls_are_shown_with_arguments_and_results():
     """Of 23 nested calls, the nth takes n naps of 2 ms and returns n."""
     slow_calls = of_program("nested", CALLS, 2, "nest", "--min", "0", "--args")
     assert [int(event["returned"], 16) for event in slow_calls] == list(range(1, CALLS + 1))
@@ -49,7 +49,7 @@ def test_calls_that_take_long_are_shown_with_what_they_got_and_returned():
 
 
 @pytest.mark.parametrize(("limit", "maximum"), [("20ms", 10), ("20", 10), ("20000us", 10), ("10000s", CALLS)])
-def test_calls_that_do_not_are_not_shown(limit, maximum):
+def test_fast_calls_are_not_shown(limit, maximum):
     """A sleep is never too short: those that slept long enough are shown, perhaps with some more."""
     slow_calls = of_program("nested", CALLS, 2, "nest", "-m", limit)
     returned_values = [int(event["returned"], 16) for event in slow_calls]
@@ -68,7 +68,7 @@ def test_functions_of_the_kernel_by_every_alternative(kind, part, alternative):
     """close(-1) fails with EBADF; the argument is in the caller's registers."""
     words = ["--min", 0, "--args", "--hook", f"{part}={alternative}", f"{kind}:__x64_sys_close"]
     result = run("funcslower", "-f", "json", *words, "--", workload("calls"), "fail", CALLS)
-    if refused(result, {part: alternative}):
+    if was_refused(result, {part: alternative}):
         return
     slow_calls = events(result)
     assert len(slow_calls) == CALLS

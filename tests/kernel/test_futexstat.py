@@ -40,7 +40,7 @@ def rows(*words, command=(sys.executable, "-c", WORKLOAD)):
 @pytest.mark.parametrize(
     "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
 )
-def test_waits_and_what_was_missed(alternative):
+def test_waits_and_missed_values_are_counted(alternative):
     [row], _ = rows("--hook", f"return={alternative}")
     assert (row["waits"], row["missed"], row["comm"]) == (23 + 13, 17, "python")
     assert row["total_ns"] >= 36 * 5_000_000

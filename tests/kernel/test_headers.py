@@ -138,7 +138,7 @@ def test_a_wrong_expectation_is_found(btf: Btf, cache: CacheDir) -> None:
         layout_check.verify(code, wrong_checks)
 
 
-def test_the_check_sees_what_offsetof_does_not(cache: CacheDir) -> None:
+def test_the_check_finds_errors_that_offsetof_misses(cache: CacheDir) -> None:
     """LLVM merges padding bit-fields into 128 bits; whether members shift depends on its version."""
     text = """
 struct trap { long a; long : 64; long : 64; int tgid; int rest; };
@@ -166,7 +166,7 @@ int copy(void *ctx)
 """
 
 
-def test_bit_fields_stand_at_their_bytes(btf: Btf, cache: CacheDir) -> None:
+def test_bit_fields_have_their_byte_offsets(btf: Btf, cache: CacheDir) -> None:
     tree = make_tree(BITS, cache)
     with compiled(BITS + layout_check.check_functions(tree.checks), tree.path) as program:
         layout_check.verify_all(program.dump_func, tree.checks)
@@ -184,7 +184,7 @@ def test_bit_fields_stand_at_their_bytes(btf: Btf, cache: CacheDir) -> None:
 
 
 @pytest.mark.parametrize("name", ["tcphdr", "iphdr", "sk_buff", "sock"])
-def test_bit_fields_hold_what_their_bits_hold(btf: Btf, cache: CacheDir, name: str) -> None:
+def test_bit_fields_have_the_values_of_their_bits(btf: Btf, cache: CacheDir, name: str) -> None:
     """Read a map value of random bytes as a kernel struct."""
     needs("little-endian", sys.byteorder == "little")  # bits are counted from the low end
     struct_id = btf.find(BtfKind.STRUCT, name)
@@ -322,7 +322,7 @@ def test_a_tree_is_kept_and_found_again(cache: CacheDir) -> None:
     assert make_tree(READS + "pid", cache).path != first.path
 
 
-def test_a_tampered_tree_is_made_anew(cache: CacheDir) -> None:
+def test_a_tampered_tree_is_rebuilt(cache: CacheDir) -> None:
     tree = make_tree("struct task_struct pid", cache)
     kconfig = tree.path / "include/linux/kconfig.h"
     text = kconfig.read_text()
@@ -361,7 +361,7 @@ def test_two_concurrent_starts_both_get_the_tree(cache: CacheDir) -> None:
     assert len(list((cache.path / "headers").iterdir())) == 1
 
 
-def test_find_headers_takes_btf_first(monkeypatch: pytest.MonkeyPatch, cache: CacheDir) -> None:
+def test_find_headers_prefers_btf(monkeypatch: pytest.MonkeyPatch, cache: CacheDir) -> None:
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(cache.path))
     headers = find_headers("struct task_struct tgid")
     assert headers.source == "btf"

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from support.cli import run, start, stop, wait_for
-from support.connections import V4, V6, dropping_segments, me, pair, tcp_info
-from support.needs import refused
+from support.connections import V4, V6, dropping_segments, own_process, pair, tcp_info
+from support.needs import was_refused
 from support.packets import namespace
 
 pytestmark = pytest.mark.kernel
@@ -84,7 +84,9 @@ def columns(events, *names):
 )
 def test_each_request_on_both_sides_with_its_owner(alternative):
     hooks = ["--hook", f"cgroup_packet={alternative}", "--hook", f"created={alternative}"]
-    if refused(run("httpsnoop", "--dry-run", *hooks), {"cgroup_packet": alternative, "created": alternative}):
+    if was_refused(
+        run("httpsnoop", "--dry-run", *hooks), {"cgroup_packet": alternative, "created": alternative}
+    ):
         return
     expected, sent, received = [], [], []
     with namespace(ipv6=True):
@@ -100,7 +102,7 @@ def test_each_request_on_both_sides_with_its_owner(alternative):
                     body = b"GET /no HTTP/1.1\r\n" if method == b"POST" else b""
                     ask(client, request(method, path, body))
                     sent.append([method.decode(), path.decode()])
-                    for owner, direction in (((server, "server"), "in"), (me(), "out")):
+                    for owner, direction in (((server, "server"), "in"), (own_process(), "out")):
                         expected.append((*owner, direction, status, method.decode(), path.decode(), host))
                 client.close()
             received += requests

@@ -259,7 +259,7 @@ def test_two_concurrent_first_starts(cache: Path) -> None:
     assert alternatives(syscalls()) == [FROM_IMAGE]
 
 
-def test_without_a_compiler_that_can_be_told_nothing_is_kept(cache: Path, tmp_path: Path) -> None:
+def test_images_of_an_unidentified_compiler_are_not_stored(cache: Path, tmp_path: Path) -> None:
     """As where /proc is hidden: an update of LLVM would go unnoticed."""
     code = (
         "import sys\nfrom pytracer.bpf.cache import image_cache\nfrom pytracer.cli.main import main\n"

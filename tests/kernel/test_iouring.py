@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from support.cli import run, start, stop
-from support.needs import needs, refused, running
+from support.needs import needs, running, was_refused
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -49,7 +49,7 @@ def counts(row):
 )
 def test_each_request_once_with_its_time(alternative):
     hook = ["--hook", f"ring_request={alternative}"]
-    if refused(run("iouring", "--dry-run", *hook), {"ring_request": alternative}):
+    if was_refused(run("iouring", "--dry-run", *hook), {"ring_request": alternative}):
         return
     nops = operations("nops", 101, *hook)
     assert {name: counts(row) for name, row in nops.items()} == {"NOP": (101, 101, 0, 0)}

@@ -34,7 +34,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_lines_are_as_the_schema_says(name):
+def test_lines_conform_to_the_schema(name):
     words, load = RUNS[name]
     schema = json.loads(run("schema", *words).out)
     Draft202012Validator.check_schema(schema)

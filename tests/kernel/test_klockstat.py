@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from support.cli import run
-from support.needs import refused
+from support.needs import was_refused
 
 pytestmark = pytest.mark.kernel
 ROUNDS = 7
@@ -93,7 +93,7 @@ def is_all(count, total, measured, missed):
 )
 def test_a_lock_that_is_held_for_50_ms_is_waited_for_as_long(lock, alternative):
     hook = ["--hook", f"contention={alternative}"]
-    if refused(run("klockstat", "--dry-run", *hook), {"contention": alternative}):
+    if was_refused(run("klockstat", "--dry-run", *hook), {"contention": alternative}):
         return
     actual, times, missed = rows(lock, *hook, "--by", "type,lock,comm,pid,holder", "--min", "10ms")
     [key] = {(row["type"], row["comm"], row["pid"], row["holder"], row["holder_comm"]) for row in actual}
@@ -109,7 +109,7 @@ def test_a_lock_that_is_held_for_50_ms_is_waited_for_as_long(lock, alternative):
 @pytest.mark.parametrize("alternative", ["fexit", "kprobe"])
 def test_a_lock_that_is_held_for_50_ms_is_seen_to_be_held_as_long(lock, alternative):
     hook = ["--hook", f"held={alternative}"]
-    if refused(run("klockstat", "--held", "--dry-run", *hook), {"held": alternative}):
+    if was_refused(run("klockstat", "--held", "--dry-run", *hook), {"held": alternative}):
         return
     actual, times, missed = rows(lock, "--held", *hook, "--by", "type,lock,comm", "--min", "10ms")
     holder_rows = [row for row in actual if row["comm"].startswith("holds")]

@@ -73,7 +73,7 @@ def test_samples_and_large_blocks():
 
 
 @pytest.mark.lab
-def test_pages_of_a_process_that_goes_on():
+def test_pages_of_a_running_process():
     size = 23 << 20
     code = WORKLOAD.replace("kept =", f"memory = bytearray({size}); kept =")
     result = run("kmemleak", "--pages", "-f", "json", "--", sys.executable, "-c", code)

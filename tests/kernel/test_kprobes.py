@@ -128,7 +128,7 @@ def test_the_best_kprobe_alternative_is_taken_by_the_familys_name():
     assert best[1] == next(alternative for alternative in ALTERNATIVES if is_granted(alternative))
 
 
-def test_a_probe_that_cannot_be_made_takes_the_others_back():
+def test_a_failed_probe_detaches_the_others():
     if not is_granted("kprobe-events"):
         return
     code = """

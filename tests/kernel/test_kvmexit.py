@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import run
-from support.needs import refused
+from support.needs import was_refused
 
 pytestmark = pytest.mark.kernel
 PORTS, IDENTITIES = 23, 17
@@ -55,7 +55,7 @@ def exits(*words):
     for vendor in VENDORS:  # where KVM is a module; of a processor of the other, it does not load
         subprocess.run(["modprobe", f"kvm_{vendor}"], check=False, capture_output=True)
     result = run("kvmexit", *words, "--", sys.executable, "-c", MACHINE)
-    if refused(result, {"vm_exit": "tracepoint"}):
+    if was_refused(result, {"vm_exit": "tracepoint"}):
         return None
     assert result.status == 0, result.err
     return result, *json.loads(next(line for line in result.err.splitlines() if line.startswith("[")))

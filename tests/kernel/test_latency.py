@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.cli import run
-from support.needs import refused
+from support.needs import was_refused
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -184,7 +184,7 @@ def test_a_stranger_is_not_traced():
 def test_pairs_of_kernel_functions(kind):
     ends = f"{kind}:hrtimer_nanosleep", f"{kind}r:hrtimer_nanosleep"
     result = run("latency", "-f", "json", *ends, "--", workload("pairs"), "plain", TIMES)
-    if result.status in (4, 5) and refused(result, {}):
+    if result.status in (4, 5) and was_refused(result, {}):
         return
     assert result.status == 0, result.err
     assert (pairs(result), totals(result)) == (TIMES, (TIMES, TIMES, 0, 0, 0))

@@ -43,7 +43,7 @@ def find_new_leftovers(before, alone_requests):
 
 
 def test_objects_that_this_process_holds_are_found(alone_requests):
-    before = leftovers.loaded()
+    before = leftovers.loaded_ids()
     program = prog_load(ProgType.SOCKET_FILTER, return_code(0), name="left")
     own_program = ("program", program_info(program)[0])
     assert own_program in find_new_leftovers(before, alone_requests)
@@ -56,7 +56,7 @@ def test_objects_that_this_process_holds_are_found(alone_requests):
 )
 def test_processes_are_identified_by_their_mark(alone_requests, mark, expected):
     name, _, value = mark.partition("=")
-    before = leftovers.loaded()
+    before = leftovers.loaded_ids()
     with subprocess.Popen(
         [sys.executable, "-c", HOLD],
         stdin=subprocess.PIPE,
@@ -69,7 +69,7 @@ def test_processes_are_identified_by_their_mark(alone_requests, mark, expected):
 
 
 def test_objects_without_a_holder_are_checked_again_alone(alone_requests):
-    before = leftovers.loaded()
+    before = leftovers.loaded_ids()
     ingress = POINTS["ingress"]
     with cgroup() as folder:
         folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -86,7 +86,7 @@ def test_objects_without_a_holder_are_checked_again_alone(alone_requests):
 
 
 def test_objects_that_another_test_removes_in_time_are_no_leftovers(alone_requests):
-    before = leftovers.loaded()
+    before = leftovers.loaded_ids()
     ingress = POINTS["ingress"]
     with cgroup() as folder:
         folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -99,7 +99,7 @@ def test_objects_that_another_test_removes_in_time_are_no_leftovers(alone_reques
             bpf(Command.PROG_DETACH, struct.pack("III", folder_fd, 0, ingress))
             os.close(folder_fd)
 
-        assert other in leftovers.loaded()
+        assert other in leftovers.loaded_ids()
         assert other not in leftovers.find_leftovers(before, wait_until_alone)
 
 

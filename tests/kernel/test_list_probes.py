@@ -27,7 +27,7 @@ def test_trace_events_and_their_fields():
 
 
 @pytest.mark.lab
-def test_functions_and_the_alternatives_are_those_that_funccount_takes():
+def test_functions_and_alternatives_equal_those_of_funccount():
     listed = run("list-probes", "k:vfs_re*d", "f:vfs_read", "-f", "json")
     assert listed.status == 0, listed.err
     by_name = {record["name"]: record["alternatives"] for record in listed.of("probe")}

@@ -158,7 +158,7 @@ def test_few_colours_and_none(busy, env, codes):
     assert not re.search(r"[34]8;[25]", term.sent.decode())
 
 
-def test_a_row_leads_to_what_looks_closer_and_back(busy):
+def test_a_row_opens_a_closer_tracer_and_returns(busy):
     with Terminal("syscalls", "--live", "--by", "pid", "-p", busy, "-u", "0", columns=120) as term:
         term.wait_for("row 1 of 1")
         term.type("s")

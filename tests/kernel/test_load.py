@@ -63,7 +63,7 @@ def test_an_empty_trace_of_a_command_names_load():
     assert result.err == f"pytracer: warning: {expected}; {hint}\n"
 
 
-def test_load_does_for_what_follows_no_command():
+def test_load_runs_a_command_for_tracers_that_follow_none():
     code = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0))\n"
     code += "for _ in range(23): s.sendto(b'x', s.getsockname())"
     with packets.namespace():

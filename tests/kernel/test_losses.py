@@ -24,7 +24,7 @@ from pytracer.model import Loss
 from pytracer.model.loss import MISSED, REASONS, UNSHOWN_MEANING
 from support.cli import LIMIT, Result, finish, run, start, wait_for
 from support.package_copy import copy_package
-from support.spec_workload import TIMES, ended, file_in
+from support.spec_workload import TIMES, file_in, run_spec
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -175,7 +175,7 @@ def indirect(folder: Path) -> Forced:
 
 def unread(folder: Path) -> Forced:
     spec = f"u:{workload('argcalls')}:work()::*(int *)arg1"
-    result = ended("argdist", file_in(folder), "-H", spec)
+    result = run_spec("argdist", file_in(folder), "-H", spec)
     assert result is not None
     return Forced(result, TIMES, summed(result, "count"))
 
@@ -194,7 +194,7 @@ def unread_goroutines(folder: Path) -> Forced:
 
 def negative(folder: Path) -> Forced:
     signature = "(int n, char *t, u64 big, short less)"
-    result = ended("argdist", file_in(folder), "-H", f"u:{workload('argcalls')}:work{signature}::less")
+    result = run_spec("argdist", file_in(folder), "-H", f"u:{workload('argcalls')}:work{signature}::less")
     assert result is not None
     return Forced(result, TIMES, summed(result, "count"))
 

@@ -15,7 +15,7 @@ from pytracer.request import Request
 from pytracer.spec import Alternative, Column, Hook, Key, Lsm, Table, Tracer, Unit
 from pytracer.trace.loop import TraceLoop
 from support.cli import run
-from support.needs import needs, refused
+from support.needs import needs, was_refused
 from support.workloads import workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
@@ -72,7 +72,7 @@ def test_an_lsm_hook_is_counted_or_refused(kind, alternative):
         assert "bpf is not among the security modules" in result.err
         assert "lsm=...,bpf" in result.err
         return
-    if refused(result, {kind: alternative}):
+    if was_refused(result, {kind: alternative}):
         return
     assert result.status == 0, result.err
     assert [record["count"] for record in result.of("summary")] == [23]

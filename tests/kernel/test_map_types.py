@@ -83,7 +83,7 @@ def count_up(a):
     a.exit()
 
 
-def test_lru_gives_up_what_was_not_used_for_long(close_later):
+def test_an_lru_map_evicts_the_least_recently_used(close_later):
     table = close_later(map_create(MapType.LRU_HASH, 4, 4, 256))
     for number in range(1009):
         map_update(table, u32(number), u32(number))
@@ -93,7 +93,7 @@ def test_lru_gives_up_what_was_not_used_for_long(close_later):
     assert 0 not in stored
 
 
-def test_a_trie_gives_what_has_most_bits_in_common(close_later):
+def test_a_trie_finds_the_longest_prefix(close_later):
     table = close_later(map_create(MapType.LPM_TRIE, 8, 4, 23, NO_PREALLOC))
     for bits, octets, value in ((0, (0,) * 4, 1), (8, (10, 0, 0, 0), 2), (24, (10, 1, 2, 0), 3)):
         map_update(table, struct.pack("I4B", bits, *octets), u32(value))
@@ -172,7 +172,7 @@ def test_maps_in_a_map_can_be_changed_for_others(close_later, kind):
     assert [lookup(table, u32(0)) for table in inner_maps] == [u32(24), u32(7)]
 
 
-def test_a_program_goes_on_in_others(close_later):
+def test_a_program_tail_calls_others(close_later):
     counter_map = close_later(map_create(MapType.ARRAY, 4, 4, 1))
     programs = close_later(map_create(MapType.PROG_ARRAY, 4, 4, 2))
 

@@ -54,7 +54,7 @@ def test_only_large_blocks():
     assert actual == {"leak_realloc": LEAKED["leak_realloc"]}
 
 
-def test_samples_are_counted_as_often_as_they_stand_for():
+def test_samples_are_weighted_by_their_rate():
     actual, _, _ = leaked("--sample", "3")
     assert all(blocks % 3 == 0 for blocks, _ in actual.values())
     assert "free_all" not in actual

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.calls import ALTERNATIVES, granted
+from support.calls import ALTERNATIVES, is_granted
 from support.cli import run
 
 pytestmark = pytest.mark.kernel
@@ -62,7 +62,7 @@ def run_modulesnoop(*words, workload, args):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_refused_calls_are_shown_with_their_errors(alternative, tmp_path):
-    if not granted("modulesnoop", alternative):
+    if not is_granted("modulesnoop", alternative):
         return
     file = tmp_path / "no\nmodule.ko"
     file.write_bytes(b"none")

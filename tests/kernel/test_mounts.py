@@ -78,7 +78,7 @@ assert os.stat('/proc/self/ns/mnt').st_ino == before
     on_a_machine(code, prepare=prepare)
 
 
-def test_the_namespace_is_taken_once() -> None:
+def test_the_mount_namespace_is_created_once() -> None:
     code = """
 import os
 from pytracer.kernel import mounts

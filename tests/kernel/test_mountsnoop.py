@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from support.calls import ALTERNATIVES, BY_CALL, granted, has_event
+from support.calls import ALTERNATIVES, BY_CALL, has_event, is_granted
 from support.cli import run
 from support.needs import running
 from support.stream import events_and_report
@@ -56,7 +56,7 @@ os.write(2, json.dumps([os.getpid(), namespace, counts, [context, tree, copy, ag
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_each_call_is_seen_with_its_strings(alternative, tmp_path):
-    if not granted("mountsnoop", alternative):
+    if not is_granted("mountsnoop", alternative):
         return
     mount_point = str(tmp_path)
     words = ["--hook", f"return={alternative}", "--", sys.executable, "-c", WORKLOAD, mount_point]

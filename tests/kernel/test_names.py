@@ -14,7 +14,7 @@ import pytest
 from pytracer.kernel import functions
 from pytracer.plan.attach_targets import ALTERNATIVES
 from support.cli import run, start, stop
-from support.needs import refused
+from support.needs import was_refused
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -139,7 +139,7 @@ def test_versions_of_a_function_of_the_kernel_are_reported_and_of_others_nothing
     }
     for name in ("vfs_read", *list(only_versions)[:2]):
         result = run("funccount", "-v", f"k:{name}", "-d", 0.1)
-        if refused(result, {"k": "kprobe"}):
+        if was_refused(result, {"k": "kprobe"}):
             return
         assert only_versions  # each of Debian's kernels has some
         assert result.status == 0, result.err
@@ -165,7 +165,7 @@ def test_all_functions_of_the_kernel_that_have_one_name(kind, alternative):
         script = "; ".join(f"cat {path} >/dev/null" for path in paths)
         options = ["--hook", f"{kind}={alternative}"]
         result = run("funccount", "-f", "json", *options, f"{kind}:{name}", "--", "sh", "-c", script)
-        if refused(result, {kind: alternative}):
+        if was_refused(result, {kind: alternative}):
             return None
         assert result.status == 0, result.err
         assert not result.of("loss")
@@ -284,7 +284,7 @@ def test_a_file_behind_a_bind_mount_is_known_by_device_and_inode(tmp_path, monke
     assert attached.startswith("./libanswer.so:")
 
 
-def test_a_path_means_what_it_means_where_the_user_stands(tmp_path, monkeypatch):
+def test_a_path_is_resolved_in_the_users_root_and_folder(tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     copy.write_bytes(Path(workload("marks")).read_bytes())
     copy.chmod(0o755)
@@ -299,7 +299,7 @@ def test_a_path_means_what_it_means_where_the_user_stands(tmp_path, monkeypatch)
     assert "nothing was seen in ./copy" in result.err
 
 
-def test_a_probe_by_its_provider_is_looked_for_in_what_the_command_will_load(tmp_path):
+def test_a_probe_is_found_by_its_provider_in_the_commands_libraries(tmp_path):
     """Only this test uses the provider; programs of tests that run at the same time have `forms`."""
     program = tmp_path / "program"
     program.write_bytes(Path(workload("marks")).read_bytes().replace(b"\0forms\0", b"\0alone\0"))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from support.cli import run
-from support.memory import kills, memory_cgroup
-from support.needs import refused
+from support.memory import kill_count, memory_cgroup
+from support.needs import was_refused
 
 pytestmark = pytest.mark.kernel
 VICTIMS = 5
@@ -43,7 +43,7 @@ def killed(*words, victims=VICTIMS):
         before = vmstat()
         command = [sys.executable, "-c", WORKLOAD, str(folder), str(victims)]
         result = run("oomkill", *words, "--", *command)
-        return result, kills(folder), vmstat() - before
+        return result, kill_count(folder), vmstat() - before
 
 
 @pytest.mark.smoke
@@ -70,7 +70,7 @@ def test_each_victim_is_shown_once():
 def test_each_alternative(alternative):
     expected = {"victim": alternative}
     probe = run("oomkill", "--hook", f"victim={alternative}", "--", "true")
-    if refused(probe, expected):
+    if was_refused(probe, expected):
         return
     result, _, _ = killed("--hook", f"victim={alternative}", "-f", "json", victims=2)
     reported = json.loads(result.err)

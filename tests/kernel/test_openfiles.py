@@ -127,7 +127,7 @@ def test_killed_in_the_middle_and_a_full_disk_leave_nothing(tmp_path):
     assert "No space left" in result.err
 
 
-def test_from_python_and_asked_to_stop(tmp_path):
+def test_a_listing_from_python_is_one_batch(tmp_path):
     with holding(tmp_path) as process, pytracer.open("openfiles", pid=process.pid) as trace:
         [batch] = trace
     assert isinstance(batch, Batch)

@@ -11,7 +11,7 @@ import pytest
 
 from pytracer.text import to_bytes
 from support import worker_ids
-from support.calls import ALL, ALTERNATIVES, NATIVE_ONLY, granted
+from support.calls import ALL, ALTERNATIVES, NATIVE_ONLY, is_granted
 from support.cli import finish, run, start, stop
 from support.needs import running
 from support.stream import by_perf_rings, events
@@ -56,7 +56,7 @@ def test_every_call_of_every_abi_is_seen_once(alternative, tmp_path):
         script += f"{workload('opens')} {kind} 0 23 '{path}'; "
         if kind == "creat" or not is_native_only:
             expected += [open_event(3 + number, path, flags="WRONLY|CREAT|TRUNC") for number in range(23)]
-    if not granted("opensnoop", alternative):
+    if not is_granted("opensnoop", alternative):
         return
     actual = events("opensnoop", "--hook", f"return={alternative}", "--", "sh", "-c", script)
     actual = [record for record in actual if record["comm"] == "opens"]
@@ -85,7 +85,7 @@ def test_nothing_of_the_launcher_is_seen():
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_an_open_that_a_signal_interrupts_did_not_fail(alternative, tmp_path):
-    if not granted("opensnoop", alternative):
+    if not is_granted("opensnoop", alternative):
         return
     os.mkfifo(path := tmp_path / "pipe")
     code = (
@@ -110,7 +110,7 @@ def test_failures_are_named_and_can_be_selected_alone():
 
 @pytest.mark.parametrize("alternative", [name for name in ALL if name != NATIVE_ONLY])
 def test_x32_calls_are_seen_whether_the_kernel_has_them_or_not(alternative):
-    if not granted("opensnoop", alternative):
+    if not is_granted("opensnoop", alternative):
         return
     hook = f"--hook=return={alternative}"
     actual = without_pid(events("opensnoop", hook, *opens("x32-openat", 0, 1, "/dev/null")))
@@ -139,7 +139,7 @@ def test_a_path_as_long_as_can_be_is_whole_and_a_longer_one_counted():
     assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("truncated", 23)]
 
 
-def test_short_paths_beside_long_ones_stay_what_they_are():
+def test_short_paths_among_long_ones_are_unchanged():
     script = "; ".join(
         f"{workload('opens')} open 0 101 /pt/{path}" for path in ("a", "b" * 3000, "c", "d" * 200)
     )
@@ -218,7 +218,7 @@ def test_paths_that_are_wanted(which, wanted):
 def test_paths_that_are_wanted_by_the_other_hook():
     command = opens("openat", 0, 23, "/pt/abc")
     for alternative in ALL:
-        if not granted("opensnoop", alternative):
+        if not is_granted("opensnoop", alternative):
             continue
         hook = ["--hook", f"return={alternative}"]
         assert len(events("opensnoop", *hook, "--path", "/pt/*", *command)) == 23

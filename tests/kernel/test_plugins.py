@@ -11,7 +11,7 @@ import pytracer
 from pytracer.bpf.read.streams import mmap_events
 from pytracer.spec.common import MAPPING
 from support.cli import run
-from support.needs import refused, running
+from support.needs import running, was_refused
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -82,7 +82,7 @@ def test_each_call_is_counted_by_the_function_that_made_it(alternative):
     """Each plugin is loaded for some milliseconds."""
     words = ["-U", "-f", "json", "--hook", f"mapping={alternative}", EVENT]
     result = run("stackcount", *words, "--", *command("plain"))
-    if refused(result, {"mapping": alternative}):
+    if was_refused(result, {"mapping": alternative}):
         return
     actual = checked(result, calls())
     assert actual.keys() <= calls().keys()
@@ -117,7 +117,7 @@ def test_code_that_is_moved_has_the_name_of_its_time(alternative):
     """The kernel records no mremap: until a move is known, names are unknown."""
     words = ["-U", "-f", "json", "--hook", f"mapping={alternative}", EVENT]
     result = run("stackcount", *words, "--", *command("move", 400))
-    if refused(result, {"mapping": alternative}):
+    if was_refused(result, {"mapping": alternative}):
         return
     actual = checked(result, calls())
     assert actual.keys() <= PAIRS.items() | NAMELESS
@@ -164,7 +164,7 @@ def test_the_summary_is_the_sum_of_its_rows():
 
 @pytest.mark.parametrize("interval", [(), (0.1,)], ids=["whole", "interval"])
 @pytest.mark.parametrize("mode", ["plain", "fork", "exec"])
-def test_no_sample_of_one_goes_to_the_other(mode, interval):
+def test_samples_of_two_functions_are_not_mixed(mode, interval):
     words = ["-U", "-F", 499, "-f", "json", *interval]
     result = run("profile", *words, "--", *command(mode, 100))
     actual = hits_by_name(result, "summary", "samples")
@@ -200,7 +200,7 @@ def test_functions_that_were_made_at_one_address(interval):
         assert hits_by_name(result, "row", "samples") == actual
 
 
-def test_whatever_comes_fast_no_name_is_anothers():
+def test_fast_successions_of_code_get_no_wrong_names():
     """Load hundreds of plugins, each for less time than it takes to read a memory map."""
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command("plain", 0, 200))
     actual = hits_by_name(result, "summary", "hits")

@@ -36,7 +36,7 @@ from support import packets
 from support.bpftool import Filtered, array, bpftool, by_id, number, program, update
 from support.bpftool import counting as counts
 from support.cgroups import cgroup
-from support.cli import COMMAND, Ended, Result, run, start, stop, wait_for
+from support.cli import COMMAND, EarlyExit, Result, run, start, stop, wait_for
 from support.hostile_names import HOSTILE, hostile_process
 from support.needs import needs, running
 from support.unprivileged import python
@@ -83,7 +83,7 @@ def bpftool_record(info: Any) -> dict[str, Any]:
 
 
 @pytest.mark.lab
-def test_programs_and_maps_are_what_bpftool_shows():
+def test_programs_and_maps_equal_those_of_bpftool():
     with our_programs() as own_programs:
         reference, actual = by_id(bpftool("prog", "show")), ProgramLister().list()
         assert own_programs <= reference.keys() & actual.keys()
@@ -109,7 +109,7 @@ def test_programs_and_maps_are_what_bpftool_shows():
 
 
 @pytest.mark.alone
-def test_tracers_of_their_own_are_what_bpftool_shows():
+def test_programs_of_tracers_equal_those_of_bpftool():
     tracer = start("syscalls", "-f", "json", 60)
     reference, actual = by_id(bpftool("prog", "show")), ProgramLister().list()
     own_ids = {
@@ -136,7 +136,7 @@ def test_a_tracer_is_listed_with_its_owner_and_its_places():
 
 
 @pytest.mark.lab
-def test_links_are_what_bpftool_shows():
+def test_links_equal_those_of_bpftool():
     with program(ProgType.RAW_TRACEPOINT, return_code(0), name="test_raw") as (descriptor, id_):
         link = raw_tracepoint_open("sched_process_fork", descriptor)
         reference = [record for record in bpftool("link", "show") if record["prog_id"] == id_]
@@ -149,7 +149,7 @@ def test_links_are_what_bpftool_shows():
 
 
 @pytest.mark.lab
-def test_programs_on_perf_events_are_what_bpftool_shows():
+def test_programs_on_perf_events_equal_those_of_bpftool():
     event = tracefs.event_id("sched", "sched_process_fork")
     with program(ProgType.TRACEPOINT, return_code(1)) as (descriptor, id_):
         link = attach_program(pack_event_attr(2, event), descriptor)
@@ -171,7 +171,7 @@ def on_network() -> dict[tuple[str, str], int]:
 
 
 @pytest.mark.lab
-def test_programs_on_interfaces_are_what_bpftool_shows():
+def test_programs_on_interfaces_equal_those_of_bpftool():
     with packets.namespace(), program(ProgType.SCHED_CLS, return_code(-1), name="test_tc") as (tc, tc_id):
         first, second = packets.veth()
         with program(ProgType.XDP, return_code(2), name="test_xdp") as (frames, xdp_id):
@@ -548,7 +548,7 @@ def test_programs_of_others_are_neither_pinned_nor_unloaded():
 
 
 @pytest.mark.lab
-def test_a_program_is_shown_with_what_is_in_its_maps():
+def test_a_program_is_shown_with_its_map_contents():
     table = array(7, "test_counts")
     with program(ProgType.RAW_TRACEPOINT, counts(table, os.getpid()), name="test_raw") as (_, id_):
         for slot, count in ((1, 23), (5, 101)):
@@ -615,7 +615,7 @@ def test_contents_are_shown_by_the_types_that_came_with_the_map():
 
 
 @pytest.mark.lab
-def test_instructions_stand_beside_the_lines_they_come_from():
+def test_instructions_are_shown_with_their_source_lines():
     with start_tracer("syscalls", "-f", "json", 60) as (_, own_ids):
         records = [record for id_ in own_ids for record in run("prog", "show", id_, "-f", "json").records]
     text = (Path(__file__).parents[2] / "probes_c/syscalls.c").read_text().splitlines()
@@ -651,7 +651,7 @@ def test_attach_targets_have_the_names_that_users_know(source):
     refused = Result(0, "", "")
     try:
         tracer = start("funccount", "-f", "json", source, 60)
-    except Ended as error:
+    except EarlyExit as error:
         refused = error.result
     if refused.status:
         assert refused.status in (4, 5), refused.err

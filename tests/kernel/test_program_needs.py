@@ -18,7 +18,7 @@ from pytracer.plan import make_plan
 from pytracer.spec import RawTracepoint, SocketFilter, Xdp, registry
 from pytracer.trace import program_loading
 from pytracer.trace.loop import TraceLoop
-from support.compiled_uses import asking
+from support.compiled_uses import make_request
 from support.needs import needs
 from support.workloads import workload
 
@@ -76,7 +76,7 @@ def test_tracers_that_run_here_are_not_refused(running_kernel):
     for tracer in registry.all_tracers():
         messages = list[str]()
         with contextlib.suppress(UnsupportedError, PolicyError):
-            messages += make_plan(asking(tracer), running_kernel).hooks.notes
+            messages += make_plan(make_request(tracer), running_kernel).hooks.notes
         assert not [line for line in messages if "for its program" in line or "context" in line], tracer.name
 
 

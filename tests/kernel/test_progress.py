@@ -36,7 +36,7 @@ def on_a_terminal(*words, **environment):
     return messages.decode()
 
 
-def test_a_trace_of_events_says_that_it_waits(tmp_path):
+def test_a_trace_of_events_reports_that_it_waits(tmp_path):
     words = ["opensnoop", "-p", os.getpid(), "-d", "0.5"]
     messages = on_a_terminal(*words, PYTRACER_CACHE_DIR=str(tmp_path / "cache"))
     *steps, last = messages.split(BACK)
@@ -45,7 +45,7 @@ def test_a_trace_of_events_says_that_it_waits(tmp_path):
     assert all(step == "" or re.fullmatch(r"pytracer: [^\r\n]+( \.\.\.|\d+ of \d+)", step) for step in steps)
 
 
-def test_tables_and_commands_say_nothing():
+def test_tables_and_commands_report_no_progress():
     assert "tracing" not in on_a_terminal("syscalls", "-p", os.getpid(), "0.2", "1")
     assert "tracing" not in on_a_terminal("opensnoop", "--", "true")
     assert on_a_terminal("opensnoop", "-p", os.getpid(), "-d", "0.2", TERM="dumb") == ""

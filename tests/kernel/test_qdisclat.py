@@ -11,7 +11,7 @@ import pytest
 
 from support.cli import run, start, stop, wait_for
 from support.connections import inode
-from support.needs import refused
+from support.needs import was_refused
 from support.packets import ip, namespace, veth
 
 pytestmark = pytest.mark.kernel
@@ -57,7 +57,7 @@ def flood(times):
 )
 def test_each_packet_that_waited_is_counted_once(form):
     hook = ["--hook", f"queue={form}"]
-    if refused(run("qdisclat", "--dry-run", *hook), {"queue": form}):
+    if was_refused(run("qdisclat", "--dry-run", *hook), {"queue": form}):
         return
     words = ["--netns", "/proc/self/ns/net", "--by", "interface,queue,qdisc,netns", *hook, 600]
     with slow_interface():

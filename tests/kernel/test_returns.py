@@ -11,8 +11,8 @@ import pytest
 
 from pytracer.kernel.btf import VMLINUX
 from support.cli import run
-from support.compilers import compiled
-from support.needs import needs, refused
+from support.compilers import compile_files
+from support.needs import needs, was_refused
 from support.uprobes import Program
 from support.workloads import SOURCES, workload
 
@@ -76,12 +76,12 @@ def test_recursion_is_seen_however_deep(alternative):
     file = workload("returns")
     with Program(file, "deep", 300) as program:
         result = program.seen_by("funclatency", f"u:{file}:deep", "--hook", f"ur={alternative}")
-    if not refused(result, {"ur": alternative}):
+    if not was_refused(result, {"ur": alternative}):
         assert [record["calls"] for record in result.of("summary")] == [300], result.err
         assert not result.of("loss")
 
 
-def test_a_tail_call_returns_what_its_callee_returns():
+def test_a_tail_call_returns_its_callees_result():
     """Also through the PLT, and only for those tail calls: others call the callee directly, too."""
     file = workload("returns")
     actual, lost = results_of(file, ("tail", CALLS), "relay", "$entry(arg1)")
@@ -95,7 +95,7 @@ def test_a_tail_call_returns_what_its_callee_returns():
     assert not lost
 
 
-def test_returns_alone_of_what_calls_in_its_tail():
+def test_returns_alone_of_a_function_with_tail_calls():
     file = workload("returns")
     result, lost = trace_process("funccount", file, ("tail", CALLS), f"ur:{file}:relay", f"ur:{file}:copy")
     assert {record["count"] for record in result.of("summary")} == {CALLS}
@@ -124,7 +124,7 @@ def test_coroutines_end_in_any_order_and_on_other_threads(mode):
     assert (actual, lost) == ([(n * 7 + 3) % CALLS for n in range(CALLS)], {})
 
 
-def test_a_signal_handler_calls_what_it_interrupts():
+def test_a_signal_handler_calls_the_interrupted_function():
     assert calls_of(workload("returns"), ("signals", CALLS), "sum") == ({"sum": 2 * CALLS}, {})
 
 
@@ -159,7 +159,7 @@ def test_stacks_of_go_grow_and_move_in_calls():
     assert calls_of(file, ("grow", CALLS), "main.Grow") == ({"main.Grow": 101 * CALLS}, {})
 
 
-def test_a_function_of_go_begins_once_though_its_stack_grows():
+def test_a_go_function_is_entered_once_though_its_stack_grows():
     file = workload("returns.go")
     result, lost = trace_process(
         "funccount", file, ("grow", CALLS), f"u:{file}:main.Grow", f"ur:{file}:main.Grow"
@@ -168,10 +168,10 @@ def test_a_function_of_go_begins_once_though_its_stack_grows():
     assert not lost
 
 
-def test_a_stripped_program_of_go_is_no_other(tmp_path):
+def test_a_stripped_go_program_gives_the_same_counts(tmp_path):
     """The runtime's own table names its functions."""
     source = (SOURCES / "returns.go").read_text()
-    file = compiled(tmp_path, {"returns.go": source}, "-ldflags=-s -w")
+    file = compile_files(tmp_path, {"returns.go": source}, "-ldflags=-s -w")
     assert calls_of(str(file), ("grow", CALLS), "main.Grow") == ({"main.Grow": 101 * CALLS}, {})
 
 
@@ -181,7 +181,7 @@ def test_many_goroutines_are_in_one_function_at_once():
     assert calls == ({"main.Wait": 1000}, {})
 
 
-def test_goroutines_go_on_on_other_threads():
+def test_goroutines_continue_on_other_threads():
     functions = ("main.Wander", "main.Grow")
     assert calls_of(workload("returns.go"), ("wander", CALLS), *functions) == (
         {"main.Wander": CALLS, "main.Grow": 21 * CALLS},

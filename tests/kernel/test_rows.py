@@ -132,7 +132,7 @@ def test_a_flood_that_is_read_all_the_time():
     check(collect(200_000, bits=8), 200_000, 8)
 
 
-def test_rows_that_come_once_need_room_for_one_interval_only():
+def test_rows_that_occur_once_need_room_for_one_interval_only():
     """Each number has a row, the same on all CPUs. A busy machine may make too many in one interval."""
     items = collect(100_000, bits=17, rows=60_000)
     lost = losses(items)
@@ -157,7 +157,7 @@ def test_a_drain_waits_for_running_programs():
     check(collect(1000, bits=4, slow=True), 1000, 4)
 
 
-def test_without_batches_rows_are_taken_one_by_one(monkeypatch):
+def test_rows_are_read_one_by_one_without_batch_operations(monkeypatch):
     refused = Counter[int]()
 
     def old(command: int, attr: bytes) -> tuple[int, bytes]:

@@ -18,7 +18,7 @@ def test_waits_are_those_that_the_kernel_counts():
     result = run("runqlat", "--by", "pid", "-f", "json", "--", *cpu_contention.command())
     assert result.status == 0, result.err
     rows = {record["pid"]: record for record in result.of("summary")}
-    kernel = cpu_contention.counted(result.err)
+    kernel = cpu_contention.read_counts(result.err)
     assert len(kernel) == 3
     for pid, numbers in kernel.items():
         row = rows[pid]
@@ -33,7 +33,7 @@ def test_waits_are_those_that_the_kernel_counts():
 def test_each_wait_is_shown():
     result = run("runqslower", "--min", "0", "-f", "json", "--", *cpu_contention.command())
     assert result.status == 0, result.err
-    kernel = cpu_contention.counted(result.err)
+    kernel = cpu_contention.read_counts(result.err)
     assert len(kernel) == 3
     for pid, numbers in kernel.items():
         waits = [event for event in result.of("event") if event["pid"] == pid]
@@ -55,7 +55,7 @@ def test_keys_of_histograms(words):
     result = run("runqlat", *words, "-f", "json", "--", *cpu_contention.command(2))
     assert result.status == 0, result.err
     rows = result.of("summary")
-    runs = sum(numbers.runs for numbers in cpu_contention.counted(result.err).values())
+    runs = sum(numbers.runs for numbers in cpu_contention.read_counts(result.err).values())
     assert sum(row["waits"] for row in rows) >= 0.9 * runs
     if not words:
         assert len(rows) == 1

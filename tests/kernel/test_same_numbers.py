@@ -15,7 +15,7 @@ from pytracer.view import make_view
 from pytracer.view.detail import describe
 from pytracer.web.described import describe_rows
 from pytracer.web.pictures import make_picture
-from support.timelines import written
+from support.timelines import write_items
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -27,13 +27,13 @@ def run_outputs(tracer, *arguments, **options):
     with pytracer.open(tracer, *arguments, **options) as trace:
         items = list(trace)
     assert trace.lost == 0
-    rows = [json.loads(line) for line in written("json", trace.schema, *items).splitlines()]
+    rows = [json.loads(line) for line in write_items("json", trace.schema, *items).splitlines()]
     view, picture = make_view(trace.schema), make_picture(trace.schema)
     for item in items:
         view.add(item)
         if picture is not None:
             picture.add(item)
-    table = written("table", trace.schema, *items).decode()
+    table = write_items("table", trace.schema, *items).decode()
     return rows, table, view, screen_of(view, trace.schema.tracer), picture
 
 

@@ -28,7 +28,7 @@ def run_command(*command):
 @pytest.mark.lab
 def test_turns_are_those_that_the_kernel_counts():
     result = run_command(*cpu_contention.command())
-    kernel = cpu_contention.counted(result.err)
+    kernel = cpu_contention.read_counts(result.err)
     assert len(kernel) == 3
     for pid, numbers in kernel.items():
         turns = [event for event in result.of("event") if event["pid"] == pid]

@@ -146,7 +146,7 @@ def test_loops_of_any_length_are_checked_once():
     assert "@never" not in actual
 
 
-def test_a_loop_without_end_is_ended_and_said():
+def test_an_endless_loop_is_ended_and_reported():
     needs("loops by bpf_loop", RunningKernel().has_helper(helpers.LOOP.number))
     result = run("script", "-f", "json", "-e", "begin { while (1) { @n++; } @after = 1; }")
     assert result.status == 0, result.err
@@ -283,7 +283,7 @@ def test_a_full_map_is_a_loss():
     assert ("lost_events", {"events": 1, "reason": "map_full"}) in kinds
 
 
-def test_named_parameters_stand_before_a_command():
+def test_named_parameters_precede_a_command():
     values = ('"size", 5', '"flag"', '"text", "none"')
     text = (
         f"begin {{ {' '.join(f'print(getopt({expression}));' for expression in values)} print(cpid > 0); }}"

@@ -84,7 +84,7 @@ def test_expressions():
     assert dict(zip(EXPRESSIONS, values(text), strict=True)) == EXPRESSIONS
 
 
-def test_programs_read_what_functions_have_made_of_a_map():
+def test_programs_read_the_map_values_of_functions():
     text = (
         "begin { @a = avg(-5); @a = avg(-6); @c = count(); @s = sum(5); @block = { let $n = 100; avg($n) }; "
         'print((@a, @c, @s, @block)); if (@s > 4) { print("more"); } @k[@a, @c] = 1; '
@@ -106,7 +106,7 @@ def test_programs_read_the_least_and_the_greatest_of_all_cpus():
     assert result.out == "(-3, 6, -3, 11)\n\n"
 
 
-def test_messages_say_where_in_the_script_they_are_from(tmp_path):
+def test_messages_name_their_position_in_the_script(tmp_path):
     text = 'begin { warnf("half %d", 5); errorf("bad: %s", "x");\n assert(pid == 0, "no pid"); print(1); }'
     result = run("script", "-q", "-e", text)
     assert (result.out, result.status) == ("\n", 1)

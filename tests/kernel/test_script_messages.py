@@ -61,7 +61,7 @@ def test_an_index_behind_the_end_of_an_array_is_reported():
     ]
 
 
-def test_a_full_map_is_a_warning_that_says_what_makes_room():
+def test_a_full_map_warning_names_the_setting_for_its_size():
     text = "let @a = hash(1); begin { @a[1] = 1; @a[2] = 2; }"
     expected = (
         "WARNING: Map full; can't update element: 1 updates were lost. "
@@ -181,7 +181,7 @@ def test_functions_and_addresses_that_the_kernel_does_not_have():
     assert warnings("kprobe:0x12345678 { }") == (2, "", ["ERROR: Unable to attach probe: kprobe:305419896"])
 
 
-def test_a_script_that_is_no_file_is_said():
+def test_a_missing_script_file_is_reported():
     result = run("script", "-l", "/nothing/of/that.bt")
     assert (result.status, result.out) == (0, "")
     assert result.err.startswith("WARNING: It appears that '/nothing/of/that.bt' is a filename")
@@ -208,7 +208,7 @@ def test_only_listed_functions_are_probed(tmp_path):
     assert messages[-1] == "stdin:1:1-16: ERROR: No matches for kprobe vfs_read."
 
 
-def test_iterators_go_on_after_exit():
+def test_iterators_continue_after_exit():
     """exit() ends the run behind the last object."""
     text = "iter:task /ctx.task.tgid == $1/ { print(ctx.task.pid); exit(); }"
     code = (

@@ -70,7 +70,7 @@ def test_a_signal_to_pytracer_runs_a_block():
     assert output(text, "--unsafe").strip() == "self:signal:SIGUSR1 special"
 
 
-def test_parameters_stand_in_attach_points():
+def test_parameters_are_expanded_in_attach_points():
     assert (
         output('named=$1:ms:$2 { printf("%s\\n", probe); exit(); }', "interval", "20") == "interval:ms:20\n\n"
     )

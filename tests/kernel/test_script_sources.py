@@ -54,7 +54,7 @@ def test_a_line_is_probed_once_each_time_it_runs(program):
     assert count_hits(f"{full}@{full.parent}/counted.c:{LOOP}", full) == "\n@: 23\n"
 
 
-def test_debug_files_are_searched_where_the_user_says(program):
+def test_debug_files_are_searched_in_the_given_folders(program):
     _, bare = program
     point, folder = f"{bare}@counted.c:{LINE}", bare.parent / "debug"
     assert count_hits(point, bare, f"--debuginfo={folder}") == "\n@: 23\n"

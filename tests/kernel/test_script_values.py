@@ -91,7 +91,7 @@ def test_structs_are_printed_with_the_names_of_their_members(program):
     assert arguments.endswith(", .count = 23 }")
 
 
-def test_errors_of_macros_say_where_they_are_expanded():
+def test_errors_of_macros_name_the_expansion():
     result = run("script", "-q", "-e", 'macro bad(x) { errorf("no %d", x); }\nbegin { bad(5); }')
     assert result.err == (
         "stdin:1:16-34: ERROR: no 5\nstdin:2:9-15: ERROR: expanded from\nbegin { bad(5); }\n        ~~~~~~\n"

@@ -83,7 +83,7 @@ def test_a_call_that_was_not_recorded_fails_and_is_shown(recorded):
     ],
     ids=["ls", "python", "sh"],
 )
-def test_a_command_runs_under_what_was_recorded_of_it(recorded, command):
+def test_a_command_runs_under_its_recorded_profile(recorded, command):
     path, _ = recorded(*command)
     result, calls = under(path, *command)
     assert result.status == 0, result.err
@@ -121,7 +121,7 @@ def test_actions(profile, action, status):
 
 
 @pytest.mark.lab
-def test_calls_of_another_abi_are_as_the_profile_says(profile):
+def test_calls_of_another_abi_follow_the_profile(profile):
     compat = [workload("calls"), "compat", 23]
     assert under(profile(), *compat)[0].status == 128 + signal.SIGSYS
     path = profile([denied("getppid")], architectures=["SCMP_ARCH_X86"])
@@ -187,7 +187,7 @@ def test_a_removed_command_is_reported(profile, tmp_path):
     assert "No such file" in result.err
 
 
-def test_a_profile_of_what_was_ended_says_so(tmp_path):
+def test_a_profile_of_an_interrupted_command_is_reported_as_incomplete(tmp_path):
     path = tmp_path / "profile"
     process = start("syscalls", "--profile", "-o", path, "--", "sleep", "60")
     process.terminate()
@@ -201,7 +201,7 @@ def test_calls_without_a_name_are_reported(recorded, tmp_path):
     assert "calls without a name are not in the profile: syscall_999" in result.err
 
 
-def test_the_kernel_takes_what_an_interpreter_understands(profile):
+def test_the_kernel_and_an_interpreter_agree_on_filters(profile):
     """Call numbers without effect, under a filter with a distinct action for each."""
     names = ["getppid", "getpid", "getuid", "getgid", "geteuid", "getegid", "getpgrp", "gettid"]
     path = profile([denied(name, errnoRet=100 + index) for index, name in enumerate(names)])

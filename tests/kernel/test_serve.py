@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.pages import serving
+from support.pages import serve_page
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture(scope="module")
 def page():
-    with serving("--allow-commands") as actual:
+    with serve_page("--allow-commands") as actual:
         yield actual
 
 
@@ -31,7 +31,7 @@ def test_the_rows_are_those_of_the_run(page):
     assert (table["messages"], table["losses"]) == ([], [])
 
 
-def test_events_come_as_they_happen_and_a_stop_ends_it(page):
+def test_events_are_shown_as_they_occur_and_stop_ends_the_run(page):
     script = f"{workload('opens')} openat 0 23 /pt/not/there; exec sleep 60"
     run = page.start("opensnoop", filters={"comm": ["opens"]}, command=f'sh -c "{script}"')
     table = page.rows(run, lambda table: table["total"] >= 23)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from support.calls import ALTERNATIVES, granted
+from support.calls import ALTERNATIVES, is_granted
 from support.cli import run
 from support.stream import events_and_report
 
@@ -57,7 +57,7 @@ def requested_ids(args, position):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_ids_are_those_in_proc(alternative):
-    if not granted("setids", alternative):
+    if not is_granted("setids", alternative):
         return
     events, reported = run_setids("--hook", f"return={alternative}")
     assert len(events) == len(reported) == 30

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
     "names", ["", "HUP", "INT", "INT QUIT", "PIPE XFSZ", "CHLD", "HUP INT QUIT PIPE TERM"]
 )
 @pytest.mark.parametrize("script", [True, False])
-def test_the_command_ignores_what_the_caller_ignores(script, names):
+def test_the_command_ignores_the_callers_ignored_signals(script, names):
     ignored = {signal.Signals[f"SIG{name}"] for name in names.split()}
     starter = [str(ROOT / "scripts/pytracer")] if script else COMMAND
     words = [*starter, "execsnoop", "-f", "json", "--", "grep", "Sig", "/proc/self/status"]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from support.cli import run
-from support.needs import refused
+from support.needs import was_refused
 
 pytestmark = pytest.mark.kernel
 OBJECTS = 1009
@@ -56,7 +56,7 @@ def test_each_object_is_counted_for_its_cache():
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ["raw-tracepoint", "kprobe"])
 def test_each_alternative(alternative):
-    if refused(run("slabratetop", "--hook", f"slab={alternative}", "--", "true"), {"slab": alternative}):
+    if was_refused(run("slabratetop", "--hook", f"slab={alternative}", "--", "true"), {"slab": alternative}):
         return
     actual, (before, _) = rows("--hook", f"slab={alternative}")
     counts = {row["cache"]: row["allocations"] for row in actual}

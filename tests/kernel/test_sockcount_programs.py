@@ -206,7 +206,7 @@ def test_a_link_without_a_header(counter, namespace, direction):
 
 
 @pytest.mark.usefixtures("tun")
-def test_a_link_without_a_header_may_carry_what_is_no_ip(counter, namespace):
+def test_a_link_without_a_header_may_carry_other_protocols_than_ip(counter, namespace):
     with packets.tun():
         index = socket.if_nametoindex("tun7")
         counter.direct(OUT)
@@ -277,7 +277,7 @@ def test_both_programs_have_the_same_maps():
             module.close()
 
 
-def test_the_lesson_takes_its_config_from_the_start():
+def test_the_lesson_reads_its_config_at_start():
     module = lesson.build([OUT])
     try:
         _, values = module.maps["pt_config"].read()

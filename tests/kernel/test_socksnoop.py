@@ -11,8 +11,8 @@ from pytracer.bpf.attach.cgroup_sock import POINTS as SOCKETS
 from pytracer.bpf.attach.cgroup_sock_addr import POINTS as ADDRESSES
 from pytracer.bpf.sys import ProgType
 from support import packets, worker_ids
-from support.cgroups import DATAGRAMS, attached, cgroup, on, run_in
-from support.cli import Ended, Result, finish, run, start, stop
+from support.cgroups import DATAGRAMS, attached, cgroup, programs_on, run_in
+from support.cli import EarlyExit, Result, finish, run, start, stop
 from support.needs import refused_by_right
 
 pytestmark = pytest.mark.kernel
@@ -71,7 +71,7 @@ def folder():
 def test_every_call_is_shown_with_its_address(folder, alternative):
     try:
         tracer = start("socksnoop", "-f", "json", "--cgroup", folder, "--hook", f"sockets={alternative}")
-    except Ended as error:
+    except EarlyExit as error:
         result, process = error.result, 0
     else:
         process = run_in(folder, WORK)
@@ -102,7 +102,7 @@ def test_all_but_some_calls_and_a_filter_by_user(folder):
     ]
 
 
-def test_a_command_and_what_it_starts(folder):
+def test_a_command_and_its_descendants(folder):
     """With a cgroup named, the command is only the load: other processes of the cgroup are shown, too."""
     command = (
         sys.executable,
@@ -143,7 +143,7 @@ def test_a_failed_attach_or_a_killed_process_leaves_no_program(folder, alternati
 
 def there(folder):
     """Return the programs on a cgroup by what they are for."""
-    actual = on(folder, SOCKETS) | on(folder, ADDRESSES)
+    actual = programs_on(folder, SOCKETS) | programs_on(folder, ADDRESSES)
     return {point: numbers for point, numbers in actual.items() if numbers}
 
 

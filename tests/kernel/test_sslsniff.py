@@ -63,7 +63,7 @@ def joined(events, direction):
 
 
 @pytest.mark.lab
-def test_openssl_carries_what_was_sent(certificate):
+def test_openssl_data_equals_the_sent_data(certificate):
     events, result = sniffed(command=[sys.executable, "-c", PYTHON, str(certificate)])
     assert not result.of("loss")
     sent = [to_bytes(event["data"]) for event in events if event["direction"] == "out"]

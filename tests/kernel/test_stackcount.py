@@ -9,7 +9,7 @@ import pytest
 from pytracer.plan.attach_targets import ALTERNATIVES
 from pytracer.plan.named_target import IN_PROGRAMS
 from support.cli import finish, run, start
-from support.needs import refused, running
+from support.needs import running, was_refused
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -48,7 +48,7 @@ def test_the_kernels_part_by_every_alternative(kind, alternative):
     command = ["--", workload("calls"), "fail", CALLS]
     words = ["-K", "--hook", f"{kind}={alternative}", f"{kind}:{NAMES[kind]}"]
     result = run("stackcount", "-f", "json", *words, *command)
-    if refused(result, {kind: alternative}):
+    if was_refused(result, {kind: alternative}):
         return
     counts = stacks(result)
     assert all(kernel and not user for kernel, user in counts)
@@ -73,7 +73,7 @@ def test_the_programs_part_by_every_alternative(kind, alternative):
     file = workload("stacked")
     name = f"usdt:{file}:forms:leaf" if kind == "usdt" else f"{kind}:{file}:leaf"
     result = of_a_process("--hook", f"{kind}={alternative}", name)
-    if refused(result, {kind: alternative}):
+    if was_refused(result, {kind: alternative}):
         return
     counts = {user: count for (_, user), count in stacks(result).items()}
     start = () if alternative.startswith("uretprobe") else ("leaf",)  # which has returned by then
@@ -109,7 +109,7 @@ def test_targets_and_names_are_the_roots_of_folded_stacks():
     assert re.search(rf"^u:{file}:other;stacked;.*main;other {CALLS + 1}$", result.out, re.M), result.out
 
 
-def test_stacks_of_one_part_are_one_row_whoever_they_are_of():
+def test_stacks_of_one_part_are_one_row_for_all_processes():
     script = f"{workload('calls')} getppid {CALLS}; {workload('calls')} getppid {CALLS}"
     words = ["t:syscalls:sys_enter_getppid", "--comm", "calls", "--", "sh", "-c", script]
     once = run("stackcount", "-K", "-f", "json", *words)

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from pytracer.text import to_bytes
-from support.calls import ALTERNATIVES, NATIVE_ONLY, granted
+from support.calls import ALTERNATIVES, NATIVE_ONLY, is_granted
 from support.cli import run
 from support.needs import running
 from support.stream import events
@@ -34,7 +34,7 @@ def own_calls_of(events, path):
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_each_call_of_each_abi_is_seen(alternative, tmp_path):
-    if not granted("statsnoop", alternative):
+    if not is_granted("statsnoop", alternative):
         return
     path = str(tmp_path)
     words = ["--hook", f"return={alternative}", "--comm", "stats", "--", workload("stats"), COUNT, path]

@@ -61,7 +61,7 @@ def check_texts(items) -> None:
 
 @pytest.mark.lab
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_event_comes_once_in_its_order_with_its_text(kind):
+def test_each_event_is_read_once_in_order_with_its_text(kind):
     items = events(kind, 101, 1, "TEXT")
     assert losses(items) == {}
     assert column(items, "serial").tolist() == list(range(101))
@@ -92,7 +92,7 @@ def test_many_events_on_every_cpu(kind, defines):
 
 @pytest.mark.parametrize("size", [1, 16 << 10])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_small_ring_goes_round_and_round(kind, size):
+def test_a_small_ring_wraps_many_times(kind, size):
     """Records of every length cross the end of the ring; records that do not fit are counted."""
     items = events(kind, 200_000, 1, "TEXT", buffer=size)
     serials = column(items, "serial")
@@ -202,7 +202,7 @@ def test_two_concurrent_traces(kind):
     assert set(column(gathered["one"], "pid").tolist()) == {first.pid}
 
 
-def test_a_cpu_that_comes_up_gets_a_ring(monkeypatch):
+def test_a_cpu_that_comes_online_gets_a_ring(monkeypatch):
     """The events of a new CPU are lost until the reader notices it, and are counted."""
     absent, every = CPUS[0], perf_buffer.online_cpus()
     if len(every) < 2:

@@ -16,7 +16,7 @@ from pytracer.spec.common import SWITCH
 from support import worker_ids
 from support.cgroups import cgroup as own_cgroup
 from support.cli import finish, run, start, stop, wait_for
-from support.needs import refused, running
+from support.needs import running, was_refused
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -96,7 +96,7 @@ def test_few_calls_that_are_named_count_the_same(alternative):
     hook = ["--hook", f"syscall={alternative}", "-e", "getppid,close,clock_nanosleep,execve"]
     if alternative == "call-tracepoints":
         hook[-1] = hook[-1].removesuffix(",execve")  # which may return into a program that raises no events
-    if refused(run("syscalls", "--dry-run", *hook), {"syscall": alternative}):
+    if was_refused(run("syscalls", "--dry-run", *hook), {"syscall": alternative}):
         return
     shells = summary(*hook, "--", "sh", "-c", "wait").get("getppid", {"calls": 0})["calls"]
     sleeps = "import time\nfor _ in range(23): time.sleep(0.001)"
@@ -136,7 +136,7 @@ def test_calls_that_sleep_are_found_again(alternative):
 
 
 @pytest.mark.lab
-def test_counting_alone_counts_what_begins():
+def test_count_only_counts_calls_that_begin():
     calls = summary("--count", "--", workload("calls"), "getppid", 23)
     # The command's execve began before it was the command, and its exit_group never returns.
     assert {name: record["calls"] for name, record in calls.items()} == {"getppid": 23, "exit_group": 1}
@@ -525,7 +525,7 @@ def test_a_call_that_a_fatal_signal_ends_is_a_call_and_no_error():
 
 
 @pytest.mark.lab
-def test_a_process_goes_by_its_own_name_and_not_a_threads():
+def test_a_process_has_the_name_of_its_main_thread():
     rename = "import threading; n = open('/proc/self/comm', 'w'); n.write('pt-process'); n.close()"
     thread = (
         "import threading\ndef f():\n p = '/proc/thread-self/comm'\n open(p, 'w').write('pt-thread')\n"
@@ -557,7 +557,7 @@ def test_histograms_carry_the_name_of_the_process():
     assert (record["comm"], record["calls"]) == ("calls", 23)
 
 
-def test_after_a_pause_one_row_stands_for_all_that_were_missed():
+def test_one_row_covers_the_intervals_missed_in_a_pause():
     tracer = start("syscalls", "-f", "csv", "-p", os.getpid(), 0.2, 3)
     os.kill(tracer.pid, signal.SIGSTOP)
     time.sleep(1)

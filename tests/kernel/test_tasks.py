@@ -77,7 +77,7 @@ def test_threads_of_the_kernel_are_there():
     assert [(e["pid"], e["state"]) for e in entries if e["pid"] == 2] == [(2, "S")]
 
 
-def test_in_a_pid_namespace_it_says_that_others_are_hidden():
+def test_hidden_tasks_of_other_pid_namespaces_are_reported():
     pid_namespace = ["unshare", "--pid", "--fork", "--mount-proc"]
     for tracer in ("tasks", "openfiles"):
         words = [*pid_namespace, *COMMAND, tracer, "-f", "json"]

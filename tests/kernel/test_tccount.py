@@ -13,7 +13,7 @@ from pytracer.bpf.attach import clsact, tcx
 from pytracer.bpf.sys import ProgType, prog_load
 from pytracer.bpf.trial import return_code
 from support import packets
-from support.cli import Ended, Result, finish, run, start, stop
+from support.cli import EarlyExit, Result, finish, run, start, stop
 from support.needs import needs, refused_by_right
 
 pytestmark = pytest.mark.kernel
@@ -25,7 +25,7 @@ def count_packets(*words: object, sender: str = "va", sent: list[packets.Frame] 
     """Run tccount while packets are sent. Returns its result."""
     try:
         tracer = start("tccount", "-f", "json", *words, 60)
-    except Ended as error:
+    except EarlyExit as error:
         return error.result
     packets.send(sender, packets.frames() if sent is None else sent)
     result = stop(tracer)
@@ -146,7 +146,7 @@ def test_an_ingress_qdisc_of_another_is_shared_or_reported():
         tc("qdisc", "del", "dev", "vb", "ingress")
 
 
-def test_two_runs_share_a_qdisc_and_the_last_takes_it_away():
+def test_two_runs_share_a_qdisc_and_the_last_removes_it():
     with packets.namespace():
         packets.veth()
         first, second = (start("tccount", "-f", "json", "vb", "--hook", "traffic=clsact", 60) for _ in "ab")

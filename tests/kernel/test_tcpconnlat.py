@@ -10,8 +10,18 @@ import pytest
 
 from support.bpftool import entries
 from support.cli import run, start, stop
-from support.connections import STATE_ALTERNATIVES, V4, V6, counters, ends, me, pair, traced, which
-from support.needs import refused
+from support.connections import (
+    STATE_ALTERNATIVES,
+    V4,
+    V6,
+    connection_key,
+    counters,
+    ends,
+    own_process,
+    pair,
+    record_events,
+)
+from support.needs import was_refused
 from support.packets import namespace
 
 pytestmark = pytest.mark.kernel
@@ -21,20 +31,20 @@ pytestmark = pytest.mark.kernel
 @pytest.mark.parametrize("alternative", STATE_ALTERNATIVES)
 def test_each_connection_that_is_made_is_shown_once(alternative):
     hooks = ["--hook", f"tcp_state={alternative}"]
-    if refused(run("tcpconnlat", "--dry-run", *hooks), {"tcp_state": alternative}):
+    if was_refused(run("tcpconnlat", "--dry-run", *hooks), {"tcp_state": alternative}):
         return
     connected = []
-    with namespace(ipv6=True), traced("tcpconnlat", *hooks) as events:
+    with namespace(ipv6=True), record_events("tcpconnlat", *hooks) as events:
         before = counters()
         for family, host in (V4, V6):
             for _ in range(23):
                 connection = pair(family, host)
-                connected.append(which(ends(connection[0])))
+                connected.append(connection_key(ends(connection[0])))
                 for end in connection:
                     end.close()
         after = counters()
-    assert [which(event) for event in events] == connected
-    assert {(event["pid"], event["comm"]) for event in events} == {me()}
+    assert [connection_key(event) for event in events] == connected
+    assert {(event["pid"], event["comm"]) for event in events} == {own_process()}
     assert all(event["latency_ns"] > 0 for event in events)
     assert len(events) == after["Tcp.ActiveOpens"] - before["Tcp.ActiveOpens"]
 
@@ -64,7 +74,7 @@ def test_failed_or_abandoned_connections_leave_no_entries():
 def test_only_slow_ones_of_one_process():
     with namespace():
         for words, count in ((["--min", "1000s"], 0), (["-p", os.getpid()], 1), (["--comm", "nobody"], 0)):
-            with traced("tcpconnlat", *words) as events:
+            with record_events("tcpconnlat", *words) as events:
                 for end in pair(*V4):
                     end.close()
             assert len(events) == count

@@ -11,8 +11,19 @@ import threading
 import pytest
 
 from support.cli import run, start, stop, wait_for
-from support.connections import STATE_ALTERNATIVES, V4, V6, counters, ends, me, pair, resetting, traced, which
-from support.needs import refused
+from support.connections import (
+    STATE_ALTERNATIVES,
+    V4,
+    V6,
+    connection_key,
+    counters,
+    ends,
+    own_process,
+    pair,
+    record_events,
+    resetting,
+)
+from support.needs import was_refused
 from support.packets import namespace
 
 pytestmark = pytest.mark.kernel
@@ -37,10 +48,10 @@ def established(address):
 @pytest.mark.parametrize("alternative", STATE_ALTERNATIVES)
 def test_each_connection_has_its_bytes_in_each_direction_and_its_process(alternative):
     hooks = ["--hook", f"tcp_state={alternative}"]
-    if refused(run("tcplife", "--dry-run", *hooks), {"tcp_state": alternative}):
+    if was_refused(run("tcplife", "--dry-run", *hooks), {"tcp_state": alternative}):
         return
     expected = {}
-    with namespace(ipv6=True), traced("tcplife", *hooks) as events:
+    with namespace(ipv6=True), record_events("tcplife", *hooks) as events:
         before = counters()
         for family, host in (V4, V6):
             for number in range(23):
@@ -48,14 +59,14 @@ def test_each_connection_has_its_bytes_in_each_direction_and_its_process(alterna
                 remote, reply_size = number * 1009, number * 101 + 1
                 carry(client, server, remote)
                 carry(server, client, reply_size)
-                expected[which(ends(client))] = (*me(), remote, reply_size)
-                expected[which(ends(server))] = (*me(), reply_size, remote)
+                expected[connection_key(ends(client))] = (*own_process(), remote, reply_size)
+                expected[connection_key(ends(server))] = (*own_process(), reply_size, remote)
                 first, second = (client, server) if number % 2 else (server, client)
                 first.close()
                 assert second.recv(1) == b""
                 second.close()
         after = counters()
-    actual = {which(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
+    actual = {connection_key(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
     assert actual == expected
     assert len(events) == 92
     assert all(event["duration_ns"] > 0 for event in events)
@@ -64,9 +75,9 @@ def test_each_connection_has_its_bytes_in_each_direction_and_its_process(alterna
 
 
 def test_bytes_of_connections_that_are_reset_or_half_closed():
-    with namespace(), traced("tcplife") as events:
+    with namespace(), record_events("tcplife") as events:
         client, server = pair(*V4)
-        half = which(ends(client)), which(ends(server))
+        half = connection_key(ends(client)), connection_key(ends(server))
         client.shutdown(socket.SHUT_WR)
         assert server.recv(1) == b""
         carry(server, client, 100_003)
@@ -74,12 +85,12 @@ def test_bytes_of_connections_that_are_reset_or_half_closed():
         assert client.recv(1) == b""
         client.close()
         client, server = pair(*V4)
-        reset = which(ends(client)), which(ends(server))
+        reset = connection_key(ends(client)), connection_key(ends(server))
         carry(client, server, 1009)
         carry(server, client, 23)
         resetting(server)
         client.close()
-    actual = {which(e): (e["tx_bytes"], e["rx_bytes"]) for e in events}
+    actual = {connection_key(e): (e["tx_bytes"], e["rx_bytes"]) for e in events}
     assert actual == {
         half[0]: (0, 100_003),
         half[1]: (100_003, 0),
@@ -96,15 +107,15 @@ def test_connections_older_than_the_trace():
         closed, stored = pair(*V4), pair(*V4)
         for source, target in (closed, closed[::-1]):
             carry(source, target, 1009)
-        own_connections = {which(ends(end)): (*me(), 1009, 1009) for end in closed}
-        reset, closers = which(ends(stored[0])), which(ends(stored[1]))
-        with traced("tcplife") as events:
+        own_connections = {connection_key(ends(end)): (*own_process(), 1009, 1009) for end in closed}
+        reset, closers = connection_key(ends(stored[0])), connection_key(ends(stored[1]))
+        with record_events("tcplife") as events:
             for end in closed:
                 end.close()
             resetting(stored[1])
         stored[0].close()
-    actual = {which(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
-    assert actual == own_connections | {reset: (*me(), 0, 0), closers: (*me(), 0, 0)}
+    actual = {connection_key(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
+    assert actual == own_connections | {reset: (*own_process(), 0, 0), closers: (*own_process(), 0, 0)}
     assert {event["duration_ns"] for event in events} == {None}
 
 
@@ -113,15 +124,15 @@ def test_without_iterators_one_older_than_the_trace_belongs_to_who_closes_it():
     """If the other end resets it there is no owner, since some task just runs then."""
     with namespace():
         closed, stored = pair(*V4), pair(*V4)
-        closers = [which(ends(end)) for end in (*closed, stored[1])]
-        with traced("tcplife", "--hook", "open_sockets=none") as events:
+        closers = [connection_key(ends(end)) for end in (*closed, stored[1])]
+        with record_events("tcplife", "--hook", "open_sockets=none") as events:
             for end in closed:
                 end.close()
-            unowned = which(ends(stored[0]))
+            unowned = connection_key(ends(stored[0]))
             resetting(stored[1])
         stored[0].close()
-    actual = {which(event): (event["pid"], event["comm"]) for event in events}
-    assert actual == dict.fromkeys(closers, me()) | {unowned: (None, None)}
+    actual = {connection_key(event): (event["pid"], event["comm"]) for event in events}
+    assert actual == dict.fromkeys(closers, own_process()) | {unowned: (None, None)}
 
 
 @pytest.mark.lab
@@ -130,7 +141,7 @@ def test_the_owner_of_an_old_connection_need_not_do_anything(words):
     """Another process owns the connection, and sleeps while this one resets it."""
     with namespace():
         client, server = pair(*V4)
-        connection = which(ends(client))
+        connection = connection_key(ends(client))
         ready, start = os.pipe()
         child = os.fork()
         if not child:
@@ -139,19 +150,19 @@ def test_the_owner_of_an_old_connection_need_not_do_anything(words):
             signal.pause()
         assert os.read(ready, 1) == b"x"
         client.close()
-        with traced("tcplife", *(str(child) if word == "PID" else word for word in words)) as events:
+        with record_events("tcplife", *(str(child) if word == "PID" else word for word in words)) as events:
             resetting(server)
             wait_for(lambda: not established(connection), "the end of the connection")
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         for end in (ready, start):
             os.close(end)
-    assert [event["pid"] for event in events if which(event) == connection] == [child]
+    assert [event["pid"] for event in events if connection_key(event) == connection] == [child]
 
 
-def test_the_end_of_a_process_and_packets_that_come_later_name_no_stranger():
+def test_late_packets_of_an_exited_process_name_no_other_process():
     """The acceptor has exited when its last data is acknowledged, and other tasks run."""
-    with namespace(), traced("tcplife") as events, socket.create_server(("127.0.0.1", 0)) as listener:
+    with namespace(), record_events("tcplife") as events, socket.create_server(("127.0.0.1", 0)) as listener:
         children = []
         for _ in range(23):
             child = os.fork()
@@ -175,7 +186,7 @@ def test_the_end_of_a_process_and_packets_that_come_later_name_no_stranger():
 
 
 def test_unaccepted_connections_have_no_owner_and_failed_ones_are_not_shown():
-    with namespace(), traced("tcplife") as events:
+    with namespace(), record_events("tcplife") as events:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             client = socket.create_connection(listener.getsockname())
             free = listener.getsockname()[1]
@@ -191,7 +202,7 @@ def test_unaccepted_connections_have_no_owner_and_failed_ones_are_not_shown():
 def test_only_some_and_only_long_ones():
     with namespace(ipv6=True):
         for words, count in ((["--net", "::/0"], 2), (["--min", "1000s"], 0), (["-p", os.getpid()], 4)):
-            with traced("tcplife", *words) as events:
+            with record_events("tcplife", *words) as events:
                 for family, host in (V4, V6):
                     for end in pair(family, host):
                         end.close()

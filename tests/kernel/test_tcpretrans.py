@@ -13,15 +13,15 @@ from support.cli import wait_for
 from support.connections import (
     V4,
     V6,
+    connection_key,
     counters,
     dropping_segments,
     ends,
-    me,
+    own_process,
     pair,
+    record_events,
     resetting,
     tcp_info,
-    traced,
-    which,
 )
 from support.cpu_contention import UNSEEN
 from support.packets import namespace
@@ -38,36 +38,36 @@ def retransmitted(end, times):
 @pytest.mark.parametrize(
     "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
 )
-def test_each_segment_is_shown_and_all_are_what_the_kernel_counts(alternative):
+def test_shown_segments_equal_the_kernels_count(alternative):
     retransmits, reported = {}, {}
-    with namespace(ipv6=True), traced("tcpretrans", "--hook", f"retransmit={alternative}") as events:
+    with namespace(ipv6=True), record_events("tcpretrans", "--hook", f"retransmit={alternative}") as events:
         before = counters()["Tcp.RetransSegs"]
         for family, host in (V4, V6):
             client, server = pair(family, host)
-            retransmits[which(ends(client))] = client
+            retransmits[connection_key(ends(client))] = client
             with dropping_segments(server):
                 client.send(bytes(1009))
                 retransmitted(client, 3)
             assert server.recv(2000) == bytes(1009)
-            reported[which(ends(client))] = tcp_info(client)["total_retrans"]
+            reported[connection_key(ends(client))] = tcp_info(client)["total_retrans"]
             resetting(client)
             server.close()
         after = counters()["Tcp.RetransSegs"]
     assert after - before == sum(reported.values())
     assert 0 <= after - before - sum(event["segments"] for event in events) <= UNSEEN
     for connection, times in reported.items():
-        own_events = [event for event in events if which(event) == connection]
+        own_events = [event for event in events if connection_key(event) == connection]
         assert times >= 3
         assert 0 <= times - sum(event["segments"] for event in own_events) <= UNSEEN
-        assert {(event["pid"], event["comm"]) for event in own_events} == {me()}
+        assert {(event["pid"], event["comm"]) for event in own_events} == {own_process()}
         assert {(event["bytes"], event["state"]) for event in own_events} == {(1009, "ESTABLISHED")}
         # A loss probe comes first, if the kernel has seen a round trip; timeouts follow.
         assert {event["type"] for event in own_events[1:]} == {"timeout"}
         assert own_events[0]["type"] in ("probe", "timeout")
 
 
-def test_a_loss_that_the_other_end_tells_of_is_sent_again_fast():
-    with namespace(), traced("tcpretrans") as events:
+def test_a_loss_reported_by_the_peer_is_retransmitted_fast():
+    with namespace(), record_events("tcpretrans") as events:
         client, server = pair(*V4)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with dropping_segments(server, ord("D")):
@@ -83,7 +83,7 @@ def test_a_loss_that_the_other_end_tells_of_is_sent_again_fast():
 @pytest.mark.lab
 def test_retransmitted_handshakes():
     """A SYN without an answer; an answer that gets lost, which belongs to the listening process."""
-    with namespace(), traced("tcpretrans") as events:
+    with namespace(), record_events("tcpretrans") as events:
         before = counters()["Tcp.RetransSegs"]
         with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
             port = listener.getsockname()[1]
@@ -113,12 +113,15 @@ def test_retransmitted_handshakes():
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("sockets", "owner"), [("iterator", me), ("none", lambda: (None, None))])
+@pytest.mark.parametrize(("sockets", "owner"), [("iterator", own_process), ("none", lambda: (None, None))])
 def test_a_connection_older_than_the_trace(sockets, owner):
     """It belongs to the process that has it open when the trace begins, if the kernel reports that."""
     with namespace():
         client, server = pair(*V4)
-        with traced("tcpretrans", "--hook", f"open_sockets={sockets}") as events, dropping_segments(server):
+        with (
+            record_events("tcpretrans", "--hook", f"open_sockets={sockets}") as events,
+            dropping_segments(server),
+        ):
             client.send(b"x")
             retransmitted(client, 1)
         resetting(client)
@@ -133,7 +136,7 @@ def test_only_those_of_a_process_and_a_network():
             (["-p", os.getppid()], False),
             (["--net", "192.0.2.0/24"], False),
         ):
-            with traced("tcpretrans", *words) as events:
+            with record_events("tcpretrans", *words) as events:
                 client, server = pair(*V4)
                 with dropping_segments(server):
                     client.send(b"x")

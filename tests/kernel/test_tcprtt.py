@@ -7,8 +7,8 @@ import os
 import pytest
 
 from support.cli import run, start, stop
-from support.connections import V4, V6, ends, me, pair, tcp_info
-from support.needs import refused
+from support.connections import V4, V6, ends, own_process, pair, tcp_info
+from support.needs import was_refused
 from support.packets import namespace
 
 pytestmark = pytest.mark.kernel
@@ -33,7 +33,7 @@ def segments(connections):
 @pytest.mark.parametrize("alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "kprobe"])
 def test_the_estimate_and_the_segments_are_those_of_the_kernel(alternative):
     hooks = ["--hook", f"tcp_segment={alternative}"]
-    if refused(run("tcprtt", "--dry-run", *hooks), {"tcp_segment": alternative}):
+    if was_refused(run("tcprtt", "--dry-run", *hooks), {"tcp_segment": alternative}):
         return
     with namespace(ipv6=True):
         tracer = start("tcprtt", "-f", "json", *HERE, *hooks, "--by", "local,pid", 60)
@@ -51,7 +51,9 @@ def test_the_estimate_and_the_segments_are_those_of_the_kernel(alternative):
             for end in connection:
                 end.close()
     by_source = {(row["saddr"], row["sport"]): row for row in rows}
-    assert {(by_source[endpoint]["pid"], by_source[endpoint]["comm"]) for endpoint in before} == {me()}
+    assert {(by_source[endpoint]["pid"], by_source[endpoint]["comm"]) for endpoint in before} == {
+        own_process()
+    }
     assert all(before[endpoint] <= by_source[endpoint]["segments"] <= after[endpoint] for endpoint in before)
     assert all(sum(b["count"] for b in row["srtt_ns"]) == row["segments"] for row in rows)
 

@@ -12,7 +12,7 @@ import pytest
 
 from support.cli import run, start, stop, wait_for
 from support.connections import V4, V6, inode
-from support.needs import refused
+from support.needs import was_refused
 from support.packets import namespace
 
 pytestmark = pytest.mark.kernel
@@ -53,7 +53,7 @@ def rows(tracer):
 )
 def test_each_connection_finds_those_before_it(alternative):
     hook = ["--hook", f"tcp_state={alternative}"]
-    if refused(run("tcpsynbl", "--dry-run", *hook), {"tcp_state": alternative}):
+    if was_refused(run("tcpsynbl", "--dry-run", *hook), {"tcp_state": alternative}):
         return
     expected = {}
     with namespace(ipv6=True):

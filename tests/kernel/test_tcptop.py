@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from support.calls import ALTERNATIVES, granted
+from support.calls import ALTERNATIVES, is_granted
 from support.cli import run, start, stop
-from support.connections import V4, V6, ends, me, pair, tcp_info, which
-from support.needs import refused
+from support.connections import V4, V6, connection_key, ends, own_process, pair, tcp_info
+from support.needs import was_refused
 from support.packets import namespace
 
 pytestmark = pytest.mark.kernel
@@ -31,7 +31,7 @@ def summary(tracer):
 @pytest.mark.parametrize("alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "fexit"])
 def test_bytes_in_each_direction_of_each_connection(alternative):
     hook = ["--hook", f"socket_bytes={alternative}"]
-    if refused(run("tcptop", "--dry-run", *hook), {"socket_bytes": alternative}):
+    if was_refused(run("tcptop", "--dry-run", *hook), {"socket_bytes": alternative}):
         return
     expected, received_bytes = {}, {}
     with namespace(ipv6=True):
@@ -48,13 +48,15 @@ def test_bytes_in_each_direction_of_each_connection(alternative):
                     remaining -= len(os.read(server.fileno(), remaining))
                 server.send(bytes(23))
                 assert len(client.recv(100)) == 23
-                expected[which(ends(client))] = (*me(), size, 23)
-                expected[which(ends(server))] = (*me(), 23, size)
-                received_bytes[which(ends(server))] = tcp_info(server)["bytes_received"]
+                expected[connection_key(ends(client))] = (*own_process(), size, 23)
+                expected[connection_key(ends(server))] = (*own_process(), 23, size)
+                received_bytes[connection_key(ends(server))] = tcp_info(server)["bytes_received"]
                 client.close()
                 server.close()
         rows = summary(tracer)
-    actual = {which(row): (row["pid"], row["comm"], row["tx_bytes"], row["rx_bytes"]) for row in rows}
+    actual = {
+        connection_key(row): (row["pid"], row["comm"], row["tx_bytes"], row["rx_bytes"]) for row in rows
+    }
     assert actual == expected
     assert {connection: actual[connection][3] for connection in received_bytes} == received_bytes
 
@@ -63,7 +65,7 @@ def test_bytes_in_each_direction_of_each_connection(alternative):
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_bytes_that_splice_receives_are_counted(alternative):
     """splice(2) receives no message: the event of the socket does not report it."""
-    if not granted("tcptop", alternative):
+    if not is_granted("tcptop", alternative):
         return
     with namespace():
         tracer = start("tcptop", "-f", "json", *HERE, "--hook", f"return={alternative}", "--by", "local", 60)

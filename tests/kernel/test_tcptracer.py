@@ -136,7 +136,7 @@ def test_only_where_the_other_end_is(peer_filter, connected, accepted):
 
 
 @pytest.mark.lab
-def test_forked_acceptors_own_what_they_accept_and_their_end_closes_it():
+def test_forked_acceptors_own_their_connections_until_they_exit():
     children = []
     with namespace(), record_events() as events, socket.create_server(("127.0.0.1", 0)) as listener:
         for _ in range(23):

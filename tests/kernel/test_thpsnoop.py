@@ -52,7 +52,7 @@ def attempts(*words):
 
 @pytest.mark.smoke
 @pytest.mark.lab
-def test_each_collapse_and_what_is_refused():
+def test_collapses_and_refusals_are_shown():
     result, (pid, results, huge) = attempts("-f", "json", "--by", "pid,memory,cause,result")
     assert results[:-1] == [0] * REGIONS
     assert results[-1] != 0

@@ -8,7 +8,7 @@ import pytest
 
 import pytracer
 from support.cli import run
-from support.timelines import FORMATS, read, timeline, written
+from support.timelines import FORMATS, read, timeline, write_items
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -20,7 +20,7 @@ def run_formats(tracer, *arguments, command, **options):
     with pytracer.open(tracer, *arguments, command=command, **options) as trace:
         items = list(trace)
     assert trace.lost == 0
-    rows = [json.loads(line) for line in written("json", trace.schema, *items).splitlines()]
+    rows = [json.loads(line) for line in write_items("json", trace.schema, *items).splitlines()]
     return rows, [timeline(form, trace.schema, *items) for form in FORMATS]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import finish, run, start, stop, wait_for
-from support.needs import refused
+from support.needs import was_refused
 
 pytestmark = pytest.mark.kernel
 PAGES = 101
@@ -76,7 +76,7 @@ def work(process):
 @pytest.mark.parametrize("alternative", ["raw-tracepoint", "fexit"])
 def test_rows_equal_the_kernels_counts(worker, alternative):
     hook = ["--hook", f"socket_bytes={alternative}"]
-    if refused(run("top", "--dry-run", *hook), {"socket_bytes": alternative}):
+    if was_refused(run("top", "--dry-run", *hook), {"socket_bytes": alternative}):
         return
     tracer = start("top", "-f", "json", *hook, "-p", worker.pid, 60)
     before = witness(worker.pid)

@@ -6,9 +6,9 @@ import pytest
 
 from pytracer.plan.attach_targets import ALTERNATIVES
 from support.cli import run
-from support.needs import refused
-from support.spec_workload import NAME, NUMBERS, TIMES, ended, file_in
-from support.stream import NoRing, Older, by_perf_rings
+from support.needs import was_refused
+from support.spec_workload import NAME, NUMBERS, TIMES, file_in, run_spec
+from support.stream import NoRing, OldKernel, by_perf_rings
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -24,7 +24,7 @@ def path(tmp_path):
 
 def trace_events(path, *specs, options=(), losses=()):
     """Return the events of a run; None as before."""
-    result = ended("trace", path, *options, *specs)
+    result = run_spec("trace", path, *options, *specs)
     if result is None:
         return None
     assert [loss["reason"] for loss in result.of("loss")] == list(losses)
@@ -83,7 +83,7 @@ def test_functions_of_a_program(path, kind, alternative):
 
 
 @pytest.mark.smoke
-def test_registers_have_no_types_and_formats_say_how_they_are_read(path):
+def test_formats_set_the_types_of_registers(path):
     """Registers have no types; the format says how to read them, as in BCC."""
     program = workload("argcalls")
     events = trace_events(
@@ -120,7 +120,7 @@ def test_arguments_of_a_usdt_probe(alternative):
             f'{probe}:nowhere "%d %d", arg1, arg2',
             f"{probe}:bare",
         )
-    if refused(result, {"usdt": alternative}):
+    if was_refused(result, {"usdt": alternative}):
         return
     assert program.output.startswith("semaphore")
     assert result.status == 0, result.err
@@ -202,7 +202,7 @@ def test_a_raw_tracepoint_by_every_alternative(path):
         assert events is None or column(events, "text") == ["argcalls 1"]
 
 
-@pytest.mark.parametrize("facts", [NoRing, Older])
+@pytest.mark.parametrize("facts", [NoRing, OldKernel])
 def test_a_kernel_without_the_ring_buffer(path, facts):
     program = workload("argcalls")
     actual, lost = by_perf_rings(

@@ -20,7 +20,7 @@ def trace_lines(spec: str) -> list[str]:
 
 @pytest.mark.lab
 @pytest.mark.smoke
-def test_arguments_have_names_and_types_and_what_they_point_at_has_members():
+def test_arguments_have_names_types_and_members_of_their_pointees():
     spec = '"%d %s %d %d %d %d %s %d"'
     spec += ", node->key, node->name, node->at[0], node->at[1], node->low, node->high, list->title, shade"
     assert trace_lines(f"u:{{}}:insert {spec}") == [

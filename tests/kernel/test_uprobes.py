@@ -23,7 +23,7 @@ from support.uprobes import (
     has_cookies,
     has_multi,
     has_multi_for_processes,
-    working,
+    working_program,
 )
 from support.workloads import SOURCES, workload
 
@@ -61,7 +61,7 @@ def probe(alternative: str, file: str, symbol: str = "", *, at_return: bool = Fa
     ],
 )
 def test_functions_are_counted_to_the_last_call(alternative, symbol, expected, at_return):
-    with working(TIMES) as program, Counter(alternative) as counter:
+    with working_program(TIMES) as program, Counter(alternative) as counter:
         counter.put(probe(alternative, workload("marks"), symbol, at_return=at_return, process=program.pid))
         program.go()
         assert counter[0] == expected
@@ -71,14 +71,14 @@ def test_a_place_in_a_function_and_in_the_file(alternative):
     with program_files.find(workload("marks")) as file:
         [site] = places.find(file, "work").sites
     for symbol in ("work+0", f"+{site.offset:#x}"):
-        with working(TIMES) as program, Counter(alternative) as counter:
+        with working_program(TIMES) as program, Counter(alternative) as counter:
             counter.put(probe(alternative, workload("marks"), symbol))
             program.go()
             assert counter[0] == 2 * TIMES
 
 
 def test_only_the_process_that_was_named(alternative):
-    with working(TIMES) as program, working(TIMES) as other, Counter(alternative) as counter:
+    with working_program(TIMES) as program, working_program(TIMES) as other, Counter(alternative) as counter:
         counter.put(probe(alternative, "libc", "getppid", process=program.pid))
         program.go()
         other.go()
@@ -99,8 +99,8 @@ def test_every_process_that_runs_the_file_also_one_that_starts_later(alternative
         assert counter[0] == 2 * 5 + 2 * 6
 
 
-def test_cookies_tell_places_apart(alternative):
-    with working(TIMES) as program, program_files.find(workload("marks")) as file:
+def test_cookies_distinguish_sites(alternative):
+    with working_program(TIMES) as program, program_files.find(workload("marks")) as file:
         sites = places.find(file, "work*").sites
         assert [site.name for site in sites] == ["work", "work_more"]
         needs("cookies", has_cookies())
@@ -135,7 +135,7 @@ def test_a_process_is_probed_in_the_file_that_it_runs_not_in_that_of_the_name(al
 
 
 def test_a_process_may_end_while_it_is_probed(alternative):
-    with working(TIMES) as program, working(5) as other, Counter(alternative) as counter:
+    with working_program(TIMES) as program, working_program(5) as other, Counter(alternative) as counter:
         counter.put(probe(alternative, workload("marks"), "work", process=program.pid))
         program.go()
         assert counter[0] == 2 * TIMES
@@ -146,7 +146,11 @@ def test_a_process_may_end_while_it_is_probed(alternative):
 
 @pytest.mark.parametrize("deep", [64, 100])
 def test_calls_within_calls_are_all_seen_and_64_of_their_returns(alternative, deep):
-    with working(deep, "nested") as program, Counter(alternative) as calls, Counter(alternative) as returns:
+    with (
+        working_program(deep, "nested") as program,
+        Counter(alternative) as calls,
+        Counter(alternative) as returns,
+    ):
         calls.put(probe(alternative, workload("marks"), "nest", process=program.pid))
         returns.put(probe(alternative, workload("marks"), "nest", process=program.pid, at_return=True))
         program.go()
@@ -155,21 +159,21 @@ def test_calls_within_calls_are_all_seen_and_64_of_their_returns(alternative, de
 
 def test_a_link_sees_a_process_whose_first_thread_has_ended():
     needs("uprobe_multi for all threads of a process", has_multi_for_processes())
-    with working(TIMES, "orphaned") as program, Counter("multi") as counter:
+    with working_program(TIMES, "orphaned") as program, Counter("multi") as counter:
         counter.put(probe("multi", workload("marks"), "work", process=program.pid))
         program.go()
         assert counter[0] == TIMES
 
 
 def test_a_process_whose_first_thread_had_ended_before(alternative):
-    with working(TIMES, "headless") as program, Counter(alternative) as counter:
+    with working_program(TIMES, "headless") as program, Counter(alternative) as counter:
         assert counter.put(probe(alternative, "marks", "work", process=program.pid)) == []
         program.go()
         assert counter[0] == TIMES
 
 
 def test_a_file_that_the_process_has_not_mapped_is_reported(alternative):
-    with working(1) as program, Counter(alternative) as counter:
+    with working_program(1) as program, Counter(alternative) as counter:
         notes = counter.put(probe(alternative, workload("calls"), "+0x1000", process=program.pid))
         assert notes == [f"process {program.pid} has not mapped {workload('calls')}"]
 
@@ -212,7 +216,7 @@ def test_half_an_attachment_is_removed(alternative):
     """If one site is invalid, the probes at the others are removed."""
     with (
         program_files.find(workload("marks")) as file,
-        working(TIMES) as program,
+        working_program(TIMES) as program,
         Counter(alternative) as counter,
     ):
         sites = [*places.find(file, "work*").sites, ProbeSite("beyond", 1 << 40)]
@@ -234,7 +238,7 @@ def test_the_kernel_is_probed_before_attaching(alternative):
         facts.close()
 
 
-def test_a_kernel_without_the_link_says_so():
+def test_a_kernel_without_the_link_is_reported():
     facts = RunningKernel()
     try:
         answer = facts.probe(probe("multi", workload("marks"), "work"))
@@ -245,7 +249,7 @@ def test_a_kernel_without_the_link_says_so():
 
 
 def test_a_process_that_ended_is_an_error():
-    with working(1) as program:
+    with working_program(1) as program:
         program.go()
     with pytest.raises(UsageError, match=rf"no process {program.pid}"):
         program_files.find("libc", program.pid)

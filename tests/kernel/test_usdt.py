@@ -19,7 +19,7 @@ from pytracer.features.table.helpers import PROBE_READ_USER
 from pytracer.spec import Uprobe, UprobeMulti
 from pytracer.symbols import program_files, usdt
 from support.needs import needs
-from support.uprobes import Counter, Program, build_library, has_cookies, has_multi, working
+from support.uprobes import Counter, Program, build_library, has_cookies, has_multi, working_program
 from support.workloads import workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
@@ -43,17 +43,17 @@ def probe(alternative: str, mark: str, **fields):
 
 
 def test_a_probe_is_counted_and_its_semaphore_is_up_as_long_as_it_is_attached(alternative):
-    with working(TIMES, "forms") as program, Counter(alternative) as counter:
+    with working_program(TIMES, "forms") as program, Counter(alternative) as counter:
         counter.put(probe(alternative, "forms:registers", file=workload("marks"), process=program.pid))
         assert program.go() == "semaphore 1\n"
         assert counter[0] == TIMES
-    with working(TIMES, "forms") as program:
+    with working_program(TIMES, "forms") as program:
         assert program.go() == "semaphore 0\n"
 
 
-def test_a_semaphore_is_up_until_the_last_has_gone(alternative):
+def test_a_semaphore_is_raised_until_the_last_tracer_detaches(alternative):
     with (
-        working(1, "forms") as program,
+        working_program(1, "forms") as program,
         Counter(alternative) as first,
         Counter(alternative) as second,
         Counter(alternative) as gone,
@@ -66,7 +66,7 @@ def test_a_semaphore_is_up_until_the_last_has_gone(alternative):
 
 
 def test_a_probe_without_a_semaphore(alternative):
-    with working(TIMES, "forms") as program, Counter(alternative) as counter:
+    with working_program(TIMES, "forms") as program, Counter(alternative) as counter:
         counter.put(probe(alternative, "forms:bare", file=workload("marks")))
         assert program.go() == "semaphore 0\n"
         assert counter[0] == TIMES
@@ -74,7 +74,7 @@ def test_a_probe_without_a_semaphore(alternative):
 
 @pytest.mark.smoke
 def test_a_pattern_is_all_that_match(alternative):
-    with working(TIMES, "forms") as program, Counter(alternative) as counter:
+    with working_program(TIMES, "forms") as program, Counter(alternative) as counter:
         counter.put(probe(alternative, "f*:*", file=workload("marks"), process=program.pid))
         assert program.go() == "semaphore 3\n"
         assert counter[0] == 4 * TIMES
@@ -117,12 +117,15 @@ def test_missing_names_are_reported():
         assert excinfo.value.hint.startswith("did you mean forms:registers or")
     with program_files.find(workload("calls")) as file, pytest.raises(UsageError, match="has no USDT probes"):
         usdt.find(file, "", "registers")
-    with working(1) as program, pytest.raises(UsageError, match=f"of process {program.pid} 'fomrs:bare'"):
+    with (
+        working_program(1) as program,
+        pytest.raises(UsageError, match=f"of process {program.pid} 'fomrs:bare'"),
+    ):
         list(usdt.in_process(program.pid, "fomrs", "bare"))
 
 
 def test_all_that_a_process_has_mapped_is_looked_through(alternative):
-    with working(TIMES, "forms") as program, Counter(alternative) as counter:
+    with working_program(TIMES, "forms") as program, Counter(alternative) as counter:
         counter.put(probe(alternative, "forms:bare", process=program.pid))
         program.go()
         assert counter[0] == TIMES

@@ -6,7 +6,7 @@ import pytest
 
 from support.cli import run
 from support.filesystems import mounted
-from support.needs import refused
+from support.needs import was_refused
 from support.renamed_process import named_rows
 
 pytestmark = pytest.mark.kernel
@@ -37,7 +37,7 @@ for name in ("made3", "made4", "made5", "made6"):
 @pytest.mark.parametrize("alternative", ["fentry", pytest.param("kprobe", marks=pytest.mark.smoke)])
 def test_each_call_is_counted(alternative, tmp_path):
     hook = ["--hook", f"called={alternative}"]
-    if refused(run("vfsstat", "--dry-run", *hook), {"called": alternative}):
+    if was_refused(run("vfsstat", "--dry-run", *hook), {"called": alternative}):
         return
     with mounted(tmp_path) as folder:  # an overlay calls the functions once more, of the file system below it
         [row], counts, text = named_rows("vfsstat", folder, WORK, *hook)

@@ -126,7 +126,7 @@ def test_an_interface_that_disappears_is_reported_and_ends_it():
             assert packets.totals(result) == packets.expected(packets.frames(), received=False)
 
 
-def test_a_program_that_somebody_takes_off_is_reported():
+def test_a_detached_program_is_reported():
     with packets.namespace():
         packets.veth()
         tracer = start("xdpcount", "-f", "json", "vb", "--hook", "frame=xdp-netlink", 0.1)

@@ -10,6 +10,6 @@ from pytracer.record import replace
 UID = 4_000_000_000
 
 
-def of(**limits: Any) -> Budget:
+def budget_with(**limits: Any) -> Budget:
     """Return a budget with these limits; the other limits stay as they are."""
     return Budget(user=replace(USER, **limits), run=RUN)

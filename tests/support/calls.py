@@ -6,7 +6,7 @@ import pytest
 
 from pytracer.kernel import tracefs
 from support.cli import run
-from support.needs import refused
+from support.needs import was_refused
 
 ALL = ("fexit", "call-tracepoints", "raw-tracepoint", "tracepoint")
 """The alternatives of the hook ``return``, best first."""
@@ -27,8 +27,8 @@ def has_event(call: str) -> bool:
     return (tracefs.root() / "events/syscalls" / f"sys_exit_{call}").is_dir()
 
 
-def granted(tracer: str, alternative: str, *words: str) -> bool:
+def is_granted(tracer: str, alternative: str, *words: str) -> bool:
     """Return whether a tracer's hook ``return`` has this alternative here; what is refused must be so by
     right."""
     result = run(tracer, *words, "--dry-run", "--hook", f"return={alternative}")
-    return not refused(result, {"return": alternative})
+    return not was_refused(result, {"return": alternative})

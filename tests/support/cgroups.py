@@ -81,7 +81,7 @@ def attached(
                 os.close(descriptor)
 
 
-def on(folder: Path, points: Mapping[str, int] = POINTS) -> dict[str, tuple[int, ...]]:
+def programs_on(folder: Path, points: Mapping[str, int] = POINTS) -> dict[str, tuple[int, ...]]:
     """Return the programs on a cgroup by attach point; the points of packets by default."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

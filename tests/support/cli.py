@@ -51,7 +51,7 @@ class Result:
         return sum(loss["lost"] for loss in self.of("loss"))
 
 
-class Ended(AssertionError):
+class EarlyExit(AssertionError):
     """The process ended before it traced; ``result`` has its output."""
 
     def __init__(self, result: Result) -> None:
@@ -96,7 +96,7 @@ def start(
             return process
         messages.append(line)
     out, err = process.communicate()
-    raise Ended(Result(process.returncode, out, "".join(messages) + err))
+    raise EarlyExit(Result(process.returncode, out, "".join(messages) + err))
 
 
 def finish(process: subprocess.Popen[str]) -> Result:

@@ -44,7 +44,7 @@ _PACKETS = (SocketFilter, PacketFanout, Xdp, Tcx, Clsact, OnCgroup)
 Uses = dict[str, Any]
 
 
-class Everything(set[str]):
+class UniversalSet(set[str]):
     """The set of all names."""
 
     def __contains__(self, _: object) -> bool:
@@ -67,7 +67,7 @@ class AllFunctions:
 def oldest() -> FakeKernel:
     """Return a kernel with every hook, and nothing that a PT_HAS_ macro stands for."""
     return FakeKernel(
-        functions=Everything(),
+        functions=UniversalSet(),
         patterns=None,
         helpers=set(),
         map_types=set(),
@@ -76,7 +76,7 @@ def oldest() -> FakeKernel:
     )
 
 
-def asking(tracer: Tracer, **fields: Any) -> Request:
+def make_request(tracer: Tracer, **fields: Any) -> Request:
     """Return a request for a tracer, with a command if it can follow one, and its required arguments."""
     fields = {"command": ("true",) if tracer.follow else ()} | fields
     if isinstance(tracer.arguments, Injection):
@@ -132,7 +132,7 @@ class Floor:
         default_image = self._compile("", {})
         if default_image is None:
             return
-        for hook in hooks_of(asking(tracer)):
+        for hook in hooks_of(make_request(tracer)):
             self._compile_alternatives(hook, {})
         for option in tracer.options:
             if isinstance(option, Flag):
@@ -161,7 +161,7 @@ class Floor:
         self, variant: str, fields: dict[str, Any], default_image: Image | None = None
     ) -> Image | None:
         try:
-            plan = make_plan(asking(self.tracer, **fields), oldest())
+            plan = make_plan(make_request(self.tracer, **fields), oldest())
         except UsageError:  # the flag goes with other options alone
             return None
         if plan.program != "c":
@@ -186,8 +186,8 @@ class Floor:
             alternative = alternatives.get(program.name, "")
             actual = self._found(program.code, kinds.get(program.name))
             variants = self._programs.setdefault(program.name, {})
-            recorded = variants.setdefault(alternative, actual)
-            extra = [number for number in actual["helpers"] if number not in recorded["helpers"]]
+            recorded_uses = variants.setdefault(alternative, actual)
+            extra = [number for number in actual["helpers"] if number not in recorded_uses["helpers"]]
             if default_image is not None and extra:
                 variants[variant] = {"helpers": extra}
         return image
@@ -214,7 +214,7 @@ class Floor:
         return actual
 
 
-def recorded(tracer: str) -> Uses:
+def recorded_uses(tracer: str) -> Uses:
     """Return the line of the table for a tracer; empty if there is none."""
     lines = map(json.loads, FILE.read_text().splitlines())
     return next((line for line in lines if line["tracer"] == tracer), {})

@@ -15,7 +15,7 @@ _COMMANDS = {
 }
 
 
-def compiled(folder: Path, sources: dict[str, str], *options: str, output: str = "program") -> Path:
+def compile_files(folder: Path, sources: dict[str, str], *options: str, output: str = "program") -> Path:
     """Compile sources, by their path in the folder, by the compiler for the first. Returns the path of the
     program."""
     for path, text in sources.items():
@@ -41,5 +41,5 @@ int main(void)
     return write(1, &attr, attr.size) < 0;
 }}
 """
-    program = compiled(folder, {"attr.c": source})
+    program = compile_files(folder, {"attr.c": source})
     return subprocess.run([program], stdout=subprocess.PIPE, check=True).stdout

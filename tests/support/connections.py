@@ -36,7 +36,7 @@ def ends(end: socket.socket) -> dict[str, Any]:
     return {"saddr": saddr, "sport": sport, "daddr": daddr, "dport": dport}
 
 
-def which(event: dict[str, Any]) -> tuple[Any, ...]:
+def connection_key(event: dict[str, Any]) -> tuple[Any, ...]:
     """Return the ends of a connection, or of an event, to compare."""
     return tuple(event[name] for name in ("saddr", "sport", "daddr", "dport"))
 
@@ -71,7 +71,7 @@ def counters() -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def traced(tracer: str, *words: object) -> Iterator[list[dict[str, Any]]]:
+def record_events(tracer: str, *words: object) -> Iterator[list[dict[str, Any]]]:
     """Yield the events of the block in the namespace, as a list that is filled at the end."""
     process = start(tracer, "-f", "json", "-d", 60, "--netns", "/proc/self/ns/net", *words)
     events: list[dict[str, Any]] = []
@@ -84,7 +84,7 @@ def traced(tracer: str, *words: object) -> Iterator[list[dict[str, Any]]]:
     events += result.of("event")
 
 
-def me() -> tuple[int, str]:
+def own_process() -> tuple[int, str]:
     """Return the process id and name that events of the test's own sockets have."""
     return os.getpid(), comm()
 

@@ -43,7 +43,7 @@ def command(processes: int = 3, sleeps: int = 0) -> list[str]:
 
 
 @dataclass
-class Counted:
+class SchedCounts:
     """The kernel's counts of a process: ns on a CPU, ns waiting for one, number of timeslices."""
 
     on_cpu: int
@@ -51,13 +51,13 @@ class Counted:
     runs: int
 
 
-def counted(err: str) -> dict[int, Counted]:
+def read_counts(err: str) -> dict[int, SchedCounts]:
     """Return the counts by process id, from standard error."""
     counts = {}
     for line in err.splitlines():
         if line.startswith("child "):
             pid, *numbers = map(int, line.split()[1:])
-            counts[pid] = Counted(*numbers)
+            counts[pid] = SchedCounts(*numbers)
     return counts
 
 

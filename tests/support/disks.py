@@ -102,8 +102,8 @@ def schedulers(device: Path) -> Iterator[str]:
         yield candidate
 
 
-def transferred(device: Path) -> dict[str, int]:
-    """Return the kernel's own count of the bytes that came back, by operation."""
+def transferred_bytes(device: Path) -> dict[str, int]:
+    """Return the kernel's count of completed bytes by operation."""
     numbers = list(map(int, (Path("/sys/class/block") / device.name / "stat").read_text().split()))
     return {"read": numbers[2] * 512, "write": numbers[6] * 512, "discard": numbers[13] * 512}
 
@@ -121,7 +121,7 @@ def file_system(device: Path, folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", mount_point], check=True)
 
 
-def completed(device: Path) -> dict[str, int]:
-    """Return the kernel's own count of the requests that came back, by operation."""
+def completed_requests(device: Path) -> dict[str, int]:
+    """Return the kernel's count of completed requests by operation."""
     numbers = list(map(int, (Path("/sys/class/block") / device.name / "stat").read_text().split()))
     return {"read": numbers[0], "write": numbers[4], "discard": numbers[11]}

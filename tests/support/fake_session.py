@@ -18,7 +18,7 @@ def batch(rows: int = 1) -> Batch:
     return Batch(("serial",), records, records["ns"].astype("i8"), lambda name, rows: rows[name])
 
 
-class Made:
+class FakeSession:
     """A session that yields the batches of ``source`` once it is ``ready``."""
 
     def __init__(self, plan, **_: object) -> None:

@@ -14,7 +14,7 @@ from pytracer.trace.loop import TraceLoop
 FORMS = ("table", "json", "folded", "flamegraph", "speedscope", "pprof")
 
 
-def written(
+def write_items(
     tracer: str, arguments: Sequence[str], command: Sequence[str], **options: object
 ) -> dict[str, bytes]:
     """Return what each format writes of one run."""

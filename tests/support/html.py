@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 VOID = {"meta", "br", "link", "img"}
 
 
-class Checked(HTMLParser):
+class HtmlChecker(HTMLParser):
     """Checks that elements open and close in order, and collects their text."""
 
     def __init__(self) -> None:
@@ -28,8 +28,8 @@ class Checked(HTMLParser):
         self.words.append(data)
 
 
-def parsed(html: str) -> Checked:
-    parser = Checked()
+def parsed(html: str) -> HtmlChecker:
+    parser = HtmlChecker()
     parser.feed(html)
     parser.close()
     assert parser.open == []

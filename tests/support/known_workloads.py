@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from support import cgroups, disks, packets
-from support.cli import Ended, Result, run, start, stop
+from support.cli import EarlyExit, Result, run, start, stop
 from support.workloads import workload
 
 Words = Sequence[object]
@@ -209,7 +209,7 @@ def _run(tracer: str, words: Words, before: Words, *command: object) -> Result:
 def _meanwhile(tracer: str, words: Words, before: Words, workload: Callable[[], object]) -> Result:
     try:
         process = start(tracer, "-f", "json", *words, "-d", LONGEST, before=before)
-    except Ended as ended:
+    except EarlyExit as ended:
         return ended.result
     try:
         workload()

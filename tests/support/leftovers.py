@@ -42,7 +42,7 @@ def is_ours(process: int) -> bool:
     return MARK.encode() in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
 
 
-def loaded() -> set[Id]:
+def loaded_ids() -> set[Id]:
     """List all programs and maps in the kernel."""
     ids = set[Id]()
     for kind, command in _GET_NEXT_ID.items():
@@ -55,7 +55,7 @@ def loaded() -> set[Id]:
     return ids
 
 
-def held() -> tuple[set[Id], set[Id]]:
+def held_ids() -> tuple[set[Id], set[Id]]:
     """Find the programs and maps that processes hold: those of this run, and those of all others."""
     own_ids, foreign_ids = set[Id](), set[Id]()
     for process in Path("/proc").glob("[0-9]*"):
@@ -75,11 +75,11 @@ def find_leftovers(before: set[Id], wait_until_alone: Callable[[], None]) -> set
 
     ``wait_until_alone`` is called at most once, and returns when no other kernel test is running.
     """
-    suspects = loaded() - before
+    suspects = loaded_ids() - before
     start, is_alone = time.monotonic(), False
     while suspects:
-        suspects &= loaded()
-        own_ids, foreign_ids = held()
+        suspects &= loaded_ids()
+        own_ids, foreign_ids = held_ids()
         suspects -= foreign_ids - own_ids
         waited = time.monotonic() - start
         if is_alone or suspects & own_ids:

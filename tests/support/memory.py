@@ -33,7 +33,7 @@ def memory_cgroup(limit: int) -> Iterator[Path]:
         folder.rmdir()
 
 
-def kills(folder: Path) -> int:
+def kill_count(folder: Path) -> int:
     """Return how many processes the kernel has killed in it, as it counts."""
     name = "memory.oom_control" if folder.is_relative_to(V1) else "memory.events"
     counts = dict(line.split() for line in (folder / name).read_text().splitlines())

@@ -234,7 +234,7 @@ def running() -> KernelUnderTest:
     return KernelUnderTest(platform.release(), platform.machine(), kernel_config)
 
 
-class Excused(pytest.skip.Exception):
+class DeclaredSkip(pytest.skip.Exception):
     """Skips a test for a declared reason."""
 
 
@@ -245,7 +245,7 @@ def needs(name: str, present: object) -> None:
     excuse = running().excuse(name)
     if not excuse:
         pytest.fail(f"{name} is missing, and this kernel ({platform.release()}) has no excuse for that")
-    raise Excused(f"no {name}: {excuse}")
+    raise DeclaredSkip(f"no {name}: {excuse}")
 
 
 def refused_by_right(
@@ -272,7 +272,7 @@ def refused_by_right(
     return True
 
 
-def refused(result: Result, alternatives: dict[str, str]) -> bool:
+def was_refused(result: Result, alternatives: dict[str, str]) -> bool:
     """Return whether the kernel refused runs with ``--hook`` for each of ``alternatives``; asserts that the
     message names a policy or a missing feature. False if they ran."""
     if DEBIANS:

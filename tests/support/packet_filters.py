@@ -55,7 +55,7 @@ def classic(code: Sequence[ClassicInstruction], packet: bytes) -> bool:
             operation = instruction.code & 0xF0
             if operation in (0x30, 0x90) and other == 0:
                 return False
-            a = calculated(operation, a, other)
+            a = calculate(operation, a, other)
         elif kind == JMP:
             other = x if instruction.code & 8 else instruction.k
             operation = instruction.code & 0xF0
@@ -72,7 +72,7 @@ def classic(code: Sequence[ClassicInstruction], packet: bytes) -> bool:
             x = a
 
 
-def calculated(operation: int, a: int, b: int, mask: int = _U32) -> int:
+def calculate(operation: int, a: int, b: int, mask: int = _U32) -> int:
     """Calculate with 32 bits, or as many as ``mask`` has."""
     return {
         0x00: lambda: a + b,
@@ -109,7 +109,7 @@ def machine(code: bytes, packet: bytes, context: PacketContext) -> int:
                 swapped_bytes = (r[dst] & ((1 << imm) - 1)).to_bytes(imm // 8, "little")
                 r[dst] = int.from_bytes(swapped_bytes, "big")
             else:
-                r[dst] = calculated(opcode & 0xF0, r[dst] & mask, other, mask)
+                r[dst] = calculate(opcode & 0xF0, r[dst] & mask, other, mask)
         elif kind == 5:
             operation = opcode & 0xF0
             other = (r[src] if opcode & 8 else imm) & _U64
@@ -158,7 +158,7 @@ def _call(r: list[int], memory: dict[int, int], packet: bytes, stack: int) -> No
     r[1:6] = [0xDEAD] * 5
 
 
-def attached(code: Sequence[ClassicInstruction], packets_sent: Sequence[bytes]) -> list[bool]:
+def kernel_verdicts(code: Sequence[ClassicInstruction], packets_sent: Sequence[bytes]) -> list[bool]:
     """Return the verdict of the kernel's classic BPF on each packet."""
     program = b"".join(struct.pack("HBBI", *instruction) for instruction in code)
     buffer = ctypes.create_string_buffer(program, len(program))
@@ -166,7 +166,7 @@ def attached(code: Sequence[ClassicInstruction], packets_sent: Sequence[bytes]) 
     return _between_sockets(SO_ATTACH_FILTER, filtered, packets_sent)
 
 
-def judged(prologue: bytes, context: PacketContext, packets_sent: Sequence[bytes]) -> list[bool]:
+def program_verdicts(prologue: bytes, context: PacketContext, packets_sent: Sequence[bytes]) -> list[bool]:
     """Return what the prologue makes of each packet (14 bytes and more), before a program that takes all it
     sees."""
     frame = context is PacketContext.FRAME

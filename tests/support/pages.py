@@ -15,7 +15,7 @@ from support.cli import COMMAND, LIMIT, wait_for
 
 
 @dataclass
-class Answer:
+class Response:
     status: int
     headers: dict[str, str]
     body: bytes
@@ -39,16 +39,16 @@ class Page:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT)
 
-    def send(self, request: bytes) -> Answer:
+    def send(self, request: bytes) -> Response:
         """Send bytes; the answer, once the server has closed."""
         with self.connect() as client:
             client.sendall(request)
             return parse(read_all(client))
 
-    def get(self, path: str, **headers: str) -> Answer:
-        return self.send(head("GET", path, {"Host": self.host, **named(headers)}))
+    def get(self, path: str, **headers: str) -> Response:
+        return self.send(head("GET", path, {"Host": self.host, **header_names(headers)}))
 
-    def post(self, path: str, document: Any, **headers: str) -> Answer:
+    def post(self, path: str, document: Any, **headers: str) -> Response:
         """Send JSON with the token, as the page does."""
         body = json.dumps(document).encode()
         fields = {
@@ -56,7 +56,7 @@ class Page:
             "Content-Type": "application/json",
             "X-Pytracer-Token": self.token,
             "Content-Length": str(len(body)),
-            **named(headers),
+            **header_names(headers),
         }
         return self.send(head("POST", path, fields) + body)
 
@@ -91,7 +91,7 @@ class Page:
         wait_for(lambda: self.state(run) in states, f"run {run} is {states}")
 
 
-def named(headers: dict[str, str]) -> dict[str, str]:
+def header_names(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
@@ -107,16 +107,16 @@ def read_all(client: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def parse(answer: bytes) -> Answer:
+def parse(answer: bytes) -> Response:
     top, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = top.decode("ascii").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
     assert int(headers.get("Content-Length", len(body))) == len(body)
-    return Answer(int(first.split()[1]), headers, body)
+    return Response(int(first.split()[1]), headers, body)
 
 
 @contextmanager
-def serving(*words: str) -> Iterator[Page]:
+def serve_page(*words: str) -> Iterator[Page]:
     """Serve at a free port of this machine; ends by SIGINT, and with status 0."""
     process = subprocess.Popen(
         [*COMMAND, "serve", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -18,14 +18,14 @@ from support.browser import screenshot
 from support.devtools import browser
 from support.disks import loop, work
 from support.live_screens import Until, picture
-from support.pages import serving
+from support.pages import serve_page
 from support.terminals import Terminal
 from support.viewers import (
     open_perfetto,
     open_speedscope,
     perfetto_files,
     query,
-    served,
+    serve_folder,
     speedscope_files,
 )
 
@@ -153,7 +153,7 @@ def _page(picture: Path) -> None:
     with (
         tempfile.TemporaryDirectory() as name,
         loop(Path(name)) as device,
-        serving("--allow-commands") as page,
+        serve_page("--allow-commands") as page,
         browser(Path(name)) as tab,
     ):
         run = page.start("profile", command=shlex.join(["sh", "-c", PIPELINE]))
@@ -177,7 +177,7 @@ def _page_row(picture: Path) -> None:
     row = "document.querySelectorAll('#rows tbody tr')"
     with (
         tempfile.TemporaryDirectory() as name,
-        serving("--allow-commands") as page,
+        serve_page("--allow-commands") as page,
         browser(Path(name)) as tab,
     ):
         command = shlex.join(["sh", "-c", PIPELINE])
@@ -197,7 +197,7 @@ def _page_row(picture: Path) -> None:
 
 def _timeline(picture: Path) -> None:
     """Show what threads do in Perfetto's viewer: some milliseconds, and a wake-up that leads to a slice."""
-    with tempfile.TemporaryDirectory() as name, served(files := perfetto_files(Path(name))) as address:
+    with tempfile.TemporaryDirectory() as name, serve_folder(files := perfetto_files(Path(name))) as address:
         pytracer("schedsnoop", "-f", "perfetto", "-o", files / "timeline", "--", "sh", "-c", PIPELINE)
         with browser(Path(name)) as tab:
             tab.resize(WIDTH, 760)
@@ -216,7 +216,10 @@ def _timeline(picture: Path) -> None:
 
 def _speedscope(picture: Path) -> None:
     """Show samples in speedscope, sorted by their number."""
-    with tempfile.TemporaryDirectory() as name, served(files := speedscope_files(Path(name))) as address:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        serve_folder(files := speedscope_files(Path(name))) as address,
+    ):
         pytracer("profile", "-f", "speedscope", "-o", files / "profile", "--", "sh", "-c", PIPELINE)
         with browser(Path(name)) as tab:
             tab.resize(WIDTH, 560)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from support.cli import Result, run
-from support.needs import refused
+from support.needs import was_refused
 from support.workloads import workload
 
 TIMES = 23
@@ -20,11 +20,11 @@ def file_in(folder: Path) -> Path:
     return path
 
 
-def ended(tracer: str, path: Path, *words: object) -> Result | None:
-    """Return a run of the workload; None where this kernel refuses, and may."""
+def run_spec(tracer: str, path: Path, *words: object) -> Result | None:
+    """Run a tracer on the workload. Returns None if this kernel refuses and may do so."""
     result = run(tracer, "-f", "json", *words, "--", workload("argcalls"), TIMES, path)
     forced = [str(word).removeprefix("--hook=") for word in words if str(word).startswith("--hook=")]
-    if result.status in (4, 5) and refused(result, dict(choice.split("=") for choice in forced)):
+    if result.status in (4, 5) and was_refused(result, dict(choice.split("=") for choice in forced)):
         return None
     assert result.status == 0, result.err
     return result

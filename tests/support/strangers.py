@@ -7,7 +7,7 @@ import subprocess
 from support.cli import Result, finish, start
 
 
-def of_one(tracer: str, *words: object, script: str) -> tuple[Result, int]:
+def run_for_one(tracer: str, *words: object, script: str) -> tuple[Result, int]:
     """Run a shell script in two processes and trace one of them by ``-p``. Returns the result and its pid.
 
     Both wait until the programs are attached. The trace ends as the traced process exits.

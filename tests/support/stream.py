@@ -43,7 +43,7 @@ class NoRing(RunningKernel):
         return number != 27 and super().has_map_type(number)
 
 
-class Older(NoRing):
+class OldKernel(NoRing):
     """This kernel with the features of Linux 4.18: neither loops nor bpf_probe_read_kernel."""
 
     has_loops = False

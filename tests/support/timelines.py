@@ -37,7 +37,7 @@ class Stream(io.TextIOWrapper):
         return self.buffer.getvalue()
 
 
-def written(form: str, schema: Any, *items: Any) -> bytes:
+def write_items(form: str, schema: Any, *items: Any) -> bytes:
     """Return what a format writes of items."""
     stream = Stream()
     sink = make_sink(form, stream, timestamps=False, terminal=False)
@@ -50,7 +50,7 @@ def written(form: str, schema: Any, *items: Any) -> bytes:
 
 def timeline(form: str, schema: Any, *items: Any) -> Timeline:
     """Write items in a format, and read it."""
-    return read(written(form, schema, *items))
+    return read(write_items(form, schema, *items))
 
 
 def read(content: bytes) -> Timeline:

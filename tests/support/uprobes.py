@@ -16,7 +16,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, map_create
 from pytracer.bpf.trial import helper_refusal, load
 from pytracer.spec import ProbeSite, UserProbe
-from support.cli import Ended, Result, finish, start
+from support.cli import EarlyExit, Result, finish, start
 from support.workloads import SOURCES, workload
 
 SLOTS = 64
@@ -114,7 +114,7 @@ class Program:
         """
         try:
             looking = start(tracer, "-f", "json", "-p", self.pid, *words)
-        except Ended as ended:
+        except EarlyExit as ended:
             return ended.result
         self.output = self.go()
         return finish(looking)
@@ -148,7 +148,7 @@ def has_cookies() -> bool:
     return not helper_refusal(ProgType.KPROBE, _GET_ATTACH_COOKIE)
 
 
-def working(times: int, function: str = "work") -> Program:
+def working_program(times: int, function: str = "work") -> Program:
     return Program(workload("marks"), function, times)
 
 

@@ -93,7 +93,7 @@ def test_the_command_line_loads_no_more_than_it_needs():
     assert message.split() == ["False", "False"]
 
 
-def test_options_mean_what_they_mean_on_the_command_line(requests):
+def test_options_equal_those_of_the_command_line(requests):
     own_pid = os.getpid()
     pytracer.open("syscalls", pid=own_pid, latency=True, duration=2.5, max_rows=99, errno=False, sort=None)
     [request] = requests

@@ -88,7 +88,7 @@ def test_jit(machine: Path, config: bytes | None, sysctl: int | None, status: st
     assert bool(check.fix) == (status == doctor.WARN)
 
 
-def test_no_bcc_is_a_failure_that_says_how_to_install_it(
+def test_missing_bcc_is_a_failure_with_an_installation_hint(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none() -> Path:
@@ -138,7 +138,9 @@ def library(*needed: str) -> bytes:
 @pytest.mark.parametrize(
     ("name", "version"), [("libLLVM-14.so.1", "14"), ("libLLVM.so.19.1", "19.1"), ("libLLVM-3.9.so.1", "3.9")]
 )
-def test_llvm_is_read_from_what_libbcc_needs(machine: Path, name: str, version: str) -> None:
+def test_the_version_of_llvm_is_read_from_the_needed_libraries_of_libbcc(
+    machine: Path, name: str, version: str
+) -> None:
     (machine / "lib/libbcc.so.0").write_bytes(library("libc.so.6", "libclang-cpp.so.14", name))
     for present in (name, "libclang-cpp.so.14"):
         (machine / "lib" / present).touch()
@@ -159,7 +161,7 @@ def test_a_broken_library_needs_nothing(tmp_path: Path, cut: int) -> None:
     assert shared_libraries.list_needed(path) == []
 
 
-def test_an_elf_file_says_what_it_needs(tmp_path: Path) -> None:
+def test_needed_libraries_are_read_from_an_elf_file(tmp_path: Path) -> None:
     path = tmp_path / "lib.so"
     path.write_bytes(library("liba.so.1", "libb.so.2"))
     assert shared_libraries.list_needed(path) == ["liba.so.1", "libb.so.2"]
@@ -338,7 +340,7 @@ def test_every_hook_has_a_probe() -> None:
 
 
 @pytest.mark.parametrize("confidential", [True, False])
-def test_hooks_that_lockdown_refuses_say_so(monkeypatch: pytest.MonkeyPatch, confidential: bool) -> None:
+def test_hooks_refused_by_lockdown_are_reported(monkeypatch: pytest.MonkeyPatch, confidential: bool) -> None:
     monkeypatch.setattr(feature_table.policy, "is_confidential", lambda: confidential)
 
     def ask() -> str:
@@ -357,7 +359,7 @@ def test_hooks_that_lockdown_refuses_say_so(monkeypatch: pytest.MonkeyPatch, con
     ],
 )
 @pytest.mark.parametrize("modules", [("capability", "bpf"), ("capability",)])
-def test_a_refusal_says_which_call_failed_and_what_is_in_force(
+def test_a_refusal_names_the_failed_call_and_the_policy(
     machine: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,

@@ -20,7 +20,7 @@ def _offsets_are_read_anew():
     ktime._measure_offset.cache_clear()
 
 
-def test_offsets_are_taken_off(monkeypatch, tmp_path):
+def test_offsets_are_subtracted(monkeypatch, tmp_path):
     (tmp_path / "offsets").write_text("monotonic    1000000         7\nboottime      -86400         0\n")
     monkeypatch.setattr(ktime, "_OFFSETS", tmp_path / "offsets")
     monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: clock)

@@ -91,7 +91,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_down(path):
+def test_imports_follow_the_layers(path):
     room = room_of(module_of(path))
     for imported in imports_of(path):
         if room == "tracers":

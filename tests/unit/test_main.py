@@ -43,7 +43,7 @@ def test_an_interrupt_while_modules_are_loaded():
     assert run_process(f"{interrupts}{clear}sys.exit(command())")[0] == 130
 
 
-def test_the_process_ends_with_what_is_to_happen_at_its_exit():
+def test_exit_handlers_run_at_the_end_of_the_process():
     assert run_process("command()\nprint('torn down')") == (3, ["shown", "at exit"])
 
 

@@ -10,7 +10,7 @@ import pytest
 from pytracer.features.table.feature import Feature
 from pytracer.plan.attach_targets import ALTERNATIVES
 from support import needs
-from support.needs import NEEDS, Excused, KernelUnderTest, Need, refused_by_right
+from support.needs import NEEDS, DeclaredSkip, KernelUnderTest, Need, refused_by_right
 
 KERNEL_TESTS = Path(__file__).parents[1] / "kernel"
 
@@ -55,7 +55,7 @@ def test_present_features_run_and_inexcusably_missing_ones_fail(feature, monkeyp
     with pytest.raises(pytest.fail.Exception, match="no excuse"):
         needs.needs("hook=foo", False)
     monkeypatch.setattr(needs, "running", lambda: kernel(FOO="n"))
-    with pytest.raises(Excused, match="built without CONFIG_FOO"):
+    with pytest.raises(DeclaredSkip, match="built without CONFIG_FOO"):
         needs.needs("hook=foo", False)
 
 
@@ -92,5 +92,5 @@ def test_every_alternative_of_every_tracer_has_its_place_in_the_table():
 
 
 @pytest.mark.parametrize("path", sorted(KERNEL_TESTS.glob("*.py")), ids=lambda path: path.name)
-def test_no_kernel_test_lets_itself_off(path):
+def test_no_kernel_test_skips_itself(path):
     assert not re.search(r"pytest\.skip|skipif|importorskip|xfail", path.read_text())

@@ -98,7 +98,7 @@ def test_the_names_of_commands_are_known():
     assert {*COMMANDS, "help", "run"} == registry.RESERVED
 
 
-def test_earlier_folders_go_first(tmp_path, monkeypatch):
+def test_earlier_folders_have_priority(tmp_path, monkeypatch):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         assert make("mine", "--shape", "table", "--into", tmp_path / name).returncode == 0

@@ -75,7 +75,7 @@ def test_an_exclusive_run_is_waited_for_and_the_wait_is_reported(places, first, 
         assert messages == [f"waiting for the kernel tests of process {process.pid} in {Path.cwd()}"]
 
 
-def test_a_test_that_waits_to_be_alone_goes_before_later_ones(places):
+def test_a_waiting_exclusive_test_precedes_later_ones(places):
     turn = Turn(lambda line: None, *places)
     turn.take(is_exclusive=False)
     with other("alone", places) as first:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.cli import run
-from support.strangers import of_one
+from support.strangers import run_for_one
 
 pytestmark = pytest.mark.kernel
 SHELL = "i=0; while [ $i -lt 23 ]; do /bin/true & i=$((i+1)); done; wait"
@@ -20,6 +20,6 @@ def test_every_fork_is_counted(words):
 
 
 def test_forks_of_another_process_are_not_counted():
-    result, pid = of_one("forkcount", "--by", "pid", script=SHELL)
+    result, pid = run_for_one("forkcount", "--by", "pid", script=SHELL)
     assert result.status == 0, result.err
     assert result.of("summary") == [{"kind": "summary", "pid": pid, "forks": 23}]

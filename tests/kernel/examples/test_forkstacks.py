@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.cli import run
-from support.strangers import of_one
+from support.strangers import run_for_one
 
 pytestmark = pytest.mark.kernel
 SHELL = "i=0; while [ $i -lt 23 ]; do /bin/true & i=$((i+1)); done; wait"
@@ -22,7 +22,7 @@ def test_every_fork_has_a_stack(words):
 
 
 def test_forks_of_another_process_are_not_counted():
-    result, pid = of_one("forkstacks", script=SHELL)
+    result, pid = run_for_one("forkstacks", script=SHELL)
     assert result.status == 0, result.err
     assert {record["pid"] for record in result.of("summary")} == {pid}
     assert sum(record["forks"] for record in result.of("summary")) == 23

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.cli import run
-from support.strangers import of_one
+from support.strangers import run_for_one
 
 pytestmark = pytest.mark.kernel
 SHELL = "sleep 0.2 & i=1; while [ $i -lt 23 ]; do /bin/true & i=$((i+1)); done; wait"
@@ -27,7 +27,7 @@ def test_every_process_is_in_the_histogram(words):
 
 
 def test_another_process_is_not_counted():
-    result, _ = of_one("lifetimes", script=SHELL)
+    result, _ = run_for_one("lifetimes", script=SHELL)
     assert result.status == 0, result.err
     lost = sum(loss["lost"] for loss in result.of("loss"))
     assert 1 - lost <= sum(record["processes"] for record in result.of("summary")) <= 1

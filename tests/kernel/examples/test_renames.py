@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.cli import run
-from support.strangers import of_one
+from support.strangers import run_for_one
 
 pytestmark = pytest.mark.kernel
 SHELL = "i=0; while [ $i -lt 23 ]; do printf name-$i > /proc/$$/comm; i=$((i+1)); done"
@@ -23,7 +23,7 @@ def test_every_name_is_shown_in_order(words):
 
 
 def test_names_of_another_process_are_not_shown():
-    result, pid = of_one("renames", script=SHELL)
+    result, pid = run_for_one("renames", script=SHELL)
     assert result.status == 0, result.err
     events = result.of("event")
     assert [event["new"] for event in events] == [f"name-{number}" for number in range(23)]

@@ -120,7 +120,7 @@ def test_a_folder_that_is_not_trusted_is_warned_of(folder: Path) -> None:
     assert log.warned == [f"nothing is cached for the next start: {folder}/images can be written by others"]
 
 
-def test_an_image_of_no_use_is_let_go_and_made_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_image_is_rebuilt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     MessageLog().open()
     opened: list[Module] = []
 
@@ -140,9 +140,7 @@ def test_an_image_of_no_use_is_let_go_and_made_again(folder: Path, monkeypatch: 
     assert [module.closed for module in opened] == [True]
 
 
-def test_a_program_that_the_compilers_result_is_refused_for_is_not_kept(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_image_is_not_stored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> int:
         raise VerifierError("the verifier refused it")
 
@@ -152,7 +150,7 @@ def test_a_program_that_the_compilers_result_is_refused_for_is_not_kept(
     assert not (folder / "images").exists()
 
 
-def test_a_compiler_that_dies_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_crash_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def die(*_: object) -> Image:
         faulthandler.disable()
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -167,7 +165,7 @@ def test_a_compiler_that_dies_is_an_error(folder: Path, monkeypatch: pytest.Monk
     assert not log.warned
 
 
-def test_a_compiler_that_dies_over_kept_types_gets_new_ones(
+def test_stored_types_are_rebuilt_after_a_compiler_crash(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = folder / "headers" / "some"

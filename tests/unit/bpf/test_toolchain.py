@@ -53,7 +53,7 @@ def test_the_crystal_lattice_library_is_distinguished(no_bcc, tmp_path, monkeypa
     assert excinfo.value.hint == "pip uninstall bcc; sudo apt-get install python3-bpfcc"
 
 
-def test_the_crystal_lattice_library_does_not_stand_in_the_way(no_bcc, tmp_path, monkeypatch):
+def test_the_crystal_lattice_library_does_not_hide_bcc(no_bcc, tmp_path, monkeypatch):
     make_crystals(tmp_path / "pip" / "bcc")
     monkeypatch.syspath_prepend(tmp_path / "pip")
     real = make_bcc(tmp_path / "dist-packages" / "bcc")

@@ -32,7 +32,7 @@ def test_without_files_nothing_is_another(files):
     assert (parse_options().format, parse_options().defaults, parse_options().warnings) == ("table", [], [])
 
 
-def test_the_command_line_goes_before_the_user_and_the_user_before_the_system(files):
+def test_the_command_line_precedes_the_user_file_and_that_the_system_file(files):
     system, user = files
     system.write_text('[defaults]\nformat = "csv"\ntop = 7\nwide = true\n')
     assert (parse_options().format, parse_options().top) == ("csv", 7)

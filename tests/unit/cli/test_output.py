@@ -61,13 +61,13 @@ WORDS = [["list"], ["--help"], ["syscalls", "--help"], ["prog", "--help"], ["sys
 
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
 @pytest.mark.parametrize(("shell", "message"), [("exec >&-", CLOSED), ("exec >/dev/full", FULL)])
-def test_a_standard_output_that_takes_nothing_is_one_line_and_status_1(words, shell, message):
+def test_a_failing_standard_output_is_one_line_and_status_1(words, shell, message):
     result = pytracer(*words, shell=shell)
     assert (result.returncode, result.stdout, result.stderr) == (1, "", message)
 
 
 @pytest.mark.parametrize("shell", ["exec 2>&-", "exec 2>/dev/full"])
-def test_a_standard_error_that_takes_nothing_changes_no_status_and_no_output(shell):
+def test_a_failing_standard_error_changes_neither_status_nor_output(shell):
     result = pytracer("no-such-tracer", shell=shell)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", "")
     assert pytracer("list", shell=shell).stdout == pytracer("list").stdout

@@ -36,7 +36,7 @@ def test_a_step_is_reported_until_it_ends(lines):
     assert lines[-1] == ""
 
 
-def test_a_bar_is_as_long_as_what_is_done(lines):
+def test_the_length_of_a_bar_is_the_completed_part(lines):
     with progress.step("attaching", 4) as attaching:
         wait_for(lines, 1)
         attaching.advance()
@@ -65,7 +65,7 @@ def test_without_a_terminal_nothing_is_reported():
         (["opensnoop", "-d", "2.5"], "tracing opensnoop; ends after 2.5 s, or by Ctrl-C"),
     ],
 )
-def test_a_trace_of_events_says_what_it_waits_for(words, text):
+def test_the_awaited_event_of_a_trace_is_described(words, text):
     tracer, *arguments = words
     request, _ = tracer_parser.parse(registry.get(tracer), arguments)
     assert describe_wait(make_plan(request, FakeKernel())) == text

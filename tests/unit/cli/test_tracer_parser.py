@@ -97,7 +97,7 @@ def test_interval_and_count(words, interval, count):
         ("5 lo", None, None, None),
     ],
 )
-def test_arguments_come_before_them(words, interfaces, interval, count):
+def test_arguments_precede_interval_and_count(words, interfaces, interval, count):
     if interfaces is None:
         assert error_of(*words.split(), tracer=SOCKCOUNT).message == "no network interface '5'"
         return
@@ -430,7 +430,7 @@ def test_help_of_a_tracer(name, words, capsys):
     assert err == ""
 
 
-def test_an_argument_of_the_command_asks_for_no_help():
+def test_help_of_the_command_is_passed_on():
     assert parse("--", "ls", "--help").command == ("ls", "--help")
 
 
@@ -466,7 +466,7 @@ def test_the_list_as_json(words, capsys):
 
 
 @pytest.mark.parametrize("words", [["x"], ["-f", "xml"], ["-f"]])
-def test_the_list_takes_nothing_else(words, capsys):
+def test_the_list_accepts_no_other_arguments(words, capsys):
     assert main(["list", *words]) == 2
     assert "hint: pytracer list --help" in capsys.readouterr().err
 

@@ -309,7 +309,7 @@ def test_cgroups_are_paths_and_keep_them(tmp_path, monkeypatch):
     assert decoder(1 << 60) == f"cgroup_{1 << 60}"
 
 
-def test_a_cgroup_that_was_named_is_known_though_it_is_gone(tmp_path, monkeypatch):
+def test_a_named_cgroup_is_known_after_its_removal(tmp_path, monkeypatch):
     monkeypatch.setattr("pytracer.enrich.cgroups.cgroup2_roots", lambda: [tmp_path])
     folder = tmp_path / "gone"
     folder.mkdir()

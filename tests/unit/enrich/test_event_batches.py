@@ -49,7 +49,7 @@ def test_rows_are_plain_values():
     assert [type(value) for value in next(batch(*THREE).value_rows()).values()] == [int, int, str, str]
 
 
-def test_bytes_end_where_their_length_says_or_else_with_their_room():
+def test_bytes_end_at_their_length_or_their_room():
     fields = [("ns", "u8"), ("args_len", "u4"), ("args", "u1", 6), ("path", "u1", 3)]
     records = np.array([(1, 4, list(b"a\0b\0xx"), list(b"c\0d"))], fields)
     columns = Column("args", "", decode="arguments"), Column("path", "", decode="arguments")

@@ -92,7 +92,7 @@ def enumerators(text: str, name: str) -> dict[str, int]:
     return values
 
 
-def test_the_c_and_the_lesson_count_under_the_same_codes():
+def test_the_c_and_the_lesson_use_the_same_codes():
     text = read_source("sockcount.c")
     codes = enumerators(text, "protocol")
     assert codes == {name: getattr(lesson, name) for name in codes}

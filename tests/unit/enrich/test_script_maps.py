@@ -102,7 +102,7 @@ def test_bounds_of_buckets(kind, bounds):
     assert [bucket_bounds(kind, number) for number in range(len(bounds))] == bounds
 
 
-def test_strings_that_were_cut_say_so():
+def test_truncated_strings_are_marked():
     kind = StringType(64)
     full, cut = b"a" * 62 + b"\0\0", b"a" * 63 + b"\0"
     assert READER.read(kind, full, 0).text == "a" * 62

@@ -184,7 +184,7 @@ def test_stacks_end_where_frame_pointers_do(stack, render):
         ([], 2, []),
     ],
 )
-def test_the_caller_of_what_has_no_frame_yet(stack, caller, with_caller):
+def test_the_caller_of_a_function_without_a_frame(stack, caller, with_caller):
     assert _insert_caller(np.array(stack, np.uint64), caller).tolist() == with_caller
 
 
@@ -317,7 +317,7 @@ def test_the_kernels_functions_can_be_marked():
     assert item.columns["user"] == [("u1", "u2")]
 
 
-def test_nothing():
+def test_an_empty_stack_table_has_no_rows():
     item, _ = stack_table()
     assert len(item) == 0
 

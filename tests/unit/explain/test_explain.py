@@ -28,7 +28,7 @@ from pytracer.plan import make_plan, report_alternatives
 from pytracer.request import Request
 from pytracer.spec import registry
 from support.fake_kernel import FakeKernel
-from support.html import Checked, check_alone, parsed
+from support.html import HtmlChecker, check_alone, parsed
 
 EVIL = "</pre></script><script>alert(1)</script>\x1b[31m\" onmouseover='x' &amp;\u202e"
 
@@ -52,7 +52,7 @@ def page(hostile: str = EVIL) -> Page:
     )
 
 
-def shape(page: Checked) -> list[tuple[str, list[str]]]:
+def shape(page: HtmlChecker) -> list[tuple[str, list[str]]]:
     """Return the elements without those that colour C."""
     colours = {"tk", "tt", "tc", "tn", "ts"}
     return [
@@ -233,7 +233,7 @@ def test_the_line_is_found_with_and_without_its_place(message):
     assert source_block.lines[4 - source_block.first] == "    return *p;"
 
 
-def test_a_line_that_stands_in_several_functions_is_that_of_the_program():
+def test_a_line_of_several_functions_belongs_to_the_program():
     text = C + C.replace('#line 1 "a.c"\n', "").replace("int f(", "int g(")
     log = "; return *p;\n7: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem access 'inv'\n"
     for program, line in (("f", 4), ("g", 9)):

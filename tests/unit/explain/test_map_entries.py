@@ -69,7 +69,7 @@ def test_the_first_of_many(monkeypatch):
 @pytest.mark.parametrize(
     "kind", [MapType.RINGBUF, MapType.STACK_TRACE, MapType.LPM_TRIE, MapType.CGROUP_ARRAY]
 )
-def test_other_maps_show_what_they_hold(kind):
+def test_other_maps_show_their_entries(kind):
     entries = entries_of(Map("some", -1, kind, 1, lambda: (np.dtype("u4"), np.dtype("u4"))))
     assert entries.count is None
     assert entries.reason

@@ -149,7 +149,7 @@ def test_each_probe_runs_once(kernel: Kernel) -> None:
     assert kernel.calls == ["load 17", "open x", "load 2", "attach", "load 1"]
 
 
-def test_a_kernel_that_does_not_know_the_program_type(kernel: Kernel) -> None:
+def test_a_kernel_without_the_program_type(kernel: Kernel) -> None:
     kernel.loads = {17: errno.EINVAL}
     facts = RunningKernel()
     assert facts.probe(raw("x")) == Support(False, reason=NO_RAW_TRACEPOINTS)
@@ -242,7 +242,7 @@ def test_no_tracefs_is_a_reason(kernel: Kernel, monkeypatch: pytest.MonkeyPatch)
     assert RunningKernel().probe(event("a", "b")) == Support(False, reason="this kernel has no tracefs")
 
 
-def test_the_first_function_that_can_be_probed_is_taken(kernel: Kernel) -> None:
+def test_the_first_probeable_function_is_chosen(kernel: Kernel) -> None:
     kernel.attaches = [errno.ENOENT, 0]
     assert RunningKernel().probe(function("newer", "vfs_read")) == Support(True, "vfs_read")
 
@@ -298,7 +298,7 @@ def test_many_functions_are_tried_by_one(multi_results: dict[str, object]) -> No
     assert facts.probe(EVENTS) == replace(granted, target_id_source=TargetIdSource.ADDRESS)
 
 
-def test_returns_that_are_missed_in_silence_are_not_taken(multi_results: dict[str, object]) -> None:
+def test_return_probes_that_miss_silently_are_not_used(multi_results: dict[str, object]) -> None:
     multi_results["missed"] = None
     facts = RunningKernel()
     assert facts.probe(ENTRIES).is_supported

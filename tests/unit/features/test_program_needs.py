@@ -17,7 +17,7 @@ from pytracer.features.table.uses import NOTHING, ProgramUses, TracerUses, uses_
 from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.spec import registry
-from support.compiled_uses import calls, context_reads, recorded
+from support.compiled_uses import calls, context_reads, recorded_uses
 from support.fake_kernel import FakeKernel
 
 TRACERS = registry.all_tracers()
@@ -61,7 +61,7 @@ def test_tracers_outside_of_the_table_have_no_needs():
 @pytest.mark.parametrize("tracer", TRACERS, ids=lambda tracer: tracer.name)
 def test_uses_of_every_tracer_are_in_the_tables(tracer):
     """tests/kernel/test_floor.py tests by compiling that each line exists and is up to date."""
-    line = recorded(tracer.name) or {"programs": {}, "maps": {}}
+    line = recorded_uses(tracer.name) or {"programs": {}, "maps": {}}
     used = {
         number for kinds in line["programs"].values() for kind in kinds.values() for number in kind["helpers"]
     }

@@ -35,7 +35,7 @@ def test_member_offset_goes_through_unnamed_inner_structs() -> None:
     assert btf.member_offset("nobody", "z") is None
 
 
-def test_member_takes_a_dotted_path() -> None:
+def test_member_accepts_a_dotted_path() -> None:
     b = basic()
     inner = b.struct("inner", 8, ("x", INT, 0), ("y", INT, 32))
     b.struct("outer", 16, ("a", LONG, 0), ("in", b.typedef("inner_t", inner), 64))
@@ -100,7 +100,7 @@ def test_enums_with_and_without_sign() -> None:
     assert btf.enumerators_named(["ONE", "HUGE", "NONE"]) == {"ONE": [(signed, 1)], "HUGE": [(wide, 1 << 40)]}
 
 
-def test_enums_of_old_btf_are_taken_as_signed() -> None:
+def test_enums_of_old_btf_are_signed() -> None:
     b = basic()
     old = b.enum("old", {"MINUS": -1})
     assert list(b.btf().enumerators(old)) == [("MINUS", -1)]
@@ -187,7 +187,7 @@ def test_unknown_kinds_and_versions_are_errors() -> None:
         Btf(basic().data()[:-1] + b"x")
 
 
-def test_load_says_what_is_missing(tmp_path: Path) -> None:
+def test_load_reports_missing_btf(tmp_path: Path) -> None:
     with pytest.raises(HeadersError) as excinfo:
         Btf.load(tmp_path / "vmlinux")
     assert "CONFIG_DEBUG_INFO_BTF" in excinfo.value.hint
@@ -195,7 +195,7 @@ def test_load_says_what_is_missing(tmp_path: Path) -> None:
     assert len(Btf.load(tmp_path / "vmlinux")) == 4
 
 
-def test_members_that_are_double_at_every_level_come_to_an_end():
+def test_the_search_of_doubled_members_terminates():
     builder = basic()
     inner = builder.struct("", 4, ("x", 1, 0))
     for _ in range(40):

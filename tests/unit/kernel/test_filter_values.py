@@ -91,7 +91,7 @@ def test_cgroups_beyond_a_users_budget_are_left_out(cgroups, monkeypatch):
         return os.stat_result(actual)
 
     monkeypatch.setattr(Path, "stat", of_another)
-    messages, budget = [], budgets.of(entries=10 * filter_values._CGROUP)
+    messages, budget = [], budgets.budget_with(entries=10 * filter_values._CGROUP)
     budget.listen(messages.append)
     paths = [path for path, _, _ in filter_values.cgroups(budget)]
     assert [path for path in paths if "theirs" not in path] == ["/", "/zebra"]
@@ -102,7 +102,7 @@ def test_cgroups_beyond_a_users_budget_are_left_out(cgroups, monkeypatch):
     )
 
 
-def test_the_kernel_tells_where_a_cgroup_is():
+def test_the_kernel_resolves_the_path_of_a_cgroup():
     """The kernel answers without a walk through the tree; the walk is what it is compared to."""
     paths_by_id = {number: path for path, number, _ in filter_values.cgroups()}
     answers = {number: filter_values.cgroup_path(number) for number in paths_by_id}
@@ -175,7 +175,7 @@ def test_an_id_that_nothing_has(resolve, text):
         (" ", b" " + bytes(15)),
     ],
 )
-def test_comm_is_what_the_kernel_keeps(text, key):
+def test_comm_is_truncated_as_by_the_kernel(text, key):
     assert filter_values.comm(text) == key
     assert len(key) == 16
 
@@ -275,7 +275,7 @@ def test_a_container_by_its_cgroup(cgroups, folder, name):
     assert filter_values.container(name) == ("cgroup", os.fsencode(cgroups / folder))
 
 
-def test_docker_and_podman_know_names(cgroups, engines):
+def test_containers_are_found_by_name_in_docker_and_podman(cgroups, engines):
     docker(engines, ID, "web")
     podman = [{"id": OTHER_ID, "names": ["database", "db"]}]
     (engines / "podman.json").write_text(json.dumps(podman))
@@ -295,7 +295,7 @@ def test_a_container_without_a_cgroup_is_its_mount_namespace(cgroups, engines):
 
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("engine", ["docker", "podman"])
-def test_a_name_comes_before_the_beginning_of_an_id(cgroups, engines, monkeypatch, engine, order):
+def test_a_name_precedes_a_prefix_of_an_id(cgroups, engines, monkeypatch, engine, order):
     containers = [(OTHER_ID, "web"), (ID, "db")][::order]  # the id of the one begins with the other's name
     if engine == "docker":
         for ident, name in containers:

@@ -95,7 +95,7 @@ def test_functions_by_address_are_refused_where_no_trace_event_can_be_made(
     assert "lockdown=confidentiality" in answer.reason
 
 
-def test_the_doctor_looks_for_what_was_left_without_tracefs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_finds_leftovers_without_tracefs(monkeypatch: pytest.MonkeyPatch) -> None:
     leftover = leftovers.Leftover("a filter on lo ingress", "tc filter del dev lo ingress")
     monkeypatch.setattr(doctor.policy, "missing_capabilities", lambda needed: [])
     monkeypatch.setattr(leftovers.kprobe_events, "list_leftovers", refuse_tracefs)

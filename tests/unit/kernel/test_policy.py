@@ -93,19 +93,19 @@ def test_capabilities_newer_than_the_table_have_a_number(machine: Machine) -> No
     assert policy.effective_capabilities() == {"CAP_CHOWN", "CAP_50"}
 
 
-def test_sys_admin_stands_in_for_the_finer_ones(machine: Machine) -> None:
+def test_sys_admin_replaces_the_finer_capabilities(machine: Machine) -> None:
     machine(bits("CAP_SYS_ADMIN"))
     assert policy.missing_capabilities(("CAP_BPF", "CAP_PERFMON", "CAP_NET_RAW")) == ["CAP_NET_RAW"]
     machine(bits("CAP_BPF"))
     assert policy.missing_capabilities(policy.TRACING) == ["CAP_PERFMON"]
 
 
-def test_an_old_kernel_gets_only_commands_that_it_knows(machine: Machine) -> None:
+def test_missing_capabilities_of_an_old_kernel_are_those_it_has(machine: Machine) -> None:
     machine(0, last=37)
     assert policy.missing_capabilities((*policy.TRACING, "CAP_NET_RAW")) == ["CAP_SYS_ADMIN", "CAP_NET_RAW"]
 
 
-def test_root_of_a_user_namespace_has_no_say_over_the_kernel(machine: Machine) -> None:
+def test_root_of_a_user_namespace_has_no_privileges_over_the_kernel(machine: Machine) -> None:
     machine(initial=False)
     assert policy.missing_capabilities((*policy.TRACING, "CAP_NET_RAW")) == ["CAP_BPF", "CAP_PERFMON"]
     error = explain_refusal()
@@ -168,7 +168,7 @@ def test_the_likeliest_policy_comes_first(machine: Machine) -> None:
     assert message.index("seccomp") < message.index("selinux") < message.index("lockdown=integrity")
 
 
-def test_a_refusal_by_nobody_says_what_was_ruled_out(machine: Machine) -> None:
+def test_an_unexplained_refusal_names_the_excluded_policies(machine: Machine) -> None:
     error = explain_refusal()
     assert isinstance(error, PolicyError)
     assert "no seccomp filter, no lockdown, no security module that would" in error.message

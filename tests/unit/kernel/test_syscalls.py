@@ -202,7 +202,7 @@ def test_one_wrong_name_in_a_set_is_an_error():
         parse_set(CALLS, "syscall_1,nonsense", "-e")
 
 
-def test_without_libseccomp_numbers_stand_for_themselves(no_libseccomp):
+def test_without_libseccomp_calls_are_named_by_number(no_libseccomp):
     assert not syscalls.have_names()
     assert syscalls.label(257, "x86_64") == "syscall_257"
     assert syscalls.label(COMPAT | 295, "x86_64") == "i386:syscall_295"

@@ -197,7 +197,7 @@ def root(tmp_path):
 
 
 @apt
-def test_a_newer_suite_gives_the_kernel_and_what_installs_it(root):
+def test_a_newer_suite_provides_the_kernel_and_its_installation_tools(root):
     simulated = root("mirror")("--simulate", "install", "linux-image-7.2-cloud-amd64")
     assert simulated == ["linux-base [4.12]", "linux-image-7.2-cloud-amd64 (7.2-1"]
 
@@ -209,7 +209,7 @@ def test_an_upgrade_brings_no_program_and_no_other_kernel(root):
 
 @apt
 @pytest.mark.parametrize(("folder", "is_present"), [("mirror", False), ("archive", True)])
-def test_only_from_the_archive_what_no_other_suite_has(root, folder, is_present):
+def test_the_archive_provides_only_packages_that_no_other_suite_has(root, folder, is_present):
     run = root(folder)
     if is_present:
         assert run("--simulate", "install", "only-there") == ["only-there (2"]
@@ -220,7 +220,7 @@ def test_only_from_the_archive_what_no_other_suite_has(root, folder, is_present)
 
 
 @apt
-def test_the_suites_image_is_found_whatever_is_installed(root, tmp_path, monkeypatch):
+def test_the_suites_image_is_found_among_installed_images(root, tmp_path, monkeypatch):
     root("mirror")
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     only = f"-o Dir::Etc::sourcelist={tmp_path}/only.list -o Dir::Etc::preferences=/dev/null"

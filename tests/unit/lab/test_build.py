@@ -121,7 +121,7 @@ def test_variants_are_not_mistaken_for_anything_else():
     assert all(kernels.by_name(variant.base) for variant in VARIANTS)
 
 
-def test_fragments_say_what_the_kernels_tools_understand_and_all_are_used():
+def test_fragments_are_valid_for_the_kernels_tools_and_used():
     assert {file.name for file in FRAGMENTS.iterdir()} == {
         name for variant in VARIANTS for name in variant.fragments
     }
@@ -207,7 +207,7 @@ def test_make_gets_exactly_the_needed_variables(build_environment, source):
     assert not [line for line in environment if line.startswith("XDG_CACHE_HOME=")]
 
 
-def test_headers_go_with_a_kernel_that_is_to_have_them(build_environment, source):
+def test_headers_are_installed_with_kernels_that_request_them(build_environment, source):
     variant = replace(ONE, headers=True)
     tree = build.image(variant).tree
     headers = tree / "usr/src/linux-headers-6.1.9-x"

@@ -11,7 +11,7 @@ from lab.kernels import KERNELS
 from pytracer.features import feature_table
 
 
-def test_the_page_is_what_was_recorded():
+def test_the_page_equals_the_recorded_results():
     assert hook_costs.PAGE.read_text() == hook_costs.page(hook_costs.load()), (
         "run scripts/record --hooks --page"
     )
@@ -35,7 +35,7 @@ def test_costs_of_maps_are_measured_for_probed_types():
     } <= set(hook_costs.MEASURED)
 
 
-def test_every_kernel_has_a_result_for_each_hook_or_says_why_not():
+def test_every_kernel_has_a_result_or_a_reason_for_each_hook():
     """A newer hook is "not tried" until scripts/record --hooks runs again."""
     data = hook_costs.load()
     assert list(data) == [kernel.name for kernel in KERNELS]
@@ -55,7 +55,7 @@ def test_every_kernel_has_a_result_for_each_hook_or_says_why_not():
         ({"status": "absent", "reason": "no kprobes"}, "no: no kprobes"),
     ],
 )
-def test_a_cell_says_what_a_hook_costs_or_why_it_is_not_there(measured, expected):
+def test_a_cell_has_the_cost_of_a_hook_or_the_reason_for_its_absence(measured, expected):
     record = {"hook": "kprobe", "status": "granted", "noise": 5.0, **measured}
     assert hook_costs.cell({"hooks": [record]}, "kprobe") == expected
     assert hook_costs.cell(None, "kprobe") == hook_costs.UNTRIED
@@ -69,7 +69,7 @@ def test_a_cell_says_what_a_hook_costs_or_why_it_is_not_there(measured, expected
         ({"status": "absent", "ns": {}}, "no"),
     ],
 )
-def test_a_cell_says_what_is_done_with_a_map_takes(measured, expected):
+def test_a_cell_has_the_cost_of_a_map_operation(measured, expected):
     assert (
         hook_costs.operations({"maps": [{"map": "hash", "status": "granted", **measured}]}, "hash")
         == expected

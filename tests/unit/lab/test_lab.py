@@ -38,7 +38,7 @@ def test_kernels_have_names_and_suites_of_their_own():
     assert [kernel.name for kernel in kernels.KERNELS] == ["5.10", "6.1", "6.12", "newest"]
 
 
-def test_kernels_for_those_who_do_not_speak_python():
+def test_kernels_are_listed_as_text_and_json():
     def requests(*words):
         return subprocess.run(
             [sys.executable, "-m", "lab.kernels", *words],
@@ -117,7 +117,7 @@ def test_only_the_first_dashes_are_the_labs():
     assert cli.split(["list"]) == (["list"], None)
 
 
-def test_options_stand_before_or_after_the_kernel():
+def test_options_may_precede_or_follow_the_kernel():
     for words in (["--timeout", "5", "6.1"], ["6.1", "--timeout", "5"]):
         options = cli.parser().parse_intermixed_args(words)
         assert (options.words, options.timeout) == (["6.1"], 5)
@@ -219,7 +219,7 @@ def test_output_that_looks_like_the_mark_is_not_lost():
     assert new_mark() != new_mark()
 
 
-def test_the_listener_knows_when_all_is_there():
+def test_the_listener_recognizes_complete_output():
     out = []
     listener = running.Listener("<mark>", {"out": out.append, "err": out.append})
     listener.feed("control", b"sta")
@@ -256,7 +256,7 @@ def test_a_folder_that_the_guest_lacks_is_no_status_of_the_command(tmp_path):
     assert result.returncode == 125
 
 
-def test_cpio_archives_are_what_busybox_unpacks(tmp_path):
+def test_busybox_unpacks_the_cpio_archives(tmp_path):
     busybox = host.which("busybox")
     if not busybox:
         pytest.skip("no busybox")

@@ -50,7 +50,7 @@ def has_no_way(kernel, run):
     return run["status"] == 4 and any(f"no way to see where {hook.what}" in run["reason"] for hook in lacking)
 
 
-def test_the_page_is_what_was_recorded():
+def test_the_page_equals_the_recorded_results():
     assert survey.PAGE.read_text() == survey.page(survey.load()), "run scripts/record --kernels --page"
 
 
@@ -79,7 +79,7 @@ def test_each_tracer_was_tried_by_every_alternative_or_not_at_all(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_tracer_runs_as_it_comes_on_every_kernel(name):
+def test_each_tracer_runs_by_default_on_every_kernel(name):
     record = survey.load()[name]
     kernel = needs.KernelUnderTest(record["release"], "x86_64", lambda option: None)
     for run in record["runs"]:
@@ -210,7 +210,7 @@ def test_an_alternative_that_needs_no_attachment():
     assert survey.cell(run("h", "none", used={"h": ["none"]}), "h", "none") == "nothing"
 
 
-def test_tracers_that_are_measured_again_take_their_place():
+def test_new_results_replace_those_of_the_same_tracer():
     def record(release, **statuses):
         runs = [run(status=status) | {"tracer": tracer} for tracer, status in statuses.items()]
         return {"release": release, "bcc": "1", "runs": runs}

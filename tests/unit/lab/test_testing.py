@@ -38,7 +38,7 @@ def test_counts_of_tests(line, status, expected):
     assert counted(f"collected\n{line}\n", status) == expected
 
 
-def test_kernels_come_first_and_the_rest_is_pytests():
+def test_kernels_come_first_and_other_words_go_to_pytest():
     _, kernels, pytest_words, *_ = testing.split(["5.10", "newest", "-k", "6.1"])
     assert ([kernel.name for kernel in kernels], pytest_words) == (["5.10", "newest"], ["-k", "6.1"])
     assert testing.split([])[1:3] == (ALL, [])

@@ -99,7 +99,7 @@ format:
 """
 
 
-def test_fields_of_events_have_the_sign_that_the_format_tells_and_those_of_calls_their_types():
+def test_fields_have_the_sign_of_their_format_or_type():
     b = Builder()
     b.typedef("key_serial_t", b.int("int", 4))
     b.enum("rule", {"BELOW": -1}, flag=True)

@@ -163,7 +163,7 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("text", NUMBERS)
-def test_constants_are_what_c_makes_of_them(text):
+def test_constants_have_the_values_of_c(text):
     from pytracer.lang.checker import Checker
     from pytracer.plan.scopes import scope_of
     from pytracer.spec import parse_source
@@ -676,7 +676,7 @@ def test_a_histogram_is_of_one_number():
         assert text[excinfo.value.start : excinfo.value.end] == wrong
 
 
-def test_texts_of_a_record_have_so_much_room():
+def test_the_room_for_texts_of_a_record_is_bounded():
     def asked(texts, room):
         spec = parse_trace(f'k:vfs_read "{"%s" * texts}"' + ", buf" * texts)
         request = Request(TRACE, {"string-size": room}, probe_specs=(spec,))
@@ -788,7 +788,7 @@ def test_arguments_of_usdt_probes_have_the_size_and_sign_of_their_notes():
     assert isinstance(last, VoidType)
 
 
-def test_a_signature_says_more_than_debug_information():
+def test_a_signature_overrides_debug_information():
     target = NamedTarget("x:many", sites=(ProbeSite("many", 0x200, file="/bin/x", identity=(1, 1)),))
     facts = kernel(programs={"many": FunctionTypes(types(), (None,) * 7)})
 
@@ -814,7 +814,7 @@ def test_arguments_of_go_are_not_read_from_the_registers_of_c():
             assert "Go passes arguments" in begin.missing_reason
 
 
-def test_a_member_of_what_is_passed_by_value_is_refused_for_that():
+def test_a_member_of_a_struct_passed_by_value_is_refused():
     message, position, _ = error_of('f:by_value "%d", arg2.x')
     assert "passed by value" in message
     assert position == "arg2"
@@ -886,7 +886,7 @@ def test_two_probe_specs_of_a_function_at_one_address():
         plan_specs("k:vfs_read (count)", "k:vfs_read", facts=facts)
 
 
-def test_usdt_arguments_go_where_the_c_looks_for_them():
+def test_the_usdt_argument_map_has_the_size_that_the_c_reads():
     plan = plan_specs('usdt:p:m "%d", arg1')
     assert set(plan.targets.usdt_arguments) == {0}
     assert len(plan.targets.usdt_arguments[0]) == 192

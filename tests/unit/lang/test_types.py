@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from pytracer.lang.types import basic
-from support.compilers import compiled
+from support.compilers import compile_files
 
 KNOWN = (
     *("char", "signed char", "unsigned char", "short", "unsigned short int", "int", "signed", "signed int"),
@@ -25,7 +25,7 @@ def test_sizes_and_signs_are_those_of_the_compiler(tmp_path):
     includes = "".join(f"#include <{header}>\n" for header in HEADERS)
     lines = "".join(f'printf("%zu %d\\n", sizeof({text}), ({text})-1 < 0);\n' for text in KNOWN)
     source = f"#define _GNU_SOURCE\n{includes}int main(void) {{ {lines} return 0; }}\n"
-    program = compiled(tmp_path, {"types.c": source}, "-fsigned-char")  # as it is taken to be everywhere
+    program = compile_files(tmp_path, {"types.c": source}, "-fsigned-char")  # as it is taken to be everywhere
     message = subprocess.run([program], stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
     kinds = {text: basic(tuple(text.split())) for text in KNOWN}
     actual = {text: f"{kind.size} {kind.signed:d}" for text, kind in kinds.items()}

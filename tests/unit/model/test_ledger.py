@@ -145,7 +145,7 @@ def test_sum_cpus_against_a_loop(seed, cpus):
         assert comm == max(copies, key=lambda copy: copy[2])[3]
 
 
-def test_sum_cpus_is_exact_beyond_what_a_float_holds():
+def test_sum_cpus_is_exact_beyond_the_range_of_floats():
     values = np.zeros((1, 2), dtype=VALUES)
     values["calls"] = [[2**63, 2**62 + 1]]
     assert int(sum_cpus(array_of([b"k" * 12]), values, PLAIN).values["calls"][0]) == 2**63 + 2**62 + 1
@@ -293,7 +293,7 @@ def test_readings_are_merged_once_they_are_more_than_the_rows():
 @pytest.mark.parametrize("shows", [True, False])
 @pytest.mark.parametrize("stands", [True, False])
 @pytest.mark.parametrize("seed", range(10))
-def test_a_ledger_of_rows_that_are_taken_and_rows_that_stay(seed, stands, shows):
+def test_a_ledger_of_drained_and_of_staying_rows(seed, stands, shows):
     rng = random.Random(seed)
     book = Ledger(PLAIN)
     standing: dict[bytes, list[int]] = {}

@@ -249,7 +249,7 @@ def test_a_place_within_a_function_is_not_for_kprobe_multi():
 NAMED = (["vfs_*"], ["t:sched:*", "k:vfs_read"], ["vfs_read+0x10"])
 
 
-def test_the_program_does_not_depend_on_what_is_named():
+def test_the_program_does_not_depend_on_the_named_targets():
     images = {plan_of(*words).defines for words in NAMED}
     assert len(images) == 1
 

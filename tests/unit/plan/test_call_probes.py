@@ -59,7 +59,7 @@ def test_functions_of_every_abi_come_first():
     assert "HOOK_RETURN_FEXIT" in dict(plan.defines)
 
 
-def test_many_functions_are_passed_over_unless_they_are_asked_for():
+def test_many_functions_are_skipped_unless_requested():
     setids = registry.get("setids")
     names = [name for name in setids.hooks[0].alternatives[0].probes[0].calls if not name.endswith("32")]
     functions = [f"__{abi}_sys_{name}" for abi in ("x64", "ia32") for name in names]
@@ -183,6 +183,6 @@ def test_registers_that_btf_only_declares_are_read_by_a_helper_or_not_at_all(hel
     assert {chosen.probe.preempted for chosen in plan.probes if chosen.probe.kind == "fexit"} <= {True}
 
 
-def test_a_pack_goes_by_what_it_can_hold():
+def test_a_pack_chooses_alternatives_that_it_can_contain():
     plan = plan_of(OPENSNOOP, kernel(*OPENS, refuses={"fexit"}), filters=PROCESS, pack="file")
     assert attached(plan, "returned") == ["raw_tracepoint sys_exit"]

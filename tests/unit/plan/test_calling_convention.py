@@ -11,7 +11,7 @@ from pytracer.plan.btf_types import BtfTypes, NoTypes, ProgramTypes
 from pytracer.plan.calling_convention import first_registers
 from pytracer.symbols import places, program_files
 from pytracer.targets import debug_info
-from support.compilers import compiled
+from support.compilers import compile_files
 from support.probe_spec_kernel import types as kernel_types
 
 SOURCE = """
@@ -68,7 +68,7 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="written 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    return compiled(tmp_path_factory.mktemp("passing"), {"p.c": SOURCE}, "-g", "-fno-toplevel-reorder")
+    return compile_files(tmp_path_factory.mktemp("passing"), {"p.c": SOURCE}, "-g", "-fno-toplevel-reorder")
 
 
 def describe(program, name):
@@ -80,7 +80,7 @@ def describe(program, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_convention_says_what_the_compiler_does(program, name):
+def test_the_convention_agrees_with_the_compiler(program, name):
     reported, prototype, types = describe(program, name)
     assert any(location not in (None, NOT_IN_REGISTER) for location in reported)
     computed = first_registers(prototype, [None] * len(reported), types, "x86_64")
@@ -90,7 +90,7 @@ def test_the_convention_says_what_the_compiler_does(program, name):
 
 
 @pytest.mark.parametrize("name", ["t_odd", "t_wrapped"])
-def test_behind_what_is_not_known_nothing_is_known(program, name):
+def test_arguments_after_an_unknown_one_are_unknown(program, name):
     reported, prototype, types = describe(program, name)
     assert first_registers(prototype, [None] * len(reported), types, "x86_64") == [
         0,

@@ -24,7 +24,7 @@ from pytracer.spec import (
     Tracer,
     registry,
 )
-from support.compilers import compiled
+from support.compilers import compile_files
 from support.fake_kernel import FakeKernel
 
 SYSCALLS = registry.get("syscalls")
@@ -71,7 +71,7 @@ def attached(plan):
 # Ranked alternatives.
 
 
-def test_the_best_alternative_is_taken():
+def test_the_best_alternative_is_chosen():
     plan = plan_of()
     assert attached(plan) == [
         ("enter", "raw_tracepoint", "sys_enter"),
@@ -82,7 +82,7 @@ def test_the_best_alternative_is_taken():
     assert plan.hooks.notes == ("syscall: raw-tracepoint", "exit: raw-tracepoint", "switch: raw-tracepoint")
 
 
-def test_the_next_one_is_taken_where_the_best_is_not_there():
+def test_the_next_alternative_is_chosen_if_the_best_is_absent():
     plan = plan_of(kernel=NO_RAW)
     assert attached(plan) == [
         ("enter", "tracepoint", "raw_syscalls:sys_enter"),
@@ -141,13 +141,13 @@ def test_an_alternative_with_a_caveat_is_chosen_if_it_is_forced_or_packed(words)
     assert plan.probes[0].probe.kind == "raw_tracepoint"
 
 
-def test_an_alternative_is_taken_whole_or_not_at_all():
+def test_an_alternative_is_chosen_with_all_its_probes_or_not_at_all():
     plan = plan_of(kernel=FakeKernel(raw_tracepoints={"sys_enter", "sched_process_exit"}))
     assert {chosen.probe.kind for chosen in plan.probes[:2]} == {"tracepoint"}
     assert "not raw-tracepoint: no raw_tracepoint sys_exit" in plan.hooks.notes[0]
 
 
-def test_the_next_one_is_taken_where_the_best_is_refused():
+def test_the_next_alternative_is_chosen_if_the_best_is_refused():
     plan = plan_of(kernel=FakeKernel(refuses={"raw_tracepoint"}))
     assert plan.probes[0].probe.kind == "tracepoint"
     assert "not raw-tracepoint: refused by policy" in plan.hooks.notes[0]
@@ -166,7 +166,7 @@ def test_no_alternative_is_an_error_with_every_reason():
     assert "pytracer doctor" in excinfo.value.hint
 
 
-def test_the_last_resort_is_taken():
+def test_the_last_alternative_is_chosen_if_no_other_exists():
     plan = plan_of(RANKED, FakeKernel(raw_tracepoints=set(), tracepoints=set(), functions={"begin_old"}))
     assert attached(plan) == [("at", "kprobe", "begin_old")]
     assert plan.hooks.notes[0].count("; not ") == 2
@@ -246,14 +246,14 @@ def test_a_packet_socket_that_is_refused():
 # Hooks that are forced.
 
 
-def test_a_forced_alternative_is_taken():
+def test_a_forced_alternative_is_chosen():
     plan = plan_of(hooks={"syscall": "tracepoint"})
     kinds = [chosen.probe.kind for chosen in plan.probes]
     assert kinds == ["tracepoint", "tracepoint", "raw_tracepoint", "raw_tracepoint"]
     assert plan.hooks.notes == ("syscall: tracepoint", "exit: raw-tracepoint", "switch: raw-tracepoint")
 
 
-def test_a_forced_alternative_has_no_stand_in():
+def test_a_forced_alternative_is_not_replaced():
     with pytest.raises(UnsupportedError) as excinfo:
         plan_of(kernel=NO_RAW, hooks={"syscall": "raw-tracepoint"})
     assert excinfo.value.message.endswith("raw-tracepoint: no raw_tracepoint sys_enter")
@@ -292,7 +292,7 @@ OLD_EXIT = "exit_to_user_mode_prepare"
         ),
     ],
 )
-def test_a_familys_name_stands_for_the_best_of_it(kernel, alternative, kinds):
+def test_a_family_name_selects_its_best_alternative(kernel, alternative, kinds):
     for forced in ("kprobe", alternative):
         plan = plan_of(kernel=FakeKernel(**kernel), hooks={"syscall": forced})
         assert plan.hooks.notes[0].startswith(f"syscall: {alternative}")
@@ -391,7 +391,7 @@ def test_macros_that_the_kernel_decides():
     }
 
 
-def test_macros_are_sorted_and_written_as_the_compiler_takes_them():
+def test_macros_are_sorted_and_formatted_as_compiler_options():
     plan = plan_of(rows=5, command=("ls",))
     assert list(plan.defines) == sorted(plan.defines)
     assert {"-DPT_ROWS_MAX=5", "-DPT_FOLLOW=65536", "-DBY_SYSCALL"} <= set(plan.cflags)
@@ -651,7 +651,7 @@ def test_a_missing_form_is_reported():
 
 
 @pytest.mark.parametrize("kernel", [FakeKernel(), FakeKernel(raw_arguments=ONE_ARGUMENT), NO_RAW])
-def test_probes_that_a_flag_asks_for(kernel):
+def test_probes_of_a_flag(kernel):
     def programs(**options):
         return [chosen.probe.program for chosen in plan_of(BIOLATENCY, kernel, options=options).probes]
 
@@ -707,7 +707,7 @@ HELPERS = {  # as enum bpf_func_id of Linux names them: what the C is told, of w
 def test_helpers_are_requested_by_the_numbers_of_linux_header(tmp_path):
     prints = "".join(f'printf("%d\\n", BPF_FUNC_{name});' for name in HELPERS)
     source = f"#include <linux/bpf.h>\n#include <stdio.h>\nint main(void) {{ {prints} return 0; }}\n"
-    program = compiled(tmp_path, {"helpers.c": source})
+    program = compile_files(tmp_path, {"helpers.c": source})
     numbers = subprocess.run([program], stdout=subprocess.PIPE, check=True).stdout.split()
     for number, (macro, tracer) in zip(map(int, numbers), HELPERS.values(), strict=True):
         plan = make_plan(Request(registry.get(tracer)), FakeKernel(helpers={number}))

@@ -113,7 +113,7 @@ def test_loops_are_functions_where_the_kernel_calls_them():
         plan_script(text, replace_helpers(FOR_EACH_MAP_ELEM.number))
 
 
-def test_the_least_of_all_cpus_is_read_where_the_kernel_lets_programs_read_them():
+def test_the_minimum_of_all_cpus_is_read_if_the_kernel_has_the_helper():
     text = "begin { @a = min(1); print(@a + 1); @b = max(-1); }"
     script_maps = {script_map.name: script_map for script_map in plan_script(text).script.maps}
     assert script_maps["@a"].is_per_cpu
@@ -127,7 +127,7 @@ def test_paths_of_iterators_are_refused_by_kernels_that_make_none():
         plan_script("iter:task_file { path(1); }", replace_helpers(FOR_EACH_MAP_ELEM.number))
 
 
-def test_only_the_branch_that_is_known_to_be_taken_is_compiled():
+def test_only_the_taken_branch_of_a_constant_condition_is_compiled():
     generated = plan_script(
         "macro of(x) { if comptime (is_str(x)) { len(x) } else { x } } begin { @ = of(7); "
         'if (probetype == "kprobe") { nonsense(); } else { @a = of("text"); } }'

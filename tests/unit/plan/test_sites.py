@@ -141,7 +141,7 @@ def test_a_function_that_never_returns_still_begins():
     assert probes(plan_of("funclatency", "u:/p:leaves")) == [("begins", "uprobe_multi", ENTRY, [0x500])]
 
 
-def test_questions_about_returns_are_tracked_likewise():
+def test_probe_specs_on_returns_are_tracked():
     requests = {"probe_specs": (parse_trace("ur:/p:jumps"), parse_trace("ur:/p:plain"))}
     plan = make_plan(Request(registry.get("trace"), **requests), kernel())
     assert [(program, point) for program, _, point, _ in probes(plan)] == [
@@ -167,7 +167,7 @@ def test_code_that_cannot_be_read_is_refused_and_left_out_of_patterns():
     assert "5 are seen; left out are 1 whose code does not tell where they return: /p:odd" in warning
 
 
-def test_the_return_probe_is_taken_only_if_it_is_requested():
+def test_the_return_probe_is_used_only_if_requested():
     facts = kernel(refuses={"uprobe_multi", "uprobe"})
     with pytest.raises(Exception, match="return-sites-multi, return-sites: refused") as excinfo:
         plan_of("funccount", "ur:/p:plain", facts=facts)

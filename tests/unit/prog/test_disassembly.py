@@ -92,7 +92,7 @@ def test_constants_of_two_instructions():
     ]
 
 
-def test_jumps_know_where_to():
+def test_jumps_have_their_targets():
     a = Assembler()
     a.load(W, R0, R1, 0)
     a.jump_if(R0, "!=", 0, "out")

@@ -108,7 +108,7 @@ def test_types_that_are_not_of_the_size_are_done_without(monkeypatch):
     assert decoders(replace(INFO, btf_value_type=999)) == (format_bytes, format_bytes)
 
 
-def test_unreadable_maps_say_so():
+def test_unreadable_maps_are_reported():
     assert map_contents.read_contents(-1, replace(INFO, type=MapType.RINGBUF), 5).reason.startswith(
         "the kernel does not"
     )
@@ -118,7 +118,7 @@ def test_unreadable_maps_say_so():
 FIRST, SECOND = SourceLine(0, "a.c", 3, 1, "\tint x = 1;"), SourceLine(2, "a.c", 4, 1, "\treturn x;", 8)
 
 
-def test_a_line_of_c_stands_once_where_it_begins():
+def test_a_line_of_c_is_shown_once_at_its_first_instruction():
     lines = _Lines([(2, SECOND), (0, FIRST)])
     assert [lines.new(index) for index in range(4)] == [FIRST, None, SECOND, None]
     hidden = _Lines([])
@@ -187,7 +187,7 @@ def test_entries_of_arrays_that_are_0_are_counted():
     assert lines(MapContents(0)) == ["  (empty)"]
 
 
-def test_a_program_that_goes_while_it_is_looked_at(monkeypatch):
+def test_a_program_that_is_unloaded_while_it_is_read(monkeypatch):
     class Gone:
         def list(self):
             return {7: None}

@@ -185,7 +185,7 @@ def test_links_are_not_pinned_either_where_one_cannot_be(running, bpffs, monkeyp
     assert [(pin.program, pin.links) for pin in own_pins.list_pinned()] == [(7, ())]
 
 
-def test_only_what_was_pinned_is_unloaded(running):
+def test_only_pinned_programs_are_unloaded(running):
     pinning.pin(["8"], attached=False)
     stored, [refused] = pinning.unload(["7"])
     assert stored == []

@@ -188,7 +188,7 @@ def test_processes_of_users_over_the_budget_are_not_inspected(tmp_path, monkeypa
     info = "pos:\t0\nprog_type:\t17\nmemlock:\t4096\nprog_id:\t7\n"
     for number in (100, 101):
         a_process(tmp_path, number, "agent", {3: "anon_inode:bpf-prog"}, {3: info})
-    budget, messages = budgets.of(cpu=0.0, share=0.0), []
+    budget, messages = budgets.budget_with(cpu=0.0, share=0.0), []
     budget.listen(messages.append)
 
     def account(_: int, reason: str) -> Account:
@@ -214,7 +214,7 @@ def test_a_mark_is_read_back_while_its_descriptor_is_open(monkeypatch):
 @pytest.mark.parametrize(
     "messages", [b'{"tracer": "a", "programs": [Infinity]}', b"[" * 100_000, b"7", b"\xff", b"{}"]
 )
-def test_a_mark_that_somebody_else_wrote_is_none(messages):
+def test_a_foreign_mark_is_ignored(messages):
     mark = os.memfd_create("pytracer")
     try:
         os.write(mark, messages)
@@ -305,7 +305,7 @@ def test_csv_has_all_of_several():
     assert ",100;101,9,/sys/fs/bpf/x," in render("csv")
 
 
-def test_rows_are_ranked_and_what_is_not_known_comes_last():
+def test_rows_are_ranked_with_unknown_values_last():
     rows = [
         program_tables.row(
             RunCount(program(number, name=name), runs, 100 * runs, None), 1.0, program_tables.TableContext()
@@ -320,7 +320,7 @@ def test_rows_are_ranked_and_what_is_not_known_comes_last():
         program_tables.rank([], "run")
 
 
-def test_a_link_on_an_interface_takes_the_place_that_was_found_there():
+def test_a_link_on_an_interface_has_the_name_of_the_attachment_found_there():
     loose = [
         NetworkAttachment(7, "xdp", "xdp:lo in netns blue", 1),
         NetworkAttachment(8, "xdp", "xdp:eth0", 2),

@@ -220,7 +220,7 @@ def test_a_rule_without_conditions_for_a_call_of_sub_calls_leaves_the_rules_for_
     assert verdict(profile, "socketcall", 3, abi="i386") == ALLOW
 
 
-def test_names_of_other_machines_and_the_old_form_are_taken():
+def test_names_of_other_machines_and_the_old_format_are_accepted():
     old = {"name": "getppid", "action": "SCMP_ACT_ALLOW", "args": None, "comment": ""}
     assert verdict(document(allow("s390_pci_mmio_read", "arm_fadvise64_64"), old), "getppid") == ALLOW
 
@@ -302,7 +302,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED, ids=[message[:40] for _, message in REFUSED])
-def test_refused(tmp_path, capsys, text, message):
+def test_invalid_profiles_are_refused(tmp_path, capsys, text, message):
     path = tmp_path / "profile"
     if not isinstance(text, (str, bytes)):
         text = json.dumps(text)
@@ -351,7 +351,7 @@ def write_profile(*items):
     return text.getvalue()
 
 
-def test_a_profile_is_the_same_whatever_the_order():
+def test_a_profile_does_not_depend_on_the_order():
     assert write_profile(profile_of_calls("read", "openat", "close")) == write_profile(
         profile_of_calls("close", "read", "openat")
     )
@@ -424,7 +424,7 @@ def test_a_profile_has_a_format_of_its_own(capsys):
     assert "cannot be combined with -f json" in capsys.readouterr().err
 
 
-def test_the_filter_goes_with_the_request(tmp_path):
+def test_the_filter_is_part_of_the_request(tmp_path):
     path = tmp_path / "profile"
     path.write_text(json.dumps(document(flags=["SECCOMP_FILTER_FLAG_LOG"])))
     request, _ = tracer_parser.parse(registry.get("syscalls"), ["--enforce", str(path), "--", "true"])

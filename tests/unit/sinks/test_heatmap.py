@@ -104,7 +104,7 @@ def test_cells_are_where_their_time_and_value_are():
     assert actual[high][1] == actual[later][1] < actual[low][1]
 
 
-def test_an_interval_without_requests_takes_its_time():
+def test_an_interval_without_requests_keeps_its_width():
     full = render(
         BIOLATENCY, [interval(1, {"sda": [9]}), interval(2, {"sda": [9]}), interval(3, {"sda": [9]})]
     )

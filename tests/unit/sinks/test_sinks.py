@@ -223,7 +223,7 @@ def test_text_that_a_spreadsheet_would_run_is_guarded_in_csv(text):
 
 
 @pytest.mark.parametrize("unit", [Unit.NONE, Unit.NANOSECONDS])
-def test_columns_of_a_histogram_stay_in_line_whatever_is_in_them(unit):
+def test_columns_of_a_histogram_are_aligned(unit):
     counts = [0] * 64
     counts[0], counts[7], counts[62] = 1, 12345678901234, 3
     lines = table.histogram_bars(counts, unit)
@@ -272,7 +272,7 @@ CASES = {  # name: schema, items, timestamps
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_json_is_as_its_schema_says(case):
+def test_json_conforms_to_its_schema(case):
     schema, items, timestamps = CASES[case]
     validator = Draft202012Validator(json_schema(schema))
     lines = render("json", schema, items, timestamps=timestamps).splitlines()
@@ -283,7 +283,7 @@ def test_json_is_as_its_schema_says(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_yaml_is_what_json_is(case):
+def test_yaml_equals_json(case):
     schema, items, timestamps = CASES[case]
     text = render("yaml", schema, items, timestamps=timestamps)
     assert not [character for character in text if not character.isprintable() and character != "\n"]
@@ -651,7 +651,7 @@ def test_rows_that_fit_are_shown_whole(screen):
 
 
 @pytest.mark.parametrize("text", ["plain", "\u6f22\u5b57", "e\u0301clair", "\U0001f389"])
-def test_columns_stand_below_one_another_whatever_the_characters_are(text):
+def test_columns_are_aligned_for_characters_of_any_width(text):
     item = many_rows(2)
     item.columns["syscall"][:] = ["a name of some length", text]
     lines = render("table", SYSCALLS, [item]).splitlines()[1:]
@@ -671,7 +671,7 @@ def test_columns_stand_below_one_another_whatever_the_characters_are(text):
         ("e\u0301a", 1, "e\u0301"),
     ],
 )
-def test_a_line_is_cut_to_the_columns_that_its_characters_take(line, columns, cut):
+def test_a_line_is_truncated_by_the_width_of_its_characters(line, columns, cut):
     assert table._cut(line, columns) == cut
 
 

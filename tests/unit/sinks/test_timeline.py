@@ -133,7 +133,7 @@ TURNS = Schema(
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_time_on_a_cpu_is_there_too_and_flows_come_from_the_waker(form):
+def test_a_timeline_has_time_on_cpus_and_flows_from_the_waker(form):
     actual = timeline(
         form, TURNS, batch(TURNS, (100, 7, "make", 3, 9, 20, 50), (180, 7, "make", 3, None, 0, 10))
     )

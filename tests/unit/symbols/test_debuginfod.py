@@ -96,7 +96,7 @@ def test_a_folder_that_others_write_to_is_not_used(server, monkeypatch, tmp_path
     assert not server.requests
 
 
-def test_a_file_of_another_build_is_not_taken(server):
+def test_a_file_of_another_build_is_not_used(server):
     server.files[path_of(BUILD_ID)] = b"\x7fELF and nothing else"
     with debug.separate(BUILD_ID, account()) as actual:
         assert actual is None
@@ -130,7 +130,7 @@ def test_a_late_file_is_discarded(server, monkeypatch):
 
 def test_each_user_has_so_much_time_for_all_files(server):
     server.files[path_of(BUILD_ID)] = SYMBOLS
-    budget = budgets.of(wait=2.0)
+    budget = budgets.budget_with(wait=2.0)
     messages = []
     budget.listen(messages.append)
     spender = budget.account(budgets.UID, "process 23 (x)")
@@ -182,7 +182,7 @@ def test_a_server_sends_to_another_address(server):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:x", "127.0.0.1:99999", "[", "\udc80", "a" * 64 + ".example"])
-def test_a_server_that_cannot_be_is_not_asked_again(server, monkeypatch, host):
+def test_an_unreachable_server_is_not_requested_again(server, monkeypatch, host):
     monkeypatch.setenv("DEBUGINFOD_URLS", f"http://{host}")
     assert find(BUILD_ID) is None
     assert debuginfod._silent

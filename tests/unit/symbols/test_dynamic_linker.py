@@ -10,7 +10,7 @@ import pytest
 
 from pytracer.errors import UnknownNameError
 from pytracer.symbols import commands, dynamic_linker, places, program_files
-from support.compilers import compiled
+from support.compilers import compile_files
 
 LEAF = "int leaf(void) { return 1; }\n"
 MIDDLE = "int leaf(void); int middle(void) { return leaf(); }\n"
@@ -20,7 +20,7 @@ MAIN = "int middle(void); int main(void) { return middle(); }\n"
 def library(folder, name, source, *options):
     folder.mkdir(parents=True, exist_ok=True)
     stem = name.partition(".")[0]
-    return compiled(
+    return compile_files(
         folder, {f"{stem}.c": source}, "-shared", "-fPIC", f"-Wl,-soname,{name}", *options, output=name
     )
 
@@ -71,7 +71,7 @@ RPATH, RUNPATH = "-Wl,--disable-new-dtags", "-Wl,--enable-new-dtags"
         ((), (), {"LD_LIBRARY_PATH": "two", "LD_PRELOAD": "libleaf.so one/libmiddle.so"}),
     ],
 )
-def test_the_files_are_those_that_the_dynamic_linker_takes(tree, monkeypatch, options, middle, environment):
+def test_files_equal_the_dynamic_linkers_choice(tree, monkeypatch, options, middle, environment):
     monkeypatch.chdir(tree)
     main = program(tree, *options, middle=middle)
     actual = dynamic_linker.loaded(str(main), environment)
@@ -173,7 +173,7 @@ def test_programs_executed_by_wrappers(tmp_path, monkeypatch, command, program):
 
 
 @pytest.mark.parametrize("folder", ["one", "two"])
-def test_the_environment_says_which_library_and_which_program(tree, monkeypatch, folder):
+def test_the_environment_selects_library_and_program(tree, monkeypatch, folder):
     monkeypatch.chdir(tree)
     main = program(tree)
     setting = f"LD_LIBRARY_PATH={folder}"
@@ -196,7 +196,7 @@ def test_a_hint_names_the_mangled_symbol(tmp_path):
     source = (
         'namespace ns { struct Foo { __attribute__((noinline)) int bar(int x) { asm(""); return x; } }; }\n'
     )
-    path = compiled(tmp_path, {"program.cc": source + "int main() { return ns::Foo{}.bar(1); }\n"})
+    path = compile_files(tmp_path, {"program.cc": source + "int main() { return ns::Foo{}.bar(1); }\n"})
     with program_files.find(str(path)) as file:
         with pytest.raises(UnknownNameError) as excinfo:
             places.find(file, "bar")

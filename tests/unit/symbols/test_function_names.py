@@ -10,7 +10,7 @@ from pytracer.errors import UnknownNameError
 from pytracer.spec import parse_source, quoting
 from pytracer.symbols import function_names, places, program_files
 from pytracer.symbols.demangle import Demangler
-from support.compilers import compiled
+from support.compilers import compile_files
 
 SUB = """static __attribute__((noinline)) int sub(int x) { asm volatile(""); return x + %d; }
 int run_%s(int n) { return sub(n); }
@@ -29,7 +29,7 @@ def offsets(path, pattern):
 
 
 def test_static_functions_of_two_units_are_two_and_each_can_be_selected(tmp_path):
-    program = compiled(tmp_path, {"a.c": SUB % (1, "a"), "b.c": SUB % (2, "b"), "m.c": MAIN}, "-O1")
+    program = compile_files(tmp_path, {"a.c": SUB % (1, "a"), "b.c": SUB % (2, "b"), "m.c": MAIN}, "-O1")
     assert titles(program, "sub") == ["a.c:sub", "b.c:sub"]
     offset_list = offsets(program, "sub")
     assert len(offset_list) == 2
@@ -50,7 +50,7 @@ def test_static_functions_of_two_units_are_two_and_each_can_be_selected(tmp_path
 )
 def test_units_of_one_name_are_distinguished_by_debug_information_else_numbered(tmp_path, debug, expected):
     sources = {"one/x.c": SUB % (1, "a"), "two/x.c": SUB % (2, "b"), "m.c": MAIN}
-    program = compiled(tmp_path, sources, "-O1", debug)
+    program = compile_files(tmp_path, sources, "-O1", debug)
     assert titles(program, "sub") == expected
     assert {tuple(offsets(program, title)) for title in expected} == {
         (offset,) for offset in offsets(program, "sub")
@@ -58,7 +58,9 @@ def test_units_of_one_name_are_distinguished_by_debug_information_else_numbered(
 
 
 def test_the_unit_of_a_global_function_comes_from_debug_information(tmp_path):
-    program = compiled(tmp_path, {"a.c": SUB % (1, "a"), "b.c": SUB % (2, "b"), "m.c": MAIN}, "-O1", "-g")
+    program = compile_files(
+        tmp_path, {"a.c": SUB % (1, "a"), "b.c": SUB % (2, "b"), "m.c": MAIN}, "-O1", "-g"
+    )
     assert offsets(program, "a.c:run_a") == offsets(program, "run_a")
     with pytest.raises(UnknownNameError):
         offsets(program, "b.c:run_a")
@@ -71,7 +73,7 @@ def test_versions_of_a_function_are_all_found_and_each_can_be_selected(tmp_path)
     )
     sources = {"l.c": source, "v.map": "V1 { global: wait; local: *; }; V2 { global: wait; } V1;"}
     options = ["-shared", "-fPIC", "-Wl,--version-script=v.map"]
-    library = compiled(tmp_path, sources, *options, output="l.so")
+    library = compile_files(tmp_path, sources, *options, output="l.so")
     for _ in range(2):  # by .symtab, and by .dynsym alone
         assert titles(library, "wait") == ["wait@@V2", "wait@V1"]
         assert titles(library, "w*") == ["wait@@V2", "wait@V1"]
@@ -84,7 +86,7 @@ def test_versions_of_a_function_are_all_found_and_each_can_be_selected(tmp_path)
 
 def test_names_of_one_place_are_one_function_with_all_its_names(tmp_path):
     source = 'int f(void) { return 1; } int g(void) __attribute__((alias("f"))); int h(void) { return 2; }\n'
-    library = compiled(tmp_path, {"l.c": source}, "-shared", "-fPIC", output="l.so")
+    library = compile_files(tmp_path, {"l.c": source}, "-shared", "-fPIC", output="l.so")
     assert titles(library, "?") == ["f|g", "h"]
     assert titles(library, "f|g") == ["f|g"]
     assert titles(library, "h|g") == ["g", "h"]
@@ -179,10 +181,10 @@ def binary(request, tmp_path_factory):
             return file.name
     sources = {"program.go": GO, "program.cc": CPP, "program.rs": RUST}
     folder = tmp_path_factory.mktemp(request.param)
-    return str(compiled(folder, {request.param: sources[request.param]}))
+    return str(compile_files(folder, {request.param: sources[request.param]}))
 
 
-def test_every_name_of_a_file_is_found_again_as_it_is_shown_and_as_it_stands(binary):
+def test_every_name_is_found_as_shown_and_as_stored(binary):
     with program_files.find(binary) as file, file.reading():
         addresses = dict[str, set[int]]()
         for symbol in function_names.symbols(file, bool):
@@ -208,7 +210,7 @@ def test_names_shown_for_a_pattern_are_unique(binary):
 
 
 def test_cpp_functions_are_found_as_stacks_show_them(tmp_path):
-    program = compiled(tmp_path, {"program.cc": CPP})
+    program = compile_files(tmp_path, {"program.cc": CPP})
     with program_files.find(str(program)) as file, file.reading():
         symbols = function_names.symbols(file, bool)
         names = Demangler().names(place.name for place in symbols)
@@ -226,7 +228,7 @@ def test_cpp_functions_are_found_as_stacks_show_them(tmp_path):
 
 
 def test_a_go_method_is_one_though_its_name_has_a_star(tmp_path):
-    program = compiled(tmp_path, {"program.go": GO})
+    program = compile_files(tmp_path, {"program.go": GO})
     assert titles(program, "main.(*T).Add") == ['"main.(*T).Add"']
     assert titles(program, '"main.(*T)."*') == ['"main.(*T).Add"']
     assert '"main.(*T).Add"' in titles(program, "main.*")

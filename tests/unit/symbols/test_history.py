@@ -74,7 +74,7 @@ def test_a_change_that_raised_no_generation_may_be_before_or_after_a_sample():
     assert changes.span(INNER, 10, []).known
 
 
-def test_a_generation_that_is_not_known_is_of_what_never_changed():
+def test_an_unknown_generation_has_the_unchanged_mappings():
     changes = MappingChanges()
     changes.add(START, END, 10)
     assert not changes.span(INNER, 0, []).known
@@ -165,7 +165,7 @@ def test_a_sample_has_the_name_of_its_time(symbols):
     assert [name(symbols, time) for time in (15, 20)] == [UNLOADED, "beta"]
 
 
-def test_another_file_of_that_name_is_not_what_was_mapped(symbols):
+def test_another_file_of_that_name_is_not_the_mapped_file(symbols):
     was = map_file(symbols, "alpha")
     Path(was.path).rename(was.path + ".old")
     map_file(symbols, "alpha")
@@ -207,7 +207,7 @@ def test_an_executed_program_has_nothing_of_the_one_before(symbols):
     assert name(symbols, 30) == "beta"
 
 
-def test_a_child_has_what_its_parent_had_at_the_fork(symbols):
+def test_a_child_has_the_parents_mappings_at_the_fork(symbols):
     symbols.add_mapped(PARENT, map_file(symbols, "alpha"), 10)
     symbols.add_fork(PID, PARENT, 20)
     symbols.add_mapped(PARENT, map_file(symbols, "beta"), 30)

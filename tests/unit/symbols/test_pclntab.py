@@ -13,7 +13,7 @@ from pytracer.errors import PytracerError
 from pytracer.symbols import elf, elf_tables, pclntab, places, program_files
 from pytracer.symbols.code import analyze
 from pytracer.symbols.elf_tables import ElfError
-from support.compilers import compiled
+from support.compilers import compile_files
 from support.elf_builder import build
 
 SOURCE = """package main
@@ -43,7 +43,7 @@ def programs(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("go")
     mode = f"-buildmode={request.param}"
     names = [
-        compiled(folder, {"main.go": SOURCE}, mode, *options, output=name)
+        compile_files(folder, {"main.go": SOURCE}, mode, *options, output=name)
         for name, options in (("whole", []), ("stripped", [STRIP]))
     ]
     with program_files.find(str(names[0])) as full, program_files.find(str(names[1])) as stripped:

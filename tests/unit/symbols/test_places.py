@@ -87,14 +87,14 @@ def test_an_unknown_function_is_an_error_that_suggests_others(file):
     assert "did you mean function_" in excinfo.value.hint
 
 
-def test_a_stripped_file_says_how_to_go_on(file):
+def test_the_error_for_a_stripped_file_has_a_hint(file):
     with pytest.raises(UsageError, match="has no symbols of functions") as excinfo:
         places.find(file(build_id=b"\xab\xcd"), "work")
     assert "build id abcd" in excinfo.value.hint
     assert "+0x1040" in excinfo.value.hint
 
 
-def test_symbols_that_were_taken_out_are_found_by_the_build_id(file, tmp_path, monkeypatch):
+def test_split_symbols_are_found_by_the_build_id(file, tmp_path, monkeypatch):
     symbols = tmp_path / "ab" / "cd.debug"
     symbols.parent.mkdir()
     symbols.write_bytes(build([Symbol(b"work", 0x401040, 8)], build_id=b"\xab\xcd"))
@@ -197,7 +197,7 @@ def test_a_cache_of_the_dynamic_linker_that_names_megabytes_names_nothing():
 
 def test_more_libraries_than_may_be_looked_at_are_left_out(tmp_path, monkeypatch):
     (tmp_path / "cache").write_bytes(cache(*[(b"lib%d.so" % n, b"/lib/lib%d.so" % n) for n in range(100)]))
-    budget, messages = budgets.of(entries=50), []
+    budget, messages = budgets.budget_with(entries=50), []
     budget.listen(messages.append)
     monkeypatch.setattr(libraries, "CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(libraries, "current", lambda: budget)
@@ -249,13 +249,13 @@ def test_a_missing_file(path, reason):
         program_files.find(path)
 
 
-def test_a_file_that_waits_for_somebody_is_not_waited_for(tmp_path):
+def test_a_fifo_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UsageError, match="no file with code"):
         program_files.find(str(tmp_path / "pipe"))
 
 
-def test_this_process_has_mapped_what_it_runs():
+def test_this_process_has_mapped_its_executable():
     with program_files.find("libc", os.getpid()) as actual:
         assert actual.mapped
         assert "libc" in actual.name

@@ -12,7 +12,7 @@ import pytest
 from pytracer.plan.btf_types import NoTypes, ProgramTypes
 from pytracer.symbols import elf, places, program_files
 from pytracer.targets import debug_info
-from support.compilers import compiled
+from support.compilers import compile_files
 
 ASM = """
     .text
@@ -66,7 +66,7 @@ def stack(path, *names, offset=0):
 
 @pytest.fixture
 def assembled(tmp_path):
-    return compiled(tmp_path, {"program.s": ASM}, "-nostdlib", "-static")
+    return compile_files(tmp_path, {"program.s": ASM}, "-nostdlib", "-static")
 
 
 def test_labels_of_assembler_code_are_functions(assembled):
@@ -101,7 +101,7 @@ nested:
     ret
     .size outer, .-outer
 """
-    program = compiled(tmp_path, {"program.s": source}, "-nostdlib", "-static")
+    program = compile_files(tmp_path, {"program.s": source}, "-nostdlib", "-static")
     assert [stack(program, "outer", offset=offset)[0] for offset in range(4)] == [
         "outer",
         "nested",
@@ -117,7 +117,9 @@ int main(void) { return kept(1); }
 
 
 def library(tmp_path):
-    return compiled(tmp_path, {"l.c": CODE}, "-g", "-shared", "-fPIC", "-Wl,--build-id=none", output="l.so")
+    return compile_files(
+        tmp_path, {"l.c": CODE}, "-g", "-shared", "-fPIC", "-Wl,--build-id=none", output="l.so"
+    )
 
 
 def split_debug(path, debug):
@@ -180,7 +182,7 @@ def test_split_debug_information_is_read_from_its_files(tmp_path, moved):
         (debug_folder / f"{name}.c").write_text(SPLIT)
         command = ["gcc", "-O1", "-g", "-gdwarf-5", "-gsplit-dwarf", f"-DNAME={name}", "-c", f"{name}.c"]
         subprocess.run(command, cwd=debug_folder, check=True)
-    program = compiled(debug_folder, {"m.c": "int main(void) { return 0; }\n"}, "one.o", "two.o")
+    program = compile_files(debug_folder, {"m.c": "int main(void) { return 0; }\n"}, "one.o", "two.o")
     if moved:
         debug_folder = debug_folder.rename(tmp_path / "moved")
         program = debug_folder / program.name
@@ -222,7 +224,7 @@ def test_a_struct_that_a_unit_only_declares_is_found_where_another_defines_it(tm
         "one.c": DEFINES % ("member", "long", 1, 1, 1),
         "two.c": DEFINES % ("member", "char", 2, 2, 2),
     }
-    program = compiled(tmp_path, sources, "-g")
+    program = compile_files(tmp_path, sources, "-g")
     with program_files.find(str(program)) as file:
         actual = debug_info.describe(file, "uses", places.find(file, "uses").sites[0].offset)
     types = ProgramTypes(actual.types, NoTypes())

@@ -21,7 +21,7 @@ from pytracer.symbols.usdt_args import (
     NO_REGISTER,
     UsdtArgument,
 )
-from support.compilers import compiled
+from support.compilers import compile_files
 
 X86_64, I386, AARCH64, RISCV = 62, 3, 183, 243
 BASE, CODE, DATA = 0x9000, 0x1000, 0x5000
@@ -60,7 +60,7 @@ def elf(tmp_path):
         os.close(descriptor)
 
 
-def test_a_note_says_where_and_what(elf):
+def test_a_note_has_an_address_and_arguments(elf):
     notes = note(b"app", b"start") + note(
         b"app", b"done", b"8@%rax -4@$5", address=CODE + 0x20, semaphore=DATA + 2
     )
@@ -250,7 +250,7 @@ table:
     .asciz "mine", "probe", "8@{operand}"
 2:  .balign 4
 """
-    program = compiled(tmp_path, {"p.s": source}, "-shared", "-nostdlib")
+    program = compile_files(tmp_path, {"p.s": source}, "-shared", "-nostdlib")
     with program_files.find(str(program)) as file, file.reading() as reader:
         [mark] = usdt.usdt_probes(reader)
         [argument] = mark.arguments

@@ -112,7 +112,7 @@ def test_tables_larger_than_may_be_spent_are_refused(tmp_path):
     path.write_bytes(build([Symbol(b"x" * 10_000, 0x401000, 16)]))
     messages = []
     for memory in (9_000, 30_000):
-        budget = budgets.of(memory=memory)
+        budget = budgets.budget_with(memory=memory)
         budget.listen(messages.append)
         with path.open("rb") as file, contextlib.ExitStack() as may_fail:
             if memory == 9_000:
@@ -123,7 +123,7 @@ def test_tables_larger_than_may_be_spent_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("filling", [b"\0", b"@"])
-def test_strings_that_are_nothing_but_ends_or_marks_take_no_memory(read_elf, filling):
+def test_empty_strings_and_marks_use_no_memory(read_elf, filling):
     """128 MB of them would be a list of 1 GB."""
     symbols = [Symbol(b"one", 0x401000, 16), Symbol(filling * (1 << 20), 0x402000, 16, 1)]
     data = build(symbols)
@@ -296,7 +296,7 @@ def test_another_image_is_another_program():
     symbols.close()
 
 
-def test_a_process_that_ended_keeps_what_was_noticed():
+def test_an_exited_process_keeps_its_noticed_mappings():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     symbols = UserSymbols()
     wait_for(
@@ -313,7 +313,7 @@ def test_a_process_that_ended_keeps_what_was_noticed():
     symbols.close()
 
 
-def test_a_file_that_was_written_anew_is_another(tmp_path):
+def test_a_rewritten_file_is_another_file(tmp_path):
     """It may have the same inode."""
     symbols = UserSymbols()
     path = tmp_path / "code"
@@ -367,7 +367,7 @@ def perf_map():
 
 def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
     """Two users map the same file; only the one over budget gets no names."""
-    budget = budgets.of(entries=1000)
+    budget = budgets.budget_with(entries=1000)
     messages = []
     budget.listen(messages.append)
     user = [budgets.UID]
@@ -525,7 +525,7 @@ def test_runtimes_that_write_perf_maps(own_map, line, start, size, name):
         b"\0" * 100,
     ],
 )
-def test_lines_that_say_nothing_do_no_harm_to_others(own_map, line):
+def test_invalid_lines_do_not_affect_others(own_map, line):
     own_map.write_bytes(b"2000 10 before\n" + line + b"\n3000 10 after\n")
     perf_functions = perf_map()
     assert perf_functions.find(addresses(0x1000, 0x2000, 0x3000)) == [None, "before", "after"]
@@ -547,7 +547,7 @@ def test_later_functions_are_in_place_of_earlier_ones_as_far_as_they_reach(own_m
     perf_functions.close()
 
 
-def test_only_what_was_added_is_read(own_map, monkeypatch):
+def test_only_added_lines_are_read(own_map, monkeypatch):
     own_map.write_bytes(b"1000 20 one\n" * 1000)
     perf_functions, parsed = perf_map(), []
     monkeypatch.setattr(
@@ -565,7 +565,7 @@ def test_only_what_was_added_is_read(own_map, monkeypatch):
     perf_functions.close()
 
 
-def test_a_list_that_is_written_anew_is_read_anew(own_map):
+def test_a_rewritten_list_is_read_again(own_map):
     """HotSpot writes into the same file again: shorter, longer, or of the same length."""
     own_map.write_bytes(b"1000 20 one\n2000 20 two\n")
     perf_functions = perf_map()
@@ -577,7 +577,7 @@ def test_a_list_that_is_written_anew_is_read_anew(own_map):
     perf_functions.close()
 
 
-def test_lines_longer_than_what_is_read_at_once_are_skipped_and_others_are_not(own_map, monkeypatch):
+def test_only_lines_longer_than_the_read_buffer_are_skipped(own_map, monkeypatch):
     monkeypatch.setattr(jit, "_PIECE", 64)
     name = b"n" * 10_000
     own_map.write_bytes(b"1000 10 one\n2000 10 " + name + b"\n3000 10 three\n4000 10 " + b"x" * 500)
@@ -592,7 +592,7 @@ def test_lines_longer_than_what_is_read_at_once_are_skipped_and_others_are_not(o
 def test_a_list_over_the_budget_is_read_as_far_as_it_may_be_and_that_is_reported(own_map):
     own_map.write_bytes(b"1000 10 one\n" * 1000)
     messages = []
-    budget = budgets.of(entries=1500)
+    budget = budgets.budget_with(entries=1500)
     budget.listen(messages.append)
     perf_map = jit.PerfMap(os.getpid(), budget.account(budgets.UID, "process 23 (x)"))
     assert perf_map.find(addresses(0x1000)) == ["one"]

@@ -259,7 +259,7 @@ def test_an_entry_that_is_its_own_sibling_is_no_endless_loop(tmp_path):
     assert parameters(types_of(path, "insert"), "insert") == INSERT
 
 
-def test_more_than_can_be_gone_through_is_not(tmp_path, monkeypatch):
+def test_oversized_debug_information_is_not_read(tmp_path, monkeypatch):
     path = compiled(tmp_path)
     monkeypatch.setattr("pytracer.symbols.dwarf_entries.WEIGHT", 1_000_000)
     assert types_of(path, "insert") is None
@@ -284,7 +284,7 @@ def test_large_sections_are_not_read(tmp_path, packed):
     assert types_of(path, "insert") is None
 
 
-def test_whatever_is_wrong_with_it_is_as_if_there_were_none(tmp_path):
+def test_damaged_debug_information_is_ignored(tmp_path):
     """Change bytes of all debug sections at random: there are types or none, but no error."""
     path = compiled(tmp_path)
     content = path.read_bytes()

@@ -89,7 +89,7 @@ def names_of(text: str) -> list[str]:
     return [target.name for target in find(parse_source(text)).targets]
 
 
-def test_a_pattern_takes_what_can_be_probed_and_counts_the_rest() -> None:
+def test_a_pattern_selects_probeable_functions_and_counts_the_others() -> None:
     matches = find(parse_source("k:vfs_*"))
     assert matches.targets == (
         NamedTarget("vfs_module", 0xFFFFFFFFC0000000),
@@ -109,7 +109,7 @@ def test_a_pattern_takes_what_can_be_probed_and_counts_the_rest() -> None:
     ("text", "names"),
     [("k:new_alias", ["new_alias"]), ("k:new_*", ["new_alias"]), ("k:*_alias", ["old_alias"])],
 )
-def test_a_function_by_several_names_is_taken_once(text: str, names: list[str]) -> None:
+def test_a_function_of_several_names_is_found_once(text: str, names: list[str]) -> None:
     assert names_of(text) == names
 
 
@@ -124,7 +124,7 @@ def test_versions_that_the_compiler_made_of_a_function(text: str, versions: tupl
         assert "ext_read.cold" not in [target.name for target in matches.targets]
 
 
-def test_trampolines_are_for_what_btf_knows() -> None:
+def test_trampolines_need_btf_of_the_function() -> None:
     matches = find(parse_source("f:vfs_*"))
     assert [target.name for target in matches.targets] == ["vfs_read"]
     assert matches.skipped["unknown to the kernel's BTF"] == 3
@@ -170,7 +170,7 @@ def test_a_place_must_be_within_the_function() -> None:
         find(parse_source("vfs_read+0x10"))
 
 
-def test_without_a_list_of_what_can_be_traced_all_may_be(kernel: Path) -> None:
+def test_every_function_is_tried_without_a_list_of_traceable_ones(kernel: Path) -> None:
     (kernel / "available_filter_functions").unlink()
     assert "vfs_notrace" in names_of("vfs_n*")
 
@@ -189,7 +189,7 @@ def test_trace_events() -> None:
     assert names_of("t:*:*_entry") == ["irq:irq_handler_entry"]
 
 
-def test_raw_tracepoints_are_those_of_btf_else_what_symbols_and_events_tell(
+def test_raw_tracepoints_are_found_by_btf_or_symbols_and_events(
     kernel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert names_of("rt:s*") == ["sched_switch", "sys_enter"]

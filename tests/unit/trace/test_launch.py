@@ -128,7 +128,7 @@ def test_terminate_before_the_release_ends_it_unexecuted(tmp_path):
     assert not mark.exists()
 
 
-def test_terminate_after_the_release_asks_it_to_end():
+def test_terminate_after_the_release_sends_sigterm():
     launched = LaunchedCommand(["sleep", "1000"])
     launched.release()
     assert launched.poll() is None
@@ -179,7 +179,7 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.
 @pytest.mark.parametrize(
     "ignored", [(), (signal.SIGHUP,), (signal.SIGINT, signal.SIGQUIT), (signal.SIGTERM,)]
 )
-def test_a_command_ignores_what_the_caller_does_and_catches_nothing(tmp_path, ignored):
+def test_a_command_ignores_the_callers_ignored_signals_and_catches_none(tmp_path, ignored):
     """Python ignores SIGPIPE and SIGXFSZ from its start; the command must not."""
     handlers = dict.fromkeys(HANDLED, lambda *_: None) | dict.fromkeys(ignored, signal.SIG_IGN)
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -197,7 +197,7 @@ def test_a_command_ignores_what_the_caller_does_and_catches_nothing(tmp_path, ig
 
 
 @pytest.mark.parametrize("ignored", [(), (signal.SIGPIPE,), (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)])
-def test_a_command_ignores_what_the_launcher_read(tmp_path, monkeypatch, ignored):
+def test_a_command_ignores_the_signals_in_the_launchers_option(tmp_path, monkeypatch, ignored):
     monkeypatch.setitem(sys._xoptions, inherited.OPTION, f"{bits(*ignored):016x}")
     assert masks(tmp_path)["SigIgn"] == bits(*ignored)
 

@@ -23,14 +23,14 @@ from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import TraceLoop
 from support.fake_kernel import FakeKernel
-from support.fake_session import Made, batch
+from support.fake_session import FakeSession, batch
 from support.hostile_names import hostile_process
 from support.serials import tracer
 
 
 @pytest.fixture
 def session_class(monkeypatch):
-    monkeypatch.setattr(loop, "Session", type("Of", (Made,), {}))
+    monkeypatch.setattr(loop, "Session", type("Of", (FakeSession,), {}))
     monkeypatch.setattr(loop, "check_request", lambda _: None)
     return loop.Session
 
@@ -133,7 +133,7 @@ def test_small_batches_that_one_look_gave_are_not_waited_for(session_class):
     assert look_counts == [1] * 50
 
 
-def test_a_stream_that_is_readable_and_gives_nothing_is_not_asked_again_at_once(session_class):
+def test_a_readable_stream_without_records_is_not_read_again_at_once(session_class):
     """The first record is still being written, by a CPU that is busy with something else."""
     read_count = 0
 
@@ -300,7 +300,7 @@ def test_a_clock_ticks_every_interval():
     assert not ticker.tick(107.4)
 
 
-def test_a_clock_counts_and_comes_to_its_end():
+def test_a_clock_counts_its_intervals_and_ends():
     ticker = clock(interval=10.0, count=2, duration=15.0)
     assert ticker.tick(110.0)
     assert not ticker.is_complete
@@ -319,7 +319,7 @@ def test_a_clock_without_an_interval():
     assert not ticker.is_over(1e9)
 
 
-def test_a_process_is_one_whatever_its_name_is():
+def test_a_process_is_recognized_with_any_name():
     with hostile_process() as pid:
         assert loop._is_process(pid)
     assert not loop._is_process(pid)

@@ -56,7 +56,7 @@ def test_runs_that_were_skipped_are_counted_by_programs_and_by_links(loss_machin
     assert loss_machine.new() == {MISSED: 2 + 2 + 3}
 
 
-def test_records_without_room_count_once_whether_the_c_or_the_reader_knows_them(loss_machine):
+def test_records_without_room_are_counted_once_by_the_c_or_the_reader(loss_machine):
     """Before Linux 5.1 only the reader counts them, since then both may count the same records."""
     loss_machine.collector.lost = 4
     assert loss_machine.new() == {RING_FULL: 4}

@@ -45,11 +45,11 @@ def test_a_list_is_shown_once(events):
     assert kinds(schedule(interval=0.02, count=1), events, summary=False) == ["row"]
 
 
-def test_the_end_of_the_duration_shows_what_there_is(events):
+def test_the_end_of_the_duration_shows_the_current_rows(events):
     assert kinds(schedule(interval=60.0, duration=0.05), events) == ["row", "summary"]
 
 
-def test_a_request_to_stop_shows_what_there_is(events):
+def test_a_request_to_stop_shows_the_current_rows(events):
     timer = threading.Timer(0.05, events.stop)
     timer.start()
     assert kinds(schedule(interval=60.0), events) == ["row", "summary"]

@@ -19,7 +19,7 @@ from pytracer.request import Request
 from pytracer.sinks.json import JsonSink
 from pytracer.trace import loop, run_tracer
 from support.fake_kernel import FakeKernel
-from support.fake_session import Made, batch
+from support.fake_session import FakeSession, batch
 from support.serials import tracer
 
 EVENTS = 10_000  # of a batch: several times as many as are shown between two looks at the clock
@@ -66,7 +66,9 @@ class Shown:
 @pytest.fixture
 def session_class(monkeypatch):
     """Return a session with a batch, and three more in the ring once everything is detached."""
-    monkeypatch.setattr(loop, "Session", type("Of", (Made,), {"awake": True, "rest": 3, "size": EVENTS}))
+    monkeypatch.setattr(
+        loop, "Session", type("Of", (FakeSession,), {"awake": True, "rest": 3, "size": EVENTS})
+    )
     monkeypatch.setattr(loop, "check_request", lambda _: None)
     batches = iter([batch(EVENTS)])
     loop.Session.source = staticmethod(lambda: batches)
@@ -250,7 +252,9 @@ def test_a_second_interrupt_skips_the_output_and_removes_everything(monkeypatch,
         blocked.wait()
 
     closed = []
-    monkeypatch.setattr(session_class, "close", lambda self: (closed.append(self.detached), Made.close(self)))
+    monkeypatch.setattr(
+        session_class, "close", lambda self: (closed.append(self.detached), FakeSession.close(self))
+    )
     sink = Shown(signal.SIGINT, then=wait)
     status, warnings = run_to_end(sink)
     assert (status, sink.dropped, sink.events) == (0, 1, 0)

@@ -107,7 +107,7 @@ def test_the_trend_of_a_row():
     assert list(view.rates) == [8, 1, 2]
 
 
-def test_old_intervals_go_when_there_are_many():
+def test_old_intervals_are_dropped_beyond_a_limit():
     view = make_view(SYSCALLS)
     for number in range(700):
         view.add(table(number, {("read", number): (1, 1)}))
@@ -228,7 +228,7 @@ def test_only_events_on_the_screen_are_decoded():
     assert sum(DECODED) == 20
 
 
-def test_a_log_keeps_what_there_is_room_for():
+def test_a_log_keeps_its_newest_lines():
     view = events((0, 10), (10, 10), (20, 10), limit=RECORD.itemsize * 25)
     assert pids(view) == list(range(10, 30))
     assert view.dropped == 10
@@ -236,7 +236,7 @@ def test_a_log_keeps_what_there_is_room_for():
     assert "first 10 are not kept" in view.title()
 
 
-def test_events_are_filtered_when_they_come_and_later():
+def test_events_are_filtered_on_arrival_and_later():
     view = events((0, 8))
     view.set_filter("comm=sh")
     assert pids(view) == [1, 5]

@@ -38,7 +38,7 @@ def test_counters_are_added_and_quotients_made_again():
     assert len(view) == 1
 
 
-def test_intervals_that_are_not_kept_any_more_count(monkeypatch):
+def test_dropped_intervals_count_in_the_whole_run(monkeypatch):
     monkeypatch.setattr(tables_module, "INTERVALS", 2)
     view = view_of(*[FIRST] * 5)
     assert view.kept == range(3, 5)

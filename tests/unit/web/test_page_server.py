@@ -11,14 +11,14 @@ import pytest
 
 from pytracer.web.http import BODY_MAX, HEAD_MAX
 from pytracer.web.server import CLIENTS_MAX
-from support.pages import Page, head, parse, read_all, serving
+from support.pages import Page, head, parse, read_all, serve_page
 
 ORIGIN = "http://evil.example"
 
 
 @pytest.fixture(scope="module")
 def page():
-    with serving() as actual:
+    with serve_page() as actual:
         yield actual
 
 
@@ -190,7 +190,7 @@ def test_no_command_is_started_unless_it_is_allowed(page, tmp_path):
     assert "syscalls" in {tracer["name"] for tracer in description["tracers"]}
 
 
-def test_clients_are_bounded_and_room_comes_back(page):
+def test_the_number_of_clients_is_bounded_and_places_are_freed(page):
     clients = [page.connect() for _ in range(CLIENTS_MAX * 4)]
     refused = 0
     for client in clients[CLIENTS_MAX:]:
@@ -233,7 +233,7 @@ def test_slow_clients_are_disconnected(page):
         assert parse(read_all(client)).status == 408
 
 
-def test_a_client_that_goes_in_the_middle_is_no_trouble(page):
+def test_a_client_that_disconnects_midway_is_ignored(page):
     for part in (b"", b"GET /", b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc"):
         with page.connect() as client:
             client.sendall(part)

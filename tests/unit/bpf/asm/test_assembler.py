@@ -107,14 +107,14 @@ def test_labels_count_from_the_next_instruction_and_wide_constants_twice():
     assert len(a.assemble()) == 6 * 8
 
 
-def test_a_label_that_stands_twice():
+def test_a_duplicate_label_is_refused():
     a = Assembler()
     a.label("here")
     with pytest.raises(BuildError, match="'here' is defined twice"):
         a.label("here")
 
 
-def test_a_label_that_stands_nowhere():
+def test_an_undefined_label_is_refused():
     a = Assembler()
     a.jump("there")
     with pytest.raises(BuildError, match="jump to 'there'"):

@@ -58,7 +58,7 @@ def test_conditions_and_their_opposites(condition, encoded):
     assert assembled(write)[0] == encoded
 
 
-def test_a_jump_that_reaches_takes_no_more_room():
+def test_a_short_jump_needs_no_extra_instruction():
     def write(a):
         a.jump_if("==", 1, "end", "middle")
         a.ret(0)
@@ -75,7 +75,7 @@ def test_a_jump_that_reaches_takes_no_more_room():
 
 @pytest.mark.parametrize("between", [254, 255, 256, 300, 1000])
 @pytest.mark.parametrize("condition", ["==", "!="])
-def test_jumps_of_any_length_go_where_they_should(between, condition):
+def test_jumps_of_any_length_reach_their_targets(between, condition):
     def write(a):
         a.load(0)
         a.jump_if(condition, 1, "far")

@@ -31,7 +31,7 @@ def message(code: CompiledFilter, packet: bytes, context: PacketContext) -> bool
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_random_programs_say_the_same_of_random_packets(context):
+def test_translated_random_programs_give_the_same_verdicts(context):
     dice = random.Random(20)
     verdict_counts = {True: 0, False: 0}
     for _ in range(1500):
@@ -52,7 +52,7 @@ def test_random_programs_say_the_same_of_random_packets(context):
     "text",
     ["", "tcp port 443", "ip6 proto 17", "vlan 42 and arp", "ip[2:2] > 60 and not udp", "ether[0] & 1 = 0"],
 )
-def test_filters_say_the_same_of_known_packets(text, context):
+def test_translated_filters_give_the_same_verdicts(text, context):
     code = compile_filter(text, LinkType.ETHERNET)
     for frame in packets.frames():
         assert message(CompiledFilter(text, LinkType.ETHERNET, code), frame.data, context) is classic(
@@ -102,7 +102,7 @@ def test_invalid_classic_bpf_is_refused(code, reason):
         prologue(compiled_filter(*code), PacketContext.SKB, 0)
 
 
-def test_a_filter_that_lets_nothing_through_is_refused():
+def test_a_filter_that_passes_no_packet_is_refused():
     with pytest.raises(UsageError, match="lets no packet through"):
         prologue(compiled_filter(REJECT), PacketContext.SKB, 0)
 
@@ -121,7 +121,7 @@ def test_an_unknown_name_is_a_usage_error(text, link, context, reason):
         prologue(CompiledFilter(text, link, compile_filter(text, link)), context, 0)
 
 
-def test_a_filter_that_does_not_parse_has_libpcaps_words():
+def test_a_syntax_error_has_libpcaps_message():
     with pytest.raises(UsageError, match="syntax error") as excinfo:
         compile_filter("tcp prt 443", LinkType.ETHERNET)
     assert "'tcp prt 443'" in excinfo.value.message
@@ -132,7 +132,7 @@ def test_a_filter_that_does_not_parse_has_libpcaps_words():
         compile_filter("tcp\0x", LinkType.ETHERNET)
 
 
-def test_without_libpcap_the_error_says_what_to_install(monkeypatch):
+def test_a_missing_libpcap_names_the_package_to_install(monkeypatch):
     monkeypatch.setattr(pcap, "_NAMES", ("libno-such-thing.so.9",))
     monkeypatch.setattr(pcap, "_load_library", pcap._load_library.__wrapped__)
     with pytest.raises(PytracerError, match="needs libpcap") as excinfo:

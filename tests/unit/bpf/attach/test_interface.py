@@ -126,7 +126,7 @@ def foreign_filter(index: int, priority: int, name: str = "somebody's") -> clsac
     return clsact.TrafficControlFilter(index, tcx.INGRESS, priority, 1, name)
 
 
-def test_a_qdisc_that_was_made_goes_with_its_last_filter(traffic):
+def test_a_created_qdisc_is_removed_with_its_last_filter(traffic):
     first, _ = clsact._attach(2, "eth0", tcx.INGRESS, 3)
     second, _ = clsact._attach(2, "eth0", tcx.EGRESS, 3)
     assert [tc_filter.name for tc_filter in (first, second)] == [
@@ -138,7 +138,7 @@ def test_a_qdisc_that_was_made_goes_with_its_last_filter(traffic):
     assert (traffic.qdiscs, traffic.there) == ({}, [])
 
 
-def test_a_qdisc_that_somebody_uses_meanwhile_stays(traffic):
+def test_a_created_qdisc_stays_while_others_use_it(traffic):
     qdisc, _ = clsact._attach(2, "eth0", tcx.INGRESS, 3)
     traffic.there.append(foreign_filter(2, 9))
     clsact.remove(qdisc)
@@ -156,7 +156,7 @@ def test_the_qdisc_of_another_stays_and_its_priorities_are_left_alone(traffic):
     assert len(traffic.there) == 3
 
 
-def test_an_ingress_qdisc_takes_nothing_for_egress(traffic):
+def test_an_ingress_qdisc_has_no_egress(traffic):
     traffic.qdiscs[2] = "ingress"
     clsact._attach(2, "eth0", tcx.INGRESS, 3)
     with pytest.raises(AttachError, match="eth0 has an ingress qdisc"):

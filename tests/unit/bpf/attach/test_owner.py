@@ -56,7 +56,7 @@ def test_owners_in_another_pid_namespace_are_unknown(dead_owner, monkeypatch):
     assert not is_dead_short(encode_short_name(dead_owner))
 
 
-def test_a_short_name_is_one_that_the_kernel_takes_whole():
+def test_a_short_name_fits_the_kernels_limit():
     for name in ("0_1_0", "4294967295_4194304_99999999999", name_owner(os.getpid())):
         assert re.fullmatch(r"pt[0-9A-Za-z_.]{13}", encode_short_name(name))
     assert encode_short_name("1_1_1") != encode_short_name("1_1_2") != encode_short_name("1_2_1")

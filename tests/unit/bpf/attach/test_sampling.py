@@ -61,7 +61,7 @@ def test_an_error_midway_leaves_nothing_open(monkeypatch, opened_events):
     assert descriptors() == before
 
 
-def test_more_samples_than_the_kernel_takes(monkeypatch, opened_events):
+def test_a_rate_above_the_kernels_limit_is_refused(monkeypatch, opened_events):
     def refuse(*_words):
         raise OSError(errno.EINVAL, "no")
 

@@ -47,7 +47,7 @@ def test_the_home_of_the_effective_user_is_used_not_the_variable(
     assert cache_dir() == actual
 
 
-def test_xdg_cache_home_goes_first(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_xdg_cache_home_has_priority(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_dir().path == tmp_path / "xdg" / "pytracer"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
@@ -141,7 +141,7 @@ def test_a_user_without_an_entry_gets_a_temporary_folder(home: Path, monkeypatch
     assert "no home" in cache_dir().note
 
 
-def test_the_temporary_folder_goes_away_at_exit(tmp_path: Path) -> None:
+def test_the_temporary_folder_is_removed_at_exit(tmp_path: Path) -> None:
     code = """
 import os, pwd, types
 pwd.getpwuid = lambda uid: types.SimpleNamespace(pw_dir="/nonexistent", pw_name="x")
@@ -166,7 +166,7 @@ assert path.is_dir()
     assert not folder.exists()
 
 
-def test_ancestors_count(tmp_path: Path) -> None:
+def test_ancestors_must_be_trusted_too(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True, mode=0o755)
     assert explain_distrust(folder) == ""

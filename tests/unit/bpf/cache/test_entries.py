@@ -94,7 +94,7 @@ def test_an_empty_cache(cache: CacheDir) -> None:
     assert list(cache.path.iterdir()) == []
 
 
-def test_clear_drops_what_is_listed_and_what_was_left_half_made(cache: CacheDir) -> None:
+def test_clear_removes_listed_and_incomplete_entries(cache: CacheDir) -> None:
     created = fill(cache)
     for folder in ("images", "headers"):
         for name, age in ((".new-dead", 2), (".new-alive", 0)):
@@ -155,9 +155,7 @@ def test_links_are_not_followed(cache: CacheDir, outside_folder: Path) -> None:
     assert (outside_folder / "precious").stat().st_size == 1000
 
 
-def test_a_link_that_was_left_half_made_goes_and_not_what_it_leads_to(
-    cache: CacheDir, outside_folder: Path
-) -> None:
+def test_an_incomplete_link_is_removed_and_its_target_stays(cache: CacheDir, outside_folder: Path) -> None:
     link = cache.folder("images") / ".new-link"
     link.symlink_to(outside_folder)
     os.utime(link, (1, 1), follow_symlinks=False)
@@ -240,7 +238,7 @@ def test_json(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
     assert not any(path.exists() for path in created)
 
 
-def test_words_it_does_not_know(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_words_are_refused(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["cache", "purge"], ["cache", "clear", "now"], ["cache", "-f", "xml"]):
         assert main(words) == 2
         lines = capsys.readouterr().err.splitlines()

@@ -159,7 +159,7 @@ def test_without_a_build_id_the_types_themselves_are_the_kernel(machine: Machine
     assert key_of(RECIPE) != before
 
 
-def test_without_btf_the_headers_are_what_counts(machine: Machine) -> None:
+def test_without_btf_the_key_depends_on_the_headers(machine: Machine) -> None:
     """The source would be the package if it is installed, else the kernel's own archive."""
     machine.btf.unlink()
     machine.say_build_id(b"")
@@ -183,7 +183,7 @@ def test_a_package_does_not_matter_if_btf_is_requested(machine: Machine) -> None
     assert key_of(package) != before[1]
 
 
-def test_without_anything_that_tells_the_kernel_there_is_no_key(machine: Machine) -> None:
+def test_an_unidentified_kernel_has_no_key(machine: Machine) -> None:
     machine.btf.unlink()
     machine.say_build_id(b"")
     with pytest.raises(HeadersError):
@@ -284,7 +284,7 @@ def test_stored_images_are_found(cache: CacheDir, image: Image) -> None:
     assert only_image(cache).parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_tracer_from_elsewhere_is_kept_in_the_same_folder(cache: CacheDir, image: Image) -> None:
+def test_external_tracers_are_cached_in_the_same_folder(cache: CacheDir, image: Image) -> None:
     foreign = replace(RECIPE, name="/usr/share/../other/tracer.c")
     store(cache, foreign, image)
     assert look_up(cache, foreign, KEY) == image
@@ -366,7 +366,7 @@ def test_a_file_that_others_had_a_hand_in_is_not_used(
 
 
 @pytest.mark.parametrize("spoil", SPOILERS)
-def test_a_folder_that_others_had_a_hand_in_is_not_used(
+def test_a_folder_that_others_can_write_is_not_used(
     cache: CacheDir, image: Image, spoil: Callable[[Path], None]
 ) -> None:
     store(cache, RECIPE, image)
@@ -377,7 +377,7 @@ def test_a_folder_that_others_had_a_hand_in_is_not_used(
     assert excinfo.value.hint.startswith("remove ")
 
 
-def test_a_cache_that_takes_nothing_is_no_reason_to_stop(
+def test_an_unwritable_cache_is_not_fatal(
     cache: CacheDir, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_name: str, _data: bytes) -> None:
@@ -396,7 +396,7 @@ def _aged(folder: Path, name: str, days: float, size: int = 1) -> Path:
     return path
 
 
-def test_the_oldest_go_when_there_are_too_many(
+def test_the_oldest_images_are_removed_beyond_the_limit(
     cache: CacheDir, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_cache, "MAX_IMAGES", 3)
@@ -407,7 +407,7 @@ def test_the_oldest_go_when_there_are_too_many(
     assert look_up(cache, RECIPE, KEY) == image
 
 
-def test_the_oldest_go_when_they_are_too_big(
+def test_the_oldest_images_are_removed_beyond_the_size(
     cache: CacheDir, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_cache, "MAX_BYTES", 10_000)
@@ -428,7 +428,7 @@ def test_incomplete_files_are_removed_and_files_being_written_stay(cache: CacheD
     assert (dead_file.exists(), alive.exists(), other.exists()) == (False, True, True)
 
 
-def test_use_is_noted_so_that_what_is_used_stays(cache: CacheDir, image: Image) -> None:
+def test_used_images_stay(cache: CacheDir, image: Image) -> None:
     store(cache, RECIPE, image)
     then = time.time() - 10 * 86400
     os.utime(only_image(cache), (then, then))

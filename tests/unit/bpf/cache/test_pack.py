@@ -358,7 +358,7 @@ def test_facts_from_other_btf() -> None:
 # What is compiled.
 
 
-def test_c_that_asks_for_the_version_cannot_be_packed() -> None:
+def test_c_that_checks_the_kernel_version_cannot_be_packed() -> None:
     for tracer in registry.all_tracers():
         packing._check_version(tracer.c_file, read_source(tracer.c_file))
     private = "#ifdef PT_PACKAGED_HEADERS\n#if LINUX_VERSION_CODE < 7\n#endif\n#else\nint a;\n#endif\n"

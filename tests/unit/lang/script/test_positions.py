@@ -24,7 +24,7 @@ def test_marks_end_with_the_line():
     assert warning_at("ab cd", FILES[:1], 3, 5, "why") == "stdin:1:4-6: WARNING: why\nab cd\n   ~~"
 
 
-def test_errors_of_the_parser_say_where_they_are():
+def test_errors_of_the_parser_have_positions():
     with pytest.raises(ProbeSpecError) as excinfo:
         parse_script("begin {\n  x y;\n}", "file.bt")
     assert excinfo.value.place == "file.bt:2:5-6"

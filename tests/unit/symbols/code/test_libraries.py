@@ -15,7 +15,7 @@ from pytracer.errors import PytracerError, UnreadableCodeError
 from pytracer.spec import ExitKind, ProbeSite
 from pytracer.symbols import code, elf_tables, places, program_files
 from pytracer.symbols.code import code_file as images
-from support.compilers import compiled
+from support.compilers import compile_files
 
 RETURN = ExitKind.RETURN
 _LINE = re.compile(r"\s+([0-9a-f]+):\t(.*)")
@@ -109,7 +109,7 @@ def test_all_functions_of_a_program(tmp_path, language):
         "rs": 'fn main() { let v: Vec<String> = std::env::args().collect(); println!("{:?}", v); }',
         "go": 'package main\nimport "fmt"\nfunc main() { fmt.Println("hello") }\n',
     }
-    path = compiled(tmp_path, {f"program.{language}": texts[language]})
+    path = compile_files(tmp_path, {f"program.{language}": texts[language]})
     functions, readable, incomplete = compare(str(path))
     assert functions > (8 if language == "cc" else 200)
     assert functions - readable <= functions / 200
@@ -137,7 +137,7 @@ func huge(n int) int {
 }
 func main() { os.Exit(small(deep(huge(3)))) }
 """
-    path = compiled(tmp_path, {"program.go": text})
+    path = compile_files(tmp_path, {"program.go": text})
     instructions, _ = objdump(str(path))
     with program_files.find(str(path)) as file:
         image = images.open_image(file)
@@ -160,7 +160,7 @@ func main() { os.Exit(small(deep(huge(3)))) }
 def mixed_library(tmp_path_factory):
     """Build a library with every kind of table that is read."""
     folder = tmp_path_factory.mktemp("mixed")
-    return compiled(folder, {"mixed.cc": MIXED}, "-shared", "-fPIC", output="mixed.so")
+    return compile_files(folder, {"mixed.cc": MIXED}, "-shared", "-fPIC", output="mixed.so")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -216,9 +216,9 @@ def ask_all(file: program_files.ProgramFile, sites: Sequence[ProbeSite]) -> None
         (".rept 1200000\n nop\n .endr\n ret", "more than 1024 KiB of code"),
     ],
 )
-def test_huge_functions_come_to_an_end(tmp_path, body, problem):
+def test_the_analysis_of_huge_functions_terminates(tmp_path, body, problem):
     text = f".globl work\n.type work, @function\nwork: .Lwork: {body}\n.size work, .-work\n"
-    path = compiled(tmp_path, {"huge.s": text}, "-shared", output="huge.so")
+    path = compile_files(tmp_path, {"huge.s": text}, "-shared", output="huge.so")
     with program_files.find(str(path)) as file:
         [site] = places.find(file, "work").sites
         if problem:
@@ -235,7 +235,7 @@ def test_many_functions_that_jump_to_the_next(tmp_path):
         f".type {name}, @function\n{name}: test %edi, %edi\n jne {after}\n ret\n.size {name}, .-{name}\n"
         for name, after in zip(names, [*names[1:], names[0]], strict=True)
     )
-    path = compiled(tmp_path, {"many.s": text}, "-shared", output="many.so")
+    path = compile_files(tmp_path, {"many.s": text}, "-shared", output="many.so")
     with program_files.find(str(path)) as file:
         [site] = places.find(file, "f0").sites
         kinds = [item.kind for item in code.analyze(file, site).exits]
