@@ -49,6 +49,9 @@ class FakeKernel:
     go: set[str] = field(default_factory=set)
     variables: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
+    def close(self) -> None:
+        """Do nothing: no descriptor is open."""
+
     def close_meanwhile(self) -> None:
         pass
 
