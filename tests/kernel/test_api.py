@@ -43,7 +43,7 @@ def test_intervals_and_async_iteration():
 
 
 @pytest.fixture
-def opened():
+def trace_batches():
     """Trace 23 opens that fail and 7 that succeed."""
     script = f"{workload('opens')} openat 0 23 /pt/not/there; {workload('opens')} open 0 7 /dev/null"
     with pytracer.open("opensnoop", comm="opens", command=["sh", "-c", script]) as trace:
@@ -51,16 +51,16 @@ def opened():
     assert trace.lost == 0
 
 
-def test_events_as_arrow_tables(opened):
-    table = pyarrow.concat_tables(batch.to_arrow() for batch in opened)
+def test_events_as_arrow_tables(trace_batches):
+    table = pyarrow.concat_tables(batch.to_arrow() for batch in trace_batches)
     assert table["fd"].to_pylist() == [None] * 23 + list(range(3, 10))
     assert table["err"].to_pylist() == ["ENOENT"] * 23 + [None] * 7
     assert table["path"].to_pylist() == ["/pt/not/there"] * 23 + ["/dev/null"] * 7
     assert table["time"].to_pylist() == sorted(table["time"].to_pylist())
 
 
-def test_events_as_data_frames(opened):
-    frame = pandas.concat([batch.to_pandas() for batch in opened])
+def test_events_as_data_frames(trace_batches):
+    frame = pandas.concat([batch.to_pandas() for batch in trace_batches])
     assert frame["fd"].isna().sum() == 23
     assert frame["fd"].dropna().tolist() == list(range(3, 10))
     assert frame["path"].value_counts().to_dict() == {"/pt/not/there": 23, "/dev/null": 7}

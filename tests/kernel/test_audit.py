@@ -157,8 +157,8 @@ def test_a_difference_is_reported_and_is_an_error_under_strict(monkeypatch):
     ],
 )
 def test_a_request_that_the_counter_does_not_cover_is_refused(words, message):
-    at = words.index("--") if "--" in words else len(words)
-    result = run(*words[:at], "--audit", *words[at:])
+    position = words.index("--") if "--" in words else len(words)
+    result = run(*words[:position], "--audit", *words[position:])
     assert result.status == 2
     assert message in result.err
 

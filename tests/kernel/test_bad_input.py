@@ -192,7 +192,7 @@ def test_an_interface_that_vanishes(tracer, message):
         packets.veth()
         process = start(tracer, "-f", "json", "vb", 0.1)
         packets.ip("link", "del", "vb")
-        gone(finish(process), f"interface vb: {message}")
+        assert_vanished(finish(process), f"interface vb: {message}")
 
 
 @pytest.mark.parametrize("tracer", ["cgroupcount", "socksnoop"])
@@ -200,7 +200,7 @@ def test_a_cgroup_that_vanishes(tracer):
     with cgroup() as folder:
         process = start(tracer, "-f", "json", "--cgroup", folder)
         folder.rmdir()
-        gone(finish(process), f"cgroup {folder}: it is gone")
+        assert_vanished(finish(process), f"cgroup {folder}: it is gone")
 
 
 def test_a_process_that_ends():
@@ -212,7 +212,7 @@ def test_a_process_that_ends():
     assert result.status == 0, result.err
 
 
-def gone(result: Result, message: str) -> None:
+def assert_vanished(result: Result, message: str) -> None:
     assert result.status == 0, result.err
     assert result.err.count(f"warning: {message}") == 1
     assert result.of("row") == []

@@ -71,17 +71,17 @@ def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
             assert counts["write"] > 23 + 8
 
 
-@pytest.mark.parametrize(("by", "keys"), [("disk", {"disk"}), ("operation", {"operation"})])
-def test_keys_of_histograms(tmp_path, by, keys):
+@pytest.mark.parametrize(("key", "keys"), [("disk", {"disk"}), ("operation", {"operation"})])
+def test_keys_of_histograms(tmp_path, key, keys):
     with loop(tmp_path) as device:
-        tracer = start("biolatency", "-f", "json", "--by", by, 60)
+        tracer = start("biolatency", "-f", "json", "--by", key, 60)
         completed_requests = work(device, **WORK)
         result = stop(tracer)
     assert {frozenset(r) for r in result.of("summary")} == {
         frozenset({"kind", "requests", "latency_ns"} | MEASURES | keys)
     }
-    totals = {record[by]: record["requests"] for record in result.of("summary")}
-    if by == "disk":
+    totals = {record[key]: record["requests"] for record in result.of("summary")}
+    if key == "disk":
         assert totals[device.name] == sum(completed_requests.values())
     else:
         assert all(totals[name] >= count for name, count in completed_requests.items())
@@ -105,11 +105,11 @@ def test_rows_that_do_not_fit_are_counted(tmp_path):
         completed_requests = work(device, **WORK)
         result = stop(tracer)
     assert result.status == 3
-    shown = sum(record["requests"] for record in result.of("summary"))
+    shown_requests = sum(record["requests"] for record in result.of("summary"))
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "map_full")
     assert len(result.of("summary")) == 1
     assert lost >= 2  # three operations or four, one row
-    assert shown + lost >= sum(completed_requests.values())
+    assert shown_requests + lost >= sum(completed_requests.values())
 
 
 @pytest.mark.parametrize("words", [["--", "true"], ["-p", 1], ["--comm", "dd"]])

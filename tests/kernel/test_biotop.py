@@ -14,10 +14,10 @@ pytestmark = pytest.mark.kernel
 COUNTS = {"one": 211, "two": 101, "three": 23}
 
 
-def summary(*words, does):
-    """Return the rows of the whole run while ``does()`` is done."""
+def summary(*words, workload):
+    """Return the rows of the whole run while ``workload()`` runs."""
     tracer = start("biotop", "-f", "json", 60, *words)
-    completed_requests = does()
+    completed_requests = workload()
     result = stop(tracer)
     assert result.status == 0, result.err
     assert {loss["reason"] for loss in result.of("loss")} <= {"missed"}  # another disk's
@@ -31,7 +31,7 @@ def test_requests_and_bytes_of_each_process_and_of_the_disk(tmp_path):
     with loop(tmp_path) as device:
         for scheduler in schedulers(device):
             before = completed_requests(device)["read"], transferred_bytes(device)["read"]
-            rows, expected = summary("--by", "pid,disk", does=lambda: readers(device, COUNTS))
+            rows, expected = summary("--by", "pid,disk", workload=lambda: readers(device, COUNTS))
             after = completed_requests(device)["read"], transferred_bytes(device)["read"]
             rows = [row for row in rows if row["disk"] == device.name]
             assert {row["pid"]: (row["comm"], row["requests"], row["bytes"]) for row in rows} == {
@@ -52,7 +52,7 @@ def test_requests_and_bytes_of_each_process_and_of_the_disk(tmp_path):
 def test_rows_by_other_keys(tmp_path, by, expected):
     with loop(tmp_path) as device:
 
-        def does():
+        def rename():
             comm_file = Path("/proc/thread-self/comm")
             before = comm_file.read_text().rstrip("\n")
             comm_file.write_text("biotop-test")
@@ -61,7 +61,7 @@ def test_rows_by_other_keys(tmp_path, by, expected):
             finally:
                 comm_file.write_text(before)
 
-        rows, _ = summary("--by", by, "-p", os.getpid(), does=does)
+        rows, _ = summary("--by", by, "-p", os.getpid(), workload=rename)
     keys = by.split(",")
     actual = {tuple(row[key] for key in keys) if len(keys) > 1 else row[by]: row["requests"] for row in rows}
     assert actual == expected
@@ -74,7 +74,7 @@ def test_rows_that_do_not_fit_are_counted(tmp_path):
         tracer = start("biotop", "-f", "json", 60, *words)
         completed_requests = work(device, reads=101, writes=23)
         result = stop(tracer)
-    shown = sum(row["requests"] for row in result.of("summary"))
+    shown_requests = sum(row["requests"] for row in result.of("summary"))
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "map_full")
-    assert shown in (101, 23)
-    assert shown + lost == sum(completed_requests.values())
+    assert shown_requests in (101, 23)
+    assert shown_requests + lost == sum(completed_requests.values())

@@ -162,16 +162,16 @@ def test_leftovers_of_a_killed_process_are_detached_by_the_next_run(folder, alte
 @pytest.mark.lab
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_a_cgroup_that_disappears_is_reported_and_ends_it(folder, alternative):
-    gone = folder / "gone"
-    gone.mkdir()
+    removed = folder / "gone"
+    removed.mkdir()
     tracer = start(
-        "cgroupcount", "-f", "json", "--cgroup", gone, "--hook", f"cgroup_packet={alternative}", 0.1
+        "cgroupcount", "-f", "json", "--cgroup", removed, "--hook", f"cgroup_packet={alternative}", 0.1
     )
-    run_in(gone, WORK)
-    gone.rmdir()
+    run_in(removed, WORK)
+    removed.rmdir()
     result = finish(tracer)
-    assert result.err.count(f"warning: cgroup {gone}: it is gone") == 1
-    assert totals(result, gone) == {"in": SENT, "out": SENT}
+    assert result.err.count(f"warning: cgroup {removed}: it is gone") == 1
+    assert totals(result, removed) == {"in": SENT, "out": SENT}
 
 
 def test_an_error_midway_leaves_nothing(folder):

@@ -1,5 +1,5 @@
-"""Test dnssnoop against a server of the test's own, which says what it was asked and holds each answer
-back."""
+"""Test dnssnoop against a server of the test's own, which records its questions and delays each
+answer."""
 
 from __future__ import annotations
 

@@ -34,14 +34,14 @@ def execs(*words):
 
 def executed_events(*words, options=()):
     """Return the events of the programs that the workload executed, without its own event."""
-    first, *rest = events("execsnoop", *options, *execs(*words))
+    first, *executed = events("execsnoop", *options, *execs(*words))
     assert first["comm"] == "execs"
     assert first["args"] == shlex.join([workload("execs"), *map(str, words)])
     assert first["err"] is None
-    for record in rest:
+    for record in executed:
         assert record["uid"] == os.getuid()
         assert record["ppid"] == first["pid"] or record["pid"] == first["pid"]
-    return rest
+    return executed
 
 
 @pytest.mark.lab

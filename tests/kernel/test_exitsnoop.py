@@ -93,7 +93,7 @@ for _ in range(101):
 
 
 def exits(*words):
-    """Return the exits shown of these processes, and what the processes reported of themselves."""
+    """Return the shown exits of these processes, and the processes' own reports."""
     result = run("exitsnoop", "-f", "json", *words, "--", sys.executable, "-c", TOGETHER)
     reported = [[int(number) for number in line.split()] for line in result.err.splitlines()]
     assert len(reported) == 101

@@ -66,21 +66,21 @@ def test_every_stage_equals_the_loaded_program():
 
     bytecode = besides(page, "bytecode")
     assert [program.name for program in bytecode] == list(programs)
-    for beside, program in zip(bytecode, programs.values(), strict=True):
-        code = [code for pair in beside.pairs for code in pair.code]
+    for code_block, program in zip(bytecode, programs.values(), strict=True):
+        code = [code for pair in code_block.pairs for code in pair.code]
         wide = sum(code.text.startswith("(18)") for code in code)
         assert len(code) + wide == program.info.xlated_size // 8
         assert {code.target for code in code} - {""} <= {code.number for code in code}
 
     native = besides(page, "native")
     assert len(native) == len(programs)
-    for beside, program in zip(native, programs.values(), strict=True):
-        last = [code for pair in beside.pairs for code in pair.code][-1]
+    for code_block, program in zip(native, programs.values(), strict=True):
+        last = [code for pair in code_block.pairs for code in pair.code][-1]
         assert int(last.number, 16) < program.info.jited_size == len(program.info.jited)
-        assert any(pair.file.startswith("probes_c/") for pair in beside.pairs)
+        assert any(pair.file.startswith("probes_c/") for pair in code_block.pairs)
 
     # The C beside the instructions is that of the files.
-    for pair in (pair for beside in (*bytecode, *native) for pair in beside.pairs):
+    for pair in (pair for code_block in (*bytecode, *native) for pair in code_block.pairs):
         if pair.file.startswith("probes_c/"):
             assert (ROOT / pair.file).read_text().splitlines()[pair.line - 1].strip() == pair.text
     own_block = next(block for block in blocks_of(page, "c") if isinstance(block, SourceBlock))

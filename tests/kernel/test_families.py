@@ -40,7 +40,7 @@ def server(path):
 
 @pytest.fixture
 def program(tmp_path):
-    """Return the server under a name that nothing else has."""
+    """Return the server under a unique name."""
     return shutil.copy(workload("prefork"), tmp_path / f"prefork{os.getpid()}")
 
 
@@ -127,8 +127,8 @@ def test_the_shell_that_pytracer_is_started_from():
 
 def test_unknown_and_exited_descendants():
     """The map of followed processes, as it may be when programs have been attached."""
-    with server(workload("prefork")) as process, subprocess.Popen(["true"]) as ended:
-        ended.wait()
+    with server(workload("prefork")) as process, subprocess.Popen(["true"]) as exited:
+        exited.wait()
         followed = Map(
             "followed",
             map_create(MapType.HASH, 4, 1, 64),
@@ -137,14 +137,14 @@ def test_unknown_and_exited_descendants():
             lambda: (np.dtype("u4"), np.dtype("u1")),
         )
         try:
-            for one in (process.pid, ended.pid):
-                followed.update(struct.pack("I", one), TRACED)
+            for pid in (process.pid, exited.pid):
+                followed.update(struct.pack("I", pid), TRACED)
             descendants.complete(followed, UNKNOWN_RUN)
             processes, states = followed.read()
         finally:
             os.close(followed.fd)
     assert process.pid in processes
-    assert ended.pid not in processes
+    assert exited.pid not in processes
     assert len(processes) == 1 + WORKERS
     assert {bytes([state]) for state in states} == {TRACED}
 

@@ -42,9 +42,9 @@ def test_each_read_and_write_of_each_file(alternative, tmp_path):
     names = {name: tuple(COUNT * number for number in completed) for name, completed in DONE.items()}
     assert actual.keys() == names.keys()
     assert all(
-        actual_count <= every
+        actual_count <= kernel_count
         for name in names
-        for actual_count, every in zip(actual[name], names[name], strict=True)
+        for actual_count, kernel_count in zip(actual[name], names[name], strict=True)
     )
     assert sum(sum(names[name][:2]) - sum(actual[name][:2]) for name in names) <= result.missed
     assert actual == names or result.missed
@@ -106,6 +106,6 @@ def test_hostile_names_stay_on_their_line_and_rows_that_do_not_fit_are_lost(tmp_
     rows = result.of("summary")
     assert 1 <= len(rows) < len(DONE)  # one a second: the map is emptied as often
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "map_full")
-    shown = sum(row["reads"] + row["writes"] for row in rows)
+    shown_operations = sum(row["reads"] + row["writes"] for row in rows)
     assert lost
-    assert shown + lost >= COUNT * sum(sum(completed[:2]) for completed in DONE.values())
+    assert shown_operations + lost >= COUNT * sum(sum(completed[:2]) for completed in DONE.values())

@@ -29,8 +29,8 @@ def totals(result):
     return {record["target"]: record["count"] for record in result.of("summary")}
 
 
-def script(what: str) -> list[str]:
-    return ["--", "sh", "-c", f"echo | {workload('marks')} {what} {TIMES}"]
+def script(workload_name: str) -> list[str]:
+    return ["--", "sh", "-c", f"echo | {workload('marks')} {workload_name} {TIMES}"]
 
 
 def counting(*words: object, **options: object):
@@ -50,8 +50,8 @@ def test_every_alternative_counts_to_the_last_call(kind, alternative):
     else:
         names = [f"{file}:work*", f"{file}:rest"]
         expected = {f"{kind}:{file}:{name}": count for name, count in CALLS.items()}
-    what = "forms" if kind == "usdt" else "work"
-    result = counting(*hook, *(f"{kind}:{name}" for name in names), *script(what))
+    function = "forms" if kind == "usdt" else "work"
+    result = counting(*hook, *(f"{kind}:{name}" for name in names), *script(function))
     if not refused_by_right(result.status, result.err, {kind: alternative}):
         assert totals(result) == expected
 

@@ -85,8 +85,8 @@ def test_calls_within_calls_are_each_one_value():
     assert actual["total_ns"] >= 2 * MS * CALLS * (CALLS + 1) // 2
     # The nth within takes as long as n naps: so many are above each power of two.
     for bucket in actual["latency_ns"]:
-        above = sum(other["count"] for other in actual["latency_ns"] if other["low"] >= bucket["low"])
-        assert above >= sum(2 * MS * n >= bucket["low"] for n in range(1, CALLS + 1))
+        count_above = sum(other["count"] for other in actual["latency_ns"] if other["low"] >= bucket["low"])
+        assert count_above >= sum(2 * MS * n >= bucket["low"] for n in range(1, CALLS + 1))
 
 
 @pytest.mark.lab

@@ -88,7 +88,7 @@ def test_each_request_on_both_sides_with_its_owner(alternative):
         run("httpsnoop", "--dry-run", *hooks), {"cgroup_packet": alternative, "created": alternative}
     ):
         return
-    expected, sent, received = [], [], []
+    expected, sent, responses = [], [], []
     with namespace(ipv6=True):
         tracer = start("httpsnoop", "-f", "json", *HERE, *hooks)
         for family, host in (V4, V6):
@@ -105,9 +105,9 @@ def test_each_request_on_both_sides_with_its_owner(alternative):
                     for owner, direction in (((server, "server"), "in"), (own_process(), "out")):
                         expected.append((*owner, direction, status, method.decode(), path.decode(), host))
                 client.close()
-            received += requests
+            responses += requests
         actual = events(tracer)
-    assert received == sent
+    assert responses == sent
     names = ("pid", "comm", "direction", "status", "method", "path", "peer")
     assert columns(actual, *names) == expected
     assert all(event["latency_ns"] >= HOLD * 1e9 for event in actual)

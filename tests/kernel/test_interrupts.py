@@ -81,9 +81,9 @@ def test_waits_of_softirqs():
 
 
 @pytest.mark.parametrize("tracer", ["hardirqs", "softirqs"])
-@pytest.mark.parametrize("by", ["cpu", None])
-def test_keys_of_rows(tracer, by):
-    words = ["--by", by] if by else ["--latency"]
+@pytest.mark.parametrize("key", ["cpu", None])
+def test_keys_of_rows(tracer, key):
+    words = ["--by", key] if key else ["--latency"]
     result = run(tracer, "-f", "json", *words, "-d", "0.5")
     assert result.status == 0, result.err
-    assert all((by or "duration_ns") in row for row in result.of("summary"))
+    assert all((key or "duration_ns") in row for row in result.of("summary"))

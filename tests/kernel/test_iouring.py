@@ -20,7 +20,7 @@ COUNTS = ("submitted", "completed", "failed", "more")
 
 
 def message(err):
-    """Return what the program counted: requests, completions, results below 0, announced further results."""
+    """Return the program's own counts: requests, completions, results below 0, announced further results."""
     [line] = re.findall(r"^\d+ \d+ \d+ \d+$", err, re.M)
     return tuple(map(int, line.split()))
 

@@ -36,13 +36,13 @@ def test_fields_of_a_trace_event(tmp_path):
 def test_arguments_of_functions_by_debug_information():
     program = workload("typed")
     found_events = events(f"u:{program}:insert", f"ur:{program}:insert", "--", program, TIMES)
-    begun = [event for event in found_events if event["probe"].startswith("u:")]
-    assert [event["times"] for event in begun] == list(range(TIMES))
-    assert all("weight" not in event for event in begun)  # a fraction cannot be shown
-    assert {event["shade"] for event in begun} <= {-1, 7}
+    entries = [event for event in found_events if event["probe"].startswith("u:")]
+    assert [event["times"] for event in entries] == list(range(TIMES))
+    assert all("weight" not in event for event in entries)  # a fraction cannot be shown
+    assert {event["shade"] for event in entries} <= {-1, 7}
     returned = [event["retval"] for event in found_events if event["probe"].startswith("ur:")]
-    assert returned == [event["node"] for event in begun]
-    assert begun[0]["text"].startswith("list=0x")
+    assert returned == [event["node"] for event in entries]
+    assert entries[0]["text"].startswith("list=0x")
 
 
 def test_arguments_of_usdt_probes_by_position():

@@ -51,8 +51,8 @@ def _no_event_is_left():
 def test_counts_are_exact(alternative):
     if not is_granted(alternative):
         return
-    does = "getppid 23", "fail 7", "compat 23", "signal 23", "unknown 5"
-    script = "".join(f"{workload('calls')} {what}\n" for what in does)
+    workloads = "getppid 23", "fail 7", "compat 23", "signal 23", "unknown 5"
+    script = "".join(f"{workload('calls')} {arguments}\n" for arguments in workloads)
     script += f"for i in $(seq {SLEEPERS}); do {workload('calls')} sleep {NAPS} & done; wait"
     result = run(
         "syscalls",
@@ -76,7 +76,7 @@ def test_counts_are_exact(alternative):
     if DEBIANS is not None:
         assert (unknown is not None) is platform.release().startswith("7.")
     assert {name: (record["calls"], record["errors"]) for name, record in calls.items()} == {
-        "execve": (len(does) + SLEEPERS, 0),
+        "execve": (len(workloads) + SLEEPERS, 0),
         "getppid": (23, 0),
         "close": (7, 7),
         "i386:getppid": (23, 0),

@@ -213,8 +213,8 @@ for _ in range(23):
 def missed(folder: Path) -> Forced:
     """Return a program on faults of the kernel that makes one itself, during which it cannot run again.
 
-    On the raw tracepoint: of a trace event perf drops what comes within another, and no counter
-    tells: -v says so.
+    On the raw tracepoint: perf drops trace events within another trace event without a counter, which -v
+    reports.
     """
     with Program(sys.executable, "-c", FAULTS) as program:
         result = program.seen_by("trace", 'rt:page_fault_kernel "%d", *(int *)0xffff800000000008')

@@ -199,8 +199,8 @@ def test_a_program_tail_calls_others(close_later):
         return close_later(program(a))
 
     steps = [step(0), step(1)]
-    for number, one in enumerate(steps):
-        map_update(programs, u32(number), u32(one))
+    for number, program_fd in enumerate(steps):
+        map_update(programs, u32(number), u32(program_fd))
     assert run(steps[0]) == 100  # the first did the last of 23
     assert lookup(counter_map, u32(0)) == u32(23)
     element(Command.MAP_DELETE_ELEM, programs, u32(1))

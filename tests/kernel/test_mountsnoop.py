@@ -87,8 +87,8 @@ def test_each_call_is_seen_with_its_strings(alternative, tmp_path):
         f"{mount_point}/{number}" for number in range(11)
     ]
     assert {event["flags"] for event in actual["umount2"]} == {"0x2"}
-    [opened], [mounted], [moved] = actual["fsopen"], actual["fsmount"], actual["move_mount"]
-    assert (opened["type"], opened["result"]) == ("tmpfs", context)
+    [fsopen_event], [mounted], [moved] = actual["fsopen"], actual["fsmount"], actual["move_mount"]
+    assert (fsopen_event["type"], fsopen_event["result"]) == ("tmpfs", context)
     assert (mounted["fd"], mounted["result"]) == (context, tree)
     assert (moved["fd"], moved["target"], moved["err"]) == (tree, f"{mount_point}/0", None)
     size, create = actual["fsconfig"]

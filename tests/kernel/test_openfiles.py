@@ -42,7 +42,7 @@ def holding(folder, count=23, length=1, prelude=""):
 
 
 def listed(*words):
-    """Return the entries of a run; nothing else is in it."""
+    """Return the entries of a run, which must have no other records."""
     result = run("openfiles", "-f", "json", "--strict", *words)
     assert result.status == 0, result.err
     assert {record["kind"] for record in result.records} <= {"entry"}

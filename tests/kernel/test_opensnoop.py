@@ -75,8 +75,8 @@ def test_opens_by_io_uring(tmp_path):
     assert {(event["comm"], event["flags"]) for event in actual} == {("rings", "RDWR|CREAT")}
     results = [(event["path"], event["fd"], event["err"]) for event in actual]
     # 3 to 5 are a pipe and the ring. The last has a slot of the ring, and no descriptor.
-    opened = [(path, 6 + number, None) for number in range(5)]
-    assert results == [*opened, *[("/nowhere/at/all", None, "ENOENT")] * 5, (path, None, None)]
+    expected = [(path, 6 + number, None) for number in range(5)]
+    assert results == [*expected, *[("/nowhere/at/all", None, "ENOENT")] * 5, (path, None, None)]
 
 
 def test_nothing_of_the_launcher_is_seen():
@@ -198,7 +198,7 @@ def test_events_lost_to_a_full_ring_are_counted():
 
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    ("which", "wanted"),
+    ("path_filters", "wanted"),
     [
         ("/pt/a*", ["/pt/a", "/pt/abc"]),
         ("/pt/a", ["/pt/a"]),
@@ -208,10 +208,10 @@ def test_events_lost_to_a_full_ring_are_counted():
         (f"/pt/{'c' * 247}", []),
     ],
 )
-def test_paths_that_are_wanted(which, wanted):
+def test_paths_that_are_wanted(path_filters, wanted):
     paths = ["/pt/a", "/pt/abc", "/pt/b", "/pt/" + "c" * 400]
     script = "; ".join(f"{workload('opens')} open 0 23 {path}" for path in paths)
-    actual = events("opensnoop", "--comm", "opens", "--path", which, "--", "sh", "-c", script)
+    actual = events("opensnoop", "--comm", "opens", "--path", path_filters, "--", "sh", "-c", script)
     assert [record["path"] for record in actual] == [path for path in wanted for _ in range(23)]
 
 

@@ -385,8 +385,8 @@ def test_a_sample_is_taken_of_every_n_events():
 
 def test_hardware_counters_or_the_reason_for_their_absence():
     result = run("profile", "--event", "cycles", "-f", "json", "--", workload("spin"), "user", 300)
-    has = next(f for f in feature_table.FEATURES if f.name == "hardware counter")
-    if feature_table.probe(has).status == feature_table.GRANTED:
+    feature = next(f for f in feature_table.FEATURES if f.name == "hardware counter")
+    if feature_table.probe(feature).status == feature_table.GRANTED:
         assert result.status == 0
         assert any(record["user"][:1] == ["spin"] for record in result.records)
     else:

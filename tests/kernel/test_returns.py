@@ -42,7 +42,7 @@ def trace_process(
 
 
 def calls_of(file: str, words: tuple[object, ...], *functions: str, options: tuple[object, ...] = ()):
-    """Return how many calls funclatency saw return, by function, and what was lost."""
+    """Return the number of returns in funclatency by function, and the losses."""
     names = [f"u:{file}:{function}" for function in functions]
     result, lost = trace_process("funclatency", file, words, *names, options=options)
     records = {record["target"].rpartition(":")[2]: record["calls"] for record in result.of("summary")}

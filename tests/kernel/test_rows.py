@@ -144,11 +144,11 @@ def test_rows_that_occur_once_need_room_for_one_interval_only():
 
 @pytest.fixture(params=["map", "membarrier"])
 def grace_period(request, monkeypatch):
-    opened = {"map": rcu.wait_by_map, "membarrier": rcu.wait_by_membarrier}[request.param]
-    waits = opened()
+    wait = {"map": rcu.wait_by_map, "membarrier": rcu.wait_by_membarrier}[request.param]
+    waits = wait()
     assert waits is not None
     waits.close()
-    monkeypatch.setattr(aggregates, "open_grace_period", opened)
+    monkeypatch.setattr(aggregates, "open_grace_period", wait)
 
 
 @pytest.mark.lab

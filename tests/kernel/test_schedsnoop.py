@@ -102,7 +102,11 @@ def test_the_timeline_has_the_rows_of_the_table():
         on_cpu = [slice_ for slice_ in actual.slices if is_cpu(slice_[0])]
         assert sorted(actual.flows) == sorted(flows)
         assert sorted((cpu_of(track), *others) for track, *others in on_cpu) == sorted(cpus)
-        others = [one for one in actual.slices if not is_cpu(one[0]) and not one[3].startswith("wakes ")]
+        others = [
+            slice_row
+            for slice_row in actual.slices
+            if not is_cpu(slice_row[0]) and not slice_row[3].startswith("wakes ")
+        ]
         assert sorted(others) == sorted(threads)
 
 

@@ -74,9 +74,9 @@ def test_structs_and_arrays_are_values(program):
     text += " ".join(f"print({expression});" for expression in VALUES) + " @by[*$o, 1] = 2; }"
     result = run("script", "-q", "-f", "json", "-e", text, program, "-c", str(program))
     assert result.status == 0, result.err
-    *printed, by = [json.loads(line)["data"] for line in result.out.splitlines()]
+    *printed, by_map = [json.loads(line)["data"] for line in result.out.splitlines()]
     assert dict(zip(VALUES, printed, strict=True)) == VALUES
-    [(key, value)] = by["@by"].items()
+    [(key, value)] = by_map["@by"].items()
     assert value == 2
     assert "-4" in key
 

@@ -204,16 +204,16 @@ def test_two_concurrent_traces(kind):
 
 def test_a_cpu_that_comes_online_gets_a_ring(monkeypatch):
     """The events of a new CPU are lost until the reader notices it, and are counted."""
-    absent, every = CPUS[0], perf_buffer.online_cpus()
-    if len(every) < 2:
-        every = [*every, absent]
+    absent, cpus = CPUS[0], perf_buffer.online_cpus()
+    if len(cpus) < 2:
+        cpus = [*cpus, absent]
     monkeypatch.setattr(perf_buffer, "_CPUS", 0)
-    other_cpus = [cpu for cpu in every if cpu != absent]
+    other_cpus = [cpu for cpu in cpus if cpu != absent]
     monkeypatch.setattr(perf_buffer, "online_cpus", lambda: other_cpus)
     with calls(3_000_000) as process:
         os.sched_setaffinity(process.pid, {absent})
         with trace("perf", process, buffer=LARGE) as open_trace:
-            monkeypatch.setattr(perf_buffer, "online_cpus", lambda: every)
+            monkeypatch.setattr(perf_buffer, "online_cpus", lambda: cpus)
             go(process)
             items = list(open_trace)
     serials = column(items, "serial")

@@ -24,7 +24,7 @@ sys.stdin.read()
 
 
 def listed(*words):
-    """Return the entries of a run; nothing else is in it."""
+    """Return the entries of a run, which must have no other records."""
     result = run("tasks", "-f", "json", "--strict", *words)
     assert result.status == 0, result.err
     assert {record["kind"] for record in result.records} <= {"entry"}

@@ -65,8 +65,8 @@ def test_every_state_of_both_ends(alternative):
         assert {e["pid"] for e in own_events if e["old"] not in ("SYN_RECV",)} == {os.getpid()}
     changes = [(event["old"], event["new"]) for event in events]
     assert changes.count(("CLOSE", "SYN_SENT")) == after["Tcp.ActiveOpens"] - before["Tcp.ActiveOpens"] == 46
-    opened = changes.count(("SYN_RECV", "ESTABLISHED"))
-    assert opened == after["Tcp.PassiveOpens"] - before["Tcp.PassiveOpens"] == 46
+    open_count = changes.count(("SYN_RECV", "ESTABLISHED"))
+    assert open_count == after["Tcp.PassiveOpens"] - before["Tcp.PassiveOpens"] == 46
     assert changes.count(("CLOSE", "LISTEN")) == changes.count(("LISTEN", "CLOSE")) == 46
 
 

@@ -35,7 +35,7 @@ for line in sys.stdin:
 
 
 def witness(pid):
-    """Return what the kernel counted of a process with one thread, by the columns of top."""
+    """Return the kernel's counts of a process with one thread, by the columns of top."""
     proc = Path(f"/proc/{pid}")
     cpu, queued, _ = map(int, (proc / "schedstat").read_text().split())
     fields = (proc / "stat").read_text().rpartition(")")[2].split()

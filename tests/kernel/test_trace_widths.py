@@ -44,7 +44,7 @@ PORT = 50000
 
 @functools.cache
 def printed() -> dict[str, list[dict[str, str]]]:
-    """Return what printf showed by each conversion: of each value, every member."""
+    """Return printf's output by conversion: every member of each value."""
     actual: dict[str, list[dict[str, str]]] = {}
     for line in subprocess.check_output([workload("widths"), "0"], text=True).splitlines():
         conversion, _, run_trace = line.partition("|")

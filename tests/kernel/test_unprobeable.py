@@ -25,8 +25,8 @@ def test_the_kernel_refuses_these_instructions(tmp_path):
     path = tmp_path / "code.so"
     path.write_bytes(build()[:0x1000] + body.ljust(0x1000, b"\x90"))
     refused = set()
-    with path.open("rb") as opened, program_files.find(str(path)) as file, Counter() as counter:
-        mapped = mmap.mmap(opened.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
+    with path.open("rb") as binary, program_files.find(str(path)) as file, Counter() as counter:
+        mapped = mmap.mmap(binary.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
         for index, code in enumerate(codes):
             try:
                 counter.attach(file, [ProbeSite(code.hex(), 0x1000 + index * _ROOM)])

@@ -56,13 +56,13 @@ def test_a_semaphore_is_raised_until_the_last_tracer_detaches(alternative):
         working_program(1, "forms") as program,
         Counter(alternative) as first,
         Counter(alternative) as second,
-        Counter(alternative) as gone,
+        Counter(alternative) as closed,
     ):
-        for counter in (first, second, gone):
+        for counter in (first, second, closed):
             counter.put(probe(alternative, "forms:re*", file=workload("marks"), process=program.pid))
-        gone.detach()
+        closed.detach()
         assert program.go() == "semaphore 1\n"
-        assert (first[0], second[0], gone[0]) == (1, 1, 0)
+        assert (first[0], second[0], closed[0]) == (1, 1, 0)
 
 
 def test_a_probe_without_a_semaphore(alternative):

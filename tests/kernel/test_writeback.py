@@ -33,12 +33,12 @@ def sectors_written(folder):
         return int(file.read().split()[6])
 
 
-def passes(folder, *words, does):
-    """Return the events of this disk while ``does()`` is done, and how many sectors the disk was written."""
+def passes(folder, *words, workload):
+    """Return the events of this disk while ``workload()`` runs, and how many sectors the disk was written."""
     syncfs(folder)
     tracer = start("writeback", "-f", "json", "-d", 600, *words)
     before = sectors_written(folder)
-    does()
+    workload()
     after = sectors_written(folder)
     result = stop(tracer)
     assert result.status == 0, result.err
@@ -57,11 +57,11 @@ def write(folder):
 def test_each_dirty_page_is_written_once(alternative, tmp_path):
     with mounted(tmp_path) as folder:
 
-        def does():
+        def workload():
             write(folder)
             syncfs(folder)
 
-        actual, sectors = passes(folder, "--hook", f"writeback={alternative}", does=does)
+        actual, sectors = passes(folder, "--hook", f"writeback={alternative}", workload=workload)
     assert sum(event["pages"] for event in actual) == PAGES
     assert {event["reason"] for event in actual} == {"sync"}
     assert all(event["took_ns"] > 0 and event["pages"] > 0 for event in actual)
@@ -74,13 +74,13 @@ def test_each_dirty_page_is_written_once(alternative, tmp_path):
 def test_synchronous_writes_are_not_writeback(tmp_path):
     with mounted(tmp_path) as folder:
 
-        def does():
+        def workload():
             write(folder)
             file = os.open(folder / "file", os.O_RDWR)
             os.fsync(file)
             os.close(file)
 
-        actual, sectors = passes(folder, does=does)
+        actual, sectors = passes(folder, workload=workload)
     assert sum(event["pages"] for event in actual) < PAGES
     assert sectors >= PAGES * 8
 
@@ -88,12 +88,12 @@ def test_synchronous_writes_are_not_writeback(tmp_path):
 def test_passes_without_pages_and_long_ones_are_requested(tmp_path):
     with mounted(tmp_path) as folder:
 
-        def does():
+        def workload():
             write(folder)
             syncfs(folder)
             syncfs(folder)
 
-        actual, _ = passes(folder, "--min-pages", 0, does=does)
+        actual, _ = passes(folder, "--min-pages", 0, workload=workload)
         assert sum(event["pages"] for event in actual) == PAGES
         assert 0 in {event["pages"] for event in actual}
-        assert passes(folder, "--min", "100s", does=does)[0] == []
+        assert passes(folder, "--min", "100s", workload=workload)[0] == []

@@ -28,7 +28,7 @@ def has_event(call: str) -> bool:
 
 
 def is_granted(tracer: str, alternative: str, *words: str) -> bool:
-    """Return whether a tracer's hook ``return`` has this alternative here; what is refused must be so by
-    right."""
+    """Return whether a tracer's hook ``return`` has this alternative here. A refusal must be one that
+    support/needs.py declares."""
     result = run(tracer, *words, "--dry-run", "--hook", f"return={alternative}")
     return not was_refused(result, {"return": alternative})

@@ -46,7 +46,7 @@ def cgroup() -> Iterator[Path]:
 
 
 def run_in(folder: Path, code: str) -> int:
-    """Run Python in the cgroup to its end; its process id."""
+    """Run Python code in the cgroup to its end. Returns its process id."""
     enter = f"import os; open({str(folder / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
     process = subprocess.Popen([sys.executable, "-c", enter + code])
     assert process.wait(timeout=LIMIT) == 0

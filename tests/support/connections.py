@@ -48,7 +48,7 @@ def resetting(end: socket.socket) -> None:
 
 
 def inode() -> int:
-    """Return the number of the network namespace that the test is in."""
+    """Return the inode number of the test's network namespace."""
     return (_HERE / "ns/net").stat().st_ino
 
 

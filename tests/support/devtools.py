@@ -101,7 +101,7 @@ class Browser:
         file.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
 
     def complaints(self) -> list[str]:
-        """Return what the console has: errors, and violations of a page's policy."""
+        """Return the console's messages: errors, and violations of a page's policy."""
         self.evaluate("1")
         texts = [
             event["params"]["entry"]["text"] for event in self.events if event["method"] == "Log.entryAdded"

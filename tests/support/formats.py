@@ -17,7 +17,7 @@ FORMS = ("table", "json", "folded", "flamegraph", "speedscope", "pprof")
 def write_items(
     tracer: str, arguments: Sequence[str], command: Sequence[str], **options: object
 ) -> dict[str, bytes]:
-    """Return what each format writes of one run."""
+    """Return the output of one run in each format."""
     request = build_request(registry.get(tracer), arguments, options=options, command=command)
     streams = {form: io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for form in FORMS}
     sinks = [make_sink(form, stream, timestamps=False, terminal=False) for form, stream in streams.items()]

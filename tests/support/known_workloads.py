@@ -209,8 +209,8 @@ def _run(tracer: str, words: Words, before: Words, *command: object) -> Result:
 def _meanwhile(tracer: str, words: Words, before: Words, workload: Callable[[], object]) -> Result:
     try:
         process = start(tracer, "-f", "json", *words, "-d", LONGEST, before=before)
-    except EarlyExit as ended:
-        return ended.result
+    except EarlyExit as error:
+        return error.result
     try:
         workload()
     finally:

@@ -71,7 +71,7 @@ def held_ids() -> tuple[set[Id], set[Id]]:
 
 
 def find_leftovers(before: set[Id], wait_until_alone: Callable[[], None]) -> set[Id]:
-    """Return what was loaded since ``before`` and stays, unless a process of another run holds it.
+    """Return the objects loaded since ``before`` that stay, unless a process of another run holds them.
 
     ``wait_until_alone`` is called at most once, and returns when no other kernel test is running.
     """

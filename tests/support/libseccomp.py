@@ -33,7 +33,7 @@ class _Compare(ctypes.Structure):
 
 
 def program(document: Mapping[str, Any]) -> list[tuple[int, int, int, int]]:
-    """Return the instructions of its filter. AssertionError where it takes a rule not."""
+    """Return the instructions of its filter. Raises AssertionError if it refuses a rule."""
     library = ctypes.CDLL("libseccomp.so.2")
     library.seccomp_init.restype = ctypes.c_void_p
     context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(_action(document, "default"))))

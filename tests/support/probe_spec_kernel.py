@@ -66,14 +66,14 @@ def types() -> Btf:
         "hidden": (hidden_p, 64),
         "whole": (dentry, 72),
     }
-    number = b.struct("file", 104, *((name, of, 8 * at) for name, (of, at) in members.items()))
+    number = b.struct("file", 104, *((name, type_, 8 * index) for name, (type_, index) in members.items()))
     assert number == _FILE
     size_t = b.typedef("size_t", size)
     pair = b.struct("pair", 16, ("a", LONG, 0), ("b", LONG, 64))
     task = b.ptr(b.struct("task_struct", 32, ("pid", INT, 0), ("comm", name, 32)))
 
     def function(name: str, returns: int, **arguments: int) -> None:
-        words = [word for argument, of in arguments.items() for word in (b.string(argument), of)]
+        words = [word for argument, type_ in arguments.items() for word in (b.string(argument), type_)]
         proto = b.add(BtfKind.FUNC_PROTO, "", returns, *words, count=len(arguments))
         b.add(BtfKind.FUNC, name, proto)
 
@@ -82,7 +82,7 @@ def types() -> Btf:
     function("many", INT, a=INT, b=INT, c=INT, d=INT, e=INT, f=INT, g=INT)
     function("nothing", 0)
     function("__traceiter_sched_switch", INT, __data=char_p, preempt=boolean, prev=task, next=task)
-    words = [word for of in (char_p, boolean, task, task) for word in (0, of)]
+    words = [word for type_ in (char_p, boolean, task, task) for word in (0, type_)]
     b.typedef("btf_trace_sched_switch", b.ptr(b.add(BtfKind.FUNC_PROTO, "", 0, *words, count=4)))
     return b.btf()
 

@@ -80,7 +80,7 @@ def _height(file: Path) -> int:
 
 
 def pytracer(*words: object, folder: Path | None = None) -> None:
-    """Run pytracer to its end; what a traced command prints is dropped."""
+    """Run pytracer to its end, without the output of a traced command."""
     command = [sys.executable, "-m", "pytracer", *map(str, words)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
@@ -133,8 +133,8 @@ def _heat_lines(file: Path) -> None:
     while not lines[-1]:
         lines.pop()
     texts = [
-        f'<text x="8" y="{18 * at}" xml:space="preserve">{escape(line)}</text>'
-        for at, line in enumerate(lines, 1)
+        f'<text x="8" y="{18 * number}" xml:space="preserve">{escape(line)}</text>'
+        for number, line in enumerate(lines, 1)
     ]
     height = 18 * len(lines) + 10
     file.write_text(
@@ -173,7 +173,7 @@ def _page(picture: Path) -> None:
 
 
 def _page_row(picture: Path) -> None:
-    """Show a row of an earlier interval, with what looks closer at it."""
+    """Show a row of an earlier interval, with the tracers that look closer at it."""
     row = "document.querySelectorAll('#rows tbody tr')"
     with (
         tempfile.TemporaryDirectory() as name,

@@ -62,7 +62,7 @@ def batches(items: list[Item]) -> list[Batch]:
 
 
 def losses(items: list[Item]) -> dict[str, int]:
-    """Return what was lost, by reason."""
+    """Return the losses by reason."""
     counts: dict[str, int] = {}
     for item in items:
         if isinstance(item, Loss):

@@ -38,7 +38,7 @@ class Stream(io.TextIOWrapper):
 
 
 def write_items(form: str, schema: Any, *items: Any) -> bytes:
-    """Return what a format writes of items."""
+    """Return a format's output for items."""
     stream = Stream()
     sink = make_sink(form, stream, timestamps=False, terminal=False)
     sink.open(schema)

@@ -27,7 +27,7 @@ class Turn:
         self._turn = os.open(turn, os.O_RDONLY | os.O_DIRECTORY)
 
     def take(self, *, is_exclusive: bool) -> None:
-        """Wait for the turn. Called again, it gives up the turn that it has, and waits for the other kind."""
+        """Take the turn. A second call releases the turn, and waits for one of the other kind."""
         fcntl.flock(self._turn, fcntl.LOCK_UN)
         self._lock(self._door, fcntl.LOCK_EX)
         try:
@@ -55,8 +55,8 @@ def holders(descriptor: int) -> list[int]:
     """List the processes that hold a lock on this file, by /proc/locks."""
     inode = os.fstat(descriptor).st_ino
     # "4: FLOCK  ADVISORY  READ 812 00:19:1 0 EOF"; one that waits has "->" behind its number.
-    has = rf"^\d+: FLOCK +\w+ +\w+ +(\d+) [0-9a-f:]+:{inode} "
-    pids = re.findall(has, Path("/proc/locks").read_text(), re.M)
+    pattern = rf"^\d+: FLOCK +\w+ +\w+ +(\d+) [0-9a-f:]+:{inode} "
+    pids = re.findall(pattern, Path("/proc/locks").read_text(), re.M)
     return sorted({int(process) for process in pids} - {os.getpid()})
 
 

@@ -114,8 +114,8 @@ class Program:
         """
         try:
             looking = start(tracer, "-f", "json", "-p", self.pid, *words)
-        except EarlyExit as ended:
-            return ended.result
+        except EarlyExit as error:
+            return error.result
         self.output = self.go()
         return finish(looking)
 

@@ -35,7 +35,7 @@ def hook(name: str, status: str, reason: str = "") -> ProbeResult:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Simulate a machine with only what a test adds."""
+    """Simulate a machine that has only the parts that a test adds."""
     monkeypatch.setattr(doctor.packaged, "MODULES", tmp_path / "modules")
     monkeypatch.setattr(doctor.packaged, "KHEADERS", tmp_path / "kheaders.tar.xz")
     monkeypatch.setattr(doctor.btf, "VMLINUX", tmp_path / "vmlinux")

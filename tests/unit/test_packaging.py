@@ -49,7 +49,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def sources(folder: str, *patterns: str) -> set[str]:
-    """Return what the wheel should hold of one folder of the checkout."""
+    """Return the files of one folder of the checkout that the wheel must contain."""
     top = ROOT / folder
     actual = {path for pattern in patterns for path in top.glob(pattern)}
     return {f"pytracer/{folder}/{path.relative_to(top).as_posix()}" for path in actual}

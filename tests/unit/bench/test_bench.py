@@ -74,14 +74,14 @@ def test_the_page_is_of_what_is_kept():
 
 
 def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measured(monkeypatch):
-    def gone():
+    def missing_peer():
         return work("calls", "1", prefix=(find("no-such-tracer"),))
 
     def fails():
         return work("calls", "1", prefix=("false",))
 
     present = cost.Peer("with", "somebody", lambda: 3.0, 2)
-    peers = (cost.Peer("without", "nobody", gone), cost.Peer("broken", "nobody", fails), present)
+    peers = (cost.Peer("without", "nobody", missing_peer), cost.Peer("broken", "nobody", fails), present)
     result = cost.Measure("a call", lambda: 1.0, contextlib.nullcontext, peers)
     monkeypatch.setattr(cost, "MEASURES", (result,))
     *missing, measure = cost.measures(2)
@@ -93,13 +93,13 @@ def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measu
 
 
 def test_sizes_that_cannot_be_had_end_their_kind_alone(monkeypatch):
-    def some(limit):
+    def some_sizes(limit):
         yield "a process", 1, 2.5, "ns"
         work("processes", "1", prefix=("false",))
 
-    monkeypatch.setattr(sizes, "events", some)
-    monkeypatch.setattr(sizes, "keys", lambda most: iter([("a key", most, 1.0, "ns")]))
-    monkeypatch.setattr(sizes, "processes", some)
+    monkeypatch.setattr(sizes, "events", some_sizes)
+    monkeypatch.setattr(sizes, "keys", lambda limit: iter([("a key", limit, 1.0, "ns")]))
+    monkeypatch.setattr(sizes, "processes", some_sizes)
     rows = [row if isinstance(row, tuple) else str(row) for row in sizes.rows(quick=True)]
     result = [("a process", 1, 2.5, "ns"), "false does not run here: "]
     assert rows == [*result, ("a key", 5, 1.0, "ns"), *result]

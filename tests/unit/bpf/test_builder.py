@@ -122,11 +122,11 @@ def test_a_folder_that_is_not_trusted_is_warned_of(folder: Path) -> None:
 
 def test_an_unusable_image_is_rebuilt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     MessageLog().open()
-    opened: list[Module] = []
+    modules: list[Module] = []
 
     class Refused(Module):
         def load(self, program: str, kind: ProgType, attach_type: int = 0, **_: object) -> int:
-            opened.append(self)
+            modules.append(self)
             raise VerifierError("the verifier refused it")
 
     def module(name: str, image: Image, *, keep_logs: bool = True) -> Module:
@@ -137,7 +137,7 @@ def test_an_unusable_image_is_rebuilt(folder: Path, monkeypatch: pytest.MonkeyPa
     assert log.open().programs == {ENTER: 7}
     assert log.messages[0] == "the cached image cannot be used: the verifier refused it"
     assert log.messages[2].startswith("compiled by BCC")
-    assert [module.closed for module in opened] == [True]
+    assert [module.closed for module in modules] == [True]
 
 
 def test_a_refused_image_is_not_stored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ def test_cgroups_beyond_a_users_budget_are_left_out(cgroups, monkeypatch):
 
 
 def test_the_kernel_resolves_the_path_of_a_cgroup():
-    """The kernel answers without a walk through the tree; the walk is what it is compared to."""
+    """The kernel answers without a walk through the tree; a walk is the reference."""
     paths_by_id = {number: path for path, number, _ in filter_values.cgroups()}
     answers = {number: filter_values.cgroup_path(number) for number in paths_by_id}
     if os.geteuid() == 0:

@@ -28,7 +28,7 @@ Machine = Callable[..., None]
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Make up a machine; called again, another one."""
+    """Return a function that sets up a fake machine; each call replaces it."""
     proc, sys_ = tmp_path / "proc", tmp_path / "sys"
     (proc / "self").mkdir(parents=True)
     (proc / "sys/kernel").mkdir(parents=True)

@@ -39,7 +39,7 @@ def can_only_be_refused(run):
     return only
 
 
-def has_no_way(kernel, run):
+def is_newer_hook(kernel, run):
     """Return True if a hook of the tracer is newer than the kernel, and that is the reason."""
     hooks = registry.get(run["tracer"]).hooks
     lacking = [
@@ -84,7 +84,7 @@ def test_each_tracer_runs_by_default_on_every_kernel(name):
     kernel = needs.KernelUnderTest(record["release"], "x86_64", lambda option: None)
     for run in record["runs"]:
         if not run["hook"] and not run["headers"] and not can_only_be_refused(run):
-            assert run["status"] == 0 or has_no_way(kernel, run), run
+            assert run["status"] == 0 or is_newer_hook(kernel, run), run
             assert all(run["used"].values()), run
         assert bool(run["reason"]) is (run["status"] != 0), run
 
@@ -116,9 +116,9 @@ def test_each_tracer_compiles_with_the_types_that_debian_has(name):
 
 
 def test_cells():
-    no = "this kernel has no way to see where calls begin: kprobe: no function f|g, kprobe: h may not"
+    message = "this kernel has no way to see where calls begin: kprobe: no function f|g, kprobe: h may not"
     assert survey.cell(None) == "not tried"
-    assert survey.cell(run("h", "kprobe", status=4, reason=no), "h", "kprobe").startswith("no: ")
+    assert survey.cell(run("h", "kprobe", status=4, reason=message), "h", "kprobe").startswith("no: ")
     assert (
         survey.cell(run(headers="package", status=1, reason="there is no /x"), "", "") == "no: there is no /x"
     )

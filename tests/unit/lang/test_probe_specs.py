@@ -666,27 +666,29 @@ def test_a_histogram_is_of_one_number():
     plan = distributed("k:vfs_read()::count#a", "kr:vfs_read", histogram=True)
     assert [column.name for column in plan.schema.columns] == ["probe", "count"]
     assert plan.probe_specs.names == ("a", "kr:vfs_read")
-    for text, wrong in (
+    for text, marked in (
         ("k:vfs_read", "k:vfs_read"),
         ("k:vfs_read()::count,fast", "count,fast"),
         ("k:vfs_read()::buf", "buf"),
     ):
         with pytest.raises(ProbeSpecError, match="a histogram is of one number") as excinfo:
             distributed(text, histogram=True)
-        assert text[excinfo.value.start : excinfo.value.end] == wrong
+        assert text[excinfo.value.start : excinfo.value.end] == marked
 
 
 def test_the_room_for_texts_of_a_record_is_bounded():
-    def asked(texts, room):
+    def record_specs(texts, room):
         spec = parse_trace(f'k:vfs_read "{"%s" * texts}"' + ", buf" * texts)
         request = Request(TRACE, {"string-size": room}, probe_specs=(spec,))
         return dict(make_plan(request, KERNEL).defines)["PT_SPEC_TEXT_SIZE"]
 
-    assert asked(7, 4096) == "4096"
-    assert asked(8, 4089) == "4089"  # 40 bytes, a number, a word, and these: 32768 with what is between
+    assert record_specs(7, 4096) == "4096"
+    assert (
+        record_specs(8, 4089) == "4089"
+    )  # 40 bytes, a number, a word, and these: 32768 with what is between
     for texts, room, longest in ((8, 4090, 4089), (9, 4096, 3635)):
         with pytest.raises(UsageError, match=f"{texts} texts of {room} bytes") as excinfo:
-            asked(texts, room)
+            record_specs(texts, room)
         assert excinfo.value.hint == f"-z {longest} at most"
 
 
@@ -792,15 +794,15 @@ def test_a_signature_overrides_debug_information():
     target = NamedTarget("x:many", sites=(ProbeSite("many", 0x200, file="/bin/x", identity=(1, 1)),))
     facts = kernel(programs={"many": FunctionTypes(types(), (None,) * 7)})
 
-    def seen(source, **how):
-        scope = scope_of(parse_source(source), target, facts, **how)
+    def value_names(source, **options):
+        scope = scope_of(parse_source(source), target, facts, **options)
         return [set(position.named) for position in (scope, scope.entry) if position is not None]
 
     expected = set("abcdefg")
-    assert seen("u:x:many") == [expected]
-    assert seen("u:x:many", signed=True) == [set()]
-    assert seen("ur:x:many") == [set(), expected]
-    assert seen("ur:x:many", signed=True) == [set(), set()]
+    assert value_names("u:x:many") == [expected]
+    assert value_names("u:x:many", signed=True) == [set()]
+    assert value_names("ur:x:many") == [set(), expected]
+    assert value_names("ur:x:many", signed=True) == [set(), set()]
 
 
 def test_arguments_of_go_are_not_read_from_the_registers_of_c():
@@ -844,19 +846,19 @@ def test_columns_are_named_after_the_expressions():
 
 
 def test_conversions():
-    def shown(text):
+    def conversion_text(text):
         [conversion] = [
             piece for piece in parse_trace(f'k:vfs_read "{text}", 1').pieces if isinstance(piece, Conversion)
         ]
         return conversion.show("x" if conversion.sign in "sc" else 10), conversion.size
 
-    assert shown("%d") == ("10", 4)
-    assert shown("%-08.3lld") == ("010     ", 8)
-    assert shown("%hhu") == ("10", 1)
-    assert shown("%hX") == ("A", 2)
-    assert shown("%4s") == ("   x", 4)
-    assert shown("%zu") == ("10", 8)
-    assert shown("%5c") == ("    x", 4)
+    assert conversion_text("%d") == ("10", 4)
+    assert conversion_text("%-08.3lld") == ("010     ", 8)
+    assert conversion_text("%hhu") == ("10", 1)
+    assert conversion_text("%hX") == ("A", 2)
+    assert conversion_text("%4s") == ("   x", 4)
+    assert conversion_text("%zu") == ("10", 8)
+    assert conversion_text("%5c") == ("    x", 4)
 
 
 def test_u_of_bcc_may_be_a_usdt_probe():

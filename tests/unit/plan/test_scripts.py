@@ -159,7 +159,7 @@ def test_parameters():
 
 
 @pytest.mark.parametrize(
-    ("text", "message", "wrong"),
+    ("text", "message", "marked"),
     [
         ("kprobe:vfs_read { $x = $y; }", "$y has no value yet", "$y"),
         ("kprobe:vfs_read { if (1) { $x = 1; } print($x); }", "$x has no value yet", "$x"),
@@ -218,8 +218,8 @@ def test_parameters():
         ("macro m() { m() } begin { m(); }", "macro m uses itself", "m()"),
     ],
 )
-def test_mistakes_are_pointed_at(text, message, wrong):
-    assert error_of(text) == (message, wrong)
+def test_mistakes_are_pointed_at(text, message, marked):
+    assert error_of(text) == (message, marked)
 
 
 def test_scripts_for_a_command_alone_filter_what_programs_see():

@@ -192,11 +192,11 @@ def test_a_program_that_is_unloaded_while_it_is_read(monkeypatch):
         def list(self):
             return {7: None}
 
-    def gone(*_: object) -> None:
+    def raise_gone(*_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     monkeypatch.setattr(dump, "ProgramLister", Gone)
-    monkeypatch.setattr(dump, "context", gone)
+    monkeypatch.setattr(dump, "context", raise_gone)
     with pytest.raises(PytracerError, match="program 7 has gone while it was looked at"):
         dump.dump_program("7", entries=1)
     with pytest.raises(UnknownNameError, match="no program '8'"):

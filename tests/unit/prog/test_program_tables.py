@@ -126,13 +126,13 @@ def test_a_link_holds_its_program(monkeypatch, kind, fields, pointed, expected):
 
 def test_programs_unloaded_meanwhile_are_left_out(monkeypatch):
     @contextlib.contextmanager
-    def opened(_kind: ObjectKind, number: int):
+    def open_object(_kind: ObjectKind, number: int):
         if number == 2:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         yield number
 
     monkeypatch.setattr(in_kernel, "iter_ids", lambda _: [1, 2, 3])
-    monkeypatch.setattr(in_kernel, "open_object", opened)
+    monkeypatch.setattr(in_kernel, "open_object", open_object)
     monkeypatch.setattr(in_kernel, "read_program", lambda number, code=True: info(number))
     monkeypatch.setattr(in_kernel, "own_file_info", lambda _: {"memlock": "8192"})
     actual = in_kernel.ProgramLister().list()

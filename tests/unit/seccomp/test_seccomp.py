@@ -57,7 +57,7 @@ def decode_own(profile):
 
 
 def verdict(profile, name, *args, abi="x86_64", arch=None):
-    """Return what the filter answers to a call."""
+    """Return the filter's verdict on a call."""
     number = syscalls.number_of(abi, name)
     if abi == "x32":
         number |= syscalls.X32_BIT

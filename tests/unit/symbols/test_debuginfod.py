@@ -77,12 +77,12 @@ def test_files_that_a_server_does_not_have(server, monkeypatch):
 
 
 def test_a_server_that_is_not_there_is_queried_once_and_then_the_next(server, monkeypatch):
-    gone = Server()
-    gone.close()
-    monkeypatch.setenv("DEBUGINFOD_URLS", f"{gone.url} {server.url}")
+    closed_server = Server()
+    closed_server.close()
+    monkeypatch.setenv("DEBUGINFOD_URLS", f"{closed_server.url} {server.url}")
     server.files[path_of(BUILD_ID)] = SYMBOLS
     assert find(BUILD_ID) is not None
-    assert debuginfod._silent == {gone.url}
+    assert debuginfod._silent == {closed_server.url}
 
 
 def test_a_folder_that_others_write_to_is_not_used(server, monkeypatch, tmp_path):

@@ -106,19 +106,19 @@ def test_a_reading_answers_within_a_span_alone():
     readings.add(30, 32, 0, [])
     readings.add(40, 42, 0, [(B, None)])
 
-    def shown(begin, end, *times):
+    def names_at(begin, end, *times):
         return [actual.path for actual, _ in readings.at(INNER, Span(begin, end, True, times), 0)]
 
-    assert shown(0, 15) == ["/a"]
-    assert shown(0, 12) == []  # it may have been read after the change
-    assert shown(11, 20) == []
-    assert shown(13, 25) == ["/a"]
-    assert shown(25, 35) == []
-    assert shown(35, 1 << 64) == ["/b"]
-    assert sorted(shown(0, 1 << 64)) == ["/a", "/b"]
+    assert names_at(0, 15) == ["/a"]
+    assert names_at(0, 12) == []  # it may have been read after the change
+    assert names_at(11, 20) == []
+    assert names_at(13, 25) == ["/a"]
+    assert names_at(25, 35) == []
+    assert names_at(35, 1 << 64) == ["/b"]
+    assert sorted(names_at(0, 1 << 64)) == ["/a", "/b"]
     assert readings.latest(INNER)[0] == B
-    assert shown(13, 25, 9, 13) == ["/a"]
-    assert shown(13, 25, 11, 13) == []  # the file was looked for while another took that place
+    assert names_at(13, 25, 9, 13) == ["/a"]
+    assert names_at(13, 25, 11, 13) == []  # the file was looked for while another took that place
 
 
 def test_readings_of_one_generation():

@@ -20,15 +20,15 @@ from support.elf_builder import Symbol, build
 
 @pytest.fixture
 def file(tmp_path):
-    opened = []
+    descriptors = []
 
     def of(*symbols, **fields):
         (tmp_path / "program").write_bytes(build(symbols, **fields))
-        opened.append(program_files.find(str(tmp_path / "program")))
-        return opened[-1]
+        descriptors.append(program_files.find(str(tmp_path / "program")))
+        return descriptors[-1]
 
     yield of
-    for descriptor in opened:
+    for descriptor in descriptors:
         descriptor.close()
 
 

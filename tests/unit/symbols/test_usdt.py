@@ -39,13 +39,13 @@ def note(
 @pytest.fixture
 def elf(tmp_path):
     """Build a file with these notes, code and data. Returns its tables, and where .stapsdt.base is."""
-    opened = []
+    files = []
 
     def make(notes, *, base=BASE, machine=X86_64, width=2):
-        path = tmp_path / f"file{len(opened)}"
+        path = tmp_path / f"file{len(files)}"
         path.write_bytes(notes)
         descriptor = os.open(path, os.O_RDONLY)
-        opened.append(descriptor)
+        files.append(descriptor)
         names = b"\0.note.stapsdt\0.stapsdt.base\0"
         sections = np.zeros(3, elf_tables._section_fields(2))
         sections[1] = (1, 7, 0, 0, 0, len(notes), 0, 0, 4, 0)
@@ -56,7 +56,7 @@ def elf(tmp_path):
         return Tables(descriptor, width, 3, machine, segments, sections, names, of_file(descriptor))
 
     yield make
-    for descriptor in opened:
+    for descriptor in files:
         os.close(descriptor)
 
 

@@ -174,9 +174,9 @@ def test_a_write_that_waits_for_its_reader_does_not_keep_anything_attached(monke
 
 def test_a_signal_before_the_output_was_opened_limits_it_too(monkeypatch, session_class):
     monkeypatch.setattr(run_tracer, "STUCK_LIMIT", 0.05)
-    opened, blocked = session_class.__init__, threading.Event()
+    original, blocked = session_class.__init__, threading.Event()
     session_class.__init__ = lambda self, *a, **k: (
-        opened(self, *a, **k),
+        original(self, *a, **k),
         os.kill(os.getpid(), signal.SIGTERM),
     )[0]
     sink = Shown(then=blocked.wait, full=True)

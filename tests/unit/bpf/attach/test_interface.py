@@ -38,8 +38,8 @@ def test_a_detached_program_is_reported_once(index, attached, message):
 
 
 def refusing(*errors: int):
-    """Return what refuses with one error after the other, and takes what comes then; the modes it was asked
-    for."""
+    """Return an attach function that fails with one error after the other and then succeeds, and the list of
+    modes requested of it."""
     remaining, requests = list(errors), []
 
     def attach(mode: int) -> int:
@@ -191,16 +191,16 @@ def test_only_programs_of_dead_processes_are_detached(monkeypatch):
         13: "xdp_dispatcher",
     }
     detached = []
-    opened: dict[int, int] = {}
+    descriptors: dict[int, int] = {}
 
     def by_id(number: int) -> int:
         descriptor = os.open(os.devnull, os.O_RDONLY)
-        opened[descriptor] = number
+        descriptors[descriptor] = number
         return descriptor
 
     monkeypatch.setattr(xdp_netlink, "list_xdp_programs", lambda: {2: (11,), 3: (12,), 4: (13,)})
     monkeypatch.setattr(xdp_netlink, "program_by_id", by_id)
-    monkeypatch.setattr(xdp_netlink, "program_info", lambda fd: (opened[fd], names[opened[fd]]))
+    monkeypatch.setattr(xdp_netlink, "program_info", lambda fd: (descriptors[fd], names[descriptors[fd]]))
     monkeypatch.setattr(
         xdp_netlink, "_set_program", lambda index, program, _flags: detached.append((index, program))
     )

@@ -136,9 +136,9 @@ def test_foreign_files_stay(cache: CacheDir) -> None:
         (cache.path / name).write_text("mine")
     (cache.path / "headers" / ("f" * 32)).write_text("a file, no folder")
     before = {path for path in cache.path.rglob("*") if path.is_file()}
-    gone = {path for entry in clear(cache) for path in before if path.is_relative_to(entry.path)}
-    assert len(gone) == 4
-    assert {path for path in cache.path.rglob("*") if path.is_file()} == before - gone
+    removed = {path for entry in clear(cache) for path in before if path.is_relative_to(entry.path)}
+    assert len(removed) == 4
+    assert {path for path in cache.path.rglob("*") if path.is_file()} == before - removed
 
 
 def test_links_are_not_followed(cache: CacheDir, outside_folder: Path) -> None:

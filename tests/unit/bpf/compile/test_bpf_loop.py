@@ -11,7 +11,7 @@ from pytracer.bpf.image import encode_reference
 
 
 def function(*names: int, register: Register = R2) -> bytes:
-    """Return code that has these functions called."""
+    """Return code that calls these functions."""
     a = Assembler()
     for name in names:
         a.load_constant(register, MARK | name)

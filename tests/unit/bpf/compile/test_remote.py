@@ -23,13 +23,13 @@ def _kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "kernel_identity", lambda _: "6.99.0-test")
 
 
-def answer(folder: Path, outcome: bytes, received: list[CompileRequest]) -> threading.Thread:
+def answer(folder: Path, outcome: bytes, requests: list[CompileRequest]) -> threading.Thread:
     """Answer one request in another thread."""
 
     def work() -> None:
         while not (actual := list(folder.glob(f"*{REQUEST}"))):
             time.sleep(0.01)
-        received.append(CompileRequest.decode(actual[0].read_bytes()))
+        requests.append(CompileRequest.decode(actual[0].read_bytes()))
         actual[0].unlink()
         (folder / "new").write_bytes(outcome)
         (folder / "new").rename(actual[0].with_suffix(ANSWER))
@@ -47,11 +47,11 @@ def encode_failure(error: PytracerError) -> bytes:
 
 
 def test_the_image_comes_back_and_no_file_is_left(tmp_path: Path) -> None:
-    received = list[CompileRequest]()
-    other = answer(tmp_path, encode_outcome(lambda: IMAGE), received)
+    requests = list[CompileRequest]()
+    other = answer(tmp_path, encode_outcome(lambda: IMAGE), requests)
     assert compile_remotely(tmp_path, *REST) == IMAGE
     other.join()
-    assert received == [CompileRequest("6.99.0-test", *REST, ())]
+    assert requests == [CompileRequest("6.99.0-test", *REST, ())]
     assert not list(tmp_path.iterdir())
 
 

@@ -169,7 +169,7 @@ def test_structs_within_structs():
 
 
 @pytest.mark.parametrize(
-    ("text", "message", "wrong"),
+    ("text", "message", "marked"),
     [
         ("", "there is no probe", ""),
         ("struct a { int x; } __attribute__((cold)) begin { }", "no attribute 'cold'", "cold"),
@@ -211,11 +211,11 @@ def test_structs_within_structs():
         ("import x; begin { }", "'x' is not allowed here", "x"),
     ],
 )
-def test_mistakes_are_pointed_at(text, message, wrong):
+def test_mistakes_are_pointed_at(text, message, marked):
     with pytest.raises(ProbeSpecError) as excinfo:
         parse_script(text)
     assert excinfo.value.message == message
-    assert text[excinfo.value.start : excinfo.value.end].strip() == wrong
+    assert text[excinfo.value.start : excinfo.value.end].strip() == marked
 
 
 def test_the_environment_has_settings_as_well():

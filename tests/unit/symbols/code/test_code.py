@@ -23,7 +23,7 @@ RETURN, TAIL, INDIRECT = ExitKind.RETURN, ExitKind.TAIL_RETURN, ExitKind.INDIREC
 @pytest.fixture
 def build(tmp_path):
     """Build a shared object of functions in assembly (text by name) or of a source file; it is open."""
-    opened = []
+    files = []
 
     def of(functions: dict[str, str] | str, *options: str, name: str = "code.so", suffix=".s"):
         text = functions if isinstance(functions, str) else ""
@@ -39,11 +39,11 @@ def build(tmp_path):
         compiler = "g++" if suffix == ".cc" else "gcc"
         words = [compiler, "-shared", "-fPIC", "-o", str(path), str(source), *options]
         subprocess.run(words, check=True)
-        opened.append(program_files.find(str(path)))
-        return opened[-1]
+        files.append(program_files.find(str(path)))
+        return files[-1]
 
     yield of
-    for file in opened:
+    for file in files:
         file.close()
 
 

@@ -39,9 +39,9 @@ def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def read_all(reader, **how) -> list:
+def read_all(reader, **options) -> list:
     actual = []
-    while (batch := reader.read(**how)) is not None:
+    while (batch := reader.read(**options)) is not None:
         actual.append(batch)
     return actual
 
