@@ -111,7 +111,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     }
     if is_pair and shows_events:
         defines["PT_SPEC_EVENTS"] = ""
-    if is_pair and specs[0].key is None:
+    if is_pair and specs and specs[0].key is None:
         defines["PT_PAIR_OF_THREAD"] = ""
     if marks:
         defines["PT_USDT_SITES"] = defines["PT_TARGETS"]
