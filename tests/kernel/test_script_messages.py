@@ -178,7 +178,8 @@ def test_functions_and_addresses_that_the_kernel_does_not_have():
         f"{position}: WARNING: nonsense is not traceable ({untraceable}); attaching to it will likely fail",
         f"{position}: ERROR: Unable to attach probe: kprobe:nonsense",
     ]
-    assert warnings("kprobe:0x12345678 { }") == (2, "", ["ERROR: Unable to attach probe: kprobe:305419896"])
+    message = "stdin:1:1-18: ERROR: Unable to attach probe: kprobe:305419896"
+    assert warnings("kprobe:0x12345678 { }") == (2, "", [message])
 
 
 def test_a_missing_script_file_is_reported():
