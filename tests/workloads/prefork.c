@@ -34,6 +34,7 @@ int main(int argc, char **argv)
     times = atoi(argv[3]);
     for (int i = 0; i < atoi(argv[1]); i++)
         if (!fork()) {
+            close(wake[1]); // so that a worker ends with the first process, whatever ends that
             if (read(wake[0], &byte, 1) != 1)
                 return 1;
             serve();
