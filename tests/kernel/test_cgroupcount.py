@@ -174,7 +174,7 @@ def test_a_cgroup_that_disappears_is_reported_and_ends_it(folder, alternative):
     assert totals(result, removed) == {"in": SENT, "out": SENT}
 
 
-def test_an_error_midway_leaves_nothing(folder):
+def test_an_error_while_attaching_leaves_nothing_attached(folder):
     """If the second cgroup cannot be attached to, the first is detached."""
     for name in ("a", "b"):
         (folder / name).mkdir()

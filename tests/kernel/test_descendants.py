@@ -104,7 +104,7 @@ def test_the_api_waits_for_them_too(gate, wait_all):
 
 
 @pytest.mark.lab
-def test_they_are_followed_without_reading_kernel_memory(gate, monkeypatch):
+def test_descendants_are_followed_without_reading_kernel_memory(gate, monkeypatch):
     """As under lockdown=confidentiality, the tracer uses only the arguments that tracepoints have."""
     needs("BTF", Path("/sys/kernel/btf/vmlinux").exists())
     monkeypatch.setattr(alternatives, "_PROBE_READ", ())

@@ -145,11 +145,11 @@ def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
 def read_packets(descriptor: int) -> Counter[int]:
     """Return the packets that wait in a packet socket, by their last byte."""
     actual = Counter[int]()
-    with socket.socket(fileno=os.dup(descriptor)) as waiting:
-        waiting.setblocking(False)
+    with socket.socket(fileno=os.dup(descriptor)) as worker:
+        worker.setblocking(False)
         try:
             while True:
-                actual[waiting.recv(2000)[-1]] += 1
+                actual[worker.recv(2000)[-1]] += 1
         except BlockingIOError:
             return actual
 
@@ -186,7 +186,7 @@ def test_a_killed_process_leaves_nothing():
         assert sockets() == 0
 
 
-def test_an_error_midway_leaves_nothing(monkeypatch):
+def test_an_error_while_attaching_leaves_nothing_attached(monkeypatch):
     joined = []
 
     def join(descriptor: int, number: int | None, program: int) -> int:

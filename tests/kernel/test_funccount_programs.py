@@ -72,7 +72,7 @@ def test_all_kinds_at_once_in_one_process():
         )
 
 
-def test_a_probe_by_its_provider_in_a_process(tmp_path):
+def test_a_usdt_probe_is_found_by_its_provider(tmp_path):
     """One of the probes was created by the program, in a file in memory."""
     build_library(tmp_path / "library.so")
     with Program(workload("marks"), "load", tmp_path / "library.so", TIMES) as program:

@@ -65,7 +65,7 @@ def compiled(text: str, source: Path, cflags: Sequence[str] = ()) -> Iterator[An
         program.cleanup()
 
 
-def naming_everything(btf: Btf, ids: Sequence[int]) -> tuple[str, list[int]]:
+def declare_all_names(btf: Btf, ids: Sequence[int]) -> tuple[str, list[int]]:
     """Return a text that names these structs and all their members, and those of them that their name
     means."""
     expected = [i for i in ids if btf.find(COMPOSITES, btf.name(i)) == i]
@@ -92,7 +92,7 @@ def assert_bytecode(checks: Sequence[MemberOffset], source: Path) -> None:
 
 def test_every_member_of_the_big_structs_is_where_btf_has_it(btf: Btf, cache: CacheDir) -> None:
     names = [i for name in BIG.split() if (i := btf.find(COMPOSITES, name))]
-    text, expected = naming_everything(btf, names)
+    text, expected = declare_all_names(btf, names)
     tree = make_tree(text, cache)
     assert_all_checked(btf, expected, tree.checks)
     assert_bytecode(tree.checks, tree.path)
@@ -102,7 +102,7 @@ def test_every_member_of_some_hundred_structs_is_where_btf_has_it(btf: Btf, cach
     named_structs = [
         i for i in btf.ids(*COMPOSITES) if btf.name(i) and not btf.name(i).startswith(("bpf_", "sk_", "__"))
     ]
-    text, expected = naming_everything(
+    text, expected = declare_all_names(
         btf, random.Random(23).sample(named_structs, min(300, len(named_structs)))
     )
     tree = make_tree(text, cache)

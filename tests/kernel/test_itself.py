@@ -56,15 +56,15 @@ def test_a_command_that_is_the_load_is_shown():
     assert [row["calls"] for row in rows if row["syscall"] == "getppid" and row["calls"] == 101] == [101]
 
 
-@pytest.mark.parametrize("waiting", [EventLoop, lambda: None], ids=["command line", "library"])
-def test_helpers_are_not_shown_but_children_of_who_uses_the_library(waiting):
+@pytest.mark.parametrize("make_events", [EventLoop, lambda: None], ids=["command line", "library"])
+def test_helpers_are_not_shown_but_children_of_who_uses_the_library(make_events):
     request, _ = tracer_parser.parse(registry.get("syscalls"), CALLS[1:])
-    with TraceLoop(request, RunningKernel, events=waiting()) as trace:
+    with TraceLoop(request, RunningKernel, events=make_events()) as trace:
         child = subprocess.Popen(CHILD)
         assert child.wait() == 0
         trace.stop()
         pids = {row["pid"] for item in trace if item.kind != "loss" for row in item.rows()}
-    assert (child.pid in pids) is (waiting is not EventLoop)
+    assert (child.pid in pids) is (make_events is not EventLoop)
 
 
 def test_pytracer_itself_is_not_shown_by_events_of_other_tasks():

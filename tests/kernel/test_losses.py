@@ -134,7 +134,7 @@ def ring(folder: Path) -> Forced:
     return Forced(result, 1009, sum(event["path"] == "/pt/not" for event in result.of("event")))
 
 
-def cut(folder: Path) -> Forced:
+def truncate_strings(folder: Path) -> Forced:
     """Open paths longer than the kernel allows, and some that are shown whole."""
     opens = workload("opens")
     script = f"{opens} openat 0 23; {opens} openat 0 7 /pt/not"
@@ -251,7 +251,7 @@ FORCED: dict[str, tuple[Callable[[Path], Forced], ...]] = {
     "inflight_full": (starts_of_functions, starts_of_system_calls),
     "follow_full": (family,),
     "ring_full": (ring,),
-    "truncated": (cut,),
+    "truncated": (truncate_strings,),
     "stacks_full": (stacks,),
     "no_return": (returns,),
     "unwound": (unwound,),
@@ -330,7 +330,9 @@ def test_events_that_a_stuck_reader_does_not_read_are_counted_and_reported(form,
         assert tracer.stdout is not None
         program.go()
         program.process.wait()
-        wait_for(lambda: waiting(tracer.stdout) == waiting(tracer.stdout, after=0.1) > 0, "a full pipe")
+        wait_for(
+            lambda: bytes_in_pipe(tracer.stdout) == bytes_in_pipe(tracer.stdout, after=0.1) > 0, "a full pipe"
+        )
         tracer.terminate()
         if again:
             tracer.send_signal(signal.SIGINT)
@@ -344,7 +346,7 @@ def test_events_that_a_stuck_reader_does_not_read_are_counted_and_reported(form,
     )
 
 
-def waiting(pipe: IO[str], after: float = 0) -> int:
+def bytes_in_pipe(pipe: IO[str], after: float = 0) -> int:
     """Return the number of bytes that wait in a pipe after some seconds."""
     time.sleep(after)
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)

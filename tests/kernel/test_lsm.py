@@ -78,6 +78,6 @@ def test_an_lsm_hook_is_counted_or_refused(kind, alternative):
     assert [record["count"] for record in result.of("summary")] == [23]
 
 
-def test_a_hook_that_there_is_not():
+def test_an_unknown_hook_is_refused():
     with pytest.raises((UnsupportedError, PolicyError), match="no hook nonsense here"):
         make_plan(Request(tracer("nonsense")), RunningKernel())

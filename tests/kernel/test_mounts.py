@@ -31,7 +31,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
-def on_a_machine(code: str, *, propagation: str = "shared", prepare: str = "true") -> None:
+def run_in_private_mounts(code: str, *, propagation: str = "shared", prepare: str = "true") -> None:
     """Run ``code`` in a child of a process whose mounts must not change."""
     script = f'{prepare} && exec "$0" -c "$1" "$2"'
     result = subprocess.run(
@@ -59,7 +59,7 @@ assert mounts.is_mounted(mounts.TRACEFS, tracefs.OLD_TRACING)
 assert policy.read_lsms()
 assert mounts.is_mounted(mounts.SECURITYFS, '/sys/kernel/security')
 """
-    on_a_machine(code, propagation=propagation, prepare=BARE)
+    run_in_private_mounts(code, propagation=propagation, prepare=BARE)
 
 
 def test_existing_mounts_are_used_without_a_namespace() -> None:
@@ -75,7 +75,7 @@ assert os.stat('/proc/self/ns/mnt').st_ino == before
         f"{BARE} && mount -t tracefs none /sys/kernel/tracing && mount -t debugfs none /sys/kernel/debug"
         " && ls /sys/kernel/debug/tracing >/dev/null"
     )
-    on_a_machine(code, prepare=prepare)
+    run_in_private_mounts(code, prepare=prepare)
 
 
 def test_the_mount_namespace_is_created_once() -> None:
@@ -92,7 +92,7 @@ assert mounts.ensure_mounted(mounts.TRACEFS, '/sys/kernel/tracing')
 assert not mounts.ensure_mounted(mounts.TRACEFS, '/sys/kernel/tracing')
 assert inode() == own
 """
-    on_a_machine(code, prepare=BARE)
+    run_in_private_mounts(code, prepare=BARE)
 
 
 def test_later_mounts_of_the_machine_still_arrive(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ _, status = os.waitpid(child, 0)
 assert os.system('umount {tmp_path}') == 0
 assert status == 0
 """
-    on_a_machine(code, prepare="mount -t tmpfs none /mnt")
+    run_in_private_mounts(code, prepare="mount -t tmpfs none /mnt")
 
 
 def test_a_changed_root_is_no_obstacle(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ assert mounts.is_mounted(mounts.TRACEFS, tracefs.OLD_TRACING)
     (tmp_path / "proc").mkdir()
     (tmp_path / "sys").mkdir()
     (tmp_path / "a b").mkdir()
-    on_a_machine(
+    run_in_private_mounts(
         code,
         prepare=f"mount -t proc none {tmp_path}/proc && mount -t sysfs none {tmp_path}/sys"
         f" && mount -t tmpfs none '{tmp_path}/a b'",
@@ -145,7 +145,7 @@ mounts.ensure_mounted = lambda kind, path: kind != mounts.DEBUGFS and ensure(kin
 assert tracefs.root() == tracefs.TRACING
 assert (tracefs.OLD_TRACING / 'events/sched/sched_switch/format').read_text()
 """
-    on_a_machine(code, prepare=f"{BARE} && mount -t tmpfs none /sys/kernel/debug")
+    run_in_private_mounts(code, prepare=f"{BARE} && mount -t tmpfs none /sys/kernel/debug")
 
 
 def test_events_and_their_numbers() -> None:
@@ -163,7 +163,7 @@ except UnsupportedError as error:
 else:
     raise AssertionError
 """
-    on_a_machine(code)
+    run_in_private_mounts(code)
 
 
 def test_a_type_the_kernel_lacks_is_unsupported() -> None:
@@ -186,7 +186,7 @@ except UnsupportedError as error:
 else:
     raise AssertionError
 """
-    on_a_machine(code, prepare=BARE)
+    run_in_private_mounts(code, prepare=BARE)
 
 
 def test_without_the_capability_it_is_not_permitted() -> None:
@@ -205,4 +205,4 @@ else:
 without = ['--bounding-set=-sys_admin', '--inh-caps=-sys_admin']
 os.execvp('setpriv', ['setpriv', *without, sys.executable, '-c', inner])
 """
-    on_a_machine(code, prepare=BARE)
+    run_in_private_mounts(code, prepare=BARE)

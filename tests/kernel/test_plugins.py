@@ -90,7 +90,7 @@ def test_each_call_is_counted_by_the_function_that_made_it(alternative):
 
 
 @pytest.mark.lab
-def test_without_a_hook_no_name_is_the_others():
+def test_without_a_hook_no_frame_has_the_name_of_the_other_plugin():
     """Addresses that a generation cannot distinguish are [unloaded]."""
     result = run("stackcount", "-U", "-f", "json", "--hook", "mapping=none", EVENT, "--", *command("plain"))
     actual = checked(result, calls())

@@ -21,5 +21,5 @@ def test_an_example(example):
     assert not result.stderr.replace("ResourceWarning", ""), result.stderr
 
 
-def test_there_are_examples():
+def test_the_guide_has_examples():
     assert len(EXAMPLES) >= 6

@@ -73,7 +73,7 @@ def test_a_tracer_is_explained(page):
     assert "bytecode" in text
 
 
-def test_there_are_at_most_eight_runs(page):
+def test_eight_runs_are_the_maximum(page):
     runs = [page.start("exitsnoop", filters={"comm": ["pt-nobody"]}) for _ in range(8)]
     answer = page.post("/api/start", {"tracer": "exitsnoop"})
     assert answer.status == 400

@@ -38,7 +38,7 @@ def test_the_command_ignores_the_callers_ignored_signals(script, names):
 
 
 @pytest.mark.parametrize("command", [False, True])
-def test_an_ignored_interrupt_ends_it(command):
+def test_an_interrupt_that_was_ignored_ends_the_trace(command):
     """Shells start ``pytracer ... &`` with SIGINT ignored."""
     ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     words = ["--", "sleep", 1000] if command else ["-p", os.getpid()]

@@ -184,7 +184,7 @@ def test_an_interface_that_disappears_is_reported_and_ends_it():
             assert packets.totals(result) == wanted("in")
 
 
-def test_an_error_midway_leaves_nothing():
+def test_an_error_while_attaching_leaves_nothing_attached():
     with packets.namespace():
         packets.veth()
         tc("qdisc", "add", "dev", "vb", "ingress")

@@ -71,7 +71,7 @@ def test_failed_or_abandoned_connections_leave_no_entries():
     assert len(result.of("event")) == 1
 
 
-def test_only_slow_ones_of_one_process():
+def test_min_shows_slow_connections_of_one_process():
     with namespace():
         for words, count in ((["--min", "1000s"], 0), (["-p", os.getpid()], 1), (["--comm", "nobody"], 0)):
             with record_events("tcpconnlat", *words) as events:

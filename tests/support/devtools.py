@@ -83,7 +83,7 @@ class Browser:
         raise AssertionError(f"{script} did not become true")
 
     def resize(self, width: int, height: int, scheme: str = "light") -> None:
-        """Set the size of the window, and the colours that the user likes."""
+        """Set the size of the window, and whether the user prefers light or dark colours."""
         self._ask(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=False,

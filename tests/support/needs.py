@@ -29,7 +29,7 @@ DEBIANS = "cloud" in platform.release()
 
 @dataclass(frozen=True)
 class Need:
-    """What an alternative or a test requires: all these ``features`` of the table.
+    """The requirements of an alternative or a test: all these ``features`` of the table.
 
     ``says`` matches the reason that pytracer must give if it is refused.
     """

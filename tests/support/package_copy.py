@@ -9,7 +9,7 @@ import pytracer
 
 
 def copy_package(folder: Path, changes: dict[str, tuple[str, str]]) -> dict[str, str]:
-    """Copy the package into ``folder`` and change its C; the environment that runs it.
+    """Copy the package into ``folder`` and change its C. Returns the environment to run it in.
 
     ``changes`` maps a file in probes_c to a text in it and what takes its place.
     """

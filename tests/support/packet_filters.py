@@ -28,7 +28,7 @@ LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)
 
 
 def classic(code: Sequence[ClassicInstruction], packet: bytes) -> bool:
-    """Return whether the packet matches, by the book (net/core/filter.c before Linux 3.15)."""
+    """Return whether the packet matches, as the kernel did (net/core/filter.c before Linux 3.15)."""
     a = x = index = 0
     memory = [0] * 16
     while True:

@@ -44,7 +44,7 @@ def hooks_of(tracer):
     return [*tracer.hooks, *dict.fromkeys(hook for other in bringing for hook in other.hooks)]
 
 
-def test_there_are_tracers():
+def test_tracers_are_found():
     assert {"syscalls", "sockcount"} <= {tracer.name for tracer in TRACERS}
 
 

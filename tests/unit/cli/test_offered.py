@@ -114,7 +114,7 @@ def plan_words(tracer, words):
 
 
 def contexts(tracer, values):
-    """Yield the words that each output of a tracer is had by, without and with a command."""
+    """Yield command lines that select each output of a tracer, without and with a command."""
     for output in tracer.outputs:
         flag = [f"--{output.when}"] if output.when else []
         flag += [values[word] for word in flag if word in values]

@@ -14,7 +14,7 @@ from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel import interfaces, rtnetlink
 from pytracer.kernel.interfaces import Interface, link_header_length, resolve
 
-MADE_UP = (
+EXAMPLES = (
     Interface("lo", 1, 772),
     Interface("eth0", 2, 1, ("enp0s3", "uplink-to-the-outside")),
     Interface("tun0", 7, 65534),
@@ -23,7 +23,7 @@ MADE_UP = (
 
 @pytest.fixture
 def fake_interfaces(monkeypatch):
-    monkeypatch.setattr(interfaces, "list_interfaces", lambda: {i.index: i for i in MADE_UP})
+    monkeypatch.setattr(interfaces, "list_interfaces", lambda: {i.index: i for i in EXAMPLES})
 
 
 def test_interfaces_of_this_machine():

@@ -17,7 +17,7 @@ EDGES = [value for power in range(64) for value in ((1 << power) - 1, 1 << power
 
 @pytest.fixture(scope="module")
 def bucket_of(tmp_path_factory):
-    """Compute as probes_c/include/log2.h."""
+    """Return the bucket of a value by the rules of probes_c/include/log2.h."""
     folder = tmp_path_factory.mktemp("buckets")
     source = folder / "buckets.c"
     source.write_text(

@@ -61,7 +61,7 @@ def bpffs(tmp_path, monkeypatch):
 
 
 class Program:
-    """As much of a program as pinning needs."""
+    """Has the members of a program that pinning reads."""
 
     def __init__(self, number: int, name: str = "enter") -> None:
         self.id, self.name, self.info = number, name, self

@@ -102,7 +102,7 @@ def test_forms_of_other_pages_are_no_json(page):
         "/%2e%2e/routes.py",
     ],
 )
-def test_there_are_no_other_files(page, path):
+def test_other_paths_are_not_served(page, path):
     assert page.get(path, X_Pytracer_Token=page.token).status == 404
 
 

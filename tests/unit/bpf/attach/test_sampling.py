@@ -44,7 +44,7 @@ def test_one_event_is_opened_for_each_cpu(monkeypatch, opened_events):
     assert opened_events == [(-1, 0), (-1, 3)]
 
 
-def test_an_error_midway_leaves_nothing_open(monkeypatch, opened_events):
+def test_an_error_while_opening_leaves_nothing_open(monkeypatch, opened_events):
     monkeypatch.setattr(perf_sample, "online_cpus", lambda: [0, 1, 2])
     calls = iter([0, 0, 0, 0, OSError(errno.EEXIST, "there is one")])
 

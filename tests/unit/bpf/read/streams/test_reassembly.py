@@ -97,7 +97,7 @@ def test_a_chain_over_many_blocks_ends_where_nothing_can_be_read():
     assert (actual.tolist(), end) == (places[:-1], places[-1])
 
 
-class Given:
+class BatchSource:
     """A reader of given records."""
 
     fileno, poll_interval, lost, truncated = 7, 0.5, 3, 0
@@ -139,7 +139,7 @@ LONG = bytes(range(256)) + b"\0\0"
 
 def test_events_of_one_read_stay_until_requested():
     reader = ReassemblingReader(
-        Given(np.concatenate([*event(1, b"a"), *event(2, LONG), *event(3, b"b")])), ARGS
+        BatchSource(np.concatenate([*event(1, b"a"), *event(2, LONG), *event(3, b"b")])), ARGS
     )
     read_count = []
     while (batch := reader.read(last=True)) is not None:
@@ -170,21 +170,21 @@ def test_parts_are_put_together_whatever_lies_between_them():
     expected = [(3, b"ab"), (4, b""), (1, LONG), (2, LONG[::-1])]
     for cut in range(len(mixed) + 1):  # wherever one read ends and the next begins
         batches = [np.concatenate(part) for part in (mixed[:cut], mixed[cut:]) if part]
-        assert read_all(ReassemblingReader(Given(*batches), ARGS)) == expected
+        assert read_all(ReassemblingReader(BatchSource(*batches), ARGS)) == expected
 
 
 def test_complete_events_are_passed_on_unchanged():
     batch = np.concatenate([event(n, b"x" * n)[0] for n in range(ROOM + 1)])
-    reader = ReassemblingReader(Given(batch), ARGS)
+    reader = ReassemblingReader(BatchSource(batch), ARGS)
     assert np.shares_memory(reader.read(), batch)
     assert not reader.has_pending
     narrow = batch[:3].astype(resize_dtype(ARGS, 24))
-    assert read_all(ReassemblingReader(Given(narrow), ARGS)) == [(n, b"x" * n) for n in range(3)]
+    assert read_all(ReassemblingReader(BatchSource(narrow), ARGS)) == [(n, b"x" * n) for n in range(3)]
 
 
 def test_incomplete_events_are_returned_truncated(monkeypatch):
     def reader(*batches):
-        return ReassemblingReader(Given(*batches), ARGS)
+        return ReassemblingReader(BatchSource(*batches), ARGS)
 
     start = np.concatenate(event(1, LONG)[:3])
     assert read_all(reader(start)) == [(1, LONG[: 3 * ROOM])]
@@ -200,7 +200,7 @@ def test_incomplete_events_are_returned_truncated(monkeypatch):
 
 
 def test_other_records_are_passed_on():
-    values = Given()
+    values = BatchSource()
     reader = ReassemblingReader(values, ARGS)
     assert (reader.fileno, reader.poll_interval, reader.lost, reader.truncated) == (7, 0.5, 3, 0)
     reader.close()
