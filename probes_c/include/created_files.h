@@ -27,6 +27,7 @@ struct pt_created_files {
     struct pt_created_file of[PT_SAME_NAMES];
 };
 BPF_TABLE("lru_hash", struct pt_name, struct pt_created_files, created_files, 16384);
+BPF_ARRAY(pt_no_created_files, struct pt_created_files, 1); // zeros: the stack has no room for them
 
 #define PT_PATH_MAX 4096
 
@@ -83,8 +84,11 @@ static __always_inline int pt_is_removed(struct pt_created_file *created)
 
 static __always_inline void pt_on_create(struct pt_name *name, struct pt_created_file *created)
 {
-    struct pt_created_files none = {}, *entry = created_files.lookup_or_try_init(name, &none);
+    int zero = 0;
+    struct pt_created_files *entry = 0, *none = pt_no_created_files.lookup(&zero);
 
+    if (none)
+        entry = created_files.lookup_or_try_init(name, none);
     if (!entry) {
         pt_lost(PT_LOSS_INFLIGHT_FULL);
         return;
