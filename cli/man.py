@@ -65,7 +65,7 @@ def _overview() -> str:
 
     lines = [*_head("pytracer", "trace a running Linux kernel and the programs on it")]
     words = "TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COMMAND...]"
-    lines += [".SH SYNOPSIS", f"{_bold('pytracer')} {_text(words)}"]
+    lines += [".SH SYNOPSIS", f"{_bold('pytracer')} {_escape(words)}"]
     lines += [".SH COMMANDS", *_list((name, text) for name, (_, text) in main.COMMANDS.items())]
     lines += [".SH TRACERS"]
     lines += _list((f"pytracer-{tracer.name}(1)", tracer.summary) for tracer in registry.all_tracers())
@@ -79,7 +79,7 @@ def _page_of(tracer: Tracer) -> str:
     lines = [*_head(f"pytracer-{tracer.name}", tracer.summary)]
     lines += [
         ".SH SYNOPSIS",
-        _text(str(parser.usage)),
+        _escape(str(parser.usage)),
         ".SH DESCRIPTION",
         *_paragraphs(tracer.description),
     ]
@@ -91,12 +91,12 @@ def _page_of(tracer: Tracer) -> str:
             if action.option_strings and action.help != argparse.SUPPRESS
         ]
         if actions:
-            lines += [f".SS {_text(group.title or 'options')}"]
+            lines += [f".SS {_escape(group.title or 'options')}"]
             for action in actions:
                 metavar = action.metavar or "|".join(map(str, action.choices or ())) or action.dest.upper()
-                value = "" if action.nargs == 0 else f" \\fI{_text(str(metavar))}\\fR"
+                value = "" if action.nargs == 0 else f" \\fI{_escape(str(metavar))}\\fR"
                 names = ", ".join(map(_bold, action.option_strings))
-                lines += [".TP", names + value, _text(_help(action))]
+                lines += [".TP", names + value, _escape(_help(action))]
     lines += [".SH COLUMNS", *_list((name, column.help) for name, column in _columns(tracer).items())]
     lines += [".SH EXAMPLES", *_list((f"pytracer {line}", text) for line, text in tracer.examples)]
     lines += [".SH NOTES", *_paragraphs("\n".join(tracer.notes)), ".SH EXIT STATUS", *_list(_EXIT)]
@@ -115,24 +115,24 @@ def _help(action: argparse.Action) -> str:
 
 def _head(name: str, summary: str) -> Iterator[str]:
     yield f'.TH "{name.upper()}" 1 "" "pytracer {__version__}" ""'
-    yield from (".SH NAME", f"{_text(name)} \\- {_text(summary)}")
+    yield from (".SH NAME", f"{_escape(name)} \\- {_escape(summary)}")
 
 
 def _list(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, text in pairs:
-        yield from (".TP", _bold(name), _text(text))
+        yield from (".TP", _bold(name), _escape(text))
 
 
 def _paragraphs(text: str) -> Iterator[str]:
     for line in text.splitlines():
-        yield _text(line) if line else ".PP"
+        yield _escape(line) if line else ".PP"
 
 
 def _bold(text: str) -> str:
-    return f"\\fB{_text(text)}\\fR"
+    return f"\\fB{_escape(text)}\\fR"
 
 
-def _text(text: str) -> str:
+def _escape(text: str) -> str:
     """Escape roff's special characters."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
     return "\\&" + escaped if escaped.startswith((".", "'")) else escaped

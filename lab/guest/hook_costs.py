@@ -200,7 +200,7 @@ def measure(hook: MeasuredHook, facts: RunningKernel, own_cgroups: Sequence[str]
     try:
         with map_costs.counter() as table:
             writers: list[Callable[[int], bytes]] = [return_code, partial(map_costs.counting, table)]
-            costs, noise = taken(
+            costs, noise = measure_costs(
                 hook.do or (lambda: 0.0),
                 [partial(attached, hook, probe, answer.name, own_cgroups, write) for write in writers],
             )
@@ -210,7 +210,7 @@ def measure(hook: MeasuredHook, facts: RunningKernel, own_cgroups: Sequence[str]
     return record | ({"ns": pass_costs[:2], "noise": pass_costs[2]} if hook.do else {})
 
 
-def taken(
+def measure_costs(
     do: Callable[[], float], attachments: Sequence[Callable[[], contextlib.AbstractContextManager[None]]]
 ) -> tuple[list[float], float]:
     """Return the time in nanoseconds that each of them adds to some work, and the difference between rounds.
@@ -254,7 +254,7 @@ def measure_map(
                 attachments = [
                     partial(attached, hook, probe, answer.name, own_cgroups, write) for write in writers
                 ]
-                (floor, total), _ = taken(do, attachments)
+                (floor, total), _ = measure_costs(do, attachments)
         except OSError as error:
             return record | {"status": "failed", "reason": f"{operation.name}: {error}"}
         costs[operation.name] = round((total - floor) / operation.times, 1)

@@ -11,17 +11,17 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 def is_up(name: str) -> bool:
     """Return whether an interface is up; True if its state is unknown (it was removed)."""
     try:
-        return bool(_flags(name) & _IFF_UP)
+        return bool(_change_flags(name) & _IFF_UP)
     except OSError:
         return True
 
 
 def set_up(name: str) -> None:
     """Bring an interface up. Raises OSError."""
-    _flags(name, _flags(name) | _IFF_UP)
+    _change_flags(name, _change_flags(name) | _IFF_UP)
 
 
-def _flags(name: str, new: int | None = None) -> int:
+def _change_flags(name: str, new: int | None = None) -> int:
     """Return the flags of an interface, or set them."""
     import fcntl  # not before an interface is asked about: every link of every kind imports this
     import socket

@@ -112,7 +112,7 @@ class TimelineSink:
 
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
-        for begin_row in self._pairs.rest():
+        for begin_row in self._pairs.iter_unended():
             self._writer.instant(begin_row.thread, begin_row.time, begin_row.name, begin_row.args)
         if self._schema is not None:
             self._writer.end()

@@ -107,7 +107,7 @@ class Pairs:
         end_args = {f"end_{key}": value for key, value in args.items() if begin_row.args.get(key) != value}
         yield Found(begin_row.thread, begin_row.time, begin_row.name, begin_row.args | end_args, time)
 
-    def rest(self) -> Iterator[Found]:
+    def iter_unended(self) -> Iterator[Found]:
         """Yield events that have begun and not ended."""
         for open_slices in self._open.values():
             yield from (begin_row for _, begin_row in open_slices)

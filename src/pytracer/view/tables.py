@@ -98,7 +98,7 @@ class TableView(View):
         return self._first + len(self._items) - 1
 
     @property
-    def kept(self) -> range:
+    def numbers(self) -> range:
         """The numbers of the intervals that can be shown."""
         return range(self._first, self.newest + 1)
 

@@ -85,7 +85,7 @@ def _places(view: View, first: int) -> dict[str, Any]:
     """Describe the time of the rows (``index``), and the available times: from ``oldest`` to ``newest``."""
     if isinstance(view, TableView):
         index = "all" if view.shows_whole_run else view.place
-        row_counts, has_whole_run = view.kept, view.has_whole_run
+        row_counts, has_whole_run = view.numbers, view.has_whole_run
         return {
             "at": index,
             "oldest": row_counts.start,

@@ -208,8 +208,8 @@ def test_an_end_closes_the_last_of_its_name():
     unpaired, pair = pairs.add(7, "t:lock:contention_end", 9, "", {})
     assert (unpaired.name, unpaired.time, unpaired.end) == ("other", 3, None)
     assert (pair.time, pair.end) == (2, 9)
-    assert [span.time for span in pairs.rest()] == [1]
-    assert not list(pairs.rest())
+    assert [span.time for span in pairs.iter_unended()] == [1]
+    assert not list(pairs.iter_unended())
 
 
 def test_the_number_of_unfinished_slices_is_bounded():
