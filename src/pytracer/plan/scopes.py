@@ -246,10 +246,13 @@ def _mark(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo
 
 
 def _make_event_scope(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
-    category = target.name.partition(":")[0]
+    of_call = target.name.partition(":")[0] == _SYSTEM_CALLS
     operands = dict[str, Operand]()
     for match in _FIELD.finditer(facts.event_format(target.name)):
-        operands[match["name"]] = _parse_field(match, types, of_call=category == _SYSTEM_CALLS)
+        # Programs get the arguments of a system call, but not the copies of strings that such events have in
+        # Linux 7 (perf_call_bpf_enter): there is other memory at their offsets.
+        if not (of_call and match["type"].strip().startswith("__data_loc")):
+            operands[match["name"]] = _parse_field(match, types, of_call=of_call)
     return Scope(
         _describe_target(source, target),
         types,

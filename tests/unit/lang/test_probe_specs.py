@@ -754,6 +754,15 @@ def test_fields_of_system_calls_have_the_width_of_their_type():
     assert named_values["list"].type == PointerType(PointerType(VoidType()), user=True)
 
 
+def test_copies_of_strings_in_events_of_system_calls_are_no_values():
+    """Programs do not get them."""
+    copied = f"{FIELDS}\tfield:__data_loc char[] __list_val;\toffset:112;\tsize:4;\tsigned:0;\n"
+    facts = kernel(formats={"syscalls:b": copied, "a:b": copied})
+    for name, is_known in (("syscalls:b", False), ("a:b", True)):
+        named_values = scope_of(parse_source(f"t:{name}"), NamedTarget(name), facts).named
+        assert ("__list_val" in named_values) is is_known
+
+
 @pytest.mark.parametrize(
     ("source", "arguments", "returned"),
     [
