@@ -56,6 +56,16 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture(autouse=True)
+def _default_signals():
+    """Begin each test with SIGTERM and SIGHUP that end a process.
+
+    Were they ignored in this process, the tracers that a test starts would ignore them, too.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
 def _nothing_left(request: pytest.FixtureRequest):
     """Fail a kernel test that leaves a program or map loaded.
 
