@@ -30,7 +30,14 @@ def living(pid: int, proc: Path = PROC) -> int:
 def has_ended(thread: int, proc: Path = PROC) -> bool:
     """Return whether a thread (a process: its main thread) is a zombie, or gone."""
     try:
-        text = (proc / str(thread) / "stat").read_bytes()
+        return read_stat(thread, proc)[0] in _ENDED
     except OSError:
         return True
-    return text.rpartition(b") ")[2][:1] in _ENDED
+
+
+def read_stat(thread: int, proc: Path = PROC) -> list[bytes]:
+    """Read the fields of ``stat`` of proc(5) behind the name, which may contain anything: from the state on.
+
+    Raises OSError if there is no such thread.
+    """
+    return (proc / str(thread) / "stat").read_bytes().rpartition(b") ")[2].split()

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pytracer.budget import Account, Budget, OverBudgetError, current
 from pytracer.errors import NotPermittedError, UnknownNameError, UsageError
-from pytracer.procfs import PROC, living
+from pytracer.procfs import PROC, living, read_stat
 from pytracer.spec import Filter
 from pytracer.text import harmless, to_bytes
 
@@ -50,11 +50,10 @@ def processes(text: str) -> list[int]:
 def with_descendants(roots: Iterable[int], *, hidden: int = 0) -> list[int]:
     """Return those of the processes that exist, with all their descendants except for ``hidden``."""
     children = dict[int, list[int]]()  # of each process; read once, as there may be many roots
-    for file in PROC.glob("[0-9]*/stat"):
+    for folder in PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            parent = int(file.read_bytes().rpartition(b") ")[2].split()[1])
-            if (child := int(file.parent.name)) != hidden:
-                children.setdefault(parent, []).append(child)
+            if (child := int(folder.name)) != hidden:
+                children.setdefault(int(read_stat(child, PROC)[1]), []).append(child)
     found = dict.fromkeys(root for root in roots if (PROC / str(root)).exists())
     new = list(found)
     while new:

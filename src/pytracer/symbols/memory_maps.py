@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pytracer.procfs import living
+from pytracer.procfs import living, read_stat
 from pytracer.record import record
 from pytracer.text import from_path
 
@@ -53,17 +53,16 @@ def image_of(pid: int) -> int:
     0 if there is no such process, or it may not be inspected.
     """
     try:
-        text = (PROC / str(living(pid, PROC)) / "stat").read_bytes()
+        fields = read_stat(living(pid, PROC), PROC)
     except OSError:
         return 0
-    fields = text.rpartition(b") ")[2].split()
     start, end, stack = (int(fields[index]) for index in (_START_CODE, _END_CODE, _START_STACK))
     return (start + 3 * end + 5 * stack) & _WHOLE if stack else 0
 
 
 def started(pid: int) -> float:
     """Return the start time of a process, in seconds since the epoch. Raises OSError if there is none."""
-    fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b") ")[2].split()
+    fields = read_stat(pid, PROC)
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[_BEGAN]) / os.sysconf("SC_CLK_TCK")
     return time.time() - age
 

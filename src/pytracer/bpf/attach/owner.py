@@ -10,6 +10,8 @@ import re
 import string
 from pathlib import Path
 
+from pytracer.procfs import read_stat
+
 _DIGITS = string.digits + string.ascii_letters + "_."  # the characters that the kernel allows in a name
 _SHORT = re.compile(rf"pt([{re.escape(_DIGITS)}]{{13}})")
 _PROCESS_BITS, _BORN_BITS = 22, 24  # PID_MAX_LIMIT; the low bits of the start time wrap after 46 hours
@@ -21,10 +23,10 @@ def name_owner(process: int) -> str:
     "" if there is no such process, it has ended, or /proc hides it.
     """
     try:
-        fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].decode().split()
+        fields = read_stat(process)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return ""
-    state, born = fields[0], fields[19]
+    state, born = fields[0].decode(), fields[19].decode()
     return "" if state in "ZX" else f"{_read_pid_namespace()}_{process}_{born}"
 
 
