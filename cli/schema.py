@@ -12,7 +12,7 @@ from pytracer.model import Schema
 from pytracer.plan.output_choice import make_schema, output_of
 from pytracer.request import Request
 from pytracer.sinks.json_schema import json_schema
-from pytracer.spec import ProbeSpecArguments, Profile, Targets, registry
+from pytracer.spec import ProbeSpecArguments, Profile, registry
 
 _HELP = """\
 usage: pytracer schema TRACER [ARG...] [options]
@@ -47,7 +47,7 @@ def run(words: Sequence[str]) -> int:
         schema,
         totals=tracer.totals,
         audit=tracer.audit is not None,
-        overhead=isinstance(tracer.arguments, Targets) and bool(tracer.arguments.end),
+        overhead=tracer.measures_calls,
         is_open=is_open,
     )
     print(json.dumps(described, indent=2))

@@ -7,7 +7,7 @@ from pytracer.spec.audit import Audit
 from pytracer.spec.columns import Column, Key
 from pytracer.spec.filters import Filter
 from pytracer.spec.hooks import Hook
-from pytracer.spec.options import Arguments, GroupBy, Option
+from pytracer.spec.options import Arguments, GroupBy, Option, Targets
 from pytracer.spec.outputs import Output
 
 GROUPS = ("cpu", "disks", "files", "memory", "network", "processes", "system")
@@ -55,6 +55,11 @@ class Tracer:
         """The file of its declaration, for messages."""
         folder = self.source.rpartition("/")[0] or "tracers"
         return f"{folder}/{self.name}.py"
+
+    @property
+    def measures_calls(self) -> bool:
+        """True if it attaches to the entries and the returns of the functions that the user names."""
+        return isinstance(self.arguments, Targets) and bool(self.arguments.end)
 
     @property
     def group_by(self) -> GroupBy | None:

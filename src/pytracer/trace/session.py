@@ -14,7 +14,6 @@ from pytracer.kernel import compat
 from pytracer.model import Histograms, Item, Loss, Totals
 from pytracer.plan import Plan
 from pytracer.plan.initial_entries import FOLLOWED, UNKNOWN_RUN, RunFacts
-from pytracer.spec import Targets
 from pytracer.trace import descendants
 from pytracer.trace.collector import ResultSource, find_map, open_collector
 from pytracer.trace.link_set import LinkSet
@@ -110,8 +109,7 @@ class Session(ResultSource):
             yield item
         if self.plan.request.tracer.totals:
             yield self._totals()
-        arguments = self.plan.request.tracer.arguments
-        if has_calls and isinstance(arguments, Targets) and arguments.end:
+        if has_calls and self.plan.request.tracer.measures_calls:
             from pytracer.trace.call_overhead import measure_overhead
 
             overhead = measure_overhead(self.plan)
