@@ -65,13 +65,14 @@ static __always_inline struct row_value *pt_packet_row(u32 interface, u32 protoc
 static __always_inline u32 pt_packet_protocol(pt_packet *packet, u32 interface)
 {
     u8 head[ETHERNET + IPV4_HEADER];
-    u32 link, start;
+    u32 type = 0, link, start = ETHERNET;
 
-    // For IPv4 without a VLAN tag, one call reads both headers.
-    if (pt_link_header_len(interface) == ETHERNET && !pt_load_head(packet, head, sizeof(head)) &&
-        (head[12] << 8 | head[13]) == TYPE_IPV4)
+    // One call reads both headers of IPv4 without a VLAN tag, and for others the type.
+    if (pt_link_header_len(interface) == ETHERNET && !pt_load_head(packet, head, sizeof(head)))
+        type = head[12] << 8 | head[13];
+    if (type == TYPE_IPV4)
         return pt_ipv4_protocol(head + ETHERNET);
-    link = pt_parse_link(packet, interface, &start);
+    link = type == TYPE_IPV6 ? FRAME | TYPE_IPV6 : pt_parse_link(packet, interface, &start);
     return pt_protocol(packet, link, start);
 }
 
