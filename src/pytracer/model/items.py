@@ -196,7 +196,7 @@ class Statement(Tabular):
 
     @property
     def difference(self) -> int:
-        """How far the run is from what it must equal; 0 for statements that check nothing."""
+        """The difference between what the run saw and had to see; 0 if the statement checks nothing."""
         return 0
 
     def __repr__(self) -> str:
@@ -282,8 +282,8 @@ class Totals(Statement):
 
 @record
 class CallOverhead(Statement):
-    """How much of the time that is shown for each call is the probes' own, in ns: of functions whose first
-    instruction the kernel emulates, and of those where it is single-stepped. None: there are none such."""
+    """States the probes' part of the time that is shown for each call, in ns: for functions whose first
+    instruction the kernel emulates, and for those where it is single-stepped. None: there are none such."""
 
     emulated_ns: int | None
     stepped_ns: int | None

@@ -1,4 +1,4 @@
-"""What a tracer of pairs of events declares: its options, its columns, and the totals of a run.
+"""Declare options, columns and totals for tracers that measure the time between two events.
 
 See probes_c/include/pairs.h.
 """
@@ -25,7 +25,7 @@ PAIR_OPTIONS = (
         "max-open", "the number of open starts, at most", default=16384, maximum=1 << 20, define="PT_OPEN_MAX"
     ),
 )
-"""How starts and ends are matched and shown; the C reads them in probes_c/include/pairs.h."""
+"""Options that match starts with ends and select what is shown; probes_c/include/pairs.h reads them."""
 
 PAIR_EVENT = (
     Column("pid", "process id at the end"),
