@@ -63,9 +63,11 @@ static __always_inline void end_span(struct task_struct *task, u64 now)
 
 static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *next, int runnable)
 {
-    u64 now = bpf_ktime_get_ns();
+    u64 now = bpf_ktime_get_ns(), prev_key = (u64)prev;
 
-    if (!(pt_state_of(prev) & TASK_IS_DEAD))
+    if (pt_state_of(prev) & TASK_IS_DEAD)
+        since.delete(&prev_key); // if its last return was not seen: its address will be another task's
+    else
         begin_span(prev, now);
     end_span(next, now);
     return PT_PASS;

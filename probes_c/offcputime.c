@@ -29,7 +29,11 @@ static __always_inline void leaves(void *ctx, struct task_struct *task, u64 now)
     u64 key = (u64)task;
     struct departure departure = {.ns = now};
 
-    if (pt_state_of(task) & TASK_IS_DEAD || !pt_is_current_traced())
+    if (pt_state_of(task) & TASK_IS_DEAD) {
+        away.delete(&key); // if its last return was not seen: its address will be another task's
+        return;
+    }
+    if (!pt_is_current_traced())
         return;
     if (pt_get_stacks(ctx, &departure.at)) // no room for the stack: the loss is counted
         return;

@@ -63,7 +63,11 @@ static __always_inline void blocks(void *ctx, struct task_struct *task, u64 now)
 
     __builtin_memset(&blocked, 0, sizeof(blocked)); // padding, too: it goes into a map
     blocked.ns = now;
-    if (pt_state_of(task) & TASK_IS_DEAD || !pt_is_current_traced())
+    if (pt_state_of(task) & TASK_IS_DEAD) {
+        away.delete(&key); // if its last return was not seen: its address will be another task's
+        return;
+    }
+    if (!pt_is_current_traced())
         return;
     if (pt_get_stacks(ctx, &blocked.at)) // no room for the stack: the loss is counted
         return;

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 
 import pytest
 
+import pytracer
 from support import cpu_contention
-from support.cli import run
+from support.cli import LIMIT, run
 
 pytestmark = pytest.mark.kernel
 SLEEPS = 23
+# Blocks until its input has a line, twice, and exits from a loop in which it neither blocks nor is preempted.
+BLOCKS = """
+import os, sys
+sys.stdin.readline()
+sys.stdin.readline()
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+os.write(1, b"spins\\n")
+while not os.path.exists(sys.argv[1]): pass
+os._exit(0)
+"""
 COMMAND = [sys.executable, "-c", f"import time\nfor _ in range({SLEEPS}): time.sleep(0.01)"]
 
 
@@ -53,3 +65,29 @@ def test_preempted_threads_are_left_out_of_blocked_time():
     assert result.status == 0, result.err
     rows = result.of("summary")
     assert not any("preempt" in frame for row in rows for frame in row["kernel"])
+
+
+@pytest.mark.parametrize(
+    ("tracer", "options", "name"),
+    [("offcputime", {}, "away"), ("offwaketime", {}, "away"), ("cpudist", {"off": True}, "since")],
+)
+def test_a_task_that_exits_leaves_no_departure_to_the_next_one_at_its_address(
+    tmp_path, tracer, options, name
+):
+    """The kernel may run no program as the task returns to a CPU. Its departure is then in the map still."""
+    blocks = [sys.executable, "-c", BLOCKS, str(tmp_path / "exit")]
+    with (
+        subprocess.Popen(blocks, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process,
+        pytracer.open(tracer, pid=process.pid, **options) as trace,
+    ):
+        departures = trace.session.loaded.module.maps[name]
+        process.stdin.write(b"\n")
+        keys: list[bytes] = []
+        while not keys:
+            keys, values = ([entry.tobytes() for entry in part] for part in departures.read())
+        process.stdin.write(b"\n")
+        assert process.stdout.readline() == b"spins\n"
+        departures.update(keys[0], values[0])
+        (tmp_path / "exit").touch()
+        assert process.wait(LIMIT) == 0
+        assert not len(departures.read()[0])
