@@ -325,6 +325,26 @@ static __always_inline void script_join(u64 to, u32 size, u64 array, enum pt_mem
     }
 }
 
+// Read "length" bytes of a packet from "offset" on, of those that are in one piece: the packet has "size" bytes, the last
+// "paged" of which are elsewhere. Before them are the time and the size of the packet. Returns the size of all.
+static __always_inline u64 script_packet(u64 to, u32 room, u64 data, u32 size, u32 paged, u64 length,
+                                         u64 offset)
+{
+    u64 linear = size > paged ? size - paged : 0, count = linear > offset ? linear - offset : 0;
+
+    if (count > length)
+        count = length;
+    pt_opaque(count);
+    if (count > room)
+        count = room;
+    if (pt_probe_read_kernel((void *)(to + 24), count, (void *)(data + offset)))
+        count = 0;
+    *(u64 *)to = script_boot_ns();
+    *(u64 *)(to + 8) = size > offset ? size - offset : 0;
+    *(u64 *)(to + 16) = count;
+    return 24 + count;
+}
+
 // "size" if any bit of "n" at or above it is set, else 0. No branch: the verifier follows each path of a loop.
 static __always_inline u32 script_log2_step(u64 n, u32 size)
 {

@@ -92,6 +92,21 @@ def test_missing_probes(setting):
     assert warnings(text) == expected[setting]
 
 
+def test_a_pattern_that_matches_nothing_leaves_no_attach_point():
+    for point in ("tracepoint:syscalls:sys_enter_no*", "rawtracepoint:pt_no"):
+        status, _, messages = warnings(f"{point} {{ }}")
+        message = "Probe has no valid attach points. If this is expected, set the 'missing_probes' "
+        assert (status, messages[0]) == (
+            2,
+            f"stdin:1:1-{len(point) + 1}: ERROR: {message}config variable to 'warn'.",
+        )
+
+
+def test_flags_of_allocations_have_names():
+    text = 'begin { printf("%gr %gr\\n", 0xdc0, (uint32)1); }'
+    assert output(text) == "GFP_KERNEL|__GFP_ZERO GFP_DMA\n\n"
+
+
 def test_wrong_words_on_the_command_line():
     for words, expected in (
         (("-p", "a1"), "ERROR: Failed to parse pid: invalid integer: a1"),

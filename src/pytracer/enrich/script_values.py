@@ -18,6 +18,7 @@ from typing import Any
 from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.script_symbols import ScriptSymbols
 from pytracer.kernel import syscalls
+from pytracer.kernel.gfp_flags import name_gfp_flags
 from pytracer.lang.formats import Conversion
 from pytracer.lang.script.types import (
     TARGET_SYMBOL,
@@ -71,7 +72,7 @@ class ValueReader:
     ) -> None:
         self._targets = targets
         self._enums = enums or {}
-        self._trailer, self._string_size, self._clock = trailer, string_size, clock
+        self._trailer, self._string_size, self.clock = trailer, string_size, clock
         self.symbols = ScriptSymbols()
         self._cgroup: Callable[[int], str] | None = None
         self._names: dict[str, Callable[[int, str], str]] = {
@@ -79,7 +80,7 @@ class ValueReader:
             "probe": lambda value, _: self._target(value)[0],
             "signal_name": lambda value, _: _signal(value),
             "strerror": lambda value, _: os.strerror(value & 0x7FFFFFFF),
-            "strftime": lambda value, form: self.format_time(form, self._clock + value),
+            "strftime": lambda value, form: self.format_time(form, self.clock + value),
             "syscall": lambda value, _: syscalls.label(value),
             "mac": lambda value, _: ":".join(f"{byte:02X}" for byte in value.to_bytes(8, "little")[:6]),
             "cgroup_path": self._cgroup_path,
@@ -235,10 +236,12 @@ def show_conversion(piece: Conversion, kind: Type, value: DecodedValue, data: by
         length = min(_WORD.unpack_from(data, offset)[0], kind.capacity)
         digits = (f"{byte:02x}" for byte in data[offset + WORD : offset + WORD + length])
         return " ".join(digits) if piece.sign == "rh" else "".join(f"\\x{pair}" for pair in digits)
-    size = 8 if piece.sign == "p" else piece.size
+    size = 8 if piece.sign in ("p", "gr") else piece.size
     number = int.from_bytes(data[offset : offset + size], sys.byteorder, signed=piece.signed)
     if piece.sign == "c":
         return harmless(from_bytes(bytes([number & 0xFF])))
+    if piece.sign == "gr":
+        return name_gfp_flags(number & 0xFFFFFFFF)
     return piece.show(number)
 
 

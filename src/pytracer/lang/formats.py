@@ -12,7 +12,7 @@ from pytracer.record import record
 from pytracer.text import clip
 
 _CONVERSION = re.compile(r"%(?P<how>[-+ #0]*\d*(?:\.\d*)?)(?P<length>hh|h|ll|l|z|j|t)?(?P<sign>[A-Za-z%])")
-_SCRIPT_CONVERSION = re.compile(_CONVERSION.pattern.replace("[A-Za-z%]", "r[xh]?|[A-Za-z%]"))
+_SCRIPT_CONVERSION = re.compile(_CONVERSION.pattern.replace("[A-Za-z%]", "r[xh]?|gr|[A-Za-z%]"))
 _HOW = re.compile(r"([-+ #0]*)(\d*)(?:(\.)(\d*))?")
 _WHOLE = "diuxXo"
 _SIZES = {"hh": 1, "h": 2, "": 4, "l": 8, "ll": 8, "z": 8, "j": 8, "t": 8}
@@ -86,7 +86,7 @@ def _parse(conversion: str) -> tuple[str, int, int | None]:
 
 def parse_format(text: str, start: int, end: int, *, script: bool = False) -> tuple[str | Conversion, ...]:
     """Parse a format string, whose inside is from ``start`` up to ``end`` of ``text``, to pieces. In a
-    ``script``, %r shows bytes (%rx and %rh as hexadecimal digits).
+    ``script``, %r shows bytes (%rx and %rh as hexadecimal digits), and %gr flags of memory allocations.
 
     Raises ProbeSpecError.
     """
@@ -121,7 +121,7 @@ def parse_format(text: str, start: int, end: int, *, script: bool = False) -> tu
 def _conversion(text: str, match: re.Match[str], *, script: bool) -> Conversion:
     flags, length, sign = match["how"], match["length"] or "", match["sign"]
     conversion = Conversion(flags, sign, _SIZES[length], match.start(), match.end())
-    if script and sign in ("r", "rx", "rh"):
+    if script and sign in ("r", "rx", "rh", "gr"):
         return conversion
     if sign not in _WHOLE + "scp" + "KU" * (not script) or (length and sign not in _WHOLE):
         raise ProbeSpecError(

@@ -17,6 +17,11 @@ TOLERANT = ("warn", "ignore")
 _WARN = "warn"
 PROVIDER_NAMES = {kind: provider for provider, kind in reversed(SOURCES.items())}
 """The whole names of providers, by the kind of source."""
+_NONE_VALID = (
+    "Probe has no valid attach points. "
+    "If this is expected, set the 'missing_probes' config variable to 'warn'."
+)
+_PART, _OF_KERNEL = ".part.", ("k", "kr", "f", "fr")
 _UNTRACEABLE = 'either non-existing, inlined, or marked as "notrace"'
 
 
@@ -27,9 +32,16 @@ def no_matches(point: AttachPoint) -> str:
 
 
 def traceable_among(targets: Sequence[NumberedTarget], request: Request) -> list[NumberedTarget]:
-    """Return the targets that the user lists as traceable; all if there is no list. Raises UsageError."""
+    """Return the targets that the user lists as traceable; all if there is no list. Raises UsageError.
+
+    A pattern does not match the parts that the compiler split off functions, as in bpftrace: a call would
+    count twice.
+    """
+    source = targets[0].source
+    if source.kind in _OF_KERNEL and source.is_pattern and _PART not in source.name:
+        targets = [target for target in targets if _PART not in target.target.function] or targets
     listed = request.script.traceable if request.script is not None else None
-    if listed is None or targets[0].source.kind not in ("k", "kr"):
+    if listed is None or source.kind not in ("k", "kr"):
         return list(targets)
     found = [target for target in targets if target.target.function in listed]
     if not found:
@@ -54,6 +66,8 @@ def report_missing(
     hint = f"{error.message}: {error.hint}" if error.hint else error.message
     in_kernel = SOURCES[point.parts[0]] in ("k", "kr")
     message = f"Unable to attach probe: {point.text}" if unsafe and in_kernel else no_matches(point)
+    if set(point.text) & set("*?[") or (SOURCES[point.parts[0]] == "rt" and len(point.parts) == 2):
+        message = _NONE_VALID
     return ProbeSpecError(message, script.text, point.start, point.end, hint=hint)
 
 

@@ -124,7 +124,7 @@ SPELLINGS = {
             "usdt:python:gc__*, usdt:/usr/bin/python3:python:line",
             place="PROVIDER",
             places=rf"(?:{_FILE}:)?[\w.*?-]+|/{_FILE}|{QUOTED}",
-            names=r"[\w.*?-]+",
+            names=rf"[\w.*?-]+|{QUOTED}",
         ),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from pytracer.model import Batch, Item
 from pytracer.model.script import ScriptOutput
 from pytracer.plan import Plan
 from pytracer.trace.collector import find_map
+from pytracer.trace.packet_files import PacketFiles
 from pytracer.trace.script_benchmarks import show_benchmarks
 from pytracer.trace.stream_collector import StreamCollector
 
@@ -78,7 +80,9 @@ class ScriptCollector(StreamCollector):
             "join": self._join,
             "cat": self._cat,
             "system": self._system,
+            "skboutput": self._skboutput,
         }
+        self._captures = PacketFiles()
 
     @property
     def is_finished(self) -> bool:
@@ -188,6 +192,7 @@ class ScriptCollector(StreamCollector):
         """See :class:`~pytracer.trace.collector.Collector`."""
         super().close()
         self._reader.close()
+        self._captures.close()
 
     def _show(self, script_map: ScriptMap, top: int = 0, divisor: int = 0) -> ScriptOutput:
         keys, values = self._map(script_map).read()
@@ -284,6 +289,15 @@ class ScriptCollector(StreamCollector):
             message = f"failed to open file {path!r} ({error.strerror})"
             return ScriptOutput("error", message, f"ERROR: {message}\n")
         return ScriptOutput("cat", text, text)
+
+    def _skboutput(self, action: Action, data: bytes) -> ScriptOutput | None:
+        nanoseconds, size, length = struct.unpack_from("=QQQ", data)
+        try:
+            self._captures.write(action.text, self._reader.clock + nanoseconds, data[24 : 24 + length], size)
+        except OSError as error:
+            message = f"failed to write file {action.text!r} ({error.strerror})"
+            return ScriptOutput("error", message, f"ERROR: {message}\n")
+        return None
 
     def _system(self, action: Action, data: bytes) -> ScriptOutput:
         command = self._reader.printf(

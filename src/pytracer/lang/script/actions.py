@@ -15,6 +15,7 @@ from pytracer.lang.script.program import Action
 from pytracer.lang.script.state import ScriptState
 from pytracer.lang.script.types import (
     AggregateType,
+    BufferType,
     StringType,
     TupleType,
     in_memory,
@@ -27,7 +28,8 @@ from pytracer.record import replace
 
 _MEMORIES = {USER: "_user", KERNEL: "_kernel", EITHER: ""}
 _DEBUGF_VALUES = 3
-_NUMBER_CONVERSIONS = "diuxXocp"
+_NUMBER_CONVERSIONS = ("d", "i", "u", "x", "X", "o", "c", "p", "gr")
+_PACKET_SIZE = 4096  # bytes of a packet that skboutput() writes
 _JOIN_STRINGS, _JOIN_STRING_SIZE = 16, 256  # strings that join() reads, and bytes of each
 
 
@@ -229,6 +231,22 @@ class Actions(Assignments):
         size = sum(kind.size for kind in kinds)
         self.line(f"    pt_send(ctx, {event}, offsetof(struct event, data) + {size});")
         self.line("}")
+
+    def send_packet(self, path: str, code: str) -> str:
+        """See MachineFunctions."""
+        kinds = (U64, U64, BufferType(_PACKET_SIZE))  # the time, the size of the packet
+        number = self.state.action(Action("skboutput", kinds, text=path))
+        self.event_words = max(self.event_words, sum(words_for(stored_size(kind)) for kind in kinds))
+        result = self.temporary("s64", "-1")
+        event = self.temporary("struct event *", "pt_prepare_in(program)")
+        self.line(f"if ({event}) {{")
+        size = self.temporary("u64", f"script_packet((u64){event}->data, {_PACKET_SIZE}, {code})")
+        self.line(f"script_head({event}, {number}, program);")
+        self.line(f"{result} = -pt_output(ctx, {event}, offsetof(struct event, data) + {size});")
+        self.line(f"if ({result})")
+        self.line("    pt_lost(PT_LOSS_RING_FULL);")
+        self.line("}")
+        return result
 
     def _signal(self, node: script.Call) -> None:
         self.require_unsafe(node)

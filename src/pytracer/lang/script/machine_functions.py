@@ -12,7 +12,7 @@ from pytracer.lang.script import syntax as script
 from pytracer.lang.script.standard_functions import STANDARD, StandardFunctions
 from pytracer.lang.script.types import StringType
 from pytracer.lang.syntax import Node
-from pytracer.lang.types import U64, IntType, PointerType, StructType
+from pytracer.lang.types import S64, U64, IntType, PointerType, StructType
 
 _CONTEXT_WORD = re.compile(r"\(*(?:\(u64\))?\(*pt_spec_context_word\(ctx, (\d+)\)\)*")
 _PATH_PROBES = ("fentry", "fexit", "iter")
@@ -78,7 +78,7 @@ class MachineFunctions(StandardFunctions):
         """Read the cookie that a socket has; only the kernel itself makes one."""
         argument: Node = node.arguments[0]
         for member in ("__sk_common", "skc_cookie", "counter"):
-            argument = syntax.Member(node.start, node.end, argument, member, False, node.start)
+            argument = _member(argument, member)
         value = self.value(argument, dst, capacity)
         return Value(f"((u64)({value.code}))", U64)
 
@@ -112,14 +112,34 @@ class MachineFunctions(StandardFunctions):
         return Value(dst, string_type)
 
     def _skboutput(self, node: script.Call, _to: str, _room: int) -> Value:
-        raise self.fail(
-            node,
-            "skboutput() is not supported: programs of BCC have no trusted pointer to a packet",
-            hint="pytracer packetsnoop shows packets",
+        """Send what the kernel keeps of a packet in one piece: programs of BCC get no trusted pointer to it,
+        which bpf_skb_output() takes, and probes of most kinds never do."""
+        path, packet, length, offset = node.arguments
+        name = self.constant_text(path)
+        if name is None:
+            raise self.fail(path, "skboutput() takes the path of a file in quotes")
+        kind = self.type_of_argument(packet)
+        if not isinstance(kind, PointerType) or getattr(kind.to, "name", "") != "struct sk_buff":
+            raise self.fail(
+                packet, f"skboutput() takes a packet, and this is {kind.text}", hint="(struct sk_buff *)arg0"
+            )
+        data, size, paged = (
+            self.temporary("u64", f"(u64)({self.number(_member(packet, name)).code})")
+            for name in ("data", "len", "data_len")
         )
+        numbers = f"(u64)({self.number(length).code}), (u64)({self.number(offset).code})"
+        return Value(self.send_packet(name, f"{data}, {size}, {paged}, {numbers}"), S64)
+
+    def send_packet(self, path: str, code: str) -> str:
+        """Add code that sends a packet for a file; return C for 0, or a negative number of an error."""
+        raise NotImplementedError
 
     def _dw_ustack(self, node: script.Call, _to: str, _room: int) -> Value:
         raise self.fail(node, "dw_ustack() is not supported", hint="ustack() follows frame pointers")
+
+
+def _member(node: Node, name: str) -> syntax.Member:
+    return syntax.Member(node.start, node.end, node, name, False, node.start)
 
 
 _Translate = Callable[["MachineFunctions", script.Call, str, int], Value]
