@@ -75,7 +75,7 @@ while True:
     names.sendto(b"\0\1\1\0\0\1\0\0\0\0\0\0\7example\3org\0\0\1\0\1", ("127.0.0.1", 53))
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     os.write(file, bytes(4096)); os.fsync(file); os.close(file); os.unlink(path)
-    for device in sys.argv[2:]:
+    for device in sys.argv[3:]:
         disk = os.open(device, os.O_RDWR | os.O_SYNC)
         os.write(disk, bytes(4096)); os.close(disk)
     os.setgid(os.getgid())
@@ -83,12 +83,24 @@ while True:
     for _ in range(23):
         os.getppid()
     gc.collect()
-    os.waitpid(os.posix_spawn("/bin/true", ["true"], os.environ), 0)
+    os.waitpid(os.posix_spawn("/bin/sh", ["sh", "-c", sys.argv[2]], os.environ), 0)
     if time.monotonic() > until:
         break
 """
 """A bit of everything: a connection with a request, a question that finds nobody, a file, a block device, a
-group, a lock, system calls, a process."""
+group, a lock, system calls, a process, which runs the lines of shell that it is given."""
+EXTRA_WORK = {
+    "bashreadline": "echo exit | script -qc 'bash --norc -i' /dev/null",
+    "compactsnoop": "echo 1 >/proc/sys/vm/compact_memory",
+    "modulesnoop": "modprobe ifb numifbs=0; modprobe -r ifb",
+    "mountsnoop": "mkdir /tmp/m$$; mount -t tmpfs none /tmp/m$$; umount /tmp/m$$",
+    "qdisclat": "tc qdisc replace dev lo root pfifo limit 100; bash -c 'echo >/dev/udp/127.0.0.1/9'",
+    "tcpretrans": """modprobe dummy numdummies=0; ip link add dummy0 type dummy
+        ip addr add 192.0.2.1/24 dev dummy0; ip link set dummy0 up
+        timeout 2 bash -c 'exec 3<>/dev/tcp/192.0.2.9/80'""",
+    "writeback": "sync",
+}
+"""Lines of shell for tracers of what the workload does not do."""
 OF_EACH_KIND = (
     "k:vfs_read", "kr:vfs_read", "f:vfs_read", "fr:vfs_read", "t:syscalls:sys_enter_getppid",
     "rt:sched_process_fork", "u:libc:getppid", "ur:libc:getppid", "usdt:python:gc__start",
@@ -124,9 +136,11 @@ def disks(folder: Path) -> list[str]:
 
 
 @contextmanager
-def busy(devices: list[str]) -> Iterator[None]:
-    """Run the workload beside the trace."""
-    process = subprocess.Popen([*PYTHON, "-c", WORKLOAD, str(LIMIT), *devices])
+def busy(words: list[str]) -> Iterator[None]:
+    """Run the workload with these arguments beside the trace."""
+    process = subprocess.Popen(
+        [*PYTHON, "-c", WORKLOAD, str(LIMIT), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         yield
     finally:
@@ -222,9 +236,10 @@ def become(words: Sequence[str], stdout: int, err: int) -> NoReturn:
 def traced(tracer: Tracer, words: list[str], devices: list[str]) -> subprocess.CompletedProcess[str]:
     """Run the tracer: on the workload if it can follow a command, else for a second beside it."""
     command = [tracer.name, *words, "-f", "json", "-v"]
+    work = [EXTRA_WORK.get(tracer.name, "true"), *devices]
     if tracer.follow:
-        return call([*command, "--", *PYTHON, "-c", WORKLOAD, "0", *devices])
-    with ALONE, busy(devices):
+        return call([*command, "--", *PYTHON, "-c", WORKLOAD, "0", *work])
+    with ALONE, busy(work):
         return call([*command, "-d", "1"])
 
 
