@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Add up the time that threads wait for mutexes of the C library, and hold them, by the stack that takes them.
+// Add up the time that threads wait for locks of the C library, and hold them, by the stack that takes them.
 //
 // A hold is from the return of the call that takes the mutex to the call that releases it: waiting for a condition
 // releases it, too, and takes it again.
@@ -16,6 +16,7 @@ struct pt_call {
     u64 lock;
 };
 #include "calls.h"
+#include "pthread_locks.h"
 
 struct row_key {
     PT_STACKS_MEMBERS; // the process (BY_PID) is one of them
@@ -42,15 +43,12 @@ struct hold_key {
 };
 struct hold {
     u64 ns;
-    u64 depth; // of a recursive mutex
+    u64 depth; // of a recursive mutex, or of a thread that reads twice
     struct row_key row;
 };
 BPF_HASH(holds, struct hold_key, struct hold, 65536);
 
-enum kind { LOCK = 1, TIMEDLOCK, CLOCKLOCK, TRYLOCK, COND_WAIT, COND_TIMEDWAIT, COND_CLOCKWAIT, UNLOCK };
-#define WAITS(kind)        ((kind) <= CLOCKLOCK)
-#define IS_CONDITION(kind) ((kind) >= COND_WAIT && (kind) <= COND_CLOCKWAIT)
-#define EOWNERDEAD         130 // a robust mutex is taken from a thread that ended
+#define EOWNERDEAD 130 // a robust mutex is taken from a thread that ended
 
 static __always_inline void released(u64 lock, u64 times)
 {
@@ -79,22 +77,20 @@ int begins(struct pt_regs *ctx)
     struct hold_key key = {.id = bpf_get_current_pid_tgid()};
     u64 args[PT_ARGUMENTS_MAX] = {};
     struct pt_call call = {};
-    u32 kind = pt_kind(ctx), word = 0;
+    u32 kind = pt_kind(ctx);
 
     if (!pt_may_trace_current())
         return pt_pass();
     pt_read_arguments(ctx, args);
     key.lock = call.lock = IS_CONDITION(kind) ? args[1] : args[0];
-    if (kind == UNLOCK) {
+    if (IS_UNLOCK(kind)) {
         released(call.lock, 1);
         return pt_pass();
     }
     if (IS_CONDITION(kind))
         released(call.lock, ~0ULL);
-    if (WAITS(kind) && !holds.lookup(&key)) {
-        pt_probe_read_user(&word, sizeof(word), (void *)call.lock); // glibc's mutex begins with it: 0 is free
-        call.is_contended = !!word;
-    }
+    if (!holds.lookup(&key))
+        call.is_contended = is_contended(kind, call.lock);
     pt_call_enter(ctx, &call);
     return pt_pass();
 }

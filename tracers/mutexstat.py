@@ -1,21 +1,22 @@
-"""mutexstat: which mutexes of programs are waited for, and how long they are held."""
+"""mutexstat: which locks of programs are waited for, and how long they are held."""
 
 from pytracer.spec import Column, Duration, GroupBy, Key, Stacks, Targets, Tracer, Unit
 from pytracer.spec.common import MAPPING, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
 
-NAMES = (
-    *("pthread_mutex_lock", "pthread_mutex_timedlock", "pthread_mutex_clocklock", "pthread_mutex_trylock"),
-    *("pthread_cond_wait", "pthread_cond_timedwait", "pthread_cond_clockwait", "pthread_mutex_unlock"),
-)
+HOW = ("", "timed", "clock", "try")
+MUTEX = (*(f"pthread_mutex_{how}lock" for how in HOW), *(f"pthread_cond_{how}wait" for how in HOW[:3]))
+RWLOCK = tuple(f"pthread_rwlock_{how}{kind}lock" for kind in ("rd", "wr") for how in HOW)
+NAMES = (*MUTEX, "pthread_mutex_unlock", *RWLOCK, "pthread_rwlock_unlock")
+FILES = ("libc", "libpthread")  # the latter before glibc 2.34
 VALUES = (
-    Column("held_ns", "time the mutex was held", label="HELD", unit=Unit.NANOSECONDS),
+    Column("held_ns", "time the lock was held", label="HELD", unit=Unit.NANOSECONDS),
     Column("holds", "times it was taken and released", unit=Unit.COUNT),
     Column("total_ns", "time in waits for it", label="TOTAL", unit=Unit.NANOSECONDS),
     Column("waits", "calls that found it taken", unit=Unit.COUNT),
 )
 KEYS = (
-    Key("lock", (Column("lock", "the mutex's address", decode="register"),)),
+    Key("lock", (Column("lock", "the lock's address", decode="register"),)),
     Key("pid", (Column("pid", "process id"),)),
     Key("comm", (Column("comm", "name of the thread", decode="text"),)),
 )
@@ -23,8 +24,8 @@ KEYS = (
 TRACER = Tracer(
     name="mutexstat",
     group="system",
-    summary="mutexes of programs (pthread): time that threads wait for them and hold them, by stack",
-    description="Adds up the time that threads wait for pthread mutexes and hold them, by the taking stack.",
+    summary="mutexes and rwlocks of programs: time that threads wait for them and hold them, by stack",
+    description="Adds up the time that threads wait for pthread's locks and hold them, by the taking stack.",
     hooks=(MAPPING,),
     arguments=Targets(
         "PATTERN",
@@ -32,7 +33,7 @@ TRACER = Tracer(
         begin="begins",
         end="returns",
         minimum=0,
-        default=tuple(f"u:libc:{name}" for name in NAMES),
+        default=tuple(f"u:{file}:{name}" for file in FILES for name in NAMES),
         kinds=NAMES,
     ),
     filters=TASK_FILTERS,
@@ -44,14 +45,16 @@ TRACER = Tracer(
     ),
     outputs=(Stacks("rows", VALUES),),
     examples=(
-        ("mutexstat -p 181 -d 10", "the mutexes of one process for ten seconds"),
-        ("mutexstat --min 1ms --by lock -- ./server", "long waits and long holds, by mutex"),
+        ("mutexstat -p 181 -d 10", "the locks of one process for ten seconds"),
+        ("mutexstat --min 1ms --by lock -- ./server", "long waits and long holds, by lock"),
     ),
     notes=(
-        "Each lock and each release hits two or three breakpoints, also of free mutexes: futexstat shows",
-        "waits alone, at less cost. pthread_cond_wait(3) and the like end a hold and begin another one.",
-        "A recursive mutex is held until its last release. A hold ends in the thread that took the mutex.",
-        "A call counts as a wait if the mutex is taken as it begins, by glibc's layout (2.34 and newer).",
+        "Each lock and each release hits two or three breakpoints, also of free locks: futexstat shows waits",
+        "alone, at less cost. pthread_cond_wait(3) and the like end a hold and begin another one.",
+        "A recursive mutex is held until its last release. A hold ends in the thread that took the lock.",
+        "Of an rwlock each reader has a hold of its own; one who takes it twice has one.",
+        "A call counts as a wait if the lock is taken as it begins, by glibc's layout (2.25 and newer). If",
+        "an rwlock prefers writers (pthread_rwlockattr_setkind_np), readers behind a waiting one do not.",
         "Locks of Go, of Rust's standard library and within the C library are not seen.",
     ),
 )

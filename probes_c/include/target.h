@@ -54,12 +54,18 @@ static __always_inline u32 pt_target(void *ctx)
 }
 
 #ifdef PT_KINDS
-// The index in pytracer.spec.Targets.kinds of this target's kind, from 1; 0: none.
+// The index in pytracer.spec.Targets.kinds of this target's kind, from 1; 0: none. PT_KINDS are words of eight kinds.
 static __always_inline u32 pt_kind(void *ctx)
 {
+    const u64 words[] = {PT_KINDS};
     u32 target = pt_target(ctx);
+    u64 word = 0;
 
-    return target < 16 ? (PT_KINDS >> 4 * target) & 15 : 0;
+#pragma unroll
+    for (u32 i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (target / 8 == i)
+            word = words[i];
+    return (word >> target % 8 * 8) & 255;
 }
 #endif
 

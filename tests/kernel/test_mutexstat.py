@@ -1,4 +1,4 @@
-"""Test mutexstat against mutexes that are taken a known number of times, beside the program's own clock."""
+"""Test mutexstat against locks that are taken a known number of times, beside the program's own clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from support.workloads import workload
 pytestmark = pytest.mark.kernel
 ROUNDS = 7
 PAUSE = 50_000_000  # ns, of the workload
-TAKERS = ("hold_it", "wait_for_it", "take_thrice", "try_twice", "wait_for_condition")
+TAKERS = (
+    *("hold_it", "wait_for_it", "take_thrice", "try_twice", "wait_for_condition"),
+    *("read_it", "write_it", "write_after_reader", "read_after_writer", "read_thrice"),
+)
 
 
 def mutexes(*words):
@@ -40,10 +43,17 @@ def test_holds_and_waits_by_the_function_that_takes_the_mutex():
         "take_thrice": (ROUNDS, 0),  # a recursive mutex is held until its last release
         "try_twice": (ROUNDS, 0),  # the second one is refused, and does not wait
         "wait_for_condition": (2 * ROUNDS, 0),
+        "read_it": (ROUNDS, 0),
+        "write_after_reader": (ROUNDS, ROUNDS),
+        "write_it": (ROUNDS, 0),
+        "read_after_writer": (ROUNDS, ROUNDS),
+        "read_thrice": (ROUNDS, 0),  # a reader's hold ends with its last release
     }
-    minimum, maximum, waited = own_rows["hold_it"]
-    assert minimum <= sums["hold_it"]["held_ns"] <= maximum
-    assert ROUNDS * PAUSE <= sums["wait_for_it"]["total_ns"] <= waited
+    pairs = (("hold_it", "wait_for_it"), ("read_it", "write_after_reader"), ("write_it", "read_after_writer"))
+    for holder, waiter in pairs:
+        minimum, maximum, waited = own_rows[holder]
+        assert minimum <= sums[holder]["held_ns"] <= maximum
+        assert ROUNDS * PAUSE <= sums[waiter]["total_ns"] <= waited
     minimum, maximum, waited = own_rows["wait_for_condition"]
     assert waited >= ROUNDS * PAUSE > maximum - waited  # or the machine was too slow to tell
     assert minimum <= sums["wait_for_condition"]["held_ns"] <= maximum - ROUNDS * PAUSE / 2
@@ -54,7 +64,12 @@ def test_only_long_ones_and_by_mutex():
     assert {name: (row["holds"], row["waits"]) for name, row in sums.items()} == {
         "hold_it": (ROUNDS, 0),
         "wait_for_it": (0, ROUNDS),
+        "read_it": (ROUNDS, 0),
+        "write_after_reader": (0, ROUNDS),
+        "write_it": (ROUNDS, 0),
+        "read_after_writer": (0, ROUNDS),
     }
     rows = result.of("summary")
-    assert len({row["lock"] for row in rows}) == len({row["pid"] for row in rows}) == 1
+    assert len({row["lock"] for row in rows}) == 2
+    assert len({row["pid"] for row in rows}) == 1
     assert {row["comm"] for row in rows} == {"mutexes"}

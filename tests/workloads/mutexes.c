@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Takes mutexes in known ways: mutexes ROUNDS. Writes to standard error, in nanoseconds, how long they were held at
+// Takes mutexes and rwlocks in known ways: mutexes ROUNDS. Writes to standard error, in nanoseconds, how long they were held at
 // least and at most, and how long was waited for them: a line for each function that takes one.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,6 +14,7 @@
 #define PAUSE    50000 // us
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER, other = PTHREAD_MUTEX_INITIALIZER, nested;
+static pthread_rwlock_t shared = PTHREAD_RWLOCK_INITIALIZER, third = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
 static sem_t taken, seen;
 static int rounds;
@@ -60,6 +61,80 @@ static void *waiter(void *unused)
     for (int i = 0; i < rounds; i++)
         wait_for_it();
     return 0;
+}
+
+// Holds the rwlock, as a reader or as a writer, until somebody waits for it, and for a while.
+static void hold_shared(int take(pthread_rwlock_t *), unsigned int waits)
+{
+    long long before = now(), after;
+
+    take(&shared);
+    after = now();
+    sem_post(&taken);
+    while (!(__atomic_load_n(&shared.__data.__readers, __ATOMIC_SEQ_CST) & waits))
+        usleep(100);
+    usleep(PAUSE);
+    least += now() - after;
+    pthread_rwlock_unlock(&shared);
+    most += now() - before;
+    sem_wait(&seen);
+}
+
+NOINLINE void read_it(void)
+{
+    hold_shared(pthread_rwlock_rdlock, 2); // PTHREAD_RWLOCK_WRLOCKED
+    __asm__ volatile("");                  // no tail call: this function stays in the stack
+}
+
+NOINLINE void write_it(void)
+{
+    hold_shared(pthread_rwlock_wrlock, ~7U); // readers
+    __asm__ volatile("");
+}
+
+static void wait_for_shared(int take(pthread_rwlock_t *))
+{
+    long long before;
+
+    sem_wait(&taken);
+    before = now();
+    take(&shared);
+    waited += now() - before;
+    pthread_rwlock_unlock(&shared);
+    sem_post(&seen);
+}
+
+NOINLINE void write_after_reader(void)
+{
+    wait_for_shared(pthread_rwlock_wrlock);
+    __asm__ volatile("");
+}
+
+NOINLINE void read_after_writer(void)
+{
+    wait_for_shared(pthread_rwlock_rdlock);
+    __asm__ volatile("");
+}
+
+static void *shared_waiter(void *unused)
+{
+    for (int i = 0; i < rounds; i++)
+        write_after_reader();
+    sem_wait(&taken); // the times of the rounds before are reported
+    for (int i = 0; i < rounds; i++)
+        read_after_writer();
+    return 0;
+}
+
+NOINLINE void read_thrice(void)
+{
+    pthread_rwlock_rdlock(&third);
+    pthread_rwlock_rdlock(&third);
+    if (pthread_rwlock_tryrdlock(&third) || pthread_rwlock_trywrlock(&third) != EBUSY)
+        exit(4);
+    pthread_rwlock_unlock(&third);
+    pthread_rwlock_unlock(&third);
+    pthread_rwlock_unlock(&third);
 }
 
 NOINLINE void take_thrice(void)
@@ -127,5 +202,16 @@ int main(int argc, char **argv)
     for (int i = 0; i < rounds; i++)
         wait_for_condition();
     report("wait_for_condition");
+    pthread_create(&thread, 0, shared_waiter, 0);
+    for (int i = 0; i < rounds; i++)
+        read_it();
+    report("read_it");
+    sem_post(&taken);
+    for (int i = 0; i < rounds; i++)
+        write_it();
+    pthread_join(thread, 0);
+    report("write_it");
+    for (int i = 0; i < rounds; i++)
+        read_thrice();
     return 0;
 }

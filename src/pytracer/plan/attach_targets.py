@@ -8,6 +8,7 @@ See "Targets that the user names" in docs/internals.md.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -158,7 +159,7 @@ ALTERNATIVES: dict[str, tuple[TargetAlternative, ...]] = {
 """By the kind of source, best first."""
 
 
-_KINDS_MAX = 16  # a number of 64 bits has four for each
+_KINDS_MAX = 48  # pt_kind compares with each word of eight
 
 
 @record
@@ -331,11 +332,11 @@ def _find(arguments: Targets, request: Request, facts: KernelInfo) -> tuple[list
 
 
 def _encode_kinds(arguments: Targets, numbered: Sequence[NumberedTarget]) -> str:
-    """Return the kinds of targets, as pt_kind reads them: four bits each, by number. Raises UsageError if
-    a target is of an unsupported kind, or if there are too many."""
+    """Return the kinds of targets, as pt_kind reads them: a byte each, by number. Raises UsageError if a
+    target is of an unsupported kind, or if there are too many."""
     if len(numbered) > _KINDS_MAX:
         raise UsageError(f"{len(numbered)} functions to attach to, and {_KINDS_MAX} are the most here")
-    kinds = 0
+    kinds = bytearray(-(-len(numbered) // 8) * 8)
     for target in numbered:
         functions = quoting.split(quoting.split(target.target.name, ":")[-1], "|")
         names = [name.partition("@")[0] for name in functions]  # without the version of a symbol
@@ -345,8 +346,8 @@ def _encode_kinds(arguments: Targets, numbered: Sequence[NumberedTarget]) -> str
                 f"{target.name}: what that function does is not known",
                 hint=f"known are {', '.join(arguments.kinds)}",
             )
-        kinds |= kind << 4 * target.number
-    return f"{kinds:#x}ULL"
+        kinds[target.number] = kind
+    return ", ".join(f"{word:#x}ULL" for (word,) in struct.iter_unpack("<Q", kinds))
 
 
 def _place_of(source: Source, target: NamedTarget) -> object:
