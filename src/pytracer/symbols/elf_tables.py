@@ -20,7 +20,7 @@ NAME_LIMIT = 4096
 _NOTES_LIMIT, _NOTES = 1 << 16, 16  # bytes, and sections that are looked at
 # include/uapi/linux/elf.h
 FIXED = 2  # ET_EXEC: loaded where it says, nowhere else
-LOAD, NOTE = 1, 4  # segments
+LOAD, NOTE, EH_FRAME = 1, 4, 0x6474E550  # segments; EH_FRAME is PT_GNU_EH_FRAME
 _NOTE_SECTION = 7
 EXECUTABLE, WRITABLE = 1, 2
 NOBITS = 8  # a section that takes no room in the file

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pytracer.arrays import Array, np
 from pytracer.record import record
 from pytracer.symbols.code.cursor import Cursor
-from pytracer.symbols.elf_tables import TABLE_LIMIT, ElfError, Tables
+from pytracer.symbols.elf_tables import EH_FRAME, TABLE_LIMIT, ElfError, Tables
+from pytracer.symbols.unwind import common_entry
+from pytracer.symbols.unwind.common_entry import CommonEntry
+from pytracer.symbols.unwind.instructions import OPERANDS
 
-EH_FRAME = 0x6474E550  # PT_GNU_EH_FRAME
 _SORTED = 0x3B  # DW_EH_PE_datarel | DW_EH_PE_sdata4: what linkers write
 _ENTRY_LIMIT = 1 << 16  # bytes of one entry
 _CALL_SITES_LIMIT = 1 << 20  # bytes of a function's table of landing pads
@@ -53,7 +55,7 @@ class Frames:
         self._read = read_memory
         self._word = 8 if tables.width == 2 else 4
         self._known = dict[int, Frame | None]()
-        self._shared = dict[int, _Common]()
+        self._shared = dict[int, CommonEntry]()
 
     def find(self, address: int) -> Frame | None:
         """Find the entry that covers an address; None if no entry does. Raises ElfError."""
@@ -160,62 +162,21 @@ class Frames:
         rows = _run_program(common, start, cursor.data[cursor.position :], self._word)
         return Frame(start, start + size, lsda, common.lsda, rows)
 
-    def _common(self, address: int) -> _Common:
+    def _common(self, address: int) -> CommonEntry:
         """Read the CIE that entries share."""
         if address not in self._shared:
             self._shared[address] = self._parse_common(address)
         return self._shared[address]
 
-    def _parse_common(self, address: int) -> _Common:
+    def _parse_common(self, address: int) -> CommonEntry:
         cursor = self._entry(address)
         if cursor.number(4) != 0:
             raise ElfError("call frame information has an entry that belongs to none")
-        version = cursor.number(1)
-        if version not in (1, 3, 4):
-            raise ElfError(f"call frame information is of unknown version {version}")
-        augmentation = cursor.text()
-        if version == 4:
-            cursor.take(2)
-        code, data = cursor.uleb(), cursor.sleb()
-        _ = cursor.number(1) if version == 1 else cursor.uleb()  # the return address
-        pointers, lsda, augmented = 0, 0xFF, augmentation.startswith(b"z")
-        if augmented:
-            length = cursor.uleb()
-            follows = cursor.position + length
-            for letter in augmentation[1:]:
-                if letter == ord("R"):
-                    pointers = cursor.number(1)
-                elif letter == ord("L"):
-                    lsda = cursor.number(1)
-                elif letter == ord("P"):
-                    cursor.pointer(cursor.number(1), self._word)
-                elif letter not in b"SB":
-                    break
-            cursor.position = follows
-        elif augmentation:
-            raise ElfError(f"call frame information has an unknown augmentation {augmentation!r}")
-        return _Common(code, data, pointers, lsda, augmented, cursor.data[cursor.position :])
-
-
-@record
-class _Common:
-    code_factor: int
-    data_factor: int
-    pointers: int
-    lsda: int
-    augmented: bool
-    program: bytes
-
-
-# What the operands of a call frame instruction are: u, s are LEB128 numbers, b a block behind its length.
-_OPERANDS = {
-    0x00: "", 0x05: "uu", 0x06: "u", 0x07: "u", 0x08: "u", 0x09: "uu", 0x0F: "b", 0x10: "ub", 0x11: "us",
-    0x14: "uu", 0x15: "us", 0x16: "ub", 0x2D: "", 0x2E: "u", 0x2F: "uu",
-}  # fmt: skip
+        return common_entry.parse(cursor, self._word)
 
 
 def _run_program(
-    common: _Common, start: int, program: bytes, word: int
+    common: CommonEntry, start: int, program: bytes, word: int
 ) -> tuple[tuple[int, int | None], ...]:
     """Run the program of an entry behind that of its common one, for the CFA alone."""
     register, offset = -1, 0
@@ -250,7 +211,9 @@ def _run_program(
                 advance = cursor.number(1 << (low - 2)) * common.code_factor
             elif low == 0x0A:
                 saved.append((register, offset))
-            elif low == 0x0B and saved:
+            elif low == 0x0B:
+                if not saved:
+                    raise ElfError("call frame information restores a state that it has not saved")
                 register, offset = saved.pop()
                 note()
             elif low in (0x0C, 0x12):  # def_cfa, def_cfa_sf
@@ -263,8 +226,8 @@ def _run_program(
             elif low in (0x0E, 0x13):
                 offset = cursor.uleb() if low == 0x0E else cursor.sleb() * common.data_factor
                 note()
-            elif low in _OPERANDS:
-                for operand in _OPERANDS[low]:
+            elif low in OPERANDS:
+                for operand in OPERANDS[low]:
                     if operand == "b":
                         cursor.take(cursor.uleb())
                     else:

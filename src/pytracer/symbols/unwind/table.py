@@ -1,0 +1,283 @@
+"""Build the unwind table of a file from its call frame information.
+
+The file may be anybody's: what is read and kept is bounded and charged to an account, and nonsense raises
+ElfError, or ends the stack where the nonsense is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from enum import IntEnum
+
+from pytracer.arrays import Array, np
+from pytracer.budget import Account, current
+from pytracer.record import record
+from pytracer.symbols import elf_tables, memory_maps
+from pytracer.symbols.elf_tables import EXECUTABLE, ElfError, Tables
+from pytracer.symbols.unwind import columns, entries, programs
+from pytracer.symbols.unwind.common_entry import CommonEntry
+from pytracer.symbols.unwind.entries import Entries
+from pytracer.symbols.unwind.leb128 import PADDING
+from pytracer.symbols.unwind.programs import Programs
+
+ROW = np.dtype([("start", "<u4"), ("cfa_offset", "<u2"), ("rbp", "u1"), ("rule", "u1")])
+RBP_SAME, RBP_AT_ITSELF, RBP_LIMIT = 0, 255, 254
+
+_X86_64 = 62  # EM_X86_64
+_ADDRESS_LIMIT = 1 << 47  # of user space
+_ROWS_LIMIT = 1 << 23
+_MEMORY = 32  # bytes that a row takes while the table is made
+_WINDOW = 1 << 20  # bytes of programs that are run together
+_RETURN_COLUMN = 16  # rip
+_FACTOR_LIMIT = 1 << 12  # of code and data: 1 and -8 on x86-64
+_DWARF_RBP, _DWARF_RSP = 6, 7
+_GO = b".gopclntab"
+
+
+class Rule(IntEnum):
+    """How to find the CFA of code from a row's ``start`` up to the next row's."""
+
+    END = 0
+    """The outermost frame: the return address is undefined (_start, clone's child)."""
+    RSP = 1
+    """CFA = rsp + 8 * cfa_offset."""
+    RBP = 2
+    """CFA = rbp + 8 * cfa_offset."""
+    DEREF_RBP = 3
+    """CFA = *(rbp - 8 * cfa_offset): frames that GCC realigns."""
+    PLT = 4
+    """CFA = rsp + 8 + (8 if (rip & 15) >= cfa_offset else 0): what linkers write for .plt."""
+    SIGNAL = 5
+    """__restore_rt: registers are in the ucontext at rsp (rbp at 120, rsp at 160, rip at 168)."""
+    EXPRESSION = 6
+    """No row can say it, or the entry is broken: the stack ends."""
+    REGISTER = 7
+    """The CFA is relative to another register (r10 as a frame is realigned): the stack ends."""
+    NONE = 8
+    """No entry covers this code."""
+
+
+@record
+class UnwindTable:
+    """The rows of a file, sorted by ``start``, which counts bytes from ``base`` (an address as the file
+    numbers them). The first row's is 0.
+
+    In a row, ``rbp`` is 0 if the caller's RBP is the same, n in 1..254 if it is saved at CFA - 8 * n, 255 if
+    it is saved at the address that is in RBP. Memory of the rows is charged to the file's account.
+    """
+
+    build_id: str
+    base: int
+    rows: Array
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the rows, in bytes."""
+        return int(self.rows.nbytes)
+
+
+def build(tables: Tables) -> UnwindTable:
+    """Build the table of an open file; without call frame information it has one row, NONE.
+
+    Raises ElfError, OverBudgetError, or OSError. ``rows`` stay charged.
+    """
+    with tables.account.timed(), contextlib.ExitStack() as held:
+        segments = _code_segments(tables)
+        base = int(segments[0, 0])
+        found = [
+            entries.read(section, tables.account, held)
+            for section in entries.sections(tables, held)
+            if section.is_eh_frame or tables.section(_GO) is None  # Go's functions have frame pointers
+        ]
+        chosen, starts, ends = _choose(found, segments)
+        gaps = ends[np.append(ends[:-1] != starts[1:], True)[: len(ends)]]
+        places = [np.append(0, gaps - base).astype(np.uint32)]
+        packed = [np.full(len(gaps) + 1, _pack(Rule.NONE), np.uint32)]
+        total = 0
+        for one, own_chosen, limits in zip(found, *chosen, strict=True):
+            for addresses, values in _run(one, own_chosen, limits, tables.account):
+                held.enter_context(tables.account.reserved(memory=_MEMORY * len(values)))
+                places.append((addresses - base).astype(np.uint32))
+                packed.append(values)
+                total += len(values)
+                if total > _ROWS_LIMIT:
+                    raise ElfError("an unwind table is too large to be true")
+        rows = _assemble(np.concatenate(places), np.concatenate(packed))
+    tables.account.charge(memory=rows.nbytes)
+    return UnwindTable(tables.build_id(), base, rows)
+
+
+def of_vdso() -> UnwindTable:
+    """Build the table of the vDSO. Raises ElfError if there is none."""
+    memory = os.memfd_create("vdso", os.MFD_CLOEXEC)
+    try:
+        os.write(memory, memory_maps.vdso())
+        return build(elf_tables.read(memory, current().account(0, "the vDSO")))
+    finally:
+        os.close(memory)
+
+
+def _code_segments(tables: Tables) -> Array:
+    """Return where segments with code begin and end, ascending: int64, shape (n, 2). Raises ElfError."""
+    if tables.width != 2 or tables.machine != _X86_64:
+        raise ElfError("unwind tables are built for x86-64 programs of 64 bits only")
+    loaded = tables.loaded(EXECUTABLE)
+    loaded = loaded[loaded["filesz"] > 0]
+    if not len(loaded):
+        raise ElfError("the file has no segment with code")
+    if int(loaded["vaddr"].max()) >= _ADDRESS_LIMIT or int(loaded["filesz"].max()) >= _ADDRESS_LIMIT:
+        raise ElfError("a segment is outside of user space")
+    segments = np.stack([loaded["vaddr"], loaded["vaddr"] + loaded["filesz"]], axis=1).astype(np.int64)
+    segments = segments[np.argsort(segments[:, 0], kind="stable")]
+    segments[:, 1] = np.minimum(segments[:, 1], segments[0, 0] + np.iinfo(np.uint32).max)
+    return np.asarray(segments)
+
+
+def _choose(found: list[Entries], segments: Array) -> tuple[tuple[list[Array], list[Array]], Array, Array]:
+    """Choose the entries that count: in code, and of several that begin at one address the longest. Entries
+    of .debug_frame fill what .eh_frame does not cover. An entry ends where another begins, as it does for
+    those who look entries up by bisection.
+
+    Returns for each section its chosen entries, in the file's order, and their ends; and the starts and ends
+    of all, ascending.
+    """
+    starts = np.concatenate([np.zeros(0, np.int64), *(one.starts for one in found)])
+    ends = np.concatenate([np.zeros(0, np.int64), *(one.ends for one in found)])
+    origin = np.repeat(np.arange(len(found)), [len(one) for one in found])
+    segment = np.maximum(np.searchsorted(segments[:, 0], starts, side="right") - 1, 0)
+    ends = np.minimum(ends, segments[segment, 1])
+    order = np.lexsort((ends, -origin, starts))
+    order = order[(starts[order] >= segments[segment[order], 0]) & (ends[order] > starts[order])]
+    if len(found) > 1:
+        first = order[origin[order] == 0]
+        index = np.searchsorted(starts[first], starts[order], side="right") - 1
+        covered = (index >= 0) & (starts[order] < np.append(ends[first], 0)[index])
+        order = order[(origin[order] == 0) | ~covered]
+    last_of_start = np.append(np.diff(starts[order]) != 0, True)[: len(order)]
+    order = order[last_of_start]
+    ends[order[:-1]] = np.minimum(ends[order[:-1]], starts[order[1:]])
+    chosen, limits = list[Array](), list[Array]()
+    begin = 0
+    for number, one in enumerate(found):
+        mine = np.sort(order[origin[order] == number])
+        chosen.append(mine - begin)
+        limits.append(ends[mine])
+        begin += len(one)
+    return (chosen, limits), starts[order], ends[order]
+
+
+def _run(one: Entries, chosen: Array, limits: Array, account: Account) -> Iterator[tuple[Array, Array]]:
+    """Yield the rows of chosen entries: their addresses, and the rest of each row, packed."""
+    initial, is_broken = _run_commons(one.commons, account)
+    data = np.frombuffer(one.section.data, np.uint8)
+    code_factors = np.array([entry.code_factor for entry in one.commons], np.int64)
+    data_factors = np.array([entry.data_factor for entry in one.commons], np.int64)
+    broken = is_broken[one.common[chosen]]
+    yield one.starts[chosen[broken]], np.full(np.count_nonzero(broken), _pack(Rule.EXPRESSION), np.uint32)
+    chosen, limits = chosen[~broken], limits[~broken]
+    begin = 0
+    while begin < len(chosen):
+        account.check()
+        low = int(one.programs[chosen[begin]]) - 1
+        end = int(np.searchsorted(one.limits[chosen], low + _WINDOW))
+        end = max(end, begin + 1)
+        window, window_limits = chosen[begin:end], limits[begin:end]
+        begin = end
+        common = one.common[window]
+        rows = programs.run(
+            Programs(
+                data[low : int(one.limits[window[-1]]) + PADDING],
+                one.programs[window] - low,
+                one.limits[window] - low,
+                code_factors[common],
+                data_factors[common],
+                initial[:, common],
+            ),
+            account,
+        )
+        addresses = one.starts[window][rows.programs] + rows.distances
+        sound = (addresses < window_limits[rows.programs]) & ~rows.broken[rows.programs]
+        yield addresses[sound], _encode(rows.columns[:, sound])
+        failed = np.flatnonzero(rows.broken)
+        yield one.starts[window[failed]], np.full(len(failed), _pack(Rule.EXPRESSION), np.uint32)
+
+
+def _run_commons(commons: list[CommonEntry], account: Account) -> tuple[Array, Array]:
+    """Return what columns hold behind the programs of common entries, and which of these are broken."""
+    gap = bytes(2)
+    buffer = gap + gap.join([entry.program for entry in commons]) + bytes(PADDING)
+    sizes = np.array([len(entry.program) for entry in commons], np.int64)
+    starts = np.cumsum(sizes + len(gap)) - sizes
+    initial = np.zeros((columns.COLUMNS, len(commons)), np.int64)
+    initial[columns.CFA_REGISTER] = columns.OTHER
+    initial[columns.RETURN] = columns.ELSEWHERE
+    is_broken = np.array(
+        [
+            entry.return_column != _RETURN_COLUMN
+            or entry.code_factor > _FACTOR_LIMIT
+            or abs(entry.data_factor) > _FACTOR_LIMIT
+            for entry in commons
+        ],
+        bool,
+    )
+    if not len(commons):
+        return initial, is_broken
+    factors = np.where(is_broken, 1, [min(entry.code_factor, 1 << 30) for entry in commons])
+    data_factors = np.array(
+        [0 if bad else entry.data_factor for bad, entry in zip(is_broken, commons, strict=True)], np.int64
+    )
+    rows = programs.run(
+        Programs(np.frombuffer(buffer, np.uint8), starts, starts + sizes, factors, data_factors, initial),
+        account,
+    )
+    initial[:, rows.programs[rows.is_last]] = rows.columns[:, rows.is_last]
+    return initial, is_broken | rows.broken
+
+
+def _encode(values: Array) -> Array:
+    """Return rows, packed without their start, for what is in the columns."""
+    register, offset, rbp, return_address, rsp = values
+    words = offset >> 3
+    fits = (offset & 7 == 0) & (words >= 0) & (words < 1 << 16)
+    rule = np.where(register >= 0, Rule.REGISTER, Rule.EXPRESSION)
+    for value, meaning in (
+        (_DWARF_RSP, Rule.RSP),
+        (_DWARF_RBP, Rule.RBP),
+        (columns.DEREF_RBP, Rule.DEREF_RBP),
+    ):
+        chosen = register == value
+        rule[chosen] = np.where(fits[chosen], meaning, Rule.EXPRESSION)
+    plt = np.flatnonzero(register == columns.PLT)
+    rule[plt], words[plt] = Rule.PLT, offset[plt]
+    saved = -rbp >> 3
+    has_place = (rbp < 0) & (rbp & 7 == 0) & (saved <= RBP_LIMIT)
+    saved = np.where(has_place, saved, np.where(rbp == columns.AT_RBP, RBP_AT_ITSELF, RBP_SAME))
+    is_plain = has_place | np.isin(rbp, (columns.SAME, columns.UNDEFINED, columns.AT_RBP))
+    is_plain &= (return_address == -8) & (rsp == columns.SAME)
+    rule[~is_plain] = Rule.EXPRESSION
+    in_context = register == columns.SIGNAL_CFA
+    for place in (rbp, return_address, rsp):
+        in_context = in_context & (place == columns.IN_CONTEXT)
+    rule[in_context] = Rule.SIGNAL
+    rule[return_address == columns.UNDEFINED] = Rule.END
+    has_operands = (rule >= Rule.RSP) & (rule <= Rule.PLT)
+    return np.where(has_operands, words | saved << 16, 0).astype(np.uint32) | rule.astype(np.uint32) << 24
+
+
+def _pack(rule: Rule) -> int:
+    return rule << 24
+
+
+def _assemble(starts: Array, packed: Array) -> Array:
+    """Sort rows, and leave out those that say what the one before says. The first, at 0, gives way to
+    another there."""
+    order = np.argsort(starts, kind="stable")
+    starts, packed = starts[order], packed[order]
+    differs = np.append(starts[1:] != starts[:-1], True)
+    starts, packed = starts[differs], packed[differs]
+    differs = np.append(True, packed[1:] != packed[:-1])
+    rows = np.empty((np.count_nonzero(differs), 2), "<u4")
+    rows[:, 0], rows[:, 1] = starts[differs], packed[differs]
+    return rows.view(ROW)[:, 0]
