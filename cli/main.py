@@ -19,7 +19,6 @@ from pytracer.spec import Histogram, Profile, Stacks, Stream, Table, registry
 from pytracer.spec import Output as SpecOutput
 
 if TYPE_CHECKING:
-    from pytracer.cli.status import StatusLine
     from pytracer.plan import Plan
     from pytracer.sinks import Sink
 
@@ -158,6 +157,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     tracer = registry.get(name)
     from pytracer.cli import tracer_parser
     from pytracer.cli.output import require_no_terminal
+    from pytracer.cli.status import open_status
 
     request, options = tracer_parser.parse(tracer, words)
     request = replace(request, pack=pack)
@@ -170,11 +170,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     from pytracer.plan import output_of
     from pytracer.sinks import FILE_FORMATS, INTERVAL_FORMATS, TIMELINE_FORMATS, make_sink
 
-    status: StatusLine | None = None
-    if os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb":
-        from pytracer.cli.status import open_status
-
-        status = open_status()
+    status = open_status()
 
     def ready(plan: Plan) -> None:
         waits = plan.schema.is_stream and not plan.schema.is_listing and not request.command

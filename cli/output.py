@@ -142,6 +142,13 @@ class TextOutput:
         raw = getattr(getattr(self._stream, "buffer", None), "raw", None)
         return raw.lines if isinstance(raw, _RawFile) else 0
 
+    @property
+    def is_terminal(self) -> bool:
+        """True if the stream is a terminal."""
+        with contextlib.suppress(ValueError):
+            return self._stream.isatty()
+        return False
+
     def is_full(self) -> bool:
         """Return whether a write would wait for the reader."""
         with contextlib.suppress(OSError, ValueError):

@@ -83,7 +83,9 @@ def run(words: Sequence[str]) -> int:
     if print_instead(options, request):
         return 0
 
-    messages = _Messages(verbose=options.verbose, warnings=not options.no_warnings)
+    from pytracer.cli.status import open_status
+
+    messages = _Messages(verbose=options.verbose, warnings=not options.no_warnings, status=open_status())
     if options.live:
         return _show_live(options, request, words, messages)
 

@@ -35,8 +35,10 @@ class StatusLine:
         self.show("")
 
 
-def open_status() -> StatusLine:
-    """Report slow steps from now on."""
+def open_status() -> StatusLine | None:
+    """Report slow steps from now on, if standard error is a terminal that can write over a line."""
+    if not os.isatty(2) or os.environ.get("TERM", "dumb") == "dumb":
+        return None
     status = StatusLine()
     progress.report_to(status.show)
     return status

@@ -15,11 +15,8 @@ _SECONDS = 1.0  # that something may take before it is said, and between two lin
 
 
 @contextlib.contextmanager
-def announce_if_slow(
-    log: Callable[[str], None], text: Callable[[], str], *, is_single: bool = False
-) -> Iterator[None]:
-    """Call ``say(text())`` from a thread if the block takes over a second, and each second from then on, or
-    only ``is_single``.
+def announce_if_slow(log: Callable[[str], None], text: Callable[[], str]) -> Iterator[None]:
+    """Call ``log(text())`` from a thread if the block takes over a second, and each second from then on.
 
     The block may wait in a system call: the kernel takes its time to detach.
     """
@@ -28,8 +25,6 @@ def announce_if_slow(
     def announce() -> None:
         while not has_ended.wait(_SECONDS):
             log(text())
-            if is_single:
-                return
 
     thread = threading.Thread(target=announce, daemon=True)
     with signals_blocked():
@@ -66,22 +61,22 @@ def report_to(show: Callable[[str], None] | None) -> Callable[[str], None] | Non
 
 
 @contextlib.contextmanager
-def step(text: str, total: int = 0) -> Iterator[ProgressStep]:
-    """Report the block, with a bar if the number of its parts is known."""
+def step(text: str, total: int = 0, unit: str = "") -> Iterator[ProgressStep]:
+    """Report the block, with a bar if the number of its parts is known. ``unit`` is that of the number."""
     current, show = ProgressStep(), _report
     if show is None:
         yield current
         return
     try:
-        with announce_if_slow(show, lambda: describe(text, current.done, total)):
+        with announce_if_slow(show, lambda: describe(text, current.done, total, unit)):
             yield current
     finally:
         show("")
 
 
-def describe(text: str, done: int, total: int) -> str:
+def describe(text: str, done: int, total: int, unit: str = "") -> str:
     """Return the line of a step."""
     if not total:
         return f"pytracer: {text} ..."
     filled = _BAR * done // total
-    return f"pytracer: {text} [{'#' * filled}{'.' * (_BAR - filled)}] {done} of {total}"
+    return f"pytracer: {text} [{'#' * filled}{'.' * (_BAR - filled)}] {done} of {total}{unit and ' '}{unit}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -13,8 +11,8 @@ import pytracer
 from pytracer.model import Batch
 from support import packets
 from support.cgroups import cgroup
-from support.cli import finish
 from support.compilers import compile_files
+from support.progress import BAR, on_terminal
 from support.uprobes import Program
 
 pytestmark = pytest.mark.kernel
@@ -22,11 +20,6 @@ FUNCTIONS = 41
 """Each takes up to 0.1 s to be taken off on Linux 6.18, for which the kernel waits under a lock."""
 CALLS = 23
 ON_PLACES = ("socksnoop", "cgroupcount", "packetsnoop", "sockcount", "tccount", "xdpcount")
-# A line each few milliseconds instead of each second: how long the kernel takes is not known.
-IMPATIENT = (
-    "import sys\nfrom pytracer import progress\nprogress._SECONDS = 0.005\n"
-    "from pytracer.cli.main import main\nsys.exit(main())"
-)
 
 
 @pytest.fixture(scope="module")
@@ -58,31 +51,24 @@ def test_detaching_of_many_probes_is_reported_and_never_skipped(program, numbers
     with Program(program) as process:
         words = ["funccount", f"u:{program}:f*", "--hook", "u=uprobe", "-v"]
         words += ["-p", process.pid, "-f", "json", "-d", 600]
-        tracer = subprocess.Popen(
-            [sys.executable, "-c", IMPATIENT, *map(str, words)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for line in tracer.stderr:
-            if "pytracer: tracing" in line:
-                break
+        tracer = on_terminal(*words)
+        tracer.wait_for("pytracer: tracing")
         process.process.stdin.write("\n")
         process.process.stdin.flush()
         assert process.process.stdout.readline() == "done\n"
-        message = ""
-        tracer.send_signal(numbers[0])
+        tracer.process.send_signal(numbers[0])
         if len(numbers) > 1:
-            message = tracer.stderr.readline()
-            tracer.send_signal(numbers[1])
-        result = finish(tracer)
+            tracer.wait_for("pytracer: detaching [")
+            tracer.process.send_signal(numbers[1])
+        result = tracer.finish()
     assert result.status == 0, result.err
-    remaining = re.findall(
-        r"^pytracer: warning: still detaching: (\d+) probes are left$", message + result.err, re.M
-    )
-    assert remaining
-    assert list(map(int, remaining)) == sorted(map(int, remaining), reverse=True)
-    assert int(remaining[0]) <= FUNCTIONS + 1  # and one that looks after the process
+    bars = re.findall(rf"pytracer: detaching {BAR}", result.err)
+    assert bars
+    steps = [int(done) for done, _ in bars]
+    assert steps == sorted(steps)
+    totals = {int(total) for _, total in bars}
+    assert max(totals) <= FUNCTIONS + 1  # and one that looks after the process
+    assert len(totals) == 1
     if len(numbers) == 1:
         assert [record["count"] for record in result.of("summary")] == [CALLS] * FUNCTIONS
         assert not result.of("loss")

@@ -9,7 +9,9 @@ import subprocess
 
 import pytest
 
-from support.cli import COMMAND, run
+from support.cli import COMMAND
+from support.progress import BAR, in_pipes, on_terminal
+from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 BACK = "\r\x1b[K"
@@ -52,5 +54,22 @@ def test_tables_and_commands_report_no_progress():
 
 
 def test_a_pipe_gets_nothing():
-    result = run("opensnoop", "-p", os.getpid(), "-d", "0.2")
+    result = in_pipes("opensnoop", "-p", os.getpid(), "-d", "0.2")
     assert (result.status, result.err) == (0, "")
+
+
+def test_the_last_results_of_events_have_a_bar():
+    """The output is not read before the command has ended, so that most events are in the ring then."""
+    command = ["sh", "-c", f"{workload('calls')} getppid 40000 && echo over >&2"]
+    words = ["trace", 't:raw_syscalls:sys_enter "%d %d", id, id', "--buffer", "16m", "-f", "csv"]
+    tracer = on_terminal(*words, "--", *command)
+    tracer.wait_for("over")
+    result = tracer.finish()
+    assert result.status == 0, result.err
+    assert result.out.count("\n") > 40000
+    bars = re.findall(rf"pytracer: writing the last results {BAR} MiB", result.err)
+    assert bars, result.err
+    steps = [(int(done), int(total)) for done, total in bars]
+    assert steps == sorted(steps)
+    assert all(done <= total for done, total in steps)
+    assert len({total for _, total in steps}) == 1

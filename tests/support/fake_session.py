@@ -38,6 +38,7 @@ class FakeSession:
     source = staticmethod(lambda: iter(()))
     awake = False
     rest = 0
+    unread_bytes = 0
     size = 1  # of each batch of the rest
     losing: tuple = ()
 

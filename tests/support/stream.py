@@ -21,18 +21,13 @@ def events(tracer: str, *words: object) -> list[dict[str, Any]]:
     return result.of("event")
 
 
-SLOW = "pytracer: warning: still detaching: "
-"""The warning in an emulated machine, where detaching from many functions takes seconds."""
-
-
 def events_and_report(tracer: str, *words: object) -> tuple[list[dict[str, Any]], list[Any]]:
     """Return the events of a run in which nothing is lost; and what the command wrote to standard error, a
     JSON document a line."""
     result = run(tracer, "-f", "json", *words)
     assert result.status == 0, result.err
     assert result.of("loss") == []
-    lines = (line.partition(SLOW)[0] for line in result.err.splitlines())  # it may stand behind the command's
-    return result.of("event"), [json.loads(line) for line in lines if line]
+    return result.of("event"), [json.loads(line) for line in result.err.splitlines()]
 
 
 class NoRing(RunningKernel):

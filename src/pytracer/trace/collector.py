@@ -29,6 +29,11 @@ class Collector(Protocol):
         return False
 
     @property
+    def unread_bytes(self) -> int:
+        """The bytes that are still in the rings."""
+        return 0
+
+    @property
     def is_finished(self) -> bool:
         """True once a result says that the run is over."""
         return False

@@ -11,7 +11,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.builder import ProgramLoad
 from pytracer.plan import ChosenProbe, Plan
 from pytracer.plan.initial_entries import RunFacts
-from pytracer.progress import announce_if_slow, step
+from pytracer.progress import step
 from pytracer.trace.program_loading import load_of
 
 
@@ -99,16 +99,19 @@ class LinkSet:
     def detach(self) -> None:
         """Detach all programs. A signal handler may do so while this runs."""
         self._watched = []  # a link without a descriptor cannot be asked
-        with announce_if_slow(self._warn, lambda: f"still detaching: {len(self.attached)} probes are left"):
+        if not self.attached:
+            return
+        total = len(self.attached)
+        with step("detaching", total) as detaching:
             while self.attached:
                 self.detached.append(self.attached.pop())
                 self.detached[-1].detach()
+                detaching.done = total - len(self.attached)
 
     def close(self) -> None:
         """Remove objects that were created for detached links, which may take seconds."""
         if self.detached:
-            with announce_if_slow(
-                self._warn, lambda: f"still removing probes: {len(self.detached) + 1} are left"
-            ):
+            with step("removing probes", len(self.detached)) as removing:
                 while self.detached:
                     self.detached.pop().close()
+                    removing.advance()

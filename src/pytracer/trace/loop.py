@@ -129,6 +129,11 @@ class TraceLoop:
         return self._command is not None and self._command.status is None
 
     @property
+    def unread_bytes(self) -> int:
+        """The bytes of events that are still in the rings."""
+        return 0 if self._session is None else self._session.collector.unread_bytes
+
+    @property
     def was_interrupted(self) -> bool:
         """True if Ctrl-C killed the command."""
         return self._command is not None and self._command.status == 128 + signal.SIGINT

@@ -18,7 +18,7 @@ from pytracer import inherited
 from pytracer.errors import LossError
 from pytracer.model import Batch, Item, Loss
 from pytracer.plan import KernelInfo, Plan
-from pytracer.progress import announce_if_slow
+from pytracer.progress import ProgressStep, step
 from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.sinks import Sink
@@ -31,6 +31,7 @@ STUCK_LIMIT = 0.6  # seconds after Ctrl-C at which a write of events that waits 
 _AGAIN = 0.1  # seconds between looks at whether a write waits, from then on
 _SOON = 0.005  # seconds until a write is left: it has returned how much was taken, and waits again
 _ROWS, _BYTES = 2048, 1 << 23  # of events that are shown between two looks at the clock
+_MIB = 1 << 20
 
 
 class Signals(EventLoop):
@@ -102,6 +103,11 @@ class SinkFile(Protocol):
         """The number of whole lines written to the file."""
         ...
 
+    @property
+    def is_terminal(self) -> bool:
+        """True if the file is a terminal, where a line about progress would stand among the output."""
+        ...
+
     def is_full(self) -> bool:
         """Return True while a write would block."""
         ...
@@ -125,7 +131,9 @@ class Emitter:
         """Write to a sink; ``warn`` gets the losses that the output did not accept."""
         self._trace, self._sink, self._output = trace, sink, output
         self._signals, self._warn = signals, warn
-        self._rest = contextlib.ExitStack()  # left when all is shown
+        self._rest = contextlib.ExitStack()  # the report on the last results: left when all is shown
+        self._rest_step = ProgressStep()
+        self._rest_bytes = 0  # in the rings when everything was detached
         self._deadline: float | None = None
         self._emitted: Item | None = None  # the item that the sink has now
         self._writing = False  # the sink writes
@@ -188,23 +196,27 @@ class Emitter:
         if not isinstance(item, Batch):
             self._write(lambda: self._sink.emit(item))
             return
-        step = max(min(_ROWS, _BYTES // max(item.records.itemsize, 1)), 1)
-        for first in range(0, len(item), step):
+        count = max(min(_ROWS, _BYTES // max(item.records.itemsize, 1)), 1)
+        for first in range(0, len(item), count):
             self._unshown = len(item) - first
             if self._deadline is not None:
                 self._trace.detach()
                 if time.monotonic() >= self._deadline and self._shown >= LEAST:
                     raise _SkippedError
-                self._shown += min(step, self._unshown)
-            rows = slice(first, first + step)
+                self._shown += min(count, self._unshown)
+            rows = slice(first, first + count)
             part = replace(item, records=item.records[rows], times=item.times[rows])
             self._write(lambda part=part: self._sink.emit(part))  # type: ignore[misc]
         self._unshown = 0
+        if self._resting:
+            self._rest_step.done = (self._rest_bytes - self._trace.unread_bytes) // _MIB
 
     def _write(self, write: Callable[[], None]) -> None:
         """Call the sink. Where _SkippedError leaves it, ``_writing`` stays True."""
         self._lines = self._output.lines
         self._writing = True
+        if self._output.is_terminal:
+            self._rest.close()
         write()
         self._writing = False
 
@@ -213,9 +225,10 @@ class Emitter:
         # Ctrl-C reaches the command, too: if it ended from that, the user wants an end.
         if self._signals.interrupts and self._trace.was_interrupted:
             self._ask()
-        if self._deadline is None:
-            text = "the trace has ended; what it saw last is still being written"
-            self._rest.enter_context(announce_if_slow(self._warn, lambda: text, is_single=True))
+        self._rest_bytes = self._trace.unread_bytes
+        self._rest_step = self._rest.enter_context(
+            step("writing the last results", self._rest_bytes // _MIB, "MiB")
+        )
 
     def _ask(self) -> None:
         if self._deadline is None:

@@ -75,6 +75,11 @@ class StreamCollector(Collector):
         return self.reader is not None and self.reader.has_pending
 
     @property
+    def unread_bytes(self) -> int:
+        """See :class:`~pytracer.trace.collector.Collector`."""
+        return 0 if self.reader is None else self.reader.unread_bytes
+
+    @property
     def lost(self) -> int:
         """See :class:`~pytracer.trace.collector.Collector`."""
         return 0 if self.reader is None else self.reader.lost

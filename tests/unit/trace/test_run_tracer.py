@@ -31,6 +31,7 @@ class Shown:
     def __init__(self, *numbers: int, then=lambda: None, full: bool = False) -> None:
         self.numbers, self.then, self.full = list(numbers), then, full
         self.lines = self.dropped = 0
+        self.is_terminal = False
         self.items: list = []
         self.is_closed = False
 
@@ -302,15 +303,35 @@ def test_a_slow_end_is_reported(monkeypatch):
         enough.wait()
     assert messages[:3] == ["line 0", "line 1", "line 2"]
     messages.clear()
-    with progress.announce_if_slow(messages.append, lambda: "once", is_single=True):
-        while not messages:
-            pass
-    assert messages == ["once"]
-    messages.clear()
     monkeypatch.setattr(progress, "_SECONDS", 1000.0)
     with progress.announce_if_slow(messages.append, lambda: "never"):
         pass
     assert messages == []
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_the_last_results_are_reported_unless_they_are_on_the_same_terminal(
+    monkeypatch, session_class, is_terminal
+):
+    monkeypatch.setattr(progress, "_SECONDS", 0.001)
+    monkeypatch.setattr(session_class, "unread_bytes", 3 << 20)
+    session_class.source, session_class.rest = staticmethod(lambda: iter(())), 1
+    lines, shown = list[str](), threading.Event()
+
+    def report(line: str) -> None:
+        if "last results" in line:
+            lines.append(line)
+            shown.set()
+
+    sink = Shown(then=lambda: shown.wait(0.02 if is_terminal else None))
+    sink.is_terminal = is_terminal
+    previous = progress.report_to(report)
+    try:
+        run_to_end(sink, duration=0.01)
+    finally:
+        progress.report_to(previous)
+    expected = [] if is_terminal else [f"pytracer: writing the last results [{'.' * 30}] 0 of 3 MiB"]
+    assert lines[:1] == expected
 
 
 MASKS = """

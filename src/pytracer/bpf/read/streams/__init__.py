@@ -42,6 +42,11 @@ class StreamReader(Protocol):
         """True if the next records are out of the ring already."""
         ...
 
+    @property
+    def unread_bytes(self) -> int:
+        """The bytes that are still in the ring; 0 if that is not known."""
+        ...
+
     def read(self, *, last: bool = False) -> Array | None:
         """Return the next records, ordered by time, shape (n,); None if there are no more now.
 

@@ -25,6 +25,7 @@ class ListingReader:
     poll_interval: float | None = None
     lost = 0
     truncated = 0
+    unread_bytes = 0
 
     def __init__(self, fd: int, record: np.dtype[np.void]) -> None:
         """Own ``fd``, an iterator's descriptor."""

@@ -94,6 +94,11 @@ class PerfReader:
         """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return self._poll.fileno()
 
+    @property
+    def unread_bytes(self) -> int:
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
+        return sum(ring.waiting for ring in self._rings)
+
     def read(self, *, last: bool = False) -> Array | None:
         """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         now = ktime.monotonic_ns()

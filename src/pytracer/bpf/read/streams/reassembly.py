@@ -74,6 +74,11 @@ class ReassemblingReader:
         """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return bool(self._ready)
 
+    @property
+    def unread_bytes(self) -> int:
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
+        return self._reader.unread_bytes
+
     def read(self, *, last: bool = False) -> Array | None:
         """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         while not self._ready:

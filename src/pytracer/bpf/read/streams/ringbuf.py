@@ -70,6 +70,11 @@ class RingReader:
         """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return self._poll.fileno()
 
+    @property
+    def unread_bytes(self) -> int:
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
+        return int(self._written[0]) - int(self._read[0])
+
     def read(self, *, last: bool = False) -> Array | None:  # noqa: ARG002 - nothing is held back here
         """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         consumer = int(self._read[0])
