@@ -4,17 +4,22 @@ runs: the same slices, instants, counters and flows that the schema says are in 
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 import pytracer
 from support.devtools import browser
+from support.lock_waits import ROUNDS, WORKLOAD
 from support.timelines import read, write_items
 from support.viewers import open_perfetto, perfetto_files, query, serve_folder
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 CALLS = ('t:raw_syscalls:sys_enter "%d", id', 't:raw_syscalls:sys_exit "%d", id')
+LOCKS = ("t:lock:contention_begin", "t:lock:contention_end")
+COLLECTIONS = tuple(f"usdt:/usr/bin/python3:gc__{end}" for end in ("start", "done"))
+COLLECTOR = ["/usr/bin/python3", "-c", "import gc; gc.disable(); [gc.collect() for _ in range(7)]"]
 CALLER = [workload("calls"), "getppid", "23"]
 CPUS = str(1 << 30)  # the process of the CPUs in Chrome's format, whose thread 0 becomes its first one
 SLICES = """
@@ -44,6 +49,8 @@ def viewer(tmp_path_factory):
         ("perfetto", "schedsnoop", (), ["sh", "-c", "for n in 1 2 3 4 5 6 7; do sleep 0.01; done"], None),
         ("chrome", "schedsnoop", (), ["sh", "-c", "for n in 1 2 3 4 5 6 7; do sleep 0.01; done"], None),
         ("perfetto", "trace", CALLS, CALLER, None),
+        ("perfetto", "trace", LOCKS, [sys.executable, "-c", WORKLOAD, "pipe"], None),
+        ("perfetto", "trace", COLLECTIONS, COLLECTOR, None),
         ("perfetto", "syscalls", (), CALLER, 0.05),
     ],
 )
@@ -71,6 +78,11 @@ def test_the_trace_processor_reads_every_written_item(viewer, form, tracer, argu
     if tracer == "schedsnoop":
         assert len([label for *_, label in slices if label == "ran"]) > 7
         assert flows
+    elif arguments == LOCKS:
+        waits = [end - begin for _, begin, end, label in slices if label.startswith("contention")]
+        assert len([wait for wait in waits if wait > 50_000_000]) >= ROUNDS
+    elif arguments == COLLECTIONS:
+        assert len([label for *_, label in slices if label.startswith("gc")]) >= 7
     elif tracer == "trace":
         assert [label for *_, label in slices].count("sys 110") == 23
     else:
