@@ -15,7 +15,7 @@ from pytracer.text import harmless
 
 _DESCRIPTION = """\
 Lists or clears what pytracer caches for later starts: compiled programs (images), kernel types (headers),
-and numbers of kernel functions (types).
+numbers of kernel functions (types), and how to walk the stacks of programs (unwind).
 
   list     show each entry with its kernel, its size and the day of its last use (default)
   clear    remove all entries; later runs compile again what they need"""
@@ -54,8 +54,13 @@ def _format_json(cache: CacheDir, cached: list[entries.CacheEntry], action: str)
             "path": str(entry.path),
         }
         yield json.dumps(record)
-    images, headers = (sum(entry.kind == kind for entry in cached) for kind in ("image", "headers"))
-    totals = {"images": images, "headers": headers, "size": sum(entry.size for entry in cached)}
+    images, headers, unwind = _count_kinds(cached)
+    totals = {
+        "images": images,
+        "headers": headers,
+        "unwind": unwind,
+        "size": sum(entry.size for entry in cached),
+    }
     yield json.dumps({"kind": "total" if action == "list" else "cleared", **totals, "path": str(cache.path)})
 
 
@@ -78,11 +83,16 @@ def _format_table(cache: CacheDir, cached: list[entries.CacheEntry], action: str
                 f"{kind:<{width[0]}}  {name:<{width[1]}}  {kernel:<{width[2]}}  {size:>{width[3]}}  {used}"
             )
         yield ""
-    images, headers = (sum(entry.kind == kind for entry in cached) for kind in ("image", "headers"))
+    images, headers, unwind = _count_kinds(cached)
     totals = f"{_count_text(images, 'image')}, {_count_text(headers, 'folder of types', 'folders of types')}"
-    totals += f", {_format_bytes(sum(entry.size for entry in cached))}"
+    totals += f", {_count_text(unwind, 'unwind table')}, {_format_bytes(sum(entry.size for entry in cached))}"
     folder = harmless(str(cache.path))
     yield f"{totals} in {folder}" if action == "list" else f"removed {totals} from {folder}"
+
+
+def _count_kinds(cached: list[entries.CacheEntry]) -> list[int]:
+    kinds = "image", "headers", "unwind"
+    return [sum(entry.kind == kind for entry in cached) for kind in kinds]
 
 
 def _count_text(number: int, singular: str, plural: str = "") -> str:

@@ -59,3 +59,21 @@ def _symbol(width, symbol, name):
     if width == 2:
         return struct.pack("<IBBHQQ", name, info, 0, symbol.section, symbol.value, symbol.size)
     return struct.pack("<IIIBBH", name, symbol.value, symbol.size, info, 0, symbol.section)
+
+
+def build_with_section(name: bytes, data: bytes, *, address: int, vaddr: int = 0x401000) -> bytes:
+    """Return a 64-bit file with 0x1000 bytes of code at ``vaddr``, and a section of this name."""
+    names = b"\0" + name + b"\0.names\0"
+    sections = [
+        (0, 0, 0, 0, 0),
+        (1, 1, address, 0x2000, len(data)),
+        (2 + len(name), 3, 0, 0x2000 + len(data), len(names)),
+    ]
+    table_at = 0x2000 + len(data) + len(names)
+    header = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9) + struct.pack("<HHIQQQ", 3, 62, 1, 0, 64, table_at)
+    header += struct.pack("<IHHHHHH", 0, 64, 56, 1, 64, len(sections), 2)
+    table = b"".join(
+        struct.pack(SECTION[2], name_at, kind, 2, at, offset, size, 0, 0, 1, 0)
+        for name_at, kind, at, offset, size in sections
+    )
+    return (header + _segment(2, 1, 5, 0x1000, vaddr, 0x1000)).ljust(0x2000, b"\0") + data + names + table

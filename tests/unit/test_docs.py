@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.cache import image_cache
+from pytracer.bpf.cache import image_cache, unwind_tables
 from pytracer.budget import RUN, USER, Limits
 from pytracer.cli import main
 from pytracer.enrich import decoders
 from pytracer.kernel import filter_values
 from pytracer.spec import Option, Probe
 from pytracer.symbols import debuginfod, demangle, dwarf, dwarf_entries, elf_tables, memory_maps
+from pytracer.symbols.unwind import entries, table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -183,6 +184,10 @@ def test_the_budgets_are_those_of_the_code():
         "| `symbols/demangle.py` |",
         f"| images that are kept | {image_cache.MAX_IMAGES}, {image_cache.MAX_BYTES >> 20} MiB "
         "| `bpf/cache/image_cache.py` |",
+        f"| unwind tables that are kept | {unwind_tables.MAX_FILES:,}, {unwind_tables.MAX_BYTES >> 20} MiB "
+        "| `bpf/cache/unwind_tables.py` |",
+        f"| call frame information | {entries._ENTRIES_LIMIT:,} entries, {table._ROWS_LIMIT:,} rows "
+        "| `symbols/unwind/` |",
     ):
         assert line in page
     assert f"is charged as {dwarf_entries.WEIGHT} entries" in page

@@ -1,4 +1,5 @@
-"""List or clear the cache folder: images, folders of kernel types, and answers of BTF."""
+"""List or clear the cache folder: images, folders of kernel types, answers of BTF, and unwind
+tables."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from pytracer.bpf.cache import type_answers
+from pytracer.bpf.cache import type_answers, unwind_tables
+from pytracer.bpf.cache.aging import DAY
 from pytracer.bpf.cache.directory import CacheDir, explain_distrust, read_trusted
 from pytracer.bpf.cache.image_cache import FOLDER, SUFFIX
 from pytracer.bpf.image import ImageError, decode
@@ -20,11 +22,11 @@ from pytracer.errors import CacheError
 from pytracer.record import record
 
 HEADERS = "headers"
-_DAY = 86400
 # The names that pytracer gives: in a folder that the user chose there may be other files.
 _IMAGE = re.compile(rf".+-[0-9a-f]{{32}}{re.escape(SUFFIX)}")
 _TREE = re.compile(r"((package|kheaders)-)?[0-9a-f]{32}")
 _ANSWERS = re.compile(r"[0-9a-f]{32}")
+_ROWS = re.compile(rf".+-[0-9a-f]{{32}}{re.escape(unwind_tables.SUFFIX)}")
 _UNFINISHED = re.compile(r"\.new-.+")
 # Where a folder of types names its kernel: in one made from BTF, and in one of a kernel's own headers.
 _ORIGIN = "origin"
@@ -33,14 +35,14 @@ _RELEASE = re.compile(r'^#define UTS_RELEASE "([^"\n]*)"', re.M)
 
 @record
 class CacheEntry:
-    """One cached image or header tree.
+    """One cached image, header tree, file of answers, or unwind table.
 
-    ``name`` is the tracer's name; for types, their source. ``kernel`` is the release; for another kernel's
-    BTF the name of its file; "" if not known. ``size`` is in bytes; ``used`` is the time of the last use
-    (seconds since the epoch, to the day).
+    ``name`` is the tracer's name; for types, their source; for an unwind table, its file's name.
+    ``kernel`` is the release; for another kernel's BTF the name of its file; "" if not known. ``size`` is in
+    bytes; ``used`` is the time of the last use (seconds since the epoch, to the day).
     """
 
-    kind: Literal["image", "headers", "types"]
+    kind: Literal["image", "headers", "types", "unwind"]
     path: Path
     name: str
     kernel: str
@@ -61,6 +63,9 @@ def list_entries(cache: CacheDir) -> Iterator[CacheEntry]:
     for path, status in _iter_entries(cache, type_answers.FOLDER, _ANSWERS, stat.S_ISREG):
         kernel = type_answers.read_kernel(read_trusted(path) or b"")
         yield CacheEntry("types", path, "btf", kernel, status.st_size, status.st_mtime)
+    for path, status in _iter_entries(cache, unwind_tables.FOLDER, _ROWS, stat.S_ISREG):
+        name = path.name.rpartition("-")[0]
+        yield CacheEntry("unwind", path, name, "", status.st_size, status.st_mtime)
 
 
 def clear(cache: CacheDir) -> list[CacheEntry]:
@@ -72,9 +77,9 @@ def clear(cache: CacheDir) -> list[CacheEntry]:
     entries = list(list_entries(cache))
     old = [
         (path, status)
-        for name in (FOLDER, HEADERS, type_answers.FOLDER)
+        for name in (FOLDER, HEADERS, type_answers.FOLDER, unwind_tables.FOLDER)
         for path, status in _iter_entries(cache, name, _UNFINISHED, lambda _: True)
-        if time.time() - status.st_mtime > _DAY  # else another start may be about to finish it
+        if time.time() - status.st_mtime > DAY  # else another start may be about to finish it
     ]
     for path in [*(item.path for item in entries), *(path for path, _ in old)]:
         try:

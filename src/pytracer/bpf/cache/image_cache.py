@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytracer.bpf.cache import aging
 from pytracer.bpf.cache.directory import CacheDir, explain_distrust
 from pytracer.bpf.digest import sha256
 from pytracer.bpf.identity import file_identity, find_libbcc, kernel_identity
@@ -29,7 +29,6 @@ FOLDER = "images"
 SUFFIX = ".image"
 MAX_IMAGES = 512
 MAX_BYTES = 64 << 20
-_DAY = 86400
 # As in bpf/compile/headers/packaged.py, which a start that finds its image does not load.
 _KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
 _MODULES = Path("/lib/modules")
@@ -123,7 +122,7 @@ def look_up(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
         return None
     if image.key != key or not _was_made_by_this_compiler(image):
         return None
-    _mark_used(cache.path / path)
+    aging.mark_used(cache.path / path)
     return image
 
 
@@ -138,7 +137,7 @@ def store(cache: CacheDir, recipe: Recipe, image: Image) -> None:
     folder = cache.folder(FOLDER)
     with contextlib.suppress(OSError):
         cache.write(_image_path(recipe, image.key), image.encode())
-        _prune(folder)
+        aging.prune(folder, SUFFIX, MAX_IMAGES, MAX_BYTES)
 
 
 def _image_path(recipe: Recipe, key: str) -> str:
@@ -181,29 +180,3 @@ def _identify_writers() -> Sequence[str]:
     files = sorted((bpf / "compile").rglob("*.py"))
     files += [bpf / f"{name}.py" for name in ("image", "line_info", "load/tail_calls")]
     return [file_identity(path) for path in files]
-
-
-def _mark_used(path: Path) -> None:
-    """Mark an image as used, about once a day."""
-    with contextlib.suppress(OSError):
-        if time.time() - path.stat().st_mtime > _DAY:
-            os.utime(path)
-
-
-def _prune(folder: Path) -> None:
-    """Keep the newest images up to MAX_IMAGES and MAX_BYTES; remove unfinished files of killed starts."""
-    images = []
-    for entry in folder.iterdir():
-        with contextlib.suppress(OSError):
-            status = entry.lstat()
-            age = time.time() - status.st_mtime
-            if entry.name.startswith(".new-") and age > _DAY:
-                entry.unlink()
-            elif entry.name.endswith(SUFFIX):
-                images.append((age, entry, status.st_size))
-    size = 0
-    for number, (_, entry, entry_size) in enumerate(sorted(images)):
-        size += entry_size
-        if number >= MAX_IMAGES or size > MAX_BYTES:
-            with contextlib.suppress(OSError):
-                entry.unlink()

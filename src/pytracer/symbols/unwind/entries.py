@@ -21,12 +21,13 @@ _WORD = 8
 _PACKED, _ZLIB = 1 << 11, 1  # SHF_COMPRESSED, ELFCOMPRESS_ZLIB
 _PACKED_HEADER = struct.Struct("<IIQQ")  # Elf64_Chdr: kind, reserved, size, alignment
 _EXTENDED = 0xFFFFFFFF  # a length of 64 bits follows
+ADDRESS_LIMIT = 1 << 47  # of user space
 _ENTRY_LIMIT = 1 << 20  # bytes of one entry
 _ENTRIES_LIMIT, _COMMONS_LIMIT = 1 << 22, 1 << 18
 _MEMORY = 100  # bytes that an entry is kept in
 _FAR = 1 << 40  # bytes: more than any function has
 _CHECKED = 4096  # entries, between looks at the clock
-# DW_EH_PE_*: the formats of pointers, as bytes and whether they are signed.
+# DW_EH_PE_*: the formats of pointers, as bytes and whether they are signed. 8 bytes are read as if they were.
 _FORMATS = {
     0: (8, True),
     2: (2, False),
@@ -147,6 +148,8 @@ def read(section: FrameSection, account: Account, held: contextlib.ExitStack) ->
 
     Raises ElfError or OverBudgetError. They are charged until ``held`` is closed.
     """
+    if section.address >= ADDRESS_LIMIT:
+        raise ElfError("call frame information is outside of user space")
     bodies, limits, parents, common_entries = _split(section, account)
     held.enter_context(account.reserved(entries=len(bodies), memory=_MEMORY * len(bodies)))
     commons = list[CommonEntry]()
@@ -228,11 +231,13 @@ def _read_ranges(
     lengths, ends = read_uleb(data, places[augmented])
     places[augmented] = ends + lengths
     chosen = np.flatnonzero(has_range & (places <= limits))
-    starts, sizes = starts[chosen], np.clip(sizes[chosen], 0, _FAR)
+    starts, sizes = starts[chosen], sizes[chosen]
     return Entries(section, starts, starts + sizes, places[chosen], limits[chosen], common[chosen], commons)
 
 
 def _read_numbers(data: Array, at: Array, size: int, *, is_signed: bool) -> Array:
-    """Read a number of ``size`` bytes at each place (int64). Those of 8 bytes are signed always."""
+    """Read a number of ``size`` bytes at each place (int64). Those without a sign are limited to _FAR."""
     raw = np.ascontiguousarray(data[at[:, None] + np.arange(size)])
-    return raw.view(f"<{'i' if is_signed else 'u'}{size}")[:, 0].astype(np.int64)
+    if is_signed:
+        return raw.view(f"<i{size}")[:, 0].astype(np.int64)
+    return np.minimum(raw.view(f"<u{size}")[:, 0].astype(np.uint64), np.uint64(_FAR)).astype(np.int64)

@@ -7,9 +7,13 @@ ElfError, or ends the stack where the nonsense is.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import struct
 from collections.abc import Iterator
 from enum import IntEnum
+from pathlib import Path
+from typing import Protocol
 
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, current
@@ -18,7 +22,7 @@ from pytracer.symbols import elf_tables, memory_maps
 from pytracer.symbols.elf_tables import EXECUTABLE, ElfError, Tables
 from pytracer.symbols.unwind import columns, entries, programs
 from pytracer.symbols.unwind.common_entry import CommonEntry
-from pytracer.symbols.unwind.entries import Entries
+from pytracer.symbols.unwind.entries import ADDRESS_LIMIT, Entries, FrameSection
 from pytracer.symbols.unwind.leb128 import PADDING
 from pytracer.symbols.unwind.programs import Programs
 
@@ -26,10 +30,9 @@ ROW = np.dtype([("start", "<u4"), ("cfa_offset", "<u2"), ("rbp", "u1"), ("rule",
 RBP_SAME, RBP_AT_ITSELF, RBP_LIMIT = 0, 255, 254
 
 _X86_64 = 62  # EM_X86_64
-_ADDRESS_LIMIT = 1 << 47  # of user space
 _ROWS_LIMIT = 1 << 23
 _MEMORY = 32  # bytes that a row takes while the table is made
-_WINDOW = 1 << 20  # bytes of programs that are run together
+_WINDOW = 1 << 19  # bytes of programs that are run together
 _RETURN_COLUMN = 16  # rip
 _FACTOR_LIMIT = 1 << 12  # of code and data: 1 and -8 on x86-64
 _DWARF_RBP, _DWARF_RSP = 6, 7
@@ -78,35 +81,71 @@ class UnwindTable:
         return int(self.rows.nbytes)
 
 
-def build(tables: Tables) -> UnwindTable:
-    """Build the table of an open file; without call frame information it has one row, NONE.
+class RowCache(Protocol):
+    """Rows that are kept between runs, by the name of a file and a digest of what they are made of."""
+
+    def load(self, name: str, digest: bytes) -> Array | None:
+        """Return the rows; None if they are not kept."""
+
+    def store(self, name: str, digest: bytes, rows: Array) -> None:
+        """Keep rows."""
+
+
+def build(tables: Tables, cache: RowCache | None = None) -> UnwindTable:
+    """Build the table of an open file, or find it in ``cache``; without call frame information it has one
+    row, NONE.
 
     Raises ElfError, OverBudgetError, or OSError. ``rows`` stay charged.
     """
     with tables.account.timed(), contextlib.ExitStack() as held:
         segments = _code_segments(tables)
-        base = int(segments[0, 0])
-        found = [
-            entries.read(section, tables.account, held)
+        sections = [
+            section
             for section in entries.sections(tables, held)
             if section.is_eh_frame or tables.section(_GO) is None  # Go's functions have frame pointers
         ]
-        chosen, starts, ends = _choose(found, segments)
-        gaps = ends[np.append(ends[:-1] != starts[1:], True)[: len(ends)]]
-        places = [np.append(0, gaps - base).astype(np.uint32)]
-        packed = [np.full(len(gaps) + 1, _pack(Rule.NONE), np.uint32)]
-        total = 0
-        for one, own_chosen, limits in zip(found, *chosen, strict=True):
-            for addresses, values in _run(one, own_chosen, limits, tables.account):
-                held.enter_context(tables.account.reserved(memory=_MEMORY * len(values)))
-                places.append((addresses - base).astype(np.uint32))
-                packed.append(values)
-                total += len(values)
-                if total > _ROWS_LIMIT:
-                    raise ElfError("an unwind table is too large to be true")
-        rows = _assemble(np.concatenate(places), np.concatenate(packed))
+        digest = _digest(segments, sections) if cache is not None else b""
+        rows = cache.load(_name(tables), digest) if cache is not None else None
+        if rows is None:
+            rows = _build_rows(sections, segments, tables.account, held)
+            if cache is not None:
+                cache.store(_name(tables), digest, rows)
     tables.account.charge(memory=rows.nbytes)
-    return UnwindTable(tables.build_id(), base, rows)
+    return UnwindTable(tables.build_id(), int(segments[0, 0]), rows)
+
+
+def _build_rows(
+    sections: list[FrameSection], segments: Array, account: Account, held: contextlib.ExitStack
+) -> Array:
+    base = int(segments[0, 0])
+    found = [entries.read(section, account, held) for section in sections]
+    chosen, starts, ends = _choose(found, segments)
+    gaps = ends[np.append(ends[:-1] != starts[1:], True)[: len(ends)]]
+    places = [np.append(0, gaps - base).astype(np.uint32)]
+    packed = [np.full(len(gaps) + 1, _pack(Rule.NONE), np.uint32)]
+    total = 0
+    for one, own_chosen, limits in zip(found, *chosen, strict=True):
+        for addresses, values in _run(one, own_chosen, limits, account):
+            held.enter_context(account.reserved(memory=_MEMORY * len(values)))
+            places.append((addresses - base).astype(np.uint32))
+            packed.append(values)
+            total += len(values)
+            if total > _ROWS_LIMIT:
+                raise ElfError("an unwind table is too large to be true")
+    return _assemble(np.concatenate(places), np.concatenate(packed))
+
+
+def _digest(segments: Array, sections: list[FrameSection]) -> bytes:
+    """Return a digest of all that rows are made of."""
+    digest = hashlib.sha256(segments.tobytes())
+    for section in sections:
+        digest.update(struct.pack("<QQ?", len(section.data), section.address, section.is_eh_frame))
+        digest.update(section.data)
+    return digest.digest()
+
+
+def _name(tables: Tables) -> str:
+    return Path(f"/proc/self/fd/{tables.descriptor}").readlink().name
 
 
 def of_vdso() -> UnwindTable:
@@ -127,7 +166,7 @@ def _code_segments(tables: Tables) -> Array:
     loaded = loaded[loaded["filesz"] > 0]
     if not len(loaded):
         raise ElfError("the file has no segment with code")
-    if int(loaded["vaddr"].max()) >= _ADDRESS_LIMIT or int(loaded["filesz"].max()) >= _ADDRESS_LIMIT:
+    if int(loaded["vaddr"].max()) >= ADDRESS_LIMIT or int(loaded["filesz"].max()) >= ADDRESS_LIMIT:
         raise ElfError("a segment is outside of user space")
     segments = np.stack([loaded["vaddr"], loaded["vaddr"] + loaded["filesz"]], axis=1).astype(np.int64)
     segments = segments[np.argsort(segments[:, 0], kind="stable")]

@@ -202,10 +202,8 @@ def test_the_table(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
         "B",
         today,
     ]
-    assert (
-        lines[-1]
-        == f"1 image, 3 folders of types, {lines[-1].split(', ')[2].split(' in')[0]} in {cache.path}"
-    )
+    size = lines[-1].split(", ")[3].split(" in")[0]
+    assert lines[-1] == f"1 image, 3 folders of types, 0 unwind tables, {size} in {cache.path}"
     assert all(len(line) <= 80 for line in lines[:-1])
 
 
@@ -230,7 +228,8 @@ def test_json(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
         "path": str(created[0]),
     }
     total = sum(record["size"] for record in records[:-1])
-    assert records[-1] == {"kind": "total", "images": 1, "headers": 3, "size": total, "path": str(cache.path)}
+    counts = {"images": 1, "headers": 3, "unwind": 0, "size": total}
+    assert records[-1] == {"kind": "total", **counts, "path": str(cache.path)}
 
     assert main(["cache", "clear", "-f", "json"]) == 0
     (cleared,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
