@@ -29,6 +29,7 @@ GROUPS = {
     "attach": "bench.attach",
     "many": "bench.many",
     "screen": "bench.screen",
+    "unwind": "bench.unwind_tables",
 }
 SIZES = "sizes"
 ROUNDS = 5

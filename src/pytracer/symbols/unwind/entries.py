@@ -158,51 +158,48 @@ def read(section: FrameSection, account: Account, held: contextlib.ExitStack) ->
     index_of = np.full(len(values), -1, np.int64)
     for number, parent in enumerate(values.tolist()):
         account.check()
-        begin, limit = common_entries.get(parent, (0, 0))
+        begin = parent + 8  # behind the length and the id
         with contextlib.suppress(ElfError):
-            cursor = Cursor(section.data[begin:limit], section.address + begin)
+            cursor = Cursor(section.data[begin : common_entries.get(parent, 0)], section.address + begin)
             commons.append(common_entry.parse(cursor, _WORD))
             index_of[number] = len(commons) - 1
     common = index_of[inverse] if len(values) else common
     return _read_ranges(section, bodies, limits, common, commons)
 
 
-def _split(section: FrameSection, account: Account) -> tuple[Array, Array, Array, dict[int, tuple[int, int]]]:
+def _split(section: FrameSection, account: Account) -> tuple[Array, Array, Array, dict[int, int]]:
     """Return where the entries begin behind their id, where they end, and where the ones are that they belong
-    to; and of the latter, by where they begin, the same."""
-    bodies, limits, parents = array.array("I"), array.array("I"), array.array("q")
-    commons = dict[int, tuple[int, int]]()
-    data, unpack = section.data, struct.Struct("<II").unpack_from
-    common_id = 0 if section.is_eh_frame else _EXTENDED
-    position, size, left = 0, len(data) - PADDING, _ENTRIES_LIMIT
-    while position + 8 <= size:
-        length, identity = unpack(data, position)
-        if length >= 0xFFFFFFF0:  # the 64-bit format, which nobody writes here
-            break
-        begin, end = position + 4, position + 4 + length
-        if end > size:
-            break
-        if 4 <= length <= _ENTRY_LIMIT:
-            if identity == common_id:
-                if len(commons) >= _COMMONS_LIMIT:
-                    break
-                commons[position] = begin + 4, end
-            else:
-                bodies.append(begin + 4)
-                limits.append(end)
-                parents.append(begin - identity if section.is_eh_frame else identity)
-        left -= 1
-        if left % _CHECKED == 0:
-            account.check()
-            if not left:
-                raise ElfError("call frame information has too many entries to be true")
-        position = end
-    return (
-        np.array(bodies, np.int64),
-        np.array(limits, np.int64),
-        np.array(parents, np.int64),
-        commons,
-    )
+    to; and of the latter, by where they begin, where they end."""
+    positions = _walk(section.data, account)
+    data = np.frombuffer(section.data, np.uint8)
+    ends = positions + 4 + _read_numbers(data, positions, 4, is_signed=False)
+    identities = _read_numbers(data, positions + 4, 4, is_signed=False)
+    has_identity = (ends - positions >= 8) & (ends - positions <= _ENTRY_LIMIT)
+    is_common = identities == (0 if section.is_eh_frame else _EXTENDED)
+    common = np.flatnonzero(is_common & has_identity)
+    if len(common) > _COMMONS_LIMIT:
+        raise ElfError("call frame information has too many entries to be true")
+    commons = dict(zip(positions[common].tolist(), ends[common].tolist(), strict=True))
+    own = np.flatnonzero(~is_common & has_identity)
+    parents = positions[own] + 4 - identities[own] if section.is_eh_frame else identities[own]
+    return positions[own] + 8, ends[own], parents, commons
+
+
+def _walk(data: bytes, account: Account) -> Array:
+    """Return where the entries begin that are whole; the 64-bit format, which nobody writes here, ends
+    them."""
+    positions, read_length = array.array("q"), struct.Struct("<I").unpack_from
+    position, size = 0, len(data) - PADDING
+    while len(positions) < _ENTRIES_LIMIT:
+        account.check()
+        for _ in range(_CHECKED):
+            [length] = read_length(data, position)
+            end = position + 4 + length
+            if end > size:
+                return np.array(positions, np.int64)
+            positions.append(position)
+            position = end
+    raise ElfError("call frame information has too many entries to be true")
 
 
 def _read_ranges(

@@ -222,6 +222,7 @@ class _State:
         self._programs, self._places, self._opcodes, self._number = programs, places, opcodes, number
         self._first, self._restores, self._remembers = first, restores, remembers
         self._writes: list[list[tuple[Array, Array]]] = [[] for _ in range(COLUMNS)]
+        self._counts = np.bincount(opcodes, minlength=256)
         self._read_cfa()
         self._read_registers()
 
@@ -258,6 +259,8 @@ class _State:
         values[restores] = values[sources]
 
     def _find(self, *opcodes: int) -> Array:
+        if not self._counts[list(opcodes)].any():
+            return np.zeros(0, np.intp)
         return np.flatnonzero(_opcode_set(opcodes)[self._opcodes])
 
     def _write(self, column: int, instructions: Array, values: Array | int) -> None:

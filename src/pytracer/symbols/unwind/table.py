@@ -293,7 +293,7 @@ def _encode(values: Array) -> Array:
     saved = -rbp >> 3
     has_place = (rbp < 0) & (rbp & 7 == 0) & (saved <= RBP_LIMIT)
     saved = np.where(has_place, saved, np.where(rbp == columns.AT_RBP, RBP_AT_ITSELF, RBP_SAME))
-    is_plain = has_place | np.isin(rbp, (columns.SAME, columns.UNDEFINED, columns.AT_RBP))
+    is_plain = has_place | (rbp == columns.SAME) | (rbp == columns.UNDEFINED) | (rbp == columns.AT_RBP)
     is_plain &= (return_address == -8) & (rsp == columns.SAME)
     rule[~is_plain] = Rule.EXPRESSION
     in_context = register == columns.SIGNAL_CFA
