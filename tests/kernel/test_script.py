@@ -52,6 +52,14 @@ def test_opens_of_a_command_are_counted_exactly():
     assert kinds["@flags"] == 0o2000000  # O_CLOEXEC
 
 
+def test_strings_are_cut_behind_max_strlen_bytes():
+    text = (
+        "config = { max_strlen = 5 } tracepoint:syscalls:sys_enter_openat /args.flags == 0x80000/ "
+        "{ @[str(args.filename)] = count(); }"
+    )
+    assert "@[/dev/..]: 23\n" in output(text, *WORKLOAD)
+
+
 def test_events_are_printed_in_their_order_and_none_is_lost():
     text = (
         'tracepoint:syscalls:sys_exit_openat /args.ret >= 0/ { @n++; printf("%d %d\\n", @n, args.ret > 0); }'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -70,3 +71,47 @@ def test_a_line_without_code_is_an_error(program):
     assert (result.status, f"from line {NONE} of counted.c" in result.err) == (2, True)
     result = run("script", "-e", f"uprobe:{full}:0x10 {{ }}")
     assert result.err.splitlines()[0] == f"ERROR: Could not resolve address: {full}:0x10"
+
+
+INLINED = """\
+int usleep(unsigned);
+__attribute__((noinline)) int hit(int count) {
+    __asm__ volatile("" : "+r"(count));
+    return count;
+}
+__attribute__((noinline)) int caller(int count) {
+    return hit(count) + 2;
+}
+static inline __attribute__((always_inline)) int inner(int count) {
+    return caller(count) + 1;
+}
+__attribute__((noinline)) int outer(int count) {
+    return inner(count) * 3;
+}
+int main(void) {
+    return outer(7) != 30 || usleep(900000);
+}
+"""
+
+
+@pytest.mark.parametrize("options", [["-gdwarf-4"], ["-gdwarf-5"], ["-gdwarf-5", "-gsplit-dwarf"]])
+def test_stacks_have_lines_and_inlined_functions(options, tmp_path):
+    source, program = tmp_path / "nested.c", tmp_path / "nested"
+    source.write_text(INLINED)
+    build = ["gcc", *options, "-O1", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"]
+    subprocess.run([*build, "-o", program, source], check=True, cwd=tmp_path)
+
+    def stack(setting, call):
+        text = f"config = {{ show_debug_info = {setting} }} uprobe:{program}:hit {{ print({call}); }}"
+        result = run("script", "-q", "-e", text, "-c", program)
+        assert result.status == 0, result.err
+        return [
+            re.sub(r"\b[0-9a-f]{6,}\b|\+\d+", "N", line.strip()) for line in result.out.split("\n") if line
+        ]
+
+    # At its first instruction hit has no frame yet: the frame that is followed is that of its caller.
+    lines = stack(1, "ustack(3)")
+    assert lines[0] in {f"hitN@{source}:{line}" for line in (2, 3)}
+    assert lines[1:] == [f"[inlined] inner@{source}:10", f"outerN@{source}:13", f"mainN@{source}:16"]
+    assert stack(0, "ustack(3)") == ["hitN", "outerN", "mainN"]
+    assert stack(1, "ustack(perf, 2)")[1:] == ["N inner (inlined)", f"N outerN ({program})"]

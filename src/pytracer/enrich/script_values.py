@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.script_symbols import ScriptSymbols
@@ -39,6 +39,9 @@ from pytracer.lang.types import IntType, PointerType, Type
 from pytracer.record import record
 from pytracer.text import from_bytes, harmless, to_bytes
 
+if TYPE_CHECKING:
+    from pytracer.symbols.source_frames import SourceFrame
+
 _HIERARCHY = "unified"
 _WORD = struct.Struct("=Q")
 _SIGNED = struct.Struct("=q")
@@ -58,7 +61,7 @@ class ValueReader:
 
     ``targets`` are the names of a script's targets; ``trailer`` follows strings that were truncated at
     ``capacity`` bytes. ``clock`` is the time of boot, in ns since the epoch. ``enums`` are the names of
-    values, by the names of enums.
+    values, by the names of enums. ``shows_lines``: stacks have lines of the source, and inlined functions.
     """
 
     def __init__(
@@ -69,7 +72,9 @@ class ValueReader:
         string_size: int,
         clock: int,
         enums: Mapping[str, Mapping[int, str]] | None = None,
+        shows_lines: bool = False,
     ) -> None:
+        self._shows_lines = shows_lines
         self._targets = targets
         self._enums = enums or {}
         self._trailer, self._string_size, self.clock = trailer, string_size, clock
@@ -195,9 +200,30 @@ class ValueReader:
             files = self.symbols.files(pid, addresses) if kind.user else [""] * len(addresses)
             names = [f"{name}{file and f' ({file})'}" for name, file in zip(names, files, strict=True)]
             names = [f"{address:x} {name}" for address, name in zip(addresses, names, strict=True)]
+        if kind.user and self._shows_lines and kind.mode in ("bpftrace", "perf"):
+            names = self._with_lines(kind.mode, pid, addresses, names)
         indent = {"perf": "\t", "raw": "", "build_id": ""}.get(kind.mode, " " * 8)
         text = "\n" + "".join(f"{indent}{name}\n" for name in names)
         return DecodedValue("\n".join(names), text)
+
+    def _with_lines(self, mode: str, pid: int, addresses: Sequence[int], names: Sequence[str]) -> list[str]:
+        """Add the functions that were inlined, and in bpftrace's form the lines of the source."""
+        lines = list[str]()
+        # Behind a call stands the address to return to, which may be of another line: look before it.
+        calls = [*addresses[:1], *(address - 1 for address in addresses[1:])]
+        for address, name, frames in zip(
+            addresses, names, self.symbols.source_frames(pid, calls), strict=True
+        ):
+            *inlined, outer = frames or (None,)
+            for frame in inlined:
+                assert frame is not None
+                function = harmless(frame.function)
+                if mode == "perf":
+                    lines.append(f"{address:x} {function} (inlined)")
+                else:
+                    lines.append(f"[inlined] {function}{_place(frame)}")
+            lines.append(name if mode == "perf" or outer is None else f"{name}{_place(outer)}")
+        return lines
 
     def format_time(self, form: str, nanoseconds: int) -> str:
         """Format a time since the epoch by strftime's rules; %f stands for the microseconds."""
@@ -243,6 +269,10 @@ def show_conversion(piece: Conversion, kind: Type, value: DecodedValue, data: by
     if piece.sign == "gr":
         return name_gfp_flags(number & 0xFFFFFFFF)
     return piece.show(number)
+
+
+def _place(frame: SourceFrame) -> str:
+    return f"@{harmless(frame.path)}:{frame.line}" if frame.path else ""
 
 
 def as_traced(text: str) -> str:

@@ -92,7 +92,11 @@ class Elf:
 
     def function_offset(self, offset: int) -> int | None:
         """Return how far the code at a file offset is behind the start of its function."""
-        return self.functions.offset(int(self.address_of(np.array([offset], dtype=np.uint64))[0]))
+        return self.functions.offset(self.to_address(offset))
+
+    def to_address(self, offset: int) -> int:
+        """Translate one file offset; see ``address_of``."""
+        return int(self.address_of(np.array([offset], dtype=np.uint64))[0])
 
     def address_of(self, offsets: Array) -> Array:
         """Translate file offsets to the addresses that the file numbers them by (uint64, shape (n,)).

@@ -63,6 +63,7 @@ class ScriptCollector(StreamCollector):
             string_size=int(config["max_strlen"]),
             clock=time.time_ns() - ktime.boottime_ns(),
             enums=self._script.enums,
+            shows_lines=config["show_debug_info"] == "1",
         )
         self._actions: dict[str, Callable[[Action, bytes], ScriptOutput | None]] = {
             "errorf": self._errorf,

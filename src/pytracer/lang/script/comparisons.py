@@ -10,6 +10,7 @@ from pytracer.lang.script.types import (
     IntArrayType,
     RecordType,
     StringType,
+    SymbolType,
     TupleType,
     stored_size,
     unify,
@@ -19,7 +20,7 @@ from pytracer.lang.syntax import Node
 from pytracer.lang.types import INT, IntType, PointerType, StoredType, is_text
 
 BOOL = IntType(1, False, boolean=True)
-COMPARABLE = (ArrayValueType, BufferType, IntArrayType, RecordType, TupleType)
+COMPARABLE = (ArrayValueType, BufferType, IntArrayType, RecordType, SymbolType, TupleType)
 """Types whose values can be compared with others of the type."""
 
 
@@ -47,7 +48,7 @@ class Comparisons(ValueWriter):
         return comparison if node.sign == "==" else Value(f"((s32)!{comparison.code})", INT)
 
     def compare_values(self, node: syntax.Binary, left: Value, right: Value) -> Value:
-        """Compare two arrays, tuples, records or buffers."""
+        """Compare two arrays, tuples, records, buffers or functions."""
         if node.sign not in ("==", "!="):
             raise self.fail(node, f"{node.sign!r} makes no sense of {left.type.text}", hint="== and != do")
         kind = unify(left.type, right.type)

@@ -15,7 +15,7 @@ from pytracer.lang.script.types import PENDING, AggregateType, is_pending, store
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import Type
 
-_MAX_STRING = 16384
+_MAX_STRING, _LONG_STRING = 16384, 1024
 
 
 class ScriptState:
@@ -87,8 +87,10 @@ class ScriptState:
 
     @property
     def string_room(self) -> int:
-        """The size of a string with its NUL, in bytes."""
-        return min(max(int(self.config["max_strlen"]), 1), _MAX_STRING)
+        """The size of a string with its NUL, in bytes. As in bpftrace, the NUL of a short one is not
+        counted in max_strlen."""
+        size = int(self.config["max_strlen"])
+        return min(max(size + (size < _LONG_STRING), 2), _MAX_STRING)
 
     @property
     def map_capacity(self) -> int:

@@ -79,7 +79,7 @@ class StringFunctions(Builtins):
         value = self.bytes_or_value(node.arguments[0])
         if isinstance(value.type, BufferType):
             return value
-        limit = self.state.string_room
+        limit = min(int(self.state.config["max_strlen"]), self.state.string_room)
         if self._is_constant(node, 1):
             limit = min(self.constant(node.arguments[1]), limit)
         if isinstance(value.type, IntArrayType):
