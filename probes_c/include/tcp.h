@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // TCP connections: addresses, changes of state, and accepting tasks, from the hooks that the planner chose. The tracer
 // that includes this defines on_state(context, sk, old, new) and on_accept(context, sk).
-#include "read.h"
+#include "inet_addresses.h"
 #include "syscall.h"
 #include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/net.h>
-#include <net/inet_sock.h>
 #include <net/net_namespace.h>
 #include <net/tcp_states.h>
 
-// Macros, and so absent from BTF: AF_INET, AF_INET6, SHUTDOWN_MASK.
-#define PT_AF_INET    2
-#define PT_AF_INET6   10
-#define PT_CLOSED_ALL 3
+#define PT_CLOSED_ALL 3 // SHUTDOWN_MASK, a macro and so absent from BTF
 
 static __always_inline int pt_is_tcp(struct sock *sk)
 {
@@ -28,21 +24,6 @@ static __always_inline u32 pt_netns_of(struct sock *sk)
     struct net *net = pt_read(sk->__sk_common.skc_net.net);
 
     return pt_read(net->ns.inum);
-}
-
-// Read both addresses as IPv6 addresses; IPv4 ones are mapped (::ffff:192.0.2.1).
-static __always_inline void pt_addresses(struct sock *sk, u8 *source, u8 *target)
-{
-    if (pt_read(sk->__sk_common.skc_family) == PT_AF_INET6) {
-        pt_probe_read_kernel(source, 16, &sk->__sk_common.skc_v6_rcv_saddr);
-        pt_probe_read_kernel(target, 16, &sk->__sk_common.skc_v6_daddr);
-        return;
-    }
-    __builtin_memset(source, 0, 10);
-    __builtin_memset(target, 0, 10);
-    source[10] = source[11] = target[10] = target[11] = 0xff;
-    pt_probe_read_kernel(source + 12, 4, &sk->__sk_common.skc_rcv_saddr);
-    pt_probe_read_kernel(target + 12, 4, &sk->__sk_common.skc_daddr);
 }
 
 #ifdef ONLY_NETWORKS
@@ -74,17 +55,6 @@ static __always_inline int pt_is_socket_traced(struct sock *sk)
         return 0;
 #endif
     return pt_passes_netns(pt_netns_of(sk));
-}
-
-// The local port. Not skc_num, which is 0 after the port has been released.
-static __always_inline u32 pt_source_port(struct sock *sk)
-{
-    return __builtin_bswap16(pt_read(((struct inet_sock *)sk)->inet_sport));
-}
-
-static __always_inline u32 pt_target_port(struct sock *sk)
-{
-    return __builtin_bswap16(pt_read(sk->__sk_common.skc_dport));
 }
 
 // Return 1 if the current task closes a connection or shuts it down for sending. If the peer resets it or it times out,

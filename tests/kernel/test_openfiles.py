@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from pytracer.kernel import filter_values
 from pytracer.model import Batch
 from pytracer.spec import registry
 from pytracer.trace.loop import TraceLoop
-from support import worker_ids
+from support import packets, worker_ids
 from support.cli import COMMAND, run, wait_for
 from support.needs import needs, running
 from support.python_process import python_process
@@ -196,3 +198,104 @@ def test_intervals_are_not_for_lists():
     result = run("openfiles", 1)
     assert result.status == 2
     assert "openfiles lists once what there is" in result.err
+
+
+# Sockets of each kind, with what getsockname and getpeername say of them, by descriptor. UNIX names as bytes.
+SOCKETS = """
+import json, os, socket, struct, sys
+from socket import *
+os.chdir(sys.argv[1])
+made = []
+def make(family, type, *, bind=None, connect=None, listen=False):
+    one = socket(family, type)
+    made.append(one)
+    if bind is not None: one.bind(bind)
+    if connect is not None: one.connect(connect)
+    if listen: one.listen()
+    return one
+for family, own in ((AF_INET, "127.0.0.1"), (AF_INET6, "::1")):
+    for type in (SOCK_STREAM, SOCK_DGRAM):
+        make(family, type)
+        server = make(family, type, bind=(own, 0), listen=type == SOCK_STREAM)
+        client = make(family, type, connect=server.getsockname()[:2])
+        if type == SOCK_STREAM:
+            made.append(server.accept()[0])
+            reset = make(family, type, connect=server.getsockname()[:2])
+            peer, _ = server.accept()
+            peer.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+            try: reset.recv(1)
+            except ConnectionResetError: pass
+        else:
+            again = make(family, type, connect=server.getsockname()[:2])
+            again.connect((own, 9))
+dual = make(AF_INET6, SOCK_STREAM, bind=("::", 0), listen=True)
+make(AF_INET, SOCK_STREAM, connect=("127.0.0.1", dual.getsockname()[1]))
+made.append(dual.accept()[0])
+make(AF_UNIX, SOCK_STREAM, bind="a" * 107, listen=True)
+make(AF_UNIX, SOCK_STREAM, connect="a" * 107)
+make(AF_UNIX, SOCK_SEQPACKET, bind=b"\\0abstract", listen=True)
+make(AF_UNIX, SOCK_SEQPACKET, connect=b"\\0abstract")
+make(AF_UNIX, SOCK_DGRAM, bind="short")
+make(AF_UNIX, SOCK_DGRAM, bind=b"\\0" + b"z" * 107, connect="short")
+made += socketpair()
+make(AF_NETLINK, SOCK_RAW)
+make(AF_NETLINK, SOCK_RAW, bind=(0, 0))
+def name(call):
+    try: end = call()
+    except OSError: return None
+    return list(end)[:2] if isinstance(end, tuple) else os.fsdecode(end)
+ends = {one.fileno(): (one.family, one.type, name(one.getsockname), name(one.getpeername)) for one in made}
+print(json.dumps(ends), flush=True)
+sys.stdin.read()
+"""
+FAMILIES = {1: "unix", 2: "IPv4", 10: "IPv6", 16: "netlink"}
+TYPES = {1: "stream", 2: "dgram", 3: "raw", 5: "seqpacket"}
+
+
+def expected_end(family, end, missing=(None, None)):
+    """Return an end of a socket as openfiles shows it: an address and a port, or a name."""
+    if family == 1:
+        return (end or "").replace("\0", "@", 1)
+    return missing if end is None else (str(end[0]).removeprefix("::ffff:"), end[1])
+
+
+@pytest.mark.lab
+def test_sockets_have_the_ends_that_the_process_gets(tmp_path):
+    with (
+        packets.namespace(ipv6=True),
+        subprocess.Popen(
+            [sys.executable, "-c", SOCKETS, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        ends = {int(fd): end for fd, end in json.loads(process.stdout.readline()).items()}
+        entries = {entry["fd"]: entry for entry in listed("--sockets", "-p", process.pid)}
+        sockets = subprocess.run(["ss", "-Hatn"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert entries.keys() == ends.keys()
+    for fd, (family, kind, own, peer) in ends.items():
+        entry = entries[fd]
+        assert (entry["family"], entry["type"]) == (FAMILIES[family], TYPES[kind])
+        if family == 1:
+            actual = entry["name"], entry["peer_name"]
+            assert actual == (expected_end(1, own), expected_end(1, peer)), fd
+            assert entry["saddr"] is entry["daddr"] is None
+        elif family == 16:
+            assert (entry["protocol"], entry["sport"], entry["dport"]) == ("route", own[0], 0)
+        else:
+            assert entry["protocol"] == ("TCP" if kind == 1 else "UDP")
+            assert (entry["saddr"], entry["sport"]) == expected_end(family, own), (fd, entry)
+            assert (entry["daddr"], entry["dport"]) == expected_end(family, peer), (fd, entry)
+    states = sorted(entry["state"] for entry in entries.values() if entry["protocol"] == "TCP")
+    names = {"LISTEN": "LISTEN", "ESTAB": "ESTABLISHED"}
+    seen = [names[line.split()[0]] for line in sockets.splitlines() if line.split()[0] in names]
+    closed = ["CLOSE"] * 4  # two that were never connected, two that the peer reset: ss lists none of them
+    assert states == sorted(seen + closed)
+
+
+def test_sockets_and_paths_do_not_go_together():
+    result = run("openfiles", "--sockets", "--path", "/etc/*")
+    assert result.status == 2
+    assert "--sockets and --path do not go together" in result.err

@@ -32,7 +32,7 @@ from pytracer.enrich.numa import numa_cause_decoder
 from pytracer.enrich.program_arguments import arguments
 from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.register_values import register, registers
-from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
+from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_protocol, socket_type
 from pytracer.enrich.strings import payload, text
 from pytracer.enrich.target_names import target_decoder
 from pytracer.enrich.tasks import kernel_function_decoder, kernel_stack_decoder, task_state
@@ -128,6 +128,7 @@ def decoders(
         "packet_protocol": packet_protocol,
         "socket_call": socket_call,
         "socket_family": socket_family,
+        "socket_protocol": socket_protocol,
         "socket_type": socket_type,
         "retransmission": retransmission,
         "ring_operation": ring_operation,

@@ -31,7 +31,7 @@ from pytracer.enrich.lookups import lookup_result
 from pytracer.enrich.network_addresses import address
 from pytracer.enrich.numa import numa_cause_decoder
 from pytracer.enrich.program_arguments import arguments
-from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
+from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_protocol, socket_type
 from pytracer.enrich.strings import payload, text
 from pytracer.spec.signals import SIGNALS
 from pytracer.text import from_bytes, harmless
@@ -325,7 +325,13 @@ def test_a_named_cgroup_is_known_after_its_removal(tmp_path, monkeypatch):
         (socket_call, 4, "send"),
         (socket_call, 99, "call_99"),
         (socket_family, 10, "IPv6"),
-        (socket_family, 40, "family_40"),
+        (socket_family, 16, "netlink"),
+        (socket_family, 99, "family_99"),
+        (socket_protocol, 0x20006, "TCP"),
+        (socket_protocol, 0xA0011, "UDP"),
+        (socket_protocol, 0x100000, "route"),
+        (socket_protocol, 0x100063, "protocol_99"),
+        (socket_protocol, 0x10000, ""),
         (socket_type, 2, "dgram"),
         (socket_type, 77, "type_77"),
         (ip_protocol, 262, "MPTCP"),
