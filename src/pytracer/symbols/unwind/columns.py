@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pytracer.arrays import Array, np
+
 # Columns: the register and offset of the CFA, and where the caller's registers are.
 CFA_REGISTER, CFA_OFFSET, RBP, RETURN, RSP = range(5)
 COLUMNS = 5
 BY_REGISTER = {6: RBP, 16: RETURN, 7: RSP}  # by DWARF's number
-# CFA_REGISTER is DWARF's number, or one of these: an expression that no rule is for; *(rbp - offset); that of
-# .plt, whose limit is CFA_OFFSET; what the kernel pushed for a signal handler.
-OTHER, DEREF_RBP, PLT, SIGNAL_CFA = -1, -2, -3, -4
+# CFA_REGISTER is DWARF's number, or below 0 for an expression (see expression), which leaves CFA_OFFSET as it
+# is: one that no rule is for; *(rbp - number); that of .plt; what the kernel pushed for a signal handler.
+OTHER, DEREF_RBP, PLT, SIGNAL_CFA = range(1, 5)
 # A register is at CFA + a negative number, or SAME, or one of these.
 SAME, UNDEFINED, ELSEWHERE, AT_RBP, IN_CONTEXT = 0, 1, 2, 3, 4
 
@@ -16,17 +18,31 @@ _BREG6, _BREG7, _BREG16, _DEREF = 0x76, 0x77, 0x80, 0x06
 _PLT_HEAD, _PLT_TAIL = bytes((_BREG7, 8, _BREG16, 0, 0x3F, 0x1A)), bytes((0x2A, 0x33, 0x24, 0x22))
 
 
-def parse_cfa(block: bytes) -> tuple[int, int]:
-    """Return CFA_REGISTER and CFA_OFFSET for an expression."""
+_OFFSET_LIMIT = 8 << 16
+
+
+def expression(kind: int, number: int = 0) -> int:
+    """Return CFA_REGISTER for an expression."""
+    return -(number << 4 | kind)
+
+
+def split_expressions(registers: Array) -> tuple[Array, Array]:
+    """Return the kinds and numbers of CFA_REGISTER, kind 0 where it is a register."""
+    negated = np.maximum(-registers, 0)
+    return negated & 0xF, negated >> 4
+
+
+def parse_cfa(block: bytes) -> int:
+    """Return CFA_REGISTER for an expression's bytes."""
     if block[-1:] == bytes((_DEREF,)) and block[0] in (_BREG6, _BREG7):
         offset = _parse_sleb(block[1:-1])
-        if block[0] == _BREG6 and offset is not None and offset <= 0:
-            return DEREF_RBP, -offset
+        if block[0] == _BREG6 and offset is not None and -_OFFSET_LIMIT < offset <= 0:
+            return expression(DEREF_RBP, -offset)
         if block[0] == _BREG7 and offset == 160:
-            return SIGNAL_CFA, 0
+            return expression(SIGNAL_CFA)
     if len(block) == 11 and block[:6] == _PLT_HEAD and block[7:] == _PLT_TAIL and 0x30 <= block[6] <= 0x3F:
-        return PLT, block[6] - 0x30
-    return OTHER, 0
+        return expression(PLT, block[6] - 0x30)
+    return expression(OTHER)
 
 
 _IN_UCONTEXT = {RBP: 120, RSP: 160, RETURN: 168}  # by the kernel's struct ucontext

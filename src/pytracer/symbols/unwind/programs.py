@@ -282,8 +282,7 @@ class _State:
             self._write_offsets(found, places[found] + 1, is_signed=opcode == 0x13)
         found = self._find(0x0F)  # def_cfa_expression
         parsed = [columns.parse_cfa(block) for block in self._blocks(places[found] + 1)]
-        self._write(CFA_REGISTER, found, np.array([register for register, _ in parsed], np.int64))
-        self._write(CFA_OFFSET, found, np.array([offset for _, offset in parsed], np.int64))
+        self._write(CFA_REGISTER, found, np.array(parsed, np.int64))
 
     def _write_offsets(self, found: Array, at: Array, *, is_signed: bool) -> None:
         values, _ = read_uleb(self._programs.code, at, is_signed=is_signed)

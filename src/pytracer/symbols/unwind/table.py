@@ -250,7 +250,7 @@ def _run_commons(commons: list[CommonEntry], account: Account) -> tuple[Array, A
     sizes = np.array([len(entry.program) for entry in commons], np.int64)
     starts = np.cumsum(sizes + len(gap)) - sizes
     initial = np.zeros((columns.COLUMNS, len(commons)), np.int64)
-    initial[columns.CFA_REGISTER] = columns.OTHER
+    initial[columns.CFA_REGISTER] = columns.expression(columns.OTHER)
     initial[columns.RETURN] = columns.ELSEWHERE
     is_broken = np.array(
         [
@@ -278,25 +278,26 @@ def _run_commons(commons: list[CommonEntry], account: Account) -> tuple[Array, A
 def _encode(values: Array) -> Array:
     """Return rows, packed without their start, for what is in the columns."""
     register, offset, rbp, return_address, rsp = values
+    kind, number = columns.split_expressions(register)
+    offset = np.where(kind == columns.DEREF_RBP, number, offset)
     words = offset >> 3
     fits = (offset & 7 == 0) & (words >= 0) & (words < 1 << 16)
-    rule = np.where(register >= 0, Rule.REGISTER, Rule.EXPRESSION)
-    for value, meaning in (
-        (_DWARF_RSP, Rule.RSP),
-        (_DWARF_RBP, Rule.RBP),
-        (columns.DEREF_RBP, Rule.DEREF_RBP),
+    rule = np.where(kind == 0, Rule.REGISTER, Rule.EXPRESSION)
+    for chosen, meaning in (
+        (register == _DWARF_RSP, Rule.RSP),
+        (register == _DWARF_RBP, Rule.RBP),
+        (kind == columns.DEREF_RBP, Rule.DEREF_RBP),
     ):
-        chosen = register == value
         rule[chosen] = np.where(fits[chosen], meaning, Rule.EXPRESSION)
-    plt = np.flatnonzero(register == columns.PLT)
-    rule[plt], words[plt] = Rule.PLT, offset[plt]
+    plt = np.flatnonzero(kind == columns.PLT)
+    rule[plt], words[plt] = Rule.PLT, number[plt]
     saved = -rbp >> 3
     has_place = (rbp < 0) & (rbp & 7 == 0) & (saved <= RBP_LIMIT)
     saved = np.where(has_place, saved, np.where(rbp == columns.AT_RBP, RBP_AT_ITSELF, RBP_SAME))
     is_plain = has_place | (rbp == columns.SAME) | (rbp == columns.UNDEFINED) | (rbp == columns.AT_RBP)
     is_plain &= (return_address == -8) & (rsp == columns.SAME)
     rule[~is_plain] = Rule.EXPRESSION
-    in_context = register == columns.SIGNAL_CFA
+    in_context = kind == columns.SIGNAL_CFA
     for place in (rbp, return_address, rsp):
         in_context = in_context & (place == columns.IN_CONTEXT)
     rule[in_context] = Rule.SIGNAL

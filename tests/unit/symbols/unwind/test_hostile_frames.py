@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import struct
 
 import pytest
@@ -12,7 +13,7 @@ from pytracer.symbols import elf_tables
 from pytracer.symbols.elf_tables import ElfError
 from pytracer.symbols.unwind import table
 from pytracer.symbols.unwind.table import Rule
-from support import elf_builder
+from support import elf_builder, readelf_frames
 from support.budgets import UID, budget_with
 
 CODE = 0x401000  # 0x1000 bytes
@@ -134,6 +135,9 @@ def test_what_cannot_be_run_ends_the_stack(program):
         (b"\x0f\x03\x76\x78\x06", Rule.DEREF_RBP),
         (b"\x0f\x03\x76\x79\x06", EXPRESSION),
         (b"\x0f\x01\x76", EXPRESSION),
+        (b"\x0f\x0f\x76" + b"\x80" * 12 + b"\x40\x06", EXPRESSION),
+        (b"\x0f\x05\x76\x80\x80\x60\x06", EXPRESSION),
+        (b"\x0e\x10\x0f\x01\x76\x0d\x07", Rule.RSP),  # the offset stays
         (b"\x0f\x00", EXPRESSION),
         (b"\x0f\x01\x06", EXPRESSION),
         (b"\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x3a\x2a\x33\x24\x22", Rule.PLT),
@@ -154,6 +158,40 @@ def test_states_are_remembered_in_each_other():
         b"\x0e" + bytes((8 * n,)) + REMEMBER + b"\x0e\x70" + RESTORE + ADVANCE for n in (2, 3, 4)
     )
     assert [row[1] for row in Section().add(chained).rows()] == [0, 2, 3, 4, 0]
+
+
+def random_program(generator):
+    """Return a valid program of some fifty instructions."""
+    program, depth = b"", 0
+    for _ in range(50):
+        offset, small = generator.randrange(1, 100), generator.randrange(1, 4)
+        choices = [
+            bytes((0x40 | small,)), bytes((0x40 | small,)), bytes((0x02, small)), bytes((0x03, small, 0)),
+            bytes((0x0E, 8 * small)), bytes((0x0C, generator.choice((6, 7, 12)), 8 * small)),
+            bytes((0x0D, generator.choice((6, 7, 10)))), bytes((0x12, 7, 0x80 - small)),
+            bytes((0x13, 0x80 - small)),
+            bytes((0x80 | generator.choice((3, 6, 6, 12)), offset)), bytes((0x05, 6, 0x80 | small, 1)),
+            b"\xc6", b"\xc3", b"\x06\x06", b"\x08\x06", b"\x07\x06", b"\x2e\x10", b"\x00",
+            b"\x09\x06\x0c", b"\x0a",
+        ]  # fmt: skip
+        choices += [b"\x0b"] * (2 if depth else 0)
+        chosen = generator.choice(choices)
+        depth += (chosen == REMEMBER) - (chosen == RESTORE)
+        program += chosen
+    return program
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_programs_are_what_readelf_shows(tmp_path, seed):
+    generator = random.Random(seed)
+    section = Section(program=START + b"\x86\x03" * (seed % 2))
+    for number in range(32):
+        section.add(random_program(generator), start=CODE + 0x80 * number, size=0x80)
+    path = tmp_path / "file"
+    path.write_bytes(elf_builder.build_with_section(b".eh_frame", section.data, address=0x500000))
+    expected = readelf_frames.read(path, CODE)
+    assert section.build().rows.tolist() == expected.tolist()
+    assert len(expected) > 150
 
 
 @pytest.mark.parametrize("parent", [-8, 4, 8, 1 << 20, 30], ids=str)
