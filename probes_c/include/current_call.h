@@ -11,12 +11,33 @@ static __always_inline struct pt_regs *pt_user_registers(void)
 {
     return pt_registers_of(bpf_get_current_task_btf());
 }
+
+// Those of a task that an iterator gives.
+static __always_inline struct pt_regs *pt_registers_of_task(struct task_struct *task)
+{
+    return pt_registers_of(task);
+}
 #elif defined(__x86_64__)
 // They are at the upper end of the kernel stack of 16 KiB. KASAN doubles its size; the values then fail the test in
 // pt_current_call.
+static __always_inline struct pt_regs *pt_registers_of_task(struct task_struct *task)
+{
+    return (struct pt_regs *)((u64)pt_read(task->stack) + 16384 - sizeof(struct pt_regs));
+}
+
 static __always_inline struct pt_regs *pt_user_registers(void)
 {
-    return (struct pt_regs *)((u64)pt_read(pt_current()->stack) + 16384 - sizeof(struct pt_regs));
+    return pt_registers_of_task(pt_current());
+}
+#else
+static __always_inline struct pt_regs *pt_registers_of_task(struct task_struct *task)
+{
+    return 0;
+}
+
+static __always_inline struct pt_regs *pt_user_registers(void)
+{
+    return 0;
 }
 #endif
 

@@ -8,11 +8,10 @@
 #define PT_IFMT   0170000 // S_IFMT, S_IFSOCK: macros
 #define PT_IFSOCK 0140000
 
-// Return the file of a descriptor, or 0. Another thread may close it at the same time: then later reads give values of
-// no file, or of another one.
-static __always_inline struct file *pt_file_of(u32 fd)
+// Return the file of a descriptor among a task's files, or 0. Another thread may close it at the same time: then later
+// reads give values of no file, or of another one.
+static __always_inline struct file *pt_file_in(struct files_struct *files, u32 fd)
 {
-    struct files_struct *files = pt_current_field(files);
     struct fdtable *table = files ? pt_read(files->fdt) : 0;
     struct file **slots;
     struct file *file = 0;
@@ -22,6 +21,12 @@ static __always_inline struct file *pt_file_of(u32 fd)
     slots = (struct file **)pt_read(table->fd);
     pt_probe_read_kernel(&file, sizeof(file), &slots[fd]);
     return file;
+}
+
+// Likewise of the current task.
+static __always_inline struct file *pt_file_of(u32 fd)
+{
+    return pt_file_in(pt_current_field(files), fd);
 }
 
 // Return the socket of a file; 0 if it is none.

@@ -36,6 +36,7 @@ from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, soc
 from pytracer.enrich.strings import payload, text
 from pytracer.enrich.target_names import target_decoder
 from pytracer.enrich.tasks import kernel_function_decoder, kernel_stack_decoder, task_state
+from pytracer.enrich.waits import wait_class, wait_where
 from pytracer.errors import SchemaError, suggest_near
 from pytracer.kernel.syscalls import label
 from pytracer.model import Schema
@@ -144,5 +145,7 @@ def decoders(
         "tcp_state": tcp_state,
         "target": target_decoder(targets),
         "text": text,
+        "wait_class": wait_class,
+        "wait_where": wait_where,
         "writeback_reason": enum_decoder("wb_reason", "WB_REASON_", "reason"),
     }

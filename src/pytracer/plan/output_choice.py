@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.model.schema import Schema
+from pytracer.record import replace
 from pytracer.request import NameSetValue, Request
-from pytracer.spec import Column, Flag, Histogram, Output, Profile, SeccompProfile, Stream, Table
+from pytracer.spec import Breakdown, Column, Flag, Histogram, Output, Profile, SeccompProfile, Stream, Table
 
 if TYPE_CHECKING:
     from pytracer.lang import ProbeSpecs
@@ -126,4 +127,14 @@ def make_schema(request: Request, output: Output, specs: ProbeSpecs | None) -> S
             values = tuple(column for column in values if not column.computed) + answers + last
         else:
             keys += answers
+    if isinstance(output, Breakdown):
+        output = replace(output, target=_target(request))
     return Schema(tracer=tracer.name, keys=keys, values=last_columns + values, output=output)
+
+
+def _target(request: Request) -> str:
+    """Return what the request traces, as words of a command line; "" if it is not a few processes."""
+    if request.follows_command:
+        return "-- COMMAND"
+    processes = ",".join(map(str, request.processes))
+    return f"-p {processes}{' --children' if request.roots else ''}" if processes else ""

@@ -17,7 +17,7 @@ from pytracer.sinks.formatting import (
     format_bound,
     is_plain,
 )
-from pytracer.spec import Column, Histogram, Unit
+from pytracer.spec import Breakdown, Column, Histogram, Unit
 from pytracer.text import harmless
 
 _BAR = 40
@@ -101,7 +101,14 @@ class TableSink:
     def _lines(self, item: Snapshot | Histograms) -> list[str]:
         if isinstance(item, Histograms):
             return self._histograms(item)
-        return self._stacks(item) if isinstance(item, StackSnapshot) else self._table(item)
+        if not isinstance(item, StackSnapshot):
+            return self._table(item)
+        assert self._schema is not None
+        if isinstance(self._schema.output, Breakdown):
+            from pytracer.sinks.page import Page
+
+            return Page(self._schema.output, self._schema.keys).lines(item)
+        return self._stacks(item)
 
     def _table(self, item: Snapshot) -> list[str]:
         rows = list(item.value_rows())

@@ -65,7 +65,7 @@ from pytracer.spec.options import (
     SeccompProfile,
     Targets,
 )
-from pytracer.spec.outputs import Histogram, Listing, Output, Profile, Stacks, Stream, Table
+from pytracer.spec.outputs import Breakdown, Histogram, Listing, Output, Profile, Stacks, Stream, Table
 from pytracer.spec.points import Point
 from pytracer.spec.sampling import (
     COUNTERS,
@@ -92,6 +92,7 @@ __all__ = [
     "Alternative",
     "Arguments",
     "Audit",
+    "Breakdown",
     "CgroupSkb",
     "CgroupSock",
     "CgroupSockAddr",

@@ -178,6 +178,9 @@ SYSCALL_BEGINS = Hook(
 )
 """A system call begins (``enter``); probes_c/include/syscall.h."""
 
+SYSCALL_EVENTS = replace(SYSCALL, alternatives=SYSCALL.alternatives[:2])
+"""A system call begins (``enter``) and ends (``leave``), by events alone; probes_c/include/syscall.h."""
+
 SYSCALL_EVENT = replace(SYSCALL_BEGINS, alternatives=SYSCALL_BEGINS.alternatives[:2])
 """A system call begins (``enter``), by events alone; probes_c/include/syscall.h.
 
@@ -253,7 +256,7 @@ RETURNED = (by_call(SYSCALL, function="fentry", without=(SWITCH.name,)), TASK_EX
 """System calls begin and return, calls of exited tasks are forgotten; probes_c/include/syscall.h. If few
 calls are named, those in flight are in a map: a program at each context switch would cost more."""
 
-ANSWERED = (replace(SYSCALL, alternatives=SYSCALL.alternatives[:2]), TASK_EXIT, SWITCH)
+ANSWERED = (SYSCALL_EVENTS, TASK_EXIT, SWITCH)
 """The same, and calls that a filter answers, which do not begin; probes_c/include/syscall.h."""
 
 _FREED = RawTracepoint("pt_free", event="sched_process_free", preempted=False)

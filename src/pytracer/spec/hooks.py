@@ -235,11 +235,14 @@ class TypedTracepoint(Fentry):
 class Iterator(Probe):
     """An iterator over all objects of a kind (``of``: ``task_file``), which runs when it is read.
 
-    ``having`` is a member (``struct.member``) without which the program is not for this kernel.
+    ``having`` is a member (``struct.member``) without which the program is not for this kernel. Unless it
+    lists, it runs once, when the other programs are attached; if it is ``repeated``, also at the end of each
+    interval, and when they are detached.
     """
 
     of: str = ""
     having: str = ""
+    repeated: bool = False
 
     @property
     def kind(self) -> str:

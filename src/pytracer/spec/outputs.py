@@ -155,3 +155,27 @@ class Stacks(Output):
     def does(self) -> str:
         """See :class:`Output`."""
         return "ranks stacks by how often they were seen"
+
+
+@record
+class Breakdown(Stacks):
+    """Time by class, as one page: the share of each class, then what each consists of.
+
+    Its rows are stacks. The first of the tracer's keys is the class, the others say what it was spent on.
+    The second of the columns counts times, the third samples, by which stacks of measured time rank.
+    ``next`` names for each class the tracer to go on with, ``target`` what the run was of, as words of the
+    command line; the plan fills it in.
+    """
+
+    next: tuple[tuple[str, str], ...] = ()
+    target: str = ""
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """See :class:`Output`. A part of the rows would not add up."""
+        return ("INTERVAL", "--max-rows")
+
+    @property
+    def does(self) -> str:
+        """See :class:`Output`."""
+        return "divides the whole time"

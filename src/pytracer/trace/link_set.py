@@ -12,6 +12,7 @@ from pytracer.bpf.builder import ProgramLoad
 from pytracer.plan import ChosenProbe, Plan
 from pytracer.plan.initial_entries import RunFacts
 from pytracer.progress import step
+from pytracer.spec import Iterator
 from pytracer.trace.program_loading import load_of
 
 
@@ -26,6 +27,7 @@ class LinkSet:
         self._log, self._warn = log, warn
         self.attached: list[Link] = []
         self.detached: list[Link] = []
+        self._repeated: list[Link] = []  # iterators that run again at the end of each interval
         self._watched: list[Link] = []  # of those attached, the ones whose target may be removed
         self._had_watched = False
 
@@ -46,7 +48,9 @@ class LinkSet:
                 else:
                     links = attacher_of(chosen_probe.probe).attach(chosen_probe.probe, target, programs[load])
                 self.attached += links
-                iterators += links if chosen_probe.probe.kind == "iterator" else []
+                if isinstance(chosen_probe.probe, Iterator):
+                    iterators += links
+                    self._repeated += links if chosen_probe.probe.repeated else []
                 self._watched += [link for link in links if link.place]
                 for note in dict.fromkeys(link.note for link in links if link.note):
                     self._warn(note)
@@ -65,6 +69,13 @@ class LinkSet:
             from pytracer.bpf.attach.iterator import run
 
             run(iterators)
+
+    def run_repeated(self) -> None:
+        """Run the iterators that are repeated: what goes on counts up to now."""
+        if self._repeated:
+            from pytracer.bpf.attach.iterator import run
+
+            run(self._repeated)
 
     def _target(self, chosen_probe: ChosenProbe) -> AttachTarget:
         return AttachTarget(
@@ -103,7 +114,11 @@ class LinkSet:
             return
         total = len(self.attached)
         with step("detaching", total) as detaching:
+            self.attached.sort(key=self._repeated.__contains__, reverse=True)  # they are detached last
             while self.attached:
+                if self.attached[-1] in self._repeated:
+                    self.run_repeated()
+                    self._repeated = []
                 self.detached.append(self.attached.pop())
                 self.detached[-1].detach()
                 detaching.done = total - len(self.attached)

@@ -98,6 +98,8 @@ class Session(ResultSource):
     def read_interval(self, *, last: bool) -> Iterator[Item]:
         """Yield the results that an interval has at its end. Before the ``last``, programs are detached."""
         self._fill(again=True)
+        if not last:
+            self._links.run_repeated()
         yield from self.collector.read_interval(last=last)
 
     def read_summary(self) -> Iterator[Item]:

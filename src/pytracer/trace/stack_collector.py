@@ -23,6 +23,7 @@ from pytracer.model import Schema, StackSnapshot
 from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
 from pytracer.prog.code_ranges import program_ranges
+from pytracer.spec import Breakdown
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.trace.row_collector import RowCollector
 
@@ -32,9 +33,11 @@ _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded m
 
 def _is_probed(plan: Plan) -> bool:
     """Return whether the kernel's part of a stack begins with the frames that led to the program. A
-    sample's stack begins with the interrupted code."""
+    sample's stack begins with the interrupted code; a breakdown has few of those."""
     kinds = {chosen_probe.probe.kind for chosen_probe in plan.probes}
-    return not plan.request.options.get("user-only") and not kinds & {"perf_sample", "task_sample"}
+    if plan.request.options.get("user-only"):
+        return False
+    return isinstance(plan.schema.output, Breakdown) or not kinds & {"perf_sample", "task_sample"}
 
 
 class StackCollector(RowCollector):

@@ -246,6 +246,7 @@ OF_BYTES = (
     "registers",
     "kernel_stack",
     "payload",
+    "wait_where",
 )
 
 

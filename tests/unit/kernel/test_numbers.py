@@ -18,7 +18,7 @@ LINE = re.compile(rf"PT_IS\(\s*call,\s*(\w+){NUMBER * 4}\s*\)")
 
 
 def lines():
-    headers = [probes_folder() / "include" / name for name in ("filecalls.h", "fsops.h")]
+    headers = [probes_folder() / "include" / name for name in ("filecalls.h", "fsops.h", "waits.h")]
     for path in (*sorted(probes_folder().glob("*.c")), *headers):
         text = path.read_text()
         matches = LINE.findall(text)
