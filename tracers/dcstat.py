@@ -3,14 +3,17 @@
 from pytracer.spec import Column, GroupBy, Table, Tracer, Unit
 from pytracer.spec.common import TASK_KEYS
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.hooks import Alternative, Hook, Kretprobe
+from pytracer.spec.hooks import Alternative, Fexit, Hook, Kretprobe
 
 NAMES = ("lookup_fast", "lookup_fast.isra.0")
 LOOKUP = Hook(
     "looked_up",
     "parts of paths are looked up in the directory cache",
-    # A static function: compilers that change its arguments give it a suffix.
-    (Alternative("kprobe", (Kretprobe("looked_up", symbols=NAMES),)),),
+    (
+        Alternative("fexit", (Fexit("looked_up", function=NAMES[0]),)),
+        # A static function: compilers that change its arguments give it a suffix.
+        Alternative("kprobe", (Kretprobe("looked_up", symbols=NAMES),)),
+    ),
 )
 
 TRACER = Tracer(
@@ -50,6 +53,6 @@ TRACER = Tracer(
         "Each component of a path counts, except . and .., and the last one of a path to create or remove.",
         "A look-up that the kernel restarts (ECHILD) counts once, when it ends.",
         "With a return probe, calls are missed if more tasks look up at a time than it has slots.",
-        "It needs kprobes, and a kernel in which the function is not inlined.",
+        "It needs trampolines or kprobes, and a kernel in which the function is not inlined.",
     ),
 )

@@ -191,13 +191,9 @@ static __always_inline void pt_read_arguments(void *ctx, u64 *args)
 static __always_inline u64 pt_return_value(void *ctx)
 {
     struct pt_regs *regs = ctx;
-    u64 count = PT_ARGUMENTS, result = 0;
 
-    if (pt_point() & PT_TRAMPOLINE) { // behind the arguments
-        pt_opaque(count);
-        pt_probe_read_kernel(&result, sizeof(result), ctx + 8 * count);
-        return result;
-    }
+    if (pt_point() & PT_TRAMPOLINE)
+        return pt_trampoline_result(ctx);
 #if defined(__x86_64__)
     return pt_read(regs->ax);
 #elif defined(__aarch64__)

@@ -11,6 +11,7 @@
 //     int is_wanted(u32 number)                          define it, or include syscall_numbers.h
 //     int on_return(void *ctx, struct pt_return *call)   define it; returns PT_PASS
 //     int pt_is_shown_return(struct pt_return *call)     1 for a call that the filters and -x select
+//     PT_RETURN_ARGUMENTS                                define it as 5 if call->args[4] is needed, too
 #include "syscall.h"
 
 #ifdef PT_TIMED
@@ -20,10 +21,14 @@
 #define PT_TIMED
 #endif
 
+#ifndef PT_RETURN_ARGUMENTS
+#define PT_RETURN_ARGUMENTS 4
+#endif
+
 struct pt_return {
     u64 call; // see pt_call
     long ret;
-    u64 args[4];
+    u64 args[PT_RETURN_ARGUMENTS];
 #ifdef PT_TIMED
     u64 ns;
 #endif
@@ -85,17 +90,26 @@ static __always_inline int pt_on_returned(void *ctx, struct pt_regs *regs, long 
         call.args[1] = (u32)pt_register(regs, cx);
         call.args[2] = (u32)pt_register(regs, dx);
         call.args[3] = (u32)pt_register(regs, si);
+#if PT_RETURN_ARGUMENTS > 4
+        call.args[4] = (u32)pt_register(regs, di);
+#endif
     } else {
         call.args[0] = pt_register(regs, di);
         call.args[1] = pt_register(regs, si);
         call.args[2] = pt_register(regs, dx);
         call.args[3] = pt_register(regs, r10);
+#if PT_RETURN_ARGUMENTS > 4
+        call.args[4] = pt_register(regs, r8);
+#endif
     }
 #elif defined(__aarch64__)
     call.args[0] = pt_register(regs, orig_x0);
     call.args[1] = pt_register(regs, regs[1]);
     call.args[2] = pt_register(regs, regs[2]);
     call.args[3] = pt_register(regs, regs[3]);
+#if PT_RETURN_ARGUMENTS > 4
+    call.args[4] = pt_register(regs, regs[4]);
+#endif
 #endif
     return on_return(ctx, &call);
 }
@@ -144,7 +158,7 @@ int called(struct tracepoint__raw_syscalls__sys_enter *args)
         return PT_PASS;
     call.call = pt_call(args->id);
 #pragma unroll
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < PT_RETURN_ARGUMENTS; i++)
         call.args[i] = call.call >> 32 ? (u32)args->args[i] : args->args[i];
     pt_start_timer(&call);
     pt_begin(&call);

@@ -53,6 +53,17 @@ static __always_inline u32 pt_target(void *ctx)
     return target;
 }
 
+// The result of a function, in a trampoline's program at its return: it is behind the arguments, as many as this kernel's
+// function has.
+static __always_inline u64 pt_trampoline_result(void *ctx)
+{
+    u64 count = PT_ARGUMENTS, result = 0;
+
+    pt_opaque(count);
+    pt_probe_read_kernel(&result, sizeof(result), ctx + 8 * count);
+    return result;
+}
+
 #ifdef PT_KINDS
 // The index in pytracer.spec.Targets.kinds of this target's kind, from 1; 0: none. PT_KINDS are words of eight kinds.
 static __always_inline u32 pt_kind(void *ctx)

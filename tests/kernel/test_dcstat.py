@@ -28,14 +28,15 @@ for turn in range(23):
 """
 
 
-@pytest.mark.smoke
 @pytest.mark.lab
-def test_misses_then_negative_entries(tmp_path):
-    if was_refused(run("dcstat", "--dry-run"), {"looked_up": "kprobe"}):
+@pytest.mark.parametrize("alternative", [pytest.param("fexit", marks=pytest.mark.smoke), "kprobe"])
+def test_misses_then_negative_entries(alternative, tmp_path):
+    hook = ["--hook", f"looked_up={alternative}"]
+    if was_refused(run("dcstat", "--dry-run", *hook), {"looked_up": alternative}):
         return
     with mounted(tmp_path) as folder:
         (folder / "there").touch()
-        [row], _, text = named_rows("dcstat", folder, WORK, before=BEFORE)
+        [row], _, text = named_rows("dcstat", folder, WORK, *hook, before=BEFORE)
     names = {name: row[name] for name in ("lookups", "hits", "negative", "misses", "miss_percent")}
     # Found not to exist, each is remembered: the second time the file system is not asked.
     assert names == {"lookups": 225, "hits": 23, "negative": 101, "misses": 101, "miss_percent": 44}

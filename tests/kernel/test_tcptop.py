@@ -3,8 +3,11 @@ them."""
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -14,6 +17,7 @@ from support.cli import run, start, stop
 from support.connections import V4, V6, connection_key, ends, own_process, pair, tcp_info
 from support.needs import was_refused
 from support.packets import namespace
+from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 HERE = ["--netns", "/proc/self/ns/net"]
@@ -91,6 +95,75 @@ def test_bytes_that_splice_receives_are_counted(alternative):
         rows = {row["sport"]: (row["tx_bytes"], row["rx_bytes"]) for row in summary(tracer)}
     assert rows == {local: (received_bytes, 0), remote: (0, received_bytes)}
     assert received_bytes == 10_007 + 101
+
+
+class Zerocopy(ctypes.Structure):
+    """The kernel's struct tcp_zerocopy_receive."""
+
+    _fields_ = (
+        ("address", ctypes.c_uint64),
+        *((name, ctypes.c_uint32) for name in ("length", "recv_skip_hint", "inq", "err")),
+        ("copybuf_address", ctypes.c_uint64),
+        *((name, ctypes.c_uint32) for name in ("copybuf_len", "flags")),
+    )
+
+
+def receive_zerocopy(server, area, size):
+    """Let the kernel map ``size`` bytes to ``area``, or copy them. Returns the numbers of bytes mapped,
+    copied, and received by a message since they could be neither."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(1000)
+    mapped = copied = messages = 0
+    while mapped + copied + messages < size:
+        zerocopy = Zerocopy(address=area, length=4 * mmap.PAGESIZE)
+        zerocopy.copybuf_address, zerocopy.copybuf_len = ctypes.addressof(buffer), len(buffer)
+        room = ctypes.c_uint32(ctypes.sizeof(zerocopy))
+        error = libc.getsockopt(server.fileno(), 6, 35, ctypes.byref(zerocopy), ctypes.byref(room))
+        assert not error, os.strerror(ctypes.get_errno())
+        mapped += zerocopy.length
+        copied += zerocopy.copybuf_len if room.value == ctypes.sizeof(zerocopy) else 0
+        if zerocopy.recv_skip_hint:
+            messages += len(server.recv(zerocopy.recv_skip_hint))
+    return mapped, copied, messages
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_bytes_that_are_mapped_are_counted(alternative):
+    """TCP_ZEROCOPY_RECEIVE receives no message, either."""
+    if not is_granted("tcptop", alternative):
+        return
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    with namespace():
+        tracer = start("tcptop", "-f", "json", *HERE, "--hook", f"return={alternative}", "--by", "local", 60)
+        client, server = pair(*V4)
+        area = libc.mmap(None, 4 * mmap.PAGESIZE, mmap.PROT_READ, mmap.MAP_SHARED, server.fileno(), 0)
+        client.setsockopt(socket.SOL_SOCKET, 60, 1)  # SO_ZEROCOPY: the receiver gets whole pages
+        client.send(bytes(4 * mmap.PAGESIZE), 0x4000000)  # MSG_ZEROCOPY
+        mapped, copied, messages = receive_zerocopy(server, area, 4 * mmap.PAGESIZE)
+        client.send(bytes(101))
+        few = receive_zerocopy(server, area, 101)
+        received_bytes = tcp_info(server)["bytes_received"]
+        local, remote = ends(client)["sport"], ends(server)["sport"]
+        for end in (client, server):
+            end.close()
+        rows = {row["sport"]: (row["tx_bytes"], row["rx_bytes"]) for row in summary(tracer)}
+    assert rows == {local: (received_bytes, 0), remote: (0, received_bytes)}
+    assert mapped + copied + messages + sum(few) == received_bytes == 4 * mmap.PAGESIZE + 101
+    assert mapped >= mmap.PAGESIZE
+
+
+@pytest.mark.lab
+def test_bytes_that_io_uring_splices_are_counted():
+    hook = ["--hook", "ring_splice=fexit"]
+    if was_refused(run("tcptop", "--dry-run", *hook), {"ring_splice": "fexit"}):
+        return
+    with namespace():
+        tracer = start("tcptop", "-f", "json", *HERE, *hook, "--by", "local", 60)
+        subprocess.run([workload("rings"), "splices", "23"], check=True, capture_output=True)
+        rows = sorted((row["tx_bytes"], row["rx_bytes"]) for row in summary(tracer))
+    assert rows == [(0, 2300), (2300, 0)]
 
 
 @pytest.mark.lab

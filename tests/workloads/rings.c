@@ -13,6 +13,7 @@
 //              fixed file 24), and one of UDP to [::1]:4322
 //   removes    in the folder that follows, N times: "plain" is created and removed, "old" and "new" are created, the first
 //              is renamed to the second, and that removed; at last a file is removed that there is not
+//   splices    N times 100 bytes from a TCP connection of its own to a pipe
 //   files      N writes of 16 bytes to the file whose path follows, N reads of them, one fsync and fdatasync
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -154,6 +155,33 @@ static void sockets(int n)
     bind_one(socket(AF_INET6, SOCK_DGRAM, 0), &v6, sizeof(v6));
 }
 
+static void splices(int n)
+{
+    struct sockaddr_in address = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), server, ends[2];
+    char data[100] = {};
+
+    if (pipe(ends) || bind(listener, (void *)&address, size) || listen(listener, 1) ||
+        getsockname(listener, (void *)&address, &size) || connect(client, (void *)&address, size))
+        exit(5);
+    server = accept(listener, 0, 0);
+    while (n--) {
+        struct io_uring_sqe *sqe = next(IORING_OP_SPLICE, n);
+
+        if (write(client, data, sizeof(data)) != sizeof(data))
+            exit(6);
+        sqe->fd = ends[1];
+        sqe->off = sqe->splice_off_in = -1;
+        sqe->splice_fd_in = server;
+        sqe->len = sizeof(data);
+        submit();
+        reap(1);
+        if (read(ends[0], data, sizeof(data)) != sizeof(data))
+            exit(7);
+    }
+}
+
 int main(int argc, char **argv)
 {
     int n = argc > 2 ? atoi(argv[2]) : 0, ends[2];
@@ -230,6 +258,9 @@ int main(int argc, char **argv)
         n = 0;
     } else if (!strcmp(mode, "sockets")) {
         sockets(n);
+        n = 0;
+    } else if (!strcmp(mode, "splices")) {
+        splices(n);
         n = 0;
     } else if (argc > 3) { // once its ring is there, it waits until it may go on
         puts("ready");

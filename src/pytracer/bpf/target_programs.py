@@ -29,7 +29,8 @@ def make_program_load(probe: Probe, id_source: TargetIdSource, process: int | No
     as_ = attacher_of(probe).load_attributes(probe)
     process_constant = () if process is None else ((ONLY_PROCESS, process),)
     if not probe.targets:
-        return ProgramLoad(probe.program, as_, (*(() if as_.result else ((RESULT, 0),)), *process_constant))
+        trampoline = () if as_.result else ((RESULT, 0), (ARGUMENTS, as_.arguments))
+        return ProgramLoad(probe.program, as_, (*trampoline, *process_constant))
     target_id = {
         TargetIdSource.PROGRAM: probe.targets[0],
         TargetIdSource.COOKIE: _BY_COOKIE,

@@ -72,6 +72,13 @@ def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, ki
     assert dict(load.constants) == {TARGET: 3, RESULT: 0, POINT: 0, ARGUMENTS: words, G_OFFSET: 0}
 
 
+def test_a_trampolines_program_without_targets_gets_the_number_of_arguments_as_well(monkeypatch):
+    monkeypatch.setattr(fentry, "_find_btf_id", lambda tracepoint, name: 7)
+    monkeypatch.setattr(fentry, "_count_words", lambda number: 3)
+    load = make_program_load(Fexit("hit", function="vfs_read"), TargetIdSource.PROGRAM)
+    assert load.constants == ((RESULT, 0), (ARGUMENTS, 3))
+
+
 @pytest.mark.parametrize(("kind", "has_caveat"), [(TypedTracepoint, True), (Fentry, False)])
 def test_typed_tracepoints_have_a_caveat_where_raw_ones_have(monkeypatch, kind, has_caveat):
     """How tracepoints are raised does not affect whether programs on functions can be skipped."""
