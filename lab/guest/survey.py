@@ -92,6 +92,9 @@ group, a lock, system calls, a process, which runs the lines of shell that it is
 EXTRA_WORK = {
     "bashreadline": "echo exit | script -qc 'bash --norc -i' /dev/null",
     "compactsnoop": "echo 1 >/proc/sys/vm/compact_memory",
+    "dropsnoop": """modprobe dummy numdummies=0; ip link add dummy1 type dummy
+        ip addr add 198.51.100.1/24 dev dummy1; ip link set dummy1 up
+        tc qdisc replace dev dummy1 root blackhole; bash -c 'echo >/dev/udp/198.51.100.9/9'""",
     "modulesnoop": "modprobe ifb numifbs=0; modprobe -r ifb",
     "mountsnoop": "mkdir /tmp/m$$; mount -t tmpfs none /tmp/m$$; umount /tmp/m$$",
     "qdisclat": "tc qdisc replace dev lo root pfifo limit 100; bash -c 'echo >/dev/udp/127.0.0.1/9'",
