@@ -100,7 +100,7 @@ EXTRA_WORK = {
     "qdisclat": "tc qdisc replace dev lo root pfifo limit 100; bash -c 'echo >/dev/udp/127.0.0.1/9'",
     "tcpretrans": """modprobe dummy numdummies=0; ip link add dummy0 type dummy
         ip addr add 192.0.2.1/24 dev dummy0; ip link set dummy0 up
-        timeout 2 bash -c 'exec 3<>/dev/tcp/192.0.2.9/80'""",
+        timeout 5 bash -c 'exec 3<>/dev/tcp/192.0.2.9/80'""",
     "writeback": "sync",
 }
 """Lines of shell for tracers of what the workload does not do."""
