@@ -97,6 +97,9 @@ EXTRA_WORK = {
         tc qdisc replace dev dummy1 root blackhole; bash -c 'echo >/dev/udp/198.51.100.9/9'""",
     "modulesnoop": "modprobe ifb numifbs=0; modprobe -r ifb",
     "mountsnoop": "mkdir /tmp/m$$; mount -t tmpfs none /tmp/m$$; umount /tmp/m$$",
+    "oomkill": """cd /sys/fs/cgroup; echo +memory >cgroup.subtree_control; mkdir oom$$
+        echo 8M >oom$$/memory.max; echo 0 >oom$$/memory.swap.max
+        sh -c "echo \\$\\$ >oom$$/cgroup.procs; exec tail /dev/zero"; rmdir oom$$""",
     "qdisclat": "tc qdisc replace dev lo root pfifo limit 100; bash -c 'echo >/dev/udp/127.0.0.1/9'",
     "tcpretrans": """modprobe dummy numdummies=0; ip link add dummy0 type dummy
         ip addr add 192.0.2.1/24 dev dummy0; ip link set dummy0 up
