@@ -126,6 +126,8 @@ NEEDS: dict[str, Need] = {
     "block_submit=bio-queue": _need(changes.BIO_BEHIND_QUEUE, says="fewer arguments"),
     "socket_bytes=raw-tracepoint": _need(changes.SOCKET_BYTES, says="raw tracepoint"),
     "socket_bytes=fexit": _kind("fexit", "trampoline|BTF"),
+    "ring_splice=fexit": _kind("fexit", "trampoline|BTF"),
+    "looked_up=fexit": _kind("fexit", "trampoline|BTF"),
     "drop=raw-tracepoint-socket": _need(changes.DROP_SOCKET, says="fewer arguments"),
     "drop=raw-tracepoint-reason": _need(changes.DROP_REASON, says="fewer arguments"),
     "queue=raw-tracepoint": _need(changes.QDISC_ENQUEUE, says="raw tracepoint"),
