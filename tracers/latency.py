@@ -31,7 +31,7 @@ TRACER = Tracer(
     examples=(
         ("latency usdt:postgresql:query__start usdt:postgresql:query__done -d 10", "queries"),
         ("latency --by '$comm' t:syscalls:sys_enter_fsync t:syscalls:sys_exit_fsync", "by program"),
-        ("latency --key args->sector t:block:block_rq_issue t:block:block_rq_complete", "requests"),
+        ("latency --key 'args->sector' t:block:block_rq_issue t:block:block_rq_complete", "requests"),
         ("latency 't:syscalls:sys_enter_futex \"%p\", uaddr' t:syscalls:sys_exit_futex -m 1", "waits"),
     ),
     notes=(

@@ -107,7 +107,9 @@ EXAMPLES: dict[str, Example] = {
     "klockstat": Example("--top 2", "sh -c 'find /proc/self/task /sys/kernel/slab >/dev/null | cat'"),
     "kmemleak": Example("--pages --top 1", "python3 -c 'bytearray(1 << 23)'"),
     "kvmexit": Example("", "python3 machine.py", setup="modprobe kvm_amd"),
-    "latency": Example("t:syscalls:sys_enter_read t:syscalls:sys_exit_read --by args->fd", "cat /etc/hosts"),
+    "latency": Example(
+        "t:syscalls:sys_enter_read t:syscalls:sys_exit_read --by 'args->fd'", "cat /etc/hosts"
+    ),
     "memleak": Example("--top 1", "ls"),
     "modulesnoop": Example("", "sh -c 'modprobe ifb numifbs=0; modprobe -r ifb'"),
     "mountsnoop": Example("", "sh -c 'mkdir -p m; mount -t tmpfs none m; umount m'"),
