@@ -14,11 +14,10 @@ from pytracer.arrays import Array, np
 from pytracer.record import record
 from pytracer.symbols.code.cursor import Cursor
 from pytracer.symbols.elf_tables import EH_FRAME, TABLE_LIMIT, ElfError, Tables
-from pytracer.symbols.unwind import common_entry
+from pytracer.symbols.unwind import common_entry, eh_frame_header
 from pytracer.symbols.unwind.common_entry import CommonEntry
 from pytracer.symbols.unwind.instructions import OPERANDS
 
-_SORTED = 0x3B  # DW_EH_PE_datarel | DW_EH_PE_sdata4: what linkers write
 _ENTRY_LIMIT = 1 << 16  # bytes of one entry
 _CALL_SITES_LIMIT = 1 << 20  # bytes of a function's table of landing pads
 _ROWS_LIMIT = 1 << 16
@@ -100,14 +99,10 @@ class Frames:
             if not 12 <= size <= TABLE_LIMIT:
                 continue
             cursor = Cursor(self._read(address, size), address)
-            if cursor.number(1) != 1:
+            header = eh_frame_header.parse(cursor, self._word)
+            if header is None or header.entries is None:
                 continue
-            frame_at, count_as, table_as = (cursor.number(1) for _ in range(3))
-            cursor.pointer(frame_at, self._word, address)
-            count = cursor.pointer(count_as, self._word, address)
-            if count is None or table_as != _SORTED:
-                continue
-            raw = cursor.data[cursor.position : cursor.position + 8 * count]
+            raw = cursor.data[cursor.position : cursor.position + 8 * header.entries]
             pairs = np.frombuffer(raw[: len(raw) // 8 * 8], "i4").reshape(-1, 2).astype(np.int64) + address
             return pairs[:, 0], pairs[:, 1]
         return self._by_section()

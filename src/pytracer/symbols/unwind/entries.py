@@ -13,11 +13,12 @@ from pytracer.budget import Account
 from pytracer.record import record
 from pytracer.symbols.code.cursor import Cursor
 from pytracer.symbols.elf_tables import EH_FRAME, LOAD, TABLE_LIMIT, ElfError, Tables, content
-from pytracer.symbols.unwind import common_entry
+from pytracer.symbols.unwind import common_entry, eh_frame_header
 from pytracer.symbols.unwind.common_entry import CommonEntry
 from pytracer.symbols.unwind.leb128 import PADDING, read_uleb
 
 _WORD = 8
+_HEADER = 32  # bytes of .eh_frame_hdr before its table
 _PACKED, _ZLIB = 1 << 11, 1  # SHF_COMPRESSED, ELFCOMPRESS_ZLIB
 _PACKED_HEADER = struct.Struct("<IIQQ")  # Elf64_Chdr: kind, reserved, size, alignment
 _EXTENDED = 0xFFFFFFFF  # a length of 64 bits follows
@@ -94,17 +95,12 @@ def _by_header(tables: Tables, held: contextlib.ExitStack) -> Iterator[FrameSect
     """Find .eh_frame by .eh_frame_hdr, which is a segment: for files without section headers."""
     segments = tables.segments
     for header in segments[segments["type"] == EH_FRAME]:
-        address = int(header["vaddr"])
-        cursor = Cursor(
-            content(tables.descriptor, int(header["offset"]), min(int(header["filesz"]), 16)), address
-        )
-        if cursor.number(1) != 1:
+        size = min(int(header["filesz"]), _HEADER)
+        cursor = Cursor(content(tables.descriptor, int(header["offset"]), size), int(header["vaddr"]))
+        parsed = eh_frame_header.parse(cursor, _WORD)
+        if parsed is None or parsed.frames is None:
             continue
-        encoding = cursor.number(1)
-        cursor.take(2)
-        frames = cursor.pointer(encoding, _WORD, address)
-        if frames is None:
-            continue
+        frames = parsed.frames
         for segment in segments[segments["type"] == LOAD]:
             start, size = int(segment["vaddr"]), int(segment["filesz"])
             if start <= frames < start + size:
