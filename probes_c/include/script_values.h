@@ -166,6 +166,8 @@ static __always_inline s32 script_equal(u64 left, u64 right, u32 size, int prefi
     for (index = 0; index < size; index++) {
         u8 a = *(u8 *)(left + index), b = *(u8 *)(right + index);
 
+        if (prefix) // a compiler that knows where the string ends reads a register that it has not set yet
+            pt_opaque(a);
         if (a != b)
             return 0;
         if (!a)
@@ -269,16 +271,20 @@ static __always_inline u64 script_percpu(u64 offsets, u64 symbol, u64 cpu, u32 c
 }
 
 // The path of a struct path that is "offset" bytes behind the start of what argument "word" points to. The verifier
-// has to see where the pointer comes from, so it is loaded as it is.
+// has to see where the pointer comes from, so it is loaded as it is. Of a path that is too long the end is left.
 #define script_path(ctx, word, offset, to, room, size)                                                       \
     ({                                                                                                       \
         u64 from_;                                                                                           \
+        s64 result_;                                                                                         \
                                                                                                              \
         script_zero(to, size);                                                                               \
         asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(from_) : "r"(ctx), "i"(8 * (word)));                    \
         if (from_) {                                                                                         \
             asm volatile("%0 += %1" : "+r"(from_) : "i"(offset));                                            \
-            if (script_d_path((void *)from_, (void *)(to), room) < 0)                                        \
+            result_ = script_d_path((void *)from_, (void *)(to), room);                                      \
+            if (result_ == -36) /* ENAMETOOLONG */                                                           \
+                pt_lost(PT_LOSS_TRUNCATED);                                                                  \
+            else if (result_ < 0)                                                                            \
                 *(u64 *)(to) = 0;                                                                            \
         }                                                                                                    \
     })
