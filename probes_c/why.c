@@ -9,8 +9,6 @@ static int on_leave(u32 nr, long ret);
 
 #include "thread_time.h"
 
-#define TASK_IS_DEAD 0x80 // an exited task does not return to a CPU
-
 static __always_inline int waits_for_io(struct task_struct *task)
 {
 #ifdef PT_HAS_TASK_BTF
@@ -59,10 +57,9 @@ static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *ne
     u64 now = bpf_ktime_get_ns();
     struct pt_thread *thread;
 
-    // 0: the idle task. One that has exited may have left the namespaces that a filter selects.
-    if (pt_read(prev->pid) && (pt_is_traced(prev) || pt_state_of(prev) & TASK_IS_DEAD))
+    if ((pt_is_traced(prev) || pt_has_left(prev)) && pt_read(prev->pid)) // 0: the idle task
         leaves(ctx, prev, runnable, now);
-    if (!pt_read(next->pid) || !pt_is_traced(next))
+    if (!pt_is_traced(next) || !pt_read(next->pid))
         return PT_PASS;
     thread = pt_find_thread(next);
     if (thread)

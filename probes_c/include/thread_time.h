@@ -53,6 +53,18 @@ BPF_PERCPU_ARRAY(totals, struct pt_totals, 1);
 BPF_PERCPU_ARRAY(pt_new_thread, struct pt_thread, 2);
 BPF_PERCPU_ARRAY(pt_cpu_key, struct row_key, 2);
 
+#define TASK_IS_DEAD 0x80 // an exited task does not return to a CPU
+
+// A task that has exited may have left what a filter selects tasks by. Processes keep their ids.
+static __always_inline int pt_has_left(struct task_struct *task)
+{
+#if defined(PT_FILTER_NETNS) || defined(PT_FILTER_MNTNS) || defined(PT_FILTER_CGROUP)
+    return !!(pt_state_of(task) & TASK_IS_DEAD);
+#else
+    return 0;
+#endif
+}
+
 static __always_inline struct pt_totals *pt_totals(void)
 {
     int zero = 0;

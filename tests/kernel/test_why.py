@@ -417,3 +417,17 @@ def test_the_page_adds_up_and_names_the_tracer_to_go_on_with():
     assert "  sleep     100.0%" in result.out
     assert "  100.0% clock_nanosleep" in result.out
     assert f"  -> pytracer offcputime -p {process.pid}" in result.out
+
+
+def test_threads_that_a_namespace_selects_end_in_it():
+    script = "import threading\nthread = threading.Thread(target=time.sleep, args=(0.05,))\n"
+    process = gated(script + "thread.start(); thread.join()\n", before=IN_NETWORK)
+    own = os.readlink("/proc/self/ns/net")
+    while os.readlink(f"/proc/{process.pid}/ns/net") == own:
+        time.sleep(0.01)
+    tracing = start("why", "-f", "json", "--netns", f"/proc/{process.pid}/ns/net")
+    process.communicate("\n")
+    tracing.send_signal(signal.SIGINT)
+    result = finish(tracing)
+    totals_of(result)
+    assert sums(result.of("summary"))["sleep"] >= 50_000_000
