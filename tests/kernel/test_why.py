@@ -422,8 +422,8 @@ def test_the_page_adds_up_and_names_the_tracer_to_go_on_with():
 def test_threads_that_a_namespace_selects_end_in_it():
     script = "import threading\nthread = threading.Thread(target=time.sleep, args=(0.05,))\n"
     process = gated(script + "thread.start(); thread.join()\n", before=IN_NETWORK)
-    own = os.readlink("/proc/self/ns/net")
-    while os.readlink(f"/proc/{process.pid}/ns/net") == own:
+    own = Path("/proc/self/ns/net").readlink()
+    while Path(f"/proc/{process.pid}/ns/net").readlink() == own:
         time.sleep(0.01)
     tracing = start("why", "-f", "json", "--netns", f"/proc/{process.pid}/ns/net")
     process.communicate("\n")

@@ -275,8 +275,12 @@ class Totals(Statement):
         return {"time": repeat_time(self.time, 1), **{name: [count] for name, count in self.counts.items()}}
 
     def describe(self) -> str:
-        """Return the numbers above 0 as a line."""
-        shown = [f"{count} {self.meanings[name]}" for name, count in self.counts.items() if count]
+        """Return the numbers above 0 as a line, times in seconds."""
+        shown = [
+            f"{f'{count / 1e9:.3f} s' if name.endswith('_ns') else count} {self.meanings[name]}"
+            for name, count in self.counts.items()
+            if count
+        ]
         return f"total: {', '.join(shown) or 'nothing'}"
 
 

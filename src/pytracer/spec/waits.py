@@ -30,8 +30,8 @@ TIME_COLUMNS = (
 """The members of struct row_value."""
 
 TIME_TOTALS = (
-    Column("life_ns", "ns that threads were there", unit=Unit.NANOSECONDS),
-    Column("taken_ns", "ns of CPU time that interrupts or the hypervisor took", unit=Unit.NANOSECONDS),
+    Column("life_ns", "that threads were there", unit=Unit.NANOSECONDS),
+    Column("taken_ns", "of it on CPUs, but taken by interrupts or the hypervisor", unit=Unit.NANOSECONDS),
     Column("threads", "threads", unit=Unit.COUNT),
 )
 """The members of struct pt_totals."""

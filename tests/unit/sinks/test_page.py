@@ -7,7 +7,7 @@ import io
 import pytest
 
 from pytracer.enrich.waits import CLASSES
-from pytracer.model import StackSnapshot
+from pytracer.model import StackSnapshot, Totals
 from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.sinks import make_sink
@@ -68,6 +68,13 @@ def show(rows, **request):
 
 def test_page():
     assert show(ROWS, filters={Filter.PID: (PID,)}) == PAGE
+
+
+def test_totals_are_in_seconds():
+    counts = {"life_ns": 4_054_728_968, "taken_ns": 15_610_813, "threads": 45}
+    totals = Totals(counts, {column.name: column.help for column in WHY.totals}, 0.0)
+    taken = "0.016 s of it on CPUs, but taken by interrupts or the hypervisor"
+    assert totals.describe() == f"total: 4.055 s that threads were there, {taken}, 45 threads"
 
 
 def test_nothing_seen():
