@@ -28,7 +28,9 @@ NODES = ("--memory-nodes", "2")  # for numamove
 def recorded(record: dict[str, Any], release: str, floor: float) -> RecordedRun:
     """Return what the guest says of a run; ``floor`` is the cost of an empty program, as it is counted."""
     programs = {
-        name: (runs, max(time / runs - floor, 0)) for name, (runs, time) in record["programs"].items()
+        name: (runs, max(time / runs - floor, 0))
+        for name, (runs, time) in record["programs"].items()
+        if name  # without one: a trial load
     }
     output = tuple(record["output"])
     return RecordedRun(record["tracer"], release, record["arguments"], output, programs)
