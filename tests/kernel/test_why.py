@@ -431,3 +431,12 @@ def test_threads_that_a_namespace_selects_end_in_it():
     result = finish(tracing)
     totals_of(result)
     assert sums(result.of("summary"))["sleep"] >= 50_000_000
+
+
+def test_time_without_a_place_is_lost_and_still_in_the_life_of_threads():
+    result = run("why", "-f", "json", "--max-rows", "1", "--", "sh", "-c", "sleep 0.1; true")
+    assert result.status == 0, result.err
+    [totals] = result.of("totals")
+    assert [loss["reason"] for loss in result.of("loss") if loss["reason"] != "missed"] == ["map_full"]
+    assert sum(row["total_ns"] for row in result.of("summary")) < totals["life_ns"]
+    assert totals["life_ns"] >= 100_000_000
