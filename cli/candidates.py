@@ -173,6 +173,8 @@ def _list_targets(current: str) -> Iterator[Candidate]:
             yield from ((name, "") for name in _list_functions())
     elif kind in _FUNCTIONS:
         yield from ((f"{kind}:{name}", "") for name in _list_functions())
+    elif kind == "lsm":
+        yield from ((f"lsm:{name}", "") for name in _list_security_hooks())
     elif kind == "rt":
         yield from ((f"rt:{name}", "") for name in _list_raw_tracepoints())
     elif kind == "t":
@@ -184,6 +186,13 @@ def _list_functions() -> list[str]:
     from pytracer.kernel.btf_format import BtfKind
 
     return sorted(Btf.load().names(BtfKind.FUNC))
+
+
+def _list_security_hooks() -> list[str]:
+    from pytracer.kernel.btf import Btf
+    from pytracer.targets.security_hooks import hooks
+
+    return hooks(Btf.load())
 
 
 def _list_raw_tracepoints() -> list[str]:

@@ -45,6 +45,7 @@ TRACER = Tracer(
     notes=(
         "k: entry of a kernel function (kprobe), kr: its return; k:NAME+OFFSET: an instruction in it.",
         "f: and fr: the same by trampolines (fentry, fexit), which cost less and need BTF.",
+        "lsm:HOOK counts what security modules are asked (lsm:file_open); it needs bpf among them.",
         "t:CATEGORY:NAME a trace event; rt:NAME a raw tracepoint. * matches any characters, ? one.",
         "u:FILE:NAME entry of a function (uprobe), ur: its return; u:FILE:NAME+OFFSET, u:FILE:+OFFSET.",
         "FILE is a path or the name of a library or program; with one -p or --container, as seen in there.",

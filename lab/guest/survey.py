@@ -111,7 +111,8 @@ OF_EACH_KIND = (
     "k:vfs_read", "kr:vfs_read", "f:vfs_read", "fr:vfs_read", "t:syscalls:sys_enter_getppid",
     "rt:sched_process_fork", "u:libc:getppid", "ur:libc:getppid", "usdt:python:gc__start",
 )  # fmt: skip
-"""Sources of each kind that the workload hits, for tracers that take targets."""
+"""Sources of each kind that the workload hits, for tracers that take targets. Hooks of security modules have
+one alternative, which tests/kernel/test_lsm.py tries."""
 FOR_ALL = "funccount"
 """The tracer of these that is tried with every kind and alternative: all of them have the same."""
 SHARED = {FOLLOW.name: "execsnoop", MAPPING.name: "profile"}

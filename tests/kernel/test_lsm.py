@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from support.needs import needs, was_refused
 from support.workloads import workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+OPENS = (workload("opens"), "openat", "0", "23", "/dev/null")
 
 
 def tracer(hook: str) -> Tracer:
@@ -37,8 +39,7 @@ def tracer(hook: str) -> Tracer:
 
 
 def test_files_as_they_are_opened_or_why_not():
-    command = (workload("opens"), "openat", "0", "23", "/dev/null")
-    request = Request(tracer("file_open"), command=command)
+    request = Request(tracer("file_open"), command=OPENS)
     modules = read_lsms()
     needs("BTF", Path("/sys/kernel/btf/vmlinux").exists())
     assert modules is not None
@@ -60,11 +61,88 @@ def test_files_as_they_are_opened_or_why_not():
     assert [row["asked"] for row in snapshot.rows()] == [23]
 
 
+def run_or_refuse(*words):
+    """Return the result of a run; None if the kernel runs no programs as a security module, and the message
+    has the reason."""
+    result = run(*words)
+    modules = read_lsms()
+    needs("BTF", Path("/sys/kernel/btf/vmlinux").exists())
+    assert modules is not None
+    if "bpf" not in modules:
+        assert result.status == UnsupportedError.exit_code
+        assert "bpf is not among the security modules" in result.err
+        assert "lsm=...,bpf" in result.err
+        return None
+    if RunningKernel().probe(Lsm("", function="file_open")).is_forbidden:
+        assert result.status == PolicyError.exit_code
+        assert "refused by a policy" in result.err
+        return None
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return result
+
+
+@pytest.mark.smoke
+def test_hooks_are_counted():
+    if result := run_or_refuse("funccount", "lsm:file_open", "-f", "json", "--", *OPENS):
+        assert [(row["target"], row["count"]) for row in result.of("summary")] == [("lsm:file_open", 23)]
+
+
+def test_events_have_the_arguments_of_the_hook_with_their_types():
+    spec = 'lsm:file_open "%s %d", file->f_path.dentry->d_name.name, file->f_inode->i_rdev'
+    if result := run_or_refuse("trace", spec, "-f", "json", "--", *OPENS):
+        device = Path("/dev/null").stat().st_rdev
+        number = device >> 8 << 20 | device & 0xFF  # the kernel's dev_t
+        assert [event["text"] for event in result.of("event")] == [f"null {number}"] * 23
+
+
+def test_values_and_stacks_of_a_hook():
+    spec = "lsm:file_open()::file->f_inode->i_rdev"
+    if result := run_or_refuse("argdist", "-C", spec, "-f", "json", "--", *OPENS):
+        assert [row["count"] for row in result.of("summary")] == [23]
+    if result := run_or_refuse("stackcount", "lsm:file_open", "-f", "json", "--", *OPENS):
+        rows = result.of("summary")
+        assert sum(row["hits"] for row in rows) == 23
+        assert all(
+            any("do_dentry_open" in frame or "vfs_open" in frame for frame in row["kernel"]) for row in rows
+        )
+
+
+PRCTL = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+for number in range(23):
+    assert libc.prctl(15, b"named", 0, 0, 0) == 0            # PR_SET_NAME
+    assert libc.prctl(9999, 0, 0, 0, 0) == -1
+    assert ctypes.get_errno() == 22
+assert open("/proc/self/comm").read() == "named\\n"
+"""
+
+
+def test_a_traced_hook_decides_as_without_the_program():
+    """The hook of prctl returns -ENOSYS by default; with 0 the kernel would take the call for done."""
+    command = [sys.executable, "-c", PRCTL]
+    if result := run_or_refuse("funccount", "lsm:task_prctl", "-f", "json", "--", *command):
+        assert [row["count"] for row in result.of("summary")] == [46]
+
+
+def test_hooks_are_listed():
+    result = run("list-probes", "lsm:file_op*", "-f", "json")
+    assert result.status == 0, result.err
+    assert "lsm:file_open" in [line["name"] for line in result.lines]
+
+
+def test_a_misspelt_hook_and_a_return_are_refused():
+    result = run("funccount", "lsm:fil_open")
+    assert "no hook of security modules 'fil_open'" in result.err
+    assert "file_open" in result.err
+    assert "needs what begins and returns" in run("funclatency", "lsm:file_open").err
+
+
 @pytest.mark.parametrize(("kind", "alternative"), [("f", "fentry"), ("k", "kprobe")])
 def test_an_lsm_hook_is_counted_or_refused(kind, alternative):
-    command = (workload("opens"), "openat", "0", "23", "/dev/null")
     function = f"{kind}:bpf_lsm_file_open"
-    result = run("funccount", "-f", "json", "--hook", f"{kind}={alternative}", function, "--", *command)
+    result = run("funccount", "-f", "json", "--hook", f"{kind}={alternative}", function, "--", *OPENS)
     modules = read_lsms()
     assert modules is not None
     if "bpf" not in modules and "bpf_lsm_file_open" in Path("/proc/kallsyms").read_text():

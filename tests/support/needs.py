@@ -105,6 +105,7 @@ NEEDS: dict[str, Need] = {
     "kr=kretprobe": _kind("kretprobe", "no kprobes"),
     "f=fentry": _kind("fentry", "trampoline|BTF"),
     "fr=fexit": _kind("fexit", "trampoline|BTF"),
+    "lsm=lsm": _kind("lsm", "security module|BTF"),
     "t=tracepoint": _kind("tracepoint", "trace event|tracefs"),
     "rt=raw-tracepoint": _kind("raw_tracepoint", "raw tracepoint"),
     "rt=typed": _kind("typed_tracepoint", "typed tracepoint|BTF"),

@@ -8,6 +8,7 @@ from pytracer.errors import UnsupportedError
 from pytracer.features.table.uses import ProgramUses
 from pytracer.kernel.btf import ENUMS, Btf, BtfKind
 from pytracer.kernel.facts import FoundTargets, Support
+from pytracer.kernel.policy import LSM_PREFIX
 from pytracer.spec import (
     Clsact,
     Fentry,
@@ -15,6 +16,7 @@ from pytracer.spec import (
     Iterator,
     Kprobe,
     Kprobes,
+    Lsm,
     OnCgroup,
     PerfSample,
     Probe,
@@ -93,6 +95,10 @@ class BtfKernelInfo:
                 return Support(False, reason=f"how {probe.target} is laid out is not in BTF", was_tried=False)
             case Kprobe():
                 return self._find_function(probe.symbols)
+            case Lsm():
+                if self._btf.find(BtfKind.FUNC, LSM_PREFIX + probe.function) is not None:
+                    return Support(True, probe.target, was_tried=False)
+                return Support(False, reason=f"security modules have no hook {probe.function} there")
             case Fentry():  # and Fexit
                 if self._btf.find(BtfKind.FUNC, probe.function) is not None:
                     return Support(True, probe.target, was_tried=False)
@@ -103,10 +109,6 @@ class BtfKernelInfo:
                 return Support(False, reason="no process is named", was_tried=False)
             case PerfSample():  # without perf events there would be no trace events
                 return Support(True, probe.event, was_tried=False)
-            case Fentry():
-                if self._btf.find(BtfKind.FUNC, probe.function) is not None:
-                    return Support(True, probe.function, was_tried=False)
-                return Support(False, reason=f"BTF does not know {probe.function}", was_tried=False)
             case Iterator():
                 struct, _, member = probe.having.partition(".")
                 if struct and self._btf.member(struct, member) is None:

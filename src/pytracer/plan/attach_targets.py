@@ -42,6 +42,7 @@ from pytracer.spec import (
     Kretprobe,
     KretprobeEvent,
     KretprobeMulti,
+    Lsm,
     Point,
     Probe,
     RawTracepoint,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from pytracer.lang.script import CompiledScript
 
 PROBES_MAX = 500
+_KINDS_MAX = 48  # pt_kind compares with each word of eight
 _LISTED = 5  # versions of a function that are named
 _SITE = 12 * 16  # bytes of struct pt_usdt_site, probes_c/include/usdt.h
 FEWEST = (
@@ -132,6 +134,7 @@ ALTERNATIVES: dict[str, tuple[TargetAlternative, ...]] = {
     ),
     "f": (TargetAlternative("fentry", _make_typed(Fentry)),),
     "fr": (TargetAlternative("fexit", _make_typed(Fexit), offsets=False),),
+    "lsm": (TargetAlternative("lsm", _make_typed(Lsm), offsets=False),),
     "t": (TargetAlternative("tracepoint", _make_each(_make_event)),),
     "rt": (
         TargetAlternative(
@@ -157,9 +160,6 @@ ALTERNATIVES: dict[str, tuple[TargetAlternative, ...]] = {
     ),
 }
 """By the kind of source, best first."""
-
-
-_KINDS_MAX = 48  # pt_kind compares with each word of eight
 
 
 @record

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from pytracer.kernel.facts import NOT_IN_REGISTER, KernelInfo, NamedTarget
+from pytracer.kernel.policy import LSM_PREFIX
 from pytracer.lang.scope import EITHER, KERNEL, USER, Lvalue, Operand, Scope, Value
 from pytracer.lang.signature import retype
 from pytracer.lang.types import RAW, ArrayType, IntType, PointerType, StructType, Type, VoidType, basic
@@ -140,6 +141,11 @@ def _make_fentry_scope(source: Source, target: NamedTarget, types: NoTypes, fact
         Scope(description, types),
         _make_arguments(_read_context_word, prototype, _word_indexes(prototype)),
     )
+
+
+def _make_lsm_scope(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
+    function = replace(target, symbol=LSM_PREFIX + target.name)  # to which programs are attached
+    return _make_fentry_scope(source, function, types, facts)
 
 
 def _make_fexit_scope(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
@@ -328,6 +334,7 @@ SCOPES: dict[str, Callable[[Source, NamedTarget, NoTypes, KernelInfo], Scope]] =
     "kr": _make_kretprobe_scope,
     "f": _make_fentry_scope,
     "fr": _make_fexit_scope,
+    "lsm": _make_lsm_scope,
     "t": _make_event_scope,
     "rt": _make_raw_tp_scope,
     "u": _make_uprobe_scope,

@@ -83,6 +83,13 @@ SPELLINGS = {
             at=Point.RETURN | Point.TRAMPOLINE,
         ),
         Spelling(
+            "lsm",
+            "hook of security modules",
+            "security modules are asked",
+            "lsm:file_open, lsm:inode_*",
+            at=Point.ENTRY | Point.TRAMPOLINE,
+        ),
+        Spelling(
             "t",
             "trace event",
             "a trace event happens",

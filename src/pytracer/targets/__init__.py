@@ -16,6 +16,7 @@ _FILES = {
     "kr": "kernel_functions",
     "f": "kernel_functions",
     "fr": "kernel_functions",
+    "lsm": "security_hooks",
     "t": "trace_events",
     "rt": "trace_events",
     "u": "user_functions",

@@ -64,7 +64,7 @@ def test_programs_without_user_targets_are_loaded_unchanged():
 @pytest.mark.parametrize(("kind", "number"), [(TypedTracepoint, 23), (Fentry, 24), (Fexit, 25)])
 def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, kind, number):
     monkeypatch.setattr(fentry, "_find_btf_id", lambda tracepoint, name: 70 if tracepoint else 7)
-    monkeypatch.setattr(fentry, "_count_words", lambda number: 3)
+    monkeypatch.setattr(fentry, "count_words", lambda number: 3)
     load = make_program_load(kind("hit", function="vfs_read", targets=(3,)), TargetIdSource.PROGRAM)
     words = 0 if kind is TypedTracepoint else 3
     address = 70 if kind is TypedTracepoint else 7
@@ -191,7 +191,7 @@ def test_support_for_trampolines(monkeypatch, number, loads, attaches, reason):
         return os.open(os.devnull, os.O_RDONLY)
 
     monkeypatch.setattr(fentry, "_find_btf_id", lambda tracepoint, name: number)
-    monkeypatch.setattr(fentry, "_count_words", lambda number: 0)
+    monkeypatch.setattr(fentry, "count_words", lambda number: 0)
     monkeypatch.setattr(fentry, "load", lambda *_, **__: answer(loads))
     monkeypatch.setattr(fentry, "raw_tracepoint_open", lambda event, program: answer(attaches))
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda needed: [])

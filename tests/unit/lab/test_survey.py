@@ -187,7 +187,11 @@ def test_tracers_of_targets_are_run_for_each_kind_and_alternative():
     ]
     assert [
         (hook.hook.name, [alternative.name for alternative in hook.hook.alternatives]) for hook in requests
-    ] == [(kind, [alternative.name for alternative in ALTERNATIVES[kind]]) for kind in SPELLINGS]
+    ] == [
+        (kind, [alternative.name for alternative in ALTERNATIVES[kind]])
+        for kind in SPELLINGS
+        if kind != "lsm"
+    ]
     assert all(
         probe.program == "hit"
         for hook in requests

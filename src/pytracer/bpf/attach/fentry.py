@@ -53,7 +53,7 @@ def check_support(probe: Fentry, prober: FeatureProber) -> Support:
 def load_attributes(probe: Fentry) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`. ``btf_id`` is 0 if BTF does not have the function."""
     number = _find_btf_id(probe.kind == "typed_tracepoint", probe.function)
-    words = 0 if probe.kind == "typed_tracepoint" else _count_words(number)
+    words = 0 if probe.kind == "typed_tracepoint" else count_words(number)
     # A trampoline's program must return 0 (check_return_code).
     return LoadAttributes(ProgType.TRACING, _ATTACH_TYPES[probe.kind], number, result=0, arguments=words)
 
@@ -87,7 +87,7 @@ def _find_btf_id(tracepoint: bool, name: str) -> int:
     return types.find(kind, name) or 0
 
 
-def _count_words(number: int) -> int:
+def count_words(number: int) -> int:
     """Return the number of 8-byte words that a function's arguments take in a trampoline's context."""
     types = _load_types()
     if types is None or not number:

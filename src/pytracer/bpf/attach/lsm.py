@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pytracer.bpf.attach.fentry import find_function_id
+from pytracer.bpf.attach.fentry import count_words, find_function_id
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.refusal import make_attach_error
@@ -50,7 +50,9 @@ def check_support(probe: Lsm, prober: FeatureProber) -> Support:
 
 def load_attributes(probe: Lsm) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`. ``btf_id`` is 0 if there is no such hook."""
-    return LoadAttributes(ProgType.LSM, _LSM_MAC, find_function_id(f"bpf_lsm_{probe.function}"), result=0)
+    number = find_function_id(policy.LSM_PREFIX + probe.function)
+    # After a result of 0 the other modules are asked as without the program.
+    return LoadAttributes(ProgType.LSM, _LSM_MAC, number, result=0, arguments=count_words(number))
 
 
 def attach(_: Lsm, target: AttachTarget, program: int) -> list[Link]:
