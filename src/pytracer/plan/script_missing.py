@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytracer.errors import ProbeSpecError, UsageError
+from pytracer.errors import ProbeSpecError, PytracerError, UsageError
 from pytracer.lang.script import AttachPoint, Script
 from pytracer.lang.script.positions import warning_at
 from pytracer.lang.script.syntax import ProbeBlock
@@ -50,7 +50,7 @@ def traceable_among(targets: Sequence[NumberedTarget], request: Request) -> list
 
 
 def report_missing(
-    script: Script, point: AttachPoint, error: UsageError, warnings: list[str], *, unsafe: bool
+    script: Script, point: AttachPoint, error: PytracerError, warnings: list[str], *, unsafe: bool
 ) -> ProbeSpecError | None:
     """Append the warnings about an attach point that matches nothing to ``warnings``, and return the error;
     None if the script's settings allow it to be missing. ``unsafe``: the user allows to try it."""

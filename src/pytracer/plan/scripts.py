@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pytracer.errors import NoProbesError, ProbeSpecError, UnsupportedError, UsageError
+from pytracer.errors import NoProbesError, ProbeSpecError, UnprobeableError, UnsupportedError, UsageError
 from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP, MAP_LOOKUP_PERCPU_ELEM, OVERRIDE_RETURN
 from pytracer.kernel import syscalls
 from pytracer.kernel.cpus import possible_cpus
@@ -259,7 +259,7 @@ def _iter_block_targets(
             try:
                 resolved_source, targets = targets_of(source, source.kind, request, facts, warnings)
                 targets = traceable_among(targets, request)
-            except UsageError as error:
+            except (UsageError, UnprobeableError) as error:
                 if is_one_of_several:
                     continue
                 if "*" in point.text and len(block.points) > 1:  # as in f, f.constprop.*

@@ -154,13 +154,14 @@ def _filter_typed(source: Source) -> set[str]:
     return {source.name} if types.find(BtfKind.FUNC, source.name) is not None else set()
 
 
-def _make_unknown_error(source: Source) -> UnknownNameError | UnsupportedError:
+def _make_unknown_error(source: Source) -> UnknownNameError | UnprobeableError:
     """Return the error for an unknown function."""
     if not source.is_pattern:
         parts = sorted(functions.named(f"{source.name}.*"))
         if parts:
-            return UnsupportedError(
+            return UnprobeableError(
                 f"{source.text}: the compiler left only parts of it or variants ({', '.join(parts[:3])})",
+                dict.fromkeys(parts, "a part or a variant"),
                 hint=f"{source.kind}:{source.name}.* takes those that are functions",
             )
     first = source.name[:1].encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytracer.errors import ProbeSpecError, UnsupportedError
+from pytracer.errors import ProbeSpecError, UnprobeableError, UnsupportedError
 from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP, MAP_LOOKUP_PERCPU_ELEM
 from pytracer.lang.script import parse_script
 from pytracer.plan import make_plan
@@ -231,3 +231,19 @@ def test_scripts_for_a_command_alone_filter_what_programs_see():
     assert "PT_FOLLOW" in dict(make_plan(request, KERNEL).defines)
     load = make_plan(replace(request, load=True), KERNEL)
     assert "PT_FOLLOW" not in dict(load.defines)
+
+
+def test_functions_that_cannot_be_probed_are_missing():
+    class Refusing(type(KERNEL)):
+        def find(self, source):
+            if source.name == "vfs_notrace":
+                raise UnprobeableError("k:vfs_notrace is a function that may not be traced", {})
+            return super().find(source)
+
+    facts = Refusing(**{field: getattr(KERNEL, field) for field in KERNEL.__annotations__})
+    text = "kprobe:vfs_notrace { @ = count(); } kprobe:vfs_read { @n++; }"
+    with pytest.raises(ProbeSpecError) as excinfo:
+        plan_script(text, facts)
+    assert excinfo.value.message == "No matches for kprobe vfs_notrace."
+    assert excinfo.value.hint == "k:vfs_notrace is a function that may not be traced"
+    assert plan_script(f"config = {{ missing_probes = ignore }} {text}", facts).script.attached == 1
