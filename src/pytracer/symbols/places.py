@@ -185,12 +185,12 @@ def at_offset(file: ProgramFile, offset: int) -> ProbeSite:
 def _check(file: ProgramFile, offset: int, begin: int | None = None) -> None:
     """Raise an error if a probe at ``offset`` would break the program, or if the kernel refuses it.
     ``begin`` is the offset of its function, if that is known."""
+    if begin is not None:
+        code.check_boundary(file, begin, offset)
     if file.tables.address_of(offset) is None:
         raise UsageError(f"{file.name} has no code at offset {offset:#x}")
     if begin is None:
         code.check_offset(file, offset)
-    else:
-        code.check_boundary(file, begin, offset)
     reason = code.unprobeable(file, offset)
     if reason:
         raise UnsupportedError(f"{file.name}+{offset:#x}: {reason}")

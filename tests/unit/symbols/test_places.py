@@ -81,6 +81,8 @@ def test_an_unknown_function_is_an_error_that_suggests_others(file):
         places.find(program, "+0x9")
     with pytest.raises(UsageError, match="probed from its beginning"):
         places.find(program, "work+2", at_return=True)
+    with pytest.raises(UsageError, match=r"outside the function bounds \('work' size is 8\)"):
+        places.find(program, "work+8")
     symbols = [Symbol(b"function_%d" % n, 0x401000 + n % 0xF00, 1) for n in range(5000)]
     with pytest.raises(UnknownNameError) as excinfo:
         places.find(file(*symbols), "functoin_4999")

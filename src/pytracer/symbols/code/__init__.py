@@ -113,7 +113,8 @@ def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None
         image = images.open_image(file)
         if image.machine not in instructions.MACHINES:
             return
-        start, probe_address = image.address_of(function_offset), image.address_of(offset)
+        start = image.address_of(function_offset)
+        probe_address = start + offset - function_offset
         begin, end = image.extent(start)
         if not begin:
             return
@@ -133,9 +134,7 @@ def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None
                 )
         if begin <= probe_address < end:
             raise UsageError(f"{name}+{probe_address - start:#x} is no instruction that the function runs")
-        raise UsageError(
-            f"{name}+{probe_address - start:#x} is outside of the function: it is {end - begin} bytes long"
-        )
+        raise UsageError(f"Offset outside the function bounds ('{name}' size is {end - begin})")
 
 
 def check_offset(file: ProgramFile, offset: int) -> None:

@@ -295,7 +295,7 @@ def test_a_place_within_an_instruction_is_refused(build):
     with pytest.raises(UsageError, match=r"work\+0x1 is within an instruction: test edi, edi") as excinfo:
         code.check_boundary(file, start, start + 1)
     assert excinfo.value.hint == "instructions begin at +0x0 and +0x2"
-    with pytest.raises(UsageError, match="outside of the function: it is 14 bytes long"):
+    with pytest.raises(UsageError, match=r"outside the function bounds .*size is 14\)"):
         code.check_boundary(file, start, start + 14)
 
 
