@@ -31,7 +31,5 @@ TRACER = Tracer(
         ("forkstacks -d 10", "the whole machine for ten seconds"),
         ("forkstacks -f folded -- make", "a command and its descendants, as folded stacks"),
     ),
-    notes=(
-        "The kernel walks user stacks by frame pointers: callers are missing in code built without them.",
-    ),
+    notes=("Before Linux 5.17, callers are missing in code that was built without frame pointers.",),
 )

@@ -1,7 +1,7 @@
 """dropsnoop: packets that the kernel drops."""
 
 from pytracer.spec import Column, Flag, Stacks, Stream, Tracer, Unit
-from pytracer.spec.common import MAPPING, STACK_OPTIONS
+from pytracer.spec.common import MAPPING, MAX_STACKS
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.outputs import KERNEL_FRAMES
 from pytracer.spec.packets import CREATED_IF_ANY, DROPPED
@@ -19,7 +19,7 @@ TRACER = Tracer(
     hooks=HOOKS,
     filters=TASK_FILTERS,
     follow=True,
-    options=(Flag("stacks", "count by stack instead", define="STACKS"), STACK_OPTIONS[-1]),
+    options=(Flag("stacks", "count by stack instead", define="STACKS"), MAX_STACKS),
     outputs=(
         Stream(
             columns=(

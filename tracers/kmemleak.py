@@ -1,7 +1,7 @@
 """kmemleak: memory that the kernel allocates and does not free."""
 
 from pytracer.spec import Column, Flag, Number, Stacks, Tracer, Unit
-from pytracer.spec.common import STACK_OPTIONS
+from pytracer.spec.common import MAX_STACKS
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.kernel_memory import ALLOCATION, PAGES
 
@@ -23,7 +23,7 @@ TRACER = Tracer(
         Number("sample", "keep one of N allocations, and count it N times", default=1, config="sample"),
         Number("min-size", "only blocks of so many bytes at least", default=0, minimum=0, config="least"),
         Number("max-blocks", "blocks kept at a time", default=1 << 18, maximum=1 << 24, define="BLOCKS_MAX"),
-        STACK_OPTIONS[3],
+        MAX_STACKS,
     ),
     outputs=(
         Stacks("rows", VALUES, balance=True),

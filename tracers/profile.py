@@ -1,7 +1,7 @@
 """profile: where CPUs spend their time, by sampling stacks."""
 
 from pytracer.spec import EVENTS, Choice, Column, Flag, Key, Number, Stacks, Tracer, Unit
-from pytracer.spec.common import MAPPING, SAMPLES, STACK_OPTIONS
+from pytracer.spec.common import MAPPING, SAMPLES, STACK_OPTIONS, UNWIND_NOTES
 from pytracer.spec.filters import TASK_FILTERS
 
 COUNT = Column("samples", "number of samples of the task there", unit=Unit.COUNT)
@@ -33,7 +33,7 @@ TRACER = Tracer(
         ("profile -p 1 -U --top 5 30", "the five most frequent stacks of process 1, every 30 seconds"),
     ),
     notes=(
-        "Stacks are walked by frame pointers. Code without them ends a stack ([no frame pointer]).",
+        *UNWIND_NOTES,
         "Symbols come from the mapped files; for stripped files, file+0xADDRESS is shown.",
         "C++ and Rust names are demangled if pydemumble is installed (pytracer[demangle]).",
         "Names are those at the time of the sample; [unloaded] is code that was replaced before it was read.",

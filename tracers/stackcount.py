@@ -1,7 +1,7 @@
 """stackcount: by which way functions are called, and events happen."""
 
 from pytracer.spec import Column, GroupBy, Key, Stacks, Targets, Tracer, Unit
-from pytracer.spec.common import COMPAT_NOTE, MAPPING, STACK_OPTIONS
+from pytracer.spec.common import COMPAT_NOTE, MAPPING, STACK_OPTIONS, UNWIND_NOTES
 from pytracer.spec.filters import TASK_FILTERS
 
 HITS = Column("hits", "number of hits", unit=Unit.COUNT)
@@ -45,7 +45,7 @@ TRACER = Tracer(
     notes=(
         "The help of funccount explains how functions and events are named, and which are not seen.",
         COMPAT_NOTE,
-        "Stacks are walked by frame pointers. Code without them ends a stack ([no frame pointer]).",
+        *UNWIND_NOTES,
         "Before Linux 6.11, a recursive function of a program may show one call of itself too few.",
         "Symbols come from the mapped files; for stripped files, file+0xADDRESS is shown.",
         "Names are those at the time of the sample; [unloaded] is code that was replaced before it was read.",

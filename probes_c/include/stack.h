@@ -59,6 +59,22 @@ static __always_inline s32 pt_stack(void *ctx, u64 flags)
     return id < 0 ? PT_STACK_LOST : id | PT_STACK_SECOND;
 }
 
+#ifdef PT_UNWIND
+#include "unwind.h"
+#endif
+
+// The user stack of the current task, by tables or else by frame pointers.
+static __always_inline s32 pt_user_stack(void *ctx, u64 image)
+{
+#ifdef PT_UNWIND
+    s32 id = pt_unwind(image);
+
+    if (id != PT_NOT_UNWOUND)
+        return id;
+#endif
+    return pt_stack(ctx, BPF_F_USER_STACK);
+}
+
 // Fill in the pid, image and generation of a sample of the current task.
 static __always_inline void pt_identify_image(struct pt_stacks *stacks)
 {
@@ -101,7 +117,7 @@ static __always_inline int pt_get_stacks(void *ctx, struct pt_stacks *stacks)
     stacks->kernel_stack = pt_stack(ctx, 0);
 #endif
 #ifndef KERNEL_ONLY
-    stacks->user_stack = pt_stack(ctx, BPF_F_USER_STACK);
+    stacks->user_stack = pt_user_stack(ctx, stacks->image);
 #endif
     if (stacks->kernel_stack != PT_STACK_LOST && stacks->user_stack != PT_STACK_LOST)
         return 0;

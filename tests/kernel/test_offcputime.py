@@ -47,7 +47,7 @@ def test_each_sleep_is_added_up_by_its_stack():
 
 @pytest.mark.parametrize(("words", "count"), [(["--min", "5ms"], SLEEPS), (["--max", "5ms"], 0)])
 def test_only_times_within_bounds(words, count):
-    result = run("offcputime", *words, "-f", "json", "--", *COMMAND)
+    result = run("offcputime", "--blocked", *words, "-f", "json", "--", *COMMAND)
     assert result.status == 0, result.err
     rows = sum(row["count"] for row in sleeping(result.of("summary")))
     assert rows == count if cpu_contention.LAB or not count else count - 3 <= rows <= count

@@ -169,6 +169,7 @@ NEEDS: dict[str, Need] = {
     "paths of iterators": _need(changes.ITERATOR_PATHS),
     "BTF": _need(changes.KERNEL_BTF),
     "loops by bpf_loop": _need(helpers.LOOP),
+    "stacks by tables": _need(helpers.LOOP, helpers.TASK_PT_REGS, changes.X86),
     "tun": _need(changes.TUN),
     "memory of a process that exits": _need(changes.ARGUMENTS_AT_EXIT),
     "little-endian": _need(_LITTLE),

@@ -43,6 +43,7 @@ FLAGS = {
     "stacked": ["-O0", "-fno-omit-frame-pointer"],
     "timed": ["-pthread"],
     "typed": ["-g"],
+    "unwound": ["-O2", "-fomit-frame-pointer", "-pthread"],
     "widths": ["-g"],
 }
 COMPILERS = {

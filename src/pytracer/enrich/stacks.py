@@ -15,6 +15,7 @@ from pytracer.model import Schema, StackSnapshot
 from pytracer.model.reduce import Rows
 from pytracer.symbols.demangle import Demangler
 from pytracer.symbols.kernel import KernelSymbols
+from pytracer.symbols.unwind.stack import Stack, WalkEnd
 from pytracer.symbols.user import ASTRAY, UNKNOWN, UserSymbols
 
 _MARK = "_[k]"  # what tools that draw flame graphs know the kernel's functions by
@@ -24,18 +25,27 @@ _TO_PROGRAM = re.compile(
     r"bpf_prog_|bpf_trampoline_|bpf_trace_run|__bpf_trace_|__traceiter_|perf_(trace|syscall)_|0x"
 )
 
+_END_MARKS = {
+    WalkEnd.DEPTH: TRUNCATED,
+    WalkEnd.EXPRESSION: "[unwind expression]",
+    WalkEnd.REGISTER: "[unwind register]",
+    WalkEnd.NO_ENTRY: ASTRAY,
+    WalkEnd.UNMAPPED: "[unmapped code]",
+    WalkEnd.MEMORY: "[broken stack]",
+}
+"""Frames that say why a stack ends before the start of its thread."""
+
 Frames = tuple[str, ...]
 
 
 class StackNames:
-    """Names for stacks. ``frames`` gives the addresses of one, innermost first; as many as ``depth`` may have
-    had more. ``annotate``: the kernel's functions get a mark. ``probed``: the kernel's part may begin with
-    the way to the program that took it, which is left out. ``budget`` is spent on names of programs."""
+    """Names for stacks. ``stack_of`` returns one by its id. ``annotate``: the kernel's functions get a mark.
+    ``probed``: the kernel's part may begin with the way to the program that took it, which is left out.
+    ``budget`` is spent on names of programs."""
 
     def __init__(
         self,
-        frames: Callable[[int], Array],
-        depth: int,
+        stack_of: Callable[[int], Stack],
         *,
         annotate: bool,
         probed: bool = False,
@@ -46,8 +56,7 @@ class StackNames:
         self.kernel = kernel or KernelSymbols()
         self.user = UserSymbols(budget)
         self._demangler = Demangler()
-        self._frames = frames
-        self._depth = depth
+        self._stack_of = stack_of
         self._mark = _MARK if annotate else ""
         self._probed = probed
         self._shown = dict[tuple[int, ...], Frames]()
@@ -61,7 +70,7 @@ class StackNames:
     def of_kernel(self, numbers: Array) -> list[Frames]:
         """Return the kernel part of each stack (numbers of shape (n,))."""
         distinct, inverse = np.unique(numbers, return_inverse=True)
-        named = self._named(map(self._frames, distinct.tolist()), self.kernel.names, self._mark)
+        named = self._named(map(self._stack_of, distinct.tolist()), self.kernel.names, self._mark)
         if self._probed:
             named = [_drop_unwind_marks(stack) for stack in named]
         return [named[number] for number in inverse.tolist()]
@@ -90,7 +99,7 @@ class StackNames:
 
             names = partial(self.user.names, pid, image, generation)
             named = self._named(
-                (_insert_caller(self._frames(stack), *caller) for stack, *caller in stacks.tolist()),
+                (_insert_caller(self._stack_of(stack), *caller) for stack, *caller in stacks.tolist()),
                 names,
                 "",
             )
@@ -115,21 +124,19 @@ class StackNames:
             tuple(names[user][name] for name in frames) for frames, user in zip(stacks, users, strict=True)
         ]
 
-    def _named(
-        self, stack_ids: Iterable[Array], names: Callable[[Array], list[str]], mark: str
-    ) -> list[Frames]:
-        stacks = list(stack_ids)
+    def _named(self, stacks: Iterable[Stack], names: Callable[[Array], list[str]], mark: str) -> list[Frames]:
+        stacks = list(stacks)
         # All but the innermost are where a call returns to, which may be the next function already.
-        calls = [np.concatenate((stack[:1], stack[1:] - np.uint64(1))) for stack in stacks]
+        calls = [np.concatenate((frames[:1], frames[1:] - np.uint64(1))) for frames, _ in stacks]
         if not any(map(len, calls)):
-            return [()] * len(stacks)
+            return [()] * len(calls)
         distinct, inverse = np.unique(np.concatenate(calls), return_inverse=True)
         texts = [name + mark for name in names(distinct)]
         named_stacks, position = list[Frames](), 0
-        for stack in stacks:
-            frames = tuple(texts[index] for index in inverse[position : position + len(stack)].tolist())
-            named_stacks.append((*frames, TRUNCATED) if len(stack) >= self._depth else frames)
-            position += len(stack)
+        for call, (_, end) in zip(calls, stacks, strict=True):
+            frames = tuple(texts[index] for index in inverse[position : position + len(call)].tolist())
+            named_stacks.append((*frames, _END_MARKS[end]) if end in _END_MARKS else frames)
+            position += len(call)
         return named_stacks
 
 
@@ -150,11 +157,12 @@ def _cut_at_wrong_frame(stack: Frames) -> Frames:
     return stack[: stack.index(ASTRAY) + 1] if ASTRAY in stack else stack
 
 
-def _insert_caller(stack: Array, caller: int = 0) -> Array:
+def _insert_caller(stack: Stack, caller: int = 0) -> Stack:
     """Insert the ``caller`` of a stack's innermost function, which the kernel may have left out."""
-    if not caller or not len(stack) or (len(stack) > 1 and stack[1] == caller):
+    frames = stack.frames
+    if not caller or not len(frames) or (len(frames) > 1 and frames[1] == caller):
         return stack
-    return np.insert(stack, 1, np.uint64(caller))
+    return stack._replace(frames=np.insert(frames, 1, np.uint64(caller)))
 
 
 def _rename_members(rows: Array, prefix: str) -> Array:

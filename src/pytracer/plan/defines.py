@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from pytracer.errors import UnsupportedError
 from pytracer.features.table.changes import ITERATOR_PATHS
@@ -23,6 +23,7 @@ from pytracer.plan.alternatives import ChosenProbe, reads_kernel_memory
 from pytracer.plan.output_choice import group_keys
 from pytracer.request import NameSetValue, Request, number_of
 from pytracer.spec import Filter, Flag, NameSet, Number, SeccompProfile
+from pytracer.spec.common import UNWIND
 
 FAMILY_MAX = 65536
 _HELPERS = {
@@ -77,6 +78,23 @@ def _iter_option_defines(request: Request) -> Iterator[Define]:
                 yield option.define + "_EXCEPT", ""
         elif isinstance(option, SeccompProfile) and value:
             yield option.define, ""
+
+
+def of_stacks(request: Request, defines: Collection[str]) -> Iterator[Define]:
+    """Yield the macro for user stacks that are walked by tables, if that is wanted and this kernel can.
+
+    ``defines`` are the macros so far. Raises UnsupportedError for ``--unwind table`` if it cannot.
+    """
+    unwind = request.options.get(UNWIND.name)
+    if unwind is None or unwind == "fp" or request.options.get("kernel-only"):
+        return
+    if os.uname().machine == "x86_64" and {"PT_HAS_BPF_LOOP", "PT_HAS_TASK_PT_REGS"}.issubset(defines):
+        yield "PT_UNWIND", ""
+    elif unwind == "table":
+        raise UnsupportedError(
+            f"stacks by tables need x86-64 and bpf_loop() (Linux {LOOP.since})",
+            hint="--unwind fp walks them by frame pointers",
+        )
 
 
 def of_kernel(

@@ -17,7 +17,7 @@ from pytracer.spec.hooks import (
     RawTracepoint,
     Tracepoint,
 )
-from pytracer.spec.options import Flag, NameSet, Number, SeccompProfile, Targets
+from pytracer.spec.options import Choice, Flag, NameSet, Number, SeccompProfile, Targets
 from pytracer.spec.outputs import Histogram, Table
 from pytracer.spec.sampling import PerfSample, TaskSample
 
@@ -95,19 +95,34 @@ def times(counter: str) -> tuple[Column, Column, Column]:
     )
 
 
+MAX_STACKS = Number(
+    "max-stacks",
+    "stacks the kernel keeps, twice (a power of two)",
+    default=16384,
+    maximum=1 << 20,
+    define="PT_STACKS_MAX",
+)
+"""How many stacks are kept: probes_c/include/stack.h."""
+UNWIND = Choice(
+    "unwind",
+    "how stacks of programs are walked: by tables of their call frame information or by frame pointers",
+    choices=("auto", "table", "fp"),
+    default="auto",
+)
+"""How user stacks are walked: probes_c/include/unwind.h. The plan decides ``auto``."""
+UNWIND_NOTES = (
+    "Stacks of programs are walked by unwind tables (x86-64, Linux 5.17), else by frame pointers.",
+    "One that ends early says why: [no frame pointer], [unmapped code], [unwind expression].",
+)
+"""The notes of tracers whose stacks of programs matter most."""
 STACK_OPTIONS = (
     Flag("user-only", "stacks of programs only", short="U", define="USER_ONLY", excludes="kernel-only"),
     Flag("kernel-only", "stacks of the kernel only", short="K", define="KERNEL_ONLY"),
     Flag("annotate", "mark the functions of the kernel with _[k]"),
-    Number(
-        "max-stacks",
-        "stacks the kernel keeps, twice (a power of two)",
-        default=16384,
-        maximum=1 << 20,
-        define="PT_STACKS_MAX",
-    ),
+    MAX_STACKS,
+    UNWIND,
 )
-"""Options for stacks: which part, how they are shown and how many; probes_c/include/stack.h."""
+"""Options for stacks: which part, how they are walked and shown, and how many; probes_c/include/stack.h."""
 
 TASK_COLUMNS = (
     Column("pid", "process id"),

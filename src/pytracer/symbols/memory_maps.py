@@ -45,6 +45,16 @@ class Mapping:
         """Return the last part of its path, as text."""
         return from_path(self.path.removesuffix(" (deleted)").rpartition("/")[2])
 
+    @property
+    def is_anonymous(self) -> bool:
+        """True for memory without a file and a name. The kernel shows shared memory (shmem) as /dev/zero."""
+        return not self.path or self.path in ("/dev/zero", "/dev/zero (deleted)")
+
+    @property
+    def is_generated(self) -> bool:
+        """True for code that belongs to no file, but was written to memory by the program itself."""
+        return self.is_anonymous or self.path.startswith(("/memfd:", "/SYSV", "[anon"))
+
 
 def image_of(pid: int) -> int:
     """Return a number that identifies this execution of a program, as ``pt_image`` of

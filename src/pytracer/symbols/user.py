@@ -96,16 +96,6 @@ class _Found(NamedTuple):
     file: _File | None
 
 
-def _is_made(mapping: Mapping) -> bool:
-    """Return whether code belongs to no file, but was written to memory by the program itself."""
-    return _is_anonymous(mapping) or mapping.path.startswith(("/memfd:", "/SYSV", "[anon"))
-
-
-def _is_anonymous(mapping: Mapping) -> bool:
-    """Return whether memory has no file and no name. The kernel shows shared memory (shmem) as /dev/zero."""
-    return not mapping.path or mapping.path in ("/dev/zero", "/dev/zero (deleted)")
-
-
 class UserSymbols:
     """Names of addresses in processes, each known by its id and its image (:func:`maps.image_of`)."""
 
@@ -151,11 +141,12 @@ class UserSymbols:
                         if seen_first != seen_last:
                             self._reread.add(pid)
                         self._programs[pid, image] = self._of_image[image] = program
-                        if not program.made and any(map(_is_made, program.readings.current)):
+                        mappings = program.readings.current
+                        if not program.made and any(mapping.is_generated for mapping in mappings):
                             program.made = jit.PerfMap(pid, account, credentials)
                         if program.made:
                             program.made.update()
-                        elif jit.has_dump(program.readings.current):
+                        elif jit.has_dump(mappings):
                             account.say("jitdump", jit.DUMP_IS_NOT_READ)
                         return True
             except OverBudgetError:
@@ -232,7 +223,7 @@ class UserSymbols:
             if isinstance(found, str):
                 for index in indices:
                     names[index] = found
-            elif found.program.made and _is_made(found.mapping):
+            elif found.program.made and found.mapping.is_generated:
                 perf_maps.setdefault(found.program.made, []).extend(indices)
             else:
                 for index, symbol in zip(indices, _read_names(found, addresses[indices]), strict=True):
@@ -251,6 +242,11 @@ class UserSymbols:
             return None
         file = found.file.read(found.program.account)
         return None if file is None else (file, address - found.mapping.start + found.mapping.offset)
+
+    def mappings(self, pid: int, image: int) -> list[Mapping]:
+        """Return the mappings of a process with code as they were last read, sorted by address."""
+        program = self._programs.get((pid, image))
+        return sorted(program.readings.current, key=lambda mapping: mapping.start) if program else []
 
     def mapping(self, pid: int, image: int, address: int) -> Mapping | None:
         """Return the mapping of a process at an address."""
@@ -358,7 +354,7 @@ class UserSymbols:
                 os.write(memory, memory_maps.vdso())
                 self._vdso = _File(memory, self._budget.account(0, "the vDSO"))
             return self._vdso
-        of_file = mapping.inode and not _is_anonymous(mapping)
+        of_file = mapping.inode and not mapping.is_anonymous
         handle = memory_maps.find_file(pid, mapping, is_exact=is_exact) if of_file else None
         if handle is None:
             return None
@@ -384,7 +380,7 @@ class UserSymbols:
 def _read_names(found: _Found, addresses: Array) -> Iterable[str]:
     """Return the names of addresses in one mapping."""
     mapping, file = found.mapping, found.file
-    if _is_anonymous(mapping):
+    if mapping.is_anonymous:
         return [ANONYMOUS] * len(addresses)
     if not mapping.inode and file is None:
         return [mapping.name or UNKNOWN] * len(addresses)

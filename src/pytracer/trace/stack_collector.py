@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from pytracer import ktime
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.load.unwind_maps import UnwindMaps, has_unwinder
 from pytracer.bpf.read.maps import Map
-from pytracer.bpf.read.stack_ids import DEPTH, SampledProcess, StackMaps
+from pytracer.bpf.read.stack_ids import SampledProcess, StackMaps
 from pytracer.bpf.read.streams.mmap_events import MappingEvents
 from pytracer.budget import Budget
 from pytracer.enrich import Decoder
@@ -24,10 +26,16 @@ from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
 from pytracer.prog.code_ranges import program_ranges
 from pytracer.spec import Breakdown
+from pytracer.symbols import memory_maps
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.trace.row_collector import RowCollector
+from pytracer.trace.unwinding import TableSupply
 
 _POLL_INTERVAL = 0.05  # seconds
+# The same while processes are new, whose unwind tables are not loaded: first those of a command, then others.
+_FIRST_INTERVAL, _EARLY_INTERVAL = 0.002, 0.01
+_FIRST, _EARLY = 0.2, 1.0  # seconds for which a command, and any process, is new
+_MANY = 0.01  # of the stacks, that were walked by frame pointers since their tables came too late
 _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded more. While it is young, fewer
 
 
@@ -59,13 +67,14 @@ class StackCollector(RowCollector):
         self._warned = False
         self._maps = StackMaps(maps)
         self._names = StackNames(
-            self._maps.frames,
-            DEPTH,
+            self._maps.stack,
             annotate=bool(plan.request.options.get("annotate")),
             probed=_is_probed(plan),
             budget=budget,
             kernel=KernelSymbols(programs=program_ranges),
         )
+        self._supply = TableSupply(UnwindMaps(maps)) if has_unwinder(maps) else None
+        self._first_until = self._early_until = 0.0
         # Of each process: samples at the last look, when the next is due, and what is then waited.
         self._seen: dict[tuple[int, int], tuple[int, float, float]] = {}
         self._looked = 0  # when the last look at sampled processes began
@@ -77,14 +86,27 @@ class StackCollector(RowCollector):
             with contextlib.suppress(OSError):
                 self._events = MappingEvents()
         self._names.user.blind = self._events is None
-        if plan.request.process:  # before it is sampled: it may end soon after
-            self._names.user.notice(plan.request.process)
+        for pid in plan.request.processes:  # before they are sampled: they may end soon after
+            self._names.user.notice(pid)
+            self._supply_tables(pid, memory_maps.image_of(pid))
+        if self._supply is not None:
+            self._supply.flush()
 
     @property
     def poll_interval(self) -> float:
         """See :class:`~pytracer.trace.collector.Collector`."""
         rows = super().poll_interval
-        return _POLL_INTERVAL if rows is None else min(rows, _POLL_INTERVAL)
+        now = time.monotonic()
+        own = _EARLY_INTERVAL if now < self._early_until else _POLL_INTERVAL
+        own = _FIRST_INTERVAL if now < self._first_until else own
+        return own if rows is None else min(rows, own)
+
+    def start(self, links: Sequence[Link], /) -> None:
+        """See :class:`~pytracer.trace.collector.Collector`. Loads the unwind tables of the command, too."""
+        super().start(links)
+        if self._supply is not None and self._plan.request.command:
+            self._supply.preload(self._plan.request.command, self._budget)
+            self._first_until = time.monotonic() + _FIRST
 
     def poll(self) -> None:
         """Read the mappings of sampled processes that are alive, if it is due."""
@@ -106,6 +128,8 @@ class StackCollector(RowCollector):
         now, user = time.monotonic(), self._names.user
         for pid, sampled in processes.items():
             process = pid, sampled.image
+            if self._supply is not None and process not in self._seen:
+                self._early_until = now + _EARLY
             previous_samples, next_look, pause = self._seen.get(process, (0, 0.0, _POLL_INTERVAL))
             is_due = sampled.samples > previous_samples and (now >= next_look or not due)
             # What is shown must not be known better, or less, later.
@@ -113,8 +137,17 @@ class StackCollector(RowCollector):
             if sampled.image and (is_due or epoch or pid in unknown):
                 self._seen[process] = sampled.samples, now + pause, min(2 * pause, _AGAIN)
                 user.notice(pid, partial(self._maps.generation, pid) if user.blind else None)
+                self._supply_tables(pid, sampled.image)
                 if not user.blind and (epoch or user.wants_epoch(pid, sampled.image)):
                     self._begin_epoch(pid, sampled.image)
+        if self._supply is not None:
+            self._supply.flush()
+
+    def _supply_tables(self, pid: int, image: int) -> None:
+        """Load what the stacks of a process need, if they are walked by tables."""
+        account = self._names.user.account(pid, image)
+        if self._supply is not None and account is not None:
+            self._supply.add(pid, image, self._names.user.mappings(pid, image), account)
 
     def _begin_epoch(self, pid: int, image: int) -> None:
         begin = ktime.monotonic_ns()
@@ -136,6 +169,8 @@ class StackCollector(RowCollector):
                     parents.add(parent)
                     continue
                 self._raised += [(pid, timestamp)] if pid in processes else []
+                if self._supply is not None:  # the kernel needs the new code's table
+                    unknown.add(pid)
                 if mapping is None:
                     user.add_exec(pid, timestamp)
                 elif not user.add_mapped(pid, mapping, timestamp):
@@ -165,6 +200,7 @@ class StackCollector(RowCollector):
         self._poll(due=False)
         if moment.kind == "summary":  # there is no further look, and nothing raises a generation any more
             self._mark_unseen(self._maps.images())
+            self._warn_of_fallbacks()
         item = shape_stacks(rows, schema, ranking, decoders, moment, self._names)
         if not self._warned and any(item.columns["kernel"]) and self._names.kernel.hidden:
             self._warned = True
@@ -175,6 +211,17 @@ class StackCollector(RowCollector):
                 "and what is not root needs CAP_SYSLOG"
             )
         return item
+
+    def _warn_of_fallbacks(self) -> None:
+        """Warn if many stacks were walked by frame pointers since their tables came too late."""
+        if self._supply is None:
+            return
+        stacks, fallbacks = self._supply.count_stacks()
+        if fallbacks > _MANY * stacks:
+            self._warn(
+                f"{fallbacks:,} of {stacks:,} stacks of programs were walked by frame pointers: "
+                "the unwind tables of their processes were not loaded yet"
+            )
 
     def close(self) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""

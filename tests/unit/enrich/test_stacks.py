@@ -32,6 +32,7 @@ from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.sinks import FORMATS, make_sink
 from pytracer.spec import EVENTS, PerfSample, Rate, TaskSample, registry
+from pytracer.symbols.unwind.stack import Stack, WalkEnd
 from pytracer.symbols.user import ASTRAY
 from support.fake_kernel import FakeKernel
 
@@ -50,6 +51,10 @@ NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
 PROFILE = registry.get("profile")
 SCHEMA = make_plan(Request(PROFILE), FakeKernel()).schema
 LOST = Loss("stacks_full", 12, "samples without a place", NOON)
+
+
+def stored(addresses, end=WalkEnd.FALLBACK):
+    return Stack(np.array(addresses, np.uint64), end)
 
 
 def stacks(kind):
@@ -145,7 +150,7 @@ def test_folded_stacks_of_no_process_begin_with_a_dash():
 
 
 def test_frames_of_the_probe_mechanism_are_left_out_of_a_stack():
-    names = StackNames(lambda _: np.zeros(3, np.uint64), 127, annotate=False, probed=True)
+    names = StackNames(lambda _: stored([0, 0, 0]), annotate=False, probed=True)
     names.kernel.names = lambda addresses: ["bpf_trampoline_6442464113"] * len(addresses)
     assert names.of_kernel(np.array([1, 1])) == [(), ()]
     assert _drop_unwind_marks(
@@ -185,7 +190,7 @@ def test_stacks_end_where_frame_pointers_do(stack, render):
     ],
 )
 def test_the_caller_of_a_function_without_a_frame(stack, caller, with_caller):
-    assert _insert_caller(np.array(stack, np.uint64), caller).tolist() == with_caller
+    assert _insert_caller(stored(stack), caller).frames.tolist() == with_caller
 
 
 def test_folded_lines_are_frames_and_a_number():
@@ -243,7 +248,7 @@ class Names:
 
 def stack_table(*rows, top=None, annotate=False):
     """Return rows of (pid, image, kernel, user, comm, samples)."""
-    names = StackNames(lambda number: np.array(STACKS.get(number, []), np.uint64), depth=5, annotate=annotate)
+    names = StackNames(lambda number: stored(STACKS.get(number, [])), annotate=annotate)
     names.kernel, names.user = Names("k"), Names("u")
     key = np.dtype(
         [
@@ -279,7 +284,7 @@ def test_frames_are_where_calls_were_made():
 
 def test_code_where_none_is_mapped_is_unknown_though_nothing_else_is():
     """No other frame has that name already."""
-    names = StackNames(lambda number: np.array(STACKS[number], np.uint64), depth=9, annotate=False)
+    names = StackNames(lambda number: stored(STACKS[number]), annotate=False)
     names.user = Names("u")
     names.user.names = lambda *args: [
         ASTRAY if address < 0x20 else f"u{address // 16}" for address in args[-1].tolist()
@@ -305,10 +310,26 @@ def test_the_most_frequent_come_first_and_the_others_are_cut():
     assert item.columns["samples"].tolist() == [40, 5]
 
 
-def test_a_stack_as_deep_as_can_be_may_have_been_deeper():
-    item, _ = stack_table((1, 9, 4, -1, b"x", 3))
-    assert item.columns["kernel"][0][-1] == "[cut]"
-    assert len(item.columns["kernel"][0]) == 6
+@pytest.mark.parametrize(
+    ("end", "mark"),
+    [
+        (WalkEnd.WHOLE, ()),
+        (WalkEnd.FALLBACK, ()),
+        (WalkEnd.DEPTH, ("[cut]",)),
+        (WalkEnd.NO_ENTRY, (ASTRAY,)),
+        (WalkEnd.UNMAPPED, ("[unmapped code]",)),
+        (WalkEnd.MEMORY, ("[broken stack]",)),
+        (WalkEnd.EXPRESSION, ("[unwind expression]",)),
+        (WalkEnd.REGISTER, ("[unwind register]",)),
+    ],
+)
+def test_a_stack_says_why_it_ends_before_the_start_of_the_thread(end, mark):
+    names = StackNames(lambda _: stored([0x10, 0x21], end), annotate=False)
+    names.user = Names("u")
+    rows = np.array(
+        [(1, 9, 5, 2)], [("pid", "u4"), ("image", "u8"), ("generation", "u8"), ("user_stack", "i4")]
+    )
+    assert names.of_user(rows) == [("u1", "u2", *mark)]
 
 
 def test_the_kernels_functions_can_be_marked():
@@ -410,7 +431,7 @@ def test_stacks_of_several_counters_are_ranked_by_the_one_that_is_requested():
     keys = np.zeros(2, key)
     keys["kernel_stack"] = 1, 2
     values = np.array([(900, 1), (20, 2)], [("total_ns", "u8"), ("count", "u8")])
-    names = StackNames(lambda number: np.array(STACKS.get(number, []), np.uint64), depth=5, annotate=False)
+    names = StackNames(lambda number: stored(STACKS.get(number, [])), annotate=False)
     names.kernel = Names("k")
     names.of_user = lambda rows: [()] * len(rows)
     for sort, order in (("", [900, 20]), ("total_ns", [900, 20]), ("count", [20, 900])):

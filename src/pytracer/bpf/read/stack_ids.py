@@ -7,12 +7,14 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pytracer.arrays import Array, np
+from pytracer.arrays import np
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import Command, address, bpf
+from pytracer.symbols.unwind.stack import Stack, WalkEnd
 
-_MORE = 1 << 30  # PT_STACK_SECOND: a number of the second map
-DEPTH = 127  # PERF_MAX_STACK_DEPTH
+_SECOND = 1 << 30  # PT_STACK_SECOND: an id of the second map
+_UNWOUND = 1 << 29  # PT_STACK_UNWOUND: an id of the map of stacks that were walked by tables
+DEPTH = 127  # PERF_MAX_STACK_DEPTH, PT_UNWOUND_DEPTH
 
 
 class SampledProcess(NamedTuple):
@@ -26,30 +28,40 @@ class SampledProcess(NamedTuple):
 
 
 class StackMaps:
-    """The maps ``stacks``, ``stacks_second`` and ``images`` of a program."""
+    """The maps ``stacks``, ``stacks_second``, ``unwound`` and ``images`` of a program."""
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
         """Find the maps. Raises KeyError if the program has none."""
         self._maps = maps["stacks"], maps["stacks_second"]
+        self._unwound = maps.get("unwound")
         self._images, self._epochs = maps["images"], maps["epochs"]
-        self._known: dict[int, Array] = {}
+        self._known: dict[int, Stack] = {}
 
-    def frames(self, number: int) -> Array:
-        """Return the addresses of a stack, innermost first, uint64 of shape (n,), n <= DEPTH; none for an id
-        < 0.
+    def stack(self, number: int) -> Stack:
+        """Return a stack; one without frames for an id < 0.
 
         An id belongs to one stack, from its first sample to the end.
         """
         if number < 0:
-            return np.zeros(0, np.uint64)
+            return Stack(np.zeros(0, np.uint64), WalkEnd.FALLBACK)
         if number not in self._known:
-            table = self._maps[bool(number & _MORE)]
-            key, value = bytearray(struct.pack("I", number & ~_MORE)), bytearray(8 * DEPTH)
-            bpf(Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", table.fd, address(key), address(value), 0))
-            frames = np.frombuffer(bytes(value), np.uint64)
-            # A return address may be 0, where there is no frame pointer; behind the end all are.
-            self._known[number] = frames[: int(np.flatnonzero(frames).max(initial=-1)) + 1]
+            self._known[number] = self._read_unwound(number) if number & _UNWOUND else self._read(number)
         return self._known[number]
+
+    def _read(self, number: int) -> Stack:
+        """Read a stack that the kernel walked."""
+        table = self._maps[bool(number & _SECOND)]
+        frames = np.frombuffer(_look_up(table, number & ~_SECOND, 8 * DEPTH), np.uint64)
+        # A return address may be 0, where there is no frame pointer; behind the end all are.
+        frames = frames[: int(np.flatnonzero(frames).max(initial=-1)) + 1]
+        return Stack(frames, WalkEnd.DEPTH if len(frames) >= DEPTH else WalkEnd.FALLBACK)
+
+    def _read_unwound(self, number: int) -> Stack:
+        """Read a stack that was walked by tables."""
+        assert self._unwound is not None
+        size = self._unwound.value.itemsize
+        stack = np.frombuffer(_look_up(self._unwound, number & ~_UNWOUND, size), self._unwound.value)[0]
+        return Stack(stack["frames"][: int(stack["count"])], WalkEnd(int(stack["end"])))
 
     def images(self) -> dict[int, SampledProcess]:
         """Return the processes sampled so far, by process id."""
@@ -64,9 +76,14 @@ class StackMaps:
 
     def generation(self, pid: int) -> int:
         """Return the generation of a process; 0 if it was not sampled."""
-        key, value = bytearray(struct.pack("I", pid)), bytearray(self._images.value.itemsize)
-        lookup_attr = struct.pack("IxxxxQQQ", self._images.fd, address(key), address(value), 0)
         with contextlib.suppress(OSError):
-            bpf(Command.MAP_LOOKUP_ELEM, lookup_attr)
+            value = _look_up(self._images, pid, self._images.value.itemsize)
             return int(np.frombuffer(value, self._images.value)["generation"][0])
         return 0
+
+
+def _look_up(table: Map, number: int, size: int) -> bytes:
+    """Look up the value of a key of 32 bits. Raises OSError."""
+    key, value = bytearray(struct.pack("I", number)), bytearray(size)
+    bpf(Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", table.fd, address(key), address(value), 0))
+    return bytes(value)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
@@ -16,9 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 from pytracer.arrays import Array, np
-from pytracer.budget import Account, current
+from pytracer.budget import Account
 from pytracer.record import record
-from pytracer.symbols import elf_tables, memory_maps
 from pytracer.symbols.elf_tables import EXECUTABLE, ElfError, Tables
 from pytracer.symbols.unwind import columns, entries, programs
 from pytracer.symbols.unwind.common_entry import CommonEntry
@@ -146,16 +144,6 @@ def _digest(segments: Array, sections: list[FrameSection]) -> bytes:
 
 def _name(tables: Tables) -> str:
     return Path(f"/proc/self/fd/{tables.descriptor}").readlink().name
-
-
-def of_vdso() -> UnwindTable:
-    """Build the table of the vDSO. Raises ElfError if there is none."""
-    memory = os.memfd_create("vdso", os.MFD_CLOEXEC)
-    try:
-        os.write(memory, memory_maps.vdso())
-        return build(elf_tables.read(memory, current().account(0, "the vDSO")))
-    finally:
-        os.close(memory)
 
 
 def _code_segments(tables: Tables) -> Array:

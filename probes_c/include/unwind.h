@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Walks the user stack of the current task by tables, for code without frame pointers. Included by stack.h if this
+// kernel can (PT_UNWIND, plan/defines.py). User space makes the tables of the files' call frame information
+// (pytracer.symbols.unwind) and keeps them here for the processes that were sampled (pytracer.trace.unwinding).
+//
+//     s32 pt_unwind(u64 image)    the id of the stack, with PT_STACK_UNWOUND; PT_STACK_LOST if there is no room;
+//                                 PT_NOT_UNWOUND if nothing is known of this process yet: use frame pointers
+#include "loops.h"
+
+#define PT_STACK_UNWOUND (1 << 29) // marks an id of the map "unwound"
+#define PT_NOT_UNWOUND   (-3)
+#define PT_UNWOUND_DEPTH 127
+#define PT_UNWIND_STATES 4 // programs that may interrupt each other on a CPU, or preempt
+#define PT_UNWIND_TABLES 4096
+#define PT_UNWIND_SPACES 16384
+#define PT_INNER_MAP     (1 << 12) // BPF_F_INNER_MAP (Linux 5.10, 4a8f87e60f6d): inner arrays of any size
+#define PT_USER_CS       0x33      // __USER_CS of 64-bit code
+#define PT_TABLE_STEPS   25        // bisections of a table, and of a process's regions
+#define PT_REGION_STEPS  13
+
+// How to find the CFA, the stack pointer before the call: pytracer.symbols.unwind.table.Rule. Where a walk ends, the
+// rule is the reason for the end, as are those behind PT_RULE_NONE.
+enum pt_rule {
+    PT_RULE_END,
+    PT_RULE_RSP,
+    PT_RULE_RBP,
+    PT_RULE_DEREF_RBP,
+    PT_RULE_PLT,
+    PT_RULE_SIGNAL,
+    PT_RULE_EXPRESSION,
+    PT_RULE_REGISTER,
+    PT_RULE_NONE,
+    PT_END_UNMAPPED, // no file with code is known at the address
+    PT_END_MEMORY,   // the stack cannot be read, or does not grow
+    PT_END_DEPTH,    // the stack has more frames
+    PT_END_FALLBACK, // frame pointers were used: the process was not known yet, or is a 32-bit one
+    PT_ENDS
+};
+
+#define PT_RBP_AT_RBP 255 // the caller's RBP is where RBP points to
+
+struct pt_unwind_row {
+    u32 start;
+    u16 cfa_offset;
+    u8 rbp;
+    u8 rule;
+};
+
+// A mapping of code. An address minus the bias is the "start" of the table's rows. The first element of a process's
+// array is a header, whose "rows" is the number of regions.
+struct pt_unwind_region {
+    u64 start;
+    u64 end;
+    u64 bias;
+    u32 table;
+    u32 rows;
+};
+
+struct pt_unwound {
+    u64 hash;
+    u32 count;
+    u32 end; // enum pt_rule
+    u64 frames[PT_UNWOUND_DEPTH];
+};
+
+// One walk. The hash begins with a random number, so that no program can choose it.
+struct pt_unwind_state {
+    struct pt_unwound stack;
+    struct pt_unwind_region region;
+    u64 image;
+    u64 ip;
+    u64 sp;
+    u64 bp;
+    u64 busy;
+    u64 seed;
+    u64 is_exact; // ip was interrupted; otherwise a call returns to it, which may be the next function already
+};
+
+BPF_F_TABLE("array", u32, struct pt_unwind_row, unwind_table, 1, PT_INNER_MAP);
+BPF_F_TABLE("array", u32, struct pt_unwind_region, unwind_space, 1, PT_INNER_MAP);
+BPF_ARRAY_OF_MAPS(unwind_tables, "unwind_table", PT_UNWIND_TABLES);
+BPF_HASH_OF_MAPS(unwind_spaces, u64, "unwind_space", PT_UNWIND_SPACES);
+BPF_PERCPU_ARRAY(unwind_states, struct pt_unwind_state, PT_UNWIND_STATES);
+BPF_PERCPU_ARRAY(unwind_ends, u64, PT_ENDS);
+BPF_HASH(unwound, u32, struct pt_unwound, PT_STACKS_MAX);
+
+// Find the region of an address. Returns 0, or -1 if there is none.
+static __always_inline int pt_find_region(struct pt_unwind_state *state, u64 address)
+{
+    u64 image = state->image;
+    struct pt_unwind_region *region;
+    void *space = unwind_spaces.lookup(&image);
+    u32 low = 0, high, middle = 0;
+
+    if (!space)
+        return -1;
+    region = bpf_map_lookup_elem(space, &middle);
+    if (!region)
+        return -1;
+    high = region->rows + 1;
+    PT_LOOP_PRAGMA
+    for (int i = 0; i < PT_REGION_STEPS; i++) {
+        if (high - low <= 1)
+            break;
+        middle = low + (high - low) / 2;
+        region = bpf_map_lookup_elem(space, &middle);
+        if (!region)
+            return -1;
+        if (region->start <= address)
+            low = middle;
+        else
+            high = middle;
+    }
+    middle = low;
+    region = bpf_map_lookup_elem(space, &middle);
+    if (!low || !region || address >= region->end)
+        return -1;
+    state->region = *region;
+    return 0;
+}
+
+// Find the row of an address in the current region; null if there is none.
+static __always_inline struct pt_unwind_row *pt_find_row(struct pt_unwind_state *state, u64 address)
+{
+    u32 number = state->region.table, low = 0, high = state->region.rows, middle;
+    u32 start = address - state->region.bias;
+    void *table = unwind_tables.lookup(&number);
+    struct pt_unwind_row *row;
+
+    if (!table)
+        return 0;
+    PT_LOOP_PRAGMA
+    for (int i = 0; i < PT_TABLE_STEPS; i++) {
+        if (high - low <= 1)
+            break;
+        middle = low + (high - low) / 2;
+        row = bpf_map_lookup_elem(table, &middle);
+        if (!row)
+            return 0;
+        if (row->start <= start)
+            low = middle;
+        else
+            high = middle;
+    }
+    middle = low;
+    return bpf_map_lookup_elem(table, &middle);
+}
+
+static __always_inline int pt_read_word(u64 *word, u64 address)
+{
+    return pt_probe_read_user(word, sizeof(*word), (void *)address) ? -1 : 0;
+}
+
+struct pt_unwinding {
+    u32 index;
+    u32 level;
+};
+
+static __always_inline int pt_end_walk(struct pt_unwind_state *state, u32 reason)
+{
+    state->stack.end = reason;
+    return 1;
+}
+
+// Go from the frame of a signal handler to the code that was interrupted: the kernel's struct ucontext on the stack has
+// its registers.
+static __always_inline int pt_leave_signal(struct pt_unwind_state *state)
+{
+    u64 frame = state->sp;
+
+    if (pt_read_word(&state->bp, frame + 120) || pt_read_word(&state->sp, frame + 160) ||
+        pt_read_word(&state->ip, frame + 168))
+        return -1;
+    state->is_exact = 1;
+    return 0;
+}
+
+// Go to the caller of a frame with this row.
+static __always_inline int pt_leave_call(struct pt_unwind_state *state, u32 rule, u32 offset, u32 rbp)
+{
+    u64 cfa = 0, sp = state->sp, bp = state->bp;
+
+    if (rule == PT_RULE_RSP)
+        cfa = sp + 8 * offset;
+    else if (rule == PT_RULE_RBP)
+        cfa = bp + 8 * offset;
+    else if (rule == PT_RULE_PLT)
+        cfa = sp + 8 + ((state->ip & 15) >= offset ? 8 : 0);
+    else if (rule == PT_RULE_DEREF_RBP) {
+        if (pt_read_word(&cfa, bp - 8 * offset))
+            return -1;
+    } else { // code without a row may have a frame pointer
+        cfa = bp + 16;
+        rbp = 2;
+    }
+    if (cfa <= sp)
+        return -1;
+    if (rbp == PT_RBP_AT_RBP) {
+        if (pt_read_word(&state->bp, bp))
+            return -1;
+    } else if (rbp && pt_read_word(&state->bp, cfa - 8 * rbp))
+        return -1;
+    if (pt_read_word(&state->ip, cfa - 8))
+        return -1;
+    state->sp = cfa;
+    state->is_exact = 0;
+    return 0;
+}
+
+// User space looks up the address before each frame but the first, since that is the call. Code that no call leads to
+// is one further.
+static __always_inline void pt_correct_frame(struct pt_unwind_state *state, u32 frame)
+{
+    pt_opaque(frame); // the verifier needs the check at the access
+    if (frame < PT_UNWOUND_DEPTH)
+        state->stack.frames[frame]++;
+}
+
+PT_LOOP_BODY(32, struct pt_unwinding *unwinding)
+{
+    u32 level = unwinding->level, frame = unwinding->index + 1, rule = PT_RULE_NONE, offset = 0, rbp = 0;
+    struct pt_unwind_state *state = unwind_states.lookup(&level);
+    struct pt_unwind_row *row;
+    u64 address, hash;
+
+    if (!state)
+        return 1;
+    address = state->ip - !state->is_exact;
+    if (address - state->region.start >= state->region.end - state->region.start &&
+        pt_find_region(state, address))
+        return pt_end_walk(state, PT_END_UNMAPPED);
+    row = pt_find_row(state, address);
+    if (row) {
+        rule = row->rule;
+        offset = row->cfa_offset;
+        rbp = row->rbp;
+    }
+    if (rule == PT_RULE_END || rule == PT_RULE_EXPRESSION || rule == PT_RULE_REGISTER)
+        return pt_end_walk(state, rule);
+    if (rule == PT_RULE_SIGNAL && !state->is_exact)
+        pt_correct_frame(state, unwinding->index);
+    if (rule == PT_RULE_SIGNAL ? pt_leave_signal(state) : pt_leave_call(state, rule, offset, rbp))
+        return pt_end_walk(state, rule == PT_RULE_NONE ? rule : PT_END_MEMORY);
+    if (!state->ip)
+        return pt_end_walk(state, PT_RULE_END);
+    address = state->ip + state->is_exact; // as pt_correct_frame
+    pt_opaque(frame);
+    if (frame >= PT_UNWOUND_DEPTH)
+        return 1;
+    state->stack.frames[frame] = address;
+    state->stack.count = frame + 1;
+    hash = (state->stack.hash ^ address) * 0x9e3779b97f4a7c15ULL;
+    state->stack.hash = hash ^ hash >> 29;
+    return 0;
+}
+
+static __always_inline void pt_count_end(u32 reason)
+{
+    u64 *count = unwind_ends.lookup(&reason);
+
+    if (count)
+        (*count)++;
+}
+
+// Store a stack. Returns its id: three slots of the map may hold it, by its hash.
+static __always_inline s32 pt_store_unwound(struct pt_unwound *stack)
+{
+    struct pt_unwound *present;
+    u32 id;
+
+#pragma unroll
+    for (int i = 0; i < 3; i++) {
+        id = stack->hash >> (16 * i) & (PT_STACK_UNWOUND - 1);
+        present = unwound.lookup(&id);
+        if (!present) {
+            unwound.insert(&id, stack);
+            present = unwound.lookup(&id); // another CPU may have been faster
+        }
+        if (!present) // the map is full
+            return PT_STACK_LOST;
+        if (present->hash == stack->hash && present->count == stack->count)
+            return id | PT_STACK_UNWOUND;
+    }
+    return PT_STACK_LOST;
+}
+
+// Claim a state of this CPU. Another program may interrupt this one, or preempt it, at any instruction.
+static __always_inline struct pt_unwind_state *pt_claim_state(u32 *level)
+{
+    struct pt_unwind_state *state;
+
+#pragma unroll
+    for (u32 i = 0; i < PT_UNWIND_STATES; i++) {
+        *level = i;
+        state = unwind_states.lookup(level);
+        if (state && !__sync_val_compare_and_swap(&state->busy, 0, 1))
+            return state;
+    }
+    return 0;
+}
+
+static __always_inline s32 pt_unwind(u64 image)
+{
+    struct pt_unwinding unwinding = {};
+    struct pt_regs *regs = pt_registers(0);
+    struct pt_unwind_state *state;
+    u64 hash;
+    s32 id;
+
+    if (!image)
+        return PT_NOT_UNWOUND;
+    if ((u16)pt_register(regs, cs) != PT_USER_CS || !unwind_spaces.lookup(&image)) {
+        pt_count_end(PT_END_FALLBACK);
+        return PT_NOT_UNWOUND;
+    }
+    state = pt_claim_state(&unwinding.level);
+    if (!state)
+        return PT_STACK_LOST;
+    state->image = image;
+    state->region.start = state->region.end = 0;
+    state->ip = pt_register(regs, ip);
+    state->sp = pt_register(regs, sp);
+    state->bp = pt_register(regs, bp);
+    state->is_exact = 1;
+    state->stack.count = 1;
+    state->stack.end = PT_END_DEPTH;
+    state->stack.frames[0] = state->ip;
+    hash = (state->seed ^ state->ip) * 0x9e3779b97f4a7c15ULL;
+    state->stack.hash = hash ^ hash >> 29;
+    PT_LOOP_RUN(32, PT_UNWOUND_DEPTH, &unwinding);
+    pt_count_end(state->stack.end);
+    // Two stacks of the same frames may end for two reasons.
+    state->stack.hash += state->stack.end;
+    id = pt_store_unwound(&state->stack);
+    state->busy = 0;
+    return id;
+}

@@ -1,0 +1,213 @@
+"""Supply the kernel with unwind tables of the files that sampled processes run (probes_c/include/unwind.h).
+
+The table of a file is loaded when a process that maps it is first seen, and serves all processes. Until a
+process is known, its stacks are walked by frame pointers, which the kernel counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pytracer.arrays import Array, np
+from pytracer.bpf.cache.unwind_tables import open_cache
+from pytracer.bpf.load.unwind_maps import NO_TABLE, REGION, UnwindMaps
+from pytracer.budget import Account, Budget, OverBudgetError
+from pytracer.record import record
+from pytracer.symbols import dynamic_linker, memory_maps
+from pytracer.symbols.commands import find_execution
+from pytracer.symbols.elf_tables import ElfError
+from pytracer.symbols.memory_maps import Handle, Mapping
+from pytracer.symbols.unwind.files import CodeSegments, read_table, read_vdso_table
+from pytracer.symbols.unwind.stack import WalkEnd
+from pytracer.text import harmless
+
+_SWEEP = 10.0  # seconds between two looks at which processes have ended
+_ROWS_LIMIT = 32 << 20  # of all tables: 256 MiB in the kernel
+_WHOLE = 1 << 64
+
+FileKey = tuple[int | str, ...]
+"""A file by device, inode, size and time of its last change: a file that was rewritten is another one."""
+
+
+class Region(NamedTuple):
+    """An element of REGION, as a tuple that can be compared."""
+
+    start: int
+    end: int
+    bias: int
+    table: int
+    rows: int
+
+
+@record
+class _Loaded:
+    """A file whose table, if it has one, is in the kernel."""
+
+    number: int = NO_TABLE
+    rows: int = 0
+    code: CodeSegments | None = None
+
+
+class _Space:
+    """The regions of the processes that share an image: forked ones, and all of a program that is always
+    loaded at the same addresses."""
+
+    def __init__(self) -> None:
+        self.mappings = dict[int, Sequence[Mapping]]()  # by process, as they were last seen
+        self.regions = dict[int, list[Region]]()
+        self.files = set[FileKey]()
+
+    def merge(self) -> list[Region]:
+        """Return the regions of all its processes without those that contradict each other."""
+        merged = list[Region]()
+        for region in sorted(set[Region]().union(*self.regions.values())):
+            if merged and region.start < merged[-1].end:
+                previous = merged.pop()
+                region = Region(previous.start, max(previous.end, region.end), 0, NO_TABLE, 0)
+            merged.append(region)
+        return merged
+
+
+class TableSupply:
+    """Loads the unwind table of each file, and the regions of each process, into the kernel."""
+
+    def __init__(self, maps: UnwindMaps) -> None:
+        """Start without tables."""
+        self._maps = maps
+        self._cache = open_cache()
+        self._loaded = dict[FileKey, _Loaded]()
+        self._unused = set[FileKey]()
+        self._spaces = dict[int, _Space]()
+        self._changed = set[int]()
+        self._new_tables = dict[int, Array]()
+        self._next_sweep = time.monotonic() + _SWEEP
+        self._rows = 0
+
+    def preload(self, command: Sequence[str], budget: Budget) -> None:
+        """Load the tables of a command, and of the libraries that are loaded with it, before it runs."""
+        for path in dynamic_linker.loaded(dynamic_linker.program_of(find_execution(command))):
+            with contextlib.suppress(OSError, OverBudgetError), Handle(Path(path)) as handle:
+                account = budget.account(handle.stat.st_uid, f"file {harmless(path)}")
+                if handle.is_file:
+                    with account.timed():
+                        self._find_file(handle, account)
+        self.flush()
+
+    def add(self, pid: int, image: int, mappings: Sequence[Mapping], account: Account) -> None:
+        """Add what the stacks of a process need, as far as it is new; ``flush`` makes it count."""
+        space = self._spaces.get(image)
+        if space is None:
+            if len(self._spaces) >= self._maps.space_limit:
+                return
+            space = self._spaces[image] = _Space()
+        if space.mappings.get(pid) == mappings:
+            return
+        space.mappings[pid] = mappings
+        space.regions[pid] = regions = []
+        for mapping in mappings:
+            loaded = _Loaded()
+            with contextlib.suppress(OverBudgetError), account.timed():
+                key, loaded = self._find(pid, mapping, account)
+                space.files.add(key)
+            regions.append(_make_region(mapping, loaded))
+        self._changed.add(image)
+
+    def flush(self) -> None:
+        """Give the kernel what was added, and at times remove what belongs to processes that ended.
+
+        All is added at once, since the kernel waits for a grace period each time.
+        """
+        tables, self._new_tables = self._new_tables, {}
+        changed, self._changed = self._changed, set()
+        with contextlib.suppress(OSError):  # no memory: frame pointers serve
+            if tables:
+                self._maps.set_tables(tables)
+            if changed:
+                self._maps.set_spaces(
+                    {image: np.array(self._spaces[image].merge(), REGION) for image in changed}
+                )
+        if time.monotonic() >= self._next_sweep:
+            self._sweep()
+            self._next_sweep = time.monotonic() + _SWEEP
+
+    def count_stacks(self) -> tuple[int, int]:
+        """Return how many stacks of programs were walked, and how many of these by frame pointers."""
+        ends = self._maps.count_ends()
+        return int(ends.sum()), int(ends[WalkEnd.FALLBACK])
+
+    def _find(self, pid: int, mapping: Mapping, account: Account) -> tuple[FileKey, _Loaded]:
+        """Return the file of a mapping; its table is loaded unless it is."""
+        if mapping.path == memory_maps.VDSO:
+            key: FileKey = (memory_maps.VDSO,)
+            if key not in self._loaded:
+                self._loaded[key] = _Loaded()
+                with contextlib.suppress(ElfError):
+                    self._loaded[key] = self._load(*read_vdso_table())
+            return key, self._loaded[key]
+        handle = None if mapping.is_generated else memory_maps.find_file(pid, mapping)
+        if handle is None:
+            return (), _Loaded()
+        with handle:
+            return self._find_file(handle, account)
+
+    def _find_file(self, handle: Handle, account: Account) -> tuple[FileKey, _Loaded]:
+        """Return a file; its table is loaded unless it is."""
+        status = handle.stat
+        key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        if key not in self._loaded:
+            self._loaded[key] = _Loaded()  # also if it cannot be read: once is enough
+            with contextlib.suppress(ElfError, OSError):
+                descriptor = handle.open()
+                try:
+                    self._loaded[key] = self._load(*read_table(descriptor, account, self._cache))
+                finally:
+                    os.close(descriptor)
+        return key, self._loaded[key]
+
+    def _load(self, code: CodeSegments, rows: Array) -> _Loaded:
+        """Have a table loaded by the next ``flush``, if there is room."""
+        if self._rows + len(rows) > _ROWS_LIMIT:
+            self._drop_unused()
+        if not len(rows) or not self._maps.has_room or self._rows + len(rows) > _ROWS_LIMIT:
+            return _Loaded()
+        number = self._maps.reserve_table()
+        self._new_tables[number] = rows
+        self._rows += len(rows)
+        return _Loaded(number, len(rows), code)
+
+    def _sweep(self) -> None:
+        """Remove the processes that have ended, and tables that no process needed for two sweeps."""
+        for image, space in list(self._spaces.items()):
+            for pid in [pid for pid in space.mappings if memory_maps.image_of(pid) != image]:
+                del space.mappings[pid], space.regions[pid]
+            if not space.mappings:
+                self._maps.drop_space(image)
+                del self._spaces[image]
+        used = set[FileKey]().union(*(space.files for space in self._spaces.values()))
+        self._drop(self._unused - used)
+        self._unused = self._loaded.keys() - used
+
+    def _drop_unused(self) -> None:
+        used = set[FileKey]().union(*(space.files for space in self._spaces.values()))
+        self._drop(self._loaded.keys() - used)
+
+    def _drop(self, keys: Iterable[FileKey]) -> None:
+        for key in keys:
+            loaded = self._loaded.pop(key, None)
+            if loaded is not None and loaded.code is not None:
+                self._new_tables.pop(loaded.number, None)
+                self._maps.drop_table(loaded.number)
+                self._rows -= loaded.rows
+
+
+def _make_region(mapping: Mapping, loaded: _Loaded) -> Region:
+    start = None if loaded.code is None else loaded.code.row_start(mapping.offset)
+    if start is None:
+        return Region(mapping.start, mapping.end, 0, NO_TABLE, 0)
+    bias = (mapping.start - start) % _WHOLE
+    return Region(mapping.start, mapping.end, bias, loaded.number, loaded.rows)

@@ -1,0 +1,171 @@
+"""Test which unwind tables and regions the kernel is given, without a kernel."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pytracer.bpf.load.unwind_maps import NO_TABLE
+from pytracer.budget import Budget
+from pytracer.symbols import memory_maps
+from pytracer.symbols.memory_maps import Mapping, image_of
+from pytracer.symbols.unwind.stack import WalkEnd
+from pytracer.trace import unwinding
+from pytracer.trace.unwinding import TableSupply
+
+PYTHON = os.path.realpath(sys.executable)
+
+
+class Maps:
+    """What the kernel would have."""
+
+    space_limit = 3
+    has_room = True
+
+    def __init__(self):
+        self.tables, self.spaces, self.dropped = {}, {}, []
+        self.numbers = itertools.count()
+
+    def reserve_table(self):
+        return next(self.numbers)
+
+    def set_tables(self, tables):
+        self.tables |= tables
+
+    def drop_table(self, number):
+        self.dropped.append(number)
+
+    def set_spaces(self, spaces):
+        self.spaces |= spaces
+
+    def drop_space(self, image):
+        del self.spaces[image]
+
+    def count_ends(self):
+        ends = np.zeros(16, np.uint64)
+        ends[WalkEnd.WHOLE], ends[WalkEnd.FALLBACK] = 20, 3
+        return ends
+
+
+@pytest.fixture
+def maps():
+    return Maps()
+
+
+@pytest.fixture
+def supply(maps):
+    return TableSupply(maps)
+
+
+def account():
+    return Budget().account(os.geteuid(), "a test")
+
+
+def own_mappings():
+    return sorted(memory_maps.parse(memory_maps.read(os.getpid())), key=lambda mapping: mapping.start)
+
+
+def test_each_file_has_one_table_for_all_processes(supply, maps):
+    mappings = own_mappings()
+    supply.add(os.getpid(), 1, mappings, account())
+    supply.add(os.getpid(), 2, mappings, account())
+    supply.flush()
+    files = {(mapping.device, mapping.inode) for mapping in mappings if mapping.inode}
+    assert len(files) <= len(maps.tables) <= len(files) + 1  # and the vDSO
+    assert maps.spaces[1].tolist() == maps.spaces[2].tolist()
+
+
+def test_a_region_leads_from_an_address_to_its_row(supply, maps):
+    """A table's rows count from its base, wherever the file is mapped."""
+    supply.add(os.getpid(), 1, own_mappings(), account())
+    supply.flush()
+    for region in maps.spaces[1]:
+        if region["table"] == NO_TABLE:
+            continue
+        rows = maps.tables[int(region["table"])]
+        first, last = (int(region[name]) - int(region["bias"]) for name in ("start", "end"))
+        assert region["rows"] == len(rows)
+        assert first <= last <= 1 << 32
+        assert first <= int(rows["start"][-1])
+
+
+def test_code_without_a_file_has_no_table(supply, maps):
+    supply.add(os.getpid(), 1, [Mapping(0x1000, 0x2000, 0, "00:00", 0, "")], account())
+    supply.flush()
+    assert maps.spaces[1]["table"].tolist() == [NO_TABLE]
+    assert not maps.tables
+
+
+def test_what_did_not_change_is_not_loaded_again(supply, maps):
+    mappings = own_mappings()
+    supply.add(os.getpid(), 1, mappings, account())
+    supply.flush()
+    maps.spaces.clear()
+    supply.add(os.getpid(), 1, list(mappings), account())
+    supply.flush()
+    assert not maps.spaces
+
+
+def test_processes_of_one_image_that_map_other_code_use_no_table_there(supply, maps):
+    """Without address space randomisation, runs of a program look alike."""
+    own = next(mapping for mapping in own_mappings() if mapping.path == PYTHON)
+    anonymous = Mapping(own.start, own.start + 4096, 0, "00:00", 0, "")
+    other = Mapping(own.end + 4096, own.end + 8192, 0, "00:00", 0, "")
+    supply.add(os.getpid(), 1, [own], account())
+    supply.add(2, 1, [anonymous, other], account())
+    supply.flush()
+    assert maps.spaces[1][["start", "end", "table"]].tolist() == [
+        (own.start, own.end, NO_TABLE),
+        (other.start, other.end, NO_TABLE),
+    ]
+
+
+def test_there_is_a_limit_of_processes(supply, maps):
+    for image in range(5):
+        supply.add(os.getpid(), image, own_mappings(), account())
+    supply.flush()
+    assert len(maps.spaces) == Maps.space_limit
+
+
+def test_tables_have_a_limit(supply, maps, monkeypatch):
+    monkeypatch.setattr(unwinding, "_ROWS_LIMIT", 1)
+    supply.add(os.getpid(), 1, own_mappings(), account())
+    supply.flush()
+    assert set(maps.spaces[1]["table"].tolist()) == {NO_TABLE}
+
+
+def test_what_ended_is_removed(maps, monkeypatch):
+    """Tables stay for one sweep more, since the program may run again."""
+    monkeypatch.setattr(unwinding, "_SWEEP", 0.0)
+    supply = TableSupply(maps)
+    script = "print('ready', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1) as child:
+        assert child.stdout.readline() == b"ready\n"
+        image = image_of(child.pid)
+        supply.add(child.pid, image, own_mappings(), account())
+        supply.flush()
+        supply.flush()
+        assert image in maps.spaces
+        child.communicate(b"\n")
+    supply.flush()
+    assert image not in maps.spaces
+    assert not maps.dropped
+    supply.flush()
+    assert sorted(maps.dropped) == sorted(maps.tables)
+
+
+def test_a_command_is_loaded_before_it_runs(supply, maps):
+    supply.preload([PYTHON], Budget())
+    count = len(maps.tables)
+    assert count > 1  # the program and a library
+    supply.preload([PYTHON], Budget())
+    assert len(maps.tables) == count
+
+
+def test_stacks_are_counted(supply):
+    assert supply.count_stacks() == (23, 3)
