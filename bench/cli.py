@@ -30,6 +30,7 @@ GROUPS = {
     "many": "bench.many",
     "screen": "bench.screen",
     "unwind": "bench.unwind_tables",
+    "stacks": "bench.stacks",
 }
 SIZES = "sizes"
 ROUNDS = 5

@@ -8,6 +8,7 @@
 //   flood schedulers N     N sched_getscheduler calls
 //   flood functions N      N calls of the function "passed"
 //   flood returns N        N calls of "framed", which begins as compilers have it, and returns at one place
+//   flood deep N           N calls of "passed" below 27 calls of "descend", all with frame pointers
 //   flood lanes N FILE... N datagrams to the loopback interface of each network namespace, some at a time in
 //                          turns: a line for each turn, what a datagram took
 //   flood frames N NAME    N frames of UDP out by the interface NAME
@@ -121,6 +122,23 @@ static void returns(long n)
 {
     while (n--)
         framed();
+}
+
+__attribute__((noinline, optimize("no-omit-frame-pointer"))) static long descend(long n, int depth)
+{
+    if (depth)
+        n = descend(n, depth - 1);
+    else
+        functions(n);
+    __asm__ volatile("" : "+r"(n)); // else the recursion would become a loop
+    return n;
+}
+
+__attribute__((noinline, optimize("no-omit-frame-pointer"))) static void deep(long n)
+{
+    static volatile long depth;
+
+    depth = descend(n, 26);
 }
 
 struct lane {
@@ -263,10 +281,10 @@ static double processes(long n, long m)
 static const struct {
     const char *name;
     void (*once)(long n);
-} works[] = {
-    {"calls", calls},       {"seeks", seeks},         {"schedulers", schedulers},  {"opens", opens},
-    {"names", names},       {"functions", functions}, {"returns", returns},        {"sockets", sockets},
-    {"connects", connects}, {"faults", faults},       {"allocations", allocations}};
+} works[] = {{"calls", calls},     {"seeks", seeks},     {"schedulers", schedulers},
+             {"opens", opens},     {"names", names},     {"functions", functions},
+             {"returns", returns}, {"sockets", sockets}, {"connects", connects},
+             {"deep", deep},       {"faults", faults},   {"allocations", allocations}};
 
 // What one of them takes altogether, in nanoseconds.
 static double timed(const char *name, long n, const char *interface)
