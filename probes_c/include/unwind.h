@@ -235,6 +235,8 @@ PT_LOOP_BODY(32, struct pt_unwinding *unwinding)
         offset = row->cfa_offset;
         rbp = row->rbp;
     }
+    if (rule == PT_RULE_NONE && !state->bp) // the ABI's mark of the first frame: Go's goroutines have it
+        rule = PT_RULE_END;
     if (rule == PT_RULE_END || rule == PT_RULE_EXPRESSION || rule == PT_RULE_REGISTER)
         return pt_end_walk(state, rule);
     if (rule == PT_RULE_SIGNAL && !state->is_exact)

@@ -89,6 +89,31 @@ def test_stacks_are_those_of_gdb(mode):
             assert name == gdb_name, (stack, witness)
 
 
+@pytest.mark.parametrize(
+    ("file", "words", "function", "start"),
+    [
+        ("returns.rs", [CALLS], "inner", "_start"),
+        ("returns.cpp", [CALLS], "inner", "_start"),
+        (
+            "returns.cpp",
+            [CALLS],
+            "__gxx_personality_v0",
+            "_start",
+        ),  # while an exception looks for its handler
+        ("returns.go", ["grow", CALLS], "main.Grow", "runtime.goexit.abi0"),
+    ],
+)
+def test_stacks_of_other_languages_are_whole(file, words, function, start):
+    path = "libstdc++" if function.startswith("__gxx") else workload(file)
+    with Program(workload(file), *words) as program:
+        result = program.seen_by("stackcount", "-U", f"u:{path}:{function}")
+    assert result.status == 0, result.err
+    rows = result.of("summary")
+    assert sum(row["hits"] for row in rows) >= CALLS
+    assert {row["user"][-1] for row in rows} == {start}
+    assert all(len(row["user"]) > 2 for row in rows)
+
+
 def test_frame_pointers_can_be_chosen():
     stacks, _ = unwound("plain", "--unwind", "fp")
     assert sum(stacks.values()) == CALLS
