@@ -25,6 +25,7 @@ enum pt_rule {
     PT_RULE_RSP,
     PT_RULE_RBP,
     PT_RULE_DEREF_RBP,
+    PT_RULE_SAVED_RSP,
     PT_RULE_PLT,
     PT_RULE_SIGNAL,
     PT_RULE_EXPRESSION,
@@ -189,6 +190,10 @@ static __always_inline int pt_leave_call(struct pt_unwind_state *state, u32 rule
     else if (rule == PT_RULE_DEREF_RBP) {
         if (pt_read_word(&cfa, bp - 8 * offset))
             return -1;
+    } else if (rule == PT_RULE_SAVED_RSP) { // the lowest bit of the offset says what it is relative to
+        if (pt_read_word(&cfa, (offset & 1 ? bp : sp) + 4 * (s64)(s16)(offset & ~1u)))
+            return -1;
+        cfa += 8;
     } else { // code without a row may have a frame pointer
         cfa = bp + 16;
         rbp = 2;

@@ -24,6 +24,7 @@ MODES = (
     "allocated",
     "aligned",
     "realigned",
+    "saved",
     "threaded",
 )
 STARTS = {"_start", "clone3", "__clone3", "clone"}

@@ -1,6 +1,6 @@
 // unwound MODE N: says "ready", waits for a line, then calls leaf N times from code that has no frame pointers: by
 // plain calls, from a comparison of qsort(3), in a signal handler (on a stack of its own, too), in a thread, and below
-// frames that alloca(3), aligned variables, or both, give another shape. leaf calls close(-1) itself.
+// frames that alloca(3), aligned variables, both, or assembler code give another shape. leaf calls close(-1) itself.
 #include <alloca.h>
 #include <pthread.h>
 #include <signal.h>
@@ -94,6 +94,34 @@ __attribute__((noinline)) void realigned(long a, long b, long c, long d, long e,
     sink += space[3] + more[3] + a + b + c + d + e + f + g + h;
 }
 
+// As OpenSSL's assembler code: the stack pointer that it began with is in its frame. The escape says that the CFA is
+// *(rsp + 152) + 8.
+void saved(void);
+asm(".pushsection .text\n"
+    ".type saved, @function\n"
+    "saved:\n"
+    ".cfi_startproc\n"
+    "mov %rsp, %rax\n"
+    ".cfi_def_cfa_register %rax\n"
+    "push %rbp\n"
+    ".cfi_offset %rbp, -16\n"
+    "sub $512, %rsp\n"
+    "and $-128, %rsp\n"
+    "mov %rax, 152(%rsp)\n"
+    ".cfi_escape 0x0f, 0x06, 0x77, 0x98, 0x01, 0x06, 0x23, 0x08\n"
+    "xor %ebp, %ebp\n"
+    "call middle\n"
+    "mov 152(%rsp), %rsi\n"
+    ".cfi_def_cfa %rsi, 8\n"
+    "mov -8(%rsi), %rbp\n"
+    ".cfi_restore %rbp\n"
+    "mov %rsi, %rsp\n"
+    ".cfi_def_cfa_register %rsp\n"
+    "ret\n"
+    ".cfi_endproc\n"
+    ".size saved, .-saved\n"
+    ".popsection");
+
 static void *threaded(void *argument)
 {
     plain();
@@ -125,6 +153,8 @@ static void call(const char *mode)
         aligned();
     else if (!strcmp(mode, "realigned"))
         realigned(1, 2, 3, 4, 5, 6, 7, 8);
+    else if (!strcmp(mode, "saved"))
+        saved();
     else if (!strcmp(mode, "threaded"))
         in_thread();
     else

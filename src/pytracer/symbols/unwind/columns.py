@@ -9,8 +9,10 @@ CFA_REGISTER, CFA_OFFSET, RBP, RETURN, RSP = range(5)
 COLUMNS = 5
 BY_REGISTER = {6: RBP, 16: RETURN, 7: RSP}  # by DWARF's number
 # CFA_REGISTER is DWARF's number, or below 0 for an expression (see expression), which leaves CFA_OFFSET as it
-# is: one that no rule is for; *(rbp - number); that of .plt; what the kernel pushed for a signal handler.
-OTHER, DEREF_RBP, PLT, SIGNAL_CFA = range(1, 5)
+# is: one that no rule is for; *(rbp - number); what the kernel pushed for a signal handler; that of .plt;
+# *(rsp or rbp + signed number) + 8, see SAVED_LIMIT.
+OTHER, DEREF_RBP, SIGNAL_CFA, PLT, SAVED_RSP = range(1, 6)
+SAVED_LIMIT = 1 << 14  # words; the number of SAVED_RSP is (words + limit) * 2, and 1 more by RBP
 # A register is at CFA + a negative number, or SAME, or one of these.
 SAME, UNDEFINED, ELSEWHERE, AT_RBP, IN_CONTEXT = 0, 1, 2, 3, 4
 
@@ -18,6 +20,7 @@ _BREG6, _BREG7, _BREG16, _DEREF = 0x76, 0x77, 0x80, 0x06
 _PLT_HEAD, _PLT_TAIL = bytes((_BREG7, 8, _BREG16, 0, 0x3F, 0x1A)), bytes((0x2A, 0x33, 0x24, 0x22))
 
 
+_PLUS_8 = bytes((_DEREF, 0x23, 8))
 _OFFSET_LIMIT = 8 << 16
 
 
@@ -40,6 +43,10 @@ def parse_cfa(block: bytes) -> int:
             return expression(DEREF_RBP, -offset)
         if block[0] == _BREG7 and offset == 160:
             return expression(SIGNAL_CFA)
+    if block[-3:] == _PLUS_8 and block[0] in (_BREG6, _BREG7):
+        offset = _parse_sleb(block[1:-3])
+        if offset is not None and offset % 8 == 0 and -SAVED_LIMIT <= offset // 8 < SAVED_LIMIT:
+            return expression(SAVED_RSP, (offset // 8 + SAVED_LIMIT) * 2 + (block[0] == _BREG6))
     if len(block) == 11 and block[:6] == _PLT_HEAD and block[7:] == _PLT_TAIL and 0x30 <= block[6] <= 0x3F:
         return expression(PLT, block[6] - 0x30)
     return expression(OTHER)

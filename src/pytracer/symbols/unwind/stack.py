@@ -14,19 +14,19 @@ class WalkEnd(IntEnum):
 
     WHOLE = 0
     """The thread's first function."""
-    EXPRESSION = 6
+    EXPRESSION = 7
     """The caller's frame is found by an expression that no table has."""
-    REGISTER = 7
+    REGISTER = 8
     """The caller's frame is found by a register that is not walked."""
-    NO_ENTRY = 8
+    NO_ENTRY = 9
     """The code has no call frame information, and no frame pointer leads to a caller."""
-    UNMAPPED = 9
+    UNMAPPED = 10
     """A return address is in no code that is known of the process."""
-    MEMORY = 10
+    MEMORY = 11
     """The stack cannot be read, or does not grow."""
-    DEPTH = 11
+    DEPTH = 12
     """The stack has more frames than are kept."""
-    FALLBACK = 12
+    FALLBACK = 13
     """The kernel walked by frame pointers."""
 
 

@@ -48,15 +48,18 @@ class Rule(IntEnum):
     """CFA = rbp + 8 * cfa_offset."""
     DEREF_RBP = 3
     """CFA = *(rbp - 8 * cfa_offset): frames that GCC realigns."""
-    PLT = 4
+    SAVED_RSP = 4
+    """CFA = *(base + 8 * (cfa_offset >> 1)) + 8, where cfa_offset is signed and base is rbp if it is odd,
+    else rsp: assembler code that saves the stack pointer it began with."""
+    PLT = 5
     """CFA = rsp + 8 + (8 if (rip & 15) >= cfa_offset else 0): what linkers write for .plt."""
-    SIGNAL = 5
+    SIGNAL = 6
     """__restore_rt: registers are in the ucontext at rsp (rbp at 120, rsp at 160, rip at 168)."""
-    EXPRESSION = 6
+    EXPRESSION = 7
     """No row can say it, or the entry is broken: the stack ends."""
-    REGISTER = 7
+    REGISTER = 8
     """The CFA is relative to another register (r10 as a frame is realigned): the stack ends."""
-    NONE = 8
+    NONE = 9
     """No entry covers this code."""
 
 
@@ -279,6 +282,9 @@ def _encode(values: Array) -> Array:
         rule[chosen] = np.where(fits[chosen], meaning, Rule.EXPRESSION)
     plt = np.flatnonzero(kind == columns.PLT)
     rule[plt], words[plt] = Rule.PLT, number[plt]
+    saved_rsp = np.flatnonzero(kind == columns.SAVED_RSP)
+    rule[saved_rsp] = Rule.SAVED_RSP
+    words[saved_rsp] = (number[saved_rsp] - 2 * columns.SAVED_LIMIT) & 0xFFFF
     saved = -rbp >> 3
     has_place = (rbp < 0) & (rbp & 7 == 0) & (saved <= RBP_LIMIT)
     saved = np.where(has_place, saved, np.where(rbp == columns.AT_RBP, RBP_AT_ITSELF, RBP_SAME))

@@ -6,6 +6,7 @@ import os
 import random
 import struct
 
+import numpy as np
 import pytest
 
 from pytracer.budget import OverBudgetError
@@ -134,6 +135,10 @@ def test_what_cannot_be_run_ends_the_stack(program):
         (b"\x14\x07\x00", Rule.RSP),  # RSP as it always is
         (b"\x0f\x03\x76\x78\x06", Rule.DEREF_RBP),
         (b"\x0f\x03\x76\x79\x06", EXPRESSION),
+        (b"\x0f\x05\x77\x08\x06\x23\x08", Rule.SAVED_RSP),
+        (b"\x0f\x05\x77\x09\x06\x23\x08", EXPRESSION),
+        (b"\x0f\x07\x77\x80\x80\x08\x06\x23\x08", EXPRESSION),  # too far away
+        (b"\x0f\x05\x77\x08\x06\x23\x10", EXPRESSION),
         (b"\x0f\x01\x76", EXPRESSION),
         (b"\x0f\x0f\x76" + b"\x80" * 12 + b"\x40\x06", EXPRESSION),
         (b"\x0f\x05\x76\x80\x80\x60\x06", EXPRESSION),
@@ -147,6 +152,17 @@ def test_what_cannot_be_run_ends_the_stack(program):
 )
 def test_rules(program, expected):
     assert Section().add(program).rows()[1][2] == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "words", "base"),
+    [("77d800", 11, 0), ("7778", -1, 0), ("7700", 0, 0), ("76f800", 15, 1)],
+)
+def test_a_saved_stack_pointer(expression, words, base):
+    block = bytes.fromhex(expression) + b"\x06\x23\x08"
+    _, offset, rule = Section().add(b"\x0f" + bytes((len(block),)) + block).rows()[1]
+    assert rule == Rule.SAVED_RSP
+    assert (np.int16(np.uint16(offset)) >> 1, offset & 1) == (words, base)
 
 
 def test_states_are_remembered_in_each_other():

@@ -19,7 +19,7 @@ from support.budgets import UID, budget_with
 from support.compilers import compile_files
 
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
-EXPRESSIONS = Rule.DEREF_RBP, Rule.PLT, Rule.SIGNAL, Rule.EXPRESSION
+EXPRESSIONS = Rule.DEREF_RBP, Rule.SAVED_RSP, Rule.PLT, Rule.SIGNAL, Rule.EXPRESSION
 
 C = """
 #include <alloca.h>
