@@ -38,7 +38,8 @@ enum pt_rule {
     PT_ENDS
 };
 
-#define PT_RBP_AT_RBP 255 // the caller's RBP is where RBP points to
+#define PT_FIRST_SCRATCH 6   // r11: those before it in struct pt_regs are saved by the code that is called
+#define PT_RBP_AT_RBP    255 // the caller's RBP is where RBP points to
 
 struct pt_unwind_row {
     u32 start;
@@ -74,6 +75,8 @@ struct pt_unwind_state {
     u64 bp;
     u64 busy;
     u64 seed;
+    u64 registers[16]; // as struct pt_regs begins, of the code that was interrupted
+    u64 has_registers;
     u64 is_exact; // ip was interrupted; otherwise a call returns to it, which may be the next function already
 };
 
@@ -173,6 +176,7 @@ static __always_inline int pt_leave_signal(struct pt_unwind_state *state)
         pt_read_word(&state->ip, frame + 168))
         return -1;
     state->is_exact = 1;
+    state->has_registers = 0;
     return 0;
 }
 
@@ -194,6 +198,8 @@ static __always_inline int pt_leave_call(struct pt_unwind_state *state, u32 rule
         if (pt_read_word(&cfa, (offset & 1 ? bp : sp) + 4 * (s64)(s16)(offset & ~1u)))
             return -1;
         cfa += 8;
+    } else if (rule == PT_RULE_REGISTER) {
+        cfa = state->registers[offset & 15] + 8 * (offset >> 4);
     } else { // code without a row may have a frame pointer
         cfa = bp + 16;
         rbp = 2;
@@ -221,6 +227,13 @@ static __always_inline void pt_correct_frame(struct pt_unwind_state *state, u32 
         state->stack.frames[frame]++;
 }
 
+// A row names a register that calls may change only if the called code, in assembler, does not. Others belong to
+// callers once the called code has saved them.
+static __always_inline int pt_knows(struct pt_unwind_state *state, u32 index, u32 frame)
+{
+    return state->has_registers && (!frame || index >= PT_FIRST_SCRATCH);
+}
+
 PT_LOOP_BODY(32, struct pt_unwinding *unwinding)
 {
     u32 level = unwinding->level, frame = unwinding->index + 1, rule = PT_RULE_NONE, offset = 0, rbp = 0;
@@ -242,7 +255,8 @@ PT_LOOP_BODY(32, struct pt_unwinding *unwinding)
     }
     if (rule == PT_RULE_NONE && !state->bp) // the ABI's mark of the first frame: Go's goroutines have it
         rule = PT_RULE_END;
-    if (rule == PT_RULE_END || rule == PT_RULE_EXPRESSION || rule == PT_RULE_REGISTER)
+    if (rule == PT_RULE_END || rule == PT_RULE_EXPRESSION ||
+        (rule == PT_RULE_REGISTER && !pt_knows(state, offset & 15, unwinding->index)))
         return pt_end_walk(state, rule);
     if (rule == PT_RULE_SIGNAL && !state->is_exact)
         pt_correct_frame(state, unwinding->index);
@@ -328,7 +342,8 @@ static __always_inline s32 pt_unwind(u64 image)
     state->ip = pt_register(regs, ip);
     state->sp = pt_register(regs, sp);
     state->bp = pt_register(regs, bp);
-    state->is_exact = 1;
+    state->is_exact = state->has_registers = 1;
+    bpf_probe_read_kernel(state->registers, sizeof(state->registers), regs);
     state->stack.count = 1;
     state->stack.end = PT_END_DEPTH;
     state->stack.frames[0] = state->ip;

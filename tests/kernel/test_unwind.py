@@ -33,10 +33,10 @@ READY = "input(print('ready') or '')\n"
 _GDB_FRAME = re.compile(r"^#\d+ +(?:0x[0-9a-f]+ in )?(<signal handler called>|\S+)", re.MULTILINE)
 
 
-def unwound(mode, *words):
-    """Return the user stacks of leaf in a mode with their numbers of calls, and the result."""
+def unwound(mode, *words, function="leaf"):
+    """Return the user stacks of a function in a mode with their numbers of calls, and the result."""
     with Program(workload("unwound"), mode, CALLS) as program:
-        result = program.seen_by("stackcount", "-U", *words, f"u:{workload('unwound')}:leaf")
+        result = program.seen_by("stackcount", "-U", *words, f"u:{workload('unwound')}:{function}")
     assert result.status == 0, result.err
     assert not result.of("loss")
     return {tuple(row["user"]): row["hits"] for row in result.of("summary")}, result
@@ -113,6 +113,17 @@ def test_stacks_of_other_languages_are_whole(file, words, function, start):
     assert sum(row["hits"] for row in rows) >= CALLS
     assert {row["user"][-1] for row in rows} == {start}
     assert all(len(row["user"]) > 2 for row in rows)
+
+
+@pytest.mark.lab
+def test_a_register_that_was_not_changed_leads_to_the_caller():
+    if running().excuse("stacks by tables"):
+        return
+    stacks, _ = unwound("registered", function="quiet")
+    ((stack, calls),) = stacks.items()
+    assert calls == CALLS
+    assert stack[:3] == ("quiet", "registered", "main")
+    assert stack[-1] == "_start"
 
 
 def test_frame_pointers_can_be_chosen():

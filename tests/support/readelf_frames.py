@@ -17,6 +17,28 @@ _ENTRY = re.compile(r"\S+ \S+ \S+ FDE cie=\S+ pc=([0-9a-f]+)\.\.([0-9a-f]+)")
 _COMMON = re.compile(r"([0-9a-f]+) \S+ \S+ CIE ")
 _CIE = re.compile(r" FDE cie=([0-9a-f]+) ")
 _CFA = re.compile(r"([a-z]\w*)\+(\d+)")
+PT_REGS = {  # by the members of struct pt_regs
+    name: index
+    for index, name in enumerate(
+        (
+            "r15",
+            "r14",
+            "r13",
+            "r12",
+            "rbp",
+            "rbx",
+            "r11",
+            "r10",
+            "r9",
+            "r8",
+            "rax",
+            "rcx",
+            "rdx",
+            "rsi",
+            "rdi",
+        )
+    )
+}
 Row = tuple[int, int, int, int]
 
 
@@ -68,10 +90,11 @@ def _row(values: dict[str, str]) -> tuple[int, int, int]:
         return 0, 0, Rule.EXPRESSION
     match = _CFA.fullmatch(cfa)
     assert match is not None, cfa
-    if match[1] not in ("rsp", "rbp"):
-        return 0, 0, Rule.REGISTER
-    if int(match[2]) % 8 or int(match[2]) >= 8 << 16:
+    limit = 1 << 16 if match[1] in ("rsp", "rbp") else 1 << 12
+    if int(match[2]) % 8 or int(match[2]) >= 8 * limit:
         return 0, 0, Rule.EXPRESSION
+    if limit == 1 << 12:
+        return int(match[2]) // 8 << 4 | PT_REGS[match[1]], saved, Rule.REGISTER
     return int(match[2]) // 8, saved, Rule.RSP if match[1] == "rsp" else Rule.RBP
 
 

@@ -1,6 +1,7 @@
 // unwound MODE N: says "ready", waits for a line, then calls leaf N times from code that has no frame pointers: by
 // plain calls, from a comparison of qsort(3), in a signal handler (on a stack of its own, too), in a thread, and below
-// frames that alloca(3), aligned variables, both, or assembler code give another shape. leaf calls close(-1) itself.
+// frames that alloca(3), aligned variables, both, or assembler code give another shape. leaf calls close(-1) itself. In
+// the mode "registered", quiet is called instead.
 #include <alloca.h>
 #include <pthread.h>
 #include <signal.h>
@@ -122,6 +123,29 @@ asm(".pushsection .text\n"
     ".size saved, .-saved\n"
     ".popsection");
 
+// The CFA is in r10, which quiet leaves alone.
+void registered(void);
+asm(".pushsection .text\n"
+    ".type quiet, @function\n"
+    "quiet:\n"
+    ".cfi_startproc\n"
+    "ret\n"
+    ".cfi_endproc\n"
+    ".size quiet, .-quiet\n"
+    ".type registered, @function\n"
+    "registered:\n"
+    ".cfi_startproc\n"
+    "lea 8(%rsp), %r10\n"
+    ".cfi_def_cfa %r10, 0\n"
+    "and $-128, %rsp\n"
+    "call quiet\n"
+    "lea -8(%r10), %rsp\n"
+    ".cfi_def_cfa %rsp, 8\n"
+    "ret\n"
+    ".cfi_endproc\n"
+    ".size registered, .-registered\n"
+    ".popsection");
+
 static void *threaded(void *argument)
 {
     plain();
@@ -155,6 +179,8 @@ static void call(const char *mode)
         realigned(1, 2, 3, 4, 5, 6, 7, 8);
     else if (!strcmp(mode, "saved"))
         saved();
+    else if (!strcmp(mode, "registered"))
+        registered();
     else if (!strcmp(mode, "threaded"))
         in_thread();
     else

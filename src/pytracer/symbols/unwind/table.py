@@ -34,6 +34,7 @@ _WINDOW = 1 << 19  # bytes of programs that are run together
 _RETURN_COLUMN = 16  # rip
 _FACTOR_LIMIT = 1 << 12  # of code and data: 1 and -8 on x86-64
 _DWARF_RBP, _DWARF_RSP = 6, 7
+_IN_PT_REGS = np.array([10, 12, 11, 5, 13, 14, 4, 15, 9, 8, 7, 6, 3, 2, 1, 0])  # by DWARF's number
 _GO = b".gopclntab"
 
 
@@ -58,7 +59,8 @@ class Rule(IntEnum):
     EXPRESSION = 7
     """No row can say it, or the entry is broken: the stack ends."""
     REGISTER = 8
-    """The CFA is relative to another register (r10 as a frame is realigned): the stack ends."""
+    """CFA = register + 8 * (cfa_offset >> 4), with cfa_offset & 15 its index in struct pt_regs: r10 as a
+    frame is realigned, others in assembler code. Unless it is known, the stack ends."""
     NONE = 9
     """No entry covers this code."""
 
@@ -273,13 +275,16 @@ def _encode(values: Array) -> Array:
     offset = np.where(kind == columns.DEREF_RBP, number, offset)
     words = offset >> 3
     fits = (offset & 7 == 0) & (words >= 0) & (words < 1 << 16)
-    rule = np.where(kind == 0, Rule.REGISTER, Rule.EXPRESSION)
+    in_register = (kind == 0) & (register < len(_IN_PT_REGS)) & fits & (words < 1 << 12)
+    rule = np.where(in_register, Rule.REGISTER, Rule.EXPRESSION)
+    words_in_register = words << 4 | _IN_PT_REGS[np.where(in_register, register, 0)]
     for chosen, meaning in (
         (register == _DWARF_RSP, Rule.RSP),
         (register == _DWARF_RBP, Rule.RBP),
         (kind == columns.DEREF_RBP, Rule.DEREF_RBP),
     ):
         rule[chosen] = np.where(fits[chosen], meaning, Rule.EXPRESSION)
+    words = np.where(rule == Rule.REGISTER, words_in_register, words)
     plt = np.flatnonzero(kind == columns.PLT)
     rule[plt], words[plt] = Rule.PLT, number[plt]
     saved_rsp = np.flatnonzero(kind == columns.SAVED_RSP)
@@ -296,7 +301,7 @@ def _encode(values: Array) -> Array:
         in_context = in_context & (place == columns.IN_CONTEXT)
     rule[in_context] = Rule.SIGNAL
     rule[return_address == columns.UNDEFINED] = Rule.END
-    has_operands = (rule >= Rule.RSP) & (rule <= Rule.PLT)
+    has_operands = (rule >= Rule.RSP) & (rule <= Rule.PLT) | (rule == Rule.REGISTER)
     return np.where(has_operands, words | saved << 16, 0).astype(np.uint32) | rule.astype(np.uint32) << 24
 
 

@@ -103,7 +103,7 @@ def assert_ordered(built):
     assert (np.diff(rows["start"].astype(np.int64)) > 0).all()
     assert rows[0]["start"] == 0
     assert (rows["rule"] <= Rule.NONE).all()
-    has_operands = (rows["rule"] >= Rule.RSP) & (rows["rule"] <= Rule.PLT)
+    has_operands = (rows["rule"] >= Rule.RSP) & (rows["rule"] <= Rule.PLT) | (rows["rule"] == Rule.REGISTER)
     assert not (rows["cfa_offset"] | rows["rbp"])[~has_operands].any()
 
 
