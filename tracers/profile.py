@@ -35,7 +35,7 @@ TRACER = Tracer(
     notes=(
         *UNWIND_NOTES,
         "Symbols come from the mapped files; for stripped files, file+0xADDRESS is shown.",
-        "C++ and Rust names are demangled if pydemumble is installed (pytracer[demangle]).",
+        "C++ and Rust names are demangled if pydemumble is installed (scripts/setup, pytracer[demangle]).",
         "Names are those at the time of the sample; [unloaded] is code that was replaced before it was read.",
         "Memory maps are read while a process lives: one that ends within some 50 ms may show [unknown].",
         "[anon] is code of a JIT without a perf map; jitdump files are not read.",

@@ -259,6 +259,8 @@ def test_cpp_names_are_demangled(tmp_path):
     program = tmp_path / "loop"
     subprocess.run(["gcc", "-O0", "-fno-omit-frame-pointer", "-o", program, source], check=True)
     out = run("profile", "-U", "-f", "folded", "--", program).out
+    assert re.search(r";main;deep::Loop<long>::run \d+$", out, re.M)
+    out = run("profile", "-U", "-f", "folded", "--parameters", "--", program).out
     assert re.search(r";main;deep::Loop<long>::run\(long\) \d+$", out, re.M)
 
 

@@ -39,7 +39,8 @@ Frames = tuple[str, ...]
 
 
 class StackNames:
-    """Names for stacks. ``stack_of`` returns one by its id. ``annotate``: the kernel's functions get a mark.
+    """Names for stacks. ``stack_of`` returns one by its id. ``annotate``: the kernel's functions get a mark;
+    ``parameters``: those of C++ show theirs.
     ``probed``: the kernel's part may begin with the way to the program that took it, which is left out.
     ``budget`` is spent on names of programs."""
 
@@ -48,6 +49,7 @@ class StackNames:
         stack_of: Callable[[int], Stack],
         *,
         annotate: bool,
+        parameters: bool = False,
         probed: bool = False,
         budget: Budget | None = None,
         kernel: KernelSymbols | None = None,
@@ -55,7 +57,7 @@ class StackNames:
         """Create the decoder; names are looked up on demand."""
         self.kernel = kernel or KernelSymbols()
         self.user = UserSymbols(budget)
-        self._demangler = Demangler()
+        self._demangler = Demangler(parameters=parameters)
         self._stack_of = stack_of
         self._mark = _MARK if annotate else ""
         self._probed = probed

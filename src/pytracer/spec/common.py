@@ -119,6 +119,7 @@ STACK_OPTIONS = (
     Flag("user-only", "stacks of programs only", short="U", define="USER_ONLY", excludes="kernel-only"),
     Flag("kernel-only", "stacks of the kernel only", short="K", define="KERNEL_ONLY"),
     Flag("annotate", "mark the functions of the kernel with _[k]"),
+    Flag("parameters", "show the parameters of C++ functions, which tell overloads apart"),
     MAX_STACKS,
     UNWIND,
 )
@@ -374,8 +375,7 @@ MAPPING = Hook(
     ),
     unless="kernel-only",
 )
-"""Code is mapped into a process, or may be run from now on (``pt_mapped``); probes_c/include/mapping.h, which
-can do without."""
+"""Code is mapped, or may be run from now on (``pt_mapped``): optional in probes_c/include/mapping.h."""
 
 FUNCTIONS = Targets(
     "PATTERN",

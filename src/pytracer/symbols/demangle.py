@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from pytracer.budget import Account, OverBudgetError
 PREFIXES = ("_Z", "_R", "$s", "_$s")
 _LONGEST = 4096  # characters, of a name as it is and as it becomes
 _SECONDS = 2
+_AFTER = re.compile(r"\)(?: const| volatile| noexcept| ?&&?)*(?P<clone>(?: \(\.[^()]*\))*)$")  # of parameters
 _DEATHS = 5  # of the process, after which the rest stays as it is
 _PROCESS = f"""
 import json, resource, sys
@@ -35,9 +37,10 @@ for name in json.load(sys.stdin):
 class Demangler:
     """Demangles names, and remembers the results."""
 
-    def __init__(self) -> None:
-        """Create the demangler; its process starts on demand."""
+    def __init__(self, *, parameters: bool = True) -> None:
+        """Create the demangler; its process starts on demand. ``parameters``: functions have theirs."""
         self._known: dict[str, str] = {}
+        self._with_parameters = parameters
         self._available = bool(sys.executable) and importlib.util.find_spec("pydemumble") is not None
 
     def names(self, names: Iterable[str], account: Account | None = None) -> list[str]:
@@ -58,7 +61,8 @@ class Demangler:
         for _ in range(_DEATHS):
             with account.children() if account is not None else contextlib.nullcontext():
                 answers = _demangle(names)
-            self._known.update({name: text or name for name, text in zip(names, answers, strict=False)})
+            for name, text in zip(names, answers, strict=False):
+                self._known[name] = (text if self._with_parameters else without_parameters(text)) or name
             names = names[len(answers) + 1 :]  # the one it did not survive is left out
             if not names:
                 return
@@ -81,3 +85,36 @@ def _demangle(names: list[str]) -> list[str]:
             output = late.stdout or b""
     lines = output.split(b"\n")[:-1]
     return [str(json.loads(line)) for line in lines]
+
+
+def without_parameters(text: str) -> str:
+    """Return a demangled name without parameters, and without the return type, which templates alone have:
+    ``int ns::f<int>(int) const`` -> ``ns::f<int>``."""
+    match = _AFTER.search(text)
+    end = find_opening(text, match.start(), "()") if match else -1
+    if match is None or end <= 0:
+        return text
+    name = text[:end]
+    if name.endswith(">") and "operator" not in name:
+        name = name[find_last_blank(name) + 1 :]
+    return name + match["clone"]
+
+
+def find_opening(text: str, closing: int, pair: str) -> int:
+    """Return the index of the bracket that the one at ``closing`` closes; -1 if there is none."""
+    depth = 0
+    for position in range(closing, -1, -1):
+        depth += (text[position] == pair[1]) - (text[position] == pair[0])
+        if not depth:
+            return position
+    return -1
+
+
+def find_last_blank(name: str) -> int:
+    """Return the index of the last blank outside of brackets; -1 if there is none."""
+    depth = 0
+    for position in range(len(name) - 1, -1, -1):
+        depth += (name[position] in ")>]") - (name[position] in "(<[")
+        if not depth and name[position] == " ":
+            return position
+    return -1

@@ -216,35 +216,15 @@ def _match_demangled(file: ProgramFile, wanted_name: str) -> Iterator[tuple[Symb
 def _spell_variants(text: str) -> set[str]:
     """Return the ways to write a function, given its demangled name: ``int ns::f<int>(int)``, without the
     return type (shown for templates alone), without parameters, and without template arguments."""
-    end = _find_opening(text, text.rfind(")"), "()")
+    end = demangle.find_opening(text, text.rfind(")"), "()")
     name = text[:end] if end > 0 else text
     forms = {text, name}
     if "operator" not in name:
-        begin = _find_last_blank(name) + 1
+        begin = demangle.find_last_blank(name) + 1
         forms |= {text[begin:], name[begin:]}
         if name.endswith(">"):
-            forms.add(name[begin : max(_find_opening(name, len(name) - 1, "<>"), begin + 1)])
+            forms.add(name[begin : max(demangle.find_opening(name, len(name) - 1, "<>"), begin + 1)])
     return forms
-
-
-def _find_opening(text: str, closing: int, pair: str) -> int:
-    """Return the index of the bracket that the one at ``closing`` closes; -1 if there is none."""
-    depth = 0
-    for position in range(closing, -1, -1):
-        depth += (text[position] == pair[1]) - (text[position] == pair[0])
-        if not depth:
-            return position
-    return -1
-
-
-def _find_last_blank(name: str) -> int:
-    """Return the index of the last blank outside of brackets; -1 if there is none."""
-    depth = 0
-    for position in range(len(name) - 1, -1, -1):
-        depth += (name[position] in ")>]") - (name[position] in "(<[")
-        if not depth and name[position] == " ":
-            return position
-    return -1
 
 
 def _add_titles(

@@ -69,6 +69,7 @@ class StackCollector(RowCollector):
         self._names = StackNames(
             self._maps.stack,
             annotate=bool(plan.request.options.get("annotate")),
+            parameters=bool(plan.request.options.get("parameters")),
             probed=_is_probed(plan),
             budget=budget,
             kernel=KernelSymbols(programs=program_ranges),

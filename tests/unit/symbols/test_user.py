@@ -20,7 +20,7 @@ import pytest
 from pytracer.budget import RUN, USER, Budget, OverBudgetError
 from pytracer.record import replace
 from pytracer.symbols import elf, jit, memory_maps, owners
-from pytracer.symbols.demangle import Demangler
+from pytracer.symbols.demangle import Demangler, without_parameters
 from pytracer.symbols.elf_tables import ElfError
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.symbols.user import ASTRAY, UNKNOWN, UserSymbols
@@ -660,6 +660,8 @@ MANGLED = {
 
 
 def test_names_as_they_were_written():
+    without = Demangler(parameters=False).names(["_ZN2ns1fIiEEvT_", "_ZN3foo3barEPKcz", "_Zfail"])
+    assert without == ["ns::f<int>", "foo::bar", "_Zfail"]
     demangler = Demangler()
     assert demangler.names(MANGLED) == list(MANGLED.values())
     assert demangler.names(["main"] * 2) == ["main"] * 2
@@ -712,3 +714,31 @@ def test_functions_that_were_made_where_others_had_been(own_map):
         file.write(b"1010 20 three\n1010 20 four\n1010 20 three\n3000 20 alone\n")
     assert names(times[3], jit.LATEST) == ["one", "[unloaded]", None, "alone"]
     perf_functions.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("void ns::f<int>(int)", "ns::f<int>"),
+        (
+            "std::vector<int, std::allocator<int>>::push_back(int&&)",
+            "std::vector<int, std::allocator<int>>::push_back",
+        ),
+        ("A::operator()(int) const", "A::operator()"),
+        ("A::operator bool()", "A::operator bool"),
+        ("bool operator< <int>(A<int>, A<int>)", "bool operator< <int>"),
+        ("main::'lambda'()::operator()() const", "main::'lambda'()::operator()"),
+        ("void foo<3>(int (*)(int))", "foo<3>"),
+        ("f(int) && (.cold)", "f (.cold)"),
+        ("guard variable for f()::x", "guard variable for f()::x"),
+        ("vtable for A", "vtable for A"),
+        ("core::fmt::Write::write_fmt", "core::fmt::Write::write_fmt"),
+        ("foo::<fn(i32)>::bar", "foo::<fn(i32)>::bar"),
+        ("(anonymous namespace)::f(long)", "(anonymous namespace)::f"),
+        ("(x)", "(x)"),
+        (")", ")"),
+        ("", ""),
+    ],
+)
+def test_parameters_are_left_out(text, name):
+    assert without_parameters(text) == name
