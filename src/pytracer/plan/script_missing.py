@@ -31,8 +31,11 @@ def no_matches(point: AttachPoint) -> str:
     return f"No matches for {PROVIDER_NAMES[SOURCES[provider]]} {rest}."
 
 
-def traceable_among(targets: Sequence[NumberedTarget], request: Request) -> list[NumberedTarget]:
-    """Return the targets that the user lists as traceable; all if there is no list. Raises UsageError.
+def traceable_among(
+    targets: Sequence[NumberedTarget], request: Request, point: AttachPoint, warnings: list[str]
+) -> list[NumberedTarget]:
+    """Return the targets that the user lists as traceable; all if there is no list, or with a warning if the
+    user allows what is unsafe. Raises UsageError.
 
     A pattern does not match the parts that the compiler split off functions, as in bpftrace: a call would
     count twice.
@@ -41,9 +44,12 @@ def traceable_among(targets: Sequence[NumberedTarget], request: Request) -> list
     if source.kind in _OF_KERNEL and source.is_pattern and _PART not in source.name:
         targets = [target for target in targets if _PART not in target.target.function] or targets
     listed = request.script.traceable if request.script is not None else None
-    if listed is None or source.kind not in ("k", "kr"):
+    if request.script is None or listed is None or source.kind not in ("k", "kr"):
         return list(targets)
     found = [target for target in targets if target.target.function in listed]
+    if not found and request.script.unsafe:
+        warnings.append(_warn_untraceable(request.script.script, point))
+        return list(targets)
     if not found:
         raise UsageError("the list of traceable functions does not have it")
     return found
@@ -58,8 +64,7 @@ def report_missing(
     place = script.text, script.files, point.start, point.end
     function = point.parts[-1]
     if setting != "ignore" and SOURCES[point.parts[0]] in ("k", "kr") and not set(function) & set("*?["):
-        message = f"{function} is not traceable ({_UNTRACEABLE}); attaching to it will likely fail"
-        warnings.append(warning_at(*place, message))
+        warnings.append(_warn_untraceable(script, point))
     if setting in TOLERANT:
         warnings += [warning_at(*place, f"{no_matches(point)} Skipping.")] * (setting == _WARN)
         return None
@@ -69,6 +74,11 @@ def report_missing(
     if set(point.text) & set("*?[") or (SOURCES[point.parts[0]] == "rt" and len(point.parts) == 2):
         message = _NONE_VALID
     return ProbeSpecError(message, script.text, point.start, point.end, hint=hint)
+
+
+def _warn_untraceable(script: Script, point: AttachPoint) -> str:
+    message = f"{point.parts[-1]} is not traceable ({_UNTRACEABLE}); attaching to it will likely fail"
+    return warning_at(script.text, script.files, point.start, point.end, message)
 
 
 def report_removed(script: Script, block: ProbeBlock, warnings: list[str]) -> None:

@@ -258,7 +258,7 @@ def _iter_block_targets(
                 continue
             try:
                 resolved_source, targets = targets_of(source, source.kind, request, facts, warnings)
-                targets = traceable_among(targets, request)
+                targets = traceable_among(targets, request, point, warnings)
             except (UsageError, UnprobeableError) as error:
                 if is_one_of_several:
                     continue

@@ -247,3 +247,12 @@ def test_functions_that_cannot_be_probed_are_missing():
     assert excinfo.value.message == "No matches for kprobe vfs_notrace."
     assert excinfo.value.hint == "k:vfs_notrace is a function that may not be traced"
     assert plan_script(f"config = {{ missing_probes = ignore }} {text}", facts).script.attached == 1
+
+
+def test_functions_that_are_not_listed_as_traceable_take_unsafe():
+    listed = {"traceable": frozenset({"vfs_write"})}
+    with pytest.raises(ProbeSpecError, match=r"No matches for kprobe vfs_read\."):
+        plan_script("kprobe:vfs_read { }", **listed)
+    plan = plan_script("kprobe:vfs_read { }", unsafe=True, **listed)
+    assert plan.script.attached == 1
+    assert "WARNING: vfs_read is not traceable" in plan.targets.warnings[0]
