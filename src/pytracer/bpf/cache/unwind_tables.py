@@ -19,7 +19,6 @@ from pytracer.bpf.cache.directory import CacheDir, cache_dir, explain_distrust
 from pytracer.bpf.digest import sha256
 from pytracer.bpf.identity import file_identity
 from pytracer.errors import CacheError
-from pytracer.symbols.unwind import table
 
 FOLDER = "unwind"
 SUFFIX = ".rows"
@@ -33,7 +32,8 @@ _NAME_LIMIT = 80
 
 
 class UnwindTableCache:
-    """The kept tables: a :class:`~pytracer.symbols.unwind.table.RowCache`."""
+    """The kept tables: a :class:`~pytracer.symbols.unwind.table.RowCache`, which is imported late because of
+    NumPy."""
 
     def __init__(self, cache: CacheDir) -> None:
         """Keep tables in a folder of ``cache``."""
@@ -41,6 +41,8 @@ class UnwindTableCache:
 
     def load(self, name: str, digest: bytes) -> Array | None:
         """Return the rows of that digest if they are whole and nobody else can have written them."""
+        from pytracer.symbols.unwind.table import ROW
+
         if explain_distrust(self._cache.path / FOLDER):
             return None
         path = _path(name, digest)
@@ -49,10 +51,10 @@ class UnwindTableCache:
             return None
         magic, count, checksum = _HEAD.unpack_from(data)
         body = memoryview(data)[_HEAD.size :]
-        if magic != _MAGIC or len(body) != count * table.ROW.itemsize or zlib.crc32(body) != checksum:
+        if magic != _MAGIC or len(body) != count * ROW.itemsize or zlib.crc32(body) != checksum:
             return None
         aging.mark_used(self._cache.path / path)
-        return np.frombuffer(body, table.ROW)
+        return np.frombuffer(body, ROW)
 
     def store(self, name: str, digest: bytes, rows: Array) -> None:
         """Keep rows. A cache that cannot be written is ignored."""
@@ -80,5 +82,7 @@ def _path(name: str, digest: bytes) -> str:
 
 @functools.cache
 def _code_identity() -> bytes:
-    folder = Path(table.__file__).parent
+    from pytracer.symbols import unwind
+
+    folder = Path(unwind.__file__).parent
     return "\n".join(file_identity(path) for path in sorted(folder.glob("*.py"))).encode()
