@@ -58,6 +58,10 @@ def test_strings_are_cut_behind_max_strlen_bytes():
         "{ @[str(args.filename)] = count(); }"
     )
     assert "@[/dev/..]: 23\n" in output(text, *WORKLOAD)
+    whole = text.replace("max_strlen = 5", "max_strlen = 10").replace(
+        "@[str(args.filename)] = count();", "print(str(args.filename));"
+    )
+    assert output(whole, *WORKLOAD).splitlines().count("/dev/null") == 23
 
 
 def test_events_are_printed_in_their_order_and_none_is_lost():

@@ -21,6 +21,7 @@ from pytracer.enrich.script_maps import show_map
 from pytracer.enrich.script_symbols import process_words, processes
 from pytracer.enrich.script_values import ValueReader, as_traced, quote_for_shell
 from pytracer.lang.script import Action, CompiledScript, ScriptMap
+from pytracer.lang.script.settings import string_room
 from pytracer.model import Batch, Item
 from pytracer.model.script import ScriptOutput
 from pytracer.plan import Plan
@@ -60,7 +61,7 @@ class ScriptCollector(StreamCollector):
         self._reader = ValueReader(
             self._script.targets,
             trailer=config["str_trunc_trailer"],
-            string_size=int(config["max_strlen"]),
+            string_size=string_room(config),
             clock=time.time_ns() - ktime.boottime_ns(),
             enums=self._script.enums,
             shows_lines=config["show_debug_info"] == "1",

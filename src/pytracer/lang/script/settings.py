@@ -78,6 +78,16 @@ SETTINGS: Mapping[str, Setting] = {
 DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
 
+_MAX_STRING, _LONG_STRING = 16384, 1024
+
+
+def string_room(settings: Mapping[str, str]) -> int:
+    """Return the size of a string with its NUL, in bytes. As in bpftrace, the NUL of a short one is not
+    counted in max_strlen."""
+    size = int(settings["max_strlen"])
+    return min(max(size + (size < _LONG_STRING), 2), _MAX_STRING)
+
+
 def setting_name(text: str) -> str:
     """Return the name of a setting, which may be written as its variable of the environment is."""
     return text.lower().removeprefix(_PREFIX)

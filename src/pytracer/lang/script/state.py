@@ -8,14 +8,12 @@ from pytracer.errors import ProbeSpecError
 from pytracer.lang.scope import TypeProvider, Value
 from pytracer.lang.script.positions import excerpt_of, position_of, warning_at
 from pytracer.lang.script.program import Action, ScriptMap
-from pytracer.lang.script.settings import DEFAULTS
+from pytracer.lang.script.settings import DEFAULTS, string_room
 from pytracer.lang.script.structs import ScriptTypes
 from pytracer.lang.script.syntax import Macro, Script
 from pytracer.lang.script.types import PENDING, AggregateType, is_pending, stored, type_name, unify
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import Type
-
-_MAX_STRING, _LONG_STRING = 16384, 1024
 
 
 class ScriptState:
@@ -87,10 +85,8 @@ class ScriptState:
 
     @property
     def string_room(self) -> int:
-        """The size of a string with its NUL, in bytes. As in bpftrace, the NUL of a short one is not
-        counted in max_strlen."""
-        size = int(self.config["max_strlen"])
-        return min(max(size + (size < _LONG_STRING), 2), _MAX_STRING)
+        """See :func:`~pytracer.lang.script.settings.string_room`."""
+        return string_room(self.config)
 
     @property
     def map_capacity(self) -> int:
