@@ -4,9 +4,7 @@
 #include "owners.h"
 
 #include "connection_members.h"
-#include <linux/tcp.h>
-
-#define PT_FIN_CAME 1 // SOCK_DONE of enum sock_flags
+#include "tcp_bytes.h"
 
 struct event {
     u64 ns;
@@ -20,7 +18,6 @@ struct event {
 static __always_inline void on_change(void *ctx, struct sock *sk, int old, int new,
                                       struct pt_connection *connection, u64 now)
 {
-    struct tcp_sock *tp = (struct tcp_sock *)sk;
     u64 age_ns = connection->opened_ns ? now - connection->opened_ns : 0;
     struct event *event;
 
@@ -34,9 +31,8 @@ static __always_inline void on_change(void *ctx, struct sock *sk, int old, int n
         return;
     event->ns = now;
     event->duration_ns = age_ns;
-    // Only payload: bytes_acked includes SYN and FIN, bytes_received includes a FIN.
-    event->tx_bytes = pt_read(tp->bytes_sent) - pt_read(tp->bytes_retrans);
-    event->rx_bytes = pt_read(tp->bytes_received) - (pt_read(sk->__sk_common.skc_flags) >> PT_FIN_CAME & 1);
+    event->tx_bytes = pt_tcp_sent(sk);
+    event->rx_bytes = pt_tcp_received(sk);
     pt_fill_connection(event, sk, connection);
     pt_submit(ctx, event);
 }

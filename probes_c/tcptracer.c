@@ -5,12 +5,15 @@
 // its own task runs: when it connects and when it accepts. The entry is deleted when its task has closed the
 // connection, since the address of a sock is reused.
 #define PT_NETNS_OF_SOCKET
+#include "config.h"
 #include "event_kinds.h"
 #include "task.h"
 
 struct event {
     u64 ns;
     u64 duration_ns;
+    s64 tx_bytes;
+    s64 rx_bytes;
     u32 type;
     u32 pid;
     u32 netns;
@@ -27,34 +30,9 @@ static int on_state(void *ctx, struct sock *sk, int old, int new);
 static int on_accept(void *ctx, struct sock *sk);
 #include "tcp.h"
 
-enum type { CONNECT, ACCEPT, CLOSE, FAIL };
+#include "connection_events.h"
 
-struct connection {
-    u64 ns; // when it was opened, or began to be; 0 if that was before the trace
-    u32 pid;
-    u32 open;
-    char comm[PT_COMM_LEN];
-};
 BPF_HASH(connections, u64, struct connection, 65536);
-
-static __always_inline void emit(void *ctx, struct sock *sk, u64 type, struct connection *connection, u64 now)
-{
-    struct event *event = pt_is_shown(type) ? pt_reserve() : 0;
-
-    if (!event)
-        return;
-    event->ns = now;
-    event->duration_ns = connection->ns ? now - connection->ns : 0;
-    event->type = type;
-    event->pid = connection->pid;
-    event->netns = pt_netns_of(sk);
-    event->sport = pt_source_port(sk);
-    event->dport = pt_target_port(sk);
-    event->error = type == FAIL ? pt_read(sk->sk_err) : 0;
-    pt_addresses(sk, event->saddr, event->daddr);
-    __builtin_memcpy(event->comm, connection->comm, sizeof(event->comm));
-    pt_submit(ctx, event);
-}
 
 // Make the current task the owner, if it is traced.
 static __always_inline int own(struct connection *connection, struct sock *sk, u64 ns, u32 open)

@@ -1,12 +1,11 @@
 """tcptracer: TCP connections as they are opened, accepted and closed."""
 
-from pytracer.spec import Column, NameSet, Stream, Tracer, Unit
+from pytracer.spec import Flag, GroupBy, NameSet, Number, Stream, Table, Tracer
 from pytracer.spec.common import ONLY_NETWORKS
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.tcp import TCP_ACCEPT, TCP_STATE
+from pytracer.spec.tcp import CONNECTION_COUNTS, CONNECTION_EVENT, CONNECTION_KEYS, TCP_ACCEPT, TCP_STATE
 
 TYPES = ("connect", "accept", "close", "fail")  # enum type in probes_c/tcptracer.c
-DURATION_HELP = "how long it was open (close) or took to be (connect, fail); 0: opened before the trace"
 
 TRACER = Tracer(
     name="tcptracer",
@@ -26,32 +25,28 @@ TRACER = Tracer(
             define="PT_ONLY",
         ),
         ONLY_NETWORKS,
+        Number(
+            "port", "only with this port at either end", default=0, minimum=0, maximum=65535, config="port"
+        ),
+        Flag("count", "count them, by --by", define="COUNT"),
+        GroupBy(
+            "by", "the key of a row of --count; several with commas", keys=CONNECTION_KEYS, default="peer"
+        ),
     ),
     outputs=(
-        Stream(
-            columns=(
-                Column("type", "the event", decode="connection_event", width=7),
-                Column("pid", "the process that connected or accepted; 0: not known", width=7),
-                Column("comm", "its name, then", decode="text", width=14),
-                Column("saddr", "address of this end", decode="address", width=15),
-                Column("sport", "port of this end", width=5),
-                Column("daddr", "address of the other end", decode="address", width=15),
-                Column("dport", "port of the other end", width=5),
-                Column("netns", "network namespace of the socket (inode number)", width=10, wide=True),
-                Column("duration_ns", DURATION_HELP, label="DURATION", unit=Unit.NANOSECONDS, wide=True),
-                Column("errno", "why it failed", field="error", decode="connection_error", wide=True),
-            )
-        ),
+        Stream(columns=CONNECTION_EVENT),
+        Table("rows", CONNECTION_COUNTS, when="count", sort="connects"),
     ),
     examples=(
         ("tcptracer", "every connection of the machine"),
         ("tcptracer -- curl -s http://localhost/", "those of one command"),
         ("tcptracer -e connect,fail --wide", "who connects where, how long that took, and what failed"),
         ("tcptracer --net '!127.0.0.0/8,::1'", "not those within this machine"),
-        ("tcptracer --netns 4711 -f json", "those of a container's network namespace, as JSON"),
+        ("tcptracer --count --port 5432", "connections to and from databases, and their bytes"),
     ),
     notes=(
         "A connection is closed when neither side can send, or its process has closed it.",
+        "Bytes are payload, of connections that close: what was received until then, and sent.",
         "A failure without errno: the process gave up, or no port was free. Missing routes are not seen.",
         "A connection from before the trace belongs to who closes it; null if the peer resets it.",
         "--netns selects the socket's namespace. MPTCP is shown as its subflows.",

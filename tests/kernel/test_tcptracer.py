@@ -55,6 +55,8 @@ def lasted(events):
     """Return the events without their durations, which must make sense."""
     for event in events:
         assert (event.pop("duration_ns") > 0) == (event["type"] != "accept"), event
+        for name in ("tx_bytes", "rx_bytes"):
+            assert (event.pop(name) is None) == (event["type"] != "close"), event
     return events
 
 
@@ -160,7 +162,8 @@ def test_forked_acceptors_own_their_connections_until_they_exit():
         assert Counter(e["pid"] for e in served if e["type"] == kind) == dict.fromkeys(children, 1)
     for pid in children:
         accept, close = (e for e in served if e["pid"] == pid)
-        assert {**accept, "type": "close", "duration_ns": close["duration_ns"]} == close
+        of_close = {name: close[name] for name in ("duration_ns", "tx_bytes", "rx_bytes")}
+        assert {**accept, "type": "close", **of_close} == close
     assert {event["netns"] for event in events} == {netns}
     own_counts = Counter(e["type"] for e in events if e["pid"] == os.getpid())
     assert own_counts == {"connect": 23, "close": 23}
@@ -250,7 +253,8 @@ def test_a_connection_older_than_the_trace_belongs_to_the_closing_process():
         unknown = {"pid": 0, "comm": ""}
         for end in stored:
             end.close()
-        selected = [me(type="close", **end) | {"duration_ns": 0} for end in expected]
+        nothing = {"duration_ns": 0, "tx_bytes": 0, "rx_bytes": 0}
+        selected = [me(type="close", **end) | nothing for end in expected]
     selected[-1] |= unknown  # the other end's doing
     assert events == selected
 
@@ -367,7 +371,8 @@ def test_hostile_names():
     with namespace():
         table = run("tcptracer", "--wide", "--", *script(1, name))
     assert table.out.splitlines()[0].split() == [
-        *("TYPE", "PID", "COMM", "SADDR", "SPORT", "DADDR", "DPORT", "NETNS", "DURATION", "ERRNO")
+        *("TYPE", "PID", "COMM", "SADDR", "SPORT", "DADDR", "DPORT", "NETNS", "DURATION", "ERRNO"),
+        *("TX", "RX"),
     ]
     assert "\x1b" not in table.out
     assert len(table.out.splitlines()) == 5
@@ -440,3 +445,54 @@ def test_a_reset_after_the_trace_began_has_its_owner():
         server.close()
         expected = [me(type="close", **remote), me(type="close", **local)]
     assert lasted(events[2:]) == expected
+
+
+def carry(family, host, count):
+    """Send 1000 times ``count`` bytes, receive ``count`` back, and close. Returns the server's port."""
+    client, server = pair(family, host)
+    with client, server:
+        client.sendall(bytes(1000 * count))
+        left = 1000 * count
+        while left:
+            left -= len(server.recv(1 << 20))
+        server.sendall(bytes(count))
+        client.recv(count, socket.MSG_WAITALL)
+        return server.getsockname()[1]
+
+
+@pytest.mark.lab
+def test_closed_connections_have_the_bytes_that_they_carried():
+    with namespace(), record_events("-e", "close") as events:
+        port = carry(*V4, 23)
+    carried = {event["dport"] == port: (event["tx_bytes"], event["rx_bytes"]) for event in events}
+    assert carried == {True: (23000, 23), False: (23, 23000)}
+
+
+def test_connections_of_one_port_are_counted_by_their_other_end():
+    with namespace():
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            tracer = start("tcptracer", "--count", "--port", port, "-f", "json", "-d", 60, "--netns", HERE)
+            carry(*V4, 5)  # at another port
+            for _ in range(7):
+                with socket.create_connection(("127.0.0.1", port)) as client:
+                    server, _ = listener.accept()
+                    client.sendall(bytes(11))
+                    server.recv(11, socket.MSG_WAITALL)
+                server.close()
+        for _ in range(3):
+            with socket.socket() as client:
+                assert client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+        result = stop(tracer)
+    assert result.status == 0, result.err
+    [row] = [row for row in result.of("summary") if row["dport"] == port]
+    counts = ("connects", "accepts", "closes", "fails", "tx_bytes", "rx_bytes")
+    assert [row[name] for name in counts] == [7, 0, 7, 3, 77, 0]
+    others = [row for row in result.of("summary") if row["dport"] != port]
+    assert [sum(row[name] for row in others) for name in counts] == [0, 7, 7, 0, 0, 77]
+
+
+def test_keys_are_for_counts():
+    result = run("tcptracer", "--by", "pid")
+    assert result.status == 2
+    assert "--by is for rows, with --count" in result.err

@@ -54,6 +54,11 @@ def _check_output(request: Request, output: Output) -> None:
         "--max-rows": request.rows,
         "--buffer": request.buffer,
     }
+    group_by = request.tracer.group_by
+    default = tuple(group_by.default.split(",")) if group_by else ()
+    if group_by and isinstance(output, Stream) and request.options.get(group_by.name, default) != default:
+        counting = next(other.when for other in request.tracer.outputs if not isinstance(other, Stream))
+        raise UsageError(f"--{group_by.name} is for rows, with --{counting}")
     for name, value in options.items():
         if value and name not in output.takes:
             raise UsageError(
@@ -99,9 +104,9 @@ def sort_column(name: str, schema: Schema) -> str:
 
 
 def group_keys(request: Request) -> tuple[str, ...]:
-    """Return the names of the keys by which rows are grouped."""
+    """Return the names of the keys by which rows are grouped; none for events, which are shown one by one."""
     group_by = request.tracer.group_by
-    if group_by is None:
+    if group_by is None or isinstance(output_of(request), Stream):
         return ()
     value = request.options.get(group_by.name)
     return value if isinstance(value, tuple) else tuple(filter(None, group_by.default.split(",")))

@@ -62,6 +62,27 @@ CONNECTION_KEYS = (
 )
 """Rows of connections: probes_c/include/connection_rows.h."""
 
+_DURATION_HELP = "how long it was open (close) or took to be (connect, fail); 0: opened before the trace"
+CONNECTION_EVENT = (
+    Column("type", "the event", decode="connection_event", width=7),
+    Column("pid", "the process that connected or accepted; 0: not known", width=7),
+    Column("comm", "its name, then", decode="text", width=14),
+    *(SADDR, SPORT, DADDR, DPORT, NETNS),
+    Column("duration_ns", _DURATION_HELP, label="DURATION", unit=Unit.NANOSECONDS, wide=True),
+    Column("errno", "why it failed", field="error", decode="connection_error", wide=True),
+    Column("tx_bytes", "bytes that were sent (close)", label="TX", unit=Unit.BYTES, null=-1, wide=True),
+    Column("rx_bytes", "bytes that were received (close)", label="RX", unit=Unit.BYTES, null=-1, wide=True),
+)
+CONNECTION_COUNTS = (
+    Column("connects", "connections that were opened", unit=Unit.COUNT),
+    Column("accepts", "connections that were accepted", unit=Unit.COUNT),
+    Column("closes", "connections that were closed", unit=Unit.COUNT),
+    Column("fails", "connections that failed to open", unit=Unit.COUNT),
+    Column("tx_bytes", "bytes that the closed ones sent", label="TX", unit=Unit.BYTES),
+    Column("rx_bytes", "bytes that the closed ones received", label="RX", unit=Unit.BYTES),
+)
+"""Columns of events of connections, and of their counts: probes_c/include/connection_events.h."""
+
 LISTENER_KEYS = tuple(key for key in CONNECTION_KEYS if key.name in ("local", "netns"))
 """Rows of listening sockets."""
 
