@@ -65,6 +65,12 @@ struct pt_unwound {
     u64 frames[PT_UNWOUND_DEPTH];
 };
 
+static __always_inline int pt_read_word(u64 *word, u64 address)
+{
+    return pt_probe_read_user(word, sizeof(*word), (void *)address) ? -1 : 0;
+}
+#include "python_frames.h"
+
 // One walk. The hash begins with a random number, so that no program can choose it.
 struct pt_unwind_state {
     struct pt_unwound stack;
@@ -78,6 +84,12 @@ struct pt_unwind_state {
     u64 registers[16]; // as struct pt_regs begins, of the code that was interrupted
     u64 has_registers;
     u64 is_exact; // ip was interrupted; otherwise a call returns to it, which may be the next function already
+    struct pt_python_walk python;
+};
+
+struct pt_unwinding {
+    u32 index;
+    u32 level;
 };
 
 BPF_F_TABLE("array", u32, struct pt_unwind_row, unwind_table, 1, PT_INNER_MAP);
@@ -150,16 +162,6 @@ static __always_inline struct pt_unwind_row *pt_find_row(struct pt_unwind_state 
     return bpf_map_lookup_elem(table, &middle);
 }
 
-static __always_inline int pt_read_word(u64 *word, u64 address)
-{
-    return pt_probe_read_user(word, sizeof(*word), (void *)address) ? -1 : 0;
-}
-
-struct pt_unwinding {
-    u32 index;
-    u32 level;
-};
-
 static __always_inline int pt_end_walk(struct pt_unwind_state *state, u32 reason)
 {
     state->stack.end = reason;
@@ -218,31 +220,72 @@ static __always_inline int pt_leave_call(struct pt_unwind_state *state, u32 rule
     return 0;
 }
 
-// User space looks up the address before each frame but the first, since that is the call. Code that no call leads to
-// is one further.
-static __always_inline void pt_correct_frame(struct pt_unwind_state *state, u32 frame)
+// Add an address to the stack. Returns 1, which ends the walk, if it has no room.
+static __always_inline int pt_add_frame(struct pt_unwind_state *state, u64 address)
 {
+    u32 frame = state->stack.count;
+    u64 hash;
+
     pt_opaque(frame); // the verifier needs the check at the access
-    if (frame < PT_UNWOUND_DEPTH)
-        state->stack.frames[frame]++;
+    if (frame >= PT_UNWOUND_DEPTH)
+        return 1;
+    state->stack.frames[frame] = address;
+    state->stack.count = frame + 1;
+    hash = (state->stack.hash ^ address) * 0x9e3779b97f4a7c15ULL;
+    state->stack.hash = hash ^ hash >> 29;
+    return 0;
+}
+
+// Add the function that ip is in. User space looks up the address before each frame but the first, since that is the
+// call. Code that no call leads to is one further.
+static __always_inline int pt_add_ip(struct pt_unwind_state *state)
+{
+    struct pt_python_walk *python = &state->python;
+
+    if (python->frame && state->ip - python->eval_start < python->eval_end - python->eval_start) {
+        python->is_within = 1;
+        return 0;
+    }
+    return pt_add_frame(state, state->ip + (state->is_exact && state->stack.count));
+}
+
+// Add the next Python function of a call of the interpreter. Returns 1 if the stack has no room.
+static __always_inline int pt_add_python(struct pt_unwind_state *state)
+{
+    struct pt_python_walk *walk = &state->python;
+    u64 image = state->image, code = 0, frame = walk->frame;
+    struct pt_python *python = unwind_pythons.lookup(&image);
+    u8 is_entry = 1;
+
+    walk->is_within = 0;
+    walk->frame = 0;
+    if (!python || pt_read_word(&code, frame + python->frame_code) || !code)
+        return 0;
+    pt_read_word(&walk->frame, frame + python->frame_previous);
+    pt_probe_read_user(&is_entry, sizeof(is_entry), (void *)(frame + python->frame_is_entry));
+    walk->is_within = !is_entry && walk->frame;
+    pt_keep_python_name(walk, python, code);
+    return pt_add_frame(state, code | PT_PYTHON_FUNCTION);
 }
 
 // A row names a register that calls may change only if the called code, in assembler, does not. Others belong to
 // callers once the called code has saved them.
-static __always_inline int pt_knows(struct pt_unwind_state *state, u32 index, u32 frame)
+static __always_inline int pt_knows(struct pt_unwind_state *state, u32 index)
 {
-    return state->has_registers && (!frame || index >= PT_FIRST_SCRATCH);
+    return state->has_registers && (state->is_exact || index >= PT_FIRST_SCRATCH);
 }
 
 PT_LOOP_BODY(32, struct pt_unwinding *unwinding)
 {
-    u32 level = unwinding->level, frame = unwinding->index + 1, rule = PT_RULE_NONE, offset = 0, rbp = 0;
+    u32 level = unwinding->level, rule = PT_RULE_NONE, offset = 0, rbp = 0, last;
     struct pt_unwind_state *state = unwind_states.lookup(&level);
     struct pt_unwind_row *row;
-    u64 address, hash;
+    u64 address;
 
     if (!state)
         return 1;
+    if (state->python.is_within)
+        return pt_add_python(state);
     address = state->ip - !state->is_exact;
     if (address - state->region.start >= state->region.end - state->region.start &&
         pt_find_region(state, address))
@@ -256,23 +299,66 @@ PT_LOOP_BODY(32, struct pt_unwinding *unwinding)
     if (rule == PT_RULE_NONE && !state->bp) // the ABI's mark of the first frame: Go's goroutines have it
         rule = PT_RULE_END;
     if (rule == PT_RULE_END || rule == PT_RULE_EXPRESSION ||
-        (rule == PT_RULE_REGISTER && !pt_knows(state, offset & 15, unwinding->index)))
+        (rule == PT_RULE_REGISTER && !pt_knows(state, offset & 15)))
         return pt_end_walk(state, rule);
-    if (rule == PT_RULE_SIGNAL && !state->is_exact)
-        pt_correct_frame(state, unwinding->index);
+    if (rule == PT_RULE_SIGNAL && !state->is_exact) {
+        last = state->stack.count - 1;
+        pt_opaque(last);
+        if (last < PT_UNWOUND_DEPTH) // as in pt_add_ip: no call leads to this code
+            state->stack.frames[last]++;
+    }
     if (rule == PT_RULE_SIGNAL ? pt_leave_signal(state) : pt_leave_call(state, rule, offset, rbp))
         return pt_end_walk(state, rule == PT_RULE_NONE ? rule : PT_END_MEMORY);
     if (!state->ip)
         return pt_end_walk(state, PT_RULE_END);
-    address = state->ip + state->is_exact; // as pt_correct_frame
-    pt_opaque(frame);
-    if (frame >= PT_UNWOUND_DEPTH)
+    return pt_add_ip(state);
+}
+
+// Find the current thread among those of the interpreter: by what pthread_self() returns there, the FS base.
+PT_LOOP_BODY(33, struct pt_unwinding *unwinding)
+{
+    u32 level = unwinding->level;
+    struct pt_unwind_state *state = unwind_states.lookup(&level);
+    struct pt_python *python;
+    u64 image, id = 0;
+
+    if (!state || !state->python.thread)
         return 1;
-    state->stack.frames[frame] = address;
-    state->stack.count = frame + 1;
-    hash = (state->stack.hash ^ address) * 0x9e3779b97f4a7c15ULL;
-    state->stack.hash = hash ^ hash >> 29;
+    image = state->image;
+    python = unwind_pythons.lookup(&image);
+    if (!python)
+        return 1;
+    pt_read_word(&id, state->python.thread + python->thread_id);
+    if (id == state->python.thread_id)
+        return 1;
+    if (pt_read_word(&state->python.thread, state->python.thread + python->thread_next))
+        state->python.thread = 0;
     return 0;
+}
+
+// Find the innermost Python function of the current thread, if it runs Python.
+static __always_inline void pt_find_python(struct pt_unwind_state *state, struct pt_unwinding *unwinding)
+{
+    struct pt_python_walk *walk = &state->python;
+    u64 image = state->image, interpreter = 0, cframe = 0, thread = 0;
+    struct pt_python *python = unwind_pythons.lookup(&image);
+
+    walk->frame = walk->is_within = 0;
+    if (!python)
+        return;
+    walk->eval_start = python->eval_start;
+    walk->eval_end = python->eval_end;
+    walk->thread_id = bpf_get_current_task_btf()->thread.fsbase;
+    pt_read_word(&interpreter, python->interpreters);
+    if (!interpreter || pt_read_word(&thread, interpreter + python->interpreter_threads))
+        return;
+    walk->thread = thread;
+    PT_LOOP_RUN(33, PT_PYTHON_THREADS, unwinding);
+    python = unwind_pythons.lookup(&image);
+    if (!python || !walk->thread || pt_read_word(&thread, walk->thread + python->thread_id) ||
+        thread != walk->thread_id || pt_read_word(&cframe, walk->thread + python->thread_cframe))
+        return;
+    pt_read_word(&walk->frame, cframe + python->cframe_frame);
 }
 
 static __always_inline void pt_count_end(u32 reason)
@@ -325,7 +411,6 @@ static __always_inline s32 pt_unwind(u64 image)
     struct pt_unwinding unwinding = {};
     struct pt_regs *regs = pt_registers(0);
     struct pt_unwind_state *state;
-    u64 hash;
     s32 id;
 
     if (!image)
@@ -344,12 +429,12 @@ static __always_inline s32 pt_unwind(u64 image)
     state->bp = pt_register(regs, bp);
     state->is_exact = state->has_registers = 1;
     bpf_probe_read_kernel(state->registers, sizeof(state->registers), regs);
-    state->stack.count = 1;
+    state->stack.hash = state->seed;
+    state->stack.count = 0;
     state->stack.end = PT_END_DEPTH;
-    state->stack.frames[0] = state->ip;
-    hash = (state->seed ^ state->ip) * 0x9e3779b97f4a7c15ULL;
-    state->stack.hash = hash ^ hash >> 29;
-    PT_LOOP_RUN(32, PT_UNWOUND_DEPTH, &unwinding);
+    pt_find_python(state, &unwinding);
+    pt_add_ip(state);
+    PT_LOOP_RUN(32, 2 * PT_UNWOUND_DEPTH, &unwinding); // a call of the interpreter adds no frame itself
     pt_count_end(state->stack.end);
     // Two stacks of the same frames may end for two reasons.
     state->stack.hash += state->stack.end;

@@ -15,6 +15,7 @@ from pytracer.model import Schema, StackSnapshot
 from pytracer.model.reduce import Rows
 from pytracer.symbols.demangle import Demangler
 from pytracer.symbols.kernel import KernelSymbols
+from pytracer.symbols.python import FUNCTION, FunctionNames
 from pytracer.symbols.unwind.stack import Stack, WalkEnd
 from pytracer.symbols.user import ASTRAY, UNKNOWN, UserSymbols
 
@@ -42,7 +43,7 @@ class StackNames:
     """Names for stacks. ``stack_of`` returns one by its id. ``annotate``: the kernel's functions get a mark;
     ``parameters``: those of C++ show theirs.
     ``probed``: the kernel's part may begin with the way to the program that took it, which is left out.
-    ``budget`` is spent on names of programs."""
+    ``budget`` is spent on names of programs. ``functions`` are those of Python."""
 
     def __init__(
         self,
@@ -53,12 +54,14 @@ class StackNames:
         probed: bool = False,
         budget: Budget | None = None,
         kernel: KernelSymbols | None = None,
+        functions: FunctionNames | None = None,
     ) -> None:
         """Create the decoder; names are looked up on demand."""
         self.kernel = kernel or KernelSymbols()
         self.user = UserSymbols(budget)
         self._demangler = Demangler(parameters=parameters)
         self._stack_of = stack_of
+        self._functions = functions or FunctionNames()
         self._mark = _MARK if annotate else ""
         self._probed = probed
         self._shown = dict[tuple[int, ...], Frames]()
@@ -99,7 +102,7 @@ class StackNames:
             places = np.flatnonzero(inverse == number)
             stacks, stack_of = np.unique(rows[part][places], return_inverse=True)
 
-            names = partial(self.user.names, pid, image, generation)
+            names = partial(self._user_names, pid, image, generation)
             named = self._named(
                 (_insert_caller(self._stack_of(stack), *caller) for stack, *caller in stacks.tolist()),
                 names,
@@ -108,6 +111,16 @@ class StackNames:
             for location, stack in zip(places.tolist(), stack_of.tolist(), strict=True):
                 user_frames[location] = named[stack]
         return self._names_as_in_source([_cut_at_wrong_frame(frames) for frames in user_frames], rows)
+
+    def _user_names(self, pid: int, image: int, generation: int, addresses: Array) -> list[str]:
+        """Return the names of addresses and Python functions (uint64, shape (n,))."""
+        is_python = addresses >= np.uint64(FUNCTION - 1)
+        if not is_python.any():
+            return self.user.names(pid, image, generation, addresses)
+        names = np.empty(len(addresses), object)
+        names[is_python] = self._functions.find(pid, addresses[is_python])
+        names[~is_python] = self.user.names(pid, image, generation, addresses[~is_python])
+        return list(names)
 
     def _names_as_in_source(self, stacks: list[Frames], rows: Array) -> list[Frames]:
         """Demangle names; the owner of the program is charged for the time."""

@@ -73,6 +73,7 @@ class StackCollector(RowCollector):
             probed=_is_probed(plan),
             budget=budget,
             kernel=KernelSymbols(programs=program_ranges),
+            functions=self._maps.functions,
         )
         self._supply = TableSupply(UnwindMaps(maps)) if has_unwinder(maps) else None
         self._first_until = self._early_until = 0.0
@@ -199,6 +200,7 @@ class StackCollector(RowCollector):
     ) -> StackSnapshot:
         """Symbolize these rows."""
         self._poll(due=False)
+        self._maps.read_functions()
         if moment.kind == "summary":  # there is no further look, and nothing raises a generation any more
             self._mark_unseen(self._maps.images())
             self._warn_of_fallbacks()

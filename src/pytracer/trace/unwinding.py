@@ -22,6 +22,7 @@ from pytracer.symbols import dynamic_linker, memory_maps
 from pytracer.symbols.commands import find_execution
 from pytracer.symbols.elf_tables import ElfError
 from pytracer.symbols.memory_maps import Handle, Mapping
+from pytracer.symbols.python import locate
 from pytracer.symbols.unwind.files import CodeSegments, read_table, read_vdso_table
 from pytracer.symbols.unwind.stack import WalkEnd
 from pytracer.text import harmless
@@ -115,7 +116,18 @@ class TableSupply:
                 key, loaded = self._find(pid, mapping, account)
                 space.files.add(key)
             regions.append(_make_region(mapping, loaded))
+            self._add_python(pid, image, mapping, loaded.code)
         self._changed.add(image)
+
+    def _add_python(self, pid: int, image: int, mapping: Mapping, code: CodeSegments | None) -> None:
+        """Tell the kernel where a process has Python's interpreter, if the mapping has it."""
+        start = None if code is None else code.row_start(mapping.offset)
+        if code is None or code.interpreter is None or start is None:
+            return
+        python = locate(code.interpreter, pid, mapping.start - start - code.base)
+        if python is not None:
+            with contextlib.suppress(OSError):  # no room: its functions are those of the interpreter
+                self._maps.set_python(image, python)
 
     def flush(self) -> None:
         """Give the kernel what was added, and at times remove what belongs to processes that ended.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import struct
 import subprocess
 import sys
 
@@ -28,7 +29,7 @@ class Maps:
     has_room = True
 
     def __init__(self):
-        self.tables, self.spaces, self.dropped = {}, {}, []
+        self.tables, self.spaces, self.pythons, self.dropped = {}, {}, {}, []
         self.numbers = itertools.count()
 
     def reserve_table(self):
@@ -42,6 +43,9 @@ class Maps:
 
     def set_spaces(self, spaces):
         self.spaces |= spaces
+
+    def set_python(self, image, python):
+        self.pythons[image] = python
 
     def drop_space(self, image):
         del self.spaces[image]
@@ -123,6 +127,14 @@ def test_processes_of_one_image_that_map_other_code_use_no_table_there(supply, m
         (own.start, own.end, NO_TABLE),
         (other.start, other.end, NO_TABLE),
     ]
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the offsets of other versions are not known")
+def test_the_interpreter_of_a_process_is_known(supply, maps):
+    supply.add(os.getpid(), 1, own_mappings(), account())
+    start, end = struct.unpack_from("=QQ", maps.pythons[1], 8)
+    [own] = [mapping for mapping in own_mappings() if mapping.start <= start < mapping.end]
+    assert end <= own.end
 
 
 def test_there_is_a_limit_of_processes(supply, maps):

@@ -28,7 +28,7 @@ class UnwindMaps:
     def __init__(self, maps: Mapping[str, Map]) -> None:
         """Find the maps, and give the hash of stacks a random start. Raises KeyError if there are none."""
         self._tables, self._spaces = maps["unwind_tables"], maps["unwind_spaces"]
-        self._ends = maps["unwind_ends"]
+        self._ends, self._pythons = maps["unwind_ends"], maps["unwind_pythons"]
         self._free = list(reversed(range(self._tables.max_entries)))
         self._set_seed(maps["unwind_states"])
 
@@ -67,9 +67,15 @@ class UnwindMaps:
             headed.append(np.concatenate((header, regions)))
         _set_inner(self._spaces, np.array(list(spaces), np.uint64), headed)
 
+    def set_python(self, image: int, python: bytes) -> None:
+        """Set where the interpreter of a process is (struct pt_python). Raises OSError if it has no room."""
+        self._pythons.update(struct.pack("Q", image), python)
+
     def drop_space(self, image: int) -> None:
         """Forget a process."""
-        self._spaces.delete(np.array([image], np.uint64))
+        images = np.array([image], np.uint64)
+        self._spaces.delete(images)
+        self._pythons.delete(images)
 
     def count_ends(self) -> Array:
         """Return how many stacks ended for each reason so far, by enum pt_rule, uint64 of shape (n,)."""

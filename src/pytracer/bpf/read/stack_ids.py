@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pytracer.arrays import np
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import Command, address, bpf
+from pytracer.symbols.python import FunctionNames
 from pytracer.symbols.unwind.stack import Stack, WalkEnd
 
 _SECOND = 1 << 30  # PT_STACK_SECOND: an id of the second map
@@ -33,7 +34,9 @@ class StackMaps:
     def __init__(self, maps: Mapping[str, Map]) -> None:
         """Find the maps. Raises KeyError if the program has none."""
         self._maps = maps["stacks"], maps["stacks_second"]
-        self._unwound = maps.get("unwound")
+        self._unwound, self._python_codes = maps.get("unwound"), maps.get("python_codes")
+        self.functions = FunctionNames()
+        """The Python functions in stacks, as of the last :meth:`read_functions`."""
         self._images, self._epochs = maps["images"], maps["epochs"]
         self._known: dict[int, Stack] = {}
 
@@ -62,6 +65,11 @@ class StackMaps:
         size = self._unwound.value.itemsize
         stack = np.frombuffer(_look_up(self._unwound, number & ~_UNWOUND, size), self._unwound.value)[0]
         return Stack(stack["frames"][: int(stack["count"])], WalkEnd(int(stack["end"])))
+
+    def read_functions(self) -> None:
+        """Read the names of the Python functions that stacks have."""
+        if self._python_codes is not None:
+            self.functions.add(*self._python_codes.read())
 
     def images(self) -> dict[int, SampledProcess]:
         """Return the processes sampled so far, by process id."""

@@ -9,6 +9,7 @@ from pytracer.budget import Account, current
 from pytracer.record import record
 from pytracer.symbols import elf_tables, memory_maps
 from pytracer.symbols.elf_tables import EXECUTABLE
+from pytracer.symbols.python import Interpreter, find_interpreter
 from pytracer.symbols.unwind.table import RowCache, build
 
 _PAGE = 4096
@@ -17,10 +18,11 @@ _PAGE = 4096
 @record
 class CodeSegments:
     """The code of a file. ``base`` is the address that rows count from; ``segments`` are offset, size, and
-    address of those with code, int64 of shape (n, 3)."""
+    address of those with code, int64 of shape (n, 3); ``interpreter`` is Python's, if the file has it."""
 
     base: int
     segments: Array
+    interpreter: Interpreter | None = None
 
     def row_start(self, offset: int) -> int | None:
         """Return the ``start`` that a row for the code at a file offset has; None if no code is there."""
@@ -41,7 +43,7 @@ def read_table(
     table = build(file, cache)
     segments = file.loaded(EXECUTABLE)
     columns = [segments[name].astype(np.int64) for name in ("offset", "filesz", "vaddr")]
-    return CodeSegments(table.base, np.stack(columns, axis=1)), table.rows
+    return CodeSegments(table.base, np.stack(columns, axis=1), find_interpreter(file)), table.rows
 
 
 def read_vdso_table() -> tuple[CodeSegments, Array]:
