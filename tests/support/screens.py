@@ -42,6 +42,33 @@ for _ in range(60):
         pass
     time.sleep(0.25)
 """
+# A web server and its client, two threads.
+WEB = """
+import http.client, http.server, json, re, sqlite3, threading
+def rows():
+    table = sqlite3.connect(":memory:")
+    table.execute("create table words (id integer, text text)")
+    table.executemany("insert into words values (?, ?)", ((i, f"word {i}") for i in range(500)))
+    return table.execute("select id, text from words order by text").fetchall()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        found = [row for row in rows() if re.search(r"word \\d*7", row[1])]
+        body = json.dumps(found, indent=1).encode()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+def ask(port, times):
+    for _ in range(times):
+        client = http.client.HTTPConnection("127.0.0.1", port)
+        client.request("GET", "/")
+        json.loads(client.getresponse().read())
+        client.close()
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+ask(server.server_port, 1000)
+"""
 WOKEN = """
     select s.id, s.ts from flow f join slice s on f.slice_in = s.id
     join thread_track tt on tt.id = s.track_id join thread t using (utid)
@@ -87,6 +114,11 @@ def pytracer(*words: object, folder: Path | None = None) -> None:
 
 def _profile(file: Path) -> None:
     pytracer("profile", "-f", "flamegraph", "-o", file, "--", "sh", "-c", PIPELINE)
+
+
+def _python(file: Path) -> None:
+    words = ("-U", "-F", 499, "--icicle", "-f", "flamegraph", "-o", file)
+    pytracer("profile", *words, "--", "/usr/bin/python3", "-c", WEB)
 
 
 def _offcputime(file: Path) -> None:
@@ -275,6 +307,7 @@ PAGES: dict[str, Callable[[Path], None]] = {
 }
 PICTURES: dict[str, Callable[[Path], None]] = {
     "flamegraph": _profile,
+    "python": _python,
     "icicle": _offcputime,
     "wakers": _offwaketime,
     "difference": _diff,
