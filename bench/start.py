@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator
 
 from bench.measure import MissingPeerError, Result, in_turns, result
-from bench.peers import PYTRACER, bcc_environment, bpftrace_environment, find, until_output
+from bench.peers import PYTRACER, bcc_environment, bpftrace_environment, find, running, until_output
 
 INTERVAL = 1.0  # seconds: all of them print after one interval
 SCRIPT = "tracepoint:raw_syscalls:sys_enter { @[args->id] = count(); } interval:s:1 { print(@); exit(); }"
 OURS = [*PYTRACER, "syscalls", "1", "1"]
+# On a quiet machine nobody else may make a system call within the interval, and nothing would be printed.
+CALLER = [*PYTRACER[:2], "-c", "import time\nwhile True: time.sleep(0.05)"]
 
 
 def _environment(cache: str) -> dict[str, str]:
@@ -70,7 +72,8 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
         )
     cache = tempfile.mkdtemp(prefix="pytracer-bench-")
     try:
-        yield from _all(cache, rounds)
+        with running(CALLER):
+            yield from _all(cache, rounds)
     finally:
         shutil.rmtree(cache)
 
