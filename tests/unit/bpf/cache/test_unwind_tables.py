@@ -101,7 +101,8 @@ def test_the_oldest_are_removed(cache, monkeypatch):
     assert all(entry.name == ".._x_y" for entry in entries.list_entries(cache))
 
 
-def test_small_tables_are_not_kept(cache, builds):
+def test_small_tables_are_not_kept(cache, builds, monkeypatch):
+    monkeypatch.setattr(unwind_tables, "_MIN_ROWS", 4096)
     build("/usr/bin/true")
     build("/usr/bin/true")
     assert len(builds) == 2
