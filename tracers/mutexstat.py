@@ -1,7 +1,7 @@
 """mutexstat: which locks of programs are waited for, and how long they are held."""
 
 from pytracer.spec import Column, Duration, GroupBy, Key, Stacks, Targets, Tracer, Unit
-from pytracer.spec.common import MAPPING, STACK_OPTIONS
+from pytracer.spec.common import MAPPING, MAX_STACKS
 from pytracer.spec.filters import TASK_FILTERS
 
 HOW = ("", "timed", "clock", "try")
@@ -41,7 +41,7 @@ TRACER = Tracer(
     options=(
         GroupBy("by", "what tells stacks apart that are alike; several with commas", keys=KEYS),
         Duration("min", "only waits, and holds, of at least this long", config="min", default=0),
-        STACK_OPTIONS[3],
+        MAX_STACKS,
     ),
     outputs=(Stacks("rows", VALUES),),
     examples=(
