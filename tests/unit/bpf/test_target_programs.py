@@ -74,7 +74,7 @@ def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, ki
 
 def test_a_trampolines_program_without_targets_gets_the_number_of_arguments_as_well(monkeypatch):
     monkeypatch.setattr(fentry, "_find_btf_id", lambda tracepoint, name: 7)
-    monkeypatch.setattr(fentry, "_count_words", lambda number: 3)
+    monkeypatch.setattr(fentry, "count_words", lambda number: 3)
     load = make_program_load(Fexit("hit", function="vfs_read"), TargetIdSource.PROGRAM)
     assert load.constants == ((RESULT, 0), (ARGUMENTS, 3))
 

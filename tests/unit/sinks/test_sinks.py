@@ -148,13 +148,26 @@ def executions():
 def connections():
     """Return connections as the ring holds them: an IPv4 one, an IPv6 one that was refused, a hostile
     name."""
-    kind = np.dtype("u8,u8,u4,u4,u4,u4,u4,i4,(16,)u1,(16,)u1,S16")
-    kind.names = ("ns", "duration_ns", "type", "pid", "netns", "sport", "dport", "error", *ENDS, "comm")
+    kind = np.dtype("u8,u8,u4,u4,u4,u4,u4,i4,(16,)u1,(16,)u1,S16,i8,i8")
+    counted = ("tx_bytes", "rx_bytes")  # -1: not a close
+    kind.names = (
+        "ns",
+        "duration_ns",
+        "type",
+        "pid",
+        "netns",
+        "sport",
+        "dport",
+        "error",
+        *ENDS,
+        "comm",
+        *counted,
+    )
     ipv4, ipv6 = (list(socket.inet_pton(socket.AF_INET6, a)) for a in ("::ffff:192.0.2.1", "2001:db8::1"))
     rows = [
-        (0, 1_234_567, 0, 4711, 4_026_531_833, 53422, 443, 0, ipv4, ipv4, b"curl"),
-        (1, 23_000_000_000, 2, 0, 4_026_531_833, 443, 53422, 0, ipv4, ipv4, b""),
-        (2_000_000, 23_456, 3, 4_194_304, 4_026_532_178, 65535, 1, 111, ipv6, ipv6, b"a b\x1b[2J"),
+        (0, 1_234_567, 0, 4711, 4_026_531_833, 53422, 443, 0, ipv4, ipv4, b"curl", -1, -1),
+        (1, 23_000_000_000, 2, 0, 4_026_531_833, 443, 53422, 0, ipv4, ipv4, b"", 517, 23_000),
+        (2_000_000, 23_456, 3, 4_194_304, 4_026_532_178, 65535, 1, 111, ipv6, ipv6, b"a b\x1b[2J", -1, -1),
     ]
     batch = EventDecoder(TCPTRACER, decoders({})).batch(np.array(rows, dtype=kind))
     return replace(batch, times=batch.records["ns"].astype("i8") + int(NOON * 4) * 250_000_000)
@@ -377,8 +390,8 @@ def test_wide_tables_have_every_column():
     narrow, wide = (render("table", TCPTRACER, [connections()], wide=wide).splitlines() for wide in (0, 1))
     assert narrow[0].split() == [column.header for column in TCPTRACER.columns if not column.wide]
     assert wide[0].split() == [column.header for column in TCPTRACER.columns]
-    assert wide[1].split()[-3:] == ["4026531833", "1.235", "ms"]
-    assert wide[3].endswith("  23.456 us  ECONNREFUSED")
+    assert wide[1].split()[-5:] == ["4026531833", "1.235", "ms", "-", "-"]
+    assert wide[3].split()[-5:] == ["23.456", "us", "ECONNREFUSED", "-", "-"]
     assert all(len(line) <= 80 for line in narrow[:3])
 
 
