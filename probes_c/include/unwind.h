@@ -34,7 +34,7 @@ enum pt_rule {
     PT_END_UNMAPPED, // no file with code is known at the address
     PT_END_MEMORY,   // the stack cannot be read, or does not grow
     PT_END_DEPTH,    // the stack has more frames
-    PT_END_FALLBACK, // frame pointers were used: the process was not known yet, or is a 32-bit one
+    PT_END_FALLBACK, // frame pointers were used: the code was not known yet, or is that of a 32-bit process
     PT_ENDS
 };
 
@@ -83,6 +83,7 @@ struct pt_unwind_state {
     u64 seed;
     u64 registers[16]; // as struct pt_regs begins, of the code that was interrupted
     u64 has_registers;
+    u64 is_late;  // some code's table was not loaded yet
     u64 is_exact; // ip was interrupted; otherwise a call returns to it, which may be the next function already
     struct pt_python_walk python;
 };
@@ -202,7 +203,7 @@ static __always_inline int pt_leave_call(struct pt_unwind_state *state, u32 rule
         cfa += 8;
     } else if (rule == PT_RULE_REGISTER) {
         cfa = state->registers[offset & 15] + 8 * (offset >> 4);
-    } else { // code without a row may have a frame pointer
+    } else { // code without a row, or without a table, may have a frame pointer
         cfa = bp + 16;
         rbp = 2;
     }
@@ -289,13 +290,14 @@ PT_LOOP_BODY(32, struct pt_unwinding *unwinding)
     address = state->ip - !state->is_exact;
     if (address - state->region.start >= state->region.end - state->region.start &&
         pt_find_region(state, address))
-        return pt_end_walk(state, PT_END_UNMAPPED);
-    row = pt_find_row(state, address);
+        rule = PT_END_UNMAPPED; // a library that was just loaded: it may have frame pointers
+    row = rule == PT_RULE_NONE ? pt_find_row(state, address) : 0;
     if (row) {
         rule = row->rule;
         offset = row->cfa_offset;
         rbp = row->rbp;
     }
+    state->is_late |= rule == PT_END_UNMAPPED;
     if (rule == PT_RULE_NONE && !state->bp) // the ABI's mark of the first frame: Go's goroutines have it
         rule = PT_RULE_END;
     if (rule == PT_RULE_END || rule == PT_RULE_EXPRESSION ||
@@ -308,7 +310,7 @@ PT_LOOP_BODY(32, struct pt_unwinding *unwinding)
             state->stack.frames[last]++;
     }
     if (rule == PT_RULE_SIGNAL ? pt_leave_signal(state) : pt_leave_call(state, rule, offset, rbp))
-        return pt_end_walk(state, rule == PT_RULE_NONE ? rule : PT_END_MEMORY);
+        return pt_end_walk(state, rule == PT_RULE_NONE || rule == PT_END_UNMAPPED ? rule : PT_END_MEMORY);
     if (!state->ip)
         return pt_end_walk(state, PT_RULE_END);
     return pt_add_ip(state);
@@ -429,13 +431,14 @@ static __always_inline s32 pt_unwind(u64 image)
     state->bp = pt_register(regs, bp);
     state->is_exact = state->has_registers = 1;
     bpf_probe_read_kernel(state->registers, sizeof(state->registers), regs);
+    state->is_late = 0;
     state->stack.hash = state->seed;
     state->stack.count = 0;
     state->stack.end = PT_END_DEPTH;
     pt_find_python(state, &unwinding);
     pt_add_ip(state);
     PT_LOOP_RUN(32, 2 * PT_UNWOUND_DEPTH, &unwinding); // a call of the interpreter adds no frame itself
-    pt_count_end(state->stack.end);
+    pt_count_end(state->is_late ? PT_END_FALLBACK : state->stack.end);
     // Two stacks of the same frames may end for two reasons.
     state->stack.hash += state->stack.end;
     id = pt_store_unwound(&state->stack);

@@ -21,12 +21,12 @@ from support.workloads import workload
 pytestmark = pytest.mark.kernel
 
 CALLS = 23
-# Of the kernel; those in programs are in test_funccount_programs.py.
+# Of the kernel; those in programs are in test_funccount_programs.py, security hooks in test_lsm.py.
 EVERY = [
     (kind, alternative.name)
     for kind, alternatives in ALTERNATIVES.items()
     for alternative in alternatives
-    if kind not in IN_PROGRAMS
+    if kind not in IN_PROGRAMS and kind != "lsm"
 ]
 FUNCTION = "__x64_sys_close"  # with an argument: one that does not use it may be missing from BTF
 NAMES = dict.fromkeys(("k", "kr", "f", "fr"), FUNCTION) | {"t": "syscalls:sys_enter_close", "rt": "sys_enter"}
@@ -185,4 +185,4 @@ def test_one_pack_serves_any_source(tmp_path):
 
 
 def test_every_kind_of_source_is_tried():
-    assert {*NAMES, *IN_PROGRAMS} == set(ALTERNATIVES) == set(SPELLINGS)
+    assert {*NAMES, *IN_PROGRAMS, "lsm"} == set(ALTERNATIVES) == set(SPELLINGS)
