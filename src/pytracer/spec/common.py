@@ -86,8 +86,7 @@ SYSCALL = Hook(
 
 
 def times(counter: str) -> tuple[Column, Column, Column]:
-    """Return the columns of how long things took of which there are ``counter``: in all, on average, at
-    most."""
+    """Return the columns of durations: their sum, average and maximum; ``counter`` is their number."""
     return (
         Column("total_ns", "time in them, waiting included", label="TOTAL", unit=Unit.NANOSECONDS),
         Column("avg_ns", "mean time", label="AVG", unit=Unit.NANOSECONDS, ratio=("total_ns", counter)),
