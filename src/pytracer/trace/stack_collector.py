@@ -130,13 +130,13 @@ class StackCollector(RowCollector):
         now, user = time.monotonic(), self._names.user
         for pid, sampled in processes.items():
             process = pid, sampled.image
-            if self._supply is not None and process not in self._seen:
-                self._early_until = now + _EARLY
             previous_samples, next_look, pause = self._seen.get(process, (0, 0.0, _POLL_INTERVAL))
             is_due = sampled.samples > previous_samples and (now >= next_look or not due)
             # What is shown must not be known better, or less, later.
             epoch = not due and user.makes_functions(pid, sampled.image)
             if sampled.image and (is_due or epoch or pid in unknown):
+                if self._supply is not None and process not in self._seen:
+                    self._early_until = now + _EARLY
                 self._seen[process] = sampled.samples, now + pause, min(2 * pause, _AGAIN)
                 user.notice(pid, partial(self._maps.generation, pid) if user.blind else None)
                 self._supply_tables(pid, sampled.image)
