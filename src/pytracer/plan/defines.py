@@ -80,7 +80,7 @@ def _iter_option_defines(request: Request) -> Iterator[Define]:
             yield option.define, ""
 
 
-def of_stacks(request: Request, defines: Collection[str]) -> Iterator[Define]:
+def of_stacks(request: Request, facts: KernelInfo, defines: Collection[str]) -> Iterator[Define]:
     """Yield the macro for user stacks that are walked by tables, if that is wanted and this kernel can.
 
     ``defines`` are the macros so far. Raises UnsupportedError for ``--unwind table`` if it cannot.
@@ -88,7 +88,7 @@ def of_stacks(request: Request, defines: Collection[str]) -> Iterator[Define]:
     unwind = request.options.get(UNWIND.name)
     if unwind is None or unwind == "fp" or request.options.get("kernel-only"):
         return
-    if os.uname().machine == "x86_64" and {"PT_HAS_BPF_LOOP", "PT_HAS_TASK_PT_REGS"}.issubset(defines):
+    if facts.architecture == "x86_64" and {"PT_HAS_BPF_LOOP", "PT_HAS_TASK_PT_REGS"}.issubset(defines):
         yield "PT_UNWIND", ""
     elif unwind == "table":
         raise UnsupportedError(
