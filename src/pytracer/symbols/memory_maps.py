@@ -162,6 +162,11 @@ class Handle:
         self.stat = os.fstat(self._fd)
 
     @property
+    def identity(self) -> tuple[int, int, int, int]:
+        """Device, inode, size and time of the last change: a file that was rewritten is another one."""
+        return self.stat.st_dev, self.stat.st_ino, self.stat.st_size, self.stat.st_mtime_ns
+
+    @property
     def has_own_devices(self) -> bool:
         """True on a file system whose files have another device by stat(2) than by the kernel's records.
 

@@ -359,10 +359,11 @@ class UserSymbols:
         if handle is None:
             return None
         with handle:
-            status = handle.stat
-            key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+            key = handle.identity
             if key not in self._files or self._files[key].was_skipped:
-                account = account or self._budget.account(status.st_uid, f"file {harmless(mapping.path)}")
+                account = account or self._budget.account(
+                    handle.stat.st_uid, f"file {harmless(mapping.path)}"
+                )
                 account.check()
                 if self._open >= _OPEN:
                     for file in self._files.values():

@@ -22,7 +22,7 @@ from pytracer.symbols import dynamic_linker, memory_maps
 from pytracer.symbols.commands import find_execution
 from pytracer.symbols.elf_tables import ElfError
 from pytracer.symbols.memory_maps import Handle, Mapping
-from pytracer.symbols.python import locate
+from pytracer.symbols.python import Interpreter, locate
 from pytracer.symbols.unwind.files import CodeSegments, read_table, read_vdso_table
 from pytracer.symbols.unwind.stack import WalkEnd
 from pytracer.text import harmless
@@ -32,7 +32,7 @@ _ROWS_LIMIT = 32 << 20  # of all tables: 256 MiB in the kernel
 _WHOLE = 1 << 64
 
 FileKey = tuple[int | str, ...]
-"""A file by device, inode, size and time of its last change: a file that was rewritten is another one."""
+"""The identity of a file (:attr:`Handle.identity`), or the name of the vDSO."""
 
 
 class Region(NamedTuple):
@@ -115,16 +115,19 @@ class TableSupply:
             with contextlib.suppress(OverBudgetError), account.timed():
                 key, loaded = self._find(pid, mapping, account)
                 space.files.add(key)
-            regions.append(_make_region(mapping, loaded))
-            self._add_python(pid, image, mapping, loaded.code)
+            start = None if loaded.code is None else loaded.code.row_start(mapping.offset)
+            if loaded.code is None or start is None:
+                regions.append(Region(mapping.start, mapping.end, 0, NO_TABLE, 0))
+                continue
+            bias = mapping.start - start
+            regions.append(Region(mapping.start, mapping.end, bias % _WHOLE, loaded.number, loaded.rows))
+            if loaded.code.interpreter is not None:
+                self._add_python(pid, image, loaded.code.interpreter, bias - loaded.code.base)
         self._changed.add(image)
 
-    def _add_python(self, pid: int, image: int, mapping: Mapping, code: CodeSegments | None) -> None:
-        """Tell the kernel where a process has Python's interpreter, if the mapping has it."""
-        start = None if code is None else code.row_start(mapping.offset)
-        if code is None or code.interpreter is None or start is None:
-            return
-        python = locate(code.interpreter, pid, mapping.start - start - code.base)
+    def _add_python(self, pid: int, image: int, interpreter: Interpreter, bias: int) -> None:
+        """Tell the kernel where a process has Python's interpreter, whose file it has mapped at ``bias``."""
+        python = locate(interpreter, pid, bias)
         if python is not None:
             with contextlib.suppress(OSError):  # no room: its functions are those of the interpreter
                 self._maps.set_python(image, python)
@@ -169,8 +172,7 @@ class TableSupply:
 
     def _find_file(self, handle: Handle, account: Account) -> tuple[FileKey, _Loaded]:
         """Return a file; its table is loaded unless it is."""
-        status = handle.stat
-        key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        key = handle.identity
         if key not in self._loaded:
             self._loaded[key] = _Loaded()  # also if it cannot be read: once is enough
             with contextlib.suppress(ElfError, OSError):
@@ -184,7 +186,7 @@ class TableSupply:
     def _load(self, code: CodeSegments, rows: Array) -> _Loaded:
         """Have a table loaded by the next ``flush``, if there is room."""
         if self._rows + len(rows) > _ROWS_LIMIT:
-            self._drop_unused()
+            self._drop(self._find_unused())
         if not len(rows) or not self._maps.has_room or self._rows + len(rows) > _ROWS_LIMIT:
             return _Loaded()
         number = self._maps.reserve_table()
@@ -200,13 +202,13 @@ class TableSupply:
             if not space.mappings:
                 self._maps.drop_space(image)
                 del self._spaces[image]
-        used = set[FileKey]().union(*(space.files for space in self._spaces.values()))
-        self._drop(self._unused - used)
-        self._unused = self._loaded.keys() - used
+        unused = self._find_unused()
+        self._drop(self._unused & unused)
+        self._unused = unused - self._unused
 
-    def _drop_unused(self) -> None:
-        used = set[FileKey]().union(*(space.files for space in self._spaces.values()))
-        self._drop(self._loaded.keys() - used)
+    def _find_unused(self) -> set[FileKey]:
+        """Return the files that no known process has mapped."""
+        return self._loaded.keys() - set[FileKey]().union(*(space.files for space in self._spaces.values()))
 
     def _drop(self, keys: Iterable[FileKey]) -> None:
         for key in keys:
@@ -215,11 +217,3 @@ class TableSupply:
                 self._new_tables.pop(loaded.number, None)
                 self._maps.drop_table(loaded.number)
                 self._rows -= loaded.rows
-
-
-def _make_region(mapping: Mapping, loaded: _Loaded) -> Region:
-    start = None if loaded.code is None else loaded.code.row_start(mapping.offset)
-    if start is None:
-        return Region(mapping.start, mapping.end, 0, NO_TABLE, 0)
-    bias = (mapping.start - start) % _WHOLE
-    return Region(mapping.start, mapping.end, bias, loaded.number, loaded.rows)
