@@ -4,27 +4,23 @@ kernel counts it."""
 from __future__ import annotations
 
 import contextlib
-import os
-import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytracer
 from bench.measure import MissingPeerError, Result, in_turns, result
 from bench.programs import loaded
 from bench.work import flood, gated, go
-from pytracer.bpf.sys import Command, bpf
+from pytracer.bpf.obj_info import read_program
 from pytracer.errors import PytracerError
+from pytracer.prog.run_stats import count_runs
 
 CALLS, DEPTH = 20_000, 30
-_RUN_TIME = 0  # BPF_STATS_RUN_TIME
 
 
 def walk(way: str) -> float:
     """Return the nanoseconds for a stack of DEPTH functions; ``way`` is a value of ``--unwind``."""
-    statistics = bpf(Command.ENABLE_STATS, struct.pack("I", _RUN_TIME))
     with contextlib.ExitStack() as stack:
-        stack.callback(os.close, statistics)
+        stack.enter_context(count_runs())
         work = stack.enter_context(gated(flood(), "gated", "deep", str(CALLS)))
         target = f"u:{flood()}:passed"
         trace = stack.enter_context(
@@ -33,13 +29,11 @@ def walk(way: str) -> float:
         program = loaded("hit")
         go(work)
         work.wait()
-        numbers = dict(
-            line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{program}").read_text().splitlines()
-        )
+        info = read_program(program, code=False)
         depths = [len(row["user"]) for item in trace for row in item.rows()]
-    if int(numbers["run_cnt"]) != CALLS or min(depths) < DEPTH:
-        raise MissingPeerError(f"stacks: the program ran {numbers['run_cnt']} times, with depths of {depths}")
-    return int(numbers["run_time_ns"]) / CALLS
+    if info.run_count != CALLS or min(depths) < DEPTH:
+        raise MissingPeerError(f"stacks: the program ran {info.run_count} times, with depths of {depths}")
+    return info.run_time / CALLS
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:

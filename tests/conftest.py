@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -97,3 +99,12 @@ def _say(config: pytest.Config, line: str) -> None:
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         os.write(2, f"{config.rootpath}: {line}\n".encode())
+
+
+@pytest.fixture
+def busy():
+    """Run a process that makes system calls."""
+    code = "import os, time\nwhile True: os.getppid(); time.sleep(0.002)"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        yield process.pid
+        process.kill()

@@ -6,7 +6,6 @@ import csv
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -35,15 +34,6 @@ import sys
 from pytracer.cli.main import main
 sys.exit(main(["syscalls", "--live", "-p", sys.argv[1]]))
 """
-
-
-@pytest.fixture
-def busy():
-    """Run a process that makes system calls."""
-    code = "import os, time\nwhile True: os.getppid(); time.sleep(0.002)"
-    with subprocess.Popen([sys.executable, "-c", code]) as process:
-        yield process.pid
-        process.kill()
 
 
 def row(term, name):

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -53,15 +52,6 @@ def ssh(tmp_path):
 def is_listening():
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", PORT)) == 0
-
-
-@pytest.fixture
-def busy():
-    """Run a process that makes system calls."""
-    code = "import os, time\nwhile True: os.getppid(); time.sleep(0.002)"
-    with subprocess.Popen([sys.executable, "-c", code]) as process:
-        yield process.pid
-        process.kill()
 
 
 def remote(ssh, *words):
