@@ -100,7 +100,7 @@ class Page:
         return sorted(groups.items(), key=lambda pair: -self._sum(pair[1], measure))
 
     def _detail(self, row: Row) -> str:
-        """What was waited for: the call, and its file or other end."""
+        """Return the text of what a row waited for: the call, and its file or other end."""
         return " ".join(cell(row[c.name], c) for c in self._details if row[c.name] is not None)
 
     def _stack(self, row: Row) -> tuple[str, ...]:

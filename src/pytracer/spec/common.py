@@ -101,14 +101,14 @@ MAX_STACKS = Number(
     maximum=1 << 20,
     define="PT_STACKS_MAX",
 )
-"""How many stacks are kept: probes_c/include/stack.h."""
+"""The capacity of each map of stacks; probes_c/include/stack.h."""
 UNWIND = Choice(
     "unwind",
     "how stacks of programs are walked: by tables of their call frame information or by frame pointers",
     choices=("auto", "table", "fp"),
     default="auto",
 )
-"""How user stacks are walked: probes_c/include/unwind.h. The plan decides ``auto``."""
+"""The method of walking user stacks; probes_c/include/unwind.h. The planner resolves ``auto``."""
 UNWIND_NOTES = (
     "Stacks of programs are walked by unwind tables (x86-64, Linux 5.17), else by frame pointers.",
     "One that ends early says why: [no frame pointer], [unmapped code], [unwind expression].",

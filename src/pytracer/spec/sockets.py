@@ -17,4 +17,4 @@ SOCKET_ENDS = (
     Column("name", "a unix socket's path, or @ and its abstract name", decode="text", width=20),
     Column("peer_name", "that of the other end", label="PEER", decode="text", width=20),
 )
-"""What is known of a socket: probes_c/include/socket_ends.h."""
+"""Columns of a socket: both ends and the state; probes_c/include/socket_ends.h."""

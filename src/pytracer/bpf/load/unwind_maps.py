@@ -34,7 +34,7 @@ class UnwindMaps:
 
     @property
     def space_limit(self) -> int:
-        """How many processes the kernel has room for."""
+        """The maximum number of processes (map capacity)."""
         return self._spaces.max_entries
 
     @property

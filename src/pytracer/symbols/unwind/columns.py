@@ -1,4 +1,4 @@
-"""What call frame programs write: columns, and the values in them."""
+"""The columns of a row of call frame information, and the encoding of their values."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from pytracer.symbols.elf_tables import ElfError
 
 @record
 class CommonEntry:
-    """What entries share. ``pointers`` and ``lsda`` are encodings (DW_EH_PE_*); ``program`` is run before
-    that of each entry, and begins at ``position`` of what was read."""
+    """A common information entry (CIE). ``pointers`` and ``lsda`` are encodings (DW_EH_PE_*); ``program`` is
+    run before that of each entry, and begins at ``position`` of what was read."""
 
     code_factor: int
     data_factor: int

@@ -207,7 +207,7 @@ def _opcode_set(opcodes: tuple[int, ...]) -> Array:
 
 
 class _State:
-    """What instructions write into columns."""
+    """The values that instructions write into columns."""
 
     def __init__(
         self,

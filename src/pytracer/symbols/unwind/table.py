@@ -39,7 +39,7 @@ _GO = b".gopclntab"
 
 
 class Rule(IntEnum):
-    """How to find the CFA of code from a row's ``start`` up to the next row's."""
+    """The rule that finds the CFA of code from a row's ``start`` up to the next row's."""
 
     END = 0
     """The outermost frame: the return address is undefined (_start, clone's child)."""
