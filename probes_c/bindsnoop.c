@@ -96,7 +96,7 @@ static __always_inline void show(void *ctx, struct ended *ended, struct pt_reque
     else
         __builtin_memcpy(event->call, "bind", 5);
     event->error = ended->result < 0 ? -ended->result : 0;
-    event->protocol = pt_read(sk->sk_protocol);
+    event->protocol = pt_socket_protocol(sk);
     event->backlog = ended->is_listen ? ended->backlog : -1;
     event->interface = pt_read(sk->__sk_common.skc_bound_dev_if);
     event->netns = pt_read(net->ns.inum);

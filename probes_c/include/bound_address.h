@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Addresses of IPv4 and IPv6 sockets: the one that a program asks for, and the one that the socket has.
-#include "read.h"
+#include "sock_kind.h"
 #include <net/inet_sock.h>
 
 #define PT_AF_INET  2
@@ -45,7 +45,7 @@ static __always_inline void pt_fill_asked(struct pt_bound *bound, u64 from, int 
 // Fill in the address of a socket.
 static __always_inline void pt_fill_bound(struct pt_bound *bound, struct sock *sk, u32 family)
 {
-    if (pt_read(sk->sk_type) != PT_SOCK_RAW) // which has its protocol there
+    if (pt_socket_type(sk) != PT_SOCK_RAW) // which has its protocol there
         bound->port = pt_read(sk->__sk_common.skc_num);
     if (family == PT_AF_INET6) {
         pt_probe_read_kernel(bound->address, 16, &sk->__sk_common.skc_v6_rcv_saddr);

@@ -8,6 +8,7 @@
 // The peer is read twice. If the socket was connected to another in between, the ends of two connections could be
 // taken for one: then it has none.
 #include "inet_addresses.h"
+#include "sock_kind.h"
 #include <linux/netlink.h>
 #include <linux/un.h>
 #include <net/af_unix.h>
@@ -112,8 +113,8 @@ static __always_inline void pt_read_ends(struct pt_socket_ends *ends, struct soc
     __builtin_memset(ends->daddr, 0xff, sizeof(ends->daddr));
     ends->state = ends->sport = ends->dport = -1;
     ends->family = pt_read(sk->__sk_common.skc_family);
-    ends->socket_type = pt_read(sk->sk_type);
-    ends->protocol = ends->family << 16 | (u16)pt_read(sk->sk_protocol);
+    ends->socket_type = pt_socket_type(sk);
+    ends->protocol = ends->family << 16 | pt_socket_protocol(sk);
     if (ends->family == PT_AF_INET || ends->family == PT_AF_INET6)
         pt_inet_ends(ends, sk);
 #if PT_HAS_unix_sock__addr

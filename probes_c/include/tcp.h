@@ -2,6 +2,7 @@
 // TCP connections: addresses, changes of state, and accepting tasks, from the hooks that the planner chose. The tracer
 // that includes this defines on_state(context, sk, old, new) and on_accept(context, sk).
 #include "inet_addresses.h"
+#include "sock_kind.h"
 #include "syscall.h"
 #include <linux/fdtable.h>
 #include <linux/fs.h>
@@ -15,7 +16,7 @@ static __always_inline int pt_is_tcp(struct sock *sk)
 {
     u16 family = pt_read(sk->__sk_common.skc_family);
 
-    return (family == PT_AF_INET || family == PT_AF_INET6) && pt_read(sk->sk_protocol) == IPPROTO_TCP;
+    return (family == PT_AF_INET || family == PT_AF_INET6) && pt_socket_protocol(sk) == IPPROTO_TCP;
 }
 
 // The inode number of the socket's network namespace.
