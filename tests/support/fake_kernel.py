@@ -94,8 +94,11 @@ class FakeKernel:
     def probe(self, probe: Probe) -> Support:
         match probe:
             case RawTracepoint():
-                if probe.arguments > self.raw_arguments.get(probe.event, 12):
+                number = self.raw_arguments.get(probe.event, 12)
+                if probe.arguments > number:
                     return Support(False, reason=f"the raw tracepoint {probe.event} has fewer arguments")
+                if probe.exact and probe.event in self.raw_arguments and probe.arguments < number:
+                    return Support(False, reason=f"the raw tracepoint {probe.event} has more arguments")
                 answer = self._answer(probe, self.raw_tracepoints)
                 reason = (
                     "can be preempted" if answer.is_supported and probe.preempted and self.preempts else ""

@@ -122,6 +122,7 @@ NEEDS: dict[str, Need] = {
         *KINDS["iterator"], changes.OLD_TASK_STATE, says="has no task_struct.state"
     ),
     "block_io=raw-tracepoint-queue": _need(changes.REQUEST_BEHIND_QUEUE, says="fewer arguments"),
+    "block_io=raw-tracepoint": _need(changes.REQUEST_WITHOUT_QUEUE, says="more arguments"),
     "block_submit=request": _need(changes.BLOCK_IO_EVENTS, says="raw tracepoint"),
     "block_submit=bio": _need(changes.BIO_WITHOUT_QUEUE, says="raw tracepoint"),
     "block_submit=bio-queue": _need(changes.BIO_BEHIND_QUEUE, says="fewer arguments"),

@@ -90,7 +90,7 @@ class BtfKernelInfo:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         match probe:
             case RawTracepoint():
-                return self._has_raw_tracepoint(probe.event, probe.arguments)
+                return self._has_raw_tracepoint(probe)
             case Tracepoint():
                 return Support(False, reason=f"how {probe.target} is laid out is not in BTF", was_tried=False)
             case Kprobe():
@@ -178,19 +178,20 @@ class BtfKernelInfo:
         """Raise UnsupportedError: attach targets can only be found on the machine that runs the trace."""
         raise UnsupportedError(f"what {source.text} names is found out on the machine that runs it")
 
-    def _has_raw_tracepoint(self, event: str, arguments: int) -> Support:
-        """Return whether the kernel itself (not a module) has this tracepoint, with at least that many
-        arguments."""
+    def _has_raw_tracepoint(self, probe: RawTracepoint) -> Support:
+        """Return whether the kernel itself (not a module) has this tracepoint, with as many arguments."""
+        event, arguments = probe.event, probe.arguments
         declared = self._btf.find(BtfKind.TYPEDEF, f"btf_trace_{event}")
         if declared is None:
             return Support(False, event, f"no raw tracepoint {event}", was_tried=False)
         if arguments:
             # A pointer to a function that gets the probe's own data before the arguments.
             prototype = self._btf.target(self._btf.target(declared))
-            if len(self._btf.func_proto(prototype).params) - 1 < arguments:
-                return Support(
-                    False, event, f"the raw tracepoint {event} has fewer arguments", was_tried=False
-                )
+            number = len(self._btf.func_proto(prototype).params) - 1
+            if number < arguments or (probe.exact and number > arguments):
+                how_many = "fewer" if number < arguments else "more"
+                reason = f"the raw tracepoint {event} has {how_many} arguments"
+                return Support(False, event, reason, was_tried=False)
         return Support(True, event, was_tried=False)
 
     def _find_function(self, symbols: tuple[str, ...]) -> Support:

@@ -9,7 +9,7 @@ from pytracer.spec.hooks import Alternative, Hook, RawTracepoint, Tracepoint
 
 
 def _requests(alternative: str, arguments: int) -> Alternative:
-    """Return the raw tracepoints of block I/O; all but the last have this number of arguments.
+    """Return the raw tracepoints of block I/O; all but the last have exactly so many arguments.
 
     Programs on them can be preempted, but trace events would lose more: their programs exclude each other
     on a CPU, so that a request which completes in an interrupt of one would be missed.
@@ -20,6 +20,7 @@ def _requests(alternative: str, arguments: int) -> Alternative:
             program,
             event=event,
             arguments=arguments,
+            exact=True,
             preempted=False,
             optional=program == "merged",  # Linux 5.9, f3bdc62fd82e
             when="" if program == "issued" else "queued",
@@ -62,7 +63,7 @@ BLOCK_SUBMIT = Hook(
         # Linux 5.11 (e8a676d61c07) the queue came before it.
         Alternative("request", (RawTracepoint("submitted", event="block_io_start", preempted=False),)),
         Alternative("bio-queue", (replace(_GETRQ, arguments=3),)),
-        Alternative("bio", (replace(_GETRQ, arguments=1),)),
+        Alternative("bio", (replace(_GETRQ, arguments=1, exact=True),)),
     ),
 )
 BLOCK_REQUESTS = (

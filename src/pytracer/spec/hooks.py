@@ -48,13 +48,15 @@ class Probe:
 class RawTracepoint(Probe):
     """A tracepoint's raw arguments, before the trace event formats them.
 
-    ``arguments`` is the minimum number of arguments, which tells forms of an event apart. ``preempted`` is
-    true if it matters that a program there may be preempted (bpf/attach/raw_tracepoint.py); it does not if
-    the event is raised with interrupts off, or if its trace event would lose more.
+    ``arguments`` is the minimum number of arguments, which tells forms of an event apart; if that is
+    ``exact``, a form with more has others in their places, and is refused. ``preempted`` is true if it
+    matters that a program there may be preempted (bpf/attach/raw_tracepoint.py); it does not if the event is
+    raised with interrupts off, or if its trace event would lose more.
     """
 
     event: str = ""
     arguments: int = 0
+    exact: bool = False
     preempted: bool = True
 
     @property

@@ -45,8 +45,8 @@ NO_RAW_TRACEPOINTS = "this kernel has no raw tracepoints (CONFIG_TRACEPOINTS, Li
 NO_SAMPLES = "this kernel takes no samples of cpu-clock (CONFIG_BPF_EVENTS, Linux 4.9)"
 
 
-def raw(name: str, arguments: int = 0) -> RawTracepoint:
-    return RawTracepoint("", event=name, arguments=arguments)
+def raw(name: str, arguments: int = 0, *, exact: bool = False) -> RawTracepoint:
+    return RawTracepoint("", event=name, arguments=arguments, exact=exact)
 
 
 def event(category: str, name: str) -> Tracepoint:
@@ -58,12 +58,13 @@ def function(*symbols: str) -> Kprobe:
 
 
 class Kernel:
-    """Results of requests to the kernel: errnos by request. Descriptors are real, of /dev/null."""
+    """Results of requests to the kernel: errnos by request, one after the other of a list. Descriptors are
+    real, of /dev/null."""
 
     def __init__(self) -> None:
         self.loads: dict[int, int] = {}
         self.sleeps = errno.EINVAL
-        self.opens: dict[str, int] = {}
+        self.opens: dict[str, int | list[int]] = {}
         self.attaches: list[int] = []
         self.calls: list[str] = []
 
@@ -75,7 +76,8 @@ class Kernel:
 
     def raw_tracepoint_open(self, event: str, program: int) -> int:
         self.calls.append(f"open {event}")
-        return self._answer(self.opens.get(event, errno.ENOENT))
+        answer = self.opens.get(event, errno.ENOENT)
+        return self._answer(answer.pop(0) if isinstance(answer, list) else answer)
 
     def attach_program(self, attr: bytes, program: int, cookies: tuple[int, ...] = ()) -> int:
         self.calls.append("attach")
@@ -531,3 +533,14 @@ def test_the_arguments_of_a_raw_tracepoint_are_identified_by_reading_the_last(ke
     assert facts.probe(raw("short", 2)) == Support(False, reason=reason)
     assert facts.probe(raw("refused", 2)).is_forbidden
     assert not facts.probe(raw("absent", 2)).is_supported
+
+
+def test_a_form_with_more_arguments_is_another_event(kernel: Kernel) -> None:
+    """As that of block I/O before Linux 5.11, whose first argument is the queue."""
+    absent = errno.EINVAL
+    kernel.opens = {"same": [absent, 0, absent], "more": [absent, 0, 0], "odd": [absent, 0, errno.EPERM]}
+    facts = RunningKernel()
+    assert facts.probe(raw("same", 1, exact=True)) == Support(True, "same")
+    reason = "the raw tracepoint more has more arguments"
+    assert facts.probe(raw("more", 1, exact=True)) == Support(False, reason=reason)
+    assert facts.probe(raw("odd", 1, exact=True)).is_forbidden

@@ -645,6 +645,13 @@ def test_forms_of_a_raw_tracepoint_are_identified_by_its_arguments(kernel, alter
     assert f"HOOK_BLOCK_IO_{alternative}" in defines_of(BIOLATENCY, kernel)
 
 
+def test_a_form_with_the_queue_is_not_taken_for_the_one_without():
+    """Of Linux 4.17 to 5.10: its first argument would be looked for as a request, and never come back."""
+    kernel = FakeKernel(raw_arguments=dict.fromkeys(ONE_ARGUMENT, 2))
+    with pytest.raises(UnsupportedError, match="block_rq_issue has more arguments"):
+        plan_of(BIOLATENCY, kernel, hooks={"block_io": "raw-tracepoint"})
+
+
 def test_a_missing_form_is_reported():
     (note,) = plan_of(BIOLATENCY, FakeKernel(raw_arguments=ONE_ARGUMENT)).hooks.notes
     assert note.endswith("not raw-tracepoint-queue: the raw tracepoint block_rq_issue has fewer arguments")

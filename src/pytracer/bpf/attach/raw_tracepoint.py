@@ -48,14 +48,27 @@ def _try_event(probe: RawTracepoint, prober: FeatureProber) -> Support:
 
 
 def _has_arguments(probe: RawTracepoint, prober: FeatureProber) -> Support:
-    """Test whether the tracepoint has ``probe.arguments`` arguments, by attaching a program that reads the
-    last."""
+    """Test whether the tracepoint has ``probe.arguments`` arguments, and no more if that is exact, by
+    attaching programs that read the last, and the one behind it."""
     try:
-        program = prober.program(ProgType.RAW_TRACEPOINT, argument_read_code(probe.arguments - 1))
-        os.close(raw_tracepoint_open(probe.event, program))
+        _attach_reader(probe.event, probe.arguments, prober)
     except OSError as error:
         return report_unsupported(error, f"the raw tracepoint {probe.event} has fewer arguments")
+    if probe.exact:
+        try:
+            _attach_reader(probe.event, probe.arguments + 1, prober)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                return report_unsupported(error, f"no raw tracepoint {probe.event}")
+        else:
+            return Support(False, reason=f"the raw tracepoint {probe.event} has more arguments")
     return Support(True, probe.event)
+
+
+def _attach_reader(event: str, arguments: int, prober: FeatureProber) -> None:
+    """Attach a program that reads the last of so many arguments, for a moment. Raises OSError."""
+    program = prober.program(ProgType.RAW_TRACEPOINT, argument_read_code(arguments - 1))
+    os.close(raw_tracepoint_open(event, program))
 
 
 def load_attributes(_: RawTracepoint) -> LoadAttributes:

@@ -52,6 +52,7 @@ X86 = _make_change("the system call functions of x86", machines=("x86_64",))
 REQUEST_BEHIND_QUEUE = _make_change(
     "block events with the queue before the request", "4.17", "", "BLOCK", until="5.10"
 )
+REQUEST_WITHOUT_QUEUE = _make_change("block events with the request first", "5.11", "a54895fa057c", "BLOCK")
 BLOCK_IO_EVENTS = _make_change("block_io_start", "6.5", "5a80bd075f3b", "BLOCK")
 BIO_WITHOUT_QUEUE = _make_change("block events with the bio first", "5.11", "e8a676d61c07", "BLOCK")
 BIO_BEHIND_QUEUE = _make_change("block events with the queue first", "4.17", "", "BLOCK", until="5.11")
