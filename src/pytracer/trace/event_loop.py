@@ -9,6 +9,11 @@ import threading
 import time
 from collections.abc import Iterable
 
+from pytracer.procfs import has_ended, living, read_stat
+
+_POLLED = 0.05  # seconds between two looks at processes without a pidfd
+_START_TIME = 19  # of read_stat's fields
+
 
 class EventLoop:
     """Waits for a stream, exiting processes, a time, and a request to stop."""
@@ -19,6 +24,8 @@ class EventLoop:
         self._lock = threading.RLock()  # of the pipe's end: once closed, its number may be another file's
         self._processes: set[int] = set()  # pidfds of those that are traced and live
         self._child = -1  # the command's
+        self._polled = dict[int, bytes]()  # those without a pidfd (before Linux 5.3), and when they began
+        self._polls_command = False
         self._poll = select.poll()
         self._poll.register(self._read, select.POLLIN)
 
@@ -33,8 +40,8 @@ class EventLoop:
         """Return whether the end was requested. ``command``: a command runs, which gets Ctrl-C as well."""
         return self._stopped
 
-    def watch_exit(self, processes: Iterable[int]) -> bool:
-        """Wake up when any of these processes exits. Returns False if the kernel has no pidfd (before Linux
+    def watch_exit(self, processes: Iterable[int]) -> None:
+        """Wake up when any of these processes exits; a little later if the kernel has no pidfd (before Linux
         5.3)."""
         for process in processes:
             try:
@@ -42,29 +49,36 @@ class EventLoop:
             except ProcessLookupError:
                 continue
             except OSError:
-                return False
+                with contextlib.suppress(OSError):
+                    self._polled[process] = read_stat(process)[_START_TIME]
+                continue
             self._processes.add(pidfd)
             self._poll.register(pidfd, select.POLLIN)
-        return True
 
-    def watch_command(self, child: int) -> bool:
-        """Wake up when the command exits. Returns False if the kernel has no pidfd (before Linux 5.3)."""
+    def watch_command(self, child: int) -> None:
+        """Wake up when the command exits; without pidfd, often enough to look for that."""
         try:
             self._child = os.pidfd_open(child)
         except OSError:
-            return False
-        self._poll.register(self._child, select.POLLIN)
-        return True
+            self._polls_command = True
+        else:
+            self._poll.register(self._child, select.POLLIN)
 
     @property
     def all_exited(self) -> bool:
         """True once every watched process has exited."""
-        return not self._processes
+        for process, start_time in list(self._polled.items()):
+            if _is_gone(process, start_time):
+                del self._polled[process]
+        return not self._processes and not self._polled
 
     def wait(self, deadline: float | None, stream: int | None = None) -> bool:
         """Wait until the monotonic clock reads ``deadline``, ``stream`` is readable, or another event.
         Returns True if ``stream`` is readable."""
         ready = False
+        if self._polled or self._polls_command:
+            latest = time.monotonic() + _POLLED
+            deadline = latest if deadline is None else min(deadline, latest)
         timeout = None if deadline is None else max(deadline - time.monotonic(), 0) * 1000
         if stream is not None:
             self._poll.register(stream, select.POLLIN)
@@ -101,3 +115,11 @@ class EventLoop:
             write, self._write = self._write, -1
             os.close(write)
         os.close(self._read)
+
+
+def _is_gone(process: int, start_time: bytes) -> bool:
+    """Return whether a process has ended; it has, too, if its number is that of another by now."""
+    try:
+        return has_ended(living(process)) or read_stat(process)[_START_TIME] != start_time
+    except OSError:
+        return True

@@ -31,7 +31,6 @@ from pytracer.trace.result_loop import NAP, results
 from pytracer.trace.session import Session, discard_line
 
 _INTERVAL = 1.0  # seconds, where nothing was said
-_POLLED = 0.05  # seconds between looks at a command whose end nothing tells of
 _CUT_SHORT = "the list may be cut short: it was over before all was listed"
 
 _Self = TypeVar("_Self", bound="TraceLoop")
@@ -73,7 +72,6 @@ class TraceLoop:
         self._poll_pause = poll_pause
         self._command: LaunchedCommand | None = None
         self._session: Session | None = None
-        self._polled = False  # the command's end has to be asked for
         self._begun = self._closed = False
         self._follows_all = request.wait_all
         self._auditor = Auditor(request) if request.audit else None
@@ -205,7 +203,7 @@ class TraceLoop:
     def _run(self, session: Session) -> Iterator[Item]:
         self._follows_all = self._follows_all or self.schema.is_profile  # which is to lack nothing
         if self._command:
-            self._polled = not self._events.watch_command(self._command.pid)
+            self._events.watch_command(self._command.pid)
             self._command.release()
         self._log("tracing")
         has_results = False
@@ -238,14 +236,14 @@ class TraceLoop:
         is_whole_run = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
         interval = None if is_whole_run and not self.schema.is_stream else _INTERVAL
         traced = self._request.processes
-        self._ends_with_traced = bool(traced) and self._events.watch_exit(traced)
+        self._ends_with_traced = bool(traced)
+        self._events.watch_exit(traced)
         return results(
             session,
             Clock(self._request, interval, session.started),
             self._events,
             should_stop=self._should_stop,
             end=self._end,
-            wake_at=lambda: time.monotonic() + _POLLED if self._polled else None,
             buffer=self.plan.buffer,
             poll_pause=self._poll_pause,
         )
@@ -299,9 +297,9 @@ class TraceLoop:
 
     def _await_descendants(self) -> bool:
         """Wake up when the running descendants have ended. Returns False once none is left."""
-        if self._polled or self._events.all_exited:
+        if self._events.all_exited:
             descendants = self._descendants()
-            self._polled = self._polled or not self._events.watch_exit(descendants)
+            self._events.watch_exit(descendants)
             return bool(descendants)
         return True
 

@@ -25,7 +25,6 @@ def results(
     *,
     should_stop: Callable[[], bool],
     end: Callable[[], None],
-    wake_at: Callable[[], float | None] = lambda: None,
     buffer: int = 0,
     poll_pause: float = NAP,
 ) -> Iterator[Item]:
@@ -37,7 +36,6 @@ def results(
         events: what wakes the loop up before.
         should_stop: returns True to end the run.
         end: detaches what is attached; called once, before the last results are read.
-        wake_at: returns a time at which ``should_stop`` has to be called; None: whenever it wakes up.
         buffer: the size of the ring in bytes, if there is one.
         poll_pause: seconds that a stream is left alone after it gave something.
     """
@@ -45,9 +43,7 @@ def results(
     full, napping = False, False
     flush_size = min(buffer // 8, _MUCH)
     while True:
-        ready = _wait(
-            collector, events, (0 if full else clock.next, wake_at()), poll_pause if napping else None
-        )
+        ready = _wait(collector, events, 0 if full else clock.next, poll_pause if napping else None)
         source.poll()
         now = time.monotonic()
         stop = should_stop() or clock.is_over(now)
@@ -78,14 +74,12 @@ def results(
             return
 
 
-def _wait(
-    collector: Collector, events: EventLoop, moments: tuple[float | None, ...], poll_pause: float | None
-) -> bool:
-    """Wait until the first of ``moments``, or until something may be read, but for the length of a
-    ``poll_pause``. Returns True if a stream is readable."""
+def _wait(collector: Collector, events: EventLoop, deadline: float | None, poll_pause: float | None) -> bool:
+    """Wait until ``deadline``, or until something may be read, but for the length of a ``poll_pause``.
+    Returns True if a stream is readable."""
     napping = poll_pause is not None
     interval = poll_pause if napping else collector.poll_interval
     if interval is not None:
-        moments += (time.monotonic() + interval,)
-    deadline = min((moment for moment in moments if moment is not None), default=None)
+        latest = time.monotonic() + interval
+        deadline = latest if deadline is None else min(deadline, latest)
     return events.wait(deadline, None if napping else collector.fileno)

@@ -151,15 +151,20 @@ def test_a_readable_stream_without_records_is_not_read_again_at_once(session_cla
     )  # a nap after each; it may last longer, never shorter
 
 
-@pytest.mark.parametrize("pidfd", [True, False])
-@pytest.mark.parametrize("status", [0, 7])
-def test_the_commands_end_is_seen_without_a_signal_handler(monkeypatch, session_class, pidfd, status):
-    if not pidfd:
+@pytest.fixture(params=["pidfd", "no pidfd"])
+def pidfd(request, monkeypatch):
+    """With pidfd_open(2), and without (before Linux 5.3)."""
 
-        def absent(*_):
-            raise OSError(38, "no")
+    def absent(*_):
+        raise OSError(38, "no")
 
+    if request.param != "pidfd":
         monkeypatch.setattr(os, "pidfd_open", absent)
+
+
+@pytest.mark.usefixtures("pidfd")
+@pytest.mark.parametrize("status", [0, 7])
+def test_the_commands_end_is_seen_without_a_signal_handler(monkeypatch, session_class, status):
     monkeypatch.setattr(loop, "make_plan", lambda request, facts: PLAN)
     with open_loop(command=("sh", "-c", f"exit {status}")) as open_trace:
         assert list(open_trace) == []
@@ -257,6 +262,7 @@ def test_async_iteration_that_is_cancelled_waits_for_its_thread(session_class):
     assert asyncio.run(run())
 
 
+@pytest.mark.usefixtures("pidfd")
 def test_waiting_for_a_stream_and_for_processes():
     waiting = EventLoop()
     read_fd, write_fd = os.pipe()
@@ -264,13 +270,14 @@ def test_waiting_for_a_stream_and_for_processes():
         os.write(write_fd, b"x")
         waiting.wait(None, read_fd)
         waiting.wait(0)
-        work = subprocess.Popen(["true"])
-        assert waiting.watch_exit([work.pid])
+        work = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+        waiting.watch_exit([work.pid])
         assert not waiting.all_exited
+        work.stdin.close()
         while not waiting.all_exited:
             waiting.wait(None)
         work.wait()
-        assert waiting.watch_exit([work.pid])  # there is none of that number any more
+        waiting.watch_exit([work.pid])  # there is none of that number any more
         assert waiting.all_exited
         for _ in range(100_000):  # more than a pipe holds
             waiting.stop()

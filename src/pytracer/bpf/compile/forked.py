@@ -14,8 +14,9 @@ import os
 import resource
 import select
 import signal
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pytracer.bpf.compile.stderr_capture import share
 from pytracer.record import record
@@ -23,6 +24,7 @@ from pytracer.signal_mask import signals_blocked
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _LOOK = 100  # ms between two calls of stop_requested
+_NAP = 0.01  # seconds between two looks at a child without a pidfd
 # The parent handles these; signals of faults in the child are not blocked.
 _BLOCKED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGCHLD}
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -91,20 +93,40 @@ def _run_child(work: Callable[[], bytes], parent: int, result: int, stderr: int)
 
 
 def _wait_child(pid: int, stop_requested: Callable[[], bool]) -> int:
-    pidfd = os.pidfd_open(pid)
     try:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        while not poll.poll(_LOOK):
-            if stop_requested():
-                raise KeyboardInterrupt
+        with _exit_waiter(pid) as wait:
+            while not wait(_LOOK):
+                if stop_requested():
+                    raise KeyboardInterrupt
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@contextlib.contextmanager
+def _exit_waiter(pid: int) -> Iterator[Callable[[int], bool]]:
+    """Provide a function that waits so many milliseconds for a child's end, and returns whether it came."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:  # before Linux 5.3
+
+        def look(wait: int) -> bool:
+            exits = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            deadline = time.monotonic() + wait / 1000
+            while not (ended := os.waitid(os.P_PID, pid, exits)) and time.monotonic() < deadline:
+                time.sleep(_NAP)
+            return ended is not None
+
+        yield look
+        return
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        yield lambda wait: bool(poll.poll(wait))
     finally:
         os.close(pidfd)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _read_all(descriptor: int) -> bytes:
