@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pytracer.cli.arguments import Parser, positive, seconds, split
 from pytracer.cli.output import OutputFile, standard_output
-from pytracer.errors import UsageError
+from pytracer.errors import UnsupportedError, UsageError
 
 _VIEWS = ("list", "top")
 _USAGE = "pytracer prog [list [SECONDS] | top [INTERVAL [COUNT]] | show | pin | unload] [options]"
@@ -82,7 +82,12 @@ def _watch(view: str, words: list[str]) -> int:
             wide=options.wide,
             raw=options.csv_raw,
         )
-        stack.enter_context(count_runs())
+        try:
+            stack.enter_context(count_runs())
+        except UnsupportedError as error:
+            if view == "top":
+                raise
+            print(f"pytracer: warning: {error.message}; the columns of runs lack theirs", file=sys.stderr)
         observer = ProgramTable()
         for line in observer.unseen:
             print(f"pytracer: warning: {line}; OWNER and ATTACHED lack theirs", file=sys.stderr)

@@ -33,7 +33,8 @@ int inserted(struct tracepoint__block__block_rq_insert *args)
     return on_insert(args, &id);
 }
 
-int merged(struct tracepoint__block__block_rq_merge *args)
+// block_rq_merge, which is laid out alike. Kernels before Linux 5.9 do not have it, and BCC makes no struct of it there.
+int merged(struct tracepoint__block__block_rq_insert *args)
 {
     PT_IDENTIFY(id, args);
     return on_merge(args, &id);

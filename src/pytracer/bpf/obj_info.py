@@ -20,7 +20,8 @@ from pytracer.record import record
 _PROGRAM = struct.Struct("=II8sIIQQQIIQ16sIIQQIIQQIIQIIQQIIIIQQQQIII4x")
 _MAP = struct.Struct("=IIIIII16sIIQQIIIIQ")
 _BTF = struct.Struct("=QIIQII")
-_RECURSION_END, _VERIFIED_END = 216, 220  # Linux 5.12 (9ed9e9ba2337), 5.16 (aba64c7da983)
+# Linux 5.1 (492ecee892c2), 5.12 (9ed9e9ba2337), 5.16 (aba64c7da983)
+_RUN_COUNT_END, _RECURSION_END, _VERIFIED_END = 208, 216, 220
 _GPL = 1
 
 
@@ -58,8 +59,8 @@ class ProgramInfo:
     ``type`` is of ``enum bpf_prog_type``; ``load_time`` in ns since boot; ``uid`` the user who loaded it.
     ``xlated`` are the instructions after the verifier, ``jited`` the native code of all functions in order;
     both are empty if the kernel hides them or they were not requested. ``run_time`` (ns) and ``run_count``
-    count only while statistics are enabled. ``verified`` is the number of instructions that the verifier
-    processed.
+    count only while statistics are enabled; the kernel ``counts_runs`` since Linux 5.1. ``verified`` is the
+    number of instructions that the verifier processed.
     """
 
     id: int
@@ -77,6 +78,7 @@ class ProgramInfo:
     jited: bytes
     lines: tuple[SourceLine, ...]
     functions: tuple[FuncInfo, ...]
+    counts_runs: bool
     run_time: int
     run_count: int
     recursion_misses: int | None
@@ -152,6 +154,7 @@ def read_program(descriptor: int, *, code: bool = True) -> ProgramInfo:
         jited=arrays.get("jited", b""),
         lines=tuple(_read_lines(raw, arrays, btf)),
         functions=tuple(_read_functions(raw, arrays, btf)),
+        counts_runs=known_size >= _RUN_COUNT_END,
         run_time=raw.run_time,
         run_count=raw.run_count,
         recursion_misses=raw.recursion_misses if known_size >= _RECURSION_END else None,

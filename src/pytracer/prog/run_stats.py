@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pytracer.bpf.sys import Command, bpf
+from pytracer.errors import UnsupportedError
+from pytracer.features.table.changes import RUN_COUNTS
 from pytracer.kernel.policy import explain
 from pytracer.prog.program_list import KernelProgram, ProgramLister
 from pytracer.record import record
@@ -28,8 +30,8 @@ _NEEDED = ("CAP_SYS_ADMIN",)
 
 @contextlib.contextmanager
 def count_runs() -> Iterator[None]:
-    """Enable the statistics for the length of the block. Raises the error that explains the kernel's
-    refusal."""
+    """Enable the statistics for the length of the block. Raises UnsupportedError if the kernel has none, or
+    the error that explains its refusal."""
     try:
         descriptor = bpf(Command.ENABLE_STATS, struct.pack("I", _RUN_TIME))
     except OSError as error:
@@ -50,6 +52,8 @@ def _enable_by_sysctl() -> Iterator[None]:
         saved = SYSCTL.read_text()
         if not int(saved):
             SYSCTL.write_text("1")
+    except FileNotFoundError:
+        raise UnsupportedError(RUN_COUNTS.absence, hint="pytracer prog list shows all but the runs") from None
     except OSError as error:
         raise explain(error, "counting the runs of programs", capabilities=_NEEDED) from error
     try:
@@ -62,12 +66,12 @@ def _enable_by_sysctl() -> Iterator[None]:
 @record
 class RunCount:
     """The statistics of a program since the last reading: ``runs``, their total ``time`` (ns), and the runs
-    that were skipped since one was under way on that CPU (``missed``; None: the kernel does not report
-    it)."""
+    that were skipped since one was under way on that CPU (``missed``). None: the kernel does not report
+    it."""
 
     program: KernelProgram
-    runs: int
-    time: int
+    runs: int | None
+    time: int | None
     missed: int | None
 
 
@@ -109,5 +113,7 @@ def _subtract_run(earlier_program: KernelProgram | None, program: KernelProgram)
     misses = info.recursion_misses
     if misses is not None and earlier_info is not None:
         misses -= earlier_info.recursion_misses or 0
+    if not info.counts_runs:
+        return RunCount(program, None, None, misses)
     runs = info.run_count - (earlier_info.run_count if earlier_info else 0)
     return RunCount(program, runs, info.run_time - (earlier_info.run_time if earlier_info else 0), misses)

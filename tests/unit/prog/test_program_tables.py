@@ -20,7 +20,7 @@ from pytracer.bpf.obj_info import ProgramInfo
 from pytracer.bpf.objects import ObjectKind
 from pytracer.budget import Account
 from pytracer.cli.main import main
-from pytracer.errors import NotPermittedError, UnknownNameError
+from pytracer.errors import NotPermittedError, UnknownNameError, UnsupportedError
 from pytracer.model import Snapshot
 from pytracer.prog import links, program_tables, run_stats
 from pytracer.prog import program_list as in_kernel
@@ -39,7 +39,8 @@ def info(number: int = 7, **fields: object) -> ProgramInfo:
     values: dict[str, object] = {
         "id": number, "type": 17, "tag": "0123456789abcdef", "name": "enter", "load_time": 5 * 10**9,
         "uid": 0, "gpl": True, "map_ids": (), "btf_id": 0, "xlated_size": 280, "jited_size": 180,
-        "xlated": b"", "jited": b"", "lines": (), "functions": (), "run_time": 0, "run_count": 0,
+        "xlated": b"", "jited": b"", "lines": (), "functions": (), "counts_runs": True,
+        "run_time": 0, "run_count": 0,
         "recursion_misses": 0, "verified": 30, "attach_btf_object": 0, "attach_btf_id": 0,
     }  # fmt: skip
     return ProgramInfo(**(values | fields))  # type: ignore[arg-type]
@@ -236,6 +237,13 @@ def test_runs_of_a_program_between_two_readings():
     assert old.missed is None
 
 
+def test_before_linux_5_1_the_runs_are_not_known():
+    info = program(counts_runs=False, recursion_misses=None)
+    [old] = subtract({7: info}, {7: info})
+    cells = program_tables.row(old, 2.0, program_tables.TableContext())
+    assert [cells[name] for name in ("runs", "rate", "total_ns", "avg_ns", "cpu", "run_cnt")] == [None] * 6
+
+
 def test_before_linux_5_8_the_sysctl_is_put_back_as_it_was(tmp_path, monkeypatch):
     def refuse(_command: int, _attr: bytes) -> int:
         raise OSError(errno.EINVAL, "")
@@ -248,7 +256,8 @@ def test_before_linux_5_8_the_sysctl_is_put_back_as_it_was(tmp_path, monkeypatch
             assert int(run_stats.SYSCTL.read_text()) == 1
         assert run_stats.SYSCTL.read_text() == before
     run_stats.SYSCTL.unlink()
-    with pytest.raises(Exception, match="counting the runs of programs"), run_stats.count_runs():
+    absence = r"this kernel has no run counts of programs \(Linux 5.1\)"
+    with pytest.raises(UnsupportedError, match=absence), run_stats.count_runs():
         pass
 
 

@@ -19,6 +19,7 @@ def _make_change(
 # What programs may do.
 KERNEL_BTF = _make_change("BTF of the kernel", "5.2", "e83b9f55448a", BTF)
 LOOPS = _make_change("loops that the verifier accepts", "5.3", "2589726d12a1")
+RUN_COUNTS = _make_change("run counts of programs", "5.1", "492ecee892c2")
 COOKIES = _make_change("cookies of perf events", "5.15", "82e6b1eee6a8")
 ITERATOR_PATHS = _make_change("paths for iterators", "5.12", "3d06f34aa89e")
 TASK_STORAGE_ANYWHERE = _make_change("task storage for programs on tracepoints", "5.12", "a10787e6d58c")
