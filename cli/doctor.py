@@ -128,7 +128,8 @@ def _verdict(report: doctor.Report) -> str:
     failed = [check.name for check in report.checks if check.status == doctor.FAIL]
     if failed:
         return f"pytracer cannot run here: {', '.join(failed)}"
-    if any(result.status == feature_table.UNTRIED for result in report.features):
+    lacks = any(check.name == doctor.CAPABILITIES and check.status == doctor.WARN for check in report.checks)
+    if lacks and any(result.status == feature_table.UNTRIED for result in report.features):
         return "all checks that ran are fine; sudo runs the remaining ones"
     lockdown = next((check for check in report.checks if check.name == doctor.LOCKDOWN), None)
     if lockdown is not None and lockdown.status == doctor.WARN:

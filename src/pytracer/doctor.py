@@ -26,8 +26,8 @@ from pytracer.kernel import btf, distro, kconfig, mounts, policy, syscalls, trac
 from pytracer.record import record
 
 OK, WARN, FAIL, UNKNOWN = "ok", "warn", "fail", "unknown"
-LOCKDOWN = "lockdown"
-"""The name of the check that says what lockdown forbids."""
+LOCKDOWN, CAPABILITIES = "lockdown", "capabilities"
+"""The names of the checks that say what lockdown forbids, and which capabilities this process lacks."""
 
 LIBRARIES = ("/usr/lib/*-linux-gnu*", "/usr/lib64", "/usr/lib", "/usr/local/lib64", "/usr/local/lib")
 _PACKAGES = ("numpy", "psutil", "pyelftools", "pyroute2", "tabulate")
@@ -158,7 +158,7 @@ def _describe_policies() -> Iterator[Check]:
     missing = policy.missing_capabilities((*policy.TRACING, "CAP_NET_RAW", "CAP_SYS_ADMIN"))
     text = f"lacks {', '.join(missing)}" if missing else "all that tracing takes"
     fix = policy.suggest_capabilities(missing) if missing else ""
-    yield Check("policy", "capabilities", WARN if missing else OK, text, fix)
+    yield Check("policy", CAPABILITIES, WARN if missing else OK, text, fix)
     if policy_state.initial_user_namespace is False:
         yield Check("policy", "user namespace", WARN, "not the machine's own: its root is not the kernel's")
     filtered = policy_state.seccomp in ("filter", "strict")
@@ -305,11 +305,11 @@ def _summarize(results: tuple[feature_table.ProbeResult, ...]) -> Check:
         for result in results
         if result.feature.name in _TRACING_HOOKS and result.feature.kind == "hook"
     ]
-    if any(result.status == feature_table.UNTRIED for result in hooks):
-        return Check("kernel", "tracing", UNKNOWN, hooks[0].reason)
     granted = [result.feature.name for result in hooks if result.status == feature_table.GRANTED]
     if granted:
         return Check("kernel", "tracing", OK, f"works by {', '.join(granted)}")
+    if untried := [result.reason for result in hooks if result.status == feature_table.UNTRIED]:
+        return Check("kernel", "tracing", UNKNOWN, untried[0])
     has_refused_hook = any(result.status == feature_table.REFUSED for result in hooks)
     text = (
         policy.explain_refusal()

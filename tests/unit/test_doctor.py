@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gzip
 import json
@@ -165,6 +166,27 @@ def test_needed_libraries_are_read_from_an_elf_file(tmp_path: Path) -> None:
     path = tmp_path / "lib.so"
     path.write_bytes(library("liba.so.1", "libb.so.2"))
     assert shared_libraries.list_needed(path) == ["liba.so.1", "libb.so.2"]
+
+
+def test_the_old_quiet_function_is_probed_where_the_other_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 5.5, whose refusals differ: ENOENT for the entry, EINVAL for the return."""
+    tried = list[bytes]()
+
+    def attach(name: str, target: int, *, at_return: bool) -> str:
+        tried.append(ctypes.string_at(target))
+        if len(tried) % 2:
+            raise OSError(errno.EINVAL if at_return else errno.ENOENT, "")
+        return ""
+
+    monkeypatch.setattr(hook_probes, "_attach_by_pmu", attach)
+    assert hook_probes.kprobe() == hook_probes.kretprobe() == ""
+    assert tried == [b"bpf_fentry_test1", b"machine_restart"] * 2
+
+
+def test_one_hook_that_is_granted_is_enough() -> None:
+    untried = hook("kprobe", feature_table.UNTRIED, "why")
+    check = doctor._summarize((untried, hook("uprobe", feature_table.GRANTED)))
+    assert (check.status, check.found) == (doctor.OK, "works by uprobe")
 
 
 def test_doctor_fails_if_nothing_is_granted() -> None:

@@ -36,7 +36,7 @@ from pytracer.bpf.sys import (
     raw_tracepoint_open,
 )
 from pytracer.bpf.trial import EMPTY, helper_refusal, load, return_code, run_in_thread
-from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
+from pytracer.errors import HeadersError, PolicyError, UnsupportedError
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.features.table import hook_features as features
 from pytracer.features.table.helpers import OVERRIDE_RETURN
@@ -48,6 +48,7 @@ LOADS = "loads"  # the note of what is not attached, so as not to touch others
 
 _PMUS = Path("/sys/bus/event_source/devices")
 _QUIET_FUNCTION = "bpf_fentry_test1"  # net/bpf/test_run.c: made for this, called by tests alone
+_OLD_QUIET_FUNCTION = "machine_restart"  # before Linux 5.5, and where the network is left out: called once
 _QUIET_EVENT = "task_rename"  # a thread is given a name
 _TRACING, _LSM, _PERF_EVENT = 26, 29, 7  # enum bpf_prog_type
 _RAW_TP, _FENTRY, _FEXIT, _LSM_MAC = 23, 24, 25, 27  # enum bpf_attach_type
@@ -318,8 +319,15 @@ def _attach_trampoline(attach_type: int) -> str:
 
 
 def _attach_kprobe(*, at_return: bool) -> str:
-    symbol = ctypes.create_string_buffer(_QUIET_FUNCTION.encode())
-    return _attach_by_pmu("kprobe", ctypes.addressof(symbol), at_return=at_return)
+    for name in (_QUIET_FUNCTION, _OLD_QUIET_FUNCTION):
+        symbol = ctypes.create_string_buffer(name.encode())
+        try:
+            return _attach_by_pmu("kprobe", ctypes.addressof(symbol), at_return=at_return)
+        except OSError as error:
+            # A return probe on what is not there is EINVAL, at first (Linux 4.17 to 5.x).
+            if error.errno not in (errno.ENOENT, errno.EINVAL) or name == _OLD_QUIET_FUNCTION:
+                raise
+    raise AssertionError
 
 
 def _attach_uprobe(*, at_return: bool) -> str:
@@ -336,10 +344,6 @@ def _attach_by_pmu(name: str, target: int, *, at_return: bool = False, flags: in
     try:
         attr = pack_event_attr(int((pmu / "type").read_text()), config, target)
         os.close(attach_program(attr, program))
-    except OSError as error:
-        if name == "kprobe" and error.errno == errno.ENOENT:
-            raise PytracerError(f"not tried: this kernel lacks {_QUIET_FUNCTION}") from None
-        raise
     finally:
         os.close(program)
     return ""
