@@ -14,8 +14,9 @@ from pytracer.bpf.prober import require_answer
 from pytracer.bpf.trial import context_refusal, helper_refusal
 from pytracer.features.map_probe import create_map
 from pytracer.features.table import helpers, map_types
+from pytracer.features.table.feature import Feature
 from pytracer.features.table.helpers import TRACING_TYPES, Helper
-from pytracer.features.table.uses import ProgramUses
+from pytracer.features.table.uses import REPLACEMENTS, ProgramUses
 from pytracer.kernel import kconfig
 
 
@@ -107,13 +108,13 @@ def describe_lack(needs: NeedsInfo, attributes: LoadAttributes, uses: ProgramUse
     has all."""
     for number in uses.helpers:
         if not needs.may_call(attributes, number):
-            helper = helpers.BY_NUMBER.get(number)
-            if helper is None:
-                return f"this kernel has no helper {number} for its program"
-            return f"this kernel has no bpf_{helper.name} for its program (Linux {helper.since})"
+            return _describe_helper(number, attributes.type)
+    for number in uses.replaced:
+        if not needs.may_call(attributes, number) and not _has(needs, attributes, REPLACEMENTS[number]):
+            return _describe_helper(number, attributes.type)
     for number in uses.maps:
         feature = map_types.BY_NUMBER[number]
-        if not (kconfig.is_since(feature.since) and not feature.options) and not needs.has_map_type(number):
+        if not _has(needs, attributes, feature):
             return feature.absence
     if uses.context and not needs.may_read(attributes, uses.context):
         missing_field = next(
@@ -122,3 +123,19 @@ def describe_lack(needs: NeedsInfo, attributes: LoadAttributes, uses: ProgramUse
         place = f" at offset {missing_field[0]}" if missing_field else "s that its program reads"
         return f"this kernel's context has no field{place}"
     return ""
+
+
+def _has(needs: NeedsInfo, attributes: LoadAttributes, feature: Feature) -> bool:
+    """Return whether a program may call this helper, or have a map of this type."""
+    if isinstance(feature, Helper):
+        return needs.may_call(attributes, feature.number)
+    is_implied_type = kconfig.is_since(feature.since) and not feature.options
+    return is_implied_type or needs.has_map_type(feature.number)
+
+
+def _describe_helper(number: int, program_type: int) -> str:
+    helper = helpers.BY_NUMBER.get(number)
+    if helper is None:
+        return f"this kernel has no helper {number} for its program"
+    since = helpers.since(helper, program_type)
+    return f"this kernel has no bpf_{helper.name} for its program" + (f" (Linux {since})" if since else "")

@@ -40,10 +40,15 @@ FOUND = TracerUses(
 @pytest.mark.parametrize(
     ("program", "alternative", "flags", "uses"),
     [
-        ("f", "h=a", (), ProgramUses((1,), ((16, 4),), (2,))),  # without what something newer replaces
+        ("f", "h=a", (), ProgramUses((1,), ((16, 4),), (2,), (4,))),  # 4: or what is newer
         ("f", "h=b", (), ProgramUses((141,), (), (2, 9))),
-        ("f", "h=a", ("flag", "other"), ProgramUses((1, 79), ((16, 4),), (2,))),
-        ("f", "h=new", (), ProgramUses((1,), ((16, 4),), (2,))),  # did not compile where the table was made
+        ("f", "h=a", ("flag", "other"), ProgramUses((1, 79), ((16, 4),), (2,), (4,))),
+        (
+            "f",
+            "h=new",
+            (),
+            ProgramUses((1,), ((16, 4),), (2,), (4,)),
+        ),  # did not compile there
         ("g", "k=kprobe", (), ProgramUses((5,), (), (2,))),
         ("none", "h=a", (), NOTHING),
     ],
@@ -155,11 +160,31 @@ def test_newer_or_type_dependent_helpers_are_tried_once(trials):
 def test_a_lack_is_reported_with_the_version_that_has_it(trials):
     trials.no_helpers = {(8, 79), (2, 180)}
     trials.no_fields, trials.no_maps = {(76, 4)}, {30}
-    assert lack(CGROUP, helpers=(79,)) == "this kernel has no bpf_skb_cgroup_id for its program (Linux 4.18)"
+    assert lack(CGROUP, helpers=(79,)) == "this kernel has no bpf_skb_cgroup_id for its program (Linux 5.3)"
     assert lack(KPROBE, helpers=(79,)) == ""
     assert lack(KPROBE, helpers=(180,)) == "this kernel has no bpf_find_vma for its program (Linux 5.17)"
     assert lack(CGROUP, context=((0, 4), (76, 4))) == "this kernel's context has no field at offset 76"
     assert lack(CGROUP, maps=(30,)) == "this kernel has no bloom_filter (Linux 5.16)"
+
+
+def test_before_the_ring_buffer_packets_are_sent_by_a_helper_that_filters_got_later(monkeypatch):
+    socket_filter, tracing = LoadAttributes(ProgType.SOCKET_FILTER), KPROBE
+    trials = Trials(monkeypatch, running="4.19")
+    trials.no_helpers, trials.no_maps = {(1, 25)}, {27}
+    reason = "this kernel has no bpf_perf_event_output for its program (Linux 5.4)"
+    assert lack(socket_filter, replaced=(25,)) == reason
+    assert lack(tracing, replaced=(4, 25, 35, 45)) == ""
+    assert (trials.calls, trials.maps) == ([(1, 25)], ["ringbuf"])
+    trials.no_maps = set()
+    assert lack(socket_filter, replaced=(25,)) == ""
+
+
+def test_programs_on_cgroups_need_the_older_helper_or_the_newer(trials):
+    trials.no_helpers = {(8, 4)}
+    assert lack(CGROUP, replaced=(4,)) == ""
+    assert trials.calls == [(8, 4), (8, 113)]
+    trials.no_helpers.add((8, 113))
+    assert lack(CGROUP, replaced=(4,)) == "this kernel has no bpf_probe_read for its program"
 
 
 def test_trials_refused_by_policy_are_left_to_the_load(trials):

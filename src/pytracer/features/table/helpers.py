@@ -7,6 +7,7 @@ from pytracer.record import record
 
 # enum bpf_prog_type
 KPROBE, SOCKET_FILTER, SCHED_CLS, XDP, PERF_EVENT, TRACING = 2, 1, 3, 6, 7, 26
+CGROUP_SKB, CGROUP_SOCK, CGROUP_SOCK_ADDR = 8, 9, 18
 TRACING_TYPES = frozenset((KPROBE, 5, PERF_EVENT, 17, TRACING, 29))
 """The types that share the helpers of tracing programs (bpf_tracing_func_proto): kprobe, tracepoint, perf
 event, raw tracepoint, tracing, LSM."""
@@ -55,6 +56,7 @@ OVERRIDE_RETURN = _make_helper(
 )
 PROBE_READ_USER = _make_helper(112, "probe_read_user", "5.5", "6ae08ae3dea2")
 PROBE_READ_KERNEL = _make_helper(113, "probe_read_kernel", "5.5", "6ae08ae3dea2")
+PROBE_READ_KERNEL_STR = _make_helper(115, "probe_read_kernel_str", "5.5", "6ae08ae3dea2")
 CURRENT_TASK_BTF = _make_helper(158, "get_current_task_btf", "5.11", "3ca1032ab7ab")
 FOR_EACH_MAP_ELEM = _make_helper(164, "for_each_map_elem", "5.13", "69c087ba6225")
 ATTACH_COOKIE = _make_helper(174, "get_attach_cookie", "5.15", "7adfc6c9b315", varies=True)
@@ -94,7 +96,7 @@ HELPERS = (
     PROBE_READ_USER,
     PROBE_READ_KERNEL,
     _make_helper(114, "probe_read_user_str", "5.5", "6ae08ae3dea2"),
-    _make_helper(115, "probe_read_kernel_str", "5.5", "6ae08ae3dea2"),
+    PROBE_READ_KERNEL_STR,
     _make_helper(118, "jiffies64", "5.5", "5576b991e9c1"),
     _make_helper(119, "read_branch_records", "5.6", "fff7b64355ea", program_type=PERF_EVENT, varies=True),
     _make_helper(120, "get_ns_current_pid_tgid", "5.7", "b4490c5c4e02"),
@@ -122,3 +124,18 @@ HELPERS = (
 
 BY_NUMBER = {helper.number: helper for helper in HELPERS}
 """The helpers by their numbers."""
+
+_LATER = {
+    "5.3": ((79, CGROUP_SKB),),
+    "5.4": ((25, SOCKET_FILTER), (25, CGROUP_SKB)),
+    "5.7": tuple((number, kind) for number in (14, 16, 25) for kind in (CGROUP_SOCK, CGROUP_SOCK_ADDR)),
+}
+_LATER_BY_TYPE = {use: version for version, uses in _LATER.items() for use in uses}
+
+
+def since(helper: Helper, program_type: int) -> str:
+    """Return the version from which on programs of a type may call a helper; "" if that is not known."""
+    if later := _LATER_BY_TYPE.get((helper.number, program_type)):
+        return later
+    is_its_own = program_type == helper.program_type or {program_type, helper.program_type} <= TRACING_TYPES
+    return helper.since if is_its_own or helper.all_types else ""

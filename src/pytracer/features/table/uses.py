@@ -26,31 +26,40 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from pytracer.features.table.feature import Feature
 from pytracer.features.table.helpers import (
     ATTACH_COOKIE,
     CURRENT_TASK,
+    CURRENT_TASK_BTF,
     PERF_EVENT_OUTPUT,
     PROBE_READ,
+    PROBE_READ_KERNEL,
+    PROBE_READ_KERNEL_STR,
     PROBE_READ_STR,
 )
+from pytracer.features.table.map_types import RINGBUF
 from pytracer.record import record
 
 FILE = Path(__file__).with_name("program_uses.jsonl")
-# The C calls these only if the planner found no newer helper. It calls that of the cookie only if a program
-# gets its target id from it, which a constant of the program decides when it is loaded.
-_REPLACED = frozenset(
-    helper.number for helper in (PROBE_READ, PROBE_READ_STR, PERF_EVENT_OUTPUT, CURRENT_TASK, ATTACH_COOKIE)
-)
+REPLACEMENTS: dict[int, Feature] = {
+    PROBE_READ.number: PROBE_READ_KERNEL,
+    PROBE_READ_STR.number: PROBE_READ_KERNEL_STR,
+    PERF_EVENT_OUTPUT.number: RINGBUF,
+    CURRENT_TASK.number: CURRENT_TASK_BTF,
+}
+"""Helpers that the C calls only if the planner did not find something newer: the newer helper or map."""
 
 
 @record
 class ProgramUses:
-    """The needs of a program beyond its hook: ``helpers`` and types of ``maps`` by number, and the fields of
-    its ``context``, as (offset, size)."""
+    """The needs of a program beyond its hook: ``helpers`` and types of ``maps`` by number, the fields of its
+    ``context``, as (offset, size), and the ``replaced`` helpers, of which it needs what
+    :data:`REPLACEMENTS` names, or themselves."""
 
     helpers: tuple[int, ...] = ()
     context: tuple[tuple[int, int], ...] = ()
     maps: tuple[int, ...] = ()
+    replaced: tuple[int, ...] = ()
 
 
 NOTHING = ProgramUses()
@@ -76,10 +85,14 @@ class TracerUses:
             *(f"--{flag}" for flag in flags),
         ]
         uses = [variants[name] for name in names if name in variants]
-        helpers = {number for use in uses for number in use["helpers"]} - _REPLACED
+        # That of the cookie is called only by programs that get their target id from it, which is decided
+        # when they are loaded.
+        helpers = {number for use in uses for number in use["helpers"]} - {ATTACH_COOKIE.number}
+        replaced = helpers & REPLACEMENTS.keys()
         context = {(offset, size) for use in uses for offset, size in use.get("context", ())}
         maps = {number for name in ("", *names) for number in self._maps.get(name, ())}
-        return ProgramUses(tuple(sorted(helpers)), tuple(sorted(context)), tuple(sorted(maps)))
+        sets = (helpers - replaced, context, maps, replaced)
+        return ProgramUses(*(tuple(sorted(one)) for one in sets))
 
 
 @functools.cache
