@@ -78,11 +78,13 @@ class Checker(Identifiers):
         if kind is None and words[0] in ("struct", "union", "enum"):
             kind = self.scope.types.find(words[0], words[1])
             if kind is None:
+                self.require_types(" ".join(words))
                 typedefs = self.scope.types.names(words[0])
                 raise self.fail(name, f"no {words[0]} {words[1]!r}", hint=suggest_near(words[1], typedefs))
         elif kind is None and len(words) == 1:
             kind = self.scope.types.find("typedef", words[0])
         if kind is None:
+            self.require_types(" ".join(words))
             typedefs = {*types.BASIC, *types.WORDS} | self.scope.types.names("typedef")
             raise self.fail(
                 name, f"no type {' '.join(words)!r}", hint=suggest_near(" ".join(words), typedefs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytracer.errors import ProbeSpecError, suggest_near
+from pytracer.errors import ProbeSpecError, UnsupportedError, suggest_near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import number
 from pytracer.lang.constants import constants
@@ -45,6 +45,14 @@ class Identifiers:
     def fail(self, node: Node, message: str, *, hint: str = "") -> ProbeSpecError:
         """Return the error, with the position of a node."""
         return ProbeSpecError(message, self.whole, node.start, node.end, hint=hint)
+
+    def require_types(self, name: str) -> None:
+        """Raise UnsupportedError if a type is unknown since the kernel's are."""
+        if reason := self.scope.types.missing_reason:
+            raise UnsupportedError(
+                f"{self.whole}: the type {name} is unknown: {reason}",
+                hint="numbers and texts need no types of the kernel",
+            )
 
     def name(self, node: syntax.Name) -> Operand:
         """Look up an identifier. Raises ProbeSpecError, which suggests similar ones."""
@@ -103,7 +111,8 @@ class Identifiers:
     def _task(self, node: Node) -> Type:
         kind = self.scope.types.find("struct", "task_struct")
         if kind is None:
-            raise self.fail(node, "the type of tasks is unknown (this kernel has no BTF)")
+            self.require_types("struct task_struct")
+            raise self.fail(node, "the type of tasks is unknown")
         return PointerType(kind, kernel=True)
 
     def _retval(self, node: Node) -> Value:

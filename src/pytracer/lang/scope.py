@@ -65,7 +65,9 @@ class RecordField:
 
 
 class TypeProvider(Protocol):
-    """The types that a kernel has."""
+    """The types that a kernel has. ``missing_reason`` says why there are none; "" if there are."""
+
+    missing_reason: str
 
     def members(self, struct: StructType) -> Mapping[str, RecordField]:
         """Return the members by name; those of unnamed inner structs are among them."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
+from pytracer.features.table.changes import KERNEL_BTF
+from pytracer.features.table.feature import BTF
 from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, BtfKind
 from pytracer.lang.scope import RecordField
 from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Type, VoidType
@@ -33,6 +35,8 @@ class Prototype:
 
 class NoTypes:
     """The types of a kernel without BTF."""
+
+    missing_reason = f"this kernel has no BTF (CONFIG_{BTF}, Linux {KERNEL_BTF.since})"
 
     def members(self, struct: StructType) -> Mapping[str, RecordField]:  # noqa: ARG002 - see lang.scope.TypeProvider
         """Return {}."""
@@ -72,6 +76,8 @@ class BtfTypes(NoTypes):
 
     A program's types are numbered above the kernel's, so that struct numbers are unique.
     """
+
+    missing_reason = ""
 
     def __init__(self, btf: Btf, *, base_count: int = 0) -> None:
         self._btf = btf
@@ -214,6 +220,7 @@ class ProgramTypes(NoTypes):
     def __init__(self, program_btf: Btf, kernel: NoTypes) -> None:
         self._own = BtfTypes(program_btf, base_count=_PROGRAMS)
         self._kernel = kernel
+        self.missing_reason = kernel.missing_reason
 
     def members(self, struct: StructType) -> Mapping[str, RecordField]:
         """See :class:`pytracer.lang.scope.TypeProvider`."""

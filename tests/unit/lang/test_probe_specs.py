@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pytracer.errors import ProbeSpecError, UsageError
+from pytracer.errors import ProbeSpecError, UnsupportedError, UsageError
 from pytracer.kernel.facts import FoundTargets, FunctionTypes, NamedTarget, TargetIdSource
 from pytracer.lang import ResultSlot, parse_distribution, parse_trace
 from pytracer.lang.constants import constants
@@ -923,3 +923,20 @@ def test_names_of_other_languages_and_names_in_quotes(text, source):
             parse_trace(text)
     else:
         assert parse_trace(text).source == source
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('p::vfs_read(struct file *file) "%d", file->f_flags', "struct file"),
+        ('p::vfs_read "%d", (kuid_t)arg1', "kuid_t"),
+        ('p::vfs_read "%d", $task->pid', "struct task_struct"),
+    ],
+)
+def test_types_of_a_kernel_without_btf_are_refused_with_that_reason(text, name):
+    facts = kernel()
+    facts.types = None
+    with pytest.raises(UnsupportedError) as excinfo:
+        plan_specs(text, facts=facts)
+    reason = "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF, Linux 5.2)"
+    assert excinfo.value.message == f"{text}: the type {name} is unknown: {reason}"

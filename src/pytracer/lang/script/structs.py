@@ -27,6 +27,7 @@ class ScriptTypes:
         self._below = base
         self._enums = enums
         self._checker = Checker(text, Scope("the script", self))
+        self.missing_reason = base.missing_reason
         self._known = dict[str, StructType]()
         self._members = dict[int, dict[str, RecordField]]()
         self._alignments = dict[int, int]()  # bytes, by number
