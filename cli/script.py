@@ -19,6 +19,7 @@ from pytracer.record import replace
 from pytracer.request import Request, build_request
 from pytracer.sinks import SCRIPT_FORMATS
 from pytracer.spec import Filter
+from pytracer.spec.common import UNWIND
 from pytracer.spec.script import SCRIPT
 
 if TYPE_CHECKING:
@@ -217,6 +218,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--mode", choices=("bench",), help="accepted: bench probes are measured in any case")
     parser.add_argument("--unsafe", action="store_true", help="allow system(), signal() and the like")
+    parser.add_argument(
+        "--unwind", choices=UNWIND.choices, default=UNWIND.default, help=f"{UNWIND.help} (default: auto)"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="report each step on standard error")
     parser.add_argument("--duration", type=seconds, metavar="SECONDS", help="stop after this time")
     parser.add_argument(
@@ -257,6 +261,7 @@ def _request(
         (text, *words),
         options={
             "unsafe": options.unsafe,
+            "unwind": options.unwind,
             "quiet": options.quiet,
             "quiet_warnings": options.no_warnings,
         },

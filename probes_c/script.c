@@ -13,5 +13,10 @@ struct event {
     u8 data[SCRIPT_EVENT_WORDS * 8];
 };
 #include "stream.h"
+#ifdef PT_UNWIND
+#define PT_NO_CALL_BIAS 0
+#include "images.h"
+#include "unwind.h"
+#endif
 #include "script_values.h"
 #include "generated_script.h"

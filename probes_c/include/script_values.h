@@ -252,12 +252,58 @@ static __always_inline s32 script_write_user(u64 address, u64 from, u32 size, u6
     return length && length <= size && !script_probe_write_user((void *)address, (void *)from, length);
 }
 
-// Store the stack's process (0 for the kernel's), then its addresses.
-static __always_inline void script_stack(void *ctx, u64 to, u32 size, u64 flags)
+// Store 0, then the addresses of the kernel's stack.
+static __always_inline void script_kernel_stack(void *ctx, u64 to, u32 size)
 {
-    *(u64 *)to = flags ? script_pid_tgid() >> 32 : 0;
+    *(u64 *)to = 0;
     script_zero(to + 8, size);
-    script_get_stack(ctx, (void *)(to + 8), size, flags);
+    script_get_stack(ctx, (void *)(to + 8), size, 0);
+}
+
+#ifdef PT_UNWIND
+// Walk the stack of the current task by tables. The upper half of the first word says why the stack ends, if it has no
+// more than there is room for. Returns -1 if frame pointers have to serve.
+static __always_inline int script_unwind(u64 to, u32 size, u32 pid, int shows_python)
+{
+    u64 image = pt_current_image();
+    struct pt_image *entry = images.lookup(&pid);
+    struct pt_unwind_state *state;
+    u64 length; // 64 bits, so that the verifier sees the bound in the register that is passed
+
+    if (entry && entry->image == image) {
+        __sync_fetch_and_add(&entry->samples, 1);
+    } else if (image) {
+        struct pt_image new_image = {.image = image, .samples = 1};
+
+        images.update(&pid, &new_image);
+    }
+    state = pt_walk_stack(image, shows_python);
+    if (!state)
+        return -1;
+    length = 8ULL * state->stack.count;
+    if (length < size)
+        *(u64 *)to |= (u64)state->stack.end << 32;
+    pt_opaque(length);
+    if (length > size)
+        length = size;
+    pt_probe_read_kernel((void *)(to + 8), length, state->stack.frames);
+    pt_end_use(state);
+    return 0;
+}
+#endif
+
+// Store the process and the addresses of its stack. shows_python: they may be functions of Python.
+static __always_inline void script_user_stack(void *ctx, u64 to, u32 size, int shows_python)
+{
+    u32 pid = script_pid_tgid() >> 32;
+
+    *(u64 *)to = pid;
+    script_zero(to + 8, size);
+#ifdef PT_UNWIND
+    if (!script_unwind(to, size, pid, shows_python))
+        return;
+#endif
+    script_get_stack(ctx, (void *)(to + 8), size, BPF_F_USER_STACK);
 }
 
 // Return the address of a per-CPU symbol of the kernel for a CPU; 0 if there is no such CPU.

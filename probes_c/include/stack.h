@@ -7,9 +7,9 @@
 // A stack has one slot in a map, by its hash. If another stack has that slot, the second map is used, which therefore
 // has only stacks that collided in the first. A stack that collides in both is a loss. BPF_F_REUSE_STACKID would show
 // it with another stack's frames; so would, rarely, BPF_F_FAST_STACK_CMP.
+#include "images.h"
 #include "loss.h"
 #include "read.h"
-#include <linux/mm_types.h>
 
 BPF_STACK_TRACE(stacks, PT_STACKS_MAX);
 BPF_STACK_TRACE(stacks_second, PT_STACKS_MAX);
@@ -19,17 +19,6 @@ BPF_STACK_TRACE(stacks_second, PT_STACKS_MAX);
 #define PT_STACK_LOST   (-2)
 #define PT_EFAULT (-14) // no such stack: kernel threads have no user stack, and user code has no kernel stack
 
-// Sampled processes, by pid. The image identifies one run of a program under a pid, which may execute another program
-// or be reused; user space computes the same from /proc/PID/stat. All samples of one generation were taken with the
-// same code mapped at the same addresses (mapping.h). It is the time (CLOCK_MONOTONIC, ns) of the last change.
-struct pt_image {
-    u64 image;
-    u64 generation;
-    u64 exec_vm; // pages with code, if a change of that number shows a new mapping (mapping.h)
-    u64 samples; // user space reads the memory maps of processes with new samples while they live
-    u64 moved;   // when code was last moved (mremap), which the kernel records nowhere; 0: never
-};
-BPF_HASH(images, u32, struct pt_image, 16384);
 // By pid: the time at which user space last read the functions that a JIT compiler made.
 BPF_HASH(epochs, u32, u64, 4096);
 #include "mapping.h"
@@ -61,6 +50,47 @@ static __always_inline s32 pt_stack(void *ctx, u64 flags)
 
 #ifdef PT_UNWIND
 #include "unwind.h"
+
+#define PT_STACK_UNWOUND (1 << 29) // marks an id of the map "unwound"
+#define PT_NOT_UNWOUND   (-3)
+BPF_HASH(unwound, u32, struct pt_unwound, PT_STACKS_MAX);
+
+// Store a stack. Returns its id: three slots of the map may hold it, by its hash.
+static __always_inline s32 pt_store_unwound(struct pt_unwound *stack)
+{
+    struct pt_unwound *present;
+    u32 id;
+
+#pragma unroll
+    for (int i = 0; i < 3; i++) {
+        id = stack->hash >> (16 * i) & (PT_STACK_UNWOUND - 1);
+        present = unwound.lookup(&id);
+        if (!present) {
+            unwound.insert(&id, stack);
+            present = unwound.lookup(&id); // another CPU may have been faster
+        }
+        if (!present) // the map is full
+            return PT_STACK_LOST;
+        if (present->hash == stack->hash && present->count == stack->count)
+            return id | PT_STACK_UNWOUND;
+    }
+    return PT_STACK_LOST;
+}
+
+// The user stack of the current task by tables, as an id; PT_NOT_UNWOUND if frame pointers have to serve.
+static __always_inline s32 pt_unwind(u64 image)
+{
+    struct pt_unwind_state *state = pt_walk_stack(image, 1);
+    s32 id;
+
+    if (!state)
+        return PT_NOT_UNWOUND;
+    // Two stacks of the same frames may end for two reasons.
+    state->stack.hash += state->stack.end;
+    id = pt_store_unwound(&state->stack);
+    pt_end_use(state);
+    return id;
+}
 #endif
 
 // The user stack of the current task, by tables or else by frame pointers.
@@ -79,14 +109,11 @@ static __always_inline s32 pt_user_stack(void *ctx, u64 image)
 static __always_inline void pt_identify_image(struct pt_stacks *stacks)
 {
     u32 pid = bpf_get_current_pid_tgid() >> 32;
-    struct mm_struct *mm = pt_current_field(mm);
     struct pt_image *entry;
     u64 *epoch;
 
     stacks->pid = pid;
-    if (mm) // kernel threads and exiting tasks have none
-        stacks->image = pt_current_field_of(mm, start_code) + 3 * pt_current_field_of(mm, end_code) +
-                        5 * pt_current_field_of(mm, start_stack);
+    stacks->image = pt_current_image();
     entry = images.lookup(&pid);
     if (!entry) {
         struct pt_image new_image = {.image = stacks->image};

@@ -3,12 +3,11 @@
 // kernel can (PT_UNWIND, plan/defines.py). User space makes the tables of the files' call frame information
 // (pytracer.symbols.unwind) and keeps them here for the processes that were sampled (pytracer.trace.unwinding).
 //
-//     s32 pt_unwind(u64 image)    the id of the stack, with PT_STACK_UNWOUND; PT_STACK_LOST if there is no room;
-//                                 PT_NOT_UNWOUND if nothing is known of this process yet: use frame pointers
+//     struct pt_unwind_state *pt_walk_stack(u64 image, int shows_python)
+//                                    the stack, to be given back by pt_end_use(); null if frame pointers have to serve:
+//                                    nothing is known of this process yet, or too many programs use a state
 #include "loops.h"
 
-#define PT_STACK_UNWOUND (1 << 29) // marks an id of the map "unwound"
-#define PT_NOT_UNWOUND   (-3)
 #define PT_UNWOUND_DEPTH 127
 #define PT_UNWIND_STATES 4 // programs that may interrupt each other on a CPU, or preempt
 #define PT_UNWIND_TABLES 4096
@@ -38,6 +37,9 @@ enum pt_rule {
     PT_ENDS
 };
 
+#ifndef PT_NO_CALL_BIAS
+#define PT_NO_CALL_BIAS 1 // 0 where the addresses themselves are shown
+#endif
 #define PT_FIRST_SCRATCH 6   // r11: those before it in struct pt_regs are saved by the code that is called
 #define PT_RBP_AT_RBP    255 // the caller's RBP is where RBP points to
 
@@ -99,7 +101,30 @@ BPF_ARRAY_OF_MAPS(unwind_tables, "unwind_table", PT_UNWIND_TABLES);
 BPF_HASH_OF_MAPS(unwind_spaces, u64, "unwind_space", PT_UNWIND_SPACES);
 BPF_PERCPU_ARRAY(unwind_states, struct pt_unwind_state, PT_UNWIND_STATES);
 BPF_PERCPU_ARRAY(unwind_ends, u64, PT_ENDS);
-BPF_HASH(unwound, u32, struct pt_unwound, PT_STACKS_MAX);
+
+// Find the last element of an array that does not begin behind "start"; the first if there is none. Elements begin with
+// a number of "width" bytes, by which they are sorted.
+static __always_inline void *pt_bisect(void *elements, u32 count, u64 start, int width, int steps)
+{
+    u32 low = 0, high = count, middle;
+    void *element;
+
+    PT_LOOP_PRAGMA
+    for (int i = 0; i < steps; i++) {
+        if (high - low <= 1)
+            break;
+        middle = low + (high - low) / 2;
+        element = bpf_map_lookup_elem(elements, &middle);
+        if (!element)
+            return 0;
+        if ((width == 8 ? *(u64 *)element : *(u32 *)element) <= start)
+            low = middle;
+        else
+            high = middle;
+    }
+    middle = low;
+    return bpf_map_lookup_elem(elements, &middle);
+}
 
 // Find the region of an address. Returns 0, or -1 if there is none.
 static __always_inline int pt_find_region(struct pt_unwind_state *state, u64 address)
@@ -107,30 +132,15 @@ static __always_inline int pt_find_region(struct pt_unwind_state *state, u64 add
     u64 image = state->image;
     struct pt_unwind_region *region;
     void *space = unwind_spaces.lookup(&image);
-    u32 low = 0, high, middle = 0;
+    u32 header = 0;
 
     if (!space)
         return -1;
-    region = bpf_map_lookup_elem(space, &middle);
+    region = bpf_map_lookup_elem(space, &header);
     if (!region)
         return -1;
-    high = region->rows + 1;
-    PT_LOOP_PRAGMA
-    for (int i = 0; i < PT_REGION_STEPS; i++) {
-        if (high - low <= 1)
-            break;
-        middle = low + (high - low) / 2;
-        region = bpf_map_lookup_elem(space, &middle);
-        if (!region)
-            return -1;
-        if (region->start <= address)
-            low = middle;
-        else
-            high = middle;
-    }
-    middle = low;
-    region = bpf_map_lookup_elem(space, &middle);
-    if (!low || !region || address >= region->end)
+    region = pt_bisect(space, region->rows + 1, address, sizeof(region->start), PT_REGION_STEPS);
+    if (!region || address >= region->end) // the header ends at 0
         return -1;
     state->region = *region;
     return 0;
@@ -139,28 +149,12 @@ static __always_inline int pt_find_region(struct pt_unwind_state *state, u64 add
 // Find the row of an address in the current region; null if there is none.
 static __always_inline struct pt_unwind_row *pt_find_row(struct pt_unwind_state *state, u64 address)
 {
-    u32 number = state->region.table, low = 0, high = state->region.rows, middle;
-    u32 start = address - state->region.bias;
+    u32 number = state->region.table, start = address - state->region.bias;
     void *table = unwind_tables.lookup(&number);
-    struct pt_unwind_row *row;
 
     if (!table)
         return 0;
-    PT_LOOP_PRAGMA
-    for (int i = 0; i < PT_TABLE_STEPS; i++) {
-        if (high - low <= 1)
-            break;
-        middle = low + (high - low) / 2;
-        row = bpf_map_lookup_elem(table, &middle);
-        if (!row)
-            return 0;
-        if (row->start <= start)
-            low = middle;
-        else
-            high = middle;
-    }
-    middle = low;
-    return bpf_map_lookup_elem(table, &middle);
+    return pt_bisect(table, state->region.rows, start, sizeof(start), PT_TABLE_STEPS);
 }
 
 static __always_inline int pt_end_walk(struct pt_unwind_state *state, u32 reason)
@@ -238,7 +232,7 @@ static __always_inline int pt_add_frame(struct pt_unwind_state *state, u64 addre
 }
 
 // Add the function that ip is in. User space looks up the address before each frame but the first, since that is the
-// call. Code that no call leads to is one further.
+// call. Code that no call leads to is PT_NO_CALL_BIAS further.
 static __always_inline int pt_add_ip(struct pt_unwind_state *state)
 {
     struct pt_python_walk *python = &state->python;
@@ -247,7 +241,7 @@ static __always_inline int pt_add_ip(struct pt_unwind_state *state)
         python->is_within = 1;
         return 0;
     }
-    return pt_add_frame(state, state->ip + (state->is_exact && state->stack.count));
+    return pt_add_frame(state, state->ip + PT_NO_CALL_BIAS * (state->is_exact && state->stack.count));
 }
 
 // Add the next Python function of a call of the interpreter. Returns 1 if the stack has no room.
@@ -276,7 +270,7 @@ static __always_inline int pt_knows(struct pt_unwind_state *state, u32 index)
     return state->has_registers && (state->is_exact || index >= PT_FIRST_SCRATCH);
 }
 
-PT_LOOP_BODY(32, struct pt_unwinding *unwinding)
+PT_LOOP_BODY(62, struct pt_unwinding *unwinding)
 {
     u32 level = unwinding->level, rule = PT_RULE_NONE, offset = 0, rbp = 0, last;
     struct pt_unwind_state *state = unwind_states.lookup(&level);
@@ -307,7 +301,7 @@ PT_LOOP_BODY(32, struct pt_unwinding *unwinding)
         last = state->stack.count - 1;
         pt_opaque(last);
         if (last < PT_UNWOUND_DEPTH) // as in pt_add_ip: no call leads to this code
-            state->stack.frames[last]++;
+            state->stack.frames[last] += PT_NO_CALL_BIAS;
     }
     if (rule == PT_RULE_SIGNAL ? pt_leave_signal(state) : pt_leave_call(state, rule, offset, rbp))
         return pt_end_walk(state, rule == PT_RULE_NONE || rule == PT_END_UNMAPPED ? rule : PT_END_MEMORY);
@@ -317,7 +311,7 @@ PT_LOOP_BODY(32, struct pt_unwinding *unwinding)
 }
 
 // Find the current thread among those of the interpreter: by what pthread_self() returns there, the FS base.
-PT_LOOP_BODY(33, struct pt_unwinding *unwinding)
+PT_LOOP_BODY(63, struct pt_unwinding *unwinding)
 {
     u32 level = unwinding->level;
     struct pt_unwind_state *state = unwind_states.lookup(&level);
@@ -355,7 +349,7 @@ static __always_inline void pt_find_python(struct pt_unwind_state *state, struct
     if (!interpreter || pt_read_word(&thread, interpreter + python->interpreter_threads))
         return;
     walk->thread = thread;
-    PT_LOOP_RUN(33, PT_PYTHON_THREADS, unwinding);
+    PT_LOOP_RUN(63, PT_PYTHON_THREADS, unwinding);
     python = unwind_pythons.lookup(&image);
     if (!python || !walk->thread || pt_read_word(&thread, walk->thread + python->thread_id) ||
         thread != walk->thread_id || pt_read_word(&cframe, walk->thread + python->thread_cframe))
@@ -369,28 +363,6 @@ static __always_inline void pt_count_end(u32 reason)
 
     if (count)
         (*count)++;
-}
-
-// Store a stack. Returns its id: three slots of the map may hold it, by its hash.
-static __always_inline s32 pt_store_unwound(struct pt_unwound *stack)
-{
-    struct pt_unwound *present;
-    u32 id;
-
-#pragma unroll
-    for (int i = 0; i < 3; i++) {
-        id = stack->hash >> (16 * i) & (PT_STACK_UNWOUND - 1);
-        present = unwound.lookup(&id);
-        if (!present) {
-            unwound.insert(&id, stack);
-            present = unwound.lookup(&id); // another CPU may have been faster
-        }
-        if (!present) // the map is full
-            return PT_STACK_LOST;
-        if (present->hash == stack->hash && present->count == stack->count)
-            return id | PT_STACK_UNWOUND;
-    }
-    return PT_STACK_LOST;
 }
 
 // Claim a state of this CPU. Another program may interrupt this one, or preempt it, at any instruction.
@@ -408,22 +380,20 @@ static __always_inline struct pt_unwind_state *pt_claim_state(u32 *level)
     return 0;
 }
 
-static __always_inline s32 pt_unwind(u64 image)
+static __always_inline struct pt_unwind_state *pt_walk_stack(u64 image, int shows_python)
 {
     struct pt_unwinding unwinding = {};
     struct pt_regs *regs = pt_registers(0);
-    struct pt_unwind_state *state;
-    s32 id;
+    struct pt_unwind_state *state = 0;
 
     if (!image)
-        return PT_NOT_UNWOUND;
-    if ((u16)pt_register(regs, cs) != PT_USER_CS || !unwind_spaces.lookup(&image)) {
+        return 0;
+    if ((u16)pt_register(regs, cs) == PT_USER_CS && unwind_spaces.lookup(&image))
+        state = pt_claim_state(&unwinding.level);
+    if (!state) {
         pt_count_end(PT_END_FALLBACK);
-        return PT_NOT_UNWOUND;
+        return 0;
     }
-    state = pt_claim_state(&unwinding.level);
-    if (!state)
-        return PT_STACK_LOST;
     state->image = image;
     state->region.start = state->region.end = 0;
     state->ip = pt_register(regs, ip);
@@ -435,13 +405,17 @@ static __always_inline s32 pt_unwind(u64 image)
     state->stack.hash = state->seed;
     state->stack.count = 0;
     state->stack.end = PT_END_DEPTH;
-    pt_find_python(state, &unwinding);
+    if (shows_python)
+        pt_find_python(state, &unwinding);
+    else
+        state->python.frame = state->python.is_within = 0;
     pt_add_ip(state);
-    PT_LOOP_RUN(32, 2 * PT_UNWOUND_DEPTH, &unwinding); // a call of the interpreter adds no frame itself
+    PT_LOOP_RUN(62, 2 * PT_UNWOUND_DEPTH, &unwinding); // a call of the interpreter adds no frame itself
     pt_count_end(state->is_late ? PT_END_FALLBACK : state->stack.end);
-    // Two stacks of the same frames may end for two reasons.
-    state->stack.hash += state->stack.end;
-    id = pt_store_unwound(&state->stack);
+    return state;
+}
+
+static __always_inline void pt_end_use(struct pt_unwind_state *state)
+{
     state->busy = 0;
-    return id;
 }

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from support.cli import run
 from support.needs import running
 from support.uprobes import Program
 from support.workloads import workload
@@ -130,6 +131,69 @@ def test_frame_pointers_can_be_chosen():
     stacks, _ = unwound("plain", "--unwind", "fp")
     assert sum(stacks.values()) == CALLS
     assert all("main" not in stack for stack in stacks)
+
+
+def script_outputs(result, kind):
+    """Return the data of what a script printed."""
+    return [record["data"] for record in result.lines if record["type"] == kind]
+
+
+def script_stacks(*words, block):
+    """Return the maps that a script makes of the calls of leaf() by main()."""
+    path = workload("unwound")
+    with Program(path, "plain", CALLS) as program:
+        text = f"uprobe:{path}:leaf {{ {block} }}"
+        result = program.seen_by("script", "-q", *words, "-e", text)
+    assert result.status == 0, result.err
+    maps = {}
+    for data in script_outputs(result, "map"):
+        maps |= data
+    return maps, result
+
+
+@pytest.mark.lab
+def test_scripts_have_whole_stacks_in_maps_and_text():
+    block = "@[ustack] = count(); @two[ustack(2)] = count(); @raw[dw_ustack(raw)] = count(); "
+    block += 'printf("%s", ustack(perf, 3)); for ($i : 0..2) { @twice[ustack] = count(); }'
+    if running().excuse("stacks by tables"):
+        maps, _ = script_stacks(block="@[ustack] = count();")
+        assert sum(maps["@"].values()) == CALLS
+        return
+    maps, result = script_stacks(block=block)
+    assert "frame pointers" not in result.err
+    ((stack, calls),) = maps["@"].items()
+    names = [re.sub(r"[+@].*", "", line) for line in stack.splitlines()]
+    assert names[:4] == ["leaf", "middle", "plain", "main"]
+    assert names[-1] == "_start"
+    assert calls == CALLS
+    assert maps["@twice"] == {stack: 2 * CALLS}
+    assert maps["@two"] == {"\n".join(stack.splitlines()[:2]): CALLS}
+    ((raw, calls),) = maps["@raw"].items()
+    assert (len(raw.splitlines()), calls) == (sum(not name.startswith("[inlined]") for name in names), CALLS)
+    printed = script_outputs(result, "printf")
+    assert [len(text.split("\n")) for text in printed] == [5] * CALLS
+
+
+def test_scripts_name_functions_of_python():
+    work = "import os\ndef inner():\n    os.getppid()\ndef outer():\n    inner()\n"
+    work += "input(print('ready') or '')\nfor _ in range(23):\n    outer()\n"
+    with Program("/usr/bin/python3", "-u", "-c", work) as program:
+        text = "tracepoint:syscalls:sys_enter_getppid { @[ustack] = count(); }"
+        result = program.seen_by("script", "-q", "-e", text)
+    assert result.status == 0, result.err
+    ((stack, calls),) = script_outputs(result, "map")[0]["@"].items()
+    assert calls == 23
+    assert "\ninner (<string>:2)\nouter (<string>:4)\n<module> (<string>:1)\n" in stack
+    assert stack.splitlines()[-1].startswith("_start+")
+
+
+@pytest.mark.lab
+def test_scripts_can_choose_frame_pointers():
+    maps, _ = script_stacks("--unwind", "fp", block="@[ustack] = count();")
+    assert sum(maps["@"].values()) == CALLS
+    assert all("main+" not in stack for stack in maps["@"])
+    result = run("script", "--unwind", "fp", "-e", "begin { print(dw_ustack); }")
+    assert (result.status, "ustack()" in result.err) == (2, True)
 
 
 def whole(result):

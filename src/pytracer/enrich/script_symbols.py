@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytracer.arrays import Array, np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytracer.symbols.source_frames import SourceFile, SourceFrame
 
 _NO_NAMES = (UNKNOWN, ANONYMOUS, ASTRAY, UNLOADED)
+_FUNCTION = 1 << 63  # FUNCTION of pytracer.symbols.python
 _FAR = 1 << 20  # no function is that long: what is further behind its start is in no known function
 
 
@@ -31,6 +32,9 @@ class ScriptSymbols:
     def __init__(self) -> None:
         self._kernel: KernelSymbols | None = None
         self._user = UserSymbols()
+        self.name_functions: Callable[[int, Array], list[str]] | None = None
+        """Names the functions of Python that stacks have instead of addresses: of a process those that are
+        at least 1 << 63; None if there are none."""
         self._images = dict[int, int]()
         self._sources: dict[tuple[str, int], SourceFile | None] = {}
         self._open = contextlib.ExitStack()
@@ -113,7 +117,17 @@ class ScriptSymbols:
             return SourceFile(elf_tables.read(descriptor, account))
         return None
 
+    @property
+    def user(self) -> UserSymbols:
+        """The names of functions of programs."""
+        return self._user
+
     def _user_names(self, pid: int, addresses: Array) -> list[tuple[str, int | None]]:
+        is_function = addresses >= np.uint64(_FUNCTION)
+        if self.name_functions is not None and is_function.any():
+            functions = iter(self.name_functions(pid, addresses[is_function]))
+            others = iter(self._user_names(pid, addresses[~is_function]))
+            return [(next(functions), None) if is_one else next(others) for is_one in is_function.tolist()]
         self.notice(pid)
         image = self._images.get(pid, 0)
         names = self._user.names(pid, image, None, addresses)
@@ -146,6 +160,11 @@ def process_words(kinds: Sequence[Type], offset: int = 0) -> Iterator[int]:
 def processes(words: Array, columns: Sequence[int]) -> Iterator[int]:
     """Yield the processes in these columns of rows of words."""
     for column in columns:
-        for pid in np.unique(words[:, column]).tolist():
-            if pid and not pid & TARGET_SYMBOL:
-                yield pid
+        for word in np.unique(words[:, column]).tolist():
+            if word and not word & TARGET_SYMBOL:
+                yield split_process(word)[0]
+
+
+def split_process(word: int) -> tuple[int, int]:
+    """Return the process of a stored stack, and why the stack ends (WalkEnd)."""
+    return word & 0xFFFFFFFF, word >> 32

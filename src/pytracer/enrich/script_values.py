@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytracer.enrich.cgroups import cgroup_decoder
-from pytracer.enrich.script_symbols import ScriptSymbols
+from pytracer.enrich.script_symbols import ScriptSymbols, split_process
 from pytracer.kernel import syscalls
 from pytracer.kernel.gfp_flags import name_gfp_flags
 from pytracer.lang.formats import Conversion
@@ -188,7 +188,8 @@ class ValueReader:
         return f"{_HIERARCHY}:{self._cgroup(number)}"
 
     def _stack(self, kind: StackType, data: bytes, offset: int) -> DecodedValue:
-        pid, *addresses = struct.unpack_from(f"={1 + kind.depth}Q", data, offset)
+        process, *addresses = struct.unpack_from(f"={1 + kind.depth}Q", data, offset)
+        pid, end = split_process(process)
         addresses = [address for address in addresses if address]
         if kind.mode == "raw":
             names = [f"{address:x}" for address in addresses]
@@ -202,6 +203,10 @@ class ValueReader:
             names = [f"{address:x} {name}" for address, name in zip(addresses, names, strict=True)]
         if kind.user and self._shows_lines and kind.mode in ("bpftrace", "perf"):
             names = self._with_lines(kind.mode, pid, addresses, names)
+        if end and kind.mode in ("bpftrace", "perf"):
+            from pytracer.enrich.stacks import END_MARKS
+
+            names = [*names, *(mark for reason, mark in END_MARKS.items() if reason == end)]
         indent = {"perf": "\t", "raw": "", "build_id": ""}.get(kind.mode, " " * 8)
         text = "\n" + "".join(f"{indent}{name}\n" for name in names)
         return DecodedValue("\n".join(names), text)

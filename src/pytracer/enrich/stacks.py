@@ -26,7 +26,7 @@ _TO_PROGRAM = re.compile(
     r"bpf_prog_|bpf_trampoline_|bpf_trace_run|__bpf_trace_|__traceiter_|perf_(trace|syscall)_|0x"
 )
 
-_END_MARKS = {
+END_MARKS = {
     WalkEnd.DEPTH: TRUNCATED,
     WalkEnd.EXPRESSION: "[unwind expression]",
     WalkEnd.REGISTER: "[unwind register]",
@@ -150,7 +150,7 @@ class StackNames:
         named_stacks, position = list[Frames](), 0
         for call, (_, end) in zip(calls, stacks, strict=True):
             frames = tuple(texts[index] for index in inverse[position : position + len(call)].tolist())
-            named_stacks.append((*frames, _END_MARKS[end]) if end in _END_MARKS else frames)
+            named_stacks.append((*frames, END_MARKS[end]) if end in END_MARKS else frames)
             position += len(call)
         return named_stacks
 

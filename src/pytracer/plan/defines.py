@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from pytracer.errors import UnsupportedError
+from pytracer.errors import UnsupportedError, UsageError
 from pytracer.features.table.changes import ITERATOR_PATHS
 from pytracer.features.table.helpers import (
     CURRENT_TASK_BTF,
@@ -24,6 +25,9 @@ from pytracer.plan.output_choice import group_keys
 from pytracer.request import NameSetValue, Request, number_of
 from pytracer.spec import Filter, Flag, NameSet, Number, SeccompProfile
 from pytracer.spec.common import UNWIND
+
+if TYPE_CHECKING:
+    from pytracer.lang.script import CompiledScript
 
 FAMILY_MAX = 65536
 _HELPERS = {
@@ -80,20 +84,28 @@ def _iter_option_defines(request: Request) -> Iterator[Define]:
             yield option.define, ""
 
 
-def of_stacks(request: Request, facts: KernelInfo, defines: Collection[str]) -> Iterator[Define]:
+def of_stacks(
+    request: Request, facts: KernelInfo, defines: Collection[str], script: CompiledScript | None = None
+) -> Iterator[Define]:
     """Yield the macro for user stacks that are walked by tables, if that is wanted and this kernel can.
 
-    ``defines`` are the macros so far. Raises UnsupportedError for ``--unwind table`` if it cannot.
+    ``defines`` are the macros so far. Raises UnsupportedError for ``--unwind table`` if it cannot, and
+    UsageError for ``--unwind fp`` if a ``script`` has dw_ustack().
     """
     unwind = request.options.get(UNWIND.name)
-    if unwind is None or unwind == "fp" or request.options.get("kernel-only"):
+    if unwind is None or request.options.get("kernel-only") or (script and not script.takes_user_stacks):
+        return
+    is_required = unwind == "table" or (script is not None and script.needs_tables)
+    if unwind == "fp":
+        if is_required:
+            raise UsageError("--unwind fp cannot be combined with dw_ustack()", hint="ustack()")
         return
     if facts.architecture == "x86_64" and {"PT_HAS_BPF_LOOP", "PT_HAS_TASK_PT_REGS"}.issubset(defines):
         yield "PT_UNWIND", ""
-    elif unwind == "table":
+    elif is_required:
         raise UnsupportedError(
             f"stacks by tables need x86-64 and bpf_loop() (Linux {LOOP.since})",
-            hint="--unwind fp walks them by frame pointers",
+            hint="--unwind fp walks them by frame pointers" + ", as ustack() does" * (unwind != "table"),
         )
 
 

@@ -165,6 +165,8 @@ def _plan(
             end_programs=frozenset(end_programs),
             attached=len(set(names)),
             enums=_read_enum_names(state, facts),
+            takes_user_stacks=state.takes_user_stacks,
+            needs_tables=state.needs_tables,
         ),
         generated={GENERATED: generate_script(blocks, state.maps())},
         usdt_arguments=arguments,

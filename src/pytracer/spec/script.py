@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytracer.record import record
 from pytracer.spec.columns import Column
+from pytracer.spec.common import UNWIND
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.options import Flag, ScriptArguments
 from pytracer.spec.outputs import Stream
@@ -36,6 +37,7 @@ SCRIPT = Tracer(
     options=(
         Flag("quiet", "do not say how many probes are attached", short="q"),
         Flag("quiet_warnings", "do not print what warnf() says"),
+        UNWIND,
         Flag("unsafe", "allow functions that change what is traced or run commands: system, signal"),
     ),
     outputs=(

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytracer import ktime
 from pytracer.arrays import Array, np
@@ -29,6 +29,9 @@ from pytracer.trace.collector import find_map
 from pytracer.trace.packet_files import PacketFiles
 from pytracer.trace.script_benchmarks import show_benchmarks
 from pytracer.trace.stream_collector import StreamCollector
+
+if TYPE_CHECKING:
+    from pytracer.trace.script_unwinding import ScriptUnwinding
 
 _NAMES = ("type", "data")
 _LOOK = 0.25  # seconds between two looks at the processes in maps
@@ -85,6 +88,11 @@ class ScriptCollector(StreamCollector):
             "skboutput": self._skboutput,
         }
         self._captures = PacketFiles()
+        self._unwinding: ScriptUnwinding | None = None
+        if self._script.takes_user_stacks:
+            from pytracer.trace.script_unwinding import open_unwinding  # few scripts do
+
+            self._unwinding = open_unwinding(maps, self._reader.symbols, plan.request, budget)
 
     @property
     def is_finished(self) -> bool:
@@ -99,10 +107,16 @@ class ScriptCollector(StreamCollector):
     @property
     def poll_interval(self) -> float | None:
         """See :class:`~pytracer.trace.collector.Collector`."""
-        return _LOOK if self._with_processes else super().poll_interval
+        interval = _LOOK if self._with_processes else super().poll_interval
+        if self._unwinding is None:
+            return interval
+        own = self._unwinding.poll_interval
+        return own if interval is None else min(own, interval)
 
     def poll(self) -> None:
         """Read the memory maps of processes whose functions are in maps, before they end."""
+        if self._unwinding is not None:
+            self._unwinding.poll()
         if not self._with_processes or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + _LOOK
@@ -115,6 +129,8 @@ class ScriptCollector(StreamCollector):
     def start(self, links: Sequence[Link], /) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""
         self._started = time.monotonic()
+        if self._unwinding is not None:
+            self._unwinding.start()
         self._benchmarks = [link for link in links if isinstance(link, Benchmark)]
 
     def _read(self, *, last: bool) -> Iterator[Batch]:
@@ -182,6 +198,8 @@ class ScriptCollector(StreamCollector):
 
     def read_summary(self) -> Iterator[Item]:
         """Yield the benchmarks, then the maps, if the script's settings do not say otherwise."""
+        if self._unwinding is not None and (warning := self._unwinding.describe_fallbacks()):
+            self._warn(warning)
         if self._benchmarks:
             yield _collect_batch(list(show_benchmarks(self._benchmarks)))
         if self._script.config["print_maps_on_exit"] in ("0", "false"):
@@ -193,6 +211,8 @@ class ScriptCollector(StreamCollector):
     def close(self) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""
         super().close()
+        if self._unwinding is not None:
+            self._unwinding.close()
         self._reader.close()
         self._captures.close()
 

@@ -32,10 +32,6 @@ from pytracer.trace.row_collector import RowCollector
 from pytracer.trace.unwinding import TableSupply
 
 _POLL_INTERVAL = 0.05  # seconds
-# The same while processes are new, whose unwind tables are not loaded: first those of a command, then others.
-_FIRST_INTERVAL, _EARLY_INTERVAL = 0.002, 0.01
-_FIRST, _EARLY = 0.2, 1.0  # seconds for which a command, and any process, is new
-_MANY = 0.01  # of the stacks, that were walked by frame pointers since their tables came too late
 _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded more. While it is young, fewer
 
 
@@ -76,7 +72,6 @@ class StackCollector(RowCollector):
             functions=self._maps.functions,
         )
         self._supply = TableSupply(UnwindMaps(maps)) if has_unwinder(maps) else None
-        self._first_until = self._early_until = 0.0
         # Of each process: samples at the last look, when the next is due, and what is then waited.
         self._seen: dict[tuple[int, int], tuple[int, float, float]] = {}
         self._looked = 0  # when the last look at sampled processes began
@@ -98,9 +93,7 @@ class StackCollector(RowCollector):
     def poll_interval(self) -> float:
         """See :class:`~pytracer.trace.collector.Collector`."""
         rows = super().poll_interval
-        now = time.monotonic()
-        own = _EARLY_INTERVAL if now < self._early_until else _POLL_INTERVAL
-        own = _FIRST_INTERVAL if now < self._first_until else own
+        own = _POLL_INTERVAL if self._supply is None else self._supply.poll_interval
         return own if rows is None else min(rows, own)
 
     def start(self, links: Sequence[Link], /) -> None:
@@ -108,7 +101,6 @@ class StackCollector(RowCollector):
         super().start(links)
         if self._supply is not None and self._plan.request.command:
             self._supply.preload(self._plan.request.command, self._budget)
-            self._first_until = time.monotonic() + _FIRST
 
     def poll(self) -> None:
         """Read the mappings of sampled processes that are alive, if it is due."""
@@ -135,8 +127,6 @@ class StackCollector(RowCollector):
             # What is shown must not be known better, or less, later.
             epoch = not due and user.makes_functions(pid, sampled.image)
             if sampled.image and (is_due or epoch or pid in unknown):
-                if self._supply is not None and process not in self._seen:
-                    self._early_until = now + _EARLY
                 self._seen[process] = sampled.samples, now + pause, min(2 * pause, _AGAIN)
                 user.notice(pid, partial(self._maps.generation, pid) if user.blind else None)
                 self._supply_tables(pid, sampled.image)
@@ -203,7 +193,8 @@ class StackCollector(RowCollector):
         self._maps.read_functions()
         if moment.kind == "summary":  # there is no further look, and nothing raises a generation any more
             self._mark_unseen(self._maps.images())
-            self._warn_of_fallbacks()
+            if self._supply is not None and (warning := self._supply.describe_fallbacks()):
+                self._warn(warning)
         item = shape_stacks(rows, schema, ranking, decoders, moment, self._names)
         if not self._warned and any(item.columns["kernel"]) and self._names.kernel.hidden:
             self._warned = True
@@ -214,17 +205,6 @@ class StackCollector(RowCollector):
                 "and what is not root needs CAP_SYSLOG"
             )
         return item
-
-    def _warn_of_fallbacks(self) -> None:
-        """Warn if many stacks were walked by frame pointers since their tables came too late."""
-        if self._supply is None:
-            return
-        stacks, fallbacks = self._supply.count_stacks()
-        if fallbacks > _MANY * stacks:
-            self._warn(
-                f"{fallbacks:,} of {stacks:,} stacks of programs were walked by frame pointers: "
-                "the unwind tables of their processes were not loaded yet"
-            )
 
     def close(self) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""

@@ -27,6 +27,11 @@ from pytracer.symbols.unwind.files import CodeSegments, read_table, read_vdso_ta
 from pytracer.symbols.unwind.stack import WalkEnd
 from pytracer.text import harmless
 
+_POLL_INTERVAL = 0.05  # seconds between two looks at which processes were sampled
+# The same while processes are new, whose tables are not loaded: first those of a command, then others.
+_FIRST_INTERVAL, _EARLY_INTERVAL = 0.002, 0.01
+_FIRST, _EARLY = 0.2, 1.0  # seconds for which a command, and any process, is new
+_MANY = 0.01  # of the stacks, that were walked by frame pointers since their tables came too late
 _SWEEP = 10.0  # seconds between two looks at which processes have ended
 _ROWS_LIMIT = 32 << 20  # of all tables: 256 MiB in the kernel
 _WHOLE = 1 << 64
@@ -88,6 +93,15 @@ class TableSupply:
         self._new_tables = dict[int, Array]()
         self._next_sweep = time.monotonic() + _SWEEP
         self._rows = 0
+        self._first_until = self._early_until = 0.0
+
+    @property
+    def poll_interval(self) -> float:
+        """Seconds until processes that were sampled meanwhile should be added."""
+        now = time.monotonic()
+        if now < self._first_until:
+            return _FIRST_INTERVAL
+        return _EARLY_INTERVAL if now < self._early_until else _POLL_INTERVAL
 
     def preload(self, command: Sequence[str], budget: Budget) -> None:
         """Load the tables of a command, and of the libraries that are loaded with it, before it runs."""
@@ -98,6 +112,7 @@ class TableSupply:
                     with account.timed():
                         self._find_file(handle, account)
         self.flush()
+        self._first_until = time.monotonic() + _FIRST
 
     def add(self, pid: int, image: int, mappings: Sequence[Mapping], account: Account) -> None:
         """Add what the stacks of a process need, as far as it is new; ``flush`` makes it count."""
@@ -106,6 +121,8 @@ class TableSupply:
             if len(self._spaces) >= self._maps.space_limit:
                 return
             space = self._spaces[image] = _Space()
+        if pid not in space.mappings:
+            self._early_until = time.monotonic() + _EARLY
         if space.mappings.get(pid) == mappings:
             return
         space.mappings[pid] = mappings
@@ -150,10 +167,17 @@ class TableSupply:
             self._sweep()
             self._next_sweep = time.monotonic() + _SWEEP
 
-    def count_stacks(self) -> tuple[int, int]:
-        """Return how many stacks of programs were walked, and how many of these by frame pointers."""
+    def describe_fallbacks(self) -> str:
+        """Return the text of a warning if many stacks were walked by frame pointers since their tables came
+        too late, else ""."""
         ends = self._maps.count_ends()
-        return int(ends.sum()), int(ends[WalkEnd.FALLBACK])
+        stacks, fallbacks = int(ends.sum()), int(ends[WalkEnd.FALLBACK])
+        if fallbacks <= _MANY * stacks:
+            return ""
+        return (
+            f"{fallbacks:,} of {stacks:,} stacks of programs were walked by frame pointers: "
+            "the unwind tables of their processes were not loaded yet"
+        )
 
     def _find(self, pid: int, mapping: Mapping, account: Account) -> tuple[FileKey, _Loaded]:
         """Return the file of a mapping; its table is loaded unless it is."""

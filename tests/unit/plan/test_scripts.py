@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytracer.errors import ProbeSpecError, UnprobeableError, UnsupportedError
+from pytracer.errors import ProbeSpecError, UnprobeableError, UnsupportedError, UsageError
 from pytracer.features.table.helpers import FOR_EACH_MAP_ELEM, LOOP, MAP_LOOKUP_PERCPU_ELEM
 from pytracer.lang.script import parse_script
 from pytracer.plan import make_plan
@@ -139,6 +139,39 @@ def replace_helpers(missing):
     facts = kernel()
     facts.helpers = set(range(1, 250)) - {missing}
     return facts
+
+
+@pytest.mark.parametrize(
+    ("text", "unwind", "is_walked"),
+    [
+        ("@[ustack(raw, 3)] = count();", "auto", True),
+        ("@[dw_ustack] = count();", "table", True),
+        ("@[ustack] = count();", "fp", False),
+        ("@[kstack] = count();", "table", False),
+        ("@ = count();", "table", False),
+    ],
+)
+def test_stacks_are_walked_by_tables_if_the_script_takes_some(text, unwind, is_walked):
+    facts = kernel()
+    facts.helpers = set(range(1, 250))
+    plan = plan_stacks(text, facts, unwind)
+    assert ("PT_UNWIND" in dict(plan.defines)) == is_walked
+
+
+def test_dwarf_stacks_are_walked_by_tables_or_refused():
+    text = "@ = dw_ustack(3);"
+    with pytest.raises(UsageError, match="dw_ustack"):
+        plan_stacks(text, KERNEL, "fp")
+    with pytest.raises(UnsupportedError, match="bpf_loop"):
+        plan_stacks(text, replace_helpers(LOOP.number), "auto")
+    plan_stacks("@ = ustack(3);", replace_helpers(LOOP.number), "auto")
+    text = "config = { unstable_dw_ustack = error } begin { @ = dw_ustack; }"
+    assert error_of(text) == ("the script's settings allow no dw_ustack()", "dw_ustack")
+
+
+def plan_stacks(block, facts, unwind):
+    script = ScriptRequest(parse_script(f"kprobe:vfs_read {{ {block} }}"))
+    return make_plan(Request(SCRIPT, script=script, options={"unwind": unwind}), facts)
 
 
 def test_text_of_the_user_is_not_in_the_c():

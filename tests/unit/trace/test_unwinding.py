@@ -179,5 +179,15 @@ def test_a_command_is_loaded_before_it_runs(supply, maps):
     assert len(maps.tables) == count
 
 
-def test_stacks_are_counted(supply):
-    assert supply.count_stacks() == (23, 3)
+def test_many_stacks_by_frame_pointers_are_said(supply, maps, monkeypatch):
+    assert supply.describe_fallbacks().startswith("3 of 23 stacks of programs were walked by frame pointers")
+    monkeypatch.setattr(maps, "count_ends", lambda: np.eye(1, 16, WalkEnd.WHOLE, dtype=np.uint64)[0])
+    assert supply.describe_fallbacks() == ""
+
+
+def test_new_processes_are_looked_for_more_often(supply):
+    usual = supply.poll_interval
+    supply.add(os.getpid(), 1, [], account())
+    early = supply.poll_interval
+    supply.preload([PYTHON], Budget())
+    assert usual > early > supply.poll_interval

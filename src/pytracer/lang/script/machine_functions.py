@@ -134,9 +134,6 @@ class MachineFunctions(StandardFunctions):
         """Add code that sends a packet for a file; return C for 0, or a negative number of an error."""
         raise NotImplementedError
 
-    def _dw_ustack(self, node: script.Call, _to: str, _room: int) -> Value:
-        raise self.fail(node, "dw_ustack() is not supported", hint="ustack() follows frame pointers")
-
 
 def _member(node: Node, name: str) -> syntax.Member:
     return syntax.Member(node.start, node.end, node, name, False, node.start)
@@ -146,7 +143,6 @@ _Translate = Callable[["MachineFunctions", script.Call, str, int], Value]
 MACHINE: dict[str, tuple[_Translate, int, int]] = {
     **STANDARD,
     "cgroupid": (MachineFunctions._cgroupid, 1, 1),
-    "dw_ustack": (MachineFunctions._dw_ustack, 0, 2),
     "kaddr": (MachineFunctions._kaddr, 1, 1),
     "path": (MachineFunctions._path, 1, 2),
     "percpu_kaddr": (MachineFunctions._percpu_kaddr, 1, 2),

@@ -98,7 +98,8 @@ class CompiledScript:
     ``targets`` are the names of its targets by number: the whole probe, and the function or event.
     ``attached`` is the number of its probes; ``ends_at_once``: they are begin and end only;
     ``end_programs`` are those that run after exit(), too: of end probes and iterators. ``enums``
-    has the names of values by the names of enums.
+    has the names of values by the names of enums. ``takes_user_stacks``: of programs; ``needs_tables``: they
+    must be walked by unwind tables.
     """
 
     maps: tuple[ScriptMap, ...]
@@ -109,3 +110,5 @@ class CompiledScript:
     end_programs: frozenset[int] = frozenset()
     attached: int = 0
     enums: Mapping[str, Mapping[int, str]] = default_factory(factory=dict)
+    takes_user_stacks: bool = False
+    needs_tables: bool = False

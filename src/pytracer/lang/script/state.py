@@ -79,6 +79,7 @@ class ScriptState:
         self._read_over_cpus = set[str]()
         self._actions = dict[Action, int]()
         self.warnings = dict[str, None]()
+        self.takes_user_stacks = self.needs_tables = False  # see CompiledScript
         self.changed = False
         self.has_pending = False  # something was read that has no type yet
         self.is_final = False  # every map must have a type now

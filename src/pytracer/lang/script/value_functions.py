@@ -98,8 +98,20 @@ class ValueFunctions(MachineFunctions):
             raise self.fail(node, f"a stack has 1 to {DEPTH} frames")
         kind = StackType(user, depth, mode)
         dst = self.memory(kind.size)
-        self.line(f"script_stack(ctx, {dst}, {WORD * depth}, {'BPF_F_USER_STACK' if user else '0'});")
+        if user:
+            self.state.takes_user_stacks = True
+            shows_python = int(mode in ("bpftrace", "perf"))
+            self.line(f"script_user_stack(ctx, {dst}, {WORD * depth}, {shows_python});")
+        else:
+            self.line(f"script_kernel_stack(ctx, {dst}, {WORD * depth});")
         return Value(dst, kind)
+
+    def _dw_ustack(self, node: script.Call, _to: str, _room: int) -> Value:
+        if self.state.config["unstable_dw_ustack"] == "error":
+            message = "the script's settings allow no dw_ustack()"
+            raise self.fail(node, message, hint="unstable_dw_ustack = enable")
+        self.state.needs_tables = True
+        return self.stack(node, user=True, arguments=node.arguments)
 
     def _ntop(self, node: script.Call, _to: str, _room: int) -> Value:
         *family, argument = node.arguments
@@ -253,6 +265,7 @@ _FUNCTIONS: dict[str, tuple[_Translate, int, int]] = {
     "len": (ValueFunctions._len, 1, 1),
     "ksym": (ValueFunctions._ksym, 1, 1),
     "usym": (ValueFunctions._usym, 1, 1),
+    "dw_ustack": (ValueFunctions._dw_ustack, 0, 2),
     "kstack": (ValueFunctions._kstack, 0, 2),
     "ustack": (ValueFunctions._ustack, 0, 2),
     "ntop": (ValueFunctions._ntop, 1, 2),
