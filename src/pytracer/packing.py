@@ -114,7 +114,7 @@ def _iter_plans(request: Request, btf: Btf, kernel: PackKernel) -> Iterator[tupl
         programs = dict.fromkeys(probe.program for alternative in choice for probe in alternative.probes)
         if isinstance(request.tracer.arguments, Targets):
             named = request.tracer.arguments
-            programs |= dict.fromkeys(filter(None, (named.begin, named.end)))
+            programs |= dict.fromkeys(filter(None, (named.begin, named.end, named.mark)))
         for compat in (True, False):
             try:
                 plan = make_plan(replace(request, hooks=forced), BtfKernelInfo(btf, runs_compat=compat))

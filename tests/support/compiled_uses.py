@@ -168,7 +168,7 @@ class Floor:
             return None
         kinds = {chosen_probe.probe.program: chosen_probe.probe for chosen_probe in plan.probes}
         named = self.tracer.arguments
-        others = [named.begin, named.end] if isinstance(named, Targets) else []
+        others = [named.begin, named.end, named.mark] if isinstance(named, Targets) else []
         programs = tuple(dict.fromkeys([*kinds, *filter(None, others)]))
         try:
             image = self._image(plan, programs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pytracer.errors import UnknownNameError
@@ -78,6 +79,9 @@ class FakeKernel:
         if source.text not in self.named:
             raise UnknownNameError(source.spelling.of, source.name, ())
         return self.named[source.text]
+
+    def maps_file(self, pids: Sequence[int], identity: tuple[int, ...]) -> bool:
+        return True
 
     def has_helper(self, number: int) -> bool:
         return self.helpers is None or number in self.helpers

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pytracer.budget import Budget
 from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
+from pytracer.enrich.databases import database, query_status
 from pytracer.enrich.decode import Decoder
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.dns import dns_code, dns_message, dns_name, dns_type
@@ -100,6 +101,7 @@ def decoders(
         "compact_result": enum_decoder("compact_result", "COMPACT_", "result"),
         "connection_error": connection_error,
         "connection_event": connection_event,
+        "database": database,
         "direction": direction,
         "disk": disk_decoder(),
         "dns_code": dns_code,
@@ -136,6 +138,7 @@ def decoders(
         "register": register,
         "registers": registers,
         "payload": payload,
+        "query_status": query_status,
         "probe_spec": target_decoder(probe_specs),
         "signal": signal_name,
         "signal_code": signal_code,

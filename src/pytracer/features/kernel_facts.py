@@ -15,7 +15,7 @@ import ctypes
 import errno
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from pytracer.kernel.facts import FoundTargets, FunctionTypes, Support
 from pytracer.kernel.running_types import recall_by, running_types
 from pytracer.record import replace
 from pytracer.spec import FunctionCode, Probe, ProbeSite, Source
+from pytracer.symbols import program_files
 from pytracer.targets import find
 
 if TYPE_CHECKING:
@@ -161,6 +162,10 @@ class RunningKernel(FeatureProber):
         """Find the targets that a user's source names here. Raises as
         :class:`pytracer.kernel.facts.KernelInfo` says."""
         return find(source)
+
+    def maps_file(self, pids: Sequence[int], identity: tuple[int, ...]) -> bool:
+        """Return whether one of these processes has mapped code of the file with this identity."""
+        return any(program_files.maps(pid, identity) for pid in pids)
 
     def _try_helper(self, number: int) -> bool:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 from pytracer.errors import UnsupportedError
 from pytracer.features.table.uses import ProgramUses
@@ -177,6 +178,10 @@ class BtfKernelInfo:
     def find(self, source: Source) -> FoundTargets:
         """Raise UnsupportedError: attach targets can only be found on the machine that runs the trace."""
         raise UnsupportedError(f"what {source.text} names is found out on the machine that runs it")
+
+    def maps_file(self, pids: Sequence[int], identity: tuple[int, ...]) -> bool:  # noqa: ARG002
+        """Return False: no process runs there yet."""
+        return False
 
     def _has_raw_tracepoint(self, probe: RawTracepoint) -> Support:
         """Return whether the kernel itself (not a module) has this tracepoint, with as many arguments."""

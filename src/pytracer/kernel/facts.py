@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -184,4 +184,8 @@ class KernelInfo(Protocol):
     def find(self, source: Source) -> FoundTargets:
         """Find the targets that a user's source names. Raises UnknownNameError if there is none,
         UnsupportedError if the one that was named cannot be attached to."""
+        ...
+
+    def maps_file(self, pids: Sequence[int], identity: tuple[int, ...]) -> bool:
+        """Return whether one of these processes has mapped code of the file with this identity."""
         ...

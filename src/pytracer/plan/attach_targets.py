@@ -8,14 +8,20 @@ See "Targets that the user names" in docs/internals.md.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytracer.errors import UnreadableCodeError, UsageError
+from pytracer.errors import UnreadableCodeError, UnsupportedError, UsageError
 from pytracer.kernel.facts import KernelInfo, NamedTarget, Support, TargetIdSource
 from pytracer.plan.alternatives import ChosenProbe, HookPlan, ResolvedHook, choose_alternative
-from pytracer.plan.named_target import IN_PROGRAMS, Make, NumberedTarget
+from pytracer.plan.named_target import (
+    IN_PROGRAMS,
+    Make,
+    NumberedTarget,
+    encode_kinds,
+    split_sites,
+    usdt_arguments,
+)
 from pytracer.plan.sites import (
     RETURN,
     RISK,
@@ -62,9 +68,7 @@ if TYPE_CHECKING:
     from pytracer.lang.script import CompiledScript
 
 PROBES_MAX = 500
-_KINDS_MAX = 48  # pt_kind compares with each word of eight
 _LISTED = 5  # versions of a function that are named
-_SITE = 12 * 16  # bytes of struct pt_usdt_site, probes_c/include/usdt.h
 FEWEST = (
     1024  # numbers that the C has room for: programs are compiled once for so many, or a power of two more
 )
@@ -164,18 +168,18 @@ ALTERNATIVES: dict[str, tuple[TargetAlternative, ...]] = {
 
 @record
 class TargetPlan(HookPlan):
-    """The resolved sources of a request; ``names`` are those of their targets, by number."""
+    """The resolved sources of a request; ``names`` are those of their targets, by number. ``usdt_arguments``
+    maps target numbers to the locations of USDT arguments."""
 
     names: tuple[str, ...] = ()
+    usdt_arguments: Mapping[int, bytes] = default_factory(factory=dict)
 
 
 @record
 class GeneratedPlan(TargetPlan):
-    """Targets for which C is generated. ``generated`` maps the names of generated include files to their C,
-    ``usdt_arguments`` target numbers to the locations of USDT arguments."""
+    """Targets for which C is generated. ``generated`` maps names of generated include files to their C."""
 
     generated: Mapping[str, str] = default_factory(factory=dict)
-    usdt_arguments: Mapping[int, bytes] = default_factory(factory=dict)
 
 
 @record
@@ -224,7 +228,9 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
         groups.setdefault((target.source.kind, bool(target.source.offset)), []).append(target)
     for (kind, inside), group in groups.items():
         parts = [(arguments.begin, kind)]
-        if arguments.end:
+        if arguments.mark and kind == "usdt":
+            parts = [(arguments.mark, kind)]
+        elif arguments.end:
             if inside or not SPELLINGS[kind].end:  # a site within a function has no return
                 raise UsageError(
                     f"{request.tracer.name} needs what begins and returns, not {group[0].source.text}",
@@ -242,9 +248,11 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
                     notes.append(note)
     defines = list(defines_of(len(numbered), probes))
     if arguments.kinds:
-        defines.append(("PT_KINDS", _encode_kinds(arguments, numbered)))
+        defines.append(("PT_KINDS", encode_kinds(arguments.kinds, numbered)))
     if any(chosen.probe.program == arguments.enter for chosen in probes):
         defines.append(("PT_TRACKED", ""))
+    if arguments.mark:
+        defines.append(("PT_USDT_SITES", dict(defines)["PT_TARGETS"]))
     return TargetPlan(
         names=tuple(target.name for target in numbered),
         probes=tuple(probes),
@@ -252,6 +260,7 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
         warnings=(*warnings, *risks(resolved_hooks)),
         defines=tuple(defines),
         resolved_hooks=tuple(resolved_hooks),
+        usdt_arguments=usdt_arguments(numbered) if arguments.mark else {},
     )
 
 
@@ -297,13 +306,6 @@ def defines_of(count: int, probes: Iterable[ChosenProbe]) -> Iterator[tuple[str,
         yield "PT_ADDRESSES", str(2 * capacity)
 
 
-def usdt_arguments(targets: Iterable[NumberedTarget]) -> dict[int, bytes]:
-    """Return the locations of the arguments of USDT probes, by target number, as the C reads them."""
-    marks = [target for target in targets if target.source.kind == "usdt"]
-    packed = (b"".join(argument.packed for argument in target.target.sites[0].arguments) for target in marks)
-    return {target.number: data.ljust(_SITE, b"\0") for target, data in zip(marks, packed, strict=True)}
-
-
 def _find(arguments: Targets, request: Request, facts: KernelInfo) -> tuple[list[NumberedTarget], list[str]]:
     """Find all targets of the sources, each once; also return warnings about targets left out."""
     numbered = dict[tuple[object, ...], NumberedTarget]()
@@ -313,12 +315,14 @@ def _find(arguments: Targets, request: Request, facts: KernelInfo) -> tuple[list
         kind = source.spelling.end if arguments.end else source.kind
         try:
             source, targets = targets_of(source, kind, request, facts, warnings)
+            if arguments.wanted and source.text in arguments.default:
+                targets = _require_mapped(source, targets, request, facts)
         except UsageError as problem:
             if source.text not in arguments.default:
                 raise
-            absent = problem
+            absent = absent or problem
             continue
-        for candidate in targets:
+        for candidate in split_sites(source.kind, targets) if arguments.mark else targets:
             key = source.kind, _place_of(source, candidate.target), source.offset
             known_target = numbered.setdefault(key, replace(candidate, number=len(numbered)))
             if known_target.target.name != candidate.target.name:
@@ -326,33 +330,28 @@ def _find(arguments: Targets, request: Request, facts: KernelInfo) -> tuple[list
                 target = replace(known_target.target, name=joined_name, symbol=known_target.target.function)
                 numbered[key] = replace(known_target, target=target)
     if absent and not numbered:
+        if arguments.wanted:
+            raise UnsupportedError(f"nothing to trace: {absent.message}", hint=arguments.wanted)
         raise absent
     check_number(request.sources, list(numbered.values()), request)
     return list(numbered.values()), warnings
 
 
-def _encode_kinds(arguments: Targets, numbered: Sequence[NumberedTarget]) -> str:
-    """Return the kinds of targets, as pt_kind reads them: a byte each, by number. Raises UsageError if a
-    target is of an unsupported kind, or if there are too many."""
-    if len(numbered) > _KINDS_MAX:
-        raise UsageError(f"{len(numbered)} functions to attach to, and {_KINDS_MAX} are the most here")
-    kinds = bytearray(-(-len(numbered) // 8) * 8)
-    for target in numbered:
-        functions = quoting.split(quoting.split(target.target.name, ":")[-1], "|")
-        names = [name.partition("@")[0] for name in functions]  # without the version of a symbol
-        kind = next((arguments.kinds.index(name) + 1 for name in names if name in arguments.kinds), 0)
-        if not kind:
-            raise UsageError(
-                f"{target.name}: what that function does is not known",
-                hint=f"known are {', '.join(arguments.kinds)}",
-            )
-        kinds[target.number] = kind
-    return ", ".join(f"{word:#x}ULL" for (word,) in struct.iter_unpack("<Q", kinds))
+def _require_mapped(
+    source: Source, targets: Sequence[NumberedTarget], request: Request, facts: KernelInfo
+) -> list[NumberedTarget]:
+    """Return the targets in files that one of the traced processes has mapped, if some are named. Raises
+    UsageError if there are none."""
+    pids = request.processes
+    mapped = [one for one in targets if not pids or facts.maps_file(pids, one.target.sites[0].identity)]
+    if not mapped:
+        raise UsageError(f"{source.text} is in no file that the traced processes run")
+    return mapped
 
 
 def _place_of(source: Source, target: NamedTarget) -> object:
     """Return a key that all names of one function share, so that it gets a single probe."""
-    if source.kind in ("u", "ur"):
+    if source.kind in ("u", "ur") or len(target.sites) == 1:
         return tuple((site.identity, site.offset) for site in target.sites)
     return target.address or target.name
 

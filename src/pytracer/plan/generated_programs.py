@@ -3,14 +3,14 @@ needs the entry of a call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pytracer.kernel.facts import KernelInfo
 from pytracer.plan.alternatives import ChosenProbe, ResolvedHook
 from pytracer.plan.attach_targets import attach
 from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.sites import is_tracked
-from pytracer.record import record, replace
+from pytracer.record import record
 from pytracer.request import Request
 from pytracer.spec import SPELLINGS
 
@@ -48,13 +48,3 @@ def attach_programs(
     return AttachedPrograms(
         tuple(probes), tuple(dict.fromkeys(notes)), tuple(resolved_hooks), frozenset(tracked)
     )
-
-
-def split_sites(kind: str, targets: Sequence[NumberedTarget]) -> Iterator[NumberedTarget]:
-    """Yield the targets; each site of a USDT probe by itself, as its arguments differ."""
-    for target in targets:
-        sites = target.target.sites if kind == "usdt" else ()
-        for site in sites:
-            yield replace(target, target=replace(target.target, sites=(site,)))
-        if kind != "usdt":
-            yield target

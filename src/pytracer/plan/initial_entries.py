@@ -17,7 +17,7 @@ from pytracer.kernel import filter_values, interfaces
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.kernel.policy import in_initial_namespace
 from pytracer.model import Schema
-from pytracer.plan.attach_targets import GeneratedPlan, ScriptPlan, TargetPlan
+from pytracer.plan.attach_targets import ScriptPlan, TargetPlan
 from pytracer.record import record
 from pytracer.request import NameSetValue, Request, choice_of, number_of
 from pytracer.spec import Choice, Filter, Kprobes, NameSet, Number
@@ -274,7 +274,7 @@ def initial_entries(
         yield CgroupIds(CGROUP_IDS, folders)
     if isinstance(targets, ScriptPlan):
         yield RunValues("script_run")
-    if isinstance(targets, GeneratedPlan) and targets.usdt_arguments:
+    if targets.usdt_arguments:
         yield UsdtArguments("pt_usdt", targets.usdt_arguments)
     by_address = (
         chosen_probe.probe

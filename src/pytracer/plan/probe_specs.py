@@ -30,10 +30,9 @@ from pytracer.plan.attach_targets import (
     defines_of,
     risks,
     targets_of,
-    usdt_arguments,
 )
-from pytracer.plan.generated_programs import attach_programs, split_sites
-from pytracer.plan.named_target import NumberedTarget
+from pytracer.plan.generated_programs import attach_programs
+from pytracer.plan.named_target import NumberedTarget, split_sites, usdt_arguments
 from pytracer.plan.output_choice import output_of
 from pytracer.plan.scopes import scope_of
 from pytracer.record import replace

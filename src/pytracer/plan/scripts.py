@@ -36,11 +36,10 @@ from pytracer.plan.attach_targets import (
     defines_of,
     risks,
     targets_of,
-    usdt_arguments,
 )
 from pytracer.plan.btf_types import BtfTypes, NoTypes
-from pytracer.plan.generated_programs import attach_programs, split_sites
-from pytracer.plan.named_target import NumberedTarget
+from pytracer.plan.generated_programs import attach_programs
+from pytracer.plan.named_target import NumberedTarget, split_sites, usdt_arguments
 from pytracer.plan.sample_scopes import bind_tasks, scope_of_sample
 from pytracer.plan.scopes import scope_of
 from pytracer.plan.script_files import UnresolvedAddressError, missing_module, with_files

@@ -149,7 +149,10 @@ class Targets(Arguments):
     of probes_c/include/target.h.
 
     ``default`` is attached if the user names nothing: as much of it as the kernel has. ``kinds`` are
-    functions that the C tells apart: ``pt_kind`` gives the position of a function's name in it, from 1 on.
+    functions that the C tells apart: ``pt_kind`` gives the position of a function's name in it, from 1 on;
+    ``NAME*`` is all that begin so. ``mark``, if given, is attached to each site of USDT probes, in the place
+    of ``begin`` and ``end``, and the C reads their arguments by probes_c/include/usdt.h. ``wanted`` is the
+    hint if there is nothing of the default to attach to: such a run is then not supported.
     """
 
     encode: str = "sources"
@@ -158,6 +161,8 @@ class Targets(Arguments):
     enter: str = ""
     default: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    mark: str = ""
+    wanted: str = ""
 
 
 @record

@@ -14,7 +14,7 @@ import functools
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pytracer.budget import Account, OverBudgetError, current
@@ -219,6 +219,14 @@ def open_mapped(pid: int) -> Iterator[ProgramFile]:
             if file is not None:
                 with file:
                     yield file
+
+
+def maps(pid: int, identity: Sequence[int]) -> bool:
+    """Return whether a process has mapped code of the file with this identity; False if it has ended."""
+    with contextlib.suppress(UsageError):
+        # By inode alone: some file systems (btrfs) show another device there.
+        return any(mapping.inode == identity[1] for mapping in _read_mappings(pid))
+    return False
 
 
 def running() -> Iterator[ProgramFile]:

@@ -15,6 +15,7 @@ import pytest
 from pytracer.enrich import decoders
 from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
+from pytracer.enrich.databases import database, query_status
 from pytracer.enrich.decode import convert_to_bytes, convert_to_strings, decode, mask_null
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.dns import dns_code, dns_message, dns_name, dns_type
@@ -465,3 +466,8 @@ def test_reasons_of_virtual_machines_without_the_event_are_numbers():
 def test_causes_of_moves_between_memory_nodes():
     decode = numa_cause_decoder(basic().btf)
     assert [decode(1 << 16), decode((1 << 16) + 1), decode(5)] == ["thread_move", "thread_swap", "reason_5"]
+
+
+def test_databases_and_the_ends_of_queries():
+    assert [database(number) for number in range(4)] == ["postgresql", "sqlite", "mariadb", "database_3"]
+    assert [query_status(number) for number in range(3)] == ["ok", "failed", "status_2"]

@@ -134,10 +134,13 @@ def test_ci_fails_with_a_count_where_the_lab_cannot_be_had(tmp_path: Path):
     script = script.replace("[[ -x /usr/sbin/sshd ]]", "true").replace(
         "    scripts/test tests/ssh", "    echo '4 passed in 1.00s' #"
     )
+    script = script.replace("[[ -x /usr/bin/pgbench", "[[ 1 || -x /").replace(
+        "    scripts/test tests/databases", "    echo '5 passed in 1.00s' #"
+    )
     result = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=False, cwd=testing.ROOT
     )
-    assert result.stdout.splitlines()[-1] == "7 passed, 2 failed, 0 skipped", result.stderr
+    assert result.stdout.splitlines()[-1] == "12 passed, 2 failed, 0 skipped", result.stderr
     assert "== FAILED: tests in a browser" in result.stdout
     assert "== FAILED: tests in the lab" in result.stdout
     assert result.returncode == 1
