@@ -1,34 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The functions of Python programs, as part of unwind.h: CPython runs many of them in one call of its function
-// _PyEval_EvalFrameDefault, whose frame in the stack is replaced by theirs. User space finds the interpreter of each
-// process and the offsets of its version (pytracer.symbols.python). A function is a code object: its address with
-// PT_PYTHON_FUNCTION is in the stack, and its name is read here when it is first seen, as the process may end.
+// The functions of Python programs, as part of unwind.h: CPython runs them in calls of its function
+// _PyEval_EvalFrameDefault, whose frame in the stack is replaced by theirs: one each before Python 3.11, then many.
+// User space finds the interpreter of each process and the offsets of its version (pytracer.symbols.python). A function
+// is a code object: its address, the number of its name and PT_PYTHON_FUNCTION are in the stack. The name is read here
+// when the code object is first seen, as the process may end.
 
 #define PT_PYTHON_FUNCTION (1ULL << 63) // addresses of programs have 47 bits
+#define PT_PYTHON_NUMBER   48 // the bits from here on are the number of a name, 0 if there was no room
 #define PT_PYTHONS         4096
 #define PT_PYTHON_CODES    32768
-#define PT_PYTHON_THREADS  1024 // of an interpreter, that are searched for the current one
+#define PT_PYTHON_HIDDEN   0xffffffff // the interpreter's own code, which Python does not show
+#define PT_PYTHON_THREADS  1024 // and interpreters of a process, that are searched for the current thread
 #define PT_PYTHON_TEXT     96
-#define PT_COMPACT_ASCII   0x60 // PyASCIIObject.state: compact and ascii
+#define PT_PYTHON_WORDS    12   // of a code object, that tell it from another one at its address
+#define PT_PYTHON_START    48   // bytes of its name that do, too
+#define PT_COMPACT         0x20 // PyASCIIObject.state: the characters follow the object
+#define PT_ASCII           0x40
+#define PT_LONGEST_TEXT    65536 // characters; no name is that long
 
 // Addresses in a process, and the offsets of members.
 struct pt_python {
     u64 interpreters; // of _PyRuntime.interpreters.head
     u64 eval_start;   // of _PyEval_EvalFrameDefault
-    u64 eval_end;
+    u64 eval_size;
+    u64 cold_start; // of the part of it that the compiler has put elsewhere
+    u64 cold_size;
+    u32 has_cframe; // the frame is the first member of a struct that the thread has (3.12), or the second (3.11)
+    u32 has_entry_frames; // calls begin with a frame of their own, which is no function
+    u32 is_unversioned;   // code objects have no number of their own (before 3.12)
+    u32 end_kind;         // a frame with this at frame_kind, or more, is the last of a call
+    u32 interpreter_next;
     u32 interpreter_threads;
     u32 thread_next;
     u32 thread_id;
-    u32 thread_cframe;
+    u32 thread_frame;
     u32 cframe_frame;
     u32 frame_code;
     u32 frame_previous;
-    u32 frame_is_entry;
+    u32 frame_kind;
+    u32 code_start; // PT_PYTHON_WORDS from here on do not change, or fewer
+    u32 code_size;
     u32 code_filename;
+    u32 code_name;
     u32 code_qualname;
     u32 code_firstlineno;
     u32 text_length;
     u32 text_state;
+    u32 text_ascii; // characters of strings that are ASCII, and of others
     u32 text_data;
 };
 
@@ -37,56 +55,148 @@ struct pt_python_code {
     u64 code;
 };
 
+struct pt_python_known {
+    u64 check; // of the code object: another one may have got its address
+    u64 number;
+};
+
+// A name, of a long one the end. Element 0 has the count of all in "pid".
 struct pt_python_name {
+    u64 pid;
+    u64 code;
     u32 line;
+    u8 is_complete; // written last
+    u8 name_width;  // bytes of a character: 1 (of Latin-1), 2 or 4; 0 if there is no name
+    u8 name_size;   // bytes
+    u8 file_width;
+    u8 file_size;
     char name[PT_PYTHON_TEXT];
-    char file[PT_PYTHON_TEXT]; // the end of the path
+    char file[PT_PYTHON_TEXT];
 };
 
 // The Python functions of one walk.
 struct pt_python_walk {
     u64 eval_start;
-    u64 eval_end;
+    u64 eval_size;
+    u64 cold_start;
+    u64 cold_size;
+    u64 interpreter;
     u64 thread;
     u64 thread_id;
     u64 frame;
     u64 is_within; // the walk is at a call of _PyEval_EvalFrameDefault, whose functions are next
-    struct pt_python_name name;
+    u64 words[PT_PYTHON_WORDS];
+    u64 start[PT_PYTHON_START / 8];
 };
 
 BPF_HASH(unwind_pythons, u64, struct pt_python, PT_PYTHONS);
-BPF_HASH(python_codes, struct pt_python_code, struct pt_python_name, PT_PYTHON_CODES);
+BPF_HASH(python_codes, struct pt_python_code, struct pt_python_known, PT_PYTHON_CODES);
+BPF_ARRAY(python_names, struct pt_python_name, PT_PYTHON_CODES);
 
-// Read a string object into "text", of a long one the end; empty if it has other characters than ASCII.
-static __always_inline void pt_read_python_text(char *text, u64 object, struct pt_python *python)
+// Return whether an address is in _PyEval_EvalFrameDefault.
+static __always_inline int pt_is_eval(struct pt_python_walk *walk, u64 address)
 {
-    u64 length = 0, skipped = 0;
-    u32 state = 0;
-
-    text[0] = 0;
-    pt_probe_read_user(&state, sizeof(state), (void *)(object + python->text_state));
-    if ((state & PT_COMPACT_ASCII) != PT_COMPACT_ASCII)
-        return;
-    pt_read_word(&length, object + python->text_length);
-    if (length >= PT_PYTHON_TEXT)
-        skipped = length - PT_PYTHON_TEXT + 1;
-    pt_probe_read_user_str(text, PT_PYTHON_TEXT, (void *)(object + python->text_data + skipped));
+    return address - walk->eval_start < walk->eval_size || address - walk->cold_start < walk->cold_size;
 }
 
-// Keep the name of a function, unless it is known.
-static __always_inline void pt_keep_python_name(struct pt_python_walk *walk, struct pt_python *python,
-                                                u64 code)
+// Read a string object. Returns the size; 0 if it is none.
+static __always_inline u32 pt_read_python_text(char *text, u8 *width, u64 object, struct pt_python *python)
+{
+    u64 length = 0, size, data;
+    u32 state = 0;
+
+    pt_probe_read_user(&state, sizeof(state), (void *)(object + python->text_state));
+    pt_read_word(&length, object + python->text_length);
+    *width = state >> 2 & 7;
+    if (!(state & PT_COMPACT) || !*width || length > PT_LONGEST_TEXT)
+        return *width = 0;
+    data = object + (state & PT_ASCII ? python->text_ascii : python->text_data);
+    size = length * *width;
+    if (size > PT_PYTHON_TEXT) {
+        data += size - PT_PYTHON_TEXT;
+        size = PT_PYTHON_TEXT;
+    }
+    pt_opaque(size); // the verifier needs the check at the access
+    if (size > PT_PYTHON_TEXT || pt_probe_read_user(text, size, (void *)data))
+        return *width = 0;
+    return size;
+}
+
+// Keep the name of a function. Returns its number.
+static __always_inline u64 pt_keep_python_name(struct pt_python *python, struct pt_python_code *key)
+{
+    u64 qualname = 0, filename = 0, code = key->code;
+    struct pt_python_name *name;
+    u32 number = 0;
+
+    if (pt_read_word(&qualname, code + python->code_qualname) ||
+        pt_read_word(&filename, code + python->code_filename))
+        return 0;
+    if (qualname == filename) // _Py_InitCleanup, under a specialized call of a class
+        return PT_PYTHON_HIDDEN;
+    name = python_names.lookup(&number);
+    if (!name || name->pid >= PT_PYTHON_CODES - 1)
+        return 0;
+    number = __sync_fetch_and_add(&name->pid, 1) + 1;
+    name = python_names.lookup(&number);
+    if (!name)
+        return 0;
+    name->pid = key->pid;
+    name->code = code;
+    pt_probe_read_user(&name->line, sizeof(name->line), (void *)(code + python->code_firstlineno));
+    name->name_size = pt_read_python_text(name->name, &name->name_width, qualname, python);
+    name->file_size = pt_read_python_text(name->file, &name->file_width, filename, python);
+    name->is_complete = 1;
+    return number;
+}
+
+// Return a hash of what tells a code object from another one that gets its address later; 0 if it cannot be read.
+static __always_inline u64 pt_check_python(struct pt_python_walk *walk, struct pt_python *python, u64 code)
+{
+    u64 size = python->code_size, text = 0, length = 0, hash = 1;
+
+    if (size > sizeof(walk->words) ||
+        pt_probe_read_user(walk->words, size, (void *)(code + python->code_start)))
+        return 0;
+#pragma unroll
+    for (u32 i = 0; i < PT_PYTHON_WORDS; i++)
+        if (8 * i < size) {
+            hash = (hash ^ walk->words[i]) * 0x9e3779b97f4a7c15ULL;
+            hash ^= hash >> 29;
+        }
+    if (!python->is_unversioned)
+        return hash;
+    // The objects that it refers to may be new ones at their old addresses, too.
+    if (pt_read_word(&text, code + python->code_name) || pt_read_word(&length, text + python->text_length))
+        return 0;
+    if (length > PT_PYTHON_START)
+        length = PT_PYTHON_START;
+    pt_opaque(length);
+    if (length > PT_PYTHON_START)
+        return 0;
+    __builtin_memset(walk->start, 0, sizeof(walk->start));
+    pt_probe_read_user(walk->start, length, (void *)(text + python->text_ascii));
+#pragma unroll
+    for (u32 i = 0; i < PT_PYTHON_START / 8; i++) {
+        hash = (hash ^ walk->start[i]) * 0x9e3779b97f4a7c15ULL;
+        hash ^= hash >> 29;
+    }
+    return hash;
+}
+
+// Return the number of a function's name; PT_PYTHON_HIDDEN if it is none.
+static __always_inline u64 pt_number_python(struct pt_python_walk *walk, struct pt_python *python, u64 code)
 {
     struct pt_python_code key = {.pid = bpf_get_current_pid_tgid() >> 32, .code = code};
-    u64 object = 0;
+    struct pt_python_known *known, new_code = {.check = pt_check_python(walk, python, code)};
 
-    if (python_codes.lookup(&key))
-        return;
-    walk->name.line = 0;
-    pt_probe_read_user(&walk->name.line, sizeof(walk->name.line), (void *)(code + python->code_firstlineno));
-    if (!pt_read_word(&object, code + python->code_qualname))
-        pt_read_python_text(walk->name.name, object, python);
-    if (!pt_read_word(&object, code + python->code_filename))
-        pt_read_python_text(walk->name.file, object, python);
-    python_codes.insert(&key, &walk->name);
+    if (!new_code.check)
+        return 0;
+    known = python_codes.lookup(&key);
+    if (known && known->check == new_code.check)
+        return known->number;
+    new_code.number = pt_keep_python_name(python, &key);
+    if (new_code.number)
+        python_codes.update(&key, &new_code);
+    return new_code.number;
 }

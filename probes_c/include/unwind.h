@@ -237,7 +237,7 @@ static __always_inline int pt_add_ip(struct pt_unwind_state *state)
 {
     struct pt_python_walk *python = &state->python;
 
-    if (python->frame && state->ip - python->eval_start < python->eval_end - python->eval_start) {
+    if (python->frame && pt_is_eval(python, state->ip - !state->is_exact)) {
         python->is_within = 1;
         return 0;
     }
@@ -248,19 +248,24 @@ static __always_inline int pt_add_ip(struct pt_unwind_state *state)
 static __always_inline int pt_add_python(struct pt_unwind_state *state)
 {
     struct pt_python_walk *walk = &state->python;
-    u64 image = state->image, code = 0, frame = walk->frame;
+    u64 image = state->image, code = 0, frame = walk->frame, number;
     struct pt_python *python = unwind_pythons.lookup(&image);
-    u8 is_entry = 1;
+    u8 kind = 0;
 
     walk->is_within = 0;
     walk->frame = 0;
-    if (!python || pt_read_word(&code, frame + python->frame_code) || !code)
+    if (!python || pt_read_word(&code, frame + python->frame_code) ||
+        pt_read_word(&walk->frame, frame + python->frame_previous))
         return 0;
-    pt_read_word(&walk->frame, frame + python->frame_previous);
-    pt_probe_read_user(&is_entry, sizeof(is_entry), (void *)(frame + python->frame_is_entry));
-    walk->is_within = !is_entry && walk->frame;
-    pt_keep_python_name(walk, python, code);
-    return pt_add_frame(state, code | PT_PYTHON_FUNCTION);
+    pt_probe_read_user(&kind, sizeof(kind), (void *)(frame + python->frame_kind));
+    walk->is_within = kind < python->end_kind && walk->frame;
+    code &= ~7ULL; // from Python 3.14 on a reference says in these bits whether it is counted
+    if (!code || (python->has_entry_frames && kind >= python->end_kind))
+        return 0;
+    number = pt_number_python(walk, python, code);
+    if (number == PT_PYTHON_HIDDEN)
+        return 0;
+    return pt_add_frame(state, code | number << PT_PYTHON_NUMBER | PT_PYTHON_FUNCTION);
 }
 
 // A row names a register that calls may change only if the called code, in assembler, does not. Others belong to
@@ -310,25 +315,41 @@ PT_LOOP_BODY(62, struct pt_unwinding *unwinding)
     return pt_add_ip(state);
 }
 
-// Find the current thread among those of the interpreter: by what pthread_self() returns there, the FS base.
+// Find the current thread among those of the interpreters, of which the main one is the last: by what pthread_self()
+// returns there, the FS base. A thread of several interpreters runs in the last that it called.
 PT_LOOP_BODY(63, struct pt_unwinding *unwinding)
 {
     u32 level = unwinding->level;
     struct pt_unwind_state *state = unwind_states.lookup(&level);
+    struct pt_python_walk *walk;
     struct pt_python *python;
-    u64 image, id = 0;
+    u64 image, id = 0, frame = 0;
 
-    if (!state || !state->python.thread)
+    if (!state)
         return 1;
+    walk = &state->python;
     image = state->image;
     python = unwind_pythons.lookup(&image);
     if (!python)
         return 1;
-    pt_read_word(&id, state->python.thread + python->thread_id);
-    if (id == state->python.thread_id)
-        return 1;
-    if (pt_read_word(&state->python.thread, state->python.thread + python->thread_next))
-        state->python.thread = 0;
+    if (!walk->thread) {
+        if (!walk->interpreter ||
+            pt_read_word(&walk->thread, walk->interpreter + python->interpreter_threads) ||
+            pt_read_word(&walk->interpreter, walk->interpreter + python->interpreter_next))
+            return 1;
+        return 0;
+    }
+    pt_read_word(&id, walk->thread + python->thread_id);
+    if (id == walk->thread_id) {
+        pt_read_word(&frame, walk->thread + python->thread_frame);
+        if (python->has_cframe)
+            pt_read_word(&frame, frame + python->cframe_frame);
+        walk->frame = frame;
+        if (frame)
+            return 1;
+    }
+    if (pt_read_word(&walk->thread, walk->thread + python->thread_next))
+        walk->thread = 0;
     return 0;
 }
 
@@ -336,25 +357,19 @@ PT_LOOP_BODY(63, struct pt_unwinding *unwinding)
 static __always_inline void pt_find_python(struct pt_unwind_state *state, struct pt_unwinding *unwinding)
 {
     struct pt_python_walk *walk = &state->python;
-    u64 image = state->image, interpreter = 0, cframe = 0, thread = 0;
+    u64 image = state->image;
     struct pt_python *python = unwind_pythons.lookup(&image);
 
-    walk->frame = walk->is_within = 0;
+    walk->frame = walk->is_within = walk->thread = walk->interpreter = 0;
     if (!python)
         return;
     walk->eval_start = python->eval_start;
-    walk->eval_end = python->eval_end;
+    walk->eval_size = python->eval_size;
+    walk->cold_start = python->cold_start;
+    walk->cold_size = python->cold_size;
     walk->thread_id = bpf_get_current_task_btf()->thread.fsbase;
-    pt_read_word(&interpreter, python->interpreters);
-    if (!interpreter || pt_read_word(&thread, interpreter + python->interpreter_threads))
-        return;
-    walk->thread = thread;
+    pt_read_word(&walk->interpreter, python->interpreters);
     PT_LOOP_RUN(63, PT_PYTHON_THREADS, unwinding);
-    python = unwind_pythons.lookup(&image);
-    if (!python || !walk->thread || pt_read_word(&thread, walk->thread + python->thread_id) ||
-        thread != walk->thread_id || pt_read_word(&cframe, walk->thread + python->thread_cframe))
-        return;
-    pt_read_word(&walk->frame, cframe + python->cframe_frame);
 }
 
 static __always_inline void pt_count_end(u32 reason)
@@ -410,7 +425,7 @@ static __always_inline struct pt_unwind_state *pt_walk_stack(u64 image, int show
     else
         state->python.frame = state->python.is_within = 0;
     pt_add_ip(state);
-    PT_LOOP_RUN(62, 2 * PT_UNWOUND_DEPTH, &unwinding); // a call of the interpreter adds no frame itself
+    PT_LOOP_RUN(62, 3 * PT_UNWOUND_DEPTH, &unwinding); // two steps of a call of the interpreter add no frame
     pt_count_end(state->is_late ? PT_END_FALLBACK : state->stack.end);
     return state;
 }

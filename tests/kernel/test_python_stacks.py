@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
 from support.cli import run
 from support.needs import running
+from support.pythons import DISTRIBUTION, find_pythons
 from support.uprobes import Program
 
 pytestmark = pytest.mark.kernel
 
 CALLS = 23
-PYTHON = "/usr/bin/python3.11"
 SCRIPT = """
 import asyncio, json, os, sys, threading
 seen = None
@@ -22,7 +23,8 @@ def leaf():
     frame, seen = sys._getframe(), []
     while frame:
         code = frame.f_code
-        seen.append(f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})")
+        name = getattr(code, "co_qualname", code.co_name)
+        seen.append(f"{name} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})")
         frame = frame.f_back
     try:
         os.close(-1)
@@ -52,23 +54,65 @@ def threaded():
     thread = threading.Thread(target=plain)
     thread.start()
     thread.join()
+class Made:
+    def __init__(self):
+        leaf()
+def initialized():
+    Made()
+class Deleted:
+    def __del__(self):
+        leaf()
+def deleted():
+    global held
+    held = Deleted()
+    del held
+class Iterated:
+    def __aiter__(self):
+        leaf()
+        return self
+    async def __anext__(self):
+        raise StopAsyncIteration
+async def iterate():
+    async for _ in Iterated():
+        pass
+def iterated():
+    try:
+        iterate().send(None)
+    except StopIteration:
+        pass
 async def coroutine():
     leaf()
 def awaited():
     asyncio.run(coroutine())
 print("ready", flush=True)
 input()
-for _ in range(int(sys.argv[2])):
-    globals()[sys.argv[1]]()
-print(json.dumps(seen))
+result = {}
+for mode in sys.argv[2:]:
+    for _ in range(int(sys.argv[1])):
+        globals()[mode]()
+    result[mode] = seen
+print(json.dumps(result))
 """
-MODES = ("plain", "nested", "called_from_c", "generated", "comprehended", "threaded", "awaited")
 
 
-def traced(mode, *words):
-    """Return the user stacks of close(-1) in a mode with their numbers, and the functions that Python itself
-    saw."""
-    with Program(PYTHON, "-c", SCRIPT, mode, CALLS) as program:
+MODES = (
+    "plain",
+    "nested",
+    "called_from_c",
+    "generated",
+    "comprehended",
+    "threaded",
+    "awaited",
+    "initialized",
+    "iterated",
+    "deleted",
+)
+
+
+def traced(python, *words, modes=MODES):
+    """Return the user stacks of close(-1) with their numbers, and the functions that Python itself saw in
+    each mode."""
+    with Program(python, "-c", SCRIPT, CALLS, *modes) as program:
         result = program.seen_by("stackcount", "-U", *words, "t:syscalls:sys_enter_close")
         seen = json.loads(program.output)
     assert result.status == 0, result.err
@@ -78,25 +122,28 @@ def traced(mode, *words):
 
 
 def python_part(stack):
-    return [name for name in stack if name.endswith(")") and ":" in name]
+    return tuple(name for name in stack if name.endswith(")") and ":" in name)
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("mode", MODES)
-def test_functions_are_those_that_python_sees(mode):
+@pytest.mark.parametrize("python", find_pythons())
+def test_functions_are_those_that_python_sees(python):
     if running().excuse("stacks by tables"):
         return
-    stacks, seen = traced(mode)
-    assert sum(stacks.values()) == CALLS
-    for stack in stacks:
-        assert python_part(stack) == seen
+    stacks, seen = traced(python)
+    counts = Counter()
+    for stack, hits in stacks.items():
+        counts[python_part(stack)] += hits
         assert "_PyEval_EvalFrameDefault" not in stack
-        assert stack[-1] in ("_start", "clone3", "__clone3")
+        assert stack[-1] in ("_start", "clone3", "__clone3") or stack[-1].startswith("libc.so.6+")
+    assert counts == {tuple(functions): CALLS for functions in seen.values()}
+    assert len(counts) == len(MODES)
 
 
 def test_functions_stand_between_those_of_c():
     """A comparison key is called by sorted(), which is C."""
-    stacks, _ = traced("called_from_c")
+    stacks, _ = traced(DISTRIBUTION, modes=["called_from_c"])
+    assert stacks
     for stack in stacks:
         names = [name.partition(" (")[0] for name in stack]
         key, caller = names.index("called_from_c.<locals>.<lambda>"), names.index("called_from_c")
@@ -105,30 +152,77 @@ def test_functions_stand_between_those_of_c():
 
 
 def test_with_frame_pointers_there_are_none():
-    stacks, _ = traced("plain", "--unwind", "fp")
+    stacks, _ = traced(DISTRIBUTION, "--unwind", "fp", modes=["plain"])
     assert not stacks
 
 
 def test_names_are_hostile():
     """A name ends at its limit, and stays one line of text."""
     script = (
-        "import sys\ndef work():\n for _ in range(300_000): pass\n"
+        "import os, sys\ndef work():\n os.close(100_000)\n"
         "code = work.__code__.replace(co_qualname='a\\x1b[31m;\\n' + 200 * 'b', "
         "co_filename='/tmp/' + 300 * 'c')\n"
-        "other = work.__code__.replace(co_qualname='\\u00e9t\\u00e9')\n"
-        "print('ready', flush=True)\ninput()\n"
-        "for _ in range(20):\n work.__code__ = code\n work()\n work.__code__ = other\n work()\n"
+        "print('ready', flush=True)\ninput()\nwork.__code__ = code\n"
+        f"for _ in range({CALLS}):\n try: work()\n except OSError: pass\n"
     )
-    with Program(PYTHON, "-c", script) as program:
-        result = program.seen_by("profile", "-U", "-F", 997)
+    with Program(DISTRIBUTION, "-c", script) as program:
+        result = program.seen_by("stackcount", "-U", "t:syscalls:sys_enter_close")
     assert result.status == 0, result.err
     names = {name for row in result.of("summary") for name in row["user"]}
-    assert any(name.startswith("b" * 90) for name in names)
-    assert any(name.startswith("0x") for name in names)  # not ASCII: its address
+    assert f"{96 * 'b'} ({96 * 'c'}:2)" in names
     folded = run(
-        "profile", "-U", "-F", 997, "-f", "folded", "--", PYTHON, "-c", script.replace("input()", "")
+        "profile", "-U", "-F", 997, "-f", "folded", "--", DISTRIBUTION, "-c", script.replace("input()", "")
     )
     assert "\x1b" not in folded.out
+
+
+TEXTS = ("\u00e9t\u00e9", "\u4e2d\u6587", "\U0001f40d_", 50 * "\u4e2d", 50 * "\U0001f40d", "\ud800", "nul\0")
+SHOWN = (*TEXTS[:3], 48 * "\u4e2d", 24 * "\U0001f40d", "\ufffd", "nul\0")
+
+
+@pytest.mark.parametrize("python", find_pythons())
+def test_names_have_all_characters(python):
+    """Strings of Python have characters of 1, 2 or 4 bytes."""
+    script = (
+        "import os, json, sys\ndef work():\n try: os.close(100_000)\n except OSError: pass\n"
+        "print('ready', flush=True)\ninput()\ncode = work.__code__\n"
+        "for text in json.loads(sys.argv[1]):\n"
+        " work.__code__ = code.replace(co_name=text, co_filename='/tmp/' + text,\n"
+        "  **({'co_qualname': text} if sys.version_info > (3, 11) else {}))\n"
+        f" for _ in range({CALLS}): work()\n"
+    )
+    with Program(python, "-c", script, json.dumps(TEXTS)) as program:
+        result = program.seen_by("stackcount", "-U", "t:syscalls:sys_enter_close")
+    assert result.status == 0, result.err
+    counts = Counter()
+    for row in result.of("summary"):
+        counts[next((name for name in row["user"] if name.endswith(":2)")), None)] += row["hits"]
+    del counts[None]
+    assert counts == {f"{text} ({text}:2)": CALLS for text in SHOWN}
+
+
+@pytest.mark.parametrize("python", find_pythons())
+def test_a_code_object_at_the_address_of_another_has_its_own_name(python):
+    """Code objects differ in their names only, and each is freed once there is the next one."""
+    script = (
+        "import os, sys\ndef work():\n try: os.close(100_000)\n except OSError: pass\n"
+        "print('ready', flush=True)\ninput()\naddresses, code = set(), work.__code__\n"
+        "for number in range(101):\n"
+        " text = f'made_{number:03}'\n"
+        " work.__code__ = code.replace(co_name=text,\n"
+        "  **({'co_qualname': text} if sys.version_info > (3, 11) else {}))\n"
+        " addresses.add(id(work.__code__))\n work()\n"
+        "print(len(addresses))\n"
+    )
+    with Program(python, "-c", script) as program:
+        result = program.seen_by("stackcount", "-U", "t:syscalls:sys_enter_close")
+    assert result.status == 0, result.err
+    assert int(program.output) < 101
+    counts = Counter()
+    for row in result.of("summary"):
+        counts[next((name for name in row["user"] if name.startswith("made_")), None)] += row["hits"]
+    del counts[None]
+    assert counts == {f"made_{number:03} (<string>:2)": 1 for number in range(101)}
 
 
 def test_each_sample_of_a_program_is_whole():
@@ -137,7 +231,7 @@ def test_each_sample_of_a_program_is_whole():
         "def work():\n    return json.dumps([{'a': 1}] * 1000)\n"
         "for _ in range(2000):\n    work()\n"
     )
-    with Program(PYTHON, "-c", script) as program:
+    with Program(DISTRIBUTION, "-c", script) as program:
         result = program.seen_by("profile", "-U", "-F", 997)
     rows = [row for row in result.of("summary") if row["user"]]
     total = sum(row["samples"] for row in rows)

@@ -32,7 +32,7 @@ class ScriptSymbols:
     def __init__(self) -> None:
         self._kernel: KernelSymbols | None = None
         self._user = UserSymbols()
-        self.name_functions: Callable[[int, Array], list[str]] | None = None
+        self.name_functions: Callable[[Array], list[str]] | None = None
         """Names the functions of Python that stacks have instead of addresses: of a process those that are
         at least 1 << 63; None if there are none."""
         self._images = dict[int, int]()
@@ -125,7 +125,7 @@ class ScriptSymbols:
     def _user_names(self, pid: int, addresses: Array) -> list[tuple[str, int | None]]:
         is_function = addresses >= np.uint64(_FUNCTION)
         if self.name_functions is not None and is_function.any():
-            functions = iter(self.name_functions(pid, addresses[is_function]))
+            functions = iter(self.name_functions(addresses[is_function]))
             others = iter(self._user_names(pid, addresses[~is_function]))
             return [(next(functions), None) if is_one else next(others) for is_one in is_function.tolist()]
         self.notice(pid)

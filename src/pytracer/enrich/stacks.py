@@ -118,7 +118,7 @@ class StackNames:
         if not is_python.any():
             return self.user.names(pid, image, generation, addresses)
         names = np.empty(len(addresses), object)
-        names[is_python] = self._functions.find(pid, addresses[is_python])
+        names[is_python] = self._functions.find(addresses[is_python])
         names[~is_python] = self.user.names(pid, image, generation, addresses[~is_python])
         return list(names)
 

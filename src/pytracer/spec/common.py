@@ -112,7 +112,7 @@ UNWIND = Choice(
 UNWIND_NOTES = (
     "Stacks of programs are walked by unwind tables (x86-64, Linux 5.17), else by frame pointers.",
     "One that ends early says why: [no frame pointer], [unmapped code], [unwind expression].",
-    "By tables, functions of CPython 3.11 are shown among those of C, each where it was called.",
+    "By tables, functions of CPython 3.9 to 3.14 are shown among those of C, each where it was called.",
 )
 """The notes of tracers whose stacks of programs matter most."""
 STACK_OPTIONS = (

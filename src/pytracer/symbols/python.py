@@ -8,55 +8,64 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from pytracer.arrays import Array, np
 from pytracer.record import record
 from pytracer.symbols import symtab
 from pytracer.symbols.elf_tables import Tables
+from pytracer.symbols.python_layouts import Version, find_layout, pack
+from pytracer.symbols.unwind.cold_part import find_cold_part
 from pytracer.text import from_bytes
 
 FUNCTION = 1 << 63
 """PT_PYTHON_FUNCTION of probes_c/include/python_frames.h: marks a code object in a stack."""
+_NUMBER = 48  # PT_PYTHON_NUMBER: the bit that the number of its name begins at
+_NUMBER_LIMIT = (1 << 63 - _NUMBER) - 1
+_ADDRESS = (1 << _NUMBER) - 1
 _ALIGNMENT = 16  # of objects; where a call returns to, 1 is subtracted
-_NAMES = (b"_PyRuntime", b"_PyEval_EvalFrameDefault", b"Py_Version")
-_FILE = re.compile(r"(lib)?python3")
-
-# By version: the offset of interpreters.head in _PyRuntime, and the members of struct pt_python:
-# interpreter_threads, thread_next, thread_id, thread_cframe, cframe_frame, frame_code, frame_previous,
-# frame_is_entry, code_filename, code_qualname, code_firstlineno, text_length, text_state, text_data.
-_OFFSETS: dict[tuple[int, int], tuple[int, Sequence[int]]] = {
-    (3, 11): (40, (16, 8, 152, 56, 8, 32, 48, 68, 112, 128, 72, 16, 32, 48)),
-}
+_RUNTIME, _EVAL, _VERSION = b"_PyRuntime", b"_PyEval_EvalFrameDefault", b"Py_Version"
+_FILE = re.compile(r"(?:lib)?python3(?:\.(\d{1,3}))?")
+_WIDTHS = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
 
 @record
 class Interpreter:
     """The places of an interpreter in its file, as the file numbers addresses. ``eval_size`` is the size of
-    _PyEval_EvalFrameDefault."""
+    _PyEval_EvalFrameDefault, ``cold_start`` and ``cold_size`` are of the part that the compiler has put
+    elsewhere. ``version`` is the place of Py_Version; before Python 3.11, which has none, 0, and ``minor``
+    is from the file's name."""
 
     runtime: int
     version: int
     eval_start: int
     eval_size: int
+    cold_start: int = 0
+    cold_size: int = 0
+    minor: int = 0
 
 
 def find_interpreter(file: Tables) -> Interpreter | None:
     """Find the interpreter in a file; None if it has none. Raises ElfError, OverBudgetError, OSError."""
-    if not _FILE.match(Path(f"/proc/self/fd/{file.descriptor}").readlink().name):
+    match = _FILE.match(Path(f"/proc/self/fd/{file.descriptor}").readlink().name)
+    if match is None:
         return None
     found = dict[bytes, tuple[int, int]]()
     for symbols, strings, _ in symtab.raw_tables(file):
-        for symbol_name in _NAMES:
+        for symbol_name in (_RUNTIME, _EVAL, _VERSION):
             is_match = np.isin(symbols["name"], symtab.name_offsets_of(symbol_name, strings))
             matches = symbols[is_match & (symbols["shndx"] != 0)]
             if len(matches):
                 found[symbol_name] = int(matches[0]["value"]), int(matches[0]["size"])
-    if len(found) < len(_NAMES):
+    version, _ = found.get(_VERSION, (0, 0))
+    minor = int(match[1] or 0)
+    if _RUNTIME not in found or _EVAL not in found or not (version or minor):
         return None
-    runtime, evaluate, version = (found[symbol_name] for symbol_name in _NAMES)
-    return Interpreter(runtime[0], version[0], *evaluate)
+    cold_start, cold_end = find_cold_part(file, *found[_EVAL])
+    return Interpreter(
+        found[_RUNTIME][0], version, *found[_EVAL], cold_start, cold_end - cold_start, 0 if version else minor
+    )
 
 
 def locate(interpreter: Interpreter, pid: int, bias: int) -> bytes | None:
@@ -64,49 +73,60 @@ def locate(interpreter: Interpreter, pid: int, bias: int) -> bytes | None:
     of its addresses from the file's; None if the version is none that is known."""
     try:
         with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-            version = os.pread(memory.fileno(), 8, interpreter.version + bias)
+            read = partial(os.pread, memory.fileno())
+            version: Version = 3, interpreter.minor
+            if interpreter.version:
+                number = int.from_bytes(read(8, interpreter.version + bias), "little")
+                version = number >> 24, number >> 16 & 0xFF
+            runtime = interpreter.runtime + bias
+            layout = find_layout(version, lambda size: read(size, runtime))
     except (OSError, OverflowError):
         return None
-    if len(version) != 8:
+    if layout is None:
         return None
-    number = int.from_bytes(version, "little")
-    known = _OFFSETS.get((number >> 24, number >> 16 & 0xFF))
-    if known is None:
-        return None
-    head, members = known
-    start = interpreter.eval_start + bias
     return struct.pack(
-        f"=QQQ{len(members)}I",
-        interpreter.runtime + bias + head,
-        start,
-        start + interpreter.eval_size,
-        *members,
-    )
+        "=QQQQQ",
+        runtime + layout.interpreters,
+        interpreter.eval_start + bias,
+        interpreter.eval_size,
+        interpreter.cold_start + bias,
+        interpreter.cold_size,
+    ) + pack(version, layout)
 
 
 class FunctionNames:
-    """The names of Python functions by process and code object, from the map ``python_codes``."""
+    """The names of Python functions by their numbers, from the map ``python_names``."""
 
     def __init__(self) -> None:
         """Start without names."""
-        self._names = dict[tuple[int, int], str]()
+        self._names = [""]
 
-    def add(self, keys: Array, values: Array) -> None:
-        """Add entries of the map: struct pt_python_code and struct pt_python_name, shape (n,)."""
-        for pid, code, line, name, file in zip(
-            keys["pid"].tolist(),
-            keys["code"].tolist(),
-            values["line"].tolist(),
-            values["name"].tolist(),
-            values["file"].tolist(),
-            strict=True,
-        ):
-            text = from_bytes(name.partition(b"\0")[0]) or f"0x{code:x}"
-            path = from_bytes(file.partition(b"\0")[0]).rpartition("/")[2]
-            self._names[pid, code] = f"{text} ({path}:{line})" if path else text
+    def __len__(self) -> int:
+        """Return the number that the next name has: the first is 1."""
+        return len(self._names)
 
-    def find(self, pid: int, addresses: Array) -> list[str]:
+    def add(self, values: Array) -> None:
+        """Add the next elements of the map, struct pt_python_name, shape (n,)."""
+        for value in values:
+            name = _decode(value["name"], value["name_size"], value["name_width"])
+            path = _decode(value["file"], value["file_size"], value["file_width"]).rpartition("/")[2]
+            text = name or f"0x{value['code']:x}"
+            self._names.append(f"{text} ({path}:{value['line']})" if path else text)
+
+    def find(self, addresses: Array) -> list[str]:
         """Return the name of each function in a stack (uint64 with FUNCTION, shape (n,))."""
-        codes = (addresses & np.uint64(FUNCTION - 1)) + np.uint64(_ALIGNMENT - 1)
-        codes &= np.uint64(FUNCTION - _ALIGNMENT)
-        return [self._names.get((pid, code), f"[python 0x{code:x}]") for code in codes.tolist()]
+        names = list[str]()
+        for address in addresses.tolist():
+            code = (address & _ADDRESS) + _ALIGNMENT - 1 & -_ALIGNMENT
+            number = address >> _NUMBER & _NUMBER_LIMIT
+            is_known = 0 < number < len(self._names)
+            names.append(self._names[number] if is_known else f"[python 0x{code:x}]")
+        return names
+
+
+def _decode(text: bytes, size: int, width: int) -> str:
+    """Return the text of ``size`` bytes in characters of ``width`` bytes; empty if there is none."""
+    if width not in _WIDTHS:
+        return ""
+    characters = text.ljust(size, b"\0")[:size].decode(_WIDTHS[width], "replace")
+    return from_bytes(characters.encode())

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pytracer.arrays import Array
 from pytracer.bpf.load.unwind_maps import UnwindMaps, has_unwinder
 from pytracer.bpf.read.maps import Map
+from pytracer.bpf.read.python_names import read_new
 from pytracer.bpf.read.streams.mmap_events import MappingEvents
 from pytracer.budget import Budget
 from pytracer.enrich.script_symbols import ScriptSymbols
@@ -29,8 +30,8 @@ class ScriptUnwinding:
     ) -> None:
         """Load the tables of the processes that are traced by their ids."""
         self._supply = TableSupply(UnwindMaps(maps))
-        self._images, self._codes = maps["images"], maps["python_codes"]
-        self._functions, self._met = FunctionNames(), set[tuple[int, int]]()
+        self._images, self._names = maps["images"], maps["python_names"]
+        self._functions, self._met = FunctionNames(), set[int]()
         self._symbols, self._request, self._budget = symbols, request, budget
         symbols.name_functions = self._name_functions
         self._known = set[tuple[int, int]]()  # processes with their images
@@ -90,13 +91,13 @@ class ScriptUnwinding:
         if account is not None:
             self._supply.add(pid, image, self._symbols.user.mappings(pid, image), account)
 
-    def _name_functions(self, pid: int, functions: Array) -> list[str]:
+    def _name_functions(self, functions: Array) -> list[str]:
         """Return the names of Python functions in a stack."""
-        new = {(pid, function) for function in functions.tolist()} - self._met
+        new = set(functions.tolist()) - self._met
         if new:
             self._met |= new
-            self._functions.add(*self._codes.read())
-        return self._functions.find(pid, functions)
+            read_new(self._names, self._functions)
+        return self._functions.find(functions)
 
 
 def open_unwinding(

@@ -106,6 +106,15 @@ class Map:
         values = np.ascontiguousarray(trimmed).view(self.value).reshape(-1, cpus)
         return keys, values if self.is_per_cpu else values[:, 0]
 
+    def look_up(self, number: int, size: int = 0) -> bytes:
+        """Return the value of a key of 32 bits; ``size`` is that of the value, if its type does not say it.
+
+        Raises OSError.
+        """
+        key, value = bytearray(struct.pack("I", number)), bytearray(size or self.value.itemsize)
+        bpf(Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", self.fd, address(key), address(value), 0))
+        return bytes(value)
+
     def update(self, key: bytes, value: bytes) -> None:
         """Set one entry; ``value`` in the kernel's layout. Raises OSError."""
         map_update(self.fd, key, value)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pytracer.arrays import np
 from pytracer.bpf.read.maps import Map
-from pytracer.bpf.sys import Command, address, bpf
+from pytracer.bpf.read.python_names import read_new
 from pytracer.symbols.python import FunctionNames
 from pytracer.symbols.unwind.stack import Stack, WalkEnd
 
@@ -34,7 +34,7 @@ class StackMaps:
     def __init__(self, maps: Mapping[str, Map]) -> None:
         """Find the maps. Raises KeyError if the program has none."""
         self._maps = maps["stacks"], maps["stacks_second"]
-        self._unwound, self._python_codes = maps.get("unwound"), maps.get("python_codes")
+        self._unwound, self._python_names = maps.get("unwound"), maps.get("python_names")
         self.functions = FunctionNames()
         """The Python functions in stacks, as of the last :meth:`read_functions`."""
         self._images, self._epochs = maps["images"], maps["epochs"]
@@ -54,7 +54,7 @@ class StackMaps:
     def _read(self, number: int) -> Stack:
         """Read a stack that the kernel walked."""
         table = self._maps[bool(number & _SECOND)]
-        frames = np.frombuffer(_look_up(table, number & ~_SECOND, 8 * DEPTH), np.uint64)
+        frames = np.frombuffer(table.look_up(number & ~_SECOND, 8 * DEPTH), np.uint64)
         # A return address may be 0, where there is no frame pointer; behind the end all are.
         frames = frames[: int(np.flatnonzero(frames).max(initial=-1)) + 1]
         return Stack(frames, WalkEnd.DEPTH if len(frames) >= DEPTH else WalkEnd.FALLBACK)
@@ -62,14 +62,13 @@ class StackMaps:
     def _read_unwound(self, number: int) -> Stack:
         """Read a stack that was walked by tables."""
         assert self._unwound is not None
-        size = self._unwound.value.itemsize
-        stack = np.frombuffer(_look_up(self._unwound, number & ~_UNWOUND, size), self._unwound.value)[0]
+        stack = np.frombuffer(self._unwound.look_up(number & ~_UNWOUND), self._unwound.value)[0]
         return Stack(stack["frames"][: int(stack["count"])], WalkEnd(int(stack["end"])))
 
     def read_functions(self) -> None:
-        """Read the names of the Python functions that stacks have."""
-        if self._python_codes is not None:
-            self.functions.add(*self._python_codes.read())
+        """Read the names of the Python functions that stacks have, as far as they are new."""
+        if self._python_names is not None:
+            read_new(self._python_names, self.functions)
 
     def images(self) -> dict[int, SampledProcess]:
         """Return the processes sampled so far, by process id."""
@@ -85,13 +84,5 @@ class StackMaps:
     def generation(self, pid: int) -> int:
         """Return the generation of a process; 0 if it was not sampled."""
         with contextlib.suppress(OSError):
-            value = _look_up(self._images, pid, self._images.value.itemsize)
-            return int(np.frombuffer(value, self._images.value)["generation"][0])
+            return int(np.frombuffer(self._images.look_up(pid), self._images.value)["generation"][0])
         return 0
-
-
-def _look_up(table: Map, number: int, size: int) -> bytes:
-    """Look up the value of a key of 32 bits. Raises OSError."""
-    key, value = bytearray(struct.pack("I", number)), bytearray(size)
-    bpf(Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", table.fd, address(key), address(value), 0))
-    return bytes(value)
