@@ -35,6 +35,7 @@ from pytracer.spec import (
     Flag,
     GroupBy,
     Histogram,
+    LanguageProbes,
     NameSet,
     Number,
     Option,
@@ -88,7 +89,7 @@ def _build(tracer: Tracer) -> Parser:
     specific = parser.add_argument_group(f"{tracer.name}")
     for option in tracer.options:
         _add_tracer_option(specific, option)
-    if isinstance(tracer.arguments, (Targets, ProbeSpecArguments)):
+    if isinstance(tracer.arguments, (Targets, ProbeSpecArguments, LanguageProbes)):
         text = f"attach to at most N targets (default: {PROBES_MAX})"
         specific.add_argument("--max-probes", type=positive, metavar="N", help=text)
     if tracer.filters:

@@ -74,7 +74,7 @@ def _plans(tracer: Tracer, info: FactsKernelInfo) -> Iterator[tuple[Plan, tuple[
         except UnsupportedError:
             continue
         programs = [chosen_probe.probe.program for chosen_probe in plan.probes]
-        programs += [name for name in (arguments.begin, arguments.end) if name] if arguments else []
+        programs += tracer.arguments.functions if tracer.arguments else ()
         yield plan, tuple(dict.fromkeys(programs))
 
 

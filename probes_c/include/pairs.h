@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Pairs of events: starts that are open until an event with the same key ends them. PT_OPEN_MAX is the number of open
 // starts; with PT_NESTED the starts of one key are a stack, else a start replaces the one before. With PT_PAIR_OF_THREAD
-// the key is the current task. Include it behind probe_specs.h.
+// the key is the current task. Include it behind probe_specs.h, or a struct pt_results with what a start has.
 //
 //     void pt_pair_begin(key, start, total)    opens a start
 //     int pt_pair_end(key, start, total, now)  takes out the latest start before "now"; 0 if there is none

@@ -112,9 +112,8 @@ def _iter_plans(request: Request, btf: Btf, kernel: PackKernel) -> Iterator[tupl
             hook.name: alternative.name for hook, alternative in zip(hooks, choice, strict=True)
         }
         programs = dict.fromkeys(probe.program for alternative in choice for probe in alternative.probes)
-        if isinstance(request.tracer.arguments, Targets):
-            named = request.tracer.arguments
-            programs |= dict.fromkeys(filter(None, (named.begin, named.end, named.mark)))
+        if request.tracer.arguments is not None:
+            programs |= dict.fromkeys(request.tracer.arguments.functions)
         for compat in (True, False):
             try:
                 plan = make_plan(replace(request, hooks=forced), BtfKernelInfo(btf, runs_compat=compat))

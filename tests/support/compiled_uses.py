@@ -27,7 +27,6 @@ from pytracer.spec import (
     PacketFanout,
     Probe,
     SocketFilter,
-    Targets,
     Tcx,
     Tracer,
     Xdp,
@@ -168,8 +167,8 @@ class Floor:
             return None
         kinds = {chosen_probe.probe.program: chosen_probe.probe for chosen_probe in plan.probes}
         named = self.tracer.arguments
-        others = [named.begin, named.end, named.mark] if isinstance(named, Targets) else []
-        programs = tuple(dict.fromkeys([*kinds, *filter(None, others)]))
+        others = named.functions if named is not None else ()
+        programs = tuple(dict.fromkeys([*kinds, *others]))
         try:
             image = self._image(plan, programs)
         except BuildError as error:

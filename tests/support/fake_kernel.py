@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pytracer.errors import UnknownNameError
 from pytracer.features.table.uses import ProgramUses
 from pytracer.kernel.btf import Btf
-from pytracer.kernel.facts import FoundTargets, FunctionTypes, Support
+from pytracer.kernel.facts import FoundTargets, FunctionTypes, ProcessStart, Support
 from pytracer.record import replace
 from pytracer.spec import (
     ExitKind,
@@ -49,6 +49,7 @@ class FakeKernel:
     codes: dict[str, FunctionCode] = field(default_factory=dict)
     go: set[str] = field(default_factory=set)
     variables: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    starts: dict[int, ProcessStart] = field(default_factory=dict)
 
     def close(self) -> None:
         """Do nothing: no descriptor is open."""
@@ -82,6 +83,9 @@ class FakeKernel:
 
     def maps_file(self, pids: Sequence[int], identity: tuple[int, ...]) -> bool:
         return True
+
+    def start_of(self, process: int, command: tuple[str, ...] = ()) -> ProcessStart:
+        return self.starts.get(process, ProcessStart(words=command))
 
     def has_helper(self, number: int) -> bool:
         return self.helpers is None or number in self.helpers

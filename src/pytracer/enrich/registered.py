@@ -27,6 +27,7 @@ from pytracer.enrich.kernel_names import (
     softirq_name,
 )
 from pytracer.enrich.kvm import kvm_exit_decoder
+from pytracer.enrich.languages import language, language_label
 from pytracer.enrich.lookups import lookup_result
 from pytracer.enrich.network_addresses import address
 from pytracer.enrich.numa import numa_cause_decoder
@@ -124,6 +125,8 @@ def decoders(
         "interface": interface_decoder(interfaces),
         "ip_protocol": ip_protocol,
         "kvm_exit": kvm_exit_decoder(),
+        "language": language,
+        "language_label": language_label,
         "lookup_result": lookup_result,
         "memory_zone": enum_decoder("zone_type", "ZONE_", "zone"),
         "numa_cause": numa_cause_decoder(),

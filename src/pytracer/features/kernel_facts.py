@@ -30,7 +30,7 @@ from pytracer.features.program_needs import ProgramNeeds, describe_lack
 from pytracer.features.table.uses import NOTHING, ProgramUses
 from pytracer.kernel import injection, tracefs
 from pytracer.kernel.btf import Btf
-from pytracer.kernel.facts import FoundTargets, FunctionTypes, Support
+from pytracer.kernel.facts import FoundTargets, FunctionTypes, ProcessStart, Support
 from pytracer.kernel.running_types import recall_by, running_types
 from pytracer.record import replace
 from pytracer.spec import FunctionCode, Probe, ProbeSite, Source
@@ -166,6 +166,12 @@ class RunningKernel(FeatureProber):
     def maps_file(self, pids: Sequence[int], identity: tuple[int, ...]) -> bool:
         """Return whether one of these processes has mapped code of the file with this identity."""
         return any(program_files.maps(pid, identity) for pid in pids)
+
+    def start_of(self, process: int, command: tuple[str, ...] = ()) -> ProcessStart:
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
+        from pytracer.targets.process_starts import start_of
+
+        return start_of(process, command)
 
     def _try_helper(self, number: int) -> bool:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pytracer.errors import UnsupportedError
 from pytracer.features.table.uses import ProgramUses
 from pytracer.kernel.btf import ENUMS, Btf, BtfKind
-from pytracer.kernel.facts import FoundTargets, Support
+from pytracer.kernel.facts import FoundTargets, ProcessStart, Support
 from pytracer.kernel.policy import LSM_PREFIX
 from pytracer.spec import (
     Clsact,
@@ -182,6 +182,10 @@ class BtfKernelInfo:
     def maps_file(self, pids: Sequence[int], identity: tuple[int, ...]) -> bool:  # noqa: ARG002
         """Return False: no process runs there yet."""
         return False
+
+    def start_of(self, _process: int, command: tuple[str, ...] = ()) -> ProcessStart:
+        """Return nothing about a process, or a command: neither runs here."""
+        return ProcessStart(words=command)
 
     def _has_raw_tracepoint(self, probe: RawTracepoint) -> Support:
         """Return whether the kernel itself (not a module) has this tracepoint, with as many arguments."""

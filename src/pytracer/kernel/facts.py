@@ -86,6 +86,15 @@ class FoundTargets:
         return counts
 
 
+@record
+class ProcessStart:
+    """What a process was started with: the files whose code it has mapped, its words and its environment."""
+
+    files: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    environment: Mapping[str, str] = default_factory(factory=dict)
+
+
 NOT_IN_REGISTER = -1
 """The location of an argument that is in no argument register, or that is unknown."""
 
@@ -188,4 +197,8 @@ class KernelInfo(Protocol):
 
     def maps_file(self, pids: Sequence[int], identity: tuple[int, ...]) -> bool:
         """Return whether one of these processes has mapped code of the file with this identity."""
+        ...
+
+    def start_of(self, process: int, command: tuple[str, ...] = ()) -> ProcessStart:
+        """Return what a process was started with, or (0) a command will be. Raises OSError."""
         ...

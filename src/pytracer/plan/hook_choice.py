@@ -11,7 +11,7 @@ from pytracer.plan.attach_targets import TargetPlan, choose_targets
 from pytracer.plan.fault_injection import with_function
 from pytracer.plan.output_choice import output_of
 from pytracer.request import Request
-from pytracer.spec import Flag, Hook, ProbeSpecArguments, ScriptArguments
+from pytracer.spec import Flag, Hook, LanguageProbes, ProbeSpecArguments, ScriptArguments
 from pytracer.spec.common import FOLLOW
 
 
@@ -58,6 +58,10 @@ def plan_targets(request: Request, facts: KernelInfo) -> TargetPlan:
         from pytracer.plan.scripts import plan_script
 
         return plan_script(request, facts)
+    if isinstance(request.tracer.arguments, LanguageProbes):
+        from pytracer.plan.language_probes import plan_language_probes
+
+        return plan_language_probes(request, facts)
     if not isinstance(request.tracer.arguments, ProbeSpecArguments):
         return choose_targets(request, facts)
     from pytracer.plan.probe_specs import plan_probe_specs  # and a language with it

@@ -23,6 +23,7 @@ from pytracer.spec import (
     Flag,
     GroupBy,
     Injection,
+    LanguageProbes,
     NameSet,
     Number,
     Option,
@@ -210,6 +211,10 @@ def _compile_packet_filter(
 
 
 def _parse_sources(tracer: Tracer, words: Sequence[str]) -> tuple[Source, ...]:
+    if isinstance(tracer.arguments, LanguageProbes):
+        from pytracer.spec.languages import sources_of  # a table
+
+        return sources_of(tracer.arguments, words)
     named = (words or tracer.arguments.default) if isinstance(tracer.arguments, Targets) else ()
     return tuple(dict.fromkeys(map(parse_source, named)))
 

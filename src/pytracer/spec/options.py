@@ -6,7 +6,9 @@ into a map, so that one compiled image serves every value.
 
 from __future__ import annotations
 
-from pytracer.record import record
+from collections.abc import Mapping
+
+from pytracer.record import default_factory, record
 from pytracer.spec.columns import Key
 from pytracer.spec.hooks import Hook
 
@@ -138,6 +140,11 @@ class Arguments:
         """The usage line's text for them: ``PATTERN...``, in brackets if none is needed."""
         return f"{self.name.upper()}..." if self.minimum else f"[{self.name.upper()}...]"
 
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions of the C that are attached to what the arguments name."""
+        return ()
+
 
 @record
 class Targets(Arguments):
@@ -163,6 +170,11 @@ class Targets(Arguments):
     kinds: tuple[str, ...] = ()
     mark: str = ""
     wanted: str = ""
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """See :class:`Arguments`."""
+        return tuple(filter(None, (self.begin, self.end, self.mark)))
 
 
 @record
@@ -208,3 +220,22 @@ class ScriptArguments(Arguments):
     ``generated_script.h``, which is generated for each run (probes_c/include/script_values.h)."""
 
     encode: str = "script"
+
+
+@record
+class LanguageProbes(Arguments):
+    """Positional arguments that choose runtimes: names of languages (:mod:`pytracer.spec.languages`), and
+    files of runtimes. The tracer's programs run at their USDT probes.
+
+    ``programs`` has the name of the C function for each event that the tracer needs. The C reads the
+    arguments of probes by probes_c/include/language.h.
+    """
+
+    encode: str = "languages"
+    minimum: int = 0
+    programs: Mapping[str, str] = default_factory(factory=dict)
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """See :class:`Arguments`."""
+        return tuple(dict.fromkeys(self.programs.values()))
