@@ -10,10 +10,10 @@
 //     struct event *pt_prepare(void)                  a buffer for an event that ends with a string, or 0
 //     void pt_send(void *ctx, struct event *event, u64 size)
 //                                                     sends its first "size" bytes
-//     u64 pt_read_string(char *to, u32 room, u64 address, int expected)
-//                                                     reads a string of the program; returns its size with the NUL
+// Strings of the program are read by pt_read_string (user_string.h).
 #include "loss.h"
 #include "read.h"
+#include "user_string.h"
 
 #ifdef PT_HAS_RINGBUF
 BPF_RINGBUF_OUTPUT(events, PT_RING_PAGES);
@@ -94,25 +94,4 @@ static __always_inline void pt_send(void *ctx, struct event *event, u64 size)
 {
     if (pt_output(ctx, event, size))
         pt_lost(PT_LOSS_RING_FULL);
-}
-
-// Read a user string at "address" into a record. Returns its size there, with the NUL. A string that does not fit is
-// truncated and counted; one that cannot be read is empty, and counted unless that is "expected".
-static __always_inline u64 pt_read_string(char *to, u32 room, u64 address, int expected)
-{
-    long size = pt_probe_read_user_str(to, room, (void *)address);
-    char end = 1;
-
-    if (size <= 0) { // 0: an empty string on 5.10 (strncpy_from_user_nofault does not count its NUL)
-        to[0] = 0;
-        if (size && !expected)
-            pt_lost(PT_LOSS_TRUNCATED);
-        return 1;
-    }
-    if (size == room) {
-        pt_probe_read_user(&end, sizeof(end), (void *)(address + room - 1));
-        if (end)
-            pt_lost(PT_LOSS_TRUNCATED);
-    }
-    return size;
 }

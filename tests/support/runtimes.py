@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 from support.cli import Result, run
@@ -19,15 +20,14 @@ def python(code: str) -> tuple[str, ...]:
 
 
 def java(folder: Path, code: str, *options: str) -> tuple[str, ...]:
-    """Return a command that runs the statements of a main() of Java, with other members of its class behind
-    a line of ``---``."""
+    """Compile the statements of a main() of Java, with other members of its class behind ``---``; return the
+    command that runs them."""
     statements, _, members = code.partition("---")
     source = folder / "Main.java"
-    source.write_text(
-        "import java.util.*;\npublic class Main {\n"
-        f"public static void main(String[] words) throws Exception {{\n{statements}\n}}\n{members}\n}}\n"
-    )
-    return ("java", "-Xshare:auto", *options, str(source))
+    main = f"public static void main(String[] words) throws Exception {{\n{statements}\n}}"
+    source.write_text(f"public class Main {{\n{main}\n{members}\n}}\n")
+    subprocess.run(["javac", "-d", str(folder), str(source)], check=True)
+    return ("java", *options, "-cp", str(folder), "Main")
 
 
 def trace(tracer: str, *words: object, command: tuple[str, ...]) -> Result:

@@ -6,7 +6,8 @@ knows (:mod:`pytracer.spec.languages`); what a probe does not say is a constant,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel.facts import KernelInfo
@@ -26,9 +27,18 @@ from pytracer.plan.runtime_starts import check_start, explain_absence, narrow_so
 from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.spec import LanguageProbes, ProbeSite, SiteArgument
-from pytracer.spec.languages import ARGUMENTS, LANGUAGES, Language, RuntimeProbe, label_of, language_of
+from pytracer.spec.languages import (
+    ARGUMENTS,
+    ENABLES,
+    LANGUAGES,
+    Language,
+    RuntimeProbe,
+    label_of,
+    language_of,
+)
 from pytracer.symbols.usdt_args import UsdtArgument
 
+_NOP = {"x86_64": 1, "aarch64": 4}  # bytes of the instruction that is a probe's site
 _MISSING = SiteArgument(0, UsdtArgument(problem="the probe does not have it").pack())
 
 
@@ -42,10 +52,10 @@ def plan_language_probes(request: Request, facts: KernelInfo) -> GeneratedPlan:
     assert isinstance(arguments, LanguageProbes)
     groups = dict[str, list[NumberedTarget]]()
     numbered, warnings = list[NumberedTarget](), list[str]()
-    for probe, target in _find(arguments, request, facts, warnings):
+    for event, target in _find(arguments, request, facts, warnings):
         target = replace(target, number=len(numbered))
         numbered.append(target)
-        groups.setdefault(arguments.programs[probe.event], []).append(target)
+        groups.setdefault(arguments.programs[event], []).append(target)
     check_number(request.sources, numbered, request)
     probes, notes, resolved_hooks = list[ChosenProbe](), list[str](), list[ResolvedHook]()
     for program, group in groups.items():
@@ -67,37 +77,75 @@ def plan_language_probes(request: Request, facts: KernelInfo) -> GeneratedPlan:
 
 def _find(
     arguments: LanguageProbes, request: Request, facts: KernelInfo, warnings: list[str]
-) -> Iterator[tuple[RuntimeProbe, NumberedTarget]]:
-    """Yield each site of the probes of all sources, with its arguments in the C's order."""
+) -> Iterator[tuple[str, NumberedTarget]]:
+    """Yield each site of the probes of all sources with its event, and its arguments in the C's order."""
     absent: UsageError | None = None
-    lacking, any_found = dict[str, list[str]](), False
+    lacking, any_found = dict[str, str](), False
+    events = [
+        event
+        for event in arguments.programs
+        if not (flags := arguments.needed_by.get(event)) or any(map(request.options.get, flags))
+    ]
     for source in narrow_sources(request, facts):
         language = language_of(source)
-        wanted = {probe.name: probe for probe in language.probes_of(arguments.programs)}
+        wanted = {probe.name: probe for probe in language.probes_of(events)}
         try:
             source, targets = targets_of(source, source.kind, request, facts, warnings)
         except UsageError as problem:
             absent = problem
             continue
-        found = [target for target in targets if _name_of(target) in wanted]
-        missing = wanted.keys() - set(map(_name_of, found))
+        missing = wanted.keys() - set(map(_name_of, targets))
         if missing:
-            lacking[language.runtime] = sorted(missing)
+            listed = ", ".join(sorted(missing))
+            hints = [wanted[name].lacking for name in missing if wanted[name].lacking]
+            lacking[f"this build of {language.runtime} lacks the probes {listed}"] = hints[0] if hints else ""
             continue
         any_found = True
         warnings += check_start(language, wanted.values(), request, facts)
-        for target in split_sites(source.kind, found):
-            probe = wanted[_name_of(target)]
-            [site] = target.target.sites
-            located = replace(site, arguments=_order(language, probe, site))
-            yield probe, replace(target, target=replace(target.target, sites=(located,)))
+        warnings += dict.fromkeys(probe.caveat for probe in wanted.values() if probe.caveat)
+        sites = list(split_sites(source.kind, targets))
+        for target in sites:
+            probe = wanted.get(_name_of(target))
+            if probe is not None:
+                [site] = target.target.sites
+                yield probe.event, _at(target, replace(site, arguments=_order(language, probe, site)))
+        if ENABLES in events:
+            step = _NOP[facts.architecture]
+            yield from ((ENABLES, target) for target in _enabling(wanted.values(), sites, step))
+    for message, hint in lacking.items():
+        if not any_found:
+            raise UnsupportedError(message, hint=hint)
+        warnings.append(message)
     if request.sources and not any_found:
-        for runtime, names in lacking.items():
-            listed = ", ".join(names)
-            raise UnsupportedError(f"this build of {runtime} lacks the probes {listed}")
-        raise (
-            explain_absence(arguments, request, facts) or absent or UnsupportedError("no runtime has probes")
-        )
+        reason = explain_absence(arguments, request, facts)
+        raise reason or absent or UnsupportedError("no runtime of a language is traced")
+
+
+def _enabling(
+    probes: Iterable[RuntimeProbe], sites: Sequence[NumberedTarget], step: int
+) -> Iterator[NumberedTarget]:
+    """Yield a target in each file in which probes are raised only while another probe is wanted. It has the
+    semaphore of that probe, and is behind a third one, which is passed rarely: nothing runs at the other."""
+    names = {
+        (probe.enabled_by, probe.enabled_beside, probe.enabled_in) for probe in probes if probe.enabled_by
+    }
+    for enabled_by, beside, files in names:
+        semaphores = {
+            site.identity: site.semaphore
+            for target in sites
+            for site in target.target.sites
+            if _name_of(target) == enabled_by and re.fullmatch(files, site.file.rpartition("/")[2])
+        }
+        for target in sites:
+            [site] = target.target.sites
+            semaphore = semaphores.get(site.identity)
+            if _name_of(target) == beside and semaphore:
+                moved = replace(site, offset=site.offset + step, semaphore=semaphore, arguments=())
+                yield _at(target, moved)
+
+
+def _at(target: NumberedTarget, site: ProbeSite) -> NumberedTarget:
+    return replace(target, target=replace(target.target, sites=(site,)))
 
 
 def _name_of(target: NumberedTarget) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from pytracer.errors import UsageError
-from pytracer.record import default_factory, record
+from pytracer.record import default_factory, record, replace
 from pytracer.spec import quoting
 from pytracer.spec.columns import Column
 from pytracer.spec.options import Duration, LanguageProbes
@@ -17,11 +17,19 @@ from pytracer.spec.sources import Source
 
 GC_BEGIN, GC_END = "gc-begin", "gc-end"
 """The events of runtimes: a part of a collection begins, and ends."""
+CALL_BEGIN, CALL_END = "call-begin", "call-end"
+"""A function is called, and returns."""
+ENABLES = "enables"
+"""No event: a probe is wanted so that the runtime raises another one (``enabled_by``)."""
 
-ARGUMENTS = ("language", "label", "labels", "detail")
+ARGUMENTS = (
+    *("language", "label", "labels", "detail"),
+    *("name", "name_size", "scope", "scope_size", "file", "line"),
+)
 """What the C reads, in the order of ``enum pt_language_argument``. ``language`` is the index in
 :data:`LANGUAGES`. ``label`` is that of the probe's first label in :data:`LABELS`, ``labels`` their number,
-``detail`` is added to it."""
+``detail`` is added to it. ``name`` is the address of a function's name, ``scope`` that of its class's name,
+or of its file's where the probe has no class; each with its size, where it has no NUL."""
 
 
 @record
@@ -30,7 +38,9 @@ class RuntimeProbe:
     some of :data:`ARGUMENTS`; ``labels`` name what it is about, by the argument ``detail`` if it has that.
 
     It is raised only in a process that was started with one of the ``flags``, or with the variable
-    ``environment`` set ("": always).
+    ``environment`` set ("": always). In the files that ``enabled_in`` matches, it is raised only while the
+    probe ``enabled_by`` is wanted, too; ``enabled_beside`` is one that is passed rarely. ``caveat`` says
+    what else is not seen, ``lacking`` which builds do not have it.
     """
 
     name: str
@@ -39,6 +49,11 @@ class RuntimeProbe:
     labels: tuple[str, ...] = ("",)
     flags: tuple[str, ...] = ()
     environment: str = ""
+    enabled_by: str = ""
+    enabled_in: str = ""
+    enabled_beside: str = ""
+    caveat: str = ""
+    lacking: str = ""
 
 
 @record
@@ -73,6 +88,27 @@ class Language:
 _GENERATIONS = tuple(f"generation {number}" for number in range(3))
 _PAUSES = ("pause", "full")
 
+# The index of each argument in the probes of calls.
+_RUBY = {"scope": 0, "name": 1, "file": 2, "line": 3}
+_PHP = {"name": 0, "file": 1, "line": 2, "scope": 3}
+_JAVA = {"scope": 1, "scope_size": 2, "name": 3, "name_size": 4}
+# CPython 3.11 calls functions of Python without its own function for frames, and sees the probe only where it
+# interprets with tracing on, which the probe of lines does (Python/ceval.c, OR_DTRACE_LINE).
+_PYTHON_CALL = RuntimeProbe(
+    "function__entry",
+    CALL_BEGIN,
+    {"scope": 0, "file": 0, "name": 1, "line": 2},
+    enabled_by="line",
+    enabled_beside="import__find__load__done",
+    enabled_in=r"(lib)?python3\.11(\.so[\d.]*)?",
+    lacking="CPython 3.12 to 3.14 have no probes of functions: 3.11 and older have, and 3.15",
+)
+_RUBY_CAVEAT = (
+    "ruby: methods in C are seen, methods in Ruby only while the program has a TracePoint of calls enabled"
+)
+_PHP_NEEDS = "USE_ZEND_DTRACE"
+_JAVA_NEEDS = ("-XX:+ExtendedDTraceProbes", "-XX:+DTraceMethodProbes")
+
 LANGUAGES = (
     Language(
         "python",
@@ -82,6 +118,8 @@ LANGUAGES = (
         (
             RuntimeProbe("gc__start", GC_BEGIN, {"detail": 0}, _GENERATIONS),
             RuntimeProbe("gc__done", GC_END, labels=_GENERATIONS),
+            _PYTHON_CALL,
+            replace(_PYTHON_CALL, name="function__return", event=CALL_END),
         ),
         "it was built without --with-dtrace",
         "distributions' python3 has them",
@@ -96,6 +134,10 @@ LANGUAGES = (
             RuntimeProbe("gc__mark__end", GC_END, labels=("mark",)),
             RuntimeProbe("gc__sweep__begin", GC_BEGIN, labels=("sweep",)),
             RuntimeProbe("gc__sweep__end", GC_END, labels=("sweep",)),
+            RuntimeProbe("method__entry", CALL_BEGIN, _RUBY, caveat=_RUBY_CAVEAT),
+            RuntimeProbe("method__return", CALL_END, _RUBY),
+            RuntimeProbe("cmethod__entry", CALL_BEGIN, _RUBY),
+            RuntimeProbe("cmethod__return", CALL_END, _RUBY),
         ),
     ),
     Language(
@@ -103,6 +145,10 @@ LANGUAGES = (
         "php",
         "PHP",
         r"(php|php-cgi|php-fpm|libphp)[\d.]*(\.so)?",
+        (
+            RuntimeProbe("function__entry", CALL_BEGIN, _PHP, environment=_PHP_NEEDS),
+            RuntimeProbe("function__return", CALL_END, _PHP, environment=_PHP_NEEDS),
+        ),
         instead="distributions' php has them",
     ),
     Language(
@@ -113,6 +159,8 @@ LANGUAGES = (
         (
             RuntimeProbe("gc__begin", GC_BEGIN, {"detail": 0}, _PAUSES),
             RuntimeProbe("gc__end", GC_END, labels=_PAUSES),
+            RuntimeProbe("method__entry", CALL_BEGIN, _JAVA, flags=_JAVA_NEEDS),
+            RuntimeProbe("method__return", CALL_END, _JAVA, flags=_JAVA_NEEDS),
         ),
         option_variables=("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"),
     ),
@@ -134,6 +182,20 @@ LABELS = tuple(
 
 LANGUAGE = Column("language", "the language of the runtime", decode="language", width=8)
 """The column of the language: pt_language in probes_c/include/language.h."""
+FUNCTION = (
+    LANGUAGE,
+    Column("scope", "its class, in Python its file", decode="text", null=b"", width=24),
+    Column("function", "the function or method", decode="text", width=20),
+)
+"""The columns of a function: pt_language_text in probes_c/include/language.h."""
+CALL_TOTALS = (
+    Column("calls", "calls"),
+    Column("returns", "returns"),
+    Column("left", "calls that were left without a return, as by an exception"),
+    Column("unstarted", "returns without a call, which began before the trace or was not seen"),
+    Column("open", "calls still open at the end"),
+)
+"""The totals of calls: calls are returns, left, open, or lost; probes_c/include/language_calls.h."""
 MINIMUM = Duration("min", "only those that took at least this long", short="m", config="min", default=0)
 """The option of the shortest time that is shown."""
 

@@ -227,13 +227,15 @@ class LanguageProbes(Arguments):
     """Positional arguments that choose runtimes: names of languages (:mod:`pytracer.spec.languages`), and
     files of runtimes. The tracer's programs run at their USDT probes.
 
-    ``programs`` has the name of the C function for each event that the tracer needs. The C reads the
-    arguments of probes by probes_c/include/language.h.
+    ``programs`` has the name of the C function for each event that the tracer needs; one in ``needed_by``
+    is needed only with one of its flags. The C reads the arguments of probes by
+    probes_c/include/language.h.
     """
 
     encode: str = "languages"
     minimum: int = 0
     programs: Mapping[str, str] = default_factory(factory=dict)
+    needed_by: Mapping[str, tuple[str, ...]] = default_factory(factory=dict)
 
     @property
     def functions(self) -> tuple[str, ...]:

@@ -564,7 +564,7 @@ def test_an_interruption_is_130_as_in_a_shell(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        (["sycalls"], "no tracer 'sycalls'", "did you mean syscalls?"),
+        (["sycalls"], "no tracer 'sycalls'", "did you mean syscalls"),
         (["zzz"], "no tracer 'zzz'", "pytracer list"),
         (["--dry-run", "syscalls"], "the tracer comes first, not '--dry-run'", "pytracer list"),
         (["syscalls", "--no-such"], "unrecognized arguments: --no-such", "pytracer syscalls --help"),

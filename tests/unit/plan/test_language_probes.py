@@ -113,6 +113,110 @@ def test_a_command_is_searched_in_its_own_files():
         assert len(plan_of(kernel=other, **fields).targets.names) == 3
 
 
+LANGCALLS = registry.get("langcalls")
+
+
+def calls_of(found, *words, tracer=LANGCALLS, **fields):
+    kernel = FakeKernel(named=dict.fromkeys(("usdt:python:*", "usdt:ruby:*", "usdt:php:*"), found))
+    return make_plan(build_request(tracer, words, **fields), kernel)
+
+
+def python_files(*files):
+    """Return the probes of calls in files; the semaphores of lines are 7."""
+    names = ("function__entry", "function__return", "line", "import__find__load__done")
+    return FoundTargets(
+        tuple(
+            NamedTarget(
+                f"python:{name}",
+                sites=tuple(
+                    ProbeSite(name, 16 * at, 7 if name == "line" else at, file=file, identity=(0, number, 0))
+                    for number, file in enumerate(files)
+                ),
+            )
+            for at, name in enumerate(names, 1)
+        )
+    )
+
+
+def test_a_probe_that_another_one_enables():
+    """The other one is wanted, by its semaphore, where nothing passes."""
+    plan = calls_of(python_files("/usr/bin/python3.11", "/usr/bin/python3.10"), "python")
+    programs = {
+        program: [
+            (site.file, site.offset, site.semaphore)
+            for chosen in plan.probes
+            if chosen.probe.program == program
+            for site in chosen.probe.sites
+        ]
+        for program in ("begins", "ends", "enables")
+    }
+    assert programs == {
+        "begins": [("/usr/bin/python3.11", 16, 1), ("/usr/bin/python3.10", 16, 1)],
+        "ends": [],
+        "enables": [("/usr/bin/python3.11", 65, 7)],
+    }
+    timed = calls_of(python_files("/usr/bin/python3.10"), "python", options={"latency": True})
+    assert {chosen.probe.program for chosen in timed.probes} == {"begins", "ends"}
+
+
+def test_python_without_probes_of_functions():
+    with pytest.raises(UnsupportedError, match="lacks the probes function__entry") as error:
+        calls_of(FoundTargets((named("python:gc__start", (16, ())),)), "python")
+    assert error.value.hint.startswith("CPython 3.12 to 3.14 have no probes of functions")
+
+
+def test_a_caveat_and_a_language_that_lacks_probes():
+    found = FoundTargets(
+        tuple(named(f"ruby:{name}", (16, ())) for name in ("method__entry", "cmethod__entry"))
+    )
+    plan = calls_of(found, "ruby", "python")
+    assert [warning.partition(":")[0] for warning in plan.targets.warnings] == [
+        "ruby",
+        "this build of CPython lacks the probes function__entry",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "refused"),
+    [
+        (("java", "Main"), {}, True),
+        (("java", "-XX:+ExtendedDTraceProbes", "Main"), {}, False),
+        (("java", "-XX:+DTraceMethodProbes", "Main"), {}, False),
+        (("java", "Main"), {"JAVA_TOOL_OPTIONS": "-Xint -XX:+ExtendedDTraceProbes"}, False),
+        (("java", "Main"), {"JAVA_TOOL_OPTIONS": "-XX:+ExtendedDTraceProbes 'open"}, False),
+        (("java", "@file", "Main"), {}, None),
+    ],
+)
+def test_how_a_jvm_was_started(words, environment, refused):
+    found = FoundTargets((named("hotspot:method__entry", (16, ())),))
+    kernel = FakeKernel(
+        named={"usdt:/opt/libjvm.so:hotspot:*": found},
+        starts={0: ProcessStart(("/opt/libjvm.so",), words, environment)},
+    )
+    request = build_request(LANGCALLS, command=words)
+    if refused:
+        with pytest.raises(UnsupportedError, match="only if it is started with -XX"):
+            make_plan(request, kernel)
+    else:
+        warnings = make_plan(request, kernel).targets.warnings
+        assert bool(warnings) == (refused is None)
+
+
+def test_how_php_was_started():
+    found = FoundTargets((named("php:function__entry", (16, ())),))
+    for variable, is_refused in (("", True), ("0", True), ("1", False)):
+        kernel = FakeKernel(
+            named={"usdt:/usr/bin/php8.2:php:*": found},
+            starts={0: ProcessStart(("/usr/bin/php8.2",), ("php",), {"USE_ZEND_DTRACE": variable})},
+        )
+        request = build_request(LANGCALLS, command=("php",))
+        if is_refused:
+            with pytest.raises(UnsupportedError, match="USE_ZEND_DTRACE=1 in its environment"):
+                make_plan(request, kernel)
+        else:
+            assert make_plan(request, kernel).targets.names == ("usdt:php:function__entry",)
+
+
 def test_every_language_can_be_looked_for():
     for language in LANGUAGES:
         assert language.source().text == f"usdt:{language.provider}:*"

@@ -31,6 +31,8 @@ def test_labels_of_a_probe_follow_each_other():
                 (one.name, name) for name in probe.labels
             )
             assert set(probe.arguments) <= set(ARGUMENTS)
+            names = {other.name for other in one.probes}
+            assert not probe.enabled_by or probe.enabled_by not in names  # nothing is attached to it
 
 
 def test_decoders():
