@@ -13,16 +13,14 @@ from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel.facts import KernelInfo
 from pytracer.plan.alternatives import ChosenProbe, ResolvedHook
 from pytracer.plan.attach_targets import (
-    GeneratedPlan,
+    TargetPlan,
     attach,
     check_number,
     defines_of,
     risks,
     targets_of,
-    usdt_arguments,
 )
-from pytracer.plan.generated_programs import split_sites
-from pytracer.plan.named_target import NumberedTarget
+from pytracer.plan.named_target import NumberedTarget, split_sites, usdt_arguments
 from pytracer.plan.runtime_starts import check_start, explain_absence, narrow_sources
 from pytracer.record import replace
 from pytracer.request import Request
@@ -42,7 +40,7 @@ _NOP = {"x86_64": 1, "aarch64": 4}  # bytes of the instruction that is a probe's
 _MISSING = SiteArgument(0, UsdtArgument(problem="the probe does not have it").pack())
 
 
-def plan_language_probes(request: Request, facts: KernelInfo) -> GeneratedPlan:
+def plan_language_probes(request: Request, facts: KernelInfo) -> TargetPlan:
     """Find the probes of runtimes for the events that the tracer needs, and choose how to attach to them.
 
     Raises UsageError or UnsupportedError, with what would help, if a runtime that is traced has none or was
@@ -64,7 +62,7 @@ def plan_language_probes(request: Request, facts: KernelInfo) -> GeneratedPlan:
         notes.append(note)
         resolved_hooks.append(hook)
     defines = dict(defines_of(len(numbered), probes))
-    return GeneratedPlan(
+    return TargetPlan(
         names=tuple(target.name for target in numbered),
         probes=tuple(probes),
         notes=tuple(dict.fromkeys(notes)),

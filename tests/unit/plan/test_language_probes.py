@@ -9,7 +9,6 @@ import pytest
 from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel.facts import FoundTargets, NamedTarget, ProcessStart
 from pytracer.plan import make_plan
-from pytracer.plan.attach_targets import GeneratedPlan
 from pytracer.request import build_request
 from pytracer.spec import ProbeSite, SiteArgument, registry
 from pytracer.spec.languages import LANGUAGES
@@ -44,7 +43,6 @@ def plan_of(*words, kernel, **fields):
 
 def locations(plan, number):
     """Return the locations of the first arguments of a target, as the C reads them."""
-    assert isinstance(plan.targets, GeneratedPlan)
     packed = plan.targets.usdt_arguments[number]
     return [struct.unpack("=qHHBBBB", packed[at * SIZE : (at + 1) * SIZE]) for at in range(4)]
 
