@@ -115,48 +115,39 @@ def postgresql_program(name: str) -> str:
 
 @contextlib.contextmanager
 def postgresql(settings: Sequence[str] = ()) -> Iterator[Server]:
-    """Run PostgreSQL on a Unix socket alone: ``psql -h FOLDER -U postgres``."""
+    """Run PostgreSQL on a Unix socket in its folder and on a port of 127.0.0.1 (:func:`place`)."""
     with folder() as path:
-        data = path / "data"
+        data, port = path / "data", free_port()
         call([postgresql_program("initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-N"])
-        words = [postgresql_program("postgres"), "-D", data, "-k", path, "-h", ""]
+        words = [postgresql_program("postgres"), "-D", data, "-k", path, "-h", "127.0.0.1", "-p", port]
         options = [word for setting in ("autovacuum=off", *settings) for word in ("-c", setting)]
-        ready = [postgresql_program("pg_isready"), "-q", "-h", str(path), "-U", "postgres"]
+        ready = [postgresql_program("pg_isready"), "-q", "-h", str(path), "-p", str(port), "-U", "postgres"]
 
         def is_up() -> bool:
             return subprocess.run(ready, check=False).returncode == 0
 
         with running([*words, *options], is_up, path / "log") as pid:
-            yield Server(pid, path)
+            yield Server(pid, path, port)
 
 
-def sql(server: Server, text: str, database: str = "postgres") -> str:
+def place(server: Server) -> list[object]:
+    """Return the options of PostgreSQL's programs that say where a server is."""
+    return ["-h", server.folder, "-p", server.port, "-U", "postgres"]
+
+
+def sql(server: Server, text: str) -> str:
     """Run SQL in PostgreSQL by psql, and return what it prints: rows alone, columns between ``|``."""
-    words = [
-        "psql",
-        "-X",
-        "-q",
-        "-A",
-        "-t",
-        "-h",
-        server.folder,
-        "-U",
-        "postgres",
-        "-d",
-        database,
-        "-c",
-        text,
-    ]
-    return call(words).strip()
+    return call(["psql", "-X", "-q", "-A", "-t", *place(server), "-c", text]).strip()
 
 
 @contextlib.contextmanager
 def mariadb() -> Iterator[Server]:
-    """Run MariaDB on a Unix socket alone: FOLDER/socket."""
+    """Run MariaDB on a Unix socket, FOLDER/socket, and on a port of 127.0.0.1."""
     with folder() as path:
-        data = path / "data"
+        data, port = path / "data", free_port()
         words = [find("mariadbd"), "--no-defaults", f"--datadir={data}", f"--socket={path}/socket"]
-        words += ["--skip-networking", "--skip-grant-tables", "--innodb-buffer-pool-size=32M"]
+        words += [f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
+        words += ["--skip-grant-tables", "--innodb-buffer-pool-size=32M"]
         install = [find("mariadb-install-db"), "--no-defaults", f"--datadir={data}", "--skip-test-db"]
         call([*install, "--auth-root-authentication-method=normal"])
         ready = [find("mariadb"), "--no-defaults", f"--socket={path}/socket", "-e", "select 1"]
@@ -165,10 +156,97 @@ def mariadb() -> Iterator[Server]:
             return subprocess.run(ready, check=False, capture_output=True).returncode == 0
 
         with running(words, is_up, path / "log") as pid:
-            yield Server(pid, path)
+            yield Server(pid, path, port)
 
 
 def mariadb_sql(server: Server, text: str, *options: str) -> str:
     """Run SQL in MariaDB by its client, and return the rows, columns between tabs."""
     words = [find("mariadb"), "--no-defaults", f"--socket={server.folder}/socket", "-N", "-B", *options]
     return call([*words, "-e", text]).strip()
+
+
+@contextlib.contextmanager
+def _on_port(words: Callable[[Path, int], Sequence[object]]) -> Iterator[Server]:
+    """Run a server that listens on a port of 127.0.0.1; ``words`` start it, given its folder and port."""
+    with folder() as path:
+        port = free_port()
+        with running(words(path, port), listens(port), path / "log") as pid:
+            yield Server(pid, path, port)
+
+
+def redis() -> contextlib.AbstractContextManager[Server]:
+    """Run redis, without a file of its data."""
+    return _on_port(
+        lambda path, port: [
+            *(find("redis-server"), "--port", port, "--bind", "127.0.0.1"),
+            *("--save", "", "--dir", path),
+        ]
+    )
+
+
+def memcached() -> contextlib.AbstractContextManager[Server]:
+    """Run memcached, with two threads that serve."""
+    program = find("memcached")
+    return _on_port(lambda _, port: [program, "-l", "127.0.0.1", "-p", port, "-U", "0", "-t", "2"])
+
+
+_NGINX = """
+daemon off;
+worker_processes 2;
+pid {path}/pid;
+error_log {path}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {path}/body;
+    proxy_temp_path {path}/proxy;
+    fastcgi_temp_path {path}/fastcgi;
+    uwsgi_temp_path {path}/uwsgi;
+    scgi_temp_path {path}/scgi;
+    keepalive_requests 100000;
+    server {{
+        listen 127.0.0.1:{port};
+        root {path};
+        location /status {{ stub_status; }}
+    }}
+}}
+"""
+
+
+def nginx() -> contextlib.AbstractContextManager[Server]:
+    """Run nginx with two workers; /status is its stub_status."""
+
+    def words(path: Path, port: int) -> Sequence[object]:
+        (path / "index.html").write_text("twenty-three bytes here")
+        (path / "nginx.conf").write_text(_NGINX.format(path=path, port=port))
+        return [find("nginx"), "-p", path, "-c", path / "nginx.conf", "-e", path / "error.log"]
+
+    return _on_port(words)
+
+
+_HAPROXY = """
+global
+    stats socket {path}/admin
+    nbthread 2
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 60s
+    timeout server 60s
+frontend front
+    bind 127.0.0.1:{port}
+    default_backend back
+backend back
+    server one 127.0.0.1:{behind}
+"""
+
+
+def haproxy(behind: int) -> contextlib.AbstractContextManager[Server]:
+    """Run haproxy before a web server on the port ``behind``; FOLDER/admin is its socket."""
+
+    def words(path: Path, port: int) -> Sequence[object]:
+        text = _HAPROXY.format(path=path, port=port, behind=behind)
+        (path / "haproxy.cfg").write_text(text)
+        return [find("haproxy"), "-db", "-f", path / "haproxy.cfg"]
+
+    return _on_port(words)

@@ -29,7 +29,7 @@ def server():
 
 
 def pgbench(server, *words):
-    return servers.call([*("pgbench", "-h", server.folder, "-U", "postgres"), *words, "postgres"])
+    return servers.call(["pgbench", *servers.place(server), *words, "postgres"])
 
 
 def fails(server, text):
@@ -105,7 +105,7 @@ def test_what_fails_is_shown_as_failed(server):
 
 def test_a_server_that_ends_in_the_middle_of_a_query_has_failed(server):
     def work():
-        words = ["psql", "-X", "-q", "-h", server.folder, "-U", "postgres", "-c", "select pg_sleep(600)"]
+        words = ["psql", "-X", "-q", *servers.place(server), "-c", "select pg_sleep(600)"]
         with subprocess.Popen(servers.as_user(words), stderr=subprocess.DEVNULL) as client:
             asked = "select pid from pg_stat_activity where query = 'select pg_sleep(600)'"
             while not (pid := servers.sql(server, asked)):
