@@ -107,7 +107,9 @@ EXAMPLES: dict[str, Example] = {
     "klockstat": Example("--top 2", "sh -c 'find /proc/self/task /sys/kernel/slab >/dev/null | cat'"),
     "kmemleak": Example("--pages --top 1", "python3 -c 'bytearray(1 << 23)'"),
     "kvmexit": Example("", "python3 machine.py", setup="modprobe kvm_amd"),
+    "langalloc": Example("", "ruby --disable-gems -e '23.times { Object.new }'"),
     "langcalls": Example("", "python3 -S -I -c 'sum(n for n in range(23))'"),
+    "langflow": Example("--depth 3", "python3 -S -I -c 'sum(n for n in range(3))'"),
     "langgc": Example("", "python3 -S -c 'import gc; gc.collect()'"),
     "latency": Example(
         "t:syscalls:sys_enter_read t:syscalls:sys_exit_read --by 'args->fd'", "cat /etc/hosts"

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Calls of functions in programs of languages, from entry to return: a stack of open calls for each thread.
 //
-//     void pt_language_call_begins(ctx, total)             opens a call
+//     u32 pt_language_call_begins(ctx, total)              opens a call; returns its depth from 1 on
 //     u32 pt_language_call_ends(ctx, &call, total)         takes it out; returns its depth from 1 on, 0 if none is open
-//     u32 pt_language_depth(void)                          the number of open calls of this thread
 //     enables                                              a program for probes that only have to be wanted
 //
 // A call is recognized by the address of its function's name, which is the same at its entry and its return. Calls on
@@ -44,14 +43,7 @@ static __always_inline struct pt_call_total *pt_call_totals(void)
     return totals.lookup(&zero);
 }
 
-static __always_inline u32 pt_language_depth(void)
-{
-    u64 thread = bpf_get_current_pid_tgid(), *depth = pt_depths.lookup(&thread);
-
-    return depth ? *depth : 0;
-}
-
-static __always_inline void pt_language_call_begins(void *ctx, struct pt_call_total *total)
+static __always_inline u32 pt_language_call_begins(void *ctx, struct pt_call_total *total)
 {
     struct pt_open_key key = {.thread = bpf_get_current_pid_tgid()};
     struct pt_open_call call = {.name = pt_language_number(ctx, PT_NAME)};
@@ -63,13 +55,14 @@ static __always_inline void pt_language_call_begins(void *ctx, struct pt_call_to
         *depth += 1;
     } else if (pt_depths.update(&key.thread, &first)) {
         pt_lost(PT_LOSS_INFLIGHT_FULL);
-        return;
+        return 1;
     }
     call.ns = bpf_ktime_get_ns(); // last
     if (pt_open_calls.update(&key, &call))
         pt_lost(PT_LOSS_INFLIGHT_FULL);
     else
         __sync_fetch_and_add(&total->open, 1);
+    return key.depth + 1;
 }
 
 // Count the calls on top of the one at "depth" as left.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pytracer.spec.languages import LABELS, LANGUAGES
 
+_INDENTED = 64  # depths that are told apart by indentation
+
 
 def language(number: int) -> str:
     """Decode the index of a language: ``0`` -> ``python``."""
@@ -13,3 +15,14 @@ def language(number: int) -> str:
 def language_label(number: int) -> str:
     """Decode the index of a label: ``1`` -> ``generation 1``."""
     return LABELS[number][1] if number < len(LABELS) else f"unknown:{number}"
+
+
+def call_event(returned: int) -> str:
+    """Decode whether a call returns: ``call`` or ``return``."""
+    return "return" if returned else "call"
+
+
+def call_nesting(nesting: int) -> str:
+    """Decode twice the depth of a call, and 1 if it returns, as an indented arrow: ``4`` -> ``  ->``."""
+    indentation = "  " * min(max(nesting >> 1, 1) - 1, _INDENTED)
+    return indentation + ("<-" if nesting & 1 else "->")

@@ -27,7 +27,7 @@ from pytracer.enrich.kernel_names import (
     softirq_name,
 )
 from pytracer.enrich.kvm import kvm_exit_decoder
-from pytracer.enrich.languages import language, language_label
+from pytracer.enrich.languages import call_event, call_nesting, language, language_label
 from pytracer.enrich.lookups import lookup_result
 from pytracer.enrich.network_addresses import address
 from pytracer.enrich.numa import numa_cause_decoder
@@ -96,6 +96,8 @@ def decoders(
         "arguments": arguments,
         "address": address,
         "block_operation": block_operation,
+        "call_event": call_event,
+        "call_nesting": call_nesting,
         "capability": capability_name,
         "clone_flags": clone_flags,
         "cgroup": cgroup_decoder(cgroups, budget),

@@ -19,6 +19,8 @@ GC_BEGIN, GC_END = "gc-begin", "gc-end"
 """The events of runtimes: a part of a collection begins, and ends."""
 CALL_BEGIN, CALL_END = "call-begin", "call-end"
 """A function is called, and returns."""
+ALLOCATION = "allocation"
+"""An object is allocated."""
 ENABLES = "enables"
 """No event: a probe is wanted so that the runtime raises another one (``enabled_by``)."""
 
@@ -90,6 +92,7 @@ _PAUSES = ("pause", "full")
 
 # The index of each argument in the probes of calls.
 _RUBY = {"scope": 0, "name": 1, "file": 2, "line": 3}
+_RUBY_KINDS = ("array", "hash", "string", "symbol")
 _PHP = {"name": 0, "file": 1, "line": 2, "scope": 3}
 _JAVA = {"scope": 1, "scope_size": 2, "name": 3, "name_size": 4}
 # CPython 3.11 calls functions of Python without its own function for frames, and sees the probe only where it
@@ -138,6 +141,8 @@ LANGUAGES = (
             RuntimeProbe("method__return", CALL_END, _RUBY),
             RuntimeProbe("cmethod__entry", CALL_BEGIN, _RUBY),
             RuntimeProbe("cmethod__return", CALL_END, _RUBY),
+            RuntimeProbe("object__create", ALLOCATION, {"scope": 0}, ("object",)),
+            *(RuntimeProbe(f"{kind}__create", ALLOCATION, labels=(kind,)) for kind in _RUBY_KINDS),
         ),
     ),
     Language(
@@ -161,6 +166,13 @@ LANGUAGES = (
             RuntimeProbe("gc__end", GC_END, labels=_PAUSES),
             RuntimeProbe("method__entry", CALL_BEGIN, _JAVA, flags=_JAVA_NEEDS),
             RuntimeProbe("method__return", CALL_END, _JAVA, flags=_JAVA_NEEDS),
+            RuntimeProbe(
+                "object__alloc",
+                ALLOCATION,
+                {"scope": 1, "scope_size": 2},
+                ("object",),
+                ("-XX:+ExtendedDTraceProbes", "-XX:+DTraceAllocProbes"),
+            ),
         ),
         option_variables=("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"),
     ),

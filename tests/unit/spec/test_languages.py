@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pytracer.bpf.compile.source import probes_folder
-from pytracer.enrich.languages import language, language_label
+from pytracer.enrich.languages import call_event, call_nesting, language, language_label
 from pytracer.errors import UsageError
 from pytracer.spec import LanguageProbes, Source
 from pytracer.spec.languages import ARGUMENTS, LABELS, LANGUAGES, label_of, language_of, sources_of
@@ -38,6 +38,9 @@ def test_labels_of_a_probe_follow_each_other():
 def test_decoders():
     assert [language(number) for number in range(len(LANGUAGES))] == [one.name for one in LANGUAGES]
     assert language(99) == "unknown:99"
+    assert [call_event(number) for number in (0, 1)] == ["call", "return"]
+    assert [call_nesting(number) for number in (1, 2, 3, 6, 7)] == ["<-", "->", "<-", "    ->", "    <-"]
+    assert call_nesting(0xFFFFFFFF) == "  " * 64 + "<-"
     assert language_label(1) == "generation 1"
     assert language_label(0xFFFFFFFF) == "unknown:4294967295"
 
