@@ -330,7 +330,7 @@ def _epilog(tracer: Tracer) -> str:
 
 def columns_of(output: Output) -> Iterator[Column]:
     """Yield the columns that an output has with any --by."""
-    yield from (*output.keys, *output.columns)
+    yield from (*output.all_keys, *output.columns)
     if isinstance(output, Histogram):
         yield from output.percentiles.values()
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from support.cli import run
-from support.wakers import PIPES, ROUNDS, TIMERS, is_count
+from support.wakers import CHAIN, PIPES, ROUNDS, TIMERS, is_count
 
 pytestmark = pytest.mark.kernel
 
@@ -61,9 +61,43 @@ def test_a_timer_is_not_the_task_that_it_interrupts():
     )
     actual, _ = rows(busy_loop + TIMERS)
     slept = [row for row in actual if names(row, "kernel", "nanosleep")]
-    assert {(row["waker"], row["waker_pid"]) for row in slept} == {(None, None)}
+    slept = [row for row in slept if row["waker"] is not None]
+    assert {(row["waker"], row["waker_pid"]) for row in slept} == {("[interrupt]", None)}
     assert not any(row["waker_kernel"] or row["waker_user"] for row in slept)
     assert is_count(sum(row["count"] for row in slept), ROUNDS)
+
+
+@pytest.mark.lab
+def test_a_chain_leads_to_what_began_it():
+    """A timer wakes the first process, which wakes the second by a pipe, and that the third."""
+    result = sleep_stacks(CHAIN, "-f", "json", "--depth", "4", "-K")
+    assert not result.of("loss")
+    third = [row for row in result.of("summary") if row["comm"] == "third"]
+    assert is_count(sum(row["count"] for row in third), ROUNDS + 1)  # the last is the close
+    assert ROUNDS * 20_000_000 <= sum(row["total_ns"] for row in third) <= result.lines[0]["interval_ns"]
+    written = [row for row in third if names(row, "waker_kernel", "write")]
+    assert {(row["waker"], row["waker2"], row["waker4"]) for row in written} == {("second", "first", None)}
+    assert {row["waker3"] for row in written} <= {"[interrupt]", None}
+    by_timer = [row for row in written if row["waker3"] is not None]
+    assert is_count(sum(row["count"] for row in by_timer), ROUNDS)
+    for row in by_timer:
+        assert names(row, "waker2_kernel", "write")
+        assert not row["waker3_kernel"]
+        assert not row["waker4_kernel"]
+    [first] = {row["waker2"] for row in result.of("summary") if row["comm"] == "second"} - {None}
+    assert first == "[interrupt]"
+
+
+def test_chains_are_shown_one_below_the_other():
+    table = sleep_stacks(CHAIN, "--depth", "2", "-K").out
+    [stack] = [part for part in table.split("\n\n") if "comm third, waker second, waker2 first" in part][:1]
+    assert stack.count("  -- woken by\n") == 2
+    folded = sleep_stacks(CHAIN, "--depth", "2", "-K", "-f", "folded").out
+    assert any(
+        line.startswith("third;second;first;") and line.count(";--;") == 2 for line in folded.splitlines()
+    )
+    refused = run("offwaketime", "--depth", "5")
+    assert refused.status == 2
 
 
 def test_folded_lines_and_tables_have_both_and_are_text():

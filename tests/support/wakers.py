@@ -30,6 +30,31 @@ os.write(2, f"{{os.getpid()}} {{child}}\\n".encode())
 os.close(write)
 os.waitpid(child, 0)
 """
+# The first writes to a pipe after each of its sleeps, the second passes that on to the third.
+CHAIN = f"""
+import os, time
+first, second = os.pipe(), os.pipe()
+def become(name, source, target, *unused):
+    if os.fork():
+        return
+    open("/proc/self/comm", "w").write(name)
+    for descriptor in unused:
+        os.close(descriptor)
+    while data := os.read(source, 1):
+        if target is not None:
+            os.write(target, data)
+    os._exit(0)
+become("second", first[0], second[1], first[1], second[0])
+become("third", second[0], None, *first, second[1])
+open("/proc/self/comm", "w").write("first")
+os.close(second[1])
+for _ in range({ROUNDS}):
+    time.sleep(0.03)
+    os.write(first[1], b"x")
+time.sleep(0.03)
+os.close(first[1])
+os.wait(), os.wait()
+"""
 TIMERS = f"import time\nfor _ in range({ROUNDS}): time.sleep(0.01)"
 
 

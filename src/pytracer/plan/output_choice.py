@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.model.schema import Schema
 from pytracer.record import replace
-from pytracer.request import NameSetValue, Request
-from pytracer.spec import Breakdown, Column, Flag, Histogram, Output, Profile, SeccompProfile, Stream, Table
+from pytracer.request import NameSetValue, Request, number_of
+from pytracer.spec import (
+    Breakdown,
+    Column,
+    Flag,
+    Histogram,
+    Output,
+    Profile,
+    SeccompProfile,
+    Stacks,
+    Stream,
+    Table,
+)
 
 if TYPE_CHECKING:
     from pytracer.lang import ProbeSpecs
@@ -119,6 +130,9 @@ def make_schema(request: Request, output: Output, specs: ProbeSpecs | None) -> S
     names = group_keys(request) if tracer.group_by else tuple(available)
     columns = [column for name in names for column in available[name].columns]
     keys: tuple[Column, ...] = tuple(c for c in columns if not c.last) + output.keys
+    if isinstance(output, Stacks) and output.further:
+        levels = output.further[: number_of("depth", request) - 1]
+        keys += tuple(column for level in levels for column in level)
     key_names = {column.name for column in keys}
     last_columns = tuple(c for c in columns if c.last and c.name not in key_names)
     values = output.columns

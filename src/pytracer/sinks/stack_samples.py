@@ -37,6 +37,8 @@ class StackSamples:
         """Start without samples."""
         self.counters = schema.counters
         self.labels = tuple(c.name for c in schema.keys if c.is_text and c.decode != "stack")
+        columns = (column.name.rpartition("_") for column in schema.keys if column.decode == "stack")
+        self._wakers = tuple(waker for waker, _, part in columns if waker and part == "kernel")
         self.seconds = 0.0
         self.time = 0.0
         self._counts: dict[Stack, list[int]] = {}
@@ -54,9 +56,10 @@ class StackSamples:
                 frames += [(name, Part.USER) for name in row.get("user", ())]
                 frames.reverse()
                 # Flame graphs show who woke a thread above it, upside down: the two meet where it was woken.
-                waker = [(name, Part.KERNEL) for name in row.get("waker_kernel", ())]
-                waker += [(name, Part.USER) for name in row.get("waker_user", ())]
-                frames += [(WOKEN, Part.WAKER), *waker] if waker else []
+                for waker in self._wakers:
+                    woken = [(name, Part.KERNEL) for name in row[f"{waker}_kernel"]]
+                    woken += [(name, Part.USER) for name in row.get(f"{waker}_user", ())]
+                    frames += [(WOKEN, Part.WAKER), *woken] if woken else []
                 names = ("-" if row[name] is None else row[name] for name in self.labels)  # as in tables
                 stack = (*((name, Part.NAME) for name in names), *frames)
                 self._add(stack or ((NOWHERE, Part.NAME),), [row[c.name] for c in self.counters])

@@ -155,9 +155,9 @@ class TableSink:
             # Between the two parts is where the program called the kernel.
             before = ""
             for part in stacks:
-                is_waker = part.startswith("waker_")
-                if row[part] and (before or is_waker):
-                    lines.append("  -- woken by" if is_waker > before.startswith("waker_") else "  --")
+                waker = part.rpartition("_")[0]
+                if row[part] and (before or waker):
+                    lines.append("  -- woken by" if waker != before.rpartition("_")[0] else "  --")
                 if row[part]:
                     lines += [f"  {harmless(name)}" for name in row[part]]
                     before = part

@@ -90,8 +90,8 @@ def _mistakes(tracer: Tracer) -> Iterator[tuple[str, str]]:
         others = tuple(column for key in tracer.keys for column in key.columns)
         if tracer.group_by is not None:
             others += tuple(column for key in tracer.group_by.keys for column in key.columns)
-        yield from _wrong_columns((*output.keys, *output.columns), others)
-        names = [column.name for column in (*output.columns, *output.keys, *others)]
+        yield from _wrong_columns((*output.all_keys, *output.columns), others)
+        names = [column.name for column in (*output.columns, *output.all_keys, *others)]
         if isinstance(output, Table) and output.sort not in names:
             yield (
                 f"the table is sorted by {output.sort!r}, which is no column",

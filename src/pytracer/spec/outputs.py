@@ -15,6 +15,17 @@ WAKER_FRAMES = (
     Column("waker_user", "the waker's, of its program", field="waker_user_stack", decode="stack"),
 )
 """A second stack: members that begin with ``waker_``, otherwise as those of ``struct pt_stacks``."""
+FURTHER_WAKERS = tuple(
+    (
+        Column(f"waker{n}", f"name of who woke {woken}", decode="text", null=b"", width=12),
+        Column(
+            f"waker{n}_kernel", "its stack, of the kernel", field=f"waker{n}_kernel_stack", decode="stack"
+        ),
+        Column(f"waker{n}_user", "its stack, of its program", field=f"waker{n}_user_stack", decode="stack"),
+    )
+    for n, woken in ((n, f"waker{n - 1}" if n > 2 else "the waker") for n in range(2, 5))
+)
+"""The columns of each further waker, ``waker2`` to the last: the waker of the one before it."""
 
 
 @record
@@ -32,6 +43,11 @@ class Output:
     keys: tuple[Column, ...] = ()
     hooks: tuple[Hook, ...] = ()
     balance: bool = False
+
+    @property
+    def all_keys(self) -> tuple[Column, ...]:
+        """The key columns, with those that only some options show."""
+        return self.keys
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -141,9 +157,16 @@ class Listing(Stream):
 @record
 class Stacks(Output):
     """Counters by stack, the largest first: probes_c/include/stack.h; the map's key has the members of
-    ``struct pt_stacks``. The first of the columns ranks them, unless the user chooses another."""
+    ``struct pt_stacks``. The first of the columns ranks them, unless the user chooses another. ``further``
+    are keys, too: of each level above the first that the tracer's option ``depth`` asks for."""
 
     keys: tuple[Column, ...] = (KERNEL_FRAMES, USER_FRAMES)
+    further: tuple[tuple[Column, ...], ...] = ()
+
+    @property
+    def all_keys(self) -> tuple[Column, ...]:
+        """See :class:`Output`."""
+        return (*self.keys, *(column for level in self.further for column in level))
 
     @property
     def takes(self) -> tuple[str, ...]:

@@ -119,6 +119,19 @@ def test_wakers_are_behind_a_line():
     ]  # fmt: skip
 
 
+def test_wakers_of_wakers_follow_each_behind_a_line():
+    schema = make_plan(Request(registry.get("offwaketime"), options={"depth": 3}), FakeKernel()).schema
+    blocked, woken = (("schedule",), ("nap",)), (("wake",), ("kick",))
+    row = ("sleeper", "waker", *blocked, *woken, "first", *woken, "[interrupt]", (), (), 1000, 1)
+    lines = render("folded", [summary(row, schema=schema)], schema).decode().splitlines()
+    assert lines == ["sleeper;waker;first;[interrupt];nap;schedule;--;wake;kick;--;wake;kick 1000"]
+    [*_, table] = render("table", [summary(row, schema=schema)], schema).decode().split("\n\n")
+    assert table.splitlines()[1:] == [
+        "  schedule", "  --", "  nap", "  -- woken by", "  wake", "  --", "  kick", "  -- woken by", "  wake",
+        "  --", "  kick",
+    ]  # fmt: skip
+
+
 def test_an_empty_run_is_a_picture():
     assert b"nothing seen" in render("flamegraph", [summary()])
 
