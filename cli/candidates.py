@@ -25,6 +25,7 @@ from pytracer.spec import (
     Tracer,
     registry,
 )
+from pytracer.spec.permission_checks import CHECKS
 
 Candidate = tuple[str, str]
 """A word and its description."""
@@ -159,7 +160,8 @@ def _list_arguments(tracer: Tracer, current: str) -> Iterable[Candidate]:
     if isinstance(arguments, (Targets, ProbeSpecArguments)):
         return _list_targets(current)
     if isinstance(arguments, Injection):
-        return [(name, "") for name in _list_functions()]
+        checks = [(name, check.operations) for name, check in CHECKS.items()]
+        return [*checks, *((name, "") for name in _list_functions() if name not in CHECKS)]
     if arguments is not None and arguments.encode == "interfaces":
         return [(name, "") for name in sorted(os.listdir("/sys/class/net"))]  # noqa: PTH208
     return []

@@ -7,6 +7,8 @@ from pytracer.spec import (
     Hook,
     Injection,
     Key,
+    Lsm,
+    ModifyReturn,
     Number,
     Override,
     Table,
@@ -14,17 +16,19 @@ from pytracer.spec import (
     Unit,
 )
 from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.permission_checks import NOTE
 
 CALLS = Column("calls", "calls that the filters let through", unit=Unit.COUNT)
 FAILED = Column("failed", "of these, those that were made to fail", unit=Unit.COUNT)
-CALL = Hook("call", "a function could be answered for", (Alternative("kprobe", (Override("hit"),)),))
+ANSWERS = {"kprobe": Override("hit"), "modify-return": ModifyReturn("hit"), "lsm": Lsm("hit")}
+ALTERNATIVES = tuple(Alternative(name, (probe,)) for name, probe in ANSWERS.items())
 
 TRACER = Tracer(
     name="inject",
     group="system",
     summary="makes a function of the kernel fail, for some processes and for some time",
     description="Makes a function return an error instead of its work, and counts the failures.",
-    hooks=(CALL,),
+    hooks=(Hook("call", "a function could be answered for", ALTERNATIVES),),
     arguments=Injection("function error", "a function and an error", examples=("should_failslab", "ENOMEM")),
     filters=TASK_FILTERS,
     follow=True,
@@ -42,13 +46,14 @@ TRACER = Tracer(
     outputs=(Table("rows", (CALLS, FAILED), sort="failed"),),
     examples=(
         ("inject should_failslab ENOMEM --probability 5 -- make", "one allocation of twenty fails"),
-        ("inject __x64_sys_openat EACCES -p 1 -d 10", "a process opens no files for ten seconds"),
+        ("inject security_file_open EACCES -p 1 -d 10", "a process opens no files for ten seconds"),
         ("inject __x64_sys_fsync EIO --comm db --every 7 --times 1", "the seventh fsync, once"),
     ),
     notes=(
         "It stops after 60 seconds, or after -d SECONDS; the program in the kernel checks the time, too.",
-        "Only functions in debugfs's error_injection/list can fail, with the errors listed there.",
-        "It needs CONFIG_BPF_KPROBE_OVERRIDE, which distributions' kernels lack. pytracer itself is spared.",
-        "Calls in an interrupt are counted for, and filtered by, the interrupted process.",
+        "Any kernel with BTF lets permission checks fail, such as security_file_open; other functions",
+        "are those of debugfs's error_injection/list, with its errors, with CONFIG_FUNCTION_ERROR_INJECTION.",
+        "Calls in an interrupt count for the interrupted process. pytracer itself is spared.",
+        NOTE,
     ),
 )

@@ -79,6 +79,10 @@ while True:
         disk = os.open(device, os.O_RDWR | os.O_SYNC)
         os.write(disk, bytes(4096)); os.close(disk)
     os.setgid(os.getgid())
+    try:
+        os.nice(0)
+    except PermissionError:
+        pass
     lock.acquire(timeout=0.001)
     for _ in range(23):
         os.getppid()
@@ -100,11 +104,13 @@ EXTRA_WORK = {
     "oomkill": """cd /sys/fs/cgroup; echo +memory >cgroup.subtree_control; mkdir oom$$
         echo 8M >oom$$/memory.max; echo 0 >oom$$/memory.swap.max
         sh -c "echo \\$\\$ >oom$$/cgroup.procs; exec tail /dev/zero"; rmdir oom$$""",
-    "qdisclat": "tc qdisc replace dev lo root pfifo limit 100; bash -c 'echo >/dev/udp/127.0.0.1/9'",
+    "qdisclat": """ip link add dummy2 type dummy; ip addr add 203.0.113.1/24 dev dummy2; ip link set dummy2 up
+        tc qdisc replace dev dummy2 root tbf rate 1mbit burst 2000 limit 9000
+        bash -c 'echo >/dev/udp/203.0.113.9/9'""",
     "tcpretrans": """modprobe dummy numdummies=0; ip link add dummy0 type dummy
         ip addr add 192.0.2.1/24 dev dummy0; ip link set dummy0 up
         timeout 5 bash -c 'exec 3<>/dev/tcp/192.0.2.9/80'""",
-    "writeback": "sync",
+    "writeback": "echo >/dev/loop0; sync",
 }
 """Lines of shell for tracers of what the workload does not do."""
 OF_EACH_KIND = (
@@ -123,7 +129,7 @@ find it."""
 _OWN_PROGRAM = re.compile(rf"{re.escape(sys.prefix)}/bin/[^:]+")
 MODULES = ("kvm_amd", "kvm_intel")
 """Modules with trace events of their own; of these two, the one for the processor loads."""
-FAULT = ["__x64_sys_getppid", "EPERM"]
+FAULT = ["security_task_setnice", "EPERM"]
 """And what it can go without."""
 
 

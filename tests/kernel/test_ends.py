@@ -32,7 +32,9 @@ from support.trace_events import trace_events
 # What a killed process leaves is the whole machine's, and so is the sweep of it.
 pytestmark = [pytest.mark.kernel, pytest.mark.alone]
 LEFT_ALONE = {
-    "override",  # keeps functions from running: tests/kernel/test_inject.py
+    "override",  # keeps functions from running, like the next two: tests/kernel/test_inject.py
+    "modify_return",
+    "lsm",
     "iterator",  # is over before it could be killed: tests/kernel/test_openfiles.py
 }
 

@@ -1,4 +1,4 @@
-"""Test inject: exactly the requested calls fail; on a kernel with CONFIG_FUNCTION_ERROR_INJECTION."""
+"""Test inject: exactly the requested calls fail, in each way that the kernel has."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from pytracer.features.kernel_facts import RunningKernel
+from pytracer.kernel import policy
+from pytracer.kernel.btf import BtfKind
+from pytracer.spec.permission_checks import CHECKS
 from support.cli import run, start, stop, wait_for
-from support.needs import needs
+from support.needs import DeclaredSkip, needs, was_refused
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 MKDIR = "__x64_sys_mkdir"
+CHECK = "security_inode_mkdir"
 # Makes so many folders, and prints the number of each that could not be made, and why.
 MAKE = """
 import os, sys
@@ -39,10 +44,22 @@ for number, _ in enumerate(sys.stdin):
 """
 
 
-@pytest.fixture(autouse=True)
-def _can(tmp_path):
-    """Require a kernel built for it that the tests may disturb."""
-    needs("override", run("inject", MKDIR, "EIO", "--dry-run", "--", "true").status == 0)
+@pytest.fixture(
+    params=[
+        pytest.param((MKDIR, "--hook", "call=kprobe"), id="kprobe"),
+        pytest.param((CHECK, "--hook", "call=modify-return"), id="modify-return", marks=pytest.mark.smoke),
+        pytest.param((CHECK, "--hook", "call=lsm"), id="lsm"),
+    ]
+)
+def way(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Return the function and the options of a way to make mkdir() fail, if this kernel has it."""
+    function, *options = request.param
+    _, alternative = options[1].split("=")
+    result = run("inject", function, "EIO", *options, "--dry-run", "--", "true")
+    if function == CHECK and was_refused(result, {"call": alternative}):
+        raise DeclaredSkip(result.err)
+    needs({"kprobe": "override"}.get(alternative, options[1]), result.status == 0)
+    return request.param
 
 
 class Maker:
@@ -83,10 +100,12 @@ def other_maker(tmp_path: Path) -> Iterator[Maker]:
     new_maker.close()
 
 
-def run_injection(folder, count, *words):
+def run_injection(way, folder, count, *words):
     """Return the output of a command that makes folders, and the counts of inject."""
     command = [sys.executable, "-S", "-c", MAKE, folder, count]
-    result = run("inject", MKDIR, "ENOSPC", "-f", "json", "-o", "/dev/stderr", *words, "--", *command)
+    result = run(
+        "inject", way[0], "ENOSPC", *way[1:], "-f", "json", "-o", "/dev/stderr", *words, "--", *command
+    )
     assert result.status == 0, result.err
     failed = [tuple(map(int, line.split())) for line in result.out.splitlines()]
     assert {error for _, error in failed} <= {errno.ENOSPC}
@@ -97,31 +116,31 @@ def run_injection(folder, count, *words):
     return [number for number, _ in failed]
 
 
-def test_all_calls_of_a_command_fail_and_no_others(tmp_path, other_maker):
-    assert run_injection(tmp_path, 23) == list(range(1, 24))
+def test_all_calls_of_a_command_fail_and_no_others(way, tmp_path, other_maker):
+    assert run_injection(way, tmp_path, 23) == list(range(1, 24))
     assert other_maker.make() == 0
 
 
-def test_every_third_call_fails_up_to_a_limit_of_five(tmp_path):
-    assert run_injection(tmp_path, 23, "--every", 3, "--times", 5) == [3, 6, 9, 12, 15]
+def test_every_third_call_fails_up_to_a_limit_of_five(way, tmp_path):
+    assert run_injection(way, tmp_path, 23, "--every", 3, "--times", 5) == [3, 6, 9, 12, 15]
 
 
-def test_a_percentage_of_calls_fails(tmp_path):
-    failed = run_injection(tmp_path, 1000, "--probability", 50)
+def test_a_percentage_of_calls_fails(way, tmp_path):
+    failed = run_injection(way, tmp_path, 1000, "--probability", 50)
     assert 300 < len(failed) < 700  # the bounds are twelve deviations away
 
 
-def test_the_limit_holds_across_all_cpus(tmp_path):
+def test_the_limit_holds_across_all_cpus(way, tmp_path):
     script = 'for i in 1 2 3 4; do "$@" & done; wait'
     command = ["sh", "-c", script, "sh", sys.executable, "-S", "-c", MAKE, tmp_path, 250]
-    result = run("inject", MKDIR, "EIO", "--times", 101, "-o", "/dev/null", "--", *command)
+    result = run("inject", way[0], "EIO", *way[1:], "--times", 101, "-o", "/dev/null", "--", *command)
     assert result.status == 0, result.err
     assert len(result.out.splitlines()) == 101
     assert len(list(tmp_path.iterdir())) == 1000 - 101
 
 
-def test_calls_of_the_selected_process_alone_fail(maker, other_maker):
-    process = start("inject", MKDIR, "EROFS", "-p", maker.pid, "-f", "json", 60)
+def test_calls_of_the_selected_process_alone_fail(way, maker, other_maker):
+    process = start("inject", way[0], "EROFS", *way[1:], "-p", maker.pid, "-f", "json", 60)
     assert [maker.make() for _ in range(7)] == [errno.EROFS] * 7
     assert [other_maker.make() for _ in range(5)] == [0] * 5
     result = stop(process, signal.SIGTERM)
@@ -130,16 +149,16 @@ def test_calls_of_the_selected_process_alone_fail(maker, other_maker):
     assert maker.make() == 0
 
 
-def test_no_call_fails_after_the_tracer_was_killed(maker):
-    process = start("inject", MKDIR, "EROFS", "-p", maker.pid)
+def test_no_call_fails_after_the_tracer_was_killed(way, maker):
+    process = start("inject", way[0], "EROFS", *way[1:], "-p", maker.pid)
     assert maker.make() == errno.EROFS
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     wait_for(lambda: maker.make() == 0, "it is over")
 
 
-def test_injection_ends_in_time_though_the_tracer_is_stopped(maker):
-    process = start("inject", MKDIR, "EROFS", "-p", maker.pid, "-d", 5)
+def test_injection_ends_in_time_though_the_tracer_is_stopped(way, maker):
+    process = start("inject", way[0], "EROFS", *way[1:], "-p", maker.pid, "-d", 5)
     assert maker.make() == errno.EROFS
     os.killpg(process.pid, signal.SIGSTOP)
     wait_for(lambda: maker.make() == 0, "the kernel looks at the clock")
@@ -149,13 +168,29 @@ def test_injection_ends_in_time_though_the_tracer_is_stopped(maker):
     assert "FAILED" in out
 
 
+def test_what_else_passes_a_check_is_said(way):
+    result = run("inject", "security_bprm_check", "EPERM", "--dry-run", "--", "true")
+    assert "warning  security_bprm_check is passed by exec, and by each interpreter of a script" in result.out
+
+
+def test_every_check_may_fail_on_this_kernel():
+    """Each is in the kernel's BTF with its LSM hook, so that no name of the table is wrong."""
+    types = RunningKernel().types
+    needs("BTF", types)
+    assert types is not None
+    functions = types.names(BtfKind.FUNC)
+    assert [check.function for check in CHECKS.values() if check.function not in functions] == []
+    hooks = {policy.LSM_PREFIX + check.hook for check in CHECKS.values()}
+    assert not any(name.startswith(policy.LSM_PREFIX) for name in functions) or hooks <= functions
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["vfs_read", "EIO", "--", "true"], 4, "vfs_read is not among the"),
-        (["mkdir", "EIO", "--", "true"], 4, MKDIR),
-        ([MKDIR, "NULL", "--", "true"], 2, "cannot fail with NULL"),
-        ([MKDIR, "EIO"], 2, "--everyone"),
+        (["vfs_reed", "EIO", "--", "true"], 4, "error: "),
+        (["security_file_alloc", "EIO", "--", "true"], 4, "is not among the 47 permission checks"),
+        ([CHECK, "NULL", "--", "true"], 2, "cannot fail with NULL"),
+        ([CHECK, "EIO"], 2, "--everyone"),
     ],
 )
 def test_invalid_requests_are_refused(words, status, message):

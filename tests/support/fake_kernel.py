@@ -39,6 +39,7 @@ class FakeKernel:
     map_types: set[int] | None = None
     no_calls: set[tuple[str, int]] = field(default_factory=set)
     has_loops: bool = True
+    has_atomic_fetch: bool = True
     preempts: bool = False
     injectable: dict[str, str] | None = field(default_factory=lambda: {"should_failslab": "ERRNO"})
     refuses: set[str] = field(default_factory=set)

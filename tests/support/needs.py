@@ -106,6 +106,8 @@ NEEDS: dict[str, Need] = {
     "f=fentry": _kind("fentry", "trampoline|BTF"),
     "fr=fexit": _kind("fexit", "trampoline|BTF"),
     "lsm=lsm": _kind("lsm", "security module|BTF"),
+    "lsm": _kind("lsm", "security module|BTF"),
+    "modify_return": _kind("modify_return", "answer for a function|BTF"),
     "t=tracepoint": _kind("tracepoint", "trace event|tracefs"),
     "rt=raw-tracepoint": _kind("raw_tracepoint", "raw tracepoint"),
     "rt=typed": _kind("typed_tracepoint", "typed tracepoint|BTF"),

@@ -52,6 +52,14 @@ LOOP = (
     + instruction(0xA5, offset=-2, immediate=2)  # BPF_JMP|JLT|K: back while r0 < 2
     + instruction(0x95)
 )
+# Adds to a word on the stack and gets its old value (Linux 5.12, 5ffa25502b5a).
+ATOMIC_FETCH_ADD = (
+    instruction(0x7A, dst=10, offset=-8)  # BPF_ST|MEM|DW: *(u64 *)(fp - 8) = 0
+    + instruction(0xB7)  # r0 = 0
+    + instruction(0xDB, dst=10, offset=-8, immediate=0x01)  # BPF_STX|ATOMIC|DW, BPF_ADD|BPF_FETCH
+    + instruction(0xB7)
+    + instruction(0x95)
+)
 
 
 def load(

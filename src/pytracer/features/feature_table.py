@@ -103,6 +103,7 @@ HOOK_PROBES: dict[str, Callable[[], str]] = {
     "perf event": hooks.perf_event,
     "hardware counter": hooks.hardware_counter,
     "LSM": hooks.lsm,
+    "modify return": hooks.modify_return,
     "override return": hooks.override_return,
     "iterator": hooks.iterator,
     "socket filter": hooks.socket_filter,

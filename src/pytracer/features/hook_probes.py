@@ -51,7 +51,7 @@ _QUIET_FUNCTION = "bpf_fentry_test1"  # net/bpf/test_run.c: made for this, calle
 _OLD_QUIET_FUNCTION = "machine_restart"  # before Linux 5.5, and where the network is left out: called once
 _QUIET_EVENT = "task_rename"  # a thread is given a name
 _TRACING, _LSM, _PERF_EVENT = 26, 29, 7  # enum bpf_prog_type
-_RAW_TP, _FENTRY, _FEXIT, _LSM_MAC = 23, 24, 25, 27  # enum bpf_attach_type
+_RAW_TP, _FENTRY, _FEXIT, _MODIFY_RETURN, _LSM_MAC = 23, 24, 25, 26, 27  # enum bpf_attach_type
 _SOFTWARE, _CPU_CLOCK, _HARDWARE, _CYCLES = 1, 0, 0, 0  # enum perf_type_id and what they count
 
 
@@ -152,6 +152,13 @@ def lsm() -> str:
     os.close(load(_LSM, return_code(0), attach_type=_LSM_MAC, btf_id=number))
     if unused := policy.unused_lsm_hook("bpf_lsm_file_open"):
         raise UnsupportedError(f"{LOADS}, but never runs: {unused}")
+    return LOADS
+
+
+def modify_return() -> str:
+    """Load a program that may answer for a check of permissions. It is not attached, like that of lsm()."""
+    number = _find_btf_id(BtfKind.FUNC, "security_file_open")
+    os.close(load(_TRACING, return_code(0), attach_type=_MODIFY_RETURN, btf_id=number))
     return LOADS
 
 

@@ -24,7 +24,7 @@ from pytracer.bpf.attach.kind import LoadAttributes
 from pytracer.bpf.cache import type_answers
 from pytracer.bpf.prober import FeatureProber, require_answer
 from pytracer.bpf.sys import ProgType
-from pytracer.bpf.trial import EMPTY, LOOP, READS_BEYOND, helper_refusal
+from pytracer.bpf.trial import ATOMIC_FETCH_ADD, EMPTY, LOOP, READS_BEYOND, helper_refusal
 from pytracer.errors import HeadersError, PytracerError
 from pytracer.features.program_needs import ProgramNeeds, describe_lack
 from pytracer.features.table.uses import NOTHING, ProgramUses
@@ -99,6 +99,11 @@ class RunningKernel(FeatureProber):
     def has_loops(self) -> bool:
         """True if the verifier accepts loops, or that cannot be tried."""
         return bool(self.missing_capabilities) or self.can_load(self._kind, LOOP)
+
+    @functools.cached_property
+    def has_atomic_fetch(self) -> bool:
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
+        return bool(self.missing_capabilities) or self.can_load(self._kind, ATOMIC_FETCH_ADD)
 
     @functools.cached_property
     def injectable(self) -> Mapping[str, str] | None:

@@ -38,6 +38,7 @@ from pytracer.spec import (
 _ARCHITECTURES = {"orig_ax": "x86_64", "pstate": "aarch64"}
 
 _SEND_SIGNAL = 109  # enum bpf_func_id
+_CHECK_MTU = 163
 _BPF_LINK_CGROUP = 3  # enum bpf_link_type
 _BPF_XDP, _BPF_TCX_INGRESS, _BPF_UPROBE_MULTI = 37, 46, 48  # enum bpf_attach_type
 
@@ -77,6 +78,11 @@ class BtfKernelInfo:
     def has_loops(self) -> bool:
         """Return whether the verifier accepts loops: since Linux 5.3, as bpf_send_signal, which is in BTF."""
         return self.has_helper(_SEND_SIGNAL)
+
+    @property
+    def has_atomic_fetch(self) -> bool:
+        """Return whether additions may return the old value: since Linux 5.12, as bpf_check_mtu."""
+        return self.has_helper(_CHECK_MTU)
 
     def has_map_type(self, number: int) -> bool:
         """Return whether ``enum bpf_map_type`` has this number."""

@@ -142,6 +142,11 @@ class KernelInfo(Protocol):
         ...
 
     @property
+    def has_atomic_fetch(self) -> bool:
+        """Return whether programs may add to memory and get its old value; True if that cannot be tried."""
+        ...
+
+    @property
     def injectable(self) -> Mapping[str, str] | None:
         """The functions that may be made to fail, and how (``ERRNO``, ``NULL``, ``ERRNO_NULL``, ``TRUE``);
         None where the kernel was not built for it."""

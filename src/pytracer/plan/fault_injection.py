@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel.facts import KernelInfo
 from pytracer.record import replace
-from pytracer.request import Request
+from pytracer.request import Fault, Request
 from pytracer.request.faults import ERRNO, NULL, TRUE
-from pytracer.spec import Hook, Override, Probe
+from pytracer.spec import Hook, Lsm, ModifyReturn, Override, Probe
+from pytracer.spec.permission_checks import CHECKS, PREFIX
 
 EVERYONE = "everyone"
 """The flag that says that no process is to be left out."""
@@ -25,21 +26,7 @@ def returns(request: Request, facts: KernelInfo) -> int:
     """
     fault = request.fault
     assert fault is not None
-    allowed = facts.injectable
-    if allowed is None:
-        raise UnsupportedError(
-            "no function of this kernel can be made to fail (CONFIG_FUNCTION_ERROR_INJECTION)",
-            hint="a kernel with that, and with CONFIG_BPF_KPROBE_OVERRIDE, can do it",
-        )
-    if fault.function not in allowed:
-        similar_values = ", ".join(like(fault.function, allowed))
-        raise UnsupportedError(
-            f"{fault.function} is not among the {len(allowed)} functions that may be made to fail",
-            hint=f"these are: {similar_values}"
-            if similar_values
-            else "/sys/kernel/debug/error_injection/list has them",
-        )
-    kind = allowed[fault.function]
+    kind = _find_kind(fault, facts)
     can_return = {NULL: kind in ("NULL", "ERRNO_NULL"), TRUE: kind == "TRUE"}
     if not can_return.get(fault.error, kind in ("ERRNO", "ERRNO_NULL")):
         may = _KINDS.get(kind, kind)
@@ -50,6 +37,33 @@ def returns(request: Request, facts: KernelInfo) -> int:
             hint=f"a filter (-p, --comm, ...), -- COMMAND, or --{EVERYONE} if that is meant",
         )
     return {NULL: 0, TRUE: 1}.get(fault.error, -ERRNO.get(fault.error, 0)) & (1 << 64) - 1
+
+
+def _find_kind(fault: Fault, facts: KernelInfo) -> str:
+    """Return what the function may return, as the kernel's list names it. Raises UnsupportedError if it
+    cannot be made to fail."""
+    if fault.function in CHECKS:
+        return "ERRNO"
+    allowed = facts.injectable
+    operation = fault.function.rpartition("sys_")[2]
+    similar_names = ", ".join(like(operation, (*(allowed or ()), *CHECKS)))
+    hint = f"these are: {similar_names}" if similar_names else ""
+    if fault.function.startswith(PREFIX):
+        raise UnsupportedError(
+            f"{fault.function} is not among the {len(CHECKS)} permission checks that pytracer makes fail",
+            hint=hint,
+        )
+    if allowed is None:
+        raise UnsupportedError(
+            "this kernel lets nothing but permission checks fail (CONFIG_FUNCTION_ERROR_INJECTION)",
+            hint=hint or f"such as {PREFIX}file_open: pytracer inject --help names them",
+        )
+    if fault.function not in allowed:
+        raise UnsupportedError(
+            f"{fault.function} is not among the {len(allowed)} functions that may be made to fail",
+            hint=hint or "/sys/kernel/debug/error_injection/list has them",
+        )
+    return allowed[fault.function]
 
 
 def like(name: str, functions: Iterable[str]) -> list[str]:
@@ -69,16 +83,34 @@ def like(name: str, functions: Iterable[str]) -> list[str]:
 
 
 def with_function(hook: Hook, request: Request) -> Hook:
-    """Return the hook with the function of the command line filled in."""
+    """Return the hook with the function of the command line filled in, and the alternatives that can return
+    its error: the result of a program can stand for an error alone (0 lets the function run)."""
     if request.fault is None:
         return hook
-    symbols = (request.fault.function,)
+    function, is_error = request.fault.function, request.fault.error in ERRNO
+    security_hook = CHECKS[function].hook if function in CHECKS else function
 
-    def named(probe: Probe) -> Probe:
-        return replace(probe, symbols=symbols) if isinstance(probe, Override) else probe
+    def fill_in(probe: Probe) -> Probe:
+        match probe:
+            case Override():
+                return replace(probe, symbols=(function,))
+            case ModifyReturn():
+                return replace(probe, function=function)
+            case Lsm():
+                return replace(probe, function=security_hook)
+        return probe
 
     changed = (
-        replace(alternative, probes=tuple(map(named, alternative.probes)))
+        replace(alternative, probes=tuple(map(fill_in, alternative.probes)))
         for alternative in hook.alternatives
+        if is_error or all(isinstance(probe, Override) for probe in alternative.probes)
     )
     return replace(hook, alternatives=tuple(changed))
+
+
+def warnings_of(request: Request) -> tuple[str, ...]:
+    """Return what else fails with the function of the command line, as warnings."""
+    check = CHECKS.get(request.fault.function) if request.fault else None
+    if check is None or not check.also:
+        return ()
+    return (f"{check.function} is passed by {check.operations}, and by {check.also}",)

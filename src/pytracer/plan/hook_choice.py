@@ -8,7 +8,7 @@ from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel.facts import KernelInfo
 from pytracer.plan.alternatives import ChosenProbe, HookPlan, ResolvedHook, choose_alternative
 from pytracer.plan.attach_targets import TargetPlan, choose_targets
-from pytracer.plan.fault_injection import with_function
+from pytracer.plan.fault_injection import warnings_of, with_function
 from pytracer.plan.output_choice import output_of
 from pytracer.request import Request
 from pytracer.spec import Flag, Hook, LanguageProbes, ProbeSpecArguments, ScriptArguments
@@ -47,8 +47,14 @@ def choose_hooks(hooks: Sequence[Hook], request: Request, facts: KernelInfo) -> 
         probes += chosen_probes
         notes.append(note)
         resolved_hooks.append(ResolvedHook(hook, alternative.name))
+    if request.fault and facts.has_atomic_fetch:
+        defines["PT_HAS_ATOMIC_FETCH"] = ""
     return HookPlan(
-        tuple(probes), tuple(notes), defines=tuple(defines.items()), resolved_hooks=tuple(resolved_hooks)
+        tuple(probes),
+        tuple(notes),
+        warnings=warnings_of(request),
+        defines=tuple(defines.items()),
+        resolved_hooks=tuple(resolved_hooks),
     )
 
 

@@ -125,7 +125,7 @@ class Plan:
         lines = [f"tracer   {self.request.tracer.name}", f"program  {self.program}"]
         lines += [f"hook     {note}" for note in (*self.hooks.notes, *self.targets.notes)]
         lines += [f"attach   {c.probe.program} to {c.target}" for c in self.probes]
-        lines += [f"warning  {warning}" for warning in self.targets.warnings]
+        lines += [f"warning  {warning}" for warning in (*self.hooks.warnings, *self.targets.warnings)]
         if self.program == "c":
             shown_defines = [(name, value) for name, value in self.defines if not name.startswith("PT_CFG_")]
             lines += [f"define   {name}{'=' + value if value else ''}" for name, value in shown_defines]

@@ -214,6 +214,17 @@ class Fexit(Fentry):
 
 
 @record
+class ModifyReturn(Fentry):
+    """The entry of a kernel function that BTF knows; the function does not run if the program returns an
+    error instead of 0. Without ``function`` it is the one that the command line names."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "modify_return"
+
+
+@record
 class Lsm(Fentry):
     """An LSM hook, such as ``file_open``: the program returns an error or 0, like a security module."""
 

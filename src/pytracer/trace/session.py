@@ -60,7 +60,11 @@ class Session(ResultSource):
         """
         self.plan = plan
         self._run = run
-        for warning in (*plan.targets.warnings, *compat.warnings(plan.targets.names, plan.request)):
+        for warning in (
+            *plan.hooks.warnings,
+            *plan.targets.warnings,
+            *compat.warnings(plan.targets.names, plan.request),
+        ):
             warn(warning)
         charged = budget.claim(warn)
         self.loaded = load_plan(plan, log=log, warn=warn, stop_requested=stop_requested)

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from pytracer.cli import tracer_parser
-from pytracer.errors import UnsupportedError, UsageError
+from pytracer.errors import PolicyError, UnsupportedError, UsageError
 from pytracer.kernel import injection, mounts, tracefs
 from pytracer.plan import make_plan
 from pytracer.plan.fault_injection import like
@@ -106,7 +106,9 @@ def test_a_function_that_does_not_allow_it_and_those_like_it_that_do():
     assert excinfo.value.hint
     with pytest.raises(UnsupportedError) as excinfo:
         plan_line("mkdir EIO -- true")
-    assert excinfo.value.hint == "these are: __ia32_sys_mkdir, __x64_sys_mkdir, __x64_sys_mkdirat"
+    assert excinfo.value.hint == (
+        "these are: __ia32_sys_mkdir, __x64_sys_mkdir, __x64_sys_mkdirat, security_inode_mkdir"
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,9 +131,61 @@ def test_like_names(name, first):
 def test_a_kernel_that_was_not_built_for_it():
     with pytest.raises(UnsupportedError, match="CONFIG_FUNCTION_ERROR_INJECTION") as excinfo:
         plan_line("__x64_sys_mkdir EIO -- true", FakeKernel(injectable=None))
-    assert "CONFIG_BPF_KPROBE_OVERRIDE" in excinfo.value.hint
-    with pytest.raises(UnsupportedError, match="no function __x64_sys_mkdir"):
-        plan_line("__x64_sys_mkdir EIO -- true", FakeKernel(injectable=LIST))
+    assert excinfo.value.hint == "these are: security_inode_mkdir"
+    kernel = FakeKernel(injectable=LIST, refuses={"modify_return", "lsm"})
+    with pytest.raises(PolicyError, match="kprobe: no function __x64_sys_mkdir; modify-return, lsm: refused"):
+        plan_line("__x64_sys_mkdir EIO -- true", kernel)
+
+
+def find_answer(plan):
+    [chosen] = [chosen for chosen in plan.probes if chosen.probe.program == "hit"]
+    return chosen.probe.kind, chosen.name
+
+
+@pytest.mark.parametrize(
+    ("refuses", "answer"),
+    [
+        (set(), ("modify_return", "security_bprm_check")),
+        ({"modify_return"}, ("lsm", "bprm_check_security")),
+    ],
+)
+def test_a_permission_check_fails_on_a_kernel_that_was_not_built_for_it(refuses, answer):
+    plan = plan_line("security_bprm_check EPERM -- true", FakeKernel(injectable=None, refuses=refuses))
+    assert slot(plan, "RETURNS") == -errno.EPERM % (1 << 64)
+    assert find_answer(plan) == answer
+    assert plan.hooks.warnings == (
+        "security_bprm_check is passed by exec, and by each interpreter of a script",
+    )
+    assert not plan_line("security_inode_mkdir EPERM -- true", FakeKernel()).hooks.warnings
+
+
+def test_a_function_of_the_list_fails_where_kprobes_cannot_return_in_its_place():
+    kernel = FakeKernel(injectable=LIST, refuses={"kprobe"})
+    assert find_answer(plan_line("btrfs_get EIO -- true", kernel)) == ("modify_return", "btrfs_get")
+    for words in ("btrfs_get NULL", "give NULL", "ask TRUE"):  # the program's 0 would let the function run
+        with pytest.raises(PolicyError, match=r"answered for: kprobe: refused by policy$"):
+            plan_line(f"{words} -- true", kernel)
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "message"),
+    [
+        ("security_file_open NULL -- true", UsageError, "cannot fail with NULL"),
+        ("security_file_open EIO", UsageError, "would fail for every process"),
+        ("security_file_alloc EIO -- true", UnsupportedError, "is not among the 47 permission checks"),
+        ("security_file_open EIO --hook call=kprobe -- true", UnsupportedError, "kprobe: no function"),
+    ],
+)
+def test_what_a_permission_check_cannot_do(line, error, message):
+    with pytest.raises(error, match=message):
+        plan_line(line)
+
+
+def test_which_calls_fail_is_counted_by_what_the_kernel_has():
+    for has_atomic_fetch in (True, False):
+        kernel = FakeKernel(has_atomic_fetch=has_atomic_fetch)
+        plan = plan_line("security_file_open EIO -- true", kernel)
+        assert ("PT_HAS_ATOMIC_FETCH" in dict(plan.defines)) == has_atomic_fetch
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ _SHARED = {
     "uretprobe": "uprobe",
     "uretprobe_multi": "uprobe_multi",
     "fexit": "fentry",
+    "modify_return": "fentry",
     "typed_tracepoint": "fentry",
     "cgroup_skb_attach": "cgroup_skb",
     "cgroup_sock_attach": "cgroup_sock",

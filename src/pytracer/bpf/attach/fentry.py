@@ -16,14 +16,20 @@ from pytracer.bpf.prober import SKIPPED, FeatureProber, report_unsupported, repo
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import load, return_code
 from pytracer.errors import HeadersError
-from pytracer.features.table.hook_features import FENTRY, FEXIT, TYPED_TRACEPOINT
+from pytracer.features.table.hook_features import FENTRY, FEXIT, MODIFY_RETURN, TYPED_TRACEPOINT
 from pytracer.kernel.btf import BtfKind
 from pytracer.kernel.facts import Support
 from pytracer.kernel.running_types import RunningTypes, running_types
 from pytracer.spec import Fentry
 
-_ATTACH_TYPES = {"typed_tracepoint": 23, "fentry": 24, "fexit": 25}  # BPF_TRACE_RAW_TP, _FENTRY, _FEXIT
-_FEATURES = {"typed_tracepoint": TYPED_TRACEPOINT, "fentry": FENTRY, "fexit": FEXIT}
+# BPF_TRACE_RAW_TP, BPF_TRACE_FENTRY, BPF_TRACE_FEXIT, BPF_MODIFY_RETURN
+_ATTACH_TYPES = {"typed_tracepoint": 23, "fentry": 24, "fexit": 25, "modify_return": 26}
+_FEATURES = {
+    "typed_tracepoint": TYPED_TRACEPOINT,
+    "fentry": FENTRY,
+    "fexit": FEXIT,
+    "modify_return": MODIFY_RETURN,
+}
 
 
 def check_support(probe: Fentry, prober: FeatureProber) -> Support:

@@ -17,15 +17,20 @@ from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import helper_refusal
 from pytracer.features.table.helpers import OVERRIDE_RETURN
 from pytracer.features.table.hook_features import OVERRIDE
+from pytracer.kernel import injection
 from pytracer.kernel.facts import Support
 from pytracer.spec import Override
 
 
 def check_support(probe: Override, prober: FeatureProber) -> Support:
-    """Test whether a program may override a return value. The kernel's list has already said that of the
-    function."""
+    """Test whether the kernel lists the function, and a program may override a return value."""
     if prober.missing_capabilities:
         return report_untried(probe.target)
+    allowed = injection.functions()
+    if allowed is None:
+        return Support(False, reason=f"{OVERRIDE.absence}: it lists no functions that may fail")
+    if probe.target not in allowed:
+        return Support(False, reason=f"{probe.target} is not in the kernel's list of functions that may fail")
     if helper_refusal(ProgType.KPROBE, OVERRIDE_RETURN.number):
         return Support(False, reason=OVERRIDE.absence)
     return kprobe.check_support(probe, prober)

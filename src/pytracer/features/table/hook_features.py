@@ -157,6 +157,15 @@ LSM = _make_hook(
     BTF,
     limits="needs BTF, and `bpf` among the security modules in force",
 )
+MODIFY_RETURN = _make_hook(
+    "modify return",
+    "5.7",
+    "ae24082331d9",
+    *_TRAMPOLINE,
+    noun="programs that answer for a function",
+    fallback="override return",
+    limits="needs BTF; only functions named `security_*`, and those that the kernel lists for failures",
+)
 OVERRIDE = _make_hook(
     "override return",
     OVERRIDE_RETURN.since,
@@ -275,6 +284,7 @@ HOOKS = (
     PERF_EVENT,
     HARDWARE_COUNTER,
     LSM,
+    MODIFY_RETURN,
     OVERRIDE,
     ITERATOR,
     SOCKET_FILTER,
@@ -314,6 +324,7 @@ KINDS: dict[str, tuple[Feature, ...]] = {
     "run_once": (RAW_TRACEPOINT,),
     "on_signal": (RAW_TRACEPOINT,),
     "watchpoint": (PERF_EVENT,),
+    "modify_return": (MODIFY_RETURN,),
     "lsm": (LSM,),
     "iterator": (ITERATOR,),
     "socket_filter": (SOCKET_FILTER, PACKET_SOCKET),
