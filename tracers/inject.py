@@ -53,7 +53,8 @@ TRACER = Tracer(
         "It stops after 60 seconds, or after -d SECONDS; the program in the kernel checks the time, too.",
         "Any kernel with BTF lets permission checks fail, such as security_file_open; other functions",
         "are those of debugfs's error_injection/list, with its errors, with CONFIG_FUNCTION_ERROR_INJECTION.",
-        "Calls in an interrupt count for the interrupted process. pytracer itself is spared.",
+        "Calls in an interrupt count for the interrupted process. On an overlay (in containers) an operation",
+        "passes its check twice: there, and in the file system below. pytracer itself is spared.",
         NOTE,
     ),
 )

@@ -62,6 +62,14 @@ def way(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return request.param
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Mount a tmpfs. On an overlay, as in the lab, mkdir() passes the check twice: there and below."""
+    subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path], check=True)
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
 class Maker:
     """A process that creates folders on request."""
 
@@ -87,15 +95,15 @@ class Maker:
 
 
 @pytest.fixture
-def maker(tmp_path: Path) -> Iterator[Maker]:
-    new_maker = Maker(tmp_path)
+def maker(folder: Path) -> Iterator[Maker]:
+    new_maker = Maker(folder)
     yield new_maker
     new_maker.close()
 
 
 @pytest.fixture
-def other_maker(tmp_path: Path) -> Iterator[Maker]:
-    new_maker = Maker(tmp_path)
+def other_maker(folder: Path) -> Iterator[Maker]:
+    new_maker = Maker(folder)
     yield new_maker
     new_maker.close()
 
@@ -116,27 +124,27 @@ def run_injection(way, folder, count, *words):
     return [number for number, _ in failed]
 
 
-def test_all_calls_of_a_command_fail_and_no_others(way, tmp_path, other_maker):
-    assert run_injection(way, tmp_path, 23) == list(range(1, 24))
+def test_all_calls_of_a_command_fail_and_no_others(way, folder, other_maker):
+    assert run_injection(way, folder, 23) == list(range(1, 24))
     assert other_maker.make() == 0
 
 
-def test_every_third_call_fails_up_to_a_limit_of_five(way, tmp_path):
-    assert run_injection(way, tmp_path, 23, "--every", 3, "--times", 5) == [3, 6, 9, 12, 15]
+def test_every_third_call_fails_up_to_a_limit_of_five(way, folder):
+    assert run_injection(way, folder, 23, "--every", 3, "--times", 5) == [3, 6, 9, 12, 15]
 
 
-def test_a_percentage_of_calls_fails(way, tmp_path):
-    failed = run_injection(way, tmp_path, 1000, "--probability", 50)
+def test_a_percentage_of_calls_fails(way, folder):
+    failed = run_injection(way, folder, 1000, "--probability", 50)
     assert 300 < len(failed) < 700  # the bounds are twelve deviations away
 
 
-def test_the_limit_holds_across_all_cpus(way, tmp_path):
+def test_the_limit_holds_across_all_cpus(way, folder):
     script = 'for i in 1 2 3 4; do "$@" & done; wait'
-    command = ["sh", "-c", script, "sh", sys.executable, "-S", "-c", MAKE, tmp_path, 250]
+    command = ["sh", "-c", script, "sh", sys.executable, "-S", "-c", MAKE, folder, 250]
     result = run("inject", way[0], "EIO", *way[1:], "--times", 101, "-o", "/dev/null", "--", *command)
     assert result.status == 0, result.err
     assert len(result.out.splitlines()) == 101
-    assert len(list(tmp_path.iterdir())) == 1000 - 101
+    assert len(list(folder.iterdir())) == 1000 - 101
 
 
 def test_calls_of_the_selected_process_alone_fail(way, maker, other_maker):
