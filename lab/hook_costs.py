@@ -52,6 +52,7 @@ MEASURED = (
     "uretprobe.multi",
     "perf event",
     "LSM",
+    "modify return",
     "override return",
     "iterator",
     "socket filter",

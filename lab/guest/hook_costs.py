@@ -52,6 +52,7 @@ from pytracer.spec import (
     Kretprobe,
     KretprobeMulti,
     Lsm,
+    ModifyReturn,
     Override,
     PacketFanout,
     PerfSample,
@@ -151,6 +152,9 @@ HOOKS = (
     MeasuredHook("uretprobe.multi", lambda: UretprobeMulti("", file=flood(), symbol="passed"), functions),
     MeasuredHook("perf event", lambda: PerfSample("", event="page-faults"), faults, rate=Rate(period=1)),
     MeasuredHook("LSM", lambda: Lsm("", function="task_getscheduler"), schedulers),
+    MeasuredHook(
+        "modify return", lambda: ModifyReturn("", function="security_task_getscheduler"), schedulers
+    ),
     MeasuredHook("override return", lambda: Override("", symbols=(FUNCTION,)), seeks),
     MeasuredHook("iterator", lambda: spec.Iterator("", of="task"), None),
     MeasuredHook("socket filter", lambda: SocketFilter(""), packets, result=0, passes=2),
