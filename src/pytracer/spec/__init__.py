@@ -25,16 +25,9 @@ from pytracer.spec.hooks import (
     ModifyReturn,
     Override,
     Probe,
-    ProbeSite,
     RawTracepoint,
-    SiteArgument,
     Tracepoint,
     TypedTracepoint,
-    Uprobe,
-    UprobeMulti,
-    Uretprobe,
-    UretprobeMulti,
-    UserProbe,
 )
 from pytracer.spec.network import (
     CgroupSkb,
@@ -84,6 +77,15 @@ from pytracer.spec.sampling import (
 )
 from pytracer.spec.sources import SPELLINGS, Source, parse_source
 from pytracer.spec.tracer import Tracer
+from pytracer.spec.user_probes import (
+    ProbeSite,
+    SiteArgument,
+    Uprobe,
+    UprobeMulti,
+    Uretprobe,
+    UretprobeMulti,
+    UserProbe,
+)
 
 __all__ = [
     "COUNTERS",

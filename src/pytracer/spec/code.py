@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 
 from pytracer.record import record
-from pytracer.spec.hooks import ProbeSite
+from pytracer.spec.user_probes import ProbeSite
 
 THREAD_G = -8  # where Go keeps g, from the thread pointer, in programs that the Go linker made
 

@@ -12,7 +12,7 @@ from pytracer.plan import make_plan
 from pytracer.plan.named_target import NumberedTarget, encode_kinds, split_sites, usdt_arguments
 from pytracer.request import Request
 from pytracer.spec import Filter, ProbeSite, Source, Table, Targets, Tracer, parse_source
-from pytracer.spec.hooks import SiteArgument
+from pytracer.spec.user_probes import SiteArgument
 from support.fake_kernel import FakeKernel
 
 LOCATION = SiteArgument(8, b"\x07" * 16)
