@@ -175,8 +175,12 @@ static __always_inline struct pt_query *pt_statement(struct pt_query_key *key, i
     u32 first = 0;
     struct pt_query *zero = pt_no_query.lookup(&first), *query = is_new ? 0 : pt_statements.lookup(key);
 
-    if (query || !zero || pt_statements.update(key, zero))
+    if (query || !zero)
         return query;
+    if (pt_statements.update(key, zero)) {
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
+        return 0;
+    }
     query = pt_statements.lookup(key);
     if (query)
         query->server = PT_SQLITE;
