@@ -60,6 +60,7 @@ SCRIPTS = {
 """Workloads of tests, by the file that they are written to."""
 
 DIRECT = "dd if=/dev/zero of=data/direct bs=64k count=32 oflag=direct"
+QUERIES = """python3 -c 'import sqlite3; sqlite3.connect(":memory:").execute("select 1").fetchall()'"""
 CURL = "curl -s -o copy http://127.0.0.1:8000/data/file"
 COPY = "cp data/big data/copy"
 LIST = "ls -R /etc/ssl"
@@ -83,6 +84,8 @@ EXAMPLES: dict[str, Example] = {
     "cgroupcount": Example("4 1", beside=CURL),
     "compactsnoop": Example("", "sysctl -q vm.compact_memory=1"),
     "cpudist": Example("", LIST),
+    "dbslower": Example("--min 0", QUERIES),
+    "dbstat": Example("--by query", QUERIES),
     "dcstat": Example("", LIST),
     "dnssnoop": Example("", "getent hosts example.org"),
     "dropsnoop": Example("", "bash -c 'echo lost >/dev/udp/127.0.0.1/9'"),
