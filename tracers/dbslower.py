@@ -38,7 +38,7 @@ TRACER = Tracer(
     examples=(
         ("dbslower -p postgres", "queries of 1 ms and more of one server"),
         ("dbslower --min 0 --failed", "every query that fails"),
-        ("dbslower --min 0 u:/opt/app/bin/app:sqlite3_*", "a program that has SQLite within"),
+        ("dbslower --min 0 -f json -- ./app", "what a program asks of SQLite, as JSON"),
     ),
     notes=(
         *QUERY_NOTES,
