@@ -12,8 +12,8 @@
 #define PT_PYTHON_HIDDEN   0xffffffff // the interpreter's own code, which Python does not show
 #define PT_PYTHON_THREADS  1024 // and interpreters of a process, that are searched for the current thread
 #define PT_PYTHON_TEXT     96
-#define PT_PYTHON_WORDS    12   // of a code object, that tell it from another one at its address
-#define PT_PYTHON_START    48   // bytes of its name that do, too
+#define PT_PYTHON_WORDS    16   // that are read at once
+#define PT_PYTHON_START    10   // words of a string: of its object 4, and the first characters
 #define PT_COMPACT         0x20 // PyASCIIObject.state: the characters follow the object
 #define PT_ASCII           0x40
 #define PT_LONGEST_TEXT    65536 // characters; no name is that long
@@ -38,7 +38,8 @@ struct pt_python {
     u32 frame_code;
     u32 frame_previous;
     u32 frame_kind;
-    u32 code_start; // PT_PYTHON_WORDS from here on do not change, or fewer
+    u32 frame_size; // bytes, up to the last of these
+    u32 code_start; // this many bytes from here on do not change, and tell it from another one at its address
     u32 code_size;
     u32 code_filename;
     u32 code_name;
@@ -76,17 +77,14 @@ struct pt_python_name {
 
 // The Python functions of one walk.
 struct pt_python_walk {
-    u64 eval_start;
-    u64 eval_size;
-    u64 cold_start;
-    u64 cold_size;
+    struct pt_python python; // a copy
     u64 interpreter;
     u64 thread;
     u64 thread_id;
     u64 frame;
     u64 is_within; // the walk is at a call of _PyEval_EvalFrameDefault, whose functions are next
     u64 words[PT_PYTHON_WORDS];
-    u64 start[PT_PYTHON_START / 8];
+    u64 text[PT_PYTHON_START];
 };
 
 BPF_HASH(unwind_pythons, u64, struct pt_python, PT_PYTHONS);
@@ -96,7 +94,10 @@ BPF_ARRAY(python_names, struct pt_python_name, PT_PYTHON_CODES);
 // Return whether an address is in _PyEval_EvalFrameDefault.
 static __always_inline int pt_is_eval(struct pt_python_walk *walk, u64 address)
 {
-    return address - walk->eval_start < walk->eval_size || address - walk->cold_start < walk->cold_size;
+    struct pt_python *python = &walk->python;
+
+    return address - python->eval_start < python->eval_size ||
+           address - python->cold_start < python->cold_size;
 }
 
 // Read a string object. Returns the size; 0 if it is none.
@@ -150,52 +151,71 @@ static __always_inline u64 pt_keep_python_name(struct pt_python *python, struct 
     return number;
 }
 
-// Return a hash of what tells a code object from another one that gets its address later; 0 if it cannot be read.
-static __always_inline u64 pt_check_python(struct pt_python_walk *walk, struct pt_python *python, u64 code)
+// Read a part of an object into "words". Returns 0, or -1 if it cannot be read.
+static __always_inline int pt_read_python_words(struct pt_python_walk *walk, u64 address, u64 size)
 {
-    u64 size = python->code_size, text = 0, length = 0, hash = 1;
+    pt_opaque(size); // the verifier needs the check at the access
+    if (size > sizeof(walk->words))
+        return -1;
+    return pt_probe_read_user(walk->words, size, (void *)address) ? -1 : 0;
+}
 
-    if (size > sizeof(walk->words) ||
-        pt_probe_read_user(walk->words, size, (void *)(code + python->code_start)))
+// Return the word at an offset in what was read.
+static __always_inline u64 pt_python_word(struct pt_python_walk *walk, u32 offset)
+{
+    return walk->words[offset / 8 % PT_PYTHON_WORDS];
+}
+
+static __always_inline u64 pt_mix(u64 hash, u64 word)
+{
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
+    return hash ^ hash >> 29;
+}
+
+// Return a hash of what tells a code object from another one that gets its address later; 0 if it cannot be read.
+static __always_inline u64 pt_check_python(struct pt_python_walk *walk, u64 code)
+{
+    struct pt_python *python = &walk->python;
+    u64 hash = 1, name, word;
+    s64 length;
+
+    if (pt_read_python_words(walk, code + python->code_start, python->code_size))
         return 0;
 #pragma unroll
     for (u32 i = 0; i < PT_PYTHON_WORDS; i++)
-        if (8 * i < size) {
-            hash = (hash ^ walk->words[i]) * 0x9e3779b97f4a7c15ULL;
-            hash ^= hash >> 29;
-        }
+        if (8 * i < python->code_size)
+            hash = pt_mix(hash, walk->words[i]);
     if (!python->is_unversioned)
         return hash;
-    // The objects that it refers to may be new ones at their old addresses, too.
-    if (pt_read_word(&text, code + python->code_name) || pt_read_word(&length, text + python->text_length))
-        return 0;
-    if (length > PT_PYTHON_START)
-        length = PT_PYTHON_START;
-    pt_opaque(length);
-    if (length > PT_PYTHON_START)
-        return 0;
-    __builtin_memset(walk->start, 0, sizeof(walk->start));
-    pt_probe_read_user(walk->start, length, (void *)(text + python->text_ascii));
+    // The objects that it refers to may be new ones at their old addresses, too: the name is compared. What cannot be
+    // read is 0.
+    name = pt_python_word(walk, python->code_name - python->code_start);
+    pt_probe_read_user(walk->text, sizeof(walk->text), (void *)(name + python->text_length));
+    length = walk->text[0];
+    hash = pt_mix(hash, length);
 #pragma unroll
-    for (u32 i = 0; i < PT_PYTHON_START / 8; i++) {
-        hash = (hash ^ walk->start[i]) * 0x9e3779b97f4a7c15ULL;
-        hash ^= hash >> 29;
+    for (u32 i = 4; i < PT_PYTHON_START; i++) {
+        if (length <= 0)
+            break;
+        word = walk->text[i];
+        hash = pt_mix(hash, length < 8 ? word & ((1ULL << 8 * length) - 1) : word);
+        length -= 8;
     }
     return hash;
 }
 
 // Return the number of a function's name; PT_PYTHON_HIDDEN if it is none.
-static __always_inline u64 pt_number_python(struct pt_python_walk *walk, struct pt_python *python, u64 code)
+static __always_inline u64 pt_number_python(struct pt_python_walk *walk, u64 code)
 {
     struct pt_python_code key = {.pid = bpf_get_current_pid_tgid() >> 32, .code = code};
-    struct pt_python_known *known, new_code = {.check = pt_check_python(walk, python, code)};
+    struct pt_python_known *known, new_code = {.check = pt_check_python(walk, code)};
 
     if (!new_code.check)
         return 0;
     known = python_codes.lookup(&key);
     if (known && known->check == new_code.check)
         return known->number;
-    new_code.number = pt_keep_python_name(python, &key);
+    new_code.number = pt_keep_python_name(&walk->python, &key);
     if (new_code.number)
         python_codes.update(&key, &new_code);
     return new_code.number;

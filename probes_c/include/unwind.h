@@ -248,21 +248,22 @@ static __always_inline int pt_add_ip(struct pt_unwind_state *state)
 static __always_inline int pt_add_python(struct pt_unwind_state *state)
 {
     struct pt_python_walk *walk = &state->python;
-    u64 image = state->image, code = 0, frame = walk->frame, number;
-    struct pt_python *python = unwind_pythons.lookup(&image);
-    u8 kind = 0;
+    struct pt_python *python = &walk->python;
+    u64 code, number, frame = walk->frame;
+    u8 kind;
 
     walk->is_within = 0;
     walk->frame = 0;
-    if (!python || pt_read_word(&code, frame + python->frame_code) ||
-        pt_read_word(&walk->frame, frame + python->frame_previous))
+    if (pt_read_python_words(walk, frame, python->frame_size))
         return 0;
-    pt_probe_read_user(&kind, sizeof(kind), (void *)(frame + python->frame_kind));
+    code = pt_python_word(walk, python->frame_code);
+    walk->frame = pt_python_word(walk, python->frame_previous);
+    kind = pt_python_word(walk, python->frame_kind) >> python->frame_kind % 8 * 8;
     walk->is_within = kind < python->end_kind && walk->frame;
     code &= ~7ULL; // from Python 3.14 on a reference says in these bits whether it is counted
     if (!code || (python->has_entry_frames && kind >= python->end_kind))
         return 0;
-    number = pt_number_python(walk, python, code);
+    number = pt_number_python(walk, code);
     if (number == PT_PYTHON_HIDDEN)
         return 0;
     return pt_add_frame(state, code | number << PT_PYTHON_NUMBER | PT_PYTHON_FUNCTION);
@@ -323,15 +324,12 @@ PT_LOOP_BODY(63, struct pt_unwinding *unwinding)
     struct pt_unwind_state *state = unwind_states.lookup(&level);
     struct pt_python_walk *walk;
     struct pt_python *python;
-    u64 image, id = 0, frame = 0;
+    u64 id = 0, frame = 0;
 
     if (!state)
         return 1;
     walk = &state->python;
-    image = state->image;
-    python = unwind_pythons.lookup(&image);
-    if (!python)
-        return 1;
+    python = &walk->python;
     if (!walk->thread) {
         if (!walk->interpreter ||
             pt_read_word(&walk->thread, walk->interpreter + python->interpreter_threads) ||
@@ -363,10 +361,7 @@ static __always_inline void pt_find_python(struct pt_unwind_state *state, struct
     walk->frame = walk->is_within = walk->thread = walk->interpreter = 0;
     if (!python)
         return;
-    walk->eval_start = python->eval_start;
-    walk->eval_size = python->eval_size;
-    walk->cold_start = python->cold_start;
-    walk->cold_size = python->cold_size;
+    walk->python = *python;
     walk->thread_id = bpf_get_current_task_btf()->thread.fsbase;
     pt_read_word(&walk->interpreter, python->interpreters);
     PT_LOOP_RUN(63, PT_PYTHON_THREADS, unwinding);

@@ -135,7 +135,7 @@ def test_functions_are_those_that_python_sees(python):
     for stack, hits in stacks.items():
         counts[python_part(stack)] += hits
         assert "_PyEval_EvalFrameDefault" not in stack
-        assert stack[-1] in ("_start", "clone3", "__clone3") or stack[-1].startswith("libc.so.6+")
+        assert not stack[-1].startswith("[")  # a mark of an end before the thread's start
     assert counts == {tuple(functions): CALLS for functions in seen.values()}
     assert len(counts) == len(MODES)
 

@@ -16,7 +16,7 @@ _COOKIE = b"xdebugpy"
 _MEMBER_LIMIT = 1 << 20  # the offset of a member that is larger is nonsense
 _ENTRY_FRAMES = 3  # FRAME_OWNED_BY_CSTACK, from 3.14 on FRAME_OWNED_BY_INTERPRETER: those of no function
 _TEXT_HEADER = 16  # PyCompactUnicodeObject is so much larger than PyASCIIObject: utf8_length and utf8
-_CODE_LIMIT = 96  # PT_PYTHON_WORDS, in bytes
+_CODE_LIMIT = 128  # PT_PYTHON_WORDS, in bytes
 
 
 @record
@@ -90,7 +90,7 @@ def pack(version: Version, layout: Layout) -> bytes:
     end_kind = _ENTRY_FRAMES if has_entry_frames else int(version == (3, 11))
     start = layout.code_firstlineno & ~7
     return struct.pack(
-        "=23I4x",
+        "=24I",
         version in ((3, 11), (3, 12)),
         has_entry_frames,
         version < (3, 12),
@@ -104,6 +104,7 @@ def pack(version: Version, layout: Layout) -> bytes:
         layout.frame_code,
         layout.frame_previous,
         layout.frame_kind,
+        max(layout.frame_code, layout.frame_previous, layout.frame_kind & ~7) + 8,
         start,
         min(layout.code_linetable + 8 - start, _CODE_LIMIT),
         layout.code_filename,

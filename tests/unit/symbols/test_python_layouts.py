@@ -114,5 +114,5 @@ def test_traits_of_versions(version, traits):
 
 def test_what_is_compared_of_a_code_object_is_bounded():
     layout = Layout(*[1 << 19 if name == "code_linetable" else 3 for name in MEMBERS])
-    start, size = struct.unpack_from("=2I", pack((3, 13), layout), 13 * 4)
+    start, size = struct.unpack_from("=2I", pack((3, 13), layout), 14 * 4)
     assert (start, size) == (0, python_layouts._CODE_LIMIT)
