@@ -25,7 +25,9 @@ TRACER = Tracer(
     follow=True,
     options=(
         GroupBy("by", "what tells stacks apart; several with commas", keys=KEYS, default="comm,waker"),
-        Number("depth", "wakers in a row: 2: the waker's, too", default=1, maximum=4, define="PT_WAKERS"),
+        Number(
+            "depth", "wakers in a chain: 2 with who woke the waker", default=1, maximum=4, define="PT_WAKERS"
+        ),
         Duration("min", "only times of at least this long", config="min", default=0),
         Duration("max", "only times of at most this long", config="max", default=0),
         *STACK_OPTIONS,
