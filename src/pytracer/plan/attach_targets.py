@@ -19,6 +19,7 @@ from pytracer.plan.named_target import (
     Make,
     NumberedTarget,
     encode_kinds,
+    require_mapped,
     split_sites,
     usdt_arguments,
 )
@@ -310,18 +311,24 @@ def _find(arguments: Targets, request: Request, facts: KernelInfo) -> tuple[list
     """Find all targets of the sources, each once; also return warnings about targets left out."""
     numbered = dict[tuple[object, ...], NumberedTarget]()
     warnings = list[str]()
-    absent: UsageError | None = None
+    absent, places = dict[str, UsageError](), set[str]()  # by place, and where there is something
     for source in request.sources:
+        if arguments.wanted and source.place in absent and source.text in arguments.default:
+            continue
         kind = source.spelling.end if arguments.end else source.kind
         try:
             source, targets = targets_of(source, kind, request, facts, warnings)
             if arguments.wanted and source.text in arguments.default:
-                targets = _require_mapped(source, targets, request, facts)
+                targets = require_mapped(source, targets, request, facts)
         except UsageError as problem:
             if source.text not in arguments.default:
                 raise
-            absent = absent or problem
+            if arguments.wanted and source.place in places:
+                warnings.append(f"{source.text}: {problem.message}; not all is seen")
+            else:
+                absent[source.place] = problem
             continue
+        places.add(source.place)
         for candidate in split_sites(source.kind, targets) if arguments.mark else targets:
             key = source.kind, _place_of(source, candidate.target), source.offset
             known_target = numbered.setdefault(key, replace(candidate, number=len(numbered)))
@@ -330,23 +337,12 @@ def _find(arguments: Targets, request: Request, facts: KernelInfo) -> tuple[list
                 target = replace(known_target.target, name=joined_name, symbol=known_target.target.function)
                 numbered[key] = replace(known_target, target=target)
     if absent and not numbered:
+        last = list(absent.values())[-1]
         if arguments.wanted:
-            raise UnsupportedError(f"nothing to trace: {absent.message}", hint=arguments.wanted)
-        raise absent
+            raise UnsupportedError(f"nothing to trace: {last.message}", hint=arguments.wanted)
+        raise last
     check_number(request.sources, list(numbered.values()), request)
     return list(numbered.values()), warnings
-
-
-def _require_mapped(
-    source: Source, targets: Sequence[NumberedTarget], request: Request, facts: KernelInfo
-) -> list[NumberedTarget]:
-    """Return the targets in files that one of the traced processes has mapped, if some are named. Raises
-    UsageError if there are none."""
-    pids = request.processes
-    mapped = [one for one in targets if not pids or facts.maps_file(pids, one.target.sites[0].identity)]
-    if not mapped:
-        raise UsageError(f"{source.text} is in no file that the traced processes run")
-    return mapped
 
 
 def _place_of(source: Source, target: NamedTarget) -> object:

@@ -6,8 +6,9 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pytracer.errors import UsageError
-from pytracer.kernel.facts import NamedTarget
+from pytracer.kernel.facts import KernelInfo, NamedTarget
 from pytracer.record import record, replace
+from pytracer.request import Request
 from pytracer.spec import FunctionCode, Probe, Source, quoting
 
 _KINDS_MAX = 48  # pt_kind compares with each word of eight
@@ -84,3 +85,15 @@ def encode_kinds(known: Sequence[str], numbered: Sequence[NumberedTarget]) -> st
 
 def _is_kind(name: str, known: str) -> bool:
     return name.startswith(known[:-1]) if known.endswith("*") else name == known
+
+
+def require_mapped(
+    source: Source, targets: Sequence[NumberedTarget], request: Request, facts: KernelInfo
+) -> list[NumberedTarget]:
+    """Return the targets in files that one of the traced processes has mapped, if some are named. Raises
+    UsageError if there are none."""
+    pids = request.processes
+    mapped = [one for one in targets if not pids or facts.maps_file(pids, one.target.sites[0].identity)]
+    if not mapped:
+        raise UsageError(f"{source.text} is in no file that the traced processes run")
+    return mapped

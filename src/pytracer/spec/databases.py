@@ -28,9 +28,9 @@ QUERIES = Targets(
     mark="marked",
     minimum=0,
     default=(
-        *(f"usdt:postgresql:{name}" for name in _POSTGRESQL),
         *(f"u:libsqlite3:{name}" for name in _SQLITE),
         *(f"u:mariadbd:{name}" for name in _MARIADB),
+        *(f"usdt:postgresql:{name}" for name in _POSTGRESQL),  # last: all that runs is searched
     ),
     kinds=(*_POSTGRESQL, *_SQLITE, *_MARIADB),
     wanted="PostgreSQL that was built with --enable-dtrace (Debian's is), SQLite's library, or MariaDB",

@@ -10,6 +10,7 @@ from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel.facts import FoundTargets, NamedTarget
 from pytracer.plan import make_plan
 from pytracer.plan.named_target import NumberedTarget, encode_kinds, split_sites, usdt_arguments
+from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.spec import Filter, ProbeSite, Source, Table, Targets, Tracer, parse_source
 from pytracer.spec.user_probes import SiteArgument
@@ -91,8 +92,17 @@ def test_what_the_traced_processes_do_not_run_is_left_out_or_refused():
             return 7 in pids
 
     assert plan_of(Kernel(named=NAMED), 7, 8).probes
-    with pytest.raises(UnsupportedError, match="nothing to trace: usdt:app:go is in no file") as raised:
+    with pytest.raises(UnsupportedError, match="nothing to trace: ") as raised:
         plan_of(Kernel(named=NAMED), 8)
     assert raised.value.hint == "a server with probes"
     with pytest.raises(UnsupportedError, match="nothing to trace"):
         plan_of(FakeKernel())
+
+
+def test_a_part_that_is_missing_is_said_and_a_file_that_is_missing_is_not():
+    assert plan_of(FakeKernel(named=NAMED)).targets.warnings == ()
+    wanted = replace(WANTED, default=("u:/x:f", "u:/x:h"))
+    request = Request(replace(TRACER, arguments=wanted), sources=tuple(map(parse_source, wanted.default)))
+    [warning] = make_plan(request, FakeKernel(named=NAMED)).targets.warnings
+    assert warning.startswith("u:/x:h: ")
+    assert warning.endswith("; not all is seen")
