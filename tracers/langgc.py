@@ -20,7 +20,8 @@ TRACER = Tracer(
     arguments=LanguageProbes(
         "LANGUAGE",
         "python, ruby or java, or a file of one of their runtimes (default: all that run)",
-        programs={"gc-begin": "begins", "gc-end": "ends"},
+        programs={"gc-begin": "begins", "gc-end": "ends"}
+        | {"gc-step-begin": "begins", "gc-step-end": "ends"},
     ),
     filters=TASK_FILTERS,
     follow=True,

@@ -114,6 +114,7 @@ EXAMPLES: dict[str, Example] = {
     "langcalls": Example("", "python3 -S -I -c 'sum(n for n in range(23))'"),
     "langflow": Example("--depth 3", "python3 -S -I -c 'sum(n for n in range(3))'"),
     "langgc": Example("", "python3 -S -c 'import gc; gc.collect()'"),
+    "langstat": Example("", "python3 -S -c 'import gc; gc.collect()'"),
     "latency": Example(
         "t:syscalls:sys_enter_read t:syscalls:sys_exit_read --by 'args->fd'", "cat /etc/hosts"
     ),

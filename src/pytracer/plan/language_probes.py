@@ -97,9 +97,11 @@ def _find(
             listed = ", ".join(sorted(missing))
             hints = [wanted[name].lacking for name in missing if wanted[name].lacking]
             lacking[f"this build of {language.runtime} lacks the probes {listed}"] = hints[0] if hints else ""
-            continue
+            wanted = {name: probe for name, probe in wanted.items() if name not in missing}
+            if not arguments.partial or not wanted:
+                continue
         any_found = True
-        warnings += check_start(language, wanted.values(), request, facts)
+        wanted = _check_starts(language, wanted, request, facts, warnings, is_partial=arguments.partial)
         warnings += dict.fromkeys(probe.caveat for probe in wanted.values() if probe.caveat)
         sites = list(split_sites(source.kind, targets))
         for target in sites:
@@ -117,6 +119,30 @@ def _find(
     if request.sources and not any_found:
         reason = explain_absence(arguments, request, facts)
         raise reason or absent or UnsupportedError("no runtime of a language is traced")
+
+
+def _check_starts(
+    language: Language,
+    wanted: Mapping[str, RuntimeProbe],
+    request: Request,
+    facts: KernelInfo,
+    warnings: list[str],
+    *,
+    is_partial: bool,
+) -> dict[str, RuntimeProbe]:
+    """Return the probes that are raised in what is traced, as far as its start shows; if ``is_partial``,
+    ``warnings`` get the others. Raises UnsupportedError."""
+    raised = dict[str, RuntimeProbe]()
+    for name, probe in wanted.items():
+        try:
+            warnings += check_start(language, [probe], request, facts)
+        except UnsupportedError as error:
+            if not is_partial:
+                raise
+            warnings.append(error.message)
+            continue
+        raised[name] = probe
+    return raised
 
 
 def _enabling(

@@ -16,7 +16,9 @@ from pytracer.spec.options import Duration, LanguageProbes
 from pytracer.spec.sources import Source
 
 GC_BEGIN, GC_END = "gc-begin", "gc-end"
-"""The events of runtimes: a part of a collection begins, and ends."""
+"""The events of runtimes: a collection begins, and ends."""
+STEP_BEGIN, STEP_END = "gc-step-begin", "gc-step-end"
+"""A later part of a collection begins, and ends."""
 CALL_BEGIN, CALL_END = "call-begin", "call-end"
 """A function is called, and returns."""
 ALLOCATION = "allocation"
@@ -135,8 +137,8 @@ LANGUAGES = (
         (
             RuntimeProbe("gc__mark__begin", GC_BEGIN, labels=("mark",)),
             RuntimeProbe("gc__mark__end", GC_END, labels=("mark",)),
-            RuntimeProbe("gc__sweep__begin", GC_BEGIN, labels=("sweep",)),
-            RuntimeProbe("gc__sweep__end", GC_END, labels=("sweep",)),
+            RuntimeProbe("gc__sweep__begin", STEP_BEGIN, labels=("sweep",)),
+            RuntimeProbe("gc__sweep__end", STEP_END, labels=("sweep",)),
             RuntimeProbe("method__entry", CALL_BEGIN, _RUBY, caveat=_RUBY_CAVEAT),
             RuntimeProbe("method__return", CALL_END, _RUBY),
             RuntimeProbe("cmethod__entry", CALL_BEGIN, _RUBY),

@@ -228,7 +228,8 @@ class LanguageProbes(Arguments):
     files of runtimes. The tracer's programs run at their USDT probes.
 
     ``programs`` has the name of the C function for each event that the tracer needs; one in ``needed_by``
-    is needed only with one of its flags. The C reads the arguments of probes by
+    is needed only with one of its flags. ``partial``: what a build or a start of a runtime does not carry is
+    left out with a warning, not refused. The C reads the arguments of probes by
     probes_c/include/language.h.
     """
 
@@ -236,6 +237,7 @@ class LanguageProbes(Arguments):
     minimum: int = 0
     programs: Mapping[str, str] = default_factory(factory=dict)
     needed_by: Mapping[str, tuple[str, ...]] = default_factory(factory=dict)
+    partial: bool = False
 
     @property
     def functions(self) -> tuple[str, ...]:

@@ -215,6 +215,21 @@ def test_how_php_was_started():
             assert make_plan(request, kernel).targets.names == ("usdt:php:function__entry",)
 
 
+def test_what_lacks_is_left_out_where_that_is_declared():
+    langstat = registry.get("langstat")
+    found = FoundTargets((named("hotspot:method__entry", (16, ())), named("hotspot:gc__end", (32, ()))))
+    kernel = FakeKernel(
+        named={"usdt:/opt/libjvm.so:hotspot:*": found},
+        starts={0: ProcessStart(("/opt/libjvm.so",), ("java", "Main"))},
+    )
+    plan = make_plan(build_request(langstat, command=("java", "Main")), kernel)
+    assert plan.targets.names == ("usdt:hotspot:gc__end",)
+    assert plan.targets.warnings == (
+        "java: the JVM raises method__entry only if it is started with -XX:+ExtendedDTraceProbes",
+        "this build of the JVM lacks the probes object__alloc",
+    )
+
+
 def test_every_language_can_be_looked_for():
     for language in LANGUAGES:
         assert language.source().text == f"usdt:{language.provider}:*"
