@@ -4,6 +4,8 @@
 tracers; with `--as-it-comes` no alternative is forced, which takes a minute or two. With
 `--hook=HOOK=ALTERNATIVE` only that alternative is tried, with the tracers that were tried before. `--page`
 only writes the page again. scripts/record --kernels is the same. The runs are in lab/guest/survey.py.
+`NAME=IMAGE:MODULES` is a kernel that the lab does not have, by its bzImage and its folder of modules; it gets
+a column NAME (its version).
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -22,6 +26,7 @@ from lab.errors import FAILED, LabError, say
 from lab.fetch import find
 from lab.host_compiler import HostCompiler
 from lab.kernels import KERNELS, Kernel
+from pytracer.features.table.feature import parse_version
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA, PAGE = ROOT / "docs" / "kernels.json", ROOT / "docs" / "kernels.md"
@@ -41,6 +46,31 @@ that are put on what users name, funccount for all; to follow a command, execsno
 is mapped, profile for all), and two with every source of kernel types. A cell says what its programs were
 put on, or why it is unsupported. Kernels are Debian's cloud kernels under QEMU, which has no hardware
 counters."""
+OF_IMAGES = """
+Older ones than those of the lab were built for this, without BTF: types are those of their build trees."""
+
+
+@dataclass(frozen=True)
+class KernelByImage:
+    """A kernel that is not the lab's: its column, its bzImage, and its folder of modules."""
+
+    name: str
+    file: str
+    modules: str
+
+    @classmethod
+    def parse(cls, word: str) -> KernelByImage:
+        """Parse ``NAME=IMAGE:MODULES``."""
+        name, _, paths = word.partition("=")
+        return cls(name, *paths.partition(":")[::2])
+
+    @property
+    def options(self) -> list[str]:
+        """The options of scripts/lab that boot it."""
+        return ["--kernel-image", self.file, *(["--modules", self.modules] if self.modules else [])]
+
+
+TestedKernel = Kernel | KernelByImage
 
 
 def load() -> Data:
@@ -48,7 +78,7 @@ def load() -> Data:
     return json.loads(DATA.read_text()) if DATA.exists() else {}
 
 
-def gather(kernel: Kernel, words: Sequence[str] = ()) -> Iterator[Record]:
+def gather(kernel: TestedKernel, words: Sequence[str] = ()) -> Iterator[Record]:
     """Run lab/guest/survey.py with these words on one kernel. Yields a record for each tracer as soon as all
     of its runs are done. Raises LabError if it does not complete."""
     records = run_in_guest(kernel, "survey.py", *words)
@@ -57,17 +87,18 @@ def gather(kernel: Kernel, words: Sequence[str] = ()) -> Iterator[Record]:
         yield {**head, "runs": list(runs)}
 
 
-def run_in_guest(kernel: Kernel, script: str, *words: str, options: Sequence[str] = ()) -> Iterator[Record]:
+def run_in_guest(
+    kernel: TestedKernel, script: str, *words: str, options: Sequence[str] = ()
+) -> Iterator[Record]:
     """Run a script of lab/guest on a kernel and yield the JSON objects that it prints, as they come.
 
-    C with types from BTF is compiled beside the VM. ``options`` are the lab's. Raises LabError.
+    C with types from BTF is compiled beside the VM; of a kernel by image, all C is compiled in it.
+    ``options`` are the lab's. Raises LabError.
     """
-    compile_inputs.of(kernel)
-    compiler = HostCompiler(kernel.name)
-    lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), *compiler.options, *options]
-    try:
+    with _compile_beside(kernel) as compiling:
+        lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), *compiling, *options]
         with subprocess.Popen(
-            [*lab, kernel.name, "--", sys.executable, str(ROOT / "lab/guest" / script), *words],
+            [*lab, "--", sys.executable, str(ROOT / "lab/guest" / script), *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             cwd=ROOT,
@@ -75,17 +106,38 @@ def run_in_guest(kernel: Kernel, script: str, *words: str, options: Sequence[str
         ) as running:
             assert running.stdout is not None
             yield from map(json.loads, running.stdout)
-    finally:
-        messages, failed = compiler.stop()
-    if failed:
-        raise LabError(f"{kernel.name}: the compiler beside the machine ended", "\n".join(messages[-5:]))
     if running.returncode:
         raise LabError(f"{kernel.name}: {script} ended with {running.returncode}")
 
 
+@contextmanager
+def _compile_beside(kernel: TestedKernel) -> Iterator[list[str]]:
+    """Provide the options of scripts/lab for this kernel, with a compiler beside it. Raises LabError if that
+    ended before."""
+    if isinstance(kernel, KernelByImage):
+        yield kernel.options
+        return
+    compile_inputs.of(kernel)
+    compiler = HostCompiler(kernel.name)
+    try:
+        yield [kernel.name, *compiler.options]
+    finally:
+        messages, failed = compiler.stop()
+    if failed:
+        raise LabError(f"{kernel.name}: the compiler beside the machine ended", "\n".join(messages[-5:]))
+
+
 def merged(old: Data, new: Data) -> Data:
-    """Return both, in the order of the supported kernels, without those that are no longer supported."""
-    return {kernel.name: {**old, **new}[kernel.name] for kernel in KERNELS if kernel.name in {**old, **new}}
+    """Return both, those by image first, then in the order of the supported kernels, without those that are
+    no longer supported."""
+    both = {**old, **new}
+    return {name: both[name] for name in columns(both) if name in both}
+
+
+def columns(data: Data) -> list[str]:
+    """Return the kernels by image of this data, oldest first, and the supported ones."""
+    images = [name for name, record in data.items() if record.get("is_image")]
+    return sorted(images, key=parse_version) + [kernel.name for kernel in KERNELS]
 
 
 def merge_record(old: Record, new: Record, *, added: bool = False) -> Record:
@@ -135,15 +187,16 @@ def as_json(data: Data) -> str:
     kernels = []
     for name, record in data.items():
         runs = ",\n".join(f"   {json.dumps(run)}" for run in record["runs"])
-        facts = "".join(f"{json.dumps(key)}: {json.dumps(record[key])}, " for _, key in FACTS)
+        keys = [*(key for _, key in FACTS), *(["is_image"] if record.get("is_image") else [])]
+        facts = "".join(f"{json.dumps(key)}: {json.dumps(record[key])}, " for key in keys)
         kernels.append(f' {json.dumps(name)}: {{{facts}"runs": [\n{runs}\n ]}}')
     return "{\n" + ",\n".join(kernels) + "\n}\n"
 
 
 def page(data: Data) -> str:
     """Return the page, as Markdown. A supported kernel that was not tried yet is in it, as not tried."""
-    lines = [HEAD, ""]
-    names = [kernel.name for kernel in KERNELS]
+    lines = [HEAD + (OF_IMAGES if any(record.get("is_image") for record in data.values()) else ""), ""]
+    names = columns(data)
     versions = [
         [label, *(data[name][key] if name in data else UNTRIED for name in names)] for label, key in FACTS
     ]
@@ -195,8 +248,9 @@ def table(head: list[str], body: Iterable[list[str]]) -> list[str]:
     return [*(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines), ""]
 
 
-def keep(kernel: Kernel, record: Record) -> None:
+def keep(kernel: TestedKernel, record: Record) -> None:
     """Write the results of a kernel to the file of all kernels."""
+    record = {**record, "is_image": True} if isinstance(kernel, KernelByImage) else record
     DATA.write_text(as_json(merged(load(), {kernel.name: prefer_unrefused(record)})))
 
 
@@ -207,7 +261,11 @@ def main(arguments: list[str] | None = None) -> int:
         tracers = [word for word in words if is_tracer(word)]
         alternatives = [word for word in words if word.startswith("--hook=")]
         options = [word for word in words if word in ("--as-it-comes", "--page", *alternatives)]
-        selected_kernels = [find(word) for word in words if word not in (*tracers, *options)]
+        selected_kernels = [
+            KernelByImage.parse(word) if "=" in word else find(word)
+            for word in words
+            if word not in (*tracers, *options)
+        ]
         for kernel in [] if words == ["--page"] else selected_kernels or KERNELS:
             names = ", ".join(tracers) or "every tracer"
             say(f"{kernel.name}: running {names} with every alternative (some minutes)")

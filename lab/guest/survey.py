@@ -14,11 +14,11 @@ import multiprocessing
 import os
 import pkgutil
 import re
-import select
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -218,16 +218,24 @@ def call(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         pid = os.fork()
         if not pid:
             become(words, stdout.fileno(), err.fileno())
-        pidfd = os.pidfd_open(pid)
-        readable, _, _ = select.select([pidfd], [], [], LIMIT)
-        os.close(pidfd)
-        if not readable:
+        has_ended = wait_for_exit(pid, LIMIT)
+        if not has_ended:
             os.kill(pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if not readable:
+        if not has_ended:
             raise subprocess.TimeoutExpired(list(words), LIMIT)
         texts = [(file.seek(0), file.read())[1] for file in (stdout, err)]
     return subprocess.CompletedProcess(list(words), status, *texts)
+
+
+def wait_for_exit(pid: int, limit: float) -> bool:
+    """Wait so many seconds for a child's end, and return whether it came. Linux before 5.3 has no pidfd."""
+    deadline = time.monotonic() + limit
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def become(words: Sequence[str], stdout: int, err: int) -> NoReturn:

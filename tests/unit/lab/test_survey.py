@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 
 import pytest
 from lab import survey
@@ -56,7 +57,7 @@ def test_the_page_equals_the_recorded_results():
 
 def test_records_are_of_the_supported_kernels():
     data = survey.load()
-    assert list(data) == NAMES
+    assert list(data) == survey.columns(data)
     for name, record in data.items():
         for release in record["release"].split(", "):
             assert re.fullmatch(r"\d+\.\d+\S*", release)
@@ -333,6 +334,38 @@ def test_a_page_of_two_kernels():
         "| h | `kprobe` | f | not tried | not tried | not tried |",
         "| types | `btf` | yes | not tried | not tried | not tried |",
     ]
+
+
+def test_a_kernel_by_image_has_a_column_before_the_supported_ones(monkeypatch, tmp_path):
+    commands = []
+
+    class Lab(subprocess.Popen):
+        def __init__(self, command, **options):
+            commands.append(command)
+            lines = [json.dumps({"release": "4.19.44", "bcc": "1"}), json.dumps(run())]
+            super().__init__(["printf", "%s\\n", *lines], **options)
+
+    for name in ("DATA", "PAGE"):
+        monkeypatch.setattr(survey, name, tmp_path / name)
+    monkeypatch.setattr(survey.subprocess, "Popen", Lab)
+    old = {"release": "4.14.1", "bcc": "1", "is_image": True, "runs": [run()]}
+    survey.DATA.write_text(
+        json.dumps({"5.10": {"release": "5.10.1", "bcc": "1", "runs": [run()]}, "4.14": old})
+    )
+    assert survey.main(["4.19=/boot/image:/modules", "syscalls"]) == 0
+    [command] = commands
+    assert command[command.index("--kernel-image") :][:4] == [
+        *("--kernel-image", "/boot/image", "--modules", "/modules")
+    ]
+    assert list(survey.load()) == ["4.14", "4.19", "5.10"]
+    assert "|  | 4.14 | 4.19 | 5.10 | 6.1 | 6.12 | newest |\n" in survey.PAGE.read_text()
+
+
+def test_a_kernel_by_image_runs_a_tracer_or_refuses_it_with_a_reason():
+    images = [record for record in survey.load().values() if record.get("is_image")]
+    for run_record in (run_record for record in images for run_record in record["runs"]):
+        assert run_record["status"] in (0, 4), run_record
+        assert bool(run_record["reason"]) is (run_record["status"] != 0), run_record
 
 
 def test_a_repeated_run_replaces_its_record():
