@@ -41,7 +41,7 @@ struct event {
 int waking(struct bpf_raw_tracepoint_args *ctx)
 {
     struct task_struct *task = (struct task_struct *)ctx->args[0];
-    u64 key = (u64)task, current = bpf_get_current_pid_tgid();
+    u64 key = (u64)task, waker = bpf_get_current_pid_tgid();
     struct turn *turn = turns.lookup(&key);
 
     if (!turn || !turn->asleep || turn->queued)
@@ -49,8 +49,8 @@ int waking(struct bpf_raw_tracepoint_args *ctx)
     turn->queued = bpf_ktime_get_ns();
     if (pt_is_in_interrupt(ctx))
         return PT_PASS;
-    turn->waker_pid = current >> 32;
-    turn->waker_tid = current;
+    turn->waker_pid = waker >> 32;
+    turn->waker_tid = waker;
     bpf_get_current_comm(&turn->waker_comm, sizeof(turn->waker_comm));
     return PT_PASS;
 }

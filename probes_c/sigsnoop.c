@@ -21,7 +21,14 @@ struct event {
 // TRACE_SIGNAL_* of include/trace/events/signal.h go from 0 to 4.
 enum result { DEFAULT = 5, HANDLER, DROPPED };
 
-enum code { USER = 0, BY_KERNEL = 0x80, TIMER = -2, ASYNCIO = -4, SIGIO = -5, ASYNCNL = -60 };
+// Of struct kernel_siginfo, before Linux 4.20 (ae7795bc6187) siginfo.
+struct pt_siginfo {
+    s32 number;
+    s32 error;
+    s32 code;
+};
+
+enum code { USER = 0, BY_KERNEL = 0x80, TIMER = -2, ASYNCIO = -4, BY_SIGIO = -5, ASYNCNL = -60 };
 
 #define FIRST_CHILD_CODE 1 // CLD_EXITED ... CLD_CONTINUED
 #define LAST_CHILD_CODE  6
@@ -43,11 +50,11 @@ static __always_inline int is_wanted(u64 signal)
 }
 
 // SEND_SIG_NOINFO is 0, SEND_SIG_PRIV is 1; else it is a pointer.
-static __always_inline s32 code_of(struct kernel_siginfo *info)
+static __always_inline s32 code_of(struct pt_siginfo *info)
 {
     u64 special = (u64)info;
 
-    return special == 0 ? USER : special == 1 ? BY_KERNEL : pt_read(info->si_code);
+    return special == 0 ? USER : special == 1 ? BY_KERNEL : pt_read(info->code);
 }
 
 // Return 1 if the current task sends the signal. The kernel may send one in an interrupt of any task; a fault (ILL,
@@ -57,7 +64,7 @@ static __always_inline int is_by_current(u32 signal, s32 code, struct task_struc
     u64 faults = 1ULL << 4 | 1ULL << 5 | 1ULL << 7 | 1ULL << 8 | 1ULL << 11 | 1ULL << 31;
 
     if (code <= 0)
-        return code != TIMER && code != ASYNCIO && code != SIGIO && code != ASYNCNL;
+        return code != TIMER && code != ASYNCIO && code != BY_SIGIO && code != ASYNCNL;
     if (code == BY_KERNEL)
         return 0;
     if (signal == CHILD)
@@ -70,7 +77,7 @@ int sent(struct bpf_raw_tracepoint_args *ctx)
 {
     struct task_struct *task = (struct task_struct *)ctx->args[2];
     u32 signal = ctx->args[0];
-    s32 code = code_of((struct kernel_siginfo *)ctx->args[1]);
+    s32 code = code_of((struct pt_siginfo *)ctx->args[1]);
     int by_current = is_by_current(signal, code, task);
     struct event *event;
 
@@ -111,7 +118,7 @@ int delivered(struct bpf_raw_tracepoint_args *ctx)
     __builtin_memset(event, 0, sizeof(*event));
     event->ns = bpf_ktime_get_ns();
     event->signal = signal;
-    event->code = (u64)signal << 32 | (u32)code_of((struct kernel_siginfo *)ctx->args[1]);
+    event->code = (u64)signal << 32 | (u32)code_of((struct pt_siginfo *)ctx->args[1]);
     event->to_pid = id >> 32;
     event->to_tid = id;
     bpf_get_current_comm(&event->to_comm, sizeof(event->to_comm));

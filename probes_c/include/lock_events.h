@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Locks of the kernel: their types by the flags of contention_begin, and which task holds one.
+#include "members.h"
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
 

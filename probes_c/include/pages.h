@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Pages of the page cache, as trace events name them: a folio, before Linux 5.16 (7b230db3b8d3) a page.
+#include "members.h"
 #include "read.h"
 #include <linux/mm_types.h>
 #include <linux/page-flags.h>

@@ -11,11 +11,11 @@ enum kind {
     COND_TIMEDWAIT,
     COND_CLOCKWAIT,
     UNLOCK,
-    READ,
+    READLOCK,
     TIMEDREAD,
     CLOCKREAD,
     TRYREAD,
-    WRITE,
+    WRITELOCK,
     TIMEDWRITE,
     CLOCKWRITE,
     TRYWRITE,
@@ -23,8 +23,8 @@ enum kind {
 };
 #define IS_CONDITION(kind) ((kind) >= COND_WAIT && (kind) <= COND_CLOCKWAIT)
 #define IS_UNLOCK(kind)    ((kind) == UNLOCK || (kind) == RW_UNLOCK)
-#define IS_READ(kind)      ((kind) >= READ && (kind) <= CLOCKREAD)
-#define IS_WRITE(kind)     ((kind) >= WRITE && (kind) <= CLOCKWRITE)
+#define IS_READ(kind)      ((kind) >= READLOCK && (kind) <= CLOCKREAD)
+#define IS_WRITE(kind)     ((kind) >= WRITELOCK && (kind) <= CLOCKWRITE)
 
 // The first word of glibc's rwlocks (2.25 and newer): a writer has the lock or will have it; two flags; readers.
 #define WRITE_PHASE    1

@@ -2,6 +2,7 @@
 // The read(2), or similar call, that the current task is in, from the page cache.
 #include "current_call.h"
 #include "filecalls.h"
+#include "members.h"
 #include <linux/uio.h>
 
 // From Linux 7.2 on, the union with d_alias has no name.
@@ -24,7 +25,12 @@ static __always_inline int pt_is_cached(struct file *file)
 
     if ((type != PT_IFREG && type != PT_IFBLK) || pt_read(file->f_flags) & PT_O_DIRECT)
         return 0;
-    return pt_read(operations->readahead) || pt_read(super->s_magic) == PT_OVERLAY ||
+    return pt_read(super->s_magic) == PT_OVERLAY ||
+#if PT_HAS_address_space_operations__readahead
+           pt_read(operations->readahead) ||
+#else
+           pt_read(operations->readpages) ||
+#endif
 #if PT_HAS_address_space_operations__read_folio
            pt_read(operations->read_folio);
 #else

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // The raw arguments of kmalloc and kmem_cache_alloc.
 #include "read.h"
+#include <linux/mm.h>
+#include <linux/slab.h>
+// Two allocators have structs of one name, each laid out differently.
+#ifdef CONFIG_SLUB
+#include <linux/slub_def.h>
+#else
 #include <linux/slab_def.h>
+#endif
 
 // Return the bytes that kmalloc(call_site, ptr, bytes_req, bytes_alloc, gfp_flags, ...) allocated. Linux 5.19 and 6.0
 // have a cache, or 0, before bytes_req, which is never 0.

@@ -175,3 +175,22 @@ def test_a_hook_of_one_name_has_the_same_alternatives_in_all_tracers_that_name_t
     assert {name: kinds for name, kinds in alternatives.items() if len(kinds) > 1} == {}
     names = {hook.name: hook.what for tracer in registry.all_tracers() for hook in tracer.hooks}
     assert names["sockets"] != names["open_sockets"]
+
+
+# Without BTF these are taken for absent: no header has the struct, or what the member adds is left out.
+TAKEN_FOR_ABSENT = {
+    *("cfs_rq", "sched_entity", "netlink_sock", "unix_sock", "tcp_zerocopy_receive", "bio", "bdi_writeback"),
+    *("io_kiocb", "io_listen", "io_open", "io_statx", "io_sync"),
+    *("trace_event_raw_io_uring_complete", "trace_event_raw_io_uring_submit_sqe"),
+    *("folio___flags_1", "folio___folio_order"),
+}
+
+
+def test_members_are_known_for_packaged_headers_too():
+    """With types from BTF the macros are generated; else one that nothing defines is 0 on any kernel."""
+    folder = probes_folder()
+    text = "\n".join(path.read_text() for path in sorted(folder.rglob("*.[ch]")))
+    used = set(re.findall(r"\bPT_HAS_([a-z]\w*?__\w+)", text))
+    defined = set(re.findall(r"^#define +PT_HAS_([a-z]\w*?__\w+)", text, re.M))
+    unknown = {name for name in used - defined if not {name, name.partition("__")[0]} & TAKEN_FOR_ABSENT}
+    assert unknown == set()
