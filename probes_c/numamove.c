@@ -49,6 +49,7 @@ int move(struct bpf_raw_tracepoint_args *ctx)
     return PT_PASS;
 }
 
+#undef swap // a macro of packaged headers
 // sched_swap_numa(src_task, src_cpu, dst_task, dst_cpu): both are moved
 int swap(struct bpf_raw_tracepoint_args *ctx)
 {

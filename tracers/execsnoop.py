@@ -37,6 +37,7 @@ TRACER = Tracer(
     ),
     notes=(
         "The arguments are those of the new program: for a script, those of its interpreter.",
+        "Before Linux 5.3, arguments of more than 96 KiB are cut after 80 KiB, and counted as truncated.",
         "For failed calls (-x) the path replaces the first argument; some 16 KB are shown.",
         "Filters test the process after execve: --comm is the name of the new program.",
         "A script without #! fails (ENOEXEC, under -x); the shell that then runs it is shown, too.",

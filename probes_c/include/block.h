@@ -34,8 +34,9 @@ int inserted(struct tracepoint__block__block_rq_insert *args)
 }
 
 // block_rq_merge, which is laid out alike. Kernels before Linux 5.9 do not have it, and BCC makes no struct of it there.
-int merged(struct tracepoint__block__block_rq_insert *args)
+int merged(void *context)
 {
+    struct tracepoint__block__block_rq_insert *args = context;
     PT_IDENTIFY(id, args);
     return on_merge(args, &id);
 }

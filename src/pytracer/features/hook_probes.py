@@ -85,6 +85,8 @@ def kprobe_event() -> str:
     """Attach to a kernel function's entry, by a trace event of tracefs made for it."""
     if not kprobe_pmu.PMU.is_dir():
         raise UnsupportedError(features.KPROBE.absence)
+    if not kprobe_events.takes_many_probes():
+        raise UnsupportedError(features.KPROBE_EVENT.absence)
     program = load(ProgType.KPROBE, EMPTY)
     try:
         kprobe_events.attach_event(

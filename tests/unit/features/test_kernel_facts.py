@@ -116,6 +116,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
     debug = tmp_path / "debug"
     (debug / "kprobes").mkdir(parents=True)
     (debug / "kprobes/blacklist").write_text("0xffffffff81000000-0xffffffff81000100\tforbidden\n")
+    (debug / "README").write_text("fetcharg: (%<register>), $retval, \\imm-value\n")
     (debug / "available_filter_functions").write_text("vfs_read\nmoved [ext4]\n")
     monkeypatch.setattr(tracepoint.tracefs, "DEBUG", debug)
     monkeypatch.setattr(tracepoint.tracefs, "root", lambda: debug)
@@ -270,6 +271,12 @@ PATTERNS = ("f*",)
 ENTRIES = KprobeMulti("", patterns=PATTERNS)
 RETURNS = KretprobeMulti("", patterns=PATTERNS)
 EVENTS = KprobeEvents("", patterns=PATTERNS)
+
+
+def test_before_linux_5_5_a_trace_event_has_one_probe(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "debug/README").write_text("fetcharg: (%<register>), $retval\n")
+    reason = "this kernel has no kprobe events (CONFIG_KPROBE_EVENTS, Linux 5.5)"
+    assert RunningKernel().probe(EVENTS) == Support(False, reason=reason)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
 from pytracer.bpf.prober import FeatureProber, report_error, report_untried
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import AttachError, PytracerError
+from pytracer.features.table.hook_features import KPROBE_EVENT
 from pytracer.kernel import functions, tracefs
 from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.kernel.functions import KernelFunctions
@@ -74,7 +75,8 @@ def check_support(probe: KprobeEvents, prober: FeatureProber) -> Support:
     if prober.missing_capabilities:
         return report_untried(probe.target)
     try:
-        tracefs.root()
+        if not takes_many_probes():
+            return Support(False, reason=KPROBE_EVENT.absence)
         matches = functions.functions_named(probe.patterns, probe.addresses)
     except PytracerError as reason:
         return report_error(reason)
@@ -85,6 +87,15 @@ def check_support(probe: KprobeEvents, prober: FeatureProber) -> Support:
             if answer is not None:
                 return answer
     return Support(True, matches.describe, reason=matches.note, target_id_source=TargetIdSource.ADDRESS)
+
+
+def takes_many_probes() -> bool:
+    """Return whether a trace event can have many probes. The kernel's own help shows what came with that and
+    is used with it: immediate values in definitions. Raises as :func:`tracefs.root`."""
+    try:
+        return r"\imm-value" in (tracefs.root() / "README").read_text()
+    except OSError:
+        return False
 
 
 def load_attributes(_: KprobeEvents) -> LoadAttributes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from pytracer.bpf.compile.source import probes_folder
-from pytracer.errors import BuildError
+from pytracer.errors import BuildError, UnsupportedError
 
 _CLANG = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
+_LACK = re.compile(r': error: "(this kernel [^"]*)"$', re.M)
 _NO_MAP = re.compile(r"could not open bpf map: (\w+), error: (.*)")
 _TOO_LARGE = "Argument list too long"  # E2BIG
 # Clang 14 says "implicit declaration of", clang 15 and later "call to undeclared".
@@ -18,10 +19,12 @@ _UNDECLARED = re.compile(
 _UNDEFINED = re.compile(r"function '(\w+)' has internal linkage but is not defined")
 
 
-def make_build_error(name: str, diagnostics: str, fallback: str) -> BuildError:
+def make_build_error(name: str, diagnostics: str, fallback: str) -> BuildError | UnsupportedError:
     """Return the error of a C file that does not compile. ``fallback`` is its reason if nothing in the
-    ``diagnostics`` is known."""
+    ``diagnostics`` is known. An ``#error`` about the kernel is an UnsupportedError."""
     reason, hint = fallback, ""
+    if found := _LACK.search(diagnostics):
+        return UnsupportedError(found[1], hint="pytracer doctor shows what this kernel grants")
     if found := _CLANG.search(diagnostics):
         text, hint = _explain_error(found["text"])
         reason = f"{found['place']}: {text}"

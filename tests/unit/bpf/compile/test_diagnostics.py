@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytracer.bpf.compile.diagnostics import make_build_error
+from pytracer.errors import UnsupportedError
 
 UNDECLARED = "f.c:9:5: error: {} [-Wimplicit-function-declaration]\n    pt_row(&key);\n"
 
@@ -55,3 +56,12 @@ def test_other_messages_stay_as_they_are():
     )
     refused = make_build_error("f.c", "could not open bpf map: rows, error: Operation not permitted\n", "no")
     assert refused.message.endswith("the map rows cannot be created: Operation not permitted")
+
+
+def test_an_error_about_the_kernel_is_no_fault_of_the_c():
+    text = (
+        'f.c:3:2: error: "this kernel has no groups of tasks (CONFIG_FAIR_GROUP_SCHED)"\n#error "this ..."\n'
+    )
+    error = make_build_error("f.c", text, "no")
+    assert isinstance(error, UnsupportedError)
+    assert error.message == "this kernel has no groups of tasks (CONFIG_FAIR_GROUP_SCHED)"
