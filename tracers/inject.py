@@ -16,7 +16,7 @@ from pytracer.spec import (
     Unit,
 )
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.permission_checks import NOTE
+from pytracer.spec.permission_checks import NOTES
 
 CALLS = Column("calls", "calls that the filters let through", unit=Unit.COUNT)
 FAILED = Column("failed", "of these, those that were made to fail", unit=Unit.COUNT)
@@ -55,6 +55,6 @@ TRACER = Tracer(
         "are those of debugfs's error_injection/list, with its errors, with CONFIG_FUNCTION_ERROR_INJECTION.",
         "Calls in an interrupt count for the interrupted process. On an overlay (in containers) an operation",
         "passes its check twice: there, and in the file system below. pytracer itself is spared.",
-        NOTE,
+        *NOTES,
     ),
 )

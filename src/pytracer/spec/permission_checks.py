@@ -8,6 +8,8 @@ one (``security_capable``).
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from pytracer.record import record
 
 PREFIX = "security_"
@@ -94,4 +96,5 @@ _ALL = (
 CHECKS = {check.function: check for check in _ALL}
 """The checks by the name of their function."""
 
-NOTE = f"The checks, each {PREFIX}NAME: {', '.join(check.name for check in _ALL)}."
+NOTES = tuple(wrap(f"The checks, each {PREFIX}NAME: {', '.join(check.name for check in _ALL)}.", 100))
+"""The names of all checks, as lines of a tracer's notes."""
