@@ -62,7 +62,8 @@ def maps():
 
 
 @pytest.fixture
-def supply(maps):
+def supply(maps, monkeypatch):
+    monkeypatch.setattr(unwinding, "_SWEEP", 1e6)  # on a busy machine a sweep would come due within a test
     return TableSupply(maps)
 
 
