@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from pytracer import budget
 from support import leftovers
 from support.needs import DeclaredSkip
 from support.turns import Turn
@@ -55,6 +56,12 @@ def pytest_runtest_makereport(item, call):
     if report.skipped and item.get_closest_marker("kernel") and os.environ.get("PYTRACER_NO_SKIP"):
         report.outcome = "failed"
         report.longrepr = f"skipped, but PYTRACER_NO_SKIP is set: {report.longrepr}"
+
+
+@pytest.fixture(autouse=True)
+def _budget_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test the budget of a run, so that it does not depend on what those before it have spent."""
+    monkeypatch.setattr(budget, "_current", None)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ one (``security_capable``).
 
 from __future__ import annotations
 
-from textwrap import wrap
+from collections.abc import Iterator
 
 from pytracer.record import record
 
@@ -96,5 +96,16 @@ _ALL = (
 CHECKS = {check.function: check for check in _ALL}
 """The checks by the name of their function."""
 
-NOTES = tuple(wrap(f"The checks, each {PREFIX}NAME: {', '.join(check.name for check in _ALL)}.", 100))
+_NAMES_A_LINE = 6
+
+
+def _list_names() -> Iterator[str]:
+    names = [check.name for check in _ALL]
+    yield f"The checks, each {PREFIX}NAME:"
+    for start in range(0, len(names), _NAMES_A_LINE):
+        line = names[start : start + _NAMES_A_LINE]
+        yield ", ".join(line) + ("," if names[-1] not in line else ".")
+
+
+NOTES = tuple(_list_names())
 """The names of all checks, as lines of a tracer's notes."""

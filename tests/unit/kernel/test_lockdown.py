@@ -84,6 +84,7 @@ def test_functions_by_address_are_refused_where_no_trace_event_can_be_made(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The symbol table has their addresses, so no other step would look at tracefs before attaching."""
+    (tmp_path / "README").write_text(r"<fetcharg>, \imm-value")
     monkeypatch.setattr(kprobe, "PMU", tmp_path)
     monkeypatch.setattr(FeatureProber, "missing_capabilities", [])
     probe = KprobeEvents("hit", patterns=("k:vfs_read",), addresses=(0xFFFFFFFF81000000,))
