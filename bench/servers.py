@@ -148,8 +148,9 @@ def mariadb() -> Iterator[Server]:
         words = [find("mariadbd"), "--no-defaults", f"--datadir={data}", f"--socket={path}/socket"]
         words += [f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
         words += ["--skip-grant-tables", "--innodb-buffer-pool-size=32M"]
+        words += [f"--tmpdir={path}"]  # two that are installed at once remove each other's tables in /tmp
         install = [find("mariadb-install-db"), "--no-defaults", f"--datadir={data}", "--skip-test-db"]
-        call([*install, "--auth-root-authentication-method=normal"])
+        call([*install, f"--tmpdir={path}", "--auth-root-authentication-method=normal"])
         ready = [find("mariadb"), "--no-defaults", f"--socket={path}/socket", "-e", "select 1"]
 
         def is_up() -> bool:

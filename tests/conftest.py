@@ -59,19 +59,24 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture(autouse=True)
-def _budget_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each test the budget of a run, so that it does not depend on what those before it have spent."""
-    monkeypatch.setattr(budget, "_current", None)
+def _budget_of_its_own():
+    """Give each test the budget of a run, so that it does not depend on what those before it have spent.
+
+    This does not use ``monkeypatch``: the changes of a test would then be undone after ``_nothing_left``.
+    """
+    budget._current = None
 
 
 @pytest.fixture(autouse=True)
 def _default_signals():
-    """Begin each test with SIGTERM and SIGHUP that end a process.
+    """Begin each test with SIGTERM and SIGHUP that end a process, and SIGINT that raises KeyboardInterrupt.
 
-    Were they ignored in this process, the tracers that a test starts would ignore them, too.
+    Were they ignored in this process, the tracers that a test starts would ignore them, too. Tests of the
+    lab's command line leave its handlers.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -110,7 +110,10 @@ static __always_inline u32 pt_language_call_ends(void *ctx, struct pt_open_call 
     *call = *entry;
     pt_leave_calls(&key, top, key.depth, total);
     pt_open_calls.delete(&key);
-    *depth = key.depth;
+    if (key.depth)
+        *depth = key.depth;
+    else // the thread may end, and others need its place
+        pt_depths.delete(&key.thread);
     __sync_fetch_and_add(&total->returns, 1);
     __sync_fetch_and_add(&total->open, -1);
     return key.depth + 1;

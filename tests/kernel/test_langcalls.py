@@ -87,6 +87,18 @@ def test_threads_of_python():
     assert totals(result)[2:] == (0, 0, 1)
 
 
+def test_more_threads_than_there_are_places_for():
+    """A thread whose calls have returned gives its place to another."""
+    code = (
+        "import _thread, time\nlock = _thread.allocate_lock()\ndef work(): lock.release()\n"
+        "for n in range(17000):\n  lock.acquire()\n  _thread.start_new_thread(work, ())\n"
+        "lock.acquire(); time.sleep(0.1)"
+    )
+    result = trace("langcalls", "--latency", command=python(code))
+    assert calls(result, "<string>") == {"work": 17000}
+    assert totals(result)[2:] == (0, 0, 1)
+
+
 def test_a_process_that_runs():
     """What began before is not known, and is counted."""
     code = (
