@@ -1,5 +1,5 @@
-"""scripts/test --lab [-j N] [--suite NAME] [--timeout SECONDS] [--compile-inside] [--compile-all] [KERNEL...]
-[ARGUMENT...]
+"""scripts/test --lab [-j N] [--suite NAME] [--timeout SECONDS] [--shares N] [--compile-inside]
+[--compile-all] [KERNEL...] [ARGUMENT...]
 The tests, in VMs. ARGUMENTs are pytest's.
 
 Without a kernel's name, on all of them; without -j, two at a time where there are two processors and memory
@@ -9,7 +9,9 @@ not come to their end counts as one failure.
 
 C of pytracer in a VM is compiled beside it, by lab/host_compiler.py; not with --suite, whose BCC is
 another, and not with --compile-inside. With --compile-all, every tracer is first compiled for each kernel
-with each alternative; that counts as one test a kernel.
+with each alternative; that counts as one test a kernel. With --shares N, each kernel has the first
+test of every Nth file, the first kernel from the first file on, the next from the second: with 2, two of
+four kernels have each.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ LIMIT = 6 * 3600
 """Seconds for the tests on one kernel: all of them, emulated."""
 MEMORY = 3300
 """Megabytes for one of them: what the VM has, and QEMU."""
-OPTIONS = {"-j": "kernels", "--suite": "", "--timeout": "seconds"}
+OPTIONS = {"-j": "kernels", "--suite": "", "--timeout": "seconds", "--shares": "parts of the tests"}
 """The options of this command, and the meaning of their numbers."""
 INSIDE, ALL = "--compile-inside", "--compile-all"
 """Its options without one."""
@@ -141,8 +143,8 @@ def is_path(word: str) -> bool:
 
 class CommandLine(NamedTuple):
     """The parsed command line: the number of kernels at a time, the kernels, pytest's arguments, the user
-    space ("": this machine's), the time limit of each in seconds, whether to compile beside the VMs, and
-    whether to compile all tracers there first."""
+    space ("": this machine's), the time limit of each in seconds, whether to compile beside the VMs, whether
+    to compile all tracers there first, and the parts that the tests are shared in."""
 
     jobs: int
     kernels: list[Kernel]
@@ -151,13 +153,20 @@ class CommandLine(NamedTuple):
     limit: int
     beside: bool = False
     everything: bool = False
+    shares: int = 1
+
+    def arguments_for(self, kernel: Kernel) -> list[str]:
+        """Return pytest's arguments for one of the kernels."""
+        if self.shares == 1:
+            return self.arguments
+        return [f"--share={self.kernels.index(kernel) % self.shares + 1}/{self.shares}", *self.arguments]
 
 
 def split(arguments: list[str]) -> CommandLine:
     """Parse the command line. Raises LabError for an unknown kernel or suite."""
     rest, kernels = list(arguments), list[Kernel]()
     jobs = max(1, min(2, os.cpu_count() or 1, memory_available() // MEMORY))
-    suite, limit, runs_beside, compiles_all = "", LIMIT, True, False
+    suite, limit, shares, runs_beside, compiles_all = "", LIMIT, 1, True, False
     while rest and (rest[0] in (*OPTIONS, INSIDE, ALL) or not (rest[0].startswith("-") or is_path(rest[0]))):
         word = rest.pop(0)
         if word in (INSIDE, ALL):
@@ -175,10 +184,12 @@ def split(arguments: list[str]) -> CommandLine:
             )
         elif word == "-j":
             jobs = int(value)
+        elif word == "--shares":
+            shares = int(value)
         else:
             limit = int(value)
     return CommandLine(
-        jobs, kernels or list(KERNELS), rest, suite, limit, runs_beside and not suite, compiles_all
+        jobs, kernels or list(KERNELS), rest, suite, limit, runs_beside and not suite, compiles_all, shares
     )
 
 
@@ -195,7 +206,11 @@ def run_all(command_line: CommandLine) -> tuple[Counts, list[str]]:
                     options = compiler.options if compiler else ()
                     process = subprocess.Popen(
                         command(
-                            kernel, command_line.arguments, command_line.suite, command_line.limit, options
+                            kernel,
+                            command_line.arguments_for(kernel),
+                            command_line.suite,
+                            command_line.limit,
+                            options,
                         ),
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE,

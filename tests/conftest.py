@@ -41,6 +41,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.xdist_group("alone"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--share", metavar="N/M", help="run the first test of every Mth file, from the Nth on")
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
+def pytest_deselect_other_shares(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the first test of each file in one share of the files; other runs have the other files."""
+    share = config.getoption("--share")
+    if not share:
+        return
+    first, step = map(int, share.split("/"))
+    files = sorted({item.path for item in items})
+    first_tests = {item.path: item for item in reversed(items)}
+    kept = {first_tests[file] for file in files[first - 1 :: step]}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("kernel") and os.geteuid() != 0:
         pytest.skip("needs root")

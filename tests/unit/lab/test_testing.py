@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,11 +52,12 @@ def test_kernels_come_first_and_other_words_go_to_pytest():
         testing.LIMIT,
         False,
         False,
+        1,
     )
-    assert testing.split(["--compile-all"])[-2:] == (True, True)
+    assert testing.split(["--compile-all"])[-3:] == (True, True, 1)
     assert testing.split(["-j", "3", "6.1"])[:3] == (3, [KERNELS[1]], [])
     requests = testing.split(["--timeout", "60", "--suite", "trixie", "6.12", "-m", "smoke"])
-    assert requests[1:] == ([KERNELS[2]], ["-m", "smoke"], "trixie", 60, False, False)
+    assert requests[1:] == ([KERNELS[2]], ["-m", "smoke"], "trixie", 60, False, False, 1)
     path = "tests/kernel/test_matrix.py::test_x"
     assert testing.split([path])[1:3] == (ALL, [path])
 
@@ -104,6 +106,33 @@ def test_the_last_line_is_the_count_alone(monkeypatch, capsys):
     monkeypatch.setattr(testing, "command", lambda *_: [sys.executable, "-c", ""])
     assert testing.main(["--compile-inside", "6.1"]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
+
+
+def test_tests_are_shared_among_kernels():
+    line = testing.split(["--shares", "2", "-m", "smoke"])
+    shares = [line.arguments_for(kernel)[0] for kernel in KERNELS]
+    assert shares == ["--share=1/2", "--share=2/2", "--share=1/2", "--share=2/2"]
+    assert line.arguments_for(KERNELS[0])[1:] == ["-m", "smoke"]
+    assert testing.split(["-m", "smoke"]).arguments_for(KERNELS[0]) == ["-m", "smoke"]
+
+
+def test_shares_have_the_first_test_of_each_file_once(tmp_path: Path):
+    (tmp_path / "conftest.py").write_text((Path(testing.ROOT) / "tests/conftest.py").read_text())
+    for name in "xyz":
+        (tmp_path / f"test_{name}.py").write_text("def test_a(): pass\ndef test_b(): pass\n")
+    words = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--rootdir={tmp_path}"]
+    ran = []
+    for share in (1, 2):
+        result = subprocess.run(
+            [*words, f"--share={share}/2"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(testing.ROOT / "tests"), "PYTEST_ADDOPTS": ""},
+        )
+        ran.append([line.split()[0] for line in result.stdout.splitlines() if "PASSED" in line])
+    assert ran == [["test_x.py::test_a", "test_z.py::test_a"], ["test_y.py::test_a"]]
 
 
 def test_the_sum_of_ci(tmp_path: Path):
