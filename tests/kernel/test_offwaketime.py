@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -37,7 +38,8 @@ def frame_index(frames, name):
 @pytest.mark.lab
 def test_rows_have_the_stacks_of_sleeper_and_waker():
     actual, messages = rows(PIPES)
-    waker, child = map(int, messages.splitlines()[0].split())
+    [ids] = re.findall(r"^(\d+) (\d+)$", messages, re.M)  # beside pytracer's messages
+    waker, child = map(int, ids)
     slept = [row for row in actual if row["comm"] == "sleeper"]
     assert {row["pid"] for row in slept} == {child}
     # Never a bystander: all sleeps are ended by the process at the other end of the pipe.
