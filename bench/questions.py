@@ -40,8 +40,8 @@ class Answer:
 
 @dataclass
 class Service:
-    """What was asked about a server: its version, the load, the answers, and the seconds that a load took
-    by what traced it, in rounds."""
+    """A server with the answers about it: its version, the load, and the seconds that a load took by what
+    traced it, in rounds."""
 
     name: str
     version: str

@@ -338,7 +338,7 @@ SERVICES: dict[str, tuple[Callable[[int, bool], Service], int]] = {
     "haproxy": (ask_haproxy, 2000),
     "memcached": (ask_memcached, 5000),
 }
-"""What asks about a server, and the size of the load."""
+"""The function that asks about each server, and the size of its load."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

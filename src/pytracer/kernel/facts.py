@@ -88,7 +88,7 @@ class FoundTargets:
 
 @record
 class ProcessStart:
-    """What a process was started with: the files whose code it has mapped, its words and its environment."""
+    """The start of a process: the files whose code it has mapped, its words and its environment."""
 
     files: tuple[str, ...] = ()
     words: tuple[str, ...] = ()

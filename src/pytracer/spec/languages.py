@@ -30,7 +30,7 @@ ARGUMENTS = (
     *("language", "label", "labels", "detail"),
     *("name", "name_size", "scope", "scope_size", "file", "line"),
 )
-"""What the C reads, in the order of ``enum pt_language_argument``. ``language`` is the index in
+"""The arguments that the C reads, in the order of ``enum pt_language_argument``. ``language`` is the index in
 :data:`LANGUAGES`. ``label`` is that of the probe's first label in :data:`LABELS`, ``labels`` their number,
 ``detail`` is added to it. ``name`` is the address of a function's name, ``scope`` that of its class's name,
 or of its file's where the probe has no class; each with its size, where it has no NUL."""

@@ -35,7 +35,7 @@ class Layout:
     frame_code: int
     frame_previous: int
     frame_kind: int
-    """Whether a call of the interpreter begins with the frame: is_entry (3.11), owner."""
+    """The member that says that a call of the interpreter begins with the frame: is_entry (3.11), owner."""
     code_filename: int
     code_name: int
     code_qualname: int
@@ -45,7 +45,7 @@ class Layout:
     text_state: int
     text_ascii: int
     text_data: int
-    """Where the characters of a string begin, if all are ASCII and if not."""
+    """The offsets of a string's characters, if all are ASCII and if not."""
 
 
 MEMBERS: tuple[str, ...] = tuple(Layout.__annotations__)
