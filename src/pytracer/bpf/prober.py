@@ -8,6 +8,7 @@ import functools
 import os
 import threading
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 
 from pytracer import inherited
@@ -15,7 +16,7 @@ from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import helper_refusal, load, return_code
 from pytracer.errors import NotPermittedError, PytracerError, ResourcesError
 from pytracer.features.table.helpers import ATTACH_COOKIE
-from pytracer.kernel import policy
+from pytracer.kernel import injection, policy
 from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.signal_mask import signals_blocked
 from pytracer.spec import Probe
@@ -114,6 +115,11 @@ class FeatureProber:
                 refusal = "unknown"
             self._id_sources[kind] = TargetIdSource.PROGRAM if refusal else TargetIdSource.COOKIE
         return self._id_sources[kind]
+
+    @functools.cached_property
+    def injectable(self) -> Mapping[str, str] | None:
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
+        return injection.functions()
 
     @functools.cached_property
     def may_preempt(self) -> bool:

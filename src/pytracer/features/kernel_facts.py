@@ -15,7 +15,7 @@ import ctypes
 import errno
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from pytracer.bpf.trial import ATOMIC_FETCH_ADD, EMPTY, LOOP, READS_BEYOND, help
 from pytracer.errors import HeadersError, PytracerError
 from pytracer.features.program_needs import ProgramNeeds, describe_lack
 from pytracer.features.table.uses import NOTHING, ProgramUses
-from pytracer.kernel import injection, tracefs
+from pytracer.kernel import tracefs
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import FoundTargets, FunctionTypes, ProcessStart, Support
 from pytracer.kernel.running_types import recall_by, running_types
@@ -104,11 +104,6 @@ class RunningKernel(FeatureProber):
     def has_atomic_fetch(self) -> bool:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         return bool(self.missing_capabilities) or self.can_load(self._kind, ATOMIC_FETCH_ADD)
-
-    @functools.cached_property
-    def injectable(self) -> Mapping[str, str] | None:
-        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
-        return injection.functions()
 
     def probe(self, probe: Probe) -> Support:
         """Test whether ``probe`` can be attached, and return its name here. Results are cached."""

@@ -109,6 +109,12 @@ def of_stacks(
         )
 
 
+def of_fault(request: Request, facts: KernelInfo) -> Iterator[Define]:
+    """Yield the macro by which fault injection counts, if the kernel has what that needs."""
+    if request.fault and facts.has_atomic_fetch:
+        yield "PT_HAS_ATOMIC_FETCH", ""
+
+
 def of_kernel(
     facts: KernelInfo, schema: Schema, probes: Iterable[ChosenProbe], *, buffer: int, needs_paths: bool
 ) -> Iterator[Define]:

@@ -47,8 +47,6 @@ def choose_hooks(hooks: Sequence[Hook], request: Request, facts: KernelInfo) -> 
         probes += chosen_probes
         notes.append(note)
         resolved_hooks.append(ResolvedHook(hook, alternative.name))
-    if request.fault and facts.has_atomic_fetch:
-        defines["PT_HAS_ATOMIC_FETCH"] = ""
     return HookPlan(
         tuple(probes),
         tuple(notes),

@@ -167,6 +167,7 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
     defines.update(
         macros.of_kernel(facts, schema, probes, buffer=buffer, needs_paths="ONLY_PATHS" in defines)
     )
+    defines.update(macros.of_fault(request, facts))
     script = targets.script if isinstance(targets, ScriptPlan) else None
     defines.update(macros.of_stacks(request, facts, defines, script))
     entries = initial_entries(request, schema, config, targets, () if on_cgroups else folders)

@@ -17,7 +17,6 @@ from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import helper_refusal
 from pytracer.features.table.helpers import OVERRIDE_RETURN
 from pytracer.features.table.hook_features import OVERRIDE
-from pytracer.kernel import injection
 from pytracer.kernel.facts import Support
 from pytracer.spec import Override
 
@@ -26,7 +25,7 @@ def check_support(probe: Override, prober: FeatureProber) -> Support:
     """Test whether the kernel lists the function, and a program may override a return value."""
     if prober.missing_capabilities:
         return report_untried(probe.target)
-    allowed = injection.functions()
+    allowed = prober.injectable
     if allowed is None:
         return Support(False, reason=f"{OVERRIDE.absence}: it lists no functions that may fail")
     if probe.target not in allowed:
