@@ -28,9 +28,7 @@ int exited(void *ctx)
     row = pt_row(&key);
     if (row) {
         row->processes++;
-        row->total_ns += ns;
-        if (row->max_ns < ns)
-            row->max_ns = ns;
+        pt_add_time(row, ns);
     }
     return PT_PASS;
 }

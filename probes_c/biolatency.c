@@ -78,9 +78,7 @@ static __always_inline int on_complete(void *ctx, struct pt_request *request, u3
     row = pt_row(&key);
     if (row) {
         row->requests++;
-        row->total_ns += ns;
-        if (row->max_ns < ns)
-            row->max_ns = ns;
+        pt_add_time(row, ns);
     }
     return PT_PASS;
 }

@@ -51,9 +51,7 @@ static __always_inline void end_span(struct task_struct *task, u64 now)
     if (!row)
         return;
     row->stays++;
-    row->total_ns += ns;
-    if (row->max_ns < ns)
-        row->max_ns = ns;
+    pt_add_time(row, ns);
     pt_fill_task_name_of(row, task);
 }
 

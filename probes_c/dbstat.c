@@ -47,8 +47,6 @@ static __always_inline void on_query(void *ctx, u32 program, struct pt_query *qu
         return;
     row->queries++;
     row->failed += query->is_failed;
-    row->total_ns += ns;
-    if (row->max_ns < ns)
-        row->max_ns = ns;
+    pt_add_time(row, ns);
     pt_fill_task_name(row);
 }

@@ -47,9 +47,7 @@ static __always_inline void count(struct file *file, u32 operation, u64 ns, stru
     if (!row)
         return;
     row->operations++;
-    row->total_ns += ns;
-    if (row->max_ns < ns)
-        row->max_ns = ns;
+    pt_add_time(row, ns);
     if (request)
         pt_fill_known_name(row, request->comm);
     else

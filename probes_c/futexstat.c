@@ -91,9 +91,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
         row->missed++;
     } else {
         row->waits++;
-        row->total_ns += call->ns;
-        if (row->max_ns < call->ns)
-            row->max_ns = call->ns;
+        pt_add_time(row, call->ns);
     }
     pt_fill_task_name(row);
     return PT_PASS;

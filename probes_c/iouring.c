@@ -95,7 +95,5 @@ static __always_inline void on_complete(void *ctx, struct pt_request *request, i
     row->more += is_more;
     row->failed += result < 0;
     row->timed += !!ns;
-    row->total_ns += ns;
-    if (row->max_ns < ns)
-        row->max_ns = ns;
+    pt_add_time(row, ns);
 }

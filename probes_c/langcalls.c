@@ -85,9 +85,7 @@ int ends(struct pt_regs *ctx)
     if (!row)
         return pt_pass();
     row->calls++;
-    row->total_ns += ns;
-    if (row->max_ns < ns)
-        row->max_ns = ns;
+    pt_add_time(row, ns);
     pt_fill_task_name(row);
     return pt_pass();
 }

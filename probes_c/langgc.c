@@ -90,9 +90,7 @@ static __always_inline void on_collection(void *ctx, struct pt_start *start, u64
     if (!row)
         return;
     row->collections++;
-    row->total_ns += ns;
-    if (row->max_ns < ns)
-        row->max_ns = ns;
+    pt_add_time(row, ns);
     pt_fill_task_name(row);
 #else
     struct event *event;

@@ -95,9 +95,7 @@ static __always_inline void on_pair(void *ctx, u32 program, u32 target, struct p
     if (!row)
         return;
     row->pairs++;
-    row->total_ns += ns;
-    if (row->max_ns < ns)
-        row->max_ns = ns;
+    pt_add_time(row, ns);
 }
 #endif
 

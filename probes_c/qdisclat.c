@@ -76,9 +76,7 @@ static __always_inline void count(struct batch *batch, u64 ns)
     if (!row)
         return;
     row->packets++;
-    row->total_ns += ns;
-    if (row->max_ns < ns)
-        row->max_ns = ns;
+    pt_add_time(row, ns);
 }
 
 // Count one packet of a list, and continue with the next.

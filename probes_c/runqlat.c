@@ -37,9 +37,7 @@ static __always_inline int on_run(void *ctx, struct task_struct *prev, struct ta
     if (!row)
         return PT_PASS;
     row->waits++;
-    row->total_ns += ns;
-    if (row->max_ns < ns)
-        row->max_ns = ns;
+    pt_add_time(row, ns);
     pt_fill_task_name_of(row, next);
     return PT_PASS;
 }

@@ -33,9 +33,7 @@ static __always_inline int on_segment(struct sock *sk)
     row = pt_row(&key);
     if (row) {
         row->segments++;
-        row->total_ns += ns;
-        if (row->max_ns < ns)
-            row->max_ns = ns;
+        pt_add_time(row, ns);
     }
     return PT_PASS;
 }

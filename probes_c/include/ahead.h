@@ -58,9 +58,7 @@ PT_LOOP_BODY(2, struct pt_range *range)
     }
     ns = bpf_ktime_get_ns() - range->ahead.ns;
     row->used++;
-    row->total_ns += ns;
-    if (row->max_ns < ns)
-        row->max_ns = ns;
+    pt_add_time(row, ns);
     return 0;
 }
 

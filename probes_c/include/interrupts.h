@@ -43,9 +43,7 @@ static __always_inline int pt_handler_exit(struct row_key *key)
     row = pt_row(key);
     if (row) {
         row->count++;
-        row->total_ns += ns;
-        if (row->max_ns < ns)
-            row->max_ns = ns;
+        pt_add_time(row, ns);
     }
     return PT_PASS;
 }

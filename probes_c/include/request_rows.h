@@ -73,9 +73,7 @@ static __always_inline struct row_value *pt_count_request(struct row_key *key, s
     row->bytes += io->bytes;
     if (row->max_bytes < io->bytes)
         row->max_bytes = io->bytes;
-    row->total_ns += ns;
-    if (row->max_ns < ns)
-        row->max_ns = ns;
+    pt_add_time(row, ns);
 #ifdef BY_PID
     row->seen = now;
     __builtin_memcpy(row->comm, io->comm, sizeof(row->comm));

@@ -3,6 +3,7 @@
 // PT_ROWS_MAX is the map capacity.
 //
 //     struct row_value *pt_row(struct row_key *key)   the row of a key on this CPU; 0 if the map is full
+//     pt_add_time(row, ns)                            adds to its members total_ns and max_ns
 //
 // If a row were deleted while a program counts in it, the count would be lost. So there are two maps (a double buffer):
 // programs count in the one that pt_active_map selects. User space swaps them, waits until all programs that were
@@ -32,3 +33,13 @@ static __always_inline struct row_value *pt_row(struct row_key *key)
         pt_lost(PT_LOSS_MAP_FULL);
     return row;
 }
+
+// Add a time to the members total_ns and max_ns of a row. A macro, since not all rows have them.
+#define pt_add_time(row, time)                                                                               \
+    ({                                                                                                       \
+        u64 time_ = (time);                                                                                  \
+                                                                                                             \
+        (row)->total_ns += time_;                                                                            \
+        if ((row)->max_ns < time_)                                                                           \
+            (row)->max_ns = time_;                                                                           \
+    })
