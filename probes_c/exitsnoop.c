@@ -2,7 +2,9 @@
 // Show each process (with THREADS: each thread) as it exits, and why.
 #include "task.h"
 #include <linux/mm_types.h>
+#if __has_include(<linux/sched/signal.h>) // before Linux 4.11 it is in linux/sched.h
 #include <linux/sched/signal.h>
+#endif
 
 #define ROOM                4096 // bytes of arguments that are shown
 #define PT_GROUP_EXIT       0x4  // SIGNAL_GROUP_EXIT, a macro and so absent from BTF

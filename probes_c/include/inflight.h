@@ -41,7 +41,11 @@ int pt_switched(void *ctx)
         return PT_PASS;
     slot->skipped = 0;
     if (slot->task) {
-        if (starts.update(&slot->task, &slot->start))
+        // On the stack: keys and values in a map's memory are taken since Linux 4.18 (d71962f3e627).
+        u64 task = slot->task;
+        struct pt_start start = slot->start;
+
+        if (starts.update(&task, &start))
             pt_lost(PT_LOSS_INFLIGHT_FULL);
         slot->task = 0;
     }

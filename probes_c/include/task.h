@@ -10,7 +10,9 @@
 #include "loss.h"
 #include "read.h"
 #include <linux/nsproxy.h>
+#if __has_include(<linux/sched/signal.h>) // before Linux 4.11 it is in linux/sched.h
 #include <linux/sched/signal.h>
+#endif
 #include <net/net_namespace.h>
 
 #define PT_SET_MAX 4096

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import resource
@@ -16,6 +17,7 @@ from pytracer.bpf.sys import link_create, object_info, perf_event_open
 SET_BPF = 0x40042408  # PERF_EVENT_IOC_SET_BPF
 ENABLE = 0x2400  # PERF_EVENT_IOC_ENABLE
 DISABLE = 0x2401  # PERF_EVENT_IOC_DISABLE
+_QUERY_BPF = 0xC008240A  # PERF_EVENT_IOC_QUERY_BPF
 PERF_EVENT = 41  # BPF_PERF_EVENT, which a link is made for (Linux 5.15, b89fbfbb854c)
 _INFO = struct.Struct(
     "=IIIxxxxIxxxxQIIQQ"
@@ -98,6 +100,16 @@ def pack_event_attr(kind: int, config: int, config1: int = 0, config2: int = 0) 
 def retprobe_bit(pmu: Path) -> int:
     """Return the bit of ``config`` with which the kprobe or uprobe PMU probes the return."""
     return int((pmu / "format/retprobe").read_text().strip().rpartition(":")[2])
+
+
+def takes_several(event: int) -> bool:
+    """Return whether several programs may be attached to the trace event of this descriptor (Linux 4.15,
+    e87c6bc3852b): whether the kernel can list them (4.16, f371b304f12e)."""
+    try:
+        fcntl.ioctl(event, _QUERY_BPF, 0)
+    except OSError as error:
+        return error.errno != errno.ENOTTY
+    return True
 
 
 def attach_linked(attr: bytes, program: int, cookies: tuple[int, ...] = ()) -> int:

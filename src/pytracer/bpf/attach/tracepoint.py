@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf import TraceEventLink, attach_linked, attach_program, pack_event_attr
+from pytracer.bpf.attach.perf import (
+    TraceEventLink,
+    attach_linked,
+    attach_program,
+    pack_event_attr,
+    takes_several,
+)
 from pytracer.bpf.attach.refusal import make_attach_error
 from pytracer.bpf.prober import (
     FeatureProber,
@@ -14,12 +23,15 @@ from pytracer.bpf.prober import (
 )
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
-from pytracer.errors import PytracerError
+from pytracer.errors import PytracerError, UnsupportedError
 from pytracer.kernel import tracefs
 from pytracer.kernel.facts import Support
 from pytracer.spec import Tracepoint
 
 PERF_TYPE_TRACEPOINT = 2
+
+_TAKEN = "the trace event {} has a program, and takes no second one (Linux 4.15)"
+_OTHERS = "pytracer prog lists programs and who holds them"
 
 
 def check_support(probe: Tracepoint, prober: FeatureProber) -> Support:
@@ -33,6 +45,8 @@ def check_support(probe: Tracepoint, prober: FeatureProber) -> Support:
     except PytracerError as reason:
         return report_error(reason)
     except OSError as error:
+        if error.errno == errno.EEXIST:
+            return Support(False, reason=_TAKEN.format(probe.target))
         return report_unsupported(error, f"the trace event {probe.target} takes no program")
     return Support(True, probe.target, target_id_source=prober.target_id_source(probe, ProgType.TRACEPOINT))
 
@@ -48,9 +62,14 @@ def _try_category(probe: Tracepoint, prober: FeatureProber) -> None:
         number = tracefs.event_id(probe.category, probe.event)
         try:
             program = prober.program(ProgType.TRACEPOINT, EMPTY)
-            prober.keep_event(attach_program(pack_event_attr(PERF_TYPE_TRACEPOINT, number), program))
+            event = attach_program(pack_event_attr(PERF_TYPE_TRACEPOINT, number), program)
         except OSError as error:
             results[probe.category] = error
+        else:
+            if takes_several(event):
+                prober.keep_event(event)
+            else:  # the trial would keep out what it is made for
+                os.close(event)
     refusal = results[probe.category]
     if refusal is not None:
         raise refusal
@@ -72,4 +91,6 @@ def attach(_: Tracepoint, target: AttachTarget, program: int) -> list[Link]:
             )
         ]
     except OSError as error:
+        if error.errno == errno.EEXIST:
+            raise UnsupportedError(_TAKEN.format(target.name), hint=_OTHERS) from error
         raise make_attach_error(error, f"tracepoint {target.name}") from error
