@@ -93,17 +93,20 @@ while True:
 """
 """A bit of everything: a connection with a request, a question that finds nobody, a file, a block device, a
 group, a lock, system calls, a process, which runs the lines of shell that it is given."""
+OUT_OF_MEMORY = """cd /sys/fs/cgroup; echo +memory >cgroup.subtree_control; mkdir oom$$
+    echo 8M >oom$$/memory.max; echo 0 >oom$$/memory.swap.max
+    sh -c "echo \\$\\$ >oom$$/cgroup.procs; exec tail /dev/zero"; rmdir oom$$"""
+"""Lines of shell: a cgroup reaches its limit, where the kernel first reclaims and then kills."""
 EXTRA_WORK = {
     "bashreadline": "echo exit | script -qc 'bash --norc -i' /dev/null",
     "compactsnoop": "echo 1 >/proc/sys/vm/compact_memory",
+    "drsnoop": OUT_OF_MEMORY,
     "dropsnoop": """modprobe dummy numdummies=0; ip link add dummy1 type dummy
         ip addr add 198.51.100.1/24 dev dummy1; ip link set dummy1 up
         tc qdisc replace dev dummy1 root blackhole; bash -c 'echo >/dev/udp/198.51.100.9/9'""",
     "modulesnoop": "modprobe ifb numifbs=0; modprobe -r ifb",
     "mountsnoop": "mkdir /tmp/m$$; mount -t tmpfs none /tmp/m$$; umount /tmp/m$$",
-    "oomkill": """cd /sys/fs/cgroup; echo +memory >cgroup.subtree_control; mkdir oom$$
-        echo 8M >oom$$/memory.max; echo 0 >oom$$/memory.swap.max
-        sh -c "echo \\$\\$ >oom$$/cgroup.procs; exec tail /dev/zero"; rmdir oom$$""",
+    "oomkill": OUT_OF_MEMORY,
     "qdisclat": """ip link add dummy2 type dummy; ip addr add 203.0.113.1/24 dev dummy2; ip link set dummy2 up
         tc qdisc replace dev dummy2 root tbf rate 1mbit burst 2000 limit 9000
         bash -c 'echo >/dev/udp/203.0.113.9/9'""",
