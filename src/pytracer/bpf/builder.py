@@ -140,6 +140,7 @@ def load_program(module: Module, request: ProgramLoad, on_log: Callable[[str], N
         constants=dict(request.constants),
         prologue=request.as_.prologue,
         label=request.as_.label,
+        preempted=request.as_.preempted,
         on_log=on_log,
     )
 

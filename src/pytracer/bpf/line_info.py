@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Iterable, Iterator
+from itertools import starmap
 
 from pytracer.bpf.sys import btf_load
 from pytracer.record import record
@@ -40,12 +42,19 @@ class FuncLineInfo:
         functions = [
             (insn + prologue if insn else 0, kind) for insn, kind in FUNCTION.iter_unpack(self.functions)
         ]
-        shifted_lines = [
-            RECORD.pack(insn + prologue, *fields) for insn, *fields in RECORD.iter_unpack(self.lines)
-        ]
+        shifted_lines = list(starmap(RECORD.pack, _moved(RECORD.iter_unpack(self.lines), prologue)))
         if shifted_lines:
             shifted_lines.insert(0, RECORD.pack(0, *_FILTER_AT, 1 << LINE_SHIFT))
         return FuncLineInfo(b"".join(FUNCTION.pack(*record) for record in functions), b"".join(shifted_lines))
+
+    def called_from(self, caller: int) -> FuncLineInfo:
+        """Return the records with a function of ``caller`` instructions before the first one, which it calls:
+        with that one's name and first line."""
+        functions, lines = list(FUNCTION.iter_unpack(self.functions)), list(RECORD.iter_unpack(self.lines))
+        return FuncLineInfo(
+            b"".join(starmap(FUNCTION.pack, [*functions[:1], *_moved(functions, caller)])),
+            b"".join(starmap(RECORD.pack, [*lines[:1], *_moved(lines, caller)])),
+        )
 
     def matches(self, code: bytes) -> bool:
         """Return whether the kernel would accept the records with that code."""
@@ -53,6 +62,10 @@ class FuncLineInfo:
 
 
 NO_DEBUG_INFO = FuncLineInfo(b"", b"")
+
+
+def _moved(records: Iterable[tuple[int, ...]], by: int) -> Iterator[tuple[int, ...]]:
+    return ((insn + by, *fields) for insn, *fields in records)
 
 
 def _are_valid(form: struct.Struct, records: bytes, code: bytes) -> bool:

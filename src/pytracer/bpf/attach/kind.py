@@ -21,7 +21,9 @@ class LoadAttributes:
     program types that need it. ``result`` is the value that a program must return, so that it disturbs
     nothing (pt_pass): hooks of a module pass on, packets are left to others. ``arguments`` is the number of
     8-byte words that the target's arguments take; more than there can be if it is not known. ``prologue`` are
-    instructions to put before the program's own. ``label`` is the program's name in the kernel.
+    instructions to put before the program's own. ``label`` is the program's name in the kernel. ``preempted``
+    is true if the kernel may run it in several tasks at once on a CPU
+    (:mod:`pytracer.bpf.load.preemption`).
     """
 
     type: ProgType
@@ -31,6 +33,7 @@ class LoadAttributes:
     arguments: int = 64
     prologue: bytes = b""
     label: str = ""
+    preempted: bool = False
 
 
 @record

@@ -58,7 +58,7 @@ def check_support(probe: Uprobe, prober: FeatureProber) -> Support:
 
 def load_attributes(_: Uprobe) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
-    return LoadAttributes(ProgType.KPROBE)
+    return LoadAttributes(ProgType.KPROBE, preempted=True)
 
 
 def attach(probe: Uprobe, target: AttachTarget, program: int) -> list[Link]:

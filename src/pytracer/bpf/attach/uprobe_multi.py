@@ -37,7 +37,7 @@ def check_support(probe: UprobeMulti, prober: FeatureProber) -> Support:
 
 def load_attributes(_: UprobeMulti) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
-    return LoadAttributes(ProgType.KPROBE, ATTACH_TYPE)
+    return LoadAttributes(ProgType.KPROBE, ATTACH_TYPE, preempted=True)
 
 
 def attach(probe: UprobeMulti, target: AttachTarget, program: int) -> list[Link]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from pytracer.bpf.identity import version_code
 from pytracer.bpf.image import Image, MapSpec, patch_constants
 from pytracer.bpf.line_info import NO_DEBUG_INFO, FuncLineInfo, load_btf
+from pytracer.bpf.load import preemption
 from pytracer.bpf.load.tail_calls import TailCalls, tail_call_targets
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import LOCAL_STORAGE, MapType, ProgType, map_create, prog_load
@@ -50,6 +52,7 @@ class Loader:
         constants: Mapping[int, int] | None = None,
         prologue: bytes = b"",
         label: str = "",
+        preempted: bool = False,
         on_log: Callable[[str], None] | None = None,
     ) -> int:
         """Load a function with this code and return its descriptor; see
@@ -58,25 +61,35 @@ class Loader:
         ``btf`` is a descriptor of the BTF to which ``line_info`` refers, -1 for none. Raises VerifierError,
         or the error that explains the kernel's refusal.
         """
-        instructions = prologue + patch_constants(code, constants or {})
+        code = prologue + patch_constants(code, constants or {})
         line_info = line_info.shift(len(prologue) // 8)
 
-        def load(log: bytearray | None = None, level: int = 1) -> int:
-            return prog_load(
-                kind,
-                instructions,
-                log=log,
-                level=level,
-                version=version_code(),
-                attach_type=attach_type,
-                btf_id=btf_id,
-                name=label or program,
-                btf=btf,
-                functions=line_info.functions,
-                lines=line_info.lines,
-            )
+        def load_as(instructions: bytes, line_info: FuncLineInfo, *, keep_logs: bool) -> int:
+            def load(log: bytearray | None = None, level: int = 1) -> int:
+                return prog_load(
+                    kind,
+                    instructions,
+                    log=log,
+                    level=level,
+                    version=version_code(),
+                    attach_type=attach_type,
+                    btf_id=btf_id,
+                    name=label or program,
+                    btf=btf,
+                    functions=line_info.functions,
+                    lines=line_info.lines,
+                )
 
-        descriptor = load_code(f"{self._name}:{program}", load, keep_logs=self._keep_logs, on_log=on_log)
+            return load_code(f"{self._name}:{program}", load, keep_logs=keep_logs, on_log=on_log)
+
+        descriptor = -1
+        if preempted and (caller := preemption.caller()):
+            # Before Linux 6.13 the stack of a called program may be too large.
+            with contextlib.suppress(VerifierError):
+                info = line_info.called_from(len(caller) // 8)
+                descriptor = load_as(caller + code, info, keep_logs=False)
+        if descriptor < 0:
+            descriptor = load_as(code, line_info, keep_logs=self._keep_logs)
         self._loaded.append(descriptor)
         return descriptor
 

@@ -31,6 +31,7 @@ class Module(Protocol):
         constants: Mapping[int, int] | None = None,
         prologue: bytes = b"",
         label: str = "",
+        preempted: bool = False,
         on_log: Callable[[str], None] | None = None,
     ) -> int:
         """Load a function through the verifier. Returns its descriptor, which the module owns.
@@ -43,6 +44,8 @@ class Module(Protocol):
             constants: Values for placeholders in the code (:func:`pytracer.bpf.image.patch_constants`).
             prologue: Instructions to put before the program's own.
             label: The program's name in the kernel, by default that of the function.
+            preempted: The kernel may run it in several tasks at once on a CPU: preemption is disabled
+                while it runs, where that can be done (:mod:`pytracer.bpf.load.preemption`).
             on_log: Gets the verifier log of a program that passes, which may be megabytes.
         """
         ...

@@ -84,6 +84,17 @@ def test_code_before_a_program_has_a_line_of_its_own():
     assert FuncLineInfo(b"", b"").shift(4) == FuncLineInfo(b"", b"")
 
 
+def test_a_function_that_calls_a_program_has_its_name_and_first_line():
+    tables = [LineTableFunction("f", 0, LINES), LineTableFunction("g", 7, [Line(7, "probes_c/a.c", 9, "{")])]
+    data, reported = encode({"f": tables})
+    btf, moved = Btf(data), reported["f"].called_from(8)
+    lines = read(btf, moved)
+    assert lines[:2] == [(0, *lines[1][1:]), (8, "probes_c/a.c", 3, "{")]
+    assert [insn for insn, *_ in lines] == [0, 8, 10, 13, 15]
+    assert functions(btf, moved) == [(0, "f"), (8, "f"), (15, "g")]
+    assert FuncLineInfo(b"", b"").called_from(8) == FuncLineInfo(b"", b"")
+
+
 @pytest.mark.parametrize(
     ("places", "fits"),
     [
