@@ -3,8 +3,8 @@
 //
 // One function is compiled for all targets. The loader replaces PT_TARGET in its instructions: by the id if it loads a
 // program for each target, else by PT_BY_COOKIE (the id is the cookie that it was attached with) or PT_BY_ADDRESS (the
-// id is looked up by the address of the probed function). The verifier sees a constant and skips the other branches, so
-// helpers that this kernel or program type lacks do no harm.
+// id is looked up by the address of the probed function). The verifier sees a constant and skips the other branches. The
+// helper of cookies is called only by programs that get one: for others, the loader removes the call.
 #include "read.h"
 #include <linux/ptrace.h>
 

@@ -18,7 +18,7 @@ from pytracer.errors import PytracerError
 from pytracer.record import as_dict, record
 
 _MAGIC = b"pytracer image 5\n"
-_LD_IMM64 = 0x18
+_LD_IMM64, _CALL, _SET = 0x18, 0x85, 0xB7
 _MAP, _FUNCTION = 1, 4  # BPF_PSEUDO_MAP_FD, BPF_PSEUDO_FUNC
 _LITTLE = sys.byteorder == "little"
 _U32 = (1 << 32) - 1
@@ -32,6 +32,8 @@ POINT = 0x7079547261636502
 ARGUMENTS = 0x7079547261636503
 G_OFFSET = 0x7079547261636504
 ONLY_PROCESS = 0x7079547261636505
+# The values of TARGET that are no target id: where to get it from.
+BY_COOKIE, BY_ADDRESS = 0x7FFFFFFE, 0x7FFFFFFF
 
 
 class ImageError(PytracerError):
@@ -169,6 +171,17 @@ def patch_constants(code: bytes, constants: Mapping[int, int]) -> bytes:
             struct.pack_into("=I", patched, offset + 4, value & _U32)
             struct.pack_into("=I", patched, offset + 12, value >> 32)
     return bytes(patched)
+
+
+def drop_calls(code: bytes, helper: int) -> bytes:
+    """Replace each call of a helper by the result 0, in branches that are never taken.
+
+    Linux before 4.15 (c131187db2d3) looks up the helpers that are called there, too, and follows the null
+    pointer that it gets for one that it does not have.
+    """
+    call, result = (struct.pack("=BBhi", code, 0, 0, value) for code, value in ((_CALL, helper), (_SET, 0)))
+    steps = (code[offset : offset + 8] for offset in range(0, len(code), 8))
+    return b"".join(result if step == call else step for step in steps)
 
 
 def iter_constants(code: bytes) -> Iterator[tuple[int, int]]:

@@ -11,13 +11,20 @@ from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.builder import ProgramLoad
-from pytracer.bpf.image import ARGUMENTS, G_OFFSET, ONLY_PROCESS, POINT, RESULT, TARGET
+from pytracer.bpf.image import (
+    ARGUMENTS,
+    BY_ADDRESS,
+    BY_COOKIE,
+    G_OFFSET,
+    ONLY_PROCESS,
+    POINT,
+    RESULT,
+    TARGET,
+)
 from pytracer.errors import AttachError, PytracerError, UnsupportedError
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.spec import Probe, UserProbe
 
-# The value of pt_target's placeholder TARGET: a target id, or one of these for where to get it from.
-_BY_COOKIE, _BY_ADDRESS = 0x7FFFFFFE, 0x7FFFFFFF
 _U64 = (1 << 64) - 1
 
 
@@ -33,8 +40,8 @@ def make_program_load(probe: Probe, id_source: TargetIdSource, process: int | No
         return ProgramLoad(probe.program, as_, (*trampoline, *process_constant))
     target_id = {
         TargetIdSource.PROGRAM: probe.targets[0],
-        TargetIdSource.COOKIE: _BY_COOKIE,
-        TargetIdSource.ADDRESS: _BY_ADDRESS,
+        TargetIdSource.COOKIE: BY_COOKIE,
+        TargetIdSource.ADDRESS: BY_ADDRESS,
     }[id_source]
     g_offset = probe.g_offset & _U64 if isinstance(probe, UserProbe) else 0
     constants = (

@@ -16,6 +16,7 @@ from pytracer.bpf.image import (
     MapSpec,
     ProgramSpec,
     decode,
+    drop_calls,
     encode_reference,
     iter_constants,
     patch_constants,
@@ -278,3 +279,14 @@ def test_constants_are_replaced_whole_and_nothing_else_is():
     assert patch_constants(code, {}) == code
     assert patch_constants(code, {magic: 7 << 32 | 5}) == wide_load(0, 5, upper=7) + code[16:]
     assert patch_constants(code, {other: 9})[48:64] == wide_load(0, 9)
+
+
+def test_only_calls_of_one_helper_are_dropped():
+    call, other, function = (
+        instruction(0x85, immediate=174),
+        instruction(0x85, immediate=14),
+        struct.pack("=BBhi", 0x85, 0x10, 0, 174),  # BPF_PSEUDO_CALL: of a function that far away
+    )
+    between = wide_load(0, 174, upper=0x85) + other + function
+    result = instruction(0xB7, immediate=0)
+    assert drop_calls(call + between + call + RETURN, 174) == result + between + result + RETURN

@@ -10,13 +10,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from pytracer.bpf.identity import version_code
-from pytracer.bpf.image import Image, MapSpec, patch_constants
+from pytracer.bpf.image import BY_COOKIE, TARGET, Image, MapSpec, drop_calls, patch_constants
 from pytracer.bpf.line_info import NO_DEBUG_INFO, FuncLineInfo, load_btf
 from pytracer.bpf.load import preemption
 from pytracer.bpf.load.tail_calls import TailCalls, tail_call_targets
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import LOCAL_STORAGE, MapType, ProgType, map_create, prog_load
 from pytracer.errors import UnsupportedError, VerifierError
+from pytracer.features.table.helpers import ATTACH_COOKIE
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.kernel.policy import explain, is_confidential, make_lockdown_error, raise_memlock
 
@@ -61,7 +62,10 @@ class Loader:
         ``btf`` is a descriptor of the BTF to which ``line_info`` refers, -1 for none. Raises VerifierError,
         or the error that explains the kernel's refusal.
         """
-        code = prologue + patch_constants(code, constants or {})
+        constants = constants or {}
+        if constants.get(TARGET, BY_COOKIE) != BY_COOKIE:
+            code = drop_calls(code, ATTACH_COOKIE.number)
+        code = prologue + patch_constants(code, constants)
         line_info = line_info.shift(len(prologue) // 8)
 
         def load_as(instructions: bytes, line_info: FuncLineInfo, *, keep_logs: bool) -> int:
