@@ -8,7 +8,11 @@
 // Events have had the request since Linux 5.18: its address joins both ends, whoever completes it. A completion without
 // one is a further result of a multishot request; before 5.18, every completion is. Those are joined by ring and user
 // data, which programs choose: where requests in flight of several operations have the same, none of them is named.
+#include "members.h"
 #include "task.h"
+#if defined(PT_PACKAGED_HEADERS) && PT_HAS_io_kiocb__file
+#include <linux/io_uring_types.h>
+#endif
 
 #define PT_RING_SKIPS    (1 << 6) // IOSQE_CQE_SKIP_SUCCESS
 #define PT_RING_FIXED    (1 << 0) // IOSQE_FIXED_FILE
@@ -87,9 +91,12 @@ static __always_inline int pt_completed(void *ctx, u64 ring, u64 address, u64 da
         request = tagged->last;
     } else if (PT_FILTERS_TASKS) {
         return PT_PASS;
-    } else if (address) {
+    }
+#if PT_HAS_io_kiocb__opcode
+    else if (address) {
         request.operation = pt_read(((struct io_kiocb *)address)->opcode);
     }
+#endif
     if (tagged && tagged->in_flight && (tracked || !PT_HAS_REQUEST))
         __sync_fetch_and_add(&tagged->in_flight, -1);
     on_complete(ctx, &request, is_more, ns, now, result);
