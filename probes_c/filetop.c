@@ -93,11 +93,9 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
 
     if (!kind || call->ret < 0 || !pt_is_current_traced())
         return PT_PASS;
-    if (kind == SENDFILE || kind == COPIES) {
-        count(pt_file_of(call->args[kind == SENDFILE]), call->ret, 1, 0);
+    // count() is written twice, not for each kind: Linux before 5.2 takes 4,096 instructions.
+    count(pt_file_of(call->args[kind == SENDFILE]), call->ret, kind & (PT_READS | SENDFILE | COPIES), 0);
+    if (kind & (SENDFILE | COPIES))
         count(pt_file_of(call->args[kind == SENDFILE ? 0 : 2]), call->ret, 0, 0);
-    } else {
-        count(pt_file_of(call->args[0]), call->ret, kind & PT_READS, 0);
-    }
     return PT_PASS;
 }
