@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import gzip
 import json
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from pytracer import doctor
+from pytracer.bpf.attach.link import Link
 from pytracer.bpf.compile import shared_libraries
 from pytracer.bpf.sys import BpfError, Command, SyscallError
 from pytracer.cli import doctor as command
@@ -170,17 +170,22 @@ def test_needed_libraries_are_read_from_an_elf_file(tmp_path: Path) -> None:
 
 def test_the_old_quiet_function_is_probed_where_the_other_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before Linux 5.5, whose refusals differ: ENOENT for the entry, EINVAL for the return."""
-    tried = list[bytes]()
+    tried = list[str]()
 
-    def attach(name: str, target: int, *, at_return: bool) -> str:
-        tried.append(ctypes.string_at(target))
+    def open_link(symbol: str, offset: int, program: int, *, at_return: bool) -> Link:
+        tried.append(symbol)
         if len(tried) % 2:
             raise OSError(errno.EINVAL if at_return else errno.ENOENT, "")
-        return ""
+        return Link(-1)
 
-    monkeypatch.setattr(hook_probes, "_attach_by_pmu", attach)
+    monkeypatch.setattr(hook_probes, "load", lambda kind, code: os.open(os.devnull, os.O_RDONLY))
+    monkeypatch.setattr(hook_probes.kprobe_pmu, "is_there", lambda: True)
+    monkeypatch.setattr(hook_probes.kprobe_pmu, "open_link", open_link)
+    monkeypatch.setattr(hook_probes.kprobe_pmu, "PMU", Path("/"))
     assert hook_probes.kprobe() == hook_probes.kretprobe() == ""
-    assert tried == [b"bpf_fentry_test1", b"machine_restart"] * 2
+    monkeypatch.setattr(hook_probes.kprobe_pmu, "PMU", Path("/none"))
+    assert hook_probes.kprobe() == "by a trace event for each"
+    assert tried == ["bpf_fentry_test1", "machine_restart"] * 3
 
 
 def test_one_hook_that_is_granted_is_enough() -> None:

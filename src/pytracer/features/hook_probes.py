@@ -15,7 +15,6 @@ import functools
 import os
 import socket
 import struct
-from pathlib import Path
 
 from pytracer.bpf.attach import iterator as iteration
 from pytracer.bpf.attach import kprobe as kprobe_pmu
@@ -24,7 +23,7 @@ from pytracer.bpf.attach import kprobe_multi as kprobe_multi_link
 from pytracer.bpf.attach import uprobe as uprobe_pmu
 from pytracer.bpf.attach import uprobe_multi as uprobe_multi_link
 from pytracer.bpf.attach.kind import AttachTarget
-from pytracer.bpf.attach.perf import SET_BPF, attach_program, pack_event_attr, retprobe_bit
+from pytracer.bpf.attach.perf import SET_BPF, pack_event_attr
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
 from pytracer.bpf.sys import (
     Command,
@@ -42,11 +41,11 @@ from pytracer.features.table import hook_features as features
 from pytracer.features.table.helpers import OVERRIDE_RETURN
 from pytracer.kernel import functions, policy
 from pytracer.kernel.btf import Btf, BtfKind
-from pytracer.spec import Iterator, Tracepoint
+from pytracer.spec import Iterator, ProbeSite, Tracepoint
 
 LOADS = "loads"  # the note of what is not attached, so as not to touch others
+EACH = "by a trace event for each"  # before Linux 4.17
 
-_PMUS = Path("/sys/bus/event_source/devices")
 _QUIET_FUNCTION = "bpf_fentry_test1"  # net/bpf/test_run.c: made for this, called by tests alone
 _OLD_QUIET_FUNCTION = "machine_restart"  # before Linux 5.5, and where the network is left out: called once
 _QUIET_EVENT = "task_rename"  # a thread is given a name
@@ -83,7 +82,7 @@ def kretprobe() -> str:
 
 def kprobe_event() -> str:
     """Attach to a kernel function's entry, by a trace event of tracefs made for it."""
-    if not kprobe_pmu.PMU.is_dir():
+    if not kprobe_pmu.is_there():
         raise UnsupportedError(features.KPROBE.absence)
     if not kprobe_events.takes_many_probes():
         raise UnsupportedError(features.KPROBE_EVENT.absence)
@@ -235,8 +234,7 @@ def usdt_semaphore() -> str:
         raise UnsupportedError(features.UPROBE.absence)
     if not uprobe_pmu.has_ref_ctr():
         raise UnsupportedError(features.USDT_SEMAPHORE.absence)
-    with uprobe_pmu.create_trial_file() as name:
-        return _attach_by_pmu("uprobe", ctypes.addressof(name), flags=16 << uprobe_pmu.SEMAPHORE_SHIFT)
+    return _attach_uprobe(semaphore=16)
 
 
 def perf_event() -> str:
@@ -328,34 +326,35 @@ def _attach_trampoline(attach_type: int) -> str:
 
 
 def _attach_kprobe(*, at_return: bool) -> str:
-    for name in (_QUIET_FUNCTION, _OLD_QUIET_FUNCTION):
-        symbol = ctypes.create_string_buffer(name.encode())
-        try:
-            return _attach_by_pmu("kprobe", ctypes.addressof(symbol), at_return=at_return)
-        except OSError as error:
-            # A return probe on what is not there is EINVAL, at first (Linux 4.17 to 5.x).
-            if error.errno not in (errno.ENOENT, errno.EINVAL) or name == _OLD_QUIET_FUNCTION:
-                raise
-    raise AssertionError
-
-
-def _attach_uprobe(*, at_return: bool) -> str:
-    with uprobe_pmu.create_trial_file() as name:
-        return _attach_by_pmu("uprobe", ctypes.addressof(name), at_return=at_return)
-
-
-def _attach_by_pmu(name: str, target: int, *, at_return: bool = False, flags: int = 0) -> str:
-    pmu = _PMUS / name
-    if not pmu.is_dir():
-        raise UnsupportedError((features.KPROBE if name == "kprobe" else features.UPROBE).absence)
-    config = flags | (1 << retprobe_bit(pmu) if at_return else 0)
+    if not kprobe_pmu.is_there():
+        raise UnsupportedError(features.KPROBE.absence)
     program = load(ProgType.KPROBE, EMPTY)
     try:
-        attr = pack_event_attr(int((pmu / "type").read_text()), config, target)
-        os.close(attach_program(attr, program))
+        for name in (_QUIET_FUNCTION, _OLD_QUIET_FUNCTION):
+            try:
+                kprobe_pmu.open_link(name, 0, program, at_return=at_return).close()
+            except OSError as error:
+                # A return probe on what is not there is EINVAL, at first (Linux 4.17 to 5.x).
+                if error.errno not in (errno.ENOENT, errno.EINVAL) or name == _OLD_QUIET_FUNCTION:
+                    raise
+            else:
+                break
     finally:
         os.close(program)
-    return ""
+    return "" if kprobe_pmu.PMU.is_dir() else EACH
+
+
+def _attach_uprobe(*, at_return: bool = False, semaphore: int = 0) -> str:
+    if not uprobe_pmu.is_there():
+        raise UnsupportedError(features.UPROBE.absence)
+    site = ProbeSite("", 0, semaphore=semaphore)
+    program = load(ProgType.KPROBE, EMPTY)
+    try:
+        with uprobe_pmu.create_trial_file() as name:
+            uprobe_pmu.open_link(name.value.decode(), site, program, at_return=at_return).close()
+    finally:
+        os.close(program)
+    return "" if uprobe_pmu.PMU.is_dir() else EACH
 
 
 @functools.cache

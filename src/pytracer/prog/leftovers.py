@@ -45,7 +45,7 @@ def find_leftovers() -> list[Leftover]:
         _iter_filters,
         _iter_xdp,
         _iter_cgroups,
-        _iter_kprobe_events,
+        _iter_trace_events,
     )
     for find in finders:
         try:
@@ -100,10 +100,12 @@ def _iter_cgroups() -> Iterator[Leftover]:
                 os.close(folder)
 
 
-def _iter_kprobe_events() -> Iterator[Leftover]:
-    for event in kprobe_events.list_leftovers():
-        command = f"echo '-:{event}' >> {tracefs.TRACING}/kprobe_events"
-        yield Leftover(f"the trace event {event}, disarmed", command)
+def _iter_trace_events() -> Iterator[Leftover]:
+    for listing in (kprobe_events.KPROBES, kprobe_events.UPROBES):
+        with contextlib.suppress(FileNotFoundError):  # a kernel without such probes
+            for event in kprobe_events.list_leftovers(listing):
+                command = f"echo '-:{event}' >> {tracefs.TRACING}/{listing}"
+                yield Leftover(f"the trace event {event}, disarmed", command)
 
 
 def _interface_name(index: int) -> str:

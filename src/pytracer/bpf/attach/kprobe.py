@@ -1,4 +1,4 @@
-"""Attach to kernel functions by the perf PMU 'kprobe'."""
+"""Attach to kernel functions by the perf PMU 'kprobe', or before Linux 4.17 by a trace event for each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 from pathlib import Path
+from types import ModuleType
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
@@ -16,7 +17,7 @@ from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import UnsupportedError
 from pytracer.features.table.hook_features import KPROBE
-from pytracer.kernel import functions
+from pytracer.kernel import functions, kconfig
 from pytracer.kernel.facts import Support
 from pytracer.spec import Kprobe, Kretprobe
 
@@ -26,7 +27,7 @@ NO_KPROBES = Support(False, reason=KPROBE.absence)
 
 def check_support(probe: Kprobe, prober: FeatureProber) -> Support:
     """Test whether one of the functions can be probed; the answer's name is the first that can."""
-    if not PMU.is_dir():
+    if not is_there():
         return NO_KPROBES
     if prober.missing_capabilities:
         found_symbol = next((symbol for symbol in probe.symbols if prober.has_symbol(symbol)), "")
@@ -49,6 +50,39 @@ def check_support(probe: Kprobe, prober: FeatureProber) -> Support:
     return Support(False, reason=", ".join(dict.fromkeys(reasons)), is_forbidden=has_refusal)
 
 
+def is_there() -> bool:
+    """Return whether functions can be probed: by the PMU, or before Linux 4.17 by trace events of their
+    own."""
+    if PMU.is_dir():
+        return True
+    return not kconfig.is_since(KPROBE.since) and _events().has_listing(_events().KPROBES)
+
+
+def open_link(
+    symbol: str,
+    offset: int,
+    program: int,
+    cookies: tuple[int, ...] = (),
+    *,
+    at_return: bool = False,
+    address: int = 0,
+) -> Link:
+    """Attach ``program`` to a place in a function, or to its return. With ``address``, the function is found
+    by address, since several have its name. Raises OSError."""
+    if PMU.is_dir():
+        return PerfLink(_open(symbol, offset, program, cookies, at_return=at_return, address=address))
+    place = f"{address + offset:#x}" if address else _format_symbol(symbol, offset)
+    link: Link = _events().attach_place(place, program, at_return=at_return)
+    return link
+
+
+def _events() -> ModuleType:
+    """The module that makes trace events, which needs this one, and old kernels alone."""
+    from pytracer.bpf.attach import kprobe_events
+
+    return kprobe_events
+
+
 def explain_refusal(
     symbol: str, offset: int, prober: FeatureProber, *, at_return: bool = False, address: int = 0
 ) -> Support | None:
@@ -56,7 +90,7 @@ def explain_refusal(
     it."""
     try:
         program = prober.program(ProgType.KPROBE, EMPTY)
-        os.close(_open(symbol, offset, program, at_return=at_return, address=address))
+        open_link(symbol, offset, program, at_return=at_return, address=address).close()
     except OSError as error:
         return _explain_absence(error, symbol, offset, prober)
     return None
@@ -70,15 +104,16 @@ def load_attributes(_: Kprobe) -> LoadAttributes:
 def attach(probe: Kprobe, target: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     description = f"{probe.kind} {target.name}"
-    if not PMU.is_dir():
-        raise UnsupportedError(f"{description}: this kernel has no kprobe PMU", hint=KPROBE.requirements)
+    if not is_there():
+        raise UnsupportedError(f"{description}: this kernel has no kprobes", hint=KPROBE.requirements)
     try:
         symbol = target.name.partition("+")[0]
         at_return = isinstance(probe, Kretprobe)
-        descriptor = _open(
-            symbol, probe.offset, program, target.cookies, at_return=at_return, address=probe.address
-        )
-        return [PerfLink(descriptor)]
+        return [
+            open_link(
+                symbol, probe.offset, program, target.cookies, at_return=at_return, address=probe.address
+            )
+        ]
     except OSError as error:
         raise make_attach_error(error, description) from error
 
@@ -96,8 +131,7 @@ def _open(
     at_return: bool,
     address: int = 0,
 ) -> int:
-    """Open a descriptor that keeps ``program`` attached to a place in a function, or to its return. With
-    ``address``, the function is found by address, since several have its name. Raises OSError."""
+    """Open a descriptor that keeps ``program`` attached by the PMU. Raises OSError."""
     name = ctypes.create_string_buffer(symbol.encode())
     config = 1 << retprobe_bit(PMU) if at_return else 0
     kind = int((PMU / "type").read_text())

@@ -10,6 +10,7 @@ See "System calls by kprobes" in docs/internals.md.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -33,20 +34,24 @@ from pytracer.spec import KprobeEvents, parse_source
 GROUP = "pytracer"
 _OURS = re.compile(rf"^\w+:({GROUP}/\w+?_(\d+_\d+_\d+)) ", re.M)
 _PLACES = 512  # calls of one function that may be in flight; the kernel's own choice is twice the CPUs
+KPROBES, UPROBES = "kprobe_events", "uprobe_events"  # files of tracefs
+_numbers = itertools.count()
 _CHUNK = 4095  # WRITE_BUFSIZE of kernel/trace/trace.c holds one more, a NUL
 
 
 class EventLink(Link):
     """A perf event on a trace event that this process made."""
 
-    def __init__(self, fd: int, event: str, note: str) -> None:
+    def __init__(self, fd: int, event: str, note: str, listing: str = KPROBES) -> None:
         """Own ``fd`` and the trace event ``event``."""
         super().__init__(fd, note)
-        self._event = event
+        self._event, self._listing = event, listing
 
     @property
     def missed(self) -> int:
         """See :class:`Link`."""
+        if self._listing == UPROBES:  # which miss none
+            return 0
         profile = (tracefs.root() / "kprobe_profile").read_text()
         name = self._event.partition("/")[2]
         return sum(int(line.split()[2]) for line in profile.splitlines() if line.split()[0] == name)
@@ -55,13 +60,13 @@ class EventLink(Link):
         """See :class:`Link`. The kernel waits for a grace period for each probe."""
         super().close()
         try:
-            remove(self._event)
+            remove(self._event, self._listing)
         except FileNotFoundError:
             pass
         except OSError as error:  # EBUSY: somebody else has put it to use
             raise AttachError(
                 f"cannot take the trace event {self._event} away: {os.strerror(error.errno or 0)}",
-                hint=f"echo '-:{self._event}' >> {tracefs.TRACING}/kprobe_events does, once nobody uses it",
+                hint=f"echo '-:{self._event}' >> {tracefs.TRACING}/{self._listing} does, once nobody uses it",
             ) from error
 
 
@@ -70,7 +75,7 @@ def check_support(probe: KprobeEvents, prober: FeatureProber) -> Support:
 
     Makes none. For places within functions, the kprobe PMU tests whether an instruction begins there.
     """
-    if not kprobe.PMU.is_dir():  # built by the same option (CONFIG_KPROBE_EVENTS)
+    if not kprobe.is_there():  # built by the same option (CONFIG_KPROBE_EVENTS)
         return kprobe.NO_KPROBES
     if prober.missing_capabilities:
         return report_untried(probe.target)
@@ -131,16 +136,43 @@ def attach_return(symbol: str, program: int, name: str, cookies: tuple[int, ...]
         raise make_attach_error(error, f"a kretprobe event on {symbol}") from error
 
 
-def open_event(event: str, lines: Iterable[str], program: int, cookies: tuple[int, ...] = ()) -> int:
+def attach_place(
+    place: str, program: int, *, at_return: bool = False, process: int = 0, listing: str = KPROBES
+) -> EventLink:
+    """Attach ``program`` to one place by an event of its own, as kernels take it that have no PMU for such
+    probes (Linux before 4.17). ``process``: the only one in which it runs. Raises OSError."""
+    event = f"{GROUP}/at{next(_numbers)}_{name_owner(os.getpid())}"
+    sweep(listing)
+    line = f"{'r' if at_return else 'p'}:{event} {place}"
+    return EventLink(open_event(event, [line], program, process=process, listing=listing), event, "", listing)
+
+
+def has_listing(listing: str) -> bool:
+    """Return whether tracefs is there, and makes probes."""
+    with contextlib.suppress(PytracerError):
+        return (tracefs.root() / listing).exists()
+    return False
+
+
+def open_event(
+    event: str,
+    lines: Iterable[str],
+    program: int,
+    cookies: tuple[int, ...] = (),
+    *,
+    process: int = 0,
+    listing: str = KPROBES,
+) -> int:
     """Define the event by ``lines`` and attach ``program``; if that fails, no event is left. Raises
     OSError."""
     try:
-        _write_commands(lines)
+        _write_commands(lines, listing)
         number = tracefs.event_id(*event.split("/"))
-        return attach_program(pack_event_attr(PERF_TYPE_TRACEPOINT, number), program, cookies)
+        attr = pack_event_attr(PERF_TYPE_TRACEPOINT, number)
+        return attach_program(attr, program, cookies, process=process)
     except BaseException:
         with contextlib.suppress(OSError):
-            remove(event)
+            remove(event, listing)
         raise
 
 
@@ -154,27 +186,27 @@ def _iter_definitions(event: str, addresses: Iterable[int]) -> Iterator[str]:
         yield f"p:{event} {address:#x} n=\\{number}"
 
 
-def remove(event: str) -> None:
+def remove(event: str, listing: str = KPROBES) -> None:
     """Remove a trace event with all its probes. Raises OSError."""
-    _write_commands([f"-:{event}"])
+    _write_commands([f"-:{event}"], listing)
 
 
-def sweep() -> None:
+def sweep(listing: str = KPROBES) -> None:
     """Remove the events that ended processes left. Raises OSError."""
-    for event in list_leftovers():
+    for event in list_leftovers(listing):
         with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
-            remove(event)
+            remove(event, listing)
 
 
-def list_leftovers() -> list[str]:
+def list_leftovers(listing: str = KPROBES) -> list[str]:
     """List the events that ended processes left. Raises OSError."""
-    text = (tracefs.root() / "kprobe_events").read_text()
+    text = (tracefs.root() / listing).read_text()
     return [event_name for event_name, owner_name in sorted(set(_OURS.findall(text))) if is_dead(owner_name)]
 
 
-def _write_commands(lines: Iterable[str]) -> None:
+def _write_commands(lines: Iterable[str], listing: str = KPROBES) -> None:
     """Write commands to tracefs in chunks of the size that it accepts. Raises OSError."""
-    events = os.open(tracefs.root() / "kprobe_events", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    events = os.open(tracefs.root() / listing, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
         chunk = b""
         for line in lines:

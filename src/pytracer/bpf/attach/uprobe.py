@@ -1,4 +1,4 @@
-"""Attach to places in files, by the perf PMU 'uprobe'.
+"""Attach to places in files, by the perf PMU 'uprobe', or before Linux 4.17 by a trace event for each.
 
 The kernel gets the file by a descriptor's path and keeps a reference to the inode: the probe stays in place
 whatever is done to the name, and whichever processes end.
@@ -11,6 +11,7 @@ import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
@@ -22,6 +23,7 @@ from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError, UnsupportedError
 from pytracer.features.table.hook_features import UPROBE, USDT_SEMAPHORE
+from pytracer.kernel import kconfig
 from pytracer.kernel.facts import Support
 from pytracer.procfs import has_ended
 from pytracer.record import replace
@@ -98,25 +100,60 @@ def attach_sites(
     UnsupportedError if the kernel cannot increment a semaphore, AttachError, or the error that explains the
     refusal.
     """
-    if not PMU.is_dir():
+    if not is_there():
         raise UnsupportedError(UPROBE.absence)
     if any(site.semaphore for site in sites) and not has_ref_ctr():
         raise UnsupportedError(USDT_SEMAPHORE.absence)
     raise_fd_limit(len(sites))
-    path = ctypes.create_string_buffer(file.path.encode())
-    kind = int((PMU / "type").read_text())
-    flag = 1 << retprobe_bit(PMU) if at_return else 0
     links = list[Link]()
     with attach_all_or_none(links):
         for number, site in enumerate(sites):
-            config = flag | site.semaphore << SEMAPHORE_SHIFT
-            attr = pack_event_attr(kind, config, ctypes.addressof(path), site.offset)
             try:
                 cookie = tuple(cookies[number : number + 1])
-                links.append(Link(attach_program(attr, program, cookie, process=process), note))
+                link = open_link(file.path, site, program, cookie, at_return=at_return, process=process)
+                link.note = note
+                links.append(link)
             except OSError as error:
                 raise make_attach_error(error, f"{file.name}:{site.name}") from error
     return links
+
+
+def is_there() -> bool:
+    """Return whether programs can be probed: by the PMU, or before Linux 4.17 by trace events of their
+    own."""
+    if PMU.is_dir():
+        return True
+    return not kconfig.is_since(UPROBE.since) and _events().has_listing(_events().UPROBES)
+
+
+def open_link(
+    path: str,
+    site: ProbeSite,
+    program: int,
+    cookies: tuple[int, ...] = (),
+    *,
+    at_return: bool = False,
+    process: int = 0,
+) -> Link:
+    """Attach ``program`` to a site of the file at ``path``, in all processes or in one. Raises OSError."""
+    if not PMU.is_dir():
+        place, listing = f"{path}:{site.offset:#x}", _events().UPROBES
+        link: Link = _events().attach_place(
+            place, program, at_return=at_return, process=process, listing=listing
+        )
+        return link
+    name = ctypes.create_string_buffer(path.encode())
+    config = site.semaphore << SEMAPHORE_SHIFT | (1 << retprobe_bit(PMU) if at_return else 0)
+    kind = int((PMU / "type").read_text())
+    attr = pack_event_attr(kind, config, ctypes.addressof(name), site.offset)
+    return Link(attach_program(attr, program, cookies, process=process))
+
+
+def _events() -> ModuleType:
+    """The module that makes trace events, for old kernels alone."""
+    from pytracer.bpf.attach import kprobe_events
+
+    return kprobe_events
 
 
 def has_ref_ctr() -> bool:
@@ -180,13 +217,12 @@ def create_trial_file() -> Iterator[ctypes.Array[ctypes.c_char]]:
 
 def _try_out(prober: FeatureProber) -> Support | None:
     """Test whether a program can be attached to a file. None if it can, otherwise the reason."""
-    if not PMU.is_dir():
+    if not is_there():
         return Support(False, reason=UPROBE.absence)
     try:
         program = prober.program(ProgType.KPROBE, EMPTY)
         with create_trial_file() as path:
-            attr = pack_event_attr(int((PMU / "type").read_text()), 0, ctypes.addressof(path))
-            os.close(attach_program(attr, program))
+            open_link(path.value.decode(), ProbeSite("", 0), program).close()
     except OSError as error:
         return report_unsupported(error, UPROBE.absence)
     return None

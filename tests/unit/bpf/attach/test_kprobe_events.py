@@ -88,14 +88,14 @@ class Tracefs:
     def holds(self, text: str) -> None:
         (self.root / "kprobe_events").write_text(text)
 
-    def write(self, lines) -> None:
+    def write(self, lines, listing="kprobe_events") -> None:
         for line in lines:
             self.written.append(line)
             for start, number in self.fails.items():
                 if line.startswith(start):
                     raise OSError(number, os.strerror(number))
 
-    def attach(self, attr: bytes, program: int, cookies: tuple[int, ...] = ()) -> int:
+    def attach(self, attr: bytes, program: int, cookies: tuple[int, ...] = (), *, process: int = 0) -> int:
         if "attach" in self.fails:
             raise OSError(self.fails["attach"], "")
         return os.open(os.devnull, os.O_RDONLY)
