@@ -10,7 +10,7 @@ from types import ModuleType
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf import PerfLink, attach_program, pack_event_attr, retprobe_bit
+from pytracer.bpf.attach.perf import PerfLink, attach_program, pack_event_attr, pmu_type, retprobe_bit
 from pytracer.bpf.attach.refusal import make_attach_error
 from pytracer.bpf.prober import FeatureProber, report_unsupported, report_untried, require_answer
 from pytracer.bpf.sys import ProgType
@@ -134,7 +134,7 @@ def _open(
     """Open a descriptor that keeps ``program`` attached by the PMU. Raises OSError."""
     name = ctypes.create_string_buffer(symbol.encode())
     config = 1 << retprobe_bit(PMU) if at_return else 0
-    kind = int((PMU / "type").read_text())
+    kind = pmu_type(PMU)
     if address:  # probe_offset of perf_event_attr is kprobe_addr where there is no kprobe_func
         attr = pack_event_attr(kind, config, 0, address + offset)
     else:

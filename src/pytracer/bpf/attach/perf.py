@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import resource
 import struct
@@ -97,6 +98,13 @@ def pack_event_attr(kind: int, config: int, config1: int = 0, config2: int = 0) 
     return head.ljust(ATTR_SIZE, b"\0")
 
 
+@functools.cache
+def pmu_type(pmu: Path) -> int:
+    """Return the ``type`` that selects this PMU in a struct perf_event_attr."""
+    return int((pmu / "type").read_text())
+
+
+@functools.cache
 def retprobe_bit(pmu: Path) -> int:
     """Return the bit of ``config`` with which the kprobe or uprobe PMU probes the return."""
     return int((pmu / "format/retprobe").read_text().strip().rpartition(":")[2])

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link, attach_all_or_none
-from pytracer.bpf.attach.perf import attach_program, pack_event_attr, raise_fd_limit, retprobe_bit
+from pytracer.bpf.attach.perf import attach_program, pack_event_attr, pmu_type, raise_fd_limit, retprobe_bit
 from pytracer.bpf.attach.refusal import make_attach_error
 from pytracer.bpf.prober import FeatureProber, report_error, report_unsupported, report_untried
 from pytracer.bpf.sys import ProgType
@@ -144,7 +144,7 @@ def open_link(
         return link
     name = ctypes.create_string_buffer(path.encode())
     config = site.semaphore << SEMAPHORE_SHIFT | (1 << retprobe_bit(PMU) if at_return else 0)
-    kind = int((PMU / "type").read_text())
+    kind = pmu_type(PMU)
     attr = pack_event_attr(kind, config, ctypes.addressof(name), site.offset)
     return Link(attach_program(attr, program, cookies, process=process))
 
