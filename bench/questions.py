@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from typing import Any
 from bench.peers import PYTRACER, TIMEOUT
 from bench.servers import Server
 
+UNTRACED = "no tracer"
+CONNECTIONS = 23
 SETTLES = 0.3  # seconds in which a server ends what its clients no longer wait for
 Work = Callable[[], object]
 Records = list[dict[str, Any]]
@@ -24,24 +27,25 @@ Records = list[dict[str, Any]]
 @dataclass
 class Answer:
     """A question, the command that answers it, the numbers of pytracer and of the server, and where the
-    server's is from."""
+    server's is from. ``within`` is the difference in percent that is expected of samples."""
 
     question: str
     command: str
     said: int
     counted: int
     source: str
+    within: int = 0
 
     @property
     def agrees(self) -> bool:
-        """True if both say the same."""
-        return self.said == self.counted
+        """True if both say the same, or nearly so where samples cannot say more."""
+        return abs(self.said - self.counted) * 100 <= self.within * self.counted
 
 
 @dataclass
 class Service:
-    """A server with the answers about it: its version, the load, and the seconds that a load took by what
-    traced it, in rounds."""
+    """A server with the answers about it: its version, the load, and the seconds that the load took in rounds
+    without a tracer (:data:`UNTRACED`), with a command, and with what bpftrace asks the same by."""
 
     name: str
     version: str
@@ -50,67 +54,101 @@ class Service:
     costs: dict[str, list[float]] = field(default_factory=dict)
 
 
-class Asker:
-    """Asks about the processes of a server: ``-p PID``, with ``--children`` if there are several."""
+@dataclass(frozen=True)
+class Question:
+    """A question, and what holds its answer: ``said`` makes a number of the records, and the server's
+    ``counter`` grows by the same meanwhile. ``source`` describes that counter, ``besides`` is what it counts
+    but the work. ``work`` is that of the subject, unless there is another. ``bpftrace`` is a program that
+    asks the same."""
 
-    def __init__(self, service: Service, server: Server, process: str, *, children: bool = False) -> None:
-        """Add the answers to ``service``; ``process`` is what a user would write behind ``-p``."""
-        self.service = service
-        self.server = server
-        self._shown = ["-p", process, *(["--children"] if children else [])]
-        self._actual = ["-p", str(server.pid), *(["--children"] if children else [])]
+    text: str
+    command: tuple[str, ...]
+    said: Callable[[Records], int]
+    counter: Callable[[], int]
+    source: str
+    besides: int = 0
+    work: Work | None = None
+    within: int = 0
+    bpftrace: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A server that runs, and what is asked about it. ``process`` is what a user would write behind ``-p``,
+    with ``--children`` if there are several. ``sockets`` counts its open connections, and describes that."""
+
+    name: str
+    version: str
+    load: str
+    server: Server
+    process: str
+    work: Work
+    questions: Sequence[Question]
+    children: bool = False
+    sockets: tuple[Callable[[], int], str] | None = None
+
+
+class Asker:
+    """Asks about the processes of a server."""
+
+    def __init__(self, subject: Subject) -> None:
+        """Begin with no answers."""
+        self.subject = subject
+        self.service = Service(subject.name, subject.version, subject.load)
+        children = ["--children"] if subject.children else []
+        self._shown = ["-p", subject.process, *children]
+        self.filters = ["-p", str(subject.server.pid), *children]
 
     def trace(self, tracer: str, *words: str, work: Work) -> Records:
         """Trace while ``work()`` runs. Returns the records. Raises RuntimeError if it fails or loses
         anything."""
-        command = [*PYTRACER, tracer, "-v", "-f", "json", *words, *self._actual]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        assert process.stderr is not None
-        messages = ""
-        for line in process.stderr:
-            messages += line
-            if "pytracer: tracing" in line:
-                break
-        work()
-        time.sleep(SETTLES)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        out, err = process.communicate(timeout=TIMEOUT)
-        records = [json.loads(line) for line in out.splitlines()]
+        command = [*PYTRACER, tracer, "-v", "-f", "json", *words, *self.filters]
+        with tempfile.TemporaryFile("w+") as out:  # a pipe would be full before anybody reads it
+            process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.PIPE, text=True, start_new_session=True
+            )
+            assert process.stderr is not None
+            messages = ""
+            for line in process.stderr:
+                messages += line
+                if "pytracer: tracing" in line:
+                    break
+            work()
+            time.sleep(SETTLES)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+            _, err = process.communicate(timeout=TIMEOUT)
+            out.seek(0)
+            records = [json.loads(line) for line in out]
         losses = [record for record in records if record["kind"] == "loss"]
         if process.returncode or losses:
             raise RuntimeError(f"{' '.join(command[3:])}: {process.returncode}, {losses}, {messages}{err}")
         return records
 
-    def ask(
-        self,
-        question: str,
-        tracer: str,
-        *words: str,
-        work: Work,
-        said: Callable[[Records], int],
-        counter: Callable[[], int],
-        source: str,
-    ) -> None:
-        """Compare what ``said`` makes of the records with the growth of the server's ``counter``."""
-        before = counter()
-        records = self.trace(tracer, *words, work=work)
-        counted = counter() - before
-        self.note(question, tracer, *words, said=said(records), counted=counted, source=source)
+    def ask(self, question: Question) -> None:
+        """Compare what pytracer says with the growth of the server's counter."""
+        before = question.counter()
+        records = self.trace(*question.command, work=question.work or self.subject.work)
+        counted = question.counter() - before - question.besides
+        self.note(
+            question.text, *question.command,
+            said=question.said(records), counted=counted, source=question.source, within=question.within,
+        )  # fmt: skip
 
-    def note(self, question: str, tracer: str, *words: str, said: int, counted: int, source: str) -> None:
-        """Keep an answer."""
-        port = str(self.server.port)
-        command = " ".join(
-            [tracer, *self._shown, *("PORT" if word == port else _quoted(word) for word in words)]
-        )
-        self.service.answers.append(Answer(question, command, said, counted, source))
+    def note(self, question: str, *words: str, said: int, counted: int, source: str, within: int = 0) -> None:
+        """Keep an answer to the command that these words are."""
+        command = self.describe(words)
+        self.service.answers.append(Answer(question, command, said, counted, source, within))
 
-    def ask_where_time_goes(self, work: Work) -> None:
+    def describe(self, words: Sequence[str]) -> str:
+        """Return the command that a user would write."""
+        port = str(self.subject.server.port)
+        tracer, *others = ["PORT" if word == port else _quoted(word) for word in words]
+        return " ".join([tracer, *self._shown, *others])
+
+    def ask_where_time_goes(self) -> None:
         """Ask why; its classes are to add up to the time of all threads."""
-        records = self.trace("why", work=work)
+        records = self.trace("why", work=self.subject.work)
         rows = [record for record in records if record["kind"] == "summary"]
         [totals] = [record for record in records if record["kind"] == "totals"]
         self.note(
@@ -121,25 +159,14 @@ class Asker:
             source="the time that its threads were there",
         )
 
-    def ask_connections(self, work: Work, counter: Callable[[], int], source: str) -> None:
-        """Ask who connects: accepted connections, by tcptracer."""
-        self.ask(
-            "who connects to it, how often",
-            *("tcptracer", "--count", "--by", "local", "--types", "accept"),
-            work=work,
-            said=lambda records: total(records, "accepts"),
-            counter=counter,
-            source=source,
-        )
-
     def ask_sockets(self, number: int, counter: Callable[[], int], source: str) -> None:
         """Ask which sockets it has open, while so many clients are connected that say nothing."""
-        before = counter()
-        with_clients = [socket.create_connection(("127.0.0.1", self.server.port)) for _ in range(number)]
+        before, server = counter(), self.subject.server
+        with_clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(number)]
         while counter() - before < number:
             pass
         counted = counter() - before
-        pids = ",".join(map(str, family(self.server.pid)))
+        pids = ",".join(map(str, family(server.pid)))
         words = [*PYTRACER, "openfiles", "-f", "json", "--sockets", "-p", pids]
         done = subprocess.run(words, check=True, capture_output=True, text=True)
         clients = {client.getsockname()[1] for client in with_clients}
@@ -156,9 +183,31 @@ def family(pid: int) -> list[int]:
     return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
 
-def total(records: Records, column: str) -> int:
-    """Return the sum of a column."""
-    return sum(record[column] for record in records if record["kind"] == "summary" and record[column])
+def connections(port: int, counter: Callable[[], int], source: str, besides: int = 0) -> Question:
+    """Return the question who connects: accepted connections, by tcptracer."""
+    return Question(
+        "who connects to it, how often",
+        ("tcptracer", "--count", "--by", "local", "--types", "accept"),
+        said=lambda records: total(records, "accepts"),
+        counter=counter,
+        source=source,
+        besides=besides,
+        work=lambda: connect_often(port, CONNECTIONS),
+    )
+
+
+def latency_between(start: str, end: str) -> str:
+    """Return a program of bpftrace that makes a histogram of the time between two probes, by thread."""
+    return (
+        f"{start} {{ @start[tid] = nsecs; }} "
+        f"{end} /@start[tid]/ {{ @ = hist(nsecs - @start[tid]); delete(@start[tid]); }}"
+    )
+
+
+def total(records: Records, column: str, **values: object) -> int:
+    """Return the sum of a column, over rows with these values."""
+    rows = (record for record in records if record["kind"] == "summary")
+    return sum(row[column] or 0 for row in rows if all(row[name] == value for name, value in values.items()))
 
 
 def events(records: Records, **values: object) -> int:

@@ -167,7 +167,7 @@ def mariadb_sql(server: Server, text: str, *options: str) -> str:
 
 
 @contextlib.contextmanager
-def _on_port(words: Callable[[Path, int], Sequence[object]]) -> Iterator[Server]:
+def on_port(words: Callable[[Path, int], Sequence[object]]) -> Iterator[Server]:
     """Run a server that listens on a port of 127.0.0.1; ``words`` start it, given its folder and port."""
     with folder() as path:
         port = free_port()
@@ -177,7 +177,7 @@ def _on_port(words: Callable[[Path, int], Sequence[object]]) -> Iterator[Server]
 
 def redis() -> contextlib.AbstractContextManager[Server]:
     """Run redis, without a file of its data."""
-    return _on_port(
+    return on_port(
         lambda path, port: [
             *(find("redis-server"), "--port", port, "--bind", "127.0.0.1"),
             *("--save", "", "--dir", path),
@@ -188,7 +188,7 @@ def redis() -> contextlib.AbstractContextManager[Server]:
 def memcached() -> contextlib.AbstractContextManager[Server]:
     """Run memcached, with two threads that serve."""
     program = find("memcached")
-    return _on_port(lambda _, port: [program, "-l", "127.0.0.1", "-p", port, "-U", "0", "-t", "2"])
+    return on_port(lambda _, port: [program, "-l", "127.0.0.1", "-p", port, "-U", "0", "-t", "2"])
 
 
 _NGINX = """
@@ -222,7 +222,7 @@ def nginx() -> contextlib.AbstractContextManager[Server]:
         (path / "nginx.conf").write_text(_NGINX.format(path=path, port=port))
         return [find("nginx"), "-p", path, "-c", path / "nginx.conf", "-e", path / "error.log"]
 
-    return _on_port(words)
+    return on_port(words)
 
 
 _HAPROXY = """
@@ -250,4 +250,4 @@ def haproxy(behind: int) -> contextlib.AbstractContextManager[Server]:
         (path / "haproxy.cfg").write_text(text)
         return [find("haproxy"), "-db", "-f", path / "haproxy.cfg"]
 
-    return _on_port(words)
+    return on_port(words)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from bench.performance_page import DOCS, machine
-from bench.questions import Answer, Service
+from bench.questions import UNTRACED, Answer, Service
+from bench.service_costs import BY_BPFTRACE
 
 PAGE, DATA = DOCS / "services.md", DOCS / "services.json"
 MARK = "<!-- services -->"
@@ -47,24 +48,37 @@ def page(text: str, stored: Mapping[str, tuple[str, Service]]) -> str:
         lines += [f"### {service.name}", "", f"{service.version}. Load: {service.load}.", ""]
         lines += ["| question | asked by | pytracer | the server | |", "| --- | --- | ---: | ---: | --- |"]
         lines += map(_row, service.answers)
-        lines += ["", *([_describe_costs(service), ""] if service.costs else ())]
+        lines += ["", *(_costs(service) if service.costs else ())]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _row(answer: Answer) -> str:
     verdict = "" if answer.agrees else " **differs**"
-    command = answer.command.replace("|", "\\|")
     numbers = f"{answer.said:,} | {answer.counted:,}"
-    return f"| {answer.question} | `{command}` | {numbers} | {answer.source}{verdict} |"
+    return f"| {answer.question} | `{_cell(answer.command)}` | {numbers} | {answer.source}{verdict} |"
 
 
-def _describe_costs(service: Service) -> str:
-    """Say how much longer the load takes with each tracer, by medians, and the spread of the rounds."""
-    base, *others = service.costs.items()
-    median = statistics.median(base[1])
-    texts = []
-    for name, seconds in others:
-        ratios = [one / other for one, other in zip(seconds, base[1], strict=True)]
-        ratio = statistics.median(seconds) / median
-        texts.append(f"{name} {ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-    return f"Time of the load, as a multiple of that without a tracer ({median:.3g} s): {'; '.join(texts)}."
+def _costs(service: Service) -> list[str]:
+    """Return the table of how much longer the load takes with each question, and when bpftrace asks it."""
+    base = service.costs[UNTRACED]
+    head = (
+        f"Without a tracer the load takes {statistics.median(base):.3g} s, and so many times that with one:"
+    )
+    lines = [head, "", "| with | pytracer | bpftrace asking the same |", "| --- | ---: | ---: |"]
+    for command, seconds in service.costs.items():
+        if command == UNTRACED or command.startswith(BY_BPFTRACE):
+            continue
+        peer = service.costs.get(BY_BPFTRACE + command)
+        by_peer = _ratio(peer, base) if peer else ""
+        lines.append(f"| `{_cell(command)}` | {_ratio(seconds, base)} | {by_peer} |")
+    return [*lines, ""]
+
+
+def _ratio(seconds: list[float], base: list[float]) -> str:
+    """Return the median of the rounds' ratios, with the least and the greatest."""
+    ratios = [one / other for one, other in zip(seconds, base, strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
