@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pytracer.cli import tracer_parser
 from pytracer.errors import PytracerError
+from pytracer.kernel import syscalls
 from pytracer.spec import (
     SPELLINGS,
     GroupBy,
@@ -59,8 +60,9 @@ def candidates(words: Sequence[str], commands: dict[str, str]) -> Iterator[Candi
 
 def _list_tracers(commands: dict[str, str]) -> Iterator[Candidate]:
     yield from commands.items()
-    # A third-party tracer with an error is left out.
-    yield from ((tracer.name, tracer.summary) for tracer in registry.summaries(lambda _: None))
+    for name in registry.names():
+        with contextlib.suppress(PytracerError):  # a third-party tracer with an error
+            yield name, registry.get(name).summary
 
 
 def _complete_arguments(
@@ -160,7 +162,8 @@ def _list_arguments(tracer: Tracer, current: str) -> Iterable[Candidate]:
         return _list_targets(current)
     if isinstance(arguments, Injection):
         checks = [(name, check.operations) for name, check in CHECKS.items()]
-        return [*checks, *((name, "") for name in _list_functions() if name not in CHECKS)]
+        calls = [(name, "a system call") for name in syscalls.all_names()]
+        return [*checks, *calls, *((name, "") for name in _list_functions() if name not in CHECKS)]
     if arguments is not None and arguments.encode == "interfaces":
         return [(name, "") for name in sorted(os.listdir("/sys/class/net"))]  # noqa: PTH208
     return []

@@ -69,6 +69,8 @@ def print_instead(options: argparse.Namespace, request: Request, extra: Sequence
         for line in (*plan.describe(), *extra):
             print(one_line(line))
         return True
+    if plan.syscall_filter is not None:
+        raise UsageError("a filter of system calls has no C", hint="--dry-run shows the plan")
     if plan.program != "c":
         raise UsageError(f"--program {plan.program} has no C", hint="its source is pytracer.bpf.asm.lessons")
     from pytracer.bpf.compile.source import emit
@@ -95,9 +97,8 @@ def run_request(
         sink = open_sink(stream)
         if options.verbose:
             from pytracer.cli.rates import RateSink
-            from pytracer.cli.unnamed import UnnamedSink
 
-            sink = UnnamedSink(RateSink(sink, messages.say), messages.say)
+            sink = RateSink(sink, messages.say)
         return run(
             request,
             RunningKernel,

@@ -1,4 +1,4 @@
-"""inject: kernel functions that return an error on request."""
+"""inject: kernel functions and system calls that return an error on request."""
 
 from pytracer.spec import (
     Alternative,
@@ -13,21 +13,18 @@ from pytracer.spec import (
     Override,
     Table,
     Tracer,
-    Unit,
 )
+from pytracer.spec.call_faults import CALLS, FAILED, NOTES, WHERE
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.permission_checks import NOTES
 
-CALLS = Column("calls", "calls that the filters let through", unit=Unit.COUNT)
-FAILED = Column("failed", "of these, those that were made to fail", unit=Unit.COUNT)
 ANSWERS = {"kprobe": Override("hit"), "modify-return": ModifyReturn("hit"), "lsm": Lsm("hit")}
 ALTERNATIVES = tuple(Alternative(name, (probe,)) for name, probe in ANSWERS.items())
 
 TRACER = Tracer(
     name="inject",
     group="system",
-    summary="makes a function of the kernel fail, for some processes and for some time",
-    description="Makes a function return an error instead of its work, and counts the failures.",
+    summary="makes a function of the kernel or a system call fail, for some processes and some time",
+    description="Makes a function or system call return an error instead of its work, and counts failures.",
     hooks=(Hook("call", "a function could be answered for", ALTERNATIVES),),
     arguments=Injection("function error", "a function and an error", examples=("should_failslab", "ENOMEM")),
     filters=TASK_FILTERS,
@@ -41,6 +38,7 @@ TRACER = Tracer(
         Number("every", "every Nth call fails", default=1, config="every"),
         Number("probability", "percentage of calls that fail", default=100, maximum=100, config="percent"),
         Number("times", "at most N calls fail; 0: no limit", default=0, minimum=0, config="times"),
+        WHERE,
         Flag("everyone", "all processes, if there is no filter"),
     ),
     outputs=(Table("rows", (CALLS, FAILED), sort="failed"),),
@@ -48,6 +46,8 @@ TRACER = Tracer(
         ("inject should_failslab ENOMEM --probability 5 -- make", "one allocation of twenty fails"),
         ("inject security_file_open EACCES -p 1 -d 10", "a process opens no files for ten seconds"),
         ("inject __x64_sys_fsync EIO --comm db --every 7 --times 1", "the seventh fsync, once"),
+        ("inject fsync EIO --every 7 --times 1 -- app", "the same of a command, on any kernel"),
+        ("inject openat EROFS --where 'arg3 & O_CREAT' -- app", "a command creates no files"),
     ),
     notes=(
         "It stops after 60 seconds, or after -d SECONDS; the program in the kernel checks the time, too.",

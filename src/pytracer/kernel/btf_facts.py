@@ -25,6 +25,7 @@ from pytracer.spec import (
     RawTracepoint,
     SocketFilter,
     Source,
+    SyscallFilter,
     TaskSample,
     Tcx,
     Tracepoint,
@@ -142,6 +143,8 @@ class BtfKernelInfo:
                 if _BPF_UPROBE_MULTI in self._enum_values("bpf_attach_type"):
                     return Support(True, probe.target, was_tried=False)
                 return Support(False, reason="no uprobe.multi", was_tried=False)
+            case SyscallFilter():
+                return Support(False, reason="a filter of system calls is no program", was_tried=False)
         raise TypeError(f"no answer for {probe.kind}")
 
     def describe_lack(self, probe: Probe, uses: ProgramUses) -> str:  # noqa: ARG002 - see KernelInfo

@@ -25,6 +25,7 @@ from pytracer.spec import (
     Probe,
     Rate,
     RawTracepoint,
+    SyscallFilter,
     TypedTracepoint,
     UserProbe,
 )
@@ -196,6 +197,8 @@ def _probe_all(
         if isinstance(probe, RawTracepoint) and not reads_kernel_memory(facts):
             probe = _convert_to_typed(probe, facts)
         is_uniform = is_like_last or (alternative.uniform and number > 0)
+        if isinstance(probe, SyscallFilter) and probe.obstacle:
+            return [], Support(False, reason=probe.obstacle)
         answer = last if is_uniform else facts.probe(probe)
         if answer.is_supported and not is_uniform:
             program_uses = uses.of(probe.program, f"{hook.name}={alternative.name}", flags)

@@ -123,10 +123,10 @@ def _iter_calls(probe: CallProbe, request: Request, facts: KernelInfo) -> Iterat
         if abi not in (machine, "x32") and not facts.runs_compat:
             continue
         name = syscalls.name_of(abi, bare)
-        yield _Call(abi, name, tuple(_function_names(abi, name)) if name else ())
+        yield _Call(abi, name, tuple(function_names(abi, name)) if name else ())
 
 
-def _function_names(abi: str, name: str) -> Iterator[str]:
+def function_names(abi: str, name: str) -> Iterator[str]:
     """Yield the names that the kernel's function of a call may have."""
     forms = [_RENAMED.get(name, name)]
     if abi in ("i386", "arm") and (parts := _COMPAT_NAME.match(name)):

@@ -1,21 +1,28 @@
-"""Plan failures of kernel functions: which may fail, by which alternative, and their return values."""
+"""Plan failures of kernel functions and system calls: which may fail, by which alternative, and their return
+values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 
 from pytracer.errors import UnsupportedError, UsageError
+from pytracer.kernel import syscalls
 from pytracer.kernel.facts import KernelInfo
+from pytracer.plan.call_probes import function_names
 from pytracer.record import replace
-from pytracer.request import Fault, Request
+from pytracer.request import Fault, Request, number_of
 from pytracer.request.faults import ERRNO, NULL, TRUE
-from pytracer.spec import Hook, Lsm, ModifyReturn, Override, Probe
+from pytracer.spec import Alternative, Hook, Lsm, ModifyReturn, Override, Probe, SyscallFilter
 from pytracer.spec.permission_checks import CHECKS, PREFIX
 
 EVERYONE = "everyone"
 """The flag that says that no process is to be left out."""
 _KINDS = {"ERRNO": "an error", "NULL": "NULL", "ERRNO_NULL": "an error or NULL", "TRUE": "TRUE"}
 _SHOWN = 6
+_FILTERS = ("seccomp", "seccomp-errno", "seccomp-notify")
+_NEVER_FAIL = ("exit", "exit_group", "rt_sigreturn", "sigreturn")
+_EXECUTING = ("execve",)  # by which the command itself is executed
 
 
 def returns(request: Request, facts: KernelInfo) -> int:
@@ -42,6 +49,12 @@ def returns(request: Request, facts: KernelInfo) -> int:
 def _find_kind(fault: Fault, facts: KernelInfo) -> str:
     """Return what the function may return, as the kernel's list names it. Raises UnsupportedError if it
     cannot be made to fail."""
+    if is_system_call(fault):
+        if fault.function in _NEVER_FAIL:
+            raise UsageError(f"{fault.function} never fails: no program could go on from that")
+        return "ERRNO"
+    if fault.conditions:
+        raise UsageError(f"{fault.function} is no system call: --where is about arguments of these")
     if fault.function in CHECKS:
         return "ERRNO"
     allowed = facts.injectable
@@ -66,6 +79,18 @@ def _find_kind(fault: Fault, facts: KernelInfo) -> str:
     return allowed[fault.function]
 
 
+def is_system_call(fault: Fault) -> bool:
+    """Return whether a fault is of a system call of this machine, and not of a function of the kernel."""
+    return syscalls.number_of(os.uname().machine, fault.function) is not None
+
+
+def asks_for_filter(request: Request) -> bool:
+    """Return whether the user asks for a filter of system calls (``--hook call=seccomp``). That needs no
+    privileges, since no program is loaded."""
+    fault = request.fault
+    return fault is not None and is_system_call(fault) and request.hooks.get("call", "") in _FILTERS
+
+
 def like(name: str, functions: Iterable[str]) -> list[str]:
     """Return some similar names: those that contain ``name``, then those with a common prefix."""
     names = sorted(functions)
@@ -84,9 +109,12 @@ def like(name: str, functions: Iterable[str]) -> list[str]:
 
 def with_function(hook: Hook, request: Request) -> Hook:
     """Return the hook with the function of the command line filled in, and the alternatives that can return
-    its error: the result of a program can stand for an error alone (0 lets the function run)."""
+    its error: the result of a program can stand for an error alone (0 lets the function run). A system call
+    fails by its function, or by a filter."""
     if request.fault is None:
         return hook
+    if is_system_call(request.fault):
+        return replace(hook, alternatives=tuple(_iter_call_alternatives(hook, request, request.fault)))
     function, is_error = request.fault.function, request.fault.error in ERRNO
     security_hook = CHECKS[function].hook if function in CHECKS else function
 
@@ -106,6 +134,36 @@ def with_function(hook: Hook, request: Request) -> Hook:
         if is_error or all(isinstance(probe, Override) for probe in alternative.probes)
     )
     return replace(hook, alternatives=tuple(changed))
+
+
+def _iter_call_alternatives(hook: Hook, request: Request, fault: Fault) -> Iterator[Alternative]:
+    """Yield the alternatives by which a system call may fail, best first. The C tests no arguments."""
+    for alternative in hook.alternatives:
+        for probe in alternative.probes:
+            if isinstance(probe, Override) and not fault.conditions:
+                symbols = tuple(function_names(os.uname().machine, fault.function))
+                yield replace(alternative, probes=(replace(probe, symbols=symbols[:1]),))
+    for name, notifies in zip(_FILTERS[1:], (False, True), strict=True):
+        obstacle = _find_obstacle(request, fault, notifies=notifies)
+        probe = SyscallFilter("", call=fault.function, notifies=notifies, obstacle=obstacle)
+        yield Alternative(name, (probe,))
+
+
+def _find_obstacle(request: Request, fault: Fault, *, notifies: bool) -> str:
+    """Say why a filter of system calls cannot do what is requested; "" if it can."""
+    if not request.follows_command or request.filters:
+        return "a filter is for all that -- COMMAND runs, without -p and other filters"
+    if request.wait_all:
+        return "it does not know when descendants end (--wait-all)"
+    if fault.function in _EXECUTING and fault.conditions:
+        return f"arguments of {fault.function} are addresses (--where)"
+    if notifies:
+        return ""
+    if fault.function in _EXECUTING:
+        return "the command itself could not be executed"
+    counting = ("every", 1), ("probability", 100), ("times", 0)
+    options = [f"--{name}" for name, default in counting if number_of(name, request) != default]
+    return f"it lets every call fail ({', '.join(options)})" if options else ""
 
 
 def warnings_of(request: Request) -> tuple[str, ...]:

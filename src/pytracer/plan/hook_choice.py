@@ -11,7 +11,7 @@ from pytracer.plan.attach_targets import TargetPlan, choose_targets
 from pytracer.plan.fault_injection import warnings_of, with_function
 from pytracer.plan.output_choice import output_of
 from pytracer.request import Request
-from pytracer.spec import Flag, Hook, LanguageProbes, ProbeSpecArguments, ScriptArguments
+from pytracer.spec import Flag, Hook, LanguageProbes, ProbeSpecArguments, ScriptArguments, SyscallFilter
 from pytracer.spec.common import FOLLOW
 
 
@@ -47,6 +47,8 @@ def choose_hooks(hooks: Sequence[Hook], request: Request, facts: KernelInfo) -> 
         probes += chosen_probes
         notes.append(note)
         resolved_hooks.append(ResolvedHook(hook, alternative.name))
+        if any(isinstance(chosen_probe.probe, SyscallFilter) for chosen_probe in chosen_probes):
+            break  # no program runs: descendants inherit the filter
     return HookPlan(
         tuple(probes),
         tuple(notes),

@@ -25,13 +25,15 @@ from pytracer.plan.initial_entries import (
 from pytracer.plan.output_choice import check_options, make_schema, output_of, sort_column
 from pytracer.record import record
 from pytracer.request import Request, choice_of
-from pytracer.spec import Choice, Filter, OnCgroup, UserProbe
+from pytracer.spec import Choice, Filter, OnCgroup, SyscallFilter, UserProbe
 
 if TYPE_CHECKING:
     from pytracer.lang import ProbeSpecs
     from pytracer.lang.script import CompiledScript
 
 ROWS_MAX = 5120  # each has a value for every CPU, on either side: 30 MB on 128 of them
+FILTER = "filter"
+"""The program of a plan that runs none: the command gets a filter of system calls."""
 BUFFER = 8 << 20  # bytes: some 70 ms of three million small events a second
 
 
@@ -42,8 +44,8 @@ class Plan:
     ``hooks`` are the chosen alternatives of hooks, ``targets`` those for what the user names: targets, or (a
     :class:`ProbeSpecPlan`) probe specs. ``defines`` are macros of the C, ``initial_entries`` fill its maps.
     ``attach_cgroups`` are the cgroups that programs are attached to, if they are of that kind. ``program`` is
-    ``c`` or names a builder. ``rows`` is the map capacity, ``buffer`` the size of the ring in bytes, ``sort``
-    the column that ranks rows.
+    ``c``, names a builder, or is FILTER. ``rows`` is the map capacity, ``buffer`` the size of the ring in
+    bytes, ``sort`` the column that ranks rows.
     """
 
     request: Request
@@ -116,6 +118,12 @@ class Plan:
         return tuple(dict.fromkeys(p.file for p in probes if isinstance(p, UserProbe) and p.targets))
 
     @property
+    def syscall_filter(self) -> SyscallFilter | None:
+        """The filter that the command gets instead of programs that are attached; None if there is none."""
+        probes = (chosen_probe.probe for chosen_probe in self.probes)
+        return next((probe for probe in probes if isinstance(probe, SyscallFilter)), None)
+
+    @property
     def cflags(self) -> list[str]:
         """The defines as the compiler takes them."""
         return [f"-D{name}={value}" if value else f"-D{name}" for name, value in self.defines]
@@ -124,7 +132,7 @@ class Plan:
         """Describe the plan as lines of text, for ``--dry-run``."""
         lines = [f"tracer   {self.request.tracer.name}", f"program  {self.program}"]
         lines += [f"hook     {note}" for note in (*self.hooks.notes, *self.targets.notes)]
-        lines += [f"attach   {c.probe.program} to {c.target}" for c in self.probes]
+        lines += [f"attach   {c.probe.program or 'a filter'} to {c.target}" for c in self.probes]
         lines += [f"warning  {warning}" for warning in (*self.hooks.warnings, *self.targets.warnings)]
         if self.program == "c":
             shown_defines = [(name, value) for name, value in self.defines if not name.startswith("PT_CFG_")]
@@ -162,8 +170,9 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
     buffer = _round_to_pages(request.buffer or BUFFER) if schema.is_stream else 0
     defines = {**dict(hooks.defines), **dict(targets.defines)}
     defines.update(macros.of_request(request, config.names, rows=rows, filters_cgroups=not on_cgroups))
+    filters_calls = any(isinstance(chosen_probe.probe, SyscallFilter) for chosen_probe in hooks.probes)
     # A pack holds programs for kernels that could not be tried.
-    probes = () if request.pack else (*hooks.probes, *targets.probes)
+    probes = () if request.pack or filters_calls else (*hooks.probes, *targets.probes)
     defines.update(
         macros.of_kernel(facts, schema, probes, buffer=buffer, needs_paths="ONLY_PATHS" in defines)
     )
@@ -179,7 +188,7 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
         defines=tuple(sorted(defines.items())),
         initial_entries=tuple(entries),
         attach_cgroups=_drop_nested(folders) if on_cgroups else (),
-        program=_select_program(request),
+        program=FILTER if filters_calls else _select_program(request),
         rows=rows,
         buffer=buffer,
         sort=sort_column(request.sort, schema),

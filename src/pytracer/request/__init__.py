@@ -10,10 +10,21 @@ from pytracer.exports import import_on_use
 
 if TYPE_CHECKING:
     from pytracer.request.faults import parse_fault
-    from pytracer.request.request import Fault, NameSetValue, Request, ScriptRequest, choice_of, number_of
+    from pytracer.request.request import (
+        Condition,
+        Confinement,
+        Fault,
+        NameSetValue,
+        Request,
+        ScriptRequest,
+        choice_of,
+        number_of,
+    )
     from pytracer.request.request_builder import build_request
 
 __all__ = [
+    "Condition",
+    "Confinement",
     "Fault",
     "NameSetValue",
     "Request",
@@ -28,7 +39,16 @@ __getattr__ = import_on_use(
     __name__,
     {
         "faults": ("parse_fault",),
-        "request": ("Fault", "NameSetValue", "Request", "ScriptRequest", "choice_of", "number_of"),
+        "request": (
+            "Condition",
+            "Confinement",
+            "Fault",
+            "NameSetValue",
+            "Request",
+            "ScriptRequest",
+            "choice_of",
+            "number_of",
+        ),
         "request_builder": ("build_request",),
     },
 )

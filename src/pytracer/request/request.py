@@ -28,11 +28,33 @@ class NameSetValue:
 
 
 @record
+class Condition:
+    """Of an argument of a system call (0 to 5, 64 bits): ``argument & mask OPERATION value``."""
+
+    index: int
+    operation: str
+    value: int
+    mask: int = (1 << 64) - 1
+
+
+@record
 class Fault:
-    """A kernel function that is to fail, and how: an error, ``NULL`` or ``TRUE``."""
+    """A kernel function or a system call that is to fail, and how: an error, ``NULL`` or ``TRUE``. All
+    ``conditions`` have to hold for a call to fail."""
 
     function: str
     error: str
+    conditions: tuple[Condition, ...] = ()
+
+
+@record
+class Confinement:
+    """A filter of system calls for a command: classic BPF, 8 bytes for each instruction, and flags for
+    seccomp(2). ``no_new_privs``: what is executed under it gains no privileges."""
+
+    program: bytes
+    flags: int = 0
+    no_new_privs: bool = True
 
 
 @record

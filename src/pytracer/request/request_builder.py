@@ -139,7 +139,7 @@ def build_request(
         interfaces=named,
         sources=_parse_sources(tracer, arguments),
         max_probes=checked("max-probes", units.positive, max_probes),
-        fault=_parse_fault_words(tracer, arguments),
+        fault=_parse_fault_words(tracer, arguments, options),
         probe_specs=_probe_specs(tracer, arguments, options),
         script=_parse_script_words(tracer, arguments, options, script_name),
         command=tuple(command),
@@ -252,12 +252,14 @@ def _parse_script_words(
     return ScriptRequest(script, tuple(parameters), unsafe=bool(options.get(UNSAFE)))
 
 
-def _parse_fault_words(tracer: Tracer, words: Sequence[str]) -> Fault | None:
+def _parse_fault_words(tracer: Tracer, words: Sequence[str], options: Mapping[str, object]) -> Fault | None:
     if not isinstance(tracer.arguments, Injection):
         return None
     if len(words) > 2:
         raise UsageError(f"{words[2]!r} is too much: one function fails, in one way")
-    return parse_fault(*words)
+    function, error = words
+    where = options.get("where")
+    return parse_fault(function, error, None if where is None else str(where))
 
 
 def _check_value(option: Option, value: object, name: str) -> object:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytracer.errors import BuildError, UsageError
+from pytracer.request import Confinement
 from pytracer.seccomp.document import parse
 from pytracer.seccomp.filter_program import build
 from pytracer.seccomp.oci_profile import read
-from pytracer.trace.launch import Confinement
 
 _LIMIT = 1 << 20  # bytes: profiles have some ten thousand
 

@@ -17,8 +17,10 @@ from collections.abc import Iterable
 from pytracer.bpf.asm.classic import ClassicAssembler
 from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel import syscalls
+from pytracer.kernel.syscall_filter import ALLOW, LOG, USER_NOTIFICATION
 from pytracer.kernel.syscalls import X32_BIT
-from pytracer.seccomp.oci_profile import ALLOW, KILL_PROCESS, LOG, Condition, Rule, SeccompProfileRules
+from pytracer.request import Condition
+from pytracer.seccomp.oci_profile import Rule, SeccompProfileRules
 
 _NUMBER, _ARCH, _ARGS = 0, 4, 16
 _LOW, _HIGH = (0, 4) if sys.byteorder == "little" else (4, 0)
@@ -33,9 +35,9 @@ counts."""
 def build(profile: SeccompProfileRules) -> bytes:
     """Build the filter: ``struct sock_filter``, 8 bytes each.
 
-    A call by an ABI that the profile does not name kills the process. Raises UsageError if rules contradict
-    each other or no command could be executed, BuildError if it would be too long, UnsupportedError on a
-    machine whose system calls have no known names.
+    Calls by an ABI that the profile does not name get its action for these. Raises UsageError if rules
+    contradict each other or no command could be executed, BuildError if it would be too long,
+    UnsupportedError on a machine whose system calls have no known names.
     """
     machine = os.uname().machine
     if machine not in syscalls.AUDIT or not syscalls.have_names():
@@ -50,7 +52,7 @@ def build(profile: SeccompProfileRules) -> bytes:
     others = [abi for abi in profile.abis if abi not in (machine, "x32")]
     for abi in (machine, *others):
         code.jump_if("==", syscalls.AUDIT[abi], abi)
-    code.ret(KILL_PROCESS)
+    code.ret(profile.other_abis)
     for abi in (machine, *others):
         code.label(abi)
         code.load(_NUMBER)
@@ -60,14 +62,14 @@ def build(profile: SeccompProfileRules) -> bytes:
             if "x32" in profile.abis:
                 table |= {number | X32_BIT: answer for number, answer in answers["x32"].items()}
             else:
-                range_ends = {X32_BIT: KILL_PROCESS, _NO_CALL: profile.default}
+                range_ends = {X32_BIT: profile.other_abis, _NO_CALL: profile.default}
         _Search(code, abi, profile.default).emit(_make_ranges(table, range_ends, profile.default))
     return code.assemble()
 
 
 def _may(answer: _Answer) -> bool:
     """Return whether a call can be allowed."""
-    return any(action in (ALLOW, LOG) for action in _iter_actions(answer))
+    return any(action in (ALLOW, LOG, USER_NOTIFICATION) for action in _iter_actions(answer))
 
 
 def _iter_actions(answer: _Answer) -> Iterable[int]:

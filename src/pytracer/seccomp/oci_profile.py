@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pytracer.errors import UsageError
 from pytracer.kernel import syscalls
 from pytracer.kernel.policy import CAPABILITIES, effective_capabilities
+from pytracer.kernel.syscall_filter import ALLOW, ERRNO, KILL_PROCESS, KILL_THREAD, LOG, TRAP
 from pytracer.record import record
+from pytracer.request import Condition
 from pytracer.seccomp.document import JsonPiece
 
-# What a filter returns (include/uapi/linux/seccomp.h).
-KILL_PROCESS, KILL_THREAD, TRAP, ERRNO = 0x80000000, 0x00000000, 0x00030000, 0x00050000
-LOG, ALLOW = 0x7FFC0000, 0x7FFF0000
 ACTIONS = {
     "SCMP_ACT_ALLOW": ALLOW,
     "SCMP_ACT_ERRNO": ERRNO,
@@ -55,16 +54,6 @@ _ENTRY = ("names", "name", "action", "errnoRet", "errno", "args", "comment", "in
 _WHEN = ("caps", "arches", "minKernel")
 
 
-@record
-class Condition:
-    """Of an argument (0 to 5, 64 bits): ``argument & mask OPERATION value``."""
-
-    index: int
-    operation: str
-    value: int
-    mask: int = _U64
-
-
 _OPERATIONS = {
     "SCMP_CMP_NE": "!=",
     "SCMP_CMP_LT": "<",
@@ -89,13 +78,15 @@ class Rule:
 class SeccompProfileRules:
     """The actions for calls: ``default`` for calls without a rule. Actions are a filter's return values.
 
-    ``abis`` are the allowed ABIs, the machine's own first; ``flags`` are those of seccomp(2).
+    ``abis`` are the ABIs that the rules are for, the machine's own first; ``other_abis`` is the action for
+    calls by others. ``flags`` are those of seccomp(2).
     """
 
     default: int
     abis: tuple[str, ...]
     rules: tuple[Rule, ...]
     flags: int = 0
+    other_abis: int = KILL_PROCESS
 
 
 def read(document: JsonPiece) -> SeccompProfileRules:

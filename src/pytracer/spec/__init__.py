@@ -26,6 +26,7 @@ from pytracer.spec.hooks import (
     Override,
     Probe,
     RawTracepoint,
+    SyscallFilter,
     Tracepoint,
     TypedTracepoint,
 )
@@ -156,6 +157,7 @@ __all__ = [
     "Source",
     "Stacks",
     "Stream",
+    "SyscallFilter",
     "Table",
     "Targets",
     "TaskSample",

@@ -235,6 +235,32 @@ class Lsm(Fentry):
 
 
 @record
+class SyscallFilter(Probe):
+    """A filter of system calls that the command gets before it executes: ``call`` fails there. It has no
+    program. ``notifies``: it leaves each call to a process of ours, which decides and counts. ``obstacle``
+    says why it does not suit the request; "" if it does."""
+
+    call: str = ""
+    notifies: bool = False
+    obstacle: str = ""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "seccomp"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return self.call
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """See :class:`Probe`."""
+        return ()
+
+
+@record
 class TypedTracepoint(Fentry):
     """A tracepoint whose arguments have the types of BTF."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytracer import arrays
-from pytracer.arrays import Array
+from pytracer.arrays import Array, np
 from pytracer.bpf.read.maps import Map
 from pytracer.budget import Budget
 from pytracer.enrich import Decoder, check_decoders, decoders
@@ -23,9 +23,19 @@ from pytracer.model import Batch, Histograms, Schema, Snapshot, StackSnapshot
 from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
+from pytracer.record import record
 
 if TYPE_CHECKING:
     from pytracer.enrich.probe_results import ResultColumns
+
+
+@record
+class RowLayout:
+    """The dtypes of keys and values of rows that are in no map."""
+
+    key: np.dtype[Any]
+    value: np.dtype[Any]
+
 
 Symbolize = Callable[[Rows, Schema, Ranking, Mapping[str, Decoder], ReadTime], StackSnapshot]
 """Makes stacks of rows."""
@@ -38,7 +48,7 @@ class ResultDecoder:
     def __init__(
         self,
         plan: Plan,
-        table: Map,
+        table: Map | RowLayout,
         warn: Callable[[str], None],
         budget: Budget,
         symbolize: Symbolize | None = None,

@@ -14,29 +14,23 @@ import ctypes
 import errno
 import gc
 import os
+import select
 import signal
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pytracer import inherited
-from pytracer.errors import PytracerError, UnsupportedError, UsageError
-from pytracer.kernel import syscalls
-from pytracer.record import record
+from pytracer.errors import NotPermittedError, PytracerError, UnsupportedError, UsageError
+from pytracer.kernel import syscall_filter
+from pytracer.request import Confinement
 from pytracer.signal_mask import signals_blocked
 
 _PATIENCE = 3.0  # seconds between asking the command to end and ending it
-_PR_SET_NO_NEW_PRIVS = 38
-_SECCOMP_SET_MODE_FILTER = 1
 _CANNOT_CONFINE = 1 << 16  # added to an errno: the filter could not be installed
-
-
-@record
-class Confinement:
-    """A filter of system calls: classic BPF, 8 bytes for each instruction, and flags for seccomp(2)."""
-
-    program: bytes
-    flags: int = 0
+_RELEASE = struct.Struct("=II?")  # the size of the filter's program, its flags, no_new_privs
+_RESULT = struct.Struct("=i")  # an errno, or below 0 the listener: -1 - its number
+_INSTALLING = 1  # ms between looks at whether the command has installed its filter
 
 
 class LaunchedCommand:
@@ -64,6 +58,8 @@ class LaunchedCommand:
             raise UsageError(f"no command {argv[0]!r}", hint="it is looked for in PATH; scripts need mode +x")
         self.name = argv[0]
         self.status: int | None = None
+        self._confinement = confinement
+        self._on_listener: Callable[[int], None] | None = None
         gate_out, self._gate = os.pipe()
         self._failure, failure_in = os.pipe()
         with signals_blocked() as mask:
@@ -73,31 +69,63 @@ class LaunchedCommand:
                 mask |= inherited.blocked_by_caller()
         if self.pid == 0:
             _redirect_or_exit(stdout, stderr)
-            _run_child(path, argv, gate_out, self._gate, failure_in, confinement)
+            _run_child(path, argv, gate_out, self._gate, failure_in)
         os.close(gate_out)
         os.close(failure_in)
 
+    def confine(self, confinement: Confinement, on_listener: Callable[[int], None] | None = None) -> None:
+        """Put the command under a filter when it is released. If that has a listener, ``on_listener`` gets
+        and owns it, and must see to it that calls which wait are answered: the ``execve`` is the first."""
+        self._confinement, self._on_listener = confinement, on_listener
+
     def release(self) -> None:
         """Release the command to execute its program. Raises PytracerError if the kernel cannot execute it,
-        UnsupportedError if the kernel does not accept the filter."""
+        UnsupportedError if the kernel does not accept the filter, NotPermittedError if its listener cannot be
+        taken."""
+        confinement = self._confinement or Confinement(b"")
+        settings = _RELEASE.pack(len(confinement.program), confinement.flags, confinement.no_new_privs)
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._gate, b"g")
+            os.write(self._gate, settings + confinement.program)
         os.close(self._gate)
         self._gate = -1
-        data = os.read(self._failure, 4)
+        data = os.read(self._failure, _RESULT.size)
+        if data and (result := _RESULT.unpack(data)[0]) < 0:
+            self._take_listener(-1 - result)
+            data = os.read(self._failure, _RESULT.size)
         os.close(self._failure)
         self._failure = -1
         if data:
             with contextlib.suppress(ChildProcessError):  # as in poll
                 os.waitpid(self.pid, 0)
             self.status = 127
-            (number,) = struct.unpack("i", data)
+            (number,) = _RESULT.unpack(data)
             if number & _CANNOT_CONFINE:
                 reason = os.strerror(number & ~_CANNOT_CONFINE)
                 raise UnsupportedError(
                     f"the kernel takes no filter of system calls: {reason}", hint="CONFIG_SECCOMP_FILTER"
                 )
             raise PytracerError(f"cannot execute {self.name!r}: {os.strerror(number)}")
+
+    def _take_listener(self, number: int) -> None:
+        """Take the listener that the command is about to open. It cannot say that it has: any call for that
+        may be one that waits for an answer."""
+        assert self._on_listener is not None
+        failed = select.poll()
+        failed.register(self._failure, select.POLLIN)
+        while not failed.poll(_INSTALLING):
+            try:
+                listener = syscall_filter.take_descriptor(self.pid, number)
+            except OSError as error:
+                if error.errno in (errno.EBADF, errno.ESRCH):  # not yet; not any more, as the poll will tell
+                    continue
+                os.kill(self.pid, signal.SIGKILL)  # its execve would wait for ever
+                raise NotPermittedError(
+                    f"cannot take the descriptor by which calls of {self.name!r} are answered:"
+                    f" {os.strerror(error.errno or 0)}",
+                    hint="kernel.yama.ptrace_scope below 3, or CAP_SYS_PTRACE",
+                ) from error
+            self._on_listener(listener)
+            return
 
     def poll(self) -> int | None:
         """Return its exit status once it has ended (128 + N if signal N ended it), else None."""
@@ -152,47 +180,52 @@ def _run_child(
     gate: int,
     other_end: int,
     failure: int,
-    confinement: Confinement | None,
 ) -> None:
     """Run the child's side: wait, then execute. Does not return."""
     try:
         os.close(other_end)
-        if os.read(gate, 1) == b"g":
-            if confinement is not None:
-                _execute_confined(path, argv, confinement)
+        settings = os.read(gate, _RELEASE.size)
+        if len(settings) == _RELEASE.size:
+            size, flags, no_new_privs = _RELEASE.unpack(settings)
+            if size:
+                confinement = Confinement(_read_all(gate, size), flags, no_new_privs)
+                _execute_confined(path, argv, confinement, failure)
             os.execve(path, list(argv), os.environ)
     except OSError as error:
-        os.write(failure, struct.pack("i", error.errno or 0))
+        os.write(failure, _RESULT.pack(error.errno or 0))
     finally:
         os._exit(127)
 
 
-class _FilterProgram(ctypes.Structure):
-    """``struct sock_fprog``."""
+def _read_all(descriptor: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (part := os.read(descriptor, size - len(data))):
+        data += part
+    return data
 
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
-
-def _execute_confined(path: str, argv: Sequence[str], confinement: Confinement) -> None:
+def _execute_confined(path: str, argv: Sequence[str], confinement: Confinement, failure: int) -> None:
     """Install the filter and execute. Raises OSError, of which only the number is valid.
 
     Between the two only system calls that the filter allows may be made: everything is allocated before,
     Python keeps its lock, and garbage collection is off.
     """
-    libc = ctypes.PyDLL(None, use_errno=True)
-    number = ctypes.c_long(syscalls.number_of(os.uname().machine, "seccomp") or -1)
-    program = _FilterProgram(len(confinement.program) // 8, confinement.program)
+    installer = syscall_filter.Installer(
+        confinement.program, confinement.flags, no_new_privs=confinement.no_new_privs
+    )
     words = [os.fsencode(word) for word in argv]
     variables = [b"%s=%s" % item for item in os.environb.items()]
     arguments = (ctypes.c_char_p * (len(words) + 1))(*words, None)
     environment = (ctypes.c_char_p * (len(variables) + 1))(*variables, None)
     file = ctypes.c_char_p(os.fsencode(path))
-    mode, flags = ctypes.c_long(_SECCOMP_SET_MODE_FILTER), ctypes.c_long(confinement.flags)
-    reference = ctypes.byref(program)
-    execute, syscall = libc.execve, libc.syscall
+    execute = ctypes.PyDLL(None, use_errno=True).execve
     execute(None, arguments, environment)  # fails, and leaves behind it all that a second one needs
     gc.disable()
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or syscall(number, mode, flags, reference):
+    if confinement.flags & syscall_filter.NEW_LISTENER:
+        lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.close(lowest)
+        os.write(failure, _RESULT.pack(-1 - lowest))  # the listener gets the lowest free number, too
+    if not installer.install():
         raise OSError(ctypes.get_errno() | _CANNOT_CONFINE, "")
     execute(file, arguments, environment)
     raise OSError(ctypes.get_errno() or errno.EPERM, "")

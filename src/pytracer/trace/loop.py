@@ -10,25 +10,29 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pytracer import progress, startup
 from pytracer.bpf.cache import type_answers
 from pytracer.bpf.prober import finish_closing
+from pytracer.errors import UnsupportedError
 from pytracer.kernel import hidden
 from pytracer.model import Item, Loss, Schema, Statement, Totals
 from pytracer.model.loss import MISSED, UNSHOWN, UNSHOWN_MEANING
 from pytracer.plan import KernelInfo, Plan, make_plan
 from pytracer.plan.initial_entries import FOLLOWED, RunFacts
-from pytracer.request import Request
+from pytracer.request import Confinement, Request
 from pytracer.trace import unseen
 from pytracer.trace.audit import Auditor
 from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
-from pytracer.trace.launch import Confinement, LaunchedCommand
+from pytracer.trace.launch import LaunchedCommand
 from pytracer.trace.permissions import check_request
 from pytracer.trace.result_loop import NAP, results
 from pytracer.trace.session import Session, discard_line
+
+if TYPE_CHECKING:
+    from pytracer.trace.filter_session import FilterSession
 
 _INTERVAL = 1.0  # seconds, where nothing was said
 _CUT_SHORT = "the list may be cut short: it was over before all was listed"
@@ -71,7 +75,7 @@ class TraceLoop:
         self._events = events or EventLoop()
         self._poll_pause = poll_pause
         self._command: LaunchedCommand | None = None
-        self._session: Session | None = None
+        self._session: Session | FilterSession | None = None
         self._begun = self._closed = False
         self._follows_all = request.wait_all
         self._auditor = Auditor(request) if request.audit else None
@@ -88,16 +92,7 @@ class TraceLoop:
                 self.plan: Plan = make_plan(request, kernel)
             for line in hidden.warnings(request.tracer):
                 self._warn(line)
-            self._session = Session(
-                self.plan,
-                # The process of a program that uses the library is not pytracer's own.
-                run=RunFacts(self._command.pid if self._command else 0, is_own=not self._own),
-                stop_requested=lambda: self._events.stop_requested(command=False),
-                before_attach=self._read_counter,
-                log=self._log,
-                warn=self._warn,
-                keep_rows=keep_rows,
-            )
+            self._session = self._open_session(keep_rows=keep_rows)
             self._read_counter()
             kernel.close_meanwhile()
         except BaseException:
@@ -106,6 +101,23 @@ class TraceLoop:
         type_answers.keep()
         startup.resume()
 
+    def _open_session(self, *, keep_rows: bool) -> Session | FilterSession:
+        if self.plan.syscall_filter is not None:
+            from pytracer.trace.filter_session import FilterSession
+
+            assert self._command is not None
+            return FilterSession(self.plan, self._command, self._warn)
+        return Session(
+            self.plan,
+            # The process of a program that uses the library is not pytracer's own.
+            run=RunFacts(self._command.pid if self._command else 0, is_own=not self._own),
+            stop_requested=lambda: self._events.stop_requested(command=False),
+            before_attach=self._read_counter,
+            log=self._log,
+            warn=self._warn,
+            keep_rows=keep_rows,
+        )
+
     @property
     def schema(self) -> Schema:
         """The columns of the yielded items."""
@@ -113,8 +125,10 @@ class TraceLoop:
 
     @property
     def session(self) -> Session:
-        """The programs and maps behind the trace, until it is closed."""
-        assert self._session is not None
+        """The programs and maps behind the trace, until it is closed. Raises UnsupportedError if there are
+        none."""
+        if not isinstance(self._session, Session):
+            raise UnsupportedError("no program runs here: the command has a filter of system calls")
         return self._session
 
     def stop(self) -> None:
@@ -200,7 +214,7 @@ class TraceLoop:
         self._begun = True
         return self._run(self._session)
 
-    def _run(self, session: Session) -> Iterator[Item]:
+    def _run(self, session: Session | FilterSession) -> Iterator[Item]:
         self._follows_all = self._follows_all or self.schema.is_profile  # which is to lack nothing
         if self._command:
             self._events.watch_command(self._command.pid)
@@ -230,9 +244,9 @@ class TraceLoop:
         if self._auditor:
             self._auditor.read()
 
-    def _collect(self, session: Session) -> Iterator[Item]:
+    def _collect(self, session: Session | FilterSession) -> Iterator[Item]:
         if self.schema.is_listing:
-            return self._list_items(session)
+            return self._list_items(self.session)
         is_whole_run = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
         interval = None if is_whole_run and not self.schema.is_stream else _INTERVAL
         traced = self._request.processes
@@ -288,7 +302,8 @@ class TraceLoop:
 
     def _descendants(self) -> list[int]:
         """Return the descendants of the command that still run."""
-        assert self._session is not None
+        if not isinstance(self._session, Session):
+            return []
         family = self._session.loaded.module.maps.get(FOLLOWED)
         if family is None or family.is_empty:
             return []

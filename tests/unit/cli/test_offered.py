@@ -40,7 +40,7 @@ NOT_IN_THE_PLAN = {
     "--help", "--format", "--output", "--timestamp", "--wide", "--strict", "--verbose", "--dry-run",
     "--emit-c", "--example", "--debug", "--hook", "--headers", "--container", "--csv-raw", "--icicle",
     "--no-config", "--no-live",
-    "--annotate", "--inlines", "--parameters",  # the names of functions
+    "--annotate", "--parameters",  # the names of functions
     "--values",  # questions, which are of this machine
 }  # fmt: skip
 SETS = {"syscalls": "read", "networks": "10.0.0.0/8", "paths": "/etc/*"}
@@ -82,7 +82,7 @@ def values(tracer, tmp_path, monkeypatch):
             case NameSet():
                 actual[f"--{option.name}"] = option.names[0] if option.names else SETS[option.encode]
             case ExpressionOption():
-                actual[f"--{option.name}"] = "$tid"
+                actual[f"--{option.name}"] = "arg1" if isinstance(tracer.arguments, Injection) else "$tid"
             case PacketFilter():
                 actual[f"--{option.name}"] = "udp"
             case SeccompProfile():
@@ -96,6 +96,8 @@ def plan_words(tracer, words):
     if isinstance(tracer.arguments, Injection):
         task_words = [] if "--everyone" in words else ["-p", str(os.getppid())]
         needed = ["should_failslab", "ENOMEM", *task_words]
+        if "--where" in words:  # which is for system calls of a command
+            needed = ["mkdir", "ENOMEM"]
     elif tracer.arguments:
         needed = list(tracer.arguments.examples[: tracer.arguments.minimum]) or ["lo"]
     command = words[words.index("--") :] if "--" in words else []

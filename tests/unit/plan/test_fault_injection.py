@@ -12,7 +12,7 @@ from pytracer.errors import PolicyError, UnsupportedError, UsageError
 from pytracer.kernel import injection, mounts, tracefs
 from pytracer.plan import make_plan
 from pytracer.plan.fault_injection import like
-from pytracer.request import Fault, parse_fault
+from pytracer.request import Condition, Fault, parse_fault
 from pytracer.spec import Override, registry
 from support.fake_kernel import FakeKernel
 
@@ -102,10 +102,10 @@ def test_all_processes_may_be_affected():
 
 def test_a_function_that_does_not_allow_it_and_those_like_it_that_do():
     with pytest.raises(UnsupportedError, match="vfs_mkdir is not among the 8 functions") as excinfo:
-        plan_line("mkdir EIO -- true".replace("mkdir", "vfs_mkdir", 1))
+        plan_line("vfs_mkdir EIO -- true")
     assert excinfo.value.hint
     with pytest.raises(UnsupportedError) as excinfo:
-        plan_line("mkdir EIO -- true")
+        plan_line("sys_mkdir EIO -- true")
     assert excinfo.value.hint == (
         "these are: __ia32_sys_mkdir, __x64_sys_mkdir, __x64_sys_mkdirat, security_inode_mkdir"
     )
@@ -179,6 +179,66 @@ def test_a_function_of_the_list_fails_where_kprobes_cannot_return_in_its_place()
 def test_what_a_permission_check_cannot_do(line, error, message):
     with pytest.raises(error, match=message):
         plan_line(line)
+
+
+NO_LIST = FakeKernel(injectable=None)
+"""A kernel without bpf_override_return: it has no function of the calls either."""
+
+
+@pytest.mark.parametrize(
+    ("line", "kernel", "chosen"),
+    [
+        ("mkdir EIO -- true", KERNEL, "kprobe"),
+        ("mkdir EIO --times 3 -p 1", KERNEL, "kprobe"),
+        ("mkdir EIO --where arg2 -- true", KERNEL, "seccomp-errno"),
+        ("mkdir EIO -- true", NO_LIST, "seccomp-errno"),
+        ("mkdir EIO --every 3 -- true", NO_LIST, "seccomp-notify"),
+        ("mkdir EIO --times 3 -- true", NO_LIST, "seccomp-notify"),
+        ("mkdir EIO --probability 3 -- true", NO_LIST, "seccomp-notify"),
+        ("mkdir EIO --hook call=seccomp-notify -- true", NO_LIST, "seccomp-notify"),
+        ("mkdir EIO --hook call=seccomp -- true", KERNEL, "seccomp-errno"),
+        ("mkdir EIO --hook call=seccomp --every 2 -- true", KERNEL, "seccomp-notify"),
+        ("execve EIO -- true", NO_LIST, "seccomp-notify"),
+    ],
+)
+def test_a_system_call_fails_by_its_function_or_by_a_filter(line, kernel, chosen):
+    plan = plan_line(line, kernel)
+    assert plan.resolved_hooks[0].alternative == chosen
+    assert (plan.syscall_filter is not None) == chosen.startswith("seccomp")
+    if plan.syscall_filter is not None:
+        assert (plan.program, len(plan.probes)) == ("filter", 1)  # no program follows the command
+        assert plan.syscall_filter.notifies == (chosen == "seccomp-notify")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("mkdir EIO -p 1", "without -p and other filters"),
+        ("mkdir EIO --comm x -- true", "without -p and other filters"),
+        ("mkdir EIO --load --everyone -- true", "without -p and other filters"),
+        ("mkdir EIO --wait-all -- true", "--wait-all"),
+        ("mkdir EIO --times 3 --every 2 --hook call=seccomp-errno -- true", r"\(--every, --times\)"),
+        ("execve EIO --hook call=seccomp-errno -- true", "could not be executed"),
+        ("execve EIO --where arg1 -- true", "arguments of execve are addresses"),
+    ],
+)
+def test_what_a_filter_of_system_calls_cannot_do(line, message):
+    with pytest.raises(UnsupportedError, match=message):
+        plan_line(line, NO_LIST)
+
+
+def test_calls_that_never_fail_and_arguments_of_functions_are_refused():
+    for call in ("exit", "exit_group", "rt_sigreturn"):
+        with pytest.raises(UsageError, match="never fails"):
+            plan_line(f"{call} EIO -- true")
+    for function in ("security_file_open", "give", "vfs_mkdir"):
+        with pytest.raises(UsageError, match="is no system call"):
+            plan_line(f"{function} EIO --where arg1 -- true")
+
+
+def test_conditions_on_arguments_are_part_of_the_fault():
+    request, _ = tracer_parser.parse(registry.get("inject"), ["mkdir", "EIO", "--where", "arg2 == 5"])
+    assert request.fault == Fault("mkdir", "EIO", (Condition(1, "==", 5),))
 
 
 def test_which_calls_fail_is_counted_by_what_the_kernel_has():

@@ -326,6 +326,7 @@ KINDS: dict[str, tuple[Feature, ...]] = {
     "watchpoint": (PERF_EVENT,),
     "modify_return": (MODIFY_RETURN,),
     "lsm": (LSM,),
+    "seccomp": (SECCOMP,),
     "iterator": (ITERATOR,),
     "socket_filter": (SOCKET_FILTER, PACKET_SOCKET),
     "packet_fanout": (PACKET_FANOUT,),
