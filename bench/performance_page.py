@@ -17,7 +17,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, DATA = DOCS / "performance.md", DOCS / "performance.json"
 LIMITS = {
     "start-first": "Most of a first run is the compiler.",
-    "start-list": "Each tracer is a module, and all of them are loaded for their summaries.",
+    "start-list": "The time goes to the Python interpreter, the modules, and the files of all tracers.",
     "start-help": "As `list`, which it shows.",
     "memory-later": "Most of it is Python and NumPy.",
     "start-later-bpftrace": "Most of the time goes to the Python interpreter and the modules that it "

@@ -60,9 +60,8 @@ def candidates(words: Sequence[str], commands: dict[str, str]) -> Iterator[Candi
 
 def _list_tracers(commands: dict[str, str]) -> Iterator[Candidate]:
     yield from commands.items()
-    for name in registry.names():
-        with contextlib.suppress(PytracerError):  # a third-party tracer with an error
-            yield name, registry.get(name).summary
+    # A third-party tracer with an error is left out.
+    yield from ((tracer.name, tracer.summary) for tracer in registry.summaries(lambda _: None))
 
 
 def _complete_arguments(

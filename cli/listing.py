@@ -13,14 +13,13 @@ from pytracer.spec import registry
 def run(words: Sequence[str]) -> int:
     """Print the list, as text or (``-f json``) one object per line."""
     form = _parse_format(words) if words else "table"
-    all_tracers = registry.all_tracers(on_error=functools.partial(report, severity="warning"))
-    tracers = sorted(all_tracers, key=lambda tracer: (tracer.group, tracer.name))
+    listed = registry.summaries(on_error=functools.partial(report, severity="warning"))
+    tracers = sorted(listed, key=lambda tracer: (tracer.group, tracer.name))
     if form == "json":
         import json
 
         for tracer in tracers:
-            record = {"kind": "tracer", "name": tracer.name, "group": tracer.group, "summary": tracer.summary}
-            print(json.dumps(record))
+            print(json.dumps({"kind": "tracer", **tracer._asdict()}))
         return 0
     width = max(len(tracer.name) for tracer in tracers)
     for group, members in itertools.groupby(tracers, key=lambda tracer: tracer.group):

@@ -97,8 +97,9 @@ def run_request(
         sink = open_sink(stream)
         if options.verbose:
             from pytracer.cli.rates import RateSink
+            from pytracer.cli.unnamed import UnnamedSink
 
-            sink = RateSink(sink, messages.say)
+            sink = UnnamedSink(RateSink(sink, messages.say), messages.say)
         return run(
             request,
             RunningKernel,

@@ -1,7 +1,7 @@
 """memleak: memory that programs allocate and do not free."""
 
 from pytracer.spec import Column, Key, Number, Stacks, Targets, Tracer, Unit
-from pytracer.spec.common import MAPPING, MAX_STACKS, UNWIND
+from pytracer.spec.common import INLINES, MAPPING, MAX_STACKS, UNWIND
 from pytracer.spec.filters import TASK_FILTERS
 
 NAMES = (
@@ -33,6 +33,7 @@ TRACER = Tracer(
         Number("min-size", "only blocks of at least N bytes", default=0, minimum=0, config="least"),
         Number("max-blocks", "blocks kept at a time", default=1 << 18, maximum=1 << 24, define="BLOCKS_MAX"),
         MAX_STACKS,
+        INLINES,
         UNWIND,
     ),
     keys=(Key("pid", (Column("pid", "process id"),)),),

@@ -97,13 +97,17 @@ OUT_OF_MEMORY = """cd /sys/fs/cgroup; echo +memory >cgroup.subtree_control; mkdi
     echo 8M >oom$$/memory.max; echo 0 >oom$$/memory.swap.max
     sh -c "echo \\$\\$ >oom$$/cgroup.procs; exec tail /dev/zero"; rmdir oom$$"""
 """Lines of shell: a cgroup reaches its limit, where the kernel first reclaims and then kills."""
+QUERY = 'python3 -S -I -c \'import sqlite3; sqlite3.connect(":memory:").execute("create table t (a)")\''
 EXTRA_WORK = {
     "bashreadline": "echo exit | script -qc 'bash --norc -i' /dev/null",
     "compactsnoop": "echo 1 >/proc/sys/vm/compact_memory",
+    "dbslower": QUERY,
+    "dbstat": QUERY,
     "drsnoop": OUT_OF_MEMORY,
     "dropsnoop": """modprobe dummy numdummies=0; ip link add dummy1 type dummy
         ip addr add 198.51.100.1/24 dev dummy1; ip link set dummy1 up
         tc qdisc replace dev dummy1 root blackhole; bash -c 'echo >/dev/udp/198.51.100.9/9'""",
+    "langalloc": "ruby --disable-gems -e '23.times { Object.new }'",
     "modulesnoop": "modprobe ifb numifbs=0; modprobe -r ifb",
     "mountsnoop": "mkdir /tmp/m$$; mount -t tmpfs none /tmp/m$$; umount /tmp/m$$",
     "oomkill": OUT_OF_MEMORY,
@@ -132,6 +136,8 @@ find it."""
 _OWN_PROGRAM = re.compile(rf"{re.escape(sys.prefix)}/bin/[^:]+")
 MODULES = ("kvm_amd", "kvm_intel")
 """Modules with trace events of their own; of these two, the one for the processor loads."""
+ARGUMENTS = {"langalloc": ("ruby",)}
+"""Arguments of tracers that take none of what the workload is, which is Python."""
 FAULT = ["security_task_setnice", "EPERM"]
 """And what it can go without."""
 
@@ -184,7 +190,7 @@ def hooks_of(tracer: Tracer) -> list[HookUse]:
     elif isinstance(arguments, Injection):
         words = tuple(FAULT)
     else:
-        words = arguments.examples[: arguments.minimum] if arguments else ()
+        words = ARGUMENTS.get(tracer.name) or (arguments.examples[: arguments.minimum] if arguments else ())
     hooks = (*tracer.hooks, *([FOLLOW] if tracer.follow else []))
     return [*uses, *(HookUse(hook, words) for hook in hooks)]
 
@@ -275,7 +281,7 @@ def outcome(
     if process.returncode:
         lines = [line for line in process.stderr.splitlines() if line.startswith("pytracer: error: ")]
         reason = lines[-1].removeprefix("pytracer: error: ") if lines else "it gave no reason"
-        return {"status": process.returncode, "used": {}, "reason": reason, "saw": False}
+        return {"status": process.returncode, "used": {}, "reason": _outside(reason), "saw": False}
     attached = re.findall(r"^pytracer: attached (\S+) to (\S+) ?(.*)$", process.stderr, re.M)
     records = [json.loads(line) for line in process.stdout.splitlines() if line.startswith('{"kind"')]
     saw = any(record["kind"] != "loss" for record in records)
@@ -299,9 +305,10 @@ def find_used(hook: Hook, attached: list[tuple[str, str, str]], forced: str = ""
     return []
 
 
-def _outside(target: str) -> str:
-    """Name the interpreter of a target as the system does: where the checkout is says nothing of a kernel."""
-    return _OWN_PROGRAM.sub(lambda match: os.path.realpath(match.group()), target)
+def _outside(text: str) -> str:
+    """Name the interpreter in a target or message as the system does: where the checkout is says nothing of a
+    kernel."""
+    return _OWN_PROGRAM.sub(lambda match: os.path.realpath(match.group()), text)
 
 
 @dataclass(frozen=True)

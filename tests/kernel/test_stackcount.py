@@ -131,3 +131,19 @@ def test_stacks_that_do_not_fit_are_lost():
     )
     assert lost > 0
     assert shown_hits + lost >= 2 * (2 * CALLS + 1)
+
+
+def test_inlined_functions_are_frames_of_their_own():
+    file = workload("inlined")
+    with Program(file, CALLS) as program:
+        result = program.seen_by("stackcount", "-U", "--inlines", f"u:{file}:leaf")
+    counts = {user[: user.index("main") + 1]: hits for (_, user), hits in stacks(result).items()}
+    if running().excuse("stacks by tables"):
+        return
+    assert counts == {
+        ("leaf", "innermost (inlined)", "between (inlined)", "outer", "main"): CALLS,
+        ("leaf", "innermost (inlined)", "looped", "main"): CALLS,
+    }
+    with Program(file, CALLS) as program:
+        plain = program.seen_by("stackcount", "-U", f"u:{file}:leaf")
+    assert not any("(inlined)" in name for _, user in stacks(plain) for name in user)

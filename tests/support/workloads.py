@@ -23,6 +23,7 @@ FLAGS = {
     "calls": STATIC,
     "execs": [],
     "faults": ["-O0", "-fno-omit-frame-pointer", "-pthread"],
+    "inlined": ["-O2", "-g"],
     "jitted": ["-O0", "-fno-omit-frame-pointer"],
     "leader": ["-pthread"],
     "marks": ["-pthread"],

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytracer.arrays import Array, np
-from pytracer.budget import OverBudgetError
 from pytracer.lang.script.types import TARGET_SYMBOL, CompositeType, StackType, SymbolType, stored_size
 from pytracer.lang.types import Type
-from pytracer.symbols import elf_tables, memory_maps
-from pytracer.symbols.elf_tables import ElfError
+from pytracer.symbols import memory_maps
 from pytracer.symbols.history import UNLOADED
 from pytracer.symbols.kernel import KernelSymbols
+from pytracer.symbols.process_sources import ProcessSources
 from pytracer.symbols.user import ANONYMOUS, ASTRAY, UNKNOWN, UserSymbols
 from pytracer.text import harmless
 
 if TYPE_CHECKING:
-    from pytracer.symbols.source_frames import SourceFile, SourceFrame
+    from pytracer.symbols.source_frames import SourceFrame
 
 _NO_NAMES = (UNKNOWN, ANONYMOUS, ASTRAY, UNLOADED)
 _FUNCTION = 1 << 63  # FUNCTION of pytracer.symbols.python
@@ -36,13 +33,12 @@ class ScriptSymbols:
         """Names the functions of Python that stacks have instead of addresses: of a process those that are
         at least 1 << 63; None if there are none."""
         self._images = dict[int, int]()
-        self._sources: dict[tuple[str, int], SourceFile | None] = {}
-        self._open = contextlib.ExitStack()
+        self._sources = ProcessSources(self._user)
 
     def close(self) -> None:
         """Close files."""
         self._user.close()
-        self._open.close()
+        self._sources.close()
 
     def notice(self, pid: int) -> None:
         """Read the mappings of a process."""
@@ -90,32 +86,7 @@ class ScriptSymbols:
         """Return the places in the source of each address of a process, the innermost inlined function first;
         none for an address in a file without debug information."""
         self.notice(pid)
-        return [self._source_frames(pid, self._images.get(pid, 0), address) for address in addresses]
-
-    def _source_frames(self, pid: int, image: int, address: int) -> tuple[SourceFrame, ...]:
-        location, mapping = self._user.locate(pid, image, address), self._user.mapping(pid, image, address)
-        if location is None or mapping is None or not mapping.inode:
-            return ()
-        key = mapping.device, mapping.inode
-        if key not in self._sources:
-            self._sources[key] = self._open_source(pid, image, mapping)
-        file, offset = location
-        source = self._sources[key]
-        return source.frames(file.to_address(offset)) if source is not None else ()
-
-    def _open_source(self, pid: int, image: int, mapping: memory_maps.Mapping) -> SourceFile | None:
-        """Read the debug information of a mapped file; None if it has none, or too much of it."""
-        from pytracer.symbols.source_frames import SourceFile  # DWARF
-
-        handle = memory_maps.find_file(pid, mapping, is_exact=False)
-        account = self._user.account(pid, image)
-        if handle is None or account is None:
-            return None
-        with handle, contextlib.suppress(ElfError, OSError, OverBudgetError), account.timed():
-            descriptor = handle.open()
-            self._open.callback(os.close, descriptor)
-            return SourceFile(elf_tables.read(descriptor, account))
-        return None
+        return [self._sources.frames(pid, self._images.get(pid, 0), address) for address in addresses]
 
     @property
     def user(self) -> UserSymbols:

@@ -15,10 +15,13 @@ from pytracer.model import Schema, StackSnapshot
 from pytracer.model.reduce import Rows
 from pytracer.symbols.demangle import Demangler
 from pytracer.symbols.kernel import KernelSymbols
+from pytracer.symbols.process_sources import ProcessSources
 from pytracer.symbols.python import FUNCTION, FunctionNames
 from pytracer.symbols.unwind.stack import Stack, WalkEnd
 from pytracer.symbols.user import ASTRAY, UNKNOWN, UserSymbols
 
+INLINED = " (inlined)"
+"""Behind the name of a function that was inlined into the one after it in the stack, as perf has it."""
 _MARK = "_[k]"  # what tools that draw flame graphs know the kernel's functions by
 # The way from what is traced to a program that is put on it. Code without a name was made by the kernel as it
 # ran: such a program, or a trampoline (net.core.bpf_jit_kallsyms).
@@ -43,7 +46,8 @@ class StackNames:
     """Names for stacks. ``stack_of`` returns one by its id. ``annotate``: the kernel's functions get a mark;
     ``parameters``: those of C++ show theirs.
     ``probed``: the kernel's part may begin with the way to the program that took it, which is left out.
-    ``budget`` is spent on names of programs. ``functions`` are those of Python."""
+    ``budget`` is spent on names of programs. ``functions`` are those of Python. ``inlines``: functions that
+    were inlined are shown, too."""
 
     def __init__(
         self,
@@ -55,10 +59,12 @@ class StackNames:
         budget: Budget | None = None,
         kernel: KernelSymbols | None = None,
         functions: FunctionNames | None = None,
+        inlines: bool = False,
     ) -> None:
         """Create the decoder; names are looked up on demand."""
         self.kernel = kernel or KernelSymbols()
         self.user = UserSymbols(budget)
+        self._sources = ProcessSources(self.user) if inlines else None
         self._demangler = Demangler(parameters=parameters)
         self._stack_of = stack_of
         self._functions = functions or FunctionNames()
@@ -72,10 +78,16 @@ class StackNames:
         if self._probed:
             self.kernel.load()
 
+    def close(self) -> None:
+        """Close files."""
+        self.user.close()
+        if self._sources is not None:
+            self._sources.close()
+
     def of_kernel(self, numbers: Array) -> list[Frames]:
         """Return the kernel part of each stack (numbers of shape (n,))."""
         distinct, inverse = np.unique(numbers, return_inverse=True)
-        named = self._named(map(self._stack_of, distinct.tolist()), self.kernel.names, self._mark)
+        named = self._named(map(self._stack_of, distinct.tolist()), self._kernel_names)
         if self._probed:
             named = [_drop_unwind_marks(stack) for stack in named]
         return [named[number] for number in inverse.tolist()]
@@ -106,21 +118,28 @@ class StackNames:
             named = self._named(
                 (_insert_caller(self._stack_of(stack), *caller) for stack, *caller in stacks.tolist()),
                 names,
-                "",
             )
             for location, stack in zip(places.tolist(), stack_of.tolist(), strict=True):
                 user_frames[location] = named[stack]
         return self._names_as_in_source([_cut_at_wrong_frame(frames) for frames in user_frames], rows)
 
-    def _user_names(self, pid: int, image: int, generation: int, addresses: Array) -> list[str]:
-        """Return the names of addresses and Python functions (uint64, shape (n,))."""
+    def _kernel_names(self, addresses: Array) -> list[Frames]:
+        return [(name + self._mark,) for name in self.kernel.names(addresses)]
+
+    def _user_names(self, pid: int, image: int, generation: int, addresses: Array) -> list[Frames]:
+        """Return the functions at addresses, and Python functions (uint64, shape (n,)): each with those that
+        were inlined, which come first."""
         is_python = addresses >= np.uint64(FUNCTION - 1)
-        if not is_python.any():
-            return self.user.names(pid, image, generation, addresses)
         names = np.empty(len(addresses), object)
         names[is_python] = self._functions.find(addresses[is_python])
         names[~is_python] = self.user.names(pid, image, generation, addresses[~is_python])
-        return list(names)
+        if self._sources is None:
+            return [(name,) for name in names]
+        find = partial(self._sources.inlined, pid, image, generation=generation)
+        return [
+            (name,) if address >= FUNCTION - 1 else (*(f"{inner}{INLINED}" for inner in find(address)), name)
+            for name, address in zip(names, addresses.tolist(), strict=True)
+        ]
 
     def _names_as_in_source(self, stacks: list[Frames], rows: Array) -> list[Frames]:
         """Demangle names; the owner of the program is charged for the time."""
@@ -133,23 +152,27 @@ class StackNames:
             accounts.setdefault(users[-1], account)
             names.setdefault(users[-1], {}).update(dict.fromkeys(frames, ""))
         for user, distinct in names.items():
-            source_names = self._demangler.names(distinct, accounts[user])
-            distinct.update(zip(distinct, source_names, strict=True))
+            marks = [INLINED if name.endswith(INLINED) else "" for name in distinct]
+            symbols = [name.removesuffix(mark) for name, mark in zip(distinct, marks, strict=True)]
+            source_names = self._demangler.names(symbols, accounts[user])
+            shown = (name + mark for name, mark in zip(source_names, marks, strict=True))
+            distinct.update(zip(distinct, shown, strict=True))
         return [
             tuple(names[user][name] for name in frames) for frames, user in zip(stacks, users, strict=True)
         ]
 
-    def _named(self, stacks: Iterable[Stack], names: Callable[[Array], list[str]], mark: str) -> list[Frames]:
+    def _named(self, stacks: Iterable[Stack], names: Callable[[Array], list[Frames]]) -> list[Frames]:
         stacks = list(stacks)
         # All but the innermost are where a call returns to, which may be the next function already.
         calls = [np.concatenate((frames[:1], frames[1:] - np.uint64(1))) for frames, _ in stacks]
         if not any(map(len, calls)):
             return [()] * len(calls)
         distinct, inverse = np.unique(np.concatenate(calls), return_inverse=True)
-        texts = [name + mark for name in names(distinct)]
+        texts = names(distinct)
         named_stacks, position = list[Frames](), 0
         for call, (_, end) in zip(calls, stacks, strict=True):
-            frames = tuple(texts[index] for index in inverse[position : position + len(call)].tolist())
+            indices = inverse[position : position + len(call)].tolist()
+            frames = tuple(name for index in indices for name in texts[index])
             named_stacks.append((*frames, END_MARKS[end]) if end in END_MARKS else frames)
             position += len(call)
         return named_stacks

@@ -109,6 +109,7 @@ UNWIND = Choice(
     default="auto",
 )
 """The method of walking user stacks; probes_c/include/unwind.h. The planner resolves ``auto``."""
+INLINES = Flag("inlines", "show the functions that were inlined, where programs have debug information")
 UNWIND_NOTES = (
     "Stacks of programs are walked by unwind tables (x86-64, Linux 5.17), else by frame pointers.",
     "One that ends early says why: [no frame pointer], [unmapped code], [unwind expression].",
@@ -120,11 +121,11 @@ STACK_OPTIONS = (
     Flag("kernel-only", "stacks of the kernel only", short="K", define="KERNEL_ONLY"),
     Flag("annotate", "mark the functions of the kernel with _[k]"),
     Flag("parameters", "show the parameters of C++ functions, which tell overloads apart"),
+    INLINES,
     MAX_STACKS,
     UNWIND,
 )
 """Options for stacks: which part, how they are walked and shown, and how many; probes_c/include/stack.h."""
-
 TASK_COLUMNS = (
     Column("pid", "process id"),
     Column("tid", "thread id", wide=True),

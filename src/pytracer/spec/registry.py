@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable
 from importlib.machinery import PathFinder
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytracer.errors import PytracerError, UnknownNameError, UsageError
 from pytracer.record import replace
@@ -34,7 +35,21 @@ RESERVED = {
 }
 """The names of pytracer's commands: a tracer of such a name could not be run."""
 
+_LITERAL = re.compile(r'\n    (group|summary)="([^"\\\n]*)",(?=\n)')
 _added: list[Path] = []
+
+
+class TracerSummary(NamedTuple):
+    """What ``pytracer list`` shows of a tracer."""
+
+    name: str
+    group: str
+    summary: str
+
+    @classmethod
+    def of(cls, tracer: Tracer) -> TracerSummary:
+        """Return the summary of a declaration."""
+        return cls(tracer.name, tracer.group, tracer.summary)
 
 
 def add_folder(folder: str | os.PathLike[str]) -> None:
@@ -98,6 +113,35 @@ def all_tracers(on_error: Callable[[PytracerError], None] | None = None) -> list
                 raise
             on_error(error)
     return tracers
+
+
+def summaries(on_error: Callable[[PytracerError], None] | None = None) -> list[TracerSummary]:
+    """List all tracers, sorted by name; those of pytracer are not loaded, which would take most of the time.
+
+    ``on_error``: see :func:`all_tracers`.
+    """
+    listed = list[TracerSummary]()
+    for name in names():
+        try:
+            listed.append(_read_summary(name) or TracerSummary.of(get(name)))
+        except PytracerError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+    return listed
+
+
+def _read_summary(name: str) -> TracerSummary | None:
+    """Read the summary of one of pytracer's own tracers in its file, where group and summary are literals on
+    lines of their own; None if it is not one, or has them otherwise."""
+    file = _own_file(name)
+    if not file:
+        return None
+    with open(file, encoding="utf-8") as declaration:
+        found = _LITERAL.findall(declaration.read())
+    fields = dict(found)
+    is_plain = len(found) == len(fields) == 2
+    return TracerSummary(name, fields["group"], fields["summary"]) if is_plain else None
 
 
 def _own(name: str) -> Tracer:

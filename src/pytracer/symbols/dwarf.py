@@ -6,6 +6,7 @@ The file may be anybody's. Debug information that is broken or too large is trea
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import struct
@@ -70,6 +71,7 @@ def _read(file: Tables) -> Any:
     with open(os.dup(file.descriptor), "rb") as stream:
         info = ELFFile(stream).get_dwarf_info(follow_links=False)  # its sections are in memory now
     resolve_signatures(info, file.account)
+    _read_ranges_once(info)
     return info
 
 
@@ -94,19 +96,30 @@ def _has(tables: Tables) -> bool:
 
 def units(info: Any, entries: DebugEntries, address: int) -> Iterator[Any]:
     """Yield the compile units that may contain an address, by .debug_aranges if the file has it."""
-    # pyelftools reads it whole, some 5 us for each of its ranges.
-    section = info.debug_aranges_sec
-    table = None
-    with contextlib.suppress(Exception):  # it reads no table of DWARF's 64-bit format
-        table = info.get_aranges() if section is not None and section.size <= _RANGES_LIMIT else None
-    unit_offset = table.cu_offset_at_addr(address) if table is not None else None
-    if unit_offset is not None:
-        yield info.get_CU_at(unit_offset)
+    listed = find_listed_unit(info, address)
+    if listed is not None:
+        yield listed
         return
     for unit in info.iter_CUs():
         entries.spend()
         if any(low <= address < high for low, high in ranges(info, entries, unit.get_top_DIE())):
             yield unit
+
+
+def find_listed_unit(info: Any, address: int) -> Any:
+    """Return the compile unit that .debug_aranges has for an address; None if it has none."""
+    with contextlib.suppress(Exception):  # it reads no table of DWARF's 64-bit format
+        table = info.get_aranges()
+        unit_offset = table.cu_offset_at_addr(address) if table is not None else None
+        return None if unit_offset is None else info.get_CU_at(unit_offset)
+    return None
+
+
+def _read_ranges_once(info: Any) -> None:
+    """Make pyelftools read .debug_aranges once, some 5 us for each of its ranges; none that is too large."""
+    section = info.debug_aranges_sec
+    is_usable = section is not None and section.size <= _RANGES_LIMIT
+    info.get_aranges = functools.cache(info.get_aranges if is_usable else lambda: None)
 
 
 def ranges(info: Any, entries: DebugEntries, entry: Any) -> Iterator[tuple[int, int]]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import os
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 from pytracer.record import record
 from pytracer.symbols import split
-from pytracer.symbols.dwarf import open_dwarf, ranges, units
+from pytracer.symbols.dwarf import find_listed_unit, open_dwarf, ranges
 from pytracer.symbols.dwarf_entries import DebugEntries, constant, find_having, name_of
-from pytracer.symbols.elf_tables import Tables
+from pytracer.symbols.elf_tables import NAME_LIMIT, Tables
+from pytracer.text import from_bytes
 
 _INDEXED_FROM_0 = 5  # versions of DWARF before it number files from 1 on
 _INLINED = "DW_TAG_inlined_subroutine"
-_CODE = ("DW_TAG_subprogram", "DW_TAG_lexical_block", "DW_TAG_try_block", "DW_TAG_catch_block", _INLINED)
+_CODE = ("DW_TAG_lexical_block", "DW_TAG_try_block", "DW_TAG_catch_block", _INLINED)
+UNNAMED = "[unnamed]"
 _DEEP = 64  # functions that are inlined into each other
 
 
@@ -37,6 +41,8 @@ class SourceFile:
         """Read the debug information, if there is any. Raises OverBudgetError, ElfError, OSError."""
         self._tables = tables
         self._entries = DebugEntries(tables.account)
+        self._units: list[tuple[int, int, Any]] | None = None
+        self._functions = dict[int, list[tuple[int, int, Any]]]()
         self._rows = dict[int, tuple[list[int], list[tuple[int, int]]]]()
         with open_dwarf(tables) as info:
             self._info = info
@@ -44,21 +50,61 @@ class SourceFile:
     def frames(self, address: int) -> tuple[SourceFrame, ...]:
         """Return the places that the code at an address is from, the innermost function first; none if they
         are not known."""
-        if self._info is None:
-            return ()
-        try:
-            for unit in units(self._info, self._entries, address):
-                return self._in_unit(unit, address)
-        except Exception:  # pyelftools raises whatever comes of damage; OverBudgetError has been said
-            return ()
+        with contextlib.suppress(Exception):  # pyelftools raises whatever comes of damage; OverBudgetError
+            unit = self._unit(address)  # has been said
+            return () if unit is None else self._in_unit(unit, address)
         return ()
+
+    def inlined(self, address: int) -> tuple[str, ...]:
+        """Return the functions that the code at an address was inlined from, the innermost first, by their
+        mangled names if they have those; none if there are none, or they are not known."""
+        with contextlib.suppress(Exception):  # as above
+            unit = self._unit(address)
+            if unit is not None:
+                return tuple(_symbol_of(call)[:NAME_LIMIT] for call in reversed(self._calls(unit, address)))
+        return ()
+
+    def _unit(self, address: int) -> Any:
+        """Return the compile unit of an address; None if there is none."""
+        if self._info is None:
+            return None
+        unit = find_listed_unit(self._info, address)
+        if unit is None:
+            if self._units is None:
+                self._units = []
+                self._units = sorted(self._iter_units(), key=itemgetter(0, 1))
+            unit = _find_range(self._units, address)
+        return unit
+
+    def _iter_units(self) -> Iterator[tuple[int, int, Any]]:
+        for unit in self._info.iter_CUs():
+            self._entries.spend()
+            for low, high in ranges(self._info, self._entries, unit.get_top_DIE()):
+                yield low, high, unit
+
+    def _calls(self, unit: Any, address: int) -> list[Any]:
+        """Return the entries of the inlined calls at an address, the outermost first."""
+        if unit.cu_offset not in self._functions:
+            self._functions[unit.cu_offset] = []  # also if it is damaged: once is enough
+            top = split.whole(unit, self._tables).get_top_DIE()
+            self._functions[unit.cu_offset] = sorted(self._iter_functions(top), key=itemgetter(0, 1))
+        function = _find_range(self._functions[unit.cu_offset], address)
+        return [] if function is None else list(self._inlined(function, address))
+
+    def _iter_functions(self, entry: Any, depth: int = 0) -> Iterator[tuple[int, int, Any]]:
+        """Yield the ranges of all functions with code in a unit or namespace, each with its entry."""
+        for child in self._entries.children(entry) if depth < _DEEP else ():
+            if child.tag == "DW_TAG_namespace":
+                yield from self._iter_functions(child, depth + 1)
+            elif child.tag == "DW_TAG_subprogram":
+                for low, high in ranges(child.cu.dwarfinfo, self._entries, child):
+                    yield low, high, child
 
     def _in_unit(self, unit: Any, address: int) -> tuple[SourceFrame, ...]:
         file, line = self._row(unit, address)
         paths = _paths(self._info, unit)
-        calls = list(self._inlined(split.whole(unit, self._tables).get_top_DIE(), address))
         frames = list[SourceFrame]()
-        for call in reversed(calls):
+        for call in reversed(self._calls(unit, address)):
             frames.append(SourceFrame(name_of(find_having(call, "DW_AT_name")), paths.get(file, ""), line))
             file, line = constant(call, "DW_AT_call_file") or 0, constant(call, "DW_AT_call_line") or 0
         return (*frames, SourceFrame("", paths.get(file, ""), line))
@@ -89,15 +135,28 @@ class SourceFile:
     def _inlined(self, entry: Any, address: int, depth: int = 0) -> Iterator[Any]:
         """Yield the entries of inlined calls at an address, the outermost first."""
         for child in self._entries.children(entry) if depth < _DEEP else ():
-            if child.tag == "DW_TAG_namespace":
-                yield from self._inlined(child, address, depth + 1)
-            elif child.tag in _CODE and any(
+            if child.tag in _CODE and any(
                 low <= address < high for low, high in ranges(child.cu.dwarfinfo, self._entries, child)
             ):
                 if child.tag == _INLINED:
                     yield child
                 yield from self._inlined(child, address, depth + 1)
                 return
+
+
+def _find_range(entries: list[tuple[int, int, Any]], address: int) -> Any:
+    """Return what a sorted list of ranges has at an address; None if it has nothing there."""
+    index = bisect.bisect_right(entries, address, key=itemgetter(0)) - 1
+    return entries[index][2] if index >= 0 and address < entries[index][1] else None
+
+
+def _symbol_of(call: Any) -> str:
+    """Return the name for the linker of the function that is inlined, else its name in the source."""
+    for attribute in ("DW_AT_linkage_name", "DW_AT_name"):
+        value = find_having(call, attribute).attributes.get(attribute)
+        if value is not None:
+            return from_bytes(value.value)
+    return UNNAMED
 
 
 def _paths(info: Any, unit: Any) -> dict[int, str]:

@@ -234,10 +234,12 @@ class UserSymbols:
                 names[index] = name or UNKNOWN
         return names
 
-    def locate(self, pid: int, image: int, address: int) -> tuple[elf.Elf, int] | None:
+    def locate(
+        self, pid: int, image: int, address: int, generation: int | None = None
+    ) -> tuple[elf.Elf, int] | None:
         """Return the file that a process has mapped at an address, and the offset in it; None if there is no
-        file that can be read."""
-        found = self._at(self._lineage(pid, image, None), address)
+        file that can be read. ``generation`` is as for ``names``."""
+        found = self._at(self._lineage(pid, image, generation), address)
         if isinstance(found, str) or found.file is None:
             return None
         file = found.file.read(found.program.account)
@@ -248,9 +250,9 @@ class UserSymbols:
         program = self._programs.get((pid, image))
         return sorted(program.readings.current, key=lambda mapping: mapping.start) if program else []
 
-    def mapping(self, pid: int, image: int, address: int) -> Mapping | None:
+    def mapping(self, pid: int, image: int, address: int, generation: int | None = None) -> Mapping | None:
         """Return the mapping of a process at an address."""
-        found = self._at(self._lineage(pid, image, None), address)
+        found = self._at(self._lineage(pid, image, generation), address)
         return None if isinstance(found, str) else found.mapping
 
     def _window(self, pid: int, generation: int | None) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
 from pytracer.prog.code_ranges import program_ranges
 from pytracer.spec import Breakdown
+from pytracer.spec.common import INLINES
 from pytracer.symbols import memory_maps
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.trace.row_collector import RowCollector
@@ -70,6 +71,7 @@ class StackCollector(RowCollector):
             budget=budget,
             kernel=KernelSymbols(programs=program_ranges),
             functions=self._maps.functions,
+            inlines=bool(plan.request.options.get(INLINES.name)),
         )
         self._supply = TableSupply(UnwindMaps(maps)) if has_unwinder(maps) else None
         # Of each process: samples at the last look, when the next is due, and what is then waited.
@@ -212,4 +214,4 @@ class StackCollector(RowCollector):
             stack.callback(super().close)
             if self._events is not None:
                 stack.callback(self._events.close)
-            stack.callback(self._names.user.close)
+            stack.callback(self._names.close)

@@ -40,7 +40,7 @@ NOT_IN_THE_PLAN = {
     "--help", "--format", "--output", "--timestamp", "--wide", "--strict", "--verbose", "--dry-run",
     "--emit-c", "--example", "--debug", "--hook", "--headers", "--container", "--csv-raw", "--icicle",
     "--no-config", "--no-live",
-    "--annotate", "--parameters",  # the names of functions
+    "--annotate", "--inlines", "--parameters",  # the names of functions
     "--values",  # questions, which are of this machine
 }  # fmt: skip
 SETS = {"syscalls": "read", "networks": "10.0.0.0/8", "paths": "/etc/*"}

@@ -32,6 +32,7 @@ from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.sinks import FORMATS, make_sink
 from pytracer.spec import EVENTS, PerfSample, Rate, TaskSample, registry
+from pytracer.symbols.python import FUNCTION
 from pytracer.symbols.unwind.stack import Stack, WalkEnd
 from pytracer.symbols.user import ASTRAY
 from support.fake_kernel import FakeKernel
@@ -308,6 +309,26 @@ def test_rows_that_look_alike_are_one():
 def test_the_most_frequent_come_first_and_the_others_are_cut():
     item, _ = stack_table((1, 9, 1, -1, b"x", 3), (1, 9, -1, 1, b"x", 40), (1, 9, -1, -1, b"x", 5), top=2)
     assert item.columns["samples"].tolist() == [40, 5]
+
+
+def test_inlined_functions_come_before_the_one_that_they_are_in():
+    """Their names are shown like any other: demangled, with a mark. Python's functions have none."""
+
+    class Sources:
+        def inlined(self, pid, image, address, generation):
+            assert (pid, image, generation) == (1, 9, 5)
+            return {0x20: ("_ZN1a1fEv", "g")}.get(address, ())
+
+    python = FUNCTION | 0x7F0000000010
+    names = StackNames(lambda _: stored([0x10, 0x21, python + 1]), annotate=False)
+    names.user, names._sources = Names("u"), Sources()
+    rows = np.array(
+        [(1, 9, 5, 2)], [("pid", "u4"), ("image", "u8"), ("generation", "u8"), ("user_stack", "i4")]
+    )
+    [frames] = names.of_user(rows)
+    assert frames[:4] == ("u1", "a::f (inlined)", "g (inlined)", "u2")
+    assert frames[4].startswith("[python ")
+    assert len(frames) == 5
 
 
 @pytest.mark.parametrize(
