@@ -89,9 +89,10 @@ class Maker:
     def end(self) -> None:
         """Kill it, and wait until no process, such as the supervisor, has its folder among its words."""
         os.kill(self.pid, signal.SIGKILL)
-        wait_for(lambda: not self._find_processes(), "all have ended")
+        wait_for(lambda: not self.find_processes(), "all have ended")
 
-    def _find_processes(self) -> list[int]:
+    def find_processes(self) -> list[int]:
+        """Return the processes that have the folder among their words."""
         name = os.fsencode(self._folder)
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -219,6 +220,21 @@ def test_calls_pass_after_the_tracer_was_killed(folder):
     process.communicate()
 
 
+def test_calls_fail_with_enosys_once_the_supervisor_was_killed(folder):
+    """That is the kernel's answer where nobody gives one. pytracer says so, and ends well."""
+    maker = Maker(folder)
+    process = start("inject", "mkdir", "EROFS", *COUNTED, "--", sys.executable, "-S", "-c", TOLD, folder)
+    assert maker.make() == errno.EROFS
+    [supervisor] = {*maker.find_processes()} - {process.pid, maker.pid}
+    os.kill(supervisor, signal.SIGTERM)  # which it blocks
+    assert maker.make() == errno.EROFS
+    os.kill(supervisor, signal.SIGKILL)
+    wait_for(lambda: maker.make() == errno.ENOSYS, "nobody answers")
+    result = stop(process, signal.SIGTERM)
+    assert "fail with ENOSYS from then on" in result.err
+    wait_for(lambda: not maker.find_processes(), "all have ended")
+
+
 def test_calls_of_what_the_command_leaves_behind_pass_after_the_end(folder):
     maker = Maker(folder)
     command = ["sh", "-c", '"$@" >/dev/null 2>&1 & sleep 1', "sh", sys.executable, "-S", "-c", TOLD, folder]
@@ -264,7 +280,7 @@ def test_it_ends_with_a_signal(folder):
     assert maker.make() == errno.EROFS
     result = stop(process, signal.SIGTERM)
     assert result.status in (0, 128 + signal.SIGTERM)
-    wait_for(lambda: not maker._find_processes(), "all have ended")
+    wait_for(lambda: not maker.find_processes(), "all have ended")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ USER_NOTIFICATION, LOG, ALLOW = 0x7FC00000, 0x7FFC0000, 0x7FFF0000
 NEW_LISTENER, WAIT_KILLABLE = 1 << 3, 1 << 5
 
 _PR_SET_NO_NEW_PRIVS = 38
-_SET_MODE_FILTER, _GET_ACTION_AVAILABLE = 1, 2
+_SET_MODE_FILTER = 1
 _PIDFD_GETFD = 438
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")  # struct seccomp_notif
@@ -62,16 +62,11 @@ class Installer:
 
 
 @functools.cache
-def has_action(action: int) -> bool:
-    """Return whether filters may return this action."""
-    value = ctypes.c_uint32(action)
-    return _call(_GET_ACTION_AVAILABLE, 0, ctypes.byref(value)) == 0
-
-
-@functools.cache
 def has_flags(flags: int) -> bool:
     """Return whether the kernel knows these flags of filters: then it misses the filter itself."""
-    return _call(_SET_MODE_FILTER, flags, None) == errno.EFAULT
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = (ctypes.c_long(word) for word in (_call_number(), _SET_MODE_FILTER, flags))
+    return libc.syscall(*words, None) < 0 and ctypes.get_errno() == errno.EFAULT
 
 
 @functools.cache
@@ -136,13 +131,6 @@ def _take_descriptor(pidfd: int, number: int) -> int:
     if descriptor < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return descriptor
-
-
-def _call(operation: int, flags: int, argument: object) -> int:
-    """Call seccomp(2). Returns 0 or the error."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    words = (ctypes.c_long(word) for word in (_call_number(), operation, flags))
-    return 0 if libc.syscall(*words, argument) >= 0 else ctypes.get_errno()
 
 
 def _call_number() -> int:

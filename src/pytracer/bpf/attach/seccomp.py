@@ -16,11 +16,12 @@ from pytracer.spec import SyscallFilter
 
 def check_support(probe: SyscallFilter, prober: FeatureProber) -> Support:  # noqa: ARG001 - asks no program
     """Test whether the kernel takes filters that do what the probe declares."""
-    action = syscall_filter.USER_NOTIFICATION if probe.notifies else syscall_filter.ERRNO
-    if not syscall_filter.has_action(action):
+    if not syscall_filter.has_flags(0):
         return Support(False, reason=SECCOMP.absence)
-    if probe.notifies and not syscall_filter.can_take_descriptors():
-        return Support(False, reason="pidfd_getfd(2) came with Linux 5.6")
+    if probe.notifies and not (
+        syscall_filter.has_flags(syscall_filter.NEW_LISTENER) and syscall_filter.can_take_descriptors()
+    ):
+        return Support(False, reason="filters that ask a process need Linux 5.6 (pidfd_getfd)")
     return Support(True, probe.target)
 
 
