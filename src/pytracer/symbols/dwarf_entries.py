@@ -6,13 +6,16 @@ The file may be anybody's: an entry may say that it is its own sibling, and smal
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
+
+from elftools.dwarf.die import DIE
 
 from pytracer.budget import Account
 
 WEIGHT = 20  # what pyelftools takes for an entry, in time and memory, as symbols of a table
 _KEPT = 2000  # bytes that it keeps of one
+_WALKED = 2  # as WEIGHT, of an entry that is not kept
 _LISTED = 16  # ranges or places of a list take as long as one entry
 
 
@@ -55,6 +58,25 @@ class DebugEntries:
                     offset = next_offset
                 else:
                     depth += 1
+
+    def walk(self, root: Any, enter: Container[str]) -> Iterator[Any]:
+        """Yield the entries below one in the order of the file, each once; none is kept. Those in one with
+        a tag that is not in ``enter`` are left out where DW_AT_sibling says where they end."""
+        unit, offset, depth = root.cu, root.offset + root.size, 1
+        while depth and root.has_children:
+            self._account.check()
+            self._account.charge(entries=_WALKED)
+            entry = DIE(unit, root.stream, offset)
+            offset += entry.size
+            if entry.is_null():
+                depth -= 1
+                continue
+            yield entry
+            if entry.has_children:
+                sibling = entry.attributes.get("DW_AT_sibling") if entry.tag not in enter else None
+                next_offset = unit.cu_offset + sibling.value if sibling is not None else 0
+                depth += next_offset <= offset
+                offset = max(offset, next_offset)
 
 
 def resolve_signatures(info: Any, account: Account) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from operator import itemgetter
@@ -18,8 +19,10 @@ from pytracer.text import from_bytes
 
 _INDEXED_FROM_0 = 5  # versions of DWARF before it number files from 1 on
 _INLINED = "DW_TAG_inlined_subroutine"
+_OUTER = ("DW_TAG_namespace",)
 _CODE = ("DW_TAG_lexical_block", "DW_TAG_try_block", "DW_TAG_catch_block", _INLINED)
 UNNAMED = "[unnamed]"
+_UNIT_ENTRIES = 1 << 18  # a second's work, of those that are looked at for functions
 _DEEP = 64  # functions that are inlined into each other
 
 
@@ -43,6 +46,7 @@ class SourceFile:
         self._entries = DebugEntries(tables.account)
         self._units: list[tuple[int, int, Any]] | None = None
         self._functions = dict[int, list[tuple[int, int, Any]]]()
+        self._inlined = dict[tuple[int, int], list[tuple[int, int, Any]]]()
         self._rows = dict[int, tuple[list[int], list[tuple[int, int]]]]()
         with open_dwarf(tables) as info:
             self._info = info
@@ -89,16 +93,30 @@ class SourceFile:
             top = split.whole(unit, self._tables).get_top_DIE()
             self._functions[unit.cu_offset] = sorted(self._iter_functions(top), key=itemgetter(0, 1))
         function = _find_range(self._functions[unit.cu_offset], address)
-        return [] if function is None else list(self._inlined(function, address))
+        if function is None:
+            return []
+        key = unit.cu_offset, function.offset
+        if key not in self._inlined:
+            self._inlined[key] = []
+            self._inlined[key] = list(self._iter_inlined(function))
+        return [call for low, high, call in self._inlined[key] if low <= address < high][:_DEEP]
 
-    def _iter_functions(self, entry: Any, depth: int = 0) -> Iterator[tuple[int, int, Any]]:
-        """Yield the ranges of all functions with code in a unit or namespace, each with its entry."""
-        for child in self._entries.children(entry) if depth < _DEEP else ():
-            if child.tag == "DW_TAG_namespace":
-                yield from self._iter_functions(child, depth + 1)
-            elif child.tag == "DW_TAG_subprogram":
-                for low, high in ranges(child.cu.dwarfinfo, self._entries, child):
-                    yield low, high, child
+    def _iter_functions(self, top: Any) -> Iterator[tuple[int, int, Any]]:
+        """Yield the ranges of all functions with code in a unit, each with its entry; none of the rest of one
+        that is too large."""
+        entries = self._entries.walk(top, _OUTER)
+        for entry in itertools.islice(entries, _UNIT_ENTRIES):
+            if entry.tag == "DW_TAG_subprogram":
+                for low, high in ranges(entry.cu.dwarfinfo, self._entries, entry):
+                    yield low, high, entry
+
+    def _iter_inlined(self, function: Any) -> Iterator[tuple[int, int, Any]]:
+        """Yield the ranges of all inlined calls in a function, each with its entry, outer ones first."""
+        for entry in self._entries.walk(function, _CODE):
+            if entry.tag == _INLINED:
+                self._entries.spend()
+                for low, high in ranges(entry.cu.dwarfinfo, self._entries, entry):
+                    yield low, high, entry
 
     def _in_unit(self, unit: Any, address: int) -> tuple[SourceFrame, ...]:
         file, line = self._row(unit, address)
@@ -131,17 +149,6 @@ class SourceFile:
         # Of two rows at an address the later one counts; an end does not hide the begin of what follows.
         rows.sort(key=lambda row: (row[0], row[1] != (0, 0)))
         return [address for address, _ in rows], [place for _, place in rows]
-
-    def _inlined(self, entry: Any, address: int, depth: int = 0) -> Iterator[Any]:
-        """Yield the entries of inlined calls at an address, the outermost first."""
-        for child in self._entries.children(entry) if depth < _DEEP else ():
-            if child.tag in _CODE and any(
-                low <= address < high for low, high in ranges(child.cu.dwarfinfo, self._entries, child)
-            ):
-                if child.tag == _INLINED:
-                    yield child
-                yield from self._inlined(child, address, depth + 1)
-                return
 
 
 def _find_range(entries: list[tuple[int, int, Any]], address: int) -> Any:

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -20,14 +21,15 @@ FORMS = {
     "split": ("inlined.c", ["-g", "-gsplit-dwarf"]),
     "without a table of ranges": ("inlined.c", ["-g"]),
     "C++": ("returns.cpp", ["-g", "-std=c++17"]),
+    "Rust": ("returns.rs", ["-g"]),  # a large unit of its library, in which no entry has a sibling
 }
 
 
 def compile_form(name, folder):
     source, flags = FORMS[name]
     path = folder / "program"
-    compiler = "g++" if source.endswith("cpp") else "gcc"
-    subprocess.run([compiler, "-O2", *flags, "-o", path, SOURCES / source], check=True, cwd=folder)
+    compiler = {".c": ["gcc", "-O2"], ".cpp": ["g++", "-O2"], ".rs": ["rustc", "-O"]}[Path(source).suffix]
+    subprocess.run([*compiler, *flags, "-o", path, SOURCES / source], check=True, cwd=folder)
     if "table of ranges" in name:
         subprocess.run(["objcopy", "--remove-section", ".debug_aranges", path], check=True)
     return path
@@ -79,11 +81,12 @@ def test_inlined_functions_are_those_of_addr2line(name, source, tmp_path):
     path = compile_form(name, tmp_path)
     addresses = code_addresses(path)
     assert len(addresses) > 100
+    addresses = random.Random(name).sample(addresses, min(len(addresses), 2000))
     file = source(path)
     found = [file.inlined(address) for address in addresses]
     if name == "split":  # addr2line reads none of DWARF 5; the code is the same
         path = compile_form("DWARF 5", tmp_path)
-        assert code_addresses(path) == addresses
+        assert set(code_addresses(path)) >= set(addresses)
     shown = witness(path, addresses)
     # binutils 2.40 names the outer function twice at an address of the C++ program, llvm-symbolizer does not.
     wrong = [index for index, names in enumerate(shown) if names[-2:-1] == names[-1:]]
@@ -115,7 +118,7 @@ def test_damaged_debug_information_counts_as_missing(source, tmp_path):
 
 
 def test_a_budget_bounds_what_is_read(source, tmp_path):
-    limits = Limits(cpu=5, share=0, wait=1, memory=1 << 20, entries=400)
+    limits = Limits(cpu=5, share=0, wait=1, memory=1 << 20, entries=60)
     warnings = list[str]()
     budget = Budget(user=limits, run=limits)
     budget.listen(warnings.append)
