@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _Found = TypeVar("_Found")
 _FileKey = tuple[str, int, str]
+_Place = tuple[_FileKey, int]
 
 
 class ProcessSources:
@@ -28,7 +29,8 @@ class ProcessSources:
         """``user`` knows the processes, and pays for what is read."""
         self._user = user
         self._files: dict[_FileKey, SourceFile | None] = {}
-        self._inlined = dict[tuple[_FileKey, int], tuple[str, ...]]()
+        self._frames: dict[_Place, tuple[SourceFrame, ...]] = {}
+        self._inlined: dict[_Place, tuple[str, ...]] = {}
         self._open = contextlib.ExitStack()
 
     def close(self) -> None:
@@ -38,41 +40,42 @@ class ProcessSources:
     def frames(self, pid: int, image: int, address: int) -> tuple[SourceFrame, ...]:
         """Return the places in the source of an address of a process, the innermost inlined function first;
         none in a file without debug information."""
-        return self._look_up(pid, image, address, None, lambda file, place, _: file.frames(place)) or ()
+        return self._look_up(self._frames, lambda file, place: file.frames(place), pid, image, address)
 
     def inlined(self, pid: int, image: int, address: int, generation: int | None = None) -> tuple[str, ...]:
         """Return the functions that were inlined at an address of a process, the innermost first, by their
         mangled names; ``generation`` is as for :meth:`UserSymbols.names`."""
-
-        def find(file: SourceFile, place: int, key: _FileKey) -> tuple[str, ...]:
-            if (key, place) not in self._inlined:
-                self._inlined[key, place] = file.inlined(place)
-            return self._inlined[key, place]
-
-        return self._look_up(pid, image, address, generation, find) or ()
+        return self._look_up(
+            self._inlined, lambda file, place: file.inlined(place), pid, image, address, generation
+        )
 
     def _look_up(
         self,
+        known: dict[_Place, tuple[_Found, ...]],
+        find: Callable[[SourceFile, int], tuple[_Found, ...]],
         pid: int,
         image: int,
         address: int,
-        generation: int | None,
-        find: Callable[[SourceFile, int, _FileKey], _Found],
-    ) -> _Found | None:
-        """Return what is found at the address of a file that an address is from; None if that is unknown."""
+        generation: int | None = None,
+    ) -> tuple[_Found, ...]:
+        """Return what is found at the place in a file that an address is from, always the same; what is too
+        much to read is not found."""
         location = self._user.locate(pid, image, address, generation)
         mapping = self._user.mapping(pid, image, address, generation)
         account = self._user.account(pid, image)
         if location is None or mapping is None or account is None or not mapping.inode:
-            return None
+            return ()
         key = mapping.device, mapping.inode, location[0].build_id
-        with contextlib.suppress(OverBudgetError), account.timed():
-            if key not in self._files:
-                self._files[key] = None  # also if it is too much: once is enough
-                self._files[key] = self._read(pid, image, mapping, location[0])
-            file = self._files[key]
-            return None if file is None else find(file, location[0].to_address(location[1]), key)
-        return None
+        place = key, location[0].to_address(location[1])
+        if place not in known:
+            known[place] = ()
+            with contextlib.suppress(OverBudgetError), account.timed():
+                if key not in self._files:
+                    self._files[key] = None  # also if it is too much: once is enough
+                    self._files[key] = self._read(pid, image, mapping, location[0])
+                file = self._files[key]
+                known[place] = () if file is None else find(file, place[1])
+        return known[place]
 
     def _read(self, pid: int, image: int, mapping: Mapping, file: Elf) -> SourceFile | None:
         """Read the debug information of a mapped file; None if it has none, or too much of it."""
