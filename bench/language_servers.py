@@ -30,6 +30,7 @@ _PROGRAMS = Path(__file__).parent / "work/visits"
 _PYTHON = "/usr/bin/python3"  # the distribution's, which has probes
 _FREQUENCY = 997  # samples a second
 _TRACED = re.compile(r"ms: (?:Scavenge|Mark-Compact)")
+_KINDS = ("array", "hash", "string", "symbol")
 _FEW = 50  # visits of which each call is shown
 _PAUSES = re.compile(r"GC\(\d+\) Pause .* ([\d.]+)ms$", re.MULTILINE)
 
@@ -227,7 +228,8 @@ def ruby(visits: int) -> contextlib.AbstractContextManager[Subject]:
             _objects(
                 lambda: _number(server, "objects"),
                 "Item",
-                f"{probe}:object__create {{ @[str(arg0)] = count(); }}",
+                f"{probe}:object__create {{ @[str(arg0)] = count(); }} "
+                + " ".join(f'{probe}:{kind}__create {{ @["{kind}"] = count(); }}' for kind in _KINDS),
             ),
         ]
 

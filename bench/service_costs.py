@@ -11,7 +11,7 @@ from bench.measure import MissingPeerError, in_turns
 from bench.peers import PYTRACER, bpftrace_environment, find, tracing
 from bench.questions import UNTRACED, Asker, Subject
 
-ROUNDS = 5
+ROUNDS = 3
 BY_BPFTRACE = "bpftrace: "
 _BEGIN = 'BEGIN { printf("attached\\n"); } '
 _SETTLES = 0.5  # seconds in which bpftrace attaches what comes after BEGIN
