@@ -18,7 +18,7 @@ struct row_value {
 #include "rows.h"
 
 #ifdef PT_PACKAGED_HEADERS
-#error "this kernel has no BTF, and the headers do not have its run queues (CONFIG_DEBUG_INFO_BTF, Linux 5.2)"
+#error "this kernel has its run queues in its BTF alone, not in headers (CONFIG_DEBUG_INFO_BTF, Linux 5.2)"
 #elif !PT_HAS_cfs_rq__rq || !PT_HAS_sched_entity__cfs_rq
 #error "this kernel has no groups of tasks (CONFIG_FAIR_GROUP_SCHED), by which run queues are found"
 #endif

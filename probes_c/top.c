@@ -12,6 +12,7 @@ static int on_leave(u32 nr, long ret);
 #include "socket_bytes.h"
 #include "task_counters.h"
 #include "task_rows.h"
+#include <net/sock.h>
 
 #define PT_AF_INET  2
 #define PT_AF_INET6 10

@@ -4,6 +4,9 @@
 #include <linux/nsproxy.h>
 
 #ifdef PT_PACKAGED_HEADERS
+#include <linux/ns_common.h>
+#include <linux/version.h>
+
 // Private to fs/mount.h; Linux 5.11 (1a7b8969e664) moved the count behind ns.
 struct pt_mnt_namespace {
 #if LINUX_VERSION_CODE < KERNEL_VERSION(5, 11, 0)
