@@ -190,6 +190,15 @@ def test_the_command_itself_is_executed_where_execve_fails():
     assert "the command itself could not be executed" in result.err
 
 
+def test_one_filter_at_a_time_asks_a_process():
+    inner = [sys.executable, "-m", "pytracer", "inject", "mkdir", "EIO"]
+    words = ["inject", "rmdir", "EIO", *COUNTED, "--", *inner]
+    result = run(*words, *COUNTED, "--", "true")
+    assert result.status == 4
+    assert "a filter that we run under asks a process already" in result.err
+    assert run(*words, *ALWAYS, "--", "true").status == 0
+
+
 def test_a_command_that_cannot_be_executed_is_reported(tmp_path):
     script = tmp_path / "script"
     script.write_text("#!/no/such/interpreter\n")

@@ -16,9 +16,9 @@ WHERE = ExpressionOption("where", "of a system call: what of its arguments holds
 NOTES = (
     "A system call by its name (openat) fails by its function, if the kernel can, or else by a filter that",
     "-- COMMAND gets, on any kernel (seccomp). Nobody can take it away: descendants keep it to their end.",
-    "seccomp-errno: every call fails, at no cost, and is not counted (-). After the run they go on failing.",
+    "seccomp-errno: every call fails, and is not counted (-). After the run they go on failing.",
     "seccomp-notify, for --every, --probability and --times: each call, and each execve, waits until a",
-    "process of pytracer answers (100 us or more) and counts. After the run, or without it, calls pass;",
+    "process of pytracer answers, which is slow, and counts. After the run, or without it, calls pass;",
     "if that process is killed, they fail with ENOSYS. --hook call=seccomp-notify counts where all fail.",
     "Before Linux 5.19 signals may end a call that waits with EINTR. The execve of COMMAND itself passes.",
     "A filter is for the machine's own ABI: calls of 32-bit programs and x32 pass. As an ordinary user",

@@ -30,6 +30,7 @@ _PATIENCE = 3.0  # seconds between asking the command to end and ending it
 _CANNOT_CONFINE = 1 << 16  # added to an errno: the filter could not be installed
 _RELEASE = struct.Struct("=II?")  # the size of the filter's program, its flags, no_new_privs
 _RESULT = struct.Struct("=i")  # an errno, or below 0 the listener: -1 - its number
+_HINTS = {errno.EBUSY: "a filter that we run under asks a process already, which one of them can"}
 _INSTALLING = 1  # ms between looks at whether the command has installed its filter
 
 
@@ -100,9 +101,10 @@ class LaunchedCommand:
             self.status = 127
             (number,) = _RESULT.unpack(data)
             if number & _CANNOT_CONFINE:
-                reason = os.strerror(number & ~_CANNOT_CONFINE)
+                number &= ~_CANNOT_CONFINE
                 raise UnsupportedError(
-                    f"the kernel takes no filter of system calls: {reason}", hint="CONFIG_SECCOMP_FILTER"
+                    f"the kernel takes no filter of system calls: {os.strerror(number)}",
+                    hint=_HINTS.get(number, "CONFIG_SECCOMP_FILTER"),
                 )
             raise PytracerError(f"cannot execute {self.name!r}: {os.strerror(number)}")
 
