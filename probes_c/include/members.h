@@ -9,8 +9,11 @@
     (LINUX_VERSION_CODE >= KERNEL_VERSION(5, 19, 0)) // 5efe7448a142
 #define PT_HAS_address_space_operations__readahead                                                           \
     (LINUX_VERSION_CODE >= KERNEL_VERSION(5, 8, 0)) // 8151b4c8bee4
-#define PT_HAS_dentry__d_u  (LINUX_VERSION_CODE < KERNEL_VERSION(7, 2, 0))
-#define PT_HAS_folio__index (LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)) // 7b230db3b8d3
+#define PT_HAS_dentry__d_u        (LINUX_VERSION_CODE < KERNEL_VERSION(7, 2, 0))
+#define PT_HAS_folio__index       (LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)) // 7b230db3b8d3
+#define PT_HAS_inode__i_ctime_sec (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)) // 3aa63a569c64
+#define PT_HAS_inode____i_ctime                                                                              \
+    (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0))
 // In fs/io_uring.c before Linux 6.0.
 #define PT_HAS_io_kiocb__file   (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 0, 0))
 #define PT_HAS_io_kiocb__opcode PT_HAS_io_kiocb__file

@@ -5,13 +5,18 @@
 //
 //     struct pt_unwind_state *pt_walk_stack(u64 image, int shows_python)
 //                                    the stack, to be given back by pt_end_use(); null if frame pointers have to serve:
-//                                    nothing is known of this process yet, or too many programs use a state
+//                                    nothing is known of this process and its code, or too many programs use a state
 #include "loops.h"
+#include "members.h"
+#include <linux/fs.h>
 
 #define PT_UNWOUND_DEPTH 127
 #define PT_UNWIND_STATES 4 // programs that may interrupt each other on a CPU, or preempt
 #define PT_UNWIND_TABLES 4096
 #define PT_UNWIND_SPACES 16384
+#define PT_UNWIND_FILES  16384
+#define PT_UNWIND_FOUND  4096
+#define PT_FOUND_REGIONS 16
 #define PT_INNER_MAP     (1 << 12) // BPF_F_INNER_MAP (Linux 5.10, 4a8f87e60f6d): inner arrays of any size
 #define PT_USER_CS       0x33      // __USER_CS of 64-bit code
 #define PT_TABLE_STEPS   25        // bisections of a table, and of a process's regions
@@ -60,6 +65,33 @@ struct pt_unwind_region {
     u32 rows;
 };
 
+// A part of a file that programs map as code, by the page that it begins at. A file that was rewritten is another one:
+// "changed" is its ctime in nanoseconds.
+struct pt_unwind_part {
+    u64 device;
+    u64 inode;
+    u64 changed;
+    u64 offset;
+};
+
+// The table of a part; "start" is that of the row for its first byte.
+struct pt_unwind_code {
+    u64 start;
+    u32 table;
+    u32 rows;
+};
+
+// Regions that were found without user space, which forgets them soon: a process is not known for a few samples.
+struct pt_unwind_process {
+    u64 image;
+    u64 pid;
+};
+
+struct pt_unwind_found {
+    u64 count;
+    struct pt_unwind_region regions[PT_FOUND_REGIONS];
+};
+
 struct pt_unwound {
     u64 hash;
     u32 count;
@@ -99,6 +131,11 @@ BPF_F_TABLE("array", u32, struct pt_unwind_row, unwind_table, 1, PT_INNER_MAP);
 BPF_F_TABLE("array", u32, struct pt_unwind_region, unwind_space, 1, PT_INNER_MAP);
 BPF_ARRAY_OF_MAPS(unwind_tables, "unwind_table", PT_UNWIND_TABLES);
 BPF_HASH_OF_MAPS(unwind_spaces, u64, "unwind_space", PT_UNWIND_SPACES);
+#ifdef PT_HAS_FIND_VMA
+BPF_HASH(unwind_files, struct pt_unwind_part, struct pt_unwind_code, PT_UNWIND_FILES);
+BPF_ARRAY(unwind_nothing, struct pt_unwind_found, 1);
+BPF_HASH(unwind_found, struct pt_unwind_process, struct pt_unwind_found, PT_UNWIND_FOUND);
+#endif
 BPF_PERCPU_ARRAY(unwind_states, struct pt_unwind_state, PT_UNWIND_STATES);
 BPF_PERCPU_ARRAY(unwind_ends, u64, PT_ENDS);
 
@@ -126,7 +163,101 @@ static __always_inline void *pt_bisect(void *elements, u32 count, u64 start, int
     return bpf_map_lookup_elem(elements, &middle);
 }
 
-// Find the region of an address. Returns 0, or -1 if there is none.
+#ifdef PT_HAS_FIND_VMA
+struct pt_unwind_mapping {
+    struct vm_area_struct *vma;
+    struct pt_unwind_region region; // empty if the mapping is of no part with a table
+};
+
+static __always_inline u64 pt_change_time(struct inode *inode)
+{
+#if PT_HAS_inode__i_ctime_sec // Linux 6.11, 3aa63a569c64
+    return inode->i_ctime_sec * 1000000000ULL + (inode->i_ctime_nsec & ~(1u << 31)); // I_CTIME_QUERIED
+#elif PT_HAS_inode____i_ctime // Linux 6.6, 13bc24457850
+    return inode->__i_ctime.tv_sec * 1000000000ULL + inode->__i_ctime.tv_nsec;
+#else
+    return inode->i_ctime.tv_sec * 1000000000ULL + inode->i_ctime.tv_nsec;
+#endif
+}
+
+PT_VMA_BODY(2, struct pt_unwind_mapping *mapping)
+{
+    struct vm_area_struct *vma = mapping->vma;
+    struct pt_unwind_region *region = &mapping->region;
+    struct file *file = vma->vm_file;
+    struct pt_unwind_part part = {};
+    struct pt_unwind_code *code;
+    struct inode *inode;
+
+    if (!file)
+        return 0;
+    inode = file->f_inode;
+    part.device = inode->i_sb->s_dev;
+    part.inode = inode->i_ino;
+    part.changed = pt_change_time(inode);
+    part.offset = vma->vm_pgoff * PAGE_SIZE;
+    code = unwind_files.lookup(&part);
+    if (!code || !(vma->vm_flags & 4)) // VM_EXEC
+        return 0;
+    region->start = vma->vm_start;
+    region->end = vma->vm_end;
+    region->bias = vma->vm_start - code->start;
+    region->table = code->table;
+    region->rows = code->rows;
+    return 0;
+}
+
+// Keep a region that was found, once: another program may add one at the same time.
+static __always_inline void pt_keep_found(struct pt_unwind_process *process, struct pt_unwind_region *region)
+{
+    struct pt_unwind_found *found = unwind_found.lookup(process);
+    u32 zero = 0, slot;
+    struct pt_unwind_found *empty;
+
+    if (!found) {
+        empty = unwind_nothing.lookup(&zero);
+        if (empty)
+            unwind_found.insert(process, empty);
+        found = unwind_found.lookup(process);
+    }
+    if (!found)
+        return;
+    slot = __sync_fetch_and_add(&found->count, 1);
+    pt_opaque(slot);
+    if (slot >= PT_FOUND_REGIONS)
+        return;
+    found->regions[slot].start = region->start;
+    found->regions[slot].bias = region->bias;
+    found->regions[slot].table = region->table;
+    found->regions[slot].rows = region->rows;
+    *(volatile u64 *)&found->regions[slot].end = region->end; // the last: without an end it holds no address
+}
+
+// Find the region of an address by the kernel's own mappings, for code that user space does not know of yet, in a file
+// whose table is loaded. With interrupts off the kernel allows this once, so what was found is kept. Returns 0, or -1.
+static __always_inline int pt_find_mapped(struct pt_unwind_state *state, u64 address)
+{
+    struct pt_unwind_process process = {.image = state->image, .pid = bpf_get_current_pid_tgid() >> 32};
+    struct pt_unwind_found *found = unwind_found.lookup(&process);
+    struct pt_unwind_mapping mapping = {};
+
+    PT_LOOP_PRAGMA
+    for (int i = 0; found && i < PT_FOUND_REGIONS; i++)
+        if (address >= found->regions[i].start && address < found->regions[i].end) {
+            state->region = found->regions[i];
+            return 0;
+        }
+    if (PT_VMA_RUN(2, address, &mapping) || !mapping.region.end)
+        return -1;
+    state->region = mapping.region;
+    pt_keep_found(&process, &mapping.region);
+    return 0;
+}
+#else
+#define pt_find_mapped(state, address) (-1)
+#endif
+
+// Find the region of an address among those that user space has read. Returns 0, or -1 if there is none.
 static __always_inline int pt_find_region(struct pt_unwind_state *state, u64 address)
 {
     u64 image = state->image;
@@ -289,7 +420,7 @@ PT_LOOP_BODY(62, struct pt_unwinding *unwinding)
         return pt_add_python(state);
     address = state->ip - !state->is_exact;
     if (address - state->region.start >= state->region.end - state->region.start &&
-        pt_find_region(state, address))
+        pt_find_region(state, address) && pt_find_mapped(state, address))
         rule = PT_END_UNMAPPED; // a library that was just loaded: it may have frame pointers
     row = rule == PT_RULE_NONE ? pt_find_row(state, address) : 0;
     if (row) {
@@ -398,15 +529,21 @@ static __always_inline struct pt_unwind_state *pt_walk_stack(u64 image, int show
 
     if (!image)
         return 0;
-    if ((u16)pt_register(regs, cs) == PT_USER_CS && unwind_spaces.lookup(&image))
+    if ((u16)pt_register(regs, cs) == PT_USER_CS)
         state = pt_claim_state(&unwinding.level);
+    if (state) {
+        state->image = image;
+        state->region.start = state->region.end = 0;
+        state->ip = pt_register(regs, ip);
+        if (!unwind_spaces.lookup(&image) && pt_find_mapped(state, state->ip)) {
+            state->busy = 0;
+            state = 0;
+        }
+    }
     if (!state) {
         pt_count_end(PT_END_FALLBACK);
         return 0;
     }
-    state->image = image;
-    state->region.start = state->region.end = 0;
-    state->ip = pt_register(regs, ip);
     state->sp = pt_register(regs, sp);
     state->bp = pt_register(regs, bp);
     state->is_exact = state->has_registers = 1;

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from pytracer.symbols import memory_maps
+from pytracer.symbols.memory_maps import Handle
 from support.cli import run
 from support.needs import running
 from support.uprobes import Program
-from support.workloads import workload
+from support.workloads import SOURCES, workload
 
 pytestmark = pytest.mark.kernel
 
@@ -89,6 +94,36 @@ def test_stacks_are_those_of_gdb(mode):
             assert name == "__restore_rt" or name.startswith("libc.so.6+")
         elif {name, gdb_name} & own:
             assert name == gdb_name, (stack, witness)
+
+
+@pytest.mark.lab
+def test_the_first_stack_of_a_command_is_whole():
+    """main runs long before the mappings of its process can be read. The program is on a file system whose
+    devices are those of the kernel, unlike a guest's root."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path = f"{folder}/unwound"
+        flags = ["-O2", "-fomit-frame-pointer", "-pthread", "-static"]
+        subprocess.run(["gcc", *flags, "-o", path, SOURCES / "unwound.c"], check=True)
+        assert_first_stack_is_whole(path)
+
+
+def test_the_first_stack_leads_through_a_library():
+    libc = next(
+        mapping for mapping in memory_maps.parse(memory_maps.read(os.getpid())) if "libc.so" in mapping.path
+    )
+    with Handle(Path(libc.path)) as handle, Handle(Path(workload("unwound"))) as program:
+        if not handle.has_own_devices and not program.has_own_devices:
+            assert_first_stack_is_whole(workload("unwound"))
+
+
+def assert_first_stack_is_whole(path):
+    result = run("stackcount", "-U", "-f", "json", f"u:{path}:main", "--", path, "plain", 1, input="\n")
+    assert result.status == 0, result.err
+    [row] = [json.loads(line) for line in result.out.splitlines() if line.startswith("{")]
+    assert row["hits"] == 1
+    if not running().excuse("stacks by tables"):
+        assert (row["user"][0], row["user"][-1]) == ("main", "_start")
+        assert "frame pointers" not in result.err
 
 
 @pytest.mark.parametrize(

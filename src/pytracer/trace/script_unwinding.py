@@ -78,7 +78,11 @@ class ScriptUnwinding:
         """Return those processes that mapped code since the last look, or may have."""
         if self._events is not None:
             has_gaps = bool(self._events.drain())
-            changed = {event.pid for event in self._events.mapped_by(pids)}
+            changed = set[int]()
+            for event in self._events.mapped_by(pids):
+                changed.add(event.pid)
+                if event.mapping is not None:
+                    self._supply.add_file(event.pid, event.mapping, self._budget)
             return pids if has_gaps else changed
         if time.monotonic() < self._next_look:
             return set()

@@ -165,6 +165,8 @@ class StackCollector(RowCollector):
                 self._raised += [(pid, timestamp)] if pid in processes else []
                 if self._supply is not None:  # the kernel needs the new code's table
                     unknown.add(pid)
+                    if mapping is not None:
+                        self._supply.add_file(pid, mapping, self._budget)
                 if mapping is None:
                     user.add_exec(pid, timestamp)
                 elif not user.add_mapped(pid, mapping, timestamp):

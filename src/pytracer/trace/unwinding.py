@@ -1,12 +1,14 @@
 """Supply the kernel with unwind tables of the files that sampled processes run (probes_c/include/unwind.h).
 
-The table of a file is loaded when a process that maps it is first seen, and serves all processes. Until a
-process is known, its stacks are walked by frame pointers, which the kernel counts.
+The table of a file is loaded when a process that maps it is first seen, or before a command runs, and serves
+all processes. What a process has mapped the kernel looks up itself until that was read (Linux 5.17). Stacks
+that are walked by frame pointers for want of a table are counted there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -15,7 +17,7 @@ from typing import NamedTuple
 
 from pytracer.arrays import Array, np
 from pytracer.bpf.cache.unwind_tables import open_cache
-from pytracer.bpf.load.unwind_maps import NO_TABLE, REGION, UnwindMaps
+from pytracer.bpf.load.unwind_maps import CODE, NO_TABLE, PART, REGION, UnwindMaps
 from pytracer.budget import Account, Budget, OverBudgetError
 from pytracer.record import record
 from pytracer.symbols import dynamic_linker, memory_maps
@@ -34,10 +36,15 @@ _FIRST, _EARLY = 0.2, 1.0  # seconds for which a command, and any process, is ne
 _MANY = 0.01  # of the stacks, that were walked by frame pointers since their tables came too late
 _SWEEP = 10.0  # seconds between two looks at which processes have ended
 _ROWS_LIMIT = 32 << 20  # of all tables: 256 MiB in the kernel
+_PARTS = 8  # of a file that are mapped as code; others wait until their process is known
 _WHOLE = 1 << 64
 
 FileKey = tuple[int | str, ...]
 """The identity of a file (:attr:`Handle.identity`), or the name of the vDSO."""
+
+
+_Part = tuple[int, int, int, int]
+"""A part of a file, as the members of PART."""
 
 
 class Region(NamedTuple):
@@ -91,6 +98,9 @@ class TableSupply:
         self._spaces = dict[int, _Space]()
         self._changed = set[int]()
         self._new_tables = dict[int, Array]()
+        self._parts = dict[FileKey, set[_Part]]()  # that the kernel knows
+        self._new_parts = dict[_Part, tuple[int, int, int]]()  # with the members of CODE
+        self._noted = set[tuple[str, int, str]]()  # files of mappings since the last sweep
         self._next_sweep = time.monotonic() + _SWEEP
         self._rows = 0
         self._first_until = self._early_until = 0.0
@@ -106,13 +116,29 @@ class TableSupply:
     def preload(self, command: Sequence[str], budget: Budget) -> None:
         """Load the tables of a command, and of the libraries that are loaded with it, before it runs."""
         for path in dynamic_linker.loaded(dynamic_linker.program_of(find_execution(command))):
-            with contextlib.suppress(OSError, OverBudgetError), Handle(Path(path)) as handle:
-                account = budget.account(handle.stat.st_uid, f"file {harmless(path)}")
-                if handle.is_file:
-                    with account.timed():
-                        self._find_file(handle, account)
+            with contextlib.suppress(OSError), Handle(Path(path)) as handle:
+                self._load_file(handle, path, budget)
         self.flush()
         self._first_until = time.monotonic() + _FIRST
+
+    def add_file(self, pid: int, mapping: Mapping, budget: Budget) -> None:
+        """Load the table of a file that a process mapped, which may have ended since: others may map it, too.
+        ``flush`` makes it count."""
+        key = mapping.device, mapping.inode, mapping.path
+        if key in self._noted or mapping.is_generated or not mapping.inode:
+            return
+        self._noted.add(key)
+        handle = memory_maps.find_file(pid, mapping, is_exact=False)
+        if handle is not None:
+            with handle:
+                self._load_file(handle, mapping.path, budget)
+
+    def _load_file(self, handle: Handle, path: str, budget: Budget) -> None:
+        """Load the table of a file at the expense of its owner."""
+        if handle.is_file:
+            account = budget.account(handle.stat.st_uid, f"file {harmless(path)}")
+            with contextlib.suppress(OverBudgetError), account.timed():
+                self._find_file(handle, account)
 
     def add(self, pid: int, image: int, mappings: Sequence[Mapping], account: Account) -> None:
         """Add what the stacks of a process need, as far as it is new; ``flush`` makes it count."""
@@ -155,10 +181,13 @@ class TableSupply:
         All is added at once, since the kernel waits for a grace period each time.
         """
         tables, self._new_tables = self._new_tables, {}
+        parts, self._new_parts = self._new_parts, {}
         changed, self._changed = self._changed, set()
         with contextlib.suppress(OSError):  # no memory: frame pointers serve
             if tables:
                 self._maps.set_tables(tables)
+            if parts:
+                self._maps.set_parts(np.array(list(parts), PART), np.array(list(parts.values()), CODE))
             if changed:
                 self._maps.set_spaces(
                     {image: np.array(self._spaces[image].merge(), REGION) for image in changed}
@@ -205,7 +234,22 @@ class TableSupply:
                     self._loaded[key] = self._load(*read_table(descriptor, account, self._cache))
                 finally:
                     os.close(descriptor)
+        self._add_parts(key, handle.stat)
         return key, self._loaded[key]
+
+    def _add_parts(self, key: FileKey, status: os.stat_result) -> None:
+        """Have the kernel find a file's table by itself, where a process maps the file that is not known yet.
+
+        A file system whose files have another device by stat(2) than in the kernel has none of these parts.
+        """
+        loaded, parts = self._loaded[key], self._parts.setdefault(key, set())
+        device = os.major(status.st_dev) << 20 | os.minor(status.st_dev)
+        segments = () if loaded.code is None else itertools.islice(loaded.code.iter_parts(), _PARTS)
+        for offset, start in segments:
+            part = device, status.st_ino, status.st_ctime_ns, offset
+            if part not in parts:
+                parts.add(part)
+                self._new_parts[part] = start % _WHOLE, loaded.number, loaded.rows
 
     def _load(self, code: CodeSegments, rows: Array) -> _Loaded:
         """Have a table loaded by the next ``flush``, if there is room."""
@@ -220,6 +264,8 @@ class TableSupply:
 
     def _sweep(self) -> None:
         """Remove the processes that have ended, and tables that no process needed for two sweeps."""
+        self._maps.forget_found()
+        self._noted.clear()
         for image, space in list(self._spaces.items()):
             for pid in [pid for pid in space.mappings if memory_maps.image_of(pid) != image]:
                 del space.mappings[pid], space.regions[pid]
@@ -239,5 +285,7 @@ class TableSupply:
             loaded = self._loaded.pop(key, None)
             if loaded is not None and loaded.code is not None:
                 self._new_tables.pop(loaded.number, None)
+                parts = self._parts.pop(key, set())
+                self._maps.drop_parts(np.array([p for p in parts if not self._new_parts.pop(p, None)], PART))
                 self._maps.drop_table(loaded.number)
                 self._rows -= loaded.rows

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ class Maps:
 
     def __init__(self):
         self.tables, self.spaces, self.pythons, self.dropped = {}, {}, {}, []
+        self.parts = {}
         self.numbers = itertools.count()
 
     def reserve_table(self):
@@ -40,6 +42,15 @@ class Maps:
 
     def drop_table(self, number):
         self.dropped.append(number)
+
+    def set_parts(self, parts, code):
+        self.parts |= dict(zip(parts.tolist(), code.tolist(), strict=True))
+
+    def drop_parts(self, parts):
+        assert not set(self.dropped) & {self.parts.pop(part)[1] for part in parts.tolist()}
+
+    def forget_found(self):
+        pass
 
     def set_spaces(self, spaces):
         self.spaces |= spaces
@@ -178,6 +189,46 @@ def test_a_command_is_loaded_before_it_runs(supply, maps):
     assert count > 1  # the program and a library
     supply.preload([PYTHON], Budget())
     assert len(maps.tables) == count
+
+
+def part_of(path):
+    """Return the part of a file that its first mapping of code is."""
+    status, [own] = Path(path).stat(), [mapping for mapping in own_mappings() if mapping.path == path]
+    device = os.major(status.st_dev) << 20 | os.minor(status.st_dev)
+    return own, (device, status.st_ino, status.st_ctime_ns, own.offset)
+
+
+def test_the_kernel_finds_a_loaded_file_by_what_it_maps(supply, maps):
+    """The bias of its region is the one that user space computes from the process's mappings."""
+    supply.preload([PYTHON], Budget())
+    own, part = part_of(PYTHON)
+    start, table, rows = maps.parts[part]
+    assert len(maps.tables[table]) == rows
+    supply.add(os.getpid(), 1, [own], account())
+    supply.flush()
+    [region] = maps.spaces[1]
+    assert (int(region["bias"]), int(region["table"])) == ((own.start - start) % 2**64, table)
+
+
+def test_a_file_that_an_ended_process_had_mapped_is_loaded(supply, maps):
+    own, part = part_of(PYTHON)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    supply.add_file(ended.pid, own, Budget())
+    supply.add_file(ended.pid, Mapping(0x1000, 0x2000, 0, "00:00", 0, ""), Budget())
+    supply.flush()
+    assert part in maps.parts
+    assert len(maps.tables) == 1
+
+
+def test_parts_of_a_dropped_table_are_forgotten_before_it(maps, monkeypatch):
+    monkeypatch.setattr(unwinding, "_SWEEP", 0.0)
+    supply = TableSupply(maps)
+    supply.preload([PYTHON], Budget())
+    assert maps.parts
+    supply.flush()
+    assert not maps.parts
+    assert sorted(maps.dropped) == sorted(maps.tables)
 
 
 def test_many_stacks_by_frame_pointers_are_said(supply, maps, monkeypatch):

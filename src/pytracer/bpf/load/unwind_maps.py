@@ -14,6 +14,11 @@ REGION = np.dtype([("start", "u8"), ("end", "u8"), ("bias", "u8"), ("table", "u4
 """A mapping of code (struct pt_unwind_region): an address minus ``bias`` is what rows begin with."""
 NO_TABLE = 0xFFFFFFFF
 """The ``table`` of a region whose code has none: frame pointers serve there."""
+PART = np.dtype([("device", "u8"), ("inode", "u8"), ("changed", "u8"), ("offset", "u8")])
+"""A part of a file that is mapped as code (struct pt_unwind_part), as the kernel identifies it: its device as
+``major << 20 | minor``, its ctime in nanoseconds, and the offset, which begins a page."""
+CODE = np.dtype([("start", "u8"), ("table", "u4"), ("rows", "u4")])
+"""The table of a part (struct pt_unwind_code); its first byte is at ``start`` for the table's rows."""
 _INNER_MAP = 1 << 12  # BPF_F_INNER_MAP
 
 
@@ -29,6 +34,8 @@ class UnwindMaps:
         """Find the maps, and give the hash of stacks a random start. Raises KeyError if there are none."""
         self._tables, self._spaces = maps["unwind_tables"], maps["unwind_spaces"]
         self._ends, self._pythons = maps["unwind_ends"], maps["unwind_pythons"]
+        self._files = maps.get("unwind_files")  # where the kernel has bpf_find_vma()
+        self._found = maps.get("unwind_found")
         self._free = list(reversed(range(self._tables.max_entries)))
         self._set_seed(maps["unwind_states"])
 
@@ -57,6 +64,23 @@ class UnwindMaps:
         """Remove a table that no region of a living process refers to."""
         self._tables.delete(np.array([number], np.uint32))
         self._free.append(number)
+
+    def set_parts(self, parts: Array, code: Array) -> None:
+        """Set the tables (CODE) of parts of files (PART), both of shape (n,), for processes that are not
+        known yet. Raises OSError if there is no room."""
+        if self._files is not None:
+            _update_batch(self._files.fd, parts, code)
+
+    def drop_parts(self, parts: Array) -> None:
+        """Forget parts of files (PART, shape (n,)); needed before their table is dropped."""
+        if self._files is not None and len(parts):
+            self._files.delete(parts)
+
+    def forget_found(self) -> None:
+        """Forget the regions that the kernel found by itself, in processes that were not known then."""
+        if self._found is not None:
+            keys, _ = self._found.read()
+            self._found.delete(keys)
 
     def set_spaces(self, spaces: Mapping[int, Array]) -> None:
         """Set the regions (REGION, sorted by address) of processes, by their images. Raises OSError."""

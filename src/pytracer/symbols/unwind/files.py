@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, current
@@ -30,6 +31,12 @@ class CodeSegments:
             if begin - begin % _PAGE <= offset < begin + size:  # mappings begin at a page
                 return int(offset - begin + address - self.base)
         return None
+
+    def iter_parts(self) -> Iterator[tuple[int, int]]:
+        """Yield the offsets at which mappings of the code begin, each with the ``start`` of a row there."""
+        for begin, _, address in self.segments.tolist():
+            offset = begin - begin % _PAGE
+            yield offset, offset - begin + address - self.base
 
 
 def read_table(
