@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Owners of sockets of any protocol: the processes that created them, from the program "created". The tracer that
 // includes this adds sockets that are open when the trace begins by pt_own_open_socket(inode, task).
+#include "inet_addresses.h"
 #include "other_task.h"
 #include <linux/fs.h>
 #include <net/inet_sock.h>
@@ -47,7 +48,19 @@ static __always_inline struct pt_owner *pt_owner_of(struct sock *sk)
     return pt_owners.lookup(&inode);
 }
 
-#ifndef HOOK_CREATED_NONE
+#if defined(HOOK_CREATED_KPROBE)
+// sock_init_data(socket, sk), of sockets of all families. What accept returns does not pass here.
+int created(struct pt_regs *ctx)
+{
+    struct socket_alloc *socket = (struct socket_alloc *)PT_REGS_PARM1(ctx);
+    struct sock *sk = (struct sock *)PT_REGS_PARM2(ctx);
+    u16 family = pt_read(sk->__sk_common.skc_family);
+
+    if (socket && (family == PT_AF_INET || family == PT_AF_INET6))
+        pt_own_socket(pt_read(socket->vfs_inode.i_ino), pt_current());
+    return PT_PASS;
+}
+#elif defined(HOOK_CREATED_CGROUP_LINK) || defined(HOOK_CREATED_CGROUP_ATTACH)
 // A socket is created, in the task that creates it. The return value is a verdict.
 int created(struct bpf_sock *sock)
 {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -147,6 +148,27 @@ def test_only_of_the_process_that_has_the_socket():
         to_nobody(socket.AF_INET, "127.0.0.1", 23)
     assert len(events) == dropped > 50
     assert {event["pid"] for event in events} == {os.getpid()}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("created", ["cgroup-link", "cgroup-attach", "kprobe"])
+def test_a_datagram_that_cannot_leave_is_of_who_made_its_socket(created):
+    hook = ["--hook", f"created={created}"]
+    if was_refused(run("dropsnoop", "--dry-run", *hook), {"created": created}):
+        return
+    with namespace():
+        veth()
+        ip("addr", "add", "192.0.2.1/24", "dev", "va")
+        ip("neigh", "add", "192.0.2.2", "lladdr", "02:00:00:00:00:ee", "dev", "va")
+        subprocess.run(["tc", "qdisc", "replace", "dev", "va", "root", "blackhole"], check=True)
+        with (
+            record_events("dropsnoop", *hook, "-p", os.getpid()) as events,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        ):
+            for _ in range(23):
+                sender.sendto(bytes(101), ("192.0.2.2", 7))
+    own_events = [(event["pid"], event["comm"]) for event in events if event["dport"] == 7]
+    assert own_events == [own_process()] * 23
 
 
 @pytest.mark.lab

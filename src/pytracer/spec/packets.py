@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytracer.record import replace
 from pytracer.spec.columns import Column, Key, Unit
-from pytracer.spec.hooks import Alternative, Hook, RawTracepoint
+from pytracer.spec.hooks import Alternative, Hook, Kprobe, RawTracepoint
 from pytracer.spec.network import (
     CgroupSkb,
     CgroupSock,
@@ -58,7 +58,15 @@ CGROUP_PACKET = Hook(
 
 CREATED = Hook("created", "sockets are made", _cgroups(CgroupSock("created", point="create")))
 """A socket is made, in the task that makes it (``created``); probes_c/include/socket_owners.h."""
-CREATED_IF_ANY = replace(CREATED, alternatives=(*CREATED.alternatives, Alternative("none", ())))
+CREATED_IF_ANY = replace(
+    CREATED,
+    alternatives=(
+        *CREATED.alternatives,
+        # Before Linux 5.7 programs on cgroups may not read the task.
+        Alternative("kprobe", (Kprobe("created", symbols=("sock_init_data",)),)),
+        Alternative("none", ()),
+    ),
+)
 """The same, for what can do without."""
 _DROP_FORMS = {
     "raw-tracepoint-socket": 4,
