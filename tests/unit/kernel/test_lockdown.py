@@ -76,7 +76,7 @@ def test_the_doctors_last_line(status: str, all_of_them: bool) -> None:
     assert ("lockdown" in line) is not all_of_them
 
 
-def refuse_tracefs() -> Path:
+def refuse_tracefs(*_: object) -> Path:
     raise policy.make_lockdown_error("trace events (tracefs)")
 
 
