@@ -97,7 +97,7 @@ OUT_OF_MEMORY = """cd /sys/fs/cgroup; echo +memory >cgroup.subtree_control; mkdi
     echo 8M >oom$$/memory.max; echo 0 >oom$$/memory.swap.max
     sh -c "echo \\$\\$ >oom$$/cgroup.procs; exec tail /dev/zero"; rmdir oom$$"""
 """Lines of shell: a cgroup reaches its limit, where the kernel first reclaims and then kills."""
-QUERY = 'python3 -S -I -c \'import sqlite3; sqlite3.connect(":memory:").execute("create table t (a)")\''
+QUERY = f"""{sys.executable} -c 'import sqlite3; sqlite3.connect(":memory:").execute("create table t (a)")'"""
 EXTRA_WORK = {
     "bashreadline": "echo exit | script -qc 'bash --norc -i' /dev/null",
     "compactsnoop": "echo 1 >/proc/sys/vm/compact_memory",
@@ -107,7 +107,6 @@ EXTRA_WORK = {
     "dropsnoop": """modprobe dummy numdummies=0; ip link add dummy1 type dummy
         ip addr add 198.51.100.1/24 dev dummy1; ip link set dummy1 up
         tc qdisc replace dev dummy1 root blackhole; bash -c 'echo >/dev/udp/198.51.100.9/9'""",
-    "langalloc": "ruby --disable-gems -e '23.times { Object.new }'",
     "modulesnoop": "modprobe ifb numifbs=0; modprobe -r ifb",
     "mountsnoop": "mkdir /tmp/m$$; mount -t tmpfs none /tmp/m$$; umount /tmp/m$$",
     "oomkill": OUT_OF_MEMORY,
@@ -136,8 +135,6 @@ find it."""
 _OWN_PROGRAM = re.compile(rf"{re.escape(sys.prefix)}/bin/[^:]+")
 MODULES = ("kvm_amd", "kvm_intel")
 """Modules with trace events of their own; of these two, the one for the processor loads."""
-ARGUMENTS = {"langalloc": ("ruby",)}
-"""Arguments of tracers that take none of what the workload is, which is Python."""
 FAULT = ["security_task_setnice", "EPERM"]
 """And what it can go without."""
 
@@ -190,7 +187,7 @@ def hooks_of(tracer: Tracer) -> list[HookUse]:
     elif isinstance(arguments, Injection):
         words = tuple(FAULT)
     else:
-        words = ARGUMENTS.get(tracer.name) or (arguments.examples[: arguments.minimum] if arguments else ())
+        words = arguments.examples[: arguments.minimum] if arguments else ()
     hooks = (*tracer.hooks, *([FOLLOW] if tracer.follow else []))
     return [*uses, *(HookUse(hook, words) for hook in hooks)]
 

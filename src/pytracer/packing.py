@@ -46,14 +46,15 @@ def make_pack(
     names = dict[str, str]()
     entries = list[PackEntry]()
     images = dict[bytes, Image]()
-    texts = {request.tracer: read_source(request.tracer.c_file) for request in requests.values()}
-    for tracer, text in texts.items():
-        _check_version(tracer.c_file, text)
+    files = {request.tracer.c_file for request in requests.values()}
+    texts = {file: read_source(file) for file in files}
+    for file, text in texts.items():
+        _check_version(file, text)
     for kernel, (btf, key) in [(kernel, _read(kernel)) for kernel in kernels]:
         names[key] = kernel.name
         compiled = dict[tuple[str, ...], Image]()
         for line, request in requests.items():
-            text = texts[request.tracer]
+            text = texts[request.tracer.c_file]
             for plan, programs in _iter_plans(request, btf, kernel):
                 # Of macros that the C does not name, every value gives the same image.
                 named = [flag for flag in plan.cflags if re.search(rf"\b{_macro_pattern(flag)}\b", text)]

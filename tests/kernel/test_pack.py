@@ -182,3 +182,10 @@ def test_tracers_that_cannot_be_packed(tmp_path: Path, monkeypatch: pytest.Monke
     assert_refused(result, 1, "rubbish.btf", "--btf takes")
     assert not target.exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_tracer_of_runtimes_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTRACER_BCC")
+    result = run("pack", "langgc -p 1", "-o", tmp_path / "here.pack")
+    assert result.status == 0, result.err
+    assert ": langgc for " in result.out
