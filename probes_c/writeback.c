@@ -55,7 +55,7 @@ static __always_inline struct event *end(s64 pages)
 
 #if defined(HOOK_WRITEBACK_RAW_TRACEPOINT)
 #ifdef PT_PACKAGED_HEADERS
-#error "this kernel has its work of writeback in its BTF alone, not in headers: try --hook writeback=tracepoint"
+#error "BTF alone has the work of writeback, not these headers: try --hook writeback=tracepoint"
 #endif
 // writeback_start(wb, work), and writeback_written likewise
 int started(struct bpf_raw_tracepoint_args *ctx)

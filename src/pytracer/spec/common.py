@@ -24,8 +24,7 @@ from pytracer.spec.sampling import PerfSample, TaskSample
 COMPAT_NOTE = "32-bit programs raise no t:syscalls:* events: syscalls counts their calls."
 """The note of every tracer of events that users name."""
 
-# x86's functions behind the system call tables (fa697140f9a2 and ebeb8c82ffaf, Linux 4.17): one for each call
-# and ABI, given the caller's registers.
+# x86's functions of each call and ABI, given the caller's registers (Linux 4.17, fa697140f9a2, ebeb8c82ffaf).
 _WRAPPERS = ("__x64_sys_*", "__ia32_sys_*", "__ia32_compat_sys_*", "__x64_compat_sys_*", "__x32_compat_sys_*")
 # What every call passes on its way out, given the caller's registers. 5.10 has the second only, which returns
 # from interrupts pass, too; from 7.0 on both are inlined.
