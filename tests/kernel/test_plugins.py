@@ -209,7 +209,7 @@ def test_fast_successions_of_code_get_no_wrong_names():
 
 
 def test_records_that_the_kernel_had_no_room_for_are_missed_in_their_time_alone(monkeypatch):
-    monkeypatch.setattr(mmap_events, "_SIZE", 4 * os.sysconf("SC_PAGE_SIZE"))
+    monkeypatch.setattr(mmap_events, "_SIZE", os.sysconf("SC_PAGE_SIZE"))
     with pytracer.open("stackcount", EVENT, user_only=True, command=command("plain", 0, 200)) as trace:
         [summary] = trace
         gaps = trace.session.collector._names.user._breaks

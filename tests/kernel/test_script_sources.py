@@ -101,17 +101,20 @@ def test_stacks_have_lines_and_inlined_functions(options, tmp_path):
     build = ["gcc", *options, "-O1", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"]
     subprocess.run([*build, "-o", program, source], check=True, cwd=tmp_path)
 
-    def stack(setting, call):
+    def stack(unwind, setting, call):
         text = f"config = {{ show_debug_info = {setting} }} uprobe:{program}:hit {{ print({call}); }}"
-        result = run("script", "-q", "-e", text, "-c", program)
+        result = run("script", "-q", "--unwind", unwind, "-e", text, "-c", program)
         assert result.status == 0, result.err
         return [
             re.sub(r"\b[0-9a-f]{6,}\b|\+\d+", "N", line.strip()) for line in result.out.split("\n") if line
         ]
 
-    # At its first instruction hit has no frame yet: the frame that is followed is that of its caller.
-    lines = stack(1, "ustack(3)")
+    lines = stack("table", 1, "ustack(3)")
     assert lines[0] in {f"hitN@{source}:{line}" for line in (2, 3)}
+    assert lines[1:] == [f"callerN@{source}:7", f"[inlined] inner@{source}:10", f"outerN@{source}:13"]
+    assert stack("table", 0, "ustack(3)") == ["hitN", "callerN", "outerN"]
+    # At its first instruction hit has no frame yet: the frame that is followed is that of its caller.
+    lines = stack("fp", 1, "ustack(3)")
     assert lines[1:] == [f"[inlined] inner@{source}:10", f"outerN@{source}:13", f"mainN@{source}:16"]
-    assert stack(0, "ustack(3)") == ["hitN", "outerN", "mainN"]
-    assert stack(1, "ustack(perf, 2)")[1:] == ["N inner (inlined)", f"N outerN ({program})"]
+    assert stack("fp", 0, "ustack(3)") == ["hitN", "outerN", "mainN"]
+    assert stack("fp", 1, "ustack(perf, 2)")[1:] == ["N inner (inlined)", f"N outerN ({program})"]

@@ -38,12 +38,11 @@ def bpftool(*words: object) -> list[dict[str, Any]]:
 
 def entries(process: int, name: str) -> int:
     """Return how many entries a map of this name has that a process holds."""
-    map_ids = {
-        line.split()[1]
-        for file in Path(f"/proc/{process}/fdinfo").iterdir()
-        for line in file.read_text().splitlines()
-        if line.startswith("map_id")
-    }
+    map_ids = set[str]()
+    for file in Path(f"/proc/{process}/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            lines = file.read_text().splitlines()
+            map_ids |= {line.split()[1] for line in lines if line.startswith("map_id")}
     [number] = [
         bpf_map["id"]
         for bpf_map in bpftool("map", "show")
