@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from importlib.machinery import PathFinder
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pytracer.errors import PytracerError, UnknownNameError, UsageError
 from pytracer.record import replace
@@ -37,10 +37,11 @@ RESERVED = {
 
 _LITERAL = re.compile(r'\n    (group|summary)="([^"\\\n]*)",(?=\n)')
 _added: list[Path] = []
+_Loaded = TypeVar("_Loaded")
 
 
 class TracerSummary(NamedTuple):
-    """What ``pytracer list`` shows of a tracer."""
+    """The line of a tracer in ``pytracer list``."""
 
     name: str
     group: str
@@ -104,15 +105,7 @@ def all_tracers(on_error: Callable[[PytracerError], None] | None = None) -> list
 
     ``on_error`` gets the error of each tracer that cannot be loaded; without it the first one is raised.
     """
-    tracers = list[Tracer]()
-    for name in names():
-        try:
-            tracers.append(get(name))
-        except PytracerError as error:
-            if on_error is None:
-                raise
-            on_error(error)
-    return tracers
+    return _load_each(get, on_error)
 
 
 def summaries(on_error: Callable[[PytracerError], None] | None = None) -> list[TracerSummary]:
@@ -120,15 +113,22 @@ def summaries(on_error: Callable[[PytracerError], None] | None = None) -> list[T
 
     ``on_error``: see :func:`all_tracers`.
     """
-    listed = list[TracerSummary]()
+    return _load_each(lambda name: _read_summary(name) or TracerSummary.of(get(name)), on_error)
+
+
+def _load_each(
+    load: Callable[[str], _Loaded], on_error: Callable[[PytracerError], None] | None
+) -> list[_Loaded]:
+    """Return what ``load`` returns for the name of each tracer; ``on_error``: see :func:`all_tracers`."""
+    loaded = list[_Loaded]()
     for name in names():
         try:
-            listed.append(_read_summary(name) or TracerSummary.of(get(name)))
+            loaded.append(load(name))
         except PytracerError as error:
             if on_error is None:
                 raise
             on_error(error)
-    return listed
+    return loaded
 
 
 def _read_summary(name: str) -> TracerSummary | None:
