@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from pytracer.budget import OverBudgetError
+from pytracer.budget import Account, OverBudgetError
 from pytracer.symbols import elf_tables, memory_maps
 from pytracer.symbols.elf import Elf
 from pytracer.symbols.elf_tables import ElfError
@@ -72,20 +72,19 @@ class ProcessSources:
             with contextlib.suppress(OverBudgetError), account.timed():
                 if key not in self._files:
                     self._files[key] = None  # also if it is too much: once is enough
-                    self._files[key] = self._read(pid, image, mapping, location[0])
+                    self._files[key] = self._read(pid, mapping, location[0], account)
                 file = self._files[key]
                 known[place] = () if file is None else find(file, place[1])
         return known[place]
 
-    def _read(self, pid: int, image: int, mapping: Mapping, file: Elf) -> SourceFile | None:
-        """Read the debug information of a mapped file; None if it has none, or too much of it."""
+    def _read(self, pid: int, mapping: Mapping, file: Elf, account: Account) -> SourceFile | None:
+        """Read the debug information of a mapped file; None if it has none. Raises OverBudgetError."""
         from pytracer.symbols.source_frames import SourceFile  # DWARF
 
         handle = memory_maps.find_file(pid, mapping, is_exact=False)
-        account = self._user.account(pid, image)
-        if handle is None or account is None:
+        if handle is None:
             return None
-        with handle, contextlib.suppress(ElfError, OSError, OverBudgetError):
+        with handle, contextlib.suppress(ElfError, OSError):
             descriptor = handle.open()
             self._open.callback(os.close, descriptor)
             tables = elf_tables.read(descriptor, account)
