@@ -1,4 +1,4 @@
-"""What scripts/services asks about databases and caches."""
+"""Run databases and caches, with the questions about each for scripts/services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scripts/services asks about runtimes of languages: one server, written in each of them."""
+"""Run one server, written in each of several languages, with the questions about it for scripts/services."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ SERVICES: dict[str, tuple[Callable[[int], contextlib.AbstractContextManager[Subj
     "python": (language_servers.python, 2000),
     "ruby": (language_servers.ruby, 1000),
 }
-"""What runs each server, and the size of its load."""
+"""The function that runs each server, and the size of its load."""
 
 
 def ask(name: str, with_costs: bool) -> Service:

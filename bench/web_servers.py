@@ -1,4 +1,4 @@
-"""What scripts/services asks about web servers and proxies."""
+"""Run web servers and proxies, with the questions about each for scripts/services."""
 
 from __future__ import annotations
 

@@ -49,7 +49,8 @@ class FaultPlan:
 
 @record
 class SupervisorReport:
-    """What was answered since the last report: (process, name, calls, failed), and calls without a row.
+    """The calls that were answered since the last report: (process, name, calls, failed), and those without a
+    row.
     ``is_over``: no process is under the filter any more."""
 
     rows: tuple[tuple[int, bytes, int, int], ...]

@@ -1,6 +1,6 @@
 """Make system calls of a command fail by a filter (seccomp): no program of ours is attached.
 
-The command installs the filter on itself before it executes (:mod:`pytracer.trace.syscall_filter`).
+The command installs the filter on itself before it executes (:mod:`pytracer.trace.launch`).
 """
 
 from __future__ import annotations
