@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 from support.cli import run
+from support.workloads import workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 
@@ -80,3 +82,41 @@ def test_parameters_are_expanded_in_attach_points():
     assert (
         output('named=$1:ms:$2 { printf("%s\\n", probe); exit(); }', "interval", "20") == "interval:ms:20\n\n"
     )
+
+
+CALLS = """
+tracepoint:raw_syscalls:sys_enter /pid == cpid/ { @begun[args.id] = count(); }
+tracepoint:raw_syscalls:sys_exit /pid == cpid/ {
+    @ended[args.id] = count();
+    @failed[args.ret < 0 ? args.ret : 0] = count();
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "failed"), [("getppid", 110, 0), ("compat", 64, 0), ("fail", 3, -9)]
+)
+def test_raw_tracepoints_count_system_calls_as_their_trace_events_do(words, number, failed):
+    command = f"{workload('calls')} {words} 23"
+    by_default, by_event = (
+        [json.loads(line) for line in output(CALLS, "-f", "json", *more, "-c", command).splitlines()]
+        for more in ((), ("--hook", "t=tracepoint"))
+    )
+    assert by_default == by_event
+    maps = {name: keys for line in by_default if line["type"] == "map" for name, keys in line["data"].items()}
+    assert maps["@begun"][str(number)] == maps["@ended"][str(number)] == 23
+    assert maps["@failed"][str(failed)] >= 23
+
+
+def test_blocks_with_the_same_c_can_be_at_a_raw_tracepoint_and_at_a_trace_event():
+    block = "/pid == cpid/ { @[probe] = count(); }"
+    probes = (
+        "tracepoint:syscalls:sys_enter_getppid",
+        "tracepoint:raw_syscalls:sys_enter",
+        "rawtracepoint:sys_enter",
+    )
+    text = f"{probes[0]} {block} {probes[1]} {block} {probes[2]} {block}"
+    lines = output(text, "-f", "json", "-c", f"{workload('calls')} getppid 23").splitlines()
+    [counts] = [json.loads(line)["data"]["@"] for line in lines if '"map"' in line]
+    assert counts[probes[0]] == 23
+    assert counts[probes[1]] == counts[probes[2]] > 23

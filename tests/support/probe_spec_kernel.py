@@ -30,6 +30,11 @@ format:
 \tfield:__rel_loc char[] more;\toffset:36;\tsize:4;\tsigned:0;
 \tfield:struct file * file;\toffset:40;\tsize:8;\tsigned:0;
 """
+RAW_SYSCALLS = """name: sys_{0}
+format:
+\tfield:long id;\toffset:8;\tsize:8;\tsigned:1;
+\tfield:{1};\toffset:16;\tsize:8;\tsigned:0;
+"""
 
 
 _FILE = 20  # the number that the struct of that name gets below
@@ -70,6 +75,7 @@ def types() -> Btf:
     assert number == _FILE
     size_t = b.typedef("size_t", size)
     pair = b.struct("pair", 16, ("a", LONG, 0), ("b", LONG, 64))
+    b.struct("pt_regs", 168, ("di", LONG, 8 * 112), ("orig_ax", LONG, 8 * 120))
     task = b.ptr(b.struct("task_struct", 32, ("pid", INT, 0), ("comm", name, 32)))
 
     def function(name: str, returns: int, **arguments: int) -> None:
@@ -111,12 +117,19 @@ def kernel(**more: object) -> FakeKernel:
         (NamedTarget("syscalls:sys_enter_openat"),)
     )
     targets_by_source["t:sched:sched_process_exec"] = FoundTargets((NamedTarget("sched:sched_process_exec"),))
+    for event in ("raw_syscalls:sys_enter", "raw_syscalls:sys_exit"):
+        targets_by_source[f"t:{event}"] = FoundTargets((NamedTarget(event),))
     site = ProbeSite("work", 0x200, file="/bin/x", identity=(1, 1))
     for kind in ("u", "ur"):
         targets_by_source[f"{kind}:x:work"] = FoundTargets((NamedTarget("x:work", sites=(site,)),))
         targets_by_source[f"{kind}:c:malloc"] = FoundTargets((NamedTarget("c:malloc", sites=(site,)),))
     targets_by_source["usdt:p:m"] = FoundTargets((mark(-4, 8, 1, trouble="it is a floating-point number"),))
-    formats = {"syscalls:sys_enter_openat": OPENAT, "sched:sched_process_exec": EXEC}
+    formats = {
+        "syscalls:sys_enter_openat": OPENAT,
+        "sched:sched_process_exec": EXEC,
+        "raw_syscalls:sys_enter": RAW_SYSCALLS.format("enter", "unsigned long args[6]"),
+        "raw_syscalls:sys_exit": RAW_SYSCALLS.format("exit", "long ret"),
+    }
     fields = {
         "types": types(),
         "formats": formats,

@@ -40,6 +40,7 @@ from pytracer.plan.attach_targets import (
 from pytracer.plan.btf_types import BtfTypes, NoTypes
 from pytracer.plan.generated_programs import attach_programs
 from pytracer.plan.named_target import NumberedTarget, split_sites, usdt_arguments
+from pytracer.plan.raw_events import find_raw_scopes, to_raw
 from pytracer.plan.sample_scopes import bind_tasks, scope_of_sample
 from pytracer.plan.scopes import scope_of
 from pytracer.plan.script_files import UnresolvedAddressError, missing_module, with_files
@@ -62,13 +63,15 @@ _PASSES = 12  # over the blocks, until the types of maps are known
 
 @record
 class _BlockTarget:
-    """A block at a target, or at a probe without one (``sampled``). ``block`` is its number in the script."""
+    """A block at a target, or at a probe without one (``sampled``). ``block`` is its number in the script.
+    ``raw``: its trace event's raw tracepoint serves it."""
 
     block: int
     scope: Scope
     number: int
     target: NumberedTarget | None = None
     sampled: SampledProbe | None = None
+    raw: bool = False
 
 
 def plan_script(request: Request, facts: KernelInfo) -> ScriptPlan:
@@ -93,6 +96,7 @@ def _plan(
     script = script_request.script
     names = list[tuple[str, str]]()
     places = list(_iter_block_targets(script, request, facts, names, warnings))
+    places = _prefer_raw(places, script, request, facts)
     _check_probes(script, places)
     numbered = [attach_target.target for attach_target in places if attach_target.target is not None]
     check_number([target.source for target in numbered], numbered, request)
@@ -109,8 +113,9 @@ def _plan(
         else:
             number = blocks.index(block)
         if attach_target.target is not None:
-            source = attach_target.target.source
-            groups.setdefault((number, source.kind, bool(source.offset)), []).append(attach_target.target)
+            target = to_raw(attach_target.target) if attach_target.raw else attach_target.target
+            key = number, target.source.kind, bool(target.source.offset)
+            groups.setdefault(key, []).append(target)
             continue
         assert attach_target.sampled is not None
         probe = replace(attach_target.sampled.probe, program=f"spec_{number}")
@@ -170,6 +175,24 @@ def _plan(
         generated={GENERATED: generate_script(blocks, state.maps())},
         usdt_arguments=arguments,
     )
+
+
+def _prefer_raw(
+    places: list[_BlockTarget], script: Script, request: Request, facts: KernelInfo
+) -> list[_BlockTarget]:
+    """Return the blocks; those that raw tracepoints serve in the scope that they have there."""
+    at_events = [
+        (script.probes[place.block], place.target, place.scope)
+        for place in places
+        if place.target is not None and place.target.source.kind == "t"
+    ]
+    scopes = find_raw_scopes(at_events, script.macros.values(), request, facts)
+    return [
+        replace(place, scope=scopes[place.target.target.name], raw=True)
+        if place.target is not None and place.target.target.name in scopes
+        else place
+        for place in places
+    ]
 
 
 def _check_options(state: ScriptState) -> None:

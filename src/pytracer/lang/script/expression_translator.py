@@ -251,11 +251,12 @@ class ScriptExpressions(Operators):
 
     def _member(self, node: syntax.Member) -> Operand:
         of = node.of
-        is_call = isinstance(of, syntax.Name) or (isinstance(of, script.Call) and not of.arguments)
-        if is_call and getattr(of, "name", "").removeprefix("__builtin_") == "config":
+        is_name = isinstance(of, syntax.Name)
+        is_call = is_name or (isinstance(of, script.Call) and not of.arguments)
+        builtin = getattr(of, "name", "").removeprefix("__builtin_")
+        if is_call and builtin == "config":
             return self._setting(node)
-        arguments = "ctx" if self.scope.what.startswith("iter:") else "args"
-        if isinstance(node.of, syntax.Name) and node.of.name == arguments:
+        if is_name and builtin == ("ctx" if self.scope.what.startswith("iter:") else "args"):
             field = self.scope.named.get(node.name)
             if field is None and self.scope.entry is not None:
                 field = self.scope.entry.named.get(node.name)
