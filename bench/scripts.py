@@ -23,7 +23,7 @@ SCRIPTS = {
     "latency": ("latency by thread", LATENCY, CALLS),
     "printf": ("printing a string", f'{EVENT} /comm == "flood"/ {{ printf("%s\\n", comm); }}', FEW),
 }
-START = EVENT + ' { @[args->id] = count(); } interval:ms:1 { printf("first\\n"); exit(); }'
+START = EVENT + ' { @[args->id] = count(); } interval:ms:1 { printf("first\\n"); }'
 
 
 def _calls(number: int) -> float:
