@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytracer.signal_mask import signals_blocked
 from pytracer.startup import without_blas_threads
 
-__all__ = ["Array", "load", "np"]
+__all__ = ["Array", "is_loaded", "load", "np"]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,11 @@ else:
 def load() -> None:
     """Load it now."""
     _import_numpy()
+
+
+def is_loaded() -> bool:
+    """Return whether it is loaded."""
+    return _module is not None
 
 
 _module: ModuleType | None = None

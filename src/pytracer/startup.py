@@ -27,6 +27,11 @@ def begin() -> None:
         _is_paused = True
 
 
+def is_command_line() -> bool:
+    """Return whether the process runs the command line."""
+    return _is_command_line
+
+
 def resume() -> None:
     """Collect garbage again, except for what the start made, nearly all of which stays."""
     global _is_paused

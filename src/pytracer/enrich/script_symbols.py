@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytracer.arrays import Array, np
-from pytracer.lang.script.types import TARGET_SYMBOL, CompositeType, StackType, SymbolType, stored_size
-from pytracer.lang.types import Type
+from pytracer.enrich.script_values import split_process
+from pytracer.lang.script.types import TARGET_SYMBOL
 from pytracer.symbols import memory_maps
 from pytracer.symbols.history import UNLOADED
 from pytracer.symbols.kernel import KernelSymbols
@@ -118,24 +118,9 @@ class ScriptSymbols:
         ]
 
 
-def process_words(kinds: Sequence[Type], offset: int = 0) -> Iterator[int]:
-    """Yield the words of stored values that are ids of processes with user functions among the values."""
-    for kind in kinds:
-        if isinstance(kind, CompositeType):
-            yield from process_words(kind.items, offset)
-        elif isinstance(kind, (StackType, SymbolType)) and kind.user:
-            yield offset
-        offset += stored_size(kind) // 8
-
-
 def processes(words: Array, columns: Sequence[int]) -> Iterator[int]:
     """Yield the processes in these columns of rows of words."""
     for column in columns:
         for word in np.unique(words[:, column]).tolist():
             if word and not word & TARGET_SYMBOL:
                 yield split_process(word)[0]
-
-
-def split_process(word: int) -> tuple[int, int]:
-    """Return the process of a stored stack, and why the stack ends (WalkEnd)."""
-    return word & 0xFFFFFFFF, word >> 32

@@ -12,11 +12,9 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytracer.enrich.cgroups import cgroup_decoder
-from pytracer.enrich.script_symbols import ScriptSymbols, split_process
 from pytracer.kernel import syscalls
 from pytracer.kernel.gfp_flags import name_gfp_flags
 from pytracer.lang.formats import Conversion
@@ -26,6 +24,7 @@ from pytracer.lang.script.types import (
     ArrayValueType,
     BufferType,
     CodeType,
+    CompositeType,
     InetType,
     IntArrayType,
     RecordType,
@@ -40,6 +39,7 @@ from pytracer.record import record
 from pytracer.text import from_bytes, harmless, to_bytes
 
 if TYPE_CHECKING:
+    from pytracer.enrich.script_symbols import ScriptSymbols
     from pytracer.symbols.source_frames import SourceFrame
 
 _HIERARCHY = "unified"
@@ -78,7 +78,7 @@ class ValueReader:
         self._targets = targets
         self._enums = enums or {}
         self._trailer, self._string_size, self.clock = trailer, string_size, clock
-        self.symbols = ScriptSymbols()
+        self._symbols: ScriptSymbols | None = None
         self._cgroup: Callable[[int], str] | None = None
         self._names: dict[str, Callable[[int, str], str]] = {
             "username": lambda value, _: _user_name(value),
@@ -93,7 +93,17 @@ class ValueReader:
 
     def close(self) -> None:
         """Close files."""
-        self.symbols.close()
+        if self._symbols is not None:
+            self._symbols.close()
+
+    @property
+    def symbols(self) -> ScriptSymbols:
+        """The names of functions."""
+        if self._symbols is None:
+            from pytracer.enrich.script_symbols import ScriptSymbols  # which most scripts do without
+
+            self._symbols = ScriptSymbols()
+        return self._symbols
 
     def read(self, kind: Type, data: bytes, offset: int) -> DecodedValue:
         """Decode the value of a type at offset ``offset`` of ``data``."""
@@ -184,7 +194,10 @@ class ValueReader:
         """Return the path in the only hierarchy of cgroup2; "" if the pattern is for others."""
         if pattern and not fnmatch.fnmatchcase(_HIERARCHY, pattern):
             return ""
-        self._cgroup = self._cgroup or cgroup_decoder()
+        if self._cgroup is None:
+            from pytracer.enrich.cgroups import cgroup_decoder
+
+            self._cgroup = cgroup_decoder()
         return f"{_HIERARCHY}:{self._cgroup(number)}"
 
     def _stack(self, kind: StackType, data: bytes, offset: int) -> DecodedValue:
@@ -274,6 +287,21 @@ def show_conversion(piece: Conversion, kind: Type, value: DecodedValue, data: by
     if piece.sign == "gr":
         return name_gfp_flags(number & 0xFFFFFFFF)
     return piece.show(number)
+
+
+def process_words(kinds: Sequence[Type], offset: int = 0) -> Iterator[int]:
+    """Yield the words of stored values that are ids of processes with user functions among the values."""
+    for kind in kinds:
+        if isinstance(kind, CompositeType):
+            yield from process_words(kind.items, offset)
+        elif isinstance(kind, (StackType, SymbolType)) and kind.user:
+            yield offset
+        offset += stored_size(kind) // 8
+
+
+def split_process(word: int) -> tuple[int, int]:
+    """Return the process of a stored stack, and why the stack ends (WalkEnd)."""
+    return word & 0xFFFFFFFF, word >> 32
 
 
 def _place(frame: SourceFrame) -> str:

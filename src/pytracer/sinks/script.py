@@ -44,7 +44,8 @@ class ScriptSink:
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         if isinstance(item, Batch):
-            kinds, _, texts = item.records.T.tolist()
+            rows = item.records.tolist()
+            kinds, texts = [kind for kind, *_ in rows], [text for *_, text in rows]
             if not _MESSAGES.isdisjoint(kinds):
                 for kind, text in zip(kinds, texts, strict=True):
                     if kind in _MESSAGES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from pytracer.bpf.attach.link import Link
@@ -123,18 +123,25 @@ class ResultSource(Protocol):
 
 
 def open_collector(
-    plan: Plan, maps: Mapping[str, Map], warn: Callable[[str], None], budget: Budget, *, drain: bool
+    plan: Plan,
+    maps: Mapping[str, Map],
+    warn: Callable[[str], None],
+    budget: Budget,
+    *,
+    drain: bool,
+    readers: Callable[[str], Collection[str]],
 ) -> Collector:
     """Open the collector of a plan's results, before anything is attached.
 
     ``warn`` gets messages about missing results, ``budget`` pays for name lookups. ``drain`` False leaves
-    rows in the kernel as they are read. Raises SchemaError if columns and ``maps`` do not fit each other.
+    rows in the kernel as they are read. ``readers`` returns the programs that refer to a map. Raises
+    SchemaError if columns and ``maps`` do not fit each other.
     """
     check_schema(plan, maps)
     if plan.script is not None:
         from pytracer.trace.script_collector import ScriptCollector
 
-        return ScriptCollector(plan, maps, warn, budget)
+        return ScriptCollector(plan, maps, warn, budget, readers)
     if plan.schema.is_stream:
         from pytracer.trace.stream_collector import ListCollector, StreamCollector
 

@@ -6,44 +6,53 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytracer import ktime
+from pytracer import arrays, ktime, startup
 from pytracer.arrays import Array, np
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.run_once import Benchmark
 from pytracer.bpf.read.maps import Map
+from pytracer.bpf.read.streams.ringbuf import RingReader
 from pytracer.budget import Budget
-from pytracer.enrich.script_lines import format_lines
-from pytracer.enrich.script_maps import show_map
-from pytracer.enrich.script_symbols import process_words, processes
-from pytracer.enrich.script_values import ValueReader, as_traced, quote_for_shell
+from pytracer.enrich.script_values import ValueReader, as_traced, process_words, quote_for_shell
 from pytracer.lang.script import Action, CompiledScript, ScriptMap
 from pytracer.lang.script.settings import string_room
+from pytracer.lang.script.types import stored_size
 from pytracer.model import Batch, Item
 from pytracer.model.script import ScriptOutput
 from pytracer.plan import Plan
 from pytracer.trace.collector import find_map
 from pytracer.trace.packet_files import PacketFiles
+from pytracer.trace.script_batches import collect_batch, make_batch
 from pytracer.trace.script_benchmarks import show_benchmarks
 from pytracer.trace.stream_collector import StreamCollector
 
 if TYPE_CHECKING:
     from pytracer.trace.script_unwinding import ScriptUnwinding
 
-_NAMES = ("type", "data")
+_HEAD = struct.Struct("=QII")  # struct event of probes_c/script.c: ns, action, program
 _LOOK = 0.25  # seconds between two looks at the processes in maps
+_IDLE = 0.05  # seconds after the start at which NumPy is loaded: what a script prints at once does without
+_SELDOM = ("perf_interval", "on_signal", "run_once")
+"""The kinds of probes that run at times of their own: no flood of events comes from them."""
 
 
 class ScriptCollector(StreamCollector):
     """Carries out the actions of a script in the order of its events."""
 
     def __init__(
-        self, plan: Plan, maps: Mapping[str, Map], warn: Callable[[str], None], budget: Budget
+        self,
+        plan: Plan,
+        maps: Mapping[str, Map],
+        warn: Callable[[str], None],
+        budget: Budget,
+        readers: Callable[[str], Collection[str]],
     ) -> None:
         """See :func:`~pytracer.trace.collector.open_collector`."""
+        self._senders = frozenset(readers(plan.schema.output.map))
         super().__init__(plan, maps, warn, budget)
         assert plan.script is not None
         self._script: CompiledScript = plan.script
@@ -70,6 +79,7 @@ class ScriptCollector(StreamCollector):
             shows_lines=config["show_debug_info"] == "1",
         )
         self._actions: dict[str, Callable[[Action, bytes], ScriptOutput | None]] = {
+            "printf": self._printf,
             "errorf": self._errorf,
             "runtime_warning": self._runtime_warning,
             "helper_error": self._helper_error,
@@ -104,9 +114,21 @@ class ScriptCollector(StreamCollector):
         """See :class:`~pytracer.trace.collector.Collector`."""
         return self._exit_code or 0
 
+    def _reads_few(self) -> bool:
+        """See StreamCollector. Who reads items from Python gets arrays from the beginning."""
+        is_shown = startup.is_command_line() and self._plan.request.interval is None
+        seldom = {
+            chosen.probe.program
+            for chosen in self._plan.probes
+            if chosen.probe.kind in _SELDOM and getattr(chosen.probe, "times", 1) == 1
+        }
+        return is_shown and self._senders <= seldom
+
     @property
     def poll_interval(self) -> float | None:
         """See :class:`~pytracer.trace.collector.Collector`."""
+        if not arrays.is_loaded():
+            return _IDLE
         interval = _LOOK if self._with_processes else super().poll_interval
         if self._unwinding is None:
             return interval
@@ -114,12 +136,18 @@ class ScriptCollector(StreamCollector):
         return own if interval is None else min(own, interval)
 
     def poll(self) -> None:
-        """Read the memory maps of processes whose functions are in maps, before they end."""
+        """Load NumPy after a moment. Read the memory maps of processes with functions in maps, before they
+        end."""
+        if not arrays.is_loaded() and time.monotonic() < self._started + _IDLE:
+            return
+        arrays.load()
         if self._unwinding is not None:
             self._unwinding.poll()
         if not self._with_processes or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + _LOOK
+        from pytracer.enrich.script_symbols import processes
+
         for script_map, in_keys, in_values in self._with_processes:
             for rows, columns in zip(self._map(script_map).read(), (in_keys, in_values), strict=True):
                 if len(rows) and columns:
@@ -138,41 +166,67 @@ class ScriptCollector(StreamCollector):
         if not announced and not self._plan.request.options.get("quiet"):
             count = self._script.attached
             text = f"Attached {count} probe{'s' * (count != 1)}\n"
-            yield _collect_batch([ScriptOutput("attached_probes", {"probes": count}, text)])
+            yield collect_batch([ScriptOutput("attached_probes", {"probes": count}, text)])
         while self.reader is not None:
-            records = self.reader.read(last=last)
-            if records is None:
+            batch = self._read_batch(last=last)
+            if batch is None:
                 self._has_read = True
                 return
-            yield self._outputs(records)
+            yield batch
 
-    def _outputs(self, records: Array) -> Batch:
-        """Carry out the actions of events. After exit(), only those of end probes count."""
-        numbers, programs = records["action"].tolist(), records["program"].tolist()
-        lines = self._printed(records)
+    def _read_batch(self, *, last: bool) -> Batch | None:
+        """Return the outputs of the next events; None if there are no more now."""
+        assert self.reader is not None
+        few = None
+        if not arrays.is_loaded() and isinstance(self.reader, RingReader):
+            few = self.reader.read_few()
+        if few is not None:
+            events = sorted((*_HEAD.unpack_from(event), event[_HEAD.size :]) for event in few)
+            _, numbers, programs, data = zip(*events, strict=True) if events else ((),) * 4
+            return self._carry_out(numbers, programs, data.__getitem__, [None] * len(few)) if few else None
+        records = self.reader.read(last=last)
+        if records is None:
+            return None
+        numbers, rows = records["action"].tolist(), records["data"]
+        lines = self._format_lines(records, frozenset(numbers))
+        programs = records["program"].tolist()
+        return self._carry_out(numbers, programs, lambda position: rows[position].tobytes(), lines)
+
+    def _carry_out(
+        self,
+        numbers: Sequence[int],
+        programs: Sequence[int],
+        data_of: Callable[[int], bytes],
+        lines: Sequence[str | None],
+    ) -> Batch:
+        """Carry out the actions of events. After exit(), only those of end probes count.
+
+        ``data_of`` returns the values of an event, ``lines`` are the lines that are formatted already.
+        """
         kinds, data, texts = list[str](), list[Any](), list[str]()
-        for position, (number, program) in enumerate(zip(numbers, programs, strict=True)):
+        for position, (number, program, line) in enumerate(zip(numbers, programs, lines, strict=True)):
             if self._exit_code is not None and program not in self._script.end_programs:
                 continue
-            line = lines[position]
             if line is not None:
                 kinds.append("printf")
                 data.append(line)
                 texts.append(line)
                 continue
             action = self._script.actions[number]
-            output = self._actions[action.kind](action, records["data"][position].tobytes())
+            output = self._actions[action.kind](action, data_of(position))
             if output is not None:
                 kinds.append(output.kind)
                 data.append(output.data)
                 texts.append(output.text)
-        return _make_batch(kinds, data, texts)
+        return make_batch(kinds, data, texts)
 
-    def _printed(self, records: Array) -> Sequence[str | None]:
-        """Return the text of each event of printf(); None for other events."""
+    def _format_lines(self, records: Array, numbers: Iterable[int]) -> Sequence[str | None]:
+        """Return the text of each event of printf(); None for other events. ``numbers`` are their actions."""
+        from pytracer.enrich.script_lines import format_lines
+
         actions = records["action"]
         lines: list[str | None] = [None] * len(records)
-        for number in np.unique(actions).tolist():
+        for number in numbers:
             action = self._script.actions[number]
             if action.kind != "printf":
                 continue
@@ -201,12 +255,12 @@ class ScriptCollector(StreamCollector):
         if self._unwinding is not None and (warning := self._unwinding.describe_fallbacks()):
             self._warn(warning)
         if self._benchmarks:
-            yield _collect_batch(list(show_benchmarks(self._benchmarks)))
+            yield collect_batch(list(show_benchmarks(self._benchmarks)))
         if self._script.config["print_maps_on_exit"] in ("0", "false"):
             return
         ordered = sorted(self._script.maps, key=lambda script_map: script_map.name)
         items = [self._show(script_map) for script_map in ordered if not self._map(script_map).is_empty]
-        yield _collect_batch([ScriptOutput("", None, "\n"), *items])
+        yield collect_batch([ScriptOutput("", None, "\n"), *items])
 
     def close(self) -> None:
         """See :class:`~pytracer.trace.collector.Collector`."""
@@ -218,12 +272,19 @@ class ScriptCollector(StreamCollector):
 
     def _show(self, script_map: ScriptMap, top: int = 0, divisor: int = 0) -> ScriptOutput:
         keys, values = self._map(script_map).read()
+        from pytracer.enrich.script_maps import show_map
+
         return show_map(script_map, keys, values, self._reader, top, divisor)
 
     def _map(self, script_map: ScriptMap) -> Map:
         return find_map(self._plan, self._maps, script_map.c_name)
 
     # Actions
+
+    def _printf(self, action: Action, data: bytes) -> ScriptOutput:
+        data = data.ljust(sum(map(stored_size, action.fields)), b"\0")  # a string may lack its room
+        line = self._reader.printf(action.pieces, action.fields, data)
+        return ScriptOutput("printf", line, line)
 
     def _errorf(self, action: Action, data: bytes) -> ScriptOutput:
         text = self._reader.printf(action.pieces, action.fields, data).rstrip("\n")
@@ -271,6 +332,8 @@ class ScriptCollector(StreamCollector):
         return self._show(script_map, *action.numbers)
 
     def _print_entry(self, action: Action, data: bytes) -> ScriptOutput:
+        from pytracer.enrich.script_maps import show_map
+
         script_map = self._by_name[action.map]
         keys, values = self._map(script_map).read()
         raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), 8 * script_map.key_words)
@@ -332,22 +395,3 @@ class ScriptCollector(StreamCollector):
         process = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)
         text = process.stdout.decode(errors="backslashreplace")
         return ScriptOutput("syscall", text, text)
-
-
-def _collect_batch(outputs: Sequence[ScriptOutput]) -> Batch:
-    return _make_batch(*([getattr(output, name) for output in outputs] for name in ("kind", "data", "text")))
-
-
-def _make_batch(kinds: Sequence[str], data: Sequence[Any], texts: Sequence[str]) -> Batch:
-    """Return outputs as a batch: its records have the shape (n, 3), see ScriptOutput."""
-    records = np.empty((len(kinds), 3), dtype=object)
-    for index, values in enumerate((kinds, data, texts)):
-        column = np.empty(len(kinds), dtype=object)
-        column[:] = values
-        records[:, index] = column
-    return Batch(_NAMES, records, np.full(len(records), time.time_ns(), dtype=np.int64), _decode_column)
-
-
-def _decode_column(name: str, records: Array) -> Array:
-    column: Array = records[:, _NAMES.index(name)]
-    return column

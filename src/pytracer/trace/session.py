@@ -75,7 +75,10 @@ class Session(ResultSource):
         self._resources.callback(self.loaded.module.close)
         try:
             self._mark = process_mark.set_mark(plan.request.tracer.name, self.loaded.programs.values())
-            self.collector = open_collector(plan, self.loaded.module.maps, warn, charged, drain=not keep_rows)
+            module = self.loaded.module
+            self.collector = open_collector(
+                plan, module.maps, warn, charged, drain=not keep_rows, readers=module.readers
+            )
             self._resources.callback(self.collector.close)
             self._losses = LossCounter(self.loaded, self._links, self.collector, log)
             self._fill()

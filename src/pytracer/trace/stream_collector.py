@@ -20,6 +20,10 @@ from pytracer.trace.collector import RECORD, Collector, find_map
 if TYPE_CHECKING:
     from pytracer.trace.decoder import ResultDecoder
 
+_ROOMY = (
+    1 << 16
+)  # bytes of a ring: no value of a per-CPU map has half of them (the kernel's PCPU_MIN_UNIT_SIZE)
+
 
 class StreamCollector(Collector):
     """Reads batches of events from a ring."""
@@ -35,7 +39,8 @@ class StreamCollector(Collector):
         self.reader: StreamReader | None = self._open_ring(maps)
 
     def _open_ring(self, maps: Mapping[str, Map]) -> StreamReader | None:
-        arrays.load()
+        if not self._reads_few():
+            arrays.load()
         ring = find_map(self._plan, maps, self._plan.schema.output.map)
         if ring.type == MapType.RINGBUF:
             self._check_room(ring.max_entries)
@@ -44,11 +49,17 @@ class StreamCollector(Collector):
         except OSError as error:
             raise explain(error, "the ring of events") from error
 
+    def _reads_few(self) -> bool:
+        """Return whether the first events are few, so that NumPy can be loaded later."""
+        return False
+
     def _check_room(self, size: int) -> None:
         """Check that a ring of ``size`` bytes has room for an event: all would be lost otherwise.
 
         Raises UsageError.
         """
+        if size >= _ROOMY:
+            return
         from pytracer.bpf.read.streams.ringbuf import shortest_record
 
         min_size = shortest_record(self._record.value)

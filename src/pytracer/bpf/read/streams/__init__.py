@@ -76,11 +76,13 @@ def open_reader(ring: Map, record: Map, size: int) -> StreamReader:
     if ring.type == MapType.RINGBUF:
         from pytracer.bpf.read.streams.ringbuf import RingReader
 
-        reader = RingReader(ring.fd, ring.max_entries, record.value)
+        reader = RingReader(ring.fd, ring.max_entries, lambda: record.value)
     else:
         from pytracer.bpf.read.streams.perf_buffer import PerfReader
 
         reader = PerfReader(ring, record.value, size)
+    if not any(name.endswith("_at") for name in record.members[1]):  # told without NumPy
+        return reader
     from pytracer.bpf.read.streams.reassembly import ReassemblingReader, is_fragmented
 
     return ReassemblingReader(reader, record.value) if is_fragmented(record.value) else reader

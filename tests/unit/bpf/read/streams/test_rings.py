@@ -62,7 +62,7 @@ def test_a_ring_gives_all_records_once_and_in_order(monkeypatch, bpf, kind, chun
     monkeypatch.setattr(records, "_ROWS", 5 * LONG.itemsize)
     rng = random.Random(chunk + begin)
     bpf.begin(begin)
-    reader = RingReader(bpf.fd, bpf.size, FIXED if kind == "fixed" else LONG)
+    reader = RingReader(bpf.fd, bpf.size, lambda: FIXED if kind == "fixed" else LONG)
     expected: dict[int, bytes] = {}
     actual: list = []
     open_records: list[tuple[int, int, bytes]] = []
@@ -93,7 +93,7 @@ def test_a_ring_gives_all_records_once_and_in_order(monkeypatch, bpf, kind, chun
 
 @pytest.mark.parametrize("kind", [FIXED, LONG], ids=["fixed", "long"])
 def test_dropped_records_are_counted_and_discarded_ones_are_not(bpf, kind):
-    reader = RingReader(bpf.fd, bpf.size, kind)
+    reader = RingReader(bpf.fd, bpf.size, lambda: kind)
     expected: dict[int, bytes] = {}
     text = b"x" * 10 if kind is LONG else None
     counts = []
@@ -123,7 +123,7 @@ def finish(bpf, record, discard, wanted):
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_batch_is_no_view_of_the_ring(bpf, count):
     """One row of many bytes is contiguous, so NumPy's conversion to a contiguous array returns a view."""
-    reader = RingReader(bpf.fd, bpf.size, FIXED)
+    reader = RingReader(bpf.fd, bpf.size, lambda: FIXED)
     for serial in range(count):
         bpf.commit(bpf.reserve(12), event(serial))
     batch = reader.read()
@@ -139,7 +139,7 @@ def test_a_batch_is_no_view_of_the_ring(bpf, count):
 
 
 def test_a_record_being_written_holds_up_those_behind_it_and_no_others(bpf):
-    reader = RingReader(bpf.fd, bpf.size, FIXED)
+    reader = RingReader(bpf.fd, bpf.size, lambda: FIXED)
     first, second, third = (bpf.reserve(12) for _ in range(3))
     bpf.commit(third, event(3))
     assert reader.read() is None
@@ -151,9 +151,36 @@ def test_a_record_being_written_holds_up_those_behind_it_and_no_others(bpf):
     reader.close()
 
 
+def test_few_records_are_read_as_bytes(bpf):
+    bpf.begin(bpf.size - 24)  # the second wraps around
+    reader = RingReader(bpf.fd, bpf.size, lambda: LONG)
+    assert reader.read_few() == []
+    texts = [b"abc", b"d" * 100, b"", b"ef"]
+    places = [bpf.reserve(len(event(serial, text))) for serial, text in enumerate(texts)]
+    for serial in (0, 1, 3):
+        bpf.commit(places[serial], event(serial, texts[serial]))
+    assert reader.read_few() == [event(0, b"abc"), event(1, b"d" * 100)]  # the third is being written
+    bpf.discard(places[2], len(event(2, b"")))
+    assert reader.read_few() == [event(3, b"ef")]
+    assert (reader.read_few(), reader.unread_bytes) == ([], 0)
+    reader.close()
+
+
+def test_many_records_are_not_read_as_bytes(monkeypatch, bpf):
+    monkeypatch.setattr(ringbuf, "_FEW", 100)
+    reader = RingReader(bpf.fd, bpf.size, lambda: FIXED)
+    for serial in range(10):
+        bpf.commit(bpf.reserve(12), event(serial))
+    assert reader.read_few() is None
+    assert serials(read_all(reader)) == [*range(10)]
+    bpf.commit(bpf.reserve(12), event(11))
+    assert reader.read_few() == [event(11)]
+    reader.close()
+
+
 def test_records_that_arrive_during_a_read_are_left_for_the_next(monkeypatch, bpf):
     """A flood of discarded records must not occupy the reader forever."""
-    reader = RingReader(bpf.fd, bpf.size, FIXED)
+    reader = RingReader(bpf.fd, bpf.size, lambda: FIXED)
     look = reader._records
     read_count = 0
 
@@ -172,7 +199,7 @@ def test_records_that_arrive_during_a_read_are_left_for_the_next(monkeypatch, bp
 
 
 def test_records_in_the_order_of_their_time(bpf):
-    reader = RingReader(bpf.fd, bpf.size, FIXED)
+    reader = RingReader(bpf.fd, bpf.size, lambda: FIXED)
     for serial in (2, 1, 3):
         bpf.commit(bpf.reserve(12), event(serial))
     assert serials(read_all(reader)) == [1, 2, 3]
@@ -185,7 +212,7 @@ def events_with_one_long() -> list[bytes]:
 
 def test_short_records_beside_a_long_one_do_not_fill_the_memory(monkeypatch, bpf):
     monkeypatch.setattr(records, "_ROWS", 3 * 413)
-    reader = RingReader(bpf.fd, bpf.size, LONG)
+    reader = RingReader(bpf.fd, bpf.size, lambda: LONG)
     for data in events_with_one_long():
         bpf.commit(bpf.reserve(len(data)), data)
     actual = read_all(reader)
@@ -209,14 +236,14 @@ def test_perf_short_records_beside_a_long_one_do_not_fill_the_memory(monkeypatch
 def test_a_closed_ring_leaves_no_descriptors_or_mappings(bpf):
     before = descriptors()
     for _ in range(3):
-        reader = RingReader(bpf.fd, bpf.size, FIXED)
+        reader = RingReader(bpf.fd, bpf.size, lambda: FIXED)
         bpf.commit(bpf.reserve(12), event(1))
         stored = reader.read()
         reader.close()
     assert stored is not None
     assert descriptors() == before
     with pytest.raises(ValueError, match="greater than file size"):
-        RingReader(bpf.fd, 1 << 40, FIXED)
+        RingReader(bpf.fd, 1 << 40, lambda: FIXED)
     assert descriptors() == before
 
 
