@@ -6,9 +6,7 @@ import fnmatch
 import os
 import pwd
 import re
-import shlex
 import signal
-import socket
 import struct
 import sys
 import time
@@ -182,6 +180,8 @@ class ValueReader:
 
     @staticmethod
     def _inet(data: bytes, offset: int) -> DecodedValue:
+        import socket  # few scripts show addresses, or run commands
+
         family = _WORD.unpack_from(data, offset)[0]
         address = data[offset + WORD : offset + WORD + (16 if family == socket.AF_INET6 else 4)]
         text = socket.inet_ntop(socket.AF_INET6 if family == socket.AF_INET6 else socket.AF_INET, address)
@@ -316,6 +316,8 @@ def as_traced(text: str) -> str:
 
 def quote_for_shell(text: str) -> str:
     """Quote text that a shell would not take as plain words: traced names may contain commands."""
+    import shlex
+
     return text if _WORDS.fullmatch(text) else shlex.quote(text)
 
 

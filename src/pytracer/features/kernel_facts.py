@@ -34,7 +34,6 @@ from pytracer.kernel.facts import FoundTargets, FunctionTypes, ProcessStart, Sup
 from pytracer.kernel.running_types import recall_by, running_types
 from pytracer.record import replace
 from pytracer.spec import FunctionCode, Probe, ProbeSite, Source
-from pytracer.symbols import program_files
 from pytracer.targets import find
 
 if TYPE_CHECKING:
@@ -165,6 +164,8 @@ class RunningKernel(FeatureProber):
 
     def maps_file(self, pids: Sequence[int], identity: tuple[int, ...]) -> bool:
         """Return whether one of these processes has mapped code of the file with this identity."""
+        from pytracer.symbols import program_files
+
         return any(program_files.maps(pid, identity) for pid in pids)
 
     def start_of(self, process: int, command: tuple[str, ...] = ()) -> ProcessStart:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from pytracer import ktime
-from pytracer.kernel import filter_values, interfaces
+from pytracer.kernel import filter_values
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.kernel.policy import in_initial_namespace
 from pytracer.model import Schema
@@ -305,6 +305,8 @@ def _open_folder(path: str) -> Iterator[int]:
 
 def _read_header_lengths() -> dict[int, int]:
     """Return the length of the link header of each interface whose header is not Ethernet's."""
+    from pytracer.kernel import interfaces
+
     lengths = {
         index: interfaces.link_header_length(link.type)
         for index, link in interfaces.list_interfaces().items()

@@ -9,12 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytracer.errors import UnknownNameError, UsageError
-from pytracer.kernel import filter_values, interfaces
+from pytracer.kernel import filter_values
 from pytracer.request import units
-from pytracer.request.audit import check_audit
-from pytracer.request.faults import parse_fault
 from pytracer.request.request import Fault, NameSetValue, Request, ScriptRequest
-from pytracer.request.sets import encode_names, parse_set
 from pytracer.spec import (
     Choice,
     Duration,
@@ -123,6 +120,8 @@ def build_request(
     filter_keys = _filter_values(tracer, filters, containers)
     if audit:
         follows = bool(command) and tracer.follow and not load
+        from pytracer.request.audit import check_audit
+
         check_audit(tracer, options, filter_keys, spell, top=top, follows=follows)
     roots = _take_roots(tracer, filter_keys, spell("children")) if children else ()
     named = _resolve_interfaces(tracer, arguments)
@@ -191,6 +190,8 @@ def _check_arguments(tracer: Tracer, words: Sequence[str]) -> None:
 def _resolve_interfaces(tracer: Tracer, words: Sequence[str]) -> dict[int, str]:
     if tracer.arguments is None or tracer.arguments.encode != "interfaces":
         return {}
+    from pytracer.kernel import interfaces
+
     return interfaces.resolve(list(words), allow_any=tracer.arguments.every)
 
 
@@ -259,6 +260,8 @@ def _parse_fault_words(tracer: Tracer, words: Sequence[str], options: Mapping[st
         raise UsageError(f"{words[2]!r} is too much: one function fails, in one way")
     function, error = words
     where = options.get("where")
+    from pytracer.request.faults import parse_fault
+
     return parse_fault(function, error, None if where is None else str(where))
 
 
@@ -302,7 +305,11 @@ def _name_set(option: NameSet, value: object, name: str) -> NameSetValue | None:
     if value is None:
         return None
     if isinstance(value, str):
+        from pytracer.request.sets import parse_set
+
         return parse_set(option, value, name)
+    from pytracer.request.sets import encode_names
+
     return encode_names(option, _split_words(value, name), name, exclude=False)
 
 

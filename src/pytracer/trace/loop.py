@@ -22,17 +22,16 @@ from pytracer.model.loss import MISSED, UNSHOWN, UNSHOWN_MEANING
 from pytracer.plan import KernelInfo, Plan, make_plan
 from pytracer.plan.initial_entries import FOLLOWED, RunFacts
 from pytracer.request import Confinement, Request
-from pytracer.trace import unseen
-from pytracer.trace.audit import Auditor
 from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
-from pytracer.trace.launch import LaunchedCommand
 from pytracer.trace.permissions import check_request
 from pytracer.trace.result_loop import NAP, results
 from pytracer.trace.session import Session, discard_line
 
 if TYPE_CHECKING:
+    from pytracer.trace.audit import Auditor
     from pytracer.trace.filter_session import FilterSession
+    from pytracer.trace.launch import LaunchedCommand
 
 _INTERVAL = 1.0  # seconds, where nothing was said
 _CUT_SHORT = "the list may be cut short: it was over before all was listed"
@@ -78,11 +77,13 @@ class TraceLoop:
         self._session: Session | FilterSession | None = None
         self._begun = self._closed = False
         self._follows_all = request.wait_all
-        self._auditor = Auditor(request) if request.audit else None
+        self._auditor = _open_auditor(request)
         self._ends_with_traced = False  # it ends with the last of the processes that the request names
         self.before_rest: Callable[[], None] = lambda: None
         try:
             if request.command:
+                from pytracer.trace.launch import LaunchedCommand
+
                 confinements = (v for v in request.options.values() if isinstance(v, Confinement))
                 self._command = LaunchedCommand(
                     request.command, next(confinements, None), stdout=output[0], stderr=output[1]
@@ -237,6 +238,8 @@ class TraceLoop:
             self.difference = result.difference
             yield result
         if not has_results and (self.plan.files or self._request.follows):
+            from pytracer.trace import unseen
+
             for line in unseen.reasons(self.plan, self._traced()):
                 self._warn(line)
 
@@ -326,6 +329,15 @@ class TraceLoop:
             verb = "runs" if number == 1 else "run"
             hint = "" if self._follows_all else ": --wait-all follows them to their end"
             self._warn(f"{self._command.name} has ended, {number} of its descendants still {verb}{hint}")
+
+
+def _open_auditor(request: Request) -> Auditor | None:
+    """Return what compares the results with the kernel's own counts, if requested."""
+    if not request.audit:
+        return None
+    from pytracer.trace.audit import Auditor
+
+    return Auditor(request)
 
 
 def _is_process(pid: int) -> bool:

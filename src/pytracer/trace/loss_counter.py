@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from pytracer.bpf.builder import LoadedPrograms
-from pytracer.bpf.read.inflight import InflightCalls
 from pytracer.bpf.sys import recursion_misses
 from pytracer.model import Loss
 from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS, RING_FULL, TRUNCATED, UNWOUND
 from pytracer.trace.collector import Collector
 from pytracer.trace.link_set import LinkSet
+
+if TYPE_CHECKING:
+    from pytracer.bpf.read.inflight import InflightCalls
 
 _LOSSES = "pt_losses"  # probes_c/include/loss.h
 _RECURSIONS = "pt_recursions"  # probes_c/include/mapping.h
@@ -34,7 +37,11 @@ class LossCounter:
         self._programs, self._links, self._collector = loaded_programs.programs, links, collector
         self._log = log
         calls = loaded_programs.module.maps.get("pt_calls")
-        self.calls = None if calls is None else InflightCalls(calls)
+        self.calls: InflightCalls | None = None
+        if calls is not None:
+            from pytracer.bpf.read.inflight import InflightCalls
+
+            self.calls = InflightCalls(calls)
         self._reported: dict[str, int] = {}
 
     def poll(self) -> None:

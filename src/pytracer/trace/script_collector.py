@@ -27,7 +27,6 @@ from pytracer.plan import Plan
 from pytracer.trace.collector import find_map
 from pytracer.trace.packet_files import PacketFiles
 from pytracer.trace.script_batches import collect_batch, make_batch
-from pytracer.trace.script_benchmarks import show_benchmarks
 from pytracer.trace.stream_collector import StreamCollector
 
 if TYPE_CHECKING:
@@ -255,6 +254,8 @@ class ScriptCollector(StreamCollector):
         if self._unwinding is not None and (warning := self._unwinding.describe_fallbacks()):
             self._warn(warning)
         if self._benchmarks:
+            from pytracer.trace.script_benchmarks import show_benchmarks
+
             yield collect_batch(list(show_benchmarks(self._benchmarks)))
         if self._script.config["print_maps_on_exit"] in ("0", "false"):
             return

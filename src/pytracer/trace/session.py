@@ -14,7 +14,6 @@ from pytracer.kernel import compat
 from pytracer.model import Histograms, Item, Loss, Totals
 from pytracer.plan import Plan
 from pytracer.plan.initial_entries import FOLLOWED, UNKNOWN_RUN, RunFacts
-from pytracer.trace import descendants
 from pytracer.trace.collector import ResultSource, find_map, open_collector
 from pytracer.trace.link_set import LinkSet
 from pytracer.trace.loss_counter import LossCounter
@@ -85,6 +84,8 @@ class Session(ResultSource):
             before_attach()
             self._links.attach(self.loaded.programs)
             if plan.request.roots:
+                from pytracer.trace import descendants
+
                 descendants.complete(find_map(plan, self.loaded.module.maps, FOLLOWED), run)
             self.started = time.monotonic()
             self.collector.start(self._links.attached)

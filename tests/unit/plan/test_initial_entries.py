@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pytracer.kernel import interfaces
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.plan import initial_entries, make_plan
 from pytracer.plan.alternatives import ChosenProbe
@@ -147,7 +148,7 @@ def test_interfaces_without_an_ethernet_header_are_written(monkeypatch, wanted, 
     """No program looks up an interface that is not traced, so it needs no entry."""
     kinds = {1: 772, 3: 65534, 4: 519}  # ARPHRD_LOOPBACK, _NONE, _RAWIP
     monkeypatch.setattr(
-        initial_entries.interfaces,
+        interfaces,
         "list_interfaces",
         lambda: {index: SimpleNamespace(type=kind) for index, kind in kinds.items()},
     )
