@@ -12,6 +12,10 @@ from __future__ import annotations
 
 import re
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _CONTROLS = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _CONTROL = {sign[1].encode(): character.encode() for character, sign in _CONTROLS.items()} | {b"\\": b"\\"}
 _ESCAPE = re.compile(rb"\\(?:([\\nrt])|x([0-9a-f]{2})|(?:u([0-9a-f]{4})|U([0-9a-f]{8})))")
@@ -22,6 +26,14 @@ def from_bytes(data: bytes) -> str:
     """Decode bytes as UTF-8; a backslash becomes ``\\\\``, a byte that is no UTF-8 ``\\xNN``."""
     # Of bytes without a backslash replace() makes no copy. UTF-8 has no 0x5c within a character.
     return data.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def all_from_bytes(values: Sequence[bytes]) -> list[str]:
+    """Decode each as :func:`from_bytes` does, but all at once where none has a newline."""
+    joined = b"\n".join(values)
+    if not values or joined.count(b"\n") != len(values) - 1:
+        return list(map(from_bytes, values))
+    return from_bytes(joined).split("\n")
 
 
 def to_bytes(text: str) -> bytes:
@@ -49,6 +61,17 @@ def harmless(text: str) -> str:
     return text if text.isprintable() else text.translate(_HARMLESS)
 
 
+def all_harmless(texts: Sequence[str]) -> list[str]:
+    """Escape each as :func:`harmless` does, but all at once where they are ASCII and none has a newline."""
+    joined = "\n".join(texts)
+    if not texts or not joined.isascii() or joined.count("\n") != len(texts) - 1:
+        return [text if text.isprintable() else harmless(text) for text in texts]
+    for control, sign in _ASCII_CONTROLS.items():
+        if control in joined:  # a quick search, once for all
+            joined = joined.replace(control, sign)
+    return joined.split("\n")
+
+
 class _PrintableCharacters(dict[int, str]):
     """Maps codes of characters to what ``harmless`` shows; caches those of one or two bytes in UTF-8."""
 
@@ -71,6 +94,9 @@ def escape(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8, as in names of files
         return f"\\x{code - 0xDC00:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_ASCII_CONTROLS = {chr(code): escape(chr(code)) for code in (*range(0x20), 0x7F) if code != ord("\n")}
 
 
 def _decode_escape(match: re.Match[bytes]) -> bytes:

@@ -19,7 +19,7 @@ from pytracer.model import Snapshot
 from pytracer.sinks.folded import escape_name
 from pytracer.sinks.formatting import cell
 from pytracer.spec import Column, quoting
-from pytracer.text import clip, from_bytes, from_path, harmless, to_bytes
+from pytracer.text import all_from_bytes, all_harmless, clip, from_bytes, from_path, harmless, to_bytes
 from unit.sinks.test_sinks import BY_PROCESS, by_process, render
 
 PARTS = [
@@ -134,3 +134,30 @@ def test_escapes_are_never_cut():
 def test_a_backslash_that_begins_no_escape_stands_for_itself():
     for values in ("\\", r"\q", r"\xg0", r"\UFFFFFFFF", r"\Uffffffff", r"\u12"):
         assert to_bytes(values) == values.encode()
+
+
+HOSTILE = [
+    b"",
+    b"a",
+    b"\xc3",
+    b"\xa4",
+    b"\xe4\xb8",
+    b"\xe4\xb8\xad",
+    b"\\",
+    b"\\n",
+    b"\0",
+    b"\xff\xfe",
+    b'"',
+    b"\x1b[2J",
+    b"\x7f",
+]
+
+
+@pytest.mark.parametrize(
+    "values", [[], [b""], HOSTILE, [*HOSTILE, b"two\nlines"], [b"\x01\t", b"plain", b"\r"]]
+)
+def test_many_texts_are_made_as_each_alone(values):
+    texts = all_from_bytes(values)
+    assert texts == [from_bytes(value) for value in values]
+    assert all_harmless(texts) == [harmless(text) for text in texts]
+    assert all_harmless(["\N{RIGHT-TO-LEFT OVERRIDE}", *texts]) == [r"\u202e", *map(harmless, texts)]

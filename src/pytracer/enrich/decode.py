@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from pytracer.arrays import Array, np
+from pytracer.enrich import strings
 from pytracer.model import Coded
 
 Decoder = Callable[[Any], str]
@@ -13,6 +14,8 @@ Decoder = Callable[[Any], str]
 
 Computed = Callable[[Array], Array | Coded]
 """Computes a column of shape (n,) from records of shape (n,)."""
+
+_T = TypeVar("_T")
 
 TRUNCATED = "[cut]"
 """The last name of a stack that has more functions than were recorded."""
@@ -27,22 +30,30 @@ def decode(
     first NUL of each is left over from another.
     """
     distinct, codes = _find_distinct(values)
-    if ends_at_nul:
+    if ends_at_nul and b"\0" in b"".join(distinct):
         distinct = [value.partition(b"\0")[0] for value in distinct]
-    names: dict[str, int] = {}
-    # Two values may have one name; a column of names has each once.
-    indexes = [-1 if value == absent else names.setdefault(decoder(value), len(names)) for value in distinct]
-    if len(names) < len(indexes):
-        codes = np.array(indexes)[codes]
-    return Coded(tuple(names), codes)
+    present = [value for value in distinct if value != absent] if absent in distinct else distinct
+    texts = strings.ALL[decoder](present) if decoder in strings.ALL else list(map(decoder, present))
+    numbers = _number(texts)
+    if len(numbers) < len(distinct):  # two values may have one name; a column of names has each once
+        remaining = iter(texts)
+        indexes = [-1 if value == absent else numbers[next(remaining)] for value in distinct]
+        codes = np.array(indexes, dtype=np.intp)[codes]
+    return Coded(tuple(numbers), codes)
+
+
+def _number(values: Iterable[_T]) -> dict[_T, int]:
+    """Number the distinct values in their sequence."""
+    distinct = dict.fromkeys(values)
+    return dict(zip(distinct, range(len(distinct)), strict=True))
 
 
 def _find_distinct(values: Array) -> tuple[list[Any], Array]:
     """Return the distinct values, and the index of each row's value, shape (n,)."""
     if values.dtype.kind in "SO":  # to sort strings takes many times as long as to hash them
-        indexes: dict[bytes, int] = {}
-        codes = [indexes.setdefault(value, len(indexes)) for value in values.tolist()]
-        return list(indexes), np.array(codes, dtype=np.intp)
+        items = values.tolist()
+        numbers = _number(items)
+        return list(numbers), np.fromiter(map(numbers.__getitem__, items), dtype=np.intp, count=len(items))
     distinct, inverse = np.unique(values, return_inverse=True)
     return distinct.tolist(), inverse
 

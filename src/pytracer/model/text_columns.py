@@ -8,24 +8,36 @@ from typing import Any
 from pytracer.arrays import Array, np
 from pytracer.model.tabular import Coded
 
+_SAMPLE = 64
+"""The number of rows that show whether the numbers of a column repeat: to look a text up is quicker than to
+format it."""
+
 
 def column_texts(
-    values: Array | Coded, encode: Callable[[Any], str], form: str = "%s", *, is_plain: bool = True
+    values: Array | Coded,
+    encode: Callable[[Any], str],
+    form: str = "%s",
+    *,
+    is_plain: bool = True,
+    encode_names: Callable[[Sequence[str]], list[str]] | None = None,
 ) -> list[str]:
     """Return ``form`` with each value of a column, of shape (n,), in the place of its ``%s``.
 
     ``encode`` makes the text of a value, or of None. It is called once for each distinct name, and not at all
-    for integers where these are ``is_plain``: shown by their digits.
+    for integers where these are ``is_plain``: shown by their digits. ``encode_names`` makes the texts of many
+    names at once.
     """
     if isinstance(values, Coded):
-        texts = [form % encode(name) for name in (*values.names, None)]
+        names = encode_names(values.names) if encode_names else list(map(encode, values.names))
+        texts = list(map(form.__mod__, [*names, encode(None)]))
         return list(map(texts.__getitem__, values.codes.tolist()))
     if not is_plain or values.dtype.kind not in "iu" or values.ndim != 1:
         return [form % encode(value) for value in values.tolist()]
-    if np.ma.isMaskedArray(values):
-        null_text = form % encode(None)
-        return [null_text if number is None else form % number for number in values.tolist()]
-    return list(map(form.__mod__, values.tolist()))
+    numbers = values.tolist()
+    if len({*numbers[:_SAMPLE]}) <= _SAMPLE // 2 or np.ma.isMaskedArray(values):
+        text_of = {number: form % (encode(None) if number is None else number) for number in {*numbers}}
+        return list(map(text_of.__getitem__, numbers))
+    return list(map(form.__mod__, numbers))
 
 
 def join_columns(columns: Sequence[Sequence[str]]) -> str:

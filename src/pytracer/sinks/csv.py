@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from pytracer.model import Batch, Item, Schema, Statement
@@ -13,10 +14,11 @@ from pytracer.sinks.folded import escape_name
 from pytracer.sinks.formatting import timestamp, timestamps
 from pytracer.sinks.json import histogram_field, records
 from pytracer.spec import Histogram
-from pytracer.text import harmless
+from pytracer.text import all_harmless, harmless
 
 _RUN = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that spreadsheets take for a formula
 _GUARD = "'"
+_GUARDED = frozenset((*_RUN, _GUARD))
 _QUOTE = '"'
 _SPECIAL = re.compile('[,"\r\n]')  # of which one in a cell takes quotes
 
@@ -69,7 +71,10 @@ class CsvSink:
         columns: list[list[str]] = [[item.kind] * len(item)]
         if self._timestamps:
             columns.append([f",{time}" for time in timestamps(item.times)])
-        columns += [column_texts(item.column(name), self._quoted, ",%s") for name in item.names]
+        columns += [
+            column_texts(item.column(name), self._quoted, ",%s", encode_names=self._quote_names)
+            for name in item.names
+        ]
         return join_columns([*columns, [",,\n"] * len(item)])  # without a reason and a loss
 
     def close(self) -> None:
@@ -80,6 +85,16 @@ class CsvSink:
         """Quote a cell as CSV requires."""
         cell = str(self._cell(value))
         return f'"{cell.replace(_QUOTE, 2 * _QUOTE)}"' if _SPECIAL.search(cell) else cell
+
+    def _quote_names(self, names: Sequence[str]) -> list[str]:
+        """Quote names, each as a cell."""
+        cells = all_harmless(names)
+        if not self._raw:
+            cells = [_GUARD + cell if cell[:1] in _GUARDED else cell for cell in cells]
+        return [
+            f'"{cell.replace(_QUOTE, 2 * _QUOTE)}"' if _QUOTE in cell or "," in cell else cell
+            for cell in cells
+        ]
 
     def _cell(self, value: Any) -> Any:
         if value is None:

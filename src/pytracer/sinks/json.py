@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Statement
@@ -16,6 +16,7 @@ from pytracer.model.text_columns import column_texts, join_columns
 from pytracer.sinks.formatting import timestamp, timestamps
 
 _encode = json.JSONEncoder().encode
+_encode_list = json.JSONEncoder(separators=("\n", ":")).encode
 
 
 class JsonSink:
@@ -55,12 +56,17 @@ class JsonSink:
         columns.append(column_texts(item.times, _encode, f'{first}"time_ns": %s'))
         for name in item.names:  # of an expression, which may have a percent sign
             form = f", {_encode(name).replace('%', '%%')}: %s"
-            columns.append(column_texts(item.column(name), _encode, form))
+            columns.append(column_texts(item.column(name), _encode, form, encode_names=_encode_names))
         return join_columns([*columns, ["}\n"] * len(item)])
 
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         self._stream.flush()
+
+
+def _encode_names(names: Sequence[str]) -> list[str]:
+    """Encode strings at once. A newline divides them, as each within them is escaped."""
+    return _encode_list(list(names))[1:-1].split("\n") if names else []
 
 
 def histogram_field(schema: Schema) -> str:

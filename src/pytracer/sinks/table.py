@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, StackSnapshot, Statement
@@ -18,7 +19,7 @@ from pytracer.sinks.formatting import (
     is_plain,
 )
 from pytracer.spec import Breakdown, Column, Histogram, Unit
-from pytracer.text import harmless
+from pytracer.text import all_harmless, harmless
 
 _BAR = 40
 _TITLE_AND_PROMPT = 4  # lines of a screen that a table leaves free
@@ -134,7 +135,11 @@ class TableSink:
             is_last = column is self._columns[-1]
             encode = functools.partial(_format_event_cell, column=column, width=width, is_last=is_last)
             form = f"%{'' if column.is_text else width}s{'' if is_last else '  '}"
-            columns.append(column_texts(item.column(column.name), encode, form, is_plain=is_plain(column)))
+            encode_names = functools.partial(_format_names, width=width, is_last=is_last)
+            values = item.column(column.name)
+            columns.append(
+                column_texts(values, encode, form, is_plain=is_plain(column), encode_names=encode_names)
+            )
         text = join_columns([*columns, ["\n"] * len(item)])
         return text if all(columns[-1]) else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
@@ -195,6 +200,12 @@ def _format_event_cell(value: Any, column: Column, width: int, *, is_last: bool)
     if is_last:
         return text.rstrip()
     return align(text, width) if column.is_text else text
+
+
+def _format_names(names: Sequence[str], width: int, *, is_last: bool) -> list[str]:
+    """Format names, each as a cell of an event."""
+    texts = all_harmless(names)
+    return [text.rstrip() for text in texts] if is_last else [align(text, width) for text in texts]
 
 
 def _pad(texts: list[str], column: Column, width: int) -> list[str]:
