@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pytracer.arrays import Array, np
 from pytracer.enrich.script_values import ValueReader, show_conversion
 from pytracer.lang.formats import Conversion
-from pytracer.lang.script.types import stored_size
+from pytracer.lang.script.types import StringType, stored_size
 from pytracer.lang.types import IntType, Type
 from pytracer.model.text_columns import column_texts
 
@@ -48,9 +48,12 @@ def _format_column(
             f"{'i' if piece.signed else 'u'}{piece.size}"
         )
         return column_texts(numbers.reshape(-1), str, form + _DIGITS[piece.sign])
-    size, texts = stored_size(kind), dict[bytes, str]()
     raw = np.ascontiguousarray(data).view(f"S{max(data.shape[1], 1)}").reshape(-1).tolist()
-    for value in dict.fromkeys(raw):  # NULs at the end are missing
-        padded = value.ljust(size, b"\0")
-        texts[value] = literal + show_conversion(piece, kind, reader.read(kind, padded, 0), padded, 0)
+    distinct = list(dict.fromkeys(raw))  # NULs at the end are missing
+    if isinstance(kind, StringType) and piece.sign == "s" and not piece.how:
+        shown = reader.show_strings(distinct, kind.capacity)
+    else:
+        padded = [value.ljust(stored_size(kind), b"\0") for value in distinct]
+        shown = [show_conversion(piece, kind, reader.read(kind, value, 0), value, 0) for value in padded]
+    texts = dict(zip(distinct, map(literal.__add__, shown), strict=True))
     return list(map(texts.__getitem__, raw))

@@ -34,7 +34,7 @@ from pytracer.lang.script.types import (
 )
 from pytracer.lang.types import IntType, PointerType, Type
 from pytracer.record import record
-from pytracer.text import from_bytes, harmless, to_bytes
+from pytracer.text import all_from_bytes, all_harmless, from_bytes, harmless, to_bytes
 
 if TYPE_CHECKING:
     from pytracer.enrich.script_symbols import ScriptSymbols
@@ -170,6 +170,20 @@ class ValueReader:
             parts.append(self.read(kind, data, offset))
             offset += stored_size(kind)
         return parts
+
+    def show_strings(self, values: Sequence[bytes], capacity: int) -> list[str]:
+        """Return strings as people see them, each as ``read`` does. NULs at the end of a value may be
+        missing."""
+        if b"\0" in b"".join(values):
+            values = [value.partition(b"\0")[0] for value in values]
+        shown = all_harmless(all_from_bytes(values))
+        if capacity < self._string_size:
+            return shown
+        trailer = harmless(self._trailer)
+        return [
+            text + trailer if len(value) >= capacity - 1 else text
+            for value, text in zip(values, shown, strict=True)
+        ]
 
     def _string(self, data: bytes) -> DecodedValue:
         text, end, _ = data.partition(b"\0")

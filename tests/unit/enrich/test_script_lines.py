@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 
 from pytracer.enrich.script_lines import format_lines
 from pytracer.enrich.script_values import ValueReader
@@ -32,7 +33,8 @@ KINDS = (
 )
 
 
-def test_lines_are_those_of_each_event():
+@pytest.mark.parametrize("string_size", [64, 32])  # of which strings of 32 bytes may have been truncated
+def test_lines_are_those_of_each_event(string_size):
     rng = random.Random(1)
     width = sum(map(stored_size, KINDS))
     rows = [bytearray(width) for _ in range(300)]
@@ -45,7 +47,7 @@ def test_lines_are_those_of_each_event():
             index += size
         row[-32:] = rng.choice([b"%d %s\0stale", b"last\n\x1b", b"x" * 31]).ljust(32, b"\0")
     data = np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(len(rows), width)
-    reader = ValueReader((), trailer="..", string_size=64, clock=0, enums={"color": {1: "RED"}})
+    reader = ValueReader((), trailer="..", string_size=string_size, clock=0, enums={"color": {1: "RED"}})
     pieces = parse_format(FORMAT, 0, len(FORMAT), script=True)
     expected = [reader.printf(pieces, KINDS, bytes(row)) for row in rows]
     assert format_lines(reader, pieces, KINDS, data) == expected
