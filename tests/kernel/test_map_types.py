@@ -11,10 +11,13 @@ import threading
 import pytest
 
 from pytracer.bpf.asm.assembler import Assembler, HelperId, Register, Size
+from pytracer.bpf.image import MapSpec
 from pytracer.bpf.load import local_storage
+from pytracer.bpf.read import maps
 from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, map_create, map_update
 from pytracer.bpf.trial import load
 from pytracer.features import feature_table
+from pytracer.kernel.cpus import possible_cpus
 from pytracer.kernel.policy import raise_memlock
 from support.needs import needs
 from support.prog_test_run import run
@@ -265,3 +268,31 @@ def test_a_bloom_filter_misses_nothing(close_later):
     a.call(HelperId.map_peek_elem)
     a.exit()
     assert run(close_later(program(a))) == 0
+
+
+@pytest.mark.parametrize("walks", [False, True])
+@pytest.mark.parametrize("kind", [MapType.HASH, MapType.PERCPU_HASH])
+def test_entries_without_numpy_are_those_with_it(monkeypatch, close_later, kind, walks):
+    """The other way, for kernels that read no batches, takes two system calls for each entry."""
+    if walks:
+
+        def refuse(*_):
+            raise OSError(errno.EINVAL, "")
+
+        monkeypatch.setattr(maps, "bpf_inout", refuse)
+    spec = MapSpec("table", kind, 4, 4, 301, 0, '"unsigned int"', '"unsigned int"')
+    table = maps.Map.of(spec, close_later(map_create(kind, 4, 4, 301)), 301)
+    assert (table.is_empty, table.entries()) == (True, [])
+    cpus = possible_cpus() if kind is MapType.PERCPU_HASH else 1
+    padding = bytes(4 * (kind is MapType.PERCPU_HASH))
+    expected = {u32(n): b"".join(u32(1000 * n + cpu) + padding for cpu in range(cpus)) for n in range(300)}
+    for key, value in expected.items():
+        table.update(key, value)
+    entries = table.entries()
+    assert (len(entries), dict(entries)) == (300, expected)
+    keys, values = table.read()
+    assert [(u32(key), numbers.tobytes()) for key, numbers in zip(keys.tolist(), values, strict=True)] == [
+        (key, b"".join(value[i : i + 4] for i in range(0, len(value), 4 + len(padding))))
+        for key, value in entries
+    ]
+    assert not table.is_empty

@@ -12,6 +12,7 @@ from pytracer.features.kernel_facts import RunningKernel
 from pytracer.features.table import helpers
 from support.cli import run
 from support.needs import needs
+from support.starts import start
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 
@@ -318,6 +319,22 @@ def test_second_start_loads_no_compiler():
     result = run("script", "-q", "-v", "-e", text)
     assert "compiled" not in result.err
     assert result.out == "12345\n\n"
+
+
+def test_a_script_that_ends_at_once_loads_no_numpy():
+    """Whatever its maps hold: the import takes as long as all the rest."""
+    text = """begin {
+        printf("%s|%-5s|%d\n", "one", "two", 3); print((1, "x")); @n = 7; @s["a"] = "text"; @c = count();
+        @avg = avg(5); @min = min(-3); @max[1] = max(9); @h = hist(5); @l = lhist(3, 0, 10, 5); print(@n);
+        zero(@n); exit(); } end { printf("end\n"); }"""
+    expected = ["one|two  |3", "(1, x)", "@n: 7", "end", "", "@avg: 5", "@c: 1"]
+    expected += ["@h:", f"[4, 8)                 1 |{'@' * 52}|", ""]
+    expected += ["@l:", f"[0, 5)                 1 |{'@' * 52}|", ""]
+    expected += ["@max[1]: 9", "@min: -3", "@n: 0", "@s[a]: text", ""]
+    assert output(text)  # the image is kept
+    run = start("script", "-q", "-e", text)
+    assert run.output.split("\n") == expected
+    assert not run.modules & {"numpy", "socket", "shlex", "pytracer.lang.codegen", "pytracer.symbols.symtab"}
 
 
 def test_from_python_outputs_are_typed():

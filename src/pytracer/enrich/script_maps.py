@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pytracer.arrays import Array, np
-from pytracer.enrich.script_series import Series, as_json, chart, read_series, words_of
+from pytracer.enrich.script_series import Series, as_json, chart, read_series
 from pytracer.enrich.script_values import DecodedValue, ValueReader
 from pytracer.lang.script.program import ScriptMap
 from pytracer.lang.script.types import WORD, AggregateType
@@ -15,6 +15,7 @@ from pytracer.model.script import ScriptOutput
 from pytracer.record import record
 
 _WIDTH = 52  # characters of a full bar
+_WORD_MASK = (1 << 64) - 1
 _SUFFIXES = ("", "K", "M", "G", "T", "P", "E")
 
 
@@ -26,33 +27,34 @@ class _Entry:
 
 
 def show_map(
-    script_map: ScriptMap, keys: Array, values: Array, reader: ValueReader, top: int = 0, divisor: int = 0
+    script_map: ScriptMap,
+    contents: Sequence[tuple[bytes, bytes]],
+    reader: ValueReader,
+    top: int = 0,
+    divisor: int = 0,
 ) -> ScriptOutput:
     """Format a map as bpftrace prints it.
 
     Args:
         script_map: the map.
-        keys: all keys, shape (n,).
-        values: the values, shape (n,) or (n, cpus).
+        contents: the keys and values; the value of an aggregate has the words of each CPU.
         reader: the decoder of values.
         top: the number of entries, the largest, to print; 0 for all.
         divisor: the number by which each value is divided; 0 for none.
     """
-    raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), WORD * script_map.key_words)
+    words = [(key, struct.unpack(f"={len(value) // WORD}Q", value)) for key, value in contents]
     if isinstance(script_map.value, AggregateType) and script_map.value.kind == "tseries":
-        return _show_series(
-            script_map, script_map.value, read_series(script_map.value, raw, words_of(values)), reader
-        )
-    words = _aggregate_words(script_map, values)
+        return _show_series(script_map, script_map.value, read_series(script_map.value, words), reader)
+    values = [_aggregate_words(script_map, numbers) for _, numbers in words]
     divisor = divisor or 1
     if script_map.has_buckets:
-        return _show_histograms(script_map, raw, words, reader, top, divisor)
+        return _show_histograms(script_map, [key for key, _ in contents], values, reader, top, divisor)
     entries = []
-    for key, value in zip(raw, words, strict=True):
+    for (key, raw), value in zip(contents, values, strict=True):
         decoded = None
         if not isinstance(script_map.value, AggregateType):
-            decoded = reader.read(script_map.value, np.ascontiguousarray(value).tobytes(), 0)
-        entries.append(_Entry(reader.read_parts(script_map.keys, key.tobytes()), value.tolist(), decoded))
+            decoded = reader.read(script_map.value, raw, 0)
+        entries.append(_Entry(reader.read_parts(script_map.keys, key), value, decoded))
     if not script_map.keys and not entries:  # nothing was assigned: what a program would read
         zero = bytes(WORD * script_map.value_words)
         empty = (
@@ -65,28 +67,24 @@ def show_map(
     return _show_values(script_map, entries, divisor)
 
 
-def _aggregate_words(script_map: ScriptMap, values: Array) -> Array:
-    """Return the words of each value, aggregated over the CPUs, shape (n, words)."""
-    shape = (len(values), -1, script_map.value_words)
-    words = (
-        np.ascontiguousarray(values).view(np.uint64).reshape(shape)
-        if len(values)
-        else np.zeros((0, 1, 1), np.uint64)
-    )
-    if not isinstance(script_map.value, AggregateType):
-        return words[:, 0]
-    if script_map.value.kind not in ("min", "max"):
-        sums: Array = words.sum(axis=1, dtype=np.uint64)
-        return sums
-    numbers = words[:, :, 0].view(np.int64) if script_map.value.signed else words[:, :, 0]
-    has_value = words[:, :, 1] != 0
-    limits = np.iinfo(numbers.dtype)
-    if script_map.value.kind == "min":
-        limit_values = np.where(has_value, numbers, limits.max).min(axis=1)
+def _aggregate_words(script_map: ScriptMap, words: Sequence[int]) -> list[int]:
+    """Return the words of a value, aggregated over those of the CPUs."""
+    size = script_map.value_words
+    kind = script_map.value
+    if not isinstance(kind, AggregateType):
+        return list(words[:size])
+    if kind.kind not in ("min", "max"):
+        return [sum(words[first::size]) & _WORD_MASK for first in range(size)]
+    numbers = [
+        _to_signed(number) if kind.signed else number
+        for number, is_set in zip(words[::size], words[1::size], strict=True)
+        if is_set
+    ]
+    if kind.kind == "min":
+        limit = min(numbers, default=_WORD_MASK >> kind.signed)
     else:
-        limit_values = np.where(has_value, numbers, limits.min).max(axis=1)
-    result: Array = limit_values.view(np.uint64).reshape(-1, 1)
-    return result
+        limit = max(numbers, default=-1 << 63 if kind.signed else 0)
+    return [limit & _WORD_MASK]
 
 
 def _rank(script_map: ScriptMap, entry: _Entry) -> Any:
@@ -164,12 +162,16 @@ def _format_key(key: Sequence[DecodedValue]) -> str:
 
 
 def _show_histograms(
-    script_map: ScriptMap, keys: Array, words: Array, reader: ValueReader, top: int, divisor: int
+    script_map: ScriptMap,
+    keys: Sequence[bytes],
+    words: Sequence[Sequence[int]],
+    reader: ValueReader,
+    top: int,
+    divisor: int,
 ) -> ScriptOutput:
     assert isinstance(script_map.value, AggregateType)
     buckets_by_key = dict[bytes, dict[int, int]]()
-    for key, value in zip(keys, words[:, 0].tolist(), strict=True):
-        data = key.tobytes()
+    for data, (value, *_) in zip(keys, words, strict=True):
         bucket = int.from_bytes(data[-WORD:], "little")
         buckets_by_key.setdefault(data[:-WORD], {})[bucket] = value
     histograms = [(reader.read_parts(script_map.keys, raw), counts) for raw, counts in buckets_by_key.items()]

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pytracer.arrays import Array, np
 from pytracer.lang.script.types import SERIES, WORD, AggregateType
 from pytracer.record import record
 
@@ -24,18 +23,18 @@ class Series:
     last: int
 
 
-def read_series(kind: AggregateType, keys: Array, values: Array) -> dict[bytes, Series]:
+def read_series(kind: AggregateType, entries: Iterable[tuple[bytes, Sequence[int]]]) -> dict[bytes, Series]:
     """Return the series by their keys.
 
     Args:
         kind: the type of the map's values.
-        keys: the bytes of the keys, shape (n, bytes), which end with a word that is not part of them.
-        values: of each the words of all CPUs, shape (n, cpus, 3).
+        entries: the keys, which end with a word that is not part of them, and of each the words of all CPUs,
+            three each.
     """
     by_key = dict[bytes, dict[int, list[tuple[int, int]]]]()
-    for key, cpus in zip(keys, values.tolist(), strict=True):
-        counts = by_key.setdefault(key.tobytes()[:-WORD], {})
-        for epoch, value, extra in cpus:
+    for key, words in entries:
+        counts = by_key.setdefault(key[:-WORD], {})
+        for epoch, value, extra in zip(words[::3], words[1::3], words[2::3], strict=True):
             if epoch:
                 counts.setdefault(epoch - 1, []).append((value, extra))
     last_epoch = max((epoch for counts in by_key.values() for epoch in counts), default=0)
@@ -95,9 +94,3 @@ def _iter_intervals(kind: AggregateType, series: Series) -> Iterable[dict[str, A
         moment, remainder = divmod(epoch * kind.parameters[0], 10**9)
         start = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
         yield {"interval_start": f"{start}.{remainder:09}", "value": value}
-
-
-def words_of(values: Array) -> Array:
-    """Return the words of each CPU's value, shape (n, cpus, 3)."""
-    raw = np.ascontiguousarray(values).view(np.uint64)
-    return raw.reshape(len(values), -1, 3) if len(values) else np.zeros((0, 1, 3), np.uint64)

@@ -13,7 +13,6 @@ from pytracer.kernel.functions import address_of
 from pytracer.lang.script.syntax import AttachPoint
 from pytracer.plan.script_probes import SOURCES
 from pytracer.record import replace
-from pytracer.symbols import program_files
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[1-9]\d*")
 _ELF = b"\x7fELF"
@@ -56,6 +55,8 @@ def with_files(point: AttachPoint, process: int) -> list[AttachPoint]:
 def _resolve_address(point: AttachPoint, process: int) -> AttachPoint:
     """Return an attach point with an offset in the file in place of an address, as the file numbers it."""
     provider, file, address = point.parts
+    from pytracer.symbols import program_files
+
     with program_files.find(file, process) as program, program.reading() as tables:
         offset = tables.offset_of(int(address, 0))
     if offset is None:
@@ -87,6 +88,8 @@ def _resolve_line(point: AttachPoint, process: int) -> list[AttachPoint]:
 
     provider, place, line = point.parts
     file, _, source = place.rpartition("@")
+    from pytracer.symbols import program_files
+
     with program_files.find(file, process) as program, program.reading() as tables:
         addresses = addresses_of_line(tables, source, int(line, 0))
         offsets = [offset for offset in map(tables.offset_of, addresses) if offset is not None]
@@ -115,5 +118,7 @@ def _is_program(path: str) -> bool:
 
 
 def _iter_mapped_files(process: int) -> Iterator[str]:
+    from pytracer.symbols import program_files
+
     for file in program_files.open_mapped(process):
         yield file.name

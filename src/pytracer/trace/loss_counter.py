@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pytracer.bpf.builder import LoadedPrograms
+from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import recursion_misses
 from pytracer.model import Loss
 from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS, RING_FULL, TRUNCATED, UNWOUND
@@ -60,8 +62,7 @@ class LossCounter:
     def _counts(self) -> dict[str, int]:
         counts = dict.fromkeys(REASONS, 0)
         if self._table is not None:
-            _, values = self._table.read()
-            counts = dict(zip(REASONS, values.sum(axis=1).tolist(), strict=True))
+            counts = dict(zip(REASONS, _sums(self._table), strict=True))
         # Before Linux 5.1 (56201969114f) the kernel does not tell the C.
         counts[RING_FULL] = max(counts[RING_FULL], self._collector.lost)
         counts[TRUNCATED] += self._collector.truncated
@@ -81,4 +82,10 @@ class LossCounter:
         return max(misses - caused, 0)
 
     def _caused(self) -> int:
-        return 0 if self._recursions is None else int(self._recursions.read()[1].sum())
+        return 0 if self._recursions is None else sum(_sums(self._recursions))
+
+
+def _sums(table: Map) -> Iterator[int]:
+    """Yield the sum of the CPUs' numbers for each entry of an array."""
+    for _, value in table.entries():
+        yield sum(struct.unpack(f"={len(value) // 8}Q", value))

@@ -137,9 +137,11 @@ class ScriptCollector(StreamCollector):
     def poll(self) -> None:
         """Load NumPy after a moment. Read the memory maps of processes with functions in maps, before they
         end."""
-        if not arrays.is_loaded() and time.monotonic() < self._started + _IDLE:
-            return
-        arrays.load()
+        if not arrays.is_loaded():
+            has_time = time.monotonic() > self._started + _IDLE and not self.unread_bytes
+            if not has_time and not self._with_processes:
+                return
+            arrays.load()
         if self._unwinding is not None:
             self._unwinding.poll()
         if not self._with_processes or time.monotonic() < self._look_at:
@@ -272,10 +274,9 @@ class ScriptCollector(StreamCollector):
         self._captures.close()
 
     def _show(self, script_map: ScriptMap, top: int = 0, divisor: int = 0) -> ScriptOutput:
-        keys, values = self._map(script_map).read()
         from pytracer.enrich.script_maps import show_map
 
-        return show_map(script_map, keys, values, self._reader, top, divisor)
+        return show_map(script_map, self._map(script_map).entries(), self._reader, top, divisor)
 
     def _map(self, script_map: ScriptMap) -> Map:
         return find_map(self._plan, self._maps, script_map.c_name)
@@ -336,21 +337,17 @@ class ScriptCollector(StreamCollector):
         from pytracer.enrich.script_maps import show_map
 
         script_map = self._by_name[action.map]
-        keys, values = self._map(script_map).read()
-        raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), 8 * script_map.key_words)
-        key_bytes = np.frombuffer(data, dtype=np.uint8)[: 8 * (script_map.key_words - script_map.has_buckets)]
-        is_match = (raw[:, : len(key_bytes)] == key_bytes).all(axis=1)
-        return show_map(script_map, keys[is_match], values[is_match], self._reader)
+        start = data[: 8 * (script_map.key_words - script_map.has_buckets)]
+        entries = self._map(script_map).entries()
+        return show_map(script_map, [one for one in entries if one[0].startswith(start)], self._reader)
 
     def _clear(self, action: Action, _data: bytes) -> None:
         self._map(self._by_name[action.map]).drain()
 
     def _zero(self, action: Action, _data: bytes) -> None:
         table = self._map(self._by_name[action.map])
-        keys, values = table.read()
-        zero = bytes(values.reshape(len(keys), -1)[0].nbytes) if len(keys) else b""
-        for key in keys:
-            table.update(key.tobytes(), zero)
+        for key, value in table.entries():
+            table.update(key, bytes(len(value)))
 
     def _exit(self, action: Action, data: bytes) -> None:
         if self._exit_code is None:

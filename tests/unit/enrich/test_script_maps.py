@@ -21,9 +21,10 @@ TEXT = StringType(8)
 def map_rows(value, rows, *, keys=(S64,), top=0, divisor=0):
     """Show a map: ``rows`` are pairs of key words and value words, of each CPU for aggregates."""
     text = ScriptMap("@", 0, keys, value)
-    key_words = np.array([key for key, _ in rows], dtype=np.int64).view(np.uint64)
-    values = np.array([words for _, words in rows], dtype=np.int64).view(np.uint64)
-    return show_map(text, key_words.reshape(len(rows), text.key_words), values, READER, top, divisor)
+    entries = [
+        (np.array(key, np.int64).tobytes(), np.array(words, np.int64).tobytes()) for key, words in rows
+    ]
+    return show_map(text, entries, READER, top, divisor)
 
 
 def word(text):

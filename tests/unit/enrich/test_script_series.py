@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+import struct
+
 import pytest
 
 from pytracer.enrich.script_series import Series, as_json, chart, read_series
@@ -15,9 +16,11 @@ def kind(aggregate="last", number=5):
 
 def read(aggregate, *cells, number=5):
     """Read (key, the words of each CPU) as they lie in the map."""
-    keys = np.array([[key, 0] for key, *_ in cells], np.uint64).view(np.uint8).reshape(len(cells), 16)
-    values = np.array([cpus for _, *cpus in cells], np.int64).view(np.uint64)
-    actual = read_series(kind(aggregate, number), keys, values)
+    entries = [
+        (struct.pack("=QQ", key, 0), [word % (1 << 64) for words in cpus for word in words])
+        for key, *cpus in cells
+    ]
+    actual = read_series(kind(aggregate, number), entries)
     return {int.from_bytes(key, "little"): series for key, series in actual.items()}
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from pytracer.bpf.builder import LoadedPrograms
@@ -28,10 +28,10 @@ class Lossy:
         loaded = LoadedPrograms(module, {"one": 3, "other": 4})
         self.counter = LossCounter(loaded, self.links, self.collector, lambda _: None)
 
-    def read(self):
-        """Return a row for each reason, with a number for each of two CPUs."""
-        counts = np.array([[count, 0] for count in self.by_reason.values()])
-        return np.arange(len(counts)), counts
+    def entries(self):
+        """Return an entry for each reason, with a number for each of two CPUs."""
+        counts = enumerate(self.by_reason.values())
+        return [(struct.pack("=I", number), struct.pack("=QQ", count, 0)) for number, count in counts]
 
     def new(self) -> dict[str, int]:
         return {loss.reason: loss.lost for loss in self.counter.read()}

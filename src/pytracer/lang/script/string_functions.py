@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 from pytracer.lang import syntax
 from pytracer.lang.scope import EITHER, Lvalue, Value
 from pytracer.lang.script import syntax as script
@@ -54,6 +52,8 @@ class StringFunctions(Builtins):
         argument = node.arguments[0]
         if not isinstance(argument, syntax.TextLiteral):
             raise self.fail(argument, "pton() takes an address in quotes")
+        import socket  # few scripts name addresses
+
         family = socket.AF_INET6 if ":" in argument.value else socket.AF_INET
         try:
             data = socket.inet_pton(family, argument.value)

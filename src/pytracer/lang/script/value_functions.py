@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 
 from pytracer.errors import UsageError, suggest_near
@@ -114,6 +113,8 @@ class ValueFunctions(MachineFunctions):
         return self.stack(node, user=True, arguments=node.arguments)
 
     def _ntop(self, node: script.Call, _to: str, _room: int) -> Value:
+        import socket  # few scripts show addresses
+
         *family, argument = node.arguments
         dst = self.memory(InetType().size)
         value = self.value(argument)
