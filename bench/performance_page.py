@@ -22,6 +22,8 @@ LIMITS = {
     "memory-later": "Most of it is Python and NumPy.",
     "start-later-bpftrace": "Most of the time goes to the Python interpreter and the modules that it "
     "loads; the kernel's part is small.",
+    "script-later": "The time goes to the Python interpreter, and to the modules and the work of the "
+    "language and the planner; NumPy is not loaded.",
     "cost-count": "The program checks for 32-bit system calls and looks up a map entry before it counts.",
     "cost-packet": "The program reads the packet's headers and looks up a map entry before it counts.",
     "events-perf": "One CPU generates no more events: the reader waits for them most of the time.",
