@@ -14,6 +14,7 @@
 #define PT_PYTHON_TEXT     96
 #define PT_PYTHON_WORDS    16   // that are read at once
 #define PT_PYTHON_START    10   // words of a string: of its object 4, and the first characters
+#define PT_BYTES_SIZE      16   // PyVarObject.ob_size
 #define PT_COMPACT         0x20 // PyASCIIObject.state: the characters follow the object
 #define PT_ASCII           0x40
 #define PT_LONGEST_TEXT    65536 // characters; no name is that long
@@ -49,6 +50,10 @@ struct pt_python {
     u32 text_state;
     u32 text_ascii; // characters of strings that are ASCII, and of others
     u32 text_data;
+    u32 code_linetable;
+    u32 frame_instruction;
+    u32 code_instructions; // 0: an instruction is a number (before 3.11)
+    u32 minor;             // of the version 3.x
 };
 
 struct pt_python_code {
@@ -60,6 +65,23 @@ struct pt_python_known {
     u64 check; // of the code object: another one may have got its address
     u64 number;
 };
+
+// With PT_PYTHON_LINES a stack has the instruction that a function is at, times 16, in place of the code object's
+// address, where there is a number. Without, functions that are at several lines are one.
+#define PT_PYTHON_PLACE_BITS 28
+#define PT_PYTHON_NO_PLACE   ((1ULL << PT_PYTHON_PLACE_BITS) - 1)
+
+#ifdef PT_PYTHON_LINES
+// What user space needs to read a line table, and to see that the code object is still that one.
+struct pt_python_table {
+    u64 address;
+    u64 code_start; // of the code object's part that is in "words"
+    u64 code_size;
+    u64 minor;
+    u64 words[PT_PYTHON_WORDS];
+    u64 text[PT_PYTHON_START]; // the size of the table, a hash that Python keeps, and the first bytes
+};
+#endif
 
 // A name, of a long one the end. Element 0 has the count of all in "pid".
 struct pt_python_name {
@@ -73,6 +95,9 @@ struct pt_python_name {
     u8 file_size;
     char name[PT_PYTHON_TEXT];
     char file[PT_PYTHON_TEXT];
+#ifdef PT_PYTHON_LINES
+    struct pt_python_table table;
+#endif
 };
 
 // The Python functions of one walk.
@@ -124,8 +149,9 @@ static __always_inline u32 pt_read_python_text(char *text, u8 *width, u64 object
 }
 
 // Keep the name of a function. Returns its number.
-static __always_inline u64 pt_keep_python_name(struct pt_python *python, struct pt_python_code *key)
+static __always_inline u64 pt_keep_python_name(struct pt_python_walk *walk, struct pt_python_code *key)
 {
+    struct pt_python *python = &walk->python;
     u64 qualname = 0, filename = 0, code = key->code;
     struct pt_python_name *name;
     u32 number = 0;
@@ -147,6 +173,15 @@ static __always_inline u64 pt_keep_python_name(struct pt_python *python, struct 
     pt_probe_read_user(&name->line, sizeof(name->line), (void *)(code + python->code_firstlineno));
     name->name_size = pt_read_python_text(name->name, &name->name_width, qualname, python);
     name->file_size = pt_read_python_text(name->file, &name->file_width, filename, python);
+#ifdef PT_PYTHON_LINES
+    name->table.code_start = code + python->code_start;
+    name->table.code_size = python->code_size;
+    name->table.minor = python->minor;
+    pt_read_word(&name->table.address, code + python->code_linetable);
+    __builtin_memcpy(name->table.words, walk->words, sizeof(walk->words));
+    pt_probe_read_user(name->table.text, sizeof(name->table.text),
+                       (void *)(name->table.address + PT_BYTES_SIZE));
+#endif
     name->is_complete = 1;
     return number;
 }
@@ -201,8 +236,39 @@ static __always_inline u64 pt_check_python(struct pt_python_walk *walk, u64 code
         hash = pt_mix(hash, length < 8 ? word & ((1ULL << 8 * length) - 1) : word);
         length -= 8;
     }
+#ifdef PT_PYTHON_LINES
+    // Functions may differ in their lines alone.
+    name = pt_python_word(walk, python->code_linetable - python->code_start);
+    pt_probe_read_user(walk->text, sizeof(walk->text), (void *)(name + PT_BYTES_SIZE));
+    length = walk->text[0];
+    hash = pt_mix(hash, length);
+#pragma unroll
+    for (u32 i = 2; i < PT_PYTHON_START; i++) {
+        if (length <= 0)
+            break;
+        word = walk->text[i];
+        hash = pt_mix(hash, length < 8 ? word & ((1ULL << 8 * length) - 1) : word);
+        length -= 8;
+    }
+#endif
     return hash;
 }
+
+#ifdef PT_PYTHON_LINES
+// Return the distance in bytes of the instruction that a frame is at, plus 1; PT_PYTHON_NO_PLACE if it is none.
+static __always_inline u64 pt_python_place(struct pt_python *python, u64 frame, u64 code)
+{
+    u64 place = 0;
+
+    if (pt_read_word(&place, frame + python->frame_instruction))
+        return PT_PYTHON_NO_PLACE;
+    if (python->code_instructions)
+        place -= code + python->code_instructions;
+    else
+        place = (u32)place << (python->minor == 10); // from 3.10 on in units of two bytes
+    return place < PT_PYTHON_NO_PLACE - 1 ? place + 1 : PT_PYTHON_NO_PLACE;
+}
+#endif
 
 // Return the number of a function's name; PT_PYTHON_HIDDEN if it is none.
 static __always_inline u64 pt_number_python(struct pt_python_walk *walk, u64 code)
@@ -215,7 +281,7 @@ static __always_inline u64 pt_number_python(struct pt_python_walk *walk, u64 cod
     known = python_codes.lookup(&key);
     if (known && known->check == new_code.check)
         return known->number;
-    new_code.number = pt_keep_python_name(&walk->python, &key);
+    new_code.number = pt_keep_python_name(walk, &key);
     if (new_code.number)
         python_codes.update(&key, &new_code);
     return new_code.number;

@@ -397,6 +397,10 @@ static __always_inline int pt_add_python(struct pt_unwind_state *state)
     number = pt_number_python(walk, code);
     if (number == PT_PYTHON_HIDDEN)
         return 0;
+#ifdef PT_PYTHON_LINES
+    if (number)
+        code = pt_python_place(python, frame, code) << 4;
+#endif
     return pt_add_frame(state, code | number << PT_PYTHON_NUMBER | PT_PYTHON_FUNCTION);
 }
 

@@ -140,6 +140,89 @@ def test_functions_are_those_that_python_sees(python):
     assert len(counts) == len(MODES)
 
 
+LINES = """import os, sys, time
+def leaf():
+    try: os.close(100_000)
+    except OSError: pass
+def twice():
+    leaf()
+    leaf()
+def generator():
+    for _ in range(2):
+        yield leaf()
+def from_c():
+    list(generator())
+    sorted(
+        [1],
+        key=lambda _:
+            leaf())
+print("ready", flush=True)
+input()
+for _ in range(23):
+    twice()
+    from_c()
+time.sleep(0.5)
+"""
+
+
+def lines_of(python, *words):
+    """Return how often each stack of Python functions called close()."""
+    with Program(python, "-c", LINES) as program:
+        result = program.seen_by("stackcount", "-U", *words, "t:syscalls:sys_enter_close")
+    assert result.status == 0, result.err
+    counts = Counter()
+    for row in result.of("summary"):
+        counts[python_part(row["user"])] += row["hits"]
+    return {stack: hits for stack, hits in counts.items() if stack and stack[0].startswith("leaf")}
+
+
+@pytest.mark.parametrize("python", find_pythons())
+def test_lines_are_those_that_run(python):
+    """Two calls of a function in one are told apart, also below a generator and below C."""
+    leaf = "leaf (<string>:3)"
+    assert lines_of(python, "--lines") == {
+        (leaf, "twice (<string>:6)", "<module> (<string>:20)"): CALLS,
+        (leaf, "twice (<string>:7)", "<module> (<string>:20)"): CALLS,
+        (leaf, "generator (<string>:10)", "from_c (<string>:12)", "<module> (<string>:21)"): 2 * CALLS,
+        (leaf, name_of_key(python, 16), "from_c (<string>:13)", "<module> (<string>:21)"): CALLS,
+    }
+
+
+def name_of_key(python, line):
+    """Return the name of the comparison key, which is qualified from Python 3.11 on."""
+    is_old = python.endswith(("3.9", "3.10"))
+    return f"<lambda> (<string>:{line})" if is_old else f"from_c.<locals>.<lambda> (<string>:{line})"
+
+
+def test_without_lines_a_function_is_one():
+    assert (
+        lines_of(DISTRIBUTION)["leaf (<string>:2)", "twice (<string>:5)", "<module> (<string>:1)"]
+        == 2 * CALLS
+    )
+
+
+def test_lines_of_a_code_object_at_the_address_of_another_are_its_own():
+    """Code objects differ in their lines only, and are freed at once. One that is gone has no line."""
+    script = (
+        "import os\nprint('ready', flush=True)\ninput()\n"
+        "for number in range(101):\n"
+        " exec(f'try:\\n' + number * '\\n' + ' os.close(100_000)\\nexcept OSError: pass')\n"
+    )
+    with Program(DISTRIBUTION, "-c", script) as program:
+        result = program.seen_by("stackcount", "-U", "--lines", "t:syscalls:sys_enter_close")
+    assert result.status == 0, result.err
+    counts = Counter()
+    for row in result.of("summary"):
+        functions = python_part(row["user"])
+        if len(functions) == 2:
+            counts[functions[0]] += row["hits"]
+    assert sum(counts.values()) == 101
+    assert {f"<module> (<string>:{number + 2})" for number in range(101)} | {"<module> (<string>:-)"} >= set(
+        counts
+    )
+    assert all(hits == 1 for name, hits in counts.items() if not name.endswith(":-)"))
+
+
 def test_functions_stand_between_those_of_c():
     """A comparison key is called by sorted(), which is C."""
     stacks, _ = traced(DISTRIBUTION, modes=["called_from_c"])

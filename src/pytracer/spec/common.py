@@ -109,6 +109,7 @@ UNWIND = Choice(
 )
 """The method of walking user stacks; probes_c/include/unwind.h. The planner resolves ``auto``."""
 INLINES = Flag("inlines", "show the functions that were inlined, where programs have debug information")
+LINES = Flag("lines", "the line that each function of Python is at, not its first", define="PT_PYTHON_LINES")
 UNWIND_NOTES = (
     "Stacks of programs are walked by unwind tables (x86-64, Linux 5.17), else by frame pointers.",
     "One that ends early says why: [no frame pointer], [unmapped code], [unwind expression].",
@@ -121,6 +122,7 @@ STACK_OPTIONS = (
     Flag("annotate", "mark the functions of the kernel with _[k]"),
     Flag("parameters", "show the parameters of C++ functions, which tell overloads apart"),
     INLINES,
+    LINES,
     MAX_STACKS,
     UNWIND,
 )
@@ -198,9 +200,8 @@ SYSCALL_EVENTS = replace(SYSCALL, alternatives=SYSCALL.alternatives[:2])
 """A system call begins (``enter``) and ends (``leave``), by events alone; probes_c/include/syscall.h."""
 
 SYSCALL_EVENT = replace(SYSCALL_BEGINS, alternatives=SYSCALL_BEGINS.alternatives[:2])
-"""A system call begins (``enter``), by events alone; probes_c/include/syscall.h.
-
-What costs more is not worth a count among others."""
+"""A system call begins (``enter``), by events alone; probes_c/include/syscall.h. What costs
+more is not worth a count among others."""
 
 SECCOMP = (
     Flag("profile", "what -- COMMAND calls, as a seccomp profile for container runtimes", define="COUNT"),
@@ -242,7 +243,6 @@ WAKEUP_AND_SWITCH = Hook(
 )
 """A task is put on a run queue (``woken``), a CPU goes from one task to another (``switched``);
 probes_c/include/sched.h with PT_SEES_WAKEUPS.
-
 The trace events name tasks by number only, so filters could not ask about them."""
 
 CONTEXT_SWITCH = replace(

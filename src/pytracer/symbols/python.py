@@ -16,6 +16,7 @@ from pytracer.record import record
 from pytracer.symbols import symtab
 from pytracer.symbols.elf_tables import Tables
 from pytracer.symbols.python_layouts import Version, find_layout, pack
+from pytracer.symbols.python_lines import LineTable, read_line_table
 from pytracer.symbols.unwind.cold_part import find_cold_part
 from pytracer.text import from_bytes
 
@@ -27,6 +28,7 @@ _ADDRESS = (1 << _NUMBER) - 1
 _ALIGNMENT = 16  # of objects; where a call returns to, 1 is subtracted
 _RUNTIME, _EVAL, _VERSION = b"_PyRuntime", b"_PyEval_EvalFrameDefault", b"Py_Version"
 _FILE = re.compile(r"(?:lib)?python3(?:\.(\d{1,3}))?")
+_TABLES_LIMIT = 8 << 20  # bytes of all line tables
 _WIDTHS = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
 
@@ -100,6 +102,8 @@ class FunctionNames:
     def __init__(self) -> None:
         """Start without names."""
         self._names = [""]
+        self._lines = dict[int, tuple[str, LineTable | None]]()  # by number: the name without a line
+        self._room = _TABLES_LIMIT
 
     def __len__(self) -> int:
         """Return the number that the next name has: the first is 1."""
@@ -111,6 +115,10 @@ class FunctionNames:
             name = _decode(value["name"], value["name_size"], value["name_width"])
             path = _decode(value["file"], value["file_size"], value["file_width"]).rpartition("/")[2]
             text = name or f"0x{value['code']:x}"
+            if path and "table" in (value.dtype.names or ()):  # with PT_PYTHON_LINES
+                table = read_line_table(value, self._room)
+                self._room -= 0 if table is None else len(table.data)
+                self._lines[len(self._names)] = f"{text} ({path}:", table
             self._names.append(f"{text} ({path}:{value['line']})" if path else text)
 
     def find(self, addresses: Array) -> list[str]:
@@ -120,6 +128,11 @@ class FunctionNames:
             code = (address & _ADDRESS) + _ALIGNMENT - 1 & -_ALIGNMENT
             number = address >> _NUMBER & _NUMBER_LIMIT
             is_known = 0 < number < len(self._names)
+            if number in self._lines:
+                prefix, table = self._lines[number]
+                line = None if table is None else table.find((code >> 4) - 1)
+                names.append(f"{prefix}{'-' if line is None else line})")
+                continue
             names.append(self._names[number] if is_known else f"[python 0x{code:x}]")
         return names
 

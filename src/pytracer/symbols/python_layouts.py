@@ -41,6 +41,9 @@ class Layout:
     code_qualname: int
     code_firstlineno: int
     code_linetable: int
+    frame_instruction: int
+    """The instruction that a frame is at: its number (3.9, 3.10), or its address."""
+    code_instructions: int
     text_length: int
     text_state: int
     text_ascii: int
@@ -52,17 +55,17 @@ MEMBERS: tuple[str, ...] = tuple(Layout.__annotations__)
 
 # From Python 3.9.18, 3.10.13, 3.11.7 and 3.12.1.
 LAYOUTS: dict[Version, Sequence[int]] = {
-    (3, 9): (32, 0, 8, 8, 176, 24, 0, 32, 24, 0, 104, 112, 112, 40, 120, 16, 32, 48, 72),
-    (3, 10): (32, 0, 8, 8, 176, 24, 0, 32, 24, 0, 104, 112, 112, 40, 120, 16, 32, 48, 72),
-    (3, 11): (40, 0, 16, 8, 152, 56, 8, 32, 48, 68, 112, 120, 128, 72, 136, 16, 32, 48, 72),
-    (3, 12): (40, 0, 72, 8, 136, 56, 0, 0, 8, 70, 112, 120, 128, 68, 136, 16, 32, 40, 56),
+    (3, 9): (32, 0, 8, 8, 176, 24, 0, 32, 24, 0, 104, 112, 112, 40, 120, 104, 0, 16, 32, 48, 72),
+    (3, 10): (32, 0, 8, 8, 176, 24, 0, 32, 24, 0, 104, 112, 112, 40, 120, 96, 0, 16, 32, 48, 72),
+    (3, 11): (40, 0, 16, 8, 152, 56, 8, 32, 48, 68, 112, 120, 128, 72, 136, 56, 184, 16, 32, 48, 72),
+    (3, 12): (40, 0, 72, 8, 136, 56, 0, 0, 8, 70, 112, 120, 128, 68, 136, 56, 192, 16, 32, 40, 56),
 }
 
 # Where the same members are in _Py_DebugOffsets, with which _PyRuntime begins, but for two that it has not.
 # From Python 3.13.0 and 3.14.10.
 DEBUG_OFFSETS: dict[Version, Sequence[int]] = {
-    (3, 13): (40, 64, 72, 168, 192, 184, 0, 240, 232, 264, 280, 288, 296, 312, 304, 552, 544, 560),
-    (3, 14): (40, 64, 72, 192, 216, 208, 0, 264, 256, 288, 320, 328, 336, 352, 344, 632, 624, 640),
+    (3, 13): (40, 64, 72, 168, 192, 184, 0, 240, 232, 264, 280, 288, 296, 312, 304, 248, 344, 552, 544, 560),
+    (3, 14): (40, 64, 72, 192, 216, 208, 0, 264, 256, 288, 320, 328, 336, 352, 344, 272, 384, 632, 624, 640),
 }
 _FREE_THREADED = 16
 
@@ -90,7 +93,7 @@ def pack(version: Version, layout: Layout) -> bytes:
     end_kind = _ENTRY_FRAMES if has_entry_frames else int(version == (3, 11))
     start = layout.code_firstlineno & ~7
     return struct.pack(
-        "=24I",
+        "=28I",
         version in ((3, 11), (3, 12)),
         has_entry_frames,
         version < (3, 12),
@@ -115,4 +118,8 @@ def pack(version: Version, layout: Layout) -> bytes:
         layout.text_state,
         layout.text_ascii,
         layout.text_data,
+        layout.code_linetable,
+        layout.frame_instruction,
+        layout.code_instructions,
+        version[1],
     )

@@ -26,7 +26,7 @@ from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
 from pytracer.prog.code_ranges import program_ranges
 from pytracer.spec import Breakdown
-from pytracer.spec.common import INLINES
+from pytracer.spec.common import INLINES, LINES
 from pytracer.symbols import memory_maps
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.trace.row_collector import RowCollector
@@ -62,6 +62,7 @@ class StackCollector(RowCollector):
         super().__init__(plan, maps, warn, budget, drain=drain)
         self._symbolize = self.symbolize
         self._warned = False
+        self._shows_lines = bool(plan.request.options.get(LINES.name))
         self._maps = StackMaps(maps)
         self._names = StackNames(
             self._maps.stack,
@@ -121,6 +122,8 @@ class StackCollector(RowCollector):
                 self._names.user.add_move(pid, self._looked, sampled.moved)
                 unknown.add(pid)
         self._looked = look_time
+        if self._shows_lines:  # line tables are read while a process lives
+            self._maps.read_functions()
         now, user = time.monotonic(), self._names.user
         for pid, sampled in processes.items():
             process = pid, sampled.image

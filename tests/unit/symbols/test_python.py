@@ -23,7 +23,7 @@ VALUE = np.dtype(
 PYTHON = Path(DISTRIBUTION)
 CODE = 0x7F0000001000
 # Behind the three addresses and sizes of struct pt_python.
-TAIL = struct.Struct("=24I")
+TAIL = struct.Struct("=28I")
 
 
 def find(path):

@@ -79,7 +79,7 @@ def debug_offsets(version=(3, 13), free_threaded=0, **members):
 
 def test_a_version_with_offsets_of_its_own_is_asked():
     layout = find_layout((3, 13), lambda size: debug_offsets()[:size])
-    assert (layout.interpreters, layout.cframe_frame, layout.text_ascii) == (100, 0, 117)
+    assert (layout.interpreters, layout.cframe_frame, layout.text_ascii) == (100, 0, 119)
     assert layout.text_data == layout.text_ascii + 16
 
 
