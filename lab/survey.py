@@ -213,11 +213,12 @@ def page(data: Data) -> str:
 
 def rows(names: list[str], runs: list[tuple[str, Record]]) -> list[list[str]]:
     """Return the rows of a tracer: for each hook the chosen alternative and the result of each, then the
-    sources of types."""
+    sources of types. A tracer whose targets are found as it starts has the hooks that it used."""
     by_key = {(name, run["hook"], run["alternative"], run["headers"]): run for name, run in runs}
     keys = list(dict.fromkeys((run["hook"], run["alternative"], run["headers"]) for _, run in runs))
     table = list[list[str]]()
-    for hook in dict.fromkeys(hook for hook, _, _ in keys if hook):
+    used = dict.fromkeys(hook for _, run in runs for hook in run["used"])
+    for hook in dict.fromkeys(hook for hook, _, _ in keys if hook) or used or [""]:
         default_runs = [by_key.get((name, "", "", "")) for name in names]
         table.append([hook, "as it comes", *(cell(run, hook, alternative="") for run in default_runs)])
         for alternative in (alternative for other, alternative, _ in keys if other == hook):

@@ -56,6 +56,7 @@ LIMIT = (
 )
 CONTEXT = multiprocessing.get_context("fork")
 ALONE = CONTEXT.Lock()  # for tracers of the whole machine: of XDP programs, an interface has one
+ROOT = Path(__file__).resolve().parents[2]
 IN_THE_LAB = Path("/run/lab/settings")
 PYTHON = [sys.executable, "-S", "-I"]
 WORKLOAD = r"""
@@ -107,18 +108,23 @@ EXTRA_WORK = {
     "dropsnoop": """modprobe dummy numdummies=0; ip link add dummy1 type dummy
         ip addr add 198.51.100.1/24 dev dummy1; ip link set dummy1 up
         tc qdisc replace dev dummy1 root blackhole; bash -c 'echo >/dev/udp/198.51.100.9/9'""",
+    "iouring": "$RINGS nops 23",
+    "klockstat": "find /proc/self/task /sys/kernel/slab | cat",
     "modulesnoop": "modprobe ifb numifbs=0; modprobe -r ifb",
     "mountsnoop": "mkdir /tmp/m$$; mount -t tmpfs none /tmp/m$$; umount /tmp/m$$",
     "oomkill": OUT_OF_MEMORY,
     "qdisclat": """ip link add dummy2 type dummy; ip addr add 203.0.113.1/24 dev dummy2; ip link set dummy2 up
         tc qdisc replace dev dummy2 root tbf rate 1mbit burst 2000 limit 9000
         bash -c 'echo >/dev/udp/203.0.113.9/9'""",
+    "readahead": "echo 3 >/proc/sys/vm/drop_caches; sum /dev/loop0",
     "tcpretrans": """modprobe dummy numdummies=0; ip link add dummy0 type dummy
         ip addr add 192.0.2.1/24 dev dummy0; ip link set dummy0 up
         timeout 5 bash -c 'exec 3<>/dev/tcp/192.0.2.9/80'""",
     "writeback": "echo >/dev/loop0; sync",
 }
 """Lines of shell for tracers of what the workload does not do."""
+COMMANDS = {"langalloc": ["ruby", "--disable-gems", "-e", "23.times { Object.new }"]}
+"""What runs instead of the workload: CPython has no probes for objects."""
 OF_EACH_KIND = (
     "k:vfs_read", "kr:vfs_read", "f:vfs_read", "fr:vfs_read", "t:syscalls:sys_enter_getppid",
     "rt:sched_process_fork", "u:libc:getppid", "ur:libc:getppid", "usdt:python:gc__start",
@@ -265,9 +271,10 @@ def traced(tracer: Tracer, words: list[str], devices: list[str]) -> subprocess.C
     command = [tracer.name, *words, "-f", "json", "-v"]
     work = [EXTRA_WORK.get(tracer.name, "true"), *devices]
     if tracer.follow:
-        return call([*command, "--", *PYTHON, "-c", WORKLOAD, "0", *work])
+        workload = COMMANDS.get(tracer.name) or [*PYTHON, "-c", WORKLOAD, "0", *work]
+        return call([*command, "--", *workload])
     with ALONE, busy(work):
-        return call([*command, "-d", "1"])
+        return call([*command, "-d", "4" if tracer.name in EXTRA_WORK else "1"])
 
 
 def outcome(
@@ -383,6 +390,8 @@ def main() -> None:
             for tracer in tracers
             for run in (forced_runs(tracer, alternatives) if alternatives else list_runs(tracer, forced))
         ]
+        sys.path.insert(1, str(ROOT / "tests"))
+        os.environ["RINGS"] = importlib.import_module("support.workloads").workload("rings")
         load_everything()
         with CONTEXT.Pool(os.cpu_count()) as pool:
             for record in pool.imap(partial(SurveyRun.run, devices=devices), runs):
