@@ -152,7 +152,9 @@ def run(name: str, example: Example, environment: dict[str, str]) -> dict[str, A
             tracer.communicate()
         return {
             "tracer": name,
-            "arguments": example.arguments + (f" -- {example.command}" if example.command else ""),
+            "arguments": f"{example.arguments} -- {example.command}".strip()
+            if example.command
+            else example.arguments,
             "error": failure(tracer.returncode, errors),
             "output": results.read_text().splitlines()[:OUTPUT] if results.exists() else [],
             "programs": holder.programs(),
