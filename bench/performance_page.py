@@ -27,7 +27,6 @@ LIMITS = {
     "cost-count": "The program checks for 32-bit system calls and looks up a map entry before it counts.",
     "cost-packet": "The program reads the packet's headers and looks up a map entry before it counts.",
     "events-perf": "One CPU generates no more events: the reader waits for them most of the time.",
-    "script-later": "As start-later-bpftrace.",
     "script-latency": "The kernel takes most of it to put a key into a hash map and to remove it, as for the "
     "peer's program; what is saved is the record of the trace event.",
     "text-json-names": "Paths of their own are decoded together, but each is an object of Python.",
