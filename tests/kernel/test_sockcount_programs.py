@@ -44,7 +44,7 @@ LIMIT = 30  # seconds; nothing is measured, a hang is all that this is for
 
 def built(program: str) -> Module:
     if program == "bytecode":
-        return lesson.build(rows=ROWS)
+        return lesson.Lesson(rows=ROWS)
     text = read_source("sockcount.c")
     flags = ["-DPT_CFG_DIRECTION=0", "-DPT_CFG_SLOTS=1", f"-DPT_ROWS_MAX={ROWS}"]
     return BccModule("sockcount.c", text, flags, find_headers(text))
@@ -293,7 +293,7 @@ def test_both_programs_have_the_same_maps():
 
 
 def test_the_lesson_reads_its_config_at_start():
-    module = lesson.build([OUT])
+    module = lesson.Lesson([OUT])
     try:
         _, values = module.maps["pt_config"].read()
         assert values.tolist() == [OUT]
@@ -303,7 +303,7 @@ def test_the_lesson_reads_its_config_at_start():
 
 def test_a_rejected_program_is_reported_with_the_verifier_log(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    module = lesson.build()
+    module = lesson.Lesson()
     try:
         module.program = Assembler()
         module.program.load(lesson.W, R0, R0, 0)
@@ -319,7 +319,7 @@ def test_a_rejected_program_is_reported_with_the_verifier_log(monkeypatch, tmp_p
 
 
 def test_the_lesson_has_one_program():
-    module = lesson.build()
+    module = lesson.Lesson()
     try:
         for program, kind in (("other", ProgType.SOCKET_FILTER), ("count", ProgType.KPROBE)):
             with pytest.raises(BuildError, match="has no program"):

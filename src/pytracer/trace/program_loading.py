@@ -37,7 +37,7 @@ def load_plan(
     if plan.program != "c":
         lesson = importlib.import_module(f"pytracer.bpf.asm.lessons.{tracer.name}")
         log(f"program: {plan.program}, from {lesson.__name__}")
-        built: Module = lesson.build(plan.config, plan.rows)
+        built: Module = lesson.Lesson(plan.config, plan.rows)
         return LoadedPrograms(built, {request: load_program(built, request) for request in requests})
     text = read_source(tracer.c_file, plan.generated)
     check_options(tracer, text)

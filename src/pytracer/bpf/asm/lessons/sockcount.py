@@ -24,7 +24,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from pytracer.arrays import np
@@ -321,12 +321,23 @@ def _load_address(a: Assembler, register: Register, offset: int) -> None:
 
 
 class Lesson:
-    """The program and its maps, with the interface that compiled ones have (bpf/compile/bcc.py)."""
+    """The program and its maps, with the interface that compiled ones have (bpf/load/module.py)."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Sequence[int] = (IN,), rows: int = 5120) -> None:
+        """Do steps 1 and 2. ``config`` holds the run-time values by slot (the direction)."""
         self.maps: dict[str, Map] = {}
         self.program = Assembler()
         self._loaded: list[int] = []
+        try:
+            create_maps(self.maps, config, rows)
+        except OSError as error:
+            self.close()
+            raise explain(error, "creating the maps of sockcount", capabilities=["CAP_BPF"]) from error
+        write(self.program, self.maps)
+
+    def readers(self, name: str) -> Collection[str]:
+        """Return the names of the programs that refer to a map: the only one refers to all."""
+        return ("count",) if name in self.maps else ()
 
     def load(
         self,
@@ -359,18 +370,6 @@ class Lesson:
         self.maps.clear()
 
 
-def build(config: Sequence[int] = (IN,), rows: int = 5120) -> Lesson:
-    """Do steps 1 and 2. ``config`` holds the run-time values by slot (the direction); ``rows`` is the map"""
-    lesson = Lesson()
-    try:
-        create_maps(lesson.maps, config, rows)
-    except OSError as error:
-        lesson.close()
-        raise explain(error, "creating the maps of sockcount", capabilities=["CAP_BPF"]) from error
-    write(lesson.program, lesson.maps)
-    return lesson
-
-
 # Step 4: attach and read
 # -----------------------
 # pytracer does this for every program alike (bpf/attach, bpf/read, trace/link_set.py). Here it is by hand: a
@@ -379,7 +378,7 @@ def build(config: Sequence[int] = (IN,), rows: int = 5120) -> Lesson:
 
 def main(arguments: Sequence[str]) -> None:
     """Count the packets that an interface receives in five seconds, or print the program."""
-    with contextlib.closing(build()) as lesson:
+    with contextlib.closing(Lesson()) as lesson:
         if not arguments:
             print(lesson.program.listing())
             return
