@@ -17,7 +17,8 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, DATA = DOCS / "performance.md", DOCS / "performance.json"
 LIMITS = {
     "start-first": "Most of a first run is the compiler.",
-    "start-list": "The time goes to the Python interpreter, the modules, and the files of all tracers.",
+    "start-list": "The time goes to the Python interpreter, the modules, and the files of all tracers, "
+    "which are read for their summaries.",
     "start-help": "As `list`, which it shows.",
     "memory-later": "Most of it is Python and NumPy.",
     "start-later-bpftrace": "Most of the time goes to the Python interpreter and the modules that it "
@@ -29,6 +30,11 @@ LIMITS = {
     "events-perf": "One CPU generates no more events: the reader waits for them most of the time.",
     "script-latency": "The kernel takes most of it to put a key into a hash map and to remove it, as for the "
     "peer's program; what is saved is the record of the trace event.",
+    "bystander-few-bpftrace": "Both are attached to the same two trace events; the target is within the "
+    "spread of the rounds.",
+    "text-json-opens": "The target is within the spread of the rounds.",
+    "text-table-opens": "Each round misses it by little: a table's columns are padded and aligned as well.",
+    "text-printf-opens": "The target is within the spread of the rounds.",
     "text-json-names": "Paths of their own are decoded together, but each is an object of Python.",
     "text-csv-names": "As for text-json-names.",
     "text-table-names": "As for text-json-names.",
