@@ -52,7 +52,7 @@ static __always_inline void end_turn(void)
 
 static __always_inline u64 add_one(u64 *number)
 {
-    return __sync_fetch_and_add(number, 1);
+    return pt_fetch_add(number, 1);
 }
 #else
 #define TURN_TRIES 64 // of some 50 ns each; another CPU's turn takes less than 200

@@ -164,7 +164,7 @@ static __always_inline u64 pt_keep_python_name(struct pt_python_walk *walk, stru
     name = python_names.lookup(&number);
     if (!name || name->pid >= PT_PYTHON_CODES - 1)
         return 0;
-    number = __sync_fetch_and_add(&name->pid, 1) + 1;
+    number = pt_fetch_add(&name->pid, 1) + 1;
     name = python_names.lookup(&number);
     if (!name)
         return 0;

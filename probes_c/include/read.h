@@ -57,6 +57,19 @@
 // compare a copy.
 #define pt_opaque(value) asm volatile("" : "+r"(value))
 
+// Add to a word and return what it was before, which programs can do since Linux 5.12; before, that must not be used.
+// From clang 20 on, the builtin returns nothing for the processor that BCC compiles for: the assembler does. (bpf_loop
+// is of Linux 5.17.)
+static __always_inline u64 pt_fetch_add(u64 *word, u64 value)
+{
+#if __clang_major__ >= 20 && (defined(PT_HAS_ATOMIC_FETCH) || defined(PT_HAS_BPF_LOOP))
+    asm volatile("%0 = atomic_fetch_add((u64 *)(%1 + 0), %0)" : "+r"(value) : "r"(word) : "memory");
+    return value;
+#else
+    return __sync_fetch_and_add(word, value);
+#endif
+}
+
 #define PT_COMM_LEN 16 // TASK_COMM_LEN, a macro until Linux 5.17 and so absent from BTF
 
 // The pid of a task's parent.

@@ -222,7 +222,7 @@ static __always_inline void pt_keep_found(struct pt_unwind_process *process, str
     }
     if (!found)
         return;
-    slot = __sync_fetch_and_add(&found->count, 1);
+    slot = pt_fetch_add(&found->count, 1);
     pt_opaque(slot);
     if (slot >= PT_FOUND_REGIONS)
         return;
@@ -349,10 +349,10 @@ static __always_inline int pt_leave_call(struct pt_unwind_state *state, u32 rule
 // Add an address to the stack. Returns 1, which ends the walk, if it has no room.
 static __always_inline int pt_add_frame(struct pt_unwind_state *state, u64 address)
 {
-    u32 frame = state->stack.count;
+    u64 frame = state->stack.count;
     u64 hash;
 
-    pt_opaque(frame); // the verifier needs the check at the access
+    pt_opaque(frame); // the verifier needs the check at the access, and of all 64 bits
     if (frame >= PT_UNWOUND_DEPTH)
         return 1;
     state->stack.frames[frame] = address;

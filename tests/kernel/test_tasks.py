@@ -31,9 +31,9 @@ def listed(*words):
     return result.records
 
 
-def state(process):
-    """Return the state of a process in /proc."""
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+def state(process, folder=Path("/proc")):
+    """Return the state of a process, or of a thread in the folder of its process's threads."""
+    return (folder / str(process) / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.mark.smoke
@@ -41,7 +41,7 @@ def state(process):
 def test_every_thread_of_a_process_once_and_where_it_sleeps():
     with python_process(THREADS) as process:
         tasks = Path(f"/proc/{process.pid}/task")
-        wait_for(lambda: all((t / "stat").read_text().split()[2] == "S" for t in tasks.iterdir()), "sleep")
+        wait_for(lambda: all(state(task.name, tasks) == "S" for task in tasks.iterdir()), "sleep")
         tids = {int(task.name) for task in tasks.iterdir()}
         entries = listed("-p", process.pid)
         [row] = listed("--tid", max(tids))

@@ -69,7 +69,7 @@ def _map(script_map: ScriptMap) -> list[str]:
             "s64",
             f"add_{n}",
             "u64 key, s64 by",
-            [f"u64 *at = script_slot_{n}(key);", "", "return at ? (s64)__sync_fetch_and_add(at, by) : 0;"],
+            [f"u64 *at = script_slot_{n}(key);", "", "return at ? (s64)pt_fetch_add(at, by) : 0;"],
         )
     return lines
 
