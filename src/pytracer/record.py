@@ -63,7 +63,12 @@ def record(cls: type[T]) -> type[T]:
 
 def replace(value: T, /, **changes: Any) -> T:
     """Return a record like ``value``, with the fields in ``changes`` replaced."""
-    return type(value)(**{**as_dict(value), **changes})
+    fields = as_dict(value)
+    if not changes.keys() <= fields.keys():
+        return type(value)(**{**fields, **changes})  # raises TypeError
+    changed = object.__new__(type(value))
+    changed.__dict__.update(fields, **changes)  # quicker than _init: many thousands of targets are changed
+    return changed
 
 
 def as_dict(value: Any) -> dict[str, Any]:
