@@ -6,6 +6,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+Row = tuple[str, int, float, str]
+"""Cost against size: (description, number, value for one, unit)."""
+
 
 class MissingPeerError(Exception):
     """A peer is not installed, or does not run here. The measure is left out and reported by name."""

@@ -135,9 +135,11 @@ def _await(process: subprocess.Popen[bytes], expected: str) -> None:
     Raises MissingPeerError if it ends or is silent for too long.
     """
     assert process.stdout is not None
+    readable = select.poll()  # select() knows no descriptor beyond 1,023
+    readable.register(process.stdout, select.POLLIN)
     output = b""
     while expected.encode() not in output:
-        ready, _, _ = select.select([process.stdout], [], [], TIMEOUT)
+        ready = readable.poll(TIMEOUT * 1e3)
         data = os.read(process.stdout.fileno(), 65536) if ready else b""
         if not data:
             end = output[-200:].decode(errors="replace")

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bench.measure import Result
+from bench.measure import Result, Row
 from bench.peers import headers_note
-from bench.sizes import Row
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, DATA = DOCS / "performance.md", DOCS / "performance.json"
@@ -47,6 +46,13 @@ Written by `scripts/bench` (docs/performance.json): ratios of pytracer to a peer
 the same hook. Each group of measures ran once on one machine, pytracer and its peers in turns. A ratio is the
 quotient of the medians; the spread shows its smallest and largest value in a round. Ratios carry over to
 other machines better than times do.
+"""
+GROWTH = """## Cost against size
+
+Each cost is divided by the number. It stays as it is where cost grows with the number, and falls where most
+of it is fixed, as are the start of Python, the ring buffer of all CPUs, and maps without values of each CPU.
+Machines with many CPUs are emulated, and their clock counts instructions: those times compare with each
+other alone.
 """
 
 
@@ -123,7 +129,7 @@ def page(groups: Mapping[str, Group]) -> str:
         if result.holds is False and result.name in LIMITS
     ]
     lines += ["## Why targets are missed", "", *reasons, ""] if reasons else []
-    lines += ["## Cost against size", "", "| quantity | number | each |", "| --- | ---: | ---: |"]
+    lines += [GROWTH, "| quantity | number | each |", "| --- | ---: | ---: |"]
     size_rows = [row for group in groups.values() for row in group.sizes]
     lines += [
         f"| {description} | {size:,} | {each:.3g} {unit} |" for description, size, each, unit in size_rows

@@ -7,18 +7,19 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
+from bench import growth
 from bench.cost import run_pytracer
 from bench.events import read
-from bench.measure import MissingPeerError, in_turns
+from bench.measure import MissingPeerError, Row, in_turns
 from bench.work import work
 from pytracer.arrays import np
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import MapType, address, bpf, map_create
 
 ROUNDS = 3
-Row = tuple[str, int, float, str]
-"""(description, number, value for one, unit)."""
+_PIDS_SHARE = 0.9  # of all process ids, for the processes of the work: others live here, too
 
 
 def events(power_max: int) -> Iterator[Row]:
@@ -60,11 +61,15 @@ def _fill(fd: int, size: int) -> None:
     bpf(26, struct.pack("QQQQIIQQ", 0, 0, pointer, pointer, size, fd, 0, 0))
 
 
-def processes(power_max: int) -> Iterator[Row]:
+def processes(power_max: int) -> Iterator[Row | MissingPeerError]:
     """Measure the CPU time that counting by process adds to a call, the first call of each process
     included."""
+    pids = int(Path("/proc/sys/kernel/pid_max").read_text())
     for power in range(power_max + 1):
         count = 10**power
+        if count > pids * _PIDS_SHARE:
+            yield MissingPeerError(f"{count:,} processes: kernel.pid_max is {pids:,}")
+            return
         run = partial(work, "processes", str(count), str(max(1_000_000 // count, 100)))
         bare_times, times = in_turns(ROUNDS, run, partial(_counted, run))
         cost = statistics.median(times) - statistics.median(bare_times)
@@ -72,16 +77,19 @@ def processes(power_max: int) -> Iterator[Row]:
 
 
 def _counted(run: Callable[[], float]) -> float:
-    with run_pytracer("syscalls", "--by", "pid", "--max-rows", "100000"):
+    with run_pytracer("syscalls", "--by", "pid", "--max-rows", "300000"):
         return run()
 
 
 def rows(quick: bool) -> Iterator[Row | MissingPeerError]:
     """Yield all rows. A missing peer ends the rows of one measure."""
-    sizes: tuple[tuple[Callable[[int], Iterator[Row]], int, int], ...] = (
+    sizes: tuple[tuple[Callable[[int], Iterator[Row | MissingPeerError]], int, int], ...] = (
         (events, 6, 8),
         (keys, 5, 6),
-        (processes, 3, 4),
+        (processes, 3, 5),
+        (growth.functions, 3, 5),
+        (growth.programs, 3, 4),
+        (growth.cpus, 2, 64),
     )
     for measure, quick_max, full_max in sizes:
         try:
