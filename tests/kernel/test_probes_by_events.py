@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.attach import kprobe, kprobe_events, uprobe
+from pytracer.bpf.attach import kprobe, probe_events, uprobe
 from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel import kconfig, tracefs
@@ -40,11 +40,11 @@ def test_functions_of_a_process_are_counted_to_the_last_call(kind):
         probe = kind("", file=workload("marks"), symbol="work*", process=program.pid)
         assert kind is Uretprobe or RunningKernel().probe(probe).is_supported
         counter.put(probe)
-        assert own_events(kprobe_events.UPROBES).count("\n") == 1  # two places
+        assert own_events(probe_events.UPROBES).count("\n") == 1  # two places
         program.go()
         other.go()
         assert counter[0] == 2 * TIMES + TIMES + 1
-    assert not own_events(kprobe_events.UPROBES)
+    assert not own_events(probe_events.UPROBES)
 
 
 @pytest.mark.parametrize("kind", [Kprobe, Kretprobe])
@@ -58,7 +58,7 @@ def test_functions_of_the_kernel_are_counted(kind):
         for _ in range(TIMES):
             os.getppid()
         assert counter[0] >= TIMES  # others may call it, too
-    assert not own_events(kprobe_events.KPROBES)
+    assert not own_events(probe_events.KPROBES)
 
 
 def test_a_function_that_is_not_there():

@@ -13,7 +13,7 @@ import shlex
 import socket
 from collections.abc import Callable, Iterator
 
-from pytracer.bpf.attach import cgroup, clsact, kprobe_events
+from pytracer.bpf.attach import cgroup, clsact, probe_events
 from pytracer.bpf.attach.interface import list_xdp_programs
 from pytracer.bpf.attach.owner import is_dead
 from pytracer.bpf.attach.tcx import NAMES
@@ -101,9 +101,9 @@ def _iter_cgroups() -> Iterator[Leftover]:
 
 
 def _iter_trace_events() -> Iterator[Leftover]:
-    for listing in (kprobe_events.KPROBES, kprobe_events.UPROBES):
+    for listing in (probe_events.KPROBES, probe_events.UPROBES):
         with contextlib.suppress(FileNotFoundError):  # a kernel without such probes
-            for event in kprobe_events.list_leftovers(listing):
+            for event in probe_events.list_leftovers(listing):
                 command = f"echo '-:{event}' >> {tracefs.TRACING}/{listing}"
                 yield Leftover(f"the trace event {event}, disarmed", command)
 

@@ -99,7 +99,7 @@ def test_functions_by_address_are_refused_where_no_trace_event_can_be_made(
 def test_the_doctor_finds_leftovers_without_tracefs(monkeypatch: pytest.MonkeyPatch) -> None:
     leftover = leftovers.Leftover("a filter on lo ingress", "tc filter del dev lo ingress")
     monkeypatch.setattr(doctor.policy, "missing_capabilities", lambda needed: [])
-    monkeypatch.setattr(leftovers.kprobe_events, "list_leftovers", refuse_tracefs)
+    monkeypatch.setattr(leftovers.probe_events, "list_leftovers", refuse_tracefs)
     for name in ("_iter_xdp", "_iter_cgroups"):
         monkeypatch.setattr(leftovers, name, lambda: iter(()))
     monkeypatch.setattr(leftovers, "_iter_filters", lambda: iter((leftover,)))

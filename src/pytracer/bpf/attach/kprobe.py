@@ -6,8 +6,8 @@ import ctypes
 import errno
 import os
 from pathlib import Path
-from types import ModuleType
 
+from pytracer.bpf.attach import probe_events
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import PerfLink, attach_program, pack_event_attr, pmu_type, retprobe_bit
@@ -17,7 +17,7 @@ from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import UnsupportedError
 from pytracer.features.table.hook_features import KPROBE
-from pytracer.kernel import functions, kconfig
+from pytracer.kernel import functions
 from pytracer.kernel.facts import Support
 from pytracer.spec import Kprobe, Kretprobe
 
@@ -51,11 +51,8 @@ def check_support(probe: Kprobe, prober: FeatureProber) -> Support:
 
 
 def is_there() -> bool:
-    """Return whether functions can be probed: by the PMU, or before Linux 4.17 by trace events of their
-    own."""
-    if PMU.is_dir():
-        return True
-    return not kconfig.is_since(KPROBE.since) and _events().has_listing(_events().KPROBES)
+    """Return whether functions can be probed at all."""
+    return probe_events.can_probe(PMU, KPROBE, probe_events.KPROBES)
 
 
 def open_link(
@@ -72,15 +69,7 @@ def open_link(
     if PMU.is_dir():
         return PerfLink(_open(symbol, offset, program, cookies, at_return=at_return, address=address))
     place = f"{address + offset:#x}" if address else _format_symbol(symbol, offset)
-    link: Link = _events().attach_place(place, program, at_return=at_return)
-    return link
-
-
-def _events() -> ModuleType:
-    """The module that makes trace events, which needs this one, and old kernels alone."""
-    from pytracer.bpf.attach import kprobe_events
-
-    return kprobe_events
+    return probe_events.attach_place(place, program, at_return=at_return)
 
 
 def explain_refusal(

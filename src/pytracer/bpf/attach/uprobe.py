@@ -11,9 +11,9 @@ import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Protocol
 
+from pytracer.bpf.attach import probe_events
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link, attach_all_or_none
 from pytracer.bpf.attach.perf import attach_program, pack_event_attr, pmu_type, raise_fd_limit, retprobe_bit
@@ -23,7 +23,6 @@ from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError, UnsupportedError
 from pytracer.features.table.hook_features import UPROBE, USDT_SEMAPHORE
-from pytracer.kernel import kconfig
 from pytracer.kernel.facts import Support
 from pytracer.procfs import has_ended
 from pytracer.record import replace
@@ -119,11 +118,8 @@ def attach_sites(
 
 
 def is_there() -> bool:
-    """Return whether programs can be probed: by the PMU, or before Linux 4.17 by trace events of their
-    own."""
-    if PMU.is_dir():
-        return True
-    return not kconfig.is_since(UPROBE.since) and _events().has_listing(_events().UPROBES)
+    """Return whether programs can be probed at all."""
+    return probe_events.can_probe(PMU, UPROBE, probe_events.UPROBES)
 
 
 def open_link(
@@ -137,23 +133,15 @@ def open_link(
 ) -> Link:
     """Attach ``program`` to a site of the file at ``path``, in all processes or in one. Raises OSError."""
     if not PMU.is_dir():
-        place, listing = f"{path}:{site.offset:#x}", _events().UPROBES
-        link: Link = _events().attach_place(
+        place, listing = f"{path}:{site.offset:#x}", probe_events.UPROBES
+        return probe_events.attach_place(
             place, program, at_return=at_return, process=process, listing=listing
         )
-        return link
     name = ctypes.create_string_buffer(path.encode())
     config = site.semaphore << SEMAPHORE_SHIFT | (1 << retprobe_bit(PMU) if at_return else 0)
     kind = pmu_type(PMU)
     attr = pack_event_attr(kind, config, ctypes.addressof(name), site.offset)
     return Link(attach_program(attr, program, cookies, process=process))
-
-
-def _events() -> ModuleType:
-    """The module that makes trace events, for old kernels alone."""
-    from pytracer.bpf.attach import kprobe_events
-
-    return kprobe_events
 
 
 def has_ref_ctr() -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.attach import kprobe_events, kprobe_multi
+from pytracer.bpf.attach import kprobe_events, kprobe_multi, probe_events
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.owner import name_owner
 from pytracer.errors import AttachError, NotPermittedError, UnsupportedError
@@ -80,9 +80,9 @@ class Tracefs:
         self.root = root
         self.written: list[str] = []
         self.fails: dict[str, int] = {}
-        monkeypatch.setattr(kprobe_events, "_write_commands", self.write)
-        monkeypatch.setattr(kprobe_events.tracefs, "event_id", lambda category, event: 7)
-        monkeypatch.setattr(kprobe_events, "attach_program", self.attach)
+        monkeypatch.setattr(probe_events, "_write_commands", self.write)
+        monkeypatch.setattr(probe_events.tracefs, "event_id", lambda category, event: 7)
+        monkeypatch.setattr(probe_events, "attach_program", self.attach)
         self.holds("")
 
     def holds(self, text: str) -> None:
@@ -130,7 +130,7 @@ def test_a_return_has_an_event_of_its_own_with_room_for_calls_in_flight(events: 
     [line] = events.written
     assert re.fullmatch(r"r512:pytracer/hit7_\d+_\d+_\d+ vfs_read", line)
     events.holds(f"{line}\n".replace(f"_{os.getpid()}_", "_1_"))
-    kprobe_events.sweep()  # such a name, too, says whose it was
+    probe_events.sweep()  # such a name, too, says whose it was
     assert events.written[1].startswith("-:pytracer/hit7_")
     link.close()
 
@@ -163,7 +163,7 @@ def test_only_leftovers_of_dead_processes_are_removed(events: Tracefs) -> None:
         f"p:other/enter_{local}_{os.getpid()}_1 0x10",
     ]
     events.holds("".join(f"{line}\n" for line in lines))
-    kprobe_events.sweep()
+    probe_events.sweep()
     assert events.written == [f"-:pytracer/enter_{local}_{os.getpid()}_1"]
 
 
@@ -181,9 +181,9 @@ def test_a_zombie_is_dead() -> None:
 def test_commands_are_written_in_pieces_that_tracefs_takes(kernel: Path, monkeypatch) -> None:
     pieces: list[bytes] = []
     (kernel / "kprobe_events").write_text("")
-    monkeypatch.setattr(kprobe_events.os, "write", lambda _fd, data: pieces.append(data))
+    monkeypatch.setattr(probe_events.os, "write", lambda _fd, data: pieces.append(data))
     lines = [f"p:group/event {number:#x}" for number in range(1000)]
-    kprobe_events._write_commands(lines)
+    probe_events._write_commands(lines)
     assert len(pieces) > 1
     assert max(map(len, pieces)) <= 4095
     assert b"".join(pieces).decode().splitlines() == lines
