@@ -1,10 +1,11 @@
 """Copy out of a kernel of the lab what a compiler outside of it needs to compile for it.
 
-A kernel is booted for that once, after it was fetched; the copies are kept in its tree.
+A kernel is booted for that once; the copies are kept in the lab's cache.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import LabError, say
-from lab.fetch import Fetched, cached, fetch
-from lab.kernels import Kernel
+from lab.fetch import cached, fetch
+from lab.host import cache_folder
+from lab.kernels import Kernel, KernelByImage, TestedKernel, lab_options
 from pytracer.bpf.compile.headers.words import trace_events
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +29,7 @@ SCRIPT = r"""
 set -e
 cd "$1"
 shift
-cp /sys/kernel/btf/vmlinux btf
+[ ! -f /sys/kernel/btf/vmlinux ] || cp /sys/kernel/btf/vmlinux btf
 cp /sys/kernel/notes notes
 [ -d /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing
 mkdir events
@@ -43,15 +45,13 @@ uname -v >version
 
 @dataclass(frozen=True)
 class Facts:
-    """One kernel's copies, and its ``uname``."""
+    """One kernel's copies, its ``uname``, and where its /lib/modules and /usr/src are (None: the host's)."""
 
     folder: Path
     release: str
     version: str
-
-    def read(self, name: str) -> bytes:
-        """Return one of COPIES."""
-        return (self.folder / name).read_bytes()
+    modules: Path | None = None
+    sources: Path | None = None
 
 
 def events() -> list[str]:
@@ -60,22 +60,41 @@ def events() -> list[str]:
     return sorted({"/".join(event) for text in texts for event in trace_events(text)})
 
 
-def of(kernel: Kernel) -> Facts:
+def of(kernel: TestedKernel) -> Facts:
     """Return a kernel's facts; boot it for them if they, or events, are not there. Raises LabError."""
-    fetched = cached(kernel.name) or fetch(kernel)
-    folder = fetched.folder / "facts"
+    modules: Path | None
+    sources: Path | None
+    if isinstance(kernel, Kernel):
+        tree = (cached(kernel.name) or fetch(kernel)).folder
+        folder, modules, sources = tree / "facts", tree / "lib/modules", tree / "usr/src"
+    else:
+        folder = _folder_of(kernel)
+        modules, sources = Path(kernel.modules).resolve().parent if kernel.modules else None, None
     if not folder.is_dir() or not {*events()} <= {*(folder / "asked").read_text().split()}:
-        _boot(kernel, fetched, folder)
-    return Facts(folder, *((folder / name).read_text().strip() for name in ("release", "version")))
+        _boot(kernel, folder)
+    release, version = ((folder / name).read_text().strip() for name in ("release", "version"))
+    return Facts(folder, release, version, modules, sources)
 
 
-def _boot(kernel: Kernel, fetched: Fetched, folder: Path) -> None:
-    say(f"{kernel.name}: is booted once for its types ({fetched.release})")
-    new = Path(tempfile.mkdtemp(prefix="facts-", dir=fetched.folder))
+def _folder_of(kernel: KernelByImage) -> Path:
+    """Return the folder in the cache for the facts of an image, as long as it is not another one."""
+    image = Path(kernel.file).resolve()
+    try:
+        state = image.stat()
+    except OSError as error:
+        raise LabError(f"{kernel.name}: cannot read {image}: {error.strerror}") from error
+    words = f"{image}\0{state.st_size}\0{state.st_mtime_ns}"
+    return cache_folder() / "images" / hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+def _boot(kernel: TestedKernel, folder: Path) -> None:
+    say(f"{kernel.name}: is booted once for its types")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix="facts-", dir=folder.parent))
     try:
         lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), "--rw", str(new)]
         process = subprocess.run(
-            [*lab, kernel.name, "--", "sh", "-c", SCRIPT, "facts", str(new), *events()],
+            [*lab, *lab_options(kernel), "--", "sh", "-c", SCRIPT, "facts", str(new), *events()],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,

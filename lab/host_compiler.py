@@ -2,15 +2,19 @@
 
 BCC takes 5 to 18 s in an emulated machine and a fraction of one here. pytracer in the VM puts requests into
 a folder (pytracer.bpf.compile.remote); this program, in a mount namespace of its own, shows BCC and pytracer
-the types, the notes and the trace events of that kernel instead of this machine's, compiles, and answers with
-the image, or with the compiler's message. A request from any other build of a kernel is refused.
+the types, the notes, the trace events and the header package of that kernel instead of this machine's,
+compiles, and answers with the image, or with the compiler's message. A request from any other build of a
+kernel is refused.
 
 `python -m lab.host_compiler KERNEL FOLDER` serves until it is ended; `python -m lab.host_compiler KERNEL`
-compiles every tracer with all alternatives that the kernel may choose, and fails if one does not compile.
+compiles every tracer with all alternatives that the kernel may choose, and fails if one does not compile
+(`--headers package`: with that package). KERNEL is the lab's name for it, or NAME=IMAGE:MODULES.
 """
 
 from __future__ import annotations
 
+import argparse
+import functools
 import os
 import shutil
 import signal
@@ -29,9 +33,10 @@ from lab import compile_inputs
 from lab.errors import FAILED, LabError, say
 from lab.every_plan import compile_requests
 from lab.fetch import find
+from lab.kernels import KernelByImage, TestedKernel, word_of
 from pytracer.bpf.cache.directory import VARIABLE as CACHE
 from pytracer.bpf.compile.compiler import compile_image, encode_outcome
-from pytracer.bpf.compile.headers import from_btf
+from pytracer.bpf.compile.headers import SOURCES, find_headers, packaged
 from pytracer.bpf.compile.remote import ANSWER, REQUEST, VARIABLE, CompileRequest
 from pytracer.bpf.identity import kernel_identity
 from pytracer.bpf.image import Image
@@ -48,7 +53,7 @@ LOOK = 0.02  # seconds between two looks for requests
 class HostCompiler:
     """The compiler process of one VM, which serves it until it is stopped."""
 
-    def __init__(self, kernel: str) -> None:
+    def __init__(self, kernel: TestedKernel) -> None:
         """Start the compiler for a kernel whose facts are there."""
         self._folder = tempfile.TemporaryDirectory(prefix="pytracer-lab-")
         self.folder = Path(self._folder.name)
@@ -75,9 +80,9 @@ class HostCompiler:
             return (self.folder / LOG).read_text(errors="replace").splitlines(), failed
 
 
-def command(kernel: str, *folder: str) -> list[str]:
+def command(kernel: TestedKernel, *folder: str) -> list[str]:
     """Return the command that runs this program in a mount namespace of its own."""
-    return ["unshare", "--mount", sys.executable, "-m", "lab.host_compiler", kernel, *folder]
+    return ["unshare", "--mount", sys.executable, "-m", "lab.host_compiler", word_of(kernel), *folder]
 
 
 def show(kernel: compile_inputs.Facts) -> None:
@@ -85,11 +90,14 @@ def show(kernel: compile_inputs.Facts) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "none", KERNEL], check=True)
     for name, path in compile_inputs.COPIES.items():
         (KERNEL / path).parent.mkdir(exist_ok=True)
-        (KERNEL / path).write_bytes(kernel.read(name))
+        if (kernel.folder / name).exists():  # not every kernel has BTF
+            shutil.copyfile(kernel.folder / name, KERNEL / path)
     EVENTS.parent.mkdir()
     (KERNEL / "debug").mkdir()
     (KERNEL / "debug/tracing").symlink_to(EVENTS.parent)  # where BCC up to 0.26 looks
     shutil.copytree(kernel.folder / compile_inputs.EVENTS, EVENTS)
+    if kernel.sources:
+        subprocess.run(["mount", "--bind", kernel.sources, "/usr/src"], check=True)
 
 
 @contextmanager
@@ -101,23 +109,28 @@ def posing_as(kernel: compile_inputs.Facts) -> Iterator[None]:
         (own_uname.sysname, own_uname.nodename, kernel.release, kernel.version, own_uname.machine)
     )
     show(kernel)
+    find_package = functools.partial(packaged.find_package, modules=kernel.modules or packaged.MODULES)
     with (
         tempfile.TemporaryDirectory(prefix="pytracer-lab-") as cache,
         patch.object(os, "uname", lambda: kernel_uname),
+        patch.object(packaged, "find_package", find_package),
         patch.dict(os.environ, {CACHE: cache}),
     ):
         yield
 
 
-def compiled(request: CompileRequest) -> Image:
-    """Compile what was requested. Raises BuildError if it is for another kernel, and the compiler's."""
+def compiled(request: CompileRequest, source: str | None = None) -> Image:
+    """Compile what was requested, with types from a source of :mod:`pytracer.bpf.compile.headers`.
+
+    Raises BuildError if it is for another kernel, HeadersError, and the compiler's errors.
+    """
     if request.kernel != (identity := kernel_identity(VMLINUX)):
         raise BuildError(f"{request.name} is for {request.kernel}, and this compiler for {identity}")
     for event, text in request.formats:  # those of modules come with the requests
         path = EVENTS / event / "format"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    headers = from_btf(request.text)
+    headers = find_headers(request.text, prefer=source)
     return compile_image(request.key, request.name, request.text, request.cflags, headers, request.programs)
 
 
@@ -142,14 +155,14 @@ def serve(folder: Path) -> None:
         time.sleep(LOOK)
 
 
-def compile_all(name: str) -> int:
+def compile_all(name: str, source: str | None) -> int:
     """Compile every tracer for the kernel that this process poses as; the number that do not compile."""
     number = failed = 0
     missing_events = {event for event in compile_inputs.events() if not (EVENTS / event).is_dir()}
     for request in compile_requests(kernel_identity(VMLINUX), Btf.load(), missing_events):
         number += 1
         try:
-            compiled(request)
+            compiled(request, source)
         except PytracerError as error:
             failed += 1
             print(f"{request.name} {' '.join(request.cflags)}: {error.message}\n{error.detail}", flush=True)
@@ -164,12 +177,17 @@ def end(number: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> int:
     """Serve requests, or compile all programs."""
+    parser = argparse.ArgumentParser(prog="python -m lab.host_compiler")
+    parser.add_argument("kernel", help="the lab's name for it, or NAME=IMAGE:MODULES")
+    parser.add_argument("folder", nargs="?", type=Path, help="of requests; default: compile every tracer")
+    parser.add_argument("--headers", choices=SOURCES, help="the types that every tracer is compiled with")
+    options = parser.parse_args()
     try:
-        kernel, *folder = sys.argv[1:]
-        with posing_as(compile_inputs.of(find(kernel))):
-            if not folder:
-                return 1 if compile_all(kernel) else 0
-            serve(Path(folder[0]))
+        kernel = KernelByImage.parse(options.kernel) if "=" in options.kernel else find(options.kernel)
+        with posing_as(compile_inputs.of(kernel)):
+            if options.folder is None:
+                return 1 if compile_all(kernel.name, options.headers) else 0
+            serve(options.folder)
             return 0
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))

@@ -32,6 +32,25 @@ class Kernel:
     """Kernel command line arguments for an emulated processor."""
 
 
+@dataclass(frozen=True)
+class KernelByImage:
+    """A kernel that is not the lab's: its column in tables, its bzImage, and its folder /lib/modules/RELEASE,
+    whose ``build`` leads to its headers."""
+
+    name: str
+    file: str
+    modules: str
+
+    @classmethod
+    def parse(cls, word: str) -> KernelByImage:
+        """Parse ``NAME=IMAGE:MODULES``."""
+        name, _, paths = word.partition("=")
+        return cls(name, *paths.partition(":")[::2])
+
+
+TestedKernel = Kernel | KernelByImage
+
+
 KERNELS: tuple[Kernel, ...] = (
     Kernel(
         name="5.10",
@@ -76,6 +95,18 @@ ARCHIVED: tuple[Kernel, ...] = (
 def by_name(name: str) -> Kernel | None:
     """Return the kernel of that name, or None."""
     return next((kernel for kernel in KERNELS if kernel.name == name), None)
+
+
+def word_of(kernel: TestedKernel) -> str:
+    """Return the word that stands for a kernel in command lines of the lab."""
+    return kernel.name if isinstance(kernel, Kernel) else f"{kernel.name}={kernel.file}:{kernel.modules}"
+
+
+def lab_options(kernel: TestedKernel) -> list[str]:
+    """Return the words of scripts/lab that boot a kernel."""
+    if isinstance(kernel, Kernel):
+        return [kernel.name]
+    return ["--kernel-image", kernel.file, *(["--modules", kernel.modules] if kernel.modules else [])]
 
 
 def names() -> str:

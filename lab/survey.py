@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -25,7 +24,7 @@ from lab import compile_inputs
 from lab.errors import FAILED, LabError, say
 from lab.fetch import find
 from lab.host_compiler import HostCompiler
-from lab.kernels import KERNELS, Kernel
+from lab.kernels import KERNELS, KernelByImage, TestedKernel, lab_options
 from pytracer.features.table.feature import parse_version
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,29 +50,6 @@ OF_IMAGES = """
 Older ones than those of the lab were built for this, without BTF: types are those of their build trees."""
 
 
-@dataclass(frozen=True)
-class KernelByImage:
-    """A kernel that is not the lab's: its column, its bzImage, and its folder of modules."""
-
-    name: str
-    file: str
-    modules: str
-
-    @classmethod
-    def parse(cls, word: str) -> KernelByImage:
-        """Parse ``NAME=IMAGE:MODULES``."""
-        name, _, paths = word.partition("=")
-        return cls(name, *paths.partition(":")[::2])
-
-    @property
-    def options(self) -> list[str]:
-        """The options of scripts/lab that boot it."""
-        return ["--kernel-image", self.file, *(["--modules", self.modules] if self.modules else [])]
-
-
-TestedKernel = Kernel | KernelByImage
-
-
 def load() -> Data:
     """Load the recorded results by the kernel's name: {"release", "bcc", "runs"}; empty if there are none."""
     return json.loads(DATA.read_text()) if DATA.exists() else {}
@@ -93,8 +69,8 @@ def run_in_guest(
 ) -> Iterator[Record]:
     """Run a script of lab/guest on a kernel and yield the JSON objects that it prints, as they come.
 
-    C with types from BTF is compiled beside the VM; of a kernel by image, all C is compiled in it.
-    ``options`` are the lab's. Raises LabError.
+    C is compiled beside the VM, except with a source of types that was asked for. ``options`` are the lab's.
+    Raises LabError.
     """
     with _compile_beside(kernel) as compiling:
         lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), *compiling, *options]
@@ -115,13 +91,10 @@ def run_in_guest(
 def _compile_beside(kernel: TestedKernel) -> Iterator[list[str]]:
     """Provide the options of scripts/lab for this kernel, with a compiler beside it. Raises LabError if that
     ended before."""
-    if isinstance(kernel, KernelByImage):
-        yield kernel.options
-        return
     compile_inputs.of(kernel)
-    compiler = HostCompiler(kernel.name)
+    compiler = HostCompiler(kernel)
     try:
-        yield [kernel.name, *compiler.options]
+        yield [*lab_options(kernel), *compiler.options]
     finally:
         messages, failed = compiler.stop()
     if failed:

@@ -202,7 +202,7 @@ def run_all(command_line: CommandLine) -> tuple[Counts, list[str]]:
             while pending or running:
                 while pending and len(running) < command_line.jobs:
                     kernel = pending.pop(0)
-                    compiler = HostCompiler(kernel.name) if command_line.beside else None
+                    compiler = HostCompiler(kernel) if command_line.beside else None
                     options = compiler.options if compiler else ()
                     process = subprocess.Popen(
                         command(
@@ -263,7 +263,7 @@ def prepare(command_line: CommandLine) -> Counts:
 def compile_all(kernel: Kernel) -> subprocess.CompletedProcess[str]:
     """Compile every tracer for a kernel."""
     return subprocess.run(
-        host_compiler.command(kernel.name),
+        host_compiler.command(kernel),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

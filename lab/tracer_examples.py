@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         kernel = next((find(word) for word in words if word not in EXAMPLES), find(KERNEL))
         names = [word for word in words if word in EXAMPLES] or list(EXAMPLES)
         compile_inputs.of(kernel)
-        compiler = HostCompiler(kernel.name)
+        compiler = HostCompiler(kernel)
         try:
             failed = run_examples(kernel, names, compiler.options)
         finally:

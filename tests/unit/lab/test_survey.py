@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from types import SimpleNamespace
 
 import pytest
-from lab import survey
+from lab import compile_inputs, survey
 from lab.errors import LabError
 from lab.guest.survey import OF_EACH_KIND, find_used, forced_runs, hooks_of_source, list_runs
-from lab.kernels import KERNELS
+from lab.kernels import KERNELS, KernelByImage, word_of
 
 from pytracer import record as records
 from pytracer.plan.attach_targets import ALTERNATIVES
@@ -352,17 +353,34 @@ def test_a_kernel_by_image_has_a_column_before_the_supported_ones(monkeypatch, t
     for name in ("DATA", "PAGE"):
         monkeypatch.setattr(survey, name, tmp_path / name)
     monkeypatch.setattr(survey.subprocess, "Popen", Lab)
+    monkeypatch.setattr(survey.compile_inputs, "of", lambda kernel: None)
+    compiler = SimpleNamespace(options=["--rw", "/folder"], stop=lambda: ([], False))
+    monkeypatch.setattr(survey, "HostCompiler", lambda kernel: compiler)
     old = {"release": "4.14.1", "bcc": "1", "is_image": True, "runs": [run()]}
     survey.DATA.write_text(
         json.dumps({"5.10": {"release": "5.10.1", "bcc": "1", "runs": [run()]}, "4.14": old})
     )
     assert survey.main(["4.19=/boot/image:/modules", "syscalls"]) == 0
     [command] = commands
-    assert command[command.index("--kernel-image") :][:4] == [
-        *("--kernel-image", "/boot/image", "--modules", "/modules")
+    assert command[command.index("--kernel-image") :][:6] == [
+        *("--kernel-image", "/boot/image", "--modules", "/modules", "--rw", "/folder")
     ]
     assert list(survey.load()) == ["4.14", "4.19", "5.10"]
     assert "|  | 4.14 | 4.19 | 5.10 | 6.1 | 6.12 | newest |\n" in survey.PAGE.read_text()
+
+
+def test_the_types_of_an_image_are_those_of_its_latest_build(tmp_path):
+    image = tmp_path / "bzImage"
+    image.write_bytes(b"one")
+    kernel = KernelByImage.parse(f"4.19={image}:/modules")
+    assert word_of(kernel) == f"4.19={image}:/modules"
+    first = compile_inputs._folder_of(kernel)
+    assert compile_inputs._folder_of(kernel) == first
+    image.write_bytes(b"another")
+    assert compile_inputs._folder_of(kernel) != first
+    image.unlink()
+    with pytest.raises(LabError, match="cannot read"):
+        compile_inputs._folder_of(kernel)
 
 
 def test_a_kernel_by_image_runs_a_tracer_or_refuses_it_with_a_reason():
