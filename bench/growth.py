@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.measure import MissingPeerError, Row
-from bench.peers import PYTRACER, ROOT, resident, tracing, until_output
+from bench.peers import PYTRACER, ROOT, await_output, resident, running, until_output
 from pytracer.bpf.asm.assembler import Assembler, Register
 from pytracer.bpf.attach.perf import raise_fd_limit
 from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
 
-LAB, LIMIT = "6.12", 3000  # seconds for a tracer in a virtual machine, compiler included
+LAB, LIMIT = "6.12", 1500  # seconds to boot, and for the tracers, the compiler included
 CPUS = (2, 16, 64)
 TRACERS = {"syscalls": "rows with values of each CPU", "opensnoop": "a ring buffer"}
 
@@ -91,9 +91,9 @@ def cpus(number_max: int) -> Iterator[Row | MissingPeerError]:
     They are emulated, and their clock counts instructions: the figures of time compare with each other alone.
     """
     for number in (number for number in CPUS if number <= number_max):
-        lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), "--accel", "icount"]
-        options = ["--cpus", str(number), "--memory", "6144", LAB]
-        command = [*lab, *options, "--", sys.executable, "-m", "bench.growth"]
+        lab = [sys.executable, str(ROOT / "scripts/lab"), LAB, "--accel", "icount", "--memory", "6144"]
+        limits = ["--boot-timeout", str(LIMIT), "--timeout", str(LIMIT)]
+        command = [*lab, "--cpus", str(number), *limits, "--", sys.executable, "-m", "bench.growth"]
         run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
         if run.returncode:
             yield MissingPeerError(f"{number} CPUs: the lab ended with {run.returncode}")
@@ -110,11 +110,11 @@ def _measure_here() -> None:
         command = [*PYTRACER, tracer, "-v", "-d", "600"]
         until_output(command, "pytracer: tracing")  # compiles
         start = time.monotonic()
-        with tracing(command, "pytracer: tracing") as process:
-            seconds = time.monotonic() - start
+        with running(command) as process:
+            await_output(process, "pytracer: tracing")
             record = {
                 "tracer": tracer,
-                "seconds": seconds,
+                "seconds": time.monotonic() - start,
                 "resident": resident(process.pid),
                 "maps": maps_memory(process.pid) / 1024,
             }

@@ -87,7 +87,7 @@ def until_output(
     """
     start = time.monotonic()
     with running(command, environment) as process:
-        _await(process, expected)
+        await_output(process, expected)
         return time.monotonic() - start, resident(process.pid)
 
 
@@ -124,12 +124,12 @@ def tracing(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a tracer until the block ends; it has attached its probes once it printed ``ready``."""
     with running(command, environment) as process:
-        _await(process, ready)
+        await_output(process, ready)
         time.sleep(0.2)  # BCC's tools print it a moment before the last probe is attached
         yield process
 
 
-def _await(process: subprocess.Popen[bytes], expected: str) -> None:
+def await_output(process: subprocess.Popen[bytes], expected: str) -> None:
     """Wait until a process prints ``expected``.
 
     Raises MissingPeerError if it ends or is silent for too long.
