@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Show each process that is killed because memory has run out. The programs run in the task that asked for memory.
 #include "task.h"
+#include "cgroup_id.h"
 #include "other_task.h"
-#include <linux/cgroup-defs.h>
 #include <linux/cred.h>
 #include <linux/mm_types.h>
 
@@ -27,7 +27,6 @@ static __always_inline void of_victim(struct event *event, struct task_struct *t
     struct task_struct *leader = pt_read(task->group_leader);
     struct css_set *set = pt_read(task->cgroups);
     struct cgroup *cgroup = pt_read(set->dfl_cgrp);
-    struct kernfs_node *node = pt_read(cgroup->kn);
     struct mm_struct *mm = pt_read(task->mm);
 
     event->victim_pid = pt_read(task->tgid);
@@ -36,7 +35,7 @@ static __always_inline void of_victim(struct event *event, struct task_struct *t
     event->victim_uid = pt_read(cred->uid.val);
     event->oom_score_adj = pt_read(signal->oom_score_adj);
     event->vm_pages = mm ? pt_read(mm->total_vm) : 0;
-    event->cgroup = pt_read(node->id);
+    event->cgroup = pt_id_of_cgroup(cgroup);
 }
 
 static __always_inline int show(void *ctx, struct task_struct *task, u32 tid)

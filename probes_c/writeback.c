@@ -4,8 +4,8 @@
 // A pass runs in a kernel worker, which did not dirty the pages, so no process is named.
 #include "config.h"
 #include "task.h"
+#include "cgroup_id.h"
 #include <linux/backing-dev-defs.h>
-#include <linux/kernfs.h>
 
 struct event {
     u64 ns;
@@ -80,10 +80,8 @@ int written(struct bpf_raw_tracepoint_args *ctx)
     pt_probe_read_kernel_str(event->device, sizeof(event->device), bdi->dev_name);
 #if PT_HAS_bdi_writeback__memcg_css
     struct cgroup_subsys_state *css = pt_read(wb->memcg_css);
-    struct cgroup *cgroup = pt_read(css->cgroup);
-    struct kernfs_node *node = pt_read(cgroup->kn);
 
-    event->cgroup = pt_read(node->id);
+    event->cgroup = pt_id_of_cgroup(pt_read(css->cgroup));
 #endif
     pt_submit(ctx, event);
     return PT_PASS;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // The common filters for a task that is not the current one: pt_is_traced(task).
+#include "cgroup_id.h"
 #include "read.h"
 #include "task.h"
-#include <linux/cgroup-defs.h>
 #include <linux/cred.h>
 
 #ifdef PT_FILTER_CGROUP
@@ -14,13 +14,11 @@ static __always_inline int pt_in_cgroups(struct task_struct *task)
     struct css_set *set = pt_read(task->cgroups);
     struct cgroup *cgroup = pt_read(set->dfl_cgrp);
     struct cgroup_subsys_state *parent;
-    struct kernfs_node *node;
     u64 id;
 
 #pragma unroll
     for (int level = 0; level < 16; level++) {
-        node = pt_read(cgroup->kn);
-        id = pt_read(node->id);
+        id = pt_id_of_cgroup(cgroup);
         if (pt_cgroup_ids.lookup(&id))
             return 1;
         parent = pt_read(cgroup->self.parent);

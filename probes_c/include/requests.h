@@ -5,6 +5,7 @@
 //
 // Requests are issued and completed while any task runs: an interrupt, a worker, or another process whose own request
 // runs the queue. So the submitter is saved where the request is made, in the submitter's own context.
+#include "cgroup_id.h"
 #include "loss.h"
 #include "read.h"
 #include "task.h"
@@ -53,13 +54,11 @@ static __always_inline u64 pt_charged_cgroup(struct bio *bio)
     struct blkcg *blkcg = group ? pt_read(group->blkcg) : 0;
     struct cgroup *cgroup = blkcg ? pt_read(blkcg->css.cgroup) : 0;
     struct cgroup_root *root = cgroup ? pt_read(cgroup->root) : 0;
-    struct kernfs_node *node;
 
     // Hierarchy 0 is cgroup v2. Ids of other hierarchies would be taken for those of other cgroups.
     if (!root || pt_read(root->hierarchy_id))
         return 0;
-    node = pt_read(cgroup->kn);
-    return pt_read(node->id);
+    return pt_id_of_cgroup(cgroup);
 #else
     return 0;
 #endif
