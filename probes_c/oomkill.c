@@ -74,9 +74,9 @@ BPF_TABLE("lru_hash", u64, u64, chosen_by, 1024);
 // mark_oom_victim(task)
 int chosen(struct pt_regs *ctx)
 {
-    u64 current = bpf_get_current_task(), task = PT_REGS_PARM1(ctx);
+    u64 marking = bpf_get_current_task(), task = PT_REGS_PARM1(ctx);
 
-    if (chosen_by.update(&current, &task))
+    if (chosen_by.update(&marking, &task))
         pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }
@@ -84,7 +84,7 @@ int chosen(struct pt_regs *ctx)
 // mark_victim(pid), raised in that function
 int marked(struct bpf_raw_tracepoint_args *ctx)
 {
-    u64 current = bpf_get_current_task(), *task = chosen_by.lookup(&current);
+    u64 marking = bpf_get_current_task(), *task = chosen_by.lookup(&marking);
 
     return show(ctx, task ? (struct task_struct *)*task : 0, ctx->args[0]);
 }

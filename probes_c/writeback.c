@@ -6,6 +6,7 @@
 #include "task.h"
 #include "cgroup_id.h"
 #include <linux/backing-dev-defs.h>
+#include <linux/writeback.h>
 
 struct event {
     u64 ns;
@@ -55,7 +56,7 @@ static __always_inline struct event *end(s64 pages)
 
 #if defined(HOOK_WRITEBACK_RAW_TRACEPOINT)
 #ifdef PT_PACKAGED_HEADERS
-#error "BTF alone has the work of writeback, not these headers: try --hook writeback=tracepoint"
+#error "this kernel has the work of writeback in its BTF alone: try --hook writeback=tracepoint"
 #endif
 // writeback_start(wb, work), and writeback_written likewise
 int started(struct bpf_raw_tracepoint_args *ctx)

@@ -86,6 +86,8 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
     connection.changed_ns = now;
     if (new == TCP_ESTABLISHED)
         connection.opened_ns = now;
+    // Verifiers of before Linux 5.0 want the pointer itself compared here, not what it was found to be above.
+    pt_opaque(entry);
     if (entry) { // its task may accept it at the same time: keep the owner that on_accept writes
         entry->changed_ns = now;
         entry->opened_ns = connection.opened_ns;
