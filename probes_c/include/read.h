@@ -11,6 +11,7 @@
 //     u32 pt_parent_of(struct task_struct *task)  the pid of a task's parent
 //     int pt_is_kernel_thread(void)               1 if the current task is a thread of the kernel
 //     pt_opaque(value)                            hides the origin of a variable from the compiler
+//     u64 pt_fetch_add(u64 *word, u64 value)      adds atomically; returns what the word was before
 //     long pt_probe_read_kernel(void *to, u32 size, const void *from)
 //     long pt_probe_read_user(void *to, u32 size, const void *from)
 //                                                 copies memory; below 0 if it cannot be read
