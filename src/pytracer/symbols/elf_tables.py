@@ -6,6 +6,7 @@ kill us with SIGBUS; the sizes that it claims are checked, and nonsense raises E
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import Any
@@ -63,6 +64,16 @@ class Tables:
 
     def section(self, name: bytes) -> Any:
         """Return the first section with a name and contents in the file; None if there is none."""
+        if name not in self._known:
+            self._known[name] = self._find(name)
+        return self._known[name]
+
+    @functools.cached_property
+    def _known(self) -> dict[bytes, Any]:
+        """The sections that were looked for: some are asked for with each function of a pattern."""
+        return {}
+
+    def _find(self, name: bytes) -> Any:
         for section in self.sections:
             start = int(section["name"])
             if self.names[start : start + len(name) + 1] == name + b"\0" and section["type"] != NOBITS:

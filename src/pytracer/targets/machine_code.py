@@ -19,7 +19,6 @@ class CodeReader:
         self._files = dict[tuple[object, ...], ProgramFile]()
         self._libraries = dict[int, code.Libraries]()
         self._known = dict[ProbeSite, FunctionCode]()
-        self._has_go = dict[ProgramFile, bool]()
         self._closing = weakref.finalize(self, _close, self._files, self._libraries)
 
     def code(self, site: ProbeSite) -> FunctionCode:
@@ -32,12 +31,12 @@ class CodeReader:
     def entry(self, site: ProbeSite) -> int:
         """See :class:`pytracer.kernel.facts.KernelInfo`."""
         file = self._file(site)
-        return code.entry(file, site) if self._is_of_go(file) else code.entry_behind_landing(file, site)
+        return code.entry(file, site) if _has_go(file) else code.entry_behind_landing(file, site)
 
     def is_go(self, site: ProbeSite) -> bool:
         """See :class:`pytracer.kernel.facts.KernelInfo`."""
         file = self._file(site)
-        return self._is_of_go(file) and code.is_go(file, site)
+        return _has_go(file) and code.is_go(file, site)
 
     def close(self) -> None:
         """Close the files."""
@@ -49,10 +48,9 @@ class CodeReader:
             self._files[key] = program_files.find(*key)
         return self._files[key]
 
-    def _is_of_go(self, file: ProgramFile) -> bool:
-        if file not in self._has_go:
-            self._has_go[file] = any(file.tables.section(name) is not None for name in _GO)
-        return self._has_go[file]
+
+def _has_go(file: ProgramFile) -> bool:
+    return any(file.tables.section(name) is not None for name in _GO)
 
 
 def _close(open_files: dict[tuple[object, ...], ProgramFile], libraries: dict[int, code.Libraries]) -> None:
