@@ -16,7 +16,8 @@ from pathlib import Path
 from lab.errors import LabError, say
 from lab.fetch import cached, fetch
 from lab.host import cache_folder
-from lab.kernels import Kernel, KernelByImage, TestedKernel, lab_options
+from lab.kernels import Kernel, KernelByImage, TestedKernel
+from pytracer.bpf.compile.headers.packaged import MODULES
 from pytracer.bpf.compile.headers.words import trace_events
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,12 +46,12 @@ uname -v >version
 
 @dataclass(frozen=True)
 class Facts:
-    """One kernel's copies, its ``uname``, and where its /lib/modules and /usr/src are (None: the host's)."""
+    """One kernel's copies, its ``uname``, and its /lib/modules and /usr/src (None: the host's)."""
 
     folder: Path
     release: str
     version: str
-    modules: Path | None = None
+    modules: Path = MODULES
     sources: Path | None = None
 
 
@@ -62,14 +63,13 @@ def events() -> list[str]:
 
 def of(kernel: TestedKernel) -> Facts:
     """Return a kernel's facts; boot it for them if they, or events, are not there. Raises LabError."""
-    modules: Path | None
     sources: Path | None
     if isinstance(kernel, Kernel):
         tree = (cached(kernel.name) or fetch(kernel)).folder
         folder, modules, sources = tree / "facts", tree / "lib/modules", tree / "usr/src"
     else:
         folder = _folder_of(kernel)
-        modules, sources = Path(kernel.modules).resolve().parent if kernel.modules else None, None
+        modules, sources = Path(kernel.modules).resolve().parent if kernel.modules else MODULES, None
     if not folder.is_dir() or not {*events()} <= {*(folder / "asked").read_text().split()}:
         _boot(kernel, folder)
     release, version = ((folder / name).read_text().strip() for name in ("release", "version"))
@@ -94,7 +94,7 @@ def _boot(kernel: TestedKernel, folder: Path) -> None:
     try:
         lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), "--rw", str(new)]
         process = subprocess.run(
-            [*lab, *lab_options(kernel), "--", "sh", "-c", SCRIPT, "facts", str(new), *events()],
+            [*lab, *kernel.options, "--", "sh", "-c", SCRIPT, "facts", str(new), *events()],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,

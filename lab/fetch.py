@@ -20,7 +20,7 @@ from pathlib import Path
 from lab.apt import Apt, Mirror, find_mirror
 from lab.errors import LabError, say
 from lab.host import cache_folder, need, need_space, which
-from lab.kernels import KERNELS, Kernel, by_name, names
+from lab.kernels import KERNELS, Kernel, KernelByImage, TestedKernel, by_name, names
 
 IMAGE, HEADERS = "linux-image-cloud-amd64", "linux-headers-cloud-amd64"
 SPACE = 1200  # megabytes, for one kernel's packages and files and a suite's lists
@@ -60,6 +60,11 @@ def find(word: str) -> Kernel:
         if kernel_files and (kernel_files.release == word or kernel_files.release.startswith(f"{word}.")):
             return candidate
     raise LabError(f"unknown kernel: {word}", f"one of {names()}; or --kernel-image FILE --modules DIR")
+
+
+def find_tested(word: str) -> TestedKernel:
+    """Find a supported kernel, or parse one by image (NAME=IMAGE:MODULES). Raises LabError."""
+    return KernelByImage.parse(word) if "=" in word else find(word)
 
 
 @contextmanager

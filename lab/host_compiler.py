@@ -32,8 +32,8 @@ from unittest.mock import patch
 from lab import compile_inputs
 from lab.errors import FAILED, LabError, say
 from lab.every_plan import compile_requests
-from lab.fetch import find
-from lab.kernels import KernelByImage, TestedKernel, word_of
+from lab.fetch import find_tested
+from lab.kernels import TestedKernel
 from pytracer.bpf.cache.directory import VARIABLE as CACHE
 from pytracer.bpf.compile.compiler import compile_image, encode_outcome
 from pytracer.bpf.compile.headers import SOURCES, find_headers, packaged
@@ -82,7 +82,7 @@ class HostCompiler:
 
 def command(kernel: TestedKernel, *folder: str) -> list[str]:
     """Return the command that runs this program in a mount namespace of its own."""
-    return ["unshare", "--mount", sys.executable, "-m", "lab.host_compiler", word_of(kernel), *folder]
+    return ["unshare", "--mount", sys.executable, "-m", "lab.host_compiler", kernel.word, *folder]
 
 
 def show(kernel: compile_inputs.Facts) -> None:
@@ -109,7 +109,7 @@ def posing_as(kernel: compile_inputs.Facts) -> Iterator[None]:
         (own_uname.sysname, own_uname.nodename, kernel.release, kernel.version, own_uname.machine)
     )
     show(kernel)
-    find_package = functools.partial(packaged.find_package, modules=kernel.modules or packaged.MODULES)
+    find_package = functools.partial(packaged.find_package, modules=kernel.modules)
     with (
         tempfile.TemporaryDirectory(prefix="pytracer-lab-") as cache,
         patch.object(os, "uname", lambda: kernel_uname),
@@ -183,7 +183,7 @@ def main() -> int:
     parser.add_argument("--headers", choices=SOURCES, help="the types that every tracer is compiled with")
     options = parser.parse_args()
     try:
-        kernel = KernelByImage.parse(options.kernel) if "=" in options.kernel else find(options.kernel)
+        kernel = find_tested(options.kernel)
         with posing_as(compile_inputs.of(kernel)):
             if options.folder is None:
                 return 1 if compile_all(kernel.name, options.headers) else 0

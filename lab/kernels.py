@@ -31,6 +31,16 @@ class Kernel:
     append: str = ""
     """Kernel command line arguments for an emulated processor."""
 
+    @property
+    def word(self) -> str:
+        """The word that stands for it in command lines of the lab."""
+        return self.name
+
+    @property
+    def options(self) -> list[str]:
+        """The words of scripts/lab that boot it."""
+        return [self.name]
+
 
 @dataclass(frozen=True)
 class KernelByImage:
@@ -46,6 +56,16 @@ class KernelByImage:
         """Parse ``NAME=IMAGE:MODULES``."""
         name, _, paths = word.partition("=")
         return cls(name, *paths.partition(":")[::2])
+
+    @property
+    def word(self) -> str:
+        """See :class:`Kernel`."""
+        return f"{self.name}={self.file}:{self.modules}"
+
+    @property
+    def options(self) -> list[str]:
+        """See :class:`Kernel`."""
+        return ["--kernel-image", self.file, *(["--modules", self.modules] if self.modules else [])]
 
 
 TestedKernel = Kernel | KernelByImage
@@ -95,18 +115,6 @@ ARCHIVED: tuple[Kernel, ...] = (
 def by_name(name: str) -> Kernel | None:
     """Return the kernel of that name, or None."""
     return next((kernel for kernel in KERNELS if kernel.name == name), None)
-
-
-def word_of(kernel: TestedKernel) -> str:
-    """Return the word that stands for a kernel in command lines of the lab."""
-    return kernel.name if isinstance(kernel, Kernel) else f"{kernel.name}={kernel.file}:{kernel.modules}"
-
-
-def lab_options(kernel: TestedKernel) -> list[str]:
-    """Return the words of scripts/lab that boot a kernel."""
-    if isinstance(kernel, Kernel):
-        return [kernel.name]
-    return ["--kernel-image", kernel.file, *(["--modules", kernel.modules] if kernel.modules else [])]
 
 
 def names() -> str:

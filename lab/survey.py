@@ -22,9 +22,9 @@ from typing import Any
 
 from lab import compile_inputs
 from lab.errors import FAILED, LabError, say
-from lab.fetch import find
+from lab.fetch import find_tested
 from lab.host_compiler import HostCompiler
-from lab.kernels import KERNELS, KernelByImage, TestedKernel, lab_options
+from lab.kernels import KERNELS, KernelByImage, TestedKernel
 from pytracer.features.table.feature import parse_version
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,7 +94,7 @@ def _compile_beside(kernel: TestedKernel) -> Iterator[list[str]]:
     compile_inputs.of(kernel)
     compiler = HostCompiler(kernel)
     try:
-        yield [*lab_options(kernel), *compiler.options]
+        yield [*kernel.options, *compiler.options]
     finally:
         messages, failed = compiler.stop()
     if failed:
@@ -236,11 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
         tracers = [word for word in words if is_tracer(word)]
         alternatives = [word for word in words if word.startswith("--hook=")]
         options = [word for word in words if word in ("--as-it-comes", "--page", *alternatives)]
-        selected_kernels = [
-            KernelByImage.parse(word) if "=" in word else find(word)
-            for word in words
-            if word not in (*tracers, *options)
-        ]
+        selected_kernels = [find_tested(word) for word in words if word not in (*tracers, *options)]
         for kernel in [] if words == ["--page"] else selected_kernels or KERNELS:
             names = ", ".join(tracers) or "every tracer"
             say(f"{kernel.name}: running {names} with every alternative (some minutes)")

@@ -11,7 +11,7 @@ import pytest
 from lab import compile_inputs, survey
 from lab.errors import LabError
 from lab.guest.survey import OF_EACH_KIND, find_used, forced_runs, hooks_of_source, list_runs
-from lab.kernels import KERNELS, KernelByImage, word_of
+from lab.kernels import KERNELS, KernelByImage
 
 from pytracer import record as records
 from pytracer.plan.attach_targets import ALTERNATIVES
@@ -373,7 +373,7 @@ def test_the_types_of_an_image_are_those_of_its_latest_build(tmp_path):
     image = tmp_path / "bzImage"
     image.write_bytes(b"one")
     kernel = KernelByImage.parse(f"4.19={image}:/modules")
-    assert word_of(kernel) == f"4.19={image}:/modules"
+    assert kernel.word == f"4.19={image}:/modules"
     first = compile_inputs._folder_of(kernel)
     assert compile_inputs._folder_of(kernel) == first
     image.write_bytes(b"another")
