@@ -17,8 +17,10 @@ from pathlib import Path
 
 from bench.measure import MissingPeerError, Row
 from bench.peers import PYTRACER, ROOT, await_output, resident, running, until_output
+from bench.work import compile_c
 from pytracer.bpf.asm.assembler import Assembler, Register
 from pytracer.bpf.attach.perf import raise_fd_limit
+from pytracer.bpf.objects import file_info
 from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
 
 LAB, LIMIT = "6.12", 1500  # seconds to boot, and for the tracers, the compiler included
@@ -48,10 +50,7 @@ def _program(folder: Path, number: int) -> Path:
     source, program = folder / "functions.c", folder / f"functions-{number}"
     parts = (f"void part_{i}(void) {{}}\n" for i in range(number))
     source.write_text("".join(parts) + "int main() { return 0; }\n")
-    try:
-        subprocess.run(["cc", "-o", program, source], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise MissingPeerError(f"functions: no C compiler for the program: {error}") from error
+    compile_c(source, program)
     return program
 
 
@@ -126,7 +125,7 @@ def maps_memory(pid: int) -> int:
     memory_by_map = dict[str, int]()
     for path in Path(f"/proc/{pid}/fdinfo").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            fields = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+            fields = file_info(path.read_text())
             if "map_id" in fields:
                 memory_by_map[fields["map_id"]] = int(fields["memlock"])
     return sum(memory_by_map.values())

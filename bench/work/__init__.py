@@ -24,11 +24,16 @@ def flood() -> str:
     folder = tempfile.mkdtemp(prefix="pytracer-bench-")
     atexit.register(shutil.rmtree, folder)
     program = f"{folder}/flood"
+    compile_c(_SOURCE, program, "-O2")
+    return program
+
+
+def compile_c(source: Path, program: str | Path, *options: str) -> None:
+    """Compile a C file to a program. Raises MissingPeerError without a compiler."""
     try:
-        subprocess.run(["cc", "-O2", "-o", program, str(_SOURCE)], check=True, capture_output=True)
+        subprocess.run(["cc", *options, "-o", program, source], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise MissingPeerError(f"no C compiler for the work: {error}") from error
-    return program
 
 
 def work(*words: str, cpu: int | None = None, prefix: Sequence[str] = ()) -> float:
