@@ -33,7 +33,7 @@ pytestmark = [
 
 BIG = "task_struct sk_buff request sock net tcp_sock inode file mm_struct super_block bio dentry nsproxy"
 EXTENSIONS = ["-fms-extensions", "-Wno-microsoft"]
-BCCS = ("bpf_", "btf_", "sk_", "__")  # how names begin that the bpf.h of BCC may have
+BCCS = ("bpf_", "btf_ptr", "sk_", "__")  # how names begin that the bpf.h of BCC may have
 
 
 @pytest.fixture(scope="module", autouse=True)
